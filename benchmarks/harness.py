@@ -1,0 +1,24 @@
+"""What every benchmark prints: a table for people, one JSON line for programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+
+def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    table = Table(title=title, title_justify="left", title_style="bold")
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="left" if number == 0 else "right", no_wrap=number == 0)
+    for row in rows:
+        table.add_row(*row)
+    Console(width=200).print(table)
+
+
+def finish(benchmark: str, figures: dict[str, Any]) -> None:
+    """The last line of a benchmark's output."""
+    print(json.dumps({"benchmark": benchmark, "figures": figures}), flush=True)

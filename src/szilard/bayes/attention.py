@@ -1,0 +1,92 @@
+"""Multi-head attention whose four projections are stochastic."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from szilard.bayes.layers import BayesLinear
+from szilard.errors import SzilardError
+
+
+class BayesAttention(nn.Module):
+    """Stands where ``nn.MultiheadAttention`` stood; same call, same shapes.
+
+    Args:
+        original: the module to replace (its sizes, flags and dropout are taken over).
+        query, key, value, out: its projections.
+    """
+
+    def __init__(
+        self,
+        original: nn.MultiheadAttention,
+        query: BayesLinear,
+        key: BayesLinear,
+        value: BayesLinear,
+        out: BayesLinear,
+    ) -> None:
+        super().__init__()
+        if original.bias_k is not None or original.add_zero_attn:
+            raise SzilardError("attention with add_bias_kv or add_zero_attn cannot be made Bayesian; skip that layer")
+        self.query, self.key, self.value, self.out_proj = query, key, value, out
+        self.embed_dim, self.num_heads, self.head_dim = original.embed_dim, original.num_heads, original.head_dim
+        self.dropout, self.batch_first = original.dropout, original.batch_first
+        # What nn.TransformerEncoder reads before it takes its fused path, which would bypass these layers.
+        self._qkv_same_embed_dim = False
+        self.in_proj_bias = None
+
+    def forward(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        key_padding_mask: Tensor | None = None,
+        need_weights: bool = True,
+        attn_mask: Tensor | None = None,
+        average_attn_weights: bool = True,
+        is_causal: bool = False,
+    ) -> tuple[Tensor, Tensor | None]:
+        batched = query.dim() == 3
+        if not batched:
+            query, key, value = (t.unsqueeze(0 if self.batch_first else 1) for t in (query, key, value))
+            key_padding_mask = None if key_padding_mask is None else key_padding_mask.unsqueeze(0)
+        if not self.batch_first:
+            query, key, value = (t.transpose(0, 1) for t in (query, key, value))
+        q, k, v = self._heads(self.query(query)), self._heads(self.key(key)), self._heads(self.value(value))
+        mask = self._mask(attn_mask, key_padding_mask, q, k)
+        dropout = self.dropout if self.training else 0.0
+        weights = None
+        if need_weights:
+            score = q @ k.transpose(-2, -1) / self.head_dim**0.5
+            weights = (score if mask is None else score + mask).softmax(-1)
+            answer = F.dropout(weights, dropout) @ v
+            weights = weights.mean(1) if average_attn_weights else weights
+            weights = weights if batched else weights.squeeze(0)
+        else:
+            answer = F.scaled_dot_product_attention(q, k, v, mask, dropout)
+        y = self.out_proj(answer.transpose(1, 2).flatten(2))
+        if not self.batch_first:
+            y = y.transpose(0, 1)
+        return y if batched else y.squeeze(0 if self.batch_first else 1), weights
+
+    def _heads(self, x: Tensor) -> Tensor:
+        """``[B, L, E] -> [B, heads, L, E / heads]``."""
+        return x.unflatten(-1, (self.num_heads, self.head_dim)).transpose(1, 2)
+
+    def _mask(self, attn: Tensor | None, padding: Tensor | None, q: Tensor, k: Tensor) -> Tensor | None:
+        """Both masks as one additive float mask that broadcasts to ``[B, heads, L, S]``."""
+        total: Tensor | None = None
+        if attn is not None:
+            attn = _additive(attn, q)
+            total = attn.view(-1, self.num_heads, *attn.shape[1:]) if attn.dim() == 3 else attn
+        if padding is not None:
+            padding = _additive(padding, q).view(k.shape[0], 1, 1, k.shape[2])
+            total = padding if total is None else total + padding
+        return total
+
+
+def _additive(mask: Tensor, like: Tensor) -> Tensor:
+    if mask.dtype == torch.bool:
+        return torch.zeros_like(mask, dtype=like.dtype).masked_fill(mask, float("-inf"))
+    return mask.to(like.dtype)

@@ -1,0 +1,161 @@
+"""Linear maps and convolutions whose weights are random variables on a support."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from szilard.bayes.noise import Noise
+from szilard.bayes.weight import Weight
+from szilard.errors import SzilardError
+from szilard.sparse import GrowthGradient, ops
+from szilard.sparse.growth import RowsGradient, conv_rows, linear_rows
+
+#: How a layer answers: ``local`` draws outputs (local reparametrisation), ``sample`` draws one weight a
+#: forward pass, ``mean`` uses the mean weight; ``auto`` is ``local`` in training mode and ``mean`` in eval.
+MODES = ("auto", "local", "sample", "mean")
+
+
+class BayesLayer(nn.Module):
+    """A linear map with a :class:`~szilard.bayes.weight.Weight` and an ordinary bias."""
+
+    def __init__(self, weight: Weight, bias: Tensor | None, noise: Noise) -> None:
+        super().__init__()
+        self.weight = weight
+        self.bias = None if bias is None else nn.Parameter(bias)
+        self.noise = noise
+        self.mode = "auto"
+        #: While set, the layer hands it the output gradient and the input of each backward pass.
+        self.growth: GrowthGradient | None = None
+
+    @property
+    def rows_gradient(self) -> RowsGradient:
+        """How this layer computes rows of its dense weight gradient."""
+        return linear_rows
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = self.weight
+        x = x.to(weight.mean.dtype)
+        mode = ("local" if self.training else "mean") if self.mode == "auto" else self.mode
+        if weight.draw is not None or weight.log_std is None or mode == "mean":
+            y = self._product(x, weight.mean if weight.draw is None else weight.draw)
+        elif mode == "sample":
+            y = self._product(x, weight.sample(self.noise.normal(weight.mean.shape, weight.mean)))
+        else:
+            y = self._local(x, weight.mean, weight.log_std)
+        growth = self.growth
+        if growth is not None and y.requires_grad:
+            # The output is linear in μ, so its gradient and x give ∂L/∂μ at every entry, existing or not.
+            y.register_hook(lambda grad: growth.add(grad, x))
+        return self._add_bias(y)
+
+    def _product(self, x: Tensor, values: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def _local(self, x: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def _add_bias(self, y: Tensor) -> Tensor:
+        return y if self.bias is None else y + self.bias
+
+
+class BayesLinear(BayesLayer):
+    """``x [..., I] -> [..., O]``."""
+
+    @property
+    def in_features(self) -> int:
+        return self.weight.support.cols
+
+    @property
+    def out_features(self) -> int:
+        return self.weight.support.rows
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.shape[-1] != self.in_features:
+            raise SzilardError(f"a linear layer of {self.in_features} inputs was given {x.shape[-1]} features")
+        y = super().forward(x.reshape(-1, self.in_features))
+        return y if x.dim() == 2 else y.reshape(*x.shape[:-1], self.out_features)
+
+    def _product(self, x: Tensor, values: Tensor) -> Tensor:
+        return ops.sparse_linear(x, values, *self.weight.support.index)
+
+    def _local(self, x: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
+        noise = self.noise.normal((self.out_features, x.shape[0]), x).t()  # feature-major, like the product
+        return ops.lrt_linear(x, mean, log_std, noise, *self.weight.support.index)[0]
+
+    def extra_repr(self) -> str:
+        return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
+
+
+class BayesConv(BayesLayer):
+    """``x [B, C, *size] -> [B, O, *size']``, 1-d or 2-d, with stride, padding, dilation and groups."""
+
+    def __init__(
+        self,
+        weight: Weight,
+        bias: Tensor | None,
+        noise: Noise,
+        *,
+        stride: tuple[int, ...],
+        padding: tuple[int, ...],
+        dilation: tuple[int, ...],
+        groups: int,
+        pad: tuple[list[int], str] | None = None,
+    ) -> None:
+        super().__init__(weight, bias, noise)
+        self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
+        self.pad = pad  # (amounts, mode) of torch.nn.functional.pad, for padding that is not plain zeros
+
+    @property
+    def geometry(self) -> tuple[list[int], list[int], list[int], int]:
+        return list(self.stride), list(self.padding), list(self.dilation), self.groups
+
+    @property
+    def rows_gradient(self) -> RowsGradient:
+        return conv_rows(tuple(self.weight.support.shape), *self.geometry)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x if self.pad is None else nn.functional.pad(x, *self.pad))
+
+    def _how(self) -> tuple[Any, ...]:
+        support = self.weight.support
+        return support.crow, support.col, list(support.shape), *self.geometry
+
+    def _product(self, x: Tensor, values: Tensor) -> Tensor:
+        return ops.sparse_conv(x, values, *self._how())
+
+    def _local(self, x: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
+        size = [
+            (n + 2 * p - d * (k - 1) - 1) // s + 1
+            for n, k, s, p, d in zip(
+                x.shape[2:], self.weight.support.shape[2:], self.stride, self.padding, self.dilation, strict=True
+            )
+        ]
+        noise = self.noise.normal((x.shape[0], self.weight.support.rows, *size), x)
+        return ops.lrt_conv(x, mean, log_std, noise, *self._how())[0]
+
+    def _add_bias(self, y: Tensor) -> Tensor:
+        return y if self.bias is None else y + self.bias.view(-1, *[1] * (y.dim() - 2))
+
+    def extra_repr(self) -> str:
+        return f"stride={self.stride}, padding={self.padding}, dilation={self.dilation}, groups={self.groups}"
+
+
+def bayes_layers(network: nn.Module) -> dict[str, BayesLayer]:
+    """The stochastic layers of a network by name, each once, in registration order."""
+    return {name: module for name, module in network.named_modules() if isinstance(module, BayesLayer)}
+
+
+def weights(network: nn.Module) -> dict[str, Weight]:
+    """The weights on supports of a network by the name of their layer."""
+    return {name: layer.weight for name, layer in bayes_layers(network).items()}
+
+
+def kl(network: nn.Module) -> Tensor:
+    """Divergence of all weights from their priors, nats, scalar."""
+    found = weights(network).values()
+    if not found:
+        return torch.zeros(())
+    return torch.stack([weight.kl() for weight in found]).sum()

@@ -1,0 +1,71 @@
+"""What is believed of a weight before data: zero-mean Gaussians, by the rule for their scale."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from szilard.errors import SzilardError
+
+
+def gaussian_kl(mean: Tensor, log_std: Tensor, scale: float | Tensor) -> Tensor:
+    """``Σ KL(N(μ_i, σ_i²) ‖ N(0, s²))`` in nats, scalar.
+
+    KL_i = ln(s/σ_i) + (σ_i² + μ_i²) / (2 s²) - 1/2. The point masses of a sparse posterior are outside the
+    sum: the prior is confined to the same support, against a dense one the divergence would be infinite.
+    """
+    scale = torch.as_tensor(scale, dtype=mean.dtype, device=mean.device)
+    squares = (2 * log_std).exp().sum() + mean.square().sum()
+    return mean.numel() * (scale.log() - 0.5) - log_std.sum() + squares / (2 * scale.square())
+
+
+@dataclass(frozen=True)
+class FixedPrior:
+    """N(0, scale²) for every weight."""
+
+    scale: float = 1.0
+
+    def kl(self, mean: Tensor, log_std: Tensor, fan_in: float) -> Tensor:
+        return gaussian_kl(mean, log_std, self.scale)
+
+
+@dataclass(frozen=True)
+class FanInPrior:
+    """N(0, scale² / fan_in), fan_in counting existing entries only: the scale at which signals keep their size."""
+
+    scale: float = 1.0
+
+    def kl(self, mean: Tensor, log_std: Tensor, fan_in: float) -> Tensor:
+        return gaussian_kl(mean, log_std, self.scale / math.sqrt(max(fan_in, 1.0)))
+
+
+@dataclass(frozen=True)
+class LearnedPrior:
+    """N(0, s²) with the s that minimises the divergence of the whole weight (empirical Bayes).
+
+    The minimum is at s² = mean(σ² + μ²) and leaves ``Σ ln(s / σ_i)``; since it is closed form there is no
+    parameter to train and none to forget.
+    """
+
+    def kl(self, mean: Tensor, log_std: Tensor, fan_in: float) -> Tensor:
+        second_moment = ((2 * log_std).exp() + mean.square()).mean()
+        return mean.numel() * 0.5 * second_moment.log() - log_std.sum()
+
+
+Prior = FixedPrior | FanInPrior | LearnedPrior
+
+PRIORS = {"fixed": FixedPrior, "fan-in": FanInPrior}
+
+
+def make_prior(name: str, scale: float = 1.0) -> Prior:
+    """By name: ``"fixed"``, ``"fan-in"`` (both with ``scale``) or ``"learned"``."""
+    if name == "learned":
+        return LearnedPrior()
+    if name not in PRIORS:
+        raise SzilardError(f"unknown prior {name!r}: choose fixed, fan-in or learned")
+    if not scale > 0:
+        raise SzilardError(f"a prior's scale must be positive, not {scale:g}")
+    return PRIORS[name](scale)

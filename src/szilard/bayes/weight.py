@@ -1,0 +1,68 @@
+"""What is known of one weight: a mean and a standard deviation for each entry that exists."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from szilard.bayes.priors import LearnedPrior, Prior
+from szilard.sparse import Move, Support
+
+
+class Weight(nn.Module):
+    """q(w) = Π N(μ_i, σ_i²) over the entries of a support; every other entry is exactly zero.
+
+    Without ``log_std`` it is a point: the weight of a deterministic sparse network.
+
+    Attributes:
+        support: :class:`~szilard.sparse.Support`.
+        mean: parameter ``[nnz]``, μ in the support's order.
+        log_std: parameter ``[nnz]``, ln σ, or None. The logarithm makes the gradient of the divergence O(1)
+            in ln σ whatever the size of σ, so σ moves; with softplus it vanishes with σ.
+        draw: values ``[nnz]`` used instead of the posterior while set (one coherent sample of the network).
+    """
+
+    def __init__(
+        self, support: Support, mean: Tensor, log_std: Tensor | None = None, prior: Prior | None = None
+    ) -> None:
+        super().__init__()
+        self.support = support
+        self.mean = nn.Parameter(mean)
+        self.log_std = None if log_std is None else nn.Parameter(log_std)
+        self.prior: Prior = prior or LearnedPrior()
+        self.draw: Tensor | None = None
+
+    @property
+    def is_point(self) -> bool:
+        return self.log_std is None
+
+    @property
+    def std(self) -> Tensor:
+        """σ of each entry, ``[nnz]``; zero for a point."""
+        return torch.zeros_like(self.mean) if self.log_std is None else self.log_std.exp()
+
+    @property
+    def fan_in(self) -> float:
+        """Mean number of existing entries a row."""
+        return self.support.nnz / self.support.rows
+
+    def kl(self) -> Tensor:
+        """KL(q ‖ prior) in nats, scalar; zero for a point."""
+        if self.log_std is None:
+            return self.mean.new_zeros(())
+        return self.prior.kl(self.mean, self.log_std, self.fan_in)
+
+    def sample(self, noise: Tensor) -> Tensor:
+        """μ + σ ε for standard normal ``noise [nnz]``."""
+        return self.mean if self.log_std is None else self.mean + self.log_std.exp() * noise
+
+    def dense_mean(self) -> Tensor:
+        """The mean weight as a dense tensor of its full shape."""
+        return self.support.scatter(self.mean.detach())
+
+    @torch.no_grad()
+    def carry(self, move: Move) -> None:
+        """Follow a move of the support: new entries get μ = 0 and the survivors' geometric mean of σ."""
+        if self.log_std is not None:
+            move.carry(self.log_std, move.survivors(self.log_std).mean())
+        move.carry(self.mean)

@@ -1,0 +1,83 @@
+"""How to train a network: one file a method, all with the face of :class:`~szilard.methods.method.Method`."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from szilard.errors import SzilardError
+from szilard.methods.deterministic import Deterministic
+from szilard.methods.mean_field import MeanField
+from szilard.methods.method import Method
+from szilard.methods.published import PUBLISHED, PublishedSSVI
+from szilard.methods.ssvi import SSVI
+
+__all__ = ["SSVI", "Deterministic", "MeanField", "Method", "PublishedSSVI", "label", "make", "names", "options"]
+
+_METHODS: dict[str, tuple[type[Method], dict[str, Any]]] = {
+    "deterministic": (Deterministic, {}),
+    "sparse-deterministic": (Deterministic, {"density": 0.05}),
+    "mean-field": (MeanField, {}),
+    "ssvi": (SSVI, {}),
+    "ssvi-published": (PublishedSSVI, PUBLISHED),
+}
+
+
+def names() -> list[str]:
+    """The names that :func:`make` knows."""
+    return list(_METHODS)
+
+
+def make(name: str, n_data: int, **options_given: Any) -> Method:
+    """A method by name, with options of its class.
+
+    Raises:
+        SzilardError: for an unknown method or option, naming the nearest known one.
+    """
+    kind, preset = _known(name)
+    known = options(name)
+    for option in options_given:
+        if option not in known:
+            raise SzilardError(f"method {name!r} has no option {option!r}{_nearest(option, known)}")
+    method = _call(kind, n_data, **{**preset, **options_given})
+    if name != kind.name:
+        method.name = name
+    return method
+
+
+def options(name: str) -> dict[str, Any]:
+    """The options of a method and their defaults."""
+    kind, preset = _known(name)
+    found: dict[str, Any] = {}
+    for parent in reversed(kind.__mro__):
+        if issubclass(parent, Method):
+            parameters = inspect.signature(parent).parameters.values()
+            found |= {p.name: p.default for p in parameters if p.default is not p.empty}
+    return found | preset
+
+
+def label(method: Method) -> str:
+    """What to call a method in a table: its label, with its density where that is not 1."""
+    density = getattr(method, "density", 1.0)
+    return method.label if density == 1 else f"{method.label}, {100 * density:g} % of weights"
+
+
+def _known(name: str) -> tuple[type[Method], dict[str, Any]]:
+    if name not in _METHODS:
+        raise SzilardError(f"unknown method {name!r}{_nearest(name, _METHODS)}; known: {', '.join(_METHODS)}")
+    return _METHODS[name]
+
+
+def _nearest(word: str, known: Any) -> str:
+    close = difflib.get_close_matches(word, list(known), 1)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def _call(kind: Callable[..., Method], n_data: int, **given: Any) -> Method:
+    try:
+        return partial(kind, n_data)(**given)
+    except TypeError as error:
+        raise SzilardError(f"{kind.__name__}: {error}") from error

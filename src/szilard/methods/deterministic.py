@@ -1,0 +1,87 @@
+"""Point weights by maximum likelihood: the baseline, dense or sparse."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from torch import Tensor, nn
+
+from szilard import bayes
+from szilard.data import Split
+from szilard.methods.method import Method
+from szilard.methods.moves import Moves
+from szilard.sparse import Schedule
+
+
+class Deterministic(Method):
+    """Minimise the mean negative log likelihood; no cost term.
+
+    Below density 1 the support moves exactly as SSVI's does, with |w| as the removal score (RigL; Evci et
+    al. 2020): the fair sparse baseline.
+
+    Args:
+        density: fraction of weights that exist.
+        temperature_scaling: calibrate the logits on the validation split at the end.
+        pretrained: start from the network's own weights instead of fresh ones (density < 1).
+        allocation, dense_stem: see :func:`szilard.bayesianize`.
+        every, fraction, end: of the topology :class:`~szilard.sparse.Schedule`; ``fraction=0`` is a static mask.
+    """
+
+    name = "deterministic"
+    label = "deterministic"
+
+    def __init__(
+        self,
+        n_data: int,
+        *,
+        density: float = 1.0,
+        temperature_scaling: bool = False,
+        pretrained: bool = False,
+        allocation: str = "uniform",
+        dense_stem: bool = True,
+        every: int = 100,
+        fraction: float = 0.3,
+        end: float = 0.75,
+        **options: Any,
+    ) -> None:
+        super().__init__(n_data, **options)
+        self.density = density
+        self.temperature_scaling = temperature_scaling
+        self.pretrained = pretrained
+        self.allocation, self.dense_stem = allocation, dense_stem
+        self.moves = Moves(Schedule(every, fraction, end), score="magnitude")
+
+    def _convert(self, network: nn.Module) -> nn.Module:
+        if self.density == 1:
+            return network
+        return bayes.bayesianize(
+            network,
+            self.density,
+            point=True,
+            fresh=not self.pretrained,
+            allocation=self.allocation,
+            dense_stem=self.dense_stem,
+            seed=self.seed,
+        )
+
+    def _before_forward(self, network: nn.Module) -> None:
+        self.moves.listen(network, self.step, self.total_steps or 0)
+
+    def after_step(self, network: nn.Module, optimizer: Any = None) -> None:
+        super().after_step(network, optimizer)
+        self.moves.apply(network, optimizer, self.step, self.total_steps or 0)
+
+    def finish(
+        self, network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], valid: Split | None = None
+    ) -> None:
+        super().finish(network, batches, valid)
+        if self.temperature_scaling and valid is not None and self.task == "classification":
+            self.calibrate(network, valid)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "moves": self.moves.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
+        self.moves.load_state_dict(state["moves"])

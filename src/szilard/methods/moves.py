@@ -1,0 +1,85 @@
+"""Moves of all supports of a network, when it is time."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from szilard.bayes.layers import bayes_layers
+from szilard.bayes.weight import Weight
+from szilard.methods.scores import SCORES
+from szilard.errors import SzilardError
+from szilard.sparse import GrowthGradient, Schedule, carry_optimizer_state, drop_and_grow
+
+
+class Moves:
+    """Listens to the batches before a move and then moves every support that is not full.
+
+    Args:
+        schedule: when, and how much.
+        score: name in :data:`szilard.methods.scores.SCORES`; entries of lowest score go.
+        batches: batches whose gradients decide where to grow.
+    """
+
+    def __init__(self, schedule: Schedule, score: str, batches: int = 1) -> None:
+        if score not in SCORES:
+            raise SzilardError(f"unknown removal score {score!r}: choose one of {', '.join(SCORES)}")
+        if batches < 1:
+            raise SzilardError(f"a move needs the gradient of at least one batch, not {batches}")
+        self.schedule, self.score, self.batches = schedule, score, batches
+        self._growth: dict[int, GrowthGradient] = {}  # by the number of the layer, while listening
+        self._resumed: dict[int, list[tuple[Tensor, Tensor]]] = {}
+
+    @property
+    def listening(self) -> bool:
+        """Whether the coming batch is one of those that decide where to grow."""
+        return bool(self._growth)
+
+    def listen(self, network: nn.Module, step: int, total: int) -> None:
+        """Before the forward pass of ``step``."""
+        if not self.schedule.collects(step, total, self.batches):
+            return
+        for number, layer in enumerate(bayes_layers(network).values()):
+            if layer.weight.support.is_full:
+                continue
+            if number not in self._growth:
+                growth = GrowthGradient(layer.rows_gradient)
+                for pair in self._resumed.pop(number, []):
+                    growth.add(*pair)
+                self._growth[number] = growth
+            layer.growth = self._growth[number]
+
+    @torch.no_grad()
+    def apply(self, network: nn.Module, optimizer: torch.optim.Optimizer | None, step: int, total: int) -> int:
+        """After optimiser step number ``step``; returns how many entries are new in the whole network."""
+        fraction = self.schedule.fraction_at(step, total)
+        if not (fraction and self._growth):
+            return 0
+        new = 0
+        for number, layer in enumerate(bayes_layers(network).values()):
+            growth = self._growth.get(number)
+            layer.growth = None
+            if growth is not None and len(growth):
+                new += self._move(layer.weight, growth, optimizer, fraction)
+        self._growth = {}
+        return new
+
+    def state_dict(self) -> dict[int, list[tuple[Tensor, Tensor]]]:
+        """What has been heard since the last move, so that a run may stop between two batches."""
+        return {number: growth.batches for number, growth in self._growth.items()}
+
+    def load_state_dict(self, state: dict[int, list[tuple[Tensor, Tensor]]]) -> None:
+        self._growth, self._resumed = {}, dict(state)
+
+    def _move(
+        self, weight: Weight, growth: GrowthGradient, optimizer: torch.optim.Optimizer | None, fraction: float
+    ) -> int:
+        move = drop_and_grow(weight.support, self._scores(weight), growth, fraction)
+        weight.carry(move)
+        if optimizer is not None:
+            for parameter in weight.parameters(recurse=False):
+                carry_optimizer_state(move, optimizer, parameter)
+        return move.dropped
+
+    def _scores(self, weight: Weight) -> Tensor:
+        return SCORES[self.score](weight.mean, weight.std)

@@ -1,0 +1,100 @@
+"""Sparse subspace variational inference: a Bayesian network that is sparse from the first step."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from szilard import bayes
+from szilard.errors import SzilardError
+from szilard.methods.method import Method
+from szilard.methods.moves import Moves
+from szilard.sparse import Schedule, check_density
+
+
+class SSVI(Method):
+    """Minimise F over Gaussians on a support of fixed size, and over the support (Li et al. 2024, arXiv:2402.11025).
+
+        min over γ, μ, σ of  E_q[-ln p(D|θ)] + T Σ_{i: γ_i=1} KL(N(μ_i, σ_i²) ‖ prior),   Σ γ = k
+
+    Gradient steps on (μ, ln σ) of the present support alternate with moves of it: every ``every`` steps a
+    share of the entries, those of lowest |μ|/σ, give their place to those where |∂F/∂μ| is largest.
+
+    Args:
+        density: fraction of weights that exist, all through training.
+        score: removal score, see :mod:`szilard.methods.scores`.
+        growth_batches: batches over which the growth gradient is averaged.
+        growth: ``"noisy"`` takes the growth gradient of the stochastic network, ``"mean"`` that of its mean.
+        every, fraction, end: of the topology :class:`~szilard.sparse.Schedule`; ``fraction=0`` is a static mask.
+        prior, prior_scale, initial_std, allocation, dense_stem: see :func:`szilard.bayesianize`.
+        pretrained: start from the network's own weights: their largest entries are the first support.
+    """
+
+    name = "ssvi"
+    label = "SSVI"
+
+    def __init__(
+        self,
+        n_data: int,
+        *,
+        density: float = 0.05,
+        temperature: float = 0.1,
+        prior: str = "fan-in",
+        prior_scale: float = 1.0,
+        initial_std: float = 0.1,
+        allocation: str = "uniform",
+        dense_stem: bool = True,
+        pretrained: bool = False,
+        score: str = "snr",
+        growth: str = "noisy",
+        growth_batches: int = 1,
+        every: int = 100,
+        fraction: float = 0.3,
+        end: float = 0.75,
+        lr_log_std: float = 10.0,
+        **options: Any,
+    ) -> None:
+        super().__init__(n_data, temperature=temperature, lr_log_std=lr_log_std, **options)
+        check_density(density)
+        bayes.make_prior(prior, prior_scale)
+        self.density = density
+        self.prior, self.prior_scale, self.initial_std = prior, prior_scale, initial_std
+        self.allocation, self.dense_stem, self.pretrained = allocation, dense_stem, pretrained
+        if growth not in ("noisy", "mean"):
+            raise SzilardError(f"growth is 'noisy' or 'mean', not {growth!r}")
+        self.growth = growth
+        self.moves = Moves(Schedule(every, fraction, end), score, growth_batches)
+
+    def _convert(self, network: nn.Module) -> nn.Module:
+        return bayes.bayesianize(
+            network,
+            self.density,
+            fresh=not self.pretrained,
+            prior=self.prior,
+            prior_scale=self.prior_scale,
+            initial_std=self.initial_std,
+            allocation=self.allocation,
+            dense_stem=self.dense_stem,
+            seed=self.seed,
+        )
+
+    def _before_forward(self, network: nn.Module) -> None:
+        self.moves.listen(network, self.step, self.total_steps or 0)
+
+    def _forward(self, network: nn.Module, x: Tensor) -> Tensor:
+        if self.growth == "mean" and self.moves.listening:
+            with bayes.mode(network, "mean"):
+                return network(x)
+        return network(x)
+
+    def after_step(self, network: nn.Module, optimizer: Any = None) -> None:
+        super().after_step(network, optimizer)
+        self.moves.apply(network, optimizer, self.step, self.total_steps or 0)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "moves": self.moves.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
+        self.moves.load_state_dict(state["moves"])

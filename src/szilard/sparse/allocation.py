@@ -1,0 +1,59 @@
+"""How many entries each weight of a network may keep, for one overall density."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from szilard.errors import SzilardError
+
+
+def check_density(density: float) -> None:
+    """Raise unless ``density`` lies in (0, 1]."""
+    if not 0 < density <= 1:
+        raise SzilardError(f"density must lie in (0, 1], not {density:g}: it is the fraction of weights that exist")
+
+
+def uniform(shapes: Sequence[Sequence[int]], density: float) -> list[int]:
+    """The same density everywhere; at least one entry a weight."""
+    check_density(density)
+    return [max(1, round(density * math.prod(shape))) for shape in shapes]
+
+
+def erdos_renyi_kernel(shapes: Sequence[Sequence[int]], density: float, power: float = 1.0) -> list[int]:
+    """Density of weight l proportional to (sum of its dimensions / their product) ** power.
+
+    Small weights stay denser than large ones; the total is exactly ``round(density * all)``, by largest
+    remainders, and a weight whose share would pass 1 is dense and the others share the rest.
+    Source: Evci et al. 2020, "Rigging the Lottery", section 3 (Erdős–Rényi-Kernel).
+    """
+    check_density(density)
+    sizes = [math.prod(shape) for shape in shapes]
+    raw = [(sum(shape) / size) ** power for shape, size in zip(shapes, sizes, strict=True)]
+    total = round(density * sum(sizes))
+    full: set[int] = set()
+    while True:
+        free = [i for i in range(len(sizes)) if i not in full]
+        budget = total - sum(sizes[i] for i in full)
+        weight = sum(raw[i] * sizes[i] for i in free)
+        scale = budget / weight if weight else 0.0
+        over = [i for i in free if scale * raw[i] > 1]
+        if not over:
+            break
+        full.update(over)
+    share = [float(size) if i in full else scale * raw[i] * size for i, size in enumerate(sizes)]
+    keep = [math.floor(s) for s in share]
+    by_remainder = sorted(range(len(sizes)), key=lambda i: (keep[i] - share[i], i))
+    for i in by_remainder[: total - sum(keep)]:
+        keep[i] += 1
+    return [max(1, k) for k in keep]
+
+
+ALLOCATIONS = {"uniform": uniform, "erk": erdos_renyi_kernel}
+
+
+def allocate(shapes: Sequence[Sequence[int]], density: float, how: str = "uniform") -> list[int]:
+    """Entries per weight by the named rule, ``"uniform"`` or ``"erk"``."""
+    if how not in ALLOCATIONS:
+        raise SzilardError(f"unknown allocation {how!r}: choose one of {', '.join(ALLOCATIONS)}")
+    return ALLOCATIONS[how](shapes, density)

@@ -1,0 +1,97 @@
+"""Where a weight would grow: the gradient at entries that do not exist, without ever holding it whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+# Gradient of some rows of a weight, summed over a batch: (grad [B, rows, ...], x [B, C, ...]) -> [rows, cols].
+RowsGradient = Callable[[Tensor, Tensor, slice], Tensor]
+
+BLOCK = 1 << 20  # entries of the dense gradient held at one time
+
+
+def linear_rows(grad: Tensor, x: Tensor, rows: slice) -> Tensor:
+    """Rows of ``gradᵀ x``, for ``grad [B, O]`` and ``x [B, I]``."""
+    return grad[:, rows].t() @ x
+
+
+def conv_rows(
+    shape: tuple[int, ...], stride: list[int], padding: list[int], dilation: list[int], groups: int
+) -> RowsGradient:
+    """Rows of the weight gradient of a convolution with a weight of ``shape [O, C/groups, *kernel]``."""
+    zeros = [0] * len(stride)
+    per_group, channels = shape[0] // groups, shape[1]
+
+    def rows_gradient(grad: Tensor, x: Tensor, rows: slice) -> Tensor:
+        parts = []
+        for group in range(rows.start // per_group, (rows.stop - 1) // per_group + 1):
+            low, high = max(rows.start, group * per_group), min(rows.stop, (group + 1) * per_group)
+            seen = x[:, group * channels : (group + 1) * channels]
+            weight = x.new_empty(high - low, *shape[1:])
+            _, gradient, _ = torch.ops.aten.convolution_backward(
+                grad[:, low:high].contiguous(), seen, weight, None, stride, padding, dilation, False, zeros, 1,
+                [False, True, False],
+            )  # fmt: skip
+            parts.append(gradient.flatten(1))
+        return torch.cat(parts)
+
+    return rows_gradient
+
+
+class GrowthGradient:
+    """Collects (output gradient, input) of one weight over a few batches and finds its largest entries.
+
+    With local reparametrisation the mean of the output is linear in μ, so ∂L/∂μ_ij = Σ_b g_bi x_bj also where
+    no entry exists: a one-sample unbiased estimate of the gradient of F at μ = 0, σ = 0.
+    """
+
+    def __init__(self, rows_gradient: RowsGradient) -> None:
+        self._rows_gradient = rows_gradient
+        self.batches: list[tuple[Tensor, Tensor]] = []  # (output gradient, input)
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def add(self, grad: Tensor, x: Tensor) -> None:
+        """Remember one batch: the loss gradient of the weight's output, and its input."""
+        self.batches.append((grad.detach(), x.detach()))
+
+    def largest(self, count: int, rows: int, cols: int, taken: Tensor) -> Tensor:
+        """The ``count`` entries of largest |gradient| among those not ``taken``.
+
+        The gradient is streamed by blocks of rows with a running top-``count``; with several processes each
+        block is summed over them first, so that all choose alike.
+
+        Args:
+            taken: ascending flat indices that may not be chosen, int64.
+        Returns:
+            flat indices, int64 ``[count]``, unordered.
+        """
+        step = max(1, BLOCK // max(1, cols))
+        best = torch.empty(0, device=taken.device)
+        where = torch.empty(0, dtype=torch.int64, device=taken.device)
+        for start in range(0, rows, step):
+            part = slice(start, min(start + step, rows))
+            block = sum(
+                (self._rows_gradient(grad, x, part) for grad, x in self.batches),
+                start=torch.zeros((), device=taken.device),
+            )
+            block = _summed_over_processes(block).abs().flatten()
+            low, high = torch.searchsorted(taken, torch.tensor([part.start * cols, part.stop * cols]).to(taken))
+            block[taken[low:high] - part.start * cols] = -1.0
+            values, index = block.topk(min(count, block.numel()))
+            best, where = torch.cat([best, values]), torch.cat([where, index + part.start * cols])
+            if len(best) > count:
+                best, index = best.topk(count)
+                where = where[index]
+        return where[best >= 0]
+
+
+def _summed_over_processes(block: Tensor) -> Tensor:
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        block = block.contiguous()
+        torch.distributed.all_reduce(block)
+    return block

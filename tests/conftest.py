@@ -1,0 +1,18 @@
+"""Shared by all tests: one thread (two cores, many tests), no data folder but the test's own."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
+
+
+@pytest.fixture(autouse=True)
+def _quiet_machine(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    import torch
+
+    torch.set_num_threads(1)
+    monkeypatch.setenv("SZILARD_DATA", str(tmp_path_factory.getbasetemp() / "no-data"))

@@ -1,0 +1,89 @@
+"""The operators: right answers over random shapes, and good citizens of torch.compile and torch.export."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from szilard.sparse import Support, ops, portable
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+@given(st.integers(1, 17), st.integers(1, 33), st.integers(1, 19), st.floats(0, 1), st.integers(0, 1000))
+@settings(deadline=None, max_examples=60)
+def test_linear_equals_dense(batch, inputs, outputs, density, seed):
+    g = generator(seed)
+    support = Support.from_mask(torch.rand(outputs, inputs, generator=g) < density)
+    values = torch.randn(support.nnz, generator=g, dtype=torch.float64)
+    x = torch.randn(batch, inputs, generator=g, dtype=torch.float64)
+    grad = torch.randn(batch, outputs, generator=g, dtype=torch.float64)
+    dense = support.scatter(values)
+    assert torch.allclose(ops.sparse_linear(x, values, *support.index), x @ dense.t())
+    grad_x, grad_values = ops.sparse_linear_backward(grad, x, values, *support.index)
+    assert torch.allclose(grad_x, grad @ dense)
+    assert torch.allclose(grad_values, support.gather(grad.t() @ x))
+
+
+def test_without_csr_kernels(monkeypatch):
+    """The path of machines whose torch has no sparse BLAS gives the same numbers."""
+    g = generator()
+    support = Support.random((20, 30), 40, g)
+    values, x, grad = (torch.randn(s, generator=g) for s in (40, (5, 30), (5, 20)))
+    expected = ops.sparse_linear(x, values, *support.index), ops.sparse_linear_backward(grad, x, values, *support.index)
+    monkeypatch.setattr(portable, "_has_csr_kernels", lambda tensor: False)
+    monkeypatch.setattr(portable, "GATHER", 64)
+    assert torch.allclose(ops.sparse_linear(x, values, *support.index), expected[0], atol=1e-6)
+    for ours, theirs in zip(ops.sparse_linear_backward(grad, x, values, *support.index), expected[1], strict=True):
+        assert torch.allclose(ours, theirs, atol=1e-5)
+
+
+def arguments(kind):
+    g = generator(1)
+    shape = (6, 8) if kind == "linear" else (6, 2, 3, 3)
+    support = Support.random(shape, 20, g)
+    mean = torch.randn(20, generator=g).requires_grad_()
+    log_std = (torch.randn(20, generator=g) - 2).requires_grad_()
+    if kind == "linear":
+        x, tail = torch.randn(5, 8, generator=g), support.index
+        noise = torch.randn(5, 6, generator=g)
+    else:
+        x = torch.randn(2, 4, 7, 7, generator=g)
+        tail = (support.crow, support.col, list(shape), [1, 1], [1, 1], [1, 1], 2)
+        noise = torch.randn(2, 6, 7, 7, generator=g)
+    return x.requires_grad_(), mean, log_std, noise, tail
+
+
+@pytest.mark.parametrize("kind", ["linear", "conv"])
+def test_opcheck(kind):
+    x, mean, log_std, noise, tail = arguments(kind)
+    tests = ("test_schema", "test_autograd_registration", "test_faketensor", "test_aot_dispatch_dynamic")
+    torch.library.opcheck(getattr(ops, f"sparse_{kind}"), (x, mean, *tail), test_utils=tests)
+    torch.library.opcheck(getattr(ops, f"lrt_{kind}"), (x, mean, log_std, noise, *tail), test_utils=tests)
+
+
+def test_export_and_compile():
+    import szilard
+
+    network = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3, padding=1), torch.nn.Flatten(), torch.nn.Linear(64, 3))
+    network = szilard.bayesianize(network, 0.3, fresh=True).eval()
+    x = torch.randn(5, 1, 4, 4, generator=generator())
+    program = torch.export.export(network, (x,))
+    assert torch.allclose(program.module()(x), network(x), atol=1e-6)
+    compiled = torch.compile(network, backend="aot_eager", fullgraph=True)
+    assert torch.allclose(compiled(x), network(x), atol=1e-6)
+
+
+def test_flops_count_existing_entries_only():
+    from torch.utils.flop_counter import FlopCounterMode
+
+    x, mean, log_std, noise, tail = arguments("linear")
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        ops.sparse_linear(x, mean, *tail)
+    assert counter.get_total_flops() == 2 * 5 * 20
+    x, mean, log_std, noise, tail = arguments("conv")
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        ops.lrt_conv(x, mean, log_std, noise, *tail)
+    assert counter.get_total_flops() == 4 * 2 * 49 * 20
