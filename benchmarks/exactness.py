@@ -286,8 +286,9 @@ def same_seed() -> Check:
 
 
 def full_density() -> Check:
-    a = train(SSVI(256, density=1.0, seed=1), small_network(), 60)
-    b = train(MeanField(256, seed=1), small_network(), 60)
+    options = {"lr": 1e-3, "initial_std": 0.3, "seed": 1}
+    a = train(SSVI(256, density=1.0, **options), small_network(), 60)
+    b = train(MeanField(256, **options), small_network(), 60)
     return Check("density 1 equals dense mean-field", same_state(a, b), 0.0)
 
 
@@ -300,7 +301,7 @@ def static_twin(steps: int = 50) -> Check:
     masks = [w.support.mask().double() for w in layers]
     means = [w.support.scatter(w.mean.detach()).requires_grad_() for w in layers]
     rhos = [w.support.scatter(w.log_std.detach()).requires_grad_() for w in layers]
-    biases = [torch.zeros_like(b).copy_(b).requires_grad_() for n, b in sparse.named_parameters() if n.endswith("bias")]
+    biases = [b.detach().clone().requires_grad_() for n, b in sparse.named_parameters() if n.endswith("bias")]
     adam = torch.optim.Adam([*means, *rhos, *biases], lr=1e-3)
     noise, g = bayes.Noise(), generator(7)
     x, y = toy()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import statistics
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +19,14 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
     for row in rows:
         table.add_row(*row)
     Console(width=200).print(table)
+
+
+def spread(values: Sequence[float], digits: int = 3, factor: float = 1.0) -> str:
+    """Mean ± standard error over seeds."""
+    mean = factor * statistics.fmean(values)
+    if len(values) < 2:
+        return f"{mean:.{digits}f}"
+    return f"{mean:.{digits}f} ±{factor * statistics.stdev(values) / math.sqrt(len(values)):.{digits}f}"
 
 
 def finish(benchmark: str, figures: dict[str, Any]) -> None:

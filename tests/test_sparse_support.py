@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from szilard import SzilardError
+from szilard.errors import SzilardError
 from szilard.sparse import GrowthGradient, Schedule, Support, allocate, drop_and_grow, erdos_renyi_kernel
 from szilard.sparse.growth import conv_rows, linear_rows
 

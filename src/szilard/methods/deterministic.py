@@ -25,6 +25,7 @@ class Deterministic(Method):
         temperature_scaling: calibrate the logits on the validation split at the end.
         pretrained: start from the network's own weights instead of fresh ones (density < 1).
         allocation, dense_stem: see :func:`szilard.bayesianize`.
+        growth_batches: batches over which the growth gradient is averaged.
         every, fraction, end: of the topology :class:`~szilard.sparse.Schedule`; ``fraction=0`` is a static mask.
     """
 
@@ -40,6 +41,7 @@ class Deterministic(Method):
         pretrained: bool = False,
         allocation: str = "uniform",
         dense_stem: bool = True,
+        growth_batches: int = 8,
         every: int = 100,
         fraction: float = 0.3,
         end: float = 0.75,
@@ -50,7 +52,7 @@ class Deterministic(Method):
         self.temperature_scaling = temperature_scaling
         self.pretrained = pretrained
         self.allocation, self.dense_stem = allocation, dense_stem
-        self.moves = Moves(Schedule(every, fraction, end), score="magnitude")
+        self.moves = Moves(Schedule(every, fraction, end), "magnitude", growth_batches)
 
     def _convert(self, network: nn.Module) -> nn.Module:
         if self.density == 1:

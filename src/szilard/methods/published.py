@@ -22,6 +22,7 @@ PUBLISHED: dict[str, Any] = {
     "prior": "fixed",
     "prior_scale": 0.005,
     "score": "SNR_mean_abs",
+    "growth_batches": 1,
     "lr": 0.01,
     "lr_log_std": 1.0,
 }

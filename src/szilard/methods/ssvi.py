@@ -42,20 +42,21 @@ class SSVI(Method):
         temperature: float = 0.1,
         prior: str = "fan-in",
         prior_scale: float = 1.0,
-        initial_std: float = 0.1,
+        initial_std: float = 0.5,
         allocation: str = "uniform",
         dense_stem: bool = True,
         pretrained: bool = False,
         score: str = "snr",
         growth: str = "noisy",
-        growth_batches: int = 1,
+        growth_batches: int = 8,
         every: int = 100,
         fraction: float = 0.3,
         end: float = 0.75,
+        lr: float = 3e-3,
         lr_log_std: float = 10.0,
         **options: Any,
     ) -> None:
-        super().__init__(n_data, temperature=temperature, lr_log_std=lr_log_std, **options)
+        super().__init__(n_data, temperature=temperature, lr=lr, lr_log_std=lr_log_std, **options)
         check_density(density)
         bayes.make_prior(prior, prior_scale)
         self.density = density

@@ -1,0 +1,259 @@
+"""Fashion-MNIST, MLP 784-512-512-10: what sparsity and uncertainty buy, with much data and with little.
+
+    python benchmarks/fashion.py --data-root DATA [--quick | --select] [--results FILE.jsonl]
+
+DATA holds fashion_mnist/ (four idx.gz files) and ood/kmnist-test-imgs.npz. Two regimes: all 50 000 training
+images, and 2 000. Every row has the same epochs, batch size and learning-rate schedule. What was tuned
+(learning rate of each family, temperature of mean-field inference, prior and start of SSVI) was chosen by
+``--select``, which trains on seed 100 and looks at the validation images only; the choices stand in SELECTED.
+Two worker processes of one thread each; ``--results`` keeps finished rows, so that a run can be resumed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import json
+import multiprocessing
+import statistics
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from harness import finish, print_table, spread
+
+from szilard import bayes, cost, data, methods, metrics, networks
+from szilard.data import DataSet
+from szilard.methods.method import Method
+
+NETWORK = "mlp:512,512"
+BATCH = 128
+SAMPLES = 32
+REGIMES: dict[str, dict[str, Any]] = {"all": {"n_train": None, "epochs": 12}, "small": {"n_train": 2000, "epochs": 150}}
+
+#: What validation chose, by family and regime (``--select`` prints the candidates).
+SELECTED: dict[str, dict[str, dict[str, Any]]] = {
+    "deterministic": {"all": {"lr": 1e-3}, "small": {"lr": 1e-3}},
+    "sparse": {"all": {"lr": 3e-3}, "small": {"lr": 1e-3}},
+    "mean-field": {"all": {"temperature": 0.1}, "small": {"temperature": 0.1}},
+    "ssvi": {"all": {}, "small": {}},
+}
+
+#: row -> (family, method, options)
+ROWS: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "deterministic": ("deterministic", "deterministic", {}),
+    "deterministic + temperature": ("deterministic", "deterministic", {"temperature_scaling": True}),
+    "sparse deterministic 95 %": ("sparse", "sparse-deterministic", {"density": 0.05}),
+    "dense mean-field, T = 1": ("mean-field", "mean-field", {"temperature": 1.0}),
+    "dense mean-field, best T": ("mean-field", "mean-field", {}),
+    "SSVI 90 %": ("ssvi", "ssvi", {"density": 0.10}),
+    "SSVI 95 %": ("ssvi", "ssvi", {"density": 0.05}),
+    "SSVI 98 %": ("ssvi", "ssvi", {"density": 0.02}),
+    "SSVI 99 %": ("ssvi", "ssvi", {"density": 0.01}),
+    "static mask 99 %": ("ssvi", "ssvi", {"density": 0.01, "fraction": 0.0}),
+}
+
+_RATES = [{"lr": 1e-3}, {"lr": 3e-3}]
+_TEMPERATURES = [{"temperature": t, "lr": lr} for t in (0.01, 0.03, 0.1) for lr in (1e-3, 3e-3)]
+_SSVI = [
+    {"lr": lr, "temperature": t, "initial_std": s} for lr in (1e-3, 3e-3) for t in (0.03, 0.1) for s in (0.1, 0.5)
+]
+CANDIDATES: dict[str, tuple[str, dict[str, Any], list[dict[str, Any]]]] = {
+    "deterministic": ("deterministic", {}, _RATES),
+    "sparse": ("sparse-deterministic", {"density": 0.05}, _RATES),
+    "mean-field": ("mean-field", {}, _TEMPERATURES),
+    "ssvi": ("ssvi", {"density": 0.05}, _SSVI),
+}
+
+Job = dict[str, Any]
+
+
+@functools.lru_cache(maxsize=2)
+def dataset(root: str, n_train: int | None) -> DataSet:
+    return data.load("fashion-mnist", root, n_train=n_train, seed=0, ood="kmnist")
+
+
+def train(method: Method, part: DataSet, epochs: int, seed: int) -> tuple[torch.nn.Module, float]:
+    """The plain loop of the documentation; returns the network and the seconds its steps took."""
+    network = networks.build(NETWORK, part.input_shape, part.n_outputs, seed=seed)
+    network = method.prepare(network, part.task)
+    method.total_steps = epochs * -(-len(part.train) // BATCH)
+    optimizer = method.optimizer(network)
+    started = time.perf_counter()
+    for epoch in range(epochs):
+        for x, y in data.batches(part.train, BATCH, seed=seed, epoch=epoch):
+            method.anneal(optimizer)
+            method.loss(network, x, y).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            method.after_step(network, optimizer)
+    seconds = time.perf_counter() - started
+    method.finish(network, data.batches(part.train, BATCH, seed=seed, epoch=0), part.valid)
+    return network, seconds
+
+
+def work(job: Job) -> Job:
+    """Train one row on one seed and look at the split that the job names."""
+    torch.set_num_threads(1)
+    part = dataset(job["root"], REGIMES[job["regime"]]["n_train"])
+    method = methods.make(job["method"], len(part.train), seed=job["seed"], **job["options"])
+    network, seconds = train(method, part, REGIMES[job["regime"]]["epochs"], job["seed"])
+    split = getattr(part, job["split"])
+    found = metrics.evaluate(
+        method.predict(network, split.x, samples=SAMPLES),
+        split.y,
+        ood=method.predict(network, part.ood.x, samples=SAMPLES),
+    )
+    counted = cost.count(network, part.input_shape)
+    found |= {"seconds": seconds, "nonzeros": counted.nonzeros, "bits": counted.bits, "macs": counted.macs}
+    stds = [w for w in bayes.weights(network).values() if not w.is_point]
+    if stds:
+        found["sigma_over_mu"] = float(torch.cat([w.std / w.mean.square().mean().sqrt() for w in stds]).median())
+    return {**job, "figures": found}
+
+
+def finished(jobs: Iterable[Job], results: Path | None) -> Iterator[Job]:
+    """Run the jobs that ``results`` does not hold yet, longest first, and yield all."""
+    done = [json.loads(line) for line in results.read_text().splitlines()] if results and results.exists() else []
+    known = {key(job): job for job in done}
+    todo = []
+    for job in jobs:
+        if key(job) in known:
+            yield known[key(job)]
+        else:
+            todo.append(job)
+    todo.sort(key=lambda job: (job["regime"] != "all", job["method"] != "mean-field"))
+    with multiprocessing.get_context("spawn").Pool(2) as pool:
+        for number, job in enumerate(pool.imap_unordered(work, todo), 1):
+            if results:
+                with results.open("a") as file:
+                    file.write(json.dumps(job) + "\n")
+            figures = job["figures"]
+            print(
+                f"[{number}/{len(todo)}] {job['regime']:5} {job['row']:28} seed {job['seed']:3} "
+                f"accuracy {figures['accuracy']:.4f} nll {figures['nll']:.4f} ece {figures['ece']:.4f} "
+                f"{figures['seconds']:.0f} s {job['options']}",
+                flush=True,
+            )
+            yield job
+
+
+def key(job: Job) -> str:
+    return json.dumps({k: job[k] for k in ("regime", "row", "method", "options", "seed", "split")}, sort_keys=True)
+
+
+def select(root: str, regimes: Iterable[str], results: Path | None) -> None:
+    """Print validation figures of every candidate."""
+    jobs = [
+        {"root": root, "regime": r, "row": f, "method": m, "options": {**o, **c}, "seed": 100, "split": "valid"}
+        for r in regimes
+        for f, (m, o, candidates) in CANDIDATES.items()
+        for c in candidates
+    ]
+    found = list(finished(jobs, results))
+    for regime in regimes:
+        rows = sorted(
+            (job for job in found if job["regime"] == regime), key=lambda j: (j["row"], j["figures"]["nll"])
+        )
+        print_table(
+            f"Validation, {regime}",
+            ["family", "options", "accuracy", "NLL", "ECE"],
+            [
+                [j["row"], str(j["options"]), *(f"{j['figures'][c]:.4f}" for c in ("accuracy", "nll", "ece"))]
+                for j in rows
+            ],
+        )
+
+
+def table(title: str, rows: dict[str, list[Job]], f_dense: int) -> None:
+    columns = ["", "accuracy %", "NLL", "Brier", "ECE", "AUROC max-p", "AUROC best", "weights", "MACs", "s / run"]
+    body = []
+    for name, jobs in rows.items():
+        g = [job["figures"] for job in jobs]
+        body.append(
+            [
+                name,
+                spread([x["accuracy"] for x in g], 2, 100),
+                spread([x["nll"] for x in g]),
+                spread([x["brier"] for x in g]),
+                spread([x["ece"] for x in g], 4),
+                spread([x["auroc_max_probability"] for x in g]),
+                spread([x["auroc_best"] for x in g]),
+                f"{g[0]['nonzeros']:,}",
+                f"{g[0]['macs']:,}",
+                f"{statistics.median(x['seconds'] for x in g):.0f}",
+            ]
+        )
+    print_table(title, columns, body)
+
+
+def mean(rows: dict[str, list[Job]], row: str, figure: str) -> float:
+    return statistics.fmean(job["figures"][figure] for job in rows[row])
+
+
+def figures(rows: dict[str, dict[str, list[Job]]]) -> dict[str, float]:
+    """The JSON keys: differences in percentage points, ratios of means."""
+    out: dict[str, float] = {}
+    if "all" in rows:
+        get = functools.partial(mean, rows["all"])
+        out["ssvi95_minus_mean_field_pp"] = 100 * (get("SSVI 95 %", "accuracy") - get("dense mean-field, best T", "accuracy"))
+        out["ssvi95_ece"] = get("SSVI 95 %", "ece")
+        out["ssvi95_auroc_minus_deterministic"] = get("SSVI 95 %", "auroc_best") - get("deterministic", "auroc_best")
+        out["ssvi99_minus_static99_pp"] = 100 * (get("SSVI 99 %", "accuracy") - get("static mask 99 %", "accuracy"))
+        out["ssvi95_nll"] = get("SSVI 95 %", "nll")
+        out["ssvi95_minus_deterministic_pp"] = 100 * (get("SSVI 95 %", "accuracy") - get("deterministic", "accuracy"))
+    if "small" in rows:
+        get = functools.partial(mean, rows["small"])
+        nll = get("SSVI 95 %", "nll")
+        out["small_ssvi95_nll_vs_deterministic"] = nll / get("deterministic", "nll")
+        out["small_ssvi95_nll_vs_sparse_deterministic"] = nll / get("sparse deterministic 95 %", "nll")
+        out["small_ssvi95_ece"] = get("SSVI 95 %", "ece")
+        accuracy = get("SSVI 95 %", "accuracy")
+        out["small_ssvi95_minus_deterministic_pp"] = 100 * (accuracy - get("deterministic", "accuracy"))
+        out["small_ssvi95_minus_mean_field_pp"] = 100 * (accuracy - get("dense mean-field, best T", "accuracy"))
+        out["small_ssvi95_nll"] = nll
+    return {name: round(value, 4) for name, value in out.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data-root", required=True)
+    parser.add_argument("--quick", action="store_true", help="2 seeds instead of 5")
+    parser.add_argument("--select", action="store_true", help="print validation figures of the candidates instead")
+    parser.add_argument("--regime", choices=[*REGIMES, "both"], default="both")
+    parser.add_argument("--seeds", type=int, help="number of seeds (5, or 2 with --quick)")
+    parser.add_argument("--results", type=Path, help="keep finished runs in this file, and start from it")
+    arguments = parser.parse_args()
+    regimes = list(REGIMES) if arguments.regime == "both" else [arguments.regime]
+    if arguments.select:
+        select(arguments.data_root, regimes, arguments.results)
+        return
+    seeds = arguments.seeds or (2 if arguments.quick else 5)
+    jobs = [
+        {
+            "root": arguments.data_root, "regime": regime, "row": row, "method": method, "seed": seed, "split": "test",
+            "options": {**SELECTED[family][regime], **options},
+        }
+        for seed in range(seeds)
+        for regime in regimes
+        for row, (family, method, options) in ROWS.items()
+    ]  # fmt: skip
+    found = list(finished(jobs, arguments.results))
+    rows = {
+        regime: {
+            row: sorted((j for j in found if j["regime"] == regime and j["row"] == row), key=lambda j: j["seed"])
+            for row in ROWS
+        }
+        for regime in regimes
+    }
+    for regime in regimes:
+        title = "all 50 000 training images" if regime == "all" else "2 000 training images"
+        epochs = REGIMES[regime]["epochs"]
+        table(f"Fashion-MNIST, {title}, {epochs} epochs, {seeds} seeds, S = {SAMPLES}; OOD: KMNIST", rows[regime], 0)
+    finish("fashion", figures(rows))
+
+
+if __name__ == "__main__":
+    main()

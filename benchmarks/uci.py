@@ -1,0 +1,92 @@
+"""UCI regression, one hidden layer of 50, the 20 splits of the literature: RMSE and log likelihood.
+
+    python benchmarks/uci.py --data-root DATA [--quick] [--results FILE.jsonl]
+
+DATA holds uci/<set>/ with data.txt and the index files of the splits. Learned homoscedastic noise, T = 1,
+the same epochs for every row. ``--quick``: 4 splits of each set.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import multiprocessing
+import statistics
+from pathlib import Path
+from typing import Any
+
+import torch
+from harness import finish, print_table, spread
+
+from szilard import data, methods, metrics, networks
+
+SETS = {"concrete": 1.0, "energy": 1.0, "power-plant": 0.3, "wine-quality-red": 1.0, "yacht": 1.0}  # share of STEPS
+ROWS: dict[str, tuple[str, dict[str, Any]]] = {
+    "deterministic": ("deterministic", {}),
+    "dense mean-field": ("mean-field", {"temperature": 1.0}),
+    "SSVI 50 %": ("ssvi", {"temperature": 1.0, "density": 0.5}),
+    "SSVI 30 %": ("ssvi", {"temperature": 1.0, "density": 0.3}),
+}
+STEPS, BATCH, SAMPLES = 6000, 64, 100
+
+Job = dict[str, Any]
+
+
+def work(job: Job) -> Job:
+    torch.set_num_threads(1)
+    part = data.load(job["set"], job["root"], split=job["split"], seed=job["split"])
+    name, options = ROWS[job["row"]]
+    per_epoch = math.ceil(len(part.train) / BATCH)
+    epochs = max(20, round(STEPS * SETS[job["set"]] / per_epoch))
+    method = methods.make(
+        name, len(part.train), lr=1e-2, total_steps=epochs * per_epoch, seed=job["split"],
+        **({"every": 50} if name == "ssvi" else {}), **options,
+    )  # fmt: skip
+    network = networks.build("mlp:50", part.input_shape, part.n_outputs, seed=job["split"])
+    network = method.prepare(network, part.task)
+    optimizer = method.optimizer(network)
+    for epoch in range(epochs):
+        for x, y in data.batches(part.train, BATCH, seed=job["split"], epoch=epoch):
+            method.anneal(optimizer)
+            method.loss(network, x, y).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            method.after_step(network, optimizer)
+    predictive = method.predict(network, part.test.x, samples=SAMPLES)
+    found = metrics.evaluate(predictive, part.test.y, target_scale=part.target_scale)
+    return {**job, "figures": {"rmse": found["rmse"], "log_likelihood": -found["nll"], "coverage95": found["coverage95"]}}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data-root", required=True)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--results", type=Path, help="write every run to this file as JSON lines")
+    arguments = parser.parse_args()
+    splits = range(4 if arguments.quick else 20)
+    jobs = [
+        {"root": arguments.data_root, "set": name, "row": row, "split": split}
+        for name in SETS
+        for row in ROWS
+        for split in splits
+    ]
+    with multiprocessing.get_context("spawn").Pool(2) as pool:
+        done = list(pool.imap_unordered(work, jobs))
+    if arguments.results:
+        arguments.results.write_text("".join(json.dumps({k: v for k, v in j.items() if k != "root"}) + "\n" for j in done))
+    body, out = [], {}
+    for name in SETS:
+        for row in ROWS:
+            g = [job["figures"] for job in done if job["set"] == name and job["row"] == row]
+            found = [[x[key] for x in g] for key in ("rmse", "log_likelihood", "coverage95")]
+            body.append([f"{name}, {row}", spread(found[0]), spread(found[1]), spread(found[2])])
+            short = row.lower().replace(" ", "_").replace("_%", "").replace("-", "_")
+            out[f"{name}_{short}_rmse"] = round(statistics.fmean(found[0]), 4)
+            out[f"{name}_{short}_log_likelihood"] = round(statistics.fmean(found[1]), 4)
+    print_table(f"UCI regression, {len(splits)} splits", ["", "RMSE", "log likelihood", "coverage of 95 %"], body)
+    finish("uci", out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,142 @@
+"""From what was read to a data set: checked, and normalised by what the training part alone says."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from szilard.data import check
+from szilard.data.dataset import DataSet, Split
+from szilard.data.raw import Raw
+from szilard.errors import SzilardError
+
+
+def assemble(name: str, raw: Raw, *, drop_constant: bool = False) -> DataSet:
+    """Normalise with mean and standard deviation of ``raw.train`` (of each channel, or each column).
+
+    Args:
+        name: for messages and for the data set.
+        raw: the parts as read; uint8 pictures become [0, 1] first.
+        drop_constant: leave out feature columns that do not vary in training instead of raising.
+
+    Raises:
+        SzilardError: NaN, labels out of range, an empty class, constant columns, a constant target.
+    """
+    raw = _as_floats(raw)
+    for part, split in (("train", raw.train), ("valid", raw.valid), ("test", raw.test)):
+        check.same_length(split.x, split.y, f"{part} part of {name}")
+        check.finite(split.x, f"{part} part of {name}")
+        check.finite(split.y, f"{part} targets of {name}")
+        if raw.task == "classification":
+            check.labels(split.y, len(raw.classes), f"{part} part of {name}")
+    if raw.ood is not None:
+        check.finite(raw.ood, f"{raw.ood_name or 'ood'} part of {name}")
+    if raw.task == "classification":
+        if len(raw.classes) < 2:
+            raise SzilardError(
+                f"{name} has a single class, {raw.classes[0]!r}; there is nothing to tell apart"
+            )
+        check.every_class(raw.train.y, raw.classes, name)
+    raw = _varying_columns(name, raw, drop_constant)
+    shift, scale = _moments(raw.train.x)
+    if not ((scale > 0) & scale.isfinite() & shift.isfinite()).all():
+        raise SzilardError(f"{name} has {_degenerate(raw, scale)}; check or rescale the file")
+    target_shift, target_scale = _target_moments(name, raw)
+
+    def normalised(split: Split, target: bool = True) -> Split:
+        y = split.y
+        if target and raw.task == "regression":
+            y = ((y.double() - target_shift) / target_scale).float()
+        return Split(((split.x - shift) / scale).float(), y)
+
+    ood = None
+    if raw.ood is not None:
+        ood = normalised(Split(raw.ood, torch.zeros(len(raw.ood), dtype=torch.int64)), target=False)
+    return DataSet(
+        name=name,
+        task=raw.task,
+        train=normalised(raw.train),
+        valid=normalised(raw.valid),
+        test=normalised(raw.test),
+        ood=ood,
+        ood_name=raw.ood_name,
+        classes=raw.classes,
+        shift=shift.float(),
+        scale=scale.float(),
+        target_shift=target_shift,
+        target_scale=target_scale,
+        feature_names=raw.feature_names,
+    )
+
+
+def _as_floats(raw: Raw) -> Raw:
+    def split(part: Split) -> Split:
+        return Split(_as_float(part.x), part.y)
+
+    ood = None if raw.ood is None else _as_float(raw.ood)
+    return replace(raw, train=split(raw.train), valid=split(raw.valid), test=split(raw.test), ood=ood)
+
+
+def _as_float(x: Tensor) -> Tensor:
+    """Pictures in float32, bytes as [0, 1]; features in float64, where a time in seconds keeps its digits."""
+    if x.dim() != 4:
+        return x.double()
+    return x.float().div_(255) if x.dtype == torch.uint8 else x.float()
+
+
+def _varying_columns(name: str, raw: Raw, drop: bool) -> Raw:
+    if raw.train.x.dim() != 2:
+        return raw
+    varies = (raw.train.x != raw.train.x[:1]).any(0)
+    if varies.all():
+        return raw
+    names = raw.feature_names or tuple(str(i) for i in range(len(varies)))
+    constant = [names[i] for i in (~varies).nonzero().flatten().tolist()]
+    if not drop:
+        shown = ", ".join(constant[:8]) + (", ..." if len(constant) > 8 else "")
+        what, are = ("columns", "are") if len(constant) > 1 else ("column", "is")
+        raise SzilardError(
+            f"{what} {shown} of {name} {are} constant in the training rows and say nothing; "
+            "remove them from the file or load it with drop_constant=True"
+        )
+    if not varies.any():
+        raise SzilardError(
+            f"every column of {name} is constant in the training rows; there is nothing to learn from"
+        )
+    return replace(
+        raw,
+        train=Split(raw.train.x[:, varies], raw.train.y),
+        valid=Split(raw.valid.x[:, varies], raw.valid.y),
+        test=Split(raw.test.x[:, varies], raw.test.y),
+        ood=None if raw.ood is None else raw.ood[:, varies],
+        feature_names=tuple(n for n, keep in zip(names, varies.tolist(), strict=True) if keep),
+    )
+
+
+def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation: of each channel ``[C, 1, 1]``, or of each column ``[D]``."""
+    if x.dim() == 4:
+        channels = [(c.mean(), c.std(correction=0)) for c in x.unbind(1)]
+        return tuple(torch.stack(m).view(-1, 1, 1) for m in zip(*channels, strict=True))  # type: ignore[return-value]
+    return x.mean(0), x.std(0, correction=0)
+
+
+def _degenerate(raw: Raw, scale: Tensor) -> str:
+    if raw.train.x.dim() == 4:
+        return "training pictures of one flat colour in a channel"
+    bad = int((~((scale > 0) & scale.isfinite())).nonzero().flatten()[0])
+    return f"values too large or too close together to compute with in column {raw.feature_names[bad]}"
+
+
+def _target_moments(name: str, raw: Raw) -> tuple[float, float]:
+    if raw.task == "classification":
+        return 0.0, 1.0
+    y = raw.train.y.double()
+    shift, scale = float(y.mean()), float(y.std(correction=0))
+    if not bool((y != y[:1]).any()):
+        raise SzilardError(
+            f"the target of {name} is {shift:g} in every training row; there is nothing to predict"
+        )
+    return shift, scale

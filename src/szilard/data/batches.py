@@ -1,0 +1,79 @@
+"""Shuffled batches that depend on (seed, epoch) alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from szilard.data.augment import crop_flip
+from szilard.data.dataset import Split
+from szilard.data.seeds import generator
+from szilard.errors import SzilardError
+
+
+def n_batches(n: int, batch_size: int, world: int = 1) -> int:
+    """How many batches each process gets from ``n`` examples in one epoch."""
+    return math.ceil(math.ceil(n / world) / batch_size)
+
+
+def batches(
+    split: Split,
+    batch_size: int,
+    *,
+    seed: int,
+    epoch: int,
+    rank: int = 0,
+    world: int = 1,
+    augment: str | None = None,
+    start: int = 0,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Every example once, in an order that (seed, epoch) decide, the same on every machine.
+
+    Args:
+        split: what to go through; batches are made on its device.
+        batch_size: examples a batch **of one process**; the last batch may be shorter.
+        seed, epoch: decide the order and the augmentation.
+        rank, world: this process and their number. Every process gets equally many examples: when the
+            number does not divide, the first few of the order are seen twice in this epoch.
+        augment: None, or "crop-flip" for pictures (see :func:`szilard.data.augment.crop_flip`).
+        start: number of batches to leave out, for an epoch that is resumed; the others do not change.
+
+    Yields:
+        ``x [B, *input_shape]``, ``y [B]``.
+    """
+    if batch_size < 1:
+        raise SzilardError(f"batch_size must be at least 1, not {batch_size}")
+    if not 0 <= rank < world:
+        raise SzilardError(f"rank must lie in [0, world), but rank is {rank} and world is {world}")
+    if augment not in (None, "crop-flip"):
+        raise SzilardError(f"augment must be None or 'crop-flip', not {augment!r}")
+    if augment and split.x.dim() != 4:
+        raise SzilardError("augment='crop-flip' is for pictures, and these inputs are features; leave it out")
+    return _batches(split, batch_size, seed, epoch, rank, world, augment, start)
+
+
+def _batches(
+    split: Split,
+    batch_size: int,
+    seed: int,
+    epoch: int,
+    rank: int,
+    world: int,
+    augment: str | None,
+    start: int,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    n = len(split)
+    order = torch.randperm(n, generator=generator("shuffle", seed, epoch))
+    share = math.ceil(n / world)
+    mine = order[torch.arange(rank, share * world, world) % n].to(split.x.device)
+    for number, index in enumerate(mine.split(batch_size)):
+        if number < start:
+            continue
+        x = split.x[index]
+        if augment:
+            # A generator a batch: a resumed epoch draws what an uninterrupted one would have drawn.
+            x = crop_flip(x, generator("augment", seed, epoch, rank, number))
+        yield x, split.y[index]

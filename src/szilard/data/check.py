@@ -1,0 +1,72 @@
+"""What no reader lets through: numbers that are none, labels without a class, classes without examples."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from szilard.errors import SzilardError
+
+
+def finite(x: Tensor, what: str) -> None:
+    """Raise at the first NaN or infinity; ``what`` names the array and the file, as in "x of a.npz"."""
+    if not x.is_floating_point():
+        return
+    bad = (~torch.isfinite(x)).nonzero()
+    if len(bad):
+        where = ", ".join(str(int(i)) for i in bad[0])
+        value = "NaN" if torch.isnan(x[tuple(bad[0])]) else "infinite"
+        more = f" ({len(bad)} such values)" if len(bad) > 1 else ""
+        axes = "row, column" if x.dim() == 2 else "index"
+        raise SzilardError(
+            f"{what} is {value} at {axes} [{where}], counted from 0{more}; remove or fill such entries first"
+        )
+
+
+def same_length(x: Tensor, y: Tensor, what: str) -> None:
+    if len(x) != len(y):
+        raise SzilardError(f"{what} holds {len(x)} inputs but {len(y)} labels; each input needs exactly one")
+    if not len(x):
+        raise SzilardError(f"{what} is empty; it must hold at least one example")
+
+
+def labels(y: Tensor, n_classes: int, what: str) -> None:
+    """Raise unless every label lies in [0, n_classes)."""
+    bad = ((y < 0) | (y >= n_classes)).nonzero()
+    if len(bad):
+        row = int(bad[0])
+        raise SzilardError(
+            f"label {int(y[row])} at index {row} of {what} is out of range; labels are 0 to {n_classes - 1}"
+        )
+
+
+def every_class(y: Tensor, classes: tuple[str, ...], what: str) -> None:
+    """Raise when a class has no training example: a network cannot learn it, and scores would hide that."""
+    empty = (torch.bincount(y, minlength=len(classes)) == 0).nonzero().flatten().tolist()
+    if empty:
+        names = ", ".join(classes[i] for i in empty[:5]) + (", ..." if len(empty) > 5 else "")
+        raise SzilardError(
+            f"class {names} of {what} has no training example ({len(y)} examples, {len(classes)} classes); "
+            "add some, number the classes without gaps, or load it with task='regression' if y is a quantity"
+        )
+
+
+def classes_of(y: Tensor, what: str) -> Tensor:
+    """Labels as int64, raising for those that are not whole or are negative."""
+    finite(y, what)
+    whole = y.round() if y.is_floating_point() else y
+    bad = (whole != y).nonzero()
+    if len(bad):
+        row = int(bad[0])
+        raise SzilardError(
+            f"label {float(y[row]):g} at index {row} of {what} is not a whole number; "
+            "classes are 0, 1, 2, ..., or load it with task='regression'"
+        )
+    whole = whole.long()
+    bad = (whole < 0).nonzero()
+    if len(bad):
+        row = int(bad[0])
+        raise SzilardError(
+            f"label {int(whole[row])} at index {row} of {what} is negative; classes are 0, 1, 2, ..."
+        )
+    return whole

@@ -1,0 +1,92 @@
+"""What a data set is: three parts that never mix, and one of other origin."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Task = Literal["classification", "regression"]
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Inputs and answers of one part.
+
+    Attributes:
+        x: ``[N, *input_shape]``, float32, normalised.
+        y: ``[N]``; int64 classes, or float32 standardised targets.
+    """
+
+    x: Tensor
+    y: Tensor
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def to(self, device: torch.device | str) -> Split:
+        """The same part on another device; ``data.batches`` then makes its batches there."""
+        return Split(self.x.to(device), self.y.to(device))
+
+
+@dataclass(frozen=True, eq=False)
+class DataSet:
+    """Train on ``train``, choose on ``valid``, report on ``test``.
+
+    Attributes:
+        name: the set's name, or the file's.
+        task: "classification" or "regression".
+        train, valid, test: disjoint parts.
+        ood: inputs of another origin (its ``y`` means nothing), or None.
+        ood_name: what they are.
+        classes: names of the classes, () in regression.
+        shift, scale: x = (raw - shift) / scale, broadcastable to ``input_shape``; computed on ``train``
+            alone. One pair a channel for pictures, one a column for features.
+        target_shift, target_scale: likewise for a regression target, in its original units.
+        feature_names: one a column, () for pictures.
+    """
+
+    name: str
+    task: Task
+    train: Split
+    valid: Split
+    test: Split
+    ood: Split | None
+    ood_name: str | None
+    classes: tuple[str, ...]
+    shift: Tensor = field(repr=False)
+    scale: Tensor = field(repr=False)
+    target_shift: float = 0.0
+    target_scale: float = 1.0
+    feature_names: tuple[str, ...] = ()
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """``(C, H, W)`` for pictures, ``(D,)`` for features."""
+        return tuple(self.train.x.shape[1:])
+
+    @property
+    def n_outputs(self) -> int:
+        """Number of classes, or 1."""
+        return len(self.classes) if self.task == "classification" else 1
+
+    @property
+    def is_pictures(self) -> bool:
+        return len(self.input_shape) == 3
+
+    def normalise(self, raw: Tensor) -> Tensor:
+        """Inputs as a network wants them, ``[N, *input_shape]``, from pictures in [0, 1] or features."""
+        return (raw.float() - self.shift.to(raw.device)) / self.scale.to(raw.device)
+
+    def raw(self, x: Tensor) -> Tensor:
+        """Undo the normalisation: features in their units, pictures in [0, 1] for showing."""
+        raw = x * self.scale.to(x.device) + self.shift.to(x.device)
+        return raw.clamp(0, 1) if self.is_pictures else raw
+
+    def __repr__(self) -> str:
+        sizes = f"{len(self.train)} train, {len(self.valid)} valid, {len(self.test)} test"
+        shape = "x".join(map(str, self.input_shape))
+        what = f"{len(self.classes)} classes" if self.classes else "regression"
+        return f"DataSet({self.name}: {shape}, {what}; {sizes}; ood {self.ood_name})"

@@ -1,0 +1,156 @@
+"""Data sets by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from pathlib import Path
+
+from szilard.data import cifar, mnist, ood, uci
+from szilard.data.assemble import assemble
+from szilard.data.csv_file import read_csv
+from szilard.data.dataset import DataSet, Task
+from szilard.data.digits import read_digits
+from szilard.data.download import download as fetch
+from szilard.data.files import MissingFiles, data_root, squash
+from szilard.data.npz_file import read_npz_file
+from szilard.data.pictures import read_pictures
+from szilard.data.raw import Raw, Request
+from szilard.errors import SzilardError
+
+
+@dataclass(frozen=True)
+class _Source:
+    description: str
+    read: Callable[[Request], Raw]
+
+
+_SOURCES = {
+    "digits": _Source(
+        "1797 handwritten digits 8x8, 10 classes; comes with scikit-learn, no download", read_digits
+    ),
+    "mnist": _Source("70 000 handwritten digits 28x28, 10 classes; idx files", read_pictures),
+    "fashion-mnist": _Source("70 000 pictures of clothes 28x28, 10 classes; idx files", read_pictures),
+    "kmnist": _Source(
+        "70 000 cursive Japanese characters 28x28, 10 classes; idx or npz files", read_pictures
+    ),
+    "cifar10": _Source("60 000 colour photographs 32x32, 10 classes; binary files", read_pictures),
+    "cifar100": _Source("60 000 colour photographs 32x32, 100 classes; binary files", read_pictures),
+    **{
+        name: _Source(f"{what}; regression, published splits", uci.read_uci)
+        for name, what in uci.SETS.items()
+    },
+}
+_FILES = {".npz": read_npz_file, ".csv": read_csv, ".tsv": read_csv}
+
+
+def names() -> list[tuple[str, str]]:
+    """Name and one-line description of everything :func:`load` knows."""
+    own = [
+        ("FILE.csv", "your own table; say which column is the target"),
+        ("FILE.npz", "your own arrays x, y or x_train, y_train, x_test, y_test"),
+    ]
+    return [(name, source.description) for name, source in _SOURCES.items()] + own
+
+
+def load(
+    name: str | Path,
+    root: str | Path | None = None,
+    *,
+    target: str | None = None,
+    split: int = 0,
+    n_train: int | None = None,
+    seed: int = 0,
+    ood: str | None = None,
+    task: Task | None = None,
+    drop_constant: bool = False,
+    download: bool = False,
+) -> DataSet:
+    """A data set, its parts kept apart and its inputs normalised by the training part.
+
+    Who is in which part depends on ``seed`` alone. The parts of a set of pictures with a published test set:
+    that test set, and of the published training set 1/6 as valid for MNIST and its kin (50 000 and 10 000),
+    1/10 for CIFAR (45 000 and 5 000). digits: 60/20/20 %. UCI: the published split, with 10 % of its training
+    rows as valid. CSV and npz: 70/15/15 %. Classes keep their proportions in every part.
+
+    Args:
+        name: one of :func:`names` (case, hyphens and underscores do not matter), or the path of a
+            ``.csv``, ``.tsv`` or ``.npz`` file.
+        root: the folder of data sets, or the set's own folder; default $SZILARD_DATA or ~/.cache/szilard.
+        target: the column of a CSV file to predict, by name or number.
+        split: which published split of a UCI set.
+        n_train: keep so many training examples, as many of each class as possible; valid and test stay.
+        seed: of the parts, the subset and the generated OOD inputs.
+        ood: another set of pictures, "photographs", "shuffled-pixels", "shuffled-columns" or "none";
+            the default is a partner that suits the set (see :func:`szilard.data.ood.partner`).
+        task: "classification" or "regression", where a file leaves it open.
+        drop_constant: leave out feature columns that are constant in training instead of raising.
+        download: fetch missing files of a known set of pictures with torchvision.
+
+    Raises:
+        SzilardError: an unknown name, missing or damaged files, NaN, labels out of range, constant columns, a
+            class without training examples.
+    """
+    if task not in (None, "classification", "regression"):
+        raise SzilardError(f"task must be 'classification' or 'regression', not {task!r}")
+    partner = None if ood is None else _partner_name(ood)
+    request = Request(str(name), data_root(root), target, split, n_train, seed, partner, task, drop_constant)
+    path = Path(name).expanduser()
+    read = _FILES.get(path.suffix.lower())
+    if read is not None:
+        return _assembled(path.name, read(request), request)
+    known = _known(str(name))
+    request = replace(request, name=known)
+    _refuse_what_does_not_apply(request)
+    try:
+        raw = _SOURCES[known].read(request)
+    except MissingFiles:
+        if not download:
+            raise
+        fetch(known, request.root)
+        raw = _SOURCES[known].read(request)
+    return _assembled(known, raw, request)
+
+
+def _assembled(name: str, raw: Raw, request: Request) -> DataSet:
+    inputs, origin = ood.partner(request, raw)
+    return assemble(name, replace(raw, ood=inputs, ood_name=origin), drop_constant=request.drop_constant)
+
+
+def _known(name: str) -> str:
+    spellings = {squash(known): known for known in _SOURCES} | {
+        "fashion": "fashion-mnist",
+        "wine": "wine-quality-red",
+    }
+    if squash(name) in spellings:
+        return spellings[squash(name)]
+    close = get_close_matches(squash(name), spellings, 1)
+    hint = f" (perhaps {spellings[close[0]]})" if close else ""
+    raise SzilardError(
+        f"there is no data set {name!r}{hint}; choose {', '.join(_SOURCES)}, or a .csv or .npz file"
+    )
+
+
+def _partner_name(choice: str) -> str:
+    choices = (*mnist.SETS, *cifar.SETS, *ood.GENERATED, "none")
+    spellings = {squash(known): known for known in choices}
+    if squash(choice) not in spellings:
+        close = get_close_matches(squash(choice), spellings, 1)
+        hint = f" (perhaps {spellings[close[0]]})" if close else ""
+        raise SzilardError(f"there is no OOD set {choice!r}{hint}; choose {', '.join(choices)}")
+    return spellings[squash(choice)]
+
+
+def _refuse_what_does_not_apply(request: Request) -> None:
+    if request.target is not None:
+        raise SzilardError(
+            f"target chooses a column of a CSV file, and {request.name} has none to choose; leave it out"
+        )
+    expected = "regression" if request.name in uci.SETS else "classification"
+    if request.task not in (None, expected):
+        raise SzilardError(f"{request.name} is a {expected} set; leave task={request.task!r} out")
+    if request.split and request.name not in uci.SETS:
+        raise SzilardError(
+            f"split {request.split} is for UCI sets; {request.name} has one published test set"
+        )

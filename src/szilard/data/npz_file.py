@@ -1,0 +1,154 @@
+"""A user's own arrays: pictures or features in an npz archive."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from szilard.data.check import classes_of, finite, same_length
+from szilard.data.dataset import Split, Task
+from szilard.data.npz import read_npz, to_tensor
+from szilard.data.raw import Raw, Request
+from szilard.data.splits import carve, subset
+from szilard.errors import SzilardError
+
+FRACTIONS = (0.15, 0.15)
+
+
+def read_npz_file(request: Request) -> Raw:
+    """Arrays ``x, y``; or ``x_train, y_train, x_test, y_test``.
+
+    ``x_valid, y_valid`` and ``x_ood`` may stand beside them.
+    ``x, y`` are divided 70/15/15 by seed; without ``x_valid``, 15 % of the training arrays become valid.
+
+    * ``x [N, D]`` are features; ``[N, H, W]`` grey pictures; ``[N, C, H, W]`` or ``[N, H, W, C]`` with one or
+      three channels are pictures. Bytes are divided by 255; other pictures that leave [0, 1] are
+      mapped so that the training pictures fill it.
+    * ``y`` of integers, booleans or strings makes classification, of floats regression; ``task`` overrides.
+      Integers are 0, 1, ..., one for each class; strings are sorted.
+    """
+    path = Path(request.name).expanduser()
+    arrays = read_npz(path)
+    parts = [part for part in ("train", "valid", "test") if f"x_{part}" in arrays]
+    if not parts and not {"x", "y"} <= arrays.keys():
+        raise SzilardError(
+            f"{path} holds {', '.join(sorted(arrays)) or 'nothing'}; it needs the arrays x and y, "
+            "or x_train, y_train, x_test and y_test"
+        )
+    suffixes = [f"_{part}" for part in parts] or [""]
+    wanted = [f"{letter}{suffix}" for suffix in suffixes for letter in "xy"]
+    needed = [*wanted, "x_train", "x_test"] if parts else wanted
+    absent = next((key for key in needed if key not in arrays), None)
+    if absent:
+        raise SzilardError(f"{path} has no array {absent} beside {', '.join(sorted(arrays))}; add it")
+    xs = [_inputs(arrays[f"x{suffix}"], f"x{suffix} of {path}") for suffix in suffixes]
+    task, ys, classes = _targets([arrays[f"y{suffix}"] for suffix in suffixes], request.task, suffixes, path)
+    for x, y, suffix in zip(xs, ys, suffixes, strict=True):
+        same_length(x, y, f"x{suffix} and y{suffix} of {path}")
+        if x.shape[1:] != xs[0].shape[1:]:
+            raise SzilardError(
+                f"x{suffix} of {path} has shape {list(x.shape)}, unlike x_train {list(xs[0].shape)}"
+            )
+    given = dict(zip(suffixes, map(Split, xs, ys), strict=True))
+    train, valid, test = _parts(given, request.seed, stratify=task == "classification")
+    index = subset(train.y, request.n_train, request.seed, balanced=task == "classification")
+    train = Split(train.x[index], train.y[index])
+    ood = _inputs(arrays["x_ood"], f"x_ood of {path}") if "x_ood" in arrays else None
+    if ood is not None and ood.shape[1:] != train.x.shape[1:]:
+        raise SzilardError(
+            f"x_ood of {path} has shape {list(ood.shape)}, unlike the inputs {list(train.x.shape)}"
+        )
+    low, high = _range(train.x)
+
+    def unit(x: Tensor) -> Tensor:
+        return x if (low, high) == (0, 1) else (x - low) / (high - low)
+
+    return Raw(
+        task=task,
+        train=Split(unit(train.x), train.y),
+        valid=Split(unit(valid.x), valid.y),
+        test=Split(unit(test.x), test.y),
+        classes=classes,
+        feature_names=tuple(f"x{i}" for i in range(train.x.shape[1])) if train.x.dim() == 2 else (),
+        ood=None if ood is None else unit(ood),
+        ood_name=None if ood is None else "x_ood",
+    )
+
+
+def _parts(given: dict[str, Split], seed: int, *, stratify: bool) -> tuple[Split, Split, Split]:
+    def take(split: Split, index: Tensor) -> Split:
+        return Split(split.x[index], split.y[index])
+
+    if "" in given:
+        train, valid, test = (
+            take(given[""], i) for i in carve(given[""].y, FRACTIONS, seed, stratify=stratify)
+        )
+        return train, valid, test
+    if "_valid" in given:
+        return given["_train"], given["_valid"], given["_test"]
+    whole = given["_train"]
+    train, valid = (take(whole, i) for i in carve(whole.y, FRACTIONS[:1], seed, stratify=stratify))
+    return train, valid, given["_test"]
+
+
+def _inputs(array: np.ndarray, what: str) -> Tensor:
+    x = to_tensor(array, what)
+    x = x.double() if x.dtype == torch.int64 else x
+    finite(x, what)
+    if x.dim() > 2 and x.is_floating_point():
+        x = x.float()
+    if x.dim() == 3:
+        x = x.unsqueeze(1)
+    elif x.dim() == 4 and x.shape[1] not in (1, 3) and x.shape[3] in (1, 3):
+        x = x.movedim(3, 1).contiguous()
+    if x.dim() not in (2, 4) or 0 in x.shape[1:]:
+        raise SzilardError(
+            f"{what} has shape {list(array.shape)}; inputs are features [N, D], grey pictures [N, H, W] "
+            "or pictures [N, C, H, W]"
+        )
+    return x
+
+
+def _range(train: Tensor) -> tuple[float, float]:
+    """Lowest and highest value of float pictures that leave [0, 1]; (0, 1) for all that need no mapping."""
+    if train.dim() == 4 and train.is_floating_point():
+        low, high = float(train.min()), float(train.max())
+        if low < 0 or high > 1:
+            return low, max(high, low + 1e-12)
+    return 0.0, 1.0
+
+
+def _targets(
+    arrays: list[np.ndarray], task: Task | None, suffixes: list[str], path: Path
+) -> tuple[Task, list[Tensor], tuple[str, ...]]:
+    arrays = [array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array for array in arrays]
+    for array, suffix in zip(arrays, suffixes, strict=True):
+        if array.ndim != 1:
+            raise SzilardError(
+                f"y{suffix} of {path} has shape {list(array.shape)}; it must be one number an example"
+            )
+    text = all(array.dtype.kind == "U" for array in arrays)
+    if task is None:
+        task = (
+            "classification" if text or all(array.dtype.kind in "iub" for array in arrays) else "regression"
+        )
+    if text:
+        if task == "regression":
+            raise SzilardError(f"y of {path} is text and no quantity; use task='classification'")
+        names = np.unique(np.concatenate(arrays))
+        indices = [np.searchsorted(names, array).astype(np.int64) for array in arrays]
+        return task, [torch.from_numpy(index) for index in indices], tuple(map(str, names))
+    ys = [to_tensor(array, f"y{suffix} of {path}") for array, suffix in zip(arrays, suffixes, strict=True)]
+    if task == "regression":
+        return task, [y.double() for y in ys], ()
+    ys = [classes_of(y, f"y{suffix} of {path}") for y, suffix in zip(ys, suffixes, strict=True)]
+    n_classes = 1 + max((int(y.max()) for y in ys if len(y)), default=0)
+    if n_classes > sum(map(len, ys)):
+        raise SzilardError(
+            f"y of {path} has label {n_classes - 1} but only {sum(map(len, ys))} examples; "
+            "number the classes without gaps, or load it with task='regression' if y is a quantity"
+        )
+    return task, ys, tuple(str(i) for i in range(n_classes))

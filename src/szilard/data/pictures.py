@@ -1,0 +1,38 @@
+"""Data sets of pictures in files of their own: the MNIST family and CIFAR."""
+
+from __future__ import annotations
+
+from szilard.data import cifar, mnist
+from szilard.data.check import same_length
+from szilard.data.dataset import Split
+from szilard.data.raw import Raw, Request
+from szilard.data.splits import carve, subset
+
+# Shares of the published training sets, as the literature has them: 10 000 of 60 000, 5 000 of 50 000.
+VALID_FRACTION = {
+    "mnist": 1 / 6,
+    "fashion-mnist": 1 / 6,
+    "kmnist": 1 / 6,
+    "cifar10": 1 / 10,
+    "cifar100": 1 / 10,
+}
+
+
+def read_pictures(request: Request) -> Raw:
+    """The published test set as test; valid carved from the published training set.
+
+    Valid keeps its size whatever ``n_train`` is, so that choices made on it are no noisier with little data.
+    """
+    module = mnist if request.name in mnist.SETS else cifar
+    whole, test, classes = module.read(request.name, request.root)
+    for part, what in ((whole, "training set"), (test, "test set")):
+        same_length(part.x, part.y, f"{what} of {request.name}")
+    train, valid = carve(whole.y, (VALID_FRACTION[request.name],), request.seed, stratify=True)
+    train = train[subset(whole.y[train], request.n_train, request.seed, balanced=True)]
+    return Raw(
+        task="classification",
+        train=Split(whole.x[train], whole.y[train]),
+        valid=Split(whole.x[valid], whole.y[valid]),
+        test=test,
+        classes=classes,
+    )

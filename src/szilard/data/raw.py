@@ -1,0 +1,46 @@
+"""What a reader hands over, and what it is asked: parts as they lie in files, not yet normalised."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from szilard.data.dataset import Split, Task
+
+
+@dataclass(frozen=True)
+class Request:
+    """The arguments of :func:`szilard.data.load`, defaults filled in."""
+
+    name: str
+    root: Path
+    target: str | None = None
+    split: int = 0
+    n_train: int | None = None
+    seed: int = 0
+    ood: str | None = None
+    task: Task | None = None
+    drop_constant: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Raw:
+    """Parts as read: pictures ``[N, C, H, W]`` uint8 or float, features ``[N, D]`` float.
+
+    Attributes:
+        column_groups: for each column the number of the column of the file that it encodes, () for one each.
+        ood: inputs of another origin that the source itself provides, raw, or None.
+        ood_name: what they are.
+    """
+
+    task: Task
+    train: Split
+    valid: Split
+    test: Split
+    classes: tuple[str, ...] = ()
+    feature_names: tuple[str, ...] = ()
+    column_groups: tuple[int, ...] = ()
+    ood: Tensor | None = None
+    ood_name: str | None = None

@@ -1,0 +1,84 @@
+"""Networks by name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from difflib import get_close_matches
+
+import torch
+from torch import nn
+from torch.nn.parameter import is_lazy
+
+from szilard.errors import SzilardError
+from szilard.networks.lenet import LeNet5
+from szilard.networks.mlp import MLP
+from szilard.networks.resnet import ResNet
+from szilard.networks.user import from_file
+
+_KNOWN = {
+    "mlp": "multilayer perceptron with hidden layers 512, 512; mlp:256,128 sets them",
+    "lenet5": "LeNet-5 for pictures of at least 12x12",
+    "resnet20": "CIFAR ResNet-20 with parameter-free shortcuts; also resnet32, resnet44, resnet56",
+    "resnet20-b": "the same with 1x1 convolutions as shortcuts",
+}
+
+
+def names() -> list[tuple[str, str]]:
+    """Spec and one-line description of everything :func:`build` knows."""
+    return [*_KNOWN.items(), ("FILE.py:FUNCTION", "your own: a function that returns an nn.Module")]
+
+
+def build(spec: str, input_shape: Sequence[int], n_outputs: int, seed: int = 0) -> nn.Module:
+    """A network on the CPU, initialised from ``seed``; the global random numbers are left as they were.
+
+    Args:
+        spec: "mlp", "mlp:512,512", "lenet5", "resnet20", "resnet20-b", or "path/file.py:function".
+        input_shape: of one example: ``(C, H, W)`` or ``(D,)``.
+        n_outputs: classes, or 1 for regression.
+        seed: of the initial weights.
+
+    Raises:
+        SzilardError: an unknown name, a shape the network cannot take, or trouble in the user's file.
+    """
+    if n_outputs < 1 or not input_shape or min(input_shape) < 1:
+        raise SzilardError(
+            f"a network needs inputs and outputs, not shape {tuple(input_shape)} and n_outputs {n_outputs}"
+        )
+    # torch.manual_seed would seed the accelerators as well, which fork_rng(devices=[]) does not restore.
+    with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+        torch.default_generator.manual_seed(seed)
+        network = _build(spec, input_shape, n_outputs)
+        if any(is_lazy(tensor) for tensor in (*network.parameters(), *network.buffers())):
+            _materialise(network, spec, input_shape)
+    return network
+
+
+def _build(spec: str, input_shape: Sequence[int], n_outputs: int) -> nn.Module:
+    if re.search(r"\.py:\w+$", spec):
+        return from_file(spec, input_shape, n_outputs)
+    name = spec.lower().replace("_", "-")
+    if match := re.fullmatch(r"mlp(?::(\d+(?:,\d+)*))?", name):
+        return MLP(input_shape, n_outputs, [int(h) for h in match[1].split(",")] if match[1] else (512, 512))
+    if name in ("lenet5", "lenet-5", "lenet"):
+        return LeNet5(input_shape, n_outputs)
+    if match := re.fullmatch(r"resnet-?(\d{1,4})(-b)?", name):
+        return ResNet(input_shape, n_outputs, int(match[1]), "B" if match[2] else "A")
+    if spec.endswith(".py") or ".py:" in spec:
+        raise SzilardError(f"{spec!r} names no function; write path/file.py:function")
+    close = get_close_matches(name, _KNOWN, 1)
+    hint = f" (perhaps {close[0]})" if close else ""
+    raise SzilardError(
+        f"there is no network {spec!r}{hint}; choose {', '.join(_KNOWN)}, or path/file.py:function"
+    )
+
+
+def _materialise(network: nn.Module, spec: str, input_shape: Sequence[int]) -> None:
+    """Lazy layers take their shapes, and their initial weights, from a first pass."""
+    training = network.training
+    try:
+        with torch.no_grad():
+            network.eval()(torch.zeros(2, *input_shape))
+    except Exception as error:
+        raise SzilardError(f"{spec} cannot take inputs of shape {tuple(input_shape)}: {error}") from error
+    network.train(training)

@@ -1,0 +1,79 @@
+"""Whether a network and a data set belong together."""
+
+from __future__ import annotations
+
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from szilard.errors import SzilardError
+
+
+class _Split(Protocol):
+    @property
+    def x(self) -> Tensor: ...
+
+
+class _DataSet(Protocol):
+    """What is needed of :class:`szilard.data.DataSet`, a room on the same floor."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def task(self) -> Literal["classification", "regression"]: ...
+    @property
+    def train(self) -> _Split: ...
+    @property
+    def input_shape(self) -> tuple[int, ...]: ...
+    @property
+    def n_outputs(self) -> int: ...
+
+
+def check_fits(network: nn.Module, dataset: _DataSet) -> None:
+    """Run three training examples through the network, in eval mode, and look at what comes out.
+
+    It must be ``[B, n_classes]`` for classification, ``[B, 1]`` or ``[B, 2]`` (mean, log of the noise's
+    standard deviation) for regression, finite, and in floating point. The network's modes are restored.
+
+    Raises:
+        SzilardError: it is not, or the network cannot take the inputs.
+    """
+    x = dataset.train.x[:3]
+    parameter = next(network.parameters(), None)
+    if parameter is None:
+        raise SzilardError("the network has no parameters; there is nothing to train")
+    modes = {module: module.training for module in network.modules()}
+    try:
+        with torch.no_grad():
+            output = network.eval()(x.to(parameter.device))
+    except SzilardError:
+        raise
+    except Exception as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise SzilardError(
+            f"the network cannot take inputs of {dataset.name}, {list(dataset.input_shape)} each: {reason}"
+        ) from error
+    finally:
+        for module, training in modes.items():
+            module.training = training
+    if not isinstance(output, Tensor):
+        raise SzilardError(
+            f"the network answers with {type(output).__name__}; it must answer with one tensor"
+        )
+    count = len(x)
+    if dataset.task == "classification":
+        fitting, wanted = [(count, dataset.n_outputs)], f"[B, {dataset.n_outputs}], one logit for each class"
+    else:
+        fitting, wanted = [(count, 1), (count, 2)], "[B, 1], or [B, 2] with the log of the noise's deviation"
+    if tuple(output.shape) not in fitting:
+        raise SzilardError(
+            f"the network answers {list(output.shape)} to {count} inputs of {dataset.name}; "
+            f"{dataset.task} needs {wanted}"
+        )
+    if not output.is_floating_point():
+        raise SzilardError(f"the network answers in {output.dtype}; it must answer in floating point")
+    if not torch.isfinite(output).all():
+        raise SzilardError(
+            f"the network answers NaN or infinite values to {dataset.name}; check its initial weights"
+        )

@@ -1,0 +1,93 @@
+"""A network from the user's own file."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from torch import nn
+
+from szilard.errors import SzilardError
+
+
+def from_file(spec: str, input_shape: Sequence[int], n_outputs: int) -> nn.Module:
+    """What a function (or class) of a Python file returns.
+
+    Args:
+        spec: ``path/file.py:function``. The file is **run**, as ``python file.py`` would;
+            modules beside it can be imported. The function gets ``input_shape`` and ``n_outputs`` as
+            keywords if it takes them.
+        input_shape, n_outputs: of the data set.
+
+    Raises:
+        SzilardError: no such file or function, an exception in either, or a result that is no nn.Module.
+    """
+    file, _, name = spec.rpartition(":")
+    function = _function(_module(Path(file).expanduser()), name, file)
+    network = _call(function, spec, {"input_shape": tuple(input_shape), "n_outputs": n_outputs})
+    if not isinstance(network, nn.Module):
+        raise SzilardError(f"{spec} returned {type(network).__name__}; it must return a torch.nn.Module")
+    return network
+
+
+def _module(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise SzilardError(f"{path} does not exist; name a network as path/file.py:function")
+    path = path.resolve()
+    name = f"szilard_user_{path.stem}_{hashlib.blake2b(str(path).encode(), digest_size=4).hexdigest()}"
+    module_spec = importlib.util.spec_from_file_location(name, path)
+    if module_spec is None or module_spec.loader is None:
+        raise SzilardError(f"{path} is no Python file; name a network as path/file.py:function")
+    module = importlib.util.module_from_spec(module_spec)
+    sys.modules[name] = module  # dataclasses and pickles look a class's module up there
+    sys.path.insert(0, str(path.parent))
+    try:
+        module_spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        del sys.modules[name]
+        raise SzilardError(f"{path} raises {_told(error)} when it is run; mend it first") from error
+    finally:
+        sys.path.remove(str(path.parent))
+    return module
+
+
+def _function(module: ModuleType, name: str, file: str) -> Callable[..., Any]:
+    function = getattr(module, name, None)
+    if callable(function):
+        return function
+    known = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+    close = get_close_matches(name, known, 1)
+    hint = f"perhaps {close[0]!r}" if close else f"it has {', '.join(known) or 'none'}"
+    raise SzilardError(f"{file} has no function {name!r}; {hint}")
+
+
+def _call(function: Callable[..., Any], spec: str, offered: dict[str, Any]) -> Any:
+    parameters = inspect.signature(function).parameters.values()
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
+    taken = {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+    wanted = [
+        p.name for p in parameters if p.default is p.empty and p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)
+    ]
+    unknown = [name for name in wanted if name not in offered]
+    if unknown:
+        raise SzilardError(
+            f"{spec} wants {', '.join(unknown)}, but only input_shape and n_outputs are given; add defaults"
+        )
+    try:
+        return function(**{key: value for key, value in offered.items() if takes_any or key in taken})
+    except SzilardError:
+        raise
+    except Exception as error:
+        raise SzilardError(f"{spec} raises {_told(error)} for {offered}; mend it first") from error
+
+
+def _told(error: BaseException) -> str:
+    first = str(error).strip().splitlines()[:1]
+    return f"{type(error).__name__}: {first[0]}" if first else type(error).__name__
