@@ -14,11 +14,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from harness import finish, print_table
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 import szilard
+from harness import finish, print_table
 from szilard import bayes
 from szilard.methods import SSVI, MeanField, Method
 from szilard.methods.scores import expected_magnitude, signal_to_noise
@@ -80,9 +80,14 @@ def gradients(dtype: torch.dtype, kind: str, density: float) -> Check:
     variance = product(twin[0].square(), dense((2 * twin[2]).exp()))
     expected = product(twin[0], dense(twin[1])) + (variance + ops.TINY).sqrt() * noise.double()
     theirs = torch.autograd.grad((expected * weights.double()).sum(), twin)
-    errors = [relative(y.double(), expected), *(relative(a.double(), b) for a, b in zip(ours, theirs, strict=True))]
+    errors = [
+        relative(y.double(), expected),
+        *(relative(a.double(), b) for a, b in zip(ours, theirs, strict=True)),
+    ]
     bound = 1e-5 if dtype == torch.float32 else 1e-10
-    return Check(f"gradients, {kind}, density {density:g}, {str(dtype)[6:]}", max(errors), bound, "relative error")
+    return Check(
+        f"gradients, {kind}, density {density:g}, {str(dtype)[6:]}", max(errors), bound, "relative error"
+    )
 
 
 def relative(ours: Tensor, theirs: Tensor) -> float:
@@ -119,7 +124,10 @@ def kl_monte_carlo(samples: int = 200_000) -> Check:
     """Closed-form divergence against the mean of ln q - ln p, for the fixed, fan-in and learned priors."""
     g = generator(3)
     support = Support.random((10, 30), 40, g)
-    mean, log_std = torch.randn(40, generator=g).double() * 0.3, torch.randn(40, generator=g).double() * 0.5 - 1
+    mean, log_std = (
+        torch.randn(40, generator=g).double() * 0.3,
+        torch.randn(40, generator=g).double() * 0.5 - 1,
+    )
     worst = 0.0
     for name in ("fixed", "fan-in", "learned"):
         weight = bayes.Weight(support, mean, log_std, bayes.make_prior(name, 0.7))
@@ -144,7 +152,12 @@ def folded_normal(samples: int = 200_000) -> Check:
     mean, std = torch.randn(50, generator=g).double(), torch.rand(50, generator=g).double() + 0.01
     theta = (mean + std * torch.randn(samples, 50, generator=g).double()).abs()
     error = (theta.mean(0) - expected_magnitude(mean, std)) / (theta.std(0) / math.sqrt(samples))
-    return Check("folded-normal mean against Monte Carlo", float(error.abs().max()), 4.5, "standard errors, worst of 50")
+    return Check(
+        "folded-normal mean against Monte Carlo",
+        float(error.abs().max()),
+        4.5,
+        "standard errors, worst of 50",
+    )
 
 
 def drop_sets(count: int = 200_000) -> Check:
@@ -178,7 +191,10 @@ def small_network() -> nn.Module:
 
 
 def train(
-    method: Method, network: nn.Module, steps: int, watch: Callable[[nn.Module, torch.optim.Optimizer], None] | None = None
+    method: Method,
+    network: nn.Module,
+    steps: int,
+    watch: Callable[[nn.Module, torch.optim.Optimizer], None] | None = None,
 ) -> nn.Module:
     x, y = toy()
     x = x.to(next(network.parameters()).dtype)
@@ -209,7 +225,7 @@ def invariants(steps: int = 200) -> Check:
     """After every step: budgets, sorted CSR, transpose; after a move: A is the top of |G|, new μ and state are 0."""
     broken: list[str] = []
     method = SSVI(256, density=0.2, every=10)
-    before: dict[str, tuple[Tensor, Tensor, Tensor]] = {}
+    before: dict[str, tuple[Tensor, Tensor]] = {}
     budgets: dict[str, int] = {}
 
     def watch(network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
@@ -221,15 +237,19 @@ def invariants(steps: int = 200) -> Check:
                 broken.append(f"{name}: budget")
             values = torch.arange(support.nnz) + 1.0
             by_column = torch.sparse_csr_tensor(
-                support.t_crow, support.t_col, values[support.t_perm.long()], size=(support.cols, support.rows)
+                support.t_crow,
+                support.t_col,
+                values[support.t_perm.long()],
+                size=(support.cols, support.rows),
             )
-            if not torch.equal(by_column.to_dense().t(), support.scatter(values).view(support.rows, support.cols)):
+            if not torch.equal(
+                by_column.to_dense().t(), support.scatter(values).view(support.rows, support.cols)
+            ):
                 broken.append(f"{name}: transpose")
             if name in before:
-                flat, mean, state = before.pop(name)
+                flat, mean = before.pop(name)
                 now = support.flat()
                 fresh = ~torch.isin(now, flat)
-                # One optimiser step has been taken with zero momentum, so a new mean moved by one step at most.
                 moved = float(weight.mean.detach()[fresh].abs().max()) if fresh.any() else 0.0
                 if moved != 0:
                     broken.append(f"{name}: a new mean is {moved}")
@@ -246,13 +266,16 @@ def invariants(steps: int = 200) -> Check:
         nonlocal moves
         layers = bayes.bayes_layers(network)
         gradients = {
-            name: sum(layer.rows_gradient(g, x, slice(0, layer.weight.support.rows)) for g, x in layer.growth.batches)
+            name: sum(
+                layer.rows_gradient(g, x, slice(0, layer.weight.support.rows))
+                for g, x in layer.growth.batches
+            )
             for name, layer in layers.items()
             if layer.growth is not None
         }
         for name, layer in layers.items():
             weight = layer.weight
-            before[name] = (weight.support.flat(), weight.mean.detach().clone(), torch.empty(0))
+            before[name] = (weight.support.flat(), weight.mean.detach().clone())
         scores = {name: layer.weight.mean.abs() / layer.weight.std for name, layer in layers.items()}
         new = original(network, optimizer, step, total)
         moves += bool(new)
@@ -261,7 +284,9 @@ def invariants(steps: int = 200) -> Check:
             for name, gradient in gradients.items():
                 support = layers[name].weight.support
                 count = math.floor(fraction * support.nnz)
-                kept = before[name][0][scores[name].sort(descending=True, stable=True).indices[: support.nnz - count]]
+                kept = before[name][0][
+                    scores[name].sort(descending=True, stable=True).indices[: support.nnz - count]
+                ]
                 outside = gradient.abs().flatten()
                 outside[kept] = -1
                 expected = torch.cat([kept, outside.topk(count).indices]).sort().values
@@ -274,7 +299,12 @@ def invariants(steps: int = 200) -> Check:
     train(method, small_network(), steps, watch)
     if moves < 5:
         broken.append(f"only {moves} moves")
-    return Check("invariants of the support at every step", float(len(broken)), 0.0, "; ".join(broken[:3]) or f"{moves} moves")
+    return Check(
+        "invariants of the support at every step",
+        float(len(broken)),
+        0.0,
+        "; ".join(broken[:3]) or f"{moves} moves",
+    )
 
 
 def same_seed() -> Check:
@@ -294,7 +324,16 @@ def full_density() -> Check:
 
 def static_twin(steps: int = 50) -> Check:
     """With moves off, SSVI equals mean-field inference under a fixed mask, written in plain dense torch."""
-    method = SSVI(256, density=0.2, fraction=0.0, lr=1e-3, lr_log_std=1.0, temperature=0.5, prior="fixed", prior_scale=0.3)
+    method = SSVI(
+        256,
+        density=0.2,
+        fraction=0.0,
+        lr=1e-3,
+        lr_log_std=1.0,
+        temperature=0.5,
+        prior="fixed",
+        prior_scale=0.3,
+    )
     start = copy.deepcopy(small_network()).double()
     sparse = method.prepare(start)
     layers = list(bayes.weights(sparse).values())
@@ -325,7 +364,9 @@ def static_twin(steps: int = 50) -> Check:
         relative(w.support.scatter(w.mean.detach()), m.detach() * k)
         for w, m, k in zip(bayes.weights(trained).values(), means, masks, strict=True)
     )
-    return Check("moves off equals static-mask mean-field", error, 1e-9, f"relative error after {steps} steps, fp64")
+    return Check(
+        "moves off equals static-mask mean-field", error, 1e-9, f"relative error after {steps} steps, fp64"
+    )
 
 
 def largest_allocation(size: int = 2048) -> Check:
@@ -344,7 +385,12 @@ def largest_allocation(size: int = 2048) -> Check:
             optimizer.zero_grad()
             method.after_step(network, optimizer)
     largest = max(e.nbytes() for e in recorded.profiler.kineto_results.events() if e.name() == "[memory]")
-    return Check("largest allocation in four steps and two moves", largest / (4 * size * size), 0.999, "x the dense weight")
+    return Check(
+        "largest allocation in four steps and two moves",
+        largest / (4 * size * size),
+        0.999,
+        "x the dense weight",
+    )
 
 
 # -- known answer ---------------------------------------------------------------------------------------
@@ -366,7 +412,9 @@ def known_answer(steps: int = 4000, seed: int = 0) -> KnownAnswer:
     d, true, n, tau, s = 1000, 50, 2000, 0.5, 1.0
     g = generator(100 + seed)
     w = torch.zeros(d)
-    w[torch.randperm(d, generator=g)[:true]] = torch.randn(true, generator=g).sign() * (0.3 + torch.rand(true, generator=g))
+    w[torch.randperm(d, generator=g)[:true]] = torch.randn(true, generator=g).sign() * (
+        0.3 + torch.rand(true, generator=g)
+    )
     x = torch.randn(n, d, generator=g)
     y = x @ w + tau * torch.randn(n, generator=g)
 
@@ -430,15 +478,24 @@ CHECKS: dict[str, Callable[[], Check]] = {
 
 def known_answer_checks(answer: KnownAnswer) -> list[Check]:
     return [
-        Check("known answer: support recall", 1 - answer.recall, 0.05, f"1 - recall; static mask {answer.static_recall:.2f}"),
+        Check(
+            "known answer: support recall",
+            1 - answer.recall,
+            0.05,
+            f"1 - recall; static mask {answer.static_recall:.2f}",
+        ),
         Check("known answer: σ against its optimum", answer.sigma_error, 0.05, "median relative error"),
         Check("known answer: μ against ridge", answer.mean_error, 0.01, "median absolute error"),
     ]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="one seed of the known-answer regression instead of five")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="one seed of the known-answer regression instead of five"
+    )
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     checks = [check() for check in CHECKS.values()]

@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from harness import finish, print_table, spread
 
+from harness import finish, print_table, spread
 from szilard import bayes, cost, data, methods, metrics, networks
 from szilard.data import DataSet
 from szilard.methods.method import Method
@@ -31,7 +31,10 @@ from szilard.methods.method import Method
 NETWORK = "mlp:512,512"
 BATCH = 128
 SAMPLES = 32
-REGIMES: dict[str, dict[str, Any]] = {"all": {"n_train": None, "epochs": 12}, "small": {"n_train": 2000, "epochs": 150}}
+REGIMES: dict[str, dict[str, Any]] = {
+    "all": {"n_train": None, "epochs": 12},
+    "small": {"n_train": 2000, "epochs": 150},
+}
 
 #: What validation chose, by family and regime (``--select`` prints the candidates).
 SELECTED: dict[str, dict[str, dict[str, Any]]] = {
@@ -58,7 +61,10 @@ ROWS: dict[str, tuple[str, str, dict[str, Any]]] = {
 _RATES = [{"lr": 1e-3}, {"lr": 3e-3}]
 _TEMPERATURES = [{"temperature": t, "lr": lr} for t in (0.01, 0.03, 0.1) for lr in (1e-3, 3e-3)]
 _SSVI = [
-    {"lr": lr, "temperature": t, "initial_std": s} for lr in (1e-3, 3e-3) for t in (0.03, 0.1) for s in (0.1, 0.5)
+    {"lr": lr, "temperature": t, "initial_std": s}
+    for lr in (1e-3, 3e-3)
+    for t in (0.03, 0.1)
+    for s in (0.1, 0.5)
 ]
 CANDIDATES: dict[str, tuple[str, dict[str, Any], list[dict[str, Any]]]] = {
     "deterministic": ("deterministic", {}, _RATES),
@@ -110,13 +116,19 @@ def work(job: Job) -> Job:
     found |= {"seconds": seconds, "nonzeros": counted.nonzeros, "bits": counted.bits, "macs": counted.macs}
     stds = [w for w in bayes.weights(network).values() if not w.is_point]
     if stds:
-        found["sigma_over_mu"] = float(torch.cat([w.std / w.mean.square().mean().sqrt() for w in stds]).median())
+        found["sigma_over_mu"] = float(
+            torch.cat([(w.std / w.mean.square().mean().sqrt()).detach() for w in stds]).median()
+        )
     return {**job, "figures": found}
 
 
 def finished(jobs: Iterable[Job], results: Path | None) -> Iterator[Job]:
     """Run the jobs that ``results`` does not hold yet, longest first, and yield all."""
-    done = [json.loads(line) for line in results.read_text().splitlines()] if results and results.exists() else []
+    done = (
+        [json.loads(line) for line in results.read_text().splitlines()]
+        if results and results.exists()
+        else []
+    )
     known = {key(job): job for job in done}
     todo = []
     for job in jobs:
@@ -125,6 +137,8 @@ def finished(jobs: Iterable[Job], results: Path | None) -> Iterator[Job]:
         else:
             todo.append(job)
     todo.sort(key=lambda job: (job["regime"] != "all", job["method"] != "mean-field"))
+    if not todo:
+        return
     with multiprocessing.get_context("spawn").Pool(2) as pool:
         for number, job in enumerate(pool.imap_unordered(work, todo), 1):
             if results:
@@ -141,13 +155,23 @@ def finished(jobs: Iterable[Job], results: Path | None) -> Iterator[Job]:
 
 
 def key(job: Job) -> str:
-    return json.dumps({k: job[k] for k in ("regime", "row", "method", "options", "seed", "split")}, sort_keys=True)
+    return json.dumps(
+        {k: job[k] for k in ("regime", "row", "method", "options", "seed", "split")}, sort_keys=True
+    )
 
 
 def select(root: str, regimes: Iterable[str], results: Path | None) -> None:
     """Print validation figures of every candidate."""
     jobs = [
-        {"root": root, "regime": r, "row": f, "method": m, "options": {**o, **c}, "seed": 100, "split": "valid"}
+        {
+            "root": root,
+            "regime": r,
+            "row": f,
+            "method": m,
+            "options": {**o, **c},
+            "seed": 100,
+            "split": "valid",
+        }
         for r in regimes
         for f, (m, o, candidates) in CANDIDATES.items()
         for c in candidates
@@ -167,12 +191,21 @@ def select(root: str, regimes: Iterable[str], results: Path | None) -> None:
         )
 
 
-def table(title: str, rows: dict[str, list[Job]], f_dense: int) -> None:
-    columns = ["", "accuracy %", "NLL", "Brier", "ECE", "AUROC max-p", "AUROC best", "weights", "MACs", "s / run"]
-    body = []
+COLUMNS = ["", "accuracy %", "NLL", "Brier", "ECE", "AUROC max-p", "AUROC best", "numbers", "MACs", "s / run"]
+
+
+def by_row(jobs: Iterable[Job], regime: str) -> dict[str, list[Job]]:
+    """The runs of a regime by row, each row in the order of its seeds."""
+    jobs = [job for job in jobs if job["regime"] == regime and job["split"] == "test"]
+    return {row: sorted((j for j in jobs if j["row"] == row), key=lambda j: j["seed"]) for row in ROWS}
+
+
+def body(rows: dict[str, list[Job]]) -> list[list[str]]:
+    """The table's cells: mean and standard error over seeds, under COLUMNS."""
+    cells = []
     for name, jobs in rows.items():
         g = [job["figures"] for job in jobs]
-        body.append(
+        cells.append(
             [
                 name,
                 spread([x["accuracy"] for x in g], 2, 100),
@@ -186,7 +219,7 @@ def table(title: str, rows: dict[str, list[Job]], f_dense: int) -> None:
                 f"{statistics.median(x['seconds'] for x in g):.0f}",
             ]
         )
-    print_table(title, columns, body)
+    return cells
 
 
 def mean(rows: dict[str, list[Job]], row: str, figure: str) -> float:
@@ -198,12 +231,20 @@ def figures(rows: dict[str, dict[str, list[Job]]]) -> dict[str, float]:
     out: dict[str, float] = {}
     if "all" in rows:
         get = functools.partial(mean, rows["all"])
-        out["ssvi95_minus_mean_field_pp"] = 100 * (get("SSVI 95 %", "accuracy") - get("dense mean-field, best T", "accuracy"))
+        out["ssvi95_minus_mean_field_pp"] = 100 * (
+            get("SSVI 95 %", "accuracy") - get("dense mean-field, best T", "accuracy")
+        )
         out["ssvi95_ece"] = get("SSVI 95 %", "ece")
-        out["ssvi95_auroc_minus_deterministic"] = get("SSVI 95 %", "auroc_best") - get("deterministic", "auroc_best")
-        out["ssvi99_minus_static99_pp"] = 100 * (get("SSVI 99 %", "accuracy") - get("static mask 99 %", "accuracy"))
+        out["ssvi95_auroc_minus_deterministic"] = get("SSVI 95 %", "auroc_best") - get(
+            "deterministic", "auroc_best"
+        )
+        out["ssvi99_minus_static99_pp"] = 100 * (
+            get("SSVI 99 %", "accuracy") - get("static mask 99 %", "accuracy")
+        )
         out["ssvi95_nll"] = get("SSVI 95 %", "nll")
-        out["ssvi95_minus_deterministic_pp"] = 100 * (get("SSVI 95 %", "accuracy") - get("deterministic", "accuracy"))
+        out["ssvi95_minus_deterministic_pp"] = 100 * (
+            get("SSVI 95 %", "accuracy") - get("deterministic", "accuracy")
+        )
     if "small" in rows:
         get = functools.partial(mean, rows["small"])
         nll = get("SSVI 95 %", "nll")
@@ -212,16 +253,22 @@ def figures(rows: dict[str, dict[str, list[Job]]]) -> dict[str, float]:
         out["small_ssvi95_ece"] = get("SSVI 95 %", "ece")
         accuracy = get("SSVI 95 %", "accuracy")
         out["small_ssvi95_minus_deterministic_pp"] = 100 * (accuracy - get("deterministic", "accuracy"))
-        out["small_ssvi95_minus_mean_field_pp"] = 100 * (accuracy - get("dense mean-field, best T", "accuracy"))
+        out["small_ssvi95_minus_mean_field_pp"] = 100 * (
+            accuracy - get("dense mean-field, best T", "accuracy")
+        )
         out["small_ssvi95_nll"] = nll
     return {name: round(value, 4) for name, value in out.items()}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data-root", required=True)
     parser.add_argument("--quick", action="store_true", help="2 seeds instead of 5")
-    parser.add_argument("--select", action="store_true", help="print validation figures of the candidates instead")
+    parser.add_argument(
+        "--select", action="store_true", help="print validation figures of the candidates instead"
+    )
     parser.add_argument("--regime", choices=[*REGIMES, "both"], default="both")
     parser.add_argument("--seeds", type=int, help="number of seeds (5, or 2 with --quick)")
     parser.add_argument("--results", type=Path, help="keep finished runs in this file, and start from it")
@@ -241,17 +288,15 @@ def main() -> None:
         for row, (family, method, options) in ROWS.items()
     ]  # fmt: skip
     found = list(finished(jobs, arguments.results))
-    rows = {
-        regime: {
-            row: sorted((j for j in found if j["regime"] == regime and j["row"] == row), key=lambda j: j["seed"])
-            for row in ROWS
-        }
-        for regime in regimes
-    }
+    rows = {regime: by_row(found, regime) for regime in regimes}
     for regime in regimes:
         title = "all 50 000 training images" if regime == "all" else "2 000 training images"
         epochs = REGIMES[regime]["epochs"]
-        table(f"Fashion-MNIST, {title}, {epochs} epochs, {seeds} seeds, S = {SAMPLES}; OOD: KMNIST", rows[regime], 0)
+        print_table(
+            f"Fashion-MNIST, {title}, {epochs} epochs, {seeds} seeds, S = {SAMPLES}; OOD: KMNIST",
+            COLUMNS,
+            body(rows[regime]),
+        )
     finish("fashion", figures(rows))
 
 

@@ -17,11 +17,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from harness import finish, print_table, spread
 
+from harness import finish, print_table, spread
 from szilard import data, methods, metrics, networks
 
-SETS = {"concrete": 1.0, "energy": 1.0, "power-plant": 0.3, "wine-quality-red": 1.0, "yacht": 1.0}  # share of STEPS
+SETS = {
+    "concrete": 1.0,
+    "energy": 1.0,
+    "power-plant": 0.3,
+    "wine-quality-red": 1.0,
+    "yacht": 1.0,
+}  # share of STEPS
 ROWS: dict[str, tuple[str, dict[str, Any]]] = {
     "deterministic": ("deterministic", {}),
     "dense mean-field": ("mean-field", {"temperature": 1.0}),
@@ -55,11 +61,20 @@ def work(job: Job) -> Job:
             method.after_step(network, optimizer)
     predictive = method.predict(network, part.test.x, samples=SAMPLES)
     found = metrics.evaluate(predictive, part.test.y, target_scale=part.target_scale)
-    return {**job, "figures": {"rmse": found["rmse"], "log_likelihood": -found["nll"], "coverage95": found["coverage95"]}}
+    return {
+        **job,
+        "figures": {
+            "rmse": found["rmse"],
+            "log_likelihood": -found["nll"],
+            "coverage95": found["coverage95"],
+        },
+    }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data-root", required=True)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--results", type=Path, help="write every run to this file as JSON lines")
@@ -74,7 +89,9 @@ def main() -> None:
     with multiprocessing.get_context("spawn").Pool(2) as pool:
         done = list(pool.imap_unordered(work, jobs))
     if arguments.results:
-        arguments.results.write_text("".join(json.dumps({k: v for k, v in j.items() if k != "root"}) + "\n" for j in done))
+        arguments.results.write_text(
+            "".join(json.dumps({k: v for k, v in j.items() if k != "root"}) + "\n" for j in done)
+        )
     body, out = [], {}
     for name in SETS:
         for row in ROWS:
@@ -84,7 +101,9 @@ def main() -> None:
             short = row.lower().replace(" ", "_").replace("_%", "").replace("-", "_")
             out[f"{name}_{short}_rmse"] = round(statistics.fmean(found[0]), 4)
             out[f"{name}_{short}_log_likelihood"] = round(statistics.fmean(found[1]), 4)
-    print_table(f"UCI regression, {len(splits)} splits", ["", "RMSE", "log likelihood", "coverage of 95 %"], body)
+    print_table(
+        f"UCI regression, {len(splits)} splits", ["", "RMSE", "log likelihood", "coverage of 95 %"], body
+    )
     finish("uci", out)
 
 

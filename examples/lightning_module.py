@@ -1,6 +1,6 @@
 """The same objects inside a Lightning module.
 
-    pip install 'szilard[lightning]' && python examples/lightning_module.py
+pip install 'szilard[lightning]' && python examples/lightning_module.py
 """
 
 from __future__ import annotations

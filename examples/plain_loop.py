@@ -1,6 +1,6 @@
 """A plain PyTorch loop: nothing of Szilard's but the network, the loss and one call after each step.
 
-    python examples/plain_loop.py
+python examples/plain_loop.py
 """
 
 from __future__ import annotations
@@ -42,4 +42,6 @@ elsewhere = method.predict(network, data.ood.x, samples=32)
 quality = szilard.metrics.evaluate(believed, data.test.y, ood=elsewhere)
 print({name: round(value, 3) for name, value in quality.items()})
 cost = szilard.cost.count(network, data.input_shape)
-print(f"{cost.nonzeros} numbers instead of {64 * 256 + 256 * 256 + 2560 + 522}, {cost.macs} multiply-adds an image")
+print(
+    f"{cost.nonzeros} numbers instead of {64 * 256 + 256 * 256 + 2560 + 522}, {cost.macs} multiply-adds an image"
+)

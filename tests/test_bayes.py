@@ -17,7 +17,11 @@ def generator(seed=0):
 
 def convnet():
     return nn.Sequential(
-        nn.Conv2d(2, 8, 3, stride=2, padding=1, groups=2), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(32, 3)
+        nn.Conv2d(2, 8, 3, stride=2, padding=1, groups=2),
+        nn.BatchNorm2d(8),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(32, 3),
     )
 
 
@@ -31,7 +35,9 @@ def test_pretrained_weights_are_kept():
     weight = bayes.weights(half)["4"]
     assert weight.support.nnz == 48
     kept = weight.dense_mean()
-    assert torch.equal(kept[kept != 0].abs().sort().values, network[4].weight.abs().flatten().sort().values[-48:])
+    assert torch.equal(
+        kept[kept != 0].abs().sort().values, network[4].weight.abs().flatten().sort().values[-48:]
+    )
     assert torch.equal(half[4].bias, network[4].bias)
 
 
@@ -39,7 +45,9 @@ def test_fresh_means_keep_the_size_of_signals():
     network = bayesianize(nn.Sequential(nn.Linear(2000, 1000)), 0.05, fresh=True, seed=1)
     weight = bayes.weights(network)["0"]
     assert weight.mean.detach().std() == pytest.approx((2 / (0.05 * 2000)) ** 0.5, rel=0.02)
-    assert weight.std.detach()[0] == pytest.approx(0.1 * float(weight.mean.detach().square().mean().sqrt()), rel=1e-4)
+    assert weight.std.detach()[0] == pytest.approx(
+        0.1 * float(weight.mean.detach().square().mean().sqrt()), rel=1e-4
+    )
     other = bayesianize(nn.Sequential(nn.Linear(2000, 1000)), 0.05, fresh=True, seed=1)
     assert torch.equal(weight.mean, bayes.weights(other)["0"].mean)
 
@@ -162,7 +170,11 @@ def test_tied_weights_stay_tied_and_shared_modules_stay_shared():
     class Tied(nn.Module):
         def __init__(self):
             super().__init__()
-            self.embed, self.hidden, self.out = nn.Embedding(11, 6), nn.Linear(6, 6), nn.Linear(6, 11, bias=False)
+            self.embed, self.hidden, self.out = (
+                nn.Embedding(11, 6),
+                nn.Linear(6, 6),
+                nn.Linear(6, 11, bias=False),
+            )
             self.out.weight = self.embed.weight
             self.again = self.hidden
 

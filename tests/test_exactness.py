@@ -1,7 +1,8 @@
 """The checks of benchmarks/exactness.py, each as a test."""
 
-import exactness
 import pytest
+
+import exactness
 
 
 @pytest.mark.parametrize("name", exactness.CHECKS)

@@ -55,7 +55,8 @@ def train(method, net=None, steps=60, task="classification"):
 def test_every_method_shows_the_same_face(name):
     original = network()
     before = copy.deepcopy(original.state_dict())
-    method = methods.make(name, N, lr=1e-2)
+    density = {} if name in ("deterministic", "mean-field") else {"density": 0.5}
+    method = methods.make(name, N, lr=1e-2, **density)
     net, _ = train(method, original)
     assert all(torch.equal(v, before[k]) for k, v in original.state_dict().items()) or name == "deterministic"
     x, y = blobs()
@@ -75,7 +76,8 @@ def test_every_method_shows_the_same_face(name):
 
 @pytest.mark.parametrize("kind", [Deterministic, MeanField, SSVI])
 def test_regression(kind):
-    method = kind(N, lr=2e-2, **({"temperature": 1.0} if kind is not Deterministic else {}))
+    options = {Deterministic: {}, MeanField: {"temperature": 1.0}, SSVI: {"temperature": 1.0, "density": 0.5}}
+    method = kind(N, lr=2e-2, **options[kind])
     net = nn.Sequential(nn.Linear(D, 16), nn.Tanh(), nn.Linear(16, 1))
     net, _ = train(method, net, 400, "regression")
     x, _ = blobs()
@@ -183,7 +185,9 @@ def test_the_support_moves_and_then_rests():
 def test_growing_by_the_mean_network():
     a, _ = train(SSVI(N, density=0.3, every=5, growth="mean"))
     b, _ = train(SSVI(N, density=0.3, every=5, growth="noisy"))
-    assert any(not torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
+    assert any(
+        not torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True)
+    )
     with pytest.raises(SzilardError, match="growth"):
         SSVI(N, growth="none")
 

@@ -32,11 +32,16 @@ def test_without_csr_kernels(monkeypatch):
     g = generator()
     support = Support.random((20, 30), 40, g)
     values, x, grad = (torch.randn(s, generator=g) for s in (40, (5, 30), (5, 20)))
-    expected = ops.sparse_linear(x, values, *support.index), ops.sparse_linear_backward(grad, x, values, *support.index)
+    expected = (
+        ops.sparse_linear(x, values, *support.index),
+        ops.sparse_linear_backward(grad, x, values, *support.index),
+    )
     monkeypatch.setattr(portable, "_has_csr_kernels", lambda tensor: False)
     monkeypatch.setattr(portable, "GATHER", 64)
     assert torch.allclose(ops.sparse_linear(x, values, *support.index), expected[0], atol=1e-6)
-    for ours, theirs in zip(ops.sparse_linear_backward(grad, x, values, *support.index), expected[1], strict=True):
+    for ours, theirs in zip(
+        ops.sparse_linear_backward(grad, x, values, *support.index), expected[1], strict=True
+    ):
         assert torch.allclose(ours, theirs, atol=1e-5)
 
 
@@ -67,7 +72,9 @@ def test_opcheck(kind):
 def test_export_and_compile():
     import szilard
 
-    network = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3, padding=1), torch.nn.Flatten(), torch.nn.Linear(64, 3))
+    network = torch.nn.Sequential(
+        torch.nn.Conv2d(1, 4, 3, padding=1), torch.nn.Flatten(), torch.nn.Linear(64, 3)
+    )
     network = szilard.bayesianize(network, 0.3, fresh=True).eval()
     x = torch.randn(5, 1, 4, 4, generator=generator())
     program = torch.export.export(network, (x,))

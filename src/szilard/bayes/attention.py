@@ -28,9 +28,15 @@ class BayesAttention(nn.Module):
     ) -> None:
         super().__init__()
         if original.bias_k is not None or original.add_zero_attn:
-            raise SzilardError("attention with add_bias_kv or add_zero_attn cannot be made Bayesian; skip that layer")
+            raise SzilardError(
+                "attention with add_bias_kv or add_zero_attn cannot be made Bayesian; skip that layer"
+            )
         self.query, self.key, self.value, self.out_proj = query, key, value, out
-        self.embed_dim, self.num_heads, self.head_dim = original.embed_dim, original.num_heads, original.head_dim
+        self.embed_dim, self.num_heads, self.head_dim = (
+            original.embed_dim,
+            original.num_heads,
+            original.head_dim,
+        )
         self.dropout, self.batch_first = original.dropout, original.batch_first
         # What nn.TransformerEncoder reads before it takes its fused path, which would bypass these layers.
         self._qkv_same_embed_dim = False

@@ -12,7 +12,9 @@ from szilard.bayes.modes import mode
 
 
 @torch.no_grad()
-def reestimate_batchnorm(network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], how: str = "mean") -> int:
+def reestimate_batchnorm(
+    network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], how: str = "mean"
+) -> int:
     """Recompute the running mean and variance of every BatchNorm as the plain average over ``batches``.
 
     Args:

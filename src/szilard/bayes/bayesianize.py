@@ -63,7 +63,9 @@ def bayesianize(
         if name not in names:
             raise SzilardError(f"skip names {name!r}, but the network has no module of that name")
     if bayes_layers(network):
-        raise SzilardError("the network is Bayesian already; pass the original network, or train this one as it is")
+        raise SzilardError(
+            "the network is Bayesian already; pass the original network, or train this one as it is"
+        )
     if isinstance(prior, str):
         prior = make_prior(prior, prior_scale)
     if not initial_std > 0:
@@ -71,7 +73,9 @@ def bayesianize(
     network = copy.deepcopy(network)
     found = _weights_of(network, skip)
     if not found:
-        raise SzilardError("the network has no linear, convolution or attention weight that could be made Bayesian")
+        raise SzilardError(
+            "the network has no linear, convolution or attention weight that could be made Bayesian"
+        )
     shapes = [tensor.shape for _, _, tensor in found]
     stem = dense_stem and density < 1 and isinstance(found[0][1], _CONVOLUTIONS)
     budgets = [shapes[0].numel()] if stem else []
@@ -108,9 +112,8 @@ def _weights_of(network: nn.Module, skip: Collection[str]) -> list[tuple[str, nn
         if isinstance(module, nn.MultiheadAttention):
             inside.append(name)
             found += [(name, module, part) for part in _projections(module)]
-        elif isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d) and not isinstance(module, nn.LazyLinear):
-            if id(module.weight) not in shared:  # a tied weight must stay one tensor
-                found.append((name, module, module.weight))
+        elif isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d) and id(module.weight) not in shared:
+            found.append((name, module, module.weight))  # a tied weight must stay one tensor
     return found
 
 
@@ -133,7 +136,13 @@ def _projections(attention: nn.MultiheadAttention) -> list[Tensor]:
 
 
 def _weight(
-    dense: Tensor, nnz: int, fresh: bool, prior: Prior, initial_std: float, point: bool, generator: torch.Generator
+    dense: Tensor,
+    nnz: int,
+    fresh: bool,
+    prior: Prior,
+    initial_std: float,
+    point: bool,
+    generator: torch.Generator,
 ) -> Weight:
     dense = dense.detach()
     if nnz == dense.numel():

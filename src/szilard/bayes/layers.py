@@ -74,7 +74,9 @@ class BayesLinear(BayesLayer):
 
     def forward(self, x: Tensor) -> Tensor:
         if x.shape[-1] != self.in_features:
-            raise SzilardError(f"a linear layer of {self.in_features} inputs was given {x.shape[-1]} features")
+            raise SzilardError(
+                f"a linear layer of {self.in_features} inputs was given {x.shape[-1]} features"
+            )
         y = super().forward(x.reshape(-1, self.in_features))
         return y if x.dim() == 2 else y.reshape(*x.shape[:-1], self.out_features)
 
@@ -86,7 +88,9 @@ class BayesLinear(BayesLayer):
         return ops.lrt_linear(x, mean, log_std, noise, *self.weight.support.index)[0]
 
     def extra_repr(self) -> str:
-        return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
+        return (
+            f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
+        )
 
 
 class BayesConv(BayesLayer):
@@ -130,7 +134,12 @@ class BayesConv(BayesLayer):
         size = [
             (n + 2 * p - d * (k - 1) - 1) // s + 1
             for n, k, s, p, d in zip(
-                x.shape[2:], self.weight.support.shape[2:], self.stride, self.padding, self.dilation, strict=True
+                x.shape[2:],
+                self.weight.support.shape[2:],
+                self.stride,
+                self.padding,
+                self.dilation,
+                strict=True,
             )
         ]
         noise = self.noise.normal((x.shape[0], self.weight.support.rows, *size), x)

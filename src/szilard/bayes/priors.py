@@ -57,7 +57,7 @@ class LearnedPrior:
 
 Prior = FixedPrior | FanInPrior | LearnedPrior
 
-PRIORS = {"fixed": FixedPrior, "fan-in": FanInPrior}
+PRIORS = ("fixed", "fan-in")
 
 
 def make_prior(name: str, scale: float = 1.0) -> Prior:
@@ -68,4 +68,4 @@ def make_prior(name: str, scale: float = 1.0) -> Prior:
         raise SzilardError(f"unknown prior {name!r}: choose fixed, fan-in or learned")
     if not scale > 0:
         raise SzilardError(f"a prior's scale must be positive, not {scale:g}")
-    return PRIORS[name](scale)
+    return FixedPrior(scale) if name == "fixed" else FanInPrior(scale)

@@ -143,6 +143,8 @@ def _targets(
         return task, [torch.from_numpy(index) for index in indices], tuple(map(str, names))
     ys = [to_tensor(array, f"y{suffix} of {path}") for array, suffix in zip(arrays, suffixes, strict=True)]
     if task == "regression":
+        for y, suffix in zip(ys, suffixes, strict=True):
+            finite(y, f"y{suffix} of {path}")
         return task, [y.double() for y in ys], ()
     ys = [classes_of(y, f"y{suffix} of {path}") for y, suffix in zip(ys, suffixes, strict=True)]
     n_classes = 1 + max((int(y.max()) for y in ys if len(y)), default=0)

@@ -87,7 +87,7 @@ def _make(choice: str, request: Request, raw: Raw, *, must: bool) -> Tensor | No
 
 
 def _photographs(n: int, shape: tuple[int, int, int], seed: int) -> Tensor:
-    """``[n, C, H, W]`` in [0, 1]: square-pixel crops 1 to 8 times as large as asked, shrunk by area."""
+    """``[n, C, H, W]`` in [0, 1]: crops of a sixteenth to a half of a photograph's side, shrunk by area."""
     from sklearn.datasets import load_sample_images
 
     channels, height, width = shape
@@ -106,7 +106,7 @@ def _photographs(n: int, shape: tuple[int, int, int], seed: int) -> Tensor:
         photograph = photographs[int(torch.randint(len(photographs), (), generator=draws))]
         room = min(photograph.shape[1] / height, photograph.shape[2] / width)
         scale, top, left = torch.rand(3, generator=draws).tolist()
-        factor = min(8.0**scale, room)
+        factor = max(1.0, room * 2 ** -(1 + 3 * scale)) if room > 1 else room
         rows, columns = max(1, int(height * factor)), max(1, int(width * factor))
         top, left = int(top * (photograph.shape[1] - rows)), int(left * (photograph.shape[2] - columns))
         patch = photograph[:, top : top + rows, left : left + columns]

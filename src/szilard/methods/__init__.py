@@ -15,7 +15,17 @@ from szilard.methods.method import Method
 from szilard.methods.published import PUBLISHED, PublishedSSVI
 from szilard.methods.ssvi import SSVI
 
-__all__ = ["SSVI", "Deterministic", "MeanField", "Method", "PublishedSSVI", "label", "make", "names", "options"]
+__all__ = [
+    "SSVI",
+    "Deterministic",
+    "MeanField",
+    "Method",
+    "PublishedSSVI",
+    "label",
+    "make",
+    "names",
+    "options",
+]
 
 _METHODS: dict[str, tuple[type[Method], dict[str, Any]]] = {
     "deterministic": (Deterministic, {}),

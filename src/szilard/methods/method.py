@@ -61,7 +61,9 @@ class Method:
         total_steps: int | None = None,
     ) -> None:
         if n_data < 1:
-            raise SzilardError(f"n_data is the number of training examples and must be at least 1, not {n_data}")
+            raise SzilardError(
+                f"n_data is the number of training examples and must be at least 1, not {n_data}"
+            )
         if not temperature >= 0:
             raise SzilardError(f"temperature must be zero or positive, not {temperature:g}")
         if not lr > 0:
@@ -112,7 +114,9 @@ class Method:
         self._reset_noise(network)
         self._before_forward(network)
         weight = self.temperature_at(self.step) / self.n_data
-        self.last = free_energy(self._forward(network, x), y, self._divergence(network), task=self.task, weight=weight)
+        self.last = free_energy(
+            self._forward(network, x), y, self._divergence(network), task=self.task, weight=weight
+        )
         self._losses += 1
         return self.last.total
 
@@ -174,7 +178,9 @@ class Method:
                 outputs.append(torch.cat(parts))
         stacked = torch.stack(outputs)
         if not torch.isfinite(stacked).all():
-            raise SzilardError("the network answers with NaN or infinite values; check the inputs and the weights")
+            raise SzilardError(
+                "the network answers with NaN or infinite values; check the inputs and the weights"
+            )
         if self.task == "regression":
             return Predictive.from_gaussian(stacked[..., 0], (2 * stacked[..., 1]).exp())
         return Predictive.from_logits(stacked / self.calibration)

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from szilard.bayes.layers import bayes_layers
 from szilard.bayes.weight import Weight
-from szilard.methods.scores import SCORES
 from szilard.errors import SzilardError
+from szilard.methods.scores import SCORES
 from szilard.sparse import GrowthGradient, Schedule, carry_optimizer_state, drop_and_grow
 
 
@@ -50,7 +50,9 @@ class Moves:
             layer.growth = self._growth[number]
 
     @torch.no_grad()
-    def apply(self, network: nn.Module, optimizer: torch.optim.Optimizer | None, step: int, total: int) -> int:
+    def apply(
+        self, network: nn.Module, optimizer: torch.optim.Optimizer | None, step: int, total: int
+    ) -> int:
         """After optimiser step number ``step``; returns how many entries are new in the whole network."""
         fraction = self.schedule.fraction_at(step, total)
         if not (fraction and self._growth):

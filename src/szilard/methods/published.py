@@ -60,7 +60,10 @@ class PublishedSSVI(SSVI):
     def optimizer(self, network: nn.Module, lr: float | None = None) -> torch.optim.Optimizer:
         """SGD with momentum; weight decay on all but log σ."""
         groups = super().optimizer(network, lr).param_groups
-        decays = [{**_plain(group), "weight_decay": WEIGHT_DECAY * (not number)} for number, group in enumerate(groups)]
+        decays = [
+            {**_plain(group), "weight_decay": WEIGHT_DECAY * (not number)}
+            for number, group in enumerate(groups)
+        ]
         return torch.optim.SGD(decays, momentum=0.9)
 
 

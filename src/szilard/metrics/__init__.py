@@ -1,0 +1,18 @@
+"""How good predictions are: a thin layer over torchmetrics and scikit-learn, and one type of prediction."""
+
+from szilard.metrics.calibration import ece, ece_marginal, reliability, temperature
+from szilard.metrics.evaluate import evaluate
+from szilard.metrics.predictive import Predictive
+from szilard.metrics.selective import auroc, ood_aurocs, risk_coverage
+
+__all__ = [
+    "Predictive",
+    "auroc",
+    "ece",
+    "ece_marginal",
+    "evaluate",
+    "ood_aurocs",
+    "reliability",
+    "risk_coverage",
+    "temperature",
+]

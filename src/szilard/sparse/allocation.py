@@ -11,7 +11,9 @@ from szilard.errors import SzilardError
 def check_density(density: float) -> None:
     """Raise unless ``density`` lies in (0, 1]."""
     if not 0 < density <= 1:
-        raise SzilardError(f"density must lie in (0, 1], not {density:g}: it is the fraction of weights that exist")
+        raise SzilardError(
+            f"density must lie in (0, 1], not {density:g}: it is the fraction of weights that exist"
+        )
 
 
 def uniform(shapes: Sequence[Sequence[int]], density: float) -> list[int]:

@@ -80,7 +80,9 @@ class GrowthGradient:
                 start=torch.zeros((), device=taken.device),
             )
             block = _summed_over_processes(block).abs().flatten()
-            low, high = torch.searchsorted(taken, torch.tensor([part.start * cols, part.stop * cols]).to(taken))
+            low, high = torch.searchsorted(
+                taken, torch.tensor([part.start * cols, part.stop * cols]).to(taken)
+            )
             block[taken[low:high] - part.start * cols] = -1.0
             values, index = block.topk(min(count, block.numel()))
             best, where = torch.cat([best, values]), torch.cat([where, index + part.start * cols])

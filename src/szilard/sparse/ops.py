@@ -42,7 +42,14 @@ def sparse_linear(
 
 @torch.library.custom_op("szilard::sparse_linear_backward", mutates_args=())
 def sparse_linear_backward(
-    grad: Tensor, x: Tensor, values: Tensor, crow: Tensor, col: Tensor, t_crow: Tensor, t_col: Tensor, t_perm: Tensor
+    grad: Tensor,
+    x: Tensor,
+    values: Tensor,
+    crow: Tensor,
+    col: Tensor,
+    t_crow: Tensor,
+    t_col: Tensor,
+    t_perm: Tensor,
 ) -> tuple[Tensor, Tensor]:
     """Gradients of :func:`sparse_linear` for ``x`` and for ``values``."""
     return (
@@ -192,7 +199,9 @@ def _(x: Tensor, values: Tensor, crow: Tensor, *rest: Any) -> Tensor:
 
 
 @lrt_linear.register_fake
-def _(x: Tensor, mean: Tensor, log_std: Tensor, noise: Tensor, crow: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
+def _(
+    x: Tensor, mean: Tensor, log_std: Tensor, noise: Tensor, crow: Tensor, *rest: Any
+) -> tuple[Tensor, Tensor]:
     return _linear_shape(x, crow), _linear_shape(x, crow)
 
 

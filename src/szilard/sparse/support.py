@@ -200,4 +200,6 @@ def to_dense(values: Tensor, crow: Tensor, col: Tensor, shape: Sequence[int]) ->
 
 def _csr(flat: Tensor, rows: int, cols: int) -> tuple[Tensor, Tensor]:
     counts = torch.bincount(flat // max(cols, 1), minlength=rows)
-    return torch.cat([counts.new_zeros(1), counts.cumsum(0)]).to(torch.int32), (flat % max(cols, 1)).to(torch.int32)
+    return torch.cat([counts.new_zeros(1), counts.cumsum(0)]).to(torch.int32), (flat % max(cols, 1)).to(
+        torch.int32
+    )

@@ -63,7 +63,9 @@ class Move(NamedTuple):
     def carry(self, values: Tensor, fill: float | Tensor = 0.0) -> None:
         """Permute ``values [nnz]`` in place to the new order, with ``fill`` at the new entries."""
         moved = values[self.source.clamp(min=0)]
-        values.copy_(torch.where(self.new, torch.as_tensor(fill, dtype=values.dtype, device=values.device), moved))
+        values.copy_(
+            torch.where(self.new, torch.as_tensor(fill, dtype=values.dtype, device=values.device), moved)
+        )
 
     def survivors(self, values: Tensor) -> Tensor:
         """The values (in the old order) of entries that stayed."""
@@ -83,7 +85,9 @@ def drop_and_grow(support: Support, score: Tensor, growth: GrowthGradient, fract
     count = min(count, support.rows * support.cols - support.nnz + count)
     flat = support.flat()
     if torch.isnan(score).any():
-        raise SzilardError("a removal score is NaN, so no entry can be dropped: training has diverged; lower lr")
+        raise SzilardError(
+            "a removal score is NaN, so no entry can be dropped: training has diverged; lower lr"
+        )
     order = score.sort(descending=True, stable=True).indices
     kept = flat[order[: support.nnz - count]].sort().values
     grown = growth.largest(count, support.rows, support.cols, kept)

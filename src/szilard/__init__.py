@@ -1,0 +1,52 @@
+"""Szilard: PyTorch networks that are small, cheap and honest, by one free energy F = E[loss] + T · cost.
+
+Names are looked up when they are first used (PEP 562): ``import szilard`` does not import torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from szilard.errors import SzilardError
+
+if TYPE_CHECKING:
+    from szilard import bayes, cost, data, methods, metrics, networks, report, sparse, training
+    from szilard.bayes import bayesianize
+    from szilard.training import fit, measure
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "SzilardError",
+    "__version__",
+    "bayes",
+    "bayesianize",
+    "cost",
+    "data",
+    "fit",
+    "measure",
+    "methods",
+    "metrics",
+    "networks",
+    "report",
+    "sparse",
+    "training",
+]
+
+_ROOMS = frozenset({"bayes", "cost", "data", "methods", "metrics", "networks", "report", "sparse", "training"})
+_FUNCTIONS = {"bayesianize": "szilard.bayes", "fit": "szilard.training", "measure": "szilard.training"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ROOMS:
+        return importlib.import_module(f"szilard.{name}")
+    if name in _FUNCTIONS:
+        value = getattr(importlib.import_module(_FUNCTIONS[name]), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'szilard' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

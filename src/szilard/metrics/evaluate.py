@@ -1,0 +1,79 @@
+"""How good the predictions are."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from szilard.errors import SzilardError
+from szilard.metrics.calibration import ece, ece_marginal
+from szilard.metrics.predictive import Predictive
+from szilard.metrics.selective import ood_aurocs, risk_coverage
+
+
+def evaluate(
+    predictive: Predictive, y: Tensor, *, ood: Predictive | None = None, target_scale: float = 1.0
+) -> dict[str, float]:
+    """Quality of predictions against the truth.
+
+    Args:
+        y: class indices ``[N]``, or targets ``[N]`` in the units of the predictions.
+        ood: predictions for inputs from elsewhere; gives the AUROCs of telling them apart.
+        target_scale: standard deviation by which regression targets were divided; RMSE, NLL and
+            uncertainties come back in original units.
+
+    Returns:
+        classification: accuracy, nll (nats), brier, ece, ece_marginal, aurc, entropy, aleatoric, epistemic
+        (means, nats) and the auroc_* of :func:`~szilard.metrics.ood_aurocs`; regression: rmse, nll (of the
+        mixture of the draws), coverage95, aurc, aleatoric and epistemic (standard deviations).
+    """
+    y = y.detach().cpu()
+    if len(y) != predictive.samples.shape[1]:
+        raise SzilardError(
+            f"{predictive.samples.shape[1]} predictions cannot be held against {len(y)} targets"
+        )
+    if not len(y):
+        raise SzilardError("there is nothing to evaluate: the split is empty")
+    if predictive.task == "regression":
+        return _regression(predictive, y, target_scale)
+    found = _classification(predictive, y)
+    return found | (ood_aurocs(predictive, ood) if ood is not None else {})
+
+
+def _classification(predictive: Predictive, y: Tensor) -> dict[str, float]:
+    p = predictive.mean.double()
+    if int(y.min()) < 0 or int(y.max()) >= p.shape[1]:
+        raise SzilardError(
+            f"labels lie in [{int(y.min())}, {int(y.max())}] but the network knows {p.shape[1]} classes"
+        )
+    chosen = p[torch.arange(len(y)), y]
+    return {
+        "accuracy": float((predictive.labels == y).double().mean()),
+        "nll": float(-chosen.clamp_min(torch.finfo(torch.float32).tiny).log().mean()),
+        "brier": float((p.square().sum(1) - 2 * chosen + 1).mean()),
+        "ece": ece(predictive.mean, y),
+        "ece_marginal": ece_marginal(p, y),
+        "aurc": risk_coverage(predictive, y)[2],
+        "entropy": float(predictive.entropy().mean()),
+        "aleatoric": float(predictive.aleatoric().mean()),
+        "epistemic": float(predictive.epistemic().mean()),
+    }
+
+
+def _regression(predictive: Predictive, y: Tensor, scale: float) -> dict[str, float]:
+    if predictive.means is None or predictive.variances is None:
+        raise SzilardError("a regression needs means and variances")
+    means, variances, y = predictive.means.double(), predictive.variances.double(), y.double()
+    log_density = -0.5 * ((y - means).square() / variances + variances.log() + math.log(2 * math.pi))
+    mixture = log_density.logsumexp(0) - math.log(len(means)) - math.log(scale)
+    below = torch.special.ndtr((y - means) / variances.sqrt()).mean(0)  # the mixture's distribution at y
+    return {
+        "rmse": float((means.mean(0) - y).square().mean().sqrt()) * scale,
+        "nll": float(-mixture.mean()),
+        "coverage95": float(((below > 0.025) & (below < 0.975)).double().mean()),
+        "aurc": risk_coverage(predictive, y)[2] * scale**2,
+        "aleatoric": float(predictive.aleatoric().double().mean().sqrt()) * scale,
+        "epistemic": float(predictive.epistemic().double().mean().sqrt()) * scale,
+    }

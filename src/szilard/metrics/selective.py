@@ -1,0 +1,48 @@
+"""What happens when the network may abstain, and whether it knows what it has not seen."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from szilard.errors import SzilardError
+from szilard.metrics.predictive import Predictive
+
+
+def risk_coverage(predictive: Predictive, y: Tensor) -> tuple[Tensor, Tensor, float]:
+    """Mean loss among the inputs of which the network is surest, for every share of them.
+
+    Loss is 0/1 error ordered by max-probability, or squared error ordered by predictive variance.
+
+    Returns:
+        coverage ``[N]`` (1/N to 1), risk ``[N]``, and the area under the curve (AURC; Geifman and El-Yaniv 2017).
+    """
+    if predictive.task == "classification":
+        loss, unsure = (predictive.labels != y).double(), -predictive.max_probability()
+    else:
+        loss, unsure = (predictive.mean - y).double().square(), predictive.variance
+    order = unsure.argsort(stable=True)
+    count = torch.arange(1, len(y) + 1, dtype=torch.float64)
+    risk = loss[order].cumsum(0).cpu() / count
+    return count / len(y), risk, float(risk.mean())
+
+
+def auroc(inside: Tensor, outside: Tensor) -> float:
+    """Area under the ROC curve of a score that should be larger outside: ``[N]`` against ``[M]``."""
+    from sklearn.metrics import roc_auc_score
+
+    if not len(inside) or not len(outside):
+        raise SzilardError("an OOD AUROC needs at least one input inside and one outside the distribution")
+    truth = torch.cat([torch.zeros(len(inside)), torch.ones(len(outside))])
+    return float(roc_auc_score(truth.numpy(), torch.cat([inside, outside]).double().cpu().numpy()))
+
+
+def ood_aurocs(inside: Predictive, outside: Predictive) -> dict[str, float]:
+    """AUROC of three scores, and the best of them (each network may use the score that serves it)."""
+    found = {
+        "auroc_max_probability": auroc(-inside.max_probability(), -outside.max_probability()),
+        "auroc_entropy": auroc(inside.entropy(), outside.entropy()),
+    }
+    if inside.n_samples > 1:  # a single draw has no mutual information, only rounding
+        found["auroc_mutual_information"] = auroc(inside.epistemic(), outside.epistemic())
+    return found | {"auroc_best": max(found.values())}

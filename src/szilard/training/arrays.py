@@ -1,0 +1,101 @@
+"""What the pictures of a report are drawn from, as plain arrays."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from szilard import bayes, metrics
+from szilard.data import DataSet
+from szilard.metrics import Predictive
+from szilard.training import atomic
+
+MOST = 20_000  # entries of a weight in a histogram
+SHOWN = 16  # uncertain inputs in the report
+
+Arrays = dict[str, np.ndarray]
+
+
+def save(path: Path, arrays: Arrays) -> None:
+    """Write an npz archive that loads without pickle."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+    atomic.write(path, buffer.getvalue())
+
+
+def of_posterior(network: nn.Module, when: str) -> Arrays:
+    """``log_std_{when}_{i}`` and ``snr_{when}_{i}`` of each Gaussian weight i, thinned to 20 000 entries.
+
+    Args:
+        when: "start" or "end".
+    """
+    arrays: Arrays = {}
+    names = []
+    for row in bayes.diagnostics(network):
+        if row["log_std"] is None:
+            continue
+        number = len(names)
+        names.append(row["name"])
+        for key in ("log_std", "snr"):
+            arrays[f"{key}_{when}_{number}"] = _thin(row[key]).float().cpu().numpy()
+    arrays["weight_names"] = np.array(names, dtype=np.str_)
+    return arrays
+
+
+def of_predictions(data: DataSet, test: Predictive, ood: Predictive | None) -> Arrays:
+    """Of the test set, and of the inputs of other origin."""
+    arrays: Arrays = {
+        "test_epistemic": _numpy(test.epistemic()),
+        "test_aleatoric": _numpy(test.aleatoric()),
+    }
+    if data.task == "regression":
+        scale, shift = data.target_scale, data.target_shift
+        return arrays | {
+            "test_mean": _numpy(test.mean * scale + shift),
+            "test_variance": _numpy(test.variance * scale**2),
+            "test_target": _numpy(data.test.y * scale + shift),
+            "test_epistemic": _numpy(test.epistemic() * scale**2),
+            "test_aleatoric": _numpy(test.aleatoric() * scale**2),
+        }
+    arrays["test_mean_probabilities"] = test.mean.numpy().astype(np.float16)
+    arrays["test_labels"] = data.test.y.numpy()
+    arrays["test_max_probability"] = _numpy(test.max_probability())
+    if ood is not None:
+        arrays["ood_max_probability"] = _numpy(ood.max_probability())
+        arrays["ood_epistemic"] = _numpy(ood.epistemic())
+    names = ("edges", "confidence", "accuracy", "count")
+    for name, values in zip(names, metrics.reliability(test, data.test.y), strict=True):
+        arrays[f"reliability_{name}"] = np.asarray(values)
+    coverage, risk, _ = metrics.risk_coverage(test, data.test.y)
+    arrays |= {"risk_coverage_coverage": np.asarray(coverage), "risk_coverage_risk": np.asarray(risk)}
+    return arrays | (_uncertain(data, test) if data.is_pictures else {})
+
+
+def _uncertain(data: DataSet, test: Predictive) -> Arrays:
+    """The test pictures of highest entropy, most uncertain first."""
+    index = test.entropy().argsort(descending=True, stable=True)[:SHOWN]
+    pictures = data.raw(data.test.x[index])
+    if pictures.shape[1] == 1:
+        pictures = pictures[:, 0]
+    return {
+        "uncertain_images": _numpy(pictures),
+        "uncertain_true": data.test.y[index].numpy(),
+        "uncertain_guess": test.labels[index].numpy(),
+        "uncertain_probability": _numpy(test.max_probability()[index]),
+    }
+
+
+def _thin(values: Tensor) -> Tensor:
+    values = values.flatten()
+    if values.numel() <= MOST:
+        return values
+    return values[torch.linspace(0, values.numel() - 1, MOST, dtype=torch.float64).long().to(values.device)]
+
+
+def _numpy(values: Any) -> np.ndarray:
+    return torch.as_tensor(values).detach().cpu().float().numpy()

@@ -1,0 +1,86 @@
+"""How good a network is, and what it costs."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import nn
+
+from szilard import cost, methods, metrics, networks
+from szilard.bayes import weights
+from szilard.cost import Cost
+from szilard.data import DataSet, Split
+from szilard.methods import Method
+from szilard.metrics import Predictive
+from szilard.networks import WithNoise
+
+Part = Literal["valid", "test"]
+
+
+def measure(
+    network: nn.Module,
+    data: DataSet,
+    *,
+    method: Method | None = None,
+    samples: int = 32,
+    seed: int = 0,
+    split: Part = "test",
+) -> tuple[dict[str, float], Cost]:
+    """Quality on one part of a data set, and the cost of one inference of one example.
+
+    Args:
+        network: any ``nn.Module``, Bayesian or not; it is not changed. Logits ``[B, C]``, or for regression ``[B, 1]``
+            (its noise is then taken from the residuals on valid) or ``[B, 2]`` (mean, log noise deviation).
+        method: that trained it; without one, its answers are taken as they are.
+        samples: draws of a Bayesian network.
+        seed: of the draws.
+        split: "test" or "valid".
+
+    Returns:
+        quality, as :func:`szilard.metrics.evaluate` names it, and cost.
+
+    Raises:
+        SzilardError: the network does not fit the data.
+    """
+    networks.check_fits(network, data)
+    if method is None:
+        method = methods.Deterministic(max(1, len(data.train)))
+        method.task = data.task
+        if data.task == "regression":
+            network = with_noise(network, data)
+    counted = cost.count(network, data.input_shape)
+    quality, _, _ = judge(method, network, data, getattr(data, split), samples=samples, seed=seed)
+    return quality, counted
+
+
+def judge(
+    method: Method, network: nn.Module, data: DataSet, split: Split, *, samples: int, seed: int, ood: bool = True
+) -> tuple[dict[str, float], Predictive, Predictive | None]:
+    """Quality on a split, with what the network believes of it and of the inputs of other origin."""
+    believed = method.predict(network, split.x, samples=samples, seed=seed)
+    elsewhere = None
+    if ood and data.ood is not None and data.task == "classification":
+        elsewhere = method.predict(network, data.ood.x, samples=samples, seed=seed)
+    quality = metrics.evaluate(believed, split.y, ood=elsewhere, target_scale=data.target_scale)
+    return quality, believed, elsewhere
+
+
+@torch.no_grad()
+def with_noise(network: nn.Module, data: DataSet) -> nn.Module:
+    """A network that answers ``[B, 1]``, with the root mean square of its residuals on valid as its noise."""
+    if isinstance(network, WithNoise):
+        return network
+    device = next(network.parameters()).device
+    wrapped = WithNoise(network).to(device)
+    with methods.method.evaluating(wrapped):
+        parts = [wrapped(x.to(device))[:, 0].cpu() for x in data.valid.x.split(1024)]
+    residual = float((torch.cat(parts) - data.valid.y).square().mean().sqrt())
+    wrapped.log_noise.fill_(math.log(max(residual, 1e-6)))
+    return wrapped
+
+
+def densities(network: nn.Module) -> dict[str, float]:
+    """Fraction of its entries that each weight on a support has."""
+    return {name: weight.support.density for name, weight in weights(network).items()}

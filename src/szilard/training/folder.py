@@ -1,0 +1,151 @@
+"""The folder of a run: what lies where, and the log that a resumed run takes up."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from szilard import methods
+from szilard.errors import SzilardError
+from szilard.training import atomic
+
+
+@dataclass(frozen=True)
+class MethodFolder:
+    """The files of one method of a run."""
+
+    path: Path
+
+    @property
+    def metrics(self) -> Path:
+        """One JSON object a line, one line an epoch."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.path / "checkpoint.pt"
+
+    @property
+    def network(self) -> Path:
+        """The finished network."""
+        return self.path / "network.pt"
+
+    @property
+    def arrays(self) -> Path:
+        """What pictures are drawn from."""
+        return self.path / "arrays.npz"
+
+    @property
+    def result(self) -> Path:
+        """Written last: where it is, the method has finished."""
+        return self.path / "result.json"
+
+    @property
+    def finished(self) -> bool:
+        return self.result.is_file()
+
+    @property
+    def started(self) -> bool:
+        return self.checkpoint.is_file() or self.metrics.is_file() or self.finished
+
+    def open(self) -> None:
+        """Make the folder and sweep out what a killed process left."""
+        atomic.make_folder(self.path)
+        atomic.remove_leftovers(self.path)
+
+    def clear(self) -> None:
+        """Remove this method's files, and the folder if nothing else lies in it."""
+        # The result first: a folder from which something is missing must not look finished.
+        for path in (self.result, self.network, self.checkpoint, self.arrays, self.metrics):
+            path.unlink(missing_ok=True)
+        for path in self.path.glob("events.out.tfevents.*"):
+            path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self.path.rmdir()
+
+    def append(self, line: dict[str, Any]) -> None:
+        """Add a line to the log."""
+        atomic.append(self.metrics, to_json(line))
+
+    def history(self) -> list[dict[str, Any]]:
+        """The lines of the log; a last one that was cut short is left out."""
+        if not self.metrics.is_file():
+            return []
+        lines = []
+        for line in self.metrics.read_text(encoding="utf-8", errors="replace").splitlines():
+            try:
+                lines.append(json.loads(line))
+            except json.JSONDecodeError:
+                break
+        return lines
+
+    def rewind(self, step: int) -> list[dict[str, Any]]:
+        """Drop the lines that a checkpoint at ``step`` does not know of, and return the others."""
+        lines = [line for line in self.history() if line["step"] <= step]
+        text = "".join(to_json(line) + "\n" for line in lines)
+        if text or self.metrics.is_file():
+            atomic.write(self.metrics, text.encode())
+        return lines
+
+    def read_result(self) -> dict[str, Any]:
+        """The result of a finished method."""
+        try:
+            return json.loads(self.result.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise SzilardError(
+                f"{self.result} cannot be read; remove it and run szilard fit again with --resume"
+            ) from error
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """``run.toml``, ``report.html`` and a folder for each method."""
+
+    path: Path
+
+    @property
+    def settings(self) -> Path:
+        return self.path / "run.toml"
+
+    def method(self, name: str) -> MethodFolder:
+        return MethodFolder(self.path / name)
+
+    def methods(self) -> list[str]:
+        """Names of the methods that have begun here; folders of other names are not ours to look into."""
+        return [name for name in methods.names() if self.method(name).started]
+
+    @property
+    def in_use(self) -> bool:
+        """Whether a run has been here."""
+        return self.settings.is_file() or bool(self.methods())
+
+    def clear(self) -> None:
+        """Remove what a run has written, and nothing else."""
+        try:
+            for name in self.methods():
+                self.method(name).clear()
+            for path in (self.path / "report.html", self.settings):
+                path.unlink(missing_ok=True)
+        except OSError as error:
+            raise SzilardError(
+                f"the earlier run in {self.path} cannot be removed ({error.strerror or error}); name another folder"
+            ) from error
+
+
+def to_json(value: Any, indent: int | None = None) -> str:
+    """Standard JSON: numbers that it has no word for (NaN, infinity) become null."""
+    return json.dumps(_finite(value), indent=indent, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value

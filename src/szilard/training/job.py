@@ -1,0 +1,219 @@
+"""One method on one data set, from its first step to its last file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from szilard import data as rooms
+from szilard import methods
+from szilard.cost import Cost
+from szilard.data import DataSet
+from szilard.errors import SzilardError
+from szilard.methods import Method
+from szilard.training import account, arrays, atomic, checkpoint, evaluate, finished
+from szilard.training.devices import on_rank_zero
+from szilard.training.folder import MethodFolder, to_json
+from szilard.training.log import Log
+from szilard.training.loop import Loop, Plan
+from szilard.training.progress import Bar
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+VALID_SAMPLES = 4  # draws for the validation after each epoch
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """What training one network has given.
+
+    Attributes:
+        method: name; ``label`` is for people.
+        network: trained, in eval mode; ``trainer`` is the method object, which predicts with it.
+        test, valid: quality, as :func:`szilard.metrics.evaluate` names it.
+        cost: of one inference, and of the training.
+        history: one dict an epoch, as in ``metrics.jsonl``.
+        folder: where it lies, or None.
+    """
+
+    method: str
+    label: str
+    network: nn.Module
+    trainer: Method
+    test: dict[str, float]
+    valid: dict[str, float]
+    cost: Cost
+    history: list[dict[str, Any]] = field(repr=False)
+    folder: Path | None = None
+
+
+@dataclass(eq=False)
+class Job:
+    """What :func:`szilard.fit` has been asked for; its arguments say what the fields are.
+
+    Attributes:
+        files: where to write, or None.
+        made_from: "network", "options" and "data": specs that make the same again.
+    """
+
+    fabric: Fabric
+    method: Method
+    data: DataSet
+    plan: Plan
+    lr: float | None
+    samples: int
+    files: MethodFolder | None
+    made_from: dict[str, Any]
+    tensorboard: bool
+    progress: bool
+
+    def run(self, network: nn.Module, *, resume: bool, overwrite: bool) -> Run:
+        """Train the prepared ``network``, judge it once on test, and write it all down."""
+        files = self.files
+        if files is not None:
+            on_rank_zero(self.fabric, lambda: _claim(files, resume=resume, overwrite=overwrite))
+        history, start = self._train(network, resume)
+        train = self.data.train.to(self.fabric.device)
+        plan = self.plan
+        self.method.finish(
+            network, rooms.batches(train, plan.batch_size, seed=plan.seed, epoch=plan.epochs), self.data.valid
+        )
+        network.eval()
+        test, valid, cost = on_rank_zero(self.fabric, lambda: self._conclude(network, history, start))
+        return Run(
+            method=self.method.name,
+            label=methods.label(self.method),
+            network=network,
+            trainer=self.method,
+            test=test,
+            valid=valid,
+            cost=cost,
+            history=history,
+            folder=None if files is None else files.path,
+        )
+
+    def _train(self, network: nn.Module, resume: bool) -> tuple[list[dict[str, Any]], arrays.Arrays]:
+        """The log, and what the posterior was before the first step."""
+        start = arrays.of_posterior(network, "start")
+        method, files, plan = self.method, self.files, self.plan
+        steps = rooms.n_batches(len(self.data.train), plan.batch_size, self.fabric.world_size)
+        method.total_steps = plan.epochs * steps
+        loop = Loop(
+            self.fabric,
+            method,
+            network,
+            method.optimizer(network, self.lr),
+            self.data.train,
+            plan,
+            end_of_epoch=lambda line: self._log(line, network, history, bar, log),
+            save=self._save,
+        )
+        history: list[dict[str, Any]] = []
+        if files is not None:
+            if resume and files.checkpoint.is_file():
+                state = checkpoint.load(files.checkpoint, "checkpoint")
+                checkpoint.check_belongs(files.checkpoint, state["made_by"], self._made_by())
+                checkpoint.check_shapes(files.checkpoint, state["network"], network.state_dict())
+                loop.restore(state)
+            history += on_rank_zero(self.fabric, lambda: files.rewind(method.step))
+        show = self.progress and self.fabric.global_rank == 0
+        with (
+            Log(files.path if files and self.tensorboard and self.fabric.global_rank == 0 else None, method.step) as log,
+            Bar(methods.label(method), plan.epochs, steps, method.step, show) as bar,
+        ):
+            loop.run(bar)
+        return history, start
+
+    def _log(
+        self, line: dict[str, Any], network: nn.Module, history: list[dict[str, Any]], bar: Bar, log: Log
+    ) -> None:
+        def look() -> dict[str, float]:
+            valid, _, _ = evaluate.judge(
+                self.method, network, self.data, self.data.valid, samples=VALID_SAMPLES, seed=self.plan.seed, ood=False
+            )
+            if self.files is not None:
+                self.files.append({**line, "valid": valid})
+            return valid
+
+        line["valid"] = on_rank_zero(self.fabric, look)
+        history.append(line)
+        bar.valid(line["valid"])
+        log.write(line)
+
+    def _save(self, state: dict[str, Any]) -> None:
+        files = self.files
+        if files is not None:
+            content = {"made_by": self._made_by(), **state}
+            on_rank_zero(self.fabric, lambda: checkpoint.save(files.checkpoint, "checkpoint", content))
+
+    def _made_by(self) -> dict[str, Any]:
+        """All that decides what a run gives; a checkpoint is only good for a run with the same."""
+        return {
+            "method": self.method.name,
+            "network": self.made_from["network"],
+            "options": self.made_from["options"],
+            "data": self.data.name,
+            "training examples": len(self.data.train),
+            "epochs": self.plan.epochs,
+            "batch size": self.plan.batch_size,
+            "learning rate": self.lr,
+            "temperature": self.method.temperature,
+            "seed": self.plan.seed,
+            "augmentation": self.plan.augment,
+            "number of processes": self.fabric.world_size,
+            "precision": str(self.fabric.strategy.precision.precision),
+        }
+
+    def _conclude(
+        self, network: nn.Module, history: list[dict[str, Any]], start: arrays.Arrays
+    ) -> tuple[dict[str, float], dict[str, float], Cost]:
+        method, data, seed = self.method, self.data, self.plan.seed
+        valid, _, _ = evaluate.judge(method, network, data, data.valid, samples=self.samples, seed=seed, ood=False)
+        test, believed, elsewhere = evaluate.judge(method, network, data, data.test, samples=self.samples, seed=seed)
+        cost = account.of_run(
+            network, data, method, epochs=self.plan.epochs, steps=method.step, seconds=history[-1]["seconds"]
+        )
+        if self.files is not None:
+            pictures = arrays.of_predictions(data, believed, elsewhere)
+            arrays.save(self.files.arrays, start | arrays.of_posterior(network, "end") | pictures)
+            made = self.made_from
+            finished.save(
+                self.files.network, method, network, data,
+                options=made["options"], network_spec=made["network"], source=made["data"],
+            )  # fmt: skip
+            result = {
+                "method": method.name,
+                "name": methods.label(method),
+                "network": made["network"],
+                "data": data.name,
+                "task": data.task,
+                "ood": data.ood_name,
+                "seed": seed,
+                "samples": self.samples,
+                "epochs": self.plan.epochs,
+                "steps": method.step,
+                "n_train": len(data.train),
+                "test": test,
+                "valid": valid,
+                "cost": cost.to_dict(),
+                "density": evaluate.densities(network),
+            }
+            atomic.write(self.files.result, (to_json(result, indent=2) + "\n").encode())
+        return test, valid, cost
+
+
+def _claim(files: MethodFolder, *, resume: bool, overwrite: bool) -> None:
+    """Make sure that nothing is written over unasked."""
+    if files.started and not resume:
+        if not overwrite:
+            state = "a finished run" if files.finished else "an unfinished run"
+            raise SzilardError(
+                f"{files.path} holds {state}; add --resume to go on with it, --overwrite to replace it, "
+                "or name another folder"
+            )
+        files.clear()
+    files.open()

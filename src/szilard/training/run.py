@@ -1,0 +1,151 @@
+"""A whole run: a method beside its baselines, in one folder."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from szilard import data as rooms
+from szilard import methods, networks
+from szilard.data import DataSet
+from szilard.errors import SzilardError
+from szilard.training import atomic, defaults
+from szilard.training import settings as toml
+from szilard.training.devices import on_rank_zero, start
+from szilard.training.fit import fit
+from szilard.training.folder import RunFolder
+from szilard.training.settings import Settings
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+
+def run(
+    settings: Settings,
+    out: Path,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    accelerator: str = "auto",
+    devices: int | str = "auto",
+    strategy: str = "auto",
+    download: bool = False,
+    tensorboard: bool = False,
+    progress: bool = True,
+) -> Fabric:
+    """Train every method of ``settings`` and write the run folder, the report excepted.
+
+    Everything that can be checked is checked before the first file is written or removed.
+
+    Args:
+        out: the run folder.
+        resume: go on with a run of the same settings; finished methods stay as they are.
+        overwrite: replace a run that lies there.
+        accelerator, devices, strategy: see :func:`szilard.training.devices.start`.
+        download: let torchvision fetch a missing set.
+        tensorboard, progress: see :func:`szilard.fit`.
+
+    Raises:
+        SzilardError: anything that a person can mend.
+    """
+    _check_free(out, resume=resume, overwrite=overwrite)
+    settings = absolute(settings)
+    loaded = rooms.load(**dataclasses.asdict(settings.data), download=download)
+    settings = complete(settings, loaded)
+    _try_out(settings, loaded)
+    fabric = start(accelerator, devices, strategy, settings.fit.precision)
+    folder = RunFolder(out)
+    on_rank_zero(fabric, lambda: _claim(folder, settings, resume=resume, overwrite=overwrite))
+    source = {key: value for key, value in dataclasses.asdict(settings.data).items() if value is not None}
+    arguments = dataclasses.asdict(settings.fit)
+    for name, options in settings.methods.items():
+        if resume and on_rank_zero(fabric, lambda name=name: folder.method(name).finished):  # type: ignore[misc]
+            continue
+        fit(
+            methods.make(name, len(loaded.train), seed=settings.fit.seed, **options),
+            settings.network.spec,
+            loaded,
+            **arguments,
+            out=out,
+            resume=resume,
+            overwrite=overwrite,
+            tensorboard=tensorboard,
+            progress=progress,
+            fabric=fabric,
+            options=options,
+            source=source,
+        )
+    return fabric
+
+
+def absolute(settings: Settings) -> Settings:
+    """The same with whole paths, so that the run can be replayed and asked from another folder."""
+    data, network = settings.data, settings.network
+    if Path(data.name).suffix.lower() in (".csv", ".tsv", ".npz"):
+        data = replace(data, name=_absolute(data.name))
+    if data.root is not None:
+        data = replace(data, root=_absolute(data.root))
+    file, colon, function = network.spec.rpartition(":")
+    if colon and file.endswith(".py"):
+        network = replace(network, spec=f"{_absolute(file)}:{function}")
+    return replace(settings, data=data, network=network)
+
+
+def complete(settings: Settings, data: DataSet) -> Settings:
+    """The same with every default filled in, so that a later version replays it alike."""
+    fit = settings.fit
+    if fit.batch_size is None:
+        fit = replace(fit, batch_size=defaults.batch_size(len(data.train)))
+    if fit.epochs is None and fit.batch_size and fit.batch_size > 0:
+        fit = replace(fit, epochs=defaults.epochs(len(data.train), fit.batch_size))
+    if not settings.methods:
+        raise SzilardError("there is no method to train; name one, for instance --method ssvi")
+    options = {name: _defaults(name) | given for name, given in settings.methods.items()}
+    return replace(settings, fit=fit, methods=options)
+
+
+def _defaults(name: str) -> dict[str, Any]:
+    return {k: v for k, v in methods.options(name).items() if v is not None and k not in ("seed", "total_steps")}
+
+
+def _try_out(settings: Settings, data: DataSet) -> None:
+    """Build and convert everything once: a mistake in the last method must not show after an hour."""
+    network = networks.build(settings.network.spec, data.input_shape, data.n_outputs, seed=settings.fit.seed)
+    networks.check_fits(network, data)
+    for name, options in settings.methods.items():
+        methods.make(name, len(data.train), **options).prepare(network, data.task)
+
+
+def _check_free(out: Path, *, resume: bool, overwrite: bool) -> None:
+    if resume and overwrite:
+        raise SzilardError("--resume goes on with a run and --overwrite replaces it; choose one")
+    folder = RunFolder(out)
+    if folder.in_use and not (resume or overwrite):
+        names = folder.methods()
+        done = bool(names) and all(folder.method(name).finished for name in names)
+        raise SzilardError(
+            f"{out} holds {'a finished' if done else 'an unfinished'} run; add --resume to go on with it, "
+            "--overwrite to replace it, or name another folder with --out"
+        )
+
+
+def _claim(folder: RunFolder, settings: Settings, *, resume: bool, overwrite: bool) -> None:
+    if overwrite:
+        folder.clear()
+    elif resume and folder.settings.is_file():
+        difference = toml.read(folder.settings).differences(settings)
+        if difference is not None:
+            raise SzilardError(
+                f"the run in {folder.path} was started with other settings: {difference}; "
+                "go on with the same ones, or name another folder"
+            )
+        return
+    atomic.make_folder(folder.path)
+    atomic.remove_leftovers(folder.path)
+    atomic.write(folder.settings, settings.to_toml().encode())
+
+
+def _absolute(path: str) -> str:
+    return str(Path(path).expanduser().resolve())

@@ -1,0 +1,59 @@
+"""Who is where: disjoint, complete, in proportion, by seed."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from szilard.data.splits import carve, subset
+from szilard.errors import SzilardError
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    sizes=st.lists(st.integers(1, 40), min_size=1, max_size=6),
+    fractions=st.sampled_from([(1 / 6,), (0.15, 0.15), (0.2, 0.2)]),
+    seed=st.integers(0, 5),
+)
+def test_parts_are_disjoint_complete_and_hold_each_class_in_proportion(sizes, fractions, seed):
+    y = torch.cat([torch.full((n,), label) for label, n in enumerate(sizes)])
+    if len(y) < 10:
+        return
+    parts = carve(y, fractions, seed, stratify=True)
+    assert torch.equal(torch.cat(parts).sort().values, torch.arange(len(y)))
+    for part, fraction in zip(parts[1:], fractions, strict=True):
+        assert len(part) == round(len(y) * fraction)
+        for label, n in enumerate(sizes):
+            assert abs(int((y[part] == label).sum()) - n * len(part) / len(y)) < 2
+    assert set(y[parts[0]].tolist()) == set(range(len(sizes)))  # even a class of one is there to be learned
+
+
+def test_another_seed_gives_another_division():
+    y = torch.arange(100) % 10
+    assert torch.equal(carve(y, (0.2,), 0, stratify=True)[1], carve(y, (0.2,), 0, stratify=True)[1])
+    assert not torch.equal(carve(y, (0.2,), 0, stratify=True)[1], carve(y, (0.2,), 1, stratify=True)[1])
+
+
+def test_a_subset_is_balanced_and_the_others_make_up_for_a_rare_class():
+    y = torch.tensor([0] * 50 + [1] * 50 + [2] * 4)
+    assert y[subset(y, 12, 0, balanced=True)].bincount().tolist() == [4, 4, 4]
+    assert sorted(y[subset(y, 24, 0, balanced=True)].bincount().tolist()) == [4, 10, 10]
+
+
+def test_a_smaller_subset_lies_in_a_larger_one():
+    y = torch.arange(1000) % 10
+    small, large = (set(subset(y, n, 7, balanced=True).tolist()) for n in (100, 300))
+    assert len(small) == 100
+    assert small < large
+
+
+def test_too_few_examples_are_refused():
+    with pytest.raises(SzilardError, match="3 examples are too few for 3 parts; give at least 4"):
+        carve(torch.zeros(3), (0.15, 0.15), 0, stratify=False)
+    assert [len(part) for part in carve(torch.zeros(4), (0.15, 0.15), 0, stratify=False)] == [2, 1, 1]
+
+
+@pytest.mark.parametrize("n", [0, -1, 11])
+def test_n_train_must_be_there(n):
+    with pytest.raises(SzilardError, match="n_train must lie between 1 and the 10"):
+        subset(torch.zeros(10), n, 0, balanced=False)

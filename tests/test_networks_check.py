@@ -1,0 +1,117 @@
+"""Whether a network suits a data set, and the noise of a regression."""
+
+import pytest
+import torch
+from torch import nn
+
+from szilard import networks
+from szilard.data import DataSet, Split
+from szilard.errors import SzilardError
+
+
+def dataset(task: str) -> DataSet:
+    regression = task == "regression"
+    split = Split(torch.randn(20, 4), torch.randn(20) if regression else torch.arange(20) % 5)
+    classes = () if regression else tuple("abcde")
+    return DataSet("mine", task, split, split, split, None, None, classes, torch.zeros(4), torch.ones(4))
+
+
+class Says(nn.Module):
+    def __init__(self, answer):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(()))
+        self.answer = answer
+
+    def forward(self, x):
+        return self.answer(x)
+
+
+@pytest.mark.parametrize(
+    ("task", "network"),
+    [
+        ("classification", nn.Linear(4, 5)),
+        ("regression", nn.Linear(4, 1)),
+        ("regression", nn.Linear(4, 2)),
+        ("regression", networks.WithNoise(nn.Linear(4, 1))),
+        ("classification", nn.Sequential(nn.BatchNorm1d(4), nn.Linear(4, 5))),
+    ],
+)
+def test_what_fits_passes(task, network):
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    networks.check_fits(network, dataset(task))
+    assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("task", "network", "says"),
+    [
+        (
+            "classification",
+            nn.Linear(4, 6),
+            r"answers \[3, 6\] to 3 inputs of mine; classification needs \[B, 5\]",
+        ),
+        ("classification", Says(lambda x: torch.zeros(5)), r"answers \[5\]"),
+        ("classification", Says(lambda x: torch.zeros(3, 5, 1)), r"answers \[3, 5, 1\]"),
+        ("classification", Says(lambda x: torch.zeros(1, 5)), r"answers \[1, 5\]"),
+        ("regression", nn.Linear(4, 3), r"answers \[3, 3\] .* regression needs \[B, 1\], or \[B, 2\]"),
+        ("regression", Says(lambda x: x[:, 0]), r"answers \[3\]"),
+        ("classification", nn.Linear(7, 5), r"cannot take inputs of mine, \[4\] each: mat1 and mat2"),
+        ("classification", Says(lambda x: (x, x)), "answers with tuple"),
+        ("classification", Says(lambda x: torch.zeros(3, 5).long()), "answers in torch.int64"),
+        ("classification", Says(lambda x: torch.full((3, 5), torch.nan)), "NaN or infinite"),
+        ("classification", nn.Flatten(), "has no parameters"),
+    ],
+)
+def test_what_does_not_fit_gets_one_sentence(task, network, says):
+    with pytest.raises(SzilardError, match=says) as caught:
+        networks.check_fits(network, dataset(task))
+    assert "\n" not in str(caught.value)
+
+
+def test_modes_are_restored_module_by_module():
+    network = nn.Sequential(nn.Dropout(), nn.Linear(4, 5)).train()
+    network[0].eval()
+    networks.check_fits(network, dataset("classification"))
+    assert network.training
+    assert not network[0].training
+    with pytest.raises(SzilardError):
+        networks.check_fits(network.append(nn.Linear(9, 5)), dataset("classification"))
+    assert network.training
+
+
+def test_noise_stands_beside_the_mean_and_is_learned():
+    torch.manual_seed(0)
+    network = networks.WithNoise(nn.Linear(4, 1), log_noise=-0.5)
+    x = torch.randn(7, 4)
+    out = network(x)
+    assert torch.equal(out[:, :1], network.network(x))
+    assert out[:, 1].tolist() == [-0.5] * 7
+    out[:, 1].sum().backward()
+    assert network.log_noise.grad.item() == 7
+
+
+def test_noise_leaves_a_network_that_knows_its_own_alone():
+    own = nn.Linear(4, 2)
+    x = torch.randn(7, 4)
+    assert torch.equal(networks.WithNoise(own)(x), own(x))
+    with pytest.raises(SzilardError, match=r"\[B, 1\] or \[B, 2\], not \[7, 3\]"):
+        networks.WithNoise(nn.Linear(4, 3))(x)
+
+
+def test_the_learned_noise_finds_the_spread_of_the_targets():
+    random = torch.Generator().manual_seed(0)
+    x = torch.randn(1000, 1, generator=random)
+    y = 2 * x[:, 0] + 0.3 * torch.randn(1000, generator=random)
+    linear = nn.Linear(1, 1)
+    nn.init.zeros_(linear.weight)
+    network = networks.WithNoise(linear)
+    optimizer = torch.optim.Adam(network.parameters(), lr=0.1)
+    for _ in range(300):
+        mean, log_noise = network(x).unbind(1)
+        loss = (log_noise + 0.5 * ((y - mean) / log_noise.exp()).square()).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    spread = (y - network(x)[:, 0]).square().mean().sqrt()  # the maximum-likelihood answer, in closed form
+    assert abs(network.log_noise.exp() / spread - 1) < 1e-3
+    assert abs(spread - 0.3) < 0.02
