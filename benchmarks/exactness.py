@@ -91,6 +91,7 @@ def gradients(dtype: torch.dtype, kind: str, density: float) -> Check:
 
 
 def relative(ours: Tensor, theirs: Tensor) -> float:
+    ours, theirs = ours.detach(), theirs.detach()
     return float((ours - theirs).norm() / theirs.norm())
 
 

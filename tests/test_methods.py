@@ -57,7 +57,7 @@ def test_every_method_shows_the_same_face(name):
     before = copy.deepcopy(original.state_dict())
     density = {} if name in ("deterministic", "mean-field") else {"density": 0.5}
     method = methods.make(name, N, lr=1e-2, **density)
-    net, _ = train(method, original)
+    net, _ = train(method, original, steps=200)
     assert all(torch.equal(v, before[k]) for k, v in original.state_dict().items()) or name == "deterministic"
     x, y = blobs()
     method.finish(net, [(x, y)], Split(x, y))
@@ -65,13 +65,13 @@ def test_every_method_shows_the_same_face(name):
     assert predictive.mean.shape == (N, C)
     assert predictive.n_samples == (1 if "deterministic" in name else 4)
     if name != "ssvi-published":  # whose rates are made for 200 epochs
-        assert (predictive.labels == y).double().mean() > 0.8
+        assert (predictive.labels == y).double().mean() > 0.75
     assert math.isfinite(method.last_energy)
     assert (method.last_cost == 0) == ("deterministic" in name)
     assert methods.label(method)
     again = methods.make(name, N)
     again.load_state_dict(method.state_dict())
-    assert again.step == method.step == 60
+    assert again.step == method.step == 200
 
 
 @pytest.mark.parametrize("kind", [Deterministic, MeanField, SSVI])

@@ -49,30 +49,31 @@ def of_posterior(network: nn.Module, when: str) -> Arrays:
 
 def of_predictions(data: DataSet, test: Predictive, ood: Predictive | None) -> Arrays:
     """Of the test set, and of the inputs of other origin."""
-    arrays: Arrays = {
-        "test_epistemic": _numpy(test.epistemic()),
-        "test_aleatoric": _numpy(test.aleatoric()),
-    }
+    coverage, risk, _ = metrics.risk_coverage(test, data.test.y)
+    arrays: Arrays = {"risk_coverage_coverage": coverage.numpy(), "risk_coverage_risk": risk.numpy()}
     if data.task == "regression":
         scale, shift = data.target_scale, data.target_shift
         return arrays | {
+            "risk_coverage_risk": risk.numpy() * scale**2,
             "test_mean": _numpy(test.mean * scale + shift),
             "test_variance": _numpy(test.variance * scale**2),
             "test_target": _numpy(data.test.y * scale + shift),
             "test_epistemic": _numpy(test.epistemic() * scale**2),
             "test_aleatoric": _numpy(test.aleatoric() * scale**2),
         }
-    arrays["test_mean_probabilities"] = test.mean.numpy().astype(np.float16)
-    arrays["test_labels"] = data.test.y.numpy()
-    arrays["test_max_probability"] = _numpy(test.max_probability())
+    arrays |= {
+        "test_mean_probabilities": test.mean.numpy().astype(np.float16),
+        "test_labels": data.test.y.numpy(),
+        "test_max_probability": _numpy(test.max_probability()),
+        "test_epistemic": _numpy(test.epistemic()),
+        "test_aleatoric": _numpy(test.aleatoric()),
+    }
     if ood is not None:
         arrays["ood_max_probability"] = _numpy(ood.max_probability())
         arrays["ood_epistemic"] = _numpy(ood.epistemic())
     names = ("edges", "confidence", "accuracy", "count")
     for name, values in zip(names, metrics.reliability(test, data.test.y), strict=True):
-        arrays[f"reliability_{name}"] = np.asarray(values)
-    coverage, risk, _ = metrics.risk_coverage(test, data.test.y)
-    arrays |= {"risk_coverage_coverage": np.asarray(coverage), "risk_coverage_risk": np.asarray(risk)}
+        arrays[f"reliability_{name}"] = values.numpy()
     return arrays | (_uncertain(data, test) if data.is_pictures else {})
 
 

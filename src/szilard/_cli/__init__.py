@@ -1,0 +1,1 @@
+"""The commands behind :mod:`szilard.cli`, one file each; imported only when they run."""

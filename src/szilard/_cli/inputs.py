@@ -1,0 +1,96 @@
+"""New inputs for a finished network, read and normalised as its own were."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from szilard import data as rooms
+from szilard.data.npz import read_npz, to_tensor
+from szilard.data.table import Table, read_table
+from szilard.errors import SzilardError
+from szilard.training.finished import Finished
+
+
+def read(name: str, finished: Finished, root: Path | None) -> Tensor:
+    """``[N, *input_shape]``, normalised.
+
+    Args:
+        name: an .npz file with an array ``x``, a .csv file with the columns of training, or a data set,
+            whose test part it is then.
+
+    Raises:
+        SzilardError: no such file, column or array, wrong shapes, NaN.
+    """
+    suffix = Path(name).suffix.lower()
+    path = Path(name).expanduser()
+    if suffix == ".npz":
+        raw = _from_npz(path, finished)
+    elif suffix in (".csv", ".tsv"):
+        raw = _from_csv(path, finished)
+    else:
+        raw = _from_set(name, finished, root)
+    if tuple(raw.shape[1:]) != finished.input_shape:
+        raise SzilardError(
+            f"inputs in {name} have shape {list(raw.shape[1:])}, and the network wants {list(finished.input_shape)}"
+        )
+    if not len(raw):
+        raise SzilardError(f"{name} holds no inputs; there is nothing to predict")
+    bad = (~torch.isfinite(raw).flatten(1).all(1)).nonzero().flatten()
+    if len(bad):
+        raise SzilardError(f"input {int(bad[0])} of {name}, counted from 0, has NaN or infinite values; mend it first")
+    return finished.normalise(raw)
+
+
+def _from_npz(path: Path, finished: Finished) -> Tensor:
+    arrays = read_npz(path)
+    key = next((k for k in ("x", "x_test") if k in arrays), next(iter(arrays)) if len(arrays) == 1 else None)
+    if key is None:
+        raise SzilardError(f"{path} holds {', '.join(sorted(arrays)) or 'nothing'}; name the inputs x")
+    x = to_tensor(arrays[key], f"{key} of {path}")
+    if len(finished.input_shape) != 3:
+        return x.float()
+    if x.dim() == 3:
+        x = x.unsqueeze(1)
+    if x.dim() == 4 and tuple(x.shape[1:]) != finished.input_shape and x.shape[3] in (1, 3):
+        x = x.movedim(3, 1)
+    if x.dtype == torch.uint8:
+        return x.float() / 255
+    x = x.float()
+    if x.numel() and not (0 <= float(x.min()) and float(x.max()) <= 1):
+        raise SzilardError(
+            f"the pictures {key} of {path} lie in [{float(x.min()):g}, {float(x.max()):g}]; "
+            "give bytes from 0 to 255, or numbers from 0 to 1"
+        )
+    return x
+
+
+def _from_csv(path: Path, finished: Finished) -> Tensor:
+    table = read_table(path)
+    if not finished.feature_names:
+        raise SzilardError(f"{path} is a table, and the network wants pictures; give them as an .npz file")
+    columns = [_column(table, name) for name in finished.feature_names]
+    return torch.from_numpy(np.stack(columns, 1)).float()
+
+
+def _column(table: Table, name: str) -> np.ndarray:
+    """A column of the file, or the 0/1 column "colour=red" made of its text column colour."""
+    if name in table.names:
+        return table.numbers(table.names.index(name))
+    text, equals, value = name.partition("=")
+    if equals and text in table.names:
+        return np.array([cell == value for cell in table.texts(table.names.index(text))], dtype=np.float64)
+    raise SzilardError(
+        f"{table.path} has no column {text!r}, which the network was trained on; it has {', '.join(table.names)}"
+    )
+
+
+def _from_set(name: str, finished: Finished, root: Path | None) -> Tensor:
+    arguments = {key: value for key, value in finished.data.items() if key == "root" or finished.data.get("name") == name}
+    if root is not None:
+        arguments["root"] = str(root)
+    loaded = rooms.load(**{**arguments, "name": name})
+    return loaded.raw(loaded.test.x)

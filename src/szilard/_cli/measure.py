@@ -1,0 +1,81 @@
+"""``szilard measure``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from szilard import methods, networks
+from szilard._cli import source, table, target
+from szilard.cost import Cost
+from szilard.data import DataSet
+from szilard.errors import SzilardError
+from szilard.training import checkpoint
+from szilard.training import finished as networks_on_disk
+from szilard.training.evaluate import measure as evaluate
+from szilard.training.folder import to_json
+
+
+def measure(
+    path: Path, given: dict[str, Any], network: str | None, *, samples: int, seed: int, as_json: bool
+) -> None:
+    """Print quality and cost of every network behind a path."""
+    if samples < 1:
+        raise SzilardError(f"--samples must be at least 1, not {samples}")
+    if _is_plain(path):
+        rows, data = _plain(path, given, network, samples, seed)
+    else:
+        rows, data = _finished(path, given, network, samples, seed)
+    if as_json:
+        print(to_json({"data": data.name, "ood": data.ood_name, "networks": rows}, indent=2))
+    else:
+        table.print_rows(rows, f"{data.name}, test set" + (f"; OOD: {data.ood_name}" if data.ood_name else ""))
+
+
+def _is_plain(path: Path) -> bool:
+    """Whether a file holds a bare state dict rather than a network that szilard wrote."""
+    if not path.is_file():
+        return False
+    content = checkpoint.load_plain(path, "network")
+    return not (isinstance(content, dict) and "szilard" in content)
+
+
+def _finished(
+    path: Path, given: dict[str, Any], network: str | None, samples: int, seed: int
+) -> tuple[list[table.Row], DataSet]:
+    files = [path] if path.is_file() else [folder.network for folder in target.finished(path)]
+    rows = []
+    data: DataSet | None = None
+    for file in files:
+        found = networks_on_disk.load(file, network)
+        data = data or source.load(found.data, given, str(file))
+        if (data.task, data.input_shape, data.n_outputs) != (found.task, found.input_shape, found.n_outputs):
+            raise SzilardError(
+                f"{file} was trained for {found.task} of inputs {list(found.input_shape)} with {found.n_outputs} "
+                f"outputs, and {data.name} is {data.task} of {list(data.input_shape)} with {data.n_outputs}; "
+                "name other --data"
+            )
+        quality, cost = evaluate(found.network, data, method=found.method, samples=samples, seed=seed)
+        rows.append(_row(methods.label(found.method), found.method.name, quality, cost))
+    assert data is not None
+    return rows, data
+
+
+def _plain(
+    path: Path, given: dict[str, Any], network: str | None, samples: int, seed: int
+) -> tuple[list[table.Row], DataSet]:
+    if network is None:
+        raise SzilardError(
+            f"{path} holds weights and does not say of which network; add --network, for instance file.py:function"
+        )
+    data = source.load({}, given, str(path))
+    built = networks.build(network, data.input_shape, data.n_outputs)
+    content = checkpoint.load_plain(path, "network")
+    state = content.get("state_dict", content) if isinstance(content, dict) else content
+    networks_on_disk.load_state(path, built, state)
+    quality, cost = evaluate(built.eval(), data, samples=samples, seed=seed)
+    return [_row(path.name, "none", quality, cost)], data
+
+
+def _row(name: str, method: str, quality: dict[str, float], cost: Cost) -> table.Row:
+    return {"name": name, "method": method, "quality": quality, "cost": cost.to_dict()}

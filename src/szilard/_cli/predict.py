@@ -1,0 +1,70 @@
+"""``szilard predict``."""
+
+from __future__ import annotations
+
+import csv
+import io
+import sys
+from pathlib import Path
+
+from szilard._cli import inputs, target
+from szilard.errors import SzilardError
+from szilard.metrics import Predictive
+from szilard.training import atomic
+from szilard.training import finished as networks_on_disk
+from szilard.training.finished import Finished
+
+
+def predict(
+    path: Path,
+    name: str,
+    out: Path | None,
+    *,
+    method: str | None,
+    data_root: Path | None,
+    network: str | None,
+    samples: int,
+    seed: int,
+) -> None:
+    """Write one line an input."""
+    if samples < 1:
+        raise SzilardError(f"--samples must be at least 1, not {samples}")
+    if out is not None and (out.is_dir() or not out.parent.is_dir()):
+        what = "is a folder" if out.is_dir() else "is in a folder that does not exist"
+        raise SzilardError(f"{out} {what}; name a file to write")
+    file = path if path.is_file() else target.finished(path, method)[0].network
+    finished = networks_on_disk.load(file, network)
+    x = inputs.read(name, finished, data_root)
+    believed = finished.method.predict(finished.network, x, samples=samples, seed=seed)
+    text = _csv(believed, finished)
+    if out is None:
+        sys.stdout.write(text)
+        return
+    atomic.write(out, text.encode())
+    print(f"{len(x)} predictions of {file} in {out}", file=sys.stderr)
+
+
+def _csv(believed: Predictive, finished: Finished) -> str:
+    if finished.task == "regression":
+        scale, shift = finished.target_scale, finished.target_shift
+        columns = {
+            "mean": believed.mean * scale + shift,
+            "std": believed.variance.sqrt() * scale,
+            "aleatoric_std": believed.aleatoric().sqrt() * scale,
+            "epistemic_std": believed.epistemic().sqrt() * scale,
+        }
+        labels = None
+    else:
+        columns = {
+            "probability": believed.max_probability(),
+            "entropy": believed.entropy(),
+            "aleatoric": believed.aleatoric(),
+            "epistemic": believed.epistemic(),
+        }
+        labels = [finished.classes[i] for i in believed.labels.tolist()]
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow([*(["label"] if labels else []), *columns])
+    for row, values in enumerate(zip(*(column.tolist() for column in columns.values()), strict=True)):
+        writer.writerow([*([labels[row]] if labels else []), *(f"{value:.6g}" for value in values)])
+    return buffer.getvalue()

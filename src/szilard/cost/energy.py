@@ -1,0 +1,40 @@
+"""Estimated joules: counted operations and bytes, times a published table."""
+
+from __future__ import annotations
+
+from szilard.cost.record import Cost
+
+#: Picojoules, 45 nm, 0.9 V: M. Horowitz, "Computing's energy problem (and what we can do about it)", ISSCC 2014.
+MULTIPLY_FP32 = 3.7
+ADD_FP32 = 0.9
+#: Picojoules for 64 bits from a memory of at most so many bytes (cache), or from DRAM: the lower end of 1300-2600.
+MEMORY = ((8 << 10, 10.0), (32 << 10, 20.0), (1 << 20, 100.0))
+DRAM = 1300.0
+
+#: Bytes that one Adam step moves for one fp32 value: read w, g, m, v; write w, m, v.
+ADAM_BYTES = 28
+
+
+def joules(cost: Cost, *, steps: int = 0, trained_values: int = 0) -> Cost:
+    """``cost`` with its joules estimated from its counted figures.
+
+    Inference: a multiply and an add a MAC, and every byte once from the smallest memory that holds the weights.
+    Training: the arithmetic of ``train_flops`` and the optimiser's traffic from DRAM. Instruction overhead,
+    static power and the movement of training activations are left out, so these are lower bounds of a
+    45 nm chip: they rank networks, they do not predict a bill.
+
+    Args:
+        steps: optimiser steps of the training.
+        trained_values: numbers that the optimiser holds (means and log σ count apart).
+    """
+    found = cost
+    if cost.macs is not None and cost.bytes_moved is not None:
+        held = (cost.bits or 0) // 8
+        level = next((pj for size, pj in MEMORY if held <= size), DRAM)
+        picojoules = cost.macs * (MULTIPLY_FP32 + ADD_FP32) + cost.bytes_moved / 8 * level
+        found = found.with_(joules_inference=picojoules * 1e-12)
+    if cost.train_flops is not None:
+        picojoules = cost.train_flops / 2 * (MULTIPLY_FP32 + ADD_FP32)
+        picojoules += steps * trained_values * ADAM_BYTES / 8 * DRAM
+        found = found.with_(joules_training=picojoules * 1e-12)
+    return found

@@ -1,0 +1,81 @@
+"""What something costs, each figure with the way it was found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from enum import Enum
+from typing import Any, ClassVar
+
+
+class Source(Enum):
+    """How a figure was found; figures of different sources are never mixed."""
+
+    COUNTED = "counted"  # exact, from shapes and supports
+    ESTIMATED = "estimated"  # counted, times a published table
+    MEASURED = "measured"  # by a clock or the operating system
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Costs of a network, of its training, or of both; None where nobody looked.
+
+    Attributes:
+        parameters: entries of the dense architecture's weights, biases and the like.
+        nonzeros: those that exist.
+        bits: of the state dict in memory: values (mean and log σ alike) and int32 indices.
+        macs: multiply-adds of one inference of one example, by the mean network; existing entries only.
+        bytes_moved: of one inference of one example: weights and indices once, each layer's input and output.
+        train_flops: of all of training; a multiply-add is two.
+        joules_inference, joules_training: see :func:`szilard.cost.joules`.
+        seconds: wall-clock of training; seconds_per_step: of one optimiser step.
+        peak_bytes: largest resident memory of the process meanwhile.
+    """
+
+    parameters: int | None = None
+    nonzeros: int | None = None
+    bits: int | None = None
+    macs: int | None = None
+    bytes_moved: int | None = None
+    train_flops: int | None = None
+    joules_inference: float | None = None
+    joules_training: float | None = None
+    seconds: float | None = None
+    seconds_per_step: float | None = None
+    peak_bytes: int | None = None
+
+    SOURCES: ClassVar[dict[str, Source]] = {
+        "parameters": Source.COUNTED,
+        "nonzeros": Source.COUNTED,
+        "bits": Source.COUNTED,
+        "macs": Source.COUNTED,
+        "bytes_moved": Source.COUNTED,
+        "train_flops": Source.COUNTED,
+        "joules_inference": Source.ESTIMATED,
+        "joules_training": Source.ESTIMATED,
+        "seconds": Source.MEASURED,
+        "seconds_per_step": Source.MEASURED,
+        "peak_bytes": Source.MEASURED,
+    }
+
+    def __add__(self, other: Cost) -> Cost:
+        """Both, one after the other: figures add, memory takes the larger, a rate of two things is unknown."""
+        total: dict[str, Any] = {}
+        for field in fields(self):
+            a, b = getattr(self, field.name), getattr(other, field.name)
+            if a is None or b is None or field.name == "seconds_per_step":
+                total[field.name] = None
+            else:
+                total[field.name] = max(a, b) if field.name == "peak_bytes" else a + b
+        return Cost(**total)
+
+    def with_(self, **figures: Any) -> Cost:
+        """The same with some figures filled in."""
+        return replace(self, **figures)
+
+    def to_dict(self) -> dict[str, dict[str, Any]]:
+        """``{"macs": {"value": 1000, "source": "counted"}, ...}``, known figures only."""
+        return {
+            field.name: {"value": getattr(self, field.name), "source": self.SOURCES[field.name].value}
+            for field in fields(self)
+            if getattr(self, field.name) is not None
+        }

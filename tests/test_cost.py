@@ -1,0 +1,114 @@
+"""Costs: exact counts for known networks, labels that never mix, a table that is what it says."""
+
+import time
+from dataclasses import fields
+
+import pytest
+import torch
+from torch import nn
+
+from szilard import bayes
+from szilard.cost import Cost, Source, Stopwatch, count, joules, training_flops
+
+
+@pytest.mark.parametrize(
+    ("network", "shape", "macs", "parameters"),
+    [
+        (nn.Linear(7, 5), (7,), 35, 40),
+        (nn.Conv2d(4, 6, 3, padding=1), (4, 8, 8), 64 * 6 * 4 * 9, 222),
+        (nn.Conv2d(4, 6, 3, stride=2, groups=2, bias=False), (4, 9, 9), 16 * 6 * 2 * 9, 108),
+        (nn.Conv1d(2, 3, 5, dilation=2), (2, 20), 12 * 3 * 2 * 5, 33),
+    ],
+)
+def test_known_networks(network, shape, macs, parameters):
+    cost = count(nn.Sequential(network), shape)
+    assert (cost.macs, cost.parameters, cost.nonzeros) == (macs, parameters, parameters)
+    assert cost.bits == 32 * parameters
+
+
+def test_attention_is_counted():
+    class Attend(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+
+        def forward(self, x):
+            return self.attention(x, x, x, need_weights=False)[0]
+
+    length, width = 5, 8
+    expected = 4 * length * width * width + 2 * length * length * width
+    assert count(Attend(), (length, width)).macs == expected
+    assert count(bayes.bayesianize(Attend()), (length, width)).macs == expected
+
+
+def mlp():
+    return nn.Sequential(nn.Linear(20, 30), nn.ReLU(), nn.Linear(30, 4))
+
+
+def test_sparse_networks_are_counted_by_what_exists():
+    network = bayes.bayesianize(mlp(), 0.1, fresh=True)
+    cost = count(network, (20,))
+    nnz = 60 + 12
+    assert cost.macs == nnz
+    assert cost.nonzeros == nnz + 34
+    assert cost.parameters == 720 + 34
+    indices = (31 + 60) + (5 + 12)
+    assert cost.bits == 32 * (2 * nnz + 34 + indices)
+    held = bayes.bayesianize(mlp(), 1.0)
+    assert count(held, (20,)).bits == 32 * (2 * 720 + 34)  # a full support needs no indices
+
+
+def test_training_flops_follow_the_specification():
+    f = 2 * 720
+    assert training_flops(mlp(), (20,), examples=100) == 3 * f * 100
+    assert training_flops(bayes.bayesianize(mlp()), (20,), examples=100) == 6 * f * 100
+    sparse = bayes.bayesianize(mlp(), 0.1, fresh=True)
+    assert training_flops(sparse, (20,), examples=100) == 6 * 2 * 72 * 100
+    assert training_flops(sparse, (20,), examples=100, growth_examples=3) == 6 * 2 * 72 * 100 + 3 * f
+
+
+def test_counting_changes_nothing():
+    network = nn.Sequential(nn.Linear(6, 5), nn.BatchNorm1d(5), nn.Dropout(0.5)).train()
+    before = {k: v.clone() for k, v in network.state_dict().items()}
+    state = torch.get_rng_state()
+    training_flops(network, (6,), examples=10)
+    count(network, (6,))
+    assert all(torch.equal(before[k], v) for k, v in network.state_dict().items())
+    assert network.training
+    assert torch.equal(state, torch.get_rng_state())
+
+
+def test_costs_add_up():
+    a = Cost(macs=3, seconds=1.0, peak_bytes=10, seconds_per_step=0.1)
+    b = Cost(macs=4, seconds=2.0, peak_bytes=7, seconds_per_step=0.2, bits=9)
+    total = a + b
+    assert (total.macs, total.seconds, total.peak_bytes) == (7, 3.0, 10)
+    assert total.bits is None  # what one of them does not know the sum does not know
+    assert total.seconds_per_step is None
+
+
+def test_every_figure_is_labelled():
+    cost = joules(count(mlp(), (20,)).with_(train_flops=1000, seconds=2.0), steps=5, trained_values=754)
+    labels = {name: entry["source"] for name, entry in cost.to_dict().items()}
+    assert labels["macs"] == labels["train_flops"] == "counted"
+    assert labels["joules_inference"] == labels["joules_training"] == "estimated"
+    assert labels["seconds"] == "measured"
+    assert "peak_bytes" not in labels
+    assert set(Cost.SOURCES) == {field.name for field in fields(Cost)}
+    assert all(isinstance(source, Source) for source in Cost.SOURCES.values())
+
+
+def test_joules_by_hand():
+    cost = joules(Cost(macs=1000, bytes_moved=800, bits=8 * 4096, train_flops=2000), steps=2, trained_values=8)
+    assert cost.joules_inference == pytest.approx((1000 * 4.6 + 100 * 10) * 1e-12)
+    assert cost.joules_training == pytest.approx((1000 * 4.6 + 2 * 8 * 28 / 8 * 1300) * 1e-12)
+    large = joules(Cost(macs=1000, bytes_moved=800, bits=8 * 2**21))
+    assert large.joules_inference == pytest.approx((1000 * 4.6 + 100 * 1300) * 1e-12)
+
+
+def test_stopwatch_measures():
+    with Stopwatch() as watch:
+        time.sleep(0.05)
+        block = torch.ones(50_000_000)
+    assert 0.05 <= watch.seconds < 5
+    assert watch.peak_bytes > block.numel() * 4
