@@ -4,7 +4,7 @@
 
 DATA holds fashion_mnist/ (four idx.gz files) and ood/kmnist-test-imgs.npz. Two regimes: all 50 000 training
 images, and 2 000. Every row has the same epochs, batch size and learning-rate schedule. What was tuned
-(learning rate of each family, temperature of mean-field inference, prior and start of SSVI) was chosen by
+(learning rate of each family, temperature, interval of the moves) was chosen by
 ``--select``, which trains on seed 100 and looks at the validation images only; the choices stand in SELECTED.
 Two worker processes of one thread each; ``--results`` keeps finished rows, so that a run can be resumed.
 """
@@ -38,16 +38,21 @@ REGIMES: dict[str, dict[str, Any]] = {
 
 #: What validation chose, by family and regime (``--select`` prints the candidates).
 SELECTED: dict[str, dict[str, dict[str, Any]]] = {
-    "deterministic": {"all": {"lr": 1e-3}, "small": {"lr": 1e-3}},
+    "deterministic": {"all": {"lr": 3e-4}, "small": {"lr": 3e-4}},
     "sparse": {"all": {"lr": 3e-3}, "small": {"lr": 1e-3}},
-    "mean-field": {"all": {"temperature": 0.1}, "small": {"temperature": 0.1}},
-    "ssvi": {"all": {}, "small": {}},
+    "mean-field": {"all": {"lr": 1e-3, "temperature": 0.01}, "small": {"lr": 1e-3, "temperature": 0.03}},
+    "ssvi": {
+        "all": {"lr": 5e-3, "temperature": 0.05, "every": 50},
+        "small": {"lr": 8e-3, "temperature": 0.1, "every": 25},
+    },
 }
+
+SCALED = "deterministic + temperature"  # the deterministic network again, calibrated; not trained twice
 
 #: row -> (family, method, options)
 ROWS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "deterministic": ("deterministic", "deterministic", {}),
-    "deterministic + temperature": ("deterministic", "deterministic", {"temperature_scaling": True}),
+    SCALED: ("deterministic", "deterministic", {"temperature_scaling": True}),
     "sparse deterministic 95 %": ("sparse", "sparse-deterministic", {"density": 0.05}),
     "dense mean-field, T = 1": ("mean-field", "mean-field", {"temperature": 1.0}),
     "dense mean-field, best T": ("mean-field", "mean-field", {}),
@@ -58,17 +63,15 @@ ROWS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "static mask 99 %": ("ssvi", "ssvi", {"density": 0.01, "fraction": 0.0}),
 }
 
-_RATES = [{"lr": 1e-3}, {"lr": 3e-3}]
-_TEMPERATURES = [{"temperature": t, "lr": lr} for t in (0.01, 0.03, 0.1) for lr in (1e-3, 3e-3)]
+_TEMPERATURES = [{"temperature": t, "lr": 1e-3} for t in (0.01, 0.03, 0.1)]
 _SSVI = [
-    {"lr": lr, "temperature": t, "initial_std": s}
-    for lr in (1e-3, 3e-3)
-    for t in (0.03, 0.1)
-    for s in (0.1, 0.5)
+    {"lr": lr, "temperature": t, "every": e}
+    for lr, e in ((3e-3, 100), (5e-3, 50), (8e-3, 25))
+    for t in (0.05, 0.1)
 ]
 CANDIDATES: dict[str, tuple[str, dict[str, Any], list[dict[str, Any]]]] = {
-    "deterministic": ("deterministic", {}, _RATES),
-    "sparse": ("sparse-deterministic", {"density": 0.05}, _RATES),
+    "deterministic": ("deterministic", {}, [{"lr": 3e-4}, {"lr": 1e-3}]),
+    "sparse": ("sparse-deterministic", {"density": 0.05}, [{"lr": 1e-3}, {"lr": 3e-3}]),
     "mean-field": ("mean-field", {}, _TEMPERATURES),
     "ssvi": ("ssvi", {"density": 0.05}, _SSVI),
 }
@@ -100,30 +103,48 @@ def train(method: Method, part: DataSet, epochs: int, seed: int) -> tuple[torch.
     return network, seconds
 
 
-def work(job: Job) -> Job:
+def work(job: Job) -> list[Job]:
     """Train one row on one seed and look at the split that the job names."""
     torch.set_num_threads(1)
     part = dataset(job["root"], REGIMES[job["regime"]]["n_train"])
     method = methods.make(job["method"], len(part.train), seed=job["seed"], **job["options"])
     network, seconds = train(method, part, REGIMES[job["regime"]]["epochs"], job["seed"])
-    split = getattr(part, job["split"])
-    found = metrics.evaluate(
-        method.predict(network, split.x, samples=SAMPLES),
-        split.y,
-        ood=method.predict(network, part.ood.x, samples=SAMPLES),
-    )
     counted = cost.count(network, part.input_shape)
-    found |= {"seconds": seconds, "nonzeros": counted.nonzeros, "bits": counted.bits, "macs": counted.macs}
-    stds = [w for w in bayes.weights(network).values() if not w.is_point]
-    if stds:
-        found["sigma_over_mu"] = float(
-            torch.cat([(w.std / w.mean.square().mean().sqrt()).detach() for w in stds]).median()
-        )
-    return {**job, "figures": found}
+    common = {"seconds": seconds, "nonzeros": counted.nonzeros, "bits": counted.bits, "macs": counted.macs}
+    common |= {"train_gflops": training_gflops(method, network, part, REGIMES[job["regime"]]["epochs"])}
+    gaussian = [w for w in bayes.weights(network).values() if not w.is_point]
+    if gaussian:
+        relative = [(w.std / w.mean.square().mean().sqrt()).detach() for w in gaussian]
+        common["sigma_over_mu"] = float(torch.cat(relative).median())
+    done = [{**job, "figures": look(method, network, part, job["split"]) | common}]
+    if job["row"] == "deterministic" and job["split"] == "test":
+        method.calibrate(network, part.valid)
+        done.append({**scaled(job), "figures": look(method, network, part, job["split"]) | common})
+    return done
+
+
+def look(method: Method, network: torch.nn.Module, part: DataSet, split: str) -> dict[str, float]:
+    chosen = getattr(part, split)
+    ood = method.predict(network, part.ood.x, samples=SAMPLES)
+    return metrics.evaluate(method.predict(network, chosen.x, samples=SAMPLES), chosen.y, ood=ood)
+
+
+def training_gflops(method: Method, network: torch.nn.Module, part: DataSet, epochs: int) -> float:
+    moves = getattr(method, "moves", None)
+    grown = 0
+    if moves is not None:
+        total = method.total_steps or 0
+        grown = BATCH * sum(moves.schedule.collects(step, total, moves.batches) for step in range(total))
+    examples = epochs * len(part.train)
+    return cost.training_flops(network, part.input_shape, examples=examples, growth_examples=grown) / 1e9
+
+
+def scaled(job: Job) -> Job:
+    return {**job, "row": SCALED, "options": {**job["options"], "temperature_scaling": True}}
 
 
 def finished(jobs: Iterable[Job], results: Path | None) -> Iterator[Job]:
-    """Run the jobs that ``results`` does not hold yet, longest first, and yield all."""
+    """Run the jobs that ``results`` does not hold yet, one seed after the other, and yield all."""
     done = (
         [json.loads(line) for line in results.read_text().splitlines()]
         if results and results.exists()
@@ -134,24 +155,24 @@ def finished(jobs: Iterable[Job], results: Path | None) -> Iterator[Job]:
     for job in jobs:
         if key(job) in known:
             yield known[key(job)]
-        else:
+        elif job["row"] != SCALED:
             todo.append(job)
-    todo.sort(key=lambda job: (job["regime"] != "all", job["method"] != "mean-field"))
     if not todo:
         return
+    todo.sort(key=lambda job: (job["seed"], job["regime"] != "all", job["method"] != "mean-field"))
     with multiprocessing.get_context("spawn").Pool(2) as pool:
-        for number, job in enumerate(pool.imap_unordered(work, todo), 1):
-            if results:
-                with results.open("a") as file:
-                    file.write(json.dumps(job) + "\n")
-            figures = job["figures"]
-            print(
-                f"[{number}/{len(todo)}] {job['regime']:5} {job['row']:28} seed {job['seed']:3} "
-                f"accuracy {figures['accuracy']:.4f} nll {figures['nll']:.4f} ece {figures['ece']:.4f} "
-                f"{figures['seconds']:.0f} s {job['options']}",
-                flush=True,
-            )
-            yield job
+        for number, group in enumerate(pool.imap_unordered(work, todo), 1):
+            for job in group:
+                if results:
+                    with results.open("a") as file:
+                        file.write(json.dumps({k: v for k, v in job.items() if k != "root"}) + "\n")
+                f = job["figures"]
+                print(
+                    f"[{number}/{len(todo)}] {job['regime']:5} {job['row']:28} seed {job['seed']:3} "
+                    f"accuracy {f['accuracy']:.4f} nll {f['nll']:.4f} ece {f['ece']:.4f} {f['seconds']:.0f} s",
+                    flush=True,
+                )
+                yield job
 
 
 def key(job: Job) -> str:
@@ -178,20 +199,35 @@ def select(root: str, regimes: Iterable[str], results: Path | None) -> None:
     ]
     found = list(finished(jobs, results))
     for regime in regimes:
-        rows = sorted(
-            (job for job in found if job["regime"] == regime), key=lambda j: (j["row"], j["figures"]["nll"])
-        )
-        print_table(
-            f"Validation, {regime}",
-            ["family", "options", "accuracy", "NLL", "ECE"],
-            [
-                [j["row"], str(j["options"]), *(f"{j['figures'][c]:.4f}" for c in ("accuracy", "nll", "ece"))]
-                for j in rows
-            ],
-        )
+        print_table(f"Validation, {regime}", *candidates_table(found, regime))
 
 
-COLUMNS = ["", "accuracy %", "NLL", "Brier", "ECE", "AUROC max-p", "AUROC best", "numbers", "MACs", "s / run"]
+def candidates_table(found: Iterable[Job], regime: str) -> tuple[list[str], list[list[str]]]:
+    """Columns and rows of the validation figures of a regime, best NLL of each family first."""
+    rows = sorted((j for j in found if j["regime"] == regime), key=lambda j: (j["row"], j["figures"]["nll"]))
+    return ["family", "options", "accuracy", "NLL", "ECE"], [
+        [
+            j["row"],
+            ", ".join(f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in j["options"].items()),
+            *(f"{j['figures'][c]:.4f}" for c in ("accuracy", "nll", "ece")),
+        ]
+        for j in rows
+    ]
+
+
+COLUMNS = [
+    "",
+    "accuracy %",
+    "NLL",
+    "Brier",
+    "ECE",
+    "AUROC max-p",
+    "AUROC best",
+    "numbers",
+    "kB",
+    "training TFLOP",
+    "s / run",
+]
 
 
 def by_row(jobs: Iterable[Job], regime: str) -> dict[str, list[Job]]:
@@ -215,7 +251,8 @@ def body(rows: dict[str, list[Job]]) -> list[list[str]]:
                 spread([x["auroc_max_probability"] for x in g]),
                 spread([x["auroc_best"] for x in g]),
                 f"{g[0]['nonzeros']:,}",
-                f"{g[0]['macs']:,}",
+                f"{g[0]['bits'] / 8000:,.0f}",
+                f"{g[0]['train_gflops'] / 1000:,.1f}",
                 f"{statistics.median(x['seconds'] for x in g):.0f}",
             ]
         )

@@ -13,6 +13,7 @@ import json
 import math
 import multiprocessing
 import statistics
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,36 @@ def work(job: Job) -> Job:
     }
 
 
+COLUMNS = ["set, method", "RMSE", "log likelihood", "coverage of 95 %"]
+
+
+def by_row(done: Iterable[Job], name: str, row: str, figure: str) -> list[float]:
+    return [job["figures"][figure] for job in done if job["set"] == name and job["row"] == row]
+
+
+def body(done: Sequence[Job]) -> list[list[str]]:
+    """The table's cells: mean and standard error over splits, under COLUMNS."""
+    return [
+        [
+            f"{name}, {row}",
+            *(spread(by_row(done, name, row, f)) for f in ("rmse", "log_likelihood", "coverage95")),
+        ]
+        for name in SETS
+        for row in ROWS
+    ]
+
+
+def figures(done: Sequence[Job]) -> dict[str, float]:
+    return {
+        f"{name}_{row.lower().replace(' %', '').replace(' ', '_').replace('-', '_')}_{figure}": round(
+            statistics.fmean(by_row(done, name, row, figure)), 4
+        )
+        for name in SETS
+        for row in ROWS
+        for figure in ("rmse", "log_likelihood")
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -92,19 +123,8 @@ def main() -> None:
         arguments.results.write_text(
             "".join(json.dumps({k: v for k, v in j.items() if k != "root"}) + "\n" for j in done)
         )
-    body, out = [], {}
-    for name in SETS:
-        for row in ROWS:
-            g = [job["figures"] for job in done if job["set"] == name and job["row"] == row]
-            found = [[x[key] for x in g] for key in ("rmse", "log_likelihood", "coverage95")]
-            body.append([f"{name}, {row}", spread(found[0]), spread(found[1]), spread(found[2])])
-            short = row.lower().replace(" ", "_").replace("_%", "").replace("-", "_")
-            out[f"{name}_{short}_rmse"] = round(statistics.fmean(found[0]), 4)
-            out[f"{name}_{short}_log_likelihood"] = round(statistics.fmean(found[1]), 4)
-    print_table(
-        f"UCI regression, {len(splits)} splits", ["", "RMSE", "log likelihood", "coverage of 95 %"], body
-    )
-    finish("uci", out)
+    print_table(f"UCI regression, {len(splits)} splits", COLUMNS, body(done))
+    finish("uci", figures(done))
 
 
 if __name__ == "__main__":

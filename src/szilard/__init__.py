@@ -13,7 +13,8 @@ from szilard.errors import SzilardError
 if TYPE_CHECKING:
     from szilard import bayes, cost, data, methods, metrics, networks, report, sparse, training
     from szilard.bayes import bayesianize
-    from szilard.training import fit, measure
+    from szilard.training.fit import fit
+    from szilard.training.evaluate import measure
 
 __version__ = "0.1.0"
 
@@ -34,7 +35,9 @@ __all__ = [
     "training",
 ]
 
-_ROOMS = frozenset({"bayes", "cost", "data", "methods", "metrics", "networks", "report", "sparse", "training"})
+_ROOMS = frozenset(
+    {"bayes", "cost", "data", "methods", "metrics", "networks", "report", "sparse", "training"}
+)
 _FUNCTIONS = {"bayesianize": "szilard.bayes", "fit": "szilard.training", "measure": "szilard.training"}
 
 

@@ -91,7 +91,7 @@ def merge(base: Settings, given: Given) -> Settings:
 
 
 def _methods(base: dict[str, dict[str, Any]], given: Given) -> dict[str, dict[str, Any]]:
-    """Options by method: density and the other options go to the methods that were asked for, T also to the baseline."""
+    """Options by method. Density and other options go to the methods asked for, T also to the dense baseline."""
     if given.methods or not base:
         asked = list(dict.fromkeys(given.methods or [MAIN]))
         beside = [name for name in BASELINES if name not in asked and given.baselines is not False]
@@ -109,7 +109,12 @@ def _methods(base: dict[str, dict[str, Any]], given: Given) -> dict[str, dict[st
     for key, value in typed.items():
         _put(chosen, asked, key, value)
     if given.temperature is not None:
-        _put(chosen, [*asked, *(name for name in ("mean-field",) if name in chosen)], "temperature", given.temperature)
+        _put(
+            chosen,
+            [*asked, *(name for name in ("mean-field",) if name in chosen)],
+            "temperature",
+            given.temperature,
+        )
     return chosen
 
 

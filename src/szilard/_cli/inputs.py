@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from szilard import data as rooms
+from szilard._cli import source
 from szilard.data.npz import read_npz, to_tensor
 from szilard.data.table import Table, read_table
 from szilard.errors import SzilardError
@@ -41,7 +41,9 @@ def read(name: str, finished: Finished, root: Path | None) -> Tensor:
         raise SzilardError(f"{name} holds no inputs; there is nothing to predict")
     bad = (~torch.isfinite(raw).flatten(1).all(1)).nonzero().flatten()
     if len(bad):
-        raise SzilardError(f"input {int(bad[0])} of {name}, counted from 0, has NaN or infinite values; mend it first")
+        raise SzilardError(
+            f"input {int(bad[0])} of {name}, counted from 0, has NaN or infinite values; mend it first"
+        )
     return finished.normalise(raw)
 
 
@@ -60,7 +62,7 @@ def _from_npz(path: Path, finished: Finished) -> Tensor:
     if x.dtype == torch.uint8:
         return x.float() / 255
     x = x.float()
-    if x.numel() and not (0 <= float(x.min()) and float(x.max()) <= 1):
+    if ((x < 0) | (x > 1)).any():
         raise SzilardError(
             f"the pictures {key} of {path} lie in [{float(x.min()):g}, {float(x.max()):g}]; "
             "give bytes from 0 to 255, or numbers from 0 to 1"
@@ -89,8 +91,5 @@ def _column(table: Table, name: str) -> np.ndarray:
 
 
 def _from_set(name: str, finished: Finished, root: Path | None) -> Tensor:
-    arguments = {key: value for key, value in finished.data.items() if key == "root" or finished.data.get("name") == name}
-    if root is not None:
-        arguments["root"] = str(root)
-    loaded = rooms.load(**{**arguments, "name": name})
+    loaded = source.load(finished.data, {"name": name, "root": None if root is None else str(root)}, name)
     return loaded.raw(loaded.test.x)

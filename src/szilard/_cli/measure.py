@@ -29,7 +29,9 @@ def measure(
     if as_json:
         print(to_json({"data": data.name, "ood": data.ood_name, "networks": rows}, indent=2))
     else:
-        table.print_rows(rows, f"{data.name}, test set" + (f"; OOD: {data.ood_name}" if data.ood_name else ""))
+        table.print_rows(
+            rows, f"{data.name}, test set" + (f"; OOD: {data.ood_name}" if data.ood_name else "")
+        )
 
 
 def _is_plain(path: Path) -> bool:

@@ -78,9 +78,13 @@ def print_rows(rows: Sequence[Row], title: str) -> None:
         source = next(row["cost"][key]["source"] for row in rows if _value(row, key) is not None)
         table.add_column(f"{COST[key][0]}\n[dim]{source}[/dim]", justify="right", vertical="bottom")
     for row in rows:
-        cells = [_plain(row["quality"][key]) if row["quality"].get(key) is not None else "-" for key in quality]
+        cells = [
+            _plain(row["quality"][key]) if row["quality"].get(key) is not None else "-" for key in quality
+        ]
         values = [_value(row, key) for key in costs]
-        cells += ["-" if value is None else COST[key][1](value) for key, value in zip(costs, values, strict=True)]
+        cells += [
+            "-" if value is None else COST[key][1](value) for key, value in zip(costs, values, strict=True)
+        ]
         table.add_row(row["name"], *cells)
     console = Console()
     Console(width=console.width if console.is_terminal else _WIDTH).print(table)

@@ -21,7 +21,9 @@ def finished(path: Path, method: str | None = None) -> list[MethodFolder]:
     if path.is_file() and path.name == "network.pt":
         path = path.parent
     if not path.is_dir():
-        raise SzilardError(f"there is no run {path}; name a folder that szilard fit has written, or a network.pt")
+        raise SzilardError(
+            f"there is no run {path}; name a folder that szilard fit has written, or a network.pt"
+        )
     if MethodFolder(path).network.is_file():
         return [MethodFolder(path)]
     found = run(path)
@@ -33,7 +35,9 @@ def finished(path: Path, method: str | None = None) -> list[MethodFolder]:
             raise SzilardError(f"the run {path} has no finished network of {method!r}; it has {names}")
         return chosen
     if not done:
-        raise SzilardError(f"no network of the run {path} has finished; go on with szilard fit --out {path} --resume")
+        raise SzilardError(
+            f"no network of the run {path} has finished; go on with szilard fit --out {path} --resume"
+        )
     return done
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from szilard.cost.record import Cost
+from szilard.errors import SzilardError
 
 
 def count(network: nn.Module, input_shape: Sequence[int]) -> Cost:
@@ -17,8 +20,11 @@ def count(network: nn.Module, input_shape: Sequence[int]) -> Cost:
 
     The network runs once, in eval mode, on zeros of ``[1, *input_shape]``; it is not changed. MACs are half the
     FLOPs of ``torch.utils.flop_counter`` (multiply and add are two), which knows matrix products,
-    convolutions and our sparse operators; attention is made to take the path it can count, and what it
-    leaves out (element-wise work, norms, softmax) is left out here.
+    convolutions and our sparse operators; attention and recurrent layers are made to take the path it
+    can count, and what it leaves out (element-wise work, norms, softmax, ``nn.Bilinear``) is left out here.
+
+    Raises:
+        SzilardError: the network does not run on that shape.
     """
     network = copy.deepcopy(network).eval()
     activations = 0
@@ -70,11 +76,31 @@ def _forward_flops(network: nn.Module, input_shape: Sequence[int], batch: int) -
     fused = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)  # one opaque operator, which counts as nothing
     try:
-        with torch.random.fork_rng(devices=[]), torch.no_grad(), sdpa_kernel(SDPBackend.MATH), counter:
+        with (
+            torch.random.fork_rng(devices=[first.device] if first.is_cuda else []),
+            torch.no_grad(),
+            sdpa_kernel(SDPBackend.MATH),
+            _recurrent_in_steps(),
+            counter,
+        ):
             network(x)
+    except (RuntimeError, ValueError) as error:
+        raise SzilardError(
+            f"the network does not run on an input of shape {[*input_shape]} (one example, without the batch): "
+            f"{str(error).splitlines()[0]}"
+        ) from error
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)
     return int(counter.get_total_flops())
+
+
+@contextmanager
+def _recurrent_in_steps() -> Iterator[None]:
+    """oneDNN runs an LSTM as one opaque operator, which counts as nothing; without it it is matrix products."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of TF32 on GPUs that are not there
+        with torch.backends.mkldnn.flags(enabled=False):
+            yield
 
 
 def _dense_growth_flops(network: nn.Module, input_shape: Sequence[int]) -> int:

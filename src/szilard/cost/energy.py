@@ -28,8 +28,8 @@ def joules(cost: Cost, *, steps: int = 0, trained_values: int = 0) -> Cost:
         trained_values: numbers that the optimiser holds (means and log σ count apart).
     """
     found = cost
-    if cost.macs is not None and cost.bytes_moved is not None:
-        held = (cost.bits or 0) // 8
+    if cost.macs is not None and cost.bytes_moved is not None and cost.bits is not None:
+        held = cost.bits // 8
         level = next((pj for size, pj in MEMORY if held <= size), DRAM)
         picojoules = cost.macs * (MULTIPLY_FP32 + ADD_FP32) + cost.bytes_moved / 8 * level
         found = found.with_(joules_inference=picojoules * 1e-12)

@@ -42,7 +42,7 @@ class Deterministic(Method):
         allocation: str = "uniform",
         dense_stem: bool = True,
         growth_batches: int = 8,
-        every: int = 100,
+        every: int = 50,
         fraction: float = 0.3,
         end: float = 0.75,
         **options: Any,

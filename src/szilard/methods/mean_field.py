@@ -25,7 +25,7 @@ class MeanField(Method):
         self,
         n_data: int,
         *,
-        temperature: float = 0.1,
+        temperature: float = 0.03,
         prior: str = "fan-in",
         prior_scale: float = 1.0,
         initial_std: float = 0.1,

@@ -23,6 +23,7 @@ PUBLISHED: dict[str, Any] = {
     "prior_scale": 0.005,
     "score": "SNR_mean_abs",
     "growth_batches": 1,
+    "every": 100,
     "lr": 0.01,
     "lr_log_std": 1.0,
 }

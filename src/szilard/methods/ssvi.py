@@ -49,10 +49,10 @@ class SSVI(Method):
         score: str = "snr",
         growth: str = "noisy",
         growth_batches: int = 8,
-        every: int = 100,
+        every: int = 50,
         fraction: float = 0.3,
         end: float = 0.75,
-        lr: float = 3e-3,
+        lr: float = 5e-3,
         lr_log_std: float = 10.0,
         **options: Any,
     ) -> None:

@@ -7,16 +7,24 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from szilard.metrics.predictive import Predictive
+from szilard.errors import SzilardError
+from szilard.metrics.predictive import Predictive, matching_labels, matching_targets
 
 BINS = 15
 
 
 def ece(probabilities: Tensor, y: Tensor, bins: int = BINS) -> float:
-    """Top-label expected calibration error: L1, equal-width bins (Guo et al. 2017)."""
+    """Top-label expected calibration error: L1, equal-width bins (Guo et al. 2017).
+
+    Bins are [low, high), the last one closed, as in :func:`reliability`.
+    """
     from torchmetrics.functional.classification import multiclass_calibration_error
 
     classes = probabilities.shape[-1]
+    # torchmetrics gives a confidence of exactly 1 a bin of its own beyond the last, and takes anything above 1
+    # for logits; it works in float32, so the largest float32 below 1 is where both end.
+    below_one = torch.nextafter(torch.tensor(1.0), torch.tensor(0.0))
+    probabilities = probabilities.float().clamp(max=float(below_one))
     return float(multiclass_calibration_error(probabilities, y, classes, n_bins=bins, norm="l1"))
 
 
@@ -24,17 +32,27 @@ def ece_marginal(probabilities: Tensor, y: Tensor, bins: int = BINS) -> float:
     """Class-wise calibration error: L2, debiased, equal-mass bins (Kumar, Liang and Ma 2019).
 
     For each class and bin the squared gap between mean probability and frequency, less the variance that
-    sampling alone gives the frequency; weighted by bin mass, averaged over classes, then the root of it.
+    sampling alone gives the frequency, weighted by bin mass. A class whose sum falls below zero counts as zero;
+    the result is the root of the mean over classes, as in the authors' library, so figures compare with papers
+    that use it. Edges lie midway between neighbouring values, so equal probabilities share a bin whatever the
+    order of the data; bins of a single value say nothing of their variance and count as zero.
     """
-    p, n = probabilities.double().cpu().numpy(), len(y)
-    total = 0.0
-    for label in range(p.shape[1]):
-        hit = (y.cpu().numpy() == label).astype(float)
-        for part in np.array_split(np.argsort(p[:, label], kind="stable"), min(bins, n)):
-            frequency = hit[part].mean()
-            noise = frequency * (1 - frequency) / (len(part) - 1) if len(part) > 1 else 0.0
-            total += len(part) / n * ((p[part, label].mean() - frequency) ** 2 - noise)
-    return float(np.sqrt(max(total / p.shape[1], 0.0)))
+    p, labels = probabilities.detach().cpu().double().numpy(), y.cpu().numpy()
+    n, classes = p.shape
+    starts = np.cumsum([len(part) for part in np.array_split(np.arange(n), min(bins, n))])[:-1]
+    squares = []
+    for label in range(classes):
+        values, hit = p[:, label], labels == label
+        order = np.sort(values)
+        edges = np.unique((order[starts - 1] + order[starts]) / 2)
+        place = np.searchsorted(edges, values)
+        count = np.bincount(place)
+        mean = np.bincount(place, values) / np.maximum(count, 1)
+        frequency = np.bincount(place, hit) / np.maximum(count, 1)
+        noise = frequency * (1 - frequency) / np.maximum(count - 1, 1)
+        gap = np.where(count > 1, (mean - frequency) ** 2 - noise, 0.0)
+        squares.append(max(float(count @ gap) / n, 0.0))
+    return float(np.sqrt(np.mean(squares)))
 
 
 def reliability(predictive: Predictive, y: Tensor, bins: int = BINS) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -43,21 +61,33 @@ def reliability(predictive: Predictive, y: Tensor, bins: int = BINS) -> tuple[Te
     Returns:
         edges ``[bins + 1]``; mean confidence, accuracy (NaN where a bin is empty) and count, ``[bins]`` each.
     """
-    confidence = predictive.max_probability().double()
+    predictive, y = predictive.cpu(), matching_targets(predictive, y)
+    confidence = predictive.max_probability().float()  # as `ece` has it, so that both agree on the bins
     right = (predictive.labels == y).double()
-    edges = torch.linspace(0, 1, bins + 1, dtype=torch.float64)
-    place = torch.bucketize(confidence, edges[1:-1].to(confidence), right=False)
+    edges = torch.linspace(0, 1, bins + 1)
+    place = torch.bucketize(confidence, edges[1:-1], right=True)
     count = torch.bincount(place, minlength=bins)
-    mean = torch.bincount(place, confidence, minlength=bins) / count
+    mean = torch.bincount(place, confidence.double(), minlength=bins) / count
     accuracy = torch.bincount(place, right, minlength=bins) / count
-    return edges, mean, accuracy, count
+    return edges.double(), mean, accuracy, count
 
 
 def temperature(logits: Tensor, y: Tensor) -> float:
-    """The number that divides ``logits [N, C]`` with the least negative log likelihood of ``y [N]``."""
+    """The number that divides ``logits [N, C]`` with the least negative log likelihood of ``y [N]``.
+
+    Temperature scaling (Guo et al. 2017). The likelihood is log-concave in 1/T, so a bounded search in ln T finds
+    the optimum between exp(-4) and exp(4). Where every example is classified right there is none: the colder the
+    better, and the search stops somewhere near its lower bound.
+    """
     from scipy.optimize import minimize_scalar
 
-    logits = logits.detach().double()
+    if logits.dim() != 2 or not len(logits) or y.shape != logits.shape[:1]:
+        raise SzilardError(
+            f"temperature needs logits [N, C] and labels [N], not {[*logits.shape]} and {[*y.shape]}"
+        )
+    if not torch.isfinite(logits).all():
+        raise SzilardError("temperature was given NaN or infinite logits; the network has diverged")
+    logits, y = logits.detach().cpu().double(), matching_labels(y.cpu(), logits.shape[1])
 
     def nll(log_t: float) -> float:
         return float(F.cross_entropy(logits / np.exp(log_t), y))

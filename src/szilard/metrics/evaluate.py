@@ -9,7 +9,7 @@ from torch import Tensor
 
 from szilard.errors import SzilardError
 from szilard.metrics.calibration import ece, ece_marginal
-from szilard.metrics.predictive import Predictive
+from szilard.metrics.predictive import Predictive, matching_targets
 from szilard.metrics.selective import ood_aurocs, risk_coverage
 
 
@@ -28,12 +28,13 @@ def evaluate(
         classification: accuracy, nll (nats), brier, ece, ece_marginal, aurc, entropy, aleatoric, epistemic
         (means, nats) and the auroc_* of :func:`~szilard.metrics.ood_aurocs`; regression: rmse, nll (of the
         mixture of the draws), coverage95, aurc, aleatoric and epistemic (standard deviations).
+
+    Raises:
+        SzilardError: nothing to evaluate, or targets that do not fit the predictions.
     """
-    y = y.detach().cpu()
-    if len(y) != predictive.samples.shape[1]:
-        raise SzilardError(
-            f"{predictive.samples.shape[1]} predictions cannot be held against {len(y)} targets"
-        )
+    predictive, y = predictive.cpu(), matching_targets(predictive, y)
+    if not (target_scale > 0 and math.isfinite(target_scale)):
+        raise SzilardError(f"target_scale must be positive and finite, not {target_scale:g}")
     if not len(y):
         raise SzilardError("there is nothing to evaluate: the split is empty")
     if predictive.task == "regression":
@@ -44,10 +45,6 @@ def evaluate(
 
 def _classification(predictive: Predictive, y: Tensor) -> dict[str, float]:
     p = predictive.mean.double()
-    if int(y.min()) < 0 or int(y.max()) >= p.shape[1]:
-        raise SzilardError(
-            f"labels lie in [{int(y.min())}, {int(y.max())}] but the network knows {p.shape[1]} classes"
-        )
     chosen = p[torch.arange(len(y)), y]
     return {
         "accuracy": float((predictive.labels == y).double().mean()),

@@ -19,6 +19,9 @@ class Predictive:
     what the data do not say (aleatoric) and what the network has not learned (epistemic): the mean entropy of
     the draws and the mutual information of draw and label (nats), or the mean of the variances and the
     variance of the means (Depeweg et al. 2018).
+
+    Raises:
+        SzilardError: values that are NaN or infinite, of the wrong shape, or no probabilities or variances.
     """
 
     probabilities: Tensor | None = None
@@ -32,6 +35,14 @@ class Predictive:
                 raise SzilardError(
                     f"the predictive {name} hold NaN or infinite values; the network has diverged"
                 )
+        if self.probabilities is not None:
+            _check_probabilities(self.probabilities)
+        if (self.means is None) != (self.variances is None) or (
+            self.probabilities is not None and self.means is not None
+        ):
+            raise SzilardError("a Predictive holds either probabilities or both means and variances")
+        if self.means is not None and self.variances is not None:
+            _check_gaussian(self.means, self.variances)
 
     @classmethod
     def from_logits(cls, logits: Tensor) -> Predictive:
@@ -43,12 +54,12 @@ class Predictive:
     @classmethod
     def from_gaussian(cls, means: Tensor, variances: Tensor) -> Predictive:
         """From means and noise variances, both ``[S, N]``."""
-        if means.dim() != 2 or means.shape != variances.shape:
-            raise SzilardError(
-                f"means and variances must both be [samples, inputs], "
-                f"not {list(means.shape)} and {list(variances.shape)}"
-            )
         return cls(means=means, variances=variances)
+
+    def cpu(self) -> Predictive:
+        """The same in host memory, where metrics can use double precision whatever the device knows."""
+        held = (self.probabilities, self.means, self.variances)
+        return Predictive(*(None if value is None else value.detach().cpu() for value in held))
 
     @property
     def task(self) -> str:
@@ -105,6 +116,55 @@ class Predictive:
         if self.probabilities is None:
             raise SzilardError("a regression has no class probabilities; use mean and variance")
         return self.mean
+
+
+def matching_targets(predictive: Predictive, y: Tensor) -> Tensor:
+    """``y [N]`` in host memory, class indices int64 or targets float64, or a SzilardError that says why not.
+
+    The shape is held to strictly: targets ``[N, 1]`` would broadcast against ``[N]`` into numbers without meaning.
+    """
+    n = predictive.samples.shape[1]
+    if y.shape != (n,):
+        raise SzilardError(
+            f"{n} predictions cannot be held against targets {list(y.shape)}; they must be [{n}]"
+        )
+    y = y.detach().cpu()
+    if predictive.task == "regression":
+        if not torch.isfinite(y).all():
+            raise SzilardError("the targets hold NaN or infinite values; leave those examples out")
+        return y.double()
+    return matching_labels(y, predictive.samples.shape[-1])
+
+
+def matching_labels(y: Tensor, classes: int) -> Tensor:
+    """Class indices ``y [N]`` as int64, or a SzilardError if they are none of ``classes``."""
+    if y.is_floating_point() or y.is_complex():
+        raise SzilardError(f"class labels must be integers, not {str(y.dtype).removeprefix('torch.')}")
+    if len(y) and (int(y.min()) < 0 or int(y.max()) >= classes):
+        raise SzilardError(
+            f"labels lie in [{int(y.min())}, {int(y.max())}] but the network knows {classes} classes"
+        )
+    return y.long()
+
+
+def _check_probabilities(p: Tensor) -> None:
+    if p.dim() != 3:
+        raise SzilardError(f"probabilities must be [samples, inputs, classes], not {list(p.shape)}")
+    off = (p.sum(-1, dtype=torch.float32) - 1).abs()
+    if p.numel() and (p.min() < 0 or off.max() > 0.02):  # half precision adds up no better
+        raise SzilardError(
+            "probabilities must be at least 0 and add up to 1; for raw outputs use from_logits"
+        )
+
+
+def _check_gaussian(means: Tensor, variances: Tensor) -> None:
+    if means.dim() != 2 or means.shape != variances.shape:
+        raise SzilardError(
+            f"means and variances must both be [samples, inputs], "
+            f"not {list(means.shape)} and {list(variances.shape)}"
+        )
+    if variances.numel() and variances.min() <= 0:
+        raise SzilardError("the predictive variances must be positive; the observation noise has vanished")
 
 
 def _entropy(p: Tensor) -> Tensor:

@@ -6,24 +6,30 @@ import torch
 from torch import Tensor
 
 from szilard.errors import SzilardError
-from szilard.metrics.predictive import Predictive
+from szilard.metrics.predictive import Predictive, matching_targets
 
 
 def risk_coverage(predictive: Predictive, y: Tensor) -> tuple[Tensor, Tensor, float]:
     """Mean loss among the inputs of which the network is surest, for every share of them.
 
     Loss is 0/1 error ordered by max-probability, or squared error ordered by predictive variance.
+    Inputs of which it is equally sure share their mean loss: what a random choice among them costs on average, so
+    the order of the data does not matter (a saturated network is exactly sure of thousands).
 
     Returns:
         coverage ``[N]`` (1/N to 1), risk ``[N]``, and the area under the curve (AURC; Geifman and El-Yaniv 2017).
     """
+    predictive, y = predictive.cpu(), matching_targets(predictive, y)
+    if not len(y):
+        raise SzilardError("a risk-coverage curve needs at least one input")
     if predictive.task == "classification":
         loss, unsure = (predictive.labels != y).double(), -predictive.max_probability()
     else:
         loss, unsure = (predictive.mean - y).double().square(), predictive.variance
-    order = unsure.argsort(stable=True)
+    _, group, size = unsure.unique(return_inverse=True, return_counts=True)
+    shared = torch.bincount(group, loss) / size
     count = torch.arange(1, len(y) + 1, dtype=torch.float64)
-    risk = loss[order].cumsum(0).cpu() / count
+    risk = shared.repeat_interleave(size).cumsum(0) / count
     return count / len(y), risk, float(risk.mean())
 
 
@@ -34,7 +40,7 @@ def auroc(inside: Tensor, outside: Tensor) -> float:
     if not len(inside) or not len(outside):
         raise SzilardError("an OOD AUROC needs at least one input inside and one outside the distribution")
     truth = torch.cat([torch.zeros(len(inside)), torch.ones(len(outside))])
-    return float(roc_auc_score(truth.numpy(), torch.cat([inside, outside]).double().cpu().numpy()))
+    return float(roc_auc_score(truth.numpy(), torch.cat([inside, outside]).cpu().double().numpy()))
 
 
 def ood_aurocs(inside: Predictive, outside: Predictive) -> dict[str, float]:

@@ -35,7 +35,7 @@ def of_posterior(network: nn.Module, when: str) -> Arrays:
         when: "start" or "end".
     """
     arrays: Arrays = {}
-    names = []
+    names: list[str] = []
     for row in bayes.diagnostics(network):
         if row["log_std"] is None:
             continue

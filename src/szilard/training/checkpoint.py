@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -35,18 +36,23 @@ def load(path: Path, kind: str) -> dict[str, Any]:
     Raises:
         SzilardError: not there, cut short, not of this kind, or of a later version.
     """
-    content = load_plain(path, kind)
+    content = load_plain(path, kind, check=True)
     found = content.get("szilard") if isinstance(content, dict) else None
     if found != kind:
         what = f"is a {found}, not a {kind}" if found else f"is no {kind} of szilard"
         raise SzilardError(f"{path} {what}; name a file that szilard fit wrote")
     if content["format"] > FORMAT:
-        raise SzilardError(f"{path} has format {content['format']}, of a later szilard; update szilard to read it")
+        raise SzilardError(
+            f"{path} has format {content['format']}, of a later szilard; update szilard to read it"
+        )
     return content
 
 
-def load_plain(path: Path, kind: str) -> Any:
+def load_plain(path: Path, kind: str, *, check: bool = False) -> Any:
     """Whatever ``torch.save`` wrote, as long as it is tensors and plain containers.
+
+    Args:
+        check: compare the sums that torch writes beside each tensor and does not look at itself.
 
     Raises:
         SzilardError: not there, cut short, not of torch, or a pickle that would have to run code.
@@ -54,22 +60,27 @@ def load_plain(path: Path, kind: str) -> Any:
     if not path.is_file():
         raise SzilardError(f"there is no {kind} {path}; name a file that exists")
     try:
-        with open(path, "rb") as file:
-            archive = file.read(4) == b"PK\x03\x04"
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise SzilardError(
-            f"{path} is no {kind}, or holds Python objects, which are not loaded because they can run code; "
-            "save a state_dict() of tensors"
-        ) from error
+        content = path.read_bytes()  # apart, so that torch's own OSErrors are not taken for the disk's
     except OSError as error:
         raise SzilardError(f"{path} cannot be read ({error.strerror or error}); check the file") from error
-    except Exception as error:  # torch raises RuntimeError, EOFError, KeyError, ... depending on where it stops
-        if archive:
+    archive = content.startswith(b"PK\x03\x04")
+    try:
+        if check and archive and zipfile.ZipFile(io.BytesIO(content)).testzip() is not None:
+            raise zipfile.BadZipFile
+        return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except (
+        Exception
+    ) as error:  # RuntimeError, EOFError, OSError, KeyError, ..., depending on where torch stops
+        if archive and not isinstance(error, pickle.UnpicklingError):
             raise SzilardError(
                 f"the {kind} {path} is cut short or damaged; remove it and run again to start afresh"
             ) from error
-        raise SzilardError(f"{path} is no {kind}; name a file written by torch or szilard") from error
+        objects = isinstance(error, pickle.UnpicklingError) and "Weights only load failed" in str(error)
+        raise SzilardError(
+            f"{path} is no {kind}"
+            + (", or holds Python objects, which are not loaded because they can run code" if objects else "")
+            + "; name a file that szilard or torch.save(network.state_dict(), ...) wrote"
+        ) from error
 
 
 def check_belongs(path: Path, found: dict[str, Any], expected: dict[str, Any]) -> None:

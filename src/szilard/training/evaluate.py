@@ -56,7 +56,14 @@ def measure(
 
 
 def judge(
-    method: Method, network: nn.Module, data: DataSet, split: Split, *, samples: int, seed: int, ood: bool = True
+    method: Method,
+    network: nn.Module,
+    data: DataSet,
+    split: Split,
+    *,
+    samples: int,
+    seed: int,
+    ood: bool = True,
 ) -> tuple[dict[str, float], Predictive, Predictive | None]:
     """Quality on a split, with what the network believes of it and of the inputs of other origin."""
     believed = method.predict(network, split.x, samples=samples, seed=seed)

@@ -10,7 +10,7 @@ from torch import nn
 
 from szilard import data as rooms
 from szilard import methods
-from szilard.cost import Cost
+from szilard.cost import Cost, Stopwatch
 from szilard.data import DataSet
 from szilard.errors import SzilardError
 from szilard.methods import Method
@@ -76,14 +76,18 @@ class Job:
         files = self.files
         if files is not None:
             on_rank_zero(self.fabric, lambda: _claim(files, resume=resume, overwrite=overwrite))
-        history, start = self._train(network, resume)
+        start = arrays.of_posterior(network, "start")
+        with Stopwatch() as watch:
+            history = self._train(network, resume)
         train = self.data.train.to(self.fabric.device)
         plan = self.plan
         self.method.finish(
             network, rooms.batches(train, plan.batch_size, seed=plan.seed, epoch=plan.epochs), self.data.valid
         )
         network.eval()
-        test, valid, cost = on_rank_zero(self.fabric, lambda: self._conclude(network, history, start))
+        test, valid, cost = on_rank_zero(
+            self.fabric, lambda: self._conclude(network, history, start, watch.peak_bytes)
+        )
         return Run(
             method=self.method.name,
             label=methods.label(self.method),
@@ -96,9 +100,8 @@ class Job:
             folder=None if files is None else files.path,
         )
 
-    def _train(self, network: nn.Module, resume: bool) -> tuple[list[dict[str, Any]], arrays.Arrays]:
-        """The log, and what the posterior was before the first step."""
-        start = arrays.of_posterior(network, "start")
+    def _train(self, network: nn.Module, resume: bool) -> list[dict[str, Any]]:
+        """The log of all epochs, of those before a resumption too."""
         method, files, plan = self.method, self.files, self.plan
         steps = rooms.n_batches(len(self.data.train), plan.batch_size, self.fabric.world_size)
         method.total_steps = plan.epochs * steps
@@ -120,20 +123,26 @@ class Job:
                 checkpoint.check_shapes(files.checkpoint, state["network"], network.state_dict())
                 loop.restore(state)
             history += on_rank_zero(self.fabric, lambda: files.rewind(method.step))
-        show = self.progress and self.fabric.global_rank == 0
+        first = self.fabric.global_rank == 0
         with (
-            Log(files.path if files and self.tensorboard and self.fabric.global_rank == 0 else None, method.step) as log,
-            Bar(methods.label(method), plan.epochs, steps, method.step, show) as bar,
+            Log(files.path if files and self.tensorboard and first else None, method.step) as log,
+            Bar(methods.label(method), plan.epochs, steps, method.step, self.progress and first) as bar,
         ):
             loop.run(bar)
-        return history, start
+        return history
 
     def _log(
         self, line: dict[str, Any], network: nn.Module, history: list[dict[str, Any]], bar: Bar, log: Log
     ) -> None:
         def look() -> dict[str, float]:
             valid, _, _ = evaluate.judge(
-                self.method, network, self.data, self.data.valid, samples=VALID_SAMPLES, seed=self.plan.seed, ood=False
+                self.method,
+                network,
+                self.data,
+                self.data.valid,
+                samples=VALID_SAMPLES,
+                seed=self.plan.seed,
+                ood=False,
             )
             if self.files is not None:
                 self.files.append({**line, "valid": valid})
@@ -169,13 +178,23 @@ class Job:
         }
 
     def _conclude(
-        self, network: nn.Module, history: list[dict[str, Any]], start: arrays.Arrays
+        self, network: nn.Module, history: list[dict[str, Any]], start: arrays.Arrays, peak_bytes: int
     ) -> tuple[dict[str, float], dict[str, float], Cost]:
         method, data, seed = self.method, self.data, self.plan.seed
-        valid, _, _ = evaluate.judge(method, network, data, data.valid, samples=self.samples, seed=seed, ood=False)
-        test, believed, elsewhere = evaluate.judge(method, network, data, data.test, samples=self.samples, seed=seed)
+        valid, _, _ = evaluate.judge(
+            method, network, data, data.valid, samples=self.samples, seed=seed, ood=False
+        )
+        test, believed, elsewhere = evaluate.judge(
+            method, network, data, data.test, samples=self.samples, seed=seed
+        )
+        world = self.fabric.world_size
         cost = account.of_run(
-            network, data, method, epochs=self.plan.epochs, steps=method.step, seconds=history[-1]["seconds"]
+            network,
+            data.input_shape,
+            method,
+            examples=self.plan.epochs * world * -(-len(data.train) // world),
+            seconds=history[-1]["seconds"],
+            peak_bytes=peak_bytes,
         )
         if self.files is not None:
             pictures = arrays.of_predictions(data, believed, elsewhere)
@@ -191,6 +210,7 @@ class Job:
                 "network": made["network"],
                 "data": data.name,
                 "task": data.task,
+                "classes": list(data.classes),
                 "ood": data.ood_name,
                 "seed": seed,
                 "samples": self.samples,

@@ -107,7 +107,9 @@ def complete(settings: Settings, data: DataSet) -> Settings:
 
 
 def _defaults(name: str) -> dict[str, Any]:
-    return {k: v for k, v in methods.options(name).items() if v is not None and k not in ("seed", "total_steps")}
+    return {
+        k: v for k, v in methods.options(name).items() if v is not None and k not in ("seed", "total_steps")
+    }
 
 
 def _try_out(settings: Settings, data: DataSet) -> None:

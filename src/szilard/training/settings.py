@@ -74,11 +74,13 @@ class Settings:
         return tomli_w.dumps(content)
 
     def differences(self, other: Settings) -> str | None:
-        """The first thing in which two settings differ, as words, or None."""
-        mine, theirs = (tomllib.loads(s.to_toml()) for s in (self, other))
-        mine, theirs = _flat(mine), _flat(theirs)
+        """The first thing in which two settings differ, as words, or None.
+
+        How often checkpoints are written may differ: it does not change what a run gives.
+        """
+        mine, theirs = (_flat(tomllib.loads(settings.to_toml())) for settings in (self, other))
         for key in [*mine, *theirs]:
-            if mine.get(key) != theirs.get(key):
+            if not key.startswith("fit.checkpoint_") and mine.get(key) != theirs.get(key):
                 return f"{key} is {mine.get(key, 'not set')} there and {theirs.get(key, 'not set')} here"
         return None
 
@@ -104,7 +106,9 @@ def read(path: Path) -> Settings:
         raise SzilardError(f"methods in {path} must be a list of names")
     stray = next((name for name in options if name not in names), None)
     if stray is not None:
-        raise SzilardError(f"{path} has options for method {stray}, which its list methods does not name; add it")
+        raise SzilardError(
+            f"{path} has options for method {stray}, which its list methods does not name; add it"
+        )
     return Settings(
         data=_section(path, "data", DataSettings, content),
         network=_section(path, "network", NetworkSettings, content),

@@ -1,0 +1,188 @@
+"""szilard fit: a run folder, its table, and doing it again."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from cli_tools import TINY, szilard
+
+from szilard._cli.fit import Given, merge
+from szilard._cli.table import si
+from szilard.training import settings as toml
+from szilard.training.settings import Settings
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "digits"
+    typed = szilard("fit", *TINY, "--density", "0.3", "--out", out)
+    assert typed.code == 0, typed.output
+    return out, typed.output
+
+
+def test_a_run_prints_its_table_and_its_page(run):
+    out, output = run
+    rows = [line for line in output.splitlines() if "│" in line]
+    assert [row.split("│")[1].strip() for row in rows] == [
+        "SSVI, 30 % of weights",
+        "deterministic",
+        "dense mean-field",
+    ]
+    assert "accuracy" in output
+    assert "counted" in output
+    assert "estimated" in output
+    assert "measured" in output
+    assert output.splitlines()[-1] == str(out / "report.html")
+    assert "<svg" in (out / "report.html").read_text() or "<img" in (out / "report.html").read_text()
+
+
+def test_the_folder_is_as_described(run):
+    out, _ = run
+    files = {str(p.relative_to(out)) for p in out.rglob("*") if p.is_file()}
+    names = ("arrays.npz", "checkpoint.pt", "metrics.jsonl", "network.pt", "result.json")
+    methods = ("ssvi", "deterministic", "mean-field")
+    assert files == {"run.toml", "report.html"} | {f"{method}/{name}" for method in methods for name in names}
+
+
+def test_the_run_is_replayed_from_its_own_record(run, tmp_path):
+    out, _ = run
+    again = tmp_path / "again"
+    assert szilard("fit", out / "run.toml", "--no-baselines", "--out", again, "--quiet").output.split() == [
+        str(again / "report.html")
+    ]
+    one, two = (json.loads((path / "ssvi" / "result.json").read_text()) for path in (out, again))
+    assert one["test"] == two["test"]
+    assert one["density"] == two["density"]
+    assert not (again / "deterministic").exists()
+
+
+def test_a_run_is_not_written_over_unasked(run):
+    out, _ = run
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    szilard("fit", *TINY, "--out", out).refused("holds a finished run; add --resume .* --overwrite")
+    szilard("fit", *TINY, "--out", out, "--resume").refused(
+        "started with other settings: method.ssvi.density is 0.3 there and 0.05 here"
+    )
+    szilard("fit", *TINY, "--out", out, "--resume", "--overwrite").refused("choose one")
+    assert before == {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+
+
+def test_resuming_a_finished_run_changes_no_result(run):
+    out, _ = run
+    before = {
+        path: path.read_bytes() for path in out.rglob("*") if path.is_file() and path.name != "report.html"
+    }
+    typed = szilard("fit", "--out", out, "--resume")
+    assert typed.code == 0, typed.output
+    assert "SSVI" in typed.output
+    assert before == {path: path.read_bytes() for path in before}
+
+
+def test_resume_trains_what_is_missing(run, tmp_path):
+    out, _ = run
+    result = (out / "mean-field" / "result.json").read_bytes()
+    kept = (out / "ssvi" / "checkpoint.pt").read_bytes()
+    for path in (out / "mean-field").iterdir():
+        path.unlink()
+    assert szilard("fit", out / "run.toml", "--resume", "--quiet").code == 0
+    again = json.loads((out / "mean-field" / "result.json").read_bytes())
+    assert again["test"] == json.loads(result)["test"]
+    assert (out / "ssvi" / "checkpoint.pt").read_bytes() == kept
+
+
+def test_overwrite_replaces_the_run_and_nothing_else(tmp_path):
+    out = tmp_path / "run"
+    assert szilard("fit", *TINY, "--out", out, "--quiet").code == 0
+    (out / "notes.txt").write_text("mine")
+    typed = szilard(
+        "fit", *TINY, "--method", "deterministic", "--no-baselines", "--out", out, "--overwrite", "--quiet"
+    )
+    assert typed.code == 0, typed.output
+    assert sorted(p.name for p in out.iterdir()) == ["deterministic", "notes.txt", "report.html", "run.toml"]
+
+
+def test_regression_and_a_network_of_ones_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rows = ["a,b,price"] + [f"{i % 7},{(i * 5) % 11},{i % 7 + 0.1 * ((i * 5) % 11)}" for i in range(80)]
+    (tmp_path / "table.csv").write_text("\n".join(rows))
+    (tmp_path / "network.py").write_text(
+        "from torch import nn\ndef build(input_shape): return nn.Sequential(nn.Linear(*input_shape, 8), nn.Linear(8, 1))\n"
+    )
+    typed = szilard(
+        "fit", "--data", "table.csv", "--target", "price", "--network", "network.py:build", "--epochs", 2,
+        "--option", "every=5", "--temperature", 0.5,
+    )  # fmt: skip
+    assert typed.code == 0, typed.output
+    assert "RMSE" in typed.output
+    settings = toml.read(
+        tmp_path / "runs" / "table" / "run.toml"
+    )  # the default folder is named after the data
+    assert settings.data.name == str(tmp_path / "table.csv")
+    assert settings.network.spec == f"{tmp_path / 'network.py'}:build"
+    assert settings.methods["ssvi"]["every"] == 5
+    assert settings.methods["ssvi"]["temperature"] == settings.methods["mean-field"]["temperature"] == 0.5
+
+
+def test_tensorboard_events(tmp_path):
+    pytest.importorskip("tensorboard")
+    typed = szilard("fit", *TINY, "--no-baselines", "--tensorboard", "--out", tmp_path / "run", "--quiet")
+    assert typed.code == 0, typed.output
+    assert len(list((tmp_path / "run" / "ssvi").glob("events.out.tfevents.*"))) == 1
+    assert szilard("fit", *TINY, "--out", tmp_path / "run", "--overwrite", "--quiet").code == 0
+    assert not list((tmp_path / "run" / "ssvi").glob("events.out.tfevents.*"))
+
+
+class TestWhatWasTypedGoesWhere:
+    def test_ssvi_beside_its_baselines_is_the_default(self):
+        assert merge(Settings(), Given()).methods == {"ssvi": {}, "deterministic": {}, "mean-field": {}}
+
+    def test_density_is_for_the_method_that_was_asked_for(self):
+        found = merge(Settings(), Given(density=0.1, temperature=0.5)).methods
+        assert found == {
+            "ssvi": {"density": 0.1, "temperature": 0.5},
+            "deterministic": {},
+            "mean-field": {"temperature": 0.5},
+        }
+
+    def test_several_methods(self):
+        given = Given(methods=["ssvi", "sparse-deterministic"], density=0.1, baselines=False)
+        assert merge(Settings(), given).methods == {
+            "ssvi": {"density": 0.1},
+            "sparse-deterministic": {"density": 0.1},
+        }
+
+    def test_a_baseline_asked_for_is_not_trained_twice(self):
+        assert list(merge(Settings(), Given(methods=["mean-field"])).methods) == [
+            "mean-field",
+            "deterministic",
+        ]
+
+    def test_typed_options_prevail_over_the_file(self):
+        base = Settings(methods={"ssvi": {"density": 0.3, "every": 7}, "deterministic": {}})
+        found = merge(
+            base, Given(density=0.1, options=["score=magnitude", "end=0.5"], fit={"lr": 0.1, "seed": None})
+        )
+        assert found.methods == {
+            "ssvi": {"density": 0.1, "every": 7, "score": "magnitude", "end": 0.5},
+            "deterministic": {},
+        }
+        assert found.fit.lr == 0.1
+        assert found.fit.seed == 0
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0, "0"),
+        (669706, "670k"),
+        (1000, "1k"),
+        (999, "999"),
+        (1.2e-7, "120n"),
+        (2.5e13, "25T"),
+        (0.05, "50m"),
+        (-3e6, "-3M"),
+    ],
+)
+def test_si_prefixes(value, text):
+    assert si(value) == text

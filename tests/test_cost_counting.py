@@ -1,0 +1,164 @@
+"""Exact counts of awkward networks, a stand-in for sparse layers, and what must not be mixed up."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from szilard.cost import Cost, Stopwatch, count, joules, training_flops
+from szilard.errors import SzilardError
+
+
+class FakeWeight(nn.Module):
+    """A weight on a support, as the counting sees one: `support`, `mean`, `log_std`."""
+
+    def __init__(self, rows, cols, nnz):
+        super().__init__()
+        self.support = nn.Module()
+        self.support.nnz, self.support.shape = nnz, (rows, cols)
+        self.support.register_buffer("crow", torch.zeros(rows + 1, dtype=torch.int32))
+        self.support.register_buffer("col", torch.zeros(nnz, dtype=torch.int32))
+        self.mean = nn.Parameter(torch.zeros(nnz))
+        self.log_std = nn.Parameter(torch.zeros(nnz))
+
+
+class FakeLayer(nn.Module):
+    def __init__(self, rows, cols, nnz):
+        super().__init__()
+        self.weight = FakeWeight(rows, cols, nnz)
+
+    def forward(self, x):
+        return x @ x.new_zeros(self.weight.support.shape).t()
+
+
+@given(st.integers(1, 9), st.integers(1, 9), st.data())
+@settings(deadline=None, max_examples=20)
+def test_a_support_is_counted_by_what_memory_holds(rows, cols, data):
+    nnz = data.draw(st.integers(1, rows * cols))
+    cost = count(nn.Sequential(FakeLayer(rows, cols, nnz), nn.BatchNorm1d(rows)), (cols,))
+    indices = 0 if nnz == rows * cols else rows + 1 + nnz
+    assert cost.parameters == rows * cols + 2 * rows
+    assert cost.nonzeros == nnz + 2 * rows
+    assert cost.bits == 32 * (2 * nnz + indices + 4 * rows) + 64  # BatchNorm: 4 vectors and an int64 counter
+    # the mean network reads μ and the indices, not log σ; each layer reads its input and writes its output
+    weights = 4 * (nnz + indices + 4 * rows) + 8
+    assert cost.bytes_moved == weights + 4 * (cols + rows) + 4 * (rows + rows)
+
+
+@given(
+    groups=st.integers(1, 3),
+    into=st.integers(1, 3),
+    out=st.integers(1, 3),
+    kernel=st.integers(1, 3),
+    stride=st.integers(1, 2),
+    padding=st.integers(0, 2),
+)
+@settings(deadline=None, max_examples=25)
+def test_convolutions(groups, into, out, kernel, stride, padding):
+    layer = nn.Conv2d(groups * into, groups * out, kernel, stride=stride, padding=padding, groups=groups)
+    side = (7 + 2 * padding - kernel) // stride + 1
+    macs = side * side * groups * out * into * kernel * kernel
+    cost = count(layer, (groups * into, 7, 7))
+    assert cost.macs == macs
+    assert cost.bytes_moved == 4 * (cost.parameters + groups * into * 49 + groups * out * side * side)
+    # three forwards, not torch's backward, which multiplies a grouped weight gradient by the groups
+    assert training_flops(layer, (groups * into, 7, 7), examples=5) == 3 * 2 * macs * 5
+
+
+class Last(nn.Module):
+    def __init__(self, layer):
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x):
+        return self.layer(x)[0]
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape", "macs"),
+    [
+        (nn.ConvTranspose2d(4, 6, 3, groups=2), (4, 5, 5), 25 * 4 * 3 * 9),
+        (Last(nn.LSTM(3, 4, batch_first=True)), (7, 3), 7 * 4 * 4 * (3 + 4)),
+        (Last(nn.GRU(3, 4, batch_first=True)), (7, 3), 7 * 3 * 4 * (3 + 4)),
+        # projections, QK' and AV, two linear layers
+        (
+            nn.TransformerEncoderLayer(8, 2, 16, batch_first=True),
+            (5, 8),
+            4 * 5 * 8 * 8 + 2 * 5 * 5 * 8 + 2 * 5 * 8 * 16,
+        ),
+    ],
+)
+def test_layers_that_run_as_one_opaque_operator(layer, shape, macs):
+    before = torch.backends.mkldnn.enabled, torch.backends.mha.get_fastpath_enabled()
+    assert count(layer, shape).macs == macs
+    assert (torch.backends.mkldnn.enabled, torch.backends.mha.get_fastpath_enabled()) == before
+
+
+def test_bare_scaled_dot_product_attention():
+    class Attend(nn.Module):
+        def forward(self, x):
+            return nn.functional.scaled_dot_product_attention(x, x, x)
+
+    assert count(Attend(), (2, 5, 4)).macs == 2 * 2 * 5 * 5 * 4
+
+
+def test_tied_layers_lie_once_and_run_twice():
+    layer = nn.Linear(3, 3)
+    cost = count(nn.Sequential(layer, nn.ReLU(), layer), (3,))
+    assert (cost.parameters, cost.bits, cost.macs) == (12, 32 * 12, 18)
+
+
+def test_half_precision_is_half_the_bits():
+    assert count(nn.Linear(4, 4).bfloat16(), (4,)).bits == 16 * 20
+
+
+def test_the_wrong_shape_gets_one_sentence():
+    with pytest.raises(SzilardError, match=r"input of shape \[5\]") as caught:
+        count(nn.Linear(3, 2), (5,))
+    assert "\n" not in str(caught.value)
+
+
+def test_joules_need_all_that_they_are_made_of():
+    assert joules(Cost(macs=10, bytes_moved=8)).joules_inference is None  # which memory holds it is not known
+    assert joules(Cost(macs=10, bits=8)).joules_inference is None
+    assert joules(Cost(macs=10, bits=8, bytes_moved=8)).joules_training is None
+
+
+@given(st.integers(0, 10**9), st.integers(1, 10**9), st.integers(0, 10**9))
+@settings(deadline=None, max_examples=30)
+def test_joules_grow_with_what_they_count(macs, bits, moved):
+    base = joules(Cost(macs=macs, bits=bits, bytes_moved=moved))
+    for more in (
+        Cost(macs=macs + 1, bits=bits, bytes_moved=moved),
+        Cost(macs=macs, bits=bits, bytes_moved=moved + 8),
+    ):
+        assert joules(more).joules_inference > base.joules_inference
+    assert joules(Cost(macs=macs, bits=8 * bits, bytes_moved=moved)).joules_inference >= base.joules_inference
+    assert (base.macs, base.bits, base.bytes_moved) == (
+        macs,
+        bits,
+        moved,
+    )  # counted figures stay what they were
+
+
+def test_an_inner_stopwatch_does_not_hide_the_outer_peak():
+    size = 200_000_000
+    with Stopwatch() as outer:
+        block = torch.ones(size // 4)
+        with Stopwatch() as before:
+            held = SimpleNamespace(block=block)
+        del block, held
+        with Stopwatch() as inner:
+            pass
+    assert outer.peak_bytes >= before.peak_bytes > size
+    assert outer.peak_bytes >= inner.peak_bytes > 0
+
+
+def test_a_stopwatch_stops_where_its_block_fails():
+    with pytest.raises(KeyError), Stopwatch() as watch:
+        raise KeyError
+    assert watch.seconds > 0
+    assert not Stopwatch._running

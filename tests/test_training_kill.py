@@ -1,0 +1,127 @@
+"""A run as a process of its own, killed with SIGKILL, and a run of several processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from szilard.cli import app
+from szilard.training import checkpoint
+
+# Eight examples a batch make six steps an epoch; supports move every ten steps, and so between two checkpoints.
+FIT = [
+    "fit", "--data", "digits", "--n-train", "48", "--network", "mlp:16", "--no-baselines", "--density", "0.3",
+    "--option", "every=10", "--option", "growth_batches=4", "--batch-size", "8", "--epochs", "40",
+    "--checkpoint-steps", "7", "--samples", "2", "--accelerator", "cpu", "--quiet",
+]  # fmt: skip
+needs_gloo = pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="no gloo here")
+TIMINGS = {"seconds", "seconds_per_step", "peak_bytes"}
+
+
+def command(*arguments: object, launcher: tuple[str, ...] = ()) -> list[str]:
+    return [sys.executable, *launcher, "-m", "szilard", *map(str, arguments)]
+
+
+def environment(**more: str) -> dict[str, str]:
+    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path), **more}
+
+
+def szilard(*arguments: object) -> None:
+    """In this process: the same command without the seconds that a new one takes to load torch."""
+    done = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert done.exit_code == 0, done.output
+
+
+def torchrun(*arguments: object) -> subprocess.Popen:
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    return subprocess.Popen(
+        command(*arguments, launcher=launcher),
+        env=environment(),
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def wait_for(process: subprocess.Popen, run: Path, epochs: int) -> None:
+    """Until so many epochs are in the log."""
+    patience = time.monotonic() + 120
+    while lines(run) < epochs and process.poll() is None and time.monotonic() < patience:
+        time.sleep(0.002)
+    assert process.poll() is None, "the run ended before it could be killed"
+
+
+def untimed(value):
+    if isinstance(value, dict):
+        return {k: untimed(v) for k, v in value.items() if k not in TIMINGS}
+    return [untimed(v) for v in value] if isinstance(value, list) else value
+
+
+def results(run: Path) -> tuple:
+    folder = run / "ssvi"
+    lines = [untimed(json.loads(text)) for text in (folder / "metrics.jsonl").read_text().splitlines()]
+    return lines, untimed(json.loads((folder / "result.json").read_text()))
+
+
+def assert_same_run(a: Path, b: Path) -> None:
+    assert results(a) == results(b)
+    one, two = (checkpoint.load(run / "ssvi" / "network.pt", "network")["state_dict"] for run in (a, b))
+    assert one.keys() == two.keys()
+    assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def lines(run: Path) -> int:
+    path = run / "ssvi" / "metrics.jsonl"
+    return path.read_text().count("\n") if path.is_file() else 0
+
+
+@pytest.mark.skipif(os.name != "posix", reason="SIGKILL")
+def test_sigkill_and_resume_give_the_uninterrupted_result(tmp_path):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    szilard(*FIT, "--out", whole)
+    process = subprocess.Popen(
+        command(*FIT, "--out", killed, "--resume"), env=environment(), stderr=subprocess.DEVNULL
+    )
+    wait_for(process, killed, 4)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert not (killed / "ssvi" / "result.json").exists()
+    szilard("fit", "--out", killed, "--resume", "--quiet")  # the settings come from run.toml
+    assert_same_run(whole, killed)
+    assert not list(killed.rglob("*.tmp"))
+
+
+@needs_gloo
+def test_several_processes_train_one_network(tmp_path):
+    process = torchrun(*FIT, "--out", tmp_path / "run", "--epochs", 6)
+    assert process.wait(120) == 0, process.stderr.read()
+    log, result = results(tmp_path / "run")
+    assert [line["step"] for line in log] == [
+        3 * (i + 1) for i in range(6)
+    ]  # each process takes half of an epoch
+    assert result["steps"] == 18
+    assert log[-1]["energy"] < log[0]["energy"]
+    state = checkpoint.load(tmp_path / "run" / "ssvi" / "checkpoint.pt", "checkpoint")
+    assert len(state["processes"]) == 2
+
+
+@pytest.mark.slow
+@needs_gloo
+def test_several_processes_killed_and_resumed(tmp_path):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert torchrun(*FIT, "--out", whole).wait(120) == 0
+    process = torchrun(*FIT, "--out", killed, "--resume")
+    wait_for(process, killed, 10)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert torchrun(*FIT, "--out", killed, "--resume").wait(120) == 0
+    assert_same_run(whole, killed)
