@@ -12,6 +12,7 @@ import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -317,7 +318,7 @@ def same_seed() -> Check:
 
 
 def full_density() -> Check:
-    options = {"lr": 1e-3, "initial_std": 0.3, "seed": 1}
+    options: dict[str, Any] = {"lr": 1e-3, "initial_std": 0.3, "temperature": 0.1, "seed": 1}
     a = train(SSVI(256, density=1.0, **options), small_network(), 60)
     b = train(MeanField(256, **options), small_network(), 60)
     return Check("density 1 equals dense mean-field", same_state(a, b), 0.0)

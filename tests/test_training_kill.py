@@ -125,3 +125,19 @@ def test_several_processes_killed_and_resumed(tmp_path):
     process.wait()
     assert torchrun(*FIT, "--out", killed, "--resume").wait(120) == 0
     assert_same_run(whole, killed)
+
+
+@pytest.mark.slow
+@needs_gloo
+def test_fabric_run_starts_the_processes(tmp_path):
+    script = tmp_path / "train.py"
+    script.write_text("from szilard.cli import main\nmain()\n")
+    fit = [x for i, x in enumerate(FIT) if "--accelerator" not in FIT[max(0, i - 1) : i + 1]]
+    options = ("--accelerator", "cpu", "--devices", "2", "--strategy", "ddp")
+    launcher = [sys.executable, "-m", "lightning_fabric.cli", "run", *options, str(script)]
+    done = subprocess.run(
+        [*launcher, *fit, "--epochs", "2", "--out", str(tmp_path / "run")],
+        env=environment(), capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert [line["step"] for line in results(tmp_path / "run")[0]] == [3, 6]

@@ -39,12 +39,13 @@ class BayesLayer(nn.Module):
         weight = self.weight
         x = x.to(weight.mean.dtype)
         mode = ("local" if self.training else "mean") if self.mode == "auto" else self.mode
-        if weight.draw is not None or weight.log_std is None or mode == "mean":
-            y = self._product(x, weight.mean if weight.draw is None else weight.draw)
-        elif mode == "sample":
-            y = self._product(x, weight.sample(self.noise.normal(weight.mean.shape, weight.mean)))
-        else:
-            y = self._local(x, weight.mean, weight.log_std)
+        with torch.autocast(x.device.type, enabled=False):  # sparse products exist in single and double only
+            if weight.draw is not None or weight.log_std is None or mode == "mean":
+                y = self._product(x, weight.mean if weight.draw is None else weight.draw)
+            elif mode == "sample":
+                y = self._product(x, weight.sample(self.noise.normal(weight.mean.shape, weight.mean)))
+            else:
+                y = self._local(x, weight.mean, weight.log_std)
         growth = self.growth
         if growth is not None and y.requires_grad:
             # The output is linear in μ, so its gradient and x give ∂L/∂μ at every entry, existing or not.

@@ -8,13 +8,12 @@ from szilard.report.read import MethodRun, Run
 
 #: figure -> (heading, larger is better, digits)
 QUALITY: dict[str, tuple[str, bool | None, int]] = {
-    "accuracy": ("accuracy", True, 4),
+    "accuracy": ("accuracy", True, 3),
     "rmse": ("RMSE", False, 4),
-    "nll": ("NLL", False, 4),
-    "brier": ("Brier", False, 4),
-    "ece": ("ECE", False, 4),
+    "nll": ("NLL", False, 3),
+    "brier": ("Brier", False, 3),
+    "ece": ("ECE", False, 3),
     "coverage95": ("coverage of 95 %", None, 3),
-    "aurc": ("AURC", False, 4),
     "auroc_best": ("OOD AUROC", True, 3),
 }
 #: figure -> heading; less is better
@@ -22,13 +21,12 @@ COST = {
     "nonzeros": "numbers",
     "bits": "memory",
     "macs": "MACs",
-    "bytes_moved": "bytes moved",
     "train_flops": "training FLOPs",
     "joules_inference": "joules / inference",
     "seconds": "seconds",
     "peak_bytes": "peak memory",
 }
-_BYTES = {"bits", "bytes_moved", "peak_bytes"}
+_BYTES = {"bits", "peak_bytes"}
 
 
 def figure(name: str, value: float | None) -> str:

@@ -107,11 +107,10 @@ def _sections(run: Run) -> list[Section]:
             "Free energy is what training minimises: expected loss, plus temperature over N times the divergence.",
             _charts(charts.training(run), charts.validation(run), charts.validation_quality(run)),
         ),
-        Section("What exists", "", _charts(charts.density(run))),
         Section(
-            "What is known of the weights",
+            "What exists, and what is known of it",
             say + "." if say else "",
-            _charts(*(p for _, p in gaussian), wide=True),
+            _charts(charts.density(run)) + _charts(*(p for _, p in gaussian), wide=True),
         ),
     ]
 

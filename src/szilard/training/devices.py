@@ -52,7 +52,8 @@ def start(
     if devices != "auto" and int(devices) < 1:
         raise SzilardError(f"a run needs at least one device, not {devices}")
     wanted: dict[str, Any] = {"accelerator": accelerator, "devices": devices, "strategy": strategy}
-    if os.environ.get("LT_CLI_USED") != "1":  # `fabric run` has said it all in the environment
+    launched = os.environ.get("LT_CLI_USED") == "1"  # `fabric run` has said it all in the environment
+    if not launched:
         wanted |= _from_torchrun() if devices == "auto" else {}
         if wanted["devices"] == "auto":
             wanted["devices"] = 1
@@ -60,7 +61,8 @@ def start(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # advice about settings that szilard makes on purpose
             fabric = Fabric(precision=precision, **wanted)  # type: ignore[arg-type]
-            fabric.launch()
+            if not launched:  # else Fabric has done it already, and refuses a second time
+                fabric.launch()
     except (ValueError, RuntimeError, ImportError, AttributeError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise SzilardError(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
+from szilard import data as rooms
 from szilard import methods, networks
 from szilard.data import DataSet
 from szilard.errors import SzilardError
@@ -16,6 +17,7 @@ from szilard.training.devices import start
 from szilard.training.folder import MethodFolder
 from szilard.training.job import Job, Run
 from szilard.training.loop import Plan
+from szilard.training.settings import check_positive
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -77,7 +79,8 @@ def fit(
     Raises:
         SzilardError: settings that cannot be, a network that does not fit, a NaN, a full disk, ...
     """
-    _check(method, data, epochs=epochs, batch_size=batch_size, samples=samples, lr=lr)
+    check_positive(epochs=epochs, batch_size=batch_size, samples=samples, lr=lr)
+    _check(method, data)
     spec = network if isinstance(network, str) else None
     if isinstance(network, str):
         network = networks.build(network, data.input_shape, data.n_outputs, seed=seed)
@@ -85,6 +88,7 @@ def fit(
     prepared = method.prepare(network, data.task)
     batch_size = batch_size or defaults.batch_size(len(data.train))
     epochs = epochs or defaults.epochs(len(data.train), batch_size)
+    rooms.batches(data.train, batch_size, seed=seed, epoch=0, augment=augment)  # refuses what it cannot do
     job = Job(
         fabric=fabric or start(accelerator, devices, strategy, precision),
         method=method,
@@ -108,10 +112,7 @@ def _options(method: Method) -> dict[str, Any]:
     return {name: getattr(method, name) for name in sorted(known) if hasattr(method, name)}
 
 
-def _check(method: Method, data: DataSet, **numbers: float | None) -> None:
-    for name, value in numbers.items():
-        if value is not None and not value > 0:
-            raise SzilardError(f"{name} must be positive, not {value:g}")
+def _check(method: Method, data: DataSet) -> None:
     if method.n_data != len(data.train):
         raise SzilardError(
             f"the method counts on n_data={method.n_data} training examples, but {data.name} has "

@@ -51,6 +51,8 @@ def run(
         SzilardError: anything that a person can mend.
     """
     _check_free(out, resume=resume, overwrite=overwrite)
+    fit_ = settings.fit
+    toml.check_positive(epochs=fit_.epochs, batch_size=fit_.batch_size, samples=fit_.samples, lr=fit_.lr)
     settings = absolute(settings)
     loaded = rooms.load(**dataclasses.asdict(settings.data), download=download)
     settings = complete(settings, loaded)
@@ -98,7 +100,7 @@ def complete(settings: Settings, data: DataSet) -> Settings:
     fit = settings.fit
     if fit.batch_size is None:
         fit = replace(fit, batch_size=defaults.batch_size(len(data.train)))
-    if fit.epochs is None and fit.batch_size and fit.batch_size > 0:
+    if fit.epochs is None and fit.batch_size is not None:
         fit = replace(fit, epochs=defaults.epochs(len(data.train), fit.batch_size))
     if not settings.methods:
         raise SzilardError("there is no method to train; name one, for instance --method ssvi")
@@ -116,6 +118,7 @@ def _try_out(settings: Settings, data: DataSet) -> None:
     """Build and convert everything once: a mistake in the last method must not show after an hour."""
     network = networks.build(settings.network.spec, data.input_shape, data.n_outputs, seed=settings.fit.seed)
     networks.check_fits(network, data)
+    rooms.batches(data.train, settings.fit.batch_size or 1, seed=0, epoch=0, augment=settings.fit.augment)
     for name, options in settings.methods.items():
         methods.make(name, len(data.train), **options).prepare(network, data.task)
 

@@ -85,6 +85,13 @@ class Settings:
         return None
 
 
+def check_positive(**numbers: float | None) -> None:
+    """Raise unless every number that is given is above zero."""
+    for name, value in numbers.items():
+        if value is not None and not value > 0:
+            raise SzilardError(f"{name} must be positive, not {value:g}")
+
+
 def read(path: Path) -> Settings:
     """Read a ``run.toml``.
 

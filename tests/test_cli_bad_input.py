@@ -1,0 +1,271 @@
+"""What a person can mend is one sentence and exit code 2, and nothing is lost."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from cli_tools import TINY, Typed, environment, szilard
+
+from szilard.training import atomic, checkpoint
+
+ONE = (*TINY, "--no-baselines")
+
+
+@pytest.fixture(autouse=True)
+def _somewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def arrays(tmp_path, **changes):
+    draws = np.random.default_rng(0)
+    content = {"x": draws.normal(size=(60, 4)).astype(np.float32), "y": np.arange(60) % 3} | changes
+    np.savez(tmp_path / "a.npz", **content)
+
+
+def spoilt(value, shape=(60, 4)):
+    x = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    x[7, 2] = value
+    return x
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--data", "digist"], r"no data set 'digist' \(perhaps digits\)"),
+        (["--data", "mnist", "--data-root", "."], "mnist is not here: .* is expected in"),
+        (["--data", "none.csv", "--target", "y"], "none.csv does not exist"),
+        (["--data", "none.npz"], "none.npz does not exist"),
+        (["--data", "digits", "--target", "y"], "target chooses a column"),
+        (["--data", "digits", "--task", "poetry"], "task must be"),
+        (["--network", "mpl"], r"no network 'mpl' \(perhaps mlp\)"),
+        (["--network", "none.py:build"], "none.py does not exist"),
+        (["--network", "lenet5"], "lenet5 wants pictures of at least"),
+        (["--method", "svi"], "unknown method 'svi'"),
+        (["--density", "0"], "density"),
+        (["--density", "1.5"], "density"),
+        (["--density", "nan"], "density"),
+        (["--method", "mean-field", "--density", "0.5"], "method 'mean-field' has no option 'density'"),
+        (["--temperature", "-1"], "temperature must be zero or positive"),
+        (["--option", "evry=3"], "no option 'evry' .did you mean 'every'"),
+        (["--option", "every"], "--option wants KEY=VALUE"),
+        (["--option", "score=beauty"], "unknown removal score 'beauty'"),
+        (["--lr", "-1"], "lr must be positive"),
+        (["--epochs", "0"], "epochs must be positive"),
+        (["--batch-size", "0"], "batch_size must be positive"),
+        (["--samples", "0"], "samples must be positive"),
+        (["--n-train", "-5"], "n_train"),
+        (["--augment", "flip"], "augment must be"),
+        (["--precision", "3"], "there is no precision '3'"),
+        (["--devices", "some"], "devices is a number"),
+        (["--accelerator", "abacus"], "cannot compute with accelerator 'abacus'"),
+        (["--resume"], "name it with --out"),
+        (["run.toml"], "run.toml cannot be read"),
+    ],
+)
+def test_a_mistake_in_what_was_typed(tmp_path, arguments, sentence):
+    given = arguments if "--resume" in arguments else [*arguments, "--out", "runs/x"]
+    szilard("fit", *given).refused(sentence)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"x": spoilt(np.nan)}, r"x of .*a.npz is NaN at row, column \[7, 2\]"),
+        ({"x": spoilt(np.inf)}, r"x of .*a.npz is infinite at row, column \[7, 2\]"),
+        ({"y": np.arange(60) % 3 - 1}, "label -1 at index 0 of .* is negative"),
+        (
+            {"y": np.where(np.arange(60) % 3 == 1, 3, np.arange(60) % 3)},
+            "class 1 of a.npz has no training example",
+        ),
+        ({"x": np.ones((60, 4), np.float32)}, "constant in the training rows"),
+        ({"y": np.ones(60)}, "nothing to predict"),
+        ({"y": np.arange(7)}, "60 inputs but 7 labels"),
+        ({"x": np.array([{}] * 60)}, "Python objects"),
+    ],
+)
+def test_data_that_cannot_be_learned(tmp_path, changes, sentence):
+    arrays(tmp_path, **changes)
+    szilard("fit", "--data", "a.npz", "--out", "runs/x").refused(sentence)
+    assert [p.name for p in tmp_path.iterdir()] == ["a.npz"]
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("a,b\n1,2\n", "name the column of .*t.csv to predict"),
+        ("a,y\n1,2\n,3.5\n" + "4,5\n" * 9, "line 3, column 'a' .* is missing"),
+        ("a,y\n1,2\nx,3.5\n" + "4,5\n" * 9, "line 3, column 'a' .* is 'x', not a number"),
+        ("", "is empty"),
+    ],
+)
+def test_a_table_that_is_none(tmp_path, text, sentence):
+    (tmp_path / "t.csv").write_text(text)
+    target = [] if "b" in text else ["--target", "y"]
+    szilard("fit", "--data", "t.csv", *target, "--out", "x").refused(sentence)
+    assert [p.name for p in tmp_path.iterdir()] == ["t.csv"]
+
+
+@pytest.mark.parametrize(
+    ("body", "sentence"),
+    [
+        ("return nn.Sequential(nn.Flatten(), nn.Linear(64, 7))", r"needs \[B, 10\]"),
+        ("return nn.Linear(3, 10)", "the network cannot take inputs of digits"),
+        ("return 3", "it must return a torch.nn.Module"),
+        ("raise ValueError('oh')", "raises ValueError: oh"),
+        ("return nn.Flatten()", "no parameters"),
+    ],
+)
+def test_a_network_that_does_not_fit(tmp_path, body, sentence):
+    (tmp_path / "n.py").write_text(f"from torch import nn\ndef build():\n    {body}\n")
+    szilard("fit", "--network", "n.py:build", "--out", "runs/x").refused(sentence)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_mistake_in_the_last_method_shows_before_the_first_is_trained(tmp_path):
+    (tmp_path / "run.toml").write_text("methods = ['deterministic', 'ssvi']\n[method.ssvi]\ndensity = 7.0\n")
+    szilard("fit", "run.toml", "--out", "x").refused("density")
+    assert [p.name for p in tmp_path.iterdir()] == ["run.toml"]
+
+
+def test_overwriting_waits_until_the_new_run_can_begin(tmp_path):
+    assert szilard("fit", *ONE, "--out", "run", "--quiet").code == 0
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    szilard("fit", *ONE, "--out", "run", "--density", "2", "--overwrite").refused("density")
+    assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+
+
+def interrupted(monkeypatch) -> None:
+    """A run of ssvi in run/ that stopped after a checkpoint."""
+    monkeypatch.setattr("szilard.training.arrays.save", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    typed = szilard("fit", *ONE, "--out", "run", "--quiet")
+    assert typed.code == 130
+    assert "interrupted" in typed.output
+    assert "Traceback" not in typed.output
+    monkeypatch.undo()
+
+
+class TestCheckpoint:
+    @pytest.fixture(autouse=True)
+    def _stopped(self, tmp_path, monkeypatch):
+        interrupted(monkeypatch)
+        monkeypatch.chdir(tmp_path)
+        self.path = tmp_path / "run" / "ssvi" / "checkpoint.pt"
+
+    def resume(self) -> Typed:
+        before = self.path.read_bytes()
+        typed = szilard("fit", "--out", "run", "--resume", "--quiet")
+        if typed.code:
+            assert self.path.read_bytes() == before
+        return typed
+
+    def test_whole(self):
+        assert self.resume().code == 0
+
+    def test_cut_short(self):
+        self.path.write_bytes(self.path.read_bytes()[:-1000])
+        self.resume().refused("checkpoint.pt is cut short or damaged")
+
+    def test_not_one(self):
+        self.path.write_text("hello")
+        self.resume().refused("is no checkpoint")
+
+    def test_of_another_method(self):
+        content = checkpoint.load(self.path, "checkpoint")
+        content["made_by"]["method"] = "mean-field"
+        torch.save(content, self.path)
+        self.resume().refused("its method is mean-field and not ssvi")
+
+    def test_of_another_network(self):
+        content = checkpoint.load(self.path, "checkpoint")
+        content["network"]["1.bias"] = torch.zeros(3)
+        torch.save(content, self.path)
+        self.resume().refused(r"is of another network: in the file 1.bias has shape \[3\]")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "whole"
+    assert szilard("fit", *ONE, "--out", out, "--quiet").code == 0
+    return out
+
+
+@pytest.mark.parametrize("file", ["checkpoint.pt", "network.pt", "result.json"])
+def test_a_full_disk_loses_nothing(tmp_path, monkeypatch, whole, file):
+    replace = os.replace
+
+    def full(source, target):
+        if str(target).endswith(file) and file_is_due():
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        replace(source, target)
+
+    def file_is_due():
+        # The first checkpoint is let through, so that there is one to keep.
+        return file != "checkpoint.pt" or (tmp_path / "run" / "ssvi" / file).exists()
+
+    monkeypatch.setattr(atomic.os, "replace", full)
+    typed = szilard("fit", *ONE, "--out", "run", "--checkpoint-steps", 1, "--quiet")
+    typed.refused(f"the disk is full: .*{file} could not be written")
+    monkeypatch.setattr(atomic.os, "replace", replace)
+    assert not list(tmp_path.rglob("*.tmp"))
+    assert checkpoint.load(tmp_path / "run" / "ssvi" / "checkpoint.pt", "checkpoint")["step"] >= 1
+    assert szilard("fit", "--out", "run", "--resume", "--quiet").code == 0
+    one, two = (
+        checkpoint.load(run / "ssvi" / "network.pt", "network")["state_dict"]
+        for run in (whole, tmp_path / "run")
+    )
+    assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="resource limits")
+def test_a_disk_that_takes_no_more_in_a_process_of_its_own(tmp_path):
+    """No file may grow beyond 30 kB: the operating system refuses as it does on a full disk."""
+    import resource
+
+    big = ("--network", "mlp:64", "--density", "1")
+
+    done = subprocess.run(
+        [sys.executable, "-m", "szilard", "fit", *ONE, *big, "--out", "run", "--quiet"],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000)),
+    )
+    Typed(done.returncode, done.stdout + done.stderr).refused(
+        "checkpoint.pt could not be written .File too large"
+    )
+    assert sorted(p.name for p in (tmp_path / "run" / "ssvi").iterdir()) == ["metrics.jsonl"]
+
+
+def test_a_folder_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").write_text("")
+    szilard("fit", *ONE, "--out", "file/run").refused("cannot be made")
+
+
+def test_an_explosion_is_told(tmp_path):
+    szilard("fit", *ONE, "--lr", "1e30", "--out", "run", "--quiet").refused(
+        "NaN or infinite in epoch .* of 2; try a lower"
+    )
+    assert not (tmp_path / "run" / "ssvi" / "result.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["measure", "none"], "there is no run none"),
+        (["measure", "."], r"\. is not a run folder"),
+        (["predict", "none", "x.npz"], "there is no run none"),
+        (["report", "none"], "none does not exist"),
+        (["report", "."], r"\. is not a run folder"),
+    ],
+)
+def test_a_run_that_is_none(tmp_path, arguments, sentence):
+    szilard(*arguments).refused(sentence)
+    assert not list(tmp_path.iterdir())

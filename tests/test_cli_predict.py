@@ -1,0 +1,143 @@
+"""szilard predict: an answer and its doubt for every input."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import numpy as np
+import pytest
+import torch
+from cli_tools import TINY, szilard
+
+from szilard import data
+from szilard.training import load_network
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "digits"
+    assert (
+        szilard("fit", *TINY, "--epochs", 25, "--lr", 0.02, "--density", 0.8, "--out", out, "--quiet").code
+        == 0
+    )
+    return out
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    """A quantity that depends on a number and a colour; returns the run and 3 new rows, columns in another order."""
+    folder = tmp_path_factory.mktemp("runs")
+    rows = ["size,colour,price"] + [
+        f"{i % 9},{'red' if i % 2 else 'blue'},{100.5 + 10 * (i % 9) + 50 * (i % 2)}" for i in range(120)
+    ]
+    (folder / "old.csv").write_text("\n".join(rows))
+    (folder / "new.csv").write_text("colour,note,size\nred,x,2\nblue,x,2\ngreen,x,2\n")
+    typed = szilard(
+        "fit", "--data", folder / "old.csv", "--target", "price", "--network", "mlp:16", "--density", 1, "--epochs", 60,
+        "--lr", 0.02, "--option", "lr_log_std=1", "--no-baselines", "--out", folder / "run", "--quiet",
+    )  # fmt: skip
+    assert typed.code == 0, typed.output
+    return folder
+
+
+def rows(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def column(found: list[dict[str, str]], name: str) -> np.ndarray:
+    return np.array([float(row[name]) for row in found])
+
+
+def test_classes_from_pictures(digits, tmp_path):
+    loaded = data.load("digits", n_train=100)
+    pictures = loaded.raw(loaded.test.x)[:40]
+    np.savez(tmp_path / "new.npz", x=pictures[:, 0].numpy())  # [N, H, W] in [0, 1]
+    typed = szilard("predict", digits, tmp_path / "new.npz", "-o", tmp_path / "out.csv", "--samples", 8)
+    assert typed.code == 0, typed.output
+    found = rows((tmp_path / "out.csv").read_text())
+    assert list(found[0]) == ["label", "probability", "entropy", "aleatoric", "epistemic"]
+    network = load_network(digits / "ssvi" / "network.pt")  # the first method is the one that is asked
+    believed = network.method.predict(network.network, loaded.test.x[:40], samples=8)
+    assert [row["label"] for row in found] == [str(int(label)) for label in believed.labels]
+    np.testing.assert_allclose(column(found, "probability"), believed.max_probability().numpy(), rtol=1e-4)
+    np.testing.assert_allclose(
+        column(found, "entropy"), column(found, "aleatoric") + column(found, "epistemic"), atol=1e-5
+    )
+    truth = loaded.test.y[:40].tolist()
+    assert np.mean([int(row["label"]) == y for row, y in zip(found, truth, strict=True)]) > 0.5
+
+
+def test_bytes_are_pictures_too(digits, tmp_path):
+    pictures = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 1), dtype=np.uint8)
+    np.savez(tmp_path / "bytes.npz", pictures)
+    np.savez(tmp_path / "floats.npz", x=pictures.astype(np.float32)[..., 0] / 255)
+    one, two = (szilard("predict", digits, tmp_path / f"{name}.npz").output for name in ("bytes", "floats"))
+    assert len(rows(one)) == 5
+    assert one == two
+
+
+def test_a_data_set_by_name_and_a_baseline(digits):
+    typed = szilard("predict", digits, "digits", "--method", "deterministic")
+    found = rows(typed.output)
+    test = data.load("digits", n_train=100).test
+    assert len(found) == len(test)
+    assert set(column(found, "epistemic")) == {0.0}  # one point network cannot disagree with itself
+    right = np.array([int(row["label"]) for row in found]) == test.y.numpy()
+    assert right.mean() > 0.6
+
+
+def test_a_quantity_in_its_own_units(table):
+    found = rows(szilard("predict", table / "run", table / "new.csv").output)
+    assert list(found[0]) == ["mean", "std", "aleatoric_std", "epistemic_std"]
+    mean = column(found, "mean")
+    assert mean[0] == pytest.approx(170, abs=15)
+    assert mean[1] == pytest.approx(120, abs=15)
+    std = np.hypot(column(found, "aleatoric_std"), column(found, "epistemic_std"))
+    np.testing.assert_allclose(column(found, "std"), std, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (
+            {"x": np.zeros((3, 9, 9), np.float32)},
+            r"have shape \[1, 9, 9\], and the network wants \[1, 8, 8\]",
+        ),
+        ({"x": np.full((3, 8, 8), np.nan, np.float32)}, "input 0 of .*, counted from 0, has NaN"),
+        ({"x": np.full((3, 8, 8), 7, np.float32)}, r"lie in \[7, 7\]; give bytes"),
+        ({"x": np.zeros((0, 8, 8), np.float32)}, "holds no inputs"),
+        ({"a": np.zeros(2), "b": np.zeros(2)}, "holds a, b; name the inputs x"),
+        ({"x": np.array(["a", "b"])}, "not numbers"),
+    ],
+)
+def test_inputs_that_do_not_fit(digits, tmp_path, content, sentence):
+    np.savez(tmp_path / "new.npz", **content)
+    szilard("predict", digits, tmp_path / "new.npz", "-o", tmp_path / "out.csv").refused(sentence)
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_tables_that_do_not_fit(digits, table, tmp_path):
+    (tmp_path / "a.csv").write_text("size\n3\n")
+    szilard("predict", table / "run", tmp_path / "a.csv").refused(
+        "has no column 'colour', which the network was trained on"
+    )
+    (tmp_path / "a.csv").write_text("size,colour\nbig,red\n")
+    szilard("predict", table / "run", tmp_path / "a.csv").refused(
+        "line 2, column 'size' .* is 'big', not a number"
+    )
+    szilard("predict", digits, tmp_path / "a.csv").refused("the network wants pictures")
+
+
+def test_other_mistakes(digits, tmp_path):
+    szilard("predict", digits, "digits", "--method", "ssvy").refused(
+        "no finished network of 'ssvy'; it has ssvi, deterministic"
+    )
+    szilard("predict", digits, "digits", "-o", tmp_path / "no" / "out.csv").refused(
+        "folder that does not exist"
+    )
+    szilard("predict", digits, "digits", "-o", tmp_path).refused("is a folder")
+    szilard("predict", digits, "digits", "--samples", 0).refused("--samples must be at least 1")
+    szilard("predict", digits, "digitz").refused("no data set 'digitz'")
+    torch.save({"a": torch.ones(2)}, tmp_path / "w.pt")
+    szilard("predict", tmp_path / "w.pt", "digits").refused("is no network of szilard")
