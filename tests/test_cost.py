@@ -99,7 +99,9 @@ def test_every_figure_is_labelled():
 
 
 def test_joules_by_hand():
-    cost = joules(Cost(macs=1000, bytes_moved=800, bits=8 * 4096, train_flops=2000), steps=2, trained_values=8)
+    cost = joules(
+        Cost(macs=1000, bytes_moved=800, bits=8 * 4096, train_flops=2000), steps=2, trained_values=8
+    )
     assert cost.joules_inference == pytest.approx((1000 * 4.6 + 100 * 10) * 1e-12)
     assert cost.joules_training == pytest.approx((1000 * 4.6 + 2 * 8 * 28 / 8 * 1300) * 1e-12)
     large = joules(Cost(macs=1000, bytes_moved=800, bits=8 * 2**21))

@@ -12,7 +12,12 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 def run(*arguments, cwd):
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [sys.executable, *map(str, arguments)], cwd=cwd, env=environment, capture_output=True, text=True, check=False
+        [sys.executable, *map(str, arguments)],
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -31,8 +36,29 @@ def test_lightning_module(tmp_path):
 def test_own_network_and_csv(tmp_path):
     folder = shutil.copytree(EXAMPLES / "own_network", tmp_path / "own_network")
     run("make_csv.py", cwd=folder)
-    common = ["--data", "diabetes.csv", "--target", "target", "--network", "network.py:build", "--density", "0.2"]
-    run("-m", "szilard", "fit", *common, "--epochs", "30", "--no-baselines", "--quiet", "--out", "run", cwd=folder)
+    common = [
+        "--data",
+        "diabetes.csv",
+        "--target",
+        "target",
+        "--network",
+        "network.py:build",
+        "--density",
+        "0.2",
+    ]
+    run(
+        "-m",
+        "szilard",
+        "fit",
+        *common,
+        "--epochs",
+        "30",
+        "--no-baselines",
+        "--quiet",
+        "--out",
+        "run",
+        cwd=folder,
+    )
     run("-m", "szilard", "predict", "run", "diabetes.csv", "-o", "predictions.csv", cwd=folder)
     lines = (folder / "predictions.csv").read_text().splitlines()
     assert len(lines) == 443

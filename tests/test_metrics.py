@@ -99,7 +99,9 @@ def test_auroc():
 
 
 def test_regression_by_hand():
-    p = Predictive.from_gaussian(torch.tensor([[0.0, 1.0], [2.0, 1.0]]), torch.tensor([[1.0, 4.0], [1.0, 4.0]]))
+    p = Predictive.from_gaussian(
+        torch.tensor([[0.0, 1.0], [2.0, 1.0]]), torch.tensor([[1.0, 4.0], [1.0, 4.0]])
+    )
     y = torch.tensor([1.0, 3.0])
     found = metrics.evaluate(p, y)
     assert found["rmse"] == pytest.approx(math.sqrt(2))

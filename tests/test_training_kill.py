@@ -134,7 +134,7 @@ def test_fabric_run_starts_the_processes(tmp_path):
     script.write_text("from szilard.cli import main\nmain()\n")
     fit = [x for i, x in enumerate(FIT) if "--accelerator" not in FIT[max(0, i - 1) : i + 1]]
     options = ("--accelerator", "cpu", "--devices", "2", "--strategy", "ddp")
-    launcher = [sys.executable, "-m", "lightning_fabric.cli", "run", *options, str(script)]
+    launcher = [sys.executable, "-m", "lightning_fabric.cli", *options, str(script)]
     done = subprocess.run(
         [*launcher, *fit, "--epochs", "2", "--out", str(tmp_path / "run")],
         env=environment(), capture_output=True, text=True, timeout=120, check=False,

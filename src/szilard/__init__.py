@@ -13,8 +13,8 @@ from szilard.errors import SzilardError
 if TYPE_CHECKING:
     from szilard import bayes, cost, data, methods, metrics, networks, report, sparse, training
     from szilard.bayes import bayesianize
-    from szilard.training.fit import fit
     from szilard.training.evaluate import measure
+    from szilard.training.fit import fit
 
 __version__ = "0.1.0"
 

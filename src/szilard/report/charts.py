@@ -52,7 +52,9 @@ def validation(run: Run) -> str | None:
 
 def validation_quality(run: Run) -> str | None:
     """Validation accuracy or RMSE by epoch."""
-    seen = next((line["valid"] for m in run.methods for line in m.history if line.get("valid")), {})
+    seen: dict[str, Any] = next(
+        (line["valid"] for m in run.methods for line in m.history if line.get("valid")), {}
+    )
     key = "accuracy" if "accuracy" in seen else "rmse"
     return _history(run, key, f"Validation {'accuracy' if key == 'accuracy' else 'RMSE'}")
 
@@ -207,9 +209,9 @@ def density(run: Run) -> str | None:
 
 def posterior(run: Run, m: MethodRun) -> str | None:
     """ln σ and ln(|μ|/σ) of all weights, at the start and at the end."""
-    log_std = [_joined(m, "log_std", when) for when in ("start", "end")]
-    snr = [_joined(m, "snr", when) for when in ("start", "end")]
-    if any(part is None for part in (*log_std, *snr)):
+    log_std = [part for when in ("start", "end") for part in _joined(m, "log_std", when)]
+    snr = [part for when in ("start", "end") for part in _joined(m, "snr", when)]
+    if len(log_std) < 2 or len(snr) < 2:
         return None
 
     def paint(figure: Any) -> None:
@@ -244,17 +246,18 @@ def moved(m: MethodRun) -> float | None:
 
 
 def _joined_list(m: MethodRun, what: str, when: str) -> list[np.ndarray]:
-    found = []
+    found: list[np.ndarray] = []
     while (part := m.array(f"{what}_{when}_{len(found)}")) is not None:
         found.append(part)
     return found
 
 
-def _joined(m: MethodRun, what: str, when: str) -> np.ndarray | None:
+def _joined(m: MethodRun, what: str, when: str) -> list[np.ndarray]:
+    """All weights in one array, or an empty list."""
     import numpy as np
 
     found = _joined_list(m, what, when)
-    return np.concatenate(found) if found else None
+    return [np.concatenate(found)] if found else []
 
 
 def _number(value: Any) -> float:

@@ -9,7 +9,7 @@ from typing import Any
 
 COLOURS = ("#0d9488", "#e07a1f", "#6366f1", "#c2417c", "#7a8b1f", "#3b82b8")
 _INK = "#010203"  # replaced by the page's text colour
-_STYLE = {
+_STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "szilard",
     "font.family": "sans-serif",
