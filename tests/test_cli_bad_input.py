@@ -14,7 +14,7 @@ from cli_tools import TINY, Typed, environment, szilard
 
 from szilard.training import atomic, checkpoint
 
-ONE = (*TINY, "--no-baselines")
+ONE = (*TINY, "--no-baselines", "--ood", "none")
 
 
 @pytest.fixture(autouse=True)
@@ -69,7 +69,7 @@ def spoilt(value, shape=(60, 4)):
     ],
 )
 def test_a_mistake_in_what_was_typed(tmp_path, arguments, sentence):
-    given = arguments if "--resume" in arguments else [*arguments, "--out", "runs/x"]
+    given = arguments if "--resume" in arguments else [*arguments, "--ood", "none", "--out", "runs/x"]
     szilard("fit", *given).refused(sentence)
     assert not list(tmp_path.iterdir())
 
@@ -124,7 +124,7 @@ def test_a_table_that_is_none(tmp_path, text, sentence):
 )
 def test_a_network_that_does_not_fit(tmp_path, body, sentence):
     (tmp_path / "n.py").write_text(f"from torch import nn\ndef build():\n    {body}\n")
-    szilard("fit", "--network", "n.py:build", "--out", "runs/x").refused(sentence)
+    szilard("fit", "--network", "n.py:build", "--ood", "none", "--out", "runs/x").refused(sentence)
     assert not (tmp_path / "runs").exists()
 
 

@@ -20,8 +20,8 @@ from szilard.training import checkpoint
 # Eight examples a batch make six steps an epoch; supports move every ten steps, and so between two checkpoints.
 FIT = [
     "fit", "--data", "digits", "--n-train", "48", "--network", "mlp:16", "--no-baselines", "--density", "0.3",
-    "--option", "every=10", "--option", "growth_batches=4", "--batch-size", "8", "--epochs", "40",
-    "--checkpoint-steps", "7", "--samples", "2", "--accelerator", "cpu", "--quiet",
+    "--option", "every=10", "--option", "growth_batches=4", "--batch-size", "8", "--epochs", "30",
+    "--checkpoint-steps", "7", "--samples", "2", "--ood", "none", "--accelerator", "cpu", "--quiet",
 ]  # fmt: skip
 needs_gloo = pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="no gloo here")
 TIMINGS = {"seconds", "seconds_per_step", "peak_bytes"}
