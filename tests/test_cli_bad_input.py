@@ -12,7 +12,8 @@ import pytest
 import torch
 from cli_tools import TINY, Typed, environment, szilard
 
-from szilard.training import atomic, checkpoint
+from szilard import atomic
+from szilard.training import checkpoint
 
 ONE = (*TINY, "--no-baselines", "--ood", "none")
 

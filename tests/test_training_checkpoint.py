@@ -9,8 +9,8 @@ import pickle
 import pytest
 import torch
 
-from szilard import SzilardError
-from szilard.training import atomic, checkpoint
+from szilard import SzilardError, atomic
+from szilard.training import checkpoint
 
 CONTENT = {
     "step": 3,

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from szilard import methods
-from szilard._cli import page, table
+from szilard import methods, report
+from szilard._cli import table
 from szilard.errors import SzilardError
 from szilard.training import settings as toml
 from szilard.training.run import run
@@ -70,7 +70,7 @@ def fit(
     )
     if fabric.global_rank:
         return
-    written = page.write(out)
+    written = report.write(out)
     if not quiet:
         table.show([out])
     print(written)

@@ -7,10 +7,10 @@ import io
 import sys
 from pathlib import Path
 
+from szilard import atomic
 from szilard._cli import inputs, target
 from szilard.errors import SzilardError
 from szilard.metrics import Predictive
-from szilard.training import atomic
 from szilard.training import finished as networks_on_disk
 from szilard.training.finished import Finished
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from szilard._cli import page, table, target
+from szilard import report as room
+from szilard._cli import table, target
 
 
 def report(runs: Sequence[Path]) -> None:
     """Write the page of each run, and print all their rows in one table."""
     for path in runs:
         target.run(path)
-    written = [page.write(path) for path in runs]
+    written = [room.write(path) for path in runs]
     table.show(runs)
     for path in written:
         print(path)

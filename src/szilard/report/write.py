@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from importlib import resources
 from itertools import groupby
 from pathlib import Path
 
-from szilard import __version__
+from szilard import __version__, atomic
 from szilard.report import charts, words
 from szilard.report.read import Run, read
 from szilard.report.table import columns
@@ -35,13 +34,11 @@ def write(run_folder: Path | str) -> Path:
         the page.
 
     Raises:
-        SzilardError: the folder holds no run.
+        SzilardError: the folder holds no run, or cannot be written to.
     """
     run = read(Path(run_folder))
     page = run.path / "report.html"
-    temporary = page.with_suffix(".html.tmp")
-    temporary.write_text(render(run), encoding="utf-8")
-    os.replace(temporary, page)
+    atomic.write(page, render(run).encode())
     return page
 
 

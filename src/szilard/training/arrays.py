@@ -10,10 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from szilard import bayes, metrics
+from szilard import atomic, bayes, metrics
 from szilard.data import DataSet
 from szilard.metrics import Predictive
-from szilard.training import atomic
 
 MOST = 20_000  # entries of a weight in a histogram
 SHOWN = 16  # uncertain inputs in the report

@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
+from szilard import atomic
 from szilard.errors import SzilardError
-from szilard.training import atomic
 
 FORMAT = 1
 

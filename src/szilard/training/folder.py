@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from szilard import methods
+from szilard import atomic, methods
 from szilard.errors import SzilardError
-from szilard.training import atomic
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
+from szilard import atomic, methods
 from szilard import data as rooms
-from szilard import methods
 from szilard.cost import Cost, Stopwatch
 from szilard.data import DataSet
 from szilard.errors import SzilardError
 from szilard.methods import Method
-from szilard.training import account, arrays, atomic, checkpoint, evaluate, finished
+from szilard.training import account, arrays, checkpoint, evaluate, finished
 from szilard.training.devices import on_rank_zero
 from szilard.training.folder import MethodFolder, to_json
 from szilard.training.log import Log

@@ -7,11 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from szilard import atomic, methods, networks
 from szilard import data as rooms
-from szilard import methods, networks
 from szilard.data import DataSet
 from szilard.errors import SzilardError
-from szilard.training import atomic, defaults
+from szilard.training import defaults
 from szilard.training import settings as toml
 from szilard.training.devices import on_rank_zero, start
 from szilard.training.fit import fit
