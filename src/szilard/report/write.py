@@ -26,6 +26,11 @@ class Section:
     say: str
     charts: list[Chart]
 
+    @property
+    def pair(self) -> bool:
+        """Whether two narrow charts stand side by side, and may share the whole width."""
+        return sum(not chart.wide for chart in self.charts) == 2
+
 
 def write(run_folder: Path | str) -> Path:
     """Read a run folder and write ``report.html`` into it; what is missing is left out and said.
