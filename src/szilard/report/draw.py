@@ -1,54 +1,140 @@
-"""Matplotlib figures as SVG that takes its ink from the page, so one drawing serves light and dark."""
+"""Matplotlib drawings as SVG that takes its ink from the page, so that one drawing serves light and dark."""
 
 from __future__ import annotations
 
+import html
 import io
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
-COLOURS = ("#0d9488", "#e07a1f", "#6366f1", "#c2417c", "#7a8b1f", "#3b82b8")
-_INK = "#010203"  # replaced by the page's text colour
+#: Placeholders that no real colour uses; the page's style sheet says what they are in light and dark.
+INK, SOFT, LINE = "#010200", "#010201", "#010202"
+_VARIABLES = {INK: "var(--ink)", SOFT: "var(--soft)", LINE: "var(--line)"}
+N_COLOURS = 6
+THIRD, QUARTER = 372.0, 276.0  # CSS pixels: widths of drawings that stand three or four in a row
+_DASHES: tuple[tuple[float, ...], ...] = ((), (5, 2), (1.5, 1.5), (6, 2, 1.5, 2), (3, 1.5), (8, 2))
+
 _STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "szilard",
+    "text.parse_math": False,  # a dollar sign in a user's name is a dollar sign
     "font.family": "sans-serif",
-    "font.size": 9,
-    "axes.edgecolor": _INK,
-    "axes.labelcolor": _INK,
-    "axes.linewidth": 0.6,
+    "font.size": 11,
+    "text.color": INK,
+    "axes.edgecolor": SOFT,
+    "axes.labelcolor": SOFT,
+    "axes.labelsize": 11,
+    "axes.linewidth": 0.8,
+    "axes.axisbelow": True,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "axes.titlesize": 9.5,
-    "axes.titlelocation": "left",
-    "axes.titlecolor": _INK,
-    "xtick.color": _INK,
-    "ytick.color": _INK,
-    "xtick.major.width": 0.6,
-    "ytick.major.width": 0.6,
-    "text.color": _INK,
-    "legend.frameon": False,
-    "legend.fontsize": 8.5,
-    "lines.linewidth": 1.6,
+    "axes.spines.left": False,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "grid.color": LINE,
+    "grid.linewidth": 0.8,
+    "xtick.color": SOFT,
+    "ytick.color": SOFT,
+    "xtick.major.size": 3,
+    "ytick.major.size": 0,
+    "ytick.minor.size": 0,
+    "xtick.minor.size": 0,
+    "xtick.labelsize": 10.5,
+    "ytick.labelsize": 10.5,
+    "lines.linewidth": 1.7,
+    "lines.dash_capstyle": "butt",
 }
 
 
-def svg(paint: Callable[[Any], None], name: str, *, width: float = 4.6, height: float = 2.9) -> str:
-    """Draw with ``paint(figure)`` and return inline SVG; ``name`` keeps its ids apart from other drawings'."""
+@dataclass(frozen=True)
+class Picture:
+    """A drawing with the words around it; ``number`` is the method it belongs to, if it belongs to one."""
+
+    title: str
+    svg: str
+    caption: str = ""
+    number: int | None = None
+
+
+def colour(number: int) -> str:
+    """The colour of a method in every drawing of a page."""
+    return f"#0103{number % N_COLOURS:02x}"
+
+
+def dashes(number: int) -> tuple[float, ...]:
+    """The dash pattern of a method's lines: colour alone does not reach every reader."""
+    return _DASHES[number % N_COLOURS]
+
+
+def log_scale(axes: Any) -> None:
+    """A logarithmic y axis whose ticks are plain numbers."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(numticks=6))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_locator(NullLocator())
+
+
+def line(axes: Any, number: int, x: Any, y: Any) -> None:
+    """A method's curve; a single point is drawn as a dot."""
+    axes.plot(
+        x, y, color=colour(number), dashes=dashes(number) or (None, None), marker="o" if len(x) == 1 else ""
+    )
+
+
+def svg(
+    name: str,
+    label: str,
+    paint: Callable[..., None],
+    *,
+    width: float = THIRD,
+    height: float = 236,
+    left: float = 44,
+    rows: tuple[float, ...] = (1.0,),
+) -> str:
+    """Draw, and return inline SVG.
+
+    Args:
+        name: keeps its ids apart from those of other drawings on the page.
+        label: what a screen reader says.
+        paint: called with one axes for each of ``rows``, which are relative heights, top to bottom.
+        width, height, left: of the drawing and of its left margin, in CSS pixels.
+    """
     import matplotlib
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
     with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(width, height), layout="constrained")
+        figure = Figure(figsize=(width / 72, height / 72))  # an SVG point of matplotlib is our pixel
         FigureCanvasSVG(figure)
-        paint(figure)
+        grid = figure.add_gridspec(
+            len(rows), 1, height_ratios=rows, left=left / width, right=1 - 12 / width,
+            bottom=40 / height, top=1 - 8 / height, hspace=0.14,
+        )  # fmt: skip
+        paint(*(figure.add_subplot(grid[place, 0]) for place in range(len(rows))))
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    text = buffer.getvalue()
-    text = text[text.index("<svg") :].replace(_INK, "currentColor")
+    return _inline(buffer.getvalue(), name, label, width)
+
+
+def _inline(text: str, name: str, label: str, width: float) -> str:
+    """What is left when a file becomes part of a page: no ids, styles or metadata that reach beyond it."""
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.S)
+    text = re.sub(r"<style.*?</style>", "", text, flags=re.S)
+    for placeholder, variable in _VARIABLES.items():
+        text = text.replace(placeholder, variable)
+    text = re.sub(r"#0103(0[0-9])", lambda found: f"var(--m{int(found[1])})", text)
     text = re.sub(r'\bid="', f'id="{name}-', text)
     text = re.sub(r'(url\(#|href="#)', rf"\g<1>{name}-", text)
-    text = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px; font-family: inherit", text)
-    text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", text, count=1)
-    return re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1)
+    text = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", text)
+    text = re.sub(r"font-family: [^;\"]*;? ?", "", text)
+    text = re.sub(r'\bd="[^"]*"', lambda path: re.sub(r"(\.\d\d)\d+", r"\1", path[0]), text)
+    opening = text[: text.index(">")]
+    box = re.search(r'viewBox="[^"]*"', opening)
+    start = f'<svg {box[0] if box else ""} style="max-width: {1.15 * width:.0f}px"'
+    start += f' role="img" aria-label="{html.escape(label)}" xmlns:xlink="http://www.w3.org/1999/xlink"'
+    return start + text[len(opening) :]

@@ -2,71 +2,108 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from szilard.report import words
 from szilard.report.read import MethodRun, Run, read
+from szilard.report.words import Figure
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One figure: what it says, how it compares to the deterministic baseline, whether it is the best."""
+    """One figure of one method.
 
+    Attributes:
+        figure: key in ``result.json``, for instance "nll".
+        heading, hint: of its column.
+        source: "quality", or how the cost was found: "counted", "estimated", "measured".
+        value: None where it is unknown.
+        text: the value with its unit.
+        beside: relative to the deterministic baseline, empty in its own row and where it says nothing.
+        best: of its column, ties included.
+    """
+
+    figure: str
+    heading: str
+    hint: str
+    source: str
+    value: float | None
     text: str
-    note: str = ""
-    best: bool = False
+    beside: str
+    best: bool
 
 
 @dataclass(frozen=True)
-class Column:
-    heading: str
-    source: str  # "quality", or how the cost was found
-    cells: list[Cell]
+class Row:
+    """One method; all finished ones have the same columns, an unfinished one has none."""
+
+    key: str
+    name: str
+    is_baseline: bool
+    finished: bool
+    cells: tuple[Cell, ...]
 
 
-def columns(run: Run) -> list[Column]:
-    """The columns that at least one finished method fills, cells in the order of ``run.finished``."""
-    found = [c for name in words.QUALITY if (c := _quality(run.finished, name))]
-    return found + [c for name in words.COST if (c := _cost(run, name))]
+def table(run_folder: Path | str) -> list[Row]:
+    """The table of a run, methods in its order; columns are those that at least one method fills.
+
+    Raises:
+        SzilardError: the folder holds no run.
+    """
+    return rows(read(Path(run_folder)))
 
 
-def table(run_folder: Path) -> list[dict[str, str]]:
-    """The same as plain rows: ``{"method": ..., heading: text, ...}``."""
-    run = read(Path(run_folder))
-    found = columns(run)
+def rows(run: Run) -> list[Row]:
+    """See :func:`table`."""
+    quality = [_figure(run, f) for f in words.QUALITY]
+    columns = [
+        *(_column(run, f, "quality", {m.key: m.test.get(f.key) for m in run.finished}) for f in quality),
+        *(_column(run, f, _source(run, f), {m.key: m.cost(f.key) for m in run.finished}) for f in words.COST),
+    ]
     return [
-        {"method": m.name} | {column.heading: column.cells[i].text for column in found}
-        for i, m in enumerate(run.finished)
-    ]
-
-
-def _quality(methods: list[MethodRun], name: str) -> Column | None:
-    heading, larger, digits = words.QUALITY[name]
-    values = [m.test.get(name) for m in methods]
-    known = [v for v in values if v is not None]
-    if not known:
-        return None
-    best = None if larger is None or len(known) < 2 else (max(known) if larger else min(known))
-    cells = [Cell("–") if v is None else Cell(f"{v:.{digits}f}", "", v == best) for v in values]
-    return Column(heading, "test", cells)
-
-
-def _cost(run: Run, name: str) -> Column | None:
-    values = [m.cost(name) for m in run.finished]
-    known = [v for v in values if v is not None]
-    if not known:
-        return None
-    base = words.baseline(run)
-    reference = base.cost(name) if base else None
-    best = min(known) if len(known) > 1 else None
-    cells = [
-        Cell(
-            words.figure(name, v),
-            words.ratio(v, reference) if m is not base else "",
-            v is not None and v == best,
+        Row(
+            key=m.key,
+            name=m.name,
+            is_baseline=m is run.baseline,
+            finished=m.finished,
+            cells=tuple(column[m.key] for column in columns if m.key in column),
         )
-        for m, v in zip(run.finished, values, strict=True)
+        for m in run.methods
     ]
-    source = next(m.result["cost"][name]["source"] for m in run.finished if m.cost(name) is not None)
-    return Column(words.COST[name], source, cells)
+
+
+def _figure(run: Run, figure: Figure) -> Figure:
+    # The NLL of a density shifts with the unit of the target: a ratio of two of them says nothing.
+    is_density = figure.key == "nll" and run.task == "regression"
+    return replace(figure, compare="difference") if is_density else figure
+
+
+def _source(run: Run, figure: Figure) -> str:
+    known: MethodRun | None = next((m for m in run.finished if m.cost(figure.key) is not None), None)
+    return "unknown" if known is None else known.source(figure.key)
+
+
+def _column(run: Run, figure: Figure, source: str, values: dict[str, float | None]) -> dict[str, Cell]:
+    """A cell a finished method; empty where no method knows the figure."""
+    known = [value for value in values.values() if value is not None]
+    if not known:
+        return {}
+    best = figure.show(min(known, key=figure.loss))
+    told_apart = len({figure.show(value) for value in known}) > 1
+    base = values.get(run.baseline.key) if run.baseline else None
+    cells = {}
+    for key, value in values.items():
+        text = words.UNKNOWN if value is None else figure.show(value)
+        compared = value is not None and base is not None and run.baseline and key != run.baseline.key
+        cells[key] = Cell(
+            figure=figure.key,
+            heading=figure.heading,
+            hint=figure.hint,
+            source=source,
+            value=value,
+            text=text,
+            beside=figure.beside(value, base) if compared else "",  # type: ignore[arg-type]
+            best=told_apart and text == best,
+        )
+    return cells

@@ -9,6 +9,8 @@ from typing import Any
 
 from szilard.report.read import MethodRun, Run
 
+_NAMES = ("uncertain_images", "uncertain_true", "uncertain_guess", "uncertain_probability")
+
 
 @dataclass(frozen=True)
 class Tile:
@@ -18,44 +20,33 @@ class Tile:
     true: str
     guess: str
     probability: float
-
-    @property
-    def right(self) -> bool:
-        return self.true == self.guess
+    right: bool
 
 
 def tiles(run: Run, m: MethodRun) -> list[Tile]:
     """Most uncertain first; empty where the inputs are no pictures."""
-    images = m.array("uncertain_images")
-    if images is None:
+    if not m.has(*_NAMES):
         return []
-    classes = run.first("classes") or []
+    classes = run.fact("classes")
+    classes = classes if isinstance(classes, list) else []
 
     def name(index: int) -> str:
         return str(classes[index]) if 0 <= index < len(classes) else str(index)
 
-    said = zip(
-        images,
-        m.arrays["uncertain_true"],
-        m.arrays["uncertain_guess"],
-        m.arrays["uncertain_probability"],
-        strict=True,
-    )
-    return [Tile(_png(image), name(int(t)), name(int(g)), float(p)) for image, t, g, p in said]
+    said = zip(*(m.arrays[key] for key in _NAMES), strict=False)  # of unequal lengths, as many as all have
+    return [
+        Tile(_png(image), name(int(t)), name(int(g)), float(p), int(t) == int(g)) for image, t, g, p in said
+    ]
 
 
 def _png(image: Any) -> str:
+    """``[H, W]`` or ``[C, H, W]`` in [0, 1], one picture element a pixel; the browser enlarges it."""
     import numpy as np
     from matplotlib.image import imsave
 
-    pixels = np.clip(image.astype(float), 0, 1)
+    pixels = np.nan_to_num(np.clip(image.astype(float), 0, 1))
+    if pixels.ndim == 3:
+        pixels = pixels.transpose(1, 2, 0) if len(pixels) in (3, 4) else pixels.mean(0)
     buffer = io.BytesIO()
-    imsave(
-        buffer,
-        pixels if pixels.ndim == 2 else pixels.transpose(1, 2, 0),
-        cmap="gray",
-        vmin=0,
-        vmax=1,
-        format="png",
-    )
+    imsave(buffer, pixels, cmap="gray", vmin=0, vmax=1, format="png")
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

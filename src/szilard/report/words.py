@@ -1,96 +1,125 @@
-"""Numbers as people read them, and the one sentence that says what came out."""
+"""Numbers as people read them: every figure of quality and cost, its heading, its unit, its direction."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
 
-from szilard.report.read import MethodRun, Run
-
-#: figure -> (heading, larger is better, digits)
-QUALITY: dict[str, tuple[str, bool | None, int]] = {
-    "accuracy": ("accuracy", True, 3),
-    "rmse": ("RMSE", False, 4),
-    "nll": ("NLL", False, 3),
-    "brier": ("Brier", False, 3),
-    "ece": ("ECE", False, 3),
-    "coverage95": ("coverage of 95 %", None, 3),
-    "auroc_best": ("OOD AUROC", True, 3),
-}
-#: figure -> heading; less is better
-COST = {
-    "nonzeros": "numbers",
-    "bits": "memory",
-    "macs": "MACs",
-    "train_flops": "training FLOPs",
-    "joules_inference": "joules / inference",
-    "seconds": "seconds",
-    "peak_bytes": "peak memory",
-}
-_BYTES = {"bits", "peak_bytes"}
+UNKNOWN = "–"
+_MINUS = "\u2212"
+_PREFIXES = dict(zip(range(-5, 6), ("f", "p", "n", "µ", "m", "", "k", "M", "G", "T", "P"), strict=True))
 
 
-def figure(name: str, value: float | None) -> str:
-    """A figure of cost with its unit."""
-    if value is None:
-        return "–"
-    if name in _BYTES:
-        return si(value / 8 if name == "bits" else value) + "B"
-    if name == "joules_inference":
-        return si(value) + "J"
-    return f"{value:.1f} s" if name == "seconds" else si(value)
-
-
-def si(value: float) -> str:
+def si(value: float, unit: str = "") -> str:
     """Three digits and a prefix: 1 234 567 is ``1.23 M``."""
     if not value or not math.isfinite(value):
-        return f"{value:g} "
-    power = min(max(math.floor(math.log10(abs(value)) / 3), -5), 5)
+        return f"{value:g} {unit}".rstrip()
+    power = math.floor(math.log10(abs(value)) / 3)
+    if float(f"{abs(value) / 1000.0**power:.3g}") >= 1000:
+        power += 1
+    power = min(max(power, -5), 5)
     scaled = value / 1000.0**power
-    if abs(float(f"{scaled:.3g}")) >= 1000 and power < 5:
-        power, scaled = power + 1, scaled / 1000
-    prefix = {-5: "f", -4: "p", -3: "n", -2: "µ", -1: "m", 0: "", 1: "k", 2: "M", 3: "G", 4: "T", 5: "P"}[
-        power
-    ]
-    return f"{scaled:.3g} {prefix}"
+    digits = max(0, 2 - math.floor(math.log10(abs(scaled)) + 1e-9)) if power or abs(scaled) < 100 else 0
+    text = f"{scaled:.{min(digits, 2)}f}" if power or scaled % 1 else f"{scaled:.0f}"
+    return f"{text} {_PREFIXES[power]}{unit}".rstrip()
 
 
-def ratio(value: float | None, base: float | None) -> str:
-    """``0.05×`` of the baseline, empty where either is unknown."""
-    if value is None or not base:
+def seconds(value: float) -> str:
+    """A duration: ``3.2 ms``, ``41 s``, ``12 min``, ``3.4 h``."""
+    if value < 1:
+        return si(value, "s")
+    if value < 600:
+        return f"{value:.3g} s"
+    return f"{value / 60:.0f} min" if value < 7200 else f"{value / 3600:.1f} h"
+
+
+def percent(value: float, digits: int = 1) -> str:
+    """A fraction as ``88.3 %``."""
+    return f"{100 * value:.{digits}f} %"
+
+
+def signed(value: float, digits: int, unit: str = "") -> str:
+    """A difference with its sign: ``+0.012``, ``−8.6 pp``."""
+    text = f"{abs(value):.{digits}f}"
+    sign = "±" if not float(text) else "+" if value > 0 else _MINUS
+    return f"{sign}{text} {unit}".rstrip()
+
+
+def times(value: float, base: float) -> str:
+    """``0.16×`` of a baseline; empty where that says nothing."""
+    if base <= 0 or value < 0 or not math.isfinite(value / base):
         return ""
-    return f"{value / base:.2g}×" if value / base < 99.5 else f"{value / base:.0f}×"
+    ratio = value / base
+    return f"{ratio:.2g}×" if 0 < ratio < 99.5 else f"{ratio:.0f}×"
 
 
-def baseline(run: Run) -> MethodRun | None:
-    """The dense deterministic network, if it has finished."""
-    return next((m for m in run.finished if m.key == "deterministic"), None)
+@dataclass(frozen=True)
+class Figure:
+    """One column of the table.
+
+    Attributes:
+        key: in ``result.json``.
+        heading, hint: for people; the hint says what it is.
+        show: the value as text.
+        better: "more", "less", or the value that is right.
+        compare: how it is put beside the baseline.
+    """
+
+    key: str
+    heading: str
+    hint: str
+    show: Callable[[float], str]
+    better: Literal["more", "less"] | float = "less"
+    compare: Literal["ratio", "points", "difference", "none"] = "ratio"
+
+    def loss(self, value: float) -> float:
+        """Something that is least where the figure is best."""
+        if self.better == "more":
+            return -value
+        return value if self.better == "less" else abs(value - self.better)
+
+    def beside(self, value: float, base: float) -> str:
+        """The value relative to the baseline's."""
+        if self.compare == "points":
+            return signed(100 * (value - base), 2, "pp")
+        if self.compare == "difference" or (self.compare == "ratio" and min(value, base) < 0):
+            return signed(value - base, 3)
+        return times(value, base) if self.compare == "ratio" else ""
 
 
-def headline(run: Run) -> str:
-    """What came out, computed: the first method of the run against the deterministic baseline."""
-    if not run.finished:
-        return "No method has finished yet."
-    main = run.finished[0]
-    key = "accuracy" if "accuracy" in main.test else "rmse"
-    said = _quality(main.test.get(key), key)
-    base = baseline(run)
-    sentence = f"{main.name} reaches {said} on {run.first('data')}"
-    if base is None or base is main:
-        return sentence + "."
-    sentence += f", where the dense deterministic network reaches {_quality(base.test.get(key), key)}"
-    if "nll" in main.test and "nll" in base.test:
-        sentence += (
-            f"; its negative log likelihood is {main.test['nll']:.3f} against {base.test['nll']:.3f} nats"
-        )
-    shares = [
-        f"{main.cost(name) / base.cost(name):.2g}× the {word}"  # type: ignore[operator]
-        for name, word in (("bits", "memory"), ("macs", "multiply-adds"))
-        if main.cost(name) is not None and base.cost(name)
-    ]
-    return sentence + (f"; it takes {' and '.join(shares)}." if shares else ".")
+def _fixed(digits: int) -> Callable[[float], str]:
+    return lambda value: f"{value:.{digits}f}".replace("-", _MINUS)
 
 
-def _quality(value: float | None, key: str) -> str:
-    if value is None:
-        return "an unknown quality"
-    return f"{100 * value:.1f} % accuracy" if key == "accuracy" else f"an RMSE of {value:.3g}"
+def _digits(value: float) -> str:
+    text = f"{value:#.3g}" if abs(value) < 1 else f"{value:#.4g}" if abs(value) < 1000 else f"{value:.5g}"
+    return text.replace("-", _MINUS)
+
+
+QUALITY = (
+    Figure("accuracy", "accuracy", "share of test inputs whose most probable class is right",
+           lambda v: percent(v, 2), "more", "points"),
+    Figure("rmse", "RMSE", "root mean squared error, in the units of the target", _digits),
+    Figure("nll", "NLL", "negative log likelihood of the test set, nats per input", _fixed(3)),
+    Figure("brier", "Brier", "mean squared distance of the probabilities from the truth", _fixed(3)),
+    Figure("ece", "ECE", "expected calibration error of the top label, 15 equal bins", _fixed(3)),
+    Figure("coverage95", "coverage of 95 %", "share of targets inside the 95 % interval; 95 % is right",
+           percent, 0.95, "none"),
+    Figure("aurc", "AURC", "area under the risk–coverage curve", _digits),
+    Figure("auroc_best", "OOD AUROC", "how well inputs of other origin are told apart, by the best score of each",
+           _fixed(3), "more", "difference"),
+)  # fmt: skip
+COST = (
+    Figure("nonzeros", "non-zeros", "entries of weights and biases that exist", si),
+    Figure("bits", "memory", "of the network in memory: values and indices", lambda v: si(v / 8, "B")),
+    Figure("macs", "MACs", "multiply-adds of one inference of one example, mean network", si),
+    Figure("bytes_moved", "bytes moved", "by one inference of one example", lambda v: si(v, "B")),
+    Figure("train_flops", "training FLOPs", "of the whole training; a multiply-add is two", si),
+    Figure("joules_inference", "joules / inference", "45 nm table, one example, mean network", lambda v: si(v, "J")),
+    Figure("joules_training", "joules / training", "45 nm table, lower bound", lambda v: si(v, "J")),
+    Figure("seconds", "training time", "wall-clock of all optimiser steps", seconds),
+    Figure("seconds_per_step", "time / step", "wall-clock of one optimiser step", seconds),
+    Figure("peak_bytes", "peak memory", "largest resident memory of the process", lambda v: si(v, "B")),
+)  # fmt: skip

@@ -1,0 +1,68 @@
+"""Training, epoch by epoch: free energy and its two terms, and the validation set."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from szilard.report.draw import Picture, line, log_scale, svg
+from szilard.report.read import MethodRun, Run, is_number
+
+_EPOCHS = "epoch"
+
+
+def pictures(run: Run) -> list[Picture]:
+    """F, its terms, then validation; those that no method has logged are left out."""
+    seen: set[str] = {
+        key
+        for m in run.methods
+        for entry in m.history
+        for key in _valid(entry)
+        if is_number(_valid(entry)[key])
+    }
+    right = run.task == "classification" and "accuracy" in seen
+    quality, what = ("accuracy", "Validation accuracy") if right else ("rmse", "Validation RMSE")
+    found = [
+        _picture(run, "free_energy", "Free energy F", "nats per training example; the sum of the next two"),
+        _picture(
+            run, "energy", "= expected loss", "nats per training example, under the weights' uncertainty"
+        ),
+        _picture(
+            run, "cost", "+ T/N · divergence", "nats per training example: the price of knowing the weights"
+        ),
+        _picture(run, "nll", "Validation NLL", "nats per input", of_valid=True),
+        _picture(run, quality, what, "few draws of the weights, so noisier than the test", of_valid=True),
+    ]
+    return [picture for picture in found if picture]
+
+
+def _picture(run: Run, key: str, title: str, caption: str, *, of_valid: bool = False) -> Picture | None:
+    curves = [(m, *_points(m, key, of_valid)) for m in run.methods]
+    # A deterministic network has no divergence: a line at zero would only force the axis to be linear.
+    curves = [(m, x, y) for m, x, y in curves if any(y) or (y and key != "cost")]
+    if not curves:
+        return None
+
+    def paint(axes: Any) -> None:
+        from matplotlib.ticker import MaxNLocator
+
+        for m, x, y in curves:
+            line(axes, m.number, x, y)
+        values = [v for _, _, y in curves for v in y]
+        if key != "accuracy" and min(values) > 0 and max(values) / min(values) > 20:
+            log_scale(axes)
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+        axes.set_xlabel(_EPOCHS)
+
+    label = f"{title} by epoch of {', '.join(m.name for m, _, _ in curves)}"
+    return Picture(title, svg(f"curve-{'valid-' if of_valid else ''}{key}", label, paint), caption)
+
+
+def _points(m: MethodRun, key: str, of_valid: bool) -> tuple[list[float], list[float]]:
+    values = [(e["epoch"], (_valid(e) if of_valid else e).get(key)) for e in m.history]
+    known = [(float(x), float(y)) for x, y in values if y is not None and is_number(y)]
+    return [x for x, _ in known], [y for _, y in known]
+
+
+def _valid(entry: dict[str, Any]) -> dict[str, Any]:
+    valid = entry.get("valid")
+    return valid if isinstance(valid, dict) else {}

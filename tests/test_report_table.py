@@ -1,0 +1,147 @@
+"""The table, its formats, and the sentence over it, against numbers worked out by hand."""
+
+import json
+import math
+
+import pytest
+from report_folders import classification, regression
+
+from szilard import report
+from szilard.report import finding, words
+from szilard.report.read import read
+
+
+@pytest.fixture
+def run(tmp_path):
+    return classification(tmp_path / "run")
+
+
+def cells(row):
+    return {cell.figure: cell for cell in row.cells}
+
+
+def test_rows_are_the_methods_in_their_order(run):
+    rows = report.table(run)
+    assert [row.key for row in rows] == ["ssvi", "deterministic", "mean-field"]
+    assert [row.name for row in rows] == ["SSVI, 5 % of weights", "deterministic", "mean-field"]
+    assert [row.is_baseline for row in rows] == [False, True, False]
+    assert len({tuple(cell.heading for cell in row.cells) for row in rows}) == 1
+
+
+def test_each_cost_says_how_it_was_found(run):
+    found = {cell.figure: cell.source for cell in report.table(run)[0].cells}
+    assert found["accuracy"] == "quality"
+    assert found["macs"] == "counted"
+    assert found["joules_inference"] == "estimated"
+    assert found["seconds"] == "measured"
+
+
+def test_figures_beside_the_baseline(run):
+    ssvi, base, _ = map(cells, report.table(run))
+    assert (ssvi["accuracy"].text, ssvi["accuracy"].beside) == ("90.00 %", "−6.00 pp")
+    assert (ssvi["nll"].text, ssvi["nll"].beside) == ("0.300", "1.5×")
+    assert (ssvi["bits"].text, ssvi["bits"].beside) == ("1.00 kB", "0.1×")
+    assert (base["joules_inference"].text, base["joules_inference"].beside) == ("2.00 nJ", "")
+    assert ssvi["auroc_best"].beside == "±0.000"
+
+
+def test_the_best_of_a_column_and_ties(run):
+    ssvi, base, field = map(cells, report.table(run))
+    assert [c["accuracy"].best for c in (ssvi, base, field)] == [False, True, True]
+    assert [c["bits"].best for c in (ssvi, base, field)] == [True, False, False]
+    assert not any(c["ece"].best for c in (ssvi, base, field))  # all the same: nobody is best
+
+
+def test_the_best_coverage_is_the_right_one(tmp_path):
+    run = regression(tmp_path / "run")
+    path = run / "deterministic" / "result.json"
+    path.write_text(path.read_text().replace('"coverage95": 0.9', '"coverage95": 0.99'))
+    ssvi, base = map(cells, report.table(run))
+    assert (ssvi["coverage95"].best, base["coverage95"].best) == (False, True)
+    assert ssvi["rmse"].beside == "0.5×"
+    assert ssvi["nll"].beside == "±0.000"  # of a density: a difference, not a ratio
+
+
+def test_the_finding(run):
+    assert finding.title(read(run)) == "mlp on digits"
+    assert finding.finding(read(run)) == (
+        "Beside deterministic, SSVI (5 % of weights) is 6.0 points less accurate (90.0 % against 96.0 %), has a higher "
+        "NLL (0.300 against 0.200 nats) and tells photographs apart equally well (AUROC 0.800 against 0.800). "
+        "It takes 10× less memory, 10× fewer multiply-adds an inference and 10× fewer training FLOPs."
+    )
+
+
+def test_a_difference_within_sampling_error_is_called_one(run):
+    # 6 of 100 answers differ: the difference is 6 points, its standard error 100 sqrt(.06 (1 - .06) / 100) = 2.4.
+    main, base, _ = read(run).finished
+    assert finding._noise(main, base) == pytest.approx(math.sqrt(0.06 * 0.94 / 100))
+    assert finding._accuracy(main, base) == "is 6.0 points less accurate (90.0 % against 96.0 %)"
+    main.result["test"]["accuracy"] = base.test["accuracy"] - 0.01
+    assert finding._accuracy(main, base).startswith(
+        "is equally accurate within sampling error (95.0 % against 96.0 %, ±"
+    )
+
+
+@pytest.mark.parametrize(
+    ("methods", "words"),
+    [
+        (
+            ("ssvi",),
+            "SSVI (5 % of weights) reaches 90.0 % accuracy and an NLL of 0.300 nats; the run has no other method.",
+        ),
+        (("ssvi", "mean-field"), "Beside mean-field, SSVI (5 % of weights) is"),
+        (("deterministic", "ssvi"), "Beside SSVI (5 % of weights), deterministic is"),
+    ],
+)
+def test_the_finding_of_other_runs(tmp_path, methods, words):
+    assert finding.finding(read(classification(tmp_path / "run", methods))).startswith(words)
+
+
+def test_the_finding_of_a_regression(tmp_path):
+    said = finding.finding(read(regression(tmp_path / "run")))
+    assert "has an RMSE of 1 against 2" in said
+    assert "has the same NLL" in said
+    assert "It takes as much memory" in said
+
+
+def test_the_circumstances(run):
+    assert dict(finding.facts(read(run))) == {
+        "training examples": "1,000", "test inputs": "100", "epochs": "3", "draws a prediction": "8",
+        "other origin": "photographs", "seed": "7",
+    }  # fmt: skip
+
+
+def test_seed_zero_is_a_seed(run):
+    for path in run.glob("*/result.json"):
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"seed": 0}))
+    assert dict(finding.facts(read(run)))["seed"] == "0"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0, "0"), (5, "5"), (359, "359"), (0.5, "500 m"), (999.9, "1.00 k"), (999_600, "1.00 M"), (1_234_567, "1.23 M"),
+        (1.89e-6, "1.89 µ"), (12_345, "12.3 k"), (-2000, "-2.00 k"), (3e18, "3000 P"), (1e-20, "0.00 f"),
+    ],
+)  # fmt: skip
+def test_prefixes(value, text):
+    assert words.si(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.0032, "3.20 ms"), (41.3, "41.3 s"), (720.0, "12 min"), (9000.0, "2.5 h")]
+)
+def test_durations(value, text):
+    assert words.seconds(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "base", "text"), [(1, 2, "0.5×"), (300, 2, "150×"), (1, 0, ""), (-1, 2, ""), (0, 2, "0×")]
+)
+def test_ratios(value, base, text):
+    assert words.times(value, base) == text
+
+
+@pytest.mark.parametrize(("value", "text"), [(0.02345, "+0.023"), (-0.0861, "−0.086"), (0.0001, "±0.000")])
+def test_differences(value, text):
+    assert words.signed(value, 3) == text
