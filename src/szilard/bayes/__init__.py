@@ -5,7 +5,7 @@ from szilard.bayes.batchnorm import reestimate_batchnorm
 from szilard.bayes.bayesianize import bayesianize
 from szilard.bayes.diagnostics import diagnostics
 from szilard.bayes.layers import BayesConv, BayesLayer, BayesLinear, bayes_layers, kl, weights
-from szilard.bayes.modes import drawn, mode
+from szilard.bayes.modes import drawn, evaluating, mode
 from szilard.bayes.noise import Noise
 from szilard.bayes.priors import FanInPrior, FixedPrior, LearnedPrior, Prior, gaussian_kl, make_prior
 from szilard.bayes.weight import Weight
@@ -25,6 +25,7 @@ __all__ = [
     "bayesianize",
     "diagnostics",
     "drawn",
+    "evaluating",
     "gaussian_kl",
     "kl",
     "make_prior",

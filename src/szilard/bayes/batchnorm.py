@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from szilard.bayes.modes import mode
+from szilard.bayes.modes import evaluating, mode
 
 
 @torch.no_grad()
@@ -26,18 +26,14 @@ def reestimate_batchnorm(
     norms = [m for m in network.modules() if isinstance(m, _BatchNorm) and m.running_mean is not None]
     if not norms:
         return 0
-    training = {module: module.training for module in network.modules()}
     momenta = [norm.momentum for norm in norms]
-    network.eval()  # dropout and the like stay off
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # cumulative average
-        norm.train()
-    with mode(network, how):
+    with evaluating(network), mode(network, how):  # dropout and the like stay off
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None  # cumulative average
+            norm.train()
         for x, _ in batches:
             network(x)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
-    for module, was in training.items():
-        module.training = was
     return len(norms)

@@ -48,3 +48,15 @@ def drawn(network: nn.Module, seed: int, sample: int = 0) -> Iterator[nn.Module]
     finally:
         for layer in layers:
             layer.weight.draw = None
+
+
+@contextmanager
+def evaluating(network: nn.Module) -> Iterator[nn.Module]:
+    """Eval mode inside the block, each module's own mode restored after it."""
+    modes = {module: module.training for module in network.modules()}
+    network.eval()
+    try:
+        yield network
+    finally:
+        for module, training in modes.items():
+            module.training = training

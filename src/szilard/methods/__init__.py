@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import inspect
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from szilard.errors import SzilardError
@@ -88,6 +87,6 @@ def _nearest(word: str, known: Any) -> str:
 
 def _call(kind: Callable[..., Method], n_data: int, **given: Any) -> Method:
     try:
-        return partial(kind, n_data)(**given)
+        return kind(n_data, **given)
     except TypeError as error:
         raise SzilardError(f"{kind.__name__}: {error}") from error

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from szilard import bayes
+from szilard.bayes import evaluating
 from szilard.bayes.layers import bayes_layers
 from szilard.bayes.noise import mix
 from szilard.data import Split
@@ -215,18 +215,6 @@ class Method:
         streams = {id(layer.noise): layer.noise for layer in bayes_layers(network).values()}
         for number, noise in enumerate(streams.values()):
             noise.reset(self.seed, self.step, self._losses, _rank(), number)
-
-
-@contextmanager
-def evaluating(network: nn.Module) -> Iterator[nn.Module]:
-    """Eval mode inside the block, each module's own mode restored after it."""
-    modes = {module: module.training for module in network.modules()}
-    network.eval()
-    try:
-        yield network
-    finally:
-        for module, training in modes.items():
-            module.training = training
 
 
 def _rank() -> int:

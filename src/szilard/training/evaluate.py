@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-from szilard import cost, methods, metrics, networks
+from szilard import bayes, cost, methods, metrics, networks
 from szilard.bayes import weights
 from szilard.cost import Cost
 from szilard.data import DataSet, Split
@@ -81,7 +81,7 @@ def with_noise(network: nn.Module, data: DataSet) -> nn.Module:
         return network
     device = next(network.parameters()).device
     wrapped = WithNoise(network).to(device)
-    with methods.method.evaluating(wrapped):
+    with bayes.evaluating(wrapped):
         parts = [wrapped(x.to(device))[:, 0].cpu() for x in data.valid.x.split(1024)]
     residual = float((torch.cat(parts) - data.valid.y).square().mean().sqrt())
     wrapped.log_noise.fill_(math.log(max(residual, 1e-6)))
