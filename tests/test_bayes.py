@@ -150,6 +150,8 @@ def test_attention(batch_first, kdim):
         assert torch.allclose(ours[0], theirs[0], atol=1e-5), options
         if theirs[1] is not None:
             assert torch.allclose(ours[1], theirs[1], atol=1e-5)
+    with pytest.raises(SzilardError, match="attn_mask"):
+        network(q, kv, kv, is_causal=True)
     assert torch.allclose(network(q[0], kv[0], kv[0])[0], attention(q[0], kv[0], kv[0])[0], atol=1e-5)
 
 

@@ -53,6 +53,8 @@ class BayesAttention(nn.Module):
         average_attn_weights: bool = True,
         is_causal: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
+        if is_causal and attn_mask is None:  # a hint about the mask, as in torch, not a mask
+            raise SzilardError("is_causal needs attn_mask beside it; pass the causal mask itself")
         batched = query.dim() == 3
         if not batched:
             query, key, value = (t.unsqueeze(0 if self.batch_first else 1) for t in (query, key, value))
