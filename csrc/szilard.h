@@ -1,0 +1,119 @@
+// The C ABI of Szilard's kernels: plain pointers to contiguous arrays, nothing of Python or of torch.
+//
+// Layouts. Activations are batch-innermost: a linear map reads x [features][batch], a convolution
+// x [channels][height][width][batch]. The batch is the vector axis, so that unstructured sparsity costs
+// no vector lane. Values lie in CSR order, one float for each existing entry.
+//
+// Every function that reads an index checks it first (O(nnz)) and returns a status; nothing is written
+// unless the status is 0. The same inputs give the same bits whatever the number of threads.
+#pragma once
+#include <stdint.h>
+
+#if defined(_WIN32)
+#define SZILARD_API __declspec(dllexport)
+#else
+#define SZILARD_API __attribute__((visibility("default")))
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum {
+    SZILARD_OK = 0,
+    SZILARD_BAD_CROW = 1,       // does not rise from 0 to nnz
+    SZILARD_BAD_COL = 2,        // a column out of range, or not ascending strictly within its row
+    SZILARD_BAD_TRANSPOSE = 3,  // t_crow, t_col or t_perm is not the transpose's index
+    SZILARD_BAD_GEOMETRY = 4,   // sizes that do not belong together
+    SZILARD_NO_MEMORY = 5,
+};
+
+// Support of a weight read as a matrix of `rows` outputs and `cols` inputs, in both orders.
+// The transpose (t_*) may be null where no gradient of x is asked for.
+typedef struct {
+    int32_t rows, cols, nnz;
+    const int32_t *crow;    // [rows + 1]
+    const int32_t *col;     // [nnz], ascending within a row
+    const int32_t *t_crow;  // [cols + 1]
+    const int32_t *t_col;   // [nnz], row of each entry in column order
+    const int32_t *t_perm;  // [nnz], place of each of those entries in row order
+} szilard_index;
+
+// Which normal numbers: element e of a draw is a pure function of (seed, draw, e).
+typedef struct {
+    uint64_t seed, draw;
+} szilard_key;
+
+// A 2-d convolution; the weight is [out_channels, channels / groups, kernel_h, kernel_w], so that its support
+// has rows = out_channels and cols = channels / groups * kernel_h * kernel_w.
+typedef struct {
+    int32_t batch, channels, height, width;        // input
+    int32_t out_channels, out_height, out_width;   // output
+    int32_t kernel_h, kernel_w, stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w, groups;
+} szilard_geometry;
+
+SZILARD_API int32_t szilard_abi_version(void);
+SZILARD_API const char *szilard_isa(void);         // what runs: "avx512", "avx2", "neon" or "baseline"
+SZILARD_API int szilard_use_isa(const char *isa);  // 0, or 1 where this machine cannot run it
+
+// out[e] ~ N(0, 1) for 0 <= e < n.
+SZILARD_API int szilard_normal(szilard_key key, int64_t n, float *out, int threads);
+
+// y [rows][batch] = W x,  x [cols][batch].
+SZILARD_API int szilard_linear(const szilard_index *index, int32_t batch, const float *x, const float *values,
+                               float *y, int threads);
+// grad_x = W' g and grad_values_ij = sum_b g_ib x_jb; either may be null (not wanted). g is [rows][batch].
+SZILARD_API int szilard_linear_backward(const szilard_index *index, int32_t batch, const float *grad,
+                                        const float *x, const float *values, float *grad_x,
+                                        float *grad_values, int threads);
+// y = W_mean x + s e with s^2 = W_variance x^2 + tiny, e from `key` (element = row * batch + b);
+// factor [rows][batch] = e / (2 s) is all that the backward needs of the noise; null: not wanted.
+// variance [nnz] is written: exp(2 log_std).
+SZILARD_API int szilard_lrt_linear(const szilard_index *index, int32_t batch, const float *x,
+                                   const float *mean, const float *log_std, szilard_key key, float *y,
+                                   float *factor, float *variance, int threads);
+// With h = g factor: grad_mean_ij = sum_b g_ib x_jb, grad_log_std_ij = 2 variance_ij sum_b h_ib x_jb^2,
+// grad_x = W_mean' g + 2 x (W_variance' h). grad_x may be null.
+SZILARD_API int szilard_lrt_linear_backward(const szilard_index *index, int32_t batch, const float *grad,
+                                            const float *x, const float *mean, const float *variance,
+                                            const float *factor, float *grad_x, float *grad_mean,
+                                            float *grad_log_std, int threads);
+
+// The same four for a convolution: x [channels][height][width][batch], y and factor
+// [out_channels][out_height][out_width][batch]; noise element = flat index into y.
+SZILARD_API int szilard_conv(const szilard_index *index, const szilard_geometry *geometry, const float *x,
+                             const float *values, float *y, int threads);
+SZILARD_API int szilard_conv_backward(const szilard_index *index, const szilard_geometry *geometry,
+                                      const float *grad, const float *x, const float *values, float *grad_x,
+                                      float *grad_values, int threads);
+SZILARD_API int szilard_lrt_conv(const szilard_index *index, const szilard_geometry *geometry, const float *x,
+                                 const float *mean, const float *log_std, szilard_key key, float *y,
+                                 float *factor, float *variance, int threads);
+SZILARD_API int szilard_lrt_conv_backward(const szilard_index *index, const szilard_geometry *geometry,
+                                          const float *grad, const float *x, const float *mean,
+                                          const float *variance, const float *factor, float *grad_x,
+                                          float *grad_mean, float *grad_log_std, int threads);
+
+// Batch normalisation by the statistics of the batch, with an optional residual and an optional ReLU behind it:
+// y = relu(weight (x - mean) inv_std + bias + residual). x, y, residual are [channels][count]; mean, variance
+// (biased) and inv_std [channels] are written. weight, bias and residual may be null.
+SZILARD_API int szilard_batch_norm(int32_t channels, int64_t count, const float *x, const float *weight,
+                                   const float *bias, const float *residual, int relu, float eps, float *y,
+                                   float *mean, float *variance, float *inv_std, int threads);
+// y is read only where relu is set; grad_residual may be null. grad_weight, grad_bias [channels] are written.
+SZILARD_API int szilard_batch_norm_backward(int32_t channels, int64_t count, const float *grad,
+                                            const float *x, const float *y, const float *weight,
+                                            const float *mean, const float *inv_std, int relu, float *grad_x,
+                                            float *grad_weight, float *grad_bias, float *grad_residual,
+                                            int threads);
+
+// Max-pooling over windows (no dilation; padding is minus infinity): y [channels][out_height][out_width][batch],
+// where [same] is the place of the maximum in its window, row-major. geometry: groups = channels = out_channels.
+SZILARD_API int szilard_max_pool(const szilard_geometry *geometry, const float *x, float *y, uint8_t *where,
+                                 int threads);
+SZILARD_API int szilard_max_pool_backward(const szilard_geometry *geometry, const float *grad,
+                                          const uint8_t *where, float *grad_x, int threads);
+
+#ifdef __cplusplus
+}
+#endif
