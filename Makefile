@@ -8,6 +8,7 @@ BIN    := $(VENV)/bin
 $(VENV)/.installed: pyproject.toml $(wildcard csrc/*)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	$(BIN)/szilard --version
 	touch $@
 
 demo: $(VENV)/.installed  ## train a sparse Bayesian network beside its dense baselines on digits
