@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from szilard.bayes.attention import BayesAttention
 from szilard.bayes.layers import BayesConv, BayesLayer, BayesLinear, bayes_layers
+from szilard.bayes.layout import keep_innermost
 from szilard.bayes.noise import Noise, mix
 from szilard.bayes.priors import Prior, make_prior
 from szilard.bayes.weight import Weight
@@ -98,6 +99,11 @@ def bayesianize(
             if child in replaced:
                 setattr(parent, child_name, replaced[child])
     answer = root[0]  # type: ignore[index]
+    if density < 1:
+        keep_innermost(answer)
+        for layer in bayes_layers(answer).values():
+            if isinstance(layer, BayesConv):
+                layer.innermost = True
     return answer.train(network.training)
 
 
