@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import platform
 from pathlib import Path
@@ -48,7 +49,7 @@ def processor() -> str:
 def kernels() -> str:
     """What :data:`SZILARD_KERNELS` asks for, or what is chosen without it."""
     try:
-        from szilard.sparse import native
+        native = importlib.import_module("szilard.sparse.native")
     except ImportError:
         return "torch"
     asked = os.environ.get("SZILARD_KERNELS", "")
