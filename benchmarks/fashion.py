@@ -289,7 +289,7 @@ def body(rows: dict[str, list[Job]]) -> list[list[str]]:
                 f"{g[0]['train_gflops'] / 1000:,.1f}",
                 f"{median_seconds(jobs):.0f}",
                 f"{median_seconds(jobs) / REGIMES[jobs[0]['regime']]['epochs']:.2f}",
-                f"{statistics.median(training_joules(job) for job in jobs):,.0f}",
+                f"{statistics.median(training_joules(job) for job in jobs):.3g}",
             ]
         )
     return cells

@@ -74,7 +74,7 @@ class Racer:
         flops = cost.training_flops(
             self.network, part.input_shape, examples=examples, growth_examples=self.batch * collected
         )
-        values = sum(parameter.numel() for parameter in self.network.parameters())
+        values = sum(parameter.numel() for parameter in self.network.parameters() if parameter.requires_grad)
         counted = cost.joules(cost.Cost(train_flops=flops), steps=total, trained_values=values)
         assert counted.joules_training is not None
         return counted.joules_training
@@ -140,7 +140,7 @@ def body(curves: Sequence[Curve]) -> list[list[str]]:
             f"{to_final(curve):.1f}",
             f"{100 * curve['accuracy'][-1]:.2f}",
             f"{100 * curve['test_accuracy']:.2f}",
-            f"{curve['joules']:.0f}",
+            f"{curve['joules']:.3g}",
             curve["joules_source"],
         ]
         for curve in curves

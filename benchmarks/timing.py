@@ -60,15 +60,16 @@ def interleave(
     least_rounds: int = 3,
     most_rounds: int = 101,
     turn: float = TURN,
+    warmed_up: bool = False,
 ) -> dict[str, Summary]:
     """Give everybody a turn, round after round, so that whatever else the machine does befalls all alike.
 
-    The first round is not counted (allocators and libraries warm up). Rounds go on for ``budget`` seconds,
-    but at least ``least_rounds`` and at most ``most_rounds`` are counted.
+    The first round is not counted (allocators and libraries warm up) unless all are ``warmed_up``. Rounds go on
+    for ``budget`` seconds, but at least ``least_rounds`` and at most ``most_rounds`` are counted.
     """
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
     started = time.perf_counter()
-    for number in range(most_rounds + 1):
+    for number in range(int(warmed_up), most_rounds + 1):
         if number > least_rounds and time.perf_counter() - started > budget:
             break
         for name, timed in contestants.items():

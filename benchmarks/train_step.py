@@ -57,9 +57,10 @@ def measure(
     *,
     budget: float,
     amortised: Iterable[float],
-    least_rounds: int = 3,
+    quick: bool = False,
 ) -> Cell:
     """All rows of one cell: seconds per ordinary step, per step of an interval, and the bytes held."""
+    least_rounds = 3
     torch.set_num_threads(threads)
     problem = Problem.make(network, batch)
     rows: dict[str, Contestant] = {}
@@ -76,15 +77,16 @@ def measure(
     )
     parts = {name: memory.held(row) for name, row in rows.items()}
     moving = [name for d in amortised if (name := ssvi_name(d)) in rows and rows[name].every > 1]
+    for name in moving:
+        parts[name]["growth"] = memory.growth(rows[name])  # by a whole interval, which warms up as well
     intervals = interleave(
         {DETERMINISTIC: Timed(rows[DETERMINISTIC].step)}
         | {name: Timed(rows[name].interval, rows[name].every, warm=False) for name in moving},
         budget=budget / 2,
-        least_rounds=min(least_rounds, 2),
+        least_rounds=1 if quick else least_rounds,
         turn=INTERVAL_TURN,
+        warmed_up=True,
     )
-    for name in moving:
-        parts[name]["growth"] = memory.growth(rows[name])
     return {
         "network": network,
         "batch": batch,
@@ -179,6 +181,32 @@ def losses(cells: Iterable[Cell], densities: Iterable[float] = DENSITIES) -> lis
                 where = [cell["network"], str(cell["batch"]), str(cell["threads"]), f"{100 * density:g}"]
                 lost.append([*where, f"{plain:.3f}", f"{best:.3f}"])
     return lost
+
+
+OVERVIEW_COLUMNS = [
+    "network",
+    "threads",
+    "batch",
+    "deterministic, ms",
+    MEAN_FIELD,
+    "bayesian-torch",
+    "torchbnn",
+]
+
+
+def overview(cells: Iterable[Cell]) -> tuple[list[str], list[list[str]]]:
+    """Columns and rows of all cells: the deterministic step in ms, every other as a multiple of it."""
+    cells = list(cells)
+    sparse = [n for n in map(ssvi_name, DENSITIES) if any(n in cell["steps"] for cell in cells)]
+    rows = []
+    for cell in cells:
+        plain = 1e3 * cell["steps"][DETERMINISTIC]["median"]
+        others = [ratio(cell, name) for name in (*OVERVIEW_COLUMNS[4:], *sparse)]
+        rows.append(
+            [cell["network"], str(cell["threads"]), str(cell["batch"]), f"{plain:.2f}"]
+            + ["" if value is None else f"{value:.2f}" for value in others]
+        )
+    return [*OVERVIEW_COLUMNS, *sparse], rows
 
 
 def figures(cells: Iterable[Cell]) -> dict[str, float | None]:
@@ -298,6 +326,7 @@ def main() -> None:
                     QUICK_DENSITIES if quick else DENSITIES,
                     budget=QUICK_SECONDS[network] if quick else arguments.seconds,
                     amortised=(CLAIM,) if quick else (0.10, CLAIM, 0.02),
+                    quick=quick,
                 )
                 gc.collect()
                 if threads == 1 and batch == 128 and not quick:
