@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 TURN = 0.02  # a turn lasts at least so long, seconds: short steps are timed several at a time
+LONG = 0.1  # seconds of a step that lasts so long that cold caches at its start do not matter
 
 
 @dataclass(frozen=True)
@@ -17,16 +18,17 @@ class Timed:
     Attributes:
         run: does it.
         steps: how many steps one ``run`` is; times are per step.
-        warm: run once untimed at the start of each turn, so that nobody pays for the caches the others emptied.
+        warm: run once untimed at the start of each turn, so that nobody pays for the caches the others emptied
+            (unless a step is :data:`LONG`).
     """
 
     run: Callable[[], object]
     steps: int = 1
     warm: bool = True
 
-    def turn(self, least: float) -> float:
+    def turn(self, least: float, warm: bool = True) -> float:
         """Mean seconds per step over at least ``least`` seconds."""
-        if self.warm:
+        if self.warm and warm:
             self.run()
         count, started = 0, time.perf_counter()
         while True:
@@ -68,12 +70,14 @@ def interleave(
     for ``budget`` seconds, but at least ``least_rounds`` and at most ``most_rounds`` are counted.
     """
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
+    last = dict.fromkeys(contestants, 0.0)
     started = time.perf_counter()
     for number in range(int(warmed_up), most_rounds + 1):
         if number > least_rounds and time.perf_counter() - started > budget:
             break
         for name, timed in contestants.items():
-            spent = timed.turn(turn if number else 0.0)
+            spent = timed.turn(turn if number else 0.0, warm=last[name] < LONG)
+            last[name] = spent
             if number:
                 seconds[name].append(spent)
     return {name: Summary.of(found) for name, found in seconds.items()}

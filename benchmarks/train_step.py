@@ -5,8 +5,9 @@
 Every row trains the same network on the same batch, a whole step each: zero_grad, loss with its divergence,
 backward, optimiser, and what the method does after a step. One process; rows take turns, round after round
 (:mod:`timing`); figures are ratios of medians. A cell is (network, batch size, threads). *Amortised* is the mean
-over whole intervals between two moves of the supports, growth gradients and the move included. ``--results``
-keeps every cell as one line; a cell that is measured again replaces its line.
+over whole intervals between two moves of the supports, growth gradients and the move included; ``--quick`` leaves
+it out where it would take too long. ``--results`` keeps every cell as one line; a cell that is measured again
+replaces its line.
 """
 
 from __future__ import annotations
@@ -77,16 +78,21 @@ def measure(
     )
     parts = {name: memory.held(row) for name, row in rows.items()}
     moving = [name for d in amortised if (name := ssvi_name(d)) in rows and rows[name].every > 1]
+    if quick:  # an interval runs whole or not at all
+        moving = [name for name in moving if rows[name].every * steps[name].median < budget / 2]
     for name in moving:
         parts[name]["growth"] = memory.growth(rows[name])  # by a whole interval, which warms up as well
-    intervals = interleave(
-        {DETERMINISTIC: Timed(rows[DETERMINISTIC].step)}
-        | {name: Timed(rows[name].interval, rows[name].every, warm=False) for name in moving},
-        budget=budget / 2,
-        least_rounds=1 if quick else least_rounds,
-        turn=INTERVAL_TURN,
-        warmed_up=True,
-    )
+    intervals = {}
+    if moving:
+        opponents = {DETERMINISTIC: Timed(rows[DETERMINISTIC].step)}
+        opponents |= {name: Timed(rows[name].interval, rows[name].every, warm=False) for name in moving}
+        intervals = interleave(
+            opponents,
+            budget=budget / 2,
+            least_rounds=1 if quick else least_rounds,
+            turn=INTERVAL_TURN,
+            warmed_up=True,
+        )
     return {
         "network": network,
         "batch": batch,

@@ -15,7 +15,7 @@ from szilard import bayes
 
 @pytest.fixture(scope="module")
 def cell():
-    return train_step.measure("lenet5", 2, 1, [0.05], budget=0.0, amortised=[0.05], quick=True)
+    return train_step.measure("lenet5", 2, 1, [0.05], budget=2.0, amortised=[0.05], quick=True)
 
 
 def test_every_row_is_timed_and_prints(cell):
@@ -28,6 +28,13 @@ def test_every_row_is_timed_and_prints(cell):
     assert [len(line) for line in train_step.body(cell)] == [len(train_step.COLUMNS)] * len(rows)
     assert all(len(line) == len(train_step.MEMORY_COLUMNS) for line in train_step.memory_body(cell))
     assert json.loads(json.dumps(cell)) == cell
+
+
+def test_quick_runs_no_interval_that_it_cannot_afford():
+    cell = train_step.measure("lenet5", 2, 1, [0.05], budget=0.0, amortised=[0.05], quick=True)
+    assert cell["intervals"] == {}
+    assert train_step.ratio(cell, "SSVI 95 %", kind="intervals") is None
+    assert len(train_step.body(cell)) == len(cell["steps"])
 
 
 def test_ordinary_steps_never_listen_and_intervals_move_once():
