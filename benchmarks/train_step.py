@@ -298,19 +298,15 @@ def print_peak(network: str, row: str, batch: int) -> None:
     print(json.dumps({"bytes": memory.peak(makers[row], steps=5)}))
 
 
-def numbers(text: str) -> list[int]:
-    return [int(part) for part in text.split(",")]
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--quick", action="store_true", help="batch 128, one thread, within five minutes")
     parser.add_argument("--results", type=Path, help="keep the cells in this file")
-    parser.add_argument("--networks", default=",".join(NETWORKS), help="which of them, separated by commas")
-    parser.add_argument("--batches", type=numbers, default=list(BATCHES))
-    parser.add_argument("--threads", type=numbers, default=list(THREADS))
+    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
+    parser.add_argument("--batches", nargs="+", type=int, default=list(BATCHES))
+    parser.add_argument("--threads", nargs="+", type=int, default=list(THREADS))
     parser.add_argument("--seconds", type=float, default=SECONDS, help="budget of a cell's ordinary steps")
     parser.add_argument("--peak", nargs=3, metavar=("NETWORK", "ROW", "BATCH"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -322,7 +318,7 @@ def main() -> None:
     where = machine.describe()
     print(machine.line(where))
     cells = []
-    for network in arguments.networks.split(","):
+    for network in arguments.networks:
         for threads in [1] if quick else arguments.threads:
             for batch in [128] if quick else arguments.batches:
                 cell = measure(
