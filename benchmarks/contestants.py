@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
@@ -14,6 +16,7 @@ import masked_dense
 import peers
 from szilard import methods, networks
 from szilard.methods import Method
+from szilard.sparse import dispatch
 
 N_DATA = 50_000
 STEPS = 1_000_000  # horizon of the schedules: far enough that every measured move is as large as the first
@@ -28,6 +31,21 @@ DETERMINISTIC = "deterministic"
 MEAN_FIELD = "dense mean-field"
 
 
+@contextmanager
+def asking_for(kernels: str | None) -> Iterator[None]:
+    """``SZILARD_KERNELS`` set inside the block; None leaves it alone."""
+    before = os.environ.get(dispatch.VARIABLE)
+    if kernels is not None:
+        os.environ[dispatch.VARIABLE] = kernels
+    try:
+        yield
+    finally:
+        if before is not None:
+            os.environ[dispatch.VARIABLE] = before
+        elif kernels is not None:
+            del os.environ[dispatch.VARIABLE]
+
+
 @dataclass
 class Contestant:
     """A network on its way through training, always on the same batch."""
@@ -38,13 +56,15 @@ class Contestant:
     loss: Callable[[], Tensor]
     method: Method | None = None
     after: Callable[[], None] = field(default=lambda: None)
+    kernels: str | None = None  # which are asked for; None: nobody asks
 
     def step(self) -> None:
         """One optimiser step, whatever it is time for included."""
-        self.optimizer.zero_grad()
-        self.loss().backward()
-        self.optimizer.step()
-        self.after()
+        with asking_for(self.kernels):
+            self.optimizer.zero_grad()
+            self.loss().backward()
+            self.optimizer.step()
+            self.after()
 
     def ordinary_step(self) -> None:
         """One step that neither moves a support nor prepares a move."""
@@ -122,8 +142,10 @@ def by_method(problem: Problem, name: str, method: Method) -> Contestant:
     )
 
 
-def ssvi(problem: Problem, density: float) -> Contestant:
-    return by_method(problem, ssvi_name(density), methods.SSVI(N_DATA, density=density))
+def ssvi(problem: Problem, density: float, kernels: str | None = None) -> Contestant:
+    row = by_method(problem, ssvi_name(density), methods.SSVI(N_DATA, density=density))
+    row.kernels = kernels
+    return row
 
 
 def mean_field(problem: Problem) -> Contestant:
@@ -179,6 +201,8 @@ def field_of(problem: Problem, densities: Sequence[float]) -> dict[str, Callable
         rows[name] = lambda: deterministic(problem, name, channels_last=True)
     rows[MEAN_FIELD] = lambda: mean_field(problem)
     rows |= {ssvi_name(d): lambda d=d: ssvi(problem, d) for d in densities}  # type: ignore[misc]
+    if dispatch.implementation(problem.x) != "torch":
+        rows[f"{ssvi_name(0.05)}, torch kernels"] = lambda: ssvi(problem, 0.05, "torch")
     rows[f"masked-dense {ssvi_name(0.05)}"] = lambda: masked(problem, 0.05)
     rows |= {name: lambda name=name: peer(problem, name) for name in peers.PEERS}  # type: ignore[misc]
     return rows

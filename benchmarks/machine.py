@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import platform
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import torch
 
 import szilard
+from szilard.sparse import dispatch
 
 
 def describe() -> dict[str, str]:
@@ -20,7 +20,7 @@ def describe() -> dict[str, str]:
         "load": f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown",
         "torch": str(torch.__version__),
         "szilard": szilard.__version__,
-        "kernels": kernels(),
+        "kernels": dispatch.describe(),
     }
 
 
@@ -44,14 +44,3 @@ def processor() -> str:
         pass
     wide = next((f for f in ("avx512f", "avx2", "asimd") if f in flags.split()), "")
     return (name or platform.processor() or platform.machine()) + (f" ({wide})" if wide else "")
-
-
-def kernels() -> str:
-    """What :data:`SZILARD_KERNELS` asks for, or what is chosen without it."""
-    try:
-        native = importlib.import_module("szilard.sparse.native")
-    except ImportError:
-        return "torch"
-    asked = os.environ.get("SZILARD_KERNELS", "")
-    isa = getattr(native, "isa", lambda: "")()
-    return asked or (f"C++ {isa}" if isa else "torch")

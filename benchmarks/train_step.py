@@ -243,9 +243,9 @@ def figures(cells: Iterable[Cell]) -> dict[str, float | None]:
                 found[f"{network}_ssvi{100 - 100 * density:.0f}_vs_deterministic"] = other
         if name in cell["memory"]:
             ours, theirs = memory.total(cell["memory"][name]), memory.total(cell["memory"][MEAN_FIELD])
-            growth = cell["memory"][name].get("growth", 0)
             found[f"{network}_ssvi95_memory_vs_mean_field"] = ours / theirs
-            found[f"{network}_ssvi95_memory_with_growth_batches_vs_mean_field"] = (ours + growth) / theirs
+            if growth := cell["memory"][name].get("growth"):
+                found[f"{network}_ssvi95_memory_with_growth_batches_vs_mean_field"] = (ours + growth) / theirs
     return {key: None if value is None else round(value, 4) for key, value in found.items()}
 
 

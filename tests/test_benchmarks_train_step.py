@@ -1,6 +1,7 @@
 """The benchmark of training steps: what it times, what it counts, what it says."""
 
 import json
+import os
 
 import pytest
 
@@ -11,6 +12,7 @@ import timing
 import train_step
 from contestants import DETERMINISTIC, MEAN_FIELD, Problem, ssvi_name
 from szilard import bayes
+from szilard.sparse import dispatch
 
 
 @pytest.fixture(scope="module")
@@ -155,6 +157,23 @@ def test_turns_alternate_and_warm_up_is_not_counted():
     )
     assert calls == ["a", "a", "b"] * 3
     assert found["a"].rounds == found["b"].rounds == 2
+
+
+def test_kernels_are_asked_for_inside_a_step_only(monkeypatch):
+    row = contestants.ssvi(Problem.make("lenet5", 2), 0.05, kernels="torch")
+    seen = []
+    row.after = lambda: seen.append(os.environ.get(dispatch.VARIABLE))
+    monkeypatch.delenv(dispatch.VARIABLE, raising=False)
+    row.step()
+    assert dispatch.VARIABLE not in os.environ
+    row.kernels = None
+    monkeypatch.setenv(dispatch.VARIABLE, "cpp")
+    with contestants.asking_for("torch"):
+        assert os.environ[dispatch.VARIABLE] == "torch"
+    assert os.environ[dispatch.VARIABLE] == "cpp"
+    with contestants.asking_for(None):
+        assert os.environ[dispatch.VARIABLE] == "cpp"
+    assert seen == ["torch"]
 
 
 def test_density_names():
