@@ -134,6 +134,7 @@ def work(job: Job) -> list[Job]:
 
 def look(method: Method, network: torch.nn.Module, part: DataSet, split: str) -> dict[str, float]:
     chosen = getattr(part, split)
+    assert part.ood is not None, "dataset() asks for KMNIST"
     ood = method.predict(network, part.ood.x, samples=SAMPLES)
     return metrics.evaluate(method.predict(network, chosen.x, samples=SAMPLES), chosen.y, ood=ood)
 

@@ -28,7 +28,7 @@ def line(machine: dict[str, str]) -> str:
     """One line of it, for a table's caption."""
     return (
         f"{machine['processor']}, {machine['cores']} cores (load {machine['load']} at the start), "
-        f"torch {machine['torch']}, Szilard {machine['szilard']} with {machine['kernels']} kernels"
+        f"torch {machine['torch']}, Szilard {machine['szilard']}; kernels: {machine['kernels']}"
     )
 
 
