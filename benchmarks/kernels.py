@@ -133,6 +133,7 @@ def sparse_kernels(shape: Shape, density: float) -> dict[str, Run]:
         "padding": [1, 1],
         "dilation": [1, 1],
         "groups": 1,
+        "wants_x": True,
         **support.index._asdict(),
     }
     y = operator(f"sparse_{name}", given)()
