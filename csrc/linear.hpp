@@ -157,8 +157,11 @@ void linear_grad_values(const szilard_index &index, int64_t batch, const float *
             for (int32_t i = first; i < last; ++i) {
                 vf g[V];
                 for (int k = 0; k < V; ++k) g[k] = part<V>(grad + i * batch + start, k, width);
-                for (int32_t p = crow[i]; p < crow[i + 1]; ++p) {
-                    grad_values[p] += sum(product<V>(g, x + index.col[p] * batch + start, width));
+                for (int32_t p = crow[i]; p < crow[i + 1]; p += W) {
+                    const int n = crow[i + 1] - p < W ? crow[i + 1] - p : W;
+                    vf s[W];
+                    for (int j = 0; j < n; ++j) s[j] = product<V>(g, x + index.col[p + j] * batch + start, width);
+                    add_sums(s, n, grad_values + p);
                 }
             }
         });
@@ -166,9 +169,9 @@ void linear_grad_values(const szilard_index &index, int64_t batch, const float *
 }
 
 // grad_mean_ij = sum_b g_ib x_jb and grad_log_std_ij = 2 variance_ij sum_b h_ib x_jb^2, h = g factor;
-// h is kept for the gradient of x where it is not null.
+// where it is not null, gh [rows][2][batch] keeps both g and h, side by side for the gradient of x.
 void lrt_linear_grad_values(const szilard_index &index, int64_t batch, const float *grad, const float *x,
-                            const float *variance, const float *factor, float *h, float *grad_mean,
+                            const float *variance, const float *factor, float *gh, float *grad_mean,
                             float *grad_log_std, int threads) {
     const int32_t *crow = index.crow;
     over_rows(index.rows, crow, 2, threads, [&](int32_t first, int32_t last) {
@@ -183,13 +186,17 @@ void lrt_linear_grad_values(const szilard_index &index, int64_t batch, const flo
                 for (int k = 0; k < V; ++k) {
                     g[k] = part<V>(grad + at, k, width);
                     f[k] = g[k] * part<V>(factor + at, k, width);
-                    if (h) put<V>(h + at, k, width, f[k]);
+                    if (!gh) continue;
+                    put<V>(gh + at + i * batch, k, width, g[k]);
+                    put<V>(gh + at + i * batch + batch, k, width, f[k]);
                 }
-                for (int32_t p = crow[i]; p < crow[i + 1]; ++p) {
-                    vf a, b;
-                    two_products<V>(g, f, x + index.col[p] * batch + start, width, a, b);
-                    grad_mean[p] += sum(a);
-                    grad_log_std[p] += sum(b);
+                for (int32_t p = crow[i]; p < crow[i + 1]; p += W) {
+                    const int n = crow[i + 1] - p < W ? crow[i + 1] - p : W;
+                    vf a[W], b[W];
+                    for (int j = 0; j < n; ++j)
+                        two_products<V>(g, f, x + index.col[p + j] * batch + start, width, a[j], b[j]);
+                    add_sums(a, n, grad_mean + p);
+                    add_sums(b, n, grad_log_std + p);
                 }
             }
         });
@@ -198,15 +205,15 @@ void lrt_linear_grad_values(const szilard_index &index, int64_t batch, const flo
 }
 
 // grad_x_jb = sum_i mean_ij g_ib + 2 x_jb sum_i variance_ij h_ib; mean and variance in the transpose's order.
-void lrt_linear_grad_x(const szilard_index &index, int64_t batch, const float *grad, const float *h,
-                       const float *x, const float *mean, const float *variance, float *grad_x, int threads) {
+void lrt_linear_grad_x(const szilard_index &index, int64_t batch, const float *gh, const float *x,
+                        const float *mean, const float *variance, float *grad_x, int threads) {
     const int32_t *crow = index.t_crow;
     over_rows(index.cols, crow, 2, threads, [&](int32_t first, int32_t last) {
         over_tiles(batch, [&](auto vectors, int64_t start, int width) {
             constexpr int V = decltype(vectors)::value;
             for (int32_t j = first; j < last; ++j) {
                 vf a[V], b[V];
-                two_sums<V>(grad + start, h + start, batch, width, index.t_col + crow[j], mean + crow[j],
+                two_sums<V>(gh + start, gh + batch + start, 2 * batch, width, index.t_col + crow[j], mean + crow[j],
                             variance + crow[j], crow[j + 1] - crow[j], a, b);
                 const int64_t at = j * batch + start;
                 for (int k = 0; k < V; ++k)

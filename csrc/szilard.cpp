@@ -11,32 +11,32 @@
 #include "isa.hpp"
 
 extern const szilard_kernels szilard_baseline;
-#if defined(SZILARD_HAVE_AVX2)
+#if defined(__x86_64__)
 extern const szilard_kernels szilard_avx2;
 #endif
-#if defined(SZILARD_HAVE_AVX512)
+#if defined(__x86_64__)
 extern const szilard_kernels szilard_avx512;
 #endif
 
 namespace {
 
 bool runs(const szilard_kernels &kernels) {
-#if defined(SZILARD_HAVE_AVX512)
+#if defined(__x86_64__)
     if (&kernels == &szilard_avx512)
         return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
 #endif
-#if defined(SZILARD_HAVE_AVX2)
+#if defined(__x86_64__)
     if (&kernels == &szilard_avx2) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 #endif
     return &kernels == &szilard_baseline;
 }
 
 const szilard_kernels *const all[] = {
-#if defined(SZILARD_HAVE_AVX512)
+#if defined(__x86_64__)
     &szilard_avx512,
 #endif
-#if defined(SZILARD_HAVE_AVX2)
+#if defined(__x86_64__)
     &szilard_avx2,
 #endif
     &szilard_baseline,
@@ -126,14 +126,14 @@ int szilard_lrt_linear_backward(const szilard_index *index, int32_t batch, const
                                 float *grad_mean, float *grad_log_std, int threads) {
     if (const int bad = szilard_check_index(index, grad_x != nullptr)) return bad;
     if (batch < 0) return SZILARD_BAD_GEOMETRY;
-    const Scratch h = grad_x ? scratch((int64_t)index->rows * batch) : nullptr;
-    if (grad_x && !h) return SZILARD_NO_MEMORY;
-    run().lrt_linear_grad_values(*index, batch, grad, x, variance, factor, h.get(), grad_mean, grad_log_std,
+    const Scratch gh = grad_x ? scratch(2 * (int64_t)index->rows * batch) : nullptr;
+    if (grad_x && !gh) return SZILARD_NO_MEMORY;
+    run().lrt_linear_grad_values(*index, batch, grad, x, variance, factor, gh.get(), grad_mean, grad_log_std,
                                  threads);
     if (grad_x) {
         const Scratch m = transposed(*index, mean), v = transposed(*index, variance);
         if (!m || !v) return SZILARD_NO_MEMORY;
-        run().lrt_linear_grad_x(*index, batch, grad, h.get(), x, m.get(), v.get(), grad_x, threads);
+        run().lrt_linear_grad_x(*index, batch, gh.get(), x, m.get(), v.get(), grad_x, threads);
     }
     return SZILARD_OK;
 }
@@ -211,5 +211,18 @@ int szilard_max_pool_backward(const szilard_geometry *geometry, const float *gra
     if (const int bad = szilard_check_geometry(geometry)) return bad;
     if (geometry->channels != geometry->out_channels) return SZILARD_BAD_GEOMETRY;
     run().max_pool_backward(*geometry, grad, where, grad_x, threads);
+    return SZILARD_OK;
+}
+
+int szilard_divergence(int64_t n, const float *mean, const float *log_std, double *sums) {
+    if (n < 0) return SZILARD_BAD_GEOMETRY;
+    run().divergence(n, mean, log_std, sums);
+    return SZILARD_OK;
+}
+
+int szilard_divergence_backward(int64_t n, const float *mean, const float *log_std, float rate, float offset,
+                                float *grad_mean, float *grad_log_std) {
+    if (n < 0) return SZILARD_BAD_GEOMETRY;
+    run().divergence_backward(n, mean, log_std, rate, offset, grad_mean, grad_log_std);
     return SZILARD_OK;
 }

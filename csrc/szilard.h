@@ -114,6 +114,13 @@ SZILARD_API int szilard_max_pool(const szilard_geometry *geometry, const float *
 SZILARD_API int szilard_max_pool_backward(const szilard_geometry *geometry, const float *grad,
                                           const uint8_t *where, float *grad_x, int threads);
 
+// Divergence of N(mean, e^(2 log_std)) from N(0, s^2). sums[0] = sum of e^(2 log_std) + mean^2,
+// sums[1] = sum of log_std.
+SZILARD_API int szilard_divergence(int64_t n, const float *mean, const float *log_std, double *sums);
+// Its gradients: grad_mean = rate mean, grad_log_std = rate e^(2 log_std) - offset.
+SZILARD_API int szilard_divergence_backward(int64_t n, const float *mean, const float *log_std, float rate,
+                                            float offset, float *grad_mean, float *grad_log_std);
+
 #ifdef __cplusplus
 }
 #endif

@@ -87,7 +87,8 @@ class BayesLinear(BayesLayer):
             raise SzilardError(
                 f"a linear layer of {self.in_features} inputs was given {x.shape[-1]} features"
             )
-        y = super().forward(x.reshape(-1, self.in_features))
+        # Transposed once, here: what is saved for the backward pass is then feature-major too.
+        y = super().forward(x.reshape(-1, self.in_features).t().contiguous().t())
         return y if x.dim() == 2 else y.reshape(*x.shape[:-1], self.out_features)
 
     def _product(self, x: Tensor, values: Tensor) -> Tensor:

@@ -74,6 +74,8 @@ FUNCTIONS: dict[str, tuple[type, ...]] = {
     "szilard_lrt_conv_backward": (*_CONV, *[_ARRAY] * 8, _INT),
     "szilard_batch_norm": (_I32, _I64, *[_ARRAY] * 4, _INT, _FLOAT, *[_ARRAY] * 4, _INT),
     "szilard_batch_norm_backward": (_I32, _I64, *[_ARRAY] * 6, _INT, *[_ARRAY] * 4, _INT),
+    "szilard_divergence": (_I64, *[_ARRAY] * 3),
+    "szilard_divergence_backward": (_I64, *[_ARRAY] * 2, _FLOAT, _FLOAT, *[_ARRAY] * 2),
     "szilard_max_pool": (_GEOMETRY, *[_ARRAY] * 3, _INT),
     "szilard_max_pool_backward": (_GEOMETRY, *[_ARRAY] * 3, _INT),
 }

@@ -26,6 +26,7 @@ The noise is a function of a ``key``, an int64 tensor ``[2]`` on the CPU: (seed,
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -37,7 +38,7 @@ from szilard.sparse import compiled, portable
 from szilard.sparse.dispatch import implementation
 from szilard.sparse.geometry import Convolution
 from szilard.sparse.layout import innermost_like
-from szilard.sparse.operator import below_autograd, define
+from szilard.sparse.operator import define
 from szilard.sparse.support import Index
 
 TINY = portable.TINY
@@ -169,53 +170,57 @@ def _lrt_conv_backward_fake(
 # -- gradients ------------------------------------------------------------------------------------------
 
 
-class _Deterministic(torch.autograd.Function):
+def _deterministic(product: Callable[..., Tensor]) -> type[torch.autograd.Function]:
     """Of a product with given values: arguments (x, values, *index, *how)."""
 
-    @staticmethod
-    def forward(ctx: Any, *arguments: Any) -> Tensor:
-        ctx.save_for_backward(*arguments[:7])
-        ctx.how = arguments[7:]
-        with below_autograd():
-            return (sparse_conv if ctx.how else sparse_linear)(*arguments)
+    class Deterministic(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, *arguments: Any) -> Tensor:
+            ctx.save_for_backward(*arguments[:7])
+            ctx.how = arguments[7:]
+            return product(*arguments)
 
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        backward = sparse_conv_backward if ctx.how else sparse_linear_backward
-        wants_x = ctx.needs_input_grad[0]
-        grad_x, grad_values = backward(grad, *ctx.saved_tensors, *ctx.how, wants_x)
-        return grad_x if wants_x else None, grad_values, *[None] * (5 + len(ctx.how))
+        @staticmethod
+        def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+            backward = sparse_conv_backward if ctx.how else sparse_linear_backward
+            wants_x = ctx.needs_input_grad[0]
+            grad_x, grad_values = backward(grad, *ctx.saved_tensors, *ctx.how, wants_x)
+            return grad_x if wants_x else None, grad_values, *[None] * (5 + len(ctx.how))
+
+    return Deterministic
 
 
-class _Local(torch.autograd.Function):
+def _local(draw: Callable[..., tuple[Tensor, Tensor, Tensor]]) -> type[torch.autograd.Function]:
     """Of local reparametrisation: arguments (x, mean, log_std, key, *index, *how)."""
 
-    @staticmethod
-    def forward(ctx: Any, *arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
-        x, mean, _, _, *index = arguments[:9]
-        ctx.how = arguments[9:]
-        with below_autograd():
-            y, factor, variance = (lrt_conv if ctx.how else lrt_linear)(*arguments)
-        ctx.save_for_backward(x, mean, variance, factor, *index)
-        ctx.mark_non_differentiable(factor, variance)
-        ctx.set_materialize_grads(False)
-        return y, factor, variance
+    class Local(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, *arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
+            x, mean, _, _, *index = arguments[:9]
+            ctx.how = arguments[9:]
+            y, factor, variance = draw(*arguments)
+            ctx.save_for_backward(x, mean, variance, factor, *index)
+            ctx.mark_non_differentiable(factor, variance)
+            ctx.set_materialize_grads(False)
+            return y, factor, variance
 
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor | None, *unused: None) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        if grad is None:  # y was not used
-            return (None,) * (9 + len(ctx.how))
-        backward = lrt_conv_backward if ctx.how else lrt_linear_backward
-        wants_x = ctx.needs_input_grad[0]
-        grad_x, grad_mean, grad_log_std = backward(grad, *ctx.saved_tensors, *ctx.how, wants_x)
-        return grad_x if wants_x else None, grad_mean, grad_log_std, *[None] * (6 + len(ctx.how))
+        @staticmethod
+        def backward(ctx: Any, grad: Tensor | None, *unused: None) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+            if grad is None:  # y was not used
+                return (None,) * (9 + len(ctx.how))
+            backward = lrt_conv_backward if ctx.how else lrt_linear_backward
+            wants_x = ctx.needs_input_grad[0]
+            grad_x, grad_mean, grad_log_std = backward(grad, *ctx.saved_tensors, *ctx.how, wants_x)
+            return grad_x if wants_x else None, grad_mean, grad_log_std, *[None] * (6 + len(ctx.how))
+
+    return Local
 
 
 # -- the operators --------------------------------------------------------------------------------------
 
 #: ``x [B, I]`` times the transpose of a sparse ``[O, I]`` weight: ``[B, O]``.
 sparse_linear = define(
-    f"sparse_linear(Tensor x, Tensor values, {_INDEX}) -> Tensor", _linear, _linear_fake, _Deterministic
+    f"sparse_linear(Tensor x, Tensor values, {_INDEX}) -> Tensor", _linear, _linear_fake, _deterministic
 )
 
 #: Gradients of :data:`sparse_linear` for x (empty if not wanted) and for the values.
@@ -230,7 +235,7 @@ lrt_linear = define(
     f"lrt_linear(Tensor x, Tensor mean, Tensor log_std, Tensor key, {_INDEX}) -> (Tensor, Tensor, Tensor)",
     _lrt_linear,
     _lrt_linear_fake,
-    _Local,
+    _local,
 )
 
 #: Gradients of :data:`lrt_linear` for x (empty if not wanted), mean and log_std.
@@ -243,7 +248,7 @@ lrt_linear_backward = define(
 
 #: Convolution (1-d or 2-d, by ``shape``) of ``x [B, C, *size]`` with a sparse ``[O, C/groups, *kernel]``.
 sparse_conv = define(
-    f"sparse_conv(Tensor x, Tensor values, {_INDEX}, {_HOW}) -> Tensor", _conv, _conv_fake, _Deterministic
+    f"sparse_conv(Tensor x, Tensor values, {_INDEX}, {_HOW}) -> Tensor", _conv, _conv_fake, _deterministic
 )
 
 #: Gradients of :data:`sparse_conv` for x (empty if not wanted) and for the values.
@@ -259,7 +264,7 @@ lrt_conv = define(
     f"lrt_conv(Tensor x, Tensor mean, Tensor log_std, Tensor key, {_INDEX}, {_HOW}) -> (Tensor, Tensor, Tensor)",
     _lrt_conv,
     _lrt_conv_fake,
-    _Local,
+    _local,
 )
 
 #: Gradients of :data:`lrt_conv` for x (empty if not wanted), mean and log_std.
