@@ -10,12 +10,13 @@ struct szilard_kernels {
     void (*linear)(int32_t rows, const int32_t *crow, const int32_t *place, int64_t batch, const float *x,
                    const float *value, float *y, int threads);
     void (*lrt_linear)(const szilard_index &, int64_t batch, const float *x, const float *mean,
-                       const float *variance, szilard_key, float *y, float *factor, int threads);
+                       const float *variance, const float *bias, szilard_key, int relu, float *y, float *factor,
+                       int threads);
     void (*linear_grad_values)(const szilard_index &, int64_t batch, const float *grad, const float *x,
                                float *grad_values, int threads);
     void (*lrt_linear_grad_values)(const szilard_index &, int64_t batch, const float *grad, const float *x,
-                                   const float *variance, const float *factor, float *gh, float *grad_mean,
-                                   float *grad_log_std, int threads);
+                                   const float *variance, const float *factor, const float *y, float *gh,
+                                   float *grad_mean, float *grad_log_std, float *grad_bias, int threads);
     void (*lrt_linear_grad_x)(const szilard_index &, int64_t batch, const float *gh, const float *x,
                               const float *mean, const float *variance, float *grad_x,
                               int threads);

@@ -70,15 +70,23 @@ def _linear_backward(
 
 
 def _lrt_linear(
-    x: Tensor, mean: Tensor, log_std: Tensor, key: Tensor, *index: Tensor
+    x: Tensor, mean: Tensor, log_std: Tensor, bias: Tensor | None, key: Tensor, *rest: Any
 ) -> tuple[Tensor, Tensor, Tensor]:
-    return _serving(x).lrt_linear(x, mean, log_std, key, Index(*index))
+    serving, index, relu = _serving(x), Index(*rest[:5]), rest[5]
+    if serving is compiled:
+        return compiled.lrt_linear(x, mean, log_std, bias, key, index, relu)
+    y, factor, variance = serving.lrt_linear(x, mean, log_std, key, index)
+    return portable.add_bias(y, bias, relu), factor, variance
 
 
 def _lrt_linear_backward(
-    grad: Tensor, x: Tensor, mean: Tensor, variance: Tensor, factor: Tensor, *rest: Any
-) -> tuple[Tensor, Tensor, Tensor]:
-    return _serving(x).lrt_linear_backward(grad, x, mean, variance, factor, Index(*rest[:5]), rest[5])
+    grad: Tensor, x: Tensor, mean: Tensor, variance: Tensor, factor: Tensor, y: Tensor, *rest: Any
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    serving, index, relu, wants_x = _serving(x), Index(*rest[:5]), rest[5], rest[6]
+    if serving is compiled:
+        return compiled.lrt_linear_backward(grad, x, mean, variance, factor, y, index, relu, wants_x)
+    grad = portable.past_relu(grad, y) if relu else grad
+    return *serving.lrt_linear_backward(grad, x, mean, variance, factor, index, wants_x), grad.sum(0)
 
 
 def _conv(x: Tensor, values: Tensor, *rest: Any) -> Tensor:
@@ -129,7 +137,7 @@ def _linear_fake(x: Tensor, values: Tensor, crow: Tensor, *rest: Any) -> Tensor:
 
 
 def _lrt_linear_fake(
-    x: Tensor, mean: Tensor, log_std: Tensor, key: Tensor, crow: Tensor, *rest: Any
+    x: Tensor, mean: Tensor, log_std: Tensor, bias: Tensor | None, key: Tensor, crow: Tensor, *rest: Any
 ) -> tuple[Tensor, Tensor, Tensor]:
     rows = crow.numel() - 1
     return _major_like(x, rows), _major_like(x, rows), torch.empty_like(mean)
@@ -140,9 +148,10 @@ def _linear_backward_fake(grad: Tensor, x: Tensor, values: Tensor, *rest: Any) -
 
 
 def _lrt_linear_backward_fake(
-    grad: Tensor, x: Tensor, mean: Tensor, *rest: Any
-) -> tuple[Tensor, Tensor, Tensor]:
-    return *_linear_backward_fake(grad, x, mean, *rest), torch.empty_like(mean)
+    grad: Tensor, x: Tensor, mean: Tensor, variance: Tensor, factor: Tensor, y: Tensor, *rest: Any
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    grads = _linear_backward_fake(grad, x, mean, *rest)
+    return *grads, torch.empty_like(mean), x.new_empty(rest[0].numel() - 1)
 
 
 def _conv_fake(x: Tensor, values: Tensor, *rest: Any) -> Tensor:
@@ -190,8 +199,36 @@ def _deterministic(product: Callable[..., Tensor]) -> type[torch.autograd.Functi
     return Deterministic
 
 
-def _local(draw: Callable[..., tuple[Tensor, Tensor, Tensor]]) -> type[torch.autograd.Function]:
-    """Of local reparametrisation: arguments (x, mean, log_std, key, *index, *how)."""
+def _local_linear(draw: Callable[..., tuple[Tensor, Tensor, Tensor]]) -> type[torch.autograd.Function]:
+    """Of local reparametrisation: arguments (x, mean, log_std, bias, key, *index, relu)."""
+
+    class Local(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, *arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
+            x, mean, _, bias, _, *index, ctx.relu = arguments
+            y, factor, variance = draw(*arguments)
+            ctx.bias = bias is not None
+            ctx.save_for_backward(x, mean, variance, factor, y, *index)
+            ctx.mark_non_differentiable(factor, variance)
+            ctx.set_materialize_grads(False)
+            return y, factor, variance
+
+        @staticmethod
+        def backward(ctx: Any, grad: Tensor | None, *unused: None) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+            if grad is None:  # y was not used
+                return (None,) * 11
+            wants_x = ctx.needs_input_grad[0]
+            grad_x, grad_mean, grad_log_std, grad_bias = lrt_linear_backward(
+                grad, *ctx.saved_tensors, ctx.relu, wants_x
+            )
+            first = grad_x if wants_x else None
+            return first, grad_mean, grad_log_std, grad_bias if ctx.bias else None, *[None] * 7
+
+    return Local
+
+
+def _local_conv(draw: Callable[..., tuple[Tensor, Tensor, Tensor]]) -> type[torch.autograd.Function]:
+    """The same of a convolution: arguments (x, mean, log_std, key, *index, *how)."""
 
     class Local(torch.autograd.Function):
         @staticmethod
@@ -206,12 +243,11 @@ def _local(draw: Callable[..., tuple[Tensor, Tensor, Tensor]]) -> type[torch.aut
 
         @staticmethod
         def backward(ctx: Any, grad: Tensor | None, *unused: None) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-            if grad is None:  # y was not used
-                return (None,) * (9 + len(ctx.how))
-            backward = lrt_conv_backward if ctx.how else lrt_linear_backward
+            if grad is None:
+                return (None,) * 14
             wants_x = ctx.needs_input_grad[0]
-            grad_x, grad_mean, grad_log_std = backward(grad, *ctx.saved_tensors, *ctx.how, wants_x)
-            return grad_x if wants_x else None, grad_mean, grad_log_std, *[None] * (6 + len(ctx.how))
+            grads = lrt_conv_backward(grad, *ctx.saved_tensors, *ctx.how, wants_x)
+            return grads[0] if wants_x else None, *grads[1:], *[None] * 11
 
     return Local
 
@@ -230,18 +266,20 @@ sparse_linear_backward = define(
     _linear_backward_fake,
 )
 
-#: Outputs drawn by local reparametrisation, ε / (2 s), both ``[B, O]``, and σ² ``[nnz]``.
+#: Outputs drawn by local reparametrisation, with their bias and, with ``relu``, their positive part; ε / (2 s), both
+#: ``[B, O]``; and σ² ``[nnz]``.
 lrt_linear = define(
-    f"lrt_linear(Tensor x, Tensor mean, Tensor log_std, Tensor key, {_INDEX}) -> (Tensor, Tensor, Tensor)",
+    "lrt_linear(Tensor x, Tensor mean, Tensor log_std, Tensor? bias, Tensor key, "
+    f"{_INDEX}, bool relu) -> (Tensor, Tensor, Tensor)",
     _lrt_linear,
     _lrt_linear_fake,
-    _local,
+    _local_linear,
 )
 
-#: Gradients of :data:`lrt_linear` for x (empty if not wanted), mean and log_std.
+#: Gradients of :data:`lrt_linear` for x (empty if not wanted), mean, log_std and bias.
 lrt_linear_backward = define(
-    "lrt_linear_backward(Tensor grad, Tensor x, Tensor mean, Tensor variance, Tensor factor, "
-    f"{_INDEX}, bool wants_x) -> (Tensor, Tensor, Tensor)",
+    "lrt_linear_backward(Tensor grad, Tensor x, Tensor mean, Tensor variance, Tensor factor, Tensor y, "
+    f"{_INDEX}, bool relu, bool wants_x) -> (Tensor, Tensor, Tensor, Tensor)",
     _lrt_linear_backward,
     _lrt_linear_backward_fake,
 )
@@ -264,7 +302,7 @@ lrt_conv = define(
     f"lrt_conv(Tensor x, Tensor mean, Tensor log_std, Tensor key, {_INDEX}, {_HOW}) -> (Tensor, Tensor, Tensor)",
     _lrt_conv,
     _lrt_conv_fake,
-    _local,
+    _local_conv,
 )
 
 #: Gradients of :data:`lrt_conv` for x (empty if not wanted), mean and log_std.
