@@ -17,6 +17,7 @@ struct szilard_kernels {
     void (*lrt_linear_grad_values)(const szilard_index &, int64_t batch, const float *grad, const float *x,
                                    const float *variance, const float *factor, const float *y, float *gh,
                                    float *grad_mean, float *grad_log_std, float *grad_bias, int threads);
+    int64_t (*gh_size)(int64_t rows, int64_t batch);  // floats
     void (*lrt_linear_grad_x)(const szilard_index &, int64_t batch, const float *gh, const float *x,
                               const float *mean, const float *variance, float *grad_x,
                               int threads);

@@ -173,9 +173,17 @@ void linear_grad_values(const szilard_index &index, int64_t batch, const float *
     });
 }
 
+// g and h lie as [batch / HALF][rows][2][HALF]: what the gradient of x reads for one part of the batch is half of what
+// the second-level cache holds, where whole rows of both would overflow it.
+constexpr int64_t HALF = 4 * W;
+inline int64_t gh_size(int64_t rows, int64_t batch) { return (batch + HALF - 1) / HALF * HALF * rows * 2; }
+inline int64_t gh_place(int64_t rows, int64_t i, int64_t b) {
+    return ((b / HALF * rows + i) * 2) * HALF + b % HALF;
+}
+
 // grad_mean_ij = sum_b g_ib x_jb, grad_log_std_ij = 2 variance_ij sum_b h_ib x_jb^2 and grad_bias_i = sum_b g_ib, with
 // g = grad, only where y > 0 if y is not null, and h = g factor;
-// where it is not null, gh [rows][2][batch] keeps both g and h, side by side for the gradient of x.
+// where it is not null, gh keeps both g and h for the gradient of x (see gh_place).
 void lrt_linear_grad_values(const szilard_index &index, int64_t batch, const float *grad, const float *x,
                             const float *variance, const float *factor, const float *y, float *gh,
                             float *grad_mean, float *grad_log_std, float *grad_bias, int threads) {
@@ -195,8 +203,9 @@ void lrt_linear_grad_values(const szilard_index &index, int64_t batch, const flo
                     if (y) g[k] = select((vi)(part<V>(y + at, k, width) > 0.0f), g[k], vf{});
                     f[k] = g[k] * part<V>(factor + at, k, width);
                     if (!gh) continue;
-                    put<V>(gh + at + i * batch, k, width, g[k]);
-                    put<V>(gh + at + i * batch + batch, k, width, f[k]);
+                    float *to = gh + gh_place(index.rows, i, start + k * W);
+                    put<V>(to, 0, width, g[k]);
+                    put<V>(to + HALF, 0, width, f[k]);
                 }
                 if (grad_bias) {
                     vf total = g[0];
@@ -222,11 +231,12 @@ void lrt_linear_grad_x(const szilard_index &index, int64_t batch, const float *g
                         const float *mean, const float *variance, float *grad_x, int threads) {
     const int32_t *crow = index.t_crow;
     over_rows(index.cols, crow, 2, threads, [&](int32_t first, int32_t last) {
-        over_tiles(batch, [&](auto vectors, int64_t start, int width) {
+        over_tiles<4>(batch, [&](auto vectors, int64_t start, int width) {
             constexpr int V = decltype(vectors)::value;
+            const float *from = gh + gh_place(index.rows, 0, start);
             for (int32_t j = first; j < last; ++j) {
                 vf a[V], b[V];
-                two_sums<V>(gh + start, gh + batch + start, 2 * batch, width, index.t_col + crow[j], mean + crow[j],
+                two_sums<V>(from, from + HALF, 2 * HALF, width, index.t_col + crow[j], mean + crow[j],
                             variance + crow[j], crow[j + 1] - crow[j], a, b);
                 const int64_t at = j * batch + start;
                 for (int k = 0; k < V; ++k)
