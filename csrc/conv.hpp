@@ -9,24 +9,33 @@
 
 namespace {
 
-// body(first row, last row, left, right) in parallel over strips of an answer's pixels and bands of its rows.
-template <class Body>
-inline void over_bands(int32_t height, int64_t pixels, int64_t strip, int threads, Body &&body) {
-    const int64_t strips = strip ? ceil_div(pixels, strip) : 0, wanted = threads > 1 ? 4 * (int64_t)threads : 1;
-    const int64_t bands = strips ? smaller(ceil_div(wanted, strips), height) : 0;
-    parallel(strips * bands, threads, [&](int64_t task) {
-        const int64_t s = task / bands, k = task % bands;
-        body((int32_t)(height * k / bands), (int32_t)(height * (k + 1) / bands), s * strip,
-             smaller((s + 1) * strip, pixels));
-    });
-}
+// The parts of an answer's rows that are worked on apart: strips of pixels, bands of rows.
+struct Bands {
+    int64_t height, pixels, strip, strips, bands;
+
+    Bands(int64_t height, int64_t pixels, int64_t strip, int threads) : height(height), pixels(pixels), strip(strip) {
+        strips = strip ? ceil_div(pixels, strip) : 0;
+        bands = strips ? smaller(ceil_div(threads > 1 ? 4 * (int64_t)threads : 1, strips), height) : 0;
+    }
+    int64_t count() const { return strips * bands; }
+
+    // body(part, first row, last row, left, right) in parallel.
+    template <class Body> void run(int threads, Body &&body) const {
+        parallel(count(), threads, [&](int64_t part) {
+            const int64_t s = part / bands, k = part % bands;
+            body(part, (int32_t)(height * k / bands), (int32_t)(height * (k + 1) / bands), s * strip,
+                 smaller((s + 1) * strip, pixels));
+        });
+    }
+};
 
 // answer(o, begin, entries, panel) for every output channel of every strip of every output row.
 template <class Answer>
 inline void over_outputs(const szilard_index &index, const szilard_geometry &g, const float *x, const float *mean,
                          const float *variance, int threads, Answer &&answer) {
     const int64_t strip = InputPanel::strip(g);
-    over_bands(g.out_height, g.out_width, strip, threads, [&](int32_t top, int32_t end, int64_t left, int64_t right) {
+    const Bands bands(g.out_height, g.out_width, strip, threads);
+    bands.run(threads, [&](int64_t, int32_t top, int32_t end, int64_t left, int64_t right) {
         InputPanel panel(index, g, strip);
         Array<int64_t> rows(g.kernel_h);
         panel.move(left);
@@ -134,13 +143,25 @@ void conv_grad_values(const szilard_index &index, const szilard_geometry &g, con
         [&](int32_t p, const float *total) { grad_values[p] = total[0]; });
 }
 
+// Adds a tile of d = g and f = h to the lane-by-lane sums of the panel's selected entries.
+template <int V>
+SZILARD_INLINE void two_products_tile(InputPanel &panel, int64_t start, int width, const vf (&d)[V], const vf (&f)[V],
+                                      vf (*sums)[2], int32_t begin) {
+    Entries &e = panel.entries;
+    for (int32_t t = 0; t < e.count; ++t) {
+        vf a, b;
+        two_products<V>(d, f, panel.data() + start + e.at[t], width, a, b);
+        sums[e.entry[t] - begin][0] += a;
+        sums[e.entry[t] - begin][1] += b;
+    }
+}
+
 // Both gradients of the posterior's values, as for a linear map.
 void lrt_conv_grad_values(const szilard_index &index, const szilard_geometry &g, const float *grad, const float *x,
                           const float *variance, const float *factor, float *grad_mean, float *grad_log_std,
                           int threads) {
     over_entries<2>(index, g, x, threads,
         [&](int64_t from, int64_t length, InputPanel &panel, vf(*sums)[2], int32_t begin) {
-            Entries &e = panel.entries;
             over_tiles(length, [&](auto vectors, int64_t start, int width) {
                 constexpr int V = decltype(vectors)::value;
                 vf d[V], f[V];
@@ -148,12 +169,7 @@ void lrt_conv_grad_values(const szilard_index &index, const szilard_geometry &g,
                     d[k] = part<V>(grad + from + start, k, width);
                     f[k] = d[k] * part<V>(factor + from + start, k, width);
                 }
-                for (int32_t t = 0; t < e.count; ++t) {
-                    vf a, b;
-                    two_products<V>(d, f, panel.data() + start + e.at[t], width, a, b);
-                    sums[e.entry[t] - begin][0] += a;
-                    sums[e.entry[t] - begin][1] += b;
-                }
+                two_products_tile<V>(panel, start, width, d, f, sums, begin);
             });
         },
         [&](int32_t p, const float *total) {
@@ -162,15 +178,31 @@ void lrt_conv_grad_values(const szilard_index &index, const szilard_geometry &g,
         });
 }
 
+// One tile of grad_x: the sums over the panel's selected entries, from `from` in it to `out`.
+template <bool LRT, int V>
+SZILARD_INLINE void grad_x_tile(OutputPanel &panel, int64_t from, const float *x, float *grad_x, int64_t out,
+                                int width) {
+    Entries &e = panel.entries;
+    vf a[V], b[V];
+    if constexpr (LRT)
+        two_sums<V>(panel.data() + from, panel.h() + from, 1, width, (int64_t *)e.at, e.mean, e.variance, e.count, a, b);
+    else
+        weighted_sum<V>(panel.data() + from, 1, width, (int64_t *)e.at, e.mean, e.count, a);
+    for (int k = 0; k < V; ++k) {
+        if constexpr (LRT) a[k] += 2.0f * part<V>(x + out, k, width) * b[k];
+        put<V>(grad_x + out, k, width, a[k]);
+    }
+}
+
 // grad_x[c, q] = sum over the entries and outputs that read x[c, q] of value * g: a gather, so that no two threads
 // write alike. With a factor, + 2 x times the same sum of variance * h, h = g factor. Values in the transpose's order.
 template <bool LRT>
 void grad_x_of(const szilard_index &index, const szilard_geometry &g, const float *grad, const float *factor,
                const float *x, const float *mean, const float *variance, float *grad_x, int threads) {
     const int64_t batch = g.batch, pixels = ceil_div(g.width, g.stride_w), strip = OutputPanel::strip(g, LRT);
-    over_bands(g.height, pixels, strip, threads, [&](int32_t top, int32_t end, int64_t left, int64_t right) {
+    const Bands bands(g.height, pixels, strip, threads);
+    bands.run(threads, [&](int64_t, int32_t top, int32_t end, int64_t left, int64_t right) {
         OutputPanel panel(index, g, strip, LRT);
-        Entries &e = panel.entries;
         Array<int64_t> rows(g.kernel_h);
         panel.move(left);
         for (int32_t iy = top; iy < end; ++iy) {
@@ -179,28 +211,18 @@ void grad_x_of(const szilard_index &index, const szilard_geometry &g, const floa
                 for (int32_t remainder = 0; remainder < g.stride_w; ++remainder) {
                     panel.select(c, remainder, rows, mean, variance);
                     const int64_t to = (((int64_t)c * g.height + iy) * g.width + remainder) * batch;
-                    auto tile = [&](auto vectors, int64_t from, int64_t out, int width) {
-                        constexpr int V = decltype(vectors)::value;
-                        vf a[V], b[V];
-                        if constexpr (LRT)
-                            two_sums<V>(panel.data() + from, panel.h() + from, 1, width, (int64_t *)e.at, e.mean,
-                                        e.variance, e.count, a, b);
-                        else
-                            weighted_sum<V>(panel.data() + from, 1, width, (int64_t *)e.at, e.mean, e.count, a);
-                        for (int k = 0; k < V; ++k) {
-                            if constexpr (LRT) a[k] += 2.0f * part<V>(x + out, k, width) * b[k];
-                            put<V>(grad_x + out, k, width, a[k]);
-                        }
-                    };
                     const int64_t stop = smaller(right, ceil_div(g.width - remainder, g.stride_w));
                     if (g.stride_w == 1)
                         over_tiles((stop - left) * batch, [&](auto vectors, int64_t start, int width) {
-                            tile(vectors, start, to + left * batch + start, width);
+                            grad_x_tile<LRT, decltype(vectors)::value>(panel, start, x, grad_x,
+                                                                       to + left * batch + start, width);
                         });
                     else
                         for (int64_t j = left; j < stop; ++j)
                             over_tiles(batch, [&](auto vectors, int64_t start, int width) {
-                                tile(vectors, (j - left) * batch + start, to + j * g.stride_w * batch + start, width);
+                                grad_x_tile<LRT, decltype(vectors)::value>(
+                                    panel, (j - left) * batch + start, x, grad_x,
+                                    to + j * g.stride_w * batch + start, width);
                             });
                 }
         }
@@ -212,9 +234,75 @@ void conv_grad_x(const szilard_index &index, const szilard_geometry &g, const fl
     grad_x_of<false>(index, g, grad, nullptr, nullptr, values, nullptr, grad_x, threads);
 }
 
-void lrt_conv_grad_x(const szilard_index &index, const szilard_geometry &g, const float *grad, const float *factor,
-                     const float *x, const float *mean, const float *variance, float *grad_x, int threads) {
-    grad_x_of<true>(index, g, grad, factor, x, mean, variance, grad_x, threads);
+// All three gradients in one walk over the rows, which reads the gradient, the factor and x from memory once.
+void lrt_conv_all_grads(const szilard_index &index, const szilard_geometry &g, const float *grad, const float *x,
+                        const float *variance, const float *factor, const float *t_mean, const float *t_variance,
+                        float *grad_x, float *grad_mean, float *grad_log_std, int threads) {
+    constexpr int64_t CACHE = 768 << 10;
+    const int64_t batch = g.batch, widest = larger(g.width, g.out_width), tallest = larger(g.height, g.out_height);
+    const int64_t strip = strip_of(widest, InputPanel::halo(g), InputPanel::bytes(g) + OutputPanel::bytes(g, true), CACHE);
+    const Bands bands(tallest, widest, strip, threads);
+    Array<float[2]> totals(bands.count() * index.nnz);
+    bands.run(threads, [&](int64_t part_number, int32_t top, int32_t end, int64_t left, int64_t right) {
+        InputPanel input(index, g, strip);
+        OutputPanel output(index, g, strip, true);
+        Array<vf[2]> sums(index.nnz);
+        Array<int64_t> rows(g.kernel_h);
+        input.move(left), output.move(left);
+        const int64_t outputs = (smaller(right, g.out_width) - left) * batch;
+        const int64_t inputs = (smaller(right, g.width) - left) * batch;
+        for (int32_t y = top; y < end; ++y) {
+            if (y < g.out_height && outputs > 0) {
+                input.read(x, y, rows);
+                for (int32_t o = 0; o < g.out_channels; ++o) {
+                    input.select(o, rows, nullptr, nullptr);
+                    const float *from = output.row(grad, factor, y, o);
+                    over_tiles(outputs, [&](auto vectors, int64_t start, int width) {
+                        constexpr int V = decltype(vectors)::value;
+                        vf d[V], f[V];
+                        for (int k = 0; k < V; ++k) {
+                            d[k] = part<V>(from + start, k, width);
+                            f[k] = part<V>(from + output.plane() + start, k, width);
+                        }
+                        two_products_tile<V>(input, start, width, d, f, (vf(*)[2])sums, 0);
+                    });
+                }
+            }
+            if (y >= g.height || inputs <= 0) continue;
+            output.read(grad, factor, y, rows);
+            for (int32_t c = 0; c < g.channels; ++c) {
+                output.select(c, 0, rows, t_mean, t_variance);
+                const int64_t to = (((int64_t)c * g.height + y) * g.width + left) * batch;
+                over_tiles(inputs, [&](auto vectors, int64_t start, int width) {
+                    grad_x_tile<true, decltype(vectors)::value>(output, start, x, grad_x, to + start, width);
+                });
+            }
+        }
+        for (int32_t p = 0; p < index.nnz; ++p)
+            for (int s = 0; s < 2; ++s) totals[part_number * index.nnz + p][s] = sum(sums[p][s]);
+    });
+    for (int32_t p = 0; p < index.nnz; ++p) {
+        float total[2] = {};
+        for (int64_t k = 0; k < bands.count(); ++k)
+            for (int s = 0; s < 2; ++s) total[s] += totals[k * index.nnz + p][s];
+        grad_mean[p] = total[0];
+        grad_log_std[p] = 2 * variance[p] * total[1];
+    }
+}
+
+// Gradients of the posterior's values and, where grad_x is not null, of x. t_mean and t_variance are in the
+// transpose's order.
+void lrt_conv_grads(const szilard_index &index, const szilard_geometry &g, const float *grad, const float *x,
+                    const float *variance, const float *factor, const float *t_mean, const float *t_variance,
+                    float *grad_x, float *grad_mean, float *grad_log_std, int threads) {
+    const bool plain = g.stride_h == 1 && g.stride_w == 1 && g.dilation_h == 1 && g.dilation_w == 1 &&
+                       g.pad_h < g.kernel_h && g.pad_w < g.kernel_w;
+    const bool sums_fit = index.nnz <= (256 << 10) / (2 * (int)sizeof(vf));
+    if (grad_x && plain && sums_fit)
+        return lrt_conv_all_grads(index, g, grad, x, variance, factor, t_mean, t_variance, grad_x, grad_mean,
+                                  grad_log_std, threads);
+    lrt_conv_grad_values(index, g, grad, x, variance, factor, grad_mean, grad_log_std, threads);
+    if (grad_x) grad_x_of<true>(index, g, grad, factor, x, t_mean, t_variance, grad_x, threads);
 }
 
 }  // namespace

@@ -27,14 +27,12 @@ struct szilard_kernels {
                      const float *variance, szilard_key, float *y, float *factor, int threads);
     void (*conv_grad_values)(const szilard_index &, const szilard_geometry &, const float *grad, const float *x,
                              float *grad_values, int threads);
-    void (*lrt_conv_grad_values)(const szilard_index &, const szilard_geometry &, const float *grad,
-                                 const float *x, const float *variance, const float *factor, float *grad_mean,
-                                 float *grad_log_std, int threads);
+    void (*lrt_conv_grads)(const szilard_index &, const szilard_geometry &, const float *grad, const float *x,
+                           const float *variance, const float *factor, const float *t_mean,
+                           const float *t_variance, float *grad_x, float *grad_mean, float *grad_log_std,
+                           int threads);
     void (*conv_grad_x)(const szilard_index &, const szilard_geometry &, const float *grad, const float *values,
                         float *grad_x, int threads);
-    void (*lrt_conv_grad_x)(const szilard_index &, const szilard_geometry &, const float *grad,
-                            const float *factor, const float *x, const float *mean, const float *variance,
-                            float *grad_x, int threads);
     void (*batch_norm)(int32_t channels, int64_t count, const float *x, const float *weight, const float *bias,
                        const float *residual, int relu, float eps, float *y, float *mean, float *variance,
                        float *inv_std, int threads);

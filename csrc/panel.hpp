@@ -45,24 +45,24 @@ struct PanelMemory {
         return p;
     }
 };
-inline PanelMemory &panel_memory() {
-    static thread_local PanelMemory memory;
-    return memory;
+inline PanelMemory &panel_memory(int which) {
+    static thread_local PanelMemory memory[2];
+    return memory[which];
 }
 
-// Pixels of an answer's row worked on at a time, so that a panel of `bytes_a_pixel` stays in the cache.
-inline int64_t strip_of(int64_t pixels, int64_t halo, int64_t bytes_a_pixel) {
-    constexpr int64_t CACHE = 512 << 10;
-    const int64_t fits = larger(CACHE / larger(bytes_a_pixel, 1) - halo, 4);
+// Pixels of an answer's row worked on at a time, so that panels of `bytes_a_pixel` stay in `cache` bytes.
+inline int64_t strip_of(int64_t pixels, int64_t halo, int64_t bytes_a_pixel, int64_t cache = 512 << 10) {
+    const int64_t fits = larger(cache / larger(bytes_a_pixel, 1) - halo, 4);
     return ceil_div(pixels, larger(ceil_div(pixels, fits), 1));
 }
 
-// Rows [planes][pixels][batch] of a source, as many as a window is high; row y lies in slot y % rows. One at a time on
-// each thread.
+// Rows [planes][pixels][batch] of a source, as many as a window is high; row y lies in slot y % rows. One of
+// each kind at a time on a thread.
 class Panel {
   public:
-    Panel(int64_t rows, int64_t planes, int64_t pixels, int64_t batch)
-        : rows_(rows), row_size_(planes * pixels * batch), data_(panel_memory().at_least(rows * row_size_)), held_(rows) {
+    Panel(int kind, int64_t rows, int64_t planes, int64_t pixels, int64_t batch)
+        : rows_(rows), row_size_(planes * pixels * batch), data_(panel_memory(kind).at_least(rows * row_size_)),
+          held_(rows) {
         forget();
     }
 
@@ -122,15 +122,16 @@ class InputPanel {
   public:
     InputPanel(const szilard_index &index, const szilard_geometry &g, int64_t pixels)
         : entries(most_entries(index.crow, index.rows, 1)), index_(index), g_(g), pixels_(pixels + halo(g)),
-          panel_((int64_t)(g.kernel_h - 1) * g.dilation_h + 1, (int64_t)g.channels * g.stride_w, pixels_, g.batch) {}
+          panel_(0, window(g), (int64_t)g.channels * g.stride_w, pixels_, g.batch) {}
 
     Entries entries;
 
     static int64_t halo(const szilard_geometry &g) { return (int64_t)(g.kernel_w - 1) * g.dilation_w / g.stride_w; }
-    static int64_t strip(const szilard_geometry &g) {
-        const int64_t rows = (int64_t)(g.kernel_h - 1) * g.dilation_h + 1;
-        return strip_of(g.out_width, halo(g), rows * g.channels * g.stride_w * g.batch * (int64_t)sizeof(float));
+    static int64_t window(const szilard_geometry &g) { return (int64_t)(g.kernel_h - 1) * g.dilation_h + 1; }
+    static int64_t bytes(const szilard_geometry &g) {
+        return window(g) * g.channels * g.stride_w * g.batch * (int64_t)sizeof(float);
     }
+    static int64_t strip(const szilard_geometry &g) { return strip_of(g.out_width, halo(g), bytes(g)); }
 
     void move(int64_t left) { left_ = left, panel_.forget(); }
 
@@ -177,7 +178,7 @@ class OutputPanel {
     OutputPanel(const szilard_index &index, const szilard_geometry &g, int64_t pixels, bool with_h)
         : entries(most_entries(index.t_crow, index.cols, g.kernel_h * g.kernel_w)), index_(index), g_(g),
           pixels_(pixels + halo(g)),
-          panel_(window(g), (int64_t)g.out_channels * (with_h ? 2 : 1), pixels_, g.batch), with_h_(with_h) {}
+          panel_(1, window(g), (int64_t)g.out_channels * (with_h ? 2 : 1), pixels_, g.batch), with_h_(with_h) {}
 
     Entries entries;
 
@@ -189,9 +190,11 @@ class OutputPanel {
     static int64_t window(const szilard_geometry &g) {
         return (int64_t)(g.kernel_h - 1) * g.dilation_h / g.stride_h + 1;
     }
+    static int64_t bytes(const szilard_geometry &g, bool with_h) {
+        return window(g) * g.out_channels * (with_h ? 2 : 1) * g.batch * (int64_t)sizeof(float);
+    }
     static int64_t strip(const szilard_geometry &g, bool with_h) {
-        return strip_of(ceil_div(g.width, g.stride_w), halo(g),
-                        window(g) * g.out_channels * (with_h ? 2 : 1) * g.batch * (int64_t)sizeof(float));
+        return strip_of(ceil_div(g.width, g.stride_w), halo(g), bytes(g, with_h));
     }
 
     void move(int64_t left) { left_ = left, panel_.forget(); }
@@ -221,8 +224,15 @@ class OutputPanel {
             }
         }
     }
+    // Output row oy of channel o from pixel `left` on, of a stride of 1 and a padding less than the kernel; h is a
+    // plane behind it.
+    const float *row(const float *grad, const float *factor, int64_t oy, int64_t o) {
+        const int64_t at = panel_.row(oy, [&](float *to) { copy(grad, factor, oy, to); });
+        return panel_.data() + at + (o * planes() * pixels_ - lowest(g_)) * g_.batch;
+    }
+    int64_t plane() const { return pixels_ * g_.batch; }
     const float *data() { return panel_.data(); }
-    const float *h() { return panel_.data() + pixels_ * g_.batch; }
+    const float *h() { return panel_.data() + plane(); }
 
   private:
     int64_t planes() const { return with_h_ ? 2 : 1; }

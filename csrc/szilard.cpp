@@ -77,10 +77,10 @@ class Scratch {
     float *p_;
 };
 
-// values in the order of the transpose
+// values in the order of the transpose; none are moved where values is null
 Scratch transposed(int slot, const szilard_index &index, const float *values) {
     const Scratch ordered(slot, index.nnz);
-    if (ordered)
+    if (ordered && values)
         for (int32_t p = 0; p < index.nnz; ++p) ordered[p] = values[index.t_perm[p]];
     return ordered;
 }
@@ -187,12 +187,10 @@ int szilard_lrt_conv_backward(const szilard_index *index, const szilard_geometry
                               const float *x, const float *mean, const float *variance, const float *factor,
                               float *grad_x, float *grad_mean, float *grad_log_std, int threads) {
     if (const int bad = szilard_check_conv(index, geometry, grad_x != nullptr)) return bad;
-    run().lrt_conv_grad_values(*index, *geometry, grad, x, variance, factor, grad_mean, grad_log_std, threads);
-    if (grad_x) {
-        const Scratch m = transposed(0, *index, mean), v = transposed(1, *index, variance);
-        if (!m || !v) return SZILARD_NO_MEMORY;
-        run().lrt_conv_grad_x(*index, *geometry, grad, factor, x, m, v, grad_x, threads);
-    }
+    const Scratch m = transposed(0, *index, grad_x ? mean : nullptr);
+    const Scratch v = transposed(1, *index, grad_x ? variance : nullptr);
+    if (!m || !v) return SZILARD_NO_MEMORY;
+    run().lrt_conv_grads(*index, *geometry, grad, x, variance, factor, m, v, grad_x, grad_mean, grad_log_std, threads);
     return SZILARD_OK;
 }
 
