@@ -86,13 +86,15 @@ class Panel {
 // to [pixels][batch] = pixels first, first + step, ... of from [width][batch], zero outside it.
 inline void copy_pixels(const float *from, int64_t width, int64_t first, int64_t step, int64_t pixels, int64_t batch,
                         float *to) {
-    for (int64_t j = 0; j < pixels; ++j) {
-        const int64_t x = first + j * step;
-        if (x < 0 || x >= width)
-            memset(to + j * batch, 0, sizeof(float) * (size_t)batch);
-        else
-            memcpy(to + j * batch, from + x * batch, sizeof(float) * (size_t)batch);
-    }
+    const int64_t low = smaller(larger(ceil_div(-first, step), 0), pixels);  // inside for low <= j < high
+    const int64_t high = larger(smaller(floor_div(width - 1 - first, step) + 1, pixels), low);
+    memset(to, 0, sizeof(float) * (size_t)(low * batch));
+    if (step == 1)
+        memcpy(to + low * batch, from + (first + low) * batch, sizeof(float) * (size_t)((high - low) * batch));
+    else
+        for (int64_t j = low; j < high; ++j)
+            memcpy(to + j * batch, from + (first + j * step) * batch, sizeof(float) * (size_t)batch);
+    memset(to + high * batch, 0, sizeof(float) * (size_t)((pixels - high) * batch));
 }
 
 // The entries of a kernel that reach one row, as the tiles of linear.hpp take them.
@@ -244,7 +246,11 @@ class OutputPanel {
             to += plane;
             if (!factor) continue;
             copy_pixels(factor + from, g_.out_width, left_ + lowest(g_), 1, pixels_, g_.batch, to);
-            for (int64_t i = 0; i < plane; ++i) to[i] *= to[i - plane];
+            over_tiles(plane, [&](auto vectors, int64_t start, int width) {
+                constexpr int V = decltype(vectors)::value;
+                for (int k = 0; k < V; ++k)
+                    put<V>(to + start, k, width, part<V>(to + start, k, width) * part<V>(to - plane + start, k, width));
+            });
             to += plane;
         }
     }
