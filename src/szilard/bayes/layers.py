@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from szilard.bayes.noise import Noise
 from szilard.bayes.weight import Weight
 from szilard.errors import SzilardError
-from szilard.sparse import GrowthGradient, ops
+from szilard.sparse import GrowthGradient, ops, submatrix
 from szilard.sparse.growth import RowsGradient, conv_rows, linear_rows
 
 #: How a layer answers: ``local`` draws outputs (local reparametrisation), ``sample`` draws one weight a
@@ -82,9 +82,13 @@ class BayesLinear(BayesLayer):
         return y if x.dim() == 2 else y.reshape(*x.shape[:-1], self.out_features)
 
     def _product(self, x: Tensor, values: Tensor) -> Tensor:
+        if submatrix.applies(self.weight.support):
+            return submatrix.linear(x, values, self.weight.support)
         return ops.sparse_linear(x, values, *self.weight.support.index)
 
     def _local(self, x: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
+        if submatrix.applies(self.weight.support):
+            return submatrix.lrt_linear(x, mean, log_std, self.noise.normal, self.weight.support)
         noise = self.noise.normal((self.out_features, x.shape[0]), x).t()  # feature-major, like the product
         return ops.lrt_linear(x, mean, log_std, noise, *self.weight.support.index)[0]
 
@@ -129,9 +133,15 @@ class BayesConv(BayesLayer):
         return support.crow, support.col, list(support.shape), *self.geometry
 
     def _product(self, x: Tensor, values: Tensor) -> Tensor:
+        if submatrix.applies(self.weight.support, self.groups):
+            return submatrix.conv(x, values, self.weight.support, *self.geometry[:3])
         return ops.sparse_conv(x, values, *self._how())
 
     def _local(self, x: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
+        if submatrix.applies(self.weight.support, self.groups):
+            return submatrix.lrt_conv(
+                x, mean, log_std, self.noise.normal, self.weight.support, *self.geometry[:3]
+            )
         size = [
             (n + 2 * p - d * (k - 1) - 1) // s + 1
             for n, k, s, p, d in zip(
