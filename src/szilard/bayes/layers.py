@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from szilard.bayes.noise import Noise
 from szilard.bayes.weight import Weight
 from szilard.errors import SzilardError
-from szilard.sparse import GrowthGradient, ops, submatrix
+from szilard.sparse import GrowthGradient, block_ops, ops, submatrix
 from szilard.sparse.growth import RowsGradient, conv_rows, linear_rows
 
 #: How a layer answers: ``local`` draws outputs (local reparametrisation), ``sample`` draws one weight a
@@ -84,11 +84,15 @@ class BayesLinear(BayesLayer):
     def _product(self, x: Tensor, values: Tensor) -> Tensor:
         if submatrix.applies(self.weight.support):
             return submatrix.linear(x, values, self.weight.support)
+        if block_ops.applies(self.weight.support, x):
+            return block_ops.linear(x, values, self.weight.support)
         return ops.sparse_linear(x, values, *self.weight.support.index)
 
     def _local(self, x: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
         if submatrix.applies(self.weight.support):
             return submatrix.lrt_linear(x, mean, log_std, self.noise.normal, self.weight.support)
+        if block_ops.applies(self.weight.support, x):
+            return block_ops.lrt_linear(x, mean, log_std, self.noise.key(), self.weight.support)
         noise = self.noise.normal((self.out_features, x.shape[0]), x).t()  # feature-major, like the product
         return ops.lrt_linear(x, mean, log_std, noise, *self.weight.support.index)[0]
 

@@ -28,11 +28,13 @@ class Noise:
 
     def __init__(self, seed: int = 0) -> None:
         self._seed = mix(seed)
+        self._draws = 0
         self._generators: dict[torch.device, torch.Generator] = {}
 
     def reset(self, *counter: int) -> None:
         """Begin the stream that belongs to ``counter``, whatever was drawn before."""
         self._seed = mix(*counter)
+        self._draws = 0
         for generator in self._generators.values():
             generator.manual_seed(self._seed)
 
@@ -44,9 +46,17 @@ class Noise:
             self._generators[like.device] = generator
         return torch.randn(shape, generator=generator, device=like.device, dtype=like.dtype)
 
+    def key(self) -> Tensor:
+        """(seed, draw) of the next numbers that a kernel makes itself, int64 ``[2]`` on the CPU."""
+        self._draws += 1
+        return torch.tensor([self._seed, self._draws])
+
     def __getstate__(self) -> dict[str, int]:
-        return {"seed": self._seed}  # generators are rebuilt: they neither copy nor pickle
+        return {
+            "seed": self._seed,
+            "draws": self._draws,
+        }  # generators are rebuilt: they neither copy nor pickle
 
     def __setstate__(self, state: dict[str, int]) -> None:
-        self._seed = state["seed"]
+        self._seed, self._draws = state["seed"], state["draws"]
         self._generators = {}

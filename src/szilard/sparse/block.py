@@ -93,22 +93,16 @@ class Block(Pattern):
         return "" if bool(((held == 0) | (held == area)).all()) else f"it is not made of whole {self.name}s"
 
     def index(self, support: Support) -> dict[str, Tensor]:
-        """CSR of the blocks and of their transpose; ``block_t_place`` is the place of a block in its row."""
+        """The blocks in CSR with the row of each, and their transpose as places in that order."""
         grid = self.grid(support.rows, support.cols)
         block = self._block_of(support.flat(), support.cols).unique()  # ascending
         row, col = block // grid.cols, block % grid.cols
-        crow, t_crow = (
-            F.pad(torch.bincount(i, minlength=n).cumsum(0), (1, 0))
-            for i, n in ((row, grid.rows), (col, grid.cols))
-        )
-        order = col.argsort(stable=True)
-        place = torch.arange(len(block), device=block.device) - crow[row]
         found = {
-            "block_crow": crow,
+            "block_crow": _starts(row, grid.rows),
+            "block_row": row,
             "block_col": col,
-            "block_t_crow": t_crow,
-            "block_t_row": row[order],
-            "block_t_place": place[order],
+            "block_t_crow": _starts(col, grid.cols),
+            "block_t_perm": col.argsort(stable=True),
         }
         return {name: tensor.to(torch.int32) for name, tensor in found.items()}
 
@@ -127,6 +121,10 @@ class Block(Pattern):
         row = (blocks // across * self.side)[:, None, None] + inside[:, None]
         col = (blocks % across * self.side)[:, None, None] + inside
         return (row * cols + col)[(row < rows) & (col < cols)].sort().values
+
+
+def _starts(index: Tensor, n: int) -> Tensor:
+    return F.pad(torch.bincount(index, minlength=n).cumsum(0), (1, 0))
 
 
 def _counts(grid: Grid, nnz: int) -> dict[int, int]:
