@@ -20,9 +20,7 @@ from szilard.sparse import Support, block_ops, triton_blocks, triton_kernels  # 
 
 DEVICE = "cuda" if ON_GPU else "cpu"
 ATOL = 1e-3
-PHASES = [phase for phase in Phase if phase is not Phase.shrink]  # the interpreter is slow
 gpu = pytest.mark.gpu
-without_PHASES = [phase for phase in Phase if phase is not Phase.shrink]  # the interpreter is slow
 gpu = pytest.mark.skipif(not ON_GPU, reason="needs a CUDA device")
 patterns = st.sampled_from(["unstructured", "block16", "block32", "block64"])
 
