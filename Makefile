@@ -3,11 +3,12 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test test-all lint types docs clean
+.PHONY: demo test test-all lint types docs kernels sanitize clean
 
-$(VENV)/.installed: pyproject.toml
+$(VENV)/.installed: pyproject.toml $(wildcard csrc/*)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	$(BIN)/szilard --version
 	touch $@
 
 demo: $(VENV)/.installed  ## train a sparse Bayesian network beside its dense baselines on digits
@@ -30,5 +31,21 @@ docs: $(VENV)/.installed  ## the documentation site, into site/
 	$(BIN)/python -m pip install --quiet --editable '.[dev,docs]'
 	$(BIN)/mkdocs build --strict
 
+kernels:  ## the C++ kernels alone, for work on them: SZILARD_LIBRARY=build/kernels/_kernels.so
+	cmake -S csrc -B build/kernels -DCMAKE_BUILD_TYPE=Release
+	cmake --build build/kernels --parallel
+
+# The kernels read and write torch's own arrays, so the sanitizer must own torch's allocations too: it is loaded first.
+# libstdc++ is loaded with it, or the first C++ exception inside torch would find no handler.
+PRELOAD   = $(shell for l in libasan libubsan libstdc++; do readlink -f "$$($(CXX) -print-file-name=$$l.so)"; done)
+KERNEL_TESTS = $(wildcard tests/test_kernels*.py)
+
+sanitize: $(VENV)/.installed  ## the kernels' tests under AddressSanitizer and UndefinedBehaviorSanitizer (GCC)
+	cmake -S csrc -B build/sanitize -DSZILARD_SANITIZE=ON -DCMAKE_CXX_COMPILER=$(CXX)
+	cmake --build build/sanitize --parallel
+	SZILARD_LIBRARY=build/sanitize/_kernels.so LD_PRELOAD="$(PRELOAD)" \
+	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
+	$(BIN)/python -m pytest -s -p no:cacheprovider $(KERNEL_TESTS)
+
 clean:
-	rm -rf $(VENV) site runs
+	rm -rf $(VENV) build site runs

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from szilard.errors import SzilardError
+from szilard.errors import SzilardError, SzilardWarning
 
 if TYPE_CHECKING:
     from szilard import bayes, cost, data, methods, metrics, networks, report, sparse, training
@@ -20,6 +20,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "SzilardError",
+    "SzilardWarning",
     "__version__",
     "bayes",
     "bayesianize",

@@ -10,7 +10,8 @@ import typer
 
 from szilard import __version__
 from szilard._cli import options as o
-from szilard._cli.told import Told
+from szilard._cli.told import Told, format_warning
+from szilard.errors import SzilardError
 
 app = typer.Typer(
     cls=Told,
@@ -30,14 +31,23 @@ def _examples(*lines: str) -> str:
 
 def _version(wanted: bool) -> None:
     if wanted:
-        print(f"szilard {__version__}")
+        from szilard.sparse import dispatch
+
+        try:
+            kernels = dispatch.describe()
+        except SzilardError as error:
+            kernels = f"none; {error}"
+        print(f"szilard {__version__} (kernels: {kernels})")
         raise typer.Exit
 
 
 @app.callback()
 def options(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+        bool,
+        typer.Option(
+            "--version", callback=_version, is_eager=True, help="Print the version, and which kernels run."
+        ),
     ] = False,
 ) -> None:
     pass
@@ -183,6 +193,7 @@ def main() -> None:
     # Threads that wait for each other in a loop make small networks several times slower on a busy machine.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     warnings.filterwarnings("ignore", message="Sparse CSR tensor support|Sparse invariant checks")
+    warnings.formatwarning = format_warning
     app()
 
 

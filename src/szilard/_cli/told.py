@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
 
-from szilard.errors import SzilardError
+from szilard.errors import SzilardError, SzilardWarning
 
 
 class Told(TyperGroup):
@@ -43,6 +44,18 @@ class Told(TyperGroup):
                     "there is not enough memory; try a smaller --batch-size or a smaller network"
                 ) from None
             raise
+
+
+_plain = warnings.formatwarning
+
+
+def format_warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
+    """For :data:`warnings.formatwarning`: ours without the place in the source, the others as they are."""
+    if issubclass(category, SzilardWarning):
+        return f"warning: {message}\n"
+    return _plain(message, category, filename, lineno, line)
 
 
 def _exit(sentence: str, code: int = 2) -> typer.Exit:

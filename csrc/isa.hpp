@@ -1,0 +1,46 @@
+// The kernels of one instruction set, as the dispatcher sees them: arguments are checked already, and scratch
+// memory is the caller's.
+#pragma once
+#include "szilard.h"
+
+struct szilard_kernels {
+    const char *name;
+    void (*normal)(szilard_key, int64_t n, float *out, int threads);
+    void (*square_exponential)(int64_t n, const float *log_std, float *variance);
+    void (*linear)(int32_t rows, const int32_t *crow, const int32_t *place, int64_t batch, const float *x,
+                   const float *value, float *y, int threads);
+    void (*lrt_linear)(const szilard_index &, int64_t batch, const float *x, const float *mean,
+                       const float *variance, szilard_key, float *y, float *factor, int threads);
+    void (*linear_grad_values)(const szilard_index &, int64_t batch, const float *grad, const float *x,
+                               float *grad_values, int threads);
+    void (*lrt_linear_grad_values)(const szilard_index &, int64_t batch, const float *grad, const float *x,
+                                   const float *variance, const float *factor, float *h, float *grad_mean,
+                                   float *grad_log_std, int threads);
+    void (*lrt_linear_grad_x)(const szilard_index &, int64_t batch, const float *grad, const float *h,
+                              const float *x, const float *mean, const float *variance, float *grad_x,
+                              int threads);
+    void (*conv)(const szilard_index &, const szilard_geometry &, const float *x, const float *values, float *y,
+                 int threads);
+    void (*lrt_conv)(const szilard_index &, const szilard_geometry &, const float *x, const float *mean,
+                     const float *variance, szilard_key, float *y, float *factor, int threads);
+    void (*conv_grad_values)(const szilard_index &, const szilard_geometry &, const float *grad, const float *x,
+                             float *grad_values, int threads);
+    void (*lrt_conv_grad_values)(const szilard_index &, const szilard_geometry &, const float *grad,
+                                 const float *x, const float *variance, const float *factor, float *grad_mean,
+                                 float *grad_log_std, int threads);
+    void (*conv_grad_x)(const szilard_index &, const szilard_geometry &, const float *grad, const float *values,
+                        float *grad_x, int threads);
+    void (*lrt_conv_grad_x)(const szilard_index &, const szilard_geometry &, const float *grad,
+                            const float *factor, const float *x, const float *mean, const float *variance,
+                            float *grad_x, int threads);
+    void (*batch_norm)(int32_t channels, int64_t count, const float *x, const float *weight, const float *bias,
+                       const float *residual, int relu, float eps, float *y, float *mean, float *variance,
+                       float *inv_std, int threads);
+    void (*batch_norm_backward)(int32_t channels, int64_t count, const float *grad, const float *x,
+                                const float *y, const float *weight, const float *mean, const float *inv_std,
+                                int relu, float *grad_x, float *grad_weight, float *grad_bias,
+                                float *grad_residual, int threads);
+    void (*max_pool)(const szilard_geometry &, const float *x, float *y, uint8_t *where, int threads);
+    void (*max_pool_backward)(const szilard_geometry &, const float *grad, const uint8_t *where, float *grad_x,
+                              int threads);
+};

@@ -1,0 +1,225 @@
+// A few rows of pixels, copied for the cache.
+//
+// A sparse convolution reads the same rows of all channels many times over. Where they lie, planes a power of two
+// apart fall on the same cache sets and evict each other; so each row is copied once, with its zero padding, into a
+// panel that fits the second-level cache, and every entry of the kernel then reads whole tiles without a border.
+#pragma once
+#include "szilard.h"
+#include "tile.hpp"
+
+namespace {
+
+inline int64_t ceil_div(int64_t a, int64_t b) { return a > 0 ? (a + b - 1) / b : -(-a / b); }
+inline int64_t floor_div(int64_t a, int64_t b) { return a >= 0 ? a / b : -((-a + b - 1) / b); }
+inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+inline int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
+
+// An array of fixed size that one thread owns.
+template <class T> class Array {
+  public:
+    explicit Array(int64_t n) : p_(new T[(size_t)(n > 0 ? n : 1)]()) {}
+    ~Array() { delete[] p_; }
+    Array(const Array &) = delete;
+    Array &operator=(const Array &) = delete;
+    operator T *() { return p_; }
+
+  private:
+    T *p_;
+};
+
+// Pixels of an answer's row worked on at a time, so that a panel of `bytes_a_pixel` stays in the cache.
+inline int64_t strip_of(int64_t pixels, int64_t halo, int64_t bytes_a_pixel) {
+    constexpr int64_t CACHE = 512 << 10;
+    const int64_t fits = larger(CACHE / larger(bytes_a_pixel, 1) - halo, 4);
+    return ceil_div(pixels, larger(ceil_div(pixels, fits), 1));
+}
+
+// Rows [planes][pixels][batch] of a source, as many as a window is high; row y lies in slot y % rows.
+class Panel {
+  public:
+    Panel(int64_t rows, int64_t planes, int64_t pixels, int64_t batch)
+        : rows_(rows), row_size_(planes * pixels * batch), data_(rows * row_size_), held_(rows) {
+        forget();
+    }
+
+    void forget() {
+        for (int64_t i = 0; i < rows_; ++i) held_[i] = -1;
+    }
+    // Offset of row y; fill(pointer) is called where it is not there yet.
+    template <class Fill> int64_t row(int64_t y, Fill &&fill) {
+        const int64_t slot = y % rows_;
+        if (held_[slot] != y) fill(data_ + slot * row_size_), held_[slot] = y;
+        return slot * row_size_;
+    }
+    const float *data() { return data_; }
+
+  private:
+    int64_t rows_, row_size_;
+    Array<float> data_;
+    Array<int64_t> held_;
+};
+
+// to [pixels][batch] = pixels first, first + step, ... of from [width][batch], zero outside it.
+inline void copy_pixels(const float *from, int64_t width, int64_t first, int64_t step, int64_t pixels, int64_t batch,
+                        float *to) {
+    for (int64_t j = 0; j < pixels; ++j) {
+        const int64_t x = first + j * step;
+        if (x < 0 || x >= width)
+            memset(to + j * batch, 0, sizeof(float) * (size_t)batch);
+        else
+            memcpy(to + j * batch, from + x * batch, sizeof(float) * (size_t)batch);
+    }
+}
+
+// The entries of a kernel that reach one row, as the tiles of linear.hpp take them.
+struct Entries {
+    int32_t count = 0;
+    Array<int64_t> at;
+    Array<float> mean, variance;
+    Array<int32_t> entry;  // place among the values
+
+    explicit Entries(int32_t most) : at(most), mean(most), variance(most), entry(most) {}
+
+    void add(int64_t from, float m, float v, int32_t p) {
+        at[count] = from, mean[count] = m, variance[count] = v, entry[count++] = p;
+    }
+};
+
+inline int32_t most_entries(const int32_t *crow, int32_t rows, int32_t step) {
+    int32_t most = 0;
+    for (int32_t i = 0; i + step <= rows; i += step)
+        if (crow[i + step] - crow[i] > most) most = crow[i + step] - crow[i];
+    return most;
+}
+
+// The input as a strip of outputs [left, left + pixels) sees it. Padded pixel ox * stride + kx * dilation is kept in
+// plane (channel, remainder by the stride), so that any stride reads consecutive pixels.
+class InputPanel {
+  public:
+    InputPanel(const szilard_index &index, const szilard_geometry &g, int64_t pixels)
+        : entries(most_entries(index.crow, index.rows, 1)), index_(index), g_(g), pixels_(pixels + halo(g)),
+          panel_((int64_t)(g.kernel_h - 1) * g.dilation_h + 1, (int64_t)g.channels * g.stride_w, pixels_, g.batch) {}
+
+    Entries entries;
+
+    static int64_t halo(const szilard_geometry &g) { return (int64_t)(g.kernel_w - 1) * g.dilation_w / g.stride_w; }
+    static int64_t strip(const szilard_geometry &g) {
+        const int64_t rows = (int64_t)(g.kernel_h - 1) * g.dilation_h + 1;
+        return strip_of(g.out_width, halo(g), rows * g.channels * g.stride_w * g.batch * (int64_t)sizeof(float));
+    }
+
+    void move(int64_t left) { left_ = left, panel_.forget(); }
+
+    // Offsets of the rows that output row oy reads; -1 for one in the padding.
+    void read(const float *x, int32_t oy, int64_t *rows) {
+        for (int32_t ky = 0; ky < g_.kernel_h; ++ky) {
+            const int64_t y = (int64_t)oy * g_.stride_h + (int64_t)ky * g_.dilation_h - g_.pad_h;
+            rows[ky] = y < 0 || y >= g_.height ? -1 : panel_.row(y, [&](float *to) { copy(x, y, to); });
+        }
+    }
+    // The entries of output channel o, with those rows.
+    void select(int32_t o, const int64_t *rows, const float *mean, const float *variance) {
+        const int64_t first = o / (g_.out_channels / g_.groups) * (g_.channels / g_.groups);
+        entries.count = 0;
+        for (int32_t p = index_.crow[o]; p < index_.crow[o + 1]; ++p) {
+            const int32_t kx = index_.col[p] % g_.kernel_w * g_.dilation_w, rest = index_.col[p] / g_.kernel_w;
+            const int64_t row = rows[rest % g_.kernel_h];
+            if (row < 0) continue;
+            const int64_t plane = (first + rest / g_.kernel_h) * g_.stride_w + kx % g_.stride_w;
+            entries.add(row + (plane * pixels_ + kx / g_.stride_w) * g_.batch, mean ? mean[p] : 0,
+                        variance ? variance[p] : 0, p);
+        }
+    }
+    const float *data() { return panel_.data(); }
+
+  private:
+    void copy(const float *x, int64_t y, float *to) {
+        for (int64_t c = 0; c < g_.channels; ++c)
+            for (int64_t remainder = 0; remainder < g_.stride_w; ++remainder, to += pixels_ * g_.batch)
+                copy_pixels(x + (c * g_.height + y) * g_.width * g_.batch, g_.width,
+                            left_ * g_.stride_w + remainder - g_.pad_w, g_.stride_w, pixels_, g_.batch, to);
+    }
+
+    const szilard_index &index_;
+    const szilard_geometry &g_;
+    int64_t left_ = 0, pixels_;
+    Panel panel_;
+};
+
+// The output's gradient as a strip of inputs x = remainder + j * stride, j in [left, left + pixels), sees it, and
+// behind it in each plane the same of h = g factor where factor is given.
+class OutputPanel {
+  public:
+    OutputPanel(const szilard_index &index, const szilard_geometry &g, int64_t pixels, bool with_h)
+        : entries(most_entries(index.t_crow, index.cols, g.kernel_h * g.kernel_w)), index_(index), g_(g),
+          pixels_(pixels + halo(g)),
+          panel_(window(g), (int64_t)g.out_channels * (with_h ? 2 : 1), pixels_, g.batch), with_h_(with_h) {}
+
+    Entries entries;
+
+    // ox = j + shift with shift in [lowest, lowest + halo].
+    static int64_t lowest(const szilard_geometry &g) {
+        return floor_div((int64_t)g.pad_w - (int64_t)(g.kernel_w - 1) * g.dilation_w, g.stride_w);
+    }
+    static int64_t halo(const szilard_geometry &g) { return (g.stride_w - 1 + g.pad_w) / g.stride_w - lowest(g); }
+    static int64_t window(const szilard_geometry &g) {
+        return (int64_t)(g.kernel_h - 1) * g.dilation_h / g.stride_h + 1;
+    }
+    static int64_t strip(const szilard_geometry &g, bool with_h) {
+        return strip_of(ceil_div(g.width, g.stride_w), halo(g),
+                        window(g) * g.out_channels * (with_h ? 2 : 1) * g.batch * (int64_t)sizeof(float));
+    }
+
+    void move(int64_t left) { left_ = left, panel_.forget(); }
+
+    // Offsets of the gradient's rows that input row iy meets, by ky; -1 where there is none.
+    void read(const float *grad, const float *factor, int32_t iy, int64_t *rows) {
+        for (int32_t ky = 0; ky < g_.kernel_h; ++ky) {
+            const int64_t y = (int64_t)iy + g_.pad_h - (int64_t)ky * g_.dilation_h, oy = y / g_.stride_h;
+            const bool none = y < 0 || y % g_.stride_h || oy >= g_.out_height;
+            rows[ky] = none ? -1 : panel_.row(oy, [&](float *to) { copy(grad, factor, oy, to); });
+        }
+    }
+    // The entries of input channel c for pixels of one remainder; mean and variance in the transpose's order.
+    void select(int32_t c, int32_t remainder, const int64_t *rows, const float *mean, const float *variance) {
+        const int64_t outs = g_.out_channels / g_.groups, first = c / (g_.channels / g_.groups) * outs;
+        const int32_t kernel = g_.kernel_h * g_.kernel_w, column = c % (g_.channels / g_.groups) * kernel;
+        entries.count = 0;
+        for (int32_t k = 0; k < kernel; ++k) {
+            const int64_t x = (int64_t)remainder + g_.pad_w - (int64_t)(k % g_.kernel_w) * g_.dilation_w;
+            const int64_t row = rows[k / g_.kernel_w];
+            if (row < 0 || x % g_.stride_w) continue;
+            const int64_t pixel = x / g_.stride_w - lowest(g_);
+            for (int32_t q = index_.t_crow[column + k]; q < index_.t_crow[column + k + 1]; ++q) {
+                const int64_t o = index_.t_col[q];
+                if (o < first || o >= first + outs) continue;
+                entries.add(row + (o * planes() * pixels_ + pixel) * g_.batch, mean[q], variance ? variance[q] : 0, q);
+            }
+        }
+    }
+    const float *data() { return panel_.data(); }
+    const float *h() { return panel_.data() + pixels_ * g_.batch; }
+
+  private:
+    int64_t planes() const { return with_h_ ? 2 : 1; }
+    void copy(const float *grad, const float *factor, int64_t oy, float *to) {
+        const int64_t plane = pixels_ * g_.batch;
+        for (int64_t o = 0; o < g_.out_channels; ++o) {
+            const int64_t from = (o * g_.out_height + oy) * g_.out_width * g_.batch;
+            copy_pixels(grad + from, g_.out_width, left_ + lowest(g_), 1, pixels_, g_.batch, to);
+            to += plane;
+            if (!factor) continue;
+            copy_pixels(factor + from, g_.out_width, left_ + lowest(g_), 1, pixels_, g_.batch, to);
+            for (int64_t i = 0; i < plane; ++i) to[i] *= to[i - plane];
+            to += plane;
+        }
+    }
+
+    const szilard_index &index_;
+    const szilard_geometry &g_;
+    int64_t left_ = 0, pixels_;
+    Panel panel_;
+    bool with_h_ = false;
+};
+
+}  // namespace

@@ -1,0 +1,54 @@
+#include "parallel.hpp"
+
+#include <atomic>
+#include <thread>
+#include <vector>
+
+#if !defined(_WIN32)
+#include <dlfcn.h>
+#endif
+
+namespace {
+
+struct Work {
+    std::atomic<int64_t> next{0};
+    int64_t tasks;
+    void (*body)(void *, int64_t);
+    void *context;
+};
+
+// Threads take tasks as they come free: one that the machine has put to sleep holds up one task, not its share.
+void take_tasks(void *pointer) {
+    Work &work = *(Work *)pointer;
+    for (int64_t task; (task = work.next.fetch_add(1, std::memory_order_relaxed)) < work.tasks;)
+        work.body(work.context, task);
+}
+
+using Fork = void (*)(void (*)(void *), void *, unsigned, unsigned);
+
+// The OpenMP threads that torch has already started, where it has: a second pool would fight them for the cores.
+Fork torch_threads() {
+#if defined(_WIN32)
+    return nullptr;
+#else
+    static const Fork fork = (Fork)dlsym(RTLD_DEFAULT, "GOMP_parallel");
+    return fork;
+#endif
+}
+
+}  // namespace
+
+void szilard_parallel(int64_t tasks, int threads, void (*body)(void *, int64_t), void *context) {
+    Work work;
+    work.tasks = tasks, work.body = body, work.context = context;
+    if (threads > tasks) threads = (int)tasks;
+    if (threads <= 1) return take_tasks(&work);
+    if (const Fork fork = torch_threads()) return fork(take_tasks, &work, (unsigned)threads, 0);
+    std::vector<std::thread> others;
+    try {
+        for (int i = 1; i < threads; ++i) others.emplace_back(take_tasks, (void *)&work);
+    } catch (...) {  // no more threads to be had: those there are do the work
+    }
+    take_tasks(&work);
+    for (std::thread &other : others) other.join();
+}

@@ -1,0 +1,110 @@
+// Counter-based normal numbers: element e of a draw is a pure function of (seed, draw, e), so any thread can
+// make any part and a backward pass or a resumed run can make it again.
+//
+// Philox-4x32 with 7 rounds (Salmon, Moraes, Dror and Shaw 2011, "Parallel random numbers: as easy as 1, 2, 3",
+// which finds 7 enough for BigCrush), then Box and Muller's transform. Elements come in blocks of 64: lane l of
+// block k is counter (16 k + l, draw), whose four words give elements 64 k + l, + 16, + 32 and + 48.
+#pragma once
+#include "simd.hpp"
+#include "szilard.h"
+
+namespace {
+
+constexpr int BLOCK = 64;
+constexpr int ROUNDS = 7;
+
+// High and low halves of the lane-wise 32 x 32 bit product with a constant.
+inline void multiply(vu a, uint32_t m, vu &high, vu &low) {
+#if defined(__AVX512F__)
+    const __m512i k = _mm512_set1_epi32((int)m), x = (__m512i)a;
+    const __m512i even = _mm512_mul_epu32(x, k), odd = _mm512_mul_epu32(_mm512_srli_epi64(x, 32), k);
+    high = (vu)_mm512_mask_blend_epi32(0xaaaa, _mm512_srli_epi64(even, 32), odd);
+    low = (vu)_mm512_mask_blend_epi32(0xaaaa, even, _mm512_slli_epi64(odd, 32));
+#elif defined(__AVX2__)
+    const __m256i k = _mm256_set1_epi32((int)m), x = (__m256i)a;
+    const __m256i even = _mm256_mul_epu32(x, k), odd = _mm256_mul_epu32(_mm256_srli_epi64(x, 32), k);
+    high = (vu)_mm256_blend_epi32(_mm256_srli_epi64(even, 32), odd, 0xaa);
+    low = (vu)_mm256_blend_epi32(even, _mm256_slli_epi64(odd, 32), 0xaa);
+#else
+    for (int lane = 0; lane < W; ++lane) {
+        const uint64_t product = (uint64_t)a[lane] * m;
+        high[lane] = (uint32_t)(product >> 32);
+        low[lane] = (uint32_t)product;
+    }
+#endif
+}
+
+// Two vectors of normal numbers from two of uniform bits: radius sqrt(-2 ln u), angle uniform on the circle.
+inline void box_muller(vu bits, vu turn, float *first, float *second) {
+    const vf u = (__builtin_convertvector((vi)(bits >> 8), vf) + 0.5f) * 0x1p-24f;
+    const vf radius = root(-2.0f * logarithm(u));
+    // An angle in [-pi/4, pi/4) from 30 bits; the other two reflect it into the remaining three quarters.
+    const vf f = __builtin_convertvector((vi)(turn << 2), vf) * (0x1p-31f * 0.785398163397448f);
+    const vf q = f * f;
+    vf sine = splat(-1.0f / 5040);
+    sine = sine * q + 1.0f / 120;
+    sine = sine * q - 1.0f / 6;
+    sine = (sine * q + 1.0f) * f;
+    vf cosine = splat(1.0f / 40320);
+    cosine = cosine * q - 1.0f / 720;
+    cosine = cosine * q + 1.0f / 24;
+    cosine = cosine * q - 0.5f;
+    cosine = cosine * q + 1.0f;
+    cosine = (vf)((vu)cosine ^ (turn & 0x80000000u));
+    const vi swap = (vi)((turn & 0x40000000u) != 0);
+    store(first, radius * select(swap, sine, cosine));
+    store(second, radius * select(swap, cosine, sine));
+}
+
+// Elements [64 block, 64 block + 64) of a draw.
+inline void normal_block(szilard_key key, uint64_t block, float *out) {
+    for (int part = 0; part < 16; part += W) {
+        const uint64_t first = block * 16 + (uint64_t)part;  // a multiple of 16, so lanes carry nothing over
+        vu c0, c1 = vu{} + (uint32_t)(first >> 32), c2 = vu{} + (uint32_t)key.draw,
+               c3 = vu{} + (uint32_t)(key.draw >> 32);
+        for (int lane = 0; lane < W; ++lane) c0[lane] = (uint32_t)first + (uint32_t)lane;
+        uint32_t k0 = (uint32_t)key.seed, k1 = (uint32_t)(key.seed >> 32);
+        for (int round = 0; round < ROUNDS; ++round) {
+            vu high0, low0, high1, low1;
+            multiply(c0, 0xD2511F53u, high0, low0);
+            multiply(c2, 0xCD9E8D57u, high1, low1);
+            c0 = high1 ^ c1 ^ k0;
+            c1 = low1;
+            c2 = high0 ^ c3 ^ k1;
+            c3 = low0;
+            k0 += 0x9E3779B9u;
+            k1 += 0xBB67AE85u;
+        }
+        box_muller(c0, c1, out + part, out + 16 + part);
+        box_muller(c2, c3, out + 32 + part, out + 48 + part);
+    }
+}
+
+// Runs of elements in rising order; a block that two runs share is made once.
+class Normals {
+  public:
+    explicit Normals(szilard_key key) : key_(key) {}
+
+    // Elements [first, first + n) into out.
+    void fill(uint64_t first, int64_t n, float *out) {
+        while (n > 0) {
+            const uint64_t block = first / BLOCK;
+            const int offset = (int)(first % BLOCK);
+            const int64_t take = n < BLOCK - offset ? n : BLOCK - offset;
+            if (take == BLOCK) {
+                normal_block(key_, block, out);
+            } else {
+                if (block != held_) normal_block(key_, held_ = block, buffer_);
+                memcpy(out, buffer_ + offset, (size_t)take * sizeof(float));
+            }
+            first += (uint64_t)take, out += take, n -= take;
+        }
+    }
+
+  private:
+    szilard_key key_;
+    uint64_t held_ = UINT64_MAX;
+    float buffer_[BLOCK];
+};
+
+}  // namespace

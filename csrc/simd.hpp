@@ -1,0 +1,121 @@
+// One vector type for every instruction set. A translation unit defines SZILARD_WIDTH (floats in a vector)
+// before it includes this; all is in an anonymous namespace, since each unit has a version of its own.
+#pragma once
+#include <stdint.h>
+#include <string.h>
+
+#if defined(__AVX512F__) || defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
+namespace {
+
+constexpr int W = SZILARD_WIDTH;
+constexpr int NV = SZILARD_VECTORS;  // accumulators of one product that stay in registers
+constexpr int TILE = W * NV;         // floats worked on at a time
+
+typedef float vf __attribute__((vector_size(4 * SZILARD_WIDTH)));
+typedef float vf_anywhere __attribute__((vector_size(4 * SZILARD_WIDTH), aligned(4), may_alias));
+typedef int32_t vi __attribute__((vector_size(4 * SZILARD_WIDTH)));
+typedef uint32_t vu __attribute__((vector_size(4 * SZILARD_WIDTH)));
+
+inline vf load(const float *p) { return *(const vf_anywhere *)p; }
+inline void store(float *p, vf v) { *(vf_anywhere *)p = v; }
+inline vf splat(float f) { return vf{} + f; }
+
+// Lanes [0, n) from memory, the others zero; nothing beyond p + n is touched.
+inline vf load_first(const float *p, int n) {
+#if defined(__AVX512F__)
+    return (vf)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p);
+#else
+    vf v = {};
+    memcpy(&v, p, (size_t)n * sizeof(float));
+    return v;
+#endif
+}
+
+// Lanes [low, high) from p + lane, the others zero; nothing outside [p + low, p + high) is touched.
+inline vf load_between(const float *p, int low, int high) {
+    vf v = {};
+    for (int lane = low; lane < high; ++lane) v[lane] = p[lane];
+    return v;
+}
+
+inline void store_first(float *p, vf v, int n) {
+#if defined(__AVX512F__)
+    _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), (__m512)v);
+#else
+    memcpy(p, &v, (size_t)n * sizeof(float));
+#endif
+}
+
+inline float sum(vf v) {
+#if defined(__AVX512F__)
+    return _mm512_reduce_add_ps((__m512)v);
+#else
+    float s[W];
+    memcpy(s, &v, sizeof v);
+    for (int half = W / 2; half; half /= 2)
+        for (int lane = 0; lane < half; ++lane) s[lane] += s[lane + half];
+    return s[0];
+#endif
+}
+
+inline vf select(vi mask, vf yes, vf no) { return (vf)((mask & (vi)yes) | (~mask & (vi)no)); }
+
+inline vf maximum(vf a, vf b) { return select((vi)(a > b), a, b); }
+
+inline vf root(vf v) {
+#if defined(__AVX512F__)
+    return (vf)_mm512_sqrt_ps((__m512)v);
+#else
+    for (int lane = 0; lane < W; ++lane) v[lane] = __builtin_sqrtf(v[lane]);
+    return v;
+#endif
+}
+
+// 1 / sqrt(v) to two units in the last place, for v well above the smallest normal number.
+inline vf inverse_root(vf v) {
+#if defined(__AVX512F__)
+    vf r = (vf)_mm512_rsqrt14_ps((__m512)v);
+    return r * (1.5f - 0.5f * v * r * r);  // one step of Newton squares the error of 2^-14
+#else
+    return 1.0f / root(v);
+#endif
+}
+
+// e^v: 2^n times a polynomial on [-ln2/2, ln2/2]; the answer is clamped to the normal range.
+inline vf exponential(vf v) {
+    v = select((vi)(v > 88.0f), splat(88.0f), v);
+    v = select((vi)(v < -87.0f), splat(-87.0f), v);
+    const vf shifted = v * 1.44269504088896f + 12582912.0f;  // 1.5 * 2^23: rounds to an integer
+    const vf n = shifted - 12582912.0f;
+    const vf r = (v - n * 0.693359375f) + n * 2.12194440e-4f;  // ln 2 in two parts
+    vf p = splat(1.0f / 5040);
+    p = p * r + 1.0f / 720;
+    p = p * r + 1.0f / 120;
+    p = p * r + 1.0f / 24;
+    p = p * r + 1.0f / 6;
+    p = p * r + 0.5f;
+    p = p * r + 1.0f;
+    p = p * r + 1.0f;
+    const vi exponent = (__builtin_convertvector(n, vi) + 127) << 23;
+    return p * (vf)exponent;
+}
+
+// ln v for normal v > 0: exponent, and atanh's series on a mantissa in [sqrt(1/2), sqrt(2)).
+inline vf logarithm(vf v) {
+    const vi bits = (vi)v - 0x3f3504f3;  // exponent of v / sqrt(1/2)
+    const vf n = __builtin_convertvector(bits >> 23, vf);
+    const vf m = (vf)((bits & 0x007fffff) + 0x3f3504f3) - 1.0f;
+    const vf s = m / (m + 2.0f);
+    const vf q = s * s;
+    vf p = splat(2.0f / 9);
+    p = p * q + 2.0f / 7;
+    p = p * q + 2.0f / 5;
+    p = p * q + 2.0f / 3;
+    p = p * q + 2.0f;
+    return n * 0.693147180559945f + s * p;
+}
+
+}  // namespace

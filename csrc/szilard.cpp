@@ -1,0 +1,208 @@
+// The ABI: checks what was given, chooses the instruction set, and owns scratch memory.
+#include "szilard.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include <atomic>
+#include <memory>
+
+#include "check.hpp"
+#include "isa.hpp"
+
+extern const szilard_kernels szilard_baseline;
+#if defined(__x86_64__)
+extern const szilard_kernels szilard_avx2, szilard_avx512;
+#endif
+
+namespace {
+
+bool runs(const szilard_kernels &kernels) {
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    if (&kernels == &szilard_avx512)
+        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+               __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+    if (&kernels == &szilard_avx2) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+#endif
+    return &kernels == &szilard_baseline;
+}
+
+const szilard_kernels *const all[] = {
+#if defined(__x86_64__)
+    &szilard_avx512, &szilard_avx2,
+#endif
+    &szilard_baseline,
+};
+
+const szilard_kernels *best() {
+    for (const szilard_kernels *kernels : all)
+        if (runs(*kernels)) return kernels;
+    return &szilard_baseline;
+}
+
+std::atomic<const szilard_kernels *> chosen{best()};
+
+const szilard_kernels &run() { return *chosen.load(std::memory_order_relaxed); }
+
+struct Free {
+    void operator()(float *p) const { free(p); }
+};
+using Scratch = std::unique_ptr<float, Free>;
+
+Scratch scratch(int64_t floats) {
+    return Scratch((float *)malloc(sizeof(float) * (size_t)(floats > 0 ? floats : 1)));
+}
+
+// values in the order of the transpose
+Scratch transposed(const szilard_index &index, const float *values) {
+    Scratch ordered = scratch(index.nnz);
+    if (ordered)
+        for (int32_t p = 0; p < index.nnz; ++p) ordered.get()[p] = values[index.t_perm[p]];
+    return ordered;
+}
+
+}  // namespace
+
+int32_t szilard_abi_version(void) { return 1; }
+
+const char *szilard_isa(void) { return run().name; }
+
+int szilard_use_isa(const char *isa) {
+    for (const szilard_kernels *kernels : all)
+        if (!strcmp(kernels->name, isa) && runs(*kernels)) {
+            chosen.store(kernels);
+            return SZILARD_OK;
+        }
+    return 1;
+}
+
+int szilard_normal(szilard_key key, int64_t n, float *out, int threads) {
+    if (n < 0) return SZILARD_BAD_GEOMETRY;
+    run().normal(key, n, out, threads);
+    return SZILARD_OK;
+}
+
+int szilard_linear(const szilard_index *index, int32_t batch, const float *x, const float *values, float *y,
+                   int threads) {
+    if (const int bad = szilard_check_index(index, false)) return bad;
+    if (batch < 0) return SZILARD_BAD_GEOMETRY;
+    run().linear(index->rows, index->crow, index->col, batch, x, values, y, threads);
+    return SZILARD_OK;
+}
+
+int szilard_linear_backward(const szilard_index *index, int32_t batch, const float *grad, const float *x,
+                            const float *values, float *grad_x, float *grad_values, int threads) {
+    if (const int bad = szilard_check_index(index, grad_x != nullptr)) return bad;
+    if (batch < 0) return SZILARD_BAD_GEOMETRY;
+    if (grad_x) {
+        const Scratch ordered = transposed(*index, values);
+        if (!ordered) return SZILARD_NO_MEMORY;
+        run().linear(index->cols, index->t_crow, index->t_col, batch, grad, ordered.get(), grad_x, threads);
+    }
+    if (grad_values) run().linear_grad_values(*index, batch, grad, x, grad_values, threads);
+    return SZILARD_OK;
+}
+
+int szilard_lrt_linear(const szilard_index *index, int32_t batch, const float *x, const float *mean,
+                       const float *log_std, szilard_key key, float *y, float *factor, float *variance,
+                       int threads) {
+    if (const int bad = szilard_check_index(index, false)) return bad;
+    if (batch < 0) return SZILARD_BAD_GEOMETRY;
+    run().square_exponential(index->nnz, log_std, variance);
+    run().lrt_linear(*index, batch, x, mean, variance, key, y, factor, threads);
+    return SZILARD_OK;
+}
+
+int szilard_lrt_linear_backward(const szilard_index *index, int32_t batch, const float *grad, const float *x,
+                                const float *mean, const float *variance, const float *factor, float *grad_x,
+                                float *grad_mean, float *grad_log_std, int threads) {
+    if (const int bad = szilard_check_index(index, grad_x != nullptr)) return bad;
+    if (batch < 0) return SZILARD_BAD_GEOMETRY;
+    const Scratch h = grad_x ? scratch((int64_t)index->rows * batch) : nullptr;
+    if (grad_x && !h) return SZILARD_NO_MEMORY;
+    run().lrt_linear_grad_values(*index, batch, grad, x, variance, factor, h.get(), grad_mean, grad_log_std,
+                                 threads);
+    if (grad_x) {
+        const Scratch m = transposed(*index, mean), v = transposed(*index, variance);
+        if (!m || !v) return SZILARD_NO_MEMORY;
+        run().lrt_linear_grad_x(*index, batch, grad, h.get(), x, m.get(), v.get(), grad_x, threads);
+    }
+    return SZILARD_OK;
+}
+
+int szilard_conv(const szilard_index *index, const szilard_geometry *geometry, const float *x,
+                 const float *values, float *y, int threads) {
+    if (const int bad = szilard_check_conv(index, geometry, false)) return bad;
+    run().conv(*index, *geometry, x, values, y, threads);
+    return SZILARD_OK;
+}
+
+int szilard_conv_backward(const szilard_index *index, const szilard_geometry *geometry, const float *grad,
+                          const float *x, const float *values, float *grad_x, float *grad_values, int threads) {
+    if (const int bad = szilard_check_conv(index, geometry, grad_x != nullptr)) return bad;
+    if (grad_values) run().conv_grad_values(*index, *geometry, grad, x, grad_values, threads);
+    if (grad_x) {
+        const Scratch ordered = transposed(*index, values);
+        if (!ordered) return SZILARD_NO_MEMORY;
+        run().conv_grad_x(*index, *geometry, grad, ordered.get(), grad_x, threads);
+    }
+    return SZILARD_OK;
+}
+
+int szilard_lrt_conv(const szilard_index *index, const szilard_geometry *geometry, const float *x,
+                     const float *mean, const float *log_std, szilard_key key, float *y, float *factor,
+                     float *variance, int threads) {
+    if (const int bad = szilard_check_conv(index, geometry, false)) return bad;
+    run().square_exponential(index->nnz, log_std, variance);
+    run().lrt_conv(*index, *geometry, x, mean, variance, key, y, factor, threads);
+    return SZILARD_OK;
+}
+
+int szilard_lrt_conv_backward(const szilard_index *index, const szilard_geometry *geometry, const float *grad,
+                              const float *x, const float *mean, const float *variance, const float *factor,
+                              float *grad_x, float *grad_mean, float *grad_log_std, int threads) {
+    if (const int bad = szilard_check_conv(index, geometry, grad_x != nullptr)) return bad;
+    run().lrt_conv_grad_values(*index, *geometry, grad, x, variance, factor, grad_mean, grad_log_std, threads);
+    if (grad_x) {
+        const Scratch m = transposed(*index, mean), v = transposed(*index, variance);
+        if (!m || !v) return SZILARD_NO_MEMORY;
+        run().lrt_conv_grad_x(*index, *geometry, grad, factor, x, m.get(), v.get(), grad_x, threads);
+    }
+    return SZILARD_OK;
+}
+
+int szilard_batch_norm(int32_t channels, int64_t count, const float *x, const float *weight, const float *bias,
+                       const float *residual, int relu, float eps, float *y, float *mean, float *variance,
+                       float *inv_std, int threads) {
+    if (channels < 0 || count < 1) return SZILARD_BAD_GEOMETRY;
+    run().batch_norm(channels, count, x, weight, bias, residual, relu, eps, y, mean, variance, inv_std, threads);
+    return SZILARD_OK;
+}
+
+int szilard_batch_norm_backward(int32_t channels, int64_t count, const float *grad, const float *x,
+                                const float *y, const float *weight, const float *mean, const float *inv_std,
+                                int relu, float *grad_x, float *grad_weight, float *grad_bias,
+                                float *grad_residual, int threads) {
+    if (channels < 0 || count < 1 || (relu && !y)) return SZILARD_BAD_GEOMETRY;
+    run().batch_norm_backward(channels, count, grad, x, y, weight, mean, inv_std, relu, grad_x, grad_weight,
+                              grad_bias, grad_residual, threads);
+    return SZILARD_OK;
+}
+
+int szilard_max_pool(const szilard_geometry *geometry, const float *x, float *y, uint8_t *where, int threads) {
+    if (const int bad = szilard_check_geometry(geometry)) return bad;
+    if ((int64_t)geometry->kernel_h * geometry->kernel_w > 255 || geometry->dilation_h != 1 ||
+        geometry->dilation_w != 1 || geometry->channels != geometry->out_channels)
+        return SZILARD_BAD_GEOMETRY;
+    run().max_pool(*geometry, x, y, where, threads);
+    return SZILARD_OK;
+}
+
+int szilard_max_pool_backward(const szilard_geometry *geometry, const float *grad, const uint8_t *where,
+                              float *grad_x, int threads) {
+    if (const int bad = szilard_check_geometry(geometry)) return bad;
+    if (geometry->channels != geometry->out_channels) return SZILARD_BAD_GEOMETRY;
+    run().max_pool_backward(*geometry, grad, where, grad_x, threads);
+    return SZILARD_OK;
+}
