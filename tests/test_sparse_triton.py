@@ -20,8 +20,7 @@ from szilard.sparse import Support, block_ops, triton_blocks, triton_kernels  # 
 
 DEVICE = "cuda" if ON_GPU else "cpu"
 ATOL = 1e-3
-gpu = pytest.mark.gpu
-gpu = pytest.mark.skipif(not ON_GPU, reason="needs a CUDA device")
+PHASES = [phase for phase in Phase if phase is not Phase.shrink]  # the interpreter is slow
 patterns = st.sampled_from(["unstructured", "block16", "block32", "block64"])
 
 
@@ -31,14 +30,16 @@ def generator(seed=0):
 
 def kernels(support):
     """(linear, linear_backward, lrt_linear, lrt_linear_backward) with the index filled in."""
-    if support.pattern.name == "unstructured":
-        module, index = triton_kernels, support.index
-    else:
+    module, index = triton_kernels, (support.index,)
+    if support.pattern.name != "unstructured":
         names = triton_blocks.BlockIndex._fields
         module = triton_blocks
         index = (triton_blocks.BlockIndex(*(getattr(support, n) for n in names)), support.pattern.side)
-    names = ("linear", "linear_backward", "lrt_linear", "lrt_linear_backward")
-    return [lambda *a, n=n: getattr(module, n)(*a, *index) for n in names]
+
+    def run(name):
+        return lambda *given: getattr(module, name)(*given, *index, *[True] * name.endswith("backward"))
+
+    return [run(name) for name in ("linear", "linear_backward", "lrt_linear", "lrt_linear_backward")]
 
 
 def case(rows, cols, batch, density, pattern, seed):
@@ -60,7 +61,7 @@ def close(ours, exact):
     st.integers(1, 40), st.integers(1, 70), st.sampled_from([1, 3, 16, 33, 130]), st.floats(0, 1), patterns,
     st.integers(0, 99),
 )  # fmt: skip
-@settings(deadline=None, max_examples=300 if ON_GPU else 12, phases=PHASES)
+@settings(deadline=None, max_examples=300 if ON_GPU else 60, phases=PHASES)
 def test_products_equal_dense(rows, cols, batch, density, pattern, seed):
     support, mean, log_std, x, grad = case(rows, cols, batch, density, pattern, seed)
     linear, linear_backward, lrt, lrt_backward = kernels(support)
@@ -142,16 +143,15 @@ def test_block_operators_are_good_citizens():
     )
 
 
-@pytest.mark.parametrize("pattern", ["block16"])
-def test_training_on_the_block_kernels(pattern, monkeypatch):
-    """The layer takes them where they apply; here every device counts as one where they do."""
+def test_training_on_the_block_kernels(monkeypatch):
+    """Layers take them where Triton serves, which without a GPU it does when asked by name."""
     calls = []
     real = block_ops.lrt_linear
-    monkeypatch.setattr(block_ops, "applies", lambda support, x: support.pattern.name == pattern)
+    monkeypatch.setenv("SZILARD_KERNELS", "triton")
     monkeypatch.setattr(block_ops, "lrt_linear", lambda *a: calls.append(1) or real(*a))
     x = torch.randn(60, 20, generator=generator())
     y = (x[:, 0] > 0).long()
-    method = methods.SSVI(60, density=0.5, pattern=pattern, every=5, total_steps=30, lr=2e-2)
+    method = methods.SSVI(60, density=0.5, pattern="block16", every=5, total_steps=30, lr=2e-2)
     torch.manual_seed(0)
     net = method.prepare(
         torch.nn.Sequential(torch.nn.Linear(20, 48), torch.nn.ReLU(), torch.nn.Linear(48, 2))
@@ -165,7 +165,7 @@ def test_training_on_the_block_kernels(pattern, monkeypatch):
         optimizer.zero_grad()
         method.after_step(net, optimizer)
         energies.append(method.last_energy)
-    assert len(calls) >= 60
+    assert len(calls) == 60
     assert sum(energies[-5:]) < 0.6 * sum(energies[:5])
 
 
@@ -202,8 +202,8 @@ def test_the_kernels_compile_for_a_gpu_that_is_not_there(tmp_path):
     assert done.returncode == 0, done.stderr[-2000:]
 
 
-@gpu
-@without_gpu
+@pytest.mark.gpu
+@pytest.mark.skipif(not ON_GPU, reason="needs a CUDA device")
 @pytest.mark.parametrize("pattern", ["unstructured", "block32", "neuron"])
 def test_a_step_on_the_gpu_is_repeatable_and_finite(pattern):
     network = torch.nn.Sequential(torch.nn.Linear(300, 512), torch.nn.ReLU(), torch.nn.Linear(512, 10))

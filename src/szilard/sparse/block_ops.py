@@ -6,8 +6,6 @@ are those of :mod:`szilard.sparse.ops`. Linear maps only: a convolution with blo
 
 from __future__ import annotations
 
-import importlib.util
-import os
 from typing import Any
 
 import torch
@@ -15,21 +13,16 @@ from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
 from szilard.sparse.block import Block
+from szilard.sparse.dispatch import implementation
 from szilard.sparse.support import Support
 
 SIDES = (16, 32, 64)  # of the blocks that a tensor core takes
 
 
 def applies(support: Support, x: Tensor) -> bool:
-    """Whether the product with ``x`` runs here: a GPU, float32, Triton installed, and blocks of a side it takes."""
-    return (
-        isinstance(support.pattern, Block)
-        and support.pattern.side in SIDES
-        and x.is_cuda
-        and x.dtype == torch.float32
-        and os.environ.get("SZILARD_KERNELS", "triton") == "triton"
-        and importlib.util.find_spec("triton") is not None
-    )
+    """Whether the product with ``x`` runs here: Triton serves ``x``, and the blocks are of a side it takes."""
+    pattern = support.pattern
+    return isinstance(pattern, Block) and pattern.side in SIDES and implementation(x) == "triton"
 
 
 def linear(x: Tensor, values: Tensor, support: Support) -> Tensor:
@@ -72,11 +65,12 @@ def block_linear_backward(
     block_t_crow: Tensor,
     block_t_perm: Tensor,
     side: int,
+    wants_x: bool,
 ) -> tuple[Tensor, Tensor]:
-    """Gradients of :func:`block_linear` for ``x`` and ``values``."""
+    """Gradients of :func:`block_linear` for ``x`` (empty if not wanted) and ``values``."""
     blocks = _kernels()
     index = blocks.BlockIndex(crow, block_crow, block_row, block_col, block_t_crow, block_t_perm)
-    return blocks.linear_backward(grad, x, values, index, side)
+    return blocks.linear_backward(grad, x, values, index, side, wants_x)
 
 
 @torch.library.custom_op("szilard::block_lrt_linear", mutates_args=())
@@ -113,11 +107,12 @@ def block_lrt_linear_backward(
     block_t_crow: Tensor,
     block_t_perm: Tensor,
     side: int,
+    wants_x: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of :func:`block_lrt_linear` for ``x``, ``mean`` and ``log_std``."""
+    """Gradients of :func:`block_lrt_linear` for ``x`` (empty if not wanted), ``mean`` and ``log_std``."""
     blocks = _kernels()
     index = blocks.BlockIndex(crow, block_crow, block_row, block_col, block_t_crow, block_t_perm)
-    return blocks.lrt_linear_backward(grad, x, mean, variance, factor, index, side)
+    return blocks.lrt_linear_backward(grad, x, mean, variance, factor, index, side, wants_x)
 
 
 def _kernels() -> Any:
@@ -154,12 +149,16 @@ def _(
 
 @block_linear_backward.register_fake
 def _(grad: Tensor, x: Tensor, values: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
-    return _feature_major(x, x.shape[1]), torch.empty_like(values)
+    return _grad_x(x, rest[-1]), torch.empty_like(values)
 
 
 @block_lrt_linear_backward.register_fake
 def _(grad: Tensor, x: Tensor, mean: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Tensor]:
-    return _feature_major(x, x.shape[1]), torch.empty_like(mean), torch.empty_like(mean)
+    return _grad_x(x, rest[-1]), torch.empty_like(mean), torch.empty_like(mean)
+
+
+def _grad_x(x: Tensor, wants_x: bool) -> Tensor:
+    return _feature_major(x, x.shape[1]) if wants_x else x.new_empty(0, 0)
 
 
 # -- gradients ------------------------------------------------------------------------------------------
@@ -178,11 +177,15 @@ def _save_lrt(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
 
 
 def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    return *block_linear_backward(grad, *ctx.saved_tensors, ctx.side), *[None] * 7
+    wants_x = ctx.needs_input_grad[0]
+    grad_x, grad_values = block_linear_backward(grad, *ctx.saved_tensors, ctx.side, wants_x)
+    return grad_x if wants_x else None, grad_values, *[None] * 7
 
 
 def _backward_lrt(ctx: Any, grad: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
-    return *block_lrt_linear_backward(grad, *ctx.saved_tensors, ctx.side), *[None] * 8
+    wants_x = ctx.needs_input_grad[0]
+    grad_x, *grads = block_lrt_linear_backward(grad, *ctx.saved_tensors, ctx.side, wants_x)
+    return grad_x if wants_x else None, *grads, *[None] * 8
 
 
 block_linear.register_autograd(_backward, setup_context=_save)

@@ -162,32 +162,39 @@ def lrt_linear(
 
 
 def linear_backward(
-    grad: Tensor, x: Tensor, values: Tensor, index: BlockIndex, side: int
+    grad: Tensor, x: Tensor, values: Tensor, index: BlockIndex, side: int, wants_x: bool
 ) -> tuple[Tensor, Tensor]:
-    """Gradients of :func:`linear` for ``x`` and ``values``."""
-    return _run_backward(grad, x, values, None, None, index, side)[:2]
+    """Gradients of :func:`linear` for ``x`` (empty if not wanted) and ``values``."""
+    return _run_backward(grad, x, values, None, None, index, side, wants_x)[:2]
 
 
 def lrt_linear_backward(
-    grad: Tensor, x: Tensor, mean: Tensor, variance: Tensor, factor: Tensor, index: BlockIndex, side: int
+    grad: Tensor,
+    x: Tensor,
+    mean: Tensor,
+    variance: Tensor,
+    factor: Tensor,
+    index: BlockIndex,
+    side: int,
+    wants_x: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of :func:`lrt_linear` for ``x``, ``mean`` and ``log_std``."""
-    return _run_backward(grad, x, mean, variance, factor, index, side)
+    """Gradients of :func:`lrt_linear` for ``x`` (empty if not wanted), ``mean`` and ``log_std``."""
+    return _run_backward(grad, x, mean, variance, factor, index, side, wants_x)
 
 
 def _run_forward(
     x: Tensor, mean: Tensor, variance: Tensor | None, key: Sequence[int], index: BlockIndex, side: int
 ) -> tuple[Tensor, Tensor]:
     seen = x.t().contiguous()
-    rows, batch = index.crow.numel() - 1, x.shape[0]
-    lrt = variance is not None
-    y = x.new_empty(rows, batch)
+    lrt, v = (False, mean) if variance is None else (True, variance)
+    y = x.new_empty(index.crow.numel() - 1, x.shape[0])
     factor = torch.empty_like(y) if lrt else y
-    tile, grid = tiles(index.block_crow.numel() - 1, batch, _most(side))
+    tile, grid = tiles(index.block_crow.numel() - 1, x.shape[0], _most(side))
+    sizes = (len(y), *seen.shape)
+    how = (lrt, side, len(seen) % side == 0, tile, _precision())
     _forward[grid](
-        seen, mean, variance if lrt else mean, y, factor, index.crow, index.block_crow, index.block_col,
-        rows, len(seen), batch, *key, lrt, side, len(seen) % side == 0, tile, _precision(),
-    )  # fmt: skip
+        seen, mean, v, y, factor, index.crow, index.block_crow, index.block_col, *sizes, *key, *how
+    )
     return y.t(), factor.t()
 
 
@@ -199,23 +206,24 @@ def _run_backward(
     factor: Tensor | None,
     index: BlockIndex,
     side: int,
+    wants_x: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     g, seen = grad.t().contiguous(), x.t().contiguous()
+    lrt, v = (False, mean) if variance is None else (True, variance)
     f = g if factor is None else factor.t().contiguous()
-    lrt = variance is not None
-    grad_x, grad_mean = torch.empty_like(seen), torch.empty_like(mean)
+    grad_x = torch.empty_like(seen) if wants_x else x.new_empty(0, 0)
+    grad_mean = torch.empty_like(mean)
     grad_log_std = torch.empty_like(mean) if lrt else grad_mean
-    rows, cols, batch = len(g), *seen.shape
-    tile, grid = tiles(index.block_t_crow.numel() - 1, batch, _most(side))
-    how = (rows, cols, batch, lrt, side, cols % side == 0, tile, _precision())
-    _transposed[grid](
-        g, seen, mean, variance if lrt else mean, f, grad_x, index.crow, index.block_crow, index.block_row,
-        index.block_t_crow, index.block_t_perm, *how,
-    )  # fmt: skip
-    _sampled[(index.block_row.numel(),)](
-        g, seen, variance if lrt else mean, f, grad_mean, grad_log_std, index.crow, index.block_crow,
-        index.block_row, index.block_col, *how,
-    )  # fmt: skip
+    crow, block_crow, block_row, block_col, block_t_crow, block_t_perm = index
+    tile, grid = tiles(block_t_crow.numel() - 1, x.shape[0], _most(side))
+    how = (len(g), *seen.shape, lrt, side, len(seen) % side == 0, tile, _precision())
+    if wants_x:
+        _transposed[grid](
+            g, seen, mean, v, f, grad_x, crow, block_crow, block_row, block_t_crow, block_t_perm, *how
+        )
+    _sampled[(block_row.numel(),)](
+        g, seen, v, f, grad_mean, grad_log_std, crow, block_crow, block_row, block_col, *how
+    )
     return grad_x.t(), grad_mean, grad_log_std
 
 

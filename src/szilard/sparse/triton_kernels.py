@@ -4,18 +4,18 @@ Activations are feature-major, ``[features, batch]``: neighbouring lanes hold ne
 load is coalesced whatever the support. A program owns one row and a tile of the batch and adds in a fixed
 order (no atomics, no autotuning), so the same inputs give the same bits in every run.
 
-Importing this file imports Triton; ask :func:`runs_on` first.
+Importing this file imports Triton; :mod:`szilard.sparse.dispatch` knows when to.
 """
 
 from __future__ import annotations
-
-import importlib.util
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 from triton.language.random import philox_impl
+
+from szilard.sparse.support import Index
 
 _TINY = tl.constexpr(1e-8)  # added to a variance before its root, whose slope at zero is infinite
 _ROUNDS = tl.constexpr(7)
@@ -136,58 +136,27 @@ def _sampled(
             tl.store(grad_log_std + place, spread, place < end)
 
 
-def runs_on(tensor: Tensor) -> bool:
-    """Whether these kernels can take ``tensor``."""
-    return tensor.is_cuda and tensor.dtype == torch.float32
-
-
-def available() -> bool:
-    """Whether Triton is installed."""
-    return importlib.util.find_spec("triton") is not None
-
-
-def linear(
-    x: Tensor, values: Tensor, crow: Tensor, col: Tensor, t_crow: Tensor, t_col: Tensor, t_perm: Tensor
-) -> Tensor:
+def linear(x: Tensor, values: Tensor, index: Index) -> Tensor:
     """``x [B, I] -> [B, O]``, returned as the transpose of a contiguous ``[O, B]``."""
     seen = x.t().contiguous()
-    rows, batch = crow.numel() - 1, x.shape[0]
+    rows, batch = index.crow.numel() - 1, x.shape[0]
     y = x.new_empty(rows, batch)
     tile, grid = tiles(rows, batch)
-    _forward[grid](seen, values, values, y, y, crow, col, batch, 0, 0, 0, 0, False, _ENTRIES, tile)
+    _forward[grid](
+        seen, values, values, y, y, index.crow, index.col, batch, 0, 0, 0, 0, False, _ENTRIES, tile
+    )
     return y.t()
 
 
 def linear_backward(
-    grad: Tensor,
-    x: Tensor,
-    values: Tensor,
-    crow: Tensor,
-    col: Tensor,
-    t_crow: Tensor,
-    t_col: Tensor,
-    t_perm: Tensor,
+    grad: Tensor, x: Tensor, values: Tensor, index: Index, wants_x: bool
 ) -> tuple[Tensor, Tensor]:
-    """Gradients of :func:`linear` for ``x`` and ``values``."""
-    g, seen = grad.t().contiguous(), x.t().contiguous()
-    batch = x.shape[0]
-    grad_x, grad_values = torch.empty_like(seen), torch.empty_like(values)
-    tile, grid = tiles(len(seen), batch)
-    _transposed[grid](g, seen, values, values, g, grad_x, t_crow, t_col, t_perm, batch, False, _ENTRIES, tile)
-    _sampled[(len(g),)](g, seen, values, g, grad_values, grad_values, crow, col, batch, False, _ENTRIES, tile)
-    return grad_x.t(), grad_values
+    """Gradients of :func:`linear` for ``x`` (empty if not wanted) and ``values``."""
+    return _backward(grad, x, values, None, None, index, wants_x)[:2]
 
 
 def lrt_linear(
-    x: Tensor,
-    mean: Tensor,
-    log_std: Tensor,
-    key: Tensor,
-    crow: Tensor,
-    col: Tensor,
-    t_crow: Tensor,
-    t_col: Tensor,
-    t_perm: Tensor,
+    x: Tensor, mean: Tensor, log_std: Tensor, key: Tensor, index: Index
 ) -> tuple[Tensor, Tensor, Tensor]:
     """(y, factor, variance): outputs drawn by local reparametrisation, ε / (2 s), and σ² of each entry.
 
@@ -195,32 +164,42 @@ def lrt_linear(
         key: int64 ``[2]`` on the CPU, (seed, draw) of the noise.
     """
     seen, variance = x.t().contiguous(), (2 * log_std).exp()
-    rows, batch = crow.numel() - 1, x.shape[0]
+    rows, batch = index.crow.numel() - 1, x.shape[0]
     y, factor = x.new_empty(rows, batch), x.new_empty(rows, batch)
     tile, grid = tiles(rows, batch)
-    _forward[grid](seen, mean, variance, y, factor, crow, col, batch, *words(key), True, _ENTRIES, tile)
+    _forward[grid](
+        seen, mean, variance, y, factor, index.crow, index.col, batch, *words(key), True, _ENTRIES, tile
+    )
     return y.t(), factor.t(), variance
 
 
 def lrt_linear_backward(
+    grad: Tensor, x: Tensor, mean: Tensor, variance: Tensor, factor: Tensor, index: Index, wants_x: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of :func:`lrt_linear` for ``x`` (empty if not wanted), ``mean`` and ``log_std``."""
+    return _backward(grad, x, mean, variance, factor, index, wants_x)
+
+
+def _backward(
     grad: Tensor,
     x: Tensor,
     mean: Tensor,
-    variance: Tensor,
-    factor: Tensor,
-    crow: Tensor,
-    col: Tensor,
-    t_crow: Tensor,
-    t_col: Tensor,
-    t_perm: Tensor,
+    variance: Tensor | None,
+    factor: Tensor | None,
+    index: Index,
+    wants_x: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of :func:`lrt_linear` for ``x``, ``mean`` and ``log_std``."""
-    g, seen, f = grad.t().contiguous(), x.t().contiguous(), factor.t().contiguous()
-    batch = x.shape[0]
-    grad_x, grad_mean, grad_log_std = (torch.empty_like(t) for t in (seen, mean, mean))
-    tile, grid = tiles(len(seen), batch)
-    _transposed[grid](g, seen, mean, variance, f, grad_x, t_crow, t_col, t_perm, batch, True, _ENTRIES, tile)
-    _sampled[(len(g),)](g, seen, variance, f, grad_mean, grad_log_std, crow, col, batch, True, _ENTRIES, tile)
+    g, seen = grad.t().contiguous(), x.t().contiguous()
+    lrt, v = (False, mean) if variance is None else (True, variance)
+    f = g if factor is None else factor.t().contiguous()
+    grad_x = torch.empty_like(seen) if wants_x else x.new_empty(0, 0)
+    grad_mean = torch.empty_like(mean)
+    grad_log_std = torch.empty_like(mean) if lrt else grad_mean
+    tile, grid = tiles(len(seen), x.shape[0])
+    how = (x.shape[0], lrt, _ENTRIES, tile)
+    if wants_x:
+        _transposed[grid](g, seen, mean, v, f, grad_x, index.t_crow, index.t_col, index.t_perm, *how)
+    _sampled[(len(g),)](g, seen, v, f, grad_mean, grad_log_std, index.crow, index.col, *how)
     return grad_x.t(), grad_mean, grad_log_std
 
 
