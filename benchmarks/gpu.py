@@ -9,15 +9,16 @@ spread over the steps between them. Both sides round products to TF32, as tensor
 from __future__ import annotations
 
 import argparse
+import itertools
 import statistics
 import sys
 import time
 
 import torch
-from harness import finish, print_table
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from harness import finish, print_table
 from szilard import methods
 from szilard.methods import Method
 
@@ -52,7 +53,7 @@ def resnet18() -> nn.Module:
     widths = [64, 64, 128, 256, 512]
     stages = [
         nn.Sequential(Residual(n_in, n_out, 1 if n_out == n_in else 2), Residual(n_out, n_out, 1))
-        for n_in, n_out in zip(widths, widths[1:], strict=False)
+        for n_in, n_out in itertools.pairwise(widths)
     ]
     stem = [nn.Conv2d(3, 64, 3, 1, 1, bias=False), nn.BatchNorm2d(64), nn.ReLU()]
     return nn.Sequential(*stem, *stages, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, CLASSES))
