@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test test-all lint types docs kernels sanitize clean
+.PHONY: demo test test-all lint types docs kernels sanitize bench-peers clean
 
 $(VENV)/.installed: pyproject.toml $(wildcard csrc/*)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -26,6 +26,10 @@ lint: $(VENV)/.installed
 
 types: $(VENV)/.installed
 	$(BIN)/mypy
+
+bench-peers: $(VENV)/.installed  ## the libraries that benchmarks/train_step.py compares with
+	$(BIN)/python -m pip install --quiet --editable '.[dev,bench]'
+	$(BIN)/python -m pip install --quiet --no-deps bayesian-torch==0.5.0  # its torchvision must match torch's build
 
 docs: $(VENV)/.installed  ## the documentation site, into site/
 	$(BIN)/python -m pip install --quiet --editable '.[dev,docs]'

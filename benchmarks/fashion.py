@@ -1,12 +1,17 @@
 """Fashion-MNIST, MLP 784-512-512-10: what sparsity and uncertainty buy, with much data and with little.
 
-    python benchmarks/fashion.py --data-root DATA [--quick | --select] [--results FILE.jsonl]
+    python benchmarks/fashion.py --data-root DATA [--quick | --select | --race] [--results FILE.jsonl]
 
 DATA holds fashion_mnist/ (four idx.gz files) and ood/kmnist-test-imgs.npz. Two regimes: all 50 000 training
 images, and 2 000. Every row has the same epochs, batch size and learning-rate schedule. What was tuned
 (learning rate of each family, temperature, interval of the moves) was chosen by
 ``--select``, which trains on seed 100 and looks at the validation images only; the choices stand in SELECTED.
 Two worker processes of one thread each; ``--results`` keeps finished rows, so that a run can be resumed.
+Joules are estimated from counted operations (:func:`szilard.cost.joules`).
+
+Seconds of runs that never saw the same load are hard to compare. ``--race`` trains the deterministic network,
+dense mean-field and SSVI 95 % in turn, epoch by epoch, in one process of one thread (:mod:`race`), and
+``--results`` then names the file for its curves.
 """
 
 from __future__ import annotations
@@ -14,6 +19,7 @@ from __future__ import annotations
 import argparse
 import functools
 import json
+import math
 import multiprocessing
 import statistics
 import time
@@ -23,12 +29,15 @@ from typing import Any
 
 import torch
 
+import race
 from harness import finish, print_table, spread
-from szilard import bayes, cost, data, methods, metrics, networks
+from szilard import atomic, bayes, cost, data, methods, metrics, networks
 from szilard.data import DataSet
 from szilard.methods.method import Method
 
 NETWORK = "mlp:512,512"
+INPUT_SHAPE = (1, 28, 28)
+N_TRAIN = 50_000
 BATCH = 128
 SAMPLES = 32
 REGIMES: dict[str, dict[str, Any]] = {
@@ -125,6 +134,7 @@ def work(job: Job) -> list[Job]:
 
 def look(method: Method, network: torch.nn.Module, part: DataSet, split: str) -> dict[str, float]:
     chosen = getattr(part, split)
+    assert part.ood is not None, "dataset() asks for KMNIST"
     ood = method.predict(network, part.ood.x, samples=SAMPLES)
     return metrics.evaluate(method.predict(network, chosen.x, samples=SAMPLES), chosen.y, ood=ood)
 
@@ -137,6 +147,29 @@ def training_gflops(method: Method, network: torch.nn.Module, part: DataSet, epo
         grown = BATCH * sum(moves.schedule.collects(step, total, moves.batches) for step in range(total))
     examples = epochs * len(part.train)
     return cost.training_flops(network, part.input_shape, examples=examples, growth_examples=grown) / 1e9
+
+
+def training_joules(job: Job) -> float:
+    """Estimated from what the run counted: its FLOPs, and the optimiser's traffic for every number it trains."""
+    regime = REGIMES[job["regime"]]
+    n_train = regime["n_train"] or N_TRAIN
+    counted = cost.Cost(train_flops=round(1e9 * job["figures"]["train_gflops"]))
+    return (
+        cost.joules(
+            counted,
+            steps=regime["epochs"] * -(-n_train // BATCH),
+            trained_values=trained_values(job["method"], job["options"].get("density")),
+        ).joules_training
+        or math.nan
+    )
+
+
+@functools.cache
+def trained_values(method: str, density: float | None) -> int:
+    """How many numbers the optimiser holds; means and log standard deviations count apart."""
+    options = {} if density is None else {"density": density}
+    network = methods.make(method, N_TRAIN, **options).prepare(networks.build(NETWORK, INPUT_SHAPE, 10))
+    return sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
 
 
 def scaled(job: Job) -> Job:
@@ -227,6 +260,8 @@ COLUMNS = [
     "kB",
     "training TFLOP",
     "s / run",
+    "s / epoch",
+    "J / run, estimated",
 ]
 
 
@@ -253,10 +288,17 @@ def body(rows: dict[str, list[Job]]) -> list[list[str]]:
                 f"{g[0]['nonzeros']:,}",
                 f"{g[0]['bits'] / 8000:,.0f}",
                 f"{g[0]['train_gflops'] / 1000:,.1f}",
-                f"{statistics.median(x['seconds'] for x in g):.0f}",
+                f"{median_seconds(jobs):.0f}",
+                f"{median_seconds(jobs) / REGIMES[jobs[0]['regime']]['epochs']:.2f}",
+                f"{statistics.median(training_joules(job) for job in jobs):.3g}",
             ]
         )
     return cells
+
+
+def median_seconds(jobs: list[Job]) -> float:
+    """Of the training steps of a run; the median, because a busy machine only ever adds."""
+    return statistics.median(job["figures"]["seconds"] for job in jobs)
 
 
 def mean(rows: dict[str, list[Job]], row: str, figure: str) -> float:
@@ -282,6 +324,9 @@ def figures(rows: dict[str, dict[str, list[Job]]]) -> dict[str, float]:
         out["ssvi95_minus_deterministic_pp"] = 100 * (
             get("SSVI 95 %", "accuracy") - get("deterministic", "accuracy")
         )
+        ours, plain = rows["all"]["SSVI 95 %"], rows["all"]["deterministic"]
+        out["ssvi95_seconds_vs_deterministic"] = median_seconds(ours) / median_seconds(plain)
+        out["ssvi95_joules_vs_deterministic"] = training_joules(ours[0]) / training_joules(plain[0])
     if "small" in rows:
         get = functools.partial(mean, rows["small"])
         nll = get("SSVI 95 %", "nll")
@@ -297,6 +342,26 @@ def figures(rows: dict[str, dict[str, list[Job]]]) -> dict[str, float]:
     return {name: round(value, 4) for name, value in out.items()}
 
 
+RACERS = ("deterministic", "dense mean-field, best T", "SSVI 95 %")
+
+
+def run_race(root: str, epochs: int, results: Path | None) -> None:
+    """All training data, seed 0, one thread."""
+    torch.set_num_threads(1)
+    part = dataset(root, None)
+    racers = []
+    for row in RACERS:
+        family, name, options = ROWS[row]
+        method = methods.make(name, len(part.train), seed=0, **{**SELECTED[family]["all"], **options})
+        racers.append(race.Racer.make(row, NETWORK, method, part, epochs, BATCH))
+    curves = race.run(racers, part, samples=SAMPLES)
+    if results:
+        atomic.write(results, "".join(json.dumps(curve) + "\n" for curve in curves).encode())
+    title = f"Fashion-MNIST, {epochs} epochs in turn, one thread, batch {BATCH}"
+    print_table(title, race.COLUMNS, race.body(curves))
+    finish("fashion_race", race.figures(curves))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -306,6 +371,10 @@ def main() -> None:
     parser.add_argument(
         "--select", action="store_true", help="print validation figures of the candidates instead"
     )
+    parser.add_argument(
+        "--race", action="store_true", help="train three networks in turn and compare seconds"
+    )
+    parser.add_argument("--epochs", type=int, default=REGIMES["all"]["epochs"], help="of the race")
     parser.add_argument("--regime", choices=[*REGIMES, "both"], default="both")
     parser.add_argument("--seeds", type=int, help="number of seeds (5, or 2 with --quick)")
     parser.add_argument("--results", type=Path, help="keep finished runs in this file, and start from it")
@@ -313,6 +382,9 @@ def main() -> None:
     regimes = list(REGIMES) if arguments.regime == "both" else [arguments.regime]
     if arguments.select:
         select(arguments.data_root, regimes, arguments.results)
+        return
+    if arguments.race:
+        run_race(arguments.data_root, arguments.epochs, arguments.results)
         return
     seeds = arguments.seeds or (2 if arguments.quick else 5)
     jobs = [

@@ -1,8 +1,9 @@
-"""Write the benchmark tables of README.md and docs/results.md from benchmarks/results/.
+"""Write the benchmark tables of README.md, docs/results.md and docs/speed.md from benchmarks/results/.
 
     python benchmarks/render.py
 
-Each table stands between ``<!-- begin NAME -->`` and ``<!-- end -->``; nothing between them is typed.
+Each table stands between ``<!-- begin NAME -->`` and ``<!-- end -->``; nothing between them is typed. A block whose
+results are not there stays as it is.
 """
 
 from __future__ import annotations
@@ -14,11 +15,20 @@ from pathlib import Path
 from typing import Any
 
 import fashion
+import kernels
+import machine
+import race
+import train_step
 import uci
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
-SHORT = (0, 1, 2, 4, 6, 7, 8, 9, 10)  # columns of the README's table
+PAGES = (ROOT / "README.md", ROOT / "docs" / "results.md", ROOT / "docs" / "speed.md")
+SHORT = (0, 1, 2, 4, 6, 7, 8, 9, 10, 12)  # columns of the README's table
+
+
+class NotMeasured(Exception):
+    """The results of a block are not in benchmarks/results/."""
 
 
 def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -26,12 +36,19 @@ def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
 
 
+def lines(name: str) -> list[str]:
+    try:
+        return (RESULTS / name).read_text().splitlines()
+    except FileNotFoundError as error:
+        raise NotMeasured(name) from error
+
+
 def read(name: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (RESULTS / name).read_text().splitlines()]
+    return [json.loads(line) for line in lines(name)]
 
 
 def last_line(name: str) -> dict[str, Any]:
-    return json.loads((RESULTS / name).read_text().splitlines()[-1])["figures"]
+    return json.loads(lines(name)[-1])["figures"]
 
 
 def fashion_table(regime: str, columns: Sequence[int] | None = None) -> str:
@@ -46,7 +63,8 @@ def fashion_figures() -> str:
 
 
 def figures(found: dict[str, Any]) -> str:
-    return markdown(["figure", "value"], [[f"`{name}`", f"{value:.4g}"] for name, value in found.items()])
+    known = {name: value for name, value in found.items() if value is not None}
+    return markdown(["figure", "value"], [[f"`{name}`", f"{value:.4g}"] for name, value in known.items()])
 
 
 def validation(regime: str) -> str:
@@ -55,6 +73,36 @@ def validation(regime: str) -> str:
 
 def uci_table() -> str:
     return markdown(uci.COLUMNS, uci.body(read("uci.jsonl")))
+
+
+def standard_cell(network: str) -> train_step.Cell:
+    """Batch 128, one thread."""
+    for cell in read("train_step.jsonl"):
+        if (cell["network"], cell["batch"], cell["threads"]) == (network, 128, 1):
+            return cell
+    raise NotMeasured(f"{network} in train_step.jsonl")
+
+
+def train_step_losses() -> str:
+    lost = train_step.losses(read("train_step.jsonl"))
+    return markdown(train_step.LOSS_COLUMNS, lost) if lost else "Nowhere."
+
+
+def train_step_table(network: str) -> str:
+    return markdown(train_step.COLUMNS, train_step.body(standard_cell(network)))
+
+
+def train_step_memory() -> str:
+    return markdown(train_step.MEMORY_COLUMNS, train_step.memory_body(standard_cell("mlp")))
+
+
+def kernels_roof() -> str:
+    first = read("kernels.jsonl")[0]
+    roof = first["roof"]
+    return (
+        f"{machine.line(first['machine'])}. With {first['threads']} thread{'s' * (first['threads'] > 1)}: "
+        f"{roof['flops'] / 1e9:.0f} GFLOP/s, {roof['bandwidth'] / 1e9:.1f} GB/s."
+    )
 
 
 TABLES: dict[str, Callable[[], str]] = {
@@ -67,16 +115,36 @@ TABLES: dict[str, Callable[[], str]] = {
     "fashion-validation-small": lambda: validation("small"),
     "exactness": lambda: figures(last_line("exactness.txt")),
     "uci": uci_table,
+    "train-step-machine": lambda: machine.line(standard_cell("mlp")["machine"]) + ".",
+    "train-step-overview": lambda: markdown(*train_step.overview(read("train_step.jsonl"))),
+    "train-step-mlp": lambda: train_step_table("mlp"),
+    "train-step-resnet20": lambda: train_step_table("resnet20"),
+    "train-step-lenet5": lambda: train_step_table("lenet5"),
+    "train-step-memory": train_step_memory,
+    "train-step-losses": train_step_losses,
+    "train-step-figures": lambda: figures(train_step.figures(read("train_step.jsonl"))),
+    "kernels": lambda: markdown(kernels.COLUMNS, kernels.body(read("kernels.jsonl"))),
+    "kernels-roof": kernels_roof,
+    "fashion-race": lambda: markdown(race.COLUMNS, race.body(read("fashion_race.jsonl"))),
+    "fashion-race-figures": lambda: figures(race.figures(read("fashion_race.jsonl"))),
 }
 
 
-def main() -> None:
-    for page in (ROOT / "README.md", ROOT / "docs" / "results.md"):
-        text = page.read_text()
-        for name in re.findall(r"<!-- begin (\S+) -->", text):
+def filled(text: str) -> str:
+    """A page with every block written anew whose results are there."""
+    for name in re.findall(r"<!-- begin (\S+) -->", text):
+        try:
             block = f"<!-- begin {name} -->\n\n{TABLES[name]()}\n\n<!-- end -->"
-            text = re.sub(rf"<!-- begin {name} -->.*?<!-- end -->", lambda _: block, text, flags=re.S)  # noqa: B023
-        page.write_text(text)
+        except NotMeasured as missing:
+            print(f"block {name} stays as it is: no {missing}")
+            continue
+        text = re.sub(rf"<!-- begin {name} -->.*?<!-- end -->", lambda _: block, text, flags=re.S)  # noqa: B023
+    return text
+
+
+def main() -> None:
+    for page in PAGES:
+        page.write_text(filled(page.read_text()))
 
 
 if __name__ == "__main__":

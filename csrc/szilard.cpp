@@ -11,26 +11,33 @@
 #include "isa.hpp"
 
 extern const szilard_kernels szilard_baseline;
-#if defined(__x86_64__)
-extern const szilard_kernels szilard_avx2, szilard_avx512;
+#if defined(SZILARD_HAVE_AVX2)
+extern const szilard_kernels szilard_avx2;
+#endif
+#if defined(SZILARD_HAVE_AVX512)
+extern const szilard_kernels szilard_avx512;
 #endif
 
 namespace {
 
 bool runs(const szilard_kernels &kernels) {
-#if defined(__x86_64__)
-    __builtin_cpu_init();
+#if defined(SZILARD_HAVE_AVX512)
     if (&kernels == &szilard_avx512)
         return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+#endif
+#if defined(SZILARD_HAVE_AVX2)
     if (&kernels == &szilard_avx2) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 #endif
     return &kernels == &szilard_baseline;
 }
 
 const szilard_kernels *const all[] = {
-#if defined(__x86_64__)
-    &szilard_avx512, &szilard_avx2,
+#if defined(SZILARD_HAVE_AVX512)
+    &szilard_avx512,
+#endif
+#if defined(SZILARD_HAVE_AVX2)
+    &szilard_avx2,
 #endif
     &szilard_baseline,
 };

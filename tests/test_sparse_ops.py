@@ -22,7 +22,7 @@ def test_linear_equals_dense(batch, inputs, outputs, density, seed):
     grad = torch.randn(batch, outputs, generator=g, dtype=torch.float64)
     dense = support.scatter(values)
     assert torch.allclose(ops.sparse_linear(x, values, *support.index), x @ dense.t())
-    grad_x, grad_values = ops.sparse_linear_backward(grad, x, values, *support.index)
+    grad_x, grad_values = ops.sparse_linear_backward(grad, x, values, *support.index, True)
     assert torch.allclose(grad_x, grad @ dense)
     assert torch.allclose(grad_values, support.gather(grad.t() @ x))
 
@@ -34,13 +34,13 @@ def test_without_csr_kernels(monkeypatch):
     values, x, grad = (torch.randn(s, generator=g) for s in (40, (5, 30), (5, 20)))
     expected = (
         ops.sparse_linear(x, values, *support.index),
-        ops.sparse_linear_backward(grad, x, values, *support.index),
+        ops.sparse_linear_backward(grad, x, values, *support.index, True),
     )
     monkeypatch.setattr(portable, "_has_csr_kernels", lambda tensor: False)
     monkeypatch.setattr(portable, "GATHER", 64)
     assert torch.allclose(ops.sparse_linear(x, values, *support.index), expected[0], atol=1e-6)
     for ours, theirs in zip(
-        ops.sparse_linear_backward(grad, x, values, *support.index), expected[1], strict=True
+        ops.sparse_linear_backward(grad, x, values, *support.index, True), expected[1], strict=True
     ):
         assert torch.allclose(ours, theirs, atol=1e-5)
 
@@ -53,20 +53,18 @@ def arguments(kind):
     log_std = (torch.randn(20, generator=g) - 2).requires_grad_()
     if kind == "linear":
         x, tail = torch.randn(5, 8, generator=g), support.index
-        noise = torch.randn(5, 6, generator=g)
     else:
         x = torch.randn(2, 4, 7, 7, generator=g)
-        tail = (support.crow, support.col, list(shape), [1, 1], [1, 1], [1, 1], 2)
-        noise = torch.randn(2, 6, 7, 7, generator=g)
-    return x.requires_grad_(), mean, log_std, noise, tail
+        tail = (*support.index, list(shape), [1, 1], [1, 1], [1, 1], 2)
+    return x.requires_grad_(), mean, log_std, torch.tensor([3, 1]), tail
 
 
 @pytest.mark.parametrize("kind", ["linear", "conv"])
 def test_opcheck(kind):
-    x, mean, log_std, noise, tail = arguments(kind)
+    x, mean, log_std, key, tail = arguments(kind)
     tests = ("test_schema", "test_autograd_registration", "test_faketensor", "test_aot_dispatch_dynamic")
     torch.library.opcheck(getattr(ops, f"sparse_{kind}"), (x, mean, *tail), test_utils=tests)
-    torch.library.opcheck(getattr(ops, f"lrt_{kind}"), (x, mean, log_std, noise, *tail), test_utils=tests)
+    torch.library.opcheck(getattr(ops, f"lrt_{kind}"), (x, mean, log_std, key, *tail), test_utils=tests)
 
 
 def test_export_and_compile():
@@ -86,11 +84,11 @@ def test_export_and_compile():
 def test_flops_count_existing_entries_only():
     from torch.utils.flop_counter import FlopCounterMode
 
-    x, mean, log_std, noise, tail = arguments("linear")
+    x, mean, log_std, key, tail = arguments("linear")
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         ops.sparse_linear(x, mean, *tail)
     assert counter.get_total_flops() == 2 * 5 * 20
-    x, mean, log_std, noise, tail = arguments("conv")
+    x, mean, log_std, key, tail = arguments("conv")
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        ops.lrt_conv(x, mean, log_std, noise, *tail)
+        ops.lrt_conv(x, mean, log_std, key, *tail)
     assert counter.get_total_flops() == 4 * 2 * 49 * 20

@@ -159,7 +159,9 @@ def test_neuron_budgets_keep_one_share_of_neurons(density):
 
 @pytest.mark.parametrize("kind", ["linear", "conv1d", "conv2d", "groups"])
 @pytest.mark.parametrize("pattern", ["neuron", "block4"])
-def test_products_and_their_gradients_equal_dense(kind, pattern):
+@pytest.mark.parametrize("kernels", ["torch", ""])
+def test_products_and_their_gradients_equal_dense(kind, pattern, kernels, monkeypatch):
+    monkeypatch.setenv("SZILARD_KERNELS", kernels)
     torch.manual_seed(0)
     module = {
         "linear": nn.Linear(11, 9),
@@ -187,7 +189,8 @@ def test_products_and_their_gradients_equal_dense(kind, pattern):
 
 
 @pytest.mark.parametrize("kind", ["linear", "conv"])
-def test_drawn_outputs_have_the_mean_and_variance_of_the_weights(kind):
+def test_drawn_outputs_have_the_mean_and_variance_of_the_weights(kind, monkeypatch):
+    monkeypatch.setenv("SZILARD_KERNELS", "torch")  # the C++ kernels do these convolutions entry by entry
     torch.manual_seed(0)
     shape = (6, 8) if kind == "linear" else (6, 4, 3, 3)
     support = Support.random(shape, math.prod(shape) // 3, generator(), "neuron")
@@ -298,7 +301,8 @@ def test_attention_and_convolutions_on_each_pattern():
         assert (weights["head"].support.crow.diff() > 0).all() or pattern == "block4"
 
 
-def test_compiled_and_exported():
+def test_compiled_and_exported(monkeypatch):
+    monkeypatch.setenv("SZILARD_KERNELS", "torch")
     network = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.Flatten(), nn.Linear(64, 8), nn.Linear(8, 3))
     network = bayesianize(network, 0.3, fresh=True, pattern="neuron").eval()
     x = torch.randn(5, 1, 4, 4, generator=generator())

@@ -134,7 +134,7 @@ def test_the_noise_is_a_function_of_seed_draw_and_element(pattern):
 
 def test_block_operators_are_good_citizens():
     support, mean, log_std, x, _ = case(20, 40, 5, 0.5, "block16", 0)
-    index = block_ops._index(support)
+    index = block_ops.arguments(support)
     x.requires_grad_(), mean.requires_grad_(), log_std.requires_grad_()
     tests = ("test_schema", "test_autograd_registration", "test_faketensor")
     torch.library.opcheck(block_ops.block_linear, (x, mean, *index), test_utils=tests)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from szilard.bayes.attention import BayesAttention
 from szilard.bayes.layers import BayesConv, BayesLayer, BayesLinear, bayes_layers
+from szilard.bayes.layout import keep_innermost
 from szilard.bayes.noise import Noise, mix
 from szilard.bayes.priors import Prior, make_prior
 from szilard.bayes.weight import Weight
@@ -82,12 +83,9 @@ def bayesianize(
         raise SzilardError(
             "the network has no linear, convolution or attention weight that could be made Bayesian"
         )
-    shapes = [tensor.shape for _, _, tensor in found]
-    stem = dense_stem and density < 1 and isinstance(found[0][1], _CONVOLUTIONS)
     patterns = [pattern.placed(first=i == 0, last=i == len(found) - 1) for i in range(len(found))]
-    kept = [shapes[0].numel()] if stem else []
-    if rest := shapes[len(kept) :]:
-        kept += budgets(patterns[len(kept) :], rest, density, allocation)
+    stem = dense_stem and density < 1 and isinstance(found[0][1], _CONVOLUTIONS)
+    kept = _budgets([tensor.shape for _, _, tensor in found], patterns, density, allocation, stem)
 
     noise = Noise(seed)
     made: dict[tuple[str, int], Weight] = {}
@@ -106,7 +104,26 @@ def bayesianize(
             if child in replaced:
                 setattr(parent, child_name, replaced[child])
     answer = root[0]  # type: ignore[index]
+    if density < 1:
+        _lay_out(answer)
     return answer.train(network.training)
+
+
+def _budgets(
+    shapes: list[torch.Size], patterns: list[Pattern], density: float, allocation: str, stem: bool
+) -> list[int]:
+    """Entries of each weight; with a dense ``stem`` the first has them all and the others share their own density."""
+    dense = [shapes[0].numel()] if stem else []
+    rest = shapes[len(dense) :]
+    return dense + (budgets(patterns[len(dense) :], rest, density, allocation) if rest else [])
+
+
+def _lay_out(network: nn.Module) -> None:
+    """Let sparse convolutions, and what lies between them, keep the batch innermost."""
+    keep_innermost(network)
+    for layer in bayes_layers(network).values():
+        if isinstance(layer, BayesConv):
+            layer.innermost = True
 
 
 def _weights_of(network: nn.Module, skip: Collection[str]) -> list[tuple[str, nn.Module, Tensor]]:

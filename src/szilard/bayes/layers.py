@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -11,11 +12,19 @@ from szilard.bayes.noise import Noise
 from szilard.bayes.weight import Weight
 from szilard.errors import SzilardError
 from szilard.sparse import GrowthGradient, block_ops, ops, submatrix
+from szilard.sparse.dispatch import implementation
 from szilard.sparse.growth import RowsGradient, conv_rows, linear_rows
+from szilard.sparse.layout import innermost
 
 #: How a layer answers: ``local`` draws outputs (local reparametrisation), ``sample`` draws one weight a
 #: forward pass, ``mean`` uses the mean weight; ``auto`` is ``local`` in training mode and ``mean`` in eval.
 MODES = ("auto", "local", "sample", "mean")
+
+
+def _in_full_precision(x: Tensor) -> AbstractContextManager[Any]:
+    """Autocast off: sparse products exist in single and double only."""
+    device = x.device.type
+    return torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else nullcontext()
 
 
 class BayesLayer(nn.Module):
@@ -39,7 +48,7 @@ class BayesLayer(nn.Module):
         weight = self.weight
         x = x.to(weight.mean.dtype)
         mode = ("local" if self.training else "mean") if self.mode == "auto" else self.mode
-        with torch.autocast(x.device.type, enabled=False):  # sparse products exist in single and double only
+        with _in_full_precision(x):
             if weight.draw is not None or weight.log_std is None or mode == "mean":
                 y = self._product(x, weight.mean if weight.draw is None else weight.draw)
             elif mode == "sample":
@@ -90,11 +99,10 @@ class BayesLinear(BayesLayer):
 
     def _local(self, x: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
         if submatrix.applies(self.weight.support):
-            return submatrix.lrt_linear(x, mean, log_std, self.noise.normal, self.weight.support)
+            return submatrix.lrt_linear(x, mean, log_std, self.noise.key(), self.weight.support)
         if block_ops.applies(self.weight.support, x):
             return block_ops.lrt_linear(x, mean, log_std, self.noise.key(), self.weight.support)
-        noise = self.noise.normal((self.out_features, x.shape[0]), x).t()  # feature-major, like the product
-        return ops.lrt_linear(x, mean, log_std, noise, *self.weight.support.index)[0]
+        return ops.lrt_linear(x, mean, log_std, self.noise.key(), *self.weight.support.index)[0]
 
     def extra_repr(self) -> str:
         return (
@@ -120,6 +128,9 @@ class BayesConv(BayesLayer):
         super().__init__(weight, bias, noise)
         self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
         self.pad = pad  # (amounts, mode) of torch.nn.functional.pad, for padding that is not plain zeros
+        self.innermost = (
+            False  #: among sparse convolutions: take the batch-innermost layout even where this one is dense
+        )
 
     @property
     def geometry(self) -> tuple[list[int], list[int], list[int], int]:
@@ -130,35 +141,24 @@ class BayesConv(BayesLayer):
         return conv_rows(tuple(self.weight.support.shape), *self.geometry)
 
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x if self.pad is None else nn.functional.pad(x, *self.pad))
+        x = x if self.pad is None else nn.functional.pad(x, *self.pad)
+        return super().forward(innermost(x) if self.innermost and implementation(x) == "cpp" else x)
 
     def _how(self) -> tuple[Any, ...]:
         support = self.weight.support
-        return support.crow, support.col, list(support.shape), *self.geometry
+        return *support.index, list(support.shape), *self.geometry
 
     def _product(self, x: Tensor, values: Tensor) -> Tensor:
-        if submatrix.applies(self.weight.support, self.groups):
+        if submatrix.applies_to_conv(self.weight.support, x, self.groups):
             return submatrix.conv(x, values, self.weight.support, *self.geometry[:3])
         return ops.sparse_conv(x, values, *self._how())
 
     def _local(self, x: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
-        if submatrix.applies(self.weight.support, self.groups):
+        if submatrix.applies_to_conv(self.weight.support, x, self.groups):
             return submatrix.lrt_conv(
-                x, mean, log_std, self.noise.normal, self.weight.support, *self.geometry[:3]
+                x, mean, log_std, self.noise.key(), self.weight.support, *self.geometry[:3]
             )
-        size = [
-            (n + 2 * p - d * (k - 1) - 1) // s + 1
-            for n, k, s, p, d in zip(
-                x.shape[2:],
-                self.weight.support.shape[2:],
-                self.stride,
-                self.padding,
-                self.dilation,
-                strict=True,
-            )
-        ]
-        noise = self.noise.normal((x.shape[0], self.weight.support.rows, *size), x)
-        return ops.lrt_conv(x, mean, log_std, noise, *self._how())[0]
+        return ops.lrt_conv(x, mean, log_std, self.noise.key(), *self._how())[0]
 
     def _add_bias(self, y: Tensor) -> Tensor:
         return y if self.bias is None else y + self.bias.view(-1, *[1] * (y.dim() - 2))
@@ -172,6 +172,11 @@ def bayes_layers(network: nn.Module) -> dict[str, BayesLayer]:
     return {name: module for name, module in network.named_modules() if isinstance(module, BayesLayer)}
 
 
+def _each(network: nn.Module) -> list[BayesLayer]:
+    """Those layers without their names, which take time to spell."""
+    return [module for module in network.modules() if isinstance(module, BayesLayer)]
+
+
 def weights(network: nn.Module) -> dict[str, Weight]:
     """The weights on supports of a network by the name of their layer."""
     return {name: layer.weight for name, layer in bayes_layers(network).items()}
@@ -179,7 +184,5 @@ def weights(network: nn.Module) -> dict[str, Weight]:
 
 def kl(network: nn.Module) -> Tensor:
     """Divergence of all weights from their priors, nats, scalar."""
-    found = weights(network).values()
-    if not found:
-        return torch.zeros(())
-    return torch.stack([weight.kl() for weight in found]).sum()
+    found = [layer.weight.kl() for layer in _each(network)]
+    return torch.stack(found).sum() if found else torch.zeros(())

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from szilard.sparse.portable import normal
+
 _MASK = (1 << 64) - 1
 
 
@@ -20,43 +22,30 @@ def mix(*numbers: int) -> int:
 
 
 class Noise:
-    """Standard normal numbers from generators of its own, one a device, all reset from a counter.
+    """One stream of random numbers, reset from a counter.
 
     A method resets the stream from (seed, step), so a run that resumes at a step draws what an
     uninterrupted one would have drawn, and nothing but the step needs saving.
     """
 
     def __init__(self, seed: int = 0) -> None:
-        self._seed = mix(seed)
-        self._draws = 0
-        self._generators: dict[torch.device, torch.Generator] = {}
+        # (seed, draws so far) as a tensor, so that a compiled graph advances it too.
+        self.state = torch.tensor([mix(seed), 0])
+        self._one_more = torch.tensor([0, 1])
 
     def reset(self, *counter: int) -> None:
         """Begin the stream that belongs to ``counter``, whatever was drawn before."""
-        self._seed = mix(*counter)
-        self._draws = 0
-        for generator in self._generators.values():
-            generator.manual_seed(self._seed)
-
-    def normal(self, shape: torch.Size | tuple[int, ...], like: Tensor) -> Tensor:
-        """Standard normal tensor of ``shape`` with the device and dtype of ``like``."""
-        generator = self._generators.get(like.device)
-        if generator is None:
-            generator = torch.Generator(like.device).manual_seed(self._seed)
-            self._generators[like.device] = generator
-        return torch.randn(shape, generator=generator, device=like.device, dtype=like.dtype)
+        self.state.copy_(torch.tensor([mix(*counter), 0]))
 
     def key(self) -> Tensor:
-        """(seed, draw) of the next numbers that a kernel makes itself, int64 ``[2]`` on the CPU."""
-        self._draws += 1
-        return torch.tensor([self._seed, self._draws])
+        """The key of the next draw for an operator that makes its own noise: int64 ``[2]``, on the CPU."""
+        key = self.state.clone()
+        self.state.add_(self._one_more)
+        return key
 
-    def __getstate__(self) -> dict[str, int]:
-        return {
-            "seed": self._seed,
-            "draws": self._draws,
-        }  # generators are rebuilt: they neither copy nor pickle
+    def normal(self, shape: torch.Size | tuple[int, ...], like: Tensor) -> Tensor:
+        """The next draw as a standard normal tensor of ``shape`` with the device and dtype of ``like``.
 
-    def __setstate__(self, state: dict[str, int]) -> None:
-        self._seed, self._draws = state["seed"], state["draws"]
-        self._generators = {}
+        It comes from torch's generator, so that a draw of weights is the same whatever kernels there are.
+        """
+        return normal(self.key(), list(shape), like)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from szilard.errors import SzilardError
+from szilard.networks.norm import NormReLU
 
 Shortcut = Literal["A", "B"]
 
@@ -41,7 +42,7 @@ class ResNet(nn.Module):
             raise SzilardError(f"a CIFAR resnet has depth 6n + 2 (20, 32, 44, 56, ...), not {depth}")
         n = (depth - 2) // 6
         self.conv1 = nn.Conv2d(input_shape[0], 16, 3, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(16)
+        self.bn1 = NormReLU(16)
         self.layer1 = _stage(n, 16, 16, 1, shortcut)
         self.layer2 = _stage(n, 16, 32, 2, shortcut)
         self.layer3 = _stage(n, 32, 64, 2, shortcut)
@@ -51,7 +52,7 @@ class ResNet(nn.Module):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
 
     def forward(self, x: Tensor) -> Tensor:
-        x = F.relu(self.bn1(self.conv1(x)))
+        x = self.bn1(self.conv1(x))
         x = self.layer3(self.layer2(self.layer1(x)))
         return self.linear(x.mean((2, 3)))
 
@@ -62,9 +63,9 @@ class Block(nn.Module):
     def __init__(self, n_in: int, n_out: int, stride: int, shortcut: Shortcut) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(n_in, n_out, 3, stride, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(n_out)
+        self.bn1 = NormReLU(n_out)
         self.conv2 = nn.Conv2d(n_out, n_out, 3, 1, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(n_out)
+        self.bn2 = NormReLU(n_out)
         self.shortcut: nn.Module = nn.Identity()
         if n_in != n_out or stride != 1:
             if shortcut == "A":
@@ -75,8 +76,8 @@ class Block(nn.Module):
                 )
 
     def forward(self, x: Tensor) -> Tensor:
-        y = F.relu(self.bn1(self.conv1(x)))
-        return F.relu(self.bn2(self.conv2(y)) + self.shortcut(x))
+        y = self.bn1(self.conv1(x))
+        return self.bn2(self.conv2(y), self.shortcut(x))
 
 
 class PaddedShortcut(nn.Module):

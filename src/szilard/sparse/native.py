@@ -12,6 +12,9 @@ import os
 from importlib import resources
 from pathlib import Path
 
+import torch
+from torch import Tensor
+
 from szilard.errors import SzilardError
 
 ABI_VERSION = 1  # of szilard.h; the library answers szilard_abi_version()
@@ -136,6 +139,15 @@ def check(status: int, what: str) -> None:
         raise MemoryError(f"{what}: not enough memory for the C++ kernel")
     clause = _STATUS.get(status, f"the C++ kernel answered the unknown status {status}")
     raise SzilardError(f"{what}: {clause}; take the index of a szilard.sparse.Support, which keeps it whole")
+
+
+def check_array(array: Tensor, size: int) -> None:
+    """Raise :class:`SzilardError` unless an array of an index is int32, on the CPU, in one piece and ``size`` long."""
+    if array.dtype != torch.int32 or array.numel() != size or not (array.is_cpu and array.is_contiguous()):
+        raise SzilardError(
+            f"an index array of {array.numel()} {array.dtype} on {array.device} stands where {size} int32 in one "
+            "piece on the CPU are needed; take the index of a szilard.sparse.Support"
+        )
 
 
 def _found() -> ctypes.CDLL | str:

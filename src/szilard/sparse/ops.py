@@ -3,268 +3,282 @@
 An operator takes the values of the existing entries and the five arrays of their
 :class:`~szilard.sparse.support.Index`; no sparse-layout tensor crosses its border, so ``torch.compile``,
 ``torch.export`` and autograd see ordinary tensors. This file declares the operators, their shapes, their
-gradients and their cost; what runs is in :mod:`szilard.sparse.portable`.
+gradients and their cost. What runs is in :mod:`szilard.sparse.portable` (torch), :mod:`szilard.sparse.compiled`
+(C++) or :mod:`szilard.sparse.triton_kernels`, whichever :mod:`szilard.sparse.dispatch` names for the tensor.
 
 Local reparametrisation (Kingma, Salimans and Welling 2015): with weights N(μ, σ²) independent, the output
 of a linear map of x is Gaussian, so one draws outputs instead of weights:
 
-    y = x μᵀ + sqrt(v + tiny) ∘ ε,   v = (x∘x)(σ∘σ)ᵀ,   ε ~ N(0, 1) for each output.
+    y = x μᵀ + s ∘ ε,   s² = (x∘x)(σ∘σ)ᵀ + tiny,   ε ~ N(0, 1) for each output.
 
-With g = ∂L/∂y and h = g∘ε / (2 sqrt(v + tiny)), summed over the batch and over existing entries only,
+With g = ∂L/∂y and h = g∘ε / (2 s), summed over the batch and over existing entries only,
 
     ∂L/∂μ_ij = Σ_b g_bi x_bj,   ∂L/∂log σ_ij = 2 σ_ij² Σ_b h_bi x_bj²,
     ∂L/∂x_bj = Σ_i g_bi μ_ij + 2 x_bj Σ_i h_bi σ_ij².
 
-A convolution draws its noise for each output position apart, which ignores that positions share weights.
+All that the backward pass needs of the noise is thus the factor ε / (2 s): one tensor of the output's size, as s
+alone would be, so it is kept and the noise is neither stored nor drawn again. A convolution draws its noise for each
+output position apart, which ignores that positions share weights.
+
+The noise is a function of a ``key``, an int64 tensor ``[2]`` on the CPU: (seed, number of the draw).
 """
 
 from __future__ import annotations
 
 import math
+from types import ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
-from szilard.sparse import portable
+from szilard.sparse import compiled, portable
+from szilard.sparse.dispatch import implementation
+from szilard.sparse.geometry import Convolution
+from szilard.sparse.layout import innermost_like
+from szilard.sparse.operator import below_autograd, define
+from szilard.sparse.support import Index
 
 TINY = portable.TINY
 
-
-@torch.library.custom_op("szilard::sparse_linear", mutates_args=())
-def sparse_linear(
-    x: Tensor, values: Tensor, crow: Tensor, col: Tensor, t_crow: Tensor, t_col: Tensor, t_perm: Tensor
-) -> Tensor:
-    """``x [B, I]`` times the transpose of a sparse ``[O, I]`` weight: ``[B, O]``."""
-    return portable.linear(x, values, crow, col)
+_INDEX = "Tensor crow, Tensor col, Tensor t_crow, Tensor t_col, Tensor t_perm"
+_HOW = "int[] shape, int[] stride, int[] padding, int[] dilation, int groups"
 
 
-@torch.library.custom_op("szilard::sparse_linear_backward", mutates_args=())
-def sparse_linear_backward(
-    grad: Tensor,
-    x: Tensor,
-    values: Tensor,
-    crow: Tensor,
-    col: Tensor,
-    t_crow: Tensor,
-    t_col: Tensor,
-    t_perm: Tensor,
-) -> tuple[Tensor, Tensor]:
-    """Gradients of :func:`sparse_linear` for ``x`` and for ``values``."""
-    return (
-        portable.linear_transposed(grad, values, t_crow, t_col, t_perm),
-        portable.linear_values_grad(grad, x, crow, col),
-    )
+def _serving(x: Tensor) -> ModuleType:
+    name = implementation(x)
+    if name == "triton":
+        from szilard.sparse import triton_kernels
+
+        return triton_kernels
+    return compiled if name == "cpp" else portable
 
 
-@torch.library.custom_op("szilard::lrt_linear", mutates_args=())
-def lrt_linear(
-    x: Tensor,
-    mean: Tensor,
-    log_std: Tensor,
-    noise: Tensor,
-    crow: Tensor,
-    col: Tensor,
-    t_crow: Tensor,
-    t_col: Tensor,
-    t_perm: Tensor,
-) -> tuple[Tensor, Tensor]:
-    """Outputs drawn by local reparametrisation and their standard deviation, both ``[B, O]``."""
-    std = portable.linear(x.square(), (2 * log_std).exp(), crow, col).add_(TINY).sqrt_()
-    return portable.linear(x, mean, crow, col).addcmul_(std, noise), std
+# -- what runs ------------------------------------------------------------------------------------------
 
 
-@torch.library.custom_op("szilard::lrt_linear_backward", mutates_args=())
-def lrt_linear_backward(
-    grad: Tensor,
-    x: Tensor,
-    mean: Tensor,
-    log_std: Tensor,
-    noise: Tensor,
-    std: Tensor,
-    crow: Tensor,
-    col: Tensor,
-    t_crow: Tensor,
-    t_col: Tensor,
-    t_perm: Tensor,
+def _linear(x: Tensor, values: Tensor, *index: Tensor) -> Tensor:
+    return _serving(x).linear(x, values, Index(*index))
+
+
+def _linear_backward(grad: Tensor, x: Tensor, values: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
+    return _serving(x).linear_backward(grad, x, values, Index(*rest[:5]), rest[5])
+
+
+def _lrt_linear(
+    x: Tensor, mean: Tensor, log_std: Tensor, key: Tensor, *index: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of :func:`lrt_linear` for ``x``, ``mean`` and ``log_std``."""
-    variance = (2 * log_std).exp()
-    twice_h = grad * noise / std
-    grad_x = portable.linear_transposed(grad, mean, t_crow, t_col, t_perm)
-    grad_x.addcmul_(x, portable.linear_transposed(twice_h, variance, t_crow, t_col, t_perm))
-    grad_mean = portable.linear_values_grad(grad, x, crow, col)
-    grad_log_std = portable.linear_values_grad(twice_h, x.square(), crow, col) * variance
-    return grad_x, grad_mean, grad_log_std
+    return _serving(x).lrt_linear(x, mean, log_std, key, Index(*index))
 
 
-@torch.library.custom_op("szilard::sparse_conv", mutates_args=())
-def sparse_conv(
-    x: Tensor,
-    values: Tensor,
-    crow: Tensor,
-    col: Tensor,
-    shape: list[int],
-    stride: list[int],
-    padding: list[int],
-    dilation: list[int],
-    groups: int,
-) -> Tensor:
-    """Convolution (1-d or 2-d, by ``shape``) of ``x [B, C, *size]`` with a sparse ``[O, C/groups, *kernel]``."""
-    return portable.conv(x, values, crow, col, shape, stride, padding, dilation, groups)
-
-
-@torch.library.custom_op("szilard::sparse_conv_backward", mutates_args=())
-def sparse_conv_backward(
-    grad: Tensor,
-    x: Tensor,
-    values: Tensor,
-    crow: Tensor,
-    col: Tensor,
-    shape: list[int],
-    stride: list[int],
-    padding: list[int],
-    dilation: list[int],
-    groups: int,
-) -> tuple[Tensor, Tensor]:
-    """Gradients of :func:`sparse_conv` for ``x`` and for ``values``."""
-    return portable.conv_grad(grad, x, values, crow, col, shape, stride, padding, dilation, groups)
-
-
-@torch.library.custom_op("szilard::lrt_conv", mutates_args=())
-def lrt_conv(
-    x: Tensor,
-    mean: Tensor,
-    log_std: Tensor,
-    noise: Tensor,
-    crow: Tensor,
-    col: Tensor,
-    shape: list[int],
-    stride: list[int],
-    padding: list[int],
-    dilation: list[int],
-    groups: int,
-) -> tuple[Tensor, Tensor]:
-    """Outputs drawn by local reparametrisation at each position, and their standard deviation."""
-    how = (crow, col, shape, stride, padding, dilation, groups)
-    std = portable.conv(x.square(), (2 * log_std).exp(), *how).add_(TINY).sqrt_()
-    return portable.conv(x, mean, *how).addcmul_(std, noise), std
-
-
-@torch.library.custom_op("szilard::lrt_conv_backward", mutates_args=())
-def lrt_conv_backward(
-    grad: Tensor,
-    x: Tensor,
-    mean: Tensor,
-    log_std: Tensor,
-    noise: Tensor,
-    std: Tensor,
-    crow: Tensor,
-    col: Tensor,
-    shape: list[int],
-    stride: list[int],
-    padding: list[int],
-    dilation: list[int],
-    groups: int,
+def _lrt_linear_backward(
+    grad: Tensor, x: Tensor, mean: Tensor, variance: Tensor, factor: Tensor, *rest: Any
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of :func:`lrt_conv` for ``x``, ``mean`` and ``log_std``."""
-    how = (crow, col, shape, stride, padding, dilation, groups)
-    variance = (2 * log_std).exp()
-    grad_x, grad_mean = portable.conv_grad(grad, x, mean, *how)
-    half_grad, grad_variance = portable.conv_grad(grad * noise / std, x.square(), variance, *how)
-    return grad_x.addcmul_(x, half_grad), grad_mean, grad_variance * variance
+    return _serving(x).lrt_linear_backward(grad, x, mean, variance, factor, Index(*rest[:5]), rest[5])
 
 
-# -- shapes, for torch.compile and torch.export ---------------------------------------------------------
+def _conv(x: Tensor, values: Tensor, *rest: Any) -> Tensor:
+    return _serving(x).conv(x, values, Index(*rest[:5]), Convolution(*rest[5:]))
 
 
-def _linear_shape(x: Tensor, crow: Tensor) -> Tensor:
-    return x.new_empty(crow.numel() - 1, x.shape[0]).t()  # feature-major, as every path returns it
+def _conv_backward(grad: Tensor, x: Tensor, values: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
+    how = Convolution(*rest[5:10])
+    return _serving(x).conv_backward(grad, x, values, Index(*rest[:5]), how, rest[10])
 
 
-def _conv_shape(
-    x: Tensor, shape: list[int], stride: list[int], padding: list[int], dilation: list[int], groups: int
-) -> Tensor:
-    size = [
-        (n + 2 * p - d * (k - 1) - 1) // s + 1
-        for n, k, s, p, d in zip(x.shape[2:], shape[2:], stride, padding, dilation, strict=True)
-    ]
-    return x.new_empty(x.shape[0], shape[0], *size)
+def _lrt_conv(
+    x: Tensor, mean: Tensor, log_std: Tensor, key: Tensor, *rest: Any
+) -> tuple[Tensor, Tensor, Tensor]:
+    return _serving(x).lrt_conv(x, mean, log_std, key, Index(*rest[:5]), Convolution(*rest[5:]))
 
 
-@sparse_linear.register_fake
-def _(x: Tensor, values: Tensor, crow: Tensor, *rest: Any) -> Tensor:
-    return _linear_shape(x, crow)
+def _lrt_conv_backward(
+    grad: Tensor, x: Tensor, mean: Tensor, variance: Tensor, factor: Tensor, *rest: Any
+) -> tuple[Tensor, Tensor, Tensor]:
+    how = Convolution(*rest[5:10])
+    return _serving(x).lrt_conv_backward(grad, x, mean, variance, factor, Index(*rest[:5]), how, rest[10])
 
 
-@lrt_linear.register_fake
-def _(
-    x: Tensor, mean: Tensor, log_std: Tensor, noise: Tensor, crow: Tensor, *rest: Any
-) -> tuple[Tensor, Tensor]:
-    return _linear_shape(x, crow), _linear_shape(x, crow)
+def _normal(key: Tensor, like: Tensor) -> Tensor:
+    made = compiled if implementation(like) == "cpp" else portable
+    return made.normal(key, list(like.shape), like)
 
 
-@sparse_linear_backward.register_fake
-def _(grad: Tensor, x: Tensor, values: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
-    return x.new_empty(x.shape[1], x.shape[0]).t(), torch.empty_like(values)
+# -- shapes and strides, for torch.compile and torch.export ---------------------------------------------
 
 
-@lrt_linear_backward.register_fake
-def _(grad: Tensor, x: Tensor, mean: Tensor, log_std: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Tensor]:
-    return x.new_empty(x.shape[1], x.shape[0]).t(), torch.empty_like(mean), torch.empty_like(log_std)
+def _major_like(x: Tensor, features: int | torch.SymInt) -> Tensor:
+    return x.new_empty(features, x.shape[0]).t()  # feature-major, as every path returns it
 
 
-@sparse_conv.register_fake
-def _(x: Tensor, values: Tensor, crow: Tensor, col: Tensor, *how: Any) -> Tensor:
-    return _conv_shape(x, *how)
+def _conv_like(x: Tensor, nnz: int, how: Convolution) -> Tensor:
+    if implementation(x) == "cpp" and compiled.is_direct(x, nnz, how):
+        return innermost_like(x, *how.out_shape(x))
+    return x.new_empty(how.out_shape(x))
 
 
-@lrt_conv.register_fake
-def _(
-    x: Tensor, mean: Tensor, log_std: Tensor, noise: Tensor, crow: Tensor, col: Tensor, *how: Any
-) -> tuple[Tensor, Tensor]:
-    return _conv_shape(x, *how), _conv_shape(x, *how)
+def _conv_grad_like(x: Tensor, nnz: int, how: Convolution, wants_x: bool) -> Tensor:
+    if not wants_x:
+        return x.new_empty(0)
+    if implementation(x) == "cpp" and compiled.is_direct(x, nnz, how):
+        return innermost_like(x, *x.shape)
+    return torch.empty_like(x)
 
 
-@sparse_conv_backward.register_fake
-def _(grad: Tensor, x: Tensor, values: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
-    return torch.empty_like(x), torch.empty_like(values)
+def _linear_fake(x: Tensor, values: Tensor, crow: Tensor, *rest: Any) -> Tensor:
+    return _major_like(x, crow.numel() - 1)
 
 
-@lrt_conv_backward.register_fake
-def _(grad: Tensor, x: Tensor, mean: Tensor, log_std: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Tensor]:
-    return torch.empty_like(x), torch.empty_like(mean), torch.empty_like(log_std)
+def _lrt_linear_fake(
+    x: Tensor, mean: Tensor, log_std: Tensor, key: Tensor, crow: Tensor, *rest: Any
+) -> tuple[Tensor, Tensor, Tensor]:
+    rows = crow.numel() - 1
+    return _major_like(x, rows), _major_like(x, rows), torch.empty_like(mean)
+
+
+def _linear_backward_fake(grad: Tensor, x: Tensor, values: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
+    return _major_like(x, x.shape[1]) if rest[-1] else x.new_empty(0, 0), torch.empty_like(values)
+
+
+def _lrt_linear_backward_fake(
+    grad: Tensor, x: Tensor, mean: Tensor, *rest: Any
+) -> tuple[Tensor, Tensor, Tensor]:
+    return *_linear_backward_fake(grad, x, mean, *rest), torch.empty_like(mean)
+
+
+def _conv_fake(x: Tensor, values: Tensor, *rest: Any) -> Tensor:
+    return _conv_like(x, values.numel(), Convolution(*rest[5:]))
+
+
+def _lrt_conv_fake(
+    x: Tensor, mean: Tensor, log_std: Tensor, key: Tensor, *rest: Any
+) -> tuple[Tensor, Tensor, Tensor]:
+    y = _conv_like(x, mean.numel(), Convolution(*rest[5:]))
+    return y, torch.empty_like(y), torch.empty_like(mean)
+
+
+def _conv_backward_fake(grad: Tensor, x: Tensor, values: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
+    how = Convolution(*rest[5:10])
+    return _conv_grad_like(x, values.numel(), how, rest[10]), torch.empty_like(values)
+
+
+def _lrt_conv_backward_fake(
+    grad: Tensor, x: Tensor, mean: Tensor, variance: Tensor, factor: Tensor, *rest: Any
+) -> tuple[Tensor, Tensor, Tensor]:
+    return *_conv_backward_fake(grad, x, mean, *rest), torch.empty_like(mean)
+
+
+def _normal_fake(key: Tensor, like: Tensor) -> Tensor:
+    return like.new_empty(like.shape)
 
 
 # -- gradients ------------------------------------------------------------------------------------------
 
 
-def _save_inputs(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-    tensors = [i for i in inputs if isinstance(i, Tensor)]
-    ctx.rest = [i for i in inputs if not isinstance(i, Tensor)]
-    ctx.std = isinstance(output, tuple)
-    ctx.save_for_backward(*tensors, *(output[1:] if ctx.std else ()))
+class _Deterministic(torch.autograd.Function):
+    """Of a product with given values: arguments (x, values, *index, *how)."""
+
+    @staticmethod
+    def forward(ctx: Any, *arguments: Any) -> Tensor:
+        ctx.save_for_backward(*arguments[:7])
+        ctx.how = arguments[7:]
+        with below_autograd():
+            return (sparse_conv if ctx.how else sparse_linear)(*arguments)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        backward = sparse_conv_backward if ctx.how else sparse_linear_backward
+        wants_x = ctx.needs_input_grad[0]
+        grad_x, grad_values = backward(grad, *ctx.saved_tensors, *ctx.how, wants_x)
+        return grad_x if wants_x else None, grad_values, *[None] * (5 + len(ctx.how))
 
 
-def _deterministic_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    x, values, *index = ctx.saved_tensors
-    op = sparse_conv_backward if ctx.rest else sparse_linear_backward
-    grads = op(grad, x, values, *index, *ctx.rest)
-    return *grads, *[None] * (len(index) + len(ctx.rest))
+class _Local(torch.autograd.Function):
+    """Of local reparametrisation: arguments (x, mean, log_std, key, *index, *how)."""
+
+    @staticmethod
+    def forward(ctx: Any, *arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
+        x, mean, _, _, *index = arguments[:9]
+        ctx.how = arguments[9:]
+        with below_autograd():
+            y, factor, variance = (lrt_conv if ctx.how else lrt_linear)(*arguments)
+        ctx.save_for_backward(x, mean, variance, factor, *index)
+        ctx.mark_non_differentiable(factor, variance)
+        ctx.set_materialize_grads(False)
+        return y, factor, variance
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor | None, *unused: None) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        if grad is None:  # y was not used
+            return (None,) * (9 + len(ctx.how))
+        backward = lrt_conv_backward if ctx.how else lrt_linear_backward
+        wants_x = ctx.needs_input_grad[0]
+        grad_x, grad_mean, grad_log_std = backward(grad, *ctx.saved_tensors, *ctx.how, wants_x)
+        return grad_x if wants_x else None, grad_mean, grad_log_std, *[None] * (6 + len(ctx.how))
 
 
-def _lrt_backward(ctx: Any, grad: Tensor, _: Tensor | None) -> tuple[Tensor | None, ...]:
-    x, mean, log_std, noise, *index, std = ctx.saved_tensors
-    op = lrt_conv_backward if ctx.rest else lrt_linear_backward
-    grads = op(grad, x, mean, log_std, noise, std, *index, *ctx.rest)
-    return *grads, *[None] * (1 + len(index) + len(ctx.rest))
+# -- the operators --------------------------------------------------------------------------------------
 
+#: ``x [B, I]`` times the transpose of a sparse ``[O, I]`` weight: ``[B, O]``.
+sparse_linear = define(
+    f"sparse_linear(Tensor x, Tensor values, {_INDEX}) -> Tensor", _linear, _linear_fake, _Deterministic
+)
 
-sparse_linear.register_autograd(_deterministic_backward, setup_context=_save_inputs)
-sparse_conv.register_autograd(_deterministic_backward, setup_context=_save_inputs)
-lrt_linear.register_autograd(_lrt_backward, setup_context=_save_inputs)
-lrt_conv.register_autograd(_lrt_backward, setup_context=_save_inputs)
+#: Gradients of :data:`sparse_linear` for x (empty if not wanted) and for the values.
+sparse_linear_backward = define(
+    f"sparse_linear_backward(Tensor grad, Tensor x, Tensor values, {_INDEX}, bool wants_x) -> (Tensor, Tensor)",
+    _linear_backward,
+    _linear_backward_fake,
+)
+
+#: Outputs drawn by local reparametrisation, ε / (2 s), both ``[B, O]``, and σ² ``[nnz]``.
+lrt_linear = define(
+    f"lrt_linear(Tensor x, Tensor mean, Tensor log_std, Tensor key, {_INDEX}) -> (Tensor, Tensor, Tensor)",
+    _lrt_linear,
+    _lrt_linear_fake,
+    _Local,
+)
+
+#: Gradients of :data:`lrt_linear` for x (empty if not wanted), mean and log_std.
+lrt_linear_backward = define(
+    "lrt_linear_backward(Tensor grad, Tensor x, Tensor mean, Tensor variance, Tensor factor, "
+    f"{_INDEX}, bool wants_x) -> (Tensor, Tensor, Tensor)",
+    _lrt_linear_backward,
+    _lrt_linear_backward_fake,
+)
+
+#: Convolution (1-d or 2-d, by ``shape``) of ``x [B, C, *size]`` with a sparse ``[O, C/groups, *kernel]``.
+sparse_conv = define(
+    f"sparse_conv(Tensor x, Tensor values, {_INDEX}, {_HOW}) -> Tensor", _conv, _conv_fake, _Deterministic
+)
+
+#: Gradients of :data:`sparse_conv` for x (empty if not wanted) and for the values.
+sparse_conv_backward = define(
+    f"sparse_conv_backward(Tensor grad, Tensor x, Tensor values, {_INDEX}, {_HOW}, bool wants_x)"
+    " -> (Tensor, Tensor)",
+    _conv_backward,
+    _conv_backward_fake,
+)
+
+#: Outputs drawn by local reparametrisation at each position, ε / (2 s) of the same shape, and σ² ``[nnz]``.
+lrt_conv = define(
+    f"lrt_conv(Tensor x, Tensor mean, Tensor log_std, Tensor key, {_INDEX}, {_HOW}) -> (Tensor, Tensor, Tensor)",
+    _lrt_conv,
+    _lrt_conv_fake,
+    _Local,
+)
+
+#: Gradients of :data:`lrt_conv` for x (empty if not wanted), mean and log_std.
+lrt_conv_backward = define(
+    "lrt_conv_backward(Tensor grad, Tensor x, Tensor mean, Tensor variance, Tensor factor, "
+    f"{_INDEX}, {_HOW}, bool wants_x) -> (Tensor, Tensor, Tensor)",
+    _lrt_conv_backward,
+    _lrt_conv_backward_fake,
+)
+
+#: Standard normal numbers of the shape, dtype and device of ``like``, a function of the key.
+normal = define("normal(Tensor key, Tensor like) -> Tensor", _normal, _normal_fake)
 
 
 # -- cost: multiply and add counted as two, existing entries only ---------------------------------------

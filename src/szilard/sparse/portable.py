@@ -1,4 +1,4 @@
-"""The products of :mod:`szilard.sparse.ops` in plain torch: the path that runs everywhere.
+"""The products of :mod:`szilard.sparse.ops` in plain torch: the path that runs everywhere, and the reference.
 
 Linear products run on torch's CSR kernels with activations feature-major (``[features, batch]``), where the
 batch is the vector axis and unstructured sparsity is no handicap; above :data:`DENSE_FROM` a dense product
@@ -13,26 +13,75 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from szilard.sparse.support import flat_index, to_dense
+from szilard.sparse.geometry import Convolution
+from szilard.sparse.support import Index, flat_index, to_dense
 
 TINY = 1e-8  # added to a variance before its root, whose slope at zero is infinite
 DENSE_FROM = 0.25  # density above which torch's CSR product is slower than the dense one (measured)
 GATHER = 1 << 22  # elements gathered at a time where no sampled product exists
 
+_MASK = (1 << 63) - 1
 
-def linear(x: Tensor, values: Tensor, crow: Tensor, col: Tensor) -> Tensor:
+
+def normal(key: Tensor, shape: list[int], like: Tensor) -> Tensor:
+    """Standard normal tensor: a function of ``key`` (seed, draw) and the kind of device."""
+    seed, draw = key.tolist()
+    generator = torch.Generator(like.device).manual_seed((seed ^ draw * 0x9E3779B97F4A7C15) & _MASK)
+    return torch.randn(shape, generator=generator, device=like.device, dtype=like.dtype)
+
+
+# -- linear ---------------------------------------------------------------------------------------------
+
+
+def linear(x: Tensor, values: Tensor, index: Index) -> Tensor:
     """``x [B, I] -> [B, O]``, returned as the transpose of a contiguous ``[O, B]``."""
-    return (_matrix(values, crow, col, x.shape[1]) @ x.t().contiguous()).t()
+    return (_matrix(values, index.crow, index.col, x.shape[1]) @ x.t().contiguous()).t()
 
 
-def linear_transposed(grad: Tensor, values: Tensor, t_crow: Tensor, t_col: Tensor, t_perm: Tensor) -> Tensor:
+def linear_backward(
+    grad: Tensor, x: Tensor, values: Tensor, index: Index, wants_x: bool
+) -> tuple[Tensor, Tensor]:
+    grad_x = _linear_transposed(grad, values, index) if wants_x else x.new_empty(0, 0)
+    return grad_x, _linear_grad_values(grad, x, index)
+
+
+def lrt_linear(
+    x: Tensor, mean: Tensor, log_std: Tensor, key: Tensor, index: Index
+) -> tuple[Tensor, Tensor, Tensor]:
+    noise = normal(key, [index.crow.numel() - 1, x.shape[0]], x).t()  # feature-major, like the product
+    return lrt_linear_with(x, mean, log_std, noise, index)
+
+
+def lrt_linear_with(
+    x: Tensor, mean: Tensor, log_std: Tensor, noise: Tensor, index: Index
+) -> tuple[Tensor, Tensor, Tensor]:
+    """:func:`lrt_linear` with the noise given, ``[B, O]``."""
+    variance = (2 * log_std).exp()
+    std = linear(x.square(), variance, index).add_(TINY).sqrt_()
+    return linear(x, mean, index).addcmul_(std, noise), noise / (2 * std), variance
+
+
+def lrt_linear_backward(
+    grad: Tensor, x: Tensor, mean: Tensor, variance: Tensor, factor: Tensor, index: Index, wants_x: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    h = grad * factor
+    grad_x = x.new_empty(0, 0)
+    if wants_x:
+        grad_x = _linear_transposed(grad, mean, index)
+        grad_x.addcmul_(x, _linear_transposed(h, variance, index), value=2)
+    grad_mean = _linear_grad_values(grad, x, index)
+    return grad_x, grad_mean, _linear_grad_values(h, x.square(), index).mul_(variance).mul_(2)
+
+
+def _linear_transposed(grad: Tensor, values: Tensor, index: Index) -> Tensor:
     """``grad [B, O] -> [B, I]``: the product with the weight itself, from its cached transpose."""
-    ordered = values.index_select(0, t_perm)
-    return (_matrix(ordered, t_crow, t_col, grad.shape[1]) @ grad.t().contiguous()).t()
+    ordered = values.index_select(0, index.t_perm)
+    return (_matrix(ordered, index.t_crow, index.t_col, grad.shape[1]) @ grad.t().contiguous()).t()
 
 
-def linear_values_grad(grad: Tensor, x: Tensor, crow: Tensor, col: Tensor) -> Tensor:
+def _linear_grad_values(grad: Tensor, x: Tensor, index: Index) -> Tensor:
     """``Σ_b grad[b, i] x[b, j]`` for every existing entry (i, j): ``[nnz]``."""
+    crow, col = index.crow, index.col
     rows, cols = grad.shape[1], x.shape[1]
     left, right = grad.t().contiguous(), x.t().contiguous()
     if _is_dense(col.numel(), rows, cols):
@@ -49,39 +98,60 @@ def linear_values_grad(grad: Tensor, x: Tensor, crow: Tensor, col: Tensor) -> Te
     return torch.cat(parts) if parts else left.new_zeros(0)
 
 
-def conv(
-    x: Tensor,
-    values: Tensor,
-    crow: Tensor,
-    col: Tensor,
-    shape: list[int],
-    stride: list[int],
-    padding: list[int],
-    dilation: list[int],
-    groups: int,
-) -> Tensor:
-    weight = to_dense(values, crow, col, shape)
-    zeros = [0] * len(stride)
-    return torch.ops.aten.convolution(x, weight, None, stride, padding, dilation, False, zeros, groups)
+# -- convolution ----------------------------------------------------------------------------------------
 
 
-def conv_grad(
+def conv(x: Tensor, values: Tensor, index: Index, how: Convolution) -> Tensor:
+    how.check(x)
+    weight = to_dense(values, index.crow, index.col, how.shape)
+    zeros = [0] * len(how.stride)
+    return torch.ops.aten.convolution(x, weight, None, *how[1:4], False, zeros, how.groups)
+
+
+def conv_backward(
+    grad: Tensor, x: Tensor, values: Tensor, index: Index, how: Convolution, wants_x: bool
+) -> tuple[Tensor, Tensor]:
+    weight = to_dense(values, index.crow, index.col, how.shape)
+    zeros = [0] * len(how.stride)
+    rest: Any = (None, *how[1:4], False, zeros, how.groups, [wants_x, True, False])
+    grad_x, grad_weight, _ = torch.ops.aten.convolution_backward(grad, x, weight, *rest)
+    return grad_x if wants_x else x.new_empty(0), _existing(grad_weight, index.crow, index.col)
+
+
+def lrt_conv(
+    x: Tensor, mean: Tensor, log_std: Tensor, key: Tensor, index: Index, how: Convolution
+) -> tuple[Tensor, Tensor, Tensor]:
+    how.check(x)
+    return lrt_conv_with(x, mean, log_std, normal(key, how.out_shape(x), x), index, how)
+
+
+def lrt_conv_with(
+    x: Tensor, mean: Tensor, log_std: Tensor, noise: Tensor, index: Index, how: Convolution
+) -> tuple[Tensor, Tensor, Tensor]:
+    """:func:`lrt_conv` with the noise given, of the output's shape."""
+    variance = (2 * log_std).exp()
+    std = conv(x.square(), variance, index, how).add_(TINY).sqrt_()
+    return conv(x, mean, index, how).addcmul_(std, noise), noise / (2 * std), variance
+
+
+def lrt_conv_backward(
     grad: Tensor,
     x: Tensor,
-    values: Tensor,
-    crow: Tensor,
-    col: Tensor,
-    shape: list[int],
-    stride: list[int],
-    padding: list[int],
-    dilation: list[int],
-    groups: int,
-) -> tuple[Tensor, Tensor]:
-    weight = to_dense(values, crow, col, shape)
-    zeros = [0] * len(stride)
-    how: Any = (None, stride, padding, dilation, False, zeros, groups, [True, True, False])
-    grad_x, grad_weight, _ = torch.ops.aten.convolution_backward(grad, x, weight, *how)
-    return grad_x, _existing(grad_weight, crow, col)
+    mean: Tensor,
+    variance: Tensor,
+    factor: Tensor,
+    index: Index,
+    how: Convolution,
+    wants_x: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    grad_x, grad_mean = conv_backward(grad, x, mean, index, how, wants_x)
+    half, grad_variance = conv_backward(grad * factor, x.square(), variance, index, how, wants_x)
+    if wants_x:
+        grad_x = grad_x.addcmul_(x, half, value=2)
+    return grad_x, grad_mean, grad_variance.mul_(variance).mul_(2)
+
+
+# -- shared ---------------------------------------------------------------------------------------------
 
 
 def _matrix(values: Tensor, crow: Tensor, col: Tensor, cols: int) -> Tensor:

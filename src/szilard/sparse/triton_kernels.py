@@ -15,7 +15,19 @@ import triton.language as tl
 from torch import Tensor
 from triton.language.random import philox_impl
 
+from szilard.sparse.portable import conv, conv_backward, lrt_conv, lrt_conv_backward
 from szilard.sparse.support import Index
+
+__all__ = [  # what szilard.sparse.ops asks of an implementation; convolutions are torch's own here
+    "conv",
+    "conv_backward",
+    "linear",
+    "linear_backward",
+    "lrt_conv",
+    "lrt_conv_backward",
+    "lrt_linear",
+    "lrt_linear_backward",
+]
 
 _TINY = tl.constexpr(1e-8)  # added to a variance before its root, whose slope at zero is infinite
 _ROUNDS = tl.constexpr(7)

@@ -1,0 +1,46 @@
+"""On what a benchmark ran: ratios travel between machines, seconds do not."""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+
+import torch
+
+import szilard
+from szilard.sparse import dispatch
+
+
+def describe() -> dict[str, str]:
+    """Processor, threads that it has, load, versions, and the kernels that serve float32 on it."""
+    return {
+        "processor": processor(),
+        "cores": str(os.cpu_count()),
+        "load": f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown",
+        "torch": str(torch.__version__),
+        "szilard": szilard.__version__,
+        "kernels": dispatch.describe(),
+    }
+
+
+def line(machine: dict[str, str]) -> str:
+    """One line of it, for a table's caption."""
+    return (
+        f"{machine['processor']}, {machine['cores']} cores (load {machine['load']} at the start), "
+        f"torch {machine['torch']}, Szilard {machine['szilard']}; kernels: {machine['kernels']}"
+    )
+
+
+def processor() -> str:
+    """Its name, with the widest vector instructions it offers."""
+    name, flags = "", ""
+    try:
+        for row in Path("/proc/cpuinfo").read_text().splitlines():
+            key, _, value = row.partition(":")
+            name = name or (value.strip() if key.strip() == "model name" else "")
+            flags = flags or (value if key.strip() in ("flags", "Features") else "")
+    except OSError:  # not Linux
+        pass
+    wide = next((f for f in ("avx512f", "avx2", "asimd") if f in flags.split()), "")
+    return (name or platform.processor() or platform.machine()) + (f" ({wide})" if wide else "")

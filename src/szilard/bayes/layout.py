@@ -1,0 +1,83 @@
+"""Normalisation and pooling between sparse convolutions, without leaving their layout."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from szilard.networks.norm import NormReLU
+from szilard.sparse import normalize
+
+
+class _InnermostNorm(nn.BatchNorm2d):
+    """BatchNorm2d that answers batch-innermost input (:mod:`szilard.sparse.layout`) in its own layout."""
+
+    def _normalize(self, x: Tensor, shortcut: Tensor | None, relu: bool) -> Tensor:
+        self._check_input_dim(x)
+        if self.training or self.running_mean is None or self.running_var is None:
+            y, mean, variance, _ = normalize.batch_norm(x, self.weight, self.bias, shortcut, relu, self.eps)
+            if self.training and self.track_running_stats:
+                self._follow(mean, variance, x.numel() // x.shape[1])
+            return y
+        scale = torch.rsqrt(self.running_var + self.eps)
+        if self.weight is not None:
+            scale = scale * self.weight
+        shift = -self.running_mean * scale
+        if self.bias is not None:
+            shift = shift + self.bias
+        y = x * scale.view(-1, 1, 1) + shift.view(-1, 1, 1)
+        y = y if shortcut is None else y + shortcut
+        return F.relu(y) if relu else y
+
+    @torch.no_grad()
+    def _follow(self, mean: Tensor, variance: Tensor, count: int) -> None:
+        if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
+            return
+        self.num_batches_tracked.add_(1)
+        rate = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
+        self.running_mean.lerp_(mean, rate)
+        self.running_var.lerp_(variance * (count / max(count - 1, 1)), rate)  # unbiased, as in torch
+
+
+class InnermostNorm(_InnermostNorm):
+    def forward(self, x: Tensor) -> Tensor:
+        return self._normalize(x, None, False) if normalize.serves(x) else super().forward(x)
+
+
+class InnermostNormReLU(_InnermostNorm, NormReLU):
+    def forward(self, x: Tensor, shortcut: Tensor | None = None) -> Tensor:
+        if normalize.serves(x):
+            return self._normalize(x, shortcut, True)
+        return NormReLU.forward(self, x, shortcut)
+
+
+class InnermostMaxPool(nn.MaxPool2d):
+    """MaxPool2d that answers batch-innermost input in its own layout."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        kernel, stride, padding, dilation = (
+            [n, n] if isinstance(n, int) else list(n)
+            for n in (self.kernel_size, self.stride, self.padding, self.dilation)
+        )
+        plain = not self.ceil_mode and not self.return_indices and dilation == [1, 1]
+        if not (plain and kernel[0] * kernel[1] < 256 and normalize.serves(x)):
+            return super().forward(x)
+        return normalize.max_pool(x, kernel, stride, padding)[0]
+
+
+_ALIKE: dict[type[nn.Module], type[nn.Module]] = {
+    nn.BatchNorm2d: InnermostNorm,
+    NormReLU: InnermostNormReLU,
+    nn.MaxPool2d: InnermostMaxPool,
+}
+
+
+def keep_innermost(network: nn.Module) -> None:
+    """Let the normalisations and poolings of a network with sparse convolutions keep their layout, in place.
+
+    The modules change their class and nothing else: parameters, buffers, hooks and identity stay.
+    """
+    for module in network.modules():
+        if type(module) in _ALIKE:
+            module.__class__ = _ALIKE[type(module)]

@@ -1,0 +1,173 @@
+"""Batch normalisation and max-pooling that keep activations batch-innermost.
+
+torch's own would copy such an activation to its usual layout and leave it there. These are custom operators over the
+C++ kernels; the layers that use them are in :mod:`szilard.bayes.layout`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from szilard.sparse import native
+from szilard.sparse.dispatch import implementation
+from szilard.sparse.layout import innermost, innermost_like, is_innermost
+
+
+def serves(x: Tensor) -> bool:
+    """Whether the operators here can take ``x``: four-dimensional, batch-innermost, and the C++ kernels are there."""
+    return x.dim() == 4 and x.shape[0] > 1 and is_innermost(x) and implementation(x) == "cpp"
+
+
+@torch.library.custom_op("szilard::batch_norm", mutates_args=())
+def batch_norm(
+    x: Tensor, weight: Tensor | None, bias: Tensor | None, residual: Tensor | None, relu: bool, eps: float
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """``relu(weight (x - mean) / std + bias + residual)`` by the statistics of the batch.
+
+    Args:
+        x, residual: ``[B, C, H, W]``; weight, bias: ``[C]``; all but ``x`` may be None.
+        relu: whether the rectifier is applied.
+        eps: added to the variance.
+    Returns:
+        y, and per channel the mean, the biased variance and 1 / sqrt(variance + eps).
+    """
+    x = innermost(x)
+    residual = None if residual is None else innermost(residual)
+    y, channels = innermost_like(x, *x.shape), x.shape[1]
+    mean, variance, inverse_std = x.new_empty(3, channels).unbind(0)
+    status = native.library().szilard_batch_norm(
+        channels, x.numel() // channels, x.data_ptr(), _pointer(weight), _pointer(bias), _pointer(residual),
+        relu, eps, y.data_ptr(), mean.data_ptr(), variance.data_ptr(), inverse_std.data_ptr(),
+        torch.get_num_threads(),
+    )  # fmt: skip
+    native.check(status, "batch_norm")
+    return y, mean.clone(), variance.clone(), inverse_std.clone()
+
+
+@torch.library.custom_op("szilard::batch_norm_backward", mutates_args=())
+def batch_norm_backward(
+    grad: Tensor,
+    x: Tensor,
+    y: Tensor | None,
+    weight: Tensor | None,
+    mean: Tensor,
+    inverse_std: Tensor,
+    relu: bool,
+    residual: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Gradients of :func:`batch_norm` for x, weight, bias and the residual (empty where there is none)."""
+    grad, x, channels = innermost(grad), innermost(x), x.shape[1]
+    grad_x, grad_weight, grad_bias = innermost_like(x, *x.shape), x.new_empty(channels), x.new_empty(channels)
+    grad_residual = innermost_like(x, *x.shape) if residual else x.new_empty(0)
+    status = native.library().szilard_batch_norm_backward(
+        channels, x.numel() // channels, grad.data_ptr(), x.data_ptr(), _pointer(y), _pointer(weight),
+        mean.data_ptr(), inverse_std.data_ptr(), relu, grad_x.data_ptr(), grad_weight.data_ptr(),
+        grad_bias.data_ptr(), grad_residual.data_ptr() if residual else None, torch.get_num_threads(),
+    )  # fmt: skip
+    native.check(status, "batch_norm_backward")
+    return grad_x, grad_weight, grad_bias, grad_residual
+
+
+@torch.library.custom_op("szilard::max_pool", mutates_args=())
+def max_pool(x: Tensor, kernel: list[int], stride: list[int], padding: list[int]) -> tuple[Tensor, Tensor]:
+    """Largest of each window of ``x [B, C, H, W]``, and its place in the window (uint8, row-major)."""
+    x = innermost(x)
+    size = [(n + 2 * p - k) // s + 1 for n, k, s, p in zip(x.shape[2:], kernel, stride, padding, strict=True)]
+    y = innermost_like(x, *x.shape[:2], *size)
+    where = torch.empty_like(y, dtype=torch.uint8)
+    geometry = _windows(x.shape, y.shape, kernel, stride, padding)
+    status = native.library().szilard_max_pool(
+        geometry, x.data_ptr(), y.data_ptr(), where.data_ptr(), torch.get_num_threads()
+    )
+    native.check(status, "max_pool")
+    return y, where
+
+
+@torch.library.custom_op("szilard::max_pool_backward", mutates_args=())
+def max_pool_backward(
+    grad: Tensor, where: Tensor, size: list[int], kernel: list[int], stride: list[int], padding: list[int]
+) -> Tensor:
+    """Gradient of :func:`max_pool` for an input whose pictures have ``size``."""
+    grad = innermost(grad)
+    grad_x = innermost_like(grad, *grad.shape[:2], *size)
+    geometry = _windows(grad_x.shape, grad.shape, kernel, stride, padding)
+    status = native.library().szilard_max_pool_backward(
+        geometry, grad.data_ptr(), where.data_ptr(), grad_x.data_ptr(), torch.get_num_threads()
+    )
+    native.check(status, "max_pool_backward")
+    return grad_x
+
+
+@batch_norm.register_fake
+def _(x: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    return innermost_like(x, *x.shape), *(x.new_empty(x.shape[1]) for _ in range(3))
+
+
+@batch_norm_backward.register_fake
+def _(grad: Tensor, x: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    like = innermost_like(x, *x.shape)
+    grad_residual = torch.empty_like(like) if rest[-1] else x.new_empty(0)
+    return like, x.new_empty(x.shape[1]), x.new_empty(x.shape[1]), grad_residual
+
+
+@max_pool.register_fake
+def _(x: Tensor, kernel: list[int], stride: list[int], padding: list[int]) -> tuple[Tensor, Tensor]:
+    size = [(n + 2 * p - k) // s + 1 for n, k, s, p in zip(x.shape[2:], kernel, stride, padding, strict=True)]
+    y = innermost_like(x, *x.shape[:2], *size)
+    return y, torch.empty_like(y, dtype=torch.uint8)
+
+
+@max_pool_backward.register_fake
+def _(grad: Tensor, where: Tensor, size: list[int], *rest: Any) -> Tensor:
+    return innermost_like(grad, *grad.shape[:2], *size)
+
+
+def _save_norm(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+    x, weight, _, residual, ctx.relu, _ = inputs
+    y, mean, _, inverse_std = output
+    ctx.residual = residual is not None
+    ctx.save_for_backward(x, y if ctx.relu else None, weight, mean, inverse_std)
+    ctx.set_materialize_grads(False)
+
+
+def _norm_backward(ctx: Any, grad: Tensor | None, *unused: Tensor | None) -> tuple[Tensor | None, ...]:
+    if grad is None:
+        return (None,) * 6
+    x, y, weight, mean, inverse_std = ctx.saved_tensors
+    wants_residual = ctx.residual and ctx.needs_input_grad[3]
+    grad_x, grad_weight, grad_bias, grad_residual = batch_norm_backward(
+        grad, x, y, weight, mean, inverse_std, ctx.relu, wants_residual
+    )
+    affine = (grad_weight, grad_bias) if weight is not None else (None, None)
+    return grad_x, *affine, grad_residual if wants_residual else None, None, None
+
+
+def _save_pool(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+    x, *ctx.windows = inputs
+    ctx.size = list(x.shape[2:])
+    ctx.save_for_backward(output[1])
+    ctx.mark_non_differentiable(output[1])
+
+
+def _pool_backward(ctx: Any, grad: Tensor, _: Tensor | None) -> tuple[Tensor | None, ...]:
+    return max_pool_backward(grad, *ctx.saved_tensors, ctx.size, *ctx.windows), None, None, None
+
+
+batch_norm.register_autograd(_norm_backward, setup_context=_save_norm)
+max_pool.register_autograd(_pool_backward, setup_context=_save_pool)
+
+
+def _pointer(tensor: Tensor | None) -> int | None:
+    return None if tensor is None else tensor.data_ptr()
+
+
+def _windows(
+    x: torch.Size, y: torch.Size, kernel: list[int], stride: list[int], padding: list[int]
+) -> native.Geometry:
+    batch, channels, *size = x
+    return native.Geometry(
+        batch, channels, *size, channels, *y[2:], *kernel, *stride, *padding, 1, 1, channels
+    )
