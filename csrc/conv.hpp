@@ -64,7 +64,8 @@ void lrt_conv(const szilard_index &index, const szilard_geometry &g, const float
             constexpr int V = decltype(vectors)::value;
             vf m[V], v[V];
             moments<V>(panel.data() + start, 1, width, (int64_t *)e.at, e.mean, e.variance, e.count, m, v);
-            draw<V>(m, v, width, normals, (uint64_t)(to + start), y + to + start, factor ? factor + to + start : nullptr);
+            draw<V>(m, v, width, normals, (uint64_t)(to + start), 0, y + to + start,
+                    factor ? factor + to + start : nullptr);
         });
     });
 }

@@ -10,14 +10,16 @@ struct szilard_kernels {
     void (*linear)(int32_t rows, const int32_t *crow, const int32_t *place, int64_t batch, const float *x,
                    const float *value, float *y, int threads);
     void (*lrt_linear)(const szilard_index &, int64_t batch, const float *x, const float *mean,
-                       const float *variance, szilard_key, float *y, float *factor, int threads);
+                       const float *variance, const float *bias, szilard_key, int relu, float *y, float *factor,
+                       int threads);
     void (*linear_grad_values)(const szilard_index &, int64_t batch, const float *grad, const float *x,
                                float *grad_values, int threads);
     void (*lrt_linear_grad_values)(const szilard_index &, int64_t batch, const float *grad, const float *x,
-                                   const float *variance, const float *factor, float *h, float *grad_mean,
-                                   float *grad_log_std, int threads);
-    void (*lrt_linear_grad_x)(const szilard_index &, int64_t batch, const float *grad, const float *h,
-                              const float *x, const float *mean, const float *variance, float *grad_x,
+                                   const float *variance, const float *factor, const float *y, float *gh,
+                                   float *grad_mean, float *grad_log_std, float *grad_bias, int threads);
+    int64_t (*gh_size)(int64_t rows, int64_t batch);  // floats
+    void (*lrt_linear_grad_x)(const szilard_index &, int64_t batch, const float *gh, const float *x,
+                              const float *mean, const float *variance, float *grad_x,
                               int threads);
     void (*conv)(const szilard_index &, const szilard_geometry &, const float *x, const float *values, float *y,
                  int threads);
@@ -40,6 +42,9 @@ struct szilard_kernels {
                                 const float *y, const float *weight, const float *mean, const float *inv_std,
                                 int relu, float *grad_x, float *grad_weight, float *grad_bias,
                                 float *grad_residual, int threads);
+    void (*divergence)(int64_t n, const float *mean, const float *log_std, double *sums);
+    void (*divergence_backward)(int64_t n, const float *mean, const float *log_std, float rate, float offset,
+                                float *grad_mean, float *grad_log_std);
     void (*max_pool)(const szilard_geometry &, const float *x, float *y, uint8_t *where, int threads);
     void (*max_pool_backward)(const szilard_geometry &, const float *grad, const uint8_t *where, float *grad_x,
                               int threads);

@@ -97,16 +97,18 @@ template <int V> SZILARD_INLINE vf product(const vf (&d)[V], const float *x, int
     return s[0] + s[1];
 }
 
-// y = m + s e and factor = e / (2 s), with s^2 = v + tiny and e the elements of the draw from `element`.
+// y = m + s e, with relu its positive part, and factor = e / (2 s), with s^2 = v + tiny and e the elements of the draw
+// from `element`.
 template <int V>
-SZILARD_INLINE void draw(vf (&m)[V], vf (&v)[V], int width, Normals &normals, uint64_t element, float *y,
-                 float *factor) {
+SZILARD_INLINE void draw(vf (&m)[V], vf (&v)[V], int width, Normals &normals, uint64_t element, int relu, float *y,
+                         float *factor) {
     float noise[V * W];
     if (V == 1 && width < W) memset(noise, 0, sizeof noise);
     normals.fill(element, width, noise);
     for (int k = 0; k < V; ++k) {
         const vf variance = v[k] + TINY, inverse = inverse_root(variance), e = load(noise + k * W);
-        put<V>(y, k, width, m[k] + e * (variance * inverse));
+        const vf drawn = m[k] + e * (variance * inverse);
+        put<V>(y, k, width, relu ? maximum(drawn, vf{}) : drawn);
         if (factor) put<V>(factor, k, width, 0.5f * e * inverse);
     }
 }
@@ -127,9 +129,10 @@ void linear(int32_t rows, const int32_t *crow, const int32_t *place, int64_t bat
     });
 }
 
-// y = W_mean x + s e with s^2 = W_variance x^2 + tiny.
+// y = W_mean x + bias + s e with s^2 = W_variance x^2 + tiny; with relu its positive part.
 void lrt_linear(const szilard_index &index, int64_t batch, const float *x, const float *mean,
-                const float *variance, szilard_key key, float *y, float *factor, int threads) {
+                const float *variance, const float *bias, szilard_key key, int relu, float *y, float *factor,
+                int threads) {
     const int32_t *crow = index.crow;
     over_rows(index.rows, crow, 8, threads, [&](int32_t first, int32_t last) {
         Normals normals(key);
@@ -139,8 +142,10 @@ void lrt_linear(const szilard_index &index, int64_t batch, const float *x, const
                 vf m[V], v[V];
                 moments<V>(x + start, batch, width, index.col + crow[i], mean + crow[i], variance + crow[i],
                            crow[i + 1] - crow[i], m, v);
+                if (bias)
+                    for (int k = 0; k < V; ++k) m[k] += bias[i];
                 const int64_t at = i * batch + start;
-                draw<V>(m, v, width, normals, (uint64_t)at, y + at, factor ? factor + at : nullptr);
+                draw<V>(m, v, width, normals, (uint64_t)at, relu, y + at, factor ? factor + at : nullptr);
             }
         });
     });
@@ -157,24 +162,37 @@ void linear_grad_values(const szilard_index &index, int64_t batch, const float *
             for (int32_t i = first; i < last; ++i) {
                 vf g[V];
                 for (int k = 0; k < V; ++k) g[k] = part<V>(grad + i * batch + start, k, width);
-                for (int32_t p = crow[i]; p < crow[i + 1]; ++p) {
-                    grad_values[p] += sum(product<V>(g, x + index.col[p] * batch + start, width));
+                for (int32_t p = crow[i]; p < crow[i + 1]; p += W) {
+                    const int n = crow[i + 1] - p < W ? crow[i + 1] - p : W;
+                    vf s[W];
+                    for (int j = 0; j < n; ++j) s[j] = product<V>(g, x + index.col[p + j] * batch + start, width);
+                    add_sums(s, n, grad_values + p);
                 }
             }
         });
     });
 }
 
-// grad_mean_ij = sum_b g_ib x_jb and grad_log_std_ij = 2 variance_ij sum_b h_ib x_jb^2, h = g factor;
-// h is kept for the gradient of x where it is not null.
+// g and h lie as [batch / HALF][rows][2][HALF]: what the gradient of x reads for one part of the batch is half of what
+// the second-level cache holds, where whole rows of both would overflow it.
+constexpr int64_t HALF = 4 * W;
+inline int64_t gh_size(int64_t rows, int64_t batch) { return (batch + HALF - 1) / HALF * HALF * rows * 2; }
+inline int64_t gh_place(int64_t rows, int64_t i, int64_t b) {
+    return ((b / HALF * rows + i) * 2) * HALF + b % HALF;
+}
+
+// grad_mean_ij = sum_b g_ib x_jb, grad_log_std_ij = 2 variance_ij sum_b h_ib x_jb^2 and grad_bias_i = sum_b g_ib, with
+// g = grad, only where y > 0 if y is not null, and h = g factor;
+// where it is not null, gh keeps both g and h for the gradient of x (see gh_place).
 void lrt_linear_grad_values(const szilard_index &index, int64_t batch, const float *grad, const float *x,
-                            const float *variance, const float *factor, float *h, float *grad_mean,
-                            float *grad_log_std, int threads) {
+                            const float *variance, const float *factor, const float *y, float *gh,
+                            float *grad_mean, float *grad_log_std, float *grad_bias, int threads) {
     const int32_t *crow = index.crow;
     over_rows(index.rows, crow, 2, threads, [&](int32_t first, int32_t last) {
         const int32_t begin = crow[first], end = crow[last];
         memset(grad_mean + begin, 0, sizeof(float) * (size_t)(end - begin));
         memset(grad_log_std + begin, 0, sizeof(float) * (size_t)(end - begin));
+        if (grad_bias) memset(grad_bias + first, 0, sizeof(float) * (size_t)(last - first));
         over_tiles(batch, [&](auto vectors, int64_t start, int width) {
             constexpr int V = decltype(vectors)::value;
             for (int32_t i = first; i < last; ++i) {
@@ -182,14 +200,25 @@ void lrt_linear_grad_values(const szilard_index &index, int64_t batch, const flo
                 vf g[V], f[V];
                 for (int k = 0; k < V; ++k) {
                     g[k] = part<V>(grad + at, k, width);
+                    if (y) g[k] = select((vi)(part<V>(y + at, k, width) > 0.0f), g[k], vf{});
                     f[k] = g[k] * part<V>(factor + at, k, width);
-                    if (h) put<V>(h + at, k, width, f[k]);
+                    if (!gh) continue;
+                    float *to = gh + gh_place(index.rows, i, start + k * W);
+                    put<V>(to, 0, width, g[k]);
+                    put<V>(to + HALF, 0, width, f[k]);
                 }
-                for (int32_t p = crow[i]; p < crow[i + 1]; ++p) {
-                    vf a, b;
-                    two_products<V>(g, f, x + index.col[p] * batch + start, width, a, b);
-                    grad_mean[p] += sum(a);
-                    grad_log_std[p] += sum(b);
+                if (grad_bias) {
+                    vf total = g[0];
+                    for (int k = 1; k < V; ++k) total += g[k];
+                    grad_bias[i] += sum(total);
+                }
+                for (int32_t p = crow[i]; p < crow[i + 1]; p += W) {
+                    const int n = crow[i + 1] - p < W ? crow[i + 1] - p : W;
+                    vf a[W], b[W];
+                    for (int j = 0; j < n; ++j)
+                        two_products<V>(g, f, x + index.col[p + j] * batch + start, width, a[j], b[j]);
+                    add_sums(a, n, grad_mean + p);
+                    add_sums(b, n, grad_log_std + p);
                 }
             }
         });
@@ -198,15 +227,16 @@ void lrt_linear_grad_values(const szilard_index &index, int64_t batch, const flo
 }
 
 // grad_x_jb = sum_i mean_ij g_ib + 2 x_jb sum_i variance_ij h_ib; mean and variance in the transpose's order.
-void lrt_linear_grad_x(const szilard_index &index, int64_t batch, const float *grad, const float *h,
-                       const float *x, const float *mean, const float *variance, float *grad_x, int threads) {
+void lrt_linear_grad_x(const szilard_index &index, int64_t batch, const float *gh, const float *x,
+                        const float *mean, const float *variance, float *grad_x, int threads) {
     const int32_t *crow = index.t_crow;
     over_rows(index.cols, crow, 2, threads, [&](int32_t first, int32_t last) {
-        over_tiles(batch, [&](auto vectors, int64_t start, int width) {
+        over_tiles<4>(batch, [&](auto vectors, int64_t start, int width) {
             constexpr int V = decltype(vectors)::value;
+            const float *from = gh + gh_place(index.rows, 0, start);
             for (int32_t j = first; j < last; ++j) {
                 vf a[V], b[V];
-                two_sums<V>(grad + start, h + start, batch, width, index.t_col + crow[j], mean + crow[j],
+                two_sums<V>(from, from + HALF, 2 * HALF, width, index.t_col + crow[j], mean + crow[j],
                             variance + crow[j], crow[j + 1] - crow[j], a, b);
                 const int64_t at = j * batch + start;
                 for (int k = 0; k < V; ++k)

@@ -4,6 +4,8 @@
 // apart fall on the same cache sets and evict each other; so each row is copied once, with its zero padding, into a
 // panel that fits the second-level cache, and every entry of the kernel then reads whole tiles without a border.
 #pragma once
+#include <stdlib.h>
+
 #include "szilard.h"
 #include "tile.hpp"
 
@@ -27,6 +29,27 @@ template <class T> class Array {
     T *p_;
 };
 
+// Memory for the panel that a thread works with, kept from one call to the next: fresh pages cost more than the copy.
+struct PanelMemory {
+    float *p = nullptr;
+    int64_t size = 0;
+
+    ~PanelMemory() { free(p); }
+    float *at_least(int64_t floats) {
+        if (floats > size) {
+            free(p);
+            p = (float *)malloc(sizeof(float) * (size_t)floats);
+            size = p ? floats : 0;
+            if (!p) abort();  // as operator new would end, on a thread that cannot report it
+        }
+        return p;
+    }
+};
+inline PanelMemory &panel_memory() {
+    static thread_local PanelMemory memory;
+    return memory;
+}
+
 // Pixels of an answer's row worked on at a time, so that a panel of `bytes_a_pixel` stays in the cache.
 inline int64_t strip_of(int64_t pixels, int64_t halo, int64_t bytes_a_pixel) {
     constexpr int64_t CACHE = 512 << 10;
@@ -34,11 +57,12 @@ inline int64_t strip_of(int64_t pixels, int64_t halo, int64_t bytes_a_pixel) {
     return ceil_div(pixels, larger(ceil_div(pixels, fits), 1));
 }
 
-// Rows [planes][pixels][batch] of a source, as many as a window is high; row y lies in slot y % rows.
+// Rows [planes][pixels][batch] of a source, as many as a window is high; row y lies in slot y % rows. One at a time on
+// each thread.
 class Panel {
   public:
     Panel(int64_t rows, int64_t planes, int64_t pixels, int64_t batch)
-        : rows_(rows), row_size_(planes * pixels * batch), data_(rows * row_size_), held_(rows) {
+        : rows_(rows), row_size_(planes * pixels * batch), data_(panel_memory().at_least(rows * row_size_)), held_(rows) {
         forget();
     }
 
@@ -55,7 +79,7 @@ class Panel {
 
   private:
     int64_t rows_, row_size_;
-    Array<float> data_;
+    float *data_;
     Array<int64_t> held_;
 };
 

@@ -1,16 +1,17 @@
 // Counter-based normal numbers: element e of a draw is a pure function of (seed, draw, e), so any thread can
-// make any part and a backward pass or a resumed run can make it again.
+// make any part and a resumed run can make it again.
 //
 // Philox-4x32 with 7 rounds (Salmon, Moraes, Dror and Shaw 2011, "Parallel random numbers: as easy as 1, 2, 3",
-// which finds 7 enough for BigCrush), then Box and Muller's transform. Elements come in blocks of 64: lane l of
-// block k is counter (16 k + l, draw), whose four words give elements 64 k + l, + 16, + 32 and + 48.
+// which finds 7 enough for BigCrush), then Box and Muller's transform of each 32-bit word: 20 bits for the radius,
+// sqrt(-2 ln u), which ends at 5.4 standard deviations, and 12 for the angle. Elements come in blocks of 128: lane l
+// of block k is counter (16 k + l, draw), whose word j gives elements 128 k + 32 j + l and, at a right angle, + 16.
 #pragma once
 #include "simd.hpp"
 #include "szilard.h"
 
 namespace {
 
-constexpr int BLOCK = 64;
+constexpr int BLOCK = 128;
 constexpr int ROUNDS = 7;
 
 // High and low halves of the lane-wise 32 x 32 bit product with a constant.
@@ -34,29 +35,32 @@ inline void multiply(vu a, uint32_t m, vu &high, vu &low) {
 #endif
 }
 
-// Two vectors of normal numbers from two of uniform bits: radius sqrt(-2 ln u), angle uniform on the circle.
-inline void box_muller(vu bits, vu turn, float *first, float *second) {
-    const vf u = (__builtin_convertvector((vi)(bits >> 8), vf) + 0.5f) * 0x1p-24f;
-    const vf radius = root(-2.0f * logarithm(u));
-    // An angle in [-pi/4, pi/4) from 30 bits; the other two reflect it into the remaining three quarters.
-    const vf f = __builtin_convertvector((vi)(turn << 2), vf) * (0x1p-31f * 0.785398163397448f);
+// Two vectors of normal numbers from one of uniform bits. The polynomials are Chebyshev fits, good to 1e-6.
+inline void box_muller(vu word, float *first, float *second) {
+    const vf u = (__builtin_convertvector((vi)(word >> 12), vf) + 0.5f) * 0x1p-20f;
+    const vi bits = (vi)u - 0x3f3504f3;  // u = 2^n (1 + m), 1 + m from sqrt(1/2) to sqrt(2)
+    const vf n = __builtin_convertvector(bits >> 23, vf);
+    const vf m = (vf)((bits & 0x007fffff) + 0x3f3504f3) - 1.0f;
+    vf log = splat(-0.238621089f);  // -2 ln(1 + m) / m
+    log = log * m + 0.373615029f;
+    log = log * m - 0.409835193f;
+    log = log * m + 0.498165784f;
+    log = log * m - 0.666293476f;
+    log = log * m + 1.0000229f;
+    log = log * m - 2.00000193f;
+    const vf radius = root(log * m - 1.38629436f * n);
+    // An angle f from -pi/4 to pi/4; the last two bits reflect it into the other quarters.
+    const vf f = (__builtin_convertvector((vi)(word & 1023u), vf) - 511.5f) * (0.785398163f / 512);
     const vf q = f * f;
-    vf sine = splat(-1.0f / 5040);
-    sine = sine * q + 1.0f / 120;
-    sine = sine * q - 1.0f / 6;
-    sine = (sine * q + 1.0f) * f;
-    vf cosine = splat(1.0f / 40320);
-    cosine = cosine * q - 1.0f / 720;
-    cosine = cosine * q + 1.0f / 24;
-    cosine = cosine * q - 0.5f;
-    cosine = cosine * q + 1.0f;
-    cosine = (vf)((vu)cosine ^ (turn & 0x80000000u));
-    const vi swap = (vi)((turn & 0x40000000u) != 0);
-    store(first, radius * select(swap, sine, cosine));
-    store(second, radius * select(swap, cosine, sine));
+    const vf sine = ((0.00815157096f * q - 0.166624762f) * q + 0.999998566f) * f * radius;
+    vf cosine = (((-0.00135858439f * q + 0.0416550209f) * q - 0.499998566f) * q + 0.999999972f) * radius;
+    cosine = (vf)((vu)cosine ^ ((word & 0x800u) << 20));
+    const vi swap = (vi)((word & 0x400u) != 0);
+    store(first, select(swap, sine, cosine));
+    store(second, select(swap, cosine, sine));
 }
 
-// Elements [64 block, 64 block + 64) of a draw.
+// Elements [128 block, 128 block + 128) of a draw.
 inline void normal_block(szilard_key key, uint64_t block, float *out) {
     for (int part = 0; part < 16; part += W) {
         const uint64_t first = block * 16 + (uint64_t)part;  // a multiple of 16, so lanes carry nothing over
@@ -75,8 +79,10 @@ inline void normal_block(szilard_key key, uint64_t block, float *out) {
             k0 += 0x9E3779B9u;
             k1 += 0xBB67AE85u;
         }
-        box_muller(c0, c1, out + part, out + 16 + part);
-        box_muller(c2, c3, out + 32 + part, out + 48 + part);
+        box_muller(c0, out + part, out + 16 + part);
+        box_muller(c1, out + 32 + part, out + 48 + part);
+        box_muller(c2, out + 64 + part, out + 80 + part);
+        box_muller(c3, out + 96 + part, out + 112 + part);
     }
 }
 

@@ -61,26 +61,52 @@ inline float sum(vf v) {
 #endif
 }
 
+// to[i] += sum(v[i]) for i < n <= W. Whole groups are added across by halves, sixteen vectors at a time.
+inline void add_sums(const vf *v, int n, float *to) {
+#if defined(__AVX512F__)
+    if (n == W) {
+        __m512 quarter[4], half[2];
+        for (int i = 0; i < 4; ++i) {
+            const __m512 a = (__m512)v[4 * i], b = (__m512)v[4 * i + 1];
+            const __m512 c = (__m512)v[4 * i + 2], d = (__m512)v[4 * i + 3];
+            const __m512d ab = _mm512_castps_pd(_mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b)));
+            const __m512d cd = _mm512_castps_pd(_mm512_add_ps(_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d)));
+            quarter[i] = _mm512_add_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(ab, cd)),
+                                       _mm512_castpd_ps(_mm512_unpackhi_pd(ab, cd)));
+        }
+        for (int i = 0; i < 2; ++i)
+            half[i] = _mm512_add_ps(_mm512_shuffle_f32x4(quarter[2 * i], quarter[2 * i + 1], 0x88),
+                                    _mm512_shuffle_f32x4(quarter[2 * i], quarter[2 * i + 1], 0xdd));
+        store(to, load(to) + (vf)_mm512_add_ps(_mm512_shuffle_f32x4(half[0], half[1], 0x88),
+                                               _mm512_shuffle_f32x4(half[0], half[1], 0xdd)));
+        return;
+    }
+#endif
+    for (int i = 0; i < n; ++i) to[i] += sum(v[i]);
+}
+
 inline vf select(vi mask, vf yes, vf no) { return (vf)((mask & (vi)yes) | (~mask & (vi)no)); }
 
 inline vf maximum(vf a, vf b) { return select((vi)(a > b), a, b); }
 
-inline vf root(vf v) {
+// 1 / sqrt(v) for v well above the smallest normal number; on AVX-512 good to two units in the last place.
+inline vf inverse_root(vf v) {
 #if defined(__AVX512F__)
-    return (vf)_mm512_sqrt_ps((__m512)v);
+    const vf r = (vf)_mm512_rsqrt14_ps((__m512)v);
+    return r * (1.5f - 0.5f * v * r * r);  // one step of Newton squares the error of 2^-14
 #else
-    for (int lane = 0; lane < W; ++lane) v[lane] = __builtin_sqrtf(v[lane]);
+    for (int lane = 0; lane < W; ++lane) v[lane] = 1.0f / __builtin_sqrtf(v[lane]);
     return v;
 #endif
 }
 
-// 1 / sqrt(v) to two units in the last place, for v well above the smallest normal number.
-inline vf inverse_root(vf v) {
+// sqrt(v), likewise.
+inline vf root(vf v) {
 #if defined(__AVX512F__)
-    vf r = (vf)_mm512_rsqrt14_ps((__m512)v);
-    return r * (1.5f - 0.5f * v * r * r);  // one step of Newton squares the error of 2^-14
+    return v * inverse_root(v);
 #else
-    return 1.0f / root(v);
+    for (int lane = 0; lane < W; ++lane) v[lane] = __builtin_sqrtf(v[lane]);
+    return v;
 #endif
 }
 
@@ -101,21 +127,6 @@ inline vf exponential(vf v) {
     p = p * r + 1.0f;
     const vi exponent = (__builtin_convertvector(n, vi) + 127) << 23;
     return p * (vf)exponent;
-}
-
-// ln v for normal v > 0: exponent, and atanh's series on a mantissa in [sqrt(1/2), sqrt(2)).
-inline vf logarithm(vf v) {
-    const vi bits = (vi)v - 0x3f3504f3;  // exponent of v / sqrt(1/2)
-    const vf n = __builtin_convertvector(bits >> 23, vf);
-    const vf m = (vf)((bits & 0x007fffff) + 0x3f3504f3) - 1.0f;
-    const vf s = m / (m + 2.0f);
-    const vf q = s * s;
-    vf p = splat(2.0f / 9);
-    p = p * q + 2.0f / 7;
-    p = p * q + 2.0f / 5;
-    p = p * q + 2.0f / 3;
-    p = p * q + 2.0f;
-    return n * 0.693147180559945f + s * p;
 }
 
 }  // namespace

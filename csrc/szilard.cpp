@@ -5,38 +5,37 @@
 #include <string.h>
 
 #include <atomic>
-#include <memory>
 
 #include "check.hpp"
 #include "isa.hpp"
 
 extern const szilard_kernels szilard_baseline;
-#if defined(SZILARD_HAVE_AVX2)
+#if defined(__x86_64__)
 extern const szilard_kernels szilard_avx2;
 #endif
-#if defined(SZILARD_HAVE_AVX512)
+#if defined(__x86_64__)
 extern const szilard_kernels szilard_avx512;
 #endif
 
 namespace {
 
 bool runs(const szilard_kernels &kernels) {
-#if defined(SZILARD_HAVE_AVX512)
+#if defined(__x86_64__)
     if (&kernels == &szilard_avx512)
         return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
 #endif
-#if defined(SZILARD_HAVE_AVX2)
+#if defined(__x86_64__)
     if (&kernels == &szilard_avx2) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 #endif
     return &kernels == &szilard_baseline;
 }
 
 const szilard_kernels *const all[] = {
-#if defined(SZILARD_HAVE_AVX512)
+#if defined(__x86_64__)
     &szilard_avx512,
 #endif
-#if defined(SZILARD_HAVE_AVX2)
+#if defined(__x86_64__)
     &szilard_avx2,
 #endif
     &szilard_baseline,
@@ -52,20 +51,37 @@ std::atomic<const szilard_kernels *> chosen{best()};
 
 const szilard_kernels &run() { return *chosen.load(std::memory_order_relaxed); }
 
-struct Free {
-    void operator()(float *p) const { free(p); }
-};
-using Scratch = std::unique_ptr<float, Free>;
+// Scratch of one call, kept by the thread for the next: fresh pages would cost as much as the work.
+class Scratch {
+  public:
+    Scratch(int slot, int64_t floats) : p_(kept(slot, floats)) {}
+    operator float *() const { return p_; }
 
-Scratch scratch(int64_t floats) {
-    return Scratch((float *)malloc(sizeof(float) * (size_t)(floats > 0 ? floats : 1)));
-}
+  private:
+    struct Kept {
+        float *p = nullptr;
+        int64_t size = 0;
+        ~Kept() { free(p); }
+    };
+    static float *kept(int slot, int64_t floats) {
+        static thread_local Kept slots[3];
+        Kept &k = slots[slot];
+        if (floats > k.size || !k.p) {
+            free(k.p);
+            k.p = (float *)malloc(sizeof(float) * (size_t)(floats > 0 ? floats : 1));
+            k.size = k.p ? floats : 0;
+        }
+        return k.p;
+    }
+
+    float *p_;
+};
 
 // values in the order of the transpose
-Scratch transposed(const szilard_index &index, const float *values) {
-    Scratch ordered = scratch(index.nnz);
+Scratch transposed(int slot, const szilard_index &index, const float *values) {
+    const Scratch ordered(slot, index.nnz);
     if (ordered)
-        for (int32_t p = 0; p < index.nnz; ++p) ordered.get()[p] = values[index.t_perm[p]];
+        for (int32_t p = 0; p < index.nnz; ++p) ordered[p] = values[index.t_perm[p]];
     return ordered;
 }
 
@@ -103,37 +119,38 @@ int szilard_linear_backward(const szilard_index *index, int32_t batch, const flo
     if (const int bad = szilard_check_index(index, grad_x != nullptr)) return bad;
     if (batch < 0) return SZILARD_BAD_GEOMETRY;
     if (grad_x) {
-        const Scratch ordered = transposed(*index, values);
+        const Scratch ordered = transposed(0, *index, values);
         if (!ordered) return SZILARD_NO_MEMORY;
-        run().linear(index->cols, index->t_crow, index->t_col, batch, grad, ordered.get(), grad_x, threads);
+        run().linear(index->cols, index->t_crow, index->t_col, batch, grad, ordered, grad_x, threads);
     }
     if (grad_values) run().linear_grad_values(*index, batch, grad, x, grad_values, threads);
     return SZILARD_OK;
 }
 
 int szilard_lrt_linear(const szilard_index *index, int32_t batch, const float *x, const float *mean,
-                       const float *log_std, szilard_key key, float *y, float *factor, float *variance,
-                       int threads) {
+                       const float *log_std, const float *bias, szilard_key key, int relu, float *y,
+                       float *factor, float *variance, int threads) {
     if (const int bad = szilard_check_index(index, false)) return bad;
     if (batch < 0) return SZILARD_BAD_GEOMETRY;
     run().square_exponential(index->nnz, log_std, variance);
-    run().lrt_linear(*index, batch, x, mean, variance, key, y, factor, threads);
+    run().lrt_linear(*index, batch, x, mean, variance, bias, key, relu, y, factor, threads);
     return SZILARD_OK;
 }
 
 int szilard_lrt_linear_backward(const szilard_index *index, int32_t batch, const float *grad, const float *x,
-                                const float *mean, const float *variance, const float *factor, float *grad_x,
-                                float *grad_mean, float *grad_log_std, int threads) {
+                                const float *mean, const float *variance, const float *factor, const float *y,
+                                int relu, float *grad_x, float *grad_mean, float *grad_log_std,
+                                float *grad_bias, int threads) {
     if (const int bad = szilard_check_index(index, grad_x != nullptr)) return bad;
-    if (batch < 0) return SZILARD_BAD_GEOMETRY;
-    const Scratch h = grad_x ? scratch((int64_t)index->rows * batch) : nullptr;
-    if (grad_x && !h) return SZILARD_NO_MEMORY;
-    run().lrt_linear_grad_values(*index, batch, grad, x, variance, factor, h.get(), grad_mean, grad_log_std,
-                                 threads);
+    if (batch < 0 || (relu && !y)) return SZILARD_BAD_GEOMETRY;
+    const Scratch gh(2, grad_x ? run().gh_size(index->rows, batch) : 0);
+    if (!gh) return SZILARD_NO_MEMORY;
+    run().lrt_linear_grad_values(*index, batch, grad, x, variance, factor, relu ? y : nullptr, grad_x ? (float *)gh : nullptr, grad_mean,
+                                 grad_log_std, grad_bias, threads);
     if (grad_x) {
-        const Scratch m = transposed(*index, mean), v = transposed(*index, variance);
+        const Scratch m = transposed(0, *index, mean), v = transposed(1, *index, variance);
         if (!m || !v) return SZILARD_NO_MEMORY;
-        run().lrt_linear_grad_x(*index, batch, grad, h.get(), x, m.get(), v.get(), grad_x, threads);
+        run().lrt_linear_grad_x(*index, batch, gh, x, m, v, grad_x, threads);
     }
     return SZILARD_OK;
 }
@@ -150,9 +167,9 @@ int szilard_conv_backward(const szilard_index *index, const szilard_geometry *ge
     if (const int bad = szilard_check_conv(index, geometry, grad_x != nullptr)) return bad;
     if (grad_values) run().conv_grad_values(*index, *geometry, grad, x, grad_values, threads);
     if (grad_x) {
-        const Scratch ordered = transposed(*index, values);
+        const Scratch ordered = transposed(0, *index, values);
         if (!ordered) return SZILARD_NO_MEMORY;
-        run().conv_grad_x(*index, *geometry, grad, ordered.get(), grad_x, threads);
+        run().conv_grad_x(*index, *geometry, grad, ordered, grad_x, threads);
     }
     return SZILARD_OK;
 }
@@ -172,9 +189,9 @@ int szilard_lrt_conv_backward(const szilard_index *index, const szilard_geometry
     if (const int bad = szilard_check_conv(index, geometry, grad_x != nullptr)) return bad;
     run().lrt_conv_grad_values(*index, *geometry, grad, x, variance, factor, grad_mean, grad_log_std, threads);
     if (grad_x) {
-        const Scratch m = transposed(*index, mean), v = transposed(*index, variance);
+        const Scratch m = transposed(0, *index, mean), v = transposed(1, *index, variance);
         if (!m || !v) return SZILARD_NO_MEMORY;
-        run().lrt_conv_grad_x(*index, *geometry, grad, factor, x, m.get(), v.get(), grad_x, threads);
+        run().lrt_conv_grad_x(*index, *geometry, grad, factor, x, m, v, grad_x, threads);
     }
     return SZILARD_OK;
 }
@@ -211,5 +228,18 @@ int szilard_max_pool_backward(const szilard_geometry *geometry, const float *gra
     if (const int bad = szilard_check_geometry(geometry)) return bad;
     if (geometry->channels != geometry->out_channels) return SZILARD_BAD_GEOMETRY;
     run().max_pool_backward(*geometry, grad, where, grad_x, threads);
+    return SZILARD_OK;
+}
+
+int szilard_divergence(int64_t n, const float *mean, const float *log_std, double *sums) {
+    if (n < 0) return SZILARD_BAD_GEOMETRY;
+    run().divergence(n, mean, log_std, sums);
+    return SZILARD_OK;
+}
+
+int szilard_divergence_backward(int64_t n, const float *mean, const float *log_std, float rate, float offset,
+                                float *grad_mean, float *grad_log_std) {
+    if (n < 0) return SZILARD_BAD_GEOMETRY;
+    run().divergence_backward(n, mean, log_std, rate, offset, grad_mean, grad_log_std);
     return SZILARD_OK;
 }

@@ -66,20 +66,23 @@ SZILARD_API int szilard_linear(const szilard_index *index, int32_t batch, const 
 SZILARD_API int szilard_linear_backward(const szilard_index *index, int32_t batch, const float *grad,
                                         const float *x, const float *values, float *grad_x,
                                         float *grad_values, int threads);
-// y = W_mean x + s e with s^2 = W_variance x^2 + tiny, e from `key` (element = row * batch + b);
-// factor [rows][batch] = e / (2 s) is all that the backward needs of the noise; null: not wanted.
-// variance [nnz] is written: exp(2 log_std).
+// y = W_mean x + bias + s e with s^2 = W_variance x^2 + tiny, e from `key` (element = row * batch + b), and with relu
+// its positive part; bias [rows] may be null. factor [rows][batch] = e / (2 s) is all that the backward needs of the
+// noise; null: not wanted. variance [nnz] is written: exp(2 log_std).
 SZILARD_API int szilard_lrt_linear(const szilard_index *index, int32_t batch, const float *x,
-                                   const float *mean, const float *log_std, szilard_key key, float *y,
-                                   float *factor, float *variance, int threads);
+                                   const float *mean, const float *log_std, const float *bias,
+                                   szilard_key key, int relu, float *y, float *factor, float *variance,
+                                   int threads);
+// g is grad, with relu only where y > 0 (y is read in that case alone); grad_bias_i = sum_b g_ib, null: not wanted.
 // With h = g factor: grad_mean_ij = sum_b g_ib x_jb, grad_log_std_ij = 2 variance_ij sum_b h_ib x_jb^2,
 // grad_x = W_mean' g + 2 x (W_variance' h). grad_x may be null.
 SZILARD_API int szilard_lrt_linear_backward(const szilard_index *index, int32_t batch, const float *grad,
                                             const float *x, const float *mean, const float *variance,
-                                            const float *factor, float *grad_x, float *grad_mean,
-                                            float *grad_log_std, int threads);
+                                            const float *factor, const float *y, int relu, float *grad_x,
+                                            float *grad_mean, float *grad_log_std, float *grad_bias,
+                                            int threads);
 
-// The same four for a convolution: x [channels][height][width][batch], y and factor
+// The same four for a convolution, without bias and relu: x [channels][height][width][batch], y and factor
 // [out_channels][out_height][out_width][batch]; noise element = flat index into y.
 SZILARD_API int szilard_conv(const szilard_index *index, const szilard_geometry *geometry, const float *x,
                              const float *values, float *y, int threads);
@@ -113,6 +116,13 @@ SZILARD_API int szilard_max_pool(const szilard_geometry *geometry, const float *
                                  int threads);
 SZILARD_API int szilard_max_pool_backward(const szilard_geometry *geometry, const float *grad,
                                           const uint8_t *where, float *grad_x, int threads);
+
+// Divergence of N(mean, e^(2 log_std)) from N(0, s^2). sums[0] = sum of e^(2 log_std) + mean^2,
+// sums[1] = sum of log_std.
+SZILARD_API int szilard_divergence(int64_t n, const float *mean, const float *log_std, double *sums);
+// Its gradients: grad_mean = rate mean, grad_log_std = rate e^(2 log_std) - offset.
+SZILARD_API int szilard_divergence_backward(int64_t n, const float *mean, const float *log_std, float rate,
+                                            float offset, float *grad_mean, float *grad_log_std);
 
 #ifdef __cplusplus
 }

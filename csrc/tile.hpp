@@ -13,12 +13,12 @@ namespace {
 
 template <int V> using Vectors = std::integral_constant<int, V>;
 
-// body(Vectors<V>, start, width) for consecutive tiles of `width` floats, V vectors each. V is known to the
+// body(Vectors<V>, start, width) for consecutive tiles of `width` floats, V <= MOST vectors each. V is known to the
 // compiler, so that accumulators are registers; only the last tile may be narrower than its one vector.
-template <class Body> inline void over_tiles(int64_t length, Body &&body) {
+template <int MOST = NV, class Body> inline void over_tiles(int64_t length, Body &&body) {
     int64_t start = 0;
-    for (; length - start >= W * NV; start += W * NV) body(Vectors<NV>(), start, W * NV);
-    if constexpr (NV > 4)
+    for (; length - start >= W * MOST; start += W * MOST) body(Vectors<MOST>(), start, W * MOST);
+    if constexpr (MOST > 4)
         for (; length - start >= W * 4; start += W * 4) body(Vectors<4>(), start, W * 4);
     for (; length - start >= W * 2; start += W * 2) body(Vectors<2>(), start, W * 2);
     for (; length - start > 0; start += W)

@@ -12,7 +12,9 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 
 if not torch.cuda.is_available():
-    os.environ["TRITON_INTERPRET"] = "1"  # before anything imports Triton: its kernels are tested all the same
+    os.environ["TRITON_INTERPRET"] = (
+        "1"  # before anything imports Triton: its kernels are tested all the same
+    )
 
 
 @pytest.fixture(autouse=True)

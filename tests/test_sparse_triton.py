@@ -135,9 +135,11 @@ def test_block_operators_are_good_citizens():
     index = block_ops.arguments(support)
     x.requires_grad_(), mean.requires_grad_(), log_std.requires_grad_()
     tests = ("test_schema", "test_autograd_registration", "test_faketensor")
-    torch.library.opcheck(block_ops.block_linear, (x, mean, *index), test_utils=tests)
+    torch.library.opcheck(torch.ops.szilard.block_linear.default, (x, mean, *index), test_utils=tests)
     torch.library.opcheck(
-        block_ops.block_lrt_linear, (x, mean, log_std, torch.tensor([1, 2]), *index), test_utils=tests
+        torch.ops.szilard.block_lrt_linear.default,
+        (x, mean, log_std, torch.tensor([1, 2]), *index),
+        test_utils=tests,
     )
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from szilard.bayes.attention import BayesAttention
+from szilard.bayes.fuse import fuse_rectifiers
 from szilard.bayes.layers import BayesConv, BayesLayer, BayesLinear, bayes_layers
 from szilard.bayes.layout import keep_innermost
 from szilard.bayes.noise import Noise, mix
@@ -104,6 +105,7 @@ def bayesianize(
             if child in replaced:
                 setattr(parent, child_name, replaced[child])
     answer = root[0]  # type: ignore[index]
+    fuse_rectifiers(answer)
     if density < 1:
         _lay_out(answer)
     return answer.train(network.training)

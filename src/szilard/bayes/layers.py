@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -38,6 +39,8 @@ class BayesLayer(nn.Module):
         self.mode = "auto"
         #: While set, the layer hands it the output gradient and the input of each backward pass.
         self.growth: GrowthGradient | None = None
+        #: Whether the layer answers with its positive part: it does the work of the ReLU behind it.
+        self.relu = False
 
     @property
     def rows_gradient(self) -> RowsGradient:
@@ -50,16 +53,24 @@ class BayesLayer(nn.Module):
         mode = ("local" if self.training else "mean") if self.mode == "auto" else self.mode
         with _in_full_precision(x):
             if weight.draw is not None or weight.log_std is None or mode == "mean":
-                y = self._product(x, weight.mean if weight.draw is None else weight.draw)
+                y = self._finish(self._product(x, weight.mean if weight.draw is None else weight.draw))
             elif mode == "sample":
-                y = self._product(x, weight.sample(self.noise.normal(weight.mean.shape, weight.mean)))
+                values = weight.sample(self.noise.normal(weight.mean.shape, weight.mean))
+                y = self._finish(self._product(x, values))
             else:
                 y = self._local(x, weight.mean, weight.log_std)
-        growth = self.growth
-        if growth is not None and y.requires_grad:
-            # The output is linear in μ, so its gradient and x give ∂L/∂μ at every entry, existing or not.
-            y.register_hook(lambda grad: growth.add(grad, x))
-        return self._add_bias(y)
+        if self.growth is not None and y.requires_grad:
+            y.register_hook(functools.partial(self._tell_growth, self.growth, x, y.detach()))
+        return y
+
+    def _tell_growth(self, growth: GrowthGradient, x: Tensor, y: Tensor, grad: Tensor) -> None:
+        # The output is linear in μ, so its gradient and x give ∂L/∂μ at every entry, existing or not.
+        growth.add(torch.where(y > 0, grad, 0) if self.relu else grad, x)
+
+    def _finish(self, y: Tensor) -> Tensor:
+        """The bias, and the ReLU that this layer has taken over."""
+        y = self._add_bias(y)
+        return nn.functional.relu(y) if self.relu else y
 
     def _product(self, x: Tensor, values: Tensor) -> Tensor:
         raise NotImplementedError
@@ -87,22 +98,25 @@ class BayesLinear(BayesLayer):
             raise SzilardError(
                 f"a linear layer of {self.in_features} inputs was given {x.shape[-1]} features"
             )
-        y = super().forward(x.reshape(-1, self.in_features))
+        # Transposed once, here: what is saved for the backward pass is then feature-major too.
+        y = super().forward(x.reshape(-1, self.in_features).t().contiguous().t())
         return y if x.dim() == 2 else y.reshape(*x.shape[:-1], self.out_features)
 
     def _product(self, x: Tensor, values: Tensor) -> Tensor:
-        if submatrix.applies(self.weight.support):
-            return submatrix.linear(x, values, self.weight.support)
-        if block_ops.applies(self.weight.support, x):
-            return block_ops.linear(x, values, self.weight.support)
-        return ops.sparse_linear(x, values, *self.weight.support.index)
+        support = self.weight.support
+        if submatrix.applies(support):
+            return submatrix.linear(x, values, support)
+        if block_ops.applies(support, x):
+            return block_ops.linear(x, values, support)
+        return ops.sparse_linear(x, values, *support.index)
 
     def _local(self, x: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
-        if submatrix.applies(self.weight.support):
-            return submatrix.lrt_linear(x, mean, log_std, self.noise.key(), self.weight.support)
-        if block_ops.applies(self.weight.support, x):
-            return block_ops.lrt_linear(x, mean, log_std, self.noise.key(), self.weight.support)
-        return ops.lrt_linear(x, mean, log_std, self.noise.key(), *self.weight.support.index)[0]
+        support, key = self.weight.support, self.noise.key()
+        if submatrix.applies(support):
+            return self._finish(submatrix.lrt_linear(x, mean, log_std, key, support))
+        if block_ops.applies(support, x):
+            return self._finish(block_ops.lrt_linear(x, mean, log_std, key, support))
+        return ops.lrt_linear(x, mean, log_std, self.bias, key, *support.index, self.relu)[0]
 
     def extra_repr(self) -> str:
         return (
@@ -154,11 +168,10 @@ class BayesConv(BayesLayer):
         return ops.sparse_conv(x, values, *self._how())
 
     def _local(self, x: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
-        if submatrix.applies_to_conv(self.weight.support, x, self.groups):
-            return submatrix.lrt_conv(
-                x, mean, log_std, self.noise.key(), self.weight.support, *self.geometry[:3]
-            )
-        return ops.lrt_conv(x, mean, log_std, self.noise.key(), *self._how())[0]
+        support, key = self.weight.support, self.noise.key()
+        if submatrix.applies_to_conv(support, x, self.groups):
+            return self._finish(submatrix.lrt_conv(x, mean, log_std, key, support, *self.geometry[:3]))
+        return self._finish(ops.lrt_conv(x, mean, log_std, key, *self._how())[0])
 
     def _add_bias(self, y: Tensor) -> Tensor:
         return y if self.bias is None else y + self.bias.view(-1, *[1] * (y.dim() - 2))

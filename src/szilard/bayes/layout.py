@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from szilard.networks.norm import NormReLU
+from szilard.networks.resnet import PaddedShortcut
 from szilard.sparse import normalize
 
 
@@ -66,10 +67,21 @@ class InnermostMaxPool(nn.MaxPool2d):
         return normalize.max_pool(x, kernel, stride, padding)[0]
 
 
+class InnermostShortcut(PaddedShortcut):
+    """The shortcut without parameters, in the layout of its input."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not normalize.serves(x):
+            return super().forward(x)
+        x = x.movedim(0, -1)[:, :: self.stride, :: self.stride]
+        return F.pad(x, (0, 0, 0, 0, 0, 0, self.before, self.behind)).movedim(-1, 0)
+
+
 _ALIKE: dict[type[nn.Module], type[nn.Module]] = {
     nn.BatchNorm2d: InnermostNorm,
     NormReLU: InnermostNormReLU,
     nn.MaxPool2d: InnermostMaxPool,
+    PaddedShortcut: InnermostShortcut,
 }
 
 

@@ -4,43 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
-import torch
 from torch import Tensor
 
+from szilard.bayes.divergence import gaussian_kl
 from szilard.errors import SzilardError
-
-
-def gaussian_kl(mean: Tensor, log_std: Tensor, scale: float) -> Tensor:
-    """``Σ KL(N(μ_i, σ_i²) ‖ N(0, s²))`` in nats, scalar.
-
-    KL_i = ln(s/σ_i) + (σ_i² + μ_i²) / (2 s²) - 1/2. The point masses of a sparse posterior are outside the
-    sum: the prior is confined to the same support, against a dense one the divergence would be infinite.
-    """
-    return _Divergence.apply(mean, log_std, scale)
-
-
-class _Divergence(torch.autograd.Function):
-    """The sum and its gradients μ/s² and σ²/s² - 1, in a few passes over the weights.
-
-    Without a scale, s² is the mean of σ² + μ², where the sum is least. The gradients are the same there: the part
-    through s vanishes at a minimum.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, mean: Tensor, log_std: Tensor, scale: float | None) -> Tensor:
-        variance = (2 * log_std).exp_()
-        moment = variance.sum() + torch.dot(mean, mean)
-        square = moment / max(mean.numel(), 1) if scale is None else moment.new_tensor(scale * scale)
-        ctx.save_for_backward(mean, variance, square)
-        return 0.5 * mean.numel() * (square.log() - 1) - log_std.sum() + 0.5 * moment / square
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:  # type: ignore[override]
-        mean, variance, square = ctx.saved_tensors
-        rate = grad / square
-        return mean * rate, (variance * rate).sub_(grad), None
 
 
 @dataclass(frozen=True)
@@ -72,7 +40,7 @@ class LearnedPrior:
     """
 
     def kl(self, mean: Tensor, log_std: Tensor, fan_in: float) -> Tensor:
-        return _Divergence.apply(mean, log_std, None)
+        return gaussian_kl(mean, log_std, None)
 
 
 Prior = FixedPrior | FanInPrior | LearnedPrior

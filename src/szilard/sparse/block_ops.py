@@ -6,6 +6,7 @@ are those of :mod:`szilard.sparse.ops`. Linear maps only: a convolution with blo
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from torch.utils.flop_counter import register_flop_formula
 
 from szilard.sparse.block import Block
 from szilard.sparse.dispatch import implementation
-from szilard.sparse.operator import below_autograd, define
+from szilard.sparse.operator import define
 from szilard.sparse.support import Support
 
 SIDES = (16, 32, 64)  # of the blocks that a tensor core takes
@@ -113,46 +114,54 @@ def _lrt_linear_backward_fake(
 # -- gradients ------------------------------------------------------------------------------------------
 
 
-class _Deterministic(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, *given: Any) -> Tensor:
-        ctx.save_for_backward(*given[:8])
-        ctx.side = given[8]
-        with below_autograd():
-            return block_linear(*given)
+def _deterministic(product: Callable[..., Tensor]) -> type[torch.autograd.Function]:
+    """Of :data:`block_linear`: arguments (x, values, *index, side)."""
 
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        wants_x = ctx.needs_input_grad[0]
-        grad_x, grad_values = block_linear_backward(grad, *ctx.saved_tensors, ctx.side, wants_x)
-        return grad_x if wants_x else None, grad_values, *[None] * 7
+    class Deterministic(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, *given: Any) -> Tensor:
+            ctx.save_for_backward(*given[:8])
+            ctx.side = given[8]
+            return product(*given)
+
+        @staticmethod
+        def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+            wants_x = ctx.needs_input_grad[0]
+            grad_x, grad_values = block_linear_backward(grad, *ctx.saved_tensors, ctx.side, wants_x)
+            return grad_x if wants_x else None, grad_values, *[None] * 7
+
+    return Deterministic
 
 
-class _Local(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, *given: Any) -> tuple[Tensor, Tensor, Tensor]:
-        x, mean, _, _, *index, ctx.side = given
-        with below_autograd():
-            y, factor, variance = block_lrt_linear(*given)
-        ctx.save_for_backward(x, mean, variance, factor, *index)
-        ctx.mark_non_differentiable(factor, variance)
-        ctx.set_materialize_grads(False)
-        return y, factor, variance
+def _local(draw: Callable[..., tuple[Tensor, Tensor, Tensor]]) -> type[torch.autograd.Function]:
+    """Of :data:`block_lrt_linear`: arguments (x, mean, log_std, key, *index, side)."""
 
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor | None, *unused: None) -> tuple[Tensor | None, ...]:
-        if grad is None:  # y was not used
-            return (None,) * 11
-        wants_x = ctx.needs_input_grad[0]
-        grad_x, *grads = block_lrt_linear_backward(grad, *ctx.saved_tensors, ctx.side, wants_x)
-        return grad_x if wants_x else None, *grads, *[None] * 8
+    class Local(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, *given: Any) -> tuple[Tensor, Tensor, Tensor]:
+            x, mean, _, _, *index, ctx.side = given
+            y, factor, variance = draw(*given)
+            ctx.save_for_backward(x, mean, variance, factor, *index)
+            ctx.mark_non_differentiable(factor, variance)
+            ctx.set_materialize_grads(False)
+            return y, factor, variance
+
+        @staticmethod
+        def backward(ctx: Any, grad: Tensor | None, *unused: None) -> tuple[Tensor | None, ...]:
+            if grad is None:  # y was not used
+                return (None,) * 11
+            wants_x = ctx.needs_input_grad[0]
+            grad_x, *grads = block_lrt_linear_backward(grad, *ctx.saved_tensors, ctx.side, wants_x)
+            return grad_x if wants_x else None, *grads, *[None] * 8
+
+    return Local
 
 
 # -- the operators --------------------------------------------------------------------------------------
 
 #: ``x [B, I]`` times the transpose of an ``[O, I]`` weight of blocks: ``[B, O]``.
 block_linear = define(
-    f"block_linear(Tensor x, Tensor values, {_BLOCKS}) -> Tensor", _linear, _linear_fake, _Deterministic
+    f"block_linear(Tensor x, Tensor values, {_BLOCKS}) -> Tensor", _linear, _linear_fake, _deterministic
 )
 
 #: Gradients of :data:`block_linear` for x (empty if not wanted) and for the values.
@@ -168,7 +177,7 @@ block_lrt_linear = define(
     " -> (Tensor, Tensor, Tensor)",
     _lrt_linear,
     _lrt_linear_fake,
-    _Local,
+    _local,
 )
 
 #: Gradients of :data:`block_lrt_linear` for x (empty if not wanted), mean and log_std.

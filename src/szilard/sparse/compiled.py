@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from szilard.errors import SzilardError
 from szilard.sparse import native, portable
 from szilard.sparse.geometry import Convolution
 from szilard.sparse.layout import innermost, innermost_like, is_innermost
@@ -19,9 +20,7 @@ DENSE_FROM = 0.5  # density above which a dense product is faster (benchmarks/ke
 
 def normal(key: Tensor, shape: list[int], like: Tensor) -> Tensor:
     out = like.new_empty(shape)
-    native.check(
-        native.library().szilard_normal(_key(key), out.numel(), out.data_ptr(), _threads()), "normal"
-    )
+    native.check(native.library().szilard_normal(_key(key), out.numel(), out.data_ptr(), _threads()), "normal")
     return out
 
 
@@ -55,37 +54,48 @@ def linear_backward(
 
 
 def lrt_linear(
-    x: Tensor, mean: Tensor, log_std: Tensor, key: Tensor, index: Index
+    x: Tensor, mean: Tensor, log_std: Tensor, bias: Tensor | None, key: Tensor, index: Index, relu: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
     if _is_dense(x, mean, index):
         noise = normal(key, [_rows(index), x.shape[0]], x).t()
-        return portable.lrt_linear_with(x, mean, log_std, noise, index)
+        y, factor, variance = portable.lrt_linear_with(x, mean, log_std, noise, index)
+        return portable.add_bias(y, bias, relu), factor, variance
     rows, batch = _rows(index), x.shape[0]
     x, mean, log_std = _major(x), mean.contiguous(), log_std.contiguous()
     y, factor, variance = x.new_empty(rows, batch), x.new_empty(rows, batch), torch.empty_like(mean)
     status = native.library().szilard_lrt_linear(
-        _index(index, x.shape[0]), batch, x.data_ptr(), mean.data_ptr(), log_std.data_ptr(), _key(key),
-        y.data_ptr(), factor.data_ptr(), variance.data_ptr(), _threads(),
+        _index(index, x.shape[0]), batch, x.data_ptr(), mean.data_ptr(), log_std.data_ptr(), _bias(bias, rows),
+        _key(key), relu, y.data_ptr(), factor.data_ptr(), variance.data_ptr(), _threads(),
     )  # fmt: skip
     native.check(status, "lrt_linear")
     return y.t(), factor.t(), variance
 
 
 def lrt_linear_backward(
-    grad: Tensor, x: Tensor, mean: Tensor, variance: Tensor, factor: Tensor, index: Index, wants_x: bool
-) -> tuple[Tensor, Tensor, Tensor]:
+    grad: Tensor,
+    x: Tensor,
+    mean: Tensor,
+    variance: Tensor,
+    factor: Tensor,
+    y: Tensor,
+    index: Index,
+    relu: bool,
+    wants_x: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     if _is_dense(x, mean, index):
-        return portable.lrt_linear_backward(grad, x, mean, variance, factor, index, wants_x)
-    x, grad, factor, mean = _major(x), _major(grad), _major(factor), mean.contiguous()
+        grad = portable.past_relu(grad, y) if relu else grad
+        grads = portable.lrt_linear_backward(grad, x, mean, variance, factor, index, wants_x)
+        return *grads, grad.sum(0)
+    x, grad, factor, mean, y = _major(x), _major(grad), _major(factor), mean.contiguous(), _major(y)
     grad_x = torch.empty_like(x) if wants_x else x.new_empty(0, 0)
-    grad_mean, grad_log_std = torch.empty_like(mean), torch.empty_like(mean)
+    grad_mean, grad_log_std, grad_bias = torch.empty_like(mean), torch.empty_like(mean), x.new_empty(_rows(index))
     status = native.library().szilard_lrt_linear_backward(
         _index(index, x.shape[0]), x.shape[1], grad.data_ptr(), x.data_ptr(), mean.data_ptr(),
-        variance.data_ptr(), factor.data_ptr(), grad_x.data_ptr() if wants_x else None, grad_mean.data_ptr(),
-        grad_log_std.data_ptr(), _threads(),
+        variance.data_ptr(), factor.data_ptr(), y.data_ptr(), relu, grad_x.data_ptr() if wants_x else None,
+        grad_mean.data_ptr(), grad_log_std.data_ptr(), grad_bias.data_ptr(), _threads(),
     )  # fmt: skip
     native.check(status, "lrt_linear_backward")
-    return grad_x.t(), grad_mean, grad_log_std
+    return grad_x.t(), grad_mean, grad_log_std, grad_bias
 
 
 def is_direct(x: Tensor, nnz: int, how: Convolution) -> bool:
@@ -99,12 +109,7 @@ def conv(x: Tensor, values: Tensor, index: Index, how: Convolution) -> Tensor:
     x, values = innermost(x), values.contiguous()
     y = innermost_like(x, *how.out_shape(x))
     status = native.library().szilard_conv(
-        _index(index, _cols(how)),
-        _geometry(x, how),
-        x.data_ptr(),
-        values.data_ptr(),
-        y.data_ptr(),
-        _threads(),
+        _index(index, _cols(how)), _geometry(x, how), x.data_ptr(), values.data_ptr(), y.data_ptr(), _threads()
     )
     native.check(status, "sparse_conv")
     return y
@@ -188,6 +193,14 @@ def _is_dense(x: Tensor, values: Tensor, index: Index) -> bool:
 def _major(x: Tensor) -> Tensor:
     """``x [B, F]`` feature-major, ``[F, B]``."""
     return x.t().contiguous()
+
+
+def _bias(bias: Tensor | None, rows: int) -> int | None:
+    if bias is None:
+        return None
+    if bias.shape != (rows,) or bias.dtype != torch.float32 or not bias.is_contiguous():
+        raise SzilardError(f"a bias must be {rows} float32 numbers, not {tuple(bias.shape)} {bias.dtype}")
+    return bias.data_ptr()
 
 
 def _key(key: Tensor) -> native.Key:

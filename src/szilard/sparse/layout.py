@@ -21,4 +21,8 @@ def is_innermost(x: Tensor) -> bool:
 
 def innermost_like(x: Tensor, *shape: int) -> Tensor:
     """An uninitialised tensor of ``shape [B, C, *size]``, batch-innermost, with the dtype and device of ``x``."""
-    return x.new_empty(*shape[1:], shape[0]).movedim(-1, 0)
+    strides, step = [1], shape[0]
+    for size in reversed(shape[1:]):
+        strides.insert(1, step)
+        step *= size
+    return x.new_empty_strided(shape, strides)  # not a view: autograd adds to a gradient in place only if it owns it

@@ -6,6 +6,7 @@ C++ kernels; the layers that use them are in :mod:`szilard.bayes.layout`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor
 from szilard.sparse import native
 from szilard.sparse.dispatch import implementation
 from szilard.sparse.layout import innermost, innermost_like, is_innermost
+from szilard.sparse.operator import define
 
 
 def serves(x: Tensor) -> bool:
@@ -21,8 +23,7 @@ def serves(x: Tensor) -> bool:
     return x.dim() == 4 and x.shape[0] > 1 and is_innermost(x) and implementation(x) == "cpp"
 
 
-@torch.library.custom_op("szilard::batch_norm", mutates_args=())
-def batch_norm(
+def _batch_norm(
     x: Tensor, weight: Tensor | None, bias: Tensor | None, residual: Tensor | None, relu: bool, eps: float
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """``relu(weight (x - mean) / std + bias + residual)`` by the statistics of the batch.
@@ -47,8 +48,7 @@ def batch_norm(
     return y, mean.clone(), variance.clone(), inverse_std.clone()
 
 
-@torch.library.custom_op("szilard::batch_norm_backward", mutates_args=())
-def batch_norm_backward(
+def _batch_norm_backward(
     grad: Tensor,
     x: Tensor,
     y: Tensor | None,
@@ -58,7 +58,7 @@ def batch_norm_backward(
     relu: bool,
     residual: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Gradients of :func:`batch_norm` for x, weight, bias and the residual (empty where there is none)."""
+    """Gradients of ``batch_norm`` for x, weight, bias and the residual (empty where there is none)."""
     grad, x, channels = innermost(grad), innermost(x), x.shape[1]
     grad_x, grad_weight, grad_bias = innermost_like(x, *x.shape), x.new_empty(channels), x.new_empty(channels)
     grad_residual = innermost_like(x, *x.shape) if residual else x.new_empty(0)
@@ -71,12 +71,10 @@ def batch_norm_backward(
     return grad_x, grad_weight, grad_bias, grad_residual
 
 
-@torch.library.custom_op("szilard::max_pool", mutates_args=())
-def max_pool(x: Tensor, kernel: list[int], stride: list[int], padding: list[int]) -> tuple[Tensor, Tensor]:
+def _max_pool(x: Tensor, kernel: list[int], stride: list[int], padding: list[int]) -> tuple[Tensor, Tensor]:
     """Largest of each window of ``x [B, C, H, W]``, and its place in the window (uint8, row-major)."""
     x = innermost(x)
-    size = [(n + 2 * p - k) // s + 1 for n, k, s, p in zip(x.shape[2:], kernel, stride, padding, strict=True)]
-    y = innermost_like(x, *x.shape[:2], *size)
+    y = innermost_like(x, *x.shape[:2], *_pooled(x, kernel, stride, padding))
     where = torch.empty_like(y, dtype=torch.uint8)
     geometry = _windows(x.shape, y.shape, kernel, stride, padding)
     status = native.library().szilard_max_pool(
@@ -86,11 +84,10 @@ def max_pool(x: Tensor, kernel: list[int], stride: list[int], padding: list[int]
     return y, where
 
 
-@torch.library.custom_op("szilard::max_pool_backward", mutates_args=())
-def max_pool_backward(
+def _max_pool_backward(
     grad: Tensor, where: Tensor, size: list[int], kernel: list[int], stride: list[int], padding: list[int]
 ) -> Tensor:
-    """Gradient of :func:`max_pool` for an input whose pictures have ``size``."""
+    """Gradient of ``max_pool`` for an input whose pictures have ``size``."""
     grad = innermost(grad)
     grad_x = innermost_like(grad, *grad.shape[:2], *size)
     geometry = _windows(grad_x.shape, grad.shape, kernel, stride, padding)
@@ -101,63 +98,100 @@ def max_pool_backward(
     return grad_x
 
 
-@batch_norm.register_fake
-def _(x: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _batch_norm_fake(x: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return innermost_like(x, *x.shape), *(x.new_empty(x.shape[1]) for _ in range(3))
 
 
-@batch_norm_backward.register_fake
-def _(grad: Tensor, x: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _batch_norm_backward_fake(grad: Tensor, x: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     like = innermost_like(x, *x.shape)
     grad_residual = torch.empty_like(like) if rest[-1] else x.new_empty(0)
     return like, x.new_empty(x.shape[1]), x.new_empty(x.shape[1]), grad_residual
 
 
-@max_pool.register_fake
-def _(x: Tensor, kernel: list[int], stride: list[int], padding: list[int]) -> tuple[Tensor, Tensor]:
-    size = [(n + 2 * p - k) // s + 1 for n, k, s, p in zip(x.shape[2:], kernel, stride, padding, strict=True)]
-    y = innermost_like(x, *x.shape[:2], *size)
+def _max_pool_fake(
+    x: Tensor, kernel: list[int], stride: list[int], padding: list[int]
+) -> tuple[Tensor, Tensor]:
+    y = innermost_like(x, *x.shape[:2], *_pooled(x, kernel, stride, padding))
     return y, torch.empty_like(y, dtype=torch.uint8)
 
 
-@max_pool_backward.register_fake
-def _(grad: Tensor, where: Tensor, size: list[int], *rest: Any) -> Tensor:
+def _max_pool_backward_fake(grad: Tensor, where: Tensor, size: list[int], *rest: Any) -> Tensor:
     return innermost_like(grad, *grad.shape[:2], *size)
 
 
-def _save_norm(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-    x, weight, _, residual, ctx.relu, _ = inputs
-    y, mean, _, inverse_std = output
-    ctx.residual = residual is not None
-    ctx.save_for_backward(x, y if ctx.relu else None, weight, mean, inverse_std)
-    ctx.set_materialize_grads(False)
+def _norm_gradient(norm: Callable[..., tuple[Tensor, ...]]) -> type[torch.autograd.Function]:
+    class Norm(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, *arguments: Any) -> tuple[Tensor, ...]:
+            x, weight, _, residual, ctx.relu, _ = arguments
+            y, mean, variance, inverse_std = norm(*arguments)
+            ctx.residual = residual is not None
+            ctx.save_for_backward(x, y if ctx.relu else None, weight, mean, inverse_std)
+            ctx.mark_non_differentiable(mean, variance, inverse_std)
+            ctx.set_materialize_grads(False)
+            return y, mean, variance, inverse_std
+
+        @staticmethod
+        def backward(ctx: Any, grad: Tensor | None, *unused: None) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+            if grad is None:
+                return (None,) * 6
+            x, y, weight, mean, inverse_std = ctx.saved_tensors
+            wants_residual = ctx.residual and ctx.needs_input_grad[3]
+            grad_x, grad_weight, grad_bias, grad_residual = batch_norm_backward(
+                grad, x, y, weight, mean, inverse_std, ctx.relu, wants_residual
+            )
+            affine = (grad_weight, grad_bias) if weight is not None else (None, None)
+            return grad_x, *affine, grad_residual if wants_residual else None, None, None
+
+    return Norm
 
 
-def _norm_backward(ctx: Any, grad: Tensor | None, *unused: Tensor | None) -> tuple[Tensor | None, ...]:
-    if grad is None:
-        return (None,) * 6
-    x, y, weight, mean, inverse_std = ctx.saved_tensors
-    wants_residual = ctx.residual and ctx.needs_input_grad[3]
-    grad_x, grad_weight, grad_bias, grad_residual = batch_norm_backward(
-        grad, x, y, weight, mean, inverse_std, ctx.relu, wants_residual
-    )
-    affine = (grad_weight, grad_bias) if weight is not None else (None, None)
-    return grad_x, *affine, grad_residual if wants_residual else None, None, None
+def _pool_gradient(pool: Callable[..., tuple[Tensor, Tensor]]) -> type[torch.autograd.Function]:
+    class Pool(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, *arguments: Any) -> tuple[Tensor, Tensor]:
+            x, *ctx.windows = arguments
+            y, where = pool(*arguments)
+            ctx.size = list(x.shape[2:])
+            ctx.save_for_backward(where)
+            ctx.mark_non_differentiable(where)
+            return y, where
+
+        @staticmethod
+        def backward(ctx: Any, grad: Tensor, _: None) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+            return max_pool_backward(grad, *ctx.saved_tensors, ctx.size, *ctx.windows), None, None, None
+
+    return Pool
 
 
-def _save_pool(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-    x, *ctx.windows = inputs
-    ctx.size = list(x.shape[2:])
-    ctx.save_for_backward(output[1])
-    ctx.mark_non_differentiable(output[1])
+batch_norm = define(
+    "batch_norm(Tensor x, Tensor? weight, Tensor? bias, Tensor? residual, bool relu, float eps)"
+    " -> (Tensor, Tensor, Tensor, Tensor)",
+    _batch_norm,
+    _batch_norm_fake,
+    _norm_gradient,
+)
+batch_norm_backward = define(
+    "batch_norm_backward(Tensor grad, Tensor x, Tensor? y, Tensor? weight, Tensor mean, Tensor inverse_std, "
+    "bool relu, bool residual) -> (Tensor, Tensor, Tensor, Tensor)",
+    _batch_norm_backward,
+    _batch_norm_backward_fake,
+)
+max_pool = define(
+    "max_pool(Tensor x, int[] kernel, int[] stride, int[] padding) -> (Tensor, Tensor)",
+    _max_pool,
+    _max_pool_fake,
+    _pool_gradient,
+)
+max_pool_backward = define(
+    "max_pool_backward(Tensor grad, Tensor where, int[] size, int[] kernel, int[] stride, int[] padding) -> Tensor",
+    _max_pool_backward,
+    _max_pool_backward_fake,
+)
 
 
-def _pool_backward(ctx: Any, grad: Tensor, _: Tensor | None) -> tuple[Tensor | None, ...]:
-    return max_pool_backward(grad, *ctx.saved_tensors, ctx.size, *ctx.windows), None, None, None
-
-
-batch_norm.register_autograd(_norm_backward, setup_context=_save_norm)
-max_pool.register_autograd(_pool_backward, setup_context=_save_pool)
+def _pooled(x: Tensor, kernel: list[int], stride: list[int], padding: list[int]) -> list[int]:
+    return [(n + 2 * p - k) // s + 1 for n, k, s, p in zip(x.shape[2:], kernel, stride, padding, strict=True)]
 
 
 def _pointer(tensor: Tensor | None) -> int | None:

@@ -1,7 +1,7 @@
 """How an operator is made known to torch: schema, shapes, gradient.
 
 The plain dispatcher calls behind ``torch.library.custom_op``, without its checks at every call: those took longer than
-a sparse product of a small network.
+a sparse product of a small network. Where nobody listens to the dispatcher, it is passed over too.
 """
 
 from __future__ import annotations
@@ -10,32 +10,53 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch._C import _AutoDispatchBelowAutograd
+from torch._C import _AutoDispatchBelowAutograd, _len_torch_dispatch_stack
 
 _LIBRARY = torch.library.Library("szilard", "FRAGMENT")
-
-#: Below autograd, from inside a Function's forward: ``with below_autograd(): op(...)``.
-below_autograd = _AutoDispatchBelowAutograd
 
 
 def define(
     schema: str,
     run: Callable[..., Any],
     fake: Callable[..., Any],
-    gradient: type[torch.autograd.Function] | None = None,
-) -> Any:
+    gradient: Callable[[Callable[..., Any]], type[torch.autograd.Function]] | None = None,
+) -> Callable[..., Any]:
     """Define ``szilard::name(arguments) -> results`` and return what calls it.
 
     Args:
         schema: ``"name(arguments) -> results"`` in torch's schema language, without the namespace.
         run: computes it, on every device.
         fake: its outputs' shapes, strides and dtypes from tensors without data.
-        gradient: a Function whose ``forward(ctx, *arguments)`` calls the operator inside :data:`below_autograd`.
+        gradient: makes a Function from what its ``forward(ctx, *arguments)`` is to call.
     """
     name = schema.partition("(")[0]
     _LIBRARY.define(schema, tags=(torch.Tag.pt2_compliant_tag,))
     _LIBRARY.impl(name, run, "CompositeExplicitAutograd")
     torch.library.register_fake(f"szilard::{name}", fake, lib=_LIBRARY)
+    operator = getattr(torch.ops.szilard, name).default
+    direct = run
     if gradient is not None:
-        _LIBRARY.impl(name, gradient.apply, "Autograd")
-    return getattr(torch.ops.szilard, name).default
+
+        def below(*arguments: Any) -> Any:
+            with _AutoDispatchBelowAutograd():
+                return operator(*arguments)
+
+        _LIBRARY.impl(name, gradient(below).apply, "Autograd")
+        direct = gradient(run).apply
+
+    def call(*arguments: Any) -> Any:
+        return direct(*arguments) if unobserved(arguments[0]) else operator(*arguments)
+
+    call.__name__ = call.__qualname__ = name
+    return call
+
+
+def unobserved(tensor: torch.Tensor) -> bool:
+    """Whether no compiler, exporter, counter, transform or profiler wants to see the operator itself."""
+    return (
+        type(tensor) in (torch.Tensor, torch.nn.Parameter)
+        and not torch.compiler.is_compiling()
+        and not _len_torch_dispatch_stack()
+        and not torch.autograd._profiler_enabled()
+        and torch._C._functorch.peek_interpreter_stack() is None
+    )

@@ -26,6 +26,7 @@ The noise is a function of a ``key``, an int64 tensor ``[2]`` on the CPU: (seed,
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -37,7 +38,7 @@ from szilard.sparse import compiled, portable
 from szilard.sparse.dispatch import implementation
 from szilard.sparse.geometry import Convolution
 from szilard.sparse.layout import innermost_like
-from szilard.sparse.operator import below_autograd, define
+from szilard.sparse.operator import define
 from szilard.sparse.support import Index
 
 TINY = portable.TINY
@@ -67,15 +68,23 @@ def _linear_backward(grad: Tensor, x: Tensor, values: Tensor, *rest: Any) -> tup
 
 
 def _lrt_linear(
-    x: Tensor, mean: Tensor, log_std: Tensor, key: Tensor, *index: Tensor
+    x: Tensor, mean: Tensor, log_std: Tensor, bias: Tensor | None, key: Tensor, *rest: Any
 ) -> tuple[Tensor, Tensor, Tensor]:
-    return _serving(x).lrt_linear(x, mean, log_std, key, Index(*index))
+    serving, index, relu = _serving(x), Index(*rest[:5]), rest[5]
+    if serving is compiled:
+        return compiled.lrt_linear(x, mean, log_std, bias, key, index, relu)
+    y, factor, variance = serving.lrt_linear(x, mean, log_std, key, index)
+    return portable.add_bias(y, bias, relu), factor, variance
 
 
 def _lrt_linear_backward(
-    grad: Tensor, x: Tensor, mean: Tensor, variance: Tensor, factor: Tensor, *rest: Any
-) -> tuple[Tensor, Tensor, Tensor]:
-    return _serving(x).lrt_linear_backward(grad, x, mean, variance, factor, Index(*rest[:5]), rest[5])
+    grad: Tensor, x: Tensor, mean: Tensor, variance: Tensor, factor: Tensor, y: Tensor, *rest: Any
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    serving, index, relu, wants_x = _serving(x), Index(*rest[:5]), rest[5], rest[6]
+    if serving is compiled:
+        return compiled.lrt_linear_backward(grad, x, mean, variance, factor, y, index, relu, wants_x)
+    grad = portable.past_relu(grad, y) if relu else grad
+    return *serving.lrt_linear_backward(grad, x, mean, variance, factor, index, wants_x), grad.sum(0)
 
 
 def _conv(x: Tensor, values: Tensor, *rest: Any) -> Tensor:
@@ -131,7 +140,7 @@ def _linear_fake(x: Tensor, values: Tensor, crow: Tensor, *rest: Any) -> Tensor:
 
 
 def _lrt_linear_fake(
-    x: Tensor, mean: Tensor, log_std: Tensor, key: Tensor, crow: Tensor, *rest: Any
+    x: Tensor, mean: Tensor, log_std: Tensor, bias: Tensor | None, key: Tensor, crow: Tensor, *rest: Any
 ) -> tuple[Tensor, Tensor, Tensor]:
     rows = crow.numel() - 1
     return _major_like(x, rows), _major_like(x, rows), torch.empty_like(mean)
@@ -142,9 +151,10 @@ def _linear_backward_fake(grad: Tensor, x: Tensor, values: Tensor, *rest: Any) -
 
 
 def _lrt_linear_backward_fake(
-    grad: Tensor, x: Tensor, mean: Tensor, *rest: Any
-) -> tuple[Tensor, Tensor, Tensor]:
-    return *_linear_backward_fake(grad, x, mean, *rest), torch.empty_like(mean)
+    grad: Tensor, x: Tensor, mean: Tensor, variance: Tensor, factor: Tensor, y: Tensor, *rest: Any
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    grads = _linear_backward_fake(grad, x, mean, *rest)
+    return *grads, torch.empty_like(mean), x.new_empty(rest[0].numel() - 1)
 
 
 def _conv_fake(x: Tensor, values: Tensor, *rest: Any) -> Tensor:
@@ -176,53 +186,84 @@ def _normal_fake(key: Tensor, like: Tensor) -> Tensor:
 # -- gradients ------------------------------------------------------------------------------------------
 
 
-class _Deterministic(torch.autograd.Function):
+def _deterministic(product: Callable[..., Tensor]) -> type[torch.autograd.Function]:
     """Of a product with given values: arguments (x, values, *index, *how)."""
 
-    @staticmethod
-    def forward(ctx: Any, *arguments: Any) -> Tensor:
-        ctx.save_for_backward(*arguments[:7])
-        ctx.how = arguments[7:]
-        with below_autograd():
-            return (sparse_conv if ctx.how else sparse_linear)(*arguments)
+    class Deterministic(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, *arguments: Any) -> Tensor:
+            ctx.save_for_backward(*arguments[:7])
+            ctx.how = arguments[7:]
+            return product(*arguments)
 
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        backward = sparse_conv_backward if ctx.how else sparse_linear_backward
-        wants_x = ctx.needs_input_grad[0]
-        grad_x, grad_values = backward(grad, *ctx.saved_tensors, *ctx.how, wants_x)
-        return grad_x if wants_x else None, grad_values, *[None] * (5 + len(ctx.how))
+        @staticmethod
+        def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+            backward = sparse_conv_backward if ctx.how else sparse_linear_backward
+            wants_x = ctx.needs_input_grad[0]
+            grad_x, grad_values = backward(grad, *ctx.saved_tensors, *ctx.how, wants_x)
+            return grad_x if wants_x else None, grad_values, *[None] * (5 + len(ctx.how))
+
+    return Deterministic
 
 
-class _Local(torch.autograd.Function):
-    """Of local reparametrisation: arguments (x, mean, log_std, key, *index, *how)."""
+def _local_linear(draw: Callable[..., tuple[Tensor, Tensor, Tensor]]) -> type[torch.autograd.Function]:
+    """Of local reparametrisation: arguments (x, mean, log_std, bias, key, *index, relu)."""
 
-    @staticmethod
-    def forward(ctx: Any, *arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
-        x, mean, _, _, *index = arguments[:9]
-        ctx.how = arguments[9:]
-        with below_autograd():
-            y, factor, variance = (lrt_conv if ctx.how else lrt_linear)(*arguments)
-        ctx.save_for_backward(x, mean, variance, factor, *index)
-        ctx.mark_non_differentiable(factor, variance)
-        ctx.set_materialize_grads(False)
-        return y, factor, variance
+    class Local(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, *arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
+            x, mean, _, bias, _, *index, ctx.relu = arguments
+            y, factor, variance = draw(*arguments)
+            ctx.bias = bias is not None
+            ctx.save_for_backward(x, mean, variance, factor, y, *index)
+            ctx.mark_non_differentiable(factor, variance)
+            ctx.set_materialize_grads(False)
+            return y, factor, variance
 
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor | None, *unused: None) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        if grad is None:  # y was not used
-            return (None,) * (9 + len(ctx.how))
-        backward = lrt_conv_backward if ctx.how else lrt_linear_backward
-        wants_x = ctx.needs_input_grad[0]
-        grad_x, grad_mean, grad_log_std = backward(grad, *ctx.saved_tensors, *ctx.how, wants_x)
-        return grad_x if wants_x else None, grad_mean, grad_log_std, *[None] * (6 + len(ctx.how))
+        @staticmethod
+        def backward(ctx: Any, grad: Tensor | None, *unused: None) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+            if grad is None:  # y was not used
+                return (None,) * 11
+            wants_x = ctx.needs_input_grad[0]
+            grad_x, grad_mean, grad_log_std, grad_bias = lrt_linear_backward(
+                grad, *ctx.saved_tensors, ctx.relu, wants_x
+            )
+            first = grad_x if wants_x else None
+            return first, grad_mean, grad_log_std, grad_bias if ctx.bias else None, *[None] * 7
+
+    return Local
+
+
+def _local_conv(draw: Callable[..., tuple[Tensor, Tensor, Tensor]]) -> type[torch.autograd.Function]:
+    """The same of a convolution: arguments (x, mean, log_std, key, *index, *how)."""
+
+    class Local(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, *arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
+            x, mean, _, _, *index = arguments[:9]
+            ctx.how = arguments[9:]
+            y, factor, variance = draw(*arguments)
+            ctx.save_for_backward(x, mean, variance, factor, *index)
+            ctx.mark_non_differentiable(factor, variance)
+            ctx.set_materialize_grads(False)
+            return y, factor, variance
+
+        @staticmethod
+        def backward(ctx: Any, grad: Tensor | None, *unused: None) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+            if grad is None:
+                return (None,) * 14
+            wants_x = ctx.needs_input_grad[0]
+            grads = lrt_conv_backward(grad, *ctx.saved_tensors, *ctx.how, wants_x)
+            return grads[0] if wants_x else None, *grads[1:], *[None] * 11
+
+    return Local
 
 
 # -- the operators --------------------------------------------------------------------------------------
 
 #: ``x [B, I]`` times the transpose of a sparse ``[O, I]`` weight: ``[B, O]``.
 sparse_linear = define(
-    f"sparse_linear(Tensor x, Tensor values, {_INDEX}) -> Tensor", _linear, _linear_fake, _Deterministic
+    f"sparse_linear(Tensor x, Tensor values, {_INDEX}) -> Tensor", _linear, _linear_fake, _deterministic
 )
 
 #: Gradients of :data:`sparse_linear` for x (empty if not wanted) and for the values.
@@ -232,25 +273,27 @@ sparse_linear_backward = define(
     _linear_backward_fake,
 )
 
-#: Outputs drawn by local reparametrisation, ε / (2 s), both ``[B, O]``, and σ² ``[nnz]``.
+#: Outputs drawn by local reparametrisation, with their bias and, with ``relu``, their positive part; ε / (2 s), both
+#: ``[B, O]``; and σ² ``[nnz]``.
 lrt_linear = define(
-    f"lrt_linear(Tensor x, Tensor mean, Tensor log_std, Tensor key, {_INDEX}) -> (Tensor, Tensor, Tensor)",
+    "lrt_linear(Tensor x, Tensor mean, Tensor log_std, Tensor? bias, Tensor key, "
+    f"{_INDEX}, bool relu) -> (Tensor, Tensor, Tensor)",
     _lrt_linear,
     _lrt_linear_fake,
-    _Local,
+    _local_linear,
 )
 
-#: Gradients of :data:`lrt_linear` for x (empty if not wanted), mean and log_std.
+#: Gradients of :data:`lrt_linear` for x (empty if not wanted), mean, log_std and bias.
 lrt_linear_backward = define(
-    "lrt_linear_backward(Tensor grad, Tensor x, Tensor mean, Tensor variance, Tensor factor, "
-    f"{_INDEX}, bool wants_x) -> (Tensor, Tensor, Tensor)",
+    "lrt_linear_backward(Tensor grad, Tensor x, Tensor mean, Tensor variance, Tensor factor, Tensor y, "
+    f"{_INDEX}, bool relu, bool wants_x) -> (Tensor, Tensor, Tensor, Tensor)",
     _lrt_linear_backward,
     _lrt_linear_backward_fake,
 )
 
 #: Convolution (1-d or 2-d, by ``shape``) of ``x [B, C, *size]`` with a sparse ``[O, C/groups, *kernel]``.
 sparse_conv = define(
-    f"sparse_conv(Tensor x, Tensor values, {_INDEX}, {_HOW}) -> Tensor", _conv, _conv_fake, _Deterministic
+    f"sparse_conv(Tensor x, Tensor values, {_INDEX}, {_HOW}) -> Tensor", _conv, _conv_fake, _deterministic
 )
 
 #: Gradients of :data:`sparse_conv` for x (empty if not wanted) and for the values.
@@ -266,7 +309,7 @@ lrt_conv = define(
     f"lrt_conv(Tensor x, Tensor mean, Tensor log_std, Tensor key, {_INDEX}, {_HOW}) -> (Tensor, Tensor, Tensor)",
     _lrt_conv,
     _lrt_conv_fake,
-    _Local,
+    _local_conv,
 )
 
 #: Gradients of :data:`lrt_conv` for x (empty if not wanted), mean and log_std.

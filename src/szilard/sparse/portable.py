@@ -73,6 +73,17 @@ def lrt_linear_backward(
     return grad_x, grad_mean, _linear_grad_values(h, x.square(), index).mul_(variance).mul_(2)
 
 
+def add_bias(y: Tensor, bias: Tensor | None, relu: bool) -> Tensor:
+    """``y [B, O]`` plus a bias ``[O]``, and its positive part; ``y`` is overwritten."""
+    y = y if bias is None else y.add_(bias)
+    return y.clamp_(min=0) if relu else y
+
+
+def past_relu(grad: Tensor, y: Tensor) -> Tensor:
+    """The gradient that a rectifier with the answer ``y`` lets through."""
+    return torch.where(y > 0, grad, 0)
+
+
 def _linear_transposed(grad: Tensor, values: Tensor, index: Index) -> Tensor:
     """``grad [B, O] -> [B, I]``: the product with the weight itself, from its cached transpose."""
     ordered = values.index_select(0, index.t_perm)

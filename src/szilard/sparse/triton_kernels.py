@@ -41,7 +41,7 @@ def normal(element, seed_low, seed_high, draw_low, draw_high):
 
     Element 64 k + 16 w + l is word w of Philox-4x32-7 at counter (16 k + l, draw), by Box and Muller's transform:
     radius sqrt(-2 ln u), u from 24 bits, and an angle in [-π/4, π/4) from 30 bits, reflected by two more.
-    These are the numbers of the CPU kernels, up to rounding.
+    The CPU's kernels make other numbers.
     """
     # By shifts, and with polynomials where the library's functions would call a slow path: registers count here.
     counter = (element >> 6 << 4) + (element & 15)

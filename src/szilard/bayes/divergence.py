@@ -1,0 +1,63 @@
+"""KL(q ‖ prior) of a Gaussian weight and a zero-mean Gaussian prior, with its gradients in closed form."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from szilard.sparse import native
+from szilard.sparse.dispatch import implementation
+from szilard.sparse.operator import unobserved
+
+
+def gaussian_kl(mean: Tensor, log_std: Tensor, scale: float | None) -> Tensor:
+    """``Σ KL(N(μ_i, σ_i²) ‖ N(0, s²))`` in nats, scalar; without a ``scale``, with the s at which it is least.
+
+    KL_i = ln(s/σ_i) + (σ_i² + μ_i²) / (2 s²) - 1/2. The point masses of a sparse posterior are outside the
+    sum: the prior is confined to the same support, against a dense one the divergence would be infinite.
+
+    The least is at s² = mean(σ² + μ²). The gradients are μ/s² and σ²/s² - 1 in both cases: the part through s vanishes
+    at a minimum.
+    """
+    return _Divergence.apply(mean, log_std, scale)
+
+
+class _Divergence(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, mean: Tensor, log_std: Tensor, scale: float | None) -> Tensor:
+        ctx.save_for_backward(mean, log_std)
+        n = max(mean.numel(), 1)
+        ctx.compiled = _is_compiled(mean, log_std)
+        if not ctx.compiled:
+            moment = (2 * log_std).exp_().sum() + mean.square().sum()
+            ctx.square = moment / n if scale is None else moment.new_tensor(scale * scale)
+            return 0.5 * (n * (ctx.square.log() - 1) + moment / ctx.square) - log_std.sum()
+        sums = (ctypes.c_double * 2)()
+        native.library().szilard_divergence(mean.numel(), mean.data_ptr(), log_std.data_ptr(), sums)
+        square = sums[0] / n if scale is None else scale * scale
+        ctx.square = square
+        value = 0.5 * (n * (math.log(square) - 1) + sums[0] / square) - sums[1] if square > 0 else math.nan
+        return torch.tensor(value)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:  # type: ignore[override]
+        mean, log_std = ctx.saved_tensors
+        if not ctx.compiled:
+            rate = grad / ctx.square
+            return mean * rate, (2 * log_std).exp_().mul_(rate).sub_(grad), None
+        grad_mean, grad_log_std, offset = torch.empty_like(mean), torch.empty_like(mean), grad.item()
+        native.library().szilard_divergence_backward(
+            mean.numel(), mean.data_ptr(), log_std.data_ptr(), offset / ctx.square, offset,
+            grad_mean.data_ptr(), grad_log_std.data_ptr(),
+        )  # fmt: skip
+        return grad_mean, grad_log_std, None
+
+
+def _is_compiled(mean: Tensor, log_std: Tensor) -> bool:
+    """Whether the C++ kernels take them: float32 vectors on the CPU, and nobody tracing."""
+    vectors = mean.is_contiguous() and log_std.is_contiguous() and mean.shape == log_std.shape
+    return vectors and mean.dtype == log_std.dtype and unobserved(mean) and implementation(mean) == "cpp"
