@@ -17,7 +17,7 @@ from szilard.bayes.noise import Noise, mix
 from szilard.bayes.priors import Prior, make_prior
 from szilard.bayes.weight import Weight
 from szilard.errors import SzilardError
-from szilard.sparse import Support, allocate, check_density
+from szilard.sparse import Pattern, Support, budgets, check_density, make_pattern
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d)
 
@@ -32,6 +32,7 @@ def bayesianize(
     initial_std: float = 0.1,
     allocation: str = "uniform",
     dense_stem: bool = True,
+    pattern: str | Pattern = "unstructured",
     skip: Collection[str] = (),
     point: bool = False,
     seed: int = 0,
@@ -52,14 +53,19 @@ def bayesianize(
         initial_std: σ at the start, as a fraction of the root mean square of the weight's means.
         allocation: ``"uniform"`` or ``"erk"`` (small layers denser, same total).
         dense_stem: leave the first layer dense if it is a convolution (few weights, every feature passes it).
+        pattern: in which units a weight exists: ``"unstructured"``, blocks such as ``"block32"``, or ``"neuron"``
+            (whole rows and columns), where the first weight found keeps all its inputs and the last one all its
+            outputs. Each weight keeps its share of ``density`` to the nearest unit, and at least one.
         skip: names of modules (and all inside) to leave alone.
         point: keep point weights (σ = 0): the same sparse network without uncertainty.
         seed: of the random support, the fresh means and the layers' noise.
 
     Raises:
-        SzilardError: density outside (0, 1]; nothing to convert; a name in ``skip`` that does not exist.
+        SzilardError: density outside (0, 1]; nothing to convert; an unknown pattern; a name in ``skip`` that does
+            not exist.
     """
     check_density(density)
+    pattern = make_pattern(pattern)
     names = {name for name, _ in network.named_modules()}
     for name in skip:
         if name not in names:
@@ -78,18 +84,17 @@ def bayesianize(
         raise SzilardError(
             "the network has no linear, convolution or attention weight that could be made Bayesian"
         )
-    shapes = [tensor.shape for _, _, tensor in found]
+    patterns = [pattern.placed(first=i == 0, last=i == len(found) - 1) for i in range(len(found))]
     stem = dense_stem and density < 1 and isinstance(found[0][1], _CONVOLUTIONS)
-    budgets = [shapes[0].numel()] if stem else []
-    budgets += allocate(shapes[len(budgets) :], density, allocation) if len(shapes) > len(budgets) else []
+    kept = _budgets([tensor.shape for _, _, tensor in found], patterns, density, allocation, stem)
 
     noise = Noise(seed)
     made: dict[tuple[str, int], Weight] = {}
     part_of: dict[str, int] = {}
-    for (name, _, tensor), nnz in zip(found, budgets, strict=True):
+    for (name, _, tensor), placed, nnz in zip(found, patterns, kept, strict=True):
         part = part_of[name] = part_of.get(name, -1) + 1
         generator = torch.Generator().manual_seed(mix(seed, len(made)))
-        made[name, part] = _weight(tensor, nnz, fresh, prior, initial_std, point, generator)
+        made[name, part] = _weight(tensor, nnz, placed, fresh, prior, initial_std, point, generator)
     root: nn.Module = nn.ModuleList([network])  # so that the root itself can be replaced
     replaced: dict[nn.Module, nn.Module] = {}
     for name in dict.fromkeys(name for name, _, _ in found):
@@ -102,11 +107,25 @@ def bayesianize(
     answer = root[0]  # type: ignore[index]
     fuse_rectifiers(answer)
     if density < 1:
-        keep_innermost(answer)
-        for layer in bayes_layers(answer).values():
-            if isinstance(layer, BayesConv):
-                layer.innermost = True
+        _lay_out(answer)
     return answer.train(network.training)
+
+
+def _budgets(
+    shapes: list[torch.Size], patterns: list[Pattern], density: float, allocation: str, stem: bool
+) -> list[int]:
+    """Entries of each weight; with a dense ``stem`` the first has them all and the others share their own density."""
+    dense = [shapes[0].numel()] if stem else []
+    rest = shapes[len(dense) :]
+    return dense + (budgets(patterns[len(dense) :], rest, density, allocation) if rest else [])
+
+
+def _lay_out(network: nn.Module) -> None:
+    """Let sparse convolutions, and what lies between them, keep the batch innermost."""
+    keep_innermost(network)
+    for layer in bayes_layers(network).values():
+        if isinstance(layer, BayesConv):
+            layer.innermost = True
 
 
 def _weights_of(network: nn.Module, skip: Collection[str]) -> list[tuple[str, nn.Module, Tensor]]:
@@ -146,6 +165,7 @@ def _projections(attention: nn.MultiheadAttention) -> list[Tensor]:
 def _weight(
     dense: Tensor,
     nnz: int,
+    pattern: Pattern,
     fresh: bool,
     prior: Prior,
     initial_std: float,
@@ -156,16 +176,16 @@ def _weight(
     if nnz == dense.numel():
         support = Support.full(dense.shape)
     elif fresh:
-        support = Support.random(dense.shape, nnz, generator)
+        support = Support.from_flat(dense.shape, pattern.fresh(dense.shape, nnz, generator), pattern)
     else:
-        support = Support.largest(dense, nnz)
+        support = Support.largest(dense, nnz, pattern)
     support = support.to(dense.device)
     mean = support.gather(dense).clone()
     if fresh:
-        drawn = torch.randn(nnz, generator=generator, dtype=torch.float32) * math.sqrt(2 * support.rows / nnz)
-        mean = drawn.to(dense)
+        drawn = torch.randn(support.nnz, generator=generator, dtype=torch.float32)
+        mean = (drawn * math.sqrt(2 / support.fan_in)).to(dense)
     scale = mean.square().mean().sqrt().clamp(min=1e-6) * initial_std
-    log_std = None if point else scale.log().expand(nnz).clone()
+    log_std = None if point else scale.log().expand(support.nnz).clone()
     return Weight(support, mean, log_std, prior)
 
 

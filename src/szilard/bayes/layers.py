@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from szilard.bayes.noise import Noise
 from szilard.bayes.weight import Weight
 from szilard.errors import SzilardError
-from szilard.sparse import GrowthGradient, ops
+from szilard.sparse import GrowthGradient, block_ops, ops, submatrix
 from szilard.sparse.dispatch import implementation
 from szilard.sparse.growth import RowsGradient, conv_rows, linear_rows
 from szilard.sparse.layout import innermost
@@ -103,11 +103,20 @@ class BayesLinear(BayesLayer):
         return y if x.dim() == 2 else y.reshape(*x.shape[:-1], self.out_features)
 
     def _product(self, x: Tensor, values: Tensor) -> Tensor:
-        return ops.sparse_linear(x, values, *self.weight.support.index)
+        support = self.weight.support
+        if submatrix.applies(support):
+            return submatrix.linear(x, values, support)
+        if block_ops.applies(support, x):
+            return block_ops.linear(x, values, support)
+        return ops.sparse_linear(x, values, *support.index)
 
     def _local(self, x: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
-        index = self.weight.support.index
-        return ops.lrt_linear(x, mean, log_std, self.bias, self.noise.key(), *index, self.relu)[0]
+        support, key = self.weight.support, self.noise.key()
+        if submatrix.applies(support):
+            return self._finish(submatrix.lrt_linear(x, mean, log_std, key, support))
+        if block_ops.applies(support, x):
+            return self._finish(block_ops.lrt_linear(x, mean, log_std, key, support))
+        return ops.lrt_linear(x, mean, log_std, self.bias, key, *support.index, self.relu)[0]
 
     def extra_repr(self) -> str:
         return (
@@ -133,7 +142,9 @@ class BayesConv(BayesLayer):
         super().__init__(weight, bias, noise)
         self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
         self.pad = pad  # (amounts, mode) of torch.nn.functional.pad, for padding that is not plain zeros
-        self.innermost = False  #: among sparse convolutions: take the batch-innermost layout even where this one is dense
+        self.innermost = (
+            False  #: among sparse convolutions: take the batch-innermost layout even where this one is dense
+        )
 
     @property
     def geometry(self) -> tuple[list[int], list[int], list[int], int]:
@@ -152,10 +163,15 @@ class BayesConv(BayesLayer):
         return *support.index, list(support.shape), *self.geometry
 
     def _product(self, x: Tensor, values: Tensor) -> Tensor:
+        if submatrix.applies_to_conv(self.weight.support, x, self.groups):
+            return submatrix.conv(x, values, self.weight.support, *self.geometry[:3])
         return ops.sparse_conv(x, values, *self._how())
 
     def _local(self, x: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
-        return self._finish(ops.lrt_conv(x, mean, log_std, self.noise.key(), *self._how())[0])
+        support, key = self.weight.support, self.noise.key()
+        if submatrix.applies_to_conv(support, x, self.groups):
+            return self._finish(submatrix.lrt_conv(x, mean, log_std, key, support, *self.geometry[:3]))
+        return self._finish(ops.lrt_conv(x, mean, log_std, key, *self._how())[0])
 
     def _add_bias(self, y: Tensor) -> Tensor:
         return y if self.bias is None else y + self.bias.view(-1, *[1] * (y.dim() - 2))

@@ -43,8 +43,8 @@ class Weight(nn.Module):
 
     @property
     def fan_in(self) -> float:
-        """Mean number of existing entries a row."""
-        return self.support.nnz / self.support.rows
+        """Mean number of existing entries of a row that has any."""
+        return self.support.fan_in
 
     def kl(self) -> Tensor:
         """KL(q ‖ prior) in nats, scalar; zero for a point."""

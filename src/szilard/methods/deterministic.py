@@ -11,7 +11,7 @@ from szilard import bayes
 from szilard.data import Split
 from szilard.methods.method import Method
 from szilard.methods.moves import Moves
-from szilard.sparse import Schedule
+from szilard.sparse import Schedule, make_pattern
 
 
 class Deterministic(Method):
@@ -24,7 +24,7 @@ class Deterministic(Method):
         density: fraction of weights that exist.
         temperature_scaling: calibrate the logits on the validation split at the end.
         pretrained: start from the network's own weights instead of fresh ones (density < 1).
-        allocation, dense_stem: see :func:`szilard.bayesianize`.
+        allocation, dense_stem, pattern: see :func:`szilard.bayesianize`.
         growth_batches: batches over which the growth gradient is averaged.
         every, fraction, end: of the topology :class:`~szilard.sparse.Schedule`; ``fraction=0`` is a static mask.
     """
@@ -41,6 +41,7 @@ class Deterministic(Method):
         pretrained: bool = False,
         allocation: str = "uniform",
         dense_stem: bool = True,
+        pattern: str = "unstructured",
         growth_batches: int = 8,
         every: int = 50,
         fraction: float = 0.3,
@@ -52,6 +53,7 @@ class Deterministic(Method):
         self.temperature_scaling = temperature_scaling
         self.pretrained = pretrained
         self.allocation, self.dense_stem = allocation, dense_stem
+        self.pattern = make_pattern(pattern).name
         self.moves = Moves(Schedule(every, fraction, end), "magnitude", growth_batches)
 
     def _convert(self, network: nn.Module) -> nn.Module:
@@ -64,6 +66,7 @@ class Deterministic(Method):
             fresh=not self.pretrained,
             allocation=self.allocation,
             dense_stem=self.dense_stem,
+            pattern=self.pattern,
             seed=self.seed,
         )
 

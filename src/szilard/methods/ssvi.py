@@ -10,7 +10,7 @@ from szilard import bayes
 from szilard.errors import SzilardError
 from szilard.methods.method import Method
 from szilard.methods.moves import Moves
-from szilard.sparse import Schedule, check_density
+from szilard.sparse import Schedule, check_density, make_pattern
 
 
 class SSVI(Method):
@@ -27,7 +27,8 @@ class SSVI(Method):
         growth_batches: batches over which the growth gradient is averaged.
         growth: ``"noisy"`` takes the growth gradient of the stochastic network, ``"mean"`` that of its mean.
         every, fraction, end: of the topology :class:`~szilard.sparse.Schedule`; ``fraction=0`` is a static mask.
-        prior, prior_scale, initial_std, allocation, dense_stem: see :func:`szilard.bayesianize`.
+        prior, prior_scale, initial_std, allocation, dense_stem, pattern: see
+            :func:`szilard.bayesianize`.
         pretrained: start from the network's own weights: their largest entries are the first support.
     """
 
@@ -45,6 +46,7 @@ class SSVI(Method):
         initial_std: float = 0.5,
         allocation: str = "uniform",
         dense_stem: bool = True,
+        pattern: str = "unstructured",
         pretrained: bool = False,
         score: str = "snr",
         growth: str = "noisy",
@@ -62,6 +64,7 @@ class SSVI(Method):
         self.density = density
         self.prior, self.prior_scale, self.initial_std = prior, prior_scale, initial_std
         self.allocation, self.dense_stem, self.pretrained = allocation, dense_stem, pretrained
+        self.pattern = make_pattern(pattern).name
         if growth not in ("noisy", "mean"):
             raise SzilardError(f"growth is 'noisy' or 'mean', not {growth!r}")
         self.growth = growth
@@ -77,6 +80,7 @@ class SSVI(Method):
             initial_std=self.initial_std,
             allocation=self.allocation,
             dense_stem=self.dense_stem,
+            pattern=self.pattern,
             seed=self.seed,
         )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -59,27 +59,39 @@ class GrowthGradient:
         """Remember one batch: the loss gradient of the weight's output, and its input."""
         self.batches.append((grad.detach(), x.detach()))
 
+    def stream(
+        self, rows: int, cols: int, device: torch.device, multiple: int = 1
+    ) -> Iterator[tuple[slice, Tensor]]:
+        """The gradient by blocks of rows, ``(rows, [len(rows), cols])``, so that it is never held whole.
+
+        With several processes each block is summed over them first, so that all choose alike.
+
+        Args:
+            multiple: a block has a multiple of so many rows, but for the last.
+        """
+        step = max(1, BLOCK // max(1, cols) // multiple) * multiple
+        for start in range(0, rows, step):
+            part = slice(start, min(start + step, rows))
+            block = sum(
+                (self._rows_gradient(grad, x, part) for grad, x in self.batches),
+                start=torch.zeros((), device=device),
+            )
+            yield part, _summed_over_processes(block)
+
     def largest(self, count: int, rows: int, cols: int, taken: Tensor) -> Tensor:
         """The ``count`` entries of largest |gradient| among those not ``taken``.
 
-        The gradient is streamed by blocks of rows with a running top-``count``; with several processes each
-        block is summed over them first, so that all choose alike.
+        The gradient is streamed by blocks of rows with a running top-``count``.
 
         Args:
             taken: ascending flat indices that may not be chosen, int64.
         Returns:
             flat indices, int64 ``[count]``, unordered.
         """
-        step = max(1, BLOCK // max(1, cols))
         best = torch.empty(0, device=taken.device)
         where = torch.empty(0, dtype=torch.int64, device=taken.device)
-        for start in range(0, rows, step):
-            part = slice(start, min(start + step, rows))
-            block = sum(
-                (self._rows_gradient(grad, x, part) for grad, x in self.batches),
-                start=torch.zeros((), device=taken.device),
-            )
-            block = _summed_over_processes(block).abs().flatten()
+        for part, gradient in self.stream(rows, cols, taken.device):
+            block = gradient.abs().flatten()
             low, high = torch.searchsorted(
                 taken, torch.tensor([part.start * cols, part.stop * cols]).to(taken)
             )

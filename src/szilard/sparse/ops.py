@@ -63,9 +63,7 @@ def _linear(x: Tensor, values: Tensor, *index: Tensor) -> Tensor:
     return _serving(x).linear(x, values, Index(*index))
 
 
-def _linear_backward(
-    grad: Tensor, x: Tensor, values: Tensor, *rest: Any
-) -> tuple[Tensor, Tensor]:
+def _linear_backward(grad: Tensor, x: Tensor, values: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
     return _serving(x).linear_backward(grad, x, values, Index(*rest[:5]), rest[5])
 
 
@@ -109,6 +107,11 @@ def _lrt_conv_backward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     how = Convolution(*rest[5:10])
     return _serving(x).lrt_conv_backward(grad, x, mean, variance, factor, Index(*rest[:5]), how, rest[10])
+
+
+def _normal(key: Tensor, like: Tensor) -> Tensor:
+    made = compiled if implementation(like) == "cpp" else portable
+    return made.normal(key, list(like.shape), like)
 
 
 # -- shapes and strides, for torch.compile and torch.export ---------------------------------------------
@@ -174,6 +177,10 @@ def _lrt_conv_backward_fake(
     grad: Tensor, x: Tensor, mean: Tensor, variance: Tensor, factor: Tensor, *rest: Any
 ) -> tuple[Tensor, Tensor, Tensor]:
     return *_conv_backward_fake(grad, x, mean, *rest), torch.empty_like(mean)
+
+
+def _normal_fake(key: Tensor, like: Tensor) -> Tensor:
+    return like.new_empty(like.shape)
 
 
 # -- gradients ------------------------------------------------------------------------------------------
@@ -312,6 +319,9 @@ lrt_conv_backward = define(
     _lrt_conv_backward,
     _lrt_conv_backward_fake,
 )
+
+#: Standard normal numbers of the shape, dtype and device of ``like``, a function of the key.
+normal = define("normal(Tensor key, Tensor like) -> Tensor", _normal, _normal_fake)
 
 
 # -- cost: multiply and add counted as two, existing entries only ---------------------------------------

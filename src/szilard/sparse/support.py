@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from szilard.errors import SzilardError
+from szilard.sparse.pattern import UNSTRUCTURED, Pattern, make_pattern
 
 
 class Index(NamedTuple):
@@ -38,6 +39,7 @@ class Support(nn.Module):
         shape: shape of the dense weight.
         crow: int tensor ``[rows + 1]``.
         col: int tensor ``[nnz]``, strictly ascending within each row.
+        pattern: in which units it exists and moves, or its name, see :func:`~szilard.sparse.make_pattern`.
 
     Raises:
         SzilardError: if the arrays break an invariant (see :meth:`check`).
@@ -48,9 +50,15 @@ class Support(nn.Module):
     t_crow: Tensor
     t_col: Tensor
     t_perm: Tensor
+    existing_rows: int  # rows that have an entry
+    kept_rows: Tensor  # int64, of the pattern "neuron" only
+    kept_channels: Tensor  # int64, likewise: columns of a matrix, input channels of a convolution
 
-    def __init__(self, shape: Sequence[int], crow: Tensor, col: Tensor) -> None:
+    def __init__(
+        self, shape: Sequence[int], crow: Tensor, col: Tensor, pattern: str | Pattern = UNSTRUCTURED
+    ) -> None:
         super().__init__()
+        self.pattern = make_pattern(pattern)
         self.shape = torch.Size(shape)
         self.rows = int(self.shape[0])
         self.cols = math.prod(self.shape[1:])
@@ -59,7 +67,7 @@ class Support(nn.Module):
         for name in ("t_crow", "t_col", "t_perm"):
             self.register_buffer(name, torch.empty(0, dtype=torch.int32, device=col.device), persistent=False)
         self.check()
-        self._build_transpose()
+        self._build_index()
 
     # -- ways to make one ---------------------------------------------------------------------------
 
@@ -69,16 +77,22 @@ class Support(nn.Module):
         return cls.from_flat(shape, torch.arange(math.prod(shape)))
 
     @classmethod
-    def random(cls, shape: Sequence[int], nnz: int, generator: torch.Generator) -> Support:
-        """``nnz`` entries drawn uniformly without replacement."""
-        chosen = torch.randperm(math.prod(shape), generator=generator)[:nnz]
-        return cls.from_flat(shape, chosen.sort().values)
+    def random(
+        cls,
+        shape: Sequence[int],
+        nnz: int,
+        generator: torch.Generator,
+        pattern: str | Pattern = UNSTRUCTURED,
+    ) -> Support:
+        """``nnz`` entries (to the nearest unit of ``pattern``) drawn uniformly without replacement."""
+        pattern = make_pattern(pattern)
+        return cls.from_flat(shape, pattern.random(shape, nnz, generator), pattern)
 
     @classmethod
-    def largest(cls, weight: Tensor, nnz: int) -> Support:
-        """The ``nnz`` entries of largest magnitude; ties go to the lowest index."""
-        order = weight.detach().abs().flatten().sort(descending=True, stable=True).indices
-        return cls.from_flat(weight.shape, order[:nnz].sort().values)
+    def largest(cls, weight: Tensor, nnz: int, pattern: str | Pattern = UNSTRUCTURED) -> Support:
+        """The ``nnz`` entries (to the nearest unit) of largest magnitude; ties go to the lowest index."""
+        pattern = make_pattern(pattern)
+        return cls.from_flat(weight.shape, pattern.largest(weight, nnz), pattern)
 
     @classmethod
     def from_mask(cls, mask: Tensor) -> Support:
@@ -86,9 +100,9 @@ class Support(nn.Module):
         return cls.from_flat(mask.shape, mask.flatten().nonzero().flatten())
 
     @classmethod
-    def from_flat(cls, shape: Sequence[int], flat: Tensor) -> Support:
+    def from_flat(cls, shape: Sequence[int], flat: Tensor, pattern: str | Pattern = UNSTRUCTURED) -> Support:
         """From ascending indices into the flattened weight (int64 ``[nnz]``)."""
-        return cls(shape, *_csr(flat, int(shape[0]), math.prod(shape[1:])))
+        return cls(shape, *_csr(flat, int(shape[0]), math.prod(shape[1:])), pattern)
 
     # -- what it says -------------------------------------------------------------------------------
 
@@ -109,6 +123,11 @@ class Support(nn.Module):
     def index(self) -> Index:
         return Index(self.crow, self.col, self.t_crow, self.t_col, self.t_perm)
 
+    @property
+    def fan_in(self) -> float:
+        """Mean number of existing entries of the rows that have any."""
+        return self.nnz / max(1, self.existing_rows)
+
     def flat(self) -> Tensor:
         """Ascending indices of the entries in the flattened weight, int64 ``[nnz]``."""
         return flat_index(self.crow, self.col, self.cols)
@@ -128,7 +147,8 @@ class Support(nn.Module):
         return to_dense(values, self.crow, self.col, self.shape)
 
     def extra_repr(self) -> str:
-        return f"shape={tuple(self.shape)}, nnz={self.nnz}, density={self.density:.4g}"
+        pattern = "" if self.pattern == UNSTRUCTURED else f", pattern={self.pattern.name}"
+        return f"shape={tuple(self.shape)}, nnz={self.nnz}, density={self.density:.4g}{pattern}"
 
     # -- how it changes -----------------------------------------------------------------------------
 
@@ -143,14 +163,17 @@ class Support(nn.Module):
                 f"a support keeps its budget: {self.nnz} entries cannot become {flat.numel()}; "
                 "make a new Support to change the density"
             )
+        new = Support.from_flat(self.shape, flat, self.pattern)  # refuses what is not of the pattern
         old = self.flat()
-        crow, col = _csr(flat, self.rows, self.cols)
         place = torch.searchsorted(old, flat).clamp_(max=max(self.nnz - 1, 0))
         source = torch.where(old[place] == flat, place, -1) if self.nnz else place
         # In place: whoever holds these buffers (a compiled graph, a process group) sees the new support.
-        self.crow.copy_(crow)
-        self.col.copy_(col)
-        self._build_transpose()
+        self.crow.copy_(new.crow)
+        self.col.copy_(new.col)
+        self.existing_rows = new.existing_rows
+        for name, buffer in new.named_buffers():
+            if name not in ("crow", "col"):
+                self.register_buffer(name, buffer, persistent=False)
         return source
 
     def check(self) -> None:
@@ -165,10 +188,11 @@ class Support(nn.Module):
             broken = f"column indices must lie in [0, {self.cols})"
         elif bool((flat_index(self.crow, self.col, self.cols).diff() <= 0).any()):
             broken = "columns must ascend strictly within each row"
+        broken = broken or self.pattern.broken(self)
         if broken:
             raise SzilardError(f"this is no support of a weight of shape {tuple(self.shape)}: {broken}")
 
-    def _build_transpose(self) -> None:
+    def _build_index(self) -> None:
         flat = self.flat()
         row, col = flat // max(self.cols, 1), flat % max(self.cols, 1)
         perm = (col * self.rows + row).argsort()
@@ -176,11 +200,14 @@ class Support(nn.Module):
         self.t_crow = torch.cat([counts.new_zeros(1), counts.cumsum(0)]).to(torch.int32)
         self.t_col = row[perm].to(torch.int32)
         self.t_perm = perm.to(torch.int32)
+        self.existing_rows = int((self.crow.diff() > 0).sum())
+        for name, tensor in self.pattern.index(self).items():
+            self.register_buffer(name, tensor, persistent=False)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
         super()._load_from_state_dict(state_dict, prefix, *rest)
         self.check()
-        self._build_transpose()
+        self._build_index()
 
 
 def flat_index(crow: Tensor, col: Tensor, cols: int) -> Tensor:

@@ -73,25 +73,20 @@ class Move(NamedTuple):
 
 
 def drop_and_grow(support: Support, score: Tensor, growth: GrowthGradient, fraction: float) -> Move:
-    """Keep the entries of largest ``score``, replace the rest by those of largest |gradient|.
+    """Keep the units of largest ``score``, replace the rest by those of largest |gradient|.
 
     With n = floor(fraction * nnz): K keeps nnz - n entries; A is the n largest |gradient| among all
-    entries outside K, so one dropped a moment ago may be chosen again and then keeps its values.
+    entries outside K, so one dropped a moment ago may be chosen again and then keeps its values. Structured
+    supports do the same in units of their :class:`~szilard.sparse.pattern.Pattern`.
 
     Args:
         score: importance of each existing entry, ``[nnz]``; ties keep the lower index.
     """
-    count = math.floor(fraction * support.nnz)
-    count = min(count, support.rows * support.cols - support.nnz + count)
-    flat = support.flat()
     if torch.isnan(score).any():
         raise SzilardError(
-            "a removal score is NaN, so no entry can be dropped: training has diverged; lower lr"
+            "a removal score is NaN, so nothing can be dropped: training has diverged; lower lr"
         )
-    order = score.sort(descending=True, stable=True).indices
-    kept = flat[order[: support.nnz - count]].sort().values
-    grown = growth.largest(count, support.rows, support.cols, kept)
-    source = support.replace(torch.cat([kept, grown]).sort().values)
+    source = support.replace(support.pattern.moved(support, score, growth, fraction))
     return Move(source, dropped=int((source < 0).sum()))
 
 

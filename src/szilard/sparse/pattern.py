@@ -1,0 +1,137 @@
+"""In which units a weight exists: single entries, square blocks, or whole neurons.
+
+Whatever the pattern, a support is a set of entries in CSR and its values lie in that order; the pattern says
+which sets are allowed, how a first one is chosen, and in which units it moves. So everything that handles
+values entry by entry (means, σ, optimisers, checkpoints, the general kernels) works on every pattern.
+
+A unit is as good as the sum of squares of its entries, both where it may leave and where it may enter.
+With removal score |μ|/σ, half that sum is what removing the unit costs: if q is the posterior, -ln p rises by
+μ²/(2σ²) nats for each entry set to zero, and entries are independent under q. With |∂F/∂μ|, it is the
+slope of F along steepest descent into the unit. For units of one entry both are the unstructured rule.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from szilard.errors import SzilardError
+from szilard.sparse.allocation import allocate
+from szilard.sparse.growth import GrowthGradient
+
+if TYPE_CHECKING:
+    from szilard.sparse.support import Support
+
+
+class Pattern:
+    """What the patterns have in common. Entries are named by ascending flat indices, int64 ``[nnz]``.
+
+    How many entries a support has follows from its shape, the budget asked for and the pattern alone, so that
+    a checkpoint fits every network prepared with the same options; it is the budget to the nearest unit.
+    """
+
+    name: str
+
+    def placed(self, first: bool, last: bool) -> Pattern:
+        """This pattern for a weight that is the first (reads the data) or the last (answers) of a network."""
+        return self
+
+    def random(self, shape: Sequence[int], nnz: int, generator: torch.Generator) -> Tensor:
+        """About ``nnz`` entries, units drawn uniformly without replacement."""
+        raise NotImplementedError
+
+    def fresh(self, shape: Sequence[int], nnz: int, generator: torch.Generator) -> Tensor:
+        """About ``nnz`` entries for a network that is trained from scratch."""
+        return self.random(shape, nnz, generator)
+
+    def largest(self, weight: Tensor, nnz: int) -> Tensor:
+        """About ``nnz`` entries, units of largest norm in a dense ``weight``; ties go to the lowest index."""
+        raise NotImplementedError
+
+    def moved(self, support: Support, score: Tensor, growth: GrowthGradient, fraction: float) -> Tensor:
+        """As many entries as now, after the worst units gave way to those of largest gradient.
+
+        Args:
+            score: importance of each existing entry, ``[nnz]``.
+            fraction: of the entries, to be replaced; what rounds down to no unit does not move.
+        """
+        raise NotImplementedError
+
+    def broken(self, support: Support) -> str:
+        """Why the entries of ``support`` are not of this pattern, or nothing."""
+        return ""
+
+    def index(self, support: Support) -> dict[str, Tensor]:
+        """Coarse index that products of this pattern need, by name; kept by the support, never saved."""
+        return {}
+
+
+@dataclass(frozen=True)
+class Unstructured(Pattern):
+    """Any set of entries."""
+
+    name = "unstructured"
+
+    def random(self, shape: Sequence[int], nnz: int, generator: torch.Generator) -> Tensor:
+        return torch.randperm(math.prod(shape), generator=generator)[:nnz].sort().values
+
+    def largest(self, weight: Tensor, nnz: int) -> Tensor:
+        order = weight.detach().abs().flatten().sort(descending=True, stable=True).indices
+        return order[:nnz].sort().values
+
+    def moved(self, support: Support, score: Tensor, growth: GrowthGradient, fraction: float) -> Tensor:
+        count = math.floor(fraction * support.nnz)
+        count = min(count, support.rows * support.cols - support.nnz + count)
+        order = score.sort(descending=True, stable=True).indices
+        kept = support.flat()[order[: support.nnz - count]].sort().values
+        grown = growth.largest(count, support.rows, support.cols, kept)
+        return torch.cat([kept, grown]).sort().values
+
+
+UNSTRUCTURED = Unstructured()
+
+
+def make_pattern(name: str | Pattern) -> Pattern:
+    """By name: ``"unstructured"``, ``"block32"`` (any side from 4 to 256) or ``"neuron"``.
+
+    Raises:
+        SzilardError: for any other name.
+    """
+    from szilard.sparse.block import Block
+    from szilard.sparse.neuron import Neuron
+
+    if isinstance(name, Pattern):
+        return name
+    if name == UNSTRUCTURED.name:
+        return UNSTRUCTURED
+    if name == Neuron.name:
+        return Neuron()
+    if side := re.fullmatch(r"block(\d{1,6})", name):
+        return Block(int(side[1]))
+    raise SzilardError(
+        f"unknown pattern {name!r}: choose unstructured, neuron, or blocks with their side, such as block32"
+    )
+
+
+def budgets(
+    patterns: Sequence[Pattern], shapes: Sequence[Sequence[int]], density: float, how: str = "uniform"
+) -> list[int]:
+    """Entries per weight of a network, as :func:`~szilard.sparse.allocation.allocate`.
+
+    For whole neurons ``"uniform"`` is one share f of *neurons* everywhere: a weight that shrinks on both sides
+    keeps f² of its entries, one that shrinks on one side f, and f is such that the total is ``density`` of all.
+    (With one density everywhere the layers would not fit: a layer that keeps 5 % of its rows would
+    feed one that reads 22 % of its columns.)
+    """
+    from szilard.sparse.neuron import Neuron, neuron_budgets
+
+    neurons = [pattern for pattern in patterns if isinstance(pattern, Neuron)]
+    if how == "uniform" and len(neurons) == len(patterns):
+        return neuron_budgets(neurons, shapes, density)
+    return allocate(shapes, density, how)
