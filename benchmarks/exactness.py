@@ -64,12 +64,12 @@ def gradients(dtype: torch.dtype, kind: str, density: float) -> Check:
             return x @ weight.t()
         return (F.conv1d if kind == "conv1d" else F.conv2d)(x, weight, None, *how)
 
-    noise = torch.randn(product(x, support.scatter(mean)).shape, generator=g, dtype=dtype)
-    weights = torch.randn(noise.shape, generator=g, dtype=dtype)
+    key = torch.tensor([1, 2])
     if how is None:
-        y = ops.lrt_linear(x, mean, log_std, noise, *support.index)[0]
+        y, factor, _ = ops.lrt_linear(x, mean, log_std, None, key, *support.index, False)
     else:
-        y = ops.lrt_conv(x, mean, log_std, noise, support.crow, support.col, list(shape), *how)[0]
+        y, factor, _ = ops.lrt_conv(x, mean, log_std, key, *support.index, list(shape), *how)
+    weights = torch.randn(y.shape, generator=g, dtype=dtype)
     ours = torch.autograd.grad((y * weights).sum(), (x, mean, log_std))
 
     twin = [t.detach().double().requires_grad_() for t in (x, mean, log_std)]
@@ -79,7 +79,11 @@ def gradients(dtype: torch.dtype, kind: str, density: float) -> Check:
         return torch.zeros(math.prod(shape), dtype=torch.float64).index_put((place,), values).view(shape)
 
     variance = product(twin[0].square(), dense((2 * twin[2]).exp()))
-    expected = product(twin[0], dense(twin[1])) + (variance + ops.TINY).sqrt() * noise.double()
+    deviation = (variance + ops.TINY).sqrt()
+    noise = (
+        2 * deviation.detach() * factor.double()
+    )  # the operator keeps ε / (2 s); the twin is given the same ε
+    expected = product(twin[0], dense(twin[1])) + deviation * noise
     theirs = torch.autograd.grad((expected * weights.double()).sum(), twin)
     errors = [
         relative(y.double(), expected),
@@ -105,9 +109,9 @@ def lrt_moments(samples: int = 100_000) -> Check:
     support = Support.random((6, 20), 50, g)
     mean, log_std = torch.randn(50, generator=g), torch.randn(50, generator=g) * 0.3 - 1
     x = torch.randn(5, 20, generator=g)
-    noise = torch.randn(samples * 5, 6, generator=g)
-    drawn, _ = ops.lrt_linear(x.repeat(samples, 1), mean, log_std, noise, *support.index)
-    local = drawn.view(samples, 5, 6).double()
+    key = torch.tensor([2, 0])
+    drawn = ops.lrt_linear(x.repeat(samples, 1), mean, log_std, None, key, *support.index, False)[0]
+    local = drawn.reshape(samples, 5, 6).double()
     theta = mean + log_std.exp() * torch.randn(samples, 50, generator=g)
     dense = torch.zeros(samples, 120).index_copy(1, support.flat(), theta).view(samples, 6, 20)
     whole = torch.einsum("bi,soi->sbo", x, dense).double()

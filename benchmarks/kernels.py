@@ -127,7 +127,8 @@ def sparse_kernels(shape: Shape, density: float) -> dict[str, Run]:
         "mean": torch.randn(support.nnz, generator=g),
         "log_std": torch.randn(support.nnz, generator=g) - 2,
         "key": torch.tensor([1, 2]),
-        "noise": torch.randn(shape.y_shape, generator=g),
+        "bias": None,
+        "relu": False,
         "shape": list(shape.weight),
         "stride": [1, 1],
         "padding": [1, 1],
@@ -138,12 +139,10 @@ def sparse_kernels(shape: Shape, density: float) -> dict[str, Run]:
     }
     y = operator(f"sparse_{name}", given)()
     assert isinstance(y, Tensor)
-    given |= {key: like(value, y) for key, value in given.items() if key in ("x", "noise")}
+    given |= {key: like(value, y) for key, value in given.items() if key == "x"}
     given["grad"] = like(torch.randn(shape.y_shape, generator=g), y)
     outputs: Any = operator(f"lrt_{name}", given)()
-    given |= dict(
-        zip(("y", "std") if len(outputs) == 2 else ("y", "factor", "variance"), outputs, strict=True)
-    )
+    given |= dict(zip(("y", "factor", "variance"), outputs, strict=True))
     names = (f"sparse_{name}", f"sparse_{name}_backward", f"lrt_{name}", f"lrt_{name}_backward")
     return {kind: operator(name, given) for kind, name in zip(KINDS, names, strict=True)}
 

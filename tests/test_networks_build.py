@@ -81,7 +81,7 @@ def test_every_parameter_belongs_to_a_plain_layer(spec):
     network = networks.build(spec, (3, 16, 16), 5)
     for module in network.modules():
         if list(module.parameters(recurse=False)):
-            assert type(module) in (nn.Linear, nn.Conv2d, nn.BatchNorm2d)
+            assert isinstance(module, nn.Linear | nn.Conv2d | nn.BatchNorm2d)
 
 
 def test_option_a_takes_every_second_pixel_between_zero_channels():

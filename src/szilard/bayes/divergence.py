@@ -44,7 +44,7 @@ class _Divergence(torch.autograd.Function):
         return torch.tensor(value)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
         mean, log_std = ctx.saved_tensors
         if not ctx.compiled:
             rate = grad / ctx.square

@@ -27,7 +27,9 @@ def fuse_rectifiers(network: nn.Module) -> None:
         if not isinstance(parent, nn.Sequential) or type(parent).forward is not nn.Sequential.forward:
             continue
         for (_, layer), (name, after) in pairwise(list(parent._modules.items())):
-            alone = places.get(layer) == 1 and places.get(after) == 1 and not (_hooked(layer) or _hooked(after))
+            alone = (
+                places.get(layer) == 1 and places.get(after) == 1 and not (_hooked(layer) or _hooked(after))
+            )
             if isinstance(layer, BayesLinear) and type(after) is nn.ReLU and alone:
                 layer.relu = True
                 parent._modules[name] = AppliedReLU()

@@ -20,7 +20,9 @@ DENSE_FROM = 0.5  # density above which a dense product is faster (benchmarks/ke
 
 def normal(key: Tensor, shape: list[int], like: Tensor) -> Tensor:
     out = like.new_empty(shape)
-    native.check(native.library().szilard_normal(_key(key), out.numel(), out.data_ptr(), _threads()), "normal")
+    native.check(
+        native.library().szilard_normal(_key(key), out.numel(), out.data_ptr(), _threads()), "normal"
+    )
     return out
 
 
@@ -88,7 +90,11 @@ def lrt_linear_backward(
         return *grads, grad.sum(0)
     x, grad, factor, mean, y = _major(x), _major(grad), _major(factor), mean.contiguous(), _major(y)
     grad_x = torch.empty_like(x) if wants_x else x.new_empty(0, 0)
-    grad_mean, grad_log_std, grad_bias = torch.empty_like(mean), torch.empty_like(mean), x.new_empty(_rows(index))
+    grad_mean, grad_log_std, grad_bias = (
+        torch.empty_like(mean),
+        torch.empty_like(mean),
+        x.new_empty(_rows(index)),
+    )
     status = native.library().szilard_lrt_linear_backward(
         _index(index, x.shape[0]), x.shape[1], grad.data_ptr(), x.data_ptr(), mean.data_ptr(),
         variance.data_ptr(), factor.data_ptr(), y.data_ptr(), relu, grad_x.data_ptr() if wants_x else None,
@@ -109,7 +115,12 @@ def conv(x: Tensor, values: Tensor, index: Index, how: Convolution) -> Tensor:
     x, values = innermost(x), values.contiguous()
     y = innermost_like(x, *how.out_shape(x))
     status = native.library().szilard_conv(
-        _index(index, _cols(how)), _geometry(x, how), x.data_ptr(), values.data_ptr(), y.data_ptr(), _threads()
+        _index(index, _cols(how)),
+        _geometry(x, how),
+        x.data_ptr(),
+        values.data_ptr(),
+        y.data_ptr(),
+        _threads(),
     )
     native.check(status, "sparse_conv")
     return y

@@ -32,19 +32,24 @@ def implementation(tensor: Tensor) -> Implementation:
     Raises:
         SzilardError: if ``SZILARD_KERNELS`` names none of ours, or one that is not installed.
     """
+    return _implementation(tensor.device.type, tensor.dtype)
+
+
+@torch.compiler.assume_constant_result  # for a compiler too it is a question of device and dtype alone
+def _implementation(device: str, dtype: torch.dtype) -> Implementation:
+    if dtype != torch.float32:
+        return "torch"
     asked = os.environ.get(VARIABLE)
     if asked:
         named = _named(asked)
-        serves = named == "torch" or (_cpp_serves if named == "cpp" else _triton_serves)(tensor)
-        return named if serves else "torch"
-    if _cpp_serves(tensor):
+        serves = {"torch": True, "cpp": device == "cpu", "triton": _triton_serves(device)}
+        return named if serves[named] else "torch"
+    if device == "cpu":
         why_not = native.why_not()
         if why_not is None:
             return "cpp"
         _tell_once(why_not)
-    elif tensor.is_cuda and _triton_serves(tensor) and _has_triton():
-        return "triton"
-    return "torch"
+    return "triton" if device == "cuda" and _has_triton() else "torch"
 
 
 def describe() -> str:
@@ -85,15 +90,10 @@ def _named(asked: str) -> Implementation:
     )
 
 
-def _cpp_serves(tensor: Tensor) -> bool:
-    return tensor.dtype == torch.float32 and tensor.is_cpu
-
-
-def _triton_serves(tensor: Tensor) -> bool:
-    on_device = (
-        tensor.is_cuda or os.environ.get("TRITON_INTERPRET") == "1"
-    )  # Triton's own interpreter runs on the CPU
-    return tensor.dtype == torch.float32 and on_device
+def _triton_serves(device: str) -> bool:
+    return (
+        device == "cuda" or os.environ.get("TRITON_INTERPRET") == "1"
+    )  # its own interpreter runs on the CPU
 
 
 @functools.cache

@@ -25,4 +25,5 @@ def innermost_like(x: Tensor, *shape: int) -> Tensor:
     for size in reversed(shape[1:]):
         strides.insert(1, step)
         step *= size
-    return x.new_empty_strided(shape, strides)  # not a view: autograd adds to a gradient in place only if it owns it
+    # Not a view: autograd adds to a gradient in place only where nobody else holds its memory.
+    return x.new_empty_strided(shape, strides)

@@ -38,14 +38,14 @@ def _batch_norm(
     x = innermost(x)
     residual = None if residual is None else innermost(residual)
     y, channels = innermost_like(x, *x.shape), x.shape[1]
-    mean, variance, inverse_std = x.new_empty(3, channels).unbind(0)
+    mean, variance, inverse_std = x.new_empty(channels), x.new_empty(channels), x.new_empty(channels)
     status = native.library().szilard_batch_norm(
         channels, x.numel() // channels, x.data_ptr(), _pointer(weight), _pointer(bias), _pointer(residual),
         relu, eps, y.data_ptr(), mean.data_ptr(), variance.data_ptr(), inverse_std.data_ptr(),
         torch.get_num_threads(),
     )  # fmt: skip
     native.check(status, "batch_norm")
-    return y, mean.clone(), variance.clone(), inverse_std.clone()
+    return y, mean, variance, inverse_std
 
 
 def _batch_norm_backward(
@@ -99,7 +99,8 @@ def _max_pool_backward(
 
 
 def _batch_norm_fake(x: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    return innermost_like(x, *x.shape), *(x.new_empty(x.shape[1]) for _ in range(3))
+    channels = x.shape[1]
+    return innermost_like(x, *x.shape), x.new_empty(channels), x.new_empty(channels), x.new_empty(channels)
 
 
 def _batch_norm_backward_fake(grad: Tensor, x: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -132,7 +133,7 @@ def _norm_gradient(norm: Callable[..., tuple[Tensor, ...]]) -> type[torch.autogr
             return y, mean, variance, inverse_std
 
         @staticmethod
-        def backward(ctx: Any, grad: Tensor | None, *unused: None) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        def backward(ctx: Any, grad: Tensor | None, *unused: None) -> tuple[Tensor | None, ...]:
             if grad is None:
                 return (None,) * 6
             x, y, weight, mean, inverse_std = ctx.saved_tensors
@@ -158,7 +159,7 @@ def _pool_gradient(pool: Callable[..., tuple[Tensor, Tensor]]) -> type[torch.aut
             return y, where
 
         @staticmethod
-        def backward(ctx: Any, grad: Tensor, _: None) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        def backward(ctx: Any, grad: Tensor, _: None) -> tuple[Tensor | None, ...]:
             return max_pool_backward(grad, *ctx.saved_tensors, ctx.size, *ctx.windows), None, None, None
 
     return Pool

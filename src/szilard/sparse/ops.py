@@ -197,7 +197,7 @@ def _deterministic(product: Callable[..., Tensor]) -> type[torch.autograd.Functi
             return product(*arguments)
 
         @staticmethod
-        def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
             backward = sparse_conv_backward if ctx.how else sparse_linear_backward
             wants_x = ctx.needs_input_grad[0]
             grad_x, grad_values = backward(grad, *ctx.saved_tensors, *ctx.how, wants_x)
@@ -221,7 +221,7 @@ def _local_linear(draw: Callable[..., tuple[Tensor, Tensor, Tensor]]) -> type[to
             return y, factor, variance
 
         @staticmethod
-        def backward(ctx: Any, grad: Tensor | None, *unused: None) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        def backward(ctx: Any, grad: Tensor | None, *unused: None) -> tuple[Tensor | None, ...]:
             if grad is None:  # y was not used
                 return (None,) * 11
             wants_x = ctx.needs_input_grad[0]
@@ -249,7 +249,7 @@ def _local_conv(draw: Callable[..., tuple[Tensor, Tensor, Tensor]]) -> type[torc
             return y, factor, variance
 
         @staticmethod
-        def backward(ctx: Any, grad: Tensor | None, *unused: None) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        def backward(ctx: Any, grad: Tensor | None, *unused: None) -> tuple[Tensor | None, ...]:
             if grad is None:
                 return (None,) * 14
             wants_x = ctx.needs_input_grad[0]
