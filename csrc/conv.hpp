@@ -42,6 +42,7 @@ inline void over_outputs(const szilard_index &index, const szilard_geometry &g, 
         for (int32_t oy = top; oy < end; ++oy) {
             panel.read(x, oy, rows);
             for (int32_t o = 0; o < g.out_channels; ++o) {
+                panel.expect(x, oy, o);
                 panel.select(o, rows, mean, variance);
                 answer((((int64_t)o * g.out_height + oy) * g.out_width + left) * g.batch, (right - left) * g.batch, panel);
             }
@@ -109,6 +110,7 @@ inline void over_entries(const szilard_index &index, const szilard_geometry &g, 
             for (int32_t oy = (int32_t)(g.out_height * k / bands); oy < g.out_height * (k + 1) / bands; ++oy) {
                 panel.read(x, oy, rows);
                 for (int32_t o = first; o < last; ++o) {
+                    panel.expect(x, oy, o);
                     panel.select(o, rows, nullptr, nullptr);
                     products((((int64_t)o * g.out_height + oy) * g.out_width + left) * g.batch, length, panel,
                              (vf(*)[S])sums, begin);
@@ -207,7 +209,8 @@ void grad_x_of(const szilard_index &index, const szilard_geometry &g, const floa
         panel.move(left);
         for (int32_t iy = top; iy < end; ++iy) {
             panel.read(grad, factor, iy, rows);
-            for (int32_t c = 0; c < g.channels; ++c)
+            for (int32_t c = 0; c < g.channels; ++c) {
+                panel.expect(grad, factor, iy, c);
                 for (int32_t remainder = 0; remainder < g.stride_w; ++remainder) {
                     panel.select(c, remainder, rows, mean, variance);
                     const int64_t to = (((int64_t)c * g.height + iy) * g.width + remainder) * batch;
@@ -225,6 +228,7 @@ void grad_x_of(const szilard_index &index, const szilard_geometry &g, const floa
                                     to + j * g.stride_w * batch + start, width);
                             });
                 }
+            }
         }
     });
 }
@@ -238,7 +242,7 @@ void conv_grad_x(const szilard_index &index, const szilard_geometry &g, const fl
 void lrt_conv_all_grads(const szilard_index &index, const szilard_geometry &g, const float *grad, const float *x,
                         const float *variance, const float *factor, const float *t_mean, const float *t_variance,
                         float *grad_x, float *grad_mean, float *grad_log_std, int threads) {
-    constexpr int64_t CACHE = 768 << 10;
+    constexpr int64_t CACHE = 1000 << 10;
     const int64_t batch = g.batch, widest = larger(g.width, g.out_width), tallest = larger(g.height, g.out_height);
     const int64_t strip = strip_of(widest, InputPanel::halo(g), InputPanel::bytes(g) + OutputPanel::bytes(g, true), CACHE);
     const Bands bands(tallest, widest, strip, threads);
@@ -255,6 +259,7 @@ void lrt_conv_all_grads(const szilard_index &index, const szilard_geometry &g, c
             if (y < g.out_height && outputs > 0) {
                 input.read(x, y, rows);
                 for (int32_t o = 0; o < g.out_channels; ++o) {
+                    input.expect(x, y, o);
                     input.select(o, rows, nullptr, nullptr);
                     const float *from = output.row(grad, factor, y, o);
                     over_tiles(outputs, [&](auto vectors, int64_t start, int width) {
@@ -271,6 +276,7 @@ void lrt_conv_all_grads(const szilard_index &index, const szilard_geometry &g, c
             if (y >= g.height || inputs <= 0) continue;
             output.read(grad, factor, y, rows);
             for (int32_t c = 0; c < g.channels; ++c) {
+                output.expect(grad, factor, y, c);
                 output.select(c, 0, rows, t_mean, t_variance);
                 const int64_t to = (((int64_t)c * g.height + y) * g.width + left) * batch;
                 over_tiles(inputs, [&](auto vectors, int64_t start, int width) {

@@ -51,7 +51,7 @@ inline PanelMemory &panel_memory(int which) {
 }
 
 // Pixels of an answer's row worked on at a time, so that panels of `bytes_a_pixel` stay in `cache` bytes.
-inline int64_t strip_of(int64_t pixels, int64_t halo, int64_t bytes_a_pixel, int64_t cache = 512 << 10) {
+inline int64_t strip_of(int64_t pixels, int64_t halo, int64_t bytes_a_pixel, int64_t cache = 768 << 10) {
     const int64_t fits = larger(cache / larger(bytes_a_pixel, 1) - halo, 4);
     return ceil_div(pixels, larger(ceil_div(pixels, fits), 1));
 }
@@ -95,6 +95,13 @@ inline void copy_pixels(const float *from, int64_t width, int64_t first, int64_t
         for (int64_t j = low; j < high; ++j)
             memcpy(to + j * batch, from + (first + j * step) * batch, sizeof(float) * (size_t)batch);
     memset(to + high * batch, 0, sizeof(float) * (size_t)((pixels - high) * batch));
+}
+
+// Asks for [first, last) pixels of from [width][batch] ahead of the copy, so that memory works while the sums do.
+inline void expect_pixels(const float *from, int64_t width, int64_t first, int64_t last, int64_t batch) {
+    constexpr int64_t LINE = 64 / sizeof(float);
+    const float *end = from + smaller(last, width) * batch;
+    for (const float *p = from + larger(first, 0) * batch; p < end; p += LINE) __builtin_prefetch(p, 0, 2);
 }
 
 // The entries of a kernel that reach one row, as the tiles of linear.hpp take them.
@@ -143,6 +150,15 @@ class InputPanel {
             const int64_t y = (int64_t)oy * g_.stride_h + (int64_t)ky * g_.dilation_h - g_.pad_h;
             rows[ky] = y < 0 || y >= g_.height ? -1 : panel_.row(y, [&](float *to) { copy(x, y, to); });
         }
+    }
+    // The share that output channel o of this row takes in expecting the row after it.
+    void expect(const float *x, int32_t oy, int32_t o) const {
+        const int64_t y = (int64_t)(oy + 1) * g_.stride_h + window(g_) - 1 - g_.pad_h, first = left_ * g_.stride_w - g_.pad_w;
+        if (y < 0 || y >= g_.height) return;
+        const int64_t channels = g_.channels, outs = g_.out_channels;
+        for (int64_t c = channels * o / outs; c < channels * (o + 1) / outs; ++c)
+            expect_pixels(x + (c * g_.height + y) * g_.width * g_.batch, g_.width, first,
+                          first + pixels_ * g_.stride_w, g_.batch);
     }
     // The entries of output channel o, with those rows.
     void select(int32_t o, const int64_t *rows, const float *mean, const float *variance) {
@@ -207,6 +223,17 @@ class OutputPanel {
             const int64_t y = (int64_t)iy + g_.pad_h - (int64_t)ky * g_.dilation_h, oy = y / g_.stride_h;
             const bool none = y < 0 || y % g_.stride_h || oy >= g_.out_height;
             rows[ky] = none ? -1 : panel_.row(oy, [&](float *to) { copy(grad, factor, oy, to); });
+        }
+    }
+    // The share that input channel c of this row takes in expecting the row after it.
+    void expect(const float *grad, const float *factor, int32_t iy, int32_t c) const {
+        const int64_t oy = ((int64_t)iy + 1 + g_.pad_h) / g_.stride_h, first = left_ + lowest(g_);
+        if (oy >= g_.out_height) return;
+        const int64_t channels = g_.channels, outs = g_.out_channels;
+        for (int64_t o = outs * c / channels; o < outs * (c + 1) / channels; ++o) {
+            const int64_t from = (o * g_.out_height + oy) * g_.out_width * g_.batch;
+            expect_pixels(grad + from, g_.out_width, first, first + pixels_, g_.batch);
+            if (factor) expect_pixels(factor + from, g_.out_width, first, first + pixels_, g_.batch);
         }
     }
     // The entries of input channel c for pixels of one remainder; mean and variance in the transpose's order.
