@@ -10,7 +10,7 @@ from torch import Tensor
 # Gradient of some rows of a weight, summed over a batch: (grad [B, rows, ...], x [B, C, ...]) -> [rows, cols].
 RowsGradient = Callable[[Tensor, Tensor, slice], Tensor]
 
-BLOCK = 1 << 20  # entries of the dense gradient held at one time
+BLOCK = 1 << 18  # entries of the dense gradient held at one time
 
 
 def linear_rows(grad: Tensor, x: Tensor, rows: slice) -> Tensor:
@@ -72,10 +72,10 @@ class GrowthGradient:
         step = max(1, BLOCK // max(1, cols) // multiple) * multiple
         for start in range(0, rows, step):
             part = slice(start, min(start + step, rows))
-            block = sum(
-                (self._rows_gradient(grad, x, part) for grad, x in self.batches),
-                start=torch.zeros((), device=device),
-            )
+            block = torch.zeros((), device=device)
+            for number, (grad, x) in enumerate(self.batches):
+                gradient = self._rows_gradient(grad, x, part)
+                block = block.add_(gradient) if number else gradient
             yield part, _summed_over_processes(block)
 
     def largest(self, count: int, rows: int, cols: int, taken: Tensor) -> Tensor:
@@ -91,12 +91,16 @@ class GrowthGradient:
         best = torch.empty(0, device=taken.device)
         where = torch.empty(0, dtype=torch.int64, device=taken.device)
         for part, gradient in self.stream(rows, cols, taken.device):
-            block = gradient.abs().flatten()
+            block = gradient.abs_().flatten()
             low, high = torch.searchsorted(
                 taken, torch.tensor([part.start * cols, part.stop * cols]).to(taken)
             )
             block[taken[low:high] - part.start * cols] = -1.0
-            values, index = block.topk(min(count, block.numel()))
+            if len(best) == count:  # only what beats the least of the best so far can join them
+                index = (block > best.min()).nonzero().flatten() if count else where
+                values = block[index]
+            else:
+                values, index = block.topk(min(count, block.numel()))
             best, where = torch.cat([best, values]), torch.cat([where, index + part.start * cols])
             if len(best) > count:
                 best, index = best.topk(count)
