@@ -104,7 +104,7 @@ def _has_triton() -> bool:
 @functools.cache
 def _tell_once(why_not: str) -> None:
     warnings.warn(
-        "sparse products run on torch, which takes about three times as long as szilard's C++ kernels on this CPU: "
+        "sparse products run on torch, about three times slower than szilard's C++ kernels on this CPU: "
         f"{why_not}; {native.REINSTALL}, or set {VARIABLE}=torch to do without",
         SzilardWarning,
         stacklevel=2,
