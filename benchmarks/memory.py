@@ -47,15 +47,16 @@ def total(parts: dict[str, int]) -> int:
 
 
 def growth(contestant: Contestant) -> int:
-    """The most that a whole interval holds of past batches, to know where to grow: inputs and output gradients."""
+    """The most that a whole interval holds to know where to grow: inputs and output gradients, or their products."""
     moves = getattr(contestant.method, "moves", None)
     if moves is None:
         return 0
     most = 0
     for _ in range(contestant.every):
         contestant.step()
-        pairs = [pair for batches in moves.state_dict().values() for pair in batches]
-        most = max(most, size(tensor for pair in pairs for tensor in pair))
+        held = moves.state_dict().values()
+        tensors = [tensor for batches, _ in held for pair in batches for tensor in pair]
+        most = max(most, size(tensors + [total for _, total in held if total is not None]))
     return most
 
 

@@ -12,6 +12,9 @@ from szilard.methods.scores import SCORES
 from szilard.sparse import GrowthGradient, Schedule, carry_optimizer_state, drop_and_grow
 
 
+Held = tuple[list[tuple[Tensor, Tensor]], Tensor | None]  # of GrowthGradient.state
+
+
 class Moves:
     """Listens to the batches before a move and then moves every support that is not full.
 
@@ -28,7 +31,7 @@ class Moves:
             raise SzilardError(f"a move needs the gradient of at least one batch, not {batches}")
         self.schedule, self.score, self.batches = schedule, score, batches
         self._growth: dict[int, GrowthGradient] = {}  # by the number of the layer, while listening
-        self._resumed: dict[int, list[tuple[Tensor, Tensor]]] = {}
+        self._resumed: dict[int, Held] = {}
 
     @property
     def listening(self) -> bool:
@@ -43,9 +46,10 @@ class Moves:
             if layer.weight.support.is_full:
                 continue
             if number not in self._growth:
-                growth = GrowthGradient(layer.rows_gradient)
-                for pair in self._resumed.pop(number, []):
-                    growth.add(*pair)
+                support = layer.weight.support
+                growth = GrowthGradient(layer.rows_gradient, support.rows * support.cols)
+                if number in self._resumed:
+                    growth.resume(self._resumed.pop(number))
                 self._growth[number] = growth
             layer.growth = self._growth[number]
 
@@ -66,11 +70,11 @@ class Moves:
         self._growth = {}
         return new
 
-    def state_dict(self) -> dict[int, list[tuple[Tensor, Tensor]]]:
+    def state_dict(self) -> dict[int, Held]:
         """What has been heard since the last move, so that a run may stop between two batches."""
-        return {number: growth.batches for number, growth in self._growth.items()}
+        return {number: growth.state() for number, growth in self._growth.items()}
 
-    def load_state_dict(self, state: dict[int, list[tuple[Tensor, Tensor]]]) -> None:
+    def load_state_dict(self, state: dict[int, Held]) -> None:
         self._growth, self._resumed = {}, dict(state)
 
     def _move(

@@ -46,18 +46,41 @@ class GrowthGradient:
 
     With local reparametrisation the mean of the output is linear in μ, so ∂L/∂μ_ij = Σ_b g_bi x_bj also where
     no entry exists: a one-sample unbiased estimate of the gradient of F at μ = 0, σ = 0.
+
+    What is held is the smaller of two: the batches themselves, as for a large linear map, whose gradient is only ever
+    computed in blocks; or the sum so far, as for a convolution, whose activations are a thousand times its weight.
     """
 
-    def __init__(self, rows_gradient: RowsGradient) -> None:
+    def __init__(self, rows_gradient: RowsGradient, entries: int | None = None) -> None:
+        """
+        Args:
+            rows_gradient: of the layer.
+            entries: rows times columns of the weight; without it the batches are held.
+        """
         self._rows_gradient = rows_gradient
+        self._entries = entries
         self.batches: list[tuple[Tensor, Tensor]] = []  # (output gradient, input)
+        self.total: Tensor | None = None  # [rows, cols]
 
     def __len__(self) -> int:
-        return len(self.batches)
+        return len(self.batches) + (self.total is not None)
 
     def add(self, grad: Tensor, x: Tensor) -> None:
-        """Remember one batch: the loss gradient of the weight's output, and its input."""
-        self.batches.append((grad.detach(), x.detach()))
+        """Take in one batch: the loss gradient of the weight's output, and its input."""
+        grad, x = grad.detach(), x.detach()
+        if self._entries is None or self._entries > grad.numel() + x.numel():
+            self.batches.append((grad, x))
+            return
+        gradient = self._rows_gradient(grad, x, slice(0, grad.shape[1]))
+        self.total = gradient if self.total is None else self.total.add_(gradient)
+
+    def state(self) -> tuple[list[tuple[Tensor, Tensor]], Tensor | None]:
+        """What it holds, for a checkpoint."""
+        return self.batches, self.total
+
+    def resume(self, state: tuple[list[tuple[Tensor, Tensor]], Tensor | None]) -> None:
+        """Go on from what :meth:`state` gave."""
+        self.batches, self.total = list(state[0]), state[1]
 
     def stream(
         self, rows: int, cols: int, device: torch.device, multiple: int = 1
@@ -72,10 +95,11 @@ class GrowthGradient:
         step = max(1, BLOCK // max(1, cols) // multiple) * multiple
         for start in range(0, rows, step):
             part = slice(start, min(start + step, rows))
-            block = torch.zeros((), device=device)
-            for number, (grad, x) in enumerate(self.batches):
+            block = None if self.total is None else self.total[part].clone()
+            for grad, x in self.batches:
                 gradient = self._rows_gradient(grad, x, part)
-                block = block.add_(gradient) if number else gradient
+                block = gradient if block is None else block.add_(gradient)
+            block = torch.zeros(part.stop - start, cols, device=device) if block is None else block
             yield part, _summed_over_processes(block)
 
     def largest(self, count: int, rows: int, cols: int, taken: Tensor) -> Tensor:
