@@ -156,7 +156,7 @@ void linear_grad_values(const szilard_index &index, int64_t batch, const float *
                         float *grad_values, int threads) {
     const int32_t *crow = index.crow;
     over_rows(index.rows, crow, 1, threads, [&](int32_t first, int32_t last) {
-        memset(grad_values + crow[first], 0, sizeof(float) * (size_t)(crow[last] - crow[first]));
+        zero(grad_values + crow[first], crow[last] - crow[first]);
         over_tiles(batch, [&](auto vectors, int64_t start, int width) {
             constexpr int V = decltype(vectors)::value;
             for (int32_t i = first; i < last; ++i) {
@@ -190,9 +190,9 @@ void lrt_linear_grad_values(const szilard_index &index, int64_t batch, const flo
     const int32_t *crow = index.crow;
     over_rows(index.rows, crow, 2, threads, [&](int32_t first, int32_t last) {
         const int32_t begin = crow[first], end = crow[last];
-        memset(grad_mean + begin, 0, sizeof(float) * (size_t)(end - begin));
-        memset(grad_log_std + begin, 0, sizeof(float) * (size_t)(end - begin));
-        if (grad_bias) memset(grad_bias + first, 0, sizeof(float) * (size_t)(last - first));
+        zero(grad_mean + begin, end - begin);
+        zero(grad_log_std + begin, end - begin);
+        if (grad_bias) zero(grad_bias + first, last - first);
         over_tiles(batch, [&](auto vectors, int64_t start, int width) {
             constexpr int V = decltype(vectors)::value;
             for (int32_t i = first; i < last; ++i) {

@@ -88,13 +88,13 @@ inline void copy_pixels(const float *from, int64_t width, int64_t first, int64_t
                         float *to) {
     const int64_t low = smaller(larger(ceil_div(-first, step), 0), pixels);  // inside for low <= j < high
     const int64_t high = larger(smaller(floor_div(width - 1 - first, step) + 1, pixels), low);
-    memset(to, 0, sizeof(float) * (size_t)(low * batch));
+    zero(to, low * batch);
     if (step == 1)
         memcpy(to + low * batch, from + (first + low) * batch, sizeof(float) * (size_t)((high - low) * batch));
     else
         for (int64_t j = low; j < high; ++j)
             memcpy(to + j * batch, from + (first + j * step) * batch, sizeof(float) * (size_t)batch);
-    memset(to + high * batch, 0, sizeof(float) * (size_t)((pixels - high) * batch));
+    zero(to + high * batch, (pixels - high) * batch);
 }
 
 // Asks for [first, last) pixels of from [width][batch] ahead of the copy, so that memory works while the sums do.

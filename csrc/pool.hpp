@@ -37,7 +37,7 @@ void max_pool_backward(const szilard_geometry &g, const float *grad, const uint8
                        int threads) {
     const int64_t plane = (int64_t)g.height * g.width * g.batch;
     parallel(g.channels, threads, [&](int64_t c) {
-        memset(grad_x + c * plane, 0, sizeof(float) * (size_t)plane);
+        zero(grad_x + c * plane, plane);
         for (int64_t oy = 0; oy < g.out_height; ++oy)
             for (int64_t ox = 0; ox < g.out_width; ++ox) {
                 const int64_t from = ((c * g.out_height + oy) * g.out_width + ox) * g.batch;

@@ -11,6 +11,10 @@
 
 namespace {
 
+inline void zero(float *p, int64_t n) {
+    if (n > 0) memset(p, 0, sizeof(float) * (size_t)n);
+}
+
 template <int V> using Vectors = std::integral_constant<int, V>;
 
 // body(Vectors<V>, start, width) for consecutive tiles of `width` floats, V <= MOST vectors each. V is known to the

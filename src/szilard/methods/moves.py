@@ -11,7 +11,6 @@ from szilard.errors import SzilardError
 from szilard.methods.scores import SCORES
 from szilard.sparse import GrowthGradient, Schedule, carry_optimizer_state, drop_and_grow
 
-
 Held = tuple[list[tuple[Tensor, Tensor]], Tensor | None]  # of GrowthGradient.state
 
 

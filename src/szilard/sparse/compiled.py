@@ -6,6 +6,8 @@ weight is nearly dense a dense product is faster and is taken, with noise from t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -30,6 +32,7 @@ def linear(x: Tensor, values: Tensor, index: Index) -> Tensor:
     if _is_dense(x, values, index):
         return portable.linear(x, values, index)
     rows, batch = _rows(index), x.shape[0]
+    _expect(index.col.shape, values=values)
     x, values = _major(x), values.contiguous()
     y = x.new_empty(rows, batch)
     status = native.library().szilard_linear(
@@ -44,6 +47,8 @@ def linear_backward(
 ) -> tuple[Tensor, Tensor]:
     if _is_dense(x, values, index):
         return portable.linear_backward(grad, x, values, index, wants_x)
+    _expect(index.col.shape, values=values)
+    _expect((x.shape[0], _rows(index)), grad=grad)
     x, grad, values = _major(x), _major(grad), values.contiguous()
     grad_x = torch.empty_like(x) if wants_x else x.new_empty(0, 0)
     grad_values = torch.empty_like(values)
@@ -63,6 +68,7 @@ def lrt_linear(
         y, factor, variance = portable.lrt_linear_with(x, mean, log_std, noise, index)
         return portable.add_bias(y, bias, relu), factor, variance
     rows, batch = _rows(index), x.shape[0]
+    _expect(index.col.shape, mean=mean, log_std=log_std)
     x, mean, log_std = _major(x), mean.contiguous(), log_std.contiguous()
     y, factor, variance = x.new_empty(rows, batch), x.new_empty(rows, batch), torch.empty_like(mean)
     status = native.library().szilard_lrt_linear(
@@ -88,6 +94,8 @@ def lrt_linear_backward(
         grad = portable.past_relu(grad, y) if relu else grad
         grads = portable.lrt_linear_backward(grad, x, mean, variance, factor, index, wants_x)
         return *grads, grad.sum(0)
+    _expect(index.col.shape, mean=mean, variance=variance)
+    _expect((x.shape[0], _rows(index)), grad=grad, factor=factor, y=y)
     x, grad, factor, mean, y = _major(x), _major(grad), _major(factor), mean.contiguous(), _major(y)
     grad_x = torch.empty_like(x) if wants_x else x.new_empty(0, 0)
     grad_mean, grad_log_std, grad_bias = (
@@ -112,6 +120,8 @@ def is_direct(x: Tensor, nnz: int, how: Convolution) -> bool:
 def conv(x: Tensor, values: Tensor, index: Index, how: Convolution) -> Tensor:
     if not is_direct(x, values.numel(), how):
         return portable.conv(x, values, index, how)
+    how.check(x)
+    _expect(index.col.shape, values=values)
     x, values = innermost(x), values.contiguous()
     y = innermost_like(x, *how.out_shape(x))
     status = native.library().szilard_conv(
@@ -131,6 +141,9 @@ def conv_backward(
 ) -> tuple[Tensor, Tensor]:
     if not is_direct(x, values.numel(), how):
         return portable.conv_backward(grad, x, values, index, how, wants_x)
+    how.check(x)
+    _expect(index.col.shape, values=values)
+    _expect(how.out_shape(x), grad=grad)
     x, grad, values = innermost(x), innermost(grad), values.contiguous()
     grad_x = innermost_like(x, *x.shape) if wants_x else x.new_empty(0)
     grad_values = torch.empty_like(values)
@@ -147,6 +160,8 @@ def lrt_conv(
 ) -> tuple[Tensor, Tensor, Tensor]:
     if not is_direct(x, mean.numel(), how):
         return portable.lrt_conv_with(x, mean, log_std, normal(key, how.out_shape(x), x), index, how)
+    how.check(x)
+    _expect(index.col.shape, mean=mean, log_std=log_std)
     x, mean, log_std = innermost(x), mean.contiguous(), log_std.contiguous()
     y = innermost_like(x, *how.out_shape(x))
     factor, variance = torch.empty_like(y), torch.empty_like(mean)
@@ -170,6 +185,9 @@ def lrt_conv_backward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     if not is_direct(x, mean.numel(), how):
         return portable.lrt_conv_backward(grad, x, mean, variance, factor, index, how, wants_x)
+    how.check(x)
+    _expect(index.col.shape, mean=mean, variance=variance)
+    _expect(how.out_shape(x), grad=grad, factor=factor)
     x, grad, factor, mean = innermost(x), innermost(grad), innermost(factor), mean.contiguous()
     grad_x = innermost_like(x, *x.shape) if wants_x else x.new_empty(0)
     grad_mean, grad_log_std = torch.empty_like(mean), torch.empty_like(mean)
@@ -218,6 +236,16 @@ def _key(key: Tensor) -> native.Key:
     return native.Key(*key.tolist())
 
 
+def _expect(shape: Sequence[int], **tensors: Tensor) -> None:
+    """Arrays are handed over as addresses: none may be shorter than the kernel takes it to be."""
+    for name, tensor in tensors.items():
+        if tuple(tensor.shape) != tuple(shape) or tensor.dtype != torch.float32 or not tensor.is_cpu:
+            raise SzilardError(
+                f"{name} must be a float32 tensor of shape {tuple(shape)} on the CPU, not {tuple(tensor.shape)} "
+                f"{tensor.dtype} on {tensor.device}"
+            )
+
+
 def _index(index: Index, cols: int) -> native.Index:
     # The C side checks sizes against these numbers, so each array must really be as long as they say.
     sizes = (_rows(index) + 1, index.col.numel(), cols + 1, index.col.numel(), index.col.numel())
@@ -227,7 +255,6 @@ def _index(index: Index, cols: int) -> native.Index:
 
 
 def _geometry(x: Tensor, how: Convolution) -> native.Geometry:
-    how.check(x)
     size, out = list(x.shape[2:]), how.out_size(x.shape[2:])
     axes = zip(how.shape[2:], how.stride, how.padding, how.dilation, strict=True)
     per_axis = [list(axis) for axis in axes]
