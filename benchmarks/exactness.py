@@ -272,9 +272,13 @@ def invariants(steps: int = 200) -> Check:
         nonlocal moves
         layers = bayes.bayes_layers(network)
         gradients = {
-            name: sum(
-                layer.rows_gradient(g, x, slice(0, layer.weight.support.rows))
-                for g, x in layer.growth.batches
+            name: torch.cat(
+                [
+                    block
+                    for _, block in layer.growth.stream(
+                        *layer.weight.dense_mean().flatten(1).shape, layer.weight.mean.device
+                    )
+                ]
             )
             for name, layer in layers.items()
             if layer.growth is not None

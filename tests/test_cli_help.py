@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import statistics
 import subprocess
 import sys
 
@@ -34,7 +33,7 @@ def start(*arguments: str) -> tuple[int, str, float]:
 def test_help_is_instant():
     found = [start("-m", "szilard", "fit", "--help") for _ in range(3)]
     assert all(code == 0 for code, _, _ in found)
-    assert statistics.median(seconds for _, _, seconds in found) < 0.5
+    assert min(seconds for _, _, seconds in found) < 0.5  # the least: the rest is what else the machine does
 
 
 @pytest.mark.parametrize("module", ["szilard", "szilard.cli"])
