@@ -5,7 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from szilard.sparse import Support, ops, portable
+from szilard.sparse import Support, native, ops, portable
+from szilard.sparse.layout import innermost
 
 
 def generator(seed=0):
@@ -46,25 +47,66 @@ def test_without_csr_kernels(monkeypatch):
 
 
 def arguments(kind):
+    """What the operators of one kind take, in single precision, at a density that the C++ kernels serve."""
     g = generator(1)
-    shape = (6, 8) if kind == "linear" else (6, 2, 3, 3)
+    shape = (6, 12) if kind == "linear" else (6, 2, 3, 3)
     support = Support.random(shape, 20, g)
     mean = torch.randn(20, generator=g).requires_grad_()
     log_std = (torch.randn(20, generator=g) - 2).requires_grad_()
     if kind == "linear":
-        x, tail = torch.randn(5, 8, generator=g), support.index
+        x, rest = torch.randn(5, 12, generator=g), ()
     else:
-        x = torch.randn(2, 4, 7, 7, generator=g)
-        tail = (*support.index, list(shape), [1, 1], [1, 1], [1, 1], 2)
-    return x.requires_grad_(), mean, log_std, torch.tensor([3, 1]), tail
+        x, rest = torch.randn(2, 4, 7, 7, generator=g), (list(shape), [1, 1], [1, 1], [1, 1], 2)
+    return x.requires_grad_(), mean, log_std, torch.tensor([3, 1]), support.index, rest
+
+
+@pytest.fixture(params=["torch", "cpp"])
+def kernels(request, monkeypatch):
+    if request.param == "cpp" and not native.available():
+        pytest.skip("the C++ kernels are not built")
+    monkeypatch.setenv("SZILARD_KERNELS", request.param)
+    return request.param
 
 
 @pytest.mark.parametrize("kind", ["linear", "conv"])
-def test_opcheck(kind):
-    x, mean, log_std, key, tail = arguments(kind)
+def test_opcheck(kind, kernels):
+    x, mean, log_std, key, index, rest = arguments(kind)
     tests = ("test_schema", "test_autograd_registration", "test_faketensor", "test_aot_dispatch_dynamic")
-    torch.library.opcheck(getattr(ops, f"sparse_{kind}"), (x, mean, *tail), test_utils=tests)
-    torch.library.opcheck(getattr(ops, f"lrt_{kind}"), (x, mean, log_std, key, *tail), test_utils=tests)
+    known = torch.ops.szilard
+    product, local = (getattr(known, f"{name}_{kind}").default for name in ("sparse", "lrt"))
+    torch.library.opcheck(product, (x, mean, *index, *rest), test_utils=tests)
+    middle = (
+        (torch.zeros(6, requires_grad=True), key, *index, True) if kind == "linear" else (key, *index, *rest)
+    )
+    torch.library.opcheck(local, (x, mean, log_std, *middle), test_utils=tests)
+
+
+@pytest.mark.skipif(not native.available(), reason="the C++ kernels are not built")
+def test_opcheck_of_the_layout():
+    x = innermost(torch.randn(3, 2, 4, 6)).requires_grad_()
+    weight, bias = torch.rand(2, requires_grad=True), torch.rand(2, requires_grad=True)
+    tests = ("test_schema", "test_autograd_registration", "test_faketensor", "test_aot_dispatch_dynamic")
+    for residual in (None, innermost(torch.randn(3, 2, 4, 6)).requires_grad_()):
+        given = (x, weight, bias, residual, True, 1e-5)
+        torch.library.opcheck(torch.ops.szilard.batch_norm.default, given, test_utils=tests)
+    torch.library.opcheck(torch.ops.szilard.max_pool.default, (x, [2, 2], [2, 2], [0, 0]), test_utils=tests)
+
+
+@pytest.mark.parametrize("kind", ["linear", "conv"])
+def test_the_short_way_is_the_dispatchers(kind, kernels):
+    """Called directly, where nobody listens, and through torch's dispatcher, under a profiler: the same bits."""
+    x, mean, log_std, key, index, rest = arguments(kind)
+    given = (x, mean, log_std, *((None, key, *index, True) if kind == "linear" else (key, *index, *rest)))
+
+    def run():
+        y = getattr(ops, f"lrt_{kind}")(*given)[0]
+        return [y, *torch.autograd.grad(y.square().sum(), (x, mean, log_std))]
+
+    with torch.profiler.profile() as profile:
+        seen = run()
+    assert any(event.key == f"szilard::lrt_{kind}" for event in profile.key_averages())
+    for a, b in zip(run(), seen, strict=True):
+        assert torch.equal(a, b)
 
 
 def test_export_and_compile():
@@ -84,11 +126,11 @@ def test_export_and_compile():
 def test_flops_count_existing_entries_only():
     from torch.utils.flop_counter import FlopCounterMode
 
-    x, mean, log_std, key, tail = arguments("linear")
+    x, mean, log_std, key, index, rest = arguments("linear")
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        ops.sparse_linear(x, mean, *tail)
+        ops.sparse_linear(x, mean, *index)
     assert counter.get_total_flops() == 2 * 5 * 20
-    x, mean, log_std, key, tail = arguments("conv")
+    x, mean, log_std, key, index, rest = arguments("conv")
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        ops.lrt_conv(x, mean, log_std, key, *tail)
+        ops.lrt_conv(x, mean, log_std, key, *index, *rest)
     assert counter.get_total_flops() == 4 * 2 * 49 * 20
