@@ -272,9 +272,13 @@ def invariants(steps: int = 200) -> Check:
         nonlocal moves
         layers = bayes.bayes_layers(network)
         gradients = {
-            name: sum(
-                layer.rows_gradient(g, x, slice(0, layer.weight.support.rows))
-                for g, x in layer.growth.batches
+            name: torch.cat(
+                [
+                    rows.clone()
+                    for _, rows in layer.growth.stream(
+                        layer.weight.support.rows, layer.weight.support.cols, layer.weight.mean.device
+                    )
+                ]
             )
             for name, layer in layers.items()
             if layer.growth is not None
