@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from szilard.errors import SzilardError
 from szilard.sparse import native
@@ -149,6 +150,7 @@ def _norm_gradient(norm: Callable[..., tuple[Tensor, ...]]) -> type[torch.autogr
             return y, mean, variance, inverse_std
 
         @staticmethod
+        @once_differentiable
         def backward(ctx: Any, grad: Tensor | None, *unused: None) -> tuple[Tensor | None, ...]:
             if grad is None:
                 return (None,) * 6
@@ -175,6 +177,7 @@ def _pool_gradient(pool: Callable[..., tuple[Tensor, Tensor]]) -> type[torch.aut
             return y, where
 
         @staticmethod
+        @once_differentiable
         def backward(ctx: Any, grad: Tensor, _: None) -> tuple[Tensor | None, ...]:
             return max_pool_backward(grad, *ctx.saved_tensors, ctx.size, *ctx.windows), None, None, None
 
