@@ -274,9 +274,9 @@ def invariants(steps: int = 200) -> Check:
         gradients = {
             name: torch.cat(
                 [
-                    block
-                    for _, block in layer.growth.stream(
-                        *layer.weight.dense_mean().flatten(1).shape, layer.weight.mean.device
+                    rows.clone()
+                    for _, rows in layer.growth.stream(
+                        layer.weight.support.rows, layer.weight.support.cols, layer.weight.mean.device
                     )
                 ]
             )

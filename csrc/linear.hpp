@@ -108,7 +108,7 @@ SZILARD_INLINE void draw(vf (&m)[V], vf (&v)[V], int width, Normals &normals, ui
     for (int k = 0; k < V; ++k) {
         const vf variance = v[k] + TINY, inverse = inverse_root(variance), e = load(noise + k * W);
         const vf drawn = m[k] + e * (variance * inverse);
-        put<V>(y, k, width, relu ? maximum(drawn, vf{}) : drawn);
+        put<V>(y, k, width, relu ? maximum(vf{}, drawn) : drawn);
         if (factor) put<V>(factor, k, width, 0.5f * e * inverse);
     }
 }

@@ -59,7 +59,7 @@ void batch_norm(int32_t channels, int64_t count, const float *x, const float *we
             for (int k = 0; k < V; ++k) {
                 vf out = scale * part<V>(from + start, k, width) + shift;
                 if (residual) out += part<V>(residual + c * count + start, k, width);
-                if (relu) out = maximum(out, vf{});
+                if (relu) out = maximum(vf{}, out);
                 put<V>(y + c * count + start, k, width, out);
             }
         });

@@ -87,6 +87,7 @@ inline void add_sums(const vf *v, int n, float *to) {
 
 inline vf select(vi mask, vf yes, vf no) { return (vf)((mask & (vi)yes) | (~mask & (vi)no)); }
 
+// The larger; b where either is no number.
 inline vf maximum(vf a, vf b) { return select((vi)(a > b), a, b); }
 
 // 1 / sqrt(v) for v well above the smallest normal number; on AVX-512 good to two units in the last place.

@@ -142,7 +142,7 @@ int szilard_lrt_linear_backward(const szilard_index *index, int32_t batch, const
                                 int relu, float *grad_x, float *grad_mean, float *grad_log_std,
                                 float *grad_bias, int threads) {
     if (const int bad = szilard_check_index(index, grad_x != nullptr)) return bad;
-    if (batch < 0 || (relu && !y)) return SZILARD_BAD_GEOMETRY;
+    if (batch < 0 || (relu && !y && batch && index->rows)) return SZILARD_BAD_GEOMETRY;
     const Scratch gh(2, grad_x ? run().gh_size(index->rows, batch) : 0);
     if (!gh) return SZILARD_NO_MEMORY;
     run().lrt_linear_grad_values(*index, batch, grad, x, variance, factor, relu ? y : nullptr, grad_x ? (float *)gh : nullptr, grad_mean,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,3 +22,16 @@ if not torch.cuda.is_available():
 def _quiet_machine(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     torch.set_num_threads(1)
     monkeypatch.setenv("SZILARD_DATA", str(tmp_path_factory.getbasetemp() / "no-data"))
+
+
+@pytest.fixture(params=["avx512", "avx2", "neon", "baseline"])
+def isa(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Every instruction set of the C++ kernels that this machine runs."""
+    from szilard.sparse import native
+
+    monkeypatch.delenv("SZILARD_KERNELS", raising=False)
+    before = native.isa()
+    if native.library().szilard_use_isa(request.param.encode()):
+        pytest.skip(f"this machine does not run {request.param}")
+    yield request.param
+    native.library().szilard_use_isa(before.encode())

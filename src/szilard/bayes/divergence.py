@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from szilard.sparse import native
 from szilard.sparse.dispatch import implementation
@@ -44,6 +45,7 @@ class _Divergence(torch.autograd.Function):
         return torch.tensor(value)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
         mean, log_std = ctx.saved_tensors
         if not ctx.compiled:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from szilard.errors import SzilardError
 from szilard.networks.norm import NormReLU
 from szilard.networks.resnet import PaddedShortcut
 from szilard.sparse import normalize
@@ -16,6 +17,8 @@ class _InnermostNorm(nn.BatchNorm2d):
 
     def _normalize(self, x: Tensor, shortcut: Tensor | None, relu: bool) -> Tensor:
         self._check_input_dim(x)
+        if x.shape[1] != self.num_features:
+            raise SzilardError(f"a normalisation of {self.num_features} channels was given {x.shape[1]}")
         if self.training or self.running_mean is None or self.running_var is None:
             y, mean, variance, _ = normalize.batch_norm(x, self.weight, self.bias, shortcut, relu, self.eps)
             if self.training and self.track_running_stats:

@@ -32,7 +32,7 @@ def linear(x: Tensor, values: Tensor, index: Index) -> Tensor:
     if _is_dense(x, values, index):
         return portable.linear(x, values, index)
     rows, batch = _rows(index), x.shape[0]
-    _expect(index.col.shape, values=values)
+    expect(index.col.shape, values=values)
     x, values = _major(x), values.contiguous()
     y = x.new_empty(rows, batch)
     status = native.library().szilard_linear(
@@ -47,8 +47,8 @@ def linear_backward(
 ) -> tuple[Tensor, Tensor]:
     if _is_dense(x, values, index):
         return portable.linear_backward(grad, x, values, index, wants_x)
-    _expect(index.col.shape, values=values)
-    _expect((x.shape[0], _rows(index)), grad=grad)
+    expect(index.col.shape, values=values)
+    expect((x.shape[0], _rows(index)), grad=grad)
     x, grad, values = _major(x), _major(grad), values.contiguous()
     grad_x = torch.empty_like(x) if wants_x else x.new_empty(0, 0)
     grad_values = torch.empty_like(values)
@@ -68,7 +68,7 @@ def lrt_linear(
         y, factor, variance = portable.lrt_linear_with(x, mean, log_std, noise, index)
         return portable.add_bias(y, bias, relu), factor, variance
     rows, batch = _rows(index), x.shape[0]
-    _expect(index.col.shape, mean=mean, log_std=log_std)
+    expect(index.col.shape, mean=mean, log_std=log_std)
     x, mean, log_std = _major(x), mean.contiguous(), log_std.contiguous()
     y, factor, variance = x.new_empty(rows, batch), x.new_empty(rows, batch), torch.empty_like(mean)
     status = native.library().szilard_lrt_linear(
@@ -94,8 +94,8 @@ def lrt_linear_backward(
         grad = portable.past_relu(grad, y) if relu else grad
         grads = portable.lrt_linear_backward(grad, x, mean, variance, factor, index, wants_x)
         return *grads, grad.sum(0)
-    _expect(index.col.shape, mean=mean, variance=variance)
-    _expect((x.shape[0], _rows(index)), grad=grad, factor=factor, y=y)
+    expect(index.col.shape, mean=mean, variance=variance)
+    expect((x.shape[0], _rows(index)), grad=grad, factor=factor, y=y)
     x, grad, factor, mean, y = _major(x), _major(grad), _major(factor), mean.contiguous(), _major(y)
     grad_x = torch.empty_like(x) if wants_x else x.new_empty(0, 0)
     grad_mean, grad_log_std, grad_bias = (
@@ -121,7 +121,7 @@ def conv(x: Tensor, values: Tensor, index: Index, how: Convolution) -> Tensor:
     if not is_direct(x, values.numel(), how):
         return portable.conv(x, values, index, how)
     how.check(x)
-    _expect(index.col.shape, values=values)
+    expect(index.col.shape, values=values)
     x, values = innermost(x), values.contiguous()
     y = innermost_like(x, *how.out_shape(x))
     status = native.library().szilard_conv(
@@ -142,8 +142,8 @@ def conv_backward(
     if not is_direct(x, values.numel(), how):
         return portable.conv_backward(grad, x, values, index, how, wants_x)
     how.check(x)
-    _expect(index.col.shape, values=values)
-    _expect(how.out_shape(x), grad=grad)
+    expect(index.col.shape, values=values)
+    expect(how.out_shape(x), grad=grad)
     x, grad, values = innermost(x), innermost(grad), values.contiguous()
     grad_x = innermost_like(x, *x.shape) if wants_x else x.new_empty(0)
     grad_values = torch.empty_like(values)
@@ -161,7 +161,7 @@ def lrt_conv(
     if not is_direct(x, mean.numel(), how):
         return portable.lrt_conv_with(x, mean, log_std, normal(key, how.out_shape(x), x), index, how)
     how.check(x)
-    _expect(index.col.shape, mean=mean, log_std=log_std)
+    expect(index.col.shape, mean=mean, log_std=log_std)
     x, mean, log_std = innermost(x), mean.contiguous(), log_std.contiguous()
     y = innermost_like(x, *how.out_shape(x))
     factor, variance = torch.empty_like(y), torch.empty_like(mean)
@@ -186,8 +186,8 @@ def lrt_conv_backward(
     if not is_direct(x, mean.numel(), how):
         return portable.lrt_conv_backward(grad, x, mean, variance, factor, index, how, wants_x)
     how.check(x)
-    _expect(index.col.shape, mean=mean, variance=variance)
-    _expect(how.out_shape(x), grad=grad, factor=factor)
+    expect(index.col.shape, mean=mean, variance=variance)
+    expect(how.out_shape(x), grad=grad, factor=factor)
     x, grad, factor, mean = innermost(x), innermost(grad), innermost(factor), mean.contiguous()
     grad_x = innermost_like(x, *x.shape) if wants_x else x.new_empty(0)
     grad_mean, grad_log_std = torch.empty_like(mean), torch.empty_like(mean)
@@ -236,7 +236,7 @@ def _key(key: Tensor) -> native.Key:
     return native.Key(*key.tolist())
 
 
-def _expect(shape: Sequence[int], **tensors: Tensor) -> None:
+def expect(shape: Sequence[int], **tensors: Tensor) -> None:
     """Arrays are handed over as addresses: none may be shorter than the kernel takes it to be."""
     for name, tensor in tensors.items():
         if tuple(tensor.shape) != tuple(shape) or tensor.dtype != torch.float32 or not tensor.is_cpu:

@@ -11,8 +11,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
+from szilard.errors import SzilardError
 from szilard.sparse import native
+from szilard.sparse.compiled import expect
 from szilard.sparse.dispatch import implementation
 from szilard.sparse.layout import innermost, innermost_like, is_innermost
 from szilard.sparse.operator import define
@@ -35,9 +38,15 @@ def _batch_norm(
     Returns:
         y, and per channel the mean, the biased variance and 1 / sqrt(variance + eps).
     """
+    channels = x.shape[1]
+    expect(x.shape, x=x, **{"residual": residual} if residual is not None else {})
+    for name, tensor in (("weight", weight), ("bias", bias)):
+        if tensor is not None:
+            expect((channels,), **{name: tensor})
     x = innermost(x)
     residual = None if residual is None else innermost(residual)
-    y, channels = innermost_like(x, *x.shape), x.shape[1]
+    weight, bias = (None if t is None else t.contiguous() for t in (weight, bias))
+    y = innermost_like(x, *x.shape)
     mean, variance, inverse_std = x.new_empty(channels), x.new_empty(channels), x.new_empty(channels)
     status = native.library().szilard_batch_norm(
         channels, x.numel() // channels, x.data_ptr(), _pointer(weight), _pointer(bias), _pointer(residual),
@@ -59,7 +68,9 @@ def _batch_norm_backward(
     residual: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Gradients of ``batch_norm`` for x, weight, bias and the residual (empty where there is none)."""
+    expect(x.shape, grad=grad)
     grad, x, channels = innermost(grad), innermost(x), x.shape[1]
+    weight = None if weight is None else weight.contiguous()
     grad_x, grad_weight, grad_bias = innermost_like(x, *x.shape), x.new_empty(channels), x.new_empty(channels)
     grad_residual = innermost_like(x, *x.shape) if residual else x.new_empty(0)
     status = native.library().szilard_batch_norm_backward(
@@ -73,6 +84,15 @@ def _batch_norm_backward(
 
 def _max_pool(x: Tensor, kernel: list[int], stride: list[int], padding: list[int]) -> tuple[Tensor, Tensor]:
     """Largest of each window of ``x [B, C, H, W]``, and its place in the window (uint8, row-major)."""
+    expect(x.shape, x=x)
+    if (
+        any(2 * p > k for k, p in zip(kernel, padding, strict=True))
+        or min(_pooled(x, kernel, stride, padding)) < 1
+    ):
+        raise SzilardError(
+            f"max-pooling with windows of {tuple(kernel)} and padding {tuple(padding)} was given pictures of "
+            f"{tuple(x.shape[2:])}; pad by half a window at most, and give pictures no smaller than a window"
+        )
     x = innermost(x)
     y = innermost_like(x, *x.shape[:2], *_pooled(x, kernel, stride, padding))
     where = torch.empty_like(y, dtype=torch.uint8)
@@ -133,6 +153,7 @@ def _norm_gradient(norm: Callable[..., tuple[Tensor, ...]]) -> type[torch.autogr
             return y, mean, variance, inverse_std
 
         @staticmethod
+        @once_differentiable
         def backward(ctx: Any, grad: Tensor | None, *unused: None) -> tuple[Tensor | None, ...]:
             if grad is None:
                 return (None,) * 6
@@ -159,6 +180,7 @@ def _pool_gradient(pool: Callable[..., tuple[Tensor, Tensor]]) -> type[torch.aut
             return y, where
 
         @staticmethod
+        @once_differentiable
         def backward(ctx: Any, grad: Tensor, _: None) -> tuple[Tensor | None, ...]:
             return max_pool_backward(grad, *ctx.saved_tensors, ctx.size, *ctx.windows), None, None, None
 

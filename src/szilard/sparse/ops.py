@@ -32,6 +32,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.utils.flop_counter import register_flop_formula
 
 from szilard.sparse import compiled, portable
@@ -197,6 +198,7 @@ def _deterministic(product: Callable[..., Tensor]) -> type[torch.autograd.Functi
             return product(*arguments)
 
         @staticmethod
+        @once_differentiable
         def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
             backward = sparse_conv_backward if ctx.how else sparse_linear_backward
             wants_x = ctx.needs_input_grad[0]
@@ -221,6 +223,7 @@ def _local_linear(draw: Callable[..., tuple[Tensor, Tensor, Tensor]]) -> type[to
             return y, factor, variance
 
         @staticmethod
+        @once_differentiable
         def backward(ctx: Any, grad: Tensor | None, *unused: None) -> tuple[Tensor | None, ...]:
             if grad is None:  # y was not used
                 return (None,) * 11
@@ -249,6 +252,7 @@ def _local_conv(draw: Callable[..., tuple[Tensor, Tensor, Tensor]]) -> type[torc
             return y, factor, variance
 
         @staticmethod
+        @once_differentiable
         def backward(ctx: Any, grad: Tensor | None, *unused: None) -> tuple[Tensor | None, ...]:
             if grad is None:
                 return (None,) * 14

@@ -1,0 +1,97 @@
+"""For the tests of the C ABI: arrays between forbidden pages, so that one element too far ends the test run.
+
+That also holds where a sanitizer does not look, as at AVX-512's masked loads.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import sys
+
+import pytest
+import torch
+from torch import Tensor
+
+from szilard.sparse import Support, native
+
+PROT_NONE, PROT_READ = 0, 1  # of sys/mman.h
+
+needs_kernels = pytest.mark.skipif(
+    sys.platform != "linux" or not native.available(), reason="the C++ kernels are not built"
+)
+
+
+class Memory:
+    """Arrays for one call; each ends (or begins) where reading or writing is a segmentation fault."""
+
+    def __init__(self, at_end: bool) -> None:
+        self._at_end = at_end
+        self._kept: list[object] = []
+
+    def given(self, values: Tensor | None) -> int | None:
+        """The address of a copy that cannot be written; None for None."""
+        if values is None:
+            return None
+        array, pages = self._array(values.shape, values.dtype)
+        array.copy_(values)
+        if pages:
+            _protect(*pages, PROT_READ)
+        return array.data_ptr()
+
+    def wanted(self, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+        """An array for an answer, full of NaN (or of 77, for integers)."""
+        array, _ = self._array(shape, dtype)
+        return array.fill_(float("nan") if dtype.is_floating_point else 77)
+
+    def index(self, support: Support, transpose: bool = True) -> native.Index:
+        arrays = [self.given(a) for a in support.index]
+        if not transpose:
+            arrays[2:] = [None] * 3
+        return native.Index(support.rows, support.cols, support.nnz, *arrays)
+
+    def _array(
+        self, shape: tuple[int, ...] | torch.Size, dtype: torch.dtype
+    ) -> tuple[Tensor, tuple[int, int] | None]:
+        size = torch.Size(shape).numel()
+        if not size:
+            return torch.empty(shape, dtype=dtype), None
+        length = size * dtype.itemsize
+        inner = -(-length // mmap.PAGESIZE) * mmap.PAGESIZE
+        pages = mmap.mmap(-1, inner + 2 * mmap.PAGESIZE)
+        self._kept.append(pages)
+        base = ctypes.addressof(ctypes.c_char.from_buffer(pages))
+        _protect(base, mmap.PAGESIZE, PROT_NONE)
+        _protect(base + mmap.PAGESIZE + inner, mmap.PAGESIZE, PROT_NONE)
+        offset = mmap.PAGESIZE + (inner - length if self._at_end else 0)
+        array = torch.frombuffer(pages, dtype=dtype, count=size, offset=offset).view(shape)
+        self._kept.append(array)
+        return array, (base + mmap.PAGESIZE, inner)
+
+
+def call(name: str, *arguments: object) -> int:
+    """The status of ``szilard_<name>``; structures go by reference, tensors as their addresses."""
+    converted = [
+        ctypes.byref(a)
+        if isinstance(a, native.Index | native.Geometry)
+        else a.data_ptr()
+        if isinstance(a, Tensor)
+        else a
+        for a in arguments
+    ]
+    return int(getattr(native.library(), f"szilard_{name}")(*converted))
+
+
+def close(ours: Tensor, exact: Tensor, terms: Tensor | None = None, tolerance: float = 2e-5) -> None:
+    """To single precision: relative to the largest entry, and to the largest sum of absolute ``terms``."""
+    assert ours.shape == exact.shape
+    if not exact.numel():
+        return
+    allowed = tolerance * exact.abs().max() + (0 if terms is None else 2e-6 * terms.abs().max()) + 1e-30
+    assert (ours.double() - exact).abs().max() <= allowed
+
+
+def _protect(address: int, length: int, how: int) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    status = libc.mprotect(ctypes.c_void_p(address), ctypes.c_size_t(length), how)
+    assert status == 0, ctypes.get_errno()
