@@ -26,6 +26,7 @@ enum {
     SZILARD_BAD_TRANSPOSE = 3,  // t_crow, t_col or t_perm is not the transpose's index
     SZILARD_BAD_GEOMETRY = 4,   // sizes that do not belong together
     SZILARD_NO_MEMORY = 5,
+    SZILARD_BAD_STREAM = 6,  // coded bytes that end too early, or that no encoder writes
 };
 
 // Support of a weight read as a matrix of `rows` outputs and `cols` inputs, in both orders.
@@ -123,6 +124,29 @@ SZILARD_API int szilard_divergence(int64_t n, const float *mean, const float *lo
 // Its gradients: grad_mean = rate mean, grad_log_std = rate e^(2 log_std) - offset.
 SZILARD_API int szilard_divergence_backward(int64_t n, const float *mean, const float *log_std, float rate,
                                             float offset, float *grad_mean, float *grad_log_std);
+
+// Entropy coding of integers (levels.hpp, range_coder.hpp). `contexts` is the adaptive model of a whole file, carried from tensor to
+// tensor: szilard_contexts() numbers, each 2^15 at the start. `model` is 0 (neighbours), 1 (history) or 2 (mask: levels are 0
+// or 1). Matrices are row-major; |level| < 2^23.
+SZILARD_API int32_t szilard_contexts(void);
+
+// bits = code length of the matrix; the contexts are taken to the state after it.
+SZILARD_API int szilard_rate(uint32_t *contexts, int model, int64_t rows, int64_t cols, const int32_t *levels,
+                             double *bits);
+
+// state is uint64_t[4], {0, 0xFFFFFFFF, 0, 0} at the start of a stream. Writes at most bits / 8 + pending + 16 bytes.
+SZILARD_API int szilard_encode(uint32_t *contexts, uint64_t *state, int model, int64_t rows, int64_t cols,
+                               const int32_t *levels, uint8_t *out, int64_t *written);
+SZILARD_API int szilard_encode_end(uint64_t *state, uint8_t *out, int64_t *written);
+
+// state is uint64_t[3], zeros at the start of a stream; its last number is how many bytes were asked for so far.
+SZILARD_API int szilard_decode(uint32_t *contexts, uint64_t *state, int model, int64_t rows, int64_t cols,
+                               const uint8_t *data, int64_t size, int32_t *levels);
+
+// Rate-aware rounding of `count` columns, from `first` on, of a matrix of `rows` x `cols` levels (quantise.hpp).
+SZILARD_API int szilard_quantise(uint32_t *contexts, int model, int32_t rows, int32_t cols, int32_t first, int32_t count,
+                                 double *weights, const double *feedback, const double *price, double *bits,
+                                 int32_t *means, int32_t *levels);
 
 #ifdef __cplusplus
 }

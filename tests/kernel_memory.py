@@ -13,7 +13,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from szilard.sparse import Support, native
+from szilard import native
+from szilard.sparse import Support
 
 PROT_NONE, PROT_READ = 0, 1  # of sys/mman.h
 

@@ -10,7 +10,8 @@ from kernel_memory import Memory, call, close, needs_kernels
 from torch import Tensor
 from torch.nn import functional as F
 
-from szilard.sparse import Support, native
+from szilard import native
+from szilard.sparse import Support
 from szilard.sparse.geometry import Convolution
 
 pytestmark = needs_kernels

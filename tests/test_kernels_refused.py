@@ -3,8 +3,9 @@
 import pytest
 import torch
 
+from szilard import native
 from szilard.errors import SzilardError
-from szilard.sparse import Support, compiled, native, ops, portable
+from szilard.sparse import Support, compiled, ops, portable
 from szilard.sparse.geometry import Convolution
 from szilard.sparse.layout import innermost, is_innermost
 

@@ -15,9 +15,9 @@ import pytest
 import torch
 from cli_tools import environment, szilard
 
-from szilard import SzilardError, SzilardWarning
+from szilard import SzilardError, SzilardWarning, native
 from szilard import __version__ as version
-from szilard.sparse import dispatch, native
+from szilard.sparse import dispatch
 
 ROOT = Path(__file__).parent.parent
 HEADER = (ROOT / "csrc" / "szilard.h").read_text()
@@ -251,7 +251,7 @@ print(len(sys.argv))
 @pytest.mark.parametrize("kernels", ["torch", None])
 def test_a_network_trains_without_the_library(kernels):
     """In a process that has never had it: None is an installation without a compiler, which also says so once."""
-    hide = "from szilard.sparse import native; native._packaged = lambda: native.Path('nowhere')\n"
+    hide = "from szilard import native; native._packaged = lambda: native.Path('nowhere')\n"
     environ = {name: value for name, value in environment().items() if not name.startswith("SZILARD_")}
     if kernels:
         environ["SZILARD_KERNELS"] = kernels

@@ -5,7 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from szilard.sparse import Support, native, ops, portable
+from szilard import native
+from szilard.sparse import Support, normalize, ops, portable  # noqa: F401  normalize registers its operators
 from szilard.sparse.layout import innermost
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from szilard.sparse import native
+from szilard import native
 from szilard.sparse.dispatch import implementation
 from szilard.sparse.operator import unobserved
 

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from szilard import native
 from szilard.errors import SzilardError
-from szilard.sparse import native, portable
+from szilard.sparse import portable
 from szilard.sparse.geometry import Convolution
 from szilard.sparse.layout import innermost, innermost_like, is_innermost
 from szilard.sparse.support import Index
@@ -250,7 +251,7 @@ def _index(index: Index, cols: int) -> native.Index:
     # The C side checks sizes against these numbers, so each array must really be as long as they say.
     sizes = (_rows(index) + 1, index.col.numel(), cols + 1, index.col.numel(), index.col.numel())
     for array, size in zip(index, sizes, strict=True):
-        native.check_array(array, size)
+        _check_array(array, size)
     return native.Index(_rows(index), cols, index.col.numel(), *[array.data_ptr() for array in index])
 
 
@@ -264,3 +265,12 @@ def _geometry(x: Tensor, how: Convolution) -> native.Geometry:
     return native.Geometry(
         x.shape[0], x.shape[1], *size, how.shape[0], *out, kh, kw, sh, sw, ph, pw, dh, dw, how.groups
     )
+
+
+def _check_array(array: Tensor, size: int) -> None:
+    """Raise :class:`SzilardError` unless an array of an index is int32, on the CPU, in one piece and ``size`` long."""
+    if array.dtype != torch.int32 or array.numel() != size or not (array.is_cpu and array.is_contiguous()):
+        raise SzilardError(
+            f"an index array of {array.numel()} {array.dtype} on {array.device} stands where {size} int32 in one "
+            "piece on the CPU are needed; take the index of a szilard.sparse.Support"
+        )

@@ -1,6 +1,6 @@
 """Which implementation of the sparse products serves a tensor.
 
-``torch`` (:mod:`szilard.sparse.portable`) serves every tensor. ``cpp`` (:mod:`szilard.sparse.native`) serves float32
+``torch`` (:mod:`szilard.sparse.portable`) serves every tensor. ``cpp`` (:mod:`szilard.native`) serves float32
 on the CPU, ``triton`` float32 on a CUDA device. Unasked, the fastest that can run is taken; the environment variable
 ``SZILARD_KERNELS`` names one, and what that one does not serve (float64, say) goes to torch.
 """
@@ -16,8 +16,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from szilard import native
 from szilard.errors import SzilardError, SzilardWarning
-from szilard.sparse import native
 
 Implementation = Literal["torch", "cpp", "triton"]
 

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from szilard import native
 from szilard.errors import SzilardError
-from szilard.sparse import native
 from szilard.sparse.compiled import expect
 from szilard.sparse.dispatch import implementation
 from szilard.sparse.layout import innermost, innermost_like, is_innermost

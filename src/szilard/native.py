@@ -12,12 +12,9 @@ import os
 from importlib import resources
 from pathlib import Path
 
-import torch
-from torch import Tensor
-
 from szilard.errors import SzilardError
 
-ABI_VERSION = 1  # of szilard.h; the library answers szilard_abi_version()
+ABI_VERSION = 2  # of szilard.h; the library answers szilard_abi_version()
 VARIABLE = "SZILARD_LIBRARY"  # names another build of the library
 REINSTALL = "install a C++17 compiler (GCC or Clang) and reinstall szilard"
 
@@ -78,13 +75,21 @@ FUNCTIONS: dict[str, tuple[type, ...]] = {
     "szilard_divergence_backward": (_I64, *[_ARRAY] * 2, _FLOAT, _FLOAT, *[_ARRAY] * 2),
     "szilard_max_pool": (_GEOMETRY, *[_ARRAY] * 3, _INT),
     "szilard_max_pool_backward": (_GEOMETRY, *[_ARRAY] * 3, _INT),
+    "szilard_rate": (_ARRAY, _INT, _I64, _I64, _ARRAY, _ARRAY),
+    "szilard_encode": (*[_ARRAY] * 2, _INT, _I64, _I64, *[_ARRAY] * 3),
+    "szilard_encode_end": (*[_ARRAY] * 3,),
+    "szilard_decode": (*[_ARRAY] * 2, _INT, _I64, _I64, _ARRAY, _I64, _ARRAY),
+    "szilard_quantise": (_ARRAY, _INT, *[_I32] * 4, *[_ARRAY] * 6),
 }
+
+BAD_STREAM = 6
 
 _STATUS = {
     1: "the row pointers of the support do not rise from 0 to its number of entries",
     2: "a column of the support is out of range, or the columns of a row do not ascend",
     3: "the transposed index does not belong to the support",
     4: "the sizes do not belong together",
+    BAD_STREAM: "the coded bytes are damaged",
 }
 
 
@@ -143,15 +148,6 @@ def check(status: int, what: str) -> None:
     raise SzilardError(f"{what}: {clause}; take the index of a szilard.sparse.Support, which keeps it whole")
 
 
-def check_array(array: Tensor, size: int) -> None:
-    """Raise :class:`SzilardError` unless an array of an index is int32, on the CPU, in one piece and ``size`` long."""
-    if array.dtype != torch.int32 or array.numel() != size or not (array.is_cpu and array.is_contiguous()):
-        raise SzilardError(
-            f"an index array of {array.numel()} {array.dtype} on {array.device} stands where {size} int32 in one "
-            "piece on the CPU are needed; take the index of a szilard.sparse.Support"
-        )
-
-
 def _found() -> ctypes.CDLL | str:
     named = os.environ.get(VARIABLE)
     found = _load(named or None)
@@ -174,6 +170,7 @@ def _load(named: str | None) -> ctypes.CDLL | str:
         if version != ABI_VERSION:
             return f"the library has version {version} of the interface, and this szilard needs {ABI_VERSION}"
         loaded.szilard_isa.restype = ctypes.c_char_p
+        loaded.szilard_contexts.restype = _I32
         for name, arguments in FUNCTIONS.items():
             getattr(loaded, name).argtypes = arguments
     except OSError as error:
@@ -185,4 +182,4 @@ def _load(named: str | None) -> ctypes.CDLL | str:
 
 def _packaged() -> Path:
     # Not beside __file__: in an editable install the sources lie here and the library in site-packages.
-    return Path(str(resources.files("szilard.sparse").joinpath("_kernels.so")))
+    return Path(str(resources.files("szilard").joinpath("_kernels.so")))

@@ -1,0 +1,133 @@
+// Binary range coder (Martin 1979; carries as in Subbotin's and Pavlov's byte-wise coders): 32 bits of range, 16 bits of
+// probability. The first byte of such a coder is always zero and is not written; of the last four, zeros are not written.
+#pragma once
+#include <stdint.h>
+
+#include "levels.hpp"
+
+// State between two calls, as uint64_t[4]; starts as {0, 0xFFFFFFFF, 0, 0}.
+struct RangeEncoder {
+    uint64_t low, range;
+    uint64_t held;     // 256 + the last byte that a carry may still reach; 0 before there is one
+    uint64_t pending;  // bytes 0xFF behind it
+};
+
+class Encode {
+public:
+    Encode(RangeEncoder &state, uint8_t *out) : s_(state), begin_(out), out_(out) {}
+
+    bool bit(levels::Context &context, bool value) {
+        const uint64_t bound = (s_.range >> 16) * context.one;
+        if (value) {
+            s_.range = bound;
+        } else {
+            s_.low += bound;
+            s_.range -= bound;
+        }
+        renormalise();
+        context.see(value);
+        return value;
+    }
+
+    bool plain(bool value) {
+        s_.range >>= 1;
+        if (value) s_.low += s_.range;
+        renormalise();
+        return value;
+    }
+
+    // Of all numbers in the interval that is left, the one with most zeros at its end.
+    void finish() {
+        for (int zeros = 31; zeros >= 0; --zeros) {
+            const uint64_t unit = (uint64_t)1 << zeros, rounded = (s_.low + unit - 1) & ~(unit - 1);
+            if (rounded < s_.low + s_.range) {
+                s_.low = rounded;
+                break;
+            }
+        }
+        for (int i = 0; i < 5; ++i) shift();
+        for (int i = 0; i < 4 && out_ > begin_ && out_[-1] == 0; ++i) --out_;
+    }
+
+    int64_t written() const { return out_ - begin_; }
+
+private:
+    void renormalise() {
+        while (s_.range < ((uint64_t)1 << 24)) {
+            s_.range <<= 8;
+            shift();
+        }
+    }
+
+    void shift() {
+        if (s_.low < 0xFF000000u || s_.low > 0xFFFFFFFFu) {  // the bytes before are settled
+            const uint8_t carry = (uint8_t)(s_.low >> 32);
+            if (s_.held) *out_++ = (uint8_t)(s_.held + carry);
+            for (; s_.pending; --s_.pending) *out_++ = (uint8_t)(0xFF + carry);
+            s_.held = 256 + ((s_.low >> 24) & 0xFF);
+        } else {
+            ++s_.pending;
+        }
+        s_.low = (s_.low & 0x00FFFFFF) << 8;
+    }
+
+    RangeEncoder &s_;
+    uint8_t *begin_, *out_;
+};
+
+// State between two calls, as uint64_t[3]; starts as {0, 0, 0}: a range of 0 is "nothing read yet".
+struct RangeDecoder {
+    uint64_t range, code, position;
+};
+
+class Decode {
+public:
+    static constexpr uint64_t BEYOND = 4;  // zeros that were not written
+
+    Decode(RangeDecoder &state, const uint8_t *data, uint64_t size) : s_(state), data_(data), size_(size) {
+        if (s_.range) return;
+        s_.range = 0xFFFFFFFFu;
+        for (int i = 0; i < 4; ++i) s_.code = s_.code << 8 | next();
+    }
+
+    bool bit(levels::Context &context, bool) {
+        const uint64_t bound = (s_.range >> 16) * context.one;
+        const bool value = s_.code < bound;
+        if (value) {
+            s_.range = bound;
+        } else {
+            s_.code -= bound;
+            s_.range -= bound;
+        }
+        renormalise();
+        context.see(value);
+        return value;
+    }
+
+    bool plain(bool) {
+        s_.range >>= 1;
+        const bool value = s_.code >= s_.range;
+        if (value) s_.code -= s_.range;
+        renormalise();
+        return value;
+    }
+
+    bool ended() const { return s_.position > size_ + BEYOND; }
+
+private:
+    void renormalise() {
+        while (s_.range < ((uint64_t)1 << 24)) {
+            s_.range <<= 8;
+            s_.code = (s_.code << 8 | next()) & 0xFFFFFFFFu;
+        }
+    }
+
+    uint64_t next() {
+        const uint64_t at = s_.position++;
+        return at < size_ ? data_[at] : 0;
+    }
+
+    RangeDecoder &s_;
+    const uint8_t *data_;
+    uint64_t size_;
+};

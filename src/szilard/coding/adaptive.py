@@ -1,0 +1,263 @@
+"""The adaptive model and its binary range coder in Python: the definition of the bytes, and the way without C++.
+
+A level ``k`` becomes binary decisions: ``k != 0``, sign, ``|k| > 1``, ..., ``|k| > 14``, then Exp-Golomb of
+``|k| - 15`` (a number of bits in unary, and those bits). Each decision has a context, an estimate of its probability
+in units of 2^-16 that follows what was seen there. The rest is integer arithmetic: a range coder of 32
+bits (Martin 1979).
+
+``csrc/levels.hpp`` and ``csrc/range_coder.hpp`` are the same in C++, some hundred times faster.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Sequence
+from typing import Protocol
+
+from szilard.coding.errors import CodingError
+
+LIMIT = 96  # a context forgets at this rate once it has been asked so often
+LEAST = 64  # no decision is taken to be rarer than 64 in 65536
+LONGEST_RUN = 14
+LONGEST_PREFIX = 23
+LARGEST = (1 << 23) - 1
+BEYOND = 4  # zero bytes at the end of a stream that are not written
+
+NEIGHBOURS, HISTORY, MASK = range(3)
+MODELS = 3
+
+# Places of a model's contexts: zero [192], sign [9], more [4][14], prefix [24].
+SIGN = 192
+MORE = SIGN + 9
+PREFIX = MORE + 4 * LONGEST_RUN
+MODEL = PREFIX + LONGEST_PREFIX + 1
+CONTEXTS = MODELS * MODEL
+
+_SIZES = (1, 2, 3, 5, 7, 10, 15)
+_SHARES = (32, 96, 224, 448, 896, 1600, 2800)
+_START = {NEIGHBOURS: 256, HISTORY: 256, MASK: 512}
+_FULL = 0xFFFFFFFF
+_SMALL = 1 << 24
+
+
+class Contexts:
+    """Estimates of P(bit = 1), and how often each was asked."""
+
+    def __init__(self) -> None:
+        self.one = [1 << 15] * CONTEXTS
+        self.count = [0] * CONTEXTS
+
+    def see(self, place: int, bit: bool) -> None:
+        """Move an estimate towards a bit by 1 / (count + 1.5)."""
+        count = self.count[place]
+        share = 131072 // (2 * count + 3)
+        moved = self.one[place] + (((65535 if bit else 0) - self.one[place]) * share >> 16)
+        self.one[place] = min(65536 - LEAST, max(LEAST, moved))
+        if count < LIMIT:
+            self.count[place] = count + 1
+
+
+class BitCoder(Protocol):
+    """Answers each decision: an encoder with the bit it is given, a decoder with the one it reads."""
+
+    def bit(self, contexts: Contexts, place: int, value: bool) -> bool: ...
+
+    def plain(self, value: bool) -> bool: ...
+
+
+class RangeEncoder:
+    """Decisions to bytes."""
+
+    def __init__(self) -> None:
+        self.out = bytearray()
+        self._low, self._range = 0, _FULL
+        self._held: int | None = None  # the last byte that a carry may still reach
+        self._pending = 0  # bytes 0xFF behind it
+
+    def bit(self, contexts: Contexts, place: int, value: bool) -> bool:
+        bound = (self._range >> 16) * contexts.one[place]
+        if value:
+            self._range = bound
+        else:
+            self._low += bound
+            self._range -= bound
+        self._renormalise()
+        contexts.see(place, value)
+        return value
+
+    def plain(self, value: bool) -> bool:
+        self._range >>= 1
+        if value:
+            self._low += self._range
+        self._renormalise()
+        return value
+
+    def finish(self) -> bytes:
+        """The bytes, ended by the number of the interval that is left with most zeros at its end."""
+        for zeros in range(31, -1, -1):
+            rounded = (self._low + (1 << zeros) - 1) >> zeros << zeros
+            if rounded < self._low + self._range:
+                self._low = rounded
+                break
+        before = len(self.out)
+        for _ in range(5):
+            self._shift()
+        for _ in range(BEYOND):
+            if len(self.out) > before and self.out[-1] == 0:
+                self.out.pop()
+        return bytes(self.out)
+
+    def _renormalise(self) -> None:
+        while self._range < _SMALL:
+            self._range <<= 8
+            self._shift()
+
+    def _shift(self) -> None:
+        if self._low < 0xFF000000 or self._low > _FULL:  # the bytes before are settled
+            carry = self._low >> 32
+            if self._held is not None:
+                self.out.append((self._held + carry) & 0xFF)
+            self.out.extend([(0xFF + carry) & 0xFF] * self._pending)
+            self._pending = 0
+            self._held = self._low >> 24 & 0xFF
+        else:
+            self._pending += 1
+        self._low = (self._low & 0x00FFFFFF) << 8
+
+
+class RangeDecoder:
+    """Bytes to decisions."""
+
+    def __init__(self, data: bytes | memoryview) -> None:
+        self._data = data
+        self.position = 0
+        self._range, self._code = _FULL, 0
+        for _ in range(4):
+            self._code = self._code << 8 | self._next()
+
+    def bit(self, contexts: Contexts, place: int, value: bool = False) -> bool:
+        bound = (self._range >> 16) * contexts.one[place]
+        value = self._code < bound
+        if value:
+            self._range = bound
+        else:
+            self._code -= bound
+            self._range -= bound
+        self._renormalise()
+        contexts.see(place, value)
+        return value
+
+    def plain(self, value: bool = False) -> bool:
+        self._range >>= 1
+        value = self._code >= self._range
+        if value:
+            self._code -= self._range
+        self._renormalise()
+        return value
+
+    @property
+    def ended(self) -> bool:
+        """Whether more was asked for than there is."""
+        return self.position > len(self._data) + BEYOND
+
+    def _renormalise(self) -> None:
+        while self._range < _SMALL:
+            self._range <<= 8
+            self._code = (self._code << 8 | self._next()) & _FULL
+
+    def _next(self) -> int:
+        at = self.position
+        self.position += 1
+        return self._data[at] if at < len(self._data) else 0
+
+
+class Price:
+    """Counts what decisions cost, in bits."""
+
+    def __init__(self) -> None:
+        self.bits = 0.0
+
+    def bit(self, contexts: Contexts, place: int, value: bool) -> bool:
+        one = contexts.one[place]
+        self.bits += 16 - math.log2(one if value else 65536 - one)
+        contexts.see(place, value)
+        return value
+
+    def plain(self, value: bool) -> bool:
+        self.bits += 1
+        return value
+
+
+def matrix(
+    coder: BitCoder, contexts: Contexts, model: int, rows: int, cols: int, levels: Sequence[int] | None = None
+) -> list[int]:
+    """Pass a matrix through a coder, row by row: ``levels [rows * cols]`` to encode, None to decode; returns them."""
+    column = [_START[model]] * cols
+    found: list[int] = []
+    for r in range(rows):
+        row = _START[model]
+        left = left2 = 0
+        for c in range(cols):
+            at = r * cols + c
+            above = found[at - cols] if r else 0
+            given = 0 if levels is None else levels[at]
+            level = _level(coder, contexts, model, (left, left2, above, column[c], row), given)
+            found.append(level)
+            size = abs(level)
+            if model == MASK:
+                column[c] += ((size << 12) - column[c]) >> 4
+                row += ((size << 12) - row) >> 5
+            else:
+                seen = min(size, 64) << 8
+                column[c] += (seen - column[c]) >> 2
+                row += (seen - row) >> 3
+            left, left2 = level, left
+        if isinstance(coder, RangeDecoder) and coder.ended:
+            raise CodingError("the coded levels end too early; the file is damaged")
+    return found
+
+
+def _level(
+    coder: BitCoder, contexts: Contexts, model: int, near: tuple[int, int, int, int, int], level: int
+) -> int:
+    left, left2, above, column, row = near
+    size = abs(level)
+    base = model * MODEL
+    if model == NEIGHBOURS:
+        zero = _sign(left) * 3 + min(min(abs(left), 2) + min(abs(left2), 2), 2)
+    elif model == HISTORY:
+        zero = (bisect_right(_SIZES, column * 3 >> 8) * 8 + bisect_right(_SIZES, row * 3 >> 8)) * 3 + _sign(
+            left
+        )
+    else:
+        zero = (bisect_right(_SHARES, column) * 8 + bisect_right(_SHARES, row)) * 3
+        zero += (left != 0) + (above != 0)
+    if not coder.bit(contexts, base + zero, size != 0):
+        return 0
+    if model == MASK:
+        return 1
+    negative = coder.bit(contexts, base + SIGN + _sign(left) * 3 + _sign(above), level < 0)
+    around = abs(left) + abs(left2)
+    more = base + MORE + LONGEST_RUN * (0 if around == 0 else 1 if around <= 2 else 2 if around <= 6 else 3)
+    found = 1
+    while found <= LONGEST_RUN and coder.bit(contexts, more + found - 1, size > found):
+        found += 1
+    if found > LONGEST_RUN:
+        rest = size - LONGEST_RUN
+        bits = 0
+        while coder.bit(contexts, base + PREFIX + bits, rest >> bits > 1):
+            bits += 1
+            if bits > LONGEST_PREFIX:
+                raise CodingError("the coded levels hold one that is too large; the file is damaged")
+        suffix = 1
+        for place in range(bits - 1, -1, -1):
+            suffix = suffix << 1 | coder.plain(bool(rest >> place & 1))
+        found = suffix + LONGEST_RUN
+        if found > LARGEST:
+            raise CodingError("the coded levels hold one that is too large; the file is damaged")
+    return -found if negative else found
+
+
+def _sign(k: int) -> int:
+    return (k > 0) - (k < 0) + 1

@@ -1,0 +1,185 @@
+"""One stream of entropy-coded integers for a whole file."""
+
+from __future__ import annotations
+
+import copy
+import ctypes
+import enum
+import math
+from typing import Any
+
+import numpy as np
+
+from szilard import native
+from szilard.coding import adaptive
+from szilard.coding.adaptive import LARGEST
+from szilard.coding.errors import CodingError
+
+Ints = np.ndarray  # int32 [rows, cols], or [n], which is one row
+
+
+class Model(enum.IntEnum):
+    """What a level is expected to be like.
+
+    Attributes:
+        NEIGHBOURS: the levels to its left.
+        HISTORY: those above it in its column, and before it in its row; better where inputs or outputs differ, as in
+            pruned networks.
+        MASK: the same for zeros and ones.
+    """
+
+    NEIGHBOURS = adaptive.NEIGHBOURS
+    HISTORY = adaptive.HISTORY
+    MASK = adaptive.MASK
+
+
+class Encoder:
+    """Tensors to one stream of bytes; what is learnt from one tensor serves the next.
+
+    Args:
+        compiled: take the C++ coder; by default wherever it is built. The bytes are the same.
+    """
+
+    def __init__(self, compiled: bool | None = None) -> None:
+        self._native = native.available() if compiled is None else compiled
+        self._contexts = _fresh_contexts(self._native)
+        self._out = bytearray()
+        self._python = adaptive.RangeEncoder()
+        self._state = (ctypes.c_uint64 * 4)(0, 0xFFFFFFFF, 0, 0)
+
+    def rate(self, levels: Ints, model: Model = Model.NEIGHBOURS) -> float:
+        """Bits that :meth:`levels` would add, as -log2 of the model's probability; nothing is written or learnt.
+
+        Raises:
+            CodingError: a level outside ±(2^23 - 1), or outside {0, 1} under ``MASK``.
+        """
+        return self._rate(_matrix(levels, model), model)[0]
+
+    def levels(self, levels: Ints, model: Model = Model.NEIGHBOURS) -> float:
+        """Append integers; returns their bits as :meth:`rate`.
+
+        Args:
+            levels: int32 ``[rows, cols]`` or ``[n]``.
+
+        Raises:
+            CodingError: as :meth:`rate`.
+        """
+        matrix = _matrix(levels, model)
+        if not self._native:
+            bits = self._rate(matrix, model)[0]
+            rows, cols = matrix.shape
+            adaptive.matrix(self._python, self._contexts, model, rows, cols, matrix.ravel().tolist())
+            return bits
+        bits, _ = self._rate(matrix, model)
+        room = ctypes.create_string_buffer(math.ceil(bits / 8 * 1.001) + int(self._state[3]) + 64)
+        written = ctypes.c_int64()
+        contexts, state = self._contexts.ctypes.data, self._state
+        status = native.library().szilard_encode(
+            contexts, state, model, *matrix.shape, matrix.ctypes.data, room, ctypes.byref(written)
+        )
+        native.check(status, "encode")
+        self._out += room.raw[: written.value]
+        return bits
+
+    def mask(self, mask: np.ndarray) -> float:
+        """Append a mask, bool ``[rows, cols]``; returns its bits."""
+        return self.levels(np.asarray(mask, dtype=bool).astype(np.int32), Model.MASK)
+
+    def finish(self) -> bytes:
+        """The whole stream; the encoder has done its work then."""
+        if not self._native:
+            return self._python.finish()
+        room, written = ctypes.create_string_buffer(int(self._state[3]) + 64), ctypes.c_int64()
+        native.check(native.library().szilard_encode_end(self._state, room, ctypes.byref(written)), "encode")
+        return bytes(self._out + room.raw[: written.value])
+
+    def _rate(self, matrix: Ints, model: Model) -> tuple[float, object]:
+        contexts = copy.deepcopy(self._contexts)
+        rows, cols = matrix.shape
+        if not self._native:
+            price = adaptive.Price()
+            adaptive.matrix(price, contexts, model, rows, cols, matrix.ravel().tolist())
+            return price.bits, contexts
+        bits = ctypes.c_double()
+        status = native.library().szilard_rate(
+            contexts.ctypes.data, model, *matrix.shape, matrix.ctypes.data, ctypes.byref(bits)
+        )
+        native.check(status, "encode")
+        return bits.value, contexts
+
+
+class Decoder:
+    """A stream of :class:`Encoder` back to its tensors, asked for in the same order with the same models.
+
+    Args:
+        data: the stream.
+        compiled: as in :class:`Encoder`.
+    """
+
+    def __init__(self, data: bytes | memoryview, compiled: bool | None = None) -> None:
+        self._native = native.available() if compiled is None else compiled
+        self._contexts = _fresh_contexts(self._native)
+        self._data = bytes(data)
+        self._python = None if self._native else adaptive.RangeDecoder(self._data)
+        self._state = (ctypes.c_uint64 * 3)(0, 0, 0)
+
+    def levels(self, rows: int, cols: int, model: Model = Model.NEIGHBOURS) -> Ints:
+        """The next ``rows * cols`` integers, int32 ``[rows, cols]``. The caller bounds their number.
+
+        Raises:
+            CodingError: the bytes end too early, or are not an encoder's.
+        """
+        if self._python is not None:
+            found = adaptive.matrix(self._python, self._contexts, model, rows, cols)
+            return np.array(found, dtype=np.int32).reshape(rows, cols)
+        levels = np.empty((rows, cols), dtype=np.int32)
+        status = native.library().szilard_decode(
+            self._contexts.ctypes.data, self._state, model, rows, cols, self._data, len(self._data), levels.ctypes.data
+        )  # fmt: skip
+        if status == native.BAD_STREAM:
+            raise CodingError(
+                "the coded levels end too early or hold one that is too large; the file is damaged"
+            )
+        native.check(status, "decode")
+        return levels
+
+    def mask(self, rows: int, cols: int) -> np.ndarray:
+        """The next mask, bool ``[rows, cols]``."""
+        return self.levels(rows, cols, Model.MASK).astype(bool)
+
+    def finish(self) -> None:
+        """Check that the stream has been read to its end.
+
+        Raises:
+            CodingError: if bytes are left over, or too many were asked for.
+        """
+        position = self._state[2] if self._python is None else self._python.position
+        position = max(position, 4)  # which both read when they begin
+        if not 0 <= position - len(self._data) <= adaptive.BEYOND:
+            raise CodingError(
+                f"{position} bytes of coded levels were asked for and there are {len(self._data)}; the file is damaged"
+            )
+
+
+def _fresh_contexts(compiled: bool) -> Any:
+    if not compiled:
+        return adaptive.Contexts()
+    return np.full(native.library().szilard_contexts(), 1 << 15, dtype=np.uint32)
+
+
+def _matrix(levels: Ints, model: Model) -> Ints:
+    """int32 ``[rows, cols]``, checked."""
+    array = np.asarray(levels)
+    if array.ndim == 1:
+        array = array[None]
+    if array.ndim != 2 or not np.issubdtype(array.dtype, np.integer):
+        raise CodingError(
+            f"levels must be a matrix of integers, not {array.dtype} of shape {array.shape}; reshape or round them"
+        )
+    least, most = (0, 1) if model == Model.MASK else (-LARGEST, LARGEST)
+    if array.size and (array.min() < least or array.max() > most):
+        raise CodingError(
+            f"levels must lie between {least} and {most}, and reach from {array.min()} to {array.max()}; "
+            "take a larger step"
+        )
+    return np.ascontiguousarray(array, dtype=np.int32)
