@@ -1,0 +1,16 @@
+"""What is wrong with a ``.szd`` file."""
+
+from __future__ import annotations
+
+from szilard.errors import SzilardError
+
+
+class SzilardFileError(SzilardError):
+    """A ``.szd`` file that cannot be read or written; the message is one sentence, as of every :class:`SzilardError`.
+
+    Whatever the bytes of a file are, opening it gives all of its tensors or this error.
+    """
+
+
+class Broken(Exception):
+    """Bytes that are not what the format says; the readers add which file it was and make it a SzilardFileError."""
