@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from szilard.errors import SzilardError, SzilardWarning
 
 if TYPE_CHECKING:
-    from szilard import bayes, cost, data, methods, metrics, networks, report, sparse, training
+    from szilard import bayes, cost, data, file, methods, metrics, networks, report, sparse, training
     from szilard.bayes import bayesianize
+    from szilard.file import SzilardFileError, load
     from szilard.training.evaluate import measure
     from szilard.training.fit import fit
 
@@ -20,13 +21,16 @@ __version__ = "0.1.0"
 
 __all__ = [
     "SzilardError",
+    "SzilardFileError",
     "SzilardWarning",
     "__version__",
     "bayes",
     "bayesianize",
     "cost",
     "data",
+    "file",
     "fit",
+    "load",
     "measure",
     "methods",
     "metrics",
@@ -37,9 +41,15 @@ __all__ = [
 ]
 
 _ROOMS = frozenset(
-    {"bayes", "cost", "data", "methods", "metrics", "networks", "report", "sparse", "training"}
+    {"bayes", "cost", "data", "file", "methods", "metrics", "networks", "report", "sparse", "training"}
 )
-_FUNCTIONS = {"bayesianize": "szilard.bayes", "fit": "szilard.training", "measure": "szilard.training"}
+_FUNCTIONS = {
+    "SzilardFileError": "szilard.file",
+    "bayesianize": "szilard.bayes",
+    "fit": "szilard.training",
+    "load": "szilard.file",
+    "measure": "szilard.training",
+}
 
 
 def __getattr__(name: str) -> Any:

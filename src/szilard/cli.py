@@ -188,6 +188,24 @@ def report(runs: o.Runs) -> None:
     command.report(runs)
 
 
+@app.command(epilog=_examples("szilard inspect net.szd", "szilard inspect net.szd --tensors --json"))
+def inspect(path: o.SzdFile, tensors: o.Tensors = False, json: o.Json = False) -> None:
+    """See what is in a .szd file and where its bytes are, without its network."""
+    from szilard._cli import inspect as command
+
+    command.inspect(path, tensors=tensors, as_json=json)
+
+
+@app.command(
+    epilog=_examples("szilard verify net.szd", "szilard verify net.szd --against runs/digits/ssvi/network.pt")
+)
+def verify(path: o.SzdFile, against: o.Against = None, json: o.Json = False) -> None:
+    """Check that a .szd file is whole and opens to the tensors that were written."""
+    from szilard._cli import verify as command
+
+    command.verify(path, against, as_json=json)
+
+
 def main() -> None:
     """The ``szilard`` command."""
     # Threads that wait for each other in a loop make small networks several times slower on a busy machine.

@@ -14,6 +14,7 @@ RunOrNetwork = Annotated[
     Path,
     typer.Argument(metavar="RUN_OR_NETWORK", help="A run folder, a method's folder in it, or a network.pt."),
 ]
+SzdFile = Annotated[Path, typer.Argument(metavar="FILE.szd", help="A network in one file.")]
 Runs = Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders.")]
 RunToml = Annotated[
     Path | None,
@@ -197,3 +198,15 @@ Draws = Annotated[
     int, typer.Option("--samples", help="Draws behind each prediction.", rich_help_panel=_ASKING)
 ]
 DrawSeed = Annotated[int, typer.Option("--seed", help="Of the draws.", rich_help_panel=_ASKING)]
+
+# -- .szd files ---------------------------------------------------------------------------------------
+
+Tensors = Annotated[
+    bool, typer.Option("--tensors", help="Decode the stream, and give each tensor its part of it.")
+]
+Against = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="Compare with another .szd file, a network.pt or a state dict of PyTorch."
+    ),
+]

@@ -13,4 +13,8 @@ class SzilardFileError(SzilardError):
 
 
 class Broken(Exception):
-    """Bytes that are not what the format says; the readers add which file it was and make it a SzilardFileError."""
+    """Bytes that are not what the format says.
+
+    The message is a clause about the file ("it is cut short"), and after a semicolon what to do, if that is anything but
+    to get it again. :func:`szilard.file.reader.told` makes it a :class:`SzilardFileError`.
+    """

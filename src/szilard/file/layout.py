@@ -84,6 +84,6 @@ def check_magic(start: bytes) -> None:
         Broken: they are not this format's.
     """
     if start[:3] != MAGIC[:3]:
-        raise Broken("it does not begin as one")
+        raise Broken("it does not begin as one; name a file that szilard wrote")
     if start[:4] != MAGIC:
         raise Broken("it is of another version of the format; update szilard to read it")
