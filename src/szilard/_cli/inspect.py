@@ -18,7 +18,8 @@ _MEANING = {
     "names": "of tensors",
     "fields": "types, shapes, steps",
     "metadata": "what else belongs to the network",
-    "stream": "levels, scales and supports, entropy-coded",
+    "adaptive": "levels, scales and supports, under models that learn",
+    "static": "levels under tables of frequencies",
     "raw": "tensors by their exact bytes",
     "trailer": "hashes",
 }
@@ -73,7 +74,7 @@ def _entries(found: Ledger) -> Table:
         shape = "x".join(map(str, entry.shape))
         table.add_row(entry.name, entry.kind, entry.dtype, shape, f"{entry.elements:,}", *_cost(entry))
     if any(entry.bits is None for entry in found.entries):
-        table.caption = "- lies in the stream: add --tensors to decode it and give each tensor its part"
+        table.caption = "- lies in a stream: add --tensors to decode it and give each tensor its part"
     return table
 
 

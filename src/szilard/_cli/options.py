@@ -202,7 +202,7 @@ DrawSeed = Annotated[int, typer.Option("--seed", help="Of the draws.", rich_help
 # -- .szd files ---------------------------------------------------------------------------------------
 
 Tensors = Annotated[
-    bool, typer.Option("--tensors", help="Decode the stream, and give each tensor its part of it.")
+    bool, typer.Option("--tensors", help="Decode the streams, and give each tensor its part.")
 ]
 Against = Annotated[
     Path | None,

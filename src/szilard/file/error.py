@@ -15,6 +15,6 @@ class SzilardFileError(SzilardError):
 class Broken(Exception):
     """Bytes that are not what the format says.
 
-    The message is a clause about the file ("it is cut short"), and after a semicolon what to do, if that is anything but
-    to get it again. :func:`szilard.file.reader.told` makes it a :class:`SzilardFileError`.
+    The message is a clause about the file ("it is cut short"), and after a semicolon what to do, if that is anything
+    but to get it again. :func:`szilard.file.reader.told` makes it a :class:`SzilardFileError`.
     """

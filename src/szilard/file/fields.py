@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from szilard.coding import LARGEST
+from szilard.coding.static import MOST_SYMBOLS
 from szilard.file import deflate, dtypes, steps
 from szilard.file.cursor import Cursor, varints, zigzags
 from szilard.file.dtypes import DType
@@ -43,6 +44,7 @@ class Coding(enum.IntFlag):
     HISTORY = 1  # the coder's model HISTORY instead of NEIGHBOURS
     ROW_SCALE = 2
     COL_SCALE = 4
+    STATIC = 8  # in the static stream, under a table that is in the adaptive one
 
 
 PLAIN = Coding(0)
@@ -58,7 +60,8 @@ class Fields:
         data: the entry of a constant.
         target: the number of the tensor that an alias shares, among all tensors of the file.
         step: code of the step of levels.
-        offset: added to the coded levels.
+        offset: added to the coded levels; of static ones the lowest level.
+        alphabet: of static levels, how many different ones there are.
         row_offset, col_offset: the same for the codes of scales.
     """
 
@@ -70,6 +73,7 @@ class Fields:
     target: int = 0
     step: int = 0
     offset: int = 0
+    alphabet: int = 0
     coding: Coding = PLAIN
     row_offset: int = 0
     col_offset: int = 0
@@ -81,17 +85,19 @@ class Fields:
 
     @property
     def symbols(self) -> int:
-        """Integers of the record that are in the stream."""
+        """Integers of the record that are in the adaptive stream."""
         if self.kind == Kind.MASK:
             return self.elements
-        if self.kind != Kind.LEVELS or not self.elements:
+        if self.kind != Kind.LEVELS:
             return 0
         rows, cols = matrix(self.shape)
-        return (
-            self.elements
-            + rows * (Coding.ROW_SCALE in self.coding)
-            + cols * (Coding.COL_SCALE in self.coding)
-        )
+        scales = rows * (Coding.ROW_SCALE in self.coding) + cols * (Coding.COL_SCALE in self.coding)
+        return scales + (2 * self.alphabet - 1 if self.static_symbols else self.elements)
+
+    @property
+    def static_symbols(self) -> int:
+        """Integers of the record that are in the static stream."""
+        return self.elements if Coding.STATIC in self.coding else 0
 
     @property
     def raw_bytes(self) -> int:
@@ -115,7 +121,7 @@ def pack(table: Sequence[Fields]) -> bytes:
     def of(*kinds: Kind) -> list[Fields]:
         return [fields for fields in table if fields.kind in kinds]
 
-    def scaled(which: Coding) -> list[Fields]:
+    def coded(which: Coding) -> list[Fields]:
         return [fields for fields in levels if which in fields.coding]
 
     levels = of(Kind.LEVELS)
@@ -128,8 +134,9 @@ def pack(table: Sequence[Fields]) -> bytes:
         zigzags(after - before for before, after in zip([0, *codes], codes, strict=False)),
         zigzags(fields.offset for fields in levels),
         varints(fields.coding for fields in levels),
-        zigzags(fields.row_offset for fields in scaled(Coding.ROW_SCALE)),
-        zigzags(fields.col_offset for fields in scaled(Coding.COL_SCALE)),
+        varints(fields.alphabet for fields in coded(Coding.STATIC)),
+        zigzags(fields.row_offset for fields in coded(Coding.ROW_SCALE)),
+        zigzags(fields.col_offset for fields in coded(Coding.COL_SCALE)),
         varints(fields.stored for fields in of(Kind.PLANES)),
         varints(fields.target for fields in of(Kind.ALIAS)),
         b"".join(fields.data for fields in of(Kind.CONSTANT)),
@@ -149,7 +156,7 @@ def unpack(block: bytes, count: int) -> list[Fields]:
     def of(*kinds: Kind) -> list[dict[str, Any]]:
         return [row for row in rows if row["kind"] in kinds]
 
-    def with_scale(which: Coding) -> list[dict[str, Any]]:
+    def with_coding(which: Coding) -> list[dict[str, Any]]:
         return [row for row in levels if which in row["coding"]]
 
     levels = of(Kind.LEVELS)
@@ -164,9 +171,11 @@ def unpack(block: bytes, count: int) -> list[Fields]:
         row["offset"] = cursor.zigzag(LARGEST)
     for row in levels:
         row["coding"] = Coding(cursor.varint(max(Coding) * 2 - 1))
-    for row in with_scale(Coding.ROW_SCALE):
+    for row in with_coding(Coding.STATIC):
+        row["alphabet"] = cursor.varint(MOST_SYMBOLS)
+    for row in with_coding(Coding.ROW_SCALE):
         row["row_offset"] = cursor.zigzag(128)
-    for row in with_scale(Coding.COL_SCALE):
+    for row in with_coding(Coding.COL_SCALE):
         row["col_offset"] = cursor.zigzag(128)
     for row in of(Kind.PLANES):
         row["stored"] = cursor.varint(MOST_ELEMENTS * 16)
@@ -211,6 +220,10 @@ def _check(fields: Fields) -> None:
             raise Broken("a step is beyond float32")
         if not fields.elements and fields.coding & (Coding.ROW_SCALE | Coding.COL_SCALE):
             raise Broken("an empty tensor has scales")
+        if Coding.STATIC in fields.coding and (
+            fields.alphabet < 2 or Coding.HISTORY in fields.coding or not fields.elements
+        ):
+            raise Broken("a tensor of static levels is badly described")
     if fields.kind == Kind.CONSTANT and not fields.elements:
         raise Broken("an empty tensor is given as a constant")
     if fields.kind in (Kind.MASK, Kind.FULL_MASK) and fields.elements > MOST_MASK:

@@ -4,25 +4,23 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
-from szilard.coding import Encoder, Model
 from szilard.file import ledger
-from szilard.file.fields import Coding, Fields, Kind
+from szilard.file.fields import Fields
 from szilard.file.ledger import Ledger
+from szilard.file.levels import Streams, put
 from szilard.file.reader import MOST_OUTPUT, Tables, decode, open_file, tables
-from szilard.file.records import Document, Levels, Mask, Record, matrix
+from szilard.file.records import Document, Levels, Mask
 
 
 def inspect(path: str | Path, *, tensors: bool = False, max_bytes: int = MOST_OUTPUT) -> Ledger:
     """Where the bytes of a file are.
 
     Without ``tensors`` nothing is decoded: the file's own hash is checked and its tables are read. They say how long
-    the stream is and not which tensor has how much of it.
+    each stream is and not which tensor has how much of it.
 
     Args:
         path: the file.
-        tensors: decode the stream and give each tensor its part of it.
+        tensors: decode the streams and give each tensor its part of them.
         max_bytes: refuse to decode a file whose tensors take more.
 
     Raises:
@@ -64,18 +62,8 @@ def _ledger(found: Tables, costs: list[tuple[float | None, float | None]]) -> Le
 
 def _costs(table: list[Fields], document: Document) -> list[tuple[float | None, float | None]]:
     """Bits of values and of scales: the tensors are coded once more, as they were."""
-    encoder = Encoder()
-    return [_cost(encoder, fields, record) for fields, record in zip(table, document.records, strict=True)]
-
-
-def _cost(encoder: Encoder, fields: Fields, record: Record) -> tuple[float, float]:
-    if isinstance(record, Mask):
-        return (encoder.mask(record.mask) if fields.kind == Kind.MASK else 0.0), 0.0
-    if not isinstance(record, Levels) or not fields.elements:
-        return 0.0, 0.0
-    side_bits = 0.0
-    for codes, offset in ((record.row_scale, fields.row_offset), (record.col_scale, fields.col_offset)):
-        if codes is not None:
-            side_bits += encoder.levels(codes.astype(np.int32) - offset)
-    model = Model.HISTORY if Coding.HISTORY in fields.coding else Model.NEIGHBOURS
-    return encoder.levels(record.levels.reshape(matrix(fields.shape)) - fields.offset, model), side_bits
+    streams = Streams()
+    return [
+        put(streams, record, fields) if isinstance(record, Levels | Mask) else (0.0, 0.0)
+        for fields, record in zip(table, document.records, strict=True)
+    ]

@@ -22,7 +22,8 @@ class Parts:
     Attributes:
         count: how many records there are.
         names, fields, meta: deflated blocks; ``meta`` may be empty.
-        stream: entropy-coded integers.
+        adaptive: integers under models that learn.
+        static: integers under tables.
         raw: bytes of other tensors.
         content: hash of the tensors.
     """
@@ -31,20 +32,21 @@ class Parts:
     names: bytes
     fields: bytes
     meta: bytes
-    stream: bytes
+    adaptive: bytes
+    static: bytes
     raw: bytes
     content: bytes
 
     @property
     def prefix(self) -> bytes:
-        lengths = (len(block) for block in (self.names, self.fields, self.meta, self.stream))
+        lengths = (len(block) for block in (self.names, self.fields, self.meta, self.adaptive, self.static))
         return MAGIC + b"\0" + varint(self.count) + b"".join(map(varint, lengths))
 
 
 def join(parts: Parts) -> bytes:
     """The file."""
-    blocks = (parts.prefix, parts.names, parts.fields, parts.meta, parts.stream, parts.raw, parts.content)
-    body = b"".join(blocks)
+    tables = parts.prefix + parts.names + parts.fields + parts.meta
+    body = tables + parts.adaptive + parts.static + parts.raw + parts.content
     return body + digest.of_file(body)
 
 
@@ -65,16 +67,16 @@ def split(data: bytes) -> Parts:
     if cursor.take(1)[0] & _CRITICAL:
         raise Broken("it needs something that this version of szilard does not know")
     count = cursor.varint(MOST_RECORDS)
-    lengths = [cursor.varint(end) for _ in range(4)]
+    lengths = [cursor.varint(end) for _ in range(5)]
     at = len(MAGIC) + cursor.at
     if at + sum(lengths) > end:
         raise Broken("its parts are longer than it is")
-    blocks = []
-    for length in lengths:
-        blocks.append(data[at : at + length])
-        at += length
-    names, fields, meta, stream = blocks
-    return Parts(count, names, fields, meta, stream, data[at:end], data[end : end + digest.CONTENT_BYTES])
+    ends = [at + sum(lengths[: number + 1]) for number in range(len(lengths))]
+    names, fields, meta, adaptive, static = (
+        data[stop - length : stop] for stop, length in zip(ends, lengths, strict=True)
+    )
+    content = data[end : end + digest.CONTENT_BYTES]
+    return Parts(count, names, fields, meta, adaptive, static, data[ends[-1] : end], content)
 
 
 def check_magic(start: bytes) -> None:

@@ -23,9 +23,9 @@ class Entry:
         kind: raw, constant, alias, levels or support.
         dtype: empty for an alias and a support.
         elements: entries of the tensor, or of the mask.
-        bits: of its values; None where they lie in the stream and the stream was not decoded. In the stream they are
-            the model's -log2 of the probability, which the coder meets within a few bits for the whole file.
-        side_bits: of its row and column scales, likewise.
+        bits: of its values; None where they lie in a stream that was not decoded. In a stream they are -log2 of the
+            model's probability, which the coder meets within a few bytes for the whole file.
+        side_bits: of its row and column scales and its table of frequencies, likewise.
     """
 
     name: str
@@ -75,7 +75,7 @@ class Ledger:
 
 def of_entry(name: str, fields: Fields, bits: float | None, side_bits: float | None = None) -> Entry:
     """A line of the ledger."""
-    if not fields.symbols:
+    if not fields.symbols and not fields.static_symbols:
         bits, side_bits = 8.0 * fields.raw_bytes, 0.0
     dtype = "" if fields.dtype is None else fields.dtype.name
     elements = 0 if fields.kind == Kind.ALIAS else fields.elements
@@ -86,6 +86,7 @@ def of_parts(parts: Parts, entries: list[Entry], output_bytes: int, meta: dict[s
     """The whole ledger."""
     lengths = {
         "prefix": len(parts.prefix), "names": len(parts.names), "fields": len(parts.fields),
-        "metadata": len(parts.meta), "stream": len(parts.stream), "raw": len(parts.raw), "trailer": TRAILER,
+        "metadata": len(parts.meta),
+        "adaptive": len(parts.adaptive), "static": len(parts.static), "raw": len(parts.raw), "trailer": TRAILER,
     }  # fmt: skip
     return Ledger(lengths, tuple(entries), output_bytes, parts.content.hex(), meta)

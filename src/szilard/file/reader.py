@@ -13,20 +13,21 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from szilard.coding import LARGEST, CodingError, Decoder, Model
-from szilard.file import dtypes, layout, meta, names, raw
+from szilard.coding import CodingError, Decoder
+from szilard.coding.static import StaticDecoder
+from szilard.file import dtypes, layout, levels, meta, names, raw
 from szilard.file.digest import Content
 from szilard.file.error import Broken, SzilardFileError
-from szilard.file.fields import Coding, Fields, Kind
+from szilard.file.fields import Fields, Kind
 from szilard.file.fields import unpack as unpack_fields
 from szilard.file.layout import Parts
-from szilard.file.records import Alias, Constant, Document, Levels, Mask, Raw, Record, matrix, tensor_names
+from szilard.file.records import Alias, Constant, Document, Levels, Mask, Raw, Record, tensor_names
 
 MOST_OUTPUT = 8 << 30  #: bytes of tensors that a file may hold, unless the caller says otherwise
 
-#: The most integers that a byte of the stream can hold: each costs at least -log2(1 - 64/65536) = 0.0014 bit.
+#: The most integers that a byte of a stream can hold: each costs at least -log2(1 - 64/65536) = 0.0014 bit.
 _MOST_SYMBOLS = 5700
-_UNWRITTEN = 8  # bytes at the end of a stream that the coder reads and does not write, and some
+_UNWRITTEN = 8  # bytes at the end of a stream that a coder need not write, and some
 
 T = TypeVar("T")
 
@@ -112,12 +113,16 @@ def tables(data: bytes) -> Tables:
     found_fields = unpack_fields(parts.fields, parts.count)
     if sum(fields.raw_bytes for fields in found_fields) != len(parts.raw):
         raise Broken("its raw bytes are not as many as its tensors have")
-    symbols = sum(fields.symbols for fields in found_fields)
-    if symbols > _MOST_SYMBOLS * (len(parts.stream) + _UNWRITTEN):
-        raise Broken("it promises more levels than its stream can hold")
-    if parts.stream and not symbols:
-        raise Broken("it has a stream that nobody reads")
+    _check_stream(len(parts.adaptive), sum(fields.symbols for fields in found_fields))
+    _check_stream(len(parts.static), sum(fields.static_symbols for fields in found_fields))
     return Tables(parts, found_names, found_fields, meta.unpack(parts.meta))
+
+
+def _check_stream(length: int, symbols: int) -> None:
+    if symbols > _MOST_SYMBOLS * (length + _UNWRITTEN):
+        raise Broken("it promises more levels than its stream can hold")
+    if length and not symbols:
+        raise Broken("it has a stream that nobody reads")
 
 
 def decode(tables: Tables, max_bytes: int) -> Document:
@@ -135,8 +140,7 @@ def decode(tables: Tables, max_bytes: int) -> Document:
         records = [
             reader.take(name, fields) for name, fields in zip(tables.names, tables.fields, strict=True)
         ]
-        if tables.parts.stream:
-            reader.decoder.finish()
+        reader.finish()
     except CodingError as error:
         raise Broken("its coded levels are damaged") from error
     if reader.content.digest() != tables.parts.content:
@@ -148,9 +152,11 @@ class _Reader:
     """Gives records one by one."""
 
     def __init__(self, parts: Parts) -> None:
-        self.decoder = Decoder(parts.stream)
+        self.parts = parts
+        self.adaptive = Decoder(parts.adaptive)
+        self.static = StaticDecoder(parts.static) if parts.static else None
         self.content = Content()
-        self._raw, self._at = parts.raw, 0
+        self._at = 0  # in the raw bytes
         self._names: list[str] = []  # of the tensors that came before
         self._known: set[str] = set()
         self._aliases: set[str] = set()
@@ -165,9 +171,16 @@ class _Reader:
             self._names.append(tensor)
         return record
 
+    def finish(self) -> None:
+        """Nothing may be left in the streams."""
+        if self.parts.adaptive:
+            self.adaptive.finish()
+        if self.static is not None:
+            self.static.finish()
+
     def raw(self, name: str, fields: Fields) -> Raw:
         assert fields.dtype is not None
-        block = self._raw[self._at : self._at + fields.raw_bytes]
+        block = self.parts.raw[self._at : self._at + fields.raw_bytes]
         self._at += fields.raw_bytes
         if fields.kind == Kind.PLANES:
             block = raw.unpack(block, fields.elements * fields.dtype.size, fields.dtype.size)
@@ -193,21 +206,7 @@ class _Reader:
 
     def levels(self, name: str, fields: Fields) -> Levels:
         assert fields.dtype is not None
-        rows, cols = matrix(fields.shape)
-        row_scale = col_scale = None
-        if Coding.ROW_SCALE in fields.coding:
-            row_scale = self._codes(rows, fields.row_offset)
-        if Coding.COL_SCALE in fields.coding:
-            col_scale = self._codes(cols, fields.col_offset)
-        levels = np.zeros(fields.shape, np.int32)
-        if fields.elements:
-            model = Model.HISTORY if Coding.HISTORY in fields.coding else Model.NEIGHBOURS
-            levels = self.decoder.levels(rows, cols, model).reshape(fields.shape)
-            if fields.offset:
-                levels += fields.offset
-                if max(-int(levels.min()), int(levels.max())) > LARGEST:
-                    raise Broken("a level is too large")
-        record = Levels(name, fields.dtype.name, fields.shape, levels, fields.step, row_scale, col_scale)
+        record = levels.take(self.adaptive, self.static, name, fields)
         value = record.value()
         if not dtypes.all_finite(value, fields.dtype):
             raise Broken("a tensor of levels is beyond its type")
@@ -218,15 +217,9 @@ class _Reader:
         rows, cols = fields.shape
         full = fields.kind == Kind.FULL_MASK
         # A view of one entry takes no memory, however large the support.
-        mask = np.broadcast_to(np.True_, (rows, cols)) if full else self.decoder.mask(rows, cols)
+        mask = np.broadcast_to(np.True_, (rows, cols)) if full else self.adaptive.mask(rows, cols)
         self.content.mask(name, fields.shape, None if full else mask)
         return Mask(name, fields.shape, mask)
-
-    def _codes(self, count: int, offset: int) -> np.ndarray:
-        codes = self.decoder.levels(1, count)[0] + offset
-        if codes.size and (codes.min() < -128 or codes.max() > 127):
-            raise Broken("a scale is too large")
-        return codes.astype(np.int8)
 
 
 _TAKE: dict[Kind, Callable[[_Reader, str, Fields], Record]] = {

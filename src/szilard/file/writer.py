@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from szilard import atomic
-from szilard.coding import LARGEST, Encoder, Model
+from szilard.coding import LARGEST
+from szilard.coding.static import Table
 from szilard.file import dtypes, layout, ledger, meta, names, raw, steps
 from szilard.file.digest import Content
 from szilard.file.error import SzilardFileError
@@ -24,6 +25,7 @@ from szilard.file.fields import (
 )
 from szilard.file.fields import pack as pack_fields
 from szilard.file.ledger import Ledger
+from szilard.file.levels import Streams, plan, put, table_bits
 from szilard.file.records import (
     Alias,
     Constant,
@@ -36,8 +38,6 @@ from szilard.file.records import (
     matrix,
     tensor_names,
 )
-
-_OFFSET_BITS = 16  # what an offset adds to the table of fields, about
 
 
 def write(path: str | Path, document: Document) -> Ledger:
@@ -71,16 +71,30 @@ def encode(document: Document) -> tuple[bytes, Ledger]:
         raise SzilardFileError(
             f"a file holds at most {MOST_RECORDS} tensors, not {len(document.records)}; split them"
         )
-    names_block = names.pack([record.name for record in document.records])
-    writer = _Writer()
+    blocks = names.pack([record.name for record in document.records]), meta.pack(document.meta)
+    data, found = _encode(document, *blocks, static=frozenset())
+    if static := _cheaper_by_table(document, found):
+        attempt = _encode(document, *blocks, static=static)
+        if len(attempt[0]) < len(data):
+            return attempt
+    return data, found
+
+
+def _encode(
+    document: Document, names_block: bytes, meta_block: bytes, static: frozenset[str]
+) -> tuple[bytes, Ledger]:
+    """As :func:`encode`, with some of the records in the static stream."""
+    writer = _Writer(static)
     for record in document.records:
         writer.add(record)
+    adaptive_stream, static_stream = writer.streams.finish(any(fields.symbols for fields in writer.table))
     parts = layout.Parts(
         count=len(writer.table),
         names=names_block,
         fields=pack_fields(writer.table),
-        meta=meta.pack(document.meta),
-        stream=writer.encoder.finish() if any(fields.symbols for fields in writer.table) else b"",
+        meta=meta_block,
+        adaptive=adaptive_stream,
+        static=static_stream,
         raw=b"".join(writer.raw),
         content=writer.content.digest(),
     )
@@ -88,20 +102,32 @@ def encode(document: Document) -> tuple[bytes, Ledger]:
     return layout.join(parts), ledger.of_parts(parts, writer.entries, output, dict(document.meta))
 
 
+def _cheaper_by_table(document: Document, adaptive: Ledger) -> frozenset[str]:
+    """The records of levels that may take fewer bits under a table of their own than they took."""
+    found = set()
+    for record, entry in zip(document.records, adaptive.entries, strict=True):
+        if not isinstance(record, Levels) or not record.levels.size:
+            continue
+        table = Table.of(record.levels)
+        if table is not None and table.bits(record.levels) + table_bits(table) < (entry.bits or 0):
+            found.add(record.name)
+    return frozenset(found)
+
+
 class _Writer:
     """Takes records one by one."""
 
-    def __init__(self) -> None:
-        self.encoder = Encoder()
+    def __init__(self, static: frozenset[str]) -> None:
+        self.streams = Streams()
         self.table: list[Fields] = []
         self.raw: list[bytes] = []
         self.entries: list[ledger.Entry] = []
         self.content = Content()
         self._numbers: dict[str, int] = {}  # of the tensors that came before
         self._aliases: set[str] = set()
+        self._static = static
 
     def add(self, record: Record) -> None:
-        bits = side_bits = 0.0
         if isinstance(record, Raw):
             fields = self._raw(record)
         elif isinstance(record, Constant):
@@ -109,9 +135,12 @@ class _Writer:
         elif isinstance(record, Alias):
             fields = self._alias(record)
         elif isinstance(record, Levels):
-            fields, bits, side_bits = self._levels(record)
+            fields = self._levels(record)
         else:
-            fields, bits = self._mask(record)
+            fields = self._mask(record)
+        bits, side_bits = (
+            put(self.streams, record, fields) if isinstance(record, Levels | Mask) else (0.0, 0.0)
+        )
         self.table.append(fields)
         self.entries.append(ledger.of_entry(record.name, fields, bits, side_bits))
         for name in tensor_names(record):
@@ -153,46 +182,19 @@ class _Writer:
         self.content.alias(record.name, number)
         return Fields(Kind.ALIAS, None, target=number)
 
-    def _levels(self, record: Levels) -> tuple[Fields, float, float]:
+    def _levels(self, record: Levels) -> Fields:
         dtype = _check_levels(record)
-        coding = PLAIN
-        side_bits = 0.0
-        offsets = []
-        for codes, which in ((record.row_scale, Coding.ROW_SCALE), (record.col_scale, Coding.COL_SCALE)):
-            offsets.append(0 if codes is None else _median(codes))
-            if codes is not None:
-                coding |= which
-                side_bits += self.encoder.levels(codes.astype(np.int32) - offsets[-1])
-        offset, bits = 0, 0.0
-        if record.levels.size:
-            levels = np.asarray(record.levels, np.int32).reshape(matrix(record.shape))
-            offset, model = self._plan(levels)
-            coding |= Coding.HISTORY if model == Model.HISTORY else 0
-            bits = self.encoder.levels(levels - offset, model)
+        coding = Coding.ROW_SCALE if record.row_scale is not None else PLAIN
+        coding |= Coding.COL_SCALE if record.col_scale is not None else PLAIN
+        fields = Fields(Kind.LEVELS, dtype, record.shape, step=record.step, coding=coding)
+        fields = plan(self.streams.adaptive, record, fields, record.name in self._static)
         value = record.value()
         if not dtypes.all_finite(value, dtype):
             raise SzilardFileError(f"{record.name} has values beyond its type; take a smaller step")
         self.content.tensor(record.name, dtype, value)
-        fields = Fields(
-            Kind.LEVELS, dtype, record.shape, step=record.step, offset=offset, coding=coding,
-            row_offset=offsets[0], col_offset=offsets[1],
-        )  # fmt: skip
-        return fields, bits, side_bits
+        return fields
 
-    def _plan(self, levels: np.ndarray) -> tuple[int, Model]:
-        """Offset and model under which the levels are shortest here."""
-        middle = _median(levels)
-        if max(abs(int(levels.min()) - middle), abs(int(levels.max()) - middle)) > LARGEST:
-            middle = 0
-        candidates = [
-            (self.encoder.rate(levels - offset, model) + _OFFSET_BITS * (offset != 0), offset, model)
-            for offset in sorted({0, middle}, key=abs)
-            for model in (Model.NEIGHBOURS, Model.HISTORY)
-        ]
-        _, offset, model = min(candidates)
-        return offset, model
-
-    def _mask(self, record: Mask) -> tuple[Fields, float]:
+    def _mask(self, record: Mask) -> Fields:
         if record.mask.shape != record.shape or len(record.shape) != 2 or record.mask.dtype != bool:
             raise SzilardFileError(
                 f"the mask of {record.name} must be a bool matrix of its shape; mend the record"
@@ -203,9 +205,7 @@ class _Writer:
             )
         full = bool(record.mask.all())
         self.content.mask(record.name, record.shape, None if full else record.mask)
-        if full:
-            return Fields(Kind.FULL_MASK, None, record.shape), 0.0
-        return Fields(Kind.MASK, None, record.shape), self.encoder.mask(record.mask)
+        return Fields(Kind.FULL_MASK if full else Kind.MASK, None, record.shape)
 
 
 def _check_levels(record: Levels) -> dtypes.DType:
@@ -232,9 +232,3 @@ def _size(name: str, shape: Shape) -> int:
     if len(shape) > MOST_DIMENSIONS or math.prod(max(size, 1) for size in shape) > MOST_ELEMENTS:
         raise SzilardFileError(f"{name} of shape {list(shape)} is larger than the format allows; split it")
     return math.prod(shape)
-
-
-def _median(values: np.ndarray) -> int:
-    """The lower median, an integer."""
-    flat = values.reshape(-1)
-    return int(np.partition(flat, (flat.size - 1) // 2)[(flat.size - 1) // 2])
