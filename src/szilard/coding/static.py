@@ -1,9 +1,9 @@
 """One stream of integers under models that are sent ahead: a table of frequencies for each tensor, by constriction.
 
 Where the levels of a tensor are few and far apart, as powers of two are, or all about as frequent, a table costs less
-than learning. A frequency is sent as the eighths of octaves that it lies below the largest, and becomes an integer again
-by integer arithmetic: the weights of ``n`` symbols are scaled to sum to 2^24 - n, and one is added to each. On such
-numbers constriction's arithmetic is exact: each symbol has an interval of that width in [0, 2^24).
+than learning. A frequency is sent as the eighths of octaves that it lies below the largest, and becomes an integer
+again by integer arithmetic: the weights of ``n`` symbols are scaled to sum to 2^24 - n, and one is added to each. On
+such numbers constriction's arithmetic is exact: each symbol has an interval of that width in [0, 2^24).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from szilard.coding.adaptive import LARGEST
 from szilard.coding.errors import CodingError
 
 MOST_SYMBOLS = 1 << 12  #: in one table
@@ -49,7 +50,7 @@ class Table:
     def of(cls, levels: np.ndarray) -> Table | None:
         """The table of some levels; None where there can be none or it cannot serve."""
         symbols, counts = _count(levels)
-        if not 2 <= len(symbols) <= MOST_SYMBOLS:
+        if not 2 <= len(symbols) <= MOST_SYMBOLS or symbols[-1] - symbols[0] > LARGEST:
             return None
         codes = np.minimum(np.rint(8 * np.log2(counts.max() / counts)), _LOWEST).astype(np.int32)
         table = cls(symbols.astype(np.int32), codes)

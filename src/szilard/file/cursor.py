@@ -54,9 +54,13 @@ class Cursor:
 
     def varint(self, limit: int) -> int:
         """An unsigned integer of at most ``limit``."""
+        data = self._data
         value = 0
         for place in range(_MOST_BYTES):
-            byte = self._byte()
+            if self.at >= len(data):
+                raise Broken(f"{self._what} ends too early")
+            byte = data[self.at]
+            self.at += 1
             value |= (byte & 127) << 7 * place
             if byte < 128:
                 if (place and not byte) or value > limit:
@@ -80,9 +84,3 @@ class Cursor:
         """Nothing may be left."""
         if self.at != len(self._data):
             raise Broken(f"{self._what} has bytes left over")
-
-    def _byte(self) -> int:
-        if self.at >= len(self._data):
-            raise Broken(f"{self._what} ends too early")
-        self.at += 1
-        return self._data[self.at - 1]

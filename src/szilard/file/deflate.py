@@ -30,13 +30,46 @@ def expand(data: bytes, most: int, what: str, dictionary: bytes = b"") -> bytes:
     Raises:
         Broken: it is no deflate stream, is not whole, has bytes after its end, or holds more than ``most``.
     """
-    coder = zlib.decompressobj(-15, zdict=dictionary) if dictionary else zlib.decompressobj(-15)
-    try:
-        found = coder.decompress(data, most + 1)
-    except zlib.error as error:
-        raise Broken(f"{what} cannot be inflated") from error
-    if len(found) > most:
-        raise Broken(f"{what} holds more than {most} bytes")
-    if not coder.eof or coder.unused_data:
-        raise Broken(f"{what} is not one whole deflate stream")
+    inflater = Inflater(data, what, dictionary)
+    found = inflater.take(most)
+    inflater.end()
     return found
+
+
+class Inflater:
+    """A deflate stream, piece by piece.
+
+    Args:
+        data, what, dictionary: as in :func:`expand`.
+    """
+
+    def __init__(self, data: bytes, what: str, dictionary: bytes = b"") -> None:
+        self._coder = zlib.decompressobj(-15, zdict=dictionary) if dictionary else zlib.decompressobj(-15)
+        self._data = data
+        self._what = what
+
+    def take(self, most: int) -> bytes:
+        """The next bytes, ``most`` of them or what there is.
+
+        Raises:
+            Broken: the stream is none.
+        """
+        if not most:  # to zlib that would be "all there are"
+            return b""
+        try:
+            found = self._coder.decompress(self._data, most)
+        except zlib.error as error:
+            raise Broken(f"{self._what} cannot be inflated") from error
+        self._data = self._coder.unconsumed_tail
+        return found
+
+    def end(self) -> None:
+        """Nothing may be left.
+
+        Raises:
+            Broken: the stream holds more, is not whole or has bytes after its end.
+        """
+        if self.take(1):
+            raise Broken(f"{self._what} holds more than it should")
+        if not self._coder.eof or self._coder.unused_data:
+            raise Broken(f"{self._what} is not one whole deflate stream")

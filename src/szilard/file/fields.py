@@ -16,7 +16,7 @@ from szilard.file.dtypes import DType
 from szilard.file.error import Broken
 from szilard.file.records import Shape, matrix
 
-MOST_RECORDS = 1 << 15
+MOST_RECORDS = 1 << 14
 MOST_DIMENSIONS = 8
 MOST_ELEMENTS = 1 << 33
 MOST_MASK = (1 << 31) - 1  # its columns are int32
@@ -50,7 +50,7 @@ class Coding(enum.IntFlag):
 PLAIN = Coding(0)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Fields:
     """What the table says of one record; None or 0 where it does not apply.
 
@@ -226,5 +226,7 @@ def _check(fields: Fields) -> None:
             raise Broken("a tensor of static levels is badly described")
     if fields.kind == Kind.CONSTANT and not fields.elements:
         raise Broken("an empty tensor is given as a constant")
+    if fields.kind == Kind.MASK and not fields.elements:
+        raise Broken("an empty support is not given as a full one")
     if fields.kind in (Kind.MASK, Kind.FULL_MASK) and fields.elements > MOST_MASK:
         raise Broken("a support is larger than the format allows")

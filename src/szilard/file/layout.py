@@ -86,6 +86,6 @@ def check_magic(start: bytes) -> None:
         Broken: they are not this format's.
     """
     if start[:3] != MAGIC[:3]:
-        raise Broken("it does not begin as one; name a file that szilard wrote")
+        raise Broken("it is no .szd file; name one that szilard wrote")
     if start[:4] != MAGIC:
         raise Broken("it is of another version of the format; update szilard to read it")

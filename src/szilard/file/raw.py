@@ -10,22 +10,23 @@ from szilard.file.error import Broken
 
 def pack(data: bytes, size: int) -> bytes:
     """The planes of entries of ``size`` bytes, deflated: exponents of floats are alike, their last digits are not."""
-    return deflate.compress(_transpose(data, (-1, size)))
+    return deflate.compress(np.frombuffer(data, np.uint8).reshape(-1, size).T.tobytes())
 
 
-def unpack(block: bytes, length: int, size: int) -> bytes:
-    """Undo :func:`pack` for a tensor of ``length`` bytes.
+def unpack(block: bytes, count: int, size: int) -> memoryview:
+    """Undo :func:`pack` for a tensor of ``count`` entries; plane by plane, so that little more memory is needed.
 
     Raises:
         Broken: there are not that many.
     """
-    if length > deflate.MOST_GROWTH * len(block):
+    if count * size > deflate.MOST_GROWTH * len(block):
         raise Broken("a tensor has a larger shape than its part of the file can hold")
-    planes = deflate.expand(block, length, "a tensor")
-    if len(planes) != length:
-        raise Broken("a tensor holds fewer bytes than its shape says")
-    return _transpose(planes, (size, -1))
-
-
-def _transpose(data: bytes, shape: tuple[int, int]) -> bytes:
-    return np.frombuffer(data, np.uint8).reshape(shape).T.tobytes()
+    inflater = deflate.Inflater(block, "a tensor")
+    entries = np.empty((count, size), np.uint8)
+    for place in range(size):
+        plane = inflater.take(count)
+        if len(plane) != count:
+            raise Broken("a tensor holds fewer bytes than its shape says")
+        entries[:, place] = np.frombuffer(plane, np.uint8)
+    inflater.end()
+    return entries.reshape(-1).data

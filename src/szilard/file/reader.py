@@ -68,7 +68,7 @@ def read(path: str | Path, *, max_bytes: int = MOST_OUTPUT) -> Document:
 
 def loads(data: bytes, *, max_bytes: int = MOST_OUTPUT) -> Document:
     """As :func:`read`, from bytes."""
-    return told("this", lambda: decode(tables(data), max_bytes))
+    return told("the .szd file", lambda: decode(tables(data), max_bytes))
 
 
 def open_file(path: str | Path, use: Callable[[bytes], T]) -> T:
@@ -99,7 +99,7 @@ def told(what: str, use: Callable[[], T]) -> T:
         return use()
     except Broken as error:
         hint = "" if "; " in str(error) else "; get it again from where it came"
-        raise SzilardFileError(f"{what} is no valid .szd file: {error}{hint}") from error
+        raise SzilardFileError(f"{what} cannot be opened: {error}{hint}") from error
 
 
 def tables(data: bytes) -> Tables:
@@ -180,15 +180,15 @@ class _Reader:
 
     def raw(self, name: str, fields: Fields) -> Raw:
         assert fields.dtype is not None
-        block = self.parts.raw[self._at : self._at + fields.raw_bytes]
+        block: bytes | memoryview = self.parts.raw[self._at : self._at + fields.raw_bytes]
         self._at += fields.raw_bytes
         if fields.kind == Kind.PLANES:
-            block = raw.unpack(block, fields.elements * fields.dtype.size, fields.dtype.size)
-        if fields.dtype.name == "bool" and block.translate(None, b"\0\1"):
+            block = raw.unpack(bytes(block), fields.elements, fields.dtype.size)
+        if fields.dtype.name == "bool" and np.frombuffer(block, np.uint8).max(initial=0) > 1:
             raise Broken("a bool tensor holds something else")
-        record = Raw(name, fields.dtype.name, fields.shape, block)
-        self.content.tensor(name, fields.dtype, record.value())
-        return record
+        value = np.frombuffer(block, fields.dtype.carrier).reshape(fields.shape)
+        self.content.tensor(name, fields.dtype, value)
+        return Raw(name, fields.dtype.name, fields.shape, block)
 
     def constant(self, name: str, fields: Fields) -> Constant:
         assert fields.dtype is not None

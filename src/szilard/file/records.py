@@ -26,11 +26,11 @@ class Raw:
     name: str
     dtype: str
     shape: Shape
-    data: bytes
+    data: bytes | memoryview
 
     def value(self) -> np.ndarray:
         """The tensor in its carrier type (:mod:`szilard.file.dtypes`)."""
-        return np.frombuffer(bytearray(self.data), dtypes.named(self.dtype).carrier).reshape(self.shape)
+        return np.frombuffer(self.data, dtypes.named(self.dtype).carrier).reshape(self.shape).copy()
 
 
 @dataclass(frozen=True, eq=False)

@@ -156,11 +156,11 @@ class _Writer:
                 f"{record.name} has {len(record.data)} bytes and its shape wants {size}; mend the record"
             )
         self.content.tensor(record.name, dtype, record.value())
-        planes = raw.pack(record.data, dtype.size)
+        planes = raw.pack(bytes(record.data), dtype.size)
         if len(planes) + 2 < size:  # what the table says of it
             self.raw.append(planes)
             return Fields(Kind.PLANES, dtype, record.shape, stored=len(planes))
-        self.raw.append(record.data)
+        self.raw.append(bytes(record.data))
         return Fields(Kind.RAW, dtype, record.shape)
 
     def _constant(self, record: Constant) -> Fields:
