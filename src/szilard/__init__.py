@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from szilard.errors import SzilardError, SzilardWarning
 
 if TYPE_CHECKING:
-    from szilard import bayes, cost, data, file, methods, metrics, networks, report, sparse, training
+    from szilard import bayes, compress, cost, data, file, methods, metrics, networks, report, sparse, training
     from szilard.bayes import bayesianize
     from szilard.file import SzilardFileError, load
     from szilard.training.evaluate import measure
@@ -26,6 +26,7 @@ __all__ = [
     "__version__",
     "bayes",
     "bayesianize",
+    "compress",
     "cost",
     "data",
     "file",
@@ -41,7 +42,7 @@ __all__ = [
 ]
 
 _ROOMS = frozenset(
-    {"bayes", "cost", "data", "file", "methods", "metrics", "networks", "report", "sparse", "training"}
+    {"bayes", "compress", "cost", "data", "file", "methods", "metrics", "networks", "report", "sparse", "training"}
 )
 _FUNCTIONS = {
     "SzilardFileError": "szilard.file",
