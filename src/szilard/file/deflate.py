@@ -9,11 +9,13 @@ from szilard.file.error import Broken
 #: No deflate stream grows by more than this factor.
 MOST_GROWTH = 1032
 
+_FEW = 4096
+
 
 def compress(data: bytes, dictionary: bytes = b"") -> bytes:
-    """The shorter of two encodings: zlib's own choice of codes, and the fixed ones, which suit a few bytes."""
+    """The shorter of two encodings: zlib's own choice of codes, and the fixed ones, which may suit a few bytes."""
     candidates = []
-    for strategy in (zlib.Z_DEFAULT_STRATEGY, zlib.Z_FIXED):
+    for strategy in (zlib.Z_DEFAULT_STRATEGY, zlib.Z_FIXED)[: 2 if len(data) < _FEW else 1]:
         preset = (dictionary,) if dictionary else ()
         coder = zlib.compressobj(9, zlib.DEFLATED, -15, 9, strategy, *preset)
         candidates.append(coder.compress(data) + coder.flush())
