@@ -35,7 +35,7 @@ def fuzz(corpus: Path, runs: int) -> None:
 
 
 def test_a_little_fuzzing(tmp_path):
-    fuzz(tmp_path / "corpus", 300)
+    fuzz(tmp_path / "corpus", 100)
 
 
 @pytest.mark.slow

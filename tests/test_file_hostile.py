@@ -34,12 +34,14 @@ MIB = 1 << 20
 FLOAT32 = dtypes.named("float32")
 
 
-def opened(data: bytes) -> Document | str:
-    """What bytes hold, or the sentence with which they are refused; at once, and in little memory."""
+def opened(data: bytes, traced: bool = True) -> Document | str:
+    """What bytes hold, or the sentence with which they are refused; at once, and in little memory if that is traced."""
     begun = time.thread_time()
     result = attempt(data)
     seconds = time.thread_time() - begun
     assert seconds < 1, f"{seconds} s"
+    if not traced:
+        return result
     tracemalloc.start()  # which makes everything slower
     try:
         attempt(data)
@@ -57,9 +59,9 @@ def attempt(data: bytes) -> Document | str:
         return str(error)
 
 
-def refused(data: bytes) -> str:
+def refused(data: bytes, traced: bool = True) -> str:
     """The sentence with which bytes are refused."""
-    sentence = opened(data)
+    sentence = opened(data, traced)
     assert isinstance(sentence, str), "it opened"
     assert sentence.startswith("the .szd file cannot be opened: ")
     assert "; " in sentence
@@ -202,7 +204,7 @@ def check(count: int) -> None:
 
 
 def test_mutations():
-    check(150)
+    check(100)
 
 
 @pytest.mark.slow
@@ -310,16 +312,16 @@ HUGE = {
 
 @pytest.mark.parametrize(("data", "sentence"), HUGE.values(), ids=HUGE)
 def test_a_promise_is_not_believed(data, sentence):
-    assert sentence in refused(data)
+    assert sentence in refused(data, traced=False)  # memory is measured for all of them below
 
 
 def test_names_that_share_their_beginnings_do_not_multiply():
-    """A few hundred bytes that would make 16 MiB of names."""
-    shared = b"\0" + b"\xe8\x07" * 16_383  # 1000 bytes of the name before
-    rest = b"x" * 1000 + b"\0" + b"".join(b"%x\0" % i for i in range(16_383))
+    """Some thousand bytes that would make 8 MiB of names."""
+    shared = b"\0" + b"\xe8\x07" * (MOST_RECORDS - 1)  # 1000 bytes of the name before
+    rest = b"x" * 1000 + b"\0" + b"".join(b"%x\0" % i for i in range(MOST_RECORDS - 1))
     block = deflate.compress(shared + rest, DICTIONARY)
-    assert len(block) < 50_000
-    assert "table of names is too long" in refused(forged(*[SCALAR] * 16_384, names=block))
+    assert len(block) < 20_000
+    assert "table of names is too long" in refused(forged(*[SCALAR] * MOST_RECORDS, names=block))
 
 
 def test_bombs_in_a_process_of_its_own():

@@ -160,10 +160,11 @@ class StaticDecoder:
 
 def _count(levels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Different levels, ascending, and how many there are of each."""
-    lowest = int(levels.min()) if levels.size else 0
-    if not levels.size or int(levels.max()) - lowest >= _CHUNK:
-        return np.unique(levels, return_counts=True)
-    counts = np.bincount(np.ravel(levels) - lowest)
+    flat = np.ravel(levels).astype(np.int32, copy=False)  # differences of int8 are none
+    lowest = int(flat.min()) if flat.size else 0
+    if not flat.size or int(flat.max()) - lowest >= _CHUNK:
+        return np.unique(flat, return_counts=True)
+    counts = np.bincount(flat - lowest)
     present = counts.nonzero()[0]
     return present + lowest, counts[present]
 
