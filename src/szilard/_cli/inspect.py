@@ -7,9 +7,11 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from szilard import file
 from szilard.file import Entry, Ledger
+from szilard.file.error import printable
 
 _WIDTH = 132  # where nobody's terminal says how wide it is
 
@@ -34,7 +36,7 @@ def inspect(path: Path, *, tensors: bool, as_json: bool) -> None:
     console = Console()
     if not console.is_terminal:
         console = Console(width=_WIDTH)
-    console.print(f"[bold]{path}[/bold]: {summary(found)}", highlight=False)
+    console.print(f"{path}: {summary(found)}", style="bold", highlight=False, markup=False)
     console.print(_parts(found))
     console.print(_entries(found))
     if found.meta:
@@ -72,7 +74,9 @@ def _entries(found: Ledger) -> Table:
         table.add_column(heading, justify="right")
     for entry in found.entries:
         shape = "x".join(map(str, entry.shape))
-        table.add_row(entry.name, entry.kind, entry.dtype, shape, f"{entry.elements:,}", *_cost(entry))
+        table.add_row(
+            Text(printable(entry.name)), entry.kind, entry.dtype, shape, f"{entry.elements:,}", *_cost(entry)
+        )
     if any(entry.bits is None for entry in found.entries):
         table.caption = "- lies in a stream: add --tensors to decode it and give each tensor its part"
     return table

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from szilard import file
 from szilard._cli.inspect import summary
 from szilard.errors import SzilardError
+from szilard.file.error import printable
 
 if TYPE_CHECKING:
     from szilard.file.compare import Difference
@@ -67,5 +69,5 @@ def _print(against: Path, differences: list[Difference]) -> None:
     table.add_column("relative, RMS", justify="right")
     for one in differences:
         if not one.identical:
-            table.add_row(one.name, f"{one.largest:.3g}", f"{one.relative:.3g}")
+            table.add_row(Text(printable(one.name)), f"{one.largest:.3g}", f"{one.relative:.3g}")
     Console().print(table)

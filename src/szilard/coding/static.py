@@ -117,11 +117,10 @@ class StaticDecoder:
     """
 
     def __init__(self, data: bytes) -> None:
-        import constriction
-
         if len(data) % 4:
             raise CodingError("the stream of static levels is no whole number of words; the file is damaged")
-        self._coder = constriction.stream.queue.RangeDecoder(np.frombuffer(data, "<u4").astype(np.uint32))
+        self._words = np.frombuffer(data, "<u4").astype(np.uint32)
+        self._coder: Any = None  # constriction is not loaded for a file that has no such levels
 
     def levels(self, count: int, table: Table) -> np.ndarray:
         """The next levels, int32 ``[count]``.
@@ -129,6 +128,10 @@ class StaticDecoder:
         Raises:
             CodingError: the stream ends too early or is none.
         """
+        if self._coder is None:
+            import constriction
+
+            self._coder = constriction.stream.queue.RangeDecoder(self._words)
         model = _model(table)
         found = []
         ended = False
@@ -151,16 +154,17 @@ class StaticDecoder:
         Raises:
             CodingError: bytes are left over.
         """
-        if not self._coder.maybe_exhausted():
+        if not self._coder.maybe_exhausted() if self._coder is not None else len(self._words):
             raise CodingError("the stream of static levels has bytes left over; the file is damaged")
 
 
 def _count(levels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Different levels, ascending, and how many there are of each."""
-    lowest = int(levels.min()) if levels.size else 0
-    if not levels.size or int(levels.max()) - lowest >= _CHUNK:
-        return np.unique(levels, return_counts=True)
-    counts = np.bincount(np.ravel(levels) - lowest)
+    flat = np.ravel(levels).astype(np.int32, copy=False)  # differences of int8 are none
+    lowest = int(flat.min()) if flat.size else 0
+    if not flat.size or int(flat.max()) - lowest >= _CHUNK:
+        return np.unique(flat, return_counts=True)
+    counts = np.bincount(flat - lowest)
     present = counts.nonzero()[0]
     return present + lowest, counts[present]
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from szilard.errors import SzilardError
+from szilard.file.error import printable
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,8 @@ def compare(
         here, there = (_describe(one.get(name)) for one in (state, other))
         if here != there:
             raise SzilardError(
-                f"{names[0]} and {names[1]} are of two networks: {name} is {here} in the one and {there} in the other; "
-                "name the network that was stored"
+                f"{names[0]} and {names[1]} are of two networks: {printable(name)} is {here} in the one and {there} "
+                "in the other; name the network that was stored"
             )
     return [_difference(name, tensor, other[name]) for name, tensor in state.items()]
 

@@ -9,13 +9,22 @@ from szilard.file.error import Broken
 #: No deflate stream grows by more than this factor.
 MOST_GROWTH = 1032
 
+_FEW = 1 << 12
+_MANY = 1 << 20  # bytes, from which on the most thorough search would take seconds
+
 
 def compress(data: bytes, dictionary: bytes = b"") -> bytes:
-    """The shorter of two encodings: zlib's own choice of codes, and the fixed ones, which suit a few bytes."""
+    """The shortest of three encodings: with repetitions, under codes of its own or the fixed ones, and without them.
+
+    Fixed codes suit a few bytes, and the planes of random floats have no repetitions.
+    """
+    level = 9 if len(data) < _MANY else 6
+    preset = (dictionary,) if dictionary else ()
     candidates = []
-    for strategy in (zlib.Z_DEFAULT_STRATEGY, zlib.Z_FIXED):
-        preset = (dictionary,) if dictionary else ()
-        coder = zlib.compressobj(9, zlib.DEFLATED, -15, 9, strategy, *preset)
+    for strategy in (zlib.Z_DEFAULT_STRATEGY, zlib.Z_FIXED, zlib.Z_HUFFMAN_ONLY):
+        if strategy == zlib.Z_FIXED and len(data) > _FEW:
+            continue
+        coder = zlib.compressobj(level, zlib.DEFLATED, -15, 9, strategy, *preset)
         candidates.append(coder.compress(data) + coder.flush())
     return min(candidates, key=len)
 

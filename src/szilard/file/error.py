@@ -18,3 +18,8 @@ class Broken(Exception):
     The message is a clause about the file ("it is cut short"), and after a semicolon what to do, if that is anything
     but to get it again. :func:`szilard.file.reader.told` makes it a :class:`SzilardFileError`.
     """
+
+
+def printable(name: str) -> str:
+    """A tensor's name on one line and without control characters, which a terminal might obey."""
+    return name if name.isprintable() else repr(name)[1:-1]

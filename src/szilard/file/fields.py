@@ -16,7 +16,7 @@ from szilard.file.dtypes import DType
 from szilard.file.error import Broken
 from szilard.file.records import Shape, matrix
 
-MOST_RECORDS = 1 << 14
+MOST_RECORDS = 1 << 13
 MOST_DIMENSIONS = 8
 MOST_ELEMENTS = 1 << 33
 MOST_MASK = (1 << 31) - 1  # its columns are int32

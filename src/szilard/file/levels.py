@@ -91,7 +91,7 @@ def put(streams: Streams, record: Levels | Mask, fields: Fields) -> tuple[float,
     return table.bits(record.levels), side_bits
 
 
-def take(adaptive: Decoder, static: StaticDecoder | None, name: str, fields: Fields) -> Levels:
+def take(adaptive: Decoder, static: StaticDecoder, name: str, fields: Fields) -> Levels:
     """The next levels of the streams.
 
     Raises:
@@ -108,7 +108,6 @@ def take(adaptive: Decoder, static: StaticDecoder | None, name: str, fields: Fie
     if not fields.elements:
         levels = np.zeros(fields.shape, np.int32)
     elif Coding.STATIC in fields.coding:
-        assert static is not None
         gaps, rises = adaptive.levels(1, fields.alphabet - 1)[0], adaptive.levels(1, fields.alphabet)[0]
         levels = static.levels(fields.elements, Table.from_sides(fields.offset, gaps, rises))
     else:

@@ -135,8 +135,8 @@ def decode(tables: Tables, max_bytes: int) -> Document:
         raise Broken(
             f"its tensors take {tables.output_bytes} bytes and {max_bytes} are allowed; allow more with max_bytes"
         )
-    reader = _Reader(tables.parts)
     try:
+        reader = _Reader(tables.parts)
         records = [
             reader.take(name, fields) for name, fields in zip(tables.names, tables.fields, strict=True)
         ]
@@ -154,7 +154,7 @@ class _Reader:
     def __init__(self, parts: Parts) -> None:
         self.parts = parts
         self.adaptive = Decoder(parts.adaptive)
-        self.static = StaticDecoder(parts.static) if parts.static else None
+        self.static = StaticDecoder(parts.static)
         self.content = Content()
         self._at = 0  # in the raw bytes
         self._names: list[str] = []  # of the tensors that came before
@@ -175,8 +175,7 @@ class _Reader:
         """Nothing may be left in the streams."""
         if self.parts.adaptive:
             self.adaptive.finish()
-        if self.static is not None:
-            self.static.finish()
+        self.static.finish()
 
     def raw(self, name: str, fields: Fields) -> Raw:
         assert fields.dtype is not None
