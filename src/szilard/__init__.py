@@ -11,8 +11,20 @@ from typing import TYPE_CHECKING, Any
 from szilard.errors import SzilardError, SzilardWarning
 
 if TYPE_CHECKING:
-    from szilard import bayes, compress, cost, data, file, methods, metrics, networks, report, sparse, training
-    from szilard.bayes import bayesianize
+    from szilard import (
+        bayes,
+        compress,
+        cost,
+        data,
+        file,
+        methods,
+        metrics,
+        networks,
+        report,
+        sparse,
+        training,
+    )
+    from szilard.bayes.bayesianize import bayesianize
     from szilard.file import SzilardFileError, load
     from szilard.training.evaluate import measure
     from szilard.training.fit import fit
@@ -42,7 +54,19 @@ __all__ = [
 ]
 
 _ROOMS = frozenset(
-    {"bayes", "compress", "cost", "data", "file", "methods", "metrics", "networks", "report", "sparse", "training"}
+    {
+        "bayes",
+        "compress",
+        "cost",
+        "data",
+        "file",
+        "methods",
+        "metrics",
+        "networks",
+        "report",
+        "sparse",
+        "training",
+    }
 )
 _FUNCTIONS = {
     "SzilardFileError": "szilard.file",

@@ -1,7 +1,7 @@
 """BatchNorm in its canonical form: four numbers a channel become one.
 
 In eval mode ``γ (x - m) / √(v + ε) + β`` is ``a x + b``. Where ``x`` is the output of a convolution or linear map that
-nobody else reads, ``a`` goes into its rows. What is left is ``b``; γ, m and v become 1, 0 and 1 - ε, which cost nothing.
+nobody else reads, ``a`` goes into its rows. ``b`` is left; γ, m and v become 1, 0 and 1 - ε, which cost nothing.
 """
 
 from __future__ import annotations

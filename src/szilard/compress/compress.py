@@ -112,7 +112,7 @@ def compress(
         raise SzilardError("give one of max_drop, max_bytes and lam; the others follow from it")
     if lam is not None and not (lam > 0 and math.isfinite(lam)):
         raise SzilardError(f"lam must be a positive number of nats per bit, not {lam}")
-    if max_drop is not None and not 0 <= max_drop:
+    if max_drop is not None and not max_drop >= 0:  # NaN is caught, too
         raise SzilardError(f"max_drop must not be negative, and is {max_drop}")
     original = copy.deepcopy(network).eval()
     if not [p for p in original.parameters() if p.is_floating_point() and p.numel()]:
@@ -164,7 +164,9 @@ class _Job:
     judge: Evaluate | None
     tell: Callable[[str], None]
 
-    def run(self, max_drop: float | None, max_bytes: int | None, lam: float | None, started: float) -> Compressed:
+    def run(
+        self, max_drop: float | None, max_bytes: int | None, lam: float | None, started: float
+    ) -> Compressed:
         before = None if self.judge is None else self._score(self.original)
         tried: list[tuple[float, int, float | None]] = []
 

@@ -7,6 +7,8 @@ the order in which the network calls them, the bias takes the difference to the 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -26,7 +28,12 @@ class Correct:
         inputs = torch.cat(list(setting.inputs))[:MOST]
         places = _places(draft)
         wanted: dict[str, Tensor] = {}
-        _run(setting.original, places, inputs, setting, lambda name, mean: wanted.setdefault(name, mean) * 0)
+
+        def note(name: str, mean: Tensor) -> Tensor:
+            wanted[name] = mean
+            return torch.zeros_like(mean)
+
+        _run(setting.original, places, inputs, setting, note)
 
         def lift(name: str, mean: Tensor) -> Tensor:
             difference = (wanted.pop(name) if name in wanted else mean) - mean
@@ -51,10 +58,13 @@ def _places(draft: Draft) -> dict[str, Tensor]:
     return found
 
 
-def _run(network: nn.Module, places: dict[str, Tensor], inputs: Tensor, setting: Setting, see) -> None:
+See = Callable[[str, Tensor], Tensor]
+
+
+def _run(network: nn.Module, places: dict[str, Tensor], inputs: Tensor, setting: Setting, see: See) -> None:
     """One forward pass; ``see`` is told the mean of each output and answers what is to be added to it."""
 
-    def hook(name: str, conv: bool):
+    def hook(name: str, conv: bool) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor]:
         def after(module: nn.Module, given: tuple[Tensor, ...], output: Tensor) -> Tensor:
             axis = 1 if conv else output.dim() - 1
             mean = output.double().mean([d for d in range(output.dim()) if d != axis])
@@ -64,7 +74,9 @@ def _run(network: nn.Module, places: dict[str, Tensor], inputs: Tensor, setting:
         return after
 
     modules = dict(network.named_modules())
-    handles = [modules[n].register_forward_hook(hook(n, not isinstance(modules[n], nn.Linear))) for n in places]
+    handles = [
+        modules[n].register_forward_hook(hook(n, not isinstance(modules[n], nn.Linear))) for n in places
+    ]
     try:
         setting.forward(network, inputs)
     finally:

@@ -1,12 +1,18 @@
-"""How much the loss rises when a weight is moved: the Gauss-Newton matrix, which is the precision of a Laplace posterior.
+"""How much the loss rises when a weight is moved: the Gauss-Newton matrix, the precision of a Laplace posterior.
 
 For the output y = W x of a layer, at every position and for every example,
 
     ΔL ≈ ½ Σ_r G_r (w_r - ŵ_r) A (w_r - ŵ_r)ᵀ,    A = E[x xᵀ],    G_r = E[(∂L/∂y_r)²]
 
-with x a patch where the layer is a convolution, A its mean over patches and G its sum over positions (Martens and Grosse
-2015; Grosse and Martens 2016, with the diagonal of the second factor). The expectation over labels is the network's own,
-not the data's: no labels are needed, and a network that fits its data perfectly still has a curvature.
+with x a patch where the layer is a convolution, A its mean over patches and G its sum over positions (Martens and
+Grosse 2015; Grosse and Martens 2016, with the diagonal of the second factor). That takes the gradients at different
+positions for independent. Where they agree, as before global pooling, errors add up over the positions P instead. With
+ρ = (E[(Σ ∂L/∂y)²] / G - 1) / (P - 1), which is 0 in the one case and 1 in the other, and x̄ an example's mean patch,
+
+    A = (1 - ρ) E[x xᵀ] + ρ P E[x̄ x̄ᵀ].
+
+The expectation over labels is the network's own, not the data's: no labels are needed, and a network that fits its data
+perfectly still has a curvature.
 """
 
 from __future__ import annotations
@@ -44,6 +50,8 @@ class _Sums:
     def __init__(self, layer: Layer, generator: torch.Generator) -> None:
         self.layer, self.generator = layer, generator
         self.inputs: Tensor | float = 0.0
+        self.coherent: Tensor | float = 0.0  # of the sums over positions
+        self.positions = 1
         self.outputs: Tensor | float = 0.0
         self.offset: Tensor | float = 0.0
         self.examples = 0
@@ -55,11 +63,18 @@ class _Sums:
         self.examples += len(x)
         patches = _patches(self.layer, x)  # [groups, n, cols]
         n = patches.shape[1]
+        self.positions = n // len(x)
+        wide = patches.shape[2] > WIDEST
+        if self.positions > 1:
+            means = patches.reshape(len(patches), len(x), self.positions, -1).mean(2)
+            self.coherent = (
+                self.coherent + (means.square().sum(1) if wide else means.transpose(1, 2) @ means).double()
+            )
         if n > MOST_PATCHES:
             chosen = torch.randperm(n, generator=self.generator)[:MOST_PATCHES]
             patches = patches[:, chosen.to(patches.device)]
         share = len(x) / patches.shape[1]
-        if patches.shape[2] > WIDEST:
+        if wide:
             self.inputs = self.inputs + share * patches.double().square().sum(1)
         else:
             self.inputs = self.inputs + share * (patches.transpose(1, 2) @ patches).double()
@@ -79,8 +94,13 @@ class _Sums:
         if not isinstance(self.inputs, Tensor) or not isinstance(self.outputs, Tensor):
             return None
         assert isinstance(self.offset, Tensor)
-        n = self.examples
-        return Curvature((self.inputs / n).cpu(), (self.outputs / n).cpu(), (self.offset / n).cpu())
+        n, positions = self.examples, self.positions
+        inputs = self.inputs
+        if positions > 1:
+            agreement = (self.offset.sum() / self.outputs.sum().clamp_min(1e-300)).item()
+            share = min(1.0, max(0.0, (agreement - 1) / (positions - 1)))
+            inputs = (1 - share) * inputs + share * positions * self.coherent
+        return Curvature((inputs / n).cpu(), (self.outputs / n).cpu(), (self.offset / n).cpu())
 
 
 def curvatures(
@@ -100,7 +120,9 @@ def curvatures(
     """
     generator = torch.Generator().manual_seed(seed)
     sums = {
-        name: _Sums(module, generator) for name, module in network.named_modules() if isinstance(module, Layer)
+        name: _Sums(module, generator)
+        for name, module in network.named_modules()
+        if isinstance(module, Layer)
     }
     modules = dict(network.named_modules())
     hooks = [modules[name].register_forward_hook(one.see) for name, one in sums.items()]
@@ -136,7 +158,12 @@ def _patches(layer: Layer, x: Tensor) -> Tensor:
     if isinstance(layer, nn.Linear):
         return x.reshape(1, -1, x.shape[-1])
     if isinstance(layer, nn.Conv1d):
-        x, size, stride, dilation = x[:, :, None], (1, *layer.kernel_size), (1, *layer.stride), (1, *layer.dilation)
+        x, size, stride, dilation = (
+            x[:, :, None],
+            (1, *layer.kernel_size),
+            (1, *layer.stride),
+            (1, *layer.dilation),
+        )
     else:
         size, stride, dilation = layer.kernel_size, layer.stride, layer.dilation
     if layer.padding_mode == "zeros" and isinstance(layer.padding, tuple):
@@ -146,7 +173,7 @@ def _patches(layer: Layer, x: Tensor) -> Tensor:
         mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
         x = F.pad(x, sides, mode=mode)
         padding = (0, 0)
-    unfolded = F.unfold(x, size, dilation, padding, stride)  # type: ignore[arg-type]  # [B, C k k, n]
+    unfolded = F.unfold(x, size, dilation, padding, stride)
     batch, _, n = unfolded.shape
     grouped = unfolded.reshape(batch, layer.groups, -1, n)
     return grouped.permute(1, 0, 3, 2).reshape(layer.groups, batch * n, -1)

@@ -89,7 +89,9 @@ class Distil:
                 with torch.enable_grad():
                     weights = {one.name: one.value() for one in learners}
                     answer = setting.forward(_With(draft.network, weights), x)
-                    loss = divergence(wanted_answer, answer) + setting.lam * sum(one.bits() for one in learners)
+                    loss = divergence(wanted_answer, answer) + setting.lam * sum(
+                        one.bits() for one in learners
+                    )
                     optimizer.zero_grad()
                     loss.backward()
                 optimizer.step()

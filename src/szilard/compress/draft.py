@@ -16,7 +16,7 @@ ROWS = 8  # and factors of rows powers of 2^(1/8)
 
 @dataclass(eq=False)
 class Quantised:
-    """A tensor as integers: value = level * 2^(step/16) * 2^(row/8), as a matrix of ``shape[0]`` rows; a vector is one row.
+    """A tensor as integers: value = level * 2^(step/16) * 2^(row/8); a matrix of ``shape[0]`` rows, a vector is one.
 
     Attributes:
         levels: int32 ``[rows, cols]``.

@@ -2,8 +2,8 @@
 
     minimise  ½ Σ_r G_r (w_r - s_r k_r) A (w_r - s_r k_r)ᵀ + λ R(k)     over integers k
 
-greedily, column by column (Hassibi and Stork 1993; Frantar et al. 2022), with R the length in bits that the adaptive coder
-would give k in its state (Conzelmann and Bamler 2025).
+greedily, column by column (Hassibi and Stork 1993; Frantar et al. 2022), with R the length in bits that the adaptive
+coder would give k in its state (Conzelmann and Bamler 2025).
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from szilard.compress import obs
 from szilard.compress.curvature import Curvature, Layer, curvatures
