@@ -10,15 +10,18 @@ from typing import Any
 from szilard.compress.batchnorm import CanonicalBatchNorm
 from szilard.compress.calibration import Calibration
 from szilard.compress.compress import Compressed, compress, default_passes
+from szilard.compress.correct import Correct
 from szilard.compress.curvature import Curvature, curvatures
 from szilard.compress.distil import Distil
 from szilard.compress.draft import Draft, Pass, Quantised, Setting
+from szilard.compress.imagine import imagine
 from szilard.compress.rounding import Offsets, Quantise
 
 __all__ = [
     "Calibration",
     "CanonicalBatchNorm",
     "Compressed",
+    "Correct",
     "Curvature",
     "Distil",
     "Draft",
@@ -30,6 +33,7 @@ __all__ = [
     "compress",
     "curvatures",
     "default_passes",
+    "imagine",
 ]
 
 

@@ -24,7 +24,7 @@ MOST = 15  # magnitudes beyond share a rate
 
 
 class Distil:
-    """Some hundred steps of Adam on the levels themselves.
+    """Some hundred steps of Adam on the levels themselves. A search over λ leaves it for its end.
 
     Args:
         steps, batch_size: of the optimiser.
@@ -33,12 +33,14 @@ class Distil:
         augment: of the inputs; pictures in three colours are shifted and mirrored by default.
     """
 
+    costly = True
+
     def __init__(
         self,
         *,
-        steps: int = 200,
+        steps: int = 150,
         batch_size: int = 64,
-        lr_levels: float = 0.03,
+        lr_levels: float = 0.01,
         lr_scales: float = 1e-3,
         lr_offsets: float = 1e-3,
         augment: Callable[[Tensor, torch.Generator], Tensor] | None = None,
