@@ -6,16 +6,14 @@ the bits from the frequencies of the levels. No labels are needed, only inputs.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from szilard.compress.draft import Draft, Setting
-from szilard.compress.learner import REFRESH, Learner, With
+from szilard.compress.learner import learn
 from szilard.data.augment import crop_flip
 
 
@@ -51,54 +49,23 @@ class Distil:
         inputs = torch.cat(list(setting.inputs))
         augment = self.augment or (crop_flip if inputs.dim() == 4 and inputs.shape[1] == 3 else _as_they_are)
         generator = torch.Generator().manual_seed(setting.seed)
-        tensors = {name: Learner(name, q, draft.tensor(name)) for name, q in draft.quantised.items()}
-        offsets = [
-            p
-            for name, p in draft.network.named_parameters()
-            if p.dim() == 1 and p.is_floating_point() and not bool((p == p[:1]).all()) and name not in tensors
-        ]
-        learners = list(tensors.values())
-        wanted = {p: p.requires_grad for p in draft.network.parameters()}
-        for p in wanted:
-            p.requires_grad_(False)
-        for p in offsets:
-            p.requires_grad_(True)
-        groups: list[dict[str, Any]] = [
-            {"params": [one.levels for one in learners], "lr": self.lr_levels},
-            {"params": [one.scale for one in learners], "lr": self.lr_scales},
-            {"params": offsets, "lr": self.lr_offsets},
-        ]
-        optimizer = torch.optim.Adam([g for g in groups if g["params"]])
-        rates = [group["lr"] for group in optimizer.param_groups]
-        try:
-            for step in range(self.steps):
-                for group, rate in zip(optimizer.param_groups, rates, strict=True):
-                    group["lr"] = rate * 0.5 * (1 + math.cos(math.pi * step / self.steps))
-                if step == 2 * self.steps // 3:
-                    for one in learners:
-                        one.settle()
-                if step % REFRESH == 0:
-                    for one in learners:
-                        one.count()
-                chosen = torch.randint(len(inputs), (min(self.batch_size, len(inputs)),), generator=generator)
-                x = augment(inputs[chosen], generator)
-                with torch.no_grad():
-                    wanted_answer = setting.forward(setting.original, x)
-                with torch.enable_grad():
-                    weights = {one.name: one.value() for one in learners}
-                    answer = setting.forward(With(draft.network, weights), x)
-                    loss = divergence(wanted_answer, answer) + setting.lam * sum(
-                        one.bits() for one in learners
-                    )
-                    optimizer.zero_grad()
-                    loss.backward()
-                optimizer.step()
-        finally:
-            for p, was in wanted.items():
-                p.requires_grad_(was)
-                p.grad = None
-        for one in learners:
-            draft.set(one.name, one.quantised())
+
+        def loss(network: nn.Module) -> Tensor:
+            chosen = torch.randint(len(inputs), (min(self.batch_size, len(inputs)),), generator=generator)
+            x = augment(inputs[chosen], generator)
+            with torch.no_grad():
+                wanted = setting.forward(setting.original, x)
+            return divergence(wanted, setting.forward(network, x))
+
+        learn(
+            draft,
+            lambda step: setting.lam,
+            loss,
+            self.steps,
+            lr_levels=self.lr_levels,
+            lr_scales=self.lr_scales,
+            lr_offsets=self.lr_offsets,
+        )
 
 
 def divergence(wanted: Tensor, answer: Tensor) -> Tensor:
