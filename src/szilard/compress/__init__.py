@@ -16,7 +16,9 @@ from szilard.compress.distil import Distil
 from szilard.compress.draft import Draft, Pass, Quantised, Setting
 from szilard.compress.finetune import Finetune
 from szilard.compress.imagine import imagine
+from szilard.compress.precision import free_energy_step, posterior_curvature, published_bits
 from szilard.compress.rounding import Offsets, Quantise
+from szilard.compress.shrink import shrink
 
 __all__ = [
     "Calibration",
@@ -35,7 +37,11 @@ __all__ = [
     "compress",
     "curvatures",
     "default_passes",
+    "free_energy_step",
     "imagine",
+    "posterior_curvature",
+    "published_bits",
+    "shrink",
 ]
 
 

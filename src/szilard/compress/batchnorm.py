@@ -44,7 +44,7 @@ def before_norms(network: nn.Module) -> dict[str, Rows]:
     if not norms:
         return {}
     try:
-        graph = _Tracer().trace(network)
+        graph = Tracer().trace(network)
     except Exception as error:  # whatever a forward may do that has no graph
         warnings.warn(
             f"BatchNorm stays beside its convolutions, because the network has no static graph ({error}); "
@@ -71,7 +71,7 @@ def before_norms(network: nn.Module) -> dict[str, Rows]:
     return found
 
 
-class _Tracer(fx.Tracer):
+class Tracer(fx.Tracer):
     """Modules without children are leaves, whoever wrote them."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
