@@ -9,6 +9,7 @@ from typing import Any
 
 from szilard.compress.batchnorm import CanonicalBatchNorm
 from szilard.compress.calibration import Calibration
+from szilard.compress.certificate import Certificate, certificate
 from szilard.compress.compress import Compressed, compress, default_passes
 from szilard.compress.curvature import Curvature, curvatures
 from szilard.compress.distil import Distil
@@ -18,6 +19,7 @@ from szilard.compress.rounding import Offsets, Quantise
 __all__ = [
     "Calibration",
     "CanonicalBatchNorm",
+    "Certificate",
     "Compressed",
     "Curvature",
     "Distil",
@@ -27,6 +29,7 @@ __all__ = [
     "Quantise",
     "Quantised",
     "Setting",
+    "certificate",
     "compress",
     "curvatures",
     "default_passes",

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from szilard import file
 from szilard.compress.batchnorm import CanonicalBatchNorm
 from szilard.compress.calibration import Calibration
+from szilard.compress.certificate import Certificate, certificate
 from szilard.compress.distil import Distil
 from szilard.compress.draft import Draft, Pass, Setting
 from szilard.compress.rounding import Offsets, Quantise
@@ -64,6 +65,19 @@ class Compressed:
     def ratio(self) -> float:
         """Bytes of the original's tensors over bytes of the file."""
         return self.original_bytes / len(self.data)
+
+    def certificate(self, errors: int, n: int, delta: float = 0.05) -> Certificate:
+        """What the length of the file promises about unseen examples, with its assumptions.
+
+        Args:
+            errors: wrong answers of :attr:`network` over the training examples.
+            n: how many training examples there are.
+            delta: probability that a bound is wrong.
+
+        Raises:
+            SzilardError: numbers that cannot be.
+        """
+        return certificate(8 * len(self.data), errors, n, delta)
 
     def save(self, path: str | Path) -> None:
         """Write the file in one step; one that was there stays whole if this is interrupted."""
