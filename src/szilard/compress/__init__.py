@@ -14,6 +14,8 @@ from szilard.compress.compress import Compressed, compress, default_passes
 from szilard.compress.curvature import Curvature, curvatures
 from szilard.compress.distil import Distil
 from szilard.compress.draft import Draft, Pass, Quantised, Setting
+from szilard.compress.minimal_random import MinimalRandom
+from szilard.compress.posterior import Posterior
 from szilard.compress.rounding import Offsets, Quantise
 
 __all__ = [
@@ -24,8 +26,10 @@ __all__ = [
     "Curvature",
     "Distil",
     "Draft",
+    "MinimalRandom",
     "Offsets",
     "Pass",
+    "Posterior",
     "Quantise",
     "Quantised",
     "Setting",

@@ -20,6 +20,7 @@ from szilard.compress.calibration import Calibration
 from szilard.compress.certificate import Certificate, certificate
 from szilard.compress.distil import Distil
 from szilard.compress.draft import Draft, Pass, Setting
+from szilard.compress.posterior import Posterior
 from szilard.compress.rounding import Offsets, Quantise
 from szilard.compress.search import START, best, largest_allowed
 from szilard.errors import SzilardError
@@ -153,10 +154,10 @@ def compress(
 
 
 def default_passes(with_data: bool = True) -> list[Pass]:
-    """Canonical BatchNorm, rounding, distillation where there is data, biases."""
+    """Canonical BatchNorm, rounding, distillation where there is data, posteriors, biases."""
     quantise = Quantise()
     middle: list[Pass] = [quantise, Distil()] if with_data else [quantise]
-    return [CanonicalBatchNorm(), *middle, Offsets(quantise)]
+    return [CanonicalBatchNorm(), *middle, Posterior(), Offsets(quantise)]
 
 
 @dataclass(eq=False)
@@ -266,7 +267,7 @@ def to_document(draft: Draft, meta: Mapping[str, Any]) -> file.Document:
         for name, q in draft.quantised.items()
         if name in state
     }
-    return file.from_state_dict(state, levels, meta)
+    return file.from_state_dict(state, {**levels, **draft.random}, meta)
 
 
 def _judge(original: nn.Module, data: Calibration) -> Evaluate:

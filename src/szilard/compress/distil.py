@@ -17,6 +17,7 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from szilard.compress.draft import ROWS, Draft, Quantised, Setting
+from szilard.compress.posterior import posterior_names
 from szilard.data.augment import crop_flip
 
 REFRESH = 25  # steps between two counts of the levels
@@ -53,11 +54,19 @@ class Distil:
         inputs = torch.cat(list(setting.inputs))
         augment = self.augment or (crop_flip if inputs.dim() == 4 and inputs.shape[1] == 3 else _as_they_are)
         generator = torch.Generator().manual_seed(setting.seed)
-        tensors = {name: _Learner(name, q, draft.tensor(name)) for name, q in draft.quantised.items()}
+        kept = posterior_names(draft.network)  # their σ says how they may move
+        tensors = {
+            name: _Learner(name, q, draft.tensor(name))
+            for name, q in draft.quantised.items()
+            if name not in kept
+        }
         offsets = [
             p
             for name, p in draft.network.named_parameters()
-            if p.dim() == 1 and p.is_floating_point() and not bool((p == p[:1]).all()) and name not in tensors
+            if p.dim() == 1
+            and p.is_floating_point()
+            and not bool((p == p[:1]).all())
+            and name not in {*tensors, *kept}
         ]
         learners = list(tensors.values())
         wanted = {p: p.requires_grad for p in draft.network.parameters()}

@@ -70,7 +70,11 @@ class Offsets:
     def __call__(self, draft: Draft, setting: Setting) -> None:
         known = self._curvatures(draft)
         for name, tensor in [*draft.network.named_parameters(), *draft.network.named_buffers()]:
-            if tensor.dim() != 1 or not tensor.is_floating_point() or name in draft.quantised:
+            if (
+                tensor.dim() != 1
+                or not tensor.is_floating_point()
+                or name in {*draft.quantised, *draft.random}
+            ):
                 continue
             values = tensor.detach().double().cpu()
             if not len(values) or bool((values == values[0]).all()):

@@ -1,0 +1,174 @@
+"""Posteriors to integers by their own σ."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import szilard
+from szilard import bayes, file
+from szilard.bayes import Weight, weights
+from szilard.compress import Posterior
+from szilard.compress.posterior import posterior_names
+from szilard.compress.search import START
+from szilard.sparse import Support
+
+
+def fitted(seed: int = 0, nnz: int = 400, spread: float = 0.3) -> Weight:
+    """As training leaves one: means around 0, σ that differ."""
+    generator = torch.Generator().manual_seed(seed)
+    support = Support.random((50, 40), nnz, generator)
+    nnz = support.nnz
+    log_std = -4 + spread * torch.randn(nnz, generator=generator)
+    return Weight(support, 0.3 * torch.randn(nnz, generator=generator), log_std)
+
+
+def network(seed: int = 0) -> nn.Module:
+    torch.manual_seed(seed)
+    dense = nn.Sequential(nn.Linear(30, 40), nn.ReLU(), nn.BatchNorm1d(40), nn.Linear(40, 5))
+    made = bayes.bayesianize(dense, density=0.3)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for weight in weights(made).values():
+            weight.mean.normal_(0, 0.3, generator=generator)
+            weight.log_std.copy_(-3 + 0.5 * torch.randn(weight.mean.shape, generator=generator))
+    return made.eval()
+
+
+def distance(weight: Weight, levels) -> torch.Tensor:
+    """(c - μ)² / (2 σ²) of each mean, nats."""
+    return ((levels.dense(weight.mean) - weight.mean) / weight.std).square().detach() / 2
+
+
+def test_a_mean_is_exact_where_its_sigma_is_small():
+    weight = fitted(nnz=1000)
+    with torch.no_grad():
+        weight.log_std[:] = -2
+        weight.log_std[:500] = -6
+    made = Posterior(examples=1000).mean(weight, math.log(2) / 1000 * 0.01)
+    away = (made.dense(weight.mean) - weight.mean).abs()
+    assert away[:500].mean() < 0.7 * away[500:].mean()
+    assert (made.levels[0, 500:] == 0).mean() > (made.levels[0, :500] == 0).mean()
+
+
+def test_the_price_is_lambda_times_examples():
+    """N and λ count by their product alone, and T divides it."""
+    weight = fitted()
+    made = Posterior(examples=1000).mean(weight, 1e-6)
+    for same in (
+        Posterior(examples=4000).mean(weight, 0.25e-6),
+        Posterior(examples=100, temperature=0.1).mean(weight, 1e-6),
+    ):
+        assert same.step == made.step
+        np.testing.assert_array_equal(same.levels, made.levels)
+
+
+def test_a_higher_price_takes_fewer_bits_and_goes_farther():
+    weight = fitted(nnz=1500)
+    rows = []
+    for lam in (START / 8, START, 8 * START):
+        pair = Posterior().mean(weight, lam), Posterior().log_std(weight, lam)
+        bits = [szilard.coding.Encoder().rate(one.levels - int(np.median(one.levels))) for one in pair]
+        apart = (pair[1].dense(weight.log_std) - weight.log_std).square().sum().item()
+        rows.append((*bits, distance(weight, pair[0]).sum().item(), apart))
+    columns = list(zip(*rows, strict=True))
+    for falling in columns[:2]:
+        assert falling[0] > falling[1] >= falling[2]
+    for rising in columns[2:]:
+        assert rising[0] < rising[1] <= rising[2]
+
+
+def test_free_energy_beats_rounding_to_the_nearest():
+    weight = fitted(nnz=1500, spread=1.0)
+    beta, nats = 0.05, 1000
+    made = Posterior(examples=nats).mean(weight, beta * math.log(2) / nats)
+    unit = 2.0 ** (made.step / 16)
+    nearest = (weight.mean.detach() / unit).round().int().numpy()[None]
+
+    def free_energy(levels: np.ndarray) -> float:
+        moved = torch.from_numpy(levels[0]) * unit - weight.mean
+        bits = min(szilard.coding.Encoder().rate(levels, model) for model in list(szilard.coding.Model)[:2])
+        return float((moved / weight.std).square().detach().sum()) / 2 + beta * math.log(2) * bits
+
+    assert free_energy(made.levels) < free_energy(nearest)
+
+
+def test_one_sigma_for_all_is_the_one_of_the_mean_precision():
+    """Where bits are dear: the constant that minimises the divergence."""
+    weight = fitted(nnz=2000, spread=0.2)
+    made = Posterior().log_std(weight, 1000 * START)
+    assert len(np.unique(made.levels)) == 1
+    value = made.dense(weight.log_std)[0].item()
+    assert value == pytest.approx(
+        -0.5 * math.log((-2 * weight.log_std.detach()).exp().mean().item()), abs=0.15
+    )
+
+
+@pytest.mark.parametrize("centre", [-4.0, 0.0, 1e-5, 3.0])
+def test_sigma_is_near_wherever_it_lies(centre):
+    weight = fitted()
+    with torch.no_grad():
+        weight.log_std += 4 + centre
+    made = Posterior().log_std(weight, START)
+    assert (made.dense(weight.log_std) - weight.log_std).square().mean().sqrt() < 0.2
+
+
+def test_a_network_by_default(tmp_path):
+    """Every means and σ as levels, supports as supports, and a file that loads strictly to what the result holds."""
+    original = network()
+    made = szilard.compress(original)
+    kinds = {entry.name: entry.kind for entry in made.ledger.entries}
+    for name in posterior_names(original):
+        assert kinds[name] in ("levels", "constant")
+    for name in weights(original):
+        assert kinds[f"{name}.weight.support"] == "support"
+    assert made.ratio > 6
+    made.save(tmp_path / "net.szd")
+    other = network(seed=1)
+    other.load_state_dict(szilard.load(tmp_path / "net.szd"), strict=True)
+    for (name, here), there in zip(
+        made.network.state_dict().items(), other.state_dict().values(), strict=True
+    ):
+        assert torch.equal(here, there), name
+    x = torch.randn(20, 30, generator=torch.Generator().manual_seed(3))
+    assert torch.equal(other(x), made.network(x))
+    assert (other(x) - original(x)).abs().mean() < 0.1 * original(x).abs().mean()
+    for name, weight in weights(other).items():
+        was = weights(original)[name]
+        assert torch.equal(weight.support.col, was.support.col)
+        assert (weight.log_std - was.log_std).abs().mean() < 0.25
+
+
+def test_distillation_leaves_posteriors_to_their_sigma():
+    """With data: ln σ has no gradient but that of its rate, which would make it 0."""
+    original = network()
+    x = torch.randn(64, 30, generator=torch.Generator().manual_seed(3))
+    with_data = szilard.compress(original, x, lam=START).network.state_dict()
+    without = szilard.compress(original, lam=START).network.state_dict()
+    for name in posterior_names(original):
+        assert torch.equal(with_data[name], without[name])
+
+
+def test_points_on_a_support():
+    """A sparse network without σ, such as a deterministic one."""
+    original = network()
+    for weight in weights(original).values():
+        weight.log_std = None
+    made = szilard.compress(original)
+    assert {e.kind for e in made.ledger.entries if e.name.endswith("weight.mean")} == {"levels"}
+    for name, weight in weights(made.network).items():
+        was = weights(original)[name].mean
+        assert (weight.mean - was).square().mean() < 0.02 * was.square().mean()
+
+
+def test_an_empty_weight():
+    original = nn.Sequential(network()[0])
+    original[0].weight = Weight(
+        Support.from_flat((40, 30), torch.zeros(0, dtype=torch.int64)), torch.zeros(0), torch.zeros(0)
+    )
+    data = szilard.compress(original).data
+    assert file.to_state_dict(file.loads(data))["0.weight.mean"].shape == (0,)
