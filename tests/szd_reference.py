@@ -243,16 +243,7 @@ def read_fields(part: bytes, count: int) -> list[dict]:
     step = 0
     for row in [row for row in rows if row["kind"] in (4, 7)]:
         row["step"] = step = step + table.zigzag()
-    for row in levels:
-        row["offset"] = table.zigzag()
-    for row in levels:
-        row["coding"] = table.varint()
-    for row in levels:
-        row["alphabet"] = table.varint() if row["coding"] & 8 else 0
-    for row in levels:
-        row["row offset"] = table.zigzag() if row["coding"] & 2 else 0
-    for row in levels:
-        row["column offset"] = table.zigzag() if row["coding"] & 4 else 0
+    read_levels(levels, table)
     for row in of(1):
         row["stored"] = table.varint()
     for row in of(3):
@@ -264,6 +255,19 @@ def read_fields(part: bytes, count: int) -> list[dict]:
             row[what] = table.varint()
     assert table.at == len(table.data)
     return rows
+
+
+def read_levels(levels: list[dict], table: Bytes) -> None:
+    for row in levels:
+        row["offset"] = table.zigzag()
+    for row in levels:
+        row["coding"] = table.varint()
+    for row in levels:
+        row["alphabet"] = table.varint() if row["coding"] & 8 else 0
+    for row in levels:
+        row["row offset"] = table.zigzag() if row["coding"] & 2 else 0
+    for row in levels:
+        row["column offset"] = table.zigzag() if row["coding"] & 4 else 0
 
 
 class Content:

@@ -137,6 +137,6 @@ class MinimalRandom:
             blocks += len(coded.divergence)
         if overfull:
             draft.notes.append(
-                f"{overfull:.0f} of {blocks} blocks have a larger divergence than {self.bits} bits, and their draws are "
-                "not those of the posterior; train with a higher temperature or take more bits"
+                f"{overfull:.0f} of {blocks} blocks have a larger divergence than {self.bits} bits, and what was "
+                "drawn is not of the posterior; train with a higher temperature or take more bits"
             )
