@@ -20,7 +20,7 @@ from szilard.compress.calibration import Calibration
 from szilard.compress.certificate import Certificate, certificate
 from szilard.compress.distil import Distil
 from szilard.compress.draft import Draft, Pass, Setting
-from szilard.compress.posterior import Posterior
+from szilard.compress.posterior import Posterior, is_posterior
 from szilard.compress.rounding import Offsets, Quantise
 from szilard.compress.search import START, best, largest_allowed
 from szilard.errors import SzilardError
@@ -103,7 +103,8 @@ def compress(
     """Minimise F = E[loss] + λ · bits over integers for a network's weights, and code them into one file.
 
     Give at most one of ``max_drop``, ``max_bytes`` and ``lam``; the default is a drop of 0.005 where something can
-    judge, and λ = 1e-8 elsewhere. The network is not changed.
+    judge, and λ = 1e-8 elsewhere, and for a Bayesian network: accuracy does not see what becomes of its uncertainty,
+    and its σ say how exact it must be. The network is not changed.
 
     Args:
         network: trained; its eval mode is what is compressed.
@@ -135,7 +136,7 @@ def compress(
     data = None if calibration is None else Calibration.of(calibration)
     judge = evaluate or (None if data is None else _judge(original, data))
     if max_drop is None and max_bytes is None and lam is None:
-        if judge is None:
+        if judge is None or is_posterior(original):
             lam = START
         else:
             max_drop = 0.005

@@ -138,5 +138,5 @@ class MinimalRandom:
         if overfull:
             draft.notes.append(
                 f"{overfull:.0f} of {blocks} blocks have a larger divergence than {self.bits} bits, and what was "
-                "drawn is not of the posterior; train with a higher temperature or take more bits"
+                "drawn is not of the posterior; take more slack or bits, or train with a higher temperature"
             )

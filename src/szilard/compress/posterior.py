@@ -90,6 +90,11 @@ class Posterior:
         return SPACING * math.sqrt(12 * lam * self.nats / (math.log(2) * curvature))
 
 
+def is_posterior(network: nn.Module) -> bool:
+    """Whether any of its weights has a σ."""
+    return any(weight.log_std is not None for weight in weights(network).values())
+
+
 def posterior_names(network: nn.Module) -> set[str]:
     """Names of the parameters that this pass quantises."""
     found = weights(network).items()
