@@ -10,12 +10,14 @@ import torch
 from torch import nn
 
 import szilard
-from szilard import bayes, file
+from szilard import bayes, data, file, fit, measure, methods
 from szilard.bayes import Weight, weights
 from szilard.compress import Posterior
-from szilard.compress.posterior import posterior_names
+from szilard.compress.posterior import BETA, posterior_names, round_log_std, round_mean
 from szilard.compress.search import START
 from szilard.sparse import Support
+
+NATS = BETA * math.log(2) / START
 
 
 def fitted(seed: int = 0, nnz: int = 400, spread: float = 0.3) -> Weight:
@@ -49,7 +51,7 @@ def test_a_mean_is_exact_where_its_sigma_is_small():
     with torch.no_grad():
         weight.log_std[:] = -2
         weight.log_std[:500] = -6
-    made = Posterior(examples=1000).mean(weight, math.log(2) / 1000 * 0.01)
+    made = round_mean(weight, math.log(2) / 1000 * 0.01, 1000)
     away = (made.dense(weight.mean) - weight.mean).abs()
     assert away[:500].mean() < 0.7 * away[500:].mean()
     assert (made.levels[0, 500:] == 0).mean() > (made.levels[0, :500] == 0).mean()
@@ -57,21 +59,32 @@ def test_a_mean_is_exact_where_its_sigma_is_small():
 
 def test_the_price_is_lambda_times_examples():
     """N and λ count by their product alone, and T divides it."""
-    weight = fitted()
-    made = Posterior(examples=1000).mean(weight, 1e-6)
-    for same in (
-        Posterior(examples=4000).mean(weight, 0.25e-6),
-        Posterior(examples=100, temperature=0.1).mean(weight, 1e-6),
-    ):
-        assert same.step == made.step
-        np.testing.assert_array_equal(same.levels, made.levels)
+    original = network()
+    made = [
+        szilard.compress(
+            original, lam=lam, passes=[Posterior(examples=n, temperature=t)]
+        ).network.state_dict()
+        for n, t, lam in ((1000, 1.0, 1e-6), (4000, 1.0, 0.25e-6), (100, 0.1, 1e-6), (1000, 1.0, 4e-6))
+    ]
+    for name in posterior_names(original):
+        assert torch.equal(made[0][name], made[1][name])
+        assert torch.equal(made[0][name], made[2][name])
+        assert not torch.equal(made[0][name], made[3][name])
+
+
+def test_a_large_network_is_rounded_more_finely():
+    """By the root of the number of its weights."""
+    small, large = (nn.Sequential(bayes.bayesianize(nn.Linear(n, n))) for n in (128, 512))
+    assert Posterior().nats(small) == Posterior().nats(bayes.bayesianize(nn.Linear(10, 10)))
+    assert Posterior().nats(large) == pytest.approx(Posterior().nats(small) / math.sqrt(8))
+    assert Posterior(examples=50).nats(large) == 50
 
 
 def test_a_higher_price_takes_fewer_bits_and_goes_farther():
     weight = fitted(nnz=1500)
     rows = []
     for lam in (START / 8, START, 8 * START):
-        pair = Posterior().mean(weight, lam), Posterior().log_std(weight, lam)
+        pair = round_mean(weight, lam, NATS), round_log_std(weight, lam, NATS)
         bits = [szilard.coding.Encoder().rate(one.levels - int(np.median(one.levels))) for one in pair]
         apart = (pair[1].dense(weight.log_std) - weight.log_std).square().sum().item()
         rows.append((*bits, distance(weight, pair[0]).sum().item(), apart))
@@ -85,7 +98,7 @@ def test_a_higher_price_takes_fewer_bits_and_goes_farther():
 def test_free_energy_beats_rounding_to_the_nearest():
     weight = fitted(nnz=1500, spread=1.0)
     beta, nats = 0.05, 1000
-    made = Posterior(examples=nats).mean(weight, beta * math.log(2) / nats)
+    made = round_mean(weight, beta * math.log(2) / nats, nats)
     unit = 2.0 ** (made.step / 16)
     nearest = (weight.mean.detach() / unit).round().int().numpy()[None]
 
@@ -100,7 +113,7 @@ def test_free_energy_beats_rounding_to_the_nearest():
 def test_one_sigma_for_all_is_the_one_of_the_mean_precision():
     """Where bits are dear: the constant that minimises the divergence."""
     weight = fitted(nnz=2000, spread=0.2)
-    made = Posterior().log_std(weight, 1000 * START)
+    made = round_log_std(weight, 1000 * START, NATS)
     assert len(np.unique(made.levels)) == 1
     value = made.dense(weight.log_std)[0].item()
     assert value == pytest.approx(
@@ -113,7 +126,7 @@ def test_sigma_is_near_wherever_it_lies(centre):
     weight = fitted()
     with torch.no_grad():
         weight.log_std += 4 + centre
-    made = Posterior().log_std(weight, START)
+    made = round_log_std(weight, START, NATS)
     assert (made.dense(weight.log_std) - weight.log_std).square().mean().sqrt() < 0.2
 
 
@@ -174,3 +187,18 @@ def test_an_empty_weight():
     )
     data = szilard.compress(original).data
     assert file.to_state_dict(file.loads(data))["0.weight.mean"].shape == (0,)
+
+
+@pytest.mark.slow
+def test_uncertainty_survives():
+    """A network from the loop, with all that its answers rest on: NLL, error bars elsewhere, and size."""
+    digits = data.load("digits")
+    method = methods.SSVI(len(digits.train), density=0.05)
+    run = fit(method, "mlp", digits, epochs=100, progress=False, accelerator="cpu")
+    made = szilard.compress(run.network)
+    before, _ = measure(run.network, digits, method=run.trainer, samples=64)
+    after, _ = measure(made.network, digits, method=run.trainer, samples=64)
+    assert after["nll"] < before["nll"] + 0.01
+    assert abs(after["accuracy"] - before["accuracy"]) < 0.01
+    assert after["auroc_best"] > before["auroc_best"] - 0.005
+    assert made.ratio > 12

@@ -33,6 +33,7 @@ from szilard.compress.search import START
 CURVATURE = 2.0  # of ln σ, nats per unit²
 SPACING = 2.7  # of a grid, in the steps that fine quantisation would ask for at this price; measured
 BETA = 1 / 400  # nats of a posterior for a nat of code at λ = START where N is not known; measured
+MANY = 1 << 15  # weights
 WIDEST = 1.0  # step of ln σ, beyond which its cost is a square no longer
 
 
@@ -41,53 +42,71 @@ class Posterior:
 
     Args:
         examples: N, over which a nat of the posterior is shared: the mean loss of an example rises by T / N with each.
-            None: not known, and at λ = ``START`` a nat of code is worth ``BETA`` nats of the posterior.
+            None: not known, and at λ = ``START`` a nat of code is worth ``BETA`` nats of the posterior; less in
+            networks of more than ``MANY`` weights, in proportion to the root of their number.
         temperature: T, by which the divergence was multiplied in training.
     """
 
     def __init__(self, *, examples: int | None = None, temperature: float = 1.0) -> None:
-        self.nats = BETA * math.log(2) / START if examples is None else examples / temperature
+        self.examples, self.temperature = examples, temperature
 
     def __call__(self, draft: Draft, setting: Setting) -> None:
+        nats = self.nats(draft.network)
         for name, weight in weights(draft.network).items():
             if not weight.mean.numel():
                 continue
-            draft.set(f"{name}.weight.mean", self.mean(weight, setting.lam))
+            draft.set(f"{name}.weight.mean", round_mean(weight, setting.lam, nats))
             if weight.log_std is not None:
-                draft.set(f"{name}.weight.log_std", self.log_std(weight, setting.lam))
+                draft.set(f"{name}.weight.log_std", round_log_std(weight, setting.lam, nats))
 
-    def mean(self, weight: Weight, lam: float) -> Quantised:
-        """Levels ``[1, nnz]`` of the means. A weight without σ is rounded as one without data."""
-        mean = weight.mean.detach().double().cpu()[None]
-        if weight.log_std is None:
-            inputs, outputs = without_data(mean)
-            return obs.quantise(mean, inputs, outputs, lam)
-        precision = (-2 * weight.log_std.detach().double().cpu()).exp()[None]
-        outputs = torch.full((1,), 1 / self.nats, dtype=torch.float64)
-        code = round(STEPS * math.log2(self._step(math.exp(precision.log().mean().item()), lam)))
-        return obs.quantise(mean, precision, outputs, lam, step=code, damping=0.0)
+    def nats(self, network: nn.Module) -> float:
+        """Of the posterior, to one nat of mean loss."""
+        if self.examples is not None:
+            return self.examples / self.temperature
+        count = sum(weight.mean.numel() for weight in weights(network).values())
+        return BETA * math.log(2) / START * math.sqrt(min(1.0, MANY / max(count, 1)))
 
-    def log_std(self, weight: Weight, lam: float) -> Quantised:
-        """Levels ``[1, nnz]`` of ln σ, on that grid, of a few, on which cost and rate are least."""
-        assert weight.log_std is not None
-        values = weight.log_std.detach().double().cpu()
-        # A layer with one σ: its precision is the mean of the precisions.
-        centre = -0.5 * float(torch.logsumexp(-2 * values, 0) - math.log(len(values)))
-        widest = min(self._step(CURVATURE, lam), WIDEST)
-        found = []
-        for divisor in (1.0, 1.5, 2.0, 3.0):
-            level = max(1, round(abs(centre) * divisor / widest))  # one of the grid's lies at the centre
-            code = round(STEPS * math.log2(max(abs(centre), 1e-3) / level))
-            quantised = _around(values, code, round(centre / 2.0 ** (code / STEPS)), lam, self.nats)
-            away = torch.from_numpy(quantised.levels[0]) * 2.0 ** (code / STEPS) - values
-            cost = float((torch.expm1(2 * away) / 2 - away).sum()) / self.nats
-            bits = Encoder().rate(quantised.levels - int(np.median(quantised.levels)))
-            found.append((cost + lam * bits, code, quantised))
-        return min(found, key=lambda one: one[:2])[2]
 
-    def _step(self, curvature: float, lam: float) -> float:
-        """Of a grid for values of this curvature, nats per unit²."""
-        return SPACING * math.sqrt(12 * lam * self.nats / (math.log(2) * curvature))
+def round_mean(weight: Weight, lam: float, nats: float) -> Quantised:
+    """Levels ``[1, nnz]`` of the means. A weight without σ is rounded as one without data.
+
+    Args:
+        lam: λ, nats of mean loss per bit.
+        nats: of the posterior, to one nat of mean loss: N / T.
+    """
+    mean = weight.mean.detach().double().cpu()[None]
+    if weight.log_std is None:
+        inputs, outputs = without_data(mean)
+        return obs.quantise(mean, inputs, outputs, lam)
+    precision = (-2 * weight.log_std.detach().double().cpu()).exp()[None]
+    outputs = torch.full((1,), 1 / nats, dtype=torch.float64)
+    step = _step(math.exp(precision.log().mean().item()), lam, nats)
+    code = round(STEPS * math.log2(step))
+    return obs.quantise(mean, precision, outputs, lam, step=code, damping=0.0)
+
+
+def round_log_std(weight: Weight, lam: float, nats: float) -> Quantised:
+    """Levels ``[1, nnz]`` of ln σ, on that grid, of a few, on which cost and rate are least."""
+    assert weight.log_std is not None
+    values = weight.log_std.detach().double().cpu()
+    # Of a layer with one σ for all: its precision is the mean of the precisions.
+    centre = -0.5 * float(torch.logsumexp(-2 * values, 0) - math.log(len(values)))
+    widest = min(_step(CURVATURE, lam, nats), WIDEST)
+    found = []
+    for divisor in (1.0, 1.5, 2.0, 3.0):
+        level = max(1, round(abs(centre) * divisor / widest))  # one of the grid's lies at the centre
+        code = round(STEPS * math.log2(max(abs(centre), 1e-3) / level))
+        quantised = _around(values, code, round(centre / 2.0 ** (code / STEPS)), lam, nats)
+        away = torch.from_numpy(quantised.levels[0]) * 2.0 ** (code / STEPS) - values
+        cost = float((torch.expm1(2 * away) / 2 - away).sum()) / nats
+        bits = Encoder().rate(quantised.levels - int(np.median(quantised.levels)))
+        found.append((cost + lam * bits, code, quantised))
+    return min(found, key=lambda one: one[:2])[2]
+
+
+def _step(curvature: float, lam: float, nats: float) -> float:
+    """Of a grid for values of this curvature, nats of the posterior per unit²."""
+    return SPACING * math.sqrt(12 * lam * nats / (math.log(2) * curvature))
 
 
 def is_posterior(network: nn.Module) -> bool:
