@@ -128,6 +128,7 @@ def test_sigma_is_near_wherever_it_lies(centre):
         weight.log_std += 4 + centre
     made = round_log_std(weight, START, NATS)
     assert (made.dense(weight.log_std) - weight.log_std).square().mean().sqrt() < 0.2
+    assert len(np.unique(made.levels)) < 20
 
 
 def test_a_network_by_default(tmp_path):

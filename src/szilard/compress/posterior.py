@@ -94,8 +94,9 @@ def round_log_std(weight: Weight, lam: float, nats: float) -> Quantised:
     widest = min(_step(CURVATURE, lam, nats), WIDEST)
     found = []
     for divisor in (1.0, 1.5, 2.0, 3.0):
-        level = max(1, round(abs(centre) * divisor / widest))  # one of the grid's lies at the centre
-        code = round(STEPS * math.log2(max(abs(centre), 1e-3) / level))
+        level = round(abs(centre) * divisor / widest)
+        # One of the grid's levels lies at the centre, or level 0 near enough.
+        code = round(STEPS * math.log2(abs(centre) / level if level else widest / divisor))
         quantised = _around(values, code, round(centre / 2.0 ** (code / STEPS)), lam, nats)
         away = torch.from_numpy(quantised.levels[0]) * 2.0 ** (code / STEPS) - values
         cost = float((torch.expm1(2 * away) / 2 - away).sum()) / nats
