@@ -13,11 +13,11 @@ import szilard
 from szilard import bayes, data, file, fit, measure, methods
 from szilard.bayes import Weight, weights
 from szilard.compress import Posterior
-from szilard.compress.posterior import BETA, posterior_names, round_log_std, round_mean
-from szilard.compress.search import START
+from szilard.compress.posterior import BETA, LOSS, posterior_names, round_log_std, round_mean
 from szilard.sparse import Support
 
-NATS = BETA * math.log(2) / START
+LAM = 1e-8
+NATS = BETA * math.log(2) / LAM  # as by default
 
 
 def fitted(seed: int = 0, nnz: int = 400, spread: float = 0.3) -> Weight:
@@ -73,17 +73,21 @@ def test_the_price_is_lambda_times_examples():
 
 
 def test_a_large_network_is_rounded_more_finely():
-    """By the root of the number of its weights."""
-    small, large = (nn.Sequential(bayes.bayesianize(nn.Linear(n, n))) for n in (128, 512))
-    assert Posterior().nats(small) == Posterior().nats(bayes.bayesianize(nn.Linear(10, 10)))
-    assert Posterior().nats(large) == pytest.approx(Posterior().nats(small) / math.sqrt(8))
-    assert Posterior(examples=50).nats(large) == 50
+    """At the default λ, by the root of the number of its parameters."""
+
+    def beta(size: int) -> float:
+        network = bayes.bayesianize(nn.Linear(size, size, bias=False))
+        return Posterior().nats(network) * LOSS / sum(p.numel() for p in network.parameters())
+
+    assert beta(64) == pytest.approx(beta(128))
+    assert beta(512) == pytest.approx(beta(128) / math.sqrt(8))
+    assert Posterior(examples=50).nats(network()) == 50
 
 
 def test_a_higher_price_takes_fewer_bits_and_goes_farther():
     weight = fitted(nnz=1500)
     rows = []
-    for lam in (START / 8, START, 8 * START):
+    for lam in (LAM / 8, LAM, 8 * LAM):
         pair = round_mean(weight, lam, NATS), round_log_std(weight, lam, NATS)
         bits = [szilard.coding.Encoder().rate(one.levels - int(np.median(one.levels))) for one in pair]
         apart = (pair[1].dense(weight.log_std) - weight.log_std).square().sum().item()
@@ -113,7 +117,7 @@ def test_free_energy_beats_rounding_to_the_nearest():
 def test_one_sigma_for_all_is_the_one_of_the_mean_precision():
     """Where bits are dear: the constant that minimises the divergence."""
     weight = fitted(nnz=2000, spread=0.2)
-    made = round_log_std(weight, 1000 * START, NATS)
+    made = round_log_std(weight, 1000 * LAM, NATS)
     assert len(np.unique(made.levels)) == 1
     value = made.dense(weight.log_std)[0].item()
     assert value == pytest.approx(
@@ -126,7 +130,7 @@ def test_sigma_is_near_wherever_it_lies(centre):
     weight = fitted()
     with torch.no_grad():
         weight.log_std += 4 + centre
-    made = round_log_std(weight, START, NATS)
+    made = round_log_std(weight, LAM, NATS)
     assert (made.dense(weight.log_std) - weight.log_std).square().mean().sqrt() < 0.2
     assert len(np.unique(made.levels)) < 20
 
@@ -162,9 +166,10 @@ def test_distillation_leaves_posteriors_to_their_sigma():
     original = network()
     x = torch.randn(64, 30, generator=torch.Generator().manual_seed(3))
     made = szilard.compress(original, x)
-    assert made.lam == START  # and no search by the accuracy of the mean
+    default = 2 * math.log(2) * LOSS / sum(p.numel() for p in original.parameters())
+    assert made.lam == default  # and no search by the accuracy of the mean
     with_data = made.network.state_dict()
-    without = szilard.compress(original, lam=START).network.state_dict()
+    without = szilard.compress(original).network.state_dict()
     for name in posterior_names(original):
         assert torch.equal(with_data[name], without[name])
 
@@ -178,7 +183,7 @@ def test_points_on_a_support():
     assert {e.kind for e in made.ledger.entries if e.name.endswith("weight.mean")} == {"levels"}
     for name, weight in weights(made.network).items():
         was = weights(original)[name].mean
-        assert (weight.mean - was).square().mean() < 0.02 * was.square().mean()
+        assert (weight.mean - was).square().mean() < 0.1 * was.square().mean()
 
 
 def test_an_empty_weight():

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 _DATA, _METHOD, _TRAINING = "Data", "Network and method", "Training"
+_GOAL, _UNKNOWN = "How small", "Without data"
 _RUN, _DEVICE, _ASKING = "Run folder", "Device", "Predictions"
 
 RunOrNetwork = Annotated[
@@ -209,4 +210,54 @@ Against = Annotated[
     typer.Option(
         metavar="FILE", help="Compare with another .szd file, a network.pt or a state dict of PyTorch."
     ),
+]
+
+# -- compression --------------------------------------------------------------------------------------
+
+Weights = Annotated[
+    Path,
+    typer.Argument(
+        metavar="NETWORK",
+        help="A run folder, a network.pt, or a state dict of PyTorch together with --network.",
+    ),
+]
+MaxDrop = Annotated[
+    float | None,
+    typer.Option(
+        metavar="POINTS",
+        help="Percentage points of accuracy that may be lost on the validation part (0.5).",
+        rich_help_panel=_GOAL,
+    ),
+]
+MaxBytes = Annotated[
+    int | None, typer.Option(metavar="N", help="The file must not be larger.", rich_help_panel=_GOAL)
+]
+Lam = Annotated[
+    float | None,
+    typer.Option("--lam", metavar="NATS", help="λ, nats of loss that a bit may cost.", rich_help_panel=_GOAL),
+]
+WithoutData = Annotated[
+    bool,
+    typer.Option("--no-data", help="Do without data; the file is larger.", rich_help_panel=_UNKNOWN),
+]
+InputShape = Annotated[
+    str | None,
+    typer.Option(metavar="CxHxW", help="Of one input, if --network wants it.", rich_help_panel=_UNKNOWN),
+]
+Outputs = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="Of the network, if --network wants it.", rich_help_panel=_UNKNOWN),
+]
+Mean = Annotated[
+    str | None,
+    typer.Option(
+        metavar="A,B,C",
+        help="Inputs are (pixel - mean) / std with pixels in [0, 1], channel by channel, where the network was "
+        "trained so. Default: the data set's own.",
+        rich_help_panel=_DATA,
+    ),
+]
+Std = Annotated[str | None, typer.Option(metavar="A,B,C", help="See --mean.", rich_help_panel=_DATA)]
+Szd = Annotated[
+    Path | None, typer.Option("--out", "-o", metavar="FILE.szd", help="Default: beside the network.")
 ]

@@ -19,8 +19,6 @@ from szilard.file.error import printable
 if TYPE_CHECKING:
     from szilard.file.compare import Difference
 
-_SUFFIX = ".szd"
-
 
 def verify(path: Path, against: Path | None, *, as_json: bool) -> None:
     """Check a file, and print how far it is from another."""
@@ -47,12 +45,9 @@ def _state(path: Path) -> dict[str, Any]:
     """The state dict in a file, ours or torch's."""
     from torch import Tensor
 
-    from szilard.training import checkpoint
+    from szilard.training import finished
 
-    if path.suffix == _SUFFIX:
-        return dict(file.load(path))
-    content = checkpoint.load_plain(path, "file")
-    state = content.get("state_dict", content) if isinstance(content, dict) else content
+    state = finished.plain_state(path)
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise SzilardError(f"{path} holds no state dict of tensors; save network.state_dict()")
     return state

@@ -11,9 +11,12 @@ from szilard.compress.batchnorm import CanonicalBatchNorm
 from szilard.compress.calibration import Calibration
 from szilard.compress.certificate import Certificate, certificate
 from szilard.compress.compress import Compressed, compress, default_passes
+from szilard.compress.correct import Correct
 from szilard.compress.curvature import Curvature, curvatures
 from szilard.compress.distil import Distil
 from szilard.compress.draft import Draft, Pass, Quantised, Setting
+from szilard.compress.finetune import Finetune
+from szilard.compress.imagine import imagine
 from szilard.compress.minimal_random import MinimalRandom
 from szilard.compress.posterior import Posterior
 from szilard.compress.rounding import Offsets, Quantise
@@ -23,9 +26,11 @@ __all__ = [
     "CanonicalBatchNorm",
     "Certificate",
     "Compressed",
+    "Correct",
     "Curvature",
     "Distil",
     "Draft",
+    "Finetune",
     "MinimalRandom",
     "Offsets",
     "Pass",
@@ -37,6 +42,7 @@ __all__ = [
     "compress",
     "curvatures",
     "default_passes",
+    "imagine",
 ]
 
 

@@ -28,17 +28,21 @@ class Calibration:
     labels: list[Tensor] | None
 
     @classmethod
-    def of(cls, given: Any, *, examples: int = EXAMPLES, batch_size: int = 64) -> Calibration:
+    def of(
+        cls, given: Any, *, examples: int = EXAMPLES, batch_size: int = 64, keep_back: bool = True
+    ) -> Calibration:
         """From a tensor ``[N, ...]``, or batches, each a tensor or a pair of inputs and labels.
 
         The first ``examples`` are for compressing. Those that follow judge: by their labels if there are any, else by
-        whether the network still answers as it did. Where none follow, a quarter is kept back for it.
+        what the network believes of its answers. Where too few follow, a quarter is kept back for it, if
+        ``keep_back``.
 
         Raises:
             SzilardError: no examples, or something else than tensors.
         """
         x, y = _gather(given, examples + MOST_JUDGES)
-        count = examples if len(x) >= examples * 5 // 4 else max(1, len(x) * 3 // 4)
+        scarce = keep_back and len(x) < examples * 5 // 4
+        count = max(1, len(x) * 3 // 4) if scarce else examples
         rest = slice(count, None) if len(x) > count else slice(None)
         return cls(
             list(x[:count].split(batch_size)),

@@ -10,22 +10,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor, nn
 
 from szilard import file
 from szilard.compress.batchnorm import CanonicalBatchNorm
 from szilard.compress.calibration import Calibration
 from szilard.compress.certificate import Certificate, certificate
+from szilard.compress.correct import Correct
 from szilard.compress.distil import Distil
-from szilard.compress.draft import Draft, Pass, Setting
-from szilard.compress.posterior import Posterior, is_posterior
+from szilard.compress.draft import Pass
+from szilard.compress.imagine import guess_shape, imagine, norms
+from szilard.compress.job import Evaluate, Job
+from szilard.compress.judge import judge
+from szilard.compress.layers import left_raw
+from szilard.compress.posterior import LOSS, Posterior, is_posterior
 from szilard.compress.rounding import Offsets, Quantise
-from szilard.compress.search import START, best, largest_allowed
 from szilard.errors import SzilardError
 
-Evaluate = Callable[[nn.Module], float]
+MAX_DROP = 0.005
+START_LOSS = 0.1  # nats; where a search begins
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,6 +98,7 @@ def compress(
     max_bytes: int | None = None,
     lam: float | None = None,
     evaluate: Evaluate | None = None,
+    input_shape: Sequence[int] | None = None,
     passes: Sequence[Pass] | None = None,
     seed: int = 0,
     meta: Mapping[str, Any] | None = None,
@@ -103,18 +107,21 @@ def compress(
     """Minimise F = E[loss] + λ · bits over integers for a network's weights, and code them into one file.
 
     Give at most one of ``max_drop``, ``max_bytes`` and ``lam``; the default is a drop of 0.005 where something can
-    judge, and λ = 1e-8 elsewhere, and for a Bayesian network: accuracy does not see what becomes of its uncertainty,
-    and its σ say how exact it must be. The network is not changed.
+    judge. Elsewhere λ is such that rounding n weights costs :data:`szilard.compress.posterior.LOSS` nats if the loss is
+    a parabola, that is n λ / (2 ln 2); and for a Bayesian network, too, because its accuracy does not tell what becomes
+    of its uncertainty. The network is not changed.
 
     Args:
         network: trained; its eval mode is what is compressed.
         calibration: a tensor of inputs, or batches of inputs or of (inputs, labels); 512 examples are enough to
-            compress with, further ones judge. None: without data.
+            compress with, further ones judge. None: without data; inputs are then imagined
+            (:func:`szilard.compress.imagine.imagine`) if the network has BatchNorms to imagine them from.
         max_drop: by how much ``evaluate`` may fall.
         max_bytes: of the file.
         lam: λ, in nats of mean loss per example and bit.
-        evaluate: a score of a network, the higher the better, on data that is not the test set. By default accuracy on
-            labelled calibration examples, or else agreement with the original network's answers.
+        evaluate: a score of a network, the higher the better, on data that is not the test set; by default
+            :func:`szilard.compress.judge.judge` on the calibration examples.
+        input_shape: of one input, for imagining; by default the first that the network takes.
         passes: instead of :func:`default_passes`.
         seed: of what is drawn.
         meta: kept in the file, as small JSON.
@@ -131,159 +138,58 @@ def compress(
     if max_drop is not None and not max_drop >= 0:  # NaN is caught, too
         raise SzilardError(f"max_drop must not be negative, and is {max_drop}")
     original = copy.deepcopy(network).eval()
-    if not [p for p in original.parameters() if p.is_floating_point() and p.numel()]:
+    values = sum(p.numel() for p in original.parameters() if p.is_floating_point())
+    if not values:
         raise SzilardError("the network has no weights; nothing can be compressed")
-    data = None if calibration is None else Calibration.of(calibration)
-    judge = evaluate or (None if data is None else _judge(original, data))
+    tell = progress or (lambda text: None)
+    data = None if calibration is None else Calibration.of(calibration, keep_back=evaluate is None)
+    score = evaluate or (None if data is None else judge(original, data))
+    scale = 2 * math.log(2) / values
     if max_drop is None and max_bytes is None and lam is None:
-        if judge is None or is_posterior(original):
-            lam = START
-        else:
-            max_drop = 0.005
-    if max_drop is not None and judge is None:
+        lam, max_drop = (None, MAX_DROP) if score and not is_posterior(original) else (LOSS * scale, None)
+    if max_drop is not None and score is None:
         raise SzilardError("max_drop needs something that judges; give calibration data or evaluate")
-    job = _Job(
-        original,
-        [] if data is None else data.inputs,
-        list(default_passes(data is not None) if passes is None else passes),
-        seed,
-        dict(meta or {}),
-        judge,
-        progress or (lambda text: None),
+    notes: list[str] = []
+    raw = left_raw(original)
+    if raw:
+        notes.append(f"{len(raw)} tensors keep their exact bytes: {', '.join(raw)}")
+    inputs = _imagined(original, input_shape, seed, notes, tell) if data is None else data.inputs
+    chosen_passes = default_passes(data is not None) if passes is None else passes
+    job = Job(original, inputs, chosen_passes, seed, dict(meta or {}), score, START_LOSS * scale, tell)
+    made = job.run(max_drop, max_bytes, lam)
+    return Compressed(
+        made.data,
+        made.ledger,
+        made.draft.network,
+        made.lam,
+        made.score,
+        job.before,
+        sum(t.numel() * t.element_size() for t in original.state_dict().values()),
+        job.tried,
+        notes + made.draft.notes,
+        time.perf_counter() - started,
     )
-    return job.run(max_drop, max_bytes, lam, started)
+
+
+def _imagined(
+    network: nn.Module, shape: Sequence[int] | None, seed: int, notes: list[str], tell: Callable[[str], None]
+) -> list[Tensor]:
+    """Batches to compress with where there is no data; none where nothing can be imagined."""
+    if not any(True for _ in norms(network)):
+        notes.append(
+            "no data, and no BatchNorm that remembers any: every layer was taken to be as sensitive as others"
+        )
+        return []
+    found = guess_shape(network) if shape is None else tuple(shape)
+    if found is None:
+        notes.append("no data, and no guess of the inputs' shape: give input_shape for a smaller file")
+        return []
+    tell(f"imagining inputs of shape {list(found)} from BatchNorm statistics")
+    return list(imagine(network, found, seed=seed).split(64))
 
 
 def default_passes(with_data: bool = True) -> list[Pass]:
-    """Canonical BatchNorm, rounding, distillation where there is data, posteriors, biases."""
+    """Canonical BatchNorm, rounding, correction of means, distillation where there is data, posteriors, biases."""
     quantise = Quantise()
-    middle: list[Pass] = [quantise, Distil()] if with_data else [quantise]
-    return [CanonicalBatchNorm(), *middle, Posterior(), Offsets(quantise)]
-
-
-@dataclass(eq=False)
-class _Attempt:
-    lam: float
-    draft: Draft
-    data: bytes
-    ledger: file.Ledger
-    score: float | None
-
-
-@dataclass(eq=False)
-class _Job:
-    original: nn.Module
-    inputs: list[Tensor]
-    passes: list[Pass]
-    seed: int
-    meta: dict[str, Any]
-    judge: Evaluate | None
-    tell: Callable[[str], None]
-
-    def run(
-        self, max_drop: float | None, max_bytes: int | None, lam: float | None, started: float
-    ) -> Compressed:
-        before = None if self.judge is None else self._score(self.original)
-        tried: list[tuple[float, int, float | None]] = []
-
-        def attempt(lam: float) -> tuple[float, _Attempt]:
-            made = self.attempt(lam)
-            tried.append((lam, len(made.data), made.score))
-            judged = "" if made.score is None else f", score {made.score:.4f}"
-            self.tell(f"λ = {lam:.2e}: {len(made.data):,} bytes{judged}")
-            if max_drop is not None:
-                assert made.score is not None
-                assert before is not None
-                return before - made.score - max_drop, made
-            return (0.0 if max_bytes is None else math.log2(len(made.data) / max_bytes)), made
-
-        if lam is not None:
-            _, chosen = attempt(lam)
-        elif max_drop is not None:
-            found = best(largest_allowed(attempt))
-            if found is None:
-                raise SzilardError(
-                    f"no λ keeps the drop within {max_drop:g}; the network may be more sensitive than the calibration "
-                    "data show: give more of them, or allow more"
-                )
-            chosen = found.result
-        else:
-            # Size falls as λ grows: the smallest λ that fits.
-            fits = largest_allowed(lambda x: _negated(attempt, x), trials=10)
-            allowed = [t for t in fits if len(t.result.data) <= (max_bytes or 0)]
-            if not allowed:
-                smallest = min(len(t.result.data) for t in fits)
-                raise SzilardError(
-                    f"the file does not fit into {max_bytes} bytes; {smallest} is the least that was reached"
-                )
-            found = max(allowed, key=lambda t: len(t.result.data))
-            chosen = found.result
-        return Compressed(
-            chosen.data,
-            chosen.ledger,
-            chosen.draft.network,
-            chosen.lam,
-            chosen.score,
-            before,
-            sum(t.numel() * t.element_size() for t in self.original.state_dict().values()),
-            tried,
-            chosen.draft.notes,
-            time.perf_counter() - started,
-        )
-
-    def attempt(self, lam: float) -> _Attempt:
-        draft = Draft(copy.deepcopy(self.original))
-        setting = Setting(lam, self.inputs, self.original, self.seed)
-        for one in self.passes:
-            one(draft, setting)
-        document = to_document(draft, self.meta)
-        data, ledger = file.encode(document)
-        draft.network.load_state_dict(file.to_state_dict(file.loads(data)))
-        score = None if self.judge is None else self._score(draft.network)
-        return _Attempt(lam, draft, data, ledger, score)
-
-    def _score(self, network: nn.Module) -> float:
-        assert self.judge is not None
-        with torch.no_grad():
-            return float(self.judge(network))
-
-
-def _negated(attempt: Callable[[float], tuple[float, _Attempt]], inverse: float) -> tuple[float, _Attempt]:
-    """By 1/λ, so that what is too large comes with the larger argument."""
-    return attempt(START * START / inverse)
-
-
-def to_document(draft: Draft, meta: Mapping[str, Any]) -> file.Document:
-    """The file's records of a draft."""
-    state = draft.network.state_dict()
-    levels = {
-        name: file.Levels(
-            name,
-            str(state[name].dtype).removeprefix("torch."),
-            tuple(state[name].shape),
-            np.ascontiguousarray(q.levels.reshape(tuple(state[name].shape))),
-            q.step,
-            q.row,
-        )
-        for name, q in draft.quantised.items()
-        if name in state
-    }
-    return file.from_state_dict(state, {**levels, **draft.random}, meta)
-
-
-def _judge(original: nn.Module, data: Calibration) -> Evaluate:
-    """Accuracy where there are labels, else agreement with the original."""
-    labels = data.labels
-    if labels is None or labels[0].is_floating_point():
-        with torch.no_grad():
-            labels = [_answer(original, x) for x in data.judges]
-
-    def score(network: nn.Module) -> float:
-        right = sum(int((_answer(network, x) == y).sum()) for x, y in zip(data.judges, labels, strict=True))
-        return right / sum(len(y) for y in labels)
-
-    return score
-
-
-def _answer(network: nn.Module, x: Tensor) -> Tensor:
-    return network(x).argmax(1)
+    mending: list[Pass] = [Correct(), Distil()] if with_data else [Correct()]
+    return [CanonicalBatchNorm(), quantise, *mending, Posterior(), Offsets(quantise)]

@@ -102,6 +102,9 @@ class Setting:
 
 
 class Pass(Protocol):
-    """One step of compression: changes a draft so that F falls."""
+    """One step of compression: changes a draft so that F falls.
+
+    One with a true attribute ``costly`` is left out while λ is searched for, and tried at the end.
+    """
 
     def __call__(self, draft: Draft, setting: Setting) -> None: ...

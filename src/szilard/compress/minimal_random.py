@@ -18,9 +18,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from szilard.bayes import weights
 from szilard.compress.draft import Draft, Setting
 from szilard.compress.obs import nearest
+from szilard.compress.posterior import posteriors
 from szilard.errors import SzilardError
 from szilard.file import Random, random, steps
 from szilard.file.fields import INDEX_BITS, MOST_BLOCK
@@ -122,17 +122,17 @@ class MinimalRandom:
 
     def __call__(self, draft: Draft, setting: Setting) -> None:
         overfull, blocks = 0.0, 0
-        for number, (name, weight) in enumerate(weights(draft.network).items()):
+        for number, (name, weight) in enumerate(posteriors(draft.network).items()):
             if weight.log_std is None or not weight.mean.numel():
                 continue
             mean, log_std = (t.detach().double().cpu() for t in (weight.mean, weight.log_std))
             dtype = str(weight.mean.dtype).removeprefix("torch.")
             coded = encode(
-                f"{name}.weight.mean", mean.numpy(), log_std.exp().numpy(), bits=self.bits, slack=self.slack,
+                f"{name}.mean", mean.numpy(), log_std.exp().numpy(), bits=self.bits, slack=self.slack,
                 seed=(setting.seed + number) % (1 << 32), dtype=dtype,
             )  # fmt: skip
             draft.draw(coded.record)
-            draft.set(f"{name}.weight.log_std", nearest((0 * log_std + POINT)[None], 64))
+            draft.set(f"{name}.log_std", nearest((0 * log_std + POINT)[None], 64))
             overfull += coded.overfull * len(coded.divergence)
             blocks += len(coded.divergence)
         if overfull:

@@ -23,17 +23,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from szilard.bayes import Weight, weights
+from szilard.bayes import Weight
 from szilard.coding import Encoder
 from szilard.compress import obs
 from szilard.compress.draft import STEPS, Draft, Quantised, Setting
 from szilard.compress.rounding import without_data
-from szilard.compress.search import START
 
 CURVATURE = 2.0  # of ln σ, nats per unit²
 SPACING = 2.7  # of a grid, in the steps that fine quantisation would ask for at this price; measured
-BETA = 1 / 400  # nats of a posterior for a nat of code at λ = START where N is not known; measured
-MANY = 1 << 15  # weights
+LOSS = 0.03  # nats that rounding costs at the default λ, if the loss is a parabola
+BETA = 1 / 400  # nats of a posterior for a nat of code at the default λ where N is not known; measured
+MANY = 1 << 16  # parameters
 WIDEST = 1.0  # step of ln σ, beyond which its cost is a square no longer
 
 
@@ -42,8 +42,8 @@ class Posterior:
 
     Args:
         examples: N, over which a nat of the posterior is shared: the mean loss of an example rises by T / N with each.
-            None: not known, and at λ = ``START`` a nat of code is worth ``BETA`` nats of the posterior; less in
-            networks of more than ``MANY`` weights, in proportion to the root of their number.
+            None: not known, and at the default λ a nat of code is worth ``BETA`` nats of the posterior; less in
+            networks of more than ``MANY`` parameters, in proportion to the root of their number.
         temperature: T, by which the divergence was multiplied in training.
     """
 
@@ -52,19 +52,20 @@ class Posterior:
 
     def __call__(self, draft: Draft, setting: Setting) -> None:
         nats = self.nats(draft.network)
-        for name, weight in weights(draft.network).items():
-            if not weight.mean.numel():
+        for name, weight in posteriors(draft.network).items():
+            if not weight.mean.numel() or not _is_finite(weight):
                 continue
-            draft.set(f"{name}.weight.mean", round_mean(weight, setting.lam, nats))
+            draft.set(f"{name}.mean", round_mean(weight, setting.lam, nats))
             if weight.log_std is not None:
-                draft.set(f"{name}.weight.log_std", round_log_std(weight, setting.lam, nats))
+                draft.set(f"{name}.log_std", round_log_std(weight, setting.lam, nats))
 
     def nats(self, network: nn.Module) -> float:
         """Of the posterior, to one nat of mean loss."""
         if self.examples is not None:
             return self.examples / self.temperature
-        count = sum(weight.mean.numel() for weight in weights(network).values())
-        return BETA * math.log(2) / START * math.sqrt(min(1.0, MANY / max(count, 1)))
+        values = sum(p.numel() for p in network.parameters() if p.is_floating_point())
+        default = 2 * math.log(2) * LOSS / values  # λ
+        return BETA * math.log(2) / default * math.sqrt(min(1.0, MANY / values))
 
 
 def round_mean(weight: Weight, lam: float, nats: float) -> Quantised:
@@ -110,15 +111,23 @@ def _step(curvature: float, lam: float, nats: float) -> float:
     return SPACING * math.sqrt(12 * lam * nats / (math.log(2) * curvature))
 
 
+def posteriors(network: nn.Module) -> dict[str, Weight]:
+    """The weights on supports by their own name, "1.weight"; a shared one once."""
+    return {name: module for name, module in network.named_modules() if isinstance(module, Weight)}
+
+
 def is_posterior(network: nn.Module) -> bool:
     """Whether any of its weights has a σ."""
-    return any(weight.log_std is not None for weight in weights(network).values())
+    return any(weight.log_std is not None for weight in posteriors(network).values())
 
 
 def posterior_names(network: nn.Module) -> set[str]:
     """Names of the parameters that this pass quantises."""
-    found = weights(network).items()
-    return {f"{name}.weight.{what}" for name, _ in found for what in ("mean", "log_std")}
+    return {f"{name}.{what}" for name in posteriors(network) for what in ("mean", "log_std")}
+
+
+def _is_finite(weight: Weight) -> bool:
+    return bool(weight.mean.isfinite().all() and (weight.log_std is None or weight.log_std.isfinite().all()))
 
 
 def _around(values: Tensor, code: int, level: int, lam: float, nats: float) -> Quantised:

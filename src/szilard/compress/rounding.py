@@ -10,6 +10,7 @@ from torch import Tensor
 from szilard.compress import obs
 from szilard.compress.curvature import Curvature, Layer, curvatures
 from szilard.compress.draft import Draft, Setting
+from szilard.compress.layers import tensors
 
 
 class Quantise:
@@ -29,18 +30,13 @@ class Quantise:
             self.curvature = curvatures(
                 draft.network, setting.inputs, setting.forward, softness=self.softness, seed=setting.seed
             )  # once: a search over λ asks again and again
-        layers = {n: m for n, m in draft.network.named_modules() if isinstance(m, Layer)}
-        done: set[int] = set()
-        for name, parameter in draft.network.named_parameters():
-            if parameter.dim() < 2 or not parameter.is_floating_point() or id(parameter) in done:
+        for name, module, weight in tensors(draft):
+            if weight.dim() < 2:
                 continue
-            done.add(id(parameter))
             path, _, leaf = name.rpartition(".")
-            known = self.curvature.get(path) if path in layers and leaf == "weight" else None
-            inputs, outputs = (known.inputs, known.outputs) if known else without_data(parameter.detach())
-            weight = parameter.detach().cpu().reshape(len(parameter), -1)
-            if weight.numel():
-                draft.set(name, obs.quantise(weight, inputs, outputs, setting.lam))
+            known = self.curvature.get(path) if isinstance(module, Layer) and leaf == "weight" else None
+            inputs, outputs = (known.inputs, known.outputs) if known else without_data(weight)
+            draft.set(name, obs.quantise(weight.cpu().reshape(len(weight), -1), inputs, outputs, setting.lam))
 
 
 def without_data(weight: Tensor) -> tuple[Tensor, Tensor]:
@@ -69,15 +65,11 @@ class Offsets:
 
     def __call__(self, draft: Draft, setting: Setting) -> None:
         known = self._curvatures(draft)
-        for name, tensor in [*draft.network.named_parameters(), *draft.network.named_buffers()]:
-            if (
-                tensor.dim() != 1
-                or not tensor.is_floating_point()
-                or name in {*draft.quantised, *draft.random}
-            ):
+        for name, _, tensor in tensors(draft):
+            if tensor.dim() != 1 or name in draft.quantised or name in draft.random:
                 continue
-            values = tensor.detach().double().cpu()
-            if not len(values) or bool((values == values[0]).all()):
+            values = tensor.double().cpu()
+            if bool((values == values[0]).all()):
                 continue  # a constant costs nothing
             if name.endswith("running_var"):
                 continue  # must stay positive; rare once BatchNorm is canonical

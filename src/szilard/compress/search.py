@@ -9,7 +9,6 @@ from typing import Generic, TypeVar
 
 Result = TypeVar("Result")
 
-START = 1e-8  # nats per bit
 FARTHEST = 24.0  # octaves from the start
 
 
@@ -29,11 +28,11 @@ class Trial(Generic[Result]):
 def largest_allowed(
     attempt: Callable[[float], tuple[float, Result]],
     *,
-    start: float = START,
+    start: float,
     trials: int = 8,
     tolerance: float = 0.08,
 ) -> list[Trial[Result]]:
-    """Trials of λ, of which the largest with no excess is the answer; every λ is a power of two times ``start``.
+    """Trials of λ, of which the largest with no excess is the answer; from ``start`` on.
 
     The excess grows with λ but for noise. Steps double until it changes sign; then regula falsi on (log λ, excess),
     kept away from the ends of the bracket.
