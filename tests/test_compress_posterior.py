@@ -145,6 +145,7 @@ def test_a_network_by_default(tmp_path):
     for name in weights(original):
         assert kinds[f"{name}.weight.support"] == "support"
     assert made.ratio > 6
+    assert not made.notes
     made.save(tmp_path / "net.szd")
     other = network(seed=1)
     other.load_state_dict(szilard.load(tmp_path / "net.szd"), strict=True)

@@ -175,6 +175,8 @@ def _imagined(
     network: nn.Module, shape: Sequence[int] | None, seed: int, notes: list[str], tell: Callable[[str], None]
 ) -> list[Tensor]:
     """Batches to compress with where there is no data; none where nothing can be imagined."""
+    if is_posterior(network):  # σ tells how sensitive a weight is
+        return []
     if not any(True for _ in norms(network)):
         notes.append(
             "no data, and no BatchNorm that remembers any: every layer was taken to be as sensitive as others"
