@@ -28,6 +28,7 @@ def seeded(seed=0):
 # -- divergences ----------------------------------------------------------------------------------
 
 
+@pytest.mark.filterwarnings("ignore::scipy.integrate.IntegrationWarning")  # where ln|x| is singular
 @pytest.mark.parametrize("log_alpha", [-6.0, -3.0, -1.0, 0.0, 1.0, 3.0, 6.0])
 def test_the_log_uniform_divergence_against_the_integral(log_alpha):
     # KL = -H(q) - E[ln p] + const = -½ ln α + E ln|1 + √α ε| + const; it vanishes for α → ∞.

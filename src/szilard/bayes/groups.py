@@ -15,8 +15,6 @@ from szilard.bayes.layers import BayesConv, BayesLayer
 from szilard.bayes.noise import Noise
 from szilard.bayes.priors import log_uniform_kl
 
-DEAD = -20.0  # ln σ of what has been dropped
-
 
 class GroupScale(nn.Module):
     """Scales ``z [groups]`` with a posterior and a prior.

@@ -74,7 +74,7 @@ class Offsets:
     def __call__(self, draft: Draft, setting: Setting) -> None:
         known = self._curvatures(draft)
         for name, _, tensor in tensors(draft):
-            if tensor.dim() != 1 or name in draft.quantised:
+            if tensor.dim() != 1 or name in draft.quantised or name in draft.random:
                 continue
             values = tensor.double().cpu()
             if bool((values == values[0]).all()):

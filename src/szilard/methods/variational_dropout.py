@@ -9,17 +9,18 @@ import torch
 from torch import Tensor, nn
 
 from szilard import bayes
-from szilard.bayes.groups import DEAD
 from szilard.data import Split
+from szilard.errors import SzilardError
 from szilard.methods.method import Method
+from szilard.sparse import Support
 
 
 class VariationalDropout(Method):
     """Minimise E_q[-ln p(D|θ)] + T KL(q ‖ p) with the log-uniform prior p(|w|) ∝ 1/|w| (Molchanov et al. 2017).
 
     The divergence depends on α = σ²/μ² alone and falls with it, so that a weight which the data do not hold drifts to
-    α → ∞. At the end weights with ln α ≥ ``threshold`` become exactly zero. The prior is improper: its divergence is a
-    force and not a code length.
+    α → ∞. At the end weights with ln α ≥ ``threshold`` leave the support for good. The prior is improper: its
+    divergence is a force and not a code length.
 
     Args:
         threshold: on ln α.
@@ -60,7 +61,16 @@ class VariationalDropout(Method):
         with torch.no_grad():
             for weight in bayes.weights(network).values():
                 assert weight.log_std is not None
-                dead = bayes.log_alpha(weight.mean, weight.log_std) >= self.threshold
-                weight.mean[dead] = 0
-                weight.log_std[dead] = DEAD
+                doubt = bayes.log_alpha(weight.mean, weight.log_std)
+                kept = doubt < self.threshold
+                kept[doubt.argmin()] = True  # a weight cannot be empty
+                weight.keep(kept)
         super().finish(network, batches, valid)
+
+    def fit_to(self, network: nn.Module, state: dict[str, Any]) -> None:
+        for name, module in network.named_modules():
+            if isinstance(module, bayes.Weight):
+                crow, col = (state.get(f"{name}.support.{part}") for part in ("crow", "col"))
+                if not isinstance(crow, Tensor) or not isinstance(col, Tensor):
+                    raise SzilardError(f"the support of {name} is missing; name the network it was made with")
+                module.stand_on(Support(module.support.shape, crow, col))
