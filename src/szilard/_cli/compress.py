@@ -14,9 +14,8 @@ from torch import nn
 
 from szilard import networks
 from szilard._cli import source, target
-from szilard.compress import Compressed, Posterior, default_passes
+from szilard.compress import Compressed
 from szilard.compress import compress as search
-from szilard.compress.posterior import is_posterior
 from szilard.data import DataSet, Split
 from szilard.errors import SzilardError
 from szilard.training import finished as networks_on_disk
@@ -167,10 +166,6 @@ def _with_data(
             return quality["accuracy"]
         return 1 - float((believed.mean - split.y).square().mean() / split.y.var())
 
-    passes = None
-    if is_posterior(found.network):
-        posterior = Posterior(examples=found.method.n_data, temperature=found.method.temperature)
-        passes = [posterior if isinstance(one, Posterior) else one for one in default_passes()]
     # Any order of the examples will do, but not one by class.
     order = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(seed))[:EXAMPLES]
     with console.status("compressing"):
@@ -181,7 +176,6 @@ def _with_data(
             max_bytes=wish.max_bytes,
             lam=wish.lam,
             evaluate=lambda network: score(network, data.valid),
-            passes=passes,
             seed=seed,
             meta=networks_on_disk.to_meta(found),
             progress=console.print,
