@@ -15,6 +15,7 @@ from szilard.compress.correct import Correct
 from szilard.compress.curvature import Curvature, curvatures
 from szilard.compress.distil import Distil
 from szilard.compress.draft import Draft, Pass, Quantised, Setting
+from szilard.compress.factorize import Factorize
 from szilard.compress.finetune import Finetune
 from szilard.compress.imagine import imagine
 from szilard.compress.minimal_random import MinimalRandom
@@ -32,6 +33,7 @@ __all__ = [
     "Curvature",
     "Distil",
     "Draft",
+    "Factorize",
     "Finetune",
     "MinimalRandom",
     "Offsets",

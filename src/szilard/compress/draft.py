@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from szilard.file import Random, steps
+from szilard.file import Product, Random, steps
 
 STEPS = 16  # steps of tensors are powers of 2^(1/16), those of the file
 ROWS = 8  # and factors of rows powers of 2^(1/8)
@@ -49,6 +49,7 @@ class Draft:
         network: in eval mode; where a tensor is quantised, it holds the quantised values.
         quantised: by the name of the parameter or buffer.
         random: of minimal random coding, by the name of the parameter; the network holds these values, too.
+        products: factorised weights, likewise.
         notes: what a person should know, one sentence each.
         norms: by the name of a BatchNorm, that of the layer whose rows took in its slope.
     """
@@ -56,6 +57,7 @@ class Draft:
     network: nn.Module
     quantised: dict[str, Quantised] = field(default_factory=dict)
     random: dict[str, Random] = field(default_factory=dict)
+    products: dict[str, Product] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     norms: dict[str, str] = field(default_factory=dict)
 
@@ -73,6 +75,15 @@ class Draft:
             levels = torch.from_numpy(record.levels()).double()
             tensor.copy_((levels * float(steps.value(record.step))).float().to(tensor))
         self.random[record.name] = record
+
+    def multiply(self, record: Product) -> None:
+        """Replace a tensor of the network by a product."""
+        with torch.no_grad():
+            tensor = self.tensor(record.name)
+            levels = record.levels()
+            values = torch.from_numpy(levels.levels).double() * float(steps.value(levels.step))
+            tensor.copy_(values.float().to(tensor))
+        self.products[record.name] = record
 
     def tensor(self, name: str) -> Tensor:
         """A parameter or buffer by its name."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from szilard.compress import obs
 from szilard.compress.curvature import Curvature, Layer, curvatures
@@ -29,22 +29,25 @@ class Quantise:
         self.curvature = curvature
 
     def __call__(self, draft: Draft, setting: Setting) -> None:
+        for name, module, weight in tensors(draft):
+            if weight.dim() < 2 or name in draft.products:
+                continue
+            found = self.curvature_of(name, module, draft, setting)
+            matrix = weight.cpu().reshape(len(weight), -1)
+            draft.set(name, obs.quantise(matrix, found.inputs, found.outputs, self.price * setting.lam))
+
+    def curvature_of(self, name: str, module: nn.Module, draft: Draft, setting: Setting) -> Curvature:
+        """Of a weight by its name, or what is supposed where it is not known."""
         if self.curvature is None:
             self.curvature = curvatures(
                 draft.network, setting.inputs, setting.forward, softness=self.softness, seed=setting.seed
             )  # once: a search over λ asks again and again
-        for name, module, weight in tensors(draft):
-            if weight.dim() < 2:
-                continue
-            path, _, leaf = name.rpartition(".")
-            known = self.curvature.get(path) if isinstance(module, Layer) and leaf == "weight" else None
-            inputs, outputs = (known.inputs, known.outputs) if known else without_data(weight)
-            draft.set(
-                name,
-                obs.quantise(
-                    weight.cpu().reshape(len(weight), -1), inputs, outputs, self.price * setting.lam
-                ),
-            )
+        path, _, leaf = name.rpartition(".")
+        known = self.curvature.get(path) if isinstance(module, Layer) and leaf == "weight" else None
+        if known is not None:
+            return known
+        inputs, outputs = without_data(draft.tensor(name).detach())
+        return Curvature(inputs, outputs, outputs)
 
 
 def without_data(weight: Tensor) -> tuple[Tensor, Tensor]:

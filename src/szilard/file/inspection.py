@@ -8,6 +8,7 @@ from szilard.file import ledger
 from szilard.file.fields import Fields
 from szilard.file.ledger import Ledger
 from szilard.file.levels import Streams, put
+from szilard.file.products import unfold
 from szilard.file.reader import MOST_OUTPUT, Tables, decode, open_file, tables
 from szilard.file.records import Document, Levels, Mask
 
@@ -46,7 +47,7 @@ def verify(path: str | Path, *, max_bytes: int = MOST_OUTPUT) -> Ledger:
 
     def look(data: bytes) -> Ledger:
         found = tables(data)
-        decode(found, max_bytes)
+        unfold(decode(found, max_bytes))
         return _ledger(found, [(None, None)] * len(found.fields))
 
     return open_file(path, look)

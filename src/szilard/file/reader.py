@@ -21,6 +21,7 @@ from szilard.file.error import Broken, SzilardFileError
 from szilard.file.fields import Fields, Kind
 from szilard.file.fields import unpack as unpack_fields
 from szilard.file.layout import Parts
+from szilard.file.products import unfold
 from szilard.file.records import Alias, Constant, Document, Levels, Mask, Random, Raw, Record, tensor_names
 
 MOST_OUTPUT = 8 << 30  #: bytes of tensors that a file may hold, unless the caller says otherwise
@@ -63,12 +64,12 @@ def read(path: str | Path, *, max_bytes: int = MOST_OUTPUT) -> Document:
     Raises:
         SzilardFileError: it is not there, or no whole and valid file.
     """
-    return open_file(path, lambda data: decode(tables(data), max_bytes))
+    return open_file(path, lambda data: unfold(decode(tables(data), max_bytes)))
 
 
 def loads(data: bytes, *, max_bytes: int = MOST_OUTPUT) -> Document:
     """As :func:`read`, from bytes."""
-    return told("the .szd file", lambda: decode(tables(data), max_bytes))
+    return told("the .szd file", lambda: unfold(decode(tables(data), max_bytes)))
 
 
 def open_file(path: str | Path, use: Callable[[bytes], T]) -> T:

@@ -9,9 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from szilard.coding import LARGEST
 from szilard.file import dtypes, random, steps
+from szilard.file.error import Broken
 
 Shape = tuple[int, ...]
+DEPTH = 8  #: powers of two that a coefficient of a product may be
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,7 +162,62 @@ class Random:
         return Levels(self.name, self.dtype, self.shape, self.levels(), self.step).value()
 
 
-Record = Raw | Constant | Alias | Levels | Mask | Random
+@dataclass(frozen=True, eq=False)
+class Product:
+    """W = C B, row by row: coefficients that are powers of two or zero, times a small basis (Zhao et al. 2020).
+
+    As a matrix, W has ``shape[0]`` rows. A row is cut into pieces of S entries, and each piece is a row of C times the
+    basis of its group of rows. A code k stands for sign(k) 2^(1 - |k|), and 0 for 0.
+
+    Attributes:
+        dtype: as of :class:`~szilard.file.records.Levels`.
+        codes: int32 ``[pieces, S]``, magnitudes up to 8.
+        basis: int32 ``[groups, S, S]`` of levels; ``shape[0]`` is a multiple of ``groups``.
+        step: code of the basis' step.
+    """
+
+    name: str
+    dtype: str
+    shape: Shape
+    codes: np.ndarray
+    basis: np.ndarray
+    step: int
+
+    def levels(self) -> Levels:
+        """The product as levels of a step that is 2^7 times finer.
+
+        Raises:
+            Broken: factors that do not fit, or a product beyond the levels of a file.
+        """
+        size = self.basis.shape[-1]
+        groups = len(self.basis)
+        pieces = math.prod(self.shape) // max(size, 1)
+        if (
+            self.basis.shape != (groups, size, size)
+            or self.codes.shape != (pieces, size)
+            or pieces * size != math.prod(self.shape)
+            or not groups
+            or not self.shape
+            or self.shape[0] % groups
+            or pieces % groups
+        ):
+            raise Broken(f"the factors of {self.name} do not fit together")
+        if np.abs(self.codes).max(initial=0) > DEPTH:
+            raise Broken(f"a coefficient of {self.name} is no power of two that the format knows")
+        magnitude = np.left_shift(1, DEPTH - np.abs(self.codes).astype(np.int64))
+        coefficients = np.where(self.codes == 0, 0, np.sign(self.codes) * magnitude)
+        found = np.matmul(coefficients.reshape(groups, -1, size), self.basis.astype(np.int64))
+        if np.abs(found).max(initial=0) > LARGEST:
+            raise Broken(f"the product {self.name} is beyond what levels can be")
+        levels = found.reshape(self.shape).astype(np.int32)
+        return Levels(self.name, self.dtype, self.shape, levels, self.step - 16 * (DEPTH - 1))
+
+    def value(self) -> np.ndarray:
+        """As :meth:`szilard.file.records.Raw.value`."""
+        return self.levels().value()
+
+
+Record = Raw | Constant | Alias | Levels | Mask | Random | Product
 
 
 @dataclass(frozen=True, eq=False)

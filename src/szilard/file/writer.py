@@ -29,6 +29,7 @@ from szilard.file.fields import (
 from szilard.file.fields import pack as pack_fields
 from szilard.file.ledger import Ledger
 from szilard.file.levels import Streams, plan, put, table_bits
+from szilard.file.products import fold
 from szilard.file.records import (
     Alias,
     Constant,
@@ -71,6 +72,7 @@ def encode(document: Document) -> tuple[bytes, Ledger]:
     Raises:
         SzilardFileError: as :func:`dumps`.
     """
+    document = fold(document)
     if len(document.records) > MOST_RECORDS:
         raise SzilardFileError(
             f"a file holds at most {MOST_RECORDS} tensors, not {len(document.records)}; split them"
@@ -143,6 +145,7 @@ class _Writer:
         elif isinstance(record, Random):
             fields = self._random(record)
         else:
+            assert isinstance(record, Mask)  # products have been folded
             fields = self._mask(record)
         bits, side_bits = (
             put(self.streams, record, fields) if isinstance(record, Levels | Mask) else (0.0, 0.0)
