@@ -1,4 +1,4 @@
-"""Cutting units out of LeNet-5, and shifting pictures, as benchmarks/lenet_files.py does before it trains for a file."""
+"""Cutting units out of LeNet-5, and shifting pictures, before benchmarks/lenet_files.py trains for a file."""
 
 import torch
 
@@ -31,6 +31,7 @@ def test_shifts_move_pictures_by_at_most_a_pixel():
     seen = set()
     for _ in range(100):
         where = lenet_files.shifted(x, generator).nonzero()
-        assert len(where) == 2 and (where[0, 2:] == where[1, 2:]).all()
+        assert len(where) == 2
+        assert torch.equal(where[0, 2:], where[1, 2:])
         seen.add(tuple((where[0, 2:] - 14).tolist()))
     assert seen == {(i, j) for i in (-1, 0, 1) for j in (-1, 0, 1)}
