@@ -61,7 +61,8 @@ class Recipe:
 
 @dataclass(frozen=True, eq=False)
 class Row:
-    """A file: whole bytes, test errors in per cent, share of weights that exist, seconds of training and coding."""
+    """A file: whole bytes, test errors in per cent, the share of the first network's
+    weights that exist, seconds of training and coding."""
 
     bytes: int
     error_percent: float
