@@ -6,9 +6,9 @@ Each network is trained in the ordinary way, rounded at λ, trained further on i
 (:class:`szilard.compress.Finetune`), and written. LeNet-5 first gives up most of its units, those whose answers vary
 least in what the next layer reads; what is left learns the answers of the whole network, and its file holds the
 smaller matrices. Training pictures are shifted by up to one pixel. LeNet-5's λ and units were chosen on the 10 000
-validation pictures of the library's split while training on the other 50 000; LeNet-300-100's λ from three, 3e-7, 1e-6
-and 3e-6, with validation and test errors both in sight. What is printed was trained on all 60 000 and judged on the test
-set at the end. ``--quick``: fewer epochs.
+validation pictures of the library's split while training on the other 50 000; LeNet-300-100's λ between three, 3e-7,
+1e-6 and 3e-6, with validation and test errors both in sight. What is printed was trained on all 60 000 and judged on
+the test set at the end. ``--quick``: fewer epochs.
 """
 
 from __future__ import annotations

@@ -139,7 +139,7 @@ def document(**changes):
         Levels(
             "w.coefficients", "float32", codes.shape, changes.get("codes", codes), changes.get("code_step", 0)
         ),
-        Levels("w.basis", "float32", basis.shape, changes.get("basis", basis), 0),
+        Levels("w.basis", "float32", basis.shape, changes.get("basis", basis), changes.get("step", 0)),
     ]
     return file.Document(
         records[: changes.get("count", 2)], {"products": changes.get("shapes", {"w": [2, 2]})}
@@ -167,6 +167,14 @@ def test_the_document_without_anything_wrong():
         ({"codes": np.array([[9, 0], [0, 0]], np.int32)}, "no power of two"),
         ({"basis": np.full((1, 2, 2), 1 << 20, np.int32)}, "beyond what levels can be"),
         ({"code_step": 16}, "badly described"),
+        (
+            {
+                "basis": np.full((1, 2, 2), 60000, np.int32),
+                "codes": np.ones((2, 2), np.int32),
+                "step": 112 * 16,
+            },
+            "its type",
+        ),
         ({"shapes": {"w": [1 << 40, 1 << 40]}}, "do not fit together"),
     ],
 )

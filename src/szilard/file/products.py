@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from szilard.file import dtypes
 from szilard.file.error import Broken, SzilardFileError
 from szilard.file.records import Alias, Document, Levels, Product, Record, Shape
 
@@ -83,7 +84,9 @@ def _product(name: str, shape: Shape, codes: Record, basis: Record | None) -> Pr
     if codes.step or codes.dtype != basis.dtype or codes.col_scale is not None or basis.col_scale is not None:
         raise Broken("the factors of a product are badly described")
     product = Product(name, basis.dtype, shape, codes.levels, basis.levels, basis.step)
-    product.levels()
+    value = product.value()
+    if not dtypes.all_finite(value, dtypes.named(basis.dtype)):
+        raise Broken(f"the product {name} is beyond its type")
     return product
 
 
