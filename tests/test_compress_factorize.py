@@ -137,7 +137,11 @@ def document(**changes):
     basis = np.array([[[5, 1], [0, 7]]], np.int32)
     records = [
         Levels(
-            "w.coefficients", "float32", codes.shape, changes.get("codes", codes), changes.get("code_step", 0)
+            "w.coefficients",
+            "float32",
+            codes.shape,
+            changes.get("codes", codes).astype(np.int32),
+            changes.get("code_step", 0),
         ),
         Levels("w.basis", "float32", basis.shape, changes.get("basis", basis), changes.get("step", 0)),
     ]
