@@ -135,15 +135,10 @@ def document(**changes):
     """A small product as it lies in a file, with something wrong."""
     codes = np.array([[1, 0], [-3, 2]], np.int32)
     basis = np.array([[[5, 1], [0, 7]]], np.int32)
+    codes, basis = changes.get("codes", codes), changes.get("basis", basis)
     records = [
-        Levels(
-            "w.coefficients",
-            "float32",
-            codes.shape,
-            changes.get("codes", codes).astype(np.int32),
-            changes.get("code_step", 0),
-        ),
-        Levels("w.basis", "float32", basis.shape, changes.get("basis", basis), changes.get("step", 0)),
+        Levels("w.coefficients", "float32", codes.shape, codes, changes.get("code_step", 0)),
+        Levels("w.basis", "float32", basis.shape, basis, changes.get("step", 0)),
     ]
     return file.Document(
         records[: changes.get("count", 2)], {"products": changes.get("shapes", {"w": [2, 2]})}
@@ -173,9 +168,9 @@ def test_the_document_without_anything_wrong():
         ({"code_step": 16}, "badly described"),
         (
             {
-                "basis": np.full((1, 2, 2), 60000, np.int32),
+                "basis": np.full((1, 2, 2), 20000, np.int32),
                 "codes": np.ones((2, 2), np.int32),
-                "step": 112 * 16,
+                "step": 113 * 16,
             },
             "its type",
         ),
