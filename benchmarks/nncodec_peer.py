@@ -20,7 +20,6 @@ import tempfile
 import venv
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from coded import Coded
 from szilard.errors import SzilardError
 
 VERSION = "2.1.3"
@@ -36,33 +36,24 @@ WORKER = Path(__file__).with_name("nncodec_worker.py")
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "szilard-benchmarks"
 
 
-@dataclass(frozen=True)
-class Coded:
-    """A file's length, the state dict that its reader gets, and the seconds of writing and reading it."""
-
-    n_bytes: int
-    state: dict[str, Tensor]
-    write_seconds: float
-    read_seconds: float
-
-
 class Session:
     """Codes one state dict, again and again, with different options."""
 
     def __init__(self, worker: subprocess.Popen[str], state: Mapping[str, Tensor], folder: Path) -> None:
         self._worker, self._state, self._folder = worker, state, folder
 
-    def code(self, **options: Any) -> Coded:
+    def code(self, options: Mapping[str, Any], form: str = "module") -> Coded:
         """One file.
 
         Args:
+            form: what ``encode`` is handed, a "module" or a "dict" of arrays (without ``bnf``).
             options: of ``nncodec.nn.encode``: ``qp``, ``nonweight_qp``, ``bnf``, ``use_dq``, ...; the package's
-                own default for each that is not named.
+                own default for each that is not named; and ``lambda_scale``, of the function below it.
         """
         path = self._folder / "decoded.npz"
         assert self._worker.stdin
         assert self._worker.stdout
-        self._worker.stdin.write(json.dumps({"options": options, "decoded": str(path)}) + "\n")
+        self._worker.stdin.write(json.dumps({"options": dict(options), "form": form, "decoded": str(path)}) + "\n")
         self._worker.stdin.flush()
         line = self._worker.stdout.readline()
         if not line:

@@ -2,9 +2,10 @@
 
     python nncodec_worker.py NETWORK.npz FOLDER  < jobs, one JSON object a line  > answers, likewise
 
-NETWORK.npz holds a state dict. A job names the options of ``nncodec.nn.encode`` and a file ``decoded`` to be
-written; the answer holds ``bytes``, the length of the whole file, and what it took to write and read it in
-seconds. The tensors that a reader of the file gets are left in ``decoded`` (npz, no pickle).
+NETWORK.npz holds a state dict. A job names the ``options`` of ``nncodec.nn.encode``, the ``form`` it is handed
+("module" or "dict"), and a file ``decoded`` to be written; the answer holds ``bytes``, the length of the whole
+file, and what it took to write and read it in seconds. The tensors that a reader of the file gets are left in
+``decoded`` (npz, no pickle).
 
 NNCodec imports packages that coding does not need (torchvision, OpenCV, pandas, h5py). Those that are missing
 are replaced by empty modules; everything that computes is the package's own. It prints as it goes and writes a
@@ -97,20 +98,56 @@ def rebuilt(state: dict[str, torch.Tensor]) -> torch.nn.Module:
     return root
 
 
-def code(network: torch.nn.Module | dict[str, np.ndarray], options: dict[str, Any], folder: Path) -> tuple[
-    bytearray, dict[str, np.ndarray], float, float
-]:
-    """The file, what a reader gets from it, and the seconds of writing and reading."""
-    from nncodec.nn import decode, encode
+def code(state: dict[str, np.ndarray], job: dict[str, Any], folder: Path) -> tuple[bytearray, float]:
+    """The file, and the seconds it took to write.
 
-    # `ioq` is read and missing from the package's defaults; folded BatchNorm comes back as a scale of its own.
-    fixed = {"ioq": False, "verbose": False, "results": str(folder)}
+    ``job["form"]`` is what ``encode`` is handed: a "module", or a "dict" of arrays, which it codes a little
+    differently (a BatchNorm's scale counts as a weight in the first and not in the second). A ``lambda_scale``,
+    the price of a bit in the search for levels, is no argument of ``encode``; with one, the function below it
+    is called.
+    """
+    from nncodec.nn import encode
+    from nncodec.nnc import compress_model
+
+    options = dict(job["options"])
+    form = job.get("form", "module")
+    rated = "lambda_scale" in options
+    if rated and form == "dict":
+        raise ValueError("lambda_scale is for a module")
+    network: Any
+    if form == "dict":
+        network = {name: np.float32(value) for name, value in state.items() if counts(name)}
+    else:
+        network = rebuilt({name: torch.from_numpy(value.copy()) for name, value in state.items()})
     started = time.perf_counter()
-    stream = encode(network, args={**fixed, **options})
-    written = time.perf_counter()
+    if rated:
+        # The options that encode would pass on.
+        stream, _ = compress_model(
+            network,
+            **{"qp": -32, "row_skipping": True, **options},
+            bitstream_path=None,
+            return_bitstream=True,
+            return_model_data=True,
+            verbose=False,
+        )
+    else:
+        # `ioq` is read and missing from the package's defaults.
+        stream = encode(network, args={"ioq": False, "verbose": False, "results": str(folder), **options})
+    return stream, time.perf_counter() - started
+
+
+def read(stream: bytearray, options: dict[str, Any]) -> tuple[dict[str, np.ndarray], float]:
+    """The tensors in the file and the seconds it took; with ``bnf`` scales are multiplied back into weights."""
+    from nncodec.nn import decode
+
     folded = bool(options.get("bnf"))
-    state = decode(stream, args={"bnf": folded, "lsa": folded})
-    return stream, state, written - started, time.perf_counter() - written
+    started = time.perf_counter()
+    return decode(stream, args={"bnf": folded, "lsa": folded}), time.perf_counter() - started
+
+
+def counts(name: str) -> bool:
+    """Batch counters are left out of a file, as the package itself does for a module."""
+    return not name.endswith("num_batches_tracked")
 
 
 def main() -> None:
@@ -123,8 +160,8 @@ def main() -> None:
         state = {name: arrays[name] for name in arrays.files}
     for line in sys.stdin:
         job = json.loads(line)
-        network = rebuilt({name: torch.from_numpy(value.copy()) for name, value in state.items()})
-        stream, decoded, write_seconds, read_seconds = code(network, job["options"], Path(folder))
+        stream, write_seconds = code(state, job, Path(folder))
+        decoded, read_seconds = read(stream, job["options"])
         np.savez(job["decoded"], **decoded)
         answer = {"bytes": len(stream), "write_seconds": write_seconds, "read_seconds": read_seconds}
         answers.write(json.dumps(answer) + "\n")
