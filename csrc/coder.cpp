@@ -3,7 +3,6 @@
 
 #include <array>
 #include <memory>
-#include <vector>
 
 #include "levels.hpp"
 #include "quantise.hpp"
@@ -26,21 +25,25 @@ const float *code_lengths() {
 template <class Io, class Level, class Ended>
 static bool matrix(Io &io, uint32_t *contexts, int kind, int64_t rows, int64_t cols, Level *levels, Ended ended) {
     Model &model = reinterpret_cast<Model *>(contexts)[kind];
-    std::vector<int32_t> column((size_t)cols, Means::start(kind));
+    // Not filled: a decoder that is promised more than there is ends before it has touched the memory for it.
+    const std::unique_ptr<int32_t[]> column(new int32_t[(size_t)cols]);
     for (int64_t r = 0; r < rows; ++r) {
         int32_t row = Means::start(kind);
         Neighbours n{};
         Level *at = levels + r * cols;
         for (int64_t c = 0; c < cols; ++c) {
             n.above = r ? at[c - cols] : 0;
-            n.column = column[c];
+            int32_t above = r ? column[c] : Means::start(kind);
+            n.column = above;
             n.row = row;
             const int32_t level = pass(io, kind, model, n, at[c]);
             if (level > LARGEST) return false;
             if (!std::is_const<Level>::value) const_cast<int32_t &>(at[c]) = level;
-            Means::see(kind, level < 0 ? -level : level, column[c], row);
+            Means::see(kind, level < 0 ? -level : level, above, row);
+            column[c] = above;
             n.left2 = n.left;
             n.left = level;
+            if ((c & 4095) == 4095 && ended()) return false;
         }
         if (ended()) return false;
     }

@@ -86,6 +86,7 @@ class Panel {
 // to [pixels][batch] = pixels first, first + step, ... of from [width][batch], zero outside it.
 inline void copy_pixels(const float *from, int64_t width, int64_t first, int64_t step, int64_t pixels, int64_t batch,
                         float *to) {
+    if (batch == 0) return;  // such an input may have no address
     const int64_t low = smaller(larger(ceil_div(-first, step), 0), pixels);  // inside for low <= j < high
     const int64_t high = larger(smaller(floor_div(width - 1 - first, step) + 1, pixels), low);
     zero(to, low * batch);

@@ -11,8 +11,21 @@ from typing import TYPE_CHECKING, Any
 from szilard.errors import SzilardError, SzilardWarning
 
 if TYPE_CHECKING:
-    from szilard import bayes, cost, data, methods, metrics, networks, report, sparse, training
-    from szilard.bayes import bayesianize
+    from szilard import (
+        bayes,
+        compress,
+        cost,
+        data,
+        file,
+        methods,
+        metrics,
+        networks,
+        report,
+        sparse,
+        training,
+    )
+    from szilard.bayes.bayesianize import bayesianize
+    from szilard.file import SzilardFileError, load
     from szilard.training.evaluate import measure
     from szilard.training.fit import fit
 
@@ -20,13 +33,17 @@ __version__ = "0.1.0"
 
 __all__ = [
     "SzilardError",
+    "SzilardFileError",
     "SzilardWarning",
     "__version__",
     "bayes",
     "bayesianize",
+    "compress",
     "cost",
     "data",
+    "file",
     "fit",
+    "load",
     "measure",
     "methods",
     "metrics",
@@ -37,9 +54,27 @@ __all__ = [
 ]
 
 _ROOMS = frozenset(
-    {"bayes", "cost", "data", "methods", "metrics", "networks", "report", "sparse", "training"}
+    {
+        "bayes",
+        "compress",
+        "cost",
+        "data",
+        "file",
+        "methods",
+        "metrics",
+        "networks",
+        "report",
+        "sparse",
+        "training",
+    }
 )
-_FUNCTIONS = {"bayesianize": "szilard.bayes", "fit": "szilard.training", "measure": "szilard.training"}
+_FUNCTIONS = {
+    "SzilardFileError": "szilard.file",
+    "bayesianize": "szilard.bayes",
+    "fit": "szilard.training",
+    "load": "szilard.file",
+    "measure": "szilard.training",
+}
 
 
 def __getattr__(name: str) -> Any:

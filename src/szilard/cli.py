@@ -188,6 +188,71 @@ def report(runs: o.Runs) -> None:
     command.report(runs)
 
 
+@app.command(
+    epilog=_examples(
+        "szilard compress runs/digits",
+        "szilard compress net.pt --network file.py:build --data cifar10 --max-drop 0.5 -o net.szd",
+        "szilard compress net.pt --network file.py:build --data pictures.npz --max-bytes 20000",
+        "szilard compress net.pt --network file.py:build --no-data",
+    )
+)
+def compress(
+    path: o.Weights,
+    data: o.Data = None,
+    data_root: o.DataRoot = None,
+    target: o.Target = None,
+    split: o.Split = None,
+    mean: o.Mean = None,
+    std: o.Std = None,
+    network: o.NetworkOfFile = None,
+    method: o.MethodOfRun = None,
+    max_drop: o.MaxDrop = None,
+    max_bytes: o.MaxBytes = None,
+    lam: o.Lam = None,
+    no_data: o.WithoutData = False,
+    input_shape: o.InputShape = None,
+    outputs: o.Outputs = None,
+    seed: o.DrawSeed = 0,
+    out: o.Szd = None,
+    json: o.Json = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Put a trained network into one small file: the smallest that keeps its quality, or the best of a size.
+
+    The file holds no code. Open it with szilard.load in Python, or with szilard measure and szilard predict.
+    """
+    from szilard._cli import compress as command
+
+    given = {
+        "name": data,
+        "root": None if data_root is None else str(data_root),
+        "target": target,
+        "split": split,
+    }
+    command.compress(
+        path, given, network, command.Wish(max_drop, max_bytes, lam), out, method=method, without_data=no_data,
+        shape=command.Shape(input_shape, outputs), normalisation=(mean, std), seed=seed, as_json=json, quiet=quiet,
+    )  # fmt: skip
+
+
+@app.command(epilog=_examples("szilard inspect net.szd", "szilard inspect net.szd --tensors --json"))
+def inspect(path: o.SzdFile, tensors: o.Tensors = False, json: o.Json = False) -> None:
+    """See what is in a .szd file and where its bytes are, without its network."""
+    from szilard._cli import inspect as command
+
+    command.inspect(path, tensors=tensors, as_json=json)
+
+
+@app.command(
+    epilog=_examples("szilard verify net.szd", "szilard verify net.szd --against runs/digits/ssvi/network.pt")
+)
+def verify(path: o.SzdFile, against: o.Against = None, json: o.Json = False) -> None:
+    """Check that a .szd file is whole and opens to the tensors that were written."""
+    from szilard._cli import verify as command
+
+    command.verify(path, against, as_json=json)
+
+
 def main() -> None:
     """The ``szilard`` command."""
     # Threads that wait for each other in a loop make small networks several times slower on a busy machine.

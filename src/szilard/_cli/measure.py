@@ -10,7 +10,6 @@ from szilard._cli import source, table, target
 from szilard.cost import Cost
 from szilard.data import DataSet
 from szilard.errors import SzilardError
-from szilard.training import checkpoint
 from szilard.training import finished as networks_on_disk
 from szilard.training.evaluate import measure as evaluate
 from szilard.training.folder import to_json
@@ -22,7 +21,7 @@ def measure(
     """Print quality and cost of every network behind a path."""
     if samples < 1:
         raise SzilardError(f"--samples must be at least 1, not {samples}")
-    if _is_plain(path):
+    if path.is_file() and not networks_on_disk.is_finished(path):
         rows, data = _plain(path, given, network, samples, seed)
     else:
         rows, data = _finished(path, given, network, samples, seed)
@@ -32,14 +31,6 @@ def measure(
         table.print_rows(
             rows, f"{data.name}, test set" + (f"; OOD: {data.ood_name}" if data.ood_name else "")
         )
-
-
-def _is_plain(path: Path) -> bool:
-    """Whether a file holds a bare state dict rather than a network that szilard wrote."""
-    if not path.is_file():
-        return False
-    content = checkpoint.load_plain(path, "network")
-    return not (isinstance(content, dict) and "szilard" in content)
 
 
 def _finished(
@@ -72,9 +63,7 @@ def _plain(
         )
     data = source.load({}, given, str(path))
     built = networks.build(network, data.input_shape, data.n_outputs)
-    content = checkpoint.load_plain(path, "network")
-    state = content.get("state_dict", content) if isinstance(content, dict) else content
-    networks_on_disk.load_state(path, built, state)
+    networks_on_disk.load_state(path, built, networks_on_disk.plain_state(path))
     quality, cost = evaluate(built.eval(), data, samples=samples, seed=seed)
     return [_row(path.name, "none", quality, cost)], data
 

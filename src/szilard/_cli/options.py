@@ -8,12 +8,14 @@ from typing import Annotated
 import typer
 
 _DATA, _METHOD, _TRAINING = "Data", "Network and method", "Training"
+_GOAL, _UNKNOWN = "How small", "Without data"
 _RUN, _DEVICE, _ASKING = "Run folder", "Device", "Predictions"
 
 RunOrNetwork = Annotated[
     Path,
     typer.Argument(metavar="RUN_OR_NETWORK", help="A run folder, a method's folder in it, or a network.pt."),
 ]
+SzdFile = Annotated[Path, typer.Argument(metavar="FILE.szd", help="A network in one file.")]
 Runs = Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders.")]
 RunToml = Annotated[
     Path | None,
@@ -197,3 +199,65 @@ Draws = Annotated[
     int, typer.Option("--samples", help="Draws behind each prediction.", rich_help_panel=_ASKING)
 ]
 DrawSeed = Annotated[int, typer.Option("--seed", help="Of the draws.", rich_help_panel=_ASKING)]
+
+# -- .szd files ---------------------------------------------------------------------------------------
+
+Tensors = Annotated[
+    bool, typer.Option("--tensors", help="Decode the streams, and give each tensor its part.")
+]
+Against = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="Compare with another .szd file, a network.pt or a state dict of PyTorch."
+    ),
+]
+
+# -- compression --------------------------------------------------------------------------------------
+
+Weights = Annotated[
+    Path,
+    typer.Argument(
+        metavar="NETWORK",
+        help="A run folder, a network.pt, or a state dict of PyTorch together with --network.",
+    ),
+]
+MaxDrop = Annotated[
+    float | None,
+    typer.Option(
+        metavar="POINTS",
+        help="Percentage points of accuracy that may be lost on the validation part (0.5).",
+        rich_help_panel=_GOAL,
+    ),
+]
+MaxBytes = Annotated[
+    int | None, typer.Option(metavar="N", help="The file must not be larger.", rich_help_panel=_GOAL)
+]
+Lam = Annotated[
+    float | None,
+    typer.Option("--lam", metavar="NATS", help="λ, nats of loss that a bit may cost.", rich_help_panel=_GOAL),
+]
+WithoutData = Annotated[
+    bool,
+    typer.Option("--no-data", help="Do without data; the file is larger.", rich_help_panel=_UNKNOWN),
+]
+InputShape = Annotated[
+    str | None,
+    typer.Option(metavar="CxHxW", help="Of one input, if --network wants it.", rich_help_panel=_UNKNOWN),
+]
+Outputs = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="Of the network, if --network wants it.", rich_help_panel=_UNKNOWN),
+]
+Mean = Annotated[
+    str | None,
+    typer.Option(
+        metavar="A,B,C",
+        help="Inputs are (pixel - mean) / std with pixels in [0, 1], channel by channel, where the network was "
+        "trained so. Default: the data set's own.",
+        rich_help_panel=_DATA,
+    ),
+]
+Std = Annotated[str | None, typer.Option(metavar="A,B,C", help="See --mean.", rich_help_panel=_DATA)]
+Szd = Annotated[
+    Path | None, typer.Option("--out", "-o", metavar="FILE.szd", help="Default: beside the network.")
+]

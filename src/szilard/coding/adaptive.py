@@ -193,13 +193,15 @@ def matrix(
     coder: BitCoder, contexts: Contexts, model: int, rows: int, cols: int, levels: Sequence[int] | None = None
 ) -> list[int]:
     """Pass a matrix through a coder, row by row: ``levels [rows * cols]`` to encode, None to decode; returns them."""
-    column = [_START[model]] * cols
+    column: list[int] = []  # grows with the first row: a decoder may be promised more than there is
     found: list[int] = []
     for r in range(rows):
         row = _START[model]
         left = left2 = 0
         for c in range(cols):
             at = r * cols + c
+            if r == 0:
+                column.append(_START[model])
             above = found[at - cols] if r else 0
             given = 0 if levels is None else levels[at]
             level = _level(coder, contexts, model, (left, left2, above, column[c], row), given)
@@ -213,8 +215,8 @@ def matrix(
                 column[c] += (seen - column[c]) >> 2
                 row += (seen - row) >> 3
             left, left2 = level, left
-        if isinstance(coder, RangeDecoder) and coder.ended:
-            raise CodingError("the coded levels end too early; the file is damaged")
+            if (c & 4095 == 4095 or c == cols - 1) and isinstance(coder, RangeDecoder) and coder.ended:
+                raise CodingError("the coded levels end too early; the file is damaged")
     return found
 
 

@@ -16,6 +16,7 @@ from szilard.networks.mlp import MLP
 from szilard.networks.resnet import ResNet
 from szilard.networks.user import from_file
 
+_FUNCTION = re.compile(r"\.py:\w+$")
 _KNOWN = {
     "mlp": "multilayer perceptron with hidden layers 512, 512; mlp:256,128 sets them",
     "lenet5": "LeNet-5 for pictures of at least 12x12",
@@ -54,9 +55,27 @@ def build(spec: str, input_shape: Sequence[int], n_outputs: int, seed: int = 0) 
     return network
 
 
+def build_for(spec: str, input_shape: Sequence[int] | None, n_outputs: int | None) -> nn.Module:
+    """:func:`build` where shapes may be unknown: a function of the user's own is not asked for more than it gives.
+
+    Raises:
+        SzilardError: as :func:`build`, and if the network wants a shape that nobody has given.
+    """
+    if input_shape is not None and n_outputs is not None:
+        return build(spec, input_shape, n_outputs)
+    if not _FUNCTION.search(spec):
+        raise SzilardError(
+            f"{spec} needs to know its inputs and outputs; add --input-shape and --outputs, or --data"
+        )
+    known = {"input_shape": input_shape and tuple(input_shape), "n_outputs": n_outputs}
+    with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+        torch.default_generator.manual_seed(0)
+        return from_file(spec, **{key: value for key, value in known.items() if value is not None})
+
+
 def _build(spec: str, input_shape: Sequence[int], n_outputs: int) -> nn.Module:
-    if re.search(r"\.py:\w+$", spec):
-        return from_file(spec, input_shape, n_outputs)
+    if _FUNCTION.search(spec):
+        return from_file(spec, input_shape=tuple(input_shape), n_outputs=n_outputs)
     name = spec.lower().replace("_", "-")
     if match := re.fullmatch(r"mlp(?::(\d+(?:,\d+)*))?", name):
         return MLP(input_shape, n_outputs, [int(h) for h in match[1].split(",")] if match[1] else (512, 512))

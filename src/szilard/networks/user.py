@@ -6,7 +6,7 @@ import hashlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
@@ -17,21 +17,20 @@ from torch import nn
 from szilard.errors import SzilardError
 
 
-def from_file(spec: str, input_shape: Sequence[int], n_outputs: int) -> nn.Module:
+def from_file(spec: str, **known: Any) -> nn.Module:
     """What a function (or class) of a Python file returns.
 
     Args:
         spec: ``path/file.py:function``. The file is **run**, as ``python file.py`` would;
-            modules beside it can be imported. The function gets ``input_shape`` and ``n_outputs`` as
-            keywords if it takes them.
-        input_shape, n_outputs: of the data set.
+            modules beside it can be imported.
+        known: ``input_shape`` and ``n_outputs`` of the data set, which the function gets as keywords if it takes them.
 
     Raises:
         SzilardError: no such file or function, an exception in either, or a result that is no nn.Module.
     """
     file, _, name = spec.rpartition(":")
     function = _function(_module(Path(file).expanduser()), name, file)
-    network = _call(function, spec, {"input_shape": tuple(input_shape), "n_outputs": n_outputs})
+    network = _call(function, spec, known)
     if not isinstance(network, nn.Module):
         raise SzilardError(f"{spec} returned {type(network).__name__}; it must return a torch.nn.Module")
     return network
@@ -78,7 +77,8 @@ def _call(function: Callable[..., Any], spec: str, offered: dict[str, Any]) -> A
     unknown = [name for name in wanted if name not in offered]
     if unknown:
         raise SzilardError(
-            f"{spec} wants {', '.join(unknown)}, but only input_shape and n_outputs are given; add defaults"
+            f"{spec} wants {', '.join(unknown)}, but only {' and '.join(offered) or 'nothing'} "
+            f"{'is' if len(offered) < 2 else 'are'} given; add defaults"
         )
     try:
         return function(**{key: value for key, value in offered.items() if takes_any or key in taken})

@@ -1,0 +1,250 @@
+"""``szilard compress``."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import nn
+
+from szilard import networks
+from szilard._cli import source, target
+from szilard.compress import Compressed
+from szilard.compress import compress as search
+from szilard.data import DataSet, Split
+from szilard.errors import SzilardError
+from szilard.training import finished as networks_on_disk
+from szilard.training.evaluate import judge
+from szilard.training.finished import Finished
+
+SAMPLES = 8  # draws of a Bayesian network, every time it is judged
+EXAMPLES = 512
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is typed of the goal: percentage points, bytes, nats per bit."""
+
+    max_drop: float | None
+    max_bytes: int | None
+    lam: float | None
+
+    def check(self) -> None:
+        if sum(one is not None for one in (self.max_drop, self.max_bytes, self.lam)) > 1:
+            raise SzilardError("give one of --max-drop, --max-bytes and --lam; the others follow from it")
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What is typed of a network whose data nobody has."""
+
+    inputs: str | None
+    outputs: int | None
+
+    def parsed(self) -> tuple[int, ...] | None:
+        if self.inputs is None:
+            return None
+        try:
+            return tuple(int(side) for side in self.inputs.split("x"))
+        except ValueError:
+            raise SzilardError(f"--input-shape is {self.inputs!r}; write it like 3x32x32") from None
+
+
+def compress(
+    path: Path,
+    given: dict[str, Any],
+    network: str | None,
+    wish: Wish,
+    out: Path | None,
+    *,
+    method: str | None,
+    without_data: bool,
+    shape: Shape,
+    normalisation: tuple[str | None, str | None],
+    seed: int,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Write a ``.szd`` file, and print what it cost."""
+    wish.check()
+    file = path if path.is_file() else target.finished(path, method)[0].network
+    out = file.with_suffix(networks_on_disk.SUFFIX) if out is None else out
+    if out.is_dir() or not out.absolute().parent.is_dir():
+        what = "is a folder" if out.is_dir() else "is in a folder that does not exist"
+        raise SzilardError(f"{out} {what}; name a file to write")
+    if out.exists() and file.samefile(out):
+        raise SzilardError(f"{out} is the network itself; name another file with --out")
+    console = Console(stderr=True, quiet=quiet or as_json)
+    if without_data:
+        made, described = _without_data(file, network, shape, wish, seed, console)
+    else:
+        found, data = _open(file, given, network, normalisation)
+        made, described = _with_data(found, data, wish, seed, console)
+    made.save(out)
+    rows = _figures(file, out, made, described)
+    if as_json:
+        print(json.dumps(rows, indent=2))
+    elif not quiet:
+        _print(rows, made)
+
+
+def _open(
+    file: Path, given: dict[str, Any], spec: str | None, normalisation: tuple[str | None, str | None]
+) -> tuple[Finished, DataSet]:
+    if networks_on_disk.is_finished(file):
+        found = networks_on_disk.load(file, spec)
+        data = source.load(found.data, given, str(file))
+        if (data.task, data.input_shape, data.n_outputs) != (found.task, found.input_shape, found.n_outputs):
+            raise SzilardError(
+                f"{file} was trained for {found.task} of inputs {list(found.input_shape)} with {found.n_outputs} "
+                f"outputs, and {data.name} is {data.task} of {list(data.input_shape)} with {data.n_outputs}; "
+                "name other --data"
+            )
+        return found, data
+    if given["name"] is None:
+        raise SzilardError(
+            f"{file} does not say which data it is for; add --data, or --no-data for a larger file without"
+        )
+    data = _normalised(source.load({}, given, str(file)), *normalisation)
+    built = networks.build(_required(file, spec), data.input_shape, data.n_outputs)
+    networks_on_disk.load_state(file, built, networks_on_disk.plain_state(file))
+    stored = {key: value for key, value in given.items() if value is not None}
+    return Finished.plain(built, data, network_spec=spec, source=stored), data
+
+
+def _required(file: Path, spec: str | None) -> str:
+    if spec is None:
+        raise SzilardError(
+            f"{file} holds weights and does not say of which network; add --network, for instance file.py:function"
+        )
+    return spec
+
+
+def _normalised(data: DataSet, mean: str | None, std: str | None) -> DataSet:
+    """The data set under the normalisation that a network was trained with, channel by channel."""
+    if mean is None and std is None:
+        return data
+    shift, scale = (_channels(text, data, name) for text, name in ((mean, "--mean"), (std, "--std")))
+
+    def again(split: Split) -> Split:
+        return Split((data.raw(split.x) - shift) / scale, split.y)
+
+    ood = None if data.ood is None else again(data.ood)
+    train, valid, test = again(data.train), again(data.valid), again(data.test)
+    return replace(data, train=train, valid=valid, test=test, ood=ood, shift=shift, scale=scale)
+
+
+def _channels(text: str | None, data: DataSet, name: str) -> torch.Tensor:
+    if text is None:
+        raise SzilardError("give --mean and --std together, each as numbers with commas")
+    try:
+        values = [float(part) for part in text.split(",")]
+    except ValueError:
+        raise SzilardError(f"{name} is {text!r}; write numbers with commas, like 0.5,0.5,0.5") from None
+    if len(values) not in (1, data.input_shape[0]):
+        raise SzilardError(
+            f"{name} has {len(values)} numbers; give one, or one for each of {data.input_shape[0]}"
+        )
+    if name == "--std" and min(values) <= 0:
+        raise SzilardError(f"--std must be positive, and is {text}")
+    return torch.tensor(values).expand(data.input_shape[0]).reshape(-1, *[1] * (len(data.input_shape) - 1))
+
+
+def _with_data(
+    found: Finished, data: DataSet, wish: Wish, seed: int, console: Console
+) -> tuple[Compressed, dict[str, Any]]:
+    def score(network: nn.Module, split: Split) -> float:
+        quality, believed, _ = judge(
+            found.method, network, data, split, samples=SAMPLES, seed=seed, ood=False
+        )
+        if data.task == "classification":
+            return quality["accuracy"]
+        return 1 - float((believed.mean - split.y).square().mean() / split.y.var())
+
+    # Any order of the examples will do, but not one by class.
+    order = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(seed))[:EXAMPLES]
+    with console.status("compressing"):
+        made = search(
+            found.network,
+            data.train.x[order],
+            max_drop=None if wish.max_drop is None else wish.max_drop / 100,
+            max_bytes=wish.max_bytes,
+            lam=wish.lam,
+            evaluate=lambda network: score(network, data.valid),
+            seed=seed,
+            meta=networks_on_disk.to_meta(found),
+            progress=console.print,
+        )
+        before, after = score(found.network, data.test), score(made.network, data.test)
+    measure = "accuracy" if data.task == "classification" else "explained variance"
+    return made, {
+        "data": data.name,
+        "measure": measure,
+        "valid_before": made.original_score,
+        "valid_after": made.score,
+        "test_before": before,
+        "test_after": after,
+    }
+
+
+def _without_data(
+    file: Path, spec: str | None, shape: Shape, wish: Wish, seed: int, console: Console
+) -> tuple[Compressed, dict[str, Any]]:
+    if wish.max_drop is not None:
+        raise SzilardError(
+            "--max-drop needs data to judge by; give --max-bytes or --lam, or data instead of --no-data"
+        )
+    inputs = shape.parsed()
+    meta: dict[str, Any] = {}
+    if networks_on_disk.is_finished(file):
+        found = networks_on_disk.load(file, spec)
+        network, inputs, meta = found.network, found.input_shape, networks_on_disk.to_meta(found)
+    else:
+        network = networks.build_for(_required(file, spec), inputs, shape.outputs)
+        networks_on_disk.load_state(file, network, networks_on_disk.plain_state(file))
+    with console.status("compressing"):
+        made = search(
+            network, max_bytes=wish.max_bytes, lam=wish.lam, input_shape=inputs, seed=seed, meta=meta,
+            progress=console.print,
+        )  # fmt: skip
+    return made, {}
+
+
+def _figures(file: Path, out: Path, made: Compressed, described: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "network": str(file),
+        "file": str(out),
+        "bytes": len(made.data),
+        "tensor_bytes": made.original_bytes,
+        "ratio": made.ratio,
+        "lam": made.lam,
+        "seconds": made.seconds,
+        **described,
+        "notes": made.notes,
+        "trials": [dict(zip(("lam", "bytes", "score"), trial, strict=True)) for trial in made.trials],
+    }
+
+
+def _print(rows: dict[str, Any], made: Compressed) -> None:
+    table = Table(title=f"{rows['network']} -> {rows['file']}", show_header=True, title_justify="left")
+    for heading in ("", "before", "after", "change"):
+        table.add_column(heading, justify="left" if not heading else "right")
+    table.add_row(
+        "bytes", f"{rows['tensor_bytes']:,}", f"{rows['bytes']:,}", f"{rows['ratio']:.1f} times smaller"
+    )
+    for part in ("valid", "test"):
+        if f"{part}_before" in rows:
+            before, after = 100 * rows[f"{part}_before"], 100 * rows[f"{part}_after"]
+            table.add_row(
+                f"{rows['measure']}, {part}", f"{before:.2f} %", f"{after:.2f} %", f"{after - before:+.2f} pt"
+            )
+    Console().print(table)
+    chosen = "chosen on valid, " if "valid_before" in rows else ""
+    print(f"λ = {made.lam:.3g} nats per bit, {chosen}{len(made.trials)} trials, {made.seconds:.0f} s")
+    for note in made.notes:
+        print(f"note: {note}")

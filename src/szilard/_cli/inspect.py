@@ -1,0 +1,90 @@
+"""``szilard inspect``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from szilard import file
+from szilard.file import Entry, Ledger
+from szilard.file.error import printable
+
+_WIDTH = 132  # where nobody's terminal says how wide it is
+
+_MEANING = {
+    "prefix": "mark and lengths",
+    "names": "of tensors",
+    "fields": "types, shapes, steps",
+    "metadata": "what else belongs to the network",
+    "adaptive": "levels, scales and supports, under models that learn",
+    "static": "levels under tables of frequencies",
+    "raw": "tensors by their exact bytes",
+    "trailer": "hashes",
+}
+
+
+def inspect(path: Path, *, tensors: bool, as_json: bool) -> None:
+    """Print where the bytes of a file are."""
+    found = file.inspect(path, tensors=tensors)
+    if as_json:
+        print(json.dumps({"path": str(path), **found.to_dict()}, indent=2))
+        return
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=_WIDTH)
+    console.print(f"{path}: {summary(found)}", style="bold", highlight=False, markup=False)
+    console.print(_parts(found))
+    console.print(_entries(found))
+    if found.meta:
+        console.print(f"metadata: {json.dumps(found.meta)}", highlight=False, markup=False)
+    console.print(f"content {found.content}", highlight=False)
+
+
+def summary(found: Ledger) -> str:
+    """The size of a file in one line."""
+    bits = f", {8 * found.size / found.values:.3g} bits each" if found.values else ""
+    ratio = (
+        f"; {found.output_bytes / found.size:.3g} times smaller than its tensors"
+        if found.output_bytes
+        else ""
+    )
+    return f"{found.size:,} bytes for {found.values:,} values{bits}{ratio}"
+
+
+def _parts(found: Ledger) -> Table:
+    table = Table(show_footer=True)
+    table.add_column("part", footer="file")
+    table.add_column("bytes", justify="right", footer=f"{found.size:,}")
+    table.add_column("%", justify="right")
+    table.add_column("")
+    for name, size in found.parts.items():
+        table.add_row(name, f"{size:,}", f"{100 * size / found.size:.1f}", _MEANING[name])
+    return table
+
+
+def _entries(found: Ledger) -> Table:
+    table = Table()
+    for heading in ("tensor", "kind", "type", "shape"):
+        table.add_column(heading)
+    for heading in ("values", "bytes", "of scales", "bits a value"):
+        table.add_column(heading, justify="right")
+    for entry in found.entries:
+        shape = "x".join(map(str, entry.shape))
+        table.add_row(
+            Text(printable(entry.name)), entry.kind, entry.dtype, shape, f"{entry.elements:,}", *_cost(entry)
+        )
+    if any(entry.bits is None for entry in found.entries):
+        table.caption = "- lies in a stream: add --tensors to decode it and give each tensor its part"
+    return table
+
+
+def _cost(entry: Entry) -> tuple[str, str, str]:
+    if entry.bits is None or entry.side_bits is None:
+        return "-", "-", "-"
+    bits = entry.bits + entry.side_bits
+    each = f"{bits / entry.elements:.3f}" if entry.elements else ""
+    return f"{bits / 8:,.0f}", f"{entry.side_bits / 8:,.0f}" if entry.side_bits else "", each

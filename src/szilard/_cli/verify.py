@@ -1,0 +1,68 @@
+"""``szilard verify``."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from szilard import file
+from szilard._cli.inspect import summary
+from szilard.errors import SzilardError
+from szilard.file.error import printable
+
+if TYPE_CHECKING:
+    from szilard.file.compare import Difference
+
+
+def verify(path: Path, against: Path | None, *, as_json: bool) -> None:
+    """Check a file, and print how far it is from another."""
+    found = file.verify(path)
+    differences = [] if against is None else _compare(path, against)
+    if as_json:
+        given = {"path": str(path), "whole": True, **found.to_dict()}
+        if against is not None:
+            given |= {"against": str(against), "differences": [asdict(one) for one in differences]}
+        print(json.dumps(given, indent=2))
+        return
+    print(f"{path} is whole: {summary(found)}; content {found.content}")
+    if against is not None:
+        _print(against, differences)
+
+
+def _compare(path: Path, against: Path) -> list[Difference]:
+    from szilard.file.compare import compare
+
+    return compare(file.load(path), _state(against), (str(path), str(against)))
+
+
+def _state(path: Path) -> dict[str, Any]:
+    """The state dict in a file, ours or torch's."""
+    from torch import Tensor
+
+    from szilard.training import finished
+
+    state = finished.plain_state(path)
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise SzilardError(f"{path} holds no state dict of tensors; save network.state_dict()")
+    return state
+
+
+def _print(against: Path, differences: list[Difference]) -> None:
+    same = sum(one.identical for one in differences)
+    print(f"{same} of {len(differences)} tensors are those of {against}, bit for bit")
+    if same == len(differences):
+        return
+    table = Table()
+    table.add_column("tensor that differs")
+    table.add_column("largest difference", justify="right")
+    table.add_column("relative, RMS", justify="right")
+    for one in differences:
+        if not one.identical:
+            table.add_row(Text(printable(one.name)), f"{one.largest:.3g}", f"{one.relative:.3g}")
+    Console().print(table)

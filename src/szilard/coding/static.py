@@ -1,0 +1,176 @@
+"""One stream of integers under models that are sent ahead: a table of frequencies for each tensor, by constriction.
+
+Where the levels of a tensor are few and far apart, as powers of two are, or all about as frequent, a table costs less
+than learning. A frequency is sent as the eighths of octaves that it lies below the largest, and becomes an integer
+again by integer arithmetic: the weights of ``n`` symbols are scaled to sum to 2^24 - n, and one is added to each. On
+such numbers constriction's arithmetic is exact: each symbol has an interval of that width in [0, 2^24).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from szilard.coding.adaptive import LARGEST
+from szilard.coding.errors import CodingError
+
+MOST_SYMBOLS = 1 << 12  #: in one table
+CERTAIN = (1 << 24) - (1 << 14)  #: no symbol may be more frequent, of 2^24: each costs at least 0.0014 bit
+
+_TOTAL = 1 << 24
+_EIGHTHS = (
+    2147483648,
+    1969251188,
+    1805811301,
+    1655936265,
+    1518500250,
+    1392470869,
+    1276901417,
+    1170923762,
+)  # 2^(31 - j/8)
+_LOWEST = 8 * 31  # weights end there
+_CHUNK = 1 << 16
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Symbols and how frequent they are.
+
+    Attributes:
+        symbols: int32 ``[n]``, ascending, n of at least 2.
+        codes: int32 ``[n]``, 0 for the most frequent, 8 for half of it, and so on to 248.
+    """
+
+    symbols: np.ndarray
+    codes: np.ndarray
+
+    @classmethod
+    def of(cls, levels: np.ndarray) -> Table | None:
+        """The table of some levels; None where there can be none or it cannot serve."""
+        symbols, counts = _count(levels)
+        if not 2 <= len(symbols) <= MOST_SYMBOLS or symbols[-1] - symbols[0] > LARGEST:
+            return None
+        codes = np.minimum(np.rint(8 * np.log2(counts.max() / counts)), _LOWEST).astype(np.int32)
+        table = cls(symbols.astype(np.int32), codes)
+        return table if table.frequencies().max() <= CERTAIN else None
+
+    def frequencies(self) -> np.ndarray:
+        """Widths of the symbols' intervals, int64 ``[n]``; they sum to 2^24."""
+        weights = np.array(_EIGHTHS)[self.codes % 8] >> self.codes // 8
+        spare = _TOTAL - len(weights)
+        scaled = weights * spare // weights.sum()
+        scaled[np.argmin(self.codes)] += spare - scaled.sum()
+        return scaled + 1
+
+    def bits(self, levels: np.ndarray) -> float:
+        """What the levels cost under the table."""
+        symbols, counts = _count(levels)
+        lengths = 24 - np.log2(self.frequencies()[np.searchsorted(self.symbols, symbols)])
+        return float((counts * lengths).sum())
+
+    def sides(self) -> tuple[int, np.ndarray, np.ndarray]:
+        """As small integers: the lowest symbol, distances to the next less one ``[n - 1]``, steps of codes ``[n]``."""
+        return int(self.symbols[0]), np.diff(self.symbols) - 1, np.diff(self.codes, prepend=0)
+
+    @classmethod
+    def from_sides(cls, lowest: int, gaps: np.ndarray, rises: np.ndarray) -> Table:
+        """Undo :meth:`sides`.
+
+        Raises:
+            CodingError: that is no table.
+        """
+        symbols = np.cumsum(np.concatenate([[lowest], gaps.astype(np.int64) + 1]))
+        codes = np.cumsum(rises.astype(np.int64))
+        if (gaps < 0).any() or codes.min() != 0 or codes.max() > _LOWEST or symbols[-1] >= 1 << 31:
+            raise CodingError("the table of a tensor's levels is no table; the file is damaged")
+        table = cls(symbols.astype(np.int32), codes.astype(np.int32))
+        if table.frequencies().max() > CERTAIN:
+            raise CodingError("the table of a tensor's levels makes one of them certain; the file is damaged")
+        return table
+
+
+class StaticEncoder:
+    """Levels to one stream, each tensor under its own table."""
+
+    def __init__(self) -> None:
+        import constriction
+
+        self._coder = constriction.stream.queue.RangeEncoder()
+
+    def levels(self, levels: np.ndarray, table: Table) -> None:
+        """Append levels, all of which are in the table."""
+        indices = np.searchsorted(table.symbols, np.ravel(levels)).astype(np.int32)
+        self._coder.encode(indices, _model(table))
+
+    def finish(self) -> bytes:
+        """The stream, whole 32-bit words."""
+        return self._coder.get_compressed().astype("<u4").tobytes()
+
+
+class StaticDecoder:
+    """A stream of :class:`StaticEncoder` back to levels, asked for in the same order.
+
+    Raises:
+        CodingError: the bytes are no whole words.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        if len(data) % 4:
+            raise CodingError("the stream of static levels is no whole number of words; the file is damaged")
+        self._words = np.frombuffer(data, "<u4").astype(np.uint32)
+        self._coder: Any = None  # constriction is not loaded for a file that has no such levels
+
+    def levels(self, count: int, table: Table) -> np.ndarray:
+        """The next levels, int32 ``[count]``.
+
+        Raises:
+            CodingError: the stream ends too early or is none.
+        """
+        if self._coder is None:
+            import constriction
+
+            self._coder = constriction.stream.queue.RangeDecoder(self._words)
+        model = _model(table)
+        found = []
+        ended = False
+        for start in range(0, count, _CHUNK):
+            # What has been read ahead holds less than a chunk, so one may be decoded after the end and no second.
+            if ended:
+                raise CodingError("the stream of static levels ends too early; the file is damaged")
+            ended = self._coder.maybe_exhausted()
+            try:
+                found.append(self._coder.decode(model, min(_CHUNK, count - start)))
+            except BaseException as error:  # constriction's own panics are no Exception
+                if isinstance(error, KeyboardInterrupt | SystemExit | MemoryError):
+                    raise
+                raise CodingError("the stream of static levels is damaged") from error
+        return table.symbols[np.concatenate(found)] if found else np.zeros(0, np.int32)
+
+    def finish(self) -> None:
+        """Check that nothing is left.
+
+        Raises:
+            CodingError: bytes are left over.
+        """
+        if not self._coder.maybe_exhausted() if self._coder is not None else len(self._words):
+            raise CodingError("the stream of static levels has bytes left over; the file is damaged")
+
+
+def _count(levels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Different levels, ascending, and how many there are of each."""
+    flat = np.ravel(levels).astype(np.int32, copy=False)  # differences of int8 are none
+    lowest = int(flat.min()) if flat.size else 0
+    if not flat.size or int(flat.max()) - lowest >= _CHUNK:
+        return np.unique(flat, return_counts=True)
+    counts = np.bincount(flat - lowest)
+    present = counts.nonzero()[0]
+    return present + lowest, counts[present]
+
+
+def _model(table: Table) -> Any:
+    import constriction
+
+    # Without its last argument it prints to standard output, and rounds in another way.
+    return constriction.stream.model.Categorical((table.frequencies() - 1).astype(np.float64), perfect=False)

@@ -1,0 +1,45 @@
+"""Trained networks to small files: passes from network to network, each priced by F = E[loss] + λ · bits.
+
+The room is its own main function: ``szilard.compress(network, ...)`` is :func:`szilard.compress.compress.compress`.
+"""
+
+import sys
+from types import ModuleType
+from typing import Any
+
+from szilard.compress.batchnorm import CanonicalBatchNorm
+from szilard.compress.calibration import Calibration
+from szilard.compress.compress import Compressed, compress, default_passes
+from szilard.compress.correct import Correct
+from szilard.compress.curvature import Curvature, curvatures
+from szilard.compress.distil import Distil
+from szilard.compress.draft import Draft, Pass, Quantised, Setting
+from szilard.compress.imagine import imagine
+from szilard.compress.rounding import Offsets, Quantise
+
+__all__ = [
+    "Calibration",
+    "CanonicalBatchNorm",
+    "Compressed",
+    "Correct",
+    "Curvature",
+    "Distil",
+    "Draft",
+    "Offsets",
+    "Pass",
+    "Quantise",
+    "Quantised",
+    "Setting",
+    "compress",
+    "curvatures",
+    "default_passes",
+    "imagine",
+]
+
+
+class _Room(ModuleType):
+    def __call__(self, *args: Any, **options: Any) -> Compressed:
+        return compress(*args, **options)
+
+
+sys.modules[__name__].__class__ = _Room

@@ -1,0 +1,180 @@
+"""A trained network to one small file: the passes, the price, and the search for it."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from szilard import file
+from szilard.compress.batchnorm import CanonicalBatchNorm
+from szilard.compress.calibration import Calibration
+from szilard.compress.correct import Correct
+from szilard.compress.distil import Distil
+from szilard.compress.draft import Pass
+from szilard.compress.imagine import guess_shape, imagine, norms
+from szilard.compress.job import Evaluate, Job
+from szilard.compress.judge import judge
+from szilard.compress.layers import left_raw
+from szilard.compress.rounding import Offsets, Quantise
+from szilard.errors import SzilardError
+
+MAX_DROP = 0.005
+LOSS = 0.03  # nats
+START_LOSS = 0.1  # nats; where a search begins
+
+
+@dataclass(frozen=True, eq=False)
+class Compressed:
+    """What came out.
+
+    Attributes:
+        data: the bytes of the file.
+        ledger: where each of them goes.
+        network: a copy of the original with the weights that the file holds, in eval mode.
+        lam: λ, nats per bit.
+        score, original_score: of the compressed and the original network where they were judged, else None.
+        original_bytes: of the original's tensors.
+        trials: λ, bytes and score of each attempt.
+        notes: what a person should know, one sentence each.
+        seconds: that it took.
+    """
+
+    data: bytes
+    ledger: file.Ledger
+    network: nn.Module
+    lam: float
+    score: float | None
+    original_score: float | None
+    original_bytes: int
+    trials: list[tuple[float, int, float | None]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def drop(self) -> float | None:
+        """By how much the score fell, or None if nobody judged."""
+        if self.score is None or self.original_score is None:
+            return None
+        return self.original_score - self.score
+
+    @property
+    def ratio(self) -> float:
+        """Bytes of the original's tensors over bytes of the file."""
+        return self.original_bytes / len(self.data)
+
+    def save(self, path: str | Path) -> None:
+        """Write the file in one step; one that was there stays whole if this is interrupted."""
+        from szilard import atomic
+
+        atomic.write(Path(path), self.data)
+
+
+def compress(
+    network: nn.Module,
+    calibration: Any = None,
+    *,
+    max_drop: float | None = None,
+    max_bytes: int | None = None,
+    lam: float | None = None,
+    evaluate: Evaluate | None = None,
+    input_shape: Sequence[int] | None = None,
+    passes: Sequence[Pass] | None = None,
+    seed: int = 0,
+    meta: Mapping[str, Any] | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> Compressed:
+    """Minimise F = E[loss] + λ · bits over integers for a network's weights, and code them into one file.
+
+    Give at most one of ``max_drop``, ``max_bytes`` and ``lam``; the default is a drop of 0.005 where something can
+    judge. Elsewhere λ is such that rounding n weights costs :data:`LOSS` nats if the loss is a parabola, that is
+    n λ / (2 ln 2). The network is not changed.
+
+    Args:
+        network: trained; its eval mode is what is compressed.
+        calibration: a tensor of inputs, or batches of inputs or of (inputs, labels); 512 examples are enough to
+            compress with, further ones judge. None: without data; inputs are then imagined
+            (:func:`szilard.compress.imagine.imagine`) if the network has BatchNorms to imagine them from.
+        max_drop: by how much ``evaluate`` may fall.
+        max_bytes: of the file.
+        lam: λ, in nats of mean loss per example and bit.
+        evaluate: a score of a network, the higher the better, on data that is not the test set; by default
+            :func:`szilard.compress.judge.judge` on the calibration examples.
+        input_shape: of one input, for imagining; by default the first that the network takes.
+        passes: instead of :func:`default_passes`.
+        seed: of what is drawn.
+        meta: kept in the file, as small JSON.
+        progress: is told what is being done.
+
+    Raises:
+        SzilardError: contradictory wishes, calibration that does not fit, or a goal that cannot be reached.
+    """
+    started = time.perf_counter()
+    if sum(wish is not None for wish in (max_drop, max_bytes, lam)) > 1:
+        raise SzilardError("give one of max_drop, max_bytes and lam; the others follow from it")
+    if lam is not None and not (lam > 0 and math.isfinite(lam)):
+        raise SzilardError(f"lam must be a positive number of nats per bit, not {lam}")
+    if max_drop is not None and not max_drop >= 0:  # NaN is caught, too
+        raise SzilardError(f"max_drop must not be negative, and is {max_drop}")
+    original = copy.deepcopy(network).eval()
+    values = sum(p.numel() for p in original.parameters() if p.is_floating_point())
+    if not values:
+        raise SzilardError("the network has no weights; nothing can be compressed")
+    tell = progress or (lambda text: None)
+    data = None if calibration is None else Calibration.of(calibration, keep_back=evaluate is None)
+    score = evaluate or (None if data is None else judge(original, data))
+    scale = 2 * math.log(2) / values
+    if max_drop is None and max_bytes is None and lam is None:
+        lam, max_drop = (LOSS * scale, None) if score is None else (None, MAX_DROP)
+    if max_drop is not None and score is None:
+        raise SzilardError("max_drop needs something that judges; give calibration data or evaluate")
+    notes: list[str] = []
+    raw = left_raw(original)
+    if raw:
+        notes.append(f"{len(raw)} tensors keep their exact bytes: {', '.join(raw)}")
+    inputs = _imagined(original, input_shape, seed, notes, tell) if data is None else data.inputs
+    chosen_passes = default_passes(data is not None) if passes is None else passes
+    job = Job(original, inputs, chosen_passes, seed, dict(meta or {}), score, START_LOSS * scale, tell)
+    made = job.run(max_drop, max_bytes, lam)
+    return Compressed(
+        made.data,
+        made.ledger,
+        made.draft.network,
+        made.lam,
+        made.score,
+        job.before,
+        sum(t.numel() * t.element_size() for t in original.state_dict().values()),
+        job.tried,
+        notes + made.draft.notes,
+        time.perf_counter() - started,
+    )
+
+
+def _imagined(
+    network: nn.Module, shape: Sequence[int] | None, seed: int, notes: list[str], tell: Callable[[str], None]
+) -> list[Tensor]:
+    """Batches to compress with where there is no data; none where nothing can be imagined."""
+    if not any(True for _ in norms(network)):
+        notes.append(
+            "no data, and no BatchNorm that remembers any: every layer was taken to be as sensitive as others"
+        )
+        return []
+    found = guess_shape(network) if shape is None else tuple(shape)
+    if found is None:
+        notes.append("no data, and no guess of the inputs' shape: give input_shape for a smaller file")
+        return []
+    tell(f"imagining inputs of shape {list(found)} from BatchNorm statistics")
+    return list(imagine(network, found, seed=seed).split(64))
+
+
+def default_passes(with_data: bool = True) -> list[Pass]:
+    """Canonical BatchNorm, rounding, correction of means, distillation where there is data, biases."""
+    quantise = Quantise()
+    mending: list[Pass] = [Correct(), Distil()] if with_data else [Correct()]
+    return [CanonicalBatchNorm(), quantise, *mending, Offsets(quantise)]

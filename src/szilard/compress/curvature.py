@@ -1,0 +1,179 @@
+"""How much the loss rises when a weight is moved: the Gauss-Newton matrix, the precision of a Laplace posterior.
+
+For the output y = W x of a layer, at every position and for every example,
+
+    ΔL ≈ ½ Σ_r G_r (w_r - ŵ_r) A (w_r - ŵ_r)ᵀ,    A = E[x xᵀ],    G_r = E[(∂L/∂y_r)²]
+
+with x a patch where the layer is a convolution, A its mean over patches and G its sum over positions (Martens and
+Grosse 2015; Grosse and Martens 2016, with the diagonal of the second factor). That takes the gradients at different
+positions for independent. Where they agree, as before global pooling, errors add up over the positions P instead. With
+ρ = (E[(Σ ∂L/∂y)²] / G - 1) / (P - 1), which is 0 in the one case and 1 in the other, and x̄ an example's mean patch,
+
+    A = (1 - ρ) E[x xᵀ] + ρ P E[x̄ x̄ᵀ].
+
+The expectation over labels is the network's own, not the data's: no labels are needed, and a network that fits its data
+perfectly still has a curvature.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+MOST_PATCHES = 16384  # of one batch and layer; of more, a sample is taken
+WIDEST = 4608  # columns up to which A is a full matrix
+
+Forward = Callable[[nn.Module, Tensor], Tensor]
+Layer = nn.Linear | nn.Conv1d | nn.Conv2d
+
+
+@dataclass(eq=False)
+class Curvature:
+    """Of one layer.
+
+    Attributes:
+        inputs: A, float64 ``[groups, cols, cols]``; or its diagonal, ``[groups, cols]``, for very wide layers.
+        outputs: G, float64 ``[rows]``.
+        offset: E[(Σ ∂L/∂y_r)²], the sum over positions: the curvature of a bias, float64 ``[rows]``.
+    """
+
+    inputs: Tensor
+    outputs: Tensor
+    offset: Tensor
+
+
+class _Sums:
+    def __init__(self, layer: Layer, generator: torch.Generator) -> None:
+        self.layer, self.generator = layer, generator
+        self.inputs: Tensor | float = 0.0
+        self.coherent: Tensor | float = 0.0  # of the sums over positions
+        self.positions = 1
+        self.outputs: Tensor | float = 0.0
+        self.offset: Tensor | float = 0.0
+        self.examples = 0
+
+    def see(self, module: nn.Module, given: tuple[Tensor, ...], output: Tensor) -> None:
+        if not output.requires_grad:
+            return
+        x = given[0].detach()
+        self.examples += len(x)
+        patches = _patches(self.layer, x)  # [groups, n, cols]
+        n = patches.shape[1]
+        self.positions = n // len(x)
+        wide = patches.shape[2] > WIDEST
+        if self.positions > 1:
+            means = patches.reshape(len(patches), len(x), self.positions, -1).mean(2)
+            self.coherent = (
+                self.coherent + (means.square().sum(1) if wide else means.transpose(1, 2) @ means).double()
+            )
+        if n > MOST_PATCHES:
+            chosen = torch.randperm(n, generator=self.generator)[:MOST_PATCHES]
+            patches = patches[:, chosen.to(patches.device)]
+        share = len(x) / patches.shape[1]
+        if wide:
+            self.inputs = self.inputs + share * patches.double().square().sum(1)
+        else:
+            self.inputs = self.inputs + share * (patches.transpose(1, 2) @ patches).double()
+        output.register_hook(self._gradient)
+
+    def _gradient(self, grad: Tensor) -> None:
+        channels = 1 if self.layer_is_conv else grad.dim() - 1
+        grad = grad.double().movedim(channels, -1).reshape(len(grad), -1, grad.shape[channels])
+        self.outputs = self.outputs + grad.square().sum((0, 1))
+        self.offset = self.offset + grad.sum(1).square().sum(0)
+
+    @property
+    def layer_is_conv(self) -> bool:
+        return not isinstance(self.layer, nn.Linear)
+
+    def mean(self) -> Curvature | None:
+        if not isinstance(self.inputs, Tensor) or not isinstance(self.outputs, Tensor):
+            return None
+        assert isinstance(self.offset, Tensor)
+        n, positions = self.examples, self.positions
+        inputs = self.inputs
+        if positions > 1:
+            agreement = (self.offset.sum() / self.outputs.sum().clamp_min(1e-300)).item()
+            share = min(1.0, max(0.0, (agreement - 1) / (positions - 1)))
+            inputs = (1 - share) * inputs + share * positions * self.coherent
+        return Curvature((inputs / n).cpu(), (self.outputs / n).cpu(), (self.offset / n).cpu())
+
+
+def curvatures(
+    network: nn.Module, inputs: Sequence[Tensor], forward: Forward, *, softness: float = 4.0, seed: int = 0
+) -> dict[str, Curvature]:
+    """Curvature of every linear and convolutional layer that the inputs reach, by the layer's name.
+
+    The gradient that is sent back through the network has the covariance of the Gauss-Newton matrix of
+    τ² KL(p_τ ‖ ·), with p_τ the network's answer at softmax temperature τ: (diag p - p pᵀ)^½ ε with normal ε. It
+    stands for sampled labels, with far less noise where the network is sure.
+
+    Args:
+        network: in eval mode; answers logits ``[B, C]``, or anything else, whose squared error then is the loss.
+        inputs: batches.
+        softness: τ. Above 1, it counts doubts that a network trained to certainty does not show on such inputs.
+        seed: of ε.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    sums = {
+        name: _Sums(module, generator)
+        for name, module in network.named_modules()
+        if isinstance(module, Layer)
+    }
+    modules = dict(network.named_modules())
+    hooks = [modules[name].register_forward_hook(one.see) for name, one in sums.items()]
+    wanted = {p: p.requires_grad for p in network.parameters()}
+    try:
+        for p in wanted:
+            p.requires_grad_(True)  # so that every layer's output has a gradient
+        for x in inputs:
+            with torch.enable_grad():
+                answer = forward(network, x)
+            direction = _direction(answer.detach(), softness, generator)
+            torch.autograd.backward(answer, direction, inputs=[next(iter(wanted))])
+    finally:
+        for hook in hooks:
+            hook.remove()
+        for p, was in wanted.items():
+            p.requires_grad_(was)
+            p.grad = None
+    return {name: mean for name, one in sums.items() if (mean := one.mean()) is not None}
+
+
+def _direction(answer: Tensor, softness: float, generator: torch.Generator) -> Tensor:
+    noise = torch.randn(answer.shape, generator=generator).to(answer)
+    if answer.dim() != 2 or answer.shape[1] == 1:
+        return noise
+    p = (answer / softness).softmax(1)
+    root = p.sqrt()
+    return root * noise - p * (root * noise).sum(1, keepdim=True)
+
+
+def _patches(layer: Layer, x: Tensor) -> Tensor:
+    """What each row of the weight is multiplied with, ``[groups, n, cols]``."""
+    if isinstance(layer, nn.Linear):
+        return x.reshape(1, -1, x.shape[-1])
+    if isinstance(layer, nn.Conv1d):
+        x, size, stride, dilation = (
+            x[:, :, None],
+            (1, *layer.kernel_size),
+            (1, *layer.stride),
+            (1, *layer.dilation),
+        )
+    else:
+        size, stride, dilation = layer.kernel_size, layer.stride, layer.dilation
+    if layer.padding_mode == "zeros" and isinstance(layer.padding, tuple):
+        padding: tuple[int, ...] = layer.padding if isinstance(layer, nn.Conv2d) else (0, *layer.padding)
+    else:
+        sides = list(layer._reversed_padding_repeated_twice)
+        mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
+        x = F.pad(x, sides, mode=mode)
+        padding = (0, 0)
+    unfolded = F.unfold(x, size, dilation, padding, stride)
+    batch, _, n = unfolded.shape
+    grouped = unfolded.reshape(batch, layer.groups, -1, n)
+    return grouped.permute(1, 0, 3, 2).reshape(layer.groups, batch * n, -1)

@@ -1,0 +1,98 @@
+"""A network on its way into a file: what the passes hand to each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+STEPS = 16  # steps of tensors are powers of 2^(1/16), those of the file
+ROWS = 8  # and factors of rows powers of 2^(1/8)
+
+
+@dataclass(eq=False)
+class Quantised:
+    """A tensor as integers: value = level * 2^(step/16) * 2^(row/8); a matrix of ``shape[0]`` rows, a vector is one.
+
+    Attributes:
+        levels: int32 ``[rows, cols]``.
+        step: code of the tensor's step.
+        row: int8 ``[rows]``, code of each row's factor, or None where all are 1.
+    """
+
+    levels: np.ndarray
+    step: int
+    row: np.ndarray | None = None
+
+    def steps(self) -> Tensor:
+        """Step of each row, float64 ``[rows]``."""
+        row = np.zeros(len(self.levels)) if self.row is None else self.row
+        return torch.from_numpy(2.0 ** (self.step / STEPS + row / ROWS))
+
+    def dense(self, like: Tensor) -> Tensor:
+        """The values, in the shape and type of a tensor."""
+        values = torch.from_numpy(self.levels).double() * self.steps()[:, None]
+        return values.reshape(like.shape).to(like)
+
+
+@dataclass(eq=False)
+class Draft:
+    """A copy of the user's network, changed by one pass after another.
+
+    Attributes:
+        network: in eval mode; where a tensor is quantised, it holds the quantised values.
+        quantised: by the name of the parameter or buffer.
+        notes: what a person should know, one sentence each.
+        norms: by the name of a BatchNorm, that of the layer whose rows took in its slope.
+    """
+
+    network: nn.Module
+    quantised: dict[str, Quantised] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    norms: dict[str, str] = field(default_factory=dict)
+
+    def set(self, name: str, quantised: Quantised) -> None:
+        """Quantise a tensor of the network."""
+        with torch.no_grad():
+            tensor = self.tensor(name)
+            tensor.copy_(quantised.dense(tensor))
+        self.quantised[name] = quantised
+
+    def tensor(self, name: str) -> Tensor:
+        """A parameter or buffer by its name."""
+        path, _, leaf = name.rpartition(".")
+        found = getattr(self.network.get_submodule(path), leaf)
+        assert isinstance(found, Tensor)
+        return found
+
+
+@dataclass(frozen=True, eq=False)
+class Setting:
+    """What all passes of one compression share.
+
+    Attributes:
+        lam: λ in F = E[loss] + λ · bits, nats of mean loss per example and bit.
+        inputs: batches of calibration inputs, without labels; empty where there is no data.
+        original: the user's network, in eval mode.
+        seed: of whatever a pass draws.
+        forward: calls a network on one batch of ``inputs``.
+    """
+
+    lam: float
+    inputs: Sequence[Tensor]
+    original: nn.Module
+    seed: int = 0
+    forward: Callable[[nn.Module, Tensor], Tensor] = lambda network, x: network(x)
+
+
+class Pass(Protocol):
+    """One step of compression: changes a draft so that F falls.
+
+    One with a true attribute ``costly`` is left out while λ is searched for, and tried at the end.
+    """
+
+    def __call__(self, draft: Draft, setting: Setting) -> None: ...

@@ -1,0 +1,116 @@
+"""Inputs for a network whose data nobody has: such that its BatchNorms see what they saw in training.
+
+    minimise over x   Σ_BatchNorms mean_c [ ((μ̂_c - μ_c) / σ_c)² + (σ̂_c / σ_c - 1)² ]
+
+with μ, σ the running statistics and μ̂, σ̂ those of the batch (Yin et al. 2020; Cai et al. 2020). They need not look like
+anything: what is wanted of them is the second moments of every layer's inputs, and gradients that go with them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from szilard.compress.curvature import Forward, Layer
+
+SIDES = (32, 28, 64, 96, 128, 224, 256, 299, 384, 512)  # of pictures, tried in this order
+LENGTHS = (128, 256, 512, 1024, 4096, 16384)  # of sequences
+
+
+def imagine(
+    network: nn.Module,
+    shape: tuple[int, ...],
+    *,
+    examples: int = 128,
+    steps: int = 100,
+    lr: float = 0.1,
+    seed: int = 0,
+    forward: Forward = lambda network, x: network(x),
+) -> Tensor:
+    """Inputs ``[examples, *shape]`` that fit the network's BatchNorm statistics.
+
+    Args:
+        network: in eval mode, not changed; with at least one BatchNorm that has running statistics.
+        shape: of one input.
+        steps, lr: of Adam on the inputs, with a cosine schedule.
+        seed: of the noise that they start from.
+    """
+    x = _start(examples, shape, torch.Generator().manual_seed(seed)).requires_grad_()
+    optimizer = torch.optim.Adam([x], lr=lr)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    wanted = {p: p.requires_grad for p in network.parameters()}
+    distances: list[Tensor] = []
+    hooks = [
+        norm.register_forward_hook(lambda norm, given, output: distances.append(_distance(norm, given[0])))
+        for norm in norms(network)
+    ]
+    try:
+        for p in wanted:
+            p.requires_grad_(False)
+        with torch.enable_grad():
+            for _ in range(steps):
+                distances.clear()
+                forward(network, x)
+                optimizer.zero_grad()
+                torch.stack(distances).sum().backward()
+                optimizer.step()
+                schedule.step()
+    finally:
+        for hook in hooks:
+            hook.remove()
+        for p, was in wanted.items():
+            p.requires_grad_(was)
+    return x.detach()
+
+
+def norms(network: nn.Module) -> Iterator[_BatchNorm]:
+    """The BatchNorms that remember what they saw."""
+    for module in network.modules():
+        if isinstance(module, _BatchNorm) and module.running_mean is not None:
+            yield module
+
+
+def guess_shape(network: nn.Module) -> tuple[int, ...] | None:
+    """The shape of an input, from the first layer and from what runs; None where nothing does."""
+    first = next((module for module in network.modules() if isinstance(module, Layer)), None)
+    shapes: list[tuple[int, ...]] = []
+    if isinstance(first, nn.Conv2d):
+        shapes = [(first.in_channels, side, side) for side in SIDES]
+    elif isinstance(first, nn.Conv1d):
+        shapes = [(first.in_channels, length) for length in LENGTHS]
+    elif isinstance(first, nn.Linear):
+        shapes = [(first.in_features,)]
+    for shape in shapes:
+        try:
+            with torch.no_grad():
+                network(torch.zeros(2, *shape))
+        except Exception:  # whatever a network does with an input that it was not made for
+            continue
+        return shape
+    return None
+
+
+def _start(examples: int, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    """Noise; for pictures with the spectrum 1/f of natural ones, and channels that agree."""
+    noise = torch.randn(examples, *shape, generator=generator)
+    if len(shape) != 3:
+        return noise
+    height, width = shape[1:]
+    frequency = torch.hypot(torch.fft.fftfreq(height)[:, None], torch.fft.rfftfreq(width)[None])
+    frequency[0, 0] = 1 / max(height, width)
+    noise = 0.4 * noise + torch.randn(examples, 1, height, width, generator=generator)
+    x = torch.fft.irfft2(torch.fft.rfft2(noise) / frequency, s=(height, width))
+    return (x / x.std()).contiguous(memory_format=torch.channels_last)
+
+
+def _distance(norm: _BatchNorm, x: Tensor) -> Tensor:
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    axes = [d for d in range(x.dim()) if d != 1]
+    variance = norm.running_var + norm.eps
+    shift = (x.mean(axes) - norm.running_mean).square() / variance
+    spread = ((x.var(axes, unbiased=False) + norm.eps).sqrt() / variance.sqrt() - 1).square()
+    return (shift + spread).mean()

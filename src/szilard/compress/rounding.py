@@ -1,0 +1,92 @@
+"""The pass that makes integers of weights."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from szilard.compress import obs
+from szilard.compress.curvature import Curvature, Layer, curvatures
+from szilard.compress.draft import Draft, Setting
+from szilard.compress.layers import tensors
+
+
+class Quantise:
+    """Every weight to integers, by curvature and rate (:mod:`szilard.compress.obs`).
+
+    Args:
+        softness: τ of :func:`szilard.compress.curvature.curvatures`.
+        curvature: take this instead of measuring it; by the layer's name.
+    """
+
+    def __init__(self, *, softness: float = 4.0, curvature: dict[str, Curvature] | None = None) -> None:
+        self.softness = softness
+        self.curvature = curvature
+
+    def __call__(self, draft: Draft, setting: Setting) -> None:
+        if self.curvature is None:
+            self.curvature = curvatures(
+                draft.network, setting.inputs, setting.forward, softness=self.softness, seed=setting.seed
+            )  # once: a search over λ asks again and again
+        for name, module, weight in tensors(draft):
+            if weight.dim() < 2:
+                continue
+            path, _, leaf = name.rpartition(".")
+            known = self.curvature.get(path) if isinstance(module, Layer) and leaf == "weight" else None
+            inputs, outputs = (known.inputs, known.outputs) if known else without_data(weight)
+            draft.set(name, obs.quantise(weight.cpu().reshape(len(weight), -1), inputs, outputs, setting.lam))
+
+
+def without_data(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """A and G where nothing is known but the weight: as if half a nat were lost with the whole of it.
+
+    Then ΔL = ½ ‖W - Ŵ‖² / ‖W‖²: noise counts by its share of the signal, in every layer alike.
+    """
+    rows = len(weight)
+    cols = weight[0].numel() if rows else 0
+    energy = weight.double().square().sum().item()
+    h = 1 / energy if energy > 0 and math.isfinite(energy) else 1.0
+    return torch.ones(1, cols, dtype=torch.float64), torch.full((rows,), h, dtype=torch.float64)
+
+
+class Offsets:
+    """Biases and other vectors to integers: each to the nearest level of the step that its curvature asks for.
+
+    Args:
+        bits: precision of a vector whose curvature is not known: its root mean square is ``2^bits`` steps.
+        curvature: from :class:`Quantise`, by the layer's name.
+    """
+
+    def __init__(self, quantise: Quantise, *, bits: int = 8) -> None:
+        self.quantise = quantise
+        self.bits = bits
+
+    def __call__(self, draft: Draft, setting: Setting) -> None:
+        known = self._curvatures(draft)
+        for name, _, tensor in tensors(draft):
+            if tensor.dim() != 1 or name in draft.quantised:
+                continue
+            values = tensor.double().cpu()
+            if bool((values == values[0]).all()):
+                continue  # a constant costs nothing
+            if name.endswith("running_var"):
+                continue  # must stay positive; rare once BatchNorm is canonical
+            size = values.square().mean().sqrt().item()
+            h = known.get(name)
+            step = size / 2**self.bits if h is None else math.sqrt(12 * setting.lam / (h * math.log(2)))
+            code = round(16 * math.log2(min(max(step, size / 2**16), size / 2)))
+            draft.set(name, obs.nearest(values[None], code))
+
+    def _curvatures(self, draft: Draft) -> dict[str, float]:
+        """Mean curvature of the entries of a vector, by its name."""
+        found = {}
+        for name, curvature in (self.quantise.curvature or {}).items():
+            h = curvature.offset.mean().item()
+            if h > 0:
+                found[f"{name}.bias"] = h
+        for norm, layer in draft.norms.items():
+            if f"{layer}.bias" in found:
+                found[f"{norm}.bias"] = found[f"{layer}.bias"]
+        return found

@@ -1,0 +1,51 @@
+"""The ``.szd`` format: a network in one small file that is safe to open.
+
+Reading needs numpy only; :func:`load` and what else has to do with state dicts brings torch with it.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from szilard.file.arrays import arrays
+from szilard.file.error import SzilardFileError
+from szilard.file.inspection import inspect, verify
+from szilard.file.ledger import Entry, Ledger
+from szilard.file.reader import MOST_OUTPUT, loads, read
+from szilard.file.records import Alias, Constant, Document, Levels, Mask, Raw, Record
+from szilard.file.writer import dumps, encode, write
+
+if TYPE_CHECKING:
+    from szilard.file.state import from_state_dict, load, to_state_dict
+
+__all__ = [
+    "MOST_OUTPUT",
+    "Alias",
+    "Constant",
+    "Document",
+    "Entry",
+    "Ledger",
+    "Levels",
+    "Mask",
+    "Raw",
+    "Record",
+    "SzilardFileError",
+    "arrays",
+    "dumps",
+    "encode",
+    "from_state_dict",
+    "inspect",
+    "load",
+    "loads",
+    "read",
+    "to_state_dict",
+    "verify",
+    "write",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("from_state_dict", "load", "to_state_dict"):
+        return getattr(importlib.import_module("szilard.file.state"), name)
+    raise AttributeError(f"module 'szilard.file' has no attribute {name!r}")

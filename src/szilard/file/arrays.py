@@ -1,0 +1,24 @@
+"""A document as numpy arrays."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from szilard.file.records import Alias, Document, Mask
+
+
+def arrays(document: Document) -> dict[str, np.ndarray]:
+    """The tensors by name, in order; those that share storage are one array under several names.
+
+    numpy has no bfloat16 and no 8-bit floats: of these the bits come as unsigned integers.
+    """
+    found: dict[str, np.ndarray] = {}
+    for record in document.records:
+        if isinstance(record, Alias):
+            found[record.name] = found[record.target]
+        elif isinstance(record, Mask):
+            found[f"{record.name}.crow"] = record.crow()
+            found[f"{record.name}.col"] = record.col()
+        else:
+            found[record.name] = record.value()
+    return found

@@ -1,0 +1,63 @@
+"""How far the tensors of a file are from others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from szilard.errors import SzilardError
+from szilard.file.error import printable
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One tensor beside the same one elsewhere.
+
+    Attributes:
+        identical: the same bits.
+        largest: the greatest absolute difference; NaN where an entry is in one and not in the other.
+        relative: root mean square of the difference over that of the other tensor.
+    """
+
+    name: str
+    identical: bool
+    largest: float
+    relative: float
+
+
+def compare(
+    state: Mapping[str, Tensor], other: Mapping[str, Tensor], names: tuple[str, str]
+) -> list[Difference]:
+    """The tensors of a state dict beside those of another, in order.
+
+    Args:
+        names: what to call the two in messages.
+
+    Raises:
+        SzilardError: they have not the same tensors, of the same types and shapes.
+    """
+    for name in [*state, *other]:
+        here, there = (_describe(one.get(name)) for one in (state, other))
+        if here != there:
+            raise SzilardError(
+                f"{names[0]} and {names[1]} are of two networks: {printable(name)} is {here} in the one and {there} "
+                "in the other; name the network that was stored"
+            )
+    return [_difference(name, tensor, other[name]) for name, tensor in state.items()]
+
+
+def _describe(tensor: Tensor | None) -> str:
+    return "missing" if tensor is None else f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
+
+
+def _difference(name: str, tensor: Tensor, other: Tensor) -> Difference:
+    tensor, other = (one.detach().cpu().contiguous().reshape(-1) for one in (tensor, other))
+    if torch.equal(tensor.view(torch.uint8), other.view(torch.uint8)):
+        return Difference(name, True, 0.0, 0.0)
+    wide = torch.complex128 if tensor.is_complex() else torch.float64
+    apart = (tensor.to(wide) - other.to(wide)).abs()
+    size = other.to(wide).abs().square().mean().sqrt()
+    return Difference(name, False, float(apart.max()), float(apart.square().mean().sqrt() / size))

@@ -1,0 +1,84 @@
+"""Raw deflate (RFC 1951) with a bound on what comes out."""
+
+from __future__ import annotations
+
+import zlib
+
+from szilard.file.error import Broken
+
+#: No deflate stream grows by more than this factor.
+MOST_GROWTH = 1032
+
+_FEW = 1 << 12
+_MANY = 1 << 20  # bytes, from which on the most thorough search would take seconds
+
+
+def compress(data: bytes, dictionary: bytes = b"") -> bytes:
+    """The shortest of three encodings: with repetitions, under codes of its own or the fixed ones, and without them.
+
+    Fixed codes suit a few bytes, and the planes of random floats have no repetitions.
+    """
+    level = 9 if len(data) < _MANY else 6
+    preset = (dictionary,) if dictionary else ()
+    candidates = []
+    for strategy in (zlib.Z_DEFAULT_STRATEGY, zlib.Z_FIXED, zlib.Z_HUFFMAN_ONLY):
+        if strategy == zlib.Z_FIXED and len(data) > _FEW:
+            continue
+        coder = zlib.compressobj(level, zlib.DEFLATED, -15, 9, strategy, *preset)
+        candidates.append(coder.compress(data) + coder.flush())
+    return min(candidates, key=len)
+
+
+def expand(data: bytes, most: int, what: str, dictionary: bytes = b"") -> bytes:
+    """Undo :func:`compress`.
+
+    Args:
+        most: bytes that may come out; no more are ever made.
+        what: the data's name in messages.
+
+    Raises:
+        Broken: it is no deflate stream, is not whole, has bytes after its end, or holds more than ``most``.
+    """
+    inflater = Inflater(data, what, dictionary)
+    found = inflater.take(most)
+    inflater.end()
+    return found
+
+
+class Inflater:
+    """A deflate stream, piece by piece.
+
+    Args:
+        data, what, dictionary: as in :func:`expand`.
+    """
+
+    def __init__(self, data: bytes, what: str, dictionary: bytes = b"") -> None:
+        self._coder = zlib.decompressobj(-15, zdict=dictionary) if dictionary else zlib.decompressobj(-15)
+        self._data = data
+        self._what = what
+
+    def take(self, most: int) -> bytes:
+        """The next bytes, ``most`` of them or what there is.
+
+        Raises:
+            Broken: the stream is none.
+        """
+        if not most:  # to zlib that would be "all there are"
+            return b""
+        try:
+            found = self._coder.decompress(self._data, most)
+        except zlib.error as error:
+            raise Broken(f"{self._what} cannot be inflated") from error
+        self._data = self._coder.unconsumed_tail
+        return found
+
+    def end(self) -> None:
+        """Nothing may be left.
+
+        Raises:
+            Broken: the stream holds more, is not whole or has bytes after its end.
+        """
+        if self.take(1):
+            raise Broken(f"{self._what} holds more than it should")
+        if not self._coder.eof or self._coder.unused_data:
+            raise Broken(f"{self._what} is not one whole deflate stream")

@@ -1,0 +1,92 @@
+"""The names of a file's tensors in few bytes: what each shares with the one before it, and the rest deflated."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from szilard.file import deflate
+from szilard.file.cursor import Cursor, varints
+from szilard.file.error import Broken, SzilardFileError
+
+LONGEST = 1 << 10  #: bytes of one name
+ALL = 1 << 21  #: bytes of all names together
+
+_WORDS = """
+embeddings.word_embeddings.weight encoder.layer.0.attention.self.query.weight bias
+key.value.output.dense.LayerNorm.weight cls_token pos_embed patch_embed.proj.weight blocks.0.norm1.weight bias
+attn.qkv.weight bias proj.weight bias norm2.weight bias mlp.fc1.weight bias layers.0.self_attn.in_proj_weight bias
+out_proj.weight bias linear1.weight bias 2.weight bias norm1.weight bias 2.weight bias
+features.0.classifier.1.head.shortcut.module.model.0.layer4.0.layer3.0.layer2.0.downsample.0.weight 1.weight bias
+running_mean var num_batches_tracked layer1.0.conv1.weight bn1.weight bias running_mean var num_batches_tracked
+conv2.weight bn2.weight bias running_mean var num_batches_tracked conv3.weight bn3.weight bias running_mean var
+num_batches_tracked conv1.weight.mean log_std support bn1.weight 1.bias weight.mean log_std support fc.weight bias
+fc1.weight bias 2.weight bias 3.weight bias 0.weight bias 1.weight bias 2.weight bias 3.weight bias 4.weight bias
+5.weight bias
+"""
+#: Names as they often follow each other, each without what it shares with the one before: the deflate stream starts
+#: as if it had just seen them. Part of the format, never to be changed.
+DICTIONARY = "".join(f"{word}\0" for word in _WORDS.split()).encode()
+
+
+def pack(names: Sequence[str]) -> bytes:
+    """The block of names.
+
+    Raises:
+        SzilardFileError: a name is too long, holds a zero character or is no text.
+    """
+    shared, rest = [], []
+    before = b""
+    for name in names:
+        try:
+            now = name.encode()
+        except UnicodeEncodeError as error:
+            raise SzilardFileError(f"the tensor name {name!r} is no Unicode text; rename it") from error
+        if len(now) > LONGEST or b"\0" in now:
+            raise SzilardFileError(
+                f"the tensor name {name[:50]!r} is longer than {LONGEST} bytes or holds a zero; rename it"
+            )
+        shared.append(_common(before, now))
+        rest.append(now[shared[-1] :] + b"\0")
+        before = now
+    raw = varints(shared) + b"".join(rest)
+    if sum(map(len, rest)) + sum(shared) > ALL:
+        raise SzilardFileError(f"the tensors' names have more than {ALL} bytes together; shorten them")
+    return deflate.compress(raw, DICTIONARY)
+
+
+def unpack(block: bytes, count: int) -> list[str]:
+    """The names of a block, ``count`` of them.
+
+    Raises:
+        Broken: they are not that many names, or two are equal.
+    """
+    raw = deflate.expand(block, 2 * count + ALL, "the table of names", DICTIONARY)
+    lengths = Cursor(raw, "the table of names")
+    shared = [lengths.varint(LONGEST) for _ in range(count)]
+    rest = raw[lengths.at :].split(b"\0")
+    if len(rest) != count + 1 or rest.pop():
+        raise Broken(f"the table of names does not hold {count} names")
+    found: list[str] = []
+    before, room = b"", ALL
+    for length, end in zip(shared, rest, strict=True):
+        if length > len(before) or length + len(end) > LONGEST:
+            raise Broken("the table of names holds one that is too long")
+        before = before[:length] + end
+        room -= len(before) + 1
+        if room < 0:
+            raise Broken("the table of names is too long")
+        try:
+            found.append(before.decode())
+        except UnicodeDecodeError as error:
+            raise Broken("the table of names holds one that is no text") from error
+    if len(set(found)) != count:
+        raise Broken("two tensors have the same name")
+    return found
+
+
+def _common(one: bytes, other: bytes) -> int:
+    """How many bytes two strings begin with together."""
+    for at, (a, b) in enumerate(zip(one, other, strict=False)):
+        if a != b:
+            return at
+    return min(len(one), len(other))

@@ -1,0 +1,32 @@
+"""Exact bytes of tensors that are not quantised."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from szilard.file import deflate
+from szilard.file.error import Broken
+
+
+def pack(data: bytes, size: int) -> bytes:
+    """The planes of entries of ``size`` bytes, deflated: exponents of floats are alike, their last digits are not."""
+    return deflate.compress(np.frombuffer(data, np.uint8).reshape(-1, size).T.tobytes())
+
+
+def unpack(block: bytes, count: int, size: int) -> memoryview:
+    """Undo :func:`pack` for a tensor of ``count`` entries; plane by plane, so that little more memory is needed.
+
+    Raises:
+        Broken: there are not that many.
+    """
+    if count * size > deflate.MOST_GROWTH * len(block):
+        raise Broken("a tensor has a larger shape than its part of the file can hold")
+    inflater = deflate.Inflater(block, "a tensor")
+    entries = np.empty((count, size), np.uint8)
+    for place in range(size):
+        plane = inflater.take(count)
+        if len(plane) != count:
+            raise Broken("a tensor holds fewer bytes than its shape says")
+        entries[:, place] = np.frombuffer(plane, np.uint8)
+    inflater.end()
+    return entries.reshape(-1).data

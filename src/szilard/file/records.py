@@ -1,0 +1,150 @@
+"""What a file holds: one record for each tensor of a state dict, or for each support, in its order."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from szilard.file import dtypes, steps
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Raw:
+    """A tensor by its exact bytes.
+
+    Attributes:
+        dtype: PyTorch's name of the type, "int64".
+        data: little-endian, in row order.
+    """
+
+    name: str
+    dtype: str
+    shape: Shape
+    data: bytes | memoryview
+
+    def value(self) -> np.ndarray:
+        """The tensor in its carrier type (:mod:`szilard.file.dtypes`)."""
+        return np.frombuffer(self.data, dtypes.named(self.dtype).carrier).reshape(self.shape).copy()
+
+
+@dataclass(frozen=True, eq=False)
+class Constant:
+    """A tensor of equal entries.
+
+    Attributes:
+        data: bytes of one of them.
+    """
+
+    name: str
+    dtype: str
+    shape: Shape
+    data: bytes
+
+    def value(self) -> np.ndarray:
+        """As :meth:`Raw.value`."""
+        one = np.frombuffer(self.data, dtypes.named(self.dtype).carrier)
+        return np.broadcast_to(one.reshape((1,) * len(self.shape)), self.shape).copy()
+
+
+@dataclass(frozen=True, eq=False)
+class Alias:
+    """A tensor that shares its storage with an earlier one, such as a tied weight.
+
+    Attributes:
+        target: name of the earlier tensor.
+    """
+
+    name: str
+    target: str
+
+
+@dataclass(frozen=True, eq=False)
+class Levels:
+    """A quantised tensor: value = level * step * 2^(row/8) * 2^(column/8), rounded to float32 at each product.
+
+    As a matrix it has ``shape[0]`` rows; a vector is one row.
+
+    Attributes:
+        dtype: float32, float16, bfloat16 or float64.
+        levels: int32 of ``shape``, magnitude below 2^23.
+        step: code of the step, see :mod:`szilard.file.steps`.
+        row_scale: int8 ``[rows]``, or None for 1.
+        col_scale: int8 ``[cols]``, or None for 1.
+    """
+
+    name: str
+    dtype: str
+    shape: Shape
+    levels: np.ndarray
+    step: int
+    row_scale: np.ndarray | None = None
+    col_scale: np.ndarray | None = None
+
+    def value(self) -> np.ndarray:
+        """As :meth:`Raw.value`."""
+        scale = np.full((1, 1), steps.value(self.step))
+        with np.errstate(
+            over="ignore", under="ignore", invalid="ignore"
+        ):  # whoever made the record sees to that
+            if self.row_scale is not None:
+                scale = scale * steps.scales(self.row_scale)[:, None]
+            if self.col_scale is not None:
+                scale = scale * steps.scales(self.col_scale)[None, :]
+            values = self.levels.reshape(matrix(self.shape)).astype(np.float32)
+            values *= scale
+            return dtypes.from_float32(values.reshape(self.shape), dtypes.named(self.dtype))
+
+
+@dataclass(frozen=True, eq=False)
+class Mask:
+    """A support, which stands for two tensors: ``name.crow`` and ``name.col``, int32 in CSR.
+
+    Attributes:
+        shape: rows and columns of the weight as a matrix.
+        mask: bool ``[rows, cols]``: which entries exist.
+    """
+
+    name: str
+    shape: Shape
+    mask: np.ndarray
+
+    def crow(self) -> np.ndarray:
+        """Where each row begins among the columns, int32 ``[rows + 1]``."""
+        counts = self.mask.sum(1, dtype=np.int64)
+        return np.concatenate([[0], counts.cumsum()]).astype(np.int32)
+
+    def col(self) -> np.ndarray:
+        """Columns of the existing entries, int32 ``[nnz]``."""
+        return self.mask.nonzero()[1].astype(np.int32)
+
+
+Record = Raw | Constant | Alias | Levels | Mask
+
+
+@dataclass(frozen=True, eq=False)
+class Document:
+    """The content of a file.
+
+    Attributes:
+        records: in the order of the state dict.
+        meta: whatever else belongs to the network, as small JSON: how it is built, how inputs are read.
+    """
+
+    records: Sequence[Record]
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+
+def matrix(shape: Shape) -> tuple[int, int]:
+    """Rows and columns of a tensor as a matrix; a vector or a scalar is one row."""
+    return (1, math.prod(shape)) if len(shape) < 2 else (shape[0], math.prod(shape[1:]))
+
+
+def tensor_names(record: Record) -> tuple[str, ...]:
+    """Names of the tensors that a record stands for."""
+    return (f"{record.name}.crow", f"{record.name}.col") if isinstance(record, Mask) else (record.name,)

@@ -1,0 +1,171 @@
+"""State dicts of PyTorch to documents and back; the only file here that needs torch."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from szilard.file import dtypes
+from szilard.file.arrays import arrays
+from szilard.file.digest import all_equal
+from szilard.file.error import SzilardFileError
+from szilard.file.fields import MOST_MASK
+from szilard.file.reader import MOST_OUTPUT, read
+from szilard.file.records import Alias, Constant, Document, Levels, Mask, Raw, Record
+
+_CROW, _COL = ".crow", ".col"
+
+
+def load(path: str | Path, *, max_bytes: int = MOST_OUTPUT) -> OrderedDict[str, Tensor]:
+    """The state dict in a ``.szd`` file, which ``network.load_state_dict(state, strict=True)`` accepts.
+
+    Nothing in the file is run, and a file that is damaged or hostile gives an error and no tensors.
+
+    Args:
+        path: the file.
+        max_bytes: refuse a file whose tensors take more.
+
+    Returns:
+        Tensors on the CPU under the names, in the order and of the types that were written; tied ones share storage.
+
+    Raises:
+        SzilardFileError: it is not there, or no whole and valid file.
+    """
+    return to_state_dict(read(path, max_bytes=max_bytes))
+
+
+def to_state_dict(document: Document) -> OrderedDict[str, Tensor]:
+    """A document's tensors on the CPU, by name; tied ones share storage."""
+    kinds = {record.name: record.dtype for record in document.records if not isinstance(record, Alias | Mask)}
+    made: dict[int, Tensor] = {}
+    state: OrderedDict[str, Tensor] = OrderedDict()
+    found = arrays(document)
+    for name, array in found.items():
+        if id(array) not in made:
+            made[id(array)] = _tensor(array, kinds.get(name, "int32"))
+        state[name] = made[id(array)]
+    return state
+
+
+def from_state_dict(
+    state: Mapping[str, Any],
+    levels: Mapping[str, Levels] | None = None,
+    meta: Mapping[str, Any] | None = None,
+) -> Document:
+    """A document of a state dict: ties and equal entries are found, supports become masks, the rest keeps its bytes.
+
+    Args:
+        state: tensors by name, on any device.
+        levels: what to store instead of some of the tensors, by name: quantised ones.
+        meta: whatever else belongs to the network, as small JSON.
+
+    Raises:
+        SzilardFileError: an entry is no dense tensor, or of a type that a file cannot hold.
+    """
+    levels = levels or {}
+    first: dict[Any, str] = {}  # where a storage came first
+    records: list[Record] = []
+    names = iter(list(zip(state, [*list(state)[1:], ""], strict=True)))
+    for name, following in names:
+        _check(name, state[name])
+        shared = first.get(_storage(state[name]))
+        if shared is not None:
+            records.append(Alias(name, shared))
+            continue
+        first[_storage(state[name])] = name
+        if name in levels:
+            records.append(_quantised(state[name], levels[name]))
+        elif (
+            following
+            and (mask := _support(name, following, state)) is not None
+            and _storage(state[following]) not in first
+        ):
+            first[_storage(state[following])] = following
+            records.append(mask)
+            next(names)
+        else:
+            records.append(_exact(name, state[name]))
+    return Document(records, dict(meta or {}))
+
+
+def _check(name: str, tensor: Any) -> None:
+    if not isinstance(tensor, Tensor):
+        raise SzilardFileError(
+            f"{name} is a {type(tensor).__name__} and no tensor; leave it out of the state dict"
+        )
+    if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_meta:
+        raise SzilardFileError(f"{name} is a sparse, quantized or meta tensor; make it dense")
+    dtypes.named(_name(tensor))
+
+
+def _name(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
+
+
+def _storage(tensor: Tensor) -> Any:
+    """The same for two tensors that are one; an empty tensor is like no other."""
+    if not tensor.numel():
+        return object()
+    place = tensor.untyped_storage().data_ptr(), tensor.storage_offset()
+    return *place, tensor.device, tensor.dtype, tensor.shape, tensor.stride()
+
+
+def _bits(tensor: Tensor) -> np.ndarray:
+    """A tensor as numpy holds it, contiguous and little-endian."""
+    dtype = dtypes.named(_name(tensor))
+    plain = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous()
+    if dtype.borrowed:
+        plain = plain.view({1: torch.uint8, 2: torch.uint16}[dtype.size])
+    return plain.numpy().astype(dtype.carrier, copy=False)
+
+
+def _tensor(array: np.ndarray, name: str) -> Tensor:
+    tensor = torch.from_numpy(array.astype(array.dtype.newbyteorder("="), copy=False))
+    return tensor.view(getattr(torch, name)) if dtypes.named(name).borrowed else tensor
+
+
+def _exact(name: str, tensor: Tensor) -> Record:
+    bits = _bits(tensor)
+    if bits.size and all_equal(bits):
+        return Constant(name, _name(tensor), tuple(bits.shape), bits.reshape(-1)[:1].tobytes())
+    return Raw(name, _name(tensor), tuple(bits.shape), bits.tobytes())
+
+
+def _quantised(tensor: Tensor, record: Levels) -> Record:
+    if record.shape != tuple(tensor.shape) or record.dtype != _name(tensor):
+        raise SzilardFileError(
+            f"the levels of {record.name} are {record.dtype} {list(record.shape)} and the tensor is {_name(tensor)} "
+            f"{list(tensor.shape)}; quantise the tensor itself"
+        )
+    value = record.value()
+    if value.size and all_equal(value):
+        return Constant(record.name, record.dtype, record.shape, value.reshape(-1)[:1].tobytes())
+    return record
+
+
+def _support(crow_name: str, col_name: str, state: Mapping[str, Any]) -> Mask | None:
+    """The mask of two tensors that follow each other and are the CSR of one; None if they are anything else."""
+    prefix = crow_name.removesuffix(_CROW)
+    if prefix + _CROW != crow_name or prefix + _COL != col_name:
+        return None
+    crow, col = state[crow_name], state[col_name]
+    if any(one.dtype != torch.int32 or one.ndim != 1 for one in (crow, col)):
+        return None
+    starts, columns = _bits(crow).astype(np.int64), _bits(col)
+    if not starts.size or starts[0] or starts[-1] != columns.size or (np.diff(starts) < 0).any():
+        return None
+    if columns.size and columns.min() < 0:
+        return None
+    shape = (starts.size - 1, int(columns.max(initial=-1)) + 1)
+    if shape[0] * shape[1] > MOST_MASK:
+        return None
+    mask = np.zeros(shape, bool)
+    mask[np.repeat(np.arange(shape[0]), np.diff(starts)), columns] = True
+    found = Mask(prefix, shape, mask)
+    return found if np.array_equal(found.crow(), starts) and np.array_equal(found.col(), columns) else None

@@ -1,0 +1,161 @@
+"""Tables of frequencies: what they cost, that they come back, and that constriction computes with them exactly."""
+
+from __future__ import annotations
+
+from decimal import Decimal, localcontext
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from szilard.coding import CodingError
+from szilard.coding.static import _EIGHTHS, CERTAIN, MOST_SYMBOLS, StaticDecoder, StaticEncoder, Table
+
+TOTAL = 1 << 24
+quick = settings(deadline=None, max_examples=60)
+tensors = st.lists(st.integers(-300, 300) | st.integers(-1, 1), min_size=2, max_size=200).map(
+    lambda values: np.array(values, np.int32)
+)
+
+
+def table_of(levels):
+    table = Table.of(levels)
+    assert table is not None
+    return table
+
+
+def stream(*tensors):
+    encoder = StaticEncoder()
+    for levels in tensors:
+        encoder.levels(levels, table_of(levels))
+    return encoder.finish()
+
+
+@quick
+@given(st.lists(tensors.filter(lambda levels: Table.of(levels) is not None), min_size=1, max_size=3))
+def test_tensors_come_back_through_one_stream(found):
+    data = stream(*found)
+    decoder = StaticDecoder(data)
+    for levels in found:
+        table = Table.from_sides(*table_of(levels).sides())
+        assert (decoder.levels(levels.size, table) == levels).all()
+    decoder.finish()
+    ideal = sum(table_of(levels).bits(levels) for levels in found)
+    assert ideal - 1 <= 8 * len(data) <= ideal + 64
+
+
+@quick
+@given(tensors)
+def test_widths_are_a_partition(levels):
+    table = Table.of(levels)
+    if table is None:
+        assert len(set(levels.tolist())) == 1 or np.bincount(levels - levels.min()).max() > 0.99 * levels.size
+        return
+    widths = table.frequencies()
+    assert widths.sum() == TOTAL
+    assert widths.min() >= 1
+    assert widths.max() <= CERTAIN
+    symbols, counts = np.unique(levels, return_counts=True)
+    assert (table.symbols == symbols).all()
+    # Codes are rounded to eighths of an octave; all of them by at most a sixteenth, and so their sum.
+    assert (np.abs(np.log2(widths / TOTAL / (counts / levels.size))) < 0.13).all()
+
+
+def test_eighths_of_an_octave():
+    with localcontext() as context:
+        context.prec = 40
+        exact = [Decimal(2) ** (31 - Decimal(j) / 8) for j in range(8)]
+        assert list(_EIGHTHS) == [int(value.to_integral_value()) for value in exact]
+
+
+def decode_in_integers(data: bytes, count: int, widths: list[int]) -> list[int]:
+    """The range decoder written out: 64 bits of state, words of 32, precision 24."""
+    words = [*np.frombuffer(data, "<u4").tolist(), 0, 0, 0]
+    starts = [sum(widths[:i]) for i in range(len(widths))]
+    lower, size, point, at = 0, 2**64 - 1, words[0] << 32 | words[1], 2
+    found = []
+    for _ in range(count):
+        scale = size >> 24
+        place = (point - lower) % 2**64 // scale
+        symbol = max(i for i, start in enumerate(starts) if start <= place)
+        lower, size = (lower + scale * starts[symbol]) % 2**64, scale * widths[symbol]
+        if size < 2**32:
+            lower, size, point, at = (
+                (lower << 32) % 2**64,
+                size << 32,
+                (point << 32) % 2**64 | words[at],
+                at + 1,
+            )
+        found.append(symbol)
+    return found
+
+
+@quick
+@given(
+    st.lists(st.integers(0, 248), min_size=1, max_size=60).map(lambda codes: [0, *codes]),
+    st.integers(0, 2**32),
+)
+def test_constriction_computes_with_our_integers(codes, seed):
+    """Any table at all, rare symbols included, so that no version of the library rounds otherwise."""
+    table = Table(np.arange(len(codes), dtype=np.int32), np.array(codes, np.int32))
+    widths = table.frequencies()
+    if widths.max() > CERTAIN:
+        return
+    levels = np.random.default_rng(seed).integers(0, len(codes), 200).astype(np.int32)
+    encoder = StaticEncoder()
+    encoder.levels(levels, table)
+    assert decode_in_integers(encoder.finish(), 200, widths.tolist()) == levels.tolist()
+
+
+def test_what_has_no_table():
+    assert Table.of(np.zeros(0, np.int32)) is None
+    assert Table.of(np.full(100, 7, np.int32)) is None  # nothing to tell apart
+    assert Table.of(np.array([0] * 100_000 + [1], np.int32)) is None  # nearly certain
+    assert Table.of(np.arange(MOST_SYMBOLS + 1, dtype=np.int32)) is None
+    assert Table.of(np.arange(MOST_SYMBOLS, dtype=np.int32)) is not None
+    assert (
+        Table.of(np.array([-(2**23) + 1, 2**23 - 1], np.int32)) is None
+    )  # a distance beyond the adaptive coder
+
+
+@pytest.mark.parametrize(
+    ("gaps", "rises"),
+    [([-1], [0, 0]), ([0], [1, 1]), ([0], [0, -1]), ([0], [0, 249]), ([2**31], [0, 0]), ([0], [0, 248])],
+)
+def test_what_is_no_table(gaps, rises):
+    with pytest.raises(CodingError, match="the table of a tensor's levels"):
+        Table.from_sides(0, np.array(gaps), np.array(rises))
+
+
+class TestDamage:
+    levels = np.random.default_rng(0).integers(-4, 5, 1000).astype(np.int32)
+
+    def test_too_short(self):
+        data = stream(self.levels)
+        with pytest.raises(CodingError, match="no whole number of words"):
+            StaticDecoder(data[:-1])
+        decoder = StaticDecoder(data)
+        with pytest.raises(CodingError):
+            decoder.levels(10**9, table_of(self.levels))
+
+    def test_too_long(self):
+        decoder = StaticDecoder(stream(self.levels) + bytes(8))
+        assert (decoder.levels(1000, table_of(self.levels)) == self.levels).all()
+        with pytest.raises(CodingError, match="left over"):
+            decoder.finish()
+
+    @quick
+    @given(st.binary(max_size=200))
+    def test_anything(self, data):
+        try:
+            decoder = StaticDecoder(data)
+            assert decoder.levels(1000, table_of(self.levels)).shape == (1000,)
+            decoder.finish()
+        except CodingError:
+            pass
+
+    def test_a_stream_that_nobody_reads(self):
+        StaticDecoder(b"").finish()
+        with pytest.raises(CodingError, match="left over"):
+            StaticDecoder(bytes(4)).finish()
