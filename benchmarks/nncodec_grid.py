@@ -1,7 +1,8 @@
 """The options with which NNCodec enters the comparison.
 
 ``use_dq`` is on throughout, as it is by default. *Tuned* is every combination of the quantisation parameter of weights,
-that of other tensors, folding of BatchNorm, and what ``encode`` is handed: an ``nn.Module`` or a dict of arrays.
+that of other tensors, folding of BatchNorm, and what ``encode`` is handed: an ``nn.Module`` or a dict of arrays. Parameters
+of weights below -30 only make larger files than those that are good enough, and above -14 nothing is left of a network.
 *Defaults* changes nothing but ``qp``: at the untouched default of -32 it is no contest (hardly an error, and
 the largest file), and nobody who wants a small file leaves the one knob of size and quality alone. It may choose
 its form, since users do. So each row is the smallest file of its family that is good enough, by the same rule.
@@ -17,17 +18,17 @@ from judge import Entry
 
 NAME = "NNCodec 2.1.3"
 DEFAULT_QP = -32
-QPS = range(-44, -3)
+QPS = range(-30, -13)
 NONWEIGHT_QPS = (-75, -50, -40, -32)
-QUICK_QPS = range(-26, -18)
+COARSE_QPS = range(-28, -11, 2)
 
 Code = Callable[[dict[str, Any], str], Coded]  # (options, form)
 
 
-def tuned(code: Code, quick: bool = False) -> list[Entry]:
-    """The grid: 492 files, or 16 of them around where the answers lie."""
-    if quick:
-        return [_entry(code, qp=qp, nonweight_qp=n, bnf=True) for qp in QUICK_QPS for n in (-40, -32)]
+def tuned(code: Code, coarse: bool = False) -> list[Entry]:
+    """The grid: 204 files, or 18 of them."""
+    if coarse:
+        return [_entry(code, qp=qp, nonweight_qp=n, bnf=True) for qp in COARSE_QPS for n in (-40, -32)]
     return [
         _entry(code, form, qp=qp, nonweight_qp=nonweight, **({"bnf": True} if folded else {}))
         for qp in QPS
@@ -36,9 +37,9 @@ def tuned(code: Code, quick: bool = False) -> list[Entry]:
     ]
 
 
-def defaults(code: Code, quick: bool = False) -> list[Entry]:
-    """Nothing but ``qp`` and the form: 82 files, or 16."""
-    qps = QUICK_QPS if quick else QPS
+def defaults(code: Code, coarse: bool = False) -> list[Entry]:
+    """Nothing but ``qp`` and the form: 34 files, or 18."""
+    qps = COARSE_QPS if coarse else QPS
     return [_entry(code, form, qp=qp) for qp in qps for form in ("module", "dict")]
 
 
@@ -47,9 +48,9 @@ def untouched(code: Code) -> Entry:
     return _entry(code, "module", qp=DEFAULT_QP)
 
 
-def rated(code: Code, quick: bool = False) -> list[Entry]:
+def rated(code: Code, coarse: bool = False) -> list[Entry]:
     """Beyond what ``encode`` offers: its trellis with the rate term that only the function below it can turn on."""
-    qps = QUICK_QPS if quick else QPS
+    qps = COARSE_QPS if coarse else QPS
     return [
         _entry(code, "module", qp=qp, nonweight_qp=-32, bnf=True, lambda_scale=1.0, **extra)
         for qp in qps
@@ -68,9 +69,9 @@ def described(entry: Entry) -> str:
     return ", ".join(shown)
 
 
-def curve(code: Code, quick: bool = False) -> list[Entry]:
+def curve(code: Code, coarse: bool = False) -> list[Entry]:
     """The best line through the grid, for the curve of size against accuracy."""
-    qps = (-24, -22, -20) if quick else range(-28, -15)
+    qps = range(-24, -15, 4) if coarse else range(-28, -15, 2)
     return [_entry(code, qp=qp, nonweight_qp=-32, bnf=True) for qp in qps]
 
 

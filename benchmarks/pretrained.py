@@ -85,9 +85,17 @@ def resnet20(root: Path, split: str = "train") -> Case:
     state = _checkpoint(root, "resnet20-12fca82f.th")["state_dict"]
     # The checkpoint is older than batch counters.
     network.load_state_dict({k.removeprefix("module."): v for k, v in state.items()}, strict=False)
+    return make_case("resnet20", network, cifar10(root), split)
+
+
+def cifar10(root: Path) -> Source:
+    """CIFAR-10 as ResNet-20 sees it.
+
+    Raises:
+        SzilardError: it is not under ``root``.
+    """
     train, test, _ = cifar.read("cifar10", root)
-    source = Source("cifar10", train, test, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-    return make_case("resnet20", network, source, split)
+    return Source("cifar10", train, test, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 def resnet56(root: Path, split: str = "train") -> Case:
