@@ -62,7 +62,7 @@ class Nearest(Quantise):
     def __call__(self, draft: Draft, setting: Setting) -> None:
         assert self.curvature is not None
         for name, known in self.curvature.items():
-            tensor = draft.tensor(f"{name}.weight")
+            tensor = draft.tensor(f"{name}.weight").detach()
             matrix = tensor.reshape(len(tensor), -1)
             step = obs.quantise(matrix, known.inputs, known.outputs, setting.lam, passes=1).step
             free = obs.quantise(matrix, known.inputs, known.outputs, 1e-9 * setting.lam, step=step, passes=1)
@@ -106,7 +106,11 @@ def incoherent(network: nn.Module, x: Tensor, known: Mapping[str, Curvature]) ->
             patches = given[0].flatten(1)[:, :, None]
             if isinstance(module, nn.Conv2d):
                 patches = F.unfold(
-                    given[0], module.kernel_size, module.dilation, module.padding, module.stride  # type: ignore[arg-type]
+                    given[0],
+                    module.kernel_size,
+                    module.dilation,
+                    module.padding,
+                    module.stride,  # type: ignore[arg-type]
                 )
             sums[name] = sums[name] + torch.einsum("bip,bjp->ij", patches, patches).double()
 

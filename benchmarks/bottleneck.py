@@ -51,4 +51,6 @@ class BottleneckResNet56(nn.Module):
 
 
 def _stage(n_in: int, width: int, stride: int) -> nn.Sequential:
-    return nn.Sequential(Bottleneck(n_in, width, stride), *(Bottleneck(4 * width, width, 1) for _ in range(5)))
+    return nn.Sequential(
+        Bottleneck(n_in, width, stride), *(Bottleneck(4 * width, width, 1) for _ in range(5))
+    )

@@ -40,7 +40,9 @@ def measure(matrices: Matrices, budget: float) -> list[dict[str, Any]]:
     tasks = {}
     for name, (encode, decode, _) in ways.items():
         for wanted, found in zip(matrices, decode(), strict=True):
-            assert np.array_equal(wanted, found.reshape(wanted.shape)), f"{name} does not give back what it was given"
+            assert np.array_equal(wanted, found.reshape(wanted.shape)), (
+                f"{name} does not give back what it was given"
+            )
         tasks[f"{name}: encode"], tasks[f"{name}: decode"] = Timed(encode), Timed(decode)
     seconds = interleave(tasks, budget=budget)
     count = sum(matrix.size for matrix in matrices)

@@ -88,7 +88,17 @@ def chosen(
     return None if index is None else told(name, judge, entries[index], len(entries))
 
 
-COLUMNS = ["", "bytes", "/ tuned NNCodec", "score %", "drop", "± se", "drop where chosen", "write s", "read s"]
+COLUMNS = [
+    "",
+    "bytes",
+    "/ tuned NNCodec",
+    "score %",
+    "drop",
+    "± se",
+    "drop where chosen",
+    "write s",
+    "read s",
+]
 
 
 def body(rows: Sequence[dict[str, Any]], reference: str) -> list[list[str]]:

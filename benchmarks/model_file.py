@@ -199,14 +199,15 @@ def held_out(options: Options, pictures: int = 2000) -> tuple[pretrained.Case, a
 LENET_COLUMNS = ["", "bytes", "test error %", "s"]
 
 
-def table(name: str, section: Section) -> tuple[str, list[str], list[list[str]]]:
+def table(  # noqa: PLR0911
+    name: str, section: Section) -> tuple[str, list[str], list[list[str]]]:
     """Title, columns and rows of a section."""
     rows = section.get("rows", [])
     if name in ("resnet20", "resnet56"):
         shown = [row for row in rows if not row["name"].endswith("curve")]
         title = (
-            f"{name}: {section['measure']} {section['baseline']:.2f} % on {section['pictures'][1]}; the smallest file that "
-            f"loses at most {section['limit']:g} on {section['pictures'][0]}"
+            f"{name}: {section['measure']} {section['baseline']:.2f} % on {section['pictures'][1]}; "
+            f"the smallest file that loses at most {section['limit']:g} on {section['pictures'][0]}"
         )
         return title, contest.COLUMNS, contest.body(shown, nncodec_rows.TUNED)
     if name == "coder":
@@ -214,9 +215,8 @@ def table(name: str, section: Section) -> tuple[str, list[str], list[list[str]]]
     if name == "ablation":
         return "Bytes of ResNet-20 at equal loss", ablation.COLUMNS, ablation.body(rows)
     if name == "predicted":
-        title = (
-            f"Measured over predicted loss: median {section['median_ratio']:.2f}, r = {section['r']:.3f} of logarithms"
-        )
+        ratio, r = section["median_ratio"], section["r"]
+        title = f"Measured over predicted loss: median {ratio:.2f}, r = {r:.3f} of logarithms"
         return title, predicted_loss.COLUMNS, predicted_loss.body(section)
     if name == "lambda":
         return "ResNet-20 along λ", along_lambda.COLUMNS, along_lambda.body(rows)
@@ -232,7 +232,9 @@ CURVE_COLUMNS = ["", "bytes", "score %", "drop", "± se"]
 def curve(section: Section) -> list[list[str]]:
     """Every file of ours and of NNCodec's best line, by size, under CURVE_COLUMNS."""
     names = {our_files.POINT, our_files.NAME, nncodec_rows.POINT, nncodec_rows.TUNED}
-    rows = sorted((r for r in section["rows"] if r["name"] in names), key=lambda r: (r["name"][0], r["n_bytes"]))
+    rows = sorted(
+        (r for r in section["rows"] if r["name"] in names), key=lambda r: (r["name"][0], r["n_bytes"])
+    )
     return [
         [
             r["name"].partition(",")[0],
@@ -293,12 +295,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--data-root", type=Path, required=True, help="folder of data sets and pretrained networks")
-    parser.add_argument("--quick", action="store_true", help="fewer points of each curve; within half an hour")
+    parser.add_argument(
+        "--data-root", type=Path, required=True, help="folder of data sets and pretrained networks"
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="fewer points of each curve; within half an hour"
+    )
     parser.add_argument("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS), metavar="SECTION")
     parser.add_argument("--results", type=Path, help="keep the sections in this file")
     parser.add_argument("--peers", action="store_true", help="code NNCodec's grid anew")
-    parser.add_argument("--cache", type=Path, default=nncodec_peer.CACHE, help="folder of NNCodec's environment")
+    parser.add_argument(
+        "--cache", type=Path, default=nncodec_peer.CACHE, help="folder of NNCodec's environment"
+    )
     parser.add_argument("--run", type=Path, help="a run folder of `szilard fit`")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)

@@ -53,7 +53,9 @@ class Session:
         path = self._folder / "decoded.npz"
         assert self._worker.stdin
         assert self._worker.stdout
-        self._worker.stdin.write(json.dumps({"options": dict(options), "form": form, "decoded": str(path)}) + "\n")
+        self._worker.stdin.write(
+            json.dumps({"options": dict(options), "form": form, "decoded": str(path)}) + "\n"
+        )
         self._worker.stdin.flush()
         line = self._worker.stdout.readline()
         if not line:
@@ -134,8 +136,13 @@ def environment(cache: Path = CACHE) -> Path:
     if complete.exists():
         return python
     if sys.version_info >= (3, 13):
-        raise SzilardError("NNCodec needs numpy < 2, which Python 3.13 has no wheel of; run this with Python 3.12")
-    print(f"making an environment for NNCodec {VERSION} in {folder} (its C++ is compiled: minutes)", file=sys.stderr)
+        raise SzilardError(
+            "NNCodec needs numpy < 2, which Python 3.13 has no wheel of; run this with Python 3.12"
+        )
+    print(
+        f"making an environment for NNCodec {VERSION} in {folder} (its C++ is compiled: minutes)",
+        file=sys.stderr,
+    )
     venv.create(folder, with_pip=True, clear=True)
     for wanted in (["numpy<2"], ["--no-deps", f"nncodec=={VERSION}"]):
         pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *wanted]
@@ -149,6 +156,8 @@ def environment(cache: Path = CACHE) -> Path:
 def lend_torch(python: Path) -> None:
     """Put the packages of this Python behind those of the other's: torch is found, numpy < 2 is found first."""
     ask = "import sysconfig; print(sysconfig.get_path('purelib'))"
-    packages = subprocess.run([str(python), "-c", ask], check=True, capture_output=True, text=True).stdout.strip()
+    packages = subprocess.run(
+        [str(python), "-c", ask], check=True, capture_output=True, text=True
+    ).stdout.strip()
     lent = Path(torch.__file__).parent.parent
     (Path(packages) / "lent_by_the_benchmark.pth").write_text(f"{lent}\n")

@@ -55,7 +55,11 @@ def coded_anew(judge: Judge, cache: Path, coarse: bool, tell: Callable[[str], No
 
 def keep(network: str, rows: list[Row], path: Path = KEPT) -> None:
     """Write the rows of a network into the file, in place of those that were there."""
-    versions = {"nncodec": nncodec_peer.VERSION, "torch": str(torch.__version__), "numpy": str(np.__version__)}
+    versions = {
+        "nncodec": nncodec_peer.VERSION,
+        "torch": str(torch.__version__),
+        "numpy": str(np.__version__),
+    }
     others = [line for line in _lines(path) if line["network"] != network]
     lines = [{"network": network, **row.to_json(), "versions": versions} for row in rows]
     atomic.write(path, "".join(json.dumps(line) + "\n" for line in [*others, *lines]).encode())

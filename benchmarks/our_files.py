@@ -14,7 +14,7 @@ from accuracy import right
 from coded import Coded
 from contest import Row, limit, told
 from judge import Entry, Judge
-from szilard.compress import Compressed
+from szilard.compress import Compressed, Pass, default_passes
 
 NAME = "Szilard, 512 unlabelled pictures"
 DATA_FREE = "Szilard, no data"
@@ -24,15 +24,30 @@ QUICK_OCTAVES = (-1.5,)
 READS = 5
 
 
-def rows(judge: Judge, quick: bool, tell: Callable[[str], None]) -> tuple[list[Row], Compressed]:
-    """Both our rows, the curve of the first, and what came of the first."""
+def rows(
+    judge: Judge,
+    quick: bool,
+    tell: Callable[[str], None],
+    passes: Callable[[bool], list[Pass]] = default_passes,
+) -> tuple[list[Row], Compressed]:
+    """Both our rows, the curve of the first, and what came of the first.
+
+    Args:
+        passes: for compression with data and without.
+    """
     case = judge.case
 
     def score(network: Any) -> float:
         return float(right(network, case.choose).mean())
 
     def compress(calibration: Any, **wish: Any) -> Compressed:
-        return szilard.compress(case.network, calibration=calibration, progress=tell, **wish)
+        return szilard.compress(
+            case.network,
+            calibration=calibration,
+            progress=tell,
+            passes=passes(calibration is not None),
+            **wish,
+        )
 
     most = limit(judge) / 100
     found = compress(case.calibration, max_drop=most, evaluate=score)

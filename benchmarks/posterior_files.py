@@ -29,7 +29,13 @@ def rows(run: Path, data_root: Path | None, samples: int = 32) -> list[dict[str,
     for path in sorted(run.glob("**/network.pt")):
         network = finished.load(path)
         if bayes.weights(network.network):
-            found.append({"name": path.parent.name, **row(network, data_root, samples), "before_bytes": path.stat().st_size})
+            found.append(
+                {
+                    "name": path.parent.name,
+                    **row(network, data_root, samples),
+                    "before_bytes": path.stat().st_size,
+                }
+            )
     return found
 
 
