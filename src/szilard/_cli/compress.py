@@ -231,7 +231,8 @@ def _figures(file: Path, out: Path, made: Compressed, described: dict[str, Any])
 
 
 def _print(rows: dict[str, Any], made: Compressed) -> None:
-    table = Table(title=f"{rows['network']} -> {rows['file']}", show_header=True, title_justify="left")
+    print(f"{rows['network']} -> {rows['file']}")
+    table = Table()
     for heading in ("", "before", "after", "change"):
         table.add_column(heading, justify="left" if not heading else "right")
     table.add_row(

@@ -14,6 +14,7 @@ from szilard.compress.correct import Correct
 from szilard.compress.curvature import Curvature, curvatures
 from szilard.compress.distil import Distil
 from szilard.compress.draft import Draft, Pass, Quantised, Setting
+from szilard.compress.finetune import Finetune
 from szilard.compress.imagine import imagine
 from szilard.compress.rounding import Offsets, Quantise
 
@@ -25,6 +26,7 @@ __all__ = [
     "Curvature",
     "Distil",
     "Draft",
+    "Finetune",
     "Offsets",
     "Pass",
     "Quantise",

@@ -19,6 +19,8 @@ from szilard.errors import SzilardError
 
 Evaluate = Callable[[nn.Module], float]
 REFINEMENTS = (0.5, 0.25)  # octaves of λ that a costly pass is hoped to be worth, one if the first is allowed
+BYTES_REFINEMENTS = 3
+FULL = 0.97  # of the bytes allowed
 
 
 @dataclass(eq=False)
@@ -125,12 +127,18 @@ class Job:
                 "a smaller network"
             )
         chosen = max(allowed, key=lambda made: len(made.data))
-        if len(self._quick) < len(self.passes):
-            for lam in (chosen.lam, chosen.lam * 2**0.05):
-                made = self.attempt(lam, self.passes)
-                if len(made.data) <= most:
-                    return made
-        return chosen
+        if len(self._quick) == len(self.passes):
+            return chosen
+        # Costly passes may save bytes that a smaller λ then spends: bytes fall about as the root of λ.
+        lam, full = chosen.lam, []
+        for _ in range(BYTES_REFINEMENTS):
+            made = self.attempt(lam, self.passes)
+            full.append(made)
+            if FULL * most <= len(made.data) <= most:
+                break
+            lam *= (len(made.data) / (FULL * most)) ** 2
+        fits = [made for made in full if len(made.data) <= most]
+        return max(fits, key=lambda made: len(made.data)) if fits else chosen
 
     @property
     def _quick(self) -> list[Pass]:

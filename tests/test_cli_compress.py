@@ -1,0 +1,178 @@
+"""szilard compress as a person types it, and the file in the other commands."""
+
+from __future__ import annotations
+
+import copy
+import json
+
+import pytest
+import torch
+from cli_tools import TINY, szilard
+from trained import accuracy, conv_net, digits, mlp
+
+import szilard as package
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "digits"
+    assert (
+        szilard("fit", *TINY, "--method", "deterministic", "--no-baselines", "--out", out, "--quiet").code
+        == 0
+    )
+    return out
+
+
+@pytest.fixture
+def plain(tmp_path):
+    """A state dict of PyTorch and the file that builds its network."""
+    (tmp_path / "n.py").write_text(
+        "from torch import nn\n"
+        "def build(): return nn.Sequential(nn.Flatten(), nn.Linear(64, 100), nn.ReLU(), nn.Linear(100, 10))\n"
+        "def sized(n_outputs): return nn.Linear(64, n_outputs)\n"
+    )
+    torch.save(mlp().state_dict(), tmp_path / "net.pt")
+    return tmp_path / "net.pt", f"{tmp_path / 'n.py'}:build"
+
+
+def test_somebodys_network_into_one_file(plain, tmp_path):
+    path, spec = plain
+    out = tmp_path / "small.szd"
+    typed = szilard("compress", path, "--network", spec, "--data", "digits", "--max-drop", 1, "-o", out)
+    assert typed.code == 0, typed.output
+    assert "times smaller" in typed.output
+    assert out.stat().st_size < path.stat().st_size / 8
+    network = copy.deepcopy(mlp())
+    state = package.load(out)
+    assert list(state) == list(mlp().state_dict())
+    network.load_state_dict(state, strict=True)
+    # What was printed is what the file does, and other commands open it without being told of its network.
+    measured = szilard("measure", out, "--json")
+    assert measured.code == 0, measured.output
+    quality = json.loads(measured.output)["networks"][0]["quality"]
+    assert f"{100 * quality['accuracy']:.2f} %" in typed.output
+    predicted = szilard("predict", out, "digits")
+    assert predicted.code == 0, predicted.output
+    assert predicted.output.count("\n") == 1 + len(digits().test)
+
+
+def test_a_run(run):
+    network = run / "deterministic" / "network.pt"
+    typed = szilard("compress", run, "--json")
+    assert typed.code == 0, typed.output
+    found = json.loads(typed.output)
+    assert found["file"] == str(network.with_suffix(".szd"))
+    assert network.with_suffix(".szd").stat().st_size == found["bytes"]
+    assert found["valid_before"] - found["valid_after"] <= 0.005
+    assert found["trials"][-1]["bytes"] > 0
+    network.with_suffix(".szd").unlink()
+
+
+def test_a_size(plain, tmp_path):
+    path, spec = plain
+    out = tmp_path / "small.szd"
+    typed = szilard(
+        "compress", path, "--network", spec, "--data", "digits", "--max-bytes", 4000, "-o", out, "--quiet"
+    )
+    assert typed.code == 0, typed.output
+    assert typed.output == ""
+    assert 3000 < out.stat().st_size <= 4000
+
+
+def test_without_data(plain, tmp_path):
+    path, spec = plain
+    typed = szilard("compress", path, "--network", spec, "--no-data")
+    assert typed.code == 0, typed.output
+    assert "note: no data" in typed.output
+    state = package.load(path.with_suffix(".szd"))
+    assert state.keys() == mlp().state_dict().keys()
+    sized = spec.replace(":build", ":sized")
+    torch.save(torch.nn.Linear(64, 7).state_dict(), path)
+    szilard("compress", path, "--network", sized, "--no-data").refused(
+        "wants n_outputs, but only nothing is given"
+    )
+    assert szilard("compress", path, "--network", sized, "--no-data", "--outputs", 7).code == 0
+
+
+def test_checkpoints_as_people_save_them(tmp_path):
+    """Under DataParallel, in a dict with other things, without the counters of old BatchNorms."""
+    state = {f"module.{k}": v for k, v in conv_net().state_dict().items() if "num_batches" not in k}
+    torch.save({"epoch": 3, "state_dict": state}, tmp_path / "net.pth")
+    (tmp_path / "n.py").write_text("from trained import ConvNet\n")
+    spec = f"{tmp_path / 'n.py'}:ConvNet"
+    out = tmp_path / "net.szd"
+    typed = szilard(
+        "compress", tmp_path / "net.pth", "--network", spec, "--data", "digits", "-o", out, "--json"
+    )
+    assert typed.code == 0, typed.output
+    assert json.loads(typed.output)["test_before"] == pytest.approx(accuracy(conv_net()))
+
+
+def test_a_normalisation_of_its_own(plain, tmp_path):
+    path, spec = plain
+    where = ["--network", spec, "--data", "digits", "--lam", 1e-9, "--json", "-o", tmp_path / "x.szd"]
+    usual = json.loads(szilard("compress", path, *where).output)
+    # The data set's own normalisation, said in other words, changes nothing; another one does.
+    data = package.data.load("digits")
+    own = ["--mean", f"{data.shift.item():.6f}", "--std", f"{data.scale.item():.6f}"]
+    same = json.loads(szilard("compress", path, *where, *own).output)
+    assert same["test_before"] == usual["test_before"]
+    other = json.loads(szilard("compress", path, *where, "--mean", "5", "--std", "0.1").output)
+    assert other["test_before"] < usual["test_before"]
+
+
+@pytest.mark.parametrize(
+    ("extra", "words"),
+    [
+        (["--max-drop", 1, "--lam", 1e-6], "give one of --max-drop, --max-bytes and --lam"),
+        (["--max-bytes", 30], "does not fit into 30 bytes"),
+        (["--no-data", "--max-drop", 1], "needs data to judge by"),
+        (["-o", "nowhere/x.szd"], "in a folder that does not exist"),
+        (["-o", "."], "is a folder"),
+        (["--mean", "0,0", "--std", "1,1"], "--mean has 2 numbers"),
+        (["--mean", "0"], "--mean and --std together"),
+        (["--mean", "a", "--std", "1"], "write numbers with commas"),
+        (["--mean", "0", "--std", "0"], "must be positive"),
+        (["--data", "digitz"], "digitz"),
+        (["--no-data", "--input-shape", "8"], None),
+        (["--no-data", "--input-shape", "axb"], "write it like 3x32x32"),
+    ],
+)
+def test_bad_wishes(plain, tmp_path, monkeypatch, extra, words):
+    monkeypatch.chdir(tmp_path)
+    path, spec = plain
+    given = [] if "--data" in extra or "--no-data" in extra else ["--data", "digits"]
+    typed = szilard("compress", path, "--network", spec, "--quiet", *given, *extra)
+    if words is None:
+        assert typed.code == 0, typed.output
+    else:
+        typed.refused(words)
+        assert not path.with_suffix(".szd").exists()
+
+
+def test_what_is_missing(plain, tmp_path):
+    path, spec = plain
+    szilard("compress", path, "--network", spec).refused("add --data, or --no-data")
+    szilard("compress", path, "--data", "digits").refused("add --network")
+    szilard("compress", tmp_path / "none.pt", "--data", "digits").refused("there is no run")
+    szilard("compress", path, "--network", "mlp", "--no-data").refused("add --input-shape and --outputs")
+
+
+def test_the_original_is_never_written_over(plain):
+    path, spec = plain
+    before = path.read_bytes()
+    szilard("compress", path, "--network", spec, "--data", "digits", "-o", path).refused("the network itself")
+    assert path.read_bytes() == before
+
+
+def test_a_file_without_its_network_needs_to_be_told(tmp_path):
+    package.compress(mlp(), lam=1e-6).save(tmp_path / "bare.szd")
+    szilard("predict", tmp_path / "bare.szd", "digits").refused("does not say of which network")
+    typed = szilard("measure", tmp_path / "bare.szd", "--network", "mlp:100", "--data", "digits")
+    assert typed.code == 0, typed.output
+
+
+def test_metadata_that_lie_are_refused(tmp_path):
+    meta = {"network": {"network_spec": "mlp", "method": "deterministic", "shift": "?"}}
+    package.compress(mlp(), lam=1e-6, meta=meta).save(tmp_path / "odd.szd")
+    szilard("measure", tmp_path / "odd.szd").refused("describes its network in a way that cannot be read")

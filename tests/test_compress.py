@@ -1,0 +1,338 @@
+"""Compression from end to end: the file, the network, and what was asked for."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+from trained import accuracy, conv_net, digits, mlp
+
+import szilard
+from szilard import file
+from szilard.compress import CanonicalBatchNorm, Correct, Distil, Draft, Offsets, Quantise, Setting, imagine
+from szilard.compress.calibration import Calibration
+from szilard.compress.distil import divergence
+from szilard.compress.imagine import guess_shape, norms
+from szilard.compress.judge import judge
+from szilard.errors import SzilardError, SzilardWarning
+
+
+def inputs(n=256):
+    return digits().train.x[:n]
+
+
+def state_bytes(network):
+    return {name: tensor.clone() for name, tensor in network.state_dict().items()}
+
+
+def test_the_file_opens_to_the_network_that_was_judged(tmp_path):
+    network = conv_net()
+    before = state_bytes(network)
+    made = szilard.compress(network, inputs(), lam=1e-6)
+    assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
+    made.save(tmp_path / "net.szd")
+    assert (tmp_path / "net.szd").read_bytes() == made.data
+    again = copy.deepcopy(network)
+    again.load_state_dict(szilard.load(tmp_path / "net.szd"), strict=True)
+    for name, tensor in again.state_dict().items():
+        assert torch.equal(tensor, made.network.state_dict()[name]), name
+    assert made.ledger.size == len(made.data) == sum(made.ledger.parts.values())
+
+
+def test_small_and_as_good():
+    made = szilard.compress(conv_net(), inputs(), max_drop=0.01, evaluate=lambda net: accuracy(net, "valid"))
+    assert made.ratio > 10
+    assert made.drop <= 0.01
+    assert accuracy(made.network) > accuracy(conv_net()) - 0.025
+    assert min(size for _, size, _ in made.trials) <= len(made.data)
+
+
+def test_the_same_bytes_every_time():
+    first, second = (szilard.compress(mlp(), inputs(), lam=1e-6) for _ in range(2))
+    assert first.data == second.data
+
+
+def test_a_size_that_was_asked_for():
+    made = szilard.compress(mlp(), inputs(), max_bytes=3000)
+    assert 2000 < len(made.data) <= 3000
+    with pytest.raises(SzilardError, match="does not fit into 20 bytes"):
+        szilard.compress(mlp(), inputs(), max_bytes=20)
+
+
+def test_bytes_fall_and_loss_rises_with_lambda():
+    x = inputs()
+    with torch.no_grad():
+        wanted = conv_net()(x)
+    sizes, losses = [], []
+    for lam in (1e-8, 1e-7, 1e-6, 1e-5):
+        made = szilard.compress(
+            conv_net(), x, lam=lam, passes=[CanonicalBatchNorm(), q := Quantise(), Offsets(q)]
+        )
+        sizes.append(len(made.data))
+        with torch.no_grad():
+            losses.append(divergence(wanted, made.network(x)).item())
+    assert sizes == sorted(sizes, reverse=True)
+    assert losses == sorted(losses)
+    assert sizes[-1] < 0.4 * sizes[0]
+
+
+def test_without_data():
+    made = szilard.compress(
+        conv_net(), evaluate=lambda net: accuracy(net, "valid"), max_drop=0.01, input_shape=(1, 8, 8)
+    )
+    plain = szilard.compress(
+        conv_net(),
+        evaluate=lambda net: accuracy(net, "valid"),
+        max_drop=0.01,
+        passes=[CanonicalBatchNorm(), q := Quantise(curvature={}), Offsets(q)],
+    )
+    assert accuracy(made.network) > accuracy(conv_net()) - 0.03
+    assert len(made.data) < 0.95 * len(plain.data)  # what was imagined told something
+    untold = szilard.compress(mlp())  # no BatchNorm to imagine from, and nobody to judge
+    assert untold.score is None
+    assert any("no data" in note for note in untold.notes)
+    assert untold.ratio > 4
+    assert accuracy(untold.network) > accuracy(mlp()) - 0.03
+
+
+def test_imagined_inputs_look_right_to_every_batchnorm():
+    network = conv_net()
+    shape = (1, 8, 8)
+    x = imagine(network, shape, examples=64, steps=60)
+
+    def distance(batch):
+        found = []
+        hooks = [
+            norm.register_forward_hook(
+                lambda norm, given, _: found.append(
+                    (given[0].mean((0, 2, 3)) - norm.running_mean).abs().mean()
+                )
+            )
+            for norm in norms(network)
+        ]
+        with torch.no_grad():
+            network(batch)
+        for hook in hooks:
+            hook.remove()
+        return float(sum(found))
+
+    noise = torch.randn(64, *shape, generator=torch.Generator().manual_seed(0))
+    assert distance(x) < 0.3 * distance(noise)
+    assert torch.equal(x, imagine(network, shape, examples=64, steps=60))
+    assert all(p.requires_grad for p in network.parameters())
+
+
+@pytest.mark.parametrize(
+    ("network", "shape"),
+    [
+        (nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1)), (3, 32, 32)),
+        (nn.Sequential(nn.Conv2d(1, 4, 5), nn.Flatten(), nn.Linear(4 * 24 * 24, 2)), (1, 28, 28)),
+        (nn.Sequential(nn.Linear(13, 2)), (13,)),
+        (nn.Sequential(nn.Conv1d(2, 4, 3), nn.Flatten(), nn.Linear(4 * 254, 2)), (2, 256)),
+        (nn.Sequential(nn.Embedding(5, 4)), None),
+    ],
+)
+def test_the_shape_of_inputs_is_guessed(network, shape):
+    assert guess_shape(network) == shape
+
+
+def test_the_means_of_outputs_are_given_back():
+    x = inputs()
+    network = conv_net()
+    setting = Setting(1e-5, [x], network)
+    quantise = Quantise()
+    drafts = []
+    for passes in ([CanonicalBatchNorm(), quantise], [CanonicalBatchNorm(), quantise, Correct()]):
+        draft = Draft(copy.deepcopy(network))
+        for one in passes:
+            one(draft, setting)
+        drafts.append(draft)
+    with torch.no_grad():
+        wanted = network(x).mean(0)
+        before, after = ((draft.network(x).mean(0) - wanted).abs().max() for draft in drafts)
+    assert after < 0.05 * before
+
+
+def test_distillation_learns():
+    x = inputs()
+    made = []
+    for passes in ([], [Distil(steps=60)]):
+        quantise = Quantise()
+        made.append(
+            szilard.compress(
+                conv_net(), x, lam=1e-5, passes=[CanonicalBatchNorm(), quantise, *passes, Offsets(quantise)]
+            )
+        )
+    held_out = digits().valid.x
+    with torch.no_grad():
+        wanted = conv_net()(held_out)
+        losses = [divergence(wanted, one.network(held_out)).item() for one in made]
+    assert losses[1] < 0.8 * losses[0]
+    assert len(made[1].data) < 1.05 * len(made[0].data)
+
+
+class Odd(nn.Module):
+    """A layer that no pass knows."""
+
+    def __init__(self):
+        super().__init__()
+        self.exponent = nn.Parameter(torch.rand(3, 4))
+        self.fc = nn.Linear(4, 3)
+
+    def forward(self, x):
+        return self.fc(x) * self.exponent.exp().sum(1)
+
+
+def test_a_layer_that_no_pass_knows_stays_exact_and_is_named():
+    network = Odd()
+    with pytest.warns(SzilardWarning, match=r"exponent: exact bytes are kept"):
+        made = szilard.compress(network, torch.randn(40, 4), lam=1e-6)
+    assert torch.equal(made.network.exponent, network.exponent)
+    assert not torch.equal(made.network.fc.weight, network.fc.weight)
+    assert any("exponent" in note for note in made.notes)
+
+
+def test_weights_that_are_not_finite_stay_as_they_are():
+    network = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2))
+    with torch.no_grad():
+        network[1].weight[0, 0] = float("inf")
+    with pytest.warns(SzilardWarning, match=r"1\.weight"):
+        made = szilard.compress(network, lam=1e-6)
+    assert torch.equal(made.network[1].weight, network[1].weight)
+
+
+class Zoo(nn.Module):
+    """Ties, embeddings, attention, recurrence, one-dimensional convolutions, integer buffers."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding = nn.Embedding(20, 8)
+        self.conv = nn.Conv1d(8, 8, 3, padding=1)
+        self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+        self.norm = nn.LayerNorm(8)
+        self.lstm = nn.LSTM(8, 8, batch_first=True)
+        self.out = nn.Linear(8, 20, bias=False)
+        self.out.weight = self.embedding.weight
+        self.register_buffer("positions", torch.arange(5))
+
+    def forward(self, tokens):
+        x = self.embedding(tokens) + 0.1 * self.positions[None, :, None].to(self.norm.weight)
+        x = self.conv(x.transpose(1, 2)).transpose(1, 2)
+        x = self.norm(x + self.attention(x, x, x)[0])
+        return self.out(self.lstm(x)[0][:, -1])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_a_zoo_of_layers(dtype):
+    torch.manual_seed(0)
+    network = Zoo().to(dtype).eval()
+    tokens = torch.randint(0, 20, (200, 5), generator=torch.Generator().manual_seed(0))
+    made = szilard.compress(network, tokens, lam=1e-7)
+    assert made.network.out.weight is made.network.embedding.weight
+    state = file.to_state_dict(file.loads(made.data))
+    assert {name: tensor.dtype for name, tensor in state.items()} == {
+        name: tensor.dtype for name, tensor in network.state_dict().items()
+    }
+    assert torch.equal(state["positions"], torch.arange(5))
+    with torch.no_grad():
+        wanted, answer = network(tokens).float(), made.network(tokens).float()
+    assert (answer - wanted).norm() < 0.1 * wanted.norm()
+    assert made.ratio > (3 if dtype is torch.float32 else 1.3)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"lam": 1e-6, "max_bytes": 100}, "give one of"),
+        ({"lam": -1.0}, "lam must be a positive number"),
+        ({"lam": float("nan")}, "lam must be a positive number"),
+        ({"max_drop": -0.1}, "must not be negative"),
+        ({"max_drop": float("nan")}, "must not be negative"),
+        ({"max_drop": 0.1}, "needs something that judges"),
+        ({"calibration": []}, "calibration is empty"),
+        ({"calibration": ["a"]}, "must give tensors"),
+    ],
+)
+def test_contradictory_wishes(options, words):
+    calibration = options.pop("calibration", None)
+    with pytest.raises(SzilardError, match=words):
+        szilard.compress(nn.Linear(3, 2), calibration, **options)
+
+
+def test_a_network_without_weights():
+    with pytest.raises(SzilardError, match="no weights"):
+        szilard.compress(nn.ReLU())
+
+
+def test_a_drop_that_cannot_be_kept():
+    scores = iter([1.0] + [0.0] * 99)
+    with pytest.raises(SzilardError, match="no λ keeps the drop"):
+        szilard.compress(mlp(), inputs(), max_drop=0.1, evaluate=lambda net: next(scores))
+
+
+def test_an_interrupted_compression_leaves_the_file_that_was_there(tmp_path, monkeypatch):
+    path = tmp_path / "net.szd"
+    made = szilard.compress(mlp(), lam=1e-6)
+    made.save(path)
+    larger = szilard.compress(mlp(), lam=1e-8)
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(SzilardError, match="full"):
+        larger.save(path)
+    assert path.read_bytes() == made.data
+    assert list(tmp_path.iterdir()) == [path]
+
+
+class TestCalibration:
+    def test_a_loader_of_pairs(self):
+        batches = [(torch.full((100, 3), float(i)), torch.full((100,), i)) for i in range(10)]
+        found = Calibration.of(batches, examples=512)
+        assert sum(map(len, found.inputs)) == 512
+        assert sum(map(len, found.judges)) == 488
+        assert torch.equal(torch.cat(found.labels)[:12], torch.full((12,), 5))
+
+    def test_few_examples_are_shared_out(self):
+        found = Calibration.of(torch.randn(100, 3))
+        assert (sum(map(len, found.inputs)), sum(map(len, found.judges))) == (75, 25)
+        whole = Calibration.of(torch.randn(100, 3), keep_back=False)
+        assert sum(map(len, whole.inputs)) == 100
+
+    def test_one_example(self):
+        found = Calibration.of(torch.randn(1, 3))
+        assert (sum(map(len, found.inputs)), sum(map(len, found.judges))) == (1, 1)
+
+
+class TestJudge:
+    def test_accuracy_where_there_are_labels(self):
+        split = digits().valid
+        score = judge(mlp(), Calibration.of([(split.x, split.y)], examples=10))
+        with torch.no_grad():
+            right = mlp()(split.x[10:]).argmax(1) == split.y[10:]
+        assert score(mlp()) == pytest.approx(right.float().mean().item())
+
+    def test_belief_where_there_are_none(self):
+        score = judge(mlp(), Calibration.of(digits().valid.x, examples=10))
+        with torch.no_grad():
+            most = mlp()(digits().valid.x[10:]).softmax(1).amax(1).mean().item()
+        assert score(mlp()) == pytest.approx(most)
+        broken = copy.deepcopy(mlp())
+        nn.init.zeros_(broken[3].weight)
+        assert score(broken) < 0.5 * most
+
+    def test_explained_variance_of_a_quantity(self):
+        x = torch.randn(400, 3)
+        network = nn.Linear(3, 1)
+        with torch.no_grad():
+            y = network(x)[:, 0]
+        score = judge(network, Calibration.of([(x, y)], examples=10))
+        assert score(network) == pytest.approx(1)
+        zero = nn.Linear(3, 1)
+        nn.init.zeros_(zero.weight)
+        assert score(zero) < 0.2
+        unlabelled = judge(network, Calibration.of(x, examples=10))
+        assert unlabelled(network) == pytest.approx(1)

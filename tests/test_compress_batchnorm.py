@@ -1,0 +1,111 @@
+"""BatchNorm in its canonical form answers as before."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from szilard.compress import CanonicalBatchNorm, Draft, Setting
+from szilard.errors import SzilardWarning
+
+
+class Shared(nn.Module):
+    """One convolution before two BatchNorms: neither may change its rows."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 1)
+        self.a, self.b = nn.BatchNorm2d(4), nn.BatchNorm2d(4)
+
+    def forward(self, x):
+        return self.a(self.conv(x)) + self.b(self.conv(x))
+
+
+class Forked(nn.Module):
+    """The convolution's output is read by somebody else as well."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)
+
+    def forward(self, x):
+        y = self.conv(x)
+        return self.norm(y) + y
+
+
+class Tied(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.norm, self.second = nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Linear(4, 4)
+        self.second.weight = self.first.weight
+
+    def forward(self, x):
+        return self.second(self.norm(self.first(x)))
+
+
+class Dynamic(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)
+
+    def forward(self, x):
+        y = self.conv(x)
+        return self.norm(y) if y.mean() > -1e9 else y
+
+
+def settled(network, *shape):
+    """Statistics, slopes and offsets that are not the initial ones."""
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(3):
+        network.train()(2 + 3 * torch.randn(16, *shape, generator=generator))
+    with torch.no_grad():
+        for module in network.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.affine:
+                module.weight.copy_(torch.randn(module.weight.shape, generator=generator))
+                module.bias.copy_(torch.randn(module.bias.shape, generator=generator))
+    return network.eval(), torch.randn(8, *shape, generator=generator)
+
+
+def canonical(network):
+    draft = Draft(copy.deepcopy(network))
+    CanonicalBatchNorm()(draft, Setting(1e-6, [], network))
+    return draft
+
+
+@pytest.mark.parametrize(
+    ("network", "shape", "taken"),
+    [
+        (nn.Sequential(nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4), nn.ReLU()), (3, 6, 6), 1),
+        (nn.Sequential(nn.Conv2d(4, 4, 3, groups=2), nn.BatchNorm2d(4)), (4, 6, 6), 1),
+        (nn.Sequential(nn.Linear(5, 4), nn.BatchNorm1d(4)), (5,), 1),
+        (nn.Sequential(nn.Conv1d(2, 4, 3), nn.BatchNorm1d(4)), (2, 9), 1),
+        (nn.Sequential(nn.BatchNorm1d(5), nn.Linear(5, 4)), (5,), 0),
+        (nn.Sequential(nn.Linear(5, 4), nn.ReLU(), nn.BatchNorm1d(4)), (5,), 0),
+        (nn.Sequential(nn.Linear(5, 4), nn.BatchNorm1d(4, affine=False)), (5,), 0),
+        (Shared(), (3, 4, 4), 0),
+        (Forked(), (3, 4, 4), 0),
+        (Tied(), (4,), 0),
+    ],
+)
+def test_the_function_stays(network, shape, taken):
+    network, x = settled(network, *shape)
+    draft = canonical(network)
+    assert len(draft.norms) == taken
+    with torch.no_grad():
+        torch.testing.assert_close(draft.network(x), network(x), rtol=1e-4, atol=1e-4)
+    for name in draft.norms:
+        norm = draft.network.get_submodule(name)
+        assert torch.equal(norm.weight, torch.ones(4))
+        assert torch.equal(norm.running_mean, torch.zeros(4))
+        assert norm.running_var.unique().numel() == 1
+
+
+def test_a_network_without_a_graph_is_told_of_and_stays():
+    network, x = settled(Dynamic(), 3, 4, 4)
+    with pytest.warns(SzilardWarning, match="no static graph"):
+        draft = canonical(network)
+    with torch.no_grad():
+        torch.testing.assert_close(draft.network(x), network(x), rtol=1e-4, atol=1e-4)
