@@ -21,6 +21,10 @@ class Pictures:
     x: Tensor
     y: Tensor
 
+    def first(self, n: int) -> Pictures:
+        """Some of them."""
+        return Pictures(f"{self.name}, the first {n}", self.x[:n], self.y[:n])
+
 
 def predictions(network: nn.Module, x: Tensor) -> Tensor:
     """The likeliest class of each picture, int64 ``[N]``; float32, batches of 500."""

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
-from ablation import Loss, point, variants
-from ablation import WHOLE as OURS
+from ablation import WHOLE, Loss, point, variants
 from pretrained import Case
 from szilard.compress import CanonicalBatchNorm, Draft, Offsets, Quantise, Setting, obs
 from szilard.compress.draft import STEPS
@@ -44,7 +44,7 @@ def measure(
     for share in SHARES:
         rounding = Plain(share)
         plain.append(point(case, loss, lam, [CanonicalBatchNorm(), rounding, Offsets(rounding)]))
-    passes = variants(case)[OURS]
+    passes = variants(case)[WHOLE]
     rows = []
     for i in range(points):
         here = lam * 2 ** (0.5 * (i - points // 2))
@@ -64,7 +64,7 @@ def measure(
 
 def monotone(rows: list[dict[str, Any]]) -> bool:
     """Whether bytes fall along λ."""
-    return all(a["bytes"] > b["bytes"] for a, b in zip(rows, rows[1:], strict=False))
+    return all(a["bytes"] > b["bytes"] for a, b in pairwise(rows))
 
 
 def body(rows: list[dict[str, Any]]) -> list[list[str]]:

@@ -200,7 +200,8 @@ LENET_COLUMNS = ["", "bytes", "test error %", "s"]
 
 
 def table(  # noqa: PLR0911
-    name: str, section: Section) -> tuple[str, list[str], list[list[str]]]:
+    name: str, section: Section
+) -> tuple[str, list[str], list[list[str]]]:
     """Title, columns and rows of a section."""
     rows = section.get("rows", [])
     if name in ("resnet20", "resnet56"):

@@ -1,8 +1,8 @@
 """The options with which NNCodec enters the comparison.
 
 ``use_dq`` is on throughout, as it is by default. *Tuned* is every combination of the quantisation parameter of weights,
-that of other tensors, folding of BatchNorm, and what ``encode`` is handed: an ``nn.Module`` or a dict of arrays. Weights
-at less than -30 only make larger files than those that are good enough, and above -14 nothing is left of a network.
+that of other tensors, folding of BatchNorm, and what ``encode`` is handed: an ``nn.Module`` or a dict of arrays. A
+parameter below -30 only makes larger files than those that are good enough, and above -14 nothing is left of a network.
 *Defaults* changes nothing but ``qp``: at the untouched default of -32 it is no contest (hardly an error, and
 the largest file), and nobody who wants a small file leaves the one knob of size and quality alone. It may choose
 its form, since users do. So each row is the smallest file of its family that is good enough, by the same rule.
