@@ -260,6 +260,7 @@ def figures(sections: dict[str, Section]) -> dict[str, float | None]:
         found[f"{network}_data_free_vs_nncodec_tuned"] = over(free, rows.get(nncodec_rows.TUNED))
         found[f"{network}_bytes"] = ours["n_bytes"] if ours else None
         found[f"{network}_encode_seconds"] = ours["write_seconds"] if ours else None
+        found[f"{network}_encode_cpu_seconds"] = ours["options"].get("cpu_seconds") if ours else None
         found[f"{network}_decode_seconds"] = ours["read_seconds"] if ours else None
     lenets = {row["name"]: row for row in sections.get("lenet", {}).get("rows", [])}
     for name, key in (("LeNet-300-100", "lenet300"), ("LeNet-5", "lenet5")):

@@ -40,27 +40,32 @@ def rows(
     def score(network: Any) -> float:
         return float(right(network, case.choose).mean())
 
-    def compress(calibration: Any, **wish: Any) -> Compressed:
-        return szilard.compress(
+    cpu = {}
+
+    def compress(name: str, calibration: Any, **wish: Any) -> Compressed:
+        started = time.process_time()
+        made = szilard.compress(
             case.network,
             calibration=calibration,
             progress=tell,
             passes=passes(calibration is not None),
             **wish,
         )
+        cpu[name] = round(time.process_time() - started, 1)
+        return made
 
     most = limit(judge) / 100
-    found = compress(case.calibration, max_drop=most, evaluate=score)
-    table = [told(NAME, judge, entry(NAME, found), len(found.trials))]
-    free = compress(None, max_drop=most, evaluate=score)
-    table.append(told(DATA_FREE, judge, entry(DATA_FREE, free), len(free.trials)))
+    found = compress(NAME, case.calibration, max_drop=most, evaluate=score)
+    table = [told(NAME, judge, entry(NAME, found, cpu[NAME]), len(found.trials))]
+    free = compress(DATA_FREE, None, max_drop=most, evaluate=score)
+    table.append(told(DATA_FREE, judge, entry(DATA_FREE, free, cpu[DATA_FREE]), len(free.trials)))
     for octave in QUICK_OCTAVES if quick else OCTAVES:
-        other = compress(case.calibration, lam=found.lam * 2**octave)
-        table.append(told(POINT, judge, entry(POINT, other)))
+        other = compress(POINT, case.calibration, lam=found.lam * 2**octave)
+        table.append(told(POINT, judge, entry(POINT, other, cpu[POINT])))
     return table, found
 
 
-def entry(name: str, compressed: Compressed) -> Entry:
+def entry(name: str, compressed: Compressed, cpu_seconds: float) -> Entry:
     """A file as a contestant's; what is judged is what :func:`szilard.load` reads from disk."""
 
     def read_back() -> Coded:
@@ -74,4 +79,4 @@ def entry(name: str, compressed: Compressed) -> Entry:
                 seconds.append(time.perf_counter() - started)
             return Coded(path.stat().st_size, dict(state), compressed.seconds, median(seconds))
 
-    return Entry(name, {"lam": compressed.lam}, read_back)
+    return Entry(name, {"lam": compressed.lam, "cpu_seconds": cpu_seconds}, read_back)

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -188,7 +189,8 @@ def test_float32_under_zstd_is_the_network_itself(case):
 
 
 def test_our_rows_are_those_of_files(case, monkeypatch):
-    monkeypatch.setattr("szilard.compress.compress.imagine", lambda net, shape, seed: torch.randn(64, *shape))
+    module = sys.modules["szilard.compress.compress"]  # whose name is also that of a function
+    monkeypatch.setattr(module, "imagine", lambda net, shape, seed: torch.randn(64, *shape))
     judge = Judge(case, Measured())
     rows, found = our_files.rows(judge, True, lambda text: None, lambda data: model_file.quick_passes())
     assert [row.name for row in rows] == [our_files.NAME, our_files.DATA_FREE, our_files.POINT]
