@@ -11,7 +11,17 @@ from trained import accuracy, conv_net, digits, mlp
 
 import szilard
 from szilard import file
-from szilard.compress import CanonicalBatchNorm, Correct, Distil, Draft, Offsets, Quantise, Setting, imagine
+from szilard.compress import (
+    CanonicalBatchNorm,
+    Correct,
+    Distil,
+    Draft,
+    Finetune,
+    Offsets,
+    Quantise,
+    Setting,
+    imagine,
+)
 from szilard.compress.calibration import Calibration
 from szilard.compress.distil import divergence
 from szilard.compress.imagine import guess_shape, norms
@@ -336,3 +346,44 @@ class TestJudge:
         assert score(zero) < 0.2
         unlabelled = judge(network, Calibration.of(x, examples=10))
         assert unlabelled(network) == pytest.approx(1)
+
+
+class TestFinetune:
+    def made(self, lam, epochs=30):
+        train = digits().train
+        quantise = Quantise()
+        passes = [quantise, Finetune(train.x, train.y, epochs=epochs, batch_size=64), Offsets(quantise)]
+        return szilard.compress(mlp(), inputs(), lam=lam, passes=passes)
+
+    def test_the_price_of_bits_buys_bytes(self):
+        cheap, dear = self.made(3e-6), self.made(3e-5)
+        assert len(dear.data) < 0.6 * len(cheap.data)
+        assert accuracy(dear.network) > accuracy(mlp()) - 0.04
+
+    def test_labels_and_steps_beat_rounding_alone(self):
+        quantise = Quantise()
+        alone = szilard.compress(mlp(), inputs(), lam=1e-5, passes=[quantise, Offsets(quantise)])
+        trained = self.made(3e-5)
+        assert len(trained.data) < 0.9 * len(alone.data)
+        assert accuracy(trained.network) > accuracy(alone.network)
+
+    def test_the_same_bytes_every_time(self):
+        assert self.made(1e-5, 3).data == self.made(1e-5, 3).data
+
+    def test_whole_columns_leave(self):
+        made = self.made(3e-5)
+        alive = made.network[1].weight.abs().amax(0) > 0
+        assert int((~alive).sum()) > 0  # of the 64 pixels; the corners of a digit are empty
+
+    def test_quantities_instead_of_classes(self):
+        generator = torch.Generator().manual_seed(0)
+        x = torch.randn(300, 5, generator=generator)
+        network = nn.Linear(5, 1)
+        with torch.no_grad():
+            y = network(x)[:, 0]
+        quantise = Quantise()
+        passes = [quantise, Finetune(x, y, epochs=20, batch_size=32), Offsets(quantise)]
+        made = szilard.compress(network, x, lam=1e-4, passes=passes)
+        with torch.no_grad():
+            missed = (made.network(x)[:, 0] - y).square().mean()
+        assert missed < 0.05 * y.var()
