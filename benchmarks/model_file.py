@@ -10,7 +10,7 @@ is judged by what its reader gives back. Sections:
 * ablation: what each part buys (:mod:`ablation`);
 * predicted: the loss that the curvature foretells, and the loss there is (:mod:`predicted_loss`);
 * lambda: bytes and F along λ (:mod:`along_lambda`);
-* lenet: LeNet-300-100 and LeNet-5 on MNIST, trained for their files;
+* lenet: LeNet-300-100 and LeNet-5 on MNIST, trained for their files (:mod:`lenet_files`);
 * posterior: sparse Bayesian networks of a run folder (``--run``, :mod:`posterior_files`).
 
 NNCodec's rows come from ``benchmarks/results/nncodec.jsonl``; ``--peers`` codes its grid anew in a virtual environment
@@ -35,6 +35,7 @@ import ablation
 import along_lambda
 import coder_speed
 import contest
+import lenet_files
 import machine
 import nncodec_peer
 import nncodec_rows
@@ -150,16 +151,11 @@ def along(options: Options) -> Section:
 
 
 def lenet(options: Options) -> Section:
-    try:
-        import lenet_files  # type: ignore[import-not-found, unused-ignore]
-    except ImportError:
-        tell("no LeNets: benchmarks/lenet_files.py is not there")
-        return {"rows": []}
     rows = []
-    for name, train in (("LeNet-300-100", lenet_files.lenet300), ("LeNet-5", lenet_files.lenet5)):
+    for name, train in (("lenet300", lenet_files.lenet300), ("lenet5", lenet_files.lenet5)):
         row = train(options.data_root, options.seed, options.quick)
-        n_bytes = getattr(row, "bytes", None) or row.n_bytes
-        rows.append({"name": name, "bytes": n_bytes, "error": row.error_percent, "seconds": row.seconds})
+        rows.append({"name": name, "seed": options.seed, "quick": options.quick, **row.figures()})
+        tell(f"{name}: {row.bytes:,} bytes, {row.error_percent:.2f} %")
     return {"rows": rows}
 
 
@@ -196,8 +192,6 @@ def held_out(options: Options, pictures: int = 2000) -> tuple[pretrained.Case, a
 
 # -- what they say --------------------------------------------------------------------------------------
 
-LENET_COLUMNS = ["", "bytes", "test error %", "s"]
-
 
 def table(  # noqa: PLR0911
     name: str, section: Section
@@ -216,14 +210,17 @@ def table(  # noqa: PLR0911
     if name == "ablation":
         return "Bytes of ResNet-20 at equal loss", ablation.COLUMNS, ablation.body(rows)
     if name == "predicted":
-        ratio, r = section["median_ratio"], section["r"]
-        title = f"Measured over predicted loss: median {ratio:.2f}, r = {r:.3f} of logarithms"
+        found = [
+            f"median {section[f'{k}median_ratio']:.2f}, r = {section[f'{k}r']:.3f}" for k in ("", "soft_")
+        ]
+        title = (
+            f"Measured over predicted loss: {found[0]} of logarithms; at softmax temperature 4: {found[1]}"
+        )
         return title, predicted_loss.COLUMNS, predicted_loss.body(section)
     if name == "lambda":
         return "ResNet-20 along λ", along_lambda.COLUMNS, along_lambda.body(rows)
     if name == "lenet":
-        body = [[r["name"], f"{r['bytes']:,}", f"{r['error']:.2f}", f"{r['seconds']:.0f}"] for r in rows]
-        return "LeNets on MNIST, trained for their files", LENET_COLUMNS, body
+        return "LeNets on MNIST, trained for their files", list(lenet_files.COLUMNS), lenet_files.body(rows)
     return "Sparse Bayesian networks", posterior_files.COLUMNS, posterior_files.body(rows)
 
 
@@ -262,11 +259,8 @@ def figures(sections: dict[str, Section]) -> dict[str, float | None]:
         found[f"{network}_encode_seconds"] = ours["write_seconds"] if ours else None
         found[f"{network}_encode_cpu_seconds"] = ours["options"].get("cpu_seconds") if ours else None
         found[f"{network}_decode_seconds"] = ours["read_seconds"] if ours else None
-    lenets = {row["name"]: row for row in sections.get("lenet", {}).get("rows", [])}
-    for name, key in (("LeNet-300-100", "lenet300"), ("LeNet-5", "lenet5")):
-        row = lenets.get(name)
-        found[f"{key}_bytes"] = row["bytes"] if row else None
-        found[f"{key}_error_percent"] = row["error"] if row else None
+    keys = [f"{name}_{key}" for name in ("lenet300", "lenet5") for key in ("bytes", "error_percent")]
+    found |= dict.fromkeys(keys) | lenet_files.figures(sections.get("lenet", {}).get("rows", []))
     return {key: round(value, 4) if isinstance(value, float) else value for key, value in found.items()}
 
 

@@ -28,6 +28,7 @@ def float32_zstd(state: State) -> Coded:
 
 def int8_zstd(state: State) -> Coded:
     """Raises ImportError without torchao, safetensors and zstandard."""
+    importlib.import_module("torchao.quantization")  # whose seconds are not the file's
     return _coded(lambda: _quantized(state), _restored)
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import fashion
 import kernels
+import lenet_files
 import machine
 import model_file
 import race
@@ -120,7 +121,8 @@ def file_table(name: str) -> str:
 
 
 def file_figures() -> str:
-    return figures(model_file.figures({section["section"]: section for section in read("model_file.jsonl")}))
+    sections = {section["section"]: section for section in read("model_file.jsonl")}
+    return figures(model_file.figures(sections | {"lenet": {"rows": read("lenet_files.jsonl")}}))
 
 
 TABLES: dict[str, Callable[[], str]] = {
@@ -145,6 +147,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "kernels-roof": kernels_roof,
     "file-machine": lambda: machine.line(file_section("resnet20")["machine"]) + ".",
     **{f"file-{name}": lambda name=name: file_table(name) for name in model_file.SECTIONS},  # type: ignore[misc]
+    "file-lenet": lambda: markdown(lenet_files.COLUMNS, lenet_files.body(read("lenet_files.jsonl"))),
+    "file-published": lambda: markdown(("", "bytes", "test error %"), lenet_files.published_body()),
     "file-curve": lambda: markdown(model_file.CURVE_COLUMNS, model_file.curve(file_section("resnet20"))),
     "file-figures": file_figures,
     "fashion-race": lambda: markdown(race.COLUMNS, race.body(read("fashion_race.jsonl"))),

@@ -267,7 +267,7 @@ def test_figures_and_their_names(tmp_path):
         row.to_json() | {"name": nncodec_rows.TUNED, "n_bytes": 100},
         row.to_json() | {"name": nncodec_rows.DEFAULT, "n_bytes": 150},
     ]
-    lenets = [{"name": "LeNet-5", "bytes": 3000, "error": 0.9, "seconds": 1.0}]
+    lenets = [{"name": "lenet5", "bytes": 3000, "error_percent": 0.9}]
     found = model_file.figures({"resnet20": {"rows": rows}, "lenet": {"rows": lenets}})
     assert found["resnet20_vs_nncodec_tuned"] == 0.75
     assert found["resnet20_vs_nncodec_default"] == 0.5
