@@ -97,6 +97,19 @@ def no_feedback(known: Mapping[str, Curvature]) -> dict[str, Curvature]:
     }
 
 
+def levelled(known: Mapping[str, Curvature], like: Mapping[str, Curvature]) -> dict[str, Curvature]:
+    """Curvatures times one number, so that they are as large as others are on the average of logarithms.
+
+    λ is the price of a bit in their units; only their proportions are compared.
+    """
+
+    def size(curvature: Curvature) -> float:
+        return float((curvature.outputs.sum() * curvature.inputs.diagonal(dim1=1, dim2=2).mean()).log())
+
+    factor = float(np.exp(np.mean([size(like[name]) - size(known[name]) for name in known])))
+    return {name: Curvature(c.inputs, factor * c.outputs, factor * c.offset) for name, c in known.items()}
+
+
 def incoherent(network: nn.Module, x: Tensor, known: Mapping[str, Curvature]) -> dict[str, Curvature]:
     """A as E[x xᵀ] alone, gradients at different positions taken for independent."""
     sums: dict[str, Any] = dict.fromkeys(known, 0.0)
@@ -152,8 +165,10 @@ def variants(case: Case) -> dict[str, Callable[[], list[Pass]]]:
         "− error feedback": with_curvature(no_feedback(known)),
         "− rate in the rounding": lambda: passes(Nearest(curvature=known)),
         "− canonical BatchNorm": lambda: passes(Quantise(curvature=plain), norm=False),
-        "− gradients that agree over positions": with_curvature(incoherent(draft.network, x, known)),
-        "− softened curvature": with_curvature(sharp),
+        "− gradients that agree over positions": with_curvature(
+            levelled(incoherent(draft.network, x, known), known)
+        ),
+        "− softened curvature": with_curvature(levelled(sharp, known)),
         "− correction of means": lambda: passes(Quantise(curvature=known), correct=False),
         "+ distillation": lambda: passes(Quantise(curvature=known), Distil()),
     }

@@ -28,6 +28,7 @@ from contest import Row
 from judge import Entry, Judge
 from measured import Measured
 from nncodec_peer import completed
+from szilard.compress import Curvature
 from szilard.data.dataset import Split
 from szilard.errors import SzilardError
 
@@ -222,6 +223,9 @@ def test_what_is_left_out_is_left_out(case):
         assert flat.outputs.mean().item() == pytest.approx(known[name].outputs.mean().item())
     for name, loose in ablation.no_feedback(known).items():
         assert torch.equal(loose.inputs[0], known[name].inputs[0].diagonal())
+    louder = {n: Curvature(3 * c.inputs, 5 * c.outputs, c.offset) for n, c in known.items()}
+    for name, same in ablation.levelled(louder, known).items():
+        assert torch.allclose(3 * same.outputs, known[name].outputs)
     plain = ablation.incoherent(draft.network, case.calibration, known)
     assert torch.allclose(plain["8"].inputs, known["8"].inputs, rtol=1e-4)  # a linear layer has one position
     assert not torch.allclose(plain["3"].inputs, known["3"].inputs, rtol=1e-3)
