@@ -1,13 +1,14 @@
 """What each part of the compression is worth: bytes at equal loss, with one part left out at a time.
 
 The loss is KL(original ‖ compressed) in nats on pictures that nothing else sees. Each variant is run at several λ; its
-bytes are read off the line through (log loss, log bytes) at the loss that the whole has at the middle λ. Distillation
+bytes are read off the line through (log loss, log bytes), at the geometric mean of the losses of the whole. Distillation
 is left out of the whole, because it is trained on the loss itself and would hide the rest; it has a row of its own.
 """
 
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -181,10 +182,10 @@ def measure(
     rows: list[dict[str, Any]] = []
     wanted: float | None = None
     for name, passes in variants(case).items():
-        octaves = OCTAVES if name == WHOLE or not quick else OCTAVES[::2]
+        octaves = OCTAVES[::2] if quick else OCTAVES
         points = [point(case, loss, lam * 2.0**octave, passes()) for octave in octaves]
         if wanted is None:
-            wanted = points[1][1]
+            wanted = math.exp(sum(math.log(one) for _, one in points) / len(points))
         at_loss = bytes_at(points, wanted)
         change = 100 * (at_loss / rows[0]["bytes"] - 1) if rows else 0.0
         rows.append({"name": name, "bytes": at_loss, "change": change, "points": points})
