@@ -241,8 +241,23 @@ def read_fields(part: bytes, count: int) -> list[dict]:
     for row in rows:
         row["shape"] = tuple(table.varint() for _ in range(row["ndim"]))
     step = 0
-    for row in levels:
+    for row in [row for row in rows if row["kind"] in (4, 7)]:
         row["step"] = step = step + table.zigzag()
+    read_levels(levels, table)
+    for row in of(1):
+        row["stored"] = table.varint()
+    for row in of(3):
+        row["target"] = table.varint()
+    for row in of(2):
+        row["entry"] = table.take(SIZES[TYPES[row["type"]]])
+    for what in ("seed", "size", "bits"):
+        for row in of(7):
+            row[what] = table.varint()
+    assert table.at == len(table.data)
+    return rows
+
+
+def read_levels(levels: list[dict], table: Bytes) -> None:
     for row in levels:
         row["offset"] = table.zigzag()
     for row in levels:
@@ -253,14 +268,6 @@ def read_fields(part: bytes, count: int) -> list[dict]:
         row["row offset"] = table.zigzag() if row["coding"] & 2 else 0
     for row in levels:
         row["column offset"] = table.zigzag() if row["coding"] & 4 else 0
-    for row in of(1):
-        row["stored"] = table.varint()
-    for row in of(3):
-        row["target"] = table.varint()
-    for row in of(2):
-        row["entry"] = table.take(SIZES[TYPES[row["type"]]])
-    assert table.at == len(table.data)
-    return rows
 
 
 class Content:
@@ -309,7 +316,10 @@ def read(data: bytes) -> tuple[dict[str, Tensor], dict]:
             content.head(name, 255, shape)
             content.bits(bits)
         else:
-            entries = dequantise(row, dtype, adaptive, static) if kind == 4 else exact(row, dtype, raw)
+            if kind == 4:
+                entries = dequantise(row, dtype, adaptive, static)
+            else:
+                entries = drawn(row, dtype, raw) if kind == 7 else exact(row, dtype, raw)
             found[name] = (dtype, shape, entries)
             content.head(name, row["type"], shape)
             content.values(entries, SIZES[dtype])
@@ -338,6 +348,31 @@ def exact(row: dict, dtype: str, raw: Bytes) -> bytes:
     planes = inflate(raw.take(row["stored"]))
     assert len(planes) == n * size
     return bytes(planes[place * n + i] for i in range(n) for place in range(size))
+
+
+def philox(seed: int, *counter: int) -> list[int]:
+    a, b, c, d = counter
+    key = [seed, 0]
+    for _ in range(10):
+        m, n = 0xD2511F53 * a, 0xCD9E8D57 * c
+        a, b, c, d = n >> 32 ^ b ^ key[0], n % 2**32, m >> 32 ^ d ^ key[1], m % 2**32
+        key = [(key[0] + 0x9E3779B9) % 2**32, (key[1] + 0xBB67AE85) % 2**32]
+    return [a, b, c, d]
+
+
+def drawn(row: dict, dtype: str, raw: Bytes) -> bytes:
+    n, bits, seed = math.prod(row["shape"]), row["bits"], row["seed"]
+    blocks = -(-n // row["size"])
+    size = -(-blocks * bits // 8)
+    digits = f"{int.from_bytes(raw.take(size), 'big'):0{8 * size}b}"
+    assert "1" not in digits[blocks * bits :]
+    values = [b""] * n
+    for place, e in enumerate(sorted(range(n), key=lambda e: philox(seed, e, 0, 0, 1)[0])):
+        block = place // row["size"]
+        words = philox(seed, place, int(digits[block * bits : (block + 1) * bits], 2), 0, 0)
+        k = sum(sum(word.to_bytes(4, "little")) for word in words) - 2040
+        values[e] = encode(f32(k * power(row["step"])), dtype)
+    return b"".join(values)
 
 
 def dequantise(row: dict, dtype: str, adaptive: Adaptive, static: Static) -> bytes:

@@ -55,7 +55,8 @@ def train(method, net=None, steps=60, task="classification"):
 def test_every_method_shows_the_same_face(name):
     original = network()
     before = copy.deepcopy(original.state_dict())
-    density = {} if name in ("deterministic", "mean-field") else {"density": 0.5}
+    dense = ("deterministic", "mean-field", "variational-dropout", "bayesian-compression")
+    density = {} if name in dense else {"density": 0.5}
     method = methods.make(name, N, lr=1e-2, **density)
     net, _ = train(method, original, steps=200)
     assert all(torch.equal(v, before[k]) for k, v in original.state_dict().items()) or name == "deterministic"

@@ -94,7 +94,8 @@ Methods = Annotated[
     list[str] | None,
     typer.Option(
         metavar="NAME",
-        help="ssvi (the default), mean-field, deterministic, sparse-deterministic or ssvi-published. "
+        help="ssvi (the default), mean-field, deterministic, sparse-deterministic, "
+        "variational-dropout, bayesian-compression or ssvi-published. "
         "Repeat for more.",
         rich_help_panel=_METHOD,
     ),

@@ -7,7 +7,17 @@ from szilard.bayes.diagnostics import diagnostics
 from szilard.bayes.layers import BayesConv, BayesLayer, BayesLinear, bayes_layers, kl, weights
 from szilard.bayes.modes import drawn, evaluating, mode
 from szilard.bayes.noise import Noise
-from szilard.bayes.priors import FanInPrior, FixedPrior, LearnedPrior, Prior, gaussian_kl, make_prior
+from szilard.bayes.point import point_network
+from szilard.bayes.priors import (
+    FanInPrior,
+    FixedPrior,
+    LearnedPrior,
+    LogUniformPrior,
+    Prior,
+    gaussian_kl,
+    log_alpha,
+    make_prior,
+)
 from szilard.bayes.weight import Weight
 
 __all__ = [
@@ -18,6 +28,7 @@ __all__ = [
     "FanInPrior",
     "FixedPrior",
     "LearnedPrior",
+    "LogUniformPrior",
     "Noise",
     "Prior",
     "Weight",
@@ -28,8 +39,10 @@ __all__ = [
     "evaluating",
     "gaussian_kl",
     "kl",
+    "log_alpha",
     "make_prior",
     "mode",
+    "point_network",
     "reestimate_batchnorm",
     "weights",
 ]

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from szilard.bayes.layers import MODES, bayes_layers
+from szilard.bayes.groups import GroupScale, scales
+from szilard.bayes.layers import MODES, BayesLayer, bayes_layers
 from szilard.bayes.noise import Noise
 from szilard.errors import SzilardError
 
@@ -18,7 +19,7 @@ def mode(network: nn.Module, name: str) -> Iterator[nn.Module]:
     """Put every stochastic layer into ``"local"``, ``"sample"``, ``"mean"`` or ``"auto"`` inside the block."""
     if name not in MODES:
         raise SzilardError(f"unknown mode {name!r}: choose one of {', '.join(MODES)}")
-    layers = list(bayes_layers(network).values())
+    layers: list[BayesLayer | GroupScale] = [*bayes_layers(network).values(), *scales(network)]
     before = [layer.mode for layer in layers]
     for layer in layers:
         layer.mode = name
@@ -44,8 +45,12 @@ def drawn(network: nn.Module, seed: int, sample: int = 0) -> Iterator[nn.Module]
                 weight = layer.weight
                 if not weight.is_point:
                     weight.draw = weight.sample(noise.normal(weight.mean.shape, weight.mean))
+            for scale in scales(network):
+                scale.hold(noise)
         yield network
     finally:
+        for scale in scales(network):
+            scale.draw = None
         for layer in layers:
             layer.weight.draw = None
 

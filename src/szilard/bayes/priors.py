@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from szilard.bayes.divergence import gaussian_kl
@@ -43,7 +44,31 @@ class LearnedPrior:
         return gaussian_kl(mean, log_std, None)
 
 
-Prior = FixedPrior | FanInPrior | LearnedPrior
+@dataclass(frozen=True)
+class LogUniformPrior:
+    """p(|w|) ∝ 1/|w|, the same on every scale (Kingma et al. 2015). Improper: its divergence has no zero."""
+
+    def kl(self, mean: Tensor, log_std: Tensor, fan_in: float) -> Tensor:
+        return log_uniform_kl(mean, log_std)
+
+
+def log_alpha(mean: Tensor, log_std: Tensor) -> Tensor:
+    """ln σ²/μ², elementwise, kept between -8 and 8."""
+    return (2 * log_std - mean.square().clamp_min(1e-30).log()).clamp(-8, 8)
+
+
+def log_uniform_kl(mean: Tensor, log_std: Tensor) -> Tensor:
+    """``Σ KL(N(μ_i, σ_i²) ‖ 1/|w|)`` in nats, scalar, with the constant by which it vanishes for α → ∞.
+
+    ``k₁ - k₁ s(k₂ + k₃ ln α) + ln(1 + 1/α) / 2`` with the logistic s: the fit of Molchanov et al. (2017), off by less
+    than 0.01 nats a weight.
+    """
+    alpha = log_alpha(mean, log_std)
+    rest = 0.63576 * torch.sigmoid(1.87320 + 1.48695 * alpha)
+    return (0.63576 - rest + 0.5 * torch.nn.functional.softplus(-alpha)).sum()
+
+
+Prior = FixedPrior | FanInPrior | LearnedPrior | LogUniformPrior
 
 PRIORS = ("fixed", "fan-in")
 

@@ -61,6 +61,26 @@ class Weight(nn.Module):
         return self.support.scatter(self.mean.detach())
 
     @torch.no_grad()
+    def keep(self, kept: Tensor) -> None:
+        """Let all other entries leave for good: a smaller support, and new, shorter parameters.
+
+        Args:
+            kept: bool ``[nnz]``.
+        """
+        mean, log_std = self.mean, self.log_std
+        self.stand_on(Support.from_flat(self.support.shape, self.support.flat()[kept]))
+        self.mean.copy_(mean[kept])
+        if self.log_std is not None and log_std is not None:
+            self.log_std.copy_(log_std[kept])
+
+    def stand_on(self, support: Support) -> None:
+        """Take another support, of any number of entries, with parameters still to be filled."""
+        self.support = support
+        self.mean = nn.Parameter(self.mean.new_zeros(support.nnz))
+        if self.log_std is not None:
+            self.log_std = nn.Parameter(self.log_std.new_zeros(support.nnz))
+
+    @torch.no_grad()
     def carry(self, move: Move) -> None:
         """Follow a move of the support: new entries get μ = 0 and the survivors' geometric mean of σ."""
         if self.log_std is not None:

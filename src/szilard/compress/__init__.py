@@ -9,6 +9,7 @@ from typing import Any
 
 from szilard.compress.batchnorm import CanonicalBatchNorm
 from szilard.compress.calibration import Calibration
+from szilard.compress.certificate import Certificate, certificate
 from szilard.compress.compress import Compressed, compress, default_passes
 from szilard.compress.correct import Correct
 from szilard.compress.curvature import Curvature, curvatures
@@ -16,26 +17,38 @@ from szilard.compress.distil import Distil
 from szilard.compress.draft import Draft, Pass, Quantised, Setting
 from szilard.compress.finetune import Finetune
 from szilard.compress.imagine import imagine
+from szilard.compress.minimal_random import MinimalRandom
+from szilard.compress.posterior import Posterior
+from szilard.compress.precision import free_energy_step, posterior_curvature, published_bits
 from szilard.compress.rounding import Offsets, Quantise
+from szilard.compress.shrink import shrink
 
 __all__ = [
     "Calibration",
     "CanonicalBatchNorm",
+    "Certificate",
     "Compressed",
     "Correct",
     "Curvature",
     "Distil",
     "Draft",
     "Finetune",
+    "MinimalRandom",
     "Offsets",
     "Pass",
+    "Posterior",
     "Quantise",
     "Quantised",
     "Setting",
+    "certificate",
     "compress",
     "curvatures",
     "default_passes",
+    "free_energy_step",
     "imagine",
+    "posterior_curvature",
+    "published_bits",
+    "shrink",
 ]
 
 

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from szilard.bayes import BayesLayer
+from szilard.bayes.groups import ScaledLayer
 from szilard.compress.draft import Draft, Setting
 from szilard.errors import SzilardWarning
 
@@ -44,7 +46,7 @@ def before_norms(network: nn.Module) -> dict[str, Rows]:
     if not norms:
         return {}
     try:
-        graph = _Tracer().trace(network)
+        graph = Tracer().trace(network)
     except Exception as error:  # whatever a forward may do that has no graph
         warnings.warn(
             f"BatchNorm stays beside its convolutions, because the network has no static graph ({error}); "
@@ -71,11 +73,15 @@ def before_norms(network: nn.Module) -> dict[str, Rows]:
     return found
 
 
-class _Tracer(fx.Tracer):
-    """Modules without children are leaves, whoever wrote them."""
+class Tracer(fx.Tracer):
+    """Modules without children are leaves, whoever wrote them, and so are Bayesian layers."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return not any(m.children()) or super().is_leaf_module(m, module_qualified_name)
+        return (
+            not any(m.children())
+            or isinstance(m, BayesLayer | ScaledLayer)
+            or super().is_leaf_module(m, module_qualified_name)
+        )
 
 
 def _is_tied(network: nn.Module, weight: Tensor) -> bool:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from szilard import file
 from szilard.compress.batchnorm import CanonicalBatchNorm
 from szilard.compress.calibration import Calibration
+from szilard.compress.certificate import Certificate, certificate
 from szilard.compress.correct import Correct
 from szilard.compress.distil import Distil
 from szilard.compress.draft import Pass
@@ -22,11 +23,11 @@ from szilard.compress.imagine import guess_shape, imagine, norms
 from szilard.compress.job import Evaluate, Job
 from szilard.compress.judge import judge
 from szilard.compress.layers import left_raw
+from szilard.compress.posterior import LOSS, Posterior, is_posterior
 from szilard.compress.rounding import Offsets, Quantise
 from szilard.errors import SzilardError
 
 MAX_DROP = 0.005
-LOSS = 0.03  # nats
 START_LOSS = 0.1  # nats; where a search begins
 
 
@@ -69,6 +70,19 @@ class Compressed:
         """Bytes of the original's tensors over bytes of the file."""
         return self.original_bytes / len(self.data)
 
+    def certificate(self, errors: int, n: int, delta: float = 0.05) -> Certificate:
+        """What the length of the file promises about unseen examples, with its assumptions.
+
+        Args:
+            errors: wrong answers of :attr:`network` over the training examples.
+            n: how many training examples there are.
+            delta: probability that a bound is wrong.
+
+        Raises:
+            SzilardError: numbers that cannot be.
+        """
+        return certificate(8 * len(self.data), errors, n, delta)
+
     def save(self, path: str | Path) -> None:
         """Write the file in one step; one that was there stays whole if this is interrupted."""
         from szilard import atomic
@@ -93,8 +107,9 @@ def compress(
     """Minimise F = E[loss] + λ · bits over integers for a network's weights, and code them into one file.
 
     Give at most one of ``max_drop``, ``max_bytes`` and ``lam``; the default is a drop of 0.005 where something can
-    judge. Elsewhere λ is such that rounding n weights costs :data:`LOSS` nats if the loss is a parabola, that is
-    n λ / (2 ln 2). The network is not changed.
+    judge. Elsewhere λ is such that rounding n weights costs :data:`szilard.compress.posterior.LOSS` nats if the loss is
+    a parabola, that is n λ / (2 ln 2); and for a Bayesian network, too, because its accuracy does not tell what becomes
+    of its uncertainty. The network is not changed.
 
     Args:
         network: trained; its eval mode is what is compressed.
@@ -131,7 +146,7 @@ def compress(
     score = evaluate or (None if data is None else judge(original, data))
     scale = 2 * math.log(2) / values
     if max_drop is None and max_bytes is None and lam is None:
-        lam, max_drop = (LOSS * scale, None) if score is None else (None, MAX_DROP)
+        lam, max_drop = (None, MAX_DROP) if score and not is_posterior(original) else (LOSS * scale, None)
     if max_drop is not None and score is None:
         raise SzilardError("max_drop needs something that judges; give calibration data or evaluate")
     notes: list[str] = []
@@ -160,6 +175,8 @@ def _imagined(
     network: nn.Module, shape: Sequence[int] | None, seed: int, notes: list[str], tell: Callable[[str], None]
 ) -> list[Tensor]:
     """Batches to compress with where there is no data; none where nothing can be imagined."""
+    if is_posterior(network):  # σ tells how sensitive a weight is
+        return []
     if not any(True for _ in norms(network)):
         notes.append(
             "no data, and no BatchNorm that remembers any: every layer was taken to be as sensitive as others"
@@ -174,7 +191,7 @@ def _imagined(
 
 
 def default_passes(with_data: bool = True) -> list[Pass]:
-    """Canonical BatchNorm, rounding, correction of means, distillation where there is data, biases."""
+    """Canonical BatchNorm, rounding, correction of means, distillation where there is data, posteriors, biases."""
     quantise = Quantise()
     mending: list[Pass] = [Correct(), Distil()] if with_data else [Correct()]
-    return [CanonicalBatchNorm(), quantise, *mending, Offsets(quantise)]
+    return [CanonicalBatchNorm(), quantise, *mending, Posterior(), Offsets(quantise)]

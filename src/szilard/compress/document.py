@@ -26,4 +26,4 @@ def to_document(draft: Draft, meta: Mapping[str, Any]) -> file.Document:
         for name, q in draft.quantised.items()
         if name in state
     }
-    return file.from_state_dict(state, levels, meta)
+    return file.from_state_dict(state, {**levels, **draft.random}, meta)

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from szilard.file import Random, steps
+
 STEPS = 16  # steps of tensors are powers of 2^(1/16), those of the file
 ROWS = 8  # and factors of rows powers of 2^(1/8)
 
@@ -46,12 +48,14 @@ class Draft:
     Attributes:
         network: in eval mode; where a tensor is quantised, it holds the quantised values.
         quantised: by the name of the parameter or buffer.
+        random: of minimal random coding, by the name of the parameter; the network holds these values, too.
         notes: what a person should know, one sentence each.
         norms: by the name of a BatchNorm, that of the layer whose rows took in its slope.
     """
 
     network: nn.Module
     quantised: dict[str, Quantised] = field(default_factory=dict)
+    random: dict[str, Random] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     norms: dict[str, str] = field(default_factory=dict)
 
@@ -61,6 +65,14 @@ class Draft:
             tensor = self.tensor(name)
             tensor.copy_(quantised.dense(tensor))
         self.quantised[name] = quantised
+
+    def draw(self, record: Random) -> None:
+        """Replace a tensor of the network by what a random record holds."""
+        with torch.no_grad():
+            tensor = self.tensor(record.name)
+            levels = torch.from_numpy(record.levels()).double()
+            tensor.copy_((levels * float(steps.value(record.step))).float().to(tensor))
+        self.random[record.name] = record
 
     def tensor(self, name: str) -> Tensor:
         """A parameter or buffer by its name."""

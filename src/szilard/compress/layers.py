@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 
+from szilard.bayes import BayesLayer, Weight
+from szilard.bayes.groups import GroupScale, ScaledLayer
 from szilard.compress.draft import Draft
 from szilard.errors import SzilardWarning
 
@@ -27,6 +29,10 @@ UNDERSTOOD = (
     nn.GroupNorm,
     nn.RMSNorm,
     nn.PReLU,
+    BayesLayer,
+    ScaledLayer,
+    GroupScale,
+    Weight,
 )
 
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from szilard.compress.draft import ROWS, STEPS, Draft, Quantised
+from szilard.compress.posterior import posterior_names
 
 REFRESH = 25  # steps between two counts of the levels
 MOST = 15  # magnitudes beyond share a rate
@@ -119,8 +120,11 @@ def learn(
         lr_levels: in levels.
         lr_scales, lr_offsets: of the logarithms of the factors, and of biases.
     """
-    learners = [Learner(name, q, draft.tensor(name)) for name, q in draft.quantised.items()]
-    names = {one.name for one in learners}
+    kept = posterior_names(draft.network)  # their σ says how they may move
+    learners = [
+        Learner(name, q, draft.tensor(name)) for name, q in draft.quantised.items() if name not in kept
+    ]
+    names = {*kept, *(one.name for one in learners)}
     offsets = [
         p
         for name, p in draft.network.named_parameters()

@@ -25,7 +25,14 @@ DAMPING = 0.01  # of A's mean diagonal
 
 
 def quantise(
-    weight: Tensor, inputs: Tensor, outputs: Tensor, lam: float, *, step: int | None = None, passes: int = 2
+    weight: Tensor,
+    inputs: Tensor,
+    outputs: Tensor,
+    lam: float,
+    *,
+    step: int | None = None,
+    passes: int = 2,
+    damping: float = DAMPING,
 ) -> Quantised:
     """Integers for a weight.
 
@@ -37,11 +44,12 @@ def quantise(
         step: code of the step; by default the best for this λ and curvature, √(12 λ / (h ln 2)) with h the geometric
             mean of the curvatures that are left when later columns have made good what they can.
         passes: over the matrix; each begins with what the coder learnt in the one before.
+        damping: added to A, in its mean diagonal.
     """
     weight, outputs = weight.double(), outputs.double().clamp_min(1e-30)
     groups = len(inputs)
     size = len(weight) // groups
-    roots = [_inverse_root(a.double()) for a in inputs]
+    roots = [_inverse_root(a.double(), damping) for a in inputs]
     exact = torch.stack([1 / (r.diagonal() if r.dim() == 2 else r).square() for r in roots])  # [groups, cols]
     if step is None:
         curvature = exact.log().mean() + outputs.clamp_min(1e-3 * outputs.mean()).log().mean()
@@ -64,10 +72,10 @@ def nearest(weight: Tensor, step: int) -> Quantised:
     return Quantised(levels.to(torch.int32).numpy(), step)
 
 
-def _inverse_root(a: Tensor) -> Tensor:
+def _inverse_root(a: Tensor, share: float) -> Tensor:
     """U, upper triangular, with Uᵀ U = (A + damping)^-1; its diagonal alone where A is given by its diagonal."""
     diagonal = a if a.dim() == 1 else a.diagonal()
-    damping = DAMPING * diagonal.mean().item() or 1.0
+    damping = share * diagonal.mean().item() or (0.0 if diagonal.all() else 1.0)
     if a.dim() == 1:
         return (a + damping).rsqrt()
     damped = a + damping * torch.eye(len(a), dtype=a.dtype)

@@ -19,10 +19,13 @@ class Quantise:
     Args:
         softness: τ of :func:`szilard.compress.curvature.curvatures`.
         curvature: take this instead of measuring it; by the layer's name.
+        price: share of λ at which it rounds; below 1 where training on the integers will follow.
     """
 
-    def __init__(self, *, softness: float = 4.0, curvature: dict[str, Curvature] | None = None) -> None:
-        self.softness = softness
+    def __init__(
+        self, *, softness: float = 4.0, curvature: dict[str, Curvature] | None = None, price: float = 1.0
+    ) -> None:
+        self.softness, self.price = softness, price
         self.curvature = curvature
 
     def __call__(self, draft: Draft, setting: Setting) -> None:
@@ -36,7 +39,12 @@ class Quantise:
             path, _, leaf = name.rpartition(".")
             known = self.curvature.get(path) if isinstance(module, Layer) and leaf == "weight" else None
             inputs, outputs = (known.inputs, known.outputs) if known else without_data(weight)
-            draft.set(name, obs.quantise(weight.cpu().reshape(len(weight), -1), inputs, outputs, setting.lam))
+            draft.set(
+                name,
+                obs.quantise(
+                    weight.cpu().reshape(len(weight), -1), inputs, outputs, self.price * setting.lam
+                ),
+            )
 
 
 def without_data(weight: Tensor) -> tuple[Tensor, Tensor]:
@@ -66,7 +74,7 @@ class Offsets:
     def __call__(self, draft: Draft, setting: Setting) -> None:
         known = self._curvatures(draft)
         for name, _, tensor in tensors(draft):
-            if tensor.dim() != 1 or name in draft.quantised:
+            if tensor.dim() != 1 or name in draft.quantised or name in draft.random:
                 continue
             values = tensor.double().cpu()
             if bool((values == values[0]).all()):

@@ -13,7 +13,7 @@ from szilard.file.error import SzilardFileError
 from szilard.file.inspection import inspect, verify
 from szilard.file.ledger import Entry, Ledger
 from szilard.file.reader import MOST_OUTPUT, loads, read
-from szilard.file.records import Alias, Constant, Document, Levels, Mask, Raw, Record
+from szilard.file.records import Alias, Constant, Document, Levels, Mask, Random, Raw, Record
 from szilard.file.writer import dumps, encode, write
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ __all__ = [
     "Ledger",
     "Levels",
     "Mask",
+    "Random",
     "Raw",
     "Record",
     "SzilardFileError",

@@ -20,12 +20,16 @@ MOST_RECORDS = 1 << 13
 MOST_DIMENSIONS = 8
 MOST_ELEMENTS = 1 << 33
 MOST_MASK = (1 << 31) - 1  # its columns are int32
+MOST_RANDOM = 1 << 21  # entries of one such tensor
+MOST_BLOCK = 256  # entries of a block of it
+INDEX_BITS = 8, 20  # fewest and most
+_MOST_SEED = (1 << 32) - 1
 _MOST_BYTES = 128  # of one record's fields
 _WHAT = "the table of fields"
 
 
 class Kind(enum.IntEnum):
-    """How a record lies in the file. 7 is free."""
+    """How a record lies in the file; three bits, and all are taken."""
 
     RAW = 0  # its bytes
     PLANES = (
@@ -36,6 +40,7 @@ class Kind(enum.IntEnum):
     LEVELS = 4  # in the stream
     MASK = 5  # in the stream
     FULL_MASK = 6  # every entry exists
+    RANDOM = 7  # numbers of candidates, in the raw part
 
 
 class Coding(enum.IntFlag):
@@ -59,10 +64,11 @@ class Fields:
         stored: bytes of deflated planes.
         data: the entry of a constant.
         target: the number of the tensor that an alias shares, among all tensors of the file.
-        step: code of the step of levels.
+        step: code of the step of levels, or of what is random.
         offset: added to the coded levels; of static ones the lowest level.
         alphabet: of static levels, how many different ones there are.
         row_offset, col_offset: the same for the codes of scales.
+        seed, size, bits: of what is random, see :class:`szilard.file.records.Random`.
     """
 
     kind: Kind
@@ -77,6 +83,9 @@ class Fields:
     coding: Coding = PLAIN
     row_offset: int = 0
     col_offset: int = 0
+    seed: int = 0
+    size: int = 0
+    bits: int = 0
 
     @property
     def elements(self) -> int:
@@ -105,7 +114,14 @@ class Fields:
         if self.kind == Kind.RAW:
             assert self.dtype is not None
             return self.elements * self.dtype.size
+        if self.kind == Kind.RANDOM:
+            return (self.blocks * self.bits + 7) // 8
         return self.stored
+
+    @property
+    def blocks(self) -> int:
+        """Blocks of what is random."""
+        return -(-self.elements // self.size)
 
     @property
     def output_bytes(self) -> int:
@@ -126,7 +142,7 @@ def pack(table: Sequence[Fields]) -> bytes:
 
     levels = of(Kind.LEVELS)
     shaped = [fields for fields in table if fields.kind != Kind.ALIAS]
-    codes = [fields.step for fields in levels]
+    codes = [fields.step for fields in of(Kind.LEVELS, Kind.RANDOM)]
     columns = [
         bytes(fields.kind << 5 | (0 if fields.dtype is None else fields.dtype.code) for fields in table),
         varints(len(fields.shape) for fields in shaped if fields.dtype is not None),
@@ -140,6 +156,7 @@ def pack(table: Sequence[Fields]) -> bytes:
         varints(fields.stored for fields in of(Kind.PLANES)),
         varints(fields.target for fields in of(Kind.ALIAS)),
         b"".join(fields.data for fields in of(Kind.CONSTANT)),
+        *(varints(getattr(fields, what) for fields in of(Kind.RANDOM)) for what in ("seed", "size", "bits")),
     ]
     return deflate.compress(b"".join(columns))
 
@@ -164,7 +181,7 @@ def unpack(block: bytes, count: int) -> list[Fields]:
     for row, ndim in zip(rows, ndims, strict=True):
         row["shape"] = tuple(cursor.varint(MOST_ELEMENTS) for _ in range(ndim))
     step = 0
-    for row in levels:
+    for row in of(Kind.LEVELS, Kind.RANDOM):
         step += cursor.zigzag(steps.HIGHEST - steps.LOWEST)
         row["step"] = step
     for row in levels:
@@ -183,11 +200,18 @@ def unpack(block: bytes, count: int) -> list[Fields]:
         row["target"] = cursor.varint(2 * MOST_RECORDS)
     for row in of(Kind.CONSTANT):
         row["data"] = cursor.take(row["dtype"].size)
+    _take_random(of(Kind.RANDOM), cursor)
     cursor.end()
     table = [Fields(**row) for row in rows]
     for fields in table:
         _check(fields)
     return table
+
+
+def _take_random(rows: list[dict[str, Any]], cursor: Cursor) -> None:
+    for what, most in (("seed", _MOST_SEED), ("size", MOST_BLOCK), ("bits", INDEX_BITS[1])):
+        for row in rows:
+            row[what] = cursor.varint(most)
 
 
 def _ndim(row: dict[str, Any], cursor: Cursor) -> int:
@@ -198,8 +222,6 @@ def _ndim(row: dict[str, Any], cursor: Cursor) -> int:
 
 def _head(byte: int) -> dict[str, Any]:
     kind, code = byte >> 5, byte & 31
-    if kind > max(Kind):
-        raise Broken("it holds a kind of record that this version of szilard does not know")
     if kind in (Kind.ALIAS, Kind.MASK, Kind.FULL_MASK):
         if code:
             raise Broken("the table of fields gives a type to a record that has none")
@@ -212,18 +234,23 @@ def _head(byte: int) -> dict[str, Any]:
 def _check(fields: Fields) -> None:
     if math.prod(max(size, 1) for size in fields.shape) > MOST_ELEMENTS:
         raise Broken("a tensor is larger than the format allows")
-    if fields.kind == Kind.LEVELS:
+    if fields.kind in (Kind.LEVELS, Kind.RANDOM):
         assert fields.dtype is not None
         if not fields.dtype.holds_levels:
             raise Broken("levels are given to a type that cannot have them")
         if not steps.LOWEST <= fields.step <= steps.HIGHEST:
             raise Broken("a step is beyond float32")
+    if fields.kind == Kind.LEVELS:
         if not fields.elements and fields.coding & (Coding.ROW_SCALE | Coding.COL_SCALE):
             raise Broken("an empty tensor has scales")
         if Coding.STATIC in fields.coding and (
             fields.alphabet < 2 or Coding.HISTORY in fields.coding or not fields.elements
         ):
             raise Broken("a tensor of static levels is badly described")
+    if fields.kind == Kind.RANDOM and not (
+        fields.size and fields.bits >= INDEX_BITS[0] and 0 < fields.elements <= MOST_RANDOM
+    ):
+        raise Broken("a tensor of random levels is badly described")
     if fields.kind == Kind.CONSTANT and not fields.elements:
         raise Broken("an empty tensor is given as a constant")
     if fields.kind == Kind.MASK and not fields.elements:

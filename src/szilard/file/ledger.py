@@ -12,6 +12,7 @@ from szilard.file.records import Shape
 WORDS = {
     Kind.RAW: "raw", Kind.PLANES: "raw", Kind.CONSTANT: "constant", Kind.ALIAS: "alias", Kind.LEVELS: "levels",
     Kind.MASK: "support", Kind.FULL_MASK: "support",
+    Kind.RANDOM: "random",
 }  # fmt: skip
 
 
@@ -20,7 +21,7 @@ class Entry:
     """What one record costs.
 
     Attributes:
-        kind: raw, constant, alias, levels or support.
+        kind: raw, constant, alias, levels, random or support.
         dtype: empty for an alias and a support.
         elements: entries of the tensor, or of the mask.
         bits: of its values; None where they lie in a stream that was not decoded. In a stream they are -log2 of the

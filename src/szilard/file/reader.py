@@ -15,13 +15,13 @@ import numpy as np
 
 from szilard.coding import CodingError, Decoder
 from szilard.coding.static import StaticDecoder
-from szilard.file import dtypes, layout, levels, meta, names, raw
+from szilard.file import dtypes, layout, levels, meta, names, random, raw
 from szilard.file.digest import Content
 from szilard.file.error import Broken, SzilardFileError
 from szilard.file.fields import Fields, Kind
 from szilard.file.fields import unpack as unpack_fields
 from szilard.file.layout import Parts
-from szilard.file.records import Alias, Constant, Document, Levels, Mask, Raw, Record, tensor_names
+from szilard.file.records import Alias, Constant, Document, Levels, Mask, Random, Raw, Record, tensor_names
 
 MOST_OUTPUT = 8 << 30  #: bytes of tensors that a file may hold, unless the caller says otherwise
 
@@ -179,8 +179,7 @@ class _Reader:
 
     def raw(self, name: str, fields: Fields) -> Raw:
         assert fields.dtype is not None
-        block: bytes | memoryview = self.parts.raw[self._at : self._at + fields.raw_bytes]
-        self._at += fields.raw_bytes
+        block: bytes | memoryview = self._raw_bytes(fields)
         if fields.kind == Kind.PLANES:
             block = raw.unpack(bytes(block), fields.elements, fields.dtype.size)
         if fields.dtype.name == "bool" and np.frombuffer(block, np.uint8).max(initial=0) > 1:
@@ -212,6 +211,25 @@ class _Reader:
         self.content.tensor(name, fields.dtype, value)
         return record
 
+    def random(self, name: str, fields: Fields) -> Random:
+        assert fields.dtype is not None
+        indices = random.unpack(self._raw_bytes(fields), fields.blocks, fields.bits)
+        if indices is None:
+            raise Broken("a tensor of random levels has bits left over")
+        record = Random(
+            name, fields.dtype.name, fields.shape, indices, fields.step, fields.seed, fields.bits, fields.size
+        )
+        value = record.value()
+        if not dtypes.all_finite(value, fields.dtype):
+            raise Broken("a tensor of random levels is beyond its type")
+        self.content.tensor(name, fields.dtype, value)
+        return record
+
+    def _raw_bytes(self, fields: Fields) -> bytes:
+        """Those of the next record."""
+        self._at += fields.raw_bytes
+        return self.parts.raw[self._at - fields.raw_bytes : self._at]
+
     def mask(self, name: str, fields: Fields) -> Mask:
         rows, cols = fields.shape
         full = fields.kind == Kind.FULL_MASK
@@ -223,5 +241,5 @@ class _Reader:
 
 _TAKE: dict[Kind, Callable[[_Reader, str, Fields], Record]] = {
     Kind.RAW: _Reader.raw, Kind.PLANES: _Reader.raw, Kind.CONSTANT: _Reader.constant, Kind.ALIAS: _Reader.alias,
-    Kind.LEVELS: _Reader.levels, Kind.MASK: _Reader.mask, Kind.FULL_MASK: _Reader.mask,
+    Kind.LEVELS: _Reader.levels, Kind.MASK: _Reader.mask, Kind.FULL_MASK: _Reader.mask, Kind.RANDOM: _Reader.random,
 }  # fmt: skip

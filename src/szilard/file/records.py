@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from szilard.file import dtypes, steps
+from szilard.file import dtypes, random, steps
 
 Shape = tuple[int, ...]
 
@@ -124,7 +124,42 @@ class Mask:
         return self.mask.nonzero()[1].astype(np.int32)
 
 
-Record = Raw | Constant | Alias | Levels | Mask
+@dataclass(frozen=True, eq=False)
+class Random:
+    """One draw of a Gaussian posterior, by minimal random coding (Havasi, Peharz and Hernández-Lobato 2019).
+
+    The entries lie in blocks, in an order that the seed makes. Of each block the file has the number of one among
+    ``2^bits`` candidates, draws from N(0, s²) with s = 295.6 * step that the seed makes, too
+    (:mod:`szilard.file.random`). A draw is a level, and value = level * step, rounded to float32.
+
+    Attributes:
+        dtype: as of :class:`Levels`.
+        indices: unsigned integers ``[blocks]``, below ``2^bits``.
+        step: code of the step.
+        seed: below 2^32.
+        bits: of an index, from 8 to 20.
+        size: entries of a block, from 1 to 256; the last may have fewer.
+    """
+
+    name: str
+    dtype: str
+    shape: Shape
+    indices: np.ndarray
+    step: int
+    seed: int
+    bits: int
+    size: int
+
+    def levels(self) -> np.ndarray:
+        """The candidates that were taken, int32 of the shape."""
+        return random.draw(math.prod(self.shape), self.size, self.indices, self.seed).reshape(self.shape)
+
+    def value(self) -> np.ndarray:
+        """As :meth:`Raw.value`."""
+        return Levels(self.name, self.dtype, self.shape, self.levels(), self.step).value()
+
+
+Record = Raw | Constant | Alias | Levels | Mask | Random
 
 
 @dataclass(frozen=True, eq=False)

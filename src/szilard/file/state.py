@@ -17,7 +17,7 @@ from szilard.file.digest import all_equal
 from szilard.file.error import SzilardFileError
 from szilard.file.fields import MOST_MASK
 from szilard.file.reader import MOST_OUTPUT, read
-from szilard.file.records import Alias, Constant, Document, Levels, Mask, Raw, Record
+from szilard.file.records import Alias, Constant, Document, Levels, Mask, Random, Raw, Record
 
 _CROW, _COL = ".crow", ".col"
 
@@ -55,14 +55,14 @@ def to_state_dict(document: Document) -> OrderedDict[str, Tensor]:
 
 def from_state_dict(
     state: Mapping[str, Any],
-    levels: Mapping[str, Levels] | None = None,
+    levels: Mapping[str, Levels | Random] | None = None,
     meta: Mapping[str, Any] | None = None,
 ) -> Document:
     """A document of a state dict: ties and equal entries are found, supports become masks, the rest keeps its bytes.
 
     Args:
         state: tensors by name, on any device.
-        levels: what to store instead of some of the tensors, by name: quantised ones.
+        levels: what to store instead of some of the tensors, by name: quantised or random ones.
         meta: whatever else belongs to the network, as small JSON.
 
     Raises:
@@ -137,7 +137,7 @@ def _exact(name: str, tensor: Tensor) -> Record:
     return Raw(name, _name(tensor), tuple(bits.shape), bits.tobytes())
 
 
-def _quantised(tensor: Tensor, record: Levels) -> Record:
+def _quantised(tensor: Tensor, record: Levels | Random) -> Record:
     if record.shape != tuple(tensor.shape) or record.dtype != _name(tensor):
         raise SzilardFileError(
             f"the levels of {record.name} are {record.dtype} {list(record.shape)} and the tensor is {_name(tensor)} "

@@ -10,13 +10,16 @@ import numpy as np
 from szilard import atomic
 from szilard.coding import LARGEST
 from szilard.coding.static import Table
-from szilard.file import dtypes, layout, ledger, meta, names, raw, steps
+from szilard.file import dtypes, layout, ledger, meta, names, random, raw, steps
 from szilard.file.digest import Content
 from szilard.file.error import SzilardFileError
 from szilard.file.fields import (
+    INDEX_BITS,
+    MOST_BLOCK,
     MOST_DIMENSIONS,
     MOST_ELEMENTS,
     MOST_MASK,
+    MOST_RANDOM,
     MOST_RECORDS,
     PLAIN,
     Coding,
@@ -32,6 +35,7 @@ from szilard.file.records import (
     Document,
     Levels,
     Mask,
+    Random,
     Raw,
     Record,
     Shape,
@@ -136,6 +140,8 @@ class _Writer:
             fields = self._alias(record)
         elif isinstance(record, Levels):
             fields = self._levels(record)
+        elif isinstance(record, Random):
+            fields = self._random(record)
         else:
             fields = self._mask(record)
         bits, side_bits = (
@@ -194,6 +200,23 @@ class _Writer:
         self.content.tensor(record.name, dtype, value)
         return fields
 
+    def _random(self, record: Random) -> Fields:
+        dtype = _check_random(record)
+        value = record.value()
+        if not dtypes.all_finite(value, dtype):
+            raise SzilardFileError(f"{record.name} has values beyond its type; take a smaller step")
+        self.content.tensor(record.name, dtype, value)
+        self.raw.append(random.pack(record.indices, record.bits))
+        return Fields(
+            Kind.RANDOM,
+            dtype,
+            record.shape,
+            step=record.step,
+            seed=record.seed,
+            size=record.size,
+            bits=record.bits,
+        )
+
     def _mask(self, record: Mask) -> Fields:
         if record.mask.shape != record.shape or len(record.shape) != 2 or record.mask.dtype != bool:
             raise SzilardFileError(
@@ -225,6 +248,31 @@ def _check_levels(record: Levels) -> dtypes.DType:
     for codes, length in zip((record.row_scale, record.col_scale), matrix(record.shape), strict=True):
         if codes is not None and (codes.dtype != np.int8 or codes.shape != (length,) or not levels.size):
             raise SzilardFileError(f"scales of {record.name} must be {length} int8 codes; mend the record")
+    return dtype
+
+
+def _check_random(record: Random) -> dtypes.DType:
+    dtype = dtypes.named(record.dtype)
+    if not dtype.holds_levels:
+        raise SzilardFileError(
+            f"{record.name} is of type {dtype.name}, which random levels cannot be; store it raw"
+        )
+    count = _size(record.name, record.shape)
+    fewest, most = INDEX_BITS
+    if not (0 < count <= MOST_RANDOM and 1 <= record.size <= MOST_BLOCK and fewest <= record.bits <= most):
+        raise SzilardFileError(
+            f"{record.name} must have 1 to {MOST_RANDOM} entries, in blocks of 1 to {MOST_BLOCK}, and indices of "
+            f"{fewest} to {most} bits; mend the record"
+        )
+    indices = record.indices
+    if indices.shape != (-(-count // record.size),) or not np.issubdtype(indices.dtype, np.unsignedinteger):
+        raise SzilardFileError(f"{record.name} must have one unsigned index for each block; mend the record")
+    if int(indices.max()) >> record.bits or not 0 <= record.seed < 1 << 32:
+        raise SzilardFileError(f"an index or the seed of {record.name} is too large; mend the record")
+    if not steps.LOWEST <= record.step <= steps.HIGHEST:
+        raise SzilardFileError(
+            f"the step code {record.step} of {record.name} is beyond float32; scale the tensor"
+        )
     return dtype
 
 

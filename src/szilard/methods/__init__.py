@@ -8,18 +8,22 @@ from collections.abc import Callable
 from typing import Any
 
 from szilard.errors import SzilardError
+from szilard.methods.bayesian_compression import BayesianCompression
 from szilard.methods.deterministic import Deterministic
 from szilard.methods.mean_field import MeanField
 from szilard.methods.method import Method
 from szilard.methods.published import PUBLISHED, PublishedSSVI
 from szilard.methods.ssvi import SSVI
+from szilard.methods.variational_dropout import VariationalDropout
 
 __all__ = [
     "SSVI",
+    "BayesianCompression",
     "Deterministic",
     "MeanField",
     "Method",
     "PublishedSSVI",
+    "VariationalDropout",
     "label",
     "make",
     "names",
@@ -32,6 +36,8 @@ _METHODS: dict[str, tuple[type[Method], dict[str, Any]]] = {
     "mean-field": (MeanField, {}),
     "ssvi": (SSVI, {}),
     "ssvi-published": (PublishedSSVI, PUBLISHED),
+    "variational-dropout": (VariationalDropout, {}),
+    "bayesian-compression": (BayesianCompression, {}),
 }
 
 

@@ -195,6 +195,9 @@ class Method:
             return  # without a single mistake the likelihood only says: surer
         self.calibration = temperature(predictive.mean.clamp_min(1e-30).log(), valid.y)
 
+    def fit_to(self, network: nn.Module, state: dict[str, Any]) -> None:
+        """Shape a prepared network like a finished one's state dict, where finishing changes shapes."""
+
     # -- checkpoints --------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:

@@ -161,7 +161,7 @@ def plain_state(path: Path) -> Any:
     """The state dict in a bare ``.szd`` file or one of ``torch.save``."""
     if path.suffix == SUFFIX:
         return file.load(path)
-    content = checkpoint.load_plain(path, "network")
+    content = checkpoint.load_plain(path, "file")
     return content.get("state_dict", content) if isinstance(content, dict) else content
 
 
@@ -192,6 +192,7 @@ def _restore(path: Path, content: dict[str, Any], state: Any, network_spec: str 
     shape, n_outputs = tuple(content["input_shape"]), content["n_outputs"]
     method = methods.make(content["method"], content["n_data"], **content["method_options"])
     network = method.prepare(networks.build(spec, shape, n_outputs), content["task"])
+    method.fit_to(network, state)
     load_state(path, network, state)
     return Finished(
         network=network.eval(),

@@ -1,0 +1,202 @@
+"""Scales that a group of weights shares, random themselves: where a scale dies, its whole group does.
+
+w_ij = z_g w̃_ij with w̃_ij ~ N(0, 1) before data and z_g under a prior with much mass near zero (Louizos, Ullrich and
+Welling 2017). Groups are the input features of a linear map and the output channels of a convolution.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from szilard.bayes.layers import BayesConv, BayesLayer
+from szilard.bayes.noise import Noise
+from szilard.bayes.priors import log_uniform_kl
+
+
+class GroupScale(nn.Module):
+    """Scales ``z [groups]`` with a posterior and a prior.
+
+    Attributes:
+        draw: ``[groups]``, used instead of the posterior while set.
+        mode: as of a :class:`~szilard.bayes.layers.BayesLayer`.
+    """
+
+    alive: Tensor
+
+    def __init__(self, groups: int, noise: Noise) -> None:
+        super().__init__()
+        self.groups, self.noise = groups, noise
+        self.draw: Tensor | None = None
+        self.mode = "auto"
+        self.register_buffer("alive", torch.ones(groups, dtype=torch.bool))
+
+    def forward(self, batch: int) -> Tensor:
+        """Scales for a batch: ``[batch, groups]`` where they are drawn for each example, else ``[groups]``."""
+        mode = ("local" if self.training else "mean") if self.mode == "auto" else self.mode
+        if self.draw is not None:
+            return self.draw
+        if mode == "mean":
+            return self.mean_scale()
+        shape = (batch, self.groups) if mode == "local" else (self.groups,)
+        return self.sample(self.noise.normal(shape, self.like()))
+
+    def hold(self, noise: Noise) -> None:
+        """One coherent draw."""
+        self.draw = self.sample(noise.normal((self.groups,), self.like()))
+
+    def like(self) -> Tensor:
+        raise NotImplementedError
+
+    def mean_scale(self) -> Tensor:
+        """The scale that stands for the posterior, ``[groups]``; zero where the group was dropped."""
+        raise NotImplementedError
+
+    def sample(self, noise: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def widths(self) -> list[nn.Parameter]:
+        """The parameters on a logarithmic scale, which move faster."""
+        raise NotImplementedError
+
+    def kl(self) -> Tensor:
+        """Nats, scalar."""
+        raise NotImplementedError
+
+    def doubt(self) -> Tensor:
+        """How little the data say that a group is needed, ``[groups]``; it is dropped above a threshold."""
+        raise NotImplementedError
+
+    @torch.no_grad()
+    def drop(self, threshold: float) -> int:
+        """Let the groups die whose doubt is at least ``threshold``; the surest one always stays. Returns how many."""
+        doubt = self.doubt()
+        dead = doubt >= threshold
+        dead[doubt.argmin()] = False
+        self.alive &= ~dead
+        return int(dead.sum())
+
+
+class NormalJeffreys(GroupScale):
+    """q(z) = N(μ, σ²), p(z) ∝ 1/|z|; doubt is ln α = ln σ²/μ²."""
+
+    def __init__(self, groups: int, noise: Noise, generator: torch.Generator) -> None:
+        super().__init__(groups, noise)
+        self.mean = nn.Parameter(1 + 0.01 * torch.randn(groups, generator=generator))
+        self.log_std = nn.Parameter(torch.full((groups,), -4.5))
+
+    def like(self) -> Tensor:
+        return self.mean
+
+    def mean_scale(self) -> Tensor:
+        return torch.where(self.alive, self.mean, 0)
+
+    def sample(self, noise: Tensor) -> Tensor:
+        return torch.where(self.alive, self.mean + self.log_std.exp() * noise, 0)
+
+    def widths(self) -> list[nn.Parameter]:
+        return [self.log_std]
+
+    def kl(self) -> Tensor:
+        return log_uniform_kl(self.mean, self.log_std)
+
+    def doubt(self) -> Tensor:
+        return 2 * self.log_std - self.mean.square().clamp_min(1e-30).log()
+
+
+class Horseshoe(GroupScale):
+    """z = s z̃ with half-Cauchy s ~ C⁺(0, τ) for the layer and z̃ ~ C⁺(0, 1) for each group.
+
+    Each is split into a product of a gamma and an inverse gamma variable, s² = s_a s_b and z̃² = α β, whose posteriors
+    are log-normal: then z is log-normal, and every divergence has a closed form. Doubt is minus the logarithm of z's
+    mode.
+    """
+
+    def __init__(self, groups: int, noise: Noise, generator: torch.Generator, tau: float = 1e-2) -> None:
+        super().__init__(groups, noise)
+        self.tau = tau
+        self.local_loc = nn.Parameter(0.01 * torch.randn(2, groups, generator=generator))
+        self.local_log_var = nn.Parameter(torch.full((2, groups), math.log(2 * math.log(1.5))))
+        self.layer_loc = nn.Parameter(0.01 * torch.randn(2, generator=generator))
+        self.layer_log_var = nn.Parameter(torch.full((2,), math.log(0.5)))
+
+    def like(self) -> Tensor:
+        return self.local_loc
+
+    def moments(self) -> tuple[Tensor, Tensor]:
+        """Mean and variance of ln z, ``[groups]`` each."""
+        loc = (self.local_loc.sum(0) + self.layer_loc.sum()) / 2
+        return loc, (self.local_log_var.exp().sum(0) + self.layer_log_var.exp().sum()) / 4
+
+    def mean_scale(self) -> Tensor:
+        loc, variance = self.moments()
+        return torch.where(self.alive, (loc + variance / 2).exp(), 0)
+
+    def sample(self, noise: Tensor) -> Tensor:
+        loc, variance = self.moments()
+        return torch.where(self.alive, (loc + variance.sqrt() * noise).exp(), 0)
+
+    def widths(self) -> list[nn.Parameter]:
+        return list(self.parameters())
+
+    def kl(self) -> Tensor:
+        gamma = gamma_kl(self.local_loc[0], self.local_log_var[0], 1.0).sum()
+        inverse = inverse_gamma_kl(self.local_loc[1], self.local_log_var[1]).sum()
+        layer = gamma_kl(self.layer_loc[0], self.layer_log_var[0], self.tau**2)
+        return gamma + inverse + layer + inverse_gamma_kl(self.layer_loc[1], self.layer_log_var[1])
+
+    def doubt(self) -> Tensor:
+        loc, variance = self.moments()
+        return variance - loc
+
+
+def gamma_kl(loc: Tensor, log_var: Tensor, scale: float) -> Tensor:
+    """KL(LN(m, v) ‖ Gamma(1/2, scale)) in nats, elementwise.
+
+    ``ln(b)/2 + e^(m + v/2) / b - (m + ln v + 1 + ln 2) / 2`` with b the scale.
+    """
+    rise = (loc + log_var.exp() / 2).exp() / scale
+    return 0.5 * math.log(scale) + rise - 0.5 * (loc + log_var + 1 + math.log(2))
+
+
+def inverse_gamma_kl(loc: Tensor, log_var: Tensor) -> Tensor:
+    """KL(LN(m, v) ‖ InvGamma(1/2, 1)) in nats, elementwise: that of 1/x and a gamma variable."""
+    return gamma_kl(-loc, log_var, 1.0)
+
+
+class ScaledLayer(nn.Module):
+    """A stochastic linear map or convolution with a scale for each group of its weights.
+
+    The scale multiplies an input feature or an output channel, example by example, instead of its weights.
+    """
+
+    def __init__(self, layer: BayesLayer, scale: GroupScale) -> None:
+        super().__init__()
+        self.layer, self.scale = layer, scale
+        self.on_outputs = isinstance(layer, BayesConv)
+        self.bias: nn.Parameter | None = None
+        if self.on_outputs:  # the bias comes after the scale
+            self.bias, layer.bias = layer.bias, None
+
+    def forward(self, x: Tensor) -> Tensor:
+        z = self.scale(len(x))
+        if not self.on_outputs:
+            return self.layer(x * (z if z.dim() == 1 else z.reshape(len(x), *[1] * (x.dim() - 2), -1)))
+        y = self.layer(x)
+        aside = [1] * (y.dim() - 2)
+        y = y * (z.reshape(-1, *aside) if z.dim() == 1 else z.reshape(len(x), -1, *aside))
+        return y if self.bias is None else y + self.bias.reshape(-1, *aside)
+
+    @torch.no_grad()
+    def dense_mean(self) -> Tensor:
+        """The mean weight with its scales, dense."""
+        weight = self.layer.weight.dense_mean()
+        z = self.scale.mean_scale()
+        return weight * (z.reshape(-1, *[1] * (weight.dim() - 1)) if self.on_outputs else z)
+
+
+def scales(network: nn.Module) -> list[GroupScale]:
+    """The scales of a network, in registration order."""
+    return [module for module in network.modules() if isinstance(module, GroupScale)]

@@ -1,0 +1,71 @@
+"""A stochastic network as an ordinary one: its means, in layers of torch."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from szilard.bayes.attention import BayesAttention
+from szilard.bayes.fuse import AppliedReLU
+from szilard.bayes.groups import ScaledLayer
+from szilard.bayes.layers import BayesConv, BayesLayer, BayesLinear
+from szilard.errors import SzilardError
+
+
+def point_network(network: nn.Module) -> nn.Module:
+    """A copy whose stochastic linear maps and convolutions are ``nn.Linear``, ``nn.Conv1d`` and ``nn.Conv2d``.
+
+    It answers as the original does in mean mode; entries outside a support, and dropped ones, are zeros.
+
+    Raises:
+        SzilardError: it holds stochastic attention, which has no counterpart.
+    """
+    root = nn.ModuleList([copy.deepcopy(network)])
+    for parent in list(root.modules()):
+        for name, child in list(parent._modules.items()):
+            if isinstance(child, ScaledLayer):
+                setattr(parent, name, _plain(child.layer, child.dense_mean(), child.bias))
+            elif isinstance(child, BayesLayer):
+                setattr(parent, name, _plain(child, child.weight.dense_mean(), None))
+            elif isinstance(child, AppliedReLU):
+                setattr(parent, name, nn.ReLU())
+    answer = root[0]
+    if any(isinstance(module, BayesAttention) for module in answer.modules()):
+        raise SzilardError(
+            "stochastic attention cannot be turned into an ordinary layer; leave it out with skip"
+        )
+    return answer.train(network.training)
+
+
+@torch.no_grad()
+def _plain(layer: BayesLayer, weight: Tensor, bias: Tensor | None) -> nn.Module:
+    bias = layer.bias if bias is None else bias
+    plain: nn.Linear | nn.Conv1d | nn.Conv2d
+    before: list[nn.Module] = []
+    if isinstance(layer, BayesLinear):
+        plain = nn.Linear(layer.in_features, layer.out_features, bias is not None)
+    else:
+        assert isinstance(layer, BayesConv)
+        kind = nn.Conv1d if weight.dim() == 3 else nn.Conv2d
+        plain = kind(
+            weight.shape[1] * layer.groups, len(weight), tuple(weight.shape[2:]),  # type: ignore[arg-type]
+            layer.stride, layer.padding, layer.dilation, layer.groups, bias is not None,  # type: ignore[arg-type]
+        )  # fmt: skip
+        if layer.pad is not None:
+            before = [_Pad(*layer.pad)]
+    plain.weight.copy_(weight)
+    if bias is not None:
+        assert plain.bias is not None
+        plain.bias.copy_(bias)
+    return nn.Sequential(*before, plain) if before else plain
+
+
+class _Pad(nn.Module):
+    def __init__(self, amounts: list[int], mode: str) -> None:
+        super().__init__()
+        self.amounts, self.kind = amounts, mode
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.pad(x, self.amounts, self.kind)

@@ -1,0 +1,106 @@
+"""Bayesian compression: scales that groups of weights share, so that whole units leave."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from szilard import bayes
+from szilard.bayes.groups import GroupScale, Horseshoe, NormalJeffreys, ScaledLayer, scales
+from szilard.bayes.noise import mix
+from szilard.data import Split
+from szilard.errors import SzilardError
+from szilard.methods.method import Method
+
+THRESHOLDS = {"normal-jeffreys": -4.0, "horseshoe": 2.0}  # of a group's doubt
+FIRST_STD = 0.2  # most of σ in the first layer
+
+
+class BayesianCompression(Method):
+    """Minimise E_q[-ln p(D|θ)] + T KL over weights and the scales of their groups (Louizos, Ullrich and Welling 2017).
+
+    Args:
+        prior: of the scales, ``"normal-jeffreys"`` (improper: a force, not a code length) or ``"horseshoe"``.
+        tau: of the horseshoe, the scale of a layer's half-Cauchy; smaller is sparser.
+        threshold: groups whose doubt (:meth:`szilard.bayes.groups.GroupScale.doubt`) reaches it are dropped at the end.
+        warmup: share of the steps over which T rises.
+        pretrained: start the means at the network's own weights.
+    """
+
+    name = "bayesian-compression"
+    label = "Bayesian compression"
+
+    def __init__(
+        self,
+        n_data: int,
+        *,
+        prior: str = "normal-jeffreys",
+        tau: float = 1e-2,
+        threshold: float | None = None,
+        temperature: float = 1.0,
+        warmup: float = 0.3,
+        pretrained: bool = False,
+        lr_log_std: float = 10.0,
+        **options: Any,
+    ) -> None:
+        super().__init__(n_data, temperature=temperature, warmup=warmup, lr_log_std=lr_log_std, **options)
+        if prior not in THRESHOLDS:
+            raise SzilardError(f"unknown prior {prior!r}: choose {' or '.join(THRESHOLDS)}")
+        if not tau > 0:
+            raise SzilardError(f"tau must be positive, not {tau:g}")
+        self.prior, self.tau, self.pretrained = prior, tau, pretrained
+        self.threshold = THRESHOLDS[prior] if threshold is None else threshold
+
+    def _convert(self, network: nn.Module) -> nn.Module:
+        network = bayes.bayesianize(
+            network, fresh=not self.pretrained, prior=bayes.FixedPrior(1.0), initial_std=0.1, seed=self.seed
+        )
+        generator = torch.Generator().manual_seed(mix(self.seed, 2))
+        root = nn.ModuleList([network])
+        for parent in list(root.modules()):
+            if isinstance(parent, bayes.BayesAttention):
+                continue  # its projections share their inputs, and have no unit of their own
+            for name, child in list(parent._modules.items()):
+                if isinstance(child, bayes.BayesLayer):
+                    setattr(parent, name, ScaledLayer(child, self._scale(child, generator)))
+        return root[0]
+
+    def _scale(self, layer: bayes.BayesLayer, generator: torch.Generator) -> GroupScale:
+        support = layer.weight.support
+        groups = support.shape[0] if isinstance(layer, bayes.BayesConv) else support.cols
+        if self.prior == "horseshoe":
+            return Horseshoe(groups, layer.noise, generator, self.tau).to(layer.weight.mean.device)
+        return NormalJeffreys(groups, layer.noise, generator).to(layer.weight.mean.device)
+
+    def optimizer(self, network: nn.Module, lr: float | None = None) -> torch.optim.Optimizer:
+        """Adam; all that says how sure a scale is moves at the rate of log σ."""
+        found = super().optimizer(network, lr)
+        if len(found.param_groups) == 2:
+            means, widths = found.param_groups
+            fast = {id(parameter) for scale in scales(network) for parameter in scale.widths()}
+            moved = [parameter for parameter in means["params"] if id(parameter) in fast]
+            means["params"] = [parameter for parameter in means["params"] if id(parameter) not in fast]
+            widths["params"] = [*widths["params"], *moved]
+        return found
+
+    def _divergence(self, network: nn.Module) -> Tensor:
+        found = [scale.kl() for scale in scales(network)]
+        return bayes.kl(network) + (torch.stack(found).sum() if found else 0)
+
+    def after_step(self, network: nn.Module, optimizer: torch.optim.Optimizer | None = None) -> None:
+        super().after_step(network, optimizer)
+        first = next(iter(bayes.weights(network).values()), None)
+        if first is not None and first.log_std is not None:
+            with torch.no_grad():
+                first.log_std.clamp_(max=math.log(FIRST_STD))
+
+    def finish(
+        self, network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], valid: Split | None = None
+    ) -> None:
+        for scale in scales(network):
+            scale.drop(self.threshold)
+        super().finish(network, batches, valid)

@@ -1,0 +1,76 @@
+"""Sparse variational dropout: weights whose noise outgrows them leave."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from szilard import bayes
+from szilard.data import Split
+from szilard.errors import SzilardError
+from szilard.methods.method import Method
+from szilard.sparse import Support
+
+
+class VariationalDropout(Method):
+    """Minimise E_q[-ln p(D|θ)] + T KL(q ‖ p) with the log-uniform prior p(|w|) ∝ 1/|w| (Molchanov et al. 2017).
+
+    The divergence depends on α = σ²/μ² alone and falls with it, so that a weight which the data do not hold drifts to
+    α → ∞. At the end weights with ln α ≥ ``threshold`` leave the support for good. The prior is improper: its
+    divergence is a force and not a code length.
+
+    Args:
+        threshold: on ln α.
+        warmup: share of the steps over which T rises; without one, nearly everything leaves at once.
+        pretrained: start the means at the network's own weights.
+    """
+
+    name = "variational-dropout"
+    label = "variational dropout"
+
+    def __init__(
+        self,
+        n_data: int,
+        *,
+        threshold: float = 3.0,
+        temperature: float = 1.0,
+        warmup: float = 0.3,
+        initial_std: float = 0.1,
+        pretrained: bool = False,
+        lr_log_std: float = 10.0,
+        **options: Any,
+    ) -> None:
+        super().__init__(n_data, temperature=temperature, warmup=warmup, lr_log_std=lr_log_std, **options)
+        self.threshold, self.initial_std, self.pretrained = threshold, initial_std, pretrained
+
+    def _convert(self, network: nn.Module) -> nn.Module:
+        return bayes.bayesianize(
+            network,
+            fresh=not self.pretrained,
+            prior=bayes.LogUniformPrior(),
+            initial_std=self.initial_std,
+            seed=self.seed,
+        )
+
+    def finish(
+        self, network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], valid: Split | None = None
+    ) -> None:
+        with torch.no_grad():
+            for weight in bayes.weights(network).values():
+                assert weight.log_std is not None
+                doubt = bayes.log_alpha(weight.mean, weight.log_std)
+                kept = doubt < self.threshold
+                kept[doubt.argmin()] = True  # a weight cannot be empty
+                weight.keep(kept)
+        super().finish(network, batches, valid)
+
+    def fit_to(self, network: nn.Module, state: dict[str, Any]) -> None:
+        for name, module in network.named_modules():
+            if isinstance(module, bayes.Weight):
+                crow, col = (state.get(f"{name}.support.{part}") for part in ("crow", "col"))
+                if not isinstance(crow, Tensor) or not isinstance(col, Tensor):
+                    raise SzilardError(f"the support of {name} is missing; name the network it was made with")
+                module.stand_on(Support(module.support.shape, crow, col))
