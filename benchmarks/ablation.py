@@ -1,8 +1,8 @@
 """What each part of the compression is worth: bytes at equal loss, with one part left out at a time.
 
 The loss is KL(original ‖ compressed) in nats on pictures that nothing else sees. Each variant is run at several λ; its
-bytes are read off the line through (log loss, log bytes), at the geometric mean of the losses of the whole. Distillation
-is left out of the whole, because it is trained on the loss itself and would hide the rest; it has a row of its own.
+bytes are read off the line through (log loss, log bytes), at the geometric mean of the losses of the whole.
+Distillation is left out of the whole, because it is trained on the loss itself and would hide the rest; it has its row.
 """
 
 from __future__ import annotations

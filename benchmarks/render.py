@@ -122,7 +122,8 @@ def file_table(name: str) -> str:
 
 def file_figures() -> str:
     sections = {section["section"]: section for section in read("model_file.jsonl")}
-    return figures(model_file.figures(sections | {"lenet": {"rows": read("lenet_files.jsonl")}}))
+    lenets = read("lenet_files.jsonl") if (RESULTS / "lenet_files.jsonl").exists() else []
+    return figures(model_file.figures(sections | {"lenet": {"rows": lenets}}))
 
 
 TABLES: dict[str, Callable[[], str]] = {
