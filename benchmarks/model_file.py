@@ -11,7 +11,7 @@ is judged by what its reader gives back. Sections:
 * predicted: the loss that the curvature foretells, and the loss there is (:mod:`predicted_loss`);
 * lambda: bytes and F along λ (:mod:`along_lambda`);
 * lenet: LeNet-300-100 and LeNet-5 on MNIST, trained for their files (:mod:`lenet_files`);
-* posterior: sparse Bayesian networks of a run folder (``--run``, :mod:`posterior_files`).
+* posterior: sparse Bayesian networks of run folders (``--run``, :mod:`posterior_files`).
 
 NNCodec's rows come from ``benchmarks/results/nncodec.jsonl``; ``--peers`` codes its grid anew in a virtual environment
 that is made for it (:mod:`nncodec_peer`), which takes an hour, and writes that file. ``--results`` keeps each section
@@ -67,7 +67,7 @@ class Options:
     quick: bool
     peers: bool
     cache: Path
-    run: Path | None
+    runs: list[Path]
     seed: int
 
 
@@ -160,10 +160,10 @@ def lenet(options: Options) -> Section:
 
 
 def posterior(options: Options) -> Section:
-    if options.run is None:
+    if not options.runs:
         tell("no posteriors: give the folder of a run of `szilard fit` as --run")
         return {"rows": []}
-    return {"rows": posterior_files.rows(options.run, options.data_root)}
+    return {"rows": [row for run in options.runs for row in posterior_files.rows(run, options.data_root)]}
 
 
 SECTIONS: dict[str, Callable[[Options], Section]] = {
@@ -303,7 +303,7 @@ def main() -> None:
     parser.add_argument(
         "--cache", type=Path, default=nncodec_peer.CACHE, help="folder of NNCodec's environment"
     )
-    parser.add_argument("--run", type=Path, help="a run folder of `szilard fit`")
+    parser.add_argument("--run", type=Path, nargs="+", default=[], help="run folders of `szilard fit`")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()

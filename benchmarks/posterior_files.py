@@ -29,13 +29,9 @@ def rows(run: Path, data_root: Path | None, samples: int = 32) -> list[dict[str,
     for path in sorted(run.glob("**/network.pt")):
         network = finished.load(path)
         if bayes.weights(network.network):
-            found.append(
-                {
-                    "name": path.parent.name,
-                    **row(network, data_root, samples),
-                    "before_bytes": path.stat().st_size,
-                }
-            )
+            name = f"{network.data.get('name', run.name)}, {path.parent.name}"
+            figures = row(network, data_root, samples)
+            found.append({"name": name, "before_bytes": path.stat().st_size, **figures})
     return found
 
 
