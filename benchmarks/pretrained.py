@@ -113,18 +113,22 @@ def resnet56(root: Path, split: str = "train") -> Case:
         name, measure = "cifar10", "agreement"
         train, test, _ = cifar.read(name, root)
     source = Source(name, train, test, (0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762))
-    case = make_case("resnet56", network, source, split, measure)
-    return (
-        case
-        if measure == "accuracy"
-        else replace(case, choose=case.choose.first(2000), report=case.report.first(5000))
-    )
+    most = (2000, 5000) if measure == "agreement" else None
+    return make_case("resnet56", network, source, split, measure, most)
 
 
 def make_case(
-    name: str, network: nn.Module, source: Source, split: str = "train", measure: str = "accuracy"
+    name: str,
+    network: nn.Module,
+    source: Source,
+    split: str = "train",
+    measure: str = "accuracy",
+    most: tuple[int, int] | None = None,
 ) -> Case:
     """Put a network and a data set together by one of :data:`SPLITS`.
+
+    Args:
+        most: pictures that choose, and that are reported; by default all.
 
     Raises:
         SzilardError: there is no such split.
@@ -139,6 +143,8 @@ def make_case(
         choose, report = source.pictures("test", 0, middle), source.pictures("test", middle)
     else:
         choose = report = source.pictures("test")
+    if most is not None:
+        choose, report = choose.first(most[0]), report.first(most[1])
     if measure == "agreement":
         choose, report = (_agreeing(network, p) for p in (choose, report))
     calibration = source.normalised(source.train.x[:N_CALIBRATION])
