@@ -27,7 +27,7 @@ lint: $(VENV)/.installed
 types: $(VENV)/.installed
 	$(BIN)/mypy
 
-bench-peers: $(VENV)/.installed  ## the libraries that benchmarks/train_step.py compares with
+bench-peers: $(VENV)/.installed  ## the libraries that the benchmarks compare with
 	$(BIN)/python -m pip install --quiet --editable '.[dev,bench]'
 	$(BIN)/python -m pip install --quiet --no-deps bayesian-torch==0.5.0  # its torchvision must match torch's build
 

@@ -1,4 +1,4 @@
-"""Write the benchmark tables of README.md, docs/results.md and docs/speed.md from benchmarks/results/.
+"""Write the benchmark tables of README.md, docs/results.md, docs/speed.md and docs/files.md from benchmarks/results/.
 
     python benchmarks/render.py
 
@@ -16,14 +16,16 @@ from typing import Any
 
 import fashion
 import kernels
+import lenet_files
 import machine
+import model_file
 import race
 import train_step
 import uci
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
-PAGES = (ROOT / "README.md", ROOT / "docs" / "results.md", ROOT / "docs" / "speed.md")
+PAGES = (ROOT / "README.md", *(ROOT / "docs" / name for name in ("results.md", "speed.md", "files.md")))
 SHORT = (0, 1, 2, 4, 6, 7, 8, 9, 10, 12)  # columns of the README's table
 
 
@@ -105,6 +107,25 @@ def kernels_roof() -> str:
     )
 
 
+def file_section(name: str) -> model_file.Section:
+    for section in read("model_file.jsonl"):
+        if section["section"] == name:
+            return section
+    raise NotMeasured(f"{name} in model_file.jsonl")
+
+
+def file_table(name: str) -> str:
+    """A section of the benchmark of files, under a line that says what it shows."""
+    title, columns, rows = model_file.table(name, file_section(name))
+    return f"{title}.\n\n{markdown(columns, rows)}"
+
+
+def file_figures() -> str:
+    sections = {section["section"]: section for section in read("model_file.jsonl")}
+    lenets = read("lenet_files.jsonl") if (RESULTS / "lenet_files.jsonl").exists() else []
+    return figures(model_file.figures(sections | {"lenet": {"rows": lenets}}))
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "fashion-all": lambda: fashion_table("all"),
     "fashion-small": lambda: fashion_table("small"),
@@ -125,6 +146,12 @@ TABLES: dict[str, Callable[[], str]] = {
     "train-step-figures": lambda: figures(train_step.figures(read("train_step.jsonl"))),
     "kernels": lambda: markdown(kernels.COLUMNS, kernels.body(read("kernels.jsonl"))),
     "kernels-roof": kernels_roof,
+    "file-machine": lambda: machine.line(file_section("resnet20")["machine"]) + ".",
+    **{f"file-{name}": lambda name=name: file_table(name) for name in model_file.SECTIONS},  # type: ignore[misc]
+    "file-lenet": lambda: markdown(lenet_files.COLUMNS, lenet_files.body(read("lenet_files.jsonl"))),
+    "file-published": lambda: markdown(("", "bytes", "test error %"), lenet_files.published_body()),
+    "file-curve": lambda: markdown(model_file.CURVE_COLUMNS, model_file.curve(file_section("resnet20"))),
+    "file-figures": file_figures,
     "fashion-race": lambda: markdown(race.COLUMNS, race.body(read("fashion_race.jsonl"))),
     "fashion-race-figures": lambda: figures(race.figures(read("fashion_race.jsonl"))),
 }

@@ -1,0 +1,82 @@
+"""Our files of a pretrained network: with calibration pictures, without any data, and along λ."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import szilard
+from accuracy import right
+from coded import Coded
+from contest import Row, limit, told
+from judge import Entry, Judge
+from szilard.compress import Compressed, Pass, default_passes
+
+NAME = "Szilard, 512 unlabelled pictures"
+DATA_FREE = "Szilard, no data"
+POINT = "Szilard, curve"
+OCTAVES = (-2.0, -1.0, 1.0)  # of λ, around the one that was found
+QUICK_OCTAVES = (-1.5,)
+READS = 5
+
+
+def rows(
+    judge: Judge,
+    quick: bool,
+    tell: Callable[[str], None],
+    passes: Callable[[bool], list[Pass]] = default_passes,
+) -> tuple[list[Row], Compressed]:
+    """Both our rows, the curve of the first, and what came of the first.
+
+    Args:
+        passes: for compression with data and without.
+    """
+    case = judge.case
+
+    def score(network: Any) -> float:
+        return float(right(network, case.choose).mean())
+
+    cpu = {}
+
+    def compress(name: str, calibration: Any, **wish: Any) -> Compressed:
+        started = time.process_time()
+        made = szilard.compress(
+            case.network,
+            calibration=calibration,
+            progress=tell,
+            passes=passes(calibration is not None),
+            **wish,
+        )
+        cpu[name] = round(time.process_time() - started, 1)
+        return made
+
+    most = limit(judge) / 100
+    found = compress(NAME, case.calibration, max_drop=most, evaluate=score)
+    table = [told(NAME, judge, entry(NAME, found, cpu[NAME]), len(found.trials))]
+    free = compress(DATA_FREE, None, max_drop=most, evaluate=score)
+    table.append(told(DATA_FREE, judge, entry(DATA_FREE, free, cpu[DATA_FREE]), len(free.trials)))
+    for octave in QUICK_OCTAVES if quick else OCTAVES:
+        other = compress(POINT, case.calibration, lam=found.lam * 2**octave)
+        table.append(told(POINT, judge, entry(POINT, other, cpu[POINT])))
+    return table, found
+
+
+def entry(name: str, compressed: Compressed, cpu_seconds: float) -> Entry:
+    """A file as a contestant's; what is judged is what :func:`szilard.load` reads from disk."""
+
+    def read_back() -> Coded:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "network.szd"
+            compressed.save(path)
+            seconds = []
+            for _ in range(READS):
+                started = time.perf_counter()
+                state = szilard.load(path)
+                seconds.append(time.perf_counter() - started)
+            return Coded(path.stat().st_size, dict(state), compressed.seconds, median(seconds))
+
+    return Entry(name, {"lam": compressed.lam, "cpu_seconds": cpu_seconds}, read_back)
