@@ -57,17 +57,22 @@ class Loss:
         return total / sum(len(x) for x in self.batches)
 
 
-class Nearest(Quantise):
-    """The same steps, curvature and error feedback, but each entry goes to the nearest level whatever it costs."""
+class Priced(Quantise):
+    """The same steps, curvature and error feedback, but another share of a level's bits counts."""
+
+    def __init__(self, known: dict[str, Curvature], lasting: float) -> None:
+        super().__init__(curvature=known)
+        self.lasting = lasting
 
     def __call__(self, draft: Draft, setting: Setting) -> None:
         assert self.curvature is not None
         for name, known in self.curvature.items():
             tensor = draft.tensor(f"{name}.weight").detach()
             matrix = tensor.reshape(len(tensor), -1)
-            step = obs.quantise(matrix, known.inputs, known.outputs, setting.lam, passes=1).step
-            free = obs.quantise(matrix, known.inputs, known.outputs, 1e-9 * setting.lam, step=step, passes=1)
-            draft.set(f"{name}.weight", free)
+            draft.set(
+                f"{name}.weight",
+                obs.quantise(matrix, known.inputs, known.outputs, setting.lam, lasting=self.lasting),
+            )
 
 
 def canonical(case: Case) -> Draft:
@@ -164,7 +169,8 @@ def variants(case: Case) -> dict[str, Callable[[], list[Pass]]]:
         WHOLE: with_curvature(known),
         "− rows of their own curvature": with_curvature(one_scale(known)),
         "− error feedback": with_curvature(no_feedback(known)),
-        "− rate in the rounding": lambda: passes(Nearest(curvature=known)),
+        "− rate in the rounding": lambda: passes(Priced(known, 1e-9)),
+        "all of the rate in the rounding": lambda: passes(Priced(known, 1.0)),
         "− canonical BatchNorm": lambda: passes(Quantise(curvature=plain), norm=False),
         "− gradients that agree over positions": with_curvature(
             levelled(incoherent(draft.network, x, known), known)

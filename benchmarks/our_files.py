@@ -14,7 +14,7 @@ from accuracy import right
 from coded import Coded
 from contest import Row, limit, told
 from judge import Entry, Judge
-from szilard.compress import Compressed, Pass, default_passes
+from szilard.compress import Compressed, Pass
 
 NAME = "Szilard, 512 unlabelled pictures"
 DATA_FREE = "Szilard, no data"
@@ -28,12 +28,12 @@ def rows(
     judge: Judge,
     quick: bool,
     tell: Callable[[str], None],
-    passes: Callable[[bool], list[Pass]] = default_passes,
+    passes: Callable[[], list[Pass]] | None = None,
 ) -> tuple[list[Row], Compressed]:
     """Both our rows, the curve of the first, and what came of the first.
 
     Args:
-        passes: for compression with data and without.
+        passes: instead of the default ones.
     """
     case = judge.case
 
@@ -48,7 +48,7 @@ def rows(
             case.network,
             calibration=calibration,
             progress=tell,
-            passes=passes(calibration is not None),
+            passes=None if passes is None else passes(),
             **wish,
         )
         cpu[name] = round(time.process_time() - started, 1)

@@ -193,7 +193,7 @@ def test_our_rows_are_those_of_files(case, monkeypatch):
     module = sys.modules["szilard.compress.compress"]  # whose name is also that of a function
     monkeypatch.setattr(module, "imagine", lambda net, shape, seed: torch.randn(64, *shape))
     judge = Judge(case, Measured())
-    rows, found = our_files.rows(judge, True, lambda text: None, lambda data: model_file.quick_passes())
+    rows, found = our_files.rows(judge, True, lambda text: None, model_file.quick_passes)
     assert [row.name for row in rows] == [our_files.NAME, our_files.DATA_FREE, our_files.POINT]
     assert rows[0].n_bytes == len(found.data)
     assert rows[0].chosen_drop <= contest.MAX_DISAGREEMENT

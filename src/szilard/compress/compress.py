@@ -17,7 +17,7 @@ from szilard.compress.batchnorm import CanonicalBatchNorm
 from szilard.compress.calibration import Calibration
 from szilard.compress.certificate import Certificate, certificate
 from szilard.compress.correct import Correct
-from szilard.compress.distil import Distil
+from szilard.compress.distil import Distil, is_cheap
 from szilard.compress.draft import Pass
 from szilard.compress.imagine import guess_shape, imagine, norms
 from szilard.compress.job import Evaluate, Job
@@ -154,7 +154,8 @@ def compress(
     if raw:
         notes.append(f"{len(raw)} tensors keep their exact bytes: {', '.join(raw)}")
     inputs = _imagined(original, input_shape, seed, notes, tell) if data is None else data.inputs
-    chosen_passes = default_passes(data is not None) if passes is None else passes
+    learns = data is not None and is_cheap(original, data.inputs[0])
+    chosen_passes = default_passes(distil=learns) if passes is None else passes
     job = Job(original, inputs, chosen_passes, seed, dict(meta or {}), score, START_LOSS * scale, tell)
     made = job.run(max_drop, max_bytes, lam)
     return Compressed(
@@ -190,8 +191,13 @@ def _imagined(
     return list(imagine(network, found, seed=seed).split(64))
 
 
-def default_passes(with_data: bool = True) -> list[Pass]:
-    """Canonical BatchNorm, rounding, correction of means, distillation where there is data, posteriors, biases."""
+def default_passes(*, distil: bool = False) -> list[Pass]:
+    """Canonical BatchNorm, rounding, correction of means, posteriors, biases.
+
+    Args:
+        distil: let the integers learn, too, before the biases are rounded. :func:`compress` does where there is data
+            and it takes seconds (:func:`szilard.compress.distil.is_cheap`): small networks gain most from it.
+    """
     quantise = Quantise()
-    mending: list[Pass] = [Correct(), Distil()] if with_data else [Correct()]
-    return [CanonicalBatchNorm(), quantise, *mending, Posterior(), Offsets(quantise)]
+    learning: list[Pass] = [Distil()] if distil else []
+    return [CanonicalBatchNorm(), quantise, Correct(), *learning, Posterior(), Offsets(quantise)]

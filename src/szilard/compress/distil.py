@@ -12,9 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from szilard import cost
 from szilard.compress.draft import Draft, Setting
 from szilard.compress.learner import learn
 from szilard.data.augment import crop_flip
+
+CHEAP = 1e12  # multiplications and additions
 
 
 class Distil:
@@ -66,6 +69,18 @@ class Distil:
             lr_scales=self.lr_scales,
             lr_offsets=self.lr_offsets,
         )
+
+
+def is_cheap(network: nn.Module, x: Tensor) -> bool:
+    """Whether the default distillation takes at most :data:`CHEAP` multiplications and additions.
+
+    The original and the small network answer, and the small one is differentiated: four times the work of an answer.
+    """
+    try:
+        macs = cost.count(network, tuple(x.shape[1:])).macs
+    except Exception:  # inputs that are no pictures or features, such as tokens
+        return False
+    return macs is not None and 4 * 2 * macs * 64 * 150 <= CHEAP
 
 
 def divergence(wanted: Tensor, answer: Tensor) -> Tensor:
