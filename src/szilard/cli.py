@@ -20,7 +20,8 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Train PyTorch networks that are small from the first step and say how sure they are, and see what they cost.",
+    help="Train PyTorch networks that are small from the first step and say how sure they are, see what they cost, and "
+    "put trained networks into one small file.",
     epilog="Start with [bold]szilard fit --data digits[/bold]: it needs no download and takes about a minute.",
 )
 

@@ -245,7 +245,7 @@ def _print(rows: dict[str, Any], made: Compressed) -> None:
                 f"{rows['measure']}, {part}", f"{before:.2f} %", f"{after:.2f} %", f"{after - before:+.2f} pt"
             )
     Console().print(table)
-    chosen = "chosen on valid, " if "valid_before" in rows else ""
-    print(f"λ = {made.lam:.3g} nats per bit, {chosen}{len(made.trials)} trials, {made.seconds:.0f} s")
+    chosen = f", chosen on valid in {len(made.trials)} trials" if len(made.trials) > 1 else ""
+    print(f"λ = {made.lam:.3g} nats per bit{chosen}; {made.seconds:.0f} s")
     for note in made.notes:
         print(f"note: {note}")
