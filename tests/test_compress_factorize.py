@@ -8,6 +8,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from file_tools import reseal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -18,7 +19,7 @@ from szilard import file
 from szilard.coding import Encoder, Model
 from szilard.compress import CanonicalBatchNorm, Curvature, Distil, Factorize, Offsets, Quantise, obs
 from szilard.compress.factorize import bits, factorize, free_energy
-from szilard.file import Levels, Product, SzilardFileError
+from szilard.file import Levels, Product, SzilardFileError, digest, products, writer
 
 
 def flat(rows, cols, h=1.0):
@@ -131,8 +132,8 @@ def test_what_does_not_divide_is_left_alone():
     assert factorize("w", torch.zeros(4, 8), flat(4, 8), 1e-3) is None
 
 
-def document(**changes):
-    """A small product as it lies in a file, with something wrong."""
+def lying(**changes):
+    """The bytes of a small product, with something wrong; the writer's own checks are passed by."""
     codes = np.array([[1, 0], [-3, 2]], np.int32)
     basis = np.array([[[5, 1], [0, 7]]], np.int32)
     codes, basis = changes.get("codes", codes), changes.get("basis", basis)
@@ -140,13 +141,14 @@ def document(**changes):
         Levels("w.coefficients", "float32", codes.shape, codes, changes.get("code_step", 0)),
         Levels("w.basis", "float32", basis.shape, basis, changes.get("step", 0)),
     ]
-    return file.Document(
-        records[: changes.get("count", 2)], {"products": changes.get("shapes", {"w": [2, 2]})}
-    )
+    meta = {products.KEY: changes.get("shapes", {"w": [2, 2]})}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(writer, "fold", lambda document: document)
+        return file.dumps(file.Document(records[: changes.get("count", 2)], meta))
 
 
 def test_the_document_without_anything_wrong():
-    record = file.loads(file.dumps(document())).records[0]
+    record = file.loads(lying()).records[0]
     wanted = [[5, 1], [0.5 * 0 - 0.25 * 5, -0.25 * 1 + 0.5 * 7]]
     assert record.value().tolist() == wanted
 
@@ -178,7 +180,7 @@ def test_the_document_without_anything_wrong():
     ],
 )
 def test_products_that_lie_are_refused(changes, words, tmp_path):
-    data = file.dumps(document(**changes))
+    data = lying(**changes)
     with pytest.raises(SzilardFileError, match=words):
         file.loads(data)
     (tmp_path / "w.szd").write_bytes(data)
@@ -191,7 +193,7 @@ def test_products_that_cannot_be_written():
     with pytest.raises(SzilardFileError, match="shared with v"):
         file.dumps(file.Document([good, file.Alias("v", "w")]))
     with pytest.raises(SzilardFileError, match="rename it"):
-        file.dumps(file.Document([good], {"products": 1}))
+        file.dumps(file.Document([], {products.KEY: 1}))
     bad = Product("w", "float32", (2, 2), np.array([[1, 0]]), good.basis, 0)
     with pytest.raises(SzilardFileError, match="make the factors again"):
         file.dumps(file.Document([bad]))
@@ -204,3 +206,16 @@ def test_free_energy_by_hand():
     quadratic = 0.5 * (1.0 * (2 + 4 + 4) + 0.5 * 9)
     assert free_energy(error, Curvature(a, g, g), 0.1, 7.0) == pytest.approx(quadratic + 0.7)
     assert math.isclose(free_energy(error, flat(2, 2), 0.0, 7.0), 0.5 * (1 + 4 + 9))
+
+
+def test_spoilt_products_are_refused_or_whole():
+    data = lying()
+    for place in range(len(data) - digest.FILE_BYTES):
+        for change in (0x01, 0x80, 0xFF):
+            spoilt = bytearray(data)
+            spoilt[place] ^= change
+            try:
+                found = file.loads(reseal(bytes(spoilt)))
+            except SzilardFileError:
+                continue
+            assert all(np.isfinite(value.astype(float)).all() for value in file.arrays(found).values())

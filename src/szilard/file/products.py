@@ -13,7 +13,7 @@ from szilard.file import dtypes
 from szilard.file.error import Broken, SzilardFileError
 from szilard.file.records import Alias, Document, Levels, Product, Record, Shape
 
-KEY = "products"
+KEY = "szilard.products"
 _PARTS = ".coefficients", ".basis"
 
 
@@ -24,10 +24,12 @@ def fold(document: Document) -> Document:
         SzilardFileError: a product is badly made, or has an alias.
     """
     products = {record.name: record for record in document.records if isinstance(record, Product)}
+    if KEY in document.meta:
+        raise SzilardFileError(
+            f"metadata may not have an entry {KEY!r}, which is the format's own; rename it"
+        )
     if not products:
         return document
-    if KEY in document.meta:
-        raise SzilardFileError(f"metadata of a file with products may not have an entry {KEY!r}; rename it")
     records: list[Record] = []
     for record in document.records:
         if isinstance(record, Alias) and record.target in products:
