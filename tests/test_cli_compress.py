@@ -176,3 +176,15 @@ def test_metadata_that_lie_are_refused(tmp_path):
     meta = {"network": {"network_spec": "mlp", "method": "deterministic", "shift": "?"}}
     package.compress(mlp(), lam=1e-6, meta=meta).save(tmp_path / "odd.szd")
     szilard("measure", tmp_path / "odd.szd").refused("describes its network in a way that cannot be read")
+
+
+def test_measure_and_predict_keep_a_normalisation_of_its_own(plain, tmp_path):
+    path, spec = plain
+    out = tmp_path / "own.szd"
+    own = ["--mean", "0.1", "--std", "0.9", "--lam", 1e-9, "-o", out]
+    made = json.loads(szilard("compress", path, "--network", spec, "--data", "digits", *own, "--json").output)
+    quality = json.loads(szilard("measure", out, "--json").output)["networks"][0]["quality"]
+    assert quality["accuracy"] == pytest.approx(made["test_after"])
+    labels = [line.split(",")[0] for line in szilard("predict", out, "digits").output.splitlines()[1:]]
+    right = sum(label == str(int(y)) for label, y in zip(labels, digits().test.y, strict=True))
+    assert right / len(labels) == pytest.approx(made["test_after"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -98,14 +98,7 @@ def _open(
 ) -> tuple[Finished, DataSet]:
     if networks_on_disk.is_finished(file):
         found = networks_on_disk.load(file, spec)
-        data = source.load(found.data, given, str(file))
-        if (data.task, data.input_shape, data.n_outputs) != (found.task, found.input_shape, found.n_outputs):
-            raise SzilardError(
-                f"{file} was trained for {found.task} of inputs {list(found.input_shape)} with {found.n_outputs} "
-                f"outputs, and {data.name} is {data.task} of {list(data.input_shape)} with {data.n_outputs}; "
-                "name other --data"
-            )
-        return found, data
+        return found, source.for_network(found, given, str(file))
     if given["name"] is None:
         raise SzilardError(
             f"{file} does not say which data it is for; add --data, or --no-data for a larger file without"
@@ -130,13 +123,7 @@ def _normalised(data: DataSet, mean: str | None, std: str | None) -> DataSet:
     if mean is None and std is None:
         return data
     shift, scale = (_channels(text, data, name) for text, name in ((mean, "--mean"), (std, "--std")))
-
-    def again(split: Split) -> Split:
-        return Split((data.raw(split.x) - shift) / scale, split.y)
-
-    ood = None if data.ood is None else again(data.ood)
-    train, valid, test = again(data.train), again(data.valid), again(data.test)
-    return replace(data, train=train, valid=valid, test=test, ood=ood, shift=shift, scale=scale)
+    return data.renormalised(shift, scale)
 
 
 def _channels(text: str | None, data: DataSet, name: str) -> torch.Tensor:

@@ -41,13 +41,7 @@ def _finished(
     data: DataSet | None = None
     for file in files:
         found = networks_on_disk.load(file, network)
-        data = data or source.load(found.data, given, str(file))
-        if (data.task, data.input_shape, data.n_outputs) != (found.task, found.input_shape, found.n_outputs):
-            raise SzilardError(
-                f"{file} was trained for {found.task} of inputs {list(found.input_shape)} with {found.n_outputs} "
-                f"outputs, and {data.name} is {data.task} of {list(data.input_shape)} with {data.n_outputs}; "
-                "name other --data"
-            )
+        data = source.for_network(found, given, str(file), data)
         quality, cost = evaluate(found.network, data, method=found.method, samples=samples, seed=seed)
         rows.append(_row(methods.label(found.method), found.method.name, quality, cost))
     assert data is not None

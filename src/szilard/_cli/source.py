@@ -7,6 +7,26 @@ from typing import Any
 from szilard import data as rooms
 from szilard.data import DataSet
 from szilard.errors import SzilardError
+from szilard.training.finished import Finished
+
+
+def for_network(found: Finished, given: dict[str, Any], what: str, loaded: DataSet | None = None) -> DataSet:
+    """The data set of a network, normalised as it was in its training, with what was typed put over it.
+
+    Args:
+        loaded: the set, if it has been loaded for another network of the same run.
+
+    Raises:
+        SzilardError: as :func:`load`, or the network is for something else.
+    """
+    data = loaded or load(found.data, given, what)
+    if (data.task, data.input_shape, data.n_outputs) != (found.task, found.input_shape, found.n_outputs):
+        raise SzilardError(
+            f"{what} was trained for {found.task} of inputs {list(found.input_shape)} with {found.n_outputs} "
+            f"outputs, and {data.name} is {data.task} of {list(data.input_shape)} with {data.n_outputs}; "
+            "name other --data"
+        )
+    return data.renormalised(found.shift, found.scale)
 
 
 def load(stored: dict[str, Any], given: dict[str, Any], what: str) -> DataSet:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
@@ -79,6 +79,18 @@ class DataSet:
     def normalise(self, raw: Tensor) -> Tensor:
         """Inputs as a network wants them, ``[N, *input_shape]``, from pictures in [0, 1] or features."""
         return (raw.float() - self.shift.to(raw.device)) / self.scale.to(raw.device)
+
+    def renormalised(self, shift: Tensor, scale: Tensor) -> DataSet:
+        """The same examples under a normalisation of a network's own, broadcastable to ``input_shape``."""
+        if torch.equal(shift, self.shift) and torch.equal(scale, self.scale):
+            return self
+
+        def again(split: Split) -> Split:
+            return Split((self.raw(split.x) - shift) / scale, split.y)
+
+        train, valid, test = again(self.train), again(self.valid), again(self.test)
+        ood = None if self.ood is None else again(self.ood)
+        return replace(self, train=train, valid=valid, test=test, ood=ood, shift=shift, scale=scale)
 
     def raw(self, x: Tensor) -> Tensor:
         """Undo the normalisation: features in their units, pictures in [0, 1] for showing."""
