@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 
 import pytest
 import torch
@@ -188,3 +189,29 @@ def test_measure_and_predict_keep_a_normalisation_of_its_own(plain, tmp_path):
     labels = [line.split(",")[0] for line in szilard("predict", out, "digits").output.splitlines()[1:]]
     right = sum(label == str(int(y)) for label, y in zip(labels, digits().test.y, strict=True))
     assert right / len(labels) == pytest.approx(made["test_after"])
+
+
+def test_a_certificate(plain, tmp_path):
+    path, spec = plain
+    where = [
+        "--network",
+        spec,
+        "--data",
+        "digits",
+        "--lam",
+        1e-4,
+        "-o",
+        tmp_path / "small.szd",
+        "--certificate",
+    ]
+    typed = szilard("compress", path, *where)
+    assert typed.code == 0, typed.output
+    found = re.search(
+        r"At most ([\d.]+) % errors on unseen examples.*\((\d+) bits, ([\d.]+) % errors", typed.output
+    )
+    assert int(found[2]) == 8 * (tmp_path / "small.szd").stat().st_size
+    assert float(found[3]) < float(found[1]) <= 100
+    assert "independent draws" in typed.output
+    szilard("compress", path, "--network", spec, "--no-data", "--certificate").refused(
+        "counts errors over training"
+    )

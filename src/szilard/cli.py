@@ -213,6 +213,7 @@ def compress(
     no_data: o.WithoutData = False,
     input_shape: o.InputShape = None,
     outputs: o.Outputs = None,
+    certificate: o.Certified = False,
     seed: o.DrawSeed = 0,
     out: o.Szd = None,
     json: o.Json = False,
@@ -232,7 +233,8 @@ def compress(
     }
     command.compress(
         path, given, network, command.Wish(max_drop, max_bytes, lam), out, method=method, without_data=no_data,
-        shape=command.Shape(input_shape, outputs), normalisation=(mean, std), seed=seed, as_json=json, quiet=quiet,
+        shape=command.Shape(input_shape, outputs), normalisation=(mean, std), certified=certificate, seed=seed,
+        as_json=json, quiet=quiet,
     )  # fmt: skip
 
 

@@ -66,6 +66,7 @@ def compress(
     without_data: bool,
     shape: Shape,
     normalisation: tuple[str | None, str | None],
+    certified: bool,
     seed: int,
     as_json: bool,
     quiet: bool,
@@ -80,11 +81,21 @@ def compress(
     if out.exists() and file.samefile(out):
         raise SzilardError(f"{out} is the network itself; name another file with --out")
     console = Console(stderr=True, quiet=quiet or as_json)
+    if without_data and certified:
+        raise SzilardError(
+            "--certificate counts errors over training examples; give data instead of --no-data"
+        )
     if without_data:
         made, described = _without_data(file, network, shape, wish, seed, console)
     else:
         found, data = _open(file, given, network, normalisation)
+        if certified and data.task != "classification":
+            raise SzilardError(
+                "--certificate is about shares of errors, and these data have quantities; leave it out"
+            )
         made, described = _with_data(found, data, wish, seed, console)
+        if certified:
+            described["certificate"] = _certificate(found, made, data, seed)
     made.save(out)
     rows = _figures(file, out, made, described)
     if as_json:
@@ -202,6 +213,13 @@ def _without_data(
     return made, {}
 
 
+def _certificate(found: Finished, made: Compressed, data: DataSet, seed: int) -> str:
+    """What the size of the file promises, with its assumptions."""
+    quality, _, _ = judge(found.method, made.network, data, data.train, samples=SAMPLES, seed=seed, ood=False)
+    n = len(data.train)
+    return str(made.certificate(round((1 - quality["accuracy"]) * n), n))
+
+
 def _figures(file: Path, out: Path, made: Compressed, described: dict[str, Any]) -> dict[str, Any]:
     return {
         "network": str(file),
@@ -234,5 +252,7 @@ def _print(rows: dict[str, Any], made: Compressed) -> None:
     Console().print(table)
     chosen = f", chosen on valid in {len(made.trials)} trials" if len(made.trials) > 1 else ""
     print(f"λ = {made.lam:.3g} nats per bit{chosen}; {made.seconds:.0f} s")
+    if "certificate" in rows:
+        print(rows["certificate"])
     for note in made.notes:
         print(f"note: {note}")

@@ -237,6 +237,10 @@ Lam = Annotated[
     float | None,
     typer.Option("--lam", metavar="NATS", help="λ, nats of loss that a bit may cost.", rich_help_panel=_GOAL),
 ]
+Certified = Annotated[
+    bool,
+    typer.Option("--certificate", help="Print what the size of the file promises about unseen examples."),
+]
 WithoutData = Annotated[
     bool,
     typer.Option("--no-data", help="Do without data; the file is larger.", rich_help_panel=_UNKNOWN),
