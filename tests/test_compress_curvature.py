@@ -107,6 +107,17 @@ def test_logits_have_the_curvature_of_their_own_divergence():
     assert 0.4 < predicted(found, change) / true < 2.5
 
 
+@pytest.mark.parametrize("layer", [nn.Conv2d(4, 3, 3, groups=1), nn.Linear(4, 3)])
+def test_large_pictures_are_taken_in_parts(layer, monkeypatch):
+    shape = (4, 6, 6) if isinstance(layer, nn.Conv2d) else (4,)
+    network, inputs = nn.Sequential(layer, nn.Flatten()), batches(*shape, n=96)
+    whole = curvatures(network, inputs, call)["0"]
+    monkeypatch.setattr("szilard.compress.curvature.AT_ONCE", 5 * 4 * 9 * 16)
+    parts = curvatures(network, inputs, call)["0"]
+    torch.testing.assert_close(parts.inputs, whole.inputs, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(parts.outputs, whole.outputs)
+
+
 def test_gradients_and_hooks_are_left_as_they_were():
     network = nn.Sequential(nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 3))
     network[0].weight.requires_grad_(False)

@@ -16,6 +16,7 @@ from szilard.compress.curvature import Layer
 from szilard.compress.draft import Draft, Setting
 
 MOST = 512  # inputs
+MOST_VALUES = 1 << 23  # of them together: activations of a whole network are in memory at once
 
 
 class Correct:
@@ -25,7 +26,8 @@ class Correct:
     def __call__(self, draft: Draft, setting: Setting) -> None:
         if not setting.inputs:
             return
-        inputs = torch.cat(list(setting.inputs))[:MOST]
+        inputs = torch.cat(list(setting.inputs))
+        inputs = inputs[: max(1, min(MOST, MOST_VALUES // max(1, inputs[0].numel())))]
         places = _places(draft)
         wanted: dict[str, Tensor] = {}
 

@@ -17,6 +17,7 @@ perfectly still has a curvature.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -24,6 +25,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+AT_ONCE = 1 << 27  # values of patches in memory
 MOST_PATCHES = 16384  # of one batch and layer; of more, a sample is taken
 WIDEST = 4608  # columns up to which A is a full matrix
 
@@ -61,24 +63,30 @@ class _Sums:
             return
         x = given[0].detach()
         self.examples += len(x)
-        patches = _patches(self.layer, x)  # [groups, n, cols]
+        values = _patches(self.layer, x[:1]).numel()
+        for part in x.split(max(1, AT_ONCE // max(1, values))):
+            self._inputs(_patches(self.layer, part), len(part), len(part) / len(x))
+        output.register_hook(self._gradient)
+
+    def _inputs(self, patches: Tensor, examples: int, share: float) -> None:
+        """Take in patches ``[groups, n, cols]`` of some examples, a share of the batch."""
         n = patches.shape[1]
-        self.positions = n // len(x)
+        self.positions = n // examples
         wide = patches.shape[2] > WIDEST
         if self.positions > 1:
-            means = patches.reshape(len(patches), len(x), self.positions, -1).mean(2)
+            means = patches.reshape(len(patches), examples, self.positions, -1).mean(2)
             self.coherent = (
                 self.coherent + (means.square().sum(1) if wide else means.transpose(1, 2) @ means).double()
             )
-        if n > MOST_PATCHES:
-            chosen = torch.randperm(n, generator=self.generator)[:MOST_PATCHES]
+        most = math.ceil(share * MOST_PATCHES)
+        if n > most:
+            chosen = torch.randperm(n, generator=self.generator)[:most]
             patches = patches[:, chosen.to(patches.device)]
-        share = len(x) / patches.shape[1]
+        weight = examples / patches.shape[1]
         if wide:
-            self.inputs = self.inputs + share * patches.double().square().sum(1)
+            self.inputs = self.inputs + weight * patches.double().square().sum(1)
         else:
-            self.inputs = self.inputs + share * (patches.transpose(1, 2) @ patches).double()
-        output.register_hook(self._gradient)
+            self.inputs = self.inputs + weight * (patches.transpose(1, 2) @ patches).double()
 
     def _gradient(self, grad: Tensor) -> None:
         channels = 1 if self.layer_is_conv else grad.dim() - 1
