@@ -38,7 +38,7 @@ def imagine(
         steps, lr: of Adam on the inputs, with a cosine schedule.
         seed: of the noise that they start from.
     """
-    x = _start(examples, shape, torch.Generator().manual_seed(seed)).requires_grad_()
+    x = _start(examples, shape, torch.Generator().manual_seed(seed)).to(_device(network)).requires_grad_()
     optimizer = torch.optim.Adam([x], lr=lr)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     wanted = {p: p.requires_grad for p in network.parameters()}
@@ -86,11 +86,15 @@ def guess_shape(network: nn.Module) -> tuple[int, ...] | None:
     for shape in shapes:
         try:
             with torch.no_grad():
-                network(torch.zeros(2, *shape))
+                network(torch.zeros(2, *shape, device=_device(network)))
         except Exception:  # whatever a network does with an input that it was not made for
             continue
         return shape
     return None
+
+
+def _device(network: nn.Module) -> torch.device:
+    return next(network.parameters()).device
 
 
 def _start(examples: int, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
