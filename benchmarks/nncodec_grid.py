@@ -20,13 +20,13 @@ NAME = "NNCodec 2.1.3"
 DEFAULT_QP = -32
 QPS = range(-30, -13)
 NONWEIGHT_QPS = (-75, -50, -40, -32)
-COARSE_QPS = range(-28, -11, 2)
+COARSE_QPS = range(-34, -19, 2)
 
 Code = Callable[[dict[str, Any], str], Coded]  # (options, form)
 
 
 def tuned(code: Code, coarse: bool = False) -> list[Entry]:
-    """The grid: 204 files, or 18 of them."""
+    """The grid: 204 files, or 16 of them."""
     if coarse:
         return [_entry(code, qp=qp, nonweight_qp=n, bnf=True) for qp in COARSE_QPS for n in (-40, -32)]
     return [
@@ -38,7 +38,7 @@ def tuned(code: Code, coarse: bool = False) -> list[Entry]:
 
 
 def defaults(code: Code, coarse: bool = False) -> list[Entry]:
-    """Nothing but ``qp`` and the form: 34 files, or 18."""
+    """Nothing but ``qp`` and the form: 34 files, or 16."""
     qps = COARSE_QPS if coarse else QPS
     return [_entry(code, form, qp=qp) for qp in qps for form in ("module", "dict")]
 
@@ -71,7 +71,7 @@ def described(entry: Entry) -> str:
 
 def curve(code: Code, coarse: bool = False) -> list[Entry]:
     """The best line through the grid, for the curve of size against accuracy."""
-    qps = range(-24, -15, 4) if coarse else range(-28, -15, 2)
+    qps = range(-32, -23, 4) if coarse else range(-28, -15, 2)
     return [_entry(code, qp=qp, nonweight_qp=-32, bnf=True) for qp in qps]
 
 
