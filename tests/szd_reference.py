@@ -305,6 +305,7 @@ def read(data: bytes) -> tuple[dict[str, Tensor], dict]:
     raw = Bytes(prefix.data[prefix.at :])
     adaptive, static, content = Adaptive(adaptive_part), Static(static_part), Content()
     found: dict[str, Tensor] = {}
+    integers: dict[str, tuple[int, list[int]]] = {}
     for name, row in zip(read_names(names, count), read_fields(fields, count), strict=True):
         kind, dtype, shape = row["kind"], TYPES[row["type"]], row["shape"]
         if kind == 3:
@@ -317,7 +318,8 @@ def read(data: bytes) -> tuple[dict[str, Tensor], dict]:
             content.bits(bits)
         else:
             if kind == 4:
-                entries = dequantise(row, dtype, adaptive, static)
+                entries, levels = dequantise(row, dtype, adaptive, static)
+                integers[name] = row["step"], levels
             else:
                 entries = drawn(row, dtype, raw) if kind == 7 else exact(row, dtype, raw)
             found[name] = (dtype, shape, entries)
@@ -326,7 +328,32 @@ def read(data: bytes) -> tuple[dict[str, Tensor], dict]:
     assert raw.at == len(raw.data)
     assert not adaptive_part or 0 <= adaptive.at - len(adaptive_part) <= 4
     assert content.hash.digest() == data[-24:-8]
-    return found, json.loads(inflate(meta)) if meta else {}
+    told = json.loads(inflate(meta)) if meta else {}
+    return multiplied(found, integers, told.pop("szilard.products", {})), told
+
+
+def multiplied(
+    found: dict[str, Tensor], integers: dict[str, tuple[int, list[int]]], products: dict[str, list[int]]
+) -> dict[str, Tensor]:
+    tensors: dict[str, Tensor] = {}
+    for part, tensor in found.items():
+        name, _, what = part.rpartition(".")
+        if name not in products or what not in ("coefficients", "basis"):
+            tensors[part] = tensor
+        if name not in products or what != "coefficients":
+            continue
+        (n, size), (dtype, (groups, _, _), _) = tensor[1], found[f"{name}.basis"]
+        codes, (step, basis) = integers[part][1], integers[f"{name}.basis"]
+        levels = []
+        for i in range(n):
+            first = i // (n // groups) * size * size
+            row = [
+                (k > 0) * 2 ** (8 - abs(k)) - (k < 0) * 2 ** (8 - abs(k)) for k in codes[i * size :][:size]
+            ]
+            levels += [sum(c * basis[first + s * size + j] for s, c in enumerate(row)) for j in range(size)]
+        values = b"".join(encode(f32(k * power(step - 16 * 7)), dtype) for k in levels)
+        tensors[name] = (dtype, tuple(products[name]), values)
+    return tensors
 
 
 def support(name: str, shape: tuple[int, int], bits: list[int]) -> dict[str, Tensor]:
@@ -375,7 +402,7 @@ def drawn(row: dict, dtype: str, raw: Bytes) -> bytes:
     return b"".join(values)
 
 
-def dequantise(row: dict, dtype: str, adaptive: Adaptive, static: Static) -> bytes:
+def dequantise(row: dict, dtype: str, adaptive: Adaptive, static: Static) -> tuple[bytes, list[int]]:
     shape = row["shape"]
     n = math.prod(shape)
     rows, cols = (shape[0], math.prod(shape[1:])) if len(shape) > 1 else (1, n)
@@ -385,7 +412,7 @@ def dequantise(row: dict, dtype: str, adaptive: Adaptive, static: Static) -> byt
     if row["coding"] & 4:
         col_scale = [k + row["column offset"] for k in adaptive.matrix(1, cols, "NEIGHBOURS")]
     if not n:
-        return b""
+        return b"", []
     if row["coding"] & 8:
         alphabet, codes = [row["offset"]], [0]
         for gap in adaptive.matrix(1, row["alphabet"] - 1, "NEIGHBOURS"):
@@ -402,4 +429,4 @@ def dequantise(row: dict, dtype: str, adaptive: Adaptive, static: Static) -> byt
             f32(power(row["step"]) * power(2 * row_scale[i // cols])) * power(2 * col_scale[i % cols])
         )
         values.append(encode(f32(k * scale), dtype))
-    return b"".join(values)
+    return b"".join(values), levels

@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 import pytest
+import szd_reference
 import torch
 from file_tools import reseal
 from hypothesis import given, settings
@@ -18,6 +19,7 @@ import szilard
 from szilard import file
 from szilard.coding import Encoder, Model
 from szilard.compress import CanonicalBatchNorm, Curvature, Distil, Factorize, Offsets, Quantise, obs
+from szilard.compress.draft import Draft, Setting
 from szilard.compress.factorize import bits, factorize, free_energy
 from szilard.file import Levels, Product, SzilardFileError, digest, products, writer
 
@@ -86,6 +88,83 @@ def test_a_network_with_such_a_weight_takes_the_product():
     assert sum(made.ledger.parts.values()) == len(made.data)
 
 
+def priced(draft, wanted, curvature, lam):
+    """F of the first layer as the draft has it, in the model that the passes share."""
+    product = draft.products.get("first.weight")
+    error = wanted - draft.tensor("first.weight").detach().double()
+    if product is not None:
+        return free_energy(error, curvature, lam, bits(product))
+    levels = draft.quantised["first.weight"].levels
+    return free_energy(error, curvature, lam, Encoder().rate(levels, Model.HISTORY))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_other_types_take_it_too(dtype):
+    torch.manual_seed(0)
+    network, x = Planted().to(dtype), torch.randn(100, 160, dtype=dtype)
+    quantise = Quantise()
+    made = szilard.compress(network, x, lam=1e-6, passes=[quantise, Factorize(quantise)])
+    kinds = {record.name: type(record) for record in file.loads(made.data).records}
+    assert kinds["first.weight"] is Product
+    state = file.to_state_dict(file.loads(made.data))
+    assert state["first.weight"].dtype == dtype
+    assert torch.equal(state["first.weight"], made.network.first.weight)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.2, 1.0, 5.0])
+@pytest.mark.parametrize("behind", [False, True])
+def test_products_never_raise_the_free_energy(share, behind):
+    """Whatever share of noise is over the structure, and wherever the pass stands."""
+    torch.manual_seed(1)
+    network, lam = Planted(), 1e-6
+    with torch.no_grad():
+        weight = network.first.weight
+        weight += share * weight.std() * torch.randn_like(weight)
+    wanted = network.first.weight.detach().double()
+    x = torch.randn(200, 160) @ (torch.eye(160) + 0.1 * torch.randn(160, 160))
+    setting, drafts = Setting(lam, [x], network), {}
+    quantise = Quantise()
+    chain = [quantise, Factorize(quantise)] if behind else [Factorize(quantise), quantise]
+    for what, passes in (("plain", [quantise]), ("product", chain)):
+        drafts[what] = Draft(copy.deepcopy(network))
+        for one in passes:
+            one(drafts[what], setting)
+    curvature = quantise.curvature["first"]
+    plain, product = (priced(draft, wanted, curvature, lam) for draft in drafts.values())
+    assert product <= plain
+    assert ("first.weight" in drafts["product"].products) == (product < plain)
+    if not share:
+        assert product < 0.9 * plain
+    assert not set(drafts["product"].products) & set(drafts["product"].quantised)
+
+
+def test_behind_rounding_and_without_being_told_of_it():
+    torch.manual_seed(0)
+    network, x = Planted(), torch.randn(300, 160)
+    made = []
+    for factorised in ([], [Factorize()]):
+        quantise = Quantise()
+        passes = [CanonicalBatchNorm(), quantise, *factorised, Distil(steps=5), Offsets(quantise)]
+        made.append(szilard.compress(network, x, lam=1e-7, passes=passes))
+    assert len(made[1].data) < 0.95 * len(made[0].data)
+    state = file.to_state_dict(file.loads(made[1].data))
+    assert torch.equal(state["first.weight"], made[1].network.first.weight)
+    assert {type(record) for record in file.loads(made[1].data).records} == {Product, Levels}
+
+
+def test_trained_integers_are_the_weight():
+    """What training made of them is not undone for the sake of the weight before."""
+    torch.manual_seed(0)
+    network, x = Planted(), torch.randn(100, 160)
+    draft, quantise = Draft(network), Quantise()
+    setting = Setting(1e-7, [x], copy.deepcopy(network))
+    quantise(draft, setting)
+    assert set(draft.targets) == {"first.weight", "second.weight"}
+    assert not torch.equal(draft.targets["first.weight"], draft.tensor("first.weight"))
+    Distil(steps=2)(draft, setting)
+    assert not draft.targets
+
+
 def test_one_pipeline_of_pruning_rounding_products_and_training():
     quantise = Quantise()
     passes = [CanonicalBatchNorm(), Factorize(quantise), quantise, Distil(steps=20), Offsets(quantise)]
@@ -125,6 +204,41 @@ def test_repeatable():
     first, second = (factorize("w", weight, flat(4, 27), 1e-3) for _ in range(2))
     assert np.array_equal(first.codes, second.codes)
     assert np.array_equal(first.basis, second.basis)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16", "float64"])
+def test_a_reader_written_from_the_page_reads_the_same(dtype):
+    weight = torch.randn(6, 2, 3, 3, generator=torch.Generator().manual_seed(0)).to(getattr(torch, dtype))
+    product = factorize("w", weight, flat(6, 18), 1e-3)
+    records = [Levels("a", "float32", (3,), np.array([1, -2, 3], np.int32), -5), product]
+    data = file.dumps(file.Document(records, {"network": "own"}))
+    found, meta = szd_reference.read(data)
+    expected = file.arrays(file.loads(data))
+    assert {name: value[1:] for name, value in found.items()} == {
+        name: (array.shape, array.tobytes()) for name, array in expected.items()
+    }
+    assert found["w"][0] == dtype
+    assert meta == {"network": "own"}
+
+
+def test_bases_beyond_the_type_are_no_products():
+    """The largest float16 is 65504, and a basis is longer than the weights that it makes."""
+    made = 0
+    for seed in range(6):
+        weight = planted(8, 6, seed=seed)
+        weight = (weight / weight.abs().max() * 65000).half()
+        for lam in (1e3, 1e7):
+            product = factorize("w", weight, flat(8, 24), lam)
+            if product is not None:
+                made += 1
+                file.dumps(file.Document([product]))
+    assert made
+
+
+def test_long_kernels_are_cut_into_short_pieces():
+    product = factorize("w", torch.randn(2, 3, 128), flat(2, 384), 1e-2)
+    assert product.basis.shape[-1] == 4
+    file.dumps(file.Document([product]))
 
 
 def test_what_does_not_divide_is_left_alone():
@@ -177,6 +291,18 @@ def test_the_document_without_anything_wrong():
             "its type",
         ),
         ({"shapes": {"w": [1 << 40, 1 << 40]}}, "do not fit together"),
+        ({"shapes": {"w": [1] * 8 + [4]}}, "8 dimensions"),
+        ({"shapes": {"w": [1] * 70 + [4]}}, "8 dimensions"),
+        ({"step": -126 * 16 + 111}, "beyond float32"),
+        # A few hundred bytes that would take minutes to multiply.
+        (
+            {
+                "codes": np.ones((2048, 2048), np.int32) + np.eye(2048, dtype=np.int32),
+                "basis": np.eye(2048, dtype=np.int32)[None],
+                "shapes": {"w": [2048, 2048]},
+            },
+            "longer than 64",
+        ),
     ],
 )
 def test_products_that_lie_are_refused(changes, words, tmp_path):

@@ -50,6 +50,7 @@ class Draft:
         quantised: by the name of the parameter or buffer.
         random: of minimal random coding, by the name of the parameter; the network holds these values, too.
         products: factorised weights, likewise.
+        targets: what :class:`~szilard.compress.Quantise` rounded, while its levels are what they were then.
         notes: what a person should know, one sentence each.
         norms: by the name of a BatchNorm, that of the layer whose rows took in its slope.
     """
@@ -58,11 +59,13 @@ class Draft:
     quantised: dict[str, Quantised] = field(default_factory=dict)
     random: dict[str, Random] = field(default_factory=dict)
     products: dict[str, Product] = field(default_factory=dict)
+    targets: dict[str, Tensor] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     norms: dict[str, str] = field(default_factory=dict)
 
     def set(self, name: str, quantised: Quantised) -> None:
         """Quantise a tensor of the network."""
+        self.targets.pop(name, None)
         with torch.no_grad():
             tensor = self.tensor(name)
             tensor.copy_(quantised.dense(tensor))
@@ -77,12 +80,12 @@ class Draft:
         self.random[record.name] = record
 
     def multiply(self, record: Product) -> None:
-        """Replace a tensor of the network by a product."""
+        """Replace a tensor of the network by a product; it is quantised no longer."""
+        self.targets.pop(record.name, None)
+        self.quantised.pop(record.name, None)
         with torch.no_grad():
             tensor = self.tensor(record.name)
-            levels = record.levels()
-            values = torch.from_numpy(levels.levels).double() * float(steps.value(levels.step))
-            tensor.copy_(values.float().to(tensor))
+            tensor.copy_(multiplied(record, tensor))
         self.products[record.name] = record
 
     def tensor(self, name: str) -> Tensor:
@@ -91,6 +94,13 @@ class Draft:
         found = getattr(self.network.get_submodule(path), leaf)
         assert isinstance(found, Tensor)
         return found
+
+
+def multiplied(record: Product, like: Tensor) -> Tensor:
+    """What a file gives back for a product, as a tensor of the same type."""
+    levels = record.levels()
+    values = torch.from_numpy(levels.levels).double() * float(steps.value(levels.step))
+    return values.float().to(like)
 
 
 @dataclass(frozen=True, eq=False)

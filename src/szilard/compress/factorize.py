@@ -12,18 +12,17 @@ from __future__ import annotations
 import itertools
 import math
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from szilard.coding import LARGEST, Encoder, Model
 from szilard.compress import obs
 from szilard.compress.curvature import Curvature
-from szilard.compress.draft import STEPS, Draft, Setting
+from szilard.compress.draft import STEPS, Draft, Setting, multiplied
 from szilard.compress.layers import tensors
 from szilard.compress.rounding import Quantise
 from szilard.file import Product
-from szilard.file.records import DEPTH
+from szilard.file.records import DEPTH, MOST_PIECE
 
 OVERHEAD = 400.0  # bits of names and fields
 SHOWN = 400  # pieces of a group that are looked at for a start
@@ -31,34 +30,41 @@ WIDTH = 4  # of a piece, where the weight is no convolution with a kernel
 
 
 class Factorize:
-    """Before :class:`Quantise`: weights that are cheaper as products become products.
+    """Weights that are cheaper as products become products.
+
+    Before :class:`Quantise` they are compared with the integers that it would make, behind it with those that it made;
+    both are then judged by how far they are from the weight before rounding. Integers that have been trained since are
+    the weight themselves, so that a product of them has to pay for any change.
 
     Args:
-        quantise: that follows; it has the curvatures, and leaves what is factorised alone.
+        quantise: of the same passes, which has the curvatures; by default they are measured when this pass is reached.
         rounds: of the alternation.
     """
 
-    def __init__(self, quantise: Quantise, *, rounds: int = 6) -> None:
-        self.quantise, self.rounds = quantise, rounds
+    def __init__(self, quantise: Quantise | None = None, *, rounds: int = 6) -> None:
+        self.quantise, self.rounds = quantise or Quantise(), rounds
 
     def __call__(self, draft: Draft, setting: Setting) -> None:
         ties = _tied(draft)
         for name, module, weight in tensors(draft):
-            if weight.dim() < 2 or name in ties or name in draft.quantised:
+            if weight.dim() < 2 or name in ties or name in draft.products:
                 continue
+            target = draft.targets.get(name, weight).cpu()
             curvature = self.quantise.curvature_of(name, module, draft, setting)
-            found = factorize(name, weight.cpu(), curvature, setting.lam, rounds=self.rounds)
+            found = factorize(name, target, curvature, setting.lam, rounds=self.rounds)
             if found is None:
                 continue
-            matrix = weight.cpu().double().reshape(len(weight), -1)
-            plain = obs.quantise(matrix, curvature.inputs, curvature.outputs, setting.lam)
+            matrix = target.double().reshape(len(target), -1)
+            plain = draft.quantised.get(name)
+            if plain is None:
+                plain = obs.quantise(matrix, curvature.inputs, curvature.outputs, setting.lam)
             kept = free_energy(
-                matrix - plain.dense(matrix),
+                matrix - plain.dense(target).double().reshape(matrix.shape),
                 curvature,
                 setting.lam,
                 Encoder().rate(plain.levels, Model.HISTORY),
             )
-            value = torch.from_numpy(found.value().astype(np.float64)).reshape(matrix.shape)
+            value = multiplied(found, target).double().reshape(matrix.shape)
             if free_energy(matrix - value, curvature, setting.lam, bits(found)) < kept:
                 draft.multiply(found)
 
@@ -74,7 +80,7 @@ def factorize(
         lam: λ, nats per bit.
     """
     rows = len(weight)
-    size = weight.shape[-1] if weight.dim() > 2 and weight.shape[-1] > 1 else WIDTH
+    size = weight.shape[-1] if weight.dim() > 2 and 1 < weight.shape[-1] <= MOST_PIECE else WIDTH
     matrix = weight.double().reshape(rows, -1)
     if matrix.shape[1] % size or size > matrix.shape[1] or not bool(matrix.any()):
         return None
@@ -88,7 +94,7 @@ def factorize(
         product = fit.finish(name, weight)
         if product is None:
             continue
-        value = torch.from_numpy(product.value().astype(np.float64)).reshape(matrix.shape)
+        value = multiplied(product, weight).double().reshape(matrix.shape)
         found.append((free_energy(matrix - value, curvature, lam, bits(product)), product))
     return min(found, key=lambda one: one[0])[1] if found else None
 
@@ -178,9 +184,11 @@ class _Fit:
         code = round(STEPS * 0.5 * math.log2(12 * self.lam / (h * math.log(2))))
         unit = 2.0 ** (code / STEPS)
         levels = (self.b / unit).round()
-        if levels.abs().max() * self.b.shape[1] * 2 ** (DEPTH - 1) > LARGEST or not bool(levels.any()):
+        if levels.abs().max() * self.b.shape[1] * 2 ** (DEPTH - 1) > LARGEST or not levels.any():
             return None
         self.b = levels * unit
+        if not bool(torch.isfinite(self.b.to(weight.dtype)).all()):
+            return None  # a basis may be longer than the weights are
         self.coefficients()
         codes = _codes(self.c).to(torch.int32).reshape(-1, self.c.shape[2]).numpy()
         dtype = str(weight.dtype).removeprefix("torch.")

@@ -33,8 +33,10 @@ class Quantise:
             if weight.dim() < 2 or name in draft.products:
                 continue
             found = self.curvature_of(name, module, draft, setting)
-            matrix = weight.cpu().reshape(len(weight), -1)
+            target = weight.clone()  # the draft's own is overwritten
+            matrix = target.cpu().reshape(len(weight), -1)
             draft.set(name, obs.quantise(matrix, found.inputs, found.outputs, self.price * setting.lam))
+            draft.targets[name] = target
 
     def curvature_of(self, name: str, module: nn.Module, draft: Draft, setting: Setting) -> Curvature:
         """Of a weight by its name, or what is supposed where it is not known."""

@@ -6,11 +6,13 @@ The factors of a tensor X lie as X.coefficients and X.basis, and the metadata na
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from szilard.file import dtypes
 from szilard.file.error import Broken, SzilardFileError
+from szilard.file.fields import MOST_DIMENSIONS
 from szilard.file.records import Alias, Document, Levels, Product, Record, Shape
 
 KEY = "szilard.products"
@@ -40,6 +42,7 @@ def fold(document: Document) -> Document:
             records.append(record)
             continue
         try:
+            _check_shape(record.shape)
             record.levels()
         except Broken as error:
             raise SzilardFileError(f"{error}; make the factors again") from error
@@ -100,5 +103,11 @@ def _shapes(found: Any) -> dict[str, Shape]:
         sizes = shape if isinstance(shape, list) else [None]
         if not all(isinstance(size, int) and not isinstance(size, bool) and size >= 0 for size in sizes):
             raise Broken("its products are badly described")
+        _check_shape(sizes)
         shapes[name] = tuple(sizes)
     return shapes
+
+
+def _check_shape(sizes: Sequence[Any]) -> None:
+    if len(sizes) > MOST_DIMENSIONS:
+        raise Broken(f"a product has more than {MOST_DIMENSIONS} dimensions")

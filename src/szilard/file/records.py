@@ -15,6 +15,7 @@ from szilard.file.error import Broken
 
 Shape = tuple[int, ...]
 DEPTH = 8  #: powers of two that a coefficient of a product may be
+MOST_PIECE = 64  #: entries of a piece of a product: the work of multiplying is that many times its size
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,10 +188,14 @@ class Product:
         """The product as levels of a step that is 2^7 times finer.
 
         Raises:
-            Broken: factors that do not fit, or a product beyond the levels of a file.
+            Broken: factors that do not fit, or a product beyond what a file may hold.
         """
         size = self.basis.shape[-1]
         groups = len(self.basis)
+        if size > MOST_PIECE:
+            raise Broken(f"the pieces of {self.name} are longer than {MOST_PIECE}")
+        if not steps.LOWEST <= self.step - 16 * (DEPTH - 1) <= steps.HIGHEST - 16 * (DEPTH - 1):
+            raise Broken(f"the step of {self.name} is beyond float32")
         pieces = math.prod(self.shape) // max(size, 1)
         if (
             self.basis.shape != (groups, size, size)
