@@ -6,6 +6,7 @@
 
 #if !defined(_WIN32)
 #include <dlfcn.h>
+#include <pthread.h>
 #endif
 
 namespace {
@@ -24,17 +25,23 @@ void take_tasks(void *pointer) {
         work.body(work.context, task);
 }
 
-using Fork = void (*)(void (*)(void *), void *, unsigned, unsigned);
+using Team = void (*)(void (*)(void *), void *, unsigned, unsigned);
+
+#if defined(_WIN32)
+Team torch_threads() { return nullptr; }
+#else
+std::atomic<bool> forked{false};
+const int told = pthread_atfork(nullptr, nullptr, [] { forked = true; });
 
 // The OpenMP threads that torch has already started, where it has: a second pool would fight them for the cores.
-Fork torch_threads() {
-#if defined(_WIN32)
-    return nullptr;
-#else
-    static const Fork fork = (Fork)dlsym(RTLD_DEFAULT, "GOMP_parallel");
-    return fork;
-#endif
+// A forked process has that pool's memory and none of its threads, and would wait for them for ever; it starts threads
+// of its own. It must not reach the static either: another thread may have been making it when the process forked.
+Team torch_threads() {
+    if (forked.load(std::memory_order_relaxed)) return nullptr;
+    static const Team team = (Team)dlsym(RTLD_DEFAULT, "GOMP_parallel");
+    return team;
 }
+#endif
 
 }  // namespace
 
@@ -43,7 +50,7 @@ void szilard_parallel(int64_t tasks, int threads, void (*body)(void *, int64_t),
     work.tasks = tasks, work.body = body, work.context = context;
     if (threads > tasks) threads = (int)tasks;
     if (threads <= 1) return take_tasks(&work);
-    if (const Fork fork = torch_threads()) return fork(take_tasks, &work, (unsigned)threads, 0);
+    if (const Team run = torch_threads()) return run(take_tasks, &work, (unsigned)threads, 0);
     std::vector<std::thread> others;
     try {
         for (int i = 1; i < threads; ++i) others.emplace_back(take_tasks, (void *)&work);

@@ -11,6 +11,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from szilard.bayes.answers import draw_of, mode_of
 from szilard.bayes.layers import BayesConv, BayesLayer
 from szilard.bayes.noise import Noise
 from szilard.bayes.priors import log_uniform_kl
@@ -20,7 +21,7 @@ class GroupScale(nn.Module):
     """Scales ``z [groups]`` with a posterior and a prior.
 
     Attributes:
-        draw: ``[groups]``, used instead of the posterior while set.
+        draw: ``[groups]``, used instead of the posterior while set; as of a :class:`~szilard.bayes.weight.Weight`.
         mode: as of a :class:`~szilard.bayes.layers.BayesLayer`.
     """
 
@@ -35,17 +36,13 @@ class GroupScale(nn.Module):
 
     def forward(self, batch: int) -> Tensor:
         """Scales for a batch: ``[batch, groups]`` where they are drawn for each example, else ``[groups]``."""
-        mode = ("local" if self.training else "mean") if self.mode == "auto" else self.mode
-        if self.draw is not None:
-            return self.draw
+        mode, draw = mode_of(self), draw_of(self)
+        if draw is not None:
+            return draw
         if mode == "mean":
             return self.mean_scale()
         shape = (batch, self.groups) if mode == "local" else (self.groups,)
         return self.sample(self.noise.normal(shape, self.like()))
-
-    def hold(self, noise: Noise) -> None:
-        """One coherent draw."""
-        self.draw = self.sample(noise.normal((self.groups,), self.like()))
 
     def like(self) -> Tensor:
         raise NotImplementedError

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from szilard.bayes.answers import draw_of, mode_of
 from szilard.bayes.noise import Noise
 from szilard.bayes.weight import Weight
 from szilard.errors import SzilardError
@@ -29,7 +30,11 @@ def _in_full_precision(x: Tensor) -> AbstractContextManager[Any]:
 
 
 class BayesLayer(nn.Module):
-    """A linear map with a :class:`~szilard.bayes.weight.Weight` and an ordinary bias."""
+    """A linear map with a :class:`~szilard.bayes.weight.Weight` and an ordinary bias.
+
+    Attributes:
+        mode: one of :data:`MODES`, for all threads; a block of :func:`szilard.bayes.mode` counts before it.
+    """
 
     def __init__(self, weight: Weight, bias: Tensor | None, noise: Noise) -> None:
         super().__init__()
@@ -50,10 +55,10 @@ class BayesLayer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         weight = self.weight
         x = x.to(weight.mean.dtype)
-        mode = ("local" if self.training else "mean") if self.mode == "auto" else self.mode
+        mode, draw = mode_of(self), draw_of(weight)
         with _in_full_precision(x):
-            if weight.draw is not None or weight.log_std is None or mode == "mean":
-                y = self._finish(self._product(x, weight.mean if weight.draw is None else weight.draw))
+            if draw is not None or weight.log_std is None or mode == "mean":
+                y = self._finish(self._product(x, weight.mean if draw is None else draw))
             elif mode == "sample":
                 values = weight.sample(self.noise.normal(weight.mean.shape, weight.mean))
                 y = self._finish(self._product(x, values))

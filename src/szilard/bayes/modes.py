@@ -1,4 +1,8 @@
-"""How a stochastic network answers for a while: by its mean, by local draws, by one coherent draw."""
+"""How a stochastic network answers for a while: by its mean, by local draws, by one coherent draw.
+
+A block holds for the thread that entered it and for nobody else, so that any number of threads may ask one network at
+once. A copy made inside a block is another network, of which the block says nothing.
+"""
 
 from __future__ import annotations
 
@@ -6,62 +10,62 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from szilard.bayes.groups import GroupScale, scales
-from szilard.bayes.layers import MODES, BayesLayer, bayes_layers
+from szilard.bayes.answers import Block, saying
+from szilard.bayes.groups import scales
+from szilard.bayes.layers import MODES, bayes_layers
 from szilard.bayes.noise import Noise
 from szilard.errors import SzilardError
+from szilard.networks.evaluating import evaluating
+
+__all__ = ["drawn", "evaluating", "mode"]
 
 
 @contextmanager
 def mode(network: nn.Module, name: str) -> Iterator[nn.Module]:
-    """Put every stochastic layer into ``"local"``, ``"sample"``, ``"mean"`` or ``"auto"`` inside the block."""
+    """Put every stochastic layer into ``"local"``, ``"sample"``, ``"mean"`` or ``"auto"`` inside the block.
+
+    Raises:
+        SzilardError: an unknown mode; a network that answers from threads of its own.
+    """
     if name not in MODES:
         raise SzilardError(f"unknown mode {name!r}: choose one of {', '.join(MODES)}")
-    layers: list[BayesLayer | GroupScale] = [*bayes_layers(network).values(), *scales(network)]
-    before = [layer.mode for layer in layers]
-    for layer in layers:
-        layer.mode = name
-    try:
+    _check_one_thread(network)
+    with saying(Block(modes=dict.fromkeys([*bayes_layers(network).values(), *scales(network)], name))):
         yield network
-    finally:
-        for layer, old in zip(layers, before, strict=True):
-            layer.mode = old
 
 
 @contextmanager
 def drawn(network: nn.Module, seed: int, sample: int = 0) -> Iterator[nn.Module]:
     """Hold one coherent draw of all weights inside the block: the same function for every input.
 
-    The draw depends on (seed, sample) alone, so sample s is the same network wherever it is asked for.
+    The draw depends on (seed, sample) alone, so sample s is the same network wherever it is asked for. It counts
+    before a mode, whichever block is inside the other.
+
+    Raises:
+        SzilardError: a network that answers from threads of its own.
     """
+    _check_one_thread(network)
     noise = Noise()
     noise.reset(seed, sample)
-    layers = list(bayes_layers(network).values())
-    try:
-        with torch.no_grad():
-            for layer in layers:
-                weight = layer.weight
-                if not weight.is_point:
-                    weight.draw = weight.sample(noise.normal(weight.mean.shape, weight.mean))
-            for scale in scales(network):
-                scale.hold(noise)
-        yield network
-    finally:
+    draws: dict[nn.Module, Tensor] = {}
+    with torch.no_grad():
+        for layer in bayes_layers(network).values():
+            weight = layer.weight
+            if not weight.is_point:
+                draws[weight] = weight.sample(noise.normal(weight.mean.shape, weight.mean))
         for scale in scales(network):
-            scale.draw = None
-        for layer in layers:
-            layer.weight.draw = None
-
-
-@contextmanager
-def evaluating(network: nn.Module) -> Iterator[nn.Module]:
-    """Eval mode inside the block, each module's own mode restored after it."""
-    modes = {module: module.training for module in network.modules()}
-    network.eval()
-    try:
+            draws[scale] = scale.sample(noise.normal((scale.groups,), scale.like()))
+    with saying(Block(draws=draws)):
         yield network
-    finally:
-        for module, training in modes.items():
-            module.training = training
+
+
+def _check_one_thread(network: nn.Module) -> None:
+    """Refuse what would leave the block unseen: its replicas, run by threads of its own, would answer by their means."""
+    for module in network.modules():
+        if isinstance(module, nn.DataParallel) and len(module.device_ids) > 1:
+            raise SzilardError(
+                "nn.DataParallel answers from threads of its own, which no draw or mode reaches; pass the network "
+                "inside it (network.module)"
+            )

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import threading
+
 import torch
 from torch import Tensor
 
 from szilard.sparse.portable import normal
 
 _MASK = (1 << 64) - 1
+_lock = threading.Lock()  # of all streams: two threads must not take one key
 
 
 def mix(*numbers: int) -> int:
@@ -39,6 +43,12 @@ class Noise:
 
     def key(self) -> Tensor:
         """The key of the next draw for an operator that makes its own noise: int64 ``[2]``, on the CPU."""
+        if torch.compiler.is_compiling():  # a graph has no locks
+            return self._next()
+        with _lock:
+            return self._next()
+
+    def _next(self) -> Tensor:
         key = self.state.clone()
         self.state.add_(self._one_more)
         return key
@@ -49,3 +59,12 @@ class Noise:
         It comes from torch's generator, so that a draw of weights is the same whatever kernels there are.
         """
         return normal(self.key(), list(shape), like)
+
+
+def _after_fork() -> None:
+    global _lock
+    _lock = threading.Lock()  # the old one may be held by a thread that is not there
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

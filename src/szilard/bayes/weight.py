@@ -19,7 +19,8 @@ class Weight(nn.Module):
         mean: parameter ``[nnz]``, μ in the support's order.
         log_std: parameter ``[nnz]``, ln σ, or None. The logarithm makes the gradient of the divergence O(1)
             in ln σ whatever the size of σ, so σ moves; with softplus it vanishes with σ.
-        draw: values ``[nnz]`` used instead of the posterior while set (one coherent sample of the network).
+        draw: values ``[nnz]`` used instead of the posterior while set, by all threads. A draw that
+            :func:`szilard.bayes.drawn` holds counts before it and is not written here.
     """
 
     def __init__(

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from szilard.errors import SzilardError
+from szilard.networks.evaluating import evaluating
 
 
 class _Split(Protocol):
@@ -43,10 +44,9 @@ def check_fits(network: nn.Module, dataset: _DataSet) -> None:
     parameter = next(network.parameters(), None)
     if parameter is None:
         raise SzilardError("the network has no parameters; there is nothing to train")
-    modes = {module: module.training for module in network.modules()}
     try:
-        with torch.no_grad():
-            output = network.eval()(x.to(parameter.device))
+        with torch.no_grad(), evaluating(network):
+            output = network(x.to(parameter.device))
     except SzilardError:
         raise
     except Exception as error:
@@ -54,9 +54,6 @@ def check_fits(network: nn.Module, dataset: _DataSet) -> None:
         raise SzilardError(
             f"the network cannot take inputs of {dataset.name}, {list(dataset.input_shape)} each: {reason}"
         ) from error
-    finally:
-        for module, training in modes.items():
-            module.training = training
     if not isinstance(output, Tensor):
         raise SzilardError(
             f"the network answers with {type(output).__name__}; it must answer with one tensor"
