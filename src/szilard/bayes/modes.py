@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from szilard.bayes.answers import Block, saying
-from szilard.bayes.groups import scales
-from szilard.bayes.layers import MODES, bayes_layers
+from szilard.bayes.groups import GroupScale
+from szilard.bayes.layers import MODES, BayesLayer
 from szilard.bayes.noise import Noise
 from szilard.errors import SzilardError
 from szilard.networks.evaluating import evaluating
@@ -31,8 +31,8 @@ def mode(network: nn.Module, name: str) -> Iterator[nn.Module]:
     """
     if name not in MODES:
         raise SzilardError(f"unknown mode {name!r}: choose one of {', '.join(MODES)}")
-    _check_one_thread(network)
-    with saying(Block(modes=dict.fromkeys([*bayes_layers(network).values(), *scales(network)], name))):
+    stochastic = [module for module in _modules(network) if isinstance(module, BayesLayer | GroupScale)]
+    with saying(Block(modes=dict.fromkeys(stochastic, name))):
         yield network
 
 
@@ -46,26 +46,28 @@ def drawn(network: nn.Module, seed: int, sample: int = 0) -> Iterator[nn.Module]
     Raises:
         SzilardError: a network that answers from threads of its own.
     """
-    _check_one_thread(network)
+    modules = _modules(network)
     noise = Noise()
     noise.reset(seed, sample)
     draws: dict[nn.Module, Tensor] = {}
     with torch.no_grad():
-        for layer in bayes_layers(network).values():
-            weight = layer.weight
-            if not weight.is_point:
+        for layer in modules:
+            if isinstance(layer, BayesLayer) and not (weight := layer.weight).is_point:
                 draws[weight] = weight.sample(noise.normal(weight.mean.shape, weight.mean))
-        for scale in scales(network):
-            draws[scale] = scale.sample(noise.normal((scale.groups,), scale.like()))
+        for scale in modules:
+            if isinstance(scale, GroupScale):
+                draws[scale] = scale.sample(noise.normal((scale.groups,), scale.like()))
     with saying(Block(draws=draws)):
         yield network
 
 
-def _check_one_thread(network: nn.Module) -> None:
-    """Refuse what would leave the block unseen: its replicas, run by threads of its own, would answer by their means."""
-    for module in network.modules():
+def _modules(network: nn.Module) -> list[nn.Module]:
+    """All modules of a network that can see a block: not of one whose replicas are run by threads of its own."""
+    modules = list(network.modules())
+    for module in modules:
         if isinstance(module, nn.DataParallel) and len(module.device_ids) > 1:
             raise SzilardError(
                 "nn.DataParallel answers from threads of its own, which no draw or mode reaches; pass the network "
                 "inside it (network.module)"
             )
+    return modules

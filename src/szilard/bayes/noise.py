@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import threading
-
 import torch
 from torch import Tensor
 
+from szilard.locks import Lock
 from szilard.sparse.portable import normal
 
 _MASK = (1 << 64) - 1
-_lock = threading.Lock()  # of all streams: two threads must not take one key
+_lock = Lock()  # of all streams: two threads must not take one key
 
 
 def mix(*numbers: int) -> int:
@@ -59,12 +57,3 @@ class Noise:
         It comes from torch's generator, so that a draw of weights is the same whatever kernels there are.
         """
         return normal(self.key(), list(shape), like)
-
-
-def _after_fork() -> None:
-    global _lock
-    _lock = threading.Lock()  # the old one may be held by a thread that is not there
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

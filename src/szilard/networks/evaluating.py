@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 
 from torch import nn
 
-# Reentrant: under it runs network.eval(), which a user's class may override.
-_lock = threading.RLock()
+from szilard.locks import Lock
+
+_lock = Lock()  # under it runs network.eval(), which a user's class may override
 
 
 class _Block:
@@ -67,9 +68,7 @@ def _leave(block: _Block) -> None:
 
 
 def _after_fork() -> None:
-    """In a forked process: only the thread that forked is there, and the lock may be held by one that is not."""
-    global _lock
-    _lock = threading.RLock()
+    """In a forked process only the thread that forked is there: the others' blocks have ended."""
     here = threading.get_ident()
     for held in list(_held.values()):
         held.blocks = [block for block in held.blocks if block.thread == here]

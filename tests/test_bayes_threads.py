@@ -1,0 +1,342 @@
+"""Predictions from several threads on one network: the same bits as alone; and processes that were forked."""
+
+import copy
+import os
+import signal
+import threading
+
+import pytest
+import torch
+from thread_tools import count_wrong
+from torch import nn
+
+import szilard
+from szilard import bayes, methods, native
+from szilard.data import DataSet
+from szilard.errors import SzilardError
+from szilard.networks import LeNet5, ResNet, check_fits
+from szilard.networks.evaluating import evaluating
+from szilard.sparse import Support, ops
+
+needs_kernels = pytest.mark.skipif(not native.available(), reason="the C++ kernels are not built")
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+class Attention(nn.Module):
+    """Reads 12 numbers as three words of four."""
+
+    def __init__(self):
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(4, 2, 8, dropout=0.3, batch_first=True)
+        self.encoder, self.out = nn.TransformerEncoder(layer, 1, enable_nested_tensor=False), nn.Linear(4, 3)
+
+    def forward(self, x):
+        return self.out(self.encoder(x.view(-1, 3, 4)).mean(1))
+
+
+def normed():
+    return nn.Sequential(
+        nn.Linear(12, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.5), nn.Linear(16, 9), nn.ReLU(), nn.Linear(9, 3)
+    )  # fmt: skip
+
+
+def prepared(name, plain, x, *, training=True):
+    """A method and its network, with noise and statistics that matter."""
+    method = methods.make(name, 40, total_steps=10)
+    network = method.prepare(plain).train()
+    for weight in bayes.weights(network).values():
+        if weight.log_std is not None:
+            nn.init.constant_(weight.log_std, -1.0)
+    method._reset_noise(network)
+    with torch.no_grad():
+        for _ in range(2):  # running statistics
+            network(x + 1)
+    return method, network.train(training)
+
+
+def questions_to(method, network, x):
+    """Predictions that differ in seed, draws and batch size, and what threads may hold for themselves."""
+
+    def predicted(**how):
+        return lambda: method.predict(network, x, **how).samples
+
+    def held(block):
+        def ask():
+            with torch.no_grad(), bayes.evaluating(network), block():
+                return torch.cat([network(x), network(x)])
+
+        return ask
+
+    return [
+        predicted(samples=3), predicted(samples=3, seed=7), predicted(samples=2, batch_size=2),
+        predicted(samples=1, seed=3), held(lambda: bayes.drawn(network, 5)), held(lambda: bayes.drawn(network, 5, 1)),
+        held(lambda: bayes.mode(network, "mean")),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["normed", "attention"])
+@pytest.mark.parametrize("name", methods.names())
+def test_every_method_answers_threads_as_it_answers_alone(name, kind):
+    torch.manual_seed(0)
+    x = torch.randn(5, 12, generator=generator())
+    method, network = prepared(name, normed() if kind == "normed" else Attention(), x)
+    state = copy.deepcopy(network.state_dict())
+    assert count_wrong(questions_to(method, network, x), threads=8, rounds=2) == 0
+    assert all(module.training for module in network.modules())
+    assert all(torch.equal(value, state[key]) for key, value in network.state_dict().items())
+
+
+@pytest.mark.parametrize("make", [lambda: ResNet((1, 8, 8), 3, depth=8), lambda: LeNet5((1, 12, 12), 3)])
+@pytest.mark.parametrize("pattern", ["unstructured", "neuron"])
+def test_convolutions_answer_threads_as_alone(make, pattern):
+    torch.manual_seed(0)
+    network = make()
+    x = torch.randn(3, 1, *[12 if isinstance(network, LeNet5) else 8] * 2, generator=generator())
+    method = methods.SSVI(40, density=0.2, initial_std=1.0, pattern=pattern)
+    network = method.prepare(network).train()
+    assert count_wrong(questions_to(method, network, x), threads=8) == 0
+
+
+def test_a_network_that_is_compiled_answers_threads_as_alone():
+    torch.manual_seed(0)
+    x = torch.randn(5, 12, generator=generator())
+    method, network = prepared("ssvi", normed(), x, training=False)
+    compiled = torch.compile(network, backend="aot_eager", fullgraph=True)
+    expected = [method.predict(network, x, 2, seed=seed).mean for seed in (0, 1)]
+    questions = [lambda seed=seed: method.predict(compiled, x, 2, seed=seed).mean for seed in (0, 1)]
+    assert torch.allclose(torch.stack([ask() for ask in questions]), torch.stack(expected), atol=1e-6)
+    assert count_wrong(questions, threads=4, rounds=3) == 0
+
+
+def test_what_a_thread_holds_is_its_own():
+    network = szilard.bayesianize(nn.Sequential(nn.Linear(6, 4)), initial_std=1.0).eval()
+    x, heard = torch.randn(3, 6, generator=generator()), []
+    mean = network(x)
+    with bayes.drawn(network, 1):
+        drawn = network(x)
+        thread = threading.Thread(target=lambda: heard.append(network(x)))
+        thread.start()
+        thread.join()
+        with bayes.drawn(network, 2), bayes.mode(network, "mean"):
+            assert not torch.equal(network(x), drawn)
+        assert torch.equal(network(x), drawn)  # the inner draw has gone, the outer one is back
+        assert torch.equal(copy.deepcopy(network)(x), mean)
+    assert torch.equal(heard[0], mean)
+    assert torch.equal(network(x), mean)
+    assert not torch.equal(drawn, mean)
+
+
+def test_blocks_that_end_out_of_order_or_with_an_error_leave_nothing_behind():
+    network = szilard.bayesianize(nn.Sequential(nn.Linear(6, 4)), initial_std=1.0).eval()
+    x = torch.randn(3, 6, generator=generator())
+    mean = network(x)
+
+    def answers(seed):
+        with bayes.evaluating(network), bayes.drawn(network, seed):
+            while True:
+                yield network(x)
+
+    first, second = answers(1), answers(2)
+    one, two = next(first), next(second)
+    first.close()
+    assert torch.equal(next(second), two)
+    closer = threading.Thread(target=second.close)  # as a garbage collector might
+    closer.start()
+    closer.join()
+    assert not torch.equal(one, two)
+    assert torch.equal(network(x), mean)
+    with pytest.raises(ZeroDivisionError), bayes.drawn(network, 1), bayes.mode(network, "sample"):
+        raise ZeroDivisionError
+    assert torch.equal(network(x), mean)
+
+
+def test_defaults_of_layers_and_weights_still_count():
+    network = szilard.bayesianize(nn.Sequential(nn.Linear(6, 4)), initial_std=1.0).train()
+    x = torch.randn(3, 6, generator=generator())
+    network[0].mode = "mean"
+    assert torch.equal(network(x), network(x))
+    with bayes.mode(network, "auto"):
+        assert not torch.equal(network(x), network(x))
+    network[0].weight.draw = torch.zeros_like(network[0].weight.mean)
+    assert torch.equal(network(x), network[0].bias.expand(3, 4))
+    with bayes.drawn(network, 0):
+        assert not torch.equal(network(x), network[0].bias.expand(3, 4))
+    assert torch.equal(network(x), network[0].bias.expand(3, 4))
+
+
+def test_eval_mode_ends_with_the_last_who_holds_it():
+    network = nn.Sequential(nn.Linear(2, 2), nn.Sequential(nn.Dropout(), nn.BatchNorm1d(2))).train()
+    network[1][1].eval()
+    entered, leave = threading.Event(), threading.Event()
+
+    def hold():
+        with evaluating(network[1]):  # a part of it
+            entered.set()
+            leave.wait()
+
+    thread = threading.Thread(target=hold)
+    with evaluating(network):
+        thread.start()
+        entered.wait()
+    assert [m.training for m in (network, network[0], network[1], network[1][0])] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+    leave.set()
+    thread.join()
+    assert network[1].training
+    assert network[1][0].training
+    assert not network[1][1].training
+    with evaluating(network):  # nested in one thread, each block restores what it found
+        network[1].train()
+        with evaluating(network):
+            assert not network[1].training
+        assert network[1].training
+        assert not network[0].training
+    assert network.training
+
+
+def test_eval_mode_is_restored_where_a_module_refuses():
+    class Stubborn(nn.Linear):
+        def eval(self):
+            raise RuntimeError("no")
+
+    network = Stubborn(2, 2)
+    with pytest.raises(RuntimeError, match="no"), evaluating(network):
+        pass
+    assert network.training
+    with pytest.raises(RuntimeError, match="no"), evaluating(network):
+        pass
+
+
+def test_a_look_at_a_network_does_not_disturb_who_predicts():
+    x, y = torch.randn(9, 12, generator=generator()), torch.arange(9) % 3
+    method, network = prepared("ssvi", normed(), x)
+    part = szilard.data.Split(x, y)
+    data = DataSet(
+        "nine", "classification", part, part, part, ood=None, ood_name=None, classes=("a", "b", "c"),
+        shift=torch.zeros(12), scale=torch.ones(12),
+    )  # fmt: skip
+
+    def look():
+        check_fits(network, data)
+        return torch.zeros(())
+
+    assert count_wrong([look, *questions_to(method, network, x)[:3]], threads=4, rounds=3) == 0
+    assert network.training
+
+
+def test_keys_of_noise_are_never_given_twice():
+    noise, keys = bayes.Noise(), []
+    count_wrong([lambda: keys.append(tuple(noise.key().tolist())) or torch.zeros(())], threads=8, rounds=300)
+    assert len(keys) == len(set(keys)) == 8 * 300 + 1
+
+
+def test_replicas_in_threads_of_their_own_are_refused():
+    network = szilard.bayesianize(nn.Sequential(nn.Linear(6, 4)))
+    parallel = nn.DataParallel(network)
+    parallel.device_ids = [0, 1]  # as on a machine with two GPUs
+    for block in (bayes.drawn(parallel, 0), bayes.mode(parallel, "mean")):
+        with pytest.raises(SzilardError, match="DataParallel"), block:
+            pass
+
+
+# -- forked processes -----------------------------------------------------------------------------------
+
+
+def in_a_fork(ask):
+    """Whether a forked process, given half a minute before the system ends it, finds ``ask()`` true."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.alarm(30)  # a hang: ended by a signal, so not 0
+            os._exit(0 if ask() else 1)
+        finally:
+            os._exit(2)
+    return os.waitpid(pid, 0)[1] == 0
+
+
+def product():
+    support = Support.random((256, 256), 2000, generator())
+    x, values = torch.randn(128, 256, generator=generator(1)), torch.randn(2000, generator=generator(2))
+    return lambda: ops.sparse_linear(x, values, *support.index)
+
+
+@needs_fork
+@needs_kernels
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_process_can_use_the_kernels_with_threads():
+    torch.set_num_threads(2)
+    ask = product()
+    expected = ask()
+    assert in_a_fork(lambda: torch.equal(ask(), expected))
+    assert in_a_fork(lambda: in_a_fork(lambda: torch.equal(ask(), expected)))
+    assert torch.equal(ask(), expected)
+
+
+@needs_fork
+@needs_kernels
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_fork_in_the_middle_of_another_threads_call():
+    torch.set_num_threads(2)
+    ask, stop = product(), threading.Event()
+    expected = ask()
+    network = szilard.bayesianize(nn.Sequential(nn.Linear(256, 8)), 0.2, fresh=True).train()
+    x = torch.randn(4, 256)
+
+    def busy():
+        torch.set_num_threads(2)
+        while not stop.is_set():
+            ask()
+            with bayes.evaluating(network):
+                network[0].noise.key()
+
+    def child():
+        with bayes.evaluating(network), torch.no_grad():
+            asleep = not network[0].training
+            network[0].noise.key()
+        return asleep and network[0].training and torch.equal(ask(), expected)
+
+    threads = [threading.Thread(target=busy) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        found = [in_a_fork(child) for _ in range(10)]
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert all(found)
+    assert network(x).shape == (4, 8)
+
+
+class Products(torch.utils.data.Dataset):
+    def __init__(self):
+        self.ask = product()
+
+    def __len__(self):
+        return 6
+
+    def __getitem__(self, number):
+        torch.set_num_threads(2)  # a worker starts with one
+        return self.ask() * number
+
+
+@needs_fork
+@needs_kernels
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_workers_of_a_loader_can_use_the_kernels():
+    torch.set_num_threads(2)
+    products = Products()
+    expected = [products[number] for number in range(6)]
+    loader = torch.utils.data.DataLoader(
+        products, batch_size=None, num_workers=2, multiprocessing_context="fork", timeout=60
+    )
+    assert all(torch.equal(a, b) for a, b in zip(loader, expected, strict=True))
