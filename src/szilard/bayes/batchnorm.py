@@ -17,6 +17,8 @@ def reestimate_batchnorm(
 ) -> int:
     """Recompute the running mean and variance of every BatchNorm as the plain average over ``batches``.
 
+    It is part of training: no other thread may ask the network meanwhile.
+
     Args:
         batches: pairs ``(x, y)``; y is not used.
         how: mode in which the network runs meanwhile, see :func:`szilard.bayes.mode`.
@@ -27,13 +29,15 @@ def reestimate_batchnorm(
     if not norms:
         return 0
     momenta = [norm.momentum for norm in norms]
-    with evaluating(network), mode(network, how):  # dropout and the like stay off
-        for norm in norms:
-            norm.reset_running_stats()
-            norm.momentum = None  # cumulative average
-            norm.train()
-        for x, _ in batches:
-            network(x)
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
+    try:
+        with evaluating(network), mode(network, how):  # dropout and the like stay off
+            for norm in norms:
+                norm.reset_running_stats()
+                norm.momentum = None  # cumulative average
+                norm.train()
+            for x, _ in batches:
+                network(x)
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
     return len(norms)

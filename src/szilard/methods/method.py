@@ -169,7 +169,10 @@ class Method:
     def predict(
         self, network: nn.Module, x: Tensor, samples: int = 32, seed: int = 0, batch_size: int = 1024
     ) -> Predictive:
-        """What ``samples`` coherent draws of the network say of ``x [N, ...]``; a point network answers once."""
+        """What ``samples`` coherent draws of the network say of ``x [N, ...]``; a point network answers once.
+
+        Threads may ask one network at once; each gets the bits that it would have had alone.
+        """
         device = next(network.parameters()).device
         random = any(not weight.is_point for weight in bayes.weights(network).values())
         outputs = []
