@@ -212,7 +212,7 @@ def test_batchnorm_statistics_are_those_of_the_mean_network():
     assert torch.allclose(network[1].running_mean, h.mean((0, 2, 3)), atol=1e-5)
     assert (network[1].running_var < noisy).all()
     assert bayes.reestimate_batchnorm(nn.Sequential(nn.ReLU()), []) == 0
-    with pytest.raises(RuntimeError):
+    with pytest.raises(SzilardError, match="channels"):
         bayes.reestimate_batchnorm(network, [(x[:, :1], None)])  # a channel is missing
     assert network[1].momentum == 0.1
     assert network.training
