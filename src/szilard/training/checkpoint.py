@@ -69,7 +69,9 @@ def load_plain(path: Path, kind: str) -> Any:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise SzilardFileError(f"{path} cannot be read ({error.strerror or error}); check the file") from error
+        raise SzilardFileError(
+            f"{path} cannot be read ({error.strerror or error}); check the file"
+        ) from error
     wrote = "; name a file that szilard or torch.save(network.state_dict(), ...) wrote"
     try:
         return torch_file.loads(data)
@@ -115,8 +117,9 @@ def check_belongs(path: Path, found: dict[str, Any], expected: dict[str, Any]) -
     """
     for key, value in expected.items():
         if found.get(key) != value:
+            told = printable(str(found.get(key))[:200])
             raise SzilardError(
-                f"the checkpoint {path} is of another run: its {key} is {found.get(key)} and not {value}; "
+                f"the checkpoint {path} is of another run: its {key} is {told} and not {value}; "
                 "go on with the settings it was started with, or start anew with overwrite"
             )
 

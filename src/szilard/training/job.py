@@ -119,9 +119,10 @@ class Job:
         if files is not None:
             if resume and files.checkpoint.is_file():
                 state = checkpoint.load(files.checkpoint, "checkpoint")
-                checkpoint.check_belongs(files.checkpoint, state["made_by"], self._made_by())
-                checkpoint.check_shapes(files.checkpoint, state["network"], network.state_dict())
-                loop.restore(state)
+                with checkpoint.reading(files.checkpoint, "checkpoint"):
+                    checkpoint.check_belongs(files.checkpoint, state["made_by"], self._made_by())
+                    checkpoint.check_shapes(files.checkpoint, state["network"], network.state_dict())
+                    loop.restore(state)
             history += on_rank_zero(self.fabric, lambda: files.rewind(method.step))
         first = self.fabric.global_rank == 0
         with (

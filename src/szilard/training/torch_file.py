@@ -55,7 +55,7 @@ class Damaged(Exception):
 
 
 class Objects(Exception):
-    """The file asks for something that is not a dense tensor, a number, a string or a container; the message says what."""
+    """The file asks for more than dense tensors, numbers, strings and containers; the message says what."""
 
 
 def is_archive(data: bytes) -> bool:
@@ -148,7 +148,15 @@ class _Unpickler(pickle._Unpickler):  # in Python: the one in C allocates what a
         return self._view(storage, storage.dtype, offset, size, stride)
 
     def _tensor_of_type(
-        self, storage: _Storage, offset: int, size: Any, stride: Any, _grad: Any, _hooks: Any, dtype: Any, *_: Any
+        self,
+        storage: _Storage,
+        offset: int,
+        size: Any,
+        stride: Any,
+        _grad: Any,
+        _hooks: Any,
+        dtype: Any,
+        *_: Any,
     ) -> Tensor:
         if not isinstance(dtype, torch.dtype):
             raise Damaged("a tensor of no type")
