@@ -73,7 +73,8 @@ def saying(path: Path, content: Any, out: Path) -> Path:
 #: Values that are wrong for every field, as JSON and pickles may hold them.
 ODD: list[Any] = [
     True, -1, 0, 2**63, 2**70, -(2**70), 1.5, -0.5, math.inf, 1e300, "", "x", "\0", "../../x", "\ud800", "=cmd|x",
-    "x" * 5000,    [], [1], [[]], [[1], [2, 3]], [None], ["\0"], [math.inf], [0], [-1], [10**9, 10**9], [2**70], [1.5], ["a"] * 3,
+    "x" * 5000, [], [1], [[]], [[1], [2, 3]], [None], ["\0"], [math.inf], [0], [-1], [10**9, 10**9], [2**70], [1.5],
+    ["a"] * 3,
     {}, {"x": 1}, {"name": 1}, {"a": {"b": {"c": []}}},
 ]  # fmt: skip
 #: And as pickles alone may.

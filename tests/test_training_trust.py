@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
-import sys
 
 import pytest
-import torch
 from cli_tools import TINY, szilard
 from saved_networks import as_szd, network_pt, said, saying
 
@@ -100,7 +98,8 @@ class TestCode:
     def test_not_before_the_tensors_are_whole(self, mine, kind, tmp_path):
         files, ran = mine
         data = bytearray(files[kind].read_bytes())
-        data[len(data) // 2] ^= 0xFF
+        at = data.rindex(b"\0\0\x80?") if kind == "pt" else len(data) // 2  # a 1.0, of the scale
+        data[at] ^= 0xFF
         (tmp_path / f"odd.{kind}").write_bytes(data)
         with pytest.raises(SzilardFileError):
             finished.load(tmp_path / f"odd.{kind}", trusted=True)
@@ -119,8 +118,13 @@ class TestCode:
         files, ran = mine
         monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "another"))
         out = tmp_path / "out.szd"
-        for command in (["measure", files[kind]], ["predict", files[kind], "x.csv"],
-                        ["compress", files[kind], "-o", out], ["compress", files[kind], "--no-data", "-o", out]):  # fmt: skip
+        small = ["compress", files[kind], "-o", out]
+        for command in (
+            ["measure", files[kind]],
+            ["predict", files[kind], "x.csv"],
+            small,
+            [*small, "--no-data"],
+        ):
             szilard(*command).refused("wants to run .*net.py:build")
         assert not ran.exists()
         assert not out.exists()
@@ -143,7 +147,7 @@ def test_paths_are_whole_when_they_are_saved(tmp_path, config, monkeypatch):
 class TestData:
     @pytest.mark.parametrize(
         "source",
-        [{"name": "/etc/passwd"}, {"name": "a.csv"}, {"name": "~/a.npz"}, {"name": "digits", "root": "/"},
+        [{"name": "/etc/passwd"}, {"name": "~/a.npz"}, {"name": "digits", "root": "/"},
          {"name": "mnist", "root": "//host/share"}, {"name": "digits.csv"}, {"name": "\\\\host\\a.npz"}],
     )  # fmt: skip
     @pytest.mark.parametrize("kind", ["pt", "szd"])
@@ -280,7 +284,5 @@ def test_formulas_in_names_of_classes_are_text(tmp_path, config):
     odd = saying(path, {**said(path), "classes": ["=cmd|' /C calc'!A0", "-1"]}, tmp_path / "odd.pt")
     (tmp_path / "x.csv").write_text("a,b,c\n" + "".join(f"{i},{-i},{i % 3}\n" for i in range(-20, 20)))
     output = szilard("predict", odd, tmp_path / "x.csv").output
-    assert torch.is_tensor(torch.ones(1))
     labels = {line.split(",")[0] for line in output.splitlines()[1:]}
     assert labels <= {"'=cmd|' /C calc'!A0", "-1"}
-    assert sys.byteorder
