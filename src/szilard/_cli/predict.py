@@ -11,11 +11,12 @@ from szilard import atomic
 from szilard._cli import inputs, target
 from szilard._cli.told import once
 from szilard.errors import SzilardError
+from szilard.file.error import printable
 from szilard.metrics import Predictive
 from szilard.training import finished as networks_on_disk
 from szilard.training.finished import Finished
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = ("=", "+", "-", "@")
 
 
 def predict(
@@ -50,6 +51,7 @@ def predict(
 
 def _cell(name: str) -> str:
     """A class's name as text: a spreadsheet takes what begins like a formula for one, unless a quote stands before."""
+    name = printable(name)
     if not name.lstrip().startswith(_FORMULA):
         return name
     try:

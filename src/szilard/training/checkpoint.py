@@ -140,9 +140,9 @@ def check_shapes(path: Path, found: dict[str, Any], expected: dict[str, Any]) ->
         if have.get(name) != want.get(name):
             theirs = f"has shape {have[name]}" if name in have else "is missing"
             ours = f"has shape {want[name]}" if name in want else "has no such tensor"
-            raise SzilardError(
-                f"{path} is of another network: in the file {name} {theirs}, in this network it {ours}; "
-                "name the network it was made with"
+            raise SzilardFileError(
+                f"{path} is of another network: in the file {printable(name)[:200]} {theirs}, "
+                f"in this network it {ours}; name the network it was made with"
             )
 
 

@@ -18,7 +18,17 @@ from szilard.training import checkpoint, schema, trust
 from szilard.training.schema import Saved
 from szilard.training.weights import fill, load_state, state_of
 
-__all__ = ["SUFFIX", "Finished", "is_finished", "load", "load_state", "plain_state", "save", "to_meta"]
+__all__ = [
+    "SUFFIX",
+    "Finished",
+    "is_finished",
+    "load",
+    "load_state",
+    "plain_state",
+    "save",
+    "state_of",
+    "to_meta",
+]
 
 SUFFIX = ".szd"
 

@@ -15,6 +15,8 @@ import tomli_w
 from szilard import methods
 from szilard.errors import SzilardError
 
+_LARGEST = 1 << 53  # whole numbers
+
 
 @dataclass(frozen=True)
 class DataSettings:
@@ -142,6 +144,8 @@ def _section(path: Path, name: str, kind: type, content: dict[str, Any]) -> Any:
     _refuse_unknown(path, f"[{name}] ", table, types)
     for key, value in table.items():
         allowed = _alternatives(types[key])
+        if type(value) is int and abs(value) > _LARGEST:
+            raise SzilardError(f"[{name}] {key} in {path} is too large a number; choose a smaller one")
         if float in allowed and type(value) is int:
             table[key] = float(value)
         elif type(value) not in allowed:
