@@ -13,7 +13,7 @@ import pytest
 import torch
 from saved_networks import ODD, ODDER, as_szd, network_pt, said, saying
 
-from szilard import SzilardError, methods, networks
+from szilard import SzilardError, file, methods, networks
 from szilard.file import SzilardFileError
 from szilard.training import checkpoint, finished, schema
 
@@ -178,6 +178,16 @@ def test_a_support_that_a_few_bytes_make_large(tmp_path):
     torch.save(content, tmp_path / "odd.pt")
     with pytest.raises(SzilardFileError, match=r"far larger than its .* numbers"):
         finished.load(tmp_path / "odd.pt")
+
+
+def test_tensors_are_not_decoded_that_the_network_cannot_have(tmp_path, files, monkeypatch):
+    document = file.read(files[".szd"])
+    document.records.append(file.Constant("x", "float32", (1 << 28,), bytes(4)))  # a gigabyte in a few bytes
+    file.write(tmp_path / "odd.szd", document)
+    assert (tmp_path / "odd.szd").stat().st_size < 4000
+    monkeypatch.setattr("szilard.file.read", None)
+    with pytest.raises(SzilardFileError, match="promises 1073.* bytes of tensors, far more than 'mlp:5'"):
+        finished.load(tmp_path / "odd.szd")
 
 
 @pytest.mark.parametrize("spec", ["mlp:5", "lenet5", "resnet8", "resnet8-b"])

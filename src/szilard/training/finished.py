@@ -31,6 +31,8 @@ __all__ = [
 ]
 
 SUFFIX = ".szd"
+_MOST_BYTES = 40  # for each entry of a network: mean, ln σ and place, in double precision
+_FREE_BYTES = 64 << 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -208,8 +210,9 @@ def _load(
 ) -> Finished:
     if path.suffix == SUFFIX:
         # What the file says comes first: a file that is refused for it is not decoded.
-        saved = _described(path, file.inspect(path).meta)
-        _spec(path, saved, network_spec, trusted)
+        ledger = file.inspect(path)
+        saved = _described(path, ledger.meta)
+        _check_size(path, saved, _spec(path, saved, network_spec, trusted), ledger.output_bytes)
         document = file.read(path)
         saved = _described(path, document.meta)  # of the very bytes that the tensors are from
         state: Any = file.to_state_dict(document)
@@ -250,6 +253,19 @@ def _load(
         options=saved.method_options,
         data_trusted=trusted or trust.knows_data(saved.data, saved.data_signature),
     )
+
+
+def _check_size(path: Path, saved: Saved, spec: str, declared: int) -> None:
+    """Refuse tensors that are far more than a network of a known name can have, before they are decoded."""
+    if networks.is_code(spec):
+        return
+    outline = networks.outline(spec, saved.input_shape, saved.n_outputs)
+    entries = sum(tensor.numel() for tensor in (*outline.parameters(), *outline.buffers()))
+    if declared > _FREE_BYTES + _MOST_BYTES * entries:
+        raise SzilardFileError(
+            f"{path} promises {declared} bytes of tensors, far more than {spec[:80]!r} with {entries} entries can "
+            "have; get the file again from where it came, or open its tensors with szilard.load"
+        )
 
 
 def _described(path: Path, meta: dict[str, Any]) -> Saved:
