@@ -186,7 +186,7 @@ def test_tensors_are_not_decoded_that_the_network_cannot_have(tmp_path, files, m
     file.write(tmp_path / "odd.szd", document)
     assert (tmp_path / "odd.szd").stat().st_size < 4000
     monkeypatch.setattr("szilard.file.read", None)
-    with pytest.raises(SzilardFileError, match="promises 1073.* bytes of tensors, far more than 'mlp:5'"):
+    with pytest.raises(SzilardFileError, match=r"promises 1073.* bytes of tensors, far more than 'mlp:5'"):
         finished.load(tmp_path / "odd.szd")
 
 

@@ -162,6 +162,15 @@ def test_compressed_records_are_refused_before_they_are_read():
     assert peak < 4 << 20
 
 
+@pytest.mark.parametrize("how", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_compressed_records_are_refused_whatever_their_size(how):
+    """The tables of some compressions alone take gigabytes if a file says so."""
+    noise = bytes(torch.randint(256, (4000,)).tolist())
+    data = pickled(rebuild((4,), (1,), count=1000), {"data/0": noise}, how)
+    with pytest.raises(Damaged):
+        loads(data)
+
+
 def test_a_legacy_file_cannot_promise_more_than_it_holds():
     data = saved([torch.arange(5.0)], _use_new_zipfile_serialization=False)
     assert torch.equal(loads(data)[0], torch.arange(5.0))

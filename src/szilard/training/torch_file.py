@@ -106,7 +106,7 @@ class _Unpickler(pickle._Unpickler):  # in Python: the one in C allocates what a
     }
 
     def __init__(self, file: io.BytesIO, storage: Callable[[Any], _Storage]) -> None:
-        super().__init__(file)
+        super().__init__(file, encoding="utf-8")
         self._storage = storage
         self._repeated = 0
 
@@ -191,6 +191,8 @@ def _archive(data: bytes) -> Any:
     # torch stores records as they are, so that they cannot be more than the file.
     if sum(info.file_size for info in infos.values()) > len(data) or len(infos) != len(archive.infolist()):
         raise Damaged("records that are larger than the file")
+    if any(info.compress_type != zipfile.ZIP_STORED for info in infos.values()):
+        raise Damaged("compressed records, which torch does not write")
     top = next((name.removesuffix("data.pkl") for name in infos if name.endswith("/data.pkl")), None)
     if top is None or top.count("/") != 1:
         raise Damaged("no data.pkl")
