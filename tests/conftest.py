@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,10 @@ import pytest
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
+
+# Before any fixture of a module: keys that commands make are the tests' own, not the user's.
+_CONFIG = tempfile.TemporaryDirectory(prefix="szilard-config-")
+os.environ["XDG_CONFIG_HOME"] = _CONFIG.name
 
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = (

@@ -78,6 +78,7 @@ def fit(
     drop_constant: o.DropConstant = None,
     download: o.Download = False,
     network: o.Network = None,
+    trust: o.Trust = False,
     method: o.Methods = None,
     density: o.Density = None,
     temperature: o.Temperature = None,
@@ -118,7 +119,7 @@ def fit(
     )  # fmt: skip
     command.fit(
         run_toml, given, out, resume=resume, overwrite=overwrite, download=download, tensorboard=tensorboard,
-        accelerator=accelerator, devices=devices, strategy=strategy, quiet=quiet,
+        accelerator=accelerator, devices=devices, strategy=strategy, trusted=trust, quiet=quiet,
     )  # fmt: skip
 
 
@@ -136,6 +137,7 @@ def measure(
     target: o.Target = None,
     split: o.Split = None,
     network: o.NetworkOfFile = None,
+    trust: o.Trust = False,
     samples: o.Draws = 32,
     seed: o.DrawSeed = 0,
     json: o.Json = False,
@@ -149,7 +151,7 @@ def measure(
         "target": target,
         "split": split,
     }
-    command.measure(path, given, network, samples=samples, seed=seed, as_json=json)
+    command.measure(path, given, network, trusted=trust, samples=samples, seed=seed, as_json=json)
 
 
 @app.command(
@@ -166,6 +168,7 @@ def predict(
     method: o.MethodOfRun = None,
     data_root: o.DataRoot = None,
     network: o.NetworkOfFile = None,
+    trust: o.Trust = False,
     samples: o.Draws = 32,
     seed: o.DrawSeed = 0,
 ) -> None:
@@ -177,8 +180,9 @@ def predict(
     from szilard._cli import predict as command
 
     command.predict(
-        path, inputs, out, method=method, data_root=data_root, network=network, samples=samples, seed=seed
-    )
+        path, inputs, out, method=method, data_root=data_root, network=network, trusted=trust, samples=samples,
+        seed=seed,
+    )  # fmt: skip
 
 
 @app.command(epilog=_examples("szilard report runs/digits", "szilard report runs/digits runs/longer"))
@@ -206,6 +210,7 @@ def compress(
     mean: o.Mean = None,
     std: o.Std = None,
     network: o.NetworkOfFile = None,
+    trust: o.Trust = False,
     method: o.MethodOfRun = None,
     max_drop: o.MaxDrop = None,
     max_bytes: o.MaxBytes = None,
@@ -232,9 +237,9 @@ def compress(
         "split": split,
     }
     command.compress(
-        path, given, network, command.Wish(max_drop, max_bytes, lam), out, method=method, without_data=no_data,
-        shape=command.Shape(input_shape, outputs), normalisation=(mean, std), certified=certificate, seed=seed,
-        as_json=json, quiet=quiet,
+        path, given, network, command.Wish(max_drop, max_bytes, lam), out, method=method, trusted=trust,
+        without_data=no_data, shape=command.Shape(input_shape, outputs), normalisation=(mean, std),
+        certified=certificate, seed=seed, as_json=json, quiet=quiet,
     )  # fmt: skip
 
 

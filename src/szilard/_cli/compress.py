@@ -14,6 +14,7 @@ from torch import nn
 
 from szilard import networks
 from szilard._cli import source, target
+from szilard._cli.told import once
 from szilard.compress import Compressed
 from szilard.compress import compress as search
 from szilard.data import DataSet, Split
@@ -63,6 +64,7 @@ def compress(
     out: Path | None,
     *,
     method: str | None,
+    trusted: bool,
     without_data: bool,
     shape: Shape,
     normalisation: tuple[str | None, str | None],
@@ -86,9 +88,9 @@ def compress(
             "--certificate counts errors over training examples; give data instead of --no-data"
         )
     if without_data:
-        made, described = _without_data(file, network, shape, wish, seed, console)
+        made, described = _without_data(file, network, trusted, shape, wish, seed, console)
     else:
-        found, data = _open(file, given, network, normalisation)
+        found, data = _open(file, given, network, trusted, normalisation)
         if certified and data.task != "classification":
             raise SzilardError(
                 "--certificate is about shares of errors, and these data have quantities; leave it out"
@@ -105,10 +107,14 @@ def compress(
 
 
 def _open(
-    file: Path, given: dict[str, Any], spec: str | None, normalisation: tuple[str | None, str | None]
+    file: Path,
+    given: dict[str, Any],
+    spec: str | None,
+    trusted: bool,
+    normalisation: tuple[str | None, str | None],
 ) -> tuple[Finished, DataSet]:
     if networks_on_disk.is_finished(file):
-        found = networks_on_disk.load(file, spec)
+        found = networks_on_disk.load(file, spec, trusted=trusted, tell=once())
         return found, source.for_network(found, given, str(file))
     if given["name"] is None:
         raise SzilardError(
@@ -191,7 +197,7 @@ def _with_data(
 
 
 def _without_data(
-    file: Path, spec: str | None, shape: Shape, wish: Wish, seed: int, console: Console
+    file: Path, spec: str | None, trusted: bool, shape: Shape, wish: Wish, seed: int, console: Console
 ) -> tuple[Compressed, dict[str, Any]]:
     if wish.max_drop is not None:
         raise SzilardError(
@@ -200,7 +206,7 @@ def _without_data(
     inputs = shape.parsed()
     meta: dict[str, Any] = {}
     if networks_on_disk.is_finished(file):
-        found = networks_on_disk.load(file, spec)
+        found = networks_on_disk.load(file, spec, trusted=trusted, tell=once())
         network, inputs, meta = found.network, found.input_shape, networks_on_disk.to_meta(found)
     else:
         network = networks.build_for(_required(file, spec), inputs, shape.outputs)

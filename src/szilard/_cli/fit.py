@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tomllib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from szilard import methods, report
+from szilard import methods, networks, report
 from szilard._cli import table
+from szilard._cli.told import once
 from szilard.errors import SzilardError
+from szilard.file.error import printable
 from szilard.training import settings as toml
+from szilard.training import trust
 from szilard.training.run import run
 from szilard.training.settings import Settings
 
@@ -44,6 +48,7 @@ def fit(
     accelerator: str,
     devices: str,
     strategy: str,
+    trusted: bool,
     quiet: bool,
 ) -> None:
     """Train, write the report, print the table."""
@@ -54,7 +59,10 @@ def fit(
     started = out / "run.toml" if resume and out is not None else None
     if run_toml is None and started is not None and started.is_file():
         run_toml = started
-    settings = merge(Settings() if run_toml is None else toml.read(run_toml), given)
+    base = Settings() if run_toml is None else toml.read(run_toml)
+    if run_toml is not None:
+        _check_trust(run_toml, base, given, trusted)
+    settings = merge(base, given)
     out = out or Path("runs") / Path(settings.data.name).stem
     fabric = run(
         settings,
@@ -74,6 +82,31 @@ def fit(
     if not quiet:
         table.show([out])
     print(written)
+
+
+def _check_trust(path: Path, settings: Settings, given: Given, trusted: bool) -> None:
+    """Follow paths in a ``run.toml`` only if this user's own run wrote them, or the user says so.
+
+    Raises:
+        SzilardError: it names code or data that was neither typed nor signed.
+    """
+    if trust.knows_settings(settings):
+        return
+    spec = settings.network.spec if given.network.get("spec") is None else "mlp"
+    if networks.is_code(spec):
+        if not trusted:
+            raise SzilardError(
+                f"{path} wants to run {printable(spec)}, and this user's own szilard has not written that; "
+                "add --trust if you trust it, or name your own code with --network"
+            )
+        once()(f"running {printable(spec.rpartition(':')[0])}, named by {path}")
+    stored = dataclasses.asdict(settings.data)
+    foreign = [name for key, name in trust.data_paths(stored).items() if given.data.get(key) is None]
+    if foreign and not trusted:
+        raise SzilardError(
+            f"{path} names {printable(foreign[0])} as its data, and this user's own szilard has not written that; "
+            "add --trust if you trust it, or name the data with --data and their folder with --data-root"
+        )
 
 
 def merge(base: Settings, given: Given) -> Settings:

@@ -91,5 +91,6 @@ def _column(table: Table, name: str) -> np.ndarray:
 
 
 def _from_set(name: str, finished: Finished, root: Path | None) -> Tensor:
-    loaded = source.load(finished.data, {"name": name, "root": None if root is None else str(root)}, name)
+    given = {"name": name, "root": None if root is None else str(root)}
+    loaded = source.load(finished.data, given, "the network", trusted=finished.data_trusted)
     return loaded.raw(loaded.test.x)

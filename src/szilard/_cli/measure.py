@@ -7,6 +7,7 @@ from typing import Any
 
 from szilard import methods, networks
 from szilard._cli import source, table, target
+from szilard._cli.told import once
 from szilard.cost import Cost
 from szilard.data import DataSet
 from szilard.errors import SzilardError
@@ -16,7 +17,14 @@ from szilard.training.folder import to_json
 
 
 def measure(
-    path: Path, given: dict[str, Any], network: str | None, *, samples: int, seed: int, as_json: bool
+    path: Path,
+    given: dict[str, Any],
+    network: str | None,
+    *,
+    trusted: bool,
+    samples: int,
+    seed: int,
+    as_json: bool,
 ) -> None:
     """Print quality and cost of every network behind a path."""
     if samples < 1:
@@ -24,7 +32,7 @@ def measure(
     if path.is_file() and not networks_on_disk.is_finished(path):
         rows, data = _plain(path, given, network, samples, seed)
     else:
-        rows, data = _finished(path, given, network, samples, seed)
+        rows, data = _finished(path, given, network, trusted, samples, seed)
     if as_json:
         print(to_json({"data": data.name, "ood": data.ood_name, "networks": rows}, indent=2))
     else:
@@ -34,13 +42,14 @@ def measure(
 
 
 def _finished(
-    path: Path, given: dict[str, Any], network: str | None, samples: int, seed: int
+    path: Path, given: dict[str, Any], network: str | None, trusted: bool, samples: int, seed: int
 ) -> tuple[list[table.Row], DataSet]:
+    tell = once()
     files = [path] if path.is_file() else [folder.network for folder in target.finished(path)]
     rows = []
     data: DataSet | None = None
     for file in files:
-        found = networks_on_disk.load(file, network)
+        found = networks_on_disk.load(file, network, trusted=trusted, tell=tell)
         data = source.for_network(found, given, str(file), data)
         quality, cost = evaluate(found.network, data, method=found.method, samples=samples, seed=seed)
         rows.append(_row(methods.label(found.method), found.method.name, quality, cost))

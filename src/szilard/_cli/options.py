@@ -90,6 +90,13 @@ NetworkOfFile = Annotated[
         help="How to build the network, for a plain state dict or where its file has moved: as in szilard fit.",
     ),
 ]
+Trust = Annotated[
+    bool,
+    typer.Option(
+        "--trust",
+        help="Run the Python file, and read the data, that the file names, though it was not written by you here.",
+    ),
+]
 Methods = Annotated[
     list[str] | None,
     typer.Option(

@@ -9,10 +9,14 @@ from pathlib import Path
 
 from szilard import atomic
 from szilard._cli import inputs, target
+from szilard._cli.told import once
 from szilard.errors import SzilardError
+from szilard.file.error import printable
 from szilard.metrics import Predictive
 from szilard.training import finished as networks_on_disk
 from szilard.training.finished import Finished
+
+_FORMULA = ("=", "+", "-", "@")
 
 
 def predict(
@@ -23,6 +27,7 @@ def predict(
     method: str | None,
     data_root: Path | None,
     network: str | None,
+    trusted: bool,
     samples: int,
     seed: int,
 ) -> None:
@@ -33,7 +38,7 @@ def predict(
         what = "is a folder" if out.is_dir() else "is in a folder that does not exist"
         raise SzilardError(f"{out} {what}; name a file to write")
     file = path if path.is_file() else target.finished(path, method)[0].network
-    finished = networks_on_disk.load(file, network)
+    finished = networks_on_disk.load(file, network, trusted=trusted, tell=once())
     x = inputs.read(name, finished, data_root)
     believed = finished.method.predict(finished.network, x, samples=samples, seed=seed)
     text = _csv(believed, finished)
@@ -42,6 +47,18 @@ def predict(
         return
     atomic.write(out, text.encode())
     print(f"{len(x)} predictions of {file} in {out}", file=sys.stderr)
+
+
+def _cell(name: str) -> str:
+    """A class's name as text: a spreadsheet takes what begins like a formula for one, unless a quote stands before."""
+    name = printable(name)
+    if not name.lstrip().startswith(_FORMULA):
+        return name
+    try:
+        float(name)
+    except ValueError:
+        return "'" + name
+    return name
 
 
 def _csv(believed: Predictive, finished: Finished) -> str:
@@ -61,7 +78,8 @@ def _csv(believed: Predictive, finished: Finished) -> str:
             "aleatoric": believed.aleatoric(),
             "epistemic": believed.epistemic(),
         }
-        labels = [finished.classes[i] for i in believed.labels.tolist()]
+        classes = [_cell(name) for name in finished.classes]
+        labels = [classes[i] for i in believed.labels.tolist()]
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow([*(["label"] if labels else []), *columns])

@@ -7,6 +7,8 @@ from typing import Any
 from szilard import data as rooms
 from szilard.data import DataSet
 from szilard.errors import SzilardError
+from szilard.file.error import printable
+from szilard.training import trust
 from szilard.training.finished import Finished
 
 
@@ -19,7 +21,7 @@ def for_network(found: Finished, given: dict[str, Any], what: str, loaded: DataS
     Raises:
         SzilardError: as :func:`load`, or the network is for something else.
     """
-    data = loaded or load(found.data, given, what)
+    data = loaded or load(found.data, given, what, trusted=found.data_trusted)
     if (data.task, data.input_shape, data.n_outputs) != (found.task, found.input_shape, found.n_outputs):
         raise SzilardError(
             f"{what} was trained for {found.task} of inputs {list(found.input_shape)} with {found.n_outputs} "
@@ -29,16 +31,18 @@ def for_network(found: Finished, given: dict[str, Any], what: str, loaded: DataS
     return data.renormalised(found.shift, found.scale)
 
 
-def load(stored: dict[str, Any], given: dict[str, Any], what: str) -> DataSet:
+def load(stored: dict[str, Any], given: dict[str, Any], what: str, *, trusted: bool = False) -> DataSet:
     """The data set of a network, with what was typed put over it.
 
     Args:
         stored: arguments of :func:`szilard.data.load` from the network's file, perhaps none.
         given: the same from the command line, None where nothing was typed.
         what: the network, for the message.
+        trusted: whether paths in ``stored`` may be followed; a path that was typed always is.
 
     Raises:
-        SzilardError: nobody says which data, or it cannot be loaded.
+        SzilardError: nobody says which data, they cannot be loaded, or only a file that is not trusted says where they
+            are.
     """
     typed = {key: value for key, value in given.items() if value is not None}
     if "name" in typed and typed["name"] != stored.get("name"):
@@ -46,4 +50,10 @@ def load(stored: dict[str, Any], given: dict[str, Any], what: str) -> DataSet:
     arguments = stored | typed
     if "name" not in arguments:
         raise SzilardError(f"{what} does not say which data it is for; add --data")
+    foreign = [path for key, path in trust.data_paths(arguments).items() if key not in typed]
+    if foreign and not trusted:
+        raise SzilardError(
+            f"{what} names {printable(foreign[0])} as its data, and this user's own szilard has not written that; "
+            "add --trust if you trust it, or name the data with --data and their folder with --data-root"
+        )
     return rooms.load(**arguments)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import typer
@@ -56,6 +57,18 @@ def format_warning(
     if issubclass(category, SzilardWarning):
         return f"warning: {message}\n"
     return _plain(message, category, filename, lineno, line)
+
+
+def once() -> Callable[[str], None]:
+    """A way to tell a line on standard error, each line once."""
+    told: set[str] = set()
+
+    def tell(line: str) -> None:
+        if line not in told and not int(os.environ.get("RANK") or os.environ.get("LOCAL_RANK") or 0):
+            print(line, file=sys.stderr)
+        told.add(line)
+
+    return tell
 
 
 def _exit(sentence: str, code: int = 2) -> typer.Exit:

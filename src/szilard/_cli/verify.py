@@ -13,7 +13,6 @@ from rich.text import Text
 
 from szilard import file
 from szilard._cli.inspect import summary
-from szilard.errors import SzilardError
 from szilard.file.error import printable
 
 if TYPE_CHECKING:
@@ -43,14 +42,10 @@ def _compare(path: Path, against: Path) -> list[Difference]:
 
 def _state(path: Path) -> dict[str, Any]:
     """The state dict in a file, ours or torch's."""
-    from torch import Tensor
-
     from szilard.training import finished
 
     state = finished.plain_state(path)
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise SzilardError(f"{path} holds no state dict of tensors; save network.state_dict()")
-    return state
+    return finished.state_of(path, state)
 
 
 def _print(against: Path, differences: list[Difference]) -> None:

@@ -18,6 +18,7 @@ from szilard.bayes.priors import Prior, make_prior
 from szilard.bayes.weight import Weight
 from szilard.errors import SzilardError
 from szilard.sparse import Pattern, Support, budgets, check_density, make_pattern
+from szilard.sparse.pattern import UNSTRUCTURED
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d)
 
@@ -44,7 +45,8 @@ def bayesianize(
     reparametrisation, in eval mode by its mean; see :mod:`szilard.bayes.modes` for the others.
 
     Args:
-        network: any module; it is not changed.
+        network: any module; it is not changed. Of one on the meta device an outline is made, with the shapes of
+            the result and no memory, into which a state dict is loaded with ``assign=True``.
         density: fraction of each weight's entries that exist, in (0, 1].
         fresh: train from scratch: supports drawn at random and means from N(0, 2 / (fan_in * density)), so
             that signals keep their size in a sparse network (He et al. 2015, for the fan-in that exists).
@@ -173,6 +175,10 @@ def _weight(
     generator: torch.Generator,
 ) -> Weight:
     dense = dense.detach()
+    if dense.is_meta:  # the outline of a network: shapes alone
+        placed = UNSTRUCTURED if nnz == dense.numel() else pattern
+        support, mean = Support.outline(dense.shape, nnz, placed), dense.new_empty(nnz)
+        return Weight(support, mean, None if point else torch.empty_like(mean), prior)
     if nnz == dense.numel():
         support = Support.full(dense.shape)
     elif fresh:

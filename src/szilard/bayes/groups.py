@@ -79,7 +79,7 @@ class GroupScale(nn.Module):
 class NormalJeffreys(GroupScale):
     """q(z) = N(μ, σ²), p(z) ∝ 1/|z|; doubt is ln α = ln σ²/μ²."""
 
-    def __init__(self, groups: int, noise: Noise, generator: torch.Generator) -> None:
+    def __init__(self, groups: int, noise: Noise, generator: torch.Generator | None) -> None:
         super().__init__(groups, noise)
         self.mean = nn.Parameter(1 + 0.01 * torch.randn(groups, generator=generator))
         self.log_std = nn.Parameter(torch.full((groups,), -4.5))
@@ -111,7 +111,9 @@ class Horseshoe(GroupScale):
     mode.
     """
 
-    def __init__(self, groups: int, noise: Noise, generator: torch.Generator, tau: float = 1e-2) -> None:
+    def __init__(
+        self, groups: int, noise: Noise, generator: torch.Generator | None, tau: float = 1e-2
+    ) -> None:
         super().__init__(groups, noise)
         self.tau = tau
         self.local_loc = nn.Parameter(0.01 * torch.randn(2, groups, generator=generator))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import numbers
+import reprlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 from szilard.errors import SzilardError
 from szilard.methods.bayesian_compression import BayesianCompression
@@ -24,6 +26,7 @@ __all__ = [
     "Method",
     "PublishedSSVI",
     "VariationalDropout",
+    "check_options",
     "label",
     "make",
     "names",
@@ -53,10 +56,7 @@ def make(name: str, n_data: int, **options_given: Any) -> Method:
         SzilardError: for an unknown method or option, naming the nearest known one.
     """
     kind, preset = _known(name)
-    known = options(name)
-    for option in options_given:
-        if option not in known:
-            raise SzilardError(f"method {name!r} has no option {option!r}{_nearest(option, known)}")
+    check_options(name, options_given)
     method = _call(kind, n_data, **{**preset, **options_given})
     if name != kind.name:
         method.name = name
@@ -74,6 +74,53 @@ def options(name: str) -> dict[str, Any]:
     return found | preset
 
 
+def check_options(name: str, given: dict[str, Any]) -> None:
+    """Raise unless every option is one of the method's, of its type, and a finite number where it is one.
+
+    The ranges are for the method's own class to check.
+
+    Raises:
+        SzilardError: for the first that is not, with what it must be.
+    """
+    kinds = _kinds(name)
+    for option, value in given.items():
+        if option not in kinds:
+            raise SzilardError(f"method {name!r} has no option {str(option)[:40]!r}{_nearest(option, kinds)}")
+        words = " or ".join(_WORDS[kind] for kind in kinds[option])
+        if not any(_is(value, kind) for kind in kinds[option]):
+            raise SzilardError(
+                f"option {option} of method {name!r} must be {words}, not {reprlib.repr(value)}"
+            )
+
+
+_WORDS: dict[type, str] = {
+    bool: "true or false", int: "a whole number", float: "a finite number", str: "a word", type(None): "left out",
+}  # fmt: skip
+_LARGEST = 1 << 53  # whole numbers that every JSON reader keeps
+
+
+def _is(value: Any, kind: type) -> bool:
+    if kind in (int, float):
+        numbers_of_it = numbers.Integral if kind is int else numbers.Real
+        if isinstance(value, bool) or not isinstance(value, numbers_of_it):
+            return False
+        return abs(value) <= (_LARGEST if kind is int else 1e300)  # NaN compares as false
+    return type(value) is kind
+
+
+def _kinds(name: str) -> dict[str, tuple[type, ...]]:
+    """The types that each option of a method may have."""
+    kind, _ = _known(name)
+    found: dict[str, tuple[type, ...]] = {}
+    for parent in reversed(kind.__mro__):
+        if issubclass(parent, Method):
+            hints = get_type_hints(parent.__init__)
+            for one in inspect.signature(parent).parameters.values():
+                if one.default is not one.empty:
+                    found[one.name] = get_args(hints[one.name]) or (hints[one.name],)
+    return found
+
+
 def label(method: Method) -> str:
     """What to call a method in a table: its label, with its density where that is not 1."""
     density = getattr(method, "density", 1.0)
@@ -82,12 +129,14 @@ def label(method: Method) -> str:
 
 def _known(name: str) -> tuple[type[Method], dict[str, Any]]:
     if name not in _METHODS:
-        raise SzilardError(f"unknown method {name!r}{_nearest(name, _METHODS)}; known: {', '.join(_METHODS)}")
+        raise SzilardError(
+            f"unknown method {name[:40]!r}{_nearest(name, _METHODS)}; known: {', '.join(_METHODS)}"
+        )
     return _METHODS[name]
 
 
 def _nearest(word: str, known: Any) -> str:
-    close = difflib.get_close_matches(word, list(known), 1)
+    close = difflib.get_close_matches(str(word)[:40], list(known), 1)
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 

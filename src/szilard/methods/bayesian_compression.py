@@ -72,9 +72,16 @@ class BayesianCompression(Method):
     def _scale(self, layer: bayes.BayesLayer, generator: torch.Generator) -> GroupScale:
         support = layer.weight.support
         groups = support.shape[0] if isinstance(layer, bayes.BayesConv) else support.cols
+        device = layer.weight.mean.device
+        if device.type == "meta":  # an outline; its scales need no memory either
+            with device:
+                return self._made(groups, layer, None)
+        return self._made(groups, layer, generator).to(device)
+
+    def _made(self, groups: int, layer: bayes.BayesLayer, generator: torch.Generator | None) -> GroupScale:
         if self.prior == "horseshoe":
-            return Horseshoe(groups, layer.noise, generator, self.tau).to(layer.weight.mean.device)
-        return NormalJeffreys(groups, layer.noise, generator).to(layer.weight.mean.device)
+            return Horseshoe(groups, layer.noise, generator, self.tau)
+        return NormalJeffreys(groups, layer.noise, generator)
 
     def optimizer(self, network: nn.Module, lr: float | None = None) -> torch.optim.Optimizer:
         """Adam; all that says how sure a scale is moves at the rate of log σ."""

@@ -11,7 +11,7 @@ from szilard import bayes
 from szilard.data import Split
 from szilard.methods.method import Method
 from szilard.methods.moves import Moves
-from szilard.sparse import Schedule, make_pattern
+from szilard.sparse import Schedule, check_density, make_pattern
 
 
 class Deterministic(Method):
@@ -49,6 +49,7 @@ class Deterministic(Method):
         **options: Any,
     ) -> None:
         super().__init__(n_data, **options)
+        check_density(density)
         self.density = density
         self.temperature_scaling = temperature_scaling
         self.pretrained = pretrained

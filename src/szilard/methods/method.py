@@ -68,6 +68,12 @@ class Method:
             raise SzilardError(f"temperature must be zero or positive, not {temperature:g}")
         if not lr > 0:
             raise SzilardError(f"lr must be positive, not {lr:g}")
+        if not lr_log_std >= 0:
+            raise SzilardError(f"lr_log_std must be zero or positive, not {lr_log_std:g}")
+        if not 0 <= warmup <= 1:
+            raise SzilardError(f"warmup is a fraction of all steps and must lie in [0, 1], not {warmup:g}")
+        if total_steps is not None and total_steps < 1:
+            raise SzilardError(f"total_steps must be at least 1, not {total_steps}")
         self.n_data = n_data
         self.temperature = temperature
         self.lr = lr

@@ -47,6 +47,8 @@ class PublishedSSVI(SSVI):
 
     def _convert(self, network: nn.Module) -> nn.Module:
         network = super()._convert(network)
+        if any(parameter.is_meta for parameter in network.parameters()):
+            return network
         generator = torch.Generator().manual_seed(mix(self.seed, 1))
         with torch.no_grad():
             for weight in bayes.weights(network).values():

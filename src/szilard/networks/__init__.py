@@ -1,10 +1,21 @@
 """Networks of plain torch.nn layers, by name or from a user's file."""
 
-from szilard.networks.build import build, build_for, names
+from szilard.networks.build import build, build_for, is_code, names, outline
 from szilard.networks.check import check_fits
 from szilard.networks.lenet import LeNet5
 from szilard.networks.mlp import MLP
 from szilard.networks.noise import WithNoise
 from szilard.networks.resnet import ResNet
 
-__all__ = ["MLP", "LeNet5", "ResNet", "WithNoise", "build", "build_for", "check_fits", "names"]
+__all__ = [
+    "MLP",
+    "LeNet5",
+    "ResNet",
+    "WithNoise",
+    "build",
+    "build_for",
+    "check_fits",
+    "is_code",
+    "names",
+    "outline",
+]

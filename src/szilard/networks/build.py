@@ -17,6 +17,7 @@ from szilard.networks.resnet import ResNet
 from szilard.networks.user import from_file
 
 _FUNCTION = re.compile(r"\.py:\w+$")
+_MOST_WIDTHS = 1000  # of an mlp; each is a layer
 _KNOWN = {
     "mlp": "multilayer perceptron with hidden layers 512, 512; mlp:256,128 sets them",
     "lenet5": "LeNet-5 for pictures of at least 12x12",
@@ -55,6 +56,28 @@ def build(spec: str, input_shape: Sequence[int], n_outputs: int, seed: int = 0) 
     return network
 
 
+def is_code(spec: str) -> bool:
+    """Whether a spec names a function of a Python file, which :func:`build` would run."""
+    return _FUNCTION.search(spec) is not None
+
+
+def outline(spec: str, input_shape: Sequence[int], n_outputs: int) -> nn.Module:
+    """The network that :func:`build` makes of one of the known names, on the meta device: shapes and no memory.
+
+    Raises:
+        SzilardError: as :func:`build`; a spec that names code, which could not be outlined without running it.
+    """
+    if is_code(spec):
+        raise SzilardError(f"{spec} is code of its own, whose network has no outline; build it")
+    try:
+        with torch.device("meta"):
+            return _build(spec, input_shape, n_outputs)
+    except (ArithmeticError, RuntimeError, TypeError, ValueError) as error:  # sizes beyond an int64
+        raise SzilardError(
+            f"no network {spec[:80]!r} of inputs {list(input_shape)} can be built; check its sizes"
+        ) from error
+
+
 def build_for(spec: str, input_shape: Sequence[int] | None, n_outputs: int | None) -> nn.Module:
     """:func:`build` where shapes may be unknown: a function of the user's own is not asked for more than it gives.
 
@@ -78,11 +101,15 @@ def _build(spec: str, input_shape: Sequence[int], n_outputs: int) -> nn.Module:
         return from_file(spec, input_shape=tuple(input_shape), n_outputs=n_outputs)
     name = spec.lower().replace("_", "-")
     if match := re.fullmatch(r"mlp(?::(\d+(?:,\d+)*))?", name):
-        return MLP(input_shape, n_outputs, [int(h) for h in match[1].split(",")] if match[1] else (512, 512))
+        widths = match[1].split(",") if match[1] else ["512", "512"]
+        if len(widths) > _MOST_WIDTHS or max(map(len, widths)) > 18:
+            raise SzilardError(f"an mlp has at most {_MOST_WIDTHS} hidden layers of fewer than 10^18 units")
+        return MLP(input_shape, n_outputs, [int(width) for width in widths])
     if name in ("lenet5", "lenet-5", "lenet"):
         return LeNet5(input_shape, n_outputs)
     if match := re.fullmatch(r"resnet-?(\d{1,4})(-b)?", name):
         return ResNet(input_shape, n_outputs, int(match[1]), "B" if match[2] else "A")
+    spec = spec if len(spec) < 200 else f"{spec[:200]}..."
     if spec.endswith(".py") or ".py:" in spec:
         raise SzilardError(f"{spec!r} names no function; write path/file.py:function")
     close = get_close_matches(name, _KNOWN, 1)

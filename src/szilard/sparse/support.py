@@ -104,6 +104,17 @@ class Support(nn.Module):
         """From ascending indices into the flattened weight (int64 ``[nnz]``)."""
         return cls(shape, *_csr(flat, int(shape[0]), math.prod(shape[1:])), pattern)
 
+    @classmethod
+    def outline(cls, shape: Sequence[int], nnz: int, pattern: str | Pattern = UNSTRUCTURED) -> Support:
+        """One of ``nnz`` entries that are not known yet, on the meta device; loading a state dict says which."""
+        support = cls.full((0, 1))
+        support.pattern = make_pattern(pattern)
+        support.shape = torch.Size(shape)
+        support.rows, support.cols = int(support.shape[0]), math.prod(support.shape[1:])
+        for name, size in (("crow", support.rows + 1), ("col", nnz)):
+            support.register_buffer(name, torch.empty(size, dtype=torch.int32, device="meta"))
+        return support
+
     # -- what it says -------------------------------------------------------------------------------
 
     @property

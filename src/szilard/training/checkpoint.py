@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
-import pickle
-import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,15 @@ import torch
 
 from szilard import atomic
 from szilard.errors import SzilardError
+from szilard.file.error import SzilardFileError, printable
+from szilard.training import torch_file
 
 FORMAT = 1
+_KINDS = ("checkpoint", "network")
+_ODD = (
+    ArithmeticError, AssertionError, AttributeError, LookupError, NotImplementedError, RuntimeError, TypeError,
+    ValueError,
+)  # fmt: skip
 
 
 def save(path: Path, kind: str, content: dict[str, Any]) -> None:
@@ -34,52 +41,68 @@ def load(path: Path, kind: str) -> dict[str, Any]:
     """Read what :func:`save` wrote, onto the CPU and without running anything in the file.
 
     Raises:
-        SzilardError: not there, cut short, not of this kind, or of a later version.
+        SzilardFileError: not there, cut short, not of this kind, or of a later version.
     """
-    content = load_plain(path, kind, check=True)
+    content = load_plain(path, kind)
     found = content.get("szilard") if isinstance(content, dict) else None
     if found != kind:
-        what = f"is a {found}, not a {kind}" if found else f"is no {kind} of szilard"
-        raise SzilardError(f"{path} {what}; name a file that szilard fit wrote")
-    if content["format"] > FORMAT:
-        raise SzilardError(
-            f"{path} has format {content['format']}, of a later szilard; update szilard to read it"
-        )
+        what = f"is a {found}, not a {kind}" if found in _KINDS else f"is no {kind} of szilard"
+        raise SzilardFileError(f"{path} {what}; name a file that szilard fit wrote")
+    version = content.get("format")
+    if type(version) is not int or version < 1:
+        raise SzilardFileError(f"{path} does not say its format; name a file that szilard fit wrote")
+    if version > FORMAT:
+        raise SzilardFileError(f"{path} has a format of a later szilard; update szilard to read it")
     return content
 
 
-def load_plain(path: Path, kind: str, *, check: bool = False) -> Any:
-    """Whatever ``torch.save`` wrote, as long as it is tensors and plain containers.
+def load_plain(path: Path, kind: str) -> Any:
+    """Whatever ``torch.save`` wrote, as long as it is dense tensors and plain containers.
 
-    Args:
-        check: compare the sums that torch writes beside each tensor and does not look at itself.
+    Nothing in the file is run, and memory is bounded by its size; see :mod:`szilard.training.torch_file`.
 
     Raises:
-        SzilardError: not there, cut short, not of torch, or a pickle that would have to run code.
+        SzilardFileError: not there, cut short, not of torch, or a pickle that would have to run code.
     """
     if not path.is_file():
-        raise SzilardError(f"there is no {kind} {path}; name a file that exists")
+        raise SzilardFileError(f"there is no {kind} {path}; name a file that exists")
     try:
-        content = path.read_bytes()  # apart, so that torch's own OSErrors are not taken for the disk's
+        data = path.read_bytes()
     except OSError as error:
-        raise SzilardError(f"{path} cannot be read ({error.strerror or error}); check the file") from error
-    archive = content.startswith(b"PK\x03\x04")
+        raise SzilardFileError(
+            f"{path} cannot be read ({error.strerror or error}); check the file"
+        ) from error
+    wrote = "; name a file that szilard or torch.save(network.state_dict(), ...) wrote"
     try:
-        if check and archive and zipfile.ZipFile(io.BytesIO(content)).testzip() is not None:
-            raise zipfile.BadZipFile
-        return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except (
-        Exception
-    ) as error:  # RuntimeError, EOFError, OSError, KeyError, ..., depending on where torch stops
-        if archive and not isinstance(error, pickle.UnpicklingError):
-            raise SzilardError(
+        return torch_file.loads(data)
+    except torch_file.Objects as error:
+        raise SzilardFileError(
+            f"{path} is no {kind}, or holds Python objects, which are not loaded because they can run code "
+            f"({printable(str(error))[:80]}){wrote}"
+        ) from error
+    except torch_file.Damaged as error:
+        if torch_file.is_archive(data):
+            raise SzilardFileError(
                 f"the {kind} {path} is cut short or damaged; remove it and run again to start afresh"
             ) from error
-        objects = isinstance(error, pickle.UnpicklingError) and "Weights only load failed" in str(error)
-        raise SzilardError(
-            f"{path} is no {kind}"
-            + (", or holds Python objects, which are not loaded because they can run code" if objects else "")
-            + "; name a file that szilard or torch.save(network.state_dict(), ...) wrote"
+        raise SzilardFileError(f"{path} is no {kind}{wrote}") from error
+
+
+@contextlib.contextmanager
+def reading(path: Path, kind: str) -> Iterator[None]:
+    """Around the use of what was read: content that does not fit is told as the file's fault.
+
+    Raises:
+        SzilardFileError: instead of what Python raises for a missing entry or one of the wrong type.
+    """
+    try:
+        yield
+    except SzilardError:
+        raise
+    except _ODD as error:
+        raise SzilardFileError(
+            f"the {kind} {path} holds something else than szilard writes there ({type(error).__name__}); "
+            "remove it and run again to start afresh"
         ) from error
 
 
@@ -94,8 +117,9 @@ def check_belongs(path: Path, found: dict[str, Any], expected: dict[str, Any]) -
     """
     for key, value in expected.items():
         if found.get(key) != value:
+            told = printable(str(found.get(key))[:200])
             raise SzilardError(
-                f"the checkpoint {path} is of another run: its {key} is {found.get(key)} and not {value}; "
+                f"the checkpoint {path} is of another run: its {key} is {told} and not {value}; "
                 "go on with the settings it was started with, or start anew with overwrite"
             )
 
@@ -116,9 +140,9 @@ def check_shapes(path: Path, found: dict[str, Any], expected: dict[str, Any]) ->
         if have.get(name) != want.get(name):
             theirs = f"has shape {have[name]}" if name in have else "is missing"
             ours = f"has shape {want[name]}" if name in want else "has no such tensor"
-            raise SzilardError(
-                f"{path} is of another network: in the file {name} {theirs}, in this network it {ours}; "
-                "name the network it was made with"
+            raise SzilardFileError(
+                f"{path} is of another network: in the file {printable(name)[:200]} {theirs}, "
+                f"in this network it {ours}; name the network it was made with"
             )
 
 

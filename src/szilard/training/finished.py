@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from szilard import file, methods, networks
 from szilard.data import DataSet, Task
 from szilard.errors import SzilardError
+from szilard.file.error import SzilardFileError, printable
 from szilard.methods import Method
-from szilard.training import checkpoint
+from szilard.training import checkpoint, schema, trust
+from szilard.training.schema import Saved
+from szilard.training.weights import fill, load_state, state_of
+
+__all__ = [
+    "SUFFIX",
+    "Finished",
+    "is_finished",
+    "load",
+    "load_state",
+    "plain_state",
+    "save",
+    "state_of",
+    "to_meta",
+]
 
 SUFFIX = ".szd"
-_PARALLEL = "module."
+_MOST_BYTES = 40  # for each entry of a network: mean, ln σ and place, in double precision
+_FREE_BYTES = 64 << 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +47,7 @@ class Finished:
         shift, scale, target_shift, target_scale: normalisation, as in :class:`szilard.data.DataSet`.
         data: the arguments of :func:`szilard.data.load` that made its data, empty if they are not known.
         options: with which :func:`szilard.methods.make` made the method.
+        data_trusted: whether paths in ``data`` may be followed, see :mod:`szilard.training.trust`.
     """
 
     network: nn.Module
@@ -47,6 +64,7 @@ class Finished:
     target_scale: float
     data: dict[str, Any] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
+    data_trusted: bool = True
 
     @classmethod
     def plain(
@@ -84,8 +102,10 @@ def save(
     Raises:
         SzilardError: disk full or folder not writable.
     """
+    spec, source = trust.absolute_network(network_spec), trust.absolute_data(source)
     content = {
-        "network_spec": network_spec,
+        "network_spec": spec,
+        "network_signature": trust.sign_network(spec),
         "method": method.name,
         "method_options": options,
         "n_data": method.n_data,
@@ -95,38 +115,57 @@ def save(
         "n_outputs": data.n_outputs,
         "classes": list(data.classes),
         "feature_names": list(data.feature_names),
-        "shift": data.shift,
-        "scale": data.scale,
+        "shift": schema.narrow(data.shift, data.input_shape),
+        "scale": schema.narrow(data.scale, data.input_shape),
         "target_shift": data.target_shift,
         "target_scale": data.target_scale,
         "data": source,
+        "data_signature": trust.sign_data(source),
         "state_dict": {name: value.cpu() for name, value in network.state_dict().items()},
     }
     checkpoint.save(path, "network", content)
 
 
-def load(path: Path, network_spec: str | None = None) -> Finished:
+def load(
+    path: Path,
+    network_spec: str | None = None,
+    *,
+    trusted: bool = False,
+    tell: Callable[[str], None] | None = None,
+) -> Finished:
     """Open a ``network.pt``, or a ``.szd`` file that says what network it holds.
+
+    Nothing in the file is run, nothing is fetched, and no other file is opened, with one exception: if the network was
+    built by a Python file of the user's, that file is run again to build it. This happens only if ``network_spec``
+    names it, if ``trusted`` is true, or if the name is signed by this user's own ``szilard fit`` or ``compress`` on
+    this machine (:mod:`szilard.training.trust`), and after everything else in the file has been checked.
 
     Args:
         network_spec: builds the network, if the file does not say how or says what has moved.
+        trusted: run the Python file, and read the data, that the file names, whoever wrote it.
+        tell: is given one line before a Python file is run because of ``trusted``.
 
     Raises:
-        SzilardError: not a finished network, cut short, or not of the network that the spec builds.
+        SzilardFileError: not a finished network, cut short, not of the network that the spec builds, or a file that
+            names code which is not trusted.
     """
-    if path.suffix == SUFFIX:
-        return _from_szd(path, network_spec)
-    content = checkpoint.load(path, "network")
-    found = _restore(path, content, content["state_dict"], network_spec)
-    found.method.load_state_dict(content["method_state"])
-    return found
+    try:
+        with checkpoint.reading(path, "network"):
+            return _load(path, network_spec, trusted, tell)
+    except SzilardFileError:
+        raise
+    except SzilardError as error:
+        raise SzilardFileError(f"{path} cannot be opened: {error}") from error
 
 
 def to_meta(found: Finished) -> dict[str, Any]:
     """What a ``.szd`` file must hold beside the tensors for :func:`load`, as JSON."""
+    spec = trust.absolute_network(found.network_spec)
+    source = trust.absolute_data(found.data) if found.data_trusted else found.data
     return {
         "network": {
-            "network_spec": found.network_spec,
+            "network_spec": spec,
+            "network_signature": trust.sign_network(spec),
             "method": found.method.name,
             "method_options": found.options,
             "n_data": found.method.n_data,
@@ -136,11 +175,12 @@ def to_meta(found: Finished) -> dict[str, Any]:
             "n_outputs": found.n_outputs,
             "classes": list(found.classes),
             "feature_names": list(found.feature_names),
-            "shift": found.shift.tolist(),
-            "scale": found.scale.tolist(),
+            "shift": schema.narrow(found.shift, found.input_shape).tolist(),
+            "scale": schema.narrow(found.scale, found.input_shape).tolist(),
             "target_shift": found.target_shift,
             "target_scale": found.target_scale,
-            "data": found.data,
+            "data": source,
+            "data_signature": trust.sign_data(source) if found.data_trusted else None,
         }
     }
 
@@ -152,7 +192,7 @@ def is_finished(path: Path) -> bool:
         SzilardError: it cannot be read.
     """
     if path.suffix == SUFFIX:
-        return "network" in file.read(path).meta
+        return "network" in file.inspect(path).meta
     content = checkpoint.load_plain(path, "network")
     return isinstance(content, dict) and "szilard" in content
 
@@ -165,67 +205,89 @@ def plain_state(path: Path) -> Any:
     return content.get("state_dict", content) if isinstance(content, dict) else content
 
 
-def _from_szd(path: Path, network_spec: str | None) -> Finished:
-    document = file.read(path)
-    content = document.meta.get("network")
-    if not isinstance(content, dict):
-        raise SzilardError(
-            f"{path} holds tensors and does not say of which network; load them with szilard.load"
-        )
-    try:
-        content = content | {key: torch.tensor(content[key]) for key in ("shift", "scale")}
-        found = _restore(path, content, file.to_state_dict(document), network_spec)
-        Method.load_state_dict(found.method, content["method_state"])  # the rest of it only serves training
-    except (KeyError, TypeError, ValueError) as error:
-        raise SzilardError(
-            f"{path} describes its network in a way that cannot be read ({error!r})"
-        ) from error
-    return found
-
-
-def _restore(path: Path, content: dict[str, Any], state: Any, network_spec: str | None) -> Finished:
-    spec = network_spec or content["network_spec"]
-    if spec is None:
-        raise SzilardError(
-            f"{path} does not say how its network is built; add --network, for instance file.py:function"
-        )
-    shape, n_outputs = tuple(content["input_shape"]), content["n_outputs"]
-    method = methods.make(content["method"], content["n_data"], **content["method_options"])
-    network = method.prepare(networks.build(spec, shape, n_outputs), content["task"])
-    method.fit_to(network, state)
-    load_state(path, network, state)
+def _load(
+    path: Path, network_spec: str | None, trusted: bool, tell: Callable[[str], None] | None
+) -> Finished:
+    if path.suffix == SUFFIX:
+        # What the file says comes first: a file that is refused for it is not decoded.
+        ledger = file.inspect(path)
+        saved = _described(path, ledger.meta)
+        _check_size(path, saved, _spec(path, saved, network_spec, trusted), ledger.output_bytes)
+        document = file.read(path)
+        saved = _described(path, document.meta)  # of the very bytes that the tensors are from
+        state: Any = file.to_state_dict(document)
+    else:
+        content = checkpoint.load(path, "network")
+        saved, state = schema.read(path, content), content.get("state_dict")
+    spec = _spec(path, saved, network_spec, trusted)
+    state = state_of(path, state)
+    method = methods.make(saved.method, saved.n_data, **saved.method_options)
+    if networks.is_code(spec):
+        if (
+            network_spec is None
+            and not trust.knows_network(spec, saved.network_signature)
+            and tell is not None
+        ):
+            tell(f"running {printable(spec.rpartition(':')[0])}, named by {path}")
+        network = method.prepare(networks.build(spec, saved.input_shape, saved.n_outputs), saved.task)
+        method.fit_to(network, state)
+        load_state(path, network, state)
+    else:
+        network = method.prepare(networks.outline(spec, saved.input_shape, saved.n_outputs), saved.task)
+        fill(path, method, network, state)
+    Method.load_state_dict(method, saved.method_state)  # the rest of it only serves training
     return Finished(
         network=network.eval(),
         method=method,
         network_spec=spec,
-        task=content["task"],
-        input_shape=shape,
-        n_outputs=n_outputs,
-        classes=tuple(content["classes"]),
-        feature_names=tuple(content["feature_names"]),
-        shift=content["shift"],
-        scale=content["scale"],
-        target_shift=content["target_shift"],
-        target_scale=content["target_scale"],
-        data=content["data"],
-        options=content["method_options"],
+        task=saved.task,
+        input_shape=saved.input_shape,
+        n_outputs=saved.n_outputs,
+        classes=saved.classes,
+        feature_names=saved.feature_names,
+        shift=saved.shift,
+        scale=saved.scale,
+        target_shift=saved.target_shift,
+        target_scale=saved.target_scale,
+        data=saved.data,
+        options=saved.method_options,
+        data_trusted=trusted or trust.knows_data(saved.data, saved.data_signature),
     )
 
 
-def load_state(path: Path, network: nn.Module, state: Any) -> None:
-    """Load a state dict that was read from ``path``, all of it or nothing.
+def _check_size(path: Path, saved: Saved, spec: str, declared: int) -> None:
+    """Refuse tensors that are far more than a network of a known name can have, before they are decoded."""
+    if networks.is_code(spec):
+        return
+    outline = networks.outline(spec, saved.input_shape, saved.n_outputs)
+    entries = sum(tensor.numel() for tensor in (*outline.parameters(), *outline.buffers()))
+    if declared > _FREE_BYTES + _MOST_BYTES * entries:
+        raise SzilardFileError(
+            f"{path} promises {declared} bytes of tensors, far more than {spec[:80]!r} with {entries} entries can "
+            "have; get the file again from where it came, or open its tensors with szilard.load"
+        )
 
-    ``module.`` before every name, which nn.DataParallel puts there, is taken off; batch counters may be missing.
 
-    Raises:
-        SzilardError: names or shapes do not match the network's.
-    """
-    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise SzilardError(f"{path} holds no state dict of tensors; save network.state_dict()")
-    if state and all(name.startswith(_PARALLEL) for name in state):
-        state = {name.removeprefix(_PARALLEL): value for name, value in state.items()}
-    wanted = network.state_dict()
-    counters = {name: value for name, value in wanted.items() if name.endswith("num_batches_tracked")}
-    state = counters | dict(state)
-    checkpoint.check_shapes(path, state, wanted)
-    network.load_state_dict(state)
+def _described(path: Path, meta: dict[str, Any]) -> Saved:
+    if "network" not in meta:
+        raise SzilardFileError(
+            f"{path} holds tensors and does not say of which network; load them with szilard.load"
+        )
+    return schema.read(path, meta["network"])
+
+
+def _spec(path: Path, saved: Saved, network_spec: str | None, trusted: bool) -> str:
+    """How the network is built: as the user says, or as the file says if that may be followed."""
+    if network_spec is not None:
+        return network_spec
+    spec = saved.network_spec
+    if spec is None:
+        raise SzilardFileError(
+            f"{path} does not say how its network is built; add --network, for instance file.py:function"
+        )
+    if not trusted and not trust.knows_network(spec, saved.network_signature):
+        raise SzilardFileError(
+            f"{path} wants to run {printable(spec)}, and this user's own szilard has not written that; "
+            "add --trust (in Python: trusted=True) if you trust it, or name your own code with --network"
+        )
+    return spec

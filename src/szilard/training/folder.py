@@ -111,6 +111,12 @@ class RunFolder:
         return self.path / "run.toml"
 
     def method(self, name: str) -> MethodFolder:
+        """The folder of a method; only names of methods are names of folders here.
+
+        Raises:
+            SzilardError: there is no such method.
+        """
+        methods.options(name)  # refuses an unknown name, such as one that would lead out of the run
         return MethodFolder(self.path / name)
 
     def methods(self) -> list[str]:

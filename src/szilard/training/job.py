@@ -14,7 +14,7 @@ from szilard.cost import Cost, Stopwatch
 from szilard.data import DataSet
 from szilard.errors import SzilardError
 from szilard.methods import Method
-from szilard.training import account, arrays, checkpoint, evaluate, finished
+from szilard.training import account, arrays, checkpoint, evaluate, finished, resumable
 from szilard.training.devices import on_rank_zero
 from szilard.training.folder import MethodFolder, to_json
 from szilard.training.log import Log
@@ -119,9 +119,14 @@ class Job:
         if files is not None:
             if resume and files.checkpoint.is_file():
                 state = checkpoint.load(files.checkpoint, "checkpoint")
-                checkpoint.check_belongs(files.checkpoint, state["made_by"], self._made_by())
-                checkpoint.check_shapes(files.checkpoint, state["network"], network.state_dict())
-                loop.restore(state)
+                with checkpoint.reading(files.checkpoint, "checkpoint"):
+                    checkpoint.check_belongs(files.checkpoint, state["made_by"], self._made_by())
+                    checkpoint.check_shapes(files.checkpoint, state["network"], network.state_dict())
+                    resumable.check(
+                        files.checkpoint, state, method=method, optimizer=loop.optimizer, epochs=plan.epochs,
+                        steps=steps, processes=self.fabric.world_size,
+                    )  # fmt: skip
+                    loop.restore(state)
             history += on_rank_zero(self.fabric, lambda: files.rewind(method.step))
         first = self.fabric.global_rank == 0
         with (

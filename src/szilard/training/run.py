@@ -11,7 +11,7 @@ from szilard import atomic, methods, networks
 from szilard import data as rooms
 from szilard.data import DataSet
 from szilard.errors import SzilardError
-from szilard.training import defaults
+from szilard.training import defaults, trust
 from szilard.training import settings as toml
 from szilard.training.devices import on_rank_zero, start
 from szilard.training.fit import fit
@@ -104,6 +104,12 @@ def complete(settings: Settings, data: DataSet) -> Settings:
         fit = replace(fit, epochs=defaults.epochs(len(data.train), fit.batch_size))
     if not settings.methods:
         raise SzilardError("there is no method to train; name one, for instance --method ssvi")
+    for name, given in settings.methods.items():
+        for key in ("seed", "total_steps"):
+            if key in given:
+                raise SzilardError(
+                    f"{key} of method {name} follows from the run; leave it out, or set --seed"
+                )
     options = {name: _defaults(name) | given for name, given in settings.methods.items()}
     return replace(settings, fit=fit, methods=options)
 
@@ -149,6 +155,7 @@ def _claim(folder: RunFolder, settings: Settings, *, resume: bool, overwrite: bo
         return
     atomic.make_folder(folder.path)
     atomic.remove_leftovers(folder.path)
+    settings = replace(settings, signature=trust.sign_settings(settings))
     atomic.write(folder.settings, settings.to_toml().encode())
 
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
 import tomli_w
 
+from szilard import methods
 from szilard.errors import SzilardError
+
+_LARGEST = 1 << 53  # whole numbers
 
 
 @dataclass(frozen=True)
@@ -58,12 +61,14 @@ class Settings:
 
     Attributes:
         methods: options by name, in the order in which they are trained; the first is the one that matters.
+        signature: says that this user's own szilard wrote the paths in it, see :mod:`szilard.training.trust`.
     """
 
     data: DataSettings = field(default_factory=DataSettings)
     network: NetworkSettings = field(default_factory=NetworkSettings)
     fit: FitSettings = field(default_factory=FitSettings)
     methods: dict[str, dict[str, Any]] = field(default_factory=dict)
+    signature: str | None = field(default=None, compare=False)
 
     def to_toml(self) -> str:
         """As a file; what is None is left out, for TOML has no word for it."""
@@ -71,6 +76,8 @@ class Settings:
         for name in ("data", "network", "fit"):
             content[name] = _given(dataclasses.asdict(getattr(self, name)))
         content["method"] = {name: _given(options) for name, options in self.methods.items()}
+        if self.signature is not None:
+            content["signature"] = self.signature
         return tomli_w.dumps(content)
 
     def differences(self, other: Settings) -> str | None:
@@ -78,7 +85,7 @@ class Settings:
 
         How often checkpoints are written may differ: it does not change what a run gives.
         """
-        mine, theirs = (_flat(tomllib.loads(settings.to_toml())) for settings in (self, other))
+        mine, theirs = (_flat(tomllib.loads(replace(one, signature=None).to_toml())) for one in (self, other))
         for key in [*mine, *theirs]:
             if not key.startswith("fit.checkpoint_") and mine.get(key) != theirs.get(key):
                 return f"{key} is {mine.get(key, 'not set')} there and {theirs.get(key, 'not set')} here"
@@ -106,11 +113,17 @@ def read(path: Path) -> Settings:
         raise SzilardError(
             f"{path} cannot be read ({error.strerror or error}); name a run.toml of a run"
         ) from error
-    _refuse_unknown(path, "", content, {"data", "network", "fit", "methods", "method"})
+    _refuse_unknown(path, "", content, {"data", "network", "fit", "methods", "method", "signature"})
     options = _table(path, "method", content.get("method", {}))
     names = content.get("methods", list(options))
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise SzilardError(f"methods in {path} must be a list of names")
+    foreign = next((name for name in [*names, *options] if name not in methods.names()), None)
+    if foreign is not None:  # a name is also that of a folder
+        raise SzilardError(f"{path} names an unknown method {foreign!r}; known: {', '.join(methods.names())}")
+    signature = content.get("signature")
+    if signature is not None and not isinstance(signature, str):
+        raise SzilardError(f"signature in {path} must be str, not {signature!r}")
     stray = next((name for name in options if name not in names), None)
     if stray is not None:
         raise SzilardError(
@@ -121,6 +134,7 @@ def read(path: Path) -> Settings:
         network=_section(path, "network", NetworkSettings, content),
         fit=_section(path, "fit", FitSettings, content),
         methods={name: _table(path, f"method.{name}", options.get(name, {})) for name in names},
+        signature=signature,
     )
 
 
@@ -130,6 +144,8 @@ def _section(path: Path, name: str, kind: type, content: dict[str, Any]) -> Any:
     _refuse_unknown(path, f"[{name}] ", table, types)
     for key, value in table.items():
         allowed = _alternatives(types[key])
+        if type(value) is int and abs(value) > _LARGEST:
+            raise SzilardError(f"[{name}] {key} in {path} is too large a number; choose a smaller one")
         if float in allowed and type(value) is int:
             table[key] = float(value)
         elif type(value) not in allowed:

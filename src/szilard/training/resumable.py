@@ -1,0 +1,140 @@
+"""Whether a checkpoint holds what a run can go on from; looked at before any of it is used."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any, NoReturn
+
+import torch
+from torch import Tensor
+
+from szilard.file.error import SzilardFileError
+from szilard.methods import Method
+
+_LARGEST = 1 << 53
+
+
+def check(
+    path: Path,
+    state: dict[str, Any],
+    *,
+    method: Method,
+    optimizer: torch.optim.Optimizer,
+    epochs: int,
+    steps: int,
+    processes: int,
+) -> None:
+    """Compare a checkpoint with the run that wants to go on from it, its weights excepted.
+
+    Args:
+        path: the checkpoint, for messages.
+        state: its content.
+        method, optimizer: of the run, as they were made.
+        epochs, steps: of the whole run, and of one epoch.
+        processes: how many train.
+
+    Raises:
+        SzilardFileError: a part is missing, or of another type, size or range than the run would write.
+    """
+    _whole(path, "step", state.get("step"), epochs * steps)
+    _whole(path, "epoch", state.get("epoch"), epochs)
+    _whole(path, "batch", state.get("batch"), steps)
+    _number(path, "seconds", state.get("seconds"))
+    _check_optimizer(path, state.get("optimizer"), optimizer)
+    shares = state.get("processes")
+    if not isinstance(shares, list | tuple) or len(shares) != processes:
+        _refuse(path, "processes")
+    for share in shares:
+        if not isinstance(share, dict):
+            _refuse(path, "processes")
+        _number(path, "energy", share.get("energy"))
+        _number(path, "cost", share.get("cost"))
+        _check_method(path, share.get("method"), method, epochs * steps)
+
+
+def _check_method(path: Path, found: Any, method: Method, total: int) -> None:
+    expected = method.state_dict()
+    if not isinstance(found, dict) or set(found) != set(expected):
+        _refuse(path, "method")
+    _whole(path, "method step", found["step"], total)
+    _whole(path, "method total_steps", found["total_steps"], _LARGEST)
+    _number(path, "method calibration", found["calibration"])
+    if found["task"] != expected["task"]:
+        _refuse(path, "method task")
+    moves = found.get("moves", {})
+    if not isinstance(moves, dict):
+        _refuse(path, "method moves")
+    for number, heard in moves.items():
+        if type(number) is not int or not isinstance(heard, list | tuple) or len(heard) != 2:
+            _refuse(path, "method moves")
+        batches, total_gradient = heard
+        if not (total_gradient is None or _is_floating(total_gradient)) or not isinstance(
+            batches, list | tuple
+        ):
+            _refuse(path, "method moves")
+        for pair in batches:
+            if not isinstance(pair, list | tuple) or len(pair) != 2 or not all(map(_is_floating, pair)):
+                _refuse(path, "method moves")
+
+
+def _check_optimizer(path: Path, found: Any, optimizer: torch.optim.Optimizer) -> None:
+    """The same groups with values of the same types, and for each parameter numbers or tensors of its shape."""
+    expected = optimizer.state_dict()
+    if not isinstance(found, dict) or set(found) != set(expected):
+        _refuse(path, "optimizer")
+    groups, state = found["param_groups"], found["state"]
+    if (
+        not isinstance(groups, list)
+        or len(groups) != len(expected["param_groups"])
+        or not isinstance(state, dict)
+    ):
+        _refuse(path, "optimizer")
+    for group, ours in zip(groups, expected["param_groups"], strict=True):
+        _check_group(path, group, ours)
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    for number, kept in state.items():
+        if type(number) is not int or not 0 <= number < len(parameters) or not isinstance(kept, dict):
+            _refuse(path, "optimizer state")
+        for value in kept.values():
+            if isinstance(value, Tensor):
+                if not _is_floating(value) or value.shape not in (parameters[number].shape, torch.Size([])):
+                    _refuse(path, "optimizer state")
+            elif value is not None:
+                _number(path, "optimizer state", value)
+
+
+def _check_group(path: Path, group: Any, ours: dict[str, Any]) -> None:
+    if not isinstance(group, dict) or set(group) != set(ours):
+        _refuse(path, "optimizer param_groups")
+    for key, value in ours.items():
+        if value is None or isinstance(
+            value, bool
+        ):  # which of torch's loops computes it: may depend on the device
+            fits = group[key] is None or isinstance(group[key], bool)
+        elif isinstance(value, int | float):
+            fits = type(group[key]) in (int, float) and math.isfinite(group[key])
+        else:  # momenta and the like: decided by the method alone
+            fits = type(group[key]) is type(value) and group[key] == value
+        if not fits:
+            _refuse(path, f"optimizer {key}")
+
+
+def _is_floating(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.is_floating_point()
+
+
+def _whole(path: Path, name: str, value: Any, most: int) -> None:
+    if type(value) is not int or not 0 <= value <= most:
+        _refuse(path, name)
+
+
+def _number(path: Path, name: str, value: Any) -> None:
+    if type(value) not in (int, float) or not math.isfinite(value):
+        _refuse(path, name)
+
+
+def _refuse(path: Path, name: str) -> NoReturn:
+    raise SzilardFileError(
+        f"the checkpoint {path} holds something else than this run writes as its {name}; remove it to start afresh"
+    )

@@ -1,0 +1,333 @@
+"""Files of ``torch.save``, read without torch's own reader: tensors and plain containers, and nothing else.
+
+``torch.load(weights_only=True)`` runs no code of the file, but a kilobyte can make it allocate gigabytes: a compressed
+record, a storage that the file does not hold, ``bytearray(10**12)``, a view beyond its storage. Here every storage is
+cut from the file's own bytes, so that memory is bounded by the size of the file.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import struct
+import zipfile
+from collections import Counter, OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+MOST_VIEW = 64 << 20  #: bytes of entries that views may show more often than their storages hold them
+_MOST_DEPTH = 100  # of containers in containers
+_ARCHIVE = b"PK\x03\x04"
+_MAGIC = 0x1950A86A20F9469CFC6C  # of files from before torch 1.6
+_PROTOCOL = 1001
+
+_STORAGES = {
+    "DoubleStorage": torch.float64, "FloatStorage": torch.float32, "HalfStorage": torch.float16,
+    "BFloat16Storage": torch.bfloat16, "LongStorage": torch.int64, "IntStorage": torch.int32,
+    "ShortStorage": torch.int16, "CharStorage": torch.int8, "ByteStorage": torch.uint8, "BoolStorage": torch.bool,
+    "ComplexFloatStorage": torch.complex64, "ComplexDoubleStorage": torch.complex128, "UntypedStorage": torch.uint8,
+}  # fmt: skip
+_DTYPES = {
+    name: getattr(torch, name)
+    for name in (
+        "float64", "float32", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool", "complex64",
+        "complex128", "uint16", "uint32", "uint64", "float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz",
+        "float8_e5m2fnuz",
+    )
+    if hasattr(torch, name)
+}  # fmt: skip
+
+#: What a protocol-2 pickle of plain containers is made of; torch's own safe reader knows the same.
+_OPCODES = (
+    pickle.GLOBAL, pickle.REDUCE, pickle.BUILD, pickle.APPEND, pickle.APPENDS, pickle.SETITEM, pickle.SETITEMS,
+    pickle.MARK, pickle.TUPLE, pickle.TUPLE1, pickle.TUPLE2, pickle.TUPLE3, pickle.NONE, pickle.NEWFALSE,
+    pickle.NEWTRUE, pickle.EMPTY_TUPLE, pickle.EMPTY_LIST, pickle.EMPTY_DICT, pickle.EMPTY_SET, pickle.BININT,
+    pickle.BININT1, pickle.BININT2, pickle.BINFLOAT, pickle.BINUNICODE, pickle.SHORT_BINSTRING, pickle.BINPERSID,
+    pickle.BINGET, pickle.LONG_BINGET, pickle.BINPUT, pickle.LONG_BINPUT, pickle.LONG1, pickle.PROTO, pickle.STOP,
+)  # fmt: skip
+
+
+class Damaged(Exception):
+    """The bytes are those of a file that was cut short or changed, or of no such file."""
+
+
+class Objects(Exception):
+    """The file asks for more than dense tensors, numbers, strings and containers; the message says what."""
+
+
+def is_archive(data: bytes) -> bool:
+    """Whether the bytes begin as the files that torch writes today."""
+    return data.startswith(_ARCHIVE)
+
+
+def loads(data: bytes) -> Any:
+    """What ``torch.save`` wrote, on the CPU; tensors that shared storage share it again.
+
+    Raises:
+        Damaged: cut short, changed, or not of torch.
+        Objects: it holds more than dense tensors and plain containers.
+    """
+    try:
+        found = _archive(data) if is_archive(data) else _legacy(data)
+        _check_tree(found, len(data))
+    except (Damaged, Objects):
+        raise
+    except Exception as error:  # whatever a pickle of nonsense leads to; nothing of the file was run
+        raise Damaged(f"{type(error).__name__}: {error}") from error
+    return found
+
+
+class _Storage:
+    """A part of the file's bytes.
+
+    Attributes:
+        dtype: of the entries it was saved with.
+        count: of those entries.
+    """
+
+    def __init__(self, data: bytearray, dtype: torch.dtype, count: int) -> None:
+        self.dtype, self.count = dtype, count
+        self.storage = (
+            torch.frombuffer(data, dtype=torch.uint8).untyped_storage() if data else torch.UntypedStorage(0)
+        )
+
+
+def _refuse_opcode(unpickler: Any) -> None:
+    raise Objects("more than protocol 2 of a plain container needs")
+
+
+class _Unpickler(pickle._Unpickler):  # in Python: the one in C allocates what an opcode names
+    dispatch = {  # noqa: RUF012
+        code: load if code in {op[0] for op in _OPCODES} else _refuse_opcode
+        for code, load in pickle._Unpickler.dispatch.items()
+    }
+
+    def __init__(self, file: io.BytesIO, storage: Callable[[Any], _Storage]) -> None:
+        super().__init__(file, encoding="utf-8")
+        self._storage = storage
+        self._repeated = 0
+
+    def find_class(self, module: str, name: str) -> Any:
+        known: dict[tuple[str, str], Any] = {
+            ("collections", "OrderedDict"): OrderedDict,
+            ("collections", "Counter"): _counter,
+            ("torch", "Size"): _size,
+            ("torch", "device"): _device,
+            ("torch._utils", "_rebuild_tensor"): self._tensor,
+            ("torch._utils", "_rebuild_tensor_v2"): self._tensor,
+            ("torch._utils", "_rebuild_tensor_v3"): self._tensor_of_type,
+            ("torch._utils", "_rebuild_parameter"): _parameter,
+            ("_codecs", "encode"): _encode,
+            ("__builtin__", "set"): _set,
+            ("builtins", "set"): _set,
+            ("__builtin__", "complex"): _complex,
+            ("builtins", "complex"): _complex,
+        }
+        if (module, name) in known:
+            return known[module, name]
+        if module in ("torch", "torch.cuda", "torch.storage") and name in _STORAGES:
+            return _STORAGES[name]
+        if module == "torch" and name in _DTYPES:
+            return _DTYPES[name]
+        raise Objects(f"{module}.{name}")
+
+    def persistent_load(self, pid: Any) -> _Storage:
+        return self._storage(pid)
+
+    def load_build(self) -> None:
+        self.stack.pop()  # type: ignore[attr-defined]  # attributes: what a state dict says of modules' versions
+        if type(self.stack[-1]) is not OrderedDict:  # type: ignore[attr-defined]
+            raise Objects("an object with attributes")
+
+    dispatch[pickle.BUILD[0]] = load_build
+
+    def _tensor(self, storage: _Storage, offset: int, size: Any, stride: Any, *_: Any) -> Tensor:
+        return self._view(storage, storage.dtype, offset, size, stride)
+
+    def _tensor_of_type(
+        self,
+        storage: _Storage,
+        offset: int,
+        size: Any,
+        stride: Any,
+        _grad: Any,
+        _hooks: Any,
+        dtype: Any,
+        *_: Any,
+    ) -> Tensor:
+        if not isinstance(dtype, torch.dtype):
+            raise Damaged("a tensor of no type")
+        return self._view(storage, dtype, offset, size, stride)
+
+    def _view(self, storage: _Storage, dtype: torch.dtype, offset: int, size: Any, stride: Any) -> Tensor:
+        """A tensor on a storage, all of which lies inside."""
+        size, stride = tuple(size), tuple(stride)
+        if len(size) != len(stride) or any(type(n) is not int or n < 0 for n in (offset, *size, *stride)):
+            raise Damaged("a tensor of impossible shape")
+        count = 1
+        for n in size:
+            count *= n
+        last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
+        held = storage.storage.nbytes() // dtype.itemsize
+        if count and last >= held:
+            raise Damaged("a tensor that is larger than its storage")
+        if max((*size, *stride, offset, count), default=0) >= 1 << 62:
+            raise Damaged("a tensor of impossible shape")
+        self._repeated += max(0, count - held) * dtype.itemsize
+        if self._repeated > MOST_VIEW:
+            raise Objects("an expanded view; save a copy of it, made with .clone()")
+        return torch.empty(0, dtype=dtype).set_(storage.storage, offset, size, stride)  # type: ignore[call-overload]
+
+
+def _archive(data: bytes) -> Any:
+    try:
+        archive = zipfile.ZipFile(io.BytesIO(data))
+    except (zipfile.BadZipFile, ValueError, OverflowError, NotImplementedError, struct.error) as error:
+        raise Damaged(str(error)) from error
+    infos = {info.filename: info for info in archive.infolist()}
+    # torch stores records as they are, so that they cannot be more than the file.
+    if sum(info.file_size for info in infos.values()) > len(data) or len(infos) != len(archive.infolist()):
+        raise Damaged("records that are larger than the file")
+    if any(info.compress_type != zipfile.ZIP_STORED for info in infos.values()):
+        raise Damaged("compressed records, which torch does not write")
+    top = next((name.removesuffix("data.pkl") for name in infos if name.endswith("/data.pkl")), None)
+    if top is None or top.count("/") != 1:
+        raise Damaged("no data.pkl")
+    if infos.get(f"{top}byteorder") and archive.read(f"{top}byteorder") != b"little":
+        raise Objects("tensors of a big-endian machine")
+    made: dict[str, _Storage] = {}
+
+    def storage(pid: Any) -> _Storage:
+        dtype, key, count = _named(pid)
+        if key not in made:
+            content = bytearray(archive.read(f"{top}data/{key}"))  # zipfile compares its checksum
+            if len(content) < count * dtype.itemsize:
+                raise Damaged("a storage that is cut short")
+            made[key] = _Storage(content, dtype, count)
+        if made[key].dtype != dtype:
+            raise Damaged("a storage of two types")
+        return made[key]
+
+    for info in infos.values():  # also what is not used: a flipped byte anywhere is a damaged file
+        archive.read(info.filename) if not info.filename.startswith(f"{top}data/") else None
+    found = _Unpickler(io.BytesIO(archive.read(f"{top}data.pkl")), storage).load()
+    for name in infos:
+        if name.startswith(f"{top}data/") and name.removeprefix(f"{top}data/") not in made:
+            archive.read(name)
+    return found
+
+
+def _legacy(data: bytes) -> Any:
+    """Of torch before 1.6: five pickles, and the storages behind them."""
+    file = io.BytesIO(data)
+    if _plain(file) != _MAGIC or _plain(file) != _PROTOCOL:
+        raise Damaged("no file of torch.save")
+    system = _plain(file)
+    if not isinstance(system, dict) or system.get("little_endian") is not True:
+        raise Objects("tensors of a big-endian machine")
+    start = file.tell()
+    wanted: dict[str, tuple[torch.dtype, int]] = {}
+
+    def note(pid: Any) -> _Storage:
+        dtype, key, count = _named(pid)
+        wanted[key] = (dtype, count)
+        return _Storage(bytearray(), dtype, 0)
+
+    _Survey(file, note).load()  # storages lie behind: the first pass only asks which there are
+    keys = _plain(file)
+    if not isinstance(keys, list) or not all(key in wanted for key in keys):
+        raise Damaged("storages that nobody named")
+    made: dict[str, _Storage] = {}
+    for key in keys:
+        dtype, count = wanted[key]
+        (said,) = struct.unpack("<q", file.read(8))
+        if said != count or count * dtype.itemsize > len(data) - file.tell():
+            raise Damaged("a storage that is cut short")
+        made[key] = _Storage(bytearray(file.read(count * dtype.itemsize)), dtype, count)
+    file.seek(start)
+    return _Unpickler(file, lambda pid: made[_named(pid)[1]]).load()
+
+
+class _Survey(_Unpickler):
+    """Goes through a pickle for the storages in it."""
+
+    def _view(self, storage: _Storage, dtype: torch.dtype, offset: int, size: Any, stride: Any) -> Tensor:
+        return torch.empty(0)
+
+
+def _plain(file: io.BytesIO) -> Any:
+    """A pickle without tensors."""
+
+    def none(pid: Any) -> _Storage:
+        raise Damaged("a tensor where there is none")
+
+    return _Unpickler(file, none).load()
+
+
+def _named(pid: Any) -> tuple[torch.dtype, str, int]:
+    """Type, key and number of entries in the name of a storage."""
+    if not isinstance(pid, tuple) or len(pid) not in (5, 6) or pid[0] not in ("storage", b"storage"):
+        raise Damaged("a storage without a name")
+    dtype, key, count = pid[1], pid[2], pid[4]
+    if not isinstance(dtype, torch.dtype) or not isinstance(key, str) or type(count) is not int or count < 0:
+        raise Damaged("a storage of no type")
+    if len(pid) == 6 and pid[5] is not None:
+        raise Objects("views of storages, as torch saved them long ago")
+    return dtype, key, count
+
+
+def _parameter(data: Any, *_: Any) -> Tensor:
+    if not isinstance(data, Tensor):
+        raise Damaged("a parameter that is no tensor")
+    return data
+
+
+def _counter(*items: Any) -> Counter[Any]:
+    if len(items) > 1 or not all(isinstance(item, dict) for item in items):
+        raise Objects("collections.Counter")
+    return Counter(*items)
+
+
+def _size(shape: Any) -> tuple[int, ...]:
+    return torch.Size(tuple(shape))
+
+
+def _device(*names: Any) -> str:
+    return ":".join(str(name) for name in names)
+
+
+def _encode(text: Any, code: Any = "latin1") -> bytes:
+    if code not in ("latin1", "latin-1", "utf-8", "utf8"):
+        raise Objects("_codecs.encode")
+    return str(text).encode(code)
+
+
+def _set(items: Any = ()) -> set[Any]:
+    return set(items)
+
+
+def _complex(*parts: Any) -> complex:
+    return complex(*parts)
+
+
+def _check_tree(found: Any, size: int) -> None:
+    """Containers a file can hold by itself: neither deep, nor endless, nor one shown again and again."""
+    left = 1000 + 4 * size  # an entry takes more than a byte of the pickle
+
+    def walk(value: Any, depth: int) -> None:
+        nonlocal left
+        left -= 1
+        if left < 0 or depth > _MOST_DEPTH:
+            raise Damaged("containers without end")
+        if isinstance(value, dict):
+            for key, item in value.items():
+                walk(key, depth + 1)
+                walk(item, depth + 1)
+        elif isinstance(value, list | tuple | set):
+            for item in value:
+                walk(item, depth + 1)
+
+    walk(found, 0)

@@ -1,0 +1,297 @@
+"""What a file says of its network: the truth, or one sentence; and nothing of it is ever run, fetched or opened."""
+
+from __future__ import annotations
+
+import builtins
+import importlib.util
+import io
+import math
+import os
+import tracemalloc
+
+import pytest
+import torch
+from saved_networks import ODD, ODDER, as_szd, network_pt, said, saying
+
+from szilard import SzilardError, file, methods, networks
+from szilard.file import SzilardFileError
+from szilard.training import checkpoint, finished, schema
+
+FIELDS = (
+    "network_spec", "method", "method_options", "n_data", "method_state", "task", "input_shape", "n_outputs", "classes",
+    "feature_names", "shift", "scale", "target_shift", "target_scale", "data",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("saved")
+    path = network_pt(folder)
+    return {".pt": path, ".szd": as_szd(path, folder / "network.szd")}
+
+
+@pytest.fixture
+def nothing_happens(monkeypatch):
+    """Fails where a file's words would be run, fetched or opened."""
+    opened = builtins.open
+
+    def only(path, *rest, **more):
+        assert isinstance(path, int) or os.fspath(path).endswith((".pt", ".szd", ".tmp", "/key")), path
+        return opened(path, *rest, **more)
+
+    def never(*_, **__):
+        raise AssertionError("a file must not lead here")
+
+    monkeypatch.setattr(builtins, "open", only)
+    monkeypatch.setattr(io, "open", only)
+    monkeypatch.setattr(importlib.util, "spec_from_file_location", never)
+    monkeypatch.setattr("szilard.data.load", never)
+
+
+def refusal(path) -> str | None:
+    """The sentence with which a file is refused; any other exception is a failure of the test."""
+    try:
+        finished.load(path)
+    except SzilardFileError as error:
+        return str(error)
+    return None
+
+
+@pytest.mark.parametrize("kind", [".pt", ".szd"])
+def test_the_truth_opens(files, kind):
+    found = finished.load(files[kind])
+    assert found.classes == ("no", "yes")
+    assert found.scale.tolist() == [1, 1, 1]
+    believed = found.method.predict(found.network, torch.randn(4, 3), samples=2)
+    assert believed.mean.shape == (4, 2)
+
+
+def test_both_kinds_say_the_same(files):
+    one, two = (finished.load(path) for path in files.values())
+    assert one.options == two.options
+    for name, value in one.network.state_dict().items():
+        assert torch.equal(value, two.network.state_dict()[name]), name
+
+
+@pytest.mark.parametrize("field", FIELDS)
+@pytest.mark.parametrize("kind", [".pt", ".szd"])
+def test_any_field_may_be_anything(files, tmp_path, kind, field, nothing_happens):
+    path, out = files[kind], tmp_path / f"odd{kind}"
+    content = said(path)
+    values = [None, *ODD, *(ODDER if kind == ".pt" else [])]
+    told = [
+        sentence for value in values if (sentence := refusal(saying(path, {**content, field: value}, out)))
+    ]
+    assert len(told) >= len(values) - 10, "most of these cannot be right"
+    assert all(str(out) in sentence and len(sentence) < 1000 and "\n" not in sentence for sentence in told)
+    del content[field]
+    with pytest.raises(SzilardFileError, match=f"{field} is missing"):
+        finished.load(saying(path, content, out))
+
+
+@pytest.mark.parametrize("kind", [".pt", ".szd"])
+@pytest.mark.parametrize("field", ["method_options", "method_state", "data"])
+def test_any_entry_of_a_table_may_be_anything(files, tmp_path, kind, field, nothing_happens):
+    path, out = files[kind], tmp_path / f"odd{kind}"
+    content = said(path)
+    keys = [*content[field], "unknown", "n_data", "self", "network", "download", "fetch", "root"]
+    for key in keys:
+        for value in [None, *ODD[::6], *(ODDER[::6] if kind == ".pt" else [])]:
+            table = {**content[field], key: value}
+            if refusal(saying(path, {**content, field: table}, out)) is None and field == "data":
+                assert key in ("name", "root") or value is None or key in content["data"]
+                assert value is None or key == "name" or not finished.load(out).data_trusted
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"classes": ["one"]}, "n_outputs is 2, and classification with 1 classes has 1"),
+        ({"task": "regression"}, "n_outputs is 2, and regression"),
+        ({"feature_names": ["a", "b"]}, "feature_names has 2 names for inputs"),
+        ({"scale": [1.0]}, "scale must have shape"),
+        ({"scale": [[1.0, 1.0, 1.0]]}, "scale must have shape"),
+        ({"scale": 1.0}, "scale must have shape"),
+        ({"scale": [1.0, 0.0, 1.0]}, "scale must be finite and above zero"),
+        ({"scale": [1.0, -1.0, 1.0]}, "scale must be finite and above zero"),
+        ({"scale": [1.0, 1e-60, 1.0]}, "scale must be finite and above zero"),
+        ({"scale": [1.0, math.inf, 1.0]}, "scale must be a finite number"),
+        ({"shift": [1.0, "a", 1.0]}, "shift must have shape"),
+        ({"shift": [1.0, True, 1.0]}, "shift must be a finite number"),
+        ({"target_scale": 0}, "target_scale must be a finite number above zero"),
+        ({"n_data": 0}, "n_data must be a whole number from 1"),
+        ({"method": "../../x"}, "method must be one of deterministic"),
+        ({"method_options": {"density": 7}}, "density must lie in"),
+        ({"method_options": {"density": "much"}}, "density .* must be a finite number"),
+        ({"method_options": {"pattern": 32}}, "pattern .* must be a word"),
+        ({"method_options": {"every": 1.5}}, "every .* must be a whole number"),
+        ({"method_options": {"pretrained": 1}}, "pretrained .* must be true or false"),
+        ({"data": {"name": "digits", "download": True}}, "data has an entry 'download'"),
+        ({"input_shape": [10**12]}, "input_shape must be a whole number"),
+        ({"input_shape": [2**13, 2**13]}, "of more than"),
+        ({"network_spec": "mlp:6"}, "is of another network"),
+        ({"network_spec": "nothing"}, "there is no network"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("kind", [".pt", ".szd"])
+def test_one_sentence_names_the_field(files, tmp_path, kind, change, sentence, nothing_happens):
+    path = files[kind]
+    with pytest.raises(SzilardFileError, match=sentence):
+        finished.load(saying(path, {**said(path), **change}, tmp_path / f"odd{kind}"))
+
+
+@pytest.mark.parametrize(
+    "spec", ["mlp:100000,100000", "mlp:5," + ",".join(["9000"] * 900), "mlp:" + "9" * 30, "mlp:0", "resnet9998",
+             "mlp:" + "1," * 3000 + "1", "lenet5", "resnet20", "mlp:100000000000000000"],
+)  # fmt: skip
+@pytest.mark.parametrize(
+    "method", ["deterministic", "ssvi", "mean-field", "variational-dropout", "bayesian-compression"]
+)
+def test_sizes_are_compared_before_anything_is_built(files, tmp_path, monkeypatch, spec, method):
+    """No parameter of such a network is ever made: the device of every one that is asked for is meta."""
+    made = []
+    linear = torch.nn.Linear.__init__
+
+    def watched(self, *rest, **more):
+        linear(self, *rest, **more)
+        made.append(self.weight)
+
+    monkeypatch.setattr(torch.nn.Linear, "__init__", watched)
+    path = files[".szd"]
+    content = {**said(path), "network_spec": spec, "method": method, "method_options": {}}
+    with pytest.raises(SzilardFileError):
+        finished.load(saying(path, content, tmp_path / "odd.szd"))
+    assert all(weight.is_meta for weight in made)
+
+
+def test_a_support_that_a_few_bytes_make_large(tmp_path):
+    """Rows and names agree, and the columns are twelve million: their index is not made for three entries."""
+    path = network_pt(tmp_path, spec="mlp:1")
+    one = torch.ones(3, 1, 1)
+    content = {
+        **said(path),
+        "input_shape": [3, 2000, 2000],
+        "feature_names": [],
+        "shift": 0 * one,
+        "scale": one,
+    }
+    torch.save(content, tmp_path / "odd.pt")
+    with pytest.raises(SzilardFileError, match=r"far larger than its .* numbers"):
+        finished.load(tmp_path / "odd.pt")
+
+
+def test_tensors_are_not_decoded_that_the_network_cannot_have(tmp_path, files, monkeypatch):
+    document = file.read(files[".szd"])
+    document.records.append(file.Constant("x", "float32", (1 << 28,), bytes(4)))  # a gigabyte in a few bytes
+    file.write(tmp_path / "odd.szd", document)
+    assert (tmp_path / "odd.szd").stat().st_size < 4000
+    monkeypatch.setattr("szilard.file.read", None)
+    with pytest.raises(SzilardFileError, match=r"promises 1073.* bytes of tensors, far more than 'mlp:5'"):
+        finished.load(tmp_path / "odd.szd")
+
+
+@pytest.mark.parametrize("spec", ["mlp:5", "lenet5", "resnet8", "resnet8-b"])
+@pytest.mark.parametrize(
+    "options", [{}, {"density": 0.3, "pattern": "block4"}, {"density": 0.3, "pattern": "neuron"}]
+)
+@pytest.mark.parametrize("method", methods.names())
+def test_an_outline_is_filled_with_what_was_saved(tmp_path, spec, options, method):
+    """The network from the file answers bit for bit as the one that was built, in every method and pattern."""
+    if options and "pattern" not in methods.options(method):
+        return
+    from szilard.data import DataSet, Split
+
+    shape = (3,) if spec.startswith("mlp") else (3, 16, 16)
+    x = torch.randn(4, *shape, generator=torch.Generator().manual_seed(1))
+    split = Split(x, torch.arange(4) % 2)
+    statistic = torch.ones(3, *[1] * (len(shape) - 1))
+    known = DataSet(
+        "x", "classification", split, split, split, None, None, ("a", "b"), 0 * statistic, statistic
+    )
+    made = methods.make(method, 4, **options)
+    network = made.prepare(networks.build(spec, shape, 2))
+    if method == "variational-dropout":
+        made.finish(network, [(x, split.y)])
+    network.eval()
+    finished.save(
+        tmp_path / "network.pt", made, network, known, options=options, network_spec=spec, source={}
+    )
+    found = finished.load(tmp_path / "network.pt")
+    assert [p.requires_grad for p in found.network.parameters()] == [
+        p.requires_grad for p in network.parameters()
+    ]
+    assert repr(found.network) == repr(network)
+    one, two = (m.predict(n, x, samples=2).mean for m, n in ((made, network), (found.method, found.network)))
+    assert torch.equal(one, two)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        torch.eye(3).to_sparse(), torch.ones(3, dtype=torch.complex64), torch.ones(3, dtype=torch.int64), torch.ones(4),
+        torch.ones(()), torch.ones(1).expand(5), "text", None, 3, [1.0],
+    ],
+    ids=str,
+)  # fmt: skip
+@pytest.mark.parametrize("name", ["1.bias", "1.weight.mean", "1.weight.support.crow", "1.weight.support.col"])
+def test_tensors_of_odd_content(files, tmp_path, odd, name):
+    content = said(files[".pt"])
+    state = {**content["state_dict"], name: odd}
+    torch.save({**content, "state_dict": state}, tmp_path / "odd.pt")
+    if isinstance(odd, torch.Tensor) and odd.shape == (5,) and name == "1.bias":
+        assert finished.load(tmp_path / "odd.pt").network.state_dict()[name].tolist() == [1.0] * 5
+        return
+    with pytest.raises(SzilardFileError):
+        finished.load(tmp_path / "odd.pt")
+
+
+@pytest.mark.parametrize("state", [None, 5, [], {}, {1: torch.ones(2)}, torch.ones(2)])
+def test_no_state_dict(files, tmp_path, state):
+    torch.save({**said(files[".pt"]), "state_dict": state}, tmp_path / "odd.pt")
+    with pytest.raises(SzilardFileError):
+        finished.load(tmp_path / "odd.pt")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [5, [], {}, *({"szilard": "network", **more} for more in ({}, {"format": "1"}, {"format": 1}, {"format": 2**70})),
+     {"szilard": ["network"], "format": 1}],
+)  # fmt: skip
+def test_no_network(tmp_path, content):
+    torch.save(content, tmp_path / "odd.pt")
+    with pytest.raises(SzilardFileError):
+        finished.load(tmp_path / "odd.pt")
+
+
+def test_unknown_fields_have_no_effect(files, tmp_path):
+    path = files[".szd"]
+    finished.load(saying(path, {**said(path), "from_a_later_version": [1]}, tmp_path / "odd.szd"))
+
+
+def test_a_statistic_is_written_in_one_form():
+    assert schema.narrow(torch.tensor(2.0), (3,)).tolist() == [2, 2, 2]
+    assert schema.narrow(torch.ones(3, 1, 1), (3, 8, 8)).shape == (3, 1, 1)
+    assert schema.narrow(torch.ones(8), (3, 8, 8)).shape == (3, 8, 8)
+    with pytest.raises(SzilardError, match="does not fit inputs"):
+        schema.narrow(torch.ones(2), (3,))
+
+
+def test_a_checkpoint_of_odd_content(tmp_path):
+    path = tmp_path / "checkpoint.pt"
+    for error in (KeyError("x"), TypeError("x"), AttributeError("x"), RuntimeError("x"), IndexError("x")):
+        with (
+            pytest.raises(SzilardFileError, match="holds something else"),
+            checkpoint.reading(path, "checkpoint"),
+        ):
+            raise error
+    with pytest.raises(SzilardError, match="mine"), checkpoint.reading(path, "checkpoint"):
+        raise SzilardError("mine")
+
+
+def test_opening_takes_memory_of_the_size_of_the_file(files):
+    finished.load(files[".pt"])
+    tracemalloc.start()
+    finished.load(files[".pt"])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8 << 20
