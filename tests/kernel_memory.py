@@ -79,15 +79,16 @@ class Memory:
         return array, (base + mmap.PAGESIZE, inner)
 
 
-def call(name: str, *arguments: object) -> int:
+def call(name: str, *arguments: object, rooms: dict[str, int] | None = None) -> int:
     """The status of ``szilard_<name>``; structures go by reference, tensors as their addresses.
 
-    An array that is written stands alone among the arguments: its room is its number of elements.
+    An array that is written stands alone among the arguments: its room is its number of elements, or as ``rooms`` say.
     """
     given, converted, last = iter(arguments), [], None
     for parameter in PARAMETERS[f"szilard_{name}"]:
         if parameter.endswith("_room"):
-            converted.append(last.numel() if isinstance(last, Tensor) else 0)
+            room = last.numel() if isinstance(last, Tensor) else 0
+            converted.append((rooms or {}).get(parameter, room))
             continue
         last = next(given)
         if isinstance(last, native.Index | native.Geometry):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from szilard import native
-from szilard.coding import LARGEST, CodingError, Decoder, Encoder, Model
+from szilard.coding import LARGEST, CodingError, Decoder, Encoder, Model, adaptive
 
 BOTH = [pytest.param(False, id="python")]
 if native.available():
@@ -90,6 +92,95 @@ def test_nothing_is_decoded_at_once_however_large_its_sides(shape, compiled):
     decoder = Decoder(b"", compiled)
     assert decoder.levels(*shape).shape == shape
     decoder.finish()
+
+
+def predictable(draw, most):
+    """A matrix of which each decision is nearly certain: it costs more than its probability says, by truncation."""
+    model = draw(st.sampled_from(list(Model)))
+    rows = draw(st.integers(1, 40))
+    cols = draw(st.integers(1, most // rows))
+    largest = 1 if model is Model.MASK else draw(st.sampled_from([1, 14, 15, 40, 2**15, LARGEST]))
+    levels = np.full((rows, cols), largest, np.int32)
+    if draw(st.booleans()):
+        levels[:, ::2] *= (
+            draw(st.sampled_from([0, 1])) if model is Model.MASK else draw(st.sampled_from([0, -1]))
+        )
+    for _ in range(draw(st.integers(0, 3))):
+        levels[draw(st.integers(0, rows - 1)), draw(st.integers(0, cols - 1))] = 0
+    return levels, model
+
+
+class Watched(Encoder):
+    """An encoder that notes the room that it made last."""
+
+    def _room(self, count):
+        room = super()._room(count)
+        self.made = room.size
+        return room
+
+
+@pytest.mark.skipif(not native.available(), reason="the C++ kernels are not built")
+@settings(deadline=None, max_examples=100)
+@given(st.data())
+def test_what_is_written_stays_within_the_room_that_decisions_can_fill(data):
+    encoder, tensors = Watched(True), []
+    for _ in range(data.draw(st.integers(1, 3))):
+        levels, model = predictable(data.draw, 60_000)
+        before, pending = len(encoder._out), int(encoder._state[3])
+        bits = encoder.levels(levels, model)
+        shifted = len(encoder._out) + int(encoder._state[3]) - before - pending
+        assert shifted <= encoder.made - pending
+        wasted = encoder.made - pending - bits / 8  # one entry is at most 63 decisions
+        assert wasted <= 0.001 * 63 * levels.size + 8
+        tensors.append((levels, model))
+    stream = encoder.finish()
+    decoder = Decoder(stream, True)
+    for levels, model in tensors:
+        assert np.array_equal(decoder.levels(*levels.shape, model), levels)
+    decoder.finish()
+
+
+@quick
+@given(st.data())
+def test_the_room_in_python_is_the_same_bound(data):
+    levels, model = predictable(data.draw, 1500)
+    coder, price = adaptive.RangeEncoder(), adaptive.Price()
+    for io, contexts in ((coder, adaptive.Contexts()), (price, adaptive.Contexts())):
+        adaptive.matrix(io, contexts, model, *levels.shape, levels.ravel().tolist())
+    assert len(coder.out) + coder._pending <= adaptive.most_bytes(price.bits, price.decisions)
+
+
+def test_a_support_with_one_entry_missing():
+    """4000 x 4000: the truncation of the range alone adds more than ten kilobytes."""
+    mask = np.ones((4000, 4000), bool)
+    mask[1234, 2345] = False
+    encoder = Encoder()
+    bits = encoder.mask(mask)
+    stream = encoder.finish()
+    assert len(stream) > 1.001 * bits / 8 + 64  # what a margin by percentage would have allowed
+    assert (Decoder(stream).mask(4000, 4000) == mask).all()
+
+
+@pytest.mark.parametrize("compiled", BOTH)
+def test_more_levels_than_bytes_can_hold_are_refused_before_there_is_room_for_them(compiled):
+    tracemalloc.start()
+    for shape in [(1, 1 << 30), (1 << 30, 1), (1 << 20, 1 << 20), (1 << 62, 1 << 62), (-1, 4)]:
+        with pytest.raises(CodingError, match="more than the bytes that are left hold"):
+            Decoder(bytes(1000), compiled).levels(*shape)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1 << 20
+
+
+@pytest.mark.parametrize("compiled", BOTH)
+@pytest.mark.parametrize("model", list(Model))
+def test_as_many_levels_as_bytes_can_hold_are_not_refused(model, compiled):
+    """Zeros without end, nearly free once they are expected, are the densest stream."""
+    size = 100_000 if compiled else 20_000
+    levels = np.zeros((1, size), np.int32)
+    data, _ = encode([(levels, model)], compiled)
+    assert len(data) < size / 1000
+    assert np.array_equal(_read(data, 1, size, compiled, model), levels)
 
 
 @pytest.mark.parametrize("compiled", BOTH)
