@@ -8,6 +8,7 @@ such numbers constriction's arithmetic is exact: each symbol has an interval of 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,9 +85,14 @@ class Table:
         Raises:
             CodingError: that is no table.
         """
-        symbols = np.cumsum(np.concatenate([[lowest], gaps.astype(np.int64) + 1]))
-        codes = np.cumsum(rises.astype(np.int64))
-        if (gaps < 0).any() or codes.min() != 0 or codes.max() > _LOWEST or symbols[-1] >= 1 << 31:
+        gaps, rises = gaps.astype(np.int64), rises.astype(np.int64)
+        fits = 2 <= len(rises) <= MOST_SYMBOLS and len(gaps) == len(rises) - 1 and (gaps >= 0).all()
+        # In Python's integers: the lowest may be any number that a file can hold.
+        if not fits or lowest < -(1 << 31) or lowest + int(gaps.sum()) + len(gaps) >= 1 << 31:
+            raise CodingError("the table of a tensor's levels is no table; the file is damaged")
+        symbols = lowest + np.concatenate([[0], np.cumsum(gaps + 1)])
+        codes = np.cumsum(rises)
+        if codes.min() != 0 or codes.max() > _LOWEST:
             raise CodingError("the table of a tensor's levels is no table; the file is damaged")
         table = cls(symbols.astype(np.int32), codes.astype(np.int32))
         if table.frequencies().max() > CERTAIN:
@@ -144,6 +150,8 @@ class StaticDecoder:
             import constriction
 
             self._coder = constriction.stream.queue.RangeDecoder(self._words)
+        if not 0 <= count <= self._most():
+            raise CodingError(f"{count} static levels are more than their stream holds; the file is damaged")
         model = _model(table)
         lengths = table.lengths() if self._priced else None
         found = np.empty(count, np.int32)
@@ -163,6 +171,11 @@ class StaticDecoder:
             if lengths is not None:
                 self.bits += float(np.bincount(places, minlength=len(lengths)) @ lengths)
         return found
+
+    def _most(self) -> int:
+        """Levels that the whole stream can hold, each of at least the bits of one that is nearly certain."""
+        # The state is 64 bits, of which at least 32 are in use, and two words behind the end may be asked for.
+        return int(32 * (len(self._words) + 4) / (24 - math.log2(CERTAIN))) + 1
 
     def finish(self) -> None:
         """Check that nothing is left.
