@@ -253,6 +253,20 @@ def test_sizes_whose_product_is_too_large_for_a_number_are_refused(name, argumen
     assert call(name, *arguments) == NO_ROOM
 
 
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("size", [2**27, 2**30, 2**31 - 1])
+def test_a_convolution_whose_scratch_memory_no_machine_holds_is_refused(axis, size):
+    """Its arrays are small: the dilation and the padding make the rows that it reads for one answer far apart."""
+    dilation, padding = [1, 1], [0, 0]
+    dilation[axis], padding[axis] = size, size // 2 + 1
+    geometry = native.Geometry(64, 64, 3, 3, 1, 1, 1, 2, 2, 9, 9, *padding, *dilation, 1)
+    memory = Memory(True)
+    index = memory.index(Support.from_mask(torch.ones(1, 64, 2, 2)))
+    inputs = (memory.given(torch.ones(64, 3, 3, 64)), memory.given(torch.ones(256)))
+    status = call("conv", index, geometry, *inputs, memory.wanted(1, 1, 1, 64), 1)
+    assert status == 5
+
+
 @pytest.mark.parametrize("sizes", [(2**62, 4), (4, 2**62), (2**40, 2**40), (-1, 3), (3, -1)])
 def test_matrices_that_no_machine_holds_are_refused(sizes):
     contexts, state, one = torch.zeros(2000), torch.zeros(4), torch.empty(1)
