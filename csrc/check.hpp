@@ -2,7 +2,30 @@
 #pragma once
 #include <stdint.h>
 
+#include <initializer_list>
+
 #include "szilard.h"
+
+// Elements of an array of these sizes; -1 where a size is negative or no machine has so many.
+inline int64_t szilard_count(std::initializer_list<int64_t> sizes) {
+    int64_t count = 1;
+    bool huge = false, empty = false;
+    for (const int64_t size : sizes) {
+        if (size < 0) return -1;
+        empty |= size == 0;
+        huge |= __builtin_mul_overflow(count, size, &count);
+    }
+    return empty ? 0 : huge ? -1 : count;
+}
+
+// Whether an array that will be written is there and has room for `count` elements.
+inline bool szilard_fits(const void *array, int64_t room, int64_t count) {
+    return count >= 0 && room >= count && (array || !count);
+}
+// The same of an array that may be null, which is not written then.
+inline bool szilard_fits_if(const void *array, int64_t room, int64_t count) {
+    return !array || szilard_fits(array, room, count);
+}
 
 inline int szilard_check_csr(int32_t rows, int32_t cols, int32_t nnz, const int32_t *crow, const int32_t *col,
                              int bad_crow, int bad_col) {
@@ -54,9 +77,30 @@ inline int szilard_check_geometry(const szilard_geometry *g) {
     return SZILARD_OK;
 }
 
+// Elements of the input and of the output.
+inline int64_t szilard_input_count(const szilard_geometry *g) {
+    return szilard_count({g->channels, g->height, g->width, g->batch});
+}
+inline int64_t szilard_output_count(const szilard_geometry *g) {
+    return szilard_count({g->out_channels, g->out_height, g->out_width, g->batch});
+}
+
+// Whether the panels of a convolution (panel.hpp) can be counted: a wide dilation or padding makes them larger than its
+// arrays. The bound is generous; what is less and still too much is a matter of memory.
+inline bool szilard_panels_fit(const szilard_geometry *g) {
+    const int64_t reach_h = ((int64_t)g->kernel_h - 1) * g->dilation_h, reach_w = ((int64_t)g->kernel_w - 1) * g->dilation_w;
+    if (reach_h > INT32_MAX || reach_w > INT32_MAX) return false;
+    const int64_t widest = g->width > g->out_width ? g->width : g->out_width;
+    const int64_t pixels = widest + reach_w + g->pad_w + g->stride_w;
+    const int64_t planes = (int64_t)g->channels * g->stride_w + 2 * (int64_t)g->out_channels;
+    const int64_t floats = szilard_count({reach_h + 1, planes, pixels, g->batch});
+    return floats >= 0 && floats < (int64_t)1 << 40;
+}
+
 inline int szilard_check_conv(const szilard_index *index, const szilard_geometry *g, bool transpose) {
     if (const int bad = szilard_check_geometry(g)) return bad;
     if (const int bad = szilard_check_index(index, transpose)) return bad;
-    const int64_t cols = (int64_t)(g->channels / g->groups) * g->kernel_h * g->kernel_w;
-    return index->rows == g->out_channels && index->cols == cols ? SZILARD_OK : SZILARD_BAD_GEOMETRY;
+    const int64_t cols = szilard_count({g->channels / g->groups, g->kernel_h, g->kernel_w});
+    if (index->rows != g->out_channels || index->cols != cols) return SZILARD_BAD_GEOMETRY;
+    return szilard_panels_fit(g) ? SZILARD_OK : SZILARD_NO_MEMORY;
 }

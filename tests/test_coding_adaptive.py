@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from szilard import native
-from szilard.coding import LARGEST, CodingError, Decoder, Encoder, Model
+from szilard.coding import LARGEST, CodingError, Decoder, Encoder, Model, adaptive
 
 BOTH = [pytest.param(False, id="python")]
 if native.available():
@@ -63,6 +65,122 @@ def test_tensors_come_back_and_both_coders_write_the_same_bytes(found):
 def test_the_price_is_the_length(found):
     data, bits = encode(found)
     assert bits - 8 <= 8 * len(data) <= 1.001 * bits + 40
+
+
+@quick
+@given(tensors())
+def test_a_decoder_names_the_price_that_the_encoder_named(found):
+    data, _ = encode(found)
+    for compiled in BOTH:
+        priced, plain, encoder = (
+            Decoder(data, compiled.values[0], priced=True),
+            Decoder(data, compiled.values[0]),
+            Encoder(compiled.values[0]),
+        )
+        for levels, model in found:
+            before = priced.bits
+            assert np.array_equal(priced.levels(*levels.shape, model), levels)
+            assert priced.bits - before == pytest.approx(encoder.levels(levels, model), abs=1e-6)
+            plain.levels(*levels.shape, model)
+        priced.finish()
+        assert plain.bits == 0
+
+
+@pytest.mark.parametrize("compiled", BOTH)
+@pytest.mark.parametrize("shape", [(0, 1 << 40), (1 << 40, 0), (0, 0)])
+def test_nothing_is_decoded_at_once_however_large_its_sides(shape, compiled):
+    decoder = Decoder(b"", compiled)
+    assert decoder.levels(*shape).shape == shape
+    decoder.finish()
+
+
+def predictable(draw, most):
+    """A matrix of which each decision is nearly certain: it costs more than its probability says, by truncation."""
+    model = draw(st.sampled_from(list(Model)))
+    rows = draw(st.integers(1, 40))
+    cols = draw(st.integers(1, most // rows))
+    largest = 1 if model is Model.MASK else draw(st.sampled_from([1, 14, 15, 40, 2**15, LARGEST]))
+    levels = np.full((rows, cols), largest, np.int32)
+    if draw(st.booleans()):
+        levels[:, ::2] *= (
+            draw(st.sampled_from([0, 1])) if model is Model.MASK else draw(st.sampled_from([0, -1]))
+        )
+    for _ in range(draw(st.integers(0, 3))):
+        levels[draw(st.integers(0, rows - 1)), draw(st.integers(0, cols - 1))] = 0
+    return levels, model
+
+
+class Watched(Encoder):
+    """An encoder that notes the room that it made last."""
+
+    def _room(self, count):
+        room = super()._room(count)
+        self.made = room.size
+        return room
+
+
+@pytest.mark.skipif(not native.available(), reason="the C++ kernels are not built")
+@settings(deadline=None, max_examples=100)
+@given(st.data())
+def test_what_is_written_stays_within_the_room_that_decisions_can_fill(data):
+    encoder, tensors = Watched(True), []
+    for _ in range(data.draw(st.integers(1, 3))):
+        levels, model = predictable(data.draw, 60_000)
+        before, pending = len(encoder._out), int(encoder._state[3])
+        bits = encoder.levels(levels, model)
+        shifted = len(encoder._out) + int(encoder._state[3]) - before - pending
+        assert shifted <= encoder.made - pending
+        wasted = encoder.made - pending - bits / 8  # one entry is at most 63 decisions
+        assert wasted <= 0.001 * 63 * levels.size + 8
+        tensors.append((levels, model))
+    stream = encoder.finish()
+    decoder = Decoder(stream, True)
+    for levels, model in tensors:
+        assert np.array_equal(decoder.levels(*levels.shape, model), levels)
+    decoder.finish()
+
+
+@quick
+@given(st.data())
+def test_the_room_in_python_is_the_same_bound(data):
+    levels, model = predictable(data.draw, 1500)
+    coder, price = adaptive.RangeEncoder(), adaptive.Price()
+    for io, contexts in ((coder, adaptive.Contexts()), (price, adaptive.Contexts())):
+        adaptive.matrix(io, contexts, model, *levels.shape, levels.ravel().tolist())
+    assert len(coder.out) + coder._pending <= adaptive.most_bytes(price.bits, price.decisions)
+
+
+def test_a_support_with_one_entry_missing():
+    """4000 x 4000: the truncation of the range alone adds more than ten kilobytes."""
+    mask = np.ones((4000, 4000), bool)
+    mask[1234, 2345] = False
+    encoder = Encoder()
+    bits = encoder.mask(mask)
+    stream = encoder.finish()
+    assert len(stream) > 1.001 * bits / 8 + 64  # what a margin by percentage would have allowed
+    assert (Decoder(stream).mask(4000, 4000) == mask).all()
+
+
+@pytest.mark.parametrize("compiled", BOTH)
+def test_more_levels_than_bytes_can_hold_are_refused_before_there_is_room_for_them(compiled):
+    tracemalloc.start()
+    for shape in [(1, 1 << 30), (1 << 30, 1), (1 << 20, 1 << 20), (1 << 62, 1 << 62), (-1, 4)]:
+        with pytest.raises(CodingError, match="more than the bytes that are left hold"):
+            Decoder(bytes(1000), compiled).levels(*shape)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1 << 20
+
+
+@pytest.mark.parametrize("compiled", BOTH)
+@pytest.mark.parametrize("model", list(Model))
+def test_as_many_levels_as_bytes_can_hold_are_not_refused(model, compiled):
+    """Zeros without end, nearly free once they are expected, are the densest stream."""
+    size = 100_000 if compiled else 20_000
+    levels = np.zeros((1, size), np.int32)
+    data, _ = encode([(levels, model)], compiled)
+    assert len(data) < size / 1000
+    assert np.array_equal(_read(data, 1, size, compiled, model), levels)
 
 
 @pytest.mark.parametrize("compiled", BOTH)
@@ -135,13 +253,45 @@ def test_a_stream_that_is_too_short_or_too_long(compiled):
         _read(data + bytes(20), 30, 30, compiled)
 
 
-@quick
-@given(st.binary(max_size=200), st.sampled_from(list(Model)))
-def test_any_bytes_decode_to_the_same_levels_or_the_same_refusal(data, model):
+@st.composite
+def damaged(draw):
+    """A stream of some tensors with bytes changed, put in or left out, or bytes that were never one."""
+    if draw(st.booleans()):
+        return draw(st.binary(max_size=200))
+    data = bytearray(encode(draw(tensors()))[0])
+    for _ in range(draw(st.integers(1, 4))):
+        at = draw(st.integers(0, len(data)))
+        data[at : at + draw(st.integers(0, 2))] = draw(st.binary(max_size=2) | st.just(b"\xff" * 4))
+    return bytes(data)
+
+
+@settings(deadline=None, max_examples=250)
+@given(
+    damaged(),
+    st.lists(
+        st.tuples(
+            st.sampled_from([0, 1, 1, 2, 8, 40]),
+            st.sampled_from([0, 1, 5, 24, 200, 4097]),
+            st.sampled_from(list(Model)),
+        ),
+        max_size=4,
+    ),
+    st.booleans(),
+)
+def test_any_bytes_decode_to_the_same_levels_or_the_same_refusal(data, shapes, priced):
     results = []
     for compiled in BOTH:
+        decoder, found = Decoder(data, compiled.values[0], priced=priced), []
         try:
-            results.append(_read(data, 8, 16, compiled.values[0], model).tolist())
+            for rows, cols, model in shapes:
+                found.append(decoder.levels(rows, cols, model))
+            decoder.finish()
+            found.append("whole")
         except CodingError:
-            results.append("refused")
-    assert all(result == results[0] for result in results)
+            found.append("refused")
+        results.append((found, decoder.bits))
+    (first, bits), *others = results
+    for found, other_bits in others:
+        assert len(found) == len(first)
+        assert all(np.array_equal(a, b) for a, b in zip(found, first, strict=True))
+        assert found[-1] == "refused" or other_bits == pytest.approx(bits, abs=1e-3)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from decimal import Decimal, localcontext
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from szilard.coding import CodingError
 from szilard.coding.static import _EIGHTHS, CERTAIN, MOST_SYMBOLS, StaticDecoder, StaticEncoder, Table
 
 TOTAL = 1 << 24
-quick = settings(deadline=None, max_examples=60)
+quick = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 tensors = st.lists(st.integers(-300, 300) | st.integers(-1, 1), min_size=2, max_size=200).map(
     lambda values: np.array(values, np.int32)
 )
@@ -36,12 +37,13 @@ def stream(*tensors):
 @given(st.lists(tensors.filter(lambda levels: Table.of(levels) is not None), min_size=1, max_size=3))
 def test_tensors_come_back_through_one_stream(found):
     data = stream(*found)
-    decoder = StaticDecoder(data)
+    decoder = StaticDecoder(data, priced=True)
     for levels in found:
         table = Table.from_sides(*table_of(levels).sides())
         assert (decoder.levels(levels.size, table) == levels).all()
     decoder.finish()
     ideal = sum(table_of(levels).bits(levels) for levels in found)
+    assert decoder.bits == pytest.approx(ideal)
     assert ideal - 1 <= 8 * len(data) <= ideal + 64
 
 
@@ -126,6 +128,85 @@ def test_what_has_no_table():
 def test_what_is_no_table(gaps, rises):
     with pytest.raises(CodingError, match="the table of a tensor's levels"):
         Table.from_sides(0, np.array(gaps), np.array(rises))
+
+
+@pytest.mark.parametrize(
+    ("lowest", "gaps", "rises"),
+    [
+        (0, [], []),
+        (0, [], [0]),
+        (0, [0, 0], [0, 0]),
+        (0, [0] * MOST_SYMBOLS, [0] * (MOST_SYMBOLS + 1)),
+        (2**70, [0], [0, 0]),
+        (-(2**70), [0], [0, 0]),
+        (2**31 - 1, [0], [0, 0]),
+        (-(2**31) - 1, [0], [0, 0]),
+        (-(2**31), [2**31 - 1, 2**31 - 1], [0, 0, 0]),
+    ],
+)
+def test_numbers_that_no_file_should_hold_are_no_table(lowest, gaps, rises):
+    with pytest.raises(CodingError, match="the table of a tensor's levels"):
+        Table.from_sides(lowest, np.array(gaps, np.int64), np.array(rises, np.int64))
+
+
+@st.composite
+def sides(draw):
+    """What a file may claim: numbers of any size, as many of them as it likes, and sometimes a table."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    count = draw(st.sampled_from([0, 1, 2, 2, 3, 5, 300, MOST_SYMBOLS, MOST_SYMBOLS + 1]))
+    codes = rng.integers(0, draw(st.sampled_from([1, 3, 60, 249, 300])), count)
+    codes[: draw(st.sampled_from([0, 1, 1, 1]))] = 0
+    gaps = rng.integers(
+        draw(st.sampled_from([0, 0, 0, -1, -(2**23)])),
+        draw(st.sampled_from([1, 3, 2**23])),
+        max(count - 1, 0),
+    )
+    lowest = draw(st.integers(-3, 3) | st.integers(-(2**63), 2**64))
+    return lowest, gaps.astype(np.int32), np.diff(codes, prepend=0).astype(np.int32)
+
+
+@quick
+@given(
+    sides(),
+    st.binary(max_size=80) | st.just(b"\xff" * 40) | st.just(bytes(40)),
+    st.integers(0, 300_000),
+    st.booleans(),
+)
+def test_any_table_and_any_stream_decode_or_are_refused(capfd, claimed, data, count, priced):
+    """And constriction, which prints where it panics, is silent."""
+    try:
+        table = Table.from_sides(*claimed)
+        assert table.frequencies().sum() == TOTAL
+        decoder = StaticDecoder(data, priced=priced)
+        for wanted in (1, count, 2):
+            assert np.isin(decoder.levels(wanted, table), table.symbols).all()
+        decoder.finish()
+    except CodingError:
+        pass
+    assert capfd.readouterr() == ("", "")
+
+
+def test_more_levels_than_words_can_hold_are_refused_before_there_is_room_for_them():
+    table = table_of(np.array([0] * 500 + [1], np.int32))
+    tracemalloc.start()
+    for count in (10**9, 10**30, -1):
+        with pytest.raises(CodingError, match="more than their stream holds"):
+            StaticDecoder(bytes(400)).levels(count, table)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1 << 20
+
+
+def test_levels_that_are_nearly_certain_are_as_many_as_they_may_be():
+    levels = np.zeros(300_000, np.int32)
+    levels[7:17] = 1
+    table = Table(np.array([0, 1], np.int32), np.array([0, 79], np.int32))
+    assert CERTAIN - (1 << 12) < table.frequencies().max() <= CERTAIN
+    encoder = StaticEncoder()
+    encoder.levels(levels, table)
+    decoder = StaticDecoder(encoder.finish())
+    assert (decoder.levels(levels.size, table) == levels).all()
+    decoder.finish()
 
 
 class TestDamage:

@@ -8,6 +8,7 @@ such numbers constriction's arithmetic is exact: each symbol has an interval of 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,8 +68,11 @@ class Table:
     def bits(self, levels: np.ndarray) -> float:
         """What the levels cost under the table."""
         symbols, counts = _count(levels)
-        lengths = 24 - np.log2(self.frequencies()[np.searchsorted(self.symbols, symbols)])
-        return float((counts * lengths).sum())
+        return float((counts * self.lengths()[np.searchsorted(self.symbols, symbols)]).sum())
+
+    def lengths(self) -> np.ndarray:
+        """Bits of each symbol, float64 ``[n]``."""
+        return 24 - np.log2(self.frequencies())
 
     def sides(self) -> tuple[int, np.ndarray, np.ndarray]:
         """As small integers: the lowest symbol, distances to the next less one ``[n - 1]``, steps of codes ``[n]``."""
@@ -81,9 +85,14 @@ class Table:
         Raises:
             CodingError: that is no table.
         """
-        symbols = np.cumsum(np.concatenate([[lowest], gaps.astype(np.int64) + 1]))
-        codes = np.cumsum(rises.astype(np.int64))
-        if (gaps < 0).any() or codes.min() != 0 or codes.max() > _LOWEST or symbols[-1] >= 1 << 31:
+        gaps, rises = gaps.astype(np.int64), rises.astype(np.int64)
+        fits = 2 <= len(rises) <= MOST_SYMBOLS and len(gaps) == len(rises) - 1 and (gaps >= 0).all()
+        # In Python's integers: the lowest may be any number that a file can hold.
+        if not fits or lowest < -(1 << 31) or lowest + int(gaps.sum()) + len(gaps) >= 1 << 31:
+            raise CodingError("the table of a tensor's levels is no table; the file is damaged")
+        symbols = lowest + np.concatenate([[0], np.cumsum(gaps + 1)])
+        codes = np.cumsum(rises)
+        if codes.min() != 0 or codes.max() > _LOWEST:
             raise CodingError("the table of a tensor's levels is no table; the file is damaged")
         table = cls(symbols.astype(np.int32), codes.astype(np.int32))
         if table.frequencies().max() > CERTAIN:
@@ -112,14 +121,23 @@ class StaticEncoder:
 class StaticDecoder:
     """A stream of :class:`StaticEncoder` back to levels, asked for in the same order.
 
+    Args:
+        data: the stream.
+        priced: count in :attr:`bits` what the levels cost.
+
+    Attributes:
+        bits: what was decoded so far cost, as :meth:`Table.bits` says of the same levels; 0 unless ``priced``.
+
     Raises:
         CodingError: the bytes are no whole words.
     """
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, *, priced: bool = False) -> None:
         if len(data) % 4:
             raise CodingError("the stream of static levels is no whole number of words; the file is damaged")
         self._words = np.frombuffer(data, "<u4").astype(np.uint32)
+        self._priced = priced
+        self.bits = 0.0
         self._coder: Any = None  # constriction is not loaded for a file that has no such levels
 
     def levels(self, count: int, table: Table) -> np.ndarray:
@@ -132,8 +150,11 @@ class StaticDecoder:
             import constriction
 
             self._coder = constriction.stream.queue.RangeDecoder(self._words)
+        if not 0 <= count <= self._most():
+            raise CodingError(f"{count} static levels are more than their stream holds; the file is damaged")
         model = _model(table)
-        found = []
+        lengths = table.lengths() if self._priced else None
+        found = np.empty(count, np.int32)
         ended = False
         for start in range(0, count, _CHUNK):
             # What has been read ahead holds less than a chunk, so one may be decoded after the end and no second.
@@ -141,12 +162,20 @@ class StaticDecoder:
                 raise CodingError("the stream of static levels ends too early; the file is damaged")
             ended = self._coder.maybe_exhausted()
             try:
-                found.append(self._coder.decode(model, min(_CHUNK, count - start)))
+                places = self._coder.decode(model, min(_CHUNK, count - start))
             except BaseException as error:  # constriction's own panics are no Exception
                 if isinstance(error, KeyboardInterrupt | SystemExit | MemoryError):
                     raise
                 raise CodingError("the stream of static levels is damaged") from error
-        return table.symbols[np.concatenate(found)] if found else np.zeros(0, np.int32)
+            found[start : start + len(places)] = table.symbols[places]
+            if lengths is not None:
+                self.bits += float(np.bincount(places, minlength=len(lengths)) @ lengths)
+        return found
+
+    def _most(self) -> int:
+        """Levels that the whole stream can hold, each of at least the bits of one that is nearly certain."""
+        # The state is 64 bits, of which at least 32 are in use, and two words behind the end may be asked for.
+        return int(32 * (len(self._words) + 4) / (24 - math.log2(CERTAIN))) + 1
 
     def finish(self) -> None:
         """Check that nothing is left.
