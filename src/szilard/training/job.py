@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import warnings
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import nn
 
 from szilard import atomic, methods
 from szilard import data as rooms
 from szilard.cost import Cost, Stopwatch
 from szilard.data import DataSet
-from szilard.errors import SzilardError
+from szilard.errors import SzilardError, SzilardWarning
 from szilard.methods import Method
-from szilard.training import account, arrays, checkpoint, evaluate, finished
+from szilard.training import account, arrays, checkpoint, evaluate, finished, lock
 from szilard.training.devices import on_rank_zero
 from szilard.training.folder import MethodFolder, to_json
 from szilard.training.log import Log
@@ -73,9 +76,18 @@ class Job:
 
     def run(self, network: nn.Module, *, resume: bool, overwrite: bool) -> Run:
         """Train the prepared ``network``, judge it once on test, and write it all down."""
+        with ExitStack() as stack:
+            files = self.files
+            if files is not None:
+                on_rank_zero(self.fabric, lambda: stack.enter_context(lock.method(files.path)))
+                on_rank_zero(self.fabric, lambda: _claim(files, resume=resume, overwrite=overwrite))
+            try:
+                return self._run(network, resume)
+            except atomic.NotWritten as error:
+                raise error.advised("call it again with resume=True") from error
+
+    def _run(self, network: nn.Module, resume: bool) -> Run:
         files = self.files
-        if files is not None:
-            on_rank_zero(self.fabric, lambda: _claim(files, resume=resume, overwrite=overwrite))
         start = arrays.of_posterior(network, "start")
         with Stopwatch() as watch:
             history = self._train(network, resume)
@@ -121,6 +133,7 @@ class Job:
                 state = checkpoint.load(files.checkpoint, "checkpoint")
                 checkpoint.check_belongs(files.checkpoint, state["made_by"], self._made_by())
                 checkpoint.check_shapes(files.checkpoint, state["network"], network.state_dict())
+                self._compare_threads(files.checkpoint, state)
                 loop.restore(state)
             history += on_rank_zero(self.fabric, lambda: files.rewind(method.step))
         first = self.fabric.global_rank == 0
@@ -158,6 +171,18 @@ class Job:
         if files is not None:
             content = {"made_by": self._made_by(), **state}
             on_rank_zero(self.fabric, lambda: checkpoint.save(files.checkpoint, "checkpoint", content))
+
+    def _compare_threads(self, path: Path, state: dict[str, Any]) -> None:
+        """Sums split among another number of threads are rounded otherwise."""
+        before, now = state.get("threads"), torch.get_num_threads()  # earlier versions did not write it
+        if isinstance(before, int) and before != now and self.fabric.global_rank == 0:
+            warnings.warn(
+                f"{path} was written by a run with {before} threads and this one has {now}, so that its result may "
+                "differ in the last digits from that of an uninterrupted run; set "
+                f"OMP_NUM_THREADS={before} to avoid it",
+                SzilardWarning,
+                stacklevel=2,
+            )
 
     def _made_by(self) -> dict[str, Any]:
         """All that decides what a run gives; a checkpoint is only good for a run with the same."""
