@@ -124,7 +124,8 @@ def test_test_is_looked_at_once(digits, monkeypatch):
 
     monkeypatch.setattr(methods.SSVI, "predict", spy)
     short(digits)
-    assert seen == ["valid"] * EPOCHS + ["valid", "test", "ood"]
+    # Before training (to tell divergence), after each epoch, and at the end.
+    assert seen == ["valid"] + ["valid"] * EPOCHS + ["valid", "test", "ood"]
 
 
 def test_same_seed_same_run_and_the_callers_random_numbers_stay(digits, tmp_path):

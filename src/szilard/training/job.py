@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from szilard.cost import Cost, Stopwatch
 from szilard.data import DataSet
 from szilard.errors import SzilardError, SzilardWarning
 from szilard.methods import Method
-from szilard.training import account, arrays, checkpoint, evaluate, finished, lock
+from szilard.training import account, arrays, checkpoint, divergence, evaluate, finished, lock
 from szilard.training.devices import on_rank_zero
 from szilard.training.folder import MethodFolder, to_json
 from szilard.training.log import Log
@@ -89,6 +90,7 @@ class Job:
     def _run(self, network: nn.Module, resume: bool) -> Run:
         files = self.files
         start = arrays.of_posterior(network, "start")
+        untrained = on_rank_zero(self.fabric, lambda: self._untrained(network))
         with Stopwatch() as watch:
             history = self._train(network, resume)
         train = self.data.train.to(self.fabric.device)
@@ -98,7 +100,7 @@ class Job:
         )
         network.eval()
         test, valid, cost = on_rank_zero(
-            self.fabric, lambda: self._conclude(network, history, start, watch.peak_bytes)
+            self.fabric, lambda: self._conclude(network, history, start, untrained, watch.peak_bytes)
         )
         return Run(
             method=self.method.name,
@@ -111,6 +113,22 @@ class Job:
             history=history,
             folder=None if files is None else files.path,
         )
+
+    def _untrained(self, network: nn.Module) -> float:
+        """NLL on valid before the first step; infinite where the network cannot answer yet."""
+        try:
+            quality = self._look(network)
+        except SzilardError:
+            return math.inf
+        return quality["nll"]
+
+    def _look(self, network: nn.Module) -> dict[str, float]:
+        """Quality on valid, of few draws."""
+        valid = self.data.valid
+        quality, _, _ = evaluate.judge(
+            self.method, network, self.data, valid, samples=VALID_SAMPLES, seed=self.plan.seed, ood=False
+        )
+        return quality
 
     def _train(self, network: nn.Module, resume: bool) -> list[dict[str, Any]]:
         """The log of all epochs, of those before a resumption too."""
@@ -148,15 +166,7 @@ class Job:
         self, line: dict[str, Any], network: nn.Module, history: list[dict[str, Any]], bar: Bar, log: Log
     ) -> None:
         def look() -> dict[str, float]:
-            valid, _, _ = evaluate.judge(
-                self.method,
-                network,
-                self.data,
-                self.data.valid,
-                samples=VALID_SAMPLES,
-                seed=self.plan.seed,
-                ood=False,
-            )
+            valid = self._look(network)
             if self.files is not None:
                 self.files.append({**line, "valid": valid})
             return valid
@@ -203,7 +213,12 @@ class Job:
         }
 
     def _conclude(
-        self, network: nn.Module, history: list[dict[str, Any]], start: arrays.Arrays, peak_bytes: int
+        self,
+        network: nn.Module,
+        history: list[dict[str, Any]],
+        start: arrays.Arrays,
+        untrained: float,
+        peak_bytes: int,
     ) -> tuple[dict[str, float], dict[str, float], Cost]:
         method, data, seed = self.method, self.data, self.plan.seed
         valid, _, _ = evaluate.judge(
@@ -221,6 +236,11 @@ class Job:
             seconds=history[-1]["seconds"],
             peak_bytes=peak_bytes,
         )
+        diverged = divergence.told(
+            data, untrained, history[-1]["energy"], valid["nll"], methods.label(method)
+        )
+        if diverged is not None:
+            warnings.warn(diverged, SzilardWarning, stacklevel=2)
         if self.files is not None:
             pictures = arrays.of_predictions(data, believed, elsewhere)
             arrays.save(self.files.arrays, start | arrays.of_posterior(network, "end") | pictures)
@@ -247,6 +267,8 @@ class Job:
                 "cost": cost.to_dict(),
                 "density": evaluate.densities(network),
             }
+            if diverged is not None:
+                result["diverged"] = diverged
             atomic.write(self.files.result, (to_json(result, indent=2) + "\n").encode())
         return test, valid, cost
 
