@@ -122,7 +122,9 @@ def test_many_writers_of_one_file(tmp_path):
 def test_only_leftovers_are_swept(tmp_path):
     pid = os.getpid()  # alive: its number alone does not say whose a file is
     dead, live = tmp_path / f".file.{pid}.00000000.tmp", tmp_path / f".file.{pid}.00000001.tmp"
-    others = [tmp_path / name for name in (".file.tmp", "mine.tmp", ".vim.1.swp", f".other.{pid}.00000000.tmp")]
+    others = [
+        tmp_path / name for name in (".file.tmp", "mine.tmp", ".vim.1.swp", f".other.{pid}.00000000.tmp")
+    ]
     for path in (dead, live, *others):
         path.write_bytes(b"half")
     with live.open("rb+") as file:
