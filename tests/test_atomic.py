@@ -51,7 +51,7 @@ def test_a_link_that_a_person_typed_stays_and_its_file_is_replaced(tmp_path):
     assert (tmp_path / "there" / "later").read_bytes() == b"new"
     assert names(tmp_path / "there") == ["file", "later"]
     (tmp_path / "loop").symlink_to("loop")
-    with pytest.raises(SzilardError, match="could not be written|symbolic links"):
+    with pytest.raises(SzilardError, match=r"could not be written|symbolic links"):
         atomic.write(tmp_path / "loop" / "file", b"", follow=True)
 
 
@@ -86,7 +86,10 @@ def test_what_is_no_file_is_written_to(tmp_path):
 
 @posix
 def test_standard_output_that_is_a_file_is_added_to(tmp_path):
-    code = "from pathlib import Path; from szilard import atomic; atomic.write(Path('/dev/stdout'), b'two', follow=True)"
+    code = (
+        "from pathlib import Path; from szilard import atomic\n"
+        "atomic.write(Path('/dev/stdout'), b'two', follow=True)"
+    )
     log = tmp_path / "log"
     log.write_bytes(b"one ")
     with log.open("ab") as output:
