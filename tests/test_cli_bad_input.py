@@ -277,6 +277,22 @@ def test_a_disk_that_is_full_at_a_line_of_the_log(tmp_path, monkeypatch, whole, 
     assert steps[0] == steps[1]
 
 
+def test_a_disk_that_is_full_at_the_report(tmp_path, monkeypatch):
+    replace = os.replace
+
+    def full(source, target):
+        if str(target).endswith("report.html"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        replace(source, target)
+
+    monkeypatch.setattr(atomic.os, "replace", full)
+    szilard("fit", *ONE, "--out", "run", "--quiet").refused(
+        "the disk is full: .*report.html could not be written .*; make room and write it with szilard report run"
+    )
+    monkeypatch.setattr(atomic.os, "replace", replace)
+    assert szilard("report", "run").code == 0
+
+
 def test_a_disk_that_is_full_at_tensorboards_events(tmp_path, monkeypatch):
     writer = pytest.importorskip("torch.utils.tensorboard").SummaryWriter
 

@@ -162,15 +162,15 @@ def test_a_file_system_without_locks_is_told(tmp_path, monkeypatch):
         pass
 
 
-@pytest.mark.parametrize("option", [[], ["--resume"], ["--overwrite"]])
-def test_fit_waits_for_nobody_and_touches_nothing(tmp_path, holder, option):
+def test_fit_waits_for_nobody_and_touches_nothing(tmp_path, holder):
     run = tmp_path / "run"
     assert szilard("fit", *TINY, "--no-baselines", "--out", run, "--quiet").code == 0
     before = {p: p.read_bytes() for p in run.rglob("*") if p.is_file()}
     holder("run", run)
-    szilard("fit", *TINY, "--out", run, *option).refused(
-        "is in use by process .*; wait until it ends or stop it"
-    )
+    for option in ([], ["--resume"], ["--overwrite"]):
+        szilard("fit", *TINY, "--out", run, *option).refused(
+            "is in use by process .*; wait until it ends or stop it"
+        )
     digits = data.load("digits", n_train=100)
     with pytest.raises(SzilardError, match="is in use by process"):
         fit(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 import tomllib
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from szilard import methods, report
+from szilard import atomic, methods, report
 from szilard._cli import table
 from szilard.errors import SzilardError
 from szilard.training import settings as toml
@@ -85,6 +86,8 @@ def _show(out: Path, quiet: bool) -> None:
         folder = RunFolder(out)
         stop.args = (folder.how_to_go_on(folder.command()),)
         raise
+    except atomic.NotWritten as error:
+        raise error.advised(f"write it with {shlex.join(['szilard', 'report', str(out)])}") from error
 
 
 def _settings(run_toml: Path | None, given: Given, resumed: Path | None) -> Settings:
