@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import subprocess
 import sys
@@ -212,7 +213,10 @@ def test_a_full_disk_loses_nothing(tmp_path, monkeypatch, whole, file):
 
     monkeypatch.setattr(atomic.os, "replace", full)
     typed = szilard("fit", *ONE, "--out", "run", "--checkpoint-steps", 1, "--quiet")
-    typed.refused(f"the disk is full: .*{file} could not be written")
+    typed.refused(
+        f"the disk is full: .*{file} could not be written and is as it was before; make room and go on with "
+        "szilard fit --out run --resume"
+    )
     monkeypatch.setattr(atomic.os, "replace", replace)
     assert not list(tmp_path.rglob("*.tmp"))
     assert checkpoint.load(tmp_path / "run" / "ssvi" / "checkpoint.pt", "checkpoint")["step"] >= 1
@@ -243,6 +247,73 @@ def test_a_disk_that_takes_no_more_in_a_process_of_its_own(tmp_path):
         "checkpoint.pt could not be written .File too large"
     )
     assert sorted(p.name for p in (tmp_path / "run" / "ssvi").iterdir()) == ["metrics.jsonl"]
+
+
+@pytest.mark.parametrize("half", [b"", b'{"kind": "epoch", "epo'])
+def test_a_disk_that_is_full_at_a_line_of_the_log(tmp_path, monkeypatch, whole, half):
+    """Part of the line may have reached the disk; the resumed run drops it."""
+    fsync, calls = os.fsync, []
+
+    def full(handle):
+        if os.path.basename(os.readlink(f"/proc/self/fd/{handle}")) == "metrics.jsonl":
+            calls.append(handle)
+            if len(calls) == 2:
+                os.ftruncate(handle, os.fstat(handle).st_size - len(log.read_bytes().splitlines()[-1]) - 1)
+                os.write(handle, half)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        fsync(handle)
+
+    log = tmp_path / "run" / "ssvi" / "metrics.jsonl"
+    monkeypatch.setattr(atomic.os, "fsync", full)
+    szilard("fit", *ONE, "--out", "run", "--checkpoint-steps", 1, "--quiet").refused(
+        "the disk is full: .*metrics.jsonl could not be written; make room and go on with szilard fit --out run "
+        "--resume"
+    )
+    monkeypatch.setattr(atomic.os, "fsync", fsync)
+    assert log.read_bytes().endswith(half)
+    assert szilard("fit", "--out", "run", "--resume", "--quiet").code == 0
+    steps = [[json.loads(x)["step"] for x in (p / "ssvi" / "metrics.jsonl").read_text().splitlines()]
+             for p in (whole, tmp_path / "run")]  # fmt: skip
+    assert steps[0] == steps[1]
+
+
+def test_a_disk_that_is_full_at_the_report(tmp_path, monkeypatch):
+    replace = os.replace
+
+    def full(source, target):
+        if str(target).endswith("report.html"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        replace(source, target)
+
+    monkeypatch.setattr(atomic.os, "replace", full)
+    szilard("fit", *ONE, "--out", "run", "--quiet").refused(
+        "the disk is full: .*report.html could not be written .*; make room and write it with szilard report run"
+    )
+    monkeypatch.setattr(atomic.os, "replace", replace)
+    assert szilard("report", "run").code == 0
+
+
+def test_a_disk_that_is_full_at_tensorboards_events(tmp_path, monkeypatch):
+    writer = pytest.importorskip("torch.utils.tensorboard").SummaryWriter
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(writer, "add_scalar", full)
+    szilard("fit", *ONE, "--out", "run", "--tensorboard", "--quiet").refused(
+        "the disk is full: .*events.out.tfevents could not be written; make room and go on with szilard fit --out run "
+        "--resume --accelerator cpu --tensorboard"
+    )
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
+def test_a_full_disk_behind_standard_output(tmp_path, whole):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "szilard", "predict", str(whole), "digits", "--samples", "2"],
+            env=environment(), stdout=full, stderr=subprocess.PIPE, text=True, check=False,
+        )  # fmt: skip
+    Typed(done.returncode, done.stderr).refused("No space left on device")
 
 
 def test_a_folder_that_cannot_be_made(tmp_path):

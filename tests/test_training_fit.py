@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import warnings
 
 import numpy as np
 import pytest
+import scipy.stats
 import torch
 from torch import nn
 
-from szilard import SzilardError, data, fit, measure, methods, networks
+from szilard import SzilardError, SzilardWarning, data, fit, measure, methods, networks
 from szilard.data import DataSet, Split
-from szilard.training import Run, checkpoint, finished, job, load_network
+from szilard.training import Run, checkpoint, divergence, finished, job, load_network
 
 EPOCHS, BATCH = 3, 16  # of 48 examples: three steps an epoch
 TIMINGS = {"seconds", "seconds_per_step", "peak_bytes"}
@@ -124,7 +126,8 @@ def test_test_is_looked_at_once(digits, monkeypatch):
 
     monkeypatch.setattr(methods.SSVI, "predict", spy)
     short(digits)
-    assert seen == ["valid"] * EPOCHS + ["valid", "test", "ood"]
+    # Before training (to tell divergence), after each epoch, and at the end.
+    assert seen == ["valid"] + ["valid"] * EPOCHS + ["valid", "test", "ood"]
 
 
 def test_same_seed_same_run_and_the_callers_random_numbers_stay(digits, tmp_path):
@@ -347,3 +350,63 @@ def test_a_network_given_as_an_object_wants_its_builder(digits, tmp_path):
         load_network(path)
     with pytest.raises(SzilardError, match="is of another network"):
         finished.load(path, "mlp:8")
+
+
+def test_another_number_of_threads_is_told(digits, tmp_path):
+    short(digits, tmp_path, checkpoint_steps=4)
+    path = tmp_path / "ssvi" / "checkpoint.pt"
+    (tmp_path / "ssvi" / "result.json").unlink()
+    state = checkpoint.load(path, "checkpoint")
+    assert state["threads"] == torch.get_num_threads()
+    content = {key: value for key, value in state.items() if key not in ("szilard", "format")}
+    checkpoint.save(path, "checkpoint", content | {"threads": 7})
+    with pytest.warns(SzilardWarning, match="with 7 threads and this one has 1.*set OMP_NUM_THREADS=7"):
+        short(digits, tmp_path, resume=True)
+    del content["threads"]  # of an earlier version
+    checkpoint.save(path, "checkpoint", content)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", SzilardWarning)
+        short(digits, tmp_path, resume=True)
+
+
+class TestDivergence:
+    """Told where training has made things worse, and nowhere else."""
+
+    @pytest.mark.parametrize("lr", [1e3, 1e10])
+    def test_classes(self, digits, tmp_path, lr):
+        with pytest.warns(
+            SzilardWarning, match="deterministic ended worse than .* the class frequencies"
+        ) as seen:
+            short(digits, tmp_path, method=methods.Deterministic(48), lr=lr)
+        result = json.loads((tmp_path / "deterministic" / "result.json").read_text())
+        assert result["diverged"] == str(seen[0].message)
+
+    def test_quantities(self, line, tmp_path):
+        with pytest.warns(SzilardWarning, match="the mean and variance of the targets"):
+            short(line, tmp_path, method=methods.MeanField(40), lr=1.0, epochs=20)
+
+    @pytest.mark.parametrize("name", ["ssvi", "deterministic", "mean-field"])
+    @pytest.mark.parametrize("epochs", [1, 2, 40])
+    def test_no_false_alarm(self, digits, line, name, epochs):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", SzilardWarning)
+            for given in (digits, line):
+                short(given, method=methods.make(name, len(given.train)), epochs=epochs)
+
+    def test_the_constant_prediction(self, digits, line):
+        """Against its definition: -mean log p."""
+        counts = np.bincount(digits.train.y, minlength=10) + 1
+        p = counts / counts.sum()
+        assert divergence.constant_nll(digits, digits.valid) == pytest.approx(
+            -np.log(p[digits.valid.y]).mean()
+        )
+        train, valid = line.train.y.double().numpy(), line.valid.y.double().numpy()
+        density = scipy.stats.norm(train.mean(), train.std()).logpdf(valid)
+        assert divergence.constant_nll(line, line.valid) == pytest.approx(-density.mean())
+
+    def test_a_bad_start_that_was_mended_and_overfitting_are_no_divergence(self, digits):
+        constant = divergence.constant_nll(digits, digits.valid)
+        assert divergence.told(digits, 3.0, 50.0, constant, "x") is None
+        assert divergence.told(digits, 3.0, 0.1, 50.0, "x") is None
+        assert divergence.told(digits, 49.9, 50.0, 50.0, "x") is None  # it has hardly begun
+        assert "50 nats" in divergence.told(digits, 3.0, 50.0, 50.0, "x")

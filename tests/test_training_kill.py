@@ -129,6 +129,28 @@ def test_several_processes_killed_and_resumed(tmp_path):
 
 @pytest.mark.slow
 @needs_gloo
+def test_several_processes_hold_one_folder_and_leave_together(tmp_path):
+    """A second torchrun is refused; SIGTERM to the first writes a checkpoint from which a third goes on."""
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    assert torchrun(*FIT, "--epochs", 200, "--out", whole).wait(300) == 0
+    process = torchrun(*FIT, "--epochs", 200, "--out", stopped)
+    wait_for(process, stopped, 4)
+    second = torchrun(*FIT, "--epochs", 200, "--out", stopped, "--overwrite")
+    assert "in use by process" in second.communicate(timeout=300)[1]
+    assert second.returncode != 0
+    assert process.poll() is None, "the run ended before it could be stopped"
+    process.terminate()
+    said = process.communicate(timeout=300)[1]
+    assert (
+        f"stopped by SIGTERM; what is in {stopped} is whole; go on with the same command and --resume" in said
+    )
+    assert torchrun(*FIT, "--epochs", 200, "--out", stopped, "--resume").wait(300) == 0
+    assert_same_run(whole, stopped)
+    assert not list(stopped.rglob(".*"))
+
+
+@pytest.mark.slow
+@needs_gloo
 def test_fabric_run_starts_the_processes(tmp_path):
     script = tmp_path / "train.py"
     script.write_text("from szilard.cli import main\nmain()\n")

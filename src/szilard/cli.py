@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from szilard import __version__
+from szilard import __version__, interrupts
 from szilard._cli import options as o
 from szilard._cli.told import Told, format_warning
 from szilard.errors import SzilardError
@@ -263,6 +263,7 @@ def verify(path: o.SzdFile, against: o.Against = None, json: o.Json = False) -> 
 
 def main() -> None:
     """The ``szilard`` command."""
+    interrupts.install()
     # Threads that wait for each other in a loop make small networks several times slower on a busy machine.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     warnings.filterwarnings("ignore", message="Sparse CSR tensor support|Sparse invariant checks")

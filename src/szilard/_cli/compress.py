@@ -13,7 +13,7 @@ from rich.table import Table
 from torch import nn
 
 from szilard import networks
-from szilard._cli import source, target
+from szilard._cli import output, source, target
 from szilard._cli.told import once
 from szilard.compress import Compressed
 from szilard.compress import compress as search
@@ -87,18 +87,19 @@ def compress(
         raise SzilardError(
             "--certificate counts errors over training examples; give data instead of --no-data"
         )
-    if without_data:
-        made, described = _without_data(file, network, trusted, shape, wish, seed, console)
-    else:
-        found, data = _open(file, given, network, trusted, normalisation)
-        if certified and data.task != "classification":
-            raise SzilardError(
-                "--certificate is about shares of errors, and these data have quantities; leave it out"
-            )
-        made, described = _with_data(found, data, wish, seed, console)
-        if certified:
-            described["certificate"] = _certificate(found, made, data, seed)
-    made.save(out)
+    with output.told(out):
+        if without_data:
+            made, described = _without_data(file, network, trusted, shape, wish, seed, console)
+        else:
+            found, data = _open(file, given, network, trusted, normalisation)
+            if certified and data.task != "classification":
+                raise SzilardError(
+                    "--certificate is about shares of errors, and these data have quantities; leave it out"
+                )
+            made, described = _with_data(found, data, wish, seed, console)
+            if certified:
+                described["certificate"] = _certificate(found, made, data, seed)
+        made.save(out)
     rows = _figures(file, out, made, described)
     if as_json:
         print(json.dumps(rows, indent=2))

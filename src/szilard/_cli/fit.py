@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 import tomllib
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from szilard import methods, networks, report
+from szilard import atomic, methods, networks, report
 from szilard._cli import table
 from szilard._cli.told import once
 from szilard.errors import SzilardError
 from szilard.file.error import printable
 from szilard.training import settings as toml
 from szilard.training import trust
-from szilard.training.run import run
+from szilard.training.folder import RunFolder
+from szilard.training.run import hold, run
 from szilard.training.settings import Settings
 
 MAIN = "ssvi"
@@ -56,32 +59,51 @@ def fit(
         out = run_toml.parent
     if resume and out is None:
         raise SzilardError("--resume goes on with the run in a folder; name it with --out")
-    started = out / "run.toml" if resume and out is not None else None
+    with ExitStack() as held:
+        if out is not None:  # before anything in it is read
+            held.enter_context(hold(out))
+        settings = _settings(run_toml, given, out if resume else None, trusted)
+        out = out or Path("runs") / Path(settings.data.name).stem
+        held.enter_context(hold(out))
+        fabric = run(
+            settings,
+            out,
+            resume=resume,
+            overwrite=overwrite,
+            accelerator=accelerator,
+            devices=devices,
+            strategy=strategy,
+            download=download,
+            tensorboard=tensorboard,
+            progress=not quiet,
+        )
+        if fabric.global_rank == 0:
+            _show(out, quiet)
+
+
+def _show(out: Path, quiet: bool) -> None:
+    try:
+        written = report.write(out)
+        if not quiet:
+            table.show([out])
+        print(written)
+    except KeyboardInterrupt as stop:
+        folder = RunFolder(out)
+        stop.args = (folder.how_to_go_on(folder.command()),)
+        raise
+    except atomic.NotWritten as error:
+        raise error.advised(f"write it with {shlex.join(['szilard', 'report', str(out)])}") from error
+
+
+def _settings(run_toml: Path | None, given: Given, resumed: Path | None, trusted: bool) -> Settings:
+    """What is to be done: what was typed, over a file, which is by default that of the run to go on with."""
+    started = None if resumed is None else RunFolder(resumed).settings
     if run_toml is None and started is not None and started.is_file():
         run_toml = started
     base = Settings() if run_toml is None else toml.read(run_toml)
     if run_toml is not None:
         _check_trust(run_toml, base, given, trusted)
-    settings = merge(base, given)
-    out = out or Path("runs") / Path(settings.data.name).stem
-    fabric = run(
-        settings,
-        out,
-        resume=resume,
-        overwrite=overwrite,
-        accelerator=accelerator,
-        devices=devices,
-        strategy=strategy,
-        download=download,
-        tensorboard=tensorboard,
-        progress=not quiet,
-    )
-    if fabric.global_rank:
-        return
-    written = report.write(out)
-    if not quiet:
-        table.show([out])
-    print(written)
+    return merge(base, given)
 
 
 def _check_trust(path: Path, settings: Settings, given: Given, trusted: bool) -> None:

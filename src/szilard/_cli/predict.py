@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from szilard import atomic
-from szilard._cli import inputs, target
+from szilard._cli import inputs, output, target
 from szilard._cli.told import once
 from szilard.errors import SzilardError
 from szilard.file.error import printable
@@ -37,15 +37,16 @@ def predict(
     if out is not None and (out.is_dir() or not out.parent.is_dir()):
         what = "is a folder" if out.is_dir() else "is in a folder that does not exist"
         raise SzilardError(f"{out} {what}; name a file to write")
-    file = path if path.is_file() else target.finished(path, method)[0].network
-    finished = networks_on_disk.load(file, network, trusted=trusted, tell=once())
-    x = inputs.read(name, finished, data_root)
-    believed = finished.method.predict(finished.network, x, samples=samples, seed=seed)
-    text = _csv(believed, finished)
-    if out is None:
-        sys.stdout.write(text)
-        return
-    atomic.write(out, text.encode())
+    with output.told(out):
+        file = path if path.is_file() else target.finished(path, method)[0].network
+        finished = networks_on_disk.load(file, network, trusted=trusted, tell=once())
+        x = inputs.read(name, finished, data_root)
+        believed = finished.method.predict(finished.network, x, samples=samples, seed=seed)
+        text = _csv(believed, finished)
+        if out is None:
+            sys.stdout.write(text)
+            return
+        atomic.write(out, text.encode(), follow=True)
     print(f"{len(x)} predictions of {file} in {out}", file=sys.stderr)
 
 

@@ -13,7 +13,11 @@ def report(runs: Sequence[Path]) -> None:
     """Write the page of each run, and print all their rows in one table."""
     for path in runs:
         target.run(path)
-    written = [room.write(path) for path in runs]
-    table.show(runs)
+    try:
+        written = [room.write(path) for path in runs]
+        table.show(runs)
+    except KeyboardInterrupt as stop:
+        stop.args = ("each report.html is whole, as it was before or new",)
+        raise
     for path in written:
         print(path)

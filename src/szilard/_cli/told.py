@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Callable
@@ -11,6 +13,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from szilard import interrupts
 from szilard.errors import SzilardError, SzilardWarning
 
 
@@ -22,17 +25,21 @@ class Told(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         try:
-            return super().invoke(ctx)
+            with interrupts.command():
+                value = super().invoke(ctx)
+                sys.stdout.flush()
+                return value
         except SzilardError as error:
             raise _exit(str(error)) from None
-        except KeyboardInterrupt:
-            raise _exit(
-                "interrupted; what is on the disk is whole, and szilard fit goes on with --resume", 130
-            ) from None
+        except KeyboardInterrupt as stop:
+            number = stop.number if isinstance(stop, interrupts.Interrupted) else signal.SIGINT
+            what = stop.args[0] if stop.args else "no file was written"
+            raise _exit(f"{interrupts.called(number)}; {what}", 128 + number) from None
         except BrokenPipeError:  # whoever read our output has gone
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _drop_output()
             raise typer.Exit(1) from None
         except OSError as error:
+            _drop_output()
             where = f"{error.filename}: " if error.filename else ""
             raise _exit(f"{where}{error.strerror or error}; check the path and the disk") from None
         except (MemoryError, RuntimeError) as error:
@@ -45,6 +52,15 @@ class Told(TyperGroup):
                     "there is not enough memory; try a smaller --batch-size or a smaller network"
                 ) from None
             raise
+
+
+def _drop_output() -> None:
+    """What could not be written to standard output is not tried again when Python ends."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 _plain = warnings.formatwarning
@@ -73,5 +89,6 @@ def once() -> Callable[[str], None]:
 
 def _exit(sentence: str, code: int = 2) -> typer.Exit:
     if not int(os.environ.get("RANK") or os.environ.get("LOCAL_RANK") or 0):  # several processes, one voice
-        print(f"error: {sentence}", file=sys.stderr)
+        with contextlib.suppress(OSError):  # the terminal may have gone
+            print(f"error: {sentence}", file=sys.stderr, flush=True)
     return typer.Exit(code)

@@ -87,7 +87,7 @@ class Compressed:
         """Write the file in one step; one that was there stays whole if this is interrupted."""
         from szilard import atomic
 
-        atomic.write(Path(path), self.data)
+        atomic.write(Path(path), self.data, follow=True)
 
 
 def compress(

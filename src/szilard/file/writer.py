@@ -53,7 +53,7 @@ def write(path: str | Path, document: Document) -> Ledger:
         SzilardError: the disk is full or the folder cannot be written to; the previous file stays.
     """
     data, found = encode(document)
-    atomic.write(Path(path), data)
+    atomic.write(Path(path), data, follow=True)
     return found
 
 

@@ -148,6 +148,8 @@ def _is_name(key: Any) -> bool:
 
 def _method(path: Path, number: int, notes: list[str]) -> MethodRun:
     run = MethodRun(path.name, number, _result(path, notes), _history(path, notes))
+    if isinstance(diverged := run.result.get("diverged"), str):
+        notes.append(f"{diverged[:500]}.")
     if run.finished:
         run.arrays = _arrays(path, notes)
     return run

@@ -52,8 +52,8 @@ def start(
     if devices != "auto" and int(devices) < 1:
         raise SzilardError(f"a run needs at least one device, not {devices}")
     wanted: dict[str, Any] = {"accelerator": accelerator, "devices": devices, "strategy": strategy}
-    launched = os.environ.get("LT_CLI_USED") == "1"  # `fabric run` has said it all in the environment
-    if not launched:
+    by_fabric = os.environ.get("LT_CLI_USED") == "1"  # `fabric run` has said it all in the environment
+    if not by_fabric:
         wanted |= _from_torchrun() if devices == "auto" else {}
         if wanted["devices"] == "auto":
             wanted["devices"] = 1
@@ -61,7 +61,7 @@ def start(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # advice about settings that szilard makes on purpose
             fabric = Fabric(precision=precision, **wanted)  # type: ignore[arg-type]
-            if not launched:  # else Fabric has done it already, and refuses a second time
+            if not by_fabric:  # else Fabric has done it already, and refuses a second time
                 fabric.launch()
     except (ValueError, RuntimeError, ImportError, AttributeError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
@@ -86,19 +86,24 @@ def rank() -> int:
     return int(os.environ.get("RANK") or os.environ.get("LOCAL_RANK") or 0)
 
 
+def launched() -> bool:
+    """Whether ``torchrun`` or ``fabric run`` has started this process."""
+    return os.environ.get("LT_CLI_USED") == "1" or "TORCHELASTIC_RUN_ID" in os.environ
+
+
 def on_rank_zero(fabric: Fabric, work: Callable[[], T]) -> T:
     """Do ``work`` in the first process and give all of them its value, or its SzilardError."""
     if fabric.world_size == 1:
         return work()
-    answer: tuple[Any, str | None] = (None, None)
+    answer: tuple[Any, SzilardError | None] = (None, None)
     if fabric.global_rank == 0:
         try:
             answer = (work(), None)
         except SzilardError as error:
-            answer = (None, str(error))
+            answer = (None, error)
     value, problem = fabric.broadcast(answer)
     if problem is not None:
-        raise SzilardError(problem)
+        raise problem
     return value
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from szilard import atomic, methods
 from szilard.errors import SzilardError
+from szilard.training import settings
 
 
 @dataclass(frozen=True)
@@ -128,13 +130,31 @@ class RunFolder:
         """Whether a run has been here."""
         return self.settings.is_file() or bool(self.methods())
 
+    def command(self, *options: str) -> str:
+        """What a person types to go on with the run; the other settings come from ``run.toml``."""
+        return shlex.join(["szilard", "fit", "--out", str(self.path), "--resume", *options])
+
+    def how_to_go_on(self, command: str) -> str:
+        """For a person whose run has been interrupted after it had begun to write, in one sentence."""
+        if not self.settings.is_file():
+            return f"the earlier run in {self.path} has been removed in part; start the new one again with --overwrite"
+        asked = settings.read(self.settings).methods
+        done = [name for name in asked if self.method(name).finished]
+        if len(done) == len(asked):
+            return (
+                f"every network has finished; szilard report {shlex.quote(str(self.path))} writes the page and "
+                "prints the table"
+            )
+        return f"what is in {self.path} is whole; go on with {command}"
+
     def clear(self) -> None:
         """Remove what a run has written, and nothing else."""
         try:
+            # The settings first: what is left when this is interrupted must not be taken up by --resume.
+            for path in (self.settings, self.path / "report.html"):
+                path.unlink(missing_ok=True)
             for name in self.methods():
                 self.method(name).clear()
-            for path in (self.path / "report.html", self.settings):
-                path.unlink(missing_ok=True)
         except OSError as error:
             raise SzilardError(
                 f"the earlier run in {self.path} cannot be removed ({error.strerror or error}); name another folder"

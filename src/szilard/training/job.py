@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import math
+import warnings
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import nn
 
 from szilard import atomic, methods
 from szilard import data as rooms
 from szilard.cost import Cost, Stopwatch
 from szilard.data import DataSet
-from szilard.errors import SzilardError
+from szilard.errors import SzilardError, SzilardWarning
 from szilard.methods import Method
-from szilard.training import account, arrays, checkpoint, evaluate, finished, resumable
+from szilard.training import account, arrays, checkpoint, divergence, evaluate, finished, lock, resumable
 from szilard.training.devices import on_rank_zero
 from szilard.training.folder import MethodFolder, to_json
 from szilard.training.log import Log
@@ -73,10 +77,20 @@ class Job:
 
     def run(self, network: nn.Module, *, resume: bool, overwrite: bool) -> Run:
         """Train the prepared ``network``, judge it once on test, and write it all down."""
+        with ExitStack() as stack:
+            files = self.files
+            if files is not None:
+                on_rank_zero(self.fabric, lambda: stack.enter_context(lock.method(files.path)))
+                on_rank_zero(self.fabric, lambda: _claim(files, resume=resume, overwrite=overwrite))
+            try:
+                return self._run(network, resume)
+            except atomic.NotWritten as error:
+                raise error.advised("call it again with resume=True") from error
+
+    def _run(self, network: nn.Module, resume: bool) -> Run:
         files = self.files
-        if files is not None:
-            on_rank_zero(self.fabric, lambda: _claim(files, resume=resume, overwrite=overwrite))
         start = arrays.of_posterior(network, "start")
+        untrained = on_rank_zero(self.fabric, lambda: self._untrained(network))
         with Stopwatch() as watch:
             history = self._train(network, resume)
         train = self.data.train.to(self.fabric.device)
@@ -86,7 +100,7 @@ class Job:
         )
         network.eval()
         test, valid, cost = on_rank_zero(
-            self.fabric, lambda: self._conclude(network, history, start, watch.peak_bytes)
+            self.fabric, lambda: self._conclude(network, history, start, untrained, watch.peak_bytes)
         )
         return Run(
             method=self.method.name,
@@ -99,6 +113,22 @@ class Job:
             history=history,
             folder=None if files is None else files.path,
         )
+
+    def _untrained(self, network: nn.Module) -> float:
+        """NLL on valid before the first step; infinite where the network cannot answer yet."""
+        try:
+            quality = self._look(network)
+        except SzilardError:
+            return math.inf
+        return quality["nll"]
+
+    def _look(self, network: nn.Module) -> dict[str, float]:
+        """Quality on valid, of few draws."""
+        valid = self.data.valid
+        quality, _, _ = evaluate.judge(
+            self.method, network, self.data, valid, samples=VALID_SAMPLES, seed=self.plan.seed, ood=False
+        )
+        return quality
 
     def _train(self, network: nn.Module, resume: bool) -> list[dict[str, Any]]:
         """The log of all epochs, of those before a resumption too."""
@@ -126,6 +156,7 @@ class Job:
                         files.checkpoint, state, method=method, optimizer=loop.optimizer, epochs=plan.epochs,
                         steps=steps, processes=self.fabric.world_size,
                     )  # fmt: skip
+                    self._compare_threads(files.checkpoint, state)
                     loop.restore(state)
             history += on_rank_zero(self.fabric, lambda: files.rewind(method.step))
         first = self.fabric.global_rank == 0
@@ -140,15 +171,7 @@ class Job:
         self, line: dict[str, Any], network: nn.Module, history: list[dict[str, Any]], bar: Bar, log: Log
     ) -> None:
         def look() -> dict[str, float]:
-            valid, _, _ = evaluate.judge(
-                self.method,
-                network,
-                self.data,
-                self.data.valid,
-                samples=VALID_SAMPLES,
-                seed=self.plan.seed,
-                ood=False,
-            )
+            valid = self._look(network)
             if self.files is not None:
                 self.files.append({**line, "valid": valid})
             return valid
@@ -163,6 +186,18 @@ class Job:
         if files is not None:
             content = {"made_by": self._made_by(), **state}
             on_rank_zero(self.fabric, lambda: checkpoint.save(files.checkpoint, "checkpoint", content))
+
+    def _compare_threads(self, path: Path, state: dict[str, Any]) -> None:
+        """Sums split among another number of threads are rounded otherwise."""
+        before, now = state.get("threads"), torch.get_num_threads()  # earlier versions did not write it
+        if isinstance(before, int) and before != now and self.fabric.global_rank == 0:
+            warnings.warn(
+                f"{path} was written by a run with {before} threads and this one has {now}, so that its result may "
+                "differ in the last digits from that of an uninterrupted run; set "
+                f"OMP_NUM_THREADS={before} to avoid it",
+                SzilardWarning,
+                stacklevel=2,
+            )
 
     def _made_by(self) -> dict[str, Any]:
         """All that decides what a run gives; a checkpoint is only good for a run with the same."""
@@ -183,7 +218,12 @@ class Job:
         }
 
     def _conclude(
-        self, network: nn.Module, history: list[dict[str, Any]], start: arrays.Arrays, peak_bytes: int
+        self,
+        network: nn.Module,
+        history: list[dict[str, Any]],
+        start: arrays.Arrays,
+        untrained: float,
+        peak_bytes: int,
     ) -> tuple[dict[str, float], dict[str, float], Cost]:
         method, data, seed = self.method, self.data, self.plan.seed
         valid, _, _ = evaluate.judge(
@@ -201,6 +241,11 @@ class Job:
             seconds=history[-1]["seconds"],
             peak_bytes=peak_bytes,
         )
+        diverged = divergence.told(
+            data, untrained, history[-1]["energy"], valid["nll"], methods.label(method)
+        )
+        if diverged is not None:
+            warnings.warn(diverged, SzilardWarning, stacklevel=2)
         if self.files is not None:
             pictures = arrays.of_predictions(data, believed, elsewhere)
             arrays.save(self.files.arrays, start | arrays.of_posterior(network, "end") | pictures)
@@ -227,6 +272,8 @@ class Job:
                 "cost": cost.to_dict(),
                 "density": evaluate.densities(network),
             }
+            if diverged is not None:
+                result["diverged"] = diverged
             atomic.write(self.files.result, (to_json(result, indent=2) + "\n").encode())
         return test, valid, cost
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from szilard import atomic
 from szilard.errors import SzilardError
 
 
@@ -17,11 +20,12 @@ class Log:
         step: from which a resumed run goes on; later events of the run that was killed are hidden.
 
     Raises:
-        SzilardError: TensorBoard is not installed.
+        SzilardError: TensorBoard is not installed, or its file cannot be written.
     """
 
     def __init__(self, folder: Path | None, step: int = 0) -> None:
         self._writer: Any = None
+        self._folder = Path() if folder is None else folder
         if folder is None:
             return
         try:
@@ -30,7 +34,8 @@ class Log:
             raise SzilardError(
                 "--tensorboard needs TensorBoard, which is not installed; pip install 'szilard[tensorboard]'"
             ) from error
-        self._writer = SummaryWriter(str(folder), purge_step=step + 1)
+        with self._told():
+            self._writer = SummaryWriter(str(folder), purge_step=step + 1)
 
     def __enter__(self) -> Log:
         return self
@@ -38,15 +43,29 @@ class Log:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._writer is not None:
-            self._writer.close()
+        if self._writer is None:
+            return
+        try:
+            with self._told():
+                self._writer.close()
+        except SzilardError:
+            if error is None:  # else there is something more important to tell
+                raise
 
     def write(self, line: dict[str, Any]) -> None:
         """One line of ``metrics.jsonl``."""
         if self._writer is None:
             return
-        terms = {f"train/{key}": line[key] for key in ("free_energy", "energy", "cost")}
-        for name, value in terms.items():
-            self._writer.add_scalar(name, value, line["step"])
-        for name, value in line["valid"].items():
-            self._writer.add_scalar(f"valid/{name}", value, line["step"])
+        values = {f"train/{key}": line[key] for key in ("free_energy", "energy", "cost")}
+        values |= {f"valid/{name}": value for name, value in line["valid"].items()}
+        with self._told():
+            for name, value in values.items():
+                self._writer.add_scalar(name, value, line["step"])
+            self._writer.flush()
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise atomic.refusal(self._folder / "events.out.tfevents", error, partly=True) from error

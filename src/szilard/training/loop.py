@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from szilard import data as rooms
+from szilard import interrupts
 from szilard.bayes.noise import mix
 from szilard.data import Split
 from szilard.errors import SzilardError
@@ -107,15 +108,19 @@ class Loop:
 
         Raises:
             SzilardError: the free energy or a weight became NaN or infinite.
+            Interrupted: a signal came that the command line handles; a checkpoint of the last step is written.
         """
         place = self.place
         place.saved = time.perf_counter()
-        with devices.own_random_numbers(self.fabric.device) as seed_layers:
+        with devices.own_random_numbers(self.fabric.device) as seed_layers, interrupts.later():
             while place.epoch < self.plan.epochs:
                 self._epoch(bar, seed_layers)
                 place.epoch, place.batch, place.energy, place.cost = place.epoch + 1, 0, 0.0, 0.0
-                if place.epoch == self.plan.epochs or self._due(end=True):
+                stop = self._stopped(end=True)
+                if place.epoch == self.plan.epochs or stop is not None or self._due(end=True):
                     self._checkpoint()
+                if stop is not None:
+                    raise interrupts.Interrupted(stop)
 
     def _epoch(self, bar: Bar, seed_layers: Callable[[int], None]) -> None:
         place, method, rank = self.place, self.method, self.fabric.global_rank
@@ -139,11 +144,16 @@ class Loop:
             place.batch += 1
             if bar.due():
                 bar.step(method.step, method.last_energy, method.last_cost)
-            if place.batch < self.steps and self._due():
+            if place.batch == self.steps:
+                break
+            stop = self._stopped()
+            if stop is not None or self._due():
                 place.seconds += time.perf_counter() - started
                 place.energy, place.cost = sums.tolist()
                 self._checkpoint()
                 started = time.perf_counter()
+            if stop is not None:
+                raise interrupts.Interrupted(stop)
         place.energy, place.cost = sums.tolist()  # waits for a GPU, so the clock is read after it
         place.seconds += time.perf_counter() - started
         bar.step(method.step)
@@ -188,6 +198,13 @@ class Loop:
         late = time.perf_counter() - self.place.saved > self.plan.every_seconds
         return self.fabric.broadcast(late) if self.fabric.world_size > 1 else late
 
+    def _stopped(self, end: bool = False) -> int | None:
+        """The signal that one of the processes has been sent, in all of them at the same step."""
+        if self.fabric.world_size > 1 and not end and self.method.step % _TOGETHER:
+            return None
+        asked = devices.gather(self.fabric, interrupts.asked())
+        return next((number for number in asked if number is not None), None)
+
     def _checkpoint(self) -> None:
         self._check_finite()
         mine = {
@@ -201,6 +218,7 @@ class Loop:
                 "epoch": self.place.epoch,
                 "batch": self.place.batch,
                 "seconds": self.place.seconds,
+                "threads": torch.get_num_threads(),
                 "network": self.module.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
                 # What each process alone knows: its share of the epoch, and of the evidence for the next move.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,9 +12,9 @@ from szilard import atomic, methods, networks
 from szilard import data as rooms
 from szilard.data import DataSet
 from szilard.errors import SzilardError
-from szilard.training import defaults, trust
+from szilard.training import defaults, lock, trust
 from szilard.training import settings as toml
-from szilard.training.devices import on_rank_zero, start
+from szilard.training.devices import launched, on_rank_zero, rank, start
 from szilard.training.fit import fit
 from szilard.training.folder import RunFolder
 from szilard.training.settings import Settings
@@ -37,7 +38,8 @@ def run(
 ) -> Fabric:
     """Train every method of ``settings`` and write the run folder, the report excepted.
 
-    Everything that can be checked is checked before the first file is written or removed.
+    Everything that can be checked is checked before the first file is written or removed. From before the first
+    file is read until the end, no other process can begin a run in the folder (:mod:`szilard.training.lock`).
 
     Args:
         out: the run folder.
@@ -49,17 +51,54 @@ def run(
 
     Raises:
         SzilardError: anything that a person can mend.
+        KeyboardInterrupt: a signal has come; its argument is a sentence that says what to do.
     """
-    _check_free(out, resume=resume, overwrite=overwrite)
-    fit_ = settings.fit
-    toml.check_positive(epochs=fit_.epochs, batch_size=fit_.batch_size, samples=fit_.samples, lr=fit_.lr)
-    settings = absolute(settings)
-    loaded = rooms.load(**dataclasses.asdict(settings.data), download=download)
-    settings = complete(settings, loaded)
-    _try_out(settings, loaded)
-    fabric = start(accelerator, devices, strategy, settings.fit.precision)
     folder = RunFolder(out)
-    on_rank_zero(fabric, lambda: _claim(folder, settings, resume=resume, overwrite=overwrite))
+    typed = {"--accelerator": accelerator, "--devices": str(devices), "--strategy": strategy}
+    options = [text for name, value in typed.items() if value != "auto" for text in (name, value)]
+    command = folder.command(*options, *["--tensorboard"] * tensorboard)
+    if launched():
+        command = "the same command and --resume"
+    begun = False
+
+    def begin() -> None:
+        nonlocal begun
+        begun = True  # before the first file changes
+        _claim(folder, settings, resume=resume, overwrite=overwrite)
+
+    with hold(out):
+        try:
+            _check_free(folder, resume=resume, overwrite=overwrite)
+            fit_ = settings.fit
+            toml.check_positive(
+                epochs=fit_.epochs, batch_size=fit_.batch_size, samples=fit_.samples, lr=fit_.lr
+            )
+            settings = absolute(settings)
+            loaded = rooms.load(**dataclasses.asdict(settings.data), download=download)
+            settings = complete(settings, loaded)
+            _try_out(settings, loaded)
+            fabric = start(accelerator, devices, strategy, settings.fit.precision)
+            on_rank_zero(fabric, begin)
+            _train(
+                fabric, settings, loaded, folder,
+                resume=resume, overwrite=overwrite, tensorboard=tensorboard, progress=progress,
+            )  # fmt: skip
+        except KeyboardInterrupt as stop:
+            stop.args = (folder.how_to_go_on(command) if begun else f"{out} is as it was before",)
+            raise
+        except atomic.NotWritten as error:
+            raise error.advised(f"go on with {command}") from error
+    return fabric
+
+
+def hold(out: Path) -> AbstractContextManager[None]:
+    """The lock of a run folder; of several processes of one run, the first one's is the lock of all."""
+    return lock.run(out) if rank() == 0 else nullcontext()
+
+
+def _train(
+    fabric: Fabric, settings: Settings, loaded: DataSet, folder: RunFolder, *, resume: bool, **how: Any
+) -> None:
     source = {key: value for key, value in dataclasses.asdict(settings.data).items() if value is not None}
     arguments = dataclasses.asdict(settings.fit)
     for name, options in settings.methods.items():
@@ -70,16 +109,13 @@ def run(
             settings.network.spec,
             loaded,
             **arguments,
-            out=out,
+            out=folder.path,
             resume=resume,
-            overwrite=overwrite,
-            tensorboard=tensorboard,
-            progress=progress,
             fabric=fabric,
             options=options,
             source=source,
+            **how,
         )
-    return fabric
 
 
 def absolute(settings: Settings) -> Settings:
@@ -129,15 +165,14 @@ def _try_out(settings: Settings, data: DataSet) -> None:
         methods.make(name, len(data.train), **options).prepare(network, data.task)
 
 
-def _check_free(out: Path, *, resume: bool, overwrite: bool) -> None:
+def _check_free(folder: RunFolder, *, resume: bool, overwrite: bool) -> None:
     if resume and overwrite:
         raise SzilardError("--resume goes on with a run and --overwrite replaces it; choose one")
-    folder = RunFolder(out)
     if folder.in_use and not (resume or overwrite):
         names = folder.methods()
         done = bool(names) and all(folder.method(name).finished for name in names)
         raise SzilardError(
-            f"{out} holds {'a finished' if done else 'an unfinished'} run; add --resume to go on with it, "
+            f"{folder.path} holds {'a finished' if done else 'an unfinished'} run; add --resume to go on with it, "
             "--overwrite to replace it, or name another folder with --out"
         )
 

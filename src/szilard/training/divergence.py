@@ -1,0 +1,55 @@
+"""Whether training has made a network worse than one that never looks at its input."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from szilard.data import DataSet, Split
+
+# Nats. Posteriors of few examples that have hardly left their prior end up to 0.6 above the constant prediction.
+ABOVE_CONSTANT, ABOVE_UNTRAINED = 1.0, 0.25
+
+
+def constant_nll(data: DataSet, split: Split) -> float:
+    """Mean negative log likelihood, in nats, of the best constant prediction on the training labels.
+
+    That is the frequency of each class (with one example more of each, so that none is impossible), or a Gaussian with
+    the mean and variance of the training targets, in normalised units.
+    """
+    if data.task == "classification":
+        counts = torch.bincount(data.train.y, minlength=data.n_outputs).double() + 1
+        return float((counts.sum().log() - counts.log())[split.y].mean())
+    known, asked = data.train.y.double(), split.y.double()
+    # Targets that are all the same would have a density without bound.
+    variance = (known - known.mean()).square().mean().clamp_min(1e-6)
+    squares = (asked - known.mean()).square().mean()
+    return float(0.5 * (math.log(2 * math.pi) + variance.log() + squares / variance))
+
+
+def told(data: DataSet, untrained: float, energy: float, valid_nll: float, label: str) -> str | None:
+    """One sentence if the training has diverged, else None.
+
+    It has if the finished network's NLL on valid lies clearly above both that of the best constant prediction and
+    that of the untrained network, and the loss of its last epoch above that of the best constant prediction. So
+    neither a training of too few steps nor overfitting is taken for it.
+
+    Args:
+        untrained: NLL of the untrained network on valid, in original units.
+        energy: mean negative log likelihood of the training examples in the last epoch, in normalised units.
+        valid_nll: of the finished network, in original units.
+        label: of the method.
+    """
+    shift = math.log(data.target_scale) if data.task == "regression" else 0.0
+    constant = constant_nll(data, data.valid) + shift
+    most = max(constant + ABOVE_CONSTANT, untrained + ABOVE_UNTRAINED)
+    if energy <= constant_nll(data, data.train) + ABOVE_CONSTANT or valid_nll <= most:
+        return None
+    what = (
+        "the class frequencies" if data.task == "classification" else "the mean and variance of the targets"
+    )
+    return (
+        f"{label} ended worse than a guess that never looks at the input: its NLL on valid is {valid_nll:.3g} nats, "
+        f"that of {what} alone {constant:.3g}, so the training has diverged; try a smaller learning rate (--lr)"
+    )

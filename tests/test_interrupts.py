@@ -1,0 +1,227 @@
+"""Signals end a command cleanly, with a sentence that is true."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+from cli_tools import TINY, environment, szilard
+from kill_tools import kill_compressions, kill_fits
+
+from szilard import compress, data, fit, interrupts, methods
+from szilard._cli import compress as command
+from szilard._cli import measure
+from szilard.training import checkpoint
+from szilard.training.job import Job
+
+posix = pytest.mark.skipif(os.name != "posix", reason="signals of a POSIX system")
+
+
+def process(body, *, before=""):
+    """A process with our handlers; what it prints is waited for before it is sent anything."""
+    code = (
+        f"import signal, sys, time\n{before}\nfrom szilard import interrupts\ninterrupts.install()\n"
+        "def wait():\n    print('ready', flush=True)\n    time.sleep(600)\n" + body
+    )
+    started = subprocess.Popen(
+        [sys.executable, "-c", code],
+        env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert started.stdout.readline() == "ready\n"
+    return started
+
+
+@posix
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_is_an_exception_while_a_command_runs(number):
+    started = process(
+        "try:\n    with interrupts.command(): wait()\n"
+        "except interrupts.Interrupted as stop:\n    print('put in order', flush=True); sys.exit(128 + stop.number)\n"
+    )
+    started.send_signal(number)
+    assert started.communicate(timeout=60) == ("put in order\n", "")
+    assert started.returncode == 128 + number
+
+
+@posix
+def test_a_signal_before_any_command_ends_at_once():
+    started = process("wait()")
+    started.send_signal(signal.SIGTERM)
+    assert started.communicate(timeout=60) == ("", "error: stopped by SIGTERM; nothing was written\n")
+    assert started.returncode == 143
+
+
+@posix
+def test_a_second_signal_does_not_wait():
+    body = (
+        "with interrupts.command(), interrupts.later():\n"
+        "    print('ready', flush=True)\n"
+        "    while interrupts.asked() is None: time.sleep(0.01)\n"
+        "    interrupts._state.when -= 10  # the first was long ago\n"
+        "    wait()\n"
+    )
+    started = process(body)
+    started.send_signal(signal.SIGTERM)
+    assert started.stdout.readline() == "ready\n"
+    started.send_signal(signal.SIGINT)
+    started.communicate(timeout=60)
+    assert started.returncode == 130
+
+
+@posix
+def test_the_same_signal_passed_on_by_a_launcher_is_not_a_second_one():
+    body = (
+        "interrupts._ECHO = 1e9\n"
+        "with interrupts.command(), interrupts.later():\n"
+        "    print('ready', flush=True)\n"
+        "    while interrupts.asked() is None: time.sleep(0.01)\n"
+        "    print('ready', flush=True); sys.stdin.readline()\n"
+    )
+    started = process(body)
+    started.send_signal(signal.SIGINT)
+    assert started.stdout.readline() == "ready\n"
+    started.send_signal(signal.SIGINT)
+    _, said = started.communicate("\n", timeout=60)
+    assert "interrupts.Interrupted" in said  # raised on the way out of later(), after the work was done
+    assert started.returncode != 130
+
+
+@posix
+def test_nohup_is_honoured():
+    body = "with interrupts.command():\n    print('ready', flush=True); sys.stdin.readline(); print('done')\n"
+    started = process(body, before="signal.signal(signal.SIGHUP, signal.SIG_IGN)")
+    started.send_signal(signal.SIGHUP)
+    assert started.communicate("\n", timeout=60) == ("done\n", "")
+
+
+def test_a_program_of_somebody_elses_keeps_its_handlers():
+    kinds = [signal.SIGINT, signal.SIGTERM]
+    before = [signal.getsignal(kind) for kind in kinds]
+    digits = data.load("digits", n_train=20)
+    fit(methods.Deterministic(20), "mlp:4", digits, epochs=1, samples=1, progress=False, accelerator="cpu")
+    assert [signal.getsignal(kind) for kind in kinds] == before
+
+
+@pytest.mark.parametrize("step", range(1, 10))
+def test_training_stops_at_a_step_with_a_checkpoint_and_goes_on_from_there(tmp_path, monkeypatch, step):
+    """Three epochs of three steps: in the middle of an epoch, at its end, and at the end of all."""
+    digits = data.load("digits", n_train=48)
+
+    def train(out, **more):
+        made = methods.SSVI(48, density=0.3, every=4, growth_batches=3)
+        run = fit(
+            made, "mlp:8", digits, epochs=3, batch_size=16, samples=2, progress=False, accelerator="cpu", out=out,
+            checkpoint_seconds=None, **more,
+        )  # fmt: skip
+        return checkpoint.load(run.folder / "network.pt", "network")["state_dict"]
+
+    steps = []
+    after = methods.SSVI.after_step
+    monkeypatch.setattr(methods.SSVI, "after_step", lambda *a: (after(*a), steps.append(1)))
+    monkeypatch.setattr(interrupts, "asked", lambda: signal.SIGTERM if len(steps) >= step else None)
+    with pytest.raises(interrupts.Interrupted) as stop:
+        train(tmp_path / "stopped")
+    assert stop.value.number == signal.SIGTERM
+    assert checkpoint.load(tmp_path / "stopped" / "ssvi" / "checkpoint.pt", "checkpoint")["step"] == step
+    monkeypatch.undo()
+    resumed, whole = train(tmp_path / "stopped", resume=True), train(tmp_path / "whole")
+    assert resumed.keys() == whole.keys()
+    assert all(resumed[name].equal(whole[name]) for name in whole)
+
+
+def interrupt(*_, **__):
+    raise interrupts.Interrupted(signal.SIGTERM)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "run"
+    assert szilard("fit", *TINY, "--no-baselines", "--out", out, "--quiet").code == 0
+    return out
+
+
+def said(*arguments):
+    typed = szilard(*arguments)
+    assert typed.code == 143
+    *_, line = typed.output.splitlines()
+    assert line.startswith("error: stopped by SIGTERM; ")
+    return line.removeprefix("error: stopped by SIGTERM; ")
+
+
+class TestWhatIsSaidIsTrue:
+    def test_measure(self, run, monkeypatch):
+        monkeypatch.setattr(measure, "evaluate", interrupt)
+        assert said("measure", run) == "no file was written"
+
+    def test_compress(self, run, monkeypatch, tmp_path):
+        out = tmp_path / "net.szd"
+        monkeypatch.setattr(command, "search", interrupt)
+        assert said("compress", run, "-o", out) == f"{out} was not written"
+        assert not out.exists()
+        out.write_bytes(b"before")
+        assert said("compress", run, "-o", out) == f"{out} is as it was before"
+        assert out.read_bytes() == b"before"
+
+    def test_compress_after_the_file_has_been_written(self, run, monkeypatch, tmp_path):
+        save = compress.Compressed.save
+        monkeypatch.setattr(compress.Compressed, "save", lambda *a: (save(*a), interrupt()))
+        out = tmp_path / "net.szd"
+        assert said("compress", run, "-o", out, "--lam", "1e-3") == f"{out} has been written and is whole"
+        assert szilard("verify", out).code == 0
+
+    def test_fit_before_it_has_begun(self, monkeypatch, tmp_path):
+        monkeypatch.setattr(data, "load", interrupt)
+        assert said("fit", *TINY, "--out", tmp_path / "run") == f"{tmp_path / 'run'} is as it was before"
+        assert list(tmp_path.iterdir()) == []
+
+    def test_fit_in_training(self, monkeypatch, tmp_path):
+        monkeypatch.setattr(Job, "_train", interrupt)
+        out = tmp_path / "run"
+        assert said("fit", *TINY, "--out", out) == (
+            f"what is in {out} is whole; go on with szilard fit --out {out} --resume --accelerator cpu"
+        )
+
+    def test_fit_in_its_last_breath(self, monkeypatch, tmp_path):
+        from szilard import report
+
+        monkeypatch.setattr(report, "write", interrupt)
+        out = tmp_path / "run"
+        assert said("fit", *TINY, "--no-baselines", "--out", out).startswith(
+            f"every network has finished; szilard report {out} writes the page"
+        )
+
+    def test_fit_while_it_removes_an_earlier_run(self, monkeypatch, tmp_path):
+        from szilard.training.folder import MethodFolder
+
+        out = tmp_path / "run"
+        assert szilard("fit", *TINY, "--no-baselines", "--out", out, "--quiet").code == 0
+        monkeypatch.setattr(MethodFolder, "clear", interrupt)
+        assert said("fit", *TINY, "--out", out, "--overwrite") == (
+            f"the earlier run in {out} has been removed in part; start the new one again with --overwrite"
+        )
+        monkeypatch.undo()
+        assert szilard("fit", *TINY, "--no-baselines", "--out", out, "--overwrite", "--quiet").code == 0
+
+    def test_predictions_to_standard_output(self, run, monkeypatch):
+        monkeypatch.setattr(methods.SSVI, "predict", interrupt)
+        assert said("predict", run, "digits") == "no file was written, and what was printed may not be all"
+
+
+@posix
+@pytest.mark.slow
+def test_killed_again_and_again(tmp_path):
+    """By SIGKILL and SIGTERM, at random moments of training and of compression."""
+    fit_arguments = [
+        "--data", "digits", "--n-train", "48", "--network", "mlp:16", "--no-baselines", "--density", "0.3",
+        "--option", "every=10", "--option", "growth_batches=4", "--batch-size", "8", "--epochs", "60",
+        "--checkpoint-steps", "7", "--samples", "2", "--ood", "none", "--accelerator", "cpu",
+    ]  # fmt: skip
+    for name in ("fit", "compress"):
+        (tmp_path / name).mkdir()
+    trained = kill_fits(fit_arguments, tmp_path / "fit", kills=8)
+    assert trained.identical, trained
+    made = kill_compressions([tmp_path / "fit" / "whole"], tmp_path / "compress", kills=8)
+    assert made.identical, made

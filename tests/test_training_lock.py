@@ -1,0 +1,208 @@
+"""Two processes, one run folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+from cli_tools import TINY, environment, szilard
+from kill_tools import leftovers, start
+
+from szilard import SzilardError, SzilardWarning, data, fit, flock, methods
+from szilard.training import checkpoint, lock
+
+pytestmark = pytest.mark.skipif(flock.fcntl is None, reason="no file locks here")
+
+HOLD = """
+import sys
+from pathlib import Path
+from szilard.training import lock
+with getattr(lock, sys.argv[1])(Path(sys.argv[2])):
+    print("held", flush=True)
+    sys.stdin.readline()
+"""
+
+
+@pytest.fixture
+def holder():
+    """Starts a process that holds a lock."""
+    started = []
+
+    def hold(kind, folder):
+        process = subprocess.Popen(
+            [sys.executable, "-c", HOLD, kind, str(folder)],
+            env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        started.append(process)
+        assert process.stdout.readline() == "held\n"
+        return process
+
+    yield hold
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def held(kind, folder):
+    """Whether the lock can be had."""
+    try:
+        with getattr(lock, kind)(folder):
+            return False
+    except SzilardError:
+        return True
+
+
+def test_the_second_is_told_who_the_first_is(tmp_path, holder):
+    run = tmp_path / "run"
+    process = holder("run", run)
+    with pytest.raises(SzilardError) as error, lock.run(run):
+        pass
+    assert re.fullmatch(
+        rf"{re.escape(str(run))} is in use by process {process.pid} on \S+, which has trained in it since "
+        r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d; wait until it ends or stop it, or name another folder",
+        str(error.value),
+    )
+    process.communicate("\n")
+    assert not held("run", run)
+    assert not run.exists()  # made for the lock, and nothing was put into it
+
+
+def test_a_kill_releases_it(tmp_path, holder):
+    process = holder("run", tmp_path)
+    process.kill()
+    process.wait()
+    assert leftovers(tmp_path) == [".lock"]
+    assert not held("run", tmp_path)
+    assert leftovers(tmp_path) == []
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_a_forked_child_does_not_keep_it(tmp_path):
+    """A worker that outlives its parent must not hold the folder for ever."""
+    code = """
+import os, sys
+from pathlib import Path
+from szilard.training import lock
+with lock.run(Path(sys.argv[1])):
+    if os.fork() == 0:
+        print(os.getpid(), flush=True)
+        sys.stdin.readline()
+        os._exit(0)
+    os.kill(os.getpid(), 9)
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)],
+        env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    child = int(process.stdout.readline())
+    process.wait()
+    os.kill(child, 0)  # it lives
+    assert not held("run", tmp_path)
+    process.communicate("\n")
+
+
+def test_methods_share_a_run_folder_and_a_run_wants_it_alone(tmp_path, holder):
+    process = holder("method", tmp_path / "ssvi")
+    assert not held("method", tmp_path / "deterministic")
+    assert held("method", tmp_path / "ssvi")
+    with pytest.raises(SzilardError, match=f"in use by process {process.pid} on"), lock.run(tmp_path):
+        pass
+    process.communicate("\n")
+    with lock.run(tmp_path), lock.run(tmp_path), lock.method(tmp_path / "ssvi"):  # a run and its own methods
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_another_thread_is_another_run(tmp_path):
+    with lock.run(tmp_path):
+        answers = []
+        thread = threading.Thread(
+            target=lambda: answers.extend([held("run", tmp_path), held("method", tmp_path / "a")])
+        )
+        thread.start()
+        thread.join()
+    assert answers == [True, True]
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[1]", b'{"pid": "x", "host": 1}', b"\xff" * 10_000, b"[" * 5000,
+                b'{"pid": 1, "host": "\\u001b[2J", "started": "2026-01-01T00:00:00"}']
+)  # fmt: skip
+def test_what_a_lock_file_says_is_not_trusted(tmp_path, content):
+    path = tmp_path / lock.NAME
+    path.write_bytes(content)
+    with path.open("rb+") as file:
+        assert flock.take(file.fileno())
+        with pytest.raises(SzilardError, match="is in use by") as error, lock.run(tmp_path):
+            pass
+    assert str(error.value).isprintable()
+
+
+def test_no_lock_can_be_had_there(tmp_path):
+    (tmp_path / "precious").write_text("precious")
+    (tmp_path / lock.NAME).symlink_to(tmp_path / "precious")
+    with pytest.raises(SzilardError, match=r"the lock .* cannot be opened"), lock.run(tmp_path):
+        pass
+    assert (tmp_path / "precious").read_text() == "precious"
+    (tmp_path / "run" / lock.NAME).mkdir(parents=True)
+    with pytest.raises(SzilardError, match=r"the lock .* cannot be opened"), lock.run(tmp_path / "run"):
+        pass
+
+
+def test_a_file_system_without_locks_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(flock, "take", lambda *_, **__: None)
+    with pytest.warns(SzilardWarning, match="nothing stops a second run"), lock.run(tmp_path):
+        pass
+
+
+def test_fit_waits_for_nobody_and_touches_nothing(tmp_path, holder):
+    run = tmp_path / "run"
+    assert szilard("fit", *TINY, "--no-baselines", "--out", run, "--quiet").code == 0
+    before = {p: p.read_bytes() for p in run.rglob("*") if p.is_file()}
+    holder("run", run)
+    for option in ([], ["--resume"], ["--overwrite"]):
+        szilard("fit", *TINY, "--out", run, *option).refused(
+            "is in use by process .*; wait until it ends or stop it"
+        )
+    digits = data.load("digits", n_train=100)
+    with pytest.raises(SzilardError, match="is in use by process"):
+        fit(
+            methods.Deterministic(100), "mlp:8", digits,
+            epochs=1, out=run, overwrite=True, progress=False, accelerator="cpu",
+        )  # fmt: skip
+    assert {p: p.read_bytes() for p in run.rglob("*") if p.is_file() and p.name != lock.NAME} == before
+    for command in (["measure", run, "--samples", 2], ["report", run]):  # readers are welcome
+        assert szilard(*command).code == 0
+
+
+def test_a_refused_run_leaves_no_folder(tmp_path):
+    szilard("fit", *TINY, "--lr", "-1", "--out", tmp_path / "a" / "b").refused("must be positive")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_same_command_twice_at_once_and_sigterm(tmp_path):
+    """One trains, the other is refused; the first ends cleanly when it is asked to, with a checkpoint."""
+    run = tmp_path / "a run"
+    long = (*TINY, "--no-baselines", "--epochs", "2000", "--out", run, "--quiet")
+    first = start("fit", *long)
+    log = run / "ssvi" / "metrics.jsonl"
+    while not log.is_file() and first.poll() is None:
+        time.sleep(0.01)
+    szilard("fit", *long, "--overwrite").refused(f"in use by process {first.pid} on")
+    first.send_signal(signal.SIGTERM)
+    _, said = first.communicate(timeout=300)
+    assert (first.returncode, said.splitlines()[-1]) == (
+        143,
+        f"error: stopped by SIGTERM; what is in {run} is whole; go on with szilard fit --out '{run}' --resume "
+        "--accelerator cpu",
+    )
+    state = checkpoint.load(run / "ssvi" / "checkpoint.pt", "checkpoint")
+    assert state["step"] >= json.loads(log.read_text().splitlines()[-1])["step"]  # nothing done is lost
+    assert leftovers(run) == []
