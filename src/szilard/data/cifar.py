@@ -73,7 +73,7 @@ def _classes(name: str, root: Path) -> tuple[str, ...]:
 def _bytes(path: Path) -> np.ndarray:
     file, size = bounded.open_file(path, "fetch the original again")
     with file:
-        limits.check(path, limits.in_memory((size,), 1), size)
+        limits.check(path, limits.in_memory((size,), 1, picture=True), size)
         try:
             return np.fromfile(file, np.uint8)
         except OSError as error:

@@ -109,6 +109,7 @@ def _one_hot(table: Table, column: int, train: Tensor) -> dict[str, np.ndarray]:
     if len(values) > MOST_CATEGORIES:
         raise SzilardError(
             f"column {shortened(table.names[column], 60)!r} of {table.path} is text "
-            f"with {len(values)} different values (at most {MOST_CATEGORIES} are turned into 0/1 columns); remove it or turn it into numbers"
+            f"with {len(values)} different values (at most {MOST_CATEGORIES} are turned into 0/1 columns); "
+            "remove it or turn it into numbers"
         )
     return {value: np.array([cell == value for cell in cells], dtype=np.float64) for value in values}

@@ -54,7 +54,7 @@ def _read(path: Path, file: IO[bytes], size: int) -> Tensor:
     shape = tuple(int.from_bytes(header[i : i + 4], "big") for i in range(0, len(header), 4))
     if math.prod(shape) > _DEFLATE * size:
         raise _cut_short(path)
-    limits.check(path, limits.in_memory(shape, 1), size)
+    limits.check(path, limits.in_memory(shape, 1, picture=len(shape) == _MOST_AXES), size)
     values = torch.empty(shape, dtype=torch.uint8)
     target = memoryview(values.numpy().reshape(-1))
     filled = 0

@@ -11,19 +11,19 @@ from szilard.errors import SzilardError
 VARIABLE = "SZILARD_DATA_GIB"
 _GIB = 1 << 30
 _AT_MOST = 8 * _GIB
-_ALWAYS = 256 << 20  # so much needs no reason
+_ALWAYS = 128 << 20  # so much needs no reason
 _RATIO = 128  # bytes of arrays for a byte of the file; MNIST, counted like this, has 19
-LEAST_BYTES = 4  # of a value: bytes become float32
+_PICTURE, _OTHER = 4, 8  # bytes of a value when it is worked with: float32, float64
 
 
 def check(path: Path, needed: int, size: int) -> None:
     """Refuse a file before anything of it is unpacked.
 
-    Without ``$SZILARD_DATA_GIB`` a file may fill 256 MiB, or 128 times its own size if that is more, and never over
+    Without ``$SZILARD_DATA_GIB`` a file may fill 128 MiB, or 128 times its own size if that is more, and never over
     8 GiB. With it, a file may fill so many GiB, whatever its size.
 
     Args:
-        needed: bytes that its values take in memory, each at least 4.
+        needed: bytes that its values take in memory, see :func:`in_memory`.
         size: of the file on the disk, in bytes.
 
     Raises:
@@ -38,9 +38,16 @@ def check(path: Path, needed: int, size: int) -> None:
         )
 
 
-def in_memory(shape: tuple[int, ...], item_bytes: int) -> int:
-    """Bytes of an array as :func:`check` counts them; a size of zero counts as one: no other hides behind it."""
-    return math.prod(max(1, size) for size in shape) * max(LEAST_BYTES, item_bytes)
+def in_memory(shape: tuple[int, ...], item_bytes: int, *, picture: bool = False) -> int:
+    """Bytes of an array as :func:`check` counts them: with each value as wide as it is worked with.
+
+    A size of zero counts as one, so that no other hides behind it.
+
+    Args:
+        item_bytes: of a value in the file.
+        picture: bytes or floats of pictures, which become float32; all else becomes float64 or int64.
+    """
+    return math.prod(max(1, size) for size in shape) * max(_PICTURE if picture else _OTHER, item_bytes)
 
 
 def _asked() -> float | None:

@@ -55,7 +55,8 @@ class Header:
     @property
     def memory(self) -> int:
         """Bytes as :func:`szilard.data.limits.check` counts them."""
-        return in_memory(self.shape, self.dtype.itemsize)
+        picture = len(self.shape) > 2 and (self.dtype == np.uint8 or self.dtype.kind == "f")
+        return in_memory(self.shape, self.dtype.itemsize, picture=picture)
 
 
 def read_header(file: IO[bytes]) -> Header:

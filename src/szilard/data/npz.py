@@ -134,14 +134,16 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
 
 
 def to_tensor(array: np.ndarray, what: str) -> Tensor:
-    """A tensor that owns its memory: uint8, int64 (booleans too), float32 or float64."""
+    """A contiguous tensor of uint8, int64 (booleans too), float32 or float64, in the array's memory if it can be."""
     if array.dtype == np.uint8:
-        return torch.from_numpy(np.array(array))
-    if array.dtype.kind in "iub":
-        return torch.from_numpy(array.astype(np.int64))
-    if array.dtype.kind == "f":
-        return torch.from_numpy(array.astype(np.float64 if array.dtype.itemsize >= 8 else np.float32))
-    raise SzilardError(f"{what} holds {array.dtype}, not numbers; save it as numbers")
+        kind: type = np.uint8
+    elif array.dtype.kind in "iub":
+        kind = np.int64
+    elif array.dtype.kind == "f":
+        kind = np.float64 if array.dtype.itemsize >= 8 else np.float32
+    else:
+        raise SzilardError(f"{what} holds {array.dtype}, not numbers; save it as numbers")
+    return torch.from_numpy(np.require(array, kind, ["C", "W"]))
 
 
 class _Directory(io.BufferedIOBase):
