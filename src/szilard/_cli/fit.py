@@ -9,7 +9,7 @@ from typing import Any
 
 from szilard import methods, report
 from szilard._cli import table
-from szilard.errors import SzilardError
+from szilard.errors import SzilardError, printable
 from szilard.training import settings as toml
 from szilard.training.run import run
 from szilard.training.settings import Settings
@@ -73,7 +73,7 @@ def fit(
     written = report.write(out)
     if not quiet:
         table.show([out])
-    print(written)
+    print(printable(str(written)))
 
 
 def merge(base: Settings, given: Given) -> Settings:

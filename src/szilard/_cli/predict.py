@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import sys
 from pathlib import Path
 
 from szilard import atomic
-from szilard._cli import inputs, target
+from szilard._cli import inputs, spreadsheet, target
 from szilard.errors import SzilardError
 from szilard.metrics import Predictive
 from szilard.training import finished as networks_on_disk
@@ -62,9 +60,8 @@ def _csv(believed: Predictive, finished: Finished) -> str:
             "epistemic": believed.epistemic(),
         }
         labels = [finished.classes[i] for i in believed.labels.tolist()]
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow([*(["label"] if labels else []), *columns])
+    lines = [",".join([*(["label"] if labels else []), *columns])]
     for row, values in enumerate(zip(*(column.tolist() for column in columns.values()), strict=True)):
-        writer.writerow([*([labels[row]] if labels else []), *(f"{value:.6g}" for value in values)])
-    return buffer.getvalue()
+        label = [spreadsheet.cell(labels[row])] if labels else []
+        lines.append(",".join([*label, *(f"{value:.6g}" for value in values)]))
+    return "\n".join(lines) + "\n"

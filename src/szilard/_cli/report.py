@@ -7,6 +7,7 @@ from pathlib import Path
 
 from szilard import report as room
 from szilard._cli import table, target
+from szilard.errors import printable
 
 
 def report(runs: Sequence[Path]) -> None:
@@ -16,4 +17,4 @@ def report(runs: Sequence[Path]) -> None:
     written = [room.write(path) for path in runs]
     table.show(runs)
     for path in written:
-        print(path)
+        print(printable(str(path)))

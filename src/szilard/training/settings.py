@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
+import os
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +14,11 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 import tomli_w
 
-from szilard.errors import SzilardError
+from szilard import bounded, methods
+from szilard.errors import SzilardError, shortened
+from szilard.report.read import MOST_SETTINGS
+
+_LARGEST = 1 << 63
 
 
 @dataclass(frozen=True)
@@ -28,6 +34,9 @@ class DataSettings:
     ood: str | None = None
     task: str | None = None
     drop_constant: bool = False
+
+    def __post_init__(self) -> None:
+        _check_size(self)
 
 
 @dataclass(frozen=True)
@@ -50,6 +59,9 @@ class FitSettings:
     precision: str = "32-true"
     checkpoint_steps: int | None = None
     checkpoint_seconds: float = 30.0
+
+    def __post_init__(self) -> None:
+        _check_size(self)
 
 
 @dataclass(frozen=True)
@@ -85,6 +97,15 @@ class Settings:
         return None
 
 
+def _check_size(section: DataSettings | FitSettings) -> None:
+    """Raise for a number that no computation could take: an integer of 64 bits or more, a float that is not finite."""
+    for key, value in dataclasses.asdict(section).items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise SzilardError(f"{key} must be a finite number, not {value}")
+        if isinstance(value, int) and abs(value) >= _LARGEST:
+            raise SzilardError(f"{key} is too large a number to compute with; give a smaller one")
+
+
 def check_positive(**numbers: float | None) -> None:
     """Raise unless every number that is given is above zero."""
     for name, value in numbers.items():
@@ -98,19 +119,27 @@ def read(path: Path) -> Settings:
     Raises:
         SzilardError: no such file, no TOML, an unknown key, or a value of the wrong type.
     """
+    if not os.path.lexists(path):
+        raise SzilardError(f"{path} cannot be read (no such file); name a run.toml of a run")
+    written = bounded.read(path, MOST_SETTINGS, "name a run.toml of a run")
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        content = tomllib.loads(written.decode("utf-8"))
+    except RecursionError as error:
+        raise SzilardError(f"{path} is nested too deep for a run.toml; mend it") from error
+    except ValueError as error:  # no TOML, no UTF-8, a number of thousands of digits
         raise SzilardError(f"{path} is not TOML: {error}; mend it") from error
-    except OSError as error:
-        raise SzilardError(
-            f"{path} cannot be read ({error.strerror or error}); name a run.toml of a run"
-        ) from error
     _refuse_unknown(path, "", content, {"data", "network", "fit", "methods", "method"})
     options = _table(path, "method", content.get("method", {}))
     names = content.get("methods", list(options))
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise SzilardError(f"methods in {path} must be a list of names")
+    if len(set(names)) < len(names):
+        raise SzilardError(f"methods in {path} names one twice; remove it")
+    unknown = next((name for name in names if name not in methods.names()), None)
+    if unknown is not None:  # a method is a folder of the run: "../x" must not be one
+        raise SzilardError(
+            f"{path} names the unknown method {unknown!r}; known are {', '.join(methods.names())}"
+        )
     stray = next((name for name in options if name not in names), None)
     if stray is not None:
         raise SzilardError(
@@ -130,11 +159,11 @@ def _section(path: Path, name: str, kind: type, content: dict[str, Any]) -> Any:
     _refuse_unknown(path, f"[{name}] ", table, types)
     for key, value in table.items():
         allowed = _alternatives(types[key])
-        if float in allowed and type(value) is int:
+        if float in allowed and int not in allowed and type(value) is int and abs(value) < _LARGEST:
             table[key] = float(value)
         elif type(value) not in allowed:
             words = " or ".join(t.__name__ for t in allowed if t is not type(None))
-            raise SzilardError(f"[{name}] {key} in {path} must be {words}, not {value!r}")
+            raise SzilardError(f"[{name}] {key} in {path} must be {words}, not {shortened(repr(value), 80)}")
     return kind(**table)
 
 
