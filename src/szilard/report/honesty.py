@@ -26,6 +26,8 @@ def reliability(m: MethodRun, width: float = THIRD) -> Picture | None:
     edges, confidence, accuracy, count = (m.arrays[f"reliability_{name}"].astype(float) for name in names)
     if len(edges) > _BINS:
         raise ValueError("too many bins")
+    if not (accuracy[count > 0] <= 1).all():
+        raise ValueError("shares above one")
     seen = count > 0
     if not seen.any():
         return None

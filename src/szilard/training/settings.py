@@ -145,11 +145,14 @@ def read(path: Path) -> Settings:
         raise SzilardError(
             f"{path} has options for method {stray}, which its list methods does not name; add it"
         )
+    tables = {name: _table(path, f"method.{name}", options.get(name, {})) for name in names}
+    for name, table in tables.items():
+        _refuse_unknown(path, f"[method.{name}] ", table, methods.options(name))
     return Settings(
         data=_section(path, "data", DataSettings, content),
         network=_section(path, "network", NetworkSettings, content),
         fit=_section(path, "fit", FitSettings, content),
-        methods={name: _table(path, f"method.{name}", options.get(name, {})) for name in names},
+        methods=tables,
     )
 
 
