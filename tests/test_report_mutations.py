@@ -131,18 +131,14 @@ def test_a_result_of_which_one_field_is_odd(runs, tmp_path, task, monkeypatch):
         for number, place in enumerate(places(whole)):
             for odd in (ODD[number % len(ODD)], "<b onload=x>\x1b"):
                 path.write_text(json.dumps(replaced(whole, place, odd)))
-                page_of(run)
                 report.table(run)
                 table_of(run)
-    for key in ("classes", "name", "density", "test", "task", "cost"):
-        for odd in (
-            "<script>x</script>",
-            ["<script>", "\x1b"] * 3,
-            {"<i onload=x>": 0.5, "\u202e$_{": 1e308},
-            HUGE,
-        ):
-            path.write_text(json.dumps(replaced(whole, (key,), odd)))
-            page_of(run)
+                if number % 16 == 0:
+                    page_of(run)
+    evil = {"classes": ["<script>", "\x1b"] * 3, "name": "<script>x</script>"}
+    evil["density"] = {"<i onload=x>\u202e$_{": 0.5}
+    path.write_text(json.dumps(whole | evil))
+    page_of(run)
 
 
 RAW = [
@@ -224,8 +220,9 @@ def test_what_is_no_file_or_far_too_large(runs, tmp_path, file):
     for make in (pipe, path.mkdir, hole, lambda: path.symlink_to(path), lambda: path.symlink_to("/dev/zero")):
         path.rmdir() if path.is_dir() else path.unlink()
         make()
-        page_of(run)
+        assert [note for note in report.read.read(run).notes if path.name in note]
         table_of(run)
+    page_of(run)
 
 
 @pytest.mark.parametrize(

@@ -109,11 +109,8 @@ def _each(run: Run, m: MethodRun, width: float) -> Picture | None:
 
 def _try(run: Run, what: str, make: Callable[[], T]) -> T | None:
     """What ``make`` gives, or None and a note: one bad array must not cost the reader the page."""
-    import numpy as np
-
     try:
-        with np.errstate(all="ignore"):
-            return make()
+        return make()
     except Exception:  # numpy and matplotlib raise almost anything over arrays of the wrong shape or kind
         run.notes.append(f"{what[0].upper()}{what[1:]} cannot be drawn: the numbers behind it are damaged.")
         return None

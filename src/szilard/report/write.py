@@ -22,9 +22,13 @@ def write(run_folder: Path | str) -> Path:
     Raises:
         SzilardError: the folder holds no run, or cannot be written to.
     """
+    import numpy as np
+
     run = read(Path(run_folder))
     page = run.path / "report.html"
-    atomic.write(page, render(run).encode())
+    with np.errstate(all="ignore"):  # numbers that overflow are shown as what they are, not warned of
+        html = render(run)
+    atomic.write(page, html.encode())
     return page
 
 
