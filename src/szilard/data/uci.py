@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -92,7 +93,9 @@ def _numbers(folder: Path, file: str, name: str, *, columns: bool) -> Tensor:
     with opened:
         limits.check(path, _BYTES_A_BYTE * size, size)
         try:
-            values = np.loadtxt(opened, dtype=np.float64, ndmin=2 if columns else 1)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of an empty file, which is told below
+                values = np.loadtxt(opened, dtype=np.float64, ndmin=2 if columns else 1)
         except (ValueError, OSError) as error:  # ValueError: text that is no number, or not UTF-8
             raise SzilardError(
                 f"{path} is not a table of numbers ({shortened(str(error), 200)}); check the file"

@@ -77,7 +77,7 @@ def _build(spec: str, input_shape: Sequence[int], n_outputs: int) -> nn.Module:
     if _FUNCTION.search(spec):
         return from_file(spec, input_shape=tuple(input_shape), n_outputs=n_outputs)
     name = spec.lower().replace("_", "-")
-    if match := re.fullmatch(r"mlp(?::(\d{1,7}(?:,\d{1,7})*))?", name):
+    if match := re.fullmatch(r"mlp(?::(\d+(?:,\d+)*))?", name):
         return MLP(input_shape, n_outputs, [int(h) for h in match[1].split(",")] if match[1] else (512, 512))
     if name in ("lenet5", "lenet-5", "lenet"):
         return LeNet5(input_shape, n_outputs)

@@ -8,9 +8,9 @@ from typing import Any
 
 from szilard.errors import printable
 
-_LETTERS = 200  # of a name on a page or in a table
+_LETTERS = 300  # of a name, or a sentence, on a page or in a table
 _MOST_CLASSES = 100_000
-_TEXTS = ("method", "name", "network", "data", "ood", "task")
+_TEXTS = ("method", "name", "network", "data", "ood", "task", "diverged")
 _COUNTS = ("samples", "epochs", "steps", "n_train")
 _TABLES = ("test", "valid", "density")
 
@@ -18,7 +18,7 @@ _TABLES = ("test", "valid", "density")
 def check(content: Any) -> tuple[dict[str, Any], list[str]]:
     """A result with every field of its type, and what was left out because it was not.
 
-    * ``method``, ``name``, ``network``, ``data``, ``ood``, ``task``: printable text, or absent;
+    * ``method``, ``name``, ``network``, ``data``, ``ood``, ``task``, ``diverged``: printable text, or absent;
     * ``seed``, ``samples``, ``epochs``, ``steps``, ``n_train``: whole numbers; all but the seed not negative;
     * ``classes``: printable texts;
     * ``test``, ``valid``, ``density``: finite numbers by name, at most 1 in ``density``;

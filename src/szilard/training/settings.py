@@ -18,7 +18,7 @@ from szilard import bounded, methods
 from szilard.errors import SzilardError, shortened
 from szilard.report.read import MOST_SETTINGS
 
-_LARGEST = 1 << 63
+_TOO_LARGE = 1 << 63
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def _check_size(section: DataSettings | FitSettings) -> None:
     for key, value in dataclasses.asdict(section).items():
         if isinstance(value, float) and not math.isfinite(value):
             raise SzilardError(f"{key} must be a finite number, not {value}")
-        if isinstance(value, int) and abs(value) >= _LARGEST:
+        if isinstance(value, int) and abs(value) >= _TOO_LARGE:
             raise SzilardError(f"{key} is too large a number to compute with; give a smaller one")
 
 
@@ -133,13 +133,11 @@ def read(path: Path) -> Settings:
     names = content.get("methods", list(options))
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise SzilardError(f"methods in {path} must be a list of names")
+    foreign = next((name for name in [*names, *options] if name not in methods.names()), None)
+    if foreign is not None:  # a name is also that of a folder
+        raise SzilardError(f"{path} names an unknown method {foreign!r}; known: {', '.join(methods.names())}")
     if len(set(names)) < len(names):
         raise SzilardError(f"methods in {path} names one twice; remove it")
-    unknown = next((name for name in names if name not in methods.names()), None)
-    if unknown is not None:  # a method is a folder of the run: "../x" must not be one
-        raise SzilardError(
-            f"{path} names the unknown method {unknown!r}; known are {', '.join(methods.names())}"
-        )
     stray = next((name for name in options if name not in names), None)
     if stray is not None:
         raise SzilardError(
@@ -162,7 +160,7 @@ def _section(path: Path, name: str, kind: type, content: dict[str, Any]) -> Any:
     _refuse_unknown(path, f"[{name}] ", table, types)
     for key, value in table.items():
         allowed = _alternatives(types[key])
-        if float in allowed and int not in allowed and type(value) is int and abs(value) < _LARGEST:
+        if float in allowed and int not in allowed and type(value) is int and abs(value) < _TOO_LARGE:
             table[key] = float(value)
         elif type(value) not in allowed:
             words = " or ".join(t.__name__ for t in allowed if t is not type(None))
