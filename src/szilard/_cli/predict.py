@@ -7,7 +7,7 @@ from pathlib import Path
 
 from szilard import atomic
 from szilard._cli import inputs, spreadsheet, target
-from szilard.errors import SzilardError
+from szilard.errors import SzilardError, printable
 from szilard.metrics import Predictive
 from szilard.training import finished as networks_on_disk
 from szilard.training.finished import Finished
@@ -39,7 +39,7 @@ def predict(
         sys.stdout.write(text)
         return
     atomic.write(out, text.encode())
-    print(f"{len(x)} predictions of {file} in {out}", file=sys.stderr)
+    print(printable(f"{len(x)} predictions of {file} in {out}"), file=sys.stderr)
 
 
 def _csv(believed: Predictive, finished: Finished) -> str:
