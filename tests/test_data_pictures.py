@@ -219,3 +219,11 @@ def test_an_ood_set_of_another_shape_is_refused(tmp_path):
     write_cifar10(tmp_path / "cifar10")
     with pytest.raises(SzilardError, match="pictures of cifar10 are 3x32x32 and those of mnist 1x28x28"):
         data.load("mnist", tmp_path, ood="cifar10")
+
+
+@pytest.mark.parametrize("shape", [(20, 5, 5), (20, 0, 28)])
+def test_pictures_of_two_sizes(tmp_path, shape):
+    write_mnist(tmp_path / "mnist")
+    (tmp_path / "mnist" / "t10k-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx(np.zeros(shape))))
+    with pytest.raises(SzilardError, match=r"must have one size, but are 1x28x28 and 1x"):
+        data.load("mnist", tmp_path)

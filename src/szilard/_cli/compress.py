@@ -18,7 +18,7 @@ from szilard._cli.told import once
 from szilard.compress import Compressed
 from szilard.compress import compress as search
 from szilard.data import DataSet, Split
-from szilard.errors import SzilardError
+from szilard.errors import SzilardError, printable
 from szilard.training import finished as networks_on_disk
 from szilard.training.evaluate import judge
 from szilard.training.finished import Finished
@@ -243,7 +243,7 @@ def _figures(file: Path, out: Path, made: Compressed, described: dict[str, Any])
 
 
 def _print(rows: dict[str, Any], made: Compressed) -> None:
-    print(f"{rows['network']} -> {rows['file']}")
+    print(printable(f"{rows['network']} -> {rows['file']}"))
     table = Table()
     for heading in ("", "before", "after", "change"):
         table.add_column(heading, justify="left" if not heading else "right")
@@ -260,6 +260,6 @@ def _print(rows: dict[str, Any], made: Compressed) -> None:
     chosen = f", chosen on valid in {len(made.trials)} trials" if len(made.trials) > 1 else ""
     print(f"λ = {made.lam:.3g} nats per bit{chosen}; {made.seconds:.0f} s")
     if "certificate" in rows:
-        print(rows["certificate"])
+        print(printable(rows["certificate"]))
     for note in made.notes:
-        print(f"note: {note}")
+        print(printable(f"note: {note}"))

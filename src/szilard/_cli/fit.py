@@ -13,8 +13,7 @@ from typing import Any
 from szilard import atomic, methods, networks, report
 from szilard._cli import table
 from szilard._cli.told import once
-from szilard.errors import SzilardError
-from szilard.file.error import printable
+from szilard.errors import SzilardError, printable
 from szilard.training import settings as toml
 from szilard.training import trust
 from szilard.training.folder import RunFolder
@@ -86,7 +85,7 @@ def _show(out: Path, quiet: bool) -> None:
         written = report.write(out)
         if not quiet:
             table.show([out])
-        print(written)
+        print(printable(str(written)))
     except KeyboardInterrupt as stop:
         folder = RunFolder(out)
         stop.args = (folder.how_to_go_on(folder.command()),)

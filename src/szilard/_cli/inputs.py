@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from szilard._cli import source
+from szilard.data.files import path_of
 from szilard.data.npz import read_npz, to_tensor
-from szilard.data.table import Table, read_table
-from szilard.errors import SzilardError
+from szilard.data.table import Table, listed, read_table
+from szilard.errors import SzilardError, shortened
 from szilard.training.finished import Finished
 
 
@@ -26,7 +27,7 @@ def read(name: str, finished: Finished, root: Path | None) -> Tensor:
         SzilardError: no such file, column or array, wrong shapes, NaN.
     """
     suffix = Path(name).suffix.lower()
-    path = Path(name).expanduser()
+    path = path_of(name)
     if suffix == ".npz":
         raw = _from_npz(path, finished)
     elif suffix in (".csv", ".tsv"):
@@ -51,7 +52,7 @@ def _from_npz(path: Path, finished: Finished) -> Tensor:
     arrays = read_npz(path)
     key = next((k for k in ("x", "x_test") if k in arrays), next(iter(arrays)) if len(arrays) == 1 else None)
     if key is None:
-        raise SzilardError(f"{path} holds {', '.join(sorted(arrays)) or 'nothing'}; name the inputs x")
+        raise SzilardError(f"{path} holds {listed(sorted(arrays)) or 'nothing'}; name the inputs x")
     x = to_tensor(arrays[key], f"{key} of {path}")
     if len(finished.input_shape) != 3:
         return x.float()
@@ -86,7 +87,8 @@ def _column(table: Table, name: str) -> np.ndarray:
     if equals and text in table.names:
         return np.array([cell == value for cell in table.texts(table.names.index(text))], dtype=np.float64)
     raise SzilardError(
-        f"{table.path} has no column {text!r}, which the network was trained on; it has {', '.join(table.names)}"
+        f"{table.path} has no column {shortened(text, 60)!r}, which the network was trained on; "
+        f"it has {listed(table.names)}"
     )
 
 

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import sys
 from pathlib import Path
 
 from szilard import atomic
-from szilard._cli import inputs, output, target
+from szilard._cli import inputs, output, spreadsheet, target
 from szilard._cli.told import once
-from szilard.errors import SzilardError
-from szilard.file.error import printable
+from szilard.errors import SzilardError, printable
 from szilard.metrics import Predictive
 from szilard.training import finished as networks_on_disk
 from szilard.training.finished import Finished
-
-_FORMULA = ("=", "+", "-", "@")
 
 
 def predict(
@@ -47,19 +42,7 @@ def predict(
             sys.stdout.write(text)
             return
         atomic.write(out, text.encode(), follow=True)
-    print(f"{len(x)} predictions of {file} in {out}", file=sys.stderr)
-
-
-def _cell(name: str) -> str:
-    """A class's name as text: a spreadsheet takes what begins like a formula for one, unless a quote stands before."""
-    name = printable(name)
-    if not name.lstrip().startswith(_FORMULA):
-        return name
-    try:
-        float(name)
-    except ValueError:
-        return "'" + name
-    return name
+    print(printable(f"{len(x)} predictions of {file} in {out}"), file=sys.stderr)
 
 
 def _csv(believed: Predictive, finished: Finished) -> str:
@@ -79,11 +62,9 @@ def _csv(believed: Predictive, finished: Finished) -> str:
             "aleatoric": believed.aleatoric(),
             "epistemic": believed.epistemic(),
         }
-        classes = [_cell(name) for name in finished.classes]
-        labels = [classes[i] for i in believed.labels.tolist()]
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow([*(["label"] if labels else []), *columns])
+        labels = [finished.classes[i] for i in believed.labels.tolist()]
+    lines = [",".join([*(["label"] if labels else []), *columns])]
     for row, values in enumerate(zip(*(column.tolist() for column in columns.values()), strict=True)):
-        writer.writerow([*([labels[row]] if labels else []), *(f"{value:.6g}" for value in values)])
-    return buffer.getvalue()
+        label = [spreadsheet.cell(labels[row])] if labels else []
+        lines.append(",".join([*label, *(f"{value:.6g}" for value in values)]))
+    return "\n".join(lines) + "\n"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from szilard import report as room
 from szilard._cli import table, target
+from szilard.errors import printable
 
 
 def report(runs: Sequence[Path]) -> None:
@@ -20,4 +21,4 @@ def report(runs: Sequence[Path]) -> None:
         stop.args = ("each report.html is whole, as it was before or new",)
         raise
     for path in written:
-        print(path)
+        print(printable(str(path)))

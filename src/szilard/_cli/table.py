@@ -9,10 +9,13 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from szilard._cli import target
+from szilard.errors import printable
 from szilard.training.folder import RunFolder
 
+_LETTERS = 200  # of a name
 _WIDTH = 132  # where nobody's terminal says how wide it is
 
 Row = dict[str, Any]  # "name", "quality" (metric -> value), "cost" (field -> {"value", "source"})
@@ -61,14 +64,18 @@ def show(runs: Sequence[Path]) -> None:
                 continue
             result = folder.method(name).read_result()
             prefix = f"{run.name}: " if len(runs) > 1 else ""
-            rows.append({"name": prefix + result["name"], "quality": result["test"], "cost": result["cost"]})
-            title = f"{result['data']}, test set" + (f"; OOD: {result['ood']}" if result.get("ood") else "")
+            row = {"name": prefix + (result.get("name") or name)}
+            rows.append(row | {"quality": result["test"], "cost": result.get("cost", {})})
+            title = f"{result.get('data', 'unknown data')}, test set" + (
+                f"; OOD: {result['ood']}" if result.get("ood") else ""
+            )
     print_rows(rows, title if len(runs) == 1 else "test sets")
 
 
 def print_rows(rows: Sequence[Row], title: str) -> None:
     """Print the columns that at least one row fills; costs carry their label in the heading."""
-    table = Table(title=title, title_justify="left", title_style="bold")
+    # Text, never a string: Rich would obey what stands in square brackets.
+    table = Table(title=_text(title), title_justify="left", title_style="bold")
     table.add_column("", no_wrap=True)
     quality = [key for key in QUALITY if any(row["quality"].get(key) is not None for row in rows)]
     costs = [key for key in COST if any(_value(row, key) is not None for row in rows)]
@@ -76,7 +83,8 @@ def print_rows(rows: Sequence[Row], title: str) -> None:
         table.add_column(QUALITY[key], justify="right")
     for key in costs:
         source = next(row["cost"][key]["source"] for row in rows if _value(row, key) is not None)
-        table.add_column(f"{COST[key][0]}\n[dim]{source}[/dim]", justify="right", vertical="bottom")
+        heading = Text.assemble(COST[key][0], "\n", (printable(source, _LETTERS), "dim"))
+        table.add_column(heading, justify="right", vertical="bottom")
     for row in rows:
         cells = [
             _plain(row["quality"][key]) if row["quality"].get(key) is not None else "-" for key in quality
@@ -85,9 +93,13 @@ def print_rows(rows: Sequence[Row], title: str) -> None:
         cells += [
             "-" if value is None else COST[key][1](value) for key, value in zip(costs, values, strict=True)
         ]
-        table.add_row(row["name"], *cells)
+        table.add_row(_text(row["name"]), *cells)
     console = Console()
     Console(width=console.width if console.is_terminal else _WIDTH).print(table)
+
+
+def _text(name: str) -> Text:
+    return Text(printable(name, _LETTERS))
 
 
 def _value(row: Row, key: str) -> float | None:

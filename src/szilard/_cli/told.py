@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from szilard import interrupts
-from szilard.errors import SzilardError, SzilardWarning
+from szilard.errors import SzilardError, SzilardWarning, printable
 
 
 class Told(TyperGroup):
@@ -90,5 +90,5 @@ def once() -> Callable[[str], None]:
 def _exit(sentence: str, code: int = 2) -> typer.Exit:
     if not int(os.environ.get("RANK") or os.environ.get("LOCAL_RANK") or 0):  # several processes, one voice
         with contextlib.suppress(OSError):  # the terminal may have gone
-            print(f"error: {sentence}", file=sys.stderr, flush=True)
+            print(f"error: {printable(sentence)}", file=sys.stderr, flush=True)
     return typer.Exit(code)

@@ -10,7 +10,7 @@ from torch import Tensor
 from szilard.data import check
 from szilard.data.dataset import DataSet, Split
 from szilard.data.raw import Raw
-from szilard.errors import SzilardError
+from szilard.errors import SzilardError, shortened
 
 
 def assemble(name: str, raw: Raw, *, drop_constant: bool = False) -> DataSet:
@@ -36,7 +36,7 @@ def assemble(name: str, raw: Raw, *, drop_constant: bool = False) -> DataSet:
     if raw.task == "classification":
         if len(raw.classes) < 2:
             raise SzilardError(
-                f"{name} has a single class, {raw.classes[0]!r}; there is nothing to tell apart"
+                f"{name} has a single class, {shortened(raw.classes[0], 60)!r}; there is nothing to tell apart"
             )
         check.every_class(raw.train.y, raw.classes, name)
     raw = _varying_columns(name, raw, drop_constant)
@@ -49,7 +49,7 @@ def assemble(name: str, raw: Raw, *, drop_constant: bool = False) -> DataSet:
         y = split.y
         if target and raw.task == "regression":
             y = ((y.double() - target_shift) / target_scale).float()
-        return Split(((split.x - shift) / scale).float(), y)
+        return Split((split.x - shift).div_(scale).float(), y)
 
     ood = None
     if raw.ood is not None:
@@ -95,7 +95,7 @@ def _varying_columns(name: str, raw: Raw, drop: bool) -> Raw:
     names = raw.feature_names or tuple(str(i) for i in range(len(varies)))
     constant = [names[i] for i in (~varies).nonzero().flatten().tolist()]
     if not drop:
-        shown = ", ".join(constant[:8]) + (", ..." if len(constant) > 8 else "")
+        shown = ", ".join(shortened(n, 60) for n in constant[:8]) + (", ..." if len(constant) > 8 else "")
         what, are = ("columns", "are") if len(constant) > 1 else ("column", "is")
         raise SzilardError(
             f"{what} {shown} of {name} {are} constant in the training rows and say nothing; "
@@ -127,7 +127,7 @@ def _degenerate(raw: Raw, scale: Tensor) -> str:
     if raw.train.x.dim() == 4:
         return "training pictures of one flat colour in a channel"
     bad = int((~((scale > 0) & scale.isfinite())).nonzero().flatten()[0])
-    return f"values too large or too close together to compute with in column {raw.feature_names[bad]}"
+    return f"values too large or too close together to compute with in column {shortened(raw.feature_names[bad], 60)}"
 
 
 def _target_moments(name: str, raw: Raw) -> tuple[float, float]:

@@ -5,18 +5,20 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from szilard.errors import SzilardError
+from szilard.errors import SzilardError, shortened
 
 
 def finite(x: Tensor, what: str) -> None:
     """Raise at the first NaN or infinity; ``what`` names the array and the file, as in "x of a.npz"."""
     if not x.is_floating_point():
         return
-    bad = (~torch.isfinite(x)).nonzero()
-    if len(bad):
-        where = ", ".join(str(int(i)) for i in bad[0])
-        value = "NaN" if torch.isnan(x[tuple(bad[0])]) else "infinite"
-        more = f" ({len(bad)} such values)" if len(bad) > 1 else ""
+    bad = ~torch.isfinite(x)
+    count = int(bad.sum())
+    if count:
+        first = tuple(int(i) for i in torch.unravel_index(bad.flatten().byte().argmax(), x.shape))
+        where = ", ".join(map(str, first))
+        value = "NaN" if torch.isnan(x[first]) else "infinite"
+        more = f" ({count} such values)" if count > 1 else ""
         axes = "row, column" if x.dim() == 2 else "index"
         raise SzilardError(
             f"{what} is {value} at {axes} [{where}], counted from 0{more}; remove or fill such entries first"
@@ -44,7 +46,7 @@ def every_class(y: Tensor, classes: tuple[str, ...], what: str) -> None:
     """Raise when a class has no training example: a network cannot learn it, and scores would hide that."""
     empty = (torch.bincount(y, minlength=len(classes)) == 0).nonzero().flatten().tolist()
     if empty:
-        names = ", ".join(classes[i] for i in empty[:5]) + (", ..." if len(empty) > 5 else "")
+        names = ", ".join(shortened(classes[i], 60) for i in empty[:5]) + (", ..." if len(empty) > 5 else "")
         raise SzilardError(
             f"class {names} of {what} has no training example ({len(y)} examples, {len(classes)} classes); "
             "add some, number the classes without gaps, or load it with task='regression' if y is a quantity"

@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from szilard import bounded
+from szilard.data import limits
 from szilard.data.check import labels
 from szilard.data.dataset import Split
 from szilard.data.files import candidates, find, missing
@@ -23,6 +25,7 @@ _TRAIN = {"cifar10": tuple(f"data_batch_{i}.bin" for i in range(1, 6)), "cifar10
 _TEST = {"cifar10": ("test_batch.bin",), "cifar100": ("test.bin",)}
 _LABEL_BYTES = {"cifar10": 1, "cifar100": 2}  # CIFAR-100 has the coarse label first
 _N_CLASSES = {"cifar10": 10, "cifar100": 100}
+_MOST_NAMES = 1 << 16  # bytes of the list of class names
 SETS = tuple(_FOLDERS)
 
 
@@ -44,10 +47,7 @@ def _split(name: str, root: Path, files: tuple[str, ...], *, itself: bool) -> Sp
         path = find(folders, [file])
         if path is None:
             raise missing(name, folders[0], file, fetchable=True)
-        try:
-            values = np.fromfile(path, np.uint8)
-        except OSError as error:
-            raise SzilardError(f"{path} cannot be read: {error.strerror or error}; check the file") from error
+        values = _bytes(path)
         width = _LABEL_BYTES[name] + _PIXELS
         if not len(values) or len(values) % width:
             raise SzilardError(
@@ -66,5 +66,22 @@ def _classes(name: str, root: Path) -> tuple[str, ...]:
     if name == "cifar10":
         return _NAMES
     path = find(candidates(root, _FOLDERS[name], itself=True), ["fine_label_names.txt"])
-    names = tuple(path.read_text().split()) if path else ()
+    names = () if path is None else tuple(_names(path).split())
     return names if len(names) == _N_CLASSES[name] else tuple(f"class {i}" for i in range(_N_CLASSES[name]))
+
+
+def _bytes(path: Path) -> np.ndarray:
+    file, size = bounded.open_file(path, "fetch the original again")
+    with file:
+        limits.check(path, limits.in_memory((size,), 1, picture=True), size)
+        try:
+            return np.fromfile(file, np.uint8)
+        except OSError as error:
+            raise SzilardError(f"{path} cannot be read: {error.strerror or error}; check the file") from error
+
+
+def _names(path: Path) -> str:
+    try:
+        return bounded.read(path, _MOST_NAMES, "fetch the original again").decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise SzilardError(f"{path} is not UTF-8 text; fetch the original again") from error

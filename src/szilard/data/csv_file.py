@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import torch
 from torch import Tensor
 
 from szilard.data.dataset import Split, Task
+from szilard.data.files import path_of
 from szilard.data.raw import Raw, Request
 from szilard.data.splits import carve, subset
-from szilard.data.table import Table, read_table
-from szilard.errors import SzilardError
+from szilard.data.table import Table, listed, read_table
+from szilard.errors import SzilardError, shortened
 
 MOST_CLASSES = 20  # whole numbers with more different values than this are taken for a quantity
 MOST_CATEGORIES = 32  # text features with more different values than this are taken for names or free text
@@ -30,10 +29,10 @@ def read_csv(request: Request) -> Raw:
     Raises:
         SzilardError: no such column, missing or non-numeric cells (named by line and column), ...
     """
-    table = read_table(Path(request.name).expanduser())
+    table = read_table(path_of(request.name))
     if request.target is None:
         raise SzilardError(
-            f"name the column of {table.path} to predict as target; it has {', '.join(table.names)}"
+            f"name the column of {table.path} to predict as target; it has {listed(table.names)}"
         )
     target = table.index(request.target)
     if len(table.names) < 2:
@@ -56,14 +55,17 @@ def read_csv(request: Request) -> Raw:
 
 
 def _target(table: Table, column: int, task: Task | None) -> tuple[Task, Tensor, tuple[str, ...]]:
-    name = table.names[column]
+    name = shortened(table.names[column], 60)
     if table.is_text(column):
         if task == "regression":
             raise SzilardError(
                 f"column {name!r} of {table.path} is text and no quantity; use task='classification'"
             )
-        classes, index = np.unique(np.array(table.texts(column)), return_inverse=True)
-        return "classification", torch.from_numpy(index.astype(np.int64)), tuple(map(str, classes))
+        # Not as a NumPy array, in which every cell takes as much as the longest one.
+        cells = table.texts(column)
+        classes = tuple(sorted(set(cells)))
+        number = {label: i for i, label in enumerate(classes)}
+        return "classification", torch.tensor([number[cell] for cell in cells]), classes
     values = table.numbers(column)
     whole = values == np.round(values)
     distinct = np.unique(values)
@@ -74,7 +76,7 @@ def _target(table: Table, column: int, task: Task | None) -> tuple[Task, Tensor,
     if not whole.all():
         row = int(np.argmin(whole))
         raise SzilardError(
-            f"line {table.lines[row]}, column {name!r} of {table.path} is {table.columns[column][row]}, "
+            f"line {table.lines[row]}, column {name!r} of {table.path} is {shortened(table.columns[column][row], 60)}, "
             "which is no class label; use whole numbers or text, or task='regression' for a quantity"
         )
     index = np.searchsorted(distinct, values)
@@ -102,11 +104,12 @@ def _features(table: Table, target: int, train: Tensor) -> tuple[Tensor, tuple[s
 
 
 def _one_hot(table: Table, column: int, train: Tensor) -> dict[str, np.ndarray]:
-    cells = np.array(table.texts(column))
-    values = np.unique(cells[train.numpy()])
+    cells = table.texts(column)
+    values = sorted({cells[row] for row in train.tolist()})
     if len(values) > MOST_CATEGORIES:
         raise SzilardError(
-            f"column {table.names[column]!r} of {table.path} is text with {len(values)} different values "
-            f"(at most {MOST_CATEGORIES} are turned into 0/1 columns); remove it or turn it into numbers"
+            f"column {shortened(table.names[column], 60)!r} of {table.path} is text "
+            f"with {len(values)} different values (at most {MOST_CATEGORIES} are turned into 0/1 columns); "
+            "remove it or turn it into numbers"
         )
-    return {str(value): (cells == value).astype(np.float64) for value in values}
+    return {value: np.array([cell == value for cell in cells], dtype=np.float64) for value in values}

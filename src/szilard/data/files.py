@@ -15,7 +15,19 @@ class MissingFiles(SzilardError):
 
 def data_root(root: str | Path | None) -> Path:
     """The folder of data sets: the argument, else $SZILARD_DATA, else ~/.cache/szilard."""
-    return Path(root or os.environ.get("SZILARD_DATA") or "~/.cache/szilard").expanduser()
+    return path_of(root or os.environ.get("SZILARD_DATA") or "~/.cache/szilard")
+
+
+def path_of(name: str | Path) -> Path:
+    """A path, with the home folder in place of ``~``.
+
+    Raises:
+        SzilardError: the home folder is of nobody known here.
+    """
+    try:
+        return Path(name).expanduser()
+    except RuntimeError as error:
+        raise SzilardError(f"the home folder in {name} is not known; write the path in full") from error
 
 
 def squash(name: str) -> str:
@@ -48,7 +60,9 @@ def find(folders: Iterable[Path], names: Sequence[str]) -> Path | None:
     """The first of ``names`` that exists in the first folder that has one."""
     for folder in folders:
         for name in names:
-            if (folder / name).is_file():
+            if os.path.isfile(
+                folder / name
+            ):  # False, where Path.is_file raises: names too long, folders closed
                 return folder / name
     return None
 

@@ -6,48 +6,67 @@ import gzip
 import math
 import zlib
 from pathlib import Path
+from typing import IO
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from szilard import bounded
+from szilard.data import limits
 from szilard.errors import SzilardError
 
-_MOST_BYTES = 1 << 32  # a header that asks for more is damaged
+_MOST_AXES = 3
+_DEFLATE = 1032  # a byte of deflate stands for at most so many
+_PIECE = 1 << 20
 
 
 def read_idx(path: Path) -> Tensor:
     """The uint8 array of an idx file: two zero bytes, type 8, rank, sizes (big-endian), values.
 
+    No more is unpacked than the header promises, and that is compared with what the file's size makes plausible
+    (:func:`szilard.data.limits.check`) before the first value is.
+
     Raises:
-        SzilardError: the file is no idx file of bytes, is cut short, or holds more than it says.
+        SzilardError: the file is no idx file of bytes, is cut short, holds more than it says, or too much.
     """
+    plain, size = bounded.open_file(path, "fetch the original again")
     try:
-        with open(path, "rb") as plain:
+        with plain:
             zipped = plain.read(2) == b"\x1f\x8b"
-        with gzip.open(path, "rb") if zipped else open(path, "rb") as file:
-            magic = file.read(4)
-            if len(magic) < 4 or magic[:3] != b"\x00\x00\x08" or not 1 <= magic[3] <= 3:
-                raise SzilardError(f"{path} is not an idx file of bytes; fetch the original again")
-            header = file.read(4 * magic[3])
-            shape = tuple(int(size) for size in np.frombuffer(header[: len(header) // 4 * 4], ">u4"))
-            expected = math.prod(shape)
-            if len(shape) != magic[3] or expected > _MOST_BYTES:
-                raise _cut_short(path)
-            values = file.read(expected)
-            if len(values) < expected:
-                raise _cut_short(path)
-            if file.read(1):
-                raise SzilardError(f"{path} holds more bytes than its header says; fetch the original again")
+            plain.seek(0)
+            if not zipped:
+                return _read(path, plain, size)
+            with gzip.open(plain) as file:
+                return _read(path, file, size)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise _cut_short(path) from error
     except OSError as error:
         raise SzilardError(f"{path} cannot be read: {error.strerror or error}; check the file") from error
-    return (
-        torch.frombuffer(bytearray(values), dtype=torch.uint8).view(shape)
-        if values
-        else torch.empty(shape).byte()
-    )
+
+
+def _read(path: Path, file: IO[bytes], size: int) -> Tensor:
+    magic = file.read(4)
+    if len(magic) < 4 or magic[:3] != b"\x00\x00\x08" or not 1 <= magic[3] <= _MOST_AXES:
+        raise SzilardError(f"{path} is not an idx file of bytes; fetch the original again")
+    header = file.read(4 * magic[3])
+    if len(header) < 4 * magic[3]:
+        raise _cut_short(path)
+    shape = tuple(int.from_bytes(header[i : i + 4], "big") for i in range(0, len(header), 4))
+    if math.prod(shape) > _DEFLATE * size:
+        raise _cut_short(path)
+    limits.check(path, limits.in_memory(shape, 1, picture=len(shape) == _MOST_AXES), size)
+    values = torch.empty(shape, dtype=torch.uint8)
+    target = memoryview(values.numpy().reshape(-1))
+    filled = 0
+    while filled < len(target):
+        piece = file.read(min(_PIECE, len(target) - filled))
+        if not piece:
+            raise _cut_short(path)
+        target[filled : filled + len(piece)] = piece
+        filled += len(piece)
+    if file.read(1):
+        raise SzilardError(f"{path} holds more bytes than its header says; fetch the original again")
+    return values
 
 
 def _cut_short(path: Path) -> SzilardError:

@@ -13,11 +13,11 @@ from szilard.data.csv_file import read_csv
 from szilard.data.dataset import DataSet, Task
 from szilard.data.digits import read_digits
 from szilard.data.download import download as fetch
-from szilard.data.files import MissingFiles, data_root, squash
+from szilard.data.files import MissingFiles, data_root, path_of, squash
 from szilard.data.npz_file import read_npz_file
 from szilard.data.pictures import read_pictures
 from szilard.data.raw import Raw, Request
-from szilard.errors import SzilardError
+from szilard.errors import SzilardError, shortened
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,7 @@ _SOURCES = {
         for name, what in uci.SETS.items()
     },
 }
+_LETTERS = 60  # of a name in a sentence
 _FILES = {".npz": read_npz_file, ".csv": read_csv, ".tsv": read_csv}
 
 
@@ -89,18 +90,27 @@ def load(
         download: fetch missing files of a known set of pictures with torchvision.
 
     Raises:
-        SzilardError: an unknown name, missing or damaged files, NaN, labels out of range, constant columns, a
-            class without training examples.
+        SzilardError: an unknown name, missing or damaged files, more memory than a file of this size may ask for
+            (see :func:`szilard.data.limits.check`), NaN, labels out of range, constant columns, a class without
+            training examples.
     """
     if task not in (None, "classification", "regression"):
         raise SzilardError(f"task must be 'classification' or 'regression', not {task!r}")
-    partner = None if ood is None else _partner_name(ood)
-    request = Request(str(name), data_root(root), target, split, n_train, seed, partner, task, drop_constant)
-    path = Path(name).expanduser()
+    try:
+        request = Request(
+            str(name), data_root(root), target, split, n_train, seed, _partner_name(ood), task, drop_constant
+        )
+        return _load(path_of(name), request, download)
+    except OSError as error:  # a folder that is closed, a disk that fails
+        where = error.filename or name
+        raise SzilardError(f"{where} cannot be read ({error.strerror or error}); check the path") from error
+
+
+def _load(path: Path, request: Request, download: bool) -> DataSet:
     read = _FILES.get(path.suffix.lower())
     if read is not None:
         return _assembled(path.name, read(request), request)
-    known = _known(str(name))
+    known = _known(request.name)
     request = replace(request, name=known)
     _refuse_what_does_not_apply(request)
     try:
@@ -125,20 +135,25 @@ def _known(name: str) -> str:
     }
     if squash(name) in spellings:
         return spellings[squash(name)]
-    close = get_close_matches(squash(name), spellings, 1)
+    close = get_close_matches(squash(name)[:_LETTERS], spellings, 1)
     hint = f" (perhaps {spellings[close[0]]})" if close else ""
+    shown = shortened(name, _LETTERS)
     raise SzilardError(
-        f"there is no data set {name!r}{hint}; choose {', '.join(_SOURCES)}, or a .csv or .npz file"
+        f"there is no data set {shown!r}{hint}; choose {', '.join(_SOURCES)}, or a .csv or .npz file"
     )
 
 
-def _partner_name(choice: str) -> str:
+def _partner_name(choice: str | None) -> str | None:
+    if choice is None:
+        return None
     choices = (*mnist.SETS, *cifar.SETS, *ood.GENERATED, "none")
     spellings = {squash(known): known for known in choices}
     if squash(choice) not in spellings:
-        close = get_close_matches(squash(choice), spellings, 1)
+        close = get_close_matches(squash(choice)[:_LETTERS], spellings, 1)
         hint = f" (perhaps {spellings[close[0]]})" if close else ""
-        raise SzilardError(f"there is no OOD set {choice!r}{hint}; choose {', '.join(choices)}")
+        raise SzilardError(
+            f"there is no OOD set {shortened(choice, _LETTERS)!r}{hint}; choose {', '.join(choices)}"
+        )
     return spellings[squash(choice)]
 
 

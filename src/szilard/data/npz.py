@@ -1,52 +1,183 @@
-"""npz archives of plain arrays; a pickle inside is refused."""
+"""npz archives of plain arrays: nothing is unpacked before its size is known, and no pickle is opened."""
 
 from __future__ import annotations
 
+import io
 import zipfile
+import zlib
 from pathlib import Path
+from types import TracebackType
+from typing import IO
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from szilard.errors import SzilardError
+from szilard import bounded
+from szilard.data import limits
+from szilard.data.npy import Header, NotPlain, Objects, read_header, read_values
+from szilard.errors import SzilardError, shortened
+
+_ADVICE = "name an .npz file made with numpy.savez"
+_MOST_DIRECTORY = 1 << 20  # bytes; about ten thousand arrays
+_KINDS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # what NumPy writes
+_ENCRYPTED = 1
+_DAMAGE = (OSError, EOFError, RuntimeError, ValueError, KeyError, IndexError, NotImplementedError, OverflowError,
+           zipfile.BadZipFile, zlib.error)  # fmt: skip
+
+
+class Archive:
+    """The arrays of an npz file, read one by one.
+
+    All headers are read first, and the file is refused if its arrays together would take more memory than
+    :func:`szilard.data.limits.check` allows, or overlap in the file.
+
+    Args:
+        path: of the file.
+
+    Attributes:
+        headers: what each array says of itself; of those that cannot be read, why.
+
+    Raises:
+        SzilardError: missing, no archive, or too large.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.headers: dict[str, Header | NotPlain] = {}
+        file, self.size = bounded.open_file(path, _ADVICE)
+        self._file = _Directory(file)
+        try:
+            self._zip = zipfile.ZipFile(self._file)
+            self._file.most = None
+            self._look()
+        except BaseException as error:
+            file.close()
+            if isinstance(error, _DAMAGE):
+                raise self._damaged() from error
+            raise
+
+    def __enter__(self) -> Archive:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._zip.close()
+        self._file.close()
+
+    def read(self, name: str) -> np.ndarray:
+        """One array.
+
+        Raises:
+            SzilardError: it is damaged, or holds anything but numbers and text.
+        """
+        header = self.headers[name]
+        try:
+            if isinstance(header, NotPlain):
+                raise header
+            with self._zip.open(self._entries[name]) as member:
+                read_header(member)
+                return read_values(member, header)
+        except NotPlain as error:
+            raise self._refused(name, error) from error
+        except _DAMAGE as error:
+            raise self._damaged() from error
+
+    def _look(self) -> None:
+        entries = [entry for entry in self._zip.infolist() if entry.filename.endswith(".npy")]
+        self._entries = {entry.filename.removesuffix(".npy"): entry for entry in entries}
+        if len(self._entries) < len(entries) or sum(entry.compress_size for entry in entries) > self.size:
+            raise zipfile.BadZipFile("entries of one name, or that overlap")
+        for name, entry in self._entries.items():
+            self.headers[name] = self._header(entry)
+        found = [header for header in self.headers.values() if isinstance(header, Header)]
+        limits.check(self.path, sum(header.memory for header in found), self.size)
+
+    def _header(self, entry: zipfile.ZipInfo) -> Header | NotPlain:
+        if entry.compress_type not in _KINDS or entry.flag_bits & _ENCRYPTED:
+            return NotPlain("is encrypted, or packed in a way that NumPy does not use")
+        try:
+            with self._zip.open(entry) as member:
+                header = read_header(member)
+        except NotPlain as error:
+            return error
+        except _DAMAGE:
+            return NotPlain("is damaged")
+        if header.bytes + header.data_bytes != entry.file_size:
+            return NotPlain("is cut short, or holds more than its header says")
+        return header
+
+    def _refused(self, name: str, error: NotPlain) -> SzilardError:
+        shown = shortened(name, 80)
+        if isinstance(error, Objects):
+            return SzilardError(
+                f"array {shown} of {self.path} holds Python objects, which are not loaded as they can run code; "
+                "save it as plain numbers or strings"
+            )
+        return SzilardError(f"array {shown} of {self.path} {error}; write it again with numpy.savez")
+
+    def _damaged(self) -> SzilardError:
+        return SzilardError(
+            f"{self.path} is cut short, damaged or no npz archive; write it again with numpy.savez"
+        )
 
 
 def read_npz(path: Path) -> dict[str, np.ndarray]:
     """All arrays of an archive, never unpickling anything.
 
     Raises:
-        SzilardError: missing, cut short, no archive, or an array of Python objects.
+        SzilardError: missing, cut short, no archive, too large, or an array of Python objects.
     """
-    if not path.is_file():
-        raise SzilardError(f"{path} does not exist; name an .npz file made with numpy.savez")
-    key = "?"
-    try:
-        with zipfile.ZipFile(path):  # numpy would take a bare .npy, or offer to unpickle anything else
-            pass
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {}
-            for key in archive.files:
-                if isinstance(array := archive[key], np.ndarray):
-                    arrays[key] = array
-            return arrays
-    except Exception as error:  # a damaged archive can raise almost anything
-        if isinstance(error, ValueError) and "pickle" in str(error):
-            raise SzilardError(
-                f"array {key} of {path} holds Python objects, which are not loaded as they can run code; "
-                "save it as plain numbers or strings"
-            ) from error
-        raise SzilardError(
-            f"{path} is cut short, damaged or no npz archive; write it again with numpy.savez"
-        ) from error
+    with Archive(path) as archive:
+        return {name: archive.read(name) for name in archive.headers}
 
 
 def to_tensor(array: np.ndarray, what: str) -> Tensor:
-    """A tensor that owns its memory: uint8, int64 (booleans too), float32 or float64."""
+    """A contiguous tensor of uint8, int64 (booleans too), float32 or float64, in the array's memory if it can be."""
     if array.dtype == np.uint8:
-        return torch.from_numpy(np.array(array))
-    if array.dtype.kind in "iub":
-        return torch.from_numpy(array.astype(np.int64))
-    if array.dtype.kind == "f":
-        return torch.from_numpy(array.astype(np.float64 if array.dtype.itemsize >= 8 else np.float32))
-    raise SzilardError(f"{what} holds {array.dtype}, not numbers; save it as numbers")
+        kind: type = np.uint8
+    elif array.dtype.kind in "iub":
+        kind = np.int64
+    elif array.dtype.kind == "f":
+        kind = np.float64 if array.dtype.itemsize >= 8 else np.float32
+    else:
+        raise SzilardError(f"{what} holds {array.dtype}, not numbers; save it as numbers")
+    return torch.from_numpy(np.require(array, kind, ["C", "W"]))
+
+
+class _Directory(io.BufferedIOBase):
+    """A file of which no piece is read at once that is longer than ``most`` bytes, as long as that is not None.
+
+    :mod:`zipfile` reads the archive's directory in one piece, whose length the file says, and makes an object of each
+    entry: without a limit a file takes many times its size before the first array is looked at.
+    """
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.most: int | None = _MOST_DIRECTORY
+
+    def read(self, size: int | None = -1) -> bytes:
+        wanted = -1 if size is None else size
+        if self.most is not None and not 0 <= wanted <= self.most:
+            wanted = self.most + 1
+        content = self._file.read(wanted)
+        if self.most is not None and len(content) > self.most:
+            raise zipfile.BadZipFile("its directory is too long")
+        return content
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def seekable(self) -> bool:
+        return True
+
+    def readable(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()

@@ -10,9 +10,11 @@ from torch import Tensor
 
 from szilard.data.check import classes_of, finite, same_length
 from szilard.data.dataset import Split, Task
+from szilard.data.files import path_of
 from szilard.data.npz import read_npz, to_tensor
 from szilard.data.raw import Raw, Request
 from szilard.data.splits import carve, subset
+from szilard.data.table import listed
 from szilard.errors import SzilardError
 
 FRACTIONS = (0.15, 0.15)
@@ -30,12 +32,12 @@ def read_npz_file(request: Request) -> Raw:
     * ``y`` of integers, booleans or strings makes classification, of floats regression; ``task`` overrides.
       Integers are 0, 1, ..., one for each class; strings are sorted.
     """
-    path = Path(request.name).expanduser()
+    path = path_of(request.name)
     arrays = read_npz(path)
     parts = [part for part in ("train", "valid", "test") if f"x_{part}" in arrays]
     if not parts and not {"x", "y"} <= arrays.keys():
         raise SzilardError(
-            f"{path} holds {', '.join(sorted(arrays)) or 'nothing'}; it needs the arrays x and y, "
+            f"{path} holds {listed(sorted(arrays)) or 'nothing'}; it needs the arrays x and y, "
             "or x_train, y_train, x_test and y_test"
         )
     suffixes = [f"_{part}" for part in parts] or [""]
@@ -43,7 +45,7 @@ def read_npz_file(request: Request) -> Raw:
     needed = [*wanted, "x_train", "x_test"] if parts else wanted
     absent = next((key for key in needed if key not in arrays), None)
     if absent:
-        raise SzilardError(f"{path} has no array {absent} beside {', '.join(sorted(arrays))}; add it")
+        raise SzilardError(f"{path} has no array {absent} beside {listed(sorted(arrays))}; add it")
     xs = [_inputs(arrays[f"x{suffix}"], f"x{suffix} of {path}") for suffix in suffixes]
     task, ys, classes = _targets([arrays[f"y{suffix}"] for suffix in suffixes], request.task, suffixes, path)
     for x, y, suffix in zip(xs, ys, suffixes, strict=True):

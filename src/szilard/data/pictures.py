@@ -7,6 +7,7 @@ from szilard.data.check import same_length
 from szilard.data.dataset import Split
 from szilard.data.raw import Raw, Request
 from szilard.data.splits import carve, subset
+from szilard.errors import SzilardError
 
 # Shares of the published training sets, as the literature has them: 10 000 of 60 000, 5 000 of 50 000.
 VALID_FRACTION = {
@@ -27,6 +28,12 @@ def read_pictures(request: Request) -> Raw:
     whole, test, classes = module.read(request.name, request.root)
     for part, what in ((whole, "training set"), (test, "test set")):
         same_length(part.x, part.y, f"{what} of {request.name}")
+    if whole.x.shape[1:] != test.x.shape[1:] or 0 in whole.x.shape:
+        shapes = ("x".join(map(str, part.x.shape[1:])) for part in (whole, test))
+        raise SzilardError(
+            f"training and test pictures of {request.name} must have one size, but are {' and '.join(shapes)}; "
+            "fetch the originals again"
+        )
     train, valid = carve(whole.y, (VALID_FRACTION[request.name],), request.seed, stratify=True)
     train = train[subset(whole.y[train], request.n_train, request.seed, balanced=True)]
     return Raw(

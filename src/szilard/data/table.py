@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
 
-from szilard.errors import SzilardError
+from szilard import bounded
+from szilard.data import limits
+from szilard.errors import SzilardError, shortened
 
+MOST_COLUMNS = 100_000
+_BYTES_A_BYTE = 16  # of memory for a byte of the file, at about four bytes a cell
+_MOST_KNOWN = 100_000  # different cells that are looked out for
+_SHOWN = 12  # names in a sentence
+_LETTERS = 60  # of a cell or a name in a sentence
+# Digits as in a program. Python's float() also takes "1_0" and the digits of other scripts, other programs do not.
+_NUMBER = re.compile(
+    r"[+-]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?|inf|infinity|nan)", re.ASCII | re.IGNORECASE
+)
 _MISSING = {"", "na", "n/a", "nan", "null", "none", "?"}
 
 
@@ -38,10 +52,10 @@ class Table:
         try:
             return range(len(self.names))[int(name)]
         except (ValueError, IndexError):
-            close = get_close_matches(name, self.names, 1)
-            hint = f", perhaps {close[0]!r}" if close else ""
+            close = get_close_matches(name[:_LETTERS], self.names[:1000], 1)
+            hint = f", perhaps {shortened(close[0], _LETTERS)!r}" if close else ""
             raise SzilardError(
-                f"{self.path} has no column {name!r}; choose one of {', '.join(self.names)}{hint}"
+                f"{self.path} has no column {shortened(name, _LETTERS)!r}; choose one of {listed(self.names)}{hint}"
             ) from None
 
     def is_text(self, column: int) -> bool:
@@ -61,17 +75,16 @@ class Table:
         for row, cell in enumerate(self.columns[column]):
             if cell.lower() in _MISSING:
                 raise self._error(row, column, "is missing")
-            try:
-                values[row] = float(cell)
-            except ValueError:
-                raise self._error(row, column, f"is {cell!r}, not a number") from None
+            if not _is_number(cell):
+                raise self._error(row, column, f"is {shortened(cell, _LETTERS)!r}, not a number")
+            values[row] = float(cell)
             if not math.isfinite(values[row]):
-                raise self._error(row, column, f"is {cell!r}, not a finite number")
+                raise self._error(row, column, f"is {shortened(cell, _LETTERS)!r}, not a finite number")
         return values
 
     def _error(self, row: int, column: int, what: str) -> SzilardError:
         return SzilardError(
-            f"line {self.lines[row]}, column {self.names[column]!r} of {self.path} {what}; "
+            f"line {self.lines[row]}, column {shortened(self.names[column], _LETTERS)!r} of {self.path} {what}; "
             "fill it in or remove the row"
         )
 
@@ -82,36 +95,19 @@ def read_table(path: Path) -> Table:
     The first line is a header unless all its cells are numbers.
 
     Raises:
-        SzilardError: missing, empty, not UTF-8, rows of unequal length, or two columns of one name.
+        SzilardError: missing, empty, too large, not UTF-8, rows of unequal length, or two columns of one name.
     """
-    if not path.is_file():
-        raise SzilardError(f"{path} does not exist; name a CSV file")
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            first = file.readline()
-            file.seek(0)
-            reader = csv.reader(
-                file, delimiter=max(",;\t", key=first.count), skipinitialspace=True, strict=True
-            )
-            rows, lines = [], []
-            for row in reader:
-                if any(cell.strip() for cell in row):
-                    rows.append([cell.strip() for cell in row])
-                    lines.append(reader.line_num)
-    except UnicodeDecodeError as error:
-        raise SzilardError(f"{path} is not UTF-8 text; save it as CSV in UTF-8") from error
-    except csv.Error as error:
-        raise SzilardError(f"line {reader.line_num} of {path} is not CSV: {error}; mend that line") from error
-    except OSError as error:
-        raise SzilardError(f"{path} cannot be read: {error.strerror or error}; check the file") from error
+    rows, lines = _rows(path)
     if not rows:
         raise SzilardError(f"{path} is empty; it must hold a line of names and a line for each example")
+    if len(rows[0]) > MOST_COLUMNS:
+        raise SzilardError(
+            f"{path} has {len(rows[0]):,} columns, more than the {MOST_COLUMNS:,} that are read; leave some out"
+        )
     names = tuple(str(i) for i in range(len(rows[0])))
     if not all(_is_number(cell) or cell.lower() in _MISSING for cell in rows[0]):
         names, rows, lines = tuple(rows[0]), rows[1:], lines[1:]
-    twice = next((name for i, name in enumerate(names) if name in names[:i]), None)
-    if twice is not None:
-        raise SzilardError(f"{path} has two columns named {twice!r}; rename one")
+    _refuse_twice(path, names)
     if not rows:
         raise SzilardError(f"{path} has a line of names but no rows; add a line for each example")
     for row, line in zip(rows, lines, strict=True):
@@ -122,11 +118,62 @@ def read_table(path: Path) -> Table:
     return Table(path, names, tuple(list(column) for column in zip(*rows, strict=True)), lines)
 
 
-def _is_number(cell: str) -> bool:
-    if cell.lower() in _MISSING:
-        return False
+def listed(names: Sequence[str]) -> str:
+    """The first few names, for a sentence."""
+    shown = ", ".join(shortened(name, _LETTERS) for name in names[:_SHOWN])
+    return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN:,} more"
+
+
+def _rows(path: Path) -> tuple[list[list[str]], list[int]]:
+    """Cells without spaces around them, and the line of the file on which each row ends; empty rows are left out."""
+    file, size = bounded.open_file(path, "name a CSV file")
+    rows: list[list[str]] = []
+    lines: list[int] = []
+    line = 0
     try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
+        with file:
+            limits.check(path, _BYTES_A_BYTE * size, size)
+            with io.TextIOWrapper(file, newline="", encoding="utf-8-sig") as text:
+                first = text.readline()
+                text.seek(0)
+                delimiter = max(",;\t", key=first.count)
+                del first
+                reader = csv.reader(
+                    _without_zeros(path, text), delimiter=delimiter, skipinitialspace=True, strict=True
+                )
+                known: dict[str, str] = {}  # a cell that comes again is kept once
+                for row in reader:
+                    line = reader.line_num
+                    if any(cell.strip() for cell in row):
+                        rows.append([known.setdefault(cell, cell) for cell in map(str.strip, row)])
+                        lines.append(line)
+                        if len(known) > _MOST_KNOWN:
+                            known.clear()
+    except UnicodeDecodeError as error:
+        raise SzilardError(f"{path} is not UTF-8 text; save it as CSV in UTF-8") from error
+    except csv.Error as error:
+        raise SzilardError(f"line {line + 1} of {path} is not CSV: {error}; mend that line") from error
+    except OSError as error:
+        raise SzilardError(f"{path} cannot be read: {error.strerror or error}; check the file") from error
+    return rows, lines
+
+
+def _without_zeros(path: Path, lines: io.TextIOWrapper) -> Iterator[str]:
+    for number, line in enumerate(lines, 1):
+        if "\0" in line:
+            raise SzilardError(
+                f"line {number} of {path} holds a zero byte, so it is no text; save it as CSV in UTF-8"
+            )
+        yield line
+
+
+def _refuse_twice(path: Path, names: tuple[str, ...]) -> None:
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise SzilardError(f"{path} has two columns named {shortened(name, _LETTERS)!r}; rename one")
+        seen.add(name)
+
+
+def _is_number(cell: str) -> bool:
+    return cell.lower() not in _MISSING and _NUMBER.fullmatch(cell) is not None

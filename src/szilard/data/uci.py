@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import warnings
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from szilard import bounded
+from szilard.data import limits
 from szilard.data.check import finite
 from szilard.data.dataset import Split
 from szilard.data.files import candidates, missing
 from szilard.data.raw import Raw, Request
 from szilard.data.splits import carve, subset
-from szilard.errors import SzilardError
+from szilard.errors import SzilardError, shortened
 
 SETS = {
     "concrete": "compressive strength of concrete, 1030 x 8",
@@ -23,6 +27,7 @@ SETS = {
     "yacht": "resistance of yachts, 308 x 6",
 }
 VALID_FRACTION = 0.1
+_BYTES_A_BYTE = 8  # of memory for a byte of the file
 
 
 def read_uci(request: Request) -> Raw:
@@ -64,14 +69,14 @@ def _folder(request: Request) -> Path:
     folders = [folder / request.name for folder in candidates(request.root, ["uci"], itself=False)]
     folders += candidates(request.root, [request.name], itself=True)
     for folder in folders:
-        if (folder / "data.txt").is_file():
+        if os.path.isfile(folder / "data.txt"):
             return folder
     raise missing(request.name, folders[0], "data.txt")
 
 
 def _known_split(folder: Path, request: Request) -> int:
     known = sorted(
-        int(p.stem.rsplit("_", 1)[1]) for p in folder.glob("index_train_*.txt") if p.stem[12:].isdigit()
+        int(p.stem.rsplit("_", 1)[1]) for p in folder.glob("index_train_*.txt") if p.stem[12:].isdecimal()
     )
     if known and request.split not in known:
         raise SzilardError(
@@ -81,12 +86,20 @@ def _known_split(folder: Path, request: Request) -> int:
 
 
 def _numbers(folder: Path, file: str, name: str, *, columns: bool) -> Tensor:
-    if not (folder / file).is_file():
+    path = folder / file
+    if not os.path.isfile(path):
         raise missing(name, folder, file)
-    try:
-        values = np.loadtxt(folder / file, dtype=np.float64, ndmin=2 if columns else 1)
-    except (ValueError, OSError) as error:
-        raise SzilardError(f"{folder / file} is not a table of numbers: {error}; check the file") from error
+    opened, size = bounded.open_file(path, "check the file")
+    with opened:
+        limits.check(path, _BYTES_A_BYTE * size, size)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of an empty file, which is told below
+                values = np.loadtxt(opened, dtype=np.float64, ndmin=2 if columns else 1)
+        except (ValueError, OSError) as error:  # ValueError: text that is no number, or not UTF-8
+            raise SzilardError(
+                f"{path} is not a table of numbers ({shortened(str(error), 200)}); check the file"
+            ) from error
     if not values.size:
         raise SzilardError(f"{folder / file} is empty; fetch the original again")
     return torch.from_numpy(values)

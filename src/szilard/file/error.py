@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from szilard.errors import SzilardError
+from szilard.errors import SzilardError, printable
+
+__all__ = ["Broken", "SzilardFileError", "printable"]
 
 
 class SzilardFileError(SzilardError):
@@ -18,8 +20,3 @@ class Broken(Exception):
     The message is a clause about the file ("it is cut short"), and after a semicolon what to do, if that is anything
     but to get it again. :func:`szilard.file.reader.told` makes it a :class:`SzilardFileError`.
     """
-
-
-def printable(name: str) -> str:
-    """A tensor's name on one line and without control characters, which a terminal might obey."""
-    return name if name.isprintable() else repr(name)[1:-1]

@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from szilard.report.draw import Picture, line, log_scale, svg
-from szilard.report.read import MethodRun, Run, is_number
+from szilard.report.read import MethodRun, Run
+from szilard.report.result import is_number
 
 _EPOCHS = "epoch"
+_POINTS = 4000  # of a curve; more cannot be seen
+_LARGEST = 1e30  # beyond it no axis can be drawn
 
 
 def pictures(run: Run) -> list[Picture]:
@@ -59,7 +62,8 @@ def _picture(run: Run, key: str, title: str, caption: str, *, of_valid: bool = F
 
 def _points(m: MethodRun, key: str, of_valid: bool) -> tuple[list[float], list[float]]:
     values = [(e["epoch"], (_valid(e) if of_valid else e).get(key)) for e in m.history]
-    known = [(float(x), float(y)) for x, y in values if y is not None and is_number(y)]
+    known = [(float(x), float(y)) for x, y in values if is_number(y) and abs(y) < _LARGEST]
+    known = known[:: 1 + len(known) // _POINTS]
     return [x for x, _ in known], [y for _, y in known]
 
 

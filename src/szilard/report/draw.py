@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import io
 import re
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -107,7 +108,10 @@ def svg(
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
+        warnings.simplefilter(
+            "ignore"
+        )  # letters that a font lacks, numbers too large: nothing that a user can mend
         figure = Figure(figsize=(width / 72, height / 72))  # an SVG point of matplotlib is our pixel
         FigureCanvasSVG(figure)
         grid = figure.add_gridspec(
@@ -130,11 +134,16 @@ def _inline(text: str, name: str, label: str, width: float) -> str:
     text = re.sub(r"#0103(0[0-9])", lambda found: f"var(--m{int(found[1])})", text)
     text = re.sub(r'\bid="', f'id="{name}-', text)
     text = re.sub(r'(url\(#|href="#)', rf"\g<1>{name}-", text)
-    text = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", text)
-    text = re.sub(r"font-family: [^;\"]*;? ?", "", text)
+    text = re.sub(r'\bstyle="[^"]*"', lambda style: _without_family(style[0]), text)
     text = re.sub(r'\bd="[^"]*"', lambda path: re.sub(r"(\.\d\d)\d+", r"\1", path[0]), text)
     opening = text[: text.index(">")]
     box = re.search(r'viewBox="[^"]*"', opening)
     start = f'<svg {box[0] if box else ""} style="max-width: {1.15 * width:.0f}px"'
     start += f' role="img" aria-label="{html.escape(label)}" xmlns:xlink="http://www.w3.org/1999/xlink"'
     return start + text[len(opening) :]
+
+
+def _without_family(style: str) -> str:
+    """The page says which font; only the size stays."""
+    style = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", style)
+    return re.sub(r"font-family: [^;\"]*;? ?", "", style)

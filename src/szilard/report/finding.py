@@ -90,6 +90,8 @@ def _noise(main: MethodRun, base: MethodRun) -> float | None:
         return None
     if len(p) != len(labels) or (labels != base.arrays["test_labels"]).any():
         return None
+    if not all(array.dtype.kind in "iufb" for array in (labels, p, q)) or labels.ndim != 1:
+        return None
     difference = (p.argmax(1) == labels).astype(float) - (q.argmax(1) == labels)
     return float(np.std(difference)) / math.sqrt(len(labels))
 
@@ -134,7 +136,9 @@ def _nll(m: MethodRun) -> str:
 
 
 def _n_test(run: Run) -> int | None:
-    sizes = (m.arrays[n].shape[0] for m in run.finished for n in ("test_labels", "test_target") if m.has(n))
+    sizes = (
+        len(m.arrays[n].ravel()) for m in run.finished for n in ("test_labels", "test_target") if m.has(n)
+    )
     return next(sizes, None)
 
 

@@ -9,6 +9,7 @@ from szilard.report.draw import INK, SOFT, THIRD, Picture, colour, line, svg
 from szilard.report.read import MethodRun, Run
 
 _Z95 = 1.959964
+_BINS = 1000  # of a reliability diagram; each is a shape of its own
 _CURVE = 400  # points of a curve; more cannot be seen
 _DOTS = 300  # targets with error bars in one picture
 _ANSWERED = 0.8
@@ -23,6 +24,10 @@ def reliability(m: MethodRun, width: float = THIRD) -> Picture | None:
 
     names = ("edges", "confidence", "accuracy", "count")
     edges, confidence, accuracy, count = (m.arrays[f"reliability_{name}"].astype(float) for name in names)
+    if len(edges) > _BINS:
+        raise ValueError("too many bins")
+    if not (accuracy[count > 0] <= 1).all():
+        raise ValueError("shares above one")
     seen = count > 0
     if not seen.any():
         return None

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-import json
-import math
+import os
 import tomllib
-import zipfile
-import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from szilard.errors import SzilardError
+from szilard import bounded, plain_json
+from szilard.data.npz import Archive
+from szilard.errors import SzilardError, printable
+from szilard.report import result as results
+from szilard.report.result import is_number, text
 
 if TYPE_CHECKING:
     import numpy as np
+
+MOST_SETTINGS = 1 << 20  # bytes of a run.toml
+MOST_RESULT = 1 << 25
+MOST_LOG = 1 << 26
+_LONGEST_LINE = 1 << 20  # letters of a line of a log
+_MOST_METHODS = 100
+_LATEST_EPOCH = 10**9
+_ADVICE = "name a folder that szilard fit has written"
 
 
 @dataclass(eq=False)
@@ -38,7 +47,7 @@ class MethodRun:
     @property
     def name(self) -> str:
         """What to call it."""
-        return str(self.result.get("name") or self.key)
+        return str(self.result.get("name") or text(self.key))
 
     @property
     def finished(self) -> bool:
@@ -72,7 +81,7 @@ class Run:
     """Everything that a run folder holds for its report.
 
     Attributes:
-        settings: content of ``run.toml``, or empty.
+        settings: content of ``run.toml``, or empty; ``settings_text`` is the file itself, printable line by line.
         notes: a sentence for each thing that is missing or damaged; shown on the page.
     """
 
@@ -80,6 +89,7 @@ class Run:
     settings: dict[str, Any]
     methods: list[MethodRun]
     notes: list[str]
+    settings_text: str = ""
 
     @property
     def finished(self) -> list[MethodRun]:
@@ -87,15 +97,16 @@ class Run:
 
     @property
     def title(self) -> str:
-        return self.path.resolve().name
+        return text(Path(os.path.abspath(self.path)).name)
 
     def fact(self, key: str) -> Any:
         """What every result repeats (data, task, classes, ...), from the first that says it."""
         return next((m.result[key] for m in self.finished if m.result.get(key) not in (None, "", [])), None)
 
     def asked(self, section: str, key: str) -> Any:
-        """What ``run.toml`` asks for, or None."""
-        return _table(self.settings, section).get(key)
+        """What ``run.toml`` asks for, a number or a text, or None."""
+        value = _table(self.settings, section).get(key)
+        return value if value is None or is_number(value) else text(value)
 
     @property
     def task(self) -> str:
@@ -115,30 +126,34 @@ def read(path: Path) -> Run:
         SzilardError: there is no run in it.
     """
     notes: list[str] = []
-    settings = _settings(path / "run.toml", notes)
+    settings, written = _settings(path / "run.toml", notes)
     asked = settings.get("methods", [])
     asked = [key for key in asked if _is_name(key)] if isinstance(asked, list) else []
     there = {p.parent.name for kind in ("metrics.jsonl", "result.json") for p in path.glob(f"*/{kind}")}
-    if not there and not (path / "run.toml").is_file():
-        what = "is no run folder" if path.exists() else "does not exist"
-        raise SzilardError(f"{path} {what}; name a folder that szilard fit has written, with run.toml in it")
+    if not there and not os.path.isfile(path / "run.toml"):
+        what = "is no run folder" if os.path.lexists(path) else "does not exist"
+        raise SzilardError(f"{path} {what}; {_ADVICE}, with run.toml in it")
     keys = list(dict.fromkeys([*asked, *sorted(there)]))
-    return Run(path, settings, [_method(path / key, n, notes) for n, key in enumerate(keys)], notes)
+    if len(keys) > _MOST_METHODS:
+        notes.append(f"Only the first {_MOST_METHODS} of {len(keys)} methods are shown.")
+    methods = [_method(path / key, n, notes) for n, key in enumerate(keys[:_MOST_METHODS])]
+    return Run(path, settings, methods, notes, written)
 
 
-def is_number(value: Any) -> bool:
-    """Whether a value of a JSON file is a finite number."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _settings(path: Path, notes: list[str]) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+def _settings(path: Path, notes: list[str]) -> tuple[dict[str, Any], str]:
+    """Content of the file, and its text."""
+    if not os.path.lexists(path):
         notes.append("run.toml is missing, so what was asked for is not known.")
-    except (OSError, ValueError):
+        return {}, ""
+    shown = ""
+    try:
+        content = bounded.read(path, MOST_SETTINGS, _ADVICE)
+        lines = content.decode("utf-8", errors="replace").splitlines()
+        shown = "\n".join(printable(line.replace("\t", "    ")) for line in lines)
+        return tomllib.loads(content.decode("utf-8")), shown
+    except (SzilardError, ValueError, RecursionError):
         notes.append("run.toml cannot be read, so what was asked for is not known.")
-    return {}
+        return {}, shown
 
 
 def _is_name(key: Any) -> bool:
@@ -156,63 +171,72 @@ def _method(path: Path, number: int, notes: list[str]) -> MethodRun:
 
 
 def _result(path: Path, notes: list[str]) -> dict[str, Any]:
-    try:
-        found = json.loads((path / "result.json").read_text(encoding="utf-8"))
-        if isinstance(found, dict) and isinstance(found.get("test"), dict):
-            return found
-        notes.append(f"{path.name}/result.json holds no result; the method counts as unfinished.")
-    except FileNotFoundError:
+    name, file = text(path.name), path / "result.json"
+    if not os.path.lexists(file):
         state = "has not finished" if path.is_dir() else "has not started"
-        notes.append(f"{path.name} {state}; szilard fit with --resume goes on with it.")
-    except (OSError, ValueError):
-        notes.append(f"{path.name}/result.json cannot be read; the method counts as unfinished.")
-    return {}
+        notes.append(f"{name} {state}; szilard fit with --resume goes on with it.")
+        return {}
+    try:
+        found, wrong = results.check(plain_json.loads(bounded.read(file, MOST_RESULT, _ADVICE)))
+    except (SzilardError, ValueError):
+        notes.append(f"{name}/result.json holds no result; the method counts as unfinished.")
+        return {}
+    if wrong:
+        notes.append(f"{name}/result.json has values of a wrong kind, left out: {_first(wrong)}.")
+    return found
 
 
 def _history(path: Path, notes: list[str]) -> list[dict[str, Any]]:
-    try:
-        text = (path / "metrics.jsonl").read_text(encoding="utf-8", errors="replace")
-    except OSError:
+    name, file = text(path.name), path / "metrics.jsonl"
+    if not os.path.lexists(file):
         if path.is_dir():
-            notes.append(f"{path.name}/metrics.jsonl is missing, so its training curves are left out.")
+            notes.append(f"{name}/metrics.jsonl is missing, so its training curves are left out.")
+        return []
+    try:
+        content = bounded.read(file, MOST_LOG, _ADVICE).decode("utf-8", errors="replace")
+    except SzilardError:
+        notes.append(f"{name}/metrics.jsonl cannot be read, so its training curves are left out.")
         return []
     found, damaged = [], 0
-    for line in filter(str.strip, text.split("\n")):
+    for line in filter(str.strip, content.split("\n")):
         try:
-            entry = json.loads(line)
+            entry = plain_json.loads(line) if len(line) <= _LONGEST_LINE else None
         except ValueError:
             damaged += 1
             continue
-        if isinstance(entry, dict) and is_number(entry.get("epoch")):
+        epoch = entry.get("epoch") if isinstance(entry, dict) else None
+        if is_number(epoch) and 0 <= epoch <= _LATEST_EPOCH:
             found.append(entry)
     if damaged:
         lines = "a line" if damaged == 1 else f"{damaged} lines"
-        notes.append(f"{path.name}/metrics.jsonl has {lines} cut short or damaged, left out of the curves.")
+        notes.append(f"{name}/metrics.jsonl has {lines} cut short or damaged, left out of the curves.")
     return found
 
 
 def _arrays(path: Path, notes: list[str]) -> dict[str, np.ndarray]:
-    import numpy as np
-
-    broken = (OSError, ValueError, EOFError, KeyError, NotImplementedError, zipfile.BadZipFile, zlib.error)
+    name, file = text(path.name), path / "arrays.npz"
+    if not os.path.lexists(file):
+        notes.append(f"{name}/arrays.npz is missing, so the pictures of its predictions are left out.")
+        return {}
     found: dict[str, np.ndarray] = {}
     damaged: list[str] = []
     try:
-        with np.load(path / "arrays.npz", allow_pickle=False) as archive:
-            for name in archive.files:
+        with Archive(file) as archive:
+            for key in archive.headers:
                 try:
-                    found[name] = archive[name]
-                except broken:
-                    damaged.append(name)
-    except FileNotFoundError:
-        notes.append(f"{path.name}/arrays.npz is missing, so the pictures of its predictions are left out.")
-    except (*broken, AttributeError, TypeError):  # a bare .npy is an array, which is no context manager
-        notes.append(
-            f"{path.name}/arrays.npz cannot be read, so the pictures of its predictions are left out."
-        )
+                    found[key] = archive.read(key)
+                except SzilardError:
+                    damaged.append(key)
+    except SzilardError:
+        notes.append(f"{name}/arrays.npz cannot be read, so the pictures of its predictions are left out.")
     if damaged:
-        notes.append(f"{path.name}/arrays.npz is damaged; left out: {', '.join(damaged[:5])}.")
+        notes.append(f"{name}/arrays.npz is damaged; left out: {_first(damaged)}.")
     return found
+
+
+def _first(names: list[str]) -> str:
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join(text(name) for name in names[:5]) + more
 
 
 def _table(content: dict[str, Any], key: str) -> dict[str, Any]:

@@ -13,8 +13,6 @@ from szilard.report.uncertain import Tile
 from szilard.report.weights import Posterior
 
 T = TypeVar("T")
-#: What numpy, matplotlib and plain Python raise over arrays of the wrong shape or kind.
-_DAMAGE = (ValueError, TypeError, KeyError, IndexError, ArithmeticError)
 
 
 @dataclass(frozen=True)
@@ -113,6 +111,6 @@ def _try(run: Run, what: str, make: Callable[[], T]) -> T | None:
     """What ``make`` gives, or None and a note: one bad array must not cost the reader the page."""
     try:
         return make()
-    except _DAMAGE:
+    except Exception:  # numpy and matplotlib raise almost anything over arrays of the wrong shape or kind
         run.notes.append(f"{what[0].upper()}{what[1:]} cannot be drawn: the numbers behind it are damaged.")
         return None

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import base64
 import io
+import itertools
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from szilard.report.read import MethodRun, Run
 
+_MOST = 64  # pictures
+_MOST_PIXELS = 1 << 20  # of one
 _NAMES = ("uncertain_images", "uncertain_true", "uncertain_guess", "uncertain_probability")
 
 
@@ -33,7 +37,10 @@ def tiles(run: Run, m: MethodRun) -> list[Tile]:
     def name(index: int) -> str:
         return str(classes[index]) if 0 <= index < len(classes) else str(index)
 
-    said = zip(*(m.arrays[key] for key in _NAMES), strict=False)  # of unequal lengths, as many as all have
+    said: Iterable[Any] = zip(
+        *(m.arrays[key] for key in _NAMES), strict=False
+    )  # of unequal lengths, as many as all have
+    said = itertools.islice(said, _MOST)
     return [
         Tile(_png(image), name(int(t)), name(int(g)), float(p), int(t) == int(g)) for image, t, g, p in said
     ]
@@ -44,6 +51,8 @@ def _png(image: Any) -> str:
     import numpy as np
     from matplotlib.image import imsave
 
+    if image.size > _MOST_PIXELS:
+        raise ValueError("too large a picture")
     pixels = np.nan_to_num(np.clip(image.astype(float), 0, 1))
     if pixels.ndim == 3:
         pixels = pixels.transpose(1, 2, 0) if len(pixels) in (3, 4) else pixels.mean(0)

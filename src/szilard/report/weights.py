@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from szilard.report.draw import SOFT, Picture, colour, svg
 from szilard.report.read import MethodRun, Run
+from szilard.report.result import text
 
 if TYPE_CHECKING:
     import numpy as np
 
 _BINS = 56
 _LONGEST = 22  # letters of a layer's name in a picture
+_MOST_LAYERS = 400  # in a picture
 _STILL = 0.05  # nats; a median change of σ below 5 % is hardly one
 
 
@@ -77,7 +79,11 @@ def posterior(m: MethodRun) -> Posterior | None:
 def _weights(m: MethodRun) -> list[Weight]:
     import numpy as np
 
-    names = [str(name) for name in np.atleast_1d(m.arrays["weight_names"])] if m.has("weight_names") else []
+    names = (
+        [text(str(name)) for name in np.atleast_1d(m.arrays["weight_names"]).ravel()]
+        if m.has("weight_names")
+        else []
+    )
     densities = m.density()
     found: list[Weight] = []
     while m.has(*(f"{what}_{when}_{len(found)}" for what in ("log_std", "snr") for when in ("start", "end"))):
@@ -125,7 +131,8 @@ def density(run: Run) -> Picture | None:
     sparse = [m for m in run.finished if any(d < 1 for d in m.density().values())]
     if not sparse:
         return None
-    layers = list(dict.fromkeys(name for m in sparse for name in m.density()))
+    every = list(dict.fromkeys(name for m in sparse for name in m.density()))
+    layers = every[:_MOST_LAYERS]
 
     def paint(axes: Any) -> None:
         last = len(sparse) - 1
@@ -148,7 +155,9 @@ def density(run: Run) -> Picture | None:
     label = f"Density of each weight of {', '.join(m.name for m in sparse)}"
     drawn = svg("density", label, paint, left=left, height=height)
     dense = [m.name for m in run.finished if m not in sparse]
-    return Picture("Density per layer", drawn, f"{', '.join(dense)}: every entry exists" if dense else "")
+    said = [f"{', '.join(dense)}: every entry exists"] if dense else []
+    said += [f"the first {len(layers)} of {len(every)}"] if len(layers) < len(every) else []
+    return Picture("Density per layer", drawn, "; ".join(said))
 
 
 def _short(name: str) -> str:

@@ -16,7 +16,7 @@ def si(value: float, unit: str = "") -> str:
     """Three digits and a prefix: 1 234 567 is ``1.23 M``."""
     if not value or not math.isfinite(value):
         return f"{value:g} {unit}".rstrip()
-    power = math.floor(math.log10(abs(value)) / 3)
+    power = min(max(math.floor(math.log10(abs(value)) / 3), -100), 100)
     if float(f"{abs(value) / 1000.0**power:.3g}") >= 1000:
         power += 1
     power = min(max(power, -5), 5)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from szilard import __version__, atomic
 from szilard.report import draw, finding, sections
-from szilard.report.read import MethodRun, Run, is_number, read
+from szilard.report.read import MethodRun, Run, read
+from szilard.report.result import is_number
 from szilard.report.table import rows
 
 
@@ -21,9 +22,13 @@ def write(run_folder: Path | str) -> Path:
     Raises:
         SzilardError: the folder holds no run, or cannot be written to.
     """
+    import numpy as np
+
     run = read(Path(run_folder))
     page = run.path / "report.html"
-    atomic.write(page, render(run).encode())
+    with np.errstate(all="ignore"):  # numbers that overflow are shown as what they are, not warned of
+        html = render(run)
+    atomic.write(page, html.encode())
     return page
 
 
@@ -45,7 +50,6 @@ def render(run: Run) -> str:
         "posteriors": sections.posteriors(run),
         "uncertain": sections.pictured(run),
     }
-    settings = run.path / "run.toml"
     return environment.from_string(source).render(
         style=Markup(style),  # a file of this package, not of a user
         name=run.title,
@@ -62,7 +66,7 @@ def render(run: Run) -> str:
         dashes=lambda number: " ".join(f"{d:g}" for d in draw.dashes(number)),
         n_colours=draw.N_COLOURS,
         regression=run.task == "regression",
-        settings=settings.read_text(encoding="utf-8", errors="replace") if settings.is_file() else "",
+        settings=run.settings_text,
         version=__version__,
         **content,
     )
@@ -75,4 +79,4 @@ def _state(run: Run, m: MethodRun) -> str:
     if not m.history:
         return "not started" if not (run.path / m.key).is_dir() else "no epoch finished"
     epochs = run.asked("fit", "epochs")
-    return f"unfinished, epoch {m.history[-1]['epoch']:g}" + (f" of {epochs}" if is_number(epochs) else "")
+    return f"unfinished, epoch {m.history[-1]['epoch']:g}" + (f" of {epochs:g}" if is_number(epochs) else "")

@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import os
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from szilard import atomic, methods
+from szilard import atomic, bounded, methods, plain_json
 from szilard.errors import SzilardError
+from szilard.report import result as results
+from szilard.report.read import MOST_LOG, MOST_RESULT
 from szilard.training import settings
 
 
@@ -73,33 +76,57 @@ class MethodFolder:
         atomic.append(self.metrics, to_json(line))
 
     def history(self) -> list[dict[str, Any]]:
-        """The lines of the log; a last one that was cut short is left out."""
-        if not self.metrics.is_file():
+        """The lines of the log; a last one that was cut short is left out.
+
+        Raises:
+            SzilardError: the file is too large to be a log, or an earlier line is none of a log.
+        """
+        if not os.path.lexists(self.metrics):
             return []
+        content = bounded.read(self.metrics, MOST_LOG, "remove it and go on with --resume")
+        written = content.decode("utf-8", errors="replace").split("\n")
+        while written and not written[-1].strip():
+            written.pop()
         lines = []
-        for line in self.metrics.read_text(encoding="utf-8", errors="replace").splitlines():
+        for number, line in enumerate(written, 1):
             try:
-                lines.append(json.loads(line))
-            except json.JSONDecodeError:
-                break
+                found = plain_json.loads(line)
+            except ValueError:
+                found = None
+                if number == len(written):  # a kill in the middle of writing it
+                    break
+            if not _is_epoch(found):
+                raise SzilardError(
+                    f"line {number} of {self.metrics} is no line of a training log; remove that line and go on with "
+                    "--resume"
+                )
+            lines.append(found)
         return lines
 
     def rewind(self, step: int) -> list[dict[str, Any]]:
-        """Drop the lines that a checkpoint at ``step`` does not know of, and return the others."""
+        """Drop the lines that a checkpoint at ``step`` does not know of, and return the others.
+
+        Raises:
+            SzilardError: as :meth:`history`.
+        """
         lines = [line for line in self.history() if line["step"] <= step]
         text = "".join(to_json(line) + "\n" for line in lines)
-        if text or self.metrics.is_file():
+        if text or os.path.lexists(self.metrics):
             atomic.write(self.metrics, text.encode())
         return lines
 
     def read_result(self) -> dict[str, Any]:
-        """The result of a finished method."""
+        """The result of a finished method: the fields of :func:`szilard.report.result.check` that it has.
+
+        Raises:
+            SzilardError: it cannot be read, or is no result.
+        """
+        advice = "remove it and run szilard fit again with --resume"
+        content = bounded.read(self.result, MOST_RESULT, advice)
         try:
-            return json.loads(self.result.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise SzilardError(
-                f"{self.result} cannot be read; remove it and run szilard fit again with --resume"
-            ) from error
+            return results.check(plain_json.loads(content))[0]
+        except ValueError as error:
+            raise SzilardError(f"{self.result} is no result of a training; {advice}") from error
 
 
 @dataclass(frozen=True)
@@ -174,3 +201,10 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_finite(item) for item in value]
     return value
+
+
+def _is_epoch(line: Any) -> bool:
+    """Whether a line of a log says of which epoch and step it is, and how long they took."""
+    return isinstance(line, dict) and all(
+        results.is_number(line.get(key)) and line[key] >= 0 for key in ("epoch", "step", "seconds")
+    )

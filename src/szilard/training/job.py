@@ -165,6 +165,11 @@ class Job:
             Bar(methods.label(method), plan.epochs, steps, method.step, self.progress and first) as bar,
         ):
             loop.run(bar)
+        if not history:  # a checkpoint of the last epoch, and a log that somebody emptied
+            raise SzilardError(
+                f"the log beside the checkpoint of {self.method.name} has lost its lines, so the result cannot say how "
+                "long training took; put metrics.jsonl back, or start anew with --overwrite"
+            )
         return history
 
     def _log(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from szilard import atomic, methods, networks
 from szilard import data as rooms
 from szilard.data import DataSet
+from szilard.data.files import path_of
 from szilard.errors import SzilardError
 from szilard.training import defaults, lock, trust
 from szilard.training import settings as toml
@@ -195,4 +196,7 @@ def _claim(folder: RunFolder, settings: Settings, *, resume: bool, overwrite: bo
 
 
 def _absolute(path: str) -> str:
-    return str(Path(path).expanduser().resolve())
+    try:
+        return str(path_of(path).resolve())
+    except (OSError, ValueError, RuntimeError) as error:  # a zero byte, a loop of links
+        raise SzilardError(f"{path} is no path of a file ({error}); name one that exists") from error

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
+import os
 import tomllib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,10 +14,11 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 import tomli_w
 
-from szilard import methods
-from szilard.errors import SzilardError
+from szilard import bounded, methods
+from szilard.errors import SzilardError, shortened
+from szilard.report.read import MOST_SETTINGS
 
-_LARGEST = 1 << 53  # whole numbers
+_TOO_LARGE = 1 << 63
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,9 @@ class DataSettings:
     ood: str | None = None
     task: str | None = None
     drop_constant: bool = False
+
+    def __post_init__(self) -> None:
+        _check_size(self)
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,9 @@ class FitSettings:
     precision: str = "32-true"
     checkpoint_steps: int | None = None
     checkpoint_seconds: float = 30.0
+
+    def __post_init__(self) -> None:
+        _check_size(self)
 
 
 @dataclass(frozen=True)
@@ -92,6 +101,15 @@ class Settings:
         return None
 
 
+def _check_size(section: DataSettings | FitSettings) -> None:
+    """Raise for a number that no computation could take: an integer of 64 bits or more, a float that is not finite."""
+    for key, value in dataclasses.asdict(section).items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise SzilardError(f"{key} must be a finite number, not {value}")
+        if isinstance(value, int) and abs(value) >= _TOO_LARGE:
+            raise SzilardError(f"{key} is too large a number to compute with; give a smaller one")
+
+
 def check_positive(**numbers: float | None) -> None:
     """Raise unless every number that is given is above zero."""
     for name, value in numbers.items():
@@ -105,14 +123,15 @@ def read(path: Path) -> Settings:
     Raises:
         SzilardError: no such file, no TOML, an unknown key, or a value of the wrong type.
     """
+    if not os.path.lexists(path):
+        raise SzilardError(f"{path} cannot be read (no such file); name a run.toml of a run")
+    written = bounded.read(path, MOST_SETTINGS, "name a run.toml of a run")
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        content = tomllib.loads(written.decode("utf-8"))
+    except RecursionError as error:
+        raise SzilardError(f"{path} is nested too deep for a run.toml; mend it") from error
+    except ValueError as error:  # no TOML, no UTF-8, a number of thousands of digits
         raise SzilardError(f"{path} is not TOML: {error}; mend it") from error
-    except OSError as error:
-        raise SzilardError(
-            f"{path} cannot be read ({error.strerror or error}); name a run.toml of a run"
-        ) from error
     _refuse_unknown(path, "", content, {"data", "network", "fit", "methods", "method", "signature"})
     options = _table(path, "method", content.get("method", {}))
     names = content.get("methods", list(options))
@@ -124,16 +143,21 @@ def read(path: Path) -> Settings:
     signature = content.get("signature")
     if signature is not None and not isinstance(signature, str):
         raise SzilardError(f"signature in {path} must be str, not {signature!r}")
+    if len(set(names)) < len(names):
+        raise SzilardError(f"methods in {path} names one twice; remove it")
     stray = next((name for name in options if name not in names), None)
     if stray is not None:
         raise SzilardError(
             f"{path} has options for method {stray}, which its list methods does not name; add it"
         )
+    tables = {name: _table(path, f"method.{name}", options.get(name, {})) for name in names}
+    for name, table in tables.items():
+        _refuse_unknown(path, f"[method.{name}] ", table, methods.options(name))
     return Settings(
         data=_section(path, "data", DataSettings, content),
         network=_section(path, "network", NetworkSettings, content),
         fit=_section(path, "fit", FitSettings, content),
-        methods={name: _table(path, f"method.{name}", options.get(name, {})) for name in names},
+        methods=tables,
         signature=signature,
     )
 
@@ -144,13 +168,11 @@ def _section(path: Path, name: str, kind: type, content: dict[str, Any]) -> Any:
     _refuse_unknown(path, f"[{name}] ", table, types)
     for key, value in table.items():
         allowed = _alternatives(types[key])
-        if type(value) is int and abs(value) > _LARGEST:
-            raise SzilardError(f"[{name}] {key} in {path} is too large a number; choose a smaller one")
-        if float in allowed and type(value) is int:
+        if float in allowed and int not in allowed and type(value) is int and abs(value) < _TOO_LARGE:
             table[key] = float(value)
         elif type(value) not in allowed:
             words = " or ".join(t.__name__ for t in allowed if t is not type(None))
-            raise SzilardError(f"[{name}] {key} in {path} must be {words}, not {value!r}")
+            raise SzilardError(f"[{name}] {key} in {path} must be {words}, not {shortened(repr(value), 80)}")
     return kind(**table)
 
 

@@ -1,0 +1,43 @@
+"""JSON from files that anybody may have written."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+_LONGEST_INTEGER = 18  # digits; below 2^63
+
+
+def loads(text: str | bytes) -> Any:
+    """A value of JSON: numbers that are none or infinite become None, integers beyond 64 bits become floats.
+
+    Raises:
+        ValueError: no JSON, not UTF-8, nested too deep, or two values of one name.
+    """
+    try:
+        return json.loads(
+            text.decode("utf-8") if isinstance(text, bytes) else text,
+            object_pairs_hook=_table,
+            parse_float=_number,
+            parse_int=_integer,
+            parse_constant=lambda _: None,
+        )
+    except RecursionError as error:
+        raise ValueError("nested too deep") from error
+
+
+def _table(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    table = dict(pairs)
+    if len(table) != len(pairs):
+        raise ValueError("two values of one name")
+    return table
+
+
+def _number(digits: str) -> float | None:
+    value = float(digits)
+    return value if math.isfinite(value) else None
+
+
+def _integer(digits: str) -> int | float | None:
+    return int(digits) if len(digits) <= _LONGEST_INTEGER else _number(digits)
