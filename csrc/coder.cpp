@@ -3,6 +3,7 @@
 
 #include <array>
 #include <memory>
+#include <type_traits>
 
 #include "levels.hpp"
 #include "quantise.hpp"
@@ -24,6 +25,7 @@ const float *code_lengths() {
 // Every entry of a matrix in row order; false where a decoder finds what no encoder writes.
 template <class Io, class Level, class Ended>
 static bool matrix(Io &io, uint32_t *contexts, int kind, int64_t rows, int64_t cols, Level *levels, Ended ended) {
+    if (!rows || !cols) return true;
     Model &model = reinterpret_cast<Model *>(contexts)[kind];
     // Not filled: a decoder that is promised more than there is ends before it has touched the memory for it.
     const std::unique_ptr<int32_t[]> column(new int32_t[(size_t)cols]);
@@ -36,9 +38,11 @@ static bool matrix(Io &io, uint32_t *contexts, int kind, int64_t rows, int64_t c
             int32_t above = r ? column[c] : Means::start(kind);
             n.column = above;
             n.row = row;
-            const int32_t level = pass(io, kind, model, n, at[c]);
+            int32_t given = 0;  // a decoder is given none, and what its array holds is not read
+            if constexpr (std::is_const_v<Level>) given = at[c];
+            const int32_t level = pass(io, kind, model, n, given);
             if (level > LARGEST) return false;
-            if (!std::is_const<Level>::value) const_cast<int32_t &>(at[c]) = level;
+            if constexpr (!std::is_const_v<Level>) at[c] = level;
             Means::see(kind, level < 0 ? -level : level, above, row);
             column[c] = above;
             n.left2 = n.left;
@@ -94,10 +98,15 @@ int szilard_encode_end(uint64_t *state, uint8_t *out, int64_t *written) {
 }
 
 int szilard_decode(uint32_t *contexts, uint64_t *state, int model, int64_t rows, int64_t cols, const uint8_t *data,
-                   int64_t size, int32_t *levels) {
+                   int64_t size, int32_t *levels, double *bits) {
     if (bad(model, rows, cols) || size < 0) return SZILARD_BAD_GEOMETRY;
     Decode io(*reinterpret_cast<RangeDecoder *>(state), data, (uint64_t)size);
-    return matrix(io, contexts, model, rows, cols, levels, [&] { return io.ended(); }) ? SZILARD_OK : SZILARD_BAD_STREAM;
+    const auto ended = [&] { return io.ended(); };
+    if (!bits) return matrix(io, contexts, model, rows, cols, levels, ended) ? SZILARD_OK : SZILARD_BAD_STREAM;
+    PricedDecode priced(io);
+    if (!matrix(priced, contexts, model, rows, cols, levels, ended)) return SZILARD_BAD_STREAM;
+    *bits = priced.bits();
+    return SZILARD_OK;
 }
 
 int szilard_quantise(uint32_t *contexts, int model, int32_t rows, int32_t cols, int32_t first, int32_t count,

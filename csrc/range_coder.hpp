@@ -131,3 +131,28 @@ private:
     const uint8_t *data_;
     uint64_t size_;
 };
+
+// A decoder that also counts what each decision costs under the model: the figure of levels::Price for the same levels.
+class PricedDecode {
+public:
+    explicit PricedDecode(Decode &io) : io_(io), lengths_(levels::code_lengths()) {}
+
+    bool bit(levels::Context &context, bool) {
+        const uint16_t one = context.one;
+        const bool value = io_.bit(context, false);
+        bits_ += lengths_[value ? one : 65536 - one];
+        return value;
+    }
+
+    bool plain(bool) {
+        bits_ += 1;
+        return io_.plain(false);
+    }
+
+    double bits() const { return bits_; }
+
+private:
+    Decode &io_;
+    const float *lengths_;
+    double bits_ = 0;
+};

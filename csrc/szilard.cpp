@@ -87,7 +87,7 @@ Scratch transposed(int slot, const szilard_index &index, const float *values) {
 
 }  // namespace
 
-int32_t szilard_abi_version(void) { return 2; }
+int32_t szilard_abi_version(void) { return 3; }
 
 const char *szilard_isa(void) { return run().name; }
 

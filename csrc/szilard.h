@@ -140,8 +140,9 @@ SZILARD_API int szilard_encode(uint32_t *contexts, uint64_t *state, int model, i
 SZILARD_API int szilard_encode_end(uint64_t *state, uint8_t *out, int64_t *written);
 
 // state is uint64_t[3], zeros at the start of a stream; its last number is how many bytes were asked for so far.
+// bits, which may be null: what szilard_rate would have answered for the same levels.
 SZILARD_API int szilard_decode(uint32_t *contexts, uint64_t *state, int model, int64_t rows, int64_t cols,
-                               const uint8_t *data, int64_t size, int32_t *levels);
+                               const uint8_t *data, int64_t size, int32_t *levels, double *bits);
 
 // Rate-aware rounding of `count` columns, from `first` on, of a matrix of `rows` x `cols` levels (quantise.hpp).
 SZILARD_API int szilard_quantise(uint32_t *contexts, int model, int32_t rows, int32_t cols, int32_t first, int32_t count,

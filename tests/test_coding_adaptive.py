@@ -65,6 +65,33 @@ def test_the_price_is_the_length(found):
     assert bits - 8 <= 8 * len(data) <= 1.001 * bits + 40
 
 
+@quick
+@given(tensors())
+def test_a_decoder_names_the_price_that_the_encoder_named(found):
+    data, _ = encode(found)
+    for compiled in BOTH:
+        priced, plain, encoder = (
+            Decoder(data, compiled.values[0], priced=True),
+            Decoder(data, compiled.values[0]),
+            Encoder(compiled.values[0]),
+        )
+        for levels, model in found:
+            before = priced.bits
+            assert np.array_equal(priced.levels(*levels.shape, model), levels)
+            assert priced.bits - before == pytest.approx(encoder.levels(levels, model), abs=1e-6)
+            plain.levels(*levels.shape, model)
+        priced.finish()
+        assert plain.bits == 0
+
+
+@pytest.mark.parametrize("compiled", BOTH)
+@pytest.mark.parametrize("shape", [(0, 1 << 40), (1 << 40, 0), (0, 0)])
+def test_nothing_is_decoded_at_once_however_large_its_sides(shape, compiled):
+    decoder = Decoder(b"", compiled)
+    assert decoder.levels(*shape).shape == shape
+    decoder.finish()
+
+
 @pytest.mark.parametrize("compiled", BOTH)
 def test_a_rate_asked_for_changes_nothing(compiled):
     levels = np.arange(-50, 50, dtype=np.int32).reshape(10, 10)

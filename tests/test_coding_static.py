@@ -36,12 +36,13 @@ def stream(*tensors):
 @given(st.lists(tensors.filter(lambda levels: Table.of(levels) is not None), min_size=1, max_size=3))
 def test_tensors_come_back_through_one_stream(found):
     data = stream(*found)
-    decoder = StaticDecoder(data)
+    decoder = StaticDecoder(data, priced=True)
     for levels in found:
         table = Table.from_sides(*table_of(levels).sides())
         assert (decoder.levels(levels.size, table) == levels).all()
     decoder.finish()
     ideal = sum(table_of(levels).bits(levels) for levels in found)
+    assert decoder.bits == pytest.approx(ideal)
     assert ideal - 1 <= 8 * len(data) <= ideal + 64
 
 

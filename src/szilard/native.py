@@ -14,7 +14,7 @@ from pathlib import Path
 
 from szilard.errors import SzilardError
 
-ABI_VERSION = 2  # of szilard.h; the library answers szilard_abi_version()
+ABI_VERSION = 3  # of szilard.h; the library answers szilard_abi_version()
 VARIABLE = "SZILARD_LIBRARY"  # names another build of the library
 REINSTALL = "install a C++17 compiler (GCC or Clang) and reinstall szilard"
 
@@ -78,7 +78,7 @@ FUNCTIONS: dict[str, tuple[type, ...]] = {
     "szilard_rate": (_ARRAY, _INT, _I64, _I64, _ARRAY, _ARRAY),
     "szilard_encode": (*[_ARRAY] * 2, _INT, _I64, _I64, *[_ARRAY] * 3),
     "szilard_encode_end": (*[_ARRAY] * 3,),
-    "szilard_decode": (*[_ARRAY] * 2, _INT, _I64, _I64, _ARRAY, _I64, _ARRAY),
+    "szilard_decode": (*[_ARRAY] * 2, _INT, _I64, _I64, _ARRAY, _I64, *[_ARRAY] * 2),
     "szilard_quantise": (_ARRAY, _INT, *[_I32] * 4, *[_ARRAY] * 6),
 }
 

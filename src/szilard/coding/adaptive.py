@@ -172,6 +172,24 @@ class RangeDecoder:
         return self._data[at] if at < len(self._data) else 0
 
 
+class PricedDecoder(RangeDecoder):
+    """A decoder that also counts what its decisions cost under the model, as :class:`Price` does, in bits."""
+
+    def __init__(self, data: bytes | memoryview) -> None:
+        super().__init__(data)
+        self.bits = 0.0
+
+    def bit(self, contexts: Contexts, place: int, value: bool = False) -> bool:
+        one = contexts.one[place]
+        value = super().bit(contexts, place)
+        self.bits += 16 - math.log2(one if value else 65536 - one)
+        return value
+
+    def plain(self, value: bool = False) -> bool:
+        self.bits += 1
+        return super().plain()
+
+
 class Price:
     """Counts what decisions cost, in bits."""
 
@@ -195,7 +213,7 @@ def matrix(
     """Pass a matrix through a coder, row by row: ``levels [rows * cols]`` to encode, None to decode; returns them."""
     column: list[int] = []  # grows with the first row: a decoder may be promised more than there is
     found: list[int] = []
-    for r in range(rows):
+    for r in range(rows if cols else 0):
         row = _START[model]
         left = left2 = 0
         for c in range(cols):

@@ -67,8 +67,11 @@ class Table:
     def bits(self, levels: np.ndarray) -> float:
         """What the levels cost under the table."""
         symbols, counts = _count(levels)
-        lengths = 24 - np.log2(self.frequencies()[np.searchsorted(self.symbols, symbols)])
-        return float((counts * lengths).sum())
+        return float((counts * self.lengths()[np.searchsorted(self.symbols, symbols)]).sum())
+
+    def lengths(self) -> np.ndarray:
+        """Bits of each symbol, float64 ``[n]``."""
+        return 24 - np.log2(self.frequencies())
 
     def sides(self) -> tuple[int, np.ndarray, np.ndarray]:
         """As small integers: the lowest symbol, distances to the next less one ``[n - 1]``, steps of codes ``[n]``."""
@@ -112,14 +115,23 @@ class StaticEncoder:
 class StaticDecoder:
     """A stream of :class:`StaticEncoder` back to levels, asked for in the same order.
 
+    Args:
+        data: the stream.
+        priced: count in :attr:`bits` what the levels cost.
+
+    Attributes:
+        bits: what was decoded so far cost, as :meth:`Table.bits` says of the same levels; 0 unless ``priced``.
+
     Raises:
         CodingError: the bytes are no whole words.
     """
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, *, priced: bool = False) -> None:
         if len(data) % 4:
             raise CodingError("the stream of static levels is no whole number of words; the file is damaged")
         self._words = np.frombuffer(data, "<u4").astype(np.uint32)
+        self._priced = priced
+        self.bits = 0.0
         self._coder: Any = None  # constriction is not loaded for a file that has no such levels
 
     def levels(self, count: int, table: Table) -> np.ndarray:
@@ -133,7 +145,8 @@ class StaticDecoder:
 
             self._coder = constriction.stream.queue.RangeDecoder(self._words)
         model = _model(table)
-        found = []
+        lengths = table.lengths() if self._priced else None
+        found = np.empty(count, np.int32)
         ended = False
         for start in range(0, count, _CHUNK):
             # What has been read ahead holds less than a chunk, so one may be decoded after the end and no second.
@@ -141,12 +154,15 @@ class StaticDecoder:
                 raise CodingError("the stream of static levels ends too early; the file is damaged")
             ended = self._coder.maybe_exhausted()
             try:
-                found.append(self._coder.decode(model, min(_CHUNK, count - start)))
+                places = self._coder.decode(model, min(_CHUNK, count - start))
             except BaseException as error:  # constriction's own panics are no Exception
                 if isinstance(error, KeyboardInterrupt | SystemExit | MemoryError):
                     raise
                 raise CodingError("the stream of static levels is damaged") from error
-        return table.symbols[np.concatenate(found)] if found else np.zeros(0, np.int32)
+            found[start : start + len(places)] = table.symbols[places]
+            if lengths is not None:
+                self.bits += float(np.bincount(places, minlength=len(lengths)) @ lengths)
+        return found
 
     def finish(self) -> None:
         """Check that nothing is left.

@@ -114,14 +114,23 @@ class Decoder:
     Args:
         data: the stream.
         compiled: as in :class:`Encoder`.
+        priced: count in :attr:`bits` what the levels cost; it takes a little time.
+
+    Attributes:
+        bits: what was decoded so far cost, as :meth:`Encoder.rate` says of the same levels; 0 unless ``priced``.
     """
 
-    def __init__(self, data: bytes | memoryview, compiled: bool | None = None) -> None:
+    def __init__(
+        self, data: bytes | memoryview, compiled: bool | None = None, *, priced: bool = False
+    ) -> None:
         self._native = native.available() if compiled is None else compiled
         self._contexts = _fresh_contexts(self._native)
         self._data = bytes(data)
-        self._python = None if self._native else adaptive.RangeDecoder(self._data)
+        self._priced = priced
+        coder = adaptive.PricedDecoder if priced else adaptive.RangeDecoder
+        self._python = None if self._native else coder(self._data)
         self._state = (ctypes.c_uint64 * 3)(0, 0, 0)
+        self.bits = 0.0
 
     def levels(self, rows: int, cols: int, model: Model = Model.NEIGHBOURS) -> Ints:
         """The next ``rows * cols`` integers, int32 ``[rows, cols]``. The caller bounds their number.
@@ -131,16 +140,21 @@ class Decoder:
         """
         if self._python is not None:
             found = adaptive.matrix(self._python, self._contexts, model, rows, cols)
+            if isinstance(self._python, adaptive.PricedDecoder):
+                self.bits = self._python.bits
             return np.array(found, dtype=np.int32).reshape(rows, cols)
         levels = np.empty((rows, cols), dtype=np.int32)
+        bits = ctypes.c_double()
         status = native.library().szilard_decode(
-            self._contexts.ctypes.data, self._state, model, rows, cols, self._data, len(self._data), levels.ctypes.data
+            self._contexts.ctypes.data, self._state, model, rows, cols, self._data, len(self._data), levels.ctypes.data,
+            ctypes.byref(bits) if self._priced else None,
         )  # fmt: skip
         if status == native.BAD_STREAM:
             raise CodingError(
                 "the coded levels end too early or hold one that is too large; the file is damaged"
             )
         native.check(status, "decode")
+        self.bits += bits.value
         return levels
 
     def mask(self, rows: int, cols: int) -> np.ndarray:
