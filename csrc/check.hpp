@@ -2,7 +2,30 @@
 #pragma once
 #include <stdint.h>
 
+#include <initializer_list>
+
 #include "szilard.h"
+
+// Elements of an array of these sizes; -1 where a size is negative or no machine has so many.
+inline int64_t szilard_count(std::initializer_list<int64_t> sizes) {
+    int64_t count = 1;
+    bool huge = false, empty = false;
+    for (const int64_t size : sizes) {
+        if (size < 0) return -1;
+        empty |= size == 0;
+        huge |= __builtin_mul_overflow(count, size, &count);
+    }
+    return empty ? 0 : huge ? -1 : count;
+}
+
+// Whether an array that will be written is there and has room for `count` elements.
+inline bool szilard_fits(const void *array, int64_t room, int64_t count) {
+    return count >= 0 && room >= count && (array || !count);
+}
+// The same of an array that may be null, which is not written then.
+inline bool szilard_fits_if(const void *array, int64_t room, int64_t count) {
+    return !array || szilard_fits(array, room, count);
+}
 
 inline int szilard_check_csr(int32_t rows, int32_t cols, int32_t nnz, const int32_t *crow, const int32_t *col,
                              int bad_crow, int bad_col) {
@@ -52,6 +75,14 @@ inline int szilard_check_geometry(const szilard_geometry *g) {
         !szilard_axis_fits(g->width, g->out_width, g->kernel_w, g->stride_w, g->pad_w, g->dilation_w))
         return SZILARD_BAD_GEOMETRY;
     return SZILARD_OK;
+}
+
+// Elements of the input and of the output.
+inline int64_t szilard_input_count(const szilard_geometry *g) {
+    return szilard_count({g->channels, g->height, g->width, g->batch});
+}
+inline int64_t szilard_output_count(const szilard_geometry *g) {
+    return szilard_count({g->out_channels, g->out_height, g->out_width, g->batch});
 }
 
 inline int szilard_check_conv(const szilard_index *index, const szilard_geometry *g, bool transpose) {

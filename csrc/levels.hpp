@@ -120,14 +120,17 @@ const float *code_lengths();
 struct Price {
     bool learn;
     double bits = 0;
+    int64_t decisions = 0;
 
     bool bit(Context &context, bool value) {
         bits += code_lengths()[value ? context.one : 65536 - context.one];
+        ++decisions;
         if (learn) context.see(value);
         return value;
     }
     bool plain(bool value) {
         bits += 1;
+        ++decisions;
         return value;
     }
 };

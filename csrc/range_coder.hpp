@@ -1,5 +1,10 @@
 // Binary range coder (Martin 1979; carries as in Subbotin's and Pavlov's byte-wise coders): 32 bits of range, 16 bits of
 // probability. The first byte of such a coder is always zero and is not written; of the last four, zeros are not written.
+//
+// How many bytes there can be: a decision takes -log2 of the share of the range that is left. The range, from 2^24 on, loses
+// its last 16 bits before it is multiplied, so that a bit 1 keeps at least 256/257 of p, and a bit 0 no less than 1 - p. A
+// plain bit keeps 1/2 to within 2^-24. So a decision costs at most -log2 p + log2(257/256) bits, and as the range begins
+// below 2^32 and ends from 2^24 on, n decisions of b bits shift out at most (b + n log2(257/256)) / 8 + 1 bytes.
 #pragma once
 #include <stdint.h>
 
@@ -14,7 +19,7 @@ struct RangeEncoder {
 
 class Encode {
 public:
-    Encode(RangeEncoder &state, uint8_t *out) : s_(state), begin_(out), out_(out) {}
+    Encode(RangeEncoder &state, uint8_t *out, int64_t room) : s_(state), begin_(out), out_(out), end_(out + room) {}
 
     bool bit(levels::Context &context, bool value) {
         const uint64_t bound = (s_.range >> 16) * context.one;
@@ -51,6 +56,9 @@ public:
 
     int64_t written() const { return out_ - begin_; }
 
+    // Whether there was more to write than room for it; what was written is of no use then.
+    bool full() const { return full_; }
+
 private:
     void renormalise() {
         while (s_.range < ((uint64_t)1 << 24)) {
@@ -62,8 +70,12 @@ private:
     void shift() {
         if (s_.low < 0xFF000000u || s_.low > 0xFFFFFFFFu) {  // the bytes before are settled
             const uint8_t carry = (uint8_t)(s_.low >> 32);
-            if (s_.held) *out_++ = (uint8_t)(s_.held + carry);
-            for (; s_.pending; --s_.pending) *out_++ = (uint8_t)(0xFF + carry);
+            if ((s_.held != 0) + s_.pending > (uint64_t)(end_ - out_)) {
+                full_ = true;
+            } else {
+                if (s_.held) *out_++ = (uint8_t)(s_.held + carry);
+                for (; s_.pending; --s_.pending) *out_++ = (uint8_t)(0xFF + carry);
+            }
             s_.held = 256 + ((s_.low >> 24) & 0xFF);
         } else {
             ++s_.pending;
@@ -72,7 +84,8 @@ private:
     }
 
     RangeEncoder &s_;
-    uint8_t *begin_, *out_;
+    uint8_t *begin_, *out_, *end_;
+    bool full_ = false;
 };
 
 // State between two calls, as uint64_t[3]; starts as {0, 0, 0}: a range of 0 is "nothing read yet".

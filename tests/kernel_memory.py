@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import ctypes
 import mmap
+import re
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -17,6 +19,13 @@ from szilard import native
 from szilard.sparse import Support
 
 PROT_NONE, PROT_READ = 0, 1  # of sys/mman.h
+
+_HEADER = re.sub(r"//.*", "", (Path(__file__).parent.parent / "csrc" / "szilard.h").read_text())
+#: Names of the parameters of each function that answers a status.
+PARAMETERS = {
+    name: [re.findall(r"\w+", parameter)[-1] for parameter in parameters.split(",")]
+    for name, parameters in re.findall(r"SZILARD_API int (\w+)\(([^)]*)\);", _HEADER)
+}
 
 needs_kernels = pytest.mark.skipif(
     sys.platform != "linux" or not native.available(), reason="the C++ kernels are not built"
@@ -71,15 +80,21 @@ class Memory:
 
 
 def call(name: str, *arguments: object) -> int:
-    """The status of ``szilard_<name>``; structures go by reference, tensors as their addresses."""
-    converted = [
-        ctypes.byref(a)
-        if isinstance(a, native.Index | native.Geometry)
-        else a.data_ptr()
-        if isinstance(a, Tensor)
-        else a
-        for a in arguments
-    ]
+    """The status of ``szilard_<name>``; structures go by reference, tensors as their addresses.
+
+    An array that is written stands alone among the arguments: its room is its number of elements.
+    """
+    given, converted, last = iter(arguments), [], None
+    for parameter in PARAMETERS[f"szilard_{name}"]:
+        if parameter.endswith("_room"):
+            converted.append(last.numel() if isinstance(last, Tensor) else 0)
+            continue
+        last = next(given)
+        if isinstance(last, native.Index | native.Geometry):
+            converted.append(ctypes.byref(last))
+        else:
+            converted.append(last.data_ptr() if isinstance(last, Tensor) else last)
+    assert not list(given)
     return int(getattr(native.library(), f"szilard_{name}")(*converted))
 
 

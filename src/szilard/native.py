@@ -14,7 +14,7 @@ from pathlib import Path
 
 from szilard.errors import SzilardError
 
-ABI_VERSION = 3  # of szilard.h; the library answers szilard_abi_version()
+ABI_VERSION = 4  # of szilard.h; the library answers szilard_abi_version()
 VARIABLE = "SZILARD_LIBRARY"  # names another build of the library
 REINSTALL = "install a C++17 compiler (GCC or Clang) and reinstall szilard"
 
@@ -57,32 +57,36 @@ _INDEX = ctypes.POINTER(Index)
 _GEOMETRY = ctypes.POINTER(Geometry)
 _CONV = (_INDEX, _GEOMETRY)
 
-#: Arguments of the functions that answer a status. Structures go by ``ctypes.byref``, a Key by value.
+_OUT = (_ARRAY, _I64)  # an array that is written, and how many elements it has
+
+#: Arguments of the functions that answer a status. Structures go by ``ctypes.byref``, a Key by value; an array that is
+#: written is followed by its number of elements.
 FUNCTIONS: dict[str, tuple[type, ...]] = {
     "szilard_use_isa": (ctypes.c_char_p,),
-    "szilard_normal": (Key, _I64, _ARRAY, _INT),
-    "szilard_linear": (_INDEX, _I32, *[_ARRAY] * 3, _INT),
-    "szilard_linear_backward": (_INDEX, _I32, *[_ARRAY] * 5, _INT),
-    "szilard_lrt_linear": (_INDEX, _I32, *[_ARRAY] * 4, Key, _INT, *[_ARRAY] * 3, _INT),
-    "szilard_lrt_linear_backward": (_INDEX, _I32, *[_ARRAY] * 6, _INT, *[_ARRAY] * 4, _INT),
-    "szilard_conv": (*_CONV, *[_ARRAY] * 3, _INT),
-    "szilard_conv_backward": (*_CONV, *[_ARRAY] * 5, _INT),
-    "szilard_lrt_conv": (*_CONV, *[_ARRAY] * 3, Key, *[_ARRAY] * 3, _INT),
-    "szilard_lrt_conv_backward": (*_CONV, *[_ARRAY] * 8, _INT),
-    "szilard_batch_norm": (_I32, _I64, *[_ARRAY] * 4, _INT, _FLOAT, *[_ARRAY] * 4, _INT),
-    "szilard_batch_norm_backward": (_I32, _I64, *[_ARRAY] * 6, _INT, *[_ARRAY] * 4, _INT),
-    "szilard_divergence": (_I64, *[_ARRAY] * 3),
-    "szilard_divergence_backward": (_I64, *[_ARRAY] * 2, _FLOAT, _FLOAT, *[_ARRAY] * 2),
-    "szilard_max_pool": (_GEOMETRY, *[_ARRAY] * 3, _INT),
-    "szilard_max_pool_backward": (_GEOMETRY, *[_ARRAY] * 3, _INT),
-    "szilard_rate": (_ARRAY, _INT, _I64, _I64, _ARRAY, _ARRAY),
-    "szilard_encode": (*[_ARRAY] * 2, _INT, _I64, _I64, *[_ARRAY] * 3),
-    "szilard_encode_end": (*[_ARRAY] * 3,),
-    "szilard_decode": (*[_ARRAY] * 2, _INT, _I64, _I64, _ARRAY, _I64, *[_ARRAY] * 2),
-    "szilard_quantise": (_ARRAY, _INT, *[_I32] * 4, *[_ARRAY] * 6),
+    "szilard_normal": (Key, _I64, *_OUT, _INT),
+    "szilard_linear": (_INDEX, _I32, *[_ARRAY] * 2, *_OUT, _INT),
+    "szilard_linear_backward": (_INDEX, _I32, *[_ARRAY] * 3, *_OUT * 2, _INT),
+    "szilard_lrt_linear": (_INDEX, _I32, *[_ARRAY] * 4, Key, _INT, *_OUT * 3, _INT),
+    "szilard_lrt_linear_backward": (_INDEX, _I32, *[_ARRAY] * 6, _INT, *_OUT * 4, _INT),
+    "szilard_conv": (*_CONV, *[_ARRAY] * 2, *_OUT, _INT),
+    "szilard_conv_backward": (*_CONV, *[_ARRAY] * 3, *_OUT * 2, _INT),
+    "szilard_lrt_conv": (*_CONV, *[_ARRAY] * 3, Key, *_OUT * 3, _INT),
+    "szilard_lrt_conv_backward": (*_CONV, *[_ARRAY] * 5, *_OUT * 3, _INT),
+    "szilard_batch_norm": (_I32, _I64, *[_ARRAY] * 4, _INT, _FLOAT, *_OUT * 4, _INT),
+    "szilard_batch_norm_backward": (_I32, _I64, *[_ARRAY] * 6, _INT, *_OUT * 4, _INT),
+    "szilard_divergence": (_I64, *[_ARRAY] * 2, *_OUT),
+    "szilard_divergence_backward": (_I64, *[_ARRAY] * 2, _FLOAT, _FLOAT, *_OUT * 2),
+    "szilard_max_pool": (_GEOMETRY, _ARRAY, *_OUT * 2, _INT),
+    "szilard_max_pool_backward": (_GEOMETRY, *[_ARRAY] * 2, *_OUT, _INT),
+    "szilard_rate": (*_OUT, _INT, _I64, _I64, *[_ARRAY] * 3),
+    "szilard_encode": (*_OUT * 2, _INT, _I64, _I64, _ARRAY, *_OUT, _ARRAY),
+    "szilard_encode_end": (*_OUT * 2, _ARRAY),
+    "szilard_decode": (*_OUT * 2, _INT, _I64, _I64, _ARRAY, _I64, *_OUT, _ARRAY),
+    "szilard_quantise": (*_OUT, _INT, *[_I32] * 4, *_OUT, *[_ARRAY] * 3, *_OUT * 2),
 }
 
 BAD_STREAM = 6
+NO_ROOM = 7
 
 _STATUS = {
     1: "the row pointers of the support do not rise from 0 to its number of entries",
@@ -90,6 +94,7 @@ _STATUS = {
     3: "the transposed index does not belong to the support",
     4: "the sizes do not belong together",
     BAD_STREAM: "the coded bytes are damaged",
+    NO_ROOM: "an array is too short for the answer",
 }
 
 
@@ -145,7 +150,10 @@ def check(status: int, what: str) -> None:
     if status == 5:
         raise MemoryError(f"{what}: not enough memory for the C++ kernel")
     clause = _STATUS.get(status, f"the C++ kernel answered the unknown status {status}")
-    raise SzilardError(f"{what}: {clause}; take the index of a szilard.sparse.Support, which keeps it whole")
+    advice = "take the index of a szilard.sparse.Support, which keeps it whole"
+    if status == NO_ROOM:
+        advice = "this is a fault of szilard, please report it"
+    raise SzilardError(f"{what}: {clause}; {advice}")
 
 
 def _found() -> ctypes.CDLL | str:

@@ -38,7 +38,10 @@ class _Divergence(torch.autograd.Function):
             ctx.square = moment / n if scale is None else moment.new_tensor(scale * scale)
             return 0.5 * (n * (ctx.square.log() - 1) + moment / ctx.square) - log_std.sum()
         sums = (ctypes.c_double * 2)()
-        native.library().szilard_divergence(mean.numel(), mean.data_ptr(), log_std.data_ptr(), sums)
+        status = native.library().szilard_divergence(
+            mean.numel(), mean.data_ptr(), log_std.data_ptr(), sums, len(sums)
+        )
+        native.check(status, "divergence")
         square = sums[0] / n if scale is None else scale * scale
         ctx.square = square
         value = 0.5 * (n * (math.log(square) - 1) + sums[0] / square) - sums[1] if square > 0 else math.nan
@@ -52,10 +55,11 @@ class _Divergence(torch.autograd.Function):
             rate = grad / ctx.square
             return mean * rate, (2 * log_std).exp_().mul_(rate).sub_(grad), None
         grad_mean, grad_log_std, offset = torch.empty_like(mean), torch.empty_like(mean), grad.item()
-        native.library().szilard_divergence_backward(
+        status = native.library().szilard_divergence_backward(
             mean.numel(), mean.data_ptr(), log_std.data_ptr(), offset / ctx.square, offset,
-            grad_mean.data_ptr(), grad_log_std.data_ptr(),
+            grad_mean.data_ptr(), grad_mean.numel(), grad_log_std.data_ptr(), grad_log_std.numel(),
         )  # fmt: skip
+        native.check(status, "divergence_backward")
         return grad_mean, grad_log_std, None
 
 

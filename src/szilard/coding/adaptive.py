@@ -11,6 +11,7 @@ bits (Martin 1979).
 from __future__ import annotations
 
 import math
+from array import array
 from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Protocol
@@ -23,6 +24,9 @@ LONGEST_RUN = 14
 LONGEST_PREFIX = 23
 LARGEST = (1 << 23) - 1
 BEYOND = 4  # zero bytes at the end of a stream that are not written
+TRUNCATION = math.log2(
+    257 / 256
+)  # bits that a decision may cost beyond -log2 of its probability (range_coder.hpp)
 
 NEIGHBOURS, HISTORY, MASK = range(3)
 MODELS = 3
@@ -191,28 +195,47 @@ class PricedDecoder(RangeDecoder):
 
 
 class Price:
-    """Counts what decisions cost, in bits."""
+    """Counts decisions, and what they cost, in bits."""
 
     def __init__(self) -> None:
         self.bits = 0.0
+        self.decisions = 0
 
     def bit(self, contexts: Contexts, place: int, value: bool) -> bool:
         one = contexts.one[place]
         self.bits += 16 - math.log2(one if value else 65536 - one)
+        self.decisions += 1
         contexts.see(place, value)
         return value
 
     def plain(self, value: bool) -> bool:
         self.bits += 1
+        self.decisions += 1
         return value
+
+
+def most_decisions(count: int) -> int:
+    """Decisions that a decoder can read from so many bytes more at most.
+
+    Each takes 64 / 65536 of the range at least, but for what the truncation leaves of it, less than 1/250; the range
+    begins below 2^32 and ends from 2^24 on.
+    """
+    least = (1 - 1 / 250) * math.log2(65536 / (65536 - LEAST))
+    return int((8 * max(count, 0) + 8) / least) + 1
+
+
+def most_bytes(bits: float, decisions: int) -> int:
+    """Bytes that so many decisions of this price shift out of an encoder at most, besides those that are pending."""
+    # The price is a sum of float32 and of as many roundings, each relative to a sum that grows: below 2^-20 of it.
+    return math.ceil((bits * (1 + 2**-20) + decisions * TRUNCATION) / 8) + 2
 
 
 def matrix(
     coder: BitCoder, contexts: Contexts, model: int, rows: int, cols: int, levels: Sequence[int] | None = None
-) -> list[int]:
+) -> array[int]:
     """Pass a matrix through a coder, row by row: ``levels [rows * cols]`` to encode, None to decode; returns them."""
-    column: list[int] = []  # grows with the first row: a decoder may be promised more than there is
-    found: list[int] = []
+    column = array("i")  # grows with the first row: a decoder may be promised more than there is
+    found = array("i")
     for r in range(rows if cols else 0):
         row = _START[model]
         left = left2 = 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import ctypes
 import enum
-import math
 from typing import Any
 
 import numpy as np
@@ -65,20 +64,18 @@ class Encoder:
             CodingError: as :meth:`rate`.
         """
         matrix = _matrix(levels, model)
+        bits, decisions = self._rate(matrix, model)
+        rows, cols = matrix.shape
         if not self._native:
-            bits = self._rate(matrix, model)[0]
-            rows, cols = matrix.shape
             adaptive.matrix(self._python, self._contexts, model, rows, cols, matrix.ravel().tolist())
             return bits
-        bits, _ = self._rate(matrix, model)
-        room = ctypes.create_string_buffer(math.ceil(bits / 8 * 1.001) + int(self._state[3]) + 64)
-        written = ctypes.c_int64()
-        contexts, state = self._contexts.ctypes.data, self._state
+        out, written = self._room(adaptive.most_bytes(bits, decisions)), ctypes.c_int64()
         status = native.library().szilard_encode(
-            contexts, state, model, *matrix.shape, matrix.ctypes.data, room, ctypes.byref(written)
-        )
+            self._contexts.ctypes.data, self._contexts.size, self._state, len(self._state), model, rows, cols,
+            matrix.ctypes.data, out.ctypes.data, out.size, ctypes.byref(written),
+        )  # fmt: skip
         native.check(status, "encode")
-        self._out += room.raw[: written.value]
+        self._out += out[: written.value].data
         return bits
 
     def mask(self, mask: np.ndarray) -> float:
@@ -89,23 +86,32 @@ class Encoder:
         """The whole stream; the encoder has done its work then."""
         if not self._native:
             return self._python.finish()
-        room, written = ctypes.create_string_buffer(int(self._state[3]) + 64), ctypes.c_int64()
-        native.check(native.library().szilard_encode_end(self._state, room, ctypes.byref(written)), "encode")
-        return bytes(self._out + room.raw[: written.value])
+        out, written = self._room(5), ctypes.c_int64()
+        status = native.library().szilard_encode_end(
+            self._state, len(self._state), out.ctypes.data, out.size, ctypes.byref(written)
+        )
+        native.check(status, "encode")
+        return bytes(self._out + out[: written.value].data)
 
-    def _rate(self, matrix: Ints, model: Model) -> tuple[float, object]:
+    def _room(self, count: int) -> np.ndarray:
+        """For ``count`` bytes and those that are pending."""
+        return np.empty(count + int(self._state[3]), np.uint8)
+
+    def _rate(self, matrix: Ints, model: Model) -> tuple[float, int]:
+        """Bits, and the number of decisions."""
         contexts = copy.deepcopy(self._contexts)
         rows, cols = matrix.shape
         if not self._native:
             price = adaptive.Price()
             adaptive.matrix(price, contexts, model, rows, cols, matrix.ravel().tolist())
-            return price.bits, contexts
-        bits = ctypes.c_double()
+            return price.bits, price.decisions
+        bits, decisions = ctypes.c_double(), ctypes.c_int64()
         status = native.library().szilard_rate(
-            contexts.ctypes.data, model, *matrix.shape, matrix.ctypes.data, ctypes.byref(bits)
-        )
+            contexts.ctypes.data, contexts.size, model, rows, cols, matrix.ctypes.data, ctypes.byref(bits),
+            ctypes.byref(decisions),
+        )  # fmt: skip
         native.check(status, "encode")
-        return bits.value, contexts
+        return bits.value, decisions.value
 
 
 class Decoder:
@@ -138,6 +144,10 @@ class Decoder:
         Raises:
             CodingError: the bytes end too early, or are not an encoder's.
         """
+        if rows < 0 or cols < 0 or rows * cols > self._most():
+            raise CodingError(
+                f"{rows} by {cols} coded levels are more than the bytes that are left hold; the file is damaged"
+            )
         if self._python is not None:
             found = adaptive.matrix(self._python, self._contexts, model, rows, cols)
             if isinstance(self._python, adaptive.PricedDecoder):
@@ -146,8 +156,8 @@ class Decoder:
         levels = np.empty((rows, cols), dtype=np.int32)
         bits = ctypes.c_double()
         status = native.library().szilard_decode(
-            self._contexts.ctypes.data, self._state, model, rows, cols, self._data, len(self._data), levels.ctypes.data,
-            ctypes.byref(bits) if self._priced else None,
+            self._contexts.ctypes.data, self._contexts.size, self._state, len(self._state), model, rows, cols,
+            self._data, len(self._data), levels.ctypes.data, levels.size, ctypes.byref(bits) if self._priced else None,
         )  # fmt: skip
         if status == native.BAD_STREAM:
             raise CodingError(
@@ -156,6 +166,15 @@ class Decoder:
         native.check(status, "decode")
         self.bits += bits.value
         return levels
+
+    def _most(self) -> int:
+        """Levels that the bytes which are left can hold: a bound that is known before anything is decoded."""
+        left = len(self._data) + adaptive.BEYOND - max(self._position(), 4)
+        return adaptive.most_decisions(left)
+
+    def _position(self) -> int:
+        """Bytes that were asked for."""
+        return self._state[2] if self._python is None else self._python.position
 
     def mask(self, rows: int, cols: int) -> np.ndarray:
         """The next mask, bool ``[rows, cols]``."""
@@ -167,8 +186,7 @@ class Decoder:
         Raises:
             CodingError: if bytes are left over, or too many were asked for.
         """
-        position = self._state[2] if self._python is None else self._python.position
-        position = max(position, 4)  # which both read when they begin
+        position = max(self._position(), 4)  # which both read when they begin
         if not 0 <= position - len(self._data) <= adaptive.BEYOND:
             raise CodingError(
                 f"{position} bytes of coded levels were asked for and there are {len(self._data)}; the file is damaged"

@@ -129,8 +129,9 @@ class _Rounder:
         price = np.ascontiguousarray(price)
         bits = ctypes.c_double()
         status = native.library().szilard_quantise(
-            self._contexts.ctypes.data, Model.HISTORY, rows, levels.shape[1], first, count, errors.ctypes.data,
-            upper.ctypes.data, price.ctypes.data, ctypes.byref(bits), self._means.ctypes.data, levels.ctypes.data,
+            self._contexts.ctypes.data, self._contexts.size, Model.HISTORY, rows, levels.shape[1], first, count,
+            errors.ctypes.data, errors.size, upper.ctypes.data, price.ctypes.data, ctypes.byref(bits),
+            self._means.ctypes.data, self._means.size, levels.ctypes.data, levels.size,
         )  # fmt: skip
         native.check(status, "quantise")
         return torch.from_numpy(errors)

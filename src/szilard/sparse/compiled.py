@@ -24,7 +24,8 @@ DENSE_FROM = 0.5  # density above which a dense product is faster (benchmarks/ke
 def normal(key: Tensor, shape: list[int], like: Tensor) -> Tensor:
     out = like.new_empty(shape)
     native.check(
-        native.library().szilard_normal(_key(key), out.numel(), out.data_ptr(), _threads()), "normal"
+        native.library().szilard_normal(_key(key), out.numel(), out.data_ptr(), out.numel(), _threads()),
+        "normal",
     )
     return out
 
@@ -37,7 +38,7 @@ def linear(x: Tensor, values: Tensor, index: Index) -> Tensor:
     x, values = _major(x), values.contiguous()
     y = x.new_empty(rows, batch)
     status = native.library().szilard_linear(
-        _index(index, x.shape[0]), batch, x.data_ptr(), values.data_ptr(), y.data_ptr(), _threads()
+        _index(index, x.shape[0]), batch, x.data_ptr(), values.data_ptr(), y.data_ptr(), y.numel(), _threads()
     )
     native.check(status, "sparse_linear")
     return y.t()
@@ -55,7 +56,7 @@ def linear_backward(
     grad_values = torch.empty_like(values)
     status = native.library().szilard_linear_backward(
         _index(index, x.shape[0]), x.shape[1], grad.data_ptr(), x.data_ptr(), values.data_ptr(),
-        grad_x.data_ptr() if wants_x else None, grad_values.data_ptr(), _threads(),
+        grad_x.data_ptr() if wants_x else None, grad_x.numel(), grad_values.data_ptr(), grad_values.numel(), _threads(),
     )  # fmt: skip
     native.check(status, "sparse_linear_backward")
     return grad_x.t(), grad_values
@@ -74,7 +75,8 @@ def lrt_linear(
     y, factor, variance = x.new_empty(rows, batch), x.new_empty(rows, batch), torch.empty_like(mean)
     status = native.library().szilard_lrt_linear(
         _index(index, x.shape[0]), batch, x.data_ptr(), mean.data_ptr(), log_std.data_ptr(), _bias(bias, rows),
-        _key(key), relu, y.data_ptr(), factor.data_ptr(), variance.data_ptr(), _threads(),
+        _key(key), relu, y.data_ptr(), y.numel(), factor.data_ptr(), factor.numel(), variance.data_ptr(),
+        variance.numel(), _threads(),
     )  # fmt: skip
     native.check(status, "lrt_linear")
     return y.t(), factor.t(), variance
@@ -107,7 +109,8 @@ def lrt_linear_backward(
     status = native.library().szilard_lrt_linear_backward(
         _index(index, x.shape[0]), x.shape[1], grad.data_ptr(), x.data_ptr(), mean.data_ptr(),
         variance.data_ptr(), factor.data_ptr(), y.data_ptr(), relu, grad_x.data_ptr() if wants_x else None,
-        grad_mean.data_ptr(), grad_log_std.data_ptr(), grad_bias.data_ptr(), _threads(),
+        grad_x.numel(), grad_mean.data_ptr(), grad_mean.numel(), grad_log_std.data_ptr(), grad_log_std.numel(),
+        grad_bias.data_ptr(), grad_bias.numel(), _threads(),
     )  # fmt: skip
     native.check(status, "lrt_linear_backward")
     return grad_x.t(), grad_mean, grad_log_std, grad_bias
@@ -126,13 +129,9 @@ def conv(x: Tensor, values: Tensor, index: Index, how: Convolution) -> Tensor:
     x, values = innermost(x), values.contiguous()
     y = innermost_like(x, *how.out_shape(x))
     status = native.library().szilard_conv(
-        _index(index, _cols(how)),
-        _geometry(x, how),
-        x.data_ptr(),
-        values.data_ptr(),
-        y.data_ptr(),
+        _index(index, _cols(how)), _geometry(x, how), x.data_ptr(), values.data_ptr(), y.data_ptr(), y.numel(),
         _threads(),
-    )
+    )  # fmt: skip
     native.check(status, "sparse_conv")
     return y
 
@@ -150,7 +149,7 @@ def conv_backward(
     grad_values = torch.empty_like(values)
     status = native.library().szilard_conv_backward(
         _index(index, _cols(how)), _geometry(x, how), grad.data_ptr(), x.data_ptr(), values.data_ptr(),
-        grad_x.data_ptr() if wants_x else None, grad_values.data_ptr(), _threads(),
+        grad_x.data_ptr() if wants_x else None, grad_x.numel(), grad_values.data_ptr(), grad_values.numel(), _threads(),
     )  # fmt: skip
     native.check(status, "sparse_conv_backward")
     return grad_x, grad_values
@@ -168,7 +167,8 @@ def lrt_conv(
     factor, variance = torch.empty_like(y), torch.empty_like(mean)
     status = native.library().szilard_lrt_conv(
         _index(index, _cols(how)), _geometry(x, how), x.data_ptr(), mean.data_ptr(), log_std.data_ptr(),
-        _key(key), y.data_ptr(), factor.data_ptr(), variance.data_ptr(), _threads(),
+        _key(key), y.data_ptr(), y.numel(), factor.data_ptr(), factor.numel(), variance.data_ptr(), variance.numel(),
+        _threads(),
     )  # fmt: skip
     native.check(status, "lrt_conv")
     return y, factor, variance
@@ -194,8 +194,8 @@ def lrt_conv_backward(
     grad_mean, grad_log_std = torch.empty_like(mean), torch.empty_like(mean)
     status = native.library().szilard_lrt_conv_backward(
         _index(index, _cols(how)), _geometry(x, how), grad.data_ptr(), x.data_ptr(), mean.data_ptr(),
-        variance.data_ptr(), factor.data_ptr(), grad_x.data_ptr() if wants_x else None, grad_mean.data_ptr(),
-        grad_log_std.data_ptr(), _threads(),
+        variance.data_ptr(), factor.data_ptr(), grad_x.data_ptr() if wants_x else None, grad_x.numel(),
+        grad_mean.data_ptr(), grad_mean.numel(), grad_log_std.data_ptr(), grad_log_std.numel(), _threads(),
     )  # fmt: skip
     native.check(status, "lrt_conv_backward")
     return grad_x, grad_mean, grad_log_std

@@ -50,8 +50,8 @@ def _batch_norm(
     mean, variance, inverse_std = x.new_empty(channels), x.new_empty(channels), x.new_empty(channels)
     status = native.library().szilard_batch_norm(
         channels, x.numel() // channels, x.data_ptr(), _pointer(weight), _pointer(bias), _pointer(residual),
-        relu, eps, y.data_ptr(), mean.data_ptr(), variance.data_ptr(), inverse_std.data_ptr(),
-        torch.get_num_threads(),
+        relu, eps, y.data_ptr(), y.numel(), mean.data_ptr(), channels, variance.data_ptr(), channels,
+        inverse_std.data_ptr(), channels, torch.get_num_threads(),
     )  # fmt: skip
     native.check(status, "batch_norm")
     return y, mean, variance, inverse_std
@@ -75,8 +75,9 @@ def _batch_norm_backward(
     grad_residual = innermost_like(x, *x.shape) if residual else x.new_empty(0)
     status = native.library().szilard_batch_norm_backward(
         channels, x.numel() // channels, grad.data_ptr(), x.data_ptr(), _pointer(y), _pointer(weight),
-        mean.data_ptr(), inverse_std.data_ptr(), relu, grad_x.data_ptr(), grad_weight.data_ptr(),
-        grad_bias.data_ptr(), grad_residual.data_ptr() if residual else None, torch.get_num_threads(),
+        mean.data_ptr(), inverse_std.data_ptr(), relu, grad_x.data_ptr(), grad_x.numel(), grad_weight.data_ptr(),
+        grad_weight.numel(), grad_bias.data_ptr(), grad_bias.numel(), grad_residual.data_ptr() if residual else None,
+        grad_residual.numel(), torch.get_num_threads(),
     )  # fmt: skip
     native.check(status, "batch_norm_backward")
     return grad_x, grad_weight, grad_bias, grad_residual
@@ -98,7 +99,13 @@ def _max_pool(x: Tensor, kernel: list[int], stride: list[int], padding: list[int
     where = torch.empty_like(y, dtype=torch.uint8)
     geometry = _windows(x.shape, y.shape, kernel, stride, padding)
     status = native.library().szilard_max_pool(
-        geometry, x.data_ptr(), y.data_ptr(), where.data_ptr(), torch.get_num_threads()
+        geometry,
+        x.data_ptr(),
+        y.data_ptr(),
+        y.numel(),
+        where.data_ptr(),
+        where.numel(),
+        torch.get_num_threads(),
     )
     native.check(status, "max_pool")
     return y, where
@@ -112,7 +119,12 @@ def _max_pool_backward(
     grad_x = innermost_like(grad, *grad.shape[:2], *size)
     geometry = _windows(grad_x.shape, grad.shape, kernel, stride, padding)
     status = native.library().szilard_max_pool_backward(
-        geometry, grad.data_ptr(), where.data_ptr(), grad_x.data_ptr(), torch.get_num_threads()
+        geometry,
+        grad.data_ptr(),
+        where.data_ptr(),
+        grad_x.data_ptr(),
+        grad_x.numel(),
+        torch.get_num_threads(),
     )
     native.check(status, "max_pool_backward")
     return grad_x
