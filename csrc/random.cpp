@@ -5,6 +5,7 @@
 #include <memory>
 #include <new>
 
+#include "check.hpp"
 #include "szilard.h"
 
 namespace {
@@ -58,10 +59,14 @@ int32_t sum(uint32_t word) {
 
 }  // namespace
 
-int szilard_draw(int64_t count, int32_t size, const uint32_t *indices, int64_t blocks, uint32_t seed, int32_t *levels) {
-    if (count < 0 || count > INT32_MAX || size < 1 || blocks < (count + size - 1) / size) return SZILARD_BAD_GEOMETRY;
-    const std::unique_ptr<Keyed[]> one(new (std::nothrow) Keyed[(size_t)count]), other(new (std::nothrow) Keyed[(size_t)count]);
-    if (!one || !other) return SZILARD_OUT_OF_MEMORY;
+int szilard_draw(int64_t count, int32_t size, const uint32_t *indices, int64_t blocks, uint32_t seed, int32_t *levels,
+                 int64_t levels_room) {
+    if (count < 0 || count > INT32_MAX || size < 1 || blocks < (count + size - 1) / size || (blocks && !indices))
+        return SZILARD_BAD_GEOMETRY;
+    if (!szilard_fits(levels, levels_room, count)) return SZILARD_NO_ROOM;
+    const std::unique_ptr<Keyed[]> one(new (std::nothrow) Keyed[(size_t)count]);
+    const std::unique_ptr<Keyed[]> other(new (std::nothrow) Keyed[(size_t)count]);
+    if (!one || !other) return SZILARD_NO_MEMORY;
     uint32_t words[4][LANES];
     for (int64_t first = 0; first < count; first += LANES) {
         philox((uint32_t)first, nullptr, 1, seed, words);
@@ -75,7 +80,8 @@ int szilard_draw(int64_t count, int32_t size, const uint32_t *indices, int64_t b
         philox((uint32_t)first, chosen, 0, seed, words);
         for (int64_t i = first; i < end; ++i) {
             const int64_t lane = i - first;
-            levels[order[i].entry] = sum(words[0][lane]) + sum(words[1][lane]) + sum(words[2][lane]) + sum(words[3][lane]) - 2040;
+            levels[order[i].entry] =
+                sum(words[0][lane]) + sum(words[1][lane]) + sum(words[2][lane]) + sum(words[3][lane]) - 2040;
         }
     }
     return SZILARD_OK;

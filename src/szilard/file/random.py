@@ -10,6 +10,8 @@ import math
 
 import numpy as np
 
+from szilard import native
+
 SPREAD = math.sqrt(16 * (256**2 - 1) / 12)  #: standard deviation of a variate, 295.6
 MOST_VARIATE = 16 * 255 // 2  #: its largest magnitude
 _VARIATES, _ORDER = 0, 1  # what a counter is for; its last word
@@ -58,6 +60,13 @@ def draw(count: int, size: int, indices: np.ndarray, seed: int) -> np.ndarray:
         indices: number of the candidate that each block takes.
     """
     levels = np.empty(count, np.int32)
+    if native.available() and len(indices) * size >= count:
+        chosen = np.ascontiguousarray(indices, np.uint32)
+        status = native.library().szilard_draw(
+            count, size, chosen.ctypes.data, len(chosen), seed, levels.ctypes.data, levels.size
+        )
+        native.check(status, "random levels")
+        return levels
     entries = order(count, seed)
     for start in range(0, count, _PIECE):
         places = np.arange(start, min(start + _PIECE, count), dtype=np.int64)
