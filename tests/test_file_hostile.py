@@ -434,8 +434,8 @@ def attempts(data: bytes, path) -> list[str]:
             door()
             sentences.append("")
         except SzilardFileError as error:
-            assert "\n" not in str(error)
             sentences.append(str(error))
+    assert not any("\n" in sentence for sentence in sentences)
     return sentences
 
 
@@ -522,7 +522,7 @@ def test_a_full_support_has_one_hash(tmp_path):
     assert szd_reference.read(said) == szd_reference.read(coded)
     assert "hash is another" in refused(other)
     assert all(attempts(other, tmp_path / "a.szd"))
-    with pytest.raises(Exception):  # noqa: B017  whatever the reader of the page raises
+    with pytest.raises((AssertionError, ValueError)):
         szd_reference.read(other)
 
 
@@ -569,12 +569,15 @@ def test_a_table_of_levels_beyond_the_limit():
     assert "too large" in refused(data)
 
 
+SCALES = file_tools.numbers(6, 40).astype(np.int8)
+
+
 @pytest.mark.parametrize(
     "record",
     [
-        Levels("w", "float16", (30, 40), file_tools.numbers(1, 30, 40), -150, None, file_tools.numbers(6, 40).astype(np.int8)),
+        Levels("w", "float16", (30, 40), file_tools.numbers(1, 30, 40), -150, None, SCALES),
         Levels("w", "bfloat16", (1200,), file_tools.numbers(1, 1200), -150),
-        Levels("w", "float64", (30, 40), file_tools.numbers(1, 30, 40), -150, file_tools.numbers(5, 30).astype(np.int8)),
+        Levels("w", "float64", (30, 40), file_tools.numbers(1, 30, 40), -150, SCALES[:30]),
         Mask("w", (30, 40), file_tools.numbers(1, 30, 40) > 0),
         Mask("w", (0, 40), np.ones((0, 40), bool)),
         Mask("w", (40, 0), np.ones((40, 0), bool)),

@@ -2,8 +2,8 @@
 
 The order is: the hash of the file, the tables with a bound on every number, the bounds on what the streams can hold and
 on what may come out, the streams, the hash of the content. Only then is anything made that a few bytes can make large.
-Whatever is large is made piece by piece, in the memory that it was decoded into: beside what comes out, reading takes at
-most half of it, and 64 MiB.
+Whatever is large is made piece by piece, in the memory that it was decoded into: beside what comes out, reading takes
+at most half of it, and 64 MiB.
 """
 
 from __future__ import annotations
