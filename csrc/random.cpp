@@ -76,7 +76,7 @@ int szilard_draw(int64_t count, int32_t size, const uint32_t *indices, int64_t b
     uint32_t chosen[LANES];
     for (int64_t first = 0; first < count; first += LANES) {
         const int64_t end = std::min(first + LANES, count);
-        for (int64_t i = first; i < first + LANES; ++i) chosen[i - first] = i < count ? indices[i / size] : 0;
+        for (int64_t i = first; i < first + LANES; ++i) chosen[i - first] = i < count ? indices[(uint32_t)i / (uint32_t)size] : 0;
         philox((uint32_t)first, chosen, 0, seed, words);
         for (int64_t i = first; i < end; ++i) {
             const int64_t lane = i - first;
