@@ -428,7 +428,9 @@ class _Reader:
         indices = random.unpack(data, fields.blocks, fields.bits)
         if indices is None:
             raise Broken("a tensor of random levels has bits left over")
-        if fields.type.size < 4 and fields.bits <= 16:  # blocks may be of one entry, and indices larger than it
+        if (
+            fields.type.size < 4 and fields.bits <= 16
+        ):  # blocks may be of one entry, and indices larger than it
             indices = indices.astype(np.uint16)
         record = Random(
             name, fields.type.name, fields.shape, indices, fields.step, fields.seed, fields.bits, fields.size
