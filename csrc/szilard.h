@@ -165,6 +165,10 @@ SZILARD_API int szilard_decode(uint32_t *contexts, int64_t contexts_room, uint64
                                int64_t rows, int64_t cols, const uint8_t *data, int64_t size, int32_t *levels,
                                int64_t levels_room, double *bits);
 
+// Levels of a random record of a .szd file (random.cpp): `indices` [blocks] name the candidate of each block of `size` entries.
+SZILARD_API int szilard_draw(int64_t count, int32_t size, const uint32_t *indices, int64_t blocks, uint32_t seed,
+                             int32_t *levels, int64_t levels_room);
+
 // Rate-aware rounding of `count` columns, from `first` on, of a matrix of `rows` x `cols` levels (quantise.hpp).
 SZILARD_API int szilard_quantise(uint32_t *contexts, int64_t contexts_room, int model, int32_t rows, int32_t cols,
                                  int32_t first, int32_t count, double *weights, int64_t weights_room,

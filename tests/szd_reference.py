@@ -297,7 +297,7 @@ def read(data: bytes) -> tuple[dict[str, Tensor], dict]:
     """Every tensor as its type, shape and bytes; and the metadata."""
     assert data[:4] == b"SZD1"
     assert hashlib.blake2b(data[:-8], digest_size=8).digest() == data[-8:]
-    assert data[4] < 16
+    assert data[4] < 32
     prefix = Bytes(data[5:-24])
     count = prefix.varint()
     lengths = [prefix.varint() for _ in range(5)]
@@ -306,6 +306,9 @@ def read(data: bytes) -> tuple[dict[str, Tensor], dict]:
     adaptive, static, content = Adaptive(adaptive_part), Static(static_part), Content()
     found: dict[str, Tensor] = {}
     integers: dict[str, tuple[int, list[int]]] = {}
+    told = json.loads(inflate(meta)) if meta else {}
+    products = told.pop("szilard.products", {})
+    counted = products if data[4] & 16 else {}  # those whose factors are not part of the hash
     for name, row in zip(read_names(names, count), read_fields(fields, count), strict=True):
         kind, dtype, shape = row["kind"], TYPES[row["type"]], row["shape"]
         if kind == 3:
@@ -323,13 +326,19 @@ def read(data: bytes) -> tuple[dict[str, Tensor], dict]:
             else:
                 entries = drawn(row, dtype, raw) if kind == 7 else exact(row, dtype, raw)
             found[name] = (dtype, shape, entries)
+            whole, _, part = name.rpartition(".")
+            if kind == 4 and whole in counted and part in ("coefficients", "basis"):
+                if part == "basis":
+                    made = multiplied(found, integers, {whole: counted[whole]})[whole]
+                    content.head(whole, row["type"], made[1])
+                    content.values(made[2], SIZES[dtype])
+                continue
             content.head(name, row["type"], shape)
             content.values(entries, SIZES[dtype])
     assert raw.at == len(raw.data)
     assert not adaptive_part or 0 <= adaptive.at - len(adaptive_part) <= 4
     assert content.hash.digest() == data[-24:-8]
-    told = json.loads(inflate(meta)) if meta else {}
-    return multiplied(found, integers, told.pop("szilard.products", {})), told
+    return multiplied(found, integers, products), told
 
 
 def multiplied(

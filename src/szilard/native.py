@@ -82,6 +82,7 @@ FUNCTIONS: dict[str, tuple[type, ...]] = {
     "szilard_encode": (*_OUT * 2, _INT, _I64, _I64, _ARRAY, *_OUT, _ARRAY),
     "szilard_encode_end": (*_OUT * 2, _ARRAY),
     "szilard_decode": (*_OUT * 2, _INT, _I64, _I64, _ARRAY, _I64, *_OUT, _ARRAY),
+    "szilard_draw": (_I64, _I32, _ARRAY, _I64, ctypes.c_uint32, *_OUT),
     "szilard_quantise": (*_OUT, _INT, *[_I32] * 4, *_OUT, *[_ARRAY] * 3, *_OUT * 2),
 }
 

@@ -36,11 +36,11 @@ def inspect(path: Path, *, tensors: bool, as_json: bool) -> None:
     console = Console()
     if not console.is_terminal:
         console = Console(width=_WIDTH)
-    console.print(f"{path}: {summary(found)}", style="bold", highlight=False, markup=False)
+    console.print(f"{printable(str(path))}: {summary(found)}", style="bold", highlight=False, markup=False)
     console.print(_parts(found))
     console.print(_entries(found))
     if found.meta:
-        console.print(f"metadata: {json.dumps(found.meta)}", highlight=False, markup=False)
+        console.print(f"metadata: {printable(json.dumps(found.meta))}", highlight=False, markup=False)
     console.print(f"content {found.content}", highlight=False)
 
 

@@ -29,7 +29,7 @@ def verify(path: Path, against: Path | None, *, as_json: bool) -> None:
             given |= {"against": str(against), "differences": [asdict(one) for one in differences]}
         print(json.dumps(given, indent=2))
         return
-    print(f"{path} is whole: {summary(found)}; content {found.content}")
+    print(f"{printable(str(path))} is whole: {summary(found)}; content {found.content}")
     if against is not None:
         _print(against, differences)
 
@@ -50,7 +50,7 @@ def _state(path: Path) -> dict[str, Any]:
 
 def _print(against: Path, differences: list[Difference]) -> None:
     same = sum(one.identical for one in differences)
-    print(f"{same} of {len(differences)} tensors are those of {against}, bit for bit")
+    print(f"{same} of {len(differences)} tensors are those of {printable(str(against))}, bit for bit")
     if same == len(differences):
         return
     table = Table()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from szilard.file.records import Alias, Document, Mask
+from szilard.file.records import Alias, Csr, Document, Mask
 
 
 def arrays(document: Document) -> dict[str, np.ndarray]:
@@ -16,7 +16,7 @@ def arrays(document: Document) -> dict[str, np.ndarray]:
     for record in document.records:
         if isinstance(record, Alias):
             found[record.name] = found[record.target]
-        elif isinstance(record, Mask):
+        elif isinstance(record, Mask | Csr):
             found[f"{record.name}.crow"] = record.crow()
             found[f"{record.name}.col"] = record.col()
         else:

@@ -9,6 +9,7 @@ from szilard.file.error import Broken
 #: No deflate stream grows by more than this factor.
 MOST_GROWTH = 1032
 
+_FED = 1 << 16  # bytes at a time
 _FEW = 1 << 12
 _MANY = 1 << 20  # bytes, from which on the most thorough search would take seconds
 
@@ -52,9 +53,11 @@ class Inflater:
         data, what, dictionary: as in :func:`expand`.
     """
 
-    def __init__(self, data: bytes, what: str, dictionary: bytes = b"") -> None:
+    def __init__(self, data: bytes | memoryview, what: str, dictionary: bytes = b"") -> None:
         self._coder = zlib.decompressobj(-15, zdict=dictionary) if dictionary else zlib.decompressobj(-15)
-        self._data = data
+        self._data = memoryview(data)
+        self._at = 0
+        self._tail = b""  # of what was given to zlib, what it has not taken
         self._what = what
 
     def take(self, most: int) -> bytes:
@@ -63,14 +66,20 @@ class Inflater:
         Raises:
             Broken: the stream is none.
         """
-        if not most:  # to zlib that would be "all there are"
-            return b""
-        try:
-            found = self._coder.decompress(self._data, most)
-        except zlib.error as error:
-            raise Broken(f"{self._what} cannot be inflated") from error
-        self._data = self._coder.unconsumed_tail
-        return found
+        found: list[bytes] = []
+        while most:  # to zlib a bound of 0 would be none
+            given = self._tail or self._feed()
+            try:
+                piece = self._coder.decompress(given, most)
+            except zlib.error as error:
+                raise Broken(f"{self._what} cannot be inflated") from error
+            self._tail = self._coder.unconsumed_tail
+            if not piece and not given:
+                break
+            most -= len(piece)
+            if piece:
+                found.append(piece)
+        return found[0] if len(found) == 1 else b"".join(found)
 
     def end(self) -> None:
         """Nothing may be left.
@@ -80,5 +89,12 @@ class Inflater:
         """
         if self.take(1):
             raise Broken(f"{self._what} holds more than it should")
-        if not self._coder.eof or self._coder.unused_data:
+        if not self._coder.eof or self._coder.unused_data or self._at < len(self._data):
             raise Broken(f"{self._what} is not one whole deflate stream")
+
+    def _feed(self) -> memoryview:
+        """What zlib gets next: little, as it copies what it does not take."""
+        if self._coder.eof:
+            return self._data[:0]
+        self._at += _FED
+        return self._data[self._at - _FED : self._at]

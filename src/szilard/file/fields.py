@@ -88,6 +88,13 @@ class Fields:
     bits: int = 0
 
     @property
+    def type(self) -> DType:
+        """Of a tensor's entries; aliases and masks have none, and nobody asks them."""
+        if self.dtype is None:
+            raise TypeError(f"a record of kind {self.kind.name} has no type")
+        return self.dtype
+
+    @property
     def elements(self) -> int:
         """Entries of the tensor, or of the mask."""
         return math.prod(self.shape)
@@ -112,8 +119,7 @@ class Fields:
     def raw_bytes(self) -> int:
         """Bytes of the record in the section of raw bytes."""
         if self.kind == Kind.RAW:
-            assert self.dtype is not None
-            return self.elements * self.dtype.size
+            return self.elements * self.type.size
         if self.kind == Kind.RANDOM:
             return (self.blocks * self.bits + 7) // 8
         return self.stored
@@ -235,8 +241,7 @@ def _check(fields: Fields) -> None:
     if math.prod(max(size, 1) for size in fields.shape) > MOST_ELEMENTS:
         raise Broken("a tensor is larger than the format allows")
     if fields.kind in (Kind.LEVELS, Kind.RANDOM):
-        assert fields.dtype is not None
-        if not fields.dtype.holds_levels:
+        if not fields.type.holds_levels:
             raise Broken("levels are given to a type that cannot have them")
         if not steps.LOWEST <= fields.step <= steps.HIGHEST:
             raise Broken("a step is beyond float32")

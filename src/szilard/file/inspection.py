@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from szilard.file import ledger
-from szilard.file.fields import Fields
 from szilard.file.ledger import Ledger
-from szilard.file.levels import Streams, put
-from szilard.file.products import unfold
-from szilard.file.reader import MOST_OUTPUT, Tables, decode, open_file, tables
-from szilard.file.records import Document, Levels, Mask
+from szilard.file.reader import MOST_OUTPUT, Keep, Tables, decode, open_file, tables
+from szilard.file.source import Source
 
 
-def inspect(path: str | Path, *, tensors: bool = False, max_bytes: int = MOST_OUTPUT) -> Ledger:
+def inspect(
+    path: str | Path, *, tensors: bool = False, max_bytes: int = MOST_OUTPUT, slow: bool = False
+) -> Ledger:
     """Where the bytes of a file are.
 
     Without ``tensors`` nothing is decoded: the file's own hash is checked and its tables are read. They say how long
@@ -23,48 +23,43 @@ def inspect(path: str | Path, *, tensors: bool = False, max_bytes: int = MOST_OU
         path: the file.
         tensors: decode the streams and give each tensor its part of them.
         max_bytes: refuse to decode a file whose tensors take more.
+        slow: decode it even where that takes more than a minute, because there are no C++ kernels.
 
     Raises:
         SzilardFileError: it is not there, or no whole and valid file.
     """
 
-    def look(data: bytes) -> Ledger:
+    def look(data: Source) -> Ledger:
         found = tables(data)
-        costs: list[tuple[float | None, float | None]] = [(None, None)] * len(found.fields)
-        if tensors:
-            costs = _costs(found.fields, decode(found, max_bytes))
+        if not tensors:
+            return _ledger(found, [(None, None)] * len(found.fields))
+        costs: list[tuple[float, float]] = []
+        decode(found, max_bytes, keep=Keep.NOTHING, slow=slow, costs=costs)
         return _ledger(found, costs)
 
     return open_file(path, look)
 
 
-def verify(path: str | Path, *, max_bytes: int = MOST_OUTPUT) -> Ledger:
+def verify(path: str | Path, *, max_bytes: int = MOST_OUTPUT, slow: bool = False) -> Ledger:
     """Check a file: its hash, everything in it, and the hash of the tensors that come out.
+
+    What passes can be opened by :func:`szilard.file.state.load` where there is memory for it.
 
     Raises:
         SzilardFileError: as :func:`inspect`.
     """
 
-    def look(data: bytes) -> Ledger:
+    def look(data: Source) -> Ledger:
         found = tables(data)
-        unfold(decode(found, max_bytes))
+        decode(found, max_bytes, keep=Keep.NOTHING, slow=slow)
         return _ledger(found, [(None, None)] * len(found.fields))
 
     return open_file(path, look)
 
 
-def _ledger(found: Tables, costs: list[tuple[float | None, float | None]]) -> Ledger:
+def _ledger(found: Tables, costs: Sequence[tuple[float | None, float | None]]) -> Ledger:
     entries = [
         ledger.of_entry(name, fields, *cost)
         for name, fields, cost in zip(found.names, found.fields, costs, strict=True)
     ]
     return ledger.of_parts(found.parts, entries, found.output_bytes, found.meta)
-
-
-def _costs(table: list[Fields], document: Document) -> list[tuple[float | None, float | None]]:
-    """Bits of values and of scales: the tensors are coded once more, as they were."""
-    streams = Streams()
-    return [
-        put(streams, record, fields) if isinstance(record, Levels | Mask) else (0.0, 0.0)
-        for fields, record in zip(table, document.records, strict=True)
-    ]

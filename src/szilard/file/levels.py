@@ -8,8 +8,9 @@ import numpy as np
 
 from szilard.coding import LARGEST, Decoder, Encoder, Model
 from szilard.coding.static import StaticDecoder, StaticEncoder, Table
-from szilard.file.error import Broken
+from szilard.file.error import Broken, SzilardFileError
 from szilard.file.fields import Coding, Fields, Kind
+from szilard.file.inplace import narrowed
 from szilard.file.records import Levels, Mask, matrix
 
 _OFFSET_BITS = 16  # what an offset adds to the table of fields, about
@@ -47,8 +48,7 @@ def plan(encoder: Encoder, record: Levels, fields: Fields, static: bool) -> Fiel
     if not record.levels.size:
         return fields
     if static:
-        table = Table.of(record.levels)
-        assert table is not None
+        table = _table(record)
         coding = fields.coding | Coding.STATIC
         return replace(fields, coding=coding, offset=int(table.symbols[0]), alphabet=len(table.symbols))
     levels = _matrix(record)
@@ -83,46 +83,63 @@ def put(streams: Streams, record: Levels | Mask, fields: Fields) -> tuple[float,
         return 0.0, side_bits
     if Coding.STATIC not in fields.coding:
         return streams.adaptive.levels(_matrix(record) - fields.offset, _model(fields)), side_bits
-    table = Table.of(record.levels)
-    assert table is not None
+    table = _table(record)
     _, gaps, rises = table.sides()
     side_bits += streams.adaptive.levels(gaps) + streams.adaptive.levels(rises)
     streams.static.levels(record.levels, table)
     return table.bits(record.levels), side_bits
 
 
-def take(adaptive: Decoder, static: StaticDecoder, name: str, fields: Fields) -> Levels:
-    """The next levels of the streams.
+def take(
+    adaptive: Decoder, static: StaticDecoder, name: str, fields: Fields
+) -> tuple[Levels, tuple[float, float]]:
+    """The next levels of the streams; and where the decoders are priced, the bits of values, and of scales and table.
 
     Raises:
         Broken: they are not what :func:`put` can have written.
         CodingError: likewise.
     """
-    assert fields.dtype is not None
     rows, cols = matrix(fields.shape)
     row_scale = col_scale = None
+    begun = adaptive.bits
     if Coding.ROW_SCALE in fields.coding:
         row_scale = _scale(adaptive.levels(1, rows)[0], fields.row_offset)
     if Coding.COL_SCALE in fields.coding:
         col_scale = _scale(adaptive.levels(1, cols)[0], fields.col_offset)
+    settled = adaptive.bits
+    bits = 0.0
     if not fields.elements:
         levels = np.zeros(fields.shape, np.int32)
     elif Coding.STATIC in fields.coding:
         gaps, rises = adaptive.levels(1, fields.alphabet - 1)[0], adaptive.levels(1, fields.alphabet)[0]
-        levels = static.levels(fields.elements, Table.from_sides(fields.offset, gaps, rises))
+        table = Table.from_sides(fields.offset, gaps, rises)
+        if int(table.symbols[-1]) > LARGEST:
+            raise Broken("a level is too large")
+        settled, bits = adaptive.bits, -static.bits
+        levels = static.levels(fields.elements, table)
+        bits += static.bits
     else:
         levels = adaptive.levels(rows, cols, _model(fields))
+        bits = adaptive.bits - settled
         if fields.offset:
             levels += fields.offset
     if levels.size and max(-int(levels.min()), int(levels.max())) > LARGEST:
         raise Broken("a level is too large")
-    return Levels(
-        name, fields.dtype.name, fields.shape, levels.reshape(fields.shape), fields.step, row_scale, col_scale
-    )
+    levels = levels.reshape(fields.shape)
+    record = Levels(name, fields.type.name, fields.shape, levels, fields.step, row_scale, col_scale)
+    return record, (bits, settled - begun)
 
 
 def _matrix(record: Levels) -> np.ndarray:
     return np.asarray(record.levels, np.int32).reshape(matrix(record.shape))
+
+
+def _table(record: Levels) -> Table:
+    """The table of a record that is said to have one."""
+    table = Table.of(record.levels)
+    if table is None:
+        raise SzilardFileError(f"the levels of {record.name} cannot have a table; mend the record")
+    return table
 
 
 def _model(fields: Fields) -> Model:
@@ -130,10 +147,10 @@ def _model(fields: Fields) -> Model:
 
 
 def _scale(codes: np.ndarray, offset: int) -> np.ndarray:
-    codes = codes + offset
+    codes += offset  # which is small; and so are the codes, below 2^23
     if codes.min() < -128 or codes.max() > 127:
         raise Broken("a scale is too large")
-    return codes.astype(np.int8)
+    return narrowed(codes, np.dtype(np.int8))
 
 
 def _median(values: np.ndarray | None) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
@@ -10,46 +11,96 @@ from szilard.file import deflate
 from szilard.file.error import Broken, SzilardFileError
 
 LONGEST = 1 << 20  #: bytes of JSON
+DEEPEST = 100  #: lists and objects within each other
+_DIGITS = 309  # of a whole number within float64's range
 
 
 def pack(meta: Mapping[str, Any]) -> bytes:
     """The block of metadata; of none, no bytes.
 
     Raises:
-        SzilardFileError: it is no JSON object, or too long.
+        SzilardFileError: it is no JSON object, or beyond what a file may hold.
     """
     if not meta:
         return b""
     try:
-        text = json.dumps(
-            meta, ensure_ascii=False, allow_nan=False, separators=(",", ":"), sort_keys=True
-        ).encode()
+        text = json.dumps(meta, ensure_ascii=False, allow_nan=False, separators=(",", ":"), sort_keys=True)
+        if len(text.encode()) <= LONGEST:
+            _loads(text)
     except (TypeError, ValueError, RecursionError) as error:
         raise SzilardFileError(
             f"the metadata cannot be written as JSON ({error}); keep to strings, numbers, lists and dicts"
         ) from error
-    if len(text) > LONGEST:
+    data = text.encode()
+    if len(data) > LONGEST:
         raise SzilardFileError(
-            f"the metadata are {len(text)} bytes of JSON and may be {LONGEST}; keep less in them"
+            f"the metadata are {len(data)} bytes of JSON and may be {LONGEST}; keep less in them"
         )
-    return deflate.compress(text)
+    return deflate.compress(data)
 
 
 def unpack(block: bytes) -> dict[str, Any]:
     """Undo :func:`pack`.
 
     Raises:
-        Broken: it is no JSON object.
+        Broken: it is no JSON object, or beyond what a file may hold.
     """
     if not block:
         return {}
     text = deflate.expand(block, LONGEST, "the metadata")
     try:
-        found = json.loads(text.decode(), parse_constant=_refuse)
+        found = _loads(text.decode())
     except (ValueError, RecursionError) as error:
-        raise Broken("the metadata are no JSON") from error
+        raise Broken("the metadata are no JSON that the format allows") from error
     if not isinstance(found, dict):
         raise Broken("the metadata are no JSON object")
+    return found
+
+
+def _loads(text: str) -> Any:
+    """JSON without what one reader takes in one way and the next in another.
+
+    Raises:
+        ValueError: it is none.
+        RecursionError: likewise.
+    """
+    found = json.loads(
+        text, parse_constant=_refuse, parse_float=_float, parse_int=_int, object_pairs_hook=_object
+    )
+    level = [found]
+    for _ in range(DEEPEST):
+        level = [inner for one in level if isinstance(one, list | dict) for inner in _inside(one)]
+    if level:
+        raise ValueError(f"lists lie more than {DEEPEST} deep")
+    return found
+
+
+def _inside(one: list[Any] | dict[str, Any]) -> list[Any]:
+    """What a list or an object holds; a name that is no text is refused."""
+    held = one if isinstance(one, list) else [*one, *one.values()]
+    for text in held:
+        if isinstance(text, str):
+            text.encode()  # half a surrogate pair is a ValueError
+    return [inner for inner in held if isinstance(inner, list | dict)]
+
+
+def _float(text: str) -> float:
+    found = float(text)
+    if not math.isfinite(found):
+        raise ValueError(f"{text[:20]} is beyond float64")
+    return found
+
+
+def _int(text: str) -> int:
+    if len(text.lstrip("-")) > _DIGITS or not math.isfinite(_float(text)):
+        raise ValueError(f"{text[:20]}... is beyond float64")
+    return int(text)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("an object has an entry twice")
     return found
 
 

@@ -10,6 +10,8 @@ import math
 
 import numpy as np
 
+from szilard import native
+
 SPREAD = math.sqrt(16 * (256**2 - 1) / 12)  #: standard deviation of a variate, 295.6
 MOST_VARIATE = 16 * 255 // 2  #: its largest magnitude
 _VARIATES, _ORDER = 0, 1  # what a counter is for; its last word
@@ -58,6 +60,13 @@ def draw(count: int, size: int, indices: np.ndarray, seed: int) -> np.ndarray:
         indices: number of the candidate that each block takes.
     """
     levels = np.empty(count, np.int32)
+    if native.available() and len(indices) * size >= count:
+        chosen = np.ascontiguousarray(indices, np.uint32)
+        status = native.library().szilard_draw(
+            count, size, chosen.ctypes.data, len(chosen), seed, levels.ctypes.data, levels.size
+        )
+        native.check(status, "random levels")
+        return levels
     entries = order(count, seed)
     for start in range(0, count, _PIECE):
         places = np.arange(start, min(start + _PIECE, count), dtype=np.int64)
@@ -74,13 +83,16 @@ def pack(indices: np.ndarray, bits: int) -> bytes:
 
 def unpack(data: bytes, count: int, bits: int) -> np.ndarray | None:
     """Undo :func:`pack`, uint32 ``[count]``; None if the last byte is filled with anything else."""
-    digits = np.unpackbits(np.frombuffer(data, np.uint8))
-    if digits[count * bits :].any():
+    spare = len(data) * 8 - count * bits
+    if spare and data[-1] & (1 << spare) - 1:
         return None
     found = np.zeros(count, np.uint32)
-    table = digits[: count * bits].reshape(count, bits)
-    for place in range(bits):
-        found = found << np.uint32(1) | table[:, place]
+    for start in range(0, count, _PIECE):  # a multiple of eight: a piece begins with a byte
+        end = min(start + _PIECE, count)
+        digits = np.unpackbits(np.frombuffer(data[start * bits // 8 : -(-end * bits // 8)], np.uint8))
+        words = np.zeros((end - start, 32), np.uint8)
+        words[:, 32 - bits :] = digits[: (end - start) * bits].reshape(-1, bits)
+        found[start:end] = np.packbits(words, axis=1).view(">u4")[:, 0]
     return found
 
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from szilard.file import deflate
 from szilard.file.error import Broken
+from szilard.file.source import PIECE
 
 
 def pack(data: bytes, size: int) -> bytes:
@@ -13,8 +14,8 @@ def pack(data: bytes, size: int) -> bytes:
     return deflate.compress(np.frombuffer(data, np.uint8).reshape(-1, size).T.tobytes())
 
 
-def unpack(block: bytes, count: int, size: int) -> memoryview:
-    """Undo :func:`pack` for a tensor of ``count`` entries; plane by plane, so that little more memory is needed.
+def unpack(block: bytes | memoryview, count: int, size: int) -> np.ndarray:
+    """Undo :func:`pack` for a tensor of ``count`` entries, uint8 ``[count, size]``; piece by piece of each plane.
 
     Raises:
         Broken: there are not that many.
@@ -24,9 +25,11 @@ def unpack(block: bytes, count: int, size: int) -> memoryview:
     inflater = deflate.Inflater(block, "a tensor")
     entries = np.empty((count, size), np.uint8)
     for place in range(size):
-        plane = inflater.take(count)
-        if len(plane) != count:
-            raise Broken("a tensor holds fewer bytes than its shape says")
-        entries[:, place] = np.frombuffer(plane, np.uint8)
+        for start in range(0, count, PIECE):
+            room = entries[start : start + PIECE, place]
+            piece = inflater.take(len(room))
+            if len(piece) != len(room):
+                raise Broken("a tensor holds fewer bytes than its shape says")
+            room[:] = np.frombuffer(piece, np.uint8)
     inflater.end()
-    return entries.reshape(-1).data
+    return entries

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,11 +11,13 @@ import numpy as np
 
 from szilard.coding import LARGEST
 from szilard.file import dtypes, random, steps
-from szilard.file.error import Broken
+from szilard.file.error import Broken, printable
 
 Shape = tuple[int, ...]
 DEPTH = 8  #: powers of two that a coefficient of a product may be
 MOST_PIECE = 64  #: entries of a piece of a product: the work of multiplying is that many times its size
+_SOME = 1 << 16  # entries that are made at a time
+_EXACT = 1 << 24  # up to here float32 counts
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +78,7 @@ class Levels:
 
     Attributes:
         dtype: float32, float16, bfloat16 or float64.
-        levels: int32 of ``shape``, magnitude below 2^23.
+        levels: signed integers of ``shape``, magnitude below 2^23.
         step: code of the step, see :mod:`szilard.file.steps`.
         row_scale: int8 ``[rows]``, or None for 1.
         col_scale: int8 ``[cols]``, or None for 1.
@@ -90,19 +92,27 @@ class Levels:
     row_scale: np.ndarray | None = None
     col_scale: np.ndarray | None = None
 
+    def pieces(self) -> Iterator[np.ndarray]:
+        """The entries in row order, some at a time, in the carrier type. Whoever made the record sees that they fit."""
+        dtype = dtypes.named(self.dtype)
+        levels = self.levels.reshape(matrix(self.shape))
+        for top, end, left, right in tiles(*levels.shape):
+            yield self._tile(levels[top:end, left:right], slice(top, end), slice(left, right), dtype)
+
+    def _tile(self, levels: np.ndarray, rows: slice, cols: slice, dtype: dtypes.DType) -> np.ndarray:
+        scale = np.full((1, 1), steps.value(self.step))
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+            if self.row_scale is not None:
+                scale = scale * steps.scales(self.row_scale[rows])[:, None]
+            if self.col_scale is not None:
+                scale = scale * steps.scales(self.col_scale[cols])[None, :]
+            values = levels.astype(np.float32)
+            values *= scale
+            return dtypes.from_float32(values, dtype).reshape(-1)
+
     def value(self) -> np.ndarray:
         """As :meth:`Raw.value`."""
-        scale = np.full((1, 1), steps.value(self.step))
-        with np.errstate(
-            over="ignore", under="ignore", invalid="ignore"
-        ):  # whoever made the record sees to that
-            if self.row_scale is not None:
-                scale = scale * steps.scales(self.row_scale)[:, None]
-            if self.col_scale is not None:
-                scale = scale * steps.scales(self.col_scale)[None, :]
-            values = self.levels.reshape(matrix(self.shape)).astype(np.float32)
-            values *= scale
-            return dtypes.from_float32(values.reshape(self.shape), dtypes.named(self.dtype))
+        return gathered(self.pieces(), self.shape, dtypes.named(self.dtype))
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,12 +130,22 @@ class Mask:
 
     def crow(self) -> np.ndarray:
         """Where each row begins among the columns, int32 ``[rows + 1]``."""
-        counts = self.mask.sum(1, dtype=np.int64)
-        return np.concatenate([[0], counts.cumsum()]).astype(np.int32)
+        found = np.zeros(self.shape[0] + 1, np.int32)
+        for top, end, left, right in tiles(*self.shape):
+            found[top + 1 : end + 1] += self.mask[top:end, left:right].sum(1, dtype=np.int32)
+        return np.cumsum(found, dtype=np.int32, out=found)
 
     def col(self) -> np.ndarray:
         """Columns of the existing entries, int32 ``[nnz]``."""
-        return self.mask.nonzero()[1].astype(np.int32)
+        tops = tiles(*self.shape)
+        found = np.empty(sum(int(np.count_nonzero(self.mask[t:e, a:b])) for t, e, a, b in tops), np.int32)
+        at = 0
+        for top, end, left, right in tiles(*self.shape):
+            piece = self.mask[top:end, left:right].nonzero()[1]
+            found[at : at + len(piece)] = piece
+            found[at : at + len(piece)] += left
+            at += len(piece)
+        return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,8 +192,8 @@ class Product:
 
     Attributes:
         dtype: as of :class:`~szilard.file.records.Levels`.
-        codes: int32 ``[pieces, S]``, magnitudes up to 8.
-        basis: int32 ``[groups, S, S]`` of levels; ``shape[0]`` is a multiple of ``groups``.
+        codes: signed integers ``[pieces, S]``, magnitudes up to 8.
+        basis: signed integers ``[groups, S, S]`` of levels; ``shape[0]`` is a multiple of ``groups``.
         step: code of the basis' step.
     """
 
@@ -184,45 +204,135 @@ class Product:
     basis: np.ndarray
     step: int
 
+    def check(self) -> None:
+        """Whether the factors fit together, by their shapes, their step and the coefficients.
+
+        Raises:
+            Broken: they do not.
+        """
+        check_product(self.name, self.shape, self.codes.shape, self.basis.shape, self.step)
+        if self.codes.size and (int(self.codes.min()) < -DEPTH or int(self.codes.max()) > DEPTH):
+            raise Broken(f"a coefficient of {printable(self.name)} is no power of two that the format knows")
+        if max(-int(self.basis.min()), int(self.basis.max())) > LARGEST:
+            raise Broken(f"the basis of {printable(self.name)} is beyond what levels can be")
+
+    def level_pieces(self) -> Iterator[np.ndarray]:
+        """The product as levels, int32, in row order, some at a time; the factors have been checked.
+
+        Raises:
+            Broken: one is beyond what a file may hold.
+        """
+        groups, size = len(self.basis), self.basis.shape[-1]
+        if not self.codes.size:
+            return
+        # Sums of integers that a float holds exactly, in whatever order they are taken.
+        most = max(-int(self.basis.min()), int(self.basis.max())) * size << DEPTH - 1
+        dtype = np.float32 if most <= _EXACT else np.float64
+        powers = _POWERS.astype(dtype)
+        codes = self.codes.reshape(groups, -1, size)
+        rows = codes.shape[1]
+        together = max(1, _SOME // (max(rows, size) * size))  # groups at a time
+        long = max(1, _SOME // size)  # rows at a time
+        for group in range(0, groups, together):
+            basis = self.basis[group : group + together].astype(dtype)
+            for row in range(0, rows, long):
+                found = np.matmul(powers[codes[group : group + together, row : row + long] + DEPTH], basis)
+                if max(-found.min(), found.max()) > LARGEST:
+                    raise Broken(f"the product {printable(self.name)} is beyond what levels can be")
+                yield found.reshape(-1).astype(np.int32)
+
+    def pieces(self) -> Iterator[np.ndarray]:
+        """As :meth:`Levels.pieces`."""
+        for levels in self.level_pieces():
+            yield from self._levels(levels, levels.shape).pieces()
+
     def levels(self) -> Levels:
         """The product as levels of a step that is 2^7 times finer.
 
         Raises:
             Broken: factors that do not fit, or a product beyond what a file may hold.
         """
-        size = self.basis.shape[-1]
-        groups = len(self.basis)
-        if size > MOST_PIECE:
-            raise Broken(f"the pieces of {self.name} are longer than {MOST_PIECE}")
-        if not steps.LOWEST <= self.step - 16 * (DEPTH - 1) <= steps.HIGHEST - 16 * (DEPTH - 1):
-            raise Broken(f"the step of {self.name} is beyond float32")
-        pieces = math.prod(self.shape) // max(size, 1)
-        if (
-            self.basis.shape != (groups, size, size)
-            or self.codes.shape != (pieces, size)
-            or pieces * size != math.prod(self.shape)
-            or not groups
-            or not self.shape
-            or self.shape[0] % groups
-            or pieces % groups
-        ):
-            raise Broken(f"the factors of {self.name} do not fit together")
-        if np.abs(self.codes).max(initial=0) > DEPTH:
-            raise Broken(f"a coefficient of {self.name} is no power of two that the format knows")
-        magnitude = np.left_shift(1, DEPTH - np.abs(self.codes).astype(np.int64))
-        coefficients = np.where(self.codes == 0, 0, np.sign(self.codes) * magnitude)
-        found = np.matmul(coefficients.reshape(groups, -1, size), self.basis.astype(np.int64))
-        if np.abs(found).max(initial=0) > LARGEST:
-            raise Broken(f"the product {self.name} is beyond what levels can be")
-        levels = found.reshape(self.shape).astype(np.int32)
-        return Levels(self.name, self.dtype, self.shape, levels, self.step - 16 * (DEPTH - 1))
+        self.check()
+        found = np.empty(math.prod(self.shape), np.int32)
+        fill(found, self.level_pieces())
+        return self._levels(found.reshape(self.shape), self.shape)
 
     def value(self) -> np.ndarray:
         """As :meth:`szilard.file.records.Raw.value`."""
-        return self.levels().value()
+        self.check()
+        return gathered(self.pieces(), self.shape, dtypes.named(self.dtype))
+
+    def _levels(self, levels: np.ndarray, shape: Shape) -> Levels:
+        return Levels(self.name, self.dtype, shape, levels, self.step - 16 * (DEPTH - 1))
 
 
-Record = Raw | Constant | Alias | Levels | Mask | Random | Product
+#: What a coefficient of code k stands for, at place k + DEPTH.
+_POWERS = np.array([int(math.copysign(1 << DEPTH - abs(k), k)) if k else 0 for k in range(-DEPTH, DEPTH + 1)])
+
+
+def check_product(name: str, shape: Shape, codes: Shape, basis: Shape, step: int) -> None:
+    """Whether the factors of a product fit together, by their shapes and the code of the basis' step.
+
+    Raises:
+        Broken: they do not.
+    """
+    if len(codes) != 2 or len(basis) != 3 or not shape or not basis[0] or not basis[2]:
+        raise Broken(f"the factors of {printable(name)} do not fit together")
+    pieces, size = codes
+    groups = basis[0]
+    if size > MOST_PIECE:
+        raise Broken(f"the pieces of {printable(name)} are longer than {MOST_PIECE}")
+    if not steps.LOWEST <= step - 16 * (DEPTH - 1) <= steps.HIGHEST - 16 * (DEPTH - 1):
+        raise Broken(f"the step of {printable(name)} is beyond float32")
+    if (
+        basis != (groups, size, size)
+        or pieces * size != math.prod(shape)
+        or shape[0] % groups
+        or pieces % groups
+    ):
+        raise Broken(f"the factors of {printable(name)} do not fit together")
+
+
+@dataclass(frozen=True, eq=False)
+class Value:
+    """A tensor that has been made.
+
+    Attributes:
+        array: in the carrier type, of the shape.
+    """
+
+    name: str
+    dtype: str
+    array: np.ndarray
+
+    @property
+    def shape(self) -> Shape:
+        """Of the tensor."""
+        return self.array.shape
+
+    def value(self) -> np.ndarray:
+        """The tensor itself, no copy."""
+        return self.array
+
+
+@dataclass(frozen=True, eq=False)
+class Csr:
+    """A support that has been made: the two tensors of a :class:`Mask`."""
+
+    name: str
+    starts: np.ndarray
+    columns: np.ndarray
+
+    def crow(self) -> np.ndarray:
+        """As :meth:`Mask.crow`, no copy."""
+        return self.starts
+
+    def col(self) -> np.ndarray:
+        """As :meth:`Mask.col`, no copy."""
+        return self.columns
+
+
+Record = Raw | Constant | Alias | Levels | Mask | Random | Product | Value | Csr
 
 
 @dataclass(frozen=True, eq=False)
@@ -245,4 +355,29 @@ def matrix(shape: Shape) -> tuple[int, int]:
 
 def tensor_names(record: Record) -> tuple[str, ...]:
     """Names of the tensors that a record stands for."""
-    return (f"{record.name}.crow", f"{record.name}.col") if isinstance(record, Mask) else (record.name,)
+    return (f"{record.name}.crow", f"{record.name}.col") if isinstance(record, Mask | Csr) else (record.name,)
+
+
+def tiles(rows: int, cols: int) -> Iterator[tuple[int, int, int, int]]:
+    """A matrix in row order as tiles of some entries each: first row, row behind the last, the same of columns."""
+    if not rows or not cols:
+        return
+    tall, wide = max(1, _SOME // cols), min(cols, _SOME)
+    for top in range(0, rows, tall):
+        for left in range(0, cols, wide):
+            yield top, min(top + tall, rows), left, min(left + wide, cols)
+
+
+def fill(room: np.ndarray, pieces: Iterable[np.ndarray]) -> None:
+    """Put pieces one behind the other into a flat array that has just the room for them."""
+    at = 0
+    for piece in pieces:
+        room[at : at + len(piece)] = piece
+        at += len(piece)
+
+
+def gathered(pieces: Iterable[np.ndarray], shape: Shape, dtype: dtypes.DType) -> np.ndarray:
+    """A tensor of its entries in row order."""
+    found = np.empty(math.prod(shape), dtype.carrier)
+    fill(found, pieces)
+    return found.reshape(shape)

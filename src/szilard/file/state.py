@@ -16,20 +16,22 @@ from szilard.file.arrays import arrays
 from szilard.file.digest import all_equal
 from szilard.file.error import SzilardFileError
 from szilard.file.fields import MOST_MASK
-from szilard.file.reader import MOST_OUTPUT, read
-from szilard.file.records import Alias, Constant, Document, Levels, Mask, Product, Random, Raw, Record
+from szilard.file.reader import MOST_OUTPUT, Keep, decode, open_file, tables
+from szilard.file.records import Alias, Constant, Csr, Document, Levels, Mask, Product, Random, Raw, Record
+from szilard.file.source import Source
 
 _CROW, _COL = ".crow", ".col"
 
 
-def load(path: str | Path, *, max_bytes: int = MOST_OUTPUT) -> OrderedDict[str, Tensor]:
+def load(path: str | Path, *, max_bytes: int = MOST_OUTPUT, slow: bool = False) -> OrderedDict[str, Tensor]:
     """The state dict in a ``.szd`` file, which ``network.load_state_dict(state, strict=True)`` accepts.
 
     Nothing in the file is run, and a file that is damaged or hostile gives an error and no tensors.
 
     Args:
         path: the file.
-        max_bytes: refuse a file whose tensors take more.
+        max_bytes: refuse a file whose tensors take more. Loading takes at most half of that beside them, and 64 MiB.
+        slow: load it even where that takes more than a minute, because there are no C++ kernels.
 
     Returns:
         Tensors on the CPU under the names, in the order and of the types that were written; tied ones share storage.
@@ -37,12 +39,30 @@ def load(path: str | Path, *, max_bytes: int = MOST_OUTPUT) -> OrderedDict[str, 
     Raises:
         SzilardFileError: it is not there, or no whole and valid file.
     """
-    return to_state_dict(read(path, max_bytes=max_bytes))
+    return with_meta(path, max_bytes=max_bytes, slow=slow)[0]
+
+
+def with_meta(
+    path: str | Path, *, max_bytes: int = MOST_OUTPUT, slow: bool = False
+) -> tuple[OrderedDict[str, Tensor], dict[str, Any]]:
+    """As :func:`load`, and the file's metadata, in one reading.
+
+    Raises:
+        SzilardFileError: as :func:`load`.
+    """
+
+    def make(data: Source) -> tuple[OrderedDict[str, Tensor], dict[str, Any]]:
+        document = decode(tables(data), max_bytes, keep=Keep.VALUES, slow=slow)
+        return to_state_dict(document), dict(document.meta)
+
+    return open_file(path, make)
 
 
 def to_state_dict(document: Document) -> OrderedDict[str, Tensor]:
     """A document's tensors on the CPU, by name; tied ones share storage."""
-    kinds = {record.name: record.dtype for record in document.records if not isinstance(record, Alias | Mask)}
+    kinds = {
+        record.name: record.dtype for record in document.records if not isinstance(record, Alias | Mask | Csr)
+    }
     made: dict[int, Tensor] = {}
     state: OrderedDict[str, Tensor] = OrderedDict()
     found = arrays(document)

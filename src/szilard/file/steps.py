@@ -20,6 +20,8 @@ MANTISSAS = (
 LOWEST, HIGHEST = -126 * 16, 127 * 16 + 15  #: codes of steps; every step is a normal float32
 
 _TABLE = np.array(MANTISSAS, np.uint32).view(np.float32)
+_CODES = np.arange(256, dtype=np.uint8).view(np.int8).astype(np.int32)
+_SCALES = np.ldexp(_TABLE[_CODES % 8 * 2], _CODES // 8)  # of the code that has these bits
 
 
 def value(code: int) -> np.float32:
@@ -41,8 +43,7 @@ def nearest(step: float) -> int:
 
 def scales(codes: np.ndarray) -> np.ndarray:
     """Row or column scales 2^(code/8), float32 ``[n]``, of int8 codes ``[n]``."""
-    wide = codes.astype(np.int32)
-    return np.ldexp(_TABLE[wide % 8 * 2], wide // 8)
+    return _SCALES[codes.astype(np.int64) & 255]
 
 
 def nearest_scales(factors: np.ndarray) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from szilard.coding import LARGEST
 from szilard.coding.static import Table
 from szilard.file import dtypes, layout, ledger, meta, names, random, raw, steps
 from szilard.file.digest import Content
-from szilard.file.error import SzilardFileError
+from szilard.file.error import Broken, SzilardFileError
 from szilard.file.fields import (
     INDEX_BITS,
     MOST_BLOCK,
@@ -36,6 +37,7 @@ from szilard.file.records import (
     Document,
     Levels,
     Mask,
+    Product,
     Random,
     Raw,
     Record,
@@ -72,25 +74,29 @@ def encode(document: Document) -> tuple[bytes, Ledger]:
     Raises:
         SzilardFileError: as :func:`dumps`.
     """
-    document = fold(document)
+    document, products = fold(document)
     if len(document.records) > MOST_RECORDS:
         raise SzilardFileError(
             f"a file holds at most {MOST_RECORDS} tensors, not {len(document.records)}; split them"
         )
     blocks = names.pack([record.name for record in document.records]), meta.pack(document.meta)
-    data, found = _encode(document, *blocks, static=frozenset())
+    data, found = _encode(document, products, *blocks, static=frozenset())
     if static := _cheaper_by_table(document, found):
-        attempt = _encode(document, *blocks, static=static)
+        attempt = _encode(document, products, *blocks, static=static)
         if len(attempt[0]) < len(data):
             return attempt
     return data, found
 
 
 def _encode(
-    document: Document, names_block: bytes, meta_block: bytes, static: frozenset[str]
+    document: Document,
+    products: Mapping[int, Product],
+    names_block: bytes,
+    meta_block: bytes,
+    static: frozenset[str],
 ) -> tuple[bytes, Ledger]:
     """As :func:`encode`, with some of the records in the static stream."""
-    writer = _Writer(static)
+    writer = _Writer(static, products)
     for record in document.records:
         writer.add(record)
     adaptive_stream, static_stream = writer.streams.finish(any(fields.symbols for fields in writer.table))
@@ -103,6 +109,7 @@ def _encode(
         static=static_stream,
         raw=b"".join(writer.raw),
         content=writer.content.digest(),
+        flags=layout.PRODUCTS if products else 0,
     )
     output = sum(fields.output_bytes for fields in writer.table)
     return layout.join(parts), ledger.of_parts(parts, writer.entries, output, dict(document.meta))
@@ -123,7 +130,7 @@ def _cheaper_by_table(document: Document, adaptive: Ledger) -> frozenset[str]:
 class _Writer:
     """Takes records one by one."""
 
-    def __init__(self, static: frozenset[str]) -> None:
+    def __init__(self, static: frozenset[str], products: Mapping[int, Product]) -> None:
         self.streams = Streams()
         self.table: list[Fields] = []
         self.raw: list[bytes] = []
@@ -132,6 +139,7 @@ class _Writer:
         self._numbers: dict[str, int] = {}  # of the tensors that came before
         self._aliases: set[str] = set()
         self._static = static
+        self._products = products
 
     def add(self, record: Record) -> None:
         if isinstance(record, Raw):
@@ -144,9 +152,10 @@ class _Writer:
             fields = self._levels(record)
         elif isinstance(record, Random):
             fields = self._random(record)
-        else:
-            assert isinstance(record, Mask)  # products have been folded
+        elif isinstance(record, Mask):
             fields = self._mask(record)
+        else:  # products have been folded
+            raise SzilardFileError(f"{record.name} is no record that a file can hold; store it raw")
         bits, side_bits = (
             put(self.streams, record, fields) if isinstance(record, Levels | Mask) else (0.0, 0.0)
         )
@@ -164,7 +173,7 @@ class _Writer:
             raise SzilardFileError(
                 f"{record.name} has {len(record.data)} bytes and its shape wants {size}; mend the record"
             )
-        self.content.tensor(record.name, dtype, record.value())
+        self.content.tensor(record.name, dtype, record.shape, [record.value()])
         planes = raw.pack(bytes(record.data), dtype.size)
         if len(planes) + 2 < size:  # what the table says of it
             self.raw.append(planes)
@@ -197,18 +206,25 @@ class _Writer:
         coding |= Coding.COL_SCALE if record.col_scale is not None else PLAIN
         fields = Fields(Kind.LEVELS, dtype, record.shape, step=record.step, coding=coding)
         fields = plan(self.streams.adaptive, record, fields, record.name in self._static)
-        value = record.value()
-        if not dtypes.all_finite(value, dtype):
-            raise SzilardFileError(f"{record.name} has values beyond its type; take a smaller step")
-        self.content.tensor(record.name, dtype, value)
+        number = len(self.table)
+        if number in self._products:
+            self._values(self._products[number], dtype)
+        elif number - 1 not in self._products:
+            self._values(record, dtype)
         return fields
 
-    def _random(self, record: Random) -> Fields:
-        dtype = _check_random(record)
-        value = record.value()
+    def _values(self, record: Levels | Random | Product, dtype: dtypes.DType) -> None:
+        """Take what a reader will make into the hash."""
+        try:
+            value = record.value()
+        except Broken as error:
+            raise SzilardFileError(f"{error}; make the factors again") from error
         if not dtypes.all_finite(value, dtype):
             raise SzilardFileError(f"{record.name} has values beyond its type; take a smaller step")
-        self.content.tensor(record.name, dtype, value)
+        self.content.tensor(record.name, dtype, record.shape, [value])
+
+    def _random(self, record: Random) -> Fields:
+        self._values(record, dtype := _check_random(record))
         self.raw.append(random.pack(record.indices, record.bits))
         return Fields(
             Kind.RANDOM,
