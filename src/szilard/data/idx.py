@@ -6,7 +6,7 @@ import gzip
 import math
 import zlib
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 import torch
 from torch import Tensor
@@ -37,7 +37,7 @@ def read_idx(path: Path) -> Tensor:
             if not zipped:
                 return _read(path, plain, size)
             with gzip.open(plain) as file:
-                return _read(path, file, size)
+                return _read(path, cast(IO[bytes], file), size)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise _cut_short(path) from error
     except OSError as error:
@@ -56,7 +56,7 @@ def _read(path: Path, file: IO[bytes], size: int) -> Tensor:
         raise _cut_short(path)
     limits.check(path, limits.in_memory(shape, 1, picture=len(shape) == _MOST_AXES), size)
     values = torch.empty(shape, dtype=torch.uint8)
-    target = memoryview(values.numpy().reshape(-1))
+    target = values.numpy().reshape(-1).data
     filled = 0
     while filled < len(target):
         piece = file.read(min(_PIECE, len(target) - filled))

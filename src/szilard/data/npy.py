@@ -91,7 +91,7 @@ def read_values(file: IO[bytes], header: Header) -> np.ndarray:
         NotPlain: there are fewer or more of them than the header says, or text that is none.
     """
     values = np.empty(math.prod(header.shape), header.dtype)
-    target = memoryview(values.view(np.uint8) if header.data_bytes else b"")
+    target = values.view(np.uint8).data if header.data_bytes else memoryview(b"")
     filled = 0
     while filled < len(target):
         piece = file.read(min(_PIECE, len(target) - filled))

@@ -104,7 +104,9 @@ def _is(value: Any, kind: type) -> bool:
         numbers_of_it = numbers.Integral if kind is int else numbers.Real
         if isinstance(value, bool) or not isinstance(value, numbers_of_it):
             return False
-        return abs(value) <= (_LARGEST if kind is int else 1e300)  # NaN compares as false
+        if kind is int:
+            return abs(int(value)) <= _LARGEST  # type: ignore[call-overload]
+        return bool(abs(value) <= 1e300)  # type: ignore[operator]  # NaN compares as false
     return type(value) is kind
 
 

@@ -62,7 +62,7 @@ def _picture(run: Run, key: str, title: str, caption: str, *, of_valid: bool = F
 
 def _points(m: MethodRun, key: str, of_valid: bool) -> tuple[list[float], list[float]]:
     values = [(e["epoch"], (_valid(e) if of_valid else e).get(key)) for e in m.history]
-    known = [(float(x), float(y)) for x, y in values if is_number(y) and abs(y) < _LARGEST]
+    known = [(float(x), float(y)) for x, y in values if y is not None and is_number(y) and abs(y) < _LARGEST]
     known = known[:: 1 + len(known) // _POINTS]
     return [x for x, _ in known], [y for _, y in known]
 

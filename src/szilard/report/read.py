@@ -205,7 +205,7 @@ def _history(path: Path, notes: list[str]) -> list[dict[str, Any]]:
             damaged += 1
             continue
         epoch = entry.get("epoch") if isinstance(entry, dict) else None
-        if is_number(epoch) and 0 <= epoch <= _LATEST_EPOCH:
+        if isinstance(entry, dict) and epoch is not None and is_number(epoch) and 0 <= epoch <= _LATEST_EPOCH:
             found.append(entry)
     if damaged:
         lines = "a line" if damaged == 1 else f"{damaged} lines"

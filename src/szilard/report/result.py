@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -53,7 +54,7 @@ def check(content: Any) -> tuple[dict[str, Any], list[str]]:
         take(key, lambda value: is_number(value) and value >= 0 and value == int(value), int)
     take("classes", _are_texts, lambda value: [text(label) for label in value])
     for key in _TABLES:
-        take(key, lambda value: isinstance(value, dict), lambda value, key=key: _numbers(value, key, wrong))
+        take(key, lambda value: isinstance(value, dict), functools.partial(_numbers, key, wrong))
     take("cost", lambda value: isinstance(value, dict), lambda value: _costs(value, wrong))
     return found, wrong
 
@@ -81,7 +82,7 @@ def _are_texts(value: Any) -> bool:
     )
 
 
-def _numbers(table: dict[str, Any], key: str, wrong: list[str]) -> dict[str, float]:
+def _numbers(key: str, wrong: list[str], table: dict[str, Any]) -> dict[str, float]:
     right = {name: value for name, value in table.items() if is_number(value) and _in_range(key, value)}
     wrong += [
         f"{key}.{text(name)}" for name, value in table.items() if value is not None and name not in right

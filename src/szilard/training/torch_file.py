@@ -142,7 +142,7 @@ class _Unpickler(pickle._Unpickler):  # in Python: the one in C allocates what a
         if type(self.stack[-1]) is not OrderedDict:  # type: ignore[attr-defined]
             raise Objects("an object with attributes")
 
-    dispatch[pickle.BUILD[0]] = load_build
+    dispatch[pickle.BUILD[0]] = load_build  # type: ignore[assignment]
 
     def _tensor(self, storage: _Storage, offset: int, size: Any, stride: Any, *_: Any) -> Tensor:
         return self._view(storage, storage.dtype, offset, size, stride)
@@ -179,7 +179,7 @@ class _Unpickler(pickle._Unpickler):  # in Python: the one in C allocates what a
         self._repeated += max(0, count - held) * dtype.itemsize
         if self._repeated > MOST_VIEW:
             raise Objects("an expanded view; save a copy of it, made with .clone()")
-        return torch.empty(0, dtype=dtype).set_(storage.storage, offset, size, stride)  # type: ignore[call-overload]
+        return torch.empty(0, dtype=dtype).set_(storage.storage, offset, size, stride)
 
 
 def _archive(data: bytes) -> Any:
