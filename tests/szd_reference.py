@@ -111,7 +111,7 @@ class Tables:
     @property
     def work(self) -> int:
         """About how many entries there are to be decoded one by one."""
-        return sum(math.prod(row["shape"]) for row in self.rows if row["kind"] != CONSTANT)
+        return sum(math.prod(row["shape"]) + sum(coded(row)) for row in self.rows if row["kind"] != CONSTANT)
 
 
 @dataclass
@@ -150,8 +150,16 @@ def read(data: bytes) -> tuple[dict[str, Tensor], dict]:
     return file.tensors, file.meta
 
 
-def tables(data: bytes) -> Tables:
-    """Everything but the tensors, checked."""
+def tables(data: bytes, *, checked: bool = True) -> Tables:
+    """Everything but the tensors.
+
+    Args:
+        checked: refuse whatever is wrong in the tables. Without it the streams can be looked at all the same, as whoever
+            makes a file that is wrong in one place only must do; products are not multiplied then.
+
+    Raises:
+        Refused: the page says so.
+    """
     need(data[:4] == b"SZD1", "it does not begin as a .szd file")
     need(len(data) >= 4 + 24, "it is too short")
     need(hashlib.blake2b(data[:-8], digest_size=8).digest() == data[-8:], "the file's hash is another")
@@ -162,13 +170,15 @@ def tables(data: bytes) -> Tables:
     lengths = [prefix.varint() for _ in range(5)]
     names, fields, meta, adaptive, static = (prefix.take(length) for length in lengths)
     raw = prefix.data[prefix.at :]
-    told = metadata(meta)
+    told = metadata(meta) if checked else {}
     products = product_shapes(told.pop(PRODUCTS)) if PRODUCTS in told else {}
-    found = Tables(
-        flags, read_names(names, count), read_fields(fields, count), told, adaptive, static, raw, data[-24:-8], products
-    )
-    check_sizes(found)
-    check_names(found)
+    rows = read_fields(fields, count)
+    found = Tables(flags, read_names(names, count), rows, told, adaptive, static, raw, data[-24:-8], products)
+    if checked:
+        for row in rows:
+            check_row(row)
+        check_sizes(found)
+        check_names(found)
     return found
 
 
@@ -273,9 +283,9 @@ def read_fields(part: bytes, count: int) -> list[dict[str, Any]]:
     for what, least, most in (("seed", 0, 2**32 - 1), ("size", 1, 2**8), ("bits", 8, 20)):
         for row in of(RANDOM):
             row[what] = table.varint(least, most)
+    for row in of(RANDOM):
+        row["blocks"] = -(-math.prod(row["shape"]) // row["size"])
     table.end()
-    for row in rows:
-        check_row(row)
     return rows
 
 
@@ -312,7 +322,6 @@ def check_row(row: dict[str, Any]) -> None:
         need(row["coding"] & 9 != 9, "static levels have a model")
     if kind == RANDOM:
         need(0 < n <= 2**21, "a random tensor has too few or too many entries")
-        row["blocks"] = -(-n // row["size"])
 
 
 def metadata(part: bytes) -> dict[str, Any]:
@@ -406,6 +415,7 @@ def decode(found: Tables, most: int | None = None, streams: tuple[Adaptive, Stat
     for name, row in zip(found.names, found.rows, strict=True):
         kind, dtype, shape = row["kind"], row["type"], row["shape"]
         if kind == ALIAS:
+            need(row["target"] < len(tensors), "an alias is of no earlier tensor")
             aliases[name] = list(tensors)[row["target"]]
             tensors[name] = tensors[aliases[name]]
             content.head(name, 254, (row["target"],))
@@ -540,6 +550,7 @@ def f32(value: float) -> float:
 
 def power(j: int) -> float:
     """2^(j/16)."""
+    need(abs(j) < 2**14, "a step is beyond its limits")
     return math.ldexp(MANTISSAS[j % 16], j // 16)
 
 

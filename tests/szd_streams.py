@@ -96,8 +96,8 @@ class Adaptive:
         """``rows * cols`` integers, row by row."""
         self.asked = self.asked or rows * cols > 0
         mask, start = model == "MASK", STARTS[model]
-        means = [start] * cols
-        before = [0] * cols
+        means = [start] * (cols if rows else 0)
+        before = [0] * len(means)
         found: list[int] = []
         for _ in range(rows if cols else 0):
             row, left, left2, now = start, 0, 0, []
