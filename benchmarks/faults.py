@@ -57,6 +57,7 @@ WHAT = {
     "large": "small .szd files that come out large",
 }
 COLUMNS = ("inputs", "number", "wrong exceptions", "crashes", "wrong values", "too much memory", "slow", "code run")
+OTHER_COLUMNS = ("what was tried", "what came of it")
 PARTS = ("mutations", "threads", "kills")
 WORKERS = 2
 HANG = 300.0  # seconds on one input, after which its process is killed
@@ -293,7 +294,8 @@ def main() -> None:
         atomic.write(given.results, (json.dumps(section) + "\n").encode())
     if "rows" in section:
         print_table("Inputs that were tried", COLUMNS, body(section))
-    print_table("Threads and processes", ("", ""), other_rows(section))
+    if other_rows(section):
+        print_table("Threads and processes", OTHER_COLUMNS, other_rows(section))
     finish("faults", figures(section))
 
 

@@ -170,8 +170,12 @@ class Watch:
         self._touched.append(f"opened {path[:150]}")
 
     def _allowed(self, path: str) -> bool:
-        return any(path == allowed or path.startswith((allowed + "/", allowed + ".", f"{os.path.dirname(allowed)}/."))
-                   for allowed in self._inputs)  # fmt: skip
+        # Beside a file that is written lies its temporary one, and its folder is synced.
+        return any(
+            path in (allowed, os.path.dirname(allowed))
+            or path.startswith((allowed + "/", allowed + ".", f"{os.path.dirname(allowed)}/."))
+            for allowed in self._inputs
+        )
 
 
 WATCH = Watch()
