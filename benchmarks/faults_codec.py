@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 import szd_reference as page
 from szd_streams import Adaptive, Static
 
-MOST_WORK = 40_000  # entries that the slow reader is asked to decode
+MOST_WORK = 5_000  # entries that the slow reader is asked to decode
 RAW, PLANES, CONSTANT, ALIAS, LEVELS, MASK, FULL_MASK, RANDOM = range(8)
 SIZES = [page.SIZES[name] for name in page.TYPES]
 
@@ -226,6 +226,20 @@ class EndlessStatic(Static):
             if self.point < self.lower:  # the words before would change, too
                 raise page.Refused("no end was found")
             self.words = (*self.words[: self.at - 2], self.lower >> 32, self.lower % 2**32)
+
+
+def rehashed(data: bytes) -> bytes:
+    """With the hash of the content that the reader of the tests finds; as it is where it finds none.
+
+    Tables that are wrong do not hinder it: the file is then wrong there alone.
+    """
+    for checked in (True, False):
+        try:
+            found = page.decode(page.tables(data, checked=checked), MOST_WORK)
+        except (page.Refused, page.TooLarge):
+            continue
+        return with_content(data, found.content)
+    return data
 
 
 def fit_raw(draft: Draft, more: random.Random) -> None:

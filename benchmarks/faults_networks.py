@@ -134,9 +134,9 @@ def mutant(family: str, number: int, folder: Path, traps: Path) -> tuple[str, by
         faults_mutate.change_shape(draft, [draft], more)
         codec.fit_raw(draft, more)
         draft.meta = faults_json.text(draft.meta, more)
-        return "mutant.szd", faults_mutate.rehashed(codec.write(draft))
+        return "mutant.szd", codec.rehashed(codec.write(draft))
     draft.meta = faults_json.text(draft.meta, more)
-    return "mutant.szd", faults_mutate.rehashed(codec.write(draft))
+    return "mutant.szd", codec.rehashed(codec.write(draft))
 
 
 def changed_network(meta: Any, more: random.Random, extra: list[Any]) -> Any:

@@ -37,6 +37,7 @@ def drafts() -> list[Draft]:
         codec.fit_raw(draft, more)
         if codec.fit_streams(draft, more) is None:  # random levels that are too large, or a table that is none
             _try_again(draft, more)
+        draft.content = codec.rehashed(codec.write(draft))[-24:-8]
     return found
 
 
@@ -83,14 +84,16 @@ def randoms() -> list[Draft]:
 
 def products() -> list[Draft]:
     found = []
-    for code, groups, size, pieces, shape in (
-        (0, 1, 3, 4, [4, 3]), (1, 2, 2, 8, [2, 2, 4]), (2, 1, 1, 3, [3]), (3, 2, 4, 4, [4, 4, 1]), (0, 1, 2, 0, [0, 2]),
+    for code, groups, size, pieces, shape, flags in (
+        (0, 1, 3, 4, [4, 3], 16), (1, 2, 2, 8, [2, 2, 4], 0), (2, 1, 1, 3, [3], 16), (3, 2, 4, 4, [4, 4, 1], 0),
+        (0, 1, 2, 0, [0, 2], 16), (0, 2, 2, 4, [4, 2], 16),
     ):  # fmt: skip
         parts = [
             Record(b"p.coefficients", LEVELS, code, [pieces, size]),
             Record(b"p.basis", LEVELS, code, [groups, size, size], -100),
         ]
-        found.append(Draft([*parts, Record(b"bias", CONSTANT, 0, [2], entry=bytes(4))], {page.PRODUCTS: {"p": shape}}))
+        bias = Record(b"bias", CONSTANT, 0, [2], entry=bytes(4))
+        found.append(Draft([*parts, bias], {page.PRODUCTS: {"p": shape}}, flags=flags))
     return found
 
 

@@ -25,6 +25,8 @@ SIZES = {
 }  # fmt: skip
 RAW, PLANES, CONSTANT, ALIAS, LEVELS, MASK, FULL_MASK, RANDOM = range(8)
 PRODUCTS = "szilard.products"
+COUNTED = 16  # the flag with which products, and not their factors, are part of the content's hash
+GROUP = 2**16  # static levels between two looks at whether the stream is used up
 
 
 class TooLarge(Exception):
@@ -165,7 +167,7 @@ def tables(data: bytes, *, checked: bool = True) -> Tables:
     need(hashlib.blake2b(data[:-8], digest_size=8).digest() == data[-8:], "the file's hash is another")
     prefix = Bytes(data[4:-24])
     flags = prefix.take(1)[0]
-    need(flags < 16, "it has a flag that nobody knows")
+    need(flags & 0xF0 in (0, COUNTED), "it has a flag that nobody knows")
     count = prefix.varint(most=2**13)
     lengths = [prefix.varint() for _ in range(5)]
     names, fields, meta, adaptive, static = (prefix.take(length) for length in lengths)
@@ -241,8 +243,7 @@ def check_names(found: Tables) -> None:
     need(len(set(found.names)) == len(found.names), "two records have the same name")
     numbered = [name for pair in zip(found.names, found.rows, strict=True) for name in tensor_names(*pair)]
     factors = {f"{name}{part}" for name in found.products for part in (".coefficients", ".basis")}
-    for names in (numbered, [name for name in numbered if name not in factors] + list(found.products)):
-        need(len(set(names)) == len(names), "two tensors have the same name")
+    need(len(set(numbered) | set(found.products)) == len(numbered) + len(found.products), "two tensors have the same name")
     check_targets(found, numbered, factors)
     check_products(found)
 
@@ -328,15 +329,44 @@ def metadata(part: bytes) -> dict[str, Any]:
     if not part:
         return {}
     try:
-        found = json.loads(inflate(part, 2**20).decode(), parse_constant=no_number)
+        found = json.loads(
+            inflate(part, 2**20).decode(), parse_constant=no_number, parse_int=whole, object_pairs_hook=entries_of
+        )
     except (ValueError, RecursionError) as error:
         raise Refused("the metadata are no JSON") from error
     need(isinstance(found, dict), "the metadata are no JSON object")
+    check_json(found, 100)
     return found
 
 
 def no_number(word: str) -> None:
     raise ValueError(word)
+
+
+def whole(digits: str) -> int:
+    need(len(digits.lstrip("-")) <= 309, "a whole number is too long")
+    return int(digits)
+
+
+def entries_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    need(len(found) == len(pairs), "an object has an entry twice")
+    return found
+
+
+def check_json(value: Any, depth: int) -> None:
+    """Numbers that float64 can hold, Unicode text, and at most ``depth`` levels of lists and objects."""
+    if isinstance(value, dict | list):
+        need(depth > 0, "the metadata are too deep")
+        for item in [*value, *value.values()] if isinstance(value, dict) else value:
+            check_json(item, depth - 1)
+    elif isinstance(value, str):
+        need(not any("\ud800" <= letter <= "\udfff" for letter in value), "a text has half of a character")
+    elif isinstance(value, int | float):
+        try:
+            need(math.isfinite(float(value)), "a number is too large")
+        except OverflowError as error:
+            raise Refused("a number is too large") from error
 
 
 # -- products -------------------------------------------------------------------------------------------
@@ -345,8 +375,9 @@ def no_number(word: str) -> None:
 def product_shapes(found: Any) -> dict[str, tuple[int, ...]]:
     need(isinstance(found, dict), "the products are no object")
     for shape in found.values():
-        need(isinstance(shape, list) and len(shape) <= 8, "a product has no shape")
+        need(isinstance(shape, list) and 1 <= len(shape) <= 8, "a product has no shape")
         need(all(type(size) is int and size >= 0 for size in shape), "a product has no shape")
+        need(math.prod(max(size, 1) for size in shape) <= 2**33, "a product is too large")
     return {name: tuple(shape) for name, shape in found.items()}
 
 
@@ -363,32 +394,21 @@ def check_products(found: Tables) -> None:
         need(basis["step"] - 7 * 16 >= -2016, "the step of a product is too low")
         (n, size), (groups, size2, size3) = codes["shape"], basis["shape"]
         need(size == size2 == size3 and 1 <= size <= 64 and groups >= 1, "the factors do not fit together")
-        need(shape and math.prod(shape) == n * size, "the factors do not fit the shape")
+        need(math.prod(shape) == n * size, "the factors do not fit the shape")
         need(shape[0] % groups == 0 and n % groups == 0, "the groups do not fit the shape")
 
 
-def multiplied(
-    found: dict[str, Tensor], integers: dict[str, tuple[int, list[int]]], products: dict[str, tuple[int, ...]]
-) -> dict[str, Tensor]:
-    """The tensors with products in place of their factors."""
-    tensors: dict[str, Tensor] = {}
-    for part, tensor in found.items():
-        name, _, what = part.rpartition(".")
-        if name not in products or what not in ("coefficients", "basis"):
-            tensors[part] = tensor
-        if name not in products or what != "coefficients":
-            continue
-        (n, size), (dtype, (groups, _, _), _) = tensor[1], found[f"{name}.basis"]
-        codes, (step, basis) = integers[part][1], integers[f"{name}.basis"]
-        need(all(abs(k) <= 8 for k in codes), "a coefficient is none")
-        levels: list[int] = []
-        for i in range(n):
-            first = i // (n // groups) * size * size
-            row = [(k > 0) * 2 ** (8 - abs(k)) - (k < 0) * 2 ** (8 - abs(k)) for k in codes[i * size :][:size]]
-            levels += [sum(c * basis[first + s * size + j] for s, c in enumerate(row)) for j in range(size)]
-        need(all(abs(k) < LIMIT for k in levels), "a product is too large")
-        tensors[name] = (dtype, products[name], b"".join(entry(k, power(step - 16 * 7), dtype) for k in levels))
-    return tensors
+def multiplied(codes: list[int], basis: list[int], shapes: tuple[tuple[int, ...], tuple[int, ...]]) -> list[int]:
+    """The levels of a product, from those of its factors and their shapes."""
+    (n, size), (groups, _, _) = shapes
+    need(all(abs(k) <= 8 for k in codes), "a coefficient is none")
+    levels: list[int] = []
+    for i in range(n):
+        first = i // (n // groups) * size * size
+        row = [(k > 0) * 2 ** (8 - abs(k)) - (k < 0) * 2 ** (8 - abs(k)) for k in codes[i * size :][:size]]
+        levels += [sum(c * basis[first + s * size + j] for s, c in enumerate(row)) for j in range(size)]
+    need(all(abs(k) < LIMIT for k in levels), "a product is too large")
+    return levels
 
 
 # -- values ---------------------------------------------------------------------------------------------
@@ -409,34 +429,48 @@ def decode(found: Tables, most: int | None = None, streams: tuple[Adaptive, Stat
         raise TooLarge(f"{found.declared} bytes")
     adaptive, static = streams or (Adaptive(found.adaptive), Static(found.static))
     content, raw = Content(), Bytes(found.raw)
+    factors = {f"{name}{part}": name for name in found.products for part in (".coefficients", ".basis")}
+    counted = found.flags & COUNTED
+    numbered: list[str] = []
     tensors: dict[str, Tensor] = {}
     aliases: dict[str, str] = {}
-    integers: dict[str, tuple[int, list[int]]] = {}
+    before: tuple[tuple[int, ...], list[int]] = ((), [])  # the coefficients of a product
     for name, row in zip(found.names, found.rows, strict=True):
         kind, dtype, shape = row["kind"], row["type"], row["shape"]
+        numbered += tensor_names(name, row)
         if kind == ALIAS:
-            need(row["target"] < len(tensors), "an alias is of no earlier tensor")
-            aliases[name] = list(tensors)[row["target"]]
+            need(row["target"] < len(numbered) - 1, "an alias is of no earlier tensor")
+            need(numbered[row["target"]] in tensors, "an alias is of a factor")
+            aliases[name] = numbered[row["target"]]
             tensors[name] = tensors[aliases[name]]
             content.head(name, 254, (row["target"],))
         elif kind in (MASK, FULL_MASK):
             bits = adaptive.matrix(*shape, "MASK") if kind == MASK else [1] * math.prod(shape)
             tensors |= support(name, shape, bits)
             content.head(name, 255, shape)
-            content.bits(bits, full=kind == FULL_MASK)
+            content.bits(bits)
+        elif name in factors:
+            levels, scales = take_levels(row, adaptive, static)
+            if not counted:  # files of version 0.1
+                content.tensor(name, row["code"], shape, values(levels, scales, row["step"], row))
+            if name.endswith(".basis"):
+                product = multiplied(before[1], levels, (before[0], shape))
+                entries = values(product, ([0], [0]), row["step"] - 7 * 16, row)
+                tensors[factors[name]] = (dtype, found.products[factors[name]], entries)
+                if counted:
+                    content.tensor(factors[name], row["code"], found.products[factors[name]], entries)
+            before = shape, levels
         else:
             if kind == LEVELS:
-                entries, levels = dequantise(row, adaptive, static)
-                integers[name] = row["step"], levels
+                entries = values(*take_levels(row, adaptive, static), row["step"], row)
             else:
                 entries = drawn(row, raw) if kind == RANDOM else exact(row, raw)
             tensors[name] = (dtype, shape, entries)
-            content.head(name, row["code"], shape)
-            content.values(entries, SIZES[dtype])
+            content.tensor(name, row["code"], shape, entries)
     adaptive.end()
     static.end()
     raw.end()
-    return File(multiplied(tensors, integers, found.products), aliases, found.meta, content.hash.digest())
+    return File(tensors, aliases, found.meta, content.hash.digest())
 
 
 class Content:
@@ -449,14 +483,16 @@ class Content:
         sizes = b"".join(size.to_bytes(8, "little") for size in dims)
         self.hash.update(name.encode() + b"\0" + bytes([code, len(dims)]) + sizes)
 
-    def values(self, entries: bytes, size: int) -> None:
+    def tensor(self, name: str, code: int, shape: tuple[int, ...], entries: bytes) -> None:
+        self.head(name, code, shape)
+        size = SIZES[TYPES[code]]
         equal = entries and entries == entries[:size] * (len(entries) // size)
         self.hash.update(b"\0" + entries[:size] if equal else b"\1" + entries)
 
-    def bits(self, bits: list[int], full: bool) -> None:
+    def bits(self, bits: list[int]) -> None:
         eights = [bits[i : i + 8] for i in range(0, len(bits), 8)]
         packed = bytes(sum(bit << place for place, bit in enumerate(eight)) for eight in eights)
-        self.hash.update(b"\0" if full else b"\1" + packed)
+        self.hash.update(b"\0" if all(bits) else b"\1" + packed)
 
 
 def support(name: str, shape: tuple[int, int], bits: list[int]) -> dict[str, Tensor]:
@@ -509,30 +545,47 @@ def drawn(row: dict[str, Any], raw: Bytes) -> bytes:
     return b"".join(values)
 
 
-def dequantise(row: dict[str, Any], adaptive: Adaptive, static: Static) -> tuple[bytes, list[int]]:
+Scales = tuple[list[int], list[int]]  # codes of rows and of columns, or 0 for all
+
+
+def take_levels(row: dict[str, Any], adaptive: Adaptive, static: Static) -> tuple[list[int], Scales]:
+    """The next levels of the streams, and their scales."""
     rows, cols = matrix(row["shape"])
     n = math.prod(row["shape"])
-    row_scale = scale_codes(adaptive, rows, row["row offset"]) if row["coding"] & 2 else [0] * (rows if n else 0)
-    col_scale = scale_codes(adaptive, cols, row["column offset"]) if row["coding"] & 4 else [0] * (cols if n else 0)
+    row_scale = scale_codes(adaptive, rows, row["row offset"]) if row["coding"] & 2 else [0]
+    col_scale = scale_codes(adaptive, cols, row["column offset"]) if row["coding"] & 4 else [0]
     if not n:
-        return b"", []
+        return [], ([0], [0])
     if row["coding"] & 8:
         alphabet, codes = [row["offset"]], [0]
         for gap in adaptive.matrix(1, row["alphabet"] - 1, "NEIGHBOURS"):
             need(gap >= 0, "a table of levels is none")
             alphabet.append(alphabet[-1] + gap + 1)
+        need(alphabet[-1] < LIMIT, "a level of a table is too large")
         for rise in adaptive.matrix(1, row["alphabet"], "NEIGHBOURS"):
             codes.append(codes[-1] + rise)
-        levels = static.levels(n, alphabet, codes[1:])
+        levels: list[int] = []
+        for first in range(0, n, GROUP):
+            count = min(GROUP, n - first)
+            need(first + count == n or not static.used_up, "the static stream ends too early")
+            levels += static.levels(count, alphabet, codes[1:])
     else:
         levels = adaptive.matrix(rows, cols, "HISTORY" if row["coding"] & 1 else "NEIGHBOURS")
         levels = [k + row["offset"] for k in levels]
     need(all(abs(k) < LIMIT for k in levels), "a level is too large")
-    values = []
+    return levels, (row_scale, col_scale)
+
+
+def values(levels: list[int], scales: Scales, step: int, row: dict[str, Any]) -> bytes:
+    """Levels as entries of the record's type."""
+    cols = matrix(row["shape"])[1]
+    rows_of, cols_of = scales
+    found = []
     for i, k in enumerate(levels):
-        scale = f32(power(row["step"]) * power(2 * row_scale[i // cols]))
-        values.append(entry(k, f32(scale * power(2 * col_scale[i % cols])), row["type"]))
-    return b"".join(values), levels
+        of_row, of_col = rows_of[i // cols if len(rows_of) > 1 else 0], cols_of[i % cols if len(cols_of) > 1 else 0]
+        scale = f32(power(step) * power(2 * of_row))
+        found.append(entry(k, f32(scale * power(2 * of_col)), row["type"]))
+    return b"".join(found)
 
 
 def scale_codes(adaptive: Adaptive, count: int, offset: int) -> list[int]:

@@ -188,12 +188,15 @@ class Static:
             found.append(levels[i])
         return found
 
+    @property
+    def used_up(self) -> bool:
+        """Whether every word has been taken, and no more is left of the last ones than an encoder leaves."""
+        return self.at >= len(self.words) and (self.point - self.lower) % 2**64 < 2**33 - 1
+
     def end(self) -> None:
-        """Every word was asked for, and what is left of the last ones is no more than an encoder leaves."""
+        """The stream is used up."""
         need(self.asked or not self.words, "nobody reads the static stream")
-        left = (self.point - self.lower) % 2**64
-        rest = self.at >= len(self.words) and (self.range == 2**64 - 1 or left < 2**33 - 1)
-        need(rest or not self.asked, "the static stream has something left over")
+        need(self.used_up or not self.asked, "the static stream has something left over")
 
 
 def intervals(codes: list[int]) -> tuple[list[int], list[int]]:
