@@ -36,11 +36,13 @@ from harness import finish, print_table
 from szilard import atomic
 
 QUICK = {
-    "szd-deep": 18_000, "szd-shallow": 4_000, "meta": 2_400, "pt": 1_200, "npz": 600, "csv": 500, "idx": 500, "run": 250,
+    "szd-deep": 18_000, "szd-shallow": 4_000, "meta": 2_400, "pt": 1_200, "npz": 600, "csv": 500, "idx": 500,
+    "run": 250,
     "large": 46,
 }  # fmt: skip
 FULL = {
-    "szd-deep": 640_000, "szd-shallow": 200_000, "meta": 90_000, "pt": 30_000, "npz": 15_000, "csv": 10_000, "idx": 12_000,
+    "szd-deep": 640_000, "szd-shallow": 200_000, "meta": 90_000, "pt": 30_000, "npz": 15_000, "csv": 10_000,
+    "idx": 12_000,
     "run": 3_000, "large": 46,
 }  # fmt: skip
 DEEP = ("szd-deep", "meta", "pt", "large")
@@ -56,7 +58,16 @@ WHAT = {
     "run": "run folders",
     "large": "small .szd files that come out large",
 }
-COLUMNS = ("inputs", "number", "wrong exceptions", "crashes", "wrong values", "too much memory", "slow", "code run")
+COLUMNS = (
+    "inputs",
+    "number",
+    "wrong exceptions",
+    "crashes",
+    "wrong values",
+    "too much memory",
+    "slow",
+    "code run",
+)
 OTHER_COLUMNS = ("what was tried", "what came of it")
 PARTS = ("mutations", "threads", "kills")
 WORKERS = 2
@@ -213,7 +224,10 @@ def examples(faults: list[Fault]) -> list[Fault]:
 
 def body(section: dict[str, Any]) -> list[list[str]]:
     """Rows of the table of mutations."""
-    rows = [[WHAT[row["family"]], f"{row['inputs']:,}", *(str(row[key]) for key in KEYS)] for row in section["rows"]]
+    rows = [
+        [WHAT[row["family"]], f"{row['inputs']:,}", *(str(row[key]) for key in KEYS)]
+        for row in section["rows"]
+    ]
     return [*rows, ["all", f"{section['mutations']:,}", *(str(section[key]) for key in KEYS)]]
 
 
@@ -221,14 +235,22 @@ def other_rows(section: dict[str, Any]) -> list[list[str]]:
     """What the other parts showed."""
     rows = []
     if "thread_calls" in section:
-        rows.append(["predictions from 8 threads at once, wrong", f"{section['thread_errors']} of {section['thread_calls']:,}"])
+        rows.append(
+            [
+                "predictions from 8 threads at once, wrong",
+                f"{section['thread_errors']} of {section['thread_calls']:,}",
+            ]
+        )
     if "fit_kills" in section:
         same = "yes" if section["kill_resume_identical"] else "no"
         kills = f"{section['fit_kills']} of fit, {section['compress_kills']} of compress"
         rows += [
             ["SIGKILL at random moments", kills],
             ["resumed or repeated, the results are identical", same],
-            ["a second fit on a running folder is refused and harms nothing", "yes" if section["double_start_safe"] else "no"],
+            [
+                "a second fit on a running folder is refused and harms nothing",
+                "yes" if section["double_start_safe"] else "no",
+            ],
         ]
     return rows
 
@@ -253,9 +275,13 @@ def replay(family: str, number: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--quick", action="store_true", help="27 000 inputs; within 10 minutes on two cores")
-    parser.add_argument("--results", type=Path, help="keep the figures in this file, in place of the last ones")
+    parser.add_argument(
+        "--results", type=Path, help="keep the figures in this file, in place of the last ones"
+    )
     parser.add_argument("--keep", type=Path, help="copy faulty inputs to this folder")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), metavar="PART")
     parser.add_argument("--family", nargs="+", choices=list(WHAT), help="only these inputs")
@@ -267,7 +293,11 @@ def main() -> None:
         return
     where = machine.describe()
     print(machine.line(where))
-    families = {name: count for name, count in (QUICK if given.quick else FULL).items() if name in (given.family or WHAT)}
+    families = {
+        name: count
+        for name, count in (QUICK if given.quick else FULL).items()
+        if name in (given.family or WHAT)
+    }
     assert QUICK["large"] == len(faults_large.cases())
     section: dict[str, Any] = {"quick": given.quick, "machine": where}
     begun = time.monotonic()
@@ -287,8 +317,14 @@ def main() -> None:
                 shutil.copytree(Path(name) / "kept", given.keep, dirs_exist_ok=True)
     section["seconds"] = round(time.monotonic() - begun, 1)
     for fault in section.get("examples", []):
-        print(f"{fault['key']}: {fault['family']} {fault['number']} ({fault['times']} times): {fault['text']}")
-    for problem in (*section.get("fit_problems", ()), *section.get("compress_problems", ()), *section.get("double_problems", ())):
+        print(
+            f"{fault['key']}: {fault['family']} {fault['number']} ({fault['times']} times): {fault['text']}"
+        )
+    for problem in (
+        *section.get("fit_problems", ()),
+        *section.get("compress_problems", ()),
+        *section.get("double_problems", ()),
+    ):
         print(f"problem: {problem}")
     if given.results:
         atomic.write(given.results, (json.dumps(section) + "\n").encode())

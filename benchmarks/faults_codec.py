@@ -87,7 +87,9 @@ def zigzag(value: int) -> bytes:
 
 
 def deflate(data: bytes, dictionary: bytes = b"") -> bytes:
-    coder = zlib.compressobj(9, zlib.DEFLATED, -15, 9, zlib.Z_DEFAULT_STRATEGY, *([dictionary] * bool(dictionary)))
+    coder = zlib.compressobj(
+        9, zlib.DEFLATED, -15, 9, zlib.Z_DEFAULT_STRATEGY, *([dictionary] * bool(dictionary))
+    )
     return coder.compress(data) + coder.flush()
 
 
@@ -104,9 +106,13 @@ def read(data: bytes) -> Draft:
                                           "seed", "size", "bits") if key in row}  # fmt: skip
         records.append(
             Record(
-                name.encode(), shape=list(row["shape"]), row_offset=row.get("row offset", 0),
-                column_offset=row.get("column offset", 0), raw=raw.take(page.raw_bytes(row)), **same,
-            )  # fmt: skip
+                name.encode(),
+                shape=list(row["shape"]),
+                row_offset=row.get("row offset", 0),
+                column_offset=row.get("column offset", 0),
+                raw=raw.take(page.raw_bytes(row)),
+                **same,
+            )
         )
     products = {page.PRODUCTS: {name: list(shape) for name, shape in tables.products.items()}}
     meta = {**tables.meta, **(products if tables.products else {})} or None
@@ -157,7 +163,11 @@ def fields_table(draft: Draft) -> bytes:
 
 
 def meta_bytes(meta: Any) -> bytes:
-    return meta if isinstance(meta, bytes) else json.dumps(meta, ensure_ascii=False).encode("utf-8", "surrogatepass")
+    return (
+        meta
+        if isinstance(meta, bytes)
+        else json.dumps(meta, ensure_ascii=False).encode("utf-8", "surrogatepass")
+    )
 
 
 def write(draft: Draft, names: bytes | None = None, fields: bytes | None = None) -> bytes:
@@ -174,7 +184,9 @@ def write(draft: Draft, names: bytes | None = None, fields: bytes | None = None)
         draft.static,
     ]
     count = len(draft.records) if draft.count is None else draft.count
-    head = b"SZD1" + bytes([draft.flags & 255]) + varint(count) + b"".join(varint(len(part)) for part in parts)
+    head = (
+        b"SZD1" + bytes([draft.flags & 255]) + varint(count) + b"".join(varint(len(part)) for part in parts)
+    )
     return seal(head + b"".join(parts) + b"".join(record.raw for record in draft.records) + draft.content)
 
 
@@ -200,7 +212,9 @@ class Endless(Adaptive):
 
     def byte(self) -> None:
         if self.at >= len(self.data):
-            fresh = {0: self.more.randbytes(64), 1: bytes(64), 2: b"\xff" * 64}.get(self.style, self.more.randbytes(2) * 32)
+            fresh = {0: self.more.randbytes(64), 1: bytes(64), 2: b"\xff" * 64}.get(
+                self.style, self.more.randbytes(2) * 32
+            )
             self.data += fresh
         super().byte()
 
@@ -245,19 +259,20 @@ def rehashed(data: bytes) -> bytes:
 def fit_raw(draft: Draft, more: random.Random) -> None:
     """Give every record as many raw bytes as its fields say, in place."""
     for record in draft.records:
-        elements = math.prod(record.shape)
+        elements, blocks = math.prod(record.shape), 0
         if record.kind == RAW and record.code < len(SIZES):
             wanted = elements * SIZES[record.code]
         elif record.kind == RANDOM and record.size > 0 and record.bits > 0:
-            wanted = -(-(-(-elements // record.size)) * record.bits // 8)
+            blocks = -(-elements // record.size)
+            wanted = -(-blocks * record.bits // 8)
         else:
             if record.kind not in (PLANES, RAW, RANDOM):
                 record.raw = b""
             continue
         if wanted <= MOST_WORK:
             record.raw = (record.raw + more.randbytes(max(0, wanted - len(record.raw))))[:wanted]
-            if record.kind == RANDOM and -(-elements // record.size) * record.bits % 8:
-                unused = -(-(-elements // record.size) * record.bits) % 8
+            unused = -blocks * record.bits % 8 if record.kind == RANDOM else 0
+            if unused and record.raw:
                 record.raw = record.raw[:-1] + bytes([record.raw[-1] >> unused << unused])
             if record.kind == RAW and record.code == 9:
                 record.raw = bytes(byte & 1 for byte in record.raw)

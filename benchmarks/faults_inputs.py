@@ -1,4 +1,4 @@
-"""Data files and run folders that are odd, through what reads them: .npz, .csv, idx and its .gz, and runs for the report."""
+"""Data files and run folders that are odd, through what reads them: .npz, .csv, idx and its .gz, the report of runs."""
 
 from __future__ import annotations
 
@@ -22,10 +22,27 @@ Fault = tuple[str, str]
 FAMILIES = ("npz", "csv", "idx", "run")
 ALWAYS, RATIO = 128 * MIB, 128  # what a data file may fill without a reason, and for each of its bytes
 SECONDS = 8.0
-DTYPES = ["<f4", "<f8", "|u1", "<i8", "|O", "<U4", "|S3", "<c16", "|b1", ">f4", "<f2", "|V8", "<M8[s]", "<f16", "nonsense"]
+DTYPES = [
+    "<f4",
+    "<f8",
+    "|u1",
+    "<i8",
+    "|O",
+    "<U4",
+    "|S3",
+    "<c16",
+    "|b1",
+    ">f4",
+    "<f2",
+    "|V8",
+    "<M8[s]",
+    "<f16",
+    "nonsense",
+]
 SHAPES = ["(4, 3)", "(4,)", "()", "(0,)", "(-1,)", "(4, 3, 2, 1)", "(1000000, 1000000)", "(4611686018427387904, 4)",
           "(0, 4611686018427387904)", "(4.0,)", "(True,)", "4", "[4]", "(" + "1," * 60 + ")", "(" * 200]  # fmt: skip
-CELLS = ["1", "-2.5", "nan", "inf", "1e999", "0x10", "", " ", "a", '"a,b"', '"', "=1+1", "\x1b[31m", "\u202e", "\0", "٣", "1_0",
+CELLS = ["1", "-2.5", "nan", "inf", "1e999", "0x10", "", " ", "a", '"a,b"', '"', "=1+1", "\x1b[31m", "\u202e",
+"\0", "٣", "1_0",
          "x" * 5000, "NA", "None", "1,2", "\r", "1e-400", "9" * 400]  # fmt: skip
 
 
@@ -50,7 +67,11 @@ def npz(more: random.Random) -> bytes:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:
         for name in ("x", "y") if more.random() < 0.9 else ("x",):
-            archive.writestr(f"{odd_member(name, more)}.npy", npy(name, more), more.choice([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED]))
+            archive.writestr(
+                f"{odd_member(name, more)}.npy",
+                npy(name, more),
+                more.choice([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED]),
+            )
         if more.random() < 0.1:
             archive.writestr(more.choice(["x.npy", "../x.npy", "a.txt", "z.npy"]), npy("x", more))
     data = out.getvalue()
@@ -61,13 +82,21 @@ def npz(more: random.Random) -> bytes:
 
 
 def odd_member(name: str, more: random.Random) -> str:
-    return name if more.random() < 0.9 else more.choice(["", "X", "x_train", "../x", "a/b", "\x1b[2J", "x" * 3000])
+    return (
+        name
+        if more.random() < 0.9
+        else more.choice(["", "X", "x_train", "../x", "a/b", "\x1b[2J", "x" * 3000])
+    )
 
 
 def npy(name: str, more: random.Random) -> bytes:
     """An array in numpy's format, with a header that may be anything."""
     dtype, shape = ("<f4", "(30, 6)") if name == "x" else ("<i8", "(30,)")
-    content: bytes = struct.pack("<180f", *(i % 7 for i in range(180))) if name == "x" else struct.pack("<30q", *[0, 1, 2] * 10)
+    content: bytes = (
+        struct.pack("<180f", *(i % 7 for i in range(180)))
+        if name == "x"
+        else struct.pack("<30q", *[0, 1, 2] * 10)
+    )
     how = more.random()
     dtype = more.choice(DTYPES) if how < 0.2 else dtype
     shape = more.choice(SHAPES) if 0.2 < how < 0.5 else shape
@@ -95,7 +124,10 @@ def lied(data: bytes, more: random.Random) -> bytes:
 
 
 def table(more: random.Random) -> bytes:
-    rows = [["a", "b", "kind", "y"], *([str(i % 7), str(i % 5 - 2.5), "uv"[i % 2], str(i % 3)] for i in range(40))]
+    rows = [
+        ["a", "b", "kind", "y"],
+        *([str(i % 7), str(i % 5 - 2.5), "uv"[i % 2], str(i % 3)] for i in range(40)),
+    ]
     for _ in range(more.choice([1, 1, 2, 3, 8])):
         row, column = more.randrange(len(rows)), more.randrange(4)
         how = more.randrange(6)
@@ -107,7 +139,11 @@ def table(more: random.Random) -> bytes:
             rows[row] = rows[row] * more.choice([2, 500])
         else:
             rows = rows[: more.randrange(len(rows))] or [[""]]
-    data = more.choice(["\n", "\n", "\r\n", "\r"]).join(more.choice(",,,;\t").join(row) for row in rows).encode("utf-8", "replace")
+    data = (
+        more.choice(["\n", "\n", "\r\n", "\r"])
+        .join(more.choice(",,,;\t").join(row) for row in rows)
+        .encode("utf-8", "replace")
+    )
     how = more.random()
     if how < 0.1:
         data = more.choice([b"\xef\xbb\xbf", b"\xff\xfe", b"\0"]) + data
@@ -115,7 +151,10 @@ def table(more: random.Random) -> bytes:
 
 
 def idx(more: random.Random) -> bytes:
-    sizes = [more.choice([0, 1, 2, 5, 2**31, 2**32 - 1, 65536]) if more.random() < 0.2 else size for size in (5, 4, 4)]
+    sizes = [
+        more.choice([0, 1, 2, 5, 2**31, 2**32 - 1, 65536]) if more.random() < 0.2 else size
+        for size in (5, 4, 4)
+    ]
     values = bytes(range(80)) if more.random() < 0.9 else bytes(48 * MIB)
     data = bytes([0, 0, more.choice([8, 8, 8, 9, 13, 0]), more.choice([3, 3, 3, 1, 2, 0, 255])])
     data += b"".join(struct.pack(">I", size) for size in sizes) + values
@@ -133,7 +172,11 @@ def idx(more: random.Random) -> bytes:
 @functools.cache
 def run_files(folder: Path) -> dict[str, bytes]:
     """The files of a small run that ``make_run`` made, by their path inside."""
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
 
 
 def make_run(folder: Path) -> None:
@@ -154,9 +197,13 @@ def run_mutant(number: int, seed: Path) -> dict[str, bytes]:
         if how < 0.1:
             files[name] = faults_mutate.spoil(data, more)
         elif how < 0.13:
-            files[name] = more.choice([b"", b"\0" * 100, b"[" * 5000, b"null", b"{}", b"[]", b"1", b'"a"', b"\xff\xfe"])
+            files[name] = more.choice(
+                [b"", b"\0" * 100, b"[" * 5000, b"null", b"{}", b"[]", b"1", b'"a"', b"\xff\xfe"]
+            )
         elif name.endswith("result.json"):
-            files[name] = faults_json.text(faults_json.change(json.loads(data), more), more) if loads(data) else data
+            files[name] = (
+                faults_json.text(faults_json.change(json.loads(data), more), more) if loads(data) else data
+            )
         elif name.endswith("metrics.jsonl"):
             lines = data.splitlines()
             at = more.randrange(len(lines)) if lines else 0
@@ -202,7 +249,7 @@ def reader(family: str) -> Any:
 
     if family == "idx":
         return read_idx
-    return (lambda path: data.load(path)) if family == "npz" else (lambda path: data.load(path, target="y"))
+    return data.load if family == "npz" else functools.partial(data.load, target="y")
 
 
 def check_run(files: dict[str, bytes], folder: Path, *, page: bool) -> list[Fault]:
@@ -220,7 +267,7 @@ def check_run(files: dict[str, bytes], folder: Path, *, page: bool) -> list[Faul
     method = run.method("ssvi")
     tried = {
         "report.table": lambda: report.table(folder),
-        "history": lambda: method.history(),
+        "history": method.history,
         "rewind": lambda: method.rewind(16),
         "read_result": lambda: method.read_result() if method.finished else None,
         "settings": lambda: settings.read(run.settings) if run.settings.is_file() else None,

@@ -10,7 +10,19 @@ from typing import Any
 
 #: Stand-ins for what Python's JSON writer will not write; :func:`text` puts the text there.
 LITERAL = "@@{}@@"
-LITERALS = ["1e999", "-1e999", "NaN", "Infinity", "1" * 400, "1" * 5000, "1e-999", "-0", "-0.0", "0.1e1", "[" * 2000]
+LITERALS = [
+    "1e999",
+    "-1e999",
+    "NaN",
+    "Infinity",
+    "1" * 400,
+    "1" * 5000,
+    "1e-999",
+    "-0",
+    "-0.0",
+    "0.1e1",
+    "[" * 2000,
+]
 ESCAPES = ['"\\ud800"', '"\\u0000"', '"\\u001b[2J"', '"\\u202e"', '"a\\nb"']
 ODD: Sequence[Any] = (
     None, True, False, 0, 1, -1, 2, 7, 10, 64, 255, 2**31 - 1, 2**31, 2**53, 2**63, -(2**63), 2**64, 10**30, 0.0, -0.0,
@@ -78,13 +90,19 @@ def near(value: Any, more: random.Random) -> Any:
     if isinstance(value, bool):
         return not value
     if isinstance(value, int):
-        return more.choice([-value, value + 1, value - 1, value * 2, value * 10**6, value << 40, float(value), str(value)])
+        return more.choice(
+            [-value, value + 1, value - 1, value * 2, value * 10**6, value << 40, float(value), str(value)]
+        )
     if isinstance(value, float):
         return more.choice([-value, value * 1e30, 0.0, int(value), str(value)])
     if isinstance(value, str):
-        return more.choice([value + "x", value[:-1], value.upper(), value * 50, f" {value}", [value], value.encode().hex()])
+        return more.choice(
+            [value + "x", value[:-1], value.upper(), value * 50, f" {value}", [value], value.encode().hex()]
+        )
     if isinstance(value, list):
-        return more.choice([value * 2, value[:-1], value[::-1], value + [None], dict(enumerate(map(str, value)))])
+        return more.choice(
+            [value * 2, value[:-1], value[::-1], [*value, None], dict(enumerate(map(str, value)))]
+        )
     return more.choice([list(value), str(value)]) if isinstance(value, dict) else 0
 
 
@@ -101,5 +119,9 @@ def text(value: Any, more: random.Random | None = None) -> bytes:
     data = found.encode("utf-8", "surrogatepass")
     if more is not None and more.random() < 0.02:
         at = more.randrange(len(data) + 1)
-        data = data[:at] + more.choice([b"\xff", b"\x00", b"\xc0\x80", b"\xed\xa0\x80", b"\n", b"\xef\xbb\xbf"]) + data[at:]
+        data = (
+            data[:at]
+            + more.choice([b"\xff", b"\x00", b"\xc0\x80", b"\xed\xa0\x80", b"\n", b"\xef\xbb\xbf"])
+            + data[at:]
+        )
     return data

@@ -18,8 +18,10 @@ from pathlib import Path
 from typing import Any
 
 FIT = [
-    "fit", "--data", "digits", "--n-train", "64", "--network", "mlp:16", "--no-baselines", "--density", "0.3", "--option",
-    "every=10", "--option", "growth_batches=4", "--batch-size", "8", "--epochs", "40", "--checkpoint-steps", "5", "--samples",
+    "fit", "--data", "digits", "--n-train", "64", "--network", "mlp:16", "--no-baselines", "--density", "0.3",
+    "--option",
+    "every=10", "--option", "growth_batches=4", "--batch-size", "8", "--epochs", "40", "--checkpoint-steps",
+    "5", "--samples",
     "2", "--ood", "none", "--accelerator", "cpu", "--quiet",
 ]  # fmt: skip
 PATIENCE = 120.0  # seconds, after which a command hangs
@@ -191,7 +193,9 @@ def double_starts(folder: Path) -> dict[str, Any]:
         else:
             problems.append("the first fit was too fast")
         if first.wait() != 0:
-            problems.append(f"the first fit ended with {first.code} beside {how}: {(folder / 'said').read_text()[-200:]}")
+            problems.append(
+                f"the first fit ended with {first.code} beside {how}: {(folder / 'said').read_text()[-200:]}"
+            )
         elif state_hash(run) != wanted:
             problems.append(f"the first fit came out otherwise beside {how}")
     return {"double_problems": problems}
@@ -212,4 +216,8 @@ def measure(folder: Path, kills: int) -> dict[str, Any]:
     found |= double_starts(folder)
     identical = not (found["fit_different"] or found["fit_problems"] or found["compress_problems"])
     enough = found["fit_kills"] >= kills and found["compress_kills"] >= kills
-    return {"kill_resume_identical": identical and enough, "double_start_safe": not found["double_problems"], **found}
+    return {
+        "kill_resume_identical": identical and enough,
+        "double_start_safe": not found["double_problems"],
+        **found,
+    }

@@ -27,20 +27,33 @@ def cases() -> list[tuple[str, Callable[[], bytes]]]:
         ("full mask, columns without rows", lambda: szd(Record(b"a", FULL_MASK, shape=[0, 2**31]))),
         ("constants", lambda: szd(*(constant(code, 4) for code in range(4)))),
         ("a constant of bytes", lambda: szd(constant(8, 1))),
-        ("zeros beside huge sizes", lambda: szd(*(Record(b"z%d" % i, RAW, i, [0, 2**33]) for i in range(17)))),
+        (
+            "zeros beside huge sizes",
+            lambda: szd(*(Record(b"z%d" % i, RAW, i, [0, 2**33]) for i in range(17))),
+        ),
         ("planes of one byte", lambda: szd(planes(8, MOST - 64))),
         ("planes of complex128", lambda: szd(planes(11, MOST // 16 - 8))),
-        ("many tensors", lambda: szd(*(Record(b"%d" % i, CONSTANT, 0, [2000], entry=bytes(4)) for i in range(8000)))),
-        ("ties", lambda: szd(constant(0, 1), *(Record(b"t%d" % i, codec.ALIAS, target=0) for i in range(8000)))),
+        (
+            "many tensors",
+            lambda: szd(*(Record(b"%d" % i, CONSTANT, 0, [2000], entry=bytes(4)) for i in range(8000))),
+        ),
+        (
+            "ties",
+            lambda: szd(constant(0, 1), *(Record(b"t%d" % i, codec.ALIAS, target=0) for i in range(8000))),
+        ),
     ]
     for size, bits in ((1, 8), (256, 8), (256, 20), (3, 13)):
-        found.append((f"random, blocks of {size}, {bits} bits", lambda size=size, bits=bits: szd(*randoms(size, bits))))
+        found.append(
+            (f"random, blocks of {size}, {bits} bits", lambda size=size, bits=bits: szd(*randoms(size, bits)))
+        )
     for name in ("ones", "all but one", "rows", "sparse"):
         for rows in (side, 4, 1):
             found.append((f"mask, {name}, {rows} rows", lambda name=name, rows=rows: mask(name, rows)))
     for dtype in ("float32", "float16", "bfloat16", "float64"):
         for rows in (1, 3000):
-            found.append((f"levels, {dtype}, {rows} rows", lambda dtype=dtype, rows=rows: levels(dtype, rows, False)))
+            found.append(
+                (f"levels, {dtype}, {rows} rows", lambda dtype=dtype, rows=rows: levels(dtype, rows, False))
+            )
         found.append((f"levels with scales, {dtype}", lambda dtype=dtype: levels(dtype, 3000, True)))
     found += [(f"static levels, {rows} rows", lambda rows=rows: static(rows)) for rows in (1, 3000)]
     found += [(f"product of pieces of {size}", lambda size=size: product(size)) for size in (1, 2, 16, 64)]
@@ -60,7 +73,9 @@ def check(number: int, folder: Path) -> list[Fault]:
     told.tables = codec.page.tables(data)
     faults = [(key, f"{name}: {text}") for key, text in judged("loads", first, told)]
     if first.refusal is None and told.tables.declared > MOST:
-        faults.append(("peak_over_allowed", f"{name}: opened {told.tables.declared} bytes where {MOST} are allowed"))
+        faults.append(
+            ("peak_over_allowed", f"{name}: opened {told.tables.declared} bytes where {MOST} are allowed")
+        )
     first.value = None if first.refusal is not None or first.wrong else first.value
     return faults + [(key, f"{name}: {text}") for key, text in doors(data, folder, told, first, values=False)]
 
@@ -88,7 +103,10 @@ def randoms(size: int, bits: int) -> list[Record]:
     raw = more.randbytes(-(-blocks * bits // 8))
     unused = -blocks * bits % 8
     raw = raw[:-1] + bytes([raw[-1] >> unused << unused])
-    return [Record(b"r%d" % seed, RANDOM, 0, [entries], -150, seed=seed, size=size, bits=bits, raw=raw) for seed in range(8)]
+    return [
+        Record(b"r%d" % seed, RANDOM, 0, [entries], -150, seed=seed, size=size, bits=bits, raw=raw)
+        for seed in range(8)
+    ]
 
 
 def dumped(*records: Any, meta: dict | None = None) -> bytes:
@@ -134,7 +152,9 @@ def static(rows: int) -> bytes:
     from szilard import file
 
     found = np.zeros((rows, EDGE // 4 // rows), np.int32)
-    found.reshape(-1)[:: 1 << 7] = np.arange(found.size // 128 + 1)[: len(found.reshape(-1)[:: 1 << 7])] % 300 + 1
+    found.reshape(-1)[:: 1 << 7] = (
+        np.arange(found.size // 128 + 1)[: len(found.reshape(-1)[:: 1 << 7])] % 300 + 1
+    )
     return dumped(file.Levels("w", "float32", found.shape, found, -150))
 
 
@@ -149,5 +169,3 @@ def product(size: int) -> bytes:
     basis = np.ones((1, size, size), np.int32)
     basis[0, 0, 0] = 2
     return dumped(file.Product("w", "float32", (pieces, size), codes, basis, -150))
-
-

@@ -113,6 +113,14 @@ def peak() -> int | None:
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
 
+#: Events of Python's audit hooks that no reader of a file has a reason for.
+ACTIONS = (
+    "socket.connect", "socket.getaddrinfo", "subprocess.", "os.system", "os.exec", "os.fork", "os.posix_spawn",
+    "urllib.",
+    "shutil.rmtree", "os.remove", "os.rename", "os.mkdir",
+)  # fmt: skip
+
+
 class Watch:
     """An audit hook: files opened outside of the libraries and the input, code run, processes, sockets."""
 
@@ -121,7 +129,8 @@ class Watch:
         self._inputs: tuple[str, ...] = ()
         self._touched: list[str] = []
         self._installed = False
-        prefixes = {sys.prefix, sys.base_prefix, os.path.dirname(os.__file__), "/proc", "/sys", "/dev/null", "/dev/urandom",
+        prefixes = {sys.prefix, sys.base_prefix, os.path.dirname(os.__file__), "/proc", "/sys", "/dev/null",
+        "/dev/urandom",
                     "/etc/localtime", "/usr/share", "/usr/lib", "/etc/mime.types"}  # fmt: skip
         import szilard
 
@@ -154,10 +163,8 @@ class Watch:
             code = getattr(arguments[0], "co_filename", "")
             if "payload" in code:
                 self._touched.append(f"ran {code}")
-        elif event.startswith(("socket.connect", "socket.getaddrinfo", "subprocess.", "os.system", "os.exec", "os.fork",
-                               "os.posix_spawn", "urllib.", "shutil.rmtree", "os.remove", "os.rename", "os.mkdir")):  # fmt: skip
-            if not self._allowed(str(arguments[0]) if arguments else ""):
-                self._touched.append(f"{event} {str(arguments)[:150]}")
+        elif event.startswith(ACTIONS) and not self._allowed(str(arguments[0]) if arguments else ""):
+            self._touched.append(f"{event} {str(arguments)[:150]}")
 
     def _opened(self, arguments: tuple) -> None:
         name = arguments[0]

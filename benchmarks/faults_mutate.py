@@ -1,8 +1,8 @@
 """Structure-aware mutations of .szd files: bytes (shallow), and records, tables, metadata and streams (deep).
 
 :func:`shallow` changes bytes of the whole file and makes the file's hash right, or not. :func:`deep` changes a draft,
-mostly makes its streams and raw bytes fit again, and gives it the content's hash that the reader of the tests finds: such
-a file is accepted unless a rule of docs/format.md refuses it. Both are functions of a ``random.Random`` alone.
+mostly makes its streams and raw bytes fit again, and gives it the content's hash that the reader of the tests finds:
+such a file is accepted unless a rule of docs/format.md refuses it. Both are functions of a ``random.Random`` alone.
 """
 
 from __future__ import annotations
@@ -10,15 +10,43 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 
+import szd_reference as page
+
 import faults_codec as codec
 import faults_json
-import szd_reference as page
 from faults_codec import ALIAS, LEVELS, Draft, Record
 
-NUMBERS = [0, 1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 20, 63, 64, 65, 127, 128, 255, 256, 257, 1000, 4095, 4096, 4097]
+NUMBERS = [
+    0,
+    1,
+    2,
+    3,
+    4,
+    5,
+    7,
+    8,
+    9,
+    15,
+    16,
+    17,
+    20,
+    63,
+    64,
+    65,
+    127,
+    128,
+    255,
+    256,
+    257,
+    1000,
+    4095,
+    4096,
+    4097,
+]
 HUGE = [2**k + d for k in (13, 16, 20, 21, 23, 24, 30, 31, 32, 33, 40, 41, 62, 63, 64) for d in (-1, 0, 1)]
 STEPS = [-2017, -2016, -2015, -1905, -1904, -1903, -400, -64, 0, 1, 500, 2046, 2047, 2048]
-NAMES = [b"", b"a", b"a.crow", b"a.col", b"w.support", b"\x1b[2J", b"a\nb", b"\xff", b"\xed\xa0\x80", b"x" * 1024, b"x" * 1025,
+NAMES = [b"", b"a", b"a.crow", b"a.col", b"w.support", b"\x1b[2J", b"a\nb", b"\xff", b"\xed\xa0\x80",
+b"x" * 1024, b"x" * 1025,
          b"p.coefficients", b"p.basis", "\u202e\u0391".encode(), b"0.weight", b"module.a"]  # fmt: skip
 
 
@@ -120,7 +148,8 @@ def change_shape(draft: Draft, seeds: Sequence[Draft], more: random.Random) -> N
     elif how == 2:
         more.shuffle(record.shape)
     elif how == 3:
-        record.shape = more.choice([[], [0], [0, 2**33], [2**32, 0], [2**31 - 1, 0], [0, 2**31], [0] * 8, [1] * 9, [2**33],
+        record.shape = more.choice([[], [0], [0, 2**33], [2**32, 0], [2**31 - 1, 0], [0, 2**31], [0] * 8,
+        [1] * 9, [2**33],
                                     [2**20, 0, 2**13], [46341, 46341], [1, 2**20], [2**20, 1]])  # fmt: skip
     elif record.shape:
         place = more.randrange(len(record.shape))
@@ -152,9 +181,13 @@ def change_entries(draft: Draft, seeds: Sequence[Draft], more: random.Random) ->
     record = pick(draft, more)
     record.raw = spoil(record.raw, more) if record.raw else record.raw
     if record.entry:
-        record.entry = more.choice([bytes(len(record.entry)), b"\xff" * len(record.entry), more.randbytes(len(record.entry))])
+        record.entry = more.choice(
+            [bytes(len(record.entry)), b"\xff" * len(record.entry), more.randbytes(len(record.entry))]
+        )
     if record.kind == codec.PLANES:
-        record.raw = more.choice([record.raw, codec.deflate(more.randbytes(40)), codec.deflate(bytes(4096)), b"", b"\3\0"])
+        record.raw = more.choice(
+            [record.raw, codec.deflate(more.randbytes(40)), codec.deflate(bytes(4096)), b"", b"\3\0"]
+        )
 
 
 def move_records(draft: Draft, seeds: Sequence[Draft], more: random.Random) -> None:
@@ -169,9 +202,14 @@ def move_records(draft: Draft, seeds: Sequence[Draft], more: random.Random) -> N
         records.insert(more.randint(0, len(records)), twin)
     elif how == 3:
         other = more.choice(seeds).copy()
-        records[more.randint(0, len(records)) :] = more.sample(other.records, more.randint(0, len(other.records)))
+        records[more.randint(0, len(records)) :] = more.sample(
+            other.records, more.randint(0, len(other.records))
+        )
     else:
-        records.insert(more.randint(0, len(records)), Record(b"tie%d" % more.randrange(9), ALIAS, target=more.randrange(6)))
+        records.insert(
+            more.randint(0, len(records)),
+            Record(b"tie%d" % more.randrange(9), ALIAS, target=more.randrange(6)),
+        )
 
 
 def make_product(draft: Draft, seeds: Sequence[Draft], more: random.Random) -> None:
@@ -179,10 +217,13 @@ def make_product(draft: Draft, seeds: Sequence[Draft], more: random.Random) -> N
     name = more.choice([b"p", b"0.weight", b"q.crow"])
     groups, size, per = more.choice([0, 1, 2, 3]), more.choice([0, 1, 2, 3, 4, 64]), more.choice([0, 1, 2])
     pieces = groups * per
-    shape = more.choice([[groups, per * size], [pieces, size], [pieces * size], [groups, per, size], [], [pieces, size, 1],
+    shape = more.choice([[groups, per * size], [pieces, size], [pieces * size], [groups, per, size], [],
+    [pieces, size, 1],
                          [0, 2**62], [0], [2**33, 0], [groups * per * size or 1]])  # fmt: skip
     code, at = more.randrange(4), more.randint(0, len(draft.records))
-    basis = more.choice([[groups, size, size]] * 6 + [[], [size, size], [groups, size], [groups, size, size, 1], [0, 0, 0]])
+    basis = more.choice(
+        [[groups, size, size]] * 6 + [[], [size, size], [groups, size], [groups, size, size, 1], [0, 0, 0]]
+    )
     draft.records[at:at] = [
         Record(name + b".coefficients", LEVELS, code, [pieces, size]),
         Record(name + b".basis", LEVELS, code, basis, more.choice([-64, -200, 0, -1904, -1905, 2047])),
@@ -190,11 +231,16 @@ def make_product(draft: Draft, seeds: Sequence[Draft], more: random.Random) -> N
     draft.flags = more.choice([draft.flags, draft.flags | 16, draft.flags & 239])
     meta = draft.meta if isinstance(draft.meta, dict) else {}
     products = meta.get(page.PRODUCTS)
-    draft.meta = {**meta, page.PRODUCTS: {**(products if isinstance(products, dict) else {}), name.decode(): shape}}
+    draft.meta = {
+        **meta,
+        page.PRODUCTS: {**(products if isinstance(products, dict) else {}), name.decode(): shape},
+    }
 
 
 def change_meta(draft: Draft, seeds: Sequence[Draft], more: random.Random) -> None:
-    meta = draft.meta if isinstance(draft.meta, dict) else {"a": [1, {"b": "c"}], page.PRODUCTS: {"p": [4, 3]}}
+    meta = (
+        draft.meta if isinstance(draft.meta, dict) else {"a": [1, {"b": "c"}], page.PRODUCTS: {"p": [4, 3]}}
+    )
     how = more.random()
     if how < 0.7:
         shapes = [[0, 3], [3, 0], [12], [1] * 9, [2**62, 0], [4, 3, 1]]
@@ -202,17 +248,22 @@ def change_meta(draft: Draft, seeds: Sequence[Draft], more: random.Random) -> No
     elif how < 0.85:
         products = dict(meta.get(page.PRODUCTS, {})) if isinstance(meta.get(page.PRODUCTS), dict) else {}
         name = pick(draft, more).name.decode(errors="replace")
-        products[name.removesuffix(".basis").removesuffix(".coefficients")] = more.choice([[4, 3], [], [12], [0, 2**62]])
+        products[name.removesuffix(".basis").removesuffix(".coefficients")] = more.choice(
+            [[4, 3], [], [12], [0, 2**62]]
+        )
         draft.meta = {**meta, page.PRODUCTS: products}
     else:
         draft.meta = more.choice([b"", b"{}", b"[]", b"null", b'{"a":' * 500, b"\xff", b'{"a":1,"a":2}', b" {} ", None,
-                                  b'{"a":"' + b"x" * (2**20 - 8) + b'"}', b'{"a":"' + b"x" * (2**20 - 7) + b'"}'])  # fmt: skip
+                                  b'{"a":"' + b"x" * (2**20 - 8) + b'"}',
+                                  b'{"a":"' + b"x" * (2**20 - 7) + b'"}'])  # fmt: skip
 
 
 def change_streams(draft: Draft, seeds: Sequence[Draft], more: random.Random) -> None:
     which = more.choice(["adaptive", "adaptive", "static"])
     data = getattr(draft, which)
-    fresh = more.choice([spoil(data, more), more.randbytes(more.randint(0, 60)), bytes(more.randint(0, 60)), b"\xff" * 40])
+    fresh = more.choice(
+        [spoil(data, more), more.randbytes(more.randint(0, 60)), bytes(more.randint(0, 60)), b"\xff" * 40]
+    )
     setattr(draft, which, fresh)
 
 

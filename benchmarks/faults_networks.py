@@ -1,7 +1,7 @@
 """Saved networks with changed metadata, as .szd and as torch's files, through all that opens a network.
 
-The metadata name code, data files and data sets that lie in a folder of bait (:func:`lay_bait`): whoever opens or runs one
-of these because a file said so has done what SECURITY.md promises not to do.
+The metadata name code, data files and data sets that lie in a folder of bait (:func:`lay_bait`): whoever opens or runs
+one of these because a file said so has done what SECURITY.md promises not to do.
 """
 
 from __future__ import annotations
@@ -14,17 +14,30 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import szd_reference as page
+
 import faults_codec as codec
 import faults_json
 import faults_mutate
-import szd_reference as page
 from faults_measure import MIB, Outcome, too_much, watched
 
 Fault = tuple[str, str]
 SECONDS = 1.0  # of CPU time, to open a network of some kilobytes
 COMMAND_SECONDS = 20.0  # the same, and to ask it
 COMMANDS_EVERY = 12  # inputs, of which one goes through the commands, too
-FIT = ["fit", "--no-baselines", "--epochs", "1", "--samples", "2", "--ood", "none", "--accelerator", "cpu", "--quiet"]
+FIT = [
+    "fit",
+    "--no-baselines",
+    "--epochs",
+    "1",
+    "--samples",
+    "2",
+    "--ood",
+    "none",
+    "--accelerator",
+    "cpu",
+    "--quiet",
+]
 PAYLOAD = """
 from pathlib import Path
 Path(__file__).with_name("RAN").touch()
@@ -50,9 +63,12 @@ def lay_bait(folder: Path) -> None:
 def bait(folder: Path) -> list[Any]:
     """Values that lead there, and names that lead elsewhere."""
     return [
-        "payload.py:build", f"{folder}/payload.py:build", "./payload.py:build", "payload:build", "os:system", "bait.csv",
-        f"{folder}/bait.csv", "bait.npz", f"{folder}/bait.npz", str(folder), "mnist", "cifar10", "boston", "mlp:100000,100000",
-        "mlp:" + "9" * 50, "mlp:-4", "mlp:0", "mlp:", "mlp", "resnet9999", "resnet20", "lenet5", "../../x", "ssvi", "mean-field",
+        "payload.py:build", f"{folder}/payload.py:build", "./payload.py:build", "payload:build", "os:system",
+        "bait.csv",
+        f"{folder}/bait.csv", "bait.npz", f"{folder}/bait.npz", str(folder), "mnist", "cifar10", "boston",
+        "mlp:100000,100000",
+        "mlp:" + "9" * 50, "mlp:-4", "mlp:0", "mlp:", "mlp", "resnet9999", "resnet20", "lenet5", "../../x",
+        "ssvi", "mean-field",
         "deterministic", "regression", "classification", {"name": "mnist", "root": str(folder), "download": True},
         {"name": "bait.csv"}, {"name": f"{folder}/bait.npz"}, {"name": "digits", "ood": f"{folder}/bait.npz"},
         {"name": "digits", "download": True}, {"name": "mnist", "fetch": True}, [1, 2**40], [2**20, 2**20], [1] * 64,
@@ -203,7 +219,8 @@ def odd_tensors(more: random.Random) -> list[Any]:
     one = torch.zeros(1)
     return [
         one.expand(2**40), one.expand(2**20, 2**20), torch.eye(3).to_sparse(), torch.zeros(3, dtype=torch.complex64),
-        torch.full((1, 8, 8), float("nan")), torch.zeros(1, 8, 8), torch.full((1, 1, 1), -1.0), torch.zeros(0), torch.zeros(64),
+        torch.full((1, 8, 8), float("nan")), torch.zeros(1, 8, 8), torch.full((1, 1, 1), -1.0), torch.zeros(0),
+        torch.zeros(64),
         torch.zeros(3, dtype=torch.int64), torch.zeros(2, 2, dtype=torch.bool), torch.empty(3, device="meta"),
         torch.zeros(4, 64).t(), torch.zeros(2, 3, dtype=torch.bfloat16),
     ]  # fmt: skip

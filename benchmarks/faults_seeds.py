@@ -1,14 +1,20 @@
-"""Small files of every kind to begin with: .szd drafts made from the format's page alone, and files that szilard writes."""
+"""Small .szd files of every kind to begin with: drafts made from the format's page alone, and files of szilard."""
 
 from __future__ import annotations
 
 import random
 
-import faults_codec as codec
 import szd_reference as page
+
+import faults_codec as codec
 from faults_codec import ALIAS, CONSTANT, FULL_MASK, LEVELS, MASK, PLANES, RANDOM, RAW, Draft, Record
 
-META = {"network": "mlp:3", "classes": ["Σ", "ok"], "shift": [0.25, -1e-3], "deep": {"a": [None, True, {"b": 2**40}]}}
+META = {
+    "network": "mlp:3",
+    "classes": ["Σ", "ok"],
+    "shift": [0.25, -1e-3],
+    "deep": {"a": [None, True, {"b": 2**40}]},
+}
 
 
 def drafts() -> list[Draft]:
@@ -35,7 +41,9 @@ def drafts() -> list[Draft]:
     for number, draft in enumerate(found):
         more = random.Random(number)
         codec.fit_raw(draft, more)
-        if codec.fit_streams(draft, more) is None:  # random levels that are too large, or a table that is none
+        if (
+            codec.fit_streams(draft, more) is None
+        ):  # random levels that are too large, or a table that is none
             _try_again(draft, more)
         draft.content = codec.rehashed(codec.write(draft))[-24:-8]
     return found
@@ -52,7 +60,16 @@ def levels(coding: int) -> Draft:
     """Matrices, a vector, a scalar and an empty tensor under one coding, in each type that can hold levels."""
     shapes = [[4, 3, 2], [6], [2, 2], []]
     records = [
-        Record(b"w%d" % code, LEVELS, code, shapes[code], -150 + 10 * code, coding=coding, alphabet=2, offset=-code)
+        Record(
+            b"w%d" % code,
+            LEVELS,
+            code,
+            shapes[code],
+            -150 + 10 * code,
+            coding=coding,
+            alphabet=2,
+            offset=-code,
+        )
         for code in range(4)
     ]
     if coding & 8:  # a random table is seldom one; one is enough
@@ -64,7 +81,9 @@ def levels(coding: int) -> Draft:
 
 def supports() -> list[Draft]:
     mask, full = Record(b"a.support", MASK, shape=[5, 7]), Record(b"b.support", FULL_MASK, shape=[3, 4])
-    empty = [Record(b"c%d" % i, FULL_MASK, shape=list(shape)) for i, shape in enumerate([(0, 4), (4, 0), (0, 0)])]
+    empty = [
+        Record(b"c%d" % i, FULL_MASK, shape=list(shape)) for i, shape in enumerate([(0, 4), (4, 0), (0, 0)])
+    ]
     ties = [Record(b"t1", ALIAS, target=1), Record(b"t2", ALIAS, target=0)]
     return [
         Draft([mask, *ties, Record(b"a.mean", LEVELS, 0, [9], -100)]),
@@ -104,7 +123,9 @@ def written() -> list[Draft]:
     from szilard import file
 
     numbers = np.random.default_rng(0)
-    powers = (np.sign(numbers.standard_normal((12, 10))) * 2.0 ** numbers.integers(0, 5, (12, 10))).astype(np.int32)
+    powers = (np.sign(numbers.standard_normal((12, 10))) * 2.0 ** numbers.integers(0, 5, (12, 10))).astype(
+        np.int32
+    )
     dense = (3 * numbers.standard_normal((12, 10))).round().astype(np.int32)
     mask = numbers.random((9, 8)) < 0.3
     documents = [

@@ -10,10 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import szd_reference as page
+
 import faults_codec as codec
 import faults_mutate
 import faults_seeds
-import szd_reference as page
 from faults_measure import MIB, Outcome, too_much, too_slow, watched
 
 MOST = 64 * MIB  # what the doors are asked to allow
@@ -151,7 +152,11 @@ def compared(door: str, found: Outcome, told: Expected, seen: list[bytes]) -> li
     if found.wrong or told.too_large:
         return []
     if found.refusal is not None:
-        return [] if told.refused else [("wrong_values", f"{door} refuses what the page accepts: {found.refusal}")]
+        return (
+            []
+            if told.refused
+            else [("wrong_values", f"{door} refuses what the page accepts: {found.refusal}")]
+        )
     if told.refused:
         return [("wrong_values", f"{door} opens what the page refuses: {told.refused}")]
     assert told.file is not None
@@ -192,7 +197,10 @@ def same_state(state: Any, arrays: dict[str, Any]) -> list[Fault]:
     for name, tensor in state.items():
         if tuple(tensor.shape) != tuple(arrays[name].shape):
             return [("wrong_values", f"load gives {name!r} another shape")]
-        if tensor.numel() and tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes() != arrays[name].tobytes():
+        if (
+            tensor.numel()
+            and tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes() != arrays[name].tobytes()
+        ):
             return [("wrong_values", f"load gives other values of {name!r}")]
     return []
 

@@ -75,7 +75,11 @@ def prepare(traps: Path, config: Path) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, MOST_MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     warnings.simplefilter("ignore")
-    os.environ |= {"XDG_CONFIG_HOME": str(config), "SZILARD_DATA": str(traps / "no-data"), "MPLBACKEND": "agg"}
+    os.environ |= {
+        "XDG_CONFIG_HOME": str(config),
+        "SZILARD_DATA": str(traps / "no-data"),
+        "MPLBACKEND": "agg",
+    }
     os.chdir(traps)
     import torch
 
@@ -90,7 +94,9 @@ def warm_up(folder: Path, seeds: Path, traps: Path) -> None:
 
     for path in sorted((seeds / "networks").glob("*.szd"))[:2]:
         faults_networks.check("warm.szd", path.read_bytes(), folder, traps, commands=True)
-    faults_networks.check("warm.pt", next((seeds / "networks").glob("*.pt")).read_bytes(), folder, traps, commands=True)
+    faults_networks.check(
+        "warm.pt", next((seeds / "networks").glob("*.pt")).read_bytes(), folder, traps, commands=True
+    )
     for data in faults_szd.seed_files():
         faults_szd.check(data, folder)
     for family in ("npz", "csv", "idx"):
@@ -114,7 +120,9 @@ def main() -> None:
             place[:] = struct.pack("<q", number)
             found = check(*job, folder, seeds, traps)
             for key, text in found:
-                faults.write(json.dumps({"key": key, "family": job[0], "number": job[1], "text": text}) + "\n")
+                faults.write(
+                    json.dumps({"key": key, "family": job[0], "number": job[1], "text": text}) + "\n"
+                )
             if found:
                 faults.flush()
                 keep(folder, *job)

@@ -156,8 +156,8 @@ def tables(data: bytes, *, checked: bool = True) -> Tables:
     """Everything but the tensors.
 
     Args:
-        checked: refuse whatever is wrong in the tables. Without it the streams can be looked at all the same, as whoever
-            makes a file that is wrong in one place only must do; products are not multiplied then.
+        checked: refuse whatever is wrong in the tables. Without it the streams can be looked at all the same, as
+            whoever makes a file that is wrong in one place only must do; products are not multiplied then.
 
     Raises:
         Refused: the page says so.
@@ -187,7 +187,9 @@ def tables(data: bytes, *, checked: bool = True) -> Tables:
 def check_sizes(found: Tables) -> None:
     """What the parts can hold at all."""
     need(sum(map(raw_bytes, found.rows)) == len(found.raw), "the raw part has another length")
-    for part, symbols in zip((found.adaptive, found.static), zip(*map(coded, found.rows), strict=True), strict=False):
+    for part, symbols in zip(
+        (found.adaptive, found.static), zip(*map(coded, found.rows), strict=True), strict=False
+    ):
         need(sum(symbols) <= 5700 * (len(part) + 8), "a stream cannot hold so many integers")
 
 
@@ -243,7 +245,10 @@ def check_names(found: Tables) -> None:
     need(len(set(found.names)) == len(found.names), "two records have the same name")
     numbered = [name for pair in zip(found.names, found.rows, strict=True) for name in tensor_names(*pair)]
     factors = {f"{name}{part}" for name in found.products for part in (".coefficients", ".basis")}
-    need(len(set(numbered) | set(found.products)) == len(numbered) + len(found.products), "two tensors have the same name")
+    need(
+        len(set(numbered) | set(found.products)) == len(numbered) + len(found.products),
+        "two tensors have the same name",
+    )
     check_targets(found, numbered, factors)
     check_products(found)
 
@@ -255,7 +260,10 @@ def check_targets(found: Tables, numbered: list[str], factors: set[str]) -> None
         if row["kind"] == ALIAS:
             need(row["target"] < before, "an alias is of no earlier tensor")
             target = numbered[row["target"]]
-            need(target not in aliases and target not in factors, "an alias is of a tensor that cannot be shared")
+            need(
+                target not in aliases and target not in factors,
+                "an alias is of a tensor that cannot be shared",
+            )
         before += len(tensor_names(name, row))
 
 
@@ -268,7 +276,9 @@ def read_fields(part: bytes, count: int) -> list[dict[str, Any]]:
 
     levels = of(LEVELS)
     for row in rows:
-        row["ndim"] = 0 if row["kind"] == ALIAS else 2 if row["kind"] in (MASK, FULL_MASK) else table.varint(most=8)
+        row["ndim"] = (
+            0 if row["kind"] == ALIAS else 2 if row["kind"] in (MASK, FULL_MASK) else table.varint(most=8)
+        )
     for row in rows:
         row["shape"] = tuple(table.varint(most=2**33) for _ in range(row["ndim"]))
     step = 0
@@ -330,7 +340,10 @@ def metadata(part: bytes) -> dict[str, Any]:
         return {}
     try:
         found = json.loads(
-            inflate(part, 2**20).decode(), parse_constant=no_number, parse_int=whole, object_pairs_hook=entries_of
+            inflate(part, 2**20).decode(),
+            parse_constant=no_number,
+            parse_int=whole,
+            object_pairs_hook=entries_of,
         )
     except (ValueError, RecursionError) as error:
         raise Refused("the metadata are no JSON") from error
@@ -398,7 +411,9 @@ def check_products(found: Tables) -> None:
         need(shape[0] % groups == 0 and n % groups == 0, "the groups do not fit the shape")
 
 
-def multiplied(codes: list[int], basis: list[int], shapes: tuple[tuple[int, ...], tuple[int, ...]]) -> list[int]:
+def multiplied(
+    codes: list[int], basis: list[int], shapes: tuple[tuple[int, ...], tuple[int, ...]]
+) -> list[int]:
     """The levels of a product, from those of its factors and their shapes."""
     (n, size), (groups, _, _) = shapes
     need(all(abs(k) <= 8 for k in codes), "a coefficient is none")
@@ -535,7 +550,9 @@ def drawn(row: dict[str, Any], raw: Bytes) -> bytes:
     n, bits, seed = math.prod(row["shape"]), row["bits"], row["seed"]
     size = -(-row["blocks"] * bits // 8)
     digits = f"{int.from_bytes(raw.take(size), 'big'):0{8 * size}b}"
-    need("1" not in digits[row["blocks"] * bits :], "the last byte of a random tensor is not filled with zeros")
+    need(
+        "1" not in digits[row["blocks"] * bits :], "the last byte of a random tensor is not filled with zeros"
+    )
     values = [b""] * n
     for place, e in enumerate(sorted(range(n), key=lambda e: philox(seed, e, 0, 0, 1)[0])):
         block = place // row["size"]
@@ -582,7 +599,10 @@ def values(levels: list[int], scales: Scales, step: int, row: dict[str, Any]) ->
     rows_of, cols_of = scales
     found = []
     for i, k in enumerate(levels):
-        of_row, of_col = rows_of[i // cols if len(rows_of) > 1 else 0], cols_of[i % cols if len(cols_of) > 1 else 0]
+        of_row, of_col = (
+            rows_of[i // cols if len(rows_of) > 1 else 0],
+            cols_of[i % cols if len(cols_of) > 1 else 0],
+        )
         scale = f32(power(step) * power(2 * of_row))
         found.append(entry(k, f32(scale * power(2 * of_col)), row["type"]))
     return b"".join(found)
