@@ -2,28 +2,21 @@
 
     make audit
 
-It asks pypi.org about each version, by ``pip-audit``. Where that cannot be reached, this says so and ends with 3:
-nothing has been looked up then. It ends with 1 if a vulnerability is known.
+It asks pypi.org about each version, by ``pip-audit``. It ends with 0 if all packages were looked up and no
+vulnerability is known, with 1 if one is, and with 3 if some package could not be looked up: where pypi.org is not
+reached, or only a mirror of it that does not know of vulnerabilities, nothing has been shown, and this says so.
 """
 
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import re
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
-
-UNREACHABLE = (
-    "ConnectionError",
-    "ServiceError",
-    "Could not reach",
-    "Max retries",
-    "timed out",
-    "Failed to resolve",
-    "HTTPError",
-)
+from typing import Any
 
 
 def needed(name: str = "szilard") -> dict[str, str]:
@@ -34,7 +27,7 @@ def needed(name: str = "szilard") -> dict[str, str]:
         for line in importlib.metadata.requires(left.pop()) or ():
             if "extra ==" in line:
                 continue
-            other = re.match(r"[A-Za-z0-9._-]+", line)[0].lower()  # type: ignore[index]
+            other = re.split(r"[^A-Za-z0-9._-]", line)[0].lower().replace("_", "-")
             if other in found:
                 continue
             try:
@@ -45,33 +38,50 @@ def needed(name: str = "szilard") -> dict[str, str]:
     return dict(sorted(found.items()))
 
 
+def report(answer: list[dict[str, Any]], asked: int) -> tuple[int, list[str]]:
+    """The exit code, and lines for a person.
+
+    Args:
+        answer: pip-audit's, for each package ``vulns`` or a ``skip_reason``.
+        asked: how many packages it was asked about.
+    """
+    lines = [
+        f"{package['name']} {package['version']}: {one['id']}, mended in {', '.join(one['fix_versions']) or 'none'}"
+        for package in answer
+        for one in package.get("vulns", ())
+    ]
+    looked_up = sum("vulns" in package for package in answer)
+    if lines:
+        return 1, [
+            *lines,
+            f"{len(lines)} known vulnerabilities; {looked_up} of {asked} packages were looked up",
+        ]
+    if looked_up < asked:
+        return 3, [f"only {looked_up} of {asked} packages could be looked up: pypi.org does not answer here"]
+    return 0, [f"no vulnerability is known of these {asked} packages"]
+
+
 def main() -> None:
     versions = needed()
     with tempfile.TemporaryDirectory() as folder:
         lines = Path(folder) / "requirements.txt"
         # A build such as 2.13.0+cpu is known to PyPI by its public version.
         lines.write_text("".join(f"{name}=={version.split('+')[0]}\n" for name, version in versions.items()))
-        command = [
-            "-m",
-            "pip_audit",
-            "--requirement",
-            str(lines),
-            "--no-deps",
-            "--disable-pip",
-            "--progress-spinner",
-            "off",
-        ]
-        done = subprocess.run([sys.executable, *command], capture_output=True, text=True, check=False)
-    print(done.stdout, end="")
-    print(done.stderr, end="", file=sys.stderr)
-    if done.returncode and any(word in done.stderr for word in UNREACHABLE):
-        print(
-            f"nothing was looked up: pypi.org cannot be reached from here ({len(versions)} packages)",
-            file=sys.stderr,
+        options = ["--no-deps", "--disable-pip", "--progress-spinner", "off", "--format", "json"]
+        done = subprocess.run(
+            [sys.executable, "-m", "pip_audit", "--requirement", str(lines), *options],
+            capture_output=True,
+            text=True,
+            check=False,
         )
-        sys.exit(3)
-    print(f"{len(versions)} packages were looked up")
-    sys.exit(done.returncode)
+    try:
+        answer = json.loads(done.stdout)["dependencies"]
+    except (ValueError, KeyError):
+        print(done.stderr[-2000:], file=sys.stderr)
+        answer = []
+    code, told = report(answer, len(versions))
+    print("\n".join(told))
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -131,7 +131,9 @@ def table(more: random.Random) -> bytes:
     for _ in range(more.choice([1, 1, 2, 3, 8])):
         row, column = more.randrange(len(rows)), more.randrange(4)
         how = more.randrange(6)
-        if how < 3:
+        if not rows[row]:
+            rows[row] = [more.choice(CELLS)]
+        elif how < 3:
             rows[row][column % max(1, len(rows[row]))] = more.choice(CELLS)
         elif how == 3:
             rows[row] = rows[row][: more.randrange(4)]

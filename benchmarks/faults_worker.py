@@ -20,6 +20,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))  # where the page's reader lies
+
 MOST_MEMORY = 8 << 30
 MOST_KEPT = 200
 Job = tuple[str, int]

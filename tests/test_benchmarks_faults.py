@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+import audit
 import faults
 import faults_inputs
 import faults_json
@@ -166,3 +167,16 @@ def test_the_table_adds_up():
         "thread_errors",
         "double_start_safe",
     }
+
+
+def test_an_audit_that_looked_nothing_up_does_not_say_that_all_is_well():
+    skipped = {"name": "a", "skip_reason": "not found"}
+    clean = {"name": "b", "version": "1", "vulns": []}
+    bad = {"name": "c", "version": "1", "vulns": [{"id": "PYSEC-1", "fix_versions": ["2"]}]}
+    assert audit.report([clean, clean], 2)[0] == 0
+    assert audit.report([clean, skipped], 2)[0] == 3
+    assert audit.report([], 2)[0] == 3
+    code, lines = audit.report([clean, bad], 2)
+    assert code == 1
+    assert lines[0] == "c 1: PYSEC-1, mended in 2"
+    assert {"torch", "numpy"} <= set(audit.needed())

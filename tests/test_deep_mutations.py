@@ -49,12 +49,12 @@ def test_the_same_number_gives_the_same_file():
 
 def test_deep_mutations_open_or_are_refused_as_the_page_says(tmp_path):
     reasons: Counter[str] = Counter()
-    for number in range(300):
+    for number in range(250):
         data = faults_szd.mutant("szd-deep", number)
         reasons[faults_szd.expected(data).refused] += 1
         assert not wrong(faults_szd.check(data, tmp_path)), number
     # Both sides of the line are reached: many open, and those that do not are wrong in many ways.
-    assert reasons[""] > 80
+    assert reasons[""] > 60
     assert len(reasons) > 25
 
 
