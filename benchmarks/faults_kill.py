@@ -20,7 +20,7 @@ from typing import Any
 FIT = [
     "fit", "--data", "digits", "--n-train", "64", "--network", "mlp:16", "--no-baselines", "--density", "0.3",
     "--option",
-    "every=10", "--option", "growth_batches=4", "--batch-size", "8", "--epochs", "40", "--checkpoint-steps",
+    "every=10", "--option", "growth_batches=4", "--batch-size", "8", "--epochs", "16", "--checkpoint-steps",
     "5", "--samples",
     "2", "--ood", "none", "--accelerator", "cpu", "--quiet",
 ]  # fmt: skip

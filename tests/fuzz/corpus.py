@@ -23,6 +23,8 @@ def main() -> None:
     count = int(sys.argv[1])
     wrong = opened = 0
     with tempfile.TemporaryDirectory() as folder:
+        for data in faults_szd.seed_files():  # so that what the libraries load late is loaded
+            faults_szd.check(data, Path(folder))
         for number in range(count):
             data = faults_szd.mutant("szd-deep", number)
             opened += not faults_szd.expected(data).refused
