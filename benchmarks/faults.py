@@ -38,12 +38,12 @@ from szilard import atomic
 QUICK = {
     "szd-deep": 18_000, "szd-shallow": 4_000, "meta": 2_400, "pt": 1_200, "npz": 600, "csv": 500, "idx": 500,
     "run": 250,
-    "large": 46,
+    "large": 44,
 }  # fmt: skip
 FULL = {
     "szd-deep": 640_000, "szd-shallow": 200_000, "meta": 90_000, "pt": 30_000, "npz": 15_000, "csv": 10_000,
     "idx": 12_000,
-    "run": 3_000, "large": 46,
+    "run": 3_000, "large": 44,
 }  # fmt: skip
 DEEP = ("szd-deep", "meta", "pt", "large")
 KEYS = ("wrong_exceptions", "crashes", "wrong_values", "peak_over_allowed", "slow", "code_run")
