@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test test-all lint types docs kernels sanitize bench-peers clean
+.PHONY: demo test test-all lint types docs kernels sanitize audit bench-peers clean
 
 $(VENV)/.installed: pyproject.toml $(wildcard csrc/*)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -44,12 +44,21 @@ kernels:  ## the C++ kernels alone, for work on them: SZILARD_LIBRARY=build/kern
 PRELOAD   = $(shell for l in libasan libubsan libstdc++; do readlink -f "$$($(CXX) -print-file-name=$$l.so)"; done)
 KERNEL_TESTS = $(wildcard tests/test_kernels*.py) tests/test_coding_adaptive.py
 
-sanitize: $(VENV)/.installed  ## the kernels' tests under AddressSanitizer and UndefinedBehaviorSanitizer (GCC)
+sanitize: $(VENV)/.installed  ## kernels' tests and mutated files under AddressSanitizer and UndefinedBehaviorSanitizer (GCC)
 	cmake -S csrc -B build/sanitize -DSZILARD_SANITIZE=ON -DCMAKE_CXX_COMPILER=$(CXX)
 	cmake --build build/sanitize --parallel
 	SZILARD_LIBRARY=build/sanitize/_kernels.so LD_PRELOAD="$(PRELOAD)" \
 	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
 	$(BIN)/python -m pytest -s -p no:cacheprovider $(KERNEL_TESTS)
+	SZILARD_LIBRARY=build/sanitize/_kernels.so LD_PRELOAD="$(PRELOAD)" \
+	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 \
+	$(BIN)/python tests/fuzz/corpus.py $(CORPUS)
+
+CORPUS = 4000
+
+audit: $(VENV)/.installed  ## known vulnerabilities of the packages that szilard needs, as installed here (asks pypi.org)
+	$(BIN)/python -m pip install --quiet --editable '.[audit]'
+	$(BIN)/python benchmarks/audit.py
 
 clean:
 	rm -rf $(VENV) build site runs

@@ -1,4 +1,5 @@
-"""Write the benchmark tables of README.md, docs/results.md, docs/speed.md and docs/files.md from benchmarks/results/.
+"""Write the benchmark tables of README.md, docs/results.md, docs/speed.md, docs/files.md and docs/faults.md from
+benchmarks/results/.
 
     python benchmarks/render.py
 
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import fashion
+import faults
 import kernels
 import lenet_files
 import machine
@@ -25,7 +27,10 @@ import uci
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
-PAGES = (ROOT / "README.md", *(ROOT / "docs" / name for name in ("results.md", "speed.md", "files.md")))
+PAGES = (
+    ROOT / "README.md",
+    *(ROOT / "docs" / name for name in ("results.md", "speed.md", "files.md", "faults.md")),
+)
 SHORT = (0, 1, 2, 4, 6, 7, 8, 9, 10, 12)  # columns of the README's table
 
 
@@ -126,6 +131,13 @@ def file_figures() -> str:
     return figures(model_file.figures(sections | {"lenet": {"rows": lenets}}))
 
 
+def faults_machine() -> str:
+    """Where and how long."""
+    section = read("faults.jsonl")[-1]
+    how = "`--quick`" if section["quick"] else "The full run"
+    return f"{how}, {section['seconds'] / 60:.0f} minutes: {machine.line(section['machine'])}."
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "fashion-all": lambda: fashion_table("all"),
     "fashion-small": lambda: fashion_table("small"),
@@ -152,6 +164,9 @@ TABLES: dict[str, Callable[[], str]] = {
     "file-published": lambda: markdown(("", "bytes", "test error %"), lenet_files.published_body()),
     "file-curve": lambda: markdown(model_file.CURVE_COLUMNS, model_file.curve(file_section("resnet20"))),
     "file-figures": file_figures,
+    "faults": lambda: markdown(faults.COLUMNS, faults.body(read("faults.jsonl")[-1])),
+    "faults-others": lambda: markdown(faults.OTHER_COLUMNS, faults.other_rows(read("faults.jsonl")[-1])),
+    "faults-machine": faults_machine,
     "fashion-race": lambda: markdown(race.COLUMNS, race.body(read("fashion_race.jsonl"))),
     "fashion-race-figures": lambda: figures(race.figures(read("fashion_race.jsonl"))),
 }

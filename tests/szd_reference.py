@@ -1,6 +1,7 @@
 """A reader of .szd files written from docs/format.md alone: nothing of szilard, no numpy, slow.
 
-It answers the bits of every tensor, so that a test can hold the library and the page against each other.
+It answers the bits of every tensor, so that a test can hold the library and the page against each other, and it refuses
+what the page says a reader must refuse. :mod:`szd_streams` decodes the two streams.
 """
 
 from __future__ import annotations
@@ -10,20 +11,26 @@ import json
 import math
 import struct
 import zlib
-from bisect import bisect_right
-from pathlib import Path
+from dataclasses import dataclass, field
+from typing import Any
 
-PAGE = (Path(__file__).parent.parent / "docs" / "format.md").read_text()
+from szd_streams import LIMIT, PAGE, Adaptive, Refused, Static, block, need
+
+__all__ = ["DICTIONARY", "File", "Refused", "Tables", "TooLarge", "block", "decode", "read", "tables"]
+
 SIZES = {
     "float32": 4, "float16": 2, "bfloat16": 2, "float64": 8, "int64": 8, "int32": 4, "int16": 2, "int8": 1, "uint8": 1,
     "bool": 1, "complex64": 8, "complex128": 16, "uint16": 2, "uint32": 4, "uint64": 8, "float8_e4m3fn": 1,
     "float8_e5m2": 1,
 }  # fmt: skip
+RAW, PLANES, CONSTANT, ALIAS, LEVELS, MASK, FULL_MASK, RANDOM = range(8)
+PRODUCTS = "szilard.products"
+COUNTED = 16  # the flag with which products, and not their factors, are part of the content's hash
+GROUP = 2**16  # static levels between two looks at whether the stream is used up
 
 
-def block(name: str) -> list[str]:
-    """The words of a block of the page."""
-    return PAGE.split(f"<!-- {name} -->\n```text\n")[1].split("```")[0].split()
+class TooLarge(Exception):
+    """The file may be good, and would take this slow reader too long."""
 
 
 def types() -> list[str]:
@@ -36,238 +43,449 @@ def types() -> list[str]:
 
 DICTIONARY = "".join(word + "\0" for word in block("dictionary")).encode()
 MANTISSAS = [struct.unpack("<f", struct.pack("<I", int(word, 16)))[0] for word in block("mantissas")]
-WEIGHTS = [int(word) for word in block("weights")]
 TYPES = types()
+Tensor = tuple[str, tuple[int, ...], bytes]  # type, shape, entries
 
 
 class Bytes:
+    """Bytes that are read from the start."""
+
     def __init__(self, data: bytes) -> None:
         self.data, self.at = data, 0
 
     def take(self, n: int) -> bytes:
-        assert self.at + n <= len(self.data)
+        need(self.at + n <= len(self.data), "a part ends too early")
         self.at += n
         return self.data[self.at - n : self.at]
 
-    def varint(self) -> int:
-        value = place = 0
-        while True:
+    def varint(self, least: int = 0, most: int = 2**42 - 1) -> int:
+        value = 0
+        for place in range(6):
             byte = self.take(1)[0]
-            value |= (byte & 127) << place
-            place += 7
+            value |= (byte & 127) << 7 * place
             if byte < 128:
+                need(byte or not place, "a varint is not in its shortest form")
+                need(least <= value <= most, "a number is beyond its limits")
                 return value
+        raise Refused("a varint is longer than 6 bytes")
 
-    def zigzag(self) -> int:
+    def zigzag(self, most: int) -> int:
         n = self.varint()
-        return -(n + 1) // 2 if n % 2 else n // 2
+        value = -(n + 1) // 2 if n % 2 else n // 2
+        need(abs(value) <= most, "a number is beyond its limits")
+        return value
+
+    def end(self) -> None:
+        need(self.at == len(self.data), "a part has bytes left over")
 
 
-def inflate(data: bytes, dictionary: bytes = b"") -> bytes:
+def inflate(data: bytes, most: int, dictionary: bytes = b"") -> bytes:
+    """One whole raw deflate stream of at most so many bytes."""
     coder = zlib.decompressobj(-15, zdict=dictionary)
-    found = coder.decompress(data)
-    assert coder.eof
-    assert not coder.unused_data
+    try:
+        found = coder.decompress(data, most + 1)
+    except zlib.error as error:
+        raise Refused("a deflate stream is none") from error
+    need(len(found) <= most, "a deflate stream holds more than it may")
+    need(coder.eof and not coder.unused_data, "a deflate stream is not one whole one")
     return found
 
 
-def sign(k: int) -> int:
-    return (k > 0) - (k < 0) + 1
+@dataclass
+class Tables:
+    """A file without its tensors."""
+
+    flags: int
+    names: list[str]
+    rows: list[dict[str, Any]]
+    meta: dict[str, Any]
+    adaptive: bytes
+    static: bytes
+    raw: bytes
+    content: bytes
+    products: dict[str, tuple[int, ...]] = field(default_factory=dict)
+
+    @property
+    def declared(self) -> int:
+        """Bytes of all tensors; of a support, the most that they can be."""
+        return sum(declared(row) for row in self.rows)
+
+    @property
+    def work(self) -> int:
+        """About how many entries there are to be decoded one by one."""
+        return sum(math.prod(row["shape"]) + sum(coded(row)) for row in self.rows if row["kind"] != CONSTANT)
 
 
-class Adaptive:
-    def __init__(self, data: bytes) -> None:
-        self.data, self.at = data, 0
-        self.range, self.code = 2**32 - 1, 0
-        self.estimates: dict[tuple, list[int]] = {}
-        for _ in range(4):
-            self.byte()
+@dataclass
+class File:
+    """What comes out.
 
-    def byte(self) -> None:
-        self.code = (self.code << 8 | (self.data[self.at] if self.at < len(self.data) else 0)) % 2**32
-        self.at += 1
+    Attributes:
+        tensors: in their order; an alias is the very tuple of its target.
+        aliases: name of the target by name.
+        meta: metadata without what the format itself keeps there.
+        content: the hash.
+    """
 
-    def renormalise(self) -> None:
-        while self.range < 2**24:
-            self.range <<= 8
-            self.byte()
-
-    def bit(self, *place) -> bool:
-        estimate = self.estimates.setdefault(place, [2**15, 0])
-        p, n = estimate
-        bound = (self.range >> 16) * p
-        bit = self.code < bound
-        if bit:
-            self.range = bound
-        else:
-            self.code -= bound
-            self.range -= bound
-        self.renormalise()
-        share = 131072 // (2 * n + 3)
-        p += ((65535 if bit else 0) - p) * share >> 16
-        estimate[:] = [min(65472, max(64, p)), min(96, n + 1)]
-        return bit
-
-    def plain(self) -> bool:
-        self.range >>= 1
-        bit = self.code >= self.range
-        if bit:
-            self.code -= self.range
-        self.renormalise()
-        return bit
-
-    def matrix(self, rows: int, cols: int, model: str) -> list[int]:
-        mask = model == "MASK"
-        means = [512 if mask else 256] * cols
-        found: list[list[int]] = []
-        for r in range(rows):
-            row = 512 if mask else 256
-            found.append([])
-            for c in range(cols):
-                left = found[r][c - 1] if c else 0
-                left2 = found[r][c - 2] if c > 1 else 0
-                above = found[r - 1][c] if r else 0
-                k = self.level(model, left, left2, above, means[c], row)
-                found[r].append(k)
-                seen = 4096 * k if mask else 256 * min(abs(k), 64)
-                means[c] += (seen - means[c]) >> (4 if mask else 2)
-                row += (seen - row) >> (5 if mask else 3)
-        return [k for row in found for k in row]
-
-    def level(self, model: str, left: int, left2: int, above: int, column: int, row: int) -> int:
-        if model == "NEIGHBOURS":
-            zero = 3 * sign(left) + min(2, min(2, abs(left)) + min(2, abs(left2)))
-        elif model == "HISTORY":
-            steps = (1, 2, 3, 5, 7, 10, 15)
-            zero = 3 * (8 * bisect_right(steps, 3 * column >> 8) + bisect_right(steps, 3 * row >> 8)) + sign(
-                left
-            )
-        else:
-            steps = (32, 96, 224, 448, 896, 1600, 2800)
-            zero = (
-                3 * (8 * bisect_right(steps, column) + bisect_right(steps, row)) + (left != 0) + (above != 0)
-            )
-        if not self.bit(model, "zero", zero):
-            return 0
-        if model == "MASK":
-            return 1
-        negative = self.bit(model, "sign", 3 * sign(left) + sign(above))
-        around = abs(left) + abs(left2)
-        c = 0 if around == 0 else 1 if around <= 2 else 2 if around <= 6 else 3
-        size = 1
-        while size <= 14 and self.bit(model, "more", c, size - 1):
-            size += 1
-        if size == 15:
-            b = 0
-            while self.bit(model, "prefix", b):
-                b += 1
-            rest = 1
-            for _ in range(b):
-                rest = 2 * rest + self.plain()
-            size = 14 + rest
-        return -size if negative else size
+    tensors: dict[str, Tensor]
+    aliases: dict[str, str]
+    meta: dict[str, Any]
+    content: bytes
 
 
-class Static:
-    def __init__(self, data: bytes) -> None:
-        self.words = struct.unpack(f"<{len(data) // 4}I", data)
-        self.at = 0
-        self.lower, self.range, self.point = 0, 2**64 - 1, 0
-        for _ in range(2):
-            self.word()
-
-    def word(self) -> None:
-        self.point = (self.point << 32 | (self.words[self.at] if self.at < len(self.words) else 0)) % 2**64
-        self.at += 1
-
-    def levels(self, count: int, levels: list[int], codes: list[int]) -> list[int]:
-        weights = [WEIGHTS[c % 8] >> c // 8 for c in codes]
-        spare = 2**24 - len(levels)
-        widths = [weight * spare // sum(weights) for weight in weights]
-        widths[codes.index(0)] += spare - sum(widths)
-        widths = [width + 1 for width in widths]
-        assert max(widths) <= 2**24 - 2**14
-        starts = [sum(widths[:i]) for i in range(len(widths))]
-        found = []
-        for _ in range(count):
-            scale = self.range >> 24
-            i = bisect_right(starts, (self.point - self.lower) % 2**64 // scale) - 1
-            self.lower = (self.lower + scale * starts[i]) % 2**64
-            self.range = scale * widths[i]
-            if self.range < 2**32:
-                self.lower, self.range = (self.lower << 32) % 2**64, self.range << 32
-                self.word()
-            found.append(levels[i])
-        return found
+def declared(row: dict[str, Any]) -> int:
+    n = math.prod(row["shape"])
+    if row["kind"] == ALIAS:
+        return 0
+    return 4 * (row["shape"][0] + 1 + n) if row["kind"] in (MASK, FULL_MASK) else n * SIZES[row["type"]]
 
 
-def f32(value: float) -> float:
-    return struct.unpack("<f", struct.pack("<f", value))[0]
+def read(data: bytes) -> tuple[dict[str, Tensor], dict]:
+    """Every tensor as its type, shape and bytes; and the metadata.
+
+    Raises:
+        Refused: the page says so.
+    """
+    found = tables(data)
+    file = decode(found)
+    need(file.content == found.content, "the content's hash is another")
+    return file.tensors, file.meta
 
 
-def power(j: int) -> float:
-    """2^(j/16)."""
-    return f32(math.ldexp(MANTISSAS[j % 16], j // 16))
+def tables(data: bytes, *, checked: bool = True) -> Tables:
+    """Everything but the tensors.
+
+    Args:
+        checked: refuse whatever is wrong in the tables. Without it the streams can be looked at all the same, as
+            whoever makes a file that is wrong in one place only must do; products are not multiplied then.
+
+    Raises:
+        Refused: the page says so.
+    """
+    need(data[:4] == b"SZD1", "it does not begin as a .szd file")
+    need(len(data) >= 4 + 24, "it is too short")
+    need(hashlib.blake2b(data[:-8], digest_size=8).digest() == data[-8:], "the file's hash is another")
+    prefix = Bytes(data[4:-24])
+    flags = prefix.take(1)[0]
+    need(flags & 0xF0 in (0, COUNTED), "it has a flag that nobody knows")
+    count = prefix.varint(most=2**13)
+    lengths = [prefix.varint() for _ in range(5)]
+    names, fields, meta, adaptive, static = (prefix.take(length) for length in lengths)
+    raw = prefix.data[prefix.at :]
+    told = metadata(meta) if checked else {}
+    products = product_shapes(told.pop(PRODUCTS)) if PRODUCTS in told else {}
+    rows = read_fields(fields, count)
+    found = Tables(flags, read_names(names, count), rows, told, adaptive, static, raw, data[-24:-8], products)
+    if checked:
+        for row in rows:
+            check_row(row)
+        check_sizes(found)
+        check_names(found)
+    return found
 
 
-def encode(value: float, name: str) -> bytes:
-    if name == "bfloat16":  # the float32 whose upper half is nearest; of two, the even one
-        bits = struct.unpack("<I", struct.pack("<f", value))[0]
-        low, up = bits & 0xFFFF, bits >> 16
-        return struct.pack("<H", up + (low > 0x8000 or (low == 0x8000 and up % 2)))
-    return struct.pack({"float32": "<f", "float16": "<e", "float64": "<d"}[name], value)
+def check_sizes(found: Tables) -> None:
+    """What the parts can hold at all."""
+    need(sum(map(raw_bytes, found.rows)) == len(found.raw), "the raw part has another length")
+    for part, symbols in zip(
+        (found.adaptive, found.static), zip(*map(coded, found.rows), strict=True), strict=False
+    ):
+        need(sum(symbols) <= 5700 * (len(part) + 8), "a stream cannot hold so many integers")
+
+
+def raw_bytes(row: dict[str, Any]) -> int:
+    if row["kind"] == RAW:
+        return math.prod(row["shape"]) * SIZES[row["type"]]
+    return -(-row["blocks"] * row["bits"] // 8) if row["kind"] == RANDOM else row.get("stored", 0)
+
+
+def coded(row: dict[str, Any]) -> tuple[int, int]:
+    """How many integers of a record are in the adaptive and in the static stream."""
+    n = math.prod(row["shape"])
+    if row["kind"] == MASK:
+        return n, 0
+    if row["kind"] != LEVELS:
+        return 0, 0
+    rows, cols = matrix(row["shape"])
+    scales = rows * bool(row["coding"] & 2) + cols * bool(row["coding"] & 4)
+    return (scales + 2 * row["alphabet"] - 1, n) if row["coding"] & 8 else (scales + n, 0)
+
+
+def matrix(shape: tuple[int, ...]) -> tuple[int, int]:
+    return (shape[0], math.prod(shape[1:])) if len(shape) > 1 else (1, math.prod(shape))
+
+
+# -- tables ---------------------------------------------------------------------------------------------
 
 
 def read_names(part: bytes, count: int) -> list[str]:
-    table = Bytes(inflate(part, DICTIONARY))
-    shared = [table.varint() for _ in range(count)]
-    names, before = [], b""
-    for length, rest in zip(shared, table.data[table.at :].split(b"\0"), strict=False):
+    table = Bytes(inflate(part, 2 * count + 2**21, DICTIONARY))
+    shared = [table.varint(most=2**10) for _ in range(count)]
+    rests = table.data[table.at :].split(b"\0")
+    need(len(rests) == count + 1 and not rests[-1], "there are not so many names")
+    names, before, room = [], b"", 2**21
+    for length, rest in zip(shared, rests, strict=False):
+        need(length <= len(before), "a name shares more than there is")
         before = before[:length] + rest
-        names.append(before.decode())
+        room -= len(before) + 1
+        need(len(before) <= 2**10 and room >= 0, "the names are too long")
+        try:
+            names.append(before.decode())
+        except UnicodeDecodeError as error:
+            raise Refused("a name is no text") from error
     return names
 
 
-def read_fields(part: bytes, count: int) -> list[dict]:
-    table = Bytes(inflate(part))
-    rows = [{"kind": head // 32, "type": head % 32} for head in table.take(count)]
+def tensor_names(name: str, row: dict[str, Any]) -> list[str]:
+    return [f"{name}.crow", f"{name}.col"] if row["kind"] in (MASK, FULL_MASK) else [name]
 
-    def of(kind: int) -> list[dict]:
-        return [row for row in rows if row["kind"] == kind]
 
-    levels = of(4)
+def check_names(found: Tables) -> None:
+    """No name twice, neither among the records nor among what comes out."""
+    need(len(set(found.names)) == len(found.names), "two records have the same name")
+    numbered = [name for pair in zip(found.names, found.rows, strict=True) for name in tensor_names(*pair)]
+    factors = {f"{name}{part}" for name in found.products for part in (".coefficients", ".basis")}
+    need(
+        len(set(numbered) | set(found.products)) == len(numbered) + len(found.products),
+        "two tensors have the same name",
+    )
+    check_targets(found, numbered, factors)
+    check_products(found)
+
+
+def check_targets(found: Tables, numbered: list[str], factors: set[str]) -> None:
+    aliases = {name for name, row in zip(found.names, found.rows, strict=True) if row["kind"] == ALIAS}
+    before = 0
+    for name, row in zip(found.names, found.rows, strict=True):
+        if row["kind"] == ALIAS:
+            need(row["target"] < before, "an alias is of no earlier tensor")
+            target = numbered[row["target"]]
+            need(
+                target not in aliases and target not in factors,
+                "an alias is of a tensor that cannot be shared",
+            )
+        before += len(tensor_names(name, row))
+
+
+def read_fields(part: bytes, count: int) -> list[dict[str, Any]]:
+    table = Bytes(inflate(part, 128 * count))
+    rows = [head(byte) for byte in table.take(count)]
+
+    def of(*kinds: int) -> list[dict[str, Any]]:
+        return [row for row in rows if row["kind"] in kinds]
+
+    levels = of(LEVELS)
     for row in rows:
-        row["ndim"] = 0 if row["kind"] == 3 else 2 if row["kind"] in (5, 6) else table.varint()
+        row["ndim"] = (
+            0 if row["kind"] == ALIAS else 2 if row["kind"] in (MASK, FULL_MASK) else table.varint(most=8)
+        )
     for row in rows:
-        row["shape"] = tuple(table.varint() for _ in range(row["ndim"]))
+        row["shape"] = tuple(table.varint(most=2**33) for _ in range(row["ndim"]))
     step = 0
-    for row in [row for row in rows if row["kind"] in (4, 7)]:
-        row["step"] = step = step + table.zigzag()
+    for row in of(LEVELS, RANDOM):
+        row["step"] = step = step + table.zigzag(2**40)
     read_levels(levels, table)
-    for row in of(1):
+    for row in of(PLANES):
         row["stored"] = table.varint()
-    for row in of(3):
+    for row in of(ALIAS):
         row["target"] = table.varint()
-    for row in of(2):
-        row["entry"] = table.take(SIZES[TYPES[row["type"]]])
-    for what in ("seed", "size", "bits"):
-        for row in of(7):
-            row[what] = table.varint()
-    assert table.at == len(table.data)
+    for row in of(CONSTANT):
+        row["entry"] = table.take(SIZES[row["type"]])
+    for what, least, most in (("seed", 0, 2**32 - 1), ("size", 1, 2**8), ("bits", 8, 20)):
+        for row in of(RANDOM):
+            row[what] = table.varint(least, most)
+    for row in of(RANDOM):
+        row["blocks"] = -(-math.prod(row["shape"]) // row["size"])
+    table.end()
     return rows
 
 
-def read_levels(levels: list[dict], table: Bytes) -> None:
+def head(byte: int) -> dict[str, Any]:
+    kind, code = byte // 32, byte % 32
+    need(code < len(TYPES), "a type is unknown")
+    need(code == 0 or kind not in (ALIAS, MASK, FULL_MASK), "a record without a type has one")
+    need(code < 4 or kind not in (LEVELS, RANDOM), "levels have a type that cannot be")
+    return {"kind": kind, "code": code, "type": TYPES[code]}
+
+
+def read_levels(levels: list[dict[str, Any]], table: Bytes) -> None:
     for row in levels:
-        row["offset"] = table.zigzag()
+        row["offset"] = table.zigzag(LIMIT - 1)
     for row in levels:
-        row["coding"] = table.varint()
+        row["coding"] = table.varint(most=15)
     for row in levels:
-        row["alphabet"] = table.varint() if row["coding"] & 8 else 0
+        row["alphabet"] = table.varint(2, 2**12) if row["coding"] & 8 else 0
     for row in levels:
-        row["row offset"] = table.zigzag() if row["coding"] & 2 else 0
+        row["row offset"] = table.zigzag(128) if row["coding"] & 2 else 0
     for row in levels:
-        row["column offset"] = table.zigzag() if row["coding"] & 4 else 0
+        row["column offset"] = table.zigzag(128) if row["coding"] & 4 else 0
+
+
+def check_row(row: dict[str, Any]) -> None:
+    n, kind = math.prod(row["shape"]), row["kind"]
+    need(math.prod(max(size, 1) for size in row["shape"]) <= 2**33, "a tensor is too large")
+    need(kind not in (MASK, FULL_MASK) or n < 2**31, "a support is too large")
+    need(n or kind not in (CONSTANT, MASK), "an empty record has another kind")
+    if kind in (LEVELS, RANDOM):
+        need(-2016 <= row["step"] <= 2047, "a step is beyond its limits")
+    if kind == LEVELS:
+        need(n or not row["coding"] & 14, "an empty tensor has something in the streams")
+        need(row["coding"] & 9 != 9, "static levels have a model")
+    if kind == RANDOM:
+        need(0 < n <= 2**21, "a random tensor has too few or too many entries")
+
+
+def metadata(part: bytes) -> dict[str, Any]:
+    if not part:
+        return {}
+    try:
+        found = json.loads(
+            inflate(part, 2**20).decode(),
+            parse_constant=no_number,
+            parse_int=whole,
+            object_pairs_hook=entries_of,
+        )
+    except (ValueError, RecursionError) as error:
+        raise Refused("the metadata are no JSON") from error
+    need(isinstance(found, dict), "the metadata are no JSON object")
+    check_json(found, 100)
+    return found
+
+
+def no_number(word: str) -> None:
+    raise ValueError(word)
+
+
+def whole(digits: str) -> int:
+    need(len(digits.lstrip("-")) <= 309, "a whole number is too long")
+    return int(digits)
+
+
+def entries_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    need(len(found) == len(pairs), "an object has an entry twice")
+    return found
+
+
+def check_json(value: Any, depth: int) -> None:
+    """Numbers that float64 can hold, Unicode text, and at most ``depth`` levels of lists and objects."""
+    if isinstance(value, dict | list):
+        need(depth > 0, "the metadata are too deep")
+        for item in [*value, *value.values()] if isinstance(value, dict) else value:
+            check_json(item, depth - 1)
+    elif isinstance(value, str):
+        need(not any("\ud800" <= letter <= "\udfff" for letter in value), "a text has half of a character")
+    elif isinstance(value, int | float):
+        try:
+            need(math.isfinite(float(value)), "a number is too large")
+        except OverflowError as error:
+            raise Refused("a number is too large") from error
+
+
+# -- products -------------------------------------------------------------------------------------------
+
+
+def product_shapes(found: Any) -> dict[str, tuple[int, ...]]:
+    need(isinstance(found, dict), "the products are no object")
+    for shape in found.values():
+        need(isinstance(shape, list) and 1 <= len(shape) <= 8, "a product has no shape")
+        need(all(type(size) is int and size >= 0 for size in shape), "a product has no shape")
+        need(math.prod(max(size, 1) for size in shape) <= 2**33, "a product is too large")
+    return {name: tuple(shape) for name, shape in found.items()}
+
+
+def check_products(found: Tables) -> None:
+    """Their factors are there and fit."""
+    at = {name: place for place, name in enumerate(found.names)}
+    for name, shape in found.products.items():
+        first, second = (at.get(f"{name}{part}") for part in (".coefficients", ".basis"))
+        need(first is not None and second == first + 1, "a product lacks its factors")
+        codes, basis = found.rows[first], found.rows[second]
+        for row, ndim in ((codes, 2), (basis, 3)):
+            need(row["kind"] == LEVELS and not row["coding"] & 6 and row["ndim"] == ndim, "a factor is none")
+        need(codes["step"] == 0 and codes["type"] == basis["type"], "the factors differ")
+        need(basis["step"] - 7 * 16 >= -2016, "the step of a product is too low")
+        (n, size), (groups, size2, size3) = codes["shape"], basis["shape"]
+        need(size == size2 == size3 and 1 <= size <= 64 and groups >= 1, "the factors do not fit together")
+        need(math.prod(shape) == n * size, "the factors do not fit the shape")
+        need(shape[0] % groups == 0 and n % groups == 0, "the groups do not fit the shape")
+
+
+def multiplied(
+    codes: list[int], basis: list[int], shapes: tuple[tuple[int, ...], tuple[int, ...]]
+) -> list[int]:
+    """The levels of a product, from those of its factors and their shapes."""
+    (n, size), (groups, _, _) = shapes
+    need(all(abs(k) <= 8 for k in codes), "a coefficient is none")
+    levels: list[int] = []
+    for i in range(n):
+        first = i // (n // groups) * size * size
+        row = [(k > 0) * 2 ** (8 - abs(k)) - (k < 0) * 2 ** (8 - abs(k)) for k in codes[i * size :][:size]]
+        levels += [sum(c * basis[first + s * size + j] for s, c in enumerate(row)) for j in range(size)]
+    need(all(abs(k) < LIMIT for k in levels), "a product is too large")
+    return levels
+
+
+# -- values ---------------------------------------------------------------------------------------------
+
+
+def decode(found: Tables, most: int | None = None, streams: tuple[Adaptive, Static] | None = None) -> File:
+    """The tensors of a file, and the hash of its content as it is, whatever the file says that it is.
+
+    Args:
+        most: entries and bytes that are worth waiting for.
+        streams: in place of the file's.
+
+    Raises:
+        Refused: the page says so.
+        TooLarge: there are more.
+    """
+    if most is not None and max(found.declared, found.work) > most:
+        raise TooLarge(f"{found.declared} bytes")
+    adaptive, static = streams or (Adaptive(found.adaptive), Static(found.static))
+    content, raw = Content(), Bytes(found.raw)
+    factors = {f"{name}{part}": name for name in found.products for part in (".coefficients", ".basis")}
+    counted = found.flags & COUNTED
+    numbered: list[str] = []
+    tensors: dict[str, Tensor] = {}
+    aliases: dict[str, str] = {}
+    before: tuple[tuple[int, ...], list[int]] = ((), [])  # the coefficients of a product
+    for name, row in zip(found.names, found.rows, strict=True):
+        kind, dtype, shape = row["kind"], row["type"], row["shape"]
+        numbered += tensor_names(name, row)
+        if kind == ALIAS:
+            need(row["target"] < len(numbered) - 1, "an alias is of no earlier tensor")
+            need(numbered[row["target"]] in tensors, "an alias is of a factor")
+            aliases[name] = numbered[row["target"]]
+            tensors[name] = tensors[aliases[name]]
+            content.head(name, 254, (row["target"],))
+        elif kind in (MASK, FULL_MASK):
+            bits = adaptive.matrix(*shape, "MASK") if kind == MASK else [1] * math.prod(shape)
+            tensors |= support(name, shape, bits)
+            content.head(name, 255, shape)
+            content.bits(bits)
+        elif name in factors:
+            levels, scales = take_levels(row, adaptive, static)
+            if not counted:  # files of version 0.1
+                content.tensor(name, row["code"], shape, values(levels, scales, row["step"], row))
+            if name.endswith(".basis"):
+                product = multiplied(before[1], levels, (before[0], shape))
+                entries = values(product, ([0], [0]), row["step"] - 7 * 16, row)
+                tensors[factors[name]] = (dtype, found.products[factors[name]], entries)
+                if counted:
+                    content.tensor(factors[name], row["code"], found.products[factors[name]], entries)
+            before = shape, levels
+        else:
+            if kind == LEVELS:
+                entries = values(*take_levels(row, adaptive, static), row["step"], row)
+            else:
+                entries = drawn(row, raw) if kind == RANDOM else exact(row, raw)
+            tensors[name] = (dtype, shape, entries)
+            content.tensor(name, row["code"], shape, entries)
+    adaptive.end()
+    static.end()
+    raw.end()
+    return File(tensors, aliases, found.meta, content.hash.digest())
 
 
 class Content:
@@ -280,7 +498,9 @@ class Content:
         sizes = b"".join(size.to_bytes(8, "little") for size in dims)
         self.hash.update(name.encode() + b"\0" + bytes([code, len(dims)]) + sizes)
 
-    def values(self, entries: bytes, size: int) -> None:
+    def tensor(self, name: str, code: int, shape: tuple[int, ...], entries: bytes) -> None:
+        self.head(name, code, shape)
+        size = SIZES[TYPES[code]]
         equal = entries and entries == entries[:size] * (len(entries) // size)
         self.hash.update(b"\0" + entries[:size] if equal else b"\1" + entries)
 
@@ -290,100 +510,30 @@ class Content:
         self.hash.update(b"\0" if all(bits) else b"\1" + packed)
 
 
-Tensor = tuple[str, tuple[int, ...], bytes]
-
-
-def read(data: bytes) -> tuple[dict[str, Tensor], dict]:
-    """Every tensor as its type, shape and bytes; and the metadata."""
-    assert data[:4] == b"SZD1"
-    assert hashlib.blake2b(data[:-8], digest_size=8).digest() == data[-8:]
-    assert data[4] < 32
-    prefix = Bytes(data[5:-24])
-    count = prefix.varint()
-    lengths = [prefix.varint() for _ in range(5)]
-    names, fields, meta, adaptive_part, static_part = (prefix.take(length) for length in lengths)
-    raw = Bytes(prefix.data[prefix.at :])
-    adaptive, static, content = Adaptive(adaptive_part), Static(static_part), Content()
-    found: dict[str, Tensor] = {}
-    integers: dict[str, tuple[int, list[int]]] = {}
-    told = json.loads(inflate(meta)) if meta else {}
-    products = told.pop("szilard.products", {})
-    counted = products if data[4] & 16 else {}  # those whose factors are not part of the hash
-    for name, row in zip(read_names(names, count), read_fields(fields, count), strict=True):
-        kind, dtype, shape = row["kind"], TYPES[row["type"]], row["shape"]
-        if kind == 3:
-            found[name] = list(found.values())[row["target"]]
-            content.head(name, 254, (row["target"],))
-        elif kind in (5, 6):
-            bits = adaptive.matrix(*shape, "MASK") if kind == 5 else [1] * math.prod(shape)
-            found |= support(name, shape, bits)
-            content.head(name, 255, shape)
-            content.bits(bits)
-        else:
-            if kind == 4:
-                entries, levels = dequantise(row, dtype, adaptive, static)
-                integers[name] = row["step"], levels
-            else:
-                entries = drawn(row, dtype, raw) if kind == 7 else exact(row, dtype, raw)
-            found[name] = (dtype, shape, entries)
-            whole, _, part = name.rpartition(".")
-            if kind == 4 and whole in counted and part in ("coefficients", "basis"):
-                if part == "basis":
-                    made = multiplied(found, integers, {whole: counted[whole]})[whole]
-                    content.head(whole, row["type"], made[1])
-                    content.values(made[2], SIZES[dtype])
-                continue
-            content.head(name, row["type"], shape)
-            content.values(entries, SIZES[dtype])
-    assert raw.at == len(raw.data)
-    assert not adaptive_part or 0 <= adaptive.at - len(adaptive_part) <= 4
-    assert content.hash.digest() == data[-24:-8]
-    return multiplied(found, integers, products), told
-
-
-def multiplied(
-    found: dict[str, Tensor], integers: dict[str, tuple[int, list[int]]], products: dict[str, list[int]]
-) -> dict[str, Tensor]:
-    tensors: dict[str, Tensor] = {}
-    for part, tensor in found.items():
-        name, _, what = part.rpartition(".")
-        if name not in products or what not in ("coefficients", "basis"):
-            tensors[part] = tensor
-        if name not in products or what != "coefficients":
-            continue
-        (n, size), (dtype, (groups, _, _), _) = tensor[1], found[f"{name}.basis"]
-        codes, (step, basis) = integers[part][1], integers[f"{name}.basis"]
-        levels = []
-        for i in range(n):
-            first = i // (n // groups) * size * size
-            row = [
-                (k > 0) * 2 ** (8 - abs(k)) - (k < 0) * 2 ** (8 - abs(k)) for k in codes[i * size :][:size]
-            ]
-            levels += [sum(c * basis[first + s * size + j] for s, c in enumerate(row)) for j in range(size)]
-        values = b"".join(encode(f32(k * power(step - 16 * 7)), dtype) for k in levels)
-        tensors[name] = (dtype, tuple(products[name]), values)
-    return tensors
-
-
 def support(name: str, shape: tuple[int, int], bits: list[int]) -> dict[str, Tensor]:
-    rows = [bits[r * shape[1] : (r + 1) * shape[1]] for r in range(shape[0])]
-    crow = [sum(map(sum, rows[:r])) for r in range(shape[0] + 1)]
-    col = [c for row in rows for c, bit in enumerate(row) if bit]
+    crow, col = [0], []
+    for r in range(shape[0]):
+        col += [c for c, bit in enumerate(bits[r * shape[1] : (r + 1) * shape[1]]) if bit]
+        crow.append(len(col))
     return {
         f"{name}.crow": ("int32", (len(crow),), struct.pack(f"<{len(crow)}i", *crow)),
         f"{name}.col": ("int32", (len(col),), struct.pack(f"<{len(col)}i", *col)),
     }
 
 
-def exact(row: dict, dtype: str, raw: Bytes) -> bytes:
-    n, size = math.prod(row["shape"]), SIZES[dtype]
-    if row["kind"] == 2:
-        return row["entry"] * n
-    if row["kind"] == 0:
-        return raw.take(n * size)
-    planes = inflate(raw.take(row["stored"]))
-    assert len(planes) == n * size
-    return bytes(planes[place * n + i] for i in range(n) for place in range(size))
+def exact(row: dict[str, Any], raw: Bytes) -> bytes:
+    n, size = math.prod(row["shape"]), SIZES[row["type"]]
+    if row["kind"] == CONSTANT:
+        entries = row["entry"] * n
+    elif row["kind"] == RAW:
+        entries = raw.take(n * size)
+    else:
+        need(n * size <= 1032 * row["stored"], "a plane stream grows too much")
+        planes = inflate(raw.take(row["stored"]), n * size)
+        need(len(planes) == n * size, "a plane stream is too short")
+        entries = b"".join(bytes(planes[i::n]) for i in range(n)) if n else b""
+    need(row["type"] != "bool" or set(entries) <= {0, 1}, "a bool is none")
+    return entries
 
 
 def philox(seed: int, *counter: int) -> list[int]:
@@ -396,46 +546,97 @@ def philox(seed: int, *counter: int) -> list[int]:
     return [a, b, c, d]
 
 
-def drawn(row: dict, dtype: str, raw: Bytes) -> bytes:
+def drawn(row: dict[str, Any], raw: Bytes) -> bytes:
     n, bits, seed = math.prod(row["shape"]), row["bits"], row["seed"]
-    blocks = -(-n // row["size"])
-    size = -(-blocks * bits // 8)
+    size = -(-row["blocks"] * bits // 8)
     digits = f"{int.from_bytes(raw.take(size), 'big'):0{8 * size}b}"
-    assert "1" not in digits[blocks * bits :]
+    need(
+        "1" not in digits[row["blocks"] * bits :], "the last byte of a random tensor is not filled with zeros"
+    )
     values = [b""] * n
     for place, e in enumerate(sorted(range(n), key=lambda e: philox(seed, e, 0, 0, 1)[0])):
         block = place // row["size"]
         words = philox(seed, place, int(digits[block * bits : (block + 1) * bits], 2), 0, 0)
         k = sum(sum(word.to_bytes(4, "little")) for word in words) - 2040
-        values[e] = encode(f32(k * power(row["step"])), dtype)
+        values[e] = entry(k, power(row["step"]), row["type"])
     return b"".join(values)
 
 
-def dequantise(row: dict, dtype: str, adaptive: Adaptive, static: Static) -> tuple[bytes, list[int]]:
-    shape = row["shape"]
-    n = math.prod(shape)
-    rows, cols = (shape[0], math.prod(shape[1:])) if len(shape) > 1 else (1, n)
-    row_scale, col_scale = [0] * rows, [0] * cols
-    if row["coding"] & 2:
-        row_scale = [k + row["row offset"] for k in adaptive.matrix(1, rows, "NEIGHBOURS")]
-    if row["coding"] & 4:
-        col_scale = [k + row["column offset"] for k in adaptive.matrix(1, cols, "NEIGHBOURS")]
+Scales = tuple[list[int], list[int]]  # codes of rows and of columns, or 0 for all
+
+
+def take_levels(row: dict[str, Any], adaptive: Adaptive, static: Static) -> tuple[list[int], Scales]:
+    """The next levels of the streams, and their scales."""
+    rows, cols = matrix(row["shape"])
+    n = math.prod(row["shape"])
+    row_scale = scale_codes(adaptive, rows, row["row offset"]) if row["coding"] & 2 else [0]
+    col_scale = scale_codes(adaptive, cols, row["column offset"]) if row["coding"] & 4 else [0]
     if not n:
-        return b"", []
+        return [], ([0], [0])
     if row["coding"] & 8:
         alphabet, codes = [row["offset"]], [0]
         for gap in adaptive.matrix(1, row["alphabet"] - 1, "NEIGHBOURS"):
+            need(gap >= 0, "a table of levels is none")
             alphabet.append(alphabet[-1] + gap + 1)
+        need(alphabet[-1] < LIMIT, "a level of a table is too large")
         for rise in adaptive.matrix(1, row["alphabet"], "NEIGHBOURS"):
             codes.append(codes[-1] + rise)
-        levels = static.levels(n, alphabet, codes[1:])
+        levels: list[int] = []
+        for first in range(0, n, GROUP):
+            count = min(GROUP, n - first)
+            need(first + count == n or not static.used_up, "the static stream ends too early")
+            levels += static.levels(count, alphabet, codes[1:])
     else:
         levels = adaptive.matrix(rows, cols, "HISTORY" if row["coding"] & 1 else "NEIGHBOURS")
         levels = [k + row["offset"] for k in levels]
-    values = []
+    need(all(abs(k) < LIMIT for k in levels), "a level is too large")
+    return levels, (row_scale, col_scale)
+
+
+def values(levels: list[int], scales: Scales, step: int, row: dict[str, Any]) -> bytes:
+    """Levels as entries of the record's type."""
+    cols = matrix(row["shape"])[1]
+    rows_of, cols_of = scales
+    found = []
     for i, k in enumerate(levels):
-        scale = f32(
-            f32(power(row["step"]) * power(2 * row_scale[i // cols])) * power(2 * col_scale[i % cols])
+        of_row, of_col = (
+            rows_of[i // cols if len(rows_of) > 1 else 0],
+            cols_of[i % cols if len(cols_of) > 1 else 0],
         )
-        values.append(encode(f32(k * scale), dtype))
-    return b"".join(values), levels
+        scale = f32(power(step) * power(2 * of_row))
+        found.append(entry(k, f32(scale * power(2 * of_col)), row["type"]))
+    return b"".join(found)
+
+
+def scale_codes(adaptive: Adaptive, count: int, offset: int) -> list[int]:
+    codes = [k + offset for k in adaptive.matrix(1, count, "NEIGHBOURS")]
+    need(all(-128 <= code <= 127 for code in codes), "a scale is beyond its limits")
+    return codes
+
+
+def f32(value: float) -> float:
+    try:
+        return struct.unpack("<f", struct.pack("<f", value))[0]
+    except OverflowError as error:
+        raise Refused("a value is not finite") from error
+
+
+def power(j: int) -> float:
+    """2^(j/16)."""
+    need(abs(j) < 2**14, "a step is beyond its limits")
+    return math.ldexp(MANTISSAS[j % 16], j // 16)
+
+
+def entry(level: int, scale: float, name: str) -> bytes:
+    """A level times a scale, in a type."""
+    value = f32(level * scale)
+    if name == "bfloat16":  # the float32 whose upper half is nearest; of two, the even one
+        bits = struct.unpack("<I", struct.pack("<f", value))[0]
+        low, up = bits & 0xFFFF, bits >> 16
+        up += low > 0x8000 or (low == 0x8000 and up % 2)
+        need(up & 0x7F80 != 0x7F80, "a value is not finite")
+        return struct.pack("<H", up)
+    try:
+        return struct.pack({"float32": "<f", "float16": "<e", "float64": "<d"}[name], value)
+    except OverflowError as error:
+        raise Refused("a value is not finite") from error

@@ -60,6 +60,7 @@ CTYPES = {
     "int": ctypes.c_int,
     "int32_t": ctypes.c_int32,
     "int64_t": ctypes.c_int64,
+    "uint32_t": ctypes.c_uint32,
     "uint64_t": ctypes.c_uint64,
     "float": ctypes.c_float,
     "szilard_key": native.Key,

@@ -1,0 +1,40 @@
+"""A corpus of mutated .szd files through every door: ``python tests/fuzz/corpus.py COUNT``, for ``make sanitize``.
+
+The files are those of ``benchmarks/faults.py`` (szd-deep), the same every time. Memory and time are not looked
+at: a sanitizer takes much of both. Ends with 1 if the library raises anything but SzilardFileError, or if it and the
+reader of the tests do not agree.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent.parent
+sys.path[:0] = [str(ROOT / "benchmarks"), str(ROOT / "tests")]
+
+import faults_szd  # noqa: E402
+
+COUNTED = ("wrong_exceptions", "wrong_values", "code_run")
+
+
+def main() -> None:
+    count = int(sys.argv[1])
+    wrong = opened = 0
+    with tempfile.TemporaryDirectory() as folder:
+        for data in faults_szd.seed_files():  # so that what the libraries load late is loaded
+            faults_szd.check(data, Path(folder))
+        for number in range(count):
+            data = faults_szd.mutant("szd-deep", number)
+            opened += not faults_szd.expected(data).refused
+            for key, text in faults_szd.check(data, Path(folder)):
+                if key in COUNTED:
+                    wrong += 1
+                    print(f"szd-deep {number}: {key}: {text}")
+    print(f"{count} mutated files, of which {opened} open: {wrong} faults")
+    sys.exit(wrong > 0)
+
+
+if __name__ == "__main__":
+    main()
