@@ -136,6 +136,8 @@ def test_any_entry_of_a_table_may_be_anything(files, tmp_path, kind, field, noth
 @pytest.mark.parametrize("kind", [".pt", ".szd"])
 def test_one_sentence_names_the_field(files, tmp_path, kind, change, sentence, nothing_happens):
     path = files[kind]
+    if kind == ".szd" and change.get("scale") == [1.0, math.inf, 1.0]:
+        sentence = "the metadata are no JSON"  # which has no word for infinity
     with pytest.raises(SzilardFileError, match=sentence):
         finished.load(saying(path, {**said(path), **change}, tmp_path / f"odd{kind}"))
 
