@@ -89,7 +89,8 @@ def lay_out(folder: Path, families: dict[str, int]) -> Path:
     faults_networks.lay_bait(folder / "bait")
     (folder / "seeds").mkdir()
     (folder / "config").mkdir()
-    os.environ["XDG_CONFIG_HOME"] = str(folder / "config")
+    # The seeds are of a stranger: whoever opens them has another key in the config folder.
+    os.environ["XDG_CONFIG_HOME"] = str(folder / "stranger")
     faults_networks.make_seeds(folder / "seeds" / "networks")
     faults_inputs.make_run(folder / "seeds" / "report")
     plan = folder / "plan.json"
