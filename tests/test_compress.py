@@ -204,13 +204,13 @@ def test_a_layer_that_no_pass_knows_stays_exact_and_is_named():
     assert any("exponent" in note for note in made.notes)
 
 
-def test_weights_that_are_not_finite_stay_as_they_are():
+@pytest.mark.parametrize("value", [float("inf"), float("nan")])
+def test_weights_that_are_not_finite_are_named(value):
     network = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2))
     with torch.no_grad():
-        network[1].weight[0, 0] = float("inf")
-    with pytest.warns(SzilardWarning, match=r"1\.weight"):
-        made = szilard.compress(network, lam=1e-6)
-    assert torch.equal(made.network[1].weight, network[1].weight)
+        network[1].weight[0, 0] = value
+    with pytest.raises(SzilardError, match=r"1\.weight has NaN or infinite values"):
+        szilard.compress(network, lam=1e-6)
 
 
 class Zoo(nn.Module):

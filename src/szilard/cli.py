@@ -215,6 +215,8 @@ def compress(
     max_drop: o.MaxDrop = None,
     max_bytes: o.MaxBytes = None,
     lam: o.Lam = None,
+    task: o.TaskOfOutputs = None,
+    confidence: o.Confidence = 0.9,
     no_data: o.WithoutData = False,
     input_shape: o.InputShape = None,
     outputs: o.Outputs = None,
@@ -237,7 +239,7 @@ def compress(
         "split": split,
     }
     command.compress(
-        path, given, network, command.Wish(max_drop, max_bytes, lam), out, method=method, trusted=trust,
+        path, given, network, command.Wish(max_drop, max_bytes, lam, task, confidence), out, method=method, trusted=trust,
         without_data=no_data, shape=command.Shape(input_shape, outputs), normalisation=(mean, std),
         certified=certificate, seed=seed, as_json=json, quiet=quiet,
     )  # fmt: skip

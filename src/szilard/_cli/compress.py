@@ -17,8 +17,12 @@ from szilard._cli import output, source, target
 from szilard._cli.told import once
 from szilard.compress import Compressed
 from szilard.compress import compress as search
+from szilard.compress.compress import CONFIDENCE
+from szilard.compress.judge import Scores
+from szilard.compress.promise import check_confidence
 from szilard.data import DataSet, Split
 from szilard.errors import SzilardError, printable
+from szilard.likelihood import TASKS, Categorical
 from szilard.training import finished as networks_on_disk
 from szilard.training.evaluate import judge
 from szilard.training.finished import Finished
@@ -34,8 +38,13 @@ class Wish:
     max_drop: float | None
     max_bytes: int | None
     lam: float | None
+    task: str | None = None
+    confidence: float = CONFIDENCE
 
     def check(self) -> None:
+        check_confidence(self.confidence)
+        if self.task is not None and self.task not in TASKS:
+            raise SzilardError(f"--task is {printable(self.task)}; take one of {', '.join(TASKS)}")
         if sum(one is not None for one in (self.max_drop, self.max_bytes, self.lam)) > 1:
             raise SzilardError("give one of --max-drop, --max-bytes and --lam; the others follow from it")
 
@@ -163,13 +172,21 @@ def _channels(text: str | None, data: DataSet, name: str) -> torch.Tensor:
 def _with_data(
     found: Finished, data: DataSet, wish: Wish, seed: int, console: Console
 ) -> tuple[Compressed, dict[str, Any]]:
-    def score(network: nn.Module, split: Split) -> float:
-        quality, believed, _ = judge(
-            found.method, network, data, split, samples=SAMPLES, seed=seed, ood=False
-        )
+    if wish.task not in (None, data.task):
+        raise SzilardError(f"--task is {wish.task}, and the data are for {data.task}; leave --task out")
+
+    def values(network: nn.Module, split: Split) -> Scores:
+        believed = judge(found.method, network, data, split, samples=SAMPLES, seed=seed, ood=False)[1]
         if data.task == "classification":
-            return quality["accuracy"]
-        return 1 - float((believed.mean - split.y).square().mean() / split.y.var())
+            right = (believed.labels == split.y).double()
+            given = believed.mean.double().gather(1, split.y[:, None])[:, 0]
+            guessing = Categorical().guessing(split.y)
+            return Scores(float(right.mean()), right, given, guessing)
+        each = 1 - (believed.mean - split.y).square().double() / split.y.double().var()
+        return Scores(float(each.mean()), each, None, 0.0, relative=True)
+
+    def score(network: nn.Module, split: Split) -> float:
+        return values(network, split).score
 
     # Any order of the examples will do, but not one by class.
     order = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(seed))[:EXAMPLES]
@@ -180,7 +197,9 @@ def _with_data(
             max_drop=None if wish.max_drop is None else wish.max_drop / 100,
             max_bytes=wish.max_bytes,
             lam=wish.lam,
-            evaluate=lambda network: score(network, data.valid),
+            evaluate=lambda network: values(network, data.valid),
+            task=data.task,
+            confidence=wish.confidence,
             seed=seed,
             meta=networks_on_disk.to_meta(found),
             progress=console.print,
@@ -188,6 +207,11 @@ def _with_data(
         before, after = score(found.network, data.test), score(made.network, data.test)
     measure = "accuracy" if data.task == "classification" else "explained variance"
     return made, {
+        "task": f"{data.task}, judged by {measure} on valid (the data say so)",
+        "drop": made.drop,
+        "drop_se": made.drop_se,
+        "judged_on": made.judged_on,
+        "confidence": wish.confidence,
         "data": data.name,
         "measure": measure,
         "valid_before": made.original_score,
@@ -215,7 +239,7 @@ def _without_data(
     with console.status("compressing"):
         made = search(
             network, max_bytes=wish.max_bytes, lam=wish.lam, input_shape=inputs, seed=seed, meta=meta,
-            progress=console.print,
+            task=wish.task, progress=console.print,
         )  # fmt: skip
     return made, {}
 
@@ -256,7 +280,14 @@ def _print(rows: dict[str, Any], made: Compressed) -> None:
             table.add_row(
                 f"{rows['measure']}, {part}", f"{before:.2f} %", f"{after:.2f} %", f"{after - before:+.2f} pt"
             )
+    if "task" in rows:
+        print(printable(rows["task"]))
     Console().print(table)
+    if rows.get("drop_se") is not None:
+        print(
+            f"drop on valid {100 * rows['drop']:.2f} ± {100 * rows['drop_se']:.2f} pt (standard error of paired "
+            f"differences), on {rows['judged_on']:,} examples"
+        )
     chosen = f", chosen on valid in {len(made.trials)} trials" if len(made.trials) > 1 else ""
     print(f"λ = {made.lam:.3g} nats per bit{chosen}; {made.seconds:.0f} s")
     if "certificate" in rows:

@@ -244,6 +244,23 @@ Lam = Annotated[
     float | None,
     typer.Option("--lam", metavar="NATS", help="λ, nats of loss that a bit may cost.", rich_help_panel=_GOAL),
 ]
+TaskOfOutputs = Annotated[
+    str | None,
+    typer.Option(
+        "--task",
+        metavar="TASK",
+        help="What the outputs mean: classification, multilabel, regression or embedding; by default the data say.",
+        rich_help_panel=_GOAL,
+    ),
+]
+Confidence = Annotated[
+    float,
+    typer.Option(
+        metavar="SHARE",
+        help="With which --max-drop is kept on other examples; 0: on the validation part alone.",
+        rich_help_panel=_GOAL,
+    ),
+]
 Certified = Annotated[
     bool,
     typer.Option("--certificate", help="Print what the size of the file promises about unseen examples."),

@@ -52,6 +52,8 @@ class Calibration:
 
 
 def _gather(given: Any, most: int) -> tuple[Tensor, Tensor | None]:
+    if not isinstance(given, Tensor | Iterable):
+        raise SzilardError(f"calibration is a {type(given).__name__}; give a tensor of inputs, or batches")
     batches: Iterable[Any] = [given] if isinstance(given, Tensor) else given
     inputs: list[Tensor] = []
     labels: list[Tensor] = []
@@ -59,10 +61,12 @@ def _gather(given: Any, most: int) -> tuple[Tensor, Tensor | None]:
     for batch in batches:
         x, y = batch if isinstance(batch, tuple | list) and len(batch) == 2 else (batch, None)
         if not isinstance(x, Tensor) or not (y is None or isinstance(y, Tensor)):
+            odd = x if not isinstance(x, Tensor) else y
             raise SzilardError(
-                f"calibration must give tensors, or pairs of inputs and labels, not {type(x).__name__}; "
+                f"calibration must give tensors, or pairs of inputs and labels, not {type(odd).__name__}; "
                 "wrap your loader so that it does"
             )
+        _check(x, y, len(inputs))
         inputs.append(x.detach())
         if y is not None:
             labels.append(y.detach())
@@ -71,4 +75,34 @@ def _gather(given: Any, most: int) -> tuple[Tensor, Tensor | None]:
             break
     if not count:
         raise SzilardError("calibration is empty; give at least one batch, or None to do without data")
-    return torch.cat(inputs)[:most], torch.cat(labels)[:most] if len(labels) == len(inputs) else None
+    if labels and len(labels) != len(inputs):
+        raise SzilardError(
+            f"{len(labels)} of {len(inputs)} calibration batches have labels; give labels with all, or with none"
+        )
+    return _together(inputs, "inputs")[:most], _together(labels, "labels")[:most] if labels else None
+
+
+def _check(x: Tensor, y: Tensor | None, number: int) -> None:
+    """Refuse a batch that no network can be judged by."""
+    where = f"calibration batch {number}, counted from 0,"
+    if x.is_nested or x.layout is not torch.strided:
+        raise SzilardError(f"{where} is a nested or sparse tensor; pad it to a dense one")
+    if x.dim() == 0:
+        raise SzilardError(f"{where} is a single number; give inputs [B, ...]")
+    if (x.is_floating_point() or x.is_complex()) and not bool(torch.isfinite(x).all()):
+        flat = torch.isfinite(x).reshape(len(x), -1).all(1)
+        raise SzilardError(
+            f"example {int((~flat).nonzero()[0])} of {where} has NaN or infinite values; remove or mend it"
+        )
+    if y is not None and (y.is_nested or y.dim() == 0 or len(y) != len(x)):
+        count = 1 if y.is_nested or y.dim() == 0 else len(y)
+        raise SzilardError(f"{where} has {len(x)} inputs and {count} labels; give one label for each input")
+
+
+def _together(parts: list[Tensor], what: str) -> Tensor:
+    shapes = {(tuple(part.shape[1:]), part.dtype) for part in parts}
+    if len(shapes) > 1:
+        (first, kind), (other, another) = sorted(shapes, key=str)[:2]
+        told = f"shapes {list(first)} and {list(other)}" if first != other else f"types {kind} and {another}"
+        raise SzilardError(f"{what} of calibration batches have {told}; give them all in one shape and type")
+    return torch.cat(parts)

@@ -10,9 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from szilard import file
+from szilard.compress.answers import call
 from szilard.compress.batchnorm import CanonicalBatchNorm
 from szilard.compress.calibration import Calibration
 from szilard.compress.certificate import Certificate, certificate
@@ -20,14 +23,17 @@ from szilard.compress.correct import Correct
 from szilard.compress.distil import Distil, is_cheap
 from szilard.compress.draft import Pass
 from szilard.compress.imagine import guess_shape, imagine, norms
-from szilard.compress.job import Evaluate, Job
-from szilard.compress.judge import judge
+from szilard.compress.job import Evaluate, Job, Wish
+from szilard.compress.judge import Forward, Judge, Scores, judge
 from szilard.compress.layers import left_raw
 from szilard.compress.posterior import LOSS, Posterior, is_posterior
+from szilard.compress.promise import Drop, Promise, check_confidence
 from szilard.compress.rounding import Offsets, Quantise
 from szilard.errors import SzilardError
+from szilard.likelihood import TASKS
 
 MAX_DROP = 0.005
+CONFIDENCE = 0.9
 START_LOSS = 0.1  # nats; where a search begins
 
 
@@ -41,6 +47,9 @@ class Compressed:
         network: a copy of the original with the weights that the file holds, in eval mode.
         lam: λ, nats per bit.
         score, original_score: of the compressed and the original network where they were judged, else None.
+        task: what the outputs were taken for, and by what they were judged, in words.
+        promise: what the drop was compared with, or None where nobody judged.
+        scores: of the compressed network, with those of single examples where they are known.
         original_bytes: of the original's tensors.
         trials: λ, bytes and score of each attempt.
         notes: what a person should know, one sentence each.
@@ -57,13 +66,32 @@ class Compressed:
     trials: list[tuple[float, int, float | None]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     seconds: float = 0.0
+    task: str = ""
+    promise: Promise | None = None
+    scores: Scores | None = None
 
     @property
     def drop(self) -> float | None:
-        """By how much the score fell, or None if nobody judged."""
-        if self.score is None or self.original_score is None:
+        """By how much the score fell, or None if nobody judged; a share of the original's if it is no accuracy."""
+        fell = self._fell
+        return None if fell is None else fell.mean
+
+    @property
+    def drop_se(self) -> float | None:
+        """Standard error of :attr:`drop`, from paired differences; None where single examples are not known."""
+        fell = self._fell
+        return None if fell is None else fell.se
+
+    @property
+    def judged_on(self) -> int | None:
+        """How many examples judged, where that is known."""
+        return None if self.promise is None else self.promise.examples
+
+    @property
+    def _fell(self) -> Drop | None:
+        if self.promise is None or self.scores is None:
             return None
-        return self.original_score - self.score
+        return self.promise.drop(self.scores)
 
     @property
     def ratio(self) -> float:
@@ -98,6 +126,9 @@ def compress(
     max_bytes: int | None = None,
     lam: float | None = None,
     evaluate: Evaluate | None = None,
+    task: str | None = None,
+    confidence: float = CONFIDENCE,
+    forward: Forward | None = None,
     input_shape: Sequence[int] | None = None,
     passes: Sequence[Pass] | None = None,
     seed: int = 0,
@@ -108,19 +139,27 @@ def compress(
 
     Give at most one of ``max_drop``, ``max_bytes`` and ``lam``; the default is a drop of 0.005 where something can
     judge. Elsewhere λ is such that rounding n weights costs :data:`szilard.compress.posterior.LOSS` nats if the loss is
-    a parabola, that is n λ / (2 ln 2); and for a Bayesian network, too, because its accuracy does not tell what becomes
-    of its uncertainty. The network is not changed.
+    a parabola, that is n λ / (2 ln 2). For a Bayesian network λ is at most that by default, because its accuracy does not
+    tell what becomes of its uncertainty. The network is not changed.
 
     Args:
         network: trained; its eval mode is what is compressed.
         calibration: a tensor of inputs, or batches of inputs or of (inputs, labels); 512 examples are enough to
             compress with, further ones judge. None: without data; inputs are then imagined
             (:func:`szilard.compress.imagine.imagine`) if the network has BatchNorms to imagine them from.
-        max_drop: by how much ``evaluate`` may fall.
+        max_drop: by how much the score may fall: points of accuracy (0.005 is half a percentage point), a share of the
+            original's score where it is no accuracy, and units of ``evaluate`` if that is given.
         max_bytes: of the file.
         lam: λ, in nats of mean loss per example and bit.
-        evaluate: a score of a network, the higher the better, on data that is not the test set; by default
+        evaluate: a score of a network, the higher the better, on data that is not the test set; a number, or a tensor
+            with a value for each example, whose mean is the score. By default
             :func:`szilard.compress.judge.judge` on the calibration examples.
+        task: what the outputs mean: one of :data:`szilard.likelihood.TASKS`; by default found out from labels and
+            outputs.
+        confidence: with which ``max_drop`` is kept on examples like those that judge: the upper end of a one-sided
+            interval of the paired differences stays within it. 0: the drop on these examples does.
+        forward: calls a network on a batch of calibration inputs and gives the tensor that counts; by default the
+            first of what it answers, or ``logits``.
         input_shape: of one input, for imagining; by default the first that the network takes.
         passes: instead of :func:`default_passes`.
         seed: of what is drawn.
@@ -128,7 +167,8 @@ def compress(
         progress: is told what is being done.
 
     Raises:
-        SzilardError: contradictory wishes, calibration that does not fit, or a goal that cannot be reached.
+        SzilardError: contradictory wishes, calibration that does not fit, weights that are not finite, a network that
+            answers differently each time, or a goal that cannot be reached.
     """
     started = time.perf_counter()
     if sum(wish is not None for wish in (max_drop, max_bytes, lam)) > 1:
@@ -137,16 +177,24 @@ def compress(
         raise SzilardError(f"lam must be a positive number of nats per bit, not {lam}")
     if max_drop is not None and not max_drop >= 0:  # NaN is caught, too
         raise SzilardError(f"max_drop must not be negative, and is {max_drop}")
+    check_confidence(confidence)
+    if task is not None and task not in TASKS:
+        raise SzilardError(f"task is {task!r}; take one of {', '.join(TASKS)}")
+    _check_weights(network)
     original = copy.deepcopy(network).eval()
     values = sum(p.numel() for p in original.parameters() if p.is_floating_point())
     if not values:
         raise SzilardError("the network has no weights; nothing can be compressed")
     tell = progress or (lambda text: None)
+    called = forward or call
     data = None if calibration is None else Calibration.of(calibration, keep_back=evaluate is None)
-    score = evaluate or (None if data is None else judge(original, data))
+    own = None if data is None else judge(original, data, task=task, forward=called)
+    score = evaluate or (None if own is None else own.scores)
     scale = 2 * math.log(2) / values
+    cap = None
     if max_drop is None and max_bytes is None and lam is None:
-        lam, max_drop = (None, MAX_DROP) if score and not is_posterior(original) else (LOSS * scale, None)
+        cap = LOSS * scale if is_posterior(original) else None
+        lam, max_drop = (None, MAX_DROP) if score else (LOSS * scale, None)
     if max_drop is not None and score is None:
         raise SzilardError("max_drop needs something that judges; give calibration data or evaluate")
     notes: list[str] = []
@@ -156,20 +204,52 @@ def compress(
     inputs = _imagined(original, input_shape, seed, notes, tell) if data is None else data.inputs
     learns = data is not None and is_cheap(original, data.inputs[0])
     chosen_passes = default_passes(distil=learns) if passes is None else passes
-    job = Job(original, inputs, chosen_passes, seed, dict(meta or {}), score, START_LOSS * scale, tell)
-    made = job.run(max_drop, max_bytes, lam)
+    likelihood = None if own is None else own.choice.likelihood
+    told = _told(own, evaluate is not None)
+    if told:
+        tell(told)
+    job = Job(
+        original, inputs, chosen_passes, seed, dict(meta or {}), score, START_LOSS * scale, tell,
+        likelihood, called,
+    )  # fmt: skip
+    made = job.run(Wish(max_drop, max_bytes, lam, confidence, cap))
+    if job.promise is not None and max_drop is not None:
+        notes += job.promise.notes()
     return Compressed(
         made.data,
         made.ledger,
         made.draft.network,
         made.lam,
         made.score,
-        job.before,
+        None if job.before is None else job.before.score,
         sum(t.numel() * t.element_size() for t in original.state_dict().values()),
         job.tried,
         notes + made.draft.notes,
         time.perf_counter() - started,
+        told,
+        job.promise,
+        made.scores,
     )
+
+
+def _told(own: Judge | None, evaluated: bool) -> str:
+    """What the outputs were taken for, in words."""
+    if own is None:
+        return "judged by evaluate" if evaluated else ""
+    if evaluated:
+        return f"{own.choice.likelihood.name} ({own.choice.reason}), judged by evaluate"
+    return str(own.choice)
+
+
+def _check_weights(network: nn.Module) -> None:
+    """Refuse weights that are not there yet, or are no numbers."""
+    for name, p in network.named_parameters():
+        if is_lazy(p):
+            raise SzilardError(
+                f"{name} has no shape yet; call the network once on a batch before compressing it"
+            )
+        if p.is_floating_point() and not p.is_meta and not bool(torch.isfinite(p.detach()).all()):
+            raise SzilardError(f"{name} has NaN or infinite values; mend the network before compressing it")
 
 
 def _imagined(

@@ -25,6 +25,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from szilard.likelihood import Categorical, Gaussian, Likelihood
+
 AT_ONCE = 1 << 27  # values of patches in memory
 MOST_PATCHES = 16384  # of one batch and layer; of more, a sample is taken
 WIDEST = 4608  # columns up to which A is a full matrix
@@ -91,6 +93,10 @@ class _Sums:
     def _gradient(self, grad: Tensor) -> None:
         channels = 1 if self.layer_is_conv else grad.dim() - 1
         grad = grad.double().movedim(channels, -1).reshape(len(grad), -1, grad.shape[channels])
+        # The slope of sqrt at 0 is infinite where the network's answer is not: such an example says nothing here.
+        finite = torch.isfinite(grad).all(2).all(1)
+        if not bool(finite.all()):
+            grad = torch.where(finite[:, None, None], grad, 0.0)
         self.outputs = self.outputs + grad.square().sum((0, 1))
         self.offset = self.offset + grad.sum(1).square().sum(0)
 
@@ -112,7 +118,13 @@ class _Sums:
 
 
 def curvatures(
-    network: nn.Module, inputs: Sequence[Tensor], forward: Forward, *, softness: float = 4.0, seed: int = 0
+    network: nn.Module,
+    inputs: Sequence[Tensor],
+    forward: Forward,
+    *,
+    softness: float = 4.0,
+    seed: int = 0,
+    likelihood: Likelihood | None = None,
 ) -> dict[str, Curvature]:
     """Curvature of every linear and convolutional layer that the inputs reach, by the layer's name.
 
@@ -121,10 +133,11 @@ def curvatures(
     stands for sampled labels, with far less noise where the network is sure.
 
     Args:
-        network: in eval mode; answers logits ``[B, C]``, or anything else, whose squared error then is the loss.
+        network: in eval mode.
         inputs: batches.
         softness: τ. Above 1, it counts doubts that a network trained to certainty does not show on such inputs.
         seed: of ε.
+        likelihood: of the outputs; None: logits where they are ``[B, C > 1]``, else quantities with the squared error.
     """
     generator = torch.Generator().manual_seed(seed)
     sums = {
@@ -141,7 +154,8 @@ def curvatures(
         for x in inputs:
             with torch.enable_grad():
                 answer = forward(network, x)
-            direction = _direction(answer.detach(), softness, generator)
+            told = likelihood or _guessed(answer)
+            direction = told.direction(answer.detach(), softness, generator)
             torch.autograd.backward(answer, direction, inputs=[next(iter(wanted))])
     finally:
         for hook in hooks:
@@ -152,13 +166,8 @@ def curvatures(
     return {name: mean for name, one in sums.items() if (mean := one.mean()) is not None}
 
 
-def _direction(answer: Tensor, softness: float, generator: torch.Generator) -> Tensor:
-    noise = torch.randn(answer.shape, generator=generator).to(answer)
-    if answer.dim() != 2 or answer.shape[1] == 1:
-        return noise
-    p = (answer / softness).softmax(1)
-    root = p.sqrt()
-    return root * noise - p * (root * noise).sum(1, keepdim=True)
+def _guessed(answer: Tensor) -> Likelihood:
+    return Categorical() if answer.dim() == 2 and answer.shape[1] > 1 else Gaussian()
 
 
 def _patches(layer: Layer, x: Tensor) -> Tensor:

@@ -58,7 +58,8 @@ class Distil:
             x = augment(inputs[chosen], generator)
             with torch.no_grad():
                 wanted = setting.forward(setting.original, x)
-            return divergence(wanted, setting.forward(network, x))
+            told = setting.likelihood.divergence if setting.likelihood else divergence
+            return told(wanted, setting.forward(network, x))
 
         learn(
             draft,

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from szilard.file import Product, Random, steps
+from szilard.likelihood import Likelihood
 
 STEPS = 16  # steps of tensors are powers of 2^(1/16), those of the file
 ROWS = 8  # and factors of rows powers of 2^(1/8)
@@ -113,6 +114,7 @@ class Setting:
         original: the user's network, in eval mode.
         seed: of whatever a pass draws.
         forward: calls a network on one batch of ``inputs``.
+        likelihood: what the outputs mean; None: logits where they are ``[B, k > 1]``, else quantities.
     """
 
     lam: float
@@ -120,6 +122,7 @@ class Setting:
     original: nn.Module
     seed: int = 0
     forward: Callable[[nn.Module, Tensor], Tensor] = lambda network, x: network(x)
+    likelihood: Likelihood | None = None
 
 
 class Pass(Protocol):

@@ -11,10 +11,10 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from szilard.compress.draft import Draft, Setting
 from szilard.compress.learner import learn
+from szilard.likelihood import Categorical, Gaussian
 
 
 class Finetune:
@@ -62,9 +62,8 @@ class Finetune:
             rows = waiting.pop()
             x = self.x[rows] if self.augment is None else self.augment(self.x[rows], generator)
             answer = setting.forward(network, x)
-            if self.y.is_floating_point():
-                return 0.5 * (answer - self.y[rows].reshape(answer.shape)).square().flatten(1).sum(1).mean()
-            return F.cross_entropy(answer, self.y[rows])
+            told = setting.likelihood or (Gaussian() if self.y.is_floating_point() else Categorical())
+            return told.nll(answer, self.y[rows]).mean()
 
         rise = max(1.0, self.ramp * steps)
         learn(

@@ -12,12 +12,16 @@ import torch
 from torch import Tensor, nn
 
 from szilard import file
+from szilard.compress.answers import call
 from szilard.compress.document import to_document
 from szilard.compress.draft import Draft, Pass, Setting
+from szilard.compress.judge import Forward, Scores
+from szilard.compress.promise import Promise, check_original, finite, scored
 from szilard.compress.search import best, largest_allowed
 from szilard.errors import SzilardError
+from szilard.likelihood import Likelihood
 
-Evaluate = Callable[[nn.Module], float]
+Evaluate = Callable[[nn.Module], float | Tensor | Scores]
 REFINEMENTS = (0.5, 0.25)  # octaves of λ that a costly pass is hoped to be worth, one if the first is allowed
 BYTES_REFINEMENTS = 3
 FULL = 0.97  # of the bytes allowed
@@ -31,7 +35,27 @@ class Attempt:
     draft: Draft
     data: bytes
     ledger: file.Ledger
-    score: float | None
+    scores: Scores | None
+
+    @property
+    def score(self) -> float | None:
+        return None if self.scores is None else self.scores.score
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What was asked for: exactly one of the first three.
+
+    Attributes:
+        confidence: of a promise (:class:`~szilard.compress.promise.Promise`).
+        cap: with ``max_drop``: λ that is not exceeded, and taken if it keeps the drop.
+    """
+
+    max_drop: float | None
+    max_bytes: int | None
+    lam: float | None
+    confidence: float
+    cap: float | None = None
 
 
 @dataclass(eq=False)
@@ -40,7 +64,9 @@ class Job:
 
     Attributes:
         start: λ that is tried first.
-        before: score of the original.
+        judge: scores of a network, or None.
+        before: scores of the original.
+        promise: that the attempts were held to.
         tried: λ, bytes and score of every attempt.
     """
 
@@ -49,51 +75,71 @@ class Job:
     passes: Sequence[Pass]
     seed: int
     meta: dict[str, Any]
-    judge: Evaluate | None
+    judge: Callable[[nn.Module], object] | None
     start: float
     tell: Callable[[str], None]
-    before: float | None = None
+    likelihood: Likelihood | None = None
+    forward: Forward = call
+    before: Scores | None = None
+    promise: Promise | None = None
     tried: list[tuple[float, int, float | None]] = field(default_factory=list)
 
-    def run(self, max_drop: float | None, max_bytes: int | None, lam: float | None) -> Attempt:
-        """The attempt that does what was asked for, by exactly one of the three."""
-        self.before = None if self.judge is None else self._score(self.original)
-        if lam is not None:
-            return self.attempt(lam, self.passes)
-        if max_drop is not None:
-            return self._within_drop(max_drop)
-        assert max_bytes is not None
-        return self._within_bytes(max_bytes)
+    def run(self, wish: Wish) -> Attempt:
+        """The attempt that does what was asked for."""
+        if self.judge is not None:
+            self.before = finite(self._score(self.original), "the original")
+            self.promise = Promise(self.before, wish.max_drop or 0.0, wish.confidence)
+        if wish.lam is not None:
+            return self.attempt(wish.lam, self.passes)
+        if wish.max_drop is not None:
+            assert self.promise is not None
+            check_original(self.promise.before)
+            return self._within_drop(self.promise, wish.cap)
+        assert wish.max_bytes is not None
+        return self._within_bytes(wish.max_bytes)
 
     def attempt(self, lam: float, passes: Sequence[Pass]) -> Attempt:
         """Compress at one λ; what is judged is what the file holds."""
         draft = Draft(copy.deepcopy(self.original))
-        setting = Setting(lam, self.inputs, self.original, self.seed)
+        setting = Setting(lam, self.inputs, self.original, self.seed, self.forward, self.likelihood)
         for one in passes:
             one(draft, setting)
         data, ledger = file.encode(to_document(draft, self.meta))
         draft.network.load_state_dict(file.to_state_dict(file.loads(data)))
-        score = None if self.judge is None else self._score(draft.network)
-        self.tried.append((lam, len(data), score))
-        judged = "" if score is None else f", score {score:.4f}"
+        made = Attempt(lam, draft, data, ledger, None if self.judge is None else self._score(draft.network))
+        self.tried.append((lam, len(data), made.score))
+        judged = "" if made.score is None else f", score {made.score:.4f}"
         self.tell(f"λ = {lam:.2e}: {len(data):,} bytes{judged}")
-        return Attempt(lam, draft, data, ledger, score)
+        if made.scores is not None:
+            finite(made.scores, f"the network that λ = {lam:.2e} gives")
+        return made
 
-    def _within_drop(self, most: float) -> Attempt:
+    def _within_drop(self, promise: Promise, cap: float | None) -> Attempt:
+        most = promise.limit
+
         def excess(made: Attempt) -> float:
-            assert made.score is not None
-            assert self.before is not None
-            return self.before - made.score - most
+            assert made.scores is not None
+            return promise.excess(made.scores)
+
+        if cap is not None:
+            made = self.attempt(cap, self.passes)
+            if excess(made) <= 0:
+                return made
 
         def attempt(lam: float) -> tuple[float, Attempt]:
             made = self.attempt(lam, self._quick)
             return excess(made), made
 
-        found = best(largest_allowed(attempt, start=self.start))
+        trials = largest_allowed(attempt, start=self.start if cap is None else cap / 2)
+        found = best([trial for trial in trials if cap is None or trial.lam <= cap])
         if found is None:
+            least = min((trial.excess for trial in trials), default=0.0) + most
+            surely = (
+                f" with confidence {promise.confidence:g}" if promise.confidence and promise.examples else ""
+            )
             raise SzilardError(
-                f"no λ keeps the drop within {most:g}; the network may be more sensitive than the calibration data "
-                "show: give more of them, or allow more"
+                f"no λ keeps the drop within {most:g}{surely} (the least was {least:.4g}); the network may be more "
+                "sensitive than the calibration data show: give more of them, or allow more"
             )
         chosen = found.result
         if len(self._quick) == len(self.passes):
@@ -101,6 +147,8 @@ class Job:
         # Costly passes mend what rounding broke, so that a larger λ is allowed: by how much, is tried twice.
         octave = 0.0
         for step in REFINEMENTS:
+            if cap is not None and found.lam * 2 ** (octave + step) > cap:
+                continue
             made = self.attempt(found.lam * 2 ** (octave + step), self.passes)
             if excess(made) <= 0:
                 octave += step
@@ -144,7 +192,7 @@ class Job:
     def _quick(self) -> list[Pass]:
         return [one for one in self.passes if not getattr(one, "costly", False)]
 
-    def _score(self, network: nn.Module) -> float:
+    def _score(self, network: nn.Module) -> Scores:
         assert self.judge is not None
         with torch.no_grad():
-            return float(self.judge(network))
+            return scored(self.judge(network))

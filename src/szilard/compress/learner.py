@@ -155,6 +155,10 @@ def learn(
                 loss = loss + lam(step) * sum(one.bits() for one in learners)
                 optimizer.zero_grad()
                 loss.backward()
+            for group in optimizer.param_groups:
+                for p in group["params"]:
+                    if p.grad is not None and not bool(torch.isfinite(p.grad).all()):
+                        p.grad.nan_to_num_(0.0, 0.0, 0.0)  # as behind a square root of 0
             optimizer.step()
             schedule.step()
     finally:

@@ -42,7 +42,12 @@ class Quantise:
         """Of a weight by its name, or what is supposed where it is not known."""
         if self.curvature is None:
             self.curvature = curvatures(
-                draft.network, setting.inputs, setting.forward, softness=self.softness, seed=setting.seed
+                draft.network,
+                setting.inputs,
+                setting.forward,
+                softness=self.softness,
+                seed=setting.seed,
+                likelihood=setting.likelihood,
             )  # once: a search over λ asks again and again
         path, _, leaf = name.rpartition(".")
         known = self.curvature.get(path) if isinstance(module, Layer) and leaf == "weight" else None

@@ -16,6 +16,7 @@ from szilard.bayes.noise import mix
 from szilard.data import Split
 from szilard.errors import SzilardError
 from szilard.free_energy import FreeEnergy, Task, free_energy
+from szilard.likelihood import Likelihood, for_training
 from szilard.metrics import Predictive, temperature
 from szilard.networks import WithNoise
 
@@ -123,10 +124,15 @@ class Method:
         self._before_forward(network)
         weight = self.temperature_at(self.step) / self.n_data
         self.last = free_energy(
-            self._forward(network, x), y, self._divergence(network), task=self.task, weight=weight
+            self._forward(network, x), y, self._divergence(network), task=self.likelihood, weight=weight
         )
         self._losses += 1
         return self.last.total
+
+    @property
+    def likelihood(self) -> Likelihood:
+        """What the network's output means."""
+        return for_training(self.task)
 
     def _divergence(self, network: nn.Module) -> Tensor:
         return bayes.kl(network)

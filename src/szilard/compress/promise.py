@@ -1,0 +1,186 @@
+"""A drop of the score that will be kept on other examples, too, as far as examples can tell."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from statistics import NormalDist
+
+from torch import Tensor
+
+from szilard.compress.judge import Scores
+from szilard.errors import SzilardError
+
+SLACK = 1e-7  # 1 - 0.995 - 0.005 is not 0 in floats
+TOO_GOOD = 0.995  # accuracy on examples that were not trained on is seldom higher
+
+
+@dataclass(frozen=True)
+class Drop:
+    """By how much a score fell.
+
+    Attributes:
+        mean: of the paired differences; a share of the original's score if the promise is relative.
+        se: standard error of it, or None where single examples are not known.
+        upper: upper end of the one-sided interval that must lie within what is allowed.
+    """
+
+    mean: float
+    se: float | None
+    upper: float
+
+
+@dataclass(frozen=True, eq=False)
+class Promise:
+    """What a drop is compared with.
+
+    Attributes:
+        before: of the original.
+        limit: that is allowed.
+        confidence: that the drop on fresh examples keeps the limit; 0: the drop on these examples does.
+    """
+
+    before: Scores
+    limit: float
+    confidence: float
+
+    @property
+    def examples(self) -> int | None:
+        """On how many it is judged, if that is known."""
+        return None if self.before.values is None else len(self.before.values)
+
+    @property
+    def counted(self) -> bool:
+        """Whether every example is right or wrong, with nothing between."""
+        values = self.before.values
+        return values is not None and bool(((values == 0) | (values == 1)).all())
+
+    @property
+    def needed(self) -> int | None:
+        """Examples below which even a network that changes none of them is not promised to keep the limit."""
+        if not self.confidence or not self.limit:
+            return None
+        return math.ceil(-math.log(1 - self.confidence) / self.limit)
+
+    @property
+    def too_few(self) -> bool:
+        """Whether right and wrong on these examples promise nothing."""
+        if not self.confidence or not self.counted:
+            return False
+        assert self.examples is not None
+        return self.needed is None or self.examples < self.needed
+
+    @property
+    def too_good(self) -> bool:
+        """Whether the original was probably trained on these examples."""
+        return self.counted and self.before.score > TOO_GOOD
+
+    def drop(self, after: Scores) -> Drop:
+        """Of a compressed network."""
+        z = NormalDist().inv_cdf(self.confidence) if self.confidence > 0.5 else 0.0
+        scale = abs(self.before.score) if self.before.relative and self.before.score else 1.0
+        mean = (self.before.score - after.score) / scale
+        if self.before.values is None or after.values is None or len(after.values) != len(self.before.values):
+            return Drop(mean, None, mean)
+        if not math.isfinite(mean):
+            return Drop(math.inf, None, math.inf)
+        se = _se(self.before.values - after.values) / scale
+        upper = mean if self.too_few else mean + z * se
+        if (self.too_few or self.too_good) and self.confidence:
+            upper = max(upper, self._unsure(after, z))
+        return Drop(mean, se, upper)
+
+    def _unsure(self, after: Scores, z: float) -> float:
+        """The same of the probability that was given to the labels."""
+        if self.before.sureness is None or after.sureness is None:
+            return -math.inf
+        lost = self.before.sureness - after.sureness
+        return float(lost.mean()) + z * _se(lost)
+
+    def excess(self, after: Scores) -> float:
+        """How far a drop goes beyond the limit; at most 0 is allowed."""
+        return self.drop(after).upper - self.limit - SLACK
+
+    def notes(self) -> list[str]:
+        """What a person should know of the examples."""
+        found = []
+        finer = "" if self.before.sureness is None else ", and the probability lost judges, too"
+        if self.confidence and self.before.values is None:
+            found.append(
+                "evaluate gives one number, so that the drop is kept on its examples and not promised on others; let "
+                "it give a tensor with a value for each example"
+            )
+        elif self.too_few:
+            enough = "" if self.needed is None else f"; {self.needed:,} would do"
+            found.append(
+                f"{self.examples} examples are too few to promise a drop of at most {self.limit:g} on others"
+                f"{enough}{finer}"
+            )
+        if self.too_good:
+            found.append(
+                f"the original is right on {100 * self.before.score:.1f} % of the judging examples, so that it was "
+                f"probably trained on them{finer}; judge by examples that it was not trained on"
+            )
+        return found
+
+
+def check_confidence(confidence: float) -> None:
+    """Refuse what is no confidence.
+
+    Raises:
+        SzilardError: it is not 0 or between 0.5 and 1.
+    """
+    if confidence != 0 and not 0.5 <= confidence < 1:
+        raise SzilardError(f"confidence must be 0 or lie between 0.5 and 1, and is {confidence}")
+
+
+def check_original(before: Scores) -> None:
+    """Refuse to judge by the drop of a score that is no better than guessing.
+
+    Raises:
+        SzilardError: it is not.
+    """
+    if before.guessing is None or before.values is None:
+        return
+    if before.score - before.guessing <= 2 * _se(before.values):
+        raise SzilardError(
+            f"the original does no better than guessing on these inputs (score {before.score:.4f}, a constant answer "
+            f"{before.guessing:.4f}): give labels or evaluate"
+        )
+
+
+def _se(values: Tensor) -> float:
+    return float(values.double().std() / math.sqrt(len(values))) if len(values) > 1 else 0.0
+
+
+def scored(given: object) -> Scores:
+    """What a user's ``evaluate`` gave: a number, or a value for each example.
+
+    Raises:
+        SzilardError: neither.
+    """
+    if isinstance(given, Scores):
+        return given
+    if isinstance(given, Tensor) and given.dim() == 1 and len(given) > 1:
+        values = given.detach().double().cpu()
+        return Scores(float(values.mean()), values)
+    try:
+        return Scores(float(given))  # type: ignore[arg-type]
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise SzilardError(
+            f"evaluate gave {type(given).__name__}; let it give a number, or a tensor with a value for each example"
+        ) from error
+
+
+def finite(found: Scores, whose: str) -> Scores:
+    """The scores, if they are numbers; minus infinity is a bad one.
+
+    Raises:
+        SzilardError: NaN.
+    """
+    if not math.isnan(found.score) and found.score != math.inf:
+        return found
+    raise SzilardError(
+        f"the score of {whose} is {found.score}; its outputs overflow, or the judge divides by zero: check the inputs, "
+        "the weights and evaluate"
+    )

@@ -1,0 +1,22 @@
+"""What a network's output means: one likelihood for each task, for training, judging and compressing alike."""
+
+from szilard.likelihood.bernoulli import Bernoulli
+from szilard.likelihood.categorical import Categorical
+from szilard.likelihood.choose import TASKS, Choice, choose, for_training
+from szilard.likelihood.embedding import Embedding
+from szilard.likelihood.gaussian import Gaussian
+from szilard.likelihood.likelihood import Likelihood
+from szilard.likelihood.noisy import NoisyGaussian
+
+__all__ = [
+    "TASKS",
+    "Bernoulli",
+    "Categorical",
+    "Choice",
+    "Embedding",
+    "Gaussian",
+    "Likelihood",
+    "NoisyGaussian",
+    "choose",
+    "for_training",
+]

@@ -1,0 +1,50 @@
+"""Vectors whose direction counts."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from szilard.errors import SzilardError
+from szilard.likelihood.likelihood import Likelihood, by_example
+
+
+class Embedding(Likelihood):
+    """Outputs ``[B, ..., k]`` are vectors that are compared by their cosine; the score is the mean cosine.
+
+    As a density, that is exp(cosine · k) on the sphere, up to a constant: an error of each entry of a random unit
+    vector by its own size then costs about a nat a dimension.
+    """
+
+    name = "embedding"
+    score = "cosine"
+    relative = True
+
+    def nll(self, output: Tensor, y: Tensor) -> Tensor:
+        """Up to a constant that does not depend on the output."""
+        return (output.shape[-1] * (1 - self.values(output, y))).to(output)
+
+    def values(self, output: Tensor, y: Tensor) -> Tensor:
+        return by_example(F.cosine_similarity(output.double(), y.double(), dim=-1))
+
+    def agreement(self, output: Tensor, original: Tensor) -> Tensor:
+        return self.values(output, original)
+
+    def direction(self, output: Tensor, softness: float, generator: torch.Generator) -> Tensor:
+        """√k ε across the vector over its length: a move along it changes no cosine."""
+        noise = torch.randn(output.shape, generator=generator).to(output)
+        length = output.norm(dim=-1, keepdim=True).clamp_min(1e-12)
+        along = output / length
+        across = noise - along * (noise * along).sum(-1, keepdim=True)
+        return output.shape[-1] ** 0.5 * across / length
+
+    def divergence(self, wanted: Tensor, answer: Tensor) -> Tensor:
+        return answer.shape[-1] * (1 - F.cosine_similarity(answer, wanted, dim=-1)).mean()
+
+    def check(self, output: Tensor, y: Tensor) -> None:
+        if y.shape != output.shape or not y.is_floating_point():
+            raise SzilardError(
+                f"targets have shape {list(y.shape)} and vectors {list(output.shape)}; give vectors of that shape, "
+                "or no labels"
+            )

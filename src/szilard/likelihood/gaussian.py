@@ -1,0 +1,73 @@
+"""Quantities."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from szilard.errors import SzilardError
+from szilard.likelihood.likelihood import Likelihood, by_example
+
+SMALLEST = 1e-4  # of the largest scale: outputs that hardly move are not measured more finely
+
+
+class Gaussian(Likelihood):
+    """Outputs are means, of noise whose deviation is a constant; the score is R².
+
+    R² is that of each column of ``[B, k]``, averaged; of everything together for other shapes.
+
+    Args:
+        scale: the deviation of the targets, ``[k]`` or scalar; errors are counted in it.
+    """
+
+    name = "regression"
+    score = "R²"
+    relative = True
+
+    def __init__(self, scale: Tensor | float = 1.0) -> None:
+        self.scale = torch.as_tensor(scale, dtype=torch.float64)
+
+    @classmethod
+    def of(cls, targets: Tensor) -> Gaussian:
+        """With the deviations of targets ``[N, ...]``; where they never change, their root mean square."""
+        y = targets.double()
+        axes = None if y.dim() != 2 else 0
+        scale = (y - y.mean(0)).square().mean(axes).sqrt()
+        if not bool((scale > 0).any()):
+            scale = y.square().mean(axes).sqrt()
+        largest = float(scale.max()) if scale.numel() else 0.0
+        return cls(scale.clamp_min(SMALLEST * largest) if largest > 0 else 1.0)
+
+    def _error(self, output: Tensor, y: Tensor) -> Tensor:
+        scale = self.scale.to(output.device)
+        return (output.double() - y.reshape(output.shape).double()) / scale
+
+    def nll(self, output: Tensor, y: Tensor) -> Tensor:
+        error = self._error(output, y)
+        terms = 0.5 * error.square() + (self.scale.log() + 0.5 * math.log(2 * math.pi)).to(error)
+        return terms.reshape(len(output), -1).sum(1).to(output)
+
+    def values(self, output: Tensor, y: Tensor) -> Tensor:
+        return 1 - by_example(self._error(output, y).square())
+
+    def agreement(self, output: Tensor, original: Tensor) -> Tensor:
+        """1 minus the squared error relative to the variance of the original's outputs."""
+        return self.values(output, original)
+
+    def direction(self, output: Tensor, softness: float, generator: torch.Generator) -> Tensor:
+        noise = torch.randn(output.shape, generator=generator).to(output)
+        return noise / self.scale.to(noise)
+
+    def divergence(self, wanted: Tensor, answer: Tensor) -> Tensor:
+        error = (answer - wanted) / self.scale.to(answer)
+        return 0.5 * error.square().reshape(len(error), -1).sum(1).mean()
+
+    def check(self, output: Tensor, y: Tensor) -> None:
+        if y.numel() != output.numel() or len(y) != len(output):
+            raise SzilardError(
+                f"targets have shape {list(y.shape)} and outputs {list(output.shape)}; give one target for each output"
+            )
+        if not bool(torch.isfinite(y.double()).all()):
+            raise SzilardError("targets have NaN or infinite values; remove those examples")
