@@ -239,7 +239,8 @@ def compress(
         "split": split,
     }
     command.compress(
-        path, given, network, command.Wish(max_drop, max_bytes, lam, task, confidence), out, method=method, trusted=trust,
+        path, given, network, command.Wish(max_drop, max_bytes, lam, task, confidence), out,
+        method=method, trusted=trust,
         without_data=no_data, shape=command.Shape(input_shape, outputs), normalisation=(mean, std),
         certified=certificate, seed=seed, as_json=json, quiet=quiet,
     )  # fmt: skip

@@ -139,8 +139,8 @@ def compress(
 
     Give at most one of ``max_drop``, ``max_bytes`` and ``lam``; the default is a drop of 0.005 where something can
     judge. Elsewhere λ is such that rounding n weights costs :data:`szilard.compress.posterior.LOSS` nats if the loss is
-    a parabola, that is n λ / (2 ln 2). For a Bayesian network λ is at most that by default, because its accuracy does not
-    tell what becomes of its uncertainty. The network is not changed.
+    a parabola, that is n λ / (2 ln 2). For a Bayesian network λ is at most that by default, because its accuracy does
+    not tell what becomes of its uncertainty. The network is not changed.
 
     Args:
         network: trained; its eval mode is what is compressed.
@@ -151,8 +151,8 @@ def compress(
             original's score where it is no accuracy, and units of ``evaluate`` if that is given.
         max_bytes: of the file.
         lam: λ, in nats of mean loss per example and bit.
-        evaluate: a score of a network, the higher the better, on data that is not the test set; a number, or a tensor
-            with a value for each example, whose mean is the score. By default
+        evaluate: a score of a network, the higher the better, on data that is not the test set; a number, or a
+            tensor with a value for each example, whose mean is the score. By default
             :func:`szilard.compress.judge.judge` on the calibration examples.
         task: what the outputs mean: one of :data:`szilard.likelihood.TASKS`; by default found out from labels and
             outputs.

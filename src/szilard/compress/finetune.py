@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from szilard.compress.draft import Draft, Setting
 from szilard.compress.learner import learn
-from szilard.likelihood import Categorical, Gaussian
+from szilard.likelihood import Gaussian, Likelihood, choose
 
 
 class Finetune:
@@ -55,6 +55,7 @@ class Finetune:
             return
         generator = torch.Generator().manual_seed(setting.seed)
         waiting: list[Tensor] = []
+        told: list[Likelihood] = []
 
         def loss(network: nn.Module) -> Tensor:
             if not waiting:
@@ -62,8 +63,10 @@ class Finetune:
             rows = waiting.pop()
             x = self.x[rows] if self.augment is None else self.augment(self.x[rows], generator)
             answer = setting.forward(network, x)
-            told = setting.likelihood or (Gaussian() if self.y.is_floating_point() else Categorical())
-            return told.nll(answer, self.y[rows]).mean()
+            if not told:  # by these labels; those that judge may be of another kind, or none
+                found = choose(answer.detach(), self.y[rows]).likelihood
+                told.append(Gaussian() if isinstance(found, Gaussian) else found)
+            return told[0].nll(answer, self.y[rows]).mean()
 
         rise = max(1.0, self.ramp * steps)
         learn(

@@ -155,10 +155,7 @@ def learn(
                 loss = loss + lam(step) * sum(one.bits() for one in learners)
                 optimizer.zero_grad()
                 loss.backward()
-            for group in optimizer.param_groups:
-                for p in group["params"]:
-                    if p.grad is not None and not bool(torch.isfinite(p.grad).all()):
-                        p.grad.nan_to_num_(0.0, 0.0, 0.0)  # as behind a square root of 0
+            _mend(optimizer)
             optimizer.step()
             schedule.step()
     finally:
@@ -167,3 +164,11 @@ def learn(
             p.grad = None
     for one in learners:
         draft.set(one.name, one.quantised())
+
+
+def _mend(optimizer: torch.optim.Optimizer) -> None:
+    """Gradients that are not finite, as behind the square root of 0, move nothing."""
+    for group in optimizer.param_groups:
+        for p in group["params"]:
+            if p.grad is not None:
+                p.grad.nan_to_num_(0.0, 0.0, 0.0)

@@ -85,10 +85,24 @@ class Promise:
         if not math.isfinite(mean):
             return Drop(math.inf, None, math.inf)
         se = _se(self.before.values - after.values) / scale
-        upper = mean if self.too_few else mean + z * se
+        differences = self.before.values - after.values
+        wide = self._counted(differences, z) if self.counted else z * se
+        upper = mean if self.too_few or not self.confidence else mean + wide
         if (self.too_few or self.too_good) and self.confidence:
             upper = max(upper, self._unsure(after, z))
         return Drop(mean, se, upper)
+
+    def _counted(self, differences: Tensor, z: float) -> float:
+        """Half an interval of right and wrong answers, which are few, so that a normal one would be too narrow.
+
+        The numbers of examples lost and won are Poisson, with limits by Gehrels (1986); their difference has the
+        limit of Zou and Donner (2008).
+        """
+        lost, won = float((differences > 0).sum()), float((differences < 0).sum())
+        more = lost + 1
+        above = more * (1 - 1 / (9 * more) + z / (3 * math.sqrt(more))) ** 3 - lost
+        fewer = max(0.0, 1 - 1 / (9 * won) - z / (3 * math.sqrt(won))) ** 3 if won else 0.0
+        return math.hypot(above, won - won * fewer) / len(differences)
 
     def _unsure(self, after: Scores, z: float) -> float:
         """The same of the probability that was given to the labels."""

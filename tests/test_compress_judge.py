@@ -1,0 +1,128 @@
+"""What compress takes outputs for, what it promises, and what it refuses."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+import szilard
+from szilard.compress.answers import answer
+from szilard.compress.judge import Scores
+from szilard.compress.promise import Promise
+from szilard.errors import SzilardError
+
+
+def regression():
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 3)).eval()
+    with torch.no_grad():
+        network[2].bias.copy_(torch.tensor([30.0, 0.0, -30.0]))
+    x = torch.randn(900, 6)
+    with torch.no_grad():
+        return network, x, network(x)
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_several_quantities_stay_what_they_are(labelled):
+    network, x, y = regression()
+    made = szilard.compress(network, [(x, y)] if labelled else x, max_drop=0.005)
+    with torch.no_grad():
+        missed = (made.network(x) - y).square().mean(0) / y.var(0)
+    assert float(missed.mean()) < 0.01
+    assert made.task.startswith("regression")
+    assert 0 <= made.drop <= 0.005
+    assert made.judged_on == 900 - 512
+
+
+def test_guessing_is_refused():
+    x = torch.randn(900, 6)
+    with pytest.raises(SzilardError, match="no better than guessing"):
+        szilard.compress(nn.Linear(6, 3), [(x, torch.arange(900) % 3)])
+
+
+def test_a_score_that_is_no_number_stops_at_once():
+    asked = []
+
+    def evaluate(network):
+        asked.append(1)
+        return float("nan") if len(asked) > 1 else 1.0
+
+    with pytest.raises(SzilardError, match="is nan"):
+        szilard.compress(regression()[0], evaluate=evaluate, max_drop=0.1)
+    assert len(asked) == 2
+
+
+class Random(nn.Linear):
+    def forward(self, x):
+        return nn.functional.dropout(super().forward(x))
+
+
+@pytest.mark.parametrize(
+    ("network", "data", "words"),
+    [
+        (Random(6, 3), torch.randn(200, 6), "differently each time"),
+        (nn.Linear(6, 3), torch.full((200, 6), torch.nan), "example 0 of .* has NaN"),
+        (nn.Linear(6, 3), torch.randn(200, 5), "does not take calibration inputs"),
+        (nn.LazyLinear(3), torch.randn(200, 6), "has no shape yet"),
+        (nn.Linear(6, 3), [(torch.randn(9, 6), torch.zeros(8))], "9 inputs and 8 labels"),
+        (nn.Linear(6, 3), 7, "calibration is a int"),
+    ],
+)
+def test_bad_input(network, data, words):
+    with pytest.raises(SzilardError, match=words):
+        szilard.compress(network, data)
+
+
+def counted(right, n, wrong_after):
+    before = torch.zeros(n, dtype=torch.float64)
+    before[:right] = 1
+    after = before.clone()
+    after[:wrong_after] = 0
+    return [Scores(float(v.mean()), v) for v in (before, after)]
+
+
+def test_a_drop_of_exactly_the_limit_is_allowed_without_confidence():
+    before, after = counted(995, 1000, 5)
+    assert (
+        Promise(
+            Scores(1.0),
+            0.005,
+            0,
+        ).excess(Scores(0.995))
+        <= 0
+    )
+    assert Promise(before, 0.005, 0).excess(after) <= 0
+    assert Promise(before, 0.005, 0.9).excess(after) > 0
+    assert Promise(before, 0.005, 0.9).excess(counted(995, 1000, 1)[1]) <= 0
+
+
+def test_too_few_examples_are_said_with_how_many_would_do():
+    before, _ = counted(80, 100, 0)
+    promise = Promise(before, 0.005, 0.9)
+    assert promise.too_few
+    assert "461 would do" in promise.notes()[0]
+    assert not Promise(counted(900, 1000, 0)[0], 0.005, 0.9).too_few
+    assert any(
+        "probably trained on" in note for note in Promise(counted(999, 1000, 0)[0], 0.005, 0.9).notes()
+    )
+
+
+def test_the_interval_keeps_its_confidence():
+    """Of drops whose upper end is the limit, fresh examples keep it nine times in ten."""
+    generator = torch.Generator().manual_seed(0)
+    kept = 0
+    for _ in range(400):
+        before = torch.ones(1000, dtype=torch.float64)
+        after = (torch.rand(1000, generator=generator) > 0.02).double()
+        upper = Promise(Scores(1.0, before), 0.02, 0.9).drop(Scores(float(after.mean()), after)).upper
+        kept += upper >= 0.02
+    assert 0.86 < kept / 400 < 0.95
+
+
+def test_the_tensor_that_counts():
+    x = torch.ones(2, 3)
+    assert answer((x, None)) is x
+    assert answer({"loss": torch.zeros(()), "logits": x}) is x
+    with pytest.raises(SzilardError, match="no tensor"):
+        answer(None)
