@@ -97,6 +97,15 @@ def test_a_drop_of_exactly_the_limit_is_allowed_without_confidence():
     assert Promise(before, 0.005, 0.9).excess(counted(995, 1000, 1)[1]) <= 0
 
 
+def test_agreement_of_an_original_with_itself_is_not_a_count():
+    ones = torch.ones(300, dtype=torch.float64)
+    before = Scores(1.0, ones, relative=True)
+    promise = Promise(before, 0.005, 0.9)
+    assert not promise.counted
+    assert promise.drop(Scores(0.999, ones - 0.001, relative=True)).upper == pytest.approx(0.001)
+    assert promise.notes() == []
+
+
 def test_too_few_examples_are_said_with_how_many_would_do():
     before, _ = counted(80, 100, 0)
     promise = Promise(before, 0.005, 0.9)

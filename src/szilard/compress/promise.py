@@ -52,8 +52,7 @@ class Promise:
     @property
     def counted(self) -> bool:
         """Whether every example is right or wrong, with nothing between."""
-        values = self.before.values
-        return values is not None and bool(((values == 0) | (values == 1)).all())
+        return not self.before.relative and _counts(self.before.values)
 
     @property
     def needed(self) -> int | None:
@@ -86,7 +85,7 @@ class Promise:
             return Drop(math.inf, None, math.inf)
         se = _se(self.before.values - after.values) / scale
         differences = self.before.values - after.values
-        wide = self._counted(differences, z) if self.counted else z * se
+        wide = self._counted(differences, z) if self.counted and _counts(after.values) else z * se
         upper = mean if self.too_few or not self.confidence else mean + wide
         if (self.too_few or self.too_good) and self.confidence:
             upper = max(upper, self._unsure(after, z))
@@ -161,6 +160,10 @@ def check_original(before: Scores) -> None:
             f"the original does no better than guessing on these inputs (score {before.score:.4f}, a constant answer "
             f"{before.guessing:.4f}): give labels or evaluate"
         )
+
+
+def _counts(values: Tensor | None) -> bool:
+    return values is not None and bool(((values == 0) | (values == 1)).all())
 
 
 def _se(values: Tensor) -> float:
