@@ -74,6 +74,17 @@ def test_bad_input(network, data, words):
         szilard.compress(network, data)
 
 
+def test_a_ruin_is_refused():
+    class Overflows(nn.Linear):
+        def forward(self, x):
+            return super().forward(x) / (self.weight == self.exact).all()
+
+    network = Overflows(6, 3)
+    network.register_buffer("exact", network.weight.detach().clone(), persistent=False)
+    with pytest.raises(SzilardError, match="NaN or infinite values where the original does not"):
+        szilard.compress(network, torch.randn(200, 6), lam=1e-4)
+
+
 def counted(right, n, wrong_after):
     before = torch.zeros(n, dtype=torch.float64)
     before[:right] = 1
@@ -135,3 +146,10 @@ def test_the_tensor_that_counts():
     assert answer({"loss": torch.zeros(()), "logits": x}) is x
     with pytest.raises(SzilardError, match="no tensor"):
         answer(None)
+
+
+@pytest.mark.parametrize("mode", ["circular", "reflect", "replicate"])
+def test_paddings_of_sequences(mode):
+    layer = nn.Conv1d(3, 4, 3, padding=2, dilation=2, padding_mode=mode)
+    made = szilard.compress(layer, torch.randn(64, 3, 16), lam=1e-12)
+    assert made.score > 0.999

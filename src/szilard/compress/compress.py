@@ -213,6 +213,11 @@ def compress(
         likelihood, called,
     )  # fmt: skip
     made = job.run(Wish(max_drop, max_bytes, lam, confidence, cap))
+    if made.score is not None and not math.isfinite(made.score):
+        raise SzilardError(
+            "the compressed network answers with NaN or infinite values where the original does not; its weights are "
+            "too large or too small for their type: convert it to float32, or give a smaller lam"
+        )
     if job.promise is not None and max_drop is not None:
         notes += job.promise.notes()
     return Compressed(

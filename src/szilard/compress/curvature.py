@@ -188,7 +188,12 @@ def _patches(layer: Layer, x: Tensor) -> Tensor:
     else:
         sides = list(layer._reversed_padding_repeated_twice)
         mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
-        x = F.pad(x, sides, mode=mode)
+        # Paddings that are not constant take one dimension of positions as such.
+        x = (
+            F.pad(x[:, :, 0], sides, mode=mode)[:, :, None]
+            if isinstance(layer, nn.Conv1d)
+            else F.pad(x, sides, mode=mode)
+        )
         padding = (0, 0)
     unfolded = F.unfold(x, size, dilation, padding, stride)
     batch, _, n = unfolded.shape
