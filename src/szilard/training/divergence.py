@@ -36,8 +36,8 @@ def told(
 ) -> str | None:
     """One sentence if the training has diverged or taught nothing, else None.
 
-    It has diverged if the finished network's NLL on valid lies clearly above both that of the best constant prediction and
-    that of the untrained network, and the loss of its last epoch above that of the best constant prediction. So
+    It has diverged if the finished network's NLL on valid lies clearly above both that of the best constant prediction
+    and that of the untrained network, and the loss of its last epoch above that of the best constant prediction. So
     neither a training of too few steps nor overfitting is taken for it. It has taught nothing if after
     :data:`ENOUGH` steps neither of the two losses is below that of the best constant prediction.
 
