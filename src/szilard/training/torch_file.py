@@ -325,7 +325,7 @@ class _Survey(_Unpickler):
     """Goes through a pickle for the storages in it."""
 
     def _view(self, storage: _Storage, dtype: torch.dtype, offset: int, size: Any, stride: Any) -> Tensor:
-        return torch.empty(0)
+        return torch.empty(0, dtype=dtype)
 
 
 def _plain(file: io.BytesIO) -> Any:
