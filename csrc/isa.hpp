@@ -46,4 +46,9 @@ struct szilard_kernels {
     void (*max_pool)(const szilard_geometry &, const float *x, float *y, uint8_t *where, int threads);
     void (*max_pool_backward)(const szilard_geometry &, const float *grad, const uint8_t *where, float *grad_x,
                               int threads);
+    void (*draw_keys)(uint32_t seed, int64_t first, int64_t n, uint32_t *keys);
+    void (*draw_levels)(uint32_t seed, int64_t first, int64_t n, const uint32_t *candidates, int32_t *levels);
 };
+
+// Those of the instruction set that runs.
+const szilard_kernels &szilard_running();

@@ -6,55 +6,54 @@
 #include <new>
 
 #include "check.hpp"
+#include "isa.hpp"
 #include "szilard.h"
 
 namespace {
 
-constexpr int LANES = 16;  // counters at a time, so that the compiler may take vectors
-constexpr int DIGIT = 11, DIGITS = 3;  // of a key of 32 bits
-
-// Philox4x32-10 of the counters (first + lane, b[lane], 0, d) under the key (seed, 0).
-void philox(uint32_t first, const uint32_t *b, uint32_t d, uint32_t seed, uint32_t (&words)[4][LANES]) {
-    for (int i = 0; i < LANES; ++i) {
-        words[0][i] = first + (uint32_t)i;
-        words[1][i] = b ? b[i] : 0;
-        words[2][i] = 0;
-        words[3][i] = d;
-    }
-    uint32_t low = seed, high = 0;
-    for (int round = 0; round < 10; ++round) {
-        for (int i = 0; i < LANES; ++i) {
-            const uint64_t m = (uint64_t)words[0][i] * 0xD2511F53u, n = (uint64_t)words[2][i] * 0xCD9E8D57u;
-            words[0][i] = (uint32_t)(n >> 32) ^ words[1][i] ^ low;
-            words[1][i] = (uint32_t)n;
-            words[2][i] = (uint32_t)(m >> 32) ^ words[3][i] ^ high;
-            words[3][i] = (uint32_t)m;
-        }
-        low += 0x9E3779B9u;
-        high += 0xBB67AE85u;
-    }
-}
+constexpr int DIGIT = 7;         // bits of a key that a pass within a bucket sorts by
+constexpr int MOST_BUCKETS = 11;  // bits
+constexpr int BUCKET = 10;       // bits of the entries that a bucket should have, so that it stays in the first cache
+constexpr int64_t PIECE = 4096;
 
 struct Keyed {
     uint32_t key, entry;
 };
 
-// Entries in ascending order of their keys, equal ones in their own order: a radix sort, least digits first.
-Keyed *sorted(Keyed *one, Keyed *other, int64_t count) {
-    for (int digit = 0; digit < DIGITS; ++digit) {
-        const int shift = digit * DIGIT;
-        int64_t starts[(1 << DIGIT) + 1] = {};
-        for (int64_t i = 0; i < count; ++i) ++starts[(one[i].key >> shift & ((1 << DIGIT) - 1)) + 1];
+// Entries in ascending order of the low `bits` bits of their keys, equal ones in their own order: a radix sort, least
+// digits first. What is sorted ends where it began; `spare` is as long.
+void sort_bucket(Keyed *begin, int64_t count, int bits, Keyed *spare) {
+    Keyed *from = begin, *to = spare;
+    for (int shift = 0; shift < bits; shift += DIGIT) {
+        uint32_t starts[(1 << DIGIT) + 1] = {};
+        for (int64_t i = 0; i < count; ++i) ++starts[(from[i].key >> shift & ((1 << DIGIT) - 1)) + 1];
         for (int i = 0; i < 1 << DIGIT; ++i) starts[i + 1] += starts[i];
-        for (int64_t i = 0; i < count; ++i) other[starts[one[i].key >> shift & ((1 << DIGIT) - 1)]++] = one[i];
-        std::swap(one, other);
+        for (int64_t i = 0; i < count; ++i) to[starts[from[i].key >> shift & ((1 << DIGIT) - 1)]++] = from[i];
+        std::swap(from, to);
     }
-    return one;
+    if (from != begin) std::copy(from, from + count, begin);
 }
 
-int32_t sum(uint32_t word) {
-    const uint32_t pairs = (word & 0x00FF00FFu) + (word >> 8 & 0x00FF00FFu);
-    return (int32_t)((pairs & 0xFFFF) + (pairs >> 16));
+// All entries in ascending order of their keys: first into buckets by their high bits, then each bucket.
+void sort_all(const uint32_t *keys, int64_t count, Keyed *order, Keyed *spare) {
+    int high = 0;
+    while (high < MOST_BUCKETS && count >> (high + BUCKET)) ++high;
+    const int low = 32 - high;
+    uint32_t ends[1 << MOST_BUCKETS] = {};
+    const auto bucket = [&](uint32_t key) { return high ? key >> low : 0; };
+    for (int64_t i = 0; i < count; ++i) ++ends[bucket(keys[i])];
+    uint32_t at = 0;
+    for (int b = 0; b < 1 << high; ++b) {
+        const uint32_t size = ends[b];
+        ends[b] = at;
+        at += size;
+    }
+    for (int64_t i = 0; i < count; ++i) order[ends[bucket(keys[i])]++] = {keys[i], (uint32_t)i};
+    uint32_t begin = 0;
+    for (int b = 0; b < 1 << high; ++b) {
+        sort_bucket(order + begin, ends[b] - begin, low, spare);
+        begin = ends[b];
+    }
 }
 
 }  // namespace
@@ -64,25 +63,24 @@ int szilard_draw(int64_t count, int32_t size, const uint32_t *indices, int64_t b
     if (count < 0 || count > INT32_MAX || size < 1 || blocks < (count + size - 1) / size || (blocks && !indices))
         return SZILARD_BAD_GEOMETRY;
     if (!szilard_fits(levels, levels_room, count)) return SZILARD_NO_ROOM;
-    const std::unique_ptr<Keyed[]> one(new (std::nothrow) Keyed[(size_t)count]);
-    const std::unique_ptr<Keyed[]> other(new (std::nothrow) Keyed[(size_t)count]);
-    if (!one || !other) return SZILARD_NO_MEMORY;
-    uint32_t words[4][LANES];
-    for (int64_t first = 0; first < count; first += LANES) {
-        philox((uint32_t)first, nullptr, 1, seed, words);
-        for (int64_t i = first; i < std::min(first + LANES, count); ++i) one[i] = {words[0][i - first], (uint32_t)i};
-    }
-    const Keyed *order = sorted(one.get(), other.get(), count);
-    uint32_t chosen[LANES];
-    for (int64_t first = 0; first < count; first += LANES) {
-        const int64_t end = std::min(first + LANES, count);
-        for (int64_t i = first; i < first + LANES; ++i) chosen[i - first] = i < count ? indices[(uint32_t)i / (uint32_t)size] : 0;
-        philox((uint32_t)first, chosen, 0, seed, words);
-        for (int64_t i = first; i < end; ++i) {
-            const int64_t lane = i - first;
-            levels[order[i].entry] =
-                sum(words[0][lane]) + sum(words[1][lane]) + sum(words[2][lane]) + sum(words[3][lane]) - 2040;
+    const std::unique_ptr<Keyed[]> order(new (std::nothrow) Keyed[(size_t)count]);
+    const std::unique_ptr<Keyed[]> spare(new (std::nothrow) Keyed[(size_t)count]);
+    if (!order || !spare) return SZILARD_NO_MEMORY;
+    const szilard_kernels &kernels = szilard_running();
+    uint32_t *keys = reinterpret_cast<uint32_t *>(levels);  // the same room, not yet needed for levels
+    kernels.draw_keys(seed, 0, count, keys);
+    sort_all(keys, count, order.get(), spare.get());
+    uint32_t candidates[PIECE];
+    int32_t drawn[PIECE];
+    int64_t block = 0, left = size;  // of the block that the next place belongs to
+    for (int64_t first = 0; first < count; first += PIECE) {
+        const int64_t n = std::min(PIECE, count - first);
+        for (int64_t i = 0; i < n; ++i) {
+            candidates[i] = indices[block];
+            if (!--left) ++block, left = size;
         }
+        kernels.draw_levels(seed, first, n, candidates, drawn);
+        for (int64_t i = 0; i < n; ++i) levels[order[first + i].entry] = drawn[i];
     }
     return SZILARD_OK;
 }

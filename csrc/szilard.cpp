@@ -87,6 +87,8 @@ Scratch transposed(int slot, const szilard_index &index, const float *values) {
 
 }  // namespace
 
+const szilard_kernels &szilard_running() { return run(); }
+
 int32_t szilard_abi_version(void) { return 4; }
 
 const char *szilard_isa(void) { return run().name; }

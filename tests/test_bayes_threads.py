@@ -340,3 +340,26 @@ def test_workers_of_a_loader_can_use_the_kernels():
         products, batch_size=None, num_workers=2, multiprocessing_context="fork", timeout=60
     )
     assert all(torch.equal(a, b) for a, b in zip(loader, expected, strict=True))
+
+
+@pytest.mark.parametrize("name", ["deterministic", "mean-field"])
+def test_the_first_answer_of_a_new_thread(name):
+    """A dense product must add up as in the thread that has set the number of threads inside torch."""
+    assert (
+        torch.get_num_threads() == 1
+    )  # conftest.py; a new thread would begin with as many as there are cores
+    method = szilard.methods.make(name, 100)
+    network = method.prepare(szilard.networks.build("mlp:16", (1, 8, 8), 10)).eval()
+    inputs = [torch.rand(rows, 1, 8, 8, generator=generator(rows)) for rows in (5, 12, 19, 26)] * 4
+    expected = [method.predict(network, x, samples=2).mean for x in inputs]
+    answers = [None] * len(inputs)
+
+    def ask(number):
+        answers[number] = method.predict(network, inputs[number], samples=2).mean
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(len(inputs))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(torch.equal(answer, wanted) for answer, wanted in zip(answers, expected, strict=True))

@@ -135,6 +135,10 @@ class Case:
         means, levels = self.integers([256] * 7, torch.int32), self.integers([0] * 12, torch.int32)
         return (self.contexts(), 1, 3, 4, 1, 2, weights, feedback, price, None, means, levels)
 
+    def draw(self):
+        indices = self.m.given(torch.tensor([7, 0, 255], dtype=torch.int32))
+        return (33, 16, indices, 3, 5, self.m.wanted(33, dtype=torch.int32))
+
     def levels(self) -> int | None:
         return self.m.given(torch.tensor([3, -70000, 0, 1, 5, -2, 0, 0, 900, 1, -1, 44], dtype=torch.int32))
 

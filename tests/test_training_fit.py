@@ -386,7 +386,7 @@ class TestDivergence:
             short(line, tmp_path, method=methods.MeanField(40), lr=1.0, epochs=20)
 
     @pytest.mark.parametrize("name", ["ssvi", "deterministic", "mean-field"])
-    @pytest.mark.parametrize("epochs", [1, 2, 40])
+    @pytest.mark.parametrize("epochs", [1, 2, 30])
     def test_no_false_alarm(self, digits, line, name, epochs):
         with warnings.catch_warnings():
             warnings.simplefilter("error", SzilardWarning)
@@ -406,7 +406,16 @@ class TestDivergence:
 
     def test_a_bad_start_that_was_mended_and_overfitting_are_no_divergence(self, digits):
         constant = divergence.constant_nll(digits, digits.valid)
-        assert divergence.told(digits, 3.0, 50.0, constant, "x") is None
-        assert divergence.told(digits, 3.0, 0.1, 50.0, "x") is None
-        assert divergence.told(digits, 49.9, 50.0, 50.0, "x") is None  # it has hardly begun
-        assert "50 nats" in divergence.told(digits, 3.0, 50.0, 50.0, "x")
+        assert divergence.told(digits, 3.0, 50.0, constant - 0.1, "x", 1000) is None
+        assert divergence.told(digits, 3.0, 0.1, 50.0, "x", 1000) is None
+        assert divergence.told(digits, 49.9, 50.0, 50.0, "x", 99) is None  # it has hardly begun
+        assert "50 nats" in divergence.told(digits, 3.0, 50.0, 50.0, "x", 1000)
+        assert divergence.told(digits, 3.0, 90.0, 90.0, "x", 1) is not None
+        assert divergence.told(digits, 3.0, 12.0, 12.0, "x", 4) is None  # hardly any steps
+
+    def test_a_network_that_has_learnt_nothing(self, digits):
+        constant, train = (divergence.constant_nll(digits, part) for part in (digits.valid, digits.train))
+        assert "no better than a guess" in divergence.told(digits, 3.0, train, constant, "x", 100)
+        assert divergence.told(digits, 3.0, train, constant, "x", 99) is None
+        assert divergence.told(digits, 3.0, train - 0.5, constant, "x", 1000) is None  # overfitting
+        assert divergence.told(digits, 3.0, train, constant - 0.5, "x", 1000) is None

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import io
 import os
 import pickle
 import tracemalloc
 import zipfile
+from collections import OrderedDict
 
 import pytest
 import torch
@@ -218,3 +220,53 @@ def test_memory_is_that_of_the_file():
     tracemalloc.stop()
     assert peak < 3 * len(data)
     assert torch_file.is_archive(data)
+
+
+def nested(depth: int, make):
+    """The same object twice in another, again and again: a few bytes each time, for the pickle shares it."""
+    found = "x"
+    for _ in range(depth):
+        found = make(found)
+    return found
+
+
+SHARED = "y" * 100_000
+COPIES = {
+    "a key that takes for ever to hash": Asks(OrderedDict, [(nested(60, lambda t: (t, t)), 1)]),
+    "a set of such": Asks(set, [nested(60, lambda t: (t, t))]),
+    "a device that doubles": nested(60, lambda x: Asks(torch.device, x, x)),
+    "bytes of one text, many times": [Asks(codecs.encode, SHARED, "latin1") for _ in range(2000)],
+    "a set of no list": Asks(set, "abc"),
+    "a shape of many sizes": [Asks(torch.Size, (1,) * 10_000)] * 2,
+}
+
+
+@pytest.mark.parametrize("content", COPIES.values(), ids=COPIES)
+def test_no_function_makes_more_than_the_file_holds(content):
+    data_pkl = pickle.dumps(content, protocol=2)
+    tracemalloc.start()
+    with pytest.raises((Damaged, Objects)):
+        loads(pickled(data_pkl))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20 * len(data_pkl) + (16 << 20)
+
+
+@pytest.mark.parametrize("tail", [b"K\x01s.", b"K\x01u."], ids=["one", "several"])
+def test_a_key_that_takes_for_ever_to_hash(tail):
+    key = pickle.dumps(nested(60, lambda t: (t, t)), protocol=2)[2:-1]
+    with pytest.raises(Objects, match="as a key"):
+        loads(pickled(b"\x80\x02}" + b"(" * (tail[2:3] == b"u") + key + tail))
+
+
+@pytest.mark.parametrize("how", [{}, {"_use_new_zipfile_serialization": False}], ids=["zip", "legacy"])
+def test_views_that_conjugate_and_negate(how):
+    z = torch.complex(torch.arange(3.0), torch.arange(1.0, 4.0))
+    for view in (z.conj(), z.conj().imag, z.conj().imag[1:], z):
+        found = loads(saved(view, **how))
+        assert torch.equal(found.resolve_conj().resolve_neg(), view.resolve_conj().resolve_neg())
+
+
+def test_keys_as_people_have_them():
+    content = {0: 1, "a": 2, (1, "b"): 3, None: 4, 1.5: 5, torch.float32: 6, b"x": 7, "set": {1, 2, "three"}}
+    assert loads(saved(content)) == content

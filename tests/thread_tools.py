@@ -25,7 +25,6 @@ def count_wrong(questions: Sequence[Question], threads: int = 8, rounds: int = 1
     start, wrong = threading.Barrier(threads), [0] * threads
 
     def work(me: int) -> None:
-        torch.set_num_threads(1)  # a thread's own, like the number of threads that it works with
         start.wait()
         for number in range(rounds * len(questions)):
             which = (me + number) % len(questions)

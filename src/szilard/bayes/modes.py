@@ -17,7 +17,7 @@ from szilard.bayes.groups import GroupScale
 from szilard.bayes.layers import MODES, BayesLayer
 from szilard.bayes.noise import Noise
 from szilard.errors import SzilardError
-from szilard.networks.evaluating import evaluating
+from szilard.networks.evaluating import evaluating, settle_threads
 
 __all__ = ["drawn", "evaluating", "mode"]
 
@@ -63,6 +63,7 @@ def drawn(network: nn.Module, seed: int, sample: int = 0) -> Iterator[nn.Module]
 
 def _modules(network: nn.Module) -> list[nn.Module]:
     """All modules of a network that can see a block: not of one whose replicas are run by threads of its own."""
+    settle_threads()
     modules = list(network.modules())
     for module in modules:
         if isinstance(module, nn.DataParallel) and len(module.device_ids) > 1:

@@ -74,11 +74,14 @@ class Inflater:
             except zlib.error as error:
                 raise Broken(f"{self._what} cannot be inflated") from error
             self._tail = self._coder.unconsumed_tail
-            if not piece and not given:
-                break
             most -= len(piece)
             if piece:
                 found.append(piece)
+            elif not given:
+                break
+            if self._coder.eof:  # zlib would take what follows again and again, and give nothing
+                self._tail = b""
+                break
         return found[0] if len(found) == 1 else b"".join(found)
 
     def end(self) -> None:

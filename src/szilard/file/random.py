@@ -86,13 +86,23 @@ def unpack(data: bytes, count: int, bits: int) -> np.ndarray | None:
     spare = len(data) * 8 - count * bits
     if spare and data[-1] & (1 << spare) - 1:
         return None
-    found = np.zeros(count, np.uint32)
+    found = np.empty(count, np.uint32)
     for start in range(0, count, _PIECE):  # a multiple of eight: a piece begins with a byte
         end = min(start + _PIECE, count)
-        digits = np.unpackbits(np.frombuffer(data[start * bits // 8 : -(-end * bits // 8)], np.uint8))
-        words = np.zeros((end - start, 32), np.uint8)
-        words[:, 32 - bits :] = digits[: (end - start) * bits].reshape(-1, bits)
-        found[start:end] = np.packbits(words, axis=1).view(">u4")[:, 0]
+        groups = -(-(end - start) // 8)  # of eight numbers in `bits` bytes
+        block = np.zeros(groups * bits, np.uint8)
+        given = data[start * bits // 8 : -(-end * bits // 8)]
+        block[: len(given)] = np.frombuffer(given, np.uint8)
+        columns = block.reshape(groups, bits)
+        numbers = np.empty((groups, 8), np.uint32)
+        for place in range(8):
+            first, last = place * bits // 8, (place * bits + bits - 1) // 8
+            word = columns[:, first].astype(np.uint32)
+            for byte in range(first + 1, last + 1):
+                word = word << np.uint32(8) | columns[:, byte]
+            behind = 8 * (last + 1) - (place + 1) * bits
+            numbers[:, place] = word >> np.uint32(behind) & np.uint32((1 << bits) - 1)
+        found[start:end] = numbers.reshape(-1)[: end - start]
     return found
 
 

@@ -341,7 +341,7 @@ class _Reader:
 
     def _hash_raw(self, name: str, fields: Fields, spans: Iterator[bytes | memoryview]) -> None:
         carrier = fields.type.carrier
-        pieces = (np.frombuffer(span, carrier) for span in spans)
+        pieces: Iterator[np.ndarray] = (np.frombuffer(span, carrier) for span in spans)
         if fields.type.name == "bool":
             pieces = map(_checked_bool, pieces)
         self.content.tensor(name, fields.type, fields.shape, pieces)
@@ -393,9 +393,8 @@ class _Reader:
     def _product(self, number: int) -> Record | None:
         """Two records of levels, and the tensor that they stand for."""
         name, shape = self.tables.products[number]
-        (codes_name, basis_name), (codes_fields, basis_fields) = (
-            column[number : number + 2] for column in (self.tables.names, self.tables.fields)
-        )
+        codes_name, basis_name = self.tables.names[number : number + 2]
+        codes_fields, basis_fields = self.tables.fields[number : number + 2]
         codes = self._decoded(codes_name, codes_fields)
         if not _fit(codes.levels, 8):
             raise Broken(f"a coefficient of {printable(name)} is no power of two that the format knows")

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+import torch
 from torch import nn
 
 from szilard.locks import Lock
@@ -36,6 +37,15 @@ class _Held:
 _held: dict[int, _Held] = {}  # by the id of the module, which the entry keeps alive
 
 
+def settle_threads() -> None:
+    """Let the calling thread work with as many threads inside torch as :func:`torch.set_num_threads` has said.
+
+    A new thread learns of that number in its first parallel operation, and a product before that adds up in the order
+    of another number. Asking for the number makes the thread learn it.
+    """
+    torch.get_num_threads()
+
+
 @contextmanager
 def evaluating(network: nn.Module) -> Iterator[nn.Module]:
     """Eval mode inside the block, each module's own mode restored after it.
@@ -43,6 +53,7 @@ def evaluating(network: nn.Module) -> Iterator[nn.Module]:
     Threads may be inside at once, on one network or on networks that share modules: what a module was before
     the first came in is restored when the last has left.
     """
+    settle_threads()
     with _lock:
         block = _Block(list(network.modules()))
         for module in block.modules:

@@ -82,9 +82,10 @@ def load_plain(path: Path, kind: str) -> Any:
         ) from error
     except torch_file.Damaged as error:
         if torch_file.is_archive(data):
-            raise SzilardFileError(
-                f"the {kind} {path} is cut short or damaged; remove it and run again to start afresh"
-            ) from error
+            advice = (
+                "remove it and run again to start afresh" if kind == "checkpoint" else "get or make it again"
+            )
+            raise SzilardFileError(f"the {kind} {path} is cut short or damaged; {advice}") from error
         raise SzilardFileError(f"{path} is no {kind}{wrote}") from error
 
 
@@ -100,9 +101,9 @@ def reading(path: Path, kind: str) -> Iterator[None]:
     except SzilardError:
         raise
     except _ODD as error:
+        advice = "remove it and run again to start afresh" if kind == "checkpoint" else "get or make it again"
         raise SzilardFileError(
-            f"the {kind} {path} holds something else than szilard writes there ({type(error).__name__}); "
-            "remove it and run again to start afresh"
+            f"the {kind} {path} holds something else than szilard writes there ({type(error).__name__}); {advice}"
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""Whether training has made a network worse than one that never looks at its input."""
+"""Whether training has left a network no better than one that never looks at its input."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from szilard.data import DataSet, Split
 
 # Nats. Posteriors of few examples that have hardly left their prior end up to 0.6 above the constant prediction.
 ABOVE_CONSTANT, ABOVE_UNTRAINED = 1.0, 0.25
+STEPS = 50  #: of fewer, a network may still be far from its data: the margin grows as the steps get fewer
+ENOUGH = 100  #: steps after which a network should have learnt something
+LEARNT = 0.02  #: nats below the constant prediction, on training examples or on valid, that show that something was
 
 
 def constant_nll(data: DataSet, split: Split) -> float:
@@ -28,27 +31,38 @@ def constant_nll(data: DataSet, split: Split) -> float:
     return float(0.5 * (math.log(2 * math.pi) + variance.log() + squares / variance))
 
 
-def told(data: DataSet, untrained: float, energy: float, valid_nll: float, label: str) -> str | None:
-    """One sentence if the training has diverged, else None.
+def told(
+    data: DataSet, untrained: float, energy: float, valid_nll: float, label: str, steps: int
+) -> str | None:
+    """One sentence if the training has diverged or taught nothing, else None.
 
-    It has if the finished network's NLL on valid lies clearly above both that of the best constant prediction and
-    that of the untrained network, and the loss of its last epoch above that of the best constant prediction. So
-    neither a training of too few steps nor overfitting is taken for it.
+    It has diverged if the finished network's NLL on valid lies clearly above both that of the best constant prediction
+    and that of the untrained network, and the loss of its last epoch above that of the best constant prediction. So
+    neither a training of too few steps nor overfitting is taken for it. It has taught nothing if after
+    :data:`ENOUGH` steps neither of the two losses is below that of the best constant prediction.
 
     Args:
         untrained: NLL of the untrained network on valid, in original units.
         energy: mean negative log likelihood of the training examples in the last epoch, in normalised units.
         valid_nll: of the finished network, in original units.
         label: of the method.
+        steps: of the optimiser, all together.
     """
     shift = math.log(data.target_scale) if data.task == "regression" else 0.0
     constant = constant_nll(data, data.valid) + shift
-    most = max(constant + ABOVE_CONSTANT, untrained + ABOVE_UNTRAINED)
-    if energy <= constant_nll(data, data.train) + ABOVE_CONSTANT or valid_nll <= most:
-        return None
+    margin = ABOVE_CONSTANT * max(1.0, STEPS / max(steps, 1))
+    most = max(constant + margin, untrained + ABOVE_UNTRAINED)
+    above = energy - constant_nll(data, data.train)
     what = (
         "the class frequencies" if data.task == "classification" else "the mean and variance of the targets"
     )
+    if steps >= ENOUGH and above > -LEARNT and constant - LEARNT < valid_nll <= most:
+        return (
+            f"{label} is no better than a guess that never looks at the input: its NLL on valid is {valid_nll:.3g} "
+            f"nats, that of {what} alone {constant:.3g}; try another learning rate (--lr) or more epochs (--epochs)"
+        )
+    if above <= margin or valid_nll <= most:
+        return None
     return (
         f"{label} ended worse than a guess that never looks at the input: its NLL on valid is {valid_nll:.3g} nats, "
         f"that of {what} alone {constant:.3g}, so the training has diverged; try a smaller learning rate (--lr)"

@@ -13,6 +13,7 @@ from szilard import file, methods, networks
 from szilard.data import DataSet, Task
 from szilard.errors import SzilardError
 from szilard.file.error import SzilardFileError, printable
+from szilard.file.state import with_meta
 from szilard.methods import Method
 from szilard.training import checkpoint, schema, trust
 from szilard.training.schema import Saved
@@ -213,9 +214,9 @@ def _load(
         ledger = file.inspect(path)
         saved = _described(path, ledger.meta)
         _check_size(path, saved, _spec(path, saved, network_spec, trusted), ledger.output_bytes)
-        document = file.read(path)
-        saved = _described(path, document.meta)  # of the very bytes that the tensors are from
-        state: Any = file.to_state_dict(document)
+        state: Any
+        state, meta = with_meta(path)
+        saved = _described(path, meta)  # of the very bytes that the tensors are from
     else:
         content = checkpoint.load(path, "network")
         saved, state = schema.read(path, content), content.get("state_dict")

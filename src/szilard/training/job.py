@@ -247,7 +247,7 @@ class Job:
             peak_bytes=peak_bytes,
         )
         diverged = divergence.told(
-            data, untrained, history[-1]["energy"], valid["nll"], methods.label(method)
+            data, untrained, history[-1]["energy"], valid["nll"], methods.label(method), method.step
         )
         if diverged is not None:
             warnings.warn(diverged, SzilardWarning, stacklevel=2)

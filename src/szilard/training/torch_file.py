@@ -20,6 +20,9 @@ from torch import Tensor
 
 MOST_VIEW = 64 << 20  #: bytes of entries that views may show more often than their storages hold them
 _MOST_DEPTH = 100  # of containers in containers
+_MOST_DIMENSIONS = 64  # of a tensor, as in torch
+_MOST_KEY = 16  # entries of a tuple that is a key
+_SCALARS = (str, int, float, bool, bytes, complex, type(None))
 _ARCHIVE = b"PK\x03\x04"
 _MAGIC = 0x1950A86A20F9469CFC6C  # of files from before torch 1.6
 _PROTOCOL = 1001
@@ -109,20 +112,27 @@ class _Unpickler(pickle._Unpickler):  # in Python: the one in C allocates what a
         super().__init__(file, encoding="utf-8")
         self._storage = storage
         self._repeated = 0
+        # Entries and bytes that functions may make: each takes a byte of the pickle, unless it is a copy.
+        self._left = len(file.getbuffer())
+
+    def _spend(self, count: int) -> None:
+        self._left -= count
+        if self._left < 0:
+            raise Damaged("copies of copies")
 
     def find_class(self, module: str, name: str) -> Any:
         known: dict[tuple[str, str], Any] = {
-            ("collections", "OrderedDict"): OrderedDict,
-            ("collections", "Counter"): _counter,
-            ("torch", "Size"): _size,
+            ("collections", "OrderedDict"): self._ordered,
+            ("collections", "Counter"): self._counter,
+            ("torch", "Size"): self._size,
             ("torch", "device"): _device,
             ("torch._utils", "_rebuild_tensor"): self._tensor,
             ("torch._utils", "_rebuild_tensor_v2"): self._tensor,
             ("torch._utils", "_rebuild_tensor_v3"): self._tensor_of_type,
             ("torch._utils", "_rebuild_parameter"): _parameter,
-            ("_codecs", "encode"): _encode,
-            ("__builtin__", "set"): _set,
-            ("builtins", "set"): _set,
+            ("_codecs", "encode"): self._encode,
+            ("__builtin__", "set"): self._set,
+            ("builtins", "set"): self._set,
             ("__builtin__", "complex"): _complex,
             ("builtins", "complex"): _complex,
         }
@@ -144,8 +154,65 @@ class _Unpickler(pickle._Unpickler):  # in Python: the one in C allocates what a
 
     dispatch[pickle.BUILD[0]] = load_build  # type: ignore[assignment]
 
-    def _tensor(self, storage: _Storage, offset: int, size: Any, stride: Any, *_: Any) -> Tensor:
-        return self._view(storage, storage.dtype, offset, size, stride)
+    def load_setitem(self) -> None:
+        _check_key(self.stack[-2])  # type: ignore[attr-defined]
+        super().load_setitem()  # type: ignore[misc]
+
+    dispatch[pickle.SETITEM[0]] = load_setitem  # type: ignore[assignment]
+
+    def load_setitems(self) -> None:
+        for key in self.stack[::2]:  # type: ignore[attr-defined]
+            _check_key(key)
+        super().load_setitems()  # type: ignore[misc]
+
+    dispatch[pickle.SETITEMS[0]] = load_setitems  # type: ignore[assignment]
+
+    def _ordered(self, items: Any = ()) -> OrderedDict[Any, Any]:
+        if type(items) not in (list, tuple) or not all(
+            type(pair) in (list, tuple) and len(pair) == 2 for pair in items
+        ):
+            raise Objects("collections.OrderedDict of something else than pairs")
+        self._spend(len(items))
+        for key, _ in items:
+            _check_key(key)
+        return OrderedDict(items)
+
+    def _counter(self, *items: Any) -> Counter[Any]:
+        if len(items) > 1 or not all(type(item) is dict for item in items):
+            raise Objects("collections.Counter")
+        self._spend(sum(map(len, items)))
+        return Counter(*items)
+
+    def _size(self, shape: Any) -> tuple[int, ...]:
+        if type(shape) not in (list, tuple) or len(shape) > _MOST_DIMENSIONS:
+            raise Damaged("a shape that is none")
+        return torch.Size(shape)
+
+    def _set(self, items: Any = ()) -> set[Any]:
+        if type(items) not in (list, tuple):
+            raise Objects("a set of something else than a list")
+        self._spend(len(items))
+        for item in items:
+            _check_key(item)
+        return set(items)
+
+    def _encode(self, text: Any, code: Any = "latin1") -> bytes:
+        if type(text) is not str or code not in ("latin1", "latin-1", "utf-8", "utf8"):
+            raise Objects("_codecs.encode")
+        self._spend(len(text))
+        return text.encode(code)
+
+    def _tensor(
+        self,
+        storage: _Storage,
+        offset: int,
+        size: Any,
+        stride: Any,
+        _grad: Any = False,
+        _hooks: Any = None,
+        metadata: Any = None,
+    ) -> Tensor:
+        return _lazily(self._view(storage, storage.dtype, offset, size, stride), metadata)
 
     def _tensor_of_type(
         self,
@@ -156,16 +223,19 @@ class _Unpickler(pickle._Unpickler):  # in Python: the one in C allocates what a
         _grad: Any,
         _hooks: Any,
         dtype: Any,
-        *_: Any,
+        metadata: Any = None,
     ) -> Tensor:
         if not isinstance(dtype, torch.dtype):
             raise Damaged("a tensor of no type")
-        return self._view(storage, dtype, offset, size, stride)
+        return _lazily(self._view(storage, dtype, offset, size, stride), metadata)
 
     def _view(self, storage: _Storage, dtype: torch.dtype, offset: int, size: Any, stride: Any) -> Tensor:
         """A tensor on a storage, all of which lies inside."""
-        size, stride = tuple(size), tuple(stride)
-        if len(size) != len(stride) or any(type(n) is not int or n < 0 for n in (offset, *size, *stride)):
+        if not isinstance(size, tuple | list) or not isinstance(stride, tuple | list):
+            raise Damaged("a tensor of impossible shape")
+        if len(size) != len(stride) or len(size) > _MOST_DIMENSIONS:
+            raise Damaged("a tensor of impossible shape")
+        if any(type(n) is not int or not 0 <= n < 1 << 62 for n in (offset, *size, *stride)):
             raise Damaged("a tensor of impossible shape")
         count = 1
         for n in size:
@@ -255,7 +325,7 @@ class _Survey(_Unpickler):
     """Goes through a pickle for the storages in it."""
 
     def _view(self, storage: _Storage, dtype: torch.dtype, offset: int, size: Any, stride: Any) -> Tensor:
-        return torch.empty(0)
+        return torch.empty(0, dtype=dtype)
 
 
 def _plain(file: io.BytesIO) -> Any:
@@ -285,31 +355,35 @@ def _parameter(data: Any, *_: Any) -> Tensor:
     return data
 
 
-def _counter(*items: Any) -> Counter[Any]:
-    if len(items) > 1 or not all(isinstance(item, dict) for item in items):
-        raise Objects("collections.Counter")
-    return Counter(*items)
+def _check_key(key: Any) -> None:
+    """A key is a scalar or a short tuple of scalars: a tuple of tuples of one tuple would take for ever to hash."""
+    parts = key if type(key) in (tuple, torch.Size) and len(key) <= _MOST_KEY else (key,)
+    if not all(isinstance(part, _SCALARS) or type(part) in (torch.dtype, torch.device) for part in parts):
+        raise Objects(f"a {type(key).__name__} as a key")
 
 
-def _size(shape: Any) -> tuple[int, ...]:
-    return torch.Size(tuple(shape))
+def _lazily(tensor: Tensor, metadata: Any) -> Tensor:
+    """A view whose entries torch would conjugate or negate when they are read."""
+    if metadata is None:
+        return tensor
+    if not isinstance(metadata, dict) or not set(metadata) <= {"conj", "neg"}:
+        raise Objects("a tensor with properties of its own")
+    if metadata.get("conj"):
+        if not tensor.is_complex():
+            raise Damaged("a conjugated tensor of real numbers")
+        tensor = tensor.conj()
+    return torch._neg_view(tensor) if metadata.get("neg") else tensor
 
 
 def _device(*names: Any) -> str:
+    if len(names) > 2 or not all(type(name) in (str, int) and len(str(name)) <= 32 for name in names[:2]):
+        raise Damaged("a device that is none")
     return ":".join(str(name) for name in names)
 
 
-def _encode(text: Any, code: Any = "latin1") -> bytes:
-    if code not in ("latin1", "latin-1", "utf-8", "utf8"):
-        raise Objects("_codecs.encode")
-    return str(text).encode(code)
-
-
-def _set(items: Any = ()) -> set[Any]:
-    return set(items)
-
-
 def _complex(*parts: Any) -> complex:
+    if len(parts) > 2 or not all(type(part) in (int, float) and abs(part) < 1e300 for part in parts):
+        raise Damaged("a complex number that is none")
     return complex(*parts)
 
 
