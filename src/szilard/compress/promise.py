@@ -12,6 +12,7 @@ from szilard.compress.judge import Scores
 from szilard.errors import SzilardError
 
 SLACK = 1e-7  # 1 - 0.995 - 0.005 is not 0 in floats
+_CLEARLY = 1.2816  # standard errors: one-sided, 90 %
 TOO_GOOD = 0.995  # accuracy on examples that were not trained on is seldom higher
 
 
@@ -155,10 +156,13 @@ def check_original(before: Scores) -> None:
     """
     if before.guessing is None or before.values is None:
         return
-    if before.score - before.guessing <= 2 * _se(before.values):
+    se = _se(before.values)
+    if before.score - before.guessing <= _CLEARLY * se:
         raise SzilardError(
-            f"the original does no better than guessing on these inputs (score {before.score:.4f}, a constant answer "
-            f"{before.guessing:.4f}): give labels or evaluate"
+            f"the original does no better than guessing on these {len(before.values)} inputs (score "
+            f"{before.score:.4f} with a standard error of {se:.4f}, a constant answer {before.guessing:.4f}), so that no "
+            "drop of it can be "
+            "judged: give more inputs with labels or evaluate, or choose by size with max_bytes or lam"
         )
 
 
