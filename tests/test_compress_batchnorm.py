@@ -10,6 +10,7 @@ from torch import nn
 
 from szilard.compress import CanonicalBatchNorm, Draft, Setting
 from szilard.errors import SzilardWarning
+from szilard.networks import copied
 
 
 class Shared(nn.Module):
@@ -69,9 +70,9 @@ def settled(network, *shape):
     return network.eval(), torch.randn(8, *shape, generator=generator)
 
 
-def canonical(network):
-    draft = Draft(copy.deepcopy(network))
-    CanonicalBatchNorm()(draft, Setting(1e-6, [], network))
+def canonical(network, *inputs):
+    draft = Draft(copied(network))
+    CanonicalBatchNorm()(draft, Setting(1e-6, list(inputs), network))
     return draft
 
 
@@ -92,7 +93,7 @@ def canonical(network):
 )
 def test_the_function_stays(network, shape, taken):
     network, x = settled(network, *shape)
-    draft = canonical(network)
+    draft = canonical(network, x)
     assert len(draft.norms) == taken
     with torch.no_grad():
         torch.testing.assert_close(draft.network(x), network(x), rtol=1e-4, atol=1e-4)

@@ -250,7 +250,7 @@ def with_dead_units(network):
 def test_a_shrunk_network_answers_as_before(network, shape, left):
     network = with_dead_units(copy.deepcopy(network))
     x = torch.randn(4, *shape, generator=seeded())
-    small = shrink(network)
+    small = shrink(network, x)
     layers = [module for module in small.modules() if isinstance(module, nn.Linear | nn.Conv2d)]
     assert [len(layer.weight) for layer in layers] == left
     with torch.no_grad():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -89,12 +89,43 @@ class Draft:
             tensor.copy_(multiplied(record, tensor))
         self.products[record.name] = record
 
+    def saved(self) -> Saved:
+        """All that a pass might change, to :meth:`restore` if it did harm."""
+        state = {name: t.detach().clone() for name, t in _tensors(self.network).items()}
+        return Saved(state, [dict(part) for part in self._tables()], list(self.notes))
+
+    @torch.no_grad()
+    def restore(self, saved: Saved) -> None:
+        """Take everything back to what it was; parameters keep their identity."""
+        for name, tensor in _tensors(self.network).items():
+            tensor.copy_(saved.state[name])
+        for part, was in zip(self._tables(), saved.tables, strict=True):
+            part.clear()
+            part.update(was)
+        self.notes[:] = saved.notes
+
+    def _tables(self) -> list[dict[str, Any]]:
+        return [self.quantised, self.random, self.products, self.targets, self.norms]
+
     def tensor(self, name: str) -> Tensor:
         """A parameter or buffer by its name."""
         path, _, leaf = name.rpartition(".")
         found = getattr(self.network.get_submodule(path), leaf)
         assert isinstance(found, Tensor)
         return found
+
+
+@dataclass(frozen=True, eq=False)
+class Saved:
+    """A draft as it was: the network's tensors by name, copies of its tables, and its notes."""
+
+    state: dict[str, Tensor]
+    tables: list[dict[str, Any]]
+    notes: list[str]
+
+
+def _tensors(network: nn.Module) -> dict[str, Tensor]:
+    return {**dict(network.named_parameters()), **dict(network.named_buffers())}
 
 
 def multiplied(record: Product, like: Tensor) -> Tensor:
@@ -115,6 +146,8 @@ class Setting:
         seed: of whatever a pass draws.
         forward: calls a network on one batch of ``inputs``.
         likelihood: what the outputs mean; None: logits where they are ``[B, k > 1]``, else quantities.
+        memo: what passes have computed that does not depend on λ, by keys of theirs. All attempts at one network share
+            it, so that a pass object remembers nothing of a network.
     """
 
     lam: float
@@ -123,12 +156,14 @@ class Setting:
     seed: int = 0
     forward: Callable[[nn.Module, Tensor], Tensor] = lambda network, x: network(x)
     likelihood: Likelihood | None = None
+    memo: dict[Any, Any] = field(default_factory=dict)
 
 
 class Pass(Protocol):
     """One step of compression: changes a draft so that F falls.
 
-    One with a true attribute ``costly`` is left out while λ is searched for, and tried at the end.
+    One with a true attribute ``costly`` is left out while λ is searched for, and tried at the end. One with a true
+    attribute ``mends`` brings answers nearer to the original's: what it did is discarded if the score falls.
     """
 
     def __call__(self, draft: Draft, setting: Setting) -> None: ...

@@ -68,6 +68,7 @@ class Job:
         before: scores of the original.
         promise: that the attempts were held to.
         tried: λ, bytes and score of every attempt.
+        memo: what passes found out about the network, whatever λ is.
     """
 
     original: nn.Module
@@ -83,6 +84,7 @@ class Job:
     before: Scores | None = None
     promise: Promise | None = None
     tried: list[tuple[float, int, float | None]] = field(default_factory=list)
+    memo: dict[Any, Any] = field(default_factory=dict)
 
     def run(self, wish: Wish) -> Attempt:
         """The attempt that does what was asked for."""
@@ -101,7 +103,9 @@ class Job:
     def attempt(self, lam: float, passes: Sequence[Pass]) -> Attempt:
         """Compress at one λ; what is judged is what the file holds."""
         draft = Draft(copy.deepcopy(self.original))
-        setting = Setting(lam, self.inputs, self.original, self.seed, self.forward, self.likelihood)
+        setting = Setting(
+            lam, self.inputs, self.original, self.seed, self.forward, self.likelihood, self.memo
+        )
         for one in passes:
             one(draft, setting)
         data, ledger = file.encode(to_document(draft, self.meta))

@@ -38,19 +38,34 @@ class Quantise:
             draft.set(name, obs.quantise(matrix, found.inputs, found.outputs, self.price * setting.lam))
             draft.targets[name] = target
 
-    def curvature_of(self, name: str, module: nn.Module, draft: Draft, setting: Setting) -> Curvature:
-        """Of a weight by its name, or what is supposed where it is not known."""
-        if self.curvature is None:
-            self.curvature = curvatures(
+    def known(self, draft: Draft, setting: Setting) -> dict[str, Curvature]:
+        """Curvatures by the layer's name: those that were given, or those of this network on these inputs.
+
+        They are measured when they are first asked for, and kept in the setting: a search over λ asks again and again.
+        """
+        if self.curvature is not None:
+            return self.curvature
+        if self not in setting.memo:
+            setting.memo[self] = curvatures(
                 draft.network,
                 setting.inputs,
                 setting.forward,
                 softness=self.softness,
                 seed=setting.seed,
                 likelihood=setting.likelihood,
-            )  # once: a search over λ asks again and again
+            )
+        return self.measured(setting)
+
+    def measured(self, setting: Setting) -> dict[str, Curvature]:
+        """The same, but empty where nobody has asked for them yet."""
+        found: dict[str, Curvature] = setting.memo.get(self, {}) if self.curvature is None else self.curvature
+        return found
+
+    def curvature_of(self, name: str, module: nn.Module, draft: Draft, setting: Setting) -> Curvature:
+        """Of a weight by its name, or what is supposed where it is not known."""
         path, _, leaf = name.rpartition(".")
-        known = self.curvature.get(path) if isinstance(module, Layer) and leaf == "weight" else None
+        layers = self.known(draft, setting)
+        known = layers.get(path) if isinstance(module, Layer) and leaf == "weight" else None
         if known is not None:
             return known
         inputs, outputs = without_data(draft.tensor(name).detach())
@@ -74,7 +89,7 @@ class Offsets:
 
     Args:
         bits: precision of a vector whose curvature is not known: its root mean square is ``2^bits`` steps.
-        curvature: from :class:`Quantise`, by the layer's name.
+        quantise: of the same passes, which knows the curvatures.
     """
 
     def __init__(self, quantise: Quantise, *, bits: int = 8) -> None:
@@ -82,7 +97,7 @@ class Offsets:
         self.bits = bits
 
     def __call__(self, draft: Draft, setting: Setting) -> None:
-        known = self._curvatures(draft)
+        known = self._curvatures(draft, setting)
         for name, _, tensor in tensors(draft):
             if tensor.dim() != 1 or name in draft.quantised or name in draft.random:
                 continue
@@ -97,10 +112,10 @@ class Offsets:
             code = round(16 * math.log2(min(max(step, size / 2**16), size / 2)))
             draft.set(name, obs.nearest(values[None], code))
 
-    def _curvatures(self, draft: Draft) -> dict[str, float]:
+    def _curvatures(self, draft: Draft, setting: Setting) -> dict[str, float]:
         """Mean curvature of the entries of a vector, by its name."""
         found = {}
-        for name, curvature in (self.quantise.curvature or {}).items():
+        for name, curvature in self.quantise.measured(setting).items():
             h = curvature.offset.mean().item()
             if h > 0:
                 found[f"{name}.bias"] = h

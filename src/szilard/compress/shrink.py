@@ -6,110 +6,215 @@ who read it. It is as good as dead where nobody reads it.
 
 from __future__ import annotations
 
-import copy
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
+from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from szilard.compress.batchnorm import Tracer
-from szilard.errors import SzilardWarning
+from szilard.compress.graph import Graph, Run
+from szilard.compress.plain import plain, told
+from szilard.compress.probe import Probe
+from szilard.errors import SzilardWarning, printable
+from szilard.networks import copied, is_itself
 
-# Between two layers, what acts on every unit by itself and turns a constant map into a constant map.
-_BY_UNIT = (
+# Between two layers, what acts on every number by itself and turns a constant map into a constant map,
+_BY_NUMBER = (
     nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid, nn.Hardswish, nn.Identity,
-    nn.Dropout, nn.Dropout2d, nn.MaxPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, _BatchNorm,
+    nn.Dropout, nn.Dropout2d,
 )  # fmt: skip
+# what does so with every map, and with every channel.
+_POOLS = (nn.MaxPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
+_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
+_RECTIFIERS = (F.relu, torch.relu, torch.relu_, F.relu_)
 
 Layer = nn.Linear | nn.Conv2d
+_LAYERS = (nn.Linear, nn.Conv2d)
 
 
 @dataclass(frozen=True, eq=False)
 class Link:
-    """A layer, those of its readers' path that act by unit, and its only reader."""
+    """A layer, those of its readers' path that act by unit, and its only reader.
 
+    Attributes:
+        name: of the source.
+        spread: columns of the reader for each unit: pixels that were flattened.
+        unsure: name of a BatchNorm that might normalise something else than the units, or None.
+    """
+
+    name: str
     source: Layer
     between: list[nn.Module]
     reader: Layer
-    spread: int  # columns of the reader for each unit: pixels that were flattened
+    spread: int
+    unsure: str | None = None
 
 
-def shrink(network: nn.Module) -> nn.Module:
+def shrink(network: nn.Module, inputs: Any = None) -> nn.Module:
     """A copy without its dead units, which answers as ``network`` does in eval mode but for rounding.
 
     Chains of linear maps and convolutions are shortened, through rectifiers, pooling, BatchNorm and flattening; where
-    an output has several readers, as at a shortcut, it is left alone.
+    an output has several readers, as at a shortcut, it is left alone. So is what is not exactly a layer of torch's own,
+    has hooks, or is read in other places; computed weights, as of weight norm and ``prune``, become ordinary ones
+    first. After each layer the answers to a few inputs are compared, and where they differ it stays whole, with a warning.
+
+    Args:
+        network: with zeros where something was pruned.
+        inputs: a batch as the network takes it; by default random ones of all shapes that it takes. Without them, a
+            linear map before a BatchNorm is left alone if both ``[B, features]`` and ``[B, C, features]`` run.
     """
-    network = copy.deepcopy(network).eval()
+    network = copied(network).eval()
+    probe = Probe.of(network, [] if inputs is None else [inputs], lambda net, x: net(x))
+    network, names = plain(network, probe)
+    if names:
+        _warn(told(names))
     try:
-        links = list(_links(network))
+        graph = Graph.of(network)
     except Exception as error:  # whatever a forward may do that has no graph
-        warnings.warn(
-            f"the network has no static graph ({error}), so no unit is taken out of it",
-            SzilardWarning,
-            stacklevel=2,
+        _warn(
+            f"the network has no static graph ({printable(str(error), 200)}), so no unit is taken out of it"
         )
         return network
-    removed = 0
-    changed = True
+    if probe is None:
+        _warn(
+            "no unit is taken out of the network, because no input is known on which its answers could be compared; "
+            "give inputs"
+        )
+        return network
+    links = list(_links(graph, Run.of(network, probe.inputs, probe.forward)))
+    removed, changed = 0, True
     while changed:  # a unit that leaves may leave another one unread
-        found = [_shorten(link) for link in links]
-        changed = any(found)
-        removed += sum(found)
+        changed = False
+        for link in list(links):
+            count = _try(link, network, probe)
+            if count is None:
+                links.remove(link)
+            else:
+                changed |= count > 0
+                removed += count
     if not removed:
-        warnings.warn("no unit of the network is dead, so none is taken out", SzilardWarning, stacklevel=2)
+        _warn("no unit of the network is dead, or none can be taken out, so that it stays as it is")
     return network
 
 
-def _links(network: nn.Module) -> Iterator[Link]:
-    graph = Tracer().trace(network)
-    modules = dict(network.named_modules())
-    calls: dict[str, int] = {}
+def _try(link: Link, network: nn.Module, probe: Probe) -> int | None:
+    """Take dead units out if the answers stay; returns how many, or None where they would not."""
+    if not _dead(link, _constants(link)).any():
+        return 0
+    name = printable(link.name)
+    if link.unsure is not None:
+        _warn(
+            f"dead units of {name} stay, because BatchNorm {printable(link.unsure)} normalises something else where "
+            "inputs are sequences; give inputs to shrink"
+        )
+        return None
+    saved = [_Saved(module) for module in (link.source, link.reader, *link.between)]
+    count = _shorten(link)
+    if probe.agrees(network):
+        return count
+    for one in saved:
+        one.restore()
+    _warn(f"dead units of {name} stay, because the network's answers would change without them")
+    return None
+
+
+class _Saved:
+    """Tensors and sizes of a module; new ones are put in their place, and none is written into."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module
+        self.parts = dict(module._parameters), dict(module._buffers)
+        self.sizes = {name: value for name, value in vars(module).items() if isinstance(value, int)}
+
+    def restore(self) -> None:
+        self.module._parameters.update(self.parts[0])
+        self.module._buffers.update(self.parts[1])
+        vars(self.module).update(self.sizes)
+
+
+@dataclass(eq=False)
+class _Path:
+    """From a layer towards its reader."""
+
+    source: Layer
+    dims: set[int]
+    between: list[nn.Module] = field(default_factory=list)
+    flat: bool = False
+    unsure: str | None = None
+
+    def take(self, module: nn.Module | None, name: str, alone: bool) -> bool:
+        """Walk through a module; False where it does not act by unit."""
+        conv, units = isinstance(self.source, nn.Conv2d), len(self.source.weight)
+        if module is None:
+            return False
+        if is_itself(module, (nn.Flatten,)):
+            fits = (module.start_dim, module.end_dim) == (1, -1) and self.dims == {4 if conv else 2}
+            self.flat = True
+            return fits
+        if is_itself(module, _POOLS):
+            fits = conv and not self.flat and not getattr(module, "return_indices", False)
+        elif isinstance(module, _BatchNorm):
+            kept = module.running_mean is not None and module.running_var is not None
+            fits = is_itself(module, _NORMS) and alone and kept and module.num_features == units
+            if not conv and self.dims != {2}:
+                fits = fits and 2 in self.dims
+                self.unsure = name
+        else:
+            fits = is_itself(module, _BY_NUMBER)
+        self.between.append(module)
+        return fits
+
+    def spread(self, reader: nn.Module | None) -> int:
+        """Columns of the reader that belong to one unit; 0 where they do not fit together."""
+        conv, units = isinstance(self.source, nn.Conv2d), len(self.source.weight)
+        if isinstance(reader, nn.Conv2d):
+            return 1 if conv and not self.flat and reader.groups == 1 else 0
+        if not isinstance(reader, nn.Linear) or (conv and not self.flat):
+            return 0
+        whole = reader.in_features % units == 0 and (conv or reader.in_features == units)
+        return reader.in_features // units if whole else 0
+
+
+def _links(graph: Graph, run: Run) -> Iterator[Link]:
+    def alone(module: nn.Module) -> bool:
+        return graph.is_single(module) and run.calls[id(module)] == 1
+
     for node in graph.nodes:
-        if node.op == "call_module":
-            calls[node.target] = calls.get(node.target, 0) + 1
-    for node in graph.nodes:
-        source = modules[node.target] if node.op == "call_module" else None
-        if not isinstance(source, Layer) or calls[node.target] > 1 or getattr(source, "groups", 1) > 1:
+        source = graph.module(node)
+        if not isinstance(source, Layer) or not is_itself(source, _LAYERS) or not alone(source):
             continue
-        between: list[nn.Module] = []
-        flat = False
-        place = node
+        dims = run.dims.get(id(source), set())
+        if isinstance(source, nn.Conv2d) and (source.groups > 1 or dims != {4}):
+            continue
+        path, place = _Path(source, dims), node
         while len(place.users) == 1:
             place = next(iter(place.users))
-            module = modules[place.target] if place.op == "call_module" else _as_module(place)
-            if isinstance(module, nn.Flatten):
-                flat = True
-            elif isinstance(module, _BY_UNIT) and (place.op != "call_module" or calls[place.target] == 1):
-                between.append(module)
-            else:
-                spread = _spread(source, module, flat)
-                if isinstance(module, Layer) and calls[place.target] == 1 and spread:
-                    yield Link(source, between, module, spread)
+            reader = graph.module(place)
+            if isinstance(reader, Layer):
+                if is_itself(reader, _LAYERS) and alone(reader) and (spread := path.spread(reader)):
+                    yield Link(str(node.target), source, path.between, reader, spread, path.unsure)
+                break
+            module = reader if reader is not None else _as_module(place)
+            if not path.take(module, str(place.target), reader is not None and alone(reader)):
                 break
 
 
 def _as_module(node: fx.Node) -> nn.Module | None:
     """A function in the graph as the module that does the same."""
-    name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
-    if name in ("relu", "relu_"):
+    if node.op == "call_method":
+        name = str(node.target)
+        rectifies, flattens = name in ("relu", "relu_"), name == "flatten"
+    else:
+        rectifies, flattens = node.target in _RECTIFIERS, node.target is torch.flatten
+    if rectifies and node.op != "get_attr":
         return nn.ReLU()
-    if name == "flatten" and (*node.args[1:], *node.kwargs.values()) == (1,):
+    if flattens and (*node.args[1:], *node.kwargs.values()) == (1,) and "end_dim" not in node.kwargs:
         return nn.Flatten()
     return None
-
-
-def _spread(source: Layer, reader: nn.Module | None, flat: bool) -> int:
-    """Columns of the reader that belong to one unit; 0 where they do not fit together."""
-    units = len(source.weight)
-    if isinstance(reader, nn.Conv2d):
-        return 1 if isinstance(source, nn.Conv2d) and not flat and reader.groups == 1 else 0
-    if not isinstance(reader, nn.Linear) or (isinstance(source, nn.Conv2d) and not flat):
-        return 0
-    return reader.in_features // units if reader.in_features % units == 0 else 0
 
 
 @torch.no_grad()
@@ -118,8 +223,6 @@ def _shorten(link: Link) -> int:
     source, reader, spread = link.source, link.reader, link.spread
     says = _constants(link)
     dead = _dead(link, says)
-    if not dead.any():
-        return 0
     keep = ~dead
     share = torch.where(dead, says, 0)
     if isinstance(reader, nn.Linear):
@@ -162,16 +265,18 @@ def _keep_units(layer: Layer, keep: Tensor) -> None:
         layer.out_channels = int(keep.sum())
 
 
+@torch.no_grad()
 def _constants(link: Link) -> Tensor:
     """What each unit would say to the reader if all weights into it were zero, ``[units]``."""
-    source = link.source
-    value = torch.zeros(len(source.weight)) if source.bias is None else source.bias.detach()
+    weight, bias = link.source.weight, link.source.bias
+    # A copy: what comes next may work in place.
+    value = weight.new_zeros(len(weight)) if bias is None else bias.detach().clone()
     for module in link.between:
         if isinstance(module, _BatchNorm):
             value = module(
                 value[None] if isinstance(module, nn.BatchNorm1d) else value[None, :, None, None]
             ).flatten()
-        elif not isinstance(module, nn.MaxPool2d | nn.AdaptiveAvgPool2d | nn.AdaptiveMaxPool2d):
+        elif not isinstance(module, _POOLS):
             value = module(value)
     return value
 
@@ -186,3 +291,7 @@ def _keep_channels(norm: _BatchNorm, keep: Tensor) -> None:
         tensor = getattr(norm, name)
         if tensor is not None:
             setattr(norm, name, tensor[keep].clone())
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, SzilardWarning, stacklevel=3)

@@ -5,6 +5,7 @@ from szilard.networks.check import check_fits
 from szilard.networks.lenet import LeNet5
 from szilard.networks.mlp import MLP
 from szilard.networks.noise import WithNoise
+from szilard.networks.plain import computed, copied, is_itself, make_plain
 from szilard.networks.resnet import ResNet
 
 __all__ = [
@@ -15,7 +16,11 @@ __all__ = [
     "build",
     "build_for",
     "check_fits",
+    "computed",
+    "copied",
     "is_code",
+    "is_itself",
+    "make_plain",
     "names",
     "outline",
 ]

@@ -1,0 +1,112 @@
+"""Weights that are computed from other tensors, as ordinary weights again.
+
+``torch.nn.utils.parametrize`` (new weight and spectral norms, one's own), the old ``weight_norm`` and ``spectral_norm``
+and ``prune`` compute a weight anew in every forward pass. In eval mode it is always the same, so that it can be stored.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize, prune, remove_spectral_norm, remove_weight_norm
+from torch.nn.utils.spectral_norm import SpectralNorm
+from torch.nn.utils.weight_norm import WeightNorm
+
+
+def copied(network: nn.Module) -> nn.Module:
+    """A deep copy, also of a network whose weights are computed and have a gradient, which torch does not copy."""
+    memo: dict[int, object] = {}
+    for module in network.modules():
+        for value in vars(module).values():
+            if isinstance(value, Tensor) and not value.is_leaf:
+                memo[id(value)] = value.detach().clone()
+    return copy.deepcopy(network, memo)
+
+
+def computed(network: nn.Module) -> list[str]:
+    """Names of the tensors that are computed from others, "layer.weight"; each once."""
+    return list(dict.fromkeys(name for name, _, _, _ in _computed(network)))
+
+
+@torch.no_grad()
+def make_plain(network: nn.Module, names: set[str] | None = None) -> list[str]:
+    """Replace computed tensors of a network in eval mode by what they are, in place; returns their names.
+
+    Args:
+        names: only these, of :func:`computed`; by default all.
+    """
+    done: dict[str, None] = {}
+    for name, module, leaf, remove in list(_computed(network)):
+        if names is None or name in names:
+            _own(module, leaf)
+            remove(module, leaf)
+            done[name] = None
+    return list(done)
+
+
+def is_itself(module: nn.Module, kinds: tuple[type, ...]) -> bool:
+    """Whether a module is of exactly one of these classes and does what the class does.
+
+    Not a subclass, because it may have a forward of its own; without hooks on its forward pass, without a forward that
+    was put into the object, and with no tensor that is computed from others.
+    """
+    return (
+        type(module) in kinds
+        and not module._forward_hooks
+        and not module._forward_pre_hooks
+        and "forward" not in vars(module)
+        and not parametrize.is_parametrized(module)
+    )
+
+
+Remove = Callable[[nn.Module, str], object]
+
+
+def _computed(network: nn.Module) -> Iterator[tuple[str, nn.Module, str, Remove]]:
+    """Name, owner, name there, and what makes it plain. Of several on one tensor, the last is the first to leave."""
+    for path, module in network.named_modules():
+        found: list[tuple[str, Remove]] = []
+        for hook in reversed(list(module._forward_pre_hooks.values())):
+            leaf = getattr(hook, "_tensor_name", None) or getattr(hook, "name", None)
+            for kind, remove in _OLD.items():
+                if isinstance(hook, kind) and isinstance(leaf, str):
+                    found.append((leaf, remove))
+        if parametrize.is_parametrized(module):
+            found += [(leaf, _remove_parametrizations) for leaf in _parametrizations(module)]
+        for leaf, remove in found:
+            yield f"{path}.{leaf}" if path else leaf, module, leaf, remove
+
+
+_OLD: dict[type, Remove] = {
+    WeightNorm: remove_weight_norm,
+    SpectralNorm: remove_spectral_norm,
+    prune.BasePruningMethod: prune.remove,
+}
+
+
+def _parametrizations(module: nn.Module) -> nn.ModuleDict:
+    found = module.parametrizations
+    assert isinstance(found, nn.ModuleDict)
+    return found
+
+
+def _remove_parametrizations(module: nn.Module, leaf: str) -> None:
+    parametrize.remove_parametrizations(module, leaf, leave_parametrized=True)
+
+
+def _own(module: nn.Module, leaf: str) -> None:
+    """Copies of the tensors that a weight is computed from: removing writes into them, and others may hold them."""
+    if parametrize.is_parametrized(module, leaf):
+        holder: nn.Module = _parametrizations(module)[leaf]
+        names = [*holder._parameters, *holder._buffers]
+    else:
+        holder, names = module, [leaf, f"{leaf}_orig", f"{leaf}_g", f"{leaf}_v"]
+    for name in names:
+        parameter, buffer = holder._parameters.get(name), holder._buffers.get(name)
+        if parameter is not None:
+            holder._parameters[name] = nn.Parameter(parameter.detach().clone(), parameter.requires_grad)
+        elif buffer is not None:
+            holder._buffers[name] = buffer.detach().clone()
