@@ -15,7 +15,7 @@ from torch import Tensor, fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from szilard.compress.draft import Draft, Setting
-from szilard.compress.graph import Graph, Run, shared
+from szilard.compress.graph import NORMS, Graph, Run, shared
 from szilard.compress.probe import Probe
 from szilard.errors import SzilardWarning, printable
 from szilard.networks import is_itself
@@ -23,7 +23,6 @@ from szilard.networks import is_itself
 Rows = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
 # By class, how many dimensions an output has whose second is that of the rows, as a BatchNorm takes it.
 _ROWS: dict[type, int] = {nn.Linear: 2, nn.Conv1d: 3, nn.Conv2d: 4, nn.Conv3d: 5}
-_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 class CanonicalBatchNorm:
@@ -142,7 +141,7 @@ def _checked(change: _Change, network: nn.Module, probe: Probe) -> list[_Change]
 
 
 def _is_understood(module: nn.Module | None, held: set[int]) -> TypeGuard[_BatchNorm]:
-    if not isinstance(module, _BatchNorm) or not is_itself(module, _NORMS) or module.training:
+    if not isinstance(module, _BatchNorm) or not is_itself(module, NORMS) or module.training:
         return False
     tensors = (module.weight, module.bias, module.running_mean, module.running_var)
     return all(t is not None and id(t) not in held and bool(torch.isfinite(t).all()) for t in tensors)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,11 +26,15 @@ from szilard.compress.imagine import guess_shape, imagine, norms
 from szilard.compress.job import Evaluate, Job, Wish
 from szilard.compress.judge import Forward, Judge, Scores, judge
 from szilard.compress.layers import left_raw
+from szilard.compress.plain import plain
+from szilard.compress.plain import told as told_plain
 from szilard.compress.posterior import LOSS, Posterior, is_posterior
+from szilard.compress.probe import Probe
 from szilard.compress.promise import Drop, Promise, check_confidence
 from szilard.compress.rounding import Offsets, Quantise
-from szilard.errors import SzilardError
+from szilard.errors import SzilardError, SzilardWarning
 from szilard.likelihood import TASKS
+from szilard.networks import computed, copied
 
 MAX_DROP = 0.005
 CONFIDENCE = 0.9
@@ -181,13 +185,15 @@ def compress(
     if task is not None and task not in TASKS:
         raise SzilardError(f"task is {task!r}; take one of {', '.join(TASKS)}")
     _check_weights(network)
-    original = copy.deepcopy(network).eval()
+    original = copied(network).eval()
     values = sum(p.numel() for p in original.parameters() if p.is_floating_point())
     if not values:
         raise SzilardError("the network has no weights; nothing can be compressed")
     tell = progress or (lambda text: None)
     called = forward or call
     data = None if calibration is None else Calibration.of(calibration, keep_back=evaluate is None)
+    probe = Probe.of(original, [] if data is None else data.inputs, called) if computed(original) else None
+    original, names = plain(original, probe)
     own = None if data is None else judge(original, data, task=task, forward=called)
     score = evaluate or (None if own is None else own.scores)
     scale = 2 * math.log(2) / values
@@ -197,7 +203,9 @@ def compress(
         lam, max_drop = (None, MAX_DROP) if score else (LOSS * scale, None)
     if max_drop is not None and score is None:
         raise SzilardError("max_drop needs something that judges; give calibration data or evaluate")
-    notes: list[str] = []
+    notes = [told_plain(names)] if names else []
+    for note in notes:
+        warnings.warn(note, SzilardWarning, stacklevel=2)
     raw = left_raw(original)
     if raw:
         notes.append(f"{len(raw)} tensors keep their exact bytes: {', '.join(raw)}")

@@ -12,7 +12,14 @@ from torch import Tensor, fx, nn
 
 from szilard.bayes import BayesLayer
 from szilard.bayes.groups import ScaledLayer
+from szilard.bayes.layout import InnermostMaxPool, InnermostNorm, InnermostNormReLU
 from szilard.compress.probe import Forward
+from szilard.networks.norm import NormReLU
+
+# Classes whose forward is known: torch's own, and those of this library that do the same and then something known.
+NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, InnermostNorm, NormReLU, InnermostNormReLU)
+RECTIFIED = (NormReLU, InnermostNormReLU)  # norms that add a shortcut, and rectify
+POOLS = (nn.MaxPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, InnermostMaxPool)
 
 
 class Tracer(fx.Tracer):

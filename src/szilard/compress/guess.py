@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
+from szilard.bayes.layers import BayesConv, BayesLinear
 from szilard.compress.imagine import LENGTHS, SIDES
 
 EXAMPLES = 4
@@ -19,7 +20,7 @@ WORDS = (8, 16, 5, 64, 128)
 POSITIONS = 3  # of a sequence of features, where nothing says how many
 MOST = 1 << 22  # numbers of one input
 
-_STARTS = (nn.Linear, _ConvNd, nn.Embedding, nn.EmbeddingBag, nn.RNNBase)
+_STARTS = (nn.Linear, _ConvNd, nn.Embedding, nn.EmbeddingBag, nn.RNNBase, BayesLinear, BayesConv)
 
 
 def guess_inputs(network: nn.Module) -> list[Tensor]:
@@ -27,7 +28,7 @@ def guess_inputs(network: nn.Module) -> list[Tensor]:
     them; empty where none does.
     """
     first = next((module for module in network.modules() if isinstance(module, _STARTS)), None)
-    like = next(network.parameters(), None)
+    like = next((p for p in network.parameters() if p.is_floating_point()), None)
     if first is None or like is None:
         return []
     make = _words(first, like) if isinstance(first, nn.Embedding | nn.EmbeddingBag) else _numbers(like)
@@ -43,25 +44,31 @@ def guess_inputs(network: nn.Module) -> list[Tensor]:
 def _shapes(network: nn.Module, first: nn.Module) -> Iterator[list[tuple[int, ...]]]:
     """Shapes of one example: lists of alternatives, of each of which the first that runs will do."""
     if isinstance(first, _ConvNd):
-        channels, dims = first.in_channels, len(first.kernel_size)
-        usual = {1: LENGTHS, 2: SIDES, 3: CUBES}.get(dims, ())
-        sizes = ((4, 8) if first.transposed else ()) + usual + tuple(ANY.get(dims, ()))
-        yield [(channels, *[size] * dims) for size in sizes]
+        yield from _pictures(first.in_channels, len(first.kernel_size), first.transposed)
+    elif isinstance(first, BayesConv):
+        shape = first.weight.support.shape
+        yield from _pictures(shape[1] * first.groups, len(shape) - 2, transposed=False)
     elif isinstance(first, nn.Embedding | nn.EmbeddingBag):
         yield [(count,) for count in WORDS]
         yield [()]
     elif isinstance(first, nn.RNNBase):
         yield [(POSITIONS, first.input_size)]
-    elif isinstance(first, nn.Linear):
+    elif isinstance(first, nn.Linear | BayesLinear):
         features = first.in_features
         yield [(features,)]
         norms = {norm.num_features for norm in network.modules() if isinstance(norm, _BatchNorm)}
-        readers = {m.in_features for m in network.modules() if isinstance(m, nn.Linear)}
+        readers = {m.in_features for m in network.modules() if isinstance(m, nn.Linear | BayesLinear)}
         units = max(1, first.out_features)
         for count in sorted({POSITIONS, *norms, *(n // units for n in readers)} - {0, 1}):
             yield [(count, features)]
         for count in sorted(norms):
             yield [(count, 2, features), (count, features, features)]
+
+
+def _pictures(channels: int, dims: int, transposed: bool) -> Iterator[list[tuple[int, ...]]]:
+    usual = {1: LENGTHS, 2: SIDES, 3: CUBES}.get(dims, ())
+    sizes = ((4, 8) if transposed else ()) + usual + tuple(ANY.get(dims, ()))
+    yield [(channels, *[size] * dims) for size in sizes]
 
 
 def _numbers(like: Tensor) -> Callable[[tuple[int, ...]], Tensor]:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from szilard import file
 from szilard.compress.answers import call
+from szilard.compress.discard import run as run_passes
 from szilard.compress.document import to_document
 from szilard.compress.draft import Draft, Pass, Setting
 from szilard.compress.judge import Forward, Scores
@@ -106,8 +107,7 @@ class Job:
         setting = Setting(
             lam, self.inputs, self.original, self.seed, self.forward, self.likelihood, self.memo
         )
-        for one in passes:
-            one(draft, setting)
+        run_passes(passes, draft, setting, None if self.judge is None else self._score)
         data, ledger = file.encode(to_document(draft, self.meta))
         draft.network.load_state_dict(file.to_state_dict(file.loads(data)))
         made = Attempt(lam, draft, data, ledger, None if self.judge is None else self._score(draft.network))

@@ -18,6 +18,7 @@ from torch.func import functional_call
 
 from szilard.compress.draft import ROWS, STEPS, Draft, Quantised
 from szilard.compress.posterior import posterior_names
+from szilard.compress.scales import Scales
 
 REFRESH = 25  # steps between two counts of the levels
 MOST = 15  # magnitudes beyond share a rate
@@ -118,27 +119,29 @@ def learn(
         losses: mean loss per example of a network on the next batch, in nats.
         steps: of the optimiser.
         lr_levels: in levels.
-        lr_scales, lr_offsets: of the logarithms of the factors, and of biases.
+        lr_scales: of the logarithms of the factors.
+        lr_offsets: of biases and other vectors, in units of their scales (:class:`szilard.compress.scales.Scales`).
     """
     kept = posterior_names(draft.network)  # their σ says how they may move
     learners = [
         Learner(name, q, draft.tensor(name)) for name, q in draft.quantised.items() if name not in kept
     ]
     names = {*kept, *(one.name for one in learners)}
-    offsets = [
-        p
+    offsets = {
+        name: p
         for name, p in draft.network.named_parameters()
         if p.dim() == 1 and p.is_floating_point() and not bool((p == p[:1]).all()) and name not in names
-    ]
+    }
+    scales = Scales(draft.network, offsets)
     wanted = {p: p.requires_grad for p in draft.network.parameters()}
     for p in wanted:
         p.requires_grad_(False)
-    for p in offsets:
+    for p in offsets.values():
         p.requires_grad_(True)
     groups: list[dict[str, Any]] = [
         {"params": [one.levels for one in learners], "lr": lr_levels},
         {"params": [one.scale for one in learners], "lr": lr_scales},
-        {"params": offsets, "lr": lr_offsets},
+        {"params": scales.moves, "lr": lr_offsets},
     ]
     optimizer = torch.optim.Adam([group for group in groups if group["params"]])
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
@@ -150,13 +153,15 @@ def learn(
             if step % REFRESH == 0:
                 for one in learners:
                     one.count()
-            with torch.enable_grad():
+            with torch.enable_grad(), scales.watching(step == 0):
                 loss = losses(With(draft.network, {one.name: one.value() for one in learners}))
                 loss = loss + lam(step) * sum(one.bits() for one in learners)
                 optimizer.zero_grad()
                 loss.backward()
+            scales.take_gradients()
             _mend(optimizer)
             optimizer.step()
+            scales.move()
             schedule.step()
     finally:
         for p, was in wanted.items():

@@ -16,20 +16,18 @@ from torch import Tensor, fx, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from szilard.compress.graph import Graph, Run
+from szilard.bayes.fuse import AppliedReLU
+from szilard.compress.graph import NORMS, POOLS, Graph, Run
 from szilard.compress.plain import plain, told
 from szilard.compress.probe import Probe
 from szilard.errors import SzilardWarning, printable
 from szilard.networks import copied, is_itself
 
-# Between two layers, what acts on every number by itself and turns a constant map into a constant map,
+# Between two layers, what acts on every number by itself.
 _BY_NUMBER = (
     nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid, nn.Hardswish, nn.Identity,
-    nn.Dropout, nn.Dropout2d,
+    nn.Dropout, nn.Dropout2d, AppliedReLU,
 )  # fmt: skip
-# what does so with every map, and with every channel.
-_POOLS = (nn.MaxPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
-_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 _RECTIFIERS = (F.relu, torch.relu, torch.relu_, F.relu_)
 
 Layer = nn.Linear | nn.Conv2d
@@ -60,7 +58,7 @@ def shrink(network: nn.Module, inputs: Any = None) -> nn.Module:
     Chains of linear maps and convolutions are shortened, through rectifiers, pooling, BatchNorm and flattening; where
     an output has several readers, as at a shortcut, it is left alone. So is what is not exactly a layer of torch's own,
     has hooks, or is read in other places; computed weights, as of weight norm and ``prune``, become ordinary ones
-    first. After each layer the answers to a few inputs are compared, and where they differ it stays whole, with a warning.
+    first. After each layer the answers to a few inputs are compared; where they differ it stays whole, with a warning.
 
     Args:
         network: with zeros where something was pruned.
@@ -155,11 +153,11 @@ class _Path:
             fits = (module.start_dim, module.end_dim) == (1, -1) and self.dims == {4 if conv else 2}
             self.flat = True
             return fits
-        if is_itself(module, _POOLS):
+        if is_itself(module, POOLS):
             fits = conv and not self.flat and not getattr(module, "return_indices", False)
         elif isinstance(module, _BatchNorm):
             kept = module.running_mean is not None and module.running_var is not None
-            fits = is_itself(module, _NORMS) and alone and kept and module.num_features == units
+            fits = is_itself(module, NORMS) and alone and kept and module.num_features == units
             if not conv and self.dims != {2}:
                 fits = fits and 2 in self.dims
                 self.unsure = name
@@ -192,7 +190,9 @@ def _links(graph: Graph, run: Run) -> Iterator[Link]:
             continue
         path, place = _Path(source, dims), node
         while len(place.users) == 1:
-            place = next(iter(place.users))
+            before, place = place, next(iter(place.users))
+            if place.all_input_nodes != [before] or (place.op == "call_module" and place.args != (before,)):
+                break
             reader = graph.module(place)
             if isinstance(reader, Layer):
                 if is_itself(reader, _LAYERS) and alone(reader) and (spread := path.spread(reader)):
@@ -276,7 +276,7 @@ def _constants(link: Link) -> Tensor:
             value = module(
                 value[None] if isinstance(module, nn.BatchNorm1d) else value[None, :, None, None]
             ).flatten()
-        elif not isinstance(module, _POOLS):
+        elif not isinstance(module, POOLS):
             value = module(value)
     return value
 
