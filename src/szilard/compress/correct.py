@@ -25,7 +25,7 @@ from szilard.networks import is_itself
 MOST = 512  # inputs
 MOST_VALUES = 1 << 23  # of them together: activations of a whole network are in memory at once
 FEW = 32  # inputs whose answers are compared
-SLACK = 100.0  # times the tolerance of answers by rounding: many small differences are added
+SLACK = 10.0  # times the tolerance of answers by rounding: many small differences are added
 WORSE = 1.25  # times the error of the answers before, beyond which the correction is taken back
 SMALL = 1e-4  # error, relative to the answers, below which nobody cares
 
@@ -85,17 +85,17 @@ def _lift(
     network: nn.Module, places: dict[str, Tensor], means: dict[str, Tensor], inputs: Any, setting: Setting
 ) -> bool:
     """Correct biases, one layer after another; whether the network then answers as that should make it."""
-    done: set[str] = set()
+    moves: dict[str, Tensor] = {}
 
     def lift(name: str, mean: Tensor | None) -> Tensor | None:
-        if mean is None or name not in means or name in done or mean.shape != means[name].shape:
+        if mean is None or name not in means or name in moves or mean.shape != means[name].shape:
             return None
-        done.add(name)
-        difference = means[name] - mean
-        places[name].add_(difference.to(places[name]))
-        return difference
+        moves[name] = means[name] - mean
+        return moves[name]
 
     emulated = numbers(_run(network, places, inputs, setting, lift))
+    for name, difference in moves.items():  # only now, so that who else reads a bias shows in the answers
+        places[name].add_(difference.to(places[name]))
     modules = dict(network.named_modules())
     if any(isinstance(modules[name], RECTIFIED) for name in places):
         return True  # a bias before a rectifier moves the mean behind it by less: answers are only near

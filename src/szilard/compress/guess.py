@@ -66,8 +66,10 @@ def _shapes(network: nn.Module, first: nn.Module) -> Iterator[list[tuple[int, ..
 
 
 def _pictures(channels: int, dims: int, transposed: bool) -> Iterator[list[tuple[int, ...]]]:
-    usual = {1: LENGTHS, 2: SIDES, 3: CUBES}.get(dims, ())
-    sizes = ((4, 8) if transposed else ()) + usual + tuple(ANY.get(dims, ()))
+    usual, every = {1: LENGTHS, 2: SIDES, 3: CUBES}.get(dims, ()), ANY.get(dims, range(0))
+    sizes = [4, 8] if transposed else []
+    sizes += [size for size in usual if size in every]
+    sizes += [*every, *(size for size in usual if size not in every)]  # the large ones take long
     yield [(channels, *[size] * dims) for size in sizes]
 
 

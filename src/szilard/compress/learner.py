@@ -30,10 +30,10 @@ class With(nn.Module):
 
     def __init__(self, network: nn.Module, weights: dict[str, Tensor]) -> None:
         super().__init__()
-        self._call = lambda *x: functional_call(network, weights, x)
+        self._call = lambda *x, **named: functional_call(network, weights, x, named)
 
-    def forward(self, *x: Tensor) -> Tensor:
-        return self._call(*x)
+    def forward(self, *x: Any, **named: Any) -> Any:
+        return self._call(*x, **named)
 
 
 class Learner:

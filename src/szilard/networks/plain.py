@@ -94,6 +94,10 @@ def _parametrizations(module: nn.Module) -> nn.ModuleDict:
 
 
 def _remove_parametrizations(module: nn.Module, leaf: str) -> None:
+    # The class has a property for each computed tensor, which torch deletes, and copies of a module have one class.
+    kind = type(module)
+    own = {name: value for name, value in vars(kind).items() if name not in ("__dict__", "__weakref__")}
+    module.__class__ = type(kind.__name__, kind.__bases__, own)
     parametrize.remove_parametrizations(module, leaf, leave_parametrized=True)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from szilard import bayes
+from szilard import bayes, networks
 from szilard.file.error import SzilardFileError
 from szilard.methods import Method
 from szilard.sparse.pattern import UNSTRUCTURED
@@ -46,9 +46,15 @@ def state_of(path: Path, state: Any) -> dict[str, Tensor]:
 def load_state(path: Path, network: nn.Module, state: Any) -> None:
     """Load a state dict that was read from ``path``, all of it or nothing; batch counters may be missing.
 
+    Weights that the network computes from others, as under weight norm, and that the state holds as ordinary ones, as
+    after compression, become ordinary ones.
+
     Raises:
         SzilardFileError: names, shapes or types do not match the network's.
     """
+    names = {name for name in networks.computed(network) if isinstance(state, dict) and name in state}
+    if names:
+        networks.make_plain(network, names)
     wanted = network.state_dict()
     counters = {name: value for name, value in wanted.items() if name.endswith(_COUNTER)}
     state = counters | state_of(path, state)
