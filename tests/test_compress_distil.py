@@ -96,6 +96,15 @@ def test_half_precision_learns_in_float32_and_stays_what_it_was(dtype):
     assert torch.isfinite(made.network(x)).all()
 
 
+def test_eight_bits_and_batchnorm():
+    torch.manual_seed(0)
+    one = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(392, 3))
+    one, x = one.bfloat16().eval(), noise(100, 3, 9, 9).bfloat16()
+    made = szilard.compress(one, x, lam=1e-10)
+    with torch.no_grad():
+        assert (made.network(x) - one(x)).norm() < 0.02 * one(x).norm()
+
+
 def test_a_network_is_what_it_was_after_float32():
     one = network().half()
     one.register_buffer("count", torch.arange(3))

@@ -25,6 +25,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from szilard.compress.precise import COARSE
 from szilard.likelihood import Categorical, Gaussian, Likelihood
 
 AT_ONCE = 1 << 27  # values of patches in memory
@@ -72,6 +73,8 @@ class _Sums:
 
     def _inputs(self, patches: Tensor, examples: int, share: float) -> None:
         """Take in patches ``[groups, n, cols]`` of some examples, a share of the batch."""
+        if patches.dtype in COARSE:
+            patches = patches.float()  # sums of products of eight bits are not positive definite
         n = patches.shape[1]
         self.positions = n // examples
         wide = patches.shape[2] > WIDEST

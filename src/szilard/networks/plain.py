@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize, prune, remove_spectral_norm, remove_weight_norm
-from torch.nn.utils.spectral_norm import SpectralNorm
+from torch.nn.utils.spectral_norm import SpectralNorm, SpectralNormLoadStateDictPreHook
 from torch.nn.utils.weight_norm import WeightNorm
 
 
@@ -80,9 +80,17 @@ def _computed(network: nn.Module) -> Iterator[tuple[str, nn.Module, str, Remove]
             yield f"{path}.{leaf}" if path else leaf, module, leaf, remove
 
 
+def _remove_spectral_norm(module: nn.Module, leaf: str) -> None:
+    remove_spectral_norm(module, leaf)
+    hooks = module._load_state_dict_pre_hooks
+    for key, hook in list(hooks.items()):  # torch looks for it, but not inside of what it has wrapped it into
+        if isinstance(getattr(hook, "hook", hook), SpectralNormLoadStateDictPreHook):
+            del hooks[key]
+
+
 _OLD: dict[type, Remove] = {
     WeightNorm: remove_weight_norm,
-    SpectralNorm: remove_spectral_norm,
+    SpectralNorm: _remove_spectral_norm,
     prune.BasePruningMethod: prune.remove,
 }
 
