@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import warnings
 
 import pytest
@@ -447,18 +448,21 @@ def test_fold_and_shrink_keep_the_function_of_random_graphs(graph, known):
 @settings(max_examples=25, deadline=None)
 @given(graphs())
 @quiet
-def test_correction_is_never_worse_than_rounding_alone(graph):
+def test_correction_is_hardly_ever_worse_than_rounding_and_never_much(graph):
     network, x = graph
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         setting, errors = Setting(1e-4, [x], network), []
         for correct in ([], [Correct()]):
-            quantise, draft = Quantise(), Draft(copied(network))
-            for one in (CanonicalBatchNorm(), quantise, *correct, Offsets(quantise)):
+            draft = Draft(copied(network))
+            for one in (CanonicalBatchNorm(), Quantise(), *correct):
                 one(draft, setting)
             with torch.no_grad():
                 errors.append(float((draft.network(x) - network(x)).norm() / network(x).norm()))
-    assert errors[1] < 1.3 * errors[0] + 1e-2
+    assume(
+        math.isfinite(errors[0])
+    )  # rounding may have left a row of zeros to weight norm, or zeros be asked for
+    assert errors[1] <= max(1e-4, 1.2501 * errors[0])  # what it allows itself, on the inputs that it looks at
 
 
 # -- passes remember nothing -----------------------------------------------------------------------

@@ -74,7 +74,7 @@ class Correct:
                 _put(places, biases)
                 return
         after = numbers(setting.forward(draft.network, few))
-        if _error(after, wanted) > max(SMALL, WORSE * _error(before, wanted)):
+        if not _error(after, wanted) <= max(SMALL, WORSE * _error(before, wanted)):  # NaN is worse
             _put(places, biases)
             shown = ", ".join(printable(name) for name in list(places)[:3])
             more = f" and {len(places) - 3} more" if len(places) > 3 else ""
