@@ -262,7 +262,7 @@ def test_a_zoo_of_layers(dtype):
         ({"max_drop": float("nan")}, "must not be negative"),
         ({"max_drop": 0.1}, "needs something that judges"),
         ({"calibration": []}, "calibration is empty"),
-        ({"calibration": ["a"]}, "must give tensors"),
+        ({"calibration": ["a"]}, "in which there is no tensor"),
     ],
 )
 def test_contradictory_wishes(options, words):

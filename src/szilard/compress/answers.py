@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, nn
 
+from szilard.compress.batches import leaves, named_leaves
 from szilard.errors import SzilardError
 
-NAMED = ("logits", "prediction", "last_hidden_state", "out", "output")
+NAMED = (
+    "logits",
+    "prediction",
+    "predictions",
+    "prediction_logits",
+    "pred_logits",
+    "start_logits",
+    "logits_per_image",
+    "sentence_embedding",
+    "last_hidden_state",
+    "out",
+    "output",
+    "outputs",
+    "scores",
+)
+
+Path = tuple[Any, ...]
 
 
-def call(network: nn.Module, x: Tensor) -> Tensor:
+def call(network: nn.Module, x: Any) -> Tensor:
     """The answer of a network to one batch, ``[B, ...]``.
 
     Raises:
@@ -24,24 +39,53 @@ def call(network: nn.Module, x: Tensor) -> Tensor:
 
 def answer(output: Any) -> Tensor:
     """The tensor itself; the logits of a dict or data class, or else its first tensor; the first of a tuple."""
-    found = _find(output)
-    if found is None:
-        raise SzilardError(
-            f"the network answers {type(output).__name__}, in which there is no tensor; wrap it so that it answers one"
-        )
-    return found
+    return at(output, None, 0)
 
 
-def _find(output: Any) -> Tensor | None:
+def at(output: Any, path: Path | None, examples: int) -> Tensor:
+    """The tensor of an answer to which a path leads; the one that counts (:func:`counted`) if that is None.
+
+    Raises:
+        SzilardError: there is none.
+    """
     if isinstance(output, Tensor):
         return output
-    if dataclasses.is_dataclass(output) and not isinstance(output, type | Mapping):
-        output = {one.name: getattr(output, one.name) for one in dataclasses.fields(output)}
-    if isinstance(output, Mapping):
-        first = [output[name] for name in NAMED if name in output]
-        parts = [*first, *output.values()]
-    elif isinstance(output, tuple | list):
-        parts = list(output)
-    else:
-        return None
-    return next((found for part in parts if (found := _find(part)) is not None), None)
+    found = dict(_tensors(output))
+    chosen = counted(output, examples) if path is None else path
+    if chosen is None or chosen not in found:
+        what = "in which there is no tensor" if not found else "without what it answered at first"
+        raise SzilardError(
+            f"the network answers {type(output).__name__}, {what}; give forward, which calls the network and gives "
+            "the tensor that counts"
+        )
+    return found[chosen]
+
+
+def counted(output: Any, examples: int, inputs: Any = None) -> Path | None:
+    """Keys that lead to the tensor that counts: numbers with a row for each example, those of :data:`NAMED` first.
+
+    Args:
+        examples: in the batch; 0 where that is not known.
+        inputs: of the network; some answer them, too, and they do not count.
+    """
+    given = {id(t) for t in leaves(inputs)}
+    found = [(path, t) for path, t in _tensors(output) if id(t) not in given]
+
+    def rank(place: int) -> tuple[bool, bool, bool, int, int]:
+        path, t = found[place]
+        names = [NAMED.index(key) for key in path if key in NAMED]
+        fits = bool(t.dim()) and (not examples or len(t) == examples)
+        return not t.is_floating_point(), not t.dim(), not fits, min(names, default=len(NAMED)), place
+
+    return found[min(range(len(found)), key=rank)][0] if found else None
+
+
+def _tensors(output: Any) -> list[tuple[Path, Tensor]]:
+    return [(path, leaf) for path, leaf in named_leaves(_opened(output)) if isinstance(leaf, Tensor)]
+
+
+def _opened(output: Any) -> Any:
+    """Attributes of an answer that is an object of no kind that is known."""
+    if isinstance(output, Tensor | nn.Module | str | bytes | type) or next(leaves(output), None) is not None:
+        return output
+    return vars(output) if hasattr(output, "__dict__") and vars(output) else output

@@ -1,61 +1,195 @@
-"""Batches of inputs as networks take them: tensors, and tuples, lists and dicts of tensors."""
+"""Batches of inputs as networks take them: tensors, and tuples, lists, mappings and data classes that hold some.
+
+Nobody else looks into a batch. What is no tensor (names, flags, None) stays as it is and goes along.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import copy
+import dataclasses
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterator, Mapping, MutableMapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Whole:
+    """A batch that must not be divided, because the network answers otherwise to a part of it.
+
+    Attributes:
+        batch: as the network takes it.
+        examples: in it.
+    """
+
+    batch: Any
+    examples: int
+
+
 def mapped(batch: Any, change: Callable[[Tensor], Tensor]) -> Any:
     """The same structure, with every tensor changed; what is no tensor stays."""
-    if isinstance(batch, Tensor):
-        return change(batch)
+    return rebuilt(batch, lambda leaf: change(leaf) if isinstance(leaf, Tensor) else leaf)
+
+
+def rebuilt(batch: Any, change: Callable[[Any], Any]) -> Any:
+    """The same structure, with everything in it changed that holds nothing itself."""
+    if isinstance(batch, Whole):
+        return Whole(rebuilt(batch.batch, change), batch.examples)
     if isinstance(batch, Mapping):
-        return {key: mapped(value, change) for key, value in batch.items()}
+        return _like(batch, {key: rebuilt(value, change) for key, value in batch.items()})
     if isinstance(batch, tuple) and hasattr(batch, "_fields"):  # a named one
-        return type(batch)(*(mapped(value, change) for value in batch))
-    if isinstance(batch, tuple | list):
-        return type(batch)(mapped(value, change) for value in batch)
-    return batch
+        return type(batch)(*(rebuilt(value, change) for value in batch))
+    if isinstance(batch, tuple | list) and not _names(batch):
+        values = [rebuilt(value, change) for value in batch]
+        return tuple(values) if isinstance(batch, tuple) else values
+    if is_record(batch):
+        made = copy.copy(batch)
+        for name, value in fields(batch).items():
+            object.__setattr__(made, name, rebuilt(value, change))
+        return made
+    return change(batch)
+
+
+def _like(batch: Mapping[Any, Any], values: dict[Any, Any]) -> Any:
+    """A mapping of the same kind, as some networks ask theirs for attributes; else a dict."""
+    if type(batch) is not dict and isinstance(batch, MutableMapping):
+        try:
+            made = copy.copy(batch)
+            for key, value in values.items():
+                made[key] = value
+            return made
+        except Exception:  # whatever the mapping of a stranger does
+            return values
+    return values
+
+
+def is_record(value: Any) -> bool:
+    """Whether it is an object of a data class."""
+    return dataclasses.is_dataclass(value) and not isinstance(value, type | Mapping)
+
+
+def fields(value: Any) -> dict[str, Any]:
+    """Of an object of a data class."""
+    return {one.name: getattr(value, one.name, None) for one in dataclasses.fields(value)}
+
+
+def named_leaves(batch: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    """Everything in a batch that holds nothing itself, with the keys that lead to it."""
+    if isinstance(batch, Whole):
+        yield from named_leaves(batch.batch, path)
+        return
+    if is_record(batch):
+        batch = fields(batch)
+    if isinstance(batch, Mapping):
+        for key, value in batch.items():
+            yield from named_leaves(value, (*path, key))
+    elif isinstance(batch, tuple | list) and not _names(batch):
+        for number, value in enumerate(batch):
+            yield from named_leaves(value, (*path, number))
+    else:
+        yield path, batch
 
 
 def leaves(batch: Any) -> Iterator[Tensor]:
     """Every tensor of it."""
-    if isinstance(batch, Tensor):
-        yield batch
-    elif isinstance(batch, Mapping):
-        for value in batch.values():
-            yield from leaves(value)
-    elif isinstance(batch, tuple | list):
-        for value in batch:
-            yield from leaves(value)
+    return (leaf for _, leaf in named_leaves(batch) if isinstance(leaf, Tensor))
 
 
 def length(batch: Any) -> int:
-    """Examples in a batch: rows of its first tensor; 0 where there is none."""
-    first = next(leaves(batch), None)
-    return 0 if first is None or first.dim() == 0 else len(first)
+    """Examples in a batch: what most of its tensors have as first dimension; 0 where there is none."""
+    if isinstance(batch, Whole):
+        return batch.examples
+    counts = Counter(len(t) for t in leaves(batch) if t.dim())
+    return counts.most_common(1)[0][0] if counts else 0
 
 
 def rows(batch: Any, which: slice | Tensor) -> Any:
-    """Some examples of a batch; tensors that do not have one row for each are for all of them."""
+    """Some examples of a batch; what does not have one row for each is for all of them."""
+    if isinstance(batch, Whole):
+        return batch
     count = length(batch)
-    return mapped(batch, lambda t: t[which] if t.dim() and len(t) == count else t)
+    numbers = range(count)[which] if isinstance(which, slice) else which.tolist()
+
+    def part(leaf: Any) -> Any:
+        if isinstance(leaf, Tensor):
+            return leaf[which] if leaf.dim() and len(leaf) == count else leaf
+        return [leaf[number] for number in numbers] if isinstance(leaf, list) and len(leaf) == count else leaf
+
+    return rebuilt(batch, part)
 
 
 def together(batches: Sequence[Any]) -> Any:
     """One batch of all; the first alone where they do not fit together, as those of padded text."""
-    first = batches[0]
-    if len(batches) == 1:
-        return first
-    parts = [list(leaves(batch)) for batch in batches]
-    kinds = {tuple((t.shape[1:], t.dtype) for t in part) for part in parts}
+    if len(batches) == 1 or not fit(batches):
+        return batches[0]
     counts = [length(batch) for batch in batches]
-    whole = all(t.dim() and len(t) == n for part, n in zip(parts, counts, strict=True) for t in part)
-    if len(kinds) > 1 or not whole:
-        return first
-    columns = iter([torch.cat(column) for column in zip(*parts, strict=True)])
-    return mapped(first, lambda _: next(columns))
+    columns = zip(*([leaf for _, leaf in named_leaves(batch)] for batch in batches), strict=True)
+    made = iter([_column(column, counts) for column in columns])
+    return rebuilt(batches[0], lambda _: next(made))
+
+
+def fit(batches: Sequence[Any]) -> bool:
+    """Whether batches can be put together, example after example."""
+    if any(isinstance(batch, Whole) for batch in batches) or len({kind(batch) for batch in batches}) > 1:
+        return False
+    counts = [length(batch) for batch in batches]
+    columns = zip(*([leaf for _, leaf in named_leaves(batch)] for batch in batches), strict=True)
+    return all(_joins(column, counts) for column in columns)
+
+
+def _joins(column: Sequence[Any], counts: Sequence[int]) -> bool:
+    first = column[0]
+    if isinstance(first, Tensor):
+        if all(t.dim() and len(t) == n for t, n in zip(column, counts, strict=True)):
+            return len({t.shape[1:] for t in column}) == 1
+        return all(t.shape == first.shape and torch.equal(t, first) for t in column)
+    if isinstance(first, list) and all(len(names) == n for names, n in zip(column, counts, strict=True)):
+        return True
+    return all(type(leaf) is type(first) and bool(leaf == first) for leaf in column)
+
+
+def _column(column: Sequence[Any], counts: Sequence[int]) -> Any:
+    first = column[0]
+    if isinstance(first, Tensor):
+        rowwise = all(t.dim() and len(t) == n for t, n in zip(column, counts, strict=True))
+        return torch.cat(list(column)) if rowwise else first
+    if isinstance(first, list) and all(len(names) == n for names, n in zip(column, counts, strict=True)):
+        return [name for names in column for name in names]
+    return first
+
+
+def kind(batch: Any) -> Hashable:
+    """What batches of one loader have in common: structure, keys, types, and numbers of dimensions."""
+    if isinstance(batch, Whole):
+        return kind(batch.batch)
+    if is_record(batch):
+        return type(batch).__name__, kind(fields(batch))
+    if isinstance(batch, Mapping):
+        return "mapping", tuple(sorted(((str(key), kind(value)) for key, value in batch.items()), key=str))
+    if isinstance(batch, Tensor):
+        return "tensor", str(batch.dtype), batch.dim()
+    if isinstance(batch, tuple | list) and not _names(batch):
+        return "tuple" if isinstance(batch, tuple) else "list", tuple(kind(value) for value in batch)
+    return type(batch).__name__
+
+
+def told(batch: Any) -> str:
+    """A batch in few words."""
+    if isinstance(batch, Whole):
+        return told(batch.batch)
+    if isinstance(batch, Tensor):
+        return f"{list(batch.shape)}"
+    if isinstance(batch, Mapping):
+        return "{" + ", ".join(f"{key}: {told(value)}" for key, value in batch.items()) + "}"
+    if isinstance(batch, tuple | list) and not _names(batch):
+        return "(" + ", ".join(told(value) for value in batch[:8]) + (", ...)" if len(batch) > 8 else ")")
+    return type(batch).__name__
+
+
+def _names(value: Any) -> bool:
+    """Whether it is a list of names or numbers, one for each example perhaps."""
+    return isinstance(value, tuple | list) and all(
+        isinstance(one, str | bytes | int | float | None) for one in value
+    )

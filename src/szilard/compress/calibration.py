@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
-import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from szilard.errors import SzilardError
+from szilard.compress.adapter import Adapter, Call
+from szilard.compress.batches import Whole, fit, length, rows, together
+from szilard.compress.loader import Batches
 
 EXAMPLES = 512  # to compress with
 MOST_JUDGES = 10_000
@@ -18,91 +19,99 @@ MOST_JUDGES = 10_000
 @dataclass(frozen=True, eq=False)
 class Calibration:
     """Attributes:
-    inputs: batches to compress with.
+    inputs: batches to compress with, as the network takes them, without labels.
     judges: batches of other inputs; the same ones where there are too few.
     labels: of the judges, or None.
+    adapter: that calls a network on one of these batches.
+    notes: what a person should know, one sentence each.
     """
 
-    inputs: list[Tensor]
-    judges: list[Tensor]
+    inputs: list[Any]
+    judges: list[Any]
     labels: list[Tensor] | None
+    adapter: Adapter
+    notes: list[str] = field(default_factory=list)
 
     @classmethod
     def of(
-        cls, given: Any, *, examples: int = EXAMPLES, batch_size: int = 64, keep_back: bool = True
+        cls,
+        given: Any,
+        network: nn.Module | None = None,
+        *,
+        forward: Call | None = None,
+        examples: int = EXAMPLES,
+        batch_size: int = 64,
+        keep_back: bool = True,
     ) -> Calibration:
-        """From a tensor ``[N, ...]``, or batches, each a tensor or a pair of inputs and labels.
+        """From a tensor ``[N, ...]``, or batches of whatever the network takes, with labels or without.
 
         The first ``examples`` are for compressing. Those that follow judge: by their labels if there are any, else by
         what the network believes of its answers. Where too few follow, a quarter is kept back for it, if
-        ``keep_back``.
+        ``keep_back``. Batches are put together and divided anew where their examples have one shape; others are divided
+        only, as those of padded text.
+
+        Args:
+            network: in eval mode; by it the adapter is chosen (:meth:`szilard.compress.adapter.Adapter.of`). None: a
+                batch is a tensor, or a pair of inputs and labels.
+            forward: of the user, instead of the network itself.
+            keep_back: labels are needed, to judge by; otherwise those that cannot be used are ignored.
 
         Raises:
-            SzilardError: no examples, or something else than tensors.
+            SzilardError: no examples, something else than batches, or batches that are not alike.
         """
-        x, y = _gather(given, examples + MOST_JUDGES)
-        scarce = keep_back and len(x) < examples * 5 // 4
-        count = max(1, len(x) * 3 // 4) if scarce else examples
-        rest = slice(count, None) if len(x) > count else slice(None)
-        return cls(
-            list(x[:count].split(batch_size)),
-            list(x[rest].split(4 * batch_size)),
-            None if y is None else list(y[rest].split(4 * batch_size)),
-        )
-
-
-def _gather(given: Any, most: int) -> tuple[Tensor, Tensor | None]:
-    if not isinstance(given, Tensor | Iterable):
-        raise SzilardError(f"calibration is a {type(given).__name__}; give a tensor of inputs, or batches")
-    batches: Iterable[Any] = [given] if isinstance(given, Tensor) else given
-    inputs: list[Tensor] = []
-    labels: list[Tensor] = []
-    count = 0
-    for batch in batches:
-        x, y = batch if isinstance(batch, tuple | list) and len(batch) == 2 else (batch, None)
-        if not isinstance(x, Tensor) or not (y is None or isinstance(y, Tensor)):
-            odd = x if not isinstance(x, Tensor) else y
-            raise SzilardError(
-                f"calibration must give tensors, or pairs of inputs and labels, not {type(odd).__name__}; "
-                "wrap your loader so that it does"
+        batches = Batches(given, network, forward, labelled=keep_back)
+        inputs, labels = batches.gather(examples + MOST_JUDGES)
+        adapter, notes = batches.adapter, batches.notes
+        total = sum(map(length, inputs))
+        scarce = keep_back and total < examples * 5 // 4
+        count = max(1, total * 3 // 4) if scarce else examples
+        if fit(inputs):
+            x, y = together(inputs), together(labels) if labels else None
+            rest = slice(count, None) if total > count else slice(None)
+            return cls(
+                list(_split(rows(x, slice(0, count)), batch_size)),
+                list(_split(rows(x, rest), 4 * batch_size)),
+                None if y is None else list(y[rest].split(4 * batch_size)),
+                adapter,
+                notes,
             )
-        _check(x, y, len(inputs))
-        inputs.append(x.detach())
-        if y is not None:
-            labels.append(y.detach())
-        count += len(x)
-        if count >= most:
-            break
-    if not count:
-        raise SzilardError("calibration is empty; give at least one batch, or None to do without data")
-    if labels and len(labels) != len(inputs):
-        raise SzilardError(
-            f"{len(labels)} of {len(inputs)} calibration batches have labels; give labels with all, or with none"
-        )
-    return _together(inputs, "inputs")[:most], _together(labels, "labels")[:most] if labels else None
+        first, others = _cut(inputs, labels, count)
+        others = others or first
+        small = [part for x, _ in first for part in _split(x, batch_size)]
+        judges = [part for x, y in others for part in _both(x, y, 4 * batch_size)]
+        told = [y for _, y in judges if y is not None]
+        return cls(small, [x for x, _ in judges], told if labels else None, adapter, notes)
 
 
-def _check(x: Tensor, y: Tensor | None, number: int) -> None:
-    """Refuse a batch that no network can be judged by."""
-    where = f"calibration batch {number}, counted from 0,"
-    if x.is_nested or x.layout is not torch.strided:
-        raise SzilardError(f"{where} is a nested or sparse tensor; pad it to a dense one")
-    if x.dim() == 0:
-        raise SzilardError(f"{where} is a single number; give inputs [B, ...]")
-    if (x.is_floating_point() or x.is_complex()) and not bool(torch.isfinite(x).all()):
-        flat = torch.isfinite(x).reshape(len(x), -1).all(1)
-        raise SzilardError(
-            f"example {int((~flat).nonzero()[0])} of {where} has NaN or infinite values; remove or mend it"
-        )
-    if y is not None and (y.is_nested or y.dim() == 0 or len(y) != len(x)):
-        count = 1 if y.is_nested or y.dim() == 0 else len(y)
-        raise SzilardError(f"{where} has {len(x)} inputs and {count} labels; give one label for each input")
+Labelled = tuple[Any, Tensor | None]
 
 
-def _together(parts: list[Tensor], what: str) -> Tensor:
-    shapes = {(tuple(part.shape[1:]), part.dtype) for part in parts}
-    if len(shapes) > 1:
-        (first, kind), (other, another) = sorted(shapes, key=str)[:2]
-        told = f"shapes {list(first)} and {list(other)}" if first != other else f"types {kind} and {another}"
-        raise SzilardError(f"{what} of calibration batches have {told}; give them all in one shape and type")
-    return torch.cat(parts)
+def _split(batch: Any, size: int) -> Iterator[Any]:
+    return (part for part, _ in _both(batch, None, size))
+
+
+def _both(x: Any, y: Tensor | None, size: int) -> Iterator[Labelled]:
+    if isinstance(x, Whole):
+        yield x, y
+        return
+    for start in range(0, length(x), size):
+        part = slice(start, start + size)
+        yield rows(x, part), None if y is None else y[part]
+
+
+def _cut(inputs: list[Any], labels: list[Tensor], count: int) -> tuple[list[Labelled], list[Labelled]]:
+    """The first ``count`` examples, and the others; a batch that must not be divided goes as a whole."""
+    first: list[Labelled] = []
+    others: list[Labelled] = []
+    for number, x in enumerate(inputs):
+        y = labels[number] if labels else None
+        n = length(x)
+        if count >= n or (count > 0 and isinstance(x, Whole)):
+            first.append((x, y))
+        elif count <= 0:
+            others.append((x, y))
+        else:
+            first.append((rows(x, slice(0, count)), None if y is None else y[:count]))
+            others.append((rows(x, slice(count, None)), None if y is None else y[count:]))
+        count -= n
+    return first, others

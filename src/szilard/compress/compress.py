@@ -10,15 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
+from torch import nn
 
 from szilard import file
-from szilard.compress.answers import call
+from szilard.compress.adapter import Adapter
 from szilard.compress.batchnorm import CanonicalBatchNorm
 from szilard.compress.calibration import Calibration
 from szilard.compress.certificate import Certificate, certificate
+from szilard.compress.check import check_network
 from szilard.compress.correct import Correct
 from szilard.compress.distil import Distil, is_cheap
 from szilard.compress.draft import Pass
@@ -175,26 +174,21 @@ def compress(
             answers differently each time, or a goal that cannot be reached.
     """
     started = time.perf_counter()
-    if sum(wish is not None for wish in (max_drop, max_bytes, lam)) > 1:
-        raise SzilardError("give one of max_drop, max_bytes and lam; the others follow from it")
-    if lam is not None and not (lam > 0 and math.isfinite(lam)):
-        raise SzilardError(f"lam must be a positive number of nats per bit, not {lam}")
-    if max_drop is not None and not max_drop >= 0:  # NaN is caught, too
-        raise SzilardError(f"max_drop must not be negative, and is {max_drop}")
-    check_confidence(confidence)
-    if task is not None and task not in TASKS:
-        raise SzilardError(f"task is {task!r}; take one of {', '.join(TASKS)}")
-    _check_weights(network)
+    _check_wishes(max_drop, max_bytes, lam, confidence, task)
+    check_network(network)
     original = copied(network).eval()
     values = sum(p.numel() for p in original.parameters() if p.is_floating_point())
     if not values:
         raise SzilardError("the network has no weights; nothing can be compressed")
     tell = progress or (lambda text: None)
-    called = forward or call
-    data = None if calibration is None else Calibration.of(calibration, keep_back=evaluate is None)
+    data = None
+    if calibration is not None:
+        data = Calibration.of(calibration, original, forward=forward, keep_back=evaluate is None)
+    adapter = Adapter(forward=forward) if data is None else data.adapter
+    called = adapter.call
     probe = Probe.of(original, [] if data is None else data.inputs, called) if computed(original) else None
     original, names = plain(original, probe)
-    own = None if data is None else judge(original, data, task=task, forward=called)
+    own = None if data is None else judge(original, data, task=task)
     score = evaluate or (None if own is None else own.scores)
     scale = 2 * math.log(2) / values
     cap = None
@@ -206,6 +200,7 @@ def compress(
     notes = [told_plain(names)] if names else []
     for note in notes:
         warnings.warn(note, SzilardWarning, stacklevel=2)
+    notes += [] if data is None else data.notes
     raw = left_raw(original)
     if raw:
         notes.append(f"{len(raw)} tensors keep their exact bytes: {', '.join(raw)}")
@@ -254,20 +249,24 @@ def _told(own: Judge | None, evaluated: bool) -> str:
     return str(own.choice)
 
 
-def _check_weights(network: nn.Module) -> None:
-    """Refuse weights that are not there yet, or are no numbers."""
-    for name, p in network.named_parameters():
-        if is_lazy(p):
-            raise SzilardError(
-                f"{name} has no shape yet; call the network once on a batch before compressing it"
-            )
-        if p.is_floating_point() and not p.is_meta and not bool(torch.isfinite(p.detach()).all()):
-            raise SzilardError(f"{name} has NaN or infinite values; mend the network before compressing it")
+def _check_wishes(
+    max_drop: float | None, max_bytes: int | None, lam: float | None, confidence: float, task: str | None
+) -> None:
+    """Refuse wishes that contradict each other, and numbers that cannot be."""
+    if sum(wish is not None for wish in (max_drop, max_bytes, lam)) > 1:
+        raise SzilardError("give one of max_drop, max_bytes and lam; the others follow from it")
+    if lam is not None and not (lam > 0 and math.isfinite(lam)):
+        raise SzilardError(f"lam must be a positive number of nats per bit, not {lam}")
+    if max_drop is not None and not max_drop >= 0:  # NaN is caught, too
+        raise SzilardError(f"max_drop must not be negative, and is {max_drop}")
+    check_confidence(confidence)
+    if task is not None and task not in TASKS:
+        raise SzilardError(f"task is {task!r}; take one of {', '.join(TASKS)}")
 
 
 def _imagined(
     network: nn.Module, shape: Sequence[int] | None, seed: int, notes: list[str], tell: Callable[[str], None]
-) -> list[Tensor]:
+) -> list[Any]:
     """Batches to compress with where there is no data; none where nothing can be imagined."""
     if is_posterior(network):  # σ tells how sensitive a weight is
         return []

@@ -20,6 +20,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -32,7 +33,7 @@ AT_ONCE = 1 << 27  # values of patches in memory
 MOST_PATCHES = 16384  # of one batch and layer; of more, a sample is taken
 WIDEST = 4608  # columns up to which A is a full matrix
 
-Forward = Callable[[nn.Module, Tensor], Tensor]
+Forward = Callable[[nn.Module, Any], Tensor]
 Layer = nn.Linear | nn.Conv1d | nn.Conv2d
 
 
@@ -122,7 +123,7 @@ class _Sums:
 
 def curvatures(
     network: nn.Module,
-    inputs: Sequence[Tensor],
+    inputs: Sequence[Any],
     forward: Forward,
     *,
     softness: float = 4.0,

@@ -141,7 +141,8 @@ class Setting:
 
     Attributes:
         lam: λ in F = E[loss] + λ · bits, nats of mean loss per example and bit.
-        inputs: batches of calibration inputs, without labels; empty where there is no data.
+        inputs: batches of calibration inputs of any structure, without labels (:mod:`szilard.compress.batches`); empty
+            where there is no data.
         original: the user's network, in eval mode.
         seed: of whatever a pass draws.
         forward: calls a network on one batch of ``inputs``.
@@ -151,10 +152,10 @@ class Setting:
     """
 
     lam: float
-    inputs: Sequence[Tensor]
+    inputs: Sequence[Any]
     original: nn.Module
     seed: int = 0
-    forward: Callable[[nn.Module, Tensor], Tensor] = lambda network, x: network(x)
+    forward: Callable[[nn.Module, Any], Tensor] = lambda network, x: network(x)
     likelihood: Likelihood | None = None
     memo: dict[Any, Any] = field(default_factory=dict)
 

@@ -73,7 +73,7 @@ class Job:
     """
 
     original: nn.Module
-    inputs: Sequence[Tensor]
+    inputs: Sequence[Any]
     passes: Sequence[Pass]
     seed: int
     meta: dict[str, Any]

@@ -4,17 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from szilard.compress.answers import call
+from szilard.compress.adapter import refused
+from szilard.compress.batches import Whole, leaves, length, rows
 from szilard.compress.calibration import Calibration
+from szilard.compress.positions import Positions, sample
 from szilard.errors import SzilardError
 from szilard.likelihood import Choice, choose
 from szilard.networks import WithNoise
 
-Forward = Callable[[nn.Module, Tensor], Tensor]
+Forward = Callable[[nn.Module, Any], Tensor]
+FEW = 64  # examples that are asked for twice
+SAME = {
+    torch.float64: 1e-6,
+    torch.float32: 1e-4,
+}  # of the largest answer: a second answer may differ by so much
+COARSE = 2e-2  # the same for half precision
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,16 +47,21 @@ class Scores:
 
 @dataclass(frozen=True, eq=False)
 class Judge:
-    """A score of networks on the judges of a calibration.
+    """A score of networks on the judges of a calibration, batch by batch.
+
+    Where padding is known, or labels are -100, the score of an example is the mean over its other positions.
 
     Attributes:
         choice: the likelihood, and why it was taken.
+        wanted: labels of each batch, or the original's outputs.
+        positions: of each batch, that count; None: all of them.
         guessing: the score of the best constant answer; None where there are no labels.
     """
 
     choice: Choice
-    inputs: list[Tensor]
-    wanted: list[Tensor]  # labels, or the original's outputs
+    inputs: list[Any]
+    wanted: list[Tensor]
+    positions: list[Positions | None]
     forward: Forward
     guessing: float | None
 
@@ -59,13 +73,20 @@ class Judge:
         """Of one network in eval mode."""
         told, labelled = self.choice.likelihood, self.choice.labelled
         values, sureness = [], []
-        for x, wanted in zip(self.inputs, self.wanted, strict=True):
+        for x, wanted, positions in zip(self.inputs, self.wanted, self.positions, strict=True):
             output = self.forward(network, x)
+            count = len(output) if positions is None else positions.examples
+            if positions is not None:
+                output = positions.of(output)
             if not bool(torch.isfinite(output).all()):
-                values.append(torch.full((len(output),), -torch.inf, dtype=torch.float64))
+                values.append(torch.full((count,), -torch.inf, dtype=torch.float64))
                 continue
-            values.append((told.values if labelled else told.agreement)(output, wanted).cpu())
+            value = (told.values if labelled else told.agreement)(output, wanted)
             sure = told.sureness(output, wanted) if labelled else None
+            if positions is not None:
+                value = positions.means(value)
+                sure = None if sure is None else positions.means(sure)
+            values.append(value.cpu())
             if sure is not None:
                 sureness.append(sure.cpu())
         together = torch.cat(values)
@@ -75,7 +96,7 @@ class Judge:
 
 @torch.no_grad()
 def judge(
-    original: nn.Module, data: Calibration, *, task: str | None = None, forward: Forward = call
+    original: nn.Module, data: Calibration, *, task: str | None = None, forward: Forward | None = None
 ) -> Judge:
     """The likelihood of a network's outputs (:func:`szilard.likelihood.choose`), and a score by it.
 
@@ -84,48 +105,73 @@ def judge(
     Args:
         original: in eval mode.
         task: one of :data:`szilard.likelihood.TASKS`, or None to find out.
+        forward: calls a network on a batch of the calibration; by default its adapter does.
 
     Raises:
         SzilardError: labels that do not go with the outputs, outputs that are NaN, or that change from call to call.
     """
-    outputs = [_steady(original, x, forward) for x in data.judges]
-    if len({tuple(output.shape[1:]) for output in outputs}) > 1:
-        raise SzilardError(
-            "the network's answers to two batches have different shapes; give batches of the same length, or evaluate"
-        )
-    for x, output in zip(data.judges, outputs, strict=True):
-        if output.dim() == 0 or len(output) != len(x):
-            raise SzilardError(
-                f"the network answers {list(output.shape)} to {len(x)} examples; its first dimension must be theirs"
-            )
-    labels = None if data.labels is None else torch.cat(data.labels)
+    forward = forward or data.adapter.call
+    _check_steady(original, data.judges[0], forward)
+    outputs = [_answer(original, x, forward) for x in data.judges]
     device = outputs[0].device
-    labels = None if labels is None else labels.to(device)
-    together = torch.cat(outputs)
-    choice = choose(together, labels, task=task, noisy=isinstance(original, WithNoise))
-    wanted = together if labels is None or not choice.labelled else labels
-    guessing = choice.likelihood.guessing(wanted) if choice.labelled else None
-    return Judge(choice, data.judges, list(wanted.split([len(x) for x in data.judges])), forward, guessing)
+    labels = None if data.labels is None else [y.to(device) for y in data.labels]
+    positions: list[Positions | None] = []
+    for number, (x, output) in enumerate(zip(data.judges, outputs, strict=True)):
+        y = None if labels is None else labels[number]
+        positions.append(Positions.that_count(output, y, data.adapter.mask(x, output)))
+    if any(one is not None for one in positions):
+        outputs = [o if one is None else one.of(o) for o, one in zip(outputs, positions, strict=True)]
+        if labels is not None:
+            labels = [y if one is None else one.of(y) for y, one in zip(labels, positions, strict=True)]
+    together = sample(outputs)
+    choice = choose(
+        together, None if labels is None else sample(labels), task=task, noisy=isinstance(original, WithNoise)
+    )
+    if labels is None or not choice.labelled:
+        return Judge(choice, data.judges, outputs, positions, forward, None)
+    for output, y in zip(outputs, labels, strict=True):
+        choice.likelihood.check(output, y)
+    guessing = choice.likelihood.guessing(sample(labels))
+    return Judge(choice, data.judges, labels, positions, forward, guessing)
 
 
-def _steady(network: nn.Module, x: Tensor, forward: Forward) -> Tensor:
-    """The answer, if it is finite and the same twice."""
+def _answer(network: nn.Module, x: Any, forward: Forward) -> Tensor:
+    """The answer to one batch, if it is finite and has a row for each example."""
     try:
-        output, again = forward(network, x), forward(network, x[:64])
-    except (RuntimeError, TypeError, ValueError, IndexError) as error:
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        output = forward(network, x)
+    except SzilardError:
+        raise
+    except Exception as error:  # whatever a network does with what it was not made for
+        raise refused(x, error) from error
+    if not isinstance(output, Tensor):
+        raise SzilardError(f"forward gives {type(output).__name__}; let it give the tensor that counts")
+    count = length(x)
+    if output.dim() == 0 or len(output) != count:
         raise SzilardError(
-            f"the network does not take calibration inputs of shape {list(x.shape)}: {first}; give what it takes"
-        ) from error
+            f"the network answers {list(output.shape)} to {count} examples; its first dimension must be theirs: give "
+            "batches whose first dimension is that of the examples, or forward, which gives such an answer"
+        )
     if not bool(torch.isfinite(output).all()):
         raise SzilardError(
             "the network answers with NaN or infinite values to the calibration inputs; check inputs and weights"
         )
-    if output.is_floating_point() and len(again) == min(64, len(output)):
-        size = float(output.float().abs().amax()) if output.numel() else 0.0
-        if float((output[:64] - again).float().abs().amax() if again.numel() else 0.0) > 1e-2 * size:
-            raise SzilardError(
-                "the network answers differently each time, even in eval mode; take out what is random, such as "
-                "dropout by torch.nn.functional without training=self.training"
-            )
     return output
+
+
+def _check_steady(network: nn.Module, x: Any, forward: Forward) -> None:
+    """Refuse a network whose answers to the same examples differ.
+
+    Raises:
+        SzilardError: they do.
+    """
+    few = x if isinstance(x, Whole) else rows(x, slice(0, FEW))
+    output, again = _answer(network, few, forward), _answer(network, few, forward)
+    kinds = {t.dtype for t in (output, *leaves(x), *network.parameters()) if t.is_floating_point()}
+    most = COARSE if kinds - set(SAME) else max((SAME[kind] for kind in kinds), default=1e-4)
+    size = float(output.double().abs().amax()) if output.numel() else 0.0
+    gap = float((output.double() - again.double()).abs().amax()) if output.shape == again.shape else torch.inf
+    if output.numel() and gap > most * size:
+        raise SzilardError(
+            "the network answers differently each time, even in eval mode; take out what is random, such as "
+            "dropout by torch.nn.functional without training=self.training"
+        )

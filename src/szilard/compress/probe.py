@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -81,7 +80,7 @@ class Probe:
 
 def numbers(output: Any) -> list[Tensor]:
     """Copies of the floating-point tensors in what a network answers; of the others if there are none."""
-    found = [t.detach().clone() for t in _answers(output) if _is_number(t)]
+    found = [t.detach().clone() for t in leaves(output) if _is_number(t)]
     return [t for t in found if t.is_floating_point()] or found
 
 
@@ -107,12 +106,6 @@ def distance(answers: Sequence[Tensor], wanted: Sequence[Tensor]) -> float:
         size = max(_size(b), 1e-6 * every)
         worst = max(worst, gap / size if size else (math.inf if gap else 0.0))
     return worst
-
-
-def _answers(output: Any) -> Iterator[Tensor]:
-    if dataclasses.is_dataclass(output) and not isinstance(output, type | Mapping):
-        output = {field.name: getattr(output, field.name) for field in dataclasses.fields(output)}
-    yield from leaves(output)
 
 
 def _is_number(t: Tensor) -> bool:

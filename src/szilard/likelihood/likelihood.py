@@ -54,6 +54,10 @@ class Likelihood(ABC):
             SzilardError: their type, shape or values are wrong.
         """
 
+    def judged(self, output: Tensor) -> Tensor:
+        """What is judged of an output: all of it, unless there are several."""
+        return output
+
     def guessing(self, y: Tensor) -> float:
         """Score of the best constant answer."""
         return 0.0

@@ -1,0 +1,45 @@
+"""Whether a network can be compressed at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+from szilard.errors import SzilardError, printable
+
+
+def check_network(network: object) -> None:
+    """Refuse what is no network, and weights that are not there yet, or are no numbers.
+
+    Raises:
+        SzilardError: the layer and what to do.
+    """
+    if not isinstance(network, nn.Module):
+        told = "its tensors alone" if isinstance(network, dict) else f"a {type(network).__name__}"
+        raise SzilardError(f"the network is {told}; give the torch.nn.Module that holds the weights")
+    for name, tensor in _tensors(network):
+        shown = printable(name)
+        if is_lazy(tensor):
+            raise SzilardError(
+                f"{shown} has no shape yet; call the network once on a batch before compressing it"
+            )
+        if tensor.is_meta:
+            raise SzilardError(
+                f"{shown} is on the meta device, where there are no values; load the network's weights first"
+            )
+        if not (tensor.is_floating_point() or tensor.is_complex()) or tensor.layout is not torch.strided:
+            continue
+        if isinstance(tensor, nn.Parameter):
+            odd = not bool(torch.isfinite(tensor.detach()).all())
+        else:
+            odd = bool(torch.isnan(tensor).any())  # masks of attention are minus infinity
+        if odd:
+            raise SzilardError(f"{shown} has NaN or infinite values; mend the network before compressing it")
+
+
+def _tensors(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    yield from network.named_parameters()
+    yield from network.named_buffers()

@@ -1,0 +1,77 @@
+"""What a network's forward takes, from its signature."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+
+@dataclass(frozen=True)
+class Takes:
+    """Names of what a forward takes.
+
+    Attributes:
+        names: of what can be given by position, in order.
+        required: how many of them have no default.
+        most: how many can be given by position; infinite with ``*args``.
+        keywords: what can be given by name; None: anything.
+        needs: what has no default, by name.
+    """
+
+    names: tuple[str, ...]
+    required: int
+    most: float
+    keywords: frozenset[str] | None
+    needs: frozenset[str]
+
+    @classmethod
+    def of(cls, network: nn.Module) -> Takes | None:
+        """Of a network, or of what DataParallel or torch.compile have wrapped; None where there is no signature."""
+        network = _inner(network)
+        if isinstance(network, torch.jit.ScriptModule):
+            return _scripted(network)
+        try:
+            parameters = list(inspect.signature(network.forward).parameters.values())
+        except (TypeError, ValueError):
+            return None
+        kinds = inspect.Parameter
+        by_place = [p for p in parameters if p.kind in (kinds.POSITIONAL_ONLY, kinds.POSITIONAL_OR_KEYWORD)]
+        by_name = [p for p in parameters if p.kind in (kinds.KEYWORD_ONLY, kinds.POSITIONAL_OR_KEYWORD)]
+        anything = any(p.kind is kinds.VAR_KEYWORD for p in parameters)
+        many = any(p.kind is kinds.VAR_POSITIONAL for p in parameters)
+        needed = [p.name for p in parameters if p.default is kinds.empty and p in (*by_place, *by_name)]
+        return cls(
+            tuple(p.name for p in by_place),
+            sum(p.default is kinds.empty for p in by_place),
+            math.inf if many else len(by_place),
+            None if anything else frozenset(p.name for p in by_name),
+            frozenset(needed),
+        )
+
+    def knows(self, name: str) -> bool:
+        """Whether the forward names it."""
+        return name in self.names or (self.keywords is not None and name in self.keywords)
+
+
+def _inner(network: nn.Module) -> nn.Module:
+    while True:
+        found = getattr(network, "_orig_mod", None)
+        if found is None and isinstance(network, nn.DataParallel | nn.parallel.DistributedDataParallel):
+            found = network.module
+        if not isinstance(found, nn.Module):
+            return network
+        network = found
+
+
+def _scripted(network: torch.jit.ScriptModule) -> Takes | None:
+    try:
+        arguments = network.forward.schema.arguments[1:]  # type: ignore[attr-defined]
+    except (AttributeError, RuntimeError):
+        return None
+    names = tuple(one.name for one in arguments)
+    needed = [one.name for one in arguments if not one.has_default_value()]
+    return Takes(names, len(needed), len(names), frozenset(names), frozenset(needed))
