@@ -3,6 +3,7 @@
 The room is its own main function: ``szilard.compress(network, ...)`` is :func:`szilard.compress.compress.compress`.
 """
 
+import inspect
 import sys
 from types import ModuleType
 from typing import Any
@@ -58,5 +59,19 @@ class _Room(ModuleType):
     def __call__(self, *args: Any, **options: Any) -> Compressed:
         return compress(*args, **options)
 
+    @property
+    def __signature__(self) -> inspect.Signature:
+        return inspect.signature(compress)
 
-sys.modules[__name__].__class__ = _Room
+
+_own = inspect.signature(compress)
+_self = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+_Room.__call__.__signature__ = _own.replace(parameters=[_self, *_own.parameters.values()])  # type: ignore[attr-defined]
+_Room.__call__.__doc__ = compress.__doc__
+_room = sys.modules[__name__]
+_room.__class__ = _Room
+# help(szilard.compress) shows the function; what the room is for stands behind it.
+_room.__doc__ = (
+    "a trained network to one small file\n\n"
+    f"szilard.compress{str(_own).replace(chr(39), '')}\n\n{inspect.getdoc(compress)}\n\n{__doc__}"
+)

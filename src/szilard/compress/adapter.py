@@ -115,7 +115,11 @@ class Adapter:
         Raises:
             SzilardError: it is not there.
         """
-        output = at(self.outputs(network, inputs), self.path, length(inputs))
+        return self.counted(self.outputs(network, inputs), inputs)
+
+    def counted(self, output: Any, inputs: Any) -> Tensor:
+        """The tensor that counts in an answer to inputs; see :meth:`call`."""
+        output = at(output, self.path, length(inputs))
         mask = self.mask(inputs, output) if output.requires_grad else None
         return output if mask is None else torch.where(mask[..., None], output, output.detach())
 

@@ -50,7 +50,7 @@ def at(output: Any, path: Path | None, examples: int) -> Tensor:
     """
     if isinstance(output, Tensor):
         return output
-    found = dict(_tensors(output))
+    found = dict(tensors(output))
     chosen = counted(output, examples) if path is None else path
     if chosen is None or chosen not in found:
         what = "in which there is no tensor" if not found else "without what it answered at first"
@@ -69,7 +69,7 @@ def counted(output: Any, examples: int, inputs: Any = None) -> Path | None:
         inputs: of the network; some answer them, too, and they do not count.
     """
     given = {id(t) for t in leaves(inputs)}
-    found = [(path, t) for path, t in _tensors(output) if id(t) not in given]
+    found = [(path, t) for path, t in tensors(output) if id(t) not in given]
 
     def rank(place: int) -> tuple[bool, bool, bool, int, int]:
         path, t = found[place]
@@ -80,7 +80,8 @@ def counted(output: Any, examples: int, inputs: Any = None) -> Path | None:
     return found[min(range(len(found)), key=rank)][0] if found else None
 
 
-def _tensors(output: Any) -> list[tuple[Path, Tensor]]:
+def tensors(output: Any) -> list[tuple[Path, Tensor]]:
+    """All tensors of an answer, with the keys that lead to them."""
     return [(path, leaf) for path, leaf in named_leaves(_opened(output)) if isinstance(leaf, Tensor)]
 
 

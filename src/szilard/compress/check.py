@@ -1,14 +1,17 @@
-"""Whether a network can be compressed at all."""
+"""Whether a network can be compressed at all, and whether what was asked for can be."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from szilard.compress.promise import check_confidence
 from szilard.errors import SzilardError, printable
+from szilard.likelihood import TASKS
 
 
 def check_network(network: object) -> None:
@@ -43,3 +46,22 @@ def check_network(network: object) -> None:
 def _tensors(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
     yield from network.named_parameters()
     yield from network.named_buffers()
+
+
+def check_wishes(
+    max_drop: float | None, max_bytes: int | None, lam: float | None, confidence: float, task: str | None
+) -> None:
+    """Refuse wishes that contradict each other, and numbers that cannot be.
+
+    Raises:
+        SzilardError: there are some.
+    """
+    if sum(wish is not None for wish in (max_drop, max_bytes, lam)) > 1:
+        raise SzilardError("give one of max_drop, max_bytes and lam; the others follow from it")
+    if lam is not None and not (lam > 0 and math.isfinite(lam)):
+        raise SzilardError(f"lam must be a positive number of nats per bit, not {lam}")
+    if max_drop is not None and not max_drop >= 0:  # NaN is caught, too
+        raise SzilardError(f"max_drop must not be negative, and is {max_drop}")
+    check_confidence(confidence)
+    if task is not None and task not in TASKS:
+        raise SzilardError(f"task is {task!r}; take one of {', '.join(TASKS)}")

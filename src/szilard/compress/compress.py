@@ -17,22 +17,22 @@ from szilard.compress.adapter import Adapter
 from szilard.compress.batchnorm import CanonicalBatchNorm
 from szilard.compress.calibration import Calibration
 from szilard.compress.certificate import Certificate, certificate
-from szilard.compress.check import check_network
+from szilard.compress.check import check_network, check_wishes
 from szilard.compress.correct import Correct
 from szilard.compress.distil import Distil, is_cheap
 from szilard.compress.draft import Pass
 from szilard.compress.imagine import guess_shape, imagine, norms
 from szilard.compress.job import Evaluate, Job, Wish
-from szilard.compress.judge import Forward, Judge, Scores, judge
+from szilard.compress.judge import Forward, Judge, Scores, judge, without_labels
 from szilard.compress.layers import left_raw
+from szilard.compress.others import Others
 from szilard.compress.plain import plain
 from szilard.compress.plain import told as told_plain
 from szilard.compress.posterior import LOSS, Posterior, is_posterior
 from szilard.compress.probe import Probe
-from szilard.compress.promise import Drop, Promise, check_confidence
+from szilard.compress.promise import Drop, Promise
 from szilard.compress.rounding import Offsets, Quantise
 from szilard.errors import SzilardError, SzilardWarning
-from szilard.likelihood import TASKS
 from szilard.networks import computed, copied
 
 MAX_DROP = 0.005
@@ -147,8 +147,9 @@ def compress(
 
     Args:
         network: trained; its eval mode is what is compressed.
-        calibration: a tensor of inputs, or batches of inputs or of (inputs, labels); 512 examples are enough to
-            compress with, further ones judge. None: without data; inputs are then imagined
+        calibration: a tensor of inputs, or batches as the network takes them, with labels or without: tensors, tuples
+            of inputs, (inputs, labels), mappings for ``network(**batch)`` whose ``labels`` are kept from it. 512
+            examples are enough to compress with, further ones judge. None: without data; inputs are then imagined
             (:func:`szilard.compress.imagine.imagine`) if the network has BatchNorms to imagine them from.
         max_drop: by how much the score may fall: points of accuracy (0.005 is half a percentage point), a share of the
             original's score where it is no accuracy, and units of ``evaluate`` if that is given.
@@ -158,11 +159,13 @@ def compress(
             tensor with a value for each example, whose mean is the score. By default
             :func:`szilard.compress.judge.judge` on the calibration examples.
         task: what the outputs mean: one of :data:`szilard.likelihood.TASKS`; by default found out from labels and
-            outputs.
+            outputs. Without data, it says what the answers to imagined inputs mean.
         confidence: with which ``max_drop`` is kept on examples like those that judge: the upper end of a one-sided
             interval of the paired differences stays within it. 0: the drop on these examples does.
-        forward: calls a network on a batch of calibration inputs and gives the tensor that counts; by default the
-            first of what it answers, or ``logits``.
+        forward: gets a network and a batch without labels, and gives the tensor that counts, ``[B, ...]``. A pair is
+            inputs and labels if it takes the first part of it, and goes to it as a whole otherwise, as longer tuples
+            do; a mapping goes to it without its ``labels``. By default the network is called as its signature says,
+            and ``logits`` or the first tensor of its answer counts.
         input_shape: of one input, for imagining; by default the first that the network takes.
         passes: instead of :func:`default_passes`.
         seed: of what is drawn.
@@ -174,7 +177,7 @@ def compress(
             answers differently each time, or a goal that cannot be reached.
     """
     started = time.perf_counter()
-    _check_wishes(max_drop, max_bytes, lam, confidence, task)
+    check_wishes(max_drop, max_bytes, lam, confidence, task)
     check_network(network)
     original = copied(network).eval()
     values = sum(p.numel() for p in original.parameters() if p.is_floating_point())
@@ -185,8 +188,9 @@ def compress(
     if calibration is not None:
         data = Calibration.of(calibration, original, forward=forward, keep_back=evaluate is None)
     adapter = Adapter(forward=forward) if data is None else data.adapter
-    called = adapter.call
-    probe = Probe.of(original, [] if data is None else data.inputs, called) if computed(original) else None
+    probe = (
+        Probe.of(original, [] if data is None else data.inputs, adapter.call) if computed(original) else None
+    )
     original, names = plain(original, probe)
     own = None if data is None else judge(original, data, task=task)
     score = evaluate or (None if own is None else own.scores)
@@ -207,7 +211,13 @@ def compress(
     inputs = _imagined(original, input_shape, seed, notes, tell) if data is None else data.inputs
     learns = data is not None and is_cheap(original, data.inputs[0])
     chosen_passes = default_passes(distil=learns) if passes is None else passes
-    likelihood = None if own is None else own.choice.likelihood
+    likelihood, called = None if own is None else own.choice.likelihood, adapter.call
+    others = None
+    if own is not None and data is not None:
+        others = Others.of(original, adapter, data.inputs)
+        likelihood, called = others.likelihood(own.choice.likelihood, original, data.inputs), others.call
+    if data is None and task is not None:
+        likelihood = without_labels(original, inputs, task, adapter, notes)
     told = _told(own, evaluate is not None)
     if told:
         tell(told)
@@ -223,6 +233,8 @@ def compress(
         )
     if job.promise is not None and max_drop is not None:
         notes += job.promise.notes()
+    if others is not None and data is not None:
+        notes += others.notes(original, made.draft.network, data.judges)
     return Compressed(
         made.data,
         made.ledger,
@@ -247,21 +259,6 @@ def _told(own: Judge | None, evaluated: bool) -> str:
     if evaluated:
         return f"{own.choice.likelihood.name} ({own.choice.reason}), judged by evaluate"
     return str(own.choice)
-
-
-def _check_wishes(
-    max_drop: float | None, max_bytes: int | None, lam: float | None, confidence: float, task: str | None
-) -> None:
-    """Refuse wishes that contradict each other, and numbers that cannot be."""
-    if sum(wish is not None for wish in (max_drop, max_bytes, lam)) > 1:
-        raise SzilardError("give one of max_drop, max_bytes and lam; the others follow from it")
-    if lam is not None and not (lam > 0 and math.isfinite(lam)):
-        raise SzilardError(f"lam must be a positive number of nats per bit, not {lam}")
-    if max_drop is not None and not max_drop >= 0:  # NaN is caught, too
-        raise SzilardError(f"max_drop must not be negative, and is {max_drop}")
-    check_confidence(confidence)
-    if task is not None and task not in TASKS:
-        raise SzilardError(f"task is {task!r}; take one of {', '.join(TASKS)}")
 
 
 def _imagined(

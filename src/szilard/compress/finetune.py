@@ -63,6 +63,7 @@ class Finetune:
             rows = waiting.pop()
             x = self.x[rows] if self.augment is None else self.augment(self.x[rows], generator)
             answer = setting.forward(network, x)
+            answer = setting.likelihood.judged(answer) if setting.likelihood else answer
             if not told:  # by these labels; those that judge may be of another kind, or none
                 found = choose(answer.detach(), self.y[rows]).likelihood
                 told.append(Gaussian() if isinstance(found, Gaussian) else found)

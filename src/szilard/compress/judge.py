@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from szilard.compress.adapter import refused
+from szilard.compress.adapter import Adapter, refused
 from szilard.compress.batches import Whole, leaves, length, rows
 from szilard.compress.calibration import Calibration
 from szilard.compress.positions import Positions, sample
 from szilard.errors import SzilardError
-from szilard.likelihood import Choice, choose
+from szilard.likelihood import Choice, Likelihood, choose
 from szilard.networks import WithNoise
 
 Forward = Callable[[nn.Module, Any], Tensor]
@@ -175,3 +175,16 @@ def _check_steady(network: nn.Module, x: Any, forward: Forward) -> None:
             "the network answers differently each time, even in eval mode; take out what is random, such as "
             "dropout by torch.nn.functional without training=self.training"
         )
+
+
+@torch.no_grad()
+def without_labels(
+    network: nn.Module, inputs: Sequence[Any], task: str, adapter: Adapter, notes: list[str]
+) -> Likelihood | None:
+    """What a task says of the answers to imagined inputs, whose curvature is taken."""
+    if not inputs:
+        notes.append(
+            f"task={task} changes nothing without data: nobody judges, and no inputs could be imagined"
+        )
+        return None
+    return choose(adapter.call(network, inputs[0]), task=task).likelihood

@@ -7,6 +7,7 @@ from szilard.likelihood.embedding import Embedding
 from szilard.likelihood.gaussian import Gaussian
 from szilard.likelihood.likelihood import Likelihood
 from szilard.likelihood.noisy import NoisyGaussian
+from szilard.likelihood.several import Part, Several
 
 __all__ = [
     "TASKS",
@@ -17,6 +18,8 @@ __all__ = [
     "Gaussian",
     "Likelihood",
     "NoisyGaussian",
+    "Part",
+    "Several",
     "choose",
     "for_training",
 ]

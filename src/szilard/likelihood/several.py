@@ -72,7 +72,7 @@ class Several(Likelihood):
     def direction(self, output: Tensor, softness: float, generator: torch.Generator) -> Tensor:
         """Directions of all parts, which are independent."""
         found = [
-            part.likelihood.direction(one, softness, generator).flatten(1)
+            part.likelihood.direction(one, softness, generator).reshape(len(one), -1)
             for part, one in zip(self.parts, self.divided(output), strict=True)
         ]
         return torch.cat(found, 1)
