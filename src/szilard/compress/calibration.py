@@ -51,7 +51,7 @@ class Calibration:
         only, as those of padded text.
 
         Args:
-            network: in eval mode; by it the adapter is chosen (:meth:`szilard.compress.adapter.Adapter.of`). None: a
+            network: in eval mode; by it the adapter is chosen (:func:`szilard.compress.adapt.adapt`). None: a
                 batch is a tensor, or a pair of inputs and labels.
             forward: of the user, instead of the network itself.
             keep_back: labels are needed, to judge by; otherwise those that cannot be used are ignored.

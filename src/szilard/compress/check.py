@@ -43,6 +43,19 @@ def check_network(network: object) -> None:
             raise SzilardError(f"{shown} has NaN or infinite values; mend the network before compressing it")
 
 
+def check_weights(network: nn.Module, values: int) -> None:
+    """Refuse a network without a value in its weights.
+
+    Raises:
+        SzilardError: it has none.
+    """
+    if values:
+        return
+    if isinstance(network, torch.jit.ScriptModule):
+        raise SzilardError("the TorchScript module has no weights, perhaps as it is frozen; give it unfrozen")
+    raise SzilardError("the network has no weights; nothing can be compressed")
+
+
 def _tensors(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
     yield from network.named_parameters()
     yield from network.named_buffers()

@@ -17,7 +17,7 @@ from szilard.compress.adapter import Adapter
 from szilard.compress.batchnorm import CanonicalBatchNorm
 from szilard.compress.calibration import Calibration
 from szilard.compress.certificate import Certificate, certificate
-from szilard.compress.check import check_network, check_wishes
+from szilard.compress.check import check_network, check_weights, check_wishes
 from szilard.compress.correct import Correct
 from szilard.compress.distil import Distil, is_cheap
 from szilard.compress.draft import Pass
@@ -181,8 +181,7 @@ def compress(
     check_network(network)
     original = copied(network).eval()
     values = sum(p.numel() for p in original.parameters() if p.is_floating_point())
-    if not values:
-        raise SzilardError("the network has no weights; nothing can be compressed")
+    check_weights(original, values)
     tell = progress or (lambda text: None)
     data = None
     if calibration is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from szilard.compress.adapter import Adapter, refused
 from szilard.compress.batches import Whole, leaves, length, rows
 from szilard.compress.calibration import Calibration
-from szilard.compress.positions import Positions, sample
+from szilard.compress.positions import Positions, are_next_tokens, next_tokens, sample
 from szilard.errors import SzilardError
 from szilard.likelihood import Choice, Likelihood, choose
 from szilard.networks import WithNoise
@@ -115,6 +115,9 @@ def judge(
     outputs = [_answer(original, x, forward) for x in data.judges]
     device = outputs[0].device
     labels = None if data.labels is None else [y.to(device) for y in data.labels]
+    shifted = labels is not None and are_next_tokens(data.judges[0], outputs[0], labels[0])
+    if labels is not None and shifted:
+        labels = [next_tokens(y) for y in labels]
     positions: list[Positions | None] = []
     for number, (x, output) in enumerate(zip(data.judges, outputs, strict=True)):
         y = None if labels is None else labels[number]
@@ -127,6 +130,8 @@ def judge(
     choice = choose(
         together, None if labels is None else sample(labels), task=task, noisy=isinstance(original, WithNoise)
     )
+    if shifted:
+        choice = replace(choice, reason=f"{choice.reason} that are inputs, and are taken for the next ones")
     if labels is None or not choice.labelled:
         return Judge(choice, data.judges, outputs, positions, forward, None)
     for output, y in zip(outputs, labels, strict=True):
@@ -173,7 +178,8 @@ def _check_steady(network: nn.Module, x: Any, forward: Forward) -> None:
     if output.numel() and gap > most * size:
         raise SzilardError(
             "the network answers differently each time, even in eval mode; take out what is random, such as "
-            "dropout by torch.nn.functional without training=self.training"
+            "dropout by torch.nn.functional without training=self.training, or give forward, which resets what the "
+            "network remembers between calls"
         )
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 from torch.utils.data import Dataset
 
+from szilard.compress.adapt import adapt
 from szilard.compress.adapter import Adapter, Call
 from szilard.compress.batches import kind, leaves, length, mapped, named_leaves, rebuilt, rows, told
 from szilard.compress.reading import Reading, readings
@@ -69,7 +70,8 @@ class Batches:
             if y is not None and (y.dim() == 0 or len(y) != n):
                 told_labels = len(y) if y.dim() else 1
                 raise SzilardError(
-                    f"{where} has {n} inputs and {told_labels} labels; give one label for each input"
+                    f"{where} has {n} inputs and {told_labels} labels; give one label for each input, and "
+                    "batches whose first dimension is that of the examples"
                 )
             if bool(inputs) and bool(labels) != (y is not None):
                 raise SzilardError(
@@ -94,7 +96,7 @@ class Batches:
         if self.network is None:
             self.adapter = Adapter(next(iter(readings(batch, None)), Reading("one")), self.forward)
             return
-        self.adapter = Adapter.of(self.network, batch, self.forward)
+        self.adapter = adapt(self.network, batch, self.forward)
         if self.adapter.forward is None and self.adapter.reading.call != "one":
             self.notes.append(str(self.adapter.reading))
         self.notes += self.adapter.notes
@@ -125,7 +127,7 @@ class Batches:
 def _batches(given: Any) -> Iterable[Any]:
     if isinstance(given, Tensor):
         return [given]
-    if isinstance(given, Mapping):
+    if isinstance(given, Mapping) or _is_pair(given):
         return [given]
     if isinstance(given, Dataset):
         name = type(given).__name__
@@ -144,6 +146,16 @@ def _batches(given: Any) -> Iterable[Any]:
     if isinstance(given, np.ndarray):
         return [torch.from_numpy(given)]
     return given
+
+
+def _is_pair(given: Any) -> bool:
+    """Whether it is one batch, inputs and labels, and no tuple of batches."""
+    if not isinstance(given, tuple) or len(given) != 2 or not all(isinstance(one, Tensor) for one in given):
+        return False
+    x, y = given
+    return bool(x.dim() and y.dim() and len(x) == len(y)) and (
+        x.shape[1:] != y.shape[1:] or (x.dtype != y.dtype)
+    )
 
 
 def _tensors(batch: Any, where: str, network: nn.Module | None) -> Any:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from szilard.compress.batches import leaves
 from szilard.errors import SzilardError
 
 IGNORED = -100  # as torch's cross-entropy and most collators have it
@@ -74,6 +76,31 @@ class Positions:
         sums = torch.zeros(size, dtype=values.dtype, device=values.device).index_add(0, where, values)
         counts = torch.bincount(where, minlength=size)
         return (sums / counts.clamp_min(1))[counts > 0]
+
+
+def next_tokens(labels: Tensor) -> Tensor:
+    """Labels ``[B, T]`` that are the tokens themselves, as those of the positions before; the last one has none."""
+    return torch.cat([labels[:, 1:], torch.full_like(labels[:, :1], IGNORED)], 1)
+
+
+def are_next_tokens(inputs: Any, output: Tensor, labels: Tensor) -> bool:
+    """Whether labels ``[B, T]`` are what the network is given, and its answers ``[B, T, C]`` tell the next of them.
+
+    Networks for text are trained so, and their loaders leave the shift to the loss.
+    """
+    if output.dim() != 3 or labels.shape != output.shape[:2] or labels.is_floating_point():
+        return False
+    counts = labels != IGNORED
+    given = any(
+        t.shape == labels.shape and not t.is_floating_point() and torch.equal(t[counts], labels[counts])
+        for t in leaves(inputs)
+    )
+    if not given or labels.shape[1] < 2 or not bool(counts.any()):
+        return False
+    answered, shifted = output.argmax(-1), next_tokens(labels)
+    same = (answered == labels)[counts].double().mean()
+    following = (answered == shifted)[shifted != IGNORED].double().mean()
+    return bool(following > same)
 
 
 def sample(parts: Sequence[Tensor]) -> Tensor:
