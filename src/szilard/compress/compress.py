@@ -19,6 +19,7 @@ from szilard.compress.answers import call
 from szilard.compress.batchnorm import CanonicalBatchNorm
 from szilard.compress.calibration import Calibration
 from szilard.compress.certificate import Certificate, certificate
+from szilard.compress.copies import sharing
 from szilard.compress.correct import Correct
 from szilard.compress.distil import Distil, is_cheap
 from szilard.compress.draft import Pass
@@ -34,7 +35,7 @@ from szilard.compress.promise import Drop, Promise, check_confidence
 from szilard.compress.rounding import Offsets, Quantise
 from szilard.errors import SzilardError, SzilardWarning
 from szilard.likelihood import TASKS
-from szilard.networks import computed, copied
+from szilard.networks import computed
 
 MAX_DROP = 0.005
 CONFIDENCE = 0.9
@@ -185,7 +186,7 @@ def compress(
     if task is not None and task not in TASKS:
         raise SzilardError(f"task is {task!r}; take one of {', '.join(TASKS)}")
     _check_weights(network)
-    original = copied(network).eval()
+    original = sharing(network).eval()
     values = sum(p.numel() for p in original.parameters() if p.is_floating_point())
     if not values:
         raise SzilardError("the network has no weights; nothing can be compressed")
@@ -231,13 +232,13 @@ def compress(
     return Compressed(
         made.data,
         made.ledger,
-        made.draft.network,
+        job.network(made),
         made.lam,
         made.score,
         None if job.before is None else job.before.score,
         sum(t.numel() * t.element_size() for t in original.state_dict().values()),
         job.tried,
-        notes + made.draft.notes,
+        notes + made.notes,
         time.perf_counter() - started,
         told,
         job.promise,

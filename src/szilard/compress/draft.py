@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from szilard.compress.shelf import Shelf
 from szilard.file import Product, Random, steps
 from szilard.likelihood import Likelihood
 
@@ -82,6 +83,7 @@ class Draft:
         targets: what :class:`~szilard.compress.Quantise` rounded, while its levels are what they were then.
         notes: what a person should know, one sentence each.
         norms: by the name of a BatchNorm, that of the layer whose rows took in its slope.
+        looks_back: whether any pass wants ``targets``, which take as much memory as the network.
     """
 
     network: nn.Module
@@ -91,6 +93,7 @@ class Draft:
     targets: dict[str, Tensor] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     norms: dict[str, str] = field(default_factory=dict)
+    looks_back: bool = True
 
     def set(self, name: str, quantised: Quantised) -> None:
         """Quantise a tensor of the network."""
@@ -175,6 +178,7 @@ class Setting:
         likelihood: what the outputs mean; None: logits where they are ``[B, k > 1]``, else quantities.
         memo: what passes have computed that does not depend on λ, by keys of theirs. All attempts at one network share
             it, so that a pass object remembers nothing of a network.
+        shelf: the same for what takes much memory.
     """
 
     lam: float
@@ -184,13 +188,15 @@ class Setting:
     forward: Callable[[nn.Module, Tensor], Tensor] = lambda network, x: network(x)
     likelihood: Likelihood | None = None
     memo: dict[Any, Any] = field(default_factory=dict)
+    shelf: Shelf = field(default_factory=Shelf)
 
 
 class Pass(Protocol):
     """One step of compression: changes a draft so that F falls.
 
     One with a true attribute ``costly`` is left out while λ is searched for, and tried at the end. One with a true
-    attribute ``mends`` brings answers nearer to the original's: what it did is discarded if the score falls.
+    attribute ``mends`` brings answers nearer to the original's: what it did is discarded if the score falls. One with
+    a true attribute ``looks_back`` reads ``draft.targets``, which are not kept otherwise.
     """
 
     def __call__(self, draft: Draft, setting: Setting) -> None: ...

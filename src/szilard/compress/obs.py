@@ -140,7 +140,10 @@ class _Sweep:
         for first in range(0, cols, BLOCK):
             end = min(first + BLOCK, cols)
             if self.scaled is None:
-                weights, feedback = self.weight[:, first:end].double() / self.unit, self.root[first:end].diag()
+                weights, feedback = (
+                    self.weight[:, first:end].double() / self.unit,
+                    self.root[first:end].diag(),
+                )
             else:
                 weights, feedback = self.scaled[:, first:end], self.root[first:end, first:end]
             factor = self.unit * self.unit / self.price
