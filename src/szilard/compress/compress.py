@@ -18,6 +18,7 @@ from szilard.compress.batchnorm import CanonicalBatchNorm
 from szilard.compress.calibration import Calibration
 from szilard.compress.certificate import Certificate, certificate
 from szilard.compress.check import check_network, check_weights, check_wishes
+from szilard.compress.copies import sharing
 from szilard.compress.correct import Correct
 from szilard.compress.distil import Distil, is_cheap
 from szilard.compress.draft import Pass
@@ -33,7 +34,7 @@ from szilard.compress.probe import Probe
 from szilard.compress.promise import Drop, Promise
 from szilard.compress.rounding import Offsets, Quantise
 from szilard.errors import SzilardError, SzilardWarning
-from szilard.networks import computed, copied
+from szilard.networks import computed
 
 MAX_DROP = 0.005
 CONFIDENCE = 0.9
@@ -179,7 +180,7 @@ def compress(
     started = time.perf_counter()
     check_wishes(max_drop, max_bytes, lam, confidence, task)
     check_network(network)
-    original = copied(network).eval()
+    original = sharing(network).eval()
     values = sum(p.numel() for p in original.parameters() if p.is_floating_point())
     check_weights(original, values)
     tell = progress or (lambda text: None)
@@ -237,13 +238,13 @@ def compress(
     return Compressed(
         made.data,
         made.ledger,
-        made.draft.network,
+        job.network(made),
         made.lam,
         made.score,
         None if job.before is None else job.before.score,
         sum(t.numel() * t.element_size() for t in original.state_dict().values()),
         job.tried,
-        notes + made.draft.notes,
+        notes + made.notes,
         time.perf_counter() - started,
         told,
         job.promise,

@@ -10,11 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from szilard.compress.shelf import Shelf
 from szilard.file import Product, Random, steps
 from szilard.likelihood import Likelihood
 
 STEPS = 16  # steps of tensors are powers of 2^(1/16), those of the file
 ROWS = 8  # and factors of rows powers of 2^(1/8)
+_SOME = 1 << 18  # entries that are made in float64 at a time
 
 
 @dataclass(eq=False)
@@ -22,7 +24,7 @@ class Quantised:
     """A tensor as integers: value = level * 2^(step/16) * 2^(row/8); a matrix of ``shape[0]`` rows, a vector is one.
 
     Attributes:
-        levels: int32 ``[rows, cols]``.
+        levels: signed integers ``[rows, cols]``, of whatever size holds them.
         step: code of the tensor's step.
         row: int8 ``[rows]``, code of each row's factor, or None where all are 1.
     """
@@ -38,8 +40,35 @@ class Quantised:
 
     def dense(self, like: Tensor) -> Tensor:
         """The values, in the shape and type of a tensor."""
-        values = torch.from_numpy(self.levels).double() * self.steps()[:, None]
-        return values.reshape(like.shape).to(like)
+        made = torch.empty_like(like)
+        self.put(made)
+        return made
+
+    @torch.no_grad()
+    def put(self, tensor: Tensor) -> None:
+        """Overwrite a tensor with the values, some at a time: in float64 they take more room than the tensor."""
+        levels, steps = torch.from_numpy(self.levels), self.steps()[:, None]
+        vector = tensor.dim() < 2 or len(tensor) != len(levels)
+        if vector and tensor.dim() != 1:
+            tensor.copy_((levels.double() * steps).reshape(tensor.shape))
+            return
+        some = max(1, _SOME // max(1, levels.shape[1])) if not vector else _SOME
+        for start in range(0, len(tensor), some):
+            room = tensor[start : start + some]
+            if vector:
+                values = levels.reshape(1, -1)[:, start : start + some].double() * steps
+            else:
+                values = levels[start : start + some].double() * steps[start : start + some]
+            room.copy_(values.reshape(room.shape))
+
+    def narrowed(self) -> Quantised:
+        """The same, with levels in the smallest type that holds them."""
+        levels = self.levels
+        most = max(-int(levels.min()), int(levels.max())) if levels.size else 0
+        kind = next(k for k in (np.int8, np.int16, np.int32) if most <= np.iinfo(k).max)
+        if np.dtype(kind).itemsize >= levels.dtype.itemsize:
+            return self
+        return Quantised(levels.astype(kind), self.step, self.row)
 
 
 @dataclass(eq=False)
@@ -54,6 +83,7 @@ class Draft:
         targets: what :class:`~szilard.compress.Quantise` rounded, while its levels are what they were then.
         notes: what a person should know, one sentence each.
         norms: by the name of a BatchNorm, that of the layer whose rows took in its slope.
+        looks_back: whether any pass wants ``targets``, which take as much memory as the network.
     """
 
     network: nn.Module
@@ -63,14 +93,14 @@ class Draft:
     targets: dict[str, Tensor] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     norms: dict[str, str] = field(default_factory=dict)
+    looks_back: bool = True
 
     def set(self, name: str, quantised: Quantised) -> None:
         """Quantise a tensor of the network."""
         self.targets.pop(name, None)
         with torch.no_grad():
-            tensor = self.tensor(name)
-            tensor.copy_(quantised.dense(tensor))
-        self.quantised[name] = quantised
+            quantised.put(self.tensor(name))
+        self.quantised[name] = quantised.narrowed()
 
     def draw(self, record: Random) -> None:
         """Replace a tensor of the network by what a random record holds."""
@@ -149,6 +179,7 @@ class Setting:
         likelihood: what the outputs mean; None: logits where they are ``[B, k > 1]``, else quantities.
         memo: what passes have computed that does not depend on λ, by keys of theirs. All attempts at one network share
             it, so that a pass object remembers nothing of a network.
+        shelf: the same for what takes much memory.
     """
 
     lam: float
@@ -158,13 +189,15 @@ class Setting:
     forward: Callable[[nn.Module, Any], Tensor] = lambda network, x: network(x)
     likelihood: Likelihood | None = None
     memo: dict[Any, Any] = field(default_factory=dict)
+    shelf: Shelf = field(default_factory=Shelf)
 
 
 class Pass(Protocol):
     """One step of compression: changes a draft so that F falls.
 
     One with a true attribute ``costly`` is left out while λ is searched for, and tried at the end. One with a true
-    attribute ``mends`` brings answers nearer to the original's: what it did is discarded if the score falls.
+    attribute ``mends`` brings answers nearer to the original's: what it did is discarded if the score falls. One with
+    a true attribute ``looks_back`` reads ``draft.targets``, which are not kept otherwise.
     """
 
     def __call__(self, draft: Draft, setting: Setting) -> None: ...

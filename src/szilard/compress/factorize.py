@@ -41,6 +41,8 @@ class Factorize:
         rounds: of the alternation.
     """
 
+    looks_back = True
+
     def __init__(self, quantise: Quantise | None = None, *, rounds: int = 6) -> None:
         self.quantise, self.rounds = quantise or Quantise(), rounds
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -13,12 +12,14 @@ from torch import Tensor, nn
 
 from szilard import file
 from szilard.compress.answers import call
+from szilard.compress.copies import Working, fill
 from szilard.compress.discard import run as run_passes
 from szilard.compress.document import to_document
 from szilard.compress.draft import Draft, Pass, Setting
 from szilard.compress.judge import Forward, Scores
 from szilard.compress.promise import Promise, check_original, finite, scored
 from szilard.compress.search import best, largest_allowed
+from szilard.compress.shelf import Shelf
 from szilard.errors import SzilardError
 from szilard.likelihood import Likelihood
 
@@ -30,13 +31,24 @@ FULL = 0.97  # of the bytes allowed
 
 @dataclass(eq=False)
 class Attempt:
-    """What one λ gave."""
+    """What one λ gave: the bytes of the file, and what was seen on the way; not the network, which they hold.
+
+    Attributes:
+        size: of the file, bytes.
+        network: only of a pass that changed more than tensors; else :meth:`Job.network` opens the file.
+    """
 
     lam: float
-    draft: Draft
-    data: bytes
+    size: int
     ledger: file.Ledger
     scores: Scores | None
+    notes: list[str]
+    shelf: Shelf
+    network: nn.Module | None = None
+
+    @property
+    def data(self) -> bytes:
+        return bytes(self.shelf[self].numpy())
 
     @property
     def score(self) -> float | None:
@@ -70,6 +82,7 @@ class Job:
         promise: that the attempts were held to.
         tried: λ, bytes and score of every attempt.
         memo: what passes found out about the network, whatever λ is.
+        shelf: what takes much memory of that, and the files.
     """
 
     original: nn.Module
@@ -86,6 +99,11 @@ class Job:
     promise: Promise | None = None
     tried: list[tuple[float, int, float | None]] = field(default_factory=list)
     memo: dict[Any, Any] = field(default_factory=dict)
+    shelf: Shelf = field(default_factory=Shelf)
+
+    def __post_init__(self) -> None:
+        self._working = Working(self.original)
+        self._last: Attempt | None = None  # the one that the working copy is of
 
     def run(self, wish: Wish) -> Attempt:
         """The attempt that does what was asked for."""
@@ -103,20 +121,37 @@ class Job:
 
     def attempt(self, lam: float, passes: Sequence[Pass]) -> Attempt:
         """Compress at one λ; what is judged is what the file holds."""
-        draft = Draft(copy.deepcopy(self.original))
+        draft = Draft(self._working.fresh(), looks_back=any(getattr(p, "looks_back", False) for p in passes))
         setting = Setting(
-            lam, self.inputs, self.original, self.seed, self.forward, self.likelihood, self.memo
+            lam, self.inputs, self.original, self.seed, self.forward, self.likelihood, self.memo, self.shelf
         )
         run_passes(passes, draft, setting, None if self.judge is None else self._score)
         data, ledger = file.encode(to_document(draft, self.meta))
-        draft.network.load_state_dict(file.to_state_dict(file.loads(data)))
-        made = Attempt(lam, draft, data, ledger, None if self.judge is None else self._score(draft.network))
+        network, notes = draft.network, draft.notes
+        del draft  # and its levels
+        fill(network, data)
+        scores = None if self.judge is None else self._score(network)
+        made = Attempt(lam, len(data), ledger, scores, notes, self.shelf)
+        self.shelf[made] = torch.frombuffer(bytearray(data), dtype=torch.uint8)
+        if not self._working.intact():
+            made.network = network
+        self._last = made
         self.tried.append((lam, len(data), made.score))
         judged = "" if made.score is None else f", score {made.score:.4f}"
         self.tell(f"λ = {lam:.2e}: {len(data):,} bytes{judged}")
         if made.scores is not None:
             finite(made.scores, f"the network that λ = {lam:.2e} gives")
         return made
+
+    def network(self, made: Attempt) -> nn.Module:
+        """A copy of the original with the weights that an attempt's file holds; the last that is asked for."""
+        if made.network is not None:
+            return made.network
+        network = self._working.fresh() if made is not self._last else self._working.present()
+        if made is not self._last:
+            fill(network, made.data)
+        self._working.let_go()
+        return network
 
     def _within_drop(self, promise: Promise, cap: float | None) -> Attempt:
         most = promise.limit
@@ -156,10 +191,10 @@ class Job:
             made = self.attempt(found.lam * 2 ** (octave + step), self.passes)
             if excess(made) <= 0:
                 octave += step
-                chosen = min(chosen, made, key=lambda one: len(one.data))
+                chosen = min(chosen, made, key=lambda one: one.size)
         if chosen is found.result:
             made = self.attempt(found.lam, self.passes)
-            if excess(made) <= 0 and len(made.data) <= len(chosen.data):
+            if excess(made) <= 0 and made.size <= chosen.size:
                 chosen = made
         return chosen
 
@@ -168,17 +203,17 @@ class Job:
             made = self.attempt(
                 self.start**2 / inverse, self._quick
             )  # what is too large comes with the larger number
-            return math.log2(len(made.data) / most), made
+            return math.log2(made.size / most), made
 
         tried = [trial.result for trial in largest_allowed(attempt, start=self.start, trials=10)]
-        allowed = [made for made in tried if len(made.data) <= most]
+        allowed = [made for made in tried if made.size <= most]
         if not allowed:
-            least = min(len(made.data) for made in tried)
+            least = min(made.size for made in tried)
             raise SzilardError(
                 f"the file does not fit into {most} bytes; {least} is the least that was reached: allow that, or take "
                 "a smaller network"
             )
-        chosen = max(allowed, key=lambda made: len(made.data))
+        chosen = max(allowed, key=lambda made: made.size)
         if len(self._quick) == len(self.passes):
             return chosen
         # Costly passes may save bytes that a smaller λ then spends: bytes fall about as the root of λ.
@@ -186,11 +221,11 @@ class Job:
         for _ in range(BYTES_REFINEMENTS):
             made = self.attempt(lam, self.passes)
             full.append(made)
-            if FULL * most <= len(made.data) <= most:
+            if FULL * most <= made.size <= most:
                 break
-            lam *= (len(made.data) / (FULL * most)) ** 2
-        fits = [made for made in full if len(made.data) <= most]
-        return max(fits, key=lambda made: len(made.data)) if fits else chosen
+            lam *= (made.size / (FULL * most)) ** 2
+        fits = [made for made in full if made.size <= most]
+        return max(fits, key=lambda made: made.size) if fits else chosen
 
     @property
     def _quick(self) -> list[Pass]:

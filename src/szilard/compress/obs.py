@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import math
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -25,6 +26,7 @@ from szilard.compress.draft import STEPS, Quantised
 LASTING = 0.4
 BLOCK = 64  # columns between two matrix products
 DAMPING = 0.01  # of A's mean diagonal
+LEFT = 2  # columns to the left that the coder's model asks for
 
 
 def quantise(
@@ -37,6 +39,7 @@ def quantise(
     passes: int = 2,
     damping: float = DAMPING,
     lasting: float | None = None,
+    roots: Sequence[Tensor] | None = None,
 ) -> Quantised:
     """Integers for a weight.
 
@@ -51,25 +54,40 @@ def quantise(
         damping: added to A, in its mean diagonal.
         lasting: share of the bits that a cheaper level saves which counts; by default all where columns do not make
             good each other's errors, else :data:`LASTING`.
+        roots: :func:`inverse_roots` of A, if they are known.
+
+    Returns:
+        Levels in the smallest type that holds them.
     """
-    weight, outputs = weight.double(), outputs.double().clamp_min(1e-30)
+    outputs = outputs.double().clamp_min(1e-30)
     groups = len(inputs)
     size = len(weight) // groups
-    roots = [_inverse_root(a.double(), damping) for a in inputs]
-    exact = torch.stack([1 / (r.diagonal() if r.dim() == 2 else r).square() for r in roots])  # [groups, cols]
+    found = inverse_roots(inputs, damping) if roots is None else roots
+    exact = torch.stack([1 / (r.diagonal() if r.dim() == 2 else r).square() for r in found])  # [groups, cols]
     if step is None:
         curvature = exact.log().mean() + outputs.clamp_min(1e-3 * outputs.mean()).log().mean()
         step = round(STEPS * 0.5 * (math.log2(12 * lam / math.log(2)) - curvature.item() / math.log(2)))
     unit = 2.0 ** (step / STEPS)
     share = lasting or (LASTING if inputs.dim() == 3 else 1.0)
-    levels = np.zeros(tuple(weight.shape), dtype=np.int32)
+    levels = np.zeros(tuple(weight.shape), dtype=np.int8)
     rounder = _Rounder()
     for g in range(groups):
         rows = slice(g * size, (g + 1) * size)
-        price = (outputs[rows, None] * exact[g] * (unit * unit / (2 * share * lam))).numpy()
         for number in range(passes):
-            _sweep(rounder, weight[rows] / unit, roots[g], price, levels[rows], keep=number == passes - 1)
+            sweep = _Sweep(weight[rows], unit, found[g], outputs[rows], exact[g], 2 * share * lam)
+            for first, block in sweep.run(rounder):
+                if number == passes - 1:
+                    levels = _put(levels, rows, first, block)
     return Quantised(levels, step)
+
+
+def _put(levels: np.ndarray, rows: slice, first: int, block: np.ndarray) -> np.ndarray:
+    """Levels with some columns filled, in a wider type if the present one does not hold them."""
+    most = max(-int(block.min()), int(block.max())) if block.size else 0
+    if most > np.iinfo(levels.dtype).max:
+        levels = levels.astype(np.int16 if most <= np.iinfo(np.int16).max else np.int32)
+    levels[rows, first : first + block.shape[1]] = block
+    return levels
 
 
 def nearest(weight: Tensor, step: int) -> Quantised:
@@ -79,76 +97,116 @@ def nearest(weight: Tensor, step: int) -> Quantised:
     return Quantised(levels.to(torch.int32).numpy(), step)
 
 
+def inverse_roots(inputs: Tensor, damping: float = DAMPING) -> list[Tensor]:
+    """U of each group, upper triangular, with Uᵀ U = (A + damping)^-1; its diagonal alone where A is given by its
+    diagonal.
+
+    Args:
+        inputs: A, ``[groups, cols, cols]`` or ``[groups, cols]``.
+        damping: added to A, in its mean diagonal.
+    """
+    return [_inverse_root(a.double(), damping) for a in inputs]
+
+
 def _inverse_root(a: Tensor, share: float) -> Tensor:
-    """U, upper triangular, with Uᵀ U = (A + damping)^-1; its diagonal alone where A is given by its diagonal."""
     diagonal = a if a.dim() == 1 else a.diagonal()
     damping = share * diagonal.mean().item() or (0.0 if diagonal.all() else 1.0)
     if a.dim() == 1:
         return (a + damping).rsqrt()
-    damped = a + damping * torch.eye(len(a), dtype=a.dtype)
-    return torch.linalg.cholesky(torch.cholesky_inverse(torch.linalg.cholesky(damped)), upper=True)
+    damped = a.clone()
+    damped.diagonal().add_(damping)
+    torch.linalg.cholesky(damped, out=damped)
+    return torch.linalg.cholesky(torch.cholesky_inverse(damped), upper=True)
 
 
-def _sweep(
-    rounder: _Rounder, scaled: Tensor, root: Tensor, price: np.ndarray, levels: np.ndarray, keep: bool
-) -> None:
-    """All columns once; ``scaled`` is used up."""
-    rounder.begin(*scaled.shape)
-    cols = scaled.shape[1]
-    for first in range(0, cols, BLOCK):
-        end = min(first + BLOCK, cols)
-        feedback = root[first:end, first:end] if root.dim() == 2 else root[first:end].diag()
-        errors = rounder.columns(scaled[:, first:end], feedback, price, levels, first)
-        if root.dim() == 2 and end < cols:
-            scaled[:, end:] -= errors @ root[first:end, end:]
+class _Sweep:
+    """All columns of a matrix once, some at a time.
+
+    Beside the weight, memory is taken for a few columns where they are independent of each other; else for the whole
+    matrix in float64, because later columns make good the errors of earlier ones.
+    """
+
+    def __init__(
+        self, weight: Tensor, unit: float, root: Tensor, outputs: Tensor, exact: Tensor, price: float
+    ) -> None:
+        self.weight, self.unit, self.root = weight, unit, root
+        self.outputs, self.exact, self.price = outputs, exact, price
+        self.scaled = weight.double() / unit if root.dim() == 2 else None
+
+    def run(self, rounder: _Rounder) -> Iterator[tuple[int, np.ndarray]]:
+        """First column and int32 levels ``[rows, count]`` of one block after another."""
+        rows, cols = self.weight.shape
+        rounder.begin(rows)
+        for first in range(0, cols, BLOCK):
+            end = min(first + BLOCK, cols)
+            if self.scaled is None:
+                weights, feedback = (
+                    self.weight[:, first:end].double() / self.unit,
+                    self.root[first:end].diag(),
+                )
+            else:
+                weights, feedback = self.scaled[:, first:end], self.root[first:end, first:end]
+            factor = self.unit * self.unit / self.price
+            price = self.outputs[:, None] * self.exact[first:end] * factor
+            errors, levels = rounder.columns(weights, feedback, price)
+            if self.scaled is not None and end < cols:
+                self.scaled[:, end:] -= errors @ self.root[first:end, end:]
+            yield first, levels
 
 
 class _Rounder:
-    """Columns to integers, with the state of the coder's model; by C++ where it is built."""
+    """Columns to integers, with the state of the coder's model; by C++ where it is built.
+
+    A call sees the two columns to the left of its own, which the model asks for, and nothing else of the matrix.
+    """
 
     def __init__(self) -> None:
         self._native = native.available()
         size = native.library().szilard_contexts() if self._native else 0
         self._contexts = np.full(size, 1 << 15, dtype=np.uint32)
-        self._means = np.zeros(0, dtype=np.int32)
+        self.begin(0)
 
-    def begin(self, rows: int, cols: int) -> None:
-        self._means = np.full(cols + rows, 256, dtype=np.int32)
+    def begin(self, rows: int) -> None:
+        """A matrix from its left end; what the contexts have learnt stays."""
+        self._left = np.zeros((rows, LEFT), dtype=np.int32)
+        self._means = np.full(rows, 256, dtype=np.int32)
 
-    def columns(
-        self, weights: Tensor, feedback: Tensor, price: np.ndarray, levels: np.ndarray, first: int
-    ) -> Tensor:
-        """Fill ``levels[:, first:]`` of these columns; returns their errors over U's diagonal, ``[rows, count]``."""
-        if not self._native:
-            return _columns(weights, feedback, price, levels, first)
+    def columns(self, weights: Tensor, feedback: Tensor, price: Tensor) -> tuple[Tensor, np.ndarray]:
+        """The next columns ``[rows, count]``: their errors over U's diagonal, and their levels, int32."""
         rows, count = weights.shape
-        errors = np.ascontiguousarray(weights.numpy())
-        if errors is weights.numpy() or np.shares_memory(errors, weights.numpy()):
-            errors = errors.copy()
+        levels = np.zeros((rows, LEFT + count), dtype=np.int32)
+        if not self._native:
+            errors = _columns(weights, feedback, price, levels)
+            return errors, levels[:, LEFT:]
+        levels[:, :LEFT] = self._left
+        made = weights.numpy().copy(order="C")
         upper = np.ascontiguousarray(feedback.numpy())
-        price = np.ascontiguousarray(price)
+        prices = np.zeros((rows, LEFT + count))
+        prices[:, LEFT:] = price.numpy()
+        means = np.full(LEFT + count + rows, 256, dtype=np.int32)
+        means[LEFT + count :] = self._means
         bits = ctypes.c_double()
         status = native.library().szilard_quantise(
-            self._contexts.ctypes.data, self._contexts.size, Model.HISTORY, rows, levels.shape[1], first, count,
-            errors.ctypes.data, errors.size, upper.ctypes.data, price.ctypes.data, ctypes.byref(bits),
-            self._means.ctypes.data, self._means.size, levels.ctypes.data, levels.size,
+            self._contexts.ctypes.data, self._contexts.size, Model.HISTORY, rows, levels.shape[1], LEFT, count,
+            made.ctypes.data, made.size, upper.ctypes.data, prices.ctypes.data, ctypes.byref(bits),
+            means.ctypes.data, means.size, levels.ctypes.data, levels.size,
         )  # fmt: skip
         native.check(status, "quantise")
-        return torch.from_numpy(errors)
+        self._means, self._left = means[LEFT + count :], levels[:, -LEFT:].copy()
+        return torch.from_numpy(made), levels[:, LEFT:]
 
 
-def _columns(weights: Tensor, feedback: Tensor, price: np.ndarray, levels: np.ndarray, first: int) -> Tensor:
+def _columns(weights: Tensor, feedback: Tensor, price: Tensor, levels: np.ndarray) -> Tensor:
     """The same with a fixed rate, log2(1 + |k|) steps of a bit and a half, where there is no coder to ask."""
     errors = weights.clone()
     for j in range(weights.shape[1]):
         w = errors[:, j]
         nearest_level = w.round().clamp(-LARGEST, LARGEST)
         inward = nearest_level - nearest_level.sign()
-        cost = torch.from_numpy(price[:, first + j])
         candidates = torch.stack([nearest_level, inward, torch.zeros_like(w)])
-        costs = cost * (w - candidates).square() + 3.0 * torch.log2(1 + candidates.abs())
+        costs = price[:, j] * (w - candidates).square() + 3.0 * torch.log2(1 + candidates.abs())
         k = candidates.gather(0, costs.argmin(0)[None])[0]
-        levels[:, first + j] = k.numpy().astype(np.int32)
+        levels[:, LEFT + j] = k.numpy().astype(np.int32)
         error = (w - k) / feedback[j, j]
         errors[:, j + 1 :] -= error[:, None] * feedback[j, j + 1 :]
         errors[:, j] = error

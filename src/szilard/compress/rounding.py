@@ -33,10 +33,23 @@ class Quantise:
             if weight.dim() < 2 or name in draft.products:
                 continue
             found = self.curvature_of(name, module, draft, setting)
-            target = weight.clone()  # the draft's own is overwritten
-            matrix = target.cpu().reshape(len(weight), -1)
-            draft.set(name, obs.quantise(matrix, found.inputs, found.outputs, self.price * setting.lam))
-            draft.targets[name] = target
+            matrix = weight.cpu().reshape(len(weight), -1)
+            roots = self._roots(name, found, setting)
+            levels = obs.quantise(matrix, found.inputs, found.outputs, self.price * setting.lam, roots=roots)
+            target = weight.clone() if draft.looks_back else None  # the draft's own is overwritten
+            draft.set(name, levels)
+            if target is not None:
+                draft.targets[name] = target
+
+    def _roots(self, name: str, found: Curvature, setting: Setting) -> list[Tensor] | None:
+        """Inverse roots of A, which do not depend on λ; None where they are made as fast as they are read."""
+        if found.inputs.dim() == 2:
+            return None
+        key = self, "roots", name
+        if key not in setting.shelf:
+            setting.shelf[key] = obs.inverse_roots(found.inputs)
+        roots: list[Tensor] = setting.shelf[key]
+        return roots
 
     def known(self, draft: Draft, setting: Setting) -> dict[str, Curvature]:
         """Curvatures by the tensor's name: those that were given, or those of this network on these inputs.

@@ -17,7 +17,7 @@ from szilard.file.records import Alias, Constant, Document, Levels, Mask, Produc
 from szilard.file.writer import dumps, encode, write
 
 if TYPE_CHECKING:
-    from szilard.file.state import from_state_dict, load, to_state_dict
+    from szilard.file.state import each_tensor, from_state_dict, load, to_state_dict
 
 __all__ = [
     "MOST_OUTPUT",
@@ -35,6 +35,7 @@ __all__ = [
     "SzilardFileError",
     "arrays",
     "dumps",
+    "each_tensor",
     "encode",
     "from_state_dict",
     "inspect",
@@ -48,6 +49,6 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("from_state_dict", "load", "to_state_dict"):
+    if name in ("each_tensor", "from_state_dict", "load", "to_state_dict"):
         return getattr(importlib.import_module("szilard.file.state"), name)
     raise AttributeError(f"module 'szilard.file' has no attribute {name!r}")

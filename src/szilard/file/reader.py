@@ -223,6 +223,7 @@ def decode(
     keep: Keep = Keep.RECORDS,
     slow: bool = False,
     costs: list[tuple[float, float]] | None = None,
+    give: Callable[[Record], None] | None = None,
 ) -> Document:
     """The tensors.
 
@@ -231,6 +232,7 @@ def decode(
             those are still to be made, by :func:`szilard.file.arrays.arrays`.
         slow: as :func:`read`.
         costs: is given the bits of each record's values, and of its scales and table, which makes decoding slower.
+        give: is given each record as it is decoded, before the hash is compared; the document then has none.
 
     Raises:
         Broken: they would take more than ``max_bytes``, the stream is broken or the hash of the content is another.
@@ -245,7 +247,7 @@ def decode(
         )
     try:
         reader = _Reader(tables, keep, costs)
-        records = reader.all()
+        records = reader.all(give)
         reader.finish()
     except CodingError as error:
         raise Broken("its coded levels are damaged") from error
@@ -277,8 +279,8 @@ class _Reader:
         self._raw = parts.raw if isinstance(parts.raw, Source) else Source(parts.raw)
         self._at = 0  # in the raw bytes
 
-    def all(self) -> list[Record]:
-        """All records in order, products in place of their factors."""
+    def all(self, give: Callable[[Record], None] | None = None) -> list[Record]:
+        """All records in order, products in place of their factors; or give them away."""
         found: list[Record] = []
         table = list(zip(self.tables.names, self.tables.fields, strict=True))
         number = 0
@@ -289,8 +291,11 @@ class _Reader:
             else:
                 record = self._take(number, *table[number])
                 number += 1
-            if record is not None and self.keep != Keep.NOTHING:
+            if record is not None and give is not None:
+                give(record)
+            elif record is not None and self.keep != Keep.NOTHING:
                 found.append(record)
+            del record
         return found
 
     def finish(self) -> None:

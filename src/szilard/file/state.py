@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from szilard.file.arrays import arrays
 from szilard.file.digest import all_equal
 from szilard.file.error import SzilardFileError
 from szilard.file.fields import MOST_MASK
-from szilard.file.reader import MOST_OUTPUT, Keep, decode, open_file, tables
+from szilard.file.reader import MOST_OUTPUT, Keep, decode, open_file, tables, told
 from szilard.file.records import Alias, Constant, Csr, Document, Levels, Mask, Product, Random, Raw, Record
 from szilard.file.source import Source
 
@@ -71,6 +71,28 @@ def to_state_dict(document: Document) -> OrderedDict[str, Tensor]:
             made[id(array)] = _tensor(array, kinds.get(name, "int32"))
         state[name] = made[id(array)]
     return state
+
+
+def each_tensor(data: bytes, take: Callable[[str, Tensor], None]) -> None:
+    """Give the tensors of a file one by one, each as it is decoded; no two need be in memory together.
+
+    Args:
+        data: the bytes of a file that one has made oneself: tensors are given before the hash of all is compared.
+        take: is given name and tensor. Of tied ones only the first.
+
+    Raises:
+        SzilardFileError: the bytes are no whole and valid file.
+    """
+
+    def one(record: Record) -> None:
+        if not isinstance(record, Alias):
+            for name, tensor in to_state_dict(Document([record])).items():
+                take(name, tensor)
+
+    told(
+        "the .szd file",
+        lambda: decode(tables(data), MOST_OUTPUT, keep=Keep.VALUES, give=one),
+    )
 
 
 def from_state_dict(

@@ -16,9 +16,13 @@ from torch.nn.utils.spectral_norm import SpectralNorm, SpectralNormLoadStateDict
 from torch.nn.utils.weight_norm import WeightNorm
 
 
-def copied(network: nn.Module) -> nn.Module:
-    """A deep copy, also of a network whose weights are computed and have a gradient, which torch does not copy."""
-    memo: dict[int, object] = {}
+def copied(network: nn.Module, memo: dict[int, object] | None = None) -> nn.Module:
+    """A deep copy, also of a network whose weights are computed and have a gradient, which torch does not copy.
+
+    Args:
+        memo: as of :func:`copy.deepcopy`: what to take for an object, by its id.
+    """
+    memo = {} if memo is None else memo
     for module in network.modules():
         for value in vars(module).values():
             if isinstance(value, Tensor) and not value.is_leaf:

@@ -1,0 +1,128 @@
+"""Copies of a network that take no more memory than they must."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+
+from szilard import file
+from szilard.networks import copied
+
+AT_ONCE = 1 << 24  # bytes of tensors that are decoded before they are put into the network
+
+
+def sharing(network: nn.Module) -> nn.Module:
+    """A copy whose parameters are those of the network, so that its mode and buffers are its own.
+
+    Nobody may write into the parameters. Weights that are computed are copied (:func:`szilard.networks.copied`).
+    """
+    memo: dict[int, object] = {id(p): p for p in network.parameters()}
+    return copied(network, memo)
+
+
+class Working:
+    """A copy that serves one attempt after another: it is made once, and set back to the original each time.
+
+    Args:
+        original: in eval mode; it is not changed.
+    """
+
+    def __init__(self, original: nn.Module) -> None:
+        self.original = original
+        self._network: nn.Module | None = None
+        self._built: list[Any] = []
+
+    def fresh(self) -> nn.Module:
+        """The copy, equal to the original. What was got before is this one; it changes, too."""
+        if self._network is None or not self.intact():
+            self._network = None
+            self._network = copied(self.original)
+            self._built = _structure(self._network)
+            return self._network
+        with torch.no_grad():
+            for tensor, value in zip(_tensors(self._network), _tensors(self.original), strict=True):
+                tensor.copy_(value)
+        return self._network
+
+    def intact(self) -> bool:
+        """Whether the copy still has the modules and tensors that it was made with."""
+        return self._network is not None and _structure(self._network) == self._built
+
+    def present(self) -> nn.Module:
+        """The copy as it is."""
+        assert self._network is not None
+        return self._network
+
+    def let_go(self) -> None:
+        """Leave the copy to whoever has it; :meth:`fresh` makes another."""
+        self._network = None
+
+
+def fill(network: nn.Module, data: bytes) -> None:
+    """Put into a network what a file holds, a few tensors at a time.
+
+    Args:
+        data: of a file of this network's state dict.
+    """
+    if not all(_loads_plainly(module) for module in network.modules()):
+        network.load_state_dict(file.to_state_dict(file.loads(data)))
+        return
+    pending: dict[str, Tensor] = {}
+
+    def take(name: str, tensor: Tensor) -> None:
+        pending[name] = tensor
+        if sum(t.numel() * t.element_size() for t in pending.values()) > AT_ONCE:
+            network.load_state_dict(pending, strict=False)
+            pending.clear()
+
+    file.each_tensor(data, take)
+    network.load_state_dict(pending, strict=False)
+
+
+def _loads_plainly(module: nn.Module) -> bool:
+    """Whether a module takes its tensors one by one; some of the user's, and those on supports, want them together."""
+    usual = (nn.Module._load_from_state_dict, _NormBase._load_from_state_dict)
+    return (
+        type(module)._load_from_state_dict in usual
+        and type(module).load_state_dict is nn.Module.load_state_dict
+        and type(module).state_dict is nn.Module.state_dict
+        and type(module).set_extra_state is nn.Module.set_extra_state
+        and not module._load_state_dict_pre_hooks
+        and not module._load_state_dict_post_hooks
+        and not module._state_dict_hooks
+    )
+
+
+def _structure(network: nn.Module) -> list[Any]:
+    """What a pass must leave as it is for the copy to serve again: modules, tensors and plain attributes."""
+    return [
+        (
+            name,
+            id(module),
+            type(module),
+            [
+                (key, id(t), None if t is None else (t.shape, t.dtype, t.device))
+                for key, t in module._parameters.items()
+            ],
+            [
+                (key, id(t), None if t is None else (t.shape, t.dtype, t.device))
+                for key, t in module._buffers.items()
+            ],
+            [
+                (key, value)
+                for key, value in vars(module).items()
+                if isinstance(value, bool | int | float | str | None)
+            ],
+            [list(hooks) for hooks in (module._forward_hooks, module._forward_pre_hooks)],
+        )
+        for name, module in network.named_modules()
+    ]
+
+
+def _tensors(network: nn.Module) -> Iterator[Tensor]:
+    yield from network.parameters()
+    yield from network.buffers()

@@ -1,0 +1,176 @@
+"""Intermediate results of one compression, in memory while they are few and in a temporary file beyond that.
+
+What does not depend on λ is computed once and read at every λ: the curvature of a transformer's layers and its inverse
+roots take more memory than the network. Tensors come back bit by bit as they were put in.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+import threading
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, MutableMapping
+from typing import Any, BinaryIO, cast
+
+import torch
+from torch import Tensor
+
+from szilard.errors import SzilardError
+
+ROOM = 1 << 25  # bytes of tensors that stay in memory
+SMALL = 1 << 12  # bytes; a tensor that is smaller always stays
+PIECE = 1 << 20  # entries that are read or added at a time
+
+
+@dataclasses.dataclass(frozen=True)
+class _Placed:
+    """A tensor in the file."""
+
+    start: int
+    shape: torch.Size
+    dtype: torch.dtype
+
+    @property
+    def size(self) -> int:
+        return self.shape.numel() * self.dtype.itemsize
+
+
+class Shelf(MutableMapping[Any, Any]):
+    """A mapping whose values hold tensors: alone, or in tuples, lists, dicts and dataclasses.
+
+    Small tensors, those on a GPU and those that fit into ``room`` stay in memory; the others lie in a temporary file
+    without a name, which the system removes when the process ends, however it ends. Each access reads them anew, so
+    that a value that was taken out may be changed only if it is put back. Several threads may read at once.
+
+    Args:
+        room: bytes of tensors that stay in memory.
+    """
+
+    def __init__(self, room: int = ROOM) -> None:
+        self.room = room
+        self.held = 0  # bytes in memory
+        self.written = 0  # bytes in the file, free places included
+        self._values: dict[Any, Any] = {}
+        self._free: dict[int, list[int]] = defaultdict(list)  # places by size
+        self._file: BinaryIO | None = None
+        self._lock = threading.RLock()
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        with self._lock:
+            self.pop(key, None)
+            self._values[key] = _mapped(value, self._put)
+
+    def __getitem__(self, key: Any) -> Any:
+        return _mapped(self._values[key], self._get)
+
+    def __delitem__(self, key: Any) -> None:
+        with self._lock:
+            _mapped(self._values.pop(key), self._drop)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._values
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(list(self._values))
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def add(self, key: Any, more: Tensor, scale: float = 1.0) -> None:
+        """Add ``scale * more`` to the float64 tensor that this has begun for a key; little memory is taken beside.
+
+        Raises:
+            SzilardError: the temporary file cannot be written.
+        """
+        with self._lock:
+            if key not in self._values:
+                self[key] = more.double().mul_(scale) if more.dtype != torch.float64 else more * scale
+                return
+            found = self._values[key]
+            flat = more.reshape(-1)
+            for start in range(0, len(flat), PIECE):
+                part = scale * flat[start : start + PIECE].double()
+                if isinstance(found, _Placed):
+                    place = _Placed(found.start + 8 * start, part.shape, torch.float64)
+                    self._write(place.start, self._read(place).add_(part))
+                else:
+                    found.view(-1)[start : start + PIECE].add_(part)
+
+    def _put(self, leaf: Any) -> Any:
+        if not isinstance(leaf, Tensor):
+            return leaf
+        size = leaf.numel() * leaf.element_size()
+        if size < SMALL or leaf.device.type != "cpu" or leaf.layout != torch.strided:
+            return leaf
+        if self.held + size <= self.room:
+            self.held += size
+            return leaf.detach().contiguous()
+        places = self._free[size]
+        start = places.pop() if places else self.written
+        self.written = max(self.written, start + size)
+        placed = _Placed(start, leaf.shape, leaf.dtype)
+        self._write(start, leaf.detach().contiguous())
+        return placed
+
+    def _get(self, leaf: Any) -> Any:
+        return self._read(leaf) if isinstance(leaf, _Placed) else leaf
+
+    def _drop(self, leaf: Any) -> Any:
+        if isinstance(leaf, _Placed):
+            self._free[leaf.size].append(leaf.start)
+        elif isinstance(leaf, Tensor) and leaf.device.type == "cpu":
+            size = leaf.numel() * leaf.element_size()
+            self.held -= size if size >= SMALL and leaf.layout == torch.strided else 0
+        return None
+
+    def _write(self, start: int, tensor: Tensor) -> None:
+        data = tensor.reshape(-1).view(torch.uint8).numpy().data
+        try:
+            if self._file is None:
+                self._file = cast(
+                    BinaryIO,
+                    tempfile.TemporaryFile(prefix="szilard-", buffering=0),  # noqa: SIM115
+                )
+            self._file.seek(start)
+            while data:
+                data = data[self._file.write(data) :]
+        except OSError as error:
+            raise SzilardError(
+                f"{self.written >> 20} MB of intermediate results cannot be written to {tempfile.gettempdir()} "
+                f"({error.strerror or error}); make room there, or name another folder in TMPDIR"
+            ) from error
+
+    def _read(self, placed: _Placed) -> Tensor:
+        tensor = torch.empty(placed.shape, dtype=placed.dtype)
+        data = tensor.view(-1).view(torch.uint8).numpy().data
+        with self._lock:
+            assert self._file is not None
+            self._file.seek(placed.start)
+            while data:
+                count = cast(int, self._file.readinto(data))  # type: ignore[attr-defined]
+                if not count:
+                    raise SzilardError(
+                        f"a temporary file in {tempfile.gettempdir()} has been cut short; try again"
+                    )
+                data = data[count:]
+        return tensor
+
+
+def _mapped(value: Any, change: Any) -> Any:
+    """The same structure with every leaf changed."""
+    if isinstance(value, Mapping):
+        return {key: _mapped(one, change) for key, one in value.items()}
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*(_mapped(one, change) for one in value))
+    if isinstance(value, tuple | list):
+        return type(value)(_mapped(one, change) for one in value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type | _Placed):
+        changed = {f.name: _mapped(getattr(value, f.name), change) for f in dataclasses.fields(value)}
+        made = object.__new__(
+            type(value)
+        )  # a check in its __init__ would not know what a place in the file is
+        for name, one in changed.items():
+            object.__setattr__(made, name, one)
+        return made
+    return change(value)
