@@ -94,6 +94,10 @@ def test_types_shapes_and_odd_tensors(tmp_path):
         "flags": torch.tensor([True, False, True]),
         "complex": torch.randn(4, dtype=torch.complex64).conj(),
         "float8": torch.randn(6).to(torch.float8_e4m3fn),
+        "float8, AMD's": torch.randn(6).to(torch.float8_e4m3fnuz),
+        "float8, AMD's other": torch.randn(6).to(torch.float8_e5m2fnuz),
+        "scales": torch.arange(12, dtype=torch.uint8).view(torch.float8_e8m0fnu),
+        "float4": torch.arange(12, dtype=torch.uint8).reshape(3, 4).view(torch.float4_e2m1fn_x2),
         "uint16": torch.tensor([1, 65535], dtype=torch.uint16),
         "nan": torch.tensor([float("nan"), -0.0, 0.0, float("inf")]),
         "": torch.ones(2),
@@ -207,7 +211,9 @@ def test_levels_take_the_place_of_a_tensor(tmp_path):
         ({"a": 1}, "x is a dict and no tensor"),
         (torch.eye(3).to_sparse(), "x is a sparse, quantized or meta tensor"),
         (torch.ones(3, device="meta"), "x is a sparse, quantized or meta tensor"),
-        (torch.empty(3, dtype=torch.float8_e5m2fnuz), "cannot hold tensors of type float8_e5m2fnuz"),
+        (torch.zeros(3, dtype=torch.complex32), "cannot hold tensors of type complex32"),
+        (torch.nested.nested_tensor([torch.ones(2), torch.ones(3)]), "x is a nested tensor"),
+        (torch.nested.nested_tensor([torch.ones(2), torch.ones(3)], layout=torch.jagged), "x is a nested"),
     ],
 )
 def test_what_a_file_cannot_hold(value, sentence):

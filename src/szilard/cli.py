@@ -137,6 +137,7 @@ def measure(
     target: o.Target = None,
     split: o.Split = None,
     network: o.NetworkOfFile = None,
+    key: o.Key = None,
     trust: o.Trust = False,
     samples: o.Draws = 32,
     seed: o.DrawSeed = 0,
@@ -151,7 +152,7 @@ def measure(
         "target": target,
         "split": split,
     }
-    command.measure(path, given, network, trusted=trust, samples=samples, seed=seed, as_json=json)
+    command.measure(path, given, network, key=key, trusted=trust, samples=samples, seed=seed, as_json=json)
 
 
 @app.command(
@@ -210,6 +211,7 @@ def compress(
     mean: o.Mean = None,
     std: o.Std = None,
     network: o.NetworkOfFile = None,
+    key: o.Key = None,
     trust: o.Trust = False,
     method: o.MethodOfRun = None,
     max_drop: o.MaxDrop = None,
@@ -240,7 +242,7 @@ def compress(
     }
     command.compress(
         path, given, network, command.Wish(max_drop, max_bytes, lam, task, confidence), out,
-        method=method, trusted=trust,
+        method=method, key=key, trusted=trust,
         without_data=no_data, shape=command.Shape(input_shape, outputs), normalisation=(mean, std),
         certified=certificate, seed=seed, as_json=json, quiet=quiet,
     )  # fmt: skip
@@ -257,11 +259,11 @@ def inspect(path: o.SzdFile, tensors: o.Tensors = False, json: o.Json = False) -
 @app.command(
     epilog=_examples("szilard verify net.szd", "szilard verify net.szd --against runs/digits/ssvi/network.pt")
 )
-def verify(path: o.SzdFile, against: o.Against = None, json: o.Json = False) -> None:
+def verify(path: o.SzdFile, against: o.Against = None, key: o.Key = None, json: o.Json = False) -> None:
     """Check that a .szd file is whole and opens to the tensors that were written."""
     from szilard._cli import verify as command
 
-    command.verify(path, against, as_json=json)
+    command.verify(path, against, key=key, as_json=json)
 
 
 def main() -> None:

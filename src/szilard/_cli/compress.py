@@ -13,7 +13,7 @@ from rich.table import Table
 from torch import nn
 
 from szilard import networks
-from szilard._cli import output, source, target
+from szilard._cli import output, source, target, weights
 from szilard._cli.told import once
 from szilard.compress import Compressed
 from szilard.compress import compress as search
@@ -22,6 +22,7 @@ from szilard.compress.judge import Scores
 from szilard.compress.promise import check_confidence
 from szilard.data import DataSet, Split
 from szilard.errors import SzilardError, printable
+from szilard.file.ledger import smaller
 from szilard.likelihood import TASKS, Categorical
 from szilard.training import finished as networks_on_disk
 from szilard.training.evaluate import judge
@@ -73,6 +74,7 @@ def compress(
     out: Path | None,
     *,
     method: str | None,
+    key: str | None,
     trusted: bool,
     without_data: bool,
     shape: Shape,
@@ -98,14 +100,14 @@ def compress(
         )
     with output.told(out):
         if without_data:
-            made, described = _without_data(file, network, trusted, shape, wish, seed, console)
+            made, described = _without_data(file, network, key, trusted, shape, wish, seed, console)
         else:
-            found, data = _open(file, given, network, trusted, normalisation)
+            found, data, meta = _open(file, given, network, key, trusted, normalisation)
             if certified and data.task != "classification":
                 raise SzilardError(
                     "--certificate is about shares of errors, and these data have quantities; leave it out"
                 )
-            made, described = _with_data(found, data, wish, seed, console)
+            made, described = _with_data(found, data, meta, wish, seed, console)
             if certified:
                 described["certificate"] = _certificate(found, made, data, seed)
         made.save(out)
@@ -120,29 +122,23 @@ def _open(
     file: Path,
     given: dict[str, Any],
     spec: str | None,
+    key: str | None,
     trusted: bool,
     normalisation: tuple[str | None, str | None],
-) -> tuple[Finished, DataSet]:
+) -> tuple[Finished, DataSet, dict[str, Any]]:
     if networks_on_disk.is_finished(file):
         found = networks_on_disk.load(file, spec, trusted=trusted, tell=once())
-        return found, source.for_network(found, given, str(file))
+        return found, source.for_network(found, given, str(file)), {}
     if given["name"] is None:
         raise SzilardError(
             f"{file} does not say which data it is for; add --data, or --no-data for a larger file without"
         )
     data = _normalised(source.load({}, given, str(file)), *normalisation)
-    built = networks.build(_required(file, spec), data.input_shape, data.n_outputs)
-    networks_on_disk.load_state(file, built, networks_on_disk.plain_state(file))
+    built, meta = weights.network_of(
+        file, spec, key, trusted, lambda named: networks.build(named, data.input_shape, data.n_outputs)
+    )
     stored = {key: value for key, value in given.items() if value is not None}
-    return Finished.plain(built, data, network_spec=spec, source=stored), data
-
-
-def _required(file: Path, spec: str | None) -> str:
-    if spec is None:
-        raise SzilardError(
-            f"{file} holds weights and does not say of which network; add --network, for instance file.py:function"
-        )
-    return spec
+    return Finished.plain(built, data, network_spec=spec, source=stored), data, meta
 
 
 def _normalised(data: DataSet, mean: str | None, std: str | None) -> DataSet:
@@ -170,7 +166,7 @@ def _channels(text: str | None, data: DataSet, name: str) -> torch.Tensor:
 
 
 def _with_data(
-    found: Finished, data: DataSet, wish: Wish, seed: int, console: Console
+    found: Finished, data: DataSet, meta: dict[str, Any], wish: Wish, seed: int, console: Console
 ) -> tuple[Compressed, dict[str, Any]]:
     if wish.task not in (None, data.task):
         raise SzilardError(f"--task is {wish.task}, and the data are for {data.task}; leave --task out")
@@ -201,7 +197,7 @@ def _with_data(
             task=data.task,
             confidence=wish.confidence,
             seed=seed,
-            meta=networks_on_disk.to_meta(found),
+            meta=networks_on_disk.to_meta(found) | meta,
             progress=console.print,
         )
         before, after = score(found.network, data.test), score(made.network, data.test)
@@ -222,7 +218,14 @@ def _with_data(
 
 
 def _without_data(
-    file: Path, spec: str | None, trusted: bool, shape: Shape, wish: Wish, seed: int, console: Console
+    file: Path,
+    spec: str | None,
+    key: str | None,
+    trusted: bool,
+    shape: Shape,
+    wish: Wish,
+    seed: int,
+    console: Console,
 ) -> tuple[Compressed, dict[str, Any]]:
     if wish.max_drop is not None:
         raise SzilardError(
@@ -234,8 +237,9 @@ def _without_data(
         found = networks_on_disk.load(file, spec, trusted=trusted, tell=once())
         network, inputs, meta = found.network, found.input_shape, networks_on_disk.to_meta(found)
     else:
-        network = networks.build_for(_required(file, spec), inputs, shape.outputs)
-        networks_on_disk.load_state(file, network, networks_on_disk.plain_state(file))
+        network, meta = weights.network_of(
+            file, spec, key, trusted, lambda named: networks.build_for(named, inputs, shape.outputs)
+        )
     with console.status("compressing"):
         made = search(
             network, max_bytes=wish.max_bytes, lam=wish.lam, input_shape=inputs, seed=seed, meta=meta,
@@ -271,8 +275,12 @@ def _print(rows: dict[str, Any], made: Compressed) -> None:
     table = Table()
     for heading in ("", "before", "after", "change"):
         table.add_column(heading, justify="left" if not heading else "right")
+    kind = made.ledger.original_type
     table.add_row(
-        "bytes", f"{rows['tensor_bytes']:,}", f"{rows['bytes']:,}", f"{rows['ratio']:.1f} times smaller"
+        f"bytes{kind and f', {kind} before'}",
+        f"{rows['tensor_bytes']:,}",
+        f"{rows['bytes']:,}",
+        smaller(rows["ratio"]),
     )
     for part in ("valid", "test"):
         if f"{part}_before" in rows:

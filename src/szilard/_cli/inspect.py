@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -11,7 +13,8 @@ from rich.text import Text
 
 from szilard import file
 from szilard.file import Entry, Ledger
-from szilard.file.error import printable
+from szilard.file.error import SzilardFileError, printable
+from szilard.file.ledger import smaller
 
 _WIDTH = 132  # where nobody's terminal says how wide it is
 
@@ -30,6 +33,11 @@ _MEANING = {
 def inspect(path: Path, *, tensors: bool, as_json: bool) -> None:
     """Print where the bytes of a file are."""
     found = file.inspect(path, tensors=tensors)
+    if found.tensor_bytes is None:  # a support has as many entries as its stream says
+        with contextlib.suppress(
+            SzilardFileError
+        ):  # too slow without kernels, or damaged: szilard verify says it
+            found = replace(found, tensor_bytes=file.verify(path).tensor_bytes)
     if as_json:
         print(json.dumps({"path": str(path), **found.to_dict()}, indent=2))
         return
@@ -47,12 +55,12 @@ def inspect(path: Path, *, tensors: bool, as_json: bool) -> None:
 def summary(found: Ledger) -> str:
     """The size of a file in one line."""
     bits = f", {8 * found.size / found.values:.3g} bits each" if found.values else ""
-    ratio = (
-        f"; {found.output_bytes / found.size:.3g} times smaller than its tensors"
-        if found.output_bytes
-        else ""
-    )
+    ratio = f"; {smaller(found.ratio)} than its tensors{_as(found.original_type)}" if found.ratio else ""
     return f"{found.size:,} bytes for {found.values:,} values{bits}{ratio}"
+
+
+def _as(kind: str) -> str:
+    return f", which were {kind}" if kind else ""
 
 
 def _parts(found: Ledger) -> Table:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from szilard import methods, networks
-from szilard._cli import source, table, target
+from szilard._cli import source, table, target, weights
 from szilard._cli.told import once
 from szilard.cost import Cost
 from szilard.data import DataSet
@@ -21,6 +21,7 @@ def measure(
     given: dict[str, Any],
     network: str | None,
     *,
+    key: str | None,
     trusted: bool,
     samples: int,
     seed: int,
@@ -30,7 +31,7 @@ def measure(
     if samples < 1:
         raise SzilardError(f"--samples must be at least 1, not {samples}")
     if path.is_file() and not networks_on_disk.is_finished(path):
-        rows, data = _plain(path, given, network, samples, seed)
+        rows, data = _plain(path, given, network, key, samples, seed)
     else:
         rows, data = _finished(path, given, network, trusted, samples, seed)
     if as_json:
@@ -58,7 +59,7 @@ def _finished(
 
 
 def _plain(
-    path: Path, given: dict[str, Any], network: str | None, samples: int, seed: int
+    path: Path, given: dict[str, Any], network: str | None, key: str | None, samples: int, seed: int
 ) -> tuple[list[table.Row], DataSet]:
     if network is None:
         raise SzilardError(
@@ -66,7 +67,7 @@ def _plain(
         )
     data = source.load({}, given, str(path))
     built = networks.build(network, data.input_shape, data.n_outputs)
-    networks_on_disk.load_state(path, built, networks_on_disk.plain_state(path))
+    weights.load(path, built, key)
     quality, cost = evaluate(built.eval(), data, samples=samples, seed=seed)
     return [_row(path.name, "none", quality, cost)], data
 

@@ -13,7 +13,10 @@ _RUN, _DEVICE, _ASKING = "Run folder", "Device", "Predictions"
 
 RunOrNetwork = Annotated[
     Path,
-    typer.Argument(metavar="RUN_OR_NETWORK", help="A run folder, a method's folder in it, or a network.pt."),
+    typer.Argument(
+        metavar="RUN_OR_NETWORK",
+        help="A run folder, a method's folder in it, or a file: network.pt, .szd, or weights with --network.",
+    ),
 ]
 SzdFile = Annotated[Path, typer.Argument(metavar="FILE.szd", help="A network in one file.")]
 Runs = Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders.")]
@@ -95,6 +98,14 @@ Trust = Annotated[
     typer.Option(
         "--trust",
         help="Run the Python file, and read the data, that the file names, though it was not written by you here.",
+    ),
+]
+Key = Annotated[
+    str | None,
+    typer.Option(
+        "--key",
+        metavar="NAME",
+        help="Which weights of a checkpoint that holds several: state_dict_ema, or model.teacher.",
     ),
 ]
 Methods = Annotated[
@@ -216,7 +227,8 @@ Tensors = Annotated[
 Against = Annotated[
     Path | None,
     typer.Option(
-        metavar="FILE", help="Compare with another .szd file, a network.pt or a state dict of PyTorch."
+        metavar="FILE",
+        help="Compare with another .szd file, a network.pt, a checkpoint or a .safetensors file.",
     ),
 ]
 
@@ -226,7 +238,8 @@ Weights = Annotated[
     Path,
     typer.Argument(
         metavar="NETWORK",
-        help="A run folder, a network.pt, or a state dict of PyTorch together with --network.",
+        help="A run folder, a network.pt, or weights together with --network: a state dict or checkpoint of PyTorch, "
+        "a .safetensors file, a TorchScript archive.",
     ),
 ]
 MaxDrop = Annotated[

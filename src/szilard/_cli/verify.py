@@ -13,16 +13,16 @@ from rich.text import Text
 
 from szilard import file
 from szilard._cli.inspect import summary
-from szilard.file.error import printable
+from szilard.file.error import SzilardFileError, printable
 
 if TYPE_CHECKING:
     from szilard.file.compare import Difference
 
 
-def verify(path: Path, against: Path | None, *, as_json: bool) -> None:
+def verify(path: Path, against: Path | None, *, key: str | None, as_json: bool) -> None:
     """Check a file, and print how far it is from another."""
     found = file.verify(path)
-    differences = [] if against is None else _compare(path, against)
+    differences = [] if against is None else _compare(path, against, key)
     if as_json:
         given = {"path": str(path), "whole": True, **found.to_dict()}
         if against is not None:
@@ -34,18 +34,23 @@ def verify(path: Path, against: Path | None, *, as_json: bool) -> None:
         _print(against, differences)
 
 
-def _compare(path: Path, against: Path) -> list[Difference]:
+def _compare(path: Path, against: Path, key: str | None) -> list[Difference]:
     from szilard.file.compare import compare
 
-    return compare(file.load(path), _state(against), (str(path), str(against)))
+    state = file.load(path)
+    return compare(state, _other(against, state, key), (str(path), str(against)))
 
 
-def _state(path: Path) -> dict[str, Any]:
-    """The state dict in a file, ours or torch's."""
-    from szilard.training import finished
+def _other(path: Path, state: dict[str, Any], key: str | None) -> dict[str, Any]:
+    """The state dict in a file, ours or somebody's, under the names of another if it has its tensors."""
+    from szilard.training import fitting, stored
 
-    state = finished.plain_state(path)
-    return finished.state_of(path, state)
+    found = stored.read(path)
+    try:
+        fitted = fitting.fit(found, state, key).state
+    except SzilardFileError:
+        return found.group(key)[1] if found.groups else {}
+    return {name: fitted[name] for name in state if name in fitted}
 
 
 def _print(against: Path, differences: list[Difference]) -> None:

@@ -54,7 +54,7 @@ class Compressed:
         task: what the outputs were taken for, and by what they were judged, in words.
         promise: what the drop was compared with, or None where nobody judged.
         scores: of the compressed network, with those of single examples where they are known.
-        original_bytes: of the original's tensors.
+        original_bytes: of the original's tensors in their own types, tied ones once.
         trials: λ, bytes and score of each attempt.
         notes: what a person should know, one sentence each.
         seconds: that it took.
@@ -242,7 +242,7 @@ def compress(
         made.lam,
         made.score,
         None if job.before is None else job.before.score,
-        sum(t.numel() * t.element_size() for t in original.state_dict().values()),
+        made.ledger.original_bytes or 0,
         job.tried,
         notes + made.notes,
         time.perf_counter() - started,

@@ -10,7 +10,7 @@ from szilard.file.records import Alias, Csr, Document, Mask
 def arrays(document: Document) -> dict[str, np.ndarray]:
     """The tensors by name, in order; those that share storage are one array under several names.
 
-    numpy has no bfloat16 and no 8-bit floats: of these the bits come as unsigned integers.
+    numpy has no bfloat16 and no floats of 8 or 4 bits: of these the bits come as unsigned integers.
     """
     found: dict[str, np.ndarray] = {}
     for record in document.records:

@@ -16,8 +16,8 @@ class DType:
     Attributes:
         code: its number in a file; never given to another type.
         name: PyTorch's, "float32".
-        carrier: the little-endian numpy type of its bytes. numpy has no bfloat16 and no 8-bit floats: their bits
-            travel as unsigned integers.
+        carrier: the little-endian numpy type of its bytes. numpy has no bfloat16 and no floats of 8 or 4 bits:
+            their bits travel as unsigned integers.
         holds_levels: whether quantised values can be of this type.
     """
 
@@ -58,6 +58,10 @@ TYPES = tuple(
             ("uint64", "<u8"),
             ("float8_e4m3fn", "u1"),
             ("float8_e5m2", "u1"),
+            ("float8_e4m3fnuz", "u1"),
+            ("float8_e5m2fnuz", "u1"),
+            ("float8_e8m0fnu", "u1"),
+            ("float4_e2m1fn_x2", "u1"),  # two entries to a byte, which is what shapes count, as in PyTorch
         ]
     )
 )

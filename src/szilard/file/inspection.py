@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -34,8 +35,9 @@ def inspect(
         if not tensors:
             return _ledger(found, [(None, None)] * len(found.fields))
         costs: list[tuple[float, float]] = []
-        decode(found, max_bytes, keep=Keep.NOTHING, slow=slow, costs=costs)
-        return _ledger(found, costs)
+        held: list[int] = []
+        decode(found, max_bytes, keep=Keep.NOTHING, slow=slow, costs=costs, held=held)
+        return _ledger(found, costs, held)
 
     return open_file(path, look)
 
@@ -51,15 +53,22 @@ def verify(path: str | Path, *, max_bytes: int = MOST_OUTPUT, slow: bool = False
 
     def look(data: Source) -> Ledger:
         found = tables(data)
-        decode(found, max_bytes, keep=Keep.NOTHING, slow=slow)
-        return _ledger(found, [(None, None)] * len(found.fields))
+        held: list[int] = []
+        decode(found, max_bytes, keep=Keep.NOTHING, slow=slow, held=held)
+        return _ledger(found, [(None, None)] * len(found.fields), held)
 
     return open_file(path, look)
 
 
-def _ledger(found: Tables, costs: Sequence[tuple[float | None, float | None]]) -> Ledger:
+def _ledger(
+    found: Tables, costs: Sequence[tuple[float | None, float | None]], held: Sequence[int] | None = None
+) -> Ledger:
     entries = [
         ledger.of_entry(name, fields, *cost)
         for name, fields, cost in zip(found.names, found.fields, costs, strict=True)
     ]
-    return ledger.of_parts(found.parts, entries, found.output_bytes, found.meta)
+    made = sum(
+        math.prod(shape) * found.fields[number].type.size for number, (_, shape) in found.products.items()
+    )
+    tensors = ledger.tensor_bytes(found.fields, found.products, made, held)
+    return ledger.of_parts(found.parts, entries, found.output_bytes, found.meta, tensors)

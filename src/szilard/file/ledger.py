@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from szilard.file import dtypes
 from szilard.file.fields import Fields, Kind
 from szilard.file.layout import TRAILER, Parts
 from szilard.file.records import Shape
+
+ORIGINAL = (
+    "original"  #: metadata of a file whose tensors came from one with other types: their bytes and type
+)
+_MOST_WIDER = 4  # times what the file's tensors take: more cannot have been
 
 WORDS = {
     Kind.RAW: "raw", Kind.PLANES: "raw", Kind.CONSTANT: "constant", Kind.ALIAS: "alias", Kind.LEVELS: "levels",
@@ -45,7 +52,8 @@ class Ledger:
     Attributes:
         parts: exact bytes of what the file delimits; they sum to the size of the file.
         entries: one for each record.
-        output_bytes: of the tensors that come out; with a coded support, at most.
+        output_bytes: of the tensors that come out; with a coded support, and with products, at most.
+        tensor_bytes: the same exactly, tied tensors once; None where a support lies in a stream that was not decoded.
         content: hash of the tensors, hexadecimal.
         meta: the file's metadata.
     """
@@ -55,6 +63,7 @@ class Ledger:
     output_bytes: int
     content: str
     meta: dict[str, Any]
+    tensor_bytes: int | None = None
 
     @property
     def size(self) -> int:
@@ -66,10 +75,43 @@ class Ledger:
         """Entries of all tensors but aliases and supports."""
         return sum(entry.elements for entry in self.entries if entry.kind not in ("alias", "support"))
 
+    @property
+    def original_bytes(self) -> int | None:
+        """Bytes of the tensors that were compressed, in their own types: what the file is compared with.
+
+        The tensors that come out, unless the metadata say that they came from others; None where that is not known.
+        """
+        said = self._original
+        return self.tensor_bytes if said is None else said[0]
+
+    @property
+    def original_type(self) -> str:
+        """The type that most of the original's bytes had, where the tensors in the file have another; else empty."""
+        said = self._original
+        return "" if said is None else said[1]
+
+    @property
+    def ratio(self) -> float | None:
+        """Bytes of the original's tensors over bytes of the file; None where they are not known, or there are none."""
+        return self.original_bytes / self.size if self.original_bytes else None
+
+    @property
+    def _original(self) -> tuple[int, str] | None:
+        said = self.meta.get(ORIGINAL)
+        if not isinstance(said, Mapping):
+            return None
+        count, kind = said.get("bytes"), said.get("type")
+        if type(count) is not int or not 0 < count <= _MOST_WIDER * max(
+            self.output_bytes, self.tensor_bytes or 0
+        ):
+            return None
+        return (count, kind) if isinstance(kind, str) and kind in dtypes.BY_NAME else None
+
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
         return {
             "bytes": self.size, "parts": self.parts, "values": self.values, "output_bytes": self.output_bytes,
+            "tensor_bytes": self.tensor_bytes, "original_bytes": self.original_bytes, "ratio": self.ratio,
             "content": self.content, "meta": self.meta, "entries": [asdict(entry) for entry in self.entries],
         }  # fmt: skip
 
@@ -83,11 +125,48 @@ def of_entry(name: str, fields: Fields, bits: float | None, side_bits: float | N
     return Entry(name, WORDS[fields.kind], dtype, fields.shape, elements, bits, side_bits)
 
 
-def of_parts(parts: Parts, entries: list[Entry], output_bytes: int, meta: dict[str, Any]) -> Ledger:
+def smaller(ratio: float) -> str:
+    """A ratio of bytes in words, as every command prints it.
+
+    Args:
+        ratio: bytes of the original's tensors over bytes of the file, :attr:`Ledger.ratio`.
+    """
+    return f"{ratio:.1f} times smaller" if ratio >= 1 else f"{1 / ratio:.1f} times larger"
+
+
+def tensor_bytes(
+    table: Sequence[Fields], products: Collection[int], made: int, held: Sequence[int] | None
+) -> int | None:
+    """Bytes of the tensors that a file's records stand for.
+
+    Args:
+        products: numbers of the records that are first factors of products.
+        made: bytes of the products.
+        held: how many entries each coded support has, in order; None if nobody has decoded them.
+
+    Returns:
+        None where it takes a support that is not known.
+    """
+    factors = {number + part for number in products for part in (0, 1)}
+    masks = [fields for fields in table if fields.kind == Kind.MASK]
+    if masks and held is None:
+        return None
+    supports = sum(4 * (fields.shape[0] + 1 + count) for fields, count in zip(masks, held or (), strict=True))
+    others = sum(
+        fields.output_bytes
+        for number, fields in enumerate(table)
+        if fields.kind != Kind.MASK and number not in factors
+    )
+    return made + supports + others
+
+
+def of_parts(
+    parts: Parts, entries: list[Entry], output_bytes: int, meta: dict[str, Any], tensors: int | None
+) -> Ledger:
     """The whole ledger."""
     lengths = {
         "prefix": len(parts.prefix), "names": len(parts.names), "fields": len(parts.fields),
         "metadata": len(parts.meta),
         "adaptive": len(parts.adaptive), "static": len(parts.static), "raw": len(parts.raw), "trailer": TRAILER,
     }  # fmt: skip
-    return Ledger(lengths, tuple(entries), output_bytes, parts.content.hex(), meta)
+    return Ledger(lengths, tuple(entries), output_bytes, parts.content.hex(), meta, tensors)

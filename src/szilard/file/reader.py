@@ -224,6 +224,7 @@ def decode(
     slow: bool = False,
     costs: list[tuple[float, float]] | None = None,
     give: Callable[[Record], None] | None = None,
+    held: list[int] | None = None,
 ) -> Document:
     """The tensors.
 
@@ -233,6 +234,7 @@ def decode(
         slow: as :func:`read`.
         costs: is given the bits of each record's values, and of its scales and table, which makes decoding slower.
         give: is given each record as it is decoded, before the hash is compared; the document then has none.
+        held: is given the number of entries of each coded support.
 
     Raises:
         Broken: they would take more than ``max_bytes``, the stream is broken or the hash of the content is another.
@@ -246,7 +248,7 @@ def decode(
             f"without the C++ kernels it may take over a minute; {native.REINSTALL}, or ask for it with slow=True"
         )
     try:
-        reader = _Reader(tables, keep, costs)
+        reader = _Reader(tables, keep, costs, held)
         records = reader.all(give)
         reader.finish()
     except CodingError as error:
@@ -268,11 +270,18 @@ def _decisions(table: list[Fields]) -> int:
 class _Reader:
     """Gives records one by one."""
 
-    def __init__(self, tables: Tables, keep: Keep, costs: list[tuple[float, float]] | None) -> None:
+    def __init__(
+        self,
+        tables: Tables,
+        keep: Keep,
+        costs: list[tuple[float, float]] | None,
+        held: list[int] | None,
+    ) -> None:
         parts = tables.parts
         self.tables = tables
         self.keep = keep
         self.costs = costs
+        self.held = held
         self.adaptive = Decoder(parts.adaptive, priced=costs is not None)
         self.static = StaticDecoder(parts.static, priced=costs is not None)
         self.content = Content()
@@ -456,6 +465,8 @@ class _Reader:
             self.costs[-1] = self.adaptive.bits - before, 0.0
         mask = Mask(name, fields.shape, inplace.narrowed(coded, np.dtype(bool)).reshape(rows, cols))
         self.content.mask(name, fields.shape, mask.mask)
+        if self.held is not None:
+            self.held.append(int(mask.mask.sum()))
         return Csr(name, mask.crow(), mask.col()) if self.keep == Keep.VALUES else mask
 
     def _full_mask(self, name: str, fields: Fields) -> Mask:

@@ -108,27 +108,29 @@ def from_state_dict(
         meta: whatever else belongs to the network, as small JSON.
 
     Raises:
-        SzilardFileError: an entry is no dense tensor, or of a type that a file cannot hold.
+        SzilardFileError: there are no entries, or one is no dense tensor, or of a type that a file cannot hold.
     """
     levels = levels or {}
     first: dict[Any, str] = {}  # where a storage came first
     records: list[Record] = []
+    if not state:
+        raise SzilardFileError("the state dict is empty; give one that holds tensors")
     names = iter(list(zip(state, [*list(state)[1:], ""], strict=True)))
     for name, following in names:
         _check(name, state[name])
-        shared = first.get(_storage(state[name]))
+        shared = first.get(storage(state[name]))
         if shared is not None:
             records.append(Alias(name, shared))
             continue
-        first[_storage(state[name])] = name
+        first[storage(state[name])] = name
         if name in levels:
             records.append(_quantised(state[name], levels[name]))
         elif (
             following
             and (mask := _support(name, following, state)) is not None
-            and _storage(state[following]) not in first
+            and storage(state[following]) not in first
         ):
-            first[_storage(state[following])] = following
+            first[storage(state[following])] = following
             records.append(mask)
             next(names)
         else:
@@ -141,6 +143,8 @@ def _check(name: str, tensor: Any) -> None:
         raise SzilardFileError(
             f"{name} is a {type(tensor).__name__} and no tensor; leave it out of the state dict"
         )
+    if tensor.is_nested:
+        raise SzilardFileError(f"{name} is a nested tensor; store its parts as tensors of their own")
     if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_meta:
         raise SzilardFileError(f"{name} is a sparse, quantized or meta tensor; make it dense")
     dtypes.named(_name(tensor))
@@ -150,9 +154,9 @@ def _name(tensor: Tensor) -> str:
     return str(tensor.dtype).removeprefix("torch.")
 
 
-def _storage(tensor: Tensor) -> Any:
-    """The same for two tensors that are one; an empty tensor is like no other."""
-    if not tensor.numel():
+def storage(tensor: Tensor) -> Any:
+    """Where a tensor lies: the same for two that are one; one that is empty or on the meta device is like no other."""
+    if not tensor.numel() or tensor.is_meta:
         return object()
     place = tensor.untyped_storage().data_ptr(), tensor.storage_offset()
     return *place, tensor.device, tensor.dtype, tensor.shape, tensor.stride()

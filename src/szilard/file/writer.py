@@ -112,7 +112,17 @@ def _encode(
         flags=layout.PRODUCTS if products else 0,
     )
     output = sum(fields.output_bytes for fields in writer.table)
-    return layout.join(parts), ledger.of_parts(parts, writer.entries, output, dict(document.meta))
+    tensors = ledger.tensor_bytes(
+        writer.table,
+        products,
+        sum(math.prod(one.shape) * dtypes.named(one.dtype).size for one in products.values()),
+        [
+            int(record.mask.sum())
+            for record, fields in zip(document.records, writer.table, strict=True)
+            if isinstance(record, Mask) and fields.kind == Kind.MASK
+        ],
+    )
+    return layout.join(parts), ledger.of_parts(parts, writer.entries, output, dict(document.meta), tensors)
 
 
 def _cheaper_by_table(document: Document, adaptive: Ledger) -> frozenset[str]:

@@ -56,10 +56,13 @@ def load(path: Path, kind: str) -> dict[str, Any]:
     return content
 
 
-def load_plain(path: Path, kind: str) -> Any:
+def load_plain(path: Path, kind: str, *, lenient: bool = False) -> Any:
     """Whatever ``torch.save`` wrote, as long as it is dense tensors and plain containers.
 
     Nothing in the file is run, and memory is bounded by its size; see :mod:`szilard.training.torch_file`.
+
+    Args:
+        lenient: give other objects as :class:`szilard.training.torch_file.Unread`, instead of refusing the file.
 
     Raises:
         SzilardFileError: not there, cut short, not of torch, or a pickle that would have to run code.
@@ -74,7 +77,7 @@ def load_plain(path: Path, kind: str) -> Any:
         ) from error
     wrote = "; name a file that szilard or torch.save(network.state_dict(), ...) wrote"
     try:
-        return torch_file.loads(data)
+        return torch_file.loads(data, lenient=lenient)
     except torch_file.Objects as error:
         raise SzilardFileError(
             f"{path} is no {kind}, or holds Python objects, which are not loaded because they can run code "

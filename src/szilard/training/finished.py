@@ -15,8 +15,10 @@ from szilard.errors import SzilardError
 from szilard.file.error import SzilardFileError, printable
 from szilard.file.state import with_meta
 from szilard.methods import Method
-from szilard.training import checkpoint, schema, trust
+from szilard.training import checkpoint, formats, schema, stored, trust
+from szilard.training.formats import Format
 from szilard.training.schema import Saved
+from szilard.training.stored import Stored
 from szilard.training.weights import fill, load_state, state_of
 
 __all__ = [
@@ -31,7 +33,7 @@ __all__ = [
     "to_meta",
 ]
 
-SUFFIX = ".szd"
+SUFFIX = formats.SZD
 _MOST_BYTES = 40  # for each entry of a network: mean, ln σ and place, in double precision
 _FREE_BYTES = 64 << 20
 
@@ -192,24 +194,30 @@ def is_finished(path: Path) -> bool:
     Raises:
         SzilardError: it cannot be read.
     """
-    if path.suffix == SUFFIX:
+    kind = formats.of(path)
+    if kind == Format.SZD:
         return "network" in file.inspect(path).meta
-    content = checkpoint.load_plain(path, "network")
+    if kind != Format.TORCH:
+        return False
+    content = checkpoint.load_plain(path, "network", lenient=True)
     return isinstance(content, dict) and "szilard" in content
 
 
-def plain_state(path: Path) -> Any:
-    """The state dict in a bare ``.szd`` file or one of ``torch.save``."""
-    if path.suffix == SUFFIX:
-        return file.load(path)
-    content = checkpoint.load_plain(path, "file")
-    return content.get("state_dict", content) if isinstance(content, dict) else content
+def plain_state(path: Path) -> Stored:
+    """The tensors in a file of somebody's weights, for :func:`load_state`."""
+    return stored.read(path)
 
 
 def _load(
     path: Path, network_spec: str | None, trusted: bool, tell: Callable[[str], None] | None
 ) -> Finished:
-    if path.suffix == SUFFIX:
+    kind = formats.of(path)
+    if kind in (Format.SAFETENSORS, Format.TORCHSCRIPT):
+        raise SzilardFileError(
+            f"{path} is no network of szilard but {kind.value}, which does not say how its inputs and answers are "
+            "read; name a file that szilard fit or szilard compress wrote"
+        )
+    if kind == Format.SZD:
         # What the file says comes first: a file that is refused for it is not decoded.
         ledger = file.inspect(path)
         saved = _described(path, ledger.meta)

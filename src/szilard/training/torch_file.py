@@ -1,5 +1,8 @@
 """Files of ``torch.save``, read without torch's own reader: tensors and plain containers, and nothing else.
 
+Whatever else a checkpoint holds (settings, callbacks, a trainer's own classes) can be asked for as :class:`Unread`, a
+name and no more, so that its tensors can be had. The modules of a TorchScript archive are such objects with attributes.
+
 ``torch.load(weights_only=True)`` runs no code of the file, but a kilobyte can make it allocate gigabytes: a compressed
 record, a storage that the file does not hold, ``bytearray(10**12)``, a view beyond its storage. Here every storage is
 cut from the file's own bytes, so that memory is bounded by the size of the file.
@@ -9,6 +12,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import re
 import struct
 import zipfile
 from collections import Counter, OrderedDict
@@ -26,6 +30,7 @@ _SCALARS = (str, int, float, bool, bytes, complex, type(None))
 _ARCHIVE = b"PK\x03\x04"
 _MAGIC = 0x1950A86A20F9469CFC6C  # of files from before torch 1.6
 _PROTOCOL = 1001
+_CODE = re.compile(r"[^/]+/code/")
 
 _STORAGES = {
     "DoubleStorage": torch.float64, "FloatStorage": torch.float32, "HalfStorage": torch.float16,
@@ -38,7 +43,7 @@ _DTYPES = {
     for name in (
         "float64", "float32", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool", "complex64",
         "complex128", "uint16", "uint32", "uint64", "float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz",
-        "float8_e5m2fnuz",
+        "float8_e5m2fnuz", "float8_e8m0fnu", "float4_e2m1fn_x2",
     )
     if hasattr(torch, name)
 }  # fmt: skip
@@ -66,15 +71,40 @@ def is_archive(data: bytes) -> bool:
     return data.startswith(_ARCHIVE)
 
 
-def loads(data: bytes) -> Any:
+class Unread:
+    """An object of a class that is not plain: its name, and what the file says of its attributes. Nothing was run.
+
+    Attributes:
+        name: of the class or function.
+        attributes: as they were given to it.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.attributes: dict[Any, Any] = {}
+
+    def __call__(self, *_: Any) -> Unread:
+        return Unread(self.name)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        """An entry of a dict of a class of its own."""
+
+    def extend(self, items: Any) -> None:
+        """Entries of a list of a class of its own."""
+
+
+def loads(data: bytes, *, lenient: bool = False) -> Any:
     """What ``torch.save`` wrote, on the CPU; tensors that shared storage share it again.
+
+    Args:
+        lenient: give what is no dense tensor or plain container as :class:`Unread`, instead of refusing the file.
 
     Raises:
         Damaged: cut short, changed, or not of torch.
         Objects: it holds more than dense tensors and plain containers.
     """
     try:
-        found = _archive(data) if is_archive(data) else _legacy(data)
+        found = _archive(data, lenient) if is_archive(data) else _legacy(data, lenient)
         _check_tree(found, len(data))
     except (Damaged, Objects):
         raise
@@ -108,9 +138,10 @@ class _Unpickler(pickle._Unpickler):  # in Python: the one in C allocates what a
         for code, load in pickle._Unpickler.dispatch.items()
     }
 
-    def __init__(self, file: io.BytesIO, storage: Callable[[Any], _Storage]) -> None:
+    def __init__(self, file: io.BytesIO, storage: Callable[[Any], _Storage], lenient: bool = False) -> None:
         super().__init__(file, encoding="utf-8")
         self._storage = storage
+        self._lenient = lenient
         self._repeated = 0
         # Entries and bytes that functions may make: each takes a byte of the pickle, unless it is a copy.
         self._left = len(file.getbuffer())
@@ -142,17 +173,49 @@ class _Unpickler(pickle._Unpickler):  # in Python: the one in C allocates what a
             return _STORAGES[name]
         if module == "torch" and name in _DTYPES:
             return _DTYPES[name]
+        if self._lenient:
+            return Unread(f"{module}.{name}")
         raise Objects(f"{module}.{name}")
 
     def persistent_load(self, pid: Any) -> _Storage:
         return self._storage(pid)
 
     def load_build(self) -> None:
-        self.stack.pop()  # type: ignore[attr-defined]  # attributes: what a state dict says of modules' versions
-        if type(self.stack[-1]) is not OrderedDict:  # type: ignore[attr-defined]
+        attributes = self.stack.pop()  # type: ignore[attr-defined]  # of a state dict: its modules' versions
+        found = self.stack[-1]  # type: ignore[attr-defined]
+        if type(found) is Unread:
+            found.attributes = attributes if type(attributes) is dict else {}
+        elif type(found) is not OrderedDict:
             raise Objects("an object with attributes")
 
     dispatch[pickle.BUILD[0]] = load_build  # type: ignore[assignment]
+
+    def load_newobj(self) -> None:
+        arguments = self.stack.pop()  # type: ignore[attr-defined]
+        made = self.stack.pop()  # type: ignore[attr-defined]
+        if type(made) is not Unread or type(arguments) is not tuple:
+            raise Objects("an object of a class")
+        self.append(made())  # type: ignore[attr-defined]
+
+    dispatch[pickle.NEWOBJ[0]] = load_newobj  # type: ignore[assignment]
+
+    def load_append(self) -> None:
+        value = self.stack.pop()  # type: ignore[attr-defined]
+        self._list().extend([value])
+
+    dispatch[pickle.APPEND[0]] = load_append  # type: ignore[assignment]
+
+    def load_appends(self) -> None:
+        items = self.pop_mark()  # type: ignore[attr-defined]
+        self._list().extend(items)
+
+    dispatch[pickle.APPENDS[0]] = load_appends  # type: ignore[assignment]
+
+    def _list(self) -> Any:
+        found = self.stack[-1]  # type: ignore[attr-defined]
+        if type(found) not in (list, Unread):
+            raise Damaged("entries of what is no list")
+        return found
 
     def load_setitem(self) -> None:
         _check_key(self.stack[-2])  # type: ignore[attr-defined]
@@ -252,14 +315,17 @@ class _Unpickler(pickle._Unpickler):  # in Python: the one in C allocates what a
         return torch.empty(0, dtype=dtype).set_(storage.storage, offset, size, stride)
 
 
-def _archive(data: bytes) -> Any:
+def _archive(data: bytes, lenient: bool) -> Any:
     try:
         archive = zipfile.ZipFile(io.BytesIO(data))
     except (zipfile.BadZipFile, ValueError, OverflowError, NotImplementedError, struct.error) as error:
         raise Damaged(str(error)) from error
-    infos = {info.filename: info for info in archive.infolist()}
+    members = archive.infolist()
+    if lenient:  # TorchScript compresses its code, which nobody reads
+        members = [info for info in members if not _CODE.match(info.filename)]
+    infos = {info.filename: info for info in members}
     # torch stores records as they are, so that they cannot be more than the file.
-    if sum(info.file_size for info in infos.values()) > len(data) or len(infos) != len(archive.infolist()):
+    if sum(info.file_size for info in infos.values()) > len(data) or len(infos) != len(members):
         raise Damaged("records that are larger than the file")
     if any(info.compress_type != zipfile.ZIP_STORED for info in infos.values()):
         raise Damaged("compressed records, which torch does not write")
@@ -283,14 +349,14 @@ def _archive(data: bytes) -> Any:
 
     for info in infos.values():  # also what is not used: a flipped byte anywhere is a damaged file
         archive.read(info.filename) if not info.filename.startswith(f"{top}data/") else None
-    found = _Unpickler(io.BytesIO(archive.read(f"{top}data.pkl")), storage).load()
+    found = _Unpickler(io.BytesIO(archive.read(f"{top}data.pkl")), storage, lenient).load()
     for name in infos:
         if name.startswith(f"{top}data/") and name.removeprefix(f"{top}data/") not in made:
             archive.read(name)
     return found
 
 
-def _legacy(data: bytes) -> Any:
+def _legacy(data: bytes, lenient: bool) -> Any:
     """Of torch before 1.6: five pickles, and the storages behind them."""
     file = io.BytesIO(data)
     if _plain(file) != _MAGIC or _plain(file) != _PROTOCOL:
@@ -306,7 +372,7 @@ def _legacy(data: bytes) -> Any:
         wanted[key] = (dtype, count)
         return _Storage(bytearray(), dtype, 0)
 
-    _Survey(file, note).load()  # storages lie behind: the first pass only asks which there are
+    _Survey(file, note, lenient).load()  # storages lie behind: the first pass only asks which there are
     keys = _plain(file)
     if not isinstance(keys, list) or not all(key in wanted for key in keys):
         raise Damaged("storages that nobody named")
@@ -318,7 +384,7 @@ def _legacy(data: bytes) -> Any:
             raise Damaged("a storage that is cut short")
         made[key] = _Storage(bytearray(file.read(count * dtype.itemsize)), dtype, count)
     file.seek(start)
-    return _Unpickler(file, lambda pid: made[_named(pid)[1]]).load()
+    return _Unpickler(file, lambda pid: made[_named(pid)[1]], lenient).load()
 
 
 class _Survey(_Unpickler):
@@ -358,7 +424,9 @@ def _parameter(data: Any, *_: Any) -> Tensor:
 def _check_key(key: Any) -> None:
     """A key is a scalar or a short tuple of scalars: a tuple of tuples of one tuple would take for ever to hash."""
     parts = key if type(key) in (tuple, torch.Size) and len(key) <= _MOST_KEY else (key,)
-    if not all(isinstance(part, _SCALARS) or type(part) in (torch.dtype, torch.device) for part in parts):
+    if not all(
+        isinstance(part, _SCALARS) or type(part) in (torch.dtype, torch.device, Unread) for part in parts
+    ):
         raise Objects(f"a {type(key).__name__} as a key")
 
 

@@ -13,10 +13,11 @@ from szilard import bayes, networks
 from szilard.file.error import SzilardFileError
 from szilard.methods import Method
 from szilard.sparse.pattern import UNSTRUCTURED
-from szilard.training import checkpoint
+from szilard.training import checkpoint, stored
+from szilard.training.fitting import COUNTER, Fitted, fit
+from szilard.training.stored import Stored
 
 _PARALLEL = "module."
-_COUNTER = "num_batches_tracked"
 _MOST_INDEX = 1024  # entries of an index that a stored entry may lead to
 _FREE_INDEX = 1 << 20
 
@@ -43,23 +44,39 @@ def state_of(path: Path, state: Any) -> dict[str, Tensor]:
     return dict(state)
 
 
-def load_state(path: Path, network: nn.Module, state: Any) -> None:
-    """Load a state dict that was read from ``path``, all of it or nothing; batch counters may be missing.
+def load_state(path: Path, network: nn.Module, state: Any, key: str | None = None) -> Fitted:
+    """Load the weights that were read from ``path``, all of them or nothing; batch counters may be missing.
 
-    Weights that the network computes from others, as under weight norm, and that the state holds as ordinary ones, as
-    after compression, become ordinary ones.
+    The weights may lie in a checkpoint and under a prefix, see :mod:`szilard.training.fitting`. Weights that the
+    network computes from others, as under weight norm, and that the file holds as ordinary ones, as after compression,
+    become ordinary ones.
+
+    Args:
+        state: a state dict or checkpoint, or what :func:`szilard.training.stored.read` gave.
+        key: the group of tensors to take, or a prefix in it, where several fit.
+
+    Returns:
+        what was found, and how.
 
     Raises:
         SzilardFileError: names, shapes or types do not match the network's.
     """
-    names = {name for name in networks.computed(network) if isinstance(state, dict) and name in state}
-    if names:
+    found = state if isinstance(state, Stored) else stored.of(path, state)
+    computed = networks.computed(network)
+    try:
+        fitted = fit(found, network.state_dict(), key)
+    except SzilardFileError:
+        names = {name for name in computed if found.has(name)}
+        if not names:
+            raise
         networks.make_plain(network, names)
+        fitted = fit(found, network.state_dict(), key)
     wanted = network.state_dict()
-    counters = {name: value for name, value in wanted.items() if name.endswith(_COUNTER)}
-    state = counters | state_of(path, state)
-    _compare(path, state, wanted)
-    network.load_state_dict(state)
+    counters = {name: value for name, value in wanted.items() if name.endswith(COUNTER)}
+    full = counters | fitted.state
+    _compare(path, full, wanted)
+    network.load_state_dict(full)
+    return fitted
 
 
 def fill(path: Path, method: Method, network: nn.Module, state: Any) -> None:
@@ -77,7 +94,7 @@ def fill(path: Path, method: Method, network: nn.Module, state: Any) -> None:
             _take_support(path, name, module, state, stored)
     method.fit_to(network, state)
     wanted = network.state_dict()
-    missing = [name for name in wanted if name.endswith(_COUNTER) and name not in state]
+    missing = [name for name in wanted if name.endswith(COUNTER) and name not in state]
     state |= {name: torch.zeros(wanted[name].shape, dtype=wanted[name].dtype) for name in missing}
     _compare(path, state, wanted)
     own = {name: state[name].to(value.dtype, copy=True).contiguous() for name, value in wanted.items()}
@@ -118,7 +135,7 @@ def _take_support(path: Path, name: str, weight: bayes.Weight, state: dict[str, 
 def _compare(path: Path, state: dict[str, Tensor], wanted: dict[str, Any]) -> None:
     checkpoint.check_shapes(path, state, wanted)
     for name, value in wanted.items():
-        if _kind(state[name]) != _kind(value):
+        if isinstance(value, Tensor) and _kind(state[name]) != _kind(value):
             raise SzilardFileError(
                 f"{path} is of another network: {name} holds {state[name].dtype} and must hold {value.dtype}; "
                 "name the network it was made with"

@@ -1,0 +1,313 @@
+"""Which tensors of a file are a network's: names are compared, and a prefix is left out only where they then fit."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import torch
+from torch import Tensor
+
+from szilard.file.error import SzilardFileError, printable
+from szilard.file.state import storage
+from szilard.training.stored import Stored, joined, listed
+from szilard.training.torch_file import Unread
+
+COUNTER = "num_batches_tracked"
+#: What DataParallel and AveragedModel, torch.compile, FSDP, activation checkpointing and Lightning put into names.
+WRAPPERS = ("module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "_forward_module")
+_MOST_GROUPS = 4  # named in a sentence
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """Tensors under the names that a network has.
+
+    Attributes:
+        state: a value for each name of the network's state dict but batch counters, which a file need not have.
+        told: what was done to find them, in words; empty for a bare state dict.
+        bytes: of the tensors in the file, in their own types, tied ones once.
+        kind: the floating-point type that most of these bytes have.
+    """
+
+    state: dict[str, Any]
+    told: str
+    bytes: int
+    kind: str
+
+
+def fit(stored: Stored, wanted: Mapping[str, Any], key: str | None = None) -> Fitted:
+    """Find the tensors that a network wants, all of them.
+
+    Args:
+        wanted: the state dict of the network.
+        key: the group, or a prefix in it, if several fit.
+
+    Raises:
+        SzilardFileError: some are missing, there are others of which the network knows nothing, they have other shapes,
+            or several sets of tensors fit.
+    """
+    return _Search(stored.only(key), wanted).run()
+
+
+class _Search:
+    def __init__(self, stored: Stored, wanted: Mapping[str, Any]) -> None:
+        self.stored = stored
+        self.wanted = wanted
+        # Names of one tensor are one of these: a file that holds any of them holds the tensor.
+        self.identity: dict[str, Any] = {
+            name: storage(value)
+            for name, value in wanted.items()
+            if isinstance(value, Tensor) and not name.endswith(COUNTER)
+        }
+        self.needed = len(set(self.identity.values()))
+
+    def run(self) -> Fitted:
+        tries = [_Names.of(self.stored, self.wanted, clean) for clean in (False, True)]
+        for names in tries:
+            if names is None:
+                continue
+            found = self._complete(names)
+            if found:
+                return self._chosen(names, found)
+        self._refuse_missing([names for names in tries if names is not None])
+
+    def _complete(self, names: _Names) -> list[str]:
+        """Prefixes under which every tensor is found."""
+        under = self._under(names)
+        if not self.needed:
+            return [""]
+        return [prefix for prefix, found in under.items() if len(found) == self.needed]
+
+    def _under(self, names: _Names) -> dict[str, set[Any]]:
+        under: dict[str, set[Any]] = defaultdict(set)
+        for full in names.tensors:
+            for at in _ends(full):
+                own = names.own.get(full[at:])
+                if own is not None and own in self.identity:
+                    under[full[:at]].add(self.identity[own])
+        return under
+
+    def _chosen(self, names: _Names, prefixes: list[str]) -> Fitted:
+        right = [prefix for prefix in prefixes if not self._misshapen(names, prefix)]
+        if not right:
+            name, theirs, ours = self._misshapen(names, prefixes[0])[0]
+            raise SzilardFileError(
+                f"{self.stored.path} is of another network: in the file {printable(name)[:200]} has shape {theirs}, in "
+                f"this network it has shape {ours}; name the network it was made with"
+            )
+        taken = [self._taken(names, prefix) for prefix in right]
+        first = {name: storage(value) for name, value in taken[0].items() if value.numel()}
+        for other in taken[1:]:
+            if first != {name: storage(value) for name, value in other.items() if value.numel()}:
+                labels = ", ".join(repr(printable(prefix[:-1])[:80] or ".") for prefix in right[:6])
+                raise SzilardFileError(
+                    f"{self.stored.path} holds several sets of weights that fit ({labels}); choose one with --key (in "
+                    "Python: key=)"
+                )
+        self._refuse_unexpected(names, right[0])
+        return self._fitted(names, right[0], taken[0])
+
+    def _taken(self, names: _Names, prefix: str) -> dict[str, Tensor]:
+        return {
+            own: names.tensors[prefix + clean][1]
+            for clean, own in names.own.items()
+            if prefix + clean in names.tensors
+        }
+
+    def _misshapen(self, names: _Names, prefix: str) -> list[tuple[str, list[int], list[int]]]:
+        return [
+            (name, list(value.shape), list(self.wanted[name].shape))
+            for name, value in self._taken(names, prefix).items()
+            if value.shape != self.wanted[name].shape
+        ]
+
+    def _refuse_unexpected(self, names: _Names, prefix: str) -> None:
+        if self.stored.script:  # attributes that are no weights lie among them
+            return
+        groups = {
+            group
+            for full, (group, _) in names.tensors.items()
+            if full.startswith(prefix) and full[len(prefix) :] in names.own
+        }
+        extra = [
+            full[len(prefix) :]
+            for full, (group, _) in names.tensors.items()
+            if group in groups and full.startswith(prefix) and full[len(prefix) :] not in names.own
+        ]
+        if extra:
+            raise SzilardFileError(
+                f"{self.stored.path} is of another network: it holds {listed(extra)}, which this network does not "
+                "have; name the network it was made with"
+            )
+
+    def _refuse_missing(self, tries: list[_Names]) -> NoReturn:
+        best, names, count = "", tries[0], -1
+        for one in tries:
+            for prefix, found in self._under(one).items():
+                if len(found) > count:
+                    best, names, count = prefix, one, len(found)
+        path = self.stored.path
+        if count < 1:
+            theirs = listed(list(tries[0].tensors)) or "no tensors"
+            ours = listed(list(self.identity))
+            raise SzilardFileError(
+                f"{path} is of another network: it holds {theirs}, and this network has {ours}; name the network it "
+                "was made with"
+            )
+        own = set(self._taken(names, best))
+        has = {self.identity[name] for name in own if name in self.identity}
+        missing = [name for name, one in self.identity.items() if one not in has]
+        self._refuse_special(names, best, missing)
+        extra = [
+            full[len(best) :]
+            for full in names.tensors
+            if full.startswith(best) and full[len(best) :] not in names.own
+        ]
+        sure = best or len(self.stored.groups) == 1  # else they may be an optimiser's
+        also = f" and holds {listed(extra)}, which this network does not have" if extra and sure else ""
+        raise SzilardFileError(
+            f"{path} is of another network: it lacks {listed(missing)}{also}; name the network it was made with"
+        )
+
+    def _refuse_special(self, names: _Names, prefix: str, missing: list[str]) -> None:
+        """A tensor that is there, but in a form that cannot be read."""
+        for label, others in self.stored.others.items():
+            for name, value in others.items():
+                full = joined(label, name)
+                own = names.own.get(full.removeprefix(prefix))
+                if own in missing and isinstance(value, Unread):
+                    raise SzilardFileError(
+                        f"{self.stored.path} holds {printable(name)[:80]!r} as a sparse, quantized or other special "
+                        f"tensor ({printable(value.name)[:80]}); make it dense"
+                    )
+
+    def _fitted(self, names: _Names, prefix: str, taken: dict[str, Tensor]) -> Fitted:
+        state: dict[str, Any] = dict(taken)
+        by_identity = {self.identity[name]: value for name, value in taken.items() if name in self.identity}
+        for name, one in self.identity.items():
+            if name not in state:
+                state[name] = by_identity[one]  # tied to one that the file holds
+            elif not _same(state[name], by_identity[one]):
+                twins = [other for other, two in self.identity.items() if two == one]
+                raise SzilardFileError(
+                    f"{self.stored.path} holds different values of {listed(twins)}, which are one tensor in this "
+                    "network; name the network it was made with"
+                )
+        for name, value in self.wanted.items():
+            if not isinstance(value, Tensor):
+                state[name] = self._extra(names, prefix, name)
+        return Fitted(state, self._told(names, prefix, taken), *size(taken.values()))
+
+    def _extra(self, names: _Names, prefix: str, name: str) -> Any:
+        """What a module keeps in a state dict besides tensors."""
+        for label, others in self.stored.others.items():
+            for other, value in others.items():
+                full = joined(label, names.clean(other))
+                if full.startswith(prefix) and names.own.get(full[len(prefix) :]) == name:
+                    return value
+        raise SzilardFileError(
+            f"{self.stored.path} is of another network: it lacks {printable(name)[:200]}; name the network it was "
+            "made with"
+        )
+
+    def _told(self, names: _Names, prefix: str, taken: dict[str, Tensor]) -> str:
+        used = {id(value) for value in taken.values()}
+        groups = [
+            label
+            for label, tensors in self.stored.groups.items()
+            if any(id(value) in used for value in tensors.values())
+        ]
+        parts = []
+        if groups and groups != [""]:
+            parts.append("of " + " and ".join(repr(printable(label)[:80]) for label in groups[:_MOST_GROUPS]))
+        rest = prefix.removeprefix(f"{groups[0]}.") if len(groups) == 1 and groups[0] else prefix
+        dropped = [f"{name}." for name in WRAPPERS if name in names.dropped]
+        gone = ([rest] if rest and len(groups) <= 1 else []) + dropped
+        if gone:
+            parts.append("without " + " and ".join(f"the prefix {printable(name)[:80]!r}" for name in gone))
+        left = [
+            name
+            for label in groups
+            for name, value in self.stored.groups[label].items()
+            if id(value) not in used and not name.endswith(COUNTER)
+        ]
+        if left:
+            parts.append(f"leaving out {listed(left)}")
+        return f"weights {', '.join(parts)}" if parts else ""
+
+
+@dataclass(frozen=True, eq=False)
+class _Names:
+    """Names of a file and of a network, made comparable.
+
+    Attributes:
+        tensors: group and tensor, by the name that has the group's before it.
+        own: names of the network by what they are compared as.
+        dropped: parts that were left out of the file's names.
+    """
+
+    tensors: dict[str, tuple[str, Tensor]]
+    own: dict[str, str]
+    dropped: frozenset[str]
+    cleaned: bool
+
+    @classmethod
+    def of(cls, stored: Stored, wanted: Mapping[str, Any], clean: bool) -> _Names | None:
+        """None where names would become equal without the parts that wrappers put into them."""
+        tidy = _without_wrappers if clean else str
+        own = {tidy(name): name for name in wanted}
+        tensors: dict[str, tuple[str, Tensor]] = {}
+        dropped: set[str] = set()
+        for label, found in stored.groups.items():
+            for name, value in found.items():
+                full = joined(label, tidy(name))
+                if full in tensors:
+                    return None
+                tensors[full] = label, value
+                if clean:
+                    dropped.update(part for part in WRAPPERS if part in name.split("."))
+        return None if len(own) != len(wanted) else cls(tensors, own, frozenset(dropped), clean)
+
+    def clean(self, name: str) -> str:
+        return _without_wrappers(name) if self.cleaned else name
+
+
+def _without_wrappers(name: str) -> str:
+    return ".".join(part for part in name.split(".") if part not in WRAPPERS) or name
+
+
+def _ends(full: str) -> Iterator[int]:
+    """Where a name may begin in a longer one."""
+    yield 0
+    at = full.find(".")
+    while at >= 0:
+        yield at + 1
+        at = full.find(".", at + 1)
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    if one is other or storage(one) == storage(other):
+        return True
+    if one.dtype != other.dtype or one.shape != other.shape:
+        return False
+    a, b = (value.detach().cpu().contiguous().reshape(-1).view(torch.uint8) for value in (one, other))
+    return torch.equal(a, b)
+
+
+def size(tensors: Iterable[Any]) -> tuple[int, str]:
+    """Bytes of tensors in their own types, tied ones once, and the floating-point type that most of them have."""
+    seen: set[Any] = set()
+    total = 0
+    kinds: dict[str, int] = defaultdict(int)
+    for value in tensors:
+        if not isinstance(value, Tensor) or storage(value) in seen:
+            continue
+        seen.add(storage(value))
+        count = value.numel() * value.element_size()
+        total += count
+        if value.is_floating_point() or value.is_complex():
+            kinds[str(value.dtype).removeprefix("torch.")] += count
+    return total, max(kinds, key=lambda kind: kinds[kind], default="")
