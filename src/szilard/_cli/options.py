@@ -232,6 +232,20 @@ Against = Annotated[
     ),
 ]
 
+# -- conversion ---------------------------------------------------------------------------------------
+
+Source = Annotated[
+    Path,
+    typer.Argument(
+        metavar="FILE",
+        help="A .szd or .safetensors file, a network.pt, a state dict or checkpoint of PyTorch, a TorchScript archive.",
+    ),
+]
+Written = Annotated[
+    Path,
+    typer.Argument(metavar="OUT", help="What to write, by the end of its name: .szd, .safetensors or .pt."),
+]
+
 # -- compression --------------------------------------------------------------------------------------
 
 Weights = Annotated[

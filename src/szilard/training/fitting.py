@@ -65,14 +65,17 @@ class _Search:
         self.needed = len(set(self.identity.values()))
 
     def run(self) -> Fitted:
-        tries = [_Names.of(self.stored, self.wanted, clean) for clean in (False, True)]
-        for names in tries:
-            if names is None:
-                continue
-            found = self._complete(names)
-            if found:
-                return self._chosen(names, found)
-        self._refuse_missing([names for names in tries if names is not None])
+        both = [_Names.of(self.stored, self.wanted, clean) for clean in (False, True)]
+        tries = [(names, self._complete(names)) for names in both if names is not None]
+        if not tries:
+            raise SzilardFileError(
+                f"{self.stored.path} holds two tensors of one name in different groups; save network.state_dict() by "
+                "itself"
+            )
+        names, prefixes = max(tries, key=lambda one: len(one[1]))  # as they are, if that does
+        if prefixes:
+            return self._chosen(names, prefixes)
+        self._refuse_missing([names for names, _ in tries])
 
     def _complete(self, names: _Names) -> list[str]:
         """Prefixes under which every tensor is found."""
