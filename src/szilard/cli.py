@@ -266,9 +266,13 @@ def convert(path: o.Source, out: o.Written, key: o.Key = None, json: o.Json = Fa
     command.convert(path, out, key=key, as_json=json)
 
 
-@app.command(epilog=_examples("szilard inspect net.szd", "szilard inspect net.szd --tensors --json"))
-def inspect(path: o.SzdFile, tensors: o.Tensors = False, json: o.Json = False) -> None:
-    """See what is in a .szd file and where its bytes are, without its network."""
+@app.command(
+    epilog=_examples(
+        "szilard inspect net.szd", "szilard inspect net.szd --tensors --json", "szilard inspect checkpoint.pt"
+    )
+)
+def inspect(path: o.AnyWeights, tensors: o.Tensors = False, json: o.Json = False) -> None:
+    """See what is in a .szd file and where its bytes are, without its network; or the tensors of another file."""
     from szilard._cli import inspect as command
 
     command.inspect(path, tensors=tensors, as_json=json)

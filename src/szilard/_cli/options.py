@@ -19,6 +19,10 @@ RunOrNetwork = Annotated[
     ),
 ]
 SzdFile = Annotated[Path, typer.Argument(metavar="FILE.szd", help="A network in one file.")]
+AnyWeights = Annotated[
+    Path,
+    typer.Argument(metavar="FILE", help="A network in one file; or a checkpoint, or a file of safetensors."),
+]
 Runs = Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders.")]
 RunToml = Annotated[
     Path | None,
