@@ -97,7 +97,10 @@ SAVED = {
         "weights of '0' and '1' and '2'",
     ),
     "float16": ({name: v.half() if v.is_floating_point() else v for name, v in STATE.items()}, ""),
-    "twice the same": ({"model": STATE, "net": STATE}, "weights of 'model'"),
+    "two names of one module": (
+        {"state_dict": prefixed(STATE, "model.") | prefixed(STATE, "net.")},
+        "weights of 'state_dict', without the prefix 'model.'",
+    ),
 }  # fmt: skip
 
 
@@ -143,6 +146,7 @@ def without(*names):
          r"several sets of weights that fit \('model', 'ema\.module'\); choose one with --key"),
         ({"state_dict": prefixed(STATE, "a.") | {f"b.{name}": value + 1 for name, value in STATE.items()}},
          r"several sets of weights that fit \('state_dict\.a', 'state_dict\.b'\)"),
+        ({"model": STATE, "ema": STATE}, r"several sets of weights that fit \('model', 'ema'\)"),
         (NET, r"a whole pickled object \(torch\.nn\.modules\.container\.Sequential\)"),
         ({"model": NET, "epoch": 3}, r"a whole pickled object \(torch\.nn\.modules\.container\.Sequential\)"),
         ([1, 2], "holds no state dict of tensors"),

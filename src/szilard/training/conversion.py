@@ -16,7 +16,7 @@ from torch import Tensor
 from szilard import atomic, file
 from szilard.errors import SzilardError
 from szilard.file.error import SzilardFileError, printable
-from szilard.file.state import storage, with_meta
+from szilard.file.state import contiguous, copied, storage, with_meta
 from szilard.training import checkpoint, formats, schema, stored
 from szilard.training.formats import SAFETENSORS, SZD, Format
 
@@ -178,9 +178,7 @@ def _torch_bytes(state: Mapping[str, Tensor]) -> bytes:
     for name, value in state.items():
         place = storage(value)
         if place not in copies:
-            copies[place] = (
-                value.detach().cpu().resolve_conj().resolve_neg().clone(memory_format=torch.contiguous_format)
-            )
+            copies[place] = copied(value)
         plain[name] = copies[place]
     buffer = io.BytesIO()  # torch's own writer aborts the process on a full disk
     torch.save(plain, buffer)
@@ -191,7 +189,7 @@ def _same(one: Tensor, other: Tensor) -> bool:
     return (
         one.dtype == other.dtype
         and one.shape == other.shape
-        and torch.equal(one.reshape(-1).view(torch.uint8), other.reshape(-1).view(torch.uint8))
+        and torch.equal(*(contiguous(value).reshape(-1).view(torch.uint8) for value in (one, other)))
     )
 
 
