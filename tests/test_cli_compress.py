@@ -215,3 +215,71 @@ def test_a_certificate(plain, tmp_path):
     szilard("compress", path, "--network", spec, "--no-data", "--certificate").refused(
         "counts errors over training"
     )
+
+
+class TestFilesOfOthers:
+    @pytest.fixture
+    def spec(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "n.py").write_text("from trained import mlp as build\n")
+        return "n.py:build"
+
+    def test_safetensors(self, spec, tmp_path):
+        from safetensors.torch import save_file
+
+        save_file(mlp().state_dict(), "net.safetensors")
+        typed = szilard(
+            "compress", "net.safetensors", "--network", spec, "--data", "digits", "--json", "--lam", 1e-6
+        )
+        assert typed.code == 0, typed.output
+        assert json.loads(typed.output)["test_before"] == pytest.approx(accuracy(mlp()))
+        typed = szilard("measure", "net.safetensors", "--network", spec, "--data", "digits", "--json")
+        found = json.loads(typed.output)["networks"][0]["quality"]
+        assert found["accuracy"] == pytest.approx(accuracy(mlp()))
+        szilard("predict", "net.safetensors", "digits").refused(
+            "a safetensors file, which does not say how its inputs"
+        )
+        szilard("compress", "net.safetensors", "--no-data").refused(
+            "does not say of which network; add --network"
+        )
+
+    def test_a_key_and_what_was_done(self, spec):
+        trained = {f"model.{name}": value for name, value in mlp().state_dict().items()}
+        torch.save({"state_dict": trained, "ema": mlp().state_dict(), "epoch": 3}, "net.ckpt")
+        for command in (["compress", "net.ckpt", "--no-data"], ["measure", "net.ckpt", "--data", "digits"]):
+            szilard(*command, "--network", spec).refused(
+                r"several sets of weights that fit \('state_dict.model'"
+            )
+            typed = szilard(*command, "--network", spec, "--key", "state_dict")
+            assert typed.code == 0, typed.output
+            assert "net.ckpt: weights of 'state_dict', without the prefix 'model.'" in typed.output
+            szilard(*command, "--network", spec, "--key", "no").refused(
+                "no tensors under 'no'; it has state_dict, ema"
+            )
+        quiet = szilard("compress", "net.ckpt", "--no-data", "--network", spec, "--key", "ema", "--quiet")
+        assert (quiet.code, quiet.output) == (0, "")
+
+    @pytest.mark.filterwarnings("ignore::DeprecationWarning")
+    def test_torchscript(self, spec):
+        torch.jit.save(torch.jit.script(mlp()), "net.jit")
+        szilard("compress", "net.jit", "--no-data").refused(
+            "whose code is not run unless you trust it; add --trust"
+        )
+        typed = szilard("compress", "net.jit", "--network", spec, "--data", "digits", "--json", "--lam", 1e-6)
+        assert json.loads(typed.output)["test_before"] == pytest.approx(accuracy(mlp()))
+        typed = szilard("compress", "net.jit", "--no-data", "--trust", "-o", "trusted.szd")
+        assert typed.code == 0, typed.output
+        assert "running the code in net.jit" in typed.output
+        torch.jit.load("net.jit").load_state_dict(package.load("trusted.szd"), strict=True)
+        found = json.loads(szilard("inspect", "net.jit", "--json").output)
+        assert found["kind"] == "a TorchScript archive"
+        assert [one["name"] for one in found["tensors"]] == list(mlp().state_dict())
+
+    def test_the_tensors_of_a_checkpoint_are_listed(self, spec):
+        torch.save({"model": mlp().state_dict(), "[red]x\x1b": {"w": torch.ones(3).half()}}, "net.pt")
+        typed = szilard("inspect", "net.pt")
+        assert typed.code == 0, typed.output
+        assert "[red]x\\x1b" in typed.output
+        assert "float16" in typed.output
+        found = json.loads(szilard("inspect", "net.pt", "--json").output)
+        assert found["tensor_bytes"] == 6 + sum(4 * value.numel() for value in mlp().state_dict().values())

@@ -137,6 +137,15 @@ class TestVerify:
         szilard("verify", path, "--against", tmp_path / "none.pt").refused("there is no file .*none.pt")
         szilard("verify", path, "--against", tmp_path / "none.szd").refused("none.szd does not exist")
 
+    def test_floats_of_four_bits(self, tmp_path):
+        for name, entries in (("a", [0x21, 0x7F]), ("b", [0x21, 0x72])):
+            value = torch.tensor(entries, dtype=torch.uint8).view(torch.float4_e2m1fn_x2)
+            file.write(tmp_path / f"{name}.szd", file.from_state_dict({"w": value}))
+        given = ("verify", tmp_path / "a.szd", "--against", tmp_path / "b.szd", "--json")
+        (found,) = json.loads(szilard(*given).output)["differences"]
+        assert found["largest"] == 7  # 0xF is -6 and 0x2 is 1
+        assert found["relative"] == pytest.approx((49 / (0.25 + 1 + 1 + 36)) ** 0.5)
+
     def test_a_network_that_szilard_trained(self, tmp_path):
         """network.pt, as szilard fit writes it."""
         network = methods.make("ssvi", n_data=100).prepare(networks.build("mlp:8", (1, 8, 8), 10))

@@ -27,7 +27,7 @@ def wrong(found: list[faults_szd.Fault]) -> list[faults_szd.Fault]:
 def test_seeds_are_good_files_of_every_kind_type_and_coding():
     records = [record for draft in faults_szd.seeds() for record in draft.records]
     assert {record.kind for record in records} == set(range(8))
-    assert {record.code for record in records} == set(range(17))
+    assert {record.code for record in records} == set(range(21))
     assert {record.coding for record in records if record.kind == codec.LEVELS} == {*range(9), 10, 12, 14}
     for data in faults_szd.seed_files():
         found = szd_reference.decode(szd_reference.tables(data))

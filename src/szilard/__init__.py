@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     )
     from szilard.bayes.bayesianize import bayesianize
     from szilard.file import SzilardFileError, load
+    from szilard.training.conversion import convert
     from szilard.training.evaluate import measure
     from szilard.training.fit import fit
 
@@ -39,6 +40,7 @@ __all__ = [
     "bayes",
     "bayesianize",
     "compress",
+    "convert",
     "cost",
     "data",
     "file",
@@ -71,6 +73,7 @@ _ROOMS = frozenset(
 _FUNCTIONS = {
     "SzilardFileError": "szilard.file",
     "bayesianize": "szilard.bayes",
+    "convert": "szilard.training",
     "fit": "szilard.training",
     "load": "szilard.file",
     "measure": "szilard.training",

@@ -248,9 +248,31 @@ def compress(
     )  # fmt: skip
 
 
-@app.command(epilog=_examples("szilard inspect net.szd", "szilard inspect net.szd --tensors --json"))
-def inspect(path: o.SzdFile, tensors: o.Tensors = False, json: o.Json = False) -> None:
-    """See what is in a .szd file and where its bytes are, without its network."""
+@app.command(
+    epilog=_examples(
+        "szilard convert net.szd net.safetensors",
+        "szilard convert net.szd net.pt",
+        "szilard convert checkpoint.ckpt net.szd --key state_dict",
+    )
+)
+def convert(path: o.Source, out: o.Written, key: o.Key = None, json: o.Json = False) -> None:
+    """Write the tensors of a file as another kind of file, bit for bit: .szd, .safetensors or PyTorch's.
+
+    Nothing in the file is run and nothing is rounded; what stays behind is told. To make a file small, use szilard
+    compress.
+    """
+    from szilard._cli import convert as command
+
+    command.convert(path, out, key=key, as_json=json)
+
+
+@app.command(
+    epilog=_examples(
+        "szilard inspect net.szd", "szilard inspect net.szd --tensors --json", "szilard inspect checkpoint.pt"
+    )
+)
+def inspect(path: o.AnyWeights, tensors: o.Tensors = False, json: o.Json = False) -> None:
+    """See what is in a .szd file and where its bytes are, without its network; or the tensors of another file."""
     from szilard._cli import inspect as command
 
     command.inspect(path, tensors=tensors, as_json=json)

@@ -102,7 +102,7 @@ def compress(
         if without_data:
             made, described = _without_data(file, network, key, trusted, shape, wish, seed, console)
         else:
-            found, data, meta = _open(file, given, network, key, trusted, normalisation)
+            found, data, meta = _open(file, given, network, key, trusted, normalisation, console)
             if certified and data.task != "classification":
                 raise SzilardError(
                     "--certificate is about shares of errors, and these data have quantities; leave it out"
@@ -125,6 +125,7 @@ def _open(
     key: str | None,
     trusted: bool,
     normalisation: tuple[str | None, str | None],
+    console: Console,
 ) -> tuple[Finished, DataSet, dict[str, Any]]:
     if networks_on_disk.is_finished(file):
         found = networks_on_disk.load(file, spec, trusted=trusted, tell=once())
@@ -135,7 +136,12 @@ def _open(
         )
     data = _normalised(source.load({}, given, str(file)), *normalisation)
     built, meta = weights.network_of(
-        file, spec, key, trusted, lambda named: networks.build(named, data.input_shape, data.n_outputs)
+        file,
+        spec,
+        key,
+        trusted,
+        lambda named: networks.build(named, data.input_shape, data.n_outputs),
+        lambda line: console.print(line, markup=False, highlight=False, soft_wrap=True),
     )
     stored = {key: value for key, value in given.items() if value is not None}
     return Finished.plain(built, data, network_spec=spec, source=stored), data, meta
@@ -238,7 +244,12 @@ def _without_data(
         network, inputs, meta = found.network, found.input_shape, networks_on_disk.to_meta(found)
     else:
         network, meta = weights.network_of(
-            file, spec, key, trusted, lambda named: networks.build_for(named, inputs, shape.outputs)
+            file,
+            spec,
+            key,
+            trusted,
+            lambda named: networks.build_for(named, inputs, shape.outputs),
+            lambda line: console.print(line, markup=False, highlight=False, soft_wrap=True),
         )
     with console.status("compressing"):
         made = search(

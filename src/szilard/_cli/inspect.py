@@ -14,6 +14,7 @@ from rich.text import Text
 from szilard import file
 from szilard.file import Entry, Ledger
 from szilard.file.error import SzilardFileError, printable
+from szilard.file.layout import MAGIC
 from szilard.file.ledger import smaller
 
 _WIDTH = 132  # where nobody's terminal says how wide it is
@@ -31,7 +32,14 @@ _MEANING = {
 
 
 def inspect(path: Path, *, tensors: bool, as_json: bool) -> None:
-    """Print where the bytes of a file are."""
+    """Print where the bytes of a file are; of a file of another kind, which tensors it holds."""
+    if not _is_szd(path):
+        from szilard._cli.listing import listing
+        from szilard.training import formats
+
+        if formats.of(path) != formats.Format.SZD:
+            listing(path, as_json=as_json)
+            return
     found = file.inspect(path, tensors=tensors)
     if found.tensor_bytes is None:  # a support has as many entries as its stream says
         with contextlib.suppress(
@@ -50,6 +58,17 @@ def inspect(path: Path, *, tensors: bool, as_json: bool) -> None:
     if found.meta:
         console.print(f"metadata: {printable(json.dumps(found.meta))}", highlight=False, markup=False)
     console.print(f"content {found.content}", highlight=False)
+
+
+def _is_szd(path: Path) -> bool:
+    """Whether a file begins as ours, which can be seen without torch."""
+    try:
+        if not path.is_file():
+            return True  # its reader says what is wrong
+        with path.open("rb") as opened:
+            return opened.read(len(MAGIC)) == MAGIC
+    except (OSError, ValueError):
+        return True
 
 
 def summary(found: Ledger) -> str:

@@ -31,7 +31,8 @@ def measure(
     if samples < 1:
         raise SzilardError(f"--samples must be at least 1, not {samples}")
     if path.is_file() and not networks_on_disk.is_finished(path):
-        rows, data = _plain(path, given, network, key, samples, seed)
+        tell = (lambda line: None) if as_json else once()
+        rows, data = _plain(path, given, network, key, samples, seed, tell)
     else:
         rows, data = _finished(path, given, network, trusted, samples, seed)
     if as_json:
@@ -59,7 +60,13 @@ def _finished(
 
 
 def _plain(
-    path: Path, given: dict[str, Any], network: str | None, key: str | None, samples: int, seed: int
+    path: Path,
+    given: dict[str, Any],
+    network: str | None,
+    key: str | None,
+    samples: int,
+    seed: int,
+    tell: weights.Tell,
 ) -> tuple[list[table.Row], DataSet]:
     if network is None:
         raise SzilardError(
@@ -67,7 +74,7 @@ def _plain(
         )
     data = source.load({}, given, str(path))
     built = networks.build(network, data.input_shape, data.n_outputs)
-    weights.load(path, built, key)
+    weights.load(path, built, key, tell)
     quality, cost = evaluate(built.eval(), data, samples=samples, seed=seed)
     return [_row(path.name, "none", quality, cost)], data
 

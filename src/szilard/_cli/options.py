@@ -19,6 +19,10 @@ RunOrNetwork = Annotated[
     ),
 ]
 SzdFile = Annotated[Path, typer.Argument(metavar="FILE.szd", help="A network in one file.")]
+AnyWeights = Annotated[
+    Path,
+    typer.Argument(metavar="FILE", help="A network in one file; or a checkpoint, or a file of safetensors."),
+]
 Runs = Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders.")]
 RunToml = Annotated[
     Path | None,
@@ -230,6 +234,20 @@ Against = Annotated[
         metavar="FILE",
         help="Compare with another .szd file, a network.pt, a checkpoint or a .safetensors file.",
     ),
+]
+
+# -- conversion ---------------------------------------------------------------------------------------
+
+Source = Annotated[
+    Path,
+    typer.Argument(
+        metavar="FILE",
+        help="A .szd or .safetensors file, a network.pt, a state dict or checkpoint of PyTorch, a TorchScript archive.",
+    ),
+]
+Written = Annotated[
+    Path,
+    typer.Argument(metavar="OUT", help="What to write, by the end of its name: .szd, .safetensors or .pt."),
 ]
 
 # -- compression --------------------------------------------------------------------------------------

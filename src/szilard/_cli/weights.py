@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,21 +17,28 @@ from szilard.training import fitting, formats
 from szilard.training.fitting import Fitted
 from szilard.training.formats import Format
 
+Tell = Callable[[str], object]
 
-def load(path: Path, network: nn.Module, key: str | None) -> Fitted:
-    """Put the weights of a file into a network, and say on standard error where in the file they were.
+
+def load(path: Path, network: nn.Module, key: str | None, tell: Tell) -> Fitted:
+    """Put the weights of a file into a network, and tell in one line where in the file they were.
 
     Raises:
         SzilardError: they do not fit.
     """
     fitted = networks_on_disk.load_state(path, network, networks_on_disk.plain_state(path), key)
     if fitted.told:
-        print(printable(f"{path}: {fitted.told}"), file=sys.stderr)
+        tell(printable(f"{path}: {fitted.told}"))
     return fitted
 
 
 def network_of(
-    path: Path, spec: str | None, key: str | None, trusted: bool, build: Callable[[str], nn.Module]
+    path: Path,
+    spec: str | None,
+    key: str | None,
+    trusted: bool,
+    build: Callable[[str], nn.Module],
+    tell: Tell,
 ) -> tuple[nn.Module, dict[str, Any]]:
     """The network of a file that holds weights alone, and what its ``.szd`` file is to say of them.
 
@@ -55,7 +61,7 @@ def network_of(
             f"{path} holds weights and does not say of which network; add --network, for instance file.py:function"
         )
     network = build(spec)
-    fitted = load(path, network, key)
+    fitted = load(path, network, key, tell)
     own = fitting.size(network.state_dict().values())
     if fitted.kind in ("", own[1]):
         return network, {}

@@ -10,6 +10,10 @@ from torch import Tensor
 
 from szilard.errors import SzilardError
 from szilard.file.error import printable
+from szilard.file.state import contiguous
+
+# E2M1 of the OCP Microscaling Formats specification 1.0, by the bits.
+_FLOAT4 = [sign * value for sign in (1, -1) for value in (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)]
 
 
 @dataclass(frozen=True)
@@ -53,11 +57,19 @@ def _describe(tensor: Tensor | None) -> str:
     return "missing" if tensor is None else f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
 
 
+def _wide(tensor: Tensor) -> Tensor:
+    """In double precision."""
+    if tensor.dtype == torch.float4_e2m1fn_x2:  # PyTorch does not convert it
+        packed = tensor.view(torch.uint8)
+        return torch.tensor(_FLOAT4, dtype=torch.float64)[torch.stack([packed & 15, packed >> 4], -1).long()]
+    return tensor.to(torch.complex128 if tensor.is_complex() else torch.float64)
+
+
 def _difference(name: str, tensor: Tensor, other: Tensor) -> Difference:
-    tensor, other = (one.detach().cpu().contiguous().reshape(-1) for one in (tensor, other))
+    tensor, other = (contiguous(one).reshape(-1) for one in (tensor, other))
     if torch.equal(tensor.view(torch.uint8), other.view(torch.uint8)):
         return Difference(name, True, 0.0, 0.0)
-    wide = torch.complex128 if tensor.is_complex() else torch.float64
-    apart = (tensor.to(wide) - other.to(wide)).abs()
-    size = other.to(wide).abs().square().mean().sqrt()
+    here, there = _wide(tensor), _wide(other)
+    apart = (here - there).abs()
+    size = there.abs().square().mean().sqrt()
     return Difference(name, False, float(apart.max()), float(apart.square().mean().sqrt() / size))

@@ -162,10 +162,26 @@ def storage(tensor: Tensor) -> Any:
     return *place, tensor.device, tensor.dtype, tensor.shape, tensor.stride()
 
 
+def contiguous(tensor: Tensor) -> Tensor:
+    """A tensor on the CPU with its entries in row order, none of which is yet to be conjugated or negated."""
+    plain = tensor.detach().cpu().resolve_conj().resolve_neg()
+    if plain.dtype == getattr(torch, "float4_e2m1fn_x2", None):  # PyTorch does not copy it
+        return plain.view(torch.uint8).contiguous().view(plain.dtype)
+    return plain.contiguous()
+
+
+def copied(tensor: Tensor) -> Tensor:
+    """As :func:`contiguous`, in memory of its own that holds nothing else."""
+    plain = contiguous(tensor)
+    if not plain.numel():
+        return torch.empty(plain.shape, dtype=plain.dtype)
+    return plain.reshape(-1).view(torch.uint8).clone().view(plain.dtype).reshape(plain.shape)
+
+
 def _bits(tensor: Tensor) -> np.ndarray:
     """A tensor as numpy holds it, contiguous and little-endian."""
     dtype = dtypes.named(_name(tensor))
-    plain = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous()
+    plain = contiguous(tensor)
     if dtype.borrowed:
         plain = plain.view({1: torch.uint8, 2: torch.uint16}[dtype.size])
     return plain.numpy().astype(dtype.carrier, copy=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +28,7 @@ __all__ = [
     "is_finished",
     "load",
     "load_state",
+    "meta_of",
     "plain_state",
     "save",
     "state_of",
@@ -165,27 +167,38 @@ def to_meta(found: Finished) -> dict[str, Any]:
     """What a ``.szd`` file must hold beside the tensors for :func:`load`, as JSON."""
     spec = trust.absolute_network(found.network_spec)
     source = trust.absolute_data(found.data) if found.data_trusted else found.data
-    return {
-        "network": {
-            "network_spec": spec,
-            "network_signature": trust.sign_network(spec),
-            "method": found.method.name,
-            "method_options": found.options,
-            "n_data": found.method.n_data,
-            "method_state": Method.state_dict(found.method),
-            "task": found.task,
-            "input_shape": list(found.input_shape),
-            "n_outputs": found.n_outputs,
-            "classes": list(found.classes),
-            "feature_names": list(found.feature_names),
-            "shift": schema.narrow(found.shift, found.input_shape).tolist(),
-            "scale": schema.narrow(found.scale, found.input_shape).tolist(),
-            "target_shift": found.target_shift,
-            "target_scale": found.target_scale,
-            "data": source,
-            "data_signature": trust.sign_data(source) if found.data_trusted else None,
-        }
-    }
+    return meta_of(
+        Saved(
+            network_spec=spec,
+            network_signature=trust.sign_network(spec),
+            method=found.method.name,
+            method_options=found.options,
+            n_data=found.method.n_data,
+            method_state=Method.state_dict(found.method),
+            task=found.task,
+            input_shape=found.input_shape,
+            n_outputs=found.n_outputs,
+            classes=found.classes,
+            feature_names=found.feature_names,
+            shift=schema.narrow(found.shift, found.input_shape),
+            scale=schema.narrow(found.scale, found.input_shape),
+            target_shift=found.target_shift,
+            target_scale=found.target_scale,
+            data=source,
+            data_signature=trust.sign_data(source) if found.data_trusted else None,
+        )
+    )
+
+
+def meta_of(saved: Saved) -> dict[str, Any]:
+    """As :func:`to_meta`, of what a ``network.pt`` says of itself; signatures stay those of whoever wrote it."""
+    fields = {one.name: getattr(saved, one.name) for one in dataclasses.fields(saved)}
+    for name, value in fields.items():
+        if isinstance(value, Tensor):
+            fields[name] = value.tolist()
+        elif isinstance(value, tuple):
+            fields[name] = list(value)
+    return {"network": fields}
 
 
 def is_finished(path: Path) -> bool:

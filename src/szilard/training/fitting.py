@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from szilard.file.error import SzilardFileError, printable
-from szilard.file.state import storage
+from szilard.file.state import contiguous, storage
 from szilard.training.stored import Stored, joined, listed
 from szilard.training.torch_file import Unread
 
@@ -65,14 +65,17 @@ class _Search:
         self.needed = len(set(self.identity.values()))
 
     def run(self) -> Fitted:
-        tries = [_Names.of(self.stored, self.wanted, clean) for clean in (False, True)]
-        for names in tries:
-            if names is None:
-                continue
-            found = self._complete(names)
-            if found:
-                return self._chosen(names, found)
-        self._refuse_missing([names for names in tries if names is not None])
+        both = [_Names.of(self.stored, self.wanted, clean) for clean in (False, True)]
+        tries = [(names, self._complete(names)) for names in both if names is not None]
+        if not tries:
+            raise SzilardFileError(
+                f"{self.stored.path} holds two tensors of one name in different groups; save network.state_dict() by "
+                "itself"
+            )
+        names, prefixes = max(tries, key=lambda one: len(one[1]))  # as they are, if that does
+        if prefixes:
+            return self._chosen(names, prefixes)
+        self._refuse_missing([names for names, _ in tries])
 
     def _complete(self, names: _Names) -> list[str]:
         """Prefixes under which every tensor is found."""
@@ -99,9 +102,10 @@ class _Search:
                 f"this network it has shape {ours}; name the network it was made with"
             )
         taken = [self._taken(names, prefix) for prefix in right]
-        first = {name: storage(value) for name, value in taken[0].items() if value.numel()}
-        for other in taken[1:]:
-            if first != {name: storage(value) for name, value in other.items() if value.numel()}:
+        # Two names of one module are no choice; a model and its moving average are, though they may not differ yet.
+        first = self._places(names, right[0], taken[0])
+        for prefix, other in zip(right[1:], taken[1:], strict=True):
+            if first != self._places(names, prefix, other):
                 labels = ", ".join(repr(printable(prefix[:-1])[:80] or ".") for prefix in right[:6])
                 raise SzilardFileError(
                     f"{self.stored.path} holds several sets of weights that fit ({labels}); choose one with --key (in "
@@ -116,6 +120,11 @@ class _Search:
             for clean, own in names.own.items()
             if prefix + clean in names.tensors
         }
+
+    def _places(self, names: _Names, prefix: str, taken: dict[str, Tensor]) -> dict[str, Any]:
+        """Where the tensors under a prefix lie: in which group and in which memory."""
+        groups = {own: names.tensors[prefix + clean][0] for clean, own in names.own.items() if own in taken}
+        return {name: (groups[name], storage(value)) for name, value in taken.items() if value.numel()}
 
     def _misshapen(self, names: _Names, prefix: str) -> list[tuple[str, list[int], list[int]]]:
         return [
@@ -293,7 +302,7 @@ def _same(one: Tensor, other: Tensor) -> bool:
         return True
     if one.dtype != other.dtype or one.shape != other.shape:
         return False
-    a, b = (value.detach().cpu().contiguous().reshape(-1).view(torch.uint8) for value in (one, other))
+    a, b = (contiguous(value).reshape(-1).view(torch.uint8) for value in (one, other))
     return torch.equal(a, b)
 
 

@@ -68,7 +68,7 @@ def of(path: Path) -> Format:
 
 
 def _by_name(path: Path) -> Format:
-    return Format.SZD if path.suffix == SZD else Format.TORCH
+    return {SZD: Format.SZD, SAFETENSORS: Format.SAFETENSORS}.get(path.suffix, Format.TORCH)
 
 
 def _look(path: Path, file: BinaryIO, size: int) -> Format:
@@ -87,7 +87,7 @@ def _look(path: Path, file: BinaryIO, size: int) -> Format:
         _refuse(path, "a web page and not the file that it was to be", "download the file itself")
     if head[257:262] == b"ustar":
         _tar(path, file)
-    if is_safetensors(head, size) or path.suffix == SAFETENSORS:
+    if is_safetensors(head, size):
         return Format.SAFETENSORS
     if start.startswith(b"{"):
         what = "an index of several files" if b'"weight_map"' in head else "a text in JSON"

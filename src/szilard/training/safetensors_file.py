@@ -21,6 +21,7 @@ from torch import Tensor
 from szilard import bounded, plain_json
 from szilard.errors import SzilardError
 from szilard.file.error import SzilardFileError, printable
+from szilard.file.state import copied
 
 MOST_HEADER = 32 << 20  #: bytes of a header; a name and what is said of its tensor take about a hundred
 METADATA = "__metadata__"
@@ -72,9 +73,7 @@ def dumps(state: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
                 f"a .safetensors file cannot hold a tensor of the name {printable(name)[:200]!r}; write a .pt file "
                 "instead"
             )
-    plain = {
-        name: t.detach().cpu().resolve_conj().resolve_neg().contiguous().clone() for name, t in state.items()
-    }
+    plain = {name: copied(value) for name, value in state.items()}
     try:
         return safetensors.torch.save(plain, dict(metadata) or None)
     except (KeyError, ValueError, SafetensorError) as error:

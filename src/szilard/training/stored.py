@@ -164,7 +164,12 @@ def of(path: Path, content: Any) -> Stored:
     groups: dict[str, dict[str, Tensor]] = {}
     others: dict[str, dict[str, Any]] = {}
     unread: list[str] = []
-    _walk(content, "", groups, others, unread, 0)
+    try:
+        _walk(content, "", groups, others, unread, 0)
+    except _Twice as twice:
+        raise SzilardFileError(
+            f"{path} holds two tensors of the name {printable(str(twice))[:200]!r}; save network.state_dict() by itself"
+        ) from twice
     found = Stored(path, groups, others, unread[0] if unread else None)
     if not groups and content != {}:
         found.refuse()
@@ -172,6 +177,10 @@ def of(path: Path, content: Any) -> Stored:
         for name, value in tensors.items():
             _check_dense(path, name, value)
     return found
+
+
+class _Twice(Exception):
+    """Two groups of one name, as in ``{"a": {"b": ...}, "a.b": ...}``, hold a tensor of the same name."""
 
 
 def joined(label: str, name: str) -> str:
@@ -210,8 +219,8 @@ def _walk(
             continue
         if isinstance(item, Tensor):
             tensors = groups.setdefault(label, {})
-            if name in tensors:  # {"a": {"b": ...}, "a.b": ...}
-                unread.append("two groups of one name")
+            if name in tensors:
+                raise _Twice(joined(label, name))
             tensors[name] = item
         else:
             others.setdefault(label, {})[name] = item

@@ -177,7 +177,9 @@ class _Unpickler(pickle._Unpickler):  # in Python: the one in C allocates what a
             return Unread(f"{module}.{name}")
         raise Objects(f"{module}.{name}")
 
-    def persistent_load(self, pid: Any) -> _Storage:
+    def persistent_load(self, pid: Any) -> Any:
+        if self._lenient and type(pid) is tuple and len(pid) > 1 and type(pid[1]) is Unread:
+            return pid[1]  # the storage of a quantised tensor, which is unread as well
         return self._storage(pid)
 
     def load_build(self) -> None:
@@ -358,6 +360,8 @@ def _archive(data: bytes, lenient: bool) -> Any:
 
 def _legacy(data: bytes, lenient: bool) -> Any:
     """Of torch before 1.6: five pickles, and the storages behind them."""
+    if not data.startswith(pickle.PROTO):
+        raise Damaged("no pickle")
     file = io.BytesIO(data)
     if _plain(file) != _MAGIC or _plain(file) != _PROTOCOL:
         raise Damaged("no file of torch.save")
@@ -374,6 +378,8 @@ def _legacy(data: bytes, lenient: bool) -> Any:
 
     _Survey(file, note, lenient).load()  # storages lie behind: the first pass only asks which there are
     keys = _plain(file)
+    if lenient and isinstance(keys, list) and len(keys) > len(wanted):
+        raise Objects("a quantized tensor, as torch saved them long ago")
     if not isinstance(keys, list) or not all(key in wanted for key in keys):
         raise Damaged("storages that nobody named")
     made: dict[str, _Storage] = {}

@@ -1,0 +1,26 @@
+"""``szilard convert``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from szilard._cli import output
+from szilard.errors import SzilardError, printable
+from szilard.training.conversion import convert as write
+
+
+def convert(path: Path, out: Path, *, key: str | None, as_json: bool) -> None:
+    """Write the tensors of a file as another kind of file, and print what it is."""
+    if out.is_dir() or not out.absolute().parent.is_dir():
+        what = "is a folder" if out.is_dir() else "is in a folder that does not exist"
+        raise SzilardError(f"{out} {what}; name a file to write")
+    with output.told(out):
+        made = write(path, out, key=key)
+    if as_json:
+        given = {"source": str(path), "file": str(out), "tensors": made.tensors, "bytes": made.bytes}
+        print(json.dumps({**given, "notes": list(made.notes)}, indent=2))
+        return
+    print(printable(f"{path} -> {out}: {made.tensors:,} tensors, {made.bytes:,} bytes"))
+    for note in made.notes:
+        print(printable(f"note: {note}"))

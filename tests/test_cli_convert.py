@@ -1,0 +1,320 @@
+"""szilard convert, and the one ratio that szilard compress and szilard inspect state."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+import torch
+from cli_tools import TINY, szilard
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+import szilard as package
+from szilard import SzilardError, file
+from szilard.file.ledger import smaller
+from szilard.file.state import contiguous
+from szilard.training import conversion, finished, formats, stored
+
+KINDS = tuple(name for name in file.dtypes.BY_NAME if name != "complex128")
+
+
+def words(output: str) -> str:
+    """What was printed, without the ends of lines."""
+    return " ".join(output.split())
+
+
+def bits(tensor):
+    return contiguous(tensor).reshape(-1).view(torch.uint8).tolist() if tensor.numel() else []
+
+
+def same(one, other) -> bool:
+    return set(one) == set(other) and all(
+        (one[name].dtype, one[name].shape, bits(one[name]))
+        == (other[name].dtype, other[name].shape, bits(other[name]))
+        for name in one
+    )
+
+
+def state():
+    found = {}
+    for place, name in enumerate(KINDS):
+        data = (torch.arange(64, dtype=torch.uint8) * (place + 3)).reshape(2, 32)
+        found[name] = (data % 2).bool() if name == "bool" else data.view(getattr(torch, name))
+    tied = torch.randn(3, 4)
+    base = torch.randn(5, 6)
+    return {
+        **found, "scalar": torch.tensor(2.5), "empty": torch.zeros(0, 4), "tied": tied, "again": tied,
+        "part": base[1:3, ::2],
+        "float4": torch.arange(12, dtype=torch.uint8).reshape(3, 4).view(torch.float4_e2m1fn_x2).t(),
+        "transposed": base.t(), "nan": torch.tensor([float("nan"), -0.0, float("inf")]),
+        "equal": torch.full((100, 100), 0.5), "名前/..": torch.ones(2),
+    }  # fmt: skip
+
+
+def read(path):
+    return stored.read(path).groups[""]
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        (".szd",),
+        (".safetensors",),
+        (".szd", ".safetensors"),
+        (".safetensors", ".szd", ".pth"),
+        (".pt", ".bin"),
+        (".szd", ".ckpt", ".safetensors", ".szd"),
+    ],
+)
+def test_every_way_keeps_names_types_shapes_and_bits(tmp_path, steps):
+    original = state()
+    path = tmp_path / "net.pt"
+    torch.save(original, path)
+    for number, suffix in enumerate(steps):
+        target = tmp_path / f"{number}{suffix}"
+        typed = szilard("convert", path, target)
+        assert typed.code == 0, typed.output
+        assert f"{len(original)} tensors, {target.stat().st_size:,} bytes" in typed.output
+        path = target
+        assert same(read(path), original)
+    found = read(path)
+    if path.suffix != ".safetensors":
+        assert found["tied"].data_ptr() == found["again"].data_ptr()
+    if path.suffix in conversion.TORCH:
+        assert same(torch.load(path, weights_only=True), original)
+        assert path.stat().st_size < 100_000  # of views, their entries alone
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        theirs = load_file(path)
+        assert torch.equal(theirs["float32"], original["float32"])
+        assert torch.equal(theirs["again"], original["tied"])
+
+
+def test_a_compressed_network_and_back(tmp_path):
+    network = nn.Sequential(nn.Linear(20, 30), nn.ReLU(), nn.Linear(30, 5))
+    package.compress(network, lam=1e-6, meta={"by": "me", "n": 3}).save(tmp_path / "net.szd")
+    for name in ("net.safetensors", "net.pt"):
+        package.convert(tmp_path / "net.szd", tmp_path / name)
+    network.load_state_dict(torch.load(tmp_path / "net.pt", weights_only=True), strict=True)
+    assert same(network.state_dict(), package.load(tmp_path / "net.szd"))
+    package.convert(tmp_path / "net.safetensors", tmp_path / "again.szd")
+    assert file.inspect(tmp_path / "again.szd").meta == {"by": "me", "n": 3}
+    typed = szilard("convert", tmp_path / "net.szd", tmp_path / "net.pt")
+    assert (
+        "note: a state dict holds tensors alone: what the metadata say (by, n) of net.szd stays behind"
+        in typed.output
+    )
+    assert szilard("verify", tmp_path / "net.szd", "--against", tmp_path / "net.safetensors").output.endswith(
+        "bit for bit\n"
+    )
+
+
+def test_metadata_of_somebody_elses_safetensors_file(tmp_path):
+    from safetensors import safe_open
+    from safetensors.torch import save_file
+
+    save_file({"w": torch.ones(3)}, tmp_path / "a.safetensors", {"format": "pt", "license": "mit"})
+    package.convert(tmp_path / "a.safetensors", tmp_path / "a.szd")
+    package.convert(tmp_path / "a.szd", tmp_path / "b.safetensors")
+    with safe_open(tmp_path / "b.safetensors", "pt") as opened:
+        assert opened.metadata() == {"format": "pt", "license": "mit"}
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"szilard.meta": "[" * 5000, "szilard.ties": "{"},
+        {"szilard.meta": "[1]", "szilard.ties": '{"w": 3, "x": "w", "v": "w"}'},
+    ],
+)
+def test_metadata_that_say_nonsense(tmp_path, metadata):
+    from safetensors.torch import save_file
+
+    save_file({"w": torch.ones(3), "v": torch.zeros(3)}, tmp_path / "a.safetensors", metadata)
+    package.convert(tmp_path / "a.safetensors", tmp_path / "a.szd")
+    assert same(package.load(tmp_path / "a.szd"), {"w": torch.ones(3), "v": torch.zeros(3)})
+
+
+def test_a_checkpoint(tmp_path):
+    weights = {"net.weight": torch.randn(2, 3)}
+    torch.save(
+        {"state_dict": weights, "ema": {"net.weight": torch.ones(2, 3)}, "lr": 0.1}, tmp_path / "a.ckpt"
+    )
+    szilard("convert", tmp_path / "a.ckpt", tmp_path / "a.szd").refused(
+        "several groups of tensors .*; choose one with --key"
+    )
+    typed = szilard("convert", tmp_path / "a.ckpt", tmp_path / "a.szd", "--key", "state_dict", "--json")
+    assert typed.code == 0, typed.output
+    assert json.loads(typed.output)["notes"][0] == "tensors of 'state_dict'"
+    assert same(package.load(tmp_path / "a.szd"), weights)
+
+
+def test_a_network_of_szilard_fit_stays_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert szilard("fit", *TINY, "--method", "ssvi", "--no-baselines", "--out", "run", "--quiet").code == 0
+    path = tmp_path / "run" / "ssvi" / "network.pt"
+    for source, target in ((path, "a.szd"), ("a.szd", "b.safetensors"), ("b.safetensors", "c.szd")):
+        typed = szilard("convert", source, target)
+        assert typed.code == 0, typed.output
+    one, other = finished.load(path), finished.load(tmp_path / "c.szd")
+    assert same(one.network.state_dict(), other.network.state_dict())
+    assert (one.classes, one.data, one.options, one.network_spec) == (
+        other.classes, other.data, other.options, other.network_spec,
+    )  # fmt: skip
+    assert torch.equal(one.scale, other.scale)
+    table = szilard("measure", "c.szd")
+    assert table.code == 0, table.output
+
+
+def test_mistakes(tmp_path):
+    torch.save({"w": torch.ones(3)}, tmp_path / "a.pt")
+    (tmp_path / "link.pt").symlink_to(tmp_path / "a.pt")
+    for target, words in (
+        ("b.onnx", r"b\.onnx is of no kind that can be written; .* \.szd, \.safetensors or \.pt"),
+        ("b", "is of no kind that can be written"),
+        ("a.pt", "is the file to be converted"),
+        ("link.pt", "is the file to be converted"),
+        ("none/b.szd", "in a folder that does not exist"),
+    ):
+        szilard("convert", tmp_path / "a.pt", tmp_path / target).refused(words)
+    szilard("convert", tmp_path / "none.pt", tmp_path / "b.szd").refused(
+        r"there is no (file|network) .*none\.pt"
+    )
+    szilard("convert", tmp_path / "none.szd", tmp_path / "b.pt").refused("none.szd does not exist")
+    szilard("convert", tmp_path, tmp_path / "b.pt").refused("there is no|is a folder")
+    torch.save({"w": torch.ones(3, dtype=torch.complex128)}, tmp_path / "c.pt")
+    szilard("convert", tmp_path / "c.pt", tmp_path / "c.safetensors").refused(
+        "cannot hold w, which is complex128"
+    )
+    assert not (tmp_path / "c.safetensors").exists()
+    torch.save({}, tmp_path / "d.pt")
+    szilard("convert", tmp_path / "d.pt", tmp_path / "d.szd").refused("holds no state dict of tensors")
+    szilard("convert", tmp_path / "a.pt", tmp_path / "a.szd")
+    szilard("convert", tmp_path / "a.szd", tmp_path / "b.pt", "--key", "x").refused("leave --key out")
+    typed = szilard("convert", "--help")
+    assert "szilard convert net.szd net.safetensors" in typed.output
+
+
+def test_through_a_link_and_with_the_mode_that_was_there(tmp_path):
+    torch.save({"w": torch.ones(3)}, tmp_path / "a.pt")
+    (tmp_path / "there.szd").write_bytes(b"old")
+    (tmp_path / "there.szd").chmod(0o600)
+    (tmp_path / "link.szd").symlink_to(tmp_path / "there.szd")
+    package.convert(tmp_path / "a.pt", tmp_path / "link.szd")
+    assert (tmp_path / "link.szd").is_symlink()
+    assert formats.of(tmp_path / "there.szd") == formats.Format.SZD
+    assert (tmp_path / "there.szd").stat().st_mode & 0o777 == 0o600
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    shapes=st.lists(st.lists(st.integers(0, 4), max_size=3), min_size=1, max_size=4),
+    kinds=st.lists(st.sampled_from(KINDS), min_size=4, max_size=4),
+    steps=st.lists(st.sampled_from([".szd", ".safetensors", ".pt"]), min_size=1, max_size=4),
+    seed=st.integers(0, 1000),
+)
+def test_any_tensors_any_way(tmp_path_factory, shapes, kinds, steps, seed):
+    generator = torch.Generator().manual_seed(seed)
+    original = {}
+    for number, (sides, kind) in enumerate(zip(shapes, kinds, strict=False)):
+        shape = sides or [1] * (kind == "float4_e2m1fn_x2")  # safetensors has no such scalar
+        size = file.dtypes.named(kind).size
+        data = torch.randint(0, 256, (*shape, size), generator=generator, dtype=torch.uint8)
+        dtype = getattr(torch, kind)
+        value = data[..., 0] % 2 == 1 if kind == "bool" else data.flatten().view(dtype).reshape(shape)
+        original[f"t.{number}"] = value
+    folder = tmp_path_factory.mktemp("any")
+    path = folder / "0.pt"
+    torch.save(original, path)
+    for number, suffix in enumerate(steps):
+        target = folder / f"{number + 1}{suffix}"
+        package.convert(path, target)
+        path = target
+    assert same(read(path), original)
+
+
+# -- one ratio -----------------------------------------------------------------------------------------
+
+
+def build(tmp_path):
+    (tmp_path / "n.py").write_text(
+        "from torch import nn\ndef build(): return nn.Sequential(nn.Linear(64, 40), nn.ReLU(), nn.Linear(40, 10))\n"
+    )
+    return nn.Sequential(nn.Linear(64, 40), nn.ReLU(), nn.Linear(40, 10))
+
+
+@pytest.mark.parametrize("kind", ["float32", "float16", "bfloat16", "float64"])
+def test_compress_and_inspect_state_one_ratio(tmp_path, monkeypatch, kind):
+    monkeypatch.chdir(tmp_path)
+    network = build(tmp_path).to(getattr(torch, kind))
+    torch.save(network.state_dict(), "net.pt")
+    counted = sum(p.numel() * p.element_size() for p in network.parameters())
+    typed = szilard("compress", "net.pt", "--network", "n.py:build", "--no-data", "--lam", "1e-6")
+    assert typed.code == 0, typed.output
+    ratio = counted / (tmp_path / "net.szd").stat().st_size
+    assert smaller(ratio) in words(typed.output)
+    seen = words(szilard("inspect", "net.szd").output)
+    assert f"; {smaller(ratio)} than its tensors" in seen
+    told = (f"bytes, {kind} before" in words(typed.output), f"its tensors, which were {kind}" in seen)
+    assert told == ((False, False) if kind == "float32" else (True, True))
+    found = json.loads(szilard("inspect", "net.szd", "--json").output)
+    assert found["original_bytes"] == counted
+    assert found["ratio"] == ratio
+    again = json.loads(
+        szilard(
+            "compress", "net.pt", "--network", "n.py:build", "--no-data", "--lam", "1e-6", "--json"
+        ).output
+    )
+    assert (again["tensor_bytes"], again["ratio"]) == (counted, ratio)
+
+
+def test_ties_and_supports_count_once_and_as_they_are(tmp_path):
+    network = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8))
+    network[1].weight = network[0].weight
+    made = package.compress(network, lam=1e-6)
+    made.save(tmp_path / "tied.szd")
+    assert made.original_bytes == 4 * (64 + 8 + 8)
+    assert file.inspect(tmp_path / "tied.szd").ratio == made.ratio == made.original_bytes / len(made.data)
+    sparse = package.bayesianize(
+        nn.Sequential(nn.Linear(30, 20), nn.ReLU(), nn.Linear(20, 4)), density=0.2
+    ).eval()
+    made = package.compress(sparse)
+    made.save(tmp_path / "sparse.szd")
+    counted = sum(value.numel() * value.element_size() for value in sparse.state_dict().values())
+    assert made.original_bytes == counted
+    assert file.inspect(tmp_path / "sparse.szd").ratio is None  # the supports have not been decoded
+    assert file.inspect(tmp_path / "sparse.szd", tensors=True).ratio == made.ratio
+    assert f"; {smaller(made.ratio)} than its tensors" in words(
+        szilard("inspect", tmp_path / "sparse.szd").output
+    )
+
+
+def test_what_a_file_says_of_its_original_is_not_taken_for_more_than_can_be(tmp_path):
+    for said in (
+        {"bytes": 10**15, "type": "float64"},
+        {"bytes": -1, "type": "float16"},
+        {"bytes": 4, "type": "x"},
+        3,
+        None,
+    ):
+        document = file.from_state_dict({"w": torch.randn(9)}, meta={"original": said})
+        found = file.encode(document)[1]
+        assert (found.original_bytes, found.original_type) == (36, "")
+
+
+def test_larger_is_called_larger(tmp_path):
+    assert smaller(12.34) == "12.3 times smaller"
+    assert smaller(0.5) == "2.0 times larger"
+    file.write(tmp_path / "a.szd", file.from_state_dict({"w": torch.randn(2)}))
+    assert re.search(
+        r"\d times larger than its tensors", words(szilard("inspect", tmp_path / "a.szd").output)
+    )
+
+
+def test_errors_are_of_one_kind():
+    with pytest.raises(SzilardError):
+        package.convert("nowhere.pt", "nowhere.szd")
