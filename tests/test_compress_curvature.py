@@ -51,7 +51,7 @@ def loss_change(network, layer, change, inputs):
 def test_a_linear_layer_under_squared_error_is_exact(bias):
     layer = nn.Linear(6, 1, bias=bias)
     network, inputs = nn.Sequential(layer), batches(6)
-    found = curvatures(network, inputs, call)["0"]
+    found = curvatures(network, inputs, call)["0.weight"]
     x = torch.cat(inputs).double()
     torch.testing.assert_close(found.inputs[0], x.T @ x / len(x), rtol=1e-4, atol=1e-4)
     assert found.outputs.item() == pytest.approx(1, rel=0.1)  # noise of the sampled direction
@@ -75,7 +75,7 @@ def test_a_convolution_before_global_pooling_where_positions_agree(layer):
     # Answers of one number would be squared errors anyway; flattened classes would be logits.
     network, inputs = Pooled(), batches(4, 8, 8, n=1024)
     wrapped = Unnamed(network)
-    found = curvatures(wrapped, inputs, call)["network.layer"]
+    found = curvatures(wrapped, inputs, call)["network.layer.weight"]
     change = 0.1 * torch.randn(layer.weight.shape[0], layer.weight[0].numel())
     true = loss_change(wrapped, layer, change, inputs)
     assert predicted(found, change) == pytest.approx(true, rel=0.2)
@@ -95,7 +95,7 @@ class Unnamed(nn.Module):
 def test_logits_have_the_curvature_of_their_own_divergence():
     layer = nn.Linear(5, 4)
     network, inputs = nn.Sequential(layer), batches(5)
-    found = curvatures(network, inputs, call, softness=1.0)["0"]
+    found = curvatures(network, inputs, call, softness=1.0)["0.weight"]
     change = 0.02 * torch.randn(4, 5)
     x = torch.cat(inputs)
     with torch.no_grad():
@@ -111,9 +111,9 @@ def test_logits_have_the_curvature_of_their_own_divergence():
 def test_large_pictures_are_taken_in_parts(layer, monkeypatch):
     shape = (4, 6, 6) if isinstance(layer, nn.Conv2d) else (4,)
     network, inputs = nn.Sequential(layer, nn.Flatten()), batches(*shape, n=96)
-    whole = curvatures(network, inputs, call)["0"]
-    monkeypatch.setattr("szilard.compress.curvature.AT_ONCE", 5 * 4 * 9 * 16)
-    parts = curvatures(network, inputs, call)["0"]
+    whole = curvatures(network, inputs, call)["0.weight"]
+    monkeypatch.setattr("szilard.compress.hooked.AT_ONCE", 5 * 4 * 9 * 16)
+    parts = curvatures(network, inputs, call)["0.weight"]
     torch.testing.assert_close(parts.inputs, whole.inputs, rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(parts.outputs, whole.outputs)
 

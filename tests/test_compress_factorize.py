@@ -129,7 +129,7 @@ def test_products_never_raise_the_free_energy(share, behind):
         drafts[what] = Draft(copy.deepcopy(network))
         for one in passes:
             one(drafts[what], setting)
-    curvature = quantise.known(drafts["plain"], setting)["first"]
+    curvature = quantise.known(drafts["plain"], setting)["first.weight"]
     plain, product = (priced(draft, wanted, curvature, lam) for draft in drafts.values())
     assert product <= plain
     assert ("first.weight" in drafts["product"].products) == (product < plain)

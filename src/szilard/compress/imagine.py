@@ -14,10 +14,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from szilard.compress.curvature import Forward, Layer
+from szilard.compress.curvature import Forward
+from szilard.compress.patches import LAYERS
 
 SIDES = (32, 28, 64, 96, 128, 224, 256, 299, 384, 512)  # of pictures, tried in this order
 LENGTHS = (128, 256, 512, 1024, 4096, 16384)  # of sequences
+DEPTHS = (16, 32, 8, 64, 128)  # of volumes
 
 
 def imagine(
@@ -75,10 +77,12 @@ def norms(network: nn.Module) -> Iterator[_BatchNorm]:
 
 def guess_shape(network: nn.Module) -> tuple[int, ...] | None:
     """The shape of an input, from the first layer and from what runs; None where nothing does."""
-    first = next((module for module in network.modules() if isinstance(module, Layer)), None)
+    first = next((module for module in network.modules() if isinstance(module, LAYERS)), None)
     shapes: list[tuple[int, ...]] = []
     if isinstance(first, nn.Conv2d):
         shapes = [(first.in_channels, side, side) for side in SIDES]
+    elif isinstance(first, nn.Conv3d):
+        shapes = [(first.in_channels, side, side, side) for side in DEPTHS]
     elif isinstance(first, nn.Conv1d):
         shapes = [(first.in_channels, length) for length in LENGTHS]
     elif isinstance(first, nn.Linear):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from szilard.compress import obs
-from szilard.compress.curvature import Curvature, Layer, curvatures
+from szilard.compress.curvature import Curvature, curvatures
 from szilard.compress.draft import Draft, Setting
 from szilard.compress.layers import tensors
 
@@ -18,7 +18,7 @@ class Quantise:
 
     Args:
         softness: τ of :func:`szilard.compress.curvature.curvatures`.
-        curvature: take this instead of measuring it; by the layer's name.
+        curvature: take this instead of measuring it; by the tensor's name, "0.weight".
         price: share of λ at which it rounds; below 1 where training on the integers will follow.
     """
 
@@ -39,7 +39,7 @@ class Quantise:
             draft.targets[name] = target
 
     def known(self, draft: Draft, setting: Setting) -> dict[str, Curvature]:
-        """Curvatures by the layer's name: those that were given, or those of this network on these inputs.
+        """Curvatures by the tensor's name: those that were given, or those of this network on these inputs.
 
         They are measured when they are first asked for, and kept in the setting: a search over λ asks again and again.
         """
@@ -63,9 +63,7 @@ class Quantise:
 
     def curvature_of(self, name: str, module: nn.Module, draft: Draft, setting: Setting) -> Curvature:
         """Of a weight by its name, or what is supposed where it is not known."""
-        path, _, leaf = name.rpartition(".")
-        layers = self.known(draft, setting)
-        known = layers.get(path) if isinstance(module, Layer) and leaf == "weight" else None
+        known = self.known(draft, setting).get(name)
         if known is not None:
             return known
         inputs, outputs = without_data(draft.tensor(name).detach())
@@ -114,12 +112,12 @@ class Offsets:
 
     def _curvatures(self, draft: Draft, setting: Setting) -> dict[str, float]:
         """Mean curvature of the entries of a vector, by its name."""
-        found = {}
-        for name, curvature in self.quantise.measured(setting).items():
-            h = curvature.offset.mean().item()
-            if h > 0:
-                found[f"{name}.bias"] = h
+        measured = self.quantise.measured(setting)
+        found = {
+            name: h for name, one in measured.items() if one.inputs.numel() == 1 and (h := one.offset.mean().item()) > 0
+        }
         for norm, layer in draft.norms.items():
-            if f"{layer}.bias" in found:
-                found[f"{norm}.bias"] = found[f"{layer}.bias"]
+            weight = measured.get(f"{layer}.weight")
+            if weight is not None and (h := weight.offset.mean().item()) > 0:
+                found[f"{norm}.bias"] = h
         return found
