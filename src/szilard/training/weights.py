@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from szilard import bayes, networks
 from szilard.file.error import SzilardFileError
@@ -57,7 +58,17 @@ def load_state(path: Path, network: nn.Module, state: Any) -> None:
         networks.make_plain(network, names)
     wanted = network.state_dict()
     counters = {name: value for name, value in wanted.items() if name.endswith(_COUNTER)}
-    state = counters | state_of(path, state)
+    found = state_of(path, state)
+    if wanted and not found:
+        raise SzilardFileError(
+            f"{path} holds an empty state dict; write it again with torch.save(network.state_dict(), ...)"
+        )
+    for name, value in wanted.items():
+        if is_lazy(value):
+            raise SzilardFileError(
+                f"{name} of the network has no shape yet; let the function that builds it call it once on a batch"
+            )
+    state = counters | found
     _compare(path, state, wanted)
     network.load_state_dict(state)
 
