@@ -190,6 +190,6 @@ def told(batch: Any) -> str:
 
 def _names(value: Any) -> bool:
     """Whether it is a list of names or numbers, one for each example perhaps."""
-    return isinstance(value, tuple | list) and all(
-        isinstance(one, str | bytes | int | float | None) for one in value
-    )
+    if not isinstance(value, tuple | list) or hasattr(value, "_fields"):
+        return False
+    return all(isinstance(one, str | bytes | int | float | None) for one in value)

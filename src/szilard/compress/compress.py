@@ -233,12 +233,13 @@ def compress(
         )
     if job.promise is not None and max_drop is not None:
         notes += job.promise.notes()
+    compressed = job.network(made)
     if others is not None and data is not None:
-        notes += others.notes(original, made.draft.network, data.judges)
+        notes += others.notes(original, compressed, data.judges)
     return Compressed(
         made.data,
         made.ledger,
-        job.network(made),
+        compressed,
         made.lam,
         made.score,
         None if job.before is None else job.before.score,

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from szilard.compress.adapter import Adapter
+from szilard.compress.adapter import Adapter, refused
 from szilard.compress.answers import Path, at, tensors
 from szilard.compress.batches import length, rows, told
 from szilard.errors import SzilardError, SzilardWarning, printable
@@ -35,44 +35,47 @@ class Others:
 
     Attributes:
         adapter: calls the network.
-        paths: of those with a row for each example, whose shapes are understood; they have a curvature, too.
+        paths: of those whose examples and shapes are understood; they have a curvature, too.
+        axes: the dimension of the examples in these: 0, or 1 as in the states of recurrent layers.
         shapes: of one example of the judged output and of these; None stands for the length of a sequence.
         left: of all others.
     """
 
     adapter: Adapter
     paths: list[Path]
+    axes: list[int]
     shapes: list[tuple[int | None, ...]]
     left: list[Path]
 
     @classmethod
     @torch.no_grad()
     def of(cls, network: nn.Module, adapter: Adapter, inputs: Sequence[Any]) -> Others:
-        """By answers to a few examples of each kind of batch."""
-        kinds = {told(rows(x, slice(0, 2))): x for x in reversed(inputs)}
+        """By answers to a few examples of each kind of batch.
+
+        Raises:
+            SzilardError: the network does not take one.
+        """
+        if not adapter.path:  # it answers one tensor
+            return cls(adapter, [], [], [], [])
         answers = []
-        for x in list(kinds.values())[::-1][:KINDS]:
-            few = rows(x, slice(0, 2))
-            answers.append((length(few), adapter.outputs(network, few)))
-        found = [dict(_numbers(output)) for _, output in answers]
+        for few in _samples(adapter, inputs):
+            try:
+                output = adapter.outputs(network, few)
+            except Exception as error:  # whatever a network does with what it was not made for
+                raise refused(few, error) from error
+            answers.append((length(few), dict(_numbers(output))))
         judged = adapter.path
-        paths: list[Path] = []
-        left: list[Path] = []
-        shapes: list[tuple[int | None, ...]] | None = []
-        if judged is not None and all(judged in one for one in found):
-            for path in found[0]:
-                if path == judged:
-                    continue
-                rowwise = all(
-                    path in one and one[path].dim() > 0 and len(one[path]) == n
-                    for one, (n, _) in zip(found, answers, strict=True)
-                )
-                (paths if rowwise else left).append(path)
-            seen = [[tuple(one[path].shape[1:]) for path in (judged, *paths)] for one in found]
-            shapes = _shapes(seen)
-            if shapes is None:
-                paths, left, shapes = [], paths + left, []
-        return cls(adapter, paths, shapes or [], left)
+        axes: dict[Path, int] = {}
+        if all(judged in found for _, found in answers):
+            for path in answers[0][1]:
+                axis = 0 if path == judged else _axis(path, answers)
+                if axis is not None:
+                    axes[path] = axis
+        own = [judged, *(path for path in axes if path != judged)] if judged in axes else []
+        shapes = _shapes([[_moved(found[path], axes[path])[1:] for path in own] for _, found in answers])
+        paths = own[1:] if shapes is not None else []
+        left = [path for path in answers[0][1] if path != judged and path not in paths]
+        return cls(adapter, paths, [axes[path] for path in paths], shapes or [], left)
 
     def call(self, network: nn.Module, inputs: Any) -> Tensor:
         """The judged output ``[B, ...]``; where there are others, all of them ``[B, K]``, one behind the other.
@@ -84,7 +87,7 @@ class Others:
             return self.adapter.call(network, inputs)
         output = self.adapter.outputs(network, inputs)
         count = length(inputs)
-        parts = [self.adapter.counted(output, inputs), *(at(output, path, count) for path in self.paths)]
+        parts = [self.adapter.counted(output, inputs), *self._parts(output, count)]
         for part, shape in zip(parts, self.shapes, strict=True):
             fits = part.dim() == len(shape) + 1 and len(part) == count
             if not fits or any(n not in (None, m) for n, m in zip(shape, part.shape[1:], strict=True)):
@@ -94,6 +97,10 @@ class Others:
                 )
         return torch.cat([part.to(parts[0]).reshape(count, -1) for part in parts], 1)
 
+    def _parts(self, output: Any, count: int) -> list[Tensor]:
+        pairs = zip(self.paths, self.axes, strict=True)
+        return [at(output, path, count).movedim(axis, 0) for path, axis in pairs]
+
     @torch.no_grad()
     def likelihood(self, judged: Likelihood, network: nn.Module, inputs: Sequence[Any]) -> Likelihood:
         """Of what :meth:`call` gives, with the judged output first."""
@@ -102,8 +109,8 @@ class Others:
         few = rows(inputs[0], slice(0, FEW))
         output = self.adapter.outputs(network, few)
         parts = [Part(judged, self.shapes[0])]
-        for path, shape in zip(self.paths, self.shapes[1:], strict=True):
-            parts.append(Part(choose(at(output, path, length(few))).likelihood, shape))
+        for part, shape in zip(self._parts(output, length(few)), self.shapes[1:], strict=True):
+            parts.append(Part(choose(part).likelihood, shape))
         return Several(parts)
 
     @torch.no_grad()
@@ -124,10 +131,10 @@ class Others:
         ]
         bad = [path for path, error in errors.items() if not error <= max(SMALL, WORSE * own)]
         if bad:
+            how = f"by {worst:.3g} of their size" if math.isfinite(worst) else "in shape"
             ruined = (
-                f"{_names(bad)} {'parts' if len(bad) == 1 else 'part'} from the original's by {worst:.3g} of "
-                f"{'its' if len(bad) == 1 else 'their'} size, far more than what is judged; give forward or evaluate, "
-                "which tells what counts"
+                f"outputs beside the judged one part from the original's {how}, far more than it does: {_names(bad)}; "
+                "give forward or evaluate, which tells what counts"
             )
             warnings.warn(ruined, SzilardWarning, stacklevel=3)
             notes.append(ruined)
@@ -140,6 +147,26 @@ def _numbers(output: Any) -> list[tuple[Path, Tensor]]:
         for path, t in tensors(output)
         if t.is_floating_point() and t.dim() and t.numel() and not INSIDE & set(map(str, path))
     ]
+
+
+def _samples(adapter: Adapter, inputs: Sequence[Any]) -> list[Any]:
+    """A few examples of every kind of batch, in two numbers that no other dimension has by chance in both."""
+    kinds = {told(rows(x, slice(0, 3))): x for x in reversed(inputs)}
+    chosen = list(kinds.values())[::-1][:KINDS]
+    counts = (3, 5) if adapter.divided and length(chosen[0]) >= 5 else (3,)
+    return [rows(x, slice(0, n)) for x in chosen for n in counts]
+
+
+def _axis(path: Path, answers: Sequence[tuple[int, dict[Path, Tensor]]]) -> int | None:
+    """Which of the first two dimensions is that of the examples."""
+    for axis in (0, 1):
+        if all(path in one and one[path].dim() > axis and one[path].shape[axis] == n for n, one in answers):
+            return axis
+    return None
+
+
+def _moved(t: Tensor, axis: int) -> tuple[int, ...]:
+    return tuple(t.movedim(axis, 0).shape)
 
 
 def _shapes(seen: list[list[tuple[int, ...]]]) -> list[tuple[int | None, ...]] | None:

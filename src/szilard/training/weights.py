@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from szilard import bayes, networks
 from szilard.file.error import SzilardFileError
@@ -62,6 +63,11 @@ def load_state(path: Path, network: nn.Module, state: Any, key: str | None = Non
         SzilardFileError: names, shapes or types do not match the network's.
     """
     found = state if isinstance(state, Stored) else stored.of(path, state)
+    for name, value in network.state_dict().items():
+        if is_lazy(value):
+            raise SzilardFileError(
+                f"{name} of the network has no shape yet; let the function that builds it call it once on a batch"
+            )
     computed = networks.computed(network)
     try:
         fitted = fit(found, network.state_dict(), key)

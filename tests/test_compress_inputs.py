@@ -1,0 +1,381 @@
+"""Inputs and outputs as people have them: what is reported is what the file's network scores, by other code."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+
+import pytest
+import torch
+from odd_batches import (
+    Any,
+    Batch,
+    Detector,
+    Encoding,
+    Features,
+    Maybe,
+    Pair,
+    Silent,
+    TakesDict,
+    TakesEncoding,
+    TakesList,
+    TakesRecord,
+    TimeFirst,
+    Two,
+    Words,
+    sentences,
+)
+from torch import nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, TensorDataset
+
+import szilard
+from szilard.errors import SzilardWarning
+
+N, SIZE = 400, 40  # examples, and those of a batch; the last quarter of them judges
+LAM = 1e-4
+
+
+def numbers():
+    generator = torch.Generator().manual_seed(1)
+    return torch.randn(N, 12, generator=generator), torch.randn(N, 5, generator=generator)
+
+
+def parts(*tensors):
+    return list(zip(*(t.split(SIZE) for t in tensors), strict=True))
+
+
+def made(kind, **options):
+    torch.manual_seed(3)
+    return kind(**options).eval()
+
+
+def reopened(network, small, tmp_path):
+    """A fresh copy of the user's network with the weights of the file."""
+    small.save(tmp_path / "net.szd")
+    fresh = copy.deepcopy(network)
+    with torch.no_grad():
+        for p in fresh.parameters():
+            p.zero_()
+    fresh.load_state_dict(szilard.load(tmp_path / "net.szd"))
+    return fresh.eval()
+
+
+def cosine(answers, wanted):
+    return float(F.cosine_similarity(answers.double(), wanted.double(), dim=-1).mean())
+
+
+def compressed(network, batches, **options):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SzilardWarning)
+        return szilard.compress(network, batches, **({"lam": LAM} | options))
+
+
+A, B = numbers()
+
+UNLABELLED = {
+    "tensors": (nn.Linear, {"in_features": 12, "out_features": 4}, A.split(SIZE), lambda net, a, b: net(a)),
+    "tuples of one": (nn.Linear, {"in_features": 12, "out_features": 4}, parts(A), lambda net, a, b: net(a)),
+    "two inputs": (Two, {}, parts(A, B), lambda net, a, b: net(a, b)),
+    "a list of two inputs": (Two, {}, [list(one) for one in parts(A, B)], lambda net, a, b: net(a, b)),
+    "named tuples": (Two, {}, [Pair(*one) for one in parts(A, B)], lambda net, a, b: net(a, b)),
+    "an input that can be left out": (Maybe, {}, parts(A, B), lambda net, a, b: net(a, b)),
+    "any inputs": (Any, {}, parts(A, B), lambda net, a, b: net(a, b)),
+    "a list is one input": (TakesList, {}, parts(A, B), lambda net, a, b: net([a, b])),
+    "dicts by name": (Two, {}, [{"b": b, "a": a} for a, b in parts(A, B)], lambda net, a, b: net(a, b)),
+    "dicts as one input": (
+        TakesDict,
+        {},
+        [{"a": a, "b": b, "names": ["x"] * len(a)} for a, b in parts(A, B)],
+        lambda net, a, b: net({"a": a, "b": b})["answer"],
+    ),
+    "data classes": (
+        TakesRecord,
+        {},
+        [Batch(a, b) for a, b in parts(A, B)],
+        lambda net, a, b: net(Batch(a, b)),
+    ),
+    "several outputs": (Detector, {}, A.split(SIZE), lambda net, a, b: net(a)[0]),
+    "arrays": (Two, {}, [(a.numpy(), b.numpy()) for a, b in parts(A, B)], lambda net, a, b: net(a, b)),
+}
+
+
+@pytest.mark.parametrize("name", list(UNLABELLED))
+def test_without_labels_the_reported_score_is_that_of_the_file(name, tmp_path):
+    kind, options, batches, ask = UNLABELLED[name]
+    network = made(kind, **options)
+    small = compressed(network, batches, task="embedding")
+    fresh = reopened(network, small, tmp_path)
+    with torch.no_grad():
+        score = cosine(ask(fresh, A[300:], B[300:]), ask(network, A[300:], B[300:]))
+    assert 0.9 < small.score < 1 - 1e-9
+    assert small.score == pytest.approx(score, abs=1e-6)
+
+
+LABELLED = {
+    "pairs": (
+        nn.Linear,
+        {"in_features": 12, "out_features": 4},
+        lambda a, b, y: (a, y),
+        lambda n, a, b: n(a),
+    ),
+    "pairs where a second input is optional": (Maybe, {}, lambda a, b, y: (a, y), lambda n, a, b: n(a)),
+    "triples": (Two, {}, lambda a, b, y: (a, b, y), lambda n, a, b: n(a, b)),
+    "triples of any inputs": (Any, {}, lambda a, b, y: (a, b, y), lambda n, a, b: n(a, b)),
+    "tuples inside of pairs": (Two, {}, lambda a, b, y: ((a, b), y), lambda n, a, b: n(a, b)),
+    "lists inside of pairs": (TakesList, {}, lambda a, b, y: ([a, b], y), lambda n, a, b: n([a, b])),
+    "dicts inside of pairs": (Two, {}, lambda a, b, y: ({"a": a, "b": b}, y), lambda n, a, b: n(a, b)),
+    "dicts": (Two, {}, lambda a, b, y: {"a": a, "b": b, "label": y}, lambda n, a, b: n(a, b)),
+    "dicts by other names": (
+        nn.Linear,
+        {"in_features": 12, "out_features": 4},
+        lambda a, b, y: {"image": a, "label": y},
+        lambda n, a, b: n(a),
+    ),
+    "names behind the labels": (
+        nn.Linear,
+        {"in_features": 12, "out_features": 4},
+        lambda a, b, y: (a, y, ["name"] * len(a)),
+        lambda n, a, b: n(a),
+    ),
+    "several outputs": (Detector, {}, lambda a, b, y: (a, y), lambda n, a, b: n(a)[0]),
+}
+
+
+@pytest.mark.parametrize("name", list(LABELLED))
+def test_with_labels_the_reported_accuracy_is_that_of_the_file(name, tmp_path):
+    kind, options, pack, ask = LABELLED[name]
+    network = made(kind, **options)
+    with torch.no_grad():
+        y = ask(network, A, B).argmax(1)
+    y[::7] = 0  # mistakes
+    small = compressed(network, [pack(*one) for one in parts(A, B, y)])
+    fresh = reopened(network, small, tmp_path)
+    with torch.no_grad():
+        right = (ask(fresh, A[300:], B[300:]).argmax(1) == y[300:]).double().mean()
+    assert small.task.startswith("classification")
+    assert small.score == pytest.approx(float(right))
+    assert small.score > 0.6
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_a_script_module(labelled, tmp_path):
+    network = torch.jit.script(made(Two))
+    with torch.no_grad():
+        y = network(A, B).argmax(1)
+    batches = parts(A, B, y) if labelled else parts(A, B)
+    small = compressed(network, batches, **({} if labelled else {"task": "embedding"}))
+    fresh = torch.jit.script(Two()).eval()
+    small.save(tmp_path / "net.szd")
+    fresh.load_state_dict(szilard.load(tmp_path / "net.szd"))
+    with torch.no_grad():
+        answers, wanted = fresh(A[300:], B[300:]), network(A[300:], B[300:])
+    score = float((answers.argmax(1) == y[300:]).double().mean()) if labelled else cosine(answers, wanted)
+    assert small.score == pytest.approx(score, abs=1e-6)
+
+
+def test_a_data_loader_is_read_as_it_comes():
+    network = made(nn.Linear, in_features=12, out_features=4)
+    loader = DataLoader(TensorDataset(A), batch_size=32)
+    assert compressed(network, loader).data == compressed(network, A).data
+
+
+@pytest.mark.parametrize("mapping", [dict, Encoding])
+def test_sentences_of_different_lengths(mapping, tmp_path):
+    network = made(Words)
+    batches, truth = [], []
+    for ids, mask in sentences():
+        with torch.no_grad():
+            y = network(input_ids=ids, attention_mask=mask).logits.argmax(1)
+        truth.append(y)
+        batches.append(mapping(input_ids=ids, attention_mask=mask, labels=y, idx=torch.arange(len(ids))))
+    small = compressed(network, batches)
+    fresh = reopened(network, small, tmp_path)
+    right = []
+    for (ids, mask), y in list(zip(sentences(), truth, strict=True))[-3:]:
+        with torch.no_grad():
+            right.append(fresh(input_ids=ids, attention_mask=mask).logits.argmax(1) == y)
+    last = torch.cat(right)[-100:]
+    assert small.score == pytest.approx(float(last.double().mean()))
+    assert any("by name (input_ids, attention_mask" in note for note in small.notes)
+
+
+def test_a_mapping_that_is_asked_for_attributes():
+    network = made(TakesEncoding)
+    batches = [Encoding(input_ids=ids, attention_mask=mask) for ids, mask in sentences()]
+    assert compressed(network, batches, lam=1e-9).score > 0.999
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_padding_does_not_count(labelled, tmp_path):
+    network = made(Words, tokens=True)
+    batches, truth = [], []
+    for ids, mask in sentences():
+        with torch.no_grad():
+            y = network(input_ids=ids, attention_mask=mask).logits.argmax(-1)
+        y[:, 1] = 0
+        truth.append(y)
+        labels = {"labels": torch.where(mask > 0, y, -100)} if labelled else {}
+        batches.append({"input_ids": ids, "attention_mask": mask, **labels})
+    small = compressed(network, batches, **({} if labelled else {"task": "embedding"}))
+    fresh = reopened(network, small, tmp_path)
+    values = []
+    for (ids, mask), y in list(zip(sentences(), truth, strict=True))[-3:]:
+        with torch.no_grad():
+            answers = fresh(input_ids=ids, attention_mask=mask).logits
+            wanted = network(input_ids=ids, attention_mask=mask).logits
+        each = (
+            (answers.argmax(-1) == y).double()
+            if labelled
+            else F.cosine_similarity(answers.double(), wanted.double(), dim=-1)
+        )
+        values += [float(row[: int(own.sum())].mean()) for row, own in zip(each, mask, strict=True)]
+    assert small.score == pytest.approx(sum(values[-100:]) / 100, abs=1e-6)
+
+
+def test_a_dict_that_the_network_fills():
+    network = made(Features)
+    batches = [{"input_ids": ids, "attention_mask": mask} for ids, mask in sentences()]
+    small = compressed(network, batches)
+    assert small.task.startswith("embedding")
+    assert set(batches[0]) == {"input_ids", "attention_mask"}
+    assert small.score > 0.9
+
+
+def test_examples_in_the_second_dimension(tmp_path):
+    network = made(TimeFirst)
+    batches = list(torch.randn(7, 200, 12, generator=torch.Generator().manual_seed(0)).split(20, dim=1))
+    small = compressed(network, batches, task="embedding")
+    fresh = reopened(network, small, tmp_path)
+    last = torch.cat(batches[-2:], 1)  # whole batches, and three quarters of the examples compress
+    with torch.no_grad():
+        assert small.score == pytest.approx(cosine(fresh(last), network(last)), abs=1e-6)
+
+
+def test_a_second_part_that_is_no_label_is_an_input():
+    network = made(Maybe)
+    noted = compressed(network, parts(A, B), lam=1e-9).notes
+    assert any("part 1 of each batch was given to the network as b" in note for note in noted)
+
+
+def test_outputs_beside_the_judged_one_are_kept_and_told():
+    network = made(Detector)
+    small = compressed(network, A)
+    with torch.no_grad():
+        (scores, others), (wanted, kept) = small.network(A), network(A)
+    for answer, original in ((scores, wanted), *((others[key], kept[key]) for key in kept)):
+        assert float((answer - original).norm() / original.norm()) < 0.2
+    assert any("the output 0 is judged, and 1.boxes, 1.size are not" in note for note in small.notes)
+
+
+def test_an_output_that_a_pass_ruins_is_named():
+    def ruin(draft, setting):
+        with torch.no_grad():
+            draft.network.boxes.weight.zero_()
+
+    network = made(Detector)
+    with torch.no_grad():
+        wanted = network(A[300:364])[1]["boxes"]
+        error = float((network.boxes.bias - wanted).norm() / wanted.norm())
+    with pytest.warns(SzilardWarning, match=rf"by {error:.3g} of .*: 1\.boxes;"):
+        small = szilard.compress(network, A, lam=1e-9, passes=[ruin])
+    assert any("far more than it does: 1.boxes;" in note for note in small.notes)
+
+
+def test_forward_gets_the_batch_without_labels():
+    network = made(Words)
+    seen = []
+
+    def forward(net, batch):
+        seen.append(set(batch))
+        return net(**batch).logits
+
+    batches = [
+        {"input_ids": ids, "attention_mask": mask, "labels": torch.zeros(len(ids), dtype=torch.long)}
+        for ids, mask in sentences()
+    ]
+    compressed(network, batches, forward=forward)
+    assert all(keys == {"input_ids", "attention_mask"} for keys in seen)
+
+
+def test_forward_makes_one_tensor_of_many_answers():
+    network = made(Silent)
+    generator = torch.Generator().manual_seed(0)
+    batches = [[torch.randn(3, 5 + n, 6, generator=generator) for n in range(6)] for _ in range(8)]
+    small = compressed(
+        network, batches, forward=lambda net, pictures: torch.stack([one["scores"] for one in net(pictures)])
+    )
+    assert small.score > 0.9
+    assert small.judged_on == 12
+
+
+def test_evaluate_judges_whatever_the_network_takes():
+    network = made(Two)
+
+    def evaluate(candidate):
+        return -(candidate(A, B) - network(A, B)).square().sum(1)
+
+    small = compressed(network, parts(A, B), lam=None, max_drop=0.01, evaluate=evaluate)
+    with torch.no_grad():
+        assert small.score == pytest.approx(float(evaluate(small.network).mean()), abs=1e-6)
+
+
+def test_labels_that_nobody_needs_are_ignored():
+    network = made(nn.Linear, in_features=12, out_features=4)
+    batches = [(a, [{"boxes": a}] * len(a)) for a in A.split(SIZE)]
+    small = compressed(network, batches, evaluate=lambda net: -float((net(A) - network(A)).square().mean()))
+    assert small.score < 0
+
+
+def test_inputs_that_a_network_writes_into_stay_what_they_are():
+    network = nn.Sequential(nn.ReLU(inplace=True), nn.Linear(12, 4)).eval()
+    x = A.clone()
+    small = compressed(network, x, lam=1e-9)
+    assert torch.equal(x, A)
+    assert small.score > 0.9999
+
+
+def test_the_next_token_is_what_tokens_as_labels_mean():
+    class Next(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.words, self.head = nn.Embedding(20, 20), nn.Linear(20, 20, bias=False)
+
+        def forward(self, input_ids, labels=None):
+            return {"logits": self.head(self.words(input_ids))}
+
+    network = Next()
+    with torch.no_grad():
+        network.words.weight.copy_(torch.eye(20))
+        network.head.weight.copy_(5 * torch.eye(20).roll(1, 0))  # v follows v - 1
+    start = torch.randint(0, 20, (N, 1), generator=torch.Generator().manual_seed(0))
+    ids = (start + torch.arange(6)) % 20
+    small = compressed(network, [{"input_ids": one, "labels": one} for one in ids.split(SIZE)])
+    assert small.original_score == 1
+    assert "taken for the next ones" in small.task
+
+
+def test_a_mask_for_all_examples_is_not_divided():
+    class Masked(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+
+        def forward(self, x, mask):
+            return self.layer(x, mask)
+
+    x = torch.randn(96, 16, 8, generator=torch.Generator().manual_seed(0))
+    mask = torch.full((16, 16), -torch.inf).triu(1)
+    small = compressed(made(Masked), [(one, mask) for one in x.split(16)], lam=1e-9)
+    assert small.score > 0.999
+
+
+def test_help_and_signature_are_the_function_s():
+    import inspect
+    import pydoc
+
+    shown = pydoc.plain(pydoc.render_doc(szilard.compress))
+    assert "Minimise F = E[loss]" in shown
+    assert "calibration: a tensor of inputs" in shown
+    assert inspect.signature(szilard.compress) == inspect.signature(szilard.compress.compress)
+    assert list(inspect.signature(szilard.compress.__call__).parameters)[:2] == ["network", "calibration"]
