@@ -7,10 +7,11 @@ import math
 import torch
 from torch import Tensor, nn
 
-from szilard.compress import obs
+from szilard.compress import obs, row_steps
 from szilard.compress.curvature import Curvature, curvatures
 from szilard.compress.draft import Draft, Setting
 from szilard.compress.layers import tensors
+from szilard.errors import SzilardError
 
 
 class Quantise:
@@ -35,7 +36,7 @@ class Quantise:
             found = self.curvature_of(name, module, draft, setting)
             target = weight.clone()  # the draft's own is overwritten
             matrix = target.cpu().reshape(len(weight), -1)
-            draft.set(name, obs.quantise(matrix, found.inputs, found.outputs, self.price * setting.lam))
+            draft.set(name, row_steps.quantise(matrix, found, self.price * setting.lam))
             draft.targets[name] = target
 
     def known(self, draft: Draft, setting: Setting) -> dict[str, Curvature]:
@@ -44,6 +45,7 @@ class Quantise:
         They are measured when they are first asked for, and kept in the setting: a search over λ asks again and again.
         """
         if self.curvature is not None:
+            _check_names(self.curvature, draft.network)
             return self.curvature
         if self not in setting.memo:
             setting.memo[self] = curvatures(
@@ -68,6 +70,16 @@ class Quantise:
             return known
         inputs, outputs = without_data(draft.tensor(name).detach())
         return Curvature(inputs, outputs, outputs)
+
+
+def _check_names(given: dict[str, Curvature], network: nn.Module) -> None:
+    """Refuse curvature of nothing."""
+    odd = set(given) - {name for name, _ in network.named_parameters(remove_duplicate=False)}
+    if odd:
+        raise SzilardError(
+            f"curvature is given for {min(odd)}, which is no parameter of the network; give it by the names of "
+            'parameters, such as "0.weight"'
+        )
 
 
 def without_data(weight: Tensor) -> tuple[Tensor, Tensor]:
@@ -114,7 +126,9 @@ class Offsets:
         """Mean curvature of the entries of a vector, by its name."""
         measured = self.quantise.measured(setting)
         found = {
-            name: h for name, one in measured.items() if one.inputs.numel() == 1 and (h := one.offset.mean().item()) > 0
+            name: h
+            for name, one in measured.items()
+            if one.inputs.numel() == 1 and (h := one.offset.mean().item()) > 0
         }
         for norm, layer in draft.norms.items():
             weight = measured.get(f"{layer}.weight")
