@@ -139,8 +139,9 @@ class Draft:
 
     def tensor(self, name: str) -> Tensor:
         """A parameter or buffer by its name."""
-        path, _, leaf = name.rpartition(".")
-        found = getattr(self.network.get_submodule(path), leaf)
+        found: object = self.network
+        for part in name.split("."):
+            found = getattr(found, part)  # scripted modules have no get_submodule
         assert isinstance(found, Tensor)
         return found
 

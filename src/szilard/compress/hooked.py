@@ -49,7 +49,6 @@ class Hooked:
 
     Attributes:
         bad: examples whose gradient was not finite.
-        fired: whether a gradient came.
     """
 
     def __init__(self, layer: Layer, generator: torch.Generator) -> None:
@@ -61,7 +60,6 @@ class Hooked:
         self.offset: Tensor | float = 0.0
         self.weight = 0.0  # of all patches together
         self.bad: Tensor | int = 0
-        self.fired = False
 
     def see(self, module: nn.Module, given: tuple[Tensor, ...], output: Tensor) -> None:
         """A forward hook."""
@@ -97,7 +95,6 @@ class Hooked:
             self.inputs = self.inputs + weight * (seen.transpose(1, 2) @ seen).double()
 
     def _gradient(self, grad: Tensor) -> None:
-        self.fired = True
         grad = by_row(self.layer, grad.double())
         # The slope of sqrt at 0 is infinite where the network's answer is not: such an example says nothing here.
         finite = torch.isfinite(grad).all(2).all(1)
@@ -118,7 +115,9 @@ class Hooked:
             agreement = (self.offset.sum() / self.outputs.sum().clamp_min(1e-300)).item()
             share = min(1.0, max(0.0, (agreement - 1) / (positions - 1)))
             inputs = (1 - share) * inputs + share * positions * self.coherent
-        return Curvature((inputs / self.weight).cpu(), (self.outputs / examples).cpu(), (self.offset / examples).cpu())
+        return Curvature(
+            (inputs / self.weight).cpu(), (self.outputs / examples).cpu(), (self.offset / examples).cpu()
+        )
 
     def moments(self) -> Tensor | None:
         """E[x xᵀ] of all patches, whatever their first dimension means."""

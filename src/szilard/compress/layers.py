@@ -1,4 +1,4 @@
-"""Which tensors of a network may be rounded: those whose meaning is known."""
+"""Which tensors of a network may be rounded: all parameters, and the buffers whose meaning is known."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from szilard.bayes.groups import GroupScale, ScaledLayer
 from szilard.compress.draft import Draft
 from szilard.errors import SzilardWarning
 
+TYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+# Modules whose buffers are statistics, that may be rounded like weights.
 UNDERSTOOD = (
     nn.Linear,
     _ConvNd,  # transposed ones, too
@@ -37,31 +39,37 @@ UNDERSTOOD = (
 
 
 def tensors(draft: Draft) -> Iterator[tuple[str, nn.Module, Tensor]]:
-    """Name, owner and value of every finite floating-point tensor that a known layer owns; a tied one once."""
+    """Name, owner and value of every finite floating-point tensor that may be rounded; a tied one once.
+
+    These are the parameters, whichever module owns them, and the buffers of modules that are known.
+    """
     seen: set[int] = set()
     for path, module in draft.network.named_modules():
-        if not isinstance(module, UNDERSTOOD):
-            continue
-        for leaf, tensor in [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]:
-            if tensor.is_floating_point() and tensor.numel() and id(tensor) not in seen:
+        owned = list(module.named_parameters(recurse=False))
+        if isinstance(module, UNDERSTOOD):
+            owned += module.named_buffers(recurse=False)
+        for leaf, tensor in owned:
+            if tensor.dtype in TYPES and tensor.numel() and id(tensor) not in seen:
                 seen.add(id(tensor))
                 if bool(torch.isfinite(tensor).all()):
                     yield f"{path}.{leaf}" if path else leaf, module, tensor.detach()
 
 
 def left_raw(network: nn.Module) -> list[str]:
-    """Names of the floating-point parameters that keep their exact bytes; says so in a warning."""
+    """Names of the parameters of numbers that keep their exact bytes; says so in a warning."""
     known = {name for name, _, _ in tensors(Draft(network))}
     owned = {id(parameter) for name, parameter in network.named_parameters() if name in known}
     names = [
         name
         for name, parameter in network.named_parameters()
-        if parameter.is_floating_point() and parameter.numel() and id(parameter) not in owned
+        if (parameter.is_floating_point() or parameter.is_complex())
+        and parameter.numel()
+        and id(parameter) not in owned
     ]
     if names:
         shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
         warnings.warn(
-            f"{shown}: exact bytes are kept, because no pass knows the layer or values are not finite; the rest is "
+            f"{shown}: exact bytes are kept, because values are complex, of eight bits or not finite; the rest is "
             "compressed",
             SzilardWarning,
             stacklevel=3,

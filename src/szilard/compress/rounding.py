@@ -7,10 +7,11 @@ import math
 import torch
 from torch import Tensor, nn
 
-from szilard.compress import obs
+from szilard.compress import obs, row_steps
 from szilard.compress.curvature import Curvature, curvatures
 from szilard.compress.draft import Draft, Setting
 from szilard.compress.layers import tensors
+from szilard.errors import SzilardError
 
 
 class Quantise:
@@ -35,7 +36,7 @@ class Quantise:
             found = self.curvature_of(name, module, draft, setting)
             matrix = weight.cpu().reshape(len(weight), -1)
             roots = self._roots(name, found, setting)
-            levels = obs.quantise(matrix, found.inputs, found.outputs, self.price * setting.lam, roots=roots)
+            levels = row_steps.quantise(matrix, found, self.price * setting.lam, roots=roots)
             target = weight.clone() if draft.looks_back else None  # the draft's own is overwritten
             draft.set(name, levels)
             if target is not None:
@@ -57,6 +58,7 @@ class Quantise:
         They are measured when they are first asked for, and kept in the setting: a search over λ asks again and again.
         """
         if self.curvature is not None:
+            _check_names(self.curvature, draft.network)
             return self.curvature
         if self not in setting.memo:
             setting.memo[self] = curvatures(
@@ -81,6 +83,16 @@ class Quantise:
             return known
         inputs, outputs = without_data(draft.tensor(name).detach())
         return Curvature(inputs, outputs, outputs)
+
+
+def _check_names(given: dict[str, Curvature], network: nn.Module) -> None:
+    """Refuse curvature of nothing."""
+    odd = set(given) - {name for name, _ in network.named_parameters(remove_duplicate=False)}
+    if odd:
+        raise SzilardError(
+            f"curvature is given for {min(odd)}, which is no parameter of the network; give it by the names of "
+            'parameters, such as "0.weight"'
+        )
 
 
 def without_data(weight: Tensor) -> tuple[Tensor, Tensor]:
@@ -127,7 +139,9 @@ class Offsets:
         """Mean curvature of the entries of a vector, by its name."""
         measured = self.quantise.measured(setting)
         found = {
-            name: h for name, one in measured.items() if one.inputs.numel() == 1 and (h := one.offset.mean().item()) > 0
+            name: h
+            for name, one in measured.items()
+            if one.inputs.numel() == 1 and (h := one.offset.mean().item()) > 0
         }
         for norm, layer in draft.norms.items():
             weight = measured.get(f"{layer}.weight")

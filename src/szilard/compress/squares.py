@@ -3,12 +3,13 @@
 Let every example i send back a random ε_i through its outputs, of mean 0 and of the covariance of the loss's curvature
 there, each independent of the others. For the gradient g of Σ_i ⟨output_i, ε_i⟩ in a tensor W, E[g gᵀ] is then the sum
 over examples of the Gauss-Newton matrix of W, because all terms between two examples vanish. How often W is used for an
-example, at which positions, times or places, and by which operation, is inside of g. Of g gᵀ only a Kronecker product is
-kept (Martens and Grosse 2015; Gupta, Koren and Singer 2018):
+example, at which positions, times or places, and by which operation, is inside of g. Of g gᵀ only a Kronecker product
+is kept (Martens and Grosse 2015; Gupta, Koren and Singer 2018):
 
-    G_r A,    with G_r = E[|g_r|²] / cols    and    A = cols · E[Σ_r g_rᵀ g_r / G_r],    of trace cols.
+    G_r A,    with G_r = E[|g_r|²] / cols    and    A = cols · E[Σ_r g_rᵀ g_r / G_r],    of trace cols,
 
-A is known from few samples, and its off-diagonal part is shrunk by the share in which two halves of the samples agree.
+as means over examples. A is known from few samples, and its off-diagonal part is shrunk by the share in which two
+halves of the samples agree.
 """
 
 from __future__ import annotations
@@ -76,13 +77,10 @@ class Squares:
             return Curvature(torch.ones(1, 1, dtype=torch.float64), energy, energy)
         a = self._shrunk() if inputs is None else inputs
         trace = (a.diagonal(dim1=1, dim2=2) if a.dim() == 3 else a).sum(1)
-        unknown = ~(trace > 0)
-        if bool(unknown.any()):
-            a = a.clone()
-            a[unknown] = torch.eye(self.cols, dtype=a.dtype) if a.dim() == 3 else 1.0
-            trace = torch.where(unknown, float(self.cols), trace)
-        # What is known of A has its own size; G makes the traces right.
-        outputs = energy / trace.repeat_interleave(self.rows // len(a))
+        unit = torch.eye(self.cols, dtype=a.dtype) if a.dim() == 3 else torch.ones(self.cols, dtype=a.dtype)
+        known = (trace > 0).view(-1, *[1] * (a.dim() - 1))
+        a = torch.where(known, a * (self.cols / trace.clamp_min(1e-300)).view(known.shape), unit)
+        outputs = energy / self.cols
         return Curvature(a, outputs, outputs)
 
     def _with_untouched(self) -> Tensor:

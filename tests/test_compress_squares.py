@@ -1,0 +1,349 @@
+"""Curvature from gradients, against the dense Gauss-Newton matrix."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, jacrev
+from torch.nn import functional as F
+from torch.nn.utils import parametrizations
+
+import szilard
+from szilard.compress import curvatures
+from szilard.compress.squares import Squares
+from szilard.errors import SzilardError, SzilardWarning
+from szilard.likelihood import Gaussian
+
+
+class Head(nn.Module):
+    """What a module answers, as a tensor of quantities."""
+
+    def __init__(self, inner, then=lambda y: y):
+        super().__init__()
+        self.inner, self.then = inner, then
+
+    def forward(self, x):
+        return self.then(self.inner(x)).flatten(1)
+
+
+class Attends(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.attention = nn.MultiheadAttention(4, 2, batch_first=True)
+
+    def forward(self, x):
+        return self.attention(x, x.flip(1), x.roll(1, 1))[0]
+
+
+class Steps(nn.Module):
+    """A cell, step by step."""
+
+    def __init__(self, cell):
+        super().__init__()
+        self.cell = cell
+
+    def forward(self, x):
+        h = torch.zeros(len(x), 3)
+        for t in range(x.shape[1]):
+            h = self.cell(x[:, t], h)
+        return h
+
+
+class Pairs(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.both = nn.Bilinear(3, 2, 4)
+
+    def forward(self, x):
+        return self.both(x[:, :3], x[:, 3:])
+
+
+class Bare(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.token = nn.Parameter(torch.randn(1, 1, 4))
+        self.mixing = nn.Parameter(torch.randn(3, 4))
+        self.scale = nn.Parameter(torch.randn(4))
+
+    def forward(self, x):
+        return torch.tanh((x + self.token) * self.scale) @ self.mixing.T
+
+
+class Twice(nn.Module):
+    """A layer that is called twice, one that is read, one of which a subclass makes something else, one with a hook."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer, self.read = nn.Linear(4, 4), nn.Linear(4, 4)
+        self.odd, self.hooked = Standardised(4, 4), nn.Linear(4, 4)
+        self.hooked.register_forward_hook(lambda module, given, output: 3 * output)
+
+    def forward(self, x):
+        x = self.layer(torch.tanh(self.layer(x)))
+        x = self.read(x) + F.linear(torch.tanh(x), self.read.weight)
+        return self.hooked(torch.tanh(self.odd(x)))
+
+
+class Standardised(nn.Linear):
+    def forward(self, x):
+        return F.linear(x, self.weight / self.weight.norm(), self.bias)
+
+
+class Tied(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.words, self.out = nn.Embedding(7, 4), nn.Linear(4, 7, bias=False)
+        self.out.weight = self.words.weight
+
+    def forward(self, tokens):
+        return self.out(torch.tanh(self.words(tokens).sum(1)))
+
+
+class Windows(nn.Module):
+    """Parts of an example are examples to a layer."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(4, 3)
+
+    def forward(self, x):
+        return torch.tanh(self.layer(x.reshape(-1, 4))).reshape(len(x), -1)
+
+
+def last(output):
+    return output[0][:, -1]
+
+
+def mean(output):
+    return output[0].mean(1)
+
+
+def sequences(n=24, *shape):
+    return torch.randn(n, *(shape or (5, 4)), generator=torch.Generator().manual_seed(0))
+
+
+def words(n=24):
+    return torch.randint(0, 7, (n, 3), generator=torch.Generator().manual_seed(0))
+
+
+NETWORKS = {
+    "lstm": lambda: (Head(nn.LSTM(4, 3, batch_first=True, num_layers=2), last), sequences()),
+    "lstm with projections, both ways": lambda: (
+        Head(nn.LSTM(4, 3, proj_size=2, bidirectional=True, batch_first=True), mean),
+        sequences(),
+    ),
+    "gru": lambda: (Head(nn.GRU(4, 3, batch_first=True), last), sequences()),
+    "rnn": lambda: (Head(nn.RNN(4, 3, batch_first=True), last), sequences()),
+    "cell": lambda: (Steps(nn.GRUCell(4, 3)), sequences()),
+    "attention": lambda: (Head(Attends()), sequences()),
+    "bilinear": lambda: (Pairs(), sequences(24, 5)),
+    "bare": lambda: (Head(Bare()), sequences()),
+    "embedding": lambda: (Head(nn.Embedding(7, 3)), words()),
+    "bag": lambda: (nn.EmbeddingBag(7, 3), words()),
+    "sparse gradients": lambda: (Head(nn.Embedding(7, 3, sparse=True)), words()),
+    "tied": lambda: (Tied(), words()),
+    "twice": lambda: (Twice(), sequences(24, 4)),
+    "windows": lambda: (Windows(), sequences()),
+    "transposed 1": lambda: (Head(nn.ConvTranspose1d(5, 3, 2)), sequences()),
+    "transposed 2": lambda: (Head(nn.ConvTranspose2d(2, 4, 2, stride=2, groups=2)), sequences(24, 2, 3, 3)),
+    "transposed 3": lambda: (Head(nn.ConvTranspose3d(2, 1, 2)), sequences(24, 2, 2, 2, 2)),
+    "normed": lambda: (nn.Sequential(nn.Linear(4, 3), nn.LayerNorm(3), nn.PReLU(3)), sequences(800, 4)),
+    "weight norm": lambda: (parametrizations.weight_norm(nn.Linear(4, 3)), sequences(24, 4)),
+    "two towers": lambda: (Towers(), sequences(800, 4)),
+    "by name": lambda: (ByName(), sequences(24, 4)),
+}
+
+
+class Towers(nn.Module):
+    """The first parameter lies on one path only."""
+
+    def __init__(self):
+        super().__init__()
+        self.left, self.right = nn.Linear(4, 3, bias=False), nn.Linear(4, 3, bias=False)
+
+    def forward(self, x):
+        return torch.cat([self.left(x), self.right(x)], 1)
+
+
+class ByName(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(4, 3)
+
+    def forward(self, x):
+        return self.layer(input=x)
+
+
+def dense(network: nn.Module, x: Tensor, name: str) -> Tensor:
+    """Blocks of the Gauss-Newton matrix of the rows of a parameter, mean over examples, ``[rows, cols, cols]``."""
+    if isinstance(getattr(network, "inner", None), nn.Embedding):
+        network.inner.sparse = False
+    parameters = {key: p.detach() for key, p in network.named_parameters()}
+
+    def answer(p):
+        return functional_call(network, {**parameters, name: p}, x, tie_weights=True)
+
+    p = parameters[name]
+    jacobian = jacrev(answer)(p).reshape(-1, len(p), max(1, p[0].numel())).double()
+    return torch.einsum("orc,ord->rcd", jacobian, jacobian) / len(x)
+
+
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_every_tensor_has_its_part_of_the_gauss_newton_matrix(kind, monkeypatch):
+    torch.manual_seed(0)
+    network, x = NETWORKS[kind]()
+    network.eval()
+    monkeypatch.setattr("szilard.compress.curvature.SAMPLES", 1500)
+    found = curvatures(network, [x], lambda net, batch: net(batch), likelihood=Gaussian())
+    assert set(found) == {name for name, _ in network.named_parameters()}
+    for name, p in network.named_parameters():
+        blocks = dense(network, x, name)
+        wanted = blocks.diagonal(dim1=1, dim2=2).sum(1)
+        if p.dim() < 2:
+            got = found[name].offset
+            torch.testing.assert_close(got.mean(), wanted.mean(), rtol=0.15, atol=1e-6, msg=name)
+            continue
+        a = found[name].inputs
+        full = a if a.dim() == 3 else torch.diag_embed(a)
+        full = full.repeat_interleave(len(p) // len(full), 0)
+        got = found[name].outputs[:, None, None] * full
+        torch.testing.assert_close(
+            got.diagonal(dim1=1, dim2=2).sum(), wanted.sum(), rtol=0.15, atol=1e-6, msg=name
+        )
+        # A is common to the rows of a group: compare its direction with the mean of theirs, each at its own size.
+        if name.endswith(("hh_l0", "ih_l0", "in_proj_weight", "words.weight", "both.weight", "mixing")):
+            scaled = blocks / wanted.clamp_min(1e-12)[:, None, None]
+            mean = scaled.reshape(len(a), -1, *scaled.shape[1:]).mean(1)
+            mine = full[:: len(p) // len(a)] / full.diagonal(dim1=1, dim2=2).sum(1).mean()
+            assert F.cosine_similarity(mean.flatten(), mine.flatten(), 0) > 0.95, name
+
+
+def test_kernels_of_three_dimensions_are_seen_at_their_inputs():
+    torch.manual_seed(0)
+    layer = nn.Conv3d(2, 4, (2, 1, 2), stride=(1, 2, 1), padding=(1, 0, 1), dilation=(1, 1, 2), groups=2)
+    x = sequences(400, 2, 4, 4, 4)
+    found = curvatures(Head(layer), [x], lambda net, batch: net(batch), likelihood=Gaussian())["inner.weight"]
+    assert found.inputs.shape == (2, 4, 4)
+    # Gradients at positions are independent here, so that G A is the mean block.
+    blocks = dense(Head(layer), x, "inner.weight")
+    got = found.outputs[:, None, None] * found.inputs.repeat_interleave(2, 0)
+    torch.testing.assert_close(got, blocks, rtol=0.2, atol=0.3)
+
+
+def test_words_that_no_example_has_are_not_taken_for_worthless():
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Embedding(50, 8), nn.Flatten(), nn.Linear(24, 4)).eval()
+    often = torch.randint(0, 5, (300, 2), generator=torch.Generator().manual_seed(0))
+    seldom = torch.arange(5, 25).repeat(15)[:300, None]
+    found = curvatures(network, [torch.cat([often, seldom], 1)], lambda net, x: net(x))["0.weight"].outputs
+    assert found[:5].min() > found[5:25].max()
+    assert torch.all(found[25:] == found[25])
+    assert 0.01 * found[5:25].mean() < found[25] < found[5:25].mean()
+    made = szilard.compress(network, torch.cat([often, seldom], 1), lam=1e-4)
+    before, after = network[0].weight[25:], made.network[0].weight[25:]
+    assert (after - before).norm() < 0.6 * before.norm()
+
+
+def test_a_row_that_was_met_once_is_not_trusted_alone():
+    squares = Squares(torch.Size([4, 3]))
+    for row, size in ((0, 1.0), (0, 1.0), (1, 10.0)):
+        grad = torch.zeros(4, 3)
+        grad[row] = size
+        squares.see(grad)
+    found = squares.mean(3).outputs
+    each = (3 + 3 + 300) / 3
+    assert found.tolist() == pytest.approx(
+        [(v / 9) for v in (2 * (6 + each) / 3, (300 + each) / 2, each / 2, each / 2)]
+    )
+
+
+def test_a_matrix_that_few_samples_cannot_tell_is_left_diagonal():
+    generator = torch.Generator().manual_seed(0)
+    noise = Squares(torch.Size([30, 20]), samples=4)
+    real = Squares(torch.Size([30, 20]), samples=4)
+    for _ in range(4):
+        noise.see(torch.randn(30, 20, generator=generator))
+        real.see(torch.randn(30, 1, generator=generator) + 0.1 * torch.randn(30, 20, generator=generator))
+    assert not Squares(torch.Size([2, 20]), samples=4).full
+    off = [one.mean(1).inputs[0].fill_diagonal_(0).abs().mean() for one in (noise, real)]
+    assert off[0] < 0.05
+    assert off[1] > 0.9
+
+
+class Rooted(nn.Module):
+    """The slope of a root is infinite at 0."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.gru = nn.Linear(4, 4, bias=False), nn.GRU(4, 3, batch_first=True)
+
+    def forward(self, x):
+        return self.gru(self.first(x).abs().sqrt()[:, None])[0][:, -1]
+
+
+@pytest.mark.parametrize("share", [1 / 30, 0.5])
+def test_examples_without_a_gradient_are_left_out_and_many_are_named(share, recwarn):
+    torch.manual_seed(0)
+    network, x = Rooted(), sequences(60, 4)
+    x[: round(60 * share)] = 0
+    found = curvatures(network, [x], lambda net, batch: net(batch), likelihood=Gaussian())
+    assert all(
+        torch.isfinite(one.inputs).all() and torch.isfinite(one.outputs).all() for one in found.values()
+    )
+    assert (found["first.weight"].outputs > 0).all()
+    warned = [str(w.message) for w in recwarn if issubclass(w.category, SzilardWarning)]
+    assert len(warned) == (share > 0.1)
+    if warned:
+        assert "first.weight: gradients are NaN or infinite for 50 %" in warned[0]
+
+
+def test_a_network_without_gradients_is_told_so():
+    class Detached(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(4, 3)
+
+        def forward(self, x):
+            return self.layer(x).detach()
+
+    with pytest.warns(SzilardWarning, match="cannot be measured"):
+        assert curvatures(Detached(), [sequences(8, 4)], lambda net, x: net(x)) == {}
+
+
+def test_scripted_networks_have_the_same_curvature():
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(8, 16), nn.Tanh(), nn.Linear(16, 3)).eval()
+    x = sequences(256, 8)
+    scripted = torch.jit.script(copy.deepcopy(network))
+    eager, other = (szilard.compress(one, x, lam=1e-6) for one in (network, scripted))
+    assert len(other.data) == pytest.approx(len(eager.data), rel=0.08)
+    with torch.no_grad():
+        wanted = network(x)
+        errors = [float((one.network(x) - wanted).norm() / wanted.norm()) for one in (eager, other)]
+    assert errors[1] < 0.1
+    assert errors[1] == pytest.approx(errors[0], rel=0.6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_measured_as_float32(dtype):
+    torch.manual_seed(0)
+    network = Head(nn.GRU(4, 3, batch_first=True), last).to(dtype)
+    x = sequences().to(dtype)
+    half = curvatures(network, [x], lambda net, batch: net(batch), likelihood=Gaussian())
+    full = curvatures(
+        copy.deepcopy(network).float(), [x.float()], lambda net, batch: net(batch), likelihood=Gaussian()
+    )
+    assert {p.dtype for p in network.parameters()} == {dtype}
+    for name, one in full.items():
+        torch.testing.assert_close(half[name].outputs, one.outputs, rtol=1e-4, atol=0)
+
+
+def test_curvature_by_the_name_of_a_layer_is_refused():
+    network = nn.Sequential(nn.Linear(4, 3))
+    known = curvatures(network, [sequences(8, 4)], lambda net, x: net(x))
+    passes = [szilard.compress.Quantise(curvature={"0": known["0.weight"]})]
+    with pytest.raises(SzilardError, match="0, which is no parameter"):
+        szilard.compress(network, lam=1e-6, passes=passes)
