@@ -32,6 +32,7 @@ from szilard.compress.plain import told as told_plain
 from szilard.compress.posterior import LOSS, Posterior, is_posterior
 from szilard.compress.probe import Probe
 from szilard.compress.promise import Drop, Promise, check_confidence
+from szilard.compress.room import fitted
 from szilard.compress.rounding import Offsets, Quantise
 from szilard.errors import SzilardError, SzilardWarning
 from szilard.likelihood import TASKS
@@ -193,6 +194,7 @@ def compress(
     tell = progress or (lambda text: None)
     called = forward or call
     data = None if calibration is None else Calibration.of(calibration, keep_back=evaluate is None)
+    data = None if data is None else fitted(data, original, called)
     probe = Probe.of(original, [] if data is None else data.inputs, called) if computed(original) else None
     original, names = plain(original, probe)
     own = None if data is None else judge(original, data, task=task, forward=called)

@@ -18,7 +18,7 @@ perfectly still has a curvature.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from szilard.compress.precise import COARSE
+from szilard.compress.shelf import Part, Shelf, Total
 from szilard.likelihood import Categorical, Gaussian, Likelihood
 
 AT_ONCE = 1 << 27  # values of patches in memory
@@ -52,10 +53,10 @@ class Curvature:
 
 
 class _Sums:
-    def __init__(self, layer: Layer, generator: torch.Generator) -> None:
+    def __init__(self, layer: Layer, generator: torch.Generator, shelf: Shelf) -> None:
         self.layer, self.generator = layer, generator
-        self.inputs: Tensor | float = 0.0
-        self.coherent: Tensor | float = 0.0  # of the sums over positions
+        self.inputs = Total(shelf)
+        self.coherent = Total(shelf)  # of the sums over positions
         self.positions = 1
         self.outputs: Tensor | float = 0.0
         self.offset: Tensor | float = 0.0
@@ -80,18 +81,16 @@ class _Sums:
         wide = patches.shape[2] > WIDEST
         if self.positions > 1:
             means = patches.reshape(len(patches), examples, self.positions, -1).mean(2)
-            self.coherent = (
-                self.coherent + (means.square().sum(1) if wide else means.transpose(1, 2) @ means).double()
-            )
+            self.coherent.add(means.square().sum(1) if wide else means.transpose(1, 2) @ means)
         most = math.ceil(share * MOST_PATCHES)
         if n > most:
             chosen = torch.randperm(n, generator=self.generator)[:most]
             patches = patches[:, chosen.to(patches.device)]
         weight = examples / patches.shape[1]
         if wide:
-            self.inputs = self.inputs + weight * patches.double().square().sum(1)
+            self.inputs.add(patches.double().square().sum(1), weight)
         else:
-            self.inputs = self.inputs + weight * (patches.transpose(1, 2) @ patches).double()
+            self.inputs.add(patches.transpose(1, 2) @ patches, weight)
 
     def _gradient(self, grad: Tensor) -> None:
         channels = 1 if self.layer_is_conv else grad.dim() - 1
@@ -108,16 +107,17 @@ class _Sums:
         return not isinstance(self.layer, nn.Linear)
 
     def mean(self) -> Curvature | None:
-        if not isinstance(self.inputs, Tensor) or not isinstance(self.outputs, Tensor):
+        inputs, coherent = self.inputs.take(), self.coherent.take()
+        if inputs is None or not isinstance(self.outputs, Tensor):
             return None
         assert isinstance(self.offset, Tensor)
         n, positions = self.examples, self.positions
-        inputs = self.inputs
         if positions > 1:
+            assert coherent is not None
             agreement = (self.offset.sum() / self.outputs.sum().clamp_min(1e-300)).item()
             share = min(1.0, max(0.0, (agreement - 1) / (positions - 1)))
-            inputs = (1 - share) * inputs + share * positions * self.coherent
-        return Curvature((inputs / n).cpu(), (self.outputs / n).cpu(), (self.offset / n).cpu())
+            inputs = inputs.mul_(1 - share).add_(coherent.mul_(share * positions))
+        return Curvature(inputs.div_(n).cpu(), (self.outputs / n).cpu(), (self.offset / n).cpu())
 
 
 def curvatures(
@@ -128,7 +128,8 @@ def curvatures(
     softness: float = 4.0,
     seed: int = 0,
     likelihood: Likelihood | None = None,
-) -> dict[str, Curvature]:
+    shelf: Shelf | None = None,
+) -> Mapping[str, Curvature]:
     """Curvature of every linear and convolutional layer that the inputs reach, by the layer's name.
 
     The gradient that is sent back through the network has the covariance of the Gauss-Newton matrix of
@@ -141,10 +142,12 @@ def curvatures(
         softness: τ. Above 1, it counts doubts that a network trained to certainty does not show on such inputs.
         seed: of ε.
         likelihood: of the outputs; None: logits where they are ``[B, C > 1]``, else quantities with the squared error.
+        shelf: where sums and what is found take their room; by default one of its own.
     """
     generator = torch.Generator().manual_seed(seed)
+    shelf = Shelf() if shelf is None else shelf
     sums = {
-        name: _Sums(module, generator)
+        name: _Sums(module, generator, shelf)
         for name, module in network.named_modules()
         if isinstance(module, Layer)
     }
@@ -160,13 +163,19 @@ def curvatures(
             told = likelihood or _guessed(answer)
             direction = told.direction(answer.detach(), softness, generator)
             torch.autograd.backward(answer, direction, inputs=[next(iter(wanted))])
+            next(iter(wanted)).grad = None
     finally:
         for hook in hooks:
             hook.remove()
         for p, was in wanted.items():
             p.requires_grad_(was)
             p.grad = None
-    return {name: mean for name, one in sums.items() if (mean := one.mean()) is not None}
+    found = Part(shelf)
+    for name, one in sums.items():
+        mean = one.mean()
+        if mean is not None:
+            found[name] = mean
+    return found
 
 
 def _guessed(answer: Tensor) -> Likelihood:
