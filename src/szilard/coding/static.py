@@ -33,6 +33,7 @@ _EIGHTHS = (
 )  # 2^(31 - j/8)
 _LOWEST = 8 * 31  # weights end there
 _CHUNK = 1 << 16
+_SOME = 1 << 20  # levels at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,8 +111,10 @@ class StaticEncoder:
 
     def levels(self, levels: np.ndarray, table: Table) -> None:
         """Append levels, all of which are in the table."""
-        indices = np.searchsorted(table.symbols, np.ravel(levels)).astype(np.int32)
-        self._coder.encode(indices, _model(table))
+        flat, model = np.ravel(levels), _model(table)
+        for start in range(0, flat.size, _SOME):
+            piece = flat[start : start + _SOME].astype(np.int32)
+            self._coder.encode(np.searchsorted(table.symbols, piece).astype(np.int32), model)
 
     def finish(self) -> bytes:
         """The stream, whole 32-bit words."""
@@ -189,11 +192,14 @@ class StaticDecoder:
 
 def _count(levels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Different levels, ascending, and how many there are of each."""
-    flat = np.ravel(levels).astype(np.int32, copy=False)  # differences of int8 are none
-    lowest = int(flat.min()) if flat.size else 0
-    if not flat.size or int(flat.max()) - lowest >= _CHUNK:
-        return np.unique(flat, return_counts=True)
-    counts = np.bincount(flat - lowest)
+    flat = np.ravel(levels)
+    lowest, highest = (int(flat.min()), int(flat.max())) if flat.size else (0, 0)
+    if not flat.size or highest - lowest >= _CHUNK:
+        return np.unique(flat.astype(np.int32, copy=False), return_counts=True)
+    counts = np.zeros(highest - lowest + 1, np.int64)
+    for start in range(0, flat.size, _SOME):  # counting takes eight bytes for each
+        piece = flat[start : start + _SOME].astype(np.int64) - lowest
+        counts += np.bincount(piece, minlength=len(counts))
     present = counts.nonzero()[0]
     return present + lowest, counts[present]
 

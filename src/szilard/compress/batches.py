@@ -120,6 +120,14 @@ def rows(batch: Any, which: slice | Tensor) -> Any:
     return rebuilt(batch, part)
 
 
+def parts(batch: Any, most: int) -> list[Any]:
+    """A batch in parts of so many examples at most; one that must not be divided as it is."""
+    count = length(batch)
+    if isinstance(batch, Whole) or count <= most:
+        return [batch]
+    return [rows(batch, slice(start, start + most)) for start in range(0, count, most)]
+
+
 def together(batches: Sequence[Any]) -> Any:
     """One batch of all; the first alone where they do not fit together, as those of padded text."""
     if len(batches) == 1 or not fit(batches):

@@ -39,6 +39,13 @@ class CanonicalBatchNorm:
 
     def __call__(self, draft: Draft, setting: Setting) -> None:
         network = draft.network
+        begun = _untouched(draft, setting.original)
+        if begun and (CanonicalBatchNorm, "made") in setting.memo:
+            made: dict[str, str | None] = setting.memo[CanonicalBatchNorm, "made"]
+            for name, layer in made.items():
+                _rewrite(network.get_submodule(name), None if layer is None else network.get_submodule(layer))
+            draft.norms |= {name: layer for name, layer in made.items() if layer is not None}
+            return
         held = shared(network)
         norms = {name: m for name, m in network.named_modules() if _is_understood(m, held)}
         if not norms:
@@ -58,7 +65,19 @@ class CanonicalBatchNorm:
             for change in reversed(changes):
                 change.undo()
             changes = [kept for change in changes for kept in _checked(change, network, probe)]
+        if begun:  # whatever λ is, it would come to the same
+            setting.memo[CanonicalBatchNorm, "made"] = {change.name: change.layer for change in changes}
         draft.norms |= {change.name: change.layer for change in changes if change.layer is not None}
+
+
+def _untouched(draft: Draft, original: nn.Module) -> bool:
+    """Whether no pass has changed anything yet."""
+    if draft.quantised or draft.random or draft.products or draft.norms:
+        return False
+    ours, theirs = draft.network.state_dict(), original.state_dict()
+    return ours.keys() == theirs.keys() and all(
+        isinstance(t, Tensor) and torch.equal(t, theirs[name]) for name, t in ours.items()
+    )
 
 
 def before_norms(network: nn.Module, probe: Probe) -> dict[str, tuple[str, Rows]]:
@@ -152,7 +171,9 @@ def _warn(text: str) -> None:
 
 
 @torch.no_grad()
-def _rewrite(norm: _BatchNorm, layer: Rows | None) -> None:
+def _rewrite(norm: nn.Module, layer: nn.Module | None) -> None:
+    assert isinstance(norm, _BatchNorm)
+    assert isinstance(layer, Rows | None)
     assert norm.running_mean is not None
     assert norm.running_var is not None
     slope = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()

@@ -32,6 +32,7 @@ from szilard.compress.plain import told as told_plain
 from szilard.compress.posterior import LOSS, Posterior, is_posterior
 from szilard.compress.probe import Probe
 from szilard.compress.promise import Drop, Promise
+from szilard.compress.room import fitted
 from szilard.compress.rounding import Offsets, Quantise
 from szilard.errors import SzilardError, SzilardWarning
 from szilard.networks import computed
@@ -187,6 +188,7 @@ def compress(
     data = None
     if calibration is not None:
         data = Calibration.of(calibration, original, forward=forward, keep_back=evaluate is None)
+        data = fitted(data, original, data.adapter.call)
     adapter = Adapter(forward=forward) if data is None else data.adapter
     probe = (
         Probe.of(original, [] if data is None else data.inputs, adapter.call) if computed(original) else None

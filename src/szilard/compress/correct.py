@@ -19,11 +19,14 @@ from szilard.compress.batches import leaves, length, rows, together
 from szilard.compress.draft import Draft, Setting
 from szilard.compress.graph import NORMS, RECTIFIED, shared
 from szilard.compress.probe import distance, numbers, tolerance
+from szilard.compress.room import Need, most_forward
 from szilard.errors import SzilardWarning, printable
 from szilard.networks import is_itself
 
 MOST = 512  # inputs
-MOST_VALUES = 1 << 23  # of them together: activations of a whole network are in memory at once
+MOST_VALUES = 1 << 23  # of them together: activations are in memory, too
+MANY = 1 << 23  # values of an output of which a copy in float64 is made
+PART = 1 << 20  # values of a larger one that are copied at a time
 FEW = 32  # inputs whose answers are compared
 SLACK = 10.0  # times the tolerance of answers by rounding: many small differences are added
 WORSE = 1.25  # times the error of the answers before, beyond which the correction is taken back
@@ -49,6 +52,9 @@ class Correct:
     bias with nobody. The answers must then be those that the differences, added to the layers' outputs, give: a bias
     that is read in other places, too, is left alone, and a warning names it. If the answers end up farther from the
     original's than they were, all biases are.
+
+    Means are over as many inputs as can be answered at once (:mod:`szilard.compress.room`), at most :data:`MOST`: a
+    layer's correction changes what the next one sees, so that inputs in parts would need a pass for each layer.
     """
 
     @torch.no_grad()
@@ -58,6 +64,7 @@ class Correct:
         inputs = together(setting.inputs)
         values = max(1, sum(t.numel() for t in leaves(rows(inputs, slice(0, 1)))))
         inputs = rows(inputs, slice(0, max(1, min(MOST, MOST_VALUES // values))))
+        inputs = rows(inputs, slice(0, _fitting(setting, inputs)))
         few = rows(inputs, slice(0, FEW))
         places = _places(draft, setting.original)
         biases = {name: bias.clone() for name, bias in places.items()}
@@ -79,6 +86,26 @@ class Correct:
             shown = ", ".join(printable(name) for name in list(places)[:3])
             more = f" and {len(places) - 3} more" if len(places) > 3 else ""
             _warn(f"biases of {shown}{more} are not corrected, because the network's answers came out worse")
+
+
+def _fitting(setting: Setting, inputs: Any) -> int:
+    """How many of the inputs may be answered at once; means over positions need no more than a few dozen."""
+    key = Correct, "fitting"
+    if key not in setting.memo:
+        need = Need.of(setting.original, [inputs], setting.forward)
+        setting.memo[key] = most_forward(setting.original, need, length(inputs))
+    found: int = setting.memo[key]
+    return found
+
+
+def _mean(output: Tensor, others: list[int], axis: int) -> Tensor:
+    """Over all dimensions but one, in float64; of a large output without a copy of all of it in float64."""
+    if output.numel() <= MANY:
+        return output.double().mean(others)
+    parts = output.movedim(axis, -1).flatten(0, -2).split(max(1, PART // output.shape[axis]))
+    return torch.stack([part.double().sum(0) for part in parts]).sum(0) / (
+        output.numel() / output.shape[axis]
+    )
 
 
 def _lift(
@@ -174,7 +201,7 @@ def _run(network: nn.Module, places: dict[str, Tensor], inputs: Any, setting: Se
             axis %= output.dim()
             fits = output.dim() > 1 and dims in (None, output.dim())
             others = [d for d in range(output.dim()) if d != axis]
-            more = see(name, output.double().mean(others) if fits else None)
+            more = see(name, _mean(output, others, axis) if fits else None)
             shape = [-1 if d == axis else 1 for d in range(output.dim())]
             return output if more is None else output + more.to(output).reshape(shape)
 

@@ -10,17 +10,18 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from szilard.compress.batches import length, mapped, rows
+from szilard.compress.batches import length, mapped, parts, rows
 from szilard.compress.hooked import Curvature, Hooked
 from szilard.compress.patches import Layer
 from szilard.compress.plan import Forward, NoGradientError, Plan, Run, make_plan, owner
 from szilard.compress.precise import COARSE, in_float32
+from szilard.compress.shelf import Part, Shelf
 from szilard.compress.squares import Squares
 from szilard.errors import SzilardWarning, printable
 from szilard.likelihood import Likelihood
@@ -41,7 +42,8 @@ def curvatures(
     softness: float = 4.0,
     seed: int = 0,
     likelihood: Likelihood | None = None,
-) -> dict[str, Curvature]:
+    shelf: Shelf | None = None,
+) -> Mapping[str, Curvature]:
     """Curvature of every parameter that the inputs reach, by its name: "0.weight", "rnn.weight_hh_l0", "norm.bias".
 
     The gradient that is sent back through the network has the covariance of the Gauss-Newton matrix of
@@ -55,17 +57,20 @@ def curvatures(
         softness: τ. Above 1, it counts doubts that a network trained to certainty does not show on such inputs.
         seed: of ε.
         likelihood: of the outputs; None: logits where they are ``[B, C > 1]``, else quantities with the squared error.
+        shelf: where sums and what is found take their room; by default one of its own.
     """
     if not inputs or not length(inputs[0]):
         return {}
 
-    def measure(given: Sequence[Any]) -> dict[str, Curvature]:
+    kept = Shelf() if shelf is None else shelf
+
+    def measure(given: Sequence[Any]) -> Mapping[str, Curvature]:
         run = Run(network, forward, softness, torch.Generator().manual_seed(seed), likelihood)
         with (
             _Learning(network),
             torch.backends.cudnn.flags(enabled=False),
         ):  # its recurrent cells only learn in training
-            return _measure(run, given)
+            return _measure(run, given, kept)
 
     try:
         try:
@@ -85,17 +90,17 @@ def curvatures(
         return {}
 
 
-def _measure(run: Run, inputs: Sequence[Any]) -> dict[str, Curvature]:
+def _measure(run: Run, inputs: Sequence[Any], shelf: Shelf) -> Mapping[str, Curvature]:
     plan = make_plan(run, rows(inputs[0], slice(0, LOOK)))
     run.generator.manual_seed(run.generator.initial_seed())  # what is drawn does not depend on the look
     batches, draws = list(inputs), 1
     if plan.samples:
         total = sum(map(length, inputs))
         size = max(1, min(MOST, total // SAMPLES))
-        batches = [rows(x, slice(i, i + size)) for x in inputs for i in range(0, length(x), size)]
+        batches = [part for x in inputs for part in parts(x, size)]
         draws = math.ceil(SAMPLES / len(batches))
     generator = run.generator
-    hooked = {name: Hooked(layer, generator) for name, layer in plan.hooked.items()}
+    hooked = {name: Hooked(layer, generator, shelf) for name, layer in plan.hooked.items()}
     count = len(batches) * draws
     squares = {
         name: Squares(
@@ -131,7 +136,7 @@ def _measure(run: Run, inputs: Sequence[Any]) -> dict[str, Curvature]:
     finally:
         for handle in handles:
             handle.remove()
-    return _means(plan, hooked, squares, lost, examples, draws)
+    return _means(plan, hooked, squares, lost, examples, draws, Part(shelf))
 
 
 def _means(
@@ -141,8 +146,8 @@ def _means(
     lost: dict[str, int],
     examples: int,
     draws: int,
-) -> dict[str, Curvature]:
-    found: dict[str, Curvature] = {}
+    found: Part,
+) -> Mapping[str, Curvature]:
     for layer, one in hooked.items():
         name = f"{layer}.weight" if layer else "weight"
         if name in squares:
@@ -188,12 +193,12 @@ def _without_bad(
                 bad.append(name)
             elif g is not None:
                 total[name] += math.sqrt(share) * (g if g.layout is torch.strided else g.to_dense())
-        half = length(part) // 2
-        if bad and half:
-            waiting += [(rows(part, slice(0, half)), bad), (rows(part, slice(half, None)), bad)]
+        halves = parts(part, max(1, (length(part) + 1) // 2))
+        if bad and len(halves) > 1:
+            waiting += [(half, bad) for half in halves]
         else:
             for name in bad:
-                lost[name] += 1
+                lost[name] += length(part)
     return total
 
 

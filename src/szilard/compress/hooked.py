@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from szilard.compress.patches import Layer, by_row, patches
 from szilard.compress.precise import COARSE
+from szilard.compress.shelf import Shelf, Total
 
 AT_ONCE = 1 << 27  # values of patches in memory
 MOST_PATCHES = 16384  # of one batch and layer; of more, a sample is taken
@@ -51,10 +52,10 @@ class Hooked:
         bad: examples whose gradient was not finite.
     """
 
-    def __init__(self, layer: Layer, generator: torch.Generator) -> None:
+    def __init__(self, layer: Layer, generator: torch.Generator, shelf: Shelf) -> None:
         self.layer, self.generator = layer, generator
-        self.inputs: Tensor | float = 0.0
-        self.coherent: Tensor | float = 0.0  # of the sums over positions
+        self.inputs = Total(shelf)
+        self.coherent = Total(shelf)  # of the sums over positions
         self.positions = 1
         self.outputs: Tensor | float = 0.0
         self.offset: Tensor | float = 0.0
@@ -81,18 +82,16 @@ class Hooked:
         wide = seen.shape[2] > WIDEST
         if self.positions > 1:
             means = seen.reshape(len(seen), examples, self.positions, -1).mean(2)
-            self.coherent = (
-                self.coherent + (means.square().sum(1) if wide else means.transpose(1, 2) @ means).double()
-            )
+            self.coherent.add(means.square().sum(1) if wide else means.transpose(1, 2) @ means)
         most = math.ceil(share * MOST_PATCHES)
         if n > most:
             chosen = torch.randperm(n, generator=self.generator)[:most]
             seen = seen[:, chosen.to(seen.device)]
         weight = examples / seen.shape[1]
         if wide:
-            self.inputs = self.inputs + weight * seen.double().square().sum(1)
+            self.inputs.add(seen.double().square().sum(1), weight)
         else:
-            self.inputs = self.inputs + weight * (seen.transpose(1, 2) @ seen).double()
+            self.inputs.add(seen.transpose(1, 2) @ seen, weight)
 
     def _gradient(self, grad: Tensor) -> None:
         grad = by_row(self.layer, grad.double())
@@ -106,19 +105,22 @@ class Hooked:
 
     def mean(self, examples: int) -> Curvature | None:
         """The curvature, for so many examples of the network; None where nothing was seen."""
-        if not isinstance(self.inputs, Tensor) or not isinstance(self.outputs, Tensor):
+        inputs, coherent = self.inputs.take(), self.coherent.take()
+        if inputs is None or not examples:
             return None
-        if not isinstance(self.offset, Tensor) or not examples:
+        if not isinstance(self.outputs, Tensor) or not isinstance(self.offset, Tensor):
             return None
-        positions, inputs = self.positions, self.inputs
-        if positions > 1:
+        positions = self.positions
+        if positions > 1 and coherent is not None:
             agreement = (self.offset.sum() / self.outputs.sum().clamp_min(1e-300)).item()
             share = min(1.0, max(0.0, (agreement - 1) / (positions - 1)))
-            inputs = (1 - share) * inputs + share * positions * self.coherent
+            inputs = inputs.mul_(1 - share).add_(coherent.mul_(share * positions))
         return Curvature(
-            (inputs / self.weight).cpu(), (self.outputs / examples).cpu(), (self.offset / examples).cpu()
+            inputs.div_(self.weight).cpu(), (self.outputs / examples).cpu(), (self.offset / examples).cpu()
         )
 
     def moments(self) -> Tensor | None:
         """E[x xᵀ] of all patches, whatever their first dimension means."""
-        return (self.inputs / self.weight).cpu() if isinstance(self.inputs, Tensor) else None
+        self.coherent.take()
+        inputs = self.inputs.take()
+        return None if inputs is None else inputs.div_(self.weight).cpu()

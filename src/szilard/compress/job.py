@@ -18,6 +18,7 @@ from szilard.compress.document import to_document
 from szilard.compress.draft import Draft, Pass, Setting
 from szilard.compress.judge import Forward, Scores
 from szilard.compress.promise import Promise, check_original, finite, scored
+from szilard.compress.room import returned
 from szilard.compress.search import best, largest_allowed
 from szilard.compress.shelf import Shelf
 from szilard.errors import SzilardError
@@ -107,6 +108,10 @@ class Job:
 
     def run(self, wish: Wish) -> Attempt:
         """The attempt that does what was asked for."""
+        with returned(self.original):
+            return self._run(wish)
+
+    def _run(self, wish: Wish) -> Attempt:
         if self.judge is not None:
             self.before = finite(self._score(self.original), "the original")
             self.promise = Promise(self.before, wish.max_drop or 0.0, wish.confidence)

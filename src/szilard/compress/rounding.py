@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +12,10 @@ from szilard.compress import obs, row_steps
 from szilard.compress.curvature import Curvature, curvatures
 from szilard.compress.draft import Draft, Setting
 from szilard.compress.layers import tensors
+from szilard.compress.room import for_gradients
 from szilard.errors import SzilardError
+
+MANY = 1 << 21  # entries
 
 
 class Quantise:
@@ -52,7 +56,7 @@ class Quantise:
         roots: list[Tensor] = setting.shelf[key]
         return roots
 
-    def known(self, draft: Draft, setting: Setting) -> dict[str, Curvature]:
+    def known(self, draft: Draft, setting: Setting) -> Mapping[str, Curvature]:
         """Curvatures by the tensor's name: those that were given, or those of this network on these inputs.
 
         They are measured when they are first asked for, and kept in the setting: a search over λ asks again and again.
@@ -61,19 +65,23 @@ class Quantise:
             _check_names(self.curvature, draft.network)
             return self.curvature
         if self not in setting.memo:
-            setting.memo[self] = curvatures(
-                draft.network,
-                setting.inputs,
-                setting.forward,
-                softness=self.softness,
-                seed=setting.seed,
-                likelihood=setting.likelihood,
-            )
+            with for_gradients(draft.network, setting.inputs, setting.forward) as batches:
+                setting.memo[self] = curvatures(
+                    draft.network,
+                    batches,
+                    setting.forward,
+                    softness=self.softness,
+                    seed=setting.seed,
+                    likelihood=setting.likelihood,
+                    shelf=setting.shelf,
+                )
         return self.measured(setting)
 
-    def measured(self, setting: Setting) -> dict[str, Curvature]:
+    def measured(self, setting: Setting) -> Mapping[str, Curvature]:
         """The same, but empty where nobody has asked for them yet."""
-        found: dict[str, Curvature] = setting.memo.get(self, {}) if self.curvature is None else self.curvature
+        found: Mapping[str, Curvature] = (
+            setting.memo.get(self, {}) if self.curvature is None else self.curvature
+        )
         return found
 
     def curvature_of(self, name: str, module: nn.Module, draft: Draft, setting: Setting) -> Curvature:
@@ -102,9 +110,15 @@ def without_data(weight: Tensor) -> tuple[Tensor, Tensor]:
     """
     rows = len(weight)
     cols = weight[0].numel() if rows else 0
-    energy = weight.double().square().sum().item()
+    energy = weight.double().square().sum().item() if weight.numel() <= MANY else _energy(weight)
     h = 1 / energy if energy > 0 and math.isfinite(energy) else 1.0
     return torch.ones(1, cols, dtype=torch.float64), torch.full((rows,), h, dtype=torch.float64)
+
+
+def _energy(weight: Tensor) -> float:
+    """The sum of squares, without a copy of the whole weight in float64."""
+    some = max(1, MANY // weight[0].numel())
+    return math.fsum(part.double().square().sum().item() for part in weight.split(some))
 
 
 class Offsets:
@@ -120,7 +134,9 @@ class Offsets:
         self.bits = bits
 
     def __call__(self, draft: Draft, setting: Setting) -> None:
-        known = self._curvatures(draft, setting)
+        known = setting.memo.get(self)
+        if known is None:
+            known = setting.memo[self] = self._curvatures(draft, setting)
         for name, _, tensor in tensors(draft):
             if tensor.dim() != 1 or name in draft.quantised or name in draft.random:
                 continue

@@ -157,6 +157,55 @@ class Shelf(MutableMapping[Any, Any]):
         return tensor
 
 
+class Total:
+    """A sum in float64 that lies on a shelf."""
+
+    def __init__(self, shelf: Shelf) -> None:
+        self._shelf = shelf
+
+    def add(self, more: Tensor, scale: float = 1.0) -> None:
+        """Add ``scale * more``."""
+        self._shelf.add(self, more, scale)
+
+    def take(self) -> Tensor | None:
+        """The sum, which leaves the shelf; None if nothing was added."""
+        found: Tensor | None = self._shelf.pop(self, None)
+        return found
+
+
+class Part(MutableMapping[str, Any]):
+    """A mapping by names whose values lie on a shelf beside others'."""
+
+    def __init__(self, shelf: Shelf) -> None:
+        self._shelf = shelf
+        self._names: dict[str, None] = {}
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        self._shelf[self, name] = value
+        self._names[name] = None
+
+    def __getitem__(self, name: str) -> Any:
+        return self._shelf[self, name]
+
+    def __delitem__(self, name: str) -> None:
+        del self._shelf[self, name]
+        del self._names[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(list(self._names))
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    __hash__ = object.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+
 def _mapped(value: Any, change: Any) -> Any:
     """The same structure with every leaf changed."""
     if isinstance(value, Mapping):

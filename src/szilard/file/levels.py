@@ -52,11 +52,16 @@ def plan(encoder: Encoder, record: Levels, fields: Fields, static: bool) -> Fiel
         coding = fields.coding | Coding.STATIC
         return replace(fields, coding=coding, offset=int(table.symbols[0]), alphabet=len(table.symbols))
     levels = _matrix(record)
-    middle = _median(levels)
+    middle = _median(record.levels)
     if max(middle - int(levels.min()), int(levels.max()) - middle) > LARGEST:
         middle = 0
     candidates = [
-        (encoder.rate(levels - offset, model) + _OFFSET_BITS * (offset != 0), abs(offset), offset, model)
+        (
+            encoder.rate(_without(levels, offset), model) + _OFFSET_BITS * (offset != 0),
+            abs(offset),
+            offset,
+            model,
+        )
         for offset in {0, middle}
         for model in (Model.NEIGHBOURS, Model.HISTORY)
     ]
@@ -82,7 +87,7 @@ def put(streams: Streams, record: Levels | Mask, fields: Fields) -> tuple[float,
     if not fields.elements:
         return 0.0, side_bits
     if Coding.STATIC not in fields.coding:
-        return streams.adaptive.levels(_matrix(record) - fields.offset, _model(fields)), side_bits
+        return streams.adaptive.levels(_without(_matrix(record), fields.offset), _model(fields)), side_bits
     table = _table(record)
     _, gaps, rises = table.sides()
     side_bits += streams.adaptive.levels(gaps) + streams.adaptive.levels(rises)
@@ -132,6 +137,10 @@ def take(
 
 def _matrix(record: Levels) -> np.ndarray:
     return np.asarray(record.levels, np.int32).reshape(matrix(record.shape))
+
+
+def _without(levels: np.ndarray, offset: int) -> np.ndarray:
+    return levels - np.int32(offset) if offset else levels
 
 
 def _table(record: Levels) -> Table:

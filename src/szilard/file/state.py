@@ -205,10 +205,18 @@ def _quantised(tensor: Tensor, record: Levels | Random | Product) -> Record:
             f"the levels of {record.name} are {record.dtype} {list(record.shape)} and the tensor is {_name(tensor)} "
             f"{list(tensor.shape)}; quantise the tensor itself"
         )
+    if isinstance(record, Levels) and _differ(record):
+        return record
     value = record.value()
     if value.size and all_equal(value):
         return Constant(record.name, record.dtype, record.shape, value.reshape(-1)[:1].tobytes())
     return record
+
+
+def _differ(record: Levels) -> bool:
+    """Whether the entries are seen to differ before all of them are made."""
+    piece = next(record.pieces(), None)
+    return piece is not None and not all_equal(piece)
 
 
 def _support(crow_name: str, col_name: str, state: Mapping[str, Any]) -> Mask | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -226,12 +226,10 @@ class _Writer:
     def _values(self, record: Levels | Random | Product, dtype: dtypes.DType) -> None:
         """Take what a reader will make into the hash."""
         try:
-            value = record.value()
+            pieces = [record.value()] if isinstance(record, Random) else record.pieces()
+            self.content.tensor(record.name, dtype, record.shape, _finite(record.name, dtype, pieces))
         except Broken as error:
             raise SzilardFileError(f"{error}; make the factors again") from error
-        if not dtypes.all_finite(value, dtype):
-            raise SzilardFileError(f"{record.name} has values beyond its type; take a smaller step")
-        self.content.tensor(record.name, dtype, record.shape, [value])
 
     def _random(self, record: Random) -> Fields:
         self._values(record, dtype := _check_random(record))
@@ -258,6 +256,14 @@ class _Writer:
         full = bool(record.mask.all())
         self.content.mask(record.name, record.shape, None if full else record.mask)
         return Fields(Kind.FULL_MASK if full else Kind.MASK, None, record.shape)
+
+
+def _finite(name: str, dtype: dtypes.DType, pieces: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """The pieces of a tensor, while they are numbers."""
+    for piece in pieces:
+        if not dtypes.all_finite(piece, dtype):
+            raise SzilardFileError(f"{name} has values beyond its type; take a smaller step")
+        yield piece
 
 
 def _check_levels(record: Levels) -> dtypes.DType:
