@@ -379,3 +379,54 @@ def test_help_and_signature_are_the_function_s():
     assert "calibration: a tensor of inputs" in shown
     assert inspect.signature(szilard.compress) == inspect.signature(szilard.compress.compress)
     assert list(inspect.signature(szilard.compress.__call__).parameters)[:2] == ["network", "calibration"]
+
+
+def test_sorted_lengths_stay_with_their_batch():
+    class Packed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rnn, self.head = nn.GRU(12, 8, batch_first=True), nn.Linear(8, 4)
+
+        def forward(self, x, lengths):
+            packed = nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True)  # longest first
+            return self.head(self.rnn(packed)[1][-1])
+
+    generator = torch.Generator().manual_seed(0)
+    batches = []
+    for _ in range(10):
+        lengths = torch.randint(1, 7, (16,), generator=generator).sort(descending=True).values
+        batches.append((torch.randn(16, 6, 12, generator=generator), lengths))
+    assert compressed(made(Packed), batches, lam=1e-9).score > 0.999
+
+
+def test_as_many_positions_as_classes():
+    """Labels [B, T] of outputs [B, T, 6], with batches of 6 and 7 positions."""
+
+    class Tags(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.words, self.head = nn.Embedding(30, 8), nn.Linear(8, 6)
+
+        def forward(self, ids):
+            return self.head(self.words(ids))
+
+    network = made(Tags)
+    batches = []
+    for number in range(8):
+        ids = torch.randint(30, (40, 6 + number % 2), generator=torch.Generator().manual_seed(number))
+        with torch.no_grad():
+            batches.append((ids, network(ids).argmax(-1)))
+    small = compressed(network, batches, lam=1e-9)
+    assert small.original_score == 1
+    assert small.score > 0.99
+
+
+def test_shrink_takes_batches_of_any_structure():
+    network = made(Two)
+    with torch.no_grad():
+        for layer in (network.a, network.b):
+            layer.weight[::2] = 0
+            layer.bias[::2] = 0
+    small = szilard.compress.shrink(network, {"a": A[:8], "b": B[:8]})
+    with torch.no_grad():
+        assert torch.allclose(small(A, B), network(A, B), atol=1e-5)

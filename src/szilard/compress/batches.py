@@ -112,9 +112,12 @@ def rows(batch: Any, which: slice | Tensor) -> Any:
     count = length(batch)
     numbers = range(count)[which] if isinstance(which, slice) else which.tolist()
 
+    def at(leaf: Tensor) -> slice | Tensor:
+        return which if isinstance(which, slice) else which.to(leaf.device)
+
     def part(leaf: Any) -> Any:
         if isinstance(leaf, Tensor):
-            return leaf[which] if leaf.dim() and len(leaf) == count else leaf
+            return leaf[at(leaf)] if leaf.dim() and len(leaf) == count else leaf
         return [leaf[number] for number in numbers] if isinstance(leaf, list) and len(leaf) == count else leaf
 
     return rebuilt(batch, part)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, IterableDataset
 
 from szilard.compress.adapt import adapt
 from szilard.compress.adapter import Adapter, Call
@@ -129,7 +129,7 @@ def _batches(given: Any) -> Iterable[Any]:
         return [given]
     if isinstance(given, Mapping) or _is_pair(given):
         return [given]
-    if isinstance(given, Dataset):
+    if isinstance(given, Dataset) and not isinstance(given, IterableDataset):
         name = type(given).__name__
         raise SzilardError(
             f"calibration is a {name} of single examples; give batches, as torch.utils.data.DataLoader({name.lower()}, "

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from szilard.compress.batches import Whole, rebuilt
 from szilard.compress.takes import Takes
 
-LABELS = ("labels", "label", "targets", "target", "y")  # keys and parameters that are labels
+LABELS = ("labels", "label", "label_ids", "targets", "target", "y")  # keys and parameters that are labels
 
 
 @dataclass(frozen=True)
