@@ -99,6 +99,11 @@ class Batches:
         self.adapter = adapt(self.network, batch, self.forward)
         if self.adapter.forward is None and self.adapter.reading.call != "one":
             self.notes.append(str(self.adapter.reading))
+            unused = [printable(key) for key in self.adapter.reading.unused(batch)]
+            if unused:
+                self.notes.append(
+                    f"{', '.join(unused)} of each batch: the network takes no such input, and gets none"
+                )
         self.notes += self.adapter.notes
 
     def _labels(self, y: Any, where: str) -> Tensor | None:

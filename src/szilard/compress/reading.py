@@ -53,6 +53,16 @@ class Reading:
             return network(*inputs.values())
         return network(**inputs) if self.call == "named" else network(inputs)
 
+    def unused(self, batch: Any) -> list[str]:
+        """Keys of tensors of a batch that are neither inputs nor labels."""
+        if not isinstance(batch, Mapping) or self.keys is None:
+            return []
+        return [
+            str(key)
+            for key, value in batch.items()
+            if key not in self.keys and key != self.label and isinstance(value, Tensor)
+        ]
+
     def __str__(self) -> str:
         """What a batch is taken for, as part of a sentence."""
         if self.call == "named":

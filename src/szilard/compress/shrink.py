@@ -63,7 +63,7 @@ def shrink(network: nn.Module, inputs: Any = None) -> nn.Module:
     Args:
         network: with zeros where something was pruned.
         inputs: a batch as the network takes it, of any structure; by default random ones of all shapes that it takes.
-            Without them, a linear map before a BatchNorm is left alone if both ``[B, features]`` and ``[B, C, features]`` run.
+            Without them, a linear map before a BatchNorm stays if both ``[B, features]`` and ``[B, C, features]`` run.
     """
     network = copied(network).eval()
     probe = Probe.of_batch(network, inputs)
