@@ -30,7 +30,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 import szilard
-from szilard.errors import SzilardWarning
+from szilard.errors import SzilardError, SzilardWarning
 
 N, SIZE = 400, 40  # examples, and those of a batch; the last quarter of them judges
 LAM = 1e-4
@@ -436,3 +436,27 @@ def test_shrink_takes_batches_of_any_structure():
     small = szilard.compress.shrink(network, {"a": A[:8], "b": B[:8]})
     with torch.no_grad():
         assert torch.allclose(small(A, B), network(A, B), atol=1e-5)
+
+
+def test_a_network_that_takes_one_example_at_a_time():
+    class One(nn.Linear):
+        def forward(self, x):
+            return super().forward(x.reshape(1, 12))
+
+    small = compressed(made(One, in_features=12, out_features=4), A.split(1), lam=1e-9)
+    assert small.score > 0.999
+
+
+@pytest.mark.parametrize("size", [1, 3, 50])
+def test_small_batches_say_together_what_a_second_part_is(size):
+    network = made(Maybe)
+    with torch.no_grad():
+        y = network(A).argmax(1)
+    assert compressed(network, list(zip(A.split(size), y.split(size), strict=True))).task.startswith("class")
+    few = compressed(network, list(zip(A.split(size), B.split(size), strict=True)), lam=1e-9)
+    assert few.task.startswith("regression")
+
+
+def test_too_few_examples_to_tell_are_refused():
+    with pytest.raises(SzilardError, match="may be labels or the network's b, and 5 examples are too few"):
+        szilard.compress(made(Maybe), [(A[:5], B[:5])])
