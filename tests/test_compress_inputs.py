@@ -438,12 +438,13 @@ def test_shrink_takes_batches_of_any_structure():
         assert torch.allclose(small(A, B), network(A, B), atol=1e-5)
 
 
-def test_a_network_that_takes_one_example_at_a_time():
-    class One(nn.Linear):
+@pytest.mark.parametrize("size", [1, 50, 80])
+def test_a_network_that_takes_so_many_examples_at_a_time(size):
+    class Fixed(nn.Linear):
         def forward(self, x):
-            return super().forward(x.reshape(1, 12))
+            return super().forward(x.reshape(size, 12))
 
-    small = compressed(made(One, in_features=12, out_features=4), A.split(1), lam=1e-9)
+    small = compressed(made(Fixed, in_features=12, out_features=4), A.split(size), lam=1e-9)
     assert small.score > 0.999
 
 

@@ -19,6 +19,7 @@ from szilard.likelihood import choose
 
 FEW = 4  # examples that a reading is tried on
 EVIDENCE = 256  # examples that say whether a second part of a batch is labels
+SOME = 64  # examples whose answers say what counts
 ENOUGH = 8  # below which they say nothing
 SAME = 1e-2  # of the largest answer: a part of a batch whose answers differ by more cannot stand alone
 
@@ -53,7 +54,7 @@ def adapt(network: nn.Module, batch: Any, forward: Call | None = None, *, exampl
     if len(works) > 1 and takes is not None:
         more = batch if examples is None else examples
         found = _decided([replace(found, reading=one) for one in works], network, more)
-    inputs = _some(found.split(batch)[0])
+    inputs = _some(found, network, found.split(batch)[0])
     found = _answers(found, network, inputs)
     if found.divided and examples is not None and length(examples) > length(batch):
         found = replace(found, divided=_joins(found, network, inputs, found.split(examples)[0]))
@@ -163,9 +164,16 @@ def _asked(adapter: Adapter, network: nn.Module, batch: Any) -> Any:
         return adapter.outputs(network, mapped(inputs, Tensor.clone))
 
 
-def _some(inputs: Any) -> Any:
-    """Not all of a very large batch."""
-    return inputs if length(inputs) <= EVIDENCE else rows(inputs, slice(0, EVIDENCE))
+def _some(found: Adapter, network: nn.Module, inputs: Any) -> Any:
+    """Not all of a large batch, if the network takes a part."""
+    if length(inputs) <= SOME:
+        return inputs
+    try:
+        some = rows(inputs, slice(0, SOME))
+        found.outputs(network, mapped(some, Tensor.clone))
+    except Exception:  # whatever a network does with a part of what it was made for
+        return inputs
+    return some
 
 
 def _may_be_input(reading: Reading, takes: Takes) -> bool:
