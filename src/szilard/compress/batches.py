@@ -123,6 +123,14 @@ def rows(batch: Any, which: slice | Tensor) -> Any:
     return rebuilt(batch, part)
 
 
+def split(batch: Any, size: int) -> list[Any]:
+    """A batch in parts of at most so many examples; one that must not be divided is one part."""
+    count = length(batch)
+    if isinstance(batch, Whole) or count <= size:
+        return [batch]
+    return [rows(batch, slice(start, start + size)) for start in range(0, count, size)]
+
+
 def together(batches: Sequence[Any]) -> Any:
     """One batch of all; the first alone where they do not fit together, as those of padded text."""
     if len(batches) == 1 or not fit(batches):
