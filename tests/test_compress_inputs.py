@@ -307,12 +307,13 @@ def test_forward_gets_the_batch_without_labels():
 def test_forward_makes_one_tensor_of_many_answers():
     network = made(Silent)
     generator = torch.Generator().manual_seed(0)
-    batches = [[torch.randn(3, 5 + n, 6, generator=generator) for n in range(6)] for _ in range(8)]
+    sizes = (6, 6, 6, 6, 6, 6, 6, 4)
+    batches = [[torch.randn(3, 5 + n, 6, generator=generator) for n in range(size)] for size in sizes]
     small = compressed(
         network, batches, forward=lambda net, pictures: torch.stack([one["scores"] for one in net(pictures)])
     )
     assert small.score > 0.9
-    assert small.judged_on == 12
+    assert small.judged_on == 10
 
 
 def test_evaluate_judges_whatever_the_network_takes():

@@ -145,6 +145,8 @@ def fit(batches: Sequence[Any]) -> bool:
     """Whether batches can be put together, example after example."""
     if any(isinstance(batch, Whole) for batch in batches) or len({kind(batch) for batch in batches}) > 1:
         return False
+    if len({tuple(path for path, _ in named_leaves(batch)) for batch in batches}) > 1:
+        return False
     counts = [length(batch) for batch in batches]
     columns = zip(*([leaf for _, leaf in named_leaves(batch)] for batch in batches), strict=True)
     return all(_joins(column, counts) for column in columns)
@@ -173,16 +175,19 @@ def _column(column: Sequence[Any], counts: Sequence[int]) -> Any:
 
 def kind(batch: Any) -> Hashable:
     """What batches of one loader have in common: structure, keys, types, and numbers of dimensions."""
-    if isinstance(batch, Whole):
-        return kind(batch.batch)
-    if is_record(batch):
-        return type(batch).__name__, kind(fields(batch))
+    if isinstance(batch, Whole) or is_record(batch):
+        return type(batch).__name__, kind(batch.batch if isinstance(batch, Whole) else fields(batch))
     if isinstance(batch, Mapping):
         return "mapping", tuple(sorted(((str(key), kind(value)) for key, value in batch.items()), key=str))
     if isinstance(batch, Tensor):
         return "tensor", str(batch.dtype), batch.dim()
     if isinstance(batch, tuple | list) and not _names(batch):
-        return "tuple" if isinstance(batch, tuple) else "list", tuple(kind(value) for value in batch)
+        kinds = tuple(kind(value) for value in batch)
+        if isinstance(batch, tuple):
+            return "tuple", kinds
+        return "list", kinds[0] if len(
+            set(kinds)
+        ) == 1 else kinds  # of any length, as of pictures of many sizes
     return type(batch).__name__
 
 

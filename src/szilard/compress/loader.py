@@ -63,7 +63,10 @@ class Batches:
                     f"{where} is {printable(told(batch))} and of another structure or type than the first; give them "
                     "all alike"
                 )
-            x, y = self.adapter.split(batch)
+            try:
+                x, y = self.adapter.split(batch)
+            except (IndexError, KeyError) as error:
+                raise SzilardError(f"{where} has fewer parts than the first; give them all alike") from error
             x = self.adapter.prepared(x)
             y = self._labels(y, where)
             n = length(x)
