@@ -116,6 +116,7 @@ CASES = {
     "file names": (linear, DataLoader(Names(), batch_size=5), "list of str, in which there is no tensor"),
     "a path": (linear, "pictures", "calibration is a str"),
     "unlike batches": (linear, [X, (X, Y)], "batch 1, .* of another structure or type"),
+    "fewer parts": (linear, [[X, X[:, :1]], [X]], "batch 1, .* has fewer parts"),
     "unlike keys": (Two, [{"a": X, "b": X}, {"a": X, "c": X}], "does not take"),
     "unlike types": (linear, [X, X.double()], "batch 1, .* of another structure or type"),
     "labels in some": (linear, [(X, Y), (X, None)], "another structure"),

@@ -13,7 +13,18 @@ from torch import nn
 
 from szilard.compress.adapt import adapt
 from szilard.compress.answers import counted
-from szilard.compress.batches import Whole, fit, kind, leaves, length, mapped, named_leaves, rows, together
+from szilard.compress.batches import (
+    Whole,
+    fit,
+    kind,
+    leaves,
+    length,
+    mapped,
+    named_leaves,
+    rows,
+    split,
+    together,
+)
 from szilard.compress.calibration import Calibration
 from szilard.compress.positions import Positions, are_next_tokens, next_tokens, sample
 from szilard.compress.takes import Takes
@@ -61,7 +72,7 @@ def same(one, other):
 @given(batches(), st.integers(1, 4))
 def test_a_batch_is_the_sum_of_its_parts(made, size):
     n, batch = made
-    parts = [rows(batch, slice(start, start + size)) for start in range(0, n, size)]
+    parts = split(batch, size)
     assert sum(map(length, parts)) == n == length(batch)
     assert fit(parts)
     assert same(together(parts), batch)
@@ -91,6 +102,7 @@ def test_what_must_not_be_divided():
     batch = Whole({"x": torch.randn(6, 2)}, 3)
     assert length(batch) == 3
     assert rows(batch, slice(0, 1)) is batch
+    assert split(batch, 2) == [batch]
     assert together([batch, batch]) is batch
     assert isinstance(mapped(batch, torch.clone), Whole)
 

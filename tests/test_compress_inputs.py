@@ -30,7 +30,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 import szilard
-from szilard.errors import SzilardWarning
+from szilard.errors import SzilardError, SzilardWarning
 
 N, SIZE = 400, 40  # examples, and those of a batch; the last quarter of them judges
 LAM = 1e-4
@@ -200,6 +200,12 @@ def test_sentences_of_different_lengths(mapping, tmp_path):
     assert any("by name (input_ids, attention_mask" in note for note in small.notes)
 
 
+def test_what_the_network_does_not_take_is_told():
+    batches = [{"a": a, "b": b, "weight": a, "name": ["x"] * len(a)} for a, b in parts(A, B)]
+    noted = compressed(made(Two), batches, lam=1e-9).notes
+    assert "weight of each batch: the network takes no such input, and gets none" in noted
+
+
 def test_a_mapping_that_is_asked_for_attributes():
     network = made(TakesEncoding)
     batches = [Encoding(input_ids=ids, attention_mask=mask) for ids, mask in sentences()]
@@ -301,12 +307,13 @@ def test_forward_gets_the_batch_without_labels():
 def test_forward_makes_one_tensor_of_many_answers():
     network = made(Silent)
     generator = torch.Generator().manual_seed(0)
-    batches = [[torch.randn(3, 5 + n, 6, generator=generator) for n in range(6)] for _ in range(8)]
+    sizes = (6, 6, 6, 6, 6, 6, 6, 4)
+    batches = [[torch.randn(3, 5 + n, 6, generator=generator) for n in range(size)] for size in sizes]
     small = compressed(
         network, batches, forward=lambda net, pictures: torch.stack([one["scores"] for one in net(pictures)])
     )
     assert small.score > 0.9
-    assert small.judged_on == 12
+    assert small.judged_on == 10
 
 
 def test_evaluate_judges_whatever_the_network_takes():
@@ -379,3 +386,79 @@ def test_help_and_signature_are_the_function_s():
     assert "calibration: a tensor of inputs" in shown
     assert inspect.signature(szilard.compress) == inspect.signature(szilard.compress.compress)
     assert list(inspect.signature(szilard.compress.__call__).parameters)[:2] == ["network", "calibration"]
+
+
+def test_sorted_lengths_stay_with_their_batch():
+    class Packed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rnn, self.head = nn.GRU(12, 8, batch_first=True), nn.Linear(8, 4)
+
+        def forward(self, x, lengths):
+            packed = nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True)  # longest first
+            return self.head(self.rnn(packed)[1][-1])
+
+    generator = torch.Generator().manual_seed(0)
+    batches = []
+    for _ in range(10):
+        lengths = torch.randint(1, 7, (16,), generator=generator).sort(descending=True).values
+        batches.append((torch.randn(16, 6, 12, generator=generator), lengths))
+    assert compressed(made(Packed), batches, lam=1e-9).score > 0.999
+
+
+def test_as_many_positions_as_classes():
+    """Labels [B, T] of outputs [B, T, 6], with batches of 6 and 7 positions."""
+
+    class Tags(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.words, self.head = nn.Embedding(30, 8), nn.Linear(8, 6)
+
+        def forward(self, ids):
+            return self.head(self.words(ids))
+
+    network = made(Tags)
+    batches = []
+    for number in range(8):
+        ids = torch.randint(30, (40, 6 + number % 2), generator=torch.Generator().manual_seed(number))
+        with torch.no_grad():
+            batches.append((ids, network(ids).argmax(-1)))
+    small = compressed(network, batches, lam=1e-9)
+    assert small.original_score == 1
+    assert small.score > 0.99
+
+
+def test_shrink_takes_batches_of_any_structure():
+    network = made(Two)
+    with torch.no_grad():
+        for layer in (network.a, network.b):
+            layer.weight[::2] = 0
+            layer.bias[::2] = 0
+    small = szilard.compress.shrink(network, {"a": A[:8], "b": B[:8]})
+    with torch.no_grad():
+        assert torch.allclose(small(A, B), network(A, B), atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [1, 50, 80])
+def test_a_network_that_takes_so_many_examples_at_a_time(size):
+    class Fixed(nn.Linear):
+        def forward(self, x):
+            return super().forward(x.reshape(size, 12))
+
+    small = compressed(made(Fixed, in_features=12, out_features=4), A.split(size), lam=1e-9)
+    assert small.score > 0.999
+
+
+@pytest.mark.parametrize("size", [1, 3, 50])
+def test_small_batches_say_together_what_a_second_part_is(size):
+    network = made(Maybe)
+    with torch.no_grad():
+        y = network(A).argmax(1)
+    assert compressed(network, list(zip(A.split(size), y.split(size), strict=True))).task.startswith("class")
+    few = compressed(network, list(zip(A.split(size), B.split(size), strict=True)), lam=1e-9)
+    assert few.task.startswith("regression")
+
+
+def test_too_few_examples_to_tell_are_refused():
+    with pytest.raises(SzilardError, match="may be labels or the network's b, and 5 examples are too few"):
+        szilard.compress(made(Maybe), [(A[:5], B[:5])])

@@ -19,16 +19,19 @@ from szilard.likelihood import choose
 
 FEW = 4  # examples that a reading is tried on
 EVIDENCE = 256  # examples that say whether a second part of a batch is labels
+SOME = 64  # examples whose answers say what counts
+ENOUGH = 8  # below which they say nothing
 SAME = 1e-2  # of the largest answer: a part of a batch whose answers differ by more cannot stand alone
 
 
 @torch.no_grad()
-def adapt(network: nn.Module, batch: Any, forward: Call | None = None) -> Adapter:
+def adapt(network: nn.Module, batch: Any, forward: Call | None = None, *, examples: Any = None) -> Adapter:
     """An adapter for batches like this one.
 
     Args:
         network: in eval mode.
         forward: of the user: it gets the network and a batch without labels.
+        examples: a larger batch of the same kind, which tells whether a second part is labels.
 
     Raises:
         SzilardError: the network takes the batch in no way, or answers nothing that could be judged.
@@ -49,8 +52,13 @@ def adapt(network: nn.Module, batch: Any, forward: Call | None = None) -> Adapte
         raise refused(trouble[0].split(batch)[0], trouble[1]) from trouble[1]
     found = Adapter(works[0], forward, None, takes)
     if len(works) > 1 and takes is not None:
-        found = _decided([replace(found, reading=one) for one in works], network, batch)
-    return _answers(found, network, _some(found.split(batch)[0]))
+        more = batch if examples is None else examples
+        found = _decided([replace(found, reading=one) for one in works], network, more)
+    inputs = _some(found, network, found.split(batch)[0])
+    found = _answers(found, network, inputs)
+    if found.divided and examples is not None and length(examples) > length(batch):
+        found = replace(found, divided=_joins(found, network, inputs, found.split(examples)[0]))
+    return found
 
 
 def _answers(found: Adapter, network: nn.Module, inputs: Any) -> Adapter:
@@ -107,16 +115,28 @@ class _Size:
 
 
 def _divides(found: Adapter, network: nn.Module, inputs: Any, whole: Tensor) -> bool:
-    """Whether the answer to a few examples is that to them in their batch."""
+    """Whether the answer to a few examples, in another order, is that to them in their batch."""
     count = length(inputs)
-    few = min(FEW, count - 1)
-    if few < 1 or whole.dim() == 0:
+    if count < 2 or whole.dim() == 0:
         return True
+    few = torch.tensor(list(dict.fromkeys((count - 1, 0, count // 2)))[: count - 1])
     try:
-        part = found.call(network, rows(inputs, slice(0, few)))
+        part = found.call(network, rows(inputs, few))
     except Exception:  # whatever a network does with a part of what it was made for
         return False
-    wanted = whole[:few]
+    return _close(part, whole[few.to(whole.device)])
+
+
+def _joins(found: Adapter, network: nn.Module, inputs: Any, more: Any) -> bool:
+    """Whether the answer to a batch is that to it among others."""
+    try:
+        joined = found.call(network, more)
+    except Exception:  # whatever a network does with more than what it was made for
+        return False
+    return _close(joined[: length(inputs)], found.call(network, inputs))
+
+
+def _close(part: Tensor, wanted: Tensor) -> bool:
     if part.shape != wanted.shape:
         return False
     size = float(wanted.double().abs().amax()) if wanted.numel() else 0.0
@@ -144,9 +164,16 @@ def _asked(adapter: Adapter, network: nn.Module, batch: Any) -> Any:
         return adapter.outputs(network, mapped(inputs, Tensor.clone))
 
 
-def _some(inputs: Any) -> Any:
-    """Not all of a very large batch."""
-    return inputs if length(inputs) <= EVIDENCE else rows(inputs, slice(0, EVIDENCE))
+def _some(found: Adapter, network: nn.Module, inputs: Any) -> Any:
+    """Not all of a large batch, if the network takes a part."""
+    if length(inputs) <= SOME:
+        return inputs
+    try:
+        some = rows(inputs, slice(0, SOME))
+        found.outputs(network, mapped(some, Tensor.clone))
+    except Exception:  # whatever a network does with a part of what it was made for
+        return inputs
+    return some
 
 
 def _may_be_input(reading: Reading, takes: Takes) -> bool:
@@ -175,6 +202,11 @@ def _decided(works: list[Adapter], network: nn.Module, batch: Any) -> Adapter:
     other = next((one for one in works[1:] if one.reading.label != place), None)
     if other is None or _alike(best, other, network, batch):
         return best
+    if length(batch) < ENOUGH:
+        raise SzilardError(
+            f"part {place} of a batch may be labels or the network's {printable(name)}, and {length(batch)} examples "
+            "are too few to tell; give forward, or larger batches"
+        )
     other.notes.append(
         f"part {place} of each batch was given to the network as {printable(name)}, as its answers do not fit it as "
         "labels; give forward if it is labels"

@@ -112,20 +112,23 @@ def rows(batch: Any, which: slice | Tensor) -> Any:
     count = length(batch)
     numbers = range(count)[which] if isinstance(which, slice) else which.tolist()
 
+    def at(leaf: Tensor) -> slice | Tensor:
+        return which if isinstance(which, slice) else which.to(leaf.device)
+
     def part(leaf: Any) -> Any:
         if isinstance(leaf, Tensor):
-            return leaf[which] if leaf.dim() and len(leaf) == count else leaf
+            return leaf[at(leaf)] if leaf.dim() and len(leaf) == count else leaf
         return [leaf[number] for number in numbers] if isinstance(leaf, list) and len(leaf) == count else leaf
 
     return rebuilt(batch, part)
 
 
-def parts(batch: Any, most: int) -> list[Any]:
-    """A batch in parts of so many examples at most; one that must not be divided as it is."""
+def split(batch: Any, size: int) -> list[Any]:
+    """A batch in parts of at most so many examples; one that must not be divided is one part."""
     count = length(batch)
-    if isinstance(batch, Whole) or count <= most:
+    if isinstance(batch, Whole) or count <= size:
         return [batch]
-    return [rows(batch, slice(start, start + most)) for start in range(0, count, most)]
+    return [rows(batch, slice(start, start + size)) for start in range(0, count, size)]
 
 
 def together(batches: Sequence[Any]) -> Any:
@@ -141,6 +144,8 @@ def together(batches: Sequence[Any]) -> Any:
 def fit(batches: Sequence[Any]) -> bool:
     """Whether batches can be put together, example after example."""
     if any(isinstance(batch, Whole) for batch in batches) or len({kind(batch) for batch in batches}) > 1:
+        return False
+    if len({tuple(path for path, _ in named_leaves(batch)) for batch in batches}) > 1:
         return False
     counts = [length(batch) for batch in batches]
     columns = zip(*([leaf for _, leaf in named_leaves(batch)] for batch in batches), strict=True)
@@ -170,16 +175,19 @@ def _column(column: Sequence[Any], counts: Sequence[int]) -> Any:
 
 def kind(batch: Any) -> Hashable:
     """What batches of one loader have in common: structure, keys, types, and numbers of dimensions."""
-    if isinstance(batch, Whole):
-        return kind(batch.batch)
-    if is_record(batch):
-        return type(batch).__name__, kind(fields(batch))
+    if isinstance(batch, Whole) or is_record(batch):
+        return type(batch).__name__, kind(batch.batch if isinstance(batch, Whole) else fields(batch))
     if isinstance(batch, Mapping):
         return "mapping", tuple(sorted(((str(key), kind(value)) for key, value in batch.items()), key=str))
     if isinstance(batch, Tensor):
         return "tensor", str(batch.dtype), batch.dim()
     if isinstance(batch, tuple | list) and not _names(batch):
-        return "tuple" if isinstance(batch, tuple) else "list", tuple(kind(value) for value in batch)
+        kinds = tuple(kind(value) for value in batch)
+        if isinstance(batch, tuple):
+            return "tuple", kinds
+        return "list", kinds[0] if len(
+            set(kinds)
+        ) == 1 else kinds  # of any length, as of pictures of many sizes
     return type(batch).__name__
 
 

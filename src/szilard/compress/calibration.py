@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from szilard.compress.adapter import Adapter, Call
-from szilard.compress.batches import Whole, fit, length, rows, together
+from szilard.compress.batches import Whole, fit, length, rows, split, together
 from szilard.compress.loader import Batches
 
 EXAMPLES = 512  # to compress with
@@ -69,15 +69,15 @@ class Calibration:
             x, y = together(inputs), together(labels) if labels else None
             rest = slice(count, None) if total > count else slice(None)
             return cls(
-                list(_split(rows(x, slice(0, count)), batch_size)),
-                list(_split(rows(x, rest), 4 * batch_size)),
+                split(rows(x, slice(0, count)), batch_size),
+                split(rows(x, rest), 4 * batch_size),
                 None if y is None else list(y[rest].split(4 * batch_size)),
                 adapter,
                 notes,
             )
         first, others = _cut(inputs, labels, count)
         others = others or first
-        small = [part for x, _ in first for part in _split(x, batch_size)]
+        small = [part for x, _ in first for part in split(x, batch_size)]
         judges = [part for x, y in others for part in _both(x, y, 4 * batch_size)]
         told = [y for _, y in judges if y is not None]
         return cls(small, [x for x, _ in judges], told if labels else None, adapter, notes)
@@ -86,17 +86,10 @@ class Calibration:
 Labelled = tuple[Any, Tensor | None]
 
 
-def _split(batch: Any, size: int) -> Iterator[Any]:
-    return (part for part, _ in _both(batch, None, size))
-
-
 def _both(x: Any, y: Tensor | None, size: int) -> Iterator[Labelled]:
-    if isinstance(x, Whole):
-        yield x, y
-        return
-    for start in range(0, length(x), size):
-        part = slice(start, start + size)
-        yield rows(x, part), None if y is None else y[part]
+    parts = split(x, size)
+    labels = [None] * len(parts) if y is None else [y] if len(parts) == 1 else list(y.split(size))
+    yield from zip(parts, labels, strict=True)
 
 
 def _cut(inputs: list[Any], labels: list[Tensor], count: int) -> tuple[list[Labelled], list[Labelled]]:

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from szilard.compress.batches import length, mapped, parts, rows
+from szilard.compress.batches import length, mapped, rows, split
 from szilard.compress.hooked import Curvature, Hooked
 from szilard.compress.patches import Layer
 from szilard.compress.plan import Forward, NoGradientError, Plan, Run, make_plan, owner
@@ -97,7 +97,7 @@ def _measure(run: Run, inputs: Sequence[Any], shelf: Shelf) -> Mapping[str, Curv
     if plan.samples:
         total = sum(map(length, inputs))
         size = max(1, min(MOST, total // SAMPLES))
-        batches = [part for x in inputs for part in parts(x, size)]
+        batches = [part for x in inputs for part in split(x, size)]
         draws = math.ceil(SAMPLES / len(batches))
     generator = run.generator
     hooked = {name: Hooked(layer, generator, shelf) for name, layer in plan.hooked.items()}
@@ -193,7 +193,7 @@ def _without_bad(
                 bad.append(name)
             elif g is not None:
                 total[name] += math.sqrt(share) * (g if g.layout is torch.strided else g.to_dense())
-        halves = parts(part, max(1, (length(part) + 1) // 2))
+        halves = split(part, max(1, (length(part) + 1) // 2))
         if bad and len(halves) > 1:
             waiting += [(half, bad) for half in halves]
         else:

@@ -126,10 +126,8 @@ def judge(
         outputs = [o if one is None else one.of(o) for o, one in zip(outputs, positions, strict=True)]
         if labels is not None:
             labels = [y if one is None else one.of(y) for y, one in zip(labels, positions, strict=True)]
-    together = sample(outputs)
-    choice = choose(
-        together, None if labels is None else sample(labels), task=task, noisy=isinstance(original, WithNoise)
-    )
+    noisy = isinstance(original, WithNoise)
+    choice = choose(*_told(outputs, labels), task=task, noisy=noisy)
     if shifted:
         choice = replace(choice, reason=f"{choice.reason} that are inputs, and are taken for the next ones")
     if labels is None or not choice.labelled:
@@ -138,6 +136,22 @@ def judge(
         choice.likelihood.check(output, y)
     guessing = choice.likelihood.guessing(sample(labels))
     return Judge(choice, data.judges, labels, positions, forward, guessing)
+
+
+def _told(outputs: list[Tensor], labels: list[Tensor] | None) -> tuple[Tensor, Tensor | None]:
+    """Outputs and labels that tell what they are.
+
+    Of batches with class numbers, those are left out that have as many positions as classes: either could be the other.
+    """
+    if labels is None:
+        return sample(outputs), None
+    pairs = list(zip(outputs, labels, strict=True))
+    if labels[0].is_floating_point():
+        return sample(outputs), sample(labels)
+    clear = [(o, y) for o, y in pairs if o.dim() < 3 or o.shape[1] != o.shape[-1]] or pairs
+    if len({o.shape[1:] for o, _ in clear}) > 1:
+        clear = clear[:1]
+    return sample([o for o, _ in clear]), sample([y for _, y in clear])
 
 
 def _answer(network: nn.Module, x: Any, forward: Forward) -> Tensor:

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, IterableDataset
 
 from szilard.compress.adapt import adapt
 from szilard.compress.adapter import Adapter, Call
-from szilard.compress.batches import kind, leaves, length, mapped, named_leaves, rebuilt, rows, told
+from szilard.compress.batches import kind, leaves, length, mapped, named_leaves, rebuilt, rows, together, told
 from szilard.compress.reading import Reading, readings
 from szilard.errors import SzilardError, printable
 
-CONTAINERS = (Tensor, Mapping, tuple, list)
+PEEKED = 32  # examples by which batches are read
 
 
 class Batches:
@@ -50,18 +51,22 @@ class Batches:
         inputs: list[Any] = []
         labels: list[Tensor] = []
         left, like = most, None
-        for number, found in enumerate(_batches(self.given)):
-            where = f"calibration batch {number}, counted from 0,"
-            batch = _tensors(found, where, self.network)
+        read = self._read()
+        first = _first(read)
+        for number, batch in enumerate(chain(first, read)):
+            where = _where(number)
             if number == 0:
-                self._adapt(batch)
+                self._adapt(first)
                 like = kind(batch)
             if kind(batch) != like:
                 raise SzilardError(
                     f"{where} is {printable(told(batch))} and of another structure or type than the first; give them "
                     "all alike"
                 )
-            x, y = self.adapter.split(batch)
+            try:
+                x, y = self.adapter.split(batch)
+            except (IndexError, KeyError) as error:
+                raise SzilardError(f"{where} has fewer parts than the first; give them all alike") from error
             x = self.adapter.prepared(x)
             y = self._labels(y, where)
             n = length(x)
@@ -90,15 +95,25 @@ class Batches:
             )
         return inputs, labels
 
-    def _adapt(self, batch: Any) -> None:
+    def _read(self) -> Iterator[Any]:
+        for number, batch in enumerate(_batches(self.given)):
+            yield _tensors(batch, _where(number), self.network)
+
+    def _adapt(self, first: list[Any]) -> None:
+        batch = first[0]
         if not length(batch):
             raise SzilardError("calibration is empty: its first batch has no examples; leave it out")
         if self.network is None:
             self.adapter = Adapter(next(iter(readings(batch, None)), Reading("one")), self.forward)
             return
-        self.adapter = adapt(self.network, batch, self.forward)
+        self.adapter = adapt(self.network, batch, self.forward, examples=together(first))
         if self.adapter.forward is None and self.adapter.reading.call != "one":
             self.notes.append(str(self.adapter.reading))
+            unused = [printable(key) for key in self.adapter.reading.unused(batch)]
+            if unused:
+                self.notes.append(
+                    f"{', '.join(unused)} of each batch: the network takes no such input, and gets none"
+                )
         self.notes += self.adapter.notes
 
     def _labels(self, y: Any, where: str) -> Tensor | None:
@@ -129,7 +144,7 @@ def _batches(given: Any) -> Iterable[Any]:
         return [given]
     if isinstance(given, Mapping) or _is_pair(given):
         return [given]
-    if isinstance(given, Dataset):
+    if isinstance(given, Dataset) and not isinstance(given, IterableDataset):
         name = type(given).__name__
         raise SzilardError(
             f"calibration is a {name} of single examples; give batches, as torch.utils.data.DataLoader({name.lower()}, "
@@ -146,6 +161,23 @@ def _batches(given: Any) -> Iterable[Any]:
     if isinstance(given, np.ndarray):
         return [torch.from_numpy(given)]
     return given
+
+
+def _where(number: int) -> str:
+    return f"calibration batch {number}, counted from 0,"
+
+
+def _first(read: Iterator[Any]) -> list[Any]:
+    """Batches that hold some examples together."""
+    first: list[Any] = []
+    while sum(map(length, first)) < PEEKED:
+        batch = next(read, None)
+        if batch is None:
+            break
+        first.append(batch)
+        if not length(batch) or len(first) == PEEKED:
+            break
+    return first
 
 
 def _is_pair(given: Any) -> bool:

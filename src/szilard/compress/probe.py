@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from szilard.compress.adapt import adapt
 from szilard.compress.batches import leaves, length, mapped, rows
 from szilard.compress.guess import guess_inputs
 
@@ -48,6 +49,18 @@ class Probe:
         few = [rows(inputs[0], slice(0, EXAMPLES))] if given else guess_inputs(network)
         probe = cls(network, few, forward)
         return probe if probe.inputs else None
+
+    @classmethod
+    def of_batch(cls, network: nn.Module, batch: Any = None) -> Probe | None:
+        """The same with a batch of a user's, of any structure; random inputs where that is None.
+
+        Raises:
+            SzilardError: the network takes it in no way.
+        """
+        if batch is None:
+            return cls.of(network, [], lambda net, x: net(x))
+        adapter = adapt(network, batch)
+        return cls.of(network, [adapter.prepared(adapter.split(batch)[0])], adapter.outputs)
 
     def _look(self, network: nn.Module, x: Any) -> None:
         try:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from szilard.compress.batches import Whole, rebuilt
 from szilard.compress.takes import Takes
 
-LABELS = ("labels", "label", "targets", "target", "y")  # keys and parameters that are labels
+LABELS = ("labels", "label", "label_ids", "targets", "target", "y")  # keys and parameters that are labels
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,16 @@ class Reading:
         if self.call == "values":
             return network(*inputs.values())
         return network(**inputs) if self.call == "named" else network(inputs)
+
+    def unused(self, batch: Any) -> list[str]:
+        """Keys of tensors of a batch that are neither inputs nor labels."""
+        if not isinstance(batch, Mapping) or self.keys is None:
+            return []
+        return [
+            str(key)
+            for key, value in batch.items()
+            if key not in self.keys and key != self.label and isinstance(value, Tensor)
+        ]
 
     def __str__(self) -> str:
         """What a batch is taken for, as part of a sentence."""

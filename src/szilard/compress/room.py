@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from szilard.compress.batches import length, parts, rows
+from szilard.compress.batches import length, rows
+from szilard.compress.batches import split as divided
 from szilard.compress.calibration import Calibration
 from szilard.compress.shelf import Shelf
 
@@ -85,7 +86,7 @@ def with_gradients(network: nn.Module) -> Iterator[None]:
 
 def split(batches: Sequence[Any], most: int) -> list[Any]:
     """The batches, those of more than so many examples in parts."""
-    return [part for batch in batches for part in parts(batch, most)]
+    return [part for batch in batches for part in divided(batch, most)]
 
 
 def most_forward(network: nn.Module, need: Need | None, most: int) -> int:

@@ -62,11 +62,11 @@ def shrink(network: nn.Module, inputs: Any = None) -> nn.Module:
 
     Args:
         network: with zeros where something was pruned.
-        inputs: a batch as the network takes it; by default random ones of all shapes that it takes. Without them, a
-            linear map before a BatchNorm is left alone if both ``[B, features]`` and ``[B, C, features]`` run.
+        inputs: a batch as the network takes it, of any structure; by default random ones of all shapes that it takes.
+            Without them, a linear map before a BatchNorm stays if both ``[B, features]`` and ``[B, C, features]`` run.
     """
     network = copied(network).eval()
-    probe = Probe.of(network, [] if inputs is None else [inputs], lambda net, x: net(x))
+    probe = Probe.of_batch(network, inputs)
     network, names = plain(network, probe)
     if names:
         _warn(told(names))
