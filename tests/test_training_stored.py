@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import io
 import pathlib
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -16,9 +17,8 @@ from torch.nn.utils import parametrizations
 from torch.optim.swa_utils import AveragedModel
 
 from szilard import SzilardError, file
-from szilard.training import fitting, safetensors_file, stored
+from szilard.training import fitting, safetensors_file, stored, torch_file
 from szilard.training.finished import load_state, plain_state
-from szilard.training.weights import fill  # noqa: F401  (the module must import by itself)
 
 
 def network(seed: int = 0) -> nn.Module:
@@ -96,6 +96,7 @@ SAVED = {
         {"0": NET[0].state_dict(), "1": NET[1].state_dict(), "2": NET[2].state_dict(), "optimizer": ADAM},
         "weights of '0' and '1' and '2'",
     ),
+    "a tuple": (({"0.weight": torch.ones(3)}, prefixed(STATE, "net.")), "weights of '1', without the prefix 'net.'"),
     "float16": ({name: v.half() if v.is_floating_point() else v for name, v in STATE.items()}, ""),
     "two names of one module": (
         {"state_dict": prefixed(STATE, "model.") | prefixed(STATE, "net.")},
@@ -370,3 +371,49 @@ def test_names_without_end_cost_nothing():
     buffer = io.BytesIO()
     torch.save(state, buffer)
     assert stored.of(pathlib.Path("x"), state).groups == {"": {"w": state["w"]}}
+
+
+def test_modules_that_hold_each_other_twice_come_to_an_end():
+    """Forty modules of two names each would be a million million tensors."""
+    module = torch_file.Unread("__torch__.Leaf")
+    module.attributes = {"weight": torch.ones(1)}
+    for _ in range(40):
+        outer = torch_file.Unread("__torch__.Twice")
+        outer.attributes = {"one": module, "two": module}
+        module = outer
+    with pytest.raises(SzilardError, match="modules without end"):
+        dict(stored._attributes(pathlib.Path("net.jit"), module))
+
+
+class Odd:
+    """A class with attributes, in a file of which nothing is run."""
+
+    def __init__(self) -> None:
+        self.settings = {"weights": torch.ones(3)}
+
+    def __setstate__(self, state) -> None:
+        raise AssertionError("ran")
+
+
+class OddList(list):
+    pass
+
+
+class OddDict(dict):
+    pass
+
+
+def test_objects_in_a_checkpoint_are_passed_over_and_not_run(tmp_path):
+    odd = {
+        "object": Odd(),
+        "list": OddList([1, 2, 3]),
+        "dict": OddDict(a=1, b=torch.ones(2)),
+        "class": nn.Linear,
+    }
+    odd["default"] = defaultdict(list, {"a": [1]})
+    odd["array"], odd["set"] = np.float32(2), {1, 2}
+    for old in (False, True):
+        torch.save({"model": STATE, **odd}, tmp_path / "net.pt", _use_new_zipfile_serialization=not old)
+        other = network(1)
+        load_state(tmp_path / "net.pt", other, plain_state(tmp_path / "net.pt"))
+        assert equal(other, NET)

@@ -60,7 +60,8 @@ def convert(source: str | Path, target: str | Path, *, key: str | None = None) -
         SzilardError: the target is the source or of an unknown kind, or cannot be written.
     """
     source, target = Path(source), Path(target)
-    if target.suffix not in (SZD, SAFETENSORS, *TORCH):
+    suffix = target.suffix.lower()
+    if suffix not in (SZD, SAFETENSORS, *TORCH):
         raise SzilardError(
             f"{target} is of no kind that can be written; give it a name that ends in {SZD}, {SAFETENSORS} or .pt"
         )
@@ -69,13 +70,13 @@ def convert(source: str | Path, target: str | Path, *, key: str | None = None) -
     state, meta, notes = _read(source, key)
     if not state:
         raise SzilardFileError(f"{source} holds no tensors; nothing can be converted")
-    if target.suffix == SZD:
+    if suffix == SZD:
         data = file.dumps(file.from_state_dict(state, meta=meta))
         if formats.of(source) != Format.SZD:
             notes.append(
                 "the bits are the original's, so that the file is hardly smaller: szilard compress rounds them"
             )
-    elif target.suffix == SAFETENSORS:
+    elif suffix == SAFETENSORS:
         data = safetensors_bytes(state, meta)
     else:
         data = _torch_bytes(state)

@@ -24,6 +24,7 @@ from szilard.training.formats import Format
 from szilard.training.torch_file import Unread
 
 _MOST_DEPTH = 8  # of groups in groups
+_MOST_ITEMS = 1024  # of a list, in which groups are called by their numbers
 _MOST_LETTERS = 1024  # of a name; those in .szd files are no longer
 _MOST_SCRIPT = 1 << 16  # tensors and modules of a TorchScript archive
 _TRAINER = re.compile(r"optim|sched|scaler|callback|loops|rng|random|hyper|config", re.IGNORECASE)
@@ -89,11 +90,11 @@ class Stored:
             SzilardFileError: there are none, or several groups of them and no ``key`` that chooses.
         """
         found = self.only(key)
-        groups = {
-            label: tensors
-            for label, tensors in found.groups.items()
-            if tensors and (key is not None or not _TRAINER.search(label))
-        }
+        groups = {label: tensors for label, tensors in found.groups.items() if tensors}
+        if key is None:
+            groups = {
+                label: tensors for label, tensors in groups.items() if not _TRAINER.search(label)
+            } or groups
         if len(groups) > 1:  # a counter or two beside the weights
             groups = {
                 label: tensors
@@ -211,6 +212,8 @@ def _walk(
 ) -> None:
     if isinstance(value, Unread):
         unread.append(value.name)
+    if isinstance(value, list | tuple) and len(value) <= _MOST_ITEMS:
+        value = {str(number): item for number, item in enumerate(value)}
     if not isinstance(value, dict) or depth > _MOST_DEPTH:
         return
     inside: list[tuple[str, Any]] = []
