@@ -19,6 +19,7 @@ from szilard.compress import Compressed
 from szilard.compress import compress as search
 from szilard.compress.compress import CONFIDENCE
 from szilard.compress.judge import Scores
+from szilard.compress.progress import Progress
 from szilard.compress.promise import check_confidence
 from szilard.data import DataSet, Split
 from szilard.errors import SzilardError, printable
@@ -192,7 +193,7 @@ def _with_data(
 
     # Any order of the examples will do, but not one by class.
     order = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(seed))[:EXAMPLES]
-    with console.status("compressing"):
+    with Progress.on(console) as progress:
         made = search(
             found.network,
             data.train.x[order],
@@ -204,7 +205,7 @@ def _with_data(
             confidence=wish.confidence,
             seed=seed,
             meta=networks_on_disk.to_meta(found) | meta,
-            progress=console.print,
+            progress=progress,
         )
         before, after = score(found.network, data.test), score(made.network, data.test)
     measure = "accuracy" if data.task == "classification" else "explained variance"
@@ -251,10 +252,10 @@ def _without_data(
             lambda named: networks.build_for(named, inputs, shape.outputs),
             lambda line: console.print(line, markup=False, highlight=False, soft_wrap=True),
         )
-    with console.status("compressing"):
+    with Progress.on(console) as progress:
         made = search(
             network, max_bytes=wish.max_bytes, lam=wish.lam, input_shape=inputs, seed=seed, meta=meta,
-            task=wish.task, progress=console.print,
+            task=wish.task, progress=progress,
         )  # fmt: skip
     return made, {}
 

@@ -31,6 +31,7 @@ from szilard.compress.plain import plain
 from szilard.compress.plain import told as told_plain
 from szilard.compress.posterior import LOSS, Posterior, is_posterior
 from szilard.compress.probe import Probe
+from szilard.compress.progress import Progress
 from szilard.compress.promise import Drop, Promise
 from szilard.compress.room import fitted
 from szilard.compress.rounding import Offsets, Quantise
@@ -138,7 +139,7 @@ def compress(
     passes: Sequence[Pass] | None = None,
     seed: int = 0,
     meta: Mapping[str, Any] | None = None,
-    progress: Callable[[str], None] | None = None,
+    progress: Callable[[str], object] | bool | Progress | None = None,
 ) -> Compressed:
     """Minimise F = E[loss] + λ · bits over integers for a network's weights, and code them into one file.
 
@@ -172,7 +173,9 @@ def compress(
         passes: instead of :func:`default_passes`.
         seed: of what is drawn.
         meta: kept in the file, as small JSON.
-        progress: is told what is being done.
+        progress: by default, what takes more than a few seconds shows on standard error where it is and how long it
+            will take: one line that is updated in a terminal or a notebook, else a line now and then. False: nothing.
+            A function is told what is found, line by line.
 
     Raises:
         SzilardError: contradictory wishes, calibration that does not fit, weights that are not finite, a network that
@@ -184,7 +187,8 @@ def compress(
     original = sharing(network).eval()
     values = sum(p.numel() for p in original.parameters() if p.is_floating_point())
     check_weights(original, values)
-    tell = progress or (lambda text: None)
+    shown = Progress.of(progress)
+    tell = shown.tell
     data = None
     if calibration is not None:
         data = Calibration.of(calibration, original, forward=forward, keep_back=evaluate is None)
@@ -225,7 +229,7 @@ def compress(
         tell(told)
     job = Job(
         original, inputs, chosen_passes, seed, dict(meta or {}), score, START_LOSS * scale, tell,
-        likelihood, called,
+        likelihood, called, progress=shown,
     )  # fmt: skip
     made = job.run(Wish(max_drop, max_bytes, lam, confidence, cap))
     if made.score is not None and not math.isfinite(made.score):

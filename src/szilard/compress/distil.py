@@ -6,6 +6,7 @@ the bits from the frequencies of the levels. No labels are needed, only inputs.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -83,7 +84,10 @@ class Distil:
         augment = self.augment or (crop_flip if pictures else _as_they_are)
         generator = torch.Generator().manual_seed(setting.seed)
 
+        taken = itertools.count(1)
+
         def loss(network: nn.Module) -> Tensor:
+            setting.progress.step("step", next(taken), self.steps)
             chosen = torch.randint(count, (min(self.batch_size, count),), generator=generator)
             x = augment(rows(inputs, chosen), generator)
             with torch.no_grad():

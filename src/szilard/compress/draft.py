@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from szilard.compress.progress import Progress
 from szilard.compress.shelf import Shelf
 from szilard.file import Product, Random, steps
 from szilard.likelihood import Likelihood
@@ -181,6 +182,7 @@ class Setting:
         memo: what passes have computed that does not depend on λ, by keys of theirs. All attempts at one network share
             it, so that a pass object remembers nothing of a network.
         shelf: the same for what takes much memory.
+        progress: is told what a pass that takes long is at.
     """
 
     lam: float
@@ -191,6 +193,7 @@ class Setting:
     likelihood: Likelihood | None = None
     memo: dict[Any, Any] = field(default_factory=dict)
     shelf: Shelf = field(default_factory=Shelf)
+    progress: Progress = field(default_factory=Progress)
 
 
 class Pass(Protocol):

@@ -17,6 +17,7 @@ from szilard.compress.discard import run as run_passes
 from szilard.compress.document import to_document
 from szilard.compress.draft import Draft, Pass, Setting
 from szilard.compress.judge import Forward, Scores
+from szilard.compress.progress import Progress
 from szilard.compress.promise import Promise, check_original, finite, scored
 from szilard.compress.room import returned
 from szilard.compress.search import best, largest_allowed
@@ -27,6 +28,7 @@ from szilard.likelihood import Likelihood
 Evaluate = Callable[[nn.Module], float | Tensor | Scores]
 REFINEMENTS = (0.5, 0.25)  # octaves of λ that a costly pass is hoped to be worth, one if the first is allowed
 BYTES_REFINEMENTS = 3
+TRIALS, BYTES_TRIALS = 8, 10  # of λ, at most, before refinements
 FULL = 0.97  # of the bytes allowed
 
 
@@ -84,6 +86,7 @@ class Job:
         tried: λ, bytes and score of every attempt.
         memo: what passes found out about the network, whatever λ is.
         shelf: what takes much memory of that, and the files.
+        progress: is told where it is.
     """
 
     original: nn.Module
@@ -101,34 +104,49 @@ class Job:
     tried: list[tuple[float, int, float | None]] = field(default_factory=list)
     memo: dict[Any, Any] = field(default_factory=dict)
     shelf: Shelf = field(default_factory=Shelf)
+    progress: Progress = field(default_factory=Progress)
 
     def __post_init__(self) -> None:
         self._working = Working(self.original)
+        self._about = 1  # attempts
         self._last: Attempt | None = None  # the one that the working copy is of
 
     def run(self, wish: Wish) -> Attempt:
         """The attempt that does what was asked for."""
-        with returned(self.original):
+        with returned(self.original), self.progress:
             return self._run(wish)
 
     def _run(self, wish: Wish) -> Attempt:
         if self.judge is not None:
+            self.progress.show("judging the original")
             self.before = finite(self._score(self.original), "the original")
             self.promise = Promise(self.before, wish.max_drop or 0.0, wish.confidence)
+        costly = len(self._quick) < len(self.passes)
         if wish.lam is not None:
             return self.attempt(wish.lam, self.passes)
         if wish.max_drop is not None:
             assert self.promise is not None
             check_original(self.promise.before)
+            self._about = TRIALS + (len(REFINEMENTS) + 1 if costly else 0)
             return self._within_drop(self.promise, wish.cap)
         assert wish.max_bytes is not None
+        self._about = BYTES_TRIALS + (BYTES_REFINEMENTS if costly else 0)
         return self._within_bytes(wish.max_bytes)
 
     def attempt(self, lam: float, passes: Sequence[Pass]) -> Attempt:
         """Compress at one λ; what is judged is what the file holds."""
+        self.progress.attempt(len(self.tried) + 1, self._about)
         draft = Draft(self._working.fresh(), looks_back=any(getattr(p, "looks_back", False) for p in passes))
         setting = Setting(
-            lam, self.inputs, self.original, self.seed, self.forward, self.likelihood, self.memo, self.shelf
+            lam,
+            self.inputs,
+            self.original,
+            self.seed,
+            self.forward,
+            self.likelihood,
+            self.memo,
+            self.shelf,
+            self.progress,
         )
         run_passes(passes, draft, setting, None if self.judge is None else self._score)
         data, ledger = file.encode(to_document(draft, self.meta))
@@ -141,7 +159,8 @@ class Job:
         if not self._working.intact():
             made.network = network
         self._last = made
-        self.tried.append((lam, len(data), made.score))
+        self.tried.append((lam, made.size, made.score))
+        self.progress.end()
         judged = "" if made.score is None else f", score {made.score:.4f}"
         self.tell(f"λ = {lam:.2e}: {len(data):,} bytes{judged}")
         if made.scores is not None:
@@ -174,7 +193,7 @@ class Job:
             made = self.attempt(lam, self._quick)
             return excess(made), made
 
-        trials = largest_allowed(attempt, start=self.start if cap is None else cap / 2)
+        trials = largest_allowed(attempt, start=self.start if cap is None else cap / 2, trials=TRIALS)
         found = best([trial for trial in trials if cap is None or trial.lam <= cap])
         if found is None:
             least = min((trial.excess for trial in trials), default=0.0) + most
@@ -210,7 +229,7 @@ class Job:
             )  # what is too large comes with the larger number
             return math.log2(made.size / most), made
 
-        tried = [trial.result for trial in largest_allowed(attempt, start=self.start, trials=10)]
+        tried = [trial.result for trial in largest_allowed(attempt, start=self.start, trials=BYTES_TRIALS)]
         allowed = [made for made in tried if made.size <= most]
         if not allowed:
             least = min(made.size for made in tried)

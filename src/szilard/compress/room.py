@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from szilard.compress.batches import length, rows
+from szilard.compress.batches import leaves, length, rows
 from szilard.compress.batches import split as divided
 from szilard.compress.calibration import Calibration
 from szilard.compress.shelf import Shelf
@@ -59,7 +59,8 @@ class Need:
         count = 0 if few is None else length(few)
         if not count:
             return None
-        own = {t.untyped_storage()._cdata for t in (*network.parameters(), *network.buffers())}
+        there = (*network.parameters(), *network.buffers(), *leaves(few))  # and takes no more
+        own = {t.untyped_storage()._cdata for t in there if t.layout is torch.strided}
         alive, saved = _Alive(own), _Counted(own)
         try:
             with torch.no_grad(), alive:

@@ -34,9 +34,15 @@ class Quantise:
         self.curvature = curvature
 
     def __call__(self, draft: Draft, setting: Setting) -> None:
+        names = [name for name, _, t in tensors(draft) if t.dim() >= 2 and name not in draft.products]
+        sizes = {name: draft.tensor(name).numel() for name in names}
+        every, done = sum(sizes.values()), 0
         for name, module, weight in tensors(draft):
-            if weight.dim() < 2 or name in draft.products:
+            if name not in sizes:
                 continue
+            number = names.index(name) + 1
+            setting.progress.step("layer", number, len(names), share=done / every if every else 0.0)
+            done += sizes[name]
             found = self.curvature_of(name, module, draft, setting)
             matrix = weight.cpu().reshape(len(weight), -1)
             roots = self._roots(name, found, setting)
@@ -52,7 +58,8 @@ class Quantise:
             return None
         key = self, "roots", name
         if key not in setting.shelf:
-            setting.shelf[key] = obs.inverse_roots(found.inputs)
+            with setting.progress.aside():
+                setting.shelf[key] = obs.inverse_roots(found.inputs)
         roots: list[Tensor] = setting.shelf[key]
         return roots
 
@@ -65,10 +72,13 @@ class Quantise:
             _check_names(self.curvature, draft.network)
             return self.curvature
         if self not in setting.memo:
-            with for_gradients(draft.network, setting.inputs, setting.forward) as batches:
+            with (
+                setting.progress.aside(),
+                for_gradients(draft.network, setting.inputs, setting.forward) as batches,
+            ):
                 setting.memo[self] = curvatures(
                     draft.network,
-                    batches,
+                    setting.progress.following("curvature, batch", batches),
                     setting.forward,
                     softness=self.softness,
                     seed=setting.seed,
