@@ -59,7 +59,9 @@ def points(network: nn.Module, error: Callable[[nn.Module], float], *, level: in
                     parts += [scale.half().numpy().tobytes(), _packed(levels, bits, level)]
                     p.copy_((levels * scale[:, None]).reshape(p.shape))
             kind = "by row, clipped" if clip else "by row"
-            found.append(Point(kind, f"{bits} bits {kind}", len(_zstd(b"".join(parts), level)), error(rounded)))
+            found.append(
+                Point(kind, f"{bits} bits {kind}", len(_zstd(b"".join(parts), level)), error(rounded))
+            )
     return found + _torchao(network, error, level)
 
 
@@ -102,10 +104,8 @@ def _packed(levels: Tensor, bits: int, level: int) -> bytes:
     whole = levels.to(torch.int32).numpy().reshape(-1)
     unsigned = (whole + (1 << (bits - 1))).astype(">u2")
     octets = unsigned.view(np.uint8).reshape(-1, 2)
-    if bits <= 8:
-        loose = octets[:, 1].tobytes()
-    else:
-        loose = octets[:, 0].tobytes() + octets[:, 1].tobytes()  # high bytes repeat
+    high, low = octets[:, 0].tobytes(), octets[:, 1].tobytes()
+    loose = low if bits <= 8 else high + low  # high bytes repeat
     tight = np.packbits(np.unpackbits(octets, axis=1)[:, 16 - bits :]).tobytes()
     return min(loose, tight, key=lambda content: len(_zstd(content, 3 if len(content) > 1 << 22 else level)))
 
@@ -123,7 +123,10 @@ def _torchao(network: nn.Module, error: Callable[[nn.Module], float], level: int
         return []
     rounded = copied(network).eval()
     rounded.load_state_dict(coded.state)
-    return [Point("torchao int8", "torchao int8", coded.n_bytes, error(rounded)), _int4(network, error, level)]
+    return [
+        Point("torchao int8", "torchao int8", coded.n_bytes, error(rounded)),
+        _int4(network, error, level),
+    ]
 
 
 def _int4(network: nn.Module, error: Callable[[nn.Module], float], level: int) -> Point:
@@ -141,7 +144,13 @@ def _int4(network: nn.Module, error: Callable[[nn.Module], float], level: int) -
             for block in matrix.split(GROUP, 1):
                 size = [1, block.shape[1]]
                 scale, zero = primitives.choose_qparams_affine(
-                    block, primitives.MappingType.ASYMMETRIC, size, torch.int8, 0, 15, scale_dtype=torch.float32
+                    block,
+                    primitives.MappingType.ASYMMETRIC,
+                    size,
+                    torch.int8,
+                    0,
+                    15,
+                    scale_dtype=torch.float32,
                 )
                 scale = scale.half().float().clamp_min(6e-8)
                 levels = primitives.quantize_affine(block, size, scale, zero, torch.int8, 0, 15)
@@ -152,4 +161,6 @@ def _int4(network: nn.Module, error: Callable[[nn.Module], float], level: int) -
                     scale.half().numpy().tobytes(),
                     zero.to(torch.int8).numpy().tobytes(),
                 ]
-    return Point("torchao int4", f"torchao int4, groups of {GROUP}", len(_zstd(b"".join(parts), level)), error(rounded))
+    return Point(
+        "torchao int4", f"torchao int4, groups of {GROUP}", len(_zstd(b"".join(parts), level)), error(rounded)
+    )

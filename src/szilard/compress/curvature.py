@@ -74,7 +74,7 @@ class _Run:
             answer = self.forward(self.network, x)
             if not answer.requires_grad:
                 raise _NoGradientError("its answer does not depend on them by anything that has a gradient")
-            told = self.likelihood or _guessed(answer)
+            told = self.likelihood or guessed(answer)
             for draw in range(draws):
                 direction = told.direction(answer.detach(), self.softness, self.generator) / math.sqrt(draws)
                 found = torch.autograd.grad(
@@ -115,7 +115,10 @@ def curvatures(
 
     def measure(given: Sequence[Any]) -> dict[str, Curvature]:
         run = _Run(network, forward, softness, torch.Generator().manual_seed(seed), likelihood)
-        with _learning(network), torch.backends.cudnn.flags(enabled=False):  # its recurrent cells only learn in training
+        with (
+            _learning(network),
+            torch.backends.cudnn.flags(enabled=False),
+        ):  # its recurrent cells only learn in training
             return _measure(run, given)
 
     try:
@@ -149,7 +152,9 @@ def _measure(run: _Run, inputs: Sequence[Any]) -> dict[str, Curvature]:
     hooked = {name: Hooked(layer, generator) for name, layer in plan.hooked.items()}
     count = len(batches) * draws
     squares = {
-        name: Squares(p.shape, groups=_groups(run.network, name), samples=count, full=name not in plan.moments)
+        name: Squares(
+            p.shape, groups=_groups(run.network, name), samples=count, full=name not in plan.moments
+        )
         for name, p in plan.squares.items()
     }
     lost = dict.fromkeys(squares, 0)
@@ -160,7 +165,9 @@ def _measure(run: _Run, inputs: Sequence[Any]) -> dict[str, Curvature]:
             examples += length(x)
             for found in run.backward(x, [*plan.squares.values(), *plan.driving], draws):
                 bad = [
-                    name for name, g in zip(squares, found, strict=False) if g is not None and not _is_finite(g)
+                    name
+                    for name, g in zip(squares, found, strict=False)
+                    if g is not None and not _is_finite(g)
                 ]
                 for (name, one), g in zip(squares.items(), found, strict=False):
                     if name not in bad:
@@ -249,7 +256,10 @@ def _plan(run: _Run, few: Any) -> _Plan:
     names = {
         id(p): name
         for name, p in run.network.named_parameters()
-        if p.is_floating_point() and p.numel() and p.dim() and not isinstance(_owner(run.network, name), Weight)
+        if p.is_floating_point()
+        and p.numel()
+        and p.dim()
+        and not isinstance(_owner(run.network, name), Weight)
     }
     parameters = {names[id(p)]: p for p in run.network.parameters() if id(p) in names}
     layers = {
@@ -403,5 +413,6 @@ def _is_finite(t: Tensor) -> bool:
     return bool(torch.isfinite(t if t.layout is torch.strided else t.coalesce().values()).all())
 
 
-def _guessed(answer: Tensor) -> Likelihood:
+def guessed(answer: Tensor) -> Likelihood:
+    """What outputs mean where nobody says: logits where they are ``[B, C > 1]``, else quantities."""
     return Categorical() if answer.dim() == 2 and answer.shape[1] > 1 else Gaussian()

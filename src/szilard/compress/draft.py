@@ -19,26 +19,32 @@ ROWS = 8  # and factors of rows powers of 2^(1/8)
 
 @dataclass(eq=False)
 class Quantised:
-    """A tensor as integers: value = level * 2^(step/16) * 2^(row/8); a matrix of ``shape[0]`` rows, a vector is one.
+    """A tensor as integers: value = level * 2^(step/16) * 2^(row/8) * 2^(col/8).
+
+    It is a matrix of ``shape[0]`` rows, and a vector is one row.
 
     Attributes:
         levels: int32 ``[rows, cols]``.
         step: code of the tensor's step.
         row: int8 ``[rows]``, code of each row's factor, or None where all are 1.
+        col: int8 ``[cols]``, likewise of columns.
     """
 
     levels: np.ndarray
     step: int
     row: np.ndarray | None = None
+    col: np.ndarray | None = None
 
     def steps(self) -> Tensor:
-        """Step of each row, float64 ``[rows]``."""
+        """Step of each row, float64 ``[rows]``; factors of columns come on top."""
         row = np.zeros(len(self.levels)) if self.row is None else self.row
         return torch.from_numpy(2.0 ** (self.step / STEPS + row / ROWS))
 
     def dense(self, like: Tensor) -> Tensor:
         """The values, in the shape and type of a tensor."""
         values = torch.from_numpy(self.levels).double() * self.steps()[:, None]
+        if self.col is not None:
+            values *= torch.from_numpy(2.0 ** (self.col / ROWS))
         return values.reshape(like.shape).to(like)
 
 

@@ -118,7 +118,9 @@ class Hooked:
             agreement = (self.offset.sum() / self.outputs.sum().clamp_min(1e-300)).item()
             share = min(1.0, max(0.0, (agreement - 1) / (positions - 1)))
             inputs = (1 - share) * inputs + share * positions * self.coherent
-        return Curvature((inputs / self.weight).cpu(), (self.outputs / examples).cpu(), (self.offset / examples).cpu())
+        return Curvature(
+            (inputs / self.weight).cpu(), (self.outputs / examples).cpu(), (self.offset / examples).cpu()
+        )
 
     def moments(self) -> Tensor | None:
         """E[x xᵀ] of all patches, whatever their first dimension means."""

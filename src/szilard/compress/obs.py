@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -37,6 +38,7 @@ def quantise(
     passes: int = 2,
     damping: float = DAMPING,
     lasting: float | None = None,
+    roots: Sequence[Tensor] | None = None,
 ) -> Quantised:
     """Integers for a weight.
 
@@ -51,11 +53,12 @@ def quantise(
         damping: added to A, in its mean diagonal.
         lasting: share of the bits that a cheaper level saves which counts; by default all where columns do not make
             good each other's errors, else :data:`LASTING`.
+        roots: :func:`inverse_roots` of A, if they are known.
     """
     weight, outputs = weight.double(), outputs.double().clamp_min(1e-30)
     groups = len(inputs)
     size = len(weight) // groups
-    roots = [_inverse_root(a.double(), damping) for a in inputs]
+    roots = inverse_roots(inputs, damping) if roots is None else roots
     exact = torch.stack([1 / (r.diagonal() if r.dim() == 2 else r).square() for r in roots])  # [groups, cols]
     if step is None:
         curvature = exact.log().mean() + outputs.clamp_min(1e-3 * outputs.mean()).log().mean()
@@ -77,6 +80,17 @@ def nearest(weight: Tensor, step: int) -> Quantised:
     limit = float(LARGEST)
     levels = (weight.double() / 2.0 ** (step / STEPS)).round().clamp(-limit, limit)
     return Quantised(levels.to(torch.int32).numpy(), step)
+
+
+def inverse_roots(inputs: Tensor, damping: float = DAMPING) -> list[Tensor]:
+    """U of each group, upper triangular, with Uᵀ U = (A + damping)^-1; its diagonal alone where A is given by its
+    diagonal.
+
+    Args:
+        inputs: A, ``[groups, cols, cols]`` or ``[groups, cols]``.
+        damping: added to A, in its mean diagonal.
+    """
+    return [_inverse_root(a.double(), damping) for a in inputs]
 
 
 def _inverse_root(a: Tensor, share: float) -> Tensor:

@@ -46,11 +46,15 @@ def _volumes(layer: nn.Conv3d, x: Tensor) -> Tensor:
     """``F.unfold`` takes pictures only."""
     x = _padded(layer, x)
     for axis in (2, 3, 4):
-        size, stride, dilation = (values[axis - 2] for values in (layer.kernel_size, layer.stride, layer.dilation))
+        size, stride, dilation = (
+            values[axis - 2] for values in (layer.kernel_size, layer.stride, layer.dilation)
+        )
         x = x.unfold(axis, dilation * (size - 1) + 1, stride)[..., ::dilation]
     batch, channels, *rest = x.shape  # three of positions, three of the kernel
     grouped = x.reshape(batch, layer.groups, channels // layer.groups, -1, rest[3] * rest[4] * rest[5])
-    return grouped.permute(1, 0, 3, 2, 4).reshape(layer.groups, -1, channels // layer.groups * grouped.shape[4])
+    return grouped.permute(1, 0, 3, 2, 4).reshape(
+        layer.groups, -1, channels // layer.groups * grouped.shape[4]
+    )
 
 
 def by_row(layer: Layer, grad: Tensor) -> Tensor:

@@ -7,10 +7,12 @@ import math
 import torch
 from torch import Tensor, nn
 
-from szilard.compress import obs
+from szilard.compress import obs, scaled
 from szilard.compress.curvature import Curvature, curvatures
-from szilard.compress.draft import Draft, Setting
+from szilard.compress.draft import Draft, Quantised, Setting
 from szilard.compress.layers import tensors
+from szilard.compress.scaled import PLAIN, Way
+from szilard.compress.ways import exponents
 
 
 class Quantise:
@@ -29,14 +31,39 @@ class Quantise:
         self.curvature = curvature
 
     def __call__(self, draft: Draft, setting: Setting) -> None:
-        for name, module, weight in tensors(draft):
-            if weight.dim() < 2 or name in draft.products:
-                continue
+        wanted = [
+            (name, module)
+            for name, module, weight in tensors(draft)
+            if weight.dim() > 1 and name not in draft.products
+        ]
+        ways = self._ways(draft, setting, wanted)
+        for name, module in wanted:
             found = self.curvature_of(name, module, draft, setting)
-            target = weight.clone()  # the draft's own is overwritten
-            matrix = target.cpu().reshape(len(weight), -1)
-            draft.set(name, obs.quantise(matrix, found.inputs, found.outputs, self.price * setting.lam))
+            target = draft.tensor(name).detach().clone()  # the draft's own is overwritten
+            matrix, roots = target.cpu().reshape(len(target), -1), obs.inverse_roots(found.inputs)
+            lam = self.price * setting.lam
+            draft.set(name, scaled.quantise(matrix, found, lam, roots, ways.get(name, PLAIN)))
             draft.targets[name] = target
+
+    def _ways(self, draft: Draft, setting: Setting, wanted: list[tuple[str, nn.Module]]) -> dict[str, Way]:
+        """How tensors are rounded; found out when the network first is, whatever λ is later."""
+        key = (self, "ways")
+        if key not in setting.memo:
+            known = self.known(draft, setting)
+            known = {name: known[name] for name, _ in wanted if name in known}
+            lam = self.price * setting.lam
+            likely = {}
+            for name, found in known.items():
+                matrix = draft.tensor(name).detach().cpu().flatten(1)
+                likely[name] = scaled.likely(matrix, found, lam, obs.inverse_roots(found.inputs))
+
+            def rounded(name: str, matrix: Tensor, way: Way) -> Quantised:
+                found = known[name]
+                return scaled.quantise(matrix, found, lam, obs.inverse_roots(found.inputs), way, passes=1)
+
+            setting.memo[key] = exponents(draft, setting, known, likely, rounded)
+        made: dict[str, Way] = setting.memo[key]
+        return made
 
     def known(self, draft: Draft, setting: Setting) -> dict[str, Curvature]:
         """Curvatures by the tensor's name: those that were given, or those of this network on these inputs.
@@ -114,7 +141,9 @@ class Offsets:
         """Mean curvature of the entries of a vector, by its name."""
         measured = self.quantise.measured(setting)
         found = {
-            name: h for name, one in measured.items() if one.inputs.numel() == 1 and (h := one.offset.mean().item()) > 0
+            name: h
+            for name, one in measured.items()
+            if one.inputs.numel() == 1 and (h := one.offset.mean().item()) > 0
         }
         for norm, layer in draft.norms.items():
             weight = measured.get(f"{layer}.weight")
