@@ -32,6 +32,7 @@ from szilard.compress.posterior import LOSS, Posterior, is_posterior
 from szilard.compress.probe import Probe
 from szilard.compress.promise import Drop, Promise, check_confidence
 from szilard.compress.rounding import Offsets, Quantise
+from szilard.compress.unjudged import told as told_unjudged
 from szilard.errors import SzilardError, SzilardWarning
 from szilard.likelihood import TASKS
 from szilard.networks import computed, copied
@@ -226,6 +227,8 @@ def compress(
             "the compressed network answers with NaN or infinite values where the original does not; its weights are "
             "too large or too small for their type: convert it to float32, or give a smaller lam"
         )
+    if data is None and score is None and not is_posterior(original):
+        notes.append(told_unjudged(original, made.draft.network, called))
     if job.promise is not None and max_drop is not None:
         notes += job.promise.notes()
     return Compressed(
