@@ -104,10 +104,8 @@ def _packed(levels: Tensor, bits: int, level: int) -> bytes:
     whole = levels.to(torch.int32).numpy().reshape(-1)
     unsigned = (whole + (1 << (bits - 1))).astype(">u2")
     octets = unsigned.view(np.uint8).reshape(-1, 2)
-    if bits <= 8:
-        loose = octets[:, 1].tobytes()
-    else:
-        loose = octets[:, 0].tobytes() + octets[:, 1].tobytes()  # high bytes repeat
+    high, low = octets[:, 0].tobytes(), octets[:, 1].tobytes()
+    loose = low if bits <= 8 else high + low  # high bytes repeat
     tight = np.packbits(np.unpackbits(octets, axis=1)[:, 16 - bits :]).tobytes()
     return min(loose, tight, key=lambda content: len(_zstd(content, 3 if len(content) > 1 << 22 else level)))
 

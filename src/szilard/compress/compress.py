@@ -35,6 +35,7 @@ from szilard.compress.progress import Progress
 from szilard.compress.promise import Drop, Promise
 from szilard.compress.room import fitted
 from szilard.compress.rounding import Offsets, Quantise
+from szilard.compress.unjudged import told as told_unjudged
 from szilard.errors import SzilardError, SzilardWarning
 from szilard.networks import computed
 
@@ -240,6 +241,8 @@ def compress(
     if job.promise is not None and max_drop is not None:
         notes += job.promise.notes()
     compressed = job.network(made)
+    if data is None and score is None and not is_posterior(original):
+        notes.append(told_unjudged(original, compressed, called))
     if others is not None and data is not None:
         notes += others.notes(original, compressed, data.judges)
     return Compressed(

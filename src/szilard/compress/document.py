@@ -22,6 +22,7 @@ def to_document(draft: Draft, meta: Mapping[str, Any]) -> file.Document:
             np.ascontiguousarray(q.levels.reshape(tuple(state[name].shape))),
             q.step,
             q.row,
+            q.col,
         )
         for name, q in draft.quantised.items()
         if name in state

@@ -22,20 +22,24 @@ _SOME = 1 << 18  # entries that are made in float64 at a time
 
 @dataclass(eq=False)
 class Quantised:
-    """A tensor as integers: value = level * 2^(step/16) * 2^(row/8); a matrix of ``shape[0]`` rows, a vector is one.
+    """A tensor as integers: value = level * 2^(step/16) * 2^(row/8) * 2^(col/8).
+
+    It is a matrix of ``shape[0]`` rows, and a vector is one row.
 
     Attributes:
         levels: signed integers ``[rows, cols]``, of whatever size holds them.
         step: code of the tensor's step.
         row: int8 ``[rows]``, code of each row's factor, or None where all are 1.
+        col: int8 ``[cols]``, likewise of columns.
     """
 
     levels: np.ndarray
     step: int
     row: np.ndarray | None = None
+    col: np.ndarray | None = None
 
     def steps(self) -> Tensor:
-        """Step of each row, float64 ``[rows]``."""
+        """Step of each row, float64 ``[rows]``; factors of columns come on top."""
         row = np.zeros(len(self.levels)) if self.row is None else self.row
         return torch.from_numpy(2.0 ** (self.step / STEPS + row / ROWS))
 
@@ -49,17 +53,22 @@ class Quantised:
     def put(self, tensor: Tensor) -> None:
         """Overwrite a tensor with the values, some at a time: in float64 they take more room than the tensor."""
         levels, steps = torch.from_numpy(self.levels), self.steps()[:, None]
+        columns = None if self.col is None else torch.from_numpy(2.0 ** (self.col / ROWS))
         vector = tensor.dim() < 2 or len(tensor) != len(levels)
         if vector and tensor.dim() != 1:
-            tensor.copy_((levels.double() * steps).reshape(tensor.shape))
+            values = levels.double() * steps
+            tensor.copy_((values if columns is None else values * columns).reshape(tensor.shape))
             return
         some = max(1, _SOME // max(1, levels.shape[1])) if not vector else _SOME
         for start in range(0, len(tensor), some):
             room = tensor[start : start + some]
             if vector:
-                values = levels.reshape(1, -1)[:, start : start + some].double() * steps
+                part = slice(start, start + some)
+                values = levels.reshape(1, -1)[:, part].double() * steps
+                values = values if columns is None else values * columns[part]
             else:
                 values = levels[start : start + some].double() * steps[start : start + some]
+                values = values if columns is None else values * columns
             room.copy_(values.reshape(room.shape))
 
     def narrowed(self) -> Quantised:
@@ -69,7 +78,7 @@ class Quantised:
         kind = next(k for k in (np.int8, np.int16, np.int32) if most <= np.iinfo(k).max)
         if np.dtype(kind).itemsize >= levels.dtype.itemsize:
             return self
-        return Quantised(levels.astype(kind), self.step, self.row)
+        return Quantised(levels.astype(kind), self.step, self.row, self.col)
 
 
 @dataclass(eq=False)

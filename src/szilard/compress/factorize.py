@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from szilard.coding import LARGEST, Encoder, Model
-from szilard.compress import row_steps
+from szilard.compress import obs, scaled
 from szilard.compress.curvature import Curvature
 from szilard.compress.draft import STEPS, Draft, Setting, multiplied
 from szilard.compress.layers import tensors
@@ -59,7 +59,9 @@ class Factorize:
             matrix = target.double().reshape(len(target), -1)
             plain = draft.quantised.get(name)
             if plain is None:
-                plain = row_steps.quantise(matrix, curvature, setting.lam)
+                roots = obs.inverse_roots(curvature.inputs)
+                way = scaled.likely(matrix, curvature, setting.lam, roots)
+                plain = scaled.quantise(matrix, curvature, setting.lam, roots, way)
             kept = free_energy(
                 matrix - plain.dense(target).double().reshape(matrix.shape),
                 curvature,

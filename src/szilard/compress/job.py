@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,9 +21,10 @@ from szilard.compress.judge import Forward, Scores
 from szilard.compress.progress import Progress
 from szilard.compress.promise import Promise, check_original, finite, scored
 from szilard.compress.room import returned
+from szilard.compress.rows import BITS, rounding
 from szilard.compress.search import best, largest_allowed
 from szilard.compress.shelf import Shelf
-from szilard.errors import SzilardError
+from szilard.errors import SzilardError, SzilardWarning
 from szilard.likelihood import Likelihood
 
 Evaluate = Callable[[nn.Module], float | Tensor | Scores]
@@ -127,11 +129,18 @@ class Job:
         if wish.max_drop is not None:
             assert self.promise is not None
             check_original(self.promise.before)
-            self._about = TRIALS + (len(REFINEMENTS) + 1 if costly else 0)
-            return self._within_drop(self.promise, wish.cap)
+            self._about = TRIALS + (len(REFINEMENTS) + 1 if costly else 0) + len(BITS)
+            promise = self.promise
+            made = self._within_drop(promise, wish.cap)
+            return self._or_rows(made, lambda one: one.scores is not None and promise.excess(one.scores) <= 0)
         assert wish.max_bytes is not None
-        self._about = BYTES_TRIALS + (BYTES_REFINEMENTS if costly else 0)
-        return self._within_bytes(wish.max_bytes)
+        self._about = BYTES_TRIALS + (BYTES_REFINEMENTS if costly else 0) + len(BITS)
+        most, made = wish.max_bytes, self._within_bytes(wish.max_bytes)
+        if made.score is None:
+            return made
+        return self._or_rows(
+            made, lambda one: one.size <= most, lambda one: -math.inf if one.score is None else one.score
+        )
 
     def attempt(self, lam: float, passes: Sequence[Pass]) -> Attempt:
         """Compress at one λ; what is judged is what the file holds."""
@@ -219,6 +228,32 @@ class Job:
         if chosen is found.result:
             made = self.attempt(found.lam, self.passes)
             if excess(made) <= 0 and made.size <= chosen.size:
+                chosen = made
+        return chosen
+
+    def _or_rows(
+        self,
+        chosen: Attempt,
+        allowed: Callable[[Attempt], bool],
+        worth: Callable[[Attempt], float] = lambda made: -made.size,
+    ) -> Attempt:
+        """The attempt, or rounding by row where that is allowed and worth more."""
+        for bits in BITS:
+            passes = rounding(self.passes, bits)
+            if passes is None:
+                break
+            self.tell(f"for comparison, rounding each row to {bits} bits")
+            try:
+                made = self.attempt(chosen.lam, passes)
+            except SzilardError:  # NaN answers
+                break
+            if allowed(made) and worth(made) > worth(chosen):
+                text = (
+                    f"rounding each row to {bits} bits does better here than rounding by curvature, and was taken; the "
+                    "calibration data may be too few, or unlike those that the network was trained on"
+                )
+                warnings.warn(text, SzilardWarning, stacklevel=2)
+                made.notes.append(text)
                 chosen = made
         return chosen
 

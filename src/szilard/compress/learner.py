@@ -44,6 +44,9 @@ class Learner:
         self.base = 2.0 ** (quantised.step / STEPS)
         row = np.zeros(len(quantised.levels)) if quantised.row is None else quantised.row
         self.levels = torch.from_numpy(quantised.levels.astype(np.float32)).requires_grad_()
+        self.col = quantised.col
+        # Factors of columns stay: those of rows say nearly all that there is to learn.
+        self.columns = None if self.col is None else torch.from_numpy(2.0 ** (self.col / ROWS)).float()
         self.scale = torch.from_numpy(row * (math.log(2) / ROWS)).float().requires_grad_()
         self.slopes = torch.zeros(MOST + 1)
         self.first = torch.zeros(1)
@@ -51,6 +54,8 @@ class Learner:
     def value(self) -> Tensor:
         """The tensor, with the gradient of rounding taken to be 1."""
         rounded = self.levels + (self.levels.round() - self.levels).detach()
+        if self.columns is not None:
+            rounded = rounded * self.columns
         return (rounded * (self.scale.exp() * self.base)[:, None]).reshape(self.like.shape).to(self.like)
 
     def count(self) -> None:
@@ -87,7 +92,7 @@ class Learner:
     def quantised(self) -> Quantised:
         levels = self.levels.detach().round().to(torch.int32).numpy()
         codes = self._codes()
-        return Quantised(levels, self.code, codes if codes.any() else None)
+        return Quantised(levels, self.code, codes if codes.any() else None, self.col)
 
     def _codes(self) -> np.ndarray:
         codes = (self.scale.detach().double() * (ROWS / math.log(2))).round().clamp(-128, 127)

@@ -67,7 +67,7 @@ class Run:
                 answer = self.forward(self.network, x)
             if not answer.requires_grad:
                 raise NoGradientError("its answer does not depend on them by anything that has a gradient")
-            told = self.likelihood or _guessed(answer)
+            told = self.likelihood or guessed(answer)
             for draw in range(draws):
                 direction = told.direction(answer.detach(), self.softness, self.generator) / math.sqrt(draws)
                 found = torch.autograd.grad(
@@ -217,5 +217,6 @@ def owner(network: nn.Module, name: str) -> nn.Module:
     return module
 
 
-def _guessed(answer: Tensor) -> Likelihood:
+def guessed(answer: Tensor) -> Likelihood:
+    """What outputs mean where nobody says: logits where they are ``[B, C > 1]``, else quantities."""
     return Categorical() if answer.dim() == 2 and answer.shape[1] > 1 else Gaussian()

@@ -27,11 +27,10 @@ from szilard.bayes import Weight
 from szilard.coding import Encoder
 from szilard.compress import obs
 from szilard.compress.draft import STEPS, Draft, Quantised, Setting
-from szilard.compress.rounding import without_data
+from szilard.compress.rounding import LOSS, without_data
 
 CURVATURE = 2.0  # of ln σ, nats per unit²
 SPACING = 2.7  # of a grid, in the steps that fine quantisation would ask for at this price; measured
-LOSS = 0.03  # nats that rounding costs at the default λ, if the loss is a parabola
 BETA = 1 / 400  # nats of a posterior for a nat of code at the default λ where N is not known; measured
 MANY = 1 << 16  # parameters
 WIDEST = 1.0  # step of ln σ, beyond which its cost is a square no longer

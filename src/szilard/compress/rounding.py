@@ -8,14 +8,20 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from szilard.compress import obs, row_steps
+from szilard.compress import obs, scaled
 from szilard.compress.curvature import Curvature, curvatures
-from szilard.compress.draft import Draft, Setting
+from szilard.compress.draft import Draft, Quantised, Setting
 from szilard.compress.layers import tensors
 from szilard.compress.room import for_gradients
+from szilard.compress.scaled import PLAIN, Way
+from szilard.compress.ways import exponents
 from szilard.errors import SzilardError
 
-MANY = 1 << 21  # entries
+LOSS = 0.03  # nats that rounding costs at the default λ, if the loss is a parabola
+SAFE = 8  # bits by row
+RELATIVE = 1 / 32  # step over root mean square: what eight bits are where the largest is four times that
+SMALL = 0.05  # of the largest row's size, below which rows are not told apart
+MANY = 1 << 21  # entries of which a copy in float64 is made
 
 
 class Quantise:
@@ -34,28 +40,52 @@ class Quantise:
         self.curvature = curvature
 
     def __call__(self, draft: Draft, setting: Setting) -> None:
-        names = [name for name, _, t in tensors(draft) if t.dim() >= 2 and name not in draft.products]
-        sizes = {name: draft.tensor(name).numel() for name in names}
-        every, done = sum(sizes.values()), 0
-        for name, module, weight in tensors(draft):
-            if name not in sizes:
-                continue
-            number = names.index(name) + 1
-            setting.progress.step("layer", number, len(names), share=done / every if every else 0.0)
-            done += sizes[name]
+        wanted = {
+            name: module
+            for name, module, weight in tensors(draft)
+            if weight.dim() > 1 and name not in draft.products
+        }
+        ways = self._ways(draft, setting, wanted)
+        every, done = sum(draft.tensor(name).numel() for name in wanted), 0
+        for number, (name, module) in enumerate(wanted.items(), start=1):
+            weight = draft.tensor(name).detach()
+            setting.progress.step("layer", number, len(wanted), share=done / every if every else 0.0)
+            done += weight.numel()
             found = self.curvature_of(name, module, draft, setting)
-            matrix = weight.cpu().reshape(len(weight), -1)
-            roots = self._roots(name, found, setting)
-            levels = row_steps.quantise(matrix, found, self.price * setting.lam, roots=roots)
+            matrix, roots = weight.cpu().reshape(len(weight), -1), self._roots(name, found, setting)
+            levels = scaled.quantise(matrix, found, self.price * setting.lam, roots, ways.get(name, PLAIN))
             target = weight.clone() if draft.looks_back else None  # the draft's own is overwritten
             draft.set(name, levels)
             if target is not None:
                 draft.targets[name] = target
 
-    def _roots(self, name: str, found: Curvature, setting: Setting) -> list[Tensor] | None:
-        """Inverse roots of A, which do not depend on λ; None where they are made as fast as they are read."""
+    def _ways(self, draft: Draft, setting: Setting, wanted: dict[str, nn.Module]) -> dict[str, Way]:
+        """How tensors are rounded; found out when the network first is, whatever λ is later."""
+        key = (self, "ways")
+        if key not in setting.memo:
+            known, lam = self.known(draft, setting), self.price * setting.lam
+            likely = {}
+            for number, (name, module) in enumerate(wanted.items(), start=1):
+                setting.progress.step("steps of layer", number, len(wanted), share=0.0)
+                found = self.curvature_of(name, module, draft, setting)
+                matrix = draft.tensor(name).detach().cpu().flatten(1)
+                likely[name] = scaled.likely(matrix, found, lam, self._roots(name, found, setting))
+
+            def rounded(name: str, matrix: Tensor, way: Way) -> Quantised:
+                roots = self._roots(name, known[name], setting)
+                return scaled.quantise(matrix, known[name], lam, roots, way, passes=1)
+
+            with setting.progress.aside():
+                setting.memo[key] = exponents(
+                    draft, setting, known, [name for name in wanted if name in known], likely, rounded
+                )
+        made: dict[str, Way] = setting.memo[key]
+        return made
+
+    def _roots(self, name: str, found: Curvature, setting: Setting) -> list[Tensor]:
+        """Inverse roots of A, which do not depend on λ."""
         if found.inputs.dim() == 2:
-            return None
+            return obs.inverse_roots(found.inputs)  # as fast as to read them
         key = self, "roots", name
         if key not in setting.shelf:
             with setting.progress.aside():
@@ -99,7 +129,9 @@ class Quantise:
         known = self.known(draft, setting).get(name)
         if known is not None:
             return known
-        inputs, outputs = without_data(draft.tensor(name).detach())
+        weight = draft.tensor(name).detach()
+        total = sum(p.numel() for p in draft.network.parameters() if p.is_floating_point())
+        inputs, outputs = without_data(weight, weight.numel() / max(1, total))
         return Curvature(inputs, outputs, outputs)
 
 
@@ -113,22 +145,46 @@ def _check_names(given: dict[str, Curvature], network: nn.Module) -> None:
         )
 
 
-def without_data(weight: Tensor) -> tuple[Tensor, Tensor]:
-    """A and G where nothing is known but the weight: as if half a nat were lost with the whole of it.
+def without_data(weight: Tensor, share: float | None = None) -> tuple[Tensor, Tensor]:
+    """A and G where nothing is known but the weight.
 
-    Then ΔL = ½ ‖W - Ŵ‖² / ‖W‖²: noise counts by its share of the signal, in every layer alike.
+    With a share of the network's weights, that share of :data:`LOSS` nats is as if lost by rounding each row to
+    :data:`SAFE` bits, or to steps of :data:`RELATIVE` of the root mean square if that is less: nearly every network
+    stands that, and outliers do not make a layer coarse. Noise is equal relative to the size of a row. It was measured
+    on networks with weights of their own (``benchmarks/any_trained.py``), for want of a theory.
+
+    Without one, half a nat is as if lost with the whole of it: ΔL = ½ ‖W - Ŵ‖² / ‖W‖².
+
+    Args:
+        weight: ``[rows, ...]``.
+        share: of the weights of the network, in (0, 1].
     """
     rows = len(weight)
     cols = weight[0].numel() if rows else 0
-    energy = weight.double().square().sum().item() if weight.numel() <= MANY else _energy(weight)
-    h = 1 / energy if energy > 0 and math.isfinite(energy) else 1.0
-    return torch.ones(1, cols, dtype=torch.float64), torch.full((rows,), h, dtype=torch.float64)
+    inputs = torch.ones(1, cols, dtype=torch.float64)
+    squares, largest = _sizes(weight.detach().cpu().reshape(rows, -1))
+    energy = float(squares.sum())
+    if not (energy > 0 and math.isfinite(energy)):
+        return inputs, torch.ones(rows, dtype=torch.float64)
+    if share is None:
+        return inputs, torch.full((rows,), 1 / energy, dtype=torch.float64)
+    steps = largest / (2 ** (SAFE - 1) - 1)
+    noise = min(float(steps.square().sum()) * cols, RELATIVE**2 * energy) / 12
+    size = (squares / cols).sqrt()
+    rates = 1 / size.clamp_min(SMALL * float(size.max())).square()
+    # At λ = 2 ln 2 · LOSS / N the noise of each entry is λ / (ln 2 · G_r), and their sum is that of rounding by row.
+    return inputs, rates * float((1 / rates).mean()) * (2 * LOSS * share / noise)
 
 
-def _energy(weight: Tensor) -> float:
-    """The sum of squares, without a copy of the whole weight in float64."""
-    some = max(1, MANY // weight[0].numel())
-    return math.fsum(part.double().square().sum().item() for part in weight.split(some))
+def _sizes(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """Sum of squares and largest magnitude of each row, without a copy of a large matrix in float64."""
+    some = max(1, MANY // max(1, matrix.shape[1]))
+    squares, largest = [], []
+    for part in matrix.split(some):
+        wide = part.double()
+        squares.append(wide.square().sum(1))
+        largest.append(wide.abs().amax(1))
+    return torch.cat(squares), torch.cat(largest)
 
 
 class Offsets:
@@ -139,7 +195,7 @@ class Offsets:
         quantise: of the same passes, which knows the curvatures.
     """
 
-    def __init__(self, quantise: Quantise, *, bits: int = 8) -> None:
+    def __init__(self, quantise: Quantise, *, bits: int = 11) -> None:
         self.quantise = quantise
         self.bits = bits
 

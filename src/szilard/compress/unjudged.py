@@ -1,0 +1,45 @@
+"""What can be said of a network that was compressed without data: how far answers to random inputs part."""
+
+from __future__ import annotations
+
+import warnings
+
+import torch
+from torch import nn
+
+from szilard.compress.curvature import Forward
+from szilard.compress.guess import guess_inputs
+from szilard.compress.probe import numbers
+from szilard.errors import SzilardWarning
+
+LARGE = 0.05  # relative
+
+
+@torch.no_grad()
+def parted(original: nn.Module, network: nn.Module, forward: Forward) -> float | None:
+    """Root mean square of the differences of two networks' answers over that of the original's; None if no guess runs.
+
+    Args:
+        original, network: in eval mode.
+        forward: calls a network on one batch.
+    """
+    missed = size = 0.0
+    for x in guess_inputs(original):
+        for a, b in zip(numbers(forward(network, x)), numbers(forward(original, x)), strict=True):
+            missed += float((a.double() - b.double()).square().sum())
+            size += float(b.double().square().sum())
+    return (missed / size) ** 0.5 if size > 0 else None
+
+
+def told(original: nn.Module, network: nn.Module, forward: Forward) -> str:
+    """A note for the user, which is a warning, too, where answers differ a lot or cannot be compared."""
+    share = parted(original, network, forward)
+    if share is None:
+        text = "nobody judged, and no random inputs are known that the network takes: give calibration or evaluate"
+    else:
+        text = f"nobody judged; outputs on random inputs differ by {100 * share:.2g} % (relative)"
+        if share > LARGE:
+            text += ": give calibration data, or a smaller lam"
+    if share is None or not share <= LARGE:
+        warnings.warn(text, SzilardWarning, stacklevel=3)
+    return text
