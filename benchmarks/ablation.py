@@ -67,10 +67,10 @@ class Priced(Quantise):
     def __call__(self, draft: Draft, setting: Setting) -> None:
         assert self.curvature is not None
         for name, known in self.curvature.items():
-            tensor = draft.tensor(f"{name}.weight").detach()
+            tensor = draft.tensor(name).detach()
             matrix = tensor.reshape(len(tensor), -1)
             draft.set(
-                f"{name}.weight",
+                name,
                 obs.quantise(matrix, known.inputs, known.outputs, setting.lam, lasting=self.lasting),
             )
 
@@ -83,8 +83,14 @@ def canonical(case: Case) -> Draft:
 
 
 def measured(network: nn.Module, x: Tensor, softness: float = 4.0) -> dict[str, Curvature]:
-    """Curvature on pictures."""
-    return curvatures(network, x.split(BATCH), lambda net, batch: net(batch), softness=softness)
+    """Curvature on pictures of every weight of a layer, by the weight's name."""
+    found = curvatures(network, x.split(BATCH), lambda net, batch: net(batch), softness=softness)
+    modules = dict(network.named_modules())
+    return {
+        name: one
+        for name, one in found.items()
+        if name.endswith(".weight") and isinstance(modules[name.removesuffix(".weight")], Layer)
+    }
 
 
 def one_scale(known: Mapping[str, Curvature]) -> dict[str, Curvature]:
@@ -136,7 +142,7 @@ def incoherent(network: nn.Module, x: Tensor, known: Mapping[str, Curvature]) ->
         return after
 
     modules = dict(network.named_modules())
-    handles = [modules[name].register_forward_hook(hook(name)) for name in known]
+    handles = [modules[name.removesuffix(".weight")].register_forward_hook(hook(name)) for name in known]
     try:
         with torch.no_grad():
             for batch in x.split(BATCH):
@@ -230,5 +236,5 @@ def body(rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:
 
 
 def layers(network: nn.Module) -> list[str]:
-    """Names of the layers that have a curvature."""
-    return [name for name, module in network.named_modules() if isinstance(module, Layer)]
+    """Names of the weights that have a curvature."""
+    return [f"{name}.weight" for name, module in network.named_modules() if isinstance(module, Layer)]

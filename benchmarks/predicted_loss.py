@@ -32,7 +32,7 @@ def measure(case: Case, loss: Loss, shares: tuple[float, ...], tell: Callable[[s
     points = []
     soft = measured(draft.network, case.calibration, softness=4.0)
     for name, known in measured(draft.network, case.calibration, softness=1.0).items():
-        tensor = draft.tensor(f"{name}.weight")
+        tensor = draft.tensor(name)
         before = tensor.detach().clone()
         matrix = before.reshape(len(before), -1)
         for share in shares:

@@ -184,24 +184,30 @@ def test_distillation_learns():
 
 
 class Odd(nn.Module):
-    """A layer that no pass knows."""
+    """Parameters of its own: a matrix, complex numbers, a vector; and a buffer."""
 
     def __init__(self):
         super().__init__()
         self.exponent = nn.Parameter(torch.rand(3, 4))
+        self.phase = nn.Parameter(torch.rand(3, dtype=torch.complex64))
+        self.shift = nn.Parameter(torch.rand(3))
+        self.register_buffer("table", torch.rand(3, 4))
         self.fc = nn.Linear(4, 3)
 
     def forward(self, x):
-        return self.fc(x) * self.exponent.exp().sum(1)
+        return self.fc(x) * (self.exponent + self.table).exp().sum(1) * self.phase.real + self.shift
 
 
-def test_a_layer_that_no_pass_knows_stays_exact_and_is_named():
+def test_parameters_of_any_layer_are_rounded_and_what_stays_exact_is_named():
     network = Odd()
-    with pytest.warns(SzilardWarning, match=r"exponent: exact bytes are kept"):
+    with pytest.warns(SzilardWarning, match=r"phase: exact bytes are kept"):
         made = szilard.compress(network, torch.randn(40, 4), lam=1e-6)
-    assert torch.equal(made.network.exponent, network.exponent)
+    for name in ("phase", "table"):
+        assert torch.equal(getattr(made.network, name), getattr(network, name))
+    for name in ("exponent", "shift"):
+        assert not torch.equal(getattr(made.network, name), getattr(network, name))
     assert not torch.equal(made.network.fc.weight, network.fc.weight)
-    assert any("exponent" in note for note in made.notes)
+    assert any("phase" in note for note in made.notes)
 
 
 @pytest.mark.parametrize("value", [float("inf"), float("nan")])

@@ -29,6 +29,7 @@ from szilard.likelihood import Likelihood
 __all__ = ["Curvature", "Forward", "Layer", "curvatures"]
 
 SAMPLES = 32  # of a gradient, about
+FEW = 8  # where only vectors depend on them
 MOST = 16  # examples in one of them
 LOOK = 3  # examples that decide what is measured how
 MANY = 0.05  # share of the examples without a gradient, of which a warning tells
@@ -98,7 +99,8 @@ def _measure(run: Run, inputs: Sequence[Any], shelf: Shelf) -> Mapping[str, Curv
         total = sum(map(length, inputs))
         size = max(1, min(MOST, total // SAMPLES))
         batches = [part for x in inputs for part in split(x, size)]
-        draws = math.ceil(SAMPLES / len(batches))
+    if plan.squares:
+        draws = math.ceil((SAMPLES if plan.samples else FEW) / len(batches))
     generator = run.generator
     hooked = {name: Hooked(layer, generator, shelf) for name, layer in plan.hooked.items()}
     count = len(batches) * draws
@@ -115,15 +117,13 @@ def _measure(run: Run, inputs: Sequence[Any], shelf: Shelf) -> Mapping[str, Curv
         for x in batches:
             examples += length(x)
             for found in run.backward(x, [*plan.squares.values(), *plan.driving], draws):
-                bad = [
-                    name
-                    for name, g in zip(squares, found, strict=False)
-                    if g is not None and not _is_finite(g)
-                ]
-                for (name, one), g in zip(squares.items(), found, strict=False):
-                    if name not in bad:
-                        one.see(torch.zeros_like(plan.squares[name]) if g is None else g)
-                del found
+                bad = []
+                for i, (name, one) in enumerate(squares.items()):
+                    grad, found[i] = found[i], None  # the gradients of a network are as large as it is
+                    if grad is not None and not _is_finite(grad):
+                        bad.append(name)
+                    else:
+                        one.see(grad)
                 if bad:
                     for handle in handles:
                         handle.remove()

@@ -220,11 +220,13 @@ class Offsets:
     def _curvatures(self, draft: Draft, setting: Setting) -> dict[str, float]:
         """Mean curvature of the entries of a vector, by its name."""
         measured = self.quantise.measured(setting)
-        found = {
-            name: h
-            for name, one in measured.items()
-            if one.inputs.numel() == 1 and (h := one.offset.mean().item()) > 0
-        }
+        found = {}
+        for name, one in measured.items():
+            h = one.offset.mean().item()
+            if h > 0 and one.inputs.numel() == 1:
+                found[name] = h
+            elif h > 0 and name.rpartition(".")[2] == "weight":
+                found.setdefault(name.removesuffix("weight") + "bias", h)
         for norm, layer in draft.norms.items():
             weight = measured.get(f"{layer}.weight")
             if weight is not None and (h := weight.offset.mean().item()) > 0:

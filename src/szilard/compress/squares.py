@@ -19,6 +19,8 @@ from torch import Tensor
 
 from szilard.compress.hooked import WIDEST, Curvature
 
+AT_ONCE = 4096  # rows
+
 
 class Squares:
     """Sums over samples of a gradient, each of a batch of examples.
@@ -43,26 +45,31 @@ class Squares:
         self.touched = torch.zeros(self.rows, dtype=torch.float64)
         self.samples = 0
 
-    def see(self, grad: Tensor) -> None:
-        """One sample, of the tensor's shape, finite."""
-        if grad.layout is not torch.strided:
-            grad = grad.to_dense()
-        matrix = grad.detach().cpu().reshape(self.rows, -1)
-        # Of vectors every entry is a row.
-        energy = torch.linalg.vector_norm(matrix, dim=1, dtype=torch.float64).square()
-        touched = energy > 0
-        self.energy += energy
-        self.touched += touched
-        if not self.vector and bool(touched.any()):
-            # Rows count alike, each in units of what it has when it has anything.
-            scale = (self.touched / self.energy.clamp_min(1e-300)).sqrt()
-            half = self.a[self.samples % 2]
+    def see(self, grad: Tensor | None) -> None:
+        """One sample, of the tensor's shape, finite; None is zero."""
+        if grad is not None:
+            if grad.layout is not torch.strided:
+                grad = grad.to_dense()
+            matrix = grad.detach().reshape(self.rows, -1)
+            size = self.rows // self.groups
             for g in range(self.groups):
-                rows = torch.arange(g * self.rows // self.groups, (g + 1) * self.rows // self.groups)
-                rows = rows[touched[rows]]
-                scaled = (matrix[rows] * scale[rows, None]).float()
-                half[g] += (scaled.T @ scaled if self.full else scaled.square().sum(0)).double()
+                for part in range(g * size, (g + 1) * size, AT_ONCE):
+                    self._rows(g, slice(part, min(part + AT_ONCE, (g + 1) * size)), matrix)
         self.samples += 1
+
+    def _rows(self, group: int, rows: slice, matrix: Tensor) -> None:
+        part = matrix[rows].cpu()
+        energy = torch.linalg.vector_norm(part, dim=1, dtype=torch.float64).square()
+        self.energy[rows] += energy
+        self.touched[rows] += energy > 0
+        if self.vector:
+            return  # every entry is a row
+        # Rows count alike, each in units of what it has when it has anything.
+        scale = (self.touched[rows] / self.energy[rows].clamp_min(1e-300)).sqrt()
+        kept = energy > 0
+        scaled = (part[kept] * scale[kept, None]).float()
+        half = self.a[self.samples % 2][group]
+        half += scaled.T @ scaled if self.full else scaled.square().sum(0)
 
     def mean(self, examples: int, inputs: Tensor | None = None) -> Curvature | None:
         """The curvature, for so many examples; None where every gradient was zero.
@@ -81,7 +88,7 @@ class Squares:
         known = (trace > 0).view(-1, *[1] * (a.dim() - 1))
         a = torch.where(known, a * (self.cols / trace.clamp_min(1e-300)).view(known.shape), unit)
         outputs = energy / self.cols
-        return Curvature(a, outputs, outputs)
+        return Curvature(a, outputs, outputs, by_row=True)
 
     def _with_untouched(self) -> Tensor:
         """Sums of squares by row, as they are to be expected of other examples.
