@@ -3,8 +3,8 @@
 The file is opened with :func:`szilard.load` into a network that was built anew, and its answers, its score and its size
 are computed here, by formulas of :mod:`any_case`; nothing of the library's judge is asked.
 
-The wish *data* takes the default passes, which learn where a network is small; ``max_drop`` and ``max_bytes`` take those of
-large networks.
+The wish *data* takes the default passes, which learn where a network is small; ``max_drop`` and ``max_bytes`` take
+those of large networks.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Whether a drop of one point, asked for with confidence 0.9, is kept on fresh examples, and what that costs.
 
 Forty splits: four small tasks, ten seeds each. A third of the examples trains, a part calibrates and judges, and the
-others are fresh: no part of the library sees them. Kept is a drop of at most a point (for R², a hundredth of the original's)
-on them. They are few, so that their own noise hides or feigns a drop; the mean drop over all splits, which has less, is told
-too.
+others are fresh: no part of the library sees them. Kept is a drop of at most a point (for R², a hundredth of the
+original's) on them. They are few, so that their own noise hides or feigns a drop; the mean drop over all splits, which
+has less, is told too.
 """
 
 from __future__ import annotations
