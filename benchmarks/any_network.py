@@ -22,7 +22,7 @@ import re
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -92,16 +92,17 @@ def _one_by_one(work: Callable[[Job], Any], jobs: list[Job]) -> Iterator[tuple[J
 # -- the zoo --------------------------------------------------------------------------------------------
 
 
-def all_cells(name: str) -> list[dict[str, Any]]:
-    """Of one network, as JSON."""
-    return [cell.to_json() for cell in any_cells.cells(ZOO[name])]
+def all_cells(job: tuple[str, tuple[str, ...]]) -> list[dict[str, Any]]:
+    """Of one network and some wishes, as JSON."""
+    name, wishes = job
+    return [cell.to_json() for cell in any_cells.cells(ZOO[name], wishes)]
 
 
-def zoo(names: list[str], workers: int) -> list[dict[str, Any]]:
+def zoo(names: Sequence[str], wishes: Sequence[str], workers: int) -> list[dict[str, Any]]:
     """Every cell, in the order of the zoo."""
     found: dict[str, list[dict[str, Any]]] = {}
-    for name, cells in shared(all_cells, names, workers):
-        died = [any_cells.Cell(name, wish, "crashed", "the process died").to_json() for wish in WISHES]
+    for (name, _), cells in shared(all_cells, [(name, tuple(wishes)) for name in names], workers):
+        died = [any_cells.Cell(name, wish, "crashed", "the process died").to_json() for wish in wishes]
         found[name] = died if cells is None else cells
         for cell in found[name]:
             if cell["verdict"] in ("wrong", "crashed"):
@@ -182,6 +183,7 @@ def main() -> None:
     parser.add_argument(
         "--networks", nargs="+", choices=list(ZOO), metavar="NAME", help="only these of the zoo"
     )
+    parser.add_argument("--wishes", nargs="+", choices=WISHES, default=list(WISHES), metavar="WISH")
     parser.add_argument("--workers", type=int, default=WORKERS)
     given = parser.parse_args()
     where = machine.describe()
@@ -193,7 +195,7 @@ def main() -> None:
     os.environ["OMP_NUM_THREADS"] = "1"
     begun = time.monotonic()
     if "zoo" in given.only:
-        section["zoo"] = zoo(given.networks or list(ZOO), given.workers)
+        section["zoo"] = zoo(given.networks or list(ZOO), given.wishes, given.workers)
     if "promise" in given.only:
         tell("promises")
         section["promise"] = list(any_promise.measure(lambda work, jobs: shared(work, jobs, given.workers)))
