@@ -251,9 +251,12 @@ def figures(sections: dict[str, Section]) -> dict[str, float | None]:
     for network in ("resnet20", "resnet56"):
         rows = {row["name"]: row for row in sections.get(network, {}).get("rows", [])}
         ours, free = rows.get(our_files.NAME), rows.get(our_files.DATA_FREE)
-        found[f"{network}_vs_nncodec_tuned"] = over(ours, rows.get(nncodec_rows.TUNED))
+        kept = rows.get(our_files.PROMISED)
+        found[f"{network}_vs_nncodec_tuned"] = over(kept, rows.get(nncodec_rows.TUNED))
+        found[f"{network}_plain_vs_nncodec_tuned"] = over(ours, rows.get(nncodec_rows.TUNED))
         found[f"{network}_vs_nncodec_default"] = over(ours, rows.get(nncodec_rows.DEFAULT))
-        found[f"{network}_drop_pt"] = ours["drop"] if ours else None
+        found[f"{network}_drop_pt"] = kept["drop"] if kept else None
+        found[f"{network}_plain_drop_pt"] = ours["drop"] if ours else None
         found[f"{network}_data_free_vs_nncodec_tuned"] = over(free, rows.get(nncodec_rows.TUNED))
         found[f"{network}_bytes"] = ours["n_bytes"] if ours else None
         found[f"{network}_encode_seconds"] = ours["write_seconds"] if ours else None

@@ -1,5 +1,5 @@
-"""Write the benchmark tables of README.md, docs/results.md, docs/speed.md, docs/files.md and docs/faults.md from
-benchmarks/results/.
+"""Write the benchmark tables of README.md, docs/results.md, docs/speed.md, docs/files.md, docs/faults.md and
+docs/any_network.md from benchmarks/results/.
 
     python benchmarks/render.py
 
@@ -15,6 +15,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import any_network
+import any_promise
 import fashion
 import faults
 import kernels
@@ -29,7 +31,7 @@ ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 PAGES = (
     ROOT / "README.md",
-    *(ROOT / "docs" / name for name in ("results.md", "speed.md", "files.md", "faults.md")),
+    *(ROOT / "docs" / name for name in ("results.md", "speed.md", "files.md", "faults.md", "any_network.md")),
 )
 SHORT = (0, 1, 2, 4, 6, 7, 8, 9, 10, 12)  # columns of the README's table
 
@@ -138,6 +140,21 @@ def faults_machine() -> str:
     return f"{how}, {section['seconds'] / 60:.0f} minutes: {machine.line(section['machine'])}."
 
 
+def any_part(name: str) -> list[dict[str, Any]]:
+    """A part of the benchmark of any network."""
+    section = read("any_network.jsonl")[-1]
+    if name not in section:
+        raise NotMeasured(f"{name} in any_network.jsonl")
+    return section[name]  # type: ignore[no-any-return]
+
+
+def any_machine() -> str:
+    """Where and how long."""
+    section = read("any_network.jsonl")[-1]
+    took = ", ".join(f"{part} {seconds / 60:.0f} minutes" for part, seconds in section["seconds"].items())
+    return f"{took}: {machine.line(section['machine'])}."
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "fashion-all": lambda: fashion_table("all"),
     "fashion-small": lambda: fashion_table("small"),
@@ -167,6 +184,11 @@ TABLES: dict[str, Callable[[], str]] = {
     "faults": lambda: markdown(faults.COLUMNS, faults.body(read("faults.jsonl")[-1])),
     "faults-others": lambda: markdown(faults.OTHER_COLUMNS, faults.other_rows(read("faults.jsonl")[-1])),
     "faults-machine": faults_machine,
+    "any-machine": any_machine,
+    "any-zoo": lambda: markdown(any_network.ZOO_COLUMNS, any_network.zoo_body(any_part("zoo"))),
+    "any-refused": lambda: markdown(any_network.REASON_COLUMNS, any_network.reasons(any_part("zoo"))),
+    "any-promise": lambda: markdown(any_promise.COLUMNS, any_promise.body(any_part("promise"))),
+    "any-figures": lambda: figures(any_network.figures(read("any_network.jsonl")[-1])),
     "fashion-race": lambda: markdown(race.COLUMNS, race.body(read("fashion_race.jsonl"))),
     "fashion-race-figures": lambda: figures(race.figures(read("fashion_race.jsonl"))),
 }

@@ -194,7 +194,8 @@ def test_our_rows_are_those_of_files(case, monkeypatch):
     monkeypatch.setattr(module, "imagine", lambda net, shape, seed: torch.randn(64, *shape))
     judge = Judge(case, Measured())
     rows, found = our_files.rows(judge, True, lambda text: None, model_file.quick_passes)
-    assert [row.name for row in rows] == [our_files.NAME, our_files.DATA_FREE, our_files.POINT]
+    names = [our_files.NAME, our_files.PROMISED, our_files.DATA_FREE, our_files.POINT]
+    assert [row.name for row in rows] == names
     assert rows[0].n_bytes == len(found.data)
     assert rows[0].chosen_drop <= contest.MAX_DISAGREEMENT
     assert rows[0].read_seconds > 0
@@ -270,14 +271,16 @@ def test_figures_and_their_names(tmp_path):
     row = Row(our_files.NAME, {}, 75, 0.4, 91.0, 0.45, 0.2, 0.1, 60.0, 0.1)
     rows = [
         row.to_json(),
+        row.to_json() | {"name": our_files.PROMISED, "n_bytes": 80, "drop": 0.3},
         row.to_json() | {"name": nncodec_rows.TUNED, "n_bytes": 100},
         row.to_json() | {"name": nncodec_rows.DEFAULT, "n_bytes": 150},
     ]
     lenets = [{"name": "lenet5", "bytes": 3000, "error_percent": 0.9}]
     found = model_file.figures({"resnet20": {"rows": rows}, "lenet": {"rows": lenets}})
-    assert found["resnet20_vs_nncodec_tuned"] == 0.75
+    assert found["resnet20_vs_nncodec_tuned"] == 0.8  # of the file whose drop is promised
+    assert found["resnet20_plain_vs_nncodec_tuned"] == 0.75
     assert found["resnet20_vs_nncodec_default"] == 0.5
-    assert found["resnet20_drop_pt"] == 0.45
+    assert (found["resnet20_drop_pt"], found["resnet20_plain_drop_pt"]) == (0.3, 0.45)
     assert found["resnet20_data_free_vs_nncodec_tuned"] is None
     assert (found["lenet5_bytes"], found["lenet5_error_percent"]) == (3000, 0.9)
     assert (found["lenet300_bytes"], found["lenet300_error_percent"]) == (None, None)

@@ -1,0 +1,340 @@
+"""What ``compress`` reports is what a file holds, on networks of every kind; and the benchmark notices lies."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+import szilard
+from szilard.compress import CanonicalBatchNorm, Correct, Draft, Quantise, Setting, default_passes, shrink
+from szilard.errors import SzilardError
+from szilard.networks import copied, make_plain
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
+
+from odd_networks import ODD, Residual, Twice, settled
+
+import any_case
+import any_cells
+import any_network
+import any_promise
+from any_zoo import ZOO
+
+SOME = (
+    "MLP, BatchNorm1d",
+    "bare parameters",
+    "GRU",
+    "EmbeddingBag",
+    "MultiheadAttention",
+    "weight norm",
+    "prune",
+    "a BatchNorm called twice",
+    "a bias in two layers",
+    "layers of unequal scales",
+    "dead units",
+    "one-hot labels",
+    "several labels",
+    "regression, six targets",
+    "regression, without labels",
+    "regression with noise",
+    "unit vectors",
+    "tuple of answers",
+    "float16",
+    "float64",
+    "odd names",
+)
+quiet = pytest.mark.filterwarnings("ignore::UserWarning")
+
+
+# -- compress, save, load: what was reported ---------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", SOME)
+@quiet
+def test_a_file_opens_to_what_was_reported(name):
+    case = dataclasses.replace(ZOO[name], train=40)
+    data = case.data()
+    wish = {"lam": 2e-6, "passes": default_passes()}
+    made = any_cells.compressed(case, case.trained(data), data, wish)
+    assert made.lam == 2e-6
+
+
+def test_the_zoo_has_every_kind_and_its_networks_answer():
+    assert len(ZOO) >= 50
+    for case in ZOO.values():
+        data = case.data()
+        assert len(data.y) >= any_case.TRAIN + any_case.COMPRESS + any_case.JUDGE
+        if case.name != "Lazy module":
+            few = any_case.rows(any_case.judging(data).x, slice(0, 3))
+            assert len(any_cells.answer(case.fresh(), few)) == 3
+
+
+@pytest.mark.parametrize("name", ["random answers", "NaN in a weight", "Lazy module"])
+@quiet
+def test_what_cannot_be_compressed_is_refused_in_a_sentence(name):
+    for cell in any_cells.cells(ZOO[name], ("data",)):
+        assert cell.verdict == "refused"
+        assert cell.told
+
+
+# -- the benchmark notices --------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def mlp():
+    case = dataclasses.replace(ZOO["MLP"], train=40)
+    data = case.data()
+    return case, case.trained(data), data
+
+
+LIES = {
+    "a score": lambda made: dataclasses.replace(made, score=made.score + 0.01),
+    "the original's score": lambda made: dataclasses.replace(made, original_score=made.original_score + 0.01),
+    "other answers": lambda made: dataclasses.replace(made, network=nn.Sequential(made.network, nn.Tanh())),
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_a_false_report_is_wrong(mlp, lie, monkeypatch):
+    true = szilard.compress.compress
+
+    def false(network, *given, **wish):
+        return LIES[lie](true(network, *given, lam=1e-6, passes=default_passes()))
+
+    monkeypatch.setattr(any_cells.szilard, "compress", false)
+    assert any_cells.cell(*mlp, "data").verdict == "wrong"
+
+
+def test_a_network_that_is_changed_and_a_file_too_large_are_wrong(mlp, monkeypatch):
+    case, network, data = mlp
+    true = szilard.compress.compress
+
+    def careless(given, *rest, **wish):
+        made = true(given, *rest, lam=1e-9, passes=default_passes())
+        if "max_bytes" not in wish:
+            with torch.no_grad():
+                given[0].bias.add_(1)
+        return made
+
+    monkeypatch.setattr(any_cells.szilard, "compress", careless)
+    with pytest.raises(any_cells.Wrong, match="10 were asked for"):
+        any_cells.compressed(case, network, data, {"max_bytes": 10})
+    assert "was changed" in any_cells.cell(case, copied(network), data, "data").told
+
+
+@pytest.mark.parametrize(
+    ("error", "verdict"),
+    [(SzilardError("one sentence"), "refused"), (SzilardError(" "), "wrong"), (KeyError("x"), "crashed")],
+)
+def test_exceptions_and_their_verdicts(mlp, error, verdict, monkeypatch):
+    def fails(*given, **wish):
+        raise error
+
+    monkeypatch.setattr(any_cells.szilard, "compress", fails)
+    assert any_cells.cell(*mlp, "data").verdict == verdict
+
+
+def test_what_should_be_refused_is_wrong_if_it_is_taken(mlp):
+    case, network, data = mlp
+    assert (
+        any_cells.cell(dataclasses.replace(case, refusal=True), network, data, "no data").verdict == "wrong"
+    )
+
+
+def test_an_error_is_admitted_within_a_factor_of_two():
+    told = ["outputs on random inputs differ by 6.1 % (relative)", "3 tensors keep their bytes"]
+    assert any_cells.admitted(0.12, told)
+    assert not any_cells.admitted(0.13, told)
+    assert not any_cells.admitted(0.12, ["judged on 100 % of them"])
+
+
+def test_scores_of_our_own_have_their_known_values():
+    y = torch.tensor([[0.0, 0.0], [2.0, 4.0]])
+    data = any_case.Data(y, y, "regression")
+    assert any_case.score(data, torch.tensor([[1.0, 0.0], [2.0, 4.0]]), y) == pytest.approx(0.75)
+    labels = any_case.Data(y, torch.tensor([0, 1]), "class")
+    assert any_case.score(labels, torch.tensor([[1.0, 0.0], [1.0, 0.0]]), y) == 0.5
+    vectors = any_case.Data(y, y, "embedding", given=False)
+    assert any_case.score(vectors, torch.tensor([[1.0, 0.0]]), torch.tensor([[1.0, 1.0]])) == pytest.approx(
+        2**-0.5
+    )
+
+
+def test_rows_and_keys_of_the_benchmark():
+    cells = [
+        any_cells.Cell("a", "data", "right", "", 1234, 0.0).to_json(),
+        any_cells.Cell("a", "no data", "refused", "12 examples are too few").to_json(),
+        any_cells.Cell("b", "data", "refused", "7 examples are too few").to_json(),
+        any_cells.Cell("b", "no data", "wrong", "score").to_json(),
+    ]
+    found = any_network.figures({"zoo": cells})
+    assert (found["cells"], found["right"], found["refused"], found["wrong"], found["crashed"]) == (
+        4,
+        1,
+        2,
+        1,
+        0,
+    )
+    assert found["promise_kept_percent"] is None
+    assert found["minilm_vs_rounding"] is None
+    assert any_network.zoo_body(cells)[0][:3] == ["a", "1,234", "refused"]
+    assert [row[1] for row in any_network.reasons(cells)] == ["2"]
+
+
+def test_promises_are_counted_on_fresh_examples():
+    rows = [
+        {"task": "t", "promised": {"bytes": 110, "drop": 0.01}, "today": {"bytes": 100, "drop": 0.02}},
+        {"task": "t", "promised": {"bytes": 130, "drop": 0.011}, "today": {"bytes": 100, "drop": 0.0}},
+        {"task": "t", "promised": {"refused": "no"}, "today": {"bytes": 100, "drop": 0.0}},
+    ]
+    found = any_promise.figures(rows)
+    assert found["promise_kept_percent"] == 50
+    assert found["promise_cost_percent"] == 20
+    assert found["promise_refused"] == 1
+    assert all(len(line) == len(any_promise.COLUMNS) for line in any_promise.body(rows))
+
+
+@pytest.mark.parametrize("task", any_promise.TASKS)
+def test_splits_have_nothing_in_common(task):
+    if task != "mixture":
+        pytest.importorskip("sklearn")
+    found = any_promise.split(task, 3)
+    parts = [{row.tobytes() for row in part[0].numpy()} for part in (found.train, found.judge, found.fresh)]
+    assert not parts[2] & parts[1]
+    assert not parts[2] & parts[0]
+
+
+# -- random graphs ------------------------------------------------------------------------------------
+
+WIDTH = 4
+
+
+class Joined(nn.Module):
+    """Two branches side by side, and a map back to the width."""
+
+    def __init__(self, a, b, back):
+        super().__init__()
+        self.a, self.b, self.back = a, b, back
+
+    def forward(self, x):
+        return self.back(torch.cat((self.a(x), self.b(x)), 1))
+
+
+def layer(draw, dims):
+    """A map of 4 channels to 4, for ``[B, 4]``, ``[B, 4, L]`` or ``[B, 4, S, S]``."""
+    if dims == 2:
+        return nn.Linear(WIDTH, WIDTH, bias=draw(st.booleans()))
+    conv, transposed = {3: (nn.Conv1d, nn.ConvTranspose1d), 4: (nn.Conv2d, nn.ConvTranspose2d)}[dims]
+    groups, bias = draw(st.sampled_from([1, 1, 2, 4])), draw(st.booleans())
+    if draw(st.integers(0, 3)) == 0:
+        return transposed(WIDTH, WIDTH, 3, padding=1, groups=groups, bias=bias)
+    mode = draw(st.sampled_from(["zeros", "circular", "reflect", "replicate"]))
+    dilation = draw(st.sampled_from([1, 2]))
+    return conv(
+        WIDTH, WIDTH, 3, padding=dilation, dilation=dilation, groups=groups, padding_mode=mode, bias=bias
+    )
+
+
+def norm(draw, dims):
+    made = {2: nn.BatchNorm1d, 3: nn.BatchNorm1d, 4: nn.BatchNorm2d}[dims]
+    return draw(
+        st.sampled_from(
+            [
+                made(WIDTH),
+                made(WIDTH, affine=False),
+                made(WIDTH, track_running_stats=False),
+                nn.GroupNorm(2, WIDTH),
+                nn.PReLU(WIDTH),
+                nn.Identity(),
+            ]
+        )
+    )
+
+
+@st.composite
+def graphs(draw):
+    """Chains, residuals, branches that are joined, layers and norms that are shared, hooks, odd layouts."""
+    torch.manual_seed(draw(st.integers(0, 99)))
+    dims = draw(st.sampled_from([2, 3, 4]))
+    x = torch.randn({2: (16, WIDTH), 3: (16, WIDTH, 6), 4: (16, WIDTH, 5, 5)}[dims])
+    if dims == 4 and draw(st.booleans()):
+        x = x.to(memory_format=torch.channels_last)
+    blocks, known = [], []
+    for _ in range(draw(st.integers(1, 3))):
+        one = draw(st.sampled_from(known)) if known and draw(st.integers(0, 3)) == 0 else layer(draw, dims)
+        if one not in known:
+            if draw(st.booleans()):
+                with torch.no_grad():
+                    one.weight[draw(st.integers(0, 1)) :: 2] = 0
+            if type(one) in (nn.Linear, nn.Conv2d) and draw(st.integers(0, 3)) == 0:
+                one = ODD[draw(st.sampled_from(["hook", "pre-hook", "weight norm", "parametrisation"]))](one)
+        between = draw(st.sampled_from(known)) if known and draw(st.integers(0, 5)) == 0 else norm(draw, dims)
+        known += [one, between]
+        body = nn.Sequential(one, between, draw(st.sampled_from([nn.ReLU(), nn.Tanh(), nn.Hardswish()])))
+        how = draw(st.sampled_from(["chain", "chain", "residual", "twice", "joined"]))
+        if how == "joined" and dims != 2:
+            back = {3: nn.Conv1d, 4: nn.Conv2d}[dims](2 * WIDTH, WIDTH, 1)
+            body = Joined(body, layer(draw, dims), back)
+        blocks.append(
+            {"residual": Residual, "twice": lambda b: Twice(b, nn.Identity())}.get(how, lambda b: b)(body)
+        )
+    tail = [nn.Flatten(), nn.Linear(x[0].numel(), 3)] if draw(st.booleans()) else []
+    network = settled(nn.Sequential(*blocks, *tail), x)
+    with torch.no_grad():
+        output = network(x)
+    assume(bool(output.isfinite().all()) and float((output - output.mean(0)).abs().max()) > 1e-3)
+    return network, x
+
+
+def gap(a, b, x):
+    with torch.no_grad():
+        return float((a(x) - b(x)).abs().max() / b(x).abs().max())
+
+
+@settings(max_examples=40, deadline=None)
+@given(graphs(), st.booleans())
+@quiet
+def test_passes_that_keep_the_function_do_so_on_random_graphs(graph, data):
+    network, x = graph
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        draft = Draft(copied(network))
+        CanonicalBatchNorm()(draft, Setting(1e-6, [x] if data else [], network))
+        assert gap(draft.network, network, x) < 2e-5
+        Correct()(draft, Setting(1e-6, [x], network))  # nothing is rounded, so that no mean is wrong
+        assert gap(draft.network, network, x) < 2e-5
+        assert gap(shrink(network, x if data else None), network, x) < 2e-5
+
+
+@settings(max_examples=12, deadline=None)
+@given(graphs())
+@quiet
+def test_files_of_random_graphs_open_to_what_was_reported(graph):
+    network, x = graph
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        passes = [CanonicalBatchNorm(), Quantise(), Correct()]
+        try:
+            made = szilard.compress(network, x, lam=1e-5, task="regression", passes=passes)
+        except SzilardError:
+            return
+        other = copied(network)
+        make_plain(other)
+    other.load_state_dict(szilard.file.to_state_dict(szilard.file.loads(made.data)))
+    assert gap(other, made.network, x) < 1e-6
+    judged = x[12:]  # a quarter is kept back, because there are few
+    with torch.no_grad():
+        answers, original = other(judged).double(), network(judged).double()
+    axes = None if original.dim() != 2 else 0
+    scale = (original - original.mean(0)).square().mean(axes).sqrt()
+    scale = scale.clamp_min(1e-4 * float(scale.max()))
+    found = float((1 - ((answers - original) / scale).square().flatten(1).mean(1)).mean())
+    assert made.score == pytest.approx(found, abs=1e-5)
