@@ -500,3 +500,18 @@ def test_padding_has_no_gradient():
 
     batches = [{"input_ids": ids, "attention_mask": mask} for ids, mask in sentences()]
     compressed(network, batches, passes=[look])
+
+
+def test_answers_that_depend_on_the_batch(tmp_path):
+    class Centred(nn.Linear):
+        def forward(self, x):
+            y = super().forward(x)
+            return y - y.mean(0)
+
+    network = made(Centred, in_features=12, out_features=4)
+    batches = A.split(SIZE)
+    small = compressed(network, batches, task="embedding")
+    fresh = reopened(network, small, tmp_path)
+    with torch.no_grad():
+        score = sum(cosine(fresh(x), network(x)) for x in batches[8:]) / 2  # the first 8 hold three quarters
+    assert small.score == pytest.approx(score, abs=1e-6)
