@@ -17,6 +17,19 @@ X = torch.randn(60, 6, generator=torch.Generator().manual_seed(0))
 Y = torch.arange(60) % 3
 
 
+class Missing(Dataset):
+    def __len__(self):
+        return 60
+
+    def __getitem__(self, number):
+        raise FileNotFoundError(f"no {number}.png\nat all")
+
+
+class Sparse(nn.Linear):
+    def forward(self, x):
+        return super().forward(x).relu().to_sparse()
+
+
 class Names(Dataset):
     def __len__(self):
         return 60
@@ -114,6 +127,12 @@ CASES = {
         "one example; give batches",
     ),
     "file names": (linear, DataLoader(Names(), batch_size=5), "list of str, in which there is no tensor"),
+    "a loader that raises": (
+        linear,
+        DataLoader(Missing(), batch_size=5),
+        r"raised FileNotFoundError: no 0\.png;",
+    ),
+    "a sparse answer": (lambda: Sparse(6, 3), X, "answers a nested or sparse tensor"),
     "a path": (linear, "pictures", "calibration is a str"),
     "unlike batches": (linear, [X, (X, Y)], "batch 1, .* of another structure or type"),
     "fewer parts": (linear, [[X, X[:, :1]], [X]], "batch 1, .* has fewer parts"),

@@ -462,3 +462,56 @@ def test_small_batches_say_together_what_a_second_part_is(size):
 def test_too_few_examples_to_tell_are_refused():
     with pytest.raises(SzilardError, match="may be labels or the network's b, and 5 examples are too few"):
         szilard.compress(made(Maybe), [(A[:5], B[:5])])
+
+
+def test_passes_see_tokens_as_the_network_answers_them():
+    network = made(Words, tokens=True)
+    seen = []
+
+    def look(draft, setting):
+        output = setting.forward(draft.network, setting.inputs[0])
+        direction = setting.likelihood.direction(output, 1.0, torch.Generator().manual_seed(0))
+        seen.append((output.dim(), float(direction.sum(-1).abs().max()), float(direction.abs().max())))
+
+    batches = []
+    for ids, mask in sentences():
+        with torch.no_grad():
+            y = network(input_ids=ids, attention_mask=mask).logits.argmax(-1)
+        batches.append({"input_ids": ids, "attention_mask": mask, "labels": torch.where(mask > 0, y, -100)})
+    compressed(network, batches, passes=[look])
+    dims, along, size = seen[0]
+    assert dims == 3
+    assert along < 1e-5  # the softmax is over classes: its gradient sums to 0
+    assert size > 0.1
+
+
+def test_padding_has_no_gradient():
+    network = made(Words, tokens=True)
+
+    def look(draft, setting):
+        with torch.enable_grad():
+            output = setting.forward(draft.network.requires_grad_(), setting.inputs[0])
+            weight = draft.network.head.weight
+            one = torch.autograd.grad(output.sum(), weight, retain_graph=True)[0]
+            mask = setting.inputs[0]["attention_mask"]
+            other = torch.autograd.grad((output * mask[..., None]).sum(), weight)[0]
+        assert torch.allclose(one, other)
+        assert not bool(mask.all())
+
+    batches = [{"input_ids": ids, "attention_mask": mask} for ids, mask in sentences()]
+    compressed(network, batches, passes=[look])
+
+
+def test_answers_that_depend_on_the_batch(tmp_path):
+    class Centred(nn.Linear):
+        def forward(self, x):
+            y = super().forward(x)
+            return y - y.mean(0)
+
+    network = made(Centred, in_features=12, out_features=4)
+    batches = A.split(SIZE)
+    small = compressed(network, batches, task="embedding")
+    fresh = reopened(network, small, tmp_path)
+    with torch.no_grad():
+        score = sum(cosine(fresh(x), network(x)) for x in batches[8:]) / 2  # the first 8 hold three quarters
+    assert small.score == pytest.approx(score, abs=1e-6)

@@ -73,6 +73,10 @@ def _answers(found: Adapter, network: nn.Module, inputs: Any) -> Adapter:
             "the network and gives the tensor that counts"
         )
     answer = at(output, path, 0)
+    if answer.is_nested or answer.layout is not torch.strided:
+        raise SzilardError(
+            "the network answers a nested or sparse tensor; give forward, which makes it a dense one"
+        )
     each = isinstance(inputs, list | tuple) and len(path) > 1 and path[0] == 0
     if each and isinstance(output, list | tuple) and len(output) == len(inputs) > 1:
         raise SzilardError(

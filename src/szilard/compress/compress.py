@@ -218,11 +218,11 @@ def compress(
     inputs = _imagined(original, input_shape, seed, notes, tell) if data is None else data.inputs
     learns = data is not None and is_cheap(original, data.inputs[0])
     chosen_passes = default_passes(distil=learns) if passes is None else passes
-    likelihood, called = None if own is None else own.choice.likelihood, adapter.call
+    likelihood, called = None if own is None else own.likelihood, adapter.call
     others = None
     if own is not None and data is not None:
         others = Others.of(original, adapter, data.inputs)
-        likelihood, called = others.likelihood(own.choice.likelihood, original, data.inputs), others.call
+        likelihood, called = others.likelihood(own.likelihood, original, data.inputs), others.call
     if data is None and task is not None:
         likelihood = without_labels(original, inputs, task, adapter, notes)
     told = _told(own, evaluate is not None)

@@ -68,6 +68,12 @@ class Judge:
     def __call__(self, network: nn.Module) -> float:
         return self.scores(network).score
 
+    @property
+    def likelihood(self) -> Likelihood:
+        """Of what the network answers to a batch, positions that do not count included."""
+        told, positions = self.choice.likelihood, self.positions[0]
+        return told if positions is None else positions.of_batches(told)
+
     @torch.no_grad()
     def scores(self, network: nn.Module) -> Scores:
         """Of one network in eval mode."""
@@ -122,7 +128,11 @@ def judge(
     for number, (x, output) in enumerate(zip(data.judges, outputs, strict=True)):
         y = None if labels is None else labels[number]
         positions.append(Positions.that_count(output, y, data.adapter.mask(x, output)))
-    if any(one is not None for one in positions):
+    told = next((one for one in positions if one is not None), None)
+    if told is not None:
+        positions = [
+            one or Positions.every(output, told.first) for one, output in zip(positions, outputs, strict=True)
+        ]
         outputs = [o if one is None else one.of(o) for o, one in zip(outputs, positions, strict=True)]
         if labels is not None:
             labels = [y if one is None else one.of(y) for y, one in zip(labels, positions, strict=True)]

@@ -96,7 +96,7 @@ class Batches:
         return inputs, labels
 
     def _read(self) -> Iterator[Any]:
-        for number, batch in enumerate(_batches(self.given)):
+        for number, batch in enumerate(_told(_batches(self.given))):
             yield _tensors(batch, _where(number), self.network)
 
     def _adapt(self, first: list[Any]) -> None:
@@ -165,6 +165,17 @@ def _batches(given: Any) -> Iterable[Any]:
 
 def _where(number: int) -> str:
     return f"calibration batch {number}, counted from 0,"
+
+
+def _told(batches: Iterable[Any]) -> Iterator[Any]:
+    """The batches; what a loader raises is told in one sentence."""
+    try:
+        yield from batches
+    except Exception as error:  # whatever the loader of a stranger does
+        lines = str(error).strip().splitlines() or [""]
+        raise SzilardError(
+            f"calibration raised {type(error).__name__}: {printable(lines[0])}; mend what makes the batches"
+        ) from error
 
 
 def _first(read: Iterator[Any]) -> list[Any]:

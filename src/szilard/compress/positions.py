@@ -11,6 +11,7 @@ from torch import Tensor
 
 from szilard.compress.batches import leaves
 from szilard.errors import SzilardError
+from szilard.likelihood import Categorical, Likelihood
 
 IGNORED = -100  # as torch's cross-entropy and most collators have it
 
@@ -50,12 +51,24 @@ class Positions:
         return cls._some(mask)
 
     @classmethod
+    def every(cls, output: Tensor, first: bool) -> Positions:
+        """All of them."""
+        shape = (len(output), *output.shape[2:]) if first else output.shape[:-1]
+        return cls(torch.ones(shape, dtype=torch.bool, device=output.device), first)
+
+    @classmethod
     def _some(cls, chosen: Tensor, first: bool = False) -> Positions:
         if not bool(chosen.any()):
             raise SzilardError(
                 "no position of a calibration batch counts: all is padding or has the label -100"
             )
         return cls(chosen, first)
+
+    def of_batches(self, told: Likelihood) -> Likelihood:
+        """The likelihood of outputs ``[B, ..., C]`` or ``[B, C, ...]``, if that of :meth:`of` is given."""
+        if isinstance(told, Categorical) and self.chosen.dim() > 1 and not self.first:
+            return Categorical(last=True, probabilities=told.probabilities)
+        return told
 
     @property
     def examples(self) -> int:
