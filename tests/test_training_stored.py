@@ -17,7 +17,7 @@ from torch.nn.utils import parametrizations
 from torch.optim.swa_utils import AveragedModel
 
 from szilard import SzilardError, file
-from szilard.training import fitting, safetensors_file, stored, torch_file
+from szilard.training import fitting, safetensors_file, stored, torch_file, torchscript
 from szilard.training.finished import load_state, plain_state
 
 
@@ -339,6 +339,26 @@ class TestTorchScript:
             assert equal(other, NET)
 
     @pytest.mark.filterwarnings("ignore::DeprecationWarning")
+    def test_what_is_no_weight_is_left_out_and_a_larger_network_is_refused(self, tmp_path):
+        class Remembers(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.layer = nn.Linear(2, 2)
+                self.register_buffer("seen", torch.ones(3))
+                self.state = torch.zeros(4)
+
+            def forward(self, x):
+                return self.layer(x) + self.state.sum() + self.seen.sum()
+
+        one = Remembers()
+        found = self.archive(tmp_path, torch.jit.trace(one, torch.zeros(1, 2)))
+        assert set(found.groups[""]) >= set(one.state_dict())
+        found = self.archive(tmp_path, torch.jit.script(one))
+        assert list(found.groups[""]) == list(torch.jit.load(tmp_path / "net.jit").state_dict())
+        with pytest.raises(SzilardError, match="it holds seen, which this network does not have"):
+            load_state(tmp_path / "net.jit", nn.ModuleDict({"layer": nn.Linear(2, 2)}), found)
+
+    @pytest.mark.filterwarnings("ignore::DeprecationWarning")
     def test_frozen(self, tmp_path):
         found = self.archive(tmp_path, torch.jit.freeze(torch.jit.script(NET)))
         with pytest.raises(SzilardError, match="frozen"):
@@ -382,7 +402,7 @@ def test_modules_that_hold_each_other_twice_come_to_an_end():
         outer.attributes = {"one": module, "two": module}
         module = outer
     with pytest.raises(SzilardError, match="modules without end"):
-        dict(stored._attributes(pathlib.Path("net.jit"), module))
+        dict(torchscript.attributes(pathlib.Path("net.jit"), module, {}))
 
 
 class Odd:
@@ -417,3 +437,21 @@ def test_objects_in_a_checkpoint_are_passed_over_and_not_run(tmp_path):
         other = network(1)
         load_state(tmp_path / "net.pt", other, plain_state(tmp_path / "net.pt"))
         assert equal(other, NET)
+
+
+def test_buffers_that_a_network_makes_itself_may_be_in_the_file():
+    class Positions(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(2, 2)
+            self.register_buffer("ids", torch.arange(5), persistent=False)
+
+    path = pathlib.Path("net.pt")
+    state = {"bert." + name: value for name, value in Positions().state_dict().items()}
+    other = Positions()
+    told = load_state(path, other, state | {"bert.ids": torch.arange(5)}).told
+    assert told == "weights without the prefix 'bert.', leaving out bert.ids"
+    assert torch.equal(other.layer.weight, state["bert.layer.weight"])
+    for wrong in (torch.arange(5) + 1, torch.arange(6)):
+        with pytest.raises(SzilardError, match="it holds ids, which this network does not have"):
+            load_state(path, other, state | {"bert.ids": wrong})

@@ -74,7 +74,7 @@ def convert(source: str | Path, target: str | Path, *, key: str | None = None) -
         data = file.dumps(file.from_state_dict(state, meta=meta))
         if formats.of(source) != Format.SZD:
             notes.append(
-                "the bits are the original's, so that the file is hardly smaller: szilard compress rounds them"
+                "the bits are the original's; szilard compress makes a much smaller file, by rounding them"
             )
     elif suffix == SAFETENSORS:
         data = safetensors_bytes(state, meta)

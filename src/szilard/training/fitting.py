@@ -38,24 +38,31 @@ class Fitted:
     kind: str
 
 
-def fit(stored: Stored, wanted: Mapping[str, Any], key: str | None = None) -> Fitted:
+def fit(
+    stored: Stored,
+    wanted: Mapping[str, Any],
+    key: str | None = None,
+    spare: Mapping[str, Tensor] | None = None,
+) -> Fitted:
     """Find the tensors that a network wants, all of them.
 
     Args:
         wanted: the state dict of the network.
         key: the group, or a prefix in it, if several fit.
+        spare: buffers that the network has and does not store: a file may hold them, with the same values.
 
     Raises:
         SzilardFileError: some are missing, there are others of which the network knows nothing, they have other shapes,
             or several sets of tensors fit.
     """
-    return _Search(stored.only(key), wanted).run()
+    return _Search(stored.only(key), wanted, spare or {}).run()
 
 
 class _Search:
-    def __init__(self, stored: Stored, wanted: Mapping[str, Any]) -> None:
+    def __init__(self, stored: Stored, wanted: Mapping[str, Any], spare: Mapping[str, Tensor]) -> None:
         self.stored = stored
         self.wanted = wanted
+        self.spare = spare
         # Names of one tensor are one of these: a file that holds any of them holds the tensor.
         self.identity: dict[str, Any] = {
             name: storage(value)
@@ -134,8 +141,6 @@ class _Search:
         ]
 
     def _refuse_unexpected(self, names: _Names, prefix: str) -> None:
-        if self.stored.script:  # attributes that are no weights lie among them
-            return
         groups = {
             group
             for full, (group, _) in names.tensors.items()
@@ -146,11 +151,20 @@ class _Search:
             for full, (group, _) in names.tensors.items()
             if group in groups and full.startswith(prefix) and full[len(prefix) :] not in names.own
         ]
+        extra = [name for name in extra if not self._is_spare(names, name, names.tensors[prefix + name][1])]
         if extra:
             raise SzilardFileError(
                 f"{self.stored.path} is of another network: it holds {listed(extra)}, which this network does not "
                 "have; name the network it was made with"
             )
+
+    def _is_spare(self, names: _Names, name: str, value: Tensor) -> bool:
+        """Whether a tensor is a buffer that the network makes itself, to the precision of half precision."""
+        own = {names.clean(one): buffer for one, buffer in self.spare.items()}.get(name)
+        if own is None or own.shape != value.shape or own.is_complex() or value.is_complex():
+            return False
+        here, there = own.detach().cpu().double(), value.double()
+        return torch.allclose(here, there, rtol=1e-2, atol=1e-6, equal_nan=True)
 
     def _refuse_missing(self, tries: list[_Names]) -> NoReturn:
         best, names, count = "", tries[0], -1

@@ -9,7 +9,7 @@ names that a network has is the prefix of its weights.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,14 +19,13 @@ from torch import Tensor
 
 from szilard import file
 from szilard.file.error import SzilardFileError, printable
-from szilard.training import checkpoint, formats, safetensors_file
+from szilard.training import checkpoint, formats, safetensors_file, torchscript
 from szilard.training.formats import Format
 from szilard.training.torch_file import Unread
 
 _MOST_DEPTH = 8  # of groups in groups
 _MOST_ITEMS = 1024  # of a list, in which groups are called by their numbers
 _MOST_LETTERS = 1024  # of a name; those in .szd files are no longer
-_MOST_SCRIPT = 1 << 16  # tensors and modules of a TorchScript archive
 _TRAINER = re.compile(r"optim|sched|scaler|callback|loops|rng|random|hyper|config", re.IGNORECASE)
 _SHOWN = 3
 
@@ -40,7 +39,7 @@ class Stored:
         groups: tensors by group and name.
         others: what has a name beside them and is no tensor.
         unread: class of an object that was not read, if there is any.
-        script: whether the file is a TorchScript archive, whose tensors need not all be weights.
+        script: whether the file is a TorchScript archive.
         metadata: of a safetensors file.
     """
 
@@ -150,10 +149,9 @@ def read(path: Path) -> Stored:
     if kind == Format.SAFETENSORS:
         tensors, metadata = safetensors_file.load(path)
         return Stored(path, {"": dict(tensors)}, {"": {}}, metadata=metadata)
-    content = checkpoint.load_plain(path, "file", lenient=True)
     if kind == Format.TORCHSCRIPT:
-        return Stored(path, {"": dict(_attributes(path, content))}, {"": {}}, script=True)
-    return of(path, content)
+        return Stored(path, {"": torchscript.load(path)}, {"": {}}, script=True)
+    return of(path, checkpoint.load_plain(path, "file", lenient=True))
 
 
 def of(path: Path, content: Any) -> Stored:
@@ -230,21 +228,3 @@ def _walk(
             inside.append((name, item))
     for name, item in inside:
         _walk(item, joined(label, name), groups, others, unread, depth + 1)
-
-
-def _attributes(path: Path, root: Any) -> Iterator[tuple[str, Tensor]]:
-    """Names and tensors of the modules in a TorchScript archive; a module in two places has two names."""
-    left = _MOST_SCRIPT
-    stack: list[tuple[str, Any, int]] = [("", root, 0)]
-    while stack:
-        prefix, module, depth = stack.pop()
-        inside = []
-        for name, value in module.attributes.items() if isinstance(module, Unread) else ():
-            left -= 1
-            if left < 0 or depth > _MOST_DEPTH * 8:
-                raise SzilardFileError(f"{path} has modules without end; get or make it again")
-            if isinstance(name, str) and isinstance(value, Tensor):
-                yield joined(prefix, name), value
-            elif isinstance(name, str) and isinstance(value, Unread) and value.attributes:
-                inside.append((joined(prefix, name), value, depth + 1))
-        stack += reversed(inside)

@@ -70,19 +70,25 @@ def load_state(path: Path, network: nn.Module, state: Any, key: str | None = Non
             )
     computed = networks.computed(network)
     try:
-        fitted = fit(found, network.state_dict(), key)
+        fitted = fit(found, network.state_dict(), key, _spare(network))
     except SzilardFileError:
         names = {name for name in computed if found.has(name)}
         if not names:
             raise
         networks.make_plain(network, names)
-        fitted = fit(found, network.state_dict(), key)
+        fitted = fit(found, network.state_dict(), key, _spare(network))
     wanted = network.state_dict()
     counters = {name: value for name, value in wanted.items() if name.endswith(COUNTER)}
     full = counters | fitted.state
     _compare(path, full, wanted)
     network.load_state_dict(full)
     return fitted
+
+
+def _spare(network: nn.Module) -> dict[str, Tensor]:
+    """Buffers that are not part of the state dict."""
+    stored_names = network.state_dict().keys()
+    return {name: value for name, value in network.named_buffers() if name not in stored_names}
 
 
 def fill(path: Path, method: Method, network: nn.Module, state: Any) -> None:
