@@ -227,8 +227,7 @@ def compress(
             "the compressed network answers with NaN or infinite values where the original does not; its weights are "
             "too large or too small for their type: convert it to float32, or give a smaller lam"
         )
-    if data is None and score is None and not is_posterior(original):
-        notes.append(told_unjudged(original, made.draft.network, called))
+    notes += [] if data or score else told_unjudged(original, made.draft.network, called)
     if job.promise is not None and max_drop is not None:
         notes += job.promise.notes()
     return Compressed(

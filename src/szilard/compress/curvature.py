@@ -379,7 +379,7 @@ def _adds(layer: Layer, grad: Tensor, gradient: Tensor | None) -> bool:
     return float((total - gradient).norm()) <= (AGREE if gradient.dtype not in COARSE else 0.1) * size
 
 
-class _learning:  # noqa: N801
+class _learning:
     """Every parameter has a gradient inside the block."""
 
     def __init__(self, network: nn.Module) -> None:
