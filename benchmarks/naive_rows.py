@@ -2,7 +2,7 @@
 
 Each matrix has one scale a row, the largest magnitude over the largest level (or the clipped one of least squared
 error), each entry goes to the nearest level, and everything is packed by zstd at level 19. Vectors are float16, scales
-are float16. Levels lie in a byte each or packed bit by bit, whichever gives the smaller file. Values only count: a
+float32. Levels lie in a byte each or packed bit by bit, whichever gives the smaller file. Values only count: a
 kernel that multiplies with int8 gives the same ones.
 """
 
@@ -56,7 +56,7 @@ def points(network: nn.Module, error: Callable[[nn.Module], float], *, level: in
                         p.copy_(half)
                         continue
                     levels, scale = _rows(p.detach().flatten(1), bits, clip)
-                    parts += [scale.half().numpy().tobytes(), _packed(levels, bits, level)]
+                    parts += [scale.numpy().tobytes(), _packed(levels, bits, level)]
                     p.copy_((levels * scale[:, None]).reshape(p.shape))
             kind = "by row, clipped" if clip else "by row"
             found.append(
@@ -87,7 +87,7 @@ def _rows(weight: Tensor, bits: int, clip: bool) -> tuple[Tensor, Tensor]:
     most = weight.abs().amax(1).clamp_min(1e-12)
     best, least = None, None
     for share in CLIPS if clip else (1.0,):
-        scale = (most * share / top).half().float().clamp_min(6e-8)
+        scale = most * share / top
         levels = (weight / scale[:, None]).round().clamp(-top, top)
         missed = (levels * scale[:, None] - weight).square().sum(1)
         if best is None or least is None:
@@ -152,13 +152,12 @@ def _int4(network: nn.Module, error: Callable[[nn.Module], float], level: int) -
                     15,
                     scale_dtype=torch.float32,
                 )
-                scale = scale.half().float().clamp_min(6e-8)
                 levels = primitives.quantize_affine(block, size, scale, zero, torch.int8, 0, 15)
                 values = primitives.dequantize_affine(levels, size, scale, zero, torch.int8, 0, 15)
                 block.copy_(values)
                 parts += [
                     _packed(levels.float() - 8, 4, level),
-                    scale.half().numpy().tobytes(),
+                    scale.float().numpy().tobytes(),
                     zero.to(torch.int8).numpy().tobytes(),
                 ]
     return Point(

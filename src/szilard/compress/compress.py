@@ -241,8 +241,8 @@ def compress(
     if job.promise is not None and max_drop is not None:
         notes += job.promise.notes()
     compressed = job.network(made)
-    if data is None and score is None and not is_posterior(original):
-        notes.append(told_unjudged(original, compressed, called))
+    if data is None and score is None:
+        notes += told_unjudged(original, compressed, called)
     if others is not None and data is not None:
         notes += others.notes(original, compressed, data.judges)
     return Compressed(

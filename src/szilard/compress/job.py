@@ -131,16 +131,29 @@ class Job:
             check_original(self.promise.before)
             self._about = TRIALS + (len(REFINEMENTS) + 1 if costly else 0) + len(BITS)
             promise = self.promise
-            made = self._within_drop(promise, wish.cap)
-            return self._or_rows(made, lambda one: one.scores is not None and promise.excess(one.scores) <= 0)
+            failed: SzilardError | None = None
+            kept: Attempt | None = None
+            try:
+                kept = self._within_drop(promise, wish.cap)
+            except SzilardError as error:  # rounding by row may do it all the same
+                failed = error
+            found = self._or_rows(
+                kept, lambda one: one.scores is not None and promise.excess(one.scores) <= 0
+            )
+            if found is None:
+                raise failed or SzilardError("no attempt keeps the drop; allow more")
+            return found
         assert wish.max_bytes is not None
         self._about = BYTES_TRIALS + (BYTES_REFINEMENTS if costly else 0) + len(BITS)
         most, made = wish.max_bytes, self._within_bytes(wish.max_bytes)
         if made.score is None:
             return made
-        return self._or_rows(
-            made, lambda one: one.size <= most, lambda one: -math.inf if one.score is None else one.score
+        found = self._or_rows(
+            made,
+            lambda one: one.size <= most,
+            lambda one: -math.inf if one.score is None else one.score,
         )
+        return found or made
 
     def attempt(self, lam: float, passes: Sequence[Pass]) -> Attempt:
         """Compress at one λ; what is judged is what the file holds."""
@@ -233,10 +246,10 @@ class Job:
 
     def _or_rows(
         self,
-        chosen: Attempt,
+        chosen: Attempt | None,
         allowed: Callable[[Attempt], bool],
         worth: Callable[[Attempt], float] = lambda made: -made.size,
-    ) -> Attempt:
+    ) -> Attempt | None:
         """The attempt, or rounding by row where that is allowed and worth more."""
         for bits in BITS:
             passes = rounding(self.passes, bits)
@@ -244,10 +257,10 @@ class Job:
                 break
             self.tell(f"for comparison, rounding each row to {bits} bits")
             try:
-                made = self.attempt(chosen.lam, passes)
+                made = self.attempt(self.start if chosen is None else chosen.lam, passes)
             except SzilardError:  # NaN answers
                 break
-            if allowed(made) and worth(made) > worth(chosen):
+            if allowed(made) and (chosen is None or worth(made) > worth(chosen)):
                 text = (
                     f"rounding each row to {bits} bits does better here than rounding by curvature, and was taken; the "
                     "calibration data may be too few, or unlike those that the network was trained on"

@@ -9,6 +9,7 @@ from torch import nn
 
 from szilard.compress.curvature import Forward
 from szilard.compress.guess import guess_inputs
+from szilard.compress.posterior import is_posterior
 from szilard.compress.probe import numbers
 from szilard.errors import SzilardWarning
 
@@ -31,8 +32,13 @@ def parted(original: nn.Module, network: nn.Module, forward: Forward) -> float |
     return (missed / size) ** 0.5 if size > 0 else None
 
 
-def told(original: nn.Module, network: nn.Module, forward: Forward) -> str:
-    """A note for the user, which is a warning, too, where answers differ a lot or cannot be compared."""
+def told(original: nn.Module, network: nn.Module, forward: Forward) -> list[str]:
+    """A note for the user, which is a warning, too, where answers differ a lot or cannot be compared.
+
+    None of a network with a posterior: its σ tells what a weight may do.
+    """
+    if is_posterior(original):
+        return []
     share = parted(original, network, forward)
     if share is None:
         text = "nobody judged, and no random inputs are known that the network takes: give calibration or evaluate"
@@ -42,4 +48,4 @@ def told(original: nn.Module, network: nn.Module, forward: Forward) -> str:
             text += ": give calibration data, or a smaller lam"
     if share is None or not share <= LARGE:
         warnings.warn(text, SzilardWarning, stacklevel=3)
-    return text
+    return [text]

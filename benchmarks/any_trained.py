@@ -1,0 +1,193 @@
+"""Networks with weights from packages, against rounding by row: bytes at the same error of the outputs.
+
+A sentence encoder (MiniLM), a voice encoder (Resemblyzer) and a detector of speech (Silero VAD) are compressed with
+``max_drop``, once with calibration data and once without any; goals are a mean cosine of 0.995, or a relative error of
+the probabilities of 0.03. Reported is the error on other sentences and voices, and ours over the least bytes that
+rounding by row takes at that very error (:func:`naive_rows.bytes_at`). A package that is not installed gives null.
+
+    python benchmarks/any_trained.py [--quick] [--only minilm]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+import speech
+import szilard
+import trained_networks
+from harness import finish, print_table
+from naive_rows import LEVEL, bytes_at, points
+from sentences import WordPieces, sentences
+
+NAMES = ("minilm", "resemblyzer", "silero")
+RESULTS = Path(__file__).parent / "results" / "any_trained.json"
+COSINE, RELATIVE = 0.005, 0.03  # errors that are allowed
+VOICE = 4  # utterances of one voice
+COLUMNS = ["network", "data", "bytes", "error", "rounding by row", "ours / theirs", "seconds"]
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A network in eval mode, inputs to calibrate with, to judge by and to report on, and the error that is allowed.
+
+    ``embedding``: its outputs are unit vectors, and the error is 1 - mean cosine; else it is the relative one.
+    """
+
+    network: nn.Module
+    calibration: Tensor
+    judges: Tensor
+    report: Tensor
+    embedding: bool
+
+    @property
+    def goal(self) -> float:
+        return COSINE if self.embedding else RELATIVE
+
+    def error(self, inputs: Tensor) -> Callable[[nn.Module], float]:
+        """Of another network's outputs on these inputs."""
+        wanted = outputs(self.network, inputs)
+
+        def measured(network: nn.Module) -> float:
+            found = outputs(network, inputs)
+            if self.embedding:
+                return float(1 - (found * wanted).sum(1).mean())
+            return float((found - wanted).norm() / wanted.norm())
+
+        return measured
+
+
+@torch.no_grad()
+def outputs(network: nn.Module, inputs: Tensor) -> Tensor:
+    """On all inputs, in float64."""
+    return torch.cat([network(x) for x in inputs.split(64)]).double()
+
+
+def case(name: str, quick: bool) -> Case | None:
+    """One of :data:`NAMES`; None where its package is not installed."""
+    network: nn.Module | None = getattr(trained_networks, name)()
+    if network is None:
+        return None
+    calibrating, judging, reporting = (256, 128, 256) if quick else (512, 256, 512)
+    count = calibrating + judging + reporting
+    if name == "minilm":
+        folder = trained_networks.folder(trained_networks.MINILM)
+        assert folder is not None
+        inputs = WordPieces(folder / "model" / "vocab.txt")(sentences(count))
+    elif name == "resemblyzer":
+        voices = [speech.Voice.of(i // VOICE) for i in range(count)]
+        waves = [speech.utterance(voice, 1.6, i) for i, voice in enumerate(voices)]
+        inputs = torch.from_numpy(np.stack([speech.mels(wave)[:160] for wave in waves]))
+    else:
+        waves = [speech.with_pauses(speech.Voice.of(i), 2.048, i) for i in range(count)]
+        inputs = torch.from_numpy(np.stack(waves))
+    parts = inputs.split([calibrating, judging, reporting])
+    return Case(network, *parts, embedding=name != "silero")
+
+
+def measure(name: str, quick: bool) -> dict[str, Any]:
+    """Figures of one network; all are None where its package is not installed."""
+    keys = ("vs_rounding", "no_data_vs_rounding", "bytes", "error", "seconds", "peak_over_weights")
+    found: dict[str, Any] = {f"{name}_{key}": None for key in keys}
+    one = case(name, quick)
+    if one is None:
+        return found
+    weights = sum(p.numel() * 4 for p in one.network.parameters())
+    judged, reported = one.error(one.judges), one.error(one.report)
+    before = _resident()
+    started = time.perf_counter()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        made = szilard.compress(
+            one.network,
+            one.calibration,
+            max_drop=one.goal,
+            evaluate=lambda network: 1 - judged(network),
+            task="embedding" if one.embedding else "regression",
+            progress=_tell,
+        )
+        seconds = time.perf_counter() - started
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        free = szilard.compress(one.network, progress=_tell)
+    rounded = points(one.network, reported, level=12 if quick else LEVEL)
+    for key, compressed in (("", made), ("no_data_", free)):
+        error = reported(compressed.network)
+        theirs = bytes_at(rounded, error)
+        found[f"{name}_{key}bytes"], found[f"{name}_{key}error"] = len(compressed.data), error
+        found[f"{name}_{key}rounding_bytes"] = theirs
+        ratio = None if theirs is None else round(len(compressed.data) / theirs, 3)
+        found[f"{name}_{key}vs_rounding"] = ratio
+    found[f"{name}_seconds"] = round(seconds, 1)
+    found[f"{name}_peak_over_weights"] = round((peak - before) / weights, 2)
+    found[f"{name}_rounding"] = [[p.name, p.bytes, p.error] for p in rounded]
+    return found
+
+
+def run(quick: bool, only: tuple[str, ...] = NAMES) -> dict[str, Any]:
+    """Figures of the networks, each measured in a process of its own, so that its memory is its own."""
+    figures: dict[str, Any] = {}
+    for name in only:
+        command = [sys.executable, __file__, "--one", name, *(["--quick"] if quick else [])]
+        done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
+        figures.update(json.loads(done.stdout.splitlines()[-1]))
+    return figures
+
+
+def _resident() -> int:
+    """Bytes of memory that this process holds now, on Linux; elsewhere the most that it ever held."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _tell(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _table(figures: dict[str, Any], names: tuple[str, ...]) -> None:
+    rows = []
+    for name in names:
+        for key, data in (("", "yes"), ("no_data_", "none")):
+            size, error = figures.get(f"{name}_{key}bytes"), figures.get(f"{name}_{key}error")
+            if size is None:
+                continue
+            theirs, ratio = figures[f"{name}_{key}rounding_bytes"], figures[f"{name}_{key}vs_rounding"]
+            seconds = "" if key else f"{figures[f'{name}_seconds']:.0f}"
+            told = "none reaches it" if theirs is None else f"{theirs:,}"
+            rows.append([name, data, f"{size:,}", f"{error:.4f}", told, str(ratio), seconds])
+    print_table("Bytes at the same error of the outputs", COLUMNS, rows)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--only", nargs="+", choices=NAMES, default=NAMES)
+    parser.add_argument("--one", choices=NAMES, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.one:
+        print(json.dumps(measure(given.one, given.quick)))
+        return
+    figures = run(given.quick, tuple(given.only))
+    kept = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    RESULTS.write_text(json.dumps({**kept, **figures}, indent=1) + "\n")
+    _table(figures, tuple(given.only))
+    finish("any_trained", {k: v for k, v in figures.items() if not k.endswith("_rounding")})
+
+
+if __name__ == "__main__":
+    main()

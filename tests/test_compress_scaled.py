@@ -1,0 +1,215 @@
+"""Factors of rows and columns, exponents of G, and rounding by row as a candidate."""
+
+import copy
+import math
+import warnings
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+import szilard
+from szilard import file
+from szilard.compress import Quantise, obs, scaled
+from szilard.compress.document import to_document
+from szilard.compress.draft import Draft, Setting
+from szilard.compress.hooked import Curvature
+from szilard.compress.rounding import LOSS, RELATIVE, SAFE, without_data
+from szilard.compress.rows import by_row
+from szilard.compress.scaled import PLAIN, Way
+from szilard.compress.unjudged import parted
+from szilard.compress.ways import exponents
+from szilard.errors import SzilardError, SzilardWarning
+
+
+def normal(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def curvature(rows: int, cols: int, *, spread: float = 0.0, full: bool = True, seed: int = 0) -> Curvature:
+    """A of random inputs, with columns and rows whose curvatures spread by so many natural logarithms."""
+    x = normal(4 * cols, cols, seed=seed) * (spread / 2 * normal(cols, seed=seed + 1)).exp()
+    a = (x.T @ x / len(x)).double()
+    g = (spread * normal(rows, seed=seed + 2)).exp().double()
+    return Curvature(a[None] if full else a.diagonal()[None].clone(), g, g)
+
+
+@pytest.mark.parametrize("full", [True, False])
+def test_the_plain_way_is_that_of_obs(full: bool) -> None:
+    known = curvature(8, 12, spread=1.0, full=full)
+    weight = normal(8, 12, seed=9)
+    made = scaled.quantise(weight, known, 1e-3, obs.inverse_roots(known.inputs), PLAIN)
+    other = obs.quantise(weight, known.inputs, known.outputs, 1e-3)
+    assert made.step == other.step
+    assert (made.levels == other.levels).all()
+    assert made.row is None
+    assert made.col is None
+
+
+@settings(max_examples=12, deadline=None)
+@given(st.integers(1, 9), st.integers(1, 12), st.booleans(), st.booleans(), st.booleans(), st.integers(0, 99))
+def test_what_is_fine_comes_back_whole(
+    rows: int, cols: int, by_rows: bool, by_cols: bool, full: bool, seed: int
+) -> None:
+    """At a small price the error is below the step of each entry, and what a file gives back is the draft's tensor."""
+    known = curvature(rows, cols, spread=2.0, full=full, seed=seed)
+    weight = normal(rows, cols, seed=seed)
+    made = scaled.quantise(weight, known, 1e-9, obs.inverse_roots(known.inputs), Way(by_rows, by_cols))
+    assert torch.allclose(made.dense(weight), weight, atol=0.02 * float(weight.abs().max()))
+    network = nn.Linear(cols, rows, bias=False)
+    draft = Draft(network)
+    draft.set("weight", made)
+    back = file.to_state_dict(file.loads(file.encode(to_document(draft, {}))[0]))["weight"]
+    assert torch.allclose(back, network.weight.detach(), rtol=1e-5, atol=0)
+
+
+def test_factors_pay_where_curvatures_differ_and_only_there() -> None:
+    lam = 1e-5
+    for spread, wins in ((0.0, False), (2.0, True)):
+        known = curvature(64, 64, spread=spread)
+        weight, roots = normal(64, 64, seed=5), obs.inverse_roots(known.inputs)
+        way = scaled.likely(weight, known, lam, roots)
+        assert (way != PLAIN) == wins
+        costs = []
+        for one in (PLAIN, way):
+            made = scaled.quantise(weight, known, lam, roots, one)
+            bits = scaled.rate(made.levels) + scaled.side(made.row) + scaled.side(made.col)
+            costs.append(scaled.predicted(weight, made, known) + lam * bits)
+        assert costs[1] <= costs[0]
+        if wins:
+            assert costs[1] < 0.85 * costs[0]
+
+
+def test_predicted_is_the_loss_of_a_linear_map() -> None:
+    x, weight = normal(50, 6), normal(4, 6, seed=1)
+    g = torch.tensor([1.0, 2.0, 3.0, 4.0], dtype=torch.float64)
+    known = Curvature((x.T @ x / 50).double()[None], g, g)
+    made = obs.nearest(weight, -16)
+    error = x.double() @ (made.dense(weight.double()) - weight.double()).T
+    assert scaled.predicted(weight, made, known) == pytest.approx(
+        float((error.square().mean(0) * g).sum() / 2), rel=1e-5
+    )
+
+
+@given(st.lists(st.floats(1e-6, 1e6), min_size=1, max_size=9), st.sampled_from([0.0, 0.5, 1.0]))
+def test_flattening_keeps_the_mean(values: list[float], exponent: float) -> None:
+    g = torch.tensor(values, dtype=torch.float64)
+    flat = scaled.flattened(g, exponent)
+    assert float(flat.mean()) == pytest.approx(float(g.mean()), rel=1e-9)
+    if exponent == 0:
+        assert torch.allclose(flat, flat[0].expand_as(flat))
+
+
+@pytest.mark.parametrize("told_right", [True, False])
+def test_rows_that_only_seem_free_are_not_believed(told_right: bool) -> None:
+    """One layer whose outputs count by G; G is told as it is, or as if half of the rows did not count."""
+    network = nn.Linear(16, 32, bias=False).eval()
+    with torch.no_grad():
+        network.weight.copy_(normal(32, 16))
+    share = torch.ones(32)
+    share[::2] = 0.1 if told_right else 1e-3
+
+    def forward(net: nn.Module, x: torch.Tensor) -> torch.Tensor:
+        return net(x) * (share if told_right else 1.0)
+
+    x = normal(128, 16, seed=3)
+    a = (x.T @ x / len(x)).double()[None]
+    g = share.square().double()
+    known = {"weight": Curvature(a, g, g)}
+    setting = Setting(
+        1e-2, list(x.split(64)), network, forward=forward, likelihood=szilard.likelihood.Gaussian()
+    )
+    before = network.weight.detach().clone()
+    draft = Draft(network)
+
+    def rounded(name: str, matrix: torch.Tensor, way: Way) -> obs.Quantised:
+        return scaled.quantise(matrix, known[name], 1e-2, obs.inverse_roots(a), way)
+
+    found = exponents(draft, setting, known, {"weight": Way(rows=True)}, rounded)["weight"]
+    assert torch.equal(before, network.weight)
+    if told_right:
+        assert found.exponent == 1
+    else:
+        assert found.exponent < 1
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 6), st.integers(1, 9), st.sampled_from([4, 6, 8]), st.integers(0, 99))
+def test_rounding_by_row(rows: int, cols: int, bits: int, seed: int) -> None:
+    weight = normal(rows, cols, seed=seed) * 10.0 ** normal(rows, 1, seed=seed + 1)
+    made = by_row(weight, bits)
+    top = 2 ** (bits - 1) - 1
+    assert abs(made.levels).max() <= top
+    steps, most = made.steps(), weight.double().abs().amax(1)
+    assert bool(((made.dense(weight.double()) - weight.double()).abs().amax(1) <= 0.5 * steps * 1.001).all())
+    # At most one place of the grid above the exact scale.
+    fine = most > 2.0**-14 * most.max()
+    assert bool((steps <= most / top * 2 ** (1 / 8 + 1 / 16) * 1.001)[fine].all())
+
+
+def test_rounding_by_row_of_nothing_but_zeros() -> None:
+    assert not by_row(torch.zeros(3, 4), 8).levels.any()
+
+
+def test_rounding_by_row_is_taken_where_curvature_is_wrong() -> None:
+    """Every row but one is said to be free, so that its bits are saved at any price that keeps the others."""
+    network = nn.Sequential(nn.Linear(24, 24), nn.Tanh(), nn.Linear(24, 24)).eval()
+    with torch.no_grad():
+        for number, p in enumerate(network.parameters()):
+            p.copy_(normal(*p.shape, seed=number))
+    x = normal(300, 24, seed=8)
+    g = torch.full((24,), 1e-12, dtype=torch.float64)
+    g[0] = 1.0
+    wrong = Curvature(torch.eye(24, dtype=torch.float64)[None], g, g)
+    quantise = Quantise(curvature={"0.weight": wrong, "2.weight": wrong})
+    with pytest.warns(SzilardWarning, match="rounding each row to"):
+        made = szilard.compress(network, x, max_drop=0.02, passes=[quantise], task="regression", confidence=0)
+    assert any("rounding each row to" in note for note in made.notes)
+    assert made.drop is not None
+    assert made.drop <= 0.02
+
+
+@pytest.mark.parametrize("rows", [1, 20])
+def test_without_data_noise_is_that_of_eight_bits(rows: int) -> None:
+    """At the default λ of a network of this tensor alone."""
+    weight = normal(rows, 40) * torch.linspace(0.5, 2, rows)[:, None]
+    inputs, outputs = without_data(weight, 1.0)
+    lam = 2 * math.log(2) * LOSS / weight.numel()
+    known = Curvature(inputs, outputs, outputs)
+    made = scaled.quantise(weight, known, lam, obs.inverse_roots(inputs), Way(rows=True))
+    noise = float((made.dense(weight) - weight).square().sum())
+    eight = float((weight.abs().amax(1) / (2 ** (SAFE - 1) - 1)).square().sum() * 40 / 12)
+    assert noise < 1.3 * min(eight, RELATIVE**2 * float(weight.square().sum()) / 12)
+    assert noise > 0.5 * min(eight, RELATIVE**2 * float(weight.square().sum()) / 12)
+
+
+def test_without_data_a_note_tells_how_far_answers_part() -> None:
+    network = nn.Sequential(nn.Linear(10, 40), nn.ReLU(), nn.Linear(40, 3)).eval()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # eight bits are close enough
+        made = szilard.compress(network)
+    note = next(note for note in made.notes if "random inputs" in note)
+    share = parted(network, made.network, lambda net, x: net(x))
+    assert share is not None
+    assert share < 0.02
+    assert f"{100 * share:.2g} %" in note
+    with pytest.warns(SzilardWarning, match="outputs on random inputs differ"):
+        szilard.compress(copy.deepcopy(network), lam=1e-1)
+
+
+def test_what_takes_no_guess_is_said() -> None:
+    class Odd(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = nn.Linear(4, 4)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            if x.dim() != 5:
+                raise SzilardError("five dimensions are wanted")
+            return self.inner(x)
+
+    with pytest.warns(SzilardWarning, match="no random inputs are known"):
+        made = szilard.compress(Odd())
+    assert len(made.data) > 0
