@@ -167,7 +167,12 @@ def contiguous(tensor: Tensor) -> Tensor:
     plain = tensor.detach().cpu().resolve_conj().resolve_neg()
     if plain.dtype == getattr(torch, "float4_e2m1fn_x2", None):  # PyTorch does not copy it
         return plain.view(torch.uint8).contiguous().view(plain.dtype)
-    return plain.contiguous()
+    plain = plain.contiguous()
+    if (
+        plain.numel() == 1
+    ):  # of one entry any strides are contiguous, 0 too, with which it has no view of another type
+        plain = plain.as_strided((), ()).view(plain.shape)
+    return plain
 
 
 def copied(tensor: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -12,12 +12,11 @@ from torch import Tensor
 
 from szilard.file.error import SzilardFileError, printable
 from szilard.file.state import contiguous, storage
+from szilard.training.naming import WRAPPERS, Names, ends
 from szilard.training.stored import Stored, joined, listed
 from szilard.training.torch_file import Unread
 
 COUNTER = "num_batches_tracked"
-#: What DataParallel and AveragedModel, torch.compile, FSDP, activation checkpointing and Lightning put into names.
-WRAPPERS = ("module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "_forward_module")
 _MOST_GROUPS = 4  # named in a sentence
 
 
@@ -72,7 +71,7 @@ class _Search:
         self.needed = len(set(self.identity.values()))
 
     def run(self) -> Fitted:
-        both = [_Names.of(self.stored, self.wanted, clean) for clean in (False, True)]
+        both = [Names.of(self.stored, self.wanted, clean) for clean in (False, True)]
         tries = [(names, self._complete(names)) for names in both if names is not None]
         if not tries:
             raise SzilardFileError(
@@ -84,23 +83,23 @@ class _Search:
             return self._chosen(names, prefixes)
         self._refuse_missing([names for names, _ in tries])
 
-    def _complete(self, names: _Names) -> list[str]:
+    def _complete(self, names: Names) -> list[str]:
         """Prefixes under which every tensor is found."""
         under = self._under(names)
         if not self.needed:
             return [""]
         return [prefix for prefix, found in under.items() if len(found) == self.needed]
 
-    def _under(self, names: _Names) -> dict[str, set[Any]]:
+    def _under(self, names: Names) -> dict[str, set[Any]]:
         under: dict[str, set[Any]] = defaultdict(set)
         for full in names.tensors:
-            for at in _ends(full):
+            for at in ends(full):
                 own = names.own.get(full[at:])
                 if own is not None and own in self.identity:
                     under[full[:at]].add(self.identity[own])
         return under
 
-    def _chosen(self, names: _Names, prefixes: list[str]) -> Fitted:
+    def _chosen(self, names: Names, prefixes: list[str]) -> Fitted:
         right = [prefix for prefix in prefixes if not self._misshapen(names, prefix)]
         if not right:
             name, theirs, ours = self._misshapen(names, prefixes[0])[0]
@@ -121,26 +120,26 @@ class _Search:
         self._refuse_unexpected(names, right[0])
         return self._fitted(names, right[0], taken[0])
 
-    def _taken(self, names: _Names, prefix: str) -> dict[str, Tensor]:
+    def _taken(self, names: Names, prefix: str) -> dict[str, Tensor]:
         return {
             own: names.tensors[prefix + clean][1]
             for clean, own in names.own.items()
             if prefix + clean in names.tensors
         }
 
-    def _places(self, names: _Names, prefix: str, taken: dict[str, Tensor]) -> dict[str, Any]:
+    def _places(self, names: Names, prefix: str, taken: dict[str, Tensor]) -> dict[str, Any]:
         """Where the tensors under a prefix lie: in which group and in which memory."""
         groups = {own: names.tensors[prefix + clean][0] for clean, own in names.own.items() if own in taken}
         return {name: (groups[name], storage(value)) for name, value in taken.items() if value.numel()}
 
-    def _misshapen(self, names: _Names, prefix: str) -> list[tuple[str, list[int], list[int]]]:
+    def _misshapen(self, names: Names, prefix: str) -> list[tuple[str, list[int], list[int]]]:
         return [
             (name, list(value.shape), list(self.wanted[name].shape))
             for name, value in self._taken(names, prefix).items()
             if value.shape != self.wanted[name].shape
         ]
 
-    def _refuse_unexpected(self, names: _Names, prefix: str) -> None:
+    def _refuse_unexpected(self, names: Names, prefix: str) -> None:
         groups = {
             group
             for full, (group, _) in names.tensors.items()
@@ -158,7 +157,7 @@ class _Search:
                 "have; name the network it was made with"
             )
 
-    def _is_spare(self, names: _Names, name: str, value: Tensor) -> bool:
+    def _is_spare(self, names: Names, name: str, value: Tensor) -> bool:
         """Whether a tensor is a buffer that the network makes itself, to the precision of half precision."""
         own = {names.clean(one): buffer for one, buffer in self.spare.items()}.get(name)
         if own is None or own.shape != value.shape or own.is_complex() or value.is_complex():
@@ -166,7 +165,7 @@ class _Search:
         here, there = own.detach().cpu().double(), value.double()
         return torch.allclose(here, there, rtol=1e-2, atol=1e-6, equal_nan=True)
 
-    def _refuse_missing(self, tries: list[_Names]) -> NoReturn:
+    def _refuse_missing(self, tries: list[Names]) -> NoReturn:
         best, names, count = "", tries[0], -1
         for one in tries:
             for prefix, found in self._under(one).items():
@@ -195,7 +194,7 @@ class _Search:
             f"{path} is of another network: it lacks {listed(missing)}{also}; name the network it was made with"
         )
 
-    def _refuse_special(self, names: _Names, prefix: str, missing: list[str]) -> None:
+    def _refuse_special(self, names: Names, prefix: str, missing: list[str]) -> None:
         """A tensor that is there, but in a form that cannot be read."""
         for label, others in self.stored.others.items():
             for name, value in others.items():
@@ -207,7 +206,7 @@ class _Search:
                         f"tensor ({printable(value.name)[:80]}); make it dense"
                     )
 
-    def _fitted(self, names: _Names, prefix: str, taken: dict[str, Tensor]) -> Fitted:
+    def _fitted(self, names: Names, prefix: str, taken: dict[str, Tensor]) -> Fitted:
         state: dict[str, Any] = dict(taken)
         by_identity = {self.identity[name]: value for name, value in taken.items() if name in self.identity}
         for name, one in self.identity.items():
@@ -224,7 +223,7 @@ class _Search:
                 state[name] = self._extra(names, prefix, name)
         return Fitted(state, self._told(names, prefix, taken), *size(taken.values()))
 
-    def _extra(self, names: _Names, prefix: str, name: str) -> Any:
+    def _extra(self, names: Names, prefix: str, name: str) -> Any:
         """What a module keeps in a state dict besides tensors."""
         for label, others in self.stored.others.items():
             for other, value in others.items():
@@ -236,7 +235,7 @@ class _Search:
             "made with"
         )
 
-    def _told(self, names: _Names, prefix: str, taken: dict[str, Tensor]) -> str:
+    def _told(self, names: Names, prefix: str, taken: dict[str, Tensor]) -> str:
         used = {id(value) for value in taken.values()}
         groups = [
             label
@@ -260,55 +259,6 @@ class _Search:
         if left:
             parts.append(f"leaving out {listed(left)}")
         return f"weights {', '.join(parts)}" if parts else ""
-
-
-@dataclass(frozen=True, eq=False)
-class _Names:
-    """Names of a file and of a network, made comparable.
-
-    Attributes:
-        tensors: group and tensor, by the name that has the group's before it.
-        own: names of the network by what they are compared as.
-        dropped: parts that were left out of the file's names.
-    """
-
-    tensors: dict[str, tuple[str, Tensor]]
-    own: dict[str, str]
-    dropped: frozenset[str]
-    cleaned: bool
-
-    @classmethod
-    def of(cls, stored: Stored, wanted: Mapping[str, Any], clean: bool) -> _Names | None:
-        """None where names would become equal without the parts that wrappers put into them."""
-        tidy = _without_wrappers if clean else str
-        own = {tidy(name): name for name in wanted}
-        tensors: dict[str, tuple[str, Tensor]] = {}
-        dropped: set[str] = set()
-        for label, found in stored.groups.items():
-            for name, value in found.items():
-                full = joined(label, tidy(name))
-                if full in tensors:
-                    return None
-                tensors[full] = label, value
-                if clean:
-                    dropped.update(part for part in WRAPPERS if part in name.split("."))
-        return None if len(own) != len(wanted) else cls(tensors, own, frozenset(dropped), clean)
-
-    def clean(self, name: str) -> str:
-        return _without_wrappers(name) if self.cleaned else name
-
-
-def _without_wrappers(name: str) -> str:
-    return ".".join(part for part in name.split(".") if part not in WRAPPERS) or name
-
-
-def _ends(full: str) -> Iterator[int]:
-    """Where a name may begin in a longer one."""
-    yield 0
-    at = full.find(".")
-    while at >= 0:
-        yield at + 1
-        at = full.find(".", at + 1)
 
 
 def _same(one: Tensor, other: Tensor) -> bool:
