@@ -104,14 +104,8 @@ def _structure(network: nn.Module) -> list[Any]:
             name,
             id(module),
             type(module),
-            [
-                (key, id(t), None if t is None else (t.shape, t.dtype, t.device))
-                for key, t in module._parameters.items()
-            ],
-            [
-                (key, id(t), None if t is None else (t.shape, t.dtype, t.device))
-                for key, t in module._buffers.items()
-            ],
+            [(key, _known(module, t)) for key, t in module._parameters.items()],
+            [(key, _known(module, t)) for key, t in module._buffers.items()],
             [
                 (key, value)
                 for key, value in vars(module).items()
@@ -121,6 +115,15 @@ def _structure(network: nn.Module) -> list[Any]:
         )
         for name, module in network.named_modules()
     ]
+
+
+def _known(module: nn.Module, tensor: Tensor | None) -> Any:
+    """By what a tensor is known again."""
+    if tensor is None:
+        return None
+    # TorchScript makes a new object for a tensor each time that it is asked for it.
+    same = tensor.data_ptr() if isinstance(module, torch.jit.ScriptModule) else id(tensor)
+    return same, tensor.shape, tensor.dtype, tensor.device
 
 
 def _tensors(network: nn.Module) -> Iterator[Tensor]:

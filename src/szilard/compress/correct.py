@@ -92,7 +92,7 @@ def _fitting(setting: Setting, inputs: Any) -> int:
     """How many of the inputs may be answered at once; means over positions need no more than a few dozen."""
     key = Correct, "fitting"
     if key not in setting.memo:
-        need = Need.of(setting.original, [inputs], setting.forward)
+        need = Need.of(setting.original, [inputs], setting.forward, gradients=False)
         setting.memo[key] = most_forward(setting.original, need, length(inputs))
     found: int = setting.memo[key]
     return found

@@ -63,6 +63,8 @@ class Progress:
 
     def __enter__(self) -> Progress:
         self._entered += 1
+        if not self._after:
+            self.show("compressing")
         return self
 
     def __exit__(

@@ -53,8 +53,14 @@ class Need:
     saved: float
 
     @classmethod
-    def of(cls, network: nn.Module, batches: Sequence[Any], forward: Forward) -> Need | None:
-        """Of a network in eval mode; None where that cannot be measured."""
+    def of(
+        cls, network: nn.Module, batches: Sequence[Any], forward: Forward, *, gradients: bool = True
+    ) -> Need | None:
+        """Of a network in eval mode; None where that cannot be measured.
+
+        Args:
+            gradients: count what is saved for them, too; that asks every parameter for one.
+        """
         few = rows(batches[0], slice(0, EXAMPLES)) if batches else None
         count = 0 if few is None else length(few)
         if not count:
@@ -65,8 +71,9 @@ class Need:
         try:
             with torch.no_grad(), alive:
                 forward(network, few)
-            with torch.enable_grad(), with_gradients(network), saved.hooks():
-                forward(network, few)
+            if gradients:
+                with torch.enable_grad(), with_gradients(network), saved.hooks():
+                    forward(network, few)
         except Exception:  # whatever a network does that has no ordinary tensors
             return None
         return cls(alive.most / count, saved.total / count)
@@ -100,7 +107,7 @@ def most_forward(network: nn.Module, need: Need | None, most: int) -> int:
 def fitted(data: Calibration, network: nn.Module, forward: Forward) -> Calibration:
     """The same examples, those that judge in batches that may be answered at once."""
     most = max((length(batch) for batch in data.judges), default=0)
-    fits = most_forward(network, Need.of(network, data.judges, forward), most)
+    fits = most_forward(network, Need.of(network, data.judges, forward, gradients=False), most)
     if fits >= most:
         return data
     labels = None if data.labels is None else split(data.labels, fits)
