@@ -25,7 +25,7 @@ from szilard.compress.draft import Pass
 from szilard.compress.imagine import guess_shape, imagine, norms
 from szilard.compress.job import Evaluate, Job, Wish
 from szilard.compress.judge import Forward, Judge, Scores, judge
-from szilard.compress.layers import left_raw
+from szilard.compress.layers import TYPES, left_raw
 from szilard.compress.plain import plain
 from szilard.compress.plain import told as told_plain
 from szilard.compress.posterior import LOSS, Posterior, is_posterior
@@ -263,6 +263,11 @@ def _check_weights(network: nn.Module) -> None:
             )
         if p.is_floating_point() and not p.is_meta and not bool(torch.isfinite(p.detach()).all()):
             raise SzilardError(f"{name} has NaN or infinite values; mend the network before compressing it")
+        largest = math.sqrt(torch.finfo(torch.float64 if p.dtype is torch.float64 else torch.float32).max)
+        if p.dtype in TYPES and not p.is_meta and bool((p.detach().abs() > largest).any()):
+            raise SzilardError(
+                f"{name} has values above {largest:.1e}, whose squares are too large; scale the network"
+            )
 
 
 def _imagined(
