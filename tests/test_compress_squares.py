@@ -251,6 +251,18 @@ def test_words_that_no_example_has_are_not_taken_for_worthless():
     assert (after - before).norm() < 0.6 * before.norm()
 
 
+def test_the_vector_of_padding_counts_as_often_as_it_is_used():
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Embedding(9, 4, padding_idx=0), nn.Flatten(), nn.Linear(12, 3))
+    with torch.no_grad():
+        network[0].weight[0] = 1.0
+    x = torch.randint(1, 9, (200, 3), generator=torch.Generator().manual_seed(0))
+    x[:, 1:] = 0
+    found = curvatures(network, [x], lambda net, batch: net(batch))["0.weight"].outputs
+    assert found[0] > 2 * found[1:].max()
+    assert network[0].padding_idx == 0
+
+
 def test_a_row_that_was_met_once_is_not_trusted_alone():
     squares = Squares(torch.Size([4, 3]))
     for row, size in ((0, 1.0), (0, 1.0), (1, 10.0)):

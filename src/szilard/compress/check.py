@@ -41,6 +41,12 @@ def check_network(network: object) -> None:
             odd = bool(torch.isnan(tensor).any())  # masks of attention are minus infinity
         if odd:
             raise SzilardError(f"{shown} has NaN or infinite values; mend the network before compressing it")
+        wide = torch.float64 if tensor.dtype is torch.float64 else torch.float32
+        largest = math.sqrt(torch.finfo(wide).max)
+        if isinstance(tensor, nn.Parameter) and bool((tensor.detach().abs() > largest).any()):
+            raise SzilardError(
+                f"{shown} has values above {largest:.1e}, whose squares are too large; scale the network"
+            )
 
 
 def check_weights(network: nn.Module, values: int) -> None:

@@ -203,19 +203,26 @@ def _without_bad(
 
 
 class _Learning:
-    """Every parameter has a gradient inside the block."""
+    """Every parameter has a gradient inside the block, and so have the vectors of padding."""
 
     def __init__(self, network: nn.Module) -> None:
         self.wanted = {p: p.requires_grad for p in network.parameters() if p.is_floating_point()}
+        self.padding = {
+            module: module.padding_idx for module in network.modules() if isinstance(module, nn.Embedding)
+        }
 
     def __enter__(self) -> None:
         for p in self.wanted:
             p.requires_grad_(True)
+        for module in self.padding:
+            module.padding_idx = None  # changes gradients only
 
     def __exit__(self, *_: object) -> None:
         for p, was in self.wanted.items():
             p.requires_grad_(was)
             p.grad = None
+        for module, index in self.padding.items():
+            module.padding_idx = index
 
 
 def _groups(network: nn.Module, name: str) -> int:
