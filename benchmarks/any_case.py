@@ -55,7 +55,7 @@ class Case:
         """The same architecture with other weights, ready to take those of a file."""
         with torch.random.fork_rng():
             torch.manual_seed(99)
-            return self.plain(self.finish(self.build()).eval()).eval()
+            return self.plain(self.finish(self.build().eval()).eval()).eval()
 
     def trained(self, data: Data) -> nn.Module:
         """In eval mode."""

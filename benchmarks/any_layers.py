@@ -158,4 +158,5 @@ def removed(network: nn.Module) -> nn.Module:
             remove_weight_norm(module)
         elif hasattr(module, "weight_orig"):
             remove_spectral_norm(module)
+            module._load_state_dict_pre_hooks.clear()  # torch leaves one that asks for weight_orig
     return network

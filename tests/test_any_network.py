@@ -77,6 +77,16 @@ def test_the_zoo_has_every_kind_and_its_networks_answer():
             assert len(any_cells.answer(case.fresh(), few)) == 3
 
 
+def test_units_of_a_network_without_shapes_cannot_be_taken_out():
+    with pytest.raises(SzilardError, match=r"0\.weight has no shape yet"):
+        shrink(nn.Sequential(nn.LazyLinear(4), nn.ReLU(), nn.Linear(4, 2)))
+
+
+@quiet
+def test_nothing_is_taken_out_of_a_network_whose_answers_change():
+    assert [cell.verdict for cell in any_cells.cells(ZOO["random answers"], ("shrink",))] == ["right"]
+
+
 @pytest.mark.parametrize("name", ["random answers", "NaN in a weight", "Lazy module"])
 @quiet
 def test_what_cannot_be_compressed_is_refused_in_a_sentence(name):
@@ -153,6 +163,7 @@ def test_an_error_is_admitted_within_a_factor_of_two():
     told = ["outputs on random inputs differ by 6.1 % (relative)", "3 tensors keep their bytes"]
     assert any_cells.admitted(0.12, told)
     assert not any_cells.admitted(0.13, told)
+    assert any_cells.admitted(2.1, ["outputs on random inputs differ by 1.1e+02 % (relative)"])
     assert not any_cells.admitted(0.12, ["judged on 100 % of them"])
 
 

@@ -15,12 +15,13 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.parameter import is_lazy
 
 from szilard.bayes.fuse import AppliedReLU
 from szilard.compress.graph import NORMS, POOLS, Graph, Run
 from szilard.compress.plain import plain, told
 from szilard.compress.probe import Probe
-from szilard.errors import SzilardWarning, printable
+from szilard.errors import SzilardError, SzilardWarning, printable
 from szilard.networks import copied, is_itself
 
 # Between two layers, what acts on every number by itself.
@@ -64,7 +65,15 @@ def shrink(network: nn.Module, inputs: Any = None) -> nn.Module:
         network: with zeros where something was pruned.
         inputs: a batch as the network takes it, of any structure; by default random ones of all shapes that it takes.
             Without them, a linear map before a BatchNorm stays if both ``[B, features]`` and ``[B, C, features]`` run.
+
+    Raises:
+        SzilardError: a parameter has no shape yet.
     """
+    for name, p in network.named_parameters():
+        if is_lazy(p):
+            raise SzilardError(
+                f"{printable(name)} has no shape yet; call the network once on a batch before shrinking it"
+            )
     network = copied(network).eval()
     probe = Probe.of_batch(network, inputs)
     network, names = plain(network, probe)
