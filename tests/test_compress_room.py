@@ -149,6 +149,16 @@ def test_the_working_copy_is_set_back_and_only_made_anew_after_surgery():
     assert working.fresh()[1].eps == net[1].eps
 
 
+def test_torchscript_is_not_watched_and_serves_all_attempts():
+    traced = torch.jit.trace(network(), INPUTS[:2])
+    assert room.Need.of(traced, [INPUTS], call) is None
+    working = Working(traced)
+    first = working.fresh()
+    assert working.fresh() is first
+    made = compress(traced, INPUTS, lam=1e-6)
+    assert torch.equal(made.network(INPUTS[:9]), made.network(INPUTS)[:9])
+
+
 def test_filling_tensor_by_tensor_gives_what_loading_gives(monkeypatch):
     monkeypatch.setattr("szilard.compress.copies.AT_ONCE", 100)
     torch.manual_seed(2)

@@ -1,4 +1,4 @@
-"""How many examples may be computed at once, so that activations take no more memory than the weights do.
+"""How many examples may be computed at once, so that activations take no more memory than half the weights.
 
 What a network keeps in memory for an example is measured on two of them: what is alive at once in a forward pass, and
 what is saved for a backward pass. Batches are cut into parts that fit. Small networks are given :data:`LEAST` bytes,
@@ -26,7 +26,7 @@ from szilard.compress.batches import split as divided
 from szilard.compress.calibration import Calibration
 from szilard.compress.shelf import Shelf
 
-LEAST = 1 << 28  # bytes of weights, twice, and activations together that are always allowed
+LEAST = 1 << 28  # bytes of weights, two and a half times, and activations together that are always allowed
 EXAMPLES = 2  # that are measured
 BACKWARD = 3  # times what is alive in a forward pass, for gradients and sums of products
 LARGE = 1 << 16  # bytes; a smaller tensor that is saved stays in memory
@@ -35,9 +35,9 @@ Forward = Callable[[nn.Module, Any], Any]
 
 
 def room(network: nn.Module) -> int:
-    """Bytes that activations may take: as many as the weights, or more where those are few."""
+    """Bytes that activations may take: half as many as the weights, or more where those are few."""
     size = sum(t.numel() * t.element_size() for t in (*network.parameters(), *network.buffers()))
-    return max(size, LEAST - 2 * size)
+    return max(size // 2, LEAST - 5 * size // 2)
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,8 @@ class Need:
         """
         few = rows(batches[0], slice(0, EXAMPLES)) if batches else None
         count = 0 if few is None else length(few)
-        if not count:
-            return None
+        if not count or any(isinstance(one, torch.jit.ScriptModule) for one in network.modules()):
+            return None  # TorchScript specialises itself to the first calls, in which it must not be watched
         there = (*network.parameters(), *network.buffers(), *leaves(few))  # and takes no more
         own = {t.untyped_storage()._cdata for t in there if t.layout is torch.strided}
         alive, saved = _Alive(own), _Counted(own)
@@ -144,6 +144,7 @@ def returned(network: nn.Module) -> Iterator[None]:
     if glibc is None:
         yield
         return
+    glibc.malloc_trim(0)
     glibc.mallopt(_MMAP_THRESHOLD, 1 << 20)
     try:
         yield
