@@ -103,7 +103,7 @@ def test_without_data():
     untold = szilard.compress(mlp())  # no BatchNorm to imagine from, and nobody to judge
     assert untold.score is None
     assert any("no data" in note for note in untold.notes)
-    assert untold.ratio > 4
+    assert untold.ratio > 3.5  # about eight bits a weight: nobody knows what they are for
     assert accuracy(untold.network) > accuracy(mlp()) - 0.03
 
 

@@ -88,7 +88,8 @@ def test_curvature_is_the_same_whatever_memory_there_is(monkeypatch, least):
         parts = curvatures(network(), batches, call, shelf=shelf)
     assert list(whole) == list(parts)
     for name in whole:
-        trace, other = (float(one[name].inputs.diagonal(0, 1, 2).sum()) for one in (whole, parts))
+        a, b = whole[name].inputs, parts[name].inputs
+        trace, other = (float((m.diagonal(0, 1, 2) if m.dim() == 3 else m).sum()) for m in (a, b))
         assert other == pytest.approx(trace, rel=0.3)
         assert float(parts[name].outputs.sum()) == pytest.approx(float(whole[name].outputs.sum()), rel=0.5)
 

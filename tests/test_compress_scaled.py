@@ -127,7 +127,7 @@ def test_rows_that_only_seem_free_are_not_believed(told_right: bool) -> None:
     def rounded(name: str, matrix: torch.Tensor, way: Way) -> obs.Quantised:
         return scaled.quantise(matrix, known[name], 1e-2, obs.inverse_roots(a), way)
 
-    found = exponents(draft, setting, known, {"weight": Way(rows=True)}, rounded)["weight"]
+    found = exponents(draft, setting, known, ["weight"], {"weight": Way(rows=True)}, rounded)["weight"]
     assert torch.equal(before, network.weight)
     if told_right:
         assert found.exponent == 1

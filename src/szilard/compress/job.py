@@ -111,6 +111,7 @@ class Job:
     def __post_init__(self) -> None:
         self._working = Working(self.original)
         self._about = 1  # attempts
+        self._least = math.inf  # drop of an attempt that was not kept
         self._last: Attempt | None = None  # the one that the working copy is of
 
     def run(self, wish: Wish) -> Attempt:
@@ -131,17 +132,12 @@ class Job:
             check_original(self.promise.before)
             self._about = TRIALS + (len(REFINEMENTS) + 1 if costly else 0) + len(BITS)
             promise = self.promise
-            failed: SzilardError | None = None
-            kept: Attempt | None = None
-            try:
-                kept = self._within_drop(promise, wish.cap)
-            except SzilardError as error:  # rounding by row may do it all the same
-                failed = error
+            kept = self._within_drop(promise, wish.cap)
             found = self._or_rows(
                 kept, lambda one: one.scores is not None and promise.excess(one.scores) <= 0
             )
             if found is None:
-                raise failed or SzilardError("no attempt keeps the drop; allow more")
+                raise SzilardError(self._unkept(promise))
             return found
         assert wish.max_bytes is not None
         self._about = BYTES_TRIALS + (BYTES_REFINEMENTS if costly else 0) + len(BITS)
@@ -199,8 +195,8 @@ class Job:
         self._working.let_go()
         return network
 
-    def _within_drop(self, promise: Promise, cap: float | None) -> Attempt:
-        most = promise.limit
+    def _within_drop(self, promise: Promise, cap: float | None) -> Attempt | None:
+        """The attempt at the largest λ that keeps the drop, or None."""
 
         def excess(made: Attempt) -> float:
             assert made.scores is not None
@@ -218,14 +214,8 @@ class Job:
         trials = largest_allowed(attempt, start=self.start if cap is None else cap / 2, trials=TRIALS)
         found = best([trial for trial in trials if cap is None or trial.lam <= cap])
         if found is None:
-            least = min((trial.excess for trial in trials), default=0.0) + most
-            surely = (
-                f" with confidence {promise.confidence:g}" if promise.confidence and promise.examples else ""
-            )
-            raise SzilardError(
-                f"no λ keeps the drop within {most:g}{surely} (the least was {least:.4g}); the network may be more "
-                "sensitive than the calibration data show: give more of them, or allow more"
-            )
+            self._least = min((trial.excess for trial in trials), default=0.0) + promise.limit
+            return None  # rounding by row may do it all the same
         chosen = found.result
         if len(self._quick) == len(self.passes):
             return chosen
@@ -243,6 +233,14 @@ class Job:
             if excess(made) <= 0 and made.size <= chosen.size:
                 chosen = made
         return chosen
+
+    def _unkept(self, promise: Promise) -> str:
+        """Why there is no file."""
+        surely = f" with confidence {promise.confidence:g}" if promise.confidence and promise.examples else ""
+        return (
+            f"no λ keeps the drop within {promise.limit:g}{surely} (the least was {self._least:.4g}); the network may "
+            "be more sensitive than the calibration data show: give more of them, or allow more"
+        )
 
     def _or_rows(
         self,

@@ -63,6 +63,10 @@ def load_state(path: Path, network: nn.Module, state: Any, key: str | None = Non
         SzilardFileError: names, shapes or types do not match the network's.
     """
     found = state if isinstance(state, Stored) else stored.of(path, state)
+    if network.state_dict() and not any(found.groups.values()):
+        raise SzilardFileError(
+            f"{path} holds an empty state dict; write it again with torch.save(network.state_dict(), ...)"
+        )
     for name, value in network.state_dict().items():
         if is_lazy(value):
             raise SzilardFileError(
