@@ -12,7 +12,7 @@ from szilard.compress import obs
 from szilard.compress.curvature import Curvature, Layer, curvatures
 from szilard.compress.draft import Draft, Setting
 from szilard.compress.layers import tensors
-from szilard.compress.room import for_gradients
+from szilard.compress.room import for_gradients, give_back
 
 MANY = 1 << 21  # entries
 
@@ -40,6 +40,7 @@ class Quantise:
             if name not in sizes:
                 continue
             number = names.index(name) + 1
+            give_back(draft.network)
             setting.progress.step("layer", number, len(names), share=done / every if every else 0.0)
             done += sizes[name]
             found = self.curvature_of(name, module, draft, setting)
