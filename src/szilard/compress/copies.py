@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from szilard import file
 from szilard.networks import copied
 
-AT_ONCE = 1 << 24  # bytes of tensors that are decoded before they are put into the network
+AT_ONCE = 1 << 22  # bytes of tensors that are decoded before they are put into the network
 
 
 def sharing(network: nn.Module) -> nn.Module:

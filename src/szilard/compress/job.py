@@ -20,7 +20,7 @@ from szilard.compress.draft import Draft, Pass, Setting
 from szilard.compress.judge import Forward, Scores
 from szilard.compress.progress import Progress
 from szilard.compress.promise import Promise, check_original, finite, scored
-from szilard.compress.room import returned
+from szilard.compress.room import give_back, returned
 from szilard.compress.rows import BITS, rounding
 from szilard.compress.search import best, largest_allowed
 from szilard.compress.shelf import Shelf
@@ -170,6 +170,7 @@ class Job:
         data, ledger = file.encode(to_document(draft, self.meta))
         network, notes = draft.network, draft.notes
         del draft  # and its levels
+        give_back(self.original)
         fill(network, data)
         scores = None if self.judge is None else self._score(network)
         made = Attempt(lam, len(data), ledger, scores, notes, self.shelf)

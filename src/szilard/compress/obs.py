@@ -26,6 +26,7 @@ from szilard.compress.draft import STEPS, Quantised
 LASTING = 0.4
 BLOCK = 64  # columns between two matrix products
 DAMPING = 0.01  # of A's mean diagonal
+MANY = 1 << 19  # entries of independent columns that are rounded at a time
 LEFT = 2  # columns to the left that the coder's model asks for
 
 
@@ -115,8 +116,9 @@ def _inverse_root(a: Tensor, share: float) -> Tensor:
         return (a + damping).rsqrt()
     damped = a.clone()
     damped.diagonal().add_(damping)
-    torch.linalg.cholesky(damped, out=damped)
-    return torch.linalg.cholesky(torch.cholesky_inverse(damped), upper=True)
+    damped = torch.linalg.cholesky(damped)
+    damped = torch.cholesky_inverse(damped)
+    return torch.linalg.cholesky(damped, upper=True)
 
 
 class _Sweep:
@@ -137,8 +139,9 @@ class _Sweep:
         """First column and int32 levels ``[rows, count]`` of one block after another."""
         rows, cols = self.weight.shape
         rounder.begin(rows)
-        for first in range(0, cols, BLOCK):
-            end = min(first + BLOCK, cols)
+        some = BLOCK if self.scaled is not None else max(1, min(BLOCK, MANY // max(1, rows)))
+        for first in range(0, cols, some):
+            end = min(first + some, cols)
             if self.scaled is None:
                 weights, feedback = (
                     self.weight[:, first:end].double() / self.unit,

@@ -139,8 +139,7 @@ def returned(network: nn.Module) -> Iterator[None]:
 
     glibc keeps blocks of up to 32 MB for later; between those of other sizes that took three times the weights.
     """
-    size = sum(p.numel() * p.element_size() for p in network.parameters())
-    glibc = _glibc() if size > LEAST // 4 else None
+    glibc = _glibc(network)
     if glibc is None:
         yield
         return
@@ -156,7 +155,17 @@ def returned(network: nn.Module) -> Iterator[None]:
 _MMAP_THRESHOLD = -3  # malloc.h
 
 
-def _glibc() -> Any:
+def give_back(network: nn.Module) -> None:
+    """Give back now what small blocks have left, if the network is large."""
+    glibc = _glibc(network)
+    if glibc is not None:
+        glibc.malloc_trim(0)
+
+
+def _glibc(network: nn.Module) -> Any:
+    size = sum(p.numel() * p.element_size() for p in network.parameters())
+    if size <= LEAST // 4:
+        return None
     if sys.platform != "linux" or platform.libc_ver()[0] != "glibc":
         return None
     try:

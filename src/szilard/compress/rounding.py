@@ -12,7 +12,7 @@ from szilard.compress import obs, scaled
 from szilard.compress.curvature import Curvature, curvatures
 from szilard.compress.draft import Draft, Quantised, Setting
 from szilard.compress.layers import tensors
-from szilard.compress.room import for_gradients
+from szilard.compress.room import for_gradients, give_back
 from szilard.compress.scaled import PLAIN, Way
 from szilard.compress.ways import exponents
 from szilard.errors import SzilardError
@@ -48,6 +48,7 @@ class Quantise:
         ways = self._ways(draft, setting, wanted)
         every, done = sum(draft.tensor(name).numel() for name in wanted), 0
         for number, (name, module) in enumerate(wanted.items(), start=1):
+            give_back(draft.network)
             weight = draft.tensor(name).detach()
             setting.progress.step("layer", number, len(wanted), share=done / every if every else 0.0)
             done += weight.numel()
@@ -66,6 +67,7 @@ class Quantise:
             known, lam = self.known(draft, setting), self.price * setting.lam
             likely = {}
             for number, (name, module) in enumerate(wanted.items(), start=1):
+                give_back(draft.network)
                 setting.progress.step("steps of layer", number, len(wanted), share=0.0)
                 found = self.curvature_of(name, module, draft, setting)
                 matrix = draft.tensor(name).detach().cpu().flatten(1)

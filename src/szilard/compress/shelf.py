@@ -18,7 +18,7 @@ from torch import Tensor
 
 from szilard.errors import SzilardError
 
-ROOM = 1 << 25  # bytes of tensors that stay in memory
+ROOM = 1 << 23  # bytes of tensors that stay in memory
 SMALL = 1 << 12  # bytes; a tensor that is smaller always stays
 PIECE = 1 << 20  # entries that are read or added at a time
 
