@@ -90,7 +90,7 @@ def test_nothing_is_taken_out_of_a_network_whose_answers_change():
 @pytest.mark.parametrize("name", ["random answers", "NaN in a weight", "Lazy module"])
 @quiet
 def test_what_cannot_be_compressed_is_refused_in_a_sentence(name):
-    for cell in any_cells.cells(ZOO[name], ("data",)):
+    for cell in any_cells.cells(ZOO[name], ("data", "no data")):
         assert cell.verdict == "refused"
         assert cell.told
 

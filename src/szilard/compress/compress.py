@@ -32,6 +32,7 @@ from szilard.compress.posterior import LOSS, Posterior, is_posterior
 from szilard.compress.probe import Probe
 from szilard.compress.promise import Drop, Promise, check_confidence
 from szilard.compress.rounding import Offsets, Quantise
+from szilard.compress.steady import check_steady
 from szilard.errors import SzilardError, SzilardWarning
 from szilard.likelihood import TASKS
 from szilard.networks import computed, copied
@@ -269,6 +270,7 @@ def _imagined(
     network: nn.Module, shape: Sequence[int] | None, seed: int, notes: list[str], tell: Callable[[str], None]
 ) -> list[Tensor]:
     """Batches to compress with where there is no data; none where nothing can be imagined."""
+    check_steady(network)
     if is_posterior(network):  # σ tells how sensitive a weight is
         return []
     if not any(True for _ in norms(network)):
