@@ -238,8 +238,8 @@ def tolerance(network: nn.Module) -> float:
 
 def apart(a: Tensor, b: Tensor) -> float:
     """Relative error of answers, around the mean answer."""
-    spread = float((b - b.mean(0)).norm())
-    size = max(spread, 1e-6 * float(b.norm()))
+    spread, size = float((b - b.mean(0)).norm()), float(b.norm())
+    size = spread if spread > 1e-6 * size else size
     gap = float((a - b).norm())
     return gap / size if size else float(gap > 0)
 

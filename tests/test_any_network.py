@@ -90,7 +90,7 @@ def test_nothing_is_taken_out_of_a_network_whose_answers_change():
 @pytest.mark.parametrize("name", ["random answers", "NaN in a weight", "Lazy module"])
 @quiet
 def test_what_cannot_be_compressed_is_refused_in_a_sentence(name):
-    for cell in any_cells.cells(ZOO[name], ("data",)):
+    for cell in any_cells.cells(ZOO[name], ("data", "no data")):
         assert cell.verdict == "refused"
         assert cell.told
 
@@ -330,7 +330,9 @@ def test_passes_that_keep_the_function_do_so_on_random_graphs(graph, data):
 @quiet
 def test_files_of_random_graphs_open_to_what_was_reported(graph):
     network, x = graph
-    assume(all(getattr(module, "track_running_stats", True) for module in network.modules()))  # else x is one batch
+    assume(
+        all(getattr(module, "track_running_stats", True) for module in network.modules())
+    )  # else x is one batch
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         passes = [CanonicalBatchNorm(), Quantise(), Correct()]

@@ -35,6 +35,7 @@ from szilard.compress.progress import Progress
 from szilard.compress.promise import Drop, Promise
 from szilard.compress.room import fitted
 from szilard.compress.rounding import Offsets, Quantise
+from szilard.compress.steady import check_steady
 from szilard.compress.unjudged import told as told_unjudged
 from szilard.errors import SzilardError, SzilardWarning
 from szilard.networks import computed
@@ -275,6 +276,7 @@ def _imagined(
     network: nn.Module, shape: Sequence[int] | None, seed: int, notes: list[str], tell: Callable[[str], None]
 ) -> list[Any]:
     """Batches to compress with where there is no data; none where nothing can be imagined."""
+    check_steady(network)
     if is_posterior(network):  # σ tells how sensitive a weight is
         return []
     if not any(True for _ in norms(network)):

@@ -38,13 +38,11 @@ class Curvature:
         outputs: G, float64 ``[rows]``.
         offset: E[(Σ ∂L/∂y_r)²], the sum over positions: the curvature of a bias, float64 ``[rows]``; of a vector, that
             of its entries.
-        by_row: whether each row gets a step of its own where that pays (:mod:`szilard.compress.row_steps`).
     """
 
     inputs: Tensor
     outputs: Tensor
     offset: Tensor
-    by_row: bool = False
 
 
 class Hooked:

@@ -69,11 +69,9 @@ def shrink(network: nn.Module, inputs: Any = None) -> nn.Module:
     Raises:
         SzilardError: a parameter has no shape yet.
     """
-    for name, p in network.named_parameters():
-        if is_lazy(p):
-            raise SzilardError(
-                f"{printable(name)} has no shape yet; call the network once on a batch before shrinking it"
-            )
+    lazy = next((name for name, p in network.named_parameters() if is_lazy(p)), None)
+    if lazy is not None:
+        raise SzilardError(f"{lazy} has no shape yet; call the network once on a batch before shrinking it")
     network = copied(network).eval()
     probe = Probe.of_batch(network, inputs)
     network, names = plain(network, probe)

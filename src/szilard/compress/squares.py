@@ -88,7 +88,7 @@ class Squares:
         known = (trace > 0).view(-1, *[1] * (a.dim() - 1))
         a = torch.where(known, a * (self.cols / trace.clamp_min(1e-300)).view(known.shape), unit)
         outputs = energy / self.cols
-        return Curvature(a, outputs, outputs, by_row=True)
+        return Curvature(a, outputs, outputs)
 
     def _with_untouched(self) -> Tensor:
         """Sums of squares by row, as they are to be expected of other examples.
