@@ -30,6 +30,10 @@ BYTES_REFINEMENTS = 3
 FULL = 0.97  # of the bytes allowed
 
 
+class _NoneKeepsError(SzilardError):
+    pass
+
+
 @dataclass(eq=False)
 class Attempt:
     """What one λ gave."""
@@ -104,7 +108,7 @@ class Job:
             kept: Attempt | None = None
             try:
                 kept = self._within_drop(promise, wish.cap)
-            except SzilardError as error:  # rounding by row may do it all the same
+            except _NoneKeepsError as error:  # rounding by row may do it all the same
                 failed = error
             found = self._or_rows(
                 kept, lambda one: one.scores is not None and promise.excess(one.scores) <= 0
@@ -163,7 +167,7 @@ class Job:
             surely = (
                 f" with confidence {promise.confidence:g}" if promise.confidence and promise.examples else ""
             )
-            raise SzilardError(
+            raise _NoneKeepsError(
                 f"no λ keeps the drop within {most:g}{surely} (the least was {least:.4g}); the network may be more "
                 "sensitive than the calibration data show: give more of them, or allow more"
             )
