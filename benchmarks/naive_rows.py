@@ -22,6 +22,8 @@ from plain_files import int8_zstd
 from szilard.networks import copied
 
 BITS = (3, 4, 5, 6, 7, 8, 9, 10, 12)
+COARSE = (3, 4, 5)  # with more, clipping never helps
+KINDS = ("by row", CLIPPED := "by row, clipped", FIRST := "by row, the first matrix in float16")
 CLIPS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
 LEVEL = 19
 GROUP = 64  # columns that share a scale in torchao's int4
@@ -44,21 +46,22 @@ def points(network: nn.Module, error: Callable[[nn.Module], float], *, level: in
         error: of a network's outputs.
     """
     found = []
-    for clip in (False, True):
-        for bits in BITS:
+    first = next((p for p in network.parameters() if p.dim() > 1), None)
+    at = None if first is None else next(i for i, p in enumerate(network.parameters()) if p is first)
+    for kind in KINDS:
+        for bits in COARSE if kind == CLIPPED else BITS:
             rounded = copied(network).eval()
             parts: list[bytes] = []
             with torch.no_grad():
-                for p in rounded.parameters():
-                    if p.dim() < 2:
+                for i, p in enumerate(rounded.parameters()):
+                    if p.dim() < 2 or (kind == FIRST and i == at):
                         half = p.half()
                         parts.append(half.numpy().tobytes())
                         p.copy_(half)
                         continue
-                    levels, scale = _rows(p.detach().flatten(1), bits, clip)
+                    levels, scale = _rows(p.detach().flatten(1), bits, kind == CLIPPED)
                     parts += [scale.numpy().tobytes(), _packed(levels, bits, level)]
                     p.copy_((levels * scale[:, None]).reshape(p.shape))
-            kind = "by row, clipped" if clip else "by row"
             found.append(
                 Point(kind, f"{bits} bits {kind}", len(_zstd(b"".join(parts), level)), error(rounded))
             )
