@@ -21,6 +21,8 @@ LOSS = 0.03  # nats that rounding costs at the default λ, if the loss is a para
 SAFE = 8  # bits by row
 RELATIVE = 1 / 32  # step over root mean square: what eight bits are where the largest is four times that
 SMALL = 0.05  # of the largest row's size, below which rows are not told apart
+FINEST = 24  # bits of a bias whose curvature is not known
+UNIT = 6  # bits of its step below the size of a row
 MANY = 1 << 21  # entries of which a copy in float64 is made
 
 
@@ -189,6 +191,19 @@ def _sizes(matrix: Tensor) -> tuple[Tensor, Tensor]:
     return torch.cat(squares), torch.cat(largest)
 
 
+def _fine(draft: Draft, name: str) -> float:
+    """A step of a bias that is small beside what its layer makes of inputs of unit size; infinite for other vectors.
+
+    A bias may be large where outputs vary little, as in a regression far from zero.
+    """
+    path, _, leaf = name.rpartition(".")
+    weight = getattr(draft.network.get_submodule(path), "weight", None)
+    if leaf != "bias" or not isinstance(weight, Tensor) or weight.dim() < 2:
+        return math.inf
+    squares, _ = _sizes(weight.detach().cpu().reshape(len(weight), -1))
+    return float(squares.mean().sqrt()) / 2**UNIT or math.inf
+
+
 class Offsets:
     """Biases and other vectors to integers: each to the nearest level of the step that its curvature asks for.
 
@@ -215,8 +230,11 @@ class Offsets:
                 continue  # must stay positive; rare once BatchNorm is canonical
             size = values.square().mean().sqrt().item()
             h = known.get(name)
-            step = size / 2**self.bits if h is None else math.sqrt(12 * setting.lam / (h * math.log(2)))
-            code = round(16 * math.log2(min(max(step, size / 2**16), size / 2)))
+            if h is not None:
+                step = max(math.sqrt(12 * setting.lam / (h * math.log(2))), size / 2**16)
+            else:
+                step = max(min(size / 2**self.bits, _fine(draft, name)), size / 2**FINEST)
+            code = round(16 * math.log2(min(step, size / 2)))
             draft.set(name, obs.nearest(values[None], code))
 
     def _curvatures(self, draft: Draft, setting: Setting) -> dict[str, float]:

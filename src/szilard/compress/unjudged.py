@@ -18,7 +18,9 @@ LARGE = 0.05  # relative
 
 @torch.no_grad()
 def parted(original: nn.Module, network: nn.Module, forward: Forward) -> float | None:
-    """Root mean square of the differences of two networks' answers over that of the original's; None if no guess runs.
+    """Root mean square of the differences of two networks' answers over the deviation of the original's from their mean.
+
+    None if no guess runs.
 
     Args:
         original, network: in eval mode.
@@ -28,7 +30,8 @@ def parted(original: nn.Module, network: nn.Module, forward: Forward) -> float |
     for x in guess_inputs(original):
         for a, b in zip(numbers(forward(network, x)), numbers(forward(original, x)), strict=True):
             missed += float((a.double() - b.double()).square().sum())
-            size += float(b.double().square().sum())
+            spread = b.double() - b.double().mean(0)
+            size += float((spread if bool(spread.any()) else b.double()).square().sum())
     return (missed / size) ** 0.5 if size > 0 else None
 
 
