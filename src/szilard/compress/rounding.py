@@ -21,7 +21,7 @@ LOSS = 0.03  # nats that rounding costs at the default λ, if the loss is a para
 SAFE = 8  # bits by row
 RELATIVE = 1 / 32  # step over root mean square: what eight bits are where the largest is four times that
 SMALL = 0.05  # of the largest row's size, below which rows are not told apart
-FINEST = 24  # bits of a bias whose curvature is not known
+FINEST = 20  # bits of a bias whose curvature is not known
 UNIT = 6  # bits of its step below the size of a row
 MANY = 1 << 21  # entries of which a copy in float64 is made
 
