@@ -18,7 +18,7 @@ LARGE = 0.05  # relative
 
 @torch.no_grad()
 def parted(original: nn.Module, network: nn.Module, forward: Forward) -> float | None:
-    """Root mean square of the differences of two networks' answers over the deviation of the original's from their mean.
+    """Root mean square of the differences of answers over the deviation of the original's from their mean.
 
     None if no guess runs.
 
