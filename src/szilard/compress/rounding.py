@@ -191,14 +191,13 @@ def _sizes(matrix: Tensor) -> tuple[Tensor, Tensor]:
     return torch.cat(squares), torch.cat(largest)
 
 
-def _fine(draft: Draft, name: str) -> float:
+def _fine(module: nn.Module, name: str) -> float:
     """A step of a bias that is small beside what its layer makes of inputs of unit size; infinite for other vectors.
 
     A bias may be large where outputs vary little, as in a regression far from zero.
     """
-    path, _, leaf = name.rpartition(".")
-    weight = getattr(draft.network.get_submodule(path), "weight", None)
-    if leaf != "bias" or not isinstance(weight, Tensor) or weight.dim() < 2:
+    weight = getattr(module, "weight", None)
+    if name.rpartition(".")[2] != "bias" or not isinstance(weight, Tensor) or weight.dim() < 2:
         return math.inf
     squares, _ = _sizes(weight.detach().cpu().reshape(len(weight), -1))
     return float(squares.mean().sqrt()) / 2**UNIT or math.inf
@@ -220,7 +219,7 @@ class Offsets:
         known = setting.memo.get(self)
         if known is None:
             known = setting.memo[self] = self._curvatures(draft, setting)
-        for name, _, tensor in tensors(draft):
+        for name, module, tensor in tensors(draft):
             if tensor.dim() != 1 or name in draft.quantised or name in draft.random:
                 continue
             values = tensor.double().cpu()
@@ -233,7 +232,7 @@ class Offsets:
             if h is not None:
                 step = max(math.sqrt(12 * setting.lam / (h * math.log(2))), size / 2**16)
             else:
-                step = max(min(size / 2**self.bits, _fine(draft, name)), size / 2**FINEST)
+                step = max(min(size / 2**self.bits, _fine(module, name)), size / 2**FINEST)
             code = round(16 * math.log2(min(step, size / 2)))
             draft.set(name, obs.nearest(values[None], code))
 
