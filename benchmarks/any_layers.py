@@ -150,6 +150,9 @@ def removed(network: nn.Module) -> nn.Module:
     """Computed weights as ordinary ones, by torch's own functions."""
     for module in network.modules():
         if parametrize.is_parametrized(module):
+            kind = type(module)  # removing deletes a property of the class, which copies of the module share
+            own = {k: v for k, v in vars(kind).items() if k not in ("__dict__", "__weakref__")}
+            module.__class__ = type(kind.__name__, kind.__bases__, own)
             for name in list(module.parametrizations):
                 parametrize.remove_parametrizations(module, name)
         if hasattr(module, "weight_mask"):

@@ -52,7 +52,7 @@ def largest_allowed(
     place, step = 0.0, 1.0
     low: tuple[float, float] | None = None  # octave and excess of the largest λ that is allowed
     high: tuple[float, float] | None = None
-    while len(found) < trials and abs(place) <= FARTHEST:
+    while len(found) < trials:
         excess = at(place).excess
         if excess <= 0:
             low = max(low or (place, excess), (place, excess))
@@ -64,7 +64,10 @@ def largest_allowed(
             share = -low[1] / (high[1] - low[1]) if high[1] > low[1] else 0.5
             place = low[0] + (high[0] - low[0]) * min(0.8, max(0.2, share))
         else:
+            if abs(place) == FARTHEST:
+                break
             place, step = place + (step if excess <= 0 else -step), 2 * step
+            place = min(FARTHEST, max(-FARTHEST, place))
     return found
 
 
