@@ -17,6 +17,7 @@ from szilard.compress.ways import exponents
 LOSS = 0.03  # nats that rounding costs at the default λ, if the loss is a parabola
 SAFE = 8  # bits by row
 RELATIVE = 1 / 32  # step over root mean square: what eight bits are where the largest is four times that
+OCTAVES = 3  # of λ, in which tensors are rounded in the same way
 SMALL = 0.05  # of the largest row's size, below which rows are not told apart
 
 
@@ -51,8 +52,8 @@ class Quantise:
             draft.targets[name] = target
 
     def _ways(self, draft: Draft, setting: Setting, wanted: list[tuple[str, nn.Module]]) -> dict[str, Way]:
-        """How tensors are rounded; found out when the network first is, whatever λ is later."""
-        key = (self, "ways")
+        """How tensors are rounded; found out again where λ is quite another, since only large errors tell."""
+        key = (self, "ways", math.floor(math.log2(setting.lam) / OCTAVES))
         if key not in setting.memo:
             known = self.known(draft, setting)
             every = {name: self.curvature_of(name, module, draft, setting) for name, module in wanted}

@@ -57,7 +57,7 @@ def exponents(
     """
     found = dict(ways)
     inputs = list(setting.inputs[:BATCHES])
-    roles = _roles(draft, {name: one for name, one in known.items() if _differ(one)})
+    roles = [names for names in _roles(draft, known) if any(_differ(known[name]) for name in names)]
     if not inputs or not roles:
         return found
     look = _Look(draft, setting, known, rounded, inputs)
