@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -53,11 +54,14 @@ class Quantise:
 
     def _ways(self, draft: Draft, setting: Setting, wanted: list[tuple[str, nn.Module]]) -> dict[str, Way]:
         """How tensors are rounded; found out again where λ is quite another, since only large errors tell."""
-        key = (self, "ways", math.floor(math.log2(setting.lam) / OCTAVES))
+        span = math.floor(math.log2(setting.lam) / OCTAVES)
+        key = (self, "ways", span)
         if key not in setting.memo:
             known = self.known(draft, setting)
             every = {name: self.curvature_of(name, module, draft, setting) for name, module in wanted}
             known = {name: known[name] for name, _ in wanted if name in known}
+            # At the largest λ of the span, so that the order in which a search tries them does not matter.
+            setting = replace(setting, lam=2.0 ** (OCTAVES * (span + 1)))
             lam = self.price * setting.lam
             likely = {}
             for name, found in every.items():
