@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,7 @@ from szilard.errors import SzilardError
 LOSS = 0.03  # nats that rounding costs at the default λ, if the loss is a parabola
 SAFE = 8  # bits by row
 RELATIVE = 1 / 32  # step over root mean square: what eight bits are where the largest is four times that
+OCTAVES = 3  # of λ, in which tensors are rounded in the same way
 SMALL = 0.05  # of the largest row's size, below which rows are not told apart
 FINEST = 20  # bits of a bias whose curvature is not known
 UNIT = 6  # bits of its step below the size of a row
@@ -63,9 +65,12 @@ class Quantise:
                 draft.targets[name] = target
 
     def _ways(self, draft: Draft, setting: Setting, wanted: dict[str, nn.Module]) -> dict[str, Way]:
-        """How tensors are rounded; found out when the network first is, whatever λ is later."""
-        key = (self, "ways")
+        """How tensors are rounded; found out again where λ is quite another, since only large errors tell."""
+        span = math.floor(math.log2(setting.lam) / OCTAVES)
+        key = (self, "ways", span)
         if key not in setting.memo:
+            # At the largest λ of the span, so that the order in which a search tries them does not matter.
+            setting = replace(setting, lam=2.0 ** (OCTAVES * (span + 1)))
             known, lam = self.known(draft, setting), self.price * setting.lam
             likely = {}
             for number, (name, module) in enumerate(wanted.items(), start=1):

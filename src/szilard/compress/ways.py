@@ -63,7 +63,8 @@ def exponents(
     """
     found = dict(ways)
     inputs = list(setting.inputs[:BATCHES])
-    roles = _roles(draft, [name for name in wanted if _differ(known[name])])
+    shared = _roles(draft, wanted)
+    roles = [names for names in shared if any(_differ(known[name]) for name in names)]
     if not inputs or not roles:
         return found
     look = _Look(draft, setting, known, rounded, inputs)
