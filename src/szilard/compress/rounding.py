@@ -23,7 +23,7 @@ SAFE = 8  # bits by row
 RELATIVE = 1 / 32  # step over root mean square: what eight bits are where the largest is four times that
 OCTAVES = 3  # of λ, in which tensors are rounded in the same way
 SMALL = 0.05  # of the largest row's size, below which rows are not told apart
-FINEST = 20  # bits of a bias whose curvature is not known
+FINEST = 20  # bits of a vector at most
 UNIT = 6  # bits of its step below the size of a row
 MANY = 1 << 21  # entries of which a copy in float64 is made
 
@@ -235,7 +235,7 @@ class Offsets:
             size = values.square().mean().sqrt().item()
             h = known.get(name)
             if h is not None:
-                step = max(math.sqrt(12 * setting.lam / (h * math.log(2))), size / 2**16)
+                step = max(math.sqrt(12 * setting.lam / (h * math.log(2))), size / 2**FINEST)
             else:
                 step = max(min(size / 2**self.bits, _fine(module, name)), size / 2**FINEST)
             code = round(16 * math.log2(min(step, size / 2)))
