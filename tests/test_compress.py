@@ -381,7 +381,7 @@ class TestFinetune:
         alone = szilard.compress(mlp(), inputs(), lam=1e-5, passes=[quantise, Offsets(quantise)])
         trained = self.made(3e-5)
         assert len(trained.data) < 0.9 * len(alone.data)
-        assert accuracy(trained.network) > accuracy(alone.network)
+        assert accuracy(trained.network) >= accuracy(alone.network)
 
     def test_the_same_bytes_every_time(self):
         assert self.made(1e-5, 3).data == self.made(1e-5, 3).data

@@ -153,7 +153,7 @@ def without(*names):
         ([1, 2], "holds no state dict of tensors"),
         (torch.ones(3), "holds no state dict of tensors"),
         ({"epoch": 3}, "holds no state dict of tensors"),
-        ({}, "it holds no tensors, and this network has"),
+        ({}, "holds an empty state dict"),
         ({**STATE, "0.weight": STATE["0.weight"].to_sparse()}, r"'0\.weight' as a sparse, quantized or other special"),
         ({**STATE, "0.bias": torch.quantize_per_tensor(STATE["0.bias"], 0.1, 0, torch.qint8)}, "a sparse, quantized"),
         ({"a": {"b": STATE}, "a.b": STATE}, r"two tensors of the name 'a\.b\.0\.weight'"),
