@@ -26,7 +26,8 @@ from szilard.errors import SzilardError, printable
 from szilard.file.ledger import smaller
 from szilard.likelihood import TASKS, Categorical
 from szilard.training import finished as networks_on_disk
-from szilard.training.evaluate import judge
+from szilard.training import units
+from szilard.training.evaluate import judge, tells_mean_alone, with_noise
 from szilard.training.finished import Finished
 
 SAMPLES = 8  # draws of a Bayesian network, every time it is judged
@@ -144,6 +145,11 @@ def _open(
         lambda named: networks.build(named, data.input_shape, data.n_outputs),
         lambda line: console.print(line, markup=False, highlight=False, soft_wrap=True),
     )
+    built.eval()
+    networks.check_fits(built, data)
+    data, said = units.fitted(built, data, told=any(one is not None for one in normalisation))
+    if said is not None:
+        console.print(said, markup=False, highlight=False, soft_wrap=True)
     stored = {key: value for key, value in given.items() if value is not None}
     return Finished.plain(built, data, network_spec=spec, source=stored), data, meta
 
@@ -178,7 +184,10 @@ def _with_data(
     if wish.task not in (None, data.task):
         raise SzilardError(f"--task is {wish.task}, and the data are for {data.task}; leave --task out")
 
+    alone = data.task == "regression" and tells_mean_alone(found.network, data)
+
     def values(network: nn.Module, split: Split) -> Scores:
+        network = with_noise(network, data) if alone else network
         believed = judge(found.method, network, data, split, samples=SAMPLES, seed=seed, ood=False)[1]
         if data.task == "classification":
             right = (believed.labels == split.y).double()

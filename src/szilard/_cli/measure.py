@@ -12,6 +12,7 @@ from szilard.cost import Cost
 from szilard.data import DataSet
 from szilard.errors import SzilardError
 from szilard.training import finished as networks_on_disk
+from szilard.training import units
 from szilard.training.evaluate import measure as evaluate
 from szilard.training.folder import to_json
 
@@ -75,6 +76,11 @@ def _plain(
     data = source.load({}, given, str(path))
     built = networks.build(network, data.input_shape, data.n_outputs)
     weights.load(path, built, key, tell)
+    built.eval()
+    networks.check_fits(built, data)
+    data, said = units.fitted(built, data)
+    if said is not None:
+        tell(said)
     quality, cost = evaluate(built.eval(), data, samples=samples, seed=seed)
     return [_row(path.name, "none", quality, cost)], data
 

@@ -28,7 +28,7 @@ def for_network(found: Finished, given: dict[str, Any], what: str, loaded: DataS
             f"outputs, and {data.name} is {data.task} of {list(data.input_shape)} with {data.n_outputs}; "
             "name other --data"
         )
-    return data.renormalised(found.shift, found.scale)
+    return data.renormalised(found.shift, found.scale).retargeted(found.target_shift, found.target_scale)
 
 
 def load(stored: dict[str, Any], given: dict[str, Any], what: str, *, trusted: bool = False) -> DataSet:

@@ -79,6 +79,8 @@ def check_wishes(
         raise SzilardError("give one of max_drop, max_bytes and lam; the others follow from it")
     if lam is not None and not (lam > 0 and math.isfinite(lam)):
         raise SzilardError(f"lam must be a positive number of nats per bit, not {lam}")
+    if max_bytes is not None and not max_bytes >= 1:
+        raise SzilardError(f"max_bytes must be a positive number of bytes, not {max_bytes}")
     if max_drop is not None and not max_drop >= 0:  # NaN is caught, too
         raise SzilardError(f"max_drop must not be negative, and is {max_drop}")
     check_confidence(confidence)

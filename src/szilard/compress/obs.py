@@ -68,6 +68,7 @@ def quantise(
     if step is None:
         curvature = exact.log().mean() + outputs.clamp_min(1e-3 * outputs.mean()).log().mean()
         step = round(STEPS * 0.5 * (math.log2(12 * lam / math.log(2)) - curvature.item() / math.log(2)))
+        step = max(step, finest(weight))
     unit = 2.0 ** (step / STEPS)
     share = lasting or (LASTING if inputs.dim() == 3 else 1.0)
     levels = np.zeros(tuple(weight.shape), dtype=np.int8)
@@ -80,6 +81,14 @@ def quantise(
                 if number == passes - 1:
                     levels = _put(levels, rows, first, block)
     return Quantised(levels, step)
+
+
+def finest(weight: Tensor) -> int:
+    """Code of the finest step at which levels stay within those of a file, with room for what rounding adds."""
+    largest = float(weight.detach().abs().amax()) if weight.numel() else 0.0
+    if not (largest > 0 and math.isfinite(largest)):
+        return -(1 << 14)
+    return math.ceil(STEPS * math.log2(largest / (LARGEST >> 3)))
 
 
 def _put(levels: np.ndarray, rows: slice, first: int, block: np.ndarray) -> np.ndarray:

@@ -238,7 +238,7 @@ class Offsets:
                 step = max(math.sqrt(12 * setting.lam / (h * math.log(2))), size / 2**FINEST)
             else:
                 step = max(min(size / 2**self.bits, _fine(module, name)), size / 2**FINEST)
-            code = round(16 * math.log2(min(step, size / 2)))
+            code = max(round(16 * math.log2(min(step, size / 2))), obs.finest(values))
             draft.set(name, obs.nearest(values[None], code))
 
     def _curvatures(self, draft: Draft, setting: Setting) -> dict[str, float]:

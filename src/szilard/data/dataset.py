@@ -92,6 +92,17 @@ class DataSet:
         ood = None if self.ood is None else again(self.ood)
         return replace(self, train=train, valid=valid, test=test, ood=ood, shift=shift, scale=scale)
 
+    def retargeted(self, shift: float, scale: float) -> DataSet:
+        """The same examples with the targets of a regression in a network's own units, y = (raw - shift) / scale."""
+        if self.task != "regression" or (shift, scale) == (self.target_shift, self.target_scale):
+            return self
+
+        def again(split: Split) -> Split:
+            return Split(split.x, (split.y * self.target_scale + self.target_shift - shift) / scale)
+
+        train, valid, test = again(self.train), again(self.valid), again(self.test)
+        return replace(self, train=train, valid=valid, test=test, target_shift=shift, target_scale=scale)
+
     def raw(self, x: Tensor) -> Tensor:
         """Undo the normalisation: features in their units, pictures in [0, 1] for showing."""
         raw = x * self.scale.to(x.device) + self.shift.to(x.device)

@@ -199,6 +199,11 @@ class Method:
                 "the network answers with NaN or infinite values; check the inputs and the weights"
             )
         if self.task == "regression":
+            if stacked.dim() != 3 or stacked.shape[2] != 2:
+                raise SzilardError(
+                    f"the network answers {list(stacked.shape[1:])} and not [B, 2], a mean and the log of its noise, "
+                    "so that it does not say how sure it is; wrap it in szilard.networks.WithNoise, or call it yourself"
+                )
             return Predictive.from_gaussian(stacked[..., 0], (2 * stacked[..., 1]).exp())
         return Predictive.from_logits(stacked / self.calibration)
 

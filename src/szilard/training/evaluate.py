@@ -48,11 +48,19 @@ def measure(
     if method is None:
         method = methods.Deterministic(max(1, len(data.train)))
         method.task = data.task
-        if data.task == "regression":
-            network = with_noise(network, data)
+    if data.task == "regression" and tells_mean_alone(network, data):
+        network = with_noise(network, data)
     counted = cost.count(network, data.input_shape)
     quality, _, _ = judge(method, network, data, getattr(data, split), samples=samples, seed=seed)
     return quality, counted
+
+
+@torch.no_grad()
+def tells_mean_alone(network: nn.Module, data: DataSet) -> bool:
+    """Whether a regression network answers ``[B, 1]``."""
+    device = next(network.parameters()).device
+    with bayes.evaluating(network):
+        return bool(network(data.train.x[:2].to(device)).shape[1] == 1)
 
 
 def judge(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -252,10 +252,12 @@ def _load(
         ):
             tell(f"running {printable(spec.rpartition(':')[0])}, named by {path}")
         network = method.prepare(networks.build(spec, saved.input_shape, saved.n_outputs), saved.task)
+        network = _as_stored(network, state)
         method.fit_to(network, state)
         load_state(path, network, state)
     else:
         network = method.prepare(networks.outline(spec, saved.input_shape, saved.n_outputs), saved.task)
+        network = _as_stored(network, state)
         fill(path, method, network, state)
     Method.load_state_dict(method, saved.method_state)  # the rest of it only serves training
     return Finished(
@@ -275,6 +277,13 @@ def _load(
         options=saved.method_options,
         data_trusted=trusted or trust.knows_data(saved.data, saved.data_signature),
     )
+
+
+def _as_stored(network: nn.Module, state: Mapping[str, Any]) -> nn.Module:
+    """Without the noise of a regression that somebody's own network, which was only compressed, does not have."""
+    if isinstance(network, networks.WithNoise) and "log_noise" not in state:
+        return network.network
+    return network
 
 
 def _check_size(path: Path, saved: Saved, spec: str, declared: int) -> None:

@@ -1,0 +1,56 @@
+"""Networks of other people read inputs and answer quantities in units that their files do not tell."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from szilard.data import load
+from szilard.training.units import fitted
+
+
+class Exact(nn.Module):
+    """y = 2 a + 40 of raw features; ``standard`` says in which units it reads and answers."""
+
+    def __init__(self, data, standard_x: bool, standard_y: bool) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.tensor(2.0))
+        self.data, self.standard_x, self.standard_y = data, standard_x, standard_y
+
+    def forward(self, x):
+        raw = self.data.raw(x) if self.standard_x else x
+        y = self.gain * raw[:, :1] + 40
+        return (y - self.data.target_shift) / self.data.target_scale if self.standard_y else y
+
+
+@pytest.fixture
+def data(tmp_path):
+    rng = np.random.default_rng(0)
+    x = (3 * rng.normal(size=(400, 4)) + 5).astype(np.float32)
+    np.savez(tmp_path / "set.npz", x=x, y=(2 * x[:, 0] + 40).astype(np.float32))
+    return load(str(tmp_path / "set.npz"))
+
+
+@pytest.mark.parametrize("standard_x", [True, False])
+@pytest.mark.parametrize("standard_y", [True, False])
+def test_the_units_in_which_a_network_is_right_are_found(data, standard_x, standard_y):
+    network = Exact(data, standard_x, standard_y).eval()
+    found, said = fitted(network, data)
+    with torch.no_grad():
+        assert torch.allclose(network(found.test.x)[:, 0], found.test.y, atol=1e-3)
+    assert (said is None) == (standard_x and standard_y)
+    assert said is None or ("targets" in said) == (not standard_y)
+
+
+def test_inputs_are_left_alone_where_the_user_has_said_how_they_are(data):
+    found, _ = fitted(Exact(data, False, False).eval(), data, told=True)
+    assert torch.equal(found.test.x, data.test.x)
+
+
+def test_targets_come_back(data):
+    raw = data.retargeted(0.0, 1.0)
+    assert torch.allclose(raw.test.y, 2 * data.raw(data.test.x)[:, 0] + 40, atol=1e-3)
+    again = raw.retargeted(data.target_shift, data.target_scale)
+    assert torch.allclose(again.test.y, data.test.y, atol=1e-5)
