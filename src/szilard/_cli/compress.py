@@ -317,7 +317,7 @@ def _print(rows: dict[str, Any], made: Compressed) -> None:
             f"drop on valid {100 * rows['drop']:.2f} ± {100 * rows['drop_se']:.2f} pt (standard error of paired "
             f"differences), on {rows['judged_on']:,} examples"
         )
-    chosen = f", chosen on valid in {len(made.trials)} trials" if len(made.trials) > 1 else ""
+    chosen = f", chosen in {len(made.trials)} trials" if len(made.trials) > 1 else ""
     print(f"λ = {made.lam:.3g} nats per bit{chosen}; {made.seconds:.0f} s")
     if "certificate" in rows:
         print(printable(rows["certificate"]))

@@ -9,6 +9,7 @@ import copy
 import dataclasses
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Mapping, MutableMapping, Sequence
+from hashlib import sha256
 from typing import Any
 
 import torch
@@ -121,6 +122,29 @@ def rows(batch: Any, which: slice | Tensor) -> Any:
         return [leaf[number] for number in numbers] if isinstance(leaf, list) and len(leaf) == count else leaf
 
     return rebuilt(batch, part)
+
+
+def distinct(batches: Sequence[Any], enough: int) -> int:
+    """How many different examples there are; counting ends at ``enough``. Those of a :class:`Whole` all differ."""
+    found: set[bytes] = set()
+    others = 0
+    for batch in batches:
+        if isinstance(batch, Whole):
+            others += batch.examples
+        for number in range(0 if isinstance(batch, Whole) else length(batch)):
+            one = rows(batch, slice(number, number + 1))
+            told = sha256()
+            for _, leaf in named_leaves(one):
+                if isinstance(leaf, Tensor):
+                    told.update(leaf.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+                else:
+                    told.update(repr(leaf).encode())
+            found.add(told.digest())
+            if others + len(found) >= enough:
+                return enough
+        if others >= enough:
+            return enough
+    return others + len(found)
 
 
 def split(batch: Any, size: int) -> list[Any]:

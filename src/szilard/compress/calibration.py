@@ -67,7 +67,7 @@ class Calibration:
         count = max(1, total * 3 // 4) if scarce else examples
         if fit(inputs):
             x, y = together(inputs), together(labels) if labels else None
-            rest = slice(count, None) if total > count else slice(None)
+            rest = slice(count, None) if total > count and not (scarce and labels) else slice(None)
             return cls(
                 split(rows(x, slice(0, count)), batch_size),
                 split(rows(x, rest), 4 * batch_size),

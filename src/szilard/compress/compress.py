@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from szilard import file
@@ -17,8 +18,16 @@ from szilard.compress.adapter import Adapter
 from szilard.compress.batchnorm import CanonicalBatchNorm
 from szilard.compress.calibration import Calibration
 from szilard.compress.certificate import Certificate, certificate
-from szilard.compress.check import check_network, check_weights, check_wishes
-from szilard.compress.copies import sharing
+from szilard.compress.check import (
+    check_functions,
+    check_network,
+    check_shape,
+    check_share,
+    check_weights,
+    check_wishes,
+    shape_of,
+)
+from szilard.compress.copies import inner, sharing
 from szilard.compress.correct import Correct
 from szilard.compress.distil import Distil, is_cheap
 from szilard.compress.draft import Pass
@@ -101,6 +110,10 @@ class Compressed:
             return None
         return self.promise.drop(self.scores)
 
+    def __repr__(self) -> str:
+        judged = "" if self.score is None else f", score {self.score:.4g} of {self.original_score or 0:.4g}"
+        return f"Compressed({len(self.data):,} bytes, {self.ratio:.1f} times smaller{judged})"
+
     @property
     def ratio(self) -> float:
         """Bytes of the original's tensors over bytes of the file."""
@@ -126,6 +139,7 @@ class Compressed:
         atomic.write(Path(path), self.data, follow=True)
 
 
+@torch.inference_mode(False)
 def compress(
     network: nn.Module,
     calibration: Any = None,
@@ -185,7 +199,10 @@ def compress(
     """
     started = time.perf_counter()
     check_wishes(max_drop, max_bytes, lam, confidence, task)
+    check_functions(evaluate, forward, seed, meta)
+    check_share(None if evaluate else max_drop)
     check_network(network)
+    network, unwrapped = inner(network)
     original = sharing(network).eval()
     values = sum(p.numel() for p in original.parameters() if p.is_floating_point())
     check_weights(original, values)
@@ -209,8 +226,8 @@ def compress(
         lam, max_drop = (None, MAX_DROP) if score else (LOSS * scale, None)
     if max_drop is not None and score is None:
         raise SzilardError("max_drop needs something that judges; give calibration data or evaluate")
-    notes = [told_plain(names)] if names else []
-    for note in notes:
+    notes = unwrapped + ([told_plain(names)] if names else [])
+    for note in notes[len(unwrapped) :]:
         warnings.warn(note, SzilardWarning, stacklevel=2)
     notes += [] if data is None else data.notes
     raw = left_raw(original)
@@ -284,10 +301,11 @@ def _imagined(
             "no data, and no BatchNorm that remembers any: every layer was taken to be as sensitive as others"
         )
         return []
-    found = guess_shape(network) if shape is None else tuple(shape)
+    found = guess_shape(network) if shape is None else shape_of(shape)
     if found is None:
         notes.append("no data, and no guess of the inputs' shape: give input_shape for a smaller file")
         return []
+    check_shape(network, found)
     tell(f"imagining inputs of shape {list(found)} from BatchNorm statistics")
     return list(imagine(network, found, seed=seed).split(64))
 

@@ -24,6 +24,24 @@ def sharing(network: nn.Module) -> nn.Module:
     return copied(network, memo)
 
 
+def inner(network: nn.Module) -> tuple[nn.Module, list[str]]:
+    """The network inside wrappers that only run it elsewhere or faster, and a note for each of them."""
+    notes = []
+    while True:
+        if isinstance(network, nn.DataParallel | nn.parallel.DistributedDataParallel):
+            found, prefix = network.module, "module."
+        elif "_orig_mod" in network._modules and type(network).__name__ == "OptimizedModule":
+            found, prefix = network._modules["_orig_mod"], "_orig_mod."
+        else:
+            break
+        notes.append(f"the network inside {type(network).__name__} is in the file; names have no {prefix!r}")
+        assert isinstance(found, nn.Module)
+        network = found
+    if any(p.is_inference() for p in (*network.parameters(), *network.buffers())):
+        network = copied(network)
+    return network, notes
+
+
 class Working:
     """A copy that serves one attempt after another: it is made once, and set back to the original each time.
 

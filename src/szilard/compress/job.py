@@ -17,9 +17,10 @@ from szilard.compress.copies import Working, fill
 from szilard.compress.discard import run as run_passes
 from szilard.compress.document import to_document
 from szilard.compress.draft import Draft, Pass, Setting
+from szilard.compress.held import held
 from szilard.compress.judge import Forward, Scores
 from szilard.compress.progress import Progress
-from szilard.compress.promise import Promise, check_original, finite, scored
+from szilard.compress.promise import Promise, check_original, finite, guesses, scored
 from szilard.compress.room import give_back, returned
 from szilard.compress.rows import BITS, rounding
 from szilard.compress.search import best, largest_allowed
@@ -117,12 +118,17 @@ class Job:
     def run(self, wish: Wish) -> Attempt:
         """The attempt that does what was asked for."""
         with returned(self.original), self.progress:
-            return self._run(wish)
+            made = self._run(wish)
+        if made.scores is not None and guesses(made.scores):
+            text = "the compressed network does no better than guessing on the examples that judge it"
+            warnings.warn(f"{text}; ask for more bytes, or for a smaller drop", SzilardWarning, stacklevel=3)
+            made.notes.append(text)
+        return made
 
     def _run(self, wish: Wish) -> Attempt:
         if self.judge is not None:
             self.progress.show("judging the original")
-            self.before = finite(self._score(self.original), "the original")
+            self.before = finite(self._score(self._working.fresh()), "the original")
             self.promise = Promise(self.before, wish.max_drop or 0.0, wish.confidence)
         costly = len(self._quick) < len(self.passes)
         if wish.lam is not None:
@@ -250,6 +256,7 @@ class Job:
         worth: Callable[[Attempt], float] = lambda made: -made.size,
     ) -> Attempt | None:
         """The attempt, or rounding by row where that is allowed and worth more."""
+        text = ""
         for bits in BITS:
             passes = rounding(self.passes, bits)
             if passes is None:
@@ -260,13 +267,14 @@ class Job:
             except SzilardError:  # NaN answers
                 break
             if allowed(made) and (chosen is None or worth(made) > worth(chosen)):
-                text = (
+                chosen, text = (
+                    made,
                     f"rounding each row to {bits} bits does better here than rounding by curvature, and was taken; the "
-                    "calibration data may be too few, or unlike those that the network was trained on"
+                    "calibration data may be too few, or unlike those that the network was trained on",
                 )
-                warnings.warn(text, SzilardWarning, stacklevel=2)
-                made.notes.append(text)
-                chosen = made
+        if chosen is not None and text:
+            warnings.warn(text, SzilardWarning, stacklevel=2)
+            chosen.notes.append(text)
         return chosen
 
     def _within_bytes(self, most: int) -> Attempt:
@@ -284,7 +292,7 @@ class Job:
                 f"the file does not fit into {most} bytes; {least} is the least that was reached: allow that, or take "
                 "a smaller network"
             )
-        chosen = max(allowed, key=lambda made: made.size)
+        chosen = max(allowed, key=_worth)
         if len(self._quick) == len(self.passes):
             return chosen
         # Costly passes may save bytes that a smaller λ then spends: bytes fall about as the root of λ.
@@ -296,7 +304,7 @@ class Job:
                 break
             lam *= (made.size / (FULL * most)) ** 2
         fits = [made for made in full if made.size <= most]
-        return max(fits, key=lambda made: made.size) if fits else chosen
+        return max([chosen, *fits], key=_worth)
 
     @property
     def _quick(self) -> list[Pass]:
@@ -304,5 +312,10 @@ class Job:
 
     def _score(self, network: nn.Module) -> Scores:
         assert self.judge is not None
-        with torch.no_grad():
+        with torch.no_grad(), held(network):
             return scored(self.judge(network))
+
+
+def _worth(made: Attempt) -> tuple[float, int]:
+    """What is better of two that are small enough: the score, or else the size, which was not needed."""
+    return (0.0 if made.score is None else made.score, made.size)

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from szilard.compress.adapter import Adapter, refused
-from szilard.compress.batches import Whole, leaves, length, rows
+from szilard.compress.batches import Whole, distinct, leaves, length, rows
 from szilard.compress.calibration import Calibration
 from szilard.compress.positions import Positions, are_next_tokens, next_tokens, sample
 from szilard.errors import SzilardError
-from szilard.likelihood import Choice, Likelihood, choose
+from szilard.likelihood import Choice, Embedding, Likelihood, choose
 from szilard.networks import WithNoise
+
+ENOUGH = 1 << 7  # different examples; more are not counted
 
 Forward = Callable[[nn.Module, Any], Tensor]
 FEW = 64  # examples that are asked for twice
@@ -35,6 +38,7 @@ class Scores:
         values: what each example adds to it, float64 ``[N]``, or None where only their mean is known.
         guessing: the score of the best constant answer, where it is known.
         relative: a drop is a share of the original's score.
+        distinct: how many different examples there are, where they are few; None where that is not known.
         sureness: a finer figure of each example, or None (:meth:`szilard.likelihood.Likelihood.sureness`).
     """
 
@@ -43,6 +47,7 @@ class Scores:
     sureness: Tensor | None = None
     guessing: float | None = None
     relative: bool = False
+    distinct: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +79,10 @@ class Judge:
         told, positions = self.choice.likelihood, self.positions[0]
         return told if positions is None else positions.of_batches(told)
 
+    @cached_property
+    def _distinct(self) -> int:
+        return distinct(self.inputs, ENOUGH)
+
     @torch.no_grad()
     def scores(self, network: nn.Module) -> Scores:
         """Of one network in eval mode."""
@@ -97,7 +106,7 @@ class Judge:
                 sureness.append(sure.cpu())
         together = torch.cat(values)
         finer = torch.cat(sureness) if len(sureness) == len(values) else None
-        return Scores(float(together.mean()), together, finer, self.guessing, told.relative)
+        return Scores(float(together.mean()), together, finer, self.guessing, told.relative, self._distinct)
 
 
 @torch.no_grad()
@@ -141,7 +150,10 @@ def judge(
     if shifted:
         choice = replace(choice, reason=f"{choice.reason} that are inputs, and are taken for the next ones")
     if labels is None or not choice.labelled:
-        return Judge(choice, data.judges, outputs, positions, forward, None)
+        guess = (
+            choice.likelihood.guessing(sample(outputs)) if isinstance(choice.likelihood, Embedding) else None
+        )
+        return Judge(choice, data.judges, outputs, positions, forward, guess)
     for output, y in zip(outputs, labels, strict=True):
         choice.likelihood.check(output, y)
     guessing = choice.likelihood.guessing(sample(labels))

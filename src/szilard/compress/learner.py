@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
+from torch.nn.utils.stateless import _reparametrize_module
 
 from szilard.compress.draft import ROWS, STEPS, Draft, Quantised
 from szilard.compress.posterior import posterior_names
@@ -23,17 +23,6 @@ from szilard.compress.scales import Scales
 REFRESH = 25  # steps between two counts of the levels
 MOST = 15  # magnitudes beyond share a rate
 STEEPEST = 8.0  # bits a level
-
-
-class With(nn.Module):
-    """A network called with other weights."""
-
-    def __init__(self, network: nn.Module, weights: dict[str, Tensor]) -> None:
-        super().__init__()
-        self._call = lambda *x, **named: functional_call(network, weights, x, named)
-
-    def forward(self, *x: Any, **named: Any) -> Any:
-        return self._call(*x, **named)
 
 
 class Learner:
@@ -158,8 +147,14 @@ def learn(
             if step % REFRESH == 0:
                 for one in learners:
                     one.count()
-            with torch.enable_grad(), scales.watching(step == 0):
-                loss = losses(With(draft.network, {one.name: one.value() for one in learners}))
+            values = {one.name: one.value() for one in learners}
+            # Not functional_call, because a forward of the user's may call any part of the network.
+            with (
+                torch.enable_grad(),
+                scales.watching(step == 0),
+                _reparametrize_module(draft.network, values, tie_weights=True),
+            ):
+                loss = losses(draft.network)
                 loss = loss + lam(step) * sum(one.bits() for one in learners)
                 optimizer.zero_grad()
                 loss.backward()

@@ -82,6 +82,7 @@ class Batches:
                 raise SzilardError(
                     f"labels are missing in some batches, as in {where} give them with all, or none"
                 )
+            x = mapped(x, lambda t: t.clone() if t.is_inference() else t)
             inputs.append(rows(x, slice(0, left)) if n > left else x)
             if y is not None:
                 labels.append(y[:left] if length(inputs[-1]) == left else y)

@@ -131,7 +131,7 @@ class Others:
         ]
         bad = [path for path, error in errors.items() if not error <= max(SMALL, WORSE * own)]
         if bad:
-            how = f"by {worst:.3g} of their size" if math.isfinite(worst) else "in shape"
+            how = f"by {worst:.3g} of their deviation" if math.isfinite(worst) else "in shape"
             ruined = (
                 f"outputs beside the judged one part from the original's {how}, far more than it does: {_names(bad)}; "
                 "give forward or evaluate, which tells what counts"
@@ -186,15 +186,21 @@ def _shapes(seen: list[list[tuple[int, ...]]]) -> list[tuple[int | None, ...]] |
 
 
 def _error(before: Tensor, after: Tensor | None) -> float:
+    """Relative to the deviation from the mean over examples."""
     if after is None or after.shape != before.shape:
         return math.inf
-    size = float(before.double().norm())
+    wide = before.double()
+    spread = wide - wide.mean(0) if wide.dim() else wide
+    size = float((spread if bool(spread.any()) else wide).norm())
     missed = float((after.double() - before.double()).norm())
     return missed / size if size else (math.inf if missed else 0.0)
 
 
 def _name(path: Path) -> str:
-    return printable(".".join(map(str, path))) if path else "itself"
+    """As it is written behind the answer: "logits", "answer[1][0]"."""
+    if all(isinstance(key, str) for key in path):
+        return printable(".".join(map(str, path))) if path else "itself"
+    return printable("answer" + "".join(f"[{key!r}]" for key in path))
 
 
 def _names(paths: Sequence[Path]) -> str:

@@ -133,7 +133,7 @@ class Progress:
             return
         if self._console.is_terminal or self._console.is_jupyter:
             found = f"  ({self._found})" if self._found and self._tell is None else ""
-            line = escape(text.removesuffix(": ") + found)
+            line = escape((text.removesuffix(": ") + found)[: max(20, self._console.width - 4)])
             if self._status is None:
                 self._status = self._console.status(line)
                 self._status.start()

@@ -5,7 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import Any
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from szilard.compress.judge import Scores
@@ -13,6 +16,8 @@ from szilard.errors import SzilardError
 
 SLACK = 1e-7  # 1 - 0.995 - 0.005 is not 0 in floats
 _CLEARLY = 1.2816  # standard errors: one-sided, 90 %
+FEWEST = 16  # different examples that judge a drop
+FEW = 100  # of which a note is made
 TOO_GOOD = 0.995  # accuracy on examples that were not trained on is seldom higher
 
 
@@ -90,7 +95,11 @@ class Promise:
         upper = mean if self.too_few or not self.confidence else mean + wide
         if (self.too_few or self.too_good) and self.confidence:
             upper = max(upper, self._unsure(after, z))
-        return Drop(mean, se, upper)
+        guess = self.before.guessing or 0.0
+        if self.before.relative and self.confidence and 0 < guess < self.before.score:
+            # Vectors that share a direction keep their cosine when all that tells them apart is lost.
+            upper = upper * self.before.score / (self.before.score - guess)
+        return Drop(mean, se if len(differences) > 1 else None, upper)
 
     def _counted(self, differences: Tensor, z: float) -> float:
         """Half an interval of right and wrong answers, which are few, so that a normal one would be too narrow.
@@ -130,6 +139,8 @@ class Promise:
                 f"{self.examples} examples are too few to promise a drop of at most {self.limit:g} on others"
                 f"{enough}{finer}"
             )
+        elif self.confidence and self.examples is not None and self.examples < FEW:
+            found.append(f"{self.examples} examples say little of others: give more")
         if self.too_good:
             found.append(
                 f"the original is right on {100 * self.before.score:.1f} % of the judging examples, so that it was "
@@ -148,16 +159,29 @@ def check_confidence(confidence: float) -> None:
         raise SzilardError(f"confidence must be 0 or lie between 0.5 and 1, and is {confidence}")
 
 
+def guesses(found: Scores) -> bool:
+    """Whether a network is no better than a constant answer, as far as that is known."""
+    if found.guessing is None or found.values is None:
+        return False
+    return found.score - found.guessing <= _CLEARLY * _se(found.values)
+
+
 def check_original(before: Scores) -> None:
-    """Refuse to judge by the drop of a score that is no better than guessing.
+    """Refuse to judge by the drop of a score that is no better than guessing, or of too few examples.
 
     Raises:
-        SzilardError: it is not.
+        SzilardError: it is.
     """
+    count = before.distinct if before.distinct is not None or before.values is None else len(before.values)
+    if count is not None and count < FEWEST:
+        raise SzilardError(
+            f"{count} different examples are too few to judge a drop by; give at least {4 * FEWEST} (512 are "
+            "better), or choose by size with max_bytes or lam"
+        )
     if before.guessing is None or before.values is None:
         return
     se = _se(before.values)
-    if before.score - before.guessing <= _CLEARLY * se:
+    if guesses(before):
         raise SzilardError(
             f"the original does no better than guessing on these {len(before.values)} inputs (score "
             f"{before.score:.4f} with a standard error of {se:.4f}, a constant answer {before.guessing:.4f}), so that "
@@ -182,6 +206,8 @@ def scored(given: object) -> Scores:
     """
     if isinstance(given, Scores):
         return given
+    if isinstance(given, np.ndarray | list | tuple):
+        given = _tensor(given)
     if isinstance(given, Tensor) and given.dim() == 1 and len(given) > 1:
         values = given.detach().double().cpu()
         return Scores(float(values.mean()), values)
@@ -191,6 +217,13 @@ def scored(given: object) -> Scores:
         raise SzilardError(
             f"evaluate gave {type(given).__name__}; let it give a number, or a tensor with a value for each example"
         ) from error
+
+
+def _tensor(given: Any) -> Any:
+    try:
+        return torch.as_tensor(given)
+    except (TypeError, ValueError, RuntimeError):
+        return given
 
 
 def finite(found: Scores, whose: str) -> Scores:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 
 import torch
@@ -16,13 +18,13 @@ from szilard.compress.layers import tensors
 from szilard.compress.room import for_gradients, give_back
 from szilard.compress.scaled import PLAIN, Way
 from szilard.compress.ways import exponents
-from szilard.errors import SzilardError
+from szilard.errors import SzilardError, SzilardWarning, printable
 
 LOSS = 0.03  # nats that rounding costs at the default λ, if the loss is a parabola
 SAFE = 8  # bits by row
 RELATIVE = 1 / 32  # step over root mean square: what eight bits are where the largest is four times that
 OCTAVES = 3  # of λ, in which tensors are rounded in the same way
-SMALL = 0.05  # of the largest row's size, below which rows are not told apart
+SMALL = 1e-5  # of the largest row's size, below which rows are not told apart
 FINEST = 20  # bits of a vector at most
 UNIT = 6  # bits of its step below the size of a row
 MANY = 1 << 21  # entries of which a copy in float64 is made
@@ -112,6 +114,7 @@ class Quantise:
             return self.curvature
         if self not in setting.memo:
             with (
+                _told(),
                 setting.progress.aside(),
                 for_gradients(draft.network, setting.inputs, setting.forward) as batches,
             ):
@@ -136,12 +139,32 @@ class Quantise:
     def curvature_of(self, name: str, module: nn.Module, draft: Draft, setting: Setting) -> Curvature:
         """Of a weight by its name, or what is supposed where it is not known."""
         known = self.known(draft, setting).get(name)
-        if known is not None:
+        if known is not None and bool(known.inputs.isfinite().all() and known.outputs.isfinite().all()):
             return known
+        if known is not None:
+            warnings.warn(
+                f"how sensitive the network is to {printable(name)} overflows on the calibration data; it is taken to "
+                "be as sensitive as without data",
+                SzilardWarning,
+                stacklevel=2,
+            )
         weight = draft.tensor(name).detach()
         total = sum(p.numel() for p in draft.network.parameters() if p.is_floating_point())
         inputs, outputs = without_data(weight, weight.numel() / max(1, total))
         return Curvature(inputs, outputs, outputs)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """One sentence for what a network raises on one of the batches."""
+    try:
+        yield
+    except (IndexError, KeyError, ValueError, TypeError, AttributeError) as error:
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise SzilardError(
+            f"the network does not take one of the calibration batches: {printable(first).rstrip('.')}; give "
+            "batches of what it takes"
+        ) from error
 
 
 def _check_names(given: dict[str, Curvature], network: nn.Module) -> None:

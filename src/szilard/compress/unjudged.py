@@ -26,13 +26,15 @@ def parted(original: nn.Module, network: nn.Module, forward: Forward) -> float |
         original, network: in eval mode.
         forward: calls a network on one batch.
     """
-    missed = size = 0.0
+    found: list[float] = []
     for x in guess_inputs(original)[:1]:  # the most usual layout of those that it takes
         for a, b in zip(numbers(forward(network, x)), numbers(forward(original, x)), strict=True):
-            missed += float((a.double() - b.double()).square().sum())
-            spread = b.double() - b.double().mean(0)
-            size += float((spread if bool(spread.any()) else b.double()).square().sum())
-    return (missed / size) ** 0.5 if size > 0 else None
+            axes = 0 if b.dim() == 2 else tuple(range(b.dim()))  # outputs may have units of their own
+            missed = (a.double() - b.double()).square().sum(axes)
+            spread = (b.double() - b.double().mean(0)).square().sum(axes)
+            size = torch.where(spread > 0, spread, b.double().square().sum(axes))
+            found += (missed / size)[size > 0].sqrt().flatten().tolist()
+    return max(found, default=None)
 
 
 def told(original: nn.Module, network: nn.Module, forward: Forward) -> list[str]:
@@ -46,9 +48,15 @@ def told(original: nn.Module, network: nn.Module, forward: Forward) -> list[str]
     if share is None:
         text = "nobody judged, and no random inputs are known that the network takes: give calibration or evaluate"
     else:
-        text = f"nobody judged; outputs on random inputs differ by {100 * share:.2g} % (relative)"
+        text = f"nobody judged; outputs on random inputs differ by {_percent(share)} (relative)"
         if share > LARGE:
             text += ": give calibration data, or a smaller lam"
     if share is None or not share <= LARGE:
         warnings.warn(text, SzilardWarning, stacklevel=3)
     return [text]
+
+
+def _percent(share: float) -> str:
+    """Two figures, without an exponent."""
+    figures = 100 * share
+    return f"{figures:.0f} %" if figures >= 10 else f"{figures:.2g} %"

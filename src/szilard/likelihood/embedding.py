@@ -42,6 +42,10 @@ class Embedding(Likelihood):
     def divergence(self, wanted: Tensor, answer: Tensor) -> Tensor:
         return answer.shape[-1] * (1 - F.cosine_similarity(answer, wanted, dim=-1)).mean()
 
+    def guessing(self, y: Tensor) -> float:
+        """Mean cosine of the best constant vector with vectors ``[N, ..., k]``: high where they share a direction."""
+        return float(F.normalize(y.double(), dim=-1).reshape(-1, y.shape[-1]).mean(0).norm())
+
     def check(self, output: Tensor, y: Tensor) -> None:
         if y.shape != output.shape or not y.is_floating_point():
             raise SzilardError(

@@ -10,7 +10,8 @@ from torch import Tensor
 from szilard.errors import SzilardError
 from szilard.likelihood.likelihood import Likelihood, by_example
 
-SMALLEST = 1e-4  # of the largest scale: outputs that hardly move are not measured more finely
+FLOAT = 1e-5  # of its size, by which an output moves that does not move
+SMALLEST = 1e-4  # of the largest scale: that of outputs which are always 0
 
 
 class Gaussian(Likelihood):
@@ -35,10 +36,11 @@ class Gaussian(Likelihood):
         y = targets.double()
         axes = None if y.dim() != 2 else 0
         scale = (y - y.mean(0)).square().mean(axes).sqrt()
-        if not bool((scale > 0).any()):
-            scale = y.square().mean(axes).sqrt()
+        size = y.square().mean(axes).sqrt()
+        # Each by its own size, because outputs may have units of their own.
+        scale = torch.maximum(scale, FLOAT * size) if bool((scale > 0).any()) else size
         largest = float(scale.max()) if scale.numel() else 0.0
-        return cls(scale.clamp_min(SMALLEST * largest) if largest > 0 else 1.0)
+        return cls(torch.where(scale > 0, scale, SMALLEST * largest) if largest > 0 else 1.0)
 
     def _error(self, output: Tensor, y: Tensor) -> Tensor:
         scale = self.scale.to(output.device)

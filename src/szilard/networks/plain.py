@@ -15,6 +15,8 @@ from torch.nn.utils import parametrize, prune, remove_spectral_norm, remove_weig
 from torch.nn.utils.spectral_norm import SpectralNorm, SpectralNormLoadStateDictPreHook
 from torch.nn.utils.weight_norm import WeightNorm
 
+from szilard.errors import SzilardError
+
 
 def copied(network: nn.Module, memo: dict[int, object] | None = None) -> nn.Module:
     """A deep copy, also of a network whose weights are computed and have a gradient, which torch does not copy.
@@ -27,7 +29,12 @@ def copied(network: nn.Module, memo: dict[int, object] | None = None) -> nn.Modu
         for value in vars(module).values():
             if isinstance(value, Tensor) and not value.is_leaf:
                 memo[id(value)] = value.detach().clone()
-    return copy.deepcopy(network, memo)
+    try:
+        return copy.deepcopy(network, memo)
+    except TypeError as error:  # a lock, an open file
+        raise SzilardError(
+            f"the network cannot be copied: {error}; take out what is no part of it, such as locks and open files"
+        ) from error
 
 
 def computed(network: nn.Module) -> list[str]:
