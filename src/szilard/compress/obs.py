@@ -11,6 +11,7 @@ from __future__ import annotations
 import ctypes
 import math
 from collections.abc import Iterator, Sequence
+from itertools import product
 
 import numpy as np
 import torch
@@ -27,6 +28,7 @@ LASTING = 0.4
 BLOCK = 64  # columns between two matrix products
 DAMPING = 0.01  # of A's mean diagonal
 MANY = 1 << 19  # entries of independent columns that are rounded at a time
+AT_ONCE = 1 << 22  # entries of a matrix that are rounded together
 LEFT = 2  # columns to the left that the coder's model asks for
 
 
@@ -73,9 +75,11 @@ def quantise(
     share = lasting or (LASTING if inputs.dim() == 3 else 1.0)
     levels = np.zeros(tuple(weight.shape), dtype=np.int8)
     rounder = _Rounder()
+    some = max(1, AT_ONCE // max(1, weight.shape[1]))
     for g in range(groups):
-        rows = slice(g * size, (g + 1) * size)
-        for number in range(passes):
+        parts = range(g * size, (g + 1) * size, some)  # rows only share what the coder's model has learnt
+        for number, start in product(range(passes), parts):
+            rows = slice(start, min(start + some, (g + 1) * size))
             sweep = _Sweep(weight[rows], unit, found[g], outputs[rows], exact[g], 2 * share * lam)
             for first, block in sweep.run(rounder):
                 if number == passes - 1:

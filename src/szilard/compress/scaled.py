@@ -69,7 +69,9 @@ def quantise(
         weight = weight / factors[:, None].to(weight)
         outputs = outputs * factors.square()
     if col is not None:
-        weight = weight / _factors(col).to(weight)
+        weight = (
+            weight.div_(_factors(col).to(weight)) if row is not None else weight / _factors(col).to(weight)
+        )
         # (D A D)^-1 = D^-1 A^-1 D^-1, and U D^-1 is still upper triangular.
         roots = [root / _factors(col) for root in roots]
     made = obs.quantise(weight, curvature.inputs, outputs, lam, passes=passes, roots=roots)
