@@ -194,7 +194,7 @@ def test_without_data_a_note_tells_how_far_answers_part() -> None:
     note = next(note for note in made.notes if "random inputs" in note)
     share = parted(network, made.network, lambda net, x: net(x))
     assert share is not None
-    assert share < 0.02
+    assert share < 0.05
     assert f"{100 * share:.2g} %" in note
     with pytest.warns(SzilardWarning, match="outputs on random inputs differ"):
         szilard.compress(copy.deepcopy(network), lam=1e-1)

@@ -55,14 +55,14 @@ def ece_written_out(p, y, bins=15):
 def test_ece_is_its_definition_and_the_diagrams(seed, saturated, samples):
     p, y = draw(seed, samples=samples, saturated=saturated)
     expected = ece_written_out(p.mean, y)
-    assert metrics.ece(p.mean, y) == pytest.approx(expected, abs=1e-5)
+    assert metrics.ece(p.mean, y) == pytest.approx(expected, abs=1e-4)
     edges, confidence, accuracy, count = metrics.reliability(p, y)
     seen = count > 0
     assert (edges[:-1][seen] - 1e-6 <= confidence[seen]).all()
     assert (confidence[seen] <= edges[1:][seen] + 1e-6).all()
     assert torch.equal(torch.isnan(accuracy), ~seen)
     gap = ((confidence - accuracy).abs() * count)[seen].sum() / len(y)
-    assert float(gap) == pytest.approx(expected, abs=1e-5)
+    assert float(gap) == pytest.approx(expected, abs=1e-4)
 
 
 def test_certainty_shares_the_last_bin():

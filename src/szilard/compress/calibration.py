@@ -46,8 +46,8 @@ class Calibration:
         """From a tensor ``[N, ...]``, or batches of whatever the network takes, with labels or without.
 
         The first ``examples`` are for compressing. Those that follow judge: by their labels if there are any, else by
-        what the network believes of its answers. Where too few follow, a quarter is kept back for it, if
-        ``keep_back``. Batches are put together and divided anew where their examples have one shape; others are divided
+        what the network believes of its answers. Where too few follow, all labelled ones judge, because labels have not
+        been seen, and of others a quarter is kept back for it, if ``keep_back``. Batches are put together and divided anew where their examples have one shape; others are divided
         only, as those of padded text.
 
         Args:
@@ -76,7 +76,7 @@ class Calibration:
                 notes,
             )
         first, others = _cut(inputs, labels, count)
-        others = others or first
+        others = [*first, *others] if scarce and labels else others or first
         small = [part for x, _ in first for part in split(x, batch_size)]
         judges = [part for x, y in others for part in _both(x, y, 4 * batch_size)]
         told = [y for _, y in judges if y is not None]
