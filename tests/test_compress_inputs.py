@@ -193,11 +193,10 @@ def test_sentences_of_different_lengths(mapping, tmp_path):
     small = compressed(network, batches)
     fresh = reopened(network, small, tmp_path)
     right = []
-    for (ids, mask), y in list(zip(sentences(), truth, strict=True))[-3:]:
+    for (ids, mask), y in zip(sentences(), truth, strict=True):
         with torch.no_grad():
             right.append(fresh(input_ids=ids, attention_mask=mask).logits.argmax(1) == y)
-    last = torch.cat(right)[-100:]
-    assert small.score == pytest.approx(float(last.double().mean()))
+    assert small.score == pytest.approx(float(torch.cat(right).double().mean()))
     assert any("by name (input_ids, attention_mask" in note for note in small.notes)
 
 
@@ -227,7 +226,7 @@ def test_padding_does_not_count(labelled, tmp_path):
     small = compressed(network, batches, **({} if labelled else {"task": "embedding"}))
     fresh = reopened(network, small, tmp_path)
     values = []
-    for (ids, mask), y in list(zip(sentences(), truth, strict=True))[-3:]:
+    for (ids, mask), y in zip(sentences(), truth, strict=True):
         with torch.no_grad():
             answers = fresh(input_ids=ids, attention_mask=mask).logits
             wanted = network(input_ids=ids, attention_mask=mask).logits
@@ -237,7 +236,8 @@ def test_padding_does_not_count(labelled, tmp_path):
             else F.cosine_similarity(answers.double(), wanted.double(), dim=-1)
         )
         values += [float(row[: int(own.sum())].mean()) for row, own in zip(each, mask, strict=True)]
-    assert small.score == pytest.approx(sum(values[-100:]) / 100, abs=1e-6)
+    judged = values if labelled else values[-100:]  # a quarter is kept back where there are no labels
+    assert small.score == pytest.approx(sum(judged) / len(judged), abs=1e-6)
 
 
 def test_a_dict_that_the_network_fills():

@@ -46,9 +46,9 @@ class Calibration:
         """From a tensor ``[N, ...]``, or batches of whatever the network takes, with labels or without.
 
         The first ``examples`` are for compressing. Those that follow judge: by their labels if there are any, else by
-        what the network believes of its answers. Where too few follow, all labelled ones judge, because labels have not
-        been seen, and of others a quarter is kept back for it, if ``keep_back``. Batches are put together and divided anew where their examples have one shape; others are divided
-        only, as those of padded text.
+        what the network believes of its answers. Where too few follow, all labelled ones judge, because labels have
+        not been seen, and of others a quarter is kept back for it, if ``keep_back``. Batches are put together and
+        divided anew where their examples have one shape; others are divided only, as those of padded text.
 
         Args:
             network: in eval mode; by it the adapter is chosen (:func:`szilard.compress.adapt.adapt`). None: a
