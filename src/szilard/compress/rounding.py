@@ -24,7 +24,7 @@ LOSS = 0.03  # nats that rounding costs at the default λ, if the loss is a para
 SAFE = 8  # bits by row
 RELATIVE = 1 / 32  # step over root mean square: what eight bits are where the largest is four times that
 OCTAVES = 3  # of λ, in which tensors are rounded in the same way
-SMALL = 1e-5  # of the largest row's size, below which rows are not told apart
+SMALL = 1e-8  # of the largest row's size, below which rows are not told apart
 FINEST = 20  # bits of a vector at most
 UNIT = 6  # bits of its step below the size of a row
 MANY = 1 << 21  # entries of which a copy in float64 is made
@@ -220,7 +220,9 @@ def _sizes(matrix: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _fine(module: nn.Module, name: str) -> float:
-    """A step of a bias that is small beside what its layer makes of inputs of unit size; infinite for other vectors.
+    """A step of a bias that is small beside what any row of its layer makes of inputs of unit size.
+
+    Infinite for other vectors.
 
     A bias may be large where outputs vary little, as in a regression far from zero.
     """
@@ -228,7 +230,8 @@ def _fine(module: nn.Module, name: str) -> float:
     if name.rpartition(".")[2] != "bias" or not isinstance(weight, Tensor) or weight.dim() < 2:
         return math.inf
     squares, _ = _sizes(weight.detach().cpu().reshape(len(weight), -1))
-    return float(squares.mean().sqrt()) / 2**UNIT or math.inf
+    seen = squares[squares > 0]
+    return float(seen.min().sqrt()) / 2**UNIT if len(seen) else math.inf
 
 
 class Offsets:
@@ -258,10 +261,12 @@ class Offsets:
             size = values.square().mean().sqrt().item()
             h = known.get(name)
             if h is not None:
-                step = max(math.sqrt(12 * setting.lam / (h * math.log(2))), size / 2**FINEST)
+                step = math.sqrt(12 * setting.lam / (h * math.log(2)))
             else:
-                step = max(min(size / 2**self.bits, _fine(module, name)), size / 2**FINEST)
-            code = max(round(16 * math.log2(min(step, size / 2))), obs.finest(values))
+                step = min(size / 2**self.bits, _fine(module, name))
+            code = round(16 * math.log2(min(step, size / 2)))
+            if step < size / 2**FINEST or code < obs.finest(values):
+                continue  # exact bytes are as small
             draft.set(name, obs.nearest(values[None], code))
 
     def _curvatures(self, draft: Draft, setting: Setting) -> dict[str, float]:
