@@ -148,6 +148,28 @@ def any_part(name: str) -> list[dict[str, Any]]:
     return section[name]  # type: ignore[no-any-return]
 
 
+def trained() -> str:
+    """Networks from packages, against rounding by row."""
+    found = json.loads("\n".join(lines("any_trained.json")))
+    rows = []
+    for name in ("minilm", "resemblyzer", "silero"):
+        for key, data in (("", "yes"), ("no_data_", "none")):
+            ours, theirs = found.get(f"{name}_{key}bytes"), found.get(f"{name}_{key}rounding_bytes")
+            if ours is None:
+                continue
+            ratio = "" if theirs is None else f"{ours / theirs:.3f}"
+            error = f"{found[f'{name}_{key}error']:.2g}"
+            rows.append([name, data, f"{ours:,}", error, "" if theirs is None else f"{theirs:,}", ratio])
+    columns = ("network", "data", "bytes", "error", "rounding by row, bytes", "ours / theirs")
+    text = markdown(columns, rows)
+    if found.get("minilm_seconds"):
+        text += (
+            f"\n\nThe sentence encoder took {found['minilm_seconds']:.0f} s with data, and at most "
+            f"{found['minilm_peak_over_weights']:.2f} times its weights in memory beside the network."
+        )
+    return text
+
+
 def any_machine() -> str:
     """Where and how long."""
     section = read("any_network.jsonl")[-1]
@@ -185,6 +207,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "faults-others": lambda: markdown(faults.OTHER_COLUMNS, faults.other_rows(read("faults.jsonl")[-1])),
     "faults-machine": faults_machine,
     "any-machine": any_machine,
+    "any-trained": trained,
     "any-zoo": lambda: markdown(any_network.ZOO_COLUMNS, any_network.zoo_body(any_part("zoo"))),
     "any-refused": lambda: markdown(any_network.REASON_COLUMNS, any_network.reasons(any_part("zoo"))),
     "any-promise": lambda: markdown(any_promise.COLUMNS, any_promise.body(any_part("promise"))),
