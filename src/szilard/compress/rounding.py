@@ -24,7 +24,8 @@ LOSS = 0.03  # nats that rounding costs at the default λ, if the loss is a para
 SAFE = 8  # bits by row
 RELATIVE = 1 / 32  # step over root mean square: what eight bits are where the largest is four times that
 OCTAVES = 3  # of λ, in which tensors are rounded in the same way
-SMALL = 1e-8  # of the largest row's size, below which rows are not told apart
+SMALL = 0.05  # of the largest row's size, below which rows are not told apart
+TINY = 1e-8  # the same of the last layer, whose outputs may have units of their own
 FINEST = 20  # bits of a vector at most
 UNIT = 6  # bits of its step below the size of a row
 MANY = 1 << 21  # entries of which a copy in float64 is made
@@ -150,7 +151,8 @@ class Quantise:
             )
         weight = draft.tensor(name).detach()
         total = sum(p.numel() for p in draft.network.parameters() if p.is_floating_point())
-        inputs, outputs = without_data(weight, weight.numel() / max(1, total))
+        last = name == _last(draft.network)
+        inputs, outputs = without_data(weight, weight.numel() / max(1, total), units=last)
         return Curvature(inputs, outputs, outputs)
 
 
@@ -177,7 +179,13 @@ def _check_names(given: dict[str, Curvature], network: nn.Module) -> None:
         )
 
 
-def without_data(weight: Tensor, share: float | None = None) -> tuple[Tensor, Tensor]:
+def _last(network: nn.Module) -> str:
+    """Name of the last matrix, whose rows are probably outputs, which may have units of their own."""
+    names = [name for name, p in network.named_parameters() if p.dim() > 1]
+    return names[-1] if names else ""
+
+
+def without_data(weight: Tensor, share: float | None = None, *, units: bool = False) -> tuple[Tensor, Tensor]:
     """A and G where nothing is known but the weight.
 
     With a share of the network's weights, that share of :data:`LOSS` nats is as if lost by rounding each row to
@@ -190,6 +198,7 @@ def without_data(weight: Tensor, share: float | None = None) -> tuple[Tensor, Te
     Args:
         weight: ``[rows, ...]``.
         share: of the weights of the network, in (0, 1].
+        units: rows may differ in size by any factor and count alike.
     """
     rows = len(weight)
     cols = weight[0].numel() if rows else 0
@@ -203,7 +212,8 @@ def without_data(weight: Tensor, share: float | None = None) -> tuple[Tensor, Te
     steps = largest / (2 ** (SAFE - 1) - 1)
     noise = min(float(steps.square().sum()) * cols, RELATIVE**2 * energy) / 12
     size = (squares / cols).sqrt()
-    rates = 1 / size.clamp_min(SMALL * float(size.max())).square()
+    least = TINY if units else SMALL
+    rates = 1 / size.clamp_min(least * float(size.max())).square()
     # At λ = 2 ln 2 · LOSS / N the noise of each entry is λ / (ln 2 · G_r), and their sum is that of rounding by row.
     return inputs, rates * float((1 / rates).mean()) * (2 * LOSS * share / noise)
 
@@ -219,8 +229,8 @@ def _sizes(matrix: Tensor) -> tuple[Tensor, Tensor]:
     return torch.cat(squares), torch.cat(largest)
 
 
-def _fine(module: nn.Module, name: str) -> float:
-    """A step of a bias that is small beside what any row of its layer makes of inputs of unit size.
+def _fine(module: nn.Module, name: str, units: bool) -> float:
+    """A step of a bias that is small beside what its layer makes of inputs of unit size, and any row if ``units``.
 
     Infinite for other vectors.
 
@@ -231,7 +241,9 @@ def _fine(module: nn.Module, name: str) -> float:
         return math.inf
     squares, _ = _sizes(weight.detach().cpu().reshape(len(weight), -1))
     seen = squares[squares > 0]
-    return float(seen.min().sqrt()) / 2**UNIT if len(seen) else math.inf
+    if not len(seen):
+        return math.inf
+    return float((seen.min() if units else squares.mean()).sqrt()) / 2**UNIT
 
 
 class Offsets:
@@ -263,7 +275,8 @@ class Offsets:
             if h is not None:
                 step = math.sqrt(12 * setting.lam / (h * math.log(2)))
             else:
-                step = min(size / 2**self.bits, _fine(module, name))
+                units = f"{name.rpartition('.')[0]}.weight" == _last(draft.network)
+                step = min(size / 2**self.bits, _fine(module, name, units))
             code = round(16 * math.log2(min(step, size / 2)))
             if step < size / 2**FINEST or code < obs.finest(values):
                 continue  # exact bytes are as small

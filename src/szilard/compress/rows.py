@@ -13,6 +13,7 @@ from szilard.compress.draft import ROWS, STEPS, Draft, Pass, Quantised, Setting
 from szilard.compress.layers import tensors
 from szilard.compress.rounding import Quantise
 
+MANY = 1 << 21  # entries at a time
 BITS = (8, 6, 4)  # that are tried, while they keep what was asked for
 
 
@@ -35,7 +36,7 @@ class Rows:
 def by_row(weight: Tensor, bits: int) -> Quantised:
     """Integers for a weight ``[rows, cols]``; scales of rows lie on the file's grid, not below the exact ones."""
     top = 2 ** (bits - 1) - 1
-    exact = weight.double().abs().amax(1) / top
+    exact = weight.abs().amax(1).double() / top
     size = float(exact.max())
     if size == 0:
         return Quantised(np.zeros(tuple(weight.shape), np.int32), 0)
@@ -43,8 +44,12 @@ def by_row(weight: Tensor, bits: int) -> Quantised:
     octaves = torch.log2(exact.clamp_min(size * 2.0**-15)) - step / STEPS
     row = (ROWS * octaves).ceil().clamp(-127, 0).to(torch.int8).numpy()
     made = Quantised(np.zeros((len(weight), 0), np.int32), step, row)
-    levels = (weight.double() / made.steps()[:, None]).round().clamp(-top, top)
-    return Quantised(levels.to(torch.int32).numpy(), step, row)
+    levels, steps = torch.empty(tuple(weight.shape), dtype=torch.int32), made.steps()[:, None]
+    some = max(1, MANY // max(1, weight.shape[1]))
+    for first in range(0, len(weight), some):  # in float64 they take more room than the weight
+        part = slice(first, first + some)
+        levels[part] = (weight[part].double() / steps[part]).round().clamp(-top, top).to(torch.int32)
+    return Quantised(levels.numpy(), step, row).narrowed()
 
 
 def rounding(passes: Sequence[Pass], bits: int) -> list[Pass] | None:
