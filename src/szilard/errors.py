@@ -61,3 +61,9 @@ def _escaped(letter: str) -> str:
     if unicodedata.category(letter) in _ESCAPED or letter in _INVISIBLE:
         return letter.encode("unicode_escape").decode()
     return letter
+
+
+def first_line(error: BaseException) -> str:
+    """What an exception of somebody else's code says, fit to stand inside a sentence; its class if it says nothing."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return printable(lines[0]).rstrip(".")

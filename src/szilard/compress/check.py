@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from szilard.compress.promise import check_confidence
-from szilard.errors import SzilardError, SzilardWarning, printable
+from szilard.errors import SzilardError, SzilardWarning, first_line, printable
 from szilard.likelihood import TASKS
 
 MUCH = 0.3  # of a score, that somebody who asks for it has probably meant in percentage points
@@ -157,8 +157,7 @@ def check_shape(network: nn.Module, shape: tuple[int, ...]) -> None:
     try:
         network(torch.zeros(2, *shape, dtype=like.dtype, device=like.device))
     except Exception as error:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise SzilardError(
             f"the network does not take inputs [B, {', '.join(map(str, shape))}] (input_shape, which leaves out the "
-            f"batch): {printable(first).rstrip('.')}"
+            f"batch): {first_line(error)}"
         ) from error

@@ -16,9 +16,9 @@ from szilard.compress.curvature import Curvature, curvatures
 from szilard.compress.draft import Draft, Quantised, Setting
 from szilard.compress.layers import tensors
 from szilard.compress.room import for_gradients, give_back
-from szilard.compress.scaled import PLAIN, Way
+from szilard.compress.scaled import MANY, PLAIN, Way
 from szilard.compress.ways import exponents
-from szilard.errors import SzilardError, SzilardWarning, printable
+from szilard.errors import SzilardError, SzilardWarning, first_line, printable
 
 LOSS = 0.03  # nats that rounding costs at the default λ, if the loss is a parabola
 SAFE = 8  # bits by row
@@ -28,7 +28,6 @@ SMALL = 0.05  # of the largest row's size, below which rows are not told apart
 TINY = 1e-8  # the same of the last layer, whose outputs may have units of their own
 FINEST = 20  # bits of a vector at most
 UNIT = 6  # bits of its step below the size of a row
-MANY = 1 << 21  # entries of which a copy in float64 is made
 
 
 class Quantise:
@@ -162,9 +161,8 @@ def _told() -> Iterator[None]:
     try:
         yield
     except (IndexError, KeyError, ValueError, TypeError, AttributeError) as error:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise SzilardError(
-            f"the network does not take one of the calibration batches: {printable(first).rstrip('.')}; give "
+            f"the network does not take one of the calibration batches: {first_line(error)}; give "
             "batches of what it takes"
         ) from error
 
@@ -262,6 +260,7 @@ class Offsets:
         known = setting.memo.get(self)
         if known is None:
             known = setting.memo[self] = self._curvatures(draft, setting)
+        last = _last(draft.network)
         for name, module, tensor in tensors(draft):
             if tensor.dim() != 1 or name in draft.quantised or name in draft.random:
                 continue
@@ -275,7 +274,7 @@ class Offsets:
             if h is not None:
                 step = math.sqrt(12 * setting.lam / (h * math.log(2)))
             else:
-                units = f"{name.rpartition('.')[0]}.weight" == _last(draft.network)
+                units = f"{name.rpartition('.')[0]}.weight" == last
                 step = min(size / 2**self.bits, _fine(module, name, units))
             code = round(16 * math.log2(min(step, size / 2)))
             if step < size / 2**FINEST or code < obs.finest(values):

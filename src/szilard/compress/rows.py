@@ -12,8 +12,8 @@ from torch import Tensor
 from szilard.compress.draft import ROWS, STEPS, Draft, Pass, Quantised, Setting
 from szilard.compress.layers import tensors
 from szilard.compress.rounding import Quantise
+from szilard.compress.scaled import MANY
 
-MANY = 1 << 21  # entries at a time
 BITS = (8, 6, 4)  # that are tried, while they keep what was asked for
 
 
