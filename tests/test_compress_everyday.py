@@ -14,6 +14,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import szilard
+from szilard.compress.group_norm import ContiguousGroupNorm
 from szilard.errors import SzilardError, SzilardWarning
 
 X = torch.randn(600, 8, generator=torch.Generator().manual_seed(0))
@@ -211,3 +212,21 @@ def test_a_regression_without_noise_on_the_command_line(tmp_path):
     refused = command("predict", tmp_path / "net.szd", tmp_path / "set.npz")
     assert refused.code == 2
     assert "a mean and the log of its noise" in refused.output
+
+
+def test_group_norm_of_images_in_channels_last_order():
+    """The gradient by its weight alone crashes the process in torch, if nothing is done."""
+    body = nn.Sequential(nn.Conv2d(4, 4, 3, bias=False), nn.GroupNorm(2, 4), nn.ReLU(), nn.Flatten())
+    network = nn.Sequential(body, nn.Linear(36, 3)).eval()
+    x = torch.randn(32, 4, 5, 5).to(memory_format=torch.channels_last)
+    assert szilard.compress(network, x, lam=1e-6, task="regression").score > 0.99
+    expected = F.group_norm(x.contiguous(), 2)
+    for call in (
+        lambda: F.group_norm(x, 2),
+        lambda: F.group_norm(input=x, num_groups=2),
+        lambda: torch.group_norm(x, 2),
+    ):
+        with ContiguousGroupNorm():
+            answer = call()
+        assert answer.is_contiguous()
+        assert torch.allclose(answer, expected, atol=1e-6)

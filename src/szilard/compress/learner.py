@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.utils.stateless import _reparametrize_module
 
 from szilard.compress.draft import ROWS, STEPS, Draft, Quantised
+from szilard.compress.group_norm import ContiguousGroupNorm
 from szilard.compress.posterior import posterior_names
 from szilard.compress.scales import Scales
 
@@ -151,6 +152,7 @@ def learn(
             # Not functional_call, because a forward of the user's may call any part of the network.
             with (
                 torch.enable_grad(),
+                ContiguousGroupNorm(),
                 scales.watching(step == 0),
                 _reparametrize_module(draft.network, values, tie_weights=True),
             ):

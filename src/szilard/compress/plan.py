@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from szilard.bayes import Weight
 from szilard.compress.batches import length
+from szilard.compress.group_norm import ContiguousGroupNorm
 from szilard.compress.patches import LAYERS, Layer, product
 from szilard.compress.precise import COARSE
 from szilard.likelihood import Categorical, Gaussian, Likelihood
@@ -63,7 +64,7 @@ class Run:
     def backward(self, x: Any, wanted: Sequence[Tensor], draws: int = 1) -> Iterator[list[Tensor | None]]:
         """Gradients of ⟨answer, ε⟩ / √draws, one list a draw."""
         try:
-            with torch.enable_grad():
+            with torch.enable_grad(), ContiguousGroupNorm():
                 answer = self.forward(self.network, x)
             if not answer.requires_grad:
                 raise NoGradientError("its answer does not depend on them by anything that has a gradient")
