@@ -58,6 +58,24 @@ DataRoot = Annotated[
 Target = Annotated[
     str | None, typer.Option(metavar="COLUMN", help="Column of a CSV file to predict.", rich_help_panel=_DATA)
 ]
+Targets = Annotated[
+    str | None,
+    typer.Option(
+        "--target",
+        metavar="COLUMN",
+        help="Column of a CSV file that is predicted; several of them with commas.",
+        rich_help_panel=_DATA,
+    ),
+]
+LabelledData = Annotated[
+    str | None,
+    typer.Option(
+        "--data",
+        metavar="NAME",
+        help="For weights with --network: labelled data, which say in which units it takes inputs.",
+        rich_help_panel=_DATA,
+    ),
+]
 Split = Annotated[int | None, typer.Option(help="Which published split of a UCI set.", rich_help_panel=_DATA)]
 NTrain = Annotated[int | None, typer.Option(help="Keep so many training examples.", rich_help_panel=_DATA)]
 DataSeed = Annotated[
@@ -213,6 +231,9 @@ Precision = Annotated[
 # -- what is printed ----------------------------------------------------------------------------------
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No bar and no table.")]
+Wide = Annotated[
+    bool, typer.Option("--wide", help="Print all columns of a table, however wide the terminal is.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Csv = Annotated[
     Path | None,
@@ -281,7 +302,7 @@ TaskOfOutputs = Annotated[
         "--task",
         metavar="TASK",
         help="What the outputs mean: classification, multilabel, regression or embedding; by default the data say.",
-        rich_help_panel=_GOAL,
+        rich_help_panel=_DATA,
     ),
 ]
 Confidence = Annotated[
@@ -312,8 +333,8 @@ Mean = Annotated[
     str | None,
     typer.Option(
         metavar="A,B,C",
-        help="Inputs are (pixel - mean) / std with pixels in [0, 1], channel by channel, where the network was "
-        "trained so. Default: the data set's own.",
+        help="Inputs are (x - mean) / std, with pixels in [0, 1]: one number, or one a channel or column. Default: "
+        "standardised by the training part, or as they are, whichever the network is better on.",
         rich_help_panel=_DATA,
     ),
 ]

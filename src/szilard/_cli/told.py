@@ -14,6 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from szilard import interrupts
+from szilard._cli.words import cli
 from szilard.errors import SzilardError, SzilardWarning, printable
 
 
@@ -30,7 +31,7 @@ class Told(TyperGroup):
                 sys.stdout.flush()
                 return value
         except SzilardError as error:
-            raise _exit(str(error)) from None
+            raise _exit(cli(str(error))) from None
         except KeyboardInterrupt as stop:
             number = stop.number if isinstance(stop, interrupts.Interrupted) else signal.SIGINT
             what = stop.args[0] if stop.args else "no file was written"
@@ -71,7 +72,7 @@ def format_warning(
 ) -> str:
     """For :data:`warnings.formatwarning`: ours without the place in the source, the others as they are."""
     if issubclass(category, SzilardWarning):
-        return f"warning: {message}\n"
+        return f"warning: {cli(str(message))}\n"
     return _plain(message, category, filename, lineno, line)
 
 
