@@ -79,7 +79,7 @@ def plain(request: Request, name: str, samples: int, seed: int, tell: Tell) -> A
     Raises:
         SzilardError: nobody says how the network is built, or it does not take the inputs.
     """
-    if request.spec is None and built.of(request.path, None, trusted=True) is None:
+    if request.spec is None and not built.says(request.path):
         raise SzilardError(
             f"{request.path} is no network of szilard and does not say of which network its weights are; add "
             "--network, for instance file.py:function, or name a file that szilard fit or szilard compress wrote"

@@ -67,6 +67,11 @@ class Built:
         return {key: getattr(self, key) for key in _UNITS}
 
 
+def says(path: Path) -> bool:
+    """Whether a file says how its network is built, as :func:`of` reads it."""
+    return formats.of(path) == Format.SZD and KEY in file.inspect(path).meta
+
+
 def of(path: Path, spec: str | None, *, trusted: bool) -> Built | None:
     """What a file says; ``spec``, if it was typed, is followed instead of the one in the file.
 

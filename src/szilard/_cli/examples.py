@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from szilard.data.check import finite, same_length
+from szilard.data.check import finite, no_label_255, same_length
 from szilard.data.files import path_of
 from szilard.data.npz import Archive, Header, read_npz, to_tensor
 from szilard.data.splits import carve
@@ -186,7 +186,10 @@ def _labels(array: np.ndarray, what: str) -> Tensor:
     finite(y, what)
     if y.dim() == 0:
         raise SzilardError(f"{what} is one number; give one label for each input")
-    return y.float() if y.is_floating_point() else y.long()
+    if y.is_floating_point():
+        return y.float()
+    no_label_255(y, what)
+    return y.long()
 
 
 def _of_table(table: Table, target: str | None) -> tuple[Tensor, Tensor, tuple[str, ...]]:

@@ -56,7 +56,7 @@ def _finished(request: Request, samples: int, seed: int) -> tuple[list[Row], Dat
 
 
 def _plain(request: Request, samples: int, seed: int, tell: Tell) -> tuple[list[Row], str, str | None]:
-    if request.spec is None and built.of(request.path, None, trusted=True) is None:
+    if request.spec is None and not built.says(request.path):
         raise SzilardError(
             f"{request.path} holds weights and does not say of which network; add --network, for instance "
             "file.py:function"
