@@ -27,6 +27,10 @@ def _percent(value: float) -> str:
     return f"{100 * value:.2f}"
 
 
+def _seconds(value: float) -> str:
+    return f"{value:.3g}" if value < 1000 else f"{value:.0f}"
+
+
 def si(value: float) -> str:
     """Three digits and an SI prefix: 669706 is 670k, 1.2e-7 is 120n."""
     if not value:
@@ -64,7 +68,7 @@ COST = {
     "macs": Figure("MACs ↓", "", si, 55),
     "train_flops": Figure("training ↓", "FLOPs", si, 40),
     "joules_inference": Figure("inference ↓", "joules", si, 20),
-    "seconds": Figure("training ↓", "seconds", lambda seconds: f"{seconds:.1f}", 45),
+    "seconds": Figure("training ↓", "seconds", _seconds, 45),
 }
 
 

@@ -12,14 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from rich.cells import cell_len
-from rich.console import Console
-from rich.text import Text
 
 from szilard._cli import output
 
 _GAP = "  "
 _TURNED = 6  # rows at most of a table that is turned on its side
-_LEAST = 20  # columns of the narrowest terminal that is believed
 
 
 @dataclass(frozen=True)
@@ -68,14 +65,6 @@ class Table:
     notes: Sequence[str] = field(default_factory=tuple)
 
 
-def width() -> int | None:
-    """Columns of the terminal; None where there is none, so that nothing need be left out."""
-    stream = output.stream()
-    if not stream.isatty():
-        return None
-    return max(_LEAST, Console(file=stream).width)
-
-
 def show(table: Table, *, wide: bool = False) -> None:
     """Print a table.
 
@@ -83,7 +72,7 @@ def show(table: Table, *, wide: bool = False) -> None:
         wide: all columns, however wide the terminal is.
     """
     say_wrapped(table.title, bold=True)
-    room = width()
+    room = output.columns(output.stream())
     for line in lines(table, None if wide else room):
         output.say(line)
     for note in table.notes:
@@ -94,24 +83,10 @@ def say_wrapped(text: str, *, bold: bool = False) -> None:
     """Print sentences, broken between words where there is a terminal."""
     if not text:
         return
-    found = width()
-    for line in wrapped(text, found):
-        if bold and found is not None:
-            Console(file=output.stream(), highlight=False).print(
-                Text(line), style="bold", soft_wrap=True, no_wrap=True
-            )
-        else:
-            output.say(line)
-
-
-def wrapped(text: str, room: int | None) -> list[str]:
-    """Lines of at most ``room`` columns, broken between words, or inside one that is longer than a line."""
-    if room is None:
-        return [text]
-    found = []
-    for part in text.split("\n"):
-        found += textwrap.wrap(part, room, break_on_hyphens=False) or [""]
-    return found
+    found = output.columns(output.stream())
+    strong = bold and found is not None and os.environ.get("TERM", "dumb") not in ("dumb", "unknown")
+    for line in output.wrapped(text, found):
+        output.say(f"\x1b[1m{line}\x1b[0m" if strong else line)
 
 
 def lines(table: Table, room: int | None) -> list[str]:
@@ -158,7 +133,7 @@ def _left_out(
     absent = [column.told for column in columns if not any(column is one for one in kept)]
     if not absent:
         return []
-    return wrapped(f"Not shown for want of width: {', '.join(absent)}; {elsewhere}.", room)
+    return output.wrapped(f"Not shown for want of width: {', '.join(absent)}; {elsewhere}.", room)
 
 
 def _grid(columns: Sequence[Column], *, footed: bool = False) -> list[str]:
@@ -214,7 +189,9 @@ def _turned(columns: Sequence[Column], room: int) -> list[str] | None:
     legend: list[str] = []
     if not (fits and all(whole)):
         headings = [[str(number)] for number in range(1, len(names) + 1)]
-        legend = [part for number, name in enumerate(names, 1) for part in wrapped(f"{number}: {name}", room)]
+        legend = [
+            part for number, name in enumerate(names, 1) for part in output.wrapped(f"{number}: {name}", room)
+        ]
     made = [head, *(Column(lines_, cells) for lines_, cells in zip(headings, values, strict=True))]
     if _width(made) > room:
         return None
@@ -222,7 +199,7 @@ def _turned(columns: Sequence[Column], room: int) -> list[str] | None:
 
 
 def _tall(columns: Sequence[Column], elsewhere: str, room: int) -> list[str]:
-    """The first cell of a row on a line of its own, broken where it is longer than that; the others below it."""
+    """The first cell of a row on a line of its own, and whole, even where that is too long; the others below it."""
     first, *rest = columns
     # The next columns in order stay, as far as they fit.
     spare = [
@@ -233,26 +210,10 @@ def _tall(columns: Sequence[Column], elsewhere: str, room: int) -> list[str]:
     inner = _grid(kept) if kept else []
     rows = len(first.cells)
     head, body = inner[: len(inner) - rows], inner[len(inner) - rows :]
-    found = [part for heading in first.heading for part in _folded(heading, room)]
+    found = list(first.heading)
     found += [_GAP + line for line in head]
     for row in range(rows):
-        found += _folded(first.cells[row], room)
+        found.append(first.cells[row])
         if body:
             found.append(_GAP + body[row])
     return found + _left_out(spare, kept, elsewhere, room)
-
-
-def _folded(text: str, room: int) -> list[str]:
-    """A name over as many lines as it needs."""
-    found, line = [], ""
-    for letter in text:
-        if cell_len(line + letter) > room:
-            found.append(line)
-            line = ""
-        line += letter
-    return [*found, line]
-
-
-def plain_terminal() -> bool:
-    """Whether the user wants no colour and no control characters."""
-    return bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM", "") in ("dumb", "unknown")
