@@ -37,7 +37,7 @@ _RULES: list[tuple[re.Pattern[str], str]] = [
         (rf"(?<![-\w])({'|'.join(_OPTIONS)})\b", r"--\1"),
     )
 ]
-_SHARE = re.compile(r"(a drop of at most )([\d.]+(?:e-?\d+)?)(?! ?(?:points|%))")
+_SHARE = re.compile(r"(a drop of at most )([\d.]+(?:e-?\d+)?)(?![\d.]| ?(?:points|%))")
 
 
 def cli(text: str) -> str:
