@@ -321,3 +321,37 @@ def test_what_somebodys_code_prints_is_not_in_the_json(folder):
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["networks"]
     assert "somebody's file prints" in done.stderr
+
+
+def test_code_that_leaves_or_fails(folder, tmp_path):
+    (tmp_path / "bad.py").write_text(
+        "import sys\ndef leaves(): sys.exit(0)\ndef fails(): raise KeyError('x')\n"
+    )
+    path = folder / "named.pt"
+    szilard("compress", path, "--network", f"{tmp_path}/bad.py:leaves", "--no-data").refused(
+        "raises SystemExit: 0; mend it"
+    )
+    szilard("compress", path, "--network", f"{tmp_path}/bad.py:fails", "--no-data").refused(
+        "raises KeyError: 'x'; mend it first"
+    )
+
+
+def test_labels_by_pixel(tmp_path):
+    """``y [N, H, W]``; what is -100 does not count."""
+    (tmp_path / "c.py").write_text("from torch import nn\ndef build(): return nn.Conv2d(1, 3, 1)\n")
+    made = torch.Generator().manual_seed(0)
+    x = torch.randn(200, 1, 6, 6, generator=made)
+    with torch.random.fork_rng():
+        network = nn.Conv2d(1, 3, 1)
+    with torch.no_grad():
+        network.weight.copy_(torch.tensor([-5.0, 0.0, 5.0]).reshape(3, 1, 1, 1))
+        network.bias.copy_(torch.tensor([0.0, 2.0, 0.0]))
+    y = network(x).argmax(1)
+    y[:, 0] = -100
+    torch.save(network.state_dict(), tmp_path / "c.pt")
+    np.savez(tmp_path / "c.npz", x=x.numpy(), y=y.numpy())
+    given = [tmp_path / "c.pt", "--network", f"{tmp_path}/c.py:build", "--data", tmp_path / "c.npz"]
+    assert measured(*given)["accuracy"] > 0.99
+    typed = szilard("compress", *given, "--lam", "1e-6", "--json", "-o", tmp_path / "c.szd")
+    assert typed.code == 0, typed.output
+    assert json.loads(typed.stdout)["test_after"] > 0.97

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from szilard import networks
 from szilard._cli import built, examples, inputs, weights
-from szilard._cli.case import OfExamples, Request, Tell, in_units, opened
+from szilard._cli.candidates import in_units
+from szilard._cli.case import OfExamples, Request, Tell, opened
 from szilard.compress.answers import answer
 from szilard.data.files import path_of
 from szilard.data.npz import read_npz

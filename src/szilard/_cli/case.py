@@ -13,14 +13,15 @@ from torch import Tensor, nn
 from szilard import cost, metrics, networks
 from szilard._cli import built, examples, source, suited, weights
 from szilard._cli.built import Built
+from szilard._cli.candidates import Units, candidates, changed
 from szilard._cli.channels import Normalisation
 from szilard._cli.examples import Examples, Part
-from szilard.compress.calibration import Calibration
+from szilard.compress.calibration import MOST_JUDGES, Calibration
 from szilard.compress.judge import Judge, judge
 from szilard.cost import Cost
 from szilard.data import DataSet
 from szilard.errors import SzilardError, first_line
-from szilard.likelihood import Bernoulli, Categorical, Gaussian
+from szilard.likelihood import Bernoulli, Categorical, Embedding, Gaussian
 from szilard.metrics import Predictive
 from szilard.networks.evaluating import evaluating
 from szilard.training import units
@@ -124,6 +125,7 @@ _NAMES: dict[type, str] = {
     Categorical: "accuracy",
     Bernoulli: "accuracy_by_label",
     Gaussian: "r2",
+    Embedding: "cosine",
     object: "r2",
 }
 
@@ -215,15 +217,15 @@ def _of_examples(request: Request, spec: str | None, said: Built | None, tell: T
     network.eval()
     found: list[tuple[float, OfExamples, str]] = []
     refusal: Exception | None = None
-    for x_units, y_units, text in _candidates(
+    for x_units, y_units, text in candidates(
         data, request.normalisation, labelled=request.task != "embedding"
     ):
-        changed = _changed(data, x_units, y_units)
-        error = _refusal(network, changed.train.x[:3])
+        units_of = changed(data, x_units, y_units)
+        error = _refusal(network, units_of.train.x[:3])
         if error is not None:
             refusal = refusal or error
             continue
-        one = _judged(network, changed, request, spec, x_units, meta)
+        one = _judged(network, units_of, request, spec, x_units, meta)
         if y_units is not None:
             remembered = replace(one.built, target_shift=y_units[0], target_scale=y_units[1])
             one = replace(one, target=y_units, built=remembered)
@@ -242,60 +244,6 @@ def _of_examples(request: Request, spec: str | None, said: Built | None, tell: T
     by = f" ({best.by} on valid is {score:.3f})" if best.valid.choice.labelled else ""
     tell(f"{text}{by}")
     return best
-
-
-Units = tuple[Tensor, Tensor] | None  # shift and scale
-
-
-def _candidates(
-    data: Examples, typed: Normalisation, *, labelled: bool
-) -> Iterator[tuple[Units | str, Units, str]]:
-    """Units of inputs and of quantities, the usual ones first, and what is said of them."""
-    x = data.train.x
-    sets: list[tuple[Units | str, str]]
-    if typed.typed:
-        sets = [(typed.numbers(data.input_shape), "inputs are normalised as --mean and --std say")]
-    else:
-        plain = (None, "inputs are taken as they are in the data")
-        standard = (_moments(x), "inputs are standardised by the training part")
-        if not x.is_floating_point():
-            sets = [(None, "inputs are whole numbers, and stay so"), ("float", plain[1]), standard]
-        else:
-            sets = [standard, plain] if labelled and x.dim() in (2, 4) else [plain, standard]
-    y = data.train.y
-    quantities = y.is_floating_point() and not bool(((y == 0) | (y == 1)).all())
-    for units_, text in sets:
-        yield units_, None, text
-        if quantities:
-            shift, scale = y.double().mean(0), y.double().std(0, correction=0)
-            scale = torch.where(scale > 0, scale, 1.0)
-            yield units_, (shift.float(), scale.float()), f"{text}, and targets are standardised"
-
-
-def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and deviation: of each channel of pictures, else of each entry of the last dimension."""
-    axes = (0, 2, 3) if x.dim() == 4 else tuple(range(x.dim() - 1))
-    values = x.double()
-    shift, scale = values.mean(axes), values.std(axes, correction=0)
-    scale = torch.where(scale > 0, scale, 1.0)
-    shape = (-1, 1, 1) if x.dim() == 4 else (-1,)
-    return shift.float().reshape(shape), scale.float().reshape(shape)
-
-
-def _changed(data: Examples, x_units: Units | str, y_units: Units) -> Examples:
-    def part(one: Part) -> Part:
-        return Part(in_units(one.x, x_units), one.y if y_units is None else in_units(one.y, y_units))
-
-    return Examples(data.name, part(data.train), part(data.valid), part(data.test), data.outputs)
-
-
-def in_units(x: Tensor, units_: Units | str) -> Tensor:
-    """Inputs as a network takes them; None leaves them, and their type, as they are."""
-    if units_ is None:
-        return x
-    if isinstance(units_, str):
-        return x.float()
-    return (x.float() - units_[0]) / units_[1]
 
 
 def _judged(
@@ -317,8 +265,19 @@ def _judged(
 
 
 def _judge(network: nn.Module, part: Part, task: str | None, labelled: bool) -> Judge:
-    batches = batched(part, labelled)
-    return judge(network, Calibration.of(batches, network, examples=0), task=task)
+    """A judge of all examples of a part; a calibration holds :data:`MOST_JUDGES` at most."""
+    found = []
+    for start in range(0, len(part), MOST_JUDGES):
+        some = Part(part.x[start : start + MOST_JUDGES], part.y[start : start + MOST_JUDGES])
+        data = Calibration.of(batched(some, labelled), network, examples=0)
+        found.append(judge(network, data, task=task))
+    first = found[0]
+    return replace(
+        first,
+        inputs=[x for one in found for x in one.inputs],
+        wanted=[y for one in found for y in one.wanted],
+        positions=[where for one in found for where in one.positions],
+    )
 
 
 def batched(part: Part, labelled: bool, size: int = 256) -> list[Any]:

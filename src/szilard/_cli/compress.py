@@ -28,6 +28,17 @@ from szilard.training.finished import Finished
 
 __all__ = ["Shape", "Wish", "compress"]
 
+_OTHERS = (
+    ".pt",
+    ".pth",
+    ".ckpt",
+    ".bin",
+    ".safetensors",
+    ".onnx",
+    ".npz",
+    ".csv",
+    ".json",
+)  # of other formats
 _CERTIFIED = (
     "--certificate is about shares of errors, and these data have quantities or several labels; leave it out"
 )
@@ -58,6 +69,11 @@ def compress(
         raise SzilardError(f"{out} {what}; name a file to write")
     if out.exists() and file.samefile(out):
         raise SzilardError(f"{out} is the network itself; name another file with --out")
+    if out.suffix.lower() in _OTHERS:
+        raise SzilardError(
+            f"{out} would hold a .szd file under a name that ends in {out.suffix}; name a file that ends in .szd, from "
+            "which szilard convert makes others"
+        )
     if without_data:
         _check_without_data(request, wish, certified)
     tell = _teller(quiet or as_json)
@@ -73,6 +89,8 @@ def compress(
         output.as_json(rows)
     elif not quiet:
         _print(rows, made, wide)
+    elif certified:
+        say_wrapped(printable(rows["certificate"]))
 
 
 def _check_without_data(request: Request, wish: Wish, certified: bool) -> None:
