@@ -32,6 +32,7 @@ TINY = (
 class Typed:
     code: int
     output: str  # standard output and error together
+    stdout: str = ""
 
     def refused(self, sentence: str) -> None:
         """Exit code 2, and exactly one line: ``error:`` and a sentence that matches, with no traceback."""
@@ -47,7 +48,7 @@ def szilard(*arguments: object) -> Typed:
     result = CliRunner().invoke(app, [str(argument) for argument in arguments])
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
-    return Typed(result.exit_code, result.output)
+    return Typed(result.exit_code, result.output, result.stdout)
 
 
 def environment() -> dict[str, str]:

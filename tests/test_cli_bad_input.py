@@ -61,7 +61,7 @@ def spoilt(value, shape=(60, 4)):
         (["--epochs", "0"], "epochs must be positive"),
         (["--batch-size", "0"], "batch_size must be positive"),
         (["--samples", "0"], "samples must be positive"),
-        (["--n-train", "-5"], "n_train"),
+        (["--n-train", "-5"], "--n-train"),
         (["--augment", "flip"], "augment must be"),
         (["--precision", "3"], "there is no precision '3'"),
         (["--devices", "some"], "devices is a number"),

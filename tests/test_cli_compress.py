@@ -130,6 +130,10 @@ def test_a_normalisation_of_its_own(plain, tmp_path):
         (["--no-data", "--max-drop", 1], "needs data to judge by"),
         (["-o", "nowhere/x.szd"], "in a folder that does not exist"),
         (["-o", "."], "is a folder"),
+        (
+            ["-o", "x.safetensors"],
+            r"would hold a .szd file under a name that ends in .safetensors; name a file",
+        ),
         (["--mean", "0,0", "--std", "1,1"], "--mean has 2 numbers"),
         (["--mean", "0"], "--mean and --std together"),
         (["--mean", "a", "--std", "1"], "write numbers with commas"),
@@ -237,7 +241,7 @@ class TestFilesOfOthers:
         found = json.loads(typed.output)["networks"][0]["quality"]
         assert found["accuracy"] == pytest.approx(accuracy(mlp()))
         szilard("predict", "net.safetensors", "digits").refused(
-            "a safetensors file, which does not say how its inputs"
+            "does not say of which network its weights are; add --network"
         )
         szilard("compress", "net.safetensors", "--no-data").refused(
             "does not say of which network; add --network"

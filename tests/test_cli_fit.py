@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from cli_tools import TINY, szilard
 
+from szilard._cli.figures import si
 from szilard._cli.fit import Given, merge
-from szilard._cli.table import si
 from szilard.training import settings as toml
 from szilard.training.folder import RunFolder
 from szilard.training.settings import Settings
@@ -24,8 +25,9 @@ def run(tmp_path_factory):
 
 def test_a_run_prints_its_table_and_its_page(run):
     out, output = run
-    rows = [line for line in output.splitlines() if "│" in line]
-    assert [row.split("│")[1].strip() for row in rows] == [
+    lines = output.splitlines()
+    rule = next(number for number, line in enumerate(lines) if set(line) == {"─", " "})
+    assert [re.split("  +", line)[0] for line in lines[rule + 1 : rule + 4]] == [
         "SSVI, 30 % of weights",
         "deterministic",
         "dense mean-field",

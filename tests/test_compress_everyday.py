@@ -209,9 +209,15 @@ def test_a_regression_without_noise_on_the_command_line(tmp_path):
     assert '"valid_before": 1.0' in made.output or '"valid_before": 0.99' in made.output
     measured = command("measure", tmp_path / "net.szd", "--json")
     assert measured.code == 0, measured.output
-    refused = command("predict", tmp_path / "net.szd", tmp_path / "set.npz")
-    assert refused.code == 2
-    assert "a mean and the log of its noise" in refused.output
+    predicted = command("predict", tmp_path / "net.szd", tmp_path / "set.npz")
+    assert predicted.code == 0, predicted.output
+    lines = predicted.output.splitlines()
+    assert lines[0] == "mean,std,aleatoric_std,epistemic_std"
+    means = np.array([float(line.split(",")[0]) for line in lines[1:]])
+    error = means - y.numpy()
+    assert np.abs(error).mean() < 0.1 * y.std()
+    # How sure it is are the residuals of the compressed network, in the units of the targets.
+    assert float(lines[1].split(",")[1]) == pytest.approx(np.sqrt(np.mean(error**2)), rel=0.3)
 
 
 def test_group_norm_of_images_in_channels_last_order():

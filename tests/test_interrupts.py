@@ -12,8 +12,7 @@ from cli_tools import TINY, environment, szilard
 from kill_tools import kill_compressions, kill_fits
 
 from szilard import compress, data, fit, interrupts, methods
-from szilard._cli import compress as command
-from szilard._cli import measure
+from szilard._cli import judged, measure
 from szilard.training import checkpoint
 from szilard.training.job import Job
 
@@ -158,7 +157,7 @@ class TestWhatIsSaidIsTrue:
 
     def test_compress(self, run, monkeypatch, tmp_path):
         out = tmp_path / "net.szd"
-        monkeypatch.setattr(command, "search", interrupt)
+        monkeypatch.setattr(judged, "search", interrupt)
         assert said("compress", run, "-o", out) == f"{out} was not written"
         assert not out.exists()
         out.write_bytes(b"before")

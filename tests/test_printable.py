@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import warnings
 
 import pytest
-from rich.console import Console
 
-from szilard._cli import spreadsheet, table
+from szilard._cli import figures, spreadsheet
 from szilard.errors import SzilardError, SzilardWarning, printable, shortened
 
 EVIL = {
@@ -70,14 +68,10 @@ def test_a_warning_is_one_line():
 @pytest.mark.parametrize(
     "name", [*EVIL, "[red]x[/red]", "[/]", "[link=http://x]y[/link]", "[bold", ":smile:", "x" * 10**5]
 )
-def test_a_table_prints_names_literally(monkeypatch, name):
-    written = io.StringIO()
-    monkeypatch.setattr(
-        table, "Console", lambda width=400: Console(file=written, width=400, force_terminal=False)
-    )
+def test_a_table_prints_names_literally(capsys, name):
     cost = {"macs": {"value": 1000, "source": name}}
-    table.print_rows([{"name": name, "quality": {"nll": 0.5}, "cost": cost}], f"{name}, test set")
-    lines = written.getvalue()
+    figures.print_rows([{"name": name, "quality": {"nll": 0.5}, "cost": cost}], f"{name}, test set")
+    lines = capsys.readouterr().out
     shown = printable(name, 200)
     assert shown[:50] in lines
     assert f"{shown[:50]}" in lines.splitlines()[0]

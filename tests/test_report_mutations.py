@@ -14,7 +14,7 @@ from cli_tools import szilard
 from report_folders import change, classification, regression
 
 from szilard import report
-from szilard._cli import table
+from szilard._cli import figures
 from szilard.errors import SzilardError
 from szilard.report import result as results
 from szilard.training.folder import MethodFolder
@@ -91,7 +91,7 @@ def told(*arguments) -> bool:
 def table_of(run) -> None:
     """The table that a command prints: rows, or one sentence."""
     try:
-        table.show([run])
+        figures.show([run])
     except SzilardError as error:
         said = str(error)
     else:

@@ -3,6 +3,7 @@
 import json
 import math
 
+import numpy as np
 import pytest
 from report_folders import classification, regression
 
@@ -45,19 +46,41 @@ def test_figures_beside_the_baseline(run):
     assert ssvi["auroc_best"].beside == "±0.000"
 
 
-def test_the_best_of_a_column_and_ties(run):
+def test_the_best_of_a_column_is_better_than_all_others(run):
     ssvi, base, field = map(cells, report.table(run))
-    assert [c["accuracy"].best for c in (ssvi, base, field)] == [False, True, True]
+    assert [c["accuracy"].best for c in (ssvi, base, field)] == [False, False, False]  # two of them tie
     assert [c["bits"].best for c in (ssvi, base, field)] == [True, False, False]
     assert not any(c["ece"].best for c in (ssvi, base, field))  # all the same: nobody is best
 
 
-def test_the_best_coverage_is_the_right_one(tmp_path):
+@pytest.mark.parametrize(("wrong", "clear"), [(1, False), (3, False), (6, True)])
+def test_chance_is_not_called_better(tmp_path, wrong, clear):
+    """Of 100 answers, so many are right by one method and wrong by the other: clear from 2 standard errors on."""
+    run = classification(tmp_path / "run", ("ssvi", "deterministic"))
+    labels = np.arange(100) % 10
+    for key, errors in (("ssvi", 0), ("deterministic", wrong)):
+        answers = labels.copy()
+        answers[:errors] = (answers[:errors] + 1) % 10
+        p = np.full((100, 10), 0.01, np.float16)
+        p[np.arange(100), answers] = 0.91
+        path = run / key / "arrays.npz"
+        arrays = dict(np.load(path)) | {"test_mean_probabilities": p, "test_labels": labels}
+        np.savez(path, **arrays)
+        result = json.loads((run / key / "result.json").read_text())
+        result["test"]["accuracy"] = 1 - errors / 100
+        (run / key / "result.json").write_text(json.dumps(result))
+    found = {row.key: cells(row)["accuracy"].best for row in report.table(run)}
+    assert found == {"ssvi": clear, "deterministic": False}
+
+
+def test_what_is_no_mean_over_inputs_is_never_called_best(tmp_path):
     run = regression(tmp_path / "run")
     path = run / "deterministic" / "result.json"
     path.write_text(path.read_text().replace('"coverage95": 0.9', '"coverage95": 0.99'))
     ssvi, base = map(cells, report.table(run))
-    assert (ssvi["coverage95"].best, base["coverage95"].best) == (False, True)
+    assert (ssvi["coverage95"].best, base["coverage95"].best) == (False, False)
+    assert ssvi["rmse"].heading == "RMSE ↓"
+    assert not any(cell.best for cell in (ssvi["seconds"], base["seconds"]))  # by a clock
     assert ssvi["rmse"].beside == "0.5×"
     assert ssvi["nll"].beside == "±0.000"  # of a density: a difference, not a ratio
 

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import os
 import warnings
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from szilard import __version__, interrupts
 from szilard._cli import options as o
+from szilard._cli import options_compress as oc
+from szilard._cli.output import Command
 from szilard._cli.told import Told, format_warning
 from szilard.errors import SzilardError
+
+if TYPE_CHECKING:
+    from szilard._cli.case import Request
 
 app = typer.Typer(
     cls=Told,
@@ -24,6 +30,28 @@ app = typer.Typer(
     "put trained networks into one small file.",
     epilog="Start with [bold]szilard fit --data digits[/bold]: it needs no download and takes about a minute.",
 )
+
+
+def _request(
+    path: Path,
+    data: str | None,
+    data_root: Path | None,
+    target: str | None,
+    split: int | None,
+    task: str | None,
+    mean: str | None,
+    std: str | None,
+    network: str | None,
+    key: str | None,
+    trust: bool,
+) -> Request:
+    """What was typed of a network and of its data."""
+    from szilard._cli.case import Request
+    from szilard._cli.channels import Normalisation
+
+    root = None if data_root is None else str(data_root)
+    given = {"name": data, "root": root, "target": target, "split": split}
+    return Request(path, given, network, key, trust, task, Normalisation(mean, std))
 
 
 def _examples(*lines: str) -> str:
@@ -55,6 +83,7 @@ def options(
 
 
 @app.command(
+    cls=Command,
     epilog=_examples(
         "szilard fit --data digits",
         "szilard fit --data table.csv --target price --density 0.2 --out runs/price",
@@ -63,7 +92,7 @@ def options(
         "szilard fit runs/small/run.toml --out runs/again",
         "szilard fit --out runs/small --resume",
         "torchrun --nproc-per-node 2 -m szilard fit --data digits",
-    )
+    ),
 )
 def fit(
     run_toml: o.RunToml = None,
@@ -101,6 +130,8 @@ def fit(
     strategy: o.Strategy = "auto",
     precision: o.Precision = None,
     quiet: o.Quiet = False,
+    json: o.Json = False,
+    wide: o.Wide = False,
 ) -> None:
     """Train a sparse Bayesian network beside its baselines; print and plot quality x cost."""
     from szilard._cli import fit as command
@@ -120,58 +151,69 @@ def fit(
     command.fit(
         run_toml, given, out, resume=resume, overwrite=overwrite, download=download, tensorboard=tensorboard,
         accelerator=accelerator, devices=devices, strategy=strategy, trusted=trust, quiet=quiet,
+        as_json=json, wide=wide,
     )  # fmt: skip
 
 
 @app.command(
+    cls=Command,
     epilog=_examples(
         "szilard measure runs/digits",
         "szilard measure runs/digits/ssvi/network.pt --samples 100 --json",
         "szilard measure weights.pt --network network.py:build --data arrays.npz",
-    )
+    ),
 )
 def measure(
     path: o.RunOrNetwork,
     data: o.Data = None,
     data_root: o.DataRoot = None,
-    target: o.Target = None,
+    target: o.Targets = None,
     split: o.Split = None,
+    task: oc.TaskOfOutputs = None,
+    mean: oc.Mean = None,
+    std: oc.Std = None,
     network: o.NetworkOfFile = None,
     key: o.Key = None,
     trust: o.Trust = False,
     samples: o.Draws = 32,
     seed: o.DrawSeed = 0,
     json: o.Json = False,
+    wide: o.Wide = False,
 ) -> None:
     """See how good a finished network is, and what it costs. Also for a plain PyTorch state dict."""
     from szilard._cli import measure as command
 
-    given = {
-        "name": data,
-        "root": None if data_root is None else str(data_root),
-        "target": target,
-        "split": split,
-    }
-    command.measure(path, given, network, key=key, trusted=trust, samples=samples, seed=seed, as_json=json)
+    request = _request(path, data, data_root, target, split, task, mean, std, network, key, trust)
+    command.measure(request, samples=samples, seed=seed, as_json=json, wide=wide)
 
 
 @app.command(
+    cls=Command,
     epilog=_examples(
         "szilard predict runs/price new.csv -o predictions.csv",
         "szilard predict runs/digits new.npz -o predictions.csv",
         "szilard predict runs/digits digits --method deterministic",
-    )
+        "szilard predict weights.pt new.csv --network network.py:build --data table.csv --target price",
+    ),
 )
 def predict(
     path: o.RunOrNetwork,
     inputs: o.Inputs,
     out: o.Csv = None,
     method: o.MethodOfRun = None,
+    data: o.LabelledData = None,
     data_root: o.DataRoot = None,
+    target: o.Targets = None,
+    split: o.Split = None,
+    task: oc.TaskOfOutputs = None,
+    mean: oc.Mean = None,
+    std: oc.Std = None,
     network: o.NetworkOfFile = None,
+    key: o.Key = None,
     trust: o.Trust = False,
     samples: o.Draws = 32,
     seed: o.DrawSeed = 0,
+    json: o.Json = False,
 ) -> None:
     """Ask a network: answer, probability and doubt for every input.
 
@@ -180,53 +222,56 @@ def predict(
     """
     from szilard._cli import predict as command
 
-    command.predict(
-        path, inputs, out, method=method, data_root=data_root, network=network, trusted=trust, samples=samples,
-        seed=seed,
-    )  # fmt: skip
-
-
-@app.command(epilog=_examples("szilard report runs/digits", "szilard report runs/digits runs/longer"))
-def report(runs: o.Runs) -> None:
-    """Write report.html of each run again, and print all of them side by side."""
-    from szilard._cli import report as command
-
-    command.report(runs)
+    request = _request(path, data, data_root, target, split, task, mean, std, network, key, trust)
+    asked = command.Asked(inputs, method, data_root, samples, seed)
+    command.predict(request, asked, out, as_json=json)
 
 
 @app.command(
+    cls=Command, epilog=_examples("szilard report runs/digits", "szilard report runs/digits runs/longer")
+)
+def report(runs: o.Runs, json: o.Json = False, wide: o.Wide = False) -> None:
+    """Write report.html of each run again, and print all of them side by side."""
+    from szilard._cli import report as command
+
+    command.report(runs, as_json=json, wide=wide)
+
+
+@app.command(
+    cls=Command,
     epilog=_examples(
         "szilard compress runs/digits",
         "szilard compress net.pt --network file.py:build --data cifar10 --max-drop 0.5 -o net.szd",
         "szilard compress net.pt --network file.py:build --data pictures.npz --max-bytes 20000",
         "szilard compress net.pt --network file.py:build --no-data",
-    )
+    ),
 )
 def compress(
-    path: o.Weights,
+    path: oc.Weights,
     data: o.Data = None,
     data_root: o.DataRoot = None,
-    target: o.Target = None,
+    target: o.Targets = None,
     split: o.Split = None,
-    mean: o.Mean = None,
-    std: o.Std = None,
+    mean: oc.Mean = None,
+    std: oc.Std = None,
     network: o.NetworkOfFile = None,
     key: o.Key = None,
     trust: o.Trust = False,
     method: o.MethodOfRun = None,
-    max_drop: o.MaxDrop = None,
-    max_bytes: o.MaxBytes = None,
-    lam: o.Lam = None,
-    task: o.TaskOfOutputs = None,
-    confidence: o.Confidence = 0.9,
-    no_data: o.WithoutData = False,
-    input_shape: o.InputShape = None,
-    outputs: o.Outputs = None,
-    certificate: o.Certified = False,
+    max_drop: oc.MaxDrop = None,
+    max_bytes: oc.MaxBytes = None,
+    lam: oc.Lam = None,
+    task: oc.TaskOfOutputs = None,
+    confidence: oc.Confidence = 0.9,
+    no_data: oc.WithoutData = False,
+    input_shape: oc.InputShape = None,
+    outputs: oc.Outputs = None,
+    certificate: oc.Certified = False,
     seed: o.DrawSeed = 0,
-    out: o.Szd = None,
+    out: oc.Szd = None,
     json: o.Json = False,
     quiet: o.Quiet = False,
+    wide: o.Wide = False,
 ) -> None:
     """Put a trained network into one small file: the smallest that keeps its quality, or the best of a size.
 
@@ -234,26 +279,21 @@ def compress(
     """
     from szilard._cli import compress as command
 
-    given = {
-        "name": data,
-        "root": None if data_root is None else str(data_root),
-        "target": target,
-        "split": split,
-    }
+    request = _request(path, data, data_root, target, split, task, mean, std, network, key, trust)
     command.compress(
-        path, given, network, command.Wish(max_drop, max_bytes, lam, task, confidence), out,
-        method=method, key=key, trusted=trust,
-        without_data=no_data, shape=command.Shape(input_shape, outputs), normalisation=(mean, std),
-        certified=certificate, seed=seed, as_json=json, quiet=quiet,
+        request, command.Wish(max_drop, max_bytes, lam, task, confidence), out,
+        method=method, without_data=no_data, shape=command.Shape(input_shape, outputs),
+        certified=certificate, seed=seed, as_json=json, quiet=quiet, wide=wide,
     )  # fmt: skip
 
 
 @app.command(
+    cls=Command,
     epilog=_examples(
         "szilard convert net.szd net.safetensors",
         "szilard convert net.szd net.pt",
         "szilard convert checkpoint.ckpt net.szd --key state_dict",
-    )
+    ),
 )
 def convert(path: o.Source, out: o.Written, key: o.Key = None, json: o.Json = False) -> None:
     """Write the tensors of a file as another kind of file, bit for bit: .szd, .safetensors or PyTorch's.
@@ -267,25 +307,33 @@ def convert(path: o.Source, out: o.Written, key: o.Key = None, json: o.Json = Fa
 
 
 @app.command(
+    cls=Command,
     epilog=_examples(
         "szilard inspect net.szd", "szilard inspect net.szd --tensors --json", "szilard inspect checkpoint.pt"
-    )
+    ),
 )
-def inspect(path: o.AnyWeights, tensors: o.Tensors = False, json: o.Json = False) -> None:
+def inspect(
+    path: o.AnyWeights, tensors: o.Tensors = False, json: o.Json = False, wide: o.Wide = False
+) -> None:
     """See what is in a .szd file and where its bytes are, without its network; or the tensors of another file."""
     from szilard._cli import inspect as command
 
-    command.inspect(path, tensors=tensors, as_json=json)
+    command.inspect(path, tensors=tensors, as_json=json, wide=wide)
 
 
 @app.command(
-    epilog=_examples("szilard verify net.szd", "szilard verify net.szd --against runs/digits/ssvi/network.pt")
+    cls=Command,
+    epilog=_examples(
+        "szilard verify net.szd", "szilard verify net.szd --against runs/digits/ssvi/network.pt"
+    ),
 )
-def verify(path: o.SzdFile, against: o.Against = None, key: o.Key = None, json: o.Json = False) -> None:
+def verify(
+    path: o.SzdFile, against: o.Against = None, key: o.Key = None, json: o.Json = False, wide: o.Wide = False
+) -> None:
     """Check that a .szd file is whole and opens to the tensors that were written."""
     from szilard._cli import verify as command
 
-    command.verify(path, against, key=key, as_json=json)
+    command.verify(path, against, key=key, as_json=json, wide=wide)
 
 
 def main() -> None:
@@ -295,6 +343,8 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     warnings.filterwarnings("ignore", message="Sparse CSR tensor support|Sparse invariant checks")
     warnings.formatwarning = format_warning
+    if os.environ.get("NO_COLOR"):
+        os.environ["TERM"] = "dumb"  # neither colours nor other control characters, of Rich and of Typer
     app()
 
 

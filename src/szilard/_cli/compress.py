@@ -2,266 +2,175 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from rich.console import Console
-from rich.table import Table
-from torch import nn
 
 from szilard import networks
-from szilard._cli import output, source, target, weights
+from szilard._cli import built, judged, output, source, suited, target, weights
+from szilard._cli.built import Built
+from szilard._cli.case import OfExamples, Request, Tell, opened
+from szilard._cli.judged import SAMPLES
+from szilard._cli.table import Column, Table, say_wrapped, show
 from szilard._cli.told import once
+from szilard._cli.wish import Shape, Wish
+from szilard._cli.words import cli
 from szilard.compress import Compressed
 from szilard.compress import compress as search
-from szilard.compress.compress import CONFIDENCE
-from szilard.compress.judge import Scores
-from szilard.compress.progress import Progress
-from szilard.compress.promise import check_confidence
-from szilard.data import DataSet, Split
+from szilard.data import DataSet
 from szilard.errors import SzilardError, printable
 from szilard.file.ledger import smaller
-from szilard.likelihood import TASKS, Categorical
 from szilard.training import finished as networks_on_disk
-from szilard.training import units
-from szilard.training.evaluate import judge, tells_mean_alone, with_noise
+from szilard.training.evaluate import judge, residual, tells_mean_alone
 from szilard.training.finished import Finished
 
-SAMPLES = 8  # draws of a Bayesian network, every time it is judged
-EXAMPLES = 512
+__all__ = ["Shape", "Wish", "compress"]
 
-
-@dataclass(frozen=True)
-class Wish:
-    """What is typed of the goal: percentage points, bytes, nats per bit."""
-
-    max_drop: float | None
-    max_bytes: int | None
-    lam: float | None
-    task: str | None = None
-    confidence: float = CONFIDENCE
-
-    def check(self) -> None:
-        check_confidence(self.confidence)
-        if self.task is not None and self.task not in TASKS:
-            raise SzilardError(f"--task is {printable(self.task)}; take one of {', '.join(TASKS)}")
-        if sum(one is not None for one in (self.max_drop, self.max_bytes, self.lam)) > 1:
-            raise SzilardError("give one of --max-drop, --max-bytes and --lam; the others follow from it")
-
-
-@dataclass(frozen=True)
-class Shape:
-    """What is typed of a network whose data nobody has."""
-
-    inputs: str | None
-    outputs: int | None
-
-    def parsed(self) -> tuple[int, ...] | None:
-        if self.inputs is None:
-            return None
-        try:
-            return tuple(int(side) for side in self.inputs.split("x"))
-        except ValueError:
-            raise SzilardError(f"--input-shape is {self.inputs!r}; write it like 3x32x32") from None
+_OTHERS = (
+    ".pt",
+    ".pth",
+    ".ckpt",
+    ".bin",
+    ".safetensors",
+    ".onnx",
+    ".npz",
+    ".csv",
+    ".json",
+)  # of other formats
+_CERTIFIED = (
+    "--certificate is about shares of errors, and these data have quantities or several labels; leave it out"
+)
 
 
 def compress(
-    path: Path,
-    given: dict[str, Any],
-    network: str | None,
+    request: Request,
     wish: Wish,
     out: Path | None,
     *,
     method: str | None,
-    key: str | None,
-    trusted: bool,
     without_data: bool,
     shape: Shape,
-    normalisation: tuple[str | None, str | None],
     certified: bool,
     seed: int,
     as_json: bool,
     quiet: bool,
+    wide: bool,
 ) -> None:
     """Write a ``.szd`` file, and print what it cost."""
     wish.check()
+    path = request.path
     file = path if path.is_file() else target.finished(path, method)[0].network
+    request = replace(request, path=file)
     out = file.with_suffix(networks_on_disk.SUFFIX) if out is None else out
     if out.is_dir() or not out.absolute().parent.is_dir():
         what = "is a folder" if out.is_dir() else "is in a folder that does not exist"
         raise SzilardError(f"{out} {what}; name a file to write")
     if out.exists() and file.samefile(out):
         raise SzilardError(f"{out} is the network itself; name another file with --out")
-    console = Console(stderr=True, quiet=quiet or as_json)
-    if without_data and certified:
+    if out.suffix.lower() in _OTHERS:
         raise SzilardError(
-            "--certificate counts errors over training examples; give data instead of --no-data"
+            f"{out} would hold a .szd file under a name that ends in {out.suffix}; name a file that ends in .szd, from "
+            "which szilard convert makes others"
         )
+    if without_data:
+        _check_without_data(request, wish, certified)
+    tell = _teller(quiet or as_json)
+    console = Console(stderr=True, quiet=quiet or as_json)
     with output.told(out):
         if without_data:
-            made, described = _without_data(file, network, key, trusted, shape, wish, seed, console)
+            made, described = _without_data(request, shape, wish, seed, console, tell)
         else:
-            found, data, meta = _open(file, given, network, key, trusted, normalisation, console)
-            if certified and data.task != "classification":
-                raise SzilardError(
-                    "--certificate is about shares of errors, and these data have quantities; leave it out"
-                )
-            made, described = _with_data(found, data, meta, wish, seed, console)
-            if certified:
-                described["certificate"] = _certificate(found, made, data, seed)
+            made, described = _with_data(request, wish, seed, console, tell, certified)
         made.save(out)
     rows = _figures(file, out, made, described)
     if as_json:
-        print(json.dumps(rows, indent=2))
+        output.as_json(rows)
     elif not quiet:
-        _print(rows, made)
+        _print(rows, made, wide)
+    elif certified:
+        say_wrapped(printable(rows["certificate"]))
 
 
-def _open(
-    file: Path,
-    given: dict[str, Any],
-    spec: str | None,
-    key: str | None,
-    trusted: bool,
-    normalisation: tuple[str | None, str | None],
-    console: Console,
-) -> tuple[Finished, DataSet, dict[str, Any]]:
-    if networks_on_disk.is_finished(file):
-        found = networks_on_disk.load(file, spec, trusted=trusted, tell=once())
-        return found, source.for_network(found, given, str(file)), {}
-    if given["name"] is None:
+def _check_without_data(request: Request, wish: Wish, certified: bool) -> None:
+    if certified:
         raise SzilardError(
-            f"{file} does not say which data it is for; add --data, or --no-data for a larger file without"
+            "--certificate counts errors over training examples; give data instead of --no-data"
         )
-    data = _normalised(source.load({}, given, str(file)), *normalisation)
-    built, meta = weights.network_of(
-        file,
-        spec,
-        key,
-        trusted,
-        lambda named: networks.build(named, data.input_shape, data.n_outputs),
-        lambda line: console.print(line, markup=False, highlight=False, soft_wrap=True),
-    )
-    built.eval()
-    networks.check_fits(built, data)
-    data, said = units.fitted(built, data, told=any(one is not None for one in normalisation))
-    if said is not None:
-        console.print(said, markup=False, highlight=False, soft_wrap=True)
-    stored = {key: value for key, value in given.items() if value is not None}
-    return Finished.plain(built, data, network_spec=spec, source=stored), data, meta
-
-
-def _normalised(data: DataSet, mean: str | None, std: str | None) -> DataSet:
-    """The data set under the normalisation that a network was trained with, channel by channel."""
-    if mean is None and std is None:
-        return data
-    shift, scale = (_channels(text, data, name) for text, name in ((mean, "--mean"), (std, "--std")))
-    return data.renormalised(shift, scale)
-
-
-def _channels(text: str | None, data: DataSet, name: str) -> torch.Tensor:
-    if text is None:
-        raise SzilardError("give --mean and --std together, each as numbers with commas")
-    try:
-        values = [float(part) for part in text.split(",")]
-    except ValueError:
-        raise SzilardError(f"{name} is {text!r}; write numbers with commas, like 0.5,0.5,0.5") from None
-    if len(values) not in (1, data.input_shape[0]):
-        raise SzilardError(
-            f"{name} has {len(values)} numbers; give one, or one for each of {data.input_shape[0]}"
-        )
-    if name == "--std" and min(values) <= 0:
-        raise SzilardError(f"--std must be positive, and is {text}")
-    return torch.tensor(values).expand(data.input_shape[0]).reshape(-1, *[1] * (len(data.input_shape) - 1))
-
-
-def _with_data(
-    found: Finished, data: DataSet, meta: dict[str, Any], wish: Wish, seed: int, console: Console
-) -> tuple[Compressed, dict[str, Any]]:
-    if wish.task not in (None, data.task):
-        raise SzilardError(f"--task is {wish.task}, and the data are for {data.task}; leave --task out")
-
-    alone = data.task == "regression" and tells_mean_alone(found.network, data)
-
-    def values(network: nn.Module, split: Split) -> Scores:
-        network = with_noise(network, data) if alone else network
-        believed = judge(found.method, network, data, split, samples=SAMPLES, seed=seed, ood=False)[1]
-        if data.task == "classification":
-            right = (believed.labels == split.y).double()
-            given = believed.mean.double().gather(1, split.y[:, None])[:, 0]
-            guessing = Categorical().guessing(split.y)
-            return Scores(float(right.mean()), right, given, guessing)
-        each = 1 - (believed.mean - split.y).square().double() / split.y.double().var()
-        return Scores(float(each.mean()), each, None, 0.0, relative=True)
-
-    def score(network: nn.Module, split: Split) -> float:
-        return values(network, split).score
-
-    # Any order of the examples will do, but not one by class.
-    order = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(seed))[:EXAMPLES]
-    with Progress.on(console) as progress:
-        made = search(
-            found.network,
-            data.train.x[order],
-            max_drop=None if wish.max_drop is None else wish.max_drop / 100,
-            max_bytes=wish.max_bytes,
-            lam=wish.lam,
-            evaluate=lambda network: values(network, data.valid),
-            task=data.task,
-            confidence=wish.confidence,
-            seed=seed,
-            meta=networks_on_disk.to_meta(found) | meta,
-            progress=progress,
-        )
-        before, after = score(found.network, data.test), score(made.network, data.test)
-    measure = "accuracy" if data.task == "classification" else "explained variance"
-    return made, {
-        "task": f"{data.task}, judged by {measure} on valid (the data say so)",
-        "drop": made.drop,
-        "drop_se": made.drop_se,
-        "judged_on": made.judged_on,
-        "confidence": wish.confidence,
-        "data": data.name,
-        "measure": measure,
-        "valid_before": made.original_score,
-        "valid_after": made.score,
-        "test_before": before,
-        "test_after": after,
-    }
-
-
-def _without_data(
-    file: Path,
-    spec: str | None,
-    key: str | None,
-    trusted: bool,
-    shape: Shape,
-    wish: Wish,
-    seed: int,
-    console: Console,
-) -> tuple[Compressed, dict[str, Any]]:
     if wish.max_drop is not None:
         raise SzilardError(
             "--max-drop needs data to judge by; give --max-bytes or --lam, or data instead of --no-data"
         )
-    inputs = shape.parsed()
-    meta: dict[str, Any] = {}
+    if request.given.get("name") is not None:
+        raise SzilardError("--data and --no-data contradict each other; give one of them")
+
+
+def _teller(silent: bool) -> Tell:
+    """Lines on standard error, in words of the command line."""
+    say = once()
+    return lambda line: None if silent else say(cli(printable(str(line))))
+
+
+def _with_data(
+    request: Request, wish: Wish, seed: int, console: Console, tell: Tell, certified: bool
+) -> tuple[Compressed, dict[str, Any]]:
+    file = request.path
     if networks_on_disk.is_finished(file):
-        found = networks_on_disk.load(file, spec, trusted=trusted, tell=once())
+        found = networks_on_disk.load(file, request.spec, trusted=request.trusted, tell=once())
+        data = source.for_network(found, request.given, str(file))
+        if wish.task not in (None, data.task):
+            raise SzilardError(f"--task is {wish.task}, and the data are for {data.task}; leave --task out")
+        meta: dict[str, Any] = {}
+    elif request.given.get("name") is None:
+        raise SzilardError(
+            f"{file} does not say which data it is for; add --data, or --no-data for a larger file without"
+        )
+    else:
+        case = opened(request, tell)
+        if isinstance(case, OfExamples):
+            if certified:
+                raise SzilardError(_CERTIFIED)
+            return judged.by_examples(case, wish, seed, console, tell)
+        stored = {key: value for key, value in request.given.items() if value is not None}
+        found = Finished.plain(case.network, case.data, network_spec=case.spec, source=stored)
+        found = replace(found, answers=case.kind)
+        if case.data.task == "regression" and tells_mean_alone(case.asked(), case.data):
+            found = replace(found, noise=residual(case.asked(), case.data))
+        data, meta = case.data, case.meta
+    if certified and data.task != "classification":
+        raise SzilardError(_CERTIFIED)
+    made, described = judged.by_data_set(found, data, meta, wish, seed, console, tell)
+    if certified:
+        described["certificate"] = _certificate(found, made, data, seed)
+    return made, described
+
+
+def _without_data(
+    request: Request, shape: Shape, wish: Wish, seed: int, console: Console, tell: Tell
+) -> tuple[Compressed, dict[str, Any]]:
+    file, spec = request.path, request.spec
+    inputs = shape.parsed()
+    if networks_on_disk.is_finished(file):
+        found = networks_on_disk.load(file, spec, trusted=request.trusted, tell=once())
         network, inputs, meta = found.network, found.input_shape, networks_on_disk.to_meta(found)
     else:
+        said = built.of(file, spec, trusted=request.trusted)
+        spec = spec if said is None else said.spec
+        if said is not None:
+            inputs = inputs or said.input_shape
+            shape = Shape(shape.inputs, shape.outputs or said.n_outputs)
         network, meta = weights.network_of(
             file,
             spec,
-            key,
-            trusted,
+            request.key,
+            request.trusted,
             lambda named: networks.build_for(named, inputs, shape.outputs),
-            lambda line: console.print(line, markup=False, highlight=False, soft_wrap=True),
+            tell,
         )
-    with Progress.on(console) as progress:
+        if spec is not None:
+            meta = meta | Built(spec, inputs, shape.outputs, wish.task or "").to_meta()
+    with judged.progress(console, tell) as progress:
         made = search(
             network, max_bytes=wish.max_bytes, lam=wish.lam, input_shape=inputs, seed=seed, meta=meta,
             task=wish.task, progress=progress,
@@ -271,7 +180,8 @@ def _without_data(
 
 def _certificate(found: Finished, made: Compressed, data: DataSet, seed: int) -> str:
     """What the size of the file promises, with its assumptions."""
-    quality, _, _ = judge(found.method, made.network, data, data.train, samples=SAMPLES, seed=seed, ood=False)
+    network = suited.asked(replace(found, network=made.network))
+    quality, _, _ = judge(found.method, network, data, data.train, samples=SAMPLES, seed=seed, ood=False)
     n = len(data.train)
     return str(made.certificate(round((1 - quality["accuracy"]) * n), n))
 
@@ -286,40 +196,51 @@ def _figures(file: Path, out: Path, made: Compressed, described: dict[str, Any])
         "lam": made.lam,
         "seconds": made.seconds,
         **described,
-        "notes": made.notes,
+        "notes": [cli(note) for note in made.notes],
         "trials": [dict(zip(("lam", "bytes", "score"), trial, strict=True)) for trial in made.trials],
     }
 
 
-def _print(rows: dict[str, Any], made: Compressed) -> None:
-    print(printable(f"{rows['network']} -> {rows['file']}"))
-    table = Table()
-    for heading in ("", "before", "after", "change"):
-        table.add_column(heading, justify="left" if not heading else "right")
+def _print(rows: dict[str, Any], made: Compressed, wide: bool) -> None:
+    say_wrapped(printable(f"{rows['network']} -> {rows['file']}"))
     kind = made.ledger.original_type
-    table.add_row(
-        f"bytes{kind and f', {kind} before'}",
-        f"{rows['tensor_bytes']:,}",
-        f"{rows['bytes']:,}",
-        smaller(rows["ratio"]),
-    )
+    cells = [
+        (
+            f"bytes{kind and f', {kind} before'} ↓",
+            f"{rows['tensor_bytes']:,}",
+            f"{rows['bytes']:,}",
+            smaller(rows["ratio"]),
+        )
+    ]
     for part in ("valid", "test"):
         if f"{part}_before" in rows:
             before, after = 100 * rows[f"{part}_before"], 100 * rows[f"{part}_after"]
-            table.add_row(
-                f"{rows['measure']}, {part}", f"{before:.2f} %", f"{after:.2f} %", f"{after - before:+.2f} pt"
+            cells.append(
+                (
+                    f"{rows['measure']} ↑, {part}",
+                    f"{before:.2f} %",
+                    f"{after:.2f} %",
+                    f"{after - before:+.2f} pt",
+                )
             )
     if "task" in rows:
-        print(printable(rows["task"]))
-    Console().print(table)
+        say_wrapped(printable(rows["task"]))
+    names, *figures = zip(*cells, strict=True)
+    columns = [Column([""], names, right=False)]
+    columns += [
+        Column([head], cells_) for head, cells_ in zip(("before", "after", "change"), figures, strict=True)
+    ]
+    output.say("")
+    show(Table(columns), wide=wide)
+    output.say("")
     if rows.get("drop_se") is not None:
-        print(
+        say_wrapped(
             f"drop on valid {100 * rows['drop']:.2f} ± {100 * rows['drop_se']:.2f} pt (standard error of paired "
             f"differences), on {rows['judged_on']:,} examples"
         )
     chosen = f", chosen in {len(made.trials)} trials" if len(made.trials) > 1 else ""
-    print(f"λ = {made.lam:.3g} nats per bit{chosen}; {made.seconds:.0f} s")
+    say_wrapped(f"λ = {made.lam:.3g} nats per bit{chosen}; {made.seconds:.0f} s")
     if "certificate" in rows:
-        print(printable(rows["certificate"]))
-    for note in made.notes:
-        print(printable(f"note: {note}"))
+        say_wrapped(printable(rows["certificate"]))
+    for note in rows["notes"]:
+        say_wrapped(printable(f"note: {note}"))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from szilard._cli import output
+from szilard._cli.table import say_wrapped
+from szilard._cli.words import cli
 from szilard.errors import SzilardError, printable
 from szilard.training.conversion import convert as write
 
@@ -19,8 +20,8 @@ def convert(path: Path, out: Path, *, key: str | None, as_json: bool) -> None:
         made = write(path, out, key=key)
     if as_json:
         given = {"source": str(path), "file": str(out), "tensors": made.tensors, "bytes": made.bytes}
-        print(json.dumps({**given, "notes": list(made.notes)}, indent=2))
+        output.as_json({**given, "notes": list(made.notes)})
         return
-    print(printable(f"{path} -> {out}: {made.tensors:,} tensors, {made.bytes:,} bytes"))
+    say_wrapped(printable(f"{path} -> {out}: {made.tensors:,} tensors, {made.bytes:,} bytes"))
     for note in made.notes:
-        print(printable(f"note: {note}"))
+        say_wrapped(printable(f"note: {cli(note)}"))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from szilard import atomic, methods, networks, report
-from szilard._cli import table
+from szilard._cli import figures, output
 from szilard._cli.told import once
 from szilard.errors import SzilardError, printable
 from szilard.training import settings as toml
@@ -52,6 +52,8 @@ def fit(
     strategy: str,
     trusted: bool,
     quiet: bool,
+    as_json: bool,
+    wide: bool,
 ) -> None:
     """Train, write the report, print the table."""
     if resume and out is None and run_toml is not None and run_toml.name == "run.toml":
@@ -74,18 +76,22 @@ def fit(
             strategy=strategy,
             download=download,
             tensorboard=tensorboard,
-            progress=not quiet,
+            progress=not (quiet or as_json),
         )
         if fabric.global_rank == 0:
-            _show(out, quiet)
+            _show(out, quiet, as_json, wide)
 
 
-def _show(out: Path, quiet: bool) -> None:
+def _show(out: Path, quiet: bool, as_json: bool, wide: bool) -> None:
     try:
         written = report.write(out)
+        if as_json:
+            rows, title = figures.of_runs([out])
+            output.as_json({"run": str(out), "report": str(written), "judged": title, "networks": rows})
+            return
         if not quiet:
-            table.show([out])
-        print(printable(str(written)))
+            figures.show([out], wide=wide)
+        output.say(printable(str(written)))
     except KeyboardInterrupt as stop:
         folder = RunFolder(out)
         stop.args = (folder.how_to_go_on(folder.command()),)

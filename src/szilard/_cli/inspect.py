@@ -7,17 +7,13 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
 from szilard import file
+from szilard._cli import output
+from szilard._cli.table import Column, Table, say_wrapped, show
 from szilard.file import Entry, Ledger
 from szilard.file.error import SzilardFileError, printable
 from szilard.file.layout import MAGIC
 from szilard.file.ledger import smaller
-
-_WIDTH = 132  # where nobody's terminal says how wide it is
 
 _MEANING = {
     "prefix": "mark and lengths",
@@ -31,14 +27,14 @@ _MEANING = {
 }
 
 
-def inspect(path: Path, *, tensors: bool, as_json: bool) -> None:
+def inspect(path: Path, *, tensors: bool, as_json: bool, wide: bool) -> None:
     """Print where the bytes of a file are; of a file of another kind, which tensors it holds."""
     if not _is_szd(path):
         from szilard._cli.listing import listing
         from szilard.training import formats
 
         if formats.of(path) != formats.Format.SZD:
-            listing(path, as_json=as_json)
+            listing(path, as_json=as_json, wide=wide)
             return
     found = file.inspect(path, tensors=tensors)
     if found.tensor_bytes is None:  # a support has as many entries as its stream says
@@ -47,17 +43,17 @@ def inspect(path: Path, *, tensors: bool, as_json: bool) -> None:
         ):  # too slow without kernels, or damaged: szilard verify says it
             found = replace(found, tensor_bytes=file.verify(path).tensor_bytes)
     if as_json:
-        print(json.dumps({"path": str(path), **found.to_dict()}, indent=2))
+        output.as_json({"path": str(path), **found.to_dict()})
         return
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=_WIDTH)
-    console.print(f"{printable(str(path))}: {summary(found)}", style="bold", highlight=False, markup=False)
-    console.print(_parts(found))
-    console.print(_entries(found))
+    say_wrapped(f"{printable(str(path))}: {summary(found)}", bold=True)
+    output.say("")
+    show(_parts(found), wide=wide)
+    output.say("")
+    show(_entries(found), wide=wide)
+    output.say("")
     if found.meta:
-        console.print(f"metadata: {printable(json.dumps(found.meta))}", highlight=False, markup=False)
-    console.print(f"content {found.content}", highlight=False)
+        say_wrapped(f"metadata: {printable(json.dumps(found.meta))}")
+    say_wrapped(f"content {found.content}")
 
 
 def _is_szd(path: Path) -> bool:
@@ -83,30 +79,32 @@ def _as(kind: str) -> str:
 
 
 def _parts(found: Ledger) -> Table:
-    table = Table(show_footer=True)
-    table.add_column("part", footer="file")
-    table.add_column("bytes", justify="right", footer=f"{found.size:,}")
-    table.add_column("%", justify="right")
-    table.add_column("")
-    for name, size in found.parts.items():
-        table.add_row(name, f"{size:,}", f"{100 * size / found.size:.1f}", _MEANING[name])
-    return table
+    parts = found.parts.items()
+    columns = [
+        Column(["part"], [name for name, _ in parts], right=False),
+        Column(["bytes"], [f"{size:,}" for _, size in parts]),
+        Column(["%"], [f"{100 * size / found.size:.1f}" for _, size in parts], worth=50),
+        Column(["what is in it"], [_MEANING[name] for name, _ in parts], right=False, worth=10),
+    ]
+    return Table(columns, footer=["file", f"{found.size:,}", "100.0", ""])
 
 
 def _entries(found: Ledger) -> Table:
-    table = Table()
-    for heading in ("tensor", "kind", "type", "shape"):
-        table.add_column(heading)
-    for heading in ("values", "bytes", "of scales", "bits a value"):
-        table.add_column(heading, justify="right")
-    for entry in found.entries:
-        shape = "x".join(map(str, entry.shape))
-        table.add_row(
-            Text(printable(entry.name)), entry.kind, entry.dtype, shape, f"{entry.elements:,}", *_cost(entry)
-        )
-    if any(entry.bits is None for entry in found.entries):
-        table.caption = "- lies in a stream: add --tensors to decode it and give each tensor its part"
-    return table
+    entries = found.entries
+    costs = [_cost(entry) for entry in entries]
+    columns = [
+        Column(["tensor"], [printable(entry.name) for entry in entries], right=False),
+        Column(["kind"], [entry.kind for entry in entries], right=False, worth=40),
+        Column(["type"], [entry.dtype for entry in entries], right=False, worth=30),
+        Column(["shape"], ["x".join(map(str, entry.shape)) for entry in entries], right=False, worth=60),
+        Column(["values"], [f"{entry.elements:,}" for entry in entries], worth=50),
+        Column(["bytes ↓"], [cost[0] for cost in costs]),
+        Column(["of scales", "bytes"], [cost[1] for cost in costs], worth=20),
+        Column(["a value", "bits"], [cost[2] for cost in costs], worth=70),
+    ]
+    undecoded = any(entry.bits is None for entry in entries)
+    note = "- lies in a stream: add --tensors to decode it and give each tensor its part"
+    return Table(columns, notes=[note] if undecoded else [], elsewhere="--wide or --json shows them")
 
 
 def _cost(entry: Entry) -> tuple[str, str, str]:

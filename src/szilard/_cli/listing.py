@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
+from szilard._cli import output
+from szilard._cli.table import Column, Table, say_wrapped, show
 from szilard.errors import printable
 from szilard.training import fitting, formats, stored
 
-_WIDTH = 132  # where nobody's terminal says how wide it is
-_LETTERS = 200  # of a name
 
-
-def listing(path: Path, *, as_json: bool) -> None:
+def listing(path: Path, *, as_json: bool, wide: bool) -> None:
     """Print the tensors of a file of safetensors or of torch.save, or of a TorchScript archive.
 
     Raises:
@@ -39,18 +33,16 @@ def listing(path: Path, *, as_json: bool) -> None:
     total, _ = fitting.size(value for tensors in found.groups.values() for value in tensors.values())
     if as_json:
         given = {"path": str(path), "kind": kind, "bytes": path.stat().st_size, "tensor_bytes": total}
-        print(json.dumps({**given, "tensors": rows}, indent=2))
+        output.as_json({**given, "tensors": rows})
         return
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=_WIDTH)
     size = f"{path.stat().st_size:,} bytes, {len(rows):,} tensors of {total:,} bytes in all, tied ones once"
-    console.print(f"{printable(str(path))} is {kind}: {size}", style="bold", highlight=False, markup=False)
-    table = Table()
-    for heading in ("in", "tensor", "type", "shape"):
-        table.add_column(heading)
-    table.add_column("bytes", justify="right")
-    for row in rows:
-        names = (Text(printable(row[key], _LETTERS)) for key in ("group", "name"))
-        table.add_row(*names, row["dtype"], "x".join(map(str, row["shape"])), f"{row['bytes']:,}")
-    console.print(table)
+    say_wrapped(f"{printable(str(path))} is {kind}: {size}", bold=True)
+    output.say("")
+    columns = [
+        Column(["tensor"], [printable(row["name"]) for row in rows], right=False),
+        Column(["in"], [printable(row["group"]) for row in rows], right=False, worth=20),
+        Column(["type"], [row["dtype"] for row in rows], right=False, worth=30),
+        Column(["shape"], ["x".join(map(str, row["shape"])) for row in rows], right=False, worth=60),
+        Column(["bytes"], [f"{row['bytes']:,}" for row in rows]),
+    ]
+    show(Table(columns, elsewhere="--wide or --json shows them"), wide=wide)

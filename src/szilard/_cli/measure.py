@@ -2,88 +2,73 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+import json
 
-from szilard import methods, networks
-from szilard._cli import source, table, target, weights
+from szilard import methods
+from szilard._cli import built, figures, output, source, suited, target
+from szilard._cli.case import OfExamples, Request, Tell, opened
+from szilard._cli.figures import Row
 from szilard._cli.told import once
+from szilard._cli.words import cli
 from szilard.cost import Cost
 from szilard.data import DataSet
-from szilard.errors import SzilardError
+from szilard.errors import SzilardError, printable
 from szilard.training import finished as networks_on_disk
-from szilard.training import units
 from szilard.training.evaluate import measure as evaluate
 from szilard.training.folder import to_json
 
 
-def measure(
-    path: Path,
-    given: dict[str, Any],
-    network: str | None,
-    *,
-    key: str | None,
-    trusted: bool,
-    samples: int,
-    seed: int,
-    as_json: bool,
-) -> None:
+def measure(request: Request, *, samples: int, seed: int, as_json: bool, wide: bool) -> None:
     """Print quality and cost of every network behind a path."""
     if samples < 1:
         raise SzilardError(f"--samples must be at least 1, not {samples}")
+    path = request.path
     if path.is_file() and not networks_on_disk.is_finished(path):
-        tell = (lambda line: None) if as_json else once()
-        rows, data = _plain(path, given, network, key, samples, seed, tell)
+        say = once()
+        tell: Tell = (lambda line: None) if as_json else lambda line: say(cli(printable(str(line))))
+        rows, name, elsewhere = _plain(request, samples, seed, tell)
     else:
-        rows, data = _finished(path, given, network, trusted, samples, seed)
+        rows, data = _finished(request, samples, seed)
+        name, elsewhere = data.name, data.ood_name
     if as_json:
-        print(to_json({"data": data.name, "ood": data.ood_name, "networks": rows}, indent=2))
+        output.as_json(json.loads(to_json({"data": name, "ood": elsewhere, "networks": rows})))
     else:
-        table.print_rows(
-            rows, f"{data.name}, test set" + (f"; OOD: {data.ood_name}" if data.ood_name else "")
-        )
+        title = f"{name}, test set" + (f"; OOD: {elsewhere}" if elsewhere else "")
+        figures.print_rows(rows, title, wide=wide)
 
 
-def _finished(
-    path: Path, given: dict[str, Any], network: str | None, trusted: bool, samples: int, seed: int
-) -> tuple[list[table.Row], DataSet]:
+def _finished(request: Request, samples: int, seed: int) -> tuple[list[Row], DataSet]:
     tell = once()
+    path = request.path
     files = [path] if path.is_file() else [folder.network for folder in target.finished(path)]
     rows = []
     data: DataSet | None = None
     for file in files:
-        found = networks_on_disk.load(file, network, trusted=trusted, tell=tell)
-        data = source.for_network(found, given, str(file), data)
-        quality, cost = evaluate(found.network, data, method=found.method, samples=samples, seed=seed)
+        found = networks_on_disk.load(file, request.spec, trusted=request.trusted, tell=tell)
+        if request.task not in (None, found.task):
+            raise SzilardError(f"--task is {request.task}, and {file} is for {found.task}; leave --task out")
+        data = source.for_network(found, request.given, str(file), data)
+        quality, cost = evaluate(suited.asked(found), data, method=found.method, samples=samples, seed=seed)
         rows.append(_row(methods.label(found.method), found.method.name, quality, cost))
-    assert data is not None
+    if data is None:
+        raise SzilardError(f"{path} holds no finished network; name a run folder or a network")
     return rows, data
 
 
-def _plain(
-    path: Path,
-    given: dict[str, Any],
-    network: str | None,
-    key: str | None,
-    samples: int,
-    seed: int,
-    tell: weights.Tell,
-) -> tuple[list[table.Row], DataSet]:
-    if network is None:
+def _plain(request: Request, samples: int, seed: int, tell: Tell) -> tuple[list[Row], str, str | None]:
+    if request.spec is None and not built.says(request.path):
         raise SzilardError(
-            f"{path} holds weights and does not say of which network; add --network, for instance file.py:function"
+            f"{request.path} holds weights and does not say of which network; add --network, for instance "
+            "file.py:function"
         )
-    data = source.load({}, given, str(path))
-    built = networks.build(network, data.input_shape, data.n_outputs)
-    weights.load(path, built, key, tell)
-    built.eval()
-    networks.check_fits(built, data)
-    data, said = units.fitted(built, data)
-    if said is not None:
-        tell(said)
-    quality, cost = evaluate(built.eval(), data, samples=samples, seed=seed)
-    return [_row(path.name, "none", quality, cost)], data
+    case = opened(request, tell)
+    name = request.path.name
+    if isinstance(case, OfExamples):
+        quality, cost = case.quality(case.network), case.cost(case.network)
+        return [_row(name, "none", quality, cost)], case.data.name, None
+    quality, cost = evaluate(case.asked(), case.data, samples=samples, seed=seed)
+    return [_row(name, "none", quality, cost)], case.data.name, case.data.ood_name
 
 
-def _row(name: str, method: str, quality: dict[str, float], cost: Cost) -> table.Row:
+def _row(name: str, method: str, quality: dict[str, float], cost: Cost) -> Row:
     return {"name": name, "method": method, "quality": quality, "cost": cost.to_dict()}

@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 _DATA, _METHOD, _TRAINING = "Data", "Network and method", "Training"
-_GOAL, _UNKNOWN = "How small", "Without data"
 _RUN, _DEVICE, _ASKING = "Run folder", "Device", "Predictions"
 
 RunOrNetwork = Annotated[
@@ -57,6 +56,24 @@ DataRoot = Annotated[
 ]
 Target = Annotated[
     str | None, typer.Option(metavar="COLUMN", help="Column of a CSV file to predict.", rich_help_panel=_DATA)
+]
+Targets = Annotated[
+    str | None,
+    typer.Option(
+        "--target",
+        metavar="COLUMN",
+        help="Column of a CSV file that is predicted; several of them with commas.",
+        rich_help_panel=_DATA,
+    ),
+]
+LabelledData = Annotated[
+    str | None,
+    typer.Option(
+        "--data",
+        metavar="NAME",
+        help="For weights with --network: labelled data, which say in which units it takes inputs.",
+        rich_help_panel=_DATA,
+    ),
 ]
 Split = Annotated[int | None, typer.Option(help="Which published split of a UCI set.", rich_help_panel=_DATA)]
 NTrain = Annotated[int | None, typer.Option(help="Keep so many training examples.", rich_help_panel=_DATA)]
@@ -213,6 +230,9 @@ Precision = Annotated[
 # -- what is printed ----------------------------------------------------------------------------------
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No bar and no table.")]
+Wide = Annotated[
+    bool, typer.Option("--wide", help="Print all columns of a table, however wide the terminal is.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Csv = Annotated[
     Path | None,
@@ -248,76 +268,4 @@ Source = Annotated[
 Written = Annotated[
     Path,
     typer.Argument(metavar="OUT", help="What to write, by the end of its name: .szd, .safetensors or .pt."),
-]
-
-# -- compression --------------------------------------------------------------------------------------
-
-Weights = Annotated[
-    Path,
-    typer.Argument(
-        metavar="NETWORK",
-        help="A run folder, a network.pt, or weights together with --network: a state dict or checkpoint of PyTorch, "
-        "a .safetensors file, a TorchScript archive.",
-    ),
-]
-MaxDrop = Annotated[
-    float | None,
-    typer.Option(
-        metavar="POINTS",
-        help="Percentage points of accuracy that may be lost on the validation part (0.5).",
-        rich_help_panel=_GOAL,
-    ),
-]
-MaxBytes = Annotated[
-    int | None, typer.Option(metavar="N", help="The file must not be larger.", rich_help_panel=_GOAL)
-]
-Lam = Annotated[
-    float | None,
-    typer.Option("--lam", metavar="NATS", help="λ, nats of loss that a bit may cost.", rich_help_panel=_GOAL),
-]
-TaskOfOutputs = Annotated[
-    str | None,
-    typer.Option(
-        "--task",
-        metavar="TASK",
-        help="What the outputs mean: classification, multilabel, regression or embedding; by default the data say.",
-        rich_help_panel=_GOAL,
-    ),
-]
-Confidence = Annotated[
-    float,
-    typer.Option(
-        metavar="SHARE",
-        help="With which --max-drop is kept on other examples; 0: on the validation part alone.",
-        rich_help_panel=_GOAL,
-    ),
-]
-Certified = Annotated[
-    bool,
-    typer.Option("--certificate", help="Print what the size of the file promises about unseen examples."),
-]
-WithoutData = Annotated[
-    bool,
-    typer.Option("--no-data", help="Do without data; the file is larger.", rich_help_panel=_UNKNOWN),
-]
-InputShape = Annotated[
-    str | None,
-    typer.Option(metavar="CxHxW", help="Of one input, if --network wants it.", rich_help_panel=_UNKNOWN),
-]
-Outputs = Annotated[
-    int | None,
-    typer.Option(metavar="N", help="Of the network, if --network wants it.", rich_help_panel=_UNKNOWN),
-]
-Mean = Annotated[
-    str | None,
-    typer.Option(
-        metavar="A,B,C",
-        help="Inputs are (pixel - mean) / std with pixels in [0, 1], channel by channel, where the network was "
-        "trained so. Default: the data set's own.",
-        rich_help_panel=_DATA,
-    ),
-]
-Std = Annotated[str | None, typer.Option(metavar="A,B,C", help="See --mean.", rich_help_panel=_DATA)]
-Szd = Annotated[
-    Path | None, typer.Option("--out", "-o", metavar="FILE.szd", help="Default: beside the network.")
 ]

@@ -2,69 +2,82 @@
 
 from __future__ import annotations
 
-import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 from szilard import atomic
-from szilard._cli import inputs, output, spreadsheet, target
+from szilard._cli import answered, inputs, output, spreadsheet, suited, target
+from szilard._cli.answered import Answers
+from szilard._cli.case import Request
 from szilard._cli.told import once
+from szilard._cli.words import cli
 from szilard.errors import SzilardError, printable
-from szilard.metrics import Predictive
 from szilard.training import finished as networks_on_disk
-from szilard.training.finished import Finished
+from szilard.training.evaluate import answers_mean_alone
 
 
-def predict(
-    path: Path,
-    name: str,
-    out: Path | None,
-    *,
-    method: str | None,
-    data_root: Path | None,
-    network: str | None,
-    trusted: bool,
-    samples: int,
-    seed: int,
-) -> None:
+@dataclass(frozen=True)
+class Asked:
+    """What is asked, and how.
+
+    Attributes:
+        inputs: a file, or a data set's name.
+        method: which network of a run.
+        root: folder of data sets.
+    """
+
+    inputs: str
+    method: str | None
+    root: Path | None
+    samples: int
+    seed: int
+
+
+def predict(request: Request, asked: Asked, out: Path | None, *, as_json: bool) -> None:
     """Write one line an input."""
-    if samples < 1:
-        raise SzilardError(f"--samples must be at least 1, not {samples}")
+    if asked.samples < 1:
+        raise SzilardError(f"--samples must be at least 1, not {asked.samples}")
     if out is not None and (out.is_dir() or not out.parent.is_dir()):
         what = "is a folder" if out.is_dir() else "is in a folder that does not exist"
         raise SzilardError(f"{out} {what}; name a file to write")
+    path = request.path
+    say = once()
     with output.told(out):
-        file = path if path.is_file() else target.finished(path, method)[0].network
-        finished = networks_on_disk.load(file, network, trusted=trusted, tell=once())
-        x = inputs.read(name, finished, data_root)
-        believed = finished.method.predict(finished.network, x, samples=samples, seed=seed)
-        text = _csv(believed, finished)
+        file = path if path.is_file() else target.finished(path, asked.method)[0].network
+        if networks_on_disk.is_finished(file):
+            answers = _finished(file, request, asked)
+        else:
+            answers = answered.plain(
+                request, asked.inputs, asked.samples, asked.seed, lambda line: say(cli(printable(str(line))))
+            )
+        if as_json and out is None:
+            output.as_json({"network": str(file), "predictions": answers.rows()})
+            return
+        text = _csv(answers)
         if out is None:
-            sys.stdout.write(text)
+            output.say(text, end="")
             return
         atomic.write(out, text.encode(), follow=True)
-    print(printable(f"{len(x)} predictions of {file} in {out}"), file=sys.stderr)
-
-
-def _csv(believed: Predictive, finished: Finished) -> str:
-    if finished.task == "regression":
-        scale, shift = finished.target_scale, finished.target_shift
-        columns = {
-            "mean": believed.mean * scale + shift,
-            "std": believed.variance.sqrt() * scale,
-            "aleatoric_std": believed.aleatoric().sqrt() * scale,
-            "epistemic_std": believed.epistemic().sqrt() * scale,
-        }
-        labels = None
+    if as_json:
+        output.as_json({"network": str(file), "file": str(out), "count": answers.count})
     else:
-        columns = {
-            "probability": believed.max_probability(),
-            "entropy": believed.entropy(),
-            "aleatoric": believed.aleatoric(),
-            "epistemic": believed.epistemic(),
-        }
-        labels = [finished.classes[i] for i in believed.labels.tolist()]
-    lines = [",".join([*(["label"] if labels else []), *columns])]
-    for row, values in enumerate(zip(*(column.tolist() for column in columns.values()), strict=True)):
-        label = [spreadsheet.cell(labels[row])] if labels else []
-        lines.append(",".join([*label, *(f"{value:.6g}" for value in values)]))
+        say(printable(f"{answers.count} predictions of {file} in {out}"))
+
+
+def _finished(file: Path, request: Request, asked: Asked) -> Answers:
+    found = networks_on_disk.load(file, request.spec, trusted=request.trusted, tell=once())
+    if request.task not in (None, found.task):
+        raise SzilardError(f"--task is {request.task}, and {file} is for {found.task}; leave --task out")
+    x = inputs.read(asked.inputs, found, asked.root)
+    network = suited.asked(found)
+    if found.task == "regression" and answers_mean_alone(network, x[:2]):
+        return answered.means(network, x, found.target_shift, found.target_scale)
+    believed = found.method.predict(network, x, samples=asked.samples, seed=asked.seed)
+    return answered.of_predictive(believed, found.classes, found.target_shift, found.target_scale)
+
+
+def _csv(answers: Answers) -> str:
+    lines = [",".join(spreadsheet.cell(name) for name in answers.columns)]
+    for values in zip(*answers.columns.values(), strict=True):
+        lines.append(",".join(spreadsheet.cell(v) if isinstance(v, str) else f"{v:.6g}" for v in values))
     return "\n".join(lines) + "\n"

@@ -6,19 +6,23 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from szilard import report as room
-from szilard._cli import table, target
+from szilard._cli import figures, output, target
 from szilard.errors import printable
 
 
-def report(runs: Sequence[Path]) -> None:
+def report(runs: Sequence[Path], *, as_json: bool, wide: bool) -> None:
     """Write the page of each run, and print all their rows in one table."""
     for path in runs:
         target.run(path)
     try:
         written = [room.write(path) for path in runs]
-        table.show(runs)
+        if as_json:
+            rows, _ = figures.of_runs(runs)
+            output.as_json({"reports": [str(path) for path in written], "networks": rows})
+            return
+        figures.show(runs, wide=wide)
     except KeyboardInterrupt as stop:
         stop.args = ("each report.html is whole, as it was before or new",)
         raise
     for path in written:
-        print(printable(str(path)))
+        output.say(printable(str(path)))

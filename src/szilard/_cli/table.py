@@ -1,106 +1,219 @@
-"""Quality x cost, as a table for people."""
+"""Tables that fit the terminal: no number and no name is ever cut.
+
+Where all columns do not fit, a table of few rows is turned on its side, and otherwise the columns that matter least are
+left out, and named below it. Where even the first column is too long, it has a line of its own.
+"""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any
+import os
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from rich.cells import cell_len
 
-from szilard._cli import target
-from szilard.errors import printable
-from szilard.training.folder import RunFolder
+from szilard._cli import output
 
-_LETTERS = 200  # of a name
-_WIDTH = 132  # where nobody's terminal says how wide it is
-
-Row = dict[str, Any]  # "name", "quality" (metric -> value), "cost" (field -> {"value", "source"})
+_GAP = "  "
+_TURNED = 6  # rows at most of a table that is turned on its side
 
 
-def _plain(value: float) -> str:
-    return f"{value:.3f}" if abs(value) < 100 else f"{value:.4g}"
+@dataclass(frozen=True)
+class Column:
+    """One column.
+
+    Attributes:
+        heading: its lines: what it is with its direction, unit, how it was found.
+        cells: one a row, on one line each.
+        right: numbers stand to the right.
+        worth: columns of the least worth are left out first; None: never.
+    """
+
+    heading: Sequence[str]
+    cells: Sequence[str]
+    right: bool = True
+    worth: int | None = None
+
+    @property
+    def told(self) -> str:
+        """The heading on one line."""
+        first, *more = [line for line in self.heading if line] or [""]
+        return first if not more else f"{first} ({', '.join(more)})"
+
+    @property
+    def width(self) -> int:
+        return max(map(cell_len, (*self.heading, *self.cells)), default=0)
 
 
-def si(value: float) -> str:
-    """Three digits and an SI prefix: 669706 is 670k, 1.2e-7 is 120n."""
-    if not value:
-        return "0"
-    exponent = min(5, max(-5, math.floor(math.log10(abs(value)) / 3 + 1e-9)))
-    number = f"{value / 1000.0**exponent:.3g}"
-    return f"{number}{['f', 'p', 'n', 'µ', 'm', '', 'k', 'M', 'G', 'T', 'P'][exponent + 5]}"
+@dataclass(frozen=True)
+class Table:
+    """Columns of one length; the first one names the rows.
+
+    Attributes:
+        footer: a last row, apart from the others, or None.
+        turns: may be turned on its side, so that its columns become rows.
+        elsewhere: where left out columns can be seen.
+        notes: sentences below it.
+    """
+
+    columns: Sequence[Column]
+    title: str = ""
+    footer: Sequence[str] | None = None
+    turns: bool = False
+    elsewhere: str = "--wide shows them"
+    notes: Sequence[str] = field(default_factory=tuple)
 
 
-QUALITY = {
-    "accuracy": "accuracy",
-    "rmse": "RMSE",
-    "nll": "NLL",
-    "brier": "Brier",
-    "ece": "ECE",
-    "coverage95": "coverage\nof 95 %",
-    "auroc_best": "OOD\nAUROC",
-}
-COST: dict[str, tuple[str, Callable[[float], str]]] = {
-    "nonzeros": ("non-\nzeros", si),
-    "bits": ("bytes", lambda bits: si(bits / 8)),
-    "macs": ("MACs", si),
-    "train_flops": ("training\nFLOPs", si),
-    "joules_inference": ("joules an\ninference", si),
-    "seconds": ("seconds", lambda seconds: f"{seconds:.1f}"),
-}
+def show(table: Table, *, wide: bool = False) -> None:
+    """Print a table.
+
+    Args:
+        wide: all columns, however wide the terminal is.
+    """
+    say_wrapped(table.title, bold=True)
+    room = output.columns(output.stream())
+    for line in lines(table, None if wide else room):
+        output.say(line)
+    for note in table.notes:
+        say_wrapped(note)
 
 
-def show(runs: Sequence[Path]) -> None:
-    """Print a row for every finished method of some runs."""
-    rows = []
-    title = ""
-    for run in runs:
-        folder = RunFolder(run)
-        for name in target.order(folder):
-            if not folder.method(name).finished:
-                continue
-            result = folder.method(name).read_result()
-            prefix = f"{run.name}: " if len(runs) > 1 else ""
-            row = {"name": prefix + (result.get("name") or name)}
-            rows.append(row | {"quality": result["test"], "cost": result.get("cost", {})})
-            title = f"{result.get('data', 'unknown data')}, test set" + (
-                f"; OOD: {result['ood']}" if result.get("ood") else ""
-            )
-    print_rows(rows, title if len(runs) == 1 else "test sets")
+def say_wrapped(text: str, *, bold: bool = False) -> None:
+    """Print sentences, broken between words where there is a terminal."""
+    if not text:
+        return
+    found = output.columns(output.stream())
+    strong = bold and found is not None and os.environ.get("TERM", "dumb") not in ("dumb", "unknown")
+    for line in output.wrapped(text, found):
+        output.say(f"\x1b[1m{line}\x1b[0m" if strong else line)
 
 
-def print_rows(rows: Sequence[Row], title: str) -> None:
-    """Print the columns that at least one row fills; costs carry their label in the heading."""
-    # Text, never a string: Rich would obey what stands in square brackets.
-    table = Table(title=_text(title), title_justify="left", title_style="bold")
-    table.add_column("", no_wrap=True)
-    quality = [key for key in QUALITY if any(row["quality"].get(key) is not None for row in rows)]
-    costs = [key for key in COST if any(_value(row, key) is not None for row in rows)]
-    for key in quality:
-        table.add_column(QUALITY[key], justify="right")
-    for key in costs:
-        source = next(row["cost"][key]["source"] for row in rows if _value(row, key) is not None)
-        heading = Text.assemble(COST[key][0], "\n", (printable(source, _LETTERS), "dim"))
-        table.add_column(heading, justify="right", vertical="bottom")
-    for row in rows:
-        cells = [
-            _plain(row["quality"][key]) if row["quality"].get(key) is not None else "-" for key in quality
+def lines(table: Table, room: int | None) -> list[str]:
+    """The table without its title, each line at most ``room`` columns wide; None: as wide as need be."""
+    columns = [_whole(table, number) for number in range(len(table.columns))]
+    footed = table.footer is not None
+    if room is None or _width(columns) <= room:
+        return _grid(columns, footed=footed)
+    rows = len(table.columns[0].cells)
+    if table.turns and rows <= _TURNED and (turned := _turned(table.columns, room)) is not None:
+        return turned
+    kept = _kept(columns, room)
+    if kept is not None:
+        return _grid(kept, footed=footed) + _left_out(columns, kept, table.elsewhere, room)
+    return _tall(columns, table.elsewhere, room)
+
+
+def _whole(table: Table, number: int) -> Column:
+    """A column with its footer as a last cell."""
+    column = table.columns[number]
+    if table.footer is None:
+        return column
+    return Column(column.heading, [*column.cells, table.footer[number]], column.right, column.worth)
+
+
+def _width(columns: Sequence[Column]) -> int:
+    return sum(column.width for column in columns) + len(_GAP) * (len(columns) - 1)
+
+
+def _kept(columns: Sequence[Column], room: int) -> list[Column] | None:
+    """Those that fit; None where those that must not be left out do not."""
+    kept = list(columns)
+    while _width(kept) > room:
+        spare = [column for column in kept if column.worth is not None]
+        if not spare:
+            return None
+        kept.remove(min(spare, key=lambda column: column.worth or 0))
+    return kept
+
+
+def _left_out(
+    columns: Sequence[Column], kept: Sequence[Column], elsewhere: str, room: int | None
+) -> list[str]:
+    absent = [column.told for column in columns if not any(column is one for one in kept)]
+    if not absent:
+        return []
+    return output.wrapped(f"Not shown for want of width: {', '.join(absent)}; {elsewhere}.", room)
+
+
+def _grid(columns: Sequence[Column], *, footed: bool = False) -> list[str]:
+    """Rows under headings that stand at the bottom."""
+    deep = max((len(column.heading) for column in columns), default=0)
+    found = []
+    for line in range(deep):
+        parts = []
+        for column in columns:
+            heading = [""] * (deep - len(column.heading)) + list(column.heading)
+            parts.append(_set(heading[line], column))
+        found.append(_joined(parts))
+    rule = _GAP.join("─" * column.width for column in columns)
+    found.append(rule)
+    rows = len(columns[0].cells) if columns else 0
+    for row in range(rows):
+        if footed and row == rows - 1:
+            found.append(rule)
+        found.append(_joined([_set(column.cells[row], column) for column in columns]))
+    return found
+
+
+def _set(text: str, column: Column) -> str:
+    space = " " * (column.width - cell_len(text))
+    return space + text if column.right else text + space
+
+
+def _joined(parts: Sequence[str]) -> str:
+    return _GAP.join(parts).rstrip()
+
+
+def _turned(columns: Sequence[Column], room: int) -> list[str] | None:
+    """Columns as rows; None if too wide.
+
+    Names that do not fit over their columns are numbers there, and stand below.
+    """
+    first, *rest = columns
+    names = list(first.cells)
+    head = Column([""], [column.told for column in rest], right=False)
+    values = [[column.cells[row] for column in rest] for row in range(len(names))]
+    free = room - head.width - len(_GAP) * len(names)
+    least = [max(map(cell_len, cells), default=1) for cells in values]
+    each = free // max(1, len(names))
+    rooms = [max(each, one, 1) for one in least]
+    headings = [
+        textwrap.wrap(name, room_, break_on_hyphens=False) or [""]
+        for name, room_ in zip(names, rooms, strict=True)
+    ]
+    fits = all(
+        cell_len(line) <= room_ for found, room_ in zip(headings, rooms, strict=True) for line in found
+    )
+    whole = [" ".join(lines_) == " ".join(name.split()) for lines_, name in zip(headings, names, strict=True)]
+    legend: list[str] = []
+    if not (fits and all(whole)):
+        headings = [[str(number)] for number in range(1, len(names) + 1)]
+        legend = [
+            part for number, name in enumerate(names, 1) for part in output.wrapped(f"{number}: {name}", room)
         ]
-        values = [_value(row, key) for key in costs]
-        cells += [
-            "-" if value is None else COST[key][1](value) for key, value in zip(costs, values, strict=True)
-        ]
-        table.add_row(_text(row["name"]), *cells)
-    console = Console()
-    Console(width=console.width if console.is_terminal else _WIDTH).print(table)
+    made = [head, *(Column(lines_, cells) for lines_, cells in zip(headings, values, strict=True))]
+    if _width(made) > room:
+        return None
+    return _grid(made) + legend
 
 
-def _text(name: str) -> Text:
-    return Text(printable(name, _LETTERS))
-
-
-def _value(row: Row, key: str) -> float | None:
-    return row["cost"].get(key, {}).get("value")
+def _tall(columns: Sequence[Column], elsewhere: str, room: int) -> list[str]:
+    """The first cell of a row on a line of its own, and whole, even where that is too long; the others below it."""
+    first, *rest = columns
+    # The next columns in order stay, as far as they fit.
+    spare = [
+        Column(column.heading, column.cells, column.right, 100 if column.worth is None else column.worth)
+        for column in rest
+    ]
+    kept = _kept(spare, room - len(_GAP)) or []
+    inner = _grid(kept) if kept else []
+    rows = len(first.cells)
+    head, body = inner[: len(inner) - rows], inner[len(inner) - rows :]
+    found = list(first.heading)
+    found += [_GAP + line for line in head]
+    for row in range(rows):
+        found.append(first.cells[row])
+        if body:
+            found.append(_GAP + body[row])
+    return found + _left_out(spare, kept, elsewhere, room)

@@ -14,6 +14,8 @@ import typer
 from typer.core import TyperGroup
 
 from szilard import interrupts
+from szilard._cli import output
+from szilard._cli.words import cli
 from szilard.errors import SzilardError, SzilardWarning, printable
 
 
@@ -30,7 +32,7 @@ class Told(TyperGroup):
                 sys.stdout.flush()
                 return value
         except SzilardError as error:
-            raise _exit(str(error)) from None
+            raise _exit(cli(str(error))) from None
         except KeyboardInterrupt as stop:
             number = stop.number if isinstance(stop, interrupts.Interrupted) else signal.SIGINT
             what = stop.args[0] if stop.args else "no file was written"
@@ -71,7 +73,8 @@ def format_warning(
 ) -> str:
     """For :data:`warnings.formatwarning`: ours without the place in the source, the others as they are."""
     if issubclass(category, SzilardWarning):
-        return f"warning: {message}\n"
+        said = f"warning: {cli(str(message))}"
+        return "\n".join(output.wrapped(said, output.columns(sys.stderr))) + "\n"
     return _plain(message, category, filename, lineno, line)
 
 
@@ -81,7 +84,7 @@ def once() -> Callable[[str], None]:
 
     def tell(line: str) -> None:
         if line not in told and not int(os.environ.get("RANK") or os.environ.get("LOCAL_RANK") or 0):
-            print(line, file=sys.stderr)
+            output.tell(line)
         told.add(line)
 
     return tell
@@ -90,5 +93,5 @@ def once() -> Callable[[str], None]:
 def _exit(sentence: str, code: int = 2) -> typer.Exit:
     if not int(os.environ.get("RANK") or os.environ.get("LOCAL_RANK") or 0):  # several processes, one voice
         with contextlib.suppress(OSError):  # the terminal may have gone
-            print(f"error: {printable(sentence)}", file=sys.stderr, flush=True)
+            output.tell(f"error: {printable(sentence)}")
     return typer.Exit(code)

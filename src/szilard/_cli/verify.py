@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
 from szilard import file
+from szilard._cli import output
 from szilard._cli.inspect import summary
+from szilard._cli.table import Column, Table, say_wrapped, show
 from szilard.file.error import SzilardFileError, printable
 
 if TYPE_CHECKING:
     from szilard.file.compare import Difference
 
 
-def verify(path: Path, against: Path | None, *, key: str | None, as_json: bool) -> None:
+def verify(path: Path, against: Path | None, *, key: str | None, as_json: bool, wide: bool) -> None:
     """Check a file, and print how far it is from another."""
     found = file.verify(path)
     differences = [] if against is None else _compare(path, against, key)
@@ -27,11 +24,11 @@ def verify(path: Path, against: Path | None, *, key: str | None, as_json: bool) 
         given = {"path": str(path), "whole": True, **found.to_dict()}
         if against is not None:
             given |= {"against": str(against), "differences": [asdict(one) for one in differences]}
-        print(json.dumps(given, indent=2))
+        output.as_json(given)
         return
-    print(f"{printable(str(path))} is whole: {summary(found)}; content {found.content}")
+    say_wrapped(f"{printable(str(path))} is whole: {summary(found)}; content {found.content}")
     if against is not None:
-        _print(against, differences)
+        _print(against, differences, wide)
 
 
 def _compare(path: Path, against: Path, key: str | None) -> list[Difference]:
@@ -53,16 +50,16 @@ def _other(path: Path, state: dict[str, Any], key: str | None) -> dict[str, Any]
     return {name: fitted[name] for name in state if name in fitted}
 
 
-def _print(against: Path, differences: list[Difference]) -> None:
+def _print(against: Path, differences: list[Difference], wide: bool) -> None:
     same = sum(one.identical for one in differences)
-    print(f"{same} of {len(differences)} tensors are those of {printable(str(against))}, bit for bit")
-    if same == len(differences):
+    say_wrapped(f"{same} of {len(differences)} tensors are those of {printable(str(against))}, bit for bit")
+    others = [one for one in differences if not one.identical]
+    if not others:
         return
-    table = Table()
-    table.add_column("tensor that differs")
-    table.add_column("largest difference", justify="right")
-    table.add_column("relative, RMS", justify="right")
-    for one in differences:
-        if not one.identical:
-            table.add_row(Text(printable(one.name)), f"{one.largest:.3g}", f"{one.relative:.3g}")
-    Console().print(table)
+    columns = [
+        Column(["tensor that differs"], [printable(one.name) for one in others], right=False),
+        Column(["largest", "difference"], [f"{one.largest:.3g}" for one in others]),
+        Column(["relative", "RMS"], [f"{one.relative:.3g}" for one in others], worth=50),
+    ]
+    output.say("")
+    show(Table(columns, elsewhere="--wide or --json shows them"), wide=wide)

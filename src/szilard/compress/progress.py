@@ -131,7 +131,7 @@ class Progress:
         now = self._clock()
         if self._console is None or not self._entered or now - self._started < self._after:
             return
-        if self._console.is_terminal or self._console.is_jupyter:
+        if (self._console.is_terminal and not self._console.is_dumb_terminal) or self._console.is_jupyter:
             found = f"  ({self._found})" if self._found and self._tell is None else ""
             line = escape((text.removesuffix(": ") + found)[: max(20, self._console.width - 4)])
             if self._status is None:

@@ -42,6 +42,18 @@ def labels(y: Tensor, n_classes: int, what: str) -> None:
         )
 
 
+def no_label_255(y: Tensor, what: str) -> None:
+    """Raise where 255, which image sets write for "no label", stands far beyond the other whole labels ``y``."""
+    if y.is_floating_point() or not bool((y == 255).any()):
+        return
+    others = y[y != 255]
+    if len(others) and int(others.max()) < 254:
+        raise SzilardError(
+            f"{what} has labels of 255, and its others go to {int(others.max())}; if 255 means no label, write -100 "
+            "for each pixel or token that has none, and leave out inputs without any"
+        )
+
+
 def every_class(y: Tensor, classes: tuple[str, ...], what: str) -> None:
     """Raise when a class has no training example: a network cannot learn it, and scores would hide that."""
     empty = (torch.bincount(y, minlength=len(classes)) == 0).nonzero().flatten().tolist()
@@ -65,6 +77,7 @@ def classes_of(y: Tensor, what: str) -> Tensor:
             "classes are 0, 1, 2, ..., or load it with task='regression'"
         )
     whole = whole.long()
+    no_label_255(whole, what)
     bad = (whole < 0).nonzero()
     if len(bad):
         row = int(bad[0])

@@ -12,6 +12,7 @@ from szilard.errors import SzilardError
 from szilard.likelihood.likelihood import Likelihood, by_example
 
 LEAST = 1e-12  # probability
+_VOID = ", and give -100 where 255 means no label"
 
 
 class Categorical(Likelihood):
@@ -89,7 +90,7 @@ class Categorical(Likelihood):
         if y.numel() and y.shape != output.shape and (int(y.min()) < 0 or int(y.max()) >= classes):
             raise SzilardError(
                 f"labels lie between {int(y.min())} and {int(y.max())}, and the network has {classes} classes; number "
-                f"them from 0 to {classes - 1}"
+                f"them from 0 to {classes - 1}{_VOID if int(y.max()) == 255 else ''}"
             )
 
 

@@ -84,8 +84,10 @@ def _call(function: Callable[..., Any], spec: str, offered: dict[str, Any]) -> A
         return function(**{key: value for key, value in offered.items() if takes_any or key in taken})
     except SzilardError:
         raise
-    except Exception as error:
-        raise SzilardError(f"{spec} raises {_told(error)} for {offered}; mend it first") from error
+    except (Exception, SystemExit) as error:
+        given = ", ".join(f"{key}={value}" for key, value in offered.items())
+        where = f" for {given}" if given else ""
+        raise SzilardError(f"{spec} raises {_told(error)}{where}; mend it first") from error
 
 
 def _told(error: BaseException) -> str:

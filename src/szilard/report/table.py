@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from szilard.report import words
+from szilard.report import significance, words
 from szilard.report.read import MethodRun, Run, read
 from szilard.report.words import Figure
 
@@ -16,12 +16,14 @@ class Cell:
 
     Attributes:
         figure: key in ``result.json``, for instance "nll".
-        heading, hint: of its column.
+        heading, hint: of its column; the heading has an arrow in the direction that is better.
         source: "quality", or how the cost was found: "counted", "estimated", "measured".
         value: None where it is unknown.
         text: the value with its unit.
         beside: relative to the deterministic baseline, empty in its own row and where it says nothing.
-        best: of its column, ties included.
+        best: better than all other methods, by more than chance: quality by paired differences over the test inputs
+            (:mod:`szilard.report.significance`), costs that are counted or estimated by their shown values. What is
+            measured by the clock is never told apart.
     """
 
     figure: str
@@ -89,8 +91,7 @@ def _column(run: Run, figure: Figure, source: str, values: dict[str, float | Non
     known = [value for value in values.values() if value is not None]
     if not known:
         return {}
-    best = figure.show(min(known, key=figure.loss))
-    told_apart = len({figure.show(value) for value in known}) > 1
+    winner = _winner(run, figure, source, values)
     base = values.get(run.baseline.key) if run.baseline else None
     cells = {}
     for key, value in values.items():
@@ -98,12 +99,28 @@ def _column(run: Run, figure: Figure, source: str, values: dict[str, float | Non
         compared = value is not None and base is not None and run.baseline and key != run.baseline.key
         cells[key] = Cell(
             figure=figure.key,
-            heading=figure.heading,
+            heading=figure.directed,
             hint=figure.hint,
             source=source,
             value=value,
             text=text,
             beside=figure.beside(value, base) if compared else "",  # type: ignore[arg-type]
-            best=told_apart and text == best,
+            best=key == winner,
         )
     return cells
+
+
+def _winner(run: Run, figure: Figure, source: str, values: dict[str, float | None]) -> str | None:
+    """The method that is better than all others by more than chance, if there is one."""
+    known = {key: value for key, value in values.items() if value is not None}
+    best = min(known, key=lambda key: figure.loss(known[key]))
+    others = [key for key in known if key != best]
+    methods = {m.key: m for m in run.finished}
+    if not others:
+        return None
+    if source == "quality":
+        apart = all(significance.better(figure.key, methods[best], methods[key]) for key in others)
+    else:
+        shown = figure.show(known[best])
+        apart = source in ("counted", "estimated") and all(figure.show(known[key]) != shown for key in others)
+    return best if apart else None

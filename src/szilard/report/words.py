@@ -74,6 +74,11 @@ class Figure:
     better: Literal["more", "less"] | float = "less"
     compare: Literal["ratio", "points", "difference", "none"] = "ratio"
 
+    @property
+    def directed(self) -> str:
+        """The heading with an arrow in the direction that is better."""
+        return self.heading + {"more": " ↑", "less": " ↓"}.get(str(self.better), "")
+
     def loss(self, value: float) -> float:
         """Something that is least where the figure is best."""
         if self.better == "more":

@@ -89,7 +89,8 @@ def load_plain(path: Path, kind: str, *, lenient: bool = False) -> Any:
                 "remove it and run again to start afresh" if kind == "checkpoint" else "get or make it again"
             )
             raise SzilardFileError(f"the {kind} {path} is cut short or damaged; {advice}") from error
-        raise SzilardFileError(f"{path} is no {kind}{wrote}") from error
+        what = "file of weights" if kind == "file" else kind
+        raise SzilardFileError(f"{path} is no {what}{wrote}") from error
 
 
 @contextlib.contextmanager

@@ -58,9 +58,15 @@ def measure(
 @torch.no_grad()
 def tells_mean_alone(network: nn.Module, data: DataSet) -> bool:
     """Whether a regression network answers ``[B, 1]``."""
+    return answers_mean_alone(network, data.train.x[:2])
+
+
+@torch.no_grad()
+def answers_mean_alone(network: nn.Module, x: torch.Tensor) -> bool:
+    """The same, by inputs ``x [B, ...]``."""
     device = next(network.parameters()).device
     with bayes.evaluating(network):
-        return bool(network(data.train.x[:2].to(device)).shape[1] == 1)
+        return bool(network(x.to(device)).shape[1] == 1)
 
 
 def judge(
@@ -87,13 +93,18 @@ def with_noise(network: nn.Module, data: DataSet) -> nn.Module:
     """A network that answers ``[B, 1]``, with the root mean square of its residuals on valid as its noise."""
     if isinstance(network, WithNoise):
         return network
-    device = next(network.parameters()).device
-    wrapped = WithNoise(network).to(device)
-    with bayes.evaluating(wrapped):
-        parts = [wrapped(x.to(device))[:, 0].cpu() for x in data.valid.x.split(1024)]
-    residual = float((torch.cat(parts) - data.valid.y).square().mean().sqrt())
-    wrapped.log_noise.fill_(math.log(max(residual, 1e-6)))
+    wrapped = WithNoise(network).to(next(network.parameters()).device)
+    wrapped.log_noise.fill_(math.log(residual(network, data)))
     return wrapped
+
+
+@torch.no_grad()
+def residual(network: nn.Module, data: DataSet) -> float:
+    """Root mean square of the residuals on valid of a network that answers ``[B, 1]``, in its own units."""
+    device = next(network.parameters()).device
+    with bayes.evaluating(network):
+        parts = [network(x.to(device))[:, 0].cpu() for x in data.valid.x.split(1024)]
+    return max(float((torch.cat(parts) - data.valid.y).square().mean().sqrt()), 1e-6)
 
 
 def densities(network: nn.Module) -> dict[str, float]:

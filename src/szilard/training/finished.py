@@ -53,6 +53,9 @@ class Finished:
         data: the arguments of :func:`szilard.data.load` that made its data, empty if they are not known.
         options: with which :func:`szilard.methods.make` made the method.
         data_trusted: whether paths in ``data`` may be followed, see :mod:`szilard.training.trust`.
+        answers: of somebody else's network: what form they have, as the command line knows it; empty: as they are.
+        noise: of somebody else's regression, which tells its mean alone: deviation of the targets from it, in the
+            network's units; None where the network tells it.
     """
 
     network: nn.Module
@@ -70,6 +73,8 @@ class Finished:
     data: dict[str, Any] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
     data_trusted: bool = True
+    answers: str = ""
+    noise: float | None = None
 
     @classmethod
     def plain(
@@ -186,6 +191,8 @@ def to_meta(found: Finished) -> dict[str, Any]:
             target_scale=found.target_scale,
             data=source,
             data_signature=trust.sign_data(source) if found.data_trusted else None,
+            answers=found.answers,
+            noise=found.noise,
         )
     )
 
@@ -276,6 +283,8 @@ def _load(
         data=saved.data,
         options=saved.method_options,
         data_trusted=trusted or trust.knows_data(saved.data, saved.data_signature),
+        answers=saved.answers,
+        noise=saved.noise,
     )
 
 
@@ -302,7 +311,7 @@ def _check_size(path: Path, saved: Saved, spec: str, declared: int) -> None:
 def _described(path: Path, meta: dict[str, Any]) -> Saved:
     if "network" not in meta:
         raise SzilardFileError(
-            f"{path} holds tensors and does not say of which network; load them with szilard.load"
+            f"{path} holds tensors and does not say of which network; add --network, for instance file.py:function"
         )
     return schema.read(path, meta["network"])
 

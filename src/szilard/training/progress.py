@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from types import TracebackType
 
@@ -9,65 +10,144 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 _EVERY = 0.1  # seconds between two looks at the loss: on a GPU each look waits for the device
+_LINES = 10.0  # seconds between two lines where there is no terminal
+_LONGEST, _SHORTEST = 24, 6  # columns of the bar itself
+_TIME = 7  # columns of the time left
 
 
 class Bar:
     """Free energy, its two terms, validation quality and time left, on standard error.
+
+    In a terminal a bar, of which the bar itself, the epoch, F and the time left are there at any width, and the others
+    where they fit. Elsewhere, and where a terminal takes no control characters, a line now and then and one at the end.
 
     Args:
         label: what is trained.
         epochs, steps: of the whole run, and of one epoch.
         done: optimiser steps done before.
         show: whether to show anything.
+        console: where; by default standard error.
     """
 
-    def __init__(self, label: str, epochs: int, steps: int, done: int, show: bool) -> None:
-        self._epochs, self._steps, self._done = epochs, steps, done
+    def __init__(
+        self, label: str, epochs: int, steps: int, done: int, show: bool, console: Console | None = None
+    ) -> None:
+        self._label, self._epochs, self._steps, self._done = label, epochs, steps, done
+        self._show = show
+        self._console = console or Console(stderr=True)
+        self._energies: tuple[float, float] | None = None
         self._valid = ""
         self._looked = 0.0
-        self._bar = Progress(
-            TextColumn("[bold]{task.description}"),
-            BarColumn(bar_width=24),
-            TextColumn("{task.fields[epoch]}"),
-            TextColumn("{task.fields[energies]}"),
-            TextColumn("{task.fields[valid]}"),
-            TimeRemainingColumn(elapsed_when_finished=True),
-            console=Console(stderr=True),
-            disable=not show,
-        )
-        self._task = self._bar.add_task(
-            label, total=epochs * steps, completed=done, epoch="", energies="", valid=""
-        )
+        self._began = self._printed = time.perf_counter()
+        self._begun = done
+        self._bar: Progress | None = None
+        if show and (_moves(self._console) or self._console.is_jupyter):
+            self._column = BarColumn(bar_width=_LONGEST)
+            self._bar = Progress(
+                TextColumn("[bold]{task.description}"),
+                self._column,
+                TextColumn("{task.fields[told]}"),
+                TimeRemainingColumn(elapsed_when_finished=True),
+                console=self._console,
+            )
+            self._task = self._bar.add_task(label, total=epochs * steps, completed=done, told="")
 
     def __enter__(self) -> Bar:
-        self._bar.start()
+        if self._bar is not None:
+            self._update()
+            self._bar.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._bar.stop()
+        if self._bar is not None:
+            self._bar.stop()
+        elif self._show and self._done > self._begun:
+            self._line(last=True)
 
     def due(self) -> bool:
         """Whether it is time to look at the loss again."""
-        return not self._bar.disable and time.perf_counter() - self._looked > _EVERY
+        return self._show and time.perf_counter() - self._looked > _EVERY
 
     def step(self, done: int, energy: float | None = None, cost: float | None = None) -> None:
         """After optimiser step ``done``; the terms of F in nats per example where they were looked at."""
-        if energy is None or cost is None:
-            self._bar.update(self._task, completed=done)
-            return
-        self._looked = time.perf_counter()
-        epoch = min(self._epochs, (done - 1) // self._steps + 1)
-        self._bar.update(
-            self._task,
-            completed=done,
-            epoch=f"epoch {epoch}/{self._epochs}",
-            energies=f"F {energy + cost:.3f} = {energy:.3f} + {cost:.3f} nats",
-            valid=self._valid,
-        )
+        self._done = done
+        if energy is not None and cost is not None:
+            self._looked = time.perf_counter()
+            self._energies = energy, cost
+        if self._bar is not None:
+            self._update()
+        elif self._show and time.perf_counter() - self._printed > _LINES:
+            self._line()
 
     def valid(self, quality: dict[str, float]) -> None:
         """After an epoch."""
         key = "accuracy" if "accuracy" in quality else "rmse"
-        self._valid = f"valid {key} {quality[key]:.3f}"
+        if key in quality:
+            self._valid = f"valid {key} {quality[key]:.3f}"
+
+    def _update(self) -> None:
+        if self._bar is None:
+            return
+        label, told, length = fitted(
+            self._label, self._epoch, self._epochs, self._energies, self._valid, self._console.width
+        )
+        self._column.bar_width = length
+        self._bar.update(self._task, completed=self._done, description=label, told=told)
+
+    @property
+    def _epoch(self) -> int:
+        return min(self._epochs, max(0, self._done - 1) // self._steps + 1)
+
+    def _line(self, last: bool = False) -> None:
+        self._printed = time.perf_counter()
+        parts = [f"epoch {self._epoch}/{self._epochs}"]
+        if self._energies is not None:
+            parts.append(_long(*self._energies))
+        parts += [self._valid] if self._valid else []
+        spent = self._printed - self._began
+        if last:
+            parts.append(f"{spent:.0f} s")
+        else:
+            left = spent * (self._epochs * self._steps - self._done) / max(1, self._done - self._begun)
+            parts.append(f"about {left:.0f} s left")
+        print(f"{self._label}: {', '.join(parts)}", file=sys.stderr, flush=True)
+
+
+def fitted(
+    label: str, epoch: int, epochs: int, energies: tuple[float, float] | None, valid: str, width: int
+) -> tuple[str, str, int]:
+    """Label, text after the bar, and length of the bar, so that all of it is at most ``width`` columns.
+
+    The epoch and F stay; F loses its terms, then validation goes, then the label its end, then words go.
+    """
+    epoch_long, epoch_short = f"epoch {epoch}/{epochs}", f"{epoch}/{epochs}"
+    total = [] if energies is None else [f"F {sum(energies):.3f} nats"]
+    short = [] if energies is None else [f"F {sum(energies):.3f}"]
+    terms = [] if energies is None else [_long(*energies)]
+    name = label.partition(",")[0]
+    score = [valid] if valid else []
+    for shown, parts in (
+        (label, [epoch_long, *terms, *score]),
+        (label, [epoch_long, *total, *score]),
+        (label, [epoch_long, *total]),
+        (label, [epoch_long, *short]),
+        (name, [epoch_long, *short]),
+        (name, [epoch_short, *short]),
+    ):
+        told = "  ".join(parts)
+        free = width - len(shown) - len(told) - _TIME - 4  # a space between two parts, and one at the end
+        if free >= (_SHORTEST if parts[1:] == short else 2 * _SHORTEST):
+            return shown, told, min(_LONGEST, free)
+    told = "  ".join([epoch_short, *short])
+    return "", told, max(1, width - len(told) - _TIME - 4)
+
+
+def _long(energy: float, cost: float) -> str:
+    return f"F {energy + cost:.3f} = {energy:.3f} + {cost:.3f} nats"
+
+
+def _moves(console: Console) -> bool:
+    """Whether a terminal takes control characters."""
+    return console.is_terminal and not console.is_dumb_terminal

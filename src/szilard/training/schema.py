@@ -32,6 +32,7 @@ class Saved:
     Attributes:
         network_signature, data_signature: of :mod:`szilard.training.trust`, or None.
         method_state: ``step``, ``total_steps``, ``calibration`` and ``task``.
+        answers, noise: of somebody else's network, see :class:`szilard.training.Finished`.
         shift, scale: float32, ``[D]`` for features; ``[C, 1, ...]`` or the input's shape for what has more axes.
     """
 
@@ -52,6 +53,8 @@ class Saved:
     target_scale: float
     data: dict[str, Any]
     data_signature: str | None
+    answers: str = ""
+    noise: float | None = None
 
 
 def read(path: Path, content: Any) -> Saved:
@@ -131,6 +134,8 @@ class _Reader:
             target_scale=self._number("target_scale", self._field("target_scale"), positive=True),
             data=self._data(),
             data_signature=self._optional_text("data_signature", self.content.get("data_signature")),
+            answers=self._text("answers", self.content.get("answers", "")),
+            noise=self._optional_number("noise", self.content.get("noise")),
         )
 
     # -- fields with a form of their own ------------------------------------------------------------
@@ -269,6 +274,9 @@ class _Reader:
             what = "a finite number above zero" if positive else "a finite number"
             self._refuse(name, f"must be {what}, and is {reprlib.repr(value)}")
         return float(value)
+
+    def _optional_number(self, name: str, value: Any) -> float | None:
+        return None if value is None else self._number(name, value, positive=True)
 
     def _refuse(self, name: str, what: str) -> NoReturn:
         raise SzilardFileError(

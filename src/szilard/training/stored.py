@@ -103,9 +103,9 @@ class Stored:
         if not groups:
             found.refuse()
         if len(groups) > 1:
+            known = listed([label or "(the file itself)" for label in groups])
             raise SzilardFileError(
-                f"{self.path} holds several groups of tensors ({listed(list(groups))}); choose one with --key (in "
-                "Python: key=)"
+                f"{self.path} holds several groups of tensors ({known}); choose one with --key (in Python: key=)"
             )
         label, tensors = next(iter(groups.items()))
         for name, value in self.others.get(label, {}).items():

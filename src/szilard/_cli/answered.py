@@ -1,0 +1,232 @@
+"""What a network answers, as columns for ``szilard predict``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from szilard import networks
+from szilard._cli import built, examples, inputs, weights
+from szilard._cli.candidates import in_units
+from szilard._cli.case import OfExamples, Request, Tell, opened
+from szilard.compress.answers import answer
+from szilard.data.files import path_of
+from szilard.data.npz import read_npz
+from szilard.data.table import listed, read_table
+from szilard.errors import SzilardError, first_line
+from szilard.likelihood import Bernoulli, Categorical, Likelihood, choose
+from szilard.metrics import Predictive
+from szilard.networks.evaluating import evaluating
+from szilard.training.evaluate import tells_mean_alone, with_noise
+from szilard.training.finished import Finished
+
+_BATCH = 256
+
+
+@dataclass(frozen=True)
+class Answers:
+    """One column a figure, one entry an input: numbers, or text."""
+
+    columns: dict[str, Sequence[float | str]]
+
+    @property
+    def count(self) -> int:
+        return len(next(iter(self.columns.values()), []))
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One table an input."""
+        return [
+            dict(zip(self.columns, values, strict=True))
+            for values in zip(*self.columns.values(), strict=True)
+        ]
+
+
+def of_predictive(believed: Predictive, classes: Sequence[str], shift: float, scale: float) -> Answers:
+    """Label, probability and doubt; or mean and deviations in the units of the user's table."""
+    if believed.task == "regression":
+        return _columns(
+            {
+                "mean": believed.mean * scale + shift,
+                "std": believed.variance.sqrt() * scale,
+                "aleatoric_std": believed.aleatoric().sqrt() * scale,
+                "epistemic_std": believed.epistemic().sqrt() * scale,
+            }
+        )
+    figures = {
+        "probability": believed.max_probability(),
+        "entropy": believed.entropy(),
+        "aleatoric": believed.aleatoric(),
+        "epistemic": believed.epistemic(),
+    }
+    return Answers({"label": [classes[i] for i in believed.labels.tolist()], **_columns(figures).columns})
+
+
+def means(network: nn.Module, x: Tensor, shift: float, scale: float) -> Answers:
+    """Of a regression that does not say how sure it is."""
+    return _columns({"mean": _outputs(network, x)[:, 0] * scale + shift})
+
+
+def plain(request: Request, name: str, samples: int, seed: int, tell: Tell) -> Answers:
+    """Of a network whose file holds weights alone.
+
+    With ``--data``, the labelled data say in which units inputs and answers are, and how sure a regression is.
+    Otherwise inputs are taken as they lie in their file.
+
+    Raises:
+        SzilardError: nobody says how the network is built, or it does not take the inputs.
+    """
+    if request.spec is None and not built.says(request.path):
+        raise SzilardError(
+            f"{request.path} is no network of szilard and does not say of which network its weights are; add "
+            "--network, for instance file.py:function, or name a file that szilard fit or szilard compress wrote"
+        )
+    if request.given.get("name") is None:
+        return _as_they_are(request, name, tell)
+    case = opened(request, tell)
+    if isinstance(case, OfExamples):
+        x = _raw(name, None)
+        remembered = case.built
+        pair = None if remembered.shift is None else (remembered.shift, remembered.scale)
+        x = in_units(x if pair is not None or not case.data.train.x.is_floating_point() else x.float(), pair)  # type: ignore[arg-type]
+        return _told(case.network, x, case.valid.choice.likelihood, case.data.outputs, case.target)
+    network = case.asked()
+    if case.data.task == "regression" and tells_mean_alone(network, case.data):
+        network = with_noise(network, case.data)
+    stored = {key: value for key, value in request.given.items() if value is not None}
+    found = Finished.plain(network, case.data, network_spec=case.spec, source=stored)
+    root = request.given.get("root")
+    x = inputs.read(name, found, None if root is None else Path(root))
+    believed = found.method.predict(network, x, samples=samples, seed=seed)
+    return of_predictive(believed, found.classes, found.target_shift, found.target_scale)
+
+
+def _as_they_are(request: Request, name: str, tell: Tell) -> Answers:
+    said = built.of(request.path, request.spec, trusted=request.trusted)
+    spec = request.spec if said is None else said.spec
+    x = _raw(name, None if said is None else said.input_shape)
+    shape = tuple(x.shape[1:])
+    network, _ = weights.network_of(
+        request.path, spec, request.key, request.trusted,
+        lambda named: networks.build_for(named, shape, None if said is None else said.n_outputs), tell,
+    )  # fmt: skip
+    network.eval()
+    if request.normalisation.typed:
+        x = in_units(x, request.normalisation.numbers(shape))
+    elif said is not None and said.shift is not None and said.scale is not None:
+        x = in_units(x, (said.shift, said.scale))
+    elif said is None or not said.judged:
+        tell(
+            f"inputs are taken as they are in {name}; --data with the labelled data finds out in which units the "
+            "network takes them, or --mean and --std say so"
+        )
+    task = request.task or (said.task if said is not None else "") or None
+    output = _outputs(network, x)
+    choice = choose(output, task=task)
+    tell(f"outputs are taken for {choice.likelihood.name} ({choice.reason})")
+    names: tuple[str, ...] = ()
+    target = None
+    if said is not None:
+        names = said.outputs
+        if said.target_shift is not None and said.target_scale is not None:
+            target = said.target_shift, said.target_scale
+    return _told(network, x, choice.likelihood, names, target, output)
+
+
+def _raw(name: str, shape: tuple[int, ...] | None) -> Tensor:
+    """New inputs as they lie in a file: an array x, or a table of numbers."""
+    path = path_of(name)
+    suffix = path.suffix.lower()
+    if suffix in (".csv", ".tsv"):
+        table = read_table(path)
+        return examples.features(table, list(table.names))
+    if suffix != ".npz":
+        raise SzilardError(
+            f"{name} is no file of inputs; name an .npz file with an array x, or a .csv file, or say with --data which "
+            "data the network is for"
+        )
+    arrays = read_npz(path)
+    key = next((k for k in ("x", "x_test") if k in arrays), next(iter(arrays)) if len(arrays) == 1 else None)
+    if key is None:
+        raise SzilardError(f"{path} holds {listed(sorted(arrays)) or 'nothing'}; name the inputs x")
+    x = examples.inputs(arrays[key], f"{key} of {path}")
+    if shape is not None and x.shape[1:] != shape and x.dim() == 3 and (1, *x.shape[1:]) == shape:
+        x = x.unsqueeze(1)
+    return x
+
+
+@torch.no_grad()
+def _outputs(network: nn.Module, x: Tensor) -> Tensor:
+    if not len(x):
+        raise SzilardError("there are no inputs; there is nothing to predict")
+    parameter = next(network.parameters(), None)
+    device = torch.device("cpu") if parameter is None else parameter.device
+    found, error = _answers(network, x, device)
+    if error is not None and not x.is_floating_point():  # whole numbers that are no tokens
+        found, _ = _answers(network, x.float(), device)
+    if found is None:
+        raise SzilardError(
+            f"the network does not take inputs of shape {list(x.shape[1:])}: "
+            f"{'' if error is None else first_line(error)}; give what it takes"
+        ) from error
+    if found.dim() == 0 or len(found) != len(x):
+        raise SzilardError(
+            f"the network answers {list(found.shape)} to {len(x)} inputs; its first dimension must be theirs"
+        )
+    if not bool(torch.isfinite(found).all()):
+        raise SzilardError(
+            "the network answers with NaN or infinite values; check the inputs and the weights"
+        )
+    return found
+
+
+def _answers(network: nn.Module, x: Tensor, device: torch.device) -> tuple[Tensor | None, Exception | None]:
+    try:
+        with evaluating(network):
+            parts = [answer(network(part.to(device))).cpu() for part in x.split(_BATCH)]
+        return torch.cat(parts), None
+    except SzilardError:
+        raise
+    except Exception as error:  # whatever a network does with what it was not made for
+        return None, error
+
+
+def _told(
+    network: nn.Module,
+    x: Tensor,
+    likelihood: Likelihood,
+    names: Sequence[str],
+    target: tuple[Tensor, Tensor] | None,
+    output: Tensor | None = None,
+) -> Answers:
+    """Columns by what outputs mean."""
+    output = _outputs(network, x) if output is None else output
+    if isinstance(likelihood, Categorical):
+        logits = likelihood.logits(output)
+        if logits.dim() != 2:
+            raise SzilardError(
+                f"the network answers {list(output.shape[1:])} to an input, and a table has one line an input; ask it "
+                "in Python"
+            )
+        known = [*names, *map(str, range(len(names), logits.shape[1]))]
+        return of_predictive(Predictive.from_logits(logits[None]), known, 0.0, 1.0)
+    if isinstance(likelihood, Bernoulli):
+        output, kind = likelihood.logits(output).sigmoid(), "probability"
+    else:
+        kind = "output"
+        if target is not None:
+            output = output * target[1] + target[0]
+    flat = output.reshape(len(output), -1)
+    several = flat.shape[1] > 1
+    known = list(names) if len(names) == flat.shape[1] else [f"{kind}{i}" for i in range(flat.shape[1])]
+    if not several and not names:
+        known = [kind]
+    return _columns(dict(zip(known, flat.unbind(1), strict=True)))
+
+
+def _columns(found: dict[str, Tensor]) -> Answers:
+    return Answers({name: values.tolist() for name, values in found.items()})

@@ -1,0 +1,64 @@
+"""Units in which somebody's network may take inputs and answer quantities."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from szilard._cli.channels import Normalisation
+from szilard._cli.examples import Examples, Part
+
+Units = tuple[Tensor, Tensor] | None  # shift and scale
+
+
+def candidates(
+    data: Examples, typed: Normalisation, *, labelled: bool
+) -> Iterator[tuple[Units | str, Units, str]]:
+    """Units of inputs and of quantities, the usual ones first, and what is said of them."""
+    x = data.train.x
+    sets: list[tuple[Units | str, str]]
+    if typed.typed:
+        sets = [(typed.numbers(data.input_shape), "inputs are normalised as --mean and --std say")]
+    else:
+        plain = (None, "inputs are taken as they are in the data")
+        standard = (_moments(x), "inputs are standardised by the training part")
+        if not x.is_floating_point():
+            sets = [(None, "inputs are whole numbers, and stay so"), ("float", plain[1]), standard]
+        else:
+            sets = [standard, plain] if labelled and x.dim() in (2, 4) else [plain, standard]
+    y = data.train.y
+    quantities = y.is_floating_point() and not bool(((y == 0) | (y == 1)).all())
+    for units_, text in sets:
+        yield units_, None, text
+        if quantities:
+            shift, scale = y.double().mean(0), y.double().std(0, correction=0)
+            scale = torch.where(scale > 0, scale, 1.0)
+            yield units_, (shift.float(), scale.float()), f"{text}, and targets are standardised"
+
+
+def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and deviation: of each channel of pictures, else of each entry of the last dimension."""
+    axes = (0, 2, 3) if x.dim() == 4 else tuple(range(x.dim() - 1))
+    values = x.double()
+    shift, scale = values.mean(axes), values.std(axes, correction=0)
+    scale = torch.where(scale > 0, scale, 1.0)
+    shape = (-1, 1, 1) if x.dim() == 4 else (-1,)
+    return shift.float().reshape(shape), scale.float().reshape(shape)
+
+
+def changed(data: Examples, x_units: Units | str, y_units: Units) -> Examples:
+    def part(one: Part) -> Part:
+        return Part(in_units(one.x, x_units), one.y if y_units is None else in_units(one.y, y_units))
+
+    return Examples(data.name, part(data.train), part(data.valid), part(data.test), data.outputs)
+
+
+def in_units(x: Tensor, units_: Units | str) -> Tensor:
+    """Inputs as a network takes them; None leaves them, and their type, as they are."""
+    if units_ is None:
+        return x
+    if isinstance(units_, str):
+        return x.float()
+    return (x.float() - units_[0]) / units_[1]

@@ -1,0 +1,228 @@
+"""A user's own labelled examples, as they lie in their file: tokens, sequences, several labels, several quantities."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from szilard.data.check import finite, no_label_255, same_length
+from szilard.data.files import path_of
+from szilard.data.npz import Archive, Header, read_npz, to_tensor
+from szilard.data.splits import carve
+from szilard.data.table import Table, listed, read_table
+from szilard.errors import SzilardError, shortened
+
+_FRACTIONS = (0.15, 0.15)
+_TABLES = (".csv", ".tsv")
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Inputs ``[N, ...]``, integers where the file has integers, and labels ``[N, ...]``."""
+
+    x: Tensor
+    y: Tensor
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """Three parts, divided as :mod:`szilard.data` divides them.
+
+    Attributes:
+        outputs: names of the labels' columns, or of the classes; empty where they have none.
+    """
+
+    name: str
+    train: Part
+    valid: Part
+    test: Part
+    outputs: tuple[str, ...] = ()
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        return tuple(self.train.x.shape[1:])
+
+    @property
+    def n_outputs(self) -> int:
+        """As many as a network needs: one a label, one a class."""
+        y = self.train.y
+        if y.dim() == 2 and y.is_floating_point():
+            return y.shape[1]
+        if y.dim() == 2:
+            return y.shape[1] if int(y.max()) <= 1 else 1 + int(y.max())
+        return 1 if y.is_floating_point() else 1 + max(int(part.y.max()) for part in self.parts)
+
+    @property
+    def parts(self) -> tuple[Part, Part, Part]:
+        return self.train, self.valid, self.test
+
+
+def needed(given: dict[str, Any], task: str | None) -> bool:
+    """Whether the data are such that no :class:`szilard.data.DataSet` holds them.
+
+    Args:
+        given: what was typed of the data.
+    """
+    if given.get("name") is None:
+        return False
+    path = path_of(given["name"])
+    if path.suffix.lower() in _TABLES:
+        return task in ("multilabel", "embedding") or _several(path, given.get("target"))
+    if path.suffix.lower() != ".npz":
+        return False
+    shapes = _shapes(path)
+    y = next((shapes[key] for key in ("y", "y_train") if key in shapes), None)
+    if task in ("multilabel", "embedding"):
+        return True
+    x = next((shapes[key] for key in ("x", "x_train") if key in shapes), None)
+    columns = y is not None and len(y[0]) > 1 and tuple(y[0][1:]) != (1,)
+    return columns or (x is not None and len(x[0]) not in (2, 3, 4))
+
+
+def doubtful(given: dict[str, Any]) -> bool:
+    """Whether inputs may be pictures or features, or else tokens or sequences: the network tells."""
+    if given.get("name") is None or path_of(given["name"]).suffix.lower() != ".npz":
+        return False
+    shapes = _shapes(path_of(given["name"]))
+    x = next((shapes[key] for key in ("x", "x_train") if key in shapes), None)
+    return x is not None and (len(x[0]) == 3 or x[1] in "iu")
+
+
+def _shapes(path: Path) -> dict[str, tuple[tuple[int, ...], str]]:
+    """Shape and kind of the arrays in an archive; bytes are no integers, but pictures."""
+    with Archive(path) as archive:
+        return {
+            name: (tuple(header.shape), "B" if header.dtype == np.uint8 else header.dtype.kind)
+            for name, header in archive.headers.items()
+            if isinstance(header, Header)
+        }
+
+
+def _several(path: Path, target: str | None) -> bool:
+    return target is not None and "," in target and target not in read_table(path).names
+
+
+def read(given: dict[str, Any]) -> Examples:
+    """The examples of a file.
+
+    Raises:
+        SzilardError: arrays or columns that are missing, of odd shapes, or not finite.
+    """
+    path = path_of(given["name"])
+    seed = given.get("seed") or 0
+    names: tuple[str, ...]
+    if path.suffix.lower() in _TABLES:
+        x, y, names = _of_table(read_table(path), given.get("target"))
+        return _divided(path.name, x, y, names, seed)
+    arrays = read_npz(path)
+    parts = [part for part in ("train", "valid", "test") if f"x_{part}" in arrays]
+    suffixes = [f"_{part}" for part in parts] or [""]
+    absent = [key for suffix in suffixes for key in (f"x{suffix}", f"y{suffix}") if key not in arrays]
+    if absent or (parts and "test" not in parts):
+        raise SzilardError(
+            f"{path} has no array {absent[0] if absent else 'x_test'} beside {listed(sorted(arrays)) or 'no others'}; "
+            "add it"
+        )
+    names = ()
+    found = {}
+    if all(arrays[f"y{suffix}"].dtype.kind == "U" for suffix in suffixes):
+        known = np.unique(np.concatenate([arrays[f"y{suffix}"].ravel() for suffix in suffixes]))
+        names = tuple(map(str, known))
+        for suffix in suffixes:
+            arrays[f"y{suffix}"] = np.searchsorted(known, arrays[f"y{suffix}"])
+    for suffix in suffixes:
+        x = inputs(arrays[f"x{suffix}"], f"x{suffix} of {path}")
+        y = _labels(arrays[f"y{suffix}"], f"y{suffix} of {path}")
+        same_length(x, y, f"x{suffix} and y{suffix} of {path}")
+        found[suffix] = Part(x, y)
+    if "" in found:
+        return _divided(path.name, found[""].x, found[""].y, names, seed)
+    train = found["_train"]
+    if "_valid" in found:
+        return Examples(path.name, train, found["_valid"], found["_test"], names)
+    first, second = (Part(train.x[i], train.y[i]) for i in _carved(train.y, _FRACTIONS[:1], seed))
+    return Examples(path.name, first, second, found["_test"], names)
+
+
+def _divided(name: str, x: Tensor, y: Tensor, names: tuple[str, ...], seed: int) -> Examples:
+    train, valid, test = (Part(x[i], y[i]) for i in _carved(y, _FRACTIONS, seed))
+    return Examples(name, train, valid, test, names)
+
+
+def _carved(y: Tensor, fractions: tuple[float, ...], seed: int) -> list[Tensor]:
+    classes = y.dim() == 1 and not y.is_floating_point()
+    return carve(y if y.dim() == 1 else torch.zeros(len(y)), fractions, seed, stratify=classes)
+
+
+def inputs(array: np.ndarray, what: str) -> Tensor:
+    """Inputs of a network: float32, int64 as tokens are, pictures of bytes in [0, 1].
+
+    Raises:
+        SzilardError: no numbers, not finite, or a single number an example.
+    """
+    x = to_tensor(array, what)
+    finite(x, what)
+    if x.dim() < 2 or 0 in x.shape[1:]:
+        raise SzilardError(f"{what} has shape {list(x.shape)}; its first dimension is that of the examples")
+    if x.dim() == 4 and x.shape[1] not in (1, 3) and x.shape[3] in (1, 3):
+        x = x.movedim(3, 1).contiguous()
+    if x.dtype == torch.uint8:
+        if x.dim() == 2:
+            return x.long()
+        return (x.unsqueeze(1) if x.dim() == 3 else x).float() / 255
+    return x.float() if x.is_floating_point() else x
+
+
+def _labels(array: np.ndarray, what: str) -> Tensor:
+    y = to_tensor(array, what)
+    finite(y, what)
+    if y.dim() == 0:
+        raise SzilardError(f"{what} is one number; give one label for each input")
+    if y.is_floating_point():
+        return y.float()
+    no_label_255(y, what)
+    return y.long()
+
+
+def _of_table(table: Table, target: str | None) -> tuple[Tensor, Tensor, tuple[str, ...]]:
+    """Features, labels and their names."""
+    if target is None:
+        raise SzilardError(
+            f"name the columns of {table.path} to predict with --target, with commas; it has {listed(table.names)}"
+        )
+    names = [target] if target in table.names else [part.strip() for part in target.split(",")]
+    targets = [table.index(name) for name in names]
+    rest = [column for column in range(len(table.names)) if column not in targets]
+    if not rest:
+        raise SzilardError(f"{table.path} has only the columns to predict; add columns to predict them from")
+    x = features(table, [table.names[column] for column in rest])
+    labels = [table.numbers(column) for column in targets]
+    y = torch.from_numpy(np.stack(labels, 1))
+    whole = bool((y == y.round()).all())
+    return x, y.long() if whole else y.float(), tuple(table.names[column] for column in targets)
+
+
+def features(table: Table, names: list[str]) -> Tensor:
+    """``[N, D]`` float32 of columns of numbers.
+
+    Raises:
+        SzilardError: a column of text.
+    """
+    columns = []
+    for name in names:
+        number = table.names.index(name)
+        if table.is_text(number):
+            raise SzilardError(
+                f"column {shortened(name, 60)!r} of {table.path} is text; turn it into numbers, as the network takes "
+                "them"
+            )
+        columns.append(table.numbers(number))
+    return torch.from_numpy(np.stack(columns, 1)).float()

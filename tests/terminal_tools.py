@@ -1,0 +1,60 @@
+"""The real command in a terminal of some width."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import struct
+import subprocess
+import sys
+import termios
+from dataclasses import dataclass
+
+from cli_tools import environment
+
+_CONTROL = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
+
+
+@dataclass(frozen=True)
+class Seen:
+    code: int
+    raw: str
+
+    @property
+    def text(self) -> str:
+        """Without control sequences."""
+        return _CONTROL.sub("", self.raw).replace("\r\n", "\n")
+
+    @property
+    def lines(self) -> list[str]:
+        """What is left on each line when the cursor has gone back to its beginning."""
+        return [line.split("\r")[-1] for line in self.text.split("\n")]
+
+
+def terminal(columns: int, *arguments: object, **variables: str) -> Seen:
+    """Run ``python -m szilard`` in a terminal."""
+    import pty
+
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
+    known = {
+        k: v for k, v in environment().items() if k not in ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR")
+    }
+    started = subprocess.Popen(
+        [sys.executable, "-m", "szilard", *map(str, arguments)],
+        stdin=slave, stdout=slave, stderr=slave, close_fds=True,
+        env=known | {"TERM": "xterm-256color"} | variables,
+    )  # fmt: skip
+    os.close(slave)
+    seen = b""
+    while True:
+        try:
+            part = os.read(master, 1 << 16)
+        except OSError:  # on Linux, the end of a terminal is an error
+            break
+        if not part:
+            break
+        seen += part
+    os.close(master)
+    return Seen(started.wait(), seen.decode(errors="replace"))

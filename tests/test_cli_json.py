@@ -1,0 +1,125 @@
+"""What --json prints is what docs/json.md says."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from cli_tools import TINY, szilard
+
+from szilard import convert
+
+PAGE = (Path(__file__).parent.parent / "docs" / "json.md").read_text()
+_ROW = re.compile(r"^\| `(\w+)` \| ([^|]+) \|", re.MULTILINE)
+_TYPES = {
+    "text": str, "number": (int, float), "whole": int, "true/false": bool, "list": list, "table": dict,
+}  # fmt: skip
+
+
+def documented(title: str, number: int = 0) -> dict[str, str]:
+    """Keys and types of one table below a heading."""
+    section = PAGE.split(f"\n## {title}\n")[1].split("\n## ")[0]
+    tables = re.split(r"\n\|---.*\n", section)[1:]
+    found = dict(_ROW.findall("\n" + tables[number].split("\n\n")[0]))
+    assert found
+    return found
+
+
+def check(found: dict, said: dict[str, str]) -> None:
+    assert set(found) <= set(said), set(found) - set(said)
+    for key, kinds in said.items():
+        kind, *more = [part.strip() for part in kinds.split(",")]
+        if key not in found:
+            assert more == ["sometimes"], key
+        elif found[key] is None:
+            assert kind.endswith("?"), key
+        else:
+            assert isinstance(found[key], _TYPES[kind.removesuffix("?")]), (key, found[key])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("json")
+
+
+@pytest.fixture(scope="module")
+def fitted(folder):
+    typed = szilard("fit", *TINY, "--no-baselines", "--out", folder / "run", "--json")
+    assert typed.code == 0, typed.output
+    torch.save({"w": torch.randn(3, 4), "b": torch.ones(2)}, folder / "w.pt")
+    convert(folder / "w.pt", folder / "w.szd")
+    return json.loads(typed.stdout)
+
+
+def run(*arguments: object) -> dict:
+    typed = szilard(*arguments, "--json")
+    assert typed.code == 0, typed.output
+    return json.loads(typed.stdout)
+
+
+def test_networks(folder, fitted):
+    check(fitted, documented("szilard fit"))
+    measured = run("measure", folder / "run")
+    check(measured, documented("szilard measure"))
+    reported = run("report", folder / "run")
+    check(reported, documented("szilard report"))
+    for found in (fitted, measured, reported):
+        (network,) = found["networks"]
+        check(network, documented("A network"))
+        words = documented_words("A network")
+        assert set(network["cost"]) <= words
+        assert {key for key in network["quality"] if not key.startswith("auroc_")} <= words | {"ece_marginal"}
+        assert all(set(figure) == {"value", "source"} for figure in network["cost"].values())
+
+
+def documented_words(title: str) -> set[str]:
+    return set(re.findall(r"`(\w+)`", PAGE.split(f"\n## {title}\n")[1].split("\n## ")[0]))
+
+
+def test_predict(folder, fitted):
+    found = run("predict", folder / "run", "digits")
+    check(found, documented("szilard predict"))
+    typed = szilard("predict", folder / "run", "digits")
+    header, first = typed.stdout.splitlines()[:2]
+    assert list(found["predictions"][0]) == header.split(",")
+    assert found["predictions"][0]["label"] == first.split(",")[0]
+    written = run("predict", folder / "run", "digits", "-o", folder / "o.csv")
+    assert set(written) == {"network", "file", "count"}
+    assert written["count"] == len(found["predictions"])
+
+
+def test_compress(folder, fitted):
+    found = run("compress", folder / "run", "--lam", "1e-3", "-o", folder / "n.szd", "--certificate")
+    check(found, documented("szilard compress"))
+    assert set(found) == set(documented("szilard compress"))
+    found = run("compress", folder / "run", "--lam", "1e-3", "--no-data", "-o", folder / "n.szd")
+    check(found, documented("szilard compress"))
+    assert set(found["trials"][0]) == {"lam", "bytes", "score"}
+
+
+def test_files(folder, fitted):
+    check(run("convert", folder / "w.szd", folder / "w.safetensors"), documented("szilard convert"))
+    ours = run("inspect", folder / "w.szd", "--tensors")
+    check(ours, documented("szilard inspect"))
+    assert set(ours["entries"][0]) == {"name", "kind", "dtype", "shape", "elements", "bits", "side_bits"}
+    others = run("inspect", folder / "w.pt")
+    check(others, documented("szilard inspect", 1))
+    assert set(others["tensors"][0]) == {"group", "name", "dtype", "shape", "bytes"}
+    both = documented("szilard inspect") | documented("szilard verify")
+    check(run("verify", folder / "w.szd"), both)
+    compared = run("verify", folder / "w.szd", "--against", folder / "w.pt")
+    check(compared, both)
+    assert set(compared["differences"][0]) == {"name", "identical", "largest", "relative"}
+
+
+def test_every_command_is_on_the_page(folder):
+    from szilard.cli import app
+
+    names = [command.callback.__name__ for command in app.registered_commands]
+    assert names
+    for name in names:
+        assert documented(f"szilard {name}")
+        assert "--json" in szilard(name, "--help").output

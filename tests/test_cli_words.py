@@ -1,0 +1,112 @@
+"""What the library says of its Python arguments reads as options of the command line there."""
+
+from __future__ import annotations
+
+import ast
+import re
+import warnings
+from pathlib import Path
+
+import pytest
+from cli_tools import szilard
+
+import szilard as package
+from szilard._cli.told import format_warning
+from szilard._cli.words import cli
+from szilard.errors import SzilardError, SzilardWarning
+
+ROOMS = ("compress", "data", "likelihood", "networks", "training", "methods", "metrics")
+PYTHON = re.compile(
+    r"(?<![-\w./])(max_drop|max_bytes|keep_back|drop_constant|input_shape|n_train|data_root|lam)\b|\btask ?=|=True\b|"
+    r"\bor (give )?(evaluate|forward)\b"
+)
+
+
+def sentences():
+    """Every text in the package that a user may read: of errors, warnings and notes."""
+    root = Path(package.__file__).parent
+    for room in ROOMS:
+        for path in sorted((root / room).rglob("*.py")):
+            tree = ast.parse(path.read_text())
+            calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+            for call in calls:
+                name = getattr(call.func, "id", getattr(call.func, "attr", ""))
+                if name in ("SzilardError", "SzilardWarning", "SzilardFileError", "append", "warn"):
+                    for argument in call.args:
+                        if isinstance(argument, ast.JoinedStr | ast.Constant):
+                            yield path.name, _text(argument)
+
+
+def _text(node):
+    if isinstance(node, ast.Constant):
+        return str(node.value)
+    return "".join(str(part.value) if isinstance(part, ast.Constant) else "0.1" for part in node.values)
+
+
+def test_no_sentence_names_an_argument_of_python():
+    found = list(sentences())
+    assert len(found) > 150
+    assert sum(bool(PYTHON.search(text)) for _, text in found) > 15  # in Python they do
+    left = [(name, cli(text)) for name, text in found if PYTHON.search(cli(text))]
+    assert left == []
+
+
+def test_a_second_time_changes_nothing():
+    for _, text in sentences():
+        assert cli(cli(text)) == cli(text)
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("give one of max_drop, max_bytes and lam", "give one of --max-drop, --max-bytes and --lam"),
+        ("or load it with drop_constant=True", "or use --drop-constant"),
+        (
+            "is text and no quantity; use task='classification'",
+            "is text and no quantity; use --task classification",
+        ),
+        ("give calibration data, or a smaller lam", "give --data, or a smaller --lam"),
+        (
+            "512 examples are too few to promise a drop of at most 0.005 on others",
+            "512 examples are too few to promise a drop of at most 0.5 points on others",
+        ),
+        (
+            "the network answers list, in which there is no tensor; give forward, which calls it",
+            "the network answers list, in which there is no tensor; in Python, give szilard.compress forward, which "
+            "calls it",
+        ),
+        ("give more inputs with labels or evaluate, or choose", "give more inputs with labels, or choose"),
+        ("multilabel (as task says)", "multilabel (as --task says)"),
+        ("lambda is no option, and neither is a slam", "lambda is no option, and neither is a slam"),
+        ("runs/max_drop_05/run.toml does not exist", "runs/max_drop_05/run.toml does not exist"),
+    ],
+)
+def test_words(said, shown):
+    assert cli(said) == shown
+
+
+def test_warnings_and_errors_go_through_it(tmp_path):
+    assert format_warning(SzilardWarning("give a smaller lam"), SzilardWarning, "f", 1) == (
+        "warning: give a smaller --lam\n"
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert "lam" in str(SzilardError("give a smaller lam"))  # in Python, as it is
+    (tmp_path / "t.csv").write_text("a,b,y\n" + "\n".join(f"1,{i},{i % 2}" for i in range(60)))
+    szilard("fit", "--data", tmp_path / "t.csv", "--target", "y", "--out", tmp_path / "run").refused(
+        "or use --drop-constant"
+    )
+
+
+@pytest.mark.parametrize(
+    ("wish", "sentence"),
+    [
+        (["--max-drop", -1], "--max-drop is in percentage points, from 0 to 100, and not -1"),
+        (["--max-bytes", 0], "--max-bytes must be a positive number of bytes"),
+        (["--lam", "nan"], "--lam must be a positive number"),
+        (["--confidence", 2], "--confidence must be 0 or lie between 0.5 and 1"),
+        (["--task", "ranking"], "--task is ranking; take one of classification"),
+    ],
+)
+def test_wishes(tmp_path, wish, sentence):
+    szilard("compress", tmp_path / "none.pt", *wish).refused(sentence)
