@@ -48,9 +48,7 @@ class Categorical(Likelihood):
             loss = F.cross_entropy(z, (y.movedim(-1, 1) if self.last else y).to(z), reduction="none")
         else:
             ignored = IGNORED if self.ignore is None else self.ignore
-            loss = F.cross_entropy(
-                z, _numbers(output, y, self.last), reduction="none", ignore_index=ignored
-            )
+            loss = F.cross_entropy(z, _numbers(output, y, self.last), reduction="none", ignore_index=ignored)
         return loss if loss.dim() == 1 else loss.flatten(1).sum(1)
 
     def loss(self, output: Tensor, y: Tensor) -> Tensor:

@@ -101,7 +101,9 @@ def values_known(tensor: Tensor) -> bool:
 def same_shape(a: Sequence[int], b: Sequence[int]) -> bool:
     """Whether shapes of targets and outputs agree, up to dimensions of one behind the first: ``[B, 1]`` and ``[B]``."""
     return (
-        bool(len(a) and len(b)) and a[0] == b[0] and [n for n in a[1:] if n != 1] == [n for n in b[1:] if n != 1]
+        bool(len(a) and len(b))
+        and a[0] == b[0]
+        and [n for n in a[1:] if n != 1] == [n for n in b[1:] if n != 1]
     )
 
 

@@ -79,7 +79,9 @@ class NoisyGaussian(Likelihood):
         if not same_shape(y.shape, mean.shape):
             several = ""
             if y.dim() == 2 and y.shape[1] > 1 and y.shape[1] != self.outputs:
-                several = f", or take NoisyGaussian(outputs={y.shape[1]}) as the task for {y.shape[1]} targets each"
+                several = (
+                    f", or take NoisyGaussian(outputs={y.shape[1]}) as the task for {y.shape[1]} targets each"
+                )
             what = "a mean and a noise" if self.outputs == 1 else f"{self.outputs} means with a noise each"
             raise SzilardError(
                 f"targets have shape {list(y.shape)} and the network answers {what} for each of "

@@ -38,7 +38,9 @@ def count(x: Any) -> int:
         return len(x)
     found = [len(tensor) if tensor.dim() else 0 for tensor in tensors(x)]
     if not found or 0 in [tensor.dim() for tensor in tensors(x)] or len(set(found)) != 1:
-        raise SzilardError(f"inputs hold tensors of {found} examples, which must be as many in each; {_WANTED}")
+        raise SzilardError(
+            f"inputs hold tensors of {found} examples, which must be as many in each; {_WANTED}"
+        )
     return found[0]
 
 

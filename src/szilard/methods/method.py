@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -169,7 +169,7 @@ class Method:
         self._reset_noise(network)
         self._before_forward(network)
         weight = self.temperature_at(self.step) / self.n_data
-        output = self._forward(network, x)
+        output = _run(self._forward, network, x)
         likelihood = self._checked(output, y)
         self.last = free_energy(output, y, self._divergence(network), task=likelihood, weight=weight)
         self._losses += 1
@@ -240,7 +240,7 @@ class Method:
     # -- after training -----------------------------------------------------------------------------
 
     def finish(
-        self, network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], valid: Split | None = None
+        self, network: nn.Module, batches: Iterable[tuple[Any, Tensor]], valid: Split | None = None
     ) -> None:
         """Once training has ended: BatchNorm statistics of the network that will answer."""
         bayes.reestimate_batchnorm(network, batches)
@@ -312,6 +312,18 @@ class Method:
         streams = {id(layer.noise): layer.noise for layer in bayes_layers(network).values()}
         for number, noise in enumerate(streams.values()):
             noise.reset(self.seed, self.step, self._losses, _rank(), number)
+
+
+def _run(forward: Callable[[nn.Module, Any], Any], network: nn.Module, x: Any) -> Any:
+    try:
+        return forward(network, x)
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise SzilardError(
+            "BatchNorm cannot train on a batch of one example; give batches of two or more (batch_size), or put the "
+            "last example into the batch before"
+        ) from error
 
 
 def _answer(network: nn.Module, x: Any) -> Tensor:

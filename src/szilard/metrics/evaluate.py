@@ -27,8 +27,8 @@ def evaluate(
     Where an example has several answers (pixels, labels, targets), every figure is the mean over all of them.
 
     Args:
-        y: class indices ``[N]`` or ``[N, ...]``; 0 or 1 ``[N, k]``; or targets ``[N]`` or ``[N, k]`` in the units of the
-            predictions.
+        y: class indices ``[N]`` or ``[N, ...]``; 0 or 1 ``[N, k]``; or targets ``[N]`` or ``[N, k]`` in the units of
+            the predictions.
         ood: predictions for inputs from elsewhere; gives the AUROCs of telling them apart.
         target_scale: standard deviation by which regression targets were divided; RMSE, NLL and
             uncertainties come back in original units.
@@ -38,8 +38,8 @@ def evaluate(
         classification: accuracy, nll (nats), brier, ece, ece_marginal, aurc, entropy, aleatoric, epistemic
         (means, nats) and the auroc_* of :func:`~szilard.metrics.ood_aurocs`; with an answer at each position also miou,
         the mean of :func:`~szilard.metrics.iou` over classes that occur; multi-label: the same by label, with
-        accuracy_all (the share of examples with every label right) and f1 (mean over labels); regression: rmse, nll (of the
-        mixture of the draws), coverage95, aurc, aleatoric and epistemic (standard deviations).
+        accuracy_all (the share of examples with every label right) and f1 (mean over labels); regression: rmse, nll (of
+        the mixture of the draws), coverage95, aurc, aleatoric and epistemic (standard deviations).
 
     Raises:
         SzilardError: nothing to evaluate, or targets that do not fit the predictions.

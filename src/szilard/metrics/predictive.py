@@ -66,8 +66,11 @@ class Predictive:
 
     def cpu(self) -> Predictive:
         """The same in host memory, where metrics can use double precision whatever the device knows."""
-        held = (self.probabilities, self.means, self.variances)
-        return Predictive(*(None if value is None else value.detach().cpu() for value in held), self.multilabel)
+        p, means, variances = (
+            None if value is None else value.detach().cpu()
+            for value in (self.probabilities, self.means, self.variances)
+        )
+        return Predictive(p, means, variances, self.multilabel)
 
     @property
     def task(self) -> str:
@@ -236,7 +239,9 @@ def matching_probabilities(probabilities: Tensor, y: Tensor) -> tuple[Tensor, Te
 def _check_probabilities(p: Tensor, multilabel: bool) -> None:
     if multilabel:
         if p.dim() < 2:
-            raise SzilardError(f"probabilities of labels must be [samples, inputs, labels], not {list(p.shape)}")
+            raise SzilardError(
+                f"probabilities of labels must be [samples, inputs, labels], not {list(p.shape)}"
+            )
         if p.numel() and (p.min() < 0 or p.max() > 1):
             raise SzilardError("probabilities must lie in [0, 1]; for raw outputs use from_binary_logits")
         return
