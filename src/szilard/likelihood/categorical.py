@@ -122,9 +122,12 @@ class Categorical(Likelihood):
             )
         wanted = (*output.shape[:-1],) if self.last else (output.shape[0], *output.shape[2:])
         if tuple(y.shape) not in (wanted, (*wanted, 1), (wanted[0], 1, *wanted[1:])):
+            last = ""
+            if not self.last and output.dim() > 2 and y.shape == output.shape[:-1]:
+                last = ", or Categorical(last=True) if its last dimension is that of the classes"
             raise SzilardError(
                 f"labels have shape {list(y.shape)} and outputs {list(output.shape)}; class numbers of shape "
-                f"{list(wanted)} go with them"
+                f"{list(wanted)} go with them{last}"
             )
 
     def check_values(self, output: Tensor, y: Tensor) -> None:

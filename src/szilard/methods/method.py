@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -25,13 +25,12 @@ from szilard.likelihood import (
     for_training,
 )
 from szilard.likelihood.categorical import IGNORED
-from szilard.methods import inputs
+from szilard.methods import checked, decay, inputs
 from szilard.methods.believed import believed, binary, two_classes
 from szilard.metrics import Predictive, temperature
 from szilard.networks import WithNoise
 
 _PREDICTING = 0x7072  # keeps the draws of predictions apart from those of training
-_LOOKED, _SELDOM = 16, 64  # a GPU is waited for to look at targets in the first steps, then every so often
 _DEFAULT_EPOCHS = 30  # horizon of the schedules where nobody says how many steps there will be
 
 
@@ -148,6 +147,24 @@ class Method:
         fused = all(p.is_cpu or p.is_cuda for p in (*rest, *log_std))
         return torch.optim.Adam(groups, fused=fused)
 
+    def parameter_groups(
+        self, network: nn.Module, *, lr: float | None = None, weight_decay: float = 0.0
+    ) -> list[dict[str, Any]]:
+        """Groups for an optimiser of your own: ``torch.optim.AdamW(method.parameter_groups(network, ...))``.
+
+        Weight decay is for ordinary weights alone. On ln σ it would pull σ towards 1, and on the means of Gaussian
+        weights it would be a second prior beside the one that the divergence knows.
+
+        Args:
+            network: prepared.
+            lr: the method's own if left out; that of ln σ is ``lr_log_std`` times it.
+            weight_decay: of parameters that are no part of a Gaussian weight.
+
+        Returns:
+            ordinary parameters, means, and ln σ, as far as there are any, without those that are frozen.
+        """
+        return decay.groups(network, self.lr if lr is None else lr, self.lr_log_std, weight_decay)
+
     # -- training -----------------------------------------------------------------------------------
 
     def loss(self, network: nn.Module, x: Any, y: Tensor) -> Tensor:
@@ -169,8 +186,9 @@ class Method:
         self._reset_noise(network)
         self._before_forward(network)
         weight = self.temperature_at(self.step) / self.n_data
-        output = _run(self._forward, network, x)
-        likelihood = self._checked(output, y)
+        output = checked.run(self._forward, network, x)
+        likelihood = self._meant(output)
+        checked.targets(likelihood, output, y, self.step)
         self.last = free_energy(output, y, self._divergence(network), task=likelihood, weight=weight)
         self._losses += 1
         return self.last.total
@@ -185,23 +203,6 @@ class Method:
             return Bernoulli()  # one logit for two classes
         return self.likelihood
 
-    def _checked(self, output: Any, y: Any) -> Likelihood:
-        """The likelihood of an output, if its targets go with it."""
-        for what, value in (("the network answers with", output), ("targets are", y)):
-            if not isinstance(value, Tensor):
-                raise SzilardError(f"{what} {type(value).__name__}; a loss needs one tensor")
-        if output.dtype is torch.float16 and not torch.is_autocast_enabled(output.device.type):
-            raise SzilardError(
-                "the network computes in float16, in which Adam's epsilon of 1e-8 and small gradients are zero; train "
-                "it in float32 (network.float()) under torch.autocast, or in bfloat16"
-            )
-        likelihood = self._meant(output)
-        if output.is_cpu or self.step < _LOOKED or self.step % _SELDOM == 0:
-            likelihood.check(output, y)
-        else:
-            likelihood.check_shape(output, y)
-        return likelihood
-
     def _divergence(self, network: nn.Module) -> Tensor:
         return bayes.kl(network)
 
@@ -213,6 +214,8 @@ class Method:
 
     def after_step(self, network: nn.Module, optimizer: torch.optim.Optimizer | None = None) -> None:
         """Call after every optimiser step."""
+        if self.step == 0 and optimizer is not None:
+            decay.warn(network, optimizer)
         self.step += 1
         self._losses = 0
 
@@ -268,7 +271,10 @@ class Method:
         with evaluating(network):
             for sample in range(samples if random else 1):
                 with bayes.drawn(network, mix(seed, _PREDICTING), sample):
-                    parts = [_answer(network, part) for part in inputs.parts(x, batch_size, device)]
+                    parts = [
+                        checked.one_tensor(network(part)).cpu()
+                        for part in inputs.parts(x, batch_size, device)
+                    ]
                 outputs.append(torch.cat(parts))
         stacked = torch.stack(outputs)
         likelihood = self._meant(stacked[0])
@@ -312,27 +318,6 @@ class Method:
         streams = {id(layer.noise): layer.noise for layer in bayes_layers(network).values()}
         for number, noise in enumerate(streams.values()):
             noise.reset(self.seed, self.step, self._losses, _rank(), number)
-
-
-def _run(forward: Callable[[nn.Module, Any], Any], network: nn.Module, x: Any) -> Any:
-    try:
-        return forward(network, x)
-    except ValueError as error:
-        if "more than 1 value per channel" not in str(error):
-            raise
-        raise SzilardError(
-            "BatchNorm cannot train on a batch of one example; give batches of two or more (batch_size), or put the "
-            "last example into the batch before"
-        ) from error
-
-
-def _answer(network: nn.Module, x: Any) -> Tensor:
-    output = network(x)
-    if not isinstance(output, Tensor):
-        raise SzilardError(
-            f"the network answers with {type(output).__name__}; wrap it so that it answers with one tensor"
-        )
-    return output.cpu()
 
 
 def _rank() -> int:
