@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -33,7 +34,11 @@ def runner(network: nn.Module, inputs: Inputs, batch: int) -> Callable[[], Any]:
     first: Exception | None = None
     for call in _ways(network, inputs, batch):
         try:
-            with torch.random.fork_rng(devices=_cuda(network)), torch.no_grad():
+            with (
+                torch.random.fork_rng(devices=_cuda(network)),
+                torch.no_grad(),
+                warnings.catch_warnings(action="ignore"),
+            ):
                 call()
         except SzilardError:
             raise
