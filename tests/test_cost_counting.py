@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from szilard import bayes
 from szilard.cost import Cost, Stopwatch, count, joules, training_flops
 from szilard.errors import SzilardError
 
@@ -95,6 +96,66 @@ def test_layers_that_run_as_one_opaque_operator(layer, shape, macs):
     before = torch.backends.mkldnn.enabled, torch.backends.mha.get_fastpath_enabled()
     assert count(layer, shape).macs == macs
     assert (torch.backends.mkldnn.enabled, torch.backends.mha.get_fastpath_enabled()) == before
+
+
+class Tokens(nn.Module):
+    """Three tokens and two numbers, through an embedding, an LSTM with projection, attention and a linear layer."""
+
+    def __init__(self, packed=False):
+        super().__init__()
+        self.packed = packed
+        self.embedding = nn.Embedding(10, 8)
+        self.lstm = nn.LSTM(8, 6, num_layers=2, bidirectional=True, proj_size=4, batch_first=True)
+        self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+        self.numbers = nn.Linear(2, 8)
+
+    def forward(self, tokens, numbers=None):
+        tokens, numbers = tokens if self.packed else (tokens, numbers)
+        x, _ = self.lstm(self.embedding(tokens))
+        x, _ = self.attention(x, x, x)
+        return x.mean(1) + self.numbers(numbers)
+
+
+# Both layers read 8 numbers and a state of 4, in two directions; projections of 6 to 4.
+LSTM_MACS = 2 * 2 * 3 * (4 * 6 * (8 + 4) + 4 * 6)
+TOKENS_MACS = LSTM_MACS + 4 * 3 * 8 * 8 + 2 * 3 * 3 * 8 + 2 * 8
+
+
+@pytest.mark.parametrize(
+    ("network", "inputs"),
+    [
+        (Tokens(), [(3,), (2,)]),
+        (Tokens(packed=True), [(3,), (2,)]),
+        (Tokens(), {"numbers": (2,), "tokens": (3,)}),
+        (Tokens(), [torch.tensor([[1, 2, 3], [4, 5, 6]]), (2,)]),
+        (Tokens(), {"tokens": torch.tensor([[1, 2, 3]]), "numbers": torch.ones(1, 2)}),
+    ],
+)
+def test_tokens_several_inputs_recurrent_layers_and_attention_by_hand(network, inputs):
+    assert count(network, inputs).macs == TOKENS_MACS
+    assert training_flops(network, inputs, examples=5) == 5 * 3 * 2 * TOKENS_MACS
+
+
+def test_tokens_alone():
+    network = nn.Sequential(nn.Embedding(10, 8), nn.Flatten(), nn.Linear(24, 2))
+    assert count(network, (3,)).macs == 48
+    sparse = bayes.bayesianize(network, 0.5)
+    assert training_flops(sparse, (3,), examples=1, growth_examples=1) > 0
+
+
+@pytest.mark.parametrize(
+    ("inputs", "words"),
+    [
+        ([(3,)], "does not run"),
+        ([(4,), (2,), (1,)], r"\[4\], \[2\], \[1\]"),
+        (["ab"], "list of whole numbers"),
+        ([torch.ones(0, 3), (2,)], "must hold an example"),
+    ],
+)
+def test_inputs_that_do_not_fit_get_one_sentence(inputs, words):
+    with pytest.raises(SzilardError, match=words) as caught:
+        count(Tokens(), inputs)
+    assert "\n" not in str(caught.value)
 
 
 def test_bare_scaled_dot_product_attention():

@@ -29,6 +29,17 @@ def test_an_epoch_shows_every_example_once_and_keeps_the_short_batch():
     assert len(parts) == n_batches(23, 5)
 
 
+@pytest.mark.parametrize(
+    ("n", "size", "expected"),
+    [(129, 32, [32, 32, 32, 33]), (33, 32, [33]), (1, 32, [1]), (3, 1, [1, 1, 1]), (66, 32, [32, 32, 2])],
+)
+def test_an_example_that_would_be_alone_joins_the_batch_before(n, size, expected):
+    parts = seen(numbered(n), size, seed=0, epoch=0)
+    assert [len(part) for part in parts] == expected
+    assert n_batches(n, size) == len(expected)
+    assert sorted(chain.from_iterable(parts)) == list(range(n))
+
+
 def test_inputs_and_answers_stay_together():
     for x, y in batches(numbered(50), 8, seed=3, epoch=2):
         assert x[:, 0].long().tolist() == y.tolist()

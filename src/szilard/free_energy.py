@@ -9,7 +9,7 @@ from torch import Tensor
 
 from szilard.likelihood import Likelihood, for_training
 
-Task = Literal["classification", "regression"]
+Task = Literal["classification", "multilabel", "regression"]
 
 
 @dataclass(frozen=True)
@@ -29,14 +29,22 @@ def free_energy(
 ) -> FreeEnergy:
     """F per example: mean negative log likelihood of the batch plus ``weight`` times a divergence.
 
+    The likelihood of an example is that of all its labels (the pixels of an image, the tokens of a sentence); the mean
+    is over examples that have at least one, and N counts those.
+
     Args:
-        output: what the likelihood takes: ``[B, C]`` logits, or ``[B, 2]`` mean and log standard deviation of noise.
-        y: ``[B]`` class indices, or ``[B]`` targets.
+        output: what the likelihood takes: ``[B, C]`` or ``[B, C, ...]`` logits, or ``[B, 2]`` mean and log standard
+            deviation of noise.
+        y: ``[B]`` class indices or targets; ``[B, ...]`` where an example has several.
         divergence: nats of the whole network, scalar.
         task: a likelihood, or the name of the task that a method trains for.
         weight: T / N, with N the number of training examples (not of batches).
     """
-    return FreeEnergy(negative_log_likelihood(output, y, task).mean(), weight * divergence)
+    likelihood = task if isinstance(task, Likelihood) else for_training(task)
+    nll, labelled = likelihood.nll(output, y), likelihood.labelled(output, y)
+    # An example without any label is none of the N: its share of the divergence goes to the others.
+    energy = nll.mean() if labelled is None else nll.sum() / labelled.sum().clamp_min(1)
+    return FreeEnergy(energy, weight * divergence)
 
 
 def negative_log_likelihood(output: Tensor, y: Tensor, task: Task | Likelihood) -> Tensor:

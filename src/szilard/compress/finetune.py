@@ -67,7 +67,7 @@ class Finetune:
             if not told:  # by these labels; those that judge may be of another kind, or none
                 found = choose(answer.detach(), self.y[rows]).likelihood
                 told.append(Gaussian() if isinstance(found, Gaussian) else found)
-            return told[0].nll(answer, self.y[rows]).mean()
+            return told[0].loss(answer, self.y[rows]).mean()
 
         rise = max(1.0, self.ramp * steps)
         learn(

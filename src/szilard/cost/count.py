@@ -4,39 +4,46 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from szilard.cost.inputs import Inputs, runner
 from szilard.cost.record import Cost
-from szilard.errors import SzilardError
 
 
-def count(network: nn.Module, input_shape: Sequence[int]) -> Cost:
+def count(network: nn.Module, input_shape: Inputs) -> Cost:
     """Parameters, non-zeros, bits, and the MACs and bytes of one inference of one example.
 
-    The network runs once, in eval mode, on zeros of ``[1, *input_shape]``; it is not changed. MACs are half the
+    The network runs in eval mode on zeros of ``[1, *input_shape]``; it is not changed. MACs are half the
     FLOPs of ``torch.utils.flop_counter`` (multiply and add are two), which knows matrix products,
     convolutions and our sparse operators; attention and recurrent layers are made to take the path it
     can count, and what it leaves out (element-wise work, norms, softmax, ``nn.Bilinear``) is left out here.
+
+    Args:
+        network: any ``nn.Module``.
+        input_shape: of one example, ``(3, 32, 32)`` or ``(length,)`` for tokens; for a network of several inputs a list
+            of shapes, or a dict of them by argument name. A tensor ``[N, ...]`` may stand in place of a shape: its
+            first example is then the input (where zeros are none that the network takes).
 
     Raises:
         SzilardError: the network does not run on that shape.
     """
     network = copy.deepcopy(network).eval()
+    run = runner(network, input_shape, batch=1)
     activations = 0
 
     def hook(_: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         nonlocal activations
-        activations += sum(_bytes(t) for t in (*inputs, output) if isinstance(t, Tensor))
+        activations += sum(_bytes(t) for t in _tensors((*inputs, output)))
 
     for module in network.modules():
         if not any(True for _ in module.children()) or hasattr(module, "weight"):
             module.register_forward_hook(hook)
-    macs = _forward_flops(network, input_shape, batch=1) // 2
+    macs = _forward_flops(network, run) // 2
     existing, dense = _entries(network)
     weights = sum(_bytes(tensor) for name, tensor in _held(network) if not name.endswith("log_std"))
     return Cost(
@@ -49,7 +56,7 @@ def count(network: nn.Module, input_shape: Sequence[int]) -> Cost:
 
 
 def training_flops(
-    network: nn.Module, input_shape: Sequence[int], *, examples: int, growth_examples: int = 0
+    network: nn.Module, input_shape: Inputs, *, examples: int, growth_examples: int = 0
 ) -> int:
     """FLOPs of training: three times the training-mode forward of every example, and the dense growth gradients.
 
@@ -57,21 +64,21 @@ def training_flops(
     density d, since its forward is two products.
 
     Args:
+        input_shape: as in :func:`count`.
         examples: number of (example, step) pairs: steps times batch size.
         growth_examples: those of them for which a dense weight gradient was formed to move a support.
     """
     network = copy.deepcopy(network).train()  # two examples, because BatchNorm refuses to train on one
-    forward = _forward_flops(network, input_shape, batch=2) // 2
+    forward = _forward_flops(network, runner(network, input_shape, batch=2)) // 2
     growth = _dense_growth_flops(network, input_shape) if growth_examples else 0
     return 3 * forward * examples + growth * growth_examples
 
 
-def _forward_flops(network: nn.Module, input_shape: Sequence[int], batch: int) -> int:
+def _forward_flops(network: nn.Module, run: Callable[[], Any]) -> int:
     from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils.flop_counter import FlopCounterMode
 
     first = next(network.parameters(), torch.zeros(()))
-    x = torch.zeros(batch, *input_shape, device=first.device, dtype=first.dtype)
     counter = FlopCounterMode(display=False)
     fused = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)  # one opaque operator, which counts as nothing
@@ -83,12 +90,7 @@ def _forward_flops(network: nn.Module, input_shape: Sequence[int], batch: int) -
             _recurrent_in_steps(),
             counter,
         ):
-            network(x)
-    except (RuntimeError, ValueError) as error:
-        raise SzilardError(
-            f"the network does not run on an input of shape {[*input_shape]} (one example, without the batch): "
-            f"{str(error).splitlines()[0]}"
-        ) from error
+            run()
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)
     return int(counter.get_total_flops())
@@ -96,14 +98,14 @@ def _forward_flops(network: nn.Module, input_shape: Sequence[int], batch: int) -
 
 @contextmanager
 def _recurrent_in_steps() -> Iterator[None]:
-    """oneDNN runs an LSTM as one opaque operator, which counts as nothing; without it it is matrix products."""
+    """oneDNN and cuDNN run an LSTM as one opaque operator, which counts as nothing; else it is matrix products."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of TF32 on GPUs that are not there
-        with torch.backends.mkldnn.flags(enabled=False):
+        with torch.backends.mkldnn.flags(enabled=False), torch.backends.cudnn.flags(enabled=False):
             yield
 
 
-def _dense_growth_flops(network: nn.Module, input_shape: Sequence[int]) -> int:
+def _dense_growth_flops(network: nn.Module, input_shape: Inputs) -> int:
     """FLOPs of one example's dense weight gradient in every layer whose support can move."""
     total = 0
 
@@ -114,11 +116,11 @@ def _dense_growth_flops(network: nn.Module, input_shape: Sequence[int]) -> int:
             positions = output.numel() // support.rows
             total += 2 * support.rows * support.cols * positions
 
+    run = runner(network.eval(), input_shape, batch=1)
     layers = [m for m in network.modules() if hasattr(getattr(m, "weight", None), "support")]
     handles = [layer.register_forward_hook(hook) for layer in layers]
-    first = next(network.parameters())
     with torch.no_grad():
-        network.eval()(torch.zeros(1, *input_shape, device=first.device, dtype=first.dtype))
+        run()
     for handle in handles:
         handle.remove()
     return total
@@ -153,6 +155,18 @@ def _held(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
         if isinstance(tensor, Tensor) and name not in full and id(tensor) not in seen:
             seen.add(id(tensor))  # a tied tensor lies in memory once
             yield name, tensor
+
+
+def _tensors(values: Any) -> Iterator[Tensor]:
+    """All tensors of inputs and outputs, which may be tuples (as an LSTM's) or dicts."""
+    if isinstance(values, Tensor):
+        yield values
+    elif isinstance(values, Mapping):
+        for value in values.values():
+            yield from _tensors(value)
+    elif isinstance(values, tuple | list):
+        for value in values:
+            yield from _tensors(value)
 
 
 def _bytes(tensor: Tensor) -> int:

@@ -15,8 +15,19 @@ from szilard.errors import SzilardError
 
 
 def n_batches(n: int, batch_size: int, world: int = 1) -> int:
-    """How many batches each process gets from ``n`` examples in one epoch."""
-    return math.ceil(math.ceil(n / world) / batch_size)
+    """How many batches each process gets from ``n`` examples in one epoch; see :func:`batches` for the last."""
+    return len(sizes(math.ceil(n / world), batch_size))
+
+
+def sizes(n: int, batch_size: int) -> list[int]:
+    """Examples in each batch: one that would be alone in the last is added to the batch before.
+
+    BatchNorm cannot train on one example, and its gradient would be as loud as that of a whole batch.
+    """
+    full, rest = divmod(n, batch_size)
+    if rest == 1 and full and batch_size > 1:
+        return [batch_size] * (full - 1) + [batch_size + 1]
+    return [batch_size] * full + ([rest] if rest else [])
 
 
 def batches(
@@ -34,7 +45,8 @@ def batches(
 
     Args:
         split: what to go through; batches are made on its device.
-        batch_size: examples a batch **of one process**; the last batch may be shorter.
+        batch_size: examples a batch **of one process**; the last batch may be shorter,
+            and a single example at the end belongs to the batch before.
         seed, epoch: decide the order and the augmentation.
         rank, world: this process and their number. Every process gets equally many examples: when the
             number does not divide, the first few of the order are seen twice in this epoch.
@@ -69,7 +81,7 @@ def _batches(
     order = torch.randperm(n, generator=generator("shuffle", seed, epoch))
     share = math.ceil(n / world)
     mine = order[torch.arange(rank, share * world, world) % n].to(split.x.device)
-    for number, index in enumerate(mine.split(batch_size)):
+    for number, index in enumerate(mine.split(sizes(share, batch_size))):
         if number < start:
             continue
         x = split.x[index]

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from szilard.errors import SzilardError
-from szilard.likelihood.likelihood import Likelihood, by_example
+from szilard.likelihood.likelihood import Likelihood, by_example, precise, same_shape
 
 LEAST = 1e-7  # probability
 
@@ -27,7 +27,7 @@ class Bernoulli(Likelihood):
         self.probabilities = probabilities
 
     def logits(self, output: Tensor) -> Tensor:
-        output = output if output.dtype is torch.float64 else output.float()
+        output = precise(output)
         return torch.logit(output, LEAST) if self.probabilities else output
 
     def nll(self, output: Tensor, y: Tensor) -> Tensor:
@@ -66,11 +66,13 @@ class Bernoulli(Likelihood):
         loss = F.binary_cross_entropy_with_logits(z, p, reduction="sum")
         return (loss - F.binary_cross_entropy_with_logits(wanted, p, reduction="sum")) / max(1, len(z))
 
-    def check(self, output: Tensor, y: Tensor) -> None:
-        if y.numel() != output.numel() or len(y) != len(output):
+    def check_shape(self, output: Tensor, y: Tensor) -> None:
+        if not same_shape(y.shape, output.shape):
             raise SzilardError(
                 f"labels have shape {list(y.shape)} and outputs {list(output.shape)}; give a 0 or 1 for each output"
             )
+
+    def check_values(self, output: Tensor, y: Tensor) -> None:
         if not bool(((y == 0) | (y == 1)).all()):
             raise SzilardError(
                 'labels that are there or not must be 0 or 1, and these are not; mend them, or give task="regression"'

@@ -9,46 +9,79 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from szilard.errors import SzilardError
-from szilard.likelihood.likelihood import Likelihood, by_example
+from szilard.likelihood.likelihood import Likelihood, by_example, precise
 
 LEAST = 1e-12  # probability
 _VOID = ", and give -100 where 255 means no label"
+IGNORED = -100  # the label that torch's cross-entropy and most collators leave out
+_SUM = 0.02  # by which class probabilities of a label may miss 1: half precision adds up no better
 
 
 class Categorical(Likelihood):
     """Logits ``[B, C]`` or ``[B, C, ...]``; ``[B, ..., C]`` with ``last=True``. The score is accuracy.
 
+    Labels are class numbers ``[B]`` or ``[B, ...]``, one for each position, or class probabilities of the output's
+    shape. The likelihood of an example is the product over its positions.
+
     Args:
         last: classes are the last dimension, as in networks for text.
         probabilities: outputs have gone through a softmax already.
+        ignore: the label of positions that do not count, such as -100; None: there are none.
     """
 
     name = "classification"
     score = "accuracy"
     relative = False
 
-    def __init__(self, *, last: bool = False, probabilities: bool = False) -> None:
-        self.last, self.probabilities = last, probabilities
+    def __init__(self, *, last: bool = False, probabilities: bool = False, ignore: int | None = None) -> None:
+        self.last, self.probabilities, self.ignore = last, probabilities, ignore
 
     def logits(self, output: Tensor) -> Tensor:
         """``[B, C, ...]``."""
-        moved = output.movedim(-1, 1) if self.last else output
-        moved = moved if moved.dtype is torch.float64 else moved.float()
+        moved = precise(output.movedim(-1, 1) if self.last else output)
         return moved.clamp_min(LEAST).log() if self.probabilities else moved
 
     def nll(self, output: Tensor, y: Tensor) -> Tensor:
-        soft = y.is_floating_point() and y.shape == output.shape and not self.last
-        loss = F.cross_entropy(
-            self.logits(output), y if soft else _numbers(output, y, self.last), reduction="none"
-        )
-        return loss if loss.dim() == 1 else loss.flatten(1).mean(1)
+        """The sum over an example's positions."""
+        soft = y.is_floating_point() and y.shape == output.shape
+        z = self.logits(output)
+        if soft:
+            loss = F.cross_entropy(z, (y.movedim(-1, 1) if self.last else y).to(z), reduction="none")
+        else:
+            ignored = IGNORED if self.ignore is None else self.ignore
+            loss = F.cross_entropy(z, _numbers(output, y, self.last), reduction="none", ignore_index=ignored)
+        return loss if loss.dim() == 1 else loss.flatten(1).sum(1)
+
+    def loss(self, output: Tensor, y: Tensor) -> Tensor:
+        counted = self._counted(output, y)
+        positions = self.logits(output)[:, 0].numel() // max(1, len(output))
+        count: Tensor | int = positions if counted is None else counted.flatten(1).sum(1).clamp_min(1)
+        return self.nll(output, y) / count
+
+    def labelled(self, output: Tensor, y: Tensor) -> Tensor | None:
+        counted = self._counted(output, y)
+        return counted if counted is None or counted.dim() == 1 else counted.flatten(1).any(1)
+
+    def _counted(self, output: Tensor, y: Tensor) -> Tensor | None:
+        """Positions that have a label, bool ``[B, ...]``; None: all."""
+        if self.ignore is None or (y.shape == output.shape and output.dim() > 1):
+            return None
+        return _numbers(output, y, self.last) != self.ignore
+
+    def _mean(self, output: Tensor, y: Tensor, values: Tensor) -> Tensor:
+        counted = self._counted(output, y)
+        if counted is None:
+            return by_example(values)
+        counted, values = counted.reshape(len(values), -1), values.double().reshape(len(values), -1)
+        return (values * counted).sum(1) / counted.sum(1).clamp_min(1)
 
     def values(self, output: Tensor, y: Tensor) -> Tensor:
-        return by_example(self.logits(output).argmax(1) == _numbers(output, y, self.last))
+        return self._mean(output, y, self.logits(output).argmax(1) == _numbers(output, y, self.last))
 
     def sureness(self, output: Tensor, y: Tensor) -> Tensor:
-        given = self.logits(output).softmax(1).gather(1, _numbers(output, y, self.last).unsqueeze(1))
-        return by_example(given)
+        numbers = _numbers(output, y, self.last).clamp_min(0)  # those that are ignored count for nothing
+        given = self.logits(output).softmax(1).gather(1, numbers.unsqueeze(1))
+        return self._mean(output, y, given.squeeze(1))
 
     def agreement(self, output: Tensor, original: Tensor) -> Tensor:
         """The probability that the original gives to the class that is answered."""
@@ -58,7 +91,9 @@ class Categorical(Likelihood):
     def guessing(self, y: Tensor) -> float:
         if y.is_floating_point():
             y = y.argmax(1)
-        return float(y.unique(return_counts=True)[1].max()) / y.numel()
+        if self.ignore is not None:
+            y = y[y != self.ignore]
+        return float(y.unique(return_counts=True)[1].max()) / y.numel() if y.numel() else 0.0
 
     def direction(self, output: Tensor, softness: float, generator: torch.Generator) -> Tensor:
         """(diag p - p pᵀ)^½ ε, with p at temperature τ."""
@@ -68,30 +103,63 @@ class Categorical(Likelihood):
         return _rooted(output / softness, noise, output.dim() - 1 if self.last else 1)
 
     def divergence(self, wanted: Tensor, answer: Tensor) -> Tensor:
+        """Mean over positions."""
         p, q = self.logits(wanted).log_softmax(1), self.logits(answer).log_softmax(1)
         loss = F.kl_div(q, p, log_target=True, reduction="sum")
         return loss / max(1, p.numel() // p.shape[1])
 
-    def check(self, output: Tensor, y: Tensor) -> None:
-        classes = output.shape[-1 if self.last else 1]
-        if y.is_floating_point():
-            if y.shape == output.shape:
-                return  # one-hot
+    def check_shape(self, output: Tensor, y: Tensor) -> None:
+        if output.dim() < 2:
+            raise SzilardError(
+                f"the network answers {list(output.shape)}, and classes need logits [B, C]; let it answer one logit "
+                'for each class, or give task="multilabel" where there is one logit for yes or no'
+            )
+        if y.shape == output.shape and (y.is_floating_point() or not y.is_complex()):
+            return  # one-hot, or probabilities
+        if y.is_floating_point() or y.is_complex():
             raise SzilardError(
                 f"labels of classes must be whole numbers, and these are {_name(y)}; give int64 class numbers, or "
                 'task="regression"'
             )
         wanted = (*output.shape[:-1],) if self.last else (output.shape[0], *output.shape[2:])
-        if tuple(y.shape) not in (wanted, (*wanted, 1)) and y.shape != output.shape:
+        if tuple(y.shape) not in (wanted, (*wanted, 1), (wanted[0], 1, *wanted[1:])):
+            last = ""
+            if not self.last and output.dim() > 2 and y.shape == output.shape[:-1]:
+                last = ", or Categorical(last=True) if its last dimension is that of the classes"
             raise SzilardError(
                 f"labels have shape {list(y.shape)} and outputs {list(output.shape)}; class numbers of shape "
-                f"{list(wanted)} go with them"
+                f"{list(wanted)} go with them{last}"
             )
-        if y.numel() and y.shape != output.shape and (int(y.min()) < 0 or int(y.max()) >= classes):
-            raise SzilardError(
-                f"labels lie between {int(y.min())} and {int(y.max())}, and the network has {classes} classes; number "
-                f"them from 0 to {classes - 1}{_VOID if int(y.max()) == 255 else ''}"
-            )
+
+    def check_values(self, output: Tensor, y: Tensor) -> None:
+        if not y.numel():
+            return
+        axis = -1 if self.last else 1
+        if y.shape == output.shape:
+            sums = y.sum(axis, dtype=torch.float64 if y.dtype is torch.float64 else torch.float32)
+            if not bool((y >= 0).all()) or not bool(((sums - 1).abs() <= _SUM).all()):
+                raise SzilardError(
+                    f"labels have the outputs' shape {list(y.shape)} but are no probabilities of classes, which are at "
+                    'least 0 and add up to 1; give class numbers, or task="multilabel" where several labels may hold '
+                    "at once"
+                )
+            return
+        classes = output.shape[axis]
+        numbers = y.long()
+        if self.ignore is not None:
+            numbers = numbers[numbers != self.ignore]
+        if numbers.numel():
+            low, high = (int(value) for value in numbers.aminmax())
+            if low < 0 or high >= classes:
+                hint = ""
+                if self.ignore is None and low == IGNORED:
+                    hint = f", or give Categorical(ignore={IGNORED}) if {IGNORED} stands for no label"
+                elif high == 255:
+                    hint = _VOID
+                raise SzilardError(
+                    f"labels lie between {low} and {high}, and the network has {classes} classes; number "
+                    f"them from 0 to {classes - 1}{hint}"
+                )
 
 
 def _rooted(logits: Tensor, noise: Tensor, axis: int) -> Tensor:
@@ -119,7 +187,7 @@ def _through(
 def _numbers(output: Tensor, y: Tensor, last: bool) -> Tensor:
     """Class numbers ``[B, ...]``, from one-hot ones, too."""
     if y.shape == output.shape and (y.is_floating_point() or output.dim() > 1):
-        return y.argmax(-1 if last else 1)
+        return (y if y.is_floating_point() else y.long()).argmax(-1 if last else 1)
     shape = output.shape[:-1] if last else (output.shape[0], *output.shape[2:])
     return y.reshape(shape).long()
 

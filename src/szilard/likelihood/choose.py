@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from szilard.errors import SzilardError
 from szilard.likelihood.bernoulli import Bernoulli
-from szilard.likelihood.categorical import Categorical
+from szilard.likelihood.categorical import IGNORED, Categorical
 from szilard.likelihood.embedding import Embedding
 from szilard.likelihood.gaussian import Gaussian
 from szilard.likelihood.likelihood import Likelihood
@@ -42,8 +43,9 @@ _UNLABELLED: dict[type[Likelihood], str] = {
     NoisyGaussian: "agreement with the original's mean and noise",
     Embedding: "cosine with the original's outputs",
 }
-_TRAINED: dict[str, type[Categorical] | type[NoisyGaussian]] = {
-    "classification": Categorical,
+_TRAINED: dict[str, Callable[[], Likelihood]] = {
+    "classification": lambda: Categorical(ignore=IGNORED),
+    "multilabel": Bernoulli,
     "regression": NoisyGaussian,
 }
 
@@ -55,7 +57,9 @@ def for_training(task: str) -> Likelihood:
         SzilardError: no such task.
     """
     if task not in _TRAINED:
-        raise SzilardError(f"task is {task!r}; take one of {', '.join(_TRAINED)}")
+        raise SzilardError(
+            f"task is {task!r}; take one of {', '.join(_TRAINED)}, or a likelihood of szilard.likelihood"
+        )
     return _TRAINED[task]()
 
 

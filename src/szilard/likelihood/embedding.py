@@ -46,9 +46,13 @@ class Embedding(Likelihood):
         """Mean cosine of the best constant vector with vectors ``[N, ..., k]``: high where they share a direction."""
         return float(F.normalize(y.double(), dim=-1).reshape(-1, y.shape[-1]).mean(0).norm())
 
-    def check(self, output: Tensor, y: Tensor) -> None:
+    def check_shape(self, output: Tensor, y: Tensor) -> None:
         if y.shape != output.shape or not y.is_floating_point():
             raise SzilardError(
                 f"targets have shape {list(y.shape)} and vectors {list(output.shape)}; give vectors of that shape, "
                 "or no labels"
             )
+
+    def check_values(self, output: Tensor, y: Tensor) -> None:
+        if not bool(torch.isfinite(y).all()):
+            raise SzilardError("targets have NaN or infinite values; remove those examples")

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from szilard.errors import SzilardError
-from szilard.likelihood.likelihood import Likelihood, by_example
+from szilard.likelihood.likelihood import Likelihood, by_example, precise, same_shape
 
 FLOAT = 1e-5  # of its size, by which an output moves that does not move
 SMALLEST = 1e-4  # of the largest scale: that of outputs which are always 0
@@ -49,7 +49,7 @@ class Gaussian(Likelihood):
     def nll(self, output: Tensor, y: Tensor) -> Tensor:
         error = self._error(output, y)
         terms = 0.5 * error.square() + (self.scale.log() + 0.5 * math.log(2 * math.pi)).to(error)
-        return terms.reshape(len(output), -1).sum(1).to(output)
+        return precise(terms.reshape(len(output), -1).sum(1).to(output))
 
     def values(self, output: Tensor, y: Tensor) -> Tensor:
         return 1 - by_example(self._error(output, y).square())
@@ -66,10 +66,12 @@ class Gaussian(Likelihood):
         error = (answer - wanted) / self.scale.to(answer)
         return 0.5 * error.square().reshape(len(error), -1).sum(1).mean()
 
-    def check(self, output: Tensor, y: Tensor) -> None:
-        if y.numel() != output.numel() or len(y) != len(output):
+    def check_shape(self, output: Tensor, y: Tensor) -> None:
+        if not same_shape(y.shape, output.shape):
             raise SzilardError(
                 f"targets have shape {list(y.shape)} and outputs {list(output.shape)}; give one target for each output"
             )
+
+    def check_values(self, output: Tensor, y: Tensor) -> None:
         if not bool(torch.isfinite(y.double()).all()):
             raise SzilardError("targets have NaN or infinite values; remove those examples")

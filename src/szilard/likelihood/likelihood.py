@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
@@ -46,13 +47,33 @@ class Likelihood(ABC):
     def divergence(self, wanted: Tensor, answer: Tensor) -> Tensor:
         """KL of an answer from the wanted one in nats, mean over examples, scalar with a gradient."""
 
-    @abstractmethod
     def check(self, output: Tensor, y: Tensor) -> None:
         """Refuse targets that do not go with the output.
+
+        Their values are looked at where there are any: not while a network is compiled or mapped by ``torch.func``.
 
         Raises:
             SzilardError: their type, shape or values are wrong.
         """
+        self.check_shape(output, y)
+        if values_known(y):
+            self.check_values(output, y)
+
+    @abstractmethod
+    def check_shape(self, output: Tensor, y: Tensor) -> None:
+        """Refuse targets of the wrong shape or type, which costs nothing on any device."""
+
+    @abstractmethod
+    def check_values(self, output: Tensor, y: Tensor) -> None:
+        """Refuse targets of the right shape whose values are wrong; a GPU must be waited for."""
+
+    def loss(self, output: Tensor, y: Tensor) -> Tensor:
+        """:meth:`nll` of a position, where an example has several: nats, ``[B]``."""
+        return self.nll(output, y)
+
+    def labelled(self, output: Tensor, y: Tensor) -> Tensor | None:
+        """Which examples have a label at all, bool ``[B]``; None: all of them."""
+        return None
 
     def judged(self, output: Tensor) -> Tensor:
         """What is judged of an output: all of it, unless there are several."""
@@ -65,6 +86,30 @@ class Likelihood(ABC):
     def sureness(self, output: Tensor, y: Tensor) -> Tensor | None:
         """A finer figure of each example than :meth:`values`, in the same units, float64 ``[B]``, or None."""
         return None
+
+
+def values_known(tensor: Tensor) -> bool:
+    """Whether a tensor has values that Python may read."""
+    return (
+        not torch.compiler.is_compiling()
+        and torch._C._functorch.peek_interpreter_stack() is None
+        and not torch._C._len_torch_dispatch_stack()
+        and tensor.device.type != "meta"
+    )
+
+
+def same_shape(a: Sequence[int], b: Sequence[int]) -> bool:
+    """Whether shapes of targets and outputs agree, up to dimensions of one behind the first: ``[B, 1]`` and ``[B]``."""
+    return (
+        bool(len(a) and len(b))
+        and a[0] == b[0]
+        and [n for n in a[1:] if n != 1] == [n for n in b[1:] if n != 1]
+    )
+
+
+def precise(values: Tensor) -> Tensor:
+    """At least float32: bfloat16 and float16 cannot hold a target such as 1001 or a square of 300."""
+    return values if values.dtype is torch.float64 else values.float()
 
 
 def by_example(values: Tensor) -> Tensor:

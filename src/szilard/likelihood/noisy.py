@@ -8,26 +8,30 @@ import torch
 from torch import Tensor
 
 from szilard.errors import SzilardError
-from szilard.likelihood.likelihood import Likelihood
+from szilard.likelihood.likelihood import Likelihood, by_example, precise, same_shape
 
 LOUDEST = 30.0  # |ln σ|
 
 
 class NoisyGaussian(Likelihood):
-    """Outputs ``[B, 2]``, mean and log noise deviation, as :class:`szilard.networks.WithNoise` answers them.
+    """Outputs ``[B, 2 k]``: k means, then k log noise deviations, as :class:`szilard.networks.WithNoise` answers them.
 
-    The score is R² of the mean.
+    Targets are ``[B]`` for k = 1, else ``[B, k]``; each has a noise of its own. The score is R² of the means.
 
     Args:
-        scale: the deviation of the targets, scalar; 1 where only :meth:`nll` is asked for.
+        scale: the deviation of the targets, scalar or ``[k]``; 1 where only :meth:`nll` is asked for.
+        outputs: k, the number of targets of an example.
     """
 
     name = "regression"
     score = "R² of the mean"
     relative = True
 
-    def __init__(self, scale: float = 1.0) -> None:
+    def __init__(self, scale: float | Tensor = 1.0, *, outputs: int = 1) -> None:
+        if outputs < 1:
+            raise SzilardError(f"a regression needs at least one output, not {outputs}")
         self.scale = scale
+        self.outputs = outputs
 
     @classmethod
     def of(cls, targets: Tensor) -> NoisyGaussian:
@@ -37,47 +41,67 @@ class NoisyGaussian(Likelihood):
         return cls(scale or 1.0)
 
     def nll(self, output: Tensor, y: Tensor) -> Tensor:
-        mean, log_noise = _columns(output)
-        squared = ((y.reshape(mean.shape) - mean) / log_noise.exp()).square()
-        return log_noise + 0.5 * squared + 0.5 * math.log(2 * math.pi)
+        mean, log_noise = self.columns(output)
+        squared = ((y.reshape(mean.shape).to(mean) - mean) / log_noise.exp()).square()
+        terms = log_noise + 0.5 * squared + 0.5 * math.log(2 * math.pi)
+        return terms if terms.dim() == 1 else terms.sum(1)
 
     def values(self, output: Tensor, y: Tensor) -> Tensor:
-        mean, _ = _columns(output)
-        return 1 - ((mean.double() - y.reshape(mean.shape).double()) / self.scale).square()
+        mean, _ = self.columns(output)
+        return 1 - by_example(self._error(mean, y).square())
+
+    def _error(self, mean: Tensor, y: Tensor) -> Tensor:
+        scale = torch.as_tensor(self.scale, dtype=torch.float64, device=mean.device)
+        return (mean.double() - y.reshape(mean.shape).double()) / scale
 
     def agreement(self, output: Tensor, original: Tensor) -> Tensor:
         """1 minus the squared errors of the mean, relative to its variance, and of ln σ, in nats."""
-        moved = (_columns(output)[1] - _columns(original)[1]).double().square()
-        return self.values(output, _columns(original)[0]) - moved
+        moved = by_example((self.columns(output)[1] - self.columns(original)[1]).double().square())
+        return self.values(output, self.columns(original)[0]) - moved
 
     def direction(self, output: Tensor, softness: float, generator: torch.Generator) -> Tensor:
         """(ε / σ, √2 ε'): the Fisher matrix of mean and ln σ; σ is at least a hundredth of the targets' deviation."""
-        _, log_noise = _columns(output)
+        _, log_noise = self.columns(output)
         noise = torch.randn(output.shape, generator=generator).to(output)
-        sigma = log_noise.clamp(-LOUDEST, LOUDEST).exp().clamp_min(0.01 * self.scale)
-        return torch.stack((noise[:, 0] / sigma, math.sqrt(2) * noise[:, 1]), 1)
+        least = 0.01 * torch.as_tensor(self.scale).to(log_noise)
+        sigma = torch.maximum(log_noise.clamp(-LOUDEST, LOUDEST).exp(), least).reshape(len(output), -1)
+        k = self.outputs
+        return torch.cat((noise[:, :k] / sigma.to(noise), math.sqrt(2) * noise[:, k:]), 1)
 
     def divergence(self, wanted: Tensor, answer: Tensor) -> Tensor:
-        (mean, log), (other, other_log) = _columns(wanted), _columns(answer)
+        (mean, log), (other, other_log) = self.columns(wanted), self.columns(answer)
         spread = (2 * (log - other_log)).exp() + ((mean - other) / other_log.exp()).square()
-        return (other_log - log + 0.5 * spread - 0.5).mean()
+        terms = other_log - log + 0.5 * spread - 0.5
+        return terms.reshape(len(terms), -1).sum(1).mean()
 
-    def check(self, output: Tensor, y: Tensor) -> None:
-        mean, _ = _columns(output)
-        if y.numel() != len(mean) or len(y) != len(mean):
+    def check_shape(self, output: Tensor, y: Tensor) -> None:
+        mean, _ = self.columns(output)
+        if not same_shape(y.shape, mean.shape):
+            several = ""
+            if y.dim() == 2 and y.shape[1] > 1 and y.shape[1] != self.outputs:
+                several = (
+                    f", or take NoisyGaussian(outputs={y.shape[1]}) as the task for {y.shape[1]} targets each"
+                )
+            what = "a mean and a noise" if self.outputs == 1 else f"{self.outputs} means with a noise each"
             raise SzilardError(
-                f"targets have shape {list(y.shape)} and the network answers a mean and a noise for each of "
-                f"{len(mean)} examples; give targets of shape [{len(mean)}]"
+                f"targets have shape {list(y.shape)} and the network answers {what} for each of "
+                f"{len(mean)} examples; give targets of shape {list(mean.shape)}{several}"
             )
-        if not bool(torch.isfinite(y.double()).all()):
+        if y.is_complex():
+            raise SzilardError("targets are complex numbers; give real ones")
+
+    def check_values(self, output: Tensor, y: Tensor) -> None:
+        if y.is_floating_point() and not bool(torch.isfinite(y).all()):
             raise SzilardError("targets have NaN or infinite values; remove those examples")
 
-
-def _columns(output: Tensor) -> tuple[Tensor, Tensor]:
-    if output.dim() != 2 or output.shape[1] != 2:
-        raise SzilardError(
-            "a regression network must answer [B, 2], mean and log noise deviation, "
-            f"not {list(output.shape)}; szilard.networks.WithNoise adds the second to a network with one output"
-        )
-    mean, log_noise = output.unbind(1)
-    return mean, log_noise
+    def columns(self, output: Tensor) -> tuple[Tensor, Tensor]:
+        """Means and log noise deviations, both ``[B]`` for k = 1, else ``[B, k]``; at least float32."""
+        k = self.outputs
+        if output.dim() != 2 or output.shape[1] != 2 * k:
+            raise SzilardError(
+                f"a regression network must answer [B, {2 * k}], {'mean' if k == 1 else f'{k} means'} and log noise "
+                f"{'deviation' if k == 1 else 'deviations'}, not {list(output.shape)}; szilard.networks.WithNoise adds "
+                "the noise to a network that answers the mean"
+            )
+        output = precise(output)
+        return (output[:, 0], output[:, 1]) if k == 1 else (output[:, :k], output[:, k:])

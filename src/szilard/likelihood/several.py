@@ -82,8 +82,14 @@ class Several(Likelihood):
         pairs = zip(self.parts, self.divided(wanted), self.divided(answer), strict=True)
         return torch.stack([part.likelihood.divergence(w, a) for part, w, a in pairs]).sum()
 
-    def check(self, output: Tensor, y: Tensor) -> None:
-        self.parts[0].likelihood.check(self.judged(output), y)
+    def loss(self, output: Tensor, y: Tensor) -> Tensor:
+        return self.parts[0].likelihood.loss(self.judged(output), y)
+
+    def check_shape(self, output: Tensor, y: Tensor) -> None:
+        self.parts[0].likelihood.check_shape(self.judged(output), y)
+
+    def check_values(self, output: Tensor, y: Tensor) -> None:
+        self.parts[0].likelihood.check_values(self.judged(output), y)
 
     def guessing(self, y: Tensor) -> float:
         return self.parts[0].likelihood.guessing(y)

@@ -16,7 +16,17 @@ from szilard.bayes.noise import mix
 from szilard.data import Split
 from szilard.errors import SzilardError
 from szilard.free_energy import FreeEnergy, Task, free_energy
-from szilard.likelihood import Likelihood, for_training
+from szilard.likelihood import (
+    Bernoulli,
+    Categorical,
+    Gaussian,
+    Likelihood,
+    NoisyGaussian,
+    for_training,
+)
+from szilard.likelihood.categorical import IGNORED
+from szilard.methods import checked, decay, inputs
+from szilard.methods.believed import believed, binary, two_classes
 from szilard.metrics import Predictive, temperature
 from szilard.networks import WithNoise
 
@@ -83,6 +93,7 @@ class Method:
         self.seed = seed
         self.total_steps = total_steps
         self.task: Task = "classification"
+        self._given: Likelihood | None = None
         self.step = 0
         self.calibration = 1.0  # divides logits in predictions
         self.last = FreeEnergy(torch.zeros(()), torch.zeros(()))
@@ -90,11 +101,33 @@ class Method:
 
     # -- before training ----------------------------------------------------------------------------
 
-    def prepare(self, network: nn.Module, task: Task = "classification") -> nn.Module:
-        """The network this method trains, made from an ordinary one; the original is not changed."""
-        self.task = task
-        if task == "regression" and not isinstance(network, WithNoise):
-            network = WithNoise(network)
+    def prepare(self, network: nn.Module, task: Task | Likelihood = "classification") -> nn.Module:
+        """The network this method trains, made from an ordinary one; the original is not changed.
+
+        Args:
+            network: answers logits ``[B, C]``, or ``[B, C, ...]`` with labels ``[B, ...]`` (classification; one logit
+                ``[B]`` or ``[B, 1]`` stands for two classes), a logit for each label (multilabel), or ``[B, 1]`` or
+                ``[B, 2]`` (regression; a noise is learned beside the first).
+            task: its name, or what says more: ``Categorical(last=True)``, ``NoisyGaussian(outputs=k)`` for k targets
+                with a learned noise each, ``Gaussian(deviations)`` for noises that are known.
+
+        Raises:
+            SzilardError: no such task, or a likelihood that says no probability.
+        """
+        if isinstance(task, Likelihood):
+            if not isinstance(task, Categorical | Bernoulli | Gaussian | NoisyGaussian):
+                raise SzilardError(
+                    f"{type(task).__name__} cannot be trained, because it says no probability of an answer; take "
+                    "Categorical, Bernoulli, Gaussian or NoisyGaussian of szilard.likelihood"
+                )
+            self._given = task
+            self.task = task.name  # type: ignore[assignment]
+        else:
+            for_training(task)  # refuses what it does not know
+            self._given, self.task = None, task
+        likelihood = self.likelihood
+        if isinstance(likelihood, NoisyGaussian) and not isinstance(network, WithNoise):
+            network = WithNoise(network, outputs=likelihood.outputs)
         return self._convert(network)
 
     def _convert(self, network: nn.Module) -> nn.Module:
@@ -114,25 +147,61 @@ class Method:
         fused = all(p.is_cpu or p.is_cuda for p in (*rest, *log_std))
         return torch.optim.Adam(groups, fused=fused)
 
+    def parameter_groups(
+        self, network: nn.Module, *, lr: float | None = None, weight_decay: float = 0.0
+    ) -> list[dict[str, Any]]:
+        """Groups for an optimiser of your own: ``torch.optim.AdamW(method.parameter_groups(network, ...))``.
+
+        Weight decay is for ordinary weights alone. On ln σ it would pull σ towards 1, and on the means of Gaussian
+        weights it would be a second prior beside the one that the divergence knows.
+
+        Args:
+            network: prepared.
+            lr: the method's own if left out; that of ln σ is ``lr_log_std`` times it.
+            weight_decay: of parameters that are no part of a Gaussian weight.
+
+        Returns:
+            ordinary parameters, means, and ln σ, as far as there are any, without those that are frozen.
+        """
+        return decay.groups(network, self.lr if lr is None else lr, self.lr_log_std, weight_decay)
+
     # -- training -----------------------------------------------------------------------------------
 
-    def loss(self, network: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-        """Free energy per example in nats, scalar; its two terms stay in :attr:`last`."""
+    def loss(self, network: nn.Module, x: Any, y: Tensor) -> Tensor:
+        """Free energy per example in nats, scalar; its two terms stay in :attr:`last`.
+
+        The likelihood of an example is that of all its labels together (the sum over pixels, tokens, labels or
+        targets), and the divergence counts once for ``n_data`` examples, so T means the same for every kind of answer.
+        On a GPU the values of targets are looked at in the first steps and then now and then, their shapes always.
+
+        Args:
+            x: a tensor ``[B, ...]``, or a tuple, list or dict of them, as the network takes it.
+            y: ``[B]``, or as the likelihood wants it.
+
+        Raises:
+            SzilardError: targets that do not go with the outputs, or a network in float16.
+        """
         if self.total_steps is None:
-            self.total_steps = _DEFAULT_EPOCHS * math.ceil(self.n_data / max(1, len(x)))
+            self.total_steps = _DEFAULT_EPOCHS * math.ceil(self.n_data / max(1, inputs.count(x)))
         self._reset_noise(network)
         self._before_forward(network)
         weight = self.temperature_at(self.step) / self.n_data
-        self.last = free_energy(
-            self._forward(network, x), y, self._divergence(network), task=self.likelihood, weight=weight
-        )
+        output = checked.run(self._forward, network, x)
+        likelihood = self._meant(output)
+        checked.targets(likelihood, output, y, self.step)
+        self.last = free_energy(output, y, self._divergence(network), task=likelihood, weight=weight)
         self._losses += 1
         return self.last.total
 
     @property
     def likelihood(self) -> Likelihood:
         """What the network's output means."""
-        return for_training(self.task)
+        return self._given or for_training(self.task)
+
+    def _meant(self, output: Tensor) -> Likelihood:
+        if self.task == "classification" and self._given is None and binary(output):
+            return Bernoulli()  # one logit for two classes
+        return self.likelihood
 
     def _divergence(self, network: nn.Module) -> Tensor:
         return bayes.kl(network)
@@ -145,6 +214,8 @@ class Method:
 
     def after_step(self, network: nn.Module, optimizer: torch.optim.Optimizer | None = None) -> None:
         """Call after every optimiser step."""
+        if self.step == 0 and optimizer is not None:
+            decay.warn(network, optimizer)
         self.step += 1
         self._losses = 0
 
@@ -172,48 +243,55 @@ class Method:
     # -- after training -----------------------------------------------------------------------------
 
     def finish(
-        self, network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], valid: Split | None = None
+        self, network: nn.Module, batches: Iterable[tuple[Any, Tensor]], valid: Split | None = None
     ) -> None:
         """Once training has ended: BatchNorm statistics of the network that will answer."""
         bayes.reestimate_batchnorm(network, batches)
 
     @torch.no_grad()
     def predict(
-        self, network: nn.Module, x: Tensor, samples: int = 32, seed: int = 0, batch_size: int = 1024
+        self, network: nn.Module, x: Any, samples: int = 32, seed: int = 0, batch_size: int = 1024
     ) -> Predictive:
         """What ``samples`` coherent draws of the network say of ``x [N, ...]``; a point network answers once.
 
         Threads may ask one network at once; each gets the bits that it would have had alone.
+
+        Args:
+            x: all inputs, of the kind that :meth:`loss` takes.
+
+        Raises:
+            SzilardError: answers that are not finite, or of a shape that the task does not take.
         """
+        for name, number in (("samples", samples), ("batch_size", batch_size)):
+            if number < 1:
+                raise SzilardError(f"{name} must be at least 1, not {number}")
         device = next(network.parameters()).device
         random = any(not weight.is_point for weight in bayes.weights(network).values())
         outputs = []
         with evaluating(network):
             for sample in range(samples if random else 1):
                 with bayes.drawn(network, mix(seed, _PREDICTING), sample):
-                    parts = [network(part.to(device)).cpu() for part in x.split(batch_size)]
+                    parts = [
+                        checked.one_tensor(network(part)).cpu()
+                        for part in inputs.parts(x, batch_size, device)
+                    ]
                 outputs.append(torch.cat(parts))
         stacked = torch.stack(outputs)
-        if not torch.isfinite(stacked).all():
-            raise SzilardError(
-                "the network answers with NaN or infinite values; check the inputs and the weights"
-            )
-        if self.task == "regression":
-            if stacked.dim() != 3 or stacked.shape[2] != 2:
-                raise SzilardError(
-                    f"the network answers {list(stacked.shape[1:])} and not [B, 2], a mean and the log of its noise, "
-                    "so that it does not say how sure it is; wrap it in szilard.networks.WithNoise, or call it yourself"
-                )
-            return Predictive.from_gaussian(stacked[..., 0], (2 * stacked[..., 1]).exp())
-        return Predictive.from_logits(stacked / self.calibration)
+        likelihood = self._meant(stacked[0])
+        if isinstance(likelihood, Bernoulli) and self.task == "classification" and stacked.isfinite().all():
+            return two_classes(stacked, self.calibration)
+        return believed(likelihood, stacked, self.calibration)
 
     def calibrate(self, network: nn.Module, valid: Split) -> None:
         """Temperature scaling: one number that divides all logits, fitted on ``valid`` (Guo et al. 2017)."""
         self.calibration = 1.0
         predictive = self.predict(network, valid.x, samples=1)
-        if bool((predictive.labels == valid.y).all()):
+        y = valid.y.cpu().reshape(predictive.labels.shape)
+        counted = y != IGNORED
+        if bool((predictive.labels == y)[counted].all()):
             return  # without a single mistake the likelihood only says: surer
-        self.calibration = temperature(predictive.mean.clamp_min(1e-30).log(), valid.y)
+        probabilities = predictive.mean.movedim(1, -1)[counted]
+        self.calibration = temperature(probabilities.clamp_min(1e-30).log(), y[counted])
 
     def fit_to(self, network: nn.Module, state: dict[str, Any]) -> None:
         """Shape a prepared network like a finished one's state dict, where finishing changes shapes."""

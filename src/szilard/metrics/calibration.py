@@ -8,16 +8,30 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from szilard.errors import SzilardError
-from szilard.metrics.predictive import Predictive, matching_labels, matching_targets
+from szilard.metrics.predictive import Predictive, flat, matching_labels, matching_probabilities
 
 BINS = 15
 
 
-def ece(probabilities: Tensor, y: Tensor, bins: int = BINS) -> float:
+def ece(probabilities: Tensor, y: Tensor, bins: int = BINS, *, adaptive: bool = False) -> float:
     """Top-label expected calibration error: L1, equal-width bins (Guo et al. 2017).
 
     Bins are [low, high), the last one closed, as in :func:`reliability`.
+
+    Args:
+        probabilities: ``[N, C]``.
+        y: class indices ``[N]``.
+        bins: their number.
+        adaptive: bins of equal mass instead, between whose edges equally many confidences lie (Nguyen and O'Connor
+            2015); equal confidences share a bin.
+
+    Raises:
+        SzilardError: what :func:`szilard.metrics.evaluate` refuses: NaN, logits, no examples, labels that do not fit.
     """
+    probabilities, y = matching_probabilities(probabilities, y)
+    _check_bins(bins)
+    if adaptive:
+        return _adaptive(probabilities, y, bins)
     from torchmetrics.functional.classification import multiclass_calibration_error
 
     classes = probabilities.shape[-1]
@@ -37,15 +51,14 @@ def ece_marginal(probabilities: Tensor, y: Tensor, bins: int = BINS) -> float:
     that use it. Edges lie midway between neighbouring values, so equal probabilities share a bin whatever the
     order of the data; bins of a single value say nothing of their variance and count as zero.
     """
-    p, labels = probabilities.detach().cpu().double().numpy(), y.cpu().numpy()
+    probabilities, y = matching_probabilities(probabilities, y)
+    _check_bins(bins)
+    p, labels = probabilities.double().numpy(), y.numpy()
     n, classes = p.shape
-    starts = np.cumsum([len(part) for part in np.array_split(np.arange(n), min(bins, n))])[:-1]
     squares = []
     for label in range(classes):
         values, hit = p[:, label], labels == label
-        order = np.sort(values)
-        edges = np.unique((order[starts - 1] + order[starts]) / 2)
-        place = np.searchsorted(edges, values)
+        place = _equal_mass(values, bins)
         count = np.bincount(place)
         mean = np.bincount(place, values) / np.maximum(count, 1)
         frequency = np.bincount(place, hit) / np.maximum(count, 1)
@@ -55,13 +68,35 @@ def ece_marginal(probabilities: Tensor, y: Tensor, bins: int = BINS) -> float:
     return float(np.sqrt(np.mean(squares)))
 
 
+def _equal_mass(values: np.ndarray, bins: int) -> np.ndarray:
+    """The bin of each value ``[N]``; edges lie midway between neighbouring values."""
+    n = len(values)
+    starts = np.cumsum([len(part) for part in np.array_split(np.arange(n), min(bins, n))])[:-1]
+    order = np.sort(values)
+    edges = np.unique((order[starts - 1] + order[starts]) / 2)
+    place: np.ndarray = np.searchsorted(edges, values)
+    return place
+
+
+def _adaptive(probabilities: Tensor, y: Tensor, bins: int) -> float:
+    p = probabilities.double()
+    confidence, right = p.amax(1).numpy(), (p.argmax(1) == y).double().numpy()
+    place = _equal_mass(confidence, bins)
+    return float(np.abs(np.bincount(place, confidence - right)).sum()) / len(y)
+
+
+def _check_bins(bins: int) -> None:
+    if bins < 1:
+        raise SzilardError(f"bins must be at least 1, not {bins}")
+
+
 def reliability(predictive: Predictive, y: Tensor, bins: int = BINS) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The reliability diagram of the top label.
+    """The reliability diagram of the top label, over all positions where an input has several.
 
     Returns:
         edges ``[bins + 1]``; mean confidence, accuracy (NaN where a bin is empty) and count, ``[bins]`` each.
     """
-    predictive, y = predictive.cpu(), matching_targets(predictive, y)
+    predictive, y = flat(predictive, y)
     confidence = predictive.max_probability().float()  # as `ece` has it, so that both agree on the bins
     right = (predictive.labels == y).double()
     edges = torch.linspace(0, 1, bins + 1)

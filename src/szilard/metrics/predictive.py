@@ -14,8 +14,10 @@ from szilard.errors import SzilardError
 class Predictive:
     """Answers of S draws of a network to N inputs; the one type for every way to predict.
 
-    Classification holds ``probabilities [S, N, C]``; regression holds ``means [S, N]`` and ``variances
-    [S, N]``, the latter of the observation noise, in the units of the targets. Uncertainty splits into
+    Classification holds ``probabilities [S, N, C]``, or ``[S, N, C, ...]`` with an answer at each position (the pixels
+    of an image); multi-label classification those of each label, ``[S, N, k]``, which need not add up to 1; regression
+    ``means`` and ``variances``, both ``[S, N]`` or ``[S, N, k]``, the latter of the observation noise, in the units of
+    the targets. Where an example has several answers, every uncertainty has their shape. Uncertainty splits into
     what the data do not say (aleatoric) and what the network has not learned (epistemic): the mean entropy of
     the draws and the mutual information of draw and label (nats), or the mean of the variances and the
     variance of the means (Depeweg et al. 2018).
@@ -27,6 +29,7 @@ class Predictive:
     probabilities: Tensor | None = None
     means: Tensor | None = None
     variances: Tensor | None = None
+    multilabel: bool = False
 
     def __post_init__(self) -> None:
         for name in ("probabilities", "means", "variances"):
@@ -36,7 +39,7 @@ class Predictive:
                     f"the predictive {name} hold NaN or infinite values; the network has diverged"
                 )
         if self.probabilities is not None:
-            _check_probabilities(self.probabilities)
+            _check_probabilities(self.probabilities, self.multilabel)
         if (self.means is None) != (self.variances is None) or (
             self.probabilities is not None and self.means is not None
         ):
@@ -46,28 +49,44 @@ class Predictive:
 
     @classmethod
     def from_logits(cls, logits: Tensor) -> Predictive:
-        """From logits ``[S, N, C]``."""
-        if logits.dim() != 3:
+        """From logits ``[S, N, C]``, or ``[S, N, C, ...]`` at several positions."""
+        if logits.dim() < 3:
             raise SzilardError(f"logits must be [samples, inputs, classes], not {list(logits.shape)}")
-        return cls(probabilities=logits.softmax(-1))
+        return cls(probabilities=_precise(logits).softmax(2))
+
+    @classmethod
+    def from_binary_logits(cls, logits: Tensor) -> Predictive:
+        """From one logit for each label, ``[S, N, ...]``, of labels that are each there or not."""
+        return cls(probabilities=_precise(logits).sigmoid(), multilabel=True)
 
     @classmethod
     def from_gaussian(cls, means: Tensor, variances: Tensor) -> Predictive:
-        """From means and noise variances, both ``[S, N]``."""
+        """From means and noise variances, both ``[S, N]``, or ``[S, N, ...]`` of several targets."""
         return cls(means=means, variances=variances)
 
     def cpu(self) -> Predictive:
         """The same in host memory, where metrics can use double precision whatever the device knows."""
-        held = (self.probabilities, self.means, self.variances)
-        return Predictive(*(None if value is None else value.detach().cpu() for value in held))
+        p, means, variances = (
+            None if value is None else value.detach().cpu()
+            for value in (self.probabilities, self.means, self.variances)
+        )
+        return Predictive(p, means, variances, self.multilabel)
 
     @property
     def task(self) -> str:
-        return "regression" if self.probabilities is None else "classification"
+        if self.probabilities is None:
+            return "regression"
+        return "multilabel" if self.multilabel else "classification"
+
+    @property
+    def shape(self) -> torch.Size:
+        """Of the targets: ``[N]``, or ``[N, ...]`` where an example has several."""
+        shape = self.samples.shape[1:]
+        return shape[:1] + shape[2:] if self.task == "classification" else shape
 
     @property
     def samples(self) -> Tensor:
-        """What each draw says: ``[S, N, C]`` probabilities or ``[S, N]`` means."""
+        """What each draw says: ``[S, N, C, ...]`` probabilities or ``[S, N, ...]`` means."""
         found = self.means if self.probabilities is None else self.probabilities
         if found is None:
             raise SzilardError("an empty Predictive: make one with from_logits or from_gaussian")
@@ -79,35 +98,37 @@ class Predictive:
 
     @property
     def mean(self) -> Tensor:
-        """Averaged probabilities ``[N, C]``, or mean prediction ``[N]``."""
+        """Averaged probabilities ``[N, C, ...]``, or mean prediction ``[N, ...]``."""
         return self.samples.mean(0)
 
     @property
     def variance(self) -> Tensor:
-        """Total predictive variance ``[N]`` of a regression."""
+        """Total predictive variance ``[N, ...]`` of a regression."""
         return self.aleatoric() + self.epistemic()
 
     @property
     def labels(self) -> Tensor:
-        """Most probable class ``[N]``."""
-        return self._classes().argmax(-1)
+        """Most probable class ``[N, ...]``; 0 or 1 for each of several labels."""
+        p = self._classes()
+        return (p > 0.5).long() if self.multilabel else p.argmax(1)
 
     def max_probability(self) -> Tensor:
-        """Probability of the most probable class, ``[N]``."""
-        return self._classes().amax(-1)
+        """Probability of the most probable class, or of what is said of each label, ``[N, ...]``."""
+        p = self._classes()
+        return torch.maximum(p, 1 - p) if self.multilabel else p.amax(1)
 
     def entropy(self) -> Tensor:
-        """Entropy of the averaged probabilities, nats, ``[N]``."""
-        return _entropy(self._classes())
+        """Entropy of the averaged probabilities, nats, ``[N, ...]``."""
+        return self._entropy(self._classes(), 1)
 
     def aleatoric(self) -> Tensor:
-        """Mean entropy of the draws (nats), or mean noise variance, ``[N]``."""
+        """Mean entropy of the draws (nats), or mean noise variance, ``[N, ...]``."""
         if self.variances is not None:
             return self.variances.mean(0)
-        return _entropy(self.samples).mean(0)
+        return self._entropy(self.samples, 2).mean(0)
 
     def epistemic(self) -> Tensor:
-        """Mutual information of draw and label (nats, at least 0), or variance of the means, ``[N]``."""
+        """Mutual information of draw and label (nats, at least 0), or variance of the means, ``[N, ...]``."""
         if self.means is not None:
             return self.means.var(0, correction=0)
         return (self.entropy() - self.aleatoric()).clamp_min(0.0)
@@ -117,40 +138,116 @@ class Predictive:
             raise SzilardError("a regression has no class probabilities; use mean and variance")
         return self.mean
 
+    def _entropy(self, p: Tensor, axis: int) -> Tensor:
+        if self.multilabel:
+            return torch.special.entr(p) + torch.special.entr(1 - p)
+        return torch.special.entr(p).sum(axis)
 
-def matching_targets(predictive: Predictive, y: Tensor) -> Tensor:
-    """``y [N]`` in host memory, class indices int64 or targets float64, or a SzilardError that says why not.
 
-    The shape is held to strictly: targets ``[N, 1]`` would broadcast against ``[N]`` into numbers without meaning.
+def matching_targets(predictive: Predictive, y: Tensor, ignore_index: int | None = None) -> Tensor:
+    """``y`` in host memory, class indices int64 or targets float64, or a SzilardError that says why not.
+
+    The shape, ``[N]`` or ``[N, ...]`` with several answers, is held to strictly: targets ``[N, 1]`` would broadcast
+    against ``[N]`` into numbers without meaning.
     """
     n = predictive.samples.shape[1]
+    if y.shape != predictive.shape:
+        raise SzilardError(
+            f"{n} predictions cannot be held against targets {list(y.shape)}; they must be {list(predictive.shape)}"
+        )
+    y = y.detach().cpu()
+    if predictive.task == "regression":
+        if y.is_complex() or not torch.isfinite(y).all():
+            raise SzilardError("the targets hold NaN, infinite or complex values; leave those examples out")
+        return y.double()
+    if predictive.task == "multilabel":
+        if y.numel() and not bool(((y == 0) | (y == 1)).all()):
+            raise SzilardError("labels that are there or not must be 0 or 1, and these are not; mend them")
+        return y.long()
+    return matching_labels(y, predictive.samples.shape[2], ignore_index)
+
+
+def flat(predictive: Predictive, y: Tensor, ignore_index: int | None = None) -> tuple[Predictive, Tensor]:
+    """One answer an example: every position, label or target as an example of its own, without those ignored.
+
+    Labels that are there or not become two classes. In host memory, with the checks of :func:`matching_targets`.
+
+    Returns:
+        predictions of M answers, and targets ``[M]``.
+    """
+    predictive, y = predictive.cpu(), matching_targets(predictive, y, ignore_index)
+    if predictive.task == "regression":
+        if y.dim() == 1:
+            return predictive, y
+        means, variances = predictive.samples, predictive.variances
+        flattened = variances if variances is None else variances.flatten(1)
+        return Predictive(means=means.flatten(1), variances=flattened), y.flatten()
+    p = predictive.samples
+    if predictive.multilabel:
+        p = p.flatten(1)
+        return Predictive(probabilities=torch.stack((1 - p, p), 2)), y.flatten()
+    if p.dim() > 3:
+        p, y = p.movedim(2, -1).flatten(1, -2), y.flatten()
+    if ignore_index is not None:
+        counted = y != ignore_index
+        p, y = (p, y) if bool(counted.all()) else (p[:, counted], y[counted])
+    return (predictive if p is predictive.samples else Predictive(probabilities=p)), y
+
+
+def matching_labels(y: Tensor, classes: int, ignore_index: int | None = None) -> Tensor:
+    """Class indices ``y [N, ...]`` as int64, or a SzilardError if they are none of ``classes``."""
+    if y.is_floating_point() or y.is_complex():
+        raise SzilardError(f"class labels must be integers, not {str(y.dtype).removeprefix('torch.')}")
+    y = y.long()
+    counted = y if ignore_index is None else y[y != ignore_index]
+    if counted.numel() and (int(counted.min()) < 0 or int(counted.max()) >= classes):
+        raise SzilardError(
+            f"labels lie in [{int(counted.min())}, {int(counted.max())}] but the network knows {classes} classes"
+        )
+    return y
+
+
+def matching_probabilities(probabilities: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Probabilities ``[N, C]`` and labels ``[N]`` in host memory, or a SzilardError that says what is wrong.
+
+    Raises:
+        SzilardError: fewer than two classes, no example, NaN, raw logits, or labels of another shape, type or range.
+    """
+    if probabilities.dim() != 2 or not probabilities.is_floating_point():
+        raise SzilardError(
+            f"probabilities must be [inputs, classes] in floating point, not {list(probabilities.shape)} "
+            f"{str(probabilities.dtype).removeprefix('torch.')}"
+        )
+    n, classes = probabilities.shape
+    if classes < 2:
+        raise SzilardError(
+            f"probabilities of {classes} class say nothing of calibration; give those of both classes, [N, 2]"
+        )
+    if not n:
+        raise SzilardError("there is nothing to evaluate: no examples")
     if y.shape != (n,):
         raise SzilardError(
             f"{n} predictions cannot be held against targets {list(y.shape)}; they must be [{n}]"
         )
-    y = y.detach().cpu()
-    if predictive.task == "regression":
-        if not torch.isfinite(y).all():
-            raise SzilardError("the targets hold NaN or infinite values; leave those examples out")
-        return y.double()
-    return matching_labels(y, predictive.samples.shape[-1])
+    probabilities = probabilities.detach().cpu()
+    if not bool(torch.isfinite(probabilities).all()):
+        raise SzilardError("the probabilities hold NaN or infinite values; the network has diverged")
+    _check_probabilities(probabilities.unsqueeze(0), multilabel=False)
+    return probabilities, matching_labels(y.detach().cpu(), classes)
 
 
-def matching_labels(y: Tensor, classes: int) -> Tensor:
-    """Class indices ``y [N]`` as int64, or a SzilardError if they are none of ``classes``."""
-    if y.is_floating_point() or y.is_complex():
-        raise SzilardError(f"class labels must be integers, not {str(y.dtype).removeprefix('torch.')}")
-    if len(y) and (int(y.min()) < 0 or int(y.max()) >= classes):
-        raise SzilardError(
-            f"labels lie in [{int(y.min())}, {int(y.max())}] but the network knows {classes} classes"
-        )
-    return y.long()
-
-
-def _check_probabilities(p: Tensor) -> None:
-    if p.dim() != 3:
+def _check_probabilities(p: Tensor, multilabel: bool) -> None:
+    if multilabel:
+        if p.dim() < 2:
+            raise SzilardError(
+                f"probabilities of labels must be [samples, inputs, labels], not {list(p.shape)}"
+            )
+        if p.numel() and (p.min() < 0 or p.max() > 1):
+            raise SzilardError("probabilities must lie in [0, 1]; for raw outputs use from_binary_logits")
+        return
+    if p.dim() < 3:
         raise SzilardError(f"probabilities must be [samples, inputs, classes], not {list(p.shape)}")
-    off = (p.sum(-1, dtype=torch.float32) - 1).abs()
+    off = (p.sum(2, dtype=torch.float32) - 1).abs()
     if p.numel() and (p.min() < 0 or off.max() > 0.02):  # half precision adds up no better
         raise SzilardError(
             "probabilities must be at least 0 and add up to 1; for raw outputs use from_logits"
@@ -158,7 +255,7 @@ def _check_probabilities(p: Tensor) -> None:
 
 
 def _check_gaussian(means: Tensor, variances: Tensor) -> None:
-    if means.dim() != 2 or means.shape != variances.shape:
+    if means.dim() < 2 or means.shape != variances.shape:
         raise SzilardError(
             f"means and variances must both be [samples, inputs], "
             f"not {list(means.shape)} and {list(variances.shape)}"
@@ -167,5 +264,6 @@ def _check_gaussian(means: Tensor, variances: Tensor) -> None:
         raise SzilardError("the predictive variances must be positive; the observation noise has vanished")
 
 
-def _entropy(p: Tensor) -> Tensor:
-    return torch.special.entr(p).sum(-1)
+def _precise(values: Tensor) -> Tensor:
+    """Half precision averages and exponentiates badly."""
+    return values if values.dtype is torch.float64 else values.float()

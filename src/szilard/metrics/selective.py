@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from szilard.errors import SzilardError
-from szilard.metrics.predictive import Predictive, matching_targets
+from szilard.metrics.predictive import Predictive, flat
 
 
 def risk_coverage(predictive: Predictive, y: Tensor) -> tuple[Tensor, Tensor, float]:
@@ -14,12 +14,13 @@ def risk_coverage(predictive: Predictive, y: Tensor) -> tuple[Tensor, Tensor, fl
 
     Loss is 0/1 error ordered by max-probability, or squared error ordered by predictive variance.
     Inputs of which it is equally sure share their mean loss: what a random choice among them costs on average, so
-    the order of the data does not matter (a saturated network is exactly sure of thousands).
+    the order of the data does not matter (a saturated network is exactly sure of thousands). Where an input has several
+    answers, each of them counts as an input.
 
     Returns:
         coverage ``[N]`` (1/N to 1), risk ``[N]``, and the area under the curve (AURC; Geifman and El-Yaniv 2017).
     """
-    predictive, y = predictive.cpu(), matching_targets(predictive, y)
+    predictive, y = flat(predictive, y)
     if not len(y):
         raise SzilardError("a risk-coverage curve needs at least one input")
     if predictive.task == "classification":
@@ -39,8 +40,11 @@ def auroc(inside: Tensor, outside: Tensor) -> float:
 
     if not len(inside) or not len(outside):
         raise SzilardError("an OOD AUROC needs at least one input inside and one outside the distribution")
-    truth = torch.cat([torch.zeros(len(inside)), torch.ones(len(outside))])
-    return float(roc_auc_score(truth.numpy(), torch.cat([inside, outside]).cpu().double().numpy()))
+    scores = torch.cat([inside.flatten(), outside.flatten()]).cpu().double()
+    if not bool(torch.isfinite(scores).all()):
+        raise SzilardError("an OOD AUROC was given NaN or infinite scores; the network has diverged")
+    truth = torch.cat([torch.zeros(inside.numel()), torch.ones(outside.numel())])
+    return float(roc_auc_score(truth.numpy(), scores.numpy()))
 
 
 def ood_aurocs(inside: Predictive, outside: Predictive) -> dict[str, float]:

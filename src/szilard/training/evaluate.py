@@ -12,6 +12,7 @@ from szilard import bayes, cost, methods, metrics, networks
 from szilard.bayes import weights
 from szilard.cost import Cost
 from szilard.data import DataSet, Split
+from szilard.likelihood.categorical import IGNORED
 from szilard.methods import Method
 from szilard.metrics import Predictive
 from szilard.networks import WithNoise
@@ -84,7 +85,10 @@ def judge(
     elsewhere = None
     if ood and data.ood is not None and data.task == "classification":
         elsewhere = method.predict(network, data.ood.x, samples=samples, seed=seed)
-    quality = metrics.evaluate(believed, split.y, ood=elsewhere, target_scale=data.target_scale)
+    ignored = IGNORED if data.task == "classification" else None
+    quality = metrics.evaluate(
+        believed, split.y, ood=elsewhere, target_scale=data.target_scale, ignore_index=ignored
+    )
     return quality, believed, elsewhere
 
 

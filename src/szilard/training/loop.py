@@ -243,8 +243,15 @@ class Loop:
             finite = [torch.isfinite(t).all() for t in tensors if t.is_floating_point()]
             broken = not torch.stack(finite).all()
         if any(devices.gather(self.fabric, bool(broken))):
+            narrow = any(p.dtype is torch.float16 for p in self.module.parameters())
+            half = narrow or str(self.fabric.strategy.precision.precision).startswith("16")
             done = min(self.place.epoch + 1, self.plan.epochs)
             raise SzilardError(
                 f"the free energy of {self.method.label} became NaN or infinite in epoch {done} of {self.plan.epochs}; "
-                "try a lower learning rate (lr) or, with 16-mixed, another precision; the last good checkpoint is kept"
+                + (
+                    "float16 ends at 65504, so take another precision first (bf16-mixed or 32-true)"
+                    if half
+                    else "try a lower learning rate (lr)"
+                )
+                + "; the last good checkpoint is kept"
             )

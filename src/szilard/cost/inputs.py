@@ -1,0 +1,105 @@
+"""Inputs to run a network on once: from shapes, or from examples."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from szilard.errors import SzilardError
+
+Inputs = Sequence[Any] | Mapping[str, Any] | Tensor
+_MOST = 4  # inputs for which numbers and tokens are tried in every combination
+
+
+def runner(network: nn.Module, inputs: Inputs, batch: int) -> Callable[[], Any]:
+    """What calls the network on a batch, in the way in which it takes the inputs.
+
+    Shapes become zeros; of floating point, or, where the network does not take those, whole numbers (tokens). Several
+    inputs are passed as arguments, or together as one tuple where the network takes one.
+
+    Args:
+        inputs: the shape of one input; or, for several, a list of shapes or a dict of them by argument name. In
+            place of a shape a tensor ``[N, ...]`` may stand, of which the first example is taken.
+        batch: number of examples, all the same.
+
+    Raises:
+        SzilardError: the network runs on none of them.
+    """
+    first: Exception | None = None
+    for call in _ways(network, inputs, batch):
+        try:
+            with (
+                torch.random.fork_rng(devices=_cuda(network)),
+                torch.no_grad(),
+                warnings.catch_warnings(action="ignore"),
+            ):
+                call()
+        except SzilardError:
+            raise
+        except Exception as error:  # whatever somebody's forward raises
+            first = first or error
+        else:
+            return call
+    reason = (str(first).strip() or type(first).__name__).splitlines()[0]
+    raise SzilardError(
+        f"the network does not run on an input of shape {_named(inputs)} (one example, without the batch): {reason}"
+    ) from first
+
+
+def _ways(network: nn.Module, inputs: Inputs, batch: int) -> Iterator[Callable[[], Any]]:
+    if isinstance(inputs, Mapping):
+        names, given = list(inputs), list(inputs.values())
+    elif isinstance(inputs, Tensor) or all(isinstance(side, int) for side in inputs):
+        names, given = [], [inputs]
+    else:
+        names, given = [], list(inputs)
+    whole = sum(not isinstance(one, Tensor) for one in given) if len(given) <= _MOST else 0
+    for tokens in itertools.product((False, True), repeat=whole):
+        kinds = iter(tokens)
+        tensors = [
+            _example(network, one, batch, tokens=not isinstance(one, Tensor) and next(kinds, False))
+            for one in given
+        ]
+        if names:
+            yield functools.partial(network, **dict(zip(names, tensors, strict=True)))
+            continue
+        yield functools.partial(network, *tensors)
+        if len(tensors) > 1:
+            yield functools.partial(network, tuple(tensors))
+
+
+def _example(network: nn.Module, given: Any, batch: int, *, tokens: bool) -> Tensor:
+    first = next(network.parameters(), torch.zeros(()))
+    if isinstance(given, Tensor):
+        if not given.dim() or not len(given):
+            raise SzilardError("an input to count with must hold an example, as [N, ...] with N at least 1")
+        return given[:1].to(first.device).expand(batch, *given.shape[1:])
+    try:
+        shape = [int(side) for side in given]
+    except (TypeError, ValueError) as error:
+        raise SzilardError(
+            f"the shape of an input is a list of whole numbers, not {str(given)[:80]}; for several inputs give a list "
+            "of shapes"
+        ) from error
+    return torch.zeros(batch, *shape, device=first.device, dtype=torch.int64 if tokens else first.dtype)
+
+
+def _named(inputs: Inputs) -> str:
+    if isinstance(inputs, Tensor):
+        return str(list(inputs.shape[1:]))
+    if isinstance(inputs, Mapping):
+        return ", ".join(f"{name} {_named(one)}" for name, one in inputs.items())
+    if all(isinstance(side, int) for side in inputs):
+        return str(list(inputs))
+    return ", ".join(_named(one) for one in inputs)
+
+
+def _cuda(network: nn.Module) -> list[torch.device]:
+    first = next(network.parameters(), None)
+    return [first.device] if first is not None and first.is_cuda else []
