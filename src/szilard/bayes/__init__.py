@@ -4,7 +4,9 @@ from szilard.bayes.attention import BayesAttention
 from szilard.bayes.batchnorm import reestimate_batchnorm
 from szilard.bayes.bayesianize import bayesianize
 from szilard.bayes.diagnostics import diagnostics
-from szilard.bayes.layers import BayesConv, BayesLayer, BayesLinear, bayes_layers, kl, weights
+from szilard.bayes.drawn import BayesWeights, Drawn, drawn_modules
+from szilard.bayes.every import every_weight, kl, streams, weights
+from szilard.bayes.layers import BayesConv, BayesLayer, BayesLinear, bayes_layers
 from szilard.bayes.modes import drawn, evaluating, mode
 from szilard.bayes.noise import Noise
 from szilard.bayes.point import point_network
@@ -25,6 +27,8 @@ __all__ = [
     "BayesConv",
     "BayesLayer",
     "BayesLinear",
+    "BayesWeights",
+    "Drawn",
     "FanInPrior",
     "FixedPrior",
     "LearnedPrior",
@@ -36,7 +40,9 @@ __all__ = [
     "bayesianize",
     "diagnostics",
     "drawn",
+    "drawn_modules",
     "evaluating",
+    "every_weight",
     "gaussian_kl",
     "kl",
     "log_alpha",
@@ -44,5 +50,6 @@ __all__ = [
     "mode",
     "point_network",
     "reestimate_batchnorm",
+    "streams",
     "weights",
 ]

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from szilard.bayes.priors import LearnedPrior, Prior
-from szilard.sparse import Move, Support
+from szilard.sparse import GrowthGradient, Move, Support
 
 
 class Weight(nn.Module):
@@ -21,7 +21,15 @@ class Weight(nn.Module):
             in ln σ whatever the size of σ, so σ moves; with softplus it vanishes with σ.
         draw: values ``[nnz]`` used instead of the posterior while set, by all threads. A draw that
             :func:`szilard.bayes.drawn` holds counts before it and is not written here.
+        growth: while set, it is handed what the gradient at every entry follows from, at each backward pass.
+        fan_in_share: fan-in of an output over the columns of the weight read as a matrix; not 1 in a transposed
+            convolution, whose rows are inputs.
+        stem: whether it is dense because the first layer was to be.
     """
+
+    growth: GrowthGradient | None = None
+    fan_in_share: float = 1.0
+    stem: bool = False
 
     def __init__(
         self, support: Support, mean: Tensor, log_std: Tensor | None = None, prior: Prior | None = None
@@ -44,8 +52,8 @@ class Weight(nn.Module):
 
     @property
     def fan_in(self) -> float:
-        """Mean number of existing entries of a row that has any."""
-        return self.support.fan_in
+        """Mean number of existing entries that an output sees."""
+        return self.support.fan_in * self.fan_in_share
 
     def kl(self) -> Tensor:
         """KL(q ‖ prior) in nats, scalar; zero for a point."""

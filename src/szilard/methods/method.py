@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from szilard import bayes
 from szilard.bayes import evaluating
-from szilard.bayes.layers import bayes_layers
 from szilard.bayes.noise import mix
 from szilard.data import Split
 from szilard.errors import SzilardError
@@ -237,8 +236,7 @@ class Method:
         self._losses = 0
 
     def _reset_noise(self, network: nn.Module) -> None:
-        streams = {id(layer.noise): layer.noise for layer in bayes_layers(network).values()}
-        for number, noise in enumerate(streams.values()):
+        for number, noise in enumerate(bayes.streams(network)):
             noise.reset(self.seed, self.step, self._losses, _rank(), number)
 
 

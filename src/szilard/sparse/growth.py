@@ -51,10 +51,10 @@ class GrowthGradient:
     computed in blocks; or the sum so far, as for a convolution, whose activations are a thousand times its weight.
     """
 
-    def __init__(self, rows_gradient: RowsGradient, entries: int | None = None) -> None:
+    def __init__(self, rows_gradient: RowsGradient | None, entries: int | None = None) -> None:
         """
         Args:
-            rows_gradient: of the layer.
+            rows_gradient: of the layer; None where it hands over gradients (:meth:`add_gradient`).
             entries: rows times columns of the weight; without it the batches are held.
         """
         self._rows_gradient = rows_gradient
@@ -65,14 +65,22 @@ class GrowthGradient:
     def __len__(self) -> int:
         return len(self.batches) + (self.total is not None)
 
+    def _rows(self, grad: Tensor, x: Tensor, rows: slice) -> Tensor:
+        assert self._rows_gradient is not None  # only layers that have one hand over batches
+        return self._rows_gradient(grad, x, rows)
+
     def add(self, grad: Tensor, x: Tensor) -> None:
         """Take in one batch: the loss gradient of the weight's output, and its input."""
         grad, x = grad.detach(), x.detach()
         if self._entries is None or self._entries > grad.numel() + x.numel():
             self.batches.append((grad, x))
             return
-        gradient = self._rows_gradient(grad, x, slice(0, grad.shape[1]))
+        gradient = self._rows(grad, x, slice(0, grad.shape[1]))
         self.total = gradient if self.total is None else self.total.add_(gradient)
+
+    def add_gradient(self, gradient: Tensor) -> None:
+        """Take in the gradient itself, ``[rows, cols]``."""
+        self.total = gradient.clone() if self.total is None else self.total.add_(gradient)
 
     def state(self) -> tuple[list[tuple[Tensor, Tensor]], Tensor | None]:
         """What it holds, for a checkpoint."""
@@ -97,7 +105,7 @@ class GrowthGradient:
             part = slice(start, min(start + step, rows))
             block = None if self.total is None else self.total[part].clone()
             for grad, x in self.batches:
-                gradient = self._rows_gradient(grad, x, part)
+                gradient = self._rows(grad, x, part)
                 block = gradient if block is None else block.add_(gradient)
             block = torch.zeros(part.stop - start, cols, device=device) if block is None else block
             yield part, _summed_over_processes(block)

@@ -1,0 +1,101 @@
+"""The products of :mod:`szilard.sparse.ops` from torch's own differentiable ones, for those who transform functions.
+
+The operators know their first derivative and no more. ``torch.func`` (``vmap``, ``grad``, ``jvp``), forward-mode
+differentiation and a second backward pass need functions that torch can follow: the dense weight is made from the
+values, and torch multiplies by it. Memory and time are those of a dense network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+from torch.nn import functional as F
+
+from szilard.sparse.geometry import Convolution
+from szilard.sparse.portable import TINY, normal
+from szilard.sparse.support import Index, Support, flat_index, to_dense
+
+_CONVOLVE: dict[int, Callable[..., Tensor]] = {3: F.conv1d, 4: F.conv2d, 5: F.conv3d}
+
+#: A product with a dense weight: (x, dense weight) -> y.
+Product = Callable[[Tensor, Tensor], Tensor]
+
+
+def transformed() -> bool:
+    """Whether a transform of ``torch.func`` or forward-mode differentiation is at work in this thread."""
+    if torch.compiler.is_compiling():
+        return False
+    return torch._C._functorch.peek_interpreter_stack() is not None or forward_ad._current_level >= 0
+
+
+def spread(values: Tensor, support: Support) -> Tensor:
+    """The dense weight with ``values [nnz]`` at the entries of a support."""
+    if support.is_full or not transformed():
+        return to_dense(values, support.crow, support.col, support.shape)
+    return dense(values, support.index, support.shape)
+
+
+def dense(values: Tensor, index: Index, shape: Sequence[int]) -> Tensor:
+    """A dense tensor of ``shape``, without writing into one: a batch of values cannot be written into one tensor."""
+    weight = torch.Size(shape)
+    if values.shape[-1] == weight.numel():
+        return values.reshape(shape)
+    flat = flat_index(index.crow, index.col, weight[1:].numel())
+    empty = torch.zeros(weight.numel(), dtype=values.dtype, device=values.device)
+    return empty.scatter(0, flat, values).reshape(shape)
+
+
+def linear(x: Tensor, weight: Tensor) -> Tensor:
+    """``x [..., I] -> [..., O]``."""
+    return F.linear(x, weight)
+
+
+def convolution(how: Convolution) -> Product:
+    """``x [B, C, *size] -> [B, O, *size]``, 1-d to 3-d."""
+
+    def convolve(x: Tensor, weight: Tensor) -> Tensor:
+        return _CONVOLVE[weight.dim()](x, weight, None, how.stride, how.padding, how.dilation, how.groups)
+
+    return convolve
+
+
+def drawn(product: Product, x: Tensor, mean: Tensor, variance: Tensor, noise: Callable[[Tensor], Tensor]) -> Tensor:
+    """Outputs by local reparametrisation: ``x μᵀ + s ∘ ε`` with ``s² = (x∘x)(σ∘σ)ᵀ + tiny``.
+
+    Args:
+        mean, variance: dense weights.
+        noise: makes ε for outputs like these.
+    """
+    y = product(x, mean)
+    std = (product(x.square(), variance) + TINY).sqrt()
+    return y + std * noise(std)
+
+
+def noise_like(key: Tensor, y: Tensor) -> Tensor:
+    """Standard normal numbers of ``y``'s shape, a function of the key: under ``vmap`` the same for every example."""
+    with torch._C._DisableFuncTorch():  # type: ignore[attr-defined]
+        like = torch.empty(0, dtype=y.dtype, device=y.device)
+        return normal(key, list(y.shape), like)
+
+
+def second(
+    forward: Callable[..., Tensor], inputs: Sequence[Tensor | None], grad: Tensor, wanted: Sequence[bool]
+) -> tuple[Tensor | None, ...]:
+    """The vector-Jacobian product of ``forward(*inputs)`` as a function that can be differentiated again.
+
+    Args:
+        inputs: as saved by the forward pass, with their history.
+        wanted: which of their gradients are asked for.
+
+    Returns:
+        one gradient an input; None where it is not wanted.
+    """
+    given = [t for t, wants in zip(inputs, wanted, strict=True) if wants and t is not None]
+    found: Any = iter(torch.autograd.grad(forward(*inputs), given, grad, create_graph=True, allow_unused=True))
+    return tuple(
+        next(found) if wants and t is not None else None for t, wants in zip(inputs, wanted, strict=True)
+    )
