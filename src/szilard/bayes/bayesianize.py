@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from szilard.bayes.change import change
+from szilard.bayes.drawn import drawn_modules
 from szilard.bayes.every import every_weight
 from szilard.bayes.fuse import fuse_rectifiers
 from szilard.bayes.initial import Start, make_weight
@@ -50,9 +51,9 @@ def bayesianize(
     These are the weights of linear layers, convolutions (transposed ones, too), attention, recurrent layers,
     embeddings and bilinear layers, and of classes made from them, with their own forward. Pretrained weights are kept:
     the support holds the largest of them and they become the means. Biases, normalisation and every other layer stay as
-    they are, and so do frozen weights. A weight that stays dense although nobody asked for it is named in a
-    :class:`~szilard.errors.SzilardWarning`. In training mode the network answers by local
-    reparametrisation, in eval mode by its mean; see :mod:`szilard.bayes.modes` for the others.
+    they are, and so do frozen weights; of a network that is frozen as a whole, means and σ are frozen. A weight that
+    stays dense although nobody asked for it is named in a :class:`~szilard.errors.SzilardWarning`. In training mode the
+    network answers by local reparametrisation, in eval mode by its mean; see :mod:`szilard.bayes.modes` for the others.
 
     Args:
         network: any module; it is not changed. Of one on the meta device an outline is made, with the shapes of
@@ -93,7 +94,8 @@ def bayesianize(
     if not initial_std > 0:
         raise SzilardError(f"initial_std must be positive, not {initial_std:g}")
     network = copied(network)
-    found, left = find(network, Selection(only, except_, matrices, skip, stored))
+    frozen = not any(parameter.requires_grad for parameter in network.parameters())
+    found, left = find(network, Selection(only, except_, matrices, skip, stored, frozen))
     if not found:
         raise SzilardError(_nothing(network, only is not None or except_ is not None or bool(skip)))
     total = all_weights(network)
@@ -111,10 +113,13 @@ def bayesianize(
             generator = torch.Generator().manual_seed(mix(seed, number))
             parts.append(make_weight(one, part, kept[number], patterns[number], start, generator))
             number += 1
+            parts[-1].requires_grad_(not frozen)
         made.append(parts)
     made[0][0].stem = stem
     answer, failed = change(network, found, made, noise)
-    _tell(answer, left + failed, total, density, point, bool(stored))
+    if not stored and not any(parameter.is_meta for parameter in answer.parameters()):
+        _tell(left + failed, total, density == 1 and point)
+        _tell_dense_products(answer, density)
     fuse_rectifiers(answer)
     if density < 1:
         _lay_out(answer)
@@ -125,8 +130,8 @@ def _nothing(network: nn.Module, chosen: bool) -> str:
     """Why there is no weight to convert."""
     if chosen:
         return "only, except_ and skip leave no weight that could be made Bayesian; look at network.named_modules()"
-    if any(p.dim() > 1 for p in network.parameters()) and not any(p.requires_grad for p in network.parameters()):
-        return "all weights of the network are frozen, and stay so; call requires_grad_(True) on those to be trained"
+    if any(p.dim() > 1 and not p.requires_grad for p in network.parameters()):
+        return "all weights that could be made Bayesian are frozen; call requires_grad_(True) on those to be trained"
     return (
         "the network has no linear, convolution, recurrent, embedding or attention weight that could be made "
         "Bayesian; name bare matrices in matrices="
@@ -161,12 +166,24 @@ def _budgets(
     return kept
 
 
-def _tell(
-    network: nn.Module, left: list[Left], total: int, density: float, point: bool, stored: bool
-) -> None:
+def _tell_dense_products(network: nn.Module, density: float) -> None:
+    """Say where a density below 1 saves memory and bytes and no time."""
+    names = [
+        f"{name or 'the network'} ({type(one)._drawn_kind.__name__})" for name, one in drawn_modules(network)
+    ]
+    if density < 1 and names:
+        more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+        warnings.warn(
+            f"{', '.join(names[:_SHOWN])}{more}: sparse, but multiplied as dense weights, so that a density of "
+            f"{density:g} saves bytes there and no time",
+            SzilardWarning,
+            stacklevel=3,
+        )
+
+
+def _tell(left: list[Left], total: int, nothing_asked: bool) -> None:
     """Name what stays dense although nobody asked for it."""
-    outline = any(parameter.is_meta for parameter in network.parameters())
-    if not left or stored or outline or (point and density == 1):
+    if not left or nothing_asked:
         return
     names = [f"{one.name} ({one.why})" for one in left[:_SHOWN]]
     more = f" and {len(left) - _SHOWN} more" if len(left) > _SHOWN else ""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from szilard.bayes.attention import BayesAttention
@@ -64,7 +66,11 @@ def _drawn(one: Found, weights: list[Weight], noise: Noise) -> list[Left]:
             convert(module, named, noise)
     except TypeError:
         return [
-            Left(f"{one.name}.{leaf}" if one.name else leaf, w.support.mask().numel(), "a class that cannot change")
+            Left(
+                f"{one.name}.{leaf}" if one.name else leaf,
+                w.support.mask().numel(),
+                "a class that cannot change",
+            )
             for leaf, w in named.items()
         ]
     return []
@@ -75,12 +81,12 @@ def _layer(module: nn.Module, weights: list[Weight], noise: Noise) -> nn.Module:
         biases = [None] * 3 if module.in_proj_bias is None else list(module.in_proj_bias.chunk(3))
         biases.append(module.out_proj.bias)
         frozen = [module.in_proj_bias] * 3 + [module.out_proj.bias]
-        layers = []
-        for weight, bias, original in zip(weights, biases, frozen, strict=True):
-            layers.append(_kept(BayesLinear(weight, _copied(bias), noise), original))
+        layers: list[BayesLinear] = []
+        for weight, part, original in zip(weights, biases, frozen, strict=True):
+            layers.append(BayesLinear(weight, _copied(part), noise))
+            _freeze(layers[-1], original)
         return BayesAttention(module, *layers)
-    bias = module.bias
-    assert bias is None or isinstance(bias, Tensor)
+    bias: Any = module.bias
     layer: BayesLayer
     if isinstance(module, nn.Linear):
         layer = BayesLinear(weights[0], _copied(bias), noise)
@@ -89,14 +95,14 @@ def _layer(module: nn.Module, weights: list[Weight], noise: Noise) -> nn.Module:
         layer = _conv(module, weights[0], _copied(bias), noise)
     for name, value in extra(module).items():
         setattr(layer, name, value)
-    return _kept(layer, bias)
+    _freeze(layer, bias)
+    return layer
 
 
-def _kept(layer: BayesLinear | BayesLayer, bias: Tensor | None) -> BayesLinear | BayesLayer:
-    """The layer with a bias that is frozen if it was."""
+def _freeze(layer: BayesLayer, bias: Tensor | None) -> None:
+    """A bias that was frozen stays so."""
     if layer.bias is not None and bias is not None:
         layer.bias.requires_grad_(bias.requires_grad)
-    return layer
 
 
 def _conv(module: nn.Conv1d | nn.Conv2d, weight: Weight, bias: Tensor | None, noise: Noise) -> BayesLayer:

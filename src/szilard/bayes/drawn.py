@@ -1,9 +1,9 @@
 """Modules of any class whose weights are drawn: the module keeps its own forward, and reads weights of the posterior.
 
 A linear map or a convolution of torch's own becomes a layer of :mod:`szilard.bayes.layers`, with sparse products and
-local reparametrisation. Every other module that holds weights (recurrent layers, embeddings, subclasses with a forward of
-their own, layers with hooks) stays what it is. Only its class changes, to a subclass in which each converted tensor
-is a property: reading it draws the dense weight, one draw for a call of the module, which is one for a whole sequence.
+local reparametrisation. Every other module that holds weights (recurrent layers, embeddings, subclasses with a forward
+of their own, layers with hooks) stays what it is. Only its class changes, to a subclass in which each converted tensor
+is a property: reading it draws the dense weight, one draw for a call of the module, which is one for a sequence.
 The products are then torch's own and dense; what is sparse is what exists, is learnt and is stored.
 """
 
@@ -30,7 +30,7 @@ class BayesWeights(nn.Module):
 
     Attributes:
         noise: the stream that draws come from.
-        mode: as of a :class:`~szilard.bayes.layers.BayesLayer`; ``local`` and ``sample`` are the same here: one draw a call.
+        mode: as of a :class:`~szilard.bayes.layers.BayesLayer`; ``local`` and ``sample`` are the same: one draw a call.
         order: names of all parameters of the module before conversion, so that the way back restores their order.
     """
 
@@ -81,24 +81,27 @@ def _tell_growth(growth: GrowthGradient, rows: int, grad: Tensor) -> None:
 class Drawn(nn.Module):
     """What the classes of converted modules have in common; the class of the module itself comes behind it."""
 
-    kind: type[nn.Module]  # the class that the module had
-
-    @property
-    def posterior(self) -> BayesWeights:
-        found = self._modules[CHILD]
-        assert isinstance(found, BayesWeights)
-        return found
+    _drawn_kind: type[nn.Module]  # the class that the module had
+    _drawn_names: tuple[str, ...]
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
-        with calling(self.posterior):
+        with calling(weights_of(self)):
             return super().__call__(*arguments, **named)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         # The class is made at run time and has no name to be found by; what it is made of has.
-        return _blank, (type(self).kind, _names(type(self)), type(self).__mro__[1]), self.__getstate__()
+        return (
+            _blank,
+            (type(self)._drawn_kind, _names(type(self)), type(self).__mro__[1]),
+            self.__getstate__(),
+        )
 
-    def _restored(self) -> None:
-        """Room for what a kind of module must do once it is an ordinary one again."""
+
+def weights_of(module: nn.Module) -> BayesWeights:
+    """What a converted module draws from."""
+    found = module._modules[CHILD]
+    assert isinstance(found, BayesWeights)
+    return found
 
 
 def drawn_class(kind: type[nn.Module], names: tuple[str, ...], base: type[Drawn] = Drawn) -> type[nn.Module]:
@@ -107,23 +110,30 @@ def drawn_class(kind: type[nn.Module], names: tuple[str, ...], base: type[Drawn]
     Raises:
         TypeError: the class cannot have subclasses made at run time.
     """
-    return _made(kind, names, base)
+    return _made(kind, names, base)  # type: ignore[arg-type]
 
 
 @functools.lru_cache(maxsize=1024)
 def _made(kind: type[nn.Module], names: tuple[str, ...], base: type[Drawn]) -> type[nn.Module]:
     members: dict[str, Any] = {name: property(_reader(name)) for name in names}
     # Of torch, where the class behind it is: tracers take a module of torch as one whole.
-    members |= {"__module__": kind.__module__, "__doc__": kind.__doc__, "kind": kind, "drawn_names": names}
+    members |= {
+        "__module__": kind.__module__,
+        "__doc__": kind.__doc__,
+        "_drawn_kind": kind,
+        "_drawn_names": names,
+    }
     return type(f"Bayes{kind.__name__}", (base, kind), members)
 
 
 def _reader(name: str) -> Callable[[Any], Tensor]:
-    return lambda module: module.posterior.tensor(name) if CHILD in module._modules else module._parameters[name]
+    return lambda module: (
+        weights_of(module).tensor(name) if CHILD in module._modules else module._parameters[name]
+    )
 
 
 def _names(kind: Any) -> tuple[str, ...]:
-    names: tuple[str, ...] = kind.drawn_names
+    names: tuple[str, ...] = kind._drawn_names
     return names
 
 
@@ -137,7 +147,7 @@ def convert(
     weights: dict[str, Weight],
     noise: Noise,
     base: type[Drawn] = Drawn,
-    holder: type[BayesWeights] = BayesWeights,
+    holder: Callable[[dict[str, Weight], Noise, tuple[str, ...]], BayesWeights] = BayesWeights,
 ) -> None:
     """Let a module draw these weights, in place.
 
@@ -154,10 +164,10 @@ def convert(
 @torch.no_grad()
 def restore(module: Drawn) -> None:
     """Make a converted module an ordinary one again, in place: its means as parameters, in their old order."""
-    found = module.posterior
+    found = weights_of(module)
     values = {name: found._finished(name, weight.dense_mean()) for name, weight in found.weights.items()}
     del module._modules[CHILD]
-    module.__class__ = type(module).kind
+    module.__class__ = type(module)._drawn_kind  # type: ignore[assignment]
     own = dict(module._parameters)
     module._parameters.clear()
     for name in (*found.order, *own):

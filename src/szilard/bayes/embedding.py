@@ -1,4 +1,4 @@
-"""Embedding and EmbeddingBag: entries of the table exist or do not; the rows that are looked up are those of one draw."""
+"""Embedding and EmbeddingBag: entries of the table exist or do not; rows that are looked up are those of one draw."""
 
 from __future__ import annotations
 
@@ -22,7 +22,12 @@ class EmbeddingWeights(BayesWeights):
     padding_row: Tensor
 
     def __init__(
-        self, weights: dict[str, Weight], noise: Noise, order: tuple[str, ...], padding: int | None, row: Tensor
+        self,
+        weights: dict[str, Weight],
+        noise: Noise,
+        order: tuple[str, ...],
+        padding: int | None,
+        row: Tensor,
     ) -> None:
         super().__init__(weights, noise, order)
         self.padding = padding

@@ -18,7 +18,7 @@ class Held(NamedTuple):
     """A weight and where it is.
 
     Attributes:
-        name: of the layer, as ``"4"``; of a module with several weights or other ones, its own: ``"lstm.weight_hh_l0"``.
+        name: of the layer, as ``"4"``; of a module that draws its weights, their own: ``"lstm.weight_hh_l0"``.
         rows_gradient: how its dense gradient follows from what its layer hands to the growth gradient; None where the
             layer hands over the gradient itself.
     """

@@ -1,4 +1,4 @@
-"""Which module is converted how: torch's own linear maps, convolutions and attention to layers of ours, the rest drawn."""
+"""Which module is converted how: torch's own linear maps, convolutions and attention become ours, others are drawn."""
 
 from __future__ import annotations
 
@@ -49,7 +49,8 @@ def matrices(module: nn.Module) -> list[str]:
 
 def extra(module: nn.Module) -> dict[str, object]:
     """Attributes that somebody put into a linear map or a convolution of torch's, by name."""
-    return {name: value for name, value in vars(module).items() if name not in _usual(type(module))}
+    usual = _usual(type(module))  # type: ignore[arg-type]
+    return {name: value for name, value in vars(module).items() if name not in usual}
 
 
 def _adds_nothing(module: nn.Module) -> bool:

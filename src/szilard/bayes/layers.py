@@ -16,8 +16,8 @@ from szilard.errors import SzilardError
 from szilard.sparse import GrowthGradient, block_ops, differentiable, ops, submatrix
 from szilard.sparse.differentiable import noise_like, spread, transformed
 from szilard.sparse.dispatch import implementation
-from szilard.sparse.growth import RowsGradient, conv_rows, linear_rows
 from szilard.sparse.geometry import Convolution
+from szilard.sparse.growth import RowsGradient, conv_rows, linear_rows
 from szilard.sparse.layout import innermost
 
 #: How a layer answers: ``local`` draws outputs (local reparametrisation), ``sample`` draws one weight a
@@ -242,5 +242,3 @@ class BayesConv(BayesLayer):
 def bayes_layers(network: nn.Module) -> dict[str, BayesLayer]:
     """The stochastic layers of a network by name, each once, in registration order."""
     return {name: module for name, module in network.named_modules() if isinstance(module, BayesLayer)}
-
-

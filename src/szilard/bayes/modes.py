@@ -32,7 +32,9 @@ def mode(network: nn.Module, name: str) -> Iterator[nn.Module]:
     """
     if name not in MODES:
         raise SzilardError(f"unknown mode {name!r}: choose one of {', '.join(MODES)}")
-    stochastic = [module for module in _modules(network) if isinstance(module, BayesLayer | BayesWeights | GroupScale)]
+    stochastic = [
+        module for module in _modules(network) if isinstance(module, BayesLayer | BayesWeights | GroupScale)
+    ]
     with saying(Block(modes=dict.fromkeys(stochastic, name))):
         yield network
 

@@ -59,6 +59,7 @@ class Selection:
         matrices: names or patterns of bare parameters to convert, too.
         skip: names of modules to leave alone, with all inside.
         stored: names in a file that the network is to be opened from. They say which weights were converted.
+        frozen: whether frozen weights are converted, too.
     """
 
     only: Choice = None
@@ -66,6 +67,7 @@ class Selection:
     matrices: str | Collection[str] = ()
     skip: Collection[str] = ()
     stored: Collection[str] = ()
+    frozen: bool = False
 
     def check(self, network: nn.Module) -> None:
         """Raise :class:`SzilardError` for a name or pattern that nothing in the network has."""
@@ -83,7 +85,9 @@ class Selection:
                 if not any(fnmatch.fnmatchcase(name, pattern) for name in names):
                     near = difflib.get_close_matches(pattern, sorted(names), 1)
                     hint = f"; did you mean {near[0]!r}?" if near else "; look at network.named_modules()"
-                    raise SzilardError(f"{what} names {pattern!r}, which matches nothing in the network{hint}")
+                    raise SzilardError(
+                        f"{what} names {pattern!r}, which matches nothing in the network{hint}"
+                    )
 
     def takes(self, name: str, module: nn.Module, leaf: str = "") -> bool:
         """Whether a weight of a module is asked for."""
@@ -123,7 +127,9 @@ def find(network: nn.Module, asked: Selection) -> tuple[list[Found], list[Left]]
             )
     asked.check(network)
     shared = _shared_parameters(network)
-    found, inside, scripted = [], [], []
+    found: list[Found] = []
+    inside: list[str] = []
+    scripted: list[str] = []
     for name, module in network.named_modules():
         if _is_inside(name, inside):
             continue
@@ -195,7 +201,7 @@ def _is_free(parameter: Tensor, shared: set[int], asked: Selection, stored: list
         return False
     if asked.stored:
         return any(name in asked.stored for name in stored)
-    return parameter.requires_grad
+    return parameter.requires_grad or asked.frozen
 
 
 def _counts(parameter: Tensor) -> bool:

@@ -7,6 +7,7 @@ values, and torch multiplies by it. Memory and time are those of a dense network
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.nn import functional as F
 
+from szilard.errors import SzilardError
 from szilard.sparse.geometry import Convolution
 from szilard.sparse.portable import TINY, normal
 from szilard.sparse.support import Index, Support, flat_index, to_dense
@@ -63,7 +65,9 @@ def convolution(how: Convolution) -> Product:
     return convolve
 
 
-def drawn(product: Product, x: Tensor, mean: Tensor, variance: Tensor, noise: Callable[[Tensor], Tensor]) -> Tensor:
+def drawn(
+    product: Product, x: Tensor, mean: Tensor, variance: Tensor, noise: Callable[[Tensor], Tensor]
+) -> Tensor:
     """Outputs by local reparametrisation: ``x μᵀ + s ∘ ε`` with ``s² = (x∘x)(σ∘σ)ᵀ + tiny``.
 
     Args:
@@ -77,7 +81,7 @@ def drawn(product: Product, x: Tensor, mean: Tensor, variance: Tensor, noise: Ca
 
 def noise_like(key: Tensor, y: Tensor) -> Tensor:
     """Standard normal numbers of ``y``'s shape, a function of the key: under ``vmap`` the same for every example."""
-    with torch._C._DisableFuncTorch():  # type: ignore[attr-defined]
+    with torch._C._DisableFuncTorch():
         like = torch.empty(0, dtype=y.dtype, device=y.device)
         return normal(key, list(y.shape), like)
 
@@ -95,7 +99,55 @@ def second(
         one gradient an input; None where it is not wanted.
     """
     given = [t for t, wants in zip(inputs, wanted, strict=True) if wants and t is not None]
-    found: Any = iter(torch.autograd.grad(forward(*inputs), given, grad, create_graph=True, allow_unused=True))
+    found: Any = iter(
+        torch.autograd.grad(forward(*inputs), given, grad, create_graph=True, allow_unused=True)
+    )
     return tuple(
         next(found) if wants and t is not None else None for t, wants in zip(inputs, wanted, strict=True)
     )
+
+
+LOCAL = (
+    "a gradient of locally drawn outputs cannot be differentiated again; wrap the forward pass in "
+    "szilard.bayes.mode(network, 'sample') for one draw of the weights, or 'mean' for their means"
+)
+BLOCKS = (
+    "a gradient of the Triton kernels for blocks cannot be differentiated again; set SZILARD_KERNELS=torch"
+)
+
+Backward = Callable[..., tuple[Tensor | None, ...]]
+
+
+def once(why: str) -> Callable[[Backward], Backward]:
+    """Of a Function: a backward pass that can be run once, and says ``why`` where it would be differentiated.
+
+    An output of local reparametrisation has noise of its own, so that its gradient for the inputs is that of no one
+    network; a draw of the weights, or the mean, is a network.
+    """
+
+    def around(backward: Backward) -> Backward:
+        @functools.wraps(backward)
+        def run(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+            if not torch.is_grad_enabled() or torch.compiler.is_compiling():
+                return backward(ctx, *grads)
+            with torch.no_grad():
+                found = backward(ctx, *grads)
+            roots = [t for t in (*ctx.saved_tensors, *grads) if t is not None and t.requires_grad]
+            return tuple(None if t is None else _Once.apply(why, t, *roots) for t in found)
+
+        return run
+
+    return around
+
+
+class _Once(torch.autograd.Function):
+    """The identity, which depends on others and has no gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, why: str, gradient: Tensor, *roots: Tensor) -> Tensor:
+        ctx.why = why
+        return gradient.view_as(gradient)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        raise SzilardError(ctx.why)
