@@ -41,6 +41,7 @@ class BayesLayer(nn.Module):
     def __init__(self, weight: Weight, bias: Tensor | None, noise: Noise) -> None:
         super().__init__()
         self.weight = weight
+        weight.layer = (self,)
         self.bias = None if bias is None else nn.Parameter(bias)
         self.noise = noise
         self.mode = "auto"
@@ -97,6 +98,16 @@ class BayesLayer(nn.Module):
                 functools.partial(noise_like, key),
             )
         )  # fmt: skip
+
+    def values_now(self) -> Tensor:
+        """The entries of the weight as this thread would use them, ``[nnz]``; a draw where outputs would be drawn."""
+        weight = self.weight
+        draw = draw_of(weight)
+        if draw is not None:
+            return draw
+        if weight.is_point or mode_of(self) == "mean":
+            return weight.mean
+        return weight.sample(self.noise.normal(weight.mean.shape, weight.mean))
 
     def _dense_product(self, x: Tensor, weight: Tensor) -> Tensor:
         raise NotImplementedError

@@ -34,6 +34,9 @@ class DrawnRecurrent(Drawn):
         self.__dict__.pop("_flat_weights", None)
         self._flat_weight_refs: list[Any] = []
 
+    def _update_flat_weights(self) -> None:
+        """Nothing: the list is never out of date."""
+
     def flatten_parameters(self) -> None:
         """Nothing: weights that are made for a call cannot lie in one piece beforehand."""
 
