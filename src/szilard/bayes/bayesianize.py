@@ -96,6 +96,8 @@ def bayesianize(
     network = copied(network)
     frozen = not any(parameter.requires_grad for parameter in network.parameters())
     found, left = find(network, Selection(only, except_, matrices, skip, stored, frozen))
+    if stored and not found:  # of another network, which whoever loads it will say
+        found, left = find(network, Selection(only, except_, matrices, skip, (), frozen))
     if not found:
         raise SzilardError(_nothing(network, only is not None or except_ is not None or bool(skip)))
     total = all_weights(network)

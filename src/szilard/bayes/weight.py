@@ -28,7 +28,7 @@ class Weight(nn.Module):
         growth: while set, it is handed what the gradient at every entry follows from, at each backward pass.
         fan_in_share: fan-in of an output over the columns of the weight read as a matrix; not 1 in a transposed
             convolution, whose rows are inputs.
-        layer: the layer that reads it, alone in a tuple, so that the weight is not the parent of its parent; or nothing.
+        layer: the layer that reads it, alone in a tuple, which is no submodule; or an empty one.
         stem: whether it is dense because the first layer was to be.
     """
 

@@ -7,7 +7,7 @@ import inspect
 import numbers
 import reprlib
 from collections.abc import Callable
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 from szilard.errors import SzilardError
 from szilard.methods.bayesian_compression import BayesianCompression
@@ -94,7 +94,8 @@ def check_options(name: str, given: dict[str, Any]) -> None:
 
 
 _WORDS: dict[type, str] = {
-    bool: "true or false", int: "a whole number", float: "a finite number", str: "a word", type(None): "left out",
+    bool: "true or false", int: "a whole number", float: "a finite number", str: "a word", list: "a list of words",
+    type(None): "left out",
 }  # fmt: skip
 _LARGEST = 1 << 53  # whole numbers that every JSON reader keeps
 
@@ -107,6 +108,8 @@ def _is(value: Any, kind: type) -> bool:
         if kind is int:
             return abs(int(value)) <= _LARGEST  # type: ignore[call-overload]
         return bool(abs(value) <= 1e300)  # type: ignore[operator]  # NaN compares as false
+    if kind is list:
+        return isinstance(value, list | tuple) and all(type(one) is str for one in value)
     return type(value) is kind
 
 
@@ -119,7 +122,9 @@ def _kinds(name: str) -> dict[str, tuple[type, ...]]:
             hints = get_type_hints(parent.__init__)
             for one in inspect.signature(parent).parameters.values():
                 if one.default is not one.empty:
-                    found[one.name] = get_args(hints[one.name]) or (hints[one.name],)
+                    kinds = get_args(hints[one.name]) or (hints[one.name],)
+                    # A function is none of what a file or a command line can say.
+                    found[one.name] = tuple(k for k in (get_origin(k) or k for k in kinds) if k in _WORDS)
     return found
 
 
