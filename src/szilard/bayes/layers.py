@@ -14,7 +14,7 @@ from szilard.bayes.noise import Noise
 from szilard.bayes.weight import Weight
 from szilard.errors import SzilardError
 from szilard.sparse import GrowthGradient, block_ops, differentiable, ops, submatrix
-from szilard.sparse.differentiable import noise_like, spread, transformed
+from szilard.sparse.differentiable import spread, transformed
 from szilard.sparse.dispatch import implementation
 from szilard.sparse.geometry import Convolution
 from szilard.sparse.growth import RowsGradient, conv_rows, linear_rows
@@ -87,17 +87,15 @@ class BayesLayer(nn.Module):
         product = self._dense_product
         if draw is not None or weight.log_std is None or mode == "mean":
             return self._finish(product(x, spread(weight.mean if draw is None else draw, support)))
-        key = self.noise.key()
         if mode == "sample":
-            values = weight.sample(noise_like(key, weight.mean))
+            values = weight.sample(self.noise.normal(weight.mean.shape, weight.mean))
             return self._finish(product(x, spread(values, support)))
-        variance = (2 * weight.log_std).exp()
-        return self._finish(
-            differentiable.drawn(
-                product, x, spread(weight.mean, support), spread(variance, support),
-                functools.partial(noise_like, key),
-            )
-        )  # fmt: skip
+        variance = spread((2 * weight.log_std).exp(), support)
+
+        def noise(std: Tensor) -> Tensor:
+            return self.noise.normal(std.shape, std)
+
+        return self._finish(differentiable.drawn(product, x, spread(weight.mean, support), variance, noise))
 
     def values_now(self) -> Tensor:
         """The entries of the weight as this thread would use them, ``[nnz]``; a draw where outputs would be drawn."""

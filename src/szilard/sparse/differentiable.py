@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -32,6 +33,11 @@ def transformed() -> bool:
     if torch.compiler.is_compiling():
         return False
     return torch._C._functorch.peek_interpreter_stack() is not None or forward_ad._current_level >= 0
+
+
+def aside() -> AbstractContextManager[object]:
+    """Out of sight of the transforms of ``torch.func``, for what changes a state of its own."""
+    return torch._C._DisableFuncTorch() if transformed() else nullcontext()
 
 
 def spread(values: Tensor, support: Support) -> Tensor:
@@ -79,11 +85,10 @@ def drawn(
     return y + std * noise(std)
 
 
-def noise_like(key: Tensor, y: Tensor) -> Tensor:
-    """Standard normal numbers of ``y``'s shape, a function of the key: under ``vmap`` the same for every example."""
-    with torch._C._DisableFuncTorch():
-        like = torch.empty(0, dtype=y.dtype, device=y.device)
-        return normal(key, list(y.shape), like)
+def noise_like(key: Tensor, shape: torch.Size, like: Tensor) -> Tensor:
+    """Standard normal numbers of ``shape``, a function of the key: under ``vmap`` the same for every example."""
+    with aside():
+        return normal(key, list(shape), torch.empty(0, dtype=like.dtype, device=like.device))
 
 
 def second(
