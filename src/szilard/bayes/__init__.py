@@ -1,5 +1,6 @@
 """What is known of a weight: Gaussians on a support, priors, and networks made of them."""
 
+from szilard.bayes.achieved import Density, density
 from szilard.bayes.attention import BayesAttention
 from szilard.bayes.batchnorm import reestimate_batchnorm
 from szilard.bayes.bayesianize import bayesianize
@@ -28,6 +29,7 @@ __all__ = [
     "BayesLayer",
     "BayesLinear",
     "BayesWeights",
+    "Density",
     "Drawn",
     "FanInPrior",
     "FixedPrior",
@@ -38,6 +40,7 @@ __all__ = [
     "Weight",
     "bayes_layers",
     "bayesianize",
+    "density",
     "diagnostics",
     "drawn",
     "drawn_modules",

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from szilard.bayes.change import change
+from szilard.bayes.choice import Choice, Selection
 from szilard.bayes.drawn import drawn_modules
 from szilard.bayes.every import every_weight
 from szilard.bayes.fuse import fuse_rectifiers
@@ -17,7 +18,7 @@ from szilard.bayes.layers import BayesConv, bayes_layers
 from szilard.bayes.layout import keep_innermost
 from szilard.bayes.noise import Noise, mix
 from szilard.bayes.priors import Prior, make_prior
-from szilard.bayes.selection import Choice, Found, Left, Selection, all_weights, find
+from szilard.bayes.selection import Found, Left, all_weights, find
 from szilard.bayes.weight import Weight
 from szilard.errors import SzilardError, SzilardWarning
 from szilard.networks import copied
@@ -132,6 +133,8 @@ def _nothing(network: nn.Module, chosen: bool) -> str:
     """Why there is no weight to convert."""
     if chosen:
         return "only, except_ and skip leave no weight that could be made Bayesian; look at network.named_modules()"
+    if any(isinstance(module, torch.jit.ScriptModule) for module in network.modules()):
+        return "the network is TorchScript, whose layers cannot be exchanged; pass the module that was scripted or traced"
     if any(p.dim() > 1 and not p.requires_grad for p in network.parameters()):
         return "all weights that could be made Bayesian are frozen; call requires_grad_(True) on those to be trained"
     return (

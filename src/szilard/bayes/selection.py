@@ -1,10 +1,8 @@
-"""Which weights of a network are converted: by pattern or predicate, and by what the network allows."""
+"""Which weights of a network are converted, and which stay dense although nobody asked for that."""
 
 from __future__ import annotations
 
-import difflib
-import fnmatch
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -13,12 +11,10 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.parameter import is_lazy
 
 from szilard.bayes import kinds
+from szilard.bayes.choice import Selection, joined
 from szilard.bayes.drawn import CHILD
 from szilard.bayes.kinds import How
 from szilard.errors import SzilardError
-
-#: A pattern as of :mod:`fnmatch` for names of modules, several, or a predicate of (name, module).
-Choice = str | Collection[str] | Callable[[str, nn.Module], bool] | None
 
 _NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.LocalResponseNorm)
 
@@ -48,68 +44,6 @@ class Left:
     name: str
     numbers: int
     why: str
-
-
-@dataclass(eq=False)
-class Selection:
-    """What the user asked for.
-
-    Attributes:
-        only, except_: see :func:`szilard.bayesianize`.
-        matrices: names or patterns of bare parameters to convert, too.
-        skip: names of modules to leave alone, with all inside.
-        stored: names in a file that the network is to be opened from. They say which weights were converted.
-        frozen: whether frozen weights are converted, too.
-    """
-
-    only: Choice = None
-    except_: Choice = None
-    matrices: str | Collection[str] = ()
-    skip: Collection[str] = ()
-    stored: Collection[str] = ()
-    frozen: bool = False
-
-    def check(self, network: nn.Module) -> None:
-        """Raise :class:`SzilardError` for a name or pattern that nothing in the network has."""
-        modules = {name for name, _ in network.named_modules(remove_duplicate=False)}
-        parameters = {name for name, _ in network.named_parameters(remove_duplicate=False)}
-        for name in self.skip:
-            if name not in modules:
-                raise SzilardError(f"skip names {name!r}, but the network has no module of that name")
-        for what, choice, names in (
-            ("only", self.only, modules | parameters),
-            ("except_", self.except_, modules | parameters),
-            ("matrices", self.matrices, parameters),
-        ):
-            for pattern in _patterns(what, choice):
-                if not any(fnmatch.fnmatchcase(name, pattern) for name in names):
-                    near = difflib.get_close_matches(pattern, sorted(names), 1)
-                    hint = f"; did you mean {near[0]!r}?" if near else "; look at network.named_modules()"
-                    raise SzilardError(
-                        f"{what} names {pattern!r}, which matches nothing in the network{hint}"
-                    )
-
-    def takes(self, name: str, module: nn.Module, leaf: str = "") -> bool:
-        """Whether a weight of a module is asked for."""
-        path = _joined(name, leaf)
-        if any(name == one or name.startswith(f"{one}.") for one in self.skip if one):
-            return False
-        if _says("except_", self.except_, name, module) or (leaf and _matches(self.except_, [path])):
-            return False
-        if self.only is None or _says("only", self.only, name, module):
-            return True
-        return bool(leaf) and _matches(self.only, [path])
-
-    def takes_bare(self, name: str, module: nn.Module, leaf: str) -> bool:
-        """Whether a bare parameter is asked for by its own name, and not only with all that is around it."""
-        if not self.takes(name, module, leaf) and not _matches(self.matrices, [_joined(name, leaf)]):
-            return False
-        if _says("except_", self.except_, name, module) or _matches(self.except_, [_joined(name, leaf)]):
-            return False
-        if _matches(self.matrices, [_joined(name, leaf)]):
-            return True
-        own = [p for p in _patterns("only", self.only) if not _matches(p, _within(name))]
-        return _matches(own, [_joined(name, leaf)])
 
 
 def find(network: nn.Module, asked: Selection) -> tuple[list[Found], list[Left]]:
@@ -146,7 +80,7 @@ def find(network: nn.Module, asked: Selection) -> tuple[list[Found], list[Left]]
     left = [
         Left(path, parameter.numel(), _why(module, leaf, path, id(parameter) in shared, scripted))
         for path, module, leaf, parameter in _owned(network)
-        if id(parameter) not in taken and _counts(parameter) and not isinstance(module, _NORMS)
+        if id(parameter) not in taken and _counts(module, parameter)
         and asked.takes(path.removesuffix(leaf).removesuffix("."), module, leaf)
     ]  # fmt: skip
     return found, left
@@ -154,7 +88,7 @@ def find(network: nn.Module, asked: Selection) -> tuple[list[Found], list[Left]]
 
 def all_weights(network: nn.Module) -> int:
     """Numbers in the trainable matrices of an ordinary network; norms are none."""
-    return sum(p.numel() for _, m, _, p in _owned(network) if _counts(p) and not isinstance(m, _NORMS))
+    return sum(p.numel() for _, m, _, p in _owned(network) if _counts(m, p))
 
 
 def _found(
@@ -165,17 +99,17 @@ def _found(
         how = "drawn"  # the attention around it reads its weight, and does not call it
     if how in ("linear", "convolution"):
         weight: Tensor = module.weight  # type: ignore[assignment]
-        stored = [f"{_joined(name, part)}.mean" for part in ("weight", "layer.weight")]
+        stored = [f"{joined(name, part)}.mean" for part in ("weight", "layer.weight")]
         if _is_free(weight, shared, asked, stored) and (asked.stored or asked.takes(name, module, "weight")):
             return Found(name, module, how, (), [weight])
         return None
     if how == "attention":
         parts = _projections(module)  # type: ignore[arg-type]
         originals = [p for p in module.parameters() if p.dim() > 1]
-        whole = all(_is_free(p, shared, asked, [f"{_joined(name, 'query.weight')}.mean"]) for p in originals)
+        whole = all(_is_free(p, shared, asked, [f"{joined(name, 'query.weight')}.mean"]) for p in originals)
         if whole and (asked.stored or asked.takes(name, module)):
             return Found(name, module, how, (), parts)
-        if asked.stored and any(one.startswith(f"{_joined(name, 'query.')}") for one in asked.stored):
+        if asked.stored and any(one.startswith(f"{joined(name, 'query.')}") for one in asked.stored):
             return None
     known = kinds.matrices(module)
     leaves = tuple(
@@ -184,7 +118,7 @@ def _found(
         if parameter is not None
         and parameter.dim() > 1
         and parameter.is_floating_point()
-        and _is_free(parameter, shared, asked, [f"{_joined(name, f'{CHILD}.{leaf}')}.mean"])
+        and _is_free(parameter, shared, asked, [f"{joined(name, f'{CHILD}.{leaf}')}.mean"])
         and (
             asked.stored
             or (asked.takes(name, module, leaf) if leaf in known else asked.takes_bare(name, module, leaf))
@@ -204,8 +138,13 @@ def _is_free(parameter: Tensor, shared: set[int], asked: Selection, stored: list
     return parameter.requires_grad or asked.frozen
 
 
-def _counts(parameter: Tensor) -> bool:
-    return parameter.dim() > 1 and parameter.is_floating_point() and parameter.requires_grad
+def counts_as_weight(module: nn.Module, parameter: Tensor) -> bool:
+    """Whether a parameter is a matrix, or has more axes, and belongs to no norm."""
+    return parameter.dim() > 1 and parameter.is_floating_point() and not isinstance(module, _NORMS)
+
+
+def _counts(module: nn.Module, parameter: Tensor) -> bool:
+    return counts_as_weight(module, parameter) and parameter.requires_grad
 
 
 def _owned(network: nn.Module) -> Iterator[tuple[str, nn.Module, str, Tensor]]:
@@ -215,7 +154,7 @@ def _owned(network: nn.Module) -> Iterator[tuple[str, nn.Module, str, Tensor]]:
         for leaf, parameter in module._parameters.items():
             if parameter is not None and id(parameter) not in seen:
                 seen[id(parameter)] = parameter
-                yield _joined(name, leaf), module, leaf, parameter
+                yield joined(name, leaf), module, leaf, parameter
 
 
 def _originals(one: Found) -> list[Tensor]:
@@ -267,41 +206,3 @@ def _is_attention_part(network: nn.Module, name: str) -> bool:
 
 def _is_inside(name: str, around: list[str]) -> bool:
     return any(not one or name == one or name.startswith(f"{one}.") for one in around)
-
-
-def _joined(name: str, leaf: str) -> str:
-    return f"{name}.{leaf}" if name and leaf else name or leaf
-
-
-def _within(name: str) -> list[str]:
-    """A name and those of the modules around it, without the root's unless it is the root."""
-    parts = name.split(".")
-    return [".".join(parts[: n + 1]) for n in range(len(parts))]
-
-
-def _says(what: str, choice: Choice, name: str, module: nn.Module) -> bool:
-    if choice is None:
-        return False
-    if callable(choice):
-        return bool(choice(name, module))
-    return _matches(_patterns(what, choice), _within(name))
-
-
-def _matches(choice: Choice, names: list[str]) -> bool:
-    if choice is None or callable(choice):
-        return False
-    patterns = [choice] if isinstance(choice, str) else choice
-    return any(fnmatch.fnmatchcase(name, pattern) for name in names for pattern in patterns)
-
-
-def _patterns(what: str, choice: Choice) -> list[str]:
-    if choice is None or callable(choice):
-        return []
-    patterns = [choice] if isinstance(choice, str) else list(choice)
-    for pattern in patterns:
-        if not isinstance(pattern, str):
-            raise SzilardError(
-                f"{what} must be a pattern such as 'encoder.*', a list of patterns or a function of (name, module), "
-                f"not {pattern!r}"
-            )
-    return patterns
