@@ -134,7 +134,7 @@ def _nothing(network: nn.Module, chosen: bool) -> str:
     if chosen:
         return "only, except_ and skip leave no weight that could be made Bayesian; look at network.named_modules()"
     if any(isinstance(module, torch.jit.ScriptModule) for module in network.modules()):
-        return "the network is TorchScript, whose layers cannot be exchanged; pass the module that was scripted or traced"
+        return "the network is TorchScript, whose layers cannot change; pass the module that was scripted or traced"
     if any(p.dim() > 1 and not p.requires_grad for p in network.parameters()):
         return "all weights that could be made Bayesian are frozen; call requires_grad_(True) on those to be trained"
     return (
