@@ -371,3 +371,12 @@ def test_supports_of_recurrent_weights_move_and_learn(make):
         assert weight.support.nnz == len(before[name])
         assert not torch.equal(weight.support.flat(), before[name])
     assert float((method.predict(network, x, samples=8).labels == y).float().mean()) > 0.9
+
+
+def test_tables_tell_the_achieved_density_beside_the_asked_one():
+    method = methods.SSVI(10, density=0.1, except_="0")
+    network = nn.Sequential(nn.Linear(20, 10), nn.Linear(10, 20))
+    assert methods.label(method) == "SSVI, 10 % of weights"
+    assert methods.label(method, method.prepare(network)) == "SSVI, 55 % of weights (asked 10 %)"
+    whole = methods.SSVI(10, density=0.1)
+    assert methods.label(whole, whole.prepare(network)) == "SSVI, 10 % of weights"

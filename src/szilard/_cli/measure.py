@@ -55,7 +55,7 @@ def _finished(
         found = networks_on_disk.load(file, network, trusted=trusted, tell=tell)
         data = source.for_network(found, given, str(file), data)
         quality, cost = evaluate(found.network, data, method=found.method, samples=samples, seed=seed)
-        rows.append(_row(methods.label(found.method), found.method.name, quality, cost))
+        rows.append(_row(methods.label(found.method, found.network), found.method.name, quality, cost))
     assert data is not None
     return rows, data
 

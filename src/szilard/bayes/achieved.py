@@ -10,6 +10,8 @@ from szilard.bayes.every import every_weight
 from szilard.bayes.selection import counts_as_weight
 from szilard.bayes.weight import Weight
 
+CLOSE = 0.01  # relative: what rounding to whole entries may do
+
 
 @dataclass(frozen=True)
 class Density:
@@ -43,11 +45,12 @@ class Density:
         return (self.existing + self.stem + self.dense) / total if total else 1.0
 
     def __str__(self) -> str:
-        """Achieved beside asked, for a cell of a table: ``"5 %"`` or ``"47 % (asked 5 %)"``."""
-        achieved = f"{100 * self.of_all:.3g} %"
-        if self.asked is None or f"{100 * self.asked:.3g} %" == achieved:
-            return achieved
-        return f"{achieved} (asked {100 * self.asked:.3g} %)"
+        """Achieved beside asked, for a cell of a table: ``"5 %"``, or ``"47 % (asked 5 %)"`` if more than 1 % apart."""
+        if self.asked is None:
+            return f"{100 * self.of_all:.3g} %"
+        if abs(self.of_all / self.asked - 1) <= CLOSE:
+            return f"{100 * self.asked:g} %"
+        return f"{100 * self.of_all:.3g} % (asked {100 * self.asked:g} %)"
 
 
 def density(network: nn.Module, asked: float | None = None) -> Density:

@@ -9,6 +9,9 @@ import reprlib
 from collections.abc import Callable
 from typing import Any, get_args, get_origin, get_type_hints
 
+from torch import nn
+
+from szilard import bayes
 from szilard.errors import SzilardError
 from szilard.methods.bayesian_compression import BayesianCompression
 from szilard.methods.deterministic import Deterministic
@@ -128,10 +131,19 @@ def _kinds(name: str) -> dict[str, tuple[type, ...]]:
     return found
 
 
-def label(method: Method) -> str:
-    """What to call a method in a table: its label, with its density where that is not 1."""
-    density = getattr(method, "density", 1.0)
-    return method.label if density == 1 else f"{method.label}, {100 * density:g} % of weights"
+def label(method: Method, network: nn.Module | None = None) -> str:
+    """What to call a method in a table: its label, with its density where that is not 1.
+
+    Args:
+        network: prepared by the method. Where its density is another one, both are told.
+    """
+    asked = getattr(method, "density", 1.0)
+    if asked == 1:
+        return method.label
+    if network is None:
+        return f"{method.label}, {100 * asked:g} % of weights"
+    there, _, rest = str(bayes.density(network, asked)).partition(" (")
+    return f"{method.label}, {there} of weights" + (f" ({rest}" if rest else "")
 
 
 def _known(name: str) -> tuple[type[Method], dict[str, Any]]:
