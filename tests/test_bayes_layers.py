@@ -380,3 +380,35 @@ def test_tables_tell_the_achieved_density_beside_the_asked_one():
     assert methods.label(method, method.prepare(network)) == "SSVI, 55 % of weights (asked 10 %)"
     whole = methods.SSVI(10, density=0.1)
     assert methods.label(whole, whole.prepare(network)) == "SSVI, 10 % of weights"
+
+
+def test_a_network_that_listens_for_growth_is_copied_and_pickled():
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(2, 3, 2), nn.Conv2d(3, 3, 2), nn.Flatten(), Tanh2(48, 3))
+    method = methods.SSVI(8, density=0.3, every=2, growth_batches=2, total_steps=10)
+    with pytest.warns(SzilardWarning):
+        found = method.prepare(network)
+    x = torch.randn(8, 2, 6, 6)
+    method.loss(found, x, torch.zeros(8).long()).backward()
+    assert method.moves.listening
+    for twin in (copy.deepcopy(found), pickle.loads(pickle.dumps(found))):
+        assert torch.equal(twin.eval()(x), found.eval()(x))
+
+
+@pytest.mark.slow
+def test_a_drawn_layer_compiles():
+    torch.manual_seed(0)
+    found = quiet(nn.Sequential(nn.Embedding(6, 4), Tanh2(4, 3)), 0.5)
+    compiled = torch.compile(copy.deepcopy(found), backend="aot_eager")
+    for network in (found, compiled):
+        network.train()
+        for stream in bayes.streams(network):
+            stream.reset(1)
+        network(WORDS).square().sum().backward()
+    for want, got in zip(found.parameters(), compiled.parameters(), strict=True):
+        torch.testing.assert_close(got.grad, want.grad)
+    assert torch.equal(compiled.eval()(WORDS), found.eval()(WORDS))
+    with bayes.drawn(found, 2):
+        want = found(WORDS)
+    with bayes.drawn(compiled, 2):
+        assert torch.equal(compiled(WORDS), want)
