@@ -49,7 +49,7 @@ def _finished(request: Request, samples: int, seed: int) -> tuple[list[Row], Dat
             raise SzilardError(f"--task is {request.task}, and {file} is for {found.task}; leave --task out")
         data = source.for_network(found, request.given, str(file), data)
         quality, cost = evaluate(suited.asked(found), data, method=found.method, samples=samples, seed=seed)
-        rows.append(_row(methods.label(found.method), found.method.name, quality, cost))
+        rows.append(_row(methods.label(found.method, found.network), found.method.name, quality, cost))
     if data is None:
         raise SzilardError(f"{path} holds no finished network; name a run folder or a network")
     return rows, data

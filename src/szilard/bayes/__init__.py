@@ -1,10 +1,13 @@
 """What is known of a weight: Gaussians on a support, priors, and networks made of them."""
 
+from szilard.bayes.achieved import Density, density
 from szilard.bayes.attention import BayesAttention
 from szilard.bayes.batchnorm import reestimate_batchnorm
 from szilard.bayes.bayesianize import bayesianize
 from szilard.bayes.diagnostics import diagnostics
-from szilard.bayes.layers import BayesConv, BayesLayer, BayesLinear, bayes_layers, kl, weights
+from szilard.bayes.drawn import BayesWeights, Drawn, drawn_modules
+from szilard.bayes.every import every_weight, kl, streams, weights
+from szilard.bayes.layers import BayesConv, BayesLayer, BayesLinear, bayes_layers
 from szilard.bayes.modes import drawn, evaluating, mode
 from szilard.bayes.noise import Noise
 from szilard.bayes.point import point_network
@@ -25,6 +28,9 @@ __all__ = [
     "BayesConv",
     "BayesLayer",
     "BayesLinear",
+    "BayesWeights",
+    "Density",
+    "Drawn",
     "FanInPrior",
     "FixedPrior",
     "LearnedPrior",
@@ -34,9 +40,12 @@ __all__ = [
     "Weight",
     "bayes_layers",
     "bayesianize",
+    "density",
     "diagnostics",
     "drawn",
+    "drawn_modules",
     "evaluating",
+    "every_weight",
     "gaussian_kl",
     "kl",
     "log_alpha",
@@ -44,5 +53,6 @@ __all__ = [
     "mode",
     "point_network",
     "reestimate_batchnorm",
+    "streams",
     "weights",
 ]

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor, nn
 
 
@@ -41,9 +42,37 @@ class _Answers:
 class _Here(threading.local):
     def __init__(self) -> None:
         self.answers = _Answers()
+        self.calls: dict[nn.Module, Held] = {}
+
+
+@dataclass(eq=False)
+class Held:
+    """The dense weights of a module while it is being called, and whether gradients were on when the call began."""
+
+    tensors: dict[str, Tensor]
+    grad: bool
 
 
 _here = _Here()
+
+
+@contextmanager
+def calling(module: nn.Module) -> Iterator[None]:
+    """While a module is called in this thread its weights are drawn once, however often they are read."""
+    calls = _here.calls
+    if module in calls:  # a module that calls itself
+        yield
+        return
+    calls[module] = Held({}, torch.is_grad_enabled())
+    try:
+        yield
+    finally:
+        calls.pop(module, None)
+
+
+def held_tensors(module: nn.Module) -> Held | None:
+    """What the call of a module that is under way in this thread has drawn; None outside of a call."""
+    return _here.calls.get(module)
 
 
 @contextmanager

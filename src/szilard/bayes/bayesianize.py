@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-import copy
-import math
+import warnings
 from collections.abc import Collection
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from szilard.bayes.attention import BayesAttention
+from szilard.bayes.change import change
+from szilard.bayes.choice import Choice, Selection
+from szilard.bayes.drawn import drawn_modules
+from szilard.bayes.every import every_weight
 from szilard.bayes.fuse import fuse_rectifiers
-from szilard.bayes.layers import BayesConv, BayesLayer, BayesLinear, bayes_layers
+from szilard.bayes.initial import Start, make_weight
+from szilard.bayes.layers import BayesConv, bayes_layers
 from szilard.bayes.layout import keep_innermost
 from szilard.bayes.noise import Noise, mix
 from szilard.bayes.priors import Prior, make_prior
+from szilard.bayes.selection import Found, Left, all_weights, find
 from szilard.bayes.weight import Weight
-from szilard.errors import SzilardError
-from szilard.sparse import Pattern, Support, budgets, check_density, make_pattern
+from szilard.errors import SzilardError, SzilardWarning
+from szilard.networks import copied
+from szilard.sparse import Neuron, Pattern, budgets, check_density, make_pattern
 from szilard.sparse.pattern import UNSTRUCTURED
 
-_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d)
+_SHOWN = 4  # names in a warning
 
 
 def bayesianize(
@@ -34,15 +39,22 @@ def bayesianize(
     allocation: str = "uniform",
     dense_stem: bool = True,
     pattern: str | Pattern = "unstructured",
+    only: Choice = None,
+    except_: Choice = None,
+    matrices: str | Collection[str] = (),
     skip: Collection[str] = (),
     point: bool = False,
     seed: int = 0,
+    stored: Collection[str] = (),
 ) -> nn.Module:
-    """A copy of ``network`` whose linear, convolution and attention weights are Gaussian on a support.
+    """A copy of ``network`` whose matrices are Gaussian on a support.
 
-    Pretrained weights are kept: the support holds the largest of them and they become the means. Biases,
-    normalisation and every other layer stay as they are. In training mode the network answers by local
-    reparametrisation, in eval mode by its mean; see :mod:`szilard.bayes.modes` for the others.
+    These are the weights of linear layers, convolutions (transposed ones, too), attention, recurrent layers,
+    embeddings and bilinear layers, and of classes made from them, with their own forward. Pretrained weights are kept:
+    the support holds the largest of them and they become the means. Biases, normalisation and every other layer stay as
+    they are, and so do frozen weights; of a network that is frozen as a whole, means and σ are frozen. A weight that
+    stays dense although nobody asked for it is named in a :class:`~szilard.errors.SzilardWarning`. In training mode the
+    network answers by local reparametrisation, in eval mode by its mean; see :mod:`szilard.bayes.modes` for the others.
 
     Args:
         network: any module; it is not changed. Of one on the meta device an outline is made, with the shapes of
@@ -58,21 +70,23 @@ def bayesianize(
         pattern: in which units a weight exists: ``"unstructured"``, blocks such as ``"block32"``, or ``"neuron"``
             (whole rows and columns), where the first weight found keeps all its inputs and the last one all its
             outputs. Each weight keeps its share of ``density`` to the nearest unit, and at least one.
+        only: convert these alone: a pattern (:mod:`fnmatch`) for names of modules, which takes all inside them, a list
+            of patterns, or a function of (name, module) that is asked for each module with weights.
+        except_: leave these alone; as ``only``, and it counts before it.
+        matrices: patterns for names of bare ``nn.Parameter`` matrices of own modules, which are converted, too.
         skip: names of modules (and all inside) to leave alone.
         point: keep point weights (σ = 0): the same sparse network without uncertainty.
         seed: of the random support, the fresh means and the layers' noise.
+        stored: names of the tensors in a file that the result is to be loaded from: they say which weights were
+            converted then, whatever would be today.
 
     Raises:
-        SzilardError: density outside (0, 1]; nothing to convert; an unknown pattern; a name in ``skip`` that does
-            not exist.
+        SzilardError: density outside (0, 1]; nothing to convert; an unknown pattern; a name in ``skip``, or a
+            pattern, that matches nothing; a weight without a shape; a network that cannot be copied.
     """
     check_density(density)
     pattern = make_pattern(pattern)
-    names = {name for name, _ in network.named_modules()}
-    for name in skip:
-        if name not in names:
-            raise SzilardError(f"skip names {name!r}, but the network has no module of that name")
-    if bayes_layers(network):
+    if any(every_weight(network)):
         raise SzilardError(
             "the network is Bayesian already; pass the original network, or train this one as it is"
         )
@@ -80,46 +94,113 @@ def bayesianize(
         prior = make_prior(prior, prior_scale)
     if not initial_std > 0:
         raise SzilardError(f"initial_std must be positive, not {initial_std:g}")
-    network = copy.deepcopy(network)
-    found = _weights_of(network, skip)
+    network = copied(network)
+    frozen = not any(parameter.requires_grad for parameter in network.parameters())
+    found, left = find(network, Selection(only, except_, matrices, skip, stored, frozen))
+    if stored and not found:  # of another network, which whoever loads it will say
+        found, left = find(network, Selection(only, except_, matrices, skip, (), frozen))
     if not found:
-        raise SzilardError(
-            "the network has no linear, convolution or attention weight that could be made Bayesian"
-        )
-    patterns = [pattern.placed(first=i == 0, last=i == len(found) - 1) for i in range(len(found))]
-    stem = dense_stem and density < 1 and isinstance(found[0][1], _CONVOLUTIONS)
-    kept = _budgets([tensor.shape for _, _, tensor in found], patterns, density, allocation, stem)
+        raise SzilardError(_nothing(network, only is not None or except_ is not None or bool(skip)))
+    total = all_weights(network)
+    patterns = _patterns(found, pattern)
+    stem = dense_stem and density < 1 and found[0].how == "convolution"
+    kept = _budgets(found, patterns, density, allocation, stem)
 
     noise = Noise(seed)
-    made: dict[tuple[str, int], Weight] = {}
-    part_of: dict[str, int] = {}
-    for (name, _, tensor), placed, nnz in zip(found, patterns, kept, strict=True):
-        part = part_of[name] = part_of.get(name, -1) + 1
-        generator = torch.Generator().manual_seed(mix(seed, len(made)))
-        made[name, part] = _weight(tensor, nnz, placed, fresh, prior, initial_std, point, generator)
-    root: nn.Module = nn.ModuleList([network])  # so that the root itself can be replaced
-    replaced: dict[nn.Module, nn.Module] = {}
-    for name in dict.fromkeys(name for name, _, _ in found):
-        module = network.get_submodule(name)
-        replaced[module] = _layer(module, [made[name, part] for part in range(part_of[name] + 1)], noise)
-    for parent in list(root.modules()):
-        for child_name, child in list(parent._modules.items()):  # named_children skips a second mention
-            if child in replaced:
-                setattr(parent, child_name, replaced[child])
-    answer = root[0]  # type: ignore[index]
+    start = Start(fresh, prior, initial_std, point)
+    made: list[list[Weight]] = []
+    number = 0
+    for one in found:
+        parts = []
+        for part in range(len(one.tensors)):
+            generator = torch.Generator().manual_seed(mix(seed, number))
+            parts.append(make_weight(one, part, kept[number], patterns[number], start, generator))
+            number += 1
+            parts[-1].requires_grad_(not frozen)
+        made.append(parts)
+    made[0][0].stem = stem
+    answer, failed = change(network, found, made, noise)
+    if not stored and not any(parameter.is_meta for parameter in answer.parameters()):
+        _tell(left + failed, total, density == 1 and point)
+        _tell_dense_products(answer, density)
     fuse_rectifiers(answer)
     if density < 1:
         _lay_out(answer)
-    return answer.train(network.training)
+    return answer
+
+
+def _nothing(network: nn.Module, chosen: bool) -> str:
+    """Why there is no weight to convert."""
+    if chosen:
+        return "only, except_ and skip leave no weight that could be made Bayesian; look at network.named_modules()"
+    if any(isinstance(module, torch.jit.ScriptModule) for module in network.modules()):
+        return "the network is TorchScript, whose layers cannot change; pass the module that was scripted or traced"
+    if any(p.dim() > 1 and not p.requires_grad for p in network.parameters()):
+        return "all weights that could be made Bayesian are frozen; call requires_grad_(True) on those to be trained"
+    return (
+        "the network has no linear, convolution, recurrent, embedding or attention weight that could be made "
+        "Bayesian; name bare matrices in matrices="
+    )
+
+
+def _patterns(found: list[Found], pattern: Pattern) -> list[Pattern]:
+    """Of each weight. Whole neurons are those of layers that read each other; a drawn weight has none."""
+    drawn = [one.how == "drawn" for one in found for _ in one.tensors]
+    if not isinstance(pattern, Neuron):
+        return [pattern] * len(drawn)
+    layers = [n for n, is_drawn in enumerate(drawn) if not is_drawn]
+    return [
+        UNSTRUCTURED if is_drawn else pattern.placed(first=n == layers[0], last=n == layers[-1])
+        for n, is_drawn in enumerate(drawn)
+    ]
 
 
 def _budgets(
-    shapes: list[torch.Size], patterns: list[Pattern], density: float, allocation: str, stem: bool
+    found: list[Found], patterns: list[Pattern], density: float, allocation: str, stem: bool
 ) -> list[int]:
     """Entries of each weight; with a dense ``stem`` the first has them all and the others share their own density."""
-    dense = [shapes[0].numel()] if stem else []
-    rest = shapes[len(dense) :]
-    return dense + (budgets(patterns[len(dense) :], rest, density, allocation) if rest else [])
+    shapes = [tensor.shape for one in found for tensor in one.tensors]
+    kept = [shape.numel() for shape in shapes]
+    rest = list(range(1 if stem else 0, len(shapes)))
+    for whole in (True, False):  # whole neurons share a density of their own
+        part = [n for n in rest if isinstance(patterns[n], Neuron) is whole]
+        if part:
+            chosen = budgets([patterns[n] for n in part], [shapes[n] for n in part], density, allocation)
+            for n, entries in zip(part, chosen, strict=True):
+                kept[n] = entries
+    return kept
+
+
+def _tell_dense_products(network: nn.Module, density: float) -> None:
+    """Say where a density below 1 saves memory and bytes and no time."""
+    names = [
+        f"{name or 'the network'} ({type(one)._drawn_kind.__name__})" for name, one in drawn_modules(network)
+    ]
+    if density < 1 and names:
+        more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+        warnings.warn(
+            f"{', '.join(names[:_SHOWN])}{more}: sparse, but multiplied as dense weights, so that a density of "
+            f"{density:g} saves bytes there and no time",
+            SzilardWarning,
+            stacklevel=3,
+        )
+
+
+def _tell(left: list[Left], total: int, nothing_asked: bool) -> None:
+    """Name what stays dense although nobody asked for it."""
+    if not left or nothing_asked:
+        return
+    names = [f"{one.name} ({one.why})" for one in left[:_SHOWN]]
+    more = f" and {len(left) - _SHOWN} more" if len(left) > _SHOWN else ""
+    numbers = sum(one.numbers for one in left)
+    alone = all(one.why == "a matrix of no layer" for one in left)
+    advice = "name them in matrices= to convert them, or in except_=" if alone else "name them in except_="
+    warnings.warn(
+        f"{', '.join(names)}{more} stay dense and without uncertainty, {numbers:,} of the network's {total:,} weights "
+        f"({numbers / max(total, 1):.0%}); {advice} to leave them so without this warning",
+        SzilardWarning,
+        stacklevel=3,
+    )
 
 
 def _lay_out(network: nn.Module) -> None:
@@ -128,97 +209,3 @@ def _lay_out(network: nn.Module) -> None:
     for layer in bayes_layers(network).values():
         if isinstance(layer, BayesConv):
             layer.innermost = True
-
-
-def _weights_of(network: nn.Module, skip: Collection[str]) -> list[tuple[str, nn.Module, Tensor]]:
-    """(module name, module, dense weight) of everything to convert; attention gives four."""
-    shared = _shared_parameters(network)
-    found: list[tuple[str, nn.Module, Tensor]] = []
-    inside: list[str] = list(skip)
-    for name, module in network.named_modules():
-        if any(name == s or name.startswith(s + ".") for s in inside if s):
-            continue
-        if isinstance(module, nn.MultiheadAttention):
-            inside.append(name)
-            found += [(name, module, part) for part in _projections(module)]
-        elif isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d) and id(module.weight) not in shared:
-            found.append((name, module, module.weight))  # a tied weight must stay one tensor
-    return found
-
-
-def _shared_parameters(network: nn.Module) -> set[int]:
-    seen: dict[int, nn.Module] = {}
-    shared = set()
-    for module in network.modules():
-        for parameter in module.parameters(recurse=False):
-            if seen.setdefault(id(parameter), module) is not module:
-                shared.add(id(parameter))
-    return shared
-
-
-def _projections(attention: nn.MultiheadAttention) -> list[Tensor]:
-    if attention.in_proj_weight is not None:
-        first = list(attention.in_proj_weight.chunk(3))
-    else:
-        first = [attention.q_proj_weight, attention.k_proj_weight, attention.v_proj_weight]
-    return [*first, attention.out_proj.weight]
-
-
-def _weight(
-    dense: Tensor,
-    nnz: int,
-    pattern: Pattern,
-    fresh: bool,
-    prior: Prior,
-    initial_std: float,
-    point: bool,
-    generator: torch.Generator,
-) -> Weight:
-    dense = dense.detach()
-    if dense.is_meta:  # the outline of a network: shapes alone
-        placed = UNSTRUCTURED if nnz == dense.numel() else pattern
-        support, mean = Support.outline(dense.shape, nnz, placed), dense.new_empty(nnz)
-        return Weight(support, mean, None if point else torch.empty_like(mean), prior)
-    if nnz == dense.numel():
-        support = Support.full(dense.shape)
-    elif fresh:
-        support = Support.from_flat(dense.shape, pattern.fresh(dense.shape, nnz, generator), pattern)
-    else:
-        support = Support.largest(dense, nnz, pattern)
-    support = support.to(dense.device)
-    mean = support.gather(dense).clone()
-    if fresh:
-        drawn = torch.randn(support.nnz, generator=generator, dtype=torch.float32)
-        mean = (drawn * math.sqrt(2 / support.fan_in)).to(dense)
-    scale = mean.square().mean().sqrt().clamp(min=1e-6) * initial_std
-    log_std = None if point else scale.log().expand(support.nnz).clone()
-    return Weight(support, mean, log_std, prior)
-
-
-def _layer(module: nn.Module, weights: list[Weight], noise: Noise) -> nn.Module:
-    if isinstance(module, nn.MultiheadAttention):
-        biases = [None] * 3 if module.in_proj_bias is None else list(module.in_proj_bias.chunk(3))
-        biases.append(module.out_proj.bias)
-        layers = [BayesLinear(w, _copied(b), noise) for w, b in zip(weights, biases, strict=True)]
-        return BayesAttention(module, *layers)
-    bias = _copied(module.bias)  # type: ignore[arg-type]
-    if isinstance(module, nn.Linear):
-        return BayesLinear(weights[0], bias, noise)
-    return _conv(module, weights[0], bias, noise)  # type: ignore[arg-type]
-
-
-def _conv(module: nn.Conv1d | nn.Conv2d, weight: Weight, bias: Tensor | None, noise: Noise) -> BayesLayer:
-    pad = None
-    padding = module.padding
-    if isinstance(padding, str) or module.padding_mode != "zeros":
-        mode = "constant" if module.padding_mode == "zeros" else module.padding_mode
-        pad = (list(module._reversed_padding_repeated_twice), mode)
-        padding = (0,) * len(module.stride)
-    return BayesConv(
-        weight, bias, noise,
-        stride=module.stride, padding=padding, dilation=module.dilation, groups=module.groups, pad=pad,
-    )  # fmt: skip
-
-
-def _copied(bias: Tensor | None) -> Tensor | None:
-    return None if bias is None else bias.detach().clone()

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from szilard.bayes.layers import weights
+from szilard.bayes.every import weights
 
 
 @torch.no_grad()

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import math
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from szilard import native
+from szilard.sparse.differentiable import second, transformed
 from szilard.sparse.dispatch import implementation
 from szilard.sparse.operator import unobserved
 
@@ -24,13 +25,24 @@ def gaussian_kl(mean: Tensor, log_std: Tensor, scale: float | None) -> Tensor:
     The least is at s² = mean(σ² + μ²). The gradients are μ/s² and σ²/s² - 1 in both cases: the part through s vanishes
     at a minimum.
     """
+    if transformed():
+        return _followed(mean, log_std, scale)
     return _Divergence.apply(mean, log_std, scale)
+
+
+def _followed(mean: Tensor, log_std: Tensor, scale: float | None) -> Tensor:
+    """The same from torch's own functions, for who transforms it or differentiates it twice."""
+    n = max(mean.numel(), 1)
+    moment = (2 * log_std).exp().sum() + mean.square().sum()
+    square = moment / n if scale is None else moment.new_tensor(scale * scale)
+    return 0.5 * (n * (square.log() - 1) + moment / square) - log_std.sum()
 
 
 class _Divergence(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, mean: Tensor, log_std: Tensor, scale: float | None) -> Tensor:
         ctx.save_for_backward(mean, log_std)
+        ctx.scale = scale
         n = max(mean.numel(), 1)
         ctx.compiled = _is_compiled(mean, log_std)
         if not ctx.compiled:
@@ -48,9 +60,12 @@ class _Divergence(torch.autograd.Function):
         return torch.tensor(value)
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         mean, log_std = ctx.saved_tensors
+        if torch.is_grad_enabled() and not torch.compiler.is_compiling():  # create_graph=True
+            of_both = functools.partial(_followed, scale=ctx.scale)
+            of_mean, of_log_std = second(of_both, (mean, log_std), grad, ctx.needs_input_grad[:2])
+            return of_mean, of_log_std, None
         if not ctx.compiled:
             rate = grad / ctx.square
             return mean * rate, (2 * log_std).exp_().mul_(rate).sub_(grad), None

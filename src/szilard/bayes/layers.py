@@ -13,8 +13,10 @@ from szilard.bayes.answers import draw_of, mode_of
 from szilard.bayes.noise import Noise
 from szilard.bayes.weight import Weight
 from szilard.errors import SzilardError
-from szilard.sparse import GrowthGradient, block_ops, ops, submatrix
+from szilard.sparse import GrowthGradient, block_ops, differentiable, ops, submatrix
+from szilard.sparse.differentiable import spread, transformed
 from szilard.sparse.dispatch import implementation
+from szilard.sparse.geometry import Convolution
 from szilard.sparse.growth import RowsGradient, conv_rows, linear_rows
 from szilard.sparse.layout import innermost
 
@@ -39,13 +41,21 @@ class BayesLayer(nn.Module):
     def __init__(self, weight: Weight, bias: Tensor | None, noise: Noise) -> None:
         super().__init__()
         self.weight = weight
+        weight.layer = (self,)
         self.bias = None if bias is None else nn.Parameter(bias)
         self.noise = noise
         self.mode = "auto"
-        #: While set, the layer hands it the output gradient and the input of each backward pass.
-        self.growth: GrowthGradient | None = None
         #: Whether the layer answers with its positive part: it does the work of the ReLU behind it.
         self.relu = False
+
+    @property
+    def growth(self) -> GrowthGradient | None:
+        """While set, the layer hands it the output gradient and the input of each backward pass."""
+        return self.weight.growth
+
+    @growth.setter
+    def growth(self, value: GrowthGradient | None) -> None:
+        self.weight.growth = value
 
     @property
     def rows_gradient(self) -> RowsGradient:
@@ -55,6 +65,8 @@ class BayesLayer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         weight = self.weight
         x = x.to(weight.mean.dtype)
+        if transformed():
+            return self._followed(x)
         mode, draw = mode_of(self), draw_of(weight)
         with _in_full_precision(x):
             if draw is not None or weight.log_std is None or mode == "mean":
@@ -67,6 +79,36 @@ class BayesLayer(nn.Module):
         if self.growth is not None and y.requires_grad:
             y.register_hook(functools.partial(self._tell_growth, self.growth, x, y.detach()))
         return y
+
+    def _followed(self, x: Tensor) -> Tensor:
+        """The same answer from torch's own products, which a transform can follow."""
+        weight, support = self.weight, self.weight.support
+        mode, draw = mode_of(self), draw_of(weight)
+        product = self._dense_product
+        if draw is not None or weight.log_std is None or mode == "mean":
+            return self._finish(product(x, spread(weight.mean if draw is None else draw, support)))
+        if mode == "sample":
+            values = weight.sample(self.noise.normal(weight.mean.shape, weight.mean))
+            return self._finish(product(x, spread(values, support)))
+        variance = spread((2 * weight.log_std).exp(), support)
+
+        def noise(std: Tensor) -> Tensor:
+            return self.noise.normal(std.shape, std)
+
+        return self._finish(differentiable.drawn(product, x, spread(weight.mean, support), variance, noise))
+
+    def values_now(self) -> Tensor:
+        """The entries of the weight as this thread would use them, ``[nnz]``; a draw where outputs would be drawn."""
+        weight = self.weight
+        draw = draw_of(weight)
+        if draw is not None:
+            return draw
+        if weight.is_point or mode_of(self) == "mean":
+            return weight.mean
+        return weight.sample(self.noise.normal(weight.mean.shape, weight.mean))
+
+    def _dense_product(self, x: Tensor, weight: Tensor) -> Tensor:
+        raise NotImplementedError
 
     def _tell_growth(self, growth: GrowthGradient, x: Tensor, y: Tensor, grad: Tensor) -> None:
         # The output is linear in μ, so its gradient and x give ∂L/∂μ at every entry, existing or not.
@@ -103,6 +145,8 @@ class BayesLinear(BayesLayer):
             raise SzilardError(
                 f"a linear layer of {self.in_features} inputs was given {x.shape[-1]} features"
             )
+        if transformed():
+            return super().forward(x)
         # Transposed once, here: what is saved for the backward pass is then feature-major too.
         y = super().forward(x.reshape(-1, self.in_features).t().contiguous().t())
         return y if x.dim() == 2 else y.reshape(*x.shape[:-1], self.out_features)
@@ -114,6 +158,9 @@ class BayesLinear(BayesLayer):
         if block_ops.applies(support, x):
             return block_ops.linear(x, values, support)
         return ops.sparse_linear(x, values, *support.index)
+
+    def _dense_product(self, x: Tensor, weight: Tensor) -> Tensor:
+        return differentiable.linear(x, weight)
 
     def _local(self, x: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
         support, key = self.weight.support, self.noise.key()
@@ -152,6 +199,18 @@ class BayesConv(BayesLayer):
         )
 
     @property
+    def in_channels(self) -> int:
+        return self.weight.support.shape[1] * self.groups
+
+    @property
+    def out_channels(self) -> int:
+        return self.weight.support.rows
+
+    @property
+    def kernel_size(self) -> tuple[int, ...]:
+        return tuple(self.weight.support.shape[2:])
+
+    @property
     def geometry(self) -> tuple[list[int], list[int], list[int], int]:
         return list(self.stride), list(self.padding), list(self.dilation), self.groups
 
@@ -161,7 +220,8 @@ class BayesConv(BayesLayer):
 
     def forward(self, x: Tensor) -> Tensor:
         x = x if self.pad is None else nn.functional.pad(x, *self.pad)
-        return super().forward(innermost(x) if self.innermost and implementation(x) == "cpp" else x)
+        innermost_wanted = self.innermost and not transformed() and implementation(x) == "cpp"
+        return super().forward(innermost(x) if innermost_wanted else x)
 
     def _how(self) -> tuple[Any, ...]:
         support = self.weight.support
@@ -171,6 +231,9 @@ class BayesConv(BayesLayer):
         if submatrix.applies_to_conv(self.weight.support, x, self.groups):
             return submatrix.conv(x, values, self.weight.support, *self.geometry[:3])
         return ops.sparse_conv(x, values, *self._how())
+
+    def _dense_product(self, x: Tensor, weight: Tensor) -> Tensor:
+        return differentiable.convolution(Convolution(weight.shape, *self.geometry))(x, weight)
 
     def _local(self, x: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
         support, key = self.weight.support, self.noise.key()
@@ -188,19 +251,3 @@ class BayesConv(BayesLayer):
 def bayes_layers(network: nn.Module) -> dict[str, BayesLayer]:
     """The stochastic layers of a network by name, each once, in registration order."""
     return {name: module for name, module in network.named_modules() if isinstance(module, BayesLayer)}
-
-
-def _each(network: nn.Module) -> list[BayesLayer]:
-    """Those layers without their names, which take time to spell."""
-    return [module for module in network.modules() if isinstance(module, BayesLayer)]
-
-
-def weights(network: nn.Module) -> dict[str, Weight]:
-    """The weights on supports of a network by the name of their layer."""
-    return {name: layer.weight for name, layer in bayes_layers(network).items()}
-
-
-def kl(network: nn.Module) -> Tensor:
-    """Divergence of all weights from their priors, nats, scalar."""
-    found = [layer.weight.kl() for layer in _each(network)]
-    return torch.stack(found).sum() if found else torch.zeros(())

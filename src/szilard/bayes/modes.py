@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from szilard.bayes.answers import Block, saying
+from szilard.bayes.drawn import BayesWeights
 from szilard.bayes.groups import GroupScale
 from szilard.bayes.layers import MODES, BayesLayer
 from szilard.bayes.noise import Noise
@@ -31,7 +32,9 @@ def mode(network: nn.Module, name: str) -> Iterator[nn.Module]:
     """
     if name not in MODES:
         raise SzilardError(f"unknown mode {name!r}: choose one of {', '.join(MODES)}")
-    stochastic = [module for module in _modules(network) if isinstance(module, BayesLayer | GroupScale)]
+    stochastic = [
+        module for module in _modules(network) if isinstance(module, BayesLayer | BayesWeights | GroupScale)
+    ]
     with saying(Block(modes=dict.fromkeys(stochastic, name))):
         yield network
 
@@ -52,8 +55,13 @@ def drawn(network: nn.Module, seed: int, sample: int = 0) -> Iterator[nn.Module]
     draws: dict[nn.Module, Tensor] = {}
     with torch.no_grad():
         for layer in modules:
-            if isinstance(layer, BayesLayer) and not (weight := layer.weight).is_point:
-                draws[weight] = weight.sample(noise.normal(weight.mean.shape, weight.mean))
+            if isinstance(layer, BayesLayer):
+                found = [layer.weight]
+            else:
+                found = list(layer.weights.values()) if isinstance(layer, BayesWeights) else []
+            for weight in found:
+                if not weight.is_point:
+                    draws[weight] = weight.sample(noise.normal(weight.mean.shape, weight.mean))
         for scale in modules:
             if isinstance(scale, GroupScale):
                 draws[scale] = scale.sample(noise.normal((scale.groups,), scale.like()))

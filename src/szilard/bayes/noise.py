@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from szilard.locks import Lock
+from szilard.sparse.differentiable import aside, noise_like, transformed
 from szilard.sparse.portable import normal
 
 _MASK = (1 << 64) - 1
@@ -43,7 +44,7 @@ class Noise:
         """The key of the next draw for an operator that makes its own noise: int64 ``[2]``, on the CPU."""
         if torch.compiler.is_compiling():  # a graph has no locks
             return self._next()
-        with _lock:
+        with _lock, aside():
             return self._next()
 
     def _next(self) -> Tensor:
@@ -56,4 +57,6 @@ class Noise:
 
         It comes from torch's generator, so that a draw of weights is the same whatever kernels there are.
         """
+        if transformed():
+            return noise_like(self.key(), torch.Size(shape), like)
         return normal(self.key(), list(shape), like)

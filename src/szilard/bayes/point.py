@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import copy
-
 import torch
 from torch import Tensor, nn
 
 from szilard.bayes.attention import BayesAttention
+from szilard.bayes.drawn import drawn_modules, restore
 from szilard.bayes.fuse import AppliedReLU
 from szilard.bayes.groups import ScaledLayer
 from szilard.bayes.layers import BayesConv, BayesLayer, BayesLinear
 from szilard.errors import SzilardError
+from szilard.networks import copied
 
 
 def point_network(network: nn.Module) -> nn.Module:
-    """A copy whose stochastic linear maps and convolutions are ``nn.Linear``, ``nn.Conv1d`` and ``nn.Conv2d``.
+    """A copy whose stochastic layers are torch's own again: ``nn.Linear``, ``nn.Conv2d``, ``nn.LSTM`` and so on.
 
     It answers as the original does in mean mode; entries outside a support, and dropped ones, are zeros.
 
     Raises:
         SzilardError: it holds stochastic attention, which has no counterpart.
     """
-    root = nn.ModuleList([copy.deepcopy(network)])
+    root = nn.ModuleList([copied(network)])
     for parent in list(root.modules()):
         for name, child in list(parent._modules.items()):
             if isinstance(child, ScaledLayer):
@@ -31,12 +31,14 @@ def point_network(network: nn.Module) -> nn.Module:
                 setattr(parent, name, _plain(child, child.weight.dense_mean(), None))
             elif isinstance(child, AppliedReLU):
                 setattr(parent, name, nn.ReLU())
+    for _, module in list(drawn_modules(root)):
+        restore(module)
     answer = root[0]
     if any(isinstance(module, BayesAttention) for module in answer.modules()):
         raise SzilardError(
             "stochastic attention cannot be turned into an ordinary layer; leave it out with skip"
         )
-    return answer.train(network.training)
+    return answer
 
 
 @torch.no_grad()
@@ -55,6 +57,7 @@ def _plain(layer: BayesLayer, weight: Tensor, bias: Tensor | None) -> nn.Module:
         )  # fmt: skip
         if layer.pad is not None:
             before = [_Pad(*layer.pad)]
+    plain.to(weight).train(layer.training)
     plain.weight.copy_(weight)
     if bias is not None:
         assert plain.bias is not None

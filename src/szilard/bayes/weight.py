@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import operator
+from typing import Any
+
 import torch
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
 from szilard.bayes.priors import LearnedPrior, Prior
-from szilard.sparse import Move, Support
+from szilard.sparse import GrowthGradient, Move, Support
 
 
 class Weight(nn.Module):
@@ -21,7 +25,17 @@ class Weight(nn.Module):
             in ln σ whatever the size of σ, so σ moves; with softplus it vanishes with σ.
         draw: values ``[nnz]`` used instead of the posterior while set, by all threads. A draw that
             :func:`szilard.bayes.drawn` holds counts before it and is not written here.
+        growth: while set, it is handed what the gradient at every entry follows from, at each backward pass.
+        fan_in_share: fan-in of an output over the columns of the weight read as a matrix; not 1 in a transposed
+            convolution, whose rows are inputs.
+        layer: the layer that reads it, alone in a tuple, which is no submodule; or an empty one.
+        stem: whether it is dense because the first layer was to be.
     """
+
+    growth: GrowthGradient | None = None
+    fan_in_share: float = 1.0
+    stem: bool = False
+    layer: tuple[Any, ...] = ()
 
     def __init__(
         self, support: Support, mean: Tensor, log_std: Tensor | None = None, prior: Prior | None = None
@@ -44,8 +58,8 @@ class Weight(nn.Module):
 
     @property
     def fan_in(self) -> float:
-        """Mean number of existing entries of a row that has any."""
-        return self.support.fan_in
+        """Mean number of existing entries that an output sees."""
+        return self.support.fan_in * self.fan_in_share
 
     def kl(self) -> Tensor:
         """KL(q ‖ prior) in nats, scalar; zero for a point."""
@@ -56,6 +70,27 @@ class Weight(nn.Module):
     def sample(self, noise: Tensor) -> Tensor:
         """μ + σ ε for standard normal ``noise [nnz]``."""
         return self.mean if self.log_std is None else self.mean + self.log_std.exp() * noise
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            if name.startswith("_") or not hasattr(Tensor, name) or not self.layer:
+                raise
+        return getattr(self.as_tensor(), name)
+
+    @classmethod
+    def __torch_function__(cls, function: Any, types: Any, arguments: Any = (), named: Any = None) -> Any:
+        given = pytree.tree_map_only(cls, cls.as_tensor, (arguments, named or {}))
+        return function(*given[0], **given[1])
+
+    def as_tensor(self) -> Tensor:
+        """The dense weight, for a module that reads the weight of a layer instead of calling the layer.
+
+        Its mean, or the values that are held for this thread, or a draw of its own where the layer would draw.
+        """
+        values: Tensor = self.layer[0].values_now() if self.layer else self.mean
+        return self.support.scatter(values)
 
     def dense_mean(self) -> Tensor:
         """The mean weight as a dense tensor of its full shape."""
@@ -87,3 +122,12 @@ class Weight(nn.Module):
         if self.log_std is not None:
             move.carry(self.log_std, move.survivors(self.log_std).mean())
         move.carry(self.mean)
+
+
+def _operator(function: Any) -> Any:
+    return lambda *arguments: function(*(a.as_tensor() if isinstance(a, Weight) else a for a in arguments))
+
+
+# What Python looks up on the class alone.
+for _name in ("add", "sub", "mul", "truediv", "pow", "matmul", "neg", "abs", "getitem"):
+    setattr(Weight, f"__{_name}__", _operator(getattr(operator, _name)))

@@ -7,8 +7,11 @@ import inspect
 import numbers
 import reprlib
 from collections.abc import Callable
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
+from torch import nn
+
+from szilard import bayes
 from szilard.errors import SzilardError
 from szilard.methods.bayesian_compression import BayesianCompression
 from szilard.methods.deterministic import Deterministic
@@ -94,7 +97,8 @@ def check_options(name: str, given: dict[str, Any]) -> None:
 
 
 _WORDS: dict[type, str] = {
-    bool: "true or false", int: "a whole number", float: "a finite number", str: "a word", type(None): "left out",
+    bool: "true or false", int: "a whole number", float: "a finite number", str: "a word", list: "a list of words",
+    type(None): "left out",
 }  # fmt: skip
 _LARGEST = 1 << 53  # whole numbers that every JSON reader keeps
 
@@ -107,6 +111,8 @@ def _is(value: Any, kind: type) -> bool:
         if kind is int:
             return abs(int(value)) <= _LARGEST  # type: ignore[call-overload]
         return bool(abs(value) <= 1e300)  # type: ignore[operator]  # NaN compares as false
+    if kind is list:
+        return isinstance(value, list | tuple) and all(type(one) is str for one in value)
     return type(value) is kind
 
 
@@ -119,14 +125,25 @@ def _kinds(name: str) -> dict[str, tuple[type, ...]]:
             hints = get_type_hints(parent.__init__)
             for one in inspect.signature(parent).parameters.values():
                 if one.default is not one.empty:
-                    found[one.name] = get_args(hints[one.name]) or (hints[one.name],)
+                    kinds = get_args(hints[one.name]) or (hints[one.name],)
+                    # A function is none of what a file or a command line can say.
+                    found[one.name] = tuple(k for k in (get_origin(k) or k for k in kinds) if k in _WORDS)
     return found
 
 
-def label(method: Method) -> str:
-    """What to call a method in a table: its label, with its density where that is not 1."""
-    density = getattr(method, "density", 1.0)
-    return method.label if density == 1 else f"{method.label}, {100 * density:g} % of weights"
+def label(method: Method, network: nn.Module | None = None) -> str:
+    """What to call a method in a table: its label, with its density where that is not 1.
+
+    Args:
+        network: prepared by the method. Where its density is another one, both are told.
+    """
+    asked = getattr(method, "density", 1.0)
+    if asked == 1:
+        return method.label
+    if network is None:
+        return f"{method.label}, {100 * asked:g} % of weights"
+    there, _, rest = str(bayes.density(network, asked)).partition(" (")
+    return f"{method.label}, {there} of weights" + (f" ({rest}" if rest else "")
 
 
 def _known(name: str) -> tuple[type[Method], dict[str, Any]]:

@@ -57,7 +57,12 @@ class BayesianCompression(Method):
 
     def _convert(self, network: nn.Module) -> nn.Module:
         network = bayes.bayesianize(
-            network, fresh=not self.pretrained, prior=bayes.FixedPrior(1.0), initial_std=0.1, seed=self.seed
+            network,
+            fresh=not self.pretrained,
+            prior=bayes.FixedPrior(1.0),
+            initial_std=0.1,
+            seed=self.seed,
+            **self._which(),
         )
         generator = torch.Generator().manual_seed(mix(self.seed, 2))
         root = nn.ModuleList([network])

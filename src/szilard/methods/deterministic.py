@@ -69,6 +69,7 @@ class Deterministic(Method):
             dense_stem=self.dense_stem,
             pattern=self.pattern,
             seed=self.seed,
+            **self._which(),
         )
 
     def _before_forward(self, network: nn.Module) -> None:

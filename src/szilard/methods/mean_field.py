@@ -46,4 +46,5 @@ class MeanField(Method):
             prior_scale=self.prior_scale,
             initial_std=self.initial_std,
             seed=self.seed,
+            **self._which(),
         )

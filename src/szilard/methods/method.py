@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 import torch
@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from szilard import bayes
 from szilard.bayes import evaluating
-from szilard.bayes.layers import bayes_layers
 from szilard.bayes.noise import mix
 from szilard.data import Split
 from szilard.errors import SzilardError
@@ -53,6 +52,7 @@ class Method:
         lr_log_std: learning rate of log σ as a multiple of ``lr``.
         warmup: fraction of all steps over which T rises linearly from 0.
         seed: of the noise.
+        only, except_, matrices: which weights are made Bayesian or sparse, see :func:`szilard.bayesianize`.
         total_steps: optimiser steps of the whole run, the horizon of every schedule. May be set until the
             first loss; without it the horizon is 30 epochs of the first batch's size.
     """
@@ -70,6 +70,9 @@ class Method:
         warmup: float = 0.0,
         seed: int = 0,
         total_steps: int | None = None,
+        only: str | list[str] | Callable[[str, nn.Module], bool] | None = None,
+        except_: str | list[str] | Callable[[str, nn.Module], bool] | None = None,
+        matrices: str | list[str] | None = None,
     ) -> None:
         if n_data < 1:
             raise SzilardError(
@@ -92,6 +95,9 @@ class Method:
         self.warmup = warmup
         self.seed = seed
         self.total_steps = total_steps
+        self.only, self.except_, self.matrices = only, except_, matrices
+        #: Names of the tensors in a file that a prepared network is to be loaded from; they say what was converted.
+        self.stored: Collection[str] = ()
         self.task: Task = "classification"
         self._given: Likelihood | None = None
         self.step = 0
@@ -133,12 +139,26 @@ class Method:
     def _convert(self, network: nn.Module) -> nn.Module:
         raise NotImplementedError
 
+    def _which(self) -> dict[str, Any]:
+        """What :func:`szilard.bayesianize` is told of the weights to convert."""
+        return {
+            "only": self.only,
+            "except_": self.except_,
+            "matrices": self.matrices or (),
+            "stored": self.stored,
+        }
+
     def optimizer(self, network: nn.Module, lr: float | None = None) -> torch.optim.Optimizer:
         """Adam, with log σ in a group of its own."""
         lr = self.lr if lr is None else lr
         log_std = [w.log_std for w in bayes.weights(network).values() if w.log_std is not None]
         apart = {id(parameter) for parameter in log_std}
         rest = [p for p in network.parameters() if p.requires_grad and id(p) not in apart]
+        log_std = [parameter for parameter in log_std if parameter.requires_grad]
+        if not (rest or log_std):
+            raise SzilardError(
+                "all parameters of the network are frozen; call requires_grad_(True) on what is to be trained"
+            )
         groups: list[dict[str, Any]] = [{"params": rest, "lr": lr, "initial_lr": lr}]
         if log_std:
             rate = lr * self.lr_log_std
@@ -315,8 +335,7 @@ class Method:
         self._losses = 0
 
     def _reset_noise(self, network: nn.Module) -> None:
-        streams = {id(layer.noise): layer.noise for layer in bayes_layers(network).values()}
-        for number, noise in enumerate(streams.values()):
+        for number, noise in enumerate(bayes.streams(network)):
             noise.reset(self.seed, self.step, self._losses, _rank(), number)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from szilard.bayes.layers import bayes_layers
+from szilard.bayes.every import every_weight
 from szilard.bayes.weight import Weight
 from szilard.errors import SzilardError
 from szilard.methods.scores import SCORES
@@ -41,16 +41,16 @@ class Moves:
         """Before the forward pass of ``step``."""
         if not self.schedule.collects(step, total, self.batches):
             return
-        for number, layer in enumerate(bayes_layers(network).values()):
-            if layer.weight.support.is_full:
+        for number, (_, weight, rows_gradient) in enumerate(every_weight(network)):
+            support = weight.support
+            if support.is_full:
                 continue
             if number not in self._growth:
-                support = layer.weight.support
-                growth = GrowthGradient(layer.rows_gradient, support.rows * support.cols)
+                growth = GrowthGradient(rows_gradient, support.rows * support.cols)
                 if number in self._resumed:
                     growth.resume(self._resumed.pop(number))
                 self._growth[number] = growth
-            layer.growth = self._growth[number]
+            weight.growth = self._growth[number]
 
     @torch.no_grad()
     def apply(
@@ -61,11 +61,11 @@ class Moves:
         if not (fraction and self._growth):
             return 0
         new = 0
-        for number, layer in enumerate(bayes_layers(network).values()):
+        for number, (_, weight, _) in enumerate(every_weight(network)):
             growth = self._growth.get(number)
-            layer.growth = None
+            weight.growth = None
             if growth is not None and len(growth):
-                new += self._move(layer.weight, growth, optimizer, fraction)
+                new += self._move(weight, growth, optimizer, fraction)
         self._growth = {}
         return new
 

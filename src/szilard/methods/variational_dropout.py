@@ -53,6 +53,7 @@ class VariationalDropout(Method):
             prior=bayes.LogUniformPrior(),
             initial_std=self.initial_std,
             seed=self.seed,
+            **self._which(),
         )
 
     def finish(

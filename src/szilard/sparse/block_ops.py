@@ -11,9 +11,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.utils.flop_counter import register_flop_formula
 
+from szilard.sparse import differentiable
 from szilard.sparse.block import Block
 from szilard.sparse.dispatch import implementation
 from szilard.sparse.operator import define
@@ -126,7 +126,7 @@ def _deterministic(product: Callable[..., Tensor]) -> type[torch.autograd.Functi
             return product(*given)
 
         @staticmethod
-        @once_differentiable
+        @differentiable.once(differentiable.BLOCKS)
         def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
             wants_x = ctx.needs_input_grad[0]
             grad_x, grad_values = block_linear_backward(grad, *ctx.saved_tensors, ctx.side, wants_x)
@@ -149,7 +149,7 @@ def _local(draw: Callable[..., tuple[Tensor, Tensor, Tensor]]) -> type[torch.aut
             return y, factor, variance
 
         @staticmethod
-        @once_differentiable
+        @differentiable.once(differentiable.LOCAL)
         def backward(ctx: Any, grad: Tensor | None, *unused: None) -> tuple[Tensor | None, ...]:
             if grad is None:  # y was not used
                 return (None,) * 11

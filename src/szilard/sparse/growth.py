@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -18,27 +19,37 @@ def linear_rows(grad: Tensor, x: Tensor, rows: slice) -> Tensor:
     return grad[:, rows].t() @ x
 
 
-def conv_rows(
-    shape: tuple[int, ...], stride: list[int], padding: list[int], dilation: list[int], groups: int
-) -> RowsGradient:
-    """Rows of the weight gradient of a convolution with a weight of ``shape [O, C/groups, *kernel]``."""
-    zeros = [0] * len(stride)
-    per_group, channels = shape[0] // groups, shape[1]
+@dataclass(frozen=True)
+class ConvRows:
+    """Rows of the weight gradient of a convolution. An object and not a closure, so that a network can be pickled."""
 
-    def rows_gradient(grad: Tensor, x: Tensor, rows: slice) -> Tensor:
+    shape: tuple[int, ...]
+    stride: list[int]
+    padding: list[int]
+    dilation: list[int]
+    groups: int
+
+    def __call__(self, grad: Tensor, x: Tensor, rows: slice) -> Tensor:
+        zeros = [0] * len(self.stride)
+        per_group, channels = self.shape[0] // self.groups, self.shape[1]
         parts = []
         for group in range(rows.start // per_group, (rows.stop - 1) // per_group + 1):
             low, high = max(rows.start, group * per_group), min(rows.stop, (group + 1) * per_group)
             seen = x[:, group * channels : (group + 1) * channels]
-            weight = x.new_empty(high - low, *shape[1:])
+            weight = x.new_empty(high - low, *self.shape[1:])
             _, gradient, _ = torch.ops.aten.convolution_backward(
-                grad[:, low:high].contiguous(), seen, weight, None, stride, padding, dilation, False, zeros, 1,
-                [False, True, False],
+                grad[:, low:high].contiguous(), seen, weight, None, self.stride, self.padding, self.dilation, False,
+                zeros, 1, [False, True, False],
             )  # fmt: skip
             parts.append(gradient.flatten(1))
         return torch.cat(parts)
 
-    return rows_gradient
+
+def conv_rows(
+    shape: tuple[int, ...], stride: list[int], padding: list[int], dilation: list[int], groups: int
+) -> RowsGradient:
+    """Rows of the weight gradient of a convolution with a weight of ``shape [O, C/groups, *kernel]``."""
+    return ConvRows(shape, stride, padding, dilation, groups)
 
 
 class GrowthGradient:
@@ -51,10 +62,10 @@ class GrowthGradient:
     computed in blocks; or the sum so far, as for a convolution, whose activations are a thousand times its weight.
     """
 
-    def __init__(self, rows_gradient: RowsGradient, entries: int | None = None) -> None:
+    def __init__(self, rows_gradient: RowsGradient | None, entries: int | None = None) -> None:
         """
         Args:
-            rows_gradient: of the layer.
+            rows_gradient: of the layer; None where it hands over gradients (:meth:`add_gradient`).
             entries: rows times columns of the weight; without it the batches are held.
         """
         self._rows_gradient = rows_gradient
@@ -65,14 +76,22 @@ class GrowthGradient:
     def __len__(self) -> int:
         return len(self.batches) + (self.total is not None)
 
+    def _rows(self, grad: Tensor, x: Tensor, rows: slice) -> Tensor:
+        assert self._rows_gradient is not None  # only layers that have one hand over batches
+        return self._rows_gradient(grad, x, rows)
+
     def add(self, grad: Tensor, x: Tensor) -> None:
         """Take in one batch: the loss gradient of the weight's output, and its input."""
         grad, x = grad.detach(), x.detach()
         if self._entries is None or self._entries > grad.numel() + x.numel():
             self.batches.append((grad, x))
             return
-        gradient = self._rows_gradient(grad, x, slice(0, grad.shape[1]))
+        gradient = self._rows(grad, x, slice(0, grad.shape[1]))
         self.total = gradient if self.total is None else self.total.add_(gradient)
+
+    def add_gradient(self, gradient: Tensor) -> None:
+        """Take in the gradient itself, ``[rows, cols]``."""
+        self.total = gradient.clone() if self.total is None else self.total.add_(gradient)
 
     def state(self) -> tuple[list[tuple[Tensor, Tensor]], Tensor | None]:
         """What it holds, for a checkpoint."""
@@ -97,7 +116,7 @@ class GrowthGradient:
             part = slice(start, min(start + step, rows))
             block = None if self.total is None else self.total[part].clone()
             for grad, x in self.batches:
-                gradient = self._rows_gradient(grad, x, part)
+                gradient = self._rows(grad, x, part)
                 block = gradient if block is None else block.add_(gradient)
             block = torch.zeros(part.stop - start, cols, device=device) if block is None else block
             yield part, _summed_over_processes(block)

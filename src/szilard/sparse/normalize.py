@@ -11,11 +11,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
 
 from szilard import native
 from szilard.errors import SzilardError
 from szilard.sparse.compiled import expect
+from szilard.sparse.differentiable import second, transformed
 from szilard.sparse.dispatch import implementation
 from szilard.sparse.layout import innermost, innermost_like, is_innermost
 from szilard.sparse.operator import define
@@ -23,7 +24,8 @@ from szilard.sparse.operator import define
 
 def serves(x: Tensor) -> bool:
     """Whether the operators here can take ``x``: four-dimensional, batch-innermost, and the C++ kernels are there."""
-    return x.dim() == 4 and x.shape[0] > 1 and is_innermost(x) and implementation(x) == "cpp"
+    four = x.dim() == 4 and not transformed()
+    return four and x.shape[0] > 1 and is_innermost(x) and implementation(x) == "cpp"
 
 
 def _batch_norm(
@@ -156,20 +158,28 @@ def _norm_gradient(norm: Callable[..., tuple[Tensor, ...]]) -> type[torch.autogr
     class Norm(torch.autograd.Function):
         @staticmethod
         def forward(ctx: Any, *arguments: Any) -> tuple[Tensor, ...]:
-            x, weight, _, residual, ctx.relu, _ = arguments
+            x, weight, bias, residual, ctx.relu, ctx.eps = arguments
             y, mean, variance, inverse_std = norm(*arguments)
             ctx.residual = residual is not None
-            ctx.save_for_backward(x, y if ctx.relu else None, weight, mean, inverse_std)
+            ctx.save_for_backward(x, y if ctx.relu else None, weight, mean, inverse_std, bias, residual)
             ctx.mark_non_differentiable(mean, variance, inverse_std)
             ctx.set_materialize_grads(False)
             return y, mean, variance, inverse_std
 
         @staticmethod
-        @once_differentiable
         def backward(ctx: Any, grad: Tensor | None, *unused: None) -> tuple[Tensor | None, ...]:
             if grad is None:
                 return (None,) * 6
-            x, y, weight, mean, inverse_std = ctx.saved_tensors
+            x, y, weight, mean, inverse_std, bias, residual = ctx.saved_tensors
+            if torch.is_grad_enabled() and not torch.compiler.is_compiling():  # create_graph=True
+
+                def forward(x: Tensor, weight: Any, bias: Any, residual: Any) -> Tensor:
+                    z = F.batch_norm(x, None, None, weight, bias, training=True, eps=ctx.eps)
+                    z = z if residual is None else z + residual
+                    return z.relu() if ctx.relu else z
+
+                given = (x, weight, bias, residual)
+                return *second(forward, given, grad, ctx.needs_input_grad[:4]), None, None
             wants_residual = ctx.residual and ctx.needs_input_grad[3]
             grad_x, grad_weight, grad_bias, grad_residual = batch_norm_backward(
                 grad, x, y, weight, mean, inverse_std, ctx.relu, wants_residual
@@ -187,14 +197,18 @@ def _pool_gradient(pool: Callable[..., tuple[Tensor, Tensor]]) -> type[torch.aut
             x, *ctx.windows = arguments
             y, where = pool(*arguments)
             ctx.size = list(x.shape[2:])
-            ctx.save_for_backward(where)
+            ctx.save_for_backward(where, x)
             ctx.mark_non_differentiable(where)
             return y, where
 
         @staticmethod
-        @once_differentiable
         def backward(ctx: Any, grad: Tensor, _: None) -> tuple[Tensor | None, ...]:
-            return max_pool_backward(grad, *ctx.saved_tensors, ctx.size, *ctx.windows), None, None, None
+            if torch.is_grad_enabled() and not torch.compiler.is_compiling():  # create_graph=True
+                (x,) = ctx.saved_tensors[1:]
+                kernel, stride, padding = ctx.windows
+                found = second(lambda x: F.max_pool2d(x, kernel, stride, padding), (x,), grad, (True,))
+                return *found, None, None, None
+            return max_pool_backward(grad, ctx.saved_tensors[0], ctx.size, *ctx.windows), None, None, None
 
     return Pool
 

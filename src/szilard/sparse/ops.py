@@ -32,10 +32,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.utils.flop_counter import register_flop_formula
 
-from szilard.sparse import compiled, portable
+from szilard.sparse import compiled, differentiable, portable
 from szilard.sparse.dispatch import implementation
 from szilard.sparse.geometry import Convolution
 from szilard.sparse.layout import innermost_like
@@ -187,6 +186,28 @@ def _normal_fake(key: Tensor, like: Tensor) -> Tensor:
 # -- gradients ------------------------------------------------------------------------------------------
 
 
+def _is_differentiated() -> bool:
+    """Whether a backward pass is to be differentiated itself (``create_graph=True``)."""
+    return torch.is_grad_enabled() and not torch.compiler.is_compiling()
+
+
+def _second_of_product(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    x, values, *index = ctx.saved_tensors
+    product, shape = _product_of(x, index, ctx.how)
+
+    def forward(x: Tensor, values: Tensor) -> Tensor:
+        return product(x, differentiable.dense(values, Index(*index), shape))
+
+    return differentiable.second(forward, (x, values), grad, ctx.needs_input_grad[:2])
+
+
+def _product_of(x: Tensor, index: Any, how: Any) -> tuple[differentiable.Product, list[int]]:
+    if how:
+        geometry = Convolution(*how)
+        return differentiable.convolution(geometry), list(geometry.shape)
+    return differentiable.linear, [index[0].numel() - 1, x.shape[-1]]
+
+
 def _deterministic(product: Callable[..., Tensor]) -> type[torch.autograd.Function]:
     """Of a product with given values: arguments (x, values, *index, *how)."""
 
@@ -198,8 +219,9 @@ def _deterministic(product: Callable[..., Tensor]) -> type[torch.autograd.Functi
             return product(*arguments)
 
         @staticmethod
-        @once_differentiable
         def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+            if _is_differentiated():
+                return *_second_of_product(ctx, grad), *[None] * (5 + len(ctx.how))
             backward = sparse_conv_backward if ctx.how else sparse_linear_backward
             wants_x = ctx.needs_input_grad[0]
             grad_x, grad_values = backward(grad, *ctx.saved_tensors, *ctx.how, wants_x)
@@ -223,7 +245,7 @@ def _local_linear(draw: Callable[..., tuple[Tensor, Tensor, Tensor]]) -> type[to
             return y, factor, variance
 
         @staticmethod
-        @once_differentiable
+        @differentiable.once(differentiable.LOCAL)
         def backward(ctx: Any, grad: Tensor | None, *unused: None) -> tuple[Tensor | None, ...]:
             if grad is None:  # y was not used
                 return (None,) * 11
@@ -252,7 +274,7 @@ def _local_conv(draw: Callable[..., tuple[Tensor, Tensor, Tensor]]) -> type[torc
             return y, factor, variance
 
         @staticmethod
-        @once_differentiable
+        @differentiable.once(differentiable.LOCAL)
         def backward(ctx: Any, grad: Tensor | None, *unused: None) -> tuple[Tensor | None, ...]:
             if grad is None:
                 return (None,) * 14

@@ -251,6 +251,7 @@ def _load(
     spec = _spec(path, saved, network_spec, trusted)
     state = state_of(path, state)
     method = methods.make(saved.method, saved.n_data, **saved.method_options)
+    method.stored = frozenset(state)  # what was converted then, whatever would be today
     if networks.is_code(spec):
         if (
             network_spec is None
@@ -266,6 +267,7 @@ def _load(
         network = method.prepare(networks.outline(spec, saved.input_shape, saved.n_outputs), saved.task)
         network = _as_stored(network, state)
         fill(path, method, network, state)
+    method.stored = ()
     Method.load_state_dict(method, saved.method_state)  # the rest of it only serves training
     return Finished(
         network=network.eval(),

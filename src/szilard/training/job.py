@@ -104,7 +104,7 @@ class Job:
         )
         return Run(
             method=self.method.name,
-            label=methods.label(self.method),
+            label=methods.label(self.method, network),
             network=network,
             trainer=self.method,
             test=test,
@@ -261,7 +261,7 @@ class Job:
             )  # fmt: skip
             result = {
                 "method": method.name,
-                "name": methods.label(method),
+                "name": methods.label(method, network),
                 "network": made["network"],
                 "data": data.name,
                 "task": data.task,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from szilard import atomic, methods, networks
 from szilard import data as rooms
 from szilard.data import DataSet
 from szilard.data.files import path_of
-from szilard.errors import SzilardError
+from szilard.errors import SzilardError, SzilardWarning
 from szilard.training import defaults, lock, trust
 from szilard.training import settings as toml
 from szilard.training.devices import launched, on_rank_zero, rank, start
@@ -163,7 +164,9 @@ def _try_out(settings: Settings, data: DataSet) -> None:
     networks.check_fits(network, data)
     rooms.batches(data.train, settings.fit.batch_size or 1, seed=0, epoch=0, augment=settings.fit.augment)
     for name, options in settings.methods.items():
-        methods.make(name, len(data.train), **options).prepare(network, data.task)
+        with warnings.catch_warnings():  # they come again where it is trained
+            warnings.simplefilter("ignore", SzilardWarning)
+            methods.make(name, len(data.train), **options).prepare(network, data.task)
 
 
 def _check_free(folder: RunFolder, *, resume: bool, overwrite: bool) -> None:

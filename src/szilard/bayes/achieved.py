@@ -1,0 +1,81 @@
+"""How dense a network is, beside how dense it was asked to be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from szilard.bayes.every import every_weight
+from szilard.bayes.selection import counts_as_weight
+from szilard.bayes.weight import Weight
+
+CLOSE = 0.01  # relative: what rounding to whole entries may do
+
+
+@dataclass(frozen=True)
+class Density:
+    """Entries of the matrices of a network.
+
+    Attributes:
+        asked: the density that was asked for, or None where nobody says.
+        existing, converted: entries of weights on supports that exist, and that there would be without supports; the
+            first layer is not among them where it was left dense (``dense_stem``).
+        stem: entries of that layer.
+        dense: entries of all other matrices, which stay as they are: frozen, left out, or of no layer.
+        left: names of these.
+    """
+
+    asked: float | None
+    existing: int
+    converted: int
+    stem: int
+    dense: int
+    left: tuple[str, ...]
+
+    @property
+    def of_converted(self) -> float:
+        """The density that the converted weights have; 1 where there are none."""
+        return self.existing / self.converted if self.converted else 1.0
+
+    @property
+    def of_all(self) -> float:
+        """The density of all matrices of the network together."""
+        total = self.converted + self.stem + self.dense
+        return (self.existing + self.stem + self.dense) / total if total else 1.0
+
+    def __str__(self) -> str:
+        """Achieved beside asked, for a cell of a table: ``"5 %"``, or ``"47 % (asked 5 %)"`` if more than 1 % apart."""
+        if self.asked is None:
+            return f"{100 * self.of_all:.3g} %"
+        if abs(self.of_all / self.asked - 1) <= CLOSE:
+            return f"{100 * self.asked:g} %"
+        return f"{100 * self.of_all:.3g} % (asked {100 * self.asked:g} %)"
+
+
+def density(network: nn.Module, asked: float | None = None) -> Density:
+    """Count the entries of a network's matrices: those that exist, and those that there could be.
+
+    Biases, norms and other vectors are none of them.
+
+    Args:
+        asked: the density that was asked for, such as ``method.density``.
+    """
+    held = every_weight(network)
+    stem = sum(one.weight.support.nnz for one in held if one.weight.stem)
+    sparse = [one.weight.support for one in held if not one.weight.stem]
+    left: dict[str, Tensor] = {}
+    for name, module in network.named_modules():
+        if isinstance(module, Weight):
+            continue
+        for leaf, parameter in module._parameters.items():
+            if parameter is not None and counts_as_weight(module, parameter):
+                left[f"{name}.{leaf}" if name else leaf] = parameter
+    return Density(
+        asked,
+        existing=sum(support.nnz for support in sparse),
+        converted=sum(support.rows * support.cols for support in sparse),
+        stem=stem,
+        dense=sum(parameter.numel() for parameter in {id(p): p for p in left.values()}.values()),
+        left=tuple(left),
+    )

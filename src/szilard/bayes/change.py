@@ -1,0 +1,122 @@
+"""Put converted layers and modules into the place of ordinary ones."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from szilard.bayes.attention import BayesAttention
+from szilard.bayes.drawn import CHILD, BayesWeights, Drawn, convert
+from szilard.bayes.embedding import EmbeddingWeights, padding_row
+from szilard.bayes.kinds import extra
+from szilard.bayes.layers import BayesConv, BayesLayer, BayesLinear
+from szilard.bayes.noise import Noise
+from szilard.bayes.recurrent import DrawnRecurrent
+from szilard.bayes.selection import Found, Left
+from szilard.bayes.weight import Weight
+
+
+def change(
+    network: nn.Module, found: list[Found], made: list[list[Weight]], noise: Noise
+) -> tuple[nn.Module, list[Left]]:
+    """Convert the modules that were ``found`` to hold what was ``made`` of their weights, in place.
+
+    Returns:
+        the network, or what stands for it if it was itself converted; and the weights of modules that could not be.
+    """
+    root: nn.Module = nn.ModuleList([network])  # so that the root itself can be replaced
+    replaced: dict[nn.Module, nn.Module] = {}
+    failed: list[Left] = []
+    for one, weights in zip(found, made, strict=True):
+        if one.how == "drawn":
+            failed += _drawn(one, weights, noise)
+        else:
+            replaced[one.module] = _layer(one.module, weights, noise).train(one.module.training)
+    for parent in list(root.modules()):
+        for child_name, child in list(parent._modules.items()):  # named_children skips a second mention
+            if child in replaced:
+                setattr(parent, child_name, replaced[child])
+    for module in root.modules():
+        if isinstance(module, nn.TransformerEncoderLayer) and _is_converted(module):
+            module.activation_relu_or_gelu = 0  # or torch would pass over the layers and read their weights
+    return root[0], failed  # type: ignore[index]
+
+
+def _is_converted(module: nn.Module) -> bool:
+    return any(isinstance(one, BayesLayer | BayesWeights) for one in module.modules())
+
+
+def _drawn(one: Found, weights: list[Weight], noise: Noise) -> list[Left]:
+    module, named = one.module, dict(zip(one.leaves, weights, strict=True))
+    try:
+        if CHILD in dir(module):
+            raise TypeError(f"it has a {CHILD} of its own")
+        if isinstance(module, nn.RNNBase):
+            convert(module, named, noise, DrawnRecurrent)
+            module.__dict__.pop("_flat_weights", None)  # the weights that it had
+        elif isinstance(module, nn.Embedding | nn.EmbeddingBag):
+            row = padding_row(module)
+            module.sparse = False  # of a weight that is computed there is no sparse gradient
+            convert(
+                module, named, noise, Drawn,
+                lambda w, n, order: EmbeddingWeights(w, n, order, module.padding_idx, row),
+            )  # fmt: skip
+        else:
+            convert(module, named, noise)
+    except TypeError:
+        return [
+            Left(
+                f"{one.name}.{leaf}" if one.name else leaf,
+                w.support.mask().numel(),
+                "a class that cannot change",
+            )
+            for leaf, w in named.items()
+        ]
+    return []
+
+
+def _layer(module: nn.Module, weights: list[Weight], noise: Noise) -> nn.Module:
+    if isinstance(module, nn.MultiheadAttention):
+        biases = [None] * 3 if module.in_proj_bias is None else list(module.in_proj_bias.chunk(3))
+        biases.append(module.out_proj.bias)
+        frozen = [module.in_proj_bias] * 3 + [module.out_proj.bias]
+        layers: list[BayesLinear] = []
+        for weight, part, original in zip(weights, biases, frozen, strict=True):
+            layers.append(BayesLinear(weight, _copied(part), noise))
+            _freeze(layers[-1], original)
+        return BayesAttention(module, *layers)
+    bias: Any = module.bias
+    layer: BayesLayer
+    if isinstance(module, nn.Linear):
+        layer = BayesLinear(weights[0], _copied(bias), noise)
+    else:
+        assert isinstance(module, nn.Conv1d | nn.Conv2d)
+        layer = _conv(module, weights[0], _copied(bias), noise)
+    for name, value in extra(module).items():
+        setattr(layer, name, value)
+    _freeze(layer, bias)
+    return layer
+
+
+def _freeze(layer: BayesLayer, bias: Tensor | None) -> None:
+    """A bias that was frozen stays so."""
+    if layer.bias is not None and bias is not None:
+        layer.bias.requires_grad_(bias.requires_grad)
+
+
+def _conv(module: nn.Conv1d | nn.Conv2d, weight: Weight, bias: Tensor | None, noise: Noise) -> BayesLayer:
+    pad = None
+    padding = module.padding
+    if isinstance(padding, str) or module.padding_mode != "zeros":
+        mode = "constant" if module.padding_mode == "zeros" else module.padding_mode
+        pad = (list(module._reversed_padding_repeated_twice), mode)
+        padding = (0,) * len(module.stride)
+    return BayesConv(
+        weight, bias, noise,
+        stride=module.stride, padding=padding, dilation=module.dilation, groups=module.groups, pad=pad,
+    )  # fmt: skip
+
+
+def _copied(bias: Tensor | None) -> Tensor | None:
+    return None if bias is None else bias.detach().clone()

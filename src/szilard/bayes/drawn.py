@@ -1,0 +1,184 @@
+"""Modules of any class whose weights are drawn: the module keeps its own forward, and reads weights of the posterior.
+
+A linear map or a convolution of torch's own becomes a layer of :mod:`szilard.bayes.layers`, with sparse products and
+local reparametrisation. Every other module that holds weights (recurrent layers, embeddings, subclasses with a forward
+of their own, layers with hooks) stays what it is. Only its class changes, to a subclass in which each converted tensor
+is a property: reading it draws the dense weight, one draw for a call of the module, which is one for a sequence.
+The products are then torch's own and dense; what is sparse is what exists, is learnt and is stored.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from szilard.bayes.answers import calling, draw_of, held_tensors, mode_of
+from szilard.bayes.noise import Noise
+from szilard.bayes.weight import Weight
+from szilard.sparse import GrowthGradient
+from szilard.sparse.differentiable import spread, transformed
+
+CHILD = "bayes_weights"  #: the submodule of a converted module that holds its weights
+
+
+class BayesWeights(nn.Module):
+    """The posteriors of the weights of one module, by the names that they have there.
+
+    Attributes:
+        noise: the stream that draws come from.
+        mode: as of a :class:`~szilard.bayes.layers.BayesLayer`; ``local`` and ``sample`` are the same: one draw a call.
+        order: names of all parameters of the module before conversion, so that the way back restores their order.
+    """
+
+    def __init__(self, weights: dict[str, Weight], noise: Noise, order: tuple[str, ...]) -> None:
+        super().__init__()
+        for name, weight in weights.items():
+            self._modules[name] = weight  # not add_module, which refuses names such as "forward"
+        self.noise, self.order = noise, order
+        self.mode = "auto"
+
+    @property
+    def weights(self) -> dict[str, Weight]:
+        return {name: module for name, module in self._modules.items() if isinstance(module, Weight)}
+
+    def tensor(self, name: str) -> Tensor:
+        """The dense weight as it is to be used now: one draw for each call of the module around it."""
+        held = held_tensors(self)
+        if held is None:
+            return self._dense(name)
+        if name not in held.tensors:
+            with torch.set_grad_enabled(held.grad):  # it may be read first where gradients are off
+                held.tensors[name] = self._dense(name)
+        return held.tensors[name]
+
+    def _dense(self, name: str) -> Tensor:
+        weight = self._modules[name]
+        assert isinstance(weight, Weight)
+        values = draw_of(weight)
+        if values is None:
+            if weight.is_point or mode_of(self) == "mean":
+                values = weight.mean
+            else:
+                values = weight.sample(self.noise.normal(weight.mean.shape, weight.mean))
+        dense = self._finished(name, spread(values, weight.support))
+        if weight.growth is not None and dense.requires_grad and not transformed():
+            dense.register_hook(functools.partial(_tell_growth, weight.growth, weight.support.rows))
+        return dense
+
+    def _finished(self, name: str, dense: Tensor) -> Tensor:
+        """Room for what a kind of module does to a weight that was drawn."""
+        return dense
+
+
+def _tell_growth(growth: GrowthGradient, rows: int, grad: Tensor) -> None:
+    growth.add_gradient(grad.detach().reshape(rows, -1))
+
+
+class Drawn(nn.Module):
+    """What the classes of converted modules have in common; the class of the module itself comes behind it."""
+
+    _drawn_kind: type[nn.Module]  # the class that the module had
+    _drawn_names: tuple[str, ...]
+
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        with calling(weights_of(self)):
+            return super().__call__(*arguments, **named)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        # The class is made at run time and has no name to be found by; what it is made of has.
+        return (
+            _blank,
+            (type(self)._drawn_kind, _names(type(self)), type(self).__mro__[1]),
+            self.__getstate__(),
+        )
+
+
+def weights_of(module: nn.Module) -> BayesWeights:
+    """What a converted module draws from."""
+    found = module._modules[CHILD]
+    assert isinstance(found, BayesWeights)
+    return found
+
+
+def drawn_class(kind: type[nn.Module], names: tuple[str, ...], base: type[Drawn] = Drawn) -> type[nn.Module]:
+    """The subclass of ``kind`` in which ``names`` are drawn.
+
+    Raises:
+        TypeError: the class cannot have subclasses made at run time.
+    """
+    return _made(kind, names, base)  # type: ignore[arg-type]
+
+
+@functools.lru_cache(maxsize=1024)
+def _made(kind: type[nn.Module], names: tuple[str, ...], base: type[Drawn]) -> type[nn.Module]:
+    members: dict[str, Any] = {name: property(_reader(name)) for name in names}
+    # Of torch, where the class behind it is: tracers take a module of torch as one whole.
+    members |= {
+        "__module__": kind.__module__,
+        "__doc__": kind.__doc__,
+        "_drawn_kind": kind,
+        "_drawn_names": names,
+    }
+    return type(f"Bayes{kind.__name__}", (base, kind), members)
+
+
+def _reader(name: str) -> Callable[[Any], Tensor]:
+    return lambda module: (
+        weights_of(module).tensor(name) if CHILD in module._modules else module._parameters[name]
+    )
+
+
+def _names(kind: Any) -> tuple[str, ...]:
+    names: tuple[str, ...] = kind._drawn_names
+    return names
+
+
+def _blank(kind: type[nn.Module], names: tuple[str, ...], base: type[Drawn]) -> nn.Module:
+    made = drawn_class(kind, names, base)
+    return made.__new__(made)
+
+
+def convert(
+    module: nn.Module,
+    weights: dict[str, Weight],
+    noise: Noise,
+    base: type[Drawn] = Drawn,
+    holder: Callable[[dict[str, Weight], Noise, tuple[str, ...]], BayesWeights] = BayesWeights,
+) -> None:
+    """Let a module draw these weights, in place.
+
+    Raises:
+        TypeError: its class cannot be subclassed, or its objects cannot change their class.
+    """
+    found = holder(weights, noise, tuple(module._parameters))
+    module.__class__ = drawn_class(type(module), tuple(weights), base)
+    for name in weights:
+        del module._parameters[name]
+    module._modules[CHILD] = found.train(module.training)
+
+
+@torch.no_grad()
+def restore(module: Drawn) -> None:
+    """Make a converted module an ordinary one again, in place: its means as parameters, in their old order."""
+    found = weights_of(module)
+    values = {name: found._finished(name, weight.dense_mean()) for name, weight in found.weights.items()}
+    del module._modules[CHILD]
+    module.__class__ = type(module)._drawn_kind  # type: ignore[assignment]
+    own = dict(module._parameters)
+    module._parameters.clear()
+    for name in (*found.order, *own):
+        if name in values:
+            module._parameters[name] = nn.Parameter(values[name].clone())
+        elif name in own:
+            module._parameters[name] = own[name]
+    if isinstance(module, nn.RNNBase):
+        module._init_flat_weights()
+
+
+def drawn_modules(network: nn.Module) -> Iterator[tuple[str, Drawn]]:
+    """The converted modules of a network by name, each once, in registration order."""
+    return ((name, module) for name, module in network.named_modules() if isinstance(module, Drawn))
