@@ -112,6 +112,7 @@ def make_plan(run: Run, few: Any) -> Plan:
             handle.remove()
     plan = Plan()
     explained: set[str] = set()
+    gradient: Tensor | None = None
     for name, layer in layers.items():
         weight = f"{name}.weight" if name else "weight"
         gradient = found.get(weight)
@@ -126,6 +127,7 @@ def make_plan(run: Run, few: Any) -> Plan:
         else:
             plan.moments.add(weight)
     plan.squares = {name: p for name, p in parameters.items() if name not in explained}
+    del found, seen, gradient  # gradients of all parameters, before others are made
     if plan.hooked:
         plan.driving = _drive(run, few, plan)
     return plan
