@@ -92,7 +92,9 @@ class Encoder:
         )
         native.check(status, "encode")
         self._out += out[: written.value].data
-        return bytes(self._out)
+        found = bytes(self._out)
+        self._out.clear()
+        return found
 
     def _room(self, count: int) -> np.ndarray:
         """For ``count`` bytes and those that are pending."""

@@ -71,9 +71,10 @@ class Run:
             told = self.likelihood or guessed(answer)
             for draw in range(draws):
                 direction = told.direction(answer.detach(), self.softness, self.generator) / math.sqrt(draws)
-                found = torch.autograd.grad(
-                    answer, wanted, direction.to(answer), retain_graph=draw + 1 < draws, allow_unused=True
-                )
+                with torch.enable_grad():
+                    # Of a sum, since torch imports sympy, 30 MB, for gradients of anything that is no scalar.
+                    total = (answer * direction.to(answer)).sum()
+                found = torch.autograd.grad(total, wanted, retain_graph=draw + 1 < draws, allow_unused=True)
                 yield list(found)
         except RuntimeError as error:
             if isinstance(error, NoGradientError):
