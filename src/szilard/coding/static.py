@@ -118,7 +118,9 @@ class StaticEncoder:
 
     def finish(self) -> bytes:
         """The stream, whole 32-bit words."""
-        return self._coder.get_compressed().astype("<u4").tobytes()
+        words = self._coder.get_compressed()
+        self._coder.clear()  # the stream is there twice already
+        return words.astype("<u4", copy=False).tobytes()
 
 
 class StaticDecoder:
@@ -138,7 +140,7 @@ class StaticDecoder:
     def __init__(self, data: bytes, *, priced: bool = False) -> None:
         if len(data) % 4:
             raise CodingError("the stream of static levels is no whole number of words; the file is damaged")
-        self._words = np.frombuffer(data, "<u4").astype(np.uint32)
+        self._words = np.frombuffer(data, "<u4").astype(np.uint32, copy=False)
         self._priced = priced
         self.bits = 0.0
         self._coder: Any = None  # constriction is not loaded for a file that has no such levels

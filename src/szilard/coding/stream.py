@@ -91,7 +91,10 @@ class Encoder:
             self._state, len(self._state), out.ctypes.data, out.size, ctypes.byref(written)
         )
         native.check(status, "encode")
-        return bytes(self._out + out[: written.value].data)
+        self._out += out[: written.value].data
+        found = bytes(self._out)
+        self._out.clear()
+        return found
 
     def _room(self, count: int) -> np.ndarray:
         """For ``count`` bytes and those that are pending."""

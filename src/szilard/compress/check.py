@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from szilard.compress.finite import all_finite
 from szilard.compress.promise import check_confidence
 from szilard.errors import SzilardError, SzilardWarning, first_line, printable
 from szilard.likelihood import TASKS
@@ -39,10 +40,9 @@ def check_network(network: object) -> None:
             )
         if not (tensor.is_floating_point() or tensor.is_complex()) or tensor.layout is not torch.strided:
             continue
-        if isinstance(tensor, nn.Parameter):
-            odd = not bool(torch.isfinite(tensor.detach()).all())
-        else:
-            odd = bool(torch.isnan(tensor).any())  # masks of attention are minus infinity
+        value = tensor.detach()
+        weight = isinstance(tensor, nn.Parameter)  # masks of attention are minus infinity
+        odd = not all_finite(value) if weight else bool(value.isnan().any())
         if odd:
             raise SzilardError(f"{shown} has NaN or infinite values; mend the network before compressing it")
         wide = torch.float64 if tensor.dtype is torch.float64 else torch.float32

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from szilard.compress.batches import length, mapped, rows, split
+from szilard.compress.finite import all_finite
 from szilard.compress.hooked import Curvature, Hooked
 from szilard.compress.patches import Layer
 from szilard.compress.plan import Forward, NoGradientError, Plan, Run, make_plan, owner
@@ -236,4 +237,4 @@ def _refined(t: Tensor) -> Tensor:
 
 
 def _is_finite(t: Tensor) -> bool:
-    return bool(torch.isfinite(t if t.layout is torch.strided else t.coalesce().values()).all())
+    return all_finite(t if t.layout is torch.strided else t.coalesce().values())

@@ -127,6 +127,12 @@ def is_cheap(network: nn.Module, x: Tensor) -> bool:
     The original and the small network answer, and the small one is differentiated: four times the work of an answer.
     """
     try:
+        if (
+            not x.is_floating_point()
+        ):  # most such networks take no floats; to count imports torch's compiler, 80 MB
+            first = next(network.parameters())
+            with torch.no_grad():
+                network(torch.zeros(1, *x.shape[1:], device=first.device, dtype=first.dtype))
         macs = cost.count(network, tuple(x.shape[1:])).macs
     except Exception:  # inputs that are no pictures or features, such as tokens
         return False

@@ -178,16 +178,19 @@ class Job:
         del draft  # and its levels
         give_back(self.original)
         fill(network, data)
-        scores = None if self.judge is None else self._score(network)
-        made = Attempt(lam, len(data), ledger, scores, notes, self.shelf)
+        made = Attempt(lam, len(data), ledger, None, notes, self.shelf)
         self.shelf[made] = torch.frombuffer(bytearray(data), dtype=torch.uint8)
+        del data
+        give_back(self.original)
+        if self.judge is not None:
+            made.scores = self._score(network)
         if not self._working.intact():
             made.network = network
         self._last = made
         self.tried.append((lam, made.size, made.score))
         self.progress.end()
         judged = "" if made.score is None else f", score {made.score:.4f}"
-        self.tell(f"λ = {lam:.2e}: {len(data):,} bytes{judged}")
+        self.tell(f"λ = {lam:.2e}: {made.size:,} bytes{judged}")
         if made.scores is not None:
             finite(made.scores, f"the network that λ = {lam:.2e} gives")
         return made

@@ -13,6 +13,7 @@ from torch.nn.modules.conv import _ConvNd
 from szilard.bayes import BayesLayer, Weight
 from szilard.bayes.groups import GroupScale, ScaledLayer
 from szilard.compress.draft import Draft
+from szilard.compress.finite import all_finite
 from szilard.errors import SzilardWarning
 
 TYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -51,7 +52,7 @@ def tensors(draft: Draft) -> Iterator[tuple[str, nn.Module, Tensor]]:
         for leaf, tensor in owned:
             if tensor.dtype in TYPES and tensor.numel() and id(tensor) not in seen:
                 seen.add(id(tensor))
-                if bool(torch.isfinite(tensor).all()):
+                if all_finite(tensor):
                     yield f"{path}.{leaf}" if path else leaf, module, tensor.detach()
 
 

@@ -146,7 +146,7 @@ class _Sweep:
     ) -> None:
         self.weight, self.unit, self.root = weight, unit, root
         self.outputs, self.exact, self.price = outputs, exact, price
-        self.scaled = weight.double() / unit if root.dim() == 2 else None
+        self.scaled = weight.to(torch.float64, copy=True).div_(unit) if root.dim() == 2 else None
 
     def run(self, rounder: _Rounder) -> Iterator[tuple[int, np.ndarray]]:
         """First column and int32 levels ``[rows, count]`` of one block after another."""

@@ -71,9 +71,10 @@ class Run:
             told = self.likelihood or guessed(answer)
             for draw in range(draws):
                 direction = told.direction(answer.detach(), self.softness, self.generator) / math.sqrt(draws)
-                found = torch.autograd.grad(
-                    answer, wanted, direction.to(answer), retain_graph=draw + 1 < draws, allow_unused=True
-                )
+                with torch.enable_grad():
+                    # Of a sum, since torch imports sympy, 30 MB, for gradients of anything that is no scalar.
+                    total = (answer * direction.to(answer)).sum()
+                found = torch.autograd.grad(total, wanted, retain_graph=draw + 1 < draws, allow_unused=True)
                 yield list(found)
         except RuntimeError as error:
             if isinstance(error, NoGradientError):
@@ -112,6 +113,7 @@ def make_plan(run: Run, few: Any) -> Plan:
             handle.remove()
     plan = Plan()
     explained: set[str] = set()
+    gradient: Tensor | None = None
     for name, layer in layers.items():
         weight = f"{name}.weight" if name else "weight"
         gradient = found.get(weight)
@@ -126,6 +128,7 @@ def make_plan(run: Run, few: Any) -> Plan:
         else:
             plan.moments.add(weight)
     plan.squares = {name: p for name, p in parameters.items() if name not in explained}
+    del found, seen, gradient  # gradients of all parameters, before others are made
     if plan.hooked:
         plan.driving = _drive(run, few, plan)
     return plan

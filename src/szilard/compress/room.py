@@ -188,6 +188,11 @@ class _Alive(TorchDispatchMode):
         self._without = without
         self._sizes: dict[int, int] = {}
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """torch asks this to hide the method below from its compiler, which is imported for that and takes 80 MB."""
+        return False
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         output = func(*args, **(kwargs or {}))
         for tensor in tree_leaves(output):

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from szilard.compress import obs, scaled
 from szilard.compress.curvature import Curvature, curvatures
 from szilard.compress.draft import Draft, Quantised, Setting
+from szilard.compress.finite import all_finite
 from szilard.compress.layers import tensors
 from szilard.compress.room import for_gradients, give_back
 from szilard.compress.scaled import MANY, PLAIN, Way
@@ -65,6 +66,7 @@ class Quantise:
             draft.set(name, levels)
             if target is not None:
                 draft.targets[name] = target
+            del weight, matrix, found, roots, levels, target  # before the next ones are read
 
     def _ways(self, draft: Draft, setting: Setting, wanted: dict[str, nn.Module]) -> dict[str, Way]:
         """How tensors are rounded; found out again where λ is quite another, since only large errors tell."""
@@ -81,6 +83,7 @@ class Quantise:
                 found = self.curvature_of(name, module, draft, setting)
                 matrix = draft.tensor(name).detach().cpu().flatten(1)
                 likely[name] = scaled.likely(matrix, found, lam, self._roots(name, found, setting))
+                del matrix, found
 
             def rounded(name: str, matrix: Tensor, way: Way) -> Quantised:
                 roots = self._roots(name, known[name], setting)
@@ -139,7 +142,7 @@ class Quantise:
     def curvature_of(self, name: str, module: nn.Module, draft: Draft, setting: Setting) -> Curvature:
         """Of a weight by its name, or what is supposed where it is not known."""
         known = self.known(draft, setting).get(name)
-        if known is not None and bool(known.inputs.isfinite().all() and known.outputs.isfinite().all()):
+        if known is not None and all_finite(known.inputs) and all_finite(known.outputs):
             return known
         if known is not None:
             warnings.warn(

@@ -36,7 +36,7 @@ class Rows:
 def by_row(weight: Tensor, bits: int) -> Quantised:
     """Integers for a weight ``[rows, cols]``; scales of rows lie on the file's grid, not below the exact ones."""
     top = 2 ** (bits - 1) - 1
-    exact = weight.abs().amax(1).double() / top
+    exact = torch.maximum(weight.amax(1), weight.amin(1).neg()).double() / top
     size = float(exact.max())
     if size == 0:
         return Quantised(np.zeros(tuple(weight.shape), np.int32), 0)
@@ -44,12 +44,17 @@ def by_row(weight: Tensor, bits: int) -> Quantised:
     octaves = torch.log2(exact.clamp_min(size * 2.0**-15)) - step / STEPS
     row = (ROWS * octaves).ceil().clamp(-127, 0).to(torch.int8).numpy()
     made = Quantised(np.zeros((len(weight), 0), np.int32), step, row)
-    levels, steps = torch.empty(tuple(weight.shape), dtype=torch.int32), made.steps()[:, None]
+    levels, steps = torch.empty(tuple(weight.shape), dtype=_type(top)), made.steps()[:, None]
     some = max(1, MANY // max(1, weight.shape[1]))
     for first in range(0, len(weight), some):  # in float64 they take more room than the weight
         part = slice(first, first + some)
-        levels[part] = (weight[part].double() / steps[part]).round().clamp(-top, top).to(torch.int32)
+        levels[part] = (weight[part].double() / steps[part]).round().clamp(-top, top).to(levels.dtype)
     return Quantised(levels.numpy(), step, row).narrowed()
+
+
+def _type(most: int) -> torch.dtype:
+    """The smallest that holds integers up to it."""
+    return next(kind for kind in (torch.int8, torch.int16, torch.int32) if most <= torch.iinfo(kind).max)
 
 
 def rounding(passes: Sequence[Pass], bits: int) -> list[Pass] | None:

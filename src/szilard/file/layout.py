@@ -51,8 +51,8 @@ def join(parts: Parts) -> bytes:
     """The file."""
     tables = parts.prefix + parts.names + parts.fields + parts.meta
     raw = parts.raw.take(0, len(parts.raw)) if isinstance(parts.raw, Source) else parts.raw
-    body = b"".join((tables, parts.adaptive, parts.static, raw, parts.content))
-    return body + digest.of_file(body)
+    body = (tables, parts.adaptive, parts.static, raw, parts.content)
+    return b"".join((*body, digest.of_file(*body)))
 
 
 def split(data: bytes | Source) -> Parts:

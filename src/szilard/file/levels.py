@@ -51,20 +51,17 @@ def plan(encoder: Encoder, record: Levels, fields: Fields, static: bool) -> Fiel
         table = _table(record)
         coding = fields.coding | Coding.STATIC
         return replace(fields, coding=coding, offset=int(table.symbols[0]), alphabet=len(table.symbols))
-    levels = _matrix(record)
     middle = _median(record.levels)
-    if max(middle - int(levels.min()), int(levels.max()) - middle) > LARGEST:
+    if max(middle - int(record.levels.min()), int(record.levels.max()) - middle) > LARGEST:
         middle = 0
-    candidates = [
-        (
-            encoder.rate(_without(levels, offset), model) + _OFFSET_BITS * (offset != 0),
-            abs(offset),
-            offset,
-            model,
-        )
-        for offset in {0, middle}
-        for model in (Model.NEIGHBOURS, Model.HISTORY)
-    ]
+    candidates = []
+    for offset in {0, middle}:
+        levels = _without(record, offset)  # takes more memory than anything else here: one at a time
+        candidates += [
+            (encoder.rate(levels, model) + _OFFSET_BITS * (offset != 0), abs(offset), offset, model)
+            for model in (Model.NEIGHBOURS, Model.HISTORY)
+        ]
+        del levels
     _, _, offset, model = min(candidates)
     coding = fields.coding | (Coding.HISTORY if model == Model.HISTORY else 0)
     return replace(fields, coding=coding, offset=offset)
@@ -87,7 +84,7 @@ def put(streams: Streams, record: Levels | Mask, fields: Fields) -> tuple[float,
     if not fields.elements:
         return 0.0, side_bits
     if Coding.STATIC not in fields.coding:
-        return streams.adaptive.levels(_without(_matrix(record), fields.offset), _model(fields)), side_bits
+        return streams.adaptive.levels(_without(record, fields.offset), _model(fields)), side_bits
     table = _table(record)
     _, gaps, rises = table.sides()
     side_bits += streams.adaptive.levels(gaps) + streams.adaptive.levels(rises)
@@ -135,12 +132,10 @@ def take(
     return record, (bits, settled - begun)
 
 
-def _matrix(record: Levels) -> np.ndarray:
-    return np.asarray(record.levels, np.int32).reshape(matrix(record.shape))
-
-
-def _without(levels: np.ndarray, offset: int) -> np.ndarray:
-    return levels - np.int32(offset) if offset else levels
+def _without(record: Levels, offset: int) -> np.ndarray:
+    """The levels less an offset, int32 ``[rows, cols]``."""
+    levels = record.levels.reshape(matrix(record.shape))
+    return np.subtract(levels, offset, dtype=np.int32) if offset else np.asarray(levels, np.int32)
 
 
 def _table(record: Levels) -> Table:

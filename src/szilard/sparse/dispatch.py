@@ -35,7 +35,6 @@ def implementation(tensor: Tensor) -> Implementation:
     return _implementation(tensor.device.type, tensor.dtype)
 
 
-@torch.compiler.assume_constant_result  # for a compiler too it is a question of device and dtype alone
 def _implementation(device: str, dtype: torch.dtype) -> Implementation:
     if dtype != torch.float32:
         return "torch"
@@ -50,6 +49,11 @@ def _implementation(device: str, dtype: torch.dtype) -> Implementation:
             return "cpp"
         _tell_once(why_not)
     return "triton" if device == "cuda" and _has_triton() else "torch"
+
+
+# For a compiler, too, it is a question of device and dtype alone. This is all that
+# torch.compiler.assume_constant_result does, which imports the compiler and sympy: 80 MB, for everybody.
+_implementation._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def describe() -> str:
