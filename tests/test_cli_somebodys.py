@@ -297,6 +297,7 @@ def test_labels_of_255(folder, tmp_path):
     assert "has labels of 255, and its others go to 2; if 255 means no label, write -100" in typed.output
 
 
+@pytest.mark.slow
 def test_what_somebodys_code_prints_is_not_in_the_json(folder):
     import subprocess
     import sys

@@ -187,6 +187,7 @@ def test_the_bar_in_a_terminal(folder):
     )
 
 
+@pytest.mark.slow
 def test_without_colours_there_are_no_control_characters(folder, monkeypatch):
     from terminal_tools import terminal
 
