@@ -14,9 +14,11 @@ from szilard.bayes import evaluating
 from szilard.bayes.layers import bayes_layers
 from szilard.bayes.noise import mix
 from szilard.data import Split
+from szilard.data.unseen import StandIns
 from szilard.errors import SzilardError
 from szilard.free_energy import FreeEnergy, Task, free_energy
 from szilard.likelihood import Likelihood, for_training
+from szilard.likelihood.weighted import weighted
 from szilard.metrics import Predictive, temperature
 from szilard.networks import WithNoise
 
@@ -86,6 +88,8 @@ class Method:
         self.step = 0
         self.calibration = 1.0  # divides logits in predictions
         self.last = FreeEnergy(torch.zeros(()), torch.zeros(()))
+        self.stand_ins: StandIns | None = None  # of categories that training has not seen
+        self.class_weights: Tensor | None = None  # [C], by which losses of classes count; 1 on average
         self._losses = 0  # losses asked for since the last step: each has noise of its own
 
     # -- before training ----------------------------------------------------------------------------
@@ -132,7 +136,7 @@ class Method:
     @property
     def likelihood(self) -> Likelihood:
         """What the network's output means."""
-        return for_training(self.task)
+        return weighted(for_training(self.task), self.class_weights)
 
     def _divergence(self, network: nn.Module) -> Tensor:
         return bayes.kl(network)
@@ -186,10 +190,12 @@ class Method:
         Threads may ask one network at once; each gets the bits that it would have had alone.
         """
         device = next(network.parameters()).device
-        random = any(not weight.is_point for weight in bayes.weights(network).values())
+        vary = None if self.stand_ins is None else self.stand_ins.draws(x, samples, seed)
+        random = vary is not None or any(not weight.is_point for weight in bayes.weights(network).values())
         outputs = []
         with evaluating(network):
             for sample in range(samples if random else 1):
+                x = x if vary is None else vary(sample)
                 with bayes.drawn(network, mix(seed, _PREDICTING), sample):
                     parts = [network(part.to(device)).cpu() for part in x.split(batch_size)]
                 outputs.append(torch.cat(parts))
