@@ -121,7 +121,7 @@ def test_bad_tables_get_one_sentence(tmp_path, table, says):
         (b"", "is empty"),
         (b"u,u,w\n1,2,3\n", "two columns named 'u'"),
         (b"w\n1\n2\n", "has only the column 'w'"),
-        (b"u,w\n\xff\xfe,2\n", "is not UTF-8"),
+        (b"u,w\n\xff\x07,2\n", "control characters"),
         (b'u,w\n"1,2\n', "is not CSV"),
     ],
 )

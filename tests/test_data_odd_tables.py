@@ -32,7 +32,8 @@ def refused(path, content: bytes | str, **given) -> str:
         "٣",
         "1e",
         "1e5.5",
-        "1,5",
+        "1,5,",
+        "1,23,4",
         "--1",
         "1 2",
         "1d5",
@@ -62,8 +63,8 @@ def test_every_way_to_write_seven(tmp_path, cell):
 def test_bytes_that_are_no_text(tmp_path):
     path = tmp_path / "a.csv"
     assert "zero byte" in refused(path, b"a,y\n1,2\n3,\x004\n")
-    assert "not UTF-8" in refused(path, "a,y\n1,2\n".encode("utf-16"))
-    assert "not UTF-8" in refused(path, b"a,y\n1,\xe9\n")
+    assert "not whole as UTF-16" in refused(path, "a,y\n1,2\n".encode("utf-16")[:-1])
+    assert "control characters" in refused(path, b"a,y\n1,\xe9\x07\n")
     assert "is not CSV" in refused(path, "a,y\n1," + "x" * 200_000 + "\n")
     assert "is not CSV" in refused(path, 'a,y\n1,"2\n' + "3,4\n" * 100)
     assert "is empty" in refused(path, b"\xef\xbb\xbf")

@@ -12,6 +12,7 @@ import typer
 from szilard import __version__, interrupts
 from szilard._cli import options as o
 from szilard._cli import options_compress as oc
+from szilard._cli import table_options as t
 from szilard._cli.output import Command
 from szilard._cli.told import Told, format_warning
 from szilard.errors import SzilardError
@@ -105,6 +106,13 @@ def fit(
     ood: o.Ood = None,
     task: o.Task = None,
     drop_constant: o.DropConstant = None,
+    ignore: t.Ignore = None,
+    missing: t.Missing = None,
+    date: t.Date = None,
+    group: t.Group = None,
+    time: t.Time = None,
+    decimal: t.Decimal = None,
+    class_weights: t.ClassWeights = None,
     download: o.Download = False,
     network: o.Network = None,
     trust: o.Trust = False,
@@ -140,11 +148,13 @@ def fit(
         data={
             "name": data, "root": None if data_root is None else str(data_root), "target": target, "split": split,
             "n_train": n_train, "seed": data_seed, "ood": ood, "task": task, "drop_constant": drop_constant,
+            **t.typed(ignore, missing, date, group, time, decimal),
         },
         network={"spec": network},
         fit={
             "epochs": epochs, "batch_size": batch_size, "lr": lr, "seed": seed, "samples": samples, "augment": augment,
-            "precision": precision, "checkpoint_steps": checkpoint_steps, "checkpoint_seconds": checkpoint_seconds,
+            "precision": precision, "class_weights": class_weights,
+            "checkpoint_steps": checkpoint_steps, "checkpoint_seconds": checkpoint_seconds,
         },
         methods=method or [], density=density, temperature=temperature, options=option or [], baselines=baselines,
     )  # fmt: skip

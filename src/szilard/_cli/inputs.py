@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from szilard._cli import source
+from szilard.data import unseen
 from szilard.data.files import path_of
+from szilard.data.missing import rows_to_ask
 from szilard.data.npz import read_npz, to_tensor
 from szilard.data.table import Table, listed, read_table
 from szilard.errors import SzilardError, shortened
@@ -72,11 +74,17 @@ def _from_npz(path: Path, finished: Finished) -> Tensor:
 
 
 def _from_csv(path: Path, finished: Finished) -> Tensor:
-    table = read_table(path)
     if not finished.feature_names:
         raise SzilardError(f"{path} is a table, and the network wants pictures; give them as an .npz file")
-    columns = [_column(table, name) for name in finished.feature_names]
-    return torch.from_numpy(np.stack(columns, 1)).float()
+    reading = finished.reading
+    if reading is None:  # of a version that did not say how its table was read
+        table = read_table(path)
+        columns = [_column(table, name) for name in finished.feature_names]
+        return torch.from_numpy(np.stack(columns, 1)).float()
+    table = read_table(path, finished.data.get("decimal"), usual=reading.decimal)
+    x, rows = rows_to_ask(table, reading.encode(table), reading.missing, finished.shift.double().numpy())
+    unseen.warn(reading, x, [table.lines[row] for row in rows.tolist()], str(path))
+    return torch.from_numpy(x).float()
 
 
 def _column(table: Table, name: str) -> np.ndarray:

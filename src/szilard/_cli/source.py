@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from szilard import data as rooms
@@ -10,6 +11,11 @@ from szilard.errors import SzilardError
 from szilard.file.error import printable
 from szilard.training import trust
 from szilard.training.finished import Finished
+
+TABLES = (".csv", ".tsv")
+_OF_TABLES = (
+    "target", "task", "drop_constant", "ignore", "missing", "date", "group", "time", "decimal"
+)  # fmt: skip
 
 
 def for_network(found: Finished, given: dict[str, Any], what: str, loaded: DataSet | None = None) -> DataSet:
@@ -46,7 +52,11 @@ def load(stored: dict[str, Any], given: dict[str, Any], what: str, *, trusted: b
     """
     typed = {key: value for key, value in given.items() if value is not None}
     if "name" in typed and typed["name"] != stored.get("name"):
-        stored = {key: value for key, value in stored.items() if key == "root"}
+        # Another table is read as that of training was: which columns count, what becomes of missing cells.
+        both = all(Path(str(name)).suffix.lower() in TABLES for name in (typed["name"], stored.get("name")))
+        stored = {
+            key: value for key, value in stored.items() if key == "root" or (both and key in _OF_TABLES)
+        }
     arguments = stored | typed
     if "name" not in arguments:
         raise SzilardError(f"{what} does not say which data it is for; add --data")

@@ -68,6 +68,7 @@ def assemble(name: str, raw: Raw, *, drop_constant: bool = False) -> DataSet:
         target_shift=target_shift,
         target_scale=target_scale,
         feature_names=raw.feature_names,
+        reading=raw.reading,
     )
 
 
@@ -96,10 +97,14 @@ def _varying_columns(name: str, raw: Raw, drop: bool) -> Raw:
     constant = [names[i] for i in (~varies).nonzero().flatten().tolist()]
     if not drop:
         shown = ", ".join(shortened(n, 60) for n in constant[:8]) + (", ..." if len(constant) > 8 else "")
-        what, are = ("columns", "are") if len(constant) > 1 else ("column", "is")
+        what, are, them = (
+            ("columns", "are constant in the training rows and say", "them")
+            if len(constant) > 1
+            else ("column", "is constant in the training rows and says", "it")
+        )
         raise SzilardError(
-            f"{what} {shown} of {name} {are} constant in the training rows and say nothing; "
-            "remove them from the file or load it with drop_constant=True"
+            f"{what} {shown} of {name} {are} nothing; leave {them} out with --drop-constant "
+            "(in Python: drop_constant=True)"
         )
     if not varies.any():
         raise SzilardError(
@@ -112,6 +117,7 @@ def _varying_columns(name: str, raw: Raw, drop: bool) -> Raw:
         test=Split(raw.test.x[:, varies], raw.test.y),
         ood=None if raw.ood is None else raw.ood[:, varies],
         feature_names=tuple(n for n, keep in zip(names, varies.tolist(), strict=True) if keep),
+        reading=None if raw.reading is None else raw.reading.without(varies.tolist()),
     )
 
 

@@ -2,56 +2,92 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from torch import Tensor
 
+from szilard.data import apart, suspects
+from szilard.data.columns import find_columns
 from szilard.data.dataset import Split, Task
 from szilard.data.files import path_of
+from szilard.data.missing import complete_rows
 from szilard.data.raw import Raw, Request
+from szilard.data.reading import MISSING
+from szilard.data.roles import Roles, roles_of
 from szilard.data.splits import carve, subset
-from szilard.data.table import Table, listed, read_table
+from szilard.data.table import Table, read_table
 from szilard.errors import SzilardError, shortened
 
 MOST_CLASSES = 20  # whole numbers with more different values than this are taken for a quantity
-MOST_CATEGORIES = 32  # text features with more different values than this are taken for names or free text
 FRACTIONS = (0.15, 0.15)
 
 
 def read_csv(request: Request) -> Raw:
-    """70 % train, 15 % valid, 15 % test by seed (classes in proportion).
+    """70 % train, 15 % valid, 15 % test by seed (classes in proportion), or by ``group`` or ``time``.
 
     * Classification when the target is text, or whole numbers with at most 20 different values;
       ``task`` overrides. Classes are the different values of the column, sorted.
     * A text feature becomes one 0/1 column for each value seen in training rows ("colour=red"); a value
       that is only seen elsewhere is all zeros. More than 32 different values are refused.
+    * A column named in ``date`` becomes numbers ("when:days", "when:year_sin", ...).
+    * Columns of ``ignore``, ``group`` and ``time`` are no features.
+    * Missing cells: see :mod:`szilard.data.missing`. Columns that look like an id are warned about.
 
     Raises:
         SzilardError: no such column, missing or non-numeric cells (named by line and column), ...
     """
-    table = read_table(path_of(request.name))
-    if request.target is None:
+    if request.missing not in MISSING:
         raise SzilardError(
-            f"name the column of {table.path} to predict as target; it has {listed(table.names)}"
+            f"missing must be {', '.join(map(repr, MISSING[:-1]))} or {MISSING[-1]!r}, not {request.missing!r}"
         )
-    target = table.index(request.target)
-    if len(table.names) < 2:
-        raise SzilardError(
-            f"{table.path} has only the column {table.names[0]!r}; add columns to predict it from"
-        )
-    task, y, classes = _target(table, target, request.task)
-    train, valid, test = carve(y, FRACTIONS, request.seed, stratify=task == "classification")
+    table = read_table(path_of(request.name), request.decimal)
+    roles = roles_of(table, request)
+    table = table.take(complete_rows(table, roles.features, roles.needed, request.missing))
+    task, y, classes = _target(table, roles.target, request.task)
+    train, valid, test = _parts(table, roles, y, request, task)
     train = train[subset(y[train], request.n_train, request.seed, balanced=task == "classification")]
-    x, names, groups = _features(table, target, train)
+    suspects.warn_of_ids(table, roles.features, roles.dates)
+    reading = replace(find_columns(table, roles, train.numpy()), missing=request.missing)
+    x = reading.encode(table)
+    if request.missing == "mean":
+        x = _filled(table, x, train.numpy(), reading.feature_names)
+    features = torch.from_numpy(x)
     return Raw(
         task=task,
-        train=Split(x[train], y[train]),
-        valid=Split(x[valid], y[valid]),
-        test=Split(x[test], y[test]),
+        train=Split(features[train], y[train]),
+        valid=Split(features[valid], y[valid]),
+        test=Split(features[test], y[test]),
         classes=classes,
-        feature_names=names,
-        column_groups=groups,
+        feature_names=reading.feature_names,
+        column_groups=reading.groups,
+        reading=reading,
     )
+
+
+def _parts(table: Table, roles: Roles, y: Tensor, request: Request, task: Task) -> list[Tensor]:
+    if roles.group is not None:
+        what = f"column {table.called(roles.group)} of {table.path}"
+        return apart.carve_groups(table.columns[roles.group], FRACTIONS, request.seed, what)
+    if roles.time is not None:
+        what = f"column {table.called(roles.time)} of {table.path}"
+        return apart.carve_time(roles.times(table), FRACTIONS, what)
+    return carve(y, FRACTIONS, request.seed, stratify=task == "classification")
+
+
+def _filled(table: Table, x: np.ndarray, train: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
+    gaps = np.isnan(x)
+    known = ~gaps[train]
+    counts = known.sum(0)
+    if not counts.all():
+        name = shortened(names[int(counts.argmin())], 60)
+        raise SzilardError(
+            f"column {name!r} of {table.path} is missing in every training row, so that it has no mean; leave it out "
+            "with --ignore (in Python: ignore=[...])"
+        )
+    means = np.where(known, x[train], 0).sum(0) / counts
+    return np.where(gaps, means, x)
 
 
 def _target(table: Table, column: int, task: Task | None) -> tuple[Task, Tensor, tuple[str, ...]]:
@@ -81,35 +117,3 @@ def _target(table: Table, column: int, task: Task | None) -> tuple[Task, Tensor,
         )
     index = np.searchsorted(distinct, values)
     return task, torch.from_numpy(index.astype(np.int64)), tuple(f"{value:.0f}" for value in distinct)
-
-
-def _features(table: Table, target: int, train: Tensor) -> tuple[Tensor, tuple[str, ...], tuple[int, ...]]:
-    """``[N, D]`` float64 and, for each column, its name and the column of the file it came from."""
-    columns: list[np.ndarray] = []
-    names: list[str] = []
-    groups: list[int] = []
-    for i, name in enumerate(table.names):
-        if i == target:
-            continue
-        if table.is_text(i):
-            encoded = _one_hot(table, i, train)
-            columns += encoded.values()
-            names += [f"{name}={value}" for value in encoded]
-            groups += [i] * len(encoded)
-        else:
-            columns.append(table.numbers(i))
-            names.append(name)
-            groups.append(i)
-    return torch.from_numpy(np.stack(columns, 1)), tuple(names), tuple(groups)
-
-
-def _one_hot(table: Table, column: int, train: Tensor) -> dict[str, np.ndarray]:
-    cells = table.texts(column)
-    values = sorted({cells[row] for row in train.tolist()})
-    if len(values) > MOST_CATEGORIES:
-        raise SzilardError(
-            f"column {shortened(table.names[column], 60)!r} of {table.path} is text "
-            f"with {len(values)} different values (at most {MOST_CATEGORIES} are turned into 0/1 columns); "
-            "remove it or turn it into numbers"
-        )
-    return {value: np.array([cell == value for cell in cells], dtype=np.float64) for value in values}

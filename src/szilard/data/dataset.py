@@ -8,6 +8,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from szilard.data.reading import Reading
+
 Task = Literal["classification", "regression"]
 
 
@@ -46,6 +48,7 @@ class DataSet:
             alone. One pair a channel for pictures, one a column for features.
         target_shift, target_scale: likewise for a regression target, in its original units.
         feature_names: one a column, () for pictures.
+        reading: how a table's columns became features, or None where it was none.
     """
 
     name: str
@@ -61,6 +64,7 @@ class DataSet:
     target_shift: float = 0.0
     target_scale: float = 1.0
     feature_names: tuple[str, ...] = ()
+    reading: Reading | None = None
 
     @property
     def input_shape(self) -> tuple[int, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -17,6 +17,7 @@ from szilard.data.files import MissingFiles, data_root, path_of, squash
 from szilard.data.npz_file import read_npz_file
 from szilard.data.pictures import read_pictures
 from szilard.data.raw import Raw, Request
+from szilard.data.reading import Missing
 from szilard.errors import SzilardError, shortened
 
 
@@ -66,6 +67,12 @@ def load(
     ood: str | None = None,
     task: Task | None = None,
     drop_constant: bool = False,
+    ignore: Sequence[str] = (),
+    missing: Missing = "refuse",
+    date: Sequence[str] = (),
+    group: str | None = None,
+    time: str | None = None,
+    decimal: str | None = None,
     download: bool = False,
 ) -> DataSet:
     """A data set, its parts kept apart and its inputs normalised by the training part.
@@ -87,6 +94,14 @@ def load(
             the default is a partner that suits the set (see :func:`szilard.data.ood.partner`).
         task: "classification" or "regression", where a file leaves it open.
         drop_constant: leave out feature columns that are constant in training instead of raising.
+        ignore: columns of a CSV file that are no features, by name or number.
+        missing: what becomes of rows of a CSV file with missing cells: "refuse", "drop", or "mean", which fills in
+            the mean of the training rows (rows without a target are left out).
+        date: columns of a CSV file that hold dates and become numbers; "NAME=dmy" or "NAME=mdy" where 03/04/2024
+            does not tell the day from the month.
+        group: a column of a CSV file; rows that have the same value in it are in the same part.
+        time: a column of a CSV file; valid lies after train in it, and test after valid.
+        decimal: the decimal mark of a CSV file, "." or ",", where numbers such as 1,234 leave it open.
         download: fetch missing files of a known set of pictures with torchvision.
 
     Raises:
@@ -98,8 +113,9 @@ def load(
         raise SzilardError(f"task must be 'classification' or 'regression', not {task!r}")
     try:
         request = Request(
-            str(name), data_root(root), target, split, n_train, seed, _partner_name(ood), task, drop_constant
-        )
+            str(name), data_root(root), target, split, n_train, seed, _partner_name(ood), task, drop_constant,
+            _texts("ignore", ignore), missing, _texts("date", date), group, time, decimal,
+        )  # fmt: skip
         return _load(path_of(name), request, download)
     except OSError as error:  # a folder that is closed, a disk that fails
         where = error.filename or name
@@ -108,6 +124,8 @@ def load(
 
 def _load(path: Path, request: Request, download: bool) -> DataSet:
     read = _FILES.get(path.suffix.lower())
+    if read is not read_csv:
+        _refuse_what_is_for_tables(request)
     if read is not None:
         return _assembled(path.name, read(request), request)
     known = _known(request.name)
@@ -155,6 +173,22 @@ def _partner_name(choice: str | None) -> str | None:
             f"there is no OOD set {shortened(choice, _LETTERS)!r}{hint}; choose {', '.join(choices)}"
         )
     return spellings[squash(choice)]
+
+
+def _texts(what: str, values: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(values, str):
+        raise SzilardError(f"{what} must be a list of columns, not a text; write [{values!r}]")
+    return tuple(map(str, values))
+
+
+def _refuse_what_is_for_tables(request: Request) -> None:
+    given = {
+        "ignore": request.ignore, "missing": request.missing != "refuse", "date": request.date,
+        "group": request.group, "time": request.time, "decimal": request.decimal,
+    }  # fmt: skip
+    name = next((name for name, value in given.items() if value), None)
+    if name is not None:
+        raise SzilardError(f"--{name} is for CSV files, and {request.name} is none; leave it out")
 
 
 def _refuse_what_does_not_apply(request: Request) -> None:

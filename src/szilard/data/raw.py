@@ -8,6 +8,7 @@ from pathlib import Path
 from torch import Tensor
 
 from szilard.data.dataset import Split, Task
+from szilard.data.reading import Missing, Reading
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,12 @@ class Request:
     ood: str | None = None
     task: Task | None = None
     drop_constant: bool = False
+    ignore: tuple[str, ...] = ()
+    missing: Missing = "refuse"
+    date: tuple[str, ...] = ()
+    group: str | None = None
+    time: str | None = None
+    decimal: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +37,7 @@ class Raw:
     """Parts as read: pictures ``[N, C, H, W]`` uint8 or float, features ``[N, D]`` float.
 
     Attributes:
+        reading: how a table's columns became features, or None.
         column_groups: for each column the number of the column of the file that it encodes, () for one each.
         ood: inputs of another origin that the source itself provides, raw, or None.
         ood_name: what they are.
@@ -42,5 +50,6 @@ class Raw:
     classes: tuple[str, ...] = ()
     feature_names: tuple[str, ...] = ()
     column_groups: tuple[int, ...] = ()
+    reading: Reading | None = None
     ood: Tensor | None = None
     ood_name: str | None = None

@@ -1,32 +1,21 @@
-"""A CSV file as named columns of numbers or of text."""
+"""A CSV file as named columns of numbers, of text or of dates."""
 
 from __future__ import annotations
 
-import csv
-import io
-import math
-import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
 
-from szilard import bounded
-from szilard.data import limits
+from szilard.data import cells, dates
+from szilard.data.table_file import Lines, read_lines
 from szilard.errors import SzilardError, shortened
 
 MOST_COLUMNS = 100_000
-_BYTES_A_BYTE = 16  # of memory for a byte of the file, at about four bytes a cell
-_MOST_KNOWN = 100_000  # different cells that are looked out for
 _SHOWN = 12  # names in a sentence
 _LETTERS = 60  # of a cell or a name in a sentence
-# Digits as in a program. Python's float() also takes "1_0" and the digits of other scripts, other programs do not.
-_NUMBER = re.compile(
-    r"[+-]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?|inf|infinity|nan)", re.ASCII | re.IGNORECASE
-)
-_MISSING = {"", "na", "n/a", "nan", "null", "none", "?"}
 
 
 @dataclass(frozen=True)
@@ -38,12 +27,20 @@ class Table:
         names: one a column; "0", "1", ... in a file without a header.
         columns: one list of cells a column.
         lines: for each row, the line of the file on which it ends, counted from 1.
+        delimiter: what stands between cells.
+        decimal: the decimal mark that somebody named, "." or ",", or None to find out.
+        usual: the mark where no column tells, or None.
     """
 
     path: Path
     names: tuple[str, ...]
     columns: tuple[list[str], ...]
     lines: list[int]
+    delimiter: str = ","
+    decimal: str | None = None
+    usual: str | None = None
+    _marks: dict[str, str | None] = field(default_factory=dict, repr=False, compare=False)
+    _plain: dict[int, np.ndarray | None] = field(default_factory=dict, repr=False, compare=False)
 
     def index(self, name: str) -> int:
         """Number of a column from its name, or from its number (negative ones count from the end)."""
@@ -58,46 +55,141 @@ class Table:
                 f"{self.path} has no column {shortened(name, _LETTERS)!r}; choose one of {listed(self.names)}{hint}"
             ) from None
 
+    def take(self, rows: np.ndarray) -> Table:
+        """Some of the rows, by their numbers."""
+        if len(rows) == len(self.lines):
+            return self
+        chosen = rows.tolist()
+        columns = tuple([column[row] for row in chosen] for column in self.columns)
+        # The decimal mark is that of the whole file.
+        return replace(self, columns=columns, lines=[self.lines[row] for row in chosen], _plain={})
+
+    def called(self, column: int) -> str:
+        """The name of a column, for a sentence."""
+        return repr(shortened(self.names[column], _LETTERS))
+
     def is_text(self, column: int) -> bool:
         """Whether no cell of the column is a number."""
-        return not any(_is_number(cell) for cell in self.columns[column])
+        return self.plain(column) is None and not any(map(cells.is_number, self.columns[column]))
+
+    def plain(self, column: int) -> np.ndarray | None:
+        """A column of finite numbers in a program's way of writing, ``[N]``, or None; computed once."""
+        if column not in self._plain:
+            self._plain[column] = cells.plain(self.columns[column])
+        return self._plain[column]
+
+    def missing(self, column: int) -> np.ndarray:
+        """``[N]``: which cells say that there is no value."""
+        found = self.columns[column]
+        if self.plain(column) is not None:
+            return np.zeros(len(found), dtype=bool)
+        return np.fromiter(map(cells.is_missing, found), bool, len(found))
 
     def texts(self, column: int) -> list[str]:
         """Cells of a text column; raises for a missing one."""
-        for row, cell in enumerate(self.columns[column]):
-            if cell.lower() in _MISSING:
-                raise self._error(row, column, "is missing")
+        missing = self.missing(column)
+        if missing.any():
+            raise self.wrong(int(missing.argmax()), column, "is missing")
         return self.columns[column]
 
-    def numbers(self, column: int) -> np.ndarray:
-        """Cells of a column as float64; raises for missing, infinite and non-numeric ones."""
-        values = np.empty(len(self.lines))
-        for row, cell in enumerate(self.columns[column]):
-            if cell.lower() in _MISSING:
-                raise self._error(row, column, "is missing")
-            if not _is_number(cell):
-                raise self._error(row, column, f"is {shortened(cell, _LETTERS)!r}, not a number")
-            values[row] = float(cell)
-            if not math.isfinite(values[row]):
-                raise self._error(row, column, f"is {shortened(cell, _LETTERS)!r}, not a finite number")
-        return values
+    def numbers(self, column: int, *, gaps: bool = False) -> np.ndarray:
+        """Cells of a column as float64; raises for infinite and non-numeric ones.
 
-    def _error(self, row: int, column: int, what: str) -> SzilardError:
+        Args:
+            gaps: give NaN for missing cells instead of raising.
+        """
+        given = self.columns[column]
+        found = self.plain(column)
+        if found is not None and not (self.mark == "," and cells.thousands(given)):
+            return found
+        parsed = cells.numbers(given, self._mark_of(column))
+        if parsed.missing.any() and not gaps:
+            raise self.wrong(int(parsed.missing.argmax()), column, "is missing")
+        if parsed.wrong is not None:
+            row = parsed.wrong
+            kind = "a finite number" if cells.is_number(given[row]) else "a number"
+            raise self.wrong(row, column, f"is {shortened(given[row], _LETTERS)!r}, not {kind}")
+        return parsed.values
+
+    def days(self, column: int, order: str) -> np.ndarray:
+        """Cells of a column of dates as days since 1970, NaN for missing ones; raises for what is no date."""
+        given = self.columns[column]
+        found = dates.days(given, order)
+        for row in np.isnan(found).nonzero()[0].tolist():
+            if not cells.is_missing(given[row]):
+                raise self.wrong(
+                    row, column, f"is {shortened(given[row], _LETTERS)!r}, not a date such as 2024-03-31"
+                )
+        return found
+
+    @property
+    def mark(self) -> str | None:
+        """The decimal mark of the file: as somebody said, or the only one that its columns show, or None."""
+        if self.decimal is not None:
+            return self.decimal
+        if "mark" not in self._marks:
+            found: set[str] = set()
+            for number, column in enumerate(self.columns):
+                if self.plain(number) is None:
+                    found |= cells.marks(column)
+            self._marks["mark"] = found.pop() if len(found) == 1 else self.usual
+        return self._marks["mark"]
+
+    def _mark_of(self, column: int) -> str:
+        if self.decimal is not None:
+            return self.decimal
+        given = self.columns[column]
+        found = cells.marks(given)
+        if len(found) == 1:
+            return found.pop()
+        if found:
+            point, comma = (self._first(column, mark) for mark in ".,")
+            raise SzilardError(
+                f"column {self.called(column)} of {self.path} has decimal points (line {point}) and decimal commas "
+                f"(line {comma}); write all of it in one way"
+            )
+        if self.mark is not None:
+            return self.mark
+        open_ = cells.undecided(given)
+        if open_ is not None and self.delimiter not in ",;":
+            raise SzilardError(
+                f"column {self.called(column)} of {self.path} has numbers such as {shortened(open_, _LETTERS)!r}, in "
+                "which the comma may be a decimal comma or stand between thousands; add --decimal , or --decimal . "
+                "(in Python: decimal=',' or decimal='.')"
+            )
+        # Programs separate cells by semicolons where the comma is taken.
+        return "," if open_ is not None and self.delimiter == ";" else "."
+
+    def _first(self, column: int, mark: str) -> int:
+        given = self.columns[column]
+        return next(self.lines[row] for row, cell in enumerate(given) if mark in cells.marks([cell]))
+
+    def wrong(self, row: int, column: int, what: str) -> SzilardError:
+        """The exception that says what is wrong with a cell."""
         return SzilardError(
-            f"line {self.lines[row]}, column {shortened(self.names[column], _LETTERS)!r} of {self.path} {what}; "
+            f"line {self.lines[row]}, column {self.called(column)} of {self.path} {what}; "
             "fill it in or remove the row"
         )
 
 
-def read_table(path: Path) -> Table:
-    """Read a CSV file, separated by commas, semicolons or tabs, with or without a header.
+def read_table(path: Path, decimal: str | None = None, usual: str | None = None) -> Table:
+    """Read a CSV file, separated by commas, semicolons, tabs or bars, with or without a header.
 
-    The first line is a header unless all its cells are numbers.
+    The first line is a header unless all its cells are numbers. UTF-8, UTF-16 with its mark, and Latin-1 (Windows-1252)
+    are read; the last is told of. A nameless column without a single cell (a comma at the end of every line) is left
+    out.
+
+    Args:
+        decimal: the decimal mark, "." or ","; by default each column tells, then the others, then the delimiter.
+        usual: the mark where no column tells.
 
     Raises:
-        SzilardError: missing, empty, too large, not UTF-8, rows of unequal length, or two columns of one name.
+        SzilardError: missing, empty, too large, no text, rows of unequal length, or two columns of one name.
     """
-    rows, lines = _rows(path)
+    if decimal not in (None, ".", ","):
+        raise SzilardError(f"decimal must be '.' or ',', not {shortened(str(decimal), _LETTERS)!r}")
+    found = read_lines(path)
+    rows, lines = found.rows, found.lines
     if not rows:
         raise SzilardError(f"{path} is empty; it must hold a line of names and a line for each example")
     if len(rows[0]) > MOST_COLUMNS:
@@ -105,17 +197,25 @@ def read_table(path: Path) -> Table:
             f"{path} has {len(rows[0]):,} columns, more than the {MOST_COLUMNS:,} that are read; leave some out"
         )
     names = tuple(str(i) for i in range(len(rows[0])))
-    if not all(_is_number(cell) or cell.lower() in _MISSING for cell in rows[0]):
+    headed = not all(cells.is_number(cell) or cells.is_missing(cell) for cell in rows[0])
+    if headed:
         names, rows, lines = tuple(rows[0]), rows[1:], lines[1:]
+        if not rows:
+            raise SzilardError(f"{path} has a line of names but no rows; add a line for each example")
+    names = _mend_ends(names, rows, headed)
     _refuse_twice(path, names)
-    if not rows:
-        raise SzilardError(f"{path} has a line of names but no rows; add a line for each example")
     for row, line in zip(rows, lines, strict=True):
         if len(row) != len(names):
-            raise SzilardError(
-                f"line {line} of {path} has {len(row)} cells, but {len(names)} are expected; mend it"
-            )
-    return Table(path, names, tuple(list(column) for column in zip(*rows, strict=True)), lines)
+            raise SzilardError(_unequal(path, found, line, len(row), len(names)))
+    return Table(
+        path,
+        names,
+        tuple(list(column) for column in zip(*rows, strict=True)),
+        lines,
+        found.delimiter,
+        decimal,
+        usual,
+    )
 
 
 def listed(names: Sequence[str]) -> str:
@@ -124,47 +224,24 @@ def listed(names: Sequence[str]) -> str:
     return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN:,} more"
 
 
-def _rows(path: Path) -> tuple[list[list[str]], list[int]]:
-    """Cells without spaces around them, and the line of the file on which each row ends; empty rows are left out."""
-    file, size = bounded.open_file(path, "name a CSV file")
-    rows: list[list[str]] = []
-    lines: list[int] = []
-    line = 0
-    try:
-        with file:
-            limits.check(path, _BYTES_A_BYTE * size, size)
-            with io.TextIOWrapper(file, newline="", encoding="utf-8-sig") as text:
-                first = text.readline()
-                text.seek(0)
-                delimiter = max(",;\t", key=first.count)
-                del first
-                reader = csv.reader(
-                    _without_zeros(path, text), delimiter=delimiter, skipinitialspace=True, strict=True
-                )
-                known: dict[str, str] = {}  # a cell that comes again is kept once
-                for row in reader:
-                    line = reader.line_num
-                    if any(cell.strip() for cell in row):
-                        rows.append([known.setdefault(cell, cell) for cell in map(str.strip, row)])
-                        lines.append(line)
-                        if len(known) > _MOST_KNOWN:
-                            known.clear()
-    except UnicodeDecodeError as error:
-        raise SzilardError(f"{path} is not UTF-8 text; save it as CSV in UTF-8") from error
-    except csv.Error as error:
-        raise SzilardError(f"line {line + 1} of {path} is not CSV: {error}; mend that line") from error
-    except OSError as error:
-        raise SzilardError(f"{path} cannot be read: {error.strerror or error}; check the file") from error
-    return rows, lines
+def _mend_ends(names: tuple[str, ...], rows: list[list[str]], headed: bool) -> tuple[str, ...]:
+    """Leave out empty cells at the end of every row, and name what has no name by its place."""
+    width = len(names)
+    named = width if not headed else max((i + 1 for i, name in enumerate(names) if name), default=width)
+    for wide in (width, width + 1):
+        if wide > named and all(len(row) == wide and not any(row[named:]) for row in rows):
+            for row in rows:
+                del row[named:]
+            names = names[:named]
+            break
+    return tuple(name or f"column {i + 1}" for i, name in enumerate(names))
 
 
-def _without_zeros(path: Path, lines: io.TextIOWrapper) -> Iterator[str]:
-    for number, line in enumerate(lines, 1):
-        if "\0" in line:
-            raise SzilardError(
-                f"line {number} of {path} holds a zero byte, so it is no text; save it as CSV in UTF-8"
-            )
-        yield line
+def _unequal(path: Path, found: Lines, line: int, has: int, wanted: int) -> str:
+    hint = ""
+    if found.delimiter == "," and has > wanted:
+        hint = ", put cells with commas (such as 1,5) in quotes, or separate cells by semicolons"
+    return f"line {line} of {path} has {has} cells, but {wanted} are expected; mend it{hint}"
 
 
 def _refuse_twice(path: Path, names: tuple[str, ...]) -> None:
@@ -173,7 +250,3 @@ def _refuse_twice(path: Path, names: tuple[str, ...]) -> None:
         if name in seen:
             raise SzilardError(f"{path} has two columns named {shortened(name, _LETTERS)!r}; rename one")
         seen.add(name)
-
-
-def _is_number(cell: str) -> bool:
-    return cell.lower() not in _MISSING and _NUMBER.fullmatch(cell) is not None

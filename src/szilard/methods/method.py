@@ -13,6 +13,7 @@ from szilard import bayes
 from szilard.bayes import evaluating
 from szilard.bayes.noise import mix
 from szilard.data import Split
+from szilard.data.unseen import StandIns
 from szilard.errors import SzilardError
 from szilard.free_energy import FreeEnergy, Task, free_energy
 from szilard.likelihood import (
@@ -24,6 +25,7 @@ from szilard.likelihood import (
     for_training,
 )
 from szilard.likelihood.categorical import IGNORED
+from szilard.likelihood.weighted import weighted
 from szilard.methods import checked, decay, inputs
 from szilard.methods.believed import believed, binary, two_classes
 from szilard.metrics import Predictive, temperature
@@ -103,6 +105,8 @@ class Method:
         self.step = 0
         self.calibration = 1.0  # divides logits in predictions
         self.last = FreeEnergy(torch.zeros(()), torch.zeros(()))
+        self.stand_ins: StandIns | None = None  # of categories that training has not seen
+        self.class_weights: Tensor | None = None  # [C], by which losses of classes count; 1 on average
         self._losses = 0  # losses asked for since the last step: each has noise of its own
 
     # -- before training ----------------------------------------------------------------------------
@@ -216,10 +220,11 @@ class Method:
     @property
     def likelihood(self) -> Likelihood:
         """What the network's output means."""
-        return self._given or for_training(self.task)
+        return self._given or weighted(for_training(self.task), self.class_weights)
 
     def _meant(self, output: Tensor) -> Likelihood:
-        if self.task == "classification" and self._given is None and binary(output):
+        plain = self._given is None and self.class_weights is None
+        if self.task == "classification" and plain and binary(output):
             return Bernoulli()  # one logit for two classes
         return self.likelihood
 
@@ -286,10 +291,12 @@ class Method:
             if number < 1:
                 raise SzilardError(f"{name} must be at least 1, not {number}")
         device = next(network.parameters()).device
-        random = any(not weight.is_point for weight in bayes.weights(network).values())
+        vary = None if self.stand_ins is None else self.stand_ins.draws(x, samples, seed)
+        random = vary is not None or any(not weight.is_point for weight in bayes.weights(network).values())
         outputs = []
         with evaluating(network):
             for sample in range(samples if random else 1):
+                x = x if vary is None else vary(sample)
                 with bayes.drawn(network, mix(seed, _PREDICTING), sample):
                     parts = [
                         checked.one_tensor(network(part)).cpu()

@@ -12,6 +12,7 @@ from szilard import bayes, cost, methods, metrics, networks
 from szilard.bayes import weights
 from szilard.cost import Cost
 from szilard.data import DataSet, Split
+from szilard.data.unseen import StandIns
 from szilard.likelihood.categorical import IGNORED
 from szilard.methods import Method
 from szilard.metrics import Predictive
@@ -49,6 +50,7 @@ def measure(
     if method is None:
         method = methods.Deterministic(max(1, len(data.train)))
         method.task = data.task
+        method.stand_ins = StandIns.of(data.reading, data.shift, data.scale)
     if data.task == "regression" and tells_mean_alone(network, data):
         network = with_noise(network, data)
     counted = cost.count(network, data.input_shape)

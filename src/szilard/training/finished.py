@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from szilard import file, methods, networks
 from szilard.data import DataSet, Task
+from szilard.data.reading import Reading
+from szilard.data.unseen import StandIns
 from szilard.errors import SzilardError
 from szilard.file.error import SzilardFileError, printable
 from szilard.file.state import with_meta
@@ -52,6 +54,7 @@ class Finished:
         shift, scale, target_shift, target_scale: normalisation, as in :class:`szilard.data.DataSet`.
         data: the arguments of :func:`szilard.data.load` that made its data, empty if they are not known.
         options: with which :func:`szilard.methods.make` made the method.
+        reading: how new rows of a table are read; None where it was none, or was written by an earlier version.
         data_trusted: whether paths in ``data`` may be followed, see :mod:`szilard.training.trust`.
         answers: of somebody else's network: what form they have, as the command line knows it; empty: as they are.
         noise: of somebody else's regression, which tells its mean alone: deviation of the targets from it, in the
@@ -75,6 +78,7 @@ class Finished:
     data_trusted: bool = True
     answers: str = ""
     noise: float | None = None
+    reading: Reading | None = None
 
     @classmethod
     def plain(
@@ -83,9 +87,11 @@ class Finished:
         """Somebody's network whose answers are taken as they are, with the data that it is for."""
         method = methods.Deterministic(max(1, len(data.train)))
         method.task = data.task
+        method.stand_ins = StandIns.of(data.reading, data.shift, data.scale)
         return cls(
             network.eval(), method, network_spec, data.task, data.input_shape, data.n_outputs, data.classes,
             data.feature_names, data.shift, data.scale, data.target_shift, data.target_scale, source,
+            reading=data.reading,
         )  # fmt: skip
 
     def normalise(self, raw: Tensor) -> Tensor:
@@ -131,6 +137,7 @@ def save(
         "target_scale": data.target_scale,
         "data": source,
         "data_signature": trust.sign_data(source),
+        "reading": None if data.reading is None else data.reading.to_dict(),
         "state_dict": {name: value.cpu() for name, value in network.state_dict().items()},
     }
     checkpoint.save(path, "network", content)
@@ -193,6 +200,7 @@ def to_meta(found: Finished) -> dict[str, Any]:
             data_signature=trust.sign_data(source) if found.data_trusted else None,
             answers=found.answers,
             noise=found.noise,
+            reading=None if found.reading is None else found.reading.to_dict(),
         )
     )
 
@@ -268,6 +276,8 @@ def _load(
         network = _as_stored(network, state)
         fill(path, method, network, state)
     method.stored = ()
+    reading = None if saved.reading is None else Reading.from_dict(saved.reading)
+    method.stand_ins = StandIns.of(reading, saved.shift, saved.scale)
     Method.load_state_dict(method, saved.method_state)  # the rest of it only serves training
     return Finished(
         network=network.eval(),
@@ -287,6 +297,7 @@ def _load(
         data_trusted=trusted or trust.knows_data(saved.data, saved.data_signature),
         answers=saved.answers,
         noise=saved.noise,
+        reading=reading,
     )
 
 

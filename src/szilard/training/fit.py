@@ -10,9 +10,10 @@ from torch import nn
 from szilard import data as rooms
 from szilard import methods, networks
 from szilard.data import DataSet
+from szilard.data.unseen import StandIns
 from szilard.errors import SzilardError
 from szilard.methods import Method
-from szilard.training import defaults
+from szilard.training import defaults, imbalance
 from szilard.training.devices import start
 from szilard.training.folder import MethodFolder
 from szilard.training.job import Job, Run
@@ -34,6 +35,7 @@ def fit(
     seed: int = 0,
     samples: int = 32,
     augment: str | None = None,
+    class_weights: str | None = None,
     out: str | Path | None = None,
     resume: bool = False,
     overwrite: bool = False,
@@ -65,6 +67,7 @@ def fit(
         seed: of the order of the examples, of layers that draw, of a network built from a spec.
         samples: draws of the network behind each prediction on test.
         augment: "crop-flip" for pictures.
+        class_weights: "balanced" lets the loss of each class count as much as that of any other.
         out: folder in which a folder of the method's name is written.
         resume: go on from the checkpoint in ``out``, if there is one.
         overwrite: start anew where a run lies already.
@@ -86,6 +89,8 @@ def fit(
         network = networks.build(network, data.input_shape, data.n_outputs, seed=seed)
     networks.check_fits(network, data)
     prepared = method.prepare(network, data.task)
+    method.stand_ins = StandIns.of(data.reading, data.shift, data.scale)
+    method.class_weights = imbalance.weights(class_weights, data)
     batch_size = batch_size or defaults.batch_size(len(data.train))
     epochs = epochs or defaults.epochs(len(data.train), batch_size)
     rooms.batches(data.train, batch_size, seed=seed, epoch=0, augment=augment)  # refuses what it cannot do

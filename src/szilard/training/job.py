@@ -220,6 +220,11 @@ class Job:
             "augmentation": self.plan.augment,
             "number of processes": self.fabric.world_size,
             "precision": str(self.fabric.strategy.precision.precision),
+            **(
+                {}
+                if self.method.class_weights is None
+                else {"class weights": self.method.class_weights.tolist()}
+            ),
         }
 
     def _conclude(

@@ -101,7 +101,11 @@ def hold(out: Path) -> AbstractContextManager[None]:
 def _train(
     fabric: Fabric, settings: Settings, loaded: DataSet, folder: RunFolder, *, resume: bool, **how: Any
 ) -> None:
-    source = {key: value for key, value in dataclasses.asdict(settings.data).items() if value is not None}
+    source = {
+        key: value
+        for key, value in dataclasses.asdict(settings.data).items()
+        if value is not None and value != []
+    }
     arguments = dataclasses.asdict(settings.fit)
     for name, options in settings.methods.items():
         if resume and on_rank_zero(fabric, lambda name=name: folder.method(name).finished):  # type: ignore[misc]

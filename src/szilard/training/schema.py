@@ -13,6 +13,7 @@ from torch import Tensor
 
 from szilard import methods
 from szilard.data import Task
+from szilard.data.reading import MISSING, Reading
 from szilard.errors import SzilardError
 from szilard.file.error import SzilardFileError, printable
 
@@ -33,6 +34,7 @@ class Saved:
         network_signature, data_signature: of :mod:`szilard.training.trust`, or None.
         method_state: ``step``, ``total_steps``, ``calibration`` and ``task``.
         answers, noise: of somebody else's network, see :class:`szilard.training.Finished`.
+        reading: of a table, as :meth:`szilard.data.reading.Reading.to_dict` gives it, or None.
         shift, scale: float32, ``[D]`` for features; ``[C, 1, ...]`` or the input's shape for what has more axes.
     """
 
@@ -55,6 +57,7 @@ class Saved:
     data_signature: str | None
     answers: str = ""
     noise: float | None = None
+    reading: dict[str, Any] | None = None
 
 
 def read(path: Path, content: Any) -> Saved:
@@ -136,6 +139,7 @@ class _Reader:
             data_signature=self._optional_text("data_signature", self.content.get("data_signature")),
             answers=self._text("answers", self.content.get("answers", "")),
             noise=self._optional_number("noise", self.content.get("noise")),
+            reading=self._reading(features),
         )
 
     # -- fields with a form of their own ------------------------------------------------------------
@@ -177,14 +181,22 @@ class _Reader:
     def _data(self) -> dict[str, Any]:
         """Arguments of :func:`szilard.data.load`; a download is not among them, nor is anything else."""
         found = self._table("data", self._field("data"))
-        known = ("name", "root", "target", "split", "n_train", "seed", "ood", "task", "drop_constant")
+        known = (
+            "name", "root", "target", "split", "n_train", "seed", "ood", "task", "drop_constant", "ignore", "missing",
+            "date", "group", "time", "decimal",
+        )  # fmt: skip
         for key, value in found.items():
             what = f"data {key}"
             if key not in known:
                 self._refuse("data", f"has an entry {reprlib.repr(key)}, which it may not have")
             if value is None:
                 continue
-            if key in ("name", "root", "target", "ood", "task"):
+            if key in ("ignore", "date"):
+                for item in self._list(what, value):
+                    self._text(what, item)
+            elif key in ("missing", "decimal"):
+                self._choice(what, value, MISSING if key == "missing" else (".", ","))
+            elif key in ("name", "root", "target", "ood", "task", "group", "time"):
                 self._text(what, value)
             elif key == "drop_constant":
                 if not isinstance(value, bool):
@@ -198,6 +210,18 @@ class _Reader:
         if found.get("task") is not None:
             self._choice("data task", found["task"], _TASKS)
         return {key: value for key, value in found.items() if value is not None}
+
+    def _reading(self, features: tuple[str, ...]) -> dict[str, Any] | None:
+        found = self.content.get("reading")
+        if found is None:
+            return None
+        try:
+            reading = Reading.from_dict(found)
+        except ValueError as error:
+            self._refuse("reading", str(error))
+        if reading.feature_names != features:
+            self._refuse("reading", "has other features than feature_names")
+        return reading.to_dict()
 
     def _statistic(self, name: str, input_shape: tuple[int, ...], *, positive: bool = False) -> Tensor:
         value = self._field(name)

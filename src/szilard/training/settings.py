@@ -34,6 +34,12 @@ class DataSettings:
     ood: str | None = None
     task: str | None = None
     drop_constant: bool = False
+    ignore: list[str] = field(default_factory=list)
+    missing: str = "refuse"
+    date: list[str] = field(default_factory=list)
+    group: str | None = None
+    time: str | None = None
+    decimal: str | None = None
 
     def __post_init__(self) -> None:
         _check_size(self)
@@ -57,6 +63,7 @@ class FitSettings:
     samples: int = 32
     augment: str | None = None
     precision: str = "32-true"
+    class_weights: str | None = None
     checkpoint_steps: int | None = None
     checkpoint_seconds: float = 30.0
 
@@ -170,6 +177,11 @@ def _section(path: Path, name: str, kind: type, content: dict[str, Any]) -> Any:
         allowed = _alternatives(types[key])
         if float in allowed and int not in allowed and type(value) is int and abs(value) < _TOO_LARGE:
             table[key] = float(value)
+        elif list[str] in allowed:
+            if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+                raise SzilardError(
+                    f"[{name}] {key} in {path} must be a list of texts, not {shortened(repr(value), 80)}"
+                )
         elif type(value) not in allowed:
             words = " or ".join(t.__name__ for t in allowed if t is not type(None))
             raise SzilardError(f"[{name}] {key} in {path} must be {words}, not {shortened(repr(value), 80)}")

@@ -1,0 +1,49 @@
+"""What the features of a table are: found in its training rows."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from szilard.data import dates, suspects
+from szilard.data.reading import Column, Reading
+from szilard.data.roles import Roles
+from szilard.data.table import Table
+from szilard.errors import SzilardError
+
+MOST_CATEGORIES = 32  # text features with more different values than this are taken for names or free text
+
+
+def find_columns(table: Table, roles: Roles, train: np.ndarray) -> Reading:
+    """The features that a table has, with the categories and the parts of dates that its training rows show.
+
+    Args:
+        train: numbers of the training rows.
+
+    Raises:
+        SzilardError: text with more than 32 different values.
+    """
+    found = []
+    for column in roles.features:
+        name = table.names[column]
+        if column in roles.dates:
+            order = roles.dates[column]
+            parts = dates.parts(table.days(column, order)[train])
+            varying = tuple(part for part, values in parts.items() if np.nanstd(values) > 1e-9)
+            # A constant date keeps a part, so that the check of constant columns names it.
+            found.append(Column(name, "date", varying or ("days",), order))
+        elif table.is_text(column):
+            found.append(Column(name, "category", _categories(table, column, train)))
+        else:
+            found.append(Column(name, "number"))
+    return Reading(tuple(found), decimal=table.mark)
+
+
+def _categories(table: Table, column: int, train: np.ndarray) -> tuple[str, ...]:
+    cells, missing = table.columns[column], table.missing(column)
+    values = sorted({cells[row] for row in train.tolist() if not missing[row]})
+    if len(values) <= MOST_CATEGORIES:
+        return tuple(values)
+    raise SzilardError(
+        f"column {table.called(column)} of {table.path} is text with {len(values)} different values (at most "
+        f"{MOST_CATEGORIES} are turned into 0/1 columns); {suspects.advice(table, column, values)}"
+    )

@@ -1,0 +1,168 @@
+"""How the columns of a table become the features of a network; kept with it, so that new rows are read alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from szilard.data import dates
+from szilard.data.table import Table, listed
+from szilard.errors import SzilardError, shortened
+
+Missing = Literal["refuse", "drop", "mean"]
+Kind = Literal["number", "category", "date"]
+MISSING: tuple[str, ...] = get_args(Missing)
+_MOST_TEXT = 4096  # letters of a name in a file
+_MOST_COLUMNS = 1 << 20
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a file, and the features made of it.
+
+    Attributes:
+        values: of a category those that training has seen, one 0/1 feature each; of a date its parts
+            (:data:`szilard.data.dates.PARTS`); of a number none.
+        order: of day and month in a date.
+    """
+
+    name: str
+    kind: Kind
+    values: tuple[str, ...] = ()
+    order: str = "dmy"
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Names of the features."""
+        sign = "=" if self.kind == "category" else ":"
+        return tuple(f"{self.name}{sign}{value}" for value in self.values) or (self.name,)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """All columns that are features, in the order of the features, and what becomes of missing cells.
+
+    Attributes:
+        decimal: the decimal mark of the training file where it showed one; new files that show none have the same.
+    """
+
+    columns: tuple[Column, ...]
+    missing: Missing = "refuse"
+    decimal: str | None = None
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        return tuple(name for column in self.columns for name in column.features)
+
+    @property
+    def groups(self) -> tuple[int, ...]:
+        """For each feature the number of its column here."""
+        return tuple(i for i, column in enumerate(self.columns) for _ in column.features)
+
+    def categories(self) -> list[tuple[str, slice]]:
+        """Name and features of each category."""
+        found, start = [], 0
+        for column in self.columns:
+            end = start + len(column.features)
+            if column.kind == "category":
+                found.append((column.name, slice(start, end)))
+            start = end
+        return found
+
+    def without(self, kept: list[bool]) -> Reading:
+        """With those features alone that ``kept`` has True for; a column that loses all of them is left out."""
+        columns, start = [], 0
+        for column in self.columns:
+            keeps = kept[start : start + len(column.features)]
+            start += len(column.features)
+            if any(keeps):
+                values = tuple(value for value, keep in zip(column.values, keeps, strict=False) if keep)
+                columns.append(Column(column.name, column.kind, values, column.order))
+        return Reading(tuple(columns), self.missing, self.decimal)
+
+    def encode(self, table: Table) -> np.ndarray:
+        """``[N, D]`` float64 features of a table's rows; NaN where a cell is missing.
+
+        A value of a category that training has not seen is 0 in all features of that category.
+
+        Raises:
+            SzilardError: a column is not there, or a cell is not what it must be.
+        """
+        x = np.empty((len(table.lines), len(self.groups)))
+        start = 0
+        numbers = {name: i for i, name in enumerate(table.names)}
+        for column in self.columns:
+            index = numbers.get(column.name)
+            if index is None:
+                raise SzilardError(
+                    f"{table.path} has no column {shortened(column.name, 60)!r}, which the network was trained on; "
+                    f"it has {listed(table.names)}"
+                )
+            end = start + len(column.features)
+            if column.kind == "number":
+                x[:, start] = table.numbers(index, gaps=True)
+            elif column.kind == "date":
+                parts = dates.parts(table.days(index, column.order))
+                x[:, start:end] = np.stack([parts[name] for name in column.values], 1)
+            else:
+                _one_hot(table, index, column.values, x[:, start:end])
+            start = end
+        return x
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON."""
+        columns = [
+            {"name": c.name, "kind": c.kind, "values": list(c.values), "order": c.order} for c in self.columns
+        ]
+        return {"columns": columns, "missing": self.missing, "decimal": self.decimal}
+
+    @classmethod
+    def from_dict(cls, content: Any) -> Reading:
+        """Checks what a file says.
+
+        Raises:
+            ValueError: it is not what :meth:`to_dict` gives.
+        """
+        if not isinstance(content, dict) or not isinstance(content.get("columns"), list):
+            raise ValueError("must be a table of columns")
+        if len(content["columns"]) > _MOST_COLUMNS:
+            raise ValueError("has too many columns")
+        if content.get("missing") not in MISSING or content.get("decimal") not in (None, ".", ","):
+            raise ValueError("says neither how missing cells nor how numbers are read")
+        return cls(tuple(map(_column, content["columns"])), content["missing"], content.get("decimal"))
+
+
+def _column(content: Any) -> Column:
+    kind: Any
+    if not isinstance(content, dict):
+        raise ValueError("has a column that is no table")
+    name, kind, values, order = (
+        content.get("name"),
+        content.get("kind"),
+        content.get("values"),
+        content.get("order"),
+    )
+    if not _is_text(name) or kind not in get_args(Kind) or order not in dates.ORDERS:
+        raise ValueError("has a column without a name, kind or order that can be")
+    if not isinstance(values, list) or not all(map(_is_text, values)) or len(set(values)) < len(values):
+        raise ValueError(f"has no values that can be for column {shortened(str(name), 60)}")
+    if bool(values) == (kind == "number") or (kind == "date" and not set(values) <= set(dates.PARTS)):
+        raise ValueError(f"has other values than a {kind} can have for column {shortened(str(name), 60)}")
+    return Column(str(name), kind, tuple(values), str(order))
+
+
+def _is_text(value: Any) -> bool:
+    if not isinstance(value, str) or len(value) > _MOST_TEXT or "\0" in value:
+        return False
+    return not any("\ud800" <= letter <= "\udfff" for letter in value)
+
+
+def _one_hot(table: Table, index: int, values: tuple[str, ...], out: np.ndarray) -> None:
+    place = {value: i for i, value in enumerate(values)}
+    where = np.fromiter((place.get(cell, -1) for cell in table.columns[index]), np.int64, len(table.lines))
+    out[:] = 0
+    seen = (where >= 0).nonzero()[0]
+    out[seen, where[seen]] = 1
+    out[table.missing(index)] = np.nan

@@ -1,0 +1,116 @@
+"""What each column of a table is for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from szilard.data import dates
+from szilard.data.raw import Request
+from szilard.data.table import Table, listed
+from szilard.errors import SzilardError, shortened
+
+
+@dataclass(frozen=True)
+class Roles:
+    """Numbers of columns.
+
+    Attributes:
+        features: in the order of the file; those of dates among them.
+        dates: order of day and month of each column that was named as a date.
+        group, time: that the parts are made by, or None.
+    """
+
+    target: int
+    features: tuple[int, ...]
+    dates: dict[int, str]
+    group: int | None
+    time: int | None
+
+    @property
+    def needed(self) -> tuple[int, ...]:
+        """Columns in which nothing can be filled in."""
+        return tuple(column for column in (self.target, self.group, self.time) if column is not None)
+
+    def times(self, table: Table) -> np.ndarray:
+        """``[N]`` numbers of the column of time, which may hold dates."""
+        assert self.time is not None
+        if self.time in self.dates:
+            return table.days(self.time, self.dates[self.time])
+        if not table.is_text(self.time):
+            return table.numbers(self.time)
+        return table.days(self.time, order_of(table, self.time, None))
+
+
+def roles_of(table: Table, request: Request) -> Roles:
+    """The columns that a request names.
+
+    Raises:
+        SzilardError: no such column, one named for two things, or no feature left.
+    """
+    if request.target is None:
+        raise SzilardError(
+            f"name the column of {table.path} to predict as target; it has {listed(table.names)}"
+        )
+    target = table.index(request.target)
+    if len(table.names) < 2:
+        raise SzilardError(
+            f"{table.path} has only the column {table.names[0]!r}; add columns to predict it from"
+        )
+    if request.group is not None and request.time is not None:
+        raise SzilardError("--group and --time each say how to divide the rows; choose one of them")
+    ignored = {table.index(name) for name in request.ignore}
+    group, time = (None if name is None else table.index(name) for name in (request.group, request.time))
+    dated = dict(_date(table, text) for text in request.date)
+    for option, columns in (("ignore", ignored), ("group", {group}), ("time", {time}), ("date", set(dated))):
+        if target in columns:
+            raise SzilardError(
+                f"column {table.called(target)} of {table.path} is the target and cannot be named with --{option}, too"
+            )
+    for option, columns in (("group", {group}), ("time", {time}), ("date", set(dated))):
+        twice = next((column for column in columns if column is not None and column in ignored), None)
+        if twice is not None:
+            raise SzilardError(
+                f"column {table.called(twice)} of {table.path} is named with --ignore and with --{option}; "
+                "leave one out"
+            )
+    left_out = ignored | {target, *({group} - {None}), *({time} - set(dated) - {None})}
+    features = tuple(column for column in range(len(table.names)) if column not in left_out)
+    if not features:
+        raise SzilardError(f"no column of {table.path} is left to predict {table.called(target)} from")
+    return Roles(target, features, dated, group, time)
+
+
+def order_of(table: Table, column: int, order: str | None) -> str:
+    """The order of day and month in a column of dates: as somebody says, or as its cells show.
+
+    Raises:
+        SzilardError: they show neither, or both.
+    """
+    given = table.columns[column]
+    if order is not None or not dates.has_order(given):
+        return order or "dmy"
+    possible = dates.orders(given)
+    if len(possible) == 1:
+        return possible.pop()
+    name = table.called(column)
+    if not possible:
+        raise SzilardError(
+            f"dates in column {name} of {table.path} have sometimes the day first and sometimes the month; "
+            "write them as 2024-03-31"
+        )
+    shown = shortened(next(cell for cell in given if dates.has_order([cell])), 60)
+    raise SzilardError(
+        f"dates in column {name} of {table.path}, such as {shown!r}, do not tell the day from the month; add "
+        f"--date {shortened(table.names[column], 60)}=dmy or =mdy (in Python: date=['...=dmy']), or write them as "
+        "2024-03-31"
+    )
+
+
+def _date(table: Table, text: str) -> tuple[int, str]:
+    name, equals, order = text.rpartition("=")
+    if text in table.names or not equals or order not in dates.ORDERS:
+        column = table.index(text)
+        return column, order_of(table, column, None)
+    return table.index(name), order

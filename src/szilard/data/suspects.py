@@ -1,0 +1,72 @@
+"""Columns that most likely are no features: numbers that only count the rows, names of rows, dates read as text."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+
+from szilard.data import dates
+from szilard.data.table import Table
+from szilard.errors import SzilardWarning, shortened
+
+_LEAST = 20  # rows, below which numbers that are all different say nothing
+_NAMED = re.compile(
+    r"(?:.*[_\W])?(?:id|ids|index|idx|key|nr|no|number|uuid|guid|row|column 1)|.*[a-z]ID|.*Id", re.ASCII
+)
+_SHOWN = 5
+
+
+def warn_of_ids(table: Table, features: Sequence[int], dated: dict[int, str]) -> None:
+    """Warn of whole numbers, another in every row, that rise or fall with the rows, count them, or are named so.
+
+    A network learns rows by heart with such a column, and it says nothing of new rows.
+    """
+    if len(table.lines) < _LEAST:
+        return
+    found = [c for c in features if c not in dated and _looks_like_id(table, c)]
+    if found:
+        names = ", ".join(table.called(c) for c in found[:_SHOWN])
+        more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+        what = "look like ids: each has" if len(found) > 1 else "looks like an id: it has"
+        option = shortened(table.names[found[0]], 60)
+        warnings.warn(
+            f"column{'s' if len(found) > 1 else ''} {names}{more} of {table.path} {what} another whole number in "
+            f"every row; leave it out with --ignore {option!r} (in Python: ignore=[...]) unless it is a quantity",
+            SzilardWarning,
+            stacklevel=2,
+        )
+
+
+def advice(table: Table, column: int, values: Sequence[str]) -> str:
+    """What to do with a text column of too many values."""
+    ignore = f"--ignore {shortened(table.names[column], 60)!r}"
+    if dates.is_date(values[len(values) // 2]):
+        return (
+            f"it holds dates: turn them into numbers with --date {shortened(table.names[column], 60)!r}, or leave the "
+            f"column out with {ignore} (in Python: date=[...] or ignore=[...])"
+        )
+    if len(set(table.columns[column])) == len(table.lines):
+        return f"it looks like an id, another one in every row: leave it out with {ignore} (in Python: ignore=[...])"
+    return f"leave it out with {ignore} (in Python: ignore=[...]) or turn it into numbers"
+
+
+def _looks_like_id(table: Table, column: int) -> bool:
+    cells = table.columns[column]
+    if any("." in cell or "e" in cell for cell in cells[:_LEAST]) or table.is_text(column):
+        return False
+    missing = table.missing(column)
+    if missing.any():
+        return False
+    values = table.numbers(column)
+    if (values != np.round(values)).any():
+        return False
+    # Numbers of twenty digits run together as floats, so that the cells themselves are compared.
+    if len(set(cells)) < len(cells):
+        return False
+    steps = np.diff(values)
+    ordered = bool((steps >= 0).all() or (steps <= 0).all())
+    counting = float(values.max() - values.min()) == len(values) - 1
+    return ordered or counting or _NAMED.fullmatch(table.names[column]) is not None

@@ -1,0 +1,34 @@
+"""Classes of unequal size: weights that make up for it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from szilard.data import DataSet
+from szilard.errors import SzilardError, shortened
+
+
+def weights(choice: str | None, data: DataSet) -> Tensor | None:
+    """``[C]`` weights of classes in the loss, whose mean over the training examples is 1.
+
+    Args:
+        choice: None, or "balanced": N / (C · n_c), so that each class counts as much as any other (King and Zeng 2001,
+            Political Analysis 9, section 4).
+
+    Raises:
+        SzilardError: another choice, or a regression.
+    """
+    if choice is None:
+        return None
+    if choice != "balanced":
+        raise SzilardError(
+            f"--class-weights must be balanced, not {shortened(repr(choice), 60)}; or leave it out "
+            "(in Python: class_weights='balanced')"
+        )
+    if data.task != "classification":
+        raise SzilardError(
+            f"--class-weights is for classification, and {data.name} is regression; leave it out"
+        )
+    counts = torch.bincount(data.train.y, minlength=len(data.classes)).double()
+    return (counts.sum() / (len(counts) * counts.clamp_min(1))).float()
