@@ -26,6 +26,18 @@ def test_settings_come_back_from_the_file(tmp_path):
     assert settings.differences(settings) is None
 
 
+def test_patterns_of_names_come_back_from_the_file(tmp_path):
+    options = {"only": ["head", "adapters.*"], "except_": "*.norm", "matrices": "*.mixing"}
+    settings = Settings(methods={"ssvi": options, "mean-field": {"only": "head"}})
+    path = tmp_path / "run.toml"
+    path.write_text(settings.to_toml())
+    assert toml.read(path) == settings
+    method = methods.make("ssvi", 10, **toml.read(path).methods["ssvi"])
+    assert (method.only, method.except_, method.matrices) == tuple(options.values())
+    with pytest.raises(SzilardError, match="option only of method 'ssvi' must be a word or a list of words"):
+        methods.make("ssvi", 10, only=[3])
+
+
 def test_a_difference_is_named():
     a = Settings(fit=FitSettings(lr=0.1), methods={"ssvi": {"density": 0.1}})
     assert a.differences(Settings(fit=FitSettings(lr=0.2), methods={"ssvi": {"density": 0.1}})) == (

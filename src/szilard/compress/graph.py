@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from szilard.bayes import BayesLayer
+from szilard.bayes import BayesLayer, Drawn
 from szilard.bayes.groups import ScaledLayer
 from szilard.bayes.layout import InnermostMaxPool, InnermostNorm, InnermostNormReLU
 from szilard.compress.probe import Forward
@@ -28,7 +28,7 @@ class Tracer(fx.Tracer):
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return (
             not any(m.children())
-            or isinstance(m, BayesLayer | ScaledLayer)
+            or isinstance(m, BayesLayer | ScaledLayer | Drawn)
             or super().is_leaf_module(m, module_qualified_name)
         )
 
