@@ -25,6 +25,7 @@ from szilard.data import DataSet, Split
 from szilard.errors import SzilardError, printable
 from szilard.file.ledger import smaller
 from szilard.likelihood import TASKS, Categorical
+from szilard.likelihood.categorical import IGNORED
 from szilard.training import finished as networks_on_disk
 from szilard.training import units
 from szilard.training.evaluate import judge, tells_mean_alone, with_noise
@@ -105,9 +106,10 @@ def compress(
             made, described = _without_data(file, network, key, trusted, shape, wish, seed, console)
         else:
             found, data, meta = _open(file, given, network, key, trusted, normalisation, console)
-            if certified and data.task != "classification":
+            if certified and (data.task != "classification" or data.is_dense):
+                what = "a class for each pixel" if data.is_dense else "quantities"
                 raise SzilardError(
-                    "--certificate is about shares of errors, and these data have quantities; leave it out"
+                    f"--certificate is about shares of errors, and these data have {what}; leave it out"
                 )
             made, described = _with_data(found, data, meta, wish, seed, console)
             if certified:
@@ -189,6 +191,10 @@ def _with_data(
     def values(network: nn.Module, split: Split) -> Scores:
         network = with_noise(network, data) if alone else network
         believed = judge(found.method, network, data, split, samples=SAMPLES, seed=seed, ood=False)[1]
+        if data.is_dense:
+            told = Categorical(probabilities=True, ignore=IGNORED)
+            right, given = (each(believed.mean, split.y) for each in (told.values, told.sureness))
+            return Scores(float(right.mean()), right, given, told.guessing(split.y))
         if data.task == "classification":
             right = (believed.labels == split.y).double()
             given = believed.mean.double().gather(1, split.y[:, None])[:, 0]

@@ -10,6 +10,7 @@ from szilard._cli import inputs, output, spreadsheet, target
 from szilard._cli.told import once
 from szilard.errors import SzilardError, printable
 from szilard.metrics import Predictive
+from szilard.training import arrays
 from szilard.training import finished as networks_on_disk
 from szilard.training.finished import Finished
 
@@ -37,12 +38,33 @@ def predict(
         finished = networks_on_disk.load(file, network, trusted=trusted, tell=once())
         x = inputs.read(name, finished, data_root)
         believed = finished.method.predict(finished.network, x, samples=samples, seed=seed)
-        text = _csv(believed, finished)
-        if out is None:
-            sys.stdout.write(text)
-            return
-        atomic.write(out, text.encode(), follow=True)
+        if len(believed.shape) > 1:
+            _write_dense(believed, out)
+        else:
+            text = _csv(believed, finished)
+            if out is None:
+                sys.stdout.write(text)
+                return
+            atomic.write(out, text.encode(), follow=True)
     print(printable(f"{len(x)} predictions of {file} in {out}"), file=sys.stderr)
+
+
+def _write_dense(believed: Predictive, out: Path | None) -> None:
+    """Arrays ``[N, H, W]``: class numbers, and how sure the network is of each pixel."""
+    if out is None or out.suffix.lower() != ".npz":
+        raise SzilardError(
+            "the network answers a class for each pixel, which no table holds; add --out FILE.npz"
+        )
+    arrays.save(
+        out,
+        {
+            "label": believed.labels.numpy(),
+            "probability": believed.max_probability().numpy(),
+            "entropy": believed.entropy().numpy(),
+            "aleatoric": believed.aleatoric().numpy(),
+            "epistemic": believed.epistemic().numpy(),
+        },
+    )
 
 
 def _csv(believed: Predictive, finished: Finished) -> str:

@@ -36,6 +36,7 @@ def si(value: float) -> str:
 
 QUALITY = {
     "accuracy": "accuracy",
+    "miou": "mIoU",
     "rmse": "RMSE",
     "nll": "NLL",
     "brier": "Brier",
