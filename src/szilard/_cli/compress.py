@@ -40,7 +40,8 @@ _OTHERS = (
     ".json",
 )  # of other formats
 _CERTIFIED = (
-    "--certificate is about shares of errors, and these data have quantities or several labels; leave it out"
+    "--certificate is about shares of errors, and these data have quantities or several labels an example; "
+    "leave it out"
 )
 
 
@@ -138,7 +139,7 @@ def _with_data(
         if case.data.task == "regression" and tells_mean_alone(case.asked(), case.data):
             found = replace(found, noise=residual(case.asked(), case.data))
         data, meta = case.data, case.meta
-    if certified and data.task != "classification":
+    if certified and (data.task != "classification" or data.is_dense):
         raise SzilardError(_CERTIFIED)
     made, described = judged.by_data_set(found, data, meta, wish, seed, console, tell)
     if certified:

@@ -53,6 +53,7 @@ class Figure:
 QUALITY = {
     "accuracy": Figure("accuracy ↑", "%", _percent, None),
     "accuracy_by_label": Figure("accuracy by label ↑", "%", _percent, None),
+    "miou": Figure("mIoU ↑", "", _plain, None),
     "r2": Figure("R² ↑", "", _plain, None),
     "cosine": Figure("cosine ↑", "", _plain, None),
     "rmse": Figure("RMSE ↓", "of target", _plain, None),

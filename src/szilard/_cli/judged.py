@@ -22,6 +22,7 @@ from szilard.compress.judge import Judge, Scores
 from szilard.compress.progress import Progress
 from szilard.data import DataSet, Split
 from szilard.likelihood import Categorical
+from szilard.likelihood.categorical import IGNORED
 from szilard.training import finished as networks_on_disk
 from szilard.training.evaluate import judge, residual, tells_mean_alone, with_noise
 from szilard.training.finished import Finished
@@ -93,6 +94,10 @@ def by_data_set(
         network = suited.asked(replace(found, network=network, noise=None))
         network = with_noise(network, data) if alone else network
         believed = judge(found.method, network, data, split, samples=SAMPLES, seed=seed, ood=False)[1]
+        if data.is_dense:
+            by_pixel = Categorical(probabilities=True, ignore=IGNORED)
+            right, given = (each(believed.mean, split.y) for each in (by_pixel.values, by_pixel.sureness))
+            return Scores(float(right.mean()), right, given, by_pixel.guessing(split.y))
         if data.task == "classification":
             right = (believed.labels == split.y).double()
             given = believed.mean.double().gather(1, split.y[:, None])[:, 0]

@@ -12,6 +12,8 @@ from szilard._cli.case import Request
 from szilard._cli.told import once
 from szilard._cli.words import cli
 from szilard.errors import SzilardError, printable
+from szilard.metrics import Predictive
+from szilard.training import arrays
 from szilard.training import finished as networks_on_disk
 from szilard.training.evaluate import answers_mean_alone
 
@@ -45,7 +47,12 @@ def predict(request: Request, asked: Asked, out: Path | None, *, as_json: bool) 
     with output.told(out):
         file = path if path.is_file() else target.finished(path, asked.method)[0].network
         if networks_on_disk.is_finished(file):
-            answers = _finished(file, request, asked)
+            found = _finished(file, request, asked)
+            if isinstance(found, Predictive):
+                _write_dense(found, out)
+                _done(file, out, len(found.mean), as_json)
+                return
+            answers = found
         else:
             answers = answered.plain(
                 request, asked.inputs, asked.samples, asked.seed, lambda line: say(cli(printable(str(line))))
@@ -58,13 +65,36 @@ def predict(request: Request, asked: Asked, out: Path | None, *, as_json: bool) 
             output.say(text, end="")
             return
         atomic.write(out, text.encode(), follow=True)
+    _done(file, out, answers.count, as_json)
+
+
+def _done(file: Path, out: Path | None, count: int, as_json: bool) -> None:
     if as_json:
-        output.as_json({"network": str(file), "file": str(out), "count": answers.count})
+        output.as_json({"network": str(file), "file": str(out), "count": count})
     else:
-        say(printable(f"{answers.count} predictions of {file} in {out}"))
+        once()(printable(f"{count} predictions of {file} in {out}"))
 
 
-def _finished(file: Path, request: Request, asked: Asked) -> Answers:
+def _write_dense(believed: Predictive, out: Path | None) -> None:
+    """Arrays ``[N, H, W]``: class numbers, and how sure the network is of each pixel."""
+    if out is None or out.suffix.lower() != ".npz":
+        raise SzilardError(
+            "the network answers a class for each pixel, which no table holds; add --out FILE.npz"
+        )
+    arrays.save(
+        out,
+        {
+            "label": believed.labels.numpy(),
+            "probability": believed.max_probability().numpy(),
+            "entropy": believed.entropy().numpy(),
+            "aleatoric": believed.aleatoric().numpy(),
+            "epistemic": believed.epistemic().numpy(),
+        },
+    )
+
+
+def _finished(file: Path, request: Request, asked: Asked) -> Answers | Predictive:
+    """What is believed of each input; as it is where each input has many answers."""
     found = networks_on_disk.load(file, request.spec, trusted=request.trusted, tell=once())
     if request.task not in (None, found.task):
         raise SzilardError(f"--task is {request.task}, and {file} is for {found.task}; leave --task out")
@@ -73,6 +103,8 @@ def _finished(file: Path, request: Request, asked: Asked) -> Answers:
     if found.task == "regression" and answers_mean_alone(network, x[:2]):
         return answered.means(network, x, found.target_shift, found.target_scale)
     believed = found.method.predict(network, x, samples=asked.samples, seed=asked.seed)
+    if len(believed.shape) > 1:
+        return believed
     return answered.of_predictive(believed, found.classes, found.target_shift, found.target_scale)
 
 

@@ -54,7 +54,7 @@ def batches(
         start: number of batches to leave out, for an epoch that is resumed; the others do not change.
 
     Yields:
-        ``x [B, *input_shape]``, ``y [B]``.
+        ``x [B, *input_shape]``, ``y [B]``, or ``[B, H, W]`` with a class for each pixel.
     """
     if batch_size < 1:
         raise SzilardError(f"batch_size must be at least 1, not {batch_size}")
@@ -64,6 +64,10 @@ def batches(
         raise SzilardError(f"augment must be None or 'crop-flip', not {augment!r}")
     if augment and split.x.dim() != 4:
         raise SzilardError("augment='crop-flip' is for pictures, and these inputs are features; leave it out")
+    if augment and split.y.dim() > 1:
+        raise SzilardError(
+            "augment='crop-flip' would move pictures away from the labels of their pixels; leave it out"
+        )
     return _batches(split, batch_size, seed, epoch, rank, world, augment, start)
 
 

@@ -7,6 +7,8 @@ from torch import Tensor
 
 from szilard.errors import SzilardError, shortened
 
+IGNORED = -100  #: the label of a pixel that has none, as torch's cross-entropy has it
+
 
 def finite(x: Tensor, what: str) -> None:
     """Raise at the first NaN or infinity; ``what`` names the array and the file, as in "x of a.npz"."""
@@ -33,12 +35,13 @@ def same_length(x: Tensor, y: Tensor, what: str) -> None:
 
 
 def labels(y: Tensor, n_classes: int, what: str) -> None:
-    """Raise unless every label lies in [0, n_classes)."""
-    bad = ((y < 0) | (y >= n_classes)).nonzero()
-    if len(bad):
-        row = int(bad[0])
+    """Raise unless every label lies in [0, n_classes), or is that of a pixel without one."""
+    bad = ((y < 0) | (y >= n_classes)) & ((y != IGNORED) | (y.dim() == 1))
+    if bool(bad.any()):
+        row = int(bad.flatten(1).any(1).byte().argmax()) if y.dim() > 1 else int(bad.byte().argmax())
+        first = int(y[row][bad[row]].flatten()[0])
         raise SzilardError(
-            f"label {int(y[row])} at index {row} of {what} is out of range; labels are 0 to {n_classes - 1}"
+            f"label {first} at index {row} of {what} is out of range; labels are 0 to {n_classes - 1}"
         )
 
 
@@ -56,6 +59,8 @@ def no_label_255(y: Tensor, what: str) -> None:
 
 def every_class(y: Tensor, classes: tuple[str, ...], what: str) -> None:
     """Raise when a class has no training example: a network cannot learn it, and scores would hide that."""
+    if y.dim() > 1:
+        y = y[y != IGNORED]
     empty = (torch.bincount(y, minlength=len(classes)) == 0).nonzero().flatten().tolist()
     if empty:
         names = ", ".join(shortened(classes[i], 60) for i in empty[:5]) + (", ..." if len(empty) > 5 else "")

@@ -19,7 +19,8 @@ class Split:
 
     Attributes:
         x: ``[N, *input_shape]``, float32, normalised.
-        y: ``[N]``; int64 classes, or float32 standardised targets.
+        y: ``[N]``; int64 classes, or float32 standardised targets. ``[N, H, W]`` with a class for each pixel; -100
+            stands for none.
     """
 
     x: Tensor
@@ -79,6 +80,11 @@ class DataSet:
     @property
     def is_pictures(self) -> bool:
         return len(self.input_shape) == 3
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether there is a class for each pixel."""
+        return self.train.y.dim() > 1
 
     def normalise(self, raw: Tensor) -> Tensor:
         """Inputs as a network wants them, ``[N, *input_shape]``, from pictures in [0, 1] or features."""

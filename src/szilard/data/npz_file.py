@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from szilard.data.check import classes_of, finite, same_length
+from szilard.data.check import IGNORED, classes_of, finite, same_length
 from szilard.data.dataset import Split, Task
 from szilard.data.files import path_of
 from szilard.data.npz import read_npz, to_tensor
@@ -29,6 +29,7 @@ def read_npz_file(request: Request) -> Raw:
     * ``x [N, D]`` are features; ``[N, H, W]`` grey pictures; ``[N, C, H, W]`` or ``[N, H, W, C]`` with one or
       three channels are pictures. Bytes are divided by 255; other pictures that leave [0, 1] are
       mapped so that the training pictures fill it.
+    * ``y [N, H, W]`` of integers, beside pictures of that size, has a class for each pixel; -100 stands for none.
     * ``y`` of integers, booleans or strings makes classification, of floats regression; ``task`` overrides.
       Integers are 0, 1, ..., one for each class; strings are sorted.
     """
@@ -54,9 +55,16 @@ def read_npz_file(request: Request) -> Raw:
             raise SzilardError(
                 f"x{suffix} of {path} has shape {list(x.shape)}, unlike x_train {list(xs[0].shape)}"
             )
+    for x, y, suffix in zip(xs, ys, suffixes, strict=True):
+        if y.dim() > 1 and y.shape[1:] != x.shape[2:]:
+            raise SzilardError(
+                f"y{suffix} of {path} has a class for each of {list(y.shape[1:])} pixels, and the inputs have shape "
+                f"{list(x.shape[1:])}; give y of shape [N, H, W] beside pictures of that size, or [N]"
+            )
+    single = task == "classification" and ys[0].dim() == 1
     given = dict(zip(suffixes, map(Split, xs, ys), strict=True))
-    train, valid, test = _parts(given, request.seed, stratify=task == "classification")
-    index = subset(train.y, request.n_train, request.seed, balanced=task == "classification")
+    train, valid, test = _parts(given, request.seed, stratify=single)
+    index = subset(train.y, request.n_train, request.seed, balanced=single)
     train = Split(train.x[index], train.y[index])
     ood = _inputs(arrays["x_ood"], f"x_ood of {path}") if "x_ood" in arrays else None
     if ood is not None and ood.shape[1:] != train.x.shape[1:]:
@@ -128,9 +136,10 @@ def _targets(
 ) -> tuple[Task, list[Tensor], tuple[str, ...]]:
     arrays = [array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array for array in arrays]
     for array, suffix in zip(arrays, suffixes, strict=True):
-        if array.ndim != 1:
+        if array.ndim != 1 and not (array.ndim == 3 and array.dtype.kind in "iu" and task != "regression"):
             raise SzilardError(
-                f"y{suffix} of {path} has shape {list(array.shape)}; it must be one number an example"
+                f"y{suffix} of {path} has shape {list(array.shape)}; it must be one number an example, or [N, H, W] of "
+                "class numbers for pictures (train on several labels or targets in a loop of your own, docs/targets.md)"
             )
     text = all(array.dtype.kind == "U" for array in arrays)
     if task is None:
@@ -148,11 +157,25 @@ def _targets(
         for y, suffix in zip(ys, suffixes, strict=True):
             finite(y, f"y{suffix} of {path}")
         return task, [y.double() for y in ys], ()
-    ys = [classes_of(y, f"y{suffix} of {path}") for y, suffix in zip(ys, suffixes, strict=True)]
+    ys = [_class_numbers(y, f"y{suffix} of {path}") for y, suffix in zip(ys, suffixes, strict=True)]
     n_classes = 1 + max((int(y.max()) for y in ys if len(y)), default=0)
-    if n_classes > sum(map(len, ys)):
+    if n_classes > sum(y.numel() for y in ys):
         raise SzilardError(
             f"y of {path} has label {n_classes - 1} but only {sum(map(len, ys))} examples; "
             "number the classes without gaps, or load it with task='regression' if y is a quantity"
         )
     return task, ys, tuple(str(i) for i in range(n_classes))
+
+
+def _class_numbers(y: Tensor, what: str) -> Tensor:
+    """As int64; at several positions, those without a label keep :data:`szilard.data.check.IGNORED`."""
+    if y.dim() == 1:
+        return classes_of(y, what)
+    y = y.long()
+    bad = ((y < 0) & (y != IGNORED)).flatten(1).any(1)
+    if bool(bad.any()):
+        raise SzilardError(
+            f"{what} has a negative label in example {int(bad.byte().argmax())}, counted from 0; classes are 0, 1, 2, "
+            f"..., and {IGNORED} stands for a pixel without one"
+        )
+    return y

@@ -14,6 +14,8 @@ from szilard.networks.evaluating import evaluating
 class _Split(Protocol):
     @property
     def x(self) -> Tensor: ...
+    @property
+    def y(self) -> Tensor: ...
 
 
 class _DataSet(Protocol):
@@ -34,8 +36,9 @@ class _DataSet(Protocol):
 def check_fits(network: nn.Module, dataset: _DataSet) -> None:
     """Run three training examples through the network, in eval mode, and look at what comes out.
 
-    It must be ``[B, n_classes]`` for classification, ``[B, 1]`` or ``[B, 2]`` (mean, log of the noise's
-    standard deviation) for regression, finite, and in floating point. The network's modes are restored.
+    It must be ``[B, n_classes]`` for classification (``[B, n_classes, H, W]`` with labels ``[N, H, W]``), ``[B, 1]`` or
+    ``[B, 2]`` (mean, log of the noise's standard deviation) for regression, finite, and in floating point. The
+    network's modes are restored.
 
     Raises:
         SzilardError: it is not, or the network cannot take the inputs.
@@ -60,7 +63,10 @@ def check_fits(network: nn.Module, dataset: _DataSet) -> None:
         )
     count = len(x)
     if dataset.task == "classification":
-        fitting, wanted = [(count, dataset.n_outputs)], f"[B, {dataset.n_outputs}], one logit for each class"
+        positions = tuple(dataset.train.y.shape[1:])
+        fitting = [(count, dataset.n_outputs, *positions)]
+        shape = ", ".join(["B", *map(str, fitting[0][1:])])
+        wanted = f"[{shape}], one logit for each class" + (" at each position" if positions else "")
     else:
         fitting, wanted = [(count, 1), (count, 2)], "[B, 1], or [B, 2] with the log of the noise's deviation"
     if tuple(output.shape) not in fitting:

@@ -12,7 +12,9 @@ from torch import Tensor, nn
 
 from szilard import atomic, bayes, metrics
 from szilard.data import DataSet
+from szilard.data.check import IGNORED
 from szilard.metrics import Predictive
+from szilard.metrics.predictive import flat
 
 MOST = 20_000  # entries of a weight in a histogram
 SHOWN = 16  # uncertain inputs in the report
@@ -47,9 +49,15 @@ def of_posterior(network: nn.Module, when: str) -> Arrays:
 
 
 def of_predictions(data: DataSet, test: Predictive, ood: Predictive | None) -> Arrays:
-    """Of the test set, and of the inputs of other origin."""
-    coverage, risk, _ = metrics.risk_coverage(test, data.test.y)
+    """Of the test set, and of the inputs of other origin; with a class for each pixel, of at most 20 000 pixels."""
+    y = data.test.y
+    if data.is_dense:
+        test, y = flat(test, y, IGNORED)
+    coverage, risk, _ = metrics.risk_coverage(test, y)
     arrays: Arrays = {"risk_coverage_coverage": coverage.numpy(), "risk_coverage_risk": risk.numpy()}
+    if len(y) > MOST:
+        kept = torch.linspace(0, len(y) - 1, MOST, dtype=torch.float64).long()
+        arrays = {name: values[kept.numpy()] for name, values in arrays.items()} if data.is_dense else arrays
     if data.task == "regression":
         scale, shift = data.target_scale, data.target_shift
         return arrays | {
@@ -59,6 +67,13 @@ def of_predictions(data: DataSet, test: Predictive, ood: Predictive | None) -> A
             "test_target": _numpy(data.test.y * scale + shift),
             "test_epistemic": _numpy(test.epistemic() * scale**2),
             "test_aleatoric": _numpy(test.aleatoric() * scale**2),
+        }
+    arrays |= _reliability(test, y)
+    if data.is_dense:
+        return arrays | {
+            "test_max_probability": _thin(test.max_probability()).float().numpy(),
+            "test_epistemic": _thin(test.epistemic()).float().numpy(),
+            "test_aleatoric": _thin(test.aleatoric()).float().numpy(),
         }
     arrays |= {
         "test_mean_probabilities": test.mean.numpy().astype(np.float16),
@@ -70,10 +85,13 @@ def of_predictions(data: DataSet, test: Predictive, ood: Predictive | None) -> A
     if ood is not None:
         arrays["ood_max_probability"] = _numpy(ood.max_probability())
         arrays["ood_epistemic"] = _numpy(ood.epistemic())
-    names = ("edges", "confidence", "accuracy", "count")
-    for name, values in zip(names, metrics.reliability(test, data.test.y), strict=True):
-        arrays[f"reliability_{name}"] = values.numpy()
     return arrays | (_uncertain(data, test) if data.is_pictures else {})
+
+
+def _reliability(test: Predictive, y: Tensor) -> Arrays:
+    names = ("edges", "confidence", "accuracy", "count")
+    found = zip(names, metrics.reliability(test, y), strict=True)
+    return {f"reliability_{name}": values.numpy() for name, values in found}
 
 
 def _uncertain(data: DataSet, test: Predictive) -> Arrays:

@@ -7,6 +7,7 @@ import math
 import torch
 
 from szilard.data import DataSet, Split
+from szilard.data.check import IGNORED
 
 # Nats. Posteriors of few examples that have hardly left their prior end up to 0.6 above the constant prediction.
 ABOVE_CONSTANT, ABOVE_UNTRAINED = 1.0, 0.25
@@ -16,14 +17,15 @@ LEARNT = 0.02  #: nats below the constant prediction, on training examples or on
 
 
 def constant_nll(data: DataSet, split: Split) -> float:
-    """Mean negative log likelihood, in nats, of the best constant prediction on the training labels.
+    """Mean negative log likelihood of a label, in nats, of the best constant prediction on the training labels.
 
     That is the frequency of each class (with one example more of each, so that none is impossible), or a Gaussian with
     the mean and variance of the training targets, in normalised units.
     """
     if data.task == "classification":
-        counts = torch.bincount(data.train.y, minlength=data.n_outputs).double() + 1
-        return float((counts.sum().log() - counts.log())[split.y].mean())
+        known, asked = (part.y[part.y != IGNORED] for part in (data.train, split))
+        counts = torch.bincount(known, minlength=data.n_outputs).double() + 1
+        return float((counts.sum().log() - counts.log())[asked].mean())
     known, asked = data.train.y.double(), split.y.double()
     # Targets that are all the same would have a density without bound.
     variance = (known - known.mean()).square().mean().clamp_min(1e-6)
@@ -52,6 +54,9 @@ def told(
     constant = constant_nll(data, data.valid) + shift
     margin = ABOVE_CONSTANT * max(1.0, STEPS / max(steps, 1))
     most = max(constant + margin, untrained + ABOVE_UNTRAINED)
+    y = data.train.y
+    if y.dim() > 1:  # energy is the sum over an example's pixels
+        energy /= float((y != IGNORED).flatten(1).sum(1).double().mean())
     above = energy - constant_nll(data, data.train)
     what = (
         "the class frequencies" if data.task == "classification" else "the mean and variance of the targets"

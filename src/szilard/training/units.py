@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from szilard import bayes
 from szilard.data import DataSet
+from szilard.data.check import IGNORED
 
 CLEARLY = 0.01  # of accuracy or R², by which other units must be better
 
@@ -59,5 +60,6 @@ def _quality(network: nn.Module, data: DataSet) -> float:
         return -torch.inf
     y: Tensor = data.valid.y
     if data.task == "classification":
-        return float((output.argmax(1) == y).double().mean())
+        right = (output.argmax(1) == y)[y != IGNORED]
+        return float(right.double().mean())
     return float(1 - (output[:, 0] - y.double()).square().mean() / y.double().var(unbiased=False))
