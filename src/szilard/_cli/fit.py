@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from szilard import atomic, methods, networks, report
-from szilard._cli import table
+from szilard._cli import small_print, table
 from szilard._cli.told import once
 from szilard.errors import SzilardError, printable
 from szilard.training import settings as toml
@@ -85,6 +85,8 @@ def _show(out: Path, quiet: bool) -> None:
         written = report.write(out)
         if not quiet:
             table.show([out])
+            for line in small_print.of_run(out):
+                print(line)
         print(printable(str(written)))
     except KeyboardInterrupt as stop:
         folder = RunFolder(out)

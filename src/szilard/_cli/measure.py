@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from szilard import methods, networks
-from szilard._cli import source, table, target, weights
+from szilard._cli import small_print, source, table, target, weights
 from szilard._cli.told import once
 from szilard.cost import Cost
 from szilard.data import DataSet
@@ -42,6 +42,8 @@ def measure(
         table.print_rows(
             rows, f"{data.name}, test set" + (f"; OOD: {data.ood_name}" if data.ood_name else "")
         )
+        for line in small_print.lines(rows):
+            print(line)
 
 
 def _finished(
@@ -54,8 +56,11 @@ def _finished(
     for file in files:
         found = networks_on_disk.load(file, network, trusted=trusted, tell=tell)
         data = source.for_network(found, given, str(file), data)
-        quality, cost = evaluate(found.network, data, method=found.method, samples=samples, seed=seed)
-        rows.append(_row(methods.label(found.method), found.method.name, quality, cost))
+        beside: dict[str, Any] = {}
+        quality, cost = evaluate(
+            found.network, data, method=found.method, samples=samples, seed=seed, beside=beside
+        )
+        rows.append(_row(methods.label(found.method), found.method.name, quality, cost) | beside)
     assert data is not None
     return rows, data
 
@@ -81,8 +86,9 @@ def _plain(
     data, said = units.fitted(built, data)
     if said is not None:
         tell(said)
-    quality, cost = evaluate(built.eval(), data, samples=samples, seed=seed)
-    return [_row(path.name, "none", quality, cost)], data
+    beside: dict[str, Any] = {}
+    quality, cost = evaluate(built.eval(), data, samples=samples, seed=seed, beside=beside)
+    return [_row(path.name, "none", quality, cost) | beside], data
 
 
 def _row(name: str, method: str, quality: dict[str, float], cost: Cost) -> table.Row:
