@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from szilard import atomic, methods, networks, report
-from szilard._cli import figures, output
+from szilard._cli import figures, output, small_print
+from szilard._cli.table import say_wrapped
 from szilard._cli.told import once
 from szilard.errors import SzilardError, printable
 from szilard.training import settings as toml
@@ -91,6 +92,8 @@ def _show(out: Path, quiet: bool, as_json: bool, wide: bool) -> None:
             return
         if not quiet:
             figures.show([out], wide=wide)
+            for line in small_print.of_run(out):
+                say_wrapped(line)
         output.say(printable(str(written)))
     except KeyboardInterrupt as stop:
         folder = RunFolder(out)

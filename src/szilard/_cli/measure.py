@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from szilard import methods
-from szilard._cli import built, figures, output, source, suited, target
+from szilard._cli import built, figures, output, small_print, source, suited, target
 from szilard._cli.case import OfExamples, Request, Tell, opened
 from szilard._cli.figures import Row
+from szilard._cli.table import say_wrapped
 from szilard._cli.told import once
 from szilard._cli.words import cli
 from szilard.cost import Cost
@@ -35,6 +37,8 @@ def measure(request: Request, *, samples: int, seed: int, as_json: bool, wide: b
     else:
         title = f"{name}, test set" + (f"; OOD: {elsewhere}" if elsewhere else "")
         figures.print_rows(rows, title, wide=wide)
+        for line in small_print.lines(rows):
+            say_wrapped(line)
 
 
 def _finished(request: Request, samples: int, seed: int) -> tuple[list[Row], DataSet]:
@@ -48,8 +52,13 @@ def _finished(request: Request, samples: int, seed: int) -> tuple[list[Row], Dat
         if request.task not in (None, found.task):
             raise SzilardError(f"--task is {request.task}, and {file} is for {found.task}; leave --task out")
         data = source.for_network(found, request.given, str(file), data)
-        quality, cost = evaluate(suited.asked(found), data, method=found.method, samples=samples, seed=seed)
-        rows.append(_row(methods.label(found.method, found.network), found.method.name, quality, cost))
+        beside: dict[str, Any] = {}
+        quality, cost = evaluate(
+            suited.asked(found), data, method=found.method, samples=samples, seed=seed, beside=beside
+        )
+        rows.append(
+            _row(methods.label(found.method, found.network), found.method.name, quality, cost) | beside
+        )
     if data is None:
         raise SzilardError(f"{path} holds no finished network; name a run folder or a network")
     return rows, data
@@ -66,8 +75,9 @@ def _plain(request: Request, samples: int, seed: int, tell: Tell) -> tuple[list[
     if isinstance(case, OfExamples):
         quality, cost = case.quality(case.network), case.cost(case.network)
         return [_row(name, "none", quality, cost)], case.data.name, None
-    quality, cost = evaluate(case.asked(), case.data, samples=samples, seed=seed)
-    return [_row(name, "none", quality, cost)], case.data.name, case.data.ood_name
+    beside: dict[str, Any] = {}
+    quality, cost = evaluate(case.asked(), case.data, samples=samples, seed=seed, beside=beside)
+    return [_row(name, "none", quality, cost) | beside], case.data.name, case.data.ood_name
 
 
 def _row(name: str, method: str, quality: dict[str, float], cost: Cost) -> Row:

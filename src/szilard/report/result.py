@@ -12,7 +12,8 @@ from szilard.errors import printable
 _LETTERS = 300  # of a name, or a sentence, on a page or in a table
 _MOST_CLASSES = 100_000
 _TEXTS = ("method", "name", "network", "data", "ood", "task", "diverged")
-_COUNTS = ("samples", "epochs", "steps", "n_train")
+_COUNTS = ("samples", "epochs", "steps", "n_train", "n_test")
+_SHARES = ("precision", "recall")
 _TABLES = ("test", "valid", "density")
 
 
@@ -23,6 +24,9 @@ def check(content: Any) -> tuple[dict[str, Any], list[str]]:
     * ``seed``, ``samples``, ``epochs``, ``steps``, ``n_train``: whole numbers; all but the seed not negative;
     * ``classes``: printable texts;
     * ``test``, ``valid``, ``density``: finite numbers by name, at most 1 in ``density``;
+    * ``intervals``: by name, [low, high];
+    * ``by_class``: a dict a class: ``class``, ``examples``, ``answered``, ``precision``, ``recall`` (None where there
+      is nothing to divide by), ``precision_interval``, ``recall_interval``;
     * ``cost``: by name, ``{"value": a number or None, "source": text}``.
 
     Returns:
@@ -55,6 +59,8 @@ def check(content: Any) -> tuple[dict[str, Any], list[str]]:
     take("classes", _are_texts, lambda value: [text(label) for label in value])
     for key in _TABLES:
         take(key, lambda value: isinstance(value, dict), functools.partial(_numbers, key, wrong))
+    take("intervals", _are_intervals, lambda value: {text(name): _ends(pair) for name, pair in value.items()})
+    take("by_class", _are_classes, lambda value: [_of_class(row) for row in value])
     take("cost", lambda value: isinstance(value, dict), lambda value: _costs(value, wrong))
     return found, wrong
 
@@ -88,6 +94,42 @@ def _numbers(key: str, wrong: list[str], table: dict[str, Any]) -> dict[str, flo
         f"{key}.{text(name)}" for name, value in table.items() if value is not None and name not in right
     ]
     return {text(name): float(value) for name, value in right.items()}
+
+
+def _are_intervals(value: Any) -> bool:
+    return isinstance(value, dict) and all(map(_is_interval, value.values()))
+
+
+def _is_interval(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(map(is_number, value)) and value[0] <= value[1]
+
+
+def _ends(pair: Any) -> list[float]:
+    return [float(end) for end in pair]
+
+
+def _are_classes(value: Any) -> bool:
+    return isinstance(value, list) and len(value) <= _MOST_CLASSES and all(map(_is_class, value))
+
+
+def _is_class(row: Any) -> bool:
+    return (
+        isinstance(row, dict)
+        and isinstance(row.get("class"), str)
+        and all(
+            is_number(row.get(key)) and row[key] >= 0 and row[key] == int(row[key])
+            for key in ("examples", "answered")
+        )
+        and all(row.get(key) is None or (is_number(row[key]) and 0 <= row[key] <= 1) for key in _SHARES)
+        and all(_is_interval(row.get(f"{key}_interval")) for key in _SHARES)
+    )
+
+
+def _of_class(row: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {"class": text(row["class"])}
+    found |= {key: int(row[key]) for key in ("examples", "answered")}
+    found |= {key: None if row.get(key) is None else float(row[key]) for key in _SHARES}
+    return found | {f"{key}_interval": _ends(row[f"{key}_interval"]) for key in _SHARES}
 
 
 def _in_range(key: str, value: float) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -17,6 +17,7 @@ from szilard.likelihood.categorical import IGNORED
 from szilard.methods import Method
 from szilard.metrics import Predictive
 from szilard.networks import WithNoise
+from szilard.training import details
 
 Part = Literal["valid", "test"]
 
@@ -29,6 +30,7 @@ def measure(
     samples: int = 32,
     seed: int = 0,
     split: Part = "test",
+    beside: dict[str, Any] | None = None,
 ) -> tuple[dict[str, float], Cost]:
     """Quality on one part of a data set, and the cost of one inference of one example.
 
@@ -39,6 +41,7 @@ def measure(
         samples: draws of a Bayesian network.
         seed: of the draws.
         split: "test" or "valid".
+        beside: is given what :func:`szilard.training.details.of` says of the same predictions.
 
     Returns:
         quality, as :func:`szilard.metrics.evaluate` names it, and cost.
@@ -54,7 +57,10 @@ def measure(
     if data.task == "regression" and tells_mean_alone(network, data):
         network = with_noise(network, data)
     counted = cost.count(network, data.input_shape)
-    quality, _, _ = judge(method, network, data, getattr(data, split), samples=samples, seed=seed)
+    part = getattr(data, split)
+    quality, believed, elsewhere = judge(method, network, data, part, samples=samples, seed=seed)
+    if beside is not None:
+        beside |= details.of(believed, part.y, data, elsewhere=elsewhere, seed=seed)
     return quality, counted
 
 

@@ -18,7 +18,17 @@ from szilard.cost import Cost, Stopwatch
 from szilard.data import DataSet
 from szilard.errors import SzilardError, SzilardWarning
 from szilard.methods import Method
-from szilard.training import account, arrays, checkpoint, divergence, evaluate, finished, lock, resumable
+from szilard.training import (
+    account,
+    arrays,
+    checkpoint,
+    details,
+    divergence,
+    evaluate,
+    finished,
+    lock,
+    resumable,
+)
 from szilard.training.devices import on_rank_zero
 from szilard.training.folder import MethodFolder, to_json
 from szilard.training.log import Log
@@ -281,6 +291,7 @@ class Job:
                 "valid": valid,
                 "cost": cost.to_dict(),
                 "density": evaluate.densities(network),
+                **details.of(believed, data.test.y, data, elsewhere=elsewhere, seed=seed),
             }
             if diverged is not None:
                 result["diverged"] = diverged
