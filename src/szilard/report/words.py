@@ -106,6 +106,7 @@ def _digits(value: float) -> str:
 QUALITY = (
     Figure("accuracy", "accuracy", "share of test inputs whose most probable class is right",
            lambda v: percent(v, 2), "more", "points"),
+    Figure("miou", "mIoU", "intersection over union of pixels, mean over classes", _fixed(3), "more", "difference"),
     Figure("rmse", "RMSE", "root mean squared error, in the units of the target", _digits),
     Figure("nll", "NLL", "negative log likelihood of the test set, nats per input", _fixed(3)),
     Figure("brier", "Brier", "mean squared distance of the probabilities from the truth", _fixed(3)),
