@@ -1,4 +1,4 @@
-"""What a training of one network of the zoo needs: examples, what the answers mean, and the loss by formulas of our own."""
+"""What training one network of the zoo needs: examples, what the answers mean, the loss by formulas of our own."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Lesson:
         """In training mode; the same for the same seed."""
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            return self.case.finish(self.case.build())
+            return self.case.finish(self.case.build().eval()).train()
 
     def given_task(self, data: Data) -> str | Likelihood:
         """What ``prepare`` is told."""

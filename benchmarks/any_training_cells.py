@@ -8,6 +8,7 @@ formulas of :mod:`any_training_case`.
 from __future__ import annotations
 
 import io
+import math
 import traceback
 import warnings
 from collections.abc import Callable
@@ -23,7 +24,7 @@ import any_training_scores as scores
 from any_case import Data
 from any_training_case import STEPS, Lesson, energy, judging, learning, schedule
 from any_training_prepared import Wrong
-from szilard.bayes import Weight
+from szilard.bayes import FixedPrior, Weight
 from szilard.errors import SzilardError
 from szilard.methods import SSVI, Deterministic, Method
 
@@ -144,7 +145,7 @@ def prepare(tried: Tried) -> float | None:
     if tried.method_name == "dense":
         return None
     prepared_checks.unchanged(tried.original, before)
-    prepared_checks.same_answers(tried.original, judging(tried.data).x)
+    prepared_checks.same_answers(tried.lesson.network, judging(tried.data).x)
     return prepared_checks.density(tried.original, tried.network, DENSITY, [str(w.message) for w in heard])
 
 
@@ -160,7 +161,9 @@ def train(tried: Tried) -> None:
     after = _columns(network)
     if [len(s) for s in before] != [len(s) for s in after]:
         raise Wrong("the number of entries that exist has changed")
-    movable = [w for w in _weights(network) if 20 <= w.support.nnz <= 0.9 * torch.Size(w.support.shape).numel()]
+    movable = [
+        w for w in _weights(network) if 20 <= w.support.nnz <= 0.9 * torch.Size(w.support.shape).numel()
+    ]
     if movable and all(torch.equal(a, b) for a, b in zip(before, after, strict=True)):
         raise Wrong("no support has moved")
     for name, tensor in frozen.items():
@@ -179,9 +182,12 @@ def run(
     at_half: Callable[[], None] = lambda: None,
     wrong: list[str] | None = None,
 ) -> None:
-    """Steps of a plain loop; where ``wrong`` is given, both terms of every loss are checked, and it says what is wrong."""
+    """Steps of a plain loop; where ``wrong`` is given, both terms of each loss are checked, and it says what is wrong."""
     heard: list[Any] = []
-    handle = network.register_forward_hook(lambda module, given, output: heard.append(output))
+    scripted = isinstance(network, torch.jit.ScriptModule)  # takes no hook
+    handle = None
+    if not scripted:
+        handle = network.register_forward_hook(lambda module, given, output: heard.append(output))
     data = learning(tried.data)
     try:
         for step, x, y in schedule(data):
@@ -195,7 +201,7 @@ def run(
                 torch.manual_seed(step)  # of dropout
                 divergence = _divergence(network)
                 loss = method.loss(network, x, targets)
-            if wrong is not None and not tried.lesson.refusal:
+            if wrong is not None and heard and not tried.lesson.refusal:
                 try:
                     _check_loss(tried, method, heard[-1], y, divergence / len(data.y), loss)
                 except Wrong as error:
@@ -205,7 +211,8 @@ def run(
             optimizer.zero_grad()
             method.after_step(network, optimizer)
     finally:
-        handle.remove()
+        if handle is not None:
+            handle.remove()
 
 
 def _check_loss(
@@ -213,18 +220,22 @@ def _check_loss(
 ) -> None:
     output = output if isinstance(output, Tensor) else None
     if output is None:
-        raise Wrong("a loss was made of several answers, of which nobody said which counts")
+        raise Wrong("a loss was made of several answers, and nobody said which of them counts")
     wanted = energy(tried.lesson, tried.data, output, y)
     coarse = 3e-2 if output.dtype in (torch.bfloat16, torch.float16) or y.dtype is torch.bfloat16 else 1e-4
     prepared_checks.near("the expected loss", method.last_energy, wanted, coarse)
+    if math.isnan(divergence):
+        return
     prepared_checks.near("T/N times the divergence", method.last_cost, divergence, coarse)
     prepared_checks.near("the loss", float(loss), wanted + divergence, coarse)
 
 
 def _divergence(network: nn.Module) -> float:
-    """Of all Gaussian entries from N(0, 1), nats."""
+    """Of all Gaussian entries from N(0, 1), nats; NaN where somebody has chosen another prior."""
     total = 0.0
     for weight in _weights(network):
+        if weight.log_std is not None and weight.prior != FixedPrior(1.0):
+            return math.nan
         if weight.log_std is not None:
             mean, log_std = weight.mean.detach().double(), weight.log_std.detach().double()
             total += float((0.5 * ((2 * log_std).exp() + mean.square() - 1) - log_std).sum())

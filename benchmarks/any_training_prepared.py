@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -60,10 +60,10 @@ def frozen_tensors(network: nn.Module) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
-def same_answers(network: nn.Module, x: Any) -> None:
+def same_answers(build: Callable[[], nn.Module], x: Any) -> None:
     """At density 1 and σ → 0 the converted network answers as the original, in eval mode and by a draw."""
-    original = copy.deepcopy(network).eval()
-    converted = szilard.bayesianize(network, 1.0, initial_std=ALMOST_NONE).eval()
+    original = build().eval()
+    converted = szilard.bayesianize(build(), 1.0, initial_std=ALMOST_NONE).eval()
     wanted = ask(original, x)
     for how, answers in (("mean", ask(converted, x)), ("draw", _drawn(converted, x))):
         if answers.shape != wanted.shape:

@@ -31,7 +31,9 @@ def predict(lesson: Lesson, method: Method, network: nn.Module, data: Data) -> N
         raise Wrong("predict left the network in another mode")
     values = _values(believed)
     if values.shape[1] != len(data.y) or not bool(values.isfinite().all()):
-        raise Wrong(f"predictions {list(values.shape)} are not finite or not one for each of {len(data.y)} inputs")
+        raise Wrong(
+            f"predictions {list(values.shape)} are not finite or not one for each of {len(data.y)} inputs"
+        )
     if believed.probabilities is not None:
         _check_probabilities(values, data)
     if not torch.equal(values, _values(method.predict(network, data.x, samples=DRAWS))):
