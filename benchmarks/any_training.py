@@ -138,6 +138,18 @@ def figures(section: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def missing(section: dict[str, Any], key: str) -> str:
+    """Why a figure is null."""
+    of = {
+        "sequence_ssvi90_minus_dense_pt": "sequence",
+        "lora_step_vs_full": "adapter",
+        "unseen_category_doubt_rises": "doubt",
+        "tables_whole_at_80": "terminal",
+    }
+    found: str = section.get(of.get(key, ""), {}).get("why", "not run")
+    return f"none: {without_paths(found)}"
+
+
 def part(job: tuple[str, int]) -> dict[str, Any]:
     """One of the figures, with so many seeds; a crash is its reason."""
     name, seeds = job

@@ -182,7 +182,7 @@ def run(
     at_half: Callable[[], None] = lambda: None,
     wrong: list[str] | None = None,
 ) -> None:
-    """Steps of a plain loop; where ``wrong`` is given, both terms of each loss are checked, and it says what is wrong."""
+    """Steps of a plain loop; where ``wrong`` is given, each loss is checked, and it is told there what is wrong."""
     heard: list[Any] = []
     scripted = isinstance(network, torch.jit.ScriptModule)  # takes no hook
     handle = None
