@@ -13,6 +13,7 @@ import csv
 import io
 import json
 import math
+import os
 import sys
 import tempfile
 import warnings
@@ -28,7 +29,7 @@ from torch import Tensor
 from any_tables_files import TABLES, Table, backwards
 from any_training_cells import Cell, is_sentence, located
 from any_training_prepared import Wrong, near
-from szilard import cli, methods
+from szilard import cli, interrupts, methods
 from szilard.data import DataSet
 from szilard.training import run as runs
 
@@ -71,6 +72,8 @@ def command(*arguments: str | Path) -> str:
     with (
         contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), warnings.catch_warnings(),
         mock.patch.object(sys, "argv", ["szilard", *map(str, arguments)]),
+        mock.patch.object(interrupts, "install"), mock.patch.dict(os.environ),  # whatever belongs to this process stays
+        mock.patch.object(warnings, "formatwarning", warnings.formatwarning),
     ):  # fmt: skip
         try:
             cli.main()
