@@ -1,5 +1,5 @@
-"""Write the benchmark tables of README.md, docs/results.md, docs/speed.md, docs/files.md, docs/faults.md and
-docs/any_network.md from benchmarks/results/.
+"""Write the benchmark tables of README.md, docs/results.md, docs/speed.md, docs/files.md, docs/faults.md,
+docs/any_network.md and docs/any_training.md from benchmarks/results/.
 
     python benchmarks/render.py
 
@@ -17,6 +17,7 @@ from typing import Any
 
 import any_network
 import any_promise
+import any_training
 import fashion
 import faults
 import kernels
@@ -31,7 +32,10 @@ ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 PAGES = (
     ROOT / "README.md",
-    *(ROOT / "docs" / name for name in ("results.md", "speed.md", "files.md", "faults.md", "any_network.md")),
+    *(
+        ROOT / "docs" / name
+        for name in ("results.md", "speed.md", "files.md", "faults.md", "any_network.md", "any_training.md")
+    ),
 )
 SHORT = (0, 1, 2, 4, 6, 7, 8, 9, 10, 12)  # columns of the README's table
 
@@ -42,7 +46,9 @@ class NotMeasured(Exception):
 
 def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = ["| " + " | ".join(columns) + " |", "|---" + "|--:" * (len(columns) - 1) + "|"]
-    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
+    return "\n".join(
+        lines + ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
+    )
 
 
 def lines(name: str) -> list[str]:
@@ -177,6 +183,39 @@ def any_machine() -> str:
     return f"{took}: {machine.line(section['machine'])}."
 
 
+def training() -> dict[str, Any]:
+    """The benchmark of training."""
+    return read("any_training.jsonl")[-1]
+
+
+def training_part(name: str) -> list[dict[str, Any]]:
+    """The cells of networks or of tables."""
+    if name not in training():
+        raise NotMeasured(f"{name} in any_training.jsonl")
+    return training()[name]  # type: ignore[no-any-return]
+
+
+def training_machine() -> str:
+    """Where and how long."""
+    took = ", ".join(f"{name} {seconds / 60:.1f} minutes" for name, seconds in training()["seconds"].items())
+    return f"{took}: {machine.line(training()['machine'])}."
+
+
+def training_faults() -> str:
+    """What is wrong or has crashed."""
+    rows = any_training.faults(any_training.tried(training()))
+    return markdown(any_training.FAULT_COLUMNS, rows) if rows else "None."
+
+
+def training_figures() -> str:
+    """The keys, with the reason where there is no figure."""
+    rows = []
+    for name, value in any_training.figures(training()).items():
+        shown = value if isinstance(value, bool) or value is None else f"{value:.4g}"
+        rows.append([f"`{name}`", any_training.missing(training(), name) if value is None else str(shown)])
+    return markdown(["figure", "value"], rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "fashion-all": lambda: fashion_table("all"),
     "fashion-small": lambda: fashion_table("small"),
@@ -212,6 +251,14 @@ TABLES: dict[str, Callable[[], str]] = {
     "any-refused": lambda: markdown(any_network.REASON_COLUMNS, any_network.reasons(any_part("zoo"))),
     "any-promise": lambda: markdown(any_promise.COLUMNS, any_promise.body(any_part("promise"))),
     "any-figures": lambda: figures(any_network.figures(read("any_network.jsonl")[-1])),
+    "training-machine": training_machine,
+    "training-networks": lambda: markdown(any_training.COLUMNS, any_training.body(training_part("networks"))),
+    "training-tables": lambda: markdown(any_training.COLUMNS, any_training.body(training_part("tables"))),
+    "training-refused": lambda: markdown(
+        any_training.REASON_COLUMNS, any_training.reasons(any_training.tried(training()))
+    ),
+    "training-faults": training_faults,
+    "training-figures": training_figures,
     "fashion-race": lambda: markdown(race.COLUMNS, race.body(read("fashion_race.jsonl"))),
     "fashion-race-figures": lambda: figures(race.figures(read("fashion_race.jsonl"))),
 }

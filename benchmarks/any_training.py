@@ -1,0 +1,217 @@
+"""Training on any network and any table: what is reported is what happens, or one sentence refuses.
+
+    python benchmarks/any_training.py [--quick] [--results FILE.jsonl] [--only PART ...] [--names NAME ...]
+
+* networks: those of :mod:`any_zoo` and more kinds of targets (:mod:`any_training_zoo`), each with SSVI and with the
+  dense deterministic method, in six stages (:mod:`any_training_cells`).
+* tables: CSV files as people have them (:mod:`any_tables_files`), through the command line (:mod:`any_tables_cells`).
+* sequence, adapter, doubt, terminal: figures of :mod:`any_training_figures` and :mod:`any_tables_figures`; null, with a
+  reason, where this version lacks what they need.
+
+A cell is *right* if a computation of our own agrees, *refused* if a sentence says why not, else *wrong* or *crashed*;
+*not reached* where an earlier stage has ended it. ``--quick`` takes fewer seeds for the figures; the cells are all the
+same. Nothing is fetched; everything follows from fixed seeds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import any_tables_cells
+import any_tables_figures
+import any_training_cells
+import any_training_figures
+import machine
+from any_network import kind_of, shared, tell
+from any_tables_files import TABLES
+from any_training_cells import METHODS, STAGES, Cell
+from any_training_zoo import LESSONS
+from harness import finish, print_table
+from szilard import atomic
+
+PARTS = ("networks", "tables", "sequence", "adapter", "doubt", "terminal")
+VERDICTS = ("right", "refused", "wrong", "crashed")
+WORKERS = 2
+SEEDS, MANY_SEEDS = 3, 6
+MARKS = {"right": "✓", "refused": "refused", "wrong": "WRONG", "crashed": "CRASHED", "not reached": ""}
+COLUMNS = ("name", "method", *STAGES)
+REASON_COLUMNS = ("refused because", "cells", "for example")
+FAULT_COLUMNS = ("cell", "verdict", "what")
+
+
+# -- cells ----------------------------------------------------------------------------------------------
+
+
+def of_network(name: str) -> list[dict[str, Any]]:
+    return [cell.to_json() for cell in any_training_cells.cells(LESSONS[name])]
+
+
+def of_table(name: str) -> list[dict[str, Any]]:
+    return [cell.to_json() for cell in any_tables_cells.cells(name)]
+
+
+def all_cells(
+    work: Callable[[str], list[dict[str, Any]]], names: Sequence[str], workers: int
+) -> list[dict[str, Any]]:
+    """Every cell, in the order of the names; one that takes its process with it has crashed."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for name, cells in shared(work, names, workers):
+        died = [Cell(name, METHODS[0], "prepare", "crashed", "the process died").to_json()]
+        found[name] = died if cells is None else cells
+        for cell in found[name]:
+            if cell["verdict"] in ("wrong", "crashed"):
+                tell(f"{cell['verdict']}: {called(cell)}: {cell['told']}")
+        if len(found) % 10 == 0:
+            tell(f"{len(found)} of {len(names)}")
+    return [cell for name in names for cell in found[name]]
+
+
+def called(cell: dict[str, Any]) -> str:
+    return f"{cell['subject']}, {cell['method']}, {cell['stage']}"
+
+
+# -- what is shown --------------------------------------------------------------------------------------
+
+
+def body(cells: list[dict[str, Any]]) -> list[list[str]]:
+    """A row for each subject and method."""
+    marks: dict[tuple[str, str], dict[str, str]] = {}
+    for cell in cells:
+        mark = MARKS[cell["verdict"]]
+        marks.setdefault((cell["subject"], cell["method"]), {})[cell["stage"]] = mark
+    return [
+        [name, method, *(row.get(stage, "") for stage in STAGES)] for (name, method), row in marks.items()
+    ]
+
+
+def reasons(cells: list[dict[str, Any]]) -> list[list[str]]:
+    """Refusals by their sentence, the most frequent first."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for cell in cells:
+        if cell["verdict"] == "refused":
+            found.setdefault(kind_of(without_paths(cell["told"])), []).append(cell)
+    ordered = sorted(found.values(), key=lambda same: (-len(same), same[0]["told"]))
+    return [[without_paths(same[0]["told"]), str(len(same)), called(same[0])] for same in ordered]
+
+
+def faults(cells: list[dict[str, Any]]) -> list[list[str]]:
+    bad = [cell for cell in cells if cell["verdict"] in ("wrong", "crashed")]
+    return [[called(cell), cell["verdict"], without_paths(cell["told"])] for cell in bad]
+
+
+def without_paths(sentence: str) -> str:
+    """Temporary folders have other names each time."""
+    return re.sub(r"(/[\w.-]+)+/(?=my table|new\.csv|turned)", "", sentence)
+
+
+def tried(section: dict[str, Any]) -> list[dict[str, Any]]:
+    return [*section.get("networks", []), *section.get("tables", [])]
+
+
+def figures(section: dict[str, Any]) -> dict[str, Any]:
+    """The JSON keys; null where a part was not run or this version lacks what it needs."""
+    cells = tried(section)
+    verdicts = Counter(cell["verdict"] for cell in cells)
+    ran = {verdict: verdicts[verdict] if cells else None for verdict in VERDICTS}
+    densities = [
+        cell["figure"] for cell in cells if cell["stage"] == "prepare" and cell["figure"] is not None
+    ]
+    return {
+        "cells": sum(verdicts[verdict] for verdict in VERDICTS) if cells else None,
+        **ran,
+        "not_reached": verdicts["not reached"] if cells else None,
+        "networks": len({cell["subject"] for cell in section["networks"]}) if "networks" in section else None,
+        "tables": len({cell["subject"] for cell in section["tables"]}) if "tables" in section else None,
+        "density_error_max": max(densities, default=None),
+        "sequence_ssvi90_minus_dense_pt": section.get("sequence", {}).get("minus"),
+        "lora_step_vs_full": section.get("adapter", {}).get("ratio"),
+        "unseen_category_doubt_rises": section.get("doubt", {}).get("rises"),
+        "tables_whole_at_80": section.get("terminal", {}).get("whole"),
+    }
+
+
+def missing(section: dict[str, Any], key: str) -> str:
+    """Why a figure is null."""
+    of = {
+        "sequence_ssvi90_minus_dense_pt": "sequence",
+        "lora_step_vs_full": "adapter",
+        "unseen_category_doubt_rises": "doubt",
+        "tables_whole_at_80": "terminal",
+    }
+    found: str = section.get(of.get(key, ""), {}).get("why", "not run")
+    return f"none: {without_paths(found)}"
+
+
+def part(job: tuple[str, int]) -> dict[str, Any]:
+    """One of the figures, with so many seeds; a crash is its reason."""
+    name, seeds = job
+    parts: dict[str, Callable[[], dict[str, Any]]] = {
+        "sequence": lambda: any_training_figures.sequence(range(seeds)),
+        "adapter": any_training_figures.adapter,
+        "doubt": lambda: any_tables_figures.doubt(range(seeds)),
+        "terminal": any_tables_figures.whole,
+    }
+    try:
+        return parts[name]()
+    except Exception as error:
+        return {"why": any_training_cells.located(error)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="within 15 minutes on two cores")
+    parser.add_argument(
+        "--results", type=Path, help="keep the figures in this file, in place of the last ones"
+    )
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), metavar="PART")
+    parser.add_argument("--names", nargs="+", metavar="NAME", help="only these networks and tables")
+    parser.add_argument("--workers", type=int, default=WORKERS)
+    given = parser.parse_args()
+    os.environ["OMP_NUM_THREADS"] = "1"
+    where = machine.describe()
+    print(machine.line(where))
+    section: dict[str, Any] = {}
+    if given.results and given.results.exists():
+        section = json.loads(given.results.read_text().splitlines()[-1])
+    section |= {"quick": given.quick, "machine": where}
+    known = {"networks": (of_network, list(LESSONS)), "tables": (of_table, list(TABLES))}
+    for name in given.only:
+        begun = time.monotonic()
+        tell(name)
+        if name in known:
+            work, names = known[name]
+            chosen = [one for one in names if not given.names or one in given.names]
+            section[name] = all_cells(work, chosen, given.workers)
+        else:
+            [(_, found)] = shared(part, [(name, SEEDS if given.quick else MANY_SEEDS)], 1)
+            section[name] = {"why": "the process died"} if found is None else found
+            tell(f"{name}: {section[name]}")
+        section["seconds"] = section.get("seconds", {}) | {name: round(time.monotonic() - begun, 1)}
+        if given.results and not given.names:
+            given.results.parent.mkdir(parents=True, exist_ok=True)
+            atomic.write(given.results, (json.dumps(section) + "\n").encode())
+    for name in known:
+        if section.get(name):
+            print_table(name.capitalize(), COLUMNS, body(section[name]))
+    if tried(section):
+        print_table("Refused", REASON_COLUMNS, reasons(tried(section)))
+        for row in faults(tried(section)):
+            print(f"{row[1]}: {row[0]}: {row[2]}")
+    for name in PARTS[2:]:
+        if name in section:
+            print(f"{name}: {json.dumps(section[name])}")
+    finish("any_training", figures(section))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,129 @@
+"""The benchmark of training notices what is wrong, and what it finds right is right."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
+
+import any_tables_cells
+import any_tables_figures
+import any_tables_files
+import any_training
+import any_training_cells
+from any_training_cells import STAGES, Cell
+from any_training_zoo import LESSONS
+from szilard.methods import SSVI
+
+TABLES = any_tables_files.TABLES
+
+
+def test_an_ordinary_network_is_right_in_every_stage():
+    found = any_training_cells.cells(LESSONS["MLP"])
+    assert [(cell.stage, cell.verdict, cell.told) for cell in found] == 2 * [(s, "right", "") for s in STAGES]
+    assert 0.9 < (found[0].figure or 0) <= 1.01
+
+
+def test_a_wrong_loss_is_noticed(monkeypatch):
+    divergence = SSVI._divergence
+    monkeypatch.setattr(SSVI, "_divergence", lambda self, network: 1.01 * divergence(self, network))
+    cells = {cell.stage: cell for cell in any_training_cells.cells(LESSONS["MLP"], ("ssvi",))}
+    assert cells["train"].verdict == "wrong"
+    assert "divergence" in cells["train"].told
+
+
+def test_a_run_that_forgets_its_step_is_noticed(monkeypatch):
+    load = SSVI.load_state_dict
+
+    def forgetful(self, state):
+        load(self, state)
+        self.step = 0
+
+    monkeypatch.setattr(SSVI, "load_state_dict", forgetful)
+    cells = {cell.stage: cell for cell in any_training_cells.cells(LESSONS["MLP"], ("ssvi",))}
+    assert cells["resume"].verdict == "wrong"
+
+
+def test_a_crash_is_a_cell():
+    def work():
+        raise KeyError("x")
+
+    cell = any_training_cells.judged("network", "ssvi", "train", work)
+    assert cell.verdict == "crashed"
+    assert cell.told.startswith("KeyError: 'x' (test_any_training.py:")
+
+
+def test_enough_networks_and_tables():
+    assert len(LESSONS) >= 40
+    assert len(TABLES) >= 30
+    for table in TABLES.values():
+        assert table.twin is None or table.twin in TABLES
+        assert len({len(cells) for cells in table.columns.values()}) == 1
+
+
+def test_a_table_is_read_as_its_cells_say(tmp_path):
+    tried = any_tables_cells.Tried(TABLES["plain"], tmp_path)
+    tried.file.write_bytes(tried.table.file)
+    any_tables_cells.prepare(tried)
+    assert tried.data is not None
+    other = any_tables_files.with_(tried.table.columns, b=["1"] * 160)
+    with pytest.raises(any_tables_cells.Wrong, match="'b' was read as"):
+        any_tables_cells._check_cells(
+            any_tables_files.made("other", other), tried.data, tried.data.train.x, tried.rows["train"]
+        )
+    for stage in ("train", "cost"):
+        any_tables_cells.STAGE[stage](tried, "ssvi")
+
+
+def test_a_refusal_must_name_what_it_is_about(tmp_path):
+    tried = any_tables_cells.Tried(TABLES["missing labels"], tmp_path)
+    good = Cell("t", "both", "prepare", "refused", "line 3, column 'y' is missing; fill it in")
+    bad = Cell("t", "both", "prepare", "refused", "something is the matter")
+    assert any_tables_cells._as_expected(tried, good).verdict == "refused"
+    assert any_tables_cells._as_expected(tried, bad).verdict == "wrong"
+    taken = Cell("t", "both", "prepare", "right")
+    assert any_tables_cells._as_expected(tried, taken).verdict == "wrong"
+
+
+@pytest.mark.parametrize(
+    ("printed", "faults"),
+    [
+        ("│ SSVI │ 0.912 │\r\n", 0),
+        ("│ SSVI │ 0.9… │", 2),
+        ("│ SSVI │ 0… │ 0.912", 1),
+        ("x" * 81 + " 0.912", 1),
+    ],
+)
+def test_cut_numbers_are_found(printed, faults):
+    assert len(any_tables_figures.faults_of(printed, 80, ["0.912"])) == faults
+
+
+def test_figures_are_json_with_every_key():
+    section = {
+        "networks": [Cell("a", "ssvi", "prepare", "wrong", "x", 1.02).to_json()],
+        "terminal": {"whole": True},
+    }
+    found = json.loads(json.dumps(any_training.figures(section)))
+    assert found["cells"] == found["wrong"] == 1
+    assert found["crashed"] == 0
+    assert found["density_error_max"] == 1.02
+    assert found["tables_whole_at_80"] is True
+    assert found["lora_step_vs_full"] is None
+    assert any_training.missing(section, "lora_step_vs_full")
+
+
+def test_energy_counts_labels_not_examples_without_one():
+    lesson = LESSONS["pixels, some without a label"]
+    data = lesson.case.data()
+    output = torch.zeros(4, 3, 8, 8)
+    y = data.y[:4]
+    counted = (y != -100).flatten(1).sum(1)
+    wanted = float(counted.sum() / (counted > 0).sum()) * torch.tensor(3.0).log()
+    from any_training_case import energy
+
+    assert energy(lesson, data, output, y) == pytest.approx(float(wanted))
