@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from szilard import file
 from szilard.compress.answers import call
+from szilard.compress.attempt import Attempt, Wish, worth_of
 from szilard.compress.copies import Working, fill
 from szilard.compress.discard import run as run_passes
 from szilard.compress.document import to_document
@@ -33,48 +34,6 @@ REFINEMENTS = (0.5, 0.25)  # octaves of λ that a costly pass is hoped to be wor
 BYTES_REFINEMENTS = 3
 TRIALS, BYTES_TRIALS = 8, 10  # of λ, at most, before refinements
 FULL = 0.97  # of the bytes allowed
-
-
-@dataclass(eq=False)
-class Attempt:
-    """What one λ gave: the bytes of the file, and what was seen on the way; not the network, which they hold.
-
-    Attributes:
-        size: of the file, bytes.
-        network: only of a pass that changed more than tensors; else :meth:`Job.network` opens the file.
-    """
-
-    lam: float
-    size: int
-    ledger: file.Ledger
-    scores: Scores | None
-    notes: list[str]
-    shelf: Shelf
-    network: nn.Module | None = None
-
-    @property
-    def data(self) -> bytes:
-        return bytes(self.shelf[self].numpy())
-
-    @property
-    def score(self) -> float | None:
-        return None if self.scores is None else self.scores.score
-
-
-@dataclass(frozen=True)
-class Wish:
-    """What was asked for: exactly one of the first three.
-
-    Attributes:
-        confidence: of a promise (:class:`~szilard.compress.promise.Promise`).
-        cap: with ``max_drop``: λ that is not exceeded, and taken if it keeps the drop.
-    """
-
-    max_drop: float | None
-    max_bytes: int | None
-    lam: float | None
-    confidence: float
-    cap: float | None = None
 
 
 @dataclass(eq=False)
@@ -295,7 +254,7 @@ class Job:
                 f"the file does not fit into {most} bytes; {least} is the least that was reached: allow that, or take "
                 "a smaller network"
             )
-        chosen = max(allowed, key=_worth)
+        chosen = max(allowed, key=worth_of)
         if len(self._quick) == len(self.passes):
             return chosen
         # Costly passes may save bytes that a smaller λ then spends: bytes fall about as the root of λ.
@@ -307,7 +266,7 @@ class Job:
                 break
             lam *= (made.size / (FULL * most)) ** 2
         fits = [made for made in full if made.size <= most]
-        return max([chosen, *fits], key=_worth)
+        return max([chosen, *fits], key=worth_of)
 
     @property
     def _quick(self) -> list[Pass]:
@@ -317,8 +276,3 @@ class Job:
         assert self.judge is not None
         with torch.no_grad(), held(network):
             return scored(self.judge(network))
-
-
-def _worth(made: Attempt) -> tuple[float, int]:
-    """What is better of two that are small enough: the score, or else the size, which was not needed."""
-    return (0.0 if made.score is None else made.score, made.size)

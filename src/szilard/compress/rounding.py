@@ -43,8 +43,7 @@ class Quantise:
     def __init__(
         self, *, softness: float = 4.0, curvature: dict[str, Curvature] | None = None, price: float = 1.0
     ) -> None:
-        self.softness, self.price = softness, price
-        self.curvature = curvature
+        self.softness, self.price, self.curvature = softness, price, curvature
 
     def __call__(self, draft: Draft, setting: Setting) -> None:
         wanted = {
