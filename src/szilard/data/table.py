@@ -15,6 +15,7 @@ from szilard.errors import SzilardError, shortened
 
 MOST_COLUMNS = 100_000
 _SHOWN = 12  # names in a sentence
+_PEEKED = 1000  # rows of a column of plain numbers by which the decimal mark of others is found
 _LETTERS = 60  # of a cell or a name in a sentence
 
 
@@ -128,10 +129,11 @@ class Table:
         if self.decimal is not None:
             return self.decimal
         if "mark" not in self._marks:
-            found: set[str] = set()
-            for number, column in enumerate(self.columns):
-                if self.plain(number) is None:
-                    found |= cells.marks(column)
+            odd = [column for i, column in enumerate(self.columns) if self.plain(i) is None]
+            found = {mark for column in odd for mark in cells.marks(column)}
+            if found or any(cells.undecided(column) is not None for column in odd):
+                plain = (column for i, column in enumerate(self.columns) if self.plain(i) is not None)
+                found |= {mark for column in plain for mark in cells.marks(column[:_PEEKED])}
             self._marks["mark"] = found.pop() if len(found) == 1 else self.usual
         return self._marks["mark"]
 

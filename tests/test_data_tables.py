@@ -1,0 +1,374 @@
+"""Tables as people have them: ways of writing numbers, dates, missing cells, ids, groups and time."""
+
+import itertools
+import math
+import warnings
+from datetime import datetime, timedelta
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from szilard import data
+from szilard.data import apart, cells, dates
+from szilard.data.reading import Column, Reading
+from szilard.data.table import read_table
+from szilard.errors import SzilardError, SzilardWarning
+
+
+def write(path, rows, header="a,b,y", end="\n", encoding="utf-8"):
+    path.write_bytes(end.join([header, *rows, ""]).encode(encoding))
+    return path
+
+
+def plain_rows(n=60, seed=0):
+    random = np.random.default_rng(seed)
+    return [f"{a:.4f},{b:.4f},{'yes' if a > b else 'no'}" for a, b in random.normal(size=(n, 2))]
+
+
+def loaded(path, **how):
+    return data.load(path, target="y", ood="none", **how)
+
+
+# -- numbers --------------------------------------------------------------------------------------------
+
+
+@given(st.floats(-1e9, 1e9).map(lambda v: round(v, 2)))
+def test_every_way_of_writing_gives_the_same_number(value):
+    english, plain = f"{value:,.2f}", f"{value:.2f}"
+    german = english.replace(",", "_").replace(".", ",").replace("_", ".")
+    swiss, french = english.replace(",", "'"), german.replace(".", "\u202f")
+    for cell, mark in ((plain, "."), (english, "."), (swiss, "."), (german, ","), (french, ",")):
+        found = cells.numbers([cell], mark)
+        assert found.wrong is None
+        assert found.values[0] == value
+        assert cells.is_number(cell)
+
+
+@pytest.mark.parametrize(
+    ("column", "marks"),
+    [
+        (["1,234", "5,678"], set()),
+        (["1,234", "0,5"], {","}),
+        (["1,234", "1,234,567"], {"."}),
+        (["1.234", "2.345"], set()),
+        (["1.234.567"], {","}),
+        (["0.512"], {"."}),
+        (["1.234,5"], {","}),
+        (["1,234.5"], {"."}),
+        (["0,5", "0.5"], {",", "."}),
+    ],
+)
+def test_what_tells_the_decimal_mark(column, marks):
+    assert cells.marks(column) == marks
+
+
+def test_a_column_that_leaves_the_mark_open_follows_the_others_then_the_delimiter(tmp_path):
+    rows = ["1.234;0,5;1", "2.345;1,5;2"]
+    assert read_table(write(tmp_path / "a.csv", rows, "a;b;y")).numbers(0).tolist() == [1234, 2345]
+    rows = ["1,234;0.5;1", "2,345;1.5;2"]
+    assert read_table(write(tmp_path / "a.csv", rows, "a;b;y")).numbers(0).tolist() == [1234, 2345]
+    rows = ["1,234;7;1", "2,345;8;2"]
+    assert read_table(write(tmp_path / "a.csv", rows, "a;b;y")).numbers(0).tolist() == [1.234, 2.345]
+    rows = ['"1,234",7,1', '"2,345",8,2']
+    assert read_table(write(tmp_path / "a.csv", rows)).numbers(0).tolist() == [1234, 2345]
+    rows = ["1,234\t7\t1", "2,345\t8\t2"]
+    path = write(tmp_path / "a.csv", rows, "a\tb\ty")
+    with pytest.raises(SzilardError, match="'1,234', in which the comma may be"):
+        read_table(path).numbers(0)
+    assert read_table(path, ",").numbers(0).tolist() == [1.234, 2.345]
+    assert read_table(path, ".").numbers(0).tolist() == [1234, 2345]
+
+
+def test_a_column_written_in_two_ways_is_refused(tmp_path):
+    path = write(tmp_path / "a.csv", ["0,5;1;1", "0.5;2;2"], "a;b;y")
+    with pytest.raises(SzilardError, match=r"decimal points \(line 3\) and decimal commas \(line 2\)"):
+        read_table(path).numbers(0)
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "latin-1"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_delimiters_encodings_and_line_ends_change_nothing(tmp_path, delimiter, encoding, end):
+    rows = [row.replace("yes", "grün").replace(",", delimiter) for row in plain_rows()]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error" if encoding != "latin-1" else "ignore", SzilardWarning)
+        got = loaded(write(tmp_path / "a.csv", rows, f"a{delimiter}b{delimiter}y", end, encoding))
+    want = loaded(write(tmp_path / "b.csv", [row.replace("yes", "grün") for row in plain_rows()]))
+    assert got.classes == ("grün", "no")
+    assert torch.equal(got.train.x, want.train.x)
+    assert torch.equal(got.test.y, want.test.y)
+
+
+def test_latin_1_is_told_of(tmp_path):
+    rows = [row.replace("yes", "grün") for row in plain_rows()]
+    with pytest.warns(SzilardWarning, match="is not UTF-8 and is read as Latin-1"):
+        loaded(write(tmp_path / "a.csv", rows, encoding="latin-1"))
+
+
+def test_commas_at_the_end_of_every_line_are_no_column(tmp_path):
+    want = loaded(write(tmp_path / "a.csv", plain_rows()))
+    for header in ("a,b,y,", "a,b,y"):
+        got = loaded(write(tmp_path / "b.csv", [f"{row}," for row in plain_rows()], header))
+        assert got.feature_names == ("a", "b")
+        assert torch.equal(got.train.x, want.train.x)
+
+
+def test_decimal_commas_without_quotes_are_explained(tmp_path):
+    path = write(tmp_path / "a.csv", ["1,5,2,no", "2,5,yes"])
+    with pytest.raises(SzilardError, match=r"line 2 of .* has 4 cells, but 3 are expected; .* in quotes"):
+        read_table(path)
+
+
+# -- missing cells ---------------------------------------------------------------------------------------
+
+
+def with_gaps():
+    rows = [row.split(",") for row in plain_rows(100)]
+    for i in range(0, 100, 10):
+        rows[i][0] = "NA"
+    rows[5][1] = ""
+    return rows
+
+
+def test_missing_cells_are_refused_with_a_count_by_column(tmp_path):
+    path = write(tmp_path / "a.csv", map(",".join, with_gaps()))
+    says = r"line 2, column 'a' .* is missing \('NA' is read so.*11 missing cells \(10 in 'a', 1 in 'b'\)"
+    with pytest.raises(SzilardError, match=says) as caught:
+        loaded(path)
+    assert "--missing" in str(caught.value)
+
+
+def test_drop_leaves_out_rows_and_nothing_else(tmp_path):
+    whole = [",".join(row) for row in with_gaps() if "NA" not in row and "" not in row]
+    with pytest.warns(SzilardWarning, match="11 of 100 rows with a missing cell are left out"):
+        got = loaded(write(tmp_path / "a.csv", map(",".join, with_gaps())), missing="drop")
+    want = loaded(write(tmp_path / "b.csv", whole))
+    assert torch.equal(got.train.x, want.train.x)
+    assert torch.equal(got.test.y, want.test.y)
+
+
+def test_mean_fills_in_that_of_the_training_rows(tmp_path):
+    with pytest.warns(SzilardWarning, match="filled with the mean of the training rows"):
+        got = loaded(write(tmp_path / "a.csv", map(",".join, with_gaps())), missing="mean")
+    parts = torch.cat([got.train.x, got.valid.x, got.test.x])
+    assert len(parts) == 100
+    assert ((parts[:, 0].abs() < 1e-6).sum(), (parts[:, 1].abs() < 1e-6).sum()) == (10, 1)
+    given = [float(row[0]) for row in with_gaps() if row[0] != "NA"]
+    known = got.raw(got.train.x)[:, 0][got.train.x[:, 0].abs() > 1e-6]
+    assert math.isclose(float(got.shift[0]), float(known.mean()), rel_tol=1e-4)
+    assert not math.isclose(float(got.shift[0]), float(np.mean(given)), rel_tol=1e-4)  # of training alone
+
+
+def test_rows_without_a_target_are_left_out_under_mean(tmp_path):
+    rows = [
+        row.rsplit(",", 1)[0] + ("," if i % 9 == 0 else f",{row.rsplit(',', 1)[1]}")
+        for i, row in enumerate(plain_rows(90))
+    ]
+    with pytest.warns(SzilardWarning, match="10 of 90 rows"):
+        got = loaded(write(tmp_path / "a.csv", rows), missing="mean")
+    assert len(got.train) + len(got.valid) + len(got.test) == 80
+
+
+def test_a_missing_category_has_the_share_of_each_value(tmp_path):
+    rows = [
+        f"{row.split(',')[0]},{['red', 'blue', 'blue', 'NA'][i % 4]},{row.split(',')[2]}"
+        for i, row in enumerate(plain_rows(80))
+    ]
+    with pytest.warns(SzilardWarning):
+        got = loaded(write(tmp_path / "a.csv", rows), missing="mean")
+    assert got.feature_names == ("a", "b=blue", "b=red")
+    raw = got.raw(got.train.x)[:, 1:]
+    assert torch.allclose(raw.sum(1), torch.ones(len(raw)), atol=1e-5)
+    assert int((got.train.x[:, 1:].abs().amax(1) < 1e-6).sum()) > 5
+
+
+@pytest.mark.parametrize("missing", ["none", "", "MEAN", "zero"])
+def test_no_other_way_with_missing_cells(tmp_path, missing):
+    with pytest.raises(SzilardError, match="missing must be 'refuse', 'drop' or 'mean'"):
+        loaded(write(tmp_path / "a.csv", plain_rows()), missing=missing)
+
+
+# -- dates ----------------------------------------------------------------------------------------------
+
+
+@given(st.datetimes(datetime(1900, 1, 1), datetime(2200, 1, 1)))
+def test_dates_in_every_way_are_the_same_day(moment):
+    want = (moment.replace(microsecond=0) - datetime(1970, 1, 1)) / timedelta(days=1)
+    for form, order in (
+        ("%Y-%m-%d %H:%M:%S", "dmy"), ("%Y-%m-%dT%H:%M:%SZ", "dmy"), ("%d.%m.%Y %H:%M:%S", "mdy"),
+        ("%d/%m/%Y %H:%M:%S", "dmy"), ("%m/%d/%Y %H:%M:%S", "mdy"), ("%Y%m%d %H:%M:%S", "dmy"),
+        ("%d %b %Y %H:%M:%S", "dmy"), ("%B %d, %Y %H:%M:%S", "dmy"), ("%m/%d/%Y %I:%M:%S %p", "mdy"),
+    ):  # fmt: skip
+        text = moment.strftime(form)
+        if form.startswith("%Y") or "%Y" in form:
+            text = text.replace(moment.strftime("%Y"), f"{moment.year:04d}")
+        assert dates.days([text], order)[0] == pytest.approx(want, abs=1e-8)
+
+
+def test_what_is_no_date():
+    for cell in (
+        "2024-02-30",
+        "31.04.2024",
+        "2024-13-01",
+        "yesterday",
+        "12",
+        "2024-01-01 25:00",
+        "1.2.3",
+        "",
+    ):
+        assert math.isnan(dates.days([cell], "dmy")[0])
+
+
+def dated(n=120, form="%Y-%m-%d"):
+    random = np.random.default_rng(1)
+    start = datetime(2020, 1, 5)
+    moments = [start + timedelta(days=int(d)) for d in random.integers(0, 900, n)]
+    return [f"{random.normal():.4f},{m.strftime(form)},{random.normal():.4f}" for m in moments], moments
+
+
+def test_a_date_becomes_numbers_on_request(tmp_path):
+    rows, moments = dated()
+    path = write(tmp_path / "a.csv", rows, "a,when,y")
+    with pytest.raises(SzilardError, match="holds dates: turn them into numbers with --date 'when'"):
+        loaded(path)
+    got = loaded(path, date=["when"])
+    assert got.feature_names == (
+        "a", "when:days", "when:year_sin", "when:year_cos", "when:week_sin", "when:week_cos",
+    )  # fmt: skip
+    raw = torch.cat([got.raw(part.x) for part in (got.train, got.valid, got.test)])
+    days = sorted((m - datetime(1970, 1, 1)).days for m in moments)
+    assert raw[:, 1].sort().values.tolist() == pytest.approx(days, abs=0.01)
+
+
+def test_day_and_month_are_told_apart_or_asked_for(tmp_path):
+    path = write(tmp_path / "a.csv", dated(form="%m/%d/%Y")[0], "a,when,y")
+    assert loaded(path, date=["when"]).reading.columns[1].order == "mdy"
+    rows = [f"{i % 7}.5,0{1 + i % 9}/0{1 + i // 9 % 9}/2024,{i * 0.3}" for i in range(80)]
+    path = write(tmp_path / "a.csv", rows, "a,when,y")
+    with pytest.raises(SzilardError, match="do not tell the day from the month; add --date when=dmy or =mdy"):
+        loaded(path, date=["when"])
+    days = [loaded(path, date=[f"when={order}"]).raw(torch.zeros(6))[1] for order in ("dmy", "mdy")]
+    assert days[0] != days[1]
+
+
+# -- ids, constants, columns left out -------------------------------------------------------------------
+
+
+def test_ids_are_warned_about_and_can_be_left_out(tmp_path):
+    rows = [f"{1000 + i},{row}" for i, row in enumerate(plain_rows())]
+    path = write(tmp_path / "a.csv", rows, "customer,a,b,y")
+    with pytest.warns(SzilardWarning, match="column 'customer' .* looks like an id.*--ignore 'customer'"):
+        loaded(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        got = loaded(path, ignore=["customer"])
+    assert torch.equal(got.train.x, loaded(write(tmp_path / "b.csv", plain_rows())).train.x)
+    names = [f"name {i},{row}" for i, row in enumerate(plain_rows())]
+    with pytest.raises(SzilardError, match="looks like an id, another one in every row"):
+        loaded(write(tmp_path / "c.csv", names, "who,a,b,y"))
+
+
+def test_quantities_are_not_taken_for_ids(tmp_path):
+    random = np.random.default_rng(0)
+    quantities = random.permutation(10**6)[:60]
+    rows = [f"{q},{row}" for q, row in zip(quantities, plain_rows(), strict=True)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        loaded(write(tmp_path / "a.csv", rows, "income,a,b,y"))
+
+
+@pytest.mark.parametrize(
+    ("how", "says"),
+    [
+        ({"ignore": ["y"]}, "is the target and cannot be named with --ignore"),
+        ({"ignore": ["a", "b"]}, "no column of .* is left to predict 'y' from"),
+        ({"ignore": ["c"]}, "has no column 'c'"),
+        ({"ignore": ["a"], "group": "a"}, "is named with --ignore and with --group"),
+        ({"group": "a", "time": "b"}, "choose one of them"),
+        ({"ignore": "a"}, "ignore must be a list of columns"),
+        ({"decimal": ";"}, "decimal must be"),
+        ({"date": ["a"]}, "not a date such as"),
+    ],
+)
+def test_columns_that_cannot_be_named_so(tmp_path, how, says):
+    with pytest.raises(SzilardError, match=says):
+        loaded(write(tmp_path / "a.csv", plain_rows()), **how)
+
+
+def test_options_of_tables_are_for_tables():
+    with pytest.raises(SzilardError, match="--missing is for CSV files"):
+        data.load("digits", missing="drop")
+
+
+# -- parts that do not leak -----------------------------------------------------------------------------
+
+
+@given(
+    st.lists(st.integers(0, 12), min_size=3, max_size=200).filter(lambda g: len(set(g)) >= 3),
+    st.integers(0, 9),
+)
+def test_groups_stay_whole(groups, seed):
+    parts = apart.carve_groups([str(g) for g in groups], (0.15, 0.15), seed, "x")
+    assert sorted(torch.cat(parts).tolist()) == list(range(len(groups)))
+    assert all(len(part) for part in parts)
+    held = [{groups[i] for i in part.tolist()} for part in parts]
+    assert sum(map(len, held)) == len(set(groups))
+
+
+@given(st.lists(st.integers(0, 30), min_size=20, max_size=200).filter(lambda t: len(set(t)) >= 12))
+def test_time_divides_past_from_future(times):
+    order = sorted(times)
+    if order[round(0.7 * len(order)) - 1] == order[-1] or order[round(0.85 * len(order)) - 1] == order[-1]:
+        return  # too many examples lie at the last time
+    if order[round(0.7 * len(order)) - 1] == order[round(0.85 * len(order)) - 1]:
+        return
+    parts = apart.carve_time(np.array(times, float), (0.15, 0.15), "x")
+    assert sorted(torch.cat(parts).tolist()) == list(range(len(times)))
+    for before, after in itertools.pairwise(parts):
+        assert max(times[i] for i in before.tolist()) < min(times[i] for i in after.tolist())
+
+
+def test_sizes_of_parts_by_group_and_by_time():
+    groups = [str(i // 5) for i in range(1000)]
+    assert [len(p) for p in apart.carve_groups(groups, (0.15, 0.15), 0, "x")] == [700, 150, 150]
+    assert [len(p) for p in apart.carve_time(np.arange(1000.0), (0.15, 0.15), "x")] == [700, 150, 150]
+
+
+def test_group_and_time_of_a_file_are_no_features(tmp_path):
+    rows = [f"{i // 4},{row}" for i, row in enumerate(plain_rows(100))]
+    path = write(tmp_path / "a.csv", rows, "patient,a,b,y")
+    assert loaded(path, group="patient").feature_names == ("a", "b")
+    by_time = loaded(path, time="patient")
+    assert by_time.feature_names == ("a", "b")
+    values = [float(row.split(",")[1]) for row in rows[-16:]]
+    tested = by_time.raw(by_time.test.x)[:, 0].tolist()
+    assert all(min(abs(v - w) for w in values) < 1e-3 for v in tested)
+    with pytest.raises(SzilardError, match="too few groups for 3 parts"):
+        loaded(
+            write(tmp_path / "b.csv", [f"{i % 2},{row}" for i, row in enumerate(plain_rows())], "p,a,b,y"),
+            group="p",
+        )
+
+
+# -- what is kept ---------------------------------------------------------------------------------------
+
+
+def test_a_reading_survives_its_file_and_hostile_ones_are_refused():
+    reading = Reading(
+        (Column("a", "number"), Column("c", "category", ("x", "y")), Column("d", "date", ("days",), "mdy")),
+        "mean",
+        ",",
+    )
+    assert Reading.from_dict(reading.to_dict()) == reading
+    assert reading.feature_names == ("a", "c=x", "c=y", "d:days")
+    for wrong in (None, [], {"columns": 3}, {"columns": [], "missing": "x"}):
+        with pytest.raises(ValueError, match=r"must be|says neither|has "):
+            Reading.from_dict(wrong)
+    for key, value in (("kind", "code"), ("order", "ymd"), ("values", ["q"]), ("name", "a\0")):
+        wrong = reading.to_dict()
+        wrong["columns"][0][key] = value
+        with pytest.raises(ValueError, match=r"must be|says neither|has "):
+            Reading.from_dict(wrong)
