@@ -115,7 +115,9 @@ def faults_of(printed: str, width: int, wanted: list[float]) -> list[str]:
             faults.append(f"cut: {line.strip()[:70]}")
     whole_text = " ".join(lines)
     for figure in wanted:
-        if not any(shown in whole_text for shown in (f"{figure:.3f}", f"{100 * figure:.1f}")):
+        if not any(
+            shown in whole_text for shown in (f"{figure:.3f}", f"{100 * figure:.1f}", f"{100 * figure:.2f}")
+        ):
             faults.append(f"{figure:.3f} is not there in full")
     return list(dict.fromkeys(faults))
 
