@@ -14,6 +14,7 @@ import io
 import json
 import math
 import os
+import re
 import sys
 import tempfile
 import warnings
@@ -82,6 +83,10 @@ def command(*arguments: str | Path) -> str:
     if not code:
         return out.getvalue()
     told = [line for line in err.getvalue().splitlines() if line.startswith("error: ")]
+    if code == 2 and re.search(r"\b[a-z_]+=(True|False|['\"])", err.getvalue()):
+        raise Wrong(
+            f"a refusal names options of Python and not of the command line: {err.getvalue().strip()[-160:]}"
+        )
     if code == 2 and len(told) == 1 and is_sentence(told[0]):
         raise Refused(told[0].removeprefix("error: "))
     if code == 2 and "No such option" in err.getvalue():

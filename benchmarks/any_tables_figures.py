@@ -68,7 +68,7 @@ def whole() -> dict[str, Any]:
         network = str(Path(folder) / "run" / "ssvi" / "network.pt")
         small = str(Path(folder) / "small.szd")
         commands = {
-            "fit": ["fit", "--data", "digits", "--epochs", "2", "--network", "mlp:32", "--out", run],
+            "fit": ["fit", "--data", "digits", "--epochs", "15", "--network", "mlp:32", "--out", run],
             "measure": ["measure", run],
             "compress": ["compress", network, "--out", small],
             "inspect": ["inspect", small],
@@ -103,8 +103,8 @@ def in_terminal(arguments: list[str], width: int) -> tuple[int, str]:
     return process.wait(PATIENCE), held.decode(errors="replace")
 
 
-def faults_of(printed: str, width: int, wanted: list[str]) -> list[str]:
-    """Lines that are too long, numbers that are cut, and rows that have no figure of ``wanted`` in full."""
+def faults_of(printed: str, width: int, wanted: list[float]) -> list[str]:
+    """Lines that are too long, numbers that are cut, and figures of ``wanted`` that are not there, as 0.912 or 91.2."""
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", printed)
     lines = [part for line in plain.replace("\r\n", "\n").split("\n") for part in line.split("\r")]
     faults = [
@@ -114,11 +114,15 @@ def faults_of(printed: str, width: int, wanted: list[str]) -> list[str]:
         if re.search(r"\d\S*…|…\s*│|│\s*…", line):
             faults.append(f"cut: {line.strip()[:70]}")
     whole_text = " ".join(lines)
-    faults += [f"{figure} is not there in full" for figure in wanted if figure not in whole_text]
+    for figure in wanted:
+        if not any(
+            shown in whole_text for shown in (f"{figure:.3f}", f"{100 * figure:.1f}", f"{100 * figure:.2f}")
+        ):
+            faults.append(f"{figure:.3f} is not there in full")
     return list(dict.fromkeys(faults))
 
 
-def _figures(run: Path) -> list[str]:
-    """Accuracy of each network of a run, as tables print it."""
+def _figures(run: Path) -> list[float]:
+    """Accuracy of each network of a run."""
     found = [json.loads(path.read_text()) for path in sorted(run.glob("*/result.json"))]
-    return [f"{result['test']['accuracy']:.3f}" for result in found]
+    return [result["test"]["accuracy"] for result in found]
