@@ -13,9 +13,11 @@ from szilard.training import finished
 
 FIT = (
     "--network",
-    "mlp:8",
+    "mlp:16",
+    "--density",
+    "0.5",
     "--epochs",
-    "3",
+    "20",
     "--samples",
     "8",
     "--accelerator",
