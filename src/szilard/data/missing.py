@@ -47,7 +47,8 @@ def complete_rows(table: Table, inputs: Sequence[int], needed: Sequence[int], po
     filled = {column: missing & ~dropped for column, missing in found.items() if column not in deciding}
     filled = {column: missing for column, missing in filled.items() if missing.any()}
     if filled:
-        told.append(f"{_counts(table, filled)} are filled with the mean of the training rows")
+        which = f"{_counts(table, filled)} are" if told else "they are"
+        told.append(f"{which} filled with the mean of the training rows")
     warnings.warn(
         f"{table.path} has {_counts(table, found)}; {' and '.join(told)} (--missing {policy})",
         SzilardWarning,

@@ -14,7 +14,7 @@ from szilard import data as rooms
 from szilard.data import DataSet
 from szilard.data.files import path_of
 from szilard.errors import SzilardError, SzilardWarning
-from szilard.training import defaults, lock, trust
+from szilard.training import defaults, imbalance, lock, trust
 from szilard.training import settings as toml
 from szilard.training.devices import launched, on_rank_zero, rank, start
 from szilard.training.fit import fit
@@ -166,6 +166,7 @@ def _try_out(settings: Settings, data: DataSet) -> None:
     """Build and convert everything once: a mistake in the last method must not show after an hour."""
     network = networks.build(settings.network.spec, data.input_shape, data.n_outputs, seed=settings.fit.seed)
     networks.check_fits(network, data)
+    imbalance.weights(settings.fit.class_weights, data)
     rooms.batches(data.train, settings.fit.batch_size or 1, seed=0, epoch=0, augment=settings.fit.augment)
     for name, options in settings.methods.items():
         with warnings.catch_warnings():  # they come again where it is trained

@@ -1,0 +1,150 @@
+"""A table from life on the command line: fitted, measured, asked and replayed alike."""
+
+import json
+import random
+import re
+import tomllib
+
+import pytest
+from cli_tools import szilard
+
+from szilard.data.reading import Reading
+from szilard.training import finished
+
+FIT = (
+    "--network",
+    "mlp:16",
+    "--density",
+    "0.5",
+    "--epochs",
+    "20",
+    "--samples",
+    "8",
+    "--accelerator",
+    "cpu",
+    "--no-baselines",
+    "-q",
+)
+OPTIONS = (
+    "--target",
+    "churned",
+    "--ignore",
+    "id",
+    "--date",
+    "joined",
+    "--missing",
+    "mean",
+    "--group",
+    "family",
+)
+
+
+def table(path, n=160, colours=("red", "green", "blue")):
+    draws = random.Random(0)
+    lines = ["id;joined;income;colour;family;churned"]
+    for i in range(n):
+        income = f"{1000 + 4000 * draws.random():,.2f}".replace(",", "_").replace(".", ",").replace("_", ".")
+        income = "" if i % 20 == 3 else income
+        day = f"{1 + draws.randrange(28):02d}.{1 + draws.randrange(12):02d}.2023"
+        says = "yes" if draws.random() < 0.15 else "no"
+        lines.append(f"{500 + i};{day};{income};{draws.choice(colours)};{i // 4};{says}")
+    path.write_bytes("\r\n".join(lines).encode("utf-8-sig"))
+    return path
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tables")
+    typed = szilard("fit", "--data", table(folder / "t.csv"), *OPTIONS, *FIT, "--class-weights", "balanced",
+                    "--out", folder / "run")  # fmt: skip
+    assert typed.code == 0, typed.output
+    return folder / "run"
+
+
+def test_everything_is_kept(run):
+    said = tomllib.loads((run / "run.toml").read_text())
+    assert said["data"]["ignore"] == ["id"]
+    assert said["data"]["date"] == ["joined"]
+    assert (said["data"]["missing"], said["data"]["group"]) == ("mean", "family")
+    assert said["fit"]["class_weights"] == "balanced"
+    found = finished.load(run / "ssvi" / "network.pt")
+    assert isinstance(found.reading, Reading)
+    assert "joined:days" in found.feature_names
+    assert not {"id", "family"} & set(found.feature_names)
+    result = json.loads((run / "ssvi" / "result.json").read_text())
+    assert [row["class"] for row in result["by_class"]] == ["no", "yes"]
+    low, high = result["intervals"]["accuracy"]
+    assert low <= result["test"]["accuracy"] <= high
+
+
+def test_a_replay_is_the_same(run, tmp_path):
+    typed = szilard(
+        "fit", run / "run.toml", "--out", tmp_path / "again", "--no-baselines", "-q", "--accelerator", "cpu"
+    )
+    assert typed.code == 0, typed.output
+    first, again = (json.loads((r / "ssvi" / "result.json").read_text()) for r in (run, tmp_path / "again"))
+    assert first["test"] == again["test"]
+    assert first["intervals"] == again["intervals"]
+
+
+def test_measure_agrees_and_says_intervals_and_classes(run):
+    said = json.loads(
+        szilard("measure", run, "--samples", "8", "--json").output.partition("{")[2].join(["{", ""])
+    )
+    result = json.loads((run / "ssvi" / "result.json").read_text())
+    assert said["networks"][0]["quality"]["nll"] == pytest.approx(result["test"]["nll"], rel=1e-4)
+    assert said["networks"][0]["by_class"][1]["class"] == "yes"
+    shown = szilard("measure", run).output
+    assert "95 % intervals of" in shown
+    assert "precision (95 %)" in shown
+
+
+def test_new_rows_are_read_as_in_training(run, tmp_path):
+    path = tmp_path / "new.csv"
+    path.write_text(
+        "colour;income;joined\nred;1.234,50;03.04.2023\nred;;03.04.2023\nmauve;1.234,50;03.04.2023\n",
+        encoding="utf-8",
+    )
+    typed = szilard("predict", run, path)
+    assert typed.code == 0, typed.output
+    rows = [line.split(",") for line in typed.output.splitlines() if line.startswith(("no,", "yes,"))]
+    assert len(rows) == 3
+    assert float(rows[2][4]) > float(rows[0][4])  # epistemic
+    lacking = tmp_path / "lacking.csv"
+    lacking.write_text("colour;income\nred;1\n")
+    szilard("predict", run, lacking).refused("has no column 'joined', which the network was trained on")
+    wrong = tmp_path / "wrong.csv"
+    wrong.write_text("colour;income;joined\nred;1,5;yesterday\n")
+    szilard("predict", run, wrong).refused("line 2, column 'joined' .* is 'yesterday', not a date")
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--missing", "median"), "missing must be"),
+        (("--class-weights", "heavy"), "--class-weights must be balanced"),
+        (("--group", "colour"), "has 2 different values, too few groups"),
+        (("--ignore", "nothing"), "has no column 'nothing'"),
+        (("--decimal", "x"), "decimal must be"),
+        ((), r"is missing; there are 8 missing cells \(8 in 'income'\)"),
+    ],
+)
+def test_mistakes_get_one_sentence(tmp_path, options, says):
+    path = table(tmp_path / "t.csv", colours=("red", "blue"))
+    given = ("--target", "churned", "--ignore", "id", "--date", "joined", "--out", tmp_path / "run")
+    filled = () if not options or "--missing" in options else ("--missing", "drop")
+    typed = szilard("fit", "--data", path, *given, *FIT, *filled, *options)
+    assert typed.code == 2
+    assert re.search(says, typed.output), typed.output
+    assert "Traceback" not in typed.output
+    assert not (tmp_path / "run" / "run.toml").exists()
+
+
+def test_class_weights_are_for_classes(tmp_path):
+    path = tmp_path / "q.csv"
+    path.write_text("a,y\n" + "\n".join(f"{i % 7}.5,{i * 0.37}" for i in range(60)))
+    typed = szilard(
+        "fit", "--data", path, "--target", "y", *FIT, "--class-weights", "balanced", "--out", tmp_path / "r"
+    )
+    assert typed.code == 2
+    assert "is for classification" in typed.output
