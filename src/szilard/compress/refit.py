@@ -1,7 +1,7 @@
 """Fit each layer to the inputs that the rounded layers before it give, before it is rounded itself.
 
-Rounding makes the inputs x̂ of a layer differ from those of the original, x. The weight that answers x̂ most nearly as the
-original's W answered x is, with moments about the means,
+Rounding makes the inputs x̂ of a layer differ from those of the original, x. The weight that answers x̂ most nearly as
+the original's W answered x is, with moments about the means,
 
     W* = W + α E[(W x - W x̂) x̂ᵀ] (E[x̂ x̂ᵀ] + δ)^-1,
 
@@ -50,8 +50,8 @@ class Refit:
     Follows :class:`~szilard.compress.Quantise`, and rounds as that does. A layer is fitted only if it is exactly
     torch's own, without hooks, is called once, shares its weight with nobody, if its curvature was measured at its
     inputs, and if there are :data:`FEW` times as many positions as columns. One in :data:`HELD` inputs is kept from
-    the fit: α is less for a layer whose outputs are not explained on those, and if the network's answers to them are
-    no nearer to the original's than with plain rounding, that stays.
+    the fit, and α is less for a layer whose outputs are not explained on those. If the network's answers to all inputs
+    are no nearer to the original's than with plain rounding, that stays.
 
     Inputs are as many as can be answered at once (:mod:`szilard.compress.room`), as for
     :class:`~szilard.compress.Correct`. The original's outputs at a sample of positions lie on the setting's shelf.
@@ -176,7 +176,7 @@ class Fitting:
         )
         for values in (x, missing):
             for part in (values[:, : self.fitted], values[:, self.fitted :]):
-                part -= part.mean(1, keepdim=True)
+                part.sub_(part.mean(1, keepdim=True))
         return (
             Sample(x[:, : self.fitted], missing[:, : self.fitted]),
             Sample(x[:, self.fitted :], missing[:, self.fitted :]),
@@ -288,7 +288,7 @@ def _seen(setting: Setting, inputs: Any, fitted: int, layers: Mapping[str, Layer
 
 def _fits(layer: Layer, given: tuple[Any, ...], output: Any, count: int) -> bool:
     """Whether a call has one input, a tensor with a row for each example."""
-    dims = {nn.Conv1d: 3, nn.Conv2d: 4, nn.Conv3d: 5}.get(type(layer))
+    dims = {nn.Linear: None, nn.Conv1d: 3, nn.Conv2d: 4, nn.Conv3d: 5}[type(layer)]
     x = given[0] if given else None
     return (
         isinstance(x, Tensor)
@@ -348,7 +348,7 @@ class _Walk:
         self._corrected = corrected(draft, setting.original)
 
     def run(self, fit: Callable[[str, Layer, Fitting, Draft, Setting], bool] | None) -> float:
-        """Nats by which the answers to held-out inputs differ from the original's."""
+        """Nats by which the answers differ from the original's, over all inputs, because examples differ widely."""
         done: set[str] = set()
         hooks = {name: (self._before(name, fit, done), self._after(name)) for name in self.layers}
         with _hooks(dict(self.draft.network.named_modules()), hooks):
@@ -356,8 +356,6 @@ class _Walk:
         wanted = self.seen.answer
         if answer.shape != wanted.shape:
             return math.nan
-        if len(wanted) == length(self.inputs):
-            wanted, answer = wanted[self.fitted :], answer[self.fitted :]
         return float((self.setting.likelihood or guessed(wanted)).divergence(wanted, answer))
 
     def _before(
