@@ -42,8 +42,8 @@ from szilard.compress.posterior import LOSS, Posterior, is_posterior
 from szilard.compress.probe import Probe
 from szilard.compress.progress import Progress
 from szilard.compress.promise import Drop, Promise
-from szilard.compress.room import fitted
 from szilard.compress.refit import Refit
+from szilard.compress.room import fitted
 from szilard.compress.rounding import Offsets, Quantise
 from szilard.compress.steady import check_steady
 from szilard.compress.unjudged import told as told_unjudged
