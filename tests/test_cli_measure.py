@@ -105,5 +105,6 @@ def test_reports_are_written_again_and_runs_stand_side_by_side(run, tmp_path):
     assert typed.code == 0, typed.output
     assert (run / "report.html").stat().st_size > 1000
     assert "digits: deterministic" in typed.output
-    assert "other: SSVI, " in typed.output and "of weights (asked 5 %)" in typed.output
+    assert "other: SSVI, " in typed.output
+    assert "of weights (asked 5 %)" in typed.output
     assert typed.output.splitlines()[-2:] == [str(run / "report.html"), str(other / "report.html")]

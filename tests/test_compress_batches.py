@@ -27,9 +27,9 @@ from szilard.compress.batches import (
 )
 from szilard.compress.calibration import Calibration
 from szilard.compress.positions import Positions, are_next_tokens, next_tokens, sample
-from szilard.compress.takes import Takes
 from szilard.errors import SzilardError
 from szilard.likelihood import Categorical, Gaussian, Part, Several
+from szilard.networks.takes import Takes
 
 Pair = namedtuple("Pair", "a b")
 

@@ -11,6 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from szilard.bayes.modes import evaluating, mode
 from szilard.errors import SzilardError
+from szilard.networks.takes import call
 
 _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
@@ -65,7 +66,7 @@ def _average(network: nn.Module, norms: list[_BatchNorm], batches: Iterable[tupl
         for norm in norms:
             norm.momentum = count / seen  # (1 - m) · average so far + m · this batch
         try:
-            network(x)
+            call(network, x)
         except ValueError as error:
             if "more than 1 value per channel" not in str(error):
                 raise

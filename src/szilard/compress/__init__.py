@@ -22,6 +22,7 @@ from szilard.compress.imagine import imagine
 from szilard.compress.minimal_random import MinimalRandom
 from szilard.compress.posterior import Posterior
 from szilard.compress.precision import free_energy_step, posterior_curvature, published_bits
+from szilard.compress.refit import Refit
 from szilard.compress.rounding import Offsets, Quantise
 from szilard.compress.shrink import shrink
 
@@ -42,6 +43,7 @@ __all__ = [
     "Posterior",
     "Quantise",
     "Quantised",
+    "Refit",
     "Setting",
     "certificate",
     "compress",

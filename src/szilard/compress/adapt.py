@@ -13,9 +13,9 @@ from szilard.compress.adapter import Adapter, Call, refused
 from szilard.compress.answers import at, counted
 from szilard.compress.batches import leaves, length, mapped, rows
 from szilard.compress.reading import LABELS, Reading, readings
-from szilard.compress.takes import Takes
 from szilard.errors import SzilardError, printable
 from szilard.likelihood import choose
+from szilard.networks.takes import Takes
 
 FEW = 4  # examples that a reading is tried on
 EVIDENCE = 256  # examples that say whether a second part of a batch is labels

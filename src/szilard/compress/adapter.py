@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from szilard.compress.answers import at
 from szilard.compress.batches import Whole, length, mapped, named_leaves, told
 from szilard.compress.reading import Reading
-from szilard.compress.takes import Takes
 from szilard.errors import SzilardError, printable
+from szilard.networks.takes import Takes
 
 Call = Callable[[nn.Module, Any], Any]
 Path = tuple[Any, ...]

@@ -42,6 +42,7 @@ from szilard.compress.posterior import LOSS, Posterior, is_posterior
 from szilard.compress.probe import Probe
 from szilard.compress.progress import Progress
 from szilard.compress.promise import Drop, Promise
+from szilard.compress.refit import Refit
 from szilard.compress.room import fitted
 from szilard.compress.rounding import Offsets, Quantise
 from szilard.compress.steady import check_steady
@@ -235,7 +236,7 @@ def compress(
         notes.append(f"{len(raw)} tensors keep their exact bytes: {', '.join(raw)}")
     inputs = _imagined(original, input_shape, seed, notes, tell) if data is None else data.inputs
     learns = data is not None and is_cheap(original, data.inputs[0])
-    chosen_passes = default_passes(distil=learns) if passes is None else passes
+    chosen_passes = default_passes(distil=learns, refit=data is not None) if passes is None else passes
     likelihood, called = None if own is None else own.likelihood, adapter.call
     others = None
     if own is not None and data is not None:
@@ -310,13 +311,15 @@ def _imagined(
     return list(imagine(network, found, seed=seed).split(64))
 
 
-def default_passes(*, distil: bool = False) -> list[Pass]:
-    """Canonical BatchNorm, rounding, correction of means, posteriors, biases.
+def default_passes(*, distil: bool = False, refit: bool = True) -> list[Pass]:
+    """Canonical BatchNorm, rounding, the fit to rounded inputs, correction of means, posteriors, biases.
 
     Args:
         distil: let the integers learn, too, before the biases are rounded. :func:`compress` does where there is data
             and it takes seconds (:func:`szilard.compress.distil.is_cheap`): small networks gain most from it.
+        refit: fit layers to what rounded ones give, which needs inputs that are not imagined.
     """
     quantise = Quantise()
     learning: list[Pass] = [Distil()] if distil else []
-    return [CanonicalBatchNorm(), quantise, Correct(), *learning, Posterior(), Offsets(quantise)]
+    fitting: list[Pass] = [Refit(quantise)] if refit else []
+    return [CanonicalBatchNorm(), quantise, *fitting, Correct(), *learning, Posterior(), Offsets(quantise)]

@@ -61,10 +61,7 @@ class Correct:
     def __call__(self, draft: Draft, setting: Setting) -> None:
         if not setting.inputs:
             return
-        inputs = together(setting.inputs)
-        values = max(1, sum(t.numel() for t in leaves(rows(inputs, slice(0, 1)))))
-        inputs = rows(inputs, slice(0, max(1, min(MOST, MOST_VALUES // values))))
-        inputs = rows(inputs, slice(0, _fitting(setting, inputs)))
+        inputs = at_once(setting)
         few = rows(inputs, slice(0, FEW))
         places = _places(draft, setting.original)
         biases = {name: bias.clone() for name, bias in places.items()}
@@ -86,6 +83,20 @@ class Correct:
             shown = ", ".join(printable(name) for name in list(places)[:3])
             more = f" and {len(places) - 3} more" if len(places) > 3 else ""
             _warn(f"biases of {shown}{more} are not corrected, because the network's answers came out worse")
+
+
+def at_once(setting: Setting) -> Any:
+    """One batch of the calibration inputs, of as many as may be answered at once, at most :data:`MOST`."""
+    inputs = together(setting.inputs)
+    values = max(1, sum(t.numel() for t in leaves(rows(inputs, slice(0, 1)))))
+    inputs = rows(inputs, slice(0, max(1, min(MOST, MOST_VALUES // values))))
+    return rows(inputs, slice(0, _fitting(setting, inputs)))
+
+
+def corrected(draft: Draft, original: nn.Module) -> set[str]:
+    """Names of the layers whose output gets its mean back, by a bias of theirs or of the BatchNorm behind."""
+    places = _places(draft, original)
+    return {draft.norms.get(name, name) for name in places}
 
 
 def _fitting(setting: Setting, inputs: Any) -> int:

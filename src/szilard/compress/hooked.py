@@ -38,11 +38,13 @@ class Curvature:
         outputs: G, float64 ``[rows]``.
         offset: E[(Σ ∂L/∂y_r)²], the sum over positions: the curvature of a bias, float64 ``[rows]``; of a vector, that
             of its entries.
+        hooked: whether A and G were seen at the layer's one call.
     """
 
     inputs: Tensor
     outputs: Tensor
     offset: Tensor
+    hooked: bool = False
 
 
 class Hooked:
@@ -116,7 +118,10 @@ class Hooked:
             share = min(1.0, max(0.0, (agreement - 1) / (positions - 1)))
             inputs = inputs.mul_(1 - share).add_(coherent.mul_(share * positions))
         return Curvature(
-            inputs.div_(self.weight).cpu(), (self.outputs / examples).cpu(), (self.offset / examples).cpu()
+            inputs.div_(self.weight).cpu(),
+            (self.outputs / examples).cpu(),
+            (self.offset / examples).cpu(),
+            hooked=True,
         )
 
     def moments(self) -> Tensor | None:

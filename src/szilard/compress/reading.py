@@ -9,7 +9,7 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from szilard.compress.batches import Whole, rebuilt
-from szilard.compress.takes import Takes
+from szilard.networks.takes import Takes
 
 LABELS = ("labels", "label", "label_ids", "targets", "target", "y")  # keys and parameters that are labels
 

@@ -44,6 +44,7 @@ class Quantise:
         self, *, softness: float = 4.0, curvature: dict[str, Curvature] | None = None, price: float = 1.0
     ) -> None:
         self.softness, self.price, self.curvature = softness, price, curvature
+        self.keeps = False  # weights as they were, on the shelf, and levels: for a pass that looks back
 
     def __call__(self, draft: Draft, setting: Setting) -> None:
         wanted = {
@@ -51,25 +52,43 @@ class Quantise:
             for name, module, weight in tensors(draft)
             if weight.dim() > 1 and name not in draft.products
         }
-        ways = self._ways(draft, setting, wanted)
+        self._ways(draft, setting, wanted)
+        made: dict[str, Quantised] = {}
         every, done = sum(draft.tensor(name).numel() for name in wanted), 0
         for number, (name, module) in enumerate(wanted.items(), start=1):
             give_back(draft.network)
             weight = draft.tensor(name).detach()
             setting.progress.step("layer", number, len(wanted), share=done / every if every else 0.0)
             done += weight.numel()
-            found = self.curvature_of(name, module, draft, setting)
-            matrix, roots = weight.cpu().reshape(len(weight), -1), self._roots(name, found, setting)
-            levels = scaled.quantise(matrix, found, self.price * setting.lam, roots, ways.get(name, PLAIN))
+            if self.keeps:
+                setting.shelf[self, "weight", name] = weight.cpu().clone()
+            levels = self.rounded(name, module, weight, draft, setting)
             target = weight.clone() if draft.looks_back else None  # the draft's own is overwritten
             draft.set(name, levels)
             if target is not None:
                 draft.targets[name] = target
-            del weight, matrix, found, roots, levels, target  # before the next ones are read
+            if self.keeps:
+                made[name] = draft.quantised[name]
+            del weight, levels, target  # before the next ones are read
+        if self.keeps:
+            setting.memo[self, "made"] = made
+
+    def rounded(
+        self, name: str, module: nn.Module, weight: Tensor, draft: Draft, setting: Setting
+    ) -> Quantised:
+        """Integers for a weight by its name, in the way that was found best for it."""
+        found = self.curvature_of(name, module, draft, setting)
+        matrix, roots = weight.cpu().reshape(len(weight), -1), self._roots(name, found, setting)
+        ways: dict[str, Way] = setting.memo.get((self, "ways", self._span(setting)), {})
+        return scaled.quantise(matrix, found, self.price * setting.lam, roots, ways.get(name, PLAIN))
+
+    @staticmethod
+    def _span(setting: Setting) -> int:
+        return math.floor(math.log2(setting.lam) / OCTAVES)
 
     def _ways(self, draft: Draft, setting: Setting, wanted: dict[str, nn.Module]) -> dict[str, Way]:
         """How tensors are rounded; found out again where λ is quite another, since only large errors tell."""
-        span = math.floor(math.log2(setting.lam) / OCTAVES)
+        span = self._span(setting)
         key = (self, "ways", span)
         if key not in setting.memo:
             # At the largest λ of the span, so that the order in which a search tries them does not matter.

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from szilard.compress.draft import ROWS, STEPS, Draft, Pass, Quantised, Setting
 from szilard.compress.layers import tensors
+from szilard.compress.refit import Refit
 from szilard.compress.rounding import Quantise
 from szilard.compress.scaled import MANY
 
@@ -61,5 +62,5 @@ def rounding(passes: Sequence[Pass], bits: int) -> list[Pass] | None:
     """The same passes with rounding by row instead of :class:`Quantise`, and none that is costly; None without it."""
     if not any(isinstance(one, Quantise) for one in passes):
         return None
-    quick = [one for one in passes if not getattr(one, "costly", False)]
+    quick = [one for one in passes if not getattr(one, "costly", False) and not isinstance(one, Refit)]
     return [Rows(bits) if isinstance(one, Quantise) else one for one in quick]

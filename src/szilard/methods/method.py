@@ -30,6 +30,7 @@ from szilard.methods import checked, decay, inputs
 from szilard.methods.believed import believed, binary, two_classes
 from szilard.metrics import Predictive, temperature
 from szilard.networks import WithNoise
+from szilard.networks.takes import call
 
 _PREDICTING = 0x7072  # keeps the draws of predictions apart from those of training
 _DEFAULT_EPOCHS = 30  # horizon of the schedules where nobody says how many steps there will be
@@ -235,7 +236,7 @@ class Method:
         """Room for what a method must do before the forward pass of a loss."""
 
     def _forward(self, network: nn.Module, x: Tensor) -> Tensor:
-        return network(x)
+        return call(network, x)
 
     def after_step(self, network: nn.Module, optimizer: torch.optim.Optimizer | None = None) -> None:
         """Call after every optimiser step."""
@@ -299,7 +300,7 @@ class Method:
                 x = x if vary is None else vary(sample)
                 with bayes.drawn(network, mix(seed, _PREDICTING), sample):
                     parts = [
-                        checked.one_tensor(network(part)).cpu()
+                        checked.one_tensor(call(network, part)).cpu()
                         for part in inputs.parts(x, batch_size, device)
                     ]
                 outputs.append(torch.cat(parts))

@@ -10,6 +10,7 @@ from szilard import bayes
 from szilard.errors import SzilardError
 from szilard.methods.method import Method
 from szilard.methods.moves import Moves
+from szilard.networks.takes import call
 from szilard.sparse import Schedule, check_density, make_pattern
 
 
@@ -91,8 +92,8 @@ class SSVI(Method):
     def _forward(self, network: nn.Module, x: Tensor) -> Tensor:
         if self.growth == "mean" and self.moves.listening:
             with bayes.mode(network, "mean"):
-                return network(x)
-        return network(x)
+                return call(network, x)
+        return call(network, x)
 
     def after_step(self, network: nn.Module, optimizer: Any = None) -> None:
         super().after_step(network, optimizer)

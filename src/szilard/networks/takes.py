@@ -1,10 +1,12 @@
-"""What a network's forward takes, from its signature."""
+"""What a network's forward takes, from its signature, and how it is called with several tensors."""
 
 from __future__ import annotations
 
 import inspect
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -75,3 +77,22 @@ def _scripted(network: torch.jit.ScriptModule) -> Takes | None:
     names = tuple(one.name for one in arguments)
     needed = [one.name for one in arguments if not one.has_default_value()]
     return Takes(names, len(needed), len(names), frozenset(names), frozenset(needed))
+
+
+def call(network: nn.Module, x: Any) -> Any:
+    """The answer to one batch: several tensors in a tuple, list or dict are separate arguments of a forward that has
+    as many, and else one argument.
+
+    Args:
+        x: a tensor, or a tuple, list or dict.
+    """
+    if isinstance(x, torch.Tensor):
+        return network(x)
+    takes = Takes.of(network)
+    if takes is not None and isinstance(x, Mapping):
+        given = set(x)
+        if takes.needs <= given and (takes.keywords is None or given <= takes.keywords):
+            return network(**x)
+    elif takes is not None and takes.most > 1 and takes.required <= len(x) <= takes.most:
+        return network(*x)
+    return network(x)
