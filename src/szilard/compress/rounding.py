@@ -60,6 +60,8 @@ class Quantise:
             done += weight.numel()
             found = self.curvature_of(name, module, draft, setting)
             matrix, roots = weight.cpu().reshape(len(weight), -1), self._roots(name, found, setting)
+            # Of A, only its shape is asked for beside its roots, and it takes as much memory as they do.
+            found = replace(found, inputs=found.inputs.new_zeros(()).expand(found.inputs.shape))
             levels = scaled.quantise(matrix, found, self.price * setting.lam, roots, ways.get(name, PLAIN))
             target = weight.clone() if draft.looks_back else None  # the draft's own is overwritten
             draft.set(name, levels)
@@ -163,10 +165,8 @@ def _told() -> Iterator[None]:
     try:
         yield
     except (IndexError, KeyError, ValueError, TypeError, AttributeError) as error:
-        raise SzilardError(
-            f"the network does not take one of the calibration batches: {first_line(error)}; give "
-            "batches of what it takes"
-        ) from error
+        text = f"the network does not take one of the calibration batches: {first_line(error)}"
+        raise SzilardError(f"{text}; give batches of what it takes") from error
 
 
 def _check_names(given: dict[str, Curvature], network: nn.Module) -> None:
