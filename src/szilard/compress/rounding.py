@@ -79,6 +79,8 @@ class Quantise:
         """Integers for a weight by its name, in the way that was found best for it."""
         found = self.curvature_of(name, module, draft, setting)
         matrix, roots = weight.cpu().reshape(len(weight), -1), self._roots(name, found, setting)
+        # Of A, only its shape is asked for beside its roots, and it takes as much memory as they do.
+        found = replace(found, inputs=found.inputs.new_zeros(()).expand(found.inputs.shape))
         ways: dict[str, Way] = setting.memo.get((self, "ways", self._span(setting)), {})
         return scaled.quantise(matrix, found, self.price * setting.lam, roots, ways.get(name, PLAIN))
 
@@ -182,10 +184,8 @@ def _told() -> Iterator[None]:
     try:
         yield
     except (IndexError, KeyError, ValueError, TypeError, AttributeError) as error:
-        raise SzilardError(
-            f"the network does not take one of the calibration batches: {first_line(error)}; give "
-            "batches of what it takes"
-        ) from error
+        text = f"the network does not take one of the calibration batches: {first_line(error)}"
+        raise SzilardError(f"{text}; give batches of what it takes") from error
 
 
 def _check_names(given: dict[str, Curvature], network: nn.Module) -> None:
