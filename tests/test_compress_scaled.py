@@ -16,7 +16,7 @@ from szilard.compress import Quantise, obs, scaled
 from szilard.compress.document import to_document
 from szilard.compress.draft import Draft, Setting
 from szilard.compress.hooked import Curvature
-from szilard.compress.rounding import LOSS, RELATIVE, SAFE, without_data
+from szilard.compress.no_data import LOSS, RELATIVE, SAFE, without_data
 from szilard.compress.rows import by_row
 from szilard.compress.scaled import PLAIN, Way
 from szilard.compress.unjudged import parted

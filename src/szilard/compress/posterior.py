@@ -27,7 +27,7 @@ from szilard.bayes import Weight
 from szilard.coding import Encoder
 from szilard.compress import obs
 from szilard.compress.draft import STEPS, Draft, Quantised, Setting
-from szilard.compress.rounding import LOSS, without_data
+from szilard.compress.no_data import LOSS, without_data
 
 CURVATURE = 2.0  # of ln σ, nats per unit²
 SPACING = 2.7  # of a grid, in the steps that fine quantisation would ask for at this price; measured

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 
-import torch
 from torch import Tensor, nn
 
 from szilard.compress import obs, scaled
@@ -16,17 +15,13 @@ from szilard.compress.curvature import Curvature, curvatures
 from szilard.compress.draft import Draft, Quantised, Setting
 from szilard.compress.finite import all_finite
 from szilard.compress.layers import tensors
+from szilard.compress.no_data import shares, sizes, without_data
 from szilard.compress.room import for_gradients, give_back
-from szilard.compress.scaled import MANY, PLAIN, Way
+from szilard.compress.scaled import PLAIN, Way
 from szilard.compress.ways import exponents
 from szilard.errors import SzilardError, SzilardWarning, first_line, printable
 
-LOSS = 0.03  # nats that rounding costs at the default λ, if the loss is a parabola
-SAFE = 8  # bits by row
-RELATIVE = 1 / 32  # step over root mean square: what eight bits are where the largest is four times that
 OCTAVES = 3  # of λ, in which tensors are rounded in the same way
-SMALL = 0.05  # of the largest row's size, below which rows are not told apart
-TINY = 1e-8  # the same of the last layer, whose outputs may have units of their own
 FINEST = 20  # bits of a vector at most
 UNIT = 6  # bits of its step below the size of a row
 
@@ -172,9 +167,9 @@ class Quantise:
                 stacklevel=2,
             )
         weight = draft.tensor(name).detach()
-        total = sum(p.numel() for p in draft.network.parameters() if p.is_floating_point())
-        last = name == _last(draft.network)
-        inputs, outputs = without_data(weight, weight.numel() / max(1, total), units=last)
+        matrices = {n: p.numel() for n, p in draft.network.named_parameters() if p.dim() > 1}
+        share = shares({**matrices, name: weight.numel()})[name]
+        inputs, outputs = without_data(weight, share, units=name == _last(draft.network))
         return Curvature(inputs, outputs, outputs)
 
 
@@ -204,50 +199,6 @@ def _last(network: nn.Module) -> str:
     return names[-1] if names else ""
 
 
-def without_data(weight: Tensor, share: float | None = None, *, units: bool = False) -> tuple[Tensor, Tensor]:
-    """A and G where nothing is known but the weight.
-
-    With a share of the network's weights, that share of :data:`LOSS` nats is as if lost by rounding each row to
-    :data:`SAFE` bits, or to steps of :data:`RELATIVE` of the root mean square if that is less: nearly every network
-    stands that, and outliers do not make a layer coarse. Noise is equal relative to the size of a row. It was measured
-    on networks with weights of their own (``benchmarks/any_trained.py``), for want of a theory.
-
-    Without one, half a nat is as if lost with the whole of it: ΔL = ½ ‖W - Ŵ‖² / ‖W‖².
-
-    Args:
-        weight: ``[rows, ...]``.
-        share: of the weights of the network, in (0, 1].
-        units: rows may differ in size by any factor and count alike.
-    """
-    rows = len(weight)
-    cols = weight[0].numel() if rows else 0
-    inputs = torch.ones(1, cols, dtype=torch.float64)
-    squares, largest = _sizes(weight.detach().cpu().reshape(rows, -1))
-    energy = float(squares.sum())
-    if not (energy > 0 and math.isfinite(energy)):
-        return inputs, torch.ones(rows, dtype=torch.float64)
-    if share is None:
-        return inputs, torch.full((rows,), 1 / energy, dtype=torch.float64)
-    steps = largest / (2 ** (SAFE - 1) - 1)
-    noise = min(float(steps.square().sum()) * cols, RELATIVE**2 * energy) / 12
-    size = (squares / cols).sqrt()
-    least = TINY if units else SMALL
-    rates = 1 / size.clamp_min(least * float(size.max())).square()
-    # At λ = 2 ln 2 · LOSS / N the noise of each entry is λ / (ln 2 · G_r), and their sum is that of rounding by row.
-    return inputs, rates * float((1 / rates).mean()) * (2 * LOSS * share / noise)
-
-
-def _sizes(matrix: Tensor) -> tuple[Tensor, Tensor]:
-    """Sum of squares and largest magnitude of each row, without a copy of a large matrix in float64."""
-    some = max(1, MANY // max(1, matrix.shape[1]))
-    squares, largest = [], []
-    for part in matrix.split(some):
-        wide = part.double()
-        squares.append(wide.square().sum(1))
-        largest.append(wide.abs().amax(1))
-    return torch.cat(squares), torch.cat(largest)
-
-
 def _fine(module: nn.Module, name: str, units: bool) -> float:
     """A step of a bias that is small beside what its layer makes of inputs of unit size, and any row if ``units``.
 
@@ -258,7 +209,7 @@ def _fine(module: nn.Module, name: str, units: bool) -> float:
     weight = getattr(module, "weight", None)
     if name.rpartition(".")[2] != "bias" or not isinstance(weight, Tensor) or weight.dim() < 2:
         return math.inf
-    squares, _ = _sizes(weight.detach().cpu().reshape(len(weight), -1))
+    squares, _ = sizes(weight.detach().cpu().reshape(len(weight), -1))
     seen = squares[squares > 0]
     if not len(seen):
         return math.inf
