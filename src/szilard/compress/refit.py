@@ -7,7 +7,7 @@ the original's W answered x is, with moments about the means,
 
 at α = 1; W x is the original layer's output. Means are left to :class:`~szilard.compress.Correct`. Layers follow each
 other in the order in which the network calls them, and each is rounded at once, so that the next one sees its error
-(asymmetric calibration: Li et al. 2025, "GPTAQ", https://arxiv.org/abs/2504.02692).
+(asymmetric calibration: Li et al. 2025, "GPTAQ", ICML, https://arxiv.org/abs/2504.02692).
 """
 
 from __future__ import annotations
