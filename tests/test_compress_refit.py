@@ -11,7 +11,7 @@ import szilard
 from szilard.compress import CanonicalBatchNorm, Correct, Draft, Quantise, Refit, Setting, refit, rows, walk
 from szilard.networks import copied
 
-LAM = 3e-4
+LAM = 1e-4
 KINDS = [
     (nn.Linear(6, 4), (6,)),
     (nn.Linear(6, 4, bias=False), (5, 6)),
@@ -41,11 +41,11 @@ def filled(network, seed=0):
     return network
 
 
-def rounded(network, inputs, lam=LAM, *, alpha=0.5, passes=(), price=None):
+def rounded(network, inputs, lam=LAM, *, alphas=(1.0, 0.5), passes=()):
     """Drafts after plain rounding and after fitting, with the names of the layers that differ."""
     setting = Setting(lam, [inputs], network)
     quantise = Quantise()
-    fit = Refit(quantise, alpha=alpha)
+    fit = Refit(quantise, alphas=alphas)
     draft = Draft(copied(network).eval())
     for one in (*passes, quantise):
         one(draft, setting)
@@ -106,7 +106,7 @@ def test_patches_and_outputs_are_sampled_at_the_same_positions(layer, shape):
     torch.testing.assert_close(made, walk._at(layer, output, positions), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("lam", [3e-5, LAM])
+@pytest.mark.parametrize("lam", [1e-5, LAM])
 def test_answers_to_other_inputs_come_nearer_at_about_the_same_bits(lam):
     network, inputs = mlp()
     before, after, sizes = 0.0, 0.0, [0, 0]
@@ -119,8 +119,8 @@ def test_answers_to_other_inputs_come_nearer_at_about_the_same_bits(lam):
         sizes[1] += sum(szilard.compress.scaled.rate(q.levels) for q in fitted.quantised.values())
         before += error(plain, network, inputs)
         after += error(fitted, network, inputs)
-    assert after < 0.97 * before
-    assert sizes[1] < 1.02 * sizes[0]
+    assert after < 0.85 * before
+    assert sizes[1] < 1.05 * sizes[0]
 
 
 class Convolutions(nn.Module):
@@ -143,7 +143,7 @@ def test_convolutions_behind_a_batchnorm(groups):
         network.norm.running_var.uniform_(0.5, 2, generator=torch.Generator().manual_seed(1))
     network.eval()
     inputs = F.avg_pool2d(normal(96, 3, 14, 14), 3, 1)
-    _plain, fitted, changed = rounded(network, inputs, 1e-3, passes=[CanonicalBatchNorm()])
+    _, fitted, changed = rounded(network, inputs, 1e-9, passes=[CanonicalBatchNorm()])
     assert "first.weight" not in changed
     assert "second.weight" in changed
     with torch.no_grad():
@@ -183,7 +183,7 @@ def test_a_layer_that_does_more_than_its_weight_says_is_left(kind):
     network = filled(Odd(kind)).eval()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        _, _, changed = rounded(network, normal(400, 4) @ normal(4, 12, seed=3), 1e-3)
+        _, _, changed = rounded(network, normal(400, 4) @ normal(4, 12, seed=3), 1e-4)
     assert ("second.weight" in changed) == (kind == "plain")
 
 

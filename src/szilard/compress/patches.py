@@ -29,7 +29,7 @@ def patches(layer: Layer, x: Tensor) -> Tensor:
         padding: tuple[int, ...] = layer.padding if isinstance(layer, nn.Conv2d) else (0, *layer.padding)
     else:
         # Paddings that are not constant take one dimension of positions as such.
-        x = _padded(layer, x[:, :, 0])[:, :, None] if isinstance(layer, nn.Conv1d) else _padded(layer, x)
+        x = padded(layer, x[:, :, 0])[:, :, None] if isinstance(layer, nn.Conv1d) else padded(layer, x)
         padding = (0, 0)
     unfolded = F.unfold(x, size, dilation, padding, stride)
     batch, _, n = unfolded.shape
@@ -37,14 +37,15 @@ def patches(layer: Layer, x: Tensor) -> Tensor:
     return grouped.permute(1, 0, 3, 2).reshape(layer.groups, batch * n, -1)
 
 
-def _padded(layer: nn.Conv1d | nn.Conv2d | nn.Conv3d, x: Tensor) -> Tensor:
+def padded(layer: nn.Conv1d | nn.Conv2d | nn.Conv3d, x: Tensor) -> Tensor:
+    """An input as the layer pads it."""
     mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
     return F.pad(x, list(layer._reversed_padding_repeated_twice), mode=mode)
 
 
 def _volumes(layer: nn.Conv3d, x: Tensor) -> Tensor:
     """``F.unfold`` takes pictures only."""
-    x = _padded(layer, x)
+    x = padded(layer, x)
     for axis in (2, 3, 4):
         size, stride, dilation = (
             values[axis - 2] for values in (layer.kernel_size, layer.stride, layer.dilation)

@@ -7,13 +7,14 @@ the original's W answered x is, with moments about the means,
 
 at α = 1; W x is the original layer's output. Means are left to :class:`~szilard.compress.Correct`. Layers follow each
 other in the order in which the network calls them, and each is rounded at once, so that the next one sees its error
-(asymmetric calibration: Li et al. 2025, "GPTAQ", https://arxiv.org/abs/2504.02692).
+(asymmetric calibration: Li et al. 2025, "GPTAQ", ICML, https://arxiv.org/abs/2504.02692).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -27,10 +28,11 @@ from szilard.compress.patches import LAYERS, Layer
 from szilard.compress.precise import COARSE
 from szilard.compress.room import room
 from szilard.compress.rounding import Quantise
+from szilard.compress.scaled import rate
 from szilard.compress.walk import Fitting, Walk, groups, seen
 from szilard.networks import is_itself
 
-ALPHA = 0.5  # by the files of benchmarks/any_trained.py and ResNet-20
+ALPHAS = (1.0, 0.5)  # chains of layers ask for the first; ResNet-20 does as well with the second
 HELD = 4  # of so many inputs, one is not fitted to
 FEW = 2.0  # times the columns, positions below which nothing is fitted
 DAMPING = 0.01  # of the mean diagonal of E[x̂ x̂ᵀ]
@@ -45,25 +47,27 @@ class Refit:
     Follows :class:`~szilard.compress.Quantise`, and rounds as that does. A layer is fitted only if it is exactly
     torch's own, without hooks, is called once, shares its weight with nobody, if its curvature was measured at its
     inputs, and if there are :data:`FEW` times as many positions as columns. One in :data:`HELD` inputs is kept from
-    the fit, and α is less for a layer whose outputs are not explained on those. If the network's answers to all inputs
-    are no nearer to the original's than with plain rounding, that stays.
+    the fit, and α is less for a layer whose outputs are not explained on those. If F = D + λ · bits,
+    with D the divergence of the answers to all inputs from the original's, is not less than with plain rounding, that
+    stays.
 
     Inputs are as many as can be answered at once (:mod:`szilard.compress.room`), as for
     :class:`~szilard.compress.Correct`. The original's outputs at a sample of positions lie on the setting's shelf.
 
     Args:
         quantise: of the same passes; it keeps the weights that it rounds on the setting's shelf.
-        alpha: α, the share of the least-squares correction that is made.
+        alphas: α, shares of the least-squares correction. Each is tried, and the one of the least F is kept for
+            further λ.
     """
 
-    def __init__(self, quantise: Quantise, *, alpha: float = ALPHA) -> None:
-        self.quantise, self.alpha = quantise, alpha
+    def __init__(self, quantise: Quantise, *, alphas: Sequence[float] = ALPHAS) -> None:
+        self.quantise, self.alphas = quantise, tuple(alphas)
         quantise.keeps = True
 
     @torch.no_grad()
     def __call__(self, draft: Draft, setting: Setting) -> None:
         made: Mapping[str, Quantised] = setting.memo.pop((self.quantise, "made"), {})
-        if not setting.inputs or not self.alpha:
+        if not setting.inputs or not self.alphas:
             return
         inputs = at_once(setting)
         count = length(inputs)
@@ -79,12 +83,25 @@ class Refit:
         if not layers:
             return
         walk = Walk(draft, setting, inputs, fitted, found, layers, factors)
-        before = walk.run(None)
-        after = walk.run(self._fit)
-        if not after < before:  # NaN is no less
-            for name in walk.changed:
-                draft.set(name, made[name])
-        draft.targets.update({name: targets[name] for name in walk.changed if name in targets})
+        chosen: Mapping[str, Quantised] = {}
+        least = walk.run(None) + self._price(made, layers, setting)
+        kept = setting.memo.get((self, "alpha"))
+        best: float | None = None
+        for alpha in self.alphas if kept is None else (kept,):
+            _put(draft, made, walk.changed)
+            walk.changed.clear()
+            reached = walk.run(partial(self._fit, alpha)) + self._price(draft.quantised, layers, setting)
+            if reached < least:  # NaN is no less
+                chosen, least, best = {name: draft.quantised[name] for name in walk.changed}, reached, alpha
+        if best is not None:
+            setting.memo[self, "alpha"] = best
+        _put(draft, {**made, **chosen}, [f"{name}.weight" for name in layers])
+        draft.targets.update(targets)
+
+    def _price(self, levels: Mapping[str, Quantised], layers: Mapping[str, Layer], setting: Setting) -> float:
+        """λ times the bits of the layers' levels."""
+        bits = sum(rate(levels[f"{name}.weight"].levels) for name in layers)
+        return self.quantise.price * setting.lam * bits
 
     def _layers(self, draft: Draft, setting: Setting, made: Mapping[str, Quantised]) -> dict[str, Layer]:
         """Layers by their name that can be fitted."""
@@ -120,7 +137,9 @@ class Refit:
         assert isinstance(original, LAYERS)
         return _ratio(was, original.weight.detach().cpu())
 
-    def _fit(self, name: str, layer: Layer, given: Fitting, draft: Draft, setting: Setting) -> bool:
+    def _fit(
+        self, share: float, name: str, layer: Layer, given: Fitting, draft: Draft, setting: Setting
+    ) -> bool:
         """Round a layer anew to its present inputs; whether it was."""
         weight = f"{name}.weight"
         was: Tensor = setting.shelf[self.quantise, "weight", weight]
@@ -131,7 +150,7 @@ class Refit:
         known, unseen = given.samples(parts, matrix)
         change = fitted_change(known.x, known.missing)
         outputs = self.quantise.measured(setting)[weight].outputs.double().reshape(parts, -1)
-        alpha = self.alpha * explained(unseen.x, unseen.missing, change, outputs)
+        alpha = share * explained(unseen.x, unseen.missing, change, outputs)
         if not alpha * float(change.norm()) > TINY * float(matrix.norm()):
             return False
         moved = matrix.double() + alpha * change.flatten(0, 1)
@@ -170,6 +189,12 @@ def explained(x: Tensor, missing: Tensor, change: Tensor, outputs: Tensor) -> fl
     if not (math.isfinite(size) and math.isfinite(agree) and size > 0):
         return 0.0
     return min(1.0, max(0.0, agree / size))
+
+
+def _put(draft: Draft, levels: Mapping[str, Quantised], names: Sequence[str]) -> None:
+    for name in names:
+        if draft.quantised[name] is not levels[name]:
+            draft.set(name, levels[name])
 
 
 def _ratio(matrix: Tensor, original: Tensor) -> Tensor | None:

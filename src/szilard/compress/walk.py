@@ -18,13 +18,12 @@ from torch import Tensor, nn
 from szilard.compress.batches import length
 from szilard.compress.correct import corrected
 from szilard.compress.draft import Draft, Setting
-from szilard.compress.patches import Layer, by_row, patches
+from szilard.compress.patches import Layer, by_row, padded
 from szilard.compress.plan import guessed
 from szilard.compress.precise import COARSE
 from szilard.compress.room import room
 
 MOST = 16384  # positions of one layer that are fitted to
-MANY = 1 << 22  # values of patches that are made at a time
 MOST_VALUES = 1 << 24  # of patches of a layer that are fitted to
 
 
@@ -149,17 +148,22 @@ def _at(layer: Layer, output: Tensor, positions: Tensor) -> Tensor:
 
 
 def _patches_at(layer: Layer, x: Tensor, positions: Tensor) -> Tensor:
-    """Patches at them, ``[groups, examples * k, cols]``, some examples at a time."""
-    values = patches(layer, x[:1]).numel()
-    found = []
-    for part, chosen in zip(
-        x.split(max(1, MANY // max(1, values))), positions.split(max(1, MANY // max(1, values))), strict=True
-    ):
-        seen = patches(layer, part)
-        seen = seen.reshape(len(seen), len(part), -1, seen.shape[2])
-        index = chosen.to(x.device)[None, :, :, None].expand(len(seen), -1, -1, seen.shape[3])
-        found.append(seen.gather(2, index).flatten(1, 2))
-    joined = torch.cat(found, 1)
+    """Patches at them, ``[groups, examples * k, cols]``; the others are not made."""
+    if isinstance(layer, nn.Linear):
+        seen = x.reshape(len(x), -1, x.shape[-1])
+        found = seen.gather(1, positions.to(x.device)[:, :, None].expand(-1, -1, seen.shape[2]))[:, :, None]
+    else:
+        x = padded(layer, x)
+        for axis, (size, stride, dilation) in enumerate(
+            zip(layer.kernel_size, layer.stride, layer.dilation, strict=True), start=2
+        ):
+            x = x.unfold(axis, dilation * (size - 1) + 1, stride)[..., ::dilation]  # a view
+        dims = (x.dim() - 2) // 2
+        where = torch.unravel_index(positions.to(x.device), x.shape[2 : 2 + dims])
+        example = torch.arange(len(x), device=x.device)[:, None].expand(-1, positions.shape[1])
+        channels = x.movedim(1, 1 + dims)
+        found = channels[(example, *where)].flatten(2).unflatten(2, (layer.groups, -1))
+    joined = found.flatten(0, 1).transpose(0, 1).contiguous()
     return joined.float() if joined.dtype in COARSE else joined
 
 
