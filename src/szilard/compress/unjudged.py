@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from szilard.compress.curvature import Forward
 from szilard.compress.guess import guess_inputs
@@ -14,13 +14,16 @@ from szilard.compress.probe import numbers
 from szilard.errors import SzilardWarning
 
 LARGE = 0.05  # relative
+FEW = 16  # columns of an answer that may have units of their own
 
 
 @torch.no_grad()
 def parted(original: nn.Module, network: nn.Module, forward: Forward) -> float | None:
     """Root mean square of the differences of answers over the deviation of the original's from their mean.
 
-    None if no guess runs.
+    Columns of an answer ``[B, k]`` may have units of their own: it is that of the worst of a few. Among the many of a
+    vector, such as an embedding behind a rectifier, some hardly move, which tells nothing of the vector: there it is
+    that of the vector, or of the median column if that is more. None if no guess runs.
 
     Args:
         original, network: in eval mode.
@@ -29,12 +32,24 @@ def parted(original: nn.Module, network: nn.Module, forward: Forward) -> float |
     found: list[float] = []
     for x in guess_inputs(original)[:1]:  # the most usual layout of those that it takes
         for a, b in zip(numbers(forward(network, x)), numbers(forward(original, x)), strict=True):
-            axes = 0 if b.dim() == 2 else tuple(range(b.dim()))  # outputs may have units of their own
-            missed = (a.double() - b.double()).square().sum(axes)
-            spread = (b.double() - b.double().mean(0)).square().sum(axes)
-            size = torch.where(spread > 0, spread, b.double().square().sum(axes))
-            found += (missed / size)[size > 0].sqrt().flatten().tolist()
+            every = tuple(range(b.dim()))
+            if b.dim() != 2:
+                found += _shares(a, b, every)
+            elif b.shape[1] <= FEW:
+                found += _shares(a, b, (0,))
+            else:
+                columns = sorted(_shares(a, b, (0,)))
+                found += [*_shares(a, b, every), *columns[len(columns) // 2 :][:1]]
     return max(found, default=None)
+
+
+def _shares(a: Tensor, b: Tensor, axes: tuple[int, ...]) -> list[float]:
+    """Relative differences of ``a`` from ``b``, summed over axes; none of what is zero."""
+    missed = (a.double() - b.double()).square().sum(axes)
+    spread = (b.double() - b.double().mean(0)).square().sum(axes)
+    size = torch.where(spread > 0, spread, b.double().square().sum(axes))
+    shares: list[float] = (missed / size)[size > 0].sqrt().flatten().tolist()
+    return shares
 
 
 def told(original: nn.Module, network: nn.Module, forward: Forward) -> list[str]:
