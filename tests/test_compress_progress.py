@@ -132,6 +132,7 @@ def test_layers_and_batches_are_told_in_order():
     assert [text.split(",")[0] for text in steps] == [
         *("steps of layer 1 of 2", "steps of layer 2 of 2"),
         *("layer 1 of 2", "layer 2 of 2"),
+        *("refitting layer 1 of 2", "refitting layer 2 of 2") * 2,  # by two shares of the fit
     ]
     batches = [text for text in told.shown if text.startswith("curvature")]
     assert batches == ["curvature, batch 1 of 2", "curvature, batch 2 of 2"]

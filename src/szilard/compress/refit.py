@@ -76,7 +76,12 @@ class Refit:
             return
         layers = self._layers(draft, setting, made)
         found = seen(setting, inputs, fitted, layers)
-        layers = {name: layer for name, layer in layers.items() if name in found.positions}
+        layers = {
+            name: layer
+            for name, layer in layers.items()
+            if name in found.positions
+            and fitted * found.positions[name].shape[1] >= FEW * layer.weight[0].numel()
+        }
         factors = {name: rows for name in layers if (rows := self._factors(name, setting)) is not None}
         layers = {name: layer for name, layer in layers.items() if name in factors}
         targets = dict(draft.targets)
@@ -144,9 +149,7 @@ class Refit:
         weight = f"{name}.weight"
         was: Tensor = setting.shelf[self.quantise, "weight", weight]
         matrix = was.flatten(1)
-        parts, cols = groups(layer), matrix.shape[1]
-        if given.fitted < FEW * cols:
-            return False
+        parts = groups(layer)
         known, unseen = given.samples(parts, matrix)
         change = fitted_change(known.x, known.missing)
         outputs = self.quantise.measured(setting)[weight].outputs.double().reshape(parts, -1)
