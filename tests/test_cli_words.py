@@ -94,7 +94,7 @@ def test_warnings_and_errors_go_through_it(tmp_path):
         assert "lam" in str(SzilardError("give a smaller lam"))  # in Python, as it is
     (tmp_path / "t.csv").write_text("a,b,y\n" + "\n".join(f"1,{i},{i % 2}" for i in range(60)))
     szilard("fit", "--data", tmp_path / "t.csv", "--target", "y", "--out", tmp_path / "run").refused(
-        "or use --drop-constant"
+        "leave it out with --drop-constant"
     )
 
 

@@ -20,10 +20,15 @@ def of(
     """Fields of ``result.json`` and of ``szilard measure --json``.
 
     Returns:
-        "n_test"; "intervals": (low, high) by figure, for fewer than 500 examples; "by_class": for classification,
-        a dict a class: "class", "examples", "answered", "precision", "recall" and their intervals.
+        "n_test"; where an example has one answer, "intervals": (low, high) by figure, for fewer than 500 examples, and
+        "by_class": for classification, a dict a class: "class", "examples", "answered", "precision", "recall" and their
+        intervals.
     """
     found: dict[str, Any] = {"n_test": len(y)}
+    if (
+        len(believed.shape) > 1
+    ):  # positions of an example are not independent, so that these intervals would be too short
+        return found
     if len(y) < FEW:
         ends = intervals(believed, y, ood=elsewhere, target_scale=data.target_scale, seed=seed)
         found["intervals"] = {name: list(interval) for name, interval in ends.items()}
