@@ -5,7 +5,7 @@ A sentence encoder (MiniLM), a voice encoder (Resemblyzer) and a detector of spe
 the probabilities of 0.03. Reported is the error on other sentences and voices, and ours over the least bytes that
 rounding by row takes at that very error (:func:`naive_rows.bytes_at`). A package that is not installed gives null.
 
-    python benchmarks/any_trained.py [--quick] [--only minilm]
+    python benchmarks/any_trained.py [--quick] [--only minilm] [--without-data]
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ import trained_networks
 from harness import finish, print_table
 from naive_rows import LEVEL, bytes_at, points
 from sentences import WordPieces, sentences
+from szilard.compress import Compressed
 
 NAMES = ("minilm", "resemblyzer", "silero")
 RESULTS = Path(__file__).parent / "results" / "any_trained.json"
@@ -101,16 +102,42 @@ def case(name: str, quick: bool) -> Case | None:
     return Case(network, *parts, embedding=name != "silero")
 
 
-def measure(name: str, quick: bool) -> dict[str, Any]:
-    """Figures of one network; all are None where its package is not installed."""
-    keys = ("vs_rounding", "no_data_vs_rounding", "bytes", "error", "seconds", "peak_over_weights")
+def measure(name: str, quick: bool, without_data: bool = False) -> dict[str, Any]:
+    """Figures of one network; all are None where its package is not installed.
+
+    Args:
+        without_data: only those of the file without data.
+    """
+    keys = ["no_data_vs_rounding"]
+    if not without_data:
+        keys += ["vs_rounding", "bytes", "error", "seconds", "peak_over_weights"]
     found: dict[str, Any] = {f"{name}_{key}": None for key in keys}
     one = case(name, quick)
     if one is None:
         return found
+    reported, files = one.error(one.report), {}
+    if not without_data:
+        files[""], seconds, peak = _with_data(one)
+        found[f"{name}_seconds"], found[f"{name}_peak_over_weights"] = round(seconds, 1), round(peak, 2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        files["no_data_"] = szilard.compress(one.network, progress=_tell)
+    rounded = points(one.network, reported, level=12 if quick else LEVEL)
+    for key, compressed in files.items():
+        error = reported(compressed.network)
+        theirs = bytes_at(rounded, error)
+        found[f"{name}_{key}bytes"], found[f"{name}_{key}error"] = len(compressed.data), error
+        found[f"{name}_{key}rounding_bytes"] = theirs
+        ratio = None if theirs is None else round(len(compressed.data) / theirs, 3)
+        found[f"{name}_{key}vs_rounding"] = ratio
+    found[f"{name}_rounding"] = [[p.name, p.bytes, p.error] for p in rounded]
+    return found
+
+
+def _with_data(one: Case) -> tuple[Compressed, float, float]:
+    """A file that keeps the goal, the seconds that it took, and the memory over that of the weights in float32."""
     weights = sum(p.numel() * 4 for p in one.network.parameters())
-    judged, reported = one.error(one.judges), one.error(one.report)
-    memory = _Memory()
+    judged, memory = one.error(one.judges), _Memory()
     started = time.perf_counter()
     with warnings.catch_warnings(), memory:
         warnings.simplefilter("ignore")
@@ -123,27 +150,15 @@ def measure(name: str, quick: bool) -> dict[str, Any]:
             progress=_tell,
         )
         seconds = time.perf_counter() - started
-        rise = memory.most
-        free = szilard.compress(one.network, progress=_tell)
-    rounded = points(one.network, reported, level=12 if quick else LEVEL)
-    for key, compressed in (("", made), ("no_data_", free)):
-        error = reported(compressed.network)
-        theirs = bytes_at(rounded, error)
-        found[f"{name}_{key}bytes"], found[f"{name}_{key}error"] = len(compressed.data), error
-        found[f"{name}_{key}rounding_bytes"] = theirs
-        ratio = None if theirs is None else round(len(compressed.data) / theirs, 3)
-        found[f"{name}_{key}vs_rounding"] = ratio
-    found[f"{name}_seconds"] = round(seconds, 1)
-    found[f"{name}_peak_over_weights"] = round(rise / weights, 2)
-    found[f"{name}_rounding"] = [[p.name, p.bytes, p.error] for p in rounded]
-    return found
+    return made, seconds, memory.most / weights
 
 
-def run(quick: bool, only: tuple[str, ...] = NAMES) -> dict[str, Any]:
+def run(quick: bool, only: tuple[str, ...] = NAMES, without_data: bool = False) -> dict[str, Any]:
     """Figures of the networks, each measured in a process of its own, so that its memory is its own."""
     figures: dict[str, Any] = {}
     for name in only:
         command = [sys.executable, __file__, "--one", name, *(["--quick"] if quick else [])]
+        command += ["--without-data"] if without_data else []
         done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
         figures.update(json.loads(done.stdout.splitlines()[-1]))
     return figures
@@ -202,12 +217,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--only", nargs="+", choices=NAMES, default=NAMES)
+    parser.add_argument("--without-data", action="store_true", help="only the files without data")
     parser.add_argument("--one", choices=NAMES, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.one:
-        print(json.dumps(measure(given.one, given.quick)))
+        print(json.dumps(measure(given.one, given.quick, given.without_data)))
         return
-    figures = run(given.quick, tuple(given.only))
+    figures = run(given.quick, tuple(given.only), given.without_data)
     kept = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     RESULTS.write_text(json.dumps({**kept, **figures}, indent=1) + "\n")
     _table(figures, tuple(given.only))

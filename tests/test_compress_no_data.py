@@ -172,3 +172,18 @@ def test_a_column_that_hardly_moves_does_not_speak_for_a_vector() -> None:
     assert share(64) < 1e-3  # of an embedding, say
     assert share(4) > 0.1  # of four quantities in units of their own
     assert math.isfinite(share(17))
+
+
+def test_sound_without_a_dimension_of_channels_is_guessed() -> None:
+    class Sound(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Conv1d(1, 4, 400, 200)
+
+        def forward(self, wave: torch.Tensor) -> torch.Tensor:
+            if wave.dim() != 2:
+                raise ValueError(f"[batch, samples] is wanted, not {list(wave.shape)}")
+            return self.layer(wave[:, None]).amax(2)
+
+    made = szilard.compress(Sound().eval(), progress=False)
+    assert any("outputs on random inputs differ by" in note for note in made.notes)

@@ -70,7 +70,10 @@ def _pictures(channels: int, dims: int, transposed: bool) -> Iterator[list[tuple
     sizes = [4, 8] if transposed else []
     sizes += [size for size in usual if size in every]
     sizes += [*every, *(size for size in usual if size not in every)]  # the large ones take long
-    yield [(channels, *[size] * dims) for size in sizes]
+    bare = (
+        [tuple([size] * dims) for size in usual] if channels == 1 else []
+    )  # a forward may add the one channel
+    yield [(channels, *[size] * dims) for size in sizes] + bare
 
 
 def _numbers(like: Tensor) -> Callable[[tuple[int, ...]], Tensor]:
