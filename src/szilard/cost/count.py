@@ -29,6 +29,9 @@ def count(network: nn.Module, input_shape: Inputs) -> Cost:
             of shapes, or a dict of them by argument name. A tensor ``[N, ...]`` may stand in place of a shape: its
             first example is then the input (where zeros are none that the network takes).
 
+    Returns:
+        without ``bytes_moved`` for TorchScript, whose parts cannot be watched.
+
     Raises:
         SzilardError: the network does not run on that shape.
     """
@@ -40,7 +43,8 @@ def count(network: nn.Module, input_shape: Inputs) -> Cost:
         nonlocal activations
         activations += sum(_bytes(t) for t in _tensors((*inputs, output)))
 
-    for module in network.modules():
+    scripted = any(isinstance(module, torch.jit.ScriptModule) for module in network.modules())
+    for module in () if scripted else network.modules():
         if not any(True for _ in module.children()) or hasattr(module, "weight"):
             module.register_forward_hook(hook)
     macs = _forward_flops(network, run) // 2
@@ -51,7 +55,7 @@ def count(network: nn.Module, input_shape: Inputs) -> Cost:
         nonzeros=existing,
         bits=8 * sum(_bytes(tensor) for _, tensor in _held(network)),
         macs=macs,
-        bytes_moved=weights + activations,
+        bytes_moved=None if scripted else weights + activations,
     )
 
 
@@ -79,6 +83,11 @@ def _forward_flops(network: nn.Module, run: Callable[[], Any]) -> int:
     from torch.utils.flop_counter import FlopCounterMode
 
     first = next(network.parameters(), torch.zeros(()))
+    for (
+        p
+    ) in network.parameters():  # of a copy: the counter's hooks on gradients fail on an expanded parameter
+        if p.is_leaf:
+            p.requires_grad_(False)
     counter = FlopCounterMode(display=False)
     fused = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)  # one opaque operator, which counts as nothing

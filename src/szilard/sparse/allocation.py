@@ -17,9 +17,21 @@ def check_density(density: float) -> None:
 
 
 def uniform(shapes: Sequence[Sequence[int]], density: float) -> list[int]:
-    """The same density everywhere; at least one entry a weight."""
+    """The same density everywhere; at least one entry a weight.
+
+    Each weight's share is rounded; where that would keep more than ``round(density * all)`` together, the shares that
+    were rounded up most give one back.
+    """
     check_density(density)
-    return [max(1, round(density * math.prod(shape))) for shape in shapes]
+    share = [density * math.prod(shape) for shape in shapes]
+    keep = [max(1, round(s)) for s in share]
+    excess = sum(keep) - round(sum(share))
+    rounded_up = sorted(
+        (i for i in range(len(keep)) if keep[i] > max(1, share[i])), key=lambda i: (share[i] - keep[i], i)
+    )
+    for i in rounded_up[: max(0, excess)]:
+        keep[i] -= 1
+    return keep
 
 
 def erdos_renyi_kernel(shapes: Sequence[Sequence[int]], density: float, power: float = 1.0) -> list[int]:
