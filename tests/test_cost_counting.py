@@ -223,3 +223,29 @@ def test_a_stopwatch_stops_where_its_block_fails():
         raise KeyError
     assert watch.seconds > 0
     assert not Stopwatch._running
+
+
+class Asking(nn.Module):
+    """One question, a parameter that is expanded over the batch, to keys of another width."""
+
+    def __init__(self):
+        super().__init__()
+        self.question = nn.Parameter(torch.ones(1, 1, 8))
+        self.attention = nn.MultiheadAttention(8, 2, kdim=6, vdim=6, batch_first=True)
+
+    def forward(self, x):
+        return self.attention(self.question.expand(len(x), -1, -1), x, x)[0]
+
+
+def test_a_parameter_that_is_expanded():
+    # Projections of 1 query, 5 keys and values, scores and sums of 5 positions, and the output.
+    assert count(Asking(), (5, 6)).macs == 8 * 8 + 2 * 5 * 6 * 8 + 2 * 5 * 8 + 8 * 8
+
+
+@pytest.mark.parametrize("made", [torch.jit.script, lambda net: torch.jit.trace(net, torch.zeros(1, 4))])
+def test_torchscript_counts_as_what_it_was_made_from(made):
+    network = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)).eval()
+    plain, scripted = count(network, (4,)), count(made(network), (4,))
+    assert (scripted.macs, scripted.parameters, scripted.bits) == (plain.macs, plain.parameters, plain.bits)
+    assert scripted.bytes_moved is None
+    assert training_flops(made(network), (4,), examples=3) == training_flops(network, (4,), examples=3)

@@ -191,3 +191,9 @@ def test_schedule():
     assert heard == [t for m in steps for t in range(m - 3, m)]
     with pytest.raises(SzilardError):
         Schedule(every=0)
+
+
+def test_equal_densities_keep_no_more_than_was_asked():
+    shapes = [(5, 11)] * 4  # a tenth of each is 5.5
+    assert sum(allocate(shapes, 0.1)) == 22
+    assert set(allocate(shapes, 0.1)) == {5, 6}
