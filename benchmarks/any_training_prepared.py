@@ -88,7 +88,7 @@ def density(original: nn.Module, network: nn.Module, asked: float, heard: list[s
     supports = [m.support for m in network.modules() if isinstance(m, Weight)]
     existing = sum(support.nnz for support in supports)
     wanted = sum(asked * torch.Size(support.shape).numel() for support in supports)
-    found = existing / wanted
+    found = existing / max(1, round(wanted))  # half an entry cannot exist: 21.6 of 72 are 22
     total = sum(p.numel() for p in network.parameters() if id(p) not in inside) + wanted / asked
     told = " ".join(heard)
     problem = ""
