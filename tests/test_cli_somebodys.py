@@ -356,3 +356,52 @@ def test_labels_by_pixel(tmp_path):
     typed = szilard("compress", *given, "--lam", "1e-6", "--json", "-o", tmp_path / "c.szd")
     assert typed.code == 0, typed.output
     assert json.loads(typed.stdout)["test_after"] > 0.97
+
+
+def test_columns_of_new_rows_are_found_by_name(tmp_path):
+    """Whatever their order, and with the targets still among them."""
+    (tmp_path / "net.py").write_text(
+        "from torch import nn\ndef mo():\n    return nn.Sequential(nn.Linear(3, 16), nn.ReLU(), nn.Linear(16, 2))\n"
+    )
+    generator = torch.Generator().manual_seed(0)
+    z = torch.randn(400, 3, generator=generator)
+    y = torch.stack([z[:, 0] + z[:, 2], z[:, 1] - z[:, 2]], 1)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = nn.Sequential(nn.Linear(3, 16), nn.ReLU(), nn.Linear(16, 2))
+    optimizer = torch.optim.Adam(network.parameters(), 1e-2)
+    for _ in range(200):
+        optimizer.zero_grad()
+        (network(z) - y).square().mean().backward()
+        optimizer.step()
+    torch.save(network.state_dict(), tmp_path / "w.pt")
+
+    def write(name, columns):
+        head, values = zip(*columns.items(), strict=True)
+        lines = [
+            ",".join(head),
+            *(",".join(f"{v:.6f}" for v in row) for row in torch.stack(values, 1).tolist()),
+        ]
+        (tmp_path / name).write_text("\n".join(lines))
+        return tmp_path / name
+
+    a, b, c = z.unbind(1)
+    table = write("t.csv", {"a": a, "b": b, "c": c, "u": y[:, 0], "v": y[:, 1]})
+    spec = f"{tmp_path / 'net.py'}:mo"
+    made = szilard(
+        "compress", tmp_path / "w.pt", "--network", spec, "--data", table, "--target", "u,v", "-o",
+        tmp_path / "n.szd",
+    )  # fmt: skip
+    assert made.code == 0, made.output
+    assert "% of the" in made.output
+    answers = [
+        szilard("predict", tmp_path / "n.szd", new).stdout
+        for new in (
+            write("plain.csv", {"a": a, "b": b, "c": c}),
+            write("moved.csv", {"c": c, "more": a * 7, "a": a, "b": b}),
+            table,
+        )
+    ]
+    assert len(answers[0].splitlines()) == 401
+    assert answers[0] == answers[1] == answers[2]
+    szilard("predict", tmp_path / "n.szd", write("less.csv", {"a": a, "b": b})).refused("has no column 'c'")

@@ -89,8 +89,8 @@ def plain(request: Request, name: str, samples: int, seed: int, tell: Tell) -> A
         return _as_they_are(request, name, tell)
     case = opened(request, tell)
     if isinstance(case, OfExamples):
-        x = _raw(name, None)
         remembered = case.built
+        x = _raw(name, None, remembered)
         pair = None if remembered.shift is None else (remembered.shift, remembered.scale)
         x = in_units(x if pair is not None or not case.data.train.x.is_floating_point() else x.float(), pair)  # type: ignore[arg-type]
         return _told(case.network, x, case.valid.choice.likelihood, case.data.outputs, case.target)
@@ -108,7 +108,7 @@ def plain(request: Request, name: str, samples: int, seed: int, tell: Tell) -> A
 def _as_they_are(request: Request, name: str, tell: Tell) -> Answers:
     said = built.of(request.path, request.spec, trusted=request.trusted)
     spec = request.spec if said is None else said.spec
-    x = _raw(name, None if said is None else said.input_shape)
+    x = _raw(name, None if said is None else said.input_shape, said)
     shape = tuple(x.shape[1:])
     network, _ = weights.network_of(
         request.path, spec, request.key, request.trusted,
@@ -137,13 +137,17 @@ def _as_they_are(request: Request, name: str, tell: Tell) -> Answers:
     return _told(network, x, choice.likelihood, names, target, output)
 
 
-def _raw(name: str, shape: tuple[int, ...] | None) -> Tensor:
-    """New inputs as they lie in a file: an array x, or a table of numbers."""
+def _raw(name: str, shape: tuple[int, ...] | None, said: built.Built | None) -> Tensor:
+    """New inputs as they lie in a file: an array x, or columns of numbers.
+
+    Columns are found by name where the names are known, and are all but those of the outputs otherwise.
+    """
     path = path_of(name)
     suffix = path.suffix.lower()
     if suffix in (".csv", ".tsv"):
         table = read_table(path)
-        return examples.features(table, list(table.names))
+        known, outputs = ((), ()) if said is None else (said.columns, said.outputs)
+        return examples.features(table, known or [name for name in table.names if name not in outputs])
     if suffix != ".npz":
         raise SzilardError(
             f"{name} is no file of inputs; name an .npz file with an array x, or a .csv file, or say with --data which "

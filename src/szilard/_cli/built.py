@@ -32,6 +32,7 @@ class Built:
         task: of :data:`szilard.likelihood.TASKS`, or empty.
         shift, scale: inputs are (raw - shift) / scale, broadcastable; None: as they are in the data.
         outputs: names of the outputs, or empty.
+        columns: names of the inputs' columns in a table, or empty.
         target_shift, target_scale: quantities are answer * scale + shift; None: as they are.
         judged: labelled data have told the units; otherwise nobody knows them.
     """
@@ -43,6 +44,7 @@ class Built:
     shift: Tensor | None = None
     scale: Tensor | None = None
     outputs: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
     target_shift: Tensor | None = None
     target_scale: Tensor | None = None
     judged: bool = False
@@ -58,6 +60,7 @@ class Built:
                 "n_outputs": self.n_outputs,
                 "task": self.task,
                 "outputs": list(self.outputs),
+                "columns": list(self.columns),
                 "judged": self.judged,
                 **{key: None if value is None else value.tolist() for key, value in self._units().items()},
             }
@@ -102,10 +105,13 @@ def of(path: Path, spec: str | None, *, trusted: bool) -> Built | None:
 def _read(path: Path, said: Any) -> tuple[Built, Any]:
     try:
         spec, shape, outputs = said["network_spec"], said["input_shape"], said["n_outputs"]
-        names, task = said["outputs"], said["task"]
+        names, columns, task = said["outputs"], said.get("columns", []), said["task"]
         known = shape is None or (len(shape) <= _MOST_SIDES and all(_whole(side) for side in shape))
         counted = outputs is None or _whole(outputs)
-        named = isinstance(names, list) and all(isinstance(name, str) for name in names)
+        named = all(
+            isinstance(some, list) and all(isinstance(name, str) for name in some)
+            for some in (names, columns)
+        )
         if not (_text(spec) and known and counted and named and _text(task)):
             raise ValueError
         units = {key: _numbers(said[key]) for key in _UNITS}
@@ -117,6 +123,7 @@ def _read(path: Path, said: Any) -> tuple[Built, Any]:
             outputs,
             task,
             outputs=tuple(names),
+            columns=tuple(columns),
             judged=said["judged"] is True,
             **units,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -52,7 +53,7 @@ def changed(data: Examples, x_units: Units | str, y_units: Units) -> Examples:
     def part(one: Part) -> Part:
         return Part(in_units(one.x, x_units), one.y if y_units is None else in_units(one.y, y_units))
 
-    return Examples(data.name, part(data.train), part(data.valid), part(data.test), data.outputs)
+    return replace(data, train=part(data.train), valid=part(data.valid), test=part(data.test))
 
 
 def in_units(x: Tensor, units_: Units | str) -> Tensor:

@@ -259,7 +259,15 @@ def _judged(
     name = request.task or valid.choice.likelihood.name
     shift, scale = x_units if isinstance(x_units, tuple) else (None, None)
     remembered = Built(
-        spec or "", data.input_shape, data.n_outputs, name, shift, scale, data.outputs, judged=labelled
+        spec or "",
+        data.input_shape,
+        data.n_outputs,
+        name,
+        shift,
+        scale,
+        data.outputs,
+        data.columns,
+        judged=labelled,
     )
     return OfExamples(network, data, valid, test, remembered, meta)
 

@@ -235,8 +235,13 @@ def _print(rows: dict[str, Any], made: Compressed, wide: bool) -> None:
     show(Table(columns), wide=wide)
     output.say("")
     if rows.get("drop_se") is not None:
+        unit = (
+            f"% of the {rows['measure']} before"
+            if made.promise is not None and made.promise.before.relative
+            else "pt"
+        )
         say_wrapped(
-            f"drop on valid {100 * rows['drop']:.2f} ± {100 * rows['drop_se']:.2f} pt (standard error of paired "
+            f"drop on valid {100 * rows['drop']:.2f} ± {100 * rows['drop_se']:.2f} {unit} (standard error of paired "
             f"differences), on {rows['judged_on']:,} examples"
         )
     chosen = f", chosen in {len(made.trials)} trials" if len(made.trials) > 1 else ""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ class Examples:
 
     Attributes:
         outputs: names of the labels' columns, or of the classes; empty where they have none.
+        columns: names of the inputs' columns in a table; empty for arrays.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Examples:
     valid: Part
     test: Part
     outputs: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -120,8 +123,8 @@ def read(given: dict[str, Any]) -> Examples:
     seed = given.get("seed") or 0
     names: tuple[str, ...]
     if path.suffix.lower() in _TABLES:
-        x, y, names = _of_table(read_table(path), given.get("target"))
-        return _divided(path.name, x, y, names, seed)
+        x, y, names, columns = _of_table(read_table(path), given.get("target"))
+        return replace(_divided(path.name, x, y, names, seed), columns=columns)
     arrays = read_npz(path)
     parts = [part for part in ("train", "valid", "test") if f"x_{part}" in arrays]
     suffixes = [f"_{part}" for part in parts] or [""]
@@ -192,8 +195,8 @@ def _labels(array: np.ndarray, what: str) -> Tensor:
     return y.long()
 
 
-def _of_table(table: Table, target: str | None) -> tuple[Tensor, Tensor, tuple[str, ...]]:
-    """Features, labels and their names."""
+def _of_table(table: Table, target: str | None) -> tuple[Tensor, Tensor, tuple[str, ...], tuple[str, ...]]:
+    """Features, labels, their names, and those of the features."""
     if target is None:
         raise SzilardError(
             f"name the columns of {table.path} to predict with --target, with commas; it has {listed(table.names)}"
@@ -203,21 +206,27 @@ def _of_table(table: Table, target: str | None) -> tuple[Tensor, Tensor, tuple[s
     rest = [column for column in range(len(table.names)) if column not in targets]
     if not rest:
         raise SzilardError(f"{table.path} has only the columns to predict; add columns to predict them from")
-    x = features(table, [table.names[column] for column in rest])
+    columns = tuple(table.names[column] for column in rest)
+    x = features(table, columns)
     labels = [table.numbers(column) for column in targets]
     y = torch.from_numpy(np.stack(labels, 1))
     whole = bool((y == y.round()).all())
-    return x, y.long() if whole else y.float(), tuple(table.names[column] for column in targets)
+    return x, y.long() if whole else y.float(), tuple(table.names[column] for column in targets), columns
 
 
-def features(table: Table, names: list[str]) -> Tensor:
+def features(table: Table, names: Sequence[str]) -> Tensor:
     """``[N, D]`` float32 of columns of numbers.
 
     Raises:
-        SzilardError: a column of text.
+        SzilardError: a column that is missing, or of text.
     """
     columns = []
     for name in names:
+        if name not in table.names:
+            raise SzilardError(
+                f"{table.path} has no column {shortened(name, 60)!r}, which the network takes; it has "
+                f"{listed(table.names)}"
+            )
         number = table.names.index(name)
         if table.is_text(number):
             raise SzilardError(

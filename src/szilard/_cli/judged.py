@@ -87,7 +87,7 @@ def by_data_set(
     """Compress a network that a data set is for; and what is to be printed of it."""
     original = suited.asked(replace(found, noise=None))
     alone = data.task == "regression" and tells_mean_alone(original, data)
-    measure = "accuracy" if data.task == "classification" else "explained variance"
+    measure = "accuracy" if data.task == "classification" else "R²"
     told = f"{data.task}, judged by {measure} on valid ({_reason(wish)})"
 
     def values(network: nn.Module, split: Split) -> Scores:
@@ -103,7 +103,7 @@ def by_data_set(
             given = believed.mean.double().gather(1, split.y[:, None])[:, 0]
             guessing = Categorical().guessing(split.y)
             return Scores(float(right.mean()), right, given, guessing)
-        each = 1 - (believed.mean - split.y).square().double() / split.y.double().var()
+        each = 1 - (believed.mean - split.y).square().double() / split.y.double().var(correction=0)
         return Scores(float(each.mean()), each, None, 0.0, relative=True)
 
     tell(told)
