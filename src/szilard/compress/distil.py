@@ -126,6 +126,8 @@ def is_cheap(network: nn.Module, x: Tensor) -> bool:
 
     The original and the small network answer, and the small one is differentiated: four times the work of an answer.
     """
+    if any(isinstance(module, torch.jit.ScriptModule) for module in network.modules()):
+        return False  # whose parameters cannot be replaced by what is learnt
     try:
         if (
             not x.is_floating_point()
