@@ -182,7 +182,7 @@ def _methods(base: dict[str, dict[str, Any]], given: Given) -> dict[str, dict[st
 
 
 def _put(chosen: dict[str, dict[str, Any]], names: list[str], key: str, value: Any) -> None:
-    able = [name for name in names if key in methods.options(name)]
+    able = [name for name in names if methods.uses(name, key)]
     for name in able or names[:1]:  # where none knows the option, the first one says so when it is made
         chosen[name][key] = value
 

@@ -81,8 +81,9 @@ def bayesianize(
             converted then, whatever would be today.
 
     Raises:
-        SzilardError: density outside (0, 1]; nothing to convert; an unknown pattern; a name in ``skip``, or a
-            pattern, that matches nothing; a weight without a shape; a network that cannot be copied.
+        SzilardError: density outside (0, 1]; nothing to convert; options that would change nothing; an unknown
+            pattern; a name in ``skip``, or a pattern, that matches nothing; a weight without a shape; a network that
+            cannot be copied.
     """
     check_density(density)
     pattern = make_pattern(pattern)
@@ -90,6 +91,7 @@ def bayesianize(
         raise SzilardError(
             "the network is Bayesian already; pass the original network, or train this one as it is"
         )
+    _refuse_idle(prior, prior_scale, initial_std, point)
     if isinstance(prior, str):
         prior = make_prior(prior, prior_scale)
     if not initial_std > 0:
@@ -127,6 +129,19 @@ def bayesianize(
     if density < 1:
         _lay_out(answer)
     return answer
+
+
+def _refuse_idle(prior: Prior | str, prior_scale: float, initial_std: float, point: bool) -> None:
+    """Options that would change nothing."""
+    if not isinstance(prior, str) and prior_scale != 1.0:
+        raise SzilardError(
+            "prior_scale is for priors by name, and a prior object has its own scale; leave prior_scale out"
+        )
+    if point and (prior != "fan-in" or prior_scale != 1.0 or initial_std != 0.1):
+        raise SzilardError(
+            "point=True makes weights without σ, for which prior, prior_scale and initial_std change nothing; leave "
+            "them out"
+        )
 
 
 def _nothing(network: nn.Module, chosen: bool) -> str:

@@ -89,6 +89,11 @@ def _as_float(x: Tensor) -> Tensor:
 
 def _varying_columns(name: str, raw: Raw, drop: bool) -> Raw:
     if raw.train.x.dim() != 2:
+        if drop:
+            raise SzilardError(
+                f"--drop-constant is for columns of features, and {name} has pictures; leave it out (in Python: "
+                "drop_constant)"
+            )
         return raw
     varies = (raw.train.x != raw.train.x[:1]).any(0)
     if varies.all():

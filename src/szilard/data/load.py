@@ -127,6 +127,7 @@ def _load(path: Path, request: Request, download: bool) -> DataSet:
     if read is not read_csv:
         _refuse_what_is_for_tables(request)
     if read is not None:
+        _refuse_what_is_for_sets(request)
         return _assembled(path.name, read(request), request)
     known = _known(request.name)
     request = replace(request, name=known)
@@ -185,10 +186,19 @@ def _refuse_what_is_for_tables(request: Request) -> None:
     given = {
         "ignore": request.ignore, "missing": request.missing != "refuse", "date": request.date,
         "group": request.group, "time": request.time, "decimal": request.decimal,
+        "target": request.target if request.name.lower().endswith(".npz") else None,
     }  # fmt: skip
     name = next((name for name, value in given.items() if value), None)
     if name is not None:
         raise SzilardError(f"--{name} is for CSV files, and {request.name} is none; leave it out")
+
+
+def _refuse_what_is_for_sets(request: Request) -> None:
+    if request.split:
+        raise SzilardError(
+            f"split {request.split} is for UCI sets, and {request.name} has none; leave it out (--data-seed divides the "
+            "rows anew)"
+        )
 
 
 def _refuse_what_does_not_apply(request: Request) -> None:

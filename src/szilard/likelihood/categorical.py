@@ -46,11 +46,17 @@ class Categorical(Likelihood):
         soft = y.is_floating_point() and y.shape == output.shape
         z = self.logits(output)
         if soft:
-            loss = F.cross_entropy(z, (y.movedim(-1, 1) if self.last else y).to(z), reduction="none")
+            wanted = (y.movedim(-1, 1) if self.last else y).to(z)
+            loss = F.cross_entropy(z, wanted, self._weights(z), reduction="none")
         else:
             ignored = IGNORED if self.ignore is None else self.ignore
-            loss = F.cross_entropy(z, _numbers(output, y, self.last), reduction="none", ignore_index=ignored)
+            wanted = _numbers(output, y, self.last)
+            loss = F.cross_entropy(z, wanted, self._weights(z), reduction="none", ignore_index=ignored)
         return loss if loss.dim() == 1 else loss.flatten(1).sum(1)
+
+    def _weights(self, logits: Tensor) -> Tensor | None:
+        """By how much the loss of each class counts, ``[C]``; None: all alike."""
+        return None
 
     def loss(self, output: Tensor, y: Tensor) -> Tensor:
         counted = self._counted(output, y)

@@ -2,20 +2,44 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from szilard.errors import SzilardError
+from szilard.likelihood.bernoulli import Bernoulli
 from szilard.likelihood.categorical import Categorical
 from szilard.likelihood.likelihood import Likelihood
 
 
 class Weighted(Categorical):
-    """Cross-entropy times a weight of the label's class.
+    """Cross-entropy times a weight of the label's class, at every position and for class probabilities, too.
 
     The predictions that minimise it are those for a population in which class c is weights[c] times as frequent.
 
     Args:
+        likelihood: whose outputs and labels they are.
         weights: ``[C]``, above zero.
+    """
+
+    def __init__(self, likelihood: Categorical, weights: Tensor) -> None:
+        super().__init__(
+            last=likelihood.last, probabilities=likelihood.probabilities, ignore=likelihood.ignore
+        )
+        self.weights = weights
+
+    def _weights(self, logits: Tensor) -> Tensor:
+        return self.weights.to(logits)
+
+    def check_shape(self, output: Tensor, y: Tensor) -> None:
+        super().check_shape(output, y)
+        _check_count(self.weights, output.shape[-1 if self.last else 1])
+
+
+class WeightedPair(Bernoulli):
+    """The same for two classes with one logit, that of the second.
+
+    Args:
+        weights: ``[2]``, above zero.
     """
 
     def __init__(self, weights: Tensor) -> None:
@@ -23,18 +47,51 @@ class Weighted(Categorical):
         self.weights = weights
 
     def nll(self, output: Tensor, y: Tensor) -> Tensor:
-        if y.dim() != 1 or output.dim() != 2 or output.shape[1] != len(self.weights):
-            raise SzilardError(
-                f"class weights of {len(self.weights)} classes want outputs [B, {len(self.weights)}] and labels [B], "
-                f"not {list(output.shape)} and {list(y.shape)}; leave class_weights out"
-            )
-        return super().nll(output, y) * self.weights.to(output)[y]
+        nll = super().nll(output, y)
+        first, second = self.weights.to(nll)
+        return nll * torch.where(y.reshape(nll.shape) > 0.5, second, first)
+
+    def check_shape(self, output: Tensor, y: Tensor) -> None:
+        super().check_shape(output, y)
+        _check_count(self.weights, 2)
 
 
 def weighted(likelihood: Likelihood, weights: Tensor | None) -> Likelihood:
-    """The likelihood with weights of classes, which only classification has."""
+    """The likelihood with weights of classes, which only classification has.
+
+    Raises:
+        SzilardError: another likelihood, or weights that are no list of numbers above zero.
+    """
     if weights is None:
         return likelihood
+    _check(weights)
     if not isinstance(likelihood, Categorical):
-        raise SzilardError(f"class weights are for classification, not for {likelihood.name}; leave them out")
-    return Weighted(weights)
+        raise SzilardError(
+            f"class weights are for classification, not for {likelihood.name}; leave class_weights out"
+        )
+    return Weighted(likelihood, weights)
+
+
+def weighted_pair(weights: Tensor | None) -> Bernoulli:
+    """Two classes with one logit, with weights ``[2]`` of the classes or without.
+
+    Raises:
+        SzilardError: weights that are no list of numbers above zero.
+    """
+    if weights is None:
+        return Bernoulli()
+    _check(weights)
+    return WeightedPair(weights)
+
+
+def _check(weights: Tensor) -> None:
+    if weights.dim() != 1 or not bool((weights > 0).all()) or not bool(torch.isfinite(weights).all()):
+        raise SzilardError("class_weights must be one number above zero for each class, [C]; mend them")
+
+
+def _check_count(weights: Tensor, classes: int) -> None:
+    if len(weights) != classes:
+        raise SzilardError(
+            f"class_weights has {len(weights)} numbers, and the network tells {classes} classes apart; give one for "
+            "each class"
+        )

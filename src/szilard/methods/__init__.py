@@ -14,7 +14,7 @@ from torch import nn
 from szilard import bayes
 from szilard.errors import SzilardError
 from szilard.methods.bayesian_compression import BayesianCompression
-from szilard.methods.deterministic import Deterministic
+from szilard.methods.deterministic import IDLE, Deterministic
 from szilard.methods.mean_field import MeanField
 from szilard.methods.method import Method
 from szilard.methods.published import PUBLISHED, PublishedSSVI
@@ -34,6 +34,7 @@ __all__ = [
     "make",
     "names",
     "options",
+    "uses",
 ]
 
 _METHODS: dict[str, tuple[type[Method], dict[str, Any]]] = {
@@ -75,6 +76,12 @@ def options(name: str) -> dict[str, Any]:
             parameters = inspect.signature(parent).parameters.values()
             found |= {p.name: p.default for p in parameters if p.default is not p.empty}
     return found | preset
+
+
+def uses(name: str, option: str) -> bool:
+    """Whether a method has an option that changes something in it."""
+    kind, _ = _known(name)
+    return option in options(name) and not (issubclass(kind, Deterministic) and option in IDLE)
 
 
 def check_options(name: str, given: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ from szilard.bayes.groups import GroupScale, Horseshoe, NormalJeffreys, ScaledLa
 from szilard.bayes.noise import mix
 from szilard.data import Split
 from szilard.errors import SzilardError
+from szilard.methods import idle
 from szilard.methods.method import Method
 
 THRESHOLDS = {"normal-jeffreys": -4.0, "horseshoe": 2.0}  # of a group's doubt
@@ -52,6 +53,8 @@ class BayesianCompression(Method):
             raise SzilardError(f"unknown prior {prior!r}: choose {' or '.join(THRESHOLDS)}")
         if not tau > 0:
             raise SzilardError(f"tau must be positive, not {tau:g}")
+        if prior != "horseshoe":
+            idle.warn(f"prior {prior!r}", {"tau": tau}, {"tau": 1e-2}, "which has no scale of a layer")
         self.prior, self.tau, self.pretrained = prior, tau, pretrained
         self.threshold = THRESHOLDS[prior] if threshold is None else threshold
 

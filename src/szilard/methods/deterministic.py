@@ -9,9 +9,13 @@ from torch import Tensor, nn
 
 from szilard import bayes
 from szilard.data import Split
+from szilard.methods import idle
 from szilard.methods.method import Method
 from szilard.methods.moves import Moves
 from szilard.sparse import Schedule, check_density, make_pattern
+
+#: Options of all methods that change nothing in this one, with their usual values.
+IDLE: dict[str, float] = {"temperature": 1.0, "lr_log_std": 1.0, "warmup": 0.0}
 
 
 class Deterministic(Method):
@@ -49,6 +53,7 @@ class Deterministic(Method):
         **options: Any,
     ) -> None:
         super().__init__(n_data, **options)
+        idle.warn("a deterministic network", options, IDLE, "which has no divergence and no σ")
         check_density(density)
         self.density = density
         self.temperature_scaling = temperature_scaling
@@ -58,6 +63,9 @@ class Deterministic(Method):
         self.moves = Moves(Schedule(every, fraction, end), "magnitude", growth_batches)
 
     def _convert(self, network: nn.Module) -> nn.Module:
+        if self.temperature_scaling and self.task == "regression":
+            given = {"temperature_scaling": True}
+            idle.warn("a regression", given, {"temperature_scaling": False}, "which has no logits to divide")
         if self.density == 1:
             return network
         return bayes.bayesianize(
@@ -83,7 +91,7 @@ class Deterministic(Method):
         self, network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], valid: Split | None = None
     ) -> None:
         super().finish(network, batches, valid)
-        if self.temperature_scaling and valid is not None and self.task == "classification":
+        if self.temperature_scaling and valid is not None and self.task != "regression":
             self.calibrate(network, valid)
 
     def state_dict(self) -> dict[str, Any]:

@@ -10,29 +10,19 @@ import torch
 from torch import Tensor, nn
 
 from szilard import bayes
-from szilard.bayes import evaluating
-from szilard.bayes.noise import mix
 from szilard.data import Split
 from szilard.data.unseen import StandIns
 from szilard.errors import SzilardError
 from szilard.free_energy import FreeEnergy, Task, free_energy
-from szilard.likelihood import (
-    Bernoulli,
-    Categorical,
-    Gaussian,
-    Likelihood,
-    NoisyGaussian,
-    for_training,
-)
+from szilard.likelihood import Bernoulli, Likelihood, NoisyGaussian
 from szilard.likelihood.categorical import IGNORED
-from szilard.likelihood.weighted import weighted
-from szilard.methods import checked, decay, inputs
-from szilard.methods.believed import believed, binary, two_classes
+from szilard.methods import checked, decay, draws, inputs, meaning, optimizers
+from szilard.methods.believed import believed, two_classes
 from szilard.metrics import Predictive, temperature
+from szilard.metrics.predictive import flat
 from szilard.networks import WithNoise
 from szilard.networks.takes import call
 
-_PREDICTING = 0x7072  # keeps the draws of predictions apart from those of training
 _DEFAULT_EPOCHS = 30  # horizon of the schedules where nobody says how many steps there will be
 
 
@@ -125,21 +115,19 @@ class Method:
         Raises:
             SzilardError: no such task, or a likelihood that says no probability.
         """
-        if isinstance(task, Likelihood):
-            if not isinstance(task, Categorical | Bernoulli | Gaussian | NoisyGaussian):
-                raise SzilardError(
-                    f"{type(task).__name__} cannot be trained, because it says no probability of an answer; take "
-                    "Categorical, Bernoulli, Gaussian or NoisyGaussian of szilard.likelihood"
-                )
-            self._given = task
-            self.task = task.name  # type: ignore[assignment]
-        else:
-            for_training(task)  # refuses what it does not know
-            self._given, self.task = None, task
+        self.set_task(task)
         likelihood = self.likelihood
         if isinstance(likelihood, NoisyGaussian) and not isinstance(network, WithNoise):
             network = WithNoise(network, outputs=likelihood.outputs)
         return self._convert(network)
+
+    def set_task(self, task: Task | Likelihood) -> None:
+        """Take outputs for answers to a task, for a network that is there already; :meth:`prepare` does it itself.
+
+        Raises:
+            SzilardError: no such task, or a likelihood that says no probability.
+        """
+        self.task, self._given = meaning.named(task)
 
     def _convert(self, network: nn.Module) -> nn.Module:
         raise NotImplementedError
@@ -155,22 +143,7 @@ class Method:
 
     def optimizer(self, network: nn.Module, lr: float | None = None) -> torch.optim.Optimizer:
         """Adam, with log σ in a group of its own."""
-        lr = self.lr if lr is None else lr
-        log_std = [w.log_std for w in bayes.weights(network).values() if w.log_std is not None]
-        apart = {id(parameter) for parameter in log_std}
-        rest = [p for p in network.parameters() if p.requires_grad and id(p) not in apart]
-        log_std = [parameter for parameter in log_std if parameter.requires_grad]
-        if not (rest or log_std):
-            raise SzilardError(
-                "all parameters of the network are frozen; call requires_grad_(True) on what is to be trained"
-            )
-        groups: list[dict[str, Any]] = [{"params": rest, "lr": lr, "initial_lr": lr}]
-        if log_std:
-            rate = lr * self.lr_log_std
-            groups.append({"params": log_std, "lr": rate, "initial_lr": rate})
-        # One pass over each parameter and its state, instead of a dozen.
-        fused = all(p.is_cpu or p.is_cuda for p in (*rest, *log_std))
-        return torch.optim.Adam(groups, fused=fused)
+        return optimizers.adam(network, self.lr if lr is None else lr, self.lr_log_std)
 
     def parameter_groups(
         self, network: nn.Module, *, lr: float | None = None, weight_decay: float = 0.0
@@ -221,13 +194,10 @@ class Method:
     @property
     def likelihood(self) -> Likelihood:
         """What the network's output means."""
-        return self._given or weighted(for_training(self.task), self.class_weights)
+        return self._meant(None)
 
-    def _meant(self, output: Tensor) -> Likelihood:
-        plain = self._given is None and self.class_weights is None
-        if self.task == "classification" and plain and binary(output):
-            return Bernoulli()  # one logit for two classes
-        return self.likelihood
+    def _meant(self, output: Tensor | None) -> Likelihood:
+        return meaning.likelihood(self.task, self._given, self.class_weights, output)
 
     def _divergence(self, network: nn.Module) -> Tensor:
         return bayes.kl(network)
@@ -288,23 +258,7 @@ class Method:
         Raises:
             SzilardError: answers that are not finite, or of a shape that the task does not take.
         """
-        for name, number in (("samples", samples), ("batch_size", batch_size)):
-            if number < 1:
-                raise SzilardError(f"{name} must be at least 1, not {number}")
-        device = next(network.parameters()).device
-        vary = None if self.stand_ins is None else self.stand_ins.draws(x, samples, seed)
-        random = vary is not None or any(not weight.is_point for weight in bayes.weights(network).values())
-        outputs = []
-        with evaluating(network):
-            for sample in range(samples if random else 1):
-                x = x if vary is None else vary(sample)
-                with bayes.drawn(network, mix(seed, _PREDICTING), sample):
-                    parts = [
-                        checked.one_tensor(call(network, part)).cpu()
-                        for part in inputs.parts(x, batch_size, device)
-                    ]
-                outputs.append(torch.cat(parts))
-        stacked = torch.stack(outputs)
+        stacked = draws.outputs(network, x, samples, seed, batch_size, self.stand_ins)
         likelihood = self._meant(stacked[0])
         if isinstance(likelihood, Bernoulli) and self.task == "classification" and stacked.isfinite().all():
             return two_classes(stacked, self.calibration)
@@ -315,11 +269,10 @@ class Method:
         self.calibration = 1.0
         predictive = self.predict(network, valid.x, samples=1)
         y = valid.y.cpu().reshape(predictive.labels.shape)
-        counted = y != IGNORED
-        if bool((predictive.labels == y)[counted].all()):
+        predictive, y = flat(predictive, y, None if predictive.multilabel else IGNORED)
+        if bool((predictive.labels == y).all()):
             return  # without a single mistake the likelihood only says: surer
-        probabilities = predictive.mean.movedim(1, -1)[counted]
-        self.calibration = temperature(probabilities.clamp_min(1e-30).log(), y[counted])
+        self.calibration = temperature(predictive.mean.clamp_min(1e-30).log(), y)
 
     def fit_to(self, network: nn.Module, state: dict[str, Any]) -> None:
         """Shape a prepared network like a finished one's state dict, where finishing changes shapes."""

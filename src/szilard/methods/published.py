@@ -10,6 +10,7 @@ from torch import nn
 
 from szilard import bayes
 from szilard.bayes.noise import mix
+from szilard.methods import idle
 from szilard.methods.ssvi import SSVI
 
 MEAN_STD = 0.01  # of fresh means, whatever the fan-in
@@ -44,6 +45,7 @@ class PublishedSSVI(SSVI):
 
     def __init__(self, n_data: int, *, density: float = 0.1, **options: Any) -> None:
         super().__init__(n_data, density=density, **{**PUBLISHED, **options})
+        idle.warn(self.label, options, {"initial_std": 0.5}, "whose σ starts at 6e-4")
 
     def _convert(self, network: nn.Module) -> nn.Module:
         network = super()._convert(network)

@@ -68,7 +68,7 @@ def fit(
         samples: draws of the network behind each prediction on test.
         augment: "crop-flip" for pictures.
         class_weights: "balanced" lets the loss of each class count as much as that of any other.
-        out: folder in which a folder of the method's name is written.
+        out: folder in which a folder of the method's name is written; without it nothing is written.
         resume: go on from the checkpoint in ``out``, if there is one.
         overwrite: start anew where a run lies already.
         checkpoint_steps, checkpoint_seconds: how often to write a checkpoint, besides the last.
@@ -84,6 +84,10 @@ def fit(
     """
     check_positive(epochs=epochs, batch_size=batch_size, samples=samples, lr=lr)
     _check(method, data)
+    if out is None:
+        _refuse_files(
+            resume=resume, overwrite=overwrite, tensorboard=tensorboard, checkpoint_steps=checkpoint_steps
+        )
     spec = network if isinstance(network, str) else None
     if isinstance(network, str):
         network = networks.build(network, data.input_shape, data.n_outputs, seed=seed)
@@ -107,6 +111,15 @@ def fit(
         progress=progress,
     )
     return job.run(prepared, resume=resume, overwrite=overwrite)
+
+
+def _refuse_files(**given: Any) -> None:
+    """Options about files, where none are written."""
+    name = next((name for name, value in given.items() if value), None)
+    if name is not None:
+        raise SzilardError(
+            f"{name} is about files in a folder, and none is named; name it with out=, or leave {name} out"
+        )
 
 
 def _options(method: Method) -> dict[str, Any]:

@@ -6,11 +6,12 @@ import torch
 from torch import Tensor
 
 from szilard.data import DataSet
+from szilard.data.check import IGNORED
 from szilard.errors import SzilardError, shortened
 
 
 def weights(choice: str | None, data: DataSet) -> Tensor | None:
-    """``[C]`` weights of classes in the loss, whose mean over the training examples is 1.
+    """``[C]`` weights of classes in the loss, whose mean over the training labels is 1.
 
     Args:
         choice: None, or "balanced": N / (C · n_c), so that each class counts as much as any other (King and Zeng 2001,
@@ -28,7 +29,8 @@ def weights(choice: str | None, data: DataSet) -> Tensor | None:
         )
     if data.task != "classification":
         raise SzilardError(
-            f"--class-weights is for classification, and {data.name} is regression; leave it out"
+            f"--class-weights is for classification, and {data.name} is {data.task}; leave it out"
         )
-    counts = torch.bincount(data.train.y, minlength=len(data.classes)).double()
+    labels = data.train.y[data.train.y != IGNORED] if data.is_dense else data.train.y
+    counts = torch.bincount(labels, minlength=len(data.classes)).double()
     return (counts.sum() / (len(counts) * counts.clamp_min(1))).float()

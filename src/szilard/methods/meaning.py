@@ -1,0 +1,48 @@
+"""What a network's outputs mean to a method: one likelihood, from a task and from what else is known."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from torch import Tensor
+
+from szilard.errors import SzilardError
+from szilard.free_energy import Task
+from szilard.likelihood import Bernoulli, Categorical, Gaussian, Likelihood, NoisyGaussian, for_training
+from szilard.likelihood.weighted import weighted, weighted_pair
+from szilard.methods.believed import binary
+
+
+def named(task: Task | Likelihood) -> tuple[Task, Likelihood | None]:
+    """The name of a task, and the likelihood if one was given.
+
+    Raises:
+        SzilardError: no such task, or a likelihood that says no probability.
+    """
+    if not isinstance(task, Likelihood):
+        for_training(task)  # refuses what it does not know
+        return task, None
+    if not isinstance(task, Categorical | Bernoulli | Gaussian | NoisyGaussian):
+        raise SzilardError(
+            f"{type(task).__name__} cannot be trained, because it says no probability of an answer; take "
+            "Categorical, Bernoulli, Gaussian or NoisyGaussian of szilard.likelihood"
+        )
+    return cast(Task, task.name), task
+
+
+def likelihood(
+    task: Task, given: Likelihood | None, class_weights: Tensor | None, output: Tensor | None = None
+) -> Likelihood:
+    """What outputs mean.
+
+    Args:
+        given: the likelihood of the user, or None: that of the task.
+        class_weights: ``[C]``, or None.
+        output: if it is known, one logit ``[B]`` or ``[B, 1]`` stands for two classes where no likelihood was given.
+
+    Raises:
+        SzilardError: class weights for something else than classification.
+    """
+    if output is not None and task == "classification" and given is None and binary(output):
+        return weighted_pair(class_weights)
+    return weighted(given or for_training(task), class_weights)
