@@ -37,6 +37,9 @@ class BayesAttention(nn.Module):
             original.num_heads,
             original.head_dim,
         )
+        self.kdim, self.vdim = original.kdim, original.vdim
+        self.bias_k = self.bias_v = None
+        self.add_zero_attn = False
         self.dropout, self.batch_first = original.dropout, original.batch_first
         # What nn.TransformerEncoder reads before it takes its fused path, which would bypass these layers.
         self._qkv_same_embed_dim = False

@@ -89,7 +89,12 @@ def _average(network: nn.Module, norms: list[_BatchNorm], batches: Iterable[tupl
 def _joined(batches: Iterable[tuple[Any, Tensor]]) -> Iterator[tuple[Any, int]]:
     """Inputs and their number, where one example alone goes together with the batch before it."""
     held: Any = None
-    for x, y in batches:
+    for batch in batches:
+        if not isinstance(batch, tuple | list) or len(batch) != 2:
+            raise SzilardError(
+                f"a batch is {type(batch).__name__} and no pair (x, y); give the batches of training, with their targets"
+            )
+        x, y = batch
         if held is not None and isinstance(x, Tensor) and len(x) == 1 and isinstance(held[0], Tensor):
             held = (torch.cat((held[0], x)), held[1] + 1)
             continue

@@ -85,6 +85,10 @@ def bayesianize(
             pattern; a name in ``skip``, or a pattern, that matches nothing; a weight without a shape; a network that
             cannot be copied.
     """
+    if not stored and torch.is_inference_mode_enabled():
+        raise SzilardError(
+            "a network that is made under torch.inference_mode cannot be trained; make it outside of that block"
+        )
     check_density(density)
     pattern = make_pattern(pattern)
     if any(every_weight(network)):
@@ -103,6 +107,9 @@ def bayesianize(
         found, left = find(network, Selection(only, except_, matrices, skip, (), frozen))
     if not found:
         raise SzilardError(_nothing(network, only is not None or except_ is not None or bool(skip)))
+    for one in found if not stored and not fresh else []:
+        if not all(t.is_meta or bool(torch.isfinite(t).all()) for t in one.tensors):
+            raise SzilardError(f"{one.name or 'the network'} holds NaN or infinite weights; mend them first")
     total = all_weights(network)
     patterns = _patterns(found, pattern)
     stem = dense_stem and density < 1 and found[0].how == "convolution"
@@ -121,14 +128,14 @@ def bayesianize(
             parts[-1].requires_grad_(not frozen)
         made.append(parts)
     made[0][0].stem = stem
-    answer, failed = change(network, found, made, noise)
-    if not stored and not any(parameter.is_meta for parameter in answer.parameters()):
+    failed = change(network, found, made, noise)
+    if not stored and not any(parameter.is_meta for parameter in network.parameters()):
         _tell(left + failed, total, density == 1 and point)
-        _tell_dense_products(answer, density)
-    fuse_rectifiers(answer)
+        _tell_dense_products(network, density)
+    fuse_rectifiers(network)
     if density < 1:
-        _lay_out(answer)
-    return answer
+        _lay_out(network)
+    return network
 
 
 def _refuse_idle(prior: Prior | str, prior_scale: float, initial_std: float, point: bool) -> None:
@@ -151,7 +158,10 @@ def _nothing(network: nn.Module, chosen: bool) -> str:
     if any(isinstance(module, torch.jit.ScriptModule) for module in network.modules()):
         return "the network is TorchScript, whose layers cannot change; pass the module that was scripted or traced"
     if any(p.dim() > 1 and not p.requires_grad for p in network.parameters()):
-        return "all weights that could be made Bayesian are frozen; call requires_grad_(True) on those to be trained"
+        return (
+            "all weights that could be made Bayesian are frozen; call requires_grad_(True) on those to be trained, or "
+            "name bare matrices in matrices="
+        )
     return (
         "the network has no linear, convolution, recurrent, embedding or attention weight that could be made "
         "Bayesian; name bare matrices in matrices="
@@ -207,12 +217,15 @@ def _tell(left: list[Left], total: int, nothing_asked: bool) -> None:
         return
     names = [f"{one.name} ({one.why})" for one in left[:_SHOWN]]
     more = f" and {len(left) - _SHOWN} more" if len(left) > _SHOWN else ""
+    stay, them = ("stays", "it") if len(left) == 1 else ("stay", "them")
     numbers = sum(one.numbers for one in left)
     alone = all(one.why == "a matrix of no layer" for one in left)
-    advice = "name them in matrices= to convert them, or in except_=" if alone else "name them in except_="
+    advice = (
+        f"name {them} in matrices= to convert {them}, or in except_=" if alone else f"name {them} in except_="
+    )
     warnings.warn(
-        f"{', '.join(names)}{more} stay dense and without uncertainty, {numbers:,} of the network's {total:,} weights "
-        f"({numbers / max(total, 1):.0%}); {advice} to leave them so without this warning",
+        f"{', '.join(names)}{more} {stay} dense and without uncertainty, {numbers:,} of the network's {total:,} "
+        f"weights ({numbers / max(total, 1):.0%}); {advice} to leave {them} so without this warning",
         SzilardWarning,
         stacklevel=3,
     )

@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from szilard.bayes.attention import BayesAttention
+from szilard.bayes.become import become
 from szilard.bayes.drawn import CHILD, BayesWeights, Drawn, convert
 from szilard.bayes.embedding import EmbeddingWeights, padding_row
 from szilard.bayes.kinds import extra
@@ -17,30 +18,27 @@ from szilard.bayes.selection import Found, Left
 from szilard.bayes.weight import Weight
 
 
-def change(
-    network: nn.Module, found: list[Found], made: list[list[Weight]], noise: Noise
-) -> tuple[nn.Module, list[Left]]:
-    """Convert the modules that were ``found`` to hold what was ``made`` of their weights, in place.
+def change(network: nn.Module, found: list[Found], made: list[list[Weight]], noise: Noise) -> list[Left]:
+    """Convert the modules that were ``found`` to hold what was ``made`` of their weights; each stays the same object.
 
     Returns:
-        the network, or what stands for it if it was itself converted; and the weights of modules that could not be.
+        the weights of modules that could not be.
     """
-    root: nn.Module = nn.ModuleList([network])  # so that the root itself can be replaced
-    replaced: dict[nn.Module, nn.Module] = {}
     failed: list[Left] = []
     for one, weights in zip(found, made, strict=True):
         if one.how == "drawn":
             failed += _drawn(one, weights, noise)
         else:
-            replaced[one.module] = _layer(one.module, weights, noise).train(one.module.training)
-    for parent in list(root.modules()):
-        for child_name, child in list(parent._modules.items()):  # named_children skips a second mention
-            if child in replaced:
-                setattr(parent, child_name, replaced[child])
-    for module in root.modules():
+            become(one.module, _layer(one.module, weights, noise).train(one.module.training))
+            for weight in weights:
+                if one.how != "attention":
+                    weight.layer = (one.module,)
+    for module in network.modules():
         if isinstance(module, nn.TransformerEncoderLayer) and _is_converted(module):
             module.activation_relu_or_gelu = 0  # or torch would pass over the layers and read their weights
-    return root[0], failed  # type: ignore[index]
+        if isinstance(module, nn.TransformerEncoder) and _is_converted(module):
+            module.use_nested_tensor = False  # likewise, where there is a padding mask
+    return failed
 
 
 def _is_converted(module: nn.Module) -> bool:

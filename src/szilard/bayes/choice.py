@@ -38,6 +38,11 @@ class Selection:
         """Raise :class:`SzilardError` for a name or pattern that nothing in the network has."""
         modules = {name for name, _ in network.named_modules(remove_duplicate=False)}
         parameters = {name for name, _ in network.named_parameters(remove_duplicate=False)}
+        for name, parameter in network.named_parameters():
+            if parameter.is_complex() and _matches(self.matrices, [name]):
+                raise SzilardError(
+                    f"matrices names {name!r}, which holds complex numbers and cannot be made Bayesian; leave it out"
+                )
         for name in self.skip:
             if name not in modules:
                 raise SzilardError(f"skip names {name!r}, but the network has no module of that name")
@@ -49,7 +54,8 @@ class Selection:
             for pattern in _patterns(what, choice):
                 if not any(fnmatch.fnmatchcase(name, pattern) for name in names):
                     near = difflib.get_close_matches(pattern, sorted(names), 1)
-                    hint = f"; did you mean {near[0]!r}?" if near else "; look at network.named_modules()"
+                    where = "named_parameters" if what == "matrices" else "named_modules"
+                    hint = f"; did you mean {near[0]!r}?" if near else f"; look at network.{where}()"
                     raise SzilardError(
                         f"{what} names {pattern!r}, which matches nothing in the network{hint}"
                     )

@@ -6,12 +6,14 @@ Welling 2017). Groups are the input features of a linear map and the output chan
 
 from __future__ import annotations
 
+import copy
 import math
 
 import torch
 from torch import Tensor, nn
 
 from szilard.bayes.answers import draw_of, mode_of
+from szilard.bayes.become import become
 from szilard.bayes.layers import BayesConv, BayesLayer
 from szilard.bayes.noise import Noise
 from szilard.bayes.priors import log_uniform_kl
@@ -194,6 +196,13 @@ class ScaledLayer(nn.Module):
         weight = self.layer.weight.dense_mean()
         z = self.scale.mean_scale()
         return weight * (z.reshape(-1, *[1] * (weight.dim() - 1)) if self.on_outputs else z)
+
+
+def scale_units(layer: BayesLayer, scale: GroupScale) -> None:
+    """Turn a layer into a :class:`ScaledLayer` around it, wherever the network holds it."""
+    inner = copy.copy(layer)
+    inner.weight.layer = (inner,)
+    become(layer, ScaledLayer(inner, scale))
 
 
 def scales(network: nn.Module) -> list[GroupScale]:

@@ -193,6 +193,8 @@ class BayesConv(BayesLayer):
     ) -> None:
         super().__init__(weight, bias, noise)
         self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
+        # What nn.Conv2d says of itself; padding that is not plain zeros is added before.
+        self.padding_mode, self.transposed, self.output_padding = "zeros", False, (0,) * len(stride)
         self.pad = pad  # (amounts, mode) of torch.nn.functional.pad, for padding that is not plain zeros
         self.innermost = (
             False  #: among sparse convolutions: take the batch-innermost layout even where this one is dense
@@ -219,6 +221,8 @@ class BayesConv(BayesLayer):
         return conv_rows(tuple(self.weight.support.shape), *self.geometry)
 
     def forward(self, x: Tensor) -> Tensor:
+        if x.dim() == len(self.weight.support.shape) - 1:  # without a batch, as torch's own takes it, too
+            return self.forward(x.unsqueeze(0)).squeeze(0)
         x = x if self.pad is None else nn.functional.pad(x, *self.pad)
         innermost_wanted = self.innermost and not transformed() and implementation(x) == "cpp"
         return super().forward(innermost(x) if innermost_wanted else x)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from szilard.bayes.attention import BayesAttention
+from szilard.bayes.become import become
 from szilard.bayes.drawn import drawn_modules, restore
 from szilard.bayes.fuse import AppliedReLU
 from szilard.bayes.groups import ScaledLayer
@@ -22,18 +23,17 @@ def point_network(network: nn.Module) -> nn.Module:
     Raises:
         SzilardError: it holds stochastic attention, which has no counterpart.
     """
-    root = nn.ModuleList([copied(network)])
-    for parent in list(root.modules()):
-        for name, child in list(parent._modules.items()):
-            if isinstance(child, ScaledLayer):
-                setattr(parent, name, _plain(child.layer, child.dense_mean(), child.bias))
-            elif isinstance(child, BayesLayer):
-                setattr(parent, name, _plain(child, child.weight.dense_mean(), None))
-            elif isinstance(child, AppliedReLU):
-                setattr(parent, name, nn.ReLU())
-    for _, module in list(drawn_modules(root)):
+    answer = copied(network)
+    inner = {id(module.layer) for module in answer.modules() if isinstance(module, ScaledLayer)}
+    for module in list(answer.modules()):
+        if isinstance(module, ScaledLayer):
+            become(module, _plain(module.layer, module.dense_mean(), module.bias))
+        elif isinstance(module, BayesLayer) and id(module) not in inner:
+            become(module, _plain(module, module.weight.dense_mean(), None))
+        elif isinstance(module, AppliedReLU):
+            become(module, nn.ReLU())
+    for _, module in list(drawn_modules(answer)):
         restore(module)
-    answer = root[0]
     if any(isinstance(module, BayesAttention) for module in answer.modules()):
         raise SzilardError(
             "stochastic attention cannot be turned into an ordinary layer; leave it out with skip"

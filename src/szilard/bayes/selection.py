@@ -11,6 +11,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.parameter import is_lazy
 
 from szilard.bayes import kinds
+from szilard.bayes.become import kept_aside
 from szilard.bayes.choice import Selection, joined
 from szilard.bayes.drawn import CHILD
 from szilard.bayes.kinds import How
@@ -60,7 +61,7 @@ def find(network: nn.Module, asked: Selection) -> tuple[list[Found], list[Left]]
                 f"{name} has no shape yet; call the network once on a batch, and then make it Bayesian"
             )
     asked.check(network)
-    shared = _shared_parameters(network)
+    shared = _shared_parameters(network) | kept_aside(network).keys()
     found: list[Found] = []
     inside: list[str] = []
     scripted: list[str] = []
@@ -78,7 +79,7 @@ def find(network: nn.Module, asked: Selection) -> tuple[list[Found], list[Left]]
                 inside.append(name)
     taken = {id(parameter) for one in found for parameter in _originals(one)}
     left = [
-        Left(path, parameter.numel(), _why(module, leaf, path, id(parameter) in shared, scripted))
+        Left(path, parameter.numel(), _why(parameter, module, path, id(parameter) in shared, scripted))
         for path, module, leaf, parameter in _owned(network)
         if id(parameter) not in taken and _counts(module, parameter)
         and asked.takes(path.removesuffix(leaf).removesuffix("."), module, leaf)
@@ -130,8 +131,8 @@ def _found(
 
 
 def _is_free(parameter: Tensor, shared: set[int], asked: Selection, stored: list[str]) -> bool:
-    """Whether a weight may be converted: a tied one must stay one tensor, a frozen one as it is."""
-    if id(parameter) in shared:
+    """Whether a weight may be converted: a tied one must stay one tensor, a frozen one as it is, and numbers real."""
+    if id(parameter) in shared or parameter.is_complex():
         return False
     if asked.stored:
         return any(name in asked.stored for name in stored)
@@ -140,7 +141,8 @@ def _is_free(parameter: Tensor, shared: set[int], asked: Selection, stored: list
 
 def counts_as_weight(module: nn.Module, parameter: Tensor) -> bool:
     """Whether a parameter is a matrix, or has more axes, and belongs to no norm."""
-    return parameter.dim() > 1 and parameter.is_floating_point() and not isinstance(module, _NORMS)
+    numbers = parameter.is_floating_point() or parameter.is_complex()
+    return parameter.dim() > 1 and numbers and not isinstance(module, _NORMS)
 
 
 def _counts(module: nn.Module, parameter: Tensor) -> bool:
@@ -185,9 +187,11 @@ def _projections(attention: nn.MultiheadAttention) -> list[Tensor]:
     return [*first, attention.out_proj.weight]
 
 
-def _why(module: nn.Module, leaf: str, path: str, shared: bool, scripted: list[str]) -> str:
+def _why(parameter: Tensor, module: nn.Module, path: str, shared: bool, scripted: list[str]) -> str:
+    if parameter.is_complex():
+        return "complex numbers"
     if shared:
-        return "tied to another layer"
+        return "held in two places"
     if _is_inside(path, scripted) or "" in scripted:
         return "scripted"
     if "parametrizations" in path.split(".") or module._forward_pre_hooks:

@@ -53,6 +53,8 @@ def runner(network: nn.Module, inputs: Inputs, batch: int) -> Callable[[], Any]:
 
 
 def _ways(network: nn.Module, inputs: Inputs, batch: int) -> Iterator[Callable[[], Any]]:
+    if isinstance(inputs, int):
+        raise SzilardError(f"the shape of an input is a list of whole numbers; give ({inputs},)")
     if isinstance(inputs, Mapping):
         names, given = list(inputs), list(inputs.values())
     elif isinstance(inputs, Tensor) or all(isinstance(side, int) for side in inputs):
@@ -87,7 +89,10 @@ def _example(network: nn.Module, given: Any, batch: int, *, tokens: bool) -> Ten
             f"the shape of an input is a list of whole numbers, not {str(given)[:80]}; for several inputs give a list "
             "of shapes"
         ) from error
-    return torch.zeros(batch, *shape, device=first.device, dtype=torch.int64 if tokens else first.dtype)
+    if min(shape, default=1) < 0:
+        raise SzilardError(f"the shape of an input has no negative sides, and {shape} has; mend it")
+    real = next((p.dtype for p in network.parameters() if p.is_floating_point()), torch.float32)
+    return torch.zeros(batch, *shape, device=first.device, dtype=torch.int64 if tokens else real)
 
 
 def _named(inputs: Inputs) -> str:

@@ -196,8 +196,8 @@ def _refuse_what_is_for_tables(request: Request) -> None:
 def _refuse_what_is_for_sets(request: Request) -> None:
     if request.split:
         raise SzilardError(
-            f"split {request.split} is for UCI sets, and {request.name} has none; leave it out (--data-seed divides the "
-            "rows anew)"
+            f"split {request.split} is for UCI sets, and {request.name} has none; leave it out (--data-seed "
+            "divides the rows anew)"
         )
 
 

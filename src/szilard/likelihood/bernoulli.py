@@ -7,13 +7,16 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from szilard.errors import SzilardError
-from szilard.likelihood.likelihood import Likelihood, by_example, precise, same_shape
+from szilard.likelihood.categorical import IGNORED
+from szilard.likelihood.likelihood import Likelihood, by_example, precise, same_shape, values_known
 
 LEAST = 1e-7  # probability
 
 
 class Bernoulli(Likelihood):
-    """One logit for each label, ``[B]``, ``[B, 1]`` or ``[B, k]``; the score is the share of labels that are right.
+    """One logit for each label, ``[B]`` or ``[B, ...]``; the score is the share of labels that are right.
+
+    Labels are 0 or 1; those that are -100 are not known and do not count.
 
     Args:
         probabilities: outputs have gone through a sigmoid already.
@@ -31,24 +34,48 @@ class Bernoulli(Likelihood):
         return torch.logit(output, LEAST) if self.probabilities else output
 
     def nll(self, output: Tensor, y: Tensor) -> Tensor:
-        z = self.logits(output)
-        loss = F.binary_cross_entropy_with_logits(z, y.reshape(z.shape).to(z), reduction="none")
-        return loss.reshape(len(loss), -1).sum(1)
+        terms = self._terms(output, y)
+        return terms.reshape(len(terms), -1).sum(1)
+
+    def _terms(self, output: Tensor, y: Tensor) -> Tensor:
+        """Nats of each label, of the outputs' shape."""
+        z, y = self.logits(output), y.reshape(output.shape)
+        unknown = y == IGNORED
+        loss = F.binary_cross_entropy_with_logits(z, y.to(z).masked_fill(unknown, 0.0), reduction="none")
+        return loss.masked_fill(unknown, 0.0)
+
+    def labelled(self, output: Tensor, y: Tensor) -> Tensor | None:
+        known = y.reshape(len(output), -1) != IGNORED
+        if known.is_cpu and values_known(known) and bool(known.all()):
+            return None
+        return known.any(1)
+
+    def _mean(self, y: Tensor, values: Tensor) -> Tensor:
+        """Over the labels of an example that are known."""
+        known = (y != IGNORED).reshape(len(values), -1)
+        if bool(known.all()):
+            return by_example(values)
+        values = values.double().reshape(len(values), -1)
+        return (values * known).sum(1) / known.sum(1).clamp_min(1)
 
     def values(self, output: Tensor, y: Tensor) -> Tensor:
-        return by_example((self.logits(output) > 0) == (y.reshape(output.shape) > 0.5))
+        return self._mean(y, (self.logits(output) > 0) == (y.reshape(output.shape) > 0.5))
 
     def sureness(self, output: Tensor, y: Tensor) -> Tensor:
         p = self.logits(output).sigmoid()
-        return by_example(torch.where(y.reshape(p.shape) > 0.5, p, 1 - p))
+        return self._mean(y, torch.where(y.reshape(p.shape) > 0.5, p, 1 - p))
 
     def agreement(self, output: Tensor, original: Tensor) -> Tensor:
         p = self.logits(original).sigmoid()
         return by_example(torch.where(self.logits(output) > 0, p, 1 - p))
 
     def guessing(self, y: Tensor) -> float:
-        share = (y.reshape(len(y), -1) > 0.5).double().mean(0)
-        return float(torch.maximum(share, 1 - share).mean())
+        labels = y.reshape(len(y), -1)
+        known = labels != IGNORED
+        count = known.sum(0)
+        share = (labels > 0.5).double().sum(0) / count.clamp_min(1)
+        best = torch.maximum(share, 1 - share)[count > 0]
+        return float(best.mean()) if best.numel() else 0.0
 
     def direction(self, output: Tensor, softness: float, generator: torch.Generator) -> Tensor:
         """√(p (1 - p)) ε, with p at temperature τ."""
@@ -73,7 +100,8 @@ class Bernoulli(Likelihood):
             )
 
     def check_values(self, output: Tensor, y: Tensor) -> None:
-        if not bool(((y == 0) | (y == 1)).all()):
+        if not bool(((y == 0) | (y == 1) | (y == IGNORED)).all()):
             raise SzilardError(
-                'labels that are there or not must be 0 or 1, and these are not; mend them, or give task="regression"'
+                f"labels that are there or not must be 0 or 1 (or {IGNORED}, which is not known), and these are not; "
+                'mend them, or give task="regression"'
             )

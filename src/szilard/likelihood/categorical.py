@@ -120,6 +120,11 @@ class Categorical(Likelihood):
                 f"the network answers {list(output.shape)}, and classes need logits [B, C]; let it answer one logit "
                 'for each class, or give task="multilabel" where there is one logit for yes or no'
             )
+        if output.shape[-1 if self.last else 1] == 1:
+            raise SzilardError(
+                f"the network answers {list(output.shape)}, one class alone, and so is always right; let it answer one "
+                'logit for each class, or give task="multilabel" where its one logit says yes or no'
+            )
         if y.shape == output.shape and (y.is_floating_point() or not y.is_complex()):
             return  # one-hot, or probabilities
         if y.is_floating_point() or y.is_complex():

@@ -108,7 +108,7 @@ def choose(
 
 def _told(task: str, output: Tensor, labels: Tensor | None) -> Likelihood:
     if task == "classification":
-        if output.dim() < 2 or (output.dim() == 2 and output.shape[1] == 1):
+        if output.dim() < 2 or output.shape[1] == 1:
             return Bernoulli(probabilities=_within(output))  # two classes, one logit
         return Categorical(
             last=labels is not None and _last(output, labels), probabilities=_softmaxed(output, labels)

@@ -7,11 +7,20 @@ import math
 import torch
 from torch import Tensor
 
-from szilard.errors import SzilardError
+from szilard.errors import SzilardError, shortened
 from szilard.likelihood.likelihood import Likelihood, by_example, precise, same_shape
 
 FLOAT = 1e-5  # of its size, by which an output moves that does not move
 SMALLEST = 1e-4  # of the largest scale: that of outputs which are always 0
+
+
+def check_scale(scale: Tensor | float) -> None:
+    """Raise :class:`SzilardError` unless all deviations are above zero and finite."""
+    values = torch.as_tensor(scale)
+    if not bool(((values > 0) & torch.isfinite(values)).all()):
+        raise SzilardError(
+            f"deviations must be above zero and finite, not {shortened(str(values.tolist()), 60)}"
+        )
 
 
 class Gaussian(Likelihood):
@@ -29,6 +38,7 @@ class Gaussian(Likelihood):
 
     def __init__(self, scale: Tensor | float = 1.0) -> None:
         self.scale = torch.as_tensor(scale, dtype=torch.float64)
+        check_scale(self.scale)
 
     @classmethod
     def of(cls, targets: Tensor) -> Gaussian:
@@ -40,7 +50,8 @@ class Gaussian(Likelihood):
         # Each by its own size, because outputs may have units of their own.
         scale = torch.maximum(scale, FLOAT * size) if bool((scale > 0).any()) else size
         largest = float(scale.max()) if scale.numel() else 0.0
-        return cls(torch.where(scale > 0, scale, SMALLEST * largest) if largest > 0 else 1.0)
+        known = largest > 0 and math.isfinite(largest)  # what is not is refused as a target
+        return cls(torch.where(scale > 0, scale, SMALLEST * largest) if known else 1.0)
 
     def _error(self, output: Tensor, y: Tensor) -> Tensor:
         scale = self.scale.to(output.device)

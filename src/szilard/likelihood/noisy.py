@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from szilard.errors import SzilardError
+from szilard.likelihood.gaussian import check_scale
 from szilard.likelihood.likelihood import Likelihood, by_example, precise, same_shape
 
 LOUDEST = 30.0  # |ln σ|
@@ -30,6 +31,7 @@ class NoisyGaussian(Likelihood):
     def __init__(self, scale: float | Tensor = 1.0, *, outputs: int = 1) -> None:
         if outputs < 1:
             raise SzilardError(f"a regression needs at least one output, not {outputs}")
+        check_scale(scale)
         self.scale = scale
         self.outputs = outputs
 
@@ -38,7 +40,7 @@ class NoisyGaussian(Likelihood):
         """With the deviation of targets ``[N]``; where they never change, their root mean square."""
         y = targets.double()
         scale = float((y - y.mean()).square().mean().sqrt()) or float(y.square().mean().sqrt())
-        return cls(scale or 1.0)
+        return cls(scale if scale and math.isfinite(scale) else 1.0)
 
     def nll(self, output: Tensor, y: Tensor) -> Tensor:
         mean, log_noise = self.columns(output)

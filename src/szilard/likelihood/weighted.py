@@ -46,10 +46,10 @@ class WeightedPair(Bernoulli):
         super().__init__()
         self.weights = weights
 
-    def nll(self, output: Tensor, y: Tensor) -> Tensor:
-        nll = super().nll(output, y)
-        first, second = self.weights.to(nll)
-        return nll * torch.where(y.reshape(nll.shape) > 0.5, second, first)
+    def _terms(self, output: Tensor, y: Tensor) -> Tensor:
+        terms = super()._terms(output, y)
+        first, second = self.weights.to(terms)
+        return terms * torch.where(y.reshape(terms.shape) > 0.5, second, first)
 
     def check_shape(self, output: Tensor, y: Tensor) -> None:
         super().check_shape(output, y)

@@ -10,12 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from szilard import bayes
-from szilard.bayes.groups import GroupScale, Horseshoe, NormalJeffreys, ScaledLayer, scales
+from szilard.bayes.groups import GroupScale, Horseshoe, NormalJeffreys, scale_units, scales
 from szilard.bayes.noise import mix
 from szilard.data import Split
 from szilard.errors import SzilardError
 from szilard.methods import idle
 from szilard.methods.method import Method
+from szilard.methods.optimizers import Optimizers
 
 THRESHOLDS = {"normal-jeffreys": -4.0, "horseshoe": 2.0}  # of a group's doubt
 FIRST_STD = 0.2  # most of σ in the first layer
@@ -34,6 +35,7 @@ class BayesianCompression(Method):
 
     name = "bayesian-compression"
     label = "Bayesian compression"
+    converts = True
 
     def __init__(
         self,
@@ -68,14 +70,14 @@ class BayesianCompression(Method):
             **self._which(),
         )
         generator = torch.Generator().manual_seed(mix(self.seed, 2))
-        root = nn.ModuleList([network])
-        for parent in list(root.modules()):
-            if isinstance(parent, bayes.BayesAttention):
-                continue  # its projections share their inputs, and have no unit of their own
-            for name, child in list(parent._modules.items()):
-                if isinstance(child, bayes.BayesLayer):
-                    setattr(parent, name, ScaledLayer(child, self._scale(child, generator)))
-        return root[0]
+        # The projections of attention share their inputs, and have no unit of their own.
+        around = [module for module in network.modules() if isinstance(module, bayes.BayesAttention)]
+        inside = {id(layer) for attention in around for layer in attention.children()}
+        layers = [module for module in network.modules() if isinstance(module, bayes.BayesLayer)]
+        for layer in layers:
+            if id(layer) not in inside:
+                scale_units(layer, self._scale(layer, generator))
+        return network
 
     def _scale(self, layer: bayes.BayesLayer, generator: torch.Generator) -> GroupScale:
         support = layer.weight.support
@@ -106,7 +108,7 @@ class BayesianCompression(Method):
         found = [scale.kl() for scale in scales(network)]
         return bayes.kl(network) + (torch.stack(found).sum() if found else 0)
 
-    def after_step(self, network: nn.Module, optimizer: torch.optim.Optimizer | None = None) -> None:
+    def after_step(self, network: nn.Module, optimizer: Optimizers = None) -> None:
         super().after_step(network, optimizer)
         first = next(iter(bayes.weights(network).values()), None)
         if first is not None and first.log_std is not None:

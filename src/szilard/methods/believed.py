@@ -59,12 +59,12 @@ def believed(likelihood: Likelihood, outputs: Tensor, calibration: float = 1.0) 
 
 
 def binary(output: Tensor) -> bool:
-    """Whether one answer, of examples ``[N]`` or ``[N, 1]``, is one logit for two classes."""
-    return output.dim() == 1 or (output.dim() == 2 and output.shape[1] == 1)
+    """Whether an output, ``[N]``, ``[N, 1]`` or ``[N, 1, ...]``, is one logit for two classes."""
+    return output.dim() == 1 or (output.dim() > 1 and output.shape[1] == 1)
 
 
 def two_classes(outputs: Tensor, calibration: float) -> Predictive:
-    """From the one logit ``[S, N]`` or ``[S, N, 1]`` of the second of two classes."""
-    z = outputs.reshape(*outputs.shape[:2]) / calibration
+    """From the one logit ``[S, N]`` or ``[S, N, 1, ...]`` of the second of two classes."""
+    z = (outputs if outputs.dim() == 2 else outputs.squeeze(2)) / calibration
     z = z if z.dtype is torch.float64 else z.float()
     return Predictive.from_logits(torch.stack((torch.zeros_like(z), z), 2))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from szilard import bayes
 from szilard.errors import SzilardError
 from szilard.likelihood import Likelihood
 
@@ -44,6 +45,33 @@ def one_tensor(output: Any) -> Tensor:
     raise SzilardError(
         f"the network answers with {type(output).__name__}; wrap it so that it answers with one tensor"
     )
+
+
+def prepared(network: nn.Module, label: str) -> None:
+    """Refuse a network without Gaussian or sparse weights, which trains as if there were no method.
+
+    Raises:
+        SzilardError: there is none of them.
+    """
+    if not bayes.weights(network):
+        raise SzilardError(
+            f"{label} trains Gaussian or sparse weights, and this network has none; train the network that "
+            "method.prepare(network) answers, or one of szilard.bayesianize: they leave the original as it is"
+        )
+
+
+def state(found: Mapping[str, Any], wanted: Mapping[str, Any], label: str) -> None:
+    """Refuse a saved state that lacks something.
+
+    Raises:
+        SzilardError: a key of ``wanted`` is not in it.
+    """
+    missing = [key for key in wanted if key not in found]
+    if missing:
+        raise SzilardError(
+            f"this is no state of {label}: it has no {' and no '.join(missing)}; load what the state_dict() of "
+            "the same method gave"
+        )
 
 
 def targets(likelihood: Likelihood, output: Tensor, y: Any, step: int) -> None:

@@ -9,9 +9,10 @@ from torch import Tensor, nn
 
 from szilard import bayes
 from szilard.data import Split
-from szilard.methods import idle
+from szilard.methods import checked, idle
 from szilard.methods.method import Method
 from szilard.methods.moves import Moves
+from szilard.methods.optimizers import Optimizers, several
 from szilard.sparse import Schedule, check_density, make_pattern
 
 #: Options of all methods that change nothing in this one, with their usual values.
@@ -62,6 +63,11 @@ class Deterministic(Method):
         self.pattern = make_pattern(pattern).name
         self.moves = Moves(Schedule(every, fraction, end), "magnitude", growth_batches)
 
+    @property
+    def converts(self) -> bool:  # type: ignore[override]
+        """Below density 1."""
+        return self.density < 1
+
     def _convert(self, network: nn.Module) -> nn.Module:
         if self.temperature_scaling and self.task == "regression":
             given = {"temperature_scaling": True}
@@ -83,9 +89,9 @@ class Deterministic(Method):
     def _before_forward(self, network: nn.Module) -> None:
         self.moves.listen(network, self.step, self.total_steps or 0)
 
-    def after_step(self, network: nn.Module, optimizer: Any = None) -> None:
+    def after_step(self, network: nn.Module, optimizer: Optimizers = None) -> None:
         super().after_step(network, optimizer)
-        self.moves.apply(network, optimizer, self.step, self.total_steps or 0)
+        self.moves.apply(network, several(optimizer), self.step, self.total_steps or 0)
 
     def finish(
         self, network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], valid: Split | None = None
@@ -98,5 +104,6 @@ class Deterministic(Method):
         return {**super().state_dict(), "moves": self.moves.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        checked.state(state, {"moves": None}, self.label)
         super().load_state_dict(state)
         self.moves.load_state_dict(state["moves"])

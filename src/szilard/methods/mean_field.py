@@ -20,6 +20,7 @@ class MeanField(Method):
 
     name = "mean-field"
     label = "dense mean-field"
+    converts = True
 
     def __init__(
         self,

@@ -38,7 +38,8 @@ def likelihood(
     Args:
         given: the likelihood of the user, or None: that of the task.
         class_weights: ``[C]``, or None.
-        output: if it is known, one logit ``[B]`` or ``[B, 1]`` stands for two classes where no likelihood was given.
+        output: if it is known, one logit ``[B]`` or ``[B, 1, ...]`` stands for two classes where no likelihood
+            was given.
 
     Raises:
         SzilardError: class weights for something else than classification.

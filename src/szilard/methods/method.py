@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
@@ -18,6 +19,7 @@ from szilard.likelihood import Bernoulli, Likelihood, NoisyGaussian
 from szilard.likelihood.categorical import IGNORED
 from szilard.methods import checked, decay, draws, inputs, meaning, optimizers
 from szilard.methods.believed import believed, two_classes
+from szilard.methods.optimizers import Optimizers
 from szilard.metrics import Predictive, temperature
 from szilard.metrics.predictive import flat
 from szilard.networks import WithNoise
@@ -52,6 +54,8 @@ class Method:
 
     name = "method"
     label = "Method"
+    #: Whether it trains Gaussian or sparse weights, which only :meth:`prepare` makes.
+    converts = False
 
     def __init__(
         self,
@@ -98,7 +102,8 @@ class Method:
         self.last = FreeEnergy(torch.zeros(()), torch.zeros(()))
         self.stand_ins: StandIns | None = None  # of categories that training has not seen
         self.class_weights: Tensor | None = None  # [C], by which losses of classes count; 1 on average
-        self._losses = 0  # losses asked for since the last step: each has noise of its own
+        self._losses = 0  # losses of training since the last step: each has noise of its own
+        self._trained = self._seen = False  # since it was made or its state was loaded; a network at all
 
     # -- before training ----------------------------------------------------------------------------
 
@@ -113,8 +118,13 @@ class Method:
                 with a learned noise each, ``Gaussian(deviations)`` for noises that are known.
 
         Raises:
-            SzilardError: no such task, or a likelihood that says no probability.
+            SzilardError: no such task, a likelihood that says no probability, or a method that has trained a network.
         """
+        if self._trained:
+            raise SzilardError(
+                f"this {self.label} has trained a network already, and its schedules have run; make a new one for each "
+                "network"
+            )
         self.set_task(task)
         likelihood = self.likelihood
         if isinstance(likelihood, NoisyGaussian) and not isinstance(network, WithNoise):
@@ -172,14 +182,22 @@ class Method:
         targets), and the divergence counts once for ``n_data`` examples, so T means the same for every kind of answer.
         On a GPU the values of targets are looked at in the first steps and then now and then, their shapes always.
 
+        A loss under ``torch.no_grad()`` or of a network in eval mode, such as that of a validation batch, changes
+        nothing in the losses that follow.
+
         Args:
             x: a tensor ``[B, ...]``, or a tuple, list or dict of them, as the network takes it.
             y: ``[B]``, or as the likelihood wants it.
 
         Raises:
-            SzilardError: targets that do not go with the outputs, or a network in float16.
+            SzilardError: targets that do not go with the outputs, a network in float16, or one that :meth:`prepare` has
+                not made.
         """
-        if self.total_steps is None:
+        training = torch.is_grad_enabled() and network.training
+        if not self._seen and self.converts:
+            checked.prepared(network, self.label)
+        self._seen = True
+        if self.total_steps is None and training:
             self.total_steps = _DEFAULT_EPOCHS * math.ceil(self.n_data / max(1, inputs.count(x)))
         self._reset_noise(network)
         self._before_forward(network)
@@ -188,7 +206,7 @@ class Method:
         likelihood = self._meant(output)
         checked.targets(likelihood, output, y, self.step)
         self.last = free_energy(output, y, self._divergence(network), task=likelihood, weight=weight)
-        self._losses += 1
+        self._losses += training
         return self.last.total
 
     @property
@@ -208,12 +226,17 @@ class Method:
     def _forward(self, network: nn.Module, x: Tensor) -> Tensor:
         return call(network, x)
 
-    def after_step(self, network: nn.Module, optimizer: torch.optim.Optimizer | None = None) -> None:
-        """Call after every optimiser step."""
-        if self.step == 0 and optimizer is not None:
-            decay.warn(network, optimizer)
+    def after_step(self, network: nn.Module, optimizer: Optimizers = None) -> None:
+        """Call once after every step, with the optimiser, or with all of them where several share the parameters.
+
+        When a support moves, the state that they hold of its entries moves with it.
+        """
+        if self.step == 0:
+            for one in optimizers.several(optimizer):
+                decay.warn(network, one)
         self.step += 1
         self._losses = 0
+        self._trained = True
 
     def anneal(self, optimizer: torch.optim.Optimizer) -> None:
         """Set the learning rates for the coming step: a cosine from each group's initial rate to zero."""
@@ -268,6 +291,10 @@ class Method:
         """Temperature scaling: one number that divides all logits, fitted on ``valid`` (Guo et al. 2017)."""
         self.calibration = 1.0
         predictive = self.predict(network, valid.x, samples=1)
+        if valid.y.numel() != predictive.labels.numel():
+            raise SzilardError(
+                f"there are {valid.y.numel()} labels for {predictive.labels.numel()} answers; calibrate on a whole split"
+            )
         y = valid.y.cpu().reshape(predictive.labels.shape)
         predictive, y = flat(predictive, y, None if predictive.multilabel else IGNORED)
         if bool((predictive.labels == y).all()):
@@ -289,11 +316,27 @@ class Method:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what :meth:`state_dict` gave.
+
+        Raises:
+            SzilardError: a state of something else.
+        """
+        checked.state(state, Method.state_dict(self), self.label)
         self.step = state["step"]
         self.total_steps = state["total_steps"]
         self.calibration = state["calibration"]
         self.task = state["task"]
         self._losses = 0
+        self._trained = False
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Method:
+        """A copy without the graph of the last batch, which cannot be copied."""
+        made = memo[id(self)] = self.__class__.__new__(self.__class__)
+        last = self.last
+        memo[id(last)] = FreeEnergy(last.energy.detach().clone(), last.cost.detach().clone())
+        for name, value in vars(self).items():
+            setattr(made, name, copy.deepcopy(value, memo))
+        return made
 
     def _reset_noise(self, network: nn.Module) -> None:
         for number, noise in enumerate(bayes.streams(network)):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -43,7 +45,7 @@ class Moves:
             return
         for number, (_, weight, rows_gradient) in enumerate(every_weight(network)):
             support = weight.support
-            if support.is_full:
+            if support.is_full or not weight.mean.requires_grad:  # a frozen weight keeps its entries
                 continue
             if number not in self._growth:
                 growth = GrowthGradient(rows_gradient, support.rows * support.cols)
@@ -54,7 +56,7 @@ class Moves:
 
     @torch.no_grad()
     def apply(
-        self, network: nn.Module, optimizer: torch.optim.Optimizer | None, step: int, total: int
+        self, network: nn.Module, optimizers: Sequence[torch.optim.Optimizer], step: int, total: int
     ) -> int:
         """After optimiser step number ``step``; returns how many entries are new in the whole network."""
         fraction = self.schedule.fraction_at(step, total)
@@ -64,8 +66,8 @@ class Moves:
         for number, (_, weight, _) in enumerate(every_weight(network)):
             growth = self._growth.get(number)
             weight.growth = None
-            if growth is not None and len(growth):
-                new += self._move(weight, growth, optimizer, fraction)
+            if growth is not None and len(growth) and weight.mean.requires_grad:
+                new += self._move(weight, growth, optimizers, fraction)
         self._growth = {}
         return new
 
@@ -77,11 +79,15 @@ class Moves:
         self._growth, self._resumed = {}, dict(state)
 
     def _move(
-        self, weight: Weight, growth: GrowthGradient, optimizer: torch.optim.Optimizer | None, fraction: float
+        self,
+        weight: Weight,
+        growth: GrowthGradient,
+        optimizers: Sequence[torch.optim.Optimizer],
+        fraction: float,
     ) -> int:
         move = drop_and_grow(weight.support, self._scores(weight), growth, fraction)
         weight.carry(move)
-        if optimizer is not None:
+        for optimizer in optimizers:
             for parameter in weight.parameters(recurse=False):
                 carry_optimizer_state(move, optimizer, parameter)
         return move.dropped

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -9,6 +10,16 @@ from torch import nn
 
 from szilard import bayes
 from szilard.errors import SzilardError
+
+#: One optimiser, or several that share the parameters among them.
+Optimizers = torch.optim.Optimizer | Sequence[torch.optim.Optimizer] | None
+
+
+def several(given: Optimizers) -> list[torch.optim.Optimizer]:
+    """The optimisers as a list."""
+    if given is None:
+        return []
+    return [given] if isinstance(given, torch.optim.Optimizer) else list(given)
 
 
 def adam(network: nn.Module, lr: float, lr_log_std: float) -> torch.optim.Optimizer:
@@ -34,5 +45,5 @@ def adam(network: nn.Module, lr: float, lr_log_std: float) -> torch.optim.Optimi
         rate = lr * lr_log_std
         groups.append({"params": log_std, "lr": rate, "initial_lr": rate})
     # One pass over each parameter and its state, instead of a dozen.
-    fused = all(p.is_cpu or p.is_cuda for p in (*rest, *log_std))
+    fused = all((p.is_cpu or p.is_cuda) and p.is_floating_point() for p in (*rest, *log_std))
     return torch.optim.Adam(groups, fused=fused)

@@ -8,8 +8,10 @@ from torch import Tensor, nn
 
 from szilard import bayes
 from szilard.errors import SzilardError
+from szilard.methods import checked
 from szilard.methods.method import Method
 from szilard.methods.moves import Moves
+from szilard.methods.optimizers import Optimizers, several
 from szilard.networks.takes import call
 from szilard.sparse import Schedule, check_density, make_pattern
 
@@ -35,6 +37,7 @@ class SSVI(Method):
 
     name = "ssvi"
     label = "SSVI"
+    converts = True
 
     def __init__(
         self,
@@ -95,13 +98,14 @@ class SSVI(Method):
                 return call(network, x)
         return call(network, x)
 
-    def after_step(self, network: nn.Module, optimizer: Any = None) -> None:
+    def after_step(self, network: nn.Module, optimizer: Optimizers = None) -> None:
         super().after_step(network, optimizer)
-        self.moves.apply(network, optimizer, self.step, self.total_steps or 0)
+        self.moves.apply(network, several(optimizer), self.step, self.total_steps or 0)
 
     def state_dict(self) -> dict[str, Any]:
         return {**super().state_dict(), "moves": self.moves.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        checked.state(state, {"moves": None}, self.label)
         super().load_state_dict(state)
         self.moves.load_state_dict(state["moves"])

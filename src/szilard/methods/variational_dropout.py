@@ -30,6 +30,7 @@ class VariationalDropout(Method):
 
     name = "variational-dropout"
     label = "variational dropout"
+    converts = True
 
     def __init__(
         self,

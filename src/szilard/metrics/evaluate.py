@@ -44,6 +44,11 @@ def evaluate(
     Raises:
         SzilardError: nothing to evaluate, or targets that do not fit the predictions.
     """
+    if not isinstance(predictive, Predictive) or not isinstance(y, Tensor):
+        raise SzilardError(
+            f"predictions and targets are {type(predictive).__name__} and {type(y).__name__}; give what method.predict "
+            "answers, or a szilard.metrics.Predictive, and a tensor"
+        )
     if predictive.task == "regression" and ignore_index is not None:
         raise SzilardError("ignore_index is a class label, and a regression has none; leave it out")
     whole, targets = predictive.cpu(), y
@@ -57,6 +62,8 @@ def evaluate(
     found = _classification(predictive, y)
     if whole.multilabel:
         right = whole.labels == targets.cpu()
+        if ignore_index is not None:
+            right |= targets.cpu() == ignore_index
         found["accuracy_all"] = float(right.reshape(len(right), -1).all(1).double().mean())
         scores = f1(whole, targets)
         found["f1"] = float(scores.nanmean()) if bool(scores.isfinite().any()) else 0.0

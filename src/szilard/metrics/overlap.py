@@ -37,8 +37,10 @@ def f1(predictive: Predictive, y: Tensor) -> Tensor:
 
     Args:
         predictive: ``[S, N, k]``, multi-label.
-        y: ``[N, k]``, 0 or 1.
+        y: ``[N, k]``, 0 or 1; any other is not known and does not count.
     """
-    there, answered = y.cpu().reshape(len(y), -1) == 1, predictive.labels.cpu().reshape(len(y), -1) == 1
+    labels = y.cpu().reshape(len(y), -1)
+    there, answered = labels == 1, predictive.labels.cpu().reshape(len(y), -1) == 1
+    answered &= (labels == 0) | there
     right = (there & answered).sum(0).double()
     return 2 * right / (there.sum(0) + answered.sum(0))

@@ -161,8 +161,12 @@ def matching_targets(predictive: Predictive, y: Tensor, ignore_index: int | None
             raise SzilardError("the targets hold NaN, infinite or complex values; leave those examples out")
         return y.double()
     if predictive.task == "multilabel":
-        if y.numel() and not bool(((y == 0) | (y == 1)).all()):
-            raise SzilardError("labels that are there or not must be 0 or 1, and these are not; mend them")
+        known = y if ignore_index is None else y[y != ignore_index]
+        if known.numel() and not bool(((known == 0) | (known == 1)).all()):
+            raise SzilardError(
+                "labels that are there or not must be 0 or 1, and these are not"
+                + (_ignoring(known, ignore_index) or "; mend them")
+            )
         return y.long()
     return matching_labels(y, predictive.samples.shape[2], ignore_index)
 
@@ -185,8 +189,8 @@ def flat(predictive: Predictive, y: Tensor, ignore_index: int | None = None) -> 
     p = predictive.samples
     if predictive.multilabel:
         p = p.flatten(1)
-        return Predictive(probabilities=torch.stack((1 - p, p), 2)), y.flatten()
-    if p.dim() > 3:
+        p, y = torch.stack((1 - p, p), 2), y.flatten()
+    elif p.dim() > 3:
         p, y = p.movedim(2, -1).flatten(1, -2), y.flatten()
     if ignore_index is not None:
         counted = y != ignore_index
@@ -203,8 +207,15 @@ def matching_labels(y: Tensor, classes: int, ignore_index: int | None = None) ->
     if counted.numel() and (int(counted.min()) < 0 or int(counted.max()) >= classes):
         raise SzilardError(
             f"labels lie in [{int(counted.min())}, {int(counted.max())}] but the network knows {classes} classes"
+            + _ignoring(counted, ignore_index)
         )
     return y
+
+
+def _ignoring(y: Tensor, ignore_index: int | None) -> str:
+    """The advice of somebody who sees -100."""
+    seen = ignore_index is None and bool((y == -100).any())
+    return "; give ignore_index=-100 if that stands for no label" if seen else ""
 
 
 def matching_probabilities(probabilities: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:

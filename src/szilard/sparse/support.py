@@ -216,6 +216,15 @@ class Support(nn.Module):
             self.register_buffer(name, tensor, persistent=False)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        stored = state_dict.get(f"{prefix}col")
+        if isinstance(stored, Tensor) and stored.shape != self.col.shape:
+            total, held = max(1, self.rows * self.cols), stored.numel()
+            name = prefix.removesuffix(".").removesuffix(".support") or "support"
+            raise SzilardError(
+                f"the stored {name} has {held:,} of {total:,} entries ({held / total:.3g}), and this network's "
+                f"{self.nnz:,} ({self.nnz / total:.3g}); prepare it with the density, allocation and pattern of the "
+                "stored one"
+            )
         super()._load_from_state_dict(state_dict, prefix, *rest)
         self.check()
         self._build_index()

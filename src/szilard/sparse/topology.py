@@ -84,7 +84,8 @@ def drop_and_grow(support: Support, score: Tensor, growth: GrowthGradient, fract
     """
     if torch.isnan(score).any():
         raise SzilardError(
-            "a removal score is NaN, so nothing can be dropped: training has diverged; lower lr"
+            "a removal score is NaN, so nothing can be dropped: inputs or targets hold NaN, or training has diverged; "
+            "look at the batches, and lower lr if they are whole"
         )
     source = support.replace(support.pattern.moved(support, score, growth, fraction))
     return Move(source, dropped=int((source < 0).sum()))

@@ -23,7 +23,7 @@ def constant_nll(data: DataSet, split: Split) -> float:
     the mean and variance of the training targets, in normalised units.
     """
     if data.task == "classification":
-        known, asked = (part.y[part.y != IGNORED] for part in (data.train, split))
+        known, asked = (part.y[part.y != IGNORED].long() for part in (data.train, split))
         counts = torch.bincount(known, minlength=data.n_outputs).double() + 1
         return float((counts.sum().log() - counts.log())[asked].mean())
     known, asked = data.train.y.double(), split.y.double()

@@ -31,6 +31,6 @@ def weights(choice: str | None, data: DataSet) -> Tensor | None:
         raise SzilardError(
             f"--class-weights is for classification, and {data.name} is {data.task}; leave it out"
         )
-    labels = data.train.y[data.train.y != IGNORED] if data.is_dense else data.train.y
+    labels = data.train.y[data.train.y != IGNORED].long()  # flat, where there is one for each pixel
     counts = torch.bincount(labels, minlength=len(data.classes)).double()
     return (counts.sum() / (len(counts) * counts.clamp_min(1))).float()
