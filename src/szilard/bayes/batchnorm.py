@@ -92,7 +92,7 @@ def _joined(batches: Iterable[tuple[Any, Tensor]]) -> Iterator[tuple[Any, int]]:
     for batch in batches:
         if not isinstance(batch, tuple | list) or len(batch) != 2:
             raise SzilardError(
-                f"a batch is {type(batch).__name__} and no pair (x, y); give the batches of training, with their targets"
+                f"a batch is {type(batch).__name__} and no pair (x, y); give the training batches, with targets"
             )
         x, y = batch
         if held is not None and isinstance(x, Tensor) and len(x) == 1 and isinstance(held[0], Tensor):

@@ -293,7 +293,7 @@ class Method:
         predictive = self.predict(network, valid.x, samples=1)
         if valid.y.numel() != predictive.labels.numel():
             raise SzilardError(
-                f"there are {valid.y.numel()} labels for {predictive.labels.numel()} answers; calibrate on a whole split"
+                f"there are {valid.y.numel()} labels for {predictive.labels.numel()} answers; give a whole split"
             )
         y = valid.y.cpu().reshape(predictive.labels.shape)
         predictive, y = flat(predictive, y, None if predictive.multilabel else IGNORED)
