@@ -89,5 +89,5 @@ def test_what_the_zoo_leaves_dense_is_named():
         with torch.random.fork_rng():
             torch.manual_seed(0)
             network = ZOO[name].finish(ZOO[name].build())
-        with pytest.warns(SzilardWarning, match="stay dense and without uncertainty"):
+        with pytest.warns(SzilardWarning, match="stays? dense and without uncertainty"):
             bayes.bayesianize(network)

@@ -8,7 +8,8 @@ from torch import nn
 
 import szilard
 from szilard.compress.answers import answer
-from szilard.compress.judge import Scores
+from szilard.compress.calibration import Calibration
+from szilard.compress.judge import Scores, judge
 from szilard.compress.promise import Promise
 from szilard.errors import SzilardError
 
@@ -153,3 +154,44 @@ def test_paddings_of_sequences(mode):
     layer = nn.Conv1d(3, 4, 3, padding=2, dilation=2, padding_mode=mode)
     made = szilard.compress(layer, torch.randn(64, 3, 16), lam=1e-12)
     assert made.score > 0.999
+
+
+def test_without_labels_few_examples_on_which_no_answer_changes_promise_nothing():
+    values = torch.full((128,), 0.9, dtype=torch.float64)
+    sure = torch.full((128,), 0.9, dtype=torch.float64)
+    before = Scores(0.9, values, sure, relative=False, steps=True)
+    promise = Promise(before, 0.005, 0.9)
+    same = Scores(0.9, values, sure, steps=True)
+    assert promise.too_few
+    assert not promise.too_good
+    assert promise.excess(same) <= 0  # nothing moved, not even the probabilities
+    less = Scores(0.9, values, sure - 0.02, steps=True)
+    assert promise.excess(less) > 0  # no answer changed, but they nearly did
+    (note,) = promise.notes()
+    assert "461 would do (give 973 without labels" in note
+
+
+def test_without_labels_answers_that_change_are_counted():
+    values = torch.full((1000,), 0.9, dtype=torch.float64)
+    before = Scores(0.9, values, values, steps=True)
+    promise = Promise(before, 0.005, 0.9)
+    assert promise.drop(Scores(0.9, values, values, steps=True)).upper == pytest.approx(0.0023, abs=1e-4)
+    changed = values.clone()
+    changed[:2] -= 0.5
+    found = promise.drop(Scores(float(changed.mean()), changed, values, steps=True))
+    assert found.mean == pytest.approx(0.001)
+    assert 0.0025 < found.upper < 0.0035  # 2 lost, at most 5.32 with 90 %, of 0.5 each
+
+
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_without_labels_probabilities_of_what_the_original_answers_are_measured(outputs):
+    torch.manual_seed(0)
+    network = nn.Linear(4, outputs).eval()
+    x = torch.randn(200, 4)
+    task = "classification" if outputs > 1 else "multilabel"
+    found = judge(network, Calibration.of(x, network), task=task).scores(network)
+    z = network(torch.cat(Calibration.of(x, network).judges)).detach().double()
+    said = z.softmax(1).amax(1) if outputs > 1 else torch.maximum(z.sigmoid(), 1 - z.sigmoid())[:, 0]
+    assert found.steps
+    assert torch.allclose(found.sureness, said, atol=1e-5)
+    assert torch.allclose(found.values, said, atol=1e-5)

@@ -83,6 +83,11 @@ class Calibration:
         return cls(small, [x for x, _ in judges], told if labels else None, adapter, notes)
 
 
+def to_give(judges: int, examples: int = EXAMPLES) -> int:
+    """How many examples without labels must be given so that so many of them judge."""
+    return 4 * judges if 4 * judges < examples * 5 // 4 else examples + judges
+
+
 Labelled = tuple[Any, Tensor | None]
 
 

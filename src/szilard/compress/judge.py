@@ -39,7 +39,9 @@ class Scores:
         guessing: the score of the best constant answer, where it is known.
         relative: a drop is a share of the original's score.
         distinct: how many different examples there are, where they are few; None where that is not known.
-        sureness: a finer figure of each example, or None (:meth:`szilard.likelihood.Likelihood.sureness`).
+        sureness: a finer figure of each example, or None (:meth:`szilard.likelihood.Likelihood.sureness`); without
+            labels, of what the original answers.
+        steps: without labels, values that differ only where another of the original's labels is answered.
     """
 
     score: float
@@ -48,6 +50,7 @@ class Scores:
     guessing: float | None = None
     relative: bool = False
     distinct: int | None = None
+    steps: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +91,7 @@ class Judge:
         """Of one network in eval mode."""
         told, labelled = self.choice.likelihood, self.choice.labelled
         values, sureness = [], []
+        steps = not labelled
         for x, wanted, positions in zip(self.inputs, self.wanted, self.positions, strict=True):
             output = self.forward(network, x)
             count = len(output) if positions is None else positions.examples
@@ -97,7 +101,9 @@ class Judge:
                 values.append(torch.full((count,), -torch.inf, dtype=torch.float64))
                 continue
             value = (told.values if labelled else told.agreement)(output, wanted)
-            sure = told.sureness(output, wanted) if labelled else None
+            said = wanted if labelled else told.answers(wanted)
+            sure = None if said is None else told.sureness(output, said)
+            steps &= positions is None and said is not None and said.numel() == len(said)
             if positions is not None:
                 value = positions.means(value)
                 sure = None if sure is None else positions.means(sure)
@@ -106,7 +112,9 @@ class Judge:
                 sureness.append(sure.cpu())
         together = torch.cat(values)
         finer = torch.cat(sureness) if len(sureness) == len(values) else None
-        return Scores(float(together.mean()), together, finer, self.guessing, told.relative, self._distinct)
+        return Scores(
+            float(together.mean()), together, finer, self.guessing, told.relative, self._distinct, steps
+        )
 
 
 @torch.no_grad()

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from szilard.compress.calibration import to_give
 from szilard.compress.judge import Scores
 from szilard.errors import SzilardError
 
@@ -57,8 +58,8 @@ class Promise:
 
     @property
     def counted(self) -> bool:
-        """Whether every example is right or wrong, with nothing between."""
-        return not self.before.relative and _counts(self.before.values)
+        """Whether every example is right or wrong, with nothing between, or without labels the same or another."""
+        return self.before.steps or (not self.before.relative and _counts(self.before.values))
 
     @property
     def needed(self) -> int | None:
@@ -78,7 +79,7 @@ class Promise:
     @property
     def too_good(self) -> bool:
         """Whether the original was probably trained on these examples."""
-        return self.counted and self.before.score > TOO_GOOD
+        return self.counted and not self.before.steps and self.before.score > TOO_GOOD
 
     def drop(self, after: Scores) -> Drop:
         """Of a compressed network."""
@@ -91,7 +92,10 @@ class Promise:
             return Drop(math.inf, None, math.inf)
         se = _se(self.before.values - after.values) / scale
         differences = self.before.values - after.values
-        wide = self._counted(differences, z) if self.counted and _counts(after.values) else z * se
+        if self.before.steps:  # of another answer, that much is lost at most
+            wide = self._counted(differences, z) * float(differences.abs().max() or 1.0)
+        else:
+            wide = self._counted(differences, z) if self.counted and _counts(after.values) else z * se
         upper = mean if self.too_few or not self.confidence else mean + wide
         if (self.too_few or self.too_good) and self.confidence:
             upper = max(upper, self._unsure(after, z))
@@ -114,7 +118,7 @@ class Promise:
         return math.hypot(above, won - won * fewer) / len(differences)
 
     def _unsure(self, after: Scores, z: float) -> float:
-        """The same of the probability that was given to the labels."""
+        """The same of the probability that was given to the labels, or to what the original answers."""
         if self.before.sureness is None or after.sureness is None:
             return -math.inf
         lost = self.before.sureness - after.sureness
@@ -135,6 +139,8 @@ class Promise:
             )
         elif self.too_few:
             enough = "" if self.needed is None else f"; {self.needed:,} would do"
+            if self.before.steps and self.needed is not None:
+                enough += f" (give {to_give(self.needed):,} without labels, of which so many judge)"
             found.append(
                 f"{self.examples} examples are too few to promise a drop of at most {self.limit:g} on others"
                 f"{enough}{finer}"

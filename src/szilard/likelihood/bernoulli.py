@@ -61,6 +61,9 @@ class Bernoulli(Likelihood):
     def values(self, output: Tensor, y: Tensor) -> Tensor:
         return self._mean(y, (self.logits(output) > 0) == (y.reshape(output.shape) > 0.5))
 
+    def answers(self, output: Tensor) -> Tensor:
+        return (self.logits(output) > 0).long()
+
     def sureness(self, output: Tensor, y: Tensor) -> Tensor:
         p = self.logits(output).sigmoid()
         return self._mean(y, torch.where(y.reshape(p.shape) > 0.5, p, 1 - p))

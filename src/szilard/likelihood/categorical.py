@@ -84,6 +84,9 @@ class Categorical(Likelihood):
     def values(self, output: Tensor, y: Tensor) -> Tensor:
         return self._mean(output, y, self.logits(output).argmax(1) == _numbers(output, y, self.last))
 
+    def answers(self, output: Tensor) -> Tensor:
+        return self.logits(output).argmax(1)
+
     def sureness(self, output: Tensor, y: Tensor) -> Tensor:
         numbers = _numbers(output, y, self.last).clamp_min(0)  # those that are ignored count for nothing
         given = self.logits(output).softmax(1).gather(1, numbers.unsqueeze(1))

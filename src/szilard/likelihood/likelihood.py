@@ -83,6 +83,10 @@ class Likelihood(ABC):
         """Score of the best constant answer."""
         return 0.0
 
+    def answers(self, output: Tensor) -> Tensor | None:
+        """What an output says, as labels are given; None where it is no choice among labels."""
+        return None
+
     def sureness(self, output: Tensor, y: Tensor) -> Tensor | None:
         """A finer figure of each example than :meth:`values`, in the same units, float64 ``[B]``, or None."""
         return None

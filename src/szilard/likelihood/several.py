@@ -94,5 +94,8 @@ class Several(Likelihood):
     def guessing(self, y: Tensor) -> float:
         return self.parts[0].likelihood.guessing(y)
 
+    def answers(self, output: Tensor) -> Tensor | None:
+        return self.parts[0].likelihood.answers(self.judged(output))
+
     def sureness(self, output: Tensor, y: Tensor) -> Tensor | None:
         return self.parts[0].likelihood.sureness(self.judged(output), y)
