@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 
 import pytest
 import torch
@@ -434,3 +435,191 @@ def test_weights_that_are_no_numbers_are_refused():
 def test_metrics_of_something_else_are_refused():
     with pytest.raises(SzilardError, match=r"what method\.predict answers"):
         szilard.metrics.evaluate(torch.rand(3, 2), torch.zeros(3))
+
+
+# -- what a network asks of its layers ----------------------------------------------------------------------
+
+
+class Asking(nn.Module):
+    """Residual around linear layers and convolutions alone."""
+
+    def __init__(self, layers: list[nn.Module], kind: type[nn.Module]) -> None:
+        super().__init__()
+        self.layers, self.kind = nn.ModuleList(layers), kind
+
+    def forward(self, x):
+        for layer in self.layers:
+            x = x + layer(x) if isinstance(layer, self.kind) else layer(x)
+        return x
+
+
+@pytest.mark.parametrize(
+    ("layers", "kind", "shape"),
+    [
+        ([nn.Linear(6, 6), nn.Dropout(0.0), nn.Linear(6, 6)], nn.Linear, (4, 6)),
+        ([nn.Conv2d(3, 3, 3, padding=1), nn.Tanh()], nn.Conv2d, (2, 3, 5, 5)),
+        ([nn.Conv1d(3, 3, 3, padding=1), nn.Tanh()], nn.Conv1d, (2, 3, 5)),
+    ],
+)
+def test_layers_stay_of_torchs_classes(layers, kind, shape):
+    original = Asking(layers, kind).eval()
+    network = szilard.bayesianize(original, 1.0, initial_std=1e-7).eval()
+    x = torch.randn(*shape)
+    with torch.no_grad():
+        assert torch.allclose(network(x), original(x), atol=1e-5)
+    again = copy.deepcopy(network)
+    with torch.no_grad():
+        assert torch.equal(again(x), network(x))
+    with pytest.raises(SzilardError, match="cannot be reset"):
+        network.layers[0].reset_parameters()
+
+
+def test_attention_stays_of_torchs_class():
+    network = szilard.bayesianize(nn.MultiheadAttention(8, 2, batch_first=True))
+    assert isinstance(network, nn.MultiheadAttention)
+    assert (network.kdim, network.vdim, network.add_zero_attn) == (8, 8, False)
+
+
+class Reading(nn.Module):
+    """Reads weights instead of calling layers; the second both."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(6, 16), nn.Linear(16, 16)
+
+    def forward(self, x):
+        h = torch.relu(x @ self.a.weight.T + self.a.bias)
+        return self.b(h)[:, :4] + (h @ self.b.weight.t())[:, 4:8]
+
+
+def test_weights_that_are_read_grow_where_the_gradient_is_largest():
+    torch.manual_seed(0)
+    network = szilard.bayesianize(Reading(), 0.3, point=True)
+    weights = szilard.bayes.weights(network)
+    x, y = torch.randn(32, 6), torch.randint(0, 4, (32,))
+    dense = {name: weight.dense_mean().requires_grad_() for name, weight in weights.items()}
+    a, b = dense["a"], dense["b"]
+    h = torch.relu(x @ a.T + network.a.bias.detach())
+    z = (h @ b.T + network.b.bias.detach())[:, :4] + (h @ b.T)[:, 4:8]
+    F.cross_entropy(z, y).backward()
+    for held in szilard.bayes.every_weight(network):
+        support = held.weight.support
+        held.weight.growth = szilard.sparse.GrowthGradient(held.rows_gradient, support.rows * support.cols)
+    F.cross_entropy(network(x), y).backward()
+    for name, weight in weights.items():
+        found = torch.cat([part for _, part in weight.growth.stream(*dense[name].shape, torch.device("cpu"))])
+        assert torch.allclose(found, dense[name].grad, atol=1e-6), name
+
+
+# -- names, stems and modes -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [
+        ({"only": "2"}, {"network.2"}),
+        ({"except_": "2"}, {"network.0"}),
+        ({"only": lambda name, module: name == "2"}, {"network.2"}),
+    ],
+)
+@pytest.mark.parametrize("task", ["regression", NoisyGaussian()])
+def test_names_are_those_of_the_network_that_was_passed(options, names, task):
+    method = methods.SSVI(100, density=0.5, **options)
+    network = method.prepare(nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 1)), task=task)
+    assert set(szilard.bayes.weights(network)) == names
+
+
+def test_the_stem_is_the_first_layer_or_none():
+    def network() -> nn.Sequential:
+        return nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 3), nn.Flatten(), nn.Linear(8, 4))
+
+    frozen = network()
+    frozen[0].requires_grad_(False)
+    for made in (szilard.bayesianize(frozen, 0.1), szilard.bayesianize(network(), 0.1, except_="0")):
+        assert szilard.bayes.weights(made)["1"].support.density == pytest.approx(0.1, abs=0.01)
+    assert szilard.bayes.weights(szilard.bayesianize(network(), 0.1))["0"].support.density == 1
+
+
+def test_training_in_eval_mode_is_told_once():
+    method = methods.MeanField(64)
+    network, optimizer = prepared(method)
+    network.eval()
+    x, y = batches(1)[0]
+
+    def again():
+        method.loss(network, x, y).backward()
+        optimizer.step()
+        method.after_step(network, optimizer)
+
+    with pytest.warns(SzilardWarning, match="trained in eval mode"):
+        again()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        again()
+
+
+# -- wrong arguments ------------------------------------------------------------------------------------------
+
+
+def test_inputs_without_a_batch_are_refused():
+    method = methods.SSVI(64)
+    network = method.prepare(nn.Linear(6, 3))
+    x = torch.randn(6)
+    with pytest.raises(SzilardError, match="dimension of the batch"):
+        method.predict(network, x)
+    with pytest.raises(SzilardError, match="dimension of the batch"):
+        method.loss(network, x, torch.tensor([1, 0, 1]))
+
+
+def test_answers_that_depend_on_each_other_are_refused_by_the_way_out():
+    class Similarity(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a = nn.Linear(6, 4)
+
+        def forward(self, x):
+            return self.a(x) @ self.a(x).T
+
+    method = methods.Deterministic(64)
+    network, x = method.prepare(Similarity()), torch.randn(10, 6)
+    with pytest.raises(SzilardError, match="batch_size="):
+        method.predict(network, x, batch_size=4)
+    assert method.predict(network, x).probabilities.shape == (1, 10, 10)
+
+
+@pytest.mark.parametrize(
+    ("make", "match"),
+    [
+        (lambda: szilard.bayesianize(mlp(), "0.1"), "one number"),
+        (lambda: szilard.bayesianize(mlp(), only=3), "must be a pattern"),
+        (lambda: methods.SSVI("100"), "whole number"),
+        (lambda: methods.SSVI(10.5), "whole number"),
+        (lambda: methods.SSVI(10).prepare(mlp(), task=Categorical), "give an object"),
+        (lambda: Gaussian(torch.ones(2)).check(torch.zeros(4, 3), torch.zeros(4, 3)), "2 deviations"),
+    ],
+)
+def test_arguments_of_other_types(make, match):
+    with pytest.raises(SzilardError, match=match):
+        make()
+
+
+def test_a_support_that_is_refused_leaves_the_old_one():
+    network = szilard.bayesianize(nn.Linear(24, 6), 0.3)
+    state, x = network.state_dict(), torch.randn(3, 24)
+    before = network.eval()(x)
+    broken = {**state, "weight.support.col": state["weight.support.col"].flip(0)}
+    with pytest.raises(SzilardError, match="no support"):
+        network.weight.support.load_state_dict(
+            {name.removeprefix("weight.support."): t for name, t in broken.items() if "support" in name}
+        )
+    assert torch.equal(network(x), before)
+
+
+def test_two_quantiles_are_no_mean_and_noise():
+    generator = torch.Generator().manual_seed(0)
+    y = torch.randn(200, generator=generator) * 5
+    quantiles = torch.stack((y - 8, y + 8), 1)
+    with pytest.raises(SzilardError, match="no mean and ln of its noise"):
+        szilard.likelihood.choose(quantiles, y)
+    noisy = torch.stack((y + 0.1, torch.zeros(200)), 1)
+    assert isinstance(szilard.likelihood.choose(noisy, y).likelihood, NoisyGaussian)

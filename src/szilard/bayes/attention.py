@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -9,8 +11,13 @@ from torch.nn import functional as F
 from szilard.bayes.layers import BayesLinear
 from szilard.errors import SzilardError
 
+if TYPE_CHECKING:  # what torch's declares of its projections is not what stands here
+    _Attention = nn.Module
+else:
+    _Attention = nn.MultiheadAttention
 
-class BayesAttention(nn.Module):
+
+class BayesAttention(_Attention):
     """Stands where ``nn.MultiheadAttention`` stood; same call, same shapes.
 
     Args:
@@ -26,7 +33,7 @@ class BayesAttention(nn.Module):
         value: BayesLinear,
         out: BayesLinear,
     ) -> None:
-        super().__init__()
+        nn.Module.__init__(self)
         if original.bias_k is not None or original.add_zero_attn:
             raise SzilardError(
                 "attention with add_bias_kv or add_zero_attn cannot be made Bayesian; skip that layer"

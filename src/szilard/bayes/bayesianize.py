@@ -18,7 +18,7 @@ from szilard.bayes.layers import BayesConv, bayes_layers
 from szilard.bayes.layout import keep_innermost
 from szilard.bayes.noise import Noise, mix
 from szilard.bayes.priors import Prior, make_prior
-from szilard.bayes.selection import Found, Left, all_weights, find
+from szilard.bayes.selection import Found, Left, all_weights, find, is_first
 from szilard.bayes.weight import Weight
 from szilard.errors import SzilardError, SzilardWarning
 from szilard.networks import copied
@@ -112,7 +112,7 @@ def bayesianize(
             raise SzilardError(f"{one.name or 'the network'} holds NaN or infinite weights; mend them first")
     total = all_weights(network)
     patterns = _patterns(found, pattern)
-    stem = dense_stem and density < 1 and found[0].how == "convolution"
+    stem = dense_stem and density < 1 and found[0].how == "convolution" and is_first(network, found[0].module)
     kept = _budgets(found, patterns, density, allocation, stem)
 
     noise = Noise(seed)

@@ -11,7 +11,7 @@ from szilard.bayes.become import become
 from szilard.bayes.drawn import CHILD, BayesWeights, Drawn, convert
 from szilard.bayes.embedding import EmbeddingWeights, padding_row
 from szilard.bayes.kinds import extra
-from szilard.bayes.layers import BayesConv, BayesLayer, BayesLinear
+from szilard.bayes.layers import BayesConv1d, BayesConv2d, BayesLayer, BayesLinear
 from szilard.bayes.noise import Noise
 from szilard.bayes.recurrent import DrawnRecurrent
 from szilard.bayes.selection import Found, Left
@@ -110,7 +110,8 @@ def _conv(module: nn.Conv1d | nn.Conv2d, weight: Weight, bias: Tensor | None, no
         mode = "constant" if module.padding_mode == "zeros" else module.padding_mode
         pad = (list(module._reversed_padding_repeated_twice), mode)
         padding = (0,) * len(module.stride)
-    return BayesConv(
+    kind = BayesConv1d if isinstance(module, nn.Conv1d) else BayesConv2d
+    return kind(
         weight, bias, noise,
         stride=module.stride, padding=padding, dilation=module.dilation, groups=module.groups, pad=pad,
     )  # fmt: skip

@@ -111,6 +111,11 @@ def _matches(choice: Choice, names: list[str]) -> bool:
 def _patterns(what: str, choice: Choice) -> list[str]:
     if choice is None or callable(choice):
         return []
+    if not isinstance(choice, Collection):
+        raise SzilardError(
+            f"{what} must be a pattern such as 'encoder.*', a list of patterns or a function of (name, module), "
+            f"not {choice!r}"
+        )
     patterns = [choice] if isinstance(choice, str) else list(choice)
     for pattern in patterns:
         if not isinstance(pattern, str):

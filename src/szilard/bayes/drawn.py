@@ -18,9 +18,9 @@ from torch import Tensor, nn
 
 from szilard.bayes.answers import calling, draw_of, held_tensors, mode_of
 from szilard.bayes.noise import Noise
-from szilard.bayes.weight import Weight
-from szilard.sparse import GrowthGradient
-from szilard.sparse.differentiable import spread, transformed
+from szilard.bayes.weight import NO_RESET, Weight
+from szilard.errors import SzilardError
+from szilard.sparse.differentiable import spread
 
 CHILD = "bayes_weights"  #: the submodule of a converted module that holds its weights
 
@@ -65,17 +65,12 @@ class BayesWeights(nn.Module):
             else:
                 values = weight.sample(self.noise.normal(weight.mean.shape, weight.mean))
         dense = self._finished(name, spread(values, weight.support))
-        if weight.growth is not None and dense.requires_grad and not transformed():
-            dense.register_hook(functools.partial(_tell_growth, weight.growth, weight.support.rows))
+        weight.listen(dense)
         return dense
 
     def _finished(self, name: str, dense: Tensor) -> Tensor:
         """Room for what a kind of module does to a weight that was drawn."""
         return dense
-
-
-def _tell_growth(growth: GrowthGradient, rows: int, grad: Tensor) -> None:
-    growth.add_gradient(grad.detach().reshape(rows, -1))
 
 
 class Drawn(nn.Module):
@@ -87,6 +82,14 @@ class Drawn(nn.Module):
     def __call__(self, *arguments: Any, **named: Any) -> Any:
         with calling(weights_of(self)):
             return super().__call__(*arguments, **named)
+
+    def reset_parameters(self) -> None:
+        """Refused: a Gaussian weight starts with its network.
+
+        Raises:
+            SzilardError: always.
+        """
+        raise SzilardError(NO_RESET)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         # The class is made at run time and has no name to be found by; what it is made of has.

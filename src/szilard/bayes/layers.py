@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import functools
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from szilard.bayes.answers import draw_of, mode_of
 from szilard.bayes.noise import Noise
-from szilard.bayes.weight import Weight
+from szilard.bayes.weight import NO_RESET, Weight
 from szilard.errors import SzilardError
 from szilard.sparse import GrowthGradient, block_ops, differentiable, ops, submatrix
 from szilard.sparse.differentiable import spread, transformed
@@ -31,6 +31,20 @@ def _in_full_precision(x: Tensor) -> AbstractContextManager[Any]:
     return torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else nullcontext()
 
 
+# Layers are of torch's classes, too, because a forward may ask for them; what those declare of weight and bias is not
+# what stands here.
+if TYPE_CHECKING:
+
+    class _Linear: ...
+
+    class _Conv1d: ...
+
+    class _Conv2d: ...
+
+else:
+    _Linear, _Conv1d, _Conv2d = nn.Linear, nn.Conv1d, nn.Conv2d
+
+
 class BayesLayer(nn.Module):
     """A linear map with a :class:`~szilard.bayes.weight.Weight` and an ordinary bias.
 
@@ -39,7 +53,7 @@ class BayesLayer(nn.Module):
     """
 
     def __init__(self, weight: Weight, bias: Tensor | None, noise: Noise) -> None:
-        super().__init__()
+        nn.Module.__init__(self)  # the torch layer's own, behind this class, would make a weight
         self.weight = weight
         weight.layer = (self,)
         self.bias = None if bias is None else nn.Parameter(bias)
@@ -47,6 +61,14 @@ class BayesLayer(nn.Module):
         self.mode = "auto"
         #: Whether the layer answers with its positive part: it does the work of the ReLU behind it.
         self.relu = False
+
+    def reset_parameters(self) -> None:
+        """Refused: a Gaussian weight starts with its network.
+
+        Raises:
+            SzilardError: always.
+        """
+        raise SzilardError(NO_RESET)
 
     @property
     def growth(self) -> GrowthGradient | None:
@@ -129,7 +151,7 @@ class BayesLayer(nn.Module):
         return y if self.bias is None else y + self.bias
 
 
-class BayesLinear(BayesLayer):
+class BayesLinear(BayesLayer, _Linear):
     """``x [..., I] -> [..., O]``."""
 
     @property
@@ -250,6 +272,14 @@ class BayesConv(BayesLayer):
 
     def extra_repr(self) -> str:
         return f"stride={self.stride}, padding={self.padding}, dilation={self.dilation}, groups={self.groups}"
+
+
+class BayesConv1d(BayesConv, _Conv1d):
+    """Stands where ``nn.Conv1d`` stood."""
+
+
+class BayesConv2d(BayesConv, _Conv2d):
+    """Stands where ``nn.Conv2d`` stood."""
 
 
 def bayes_layers(network: nn.Module) -> dict[str, BayesLayer]:

@@ -92,6 +92,11 @@ def all_weights(network: nn.Module) -> int:
     return sum(p.numel() for _, m, _, p in _owned(network) if _counts(m, p))
 
 
+def is_first(network: nn.Module, module: nn.Module) -> bool:
+    """Whether a module holds the first matrix of a network, those that are frozen or left out included."""
+    return next((m is module for _, m, _, p in _owned(network) if counts_as_weight(m, p)), False)
+
+
 def _found(
     name: str, module: nn.Module, asked: Selection, shared: set[int], in_attention: bool
 ) -> Found | None:

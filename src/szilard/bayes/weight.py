@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import operator
 from typing import Any
 
@@ -11,6 +12,12 @@ from torch.utils import _pytree as pytree
 
 from szilard.bayes.priors import LearnedPrior, Prior
 from szilard.sparse import GrowthGradient, Move, Support
+from szilard.sparse.differentiable import transformed
+
+NO_RESET = (
+    "a Bayesian or sparse weight cannot be reset in its place; make the network anew, with "
+    "szilard.bayesianize(network, fresh=True) or method.prepare(network)"
+)
 
 
 class Weight(nn.Module):
@@ -90,7 +97,14 @@ class Weight(nn.Module):
         Its mean, or the values that are held for this thread, or a draw of its own where the layer would draw.
         """
         values: Tensor = self.layer[0].values_now() if self.layer else self.mean
-        return self.support.scatter(values)
+        dense = self.support.scatter(values)
+        self.listen(dense)
+        return dense
+
+    def listen(self, dense: Tensor) -> None:
+        """Hand the gradient of the dense weight to whoever decides where to grow."""
+        if self.growth is not None and dense.requires_grad and not transformed():
+            dense.register_hook(functools.partial(_tell_growth, self.growth, self.support.rows))
 
     def dense_mean(self) -> Tensor:
         """The mean weight as a dense tensor of its full shape."""
@@ -131,3 +145,7 @@ def _operator(function: Any) -> Any:
 # What Python looks up on the class alone.
 for _name in ("add", "sub", "mul", "truediv", "pow", "matmul", "neg", "abs", "getitem"):
     setattr(Weight, f"__{_name}__", _operator(getattr(operator, _name)))
+
+
+def _tell_growth(growth: GrowthGradient, rows: int, grad: Tensor) -> None:
+    growth.add_gradient(grad.detach().reshape(rows, -1))

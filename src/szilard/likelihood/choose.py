@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -139,7 +140,13 @@ def _from_labels(output: Tensor, y: Tensor) -> tuple[Likelihood, str]:
         made = Categorical(last=_last(output, y), probabilities=_softmaxed(output, y))
         return made, "labels are class numbers"
     if _answers_noise(output, y):
-        return _noisy(output, y), "labels are quantities, and outputs a mean and ln noise"
+        noisy = _noisy(output, y)
+        if not _explains(noisy, output, y):
+            raise SzilardError(
+                f"outputs {list(output.shape)} are no mean and ln of its noise for labels {list(y.shape)}: such a "
+                "noise explains the labels worse than their variance; give a label for each output, or evaluate"
+            )
+        return noisy, "labels are quantities, and outputs a mean and ln noise"
     raise SzilardError(
         f"labels of shape {list(y.shape)} and type {str(y.dtype).removeprefix('torch.')} do not go with outputs of "
         f"shape {list(output.shape)}; give int64 class numbers, one 0 or 1 for each output, or quantities of the "
@@ -184,6 +191,14 @@ def _gaussian(output: Tensor, labels: Tensor | None) -> Gaussian:
 
 def _noisy(output: Tensor, labels: Tensor | None) -> NoisyGaussian:
     return NoisyGaussian.of(output[:, 0] if labels is None else labels)
+
+
+def _explains(made: NoisyGaussian, output: Tensor, y: Tensor) -> bool:
+    """Whether a network that says its own noise knows more than the mean and variance of the labels."""
+    labels = y.double()
+    variance = float((labels - labels.mean()).square().mean())
+    constant = 0.5 * math.log(2 * math.pi * math.e * variance) if variance > 0 else math.inf
+    return float(made.nll(output.double(), labels).mean()) <= constant
 
 
 def _answers_noise(output: Tensor, y: Tensor) -> bool:

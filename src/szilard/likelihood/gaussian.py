@@ -83,6 +83,12 @@ class Gaussian(Likelihood):
                 f"targets have shape {list(y.shape)} and outputs {list(output.shape)}; give one target for each output"
             )
 
+        if self.scale.dim() and self.scale.numel() not in (1, output.shape[-1] if output.dim() > 1 else 1):
+            raise SzilardError(
+                f"there are {self.scale.numel()} deviations for outputs {list(output.shape)}; give one, or one "
+                "for each column"
+            )
+
     def check_values(self, output: Tensor, y: Tensor) -> None:
         if not bool(torch.isfinite(y.double()).all()):
             raise SzilardError("targets have NaN or infinite values; remove those examples")

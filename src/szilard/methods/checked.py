@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from szilard import bayes
-from szilard.errors import SzilardError
+from szilard.errors import SzilardError, SzilardWarning
 from szilard.likelihood import Likelihood
 
 _LOOKED, _SELDOM = 16, 64  # a GPU is waited for to look at targets in the first steps, then every so often
@@ -30,6 +31,11 @@ def run(forward: Callable[[nn.Module, Any], Any], network: nn.Module, x: Any) ->
             "BatchNorm cannot train on a batch of one example; give batches of two or more (batch_size), or put the "
             "last example into the batch before"
         ) from error
+    if output.dim() == 1 and isinstance(x, Tensor) and x.dim() and len(output) != len(x):
+        raise SzilardError(
+            f"the network answers {list(output.shape)} to inputs {list(x.shape)}, which is no answer for each; add the "
+            "dimension of the batch, [B, ...]"
+        )
     if output.dtype is torch.float16 and not torch.is_autocast_enabled(output.device.type):
         raise SzilardError(
             "the network computes in float16, in which Adam's epsilon of 1e-8 and small gradients are zero; train "
@@ -60,6 +66,24 @@ def prepared(network: nn.Module, label: str) -> None:
         )
 
 
+def in_eval_mode(network: nn.Module) -> bool:
+    """Warn of a step on Gaussian weights in eval mode, where they are not drawn; whether it did.
+
+    Without noise the loss is no free energy, and nothing but the prior says how large σ should be.
+    """
+    for module in network.modules():
+        if isinstance(module, bayes.Weight) and not module.is_point:
+            warnings.warn(
+                "the network is trained in eval mode, in which its Gaussian weights are not drawn, so that their σ "
+                "learns nothing from the data; call network.train() before the loss, and then .eval() on single layers "
+                "that are to stay so",
+                SzilardWarning,
+                stacklevel=4,
+            )
+            return True
+    return False
+
+
 def state(found: Mapping[str, Any], wanted: Mapping[str, Any], label: str) -> None:
     """Refuse a saved state that lacks something.
 
@@ -72,6 +96,35 @@ def state(found: Mapping[str, Any], wanted: Mapping[str, Any], label: str) -> No
             f"this is no state of {label}: it has no {' and no '.join(missing)}; load what the state_dict() of "
             "the same method gave"
         )
+
+
+def answer(output: Any, count: int) -> Tensor:
+    """The one tensor that answers a part of the inputs, if it answers each of them.
+
+    Raises:
+        SzilardError: another number of answers.
+    """
+    found = one_tensor(output)
+    if not found.dim() or len(found) != count:
+        raise SzilardError(
+            f"the network answers {list(found.shape)} to {count} inputs, and not each of them; give inputs with the "
+            "dimension of the batch, [B, ...], or as many at a time as belong together (batch_size=)"
+        )
+    return found
+
+
+def joined(parts: list[Tensor]) -> Tensor:
+    """The answers to all parts of the inputs.
+
+    Raises:
+        SzilardError: their shapes differ.
+    """
+    if len({part.shape[1:] for part in parts}) > 1:
+        raise SzilardError(
+            f"the network answers {list(parts[0].shape)} to one part of the inputs and {list(parts[-1].shape)} to "
+            "another; where answers depend on each other, give batch_size= as large as the number of inputs"
+        )
+    return torch.cat(parts)
 
 
 def targets(likelihood: Likelihood, output: Tensor, y: Any, step: int) -> None:

@@ -51,8 +51,8 @@ def outputs(
             x = x if vary is None else vary(sample)
             with bayes.drawn(network, mix(seed, _PREDICTING), sample):
                 parts = [
-                    checked.one_tensor(call(network, part)).cpu()
+                    checked.answer(call(network, part), inputs.count(part)).cpu()
                     for part in inputs.parts(x, batch_size, device)
                 ]
-            found.append(torch.cat(parts))
+            found.append(checked.joined(parts))
     return torch.stack(found)

@@ -19,6 +19,8 @@ def named(task: Task | Likelihood) -> tuple[Task, Likelihood | None]:
     Raises:
         SzilardError: no such task, or a likelihood that says no probability.
     """
+    if isinstance(task, type) and issubclass(task, Likelihood):
+        raise SzilardError(f"task is the class {task.__name__}; give an object of it, {task.__name__}(...)")
     if not isinstance(task, Likelihood):
         for_training(task)  # refuses what it does not know
         return task, None

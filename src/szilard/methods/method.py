@@ -71,9 +71,9 @@ class Method:
         except_: str | list[str] | Callable[[str, nn.Module], bool] | None = None,
         matrices: str | list[str] | None = None,
     ) -> None:
-        if n_data < 1:
+        if not isinstance(n_data, int) or n_data < 1:
             raise SzilardError(
-                f"n_data is the number of training examples and must be at least 1, not {n_data}"
+                f"n_data is the number of training examples and must be a whole number from 1, not {n_data!r}"
             )
         if not temperature >= 0:
             raise SzilardError(f"temperature must be zero or positive, not {temperature:g}")
@@ -102,7 +102,10 @@ class Method:
         self.last = FreeEnergy(torch.zeros(()), torch.zeros(()))
         self.stand_ins: StandIns | None = None  # of categories that training has not seen
         self.class_weights: Tensor | None = None  # [C], by which losses of classes count; 1 on average
+        self._inside = ""
+        self._eval = False  # whether the last loss with a gradient was of a network in eval mode
         self._losses = 0  # losses of training since the last step: each has noise of its own
+        self._warned = False
         self._trained = self._seen = False  # since it was made or its state was loaded; a network at all
 
     # -- before training ----------------------------------------------------------------------------
@@ -127,9 +130,11 @@ class Method:
             )
         self.set_task(task)
         likelihood = self.likelihood
-        if isinstance(likelihood, NoisyGaussian) and not isinstance(network, WithNoise):
-            network = WithNoise(network, outputs=likelihood.outputs)
-        return self._convert(network)
+        self._inside = ""
+        if not isinstance(likelihood, NoisyGaussian) or isinstance(network, WithNoise):
+            return self._convert(network)
+        self._inside = "network."  # what WithNoise calls the network; the user's names are those inside it
+        return WithNoise(self._convert(network), outputs=likelihood.outputs)
 
     def set_task(self, task: Task | Likelihood) -> None:
         """Take outputs for answers to a task, for a network that is there already; :meth:`prepare` does it itself.
@@ -148,7 +153,7 @@ class Method:
             "only": self.only,
             "except_": self.except_,
             "matrices": self.matrices or (),
-            "stored": self.stored,
+            "stored": [name.removeprefix(self._inside) for name in self.stored],
         }
 
     def optimizer(self, network: nn.Module, lr: float | None = None) -> torch.optim.Optimizer:
@@ -194,6 +199,7 @@ class Method:
                 not made.
         """
         training = torch.is_grad_enabled() and network.training
+        self._eval = torch.is_grad_enabled() and not network.training
         if not self._seen and self.converts:
             checked.prepared(network, self.label)
         self._seen = True
@@ -231,6 +237,8 @@ class Method:
 
         When a support moves, the state that they hold of its entries moves with it.
         """
+        if self._eval and not self._warned:
+            self._warned = checked.in_eval_mode(network)
         if self.step == 0:
             for one in optimizers.several(optimizer):
                 decay.warn(network, one)

@@ -9,7 +9,9 @@ from szilard.errors import SzilardError
 
 
 def check_density(density: float) -> None:
-    """Raise unless ``density`` lies in (0, 1]."""
+    """Raise unless ``density`` is a number in (0, 1]."""
+    if not isinstance(density, int | float):
+        raise SzilardError(f"density is one number in (0, 1] for the network, not {type(density).__name__}")
     if not 0 < density <= 1:
         raise SzilardError(
             f"density must lie in (0, 1], not {density:g}: it is the fraction of weights that exist"

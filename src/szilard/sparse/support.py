@@ -225,8 +225,14 @@ class Support(nn.Module):
                 f"{self.nnz:,} ({self.nnz / total:.3g}); prepare it with the density, allocation and pattern of the "
                 "stored one"
             )
+        before = self.crow.clone(), self.col.clone()
         super()._load_from_state_dict(state_dict, prefix, *rest)
-        self.check()
+        try:
+            self.check()
+        except SzilardError:
+            self.crow.copy_(before[0])
+            self.col.copy_(before[1])
+            raise
         self._build_index()
 
 
