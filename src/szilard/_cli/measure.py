@@ -31,7 +31,7 @@ def measure(request: Request, *, samples: int, seed: int, as_json: bool, wide: b
         rows, name, elsewhere = _plain(request, samples, seed, tell)
     else:
         rows, data = _finished(request, samples, seed)
-        name, elsewhere = data.name, data.ood_name
+        name, elsewhere = data.name, data.ood_name if data.task == "classification" else None
     if as_json:
         output.as_json(json.loads(to_json({"data": name, "ood": elsewhere, "networks": rows})))
     else:
@@ -57,7 +57,8 @@ def _finished(request: Request, samples: int, seed: int) -> tuple[list[Row], Dat
             suited.asked(found), data, method=found.method, samples=samples, seed=seed, beside=beside
         )
         rows.append(
-            _row(methods.label(found.method, found.network), found.method.name, quality, cost) | beside
+            _row(methods.label(found.method, found.network), found.method.name, quality, cost, data.task)
+            | beside
         )
     if data is None:
         raise SzilardError(f"{path} holds no finished network; name a run folder or a network")
@@ -77,8 +78,9 @@ def _plain(request: Request, samples: int, seed: int, tell: Tell) -> tuple[list[
         return [_row(name, "none", quality, cost)], case.data.name, None
     beside: dict[str, Any] = {}
     quality, cost = evaluate(case.asked(), case.data, samples=samples, seed=seed, beside=beside)
-    return [_row(name, "none", quality, cost) | beside], case.data.name, case.data.ood_name
+    elsewhere = case.data.ood_name if case.data.task == "classification" else None
+    return [_row(name, "none", quality, cost, case.data.task) | beside], case.data.name, elsewhere
 
 
-def _row(name: str, method: str, quality: dict[str, float], cost: Cost) -> Row:
-    return {"name": name, "method": method, "quality": quality, "cost": cost.to_dict()}
+def _row(name: str, method: str, quality: dict[str, float], cost: Cost, task: str = "") -> Row:
+    return {"name": name, "method": method, "quality": figures.named(quality, task), "cost": cost.to_dict()}
