@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from szilard._cli import target
 from szilard._cli.table import Column, Table
@@ -16,6 +16,7 @@ from szilard.training.folder import RunFolder
 
 _LETTERS = 200  # of a name of a method
 
+T = TypeVar("T")
 Row = dict[str, Any]  # "name", "quality" (metric -> value), "cost" (field -> {"value", "source"})
 
 
@@ -101,7 +102,7 @@ def of_runs(runs: Sequence[Path]) -> tuple[list[Row], str]:
     return rows, title if len(runs) == 1 else "test sets"
 
 
-def named(quality: dict[str, float], task: str) -> dict[str, float]:
+def named(quality: dict[str, T], task: str) -> dict[str, T]:
     """Figures of quality as tables call them: the accuracy of labels that are each there or not is that by label."""
     if task != "multilabel":
         return quality

@@ -12,7 +12,8 @@ from szilard.errors import printable
 from szilard.training.folder import RunFolder
 
 _SHOWN = {
-    "accuracy": "accuracy", "r2": "R²", "rmse": "RMSE", "nll": "NLL", "brier": "Brier", "ece": "ECE",
+    "accuracy": "accuracy", "accuracy_by_label": "accuracy by label", "r2": "R²",
+    "rmse": "RMSE", "nll": "NLL", "brier": "Brier", "ece": "ECE",
     "coverage95": "coverage of 95 %", "auroc_best": "OOD AUROC",
 }  # fmt: skip
 _WIDTH = 76

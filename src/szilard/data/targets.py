@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from szilard.data.dataset import Task
-from szilard.data.table import Table
+from szilard.data.table import Table, listed
 from szilard.errors import SzilardError, SzilardWarning, shortened
 
 MOST_CLASSES = 20  # whole numbers with more different values than this are taken for a quantity
@@ -29,8 +29,16 @@ def chosen(table: Table, text: str) -> tuple[int, ...]:
     """
     if text in table.names:
         return (table.index(text),)
-    parts = [part.strip() for part in next(csv.reader([text], skipinitialspace=True), [])]
-    found = tuple(table.index(part) for part in parts if part or len(parts) == 1)
+    try:
+        cells = next(csv.reader([text], skipinitialspace=True), [])
+    except csv.Error:  # a zero byte, more letters than a name may have
+        cells = [text]
+    parts = [part for part in map(str.strip, cells) if part]
+    if not parts:
+        raise SzilardError(
+            f"--target names no column of {table.path}; it has {listed(table.names)} (in Python: target=)"
+        )
+    found = tuple(table.index(part) for part in parts)
     twice = next((column for n, column in enumerate(found) if column in found[:n]), None)
     if twice is not None:
         raise SzilardError(
@@ -50,10 +58,11 @@ def numbers(table: Table, column: int) -> np.ndarray:
     cells = [cell.strip().lower() for cell in table.texts(column)]
     row = next((row for row, cell in enumerate(cells) if cell not in _WORDS), None)
     if row is not None:
-        raise table.wrong(
-            row,
-            column,
-            f"is {shortened(table.columns[column][row], 60)!r}, and several targets must be numbers, or true or false",
+        cell = shortened(table.columns[column][row], 60)
+        raise SzilardError(
+            f"column {table.called(column)} of {table.path} is text, such as {cell!r} in line {table.lines[row]}, and "
+            "several targets must be numbers, or true and false; predict it alone, or leave it out of --target (in "
+            "Python: target=)"
         )
     return np.array([_WORDS[cell] for cell in cells])
 
