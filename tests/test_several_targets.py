@@ -402,7 +402,7 @@ def test_an_interrupted_run_of_several_targets_goes_on_to_the_same_bits(tmp_path
 def test_runs_of_both_kinds_are_compressed(quantities, labels, folder):
     for run, name, score in ((quantities, "b.csv", "R²"), (labels, "w.csv", "accuracy by label")):
         out = folder / f"{run.name}.szd"
-        said = json.loads(szilard("compress", run, "-o", out, "--json", "--max-drop", "20").stdout)
+        said = json.loads(szilard("compress", run, "-o", out, "--json", "--lam", "1e-5").stdout)
         assert said["measure"] == score
         assert list(asked(out, folder / name)[0]) == list(asked(run, folder / name)[0])
         figures = json.loads(szilard("measure", out, "--json").stdout)["networks"][0]["quality"]
