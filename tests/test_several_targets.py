@@ -405,9 +405,11 @@ def test_runs_of_both_kinds_are_compressed(quantities, labels, folder):
         said = json.loads(szilard("compress", run, "-o", out, "--json", "--lam", "1e-5").stdout)
         assert said["measure"] == score
         assert list(asked(out, folder / name)[0]) == list(asked(run, folder / name)[0])
-        figures = json.loads(szilard("measure", out, "--json").stdout)["networks"][0]["quality"]
+        figures = json.loads(szilard("measure", out, "--json", "--samples", "8").stdout)["networks"][0][
+            "quality"
+        ]
         key = "r2" if score == "R²" else "accuracy_by_label"
-        assert figures[key] == pytest.approx(said["test_after"], abs=0.05)
+        assert figures[key] == pytest.approx(said["test_after"], abs=1e-3)
 
 
 def test_a_network_that_does_not_fit_is_refused_before_anything_is_written(folder):
