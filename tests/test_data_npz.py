@@ -90,7 +90,7 @@ def with_value(array, index, value):
         ({"x": X, "y": Y + (Y > 1)}, "class 2 of a.npz has no training example"),
         ({"x": X, "y": Y + 1000}, "has label 1003 but only 40 examples"),
         ({"x": X, "y": Y[:30]}, "holds 40 inputs but 30 labels"),
-        ({"x": X, "y": np.stack([Y, Y], 1)}, "must be one number an example"),
+        ({"x": X, "y": np.stack([Y, Y], 1)}, "2 columns of whole numbers other than 0 and 1"),
         ({"x": X[:, 0], "y": Y}, r"x of .* has shape \[40\]; inputs are features"),
         ({"x": X * [1, 0, 1], "y": Y}, r"column x1 of a\.npz is constant"),
         ({"x": np.array([["a"] * 3] * 40), "y": Y}, "not numbers"),

@@ -88,6 +88,7 @@ def options(
     epilog=_examples(
         "szilard fit --data digits",
         "szilard fit --data table.csv --target price --density 0.2 --out runs/price",
+        "szilard fit --data table.csv --target height,weight --out runs/body",
         "szilard fit --data fashion-mnist --data-root ~/data --n-train 2000 --out runs/small",
         "szilard fit --network network.py:build --data arrays.npz --option every=50",
         "szilard fit runs/small/run.toml --out runs/again",
@@ -99,7 +100,7 @@ def fit(
     run_toml: o.RunToml = None,
     data: o.Data = None,
     data_root: o.DataRoot = None,
-    target: o.Target = None,
+    target: o.Targets = None,
     split: o.Split = None,
     n_train: o.NTrain = None,
     data_seed: o.DataSeed = None,

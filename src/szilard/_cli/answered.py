@@ -46,17 +46,34 @@ class Answers:
         ]
 
 
-def of_predictive(believed: Predictive, classes: Sequence[str], shift: float, scale: float) -> Answers:
-    """Label, probability and doubt; or mean and deviations in the units of the user's table."""
+def of_predictive(
+    believed: Predictive,
+    classes: Sequence[str],
+    shift: float | Tensor,
+    scale: float | Tensor,
+    targets: Sequence[str] = (),
+) -> Answers:
+    """Label, probability and doubt; or mean and deviations in the units of the user's table.
+
+    Of several targets a column for each is called as it is, and those beside it begin with its name; of labels that are
+    each there or not, that column is the probability.
+    """
     if believed.task == "regression":
-        return _columns(
-            {
-                "mean": believed.mean * scale + shift,
-                "std": believed.variance.sqrt() * scale,
-                "aleatoric_std": believed.aleatoric().sqrt() * scale,
-                "epistemic_std": believed.epistemic().sqrt() * scale,
-            }
-        )
+        figures = {
+            "mean": believed.mean * scale + shift,
+            "std": believed.variance.sqrt() * scale,
+            "aleatoric_std": believed.aleatoric().sqrt() * scale,
+            "epistemic_std": believed.epistemic().sqrt() * scale,
+        }
+        return _by_name(figures, targets) if targets else _columns(figures)
+    if believed.multilabel:
+        figures = {
+            "probability": believed.mean,
+            "entropy": believed.entropy(),
+            "aleatoric": believed.aleatoric(),
+            "epistemic": believed.epistemic(),
+        }
+        return _by_name(figures, targets)
     figures = {
         "probability": believed.max_probability(),
         "entropy": believed.entropy(),
@@ -66,9 +83,25 @@ def of_predictive(believed: Predictive, classes: Sequence[str], shift: float, sc
     return Answers({"label": [classes[i] for i in believed.labels.tolist()], **_columns(figures).columns})
 
 
-def means(network: nn.Module, x: Tensor, shift: float, scale: float) -> Answers:
+def _by_name(figures: dict[str, Tensor], targets: Sequence[str]) -> Answers:
+    """Columns of figures ``[N, k]``: the first of a target has its name, the others that and their own."""
+    first = next(iter(figures))
+    found: dict[str, Tensor] = {}
+    for number, target in enumerate(targets):
+        for figure, values in figures.items():
+            name = target if figure == first else f"{target}_{figure}"
+            while name in found or (figure != first and name in targets):
+                name += "_"  # a target that is called as a figure of another
+            found[name] = values[:, number]
+    return _columns(found)
+
+
+def means(
+    network: nn.Module, x: Tensor, shift: float | Tensor, scale: float | Tensor, targets: Sequence[str] = ()
+) -> Answers:
     """Of a regression that does not say how sure it is."""
-    return _columns({"mean": _outputs(network, x)[:, 0] * scale + shift})
+    found = _outputs(network, x) * scale + shift
+    return _by_name({"mean": found}, targets) if targets else _columns({"mean": found[:, 0]})
 
 
 def plain(request: Request, name: str, samples: int, seed: int, tell: Tell) -> Answers:
@@ -102,7 +135,7 @@ def plain(request: Request, name: str, samples: int, seed: int, tell: Tell) -> A
     root = request.given.get("root")
     x = inputs.read(name, found, None if root is None else Path(root))
     believed = found.method.predict(network, x, samples=samples, seed=seed)
-    return of_predictive(believed, found.classes, found.target_shift, found.target_scale)
+    return of_predictive(believed, found.classes, found.target_shift, found.target_scale, found.targets)
 
 
 def _as_they_are(request: Request, name: str, tell: Tell) -> Answers:

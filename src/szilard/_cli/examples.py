@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from szilard.data import targets
 from szilard.data.check import finite, no_label_255, same_length
 from szilard.data.files import path_of
 from szilard.data.npz import Archive, Header, read_npz, to_tensor
@@ -110,7 +111,7 @@ def _shapes(path: Path) -> dict[str, tuple[tuple[int, ...], str]]:
 
 
 def _several(path: Path, target: str | None) -> bool:
-    return target is not None and "," in target and target not in read_table(path).names
+    return target is not None and "," in target and len(targets.chosen(read_table(path), target)) > 1
 
 
 def read(given: dict[str, Any]) -> Examples:
@@ -201,17 +202,16 @@ def _of_table(table: Table, target: str | None) -> tuple[Tensor, Tensor, tuple[s
         raise SzilardError(
             f"name the columns of {table.path} to predict with --target, with commas; it has {listed(table.names)}"
         )
-    names = [target] if target in table.names else [part.strip() for part in target.split(",")]
-    targets = [table.index(name) for name in names]
-    rest = [column for column in range(len(table.names)) if column not in targets]
+    chosen = targets.chosen(table, target)
+    rest = [column for column in range(len(table.names)) if column not in chosen]
     if not rest:
         raise SzilardError(f"{table.path} has only the columns to predict; add columns to predict them from")
     columns = tuple(table.names[column] for column in rest)
     x = features(table, columns)
-    labels = [table.numbers(column) for column in targets]
+    labels = [targets.numbers(table, column) for column in chosen]
     y = torch.from_numpy(np.stack(labels, 1))
     whole = bool((y == y.round()).all())
-    return x, y.long() if whole else y.float(), tuple(table.names[column] for column in targets), columns
+    return x, y.long() if whole else y.float(), tuple(table.names[column] for column in chosen), columns
 
 
 def features(table: Table, names: Sequence[str]) -> Tensor:

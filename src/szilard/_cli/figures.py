@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from szilard._cli import target
 from szilard._cli.table import Column, Table
@@ -16,6 +16,7 @@ from szilard.training.folder import RunFolder
 
 _LETTERS = 200  # of a name of a method
 
+T = TypeVar("T")
 Row = dict[str, Any]  # "name", "quality" (metric -> value), "cost" (field -> {"value", "source"})
 
 
@@ -53,6 +54,8 @@ class Figure:
 QUALITY = {
     "accuracy": Figure("accuracy ↑", "%", _percent, None),
     "accuracy_by_label": Figure("accuracy by label ↑", "%", _percent, None),
+    "accuracy_all": Figure("all labels right ↑", "%", _percent, 65),
+    "f1": Figure("F1 ↑", "", _plain, 85),
     "miou": Figure("mIoU ↑", "", _plain, None),
     "r2": Figure("R² ↑", "", _plain, None),
     "cosine": Figure("cosine ↑", "", _plain, None),
@@ -91,11 +94,19 @@ def of_runs(runs: Sequence[Path]) -> tuple[list[Row], str]:
             result = folder.method(name).read_result()
             prefix = f"{run.name}: " if len(runs) > 1 else ""
             row = {"name": prefix + (result.get("name") or name), "run": str(run), "method": name}
-            rows.append(row | {"quality": result["test"], "cost": result.get("cost", {})})
+            quality = named(result["test"], result.get("task", ""))
+            rows.append(row | {"quality": quality, "cost": result.get("cost", {})})
             title = f"{result.get('data', 'unknown data')}, test set" + (
                 f"; OOD: {result['ood']}" if result.get("ood") else ""
             )
     return rows, title if len(runs) == 1 else "test sets"
+
+
+def named(quality: dict[str, T], task: str) -> dict[str, T]:
+    """Figures of quality as tables call them: the accuracy of labels that are each there or not is that by label."""
+    if task != "multilabel":
+        return quality
+    return {"accuracy_by_label" if key == "accuracy" else key: value for key, value in quality.items()}
 
 
 def print_rows(

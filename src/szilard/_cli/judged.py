@@ -21,7 +21,7 @@ from szilard.compress import compress as search
 from szilard.compress.judge import Judge, Scores
 from szilard.compress.progress import Progress
 from szilard.data import DataSet, Split
-from szilard.likelihood import Categorical
+from szilard.likelihood import Bernoulli, Categorical, Gaussian
 from szilard.likelihood.categorical import IGNORED
 from szilard.training import finished as networks_on_disk
 from szilard.training.evaluate import judge, residual, tells_mean_alone, with_noise
@@ -87,7 +87,7 @@ def by_data_set(
     """Compress a network that a data set is for; and what is to be printed of it."""
     original = suited.asked(replace(found, noise=None))
     alone = data.task == "regression" and tells_mean_alone(original, data)
-    measure = "accuracy" if data.task == "classification" else "R²"
+    measure = {"classification": "accuracy", "multilabel": Bernoulli.score}.get(data.task, "R²")
     told = f"{data.task}, judged by {measure} on valid ({_reason(wish)})"
 
     def values(network: nn.Module, split: Split) -> Scores:
@@ -103,7 +103,11 @@ def by_data_set(
             given = believed.mean.double().gather(1, split.y[:, None])[:, 0]
             guessing = Categorical().guessing(split.y)
             return Scores(float(right.mean()), right, given, guessing)
-        each = 1 - (believed.mean - split.y).square().double() / split.y.double().var(correction=0)
+        if data.task == "multilabel":
+            by_label = Bernoulli(probabilities=True)
+            right, given = (each(believed.mean, split.y) for each in (by_label.values, by_label.sureness))
+            return Scores(float(right.mean()), right, given, by_label.guessing(split.y))
+        each = Gaussian.of(split.y).values(believed.mean, split.y)
         return Scores(float(each.mean()), each, None, 0.0, relative=True)
 
     tell(told)

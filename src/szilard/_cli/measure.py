@@ -31,7 +31,7 @@ def measure(request: Request, *, samples: int, seed: int, as_json: bool, wide: b
         rows, name, elsewhere = _plain(request, samples, seed, tell)
     else:
         rows, data = _finished(request, samples, seed)
-        name, elsewhere = data.name, data.ood_name
+        name, elsewhere = data.name, data.ood_name if data.task == "classification" else None
     if as_json:
         output.as_json(json.loads(to_json({"data": name, "ood": elsewhere, "networks": rows})))
     else:
@@ -56,9 +56,8 @@ def _finished(request: Request, samples: int, seed: int) -> tuple[list[Row], Dat
         quality, cost = evaluate(
             suited.asked(found), data, method=found.method, samples=samples, seed=seed, beside=beside
         )
-        rows.append(
-            _row(methods.label(found.method, found.network), found.method.name, quality, cost) | beside
-        )
+        name = methods.label(found.method, found.network)
+        rows.append(_row(name, found.method.name, quality, cost, beside, data.task))
     if data is None:
         raise SzilardError(f"{path} holds no finished network; name a run folder or a network")
     return rows, data
@@ -74,11 +73,17 @@ def _plain(request: Request, samples: int, seed: int, tell: Tell) -> tuple[list[
     name = request.path.name
     if isinstance(case, OfExamples):
         quality, cost = case.quality(case.network), case.cost(case.network)
-        return [_row(name, "none", quality, cost)], case.data.name, None
+        return [_row(name, "none", quality, cost, {})], case.data.name, None
     beside: dict[str, Any] = {}
     quality, cost = evaluate(case.asked(), case.data, samples=samples, seed=seed, beside=beside)
-    return [_row(name, "none", quality, cost) | beside], case.data.name, case.data.ood_name
+    elsewhere = case.data.ood_name if case.data.task == "classification" else None
+    return [_row(name, "none", quality, cost, beside, case.data.task)], case.data.name, elsewhere
 
 
-def _row(name: str, method: str, quality: dict[str, float], cost: Cost) -> Row:
-    return {"name": name, "method": method, "quality": quality, "cost": cost.to_dict()}
+def _row(
+    name: str, method: str, quality: dict[str, float], cost: Cost, beside: dict[str, Any], task: str = ""
+) -> Row:
+    if "intervals" in beside:
+        beside = beside | {"intervals": figures.named(beside["intervals"], task)}
+    named = figures.named(quality, task)
+    return {"name": name, "method": method, "quality": named, "cost": cost.to_dict()} | beside

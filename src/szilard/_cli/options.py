@@ -54,9 +54,6 @@ DataRoot = Annotated[
         rich_help_panel=_DATA,
     ),
 ]
-Target = Annotated[
-    str | None, typer.Option(metavar="COLUMN", help="Column of a CSV file to predict.", rich_help_panel=_DATA)
-]
 Targets = Annotated[
     str | None,
     typer.Option(
@@ -88,7 +85,9 @@ Ood = Annotated[
 ]
 Task = Annotated[
     str | None,
-    typer.Option(help="classification or regression, where a file leaves it open.", rich_help_panel=_DATA),
+    typer.Option(
+        help="classification, multilabel or regression, where a file leaves it open.", rich_help_panel=_DATA
+    ),
 ]
 DropConstant = Annotated[
     bool | None, typer.Option("--drop-constant", help="Leave out constant columns.", rich_help_panel=_DATA)

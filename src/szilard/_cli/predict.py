@@ -100,12 +100,14 @@ def _finished(file: Path, request: Request, asked: Asked) -> Answers | Predictiv
         raise SzilardError(f"--task is {request.task}, and {file} is for {found.task}; leave --task out")
     x = inputs.read(asked.inputs, found, asked.root)
     network = suited.asked(found)
-    if found.task == "regression" and answers_mean_alone(network, x[:2]):
-        return answered.means(network, x, found.target_shift, found.target_scale)
+    if found.task == "regression" and answers_mean_alone(network, x[:2], found.n_outputs):
+        return answered.means(network, x, found.target_shift, found.target_scale, found.targets)
     believed = found.method.predict(network, x, samples=asked.samples, seed=asked.seed)
-    if len(believed.shape) > 1:
+    if len(believed.shape) > 1 and not found.targets:
         return believed
-    return answered.of_predictive(believed, found.classes, found.target_shift, found.target_scale)
+    return answered.of_predictive(
+        believed, found.classes, found.target_shift, found.target_scale, found.targets
+    )
 
 
 def _csv(answers: Answers) -> str:

@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from szilard._cli import target
+from szilard._cli import by_target, target
 from szilard.errors import printable
 from szilard.training.folder import RunFolder
 
 _SHOWN = {
-    "accuracy": "accuracy", "rmse": "RMSE", "nll": "NLL", "brier": "Brier", "ece": "ECE",
+    "accuracy": "accuracy", "accuracy_by_label": "accuracy by label", "r2": "R²",
+    "rmse": "RMSE", "nll": "NLL", "brier": "Brier", "ece": "ECE",
     "coverage95": "coverage of 95 %", "auroc_best": "OOD AUROC",
 }  # fmt: skip
 _WIDTH = 76
@@ -46,12 +47,19 @@ def lines(results: Sequence[Mapping[str, Any]]) -> list[str]:
         if shown:
             start = f"{printable(str(result.get('name', '')), 40)}, 95 % intervals of {result.get('n_test')} examples: "
             found += _wrapped(start, shown)
+    if results and results[0].get("by_target"):
+        found += by_target.lines(results[0]["by_target"], str(results[0].get("name", "")))
     rows = results[0].get("by_class") if results else None
     if rows and 1 < len(rows) <= _MOST_CLASSES and _unequal(rows):
         found.append("")
-        found.append(f"Classes, {printable(str(results[0].get('name', '')), 50)}:")
+        what = "Labels" if "accuracy_all" in _quality(results[0]) else "Classes"
+        found.append(f"{what}, {printable(str(results[0].get('name', '')), 50)}:")
         found += _classes(rows)
     return found
+
+
+def _quality(result: Mapping[str, Any]) -> Mapping[str, Any]:
+    return result.get("quality") or result.get("test") or {}
 
 
 def _span(low: float, high: float) -> str:

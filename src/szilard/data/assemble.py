@@ -67,6 +67,7 @@ def assemble(name: str, raw: Raw, *, drop_constant: bool = False) -> DataSet:
         scale=scale.float(),
         target_shift=target_shift,
         target_scale=target_scale,
+        targets=raw.targets,
         feature_names=raw.feature_names,
         reading=raw.reading,
     )
@@ -141,13 +142,21 @@ def _degenerate(raw: Raw, scale: Tensor) -> str:
     return f"values too large or too close together to compute with in column {shortened(raw.feature_names[bad], 60)}"
 
 
-def _target_moments(name: str, raw: Raw) -> tuple[float, float]:
+def _target_moments(name: str, raw: Raw) -> tuple[float | Tensor, float | Tensor]:
+    """Mean and deviation of the training targets, ``[k]`` of several; of none in classes and labels."""
+    y = raw.train.y.double()
     if raw.task == "classification":
         return 0.0, 1.0
-    y = raw.train.y.double()
-    shift, scale = float(y.mean()), float(y.std(correction=0))
-    if not bool((y != y[:1]).any()):
+    same = (y == y[:1]).all(0)
+    if bool(same.any()):
+        which = int(same.byte().argmax()) if raw.targets else 0
+        value = float(y[0, which] if raw.targets else y[0])
+        what = f"target {shortened(raw.targets[which], 60)!r}" if raw.targets else "the target"
+        left = ", or leave it out of --target (in Python: target=)" if len(raw.targets) > 1 else ""
         raise SzilardError(
-            f"the target of {name} is {shift:g} in every training row; there is nothing to predict"
+            f"{what} of {name} is {value:g} in every training row; there is nothing to predict{left}"
         )
-    return shift, scale
+    if raw.task == "multilabel":
+        return 0.0, 1.0
+    shift, scale = y.mean(0), y.std(0, correction=0)
+    return (shift, scale) if raw.targets else (float(shift), float(scale))

@@ -1,4 +1,4 @@
-"""A user's own table: one row an example, one column the target."""
+"""A user's own table: one row an example, one column the target, or several."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from szilard.data import apart, suspects
+from szilard.data import apart, suspects, targets
 from szilard.data.columns import find_columns
 from szilard.data.dataset import Split, Task
 from szilard.data.files import path_of
@@ -20,7 +20,6 @@ from szilard.data.splits import carve, subset
 from szilard.data.table import Table, read_table
 from szilard.errors import SzilardError, shortened
 
-MOST_CLASSES = 20  # whole numbers with more different values than this are taken for a quantity
 FRACTIONS = (0.15, 0.15)
 
 
@@ -29,6 +28,8 @@ def read_csv(request: Request) -> Raw:
 
     * Classification when the target is text, or whole numbers with at most 20 different values;
       ``task`` overrides. Classes are the different values of the column, sorted.
+    * Several targets, named with commas, are quantities; or labels that are each there or not, if all their cells
+      are 0 or 1 (or true or false). Rows of one combination of labels are divided in proportion.
     * A text feature becomes one 0/1 column for each value seen in training rows ("colour=red"); a value
       that is only seen elsewhere is all zeros. More than 32 different values are refused.
     * A column named in ``date`` becomes numbers ("when:days", "when:year_sin", ...).
@@ -45,7 +46,12 @@ def read_csv(request: Request) -> Raw:
     table = read_table(path_of(request.name), request.decimal)
     roles = roles_of(table, request)
     table = table.take(complete_rows(table, roles.features, roles.needed, request.missing))
-    task, y, classes = _target(table, roles.target, request.task)
+    several = len(roles.targets) > 1 or request.task == "multilabel"
+    classes: tuple[str, ...] = ()
+    if len(roles.targets) > 1:
+        task, y = targets.of_several(table, roles.targets, request.task)
+    else:
+        task, y, classes = targets.of_one(table, roles.targets[0], request.task)
     train, valid, test = _parts(table, roles, y, request, task)
     train = train[subset(y[train], request.n_train, request.seed, balanced=task == "classification")]
     suspects.warn_of_ids(table, roles.features, roles.dates)
@@ -60,6 +66,7 @@ def read_csv(request: Request) -> Raw:
         valid=Split(features[valid], y[valid]),
         test=Split(features[test], y[test]),
         classes=classes,
+        targets=tuple(table.names[column] for column in roles.targets) if several else (),
         feature_names=reading.feature_names,
         column_groups=reading.groups,
         reading=reading,
@@ -73,7 +80,9 @@ def _parts(table: Table, roles: Roles, y: Tensor, request: Request, task: Task) 
     if roles.time is not None:
         what = f"column {table.called(roles.time)} of {table.path}"
         return apart.carve_time(roles.times(table), FRACTIONS, what)
-    return carve(y, FRACTIONS, request.seed, stratify=task == "classification")
+    if task == "multilabel":
+        y = y.unique(dim=0, return_inverse=True)[1]
+    return carve(y, FRACTIONS, request.seed, stratify=task != "regression")
 
 
 def _filled(table: Table, x: np.ndarray, train: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
@@ -88,32 +97,3 @@ def _filled(table: Table, x: np.ndarray, train: np.ndarray, names: tuple[str, ..
         )
     means = np.where(known, x[train], 0).sum(0) / counts
     return np.where(gaps, means, x)
-
-
-def _target(table: Table, column: int, task: Task | None) -> tuple[Task, Tensor, tuple[str, ...]]:
-    name = shortened(table.names[column], 60)
-    if table.is_text(column):
-        if task == "regression":
-            raise SzilardError(
-                f"column {name!r} of {table.path} is text and no quantity; use task='classification'"
-            )
-        # Not as a NumPy array, in which every cell takes as much as the longest one.
-        cells = table.texts(column)
-        classes = tuple(sorted(set(cells)))
-        number = {label: i for i, label in enumerate(classes)}
-        return "classification", torch.tensor([number[cell] for cell in cells]), classes
-    values = table.numbers(column)
-    whole = values == np.round(values)
-    distinct = np.unique(values)
-    if task is None:
-        task = "classification" if whole.all() and len(distinct) <= MOST_CLASSES else "regression"
-    if task == "regression":
-        return task, torch.from_numpy(values), ()
-    if not whole.all():
-        row = int(np.argmin(whole))
-        raise SzilardError(
-            f"line {table.lines[row]}, column {name!r} of {table.path} is {shortened(table.columns[column][row], 60)}, "
-            "which is no class label; use whole numbers or text, or task='regression' for a quantity"
-        )
-    index = np.searchsorted(distinct, values)
-    return task, torch.from_numpy(index.astype(np.int64)), tuple(f"{value:.0f}" for value in distinct)

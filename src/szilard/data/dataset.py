@@ -10,7 +10,7 @@ from torch import Tensor
 
 from szilard.data.reading import Reading
 
-Task = Literal["classification", "regression"]
+Task = Literal["classification", "multilabel", "regression"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,7 +20,7 @@ class Split:
     Attributes:
         x: ``[N, *input_shape]``, float32, normalised.
         y: ``[N]``; int64 classes, or float32 standardised targets. ``[N, H, W]`` with a class for each pixel; -100
-            stands for none.
+            stands for none. ``[N, k]`` with several targets (float32), or labels that are each 0 or 1 (int64).
     """
 
     x: Tensor
@@ -40,15 +40,17 @@ class DataSet:
 
     Attributes:
         name: the set's name, or the file's.
-        task: "classification" or "regression".
+        task: "classification", "multilabel" or "regression".
         train, valid, test: disjoint parts.
         ood: inputs of another origin (its ``y`` means nothing), or None.
         ood_name: what they are.
-        classes: names of the classes, () in regression.
+        classes: names of the classes, () where there are none.
         shift, scale: x = (raw - shift) / scale, broadcastable to ``input_shape``; computed on ``train``
             alone. One pair a channel for pictures, one a column for features.
-        target_shift, target_scale: likewise for a regression target, in its original units.
+        target_shift, target_scale: likewise for a regression target, in its original units; float64 ``[k]`` for
+            several.
         feature_names: one a column, () for pictures.
+        targets: names of several targets or of labels, () for one target.
         reading: how a table's columns became features, or None where it was none.
     """
 
@@ -62,10 +64,11 @@ class DataSet:
     classes: tuple[str, ...]
     shift: Tensor = field(repr=False)
     scale: Tensor = field(repr=False)
-    target_shift: float = 0.0
-    target_scale: float = 1.0
+    target_shift: float | Tensor = 0.0
+    target_scale: float | Tensor = 1.0
     feature_names: tuple[str, ...] = ()
     reading: Reading | None = None
+    targets: tuple[str, ...] = ()
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -74,8 +77,8 @@ class DataSet:
 
     @property
     def n_outputs(self) -> int:
-        """Number of classes, or 1."""
-        return len(self.classes) if self.task == "classification" else 1
+        """Number of classes, of labels or of targets."""
+        return len(self.classes) if self.task == "classification" else max(1, len(self.targets))
 
     @property
     def is_pictures(self) -> bool:
@@ -84,7 +87,7 @@ class DataSet:
     @property
     def is_dense(self) -> bool:
         """Whether there is a class for each pixel."""
-        return self.train.y.dim() > 1
+        return self.task == "classification" and self.train.y.dim() > 1
 
     def normalise(self, raw: Tensor) -> Tensor:
         """Inputs as a network wants them, ``[N, *input_shape]``, from pictures in [0, 1] or features."""
@@ -102,13 +105,16 @@ class DataSet:
         ood = None if self.ood is None else again(self.ood)
         return replace(self, train=train, valid=valid, test=test, ood=ood, shift=shift, scale=scale)
 
-    def retargeted(self, shift: float, scale: float) -> DataSet:
+    def retargeted(self, shift: float | Tensor, scale: float | Tensor) -> DataSet:
         """The same examples with the targets of a regression in a network's own units, y = (raw - shift) / scale."""
-        if self.task != "regression" or (shift, scale) == (self.target_shift, self.target_scale):
+        own = torch.as_tensor(self.target_shift), torch.as_tensor(self.target_scale)
+        if self.task != "regression" or all(
+            bool((mine == other).all()) for mine, other in zip(own, (shift, scale), strict=True)
+        ):
             return self
 
         def again(split: Split) -> Split:
-            return Split(split.x, (split.y * self.target_scale + self.target_shift - shift) / scale)
+            return Split(split.x, ((split.y * own[1] + own[0] - shift) / scale).to(split.y))
 
         train, valid, test = again(self.train), again(self.valid), again(self.test)
         return replace(self, train=train, valid=valid, test=test, target_shift=shift, target_scale=scale)
@@ -121,5 +127,6 @@ class DataSet:
     def __repr__(self) -> str:
         sizes = f"{len(self.train)} train, {len(self.valid)} valid, {len(self.test)} test"
         shape = "x".join(map(str, self.input_shape))
-        what = f"{len(self.classes)} classes" if self.classes else "regression"
+        several = f" of {len(self.targets)}" if self.targets else ""
+        what = f"{len(self.classes)} classes" if self.classes else f"{self.task}{several}"
         return f"DataSet({self.name}: {shape}, {what}; {sizes}; ood {self.ood_name})"

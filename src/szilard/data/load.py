@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
+from typing import get_args
 
 from szilard.data import cifar, mnist, ood, uci
 from szilard.data.assemble import assemble
@@ -86,13 +87,14 @@ def load(
         name: one of :func:`names` (case, hyphens and underscores do not matter), or the path of a
             ``.csv``, ``.tsv`` or ``.npz`` file.
         root: the folder of data sets, or the set's own folder; default $SZILARD_DATA or ~/.cache/szilard.
-        target: the column of a CSV file to predict, by name or number.
+        target: the column of a CSV file to predict, by name or number; several of them with commas, which are then
+            quantities, or labels that are each 0 or 1.
         split: which published split of a UCI set.
         n_train: keep so many training examples, as many of each class as possible; valid and test stay.
         seed: of the parts, the subset and the generated OOD inputs.
         ood: another set of pictures, "photographs", "shuffled-pixels", "shuffled-columns" or "none";
             the default is a partner that suits the set (see :func:`szilard.data.ood.partner`).
-        task: "classification" or "regression", where a file leaves it open.
+        task: "classification", "multilabel" or "regression", where a file leaves it open.
         drop_constant: leave out feature columns that are constant in training instead of raising.
         ignore: columns of a CSV file that are no features, by name or number.
         missing: what becomes of rows of a CSV file with missing cells: "refuse", "drop", or "mean", which fills in
@@ -109,8 +111,8 @@ def load(
             (see :func:`szilard.data.limits.check`), NaN, labels out of range, constant columns, a class without
             training examples.
     """
-    if task not in (None, "classification", "regression"):
-        raise SzilardError(f"task must be 'classification' or 'regression', not {task!r}")
+    if task not in (None, *get_args(Task)):
+        raise SzilardError(f"task must be 'classification', 'multilabel' or 'regression', not {task!r}")
     try:
         request = Request(
             str(name), data_root(root), target, split, n_train, seed, _partner_name(ood), task, drop_constant,
@@ -196,8 +198,8 @@ def _refuse_what_is_for_tables(request: Request) -> None:
 def _refuse_what_is_for_sets(request: Request) -> None:
     if request.split:
         raise SzilardError(
-            f"split {request.split} is for UCI sets, and {request.name} has none; leave it out (--data-seed "
-            "divides the rows anew)"
+            f"split {request.split} is for UCI sets, and {request.name} has none; leave it out (--data-seed divides "
+            "the rows anew)"
         )
 
 

@@ -30,6 +30,7 @@ def read_npz_file(request: Request) -> Raw:
       three channels are pictures. Bytes are divided by 255; other pictures that leave [0, 1] are
       mapped so that the training pictures fill it.
     * ``y [N, H, W]`` of integers, beside pictures of that size, has a class for each pixel; -100 stands for none.
+    * ``y [N, k]`` of 0 and 1 are labels that are each there or not; of other floats k quantities.
     * ``y`` of integers, booleans or strings makes classification, of floats regression; ``task`` overrides.
       Integers are 0, 1, ..., one for each class; strings are sorted.
     """
@@ -56,12 +57,13 @@ def read_npz_file(request: Request) -> Raw:
                 f"x{suffix} of {path} has shape {list(x.shape)}, unlike x_train {list(xs[0].shape)}"
             )
     for x, y, suffix in zip(xs, ys, suffixes, strict=True):
-        if y.dim() > 1 and y.shape[1:] != x.shape[2:]:
+        if y.dim() > 2 and y.shape[1:] != x.shape[2:]:
             raise SzilardError(
                 f"y{suffix} of {path} has a class for each of {list(y.shape[1:])} pixels, and the inputs have shape "
                 f"{list(x.shape[1:])}; give y of shape [N, H, W] beside pictures of that size, or [N]"
             )
     single = task == "classification" and ys[0].dim() == 1
+    targets = tuple(f"y{i}" for i in range(ys[0].shape[1])) if ys[0].dim() == 2 else ()
     given = dict(zip(suffixes, map(Split, xs, ys), strict=True))
     train, valid, test = _parts(given, request.seed, stratify=single)
     index = subset(train.y, request.n_train, request.seed, balanced=single)
@@ -82,6 +84,7 @@ def read_npz_file(request: Request) -> Raw:
         valid=Split(unit(valid.x), valid.y),
         test=Split(unit(test.x), test.y),
         classes=classes,
+        targets=targets,
         feature_names=tuple(f"x{i}" for i in range(train.x.shape[1])) if train.x.dim() == 2 else (),
         ood=None if ood is None else unit(ood),
         ood_name=None if ood is None else "x_ood",
@@ -134,12 +137,15 @@ def _range(train: Tensor) -> tuple[float, float]:
 def _targets(
     arrays: list[np.ndarray], task: Task | None, suffixes: list[str], path: Path
 ) -> tuple[Task, list[Tensor], tuple[str, ...]]:
+    if task == "multilabel" or (all(array.ndim == 2 for array in arrays) and arrays[0].shape[1] > 1):
+        task, ys = _several(arrays, task, suffixes, path)
+        return task, ys, ()
     arrays = [array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array for array in arrays]
     for array, suffix in zip(arrays, suffixes, strict=True):
         if array.ndim != 1 and not (array.ndim == 3 and array.dtype.kind in "iu" and task != "regression"):
             raise SzilardError(
-                f"y{suffix} of {path} has shape {list(array.shape)}; it must be one number an example, or [N, H, W] of "
-                "class numbers for pictures (train on several labels or targets in a loop of your own, docs/targets.md)"
+                f"y{suffix} of {path} has shape {list(array.shape)}; it must be one number an example, [N, k] of "
+                "labels or targets, or [N, H, W] of class numbers for pictures"
             )
     text = all(array.dtype.kind == "U" for array in arrays)
     if task is None:
@@ -165,6 +171,41 @@ def _targets(
             "number the classes without gaps, or load it with task='regression' if y is a quantity"
         )
     return task, ys, tuple(str(i) for i in range(n_classes))
+
+
+def _several(
+    arrays: list[np.ndarray], task: Task | None, suffixes: list[str], path: Path
+) -> tuple[Task, list[Tensor]]:
+    """Labels int64 ``[N, k]``, each 0 or 1, or quantities float64 ``[N, k]``."""
+    found = []
+    arrays = [array[:, None] if array.ndim == 1 else array for array in arrays]
+    for array, suffix in zip(arrays, suffixes, strict=True):
+        what = f"y{suffix} of {path}"
+        if array.ndim != 2 or array.shape[1] != arrays[0].shape[1]:
+            raise SzilardError(
+                f"{what} has shape {list(array.shape)}; labels and targets are [N, k], with the same k in every part"
+            )
+        if array.dtype.kind not in "iufb":
+            raise SzilardError(f"{what} is no array of numbers; give 0 or 1 for labels, or quantities")
+        y = to_tensor(array, what)
+        finite(y, what)
+        found.append(y)
+    binary = all(bool(((y == 0) | (y == 1)).all()) for y in found)
+    if task == "classification":
+        raise SzilardError(
+            f"y of {path} has {found[0].shape[1]} columns, and classes are one number an example, [N]; leave "
+            "task='classification' out for labels that are each 0 or 1"
+        )
+    if task == "multilabel" and not binary:
+        raise SzilardError(f"y of {path} has other values than 0 and 1; mend it, or use task='regression'")
+    if binary and task != "regression":
+        return "multilabel", [y.long() for y in found]
+    if task is None and not all(y.is_floating_point() for y in found):
+        raise SzilardError(
+            f"y of {path} has {found[0].shape[1]} columns of whole numbers other than 0 and 1; use task='regression' "
+            "if they are quantities, or give one class number an example"
+        )
+    return "regression", [y.double() for y in found]
 
 
 def _class_numbers(y: Tensor, what: str) -> Tensor:

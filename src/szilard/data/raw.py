@@ -37,6 +37,7 @@ class Raw:
     """Parts as read: pictures ``[N, C, H, W]`` uint8 or float, features ``[N, D]`` float.
 
     Attributes:
+        targets: names of several targets or of labels, () for one target.
         reading: how a table's columns became features, or None.
         column_groups: for each column the number of the column of the file that it encodes, () for one each.
         ood: inputs of another origin that the source itself provides, raw, or None.
@@ -48,6 +49,7 @@ class Raw:
     valid: Split
     test: Split
     classes: tuple[str, ...] = ()
+    targets: tuple[str, ...] = ()
     feature_names: tuple[str, ...] = ()
     column_groups: tuple[int, ...] = ()
     reading: Reading | None = None

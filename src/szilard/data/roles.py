@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from szilard.data import dates
+from szilard.data import dates, targets
 from szilard.data.raw import Request
 from szilard.data.table import Table, listed
 from szilard.errors import SzilardError, shortened
@@ -17,12 +17,13 @@ class Roles:
     """Numbers of columns.
 
     Attributes:
+        targets: in the order in which they were named.
         features: in the order of the file; those of dates among them.
         dates: order of day and month of each column that was named as a date.
         group, time: that the parts are made by, or None.
     """
 
-    target: int
+    targets: tuple[int, ...]
     features: tuple[int, ...]
     dates: dict[int, str]
     group: int | None
@@ -31,7 +32,7 @@ class Roles:
     @property
     def needed(self) -> tuple[int, ...]:
         """Columns in which nothing can be filled in."""
-        return tuple(column for column in (self.target, self.group, self.time) if column is not None)
+        return tuple(column for column in (*self.targets, self.group, self.time) if column is not None)
 
     def times(self, table: Table) -> np.ndarray:
         """``[N]`` numbers of the column of time, which may hold dates."""
@@ -51,12 +52,14 @@ def roles_of(table: Table, request: Request) -> Roles:
     """
     if request.target is None:
         raise SzilardError(
-            f"name the column of {table.path} to predict as target; it has {listed(table.names)}"
+            f"name the column of {table.path} to predict as target, or several with commas; it has "
+            f"{listed(table.names)}"
         )
-    target = table.index(request.target)
-    if len(table.names) < 2:
+    chosen = targets.chosen(table, request.target)
+    if len(table.names) <= len(chosen):
+        what = f"column {table.names[0]!r}" if len(chosen) == 1 else f"{len(chosen)} columns to predict"
         raise SzilardError(
-            f"{table.path} has only the column {table.names[0]!r}; add columns to predict it from"
+            f"{table.path} has only the {what}; add columns to predict {'it' if len(chosen) == 1 else 'them'} from"
         )
     if request.group is not None and request.time is not None:
         raise SzilardError("--group and --time each say how to divide the rows; choose one of them")
@@ -64,9 +67,11 @@ def roles_of(table: Table, request: Request) -> Roles:
     group, time = (None if name is None else table.index(name) for name in (request.group, request.time))
     dated = dict(_date(table, text) for text in request.date)
     for option, columns in (("ignore", ignored), ("group", {group}), ("time", {time}), ("date", set(dated))):
-        if target in columns:
+        both = next((column for column in chosen if column in columns), None)
+        if both is not None:
+            which = "the target" if len(chosen) == 1 else "a target"
             raise SzilardError(
-                f"column {table.called(target)} of {table.path} is the target and cannot be named with --{option}, too"
+                f"column {table.called(both)} of {table.path} is {which} and cannot be named with --{option}, too"
             )
     for option, columns in (("group", {group}), ("time", {time}), ("date", set(dated))):
         twice = next((column for column in columns if column is not None and column in ignored), None)
@@ -75,11 +80,11 @@ def roles_of(table: Table, request: Request) -> Roles:
                 f"column {table.called(twice)} of {table.path} is named with --ignore and with --{option}; "
                 "leave one out"
             )
-    left_out = ignored | {target, *({group} - {None}), *({time} - set(dated) - {None})}
+    left_out = ignored | {*chosen, *({group} - {None}), *({time} - set(dated) - {None})}
     features = tuple(column for column in range(len(table.names)) if column not in left_out)
     if not features:
-        raise SzilardError(f"no column of {table.path} is left to predict {table.called(target)} from")
-    return Roles(target, features, dated, group, time)
+        raise SzilardError(f"no column of {table.path} is left to predict {table.called(chosen[0])} from")
+    return Roles(chosen, features, dated, group, time)
 
 
 def order_of(table: Table, column: int, order: str | None) -> str:

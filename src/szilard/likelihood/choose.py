@@ -190,7 +190,10 @@ def _gaussian(output: Tensor, labels: Tensor | None) -> Gaussian:
 
 
 def _noisy(output: Tensor, labels: Tensor | None) -> NoisyGaussian:
-    return NoisyGaussian.of(output[:, 0] if labels is None else labels)
+    k = max(1, output.shape[1] // 2) if output.dim() == 2 else 1
+    if labels is not None:
+        return NoisyGaussian.of(labels)
+    return NoisyGaussian.of(output[:, 0] if k == 1 else output[:, :k])
 
 
 def _explains(made: NoisyGaussian, output: Tensor, y: Tensor) -> bool:
@@ -202,7 +205,12 @@ def _explains(made: NoisyGaussian, output: Tensor, y: Tensor) -> bool:
 
 
 def _answers_noise(output: Tensor, y: Tensor) -> bool:
-    return output.dim() == 2 and output.shape[1] == 2 and y.numel() == len(output)
+    several = y.dim() == 2 and y.shape[1] > 1 and y.is_floating_point()
+    return (
+        output.dim() == 2
+        and output.shape[1] == 2 * (y.shape[1] if several else 1)
+        and 2 * y.numel() == output.numel()
+    )
 
 
 def _last(output: Tensor, y: Tensor) -> bool:

@@ -37,8 +37,13 @@ class NoisyGaussian(Likelihood):
 
     @classmethod
     def of(cls, targets: Tensor) -> NoisyGaussian:
-        """With the deviation of targets ``[N]``; where they never change, their root mean square."""
+        """With the deviation of targets ``[N]`` or ``[N, k]``; where they never change, their root mean square."""
         y = targets.double()
+        if y.dim() == 2 and y.shape[1] > 1:
+            scales = (y - y.mean(0)).square().mean(0).sqrt()
+            size = y.square().mean(0).sqrt()
+            scales = torch.where(scales > 0, scales, torch.where(size > 0, size, 1.0))
+            return cls(scales, outputs=y.shape[1])
         scale = float((y - y.mean()).square().mean().sqrt()) or float(y.square().mean().sqrt())
         return cls(scale if scale and math.isfinite(scale) else 1.0)
 

@@ -7,12 +7,16 @@ from szilard.metrics.intervals import intervals, wilson
 from szilard.metrics.overlap import confusion, f1, iou
 from szilard.metrics.predictive import Predictive
 from szilard.metrics.selective import auroc, ood_aurocs, risk_coverage
+from szilard.metrics.several import OfTarget, by_label, by_target, several_intervals
 
 __all__ = [
     "OfClass",
+    "OfTarget",
     "Predictive",
     "auroc",
     "by_class",
+    "by_label",
+    "by_target",
     "confusion",
     "ece",
     "ece_marginal",
@@ -23,6 +27,7 @@ __all__ = [
     "ood_aurocs",
     "reliability",
     "risk_coverage",
+    "several_intervals",
     "temperature",
     "wilson",
 ]

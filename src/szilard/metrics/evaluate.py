@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
@@ -11,7 +9,9 @@ from szilard.errors import SzilardError
 from szilard.metrics.calibration import ece, ece_marginal
 from szilard.metrics.overlap import f1, iou
 from szilard.metrics.predictive import Predictive, flat
+from szilard.metrics.quantities import of_quantities
 from szilard.metrics.selective import ood_aurocs, risk_coverage
+from szilard.metrics.several import by_target
 
 
 def evaluate(
@@ -19,19 +19,22 @@ def evaluate(
     y: Tensor,
     *,
     ood: Predictive | None = None,
-    target_scale: float = 1.0,
+    target_scale: float | Tensor = 1.0,
     ignore_index: int | None = None,
 ) -> dict[str, float]:
     """Quality of predictions against the truth.
 
-    Where an example has several answers (pixels, labels, targets), every figure is the mean over all of them.
+    Where an example has several answers (pixels, labels, targets), every figure is the mean over all of them. Several
+    targets with a scale each have units that do not add up: see ``target_scale``.
 
     Args:
         y: class indices ``[N]`` or ``[N, ...]``; 0 or 1 ``[N, k]``; or targets ``[N]`` or ``[N, k]`` in the units of
             the predictions.
         ood: predictions for inputs from elsewhere; gives the AUROCs of telling them apart.
         target_scale: standard deviation by which regression targets were divided; RMSE, NLL and
-            uncertainties come back in original units.
+            uncertainties come back in original units. ``[k]`` for k targets: NLL and coverage are the mean over them,
+            in the units of each; ``r2``, the mean of 1 - squared error / variance, stands in place of the figures
+            with a unit, which :func:`szilard.metrics.by_target` gives for each target.
         ignore_index: the label of positions that do not count, such as -100.
 
     Returns:
@@ -53,12 +56,20 @@ def evaluate(
         raise SzilardError("ignore_index is a class label, and a regression has none; leave it out")
     whole, targets = predictive.cpu(), y
     predictive, y = flat(predictive, y, ignore_index)
-    if not (target_scale > 0 and math.isfinite(target_scale)):
-        raise SzilardError(f"target_scale must be positive and finite, not {target_scale:g}")
+    scales = torch.as_tensor(target_scale, dtype=torch.float64).cpu()
+    if not bool(((scales > 0) & scales.isfinite()).all()):
+        raise SzilardError(f"target_scale must be positive and finite, not {_shown(scales)}")
+    if scales.dim() and whole.samples.shape[2:] != scales.shape:
+        raise SzilardError(
+            f"target_scale has shape {list(scales.shape)}, and the predictions are of shape {list(whole.shape)}; give "
+            "one scale, or one for each target"
+        )
     if not len(y):
         raise SzilardError("there is nothing to evaluate: the split is empty or all its labels are ignored")
     if predictive.task == "regression":
-        return _regression(predictive, y, target_scale)
+        if scales.dim():
+            return _of_targets(whole, targets, scales)
+        return of_quantities(predictive, y, float(scales))
     found = _classification(predictive, y)
     if whole.multilabel:
         right = whole.labels == targets.cpu()
@@ -88,18 +99,15 @@ def _classification(predictive: Predictive, y: Tensor) -> dict[str, float]:
     }
 
 
-def _regression(predictive: Predictive, y: Tensor, scale: float) -> dict[str, float]:
-    if predictive.means is None or predictive.variances is None:
-        raise SzilardError("a regression needs means and variances")
-    means, variances, y = predictive.means.double(), predictive.variances.double(), y.double()
-    log_density = -0.5 * ((y - means).square() / variances + variances.log() + math.log(2 * math.pi))
-    mixture = log_density.logsumexp(0) - math.log(len(means)) - math.log(scale)
-    below = torch.special.ndtr((y - means) / variances.sqrt()).mean(0)  # the mixture's distribution at y
+def _of_targets(predictive: Predictive, y: Tensor, scales: Tensor) -> dict[str, float]:
+    rows = by_target(predictive, y, scales)
+    explained = torch.tensor([row.r2 for row in rows], dtype=torch.float64)
     return {
-        "rmse": float((means.mean(0) - y).square().mean().sqrt()) * scale,
-        "nll": float(-mixture.mean()),
-        "coverage95": float(((below > 0.025) & (below < 0.975)).double().mean()),
-        "aurc": risk_coverage(predictive, y)[2] * scale**2,
-        "aleatoric": float(predictive.aleatoric().double().mean().sqrt()) * scale,
-        "epistemic": float(predictive.epistemic().double().mean().sqrt()) * scale,
+        "r2": float(explained.nanmean()),
+        "nll": sum(row.nll for row in rows) / len(rows),
+        "coverage95": sum(row.coverage95 for row in rows) / len(rows),
     }
+
+
+def _shown(scales: Tensor) -> str:
+    return f"{float(scales):g}" if not scales.dim() else str(scales.tolist())

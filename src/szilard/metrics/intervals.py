@@ -10,6 +10,7 @@ from torch import Tensor
 
 from szilard.metrics.calibration import ece, ece_marginal
 from szilard.metrics.predictive import Predictive, matching_targets
+from szilard.metrics.quantities import mixture_nll, within95
 from szilard.metrics.selective import risk_coverage
 
 FEW = 500  #: examples below which figures come with intervals
@@ -49,14 +50,38 @@ def intervals(
         seed: of the samples, which have a generator of their own.
     """
     predictive, y = predictive.cpu(), matching_targets(predictive, y)
-    n = len(y)
-    draws = torch.Generator().manual_seed(seed % (1 << 63))
-    rows = torch.randint(n, (_DRAWS, n), generator=draws)
+    rows = rows_of(len(y), seed).index
     classes = predictive.task == "classification"
     found = _classes(predictive, y, rows) if classes else _quantities(predictive, y, rows, target_scale)
     if classes and ood is not None:
         found |= _aurocs(predictive, ood.cpu())
     return found
+
+
+class Rows:
+    """Bootstrap samples of examples.
+
+    Args:
+        index: ``[samples, N]``, numbers of examples.
+    """
+
+    def __init__(self, index: Tensor) -> None:
+        self.index = index
+
+    def mean(self, values: Tensor, least: float, most: float = math.inf) -> Interval:
+        """Of the mean of ``values [N]``."""
+        return self.resampled(_mean_of(values), least, most)
+
+    def resampled(self, figure: Callable[[Tensor], float], least: float, most: float = math.inf) -> Interval:
+        """Of a figure, a function of numbers of examples; it lies between ``least`` and ``most``."""
+        low, high = _resampled(figure, self.index, least)
+        return low, min(most, high)
+
+
+def rows_of(n: int, seed: int) -> Rows:
+    """Samples of n examples, from a generator of their own."""
+    draws = torch.Generator().manual_seed(seed % (1 << 63))
+    return Rows(torch.randint(n, (_DRAWS, n), generator=draws))
 
 
 def _classes(predictive: Predictive, y: Tensor, rows: Tensor) -> dict[str, Interval]:
@@ -82,13 +107,9 @@ def _classes(predictive: Predictive, y: Tensor, rows: Tensor) -> dict[str, Inter
 
 
 def _quantities(predictive: Predictive, y: Tensor, rows: Tensor, scale: float) -> dict[str, Interval]:
-    assert predictive.means is not None
-    assert predictive.variances is not None
-    means, variances = predictive.means.double(), predictive.variances.double()
-    density = -0.5 * ((y - means).square() / variances + variances.log() + math.log(2 * math.pi))
-    nll = math.log(len(means)) + math.log(scale) - density.logsumexp(0)
-    below = torch.special.ndtr((y - means) / variances.sqrt()).mean(0)
-    inside = float(((below > 0.025) & (below < 0.975)).sum())
+    means = predictive.samples.double()
+    nll = mixture_nll(predictive, y) + math.log(scale)
+    inside = float(within95(predictive, y).sum())
     roots = {
         "rmse": (means.mean(0) - y).square(),
         "aleatoric": predictive.aleatoric().double(),

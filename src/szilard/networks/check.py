@@ -24,7 +24,7 @@ class _DataSet(Protocol):
     @property
     def name(self) -> str: ...
     @property
-    def task(self) -> Literal["classification", "regression"]: ...
+    def task(self) -> Literal["classification", "multilabel", "regression"]: ...
     @property
     def train(self) -> _Split: ...
     @property
@@ -36,9 +36,9 @@ class _DataSet(Protocol):
 def check_fits(network: nn.Module, dataset: _DataSet) -> None:
     """Run three training examples through the network, in eval mode, and look at what comes out.
 
-    It must be ``[B, n_classes]`` for classification (``[B, n_classes, H, W]`` with labels ``[N, H, W]``), ``[B, 1]`` or
-    ``[B, 2]`` (mean, log of the noise's standard deviation) for regression, finite, and in floating point. The
-    network's modes are restored.
+    It must be ``[B, n_classes]`` for classification (``[B, n_classes, H, W]`` with labels ``[N, H, W]``), ``[B, k]``
+    for k labels, ``[B, k]`` or ``[B, 2 k]`` (means, logs of the noises' standard deviations) for a regression of k
+    targets, finite, and in floating point. The network's modes are restored.
 
     Raises:
         SzilardError: it is not, or the network cannot take the inputs.
@@ -67,8 +67,14 @@ def check_fits(network: nn.Module, dataset: _DataSet) -> None:
         fitting = [(count, dataset.n_outputs, *positions)]
         shape = ", ".join(["B", *map(str, fitting[0][1:])])
         wanted = f"[{shape}], one logit for each class" + (" at each position" if positions else "")
+    elif dataset.task == "multilabel":
+        k = dataset.n_outputs
+        fitting, wanted = [(count, k)], f"[B, {k}], one logit for each label"
     else:
-        fitting, wanted = [(count, 1), (count, 2)], "[B, 1], or [B, 2] with the log of the noise's deviation"
+        k = dataset.n_outputs
+        fitting = [(count, k), (count, 2 * k)]
+        of = "log of the noise's deviation" if k == 1 else "logs of the noises' deviations"
+        wanted = f"[B, {k}], or [B, {2 * k}] with the {of}"
     if tuple(output.shape) not in fitting:
         raise SzilardError(
             f"the network answers {list(output.shape)} to {count} inputs of {dataset.name}; "

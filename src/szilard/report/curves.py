@@ -24,6 +24,8 @@ def pictures(run: Run) -> list[Picture]:
     }
     right = run.task == "classification" and "accuracy" in seen
     quality, what = ("accuracy", "Validation accuracy") if right else ("rmse", "Validation RMSE")
+    if "r2" in seen:
+        quality, what = "r2", "Validation R²"
     found = [
         _picture(run, "free_energy", "Free energy F", "nats per training example; the sum of the next two"),
         _picture(

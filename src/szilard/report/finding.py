@@ -66,6 +66,9 @@ def _both(run: Run, main: MethodRun, base: MethodRun) -> str:
 def _accuracy(main: MethodRun, base: MethodRun) -> str:
     a, b = main.test.get("accuracy"), base.test.get("accuracy")
     if a is None or b is None:
+        a, b = main.test.get("r2"), base.test.get("r2")
+        if a is not None and b is not None:
+            return f"has an R² of {a:.3f} against {b:.3f}"
         a, b = main.test.get("rmse"), base.test.get("rmse")
         return "" if a is None or b is None else f"has an RMSE of {a:.3g} against {b:.3g}"
     against = f"({words.percent(a)} against {words.percent(b)}"
@@ -128,6 +131,8 @@ def _factor(main: MethodRun, base: MethodRun, figure: str, what: str, less: str)
 def _level(m: MethodRun) -> str:
     if "accuracy" in m.test:
         return f"{words.percent(m.test['accuracy'])} accuracy"
+    if "r2" in m.test:
+        return f"an R² of {m.test['r2']:.3f}"
     return f"an RMSE of {m.test['rmse']:.3g}" if "rmse" in m.test else ""
 
 
@@ -136,6 +141,9 @@ def _nll(m: MethodRun) -> str:
 
 
 def _n_test(run: Run) -> int | None:
+    counted = run.fact("n_test")
+    if isinstance(counted, int):
+        return counted
     sizes = (
         len(m.arrays[n].ravel()) for m in run.finished for n in ("test_labels", "test_target") if m.has(n)
     )

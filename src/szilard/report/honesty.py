@@ -13,6 +13,7 @@ _BINS = 1000  # of a reliability diagram; each is a shape of its own
 _CURVE = 400  # points of a curve; more cannot be seen
 _DOTS = 300  # targets with error bars in one picture
 _ANSWERED = 0.8
+_MOST_TARGETS = 4  # of several, each of which has a picture
 _HEIGHT = 282  # CSS pixels
 
 
@@ -59,13 +60,28 @@ def reliability(m: MethodRun, width: float = THIRD) -> Picture | None:
     return Picture(m.name, drawn, "; ".join(said), m.number)
 
 
-def predicted(run: Run, m: MethodRun, width: float = THIRD) -> Picture | None:
-    """Predicted against true with 95 % error bars; those that miss the truth are drawn without colour."""
+def n_targets(m: MethodRun) -> int:
+    """How many pictures :func:`predicted` has of a method: one a target, for the first few of several."""
+    target = m.arrays.get("test_target")
+    return 1 if target is None or target.ndim != 2 else min(_MOST_TARGETS, target.shape[1])
+
+
+def predicted(run: Run, m: MethodRun, width: float = THIRD, target: int = 0) -> Picture | None:
+    """Predicted against true with 95 % error bars; those that miss the truth are drawn without colour.
+
+    Args:
+        target: number of one of several targets.
+    """
     if not m.has("test_target", "test_mean", "test_variance"):
         return None
     import numpy as np
 
-    y, mean, variance = (m.arrays[f"test_{k}"].astype(float).ravel() for k in ("target", "mean", "variance"))
+    several = m.arrays["test_target"].ndim == 2
+    y, mean, variance = (
+        (m.arrays[name][:, target] if several else m.arrays[name]).astype(float).ravel()
+        for name in ("test_target", "test_mean", "test_variance")
+    )
+    called = _target(run, target) if several else str(run.asked("data", "target") or "target")
     fine = np.isfinite(y) & np.isfinite(mean) & np.isfinite(variance)
     y, mean, half = y[fine], mean[fine], _Z95 * np.sqrt(np.maximum(variance[fine], 0))
     if not len(y):
@@ -79,16 +95,24 @@ def predicted(run: Run, m: MethodRun, width: float = THIRD) -> Picture | None:
         for ink, part in ((colour(m.number), shown[~missed[shown]]), (INK, shown[missed[shown]])):
             axes.vlines(y[part], (mean - half)[part], (mean + half)[part], color=ink, lw=0.8, alpha=0.4)
             axes.scatter(y[part], mean[part], s=9, color=ink, lw=0, zorder=3)
-        axes.set_xlabel(f"true {run.asked('data', 'target') or 'target'}; upwards: predicted")
+        axes.set_xlabel(f"true {called}; upwards: predicted")
 
-    drawn = svg(
-        f"predicted-{m.number}", f"Predicted against true of {m.name}", paint, width=width, height=_HEIGHT
-    )
-    held = m.test.get("coverage95", float(1 - missed.mean()))
+    key, label = f"predicted-{m.number}", f"Predicted against true of {m.name}"
+    if several:
+        key, label = f"{key}-{target}", f"{label}: {called}"
+    drawn = svg(key, label, paint, width=width, height=_HEIGHT)
+    held = float(1 - missed.mean())
+    held = held if several else m.test.get("coverage95", held)
     said = f"the 95 % intervals hold {words.percent(held)} of {len(y):,} targets"
-    if all(key in m.test for key in ("aleatoric", "epistemic")):
+    if not several and all(key in m.test for key in ("aleatoric", "epistemic")):
         said += f"; deviation {m.test['aleatoric']:.3g} of the data, {m.test['epistemic']:.3g} of the weights"
-    return Picture(m.name, drawn, said, m.number)
+    return Picture(f"{m.name}: {called}" if several else m.name, drawn, said, m.number)
+
+
+def _target(run: Run, number: int) -> str:
+    names = run.fact("targets")
+    known = isinstance(names, list) and number < len(names)
+    return str(names[number]) if known else f"target {number}"
 
 
 def risk_coverage(run: Run, width: float = THIRD) -> Picture | None:
@@ -119,6 +143,8 @@ def risk_coverage(run: Run, width: float = THIRD) -> Picture | None:
         axes.set_ylim(bottom=0)
 
     title = "Error among the answered, %" if classes else "RMSE among the answered"
+    if run.fact("by_target"):
+        title += ", in deviations of each target"
     left = "; ".join(f"{m.name} {at:.1f} %" if classes else f"{m.name} {at:.3g}" for m, _, _, at in curves)
     label = f"Risk-coverage curves of {', '.join(m.name for m, *_ in curves)}"
     caption = f"at {words.percent(_ANSWERED, 0)} answered: {left}"

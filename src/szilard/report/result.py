@@ -13,6 +13,7 @@ _LETTERS = 300  # of a name, or a sentence, on a page or in a table
 _MOST_CLASSES = 100_000
 _TEXTS = ("method", "name", "network", "data", "ood", "task", "diverged")
 _COUNTS = ("samples", "epochs", "steps", "n_train", "n_test")
+_OF_TARGETS = ("rmse", "nll", "coverage95", "aleatoric", "epistemic")
 _SHARES = ("precision", "recall")
 _TABLES = ("test", "valid", "density")
 
@@ -22,11 +23,13 @@ def check(content: Any) -> tuple[dict[str, Any], list[str]]:
 
     * ``method``, ``name``, ``network``, ``data``, ``ood``, ``task``, ``diverged``: printable text, or absent;
     * ``seed``, ``samples``, ``epochs``, ``steps``, ``n_train``: whole numbers; all but the seed not negative;
-    * ``classes``: printable texts;
+    * ``classes``, ``targets``: printable texts;
     * ``test``, ``valid``, ``density``: finite numbers by name, at most 1 in ``density``;
     * ``intervals``: by name, [low, high];
     * ``by_class``: a dict a class: ``class``, ``examples``, ``answered``, ``precision``, ``recall`` (None where there
       is nothing to divide by), ``precision_interval``, ``recall_interval``;
+    * ``by_target``: a dict a target: ``target``, ``r2`` (None where targets are all the same), ``rmse``, ``nll``,
+      ``coverage95``, ``aleatoric``, ``epistemic`` and perhaps ``intervals``;
     * ``cost``: by name, ``{"value": a number or None, "source": text}``.
 
     Returns:
@@ -56,11 +59,13 @@ def check(content: Any) -> tuple[dict[str, Any], list[str]]:
     take("seed", lambda value: is_number(value) and value == int(value), int)
     for key in _COUNTS:
         take(key, lambda value: is_number(value) and value >= 0 and value == int(value), int)
-    take("classes", _are_texts, lambda value: [text(label) for label in value])
+    for key in ("classes", "targets"):
+        take(key, _are_texts, lambda value: [text(label) for label in value])
     for key in _TABLES:
         take(key, lambda value: isinstance(value, dict), functools.partial(_numbers, key, wrong))
     take("intervals", _are_intervals, lambda value: {text(name): _ends(pair) for name, pair in value.items()})
     take("by_class", _are_classes, lambda value: [_of_class(row) for row in value])
+    take("by_target", _are_targets, lambda value: [_of_target(row) for row in value])
     take("cost", lambda value: isinstance(value, dict), lambda value: _costs(value, wrong))
     return found, wrong
 
@@ -130,6 +135,27 @@ def _of_class(row: dict[str, Any]) -> dict[str, Any]:
     found |= {key: int(row[key]) for key in ("examples", "answered")}
     found |= {key: None if row.get(key) is None else float(row[key]) for key in _SHARES}
     return found | {f"{key}_interval": _ends(row[f"{key}_interval"]) for key in _SHARES}
+
+
+def _are_targets(value: Any) -> bool:
+    return isinstance(value, list) and len(value) <= _MOST_CLASSES and all(map(_is_target, value))
+
+
+def _is_target(row: Any) -> bool:
+    return (
+        isinstance(row, dict)
+        and isinstance(row.get("target"), str)
+        and all(is_number(row.get(key)) for key in _OF_TARGETS)
+        and (row.get("r2") is None or is_number(row["r2"]))
+        and (row.get("intervals") is None or _are_intervals(row["intervals"]))
+    )
+
+
+def _of_target(row: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {"target": text(row["target"]), "r2": row.get("r2")}
+    found |= {key: float(row[key]) for key in _OF_TARGETS}
+    ends = row.get("intervals")
+    return found if ends is None else found | {"intervals": {text(k): _ends(v) for k, v in ends.items()}}
 
 
 def _in_range(key: str, value: float) -> bool:

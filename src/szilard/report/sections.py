@@ -46,8 +46,9 @@ def predictions(run: Run) -> list[Section]:
     classes = run.task == "classification"
     width = QUARTER if in_fours(len(run.finished) + 1) else THIRD
     each = [
-        _try(run, f"{m.name}: the diagram of its predictions", lambda m=m: _each(run, m, width))  # type: ignore[misc]
+        _try(run, f"{m.name}: the diagram of its predictions", lambda m=m, n=n: _each(run, m, width, n))  # type: ignore[misc]
         for m in run.finished
+        for n in range(honesty.n_targets(m))
     ]
     risk = _try(run, "the risk–coverage curve", lambda: honesty.risk_coverage(run, width))
     ood = _try(run, "the histograms of inputs of other origin", lambda: honesty.elsewhere(run)) or []
@@ -101,10 +102,10 @@ def pictured(run: Run) -> list[Uncertain]:
     return [Uncertain(m, tiles) for m, tiles in found if tiles]
 
 
-def _each(run: Run, m: MethodRun, width: float) -> Picture | None:
+def _each(run: Run, m: MethodRun, width: float, target: int) -> Picture | None:
     if run.task == "classification":
         return honesty.reliability(m, width)
-    return honesty.predicted(run, m, width)
+    return honesty.predicted(run, m, width, target)
 
 
 def _try(run: Run, what: str, make: Callable[[], T]) -> T | None:

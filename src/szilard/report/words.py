@@ -106,6 +106,10 @@ def _digits(value: float) -> str:
 QUALITY = (
     Figure("accuracy", "accuracy", "share of test inputs whose most probable class is right",
            lambda v: percent(v, 2), "more", "points"),
+    Figure("accuracy_all", "all labels right", "share of test inputs with every label right",
+           lambda v: percent(v, 2), "more", "points"),
+    Figure("f1", "F1", "harmonic mean of precision and recall, mean over labels", _fixed(3), "more", "difference"),
+    Figure("r2", "R²", "1 - squared error / variance, mean over targets", _fixed(3), "more", "difference"),
     Figure("miou", "mIoU", "intersection over union of pixels, mean over classes", _fixed(3), "more", "difference"),
     Figure("rmse", "RMSE", "root mean squared error, in the units of the target", _digits),
     Figure("nll", "NLL", "negative log likelihood of the test set, nats per input", _fixed(3)),

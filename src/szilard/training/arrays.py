@@ -49,7 +49,11 @@ def of_posterior(network: nn.Module, when: str) -> Arrays:
 
 
 def of_predictions(data: DataSet, test: Predictive, ood: Predictive | None) -> Arrays:
-    """Of the test set, and of the inputs of other origin; with a class for each pixel, of at most 20 000 pixels."""
+    """Of the test set, and of the inputs of other origin; with a class for each pixel, of at most 20 000 pixels.
+
+    Of several targets, ``test_mean`` and its kin are ``[N, k]`` in the units of each, and the risk is the squared error
+    in units of their deviations. Labels that are each there or not have ``test_label_probabilities [N, k]``.
+    """
     y = data.test.y
     if data.is_dense:
         test, y = flat(test, y, IGNORED)
@@ -60,8 +64,9 @@ def of_predictions(data: DataSet, test: Predictive, ood: Predictive | None) -> A
         arrays = {name: values[kept.numpy()] for name, values in arrays.items()} if data.is_dense else arrays
     if data.task == "regression":
         scale, shift = data.target_scale, data.target_shift
+        own = risk.numpy() if isinstance(scale, Tensor) else risk.numpy() * scale**2
         return arrays | {
-            "risk_coverage_risk": risk.numpy() * scale**2,
+            "risk_coverage_risk": own,
             "test_mean": _numpy(test.mean * scale + shift),
             "test_variance": _numpy(test.variance * scale**2),
             "test_target": _numpy(data.test.y * scale + shift),
@@ -74,6 +79,11 @@ def of_predictions(data: DataSet, test: Predictive, ood: Predictive | None) -> A
             "test_max_probability": _thin(test.max_probability()).float().numpy(),
             "test_epistemic": _thin(test.epistemic()).float().numpy(),
             "test_aleatoric": _thin(test.aleatoric()).float().numpy(),
+        }
+    if data.task == "multilabel":
+        return arrays | {
+            "test_label_probabilities": test.mean.numpy().astype(np.float16),
+            "test_label_truth": data.test.y.numpy(),
         }
     arrays |= {
         "test_mean_probabilities": test.mean.numpy().astype(np.float16),

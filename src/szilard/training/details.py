@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from szilard.data import DataSet
-from szilard.metrics import Predictive, by_class, intervals
-from szilard.metrics.intervals import FEW
+from szilard.metrics import OfTarget, Predictive, by_class, by_label, by_target, intervals, several_intervals
+from szilard.metrics.intervals import FEW, Interval
 
 _MOST_CLASSES = 1000
 
@@ -20,21 +21,43 @@ def of(
     """Fields of ``result.json`` and of ``szilard measure --json``.
 
     Returns:
-        "n_test"; where an example has one answer, "intervals": (low, high) by figure, for fewer than 500 examples, and
-        "by_class": for classification, a dict a class: "class", "examples", "answered", "precision", "recall" and their
-        intervals.
+        "n_test"; "intervals": (low, high) by figure, for fewer than 500 examples; "by_class": of classes, or of labels
+        that are each there or not, a dict each: "class", "examples", "answered", "precision", "recall" and their
+        intervals; "by_target": of several quantities, a dict each: "target", "r2", "rmse", "nll", "coverage95",
+        "aleatoric", "epistemic" and, for fewer than 500 examples, "intervals". With a class for each pixel "n_test" is
+        all, because pixels of an image are not independent, so that intervals would be too short.
     """
     found: dict[str, Any] = {"n_test": len(y)}
-    if (
-        len(believed.shape) > 1
-    ):  # positions of an example are not independent, so that these intervals would be too short
+    few = len(y) < FEW
+    if data.is_dense:
         return found
-    if len(y) < FEW:
-        ends = intervals(believed, y, ood=elsewhere, target_scale=data.target_scale, seed=seed)
+    if few:
+        ends = _intervals(believed, y, data, elsewhere, seed)
         found["intervals"] = {name: list(interval) for name, interval in ends.items()}
-    if believed.task == "classification" and len(data.classes) <= _MOST_CLASSES:
-        rows = by_class(believed, y)
+    if data.task == "regression" and data.targets:
+        rows = by_target(believed, y, torch.as_tensor(data.target_scale), seed=seed, few=few)
+        found["by_target"] = [
+            {"target": name, **_plain(row)} for name, row in zip(data.targets, rows, strict=True)
+        ]
+    names = data.targets if data.task == "multilabel" else data.classes
+    if data.task != "regression" and len(names) <= _MOST_CLASSES:
+        of_classes = by_label(believed, y) if data.task == "multilabel" else by_class(believed, y)
         found["by_class"] = [
-            {"class": name, **dataclasses.asdict(row)} for name, row in zip(data.classes, rows, strict=True)
+            {"class": name, **dataclasses.asdict(one)} for name, one in zip(names, of_classes, strict=True)
         ]
     return found
+
+
+def _intervals(
+    believed: Predictive, y: Tensor, data: DataSet, elsewhere: Predictive | None, seed: int
+) -> dict[str, Interval]:
+    if data.targets:
+        return several_intervals(believed, y, torch.as_tensor(data.target_scale), seed)
+    return intervals(believed, y, ood=elsewhere, target_scale=float(data.target_scale), seed=seed)
+
+
+def _plain(row: OfTarget) -> dict[str, Any]:
+    """As JSON, which knows no tuples; without intervals where there are none."""
+    fields = dataclasses.asdict(row)
+    ends = {name: list(interval) for name, interval in fields.pop("intervals").items()}
+    return fields | ({"intervals": ends} if ends else {})

@@ -20,17 +20,20 @@ def constant_nll(data: DataSet, split: Split) -> float:
     """Mean negative log likelihood of a label, in nats, of the best constant prediction on the training labels.
 
     That is the frequency of each class (with one example more of each, so that none is impossible), or a Gaussian with
-    the mean and variance of the training targets, in normalised units.
+    the mean and variance of the training targets, in normalised units; the mean over several labels or targets.
     """
     if data.task == "classification":
         known, asked = (part.y[part.y != IGNORED].long() for part in (data.train, split))
         counts = torch.bincount(known, minlength=data.n_outputs).double() + 1
         return float((counts.sum().log() - counts.log())[asked].mean())
     known, asked = data.train.y.double(), split.y.double()
+    if data.task == "multilabel":
+        share = (known.sum(0) + 1) / (len(known) + 2)
+        return float(-(asked * share.log() + (1 - asked) * (-share).log1p()).mean())
     # Targets that are all the same would have a density without bound.
-    variance = (known - known.mean()).square().mean().clamp_min(1e-6)
-    squares = (asked - known.mean()).square().mean()
-    return float(0.5 * (math.log(2 * math.pi) + variance.log() + squares / variance))
+    variance = (known - known.mean(0)).square().mean(0).clamp_min(1e-6)
+    squares = (asked - known.mean(0)).square().mean(0)
+    return float((0.5 * (math.log(2 * math.pi) + variance.log() + squares / variance)).mean())
 
 
 def told(
@@ -50,16 +53,19 @@ def told(
         label: of the method.
         steps: of the optimiser, all together.
     """
-    shift = math.log(data.target_scale) if data.task == "regression" else 0.0
+    scale = torch.as_tensor(data.target_scale, dtype=torch.float64)
+    shift = float(scale.log().mean()) if data.task == "regression" else 0.0
     constant = constant_nll(data, data.valid) + shift
     margin = ABOVE_CONSTANT * max(1.0, STEPS / max(steps, 1))
     most = max(constant + margin, untrained + ABOVE_UNTRAINED)
     y = data.train.y
-    if y.dim() > 1:  # energy is the sum over an example's pixels
+    if data.is_dense:  # energy is the sum over an example's pixels
         energy /= float((y != IGNORED).flatten(1).sum(1).double().mean())
+    elif y.dim() > 1:  # over its labels or targets
+        energy /= y.shape[1]
     above = energy - constant_nll(data, data.train)
-    what = (
-        "the class frequencies" if data.task == "classification" else "the mean and variance of the targets"
+    what = {"classification": "the class frequencies", "multilabel": "the frequencies of the labels"}.get(
+        data.task, "the mean and variance of the targets"
     )
     if steps >= ENOUGH and above > -LEARNT and constant - LEARNT < valid_nll <= most:
         return (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, Literal
 
 import torch
@@ -18,6 +17,7 @@ from szilard.methods import Method
 from szilard.metrics import Predictive
 from szilard.networks import WithNoise
 from szilard.training import details
+from szilard.training.task import task
 
 Part = Literal["valid", "test"]
 
@@ -35,8 +35,9 @@ def measure(
     """Quality on one part of a data set, and the cost of one inference of one example.
 
     Args:
-        network: any ``nn.Module``, Bayesian or not; it is not changed. Logits ``[B, C]``, or for regression ``[B, 1]``
-            (its noise is then taken from the residuals on valid) or ``[B, 2]`` (mean, log noise deviation).
+        network: any ``nn.Module``, Bayesian or not; it is not changed. Logits ``[B, C]``, or for a regression of k
+            targets ``[B, k]`` (noises are then taken from the residuals on valid) or ``[B, 2 k]`` (means, log noise
+            deviations).
         method: that trained it; without one, its answers are taken as they are.
         samples: draws of a Bayesian network.
         seed: of the draws.
@@ -52,7 +53,7 @@ def measure(
     networks.check_fits(network, data)
     if method is None:
         method = methods.Deterministic(max(1, len(data.train)))
-        method.task = data.task
+        method.set_task(task(data.task, data.n_outputs))
         method.stand_ins = StandIns.of(data.reading, data.shift, data.scale)
     if data.task == "regression" and tells_mean_alone(network, data):
         network = with_noise(network, data)
@@ -66,16 +67,16 @@ def measure(
 
 @torch.no_grad()
 def tells_mean_alone(network: nn.Module, data: DataSet) -> bool:
-    """Whether a regression network answers ``[B, 1]``."""
-    return answers_mean_alone(network, data.train.x[:2])
+    """Whether a regression network of k targets answers ``[B, k]``."""
+    return answers_mean_alone(network, data.train.x[:2], data.n_outputs)
 
 
 @torch.no_grad()
-def answers_mean_alone(network: nn.Module, x: torch.Tensor) -> bool:
-    """The same, by inputs ``x [B, ...]``."""
+def answers_mean_alone(network: nn.Module, x: torch.Tensor, targets: int = 1) -> bool:
+    """The same, by inputs ``x [B, ...]`` and the number of targets."""
     device = next(network.parameters()).device
     with bayes.evaluating(network):
-        return bool(network(x.to(device)).shape[1] == 1)
+        return bool(network(x.to(device)).shape[1] == targets)
 
 
 def judge(
@@ -102,21 +103,27 @@ def judge(
 
 @torch.no_grad()
 def with_noise(network: nn.Module, data: DataSet) -> nn.Module:
-    """A network that answers ``[B, 1]``, with the root mean square of its residuals on valid as its noise."""
+    """A network that answers ``[B, k]``, with the root mean squares of its residuals on valid as its noises."""
     if isinstance(network, WithNoise):
         return network
-    wrapped = WithNoise(network).to(next(network.parameters()).device)
-    wrapped.log_noise.fill_(math.log(residual(network, data)))
+    wrapped = WithNoise(network, outputs=data.n_outputs).to(next(network.parameters()).device)
+    wrapped.log_noise.copy_(_residuals(network, data).log().reshape(wrapped.log_noise.shape))
     return wrapped
 
 
-@torch.no_grad()
 def residual(network: nn.Module, data: DataSet) -> float:
     """Root mean square of the residuals on valid of a network that answers ``[B, 1]``, in its own units."""
+    return float(_residuals(network, data)[0])
+
+
+@torch.no_grad()
+def _residuals(network: nn.Module, data: DataSet) -> torch.Tensor:
+    """The same of each of k targets, ``[k]``."""
     device = next(network.parameters()).device
     with bayes.evaluating(network):
-        parts = [network(x.to(device))[:, 0].cpu() for x in data.valid.x.split(1024)]
-    return max(float((torch.cat(parts) - data.valid.y).square().mean().sqrt()), 1e-6)
+        parts = [network(x.to(device)).cpu() for x in data.valid.x.split(1024)]
+    means = torch.cat(parts)
+    return (means - data.valid.y.reshape(means.shape)).square().mean(0).sqrt().clamp_min(1e-6)
 
 
 def densities(network: nn.Module) -> dict[str, float]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from szilard import file, methods, networks
@@ -22,6 +23,7 @@ from szilard.training import checkpoint, formats, schema, stored, trust
 from szilard.training.formats import Format
 from szilard.training.schema import Saved
 from szilard.training.stored import Stored
+from szilard.training.task import task as asked_of
 from szilard.training.weights import fill, load_state, state_of
 
 __all__ = [
@@ -50,7 +52,7 @@ class Finished:
         network: in eval mode.
         method: which knows how to predict.
         network_spec: how the network was built, or None if it was given as an object.
-        task, input_shape, n_outputs, classes, feature_names: of the data it was trained on.
+        task, input_shape, n_outputs, classes, targets, feature_names: of the data it was trained on.
         shift, scale, target_shift, target_scale: normalisation, as in :class:`szilard.data.DataSet`.
         data: the arguments of :func:`szilard.data.load` that made its data, empty if they are not known.
         options: with which :func:`szilard.methods.make` made the method.
@@ -71,14 +73,15 @@ class Finished:
     feature_names: tuple[str, ...]
     shift: Tensor
     scale: Tensor
-    target_shift: float
-    target_scale: float
+    target_shift: float | Tensor
+    target_scale: float | Tensor
     data: dict[str, Any] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
     data_trusted: bool = True
     answers: str = ""
     noise: float | None = None
     reading: Reading | None = None
+    targets: tuple[str, ...] = ()
 
     @classmethod
     def plain(
@@ -86,12 +89,12 @@ class Finished:
     ) -> Finished:
         """Somebody's network whose answers are taken as they are, with the data that it is for."""
         method = methods.Deterministic(max(1, len(data.train)))
-        method.task = data.task
+        method.set_task(asked_of(data.task, data.n_outputs))
         method.stand_ins = StandIns.of(data.reading, data.shift, data.scale)
         return cls(
             network.eval(), method, network_spec, data.task, data.input_shape, data.n_outputs, data.classes,
             data.feature_names, data.shift, data.scale, data.target_shift, data.target_scale, source,
-            reading=data.reading,
+            reading=data.reading, targets=data.targets,
         )  # fmt: skip
 
     def normalise(self, raw: Tensor) -> Tensor:
@@ -133,8 +136,9 @@ def save(
         "feature_names": list(data.feature_names),
         "shift": schema.narrow(data.shift, data.input_shape),
         "scale": schema.narrow(data.scale, data.input_shape),
-        "target_shift": data.target_shift,
-        "target_scale": data.target_scale,
+        "target_shift": _plain(data.target_shift),
+        "target_scale": _plain(data.target_scale),
+        "targets": list(data.targets),
         "data": source,
         "data_signature": trust.sign_data(source),
         "reading": None if data.reading is None else data.reading.to_dict(),
@@ -194,8 +198,9 @@ def to_meta(found: Finished) -> dict[str, Any]:
             feature_names=found.feature_names,
             shift=schema.narrow(found.shift, found.input_shape),
             scale=schema.narrow(found.scale, found.input_shape),
-            target_shift=found.target_shift,
-            target_scale=found.target_scale,
+            target_shift=_plain(found.target_shift),
+            target_scale=_plain(found.target_scale),
+            targets=found.targets,
             data=source,
             data_signature=trust.sign_data(source) if found.data_trusted else None,
             answers=found.answers,
@@ -259,6 +264,7 @@ def _load(
     spec = _spec(path, saved, network_spec, trusted)
     state = state_of(path, state)
     method = methods.make(saved.method, saved.n_data, **saved.method_options)
+    task = asked_of(saved.task, saved.n_outputs)
     method.stored = frozenset(state)  # what was converted then, whatever would be today
     if networks.is_code(spec):
         if (
@@ -267,12 +273,12 @@ def _load(
             and tell is not None
         ):
             tell(f"running {printable(spec.rpartition(':')[0])}, named by {path}")
-        network = method.prepare(networks.build(spec, saved.input_shape, saved.n_outputs), saved.task)
+        network = method.prepare(networks.build(spec, saved.input_shape, saved.n_outputs), task)
         network = _as_stored(network, state)
         method.fit_to(network, state)
         load_state(path, network, state)
     else:
-        network = method.prepare(networks.outline(spec, saved.input_shape, saved.n_outputs), saved.task)
+        network = method.prepare(networks.outline(spec, saved.input_shape, saved.n_outputs), task)
         network = _as_stored(network, state)
         fill(path, method, network, state)
     method.stored = ()
@@ -290,8 +296,9 @@ def _load(
         feature_names=saved.feature_names,
         shift=saved.shift,
         scale=saved.scale,
-        target_shift=saved.target_shift,
-        target_scale=saved.target_scale,
+        target_shift=_units(saved.target_shift),
+        target_scale=_units(saved.target_scale),
+        targets=saved.targets,
         data=saved.data,
         options=saved.method_options,
         data_trusted=trusted or trust.knows_data(saved.data, saved.data_signature),
@@ -299,6 +306,15 @@ def _load(
         noise=saved.noise,
         reading=reading,
     )
+
+
+def _plain(units: float | Tensor) -> float | list[float]:
+    """Shift or scale of targets, as JSON."""
+    return [float(value) for value in units] if isinstance(units, Tensor) else units
+
+
+def _units(plain: float | list[float]) -> float | Tensor:
+    return torch.tensor(plain, dtype=torch.float64) if isinstance(plain, list) else plain
 
 
 def _as_stored(network: nn.Module, state: Mapping[str, Any]) -> nn.Module:

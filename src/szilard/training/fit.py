@@ -19,6 +19,7 @@ from szilard.training.folder import MethodFolder
 from szilard.training.job import Job, Run
 from szilard.training.loop import Plan
 from szilard.training.settings import check_positive
+from szilard.training.task import task
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -92,7 +93,7 @@ def fit(
     if isinstance(network, str):
         network = networks.build(network, data.input_shape, data.n_outputs, seed=seed)
     networks.check_fits(network, data)
-    prepared = method.prepare(network, data.task)
+    prepared = method.prepare(network, task(data.task, data.n_outputs))
     method.stand_ins = StandIns.of(data.reading, data.shift, data.scale)
     method.class_weights = imbalance.weights(class_weights, data)
     batch_size = batch_size or defaults.batch_size(len(data.train))

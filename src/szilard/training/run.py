@@ -20,6 +20,7 @@ from szilard.training.devices import launched, on_rank_zero, rank, start
 from szilard.training.fit import fit
 from szilard.training.folder import RunFolder
 from szilard.training.settings import Settings
+from szilard.training.task import task
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -171,7 +172,7 @@ def _try_out(settings: Settings, data: DataSet) -> None:
     for name, options in settings.methods.items():
         with warnings.catch_warnings():  # they come again where it is trained
             warnings.simplefilter("ignore", SzilardWarning)
-            methods.make(name, len(data.train), **options).prepare(network, data.task)
+            methods.make(name, len(data.train), **options).prepare(network, task(data.task, data.n_outputs))
 
 
 def _check_free(folder: RunFolder, *, resume: bool, overwrite: bool) -> None:

@@ -22,7 +22,7 @@ _MOST_SIDES = 8
 _MOST_OUTPUTS = 1 << 20
 _MOST_TEXT = 4096  # characters of a spec, a path or a name
 _LARGEST = 1 << 53  # whole numbers
-_TASKS = ("classification", "regression")
+_TASKS = ("classification", "multilabel", "regression")
 _FLOAT32 = 3.4e38
 
 
@@ -33,6 +33,8 @@ class Saved:
     Attributes:
         network_signature, data_signature: of :mod:`szilard.training.trust`, or None.
         method_state: ``step``, ``total_steps``, ``calibration`` and ``task``.
+        target_shift, target_scale: a number, or one for each of several targets.
+        targets: names of several targets or of labels; empty in files of earlier versions.
         answers, noise: of somebody else's network, see :class:`szilard.training.Finished`.
         reading: of a table, as :meth:`szilard.data.reading.Reading.to_dict` gives it, or None.
         shift, scale: float32, ``[D]`` for features; ``[C, 1, ...]`` or the input's shape for what has more axes.
@@ -51,13 +53,14 @@ class Saved:
     feature_names: tuple[str, ...]
     shift: Tensor
     scale: Tensor
-    target_shift: float
-    target_scale: float
+    target_shift: float | list[float]
+    target_scale: float | list[float]
     data: dict[str, Any]
     data_signature: str | None
     answers: str = ""
     noise: float | None = None
     reading: dict[str, Any] | None = None
+    targets: tuple[str, ...] = ()
 
 
 def read(path: Path, content: Any) -> Saved:
@@ -107,15 +110,21 @@ class _Reader:
     def saved(self) -> Saved:
         task: Task = self._choice("task", self._field("task"), _TASKS)
         shape = self._input_shape()
-        classes, features = self._texts("classes"), self._texts("feature_names")
+        classes, features = (self._texts(name, self._field(name)) for name in ("classes", "feature_names"))
         n_outputs = self._whole("n_outputs", self._field("n_outputs"), 1, _MOST_OUTPUTS)
-        expected = len(classes) if task == "classification" else 1
-        if n_outputs != expected:
+        targets = self._texts("targets", self.content.get("targets", []))
+        expected = len(classes) if task == "classification" else len(targets) or 1
+        if n_outputs != expected or (task == "multilabel" and not targets):
+            names = "classes" if task == "classification" else "targets"
             self._refuse(
-                "n_outputs", f"is {n_outputs}, and {task} with {len(classes)} classes has {expected}"
+                "n_outputs",
+                f"is {n_outputs}, and {task} with {len(classes or targets)} {names} has {expected}",
             )
-        if task == "regression" and classes:
-            self._refuse("classes", "must be empty for regression")
+        if task != "classification" and classes:
+            self._refuse("classes", f"must be empty for {task}")
+        if task == "classification" and targets:
+            self._refuse("targets", "must be empty for classification")
+        several = len(targets) if task == "regression" else 0
         if features and (len(shape) != 1 or len(features) != shape[0]):
             self._refuse("feature_names", f"has {len(features)} names for inputs of shape {list(shape)}")
         method = self._choice("method", self._field("method"), tuple(methods.names()))
@@ -133,8 +142,9 @@ class _Reader:
             feature_names=features,
             shift=self._statistic("shift", shape),
             scale=self._statistic("scale", shape, positive=True),
-            target_shift=self._number("target_shift", self._field("target_shift")),
-            target_scale=self._number("target_scale", self._field("target_scale"), positive=True),
+            target_shift=self._units("target_shift", several),
+            target_scale=self._units("target_scale", several, positive=True),
+            targets=targets,
             data=self._data(),
             data_signature=self._optional_text("data_signature", self.content.get("data_signature")),
             answers=self._text("answers", self.content.get("answers", "")),
@@ -265,8 +275,18 @@ class _Reader:
             self._refuse(name, f"must be a list, and is {reprlib.repr(value)}")
         return list(value)
 
-    def _texts(self, name: str) -> tuple[str, ...]:
-        found = self._list(name, self._field(name))
+    def _units(self, name: str, several: int, *, positive: bool = False) -> float | list[float]:
+        """A number, or a list of one for each of several targets."""
+        value = self._field(name)
+        if not several:
+            return self._number(name, value, positive=positive)
+        found = self._list(name, value)
+        if len(found) != several:
+            self._refuse(name, f"has {len(found)} numbers for {several} targets")
+        return [self._number(name, one, positive=positive) for one in found]
+
+    def _texts(self, name: str, value: Any) -> tuple[str, ...]:
+        found = self._list(name, value)
         if len(found) > MOST_INPUTS:
             self._refuse(name, "has too many entries")
         return tuple(self._text(name, value) for value in found)

@@ -1,0 +1,165 @@
+"""The columns of a table that are predicted: one class or quantity, several quantities, or labels that are each there
+or not."""
+
+from __future__ import annotations
+
+import csv
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from szilard.data.dataset import Task
+from szilard.data.table import Table, listed
+from szilard.errors import SzilardError, SzilardWarning, shortened
+
+MOST_CLASSES = 20  # whole numbers with more different values than this are taken for a quantity
+_WORDS = {"true": 1.0, "false": 0.0, "yes": 1.0, "no": 0.0}  # as programs and people write 1 and 0
+
+
+def chosen(table: Table, text: str) -> tuple[int, ...]:
+    """Numbers of the columns that ``--target`` names: one, or several with commas between them.
+
+    A name that has a comma in it stands in quotes beside others: ``'"a,b",c'``.
+
+    Raises:
+        SzilardError: no such column, or one that is named twice.
+    """
+    if text in table.names:
+        return (table.index(text),)
+    try:
+        cells = next(csv.reader([text], skipinitialspace=True), [])
+    except csv.Error:  # a zero byte, more letters than a name may have
+        cells = [text]
+    parts = [part for part in map(str.strip, cells) if part]
+    if not parts:
+        raise SzilardError(
+            f"--target names no column of {table.path}; it has {listed(table.names)} (in Python: target=)"
+        )
+    found = tuple(table.index(part) for part in parts)
+    twice = next((column for n, column in enumerate(found) if column in found[:n]), None)
+    if twice is not None:
+        raise SzilardError(
+            f"--target names column {table.called(twice)} twice; name it once (in Python: target=)"
+        )
+    return found
+
+
+def numbers(table: Table, column: int) -> np.ndarray:
+    """A target as float64 ``[N]``; true and false, yes and no are 1 and 0.
+
+    Raises:
+        SzilardError: other text, or a missing cell.
+    """
+    if not table.is_text(column):
+        return table.numbers(column)
+    cells = [cell.strip().lower() for cell in table.texts(column)]
+    row = next((row for row, cell in enumerate(cells) if cell not in _WORDS), None)
+    if row is not None:
+        cell = shortened(table.columns[column][row], 60)
+        raise SzilardError(
+            f"column {table.called(column)} of {table.path} is text, such as {cell!r} in line {table.lines[row]}, and "
+            "several targets must be numbers, or true and false; predict it alone, or leave it out of --target (in "
+            "Python: target=)"
+        )
+    return np.array([_WORDS[cell] for cell in cells])
+
+
+def of_one(table: Table, column: int, task: Task | None) -> tuple[Task, Tensor, tuple[str, ...]]:
+    """Task, targets ``[N]`` (``[N, 1]`` for one label that is there or not) and names of the classes."""
+    name = shortened(table.names[column], 60)
+    if task == "multilabel":
+        return "multilabel", _labels(table, (column,)), ()
+    if table.is_text(column):
+        if task == "regression":
+            raise SzilardError(
+                f"column {name!r} of {table.path} is text and no quantity; use task='classification'"
+            )
+        # Not as a NumPy array, in which every cell takes as much as the longest one.
+        cells = table.texts(column)
+        classes = tuple(sorted(set(cells)))
+        number = {label: i for i, label in enumerate(classes)}
+        return "classification", torch.tensor([number[cell] for cell in cells]), classes
+    values = table.numbers(column)
+    whole = values == np.round(values)
+    distinct = np.unique(values)
+    if task is None:
+        task = "classification" if whole.all() and len(distinct) <= MOST_CLASSES else "regression"
+    if task == "regression":
+        return task, torch.from_numpy(values), ()
+    if not whole.all():
+        row = int(np.argmin(whole))
+        raise SzilardError(
+            f"line {table.lines[row]}, column {name!r} of {table.path} is {shortened(table.columns[column][row], 60)}, "
+            "which is no class label; use whole numbers or text, or task='regression' for a quantity"
+        )
+    index = np.searchsorted(distinct, values)
+    return task, torch.from_numpy(index.astype(np.int64)), tuple(f"{value:.0f}" for value in distinct)
+
+
+def of_several(table: Table, columns: Sequence[int], task: Task | None) -> tuple[Task, Tensor]:
+    """Quantities float64 ``[N, k]``, or labels that are each there or not, int64 ``[N, k]``.
+
+    Raises:
+        SzilardError: text, a missing cell, labels beside quantities, or a task that one target has.
+    """
+    if task == "classification":
+        raise SzilardError(
+            f"--task classification is for one target, and --target names {len(columns)}; leave --task out, or name "
+            "one column (in Python: task and target)"
+        )
+    if task == "multilabel":
+        return task, _labels(table, columns)
+    values = np.stack([numbers(table, column) for column in columns], 1)
+    if task == "regression":
+        return task, torch.from_numpy(values)
+    binary = [bool(np.isin(values[:, n], (0, 1)).all()) for n in range(len(columns))]
+    if all(binary):
+        _warn_one_hot(table, columns, values)
+        return "multilabel", torch.from_numpy(values).long()
+    if any(binary):
+        label, quantity = columns[binary.index(True)], columns[binary.index(False)]
+        raise SzilardError(
+            f"--target names labels, such as {table.called(label)} of {table.path}, whose cells are 0 or 1, beside "
+            f"quantities, such as {table.called(quantity)}; predict one kind at a time, or add --task regression to "
+            "take all of them for quantities (in Python: target and task='regression')"
+        )
+    few = [n for n in range(len(columns)) if _like_classes(values[:, n])]
+    if few:
+        names = ", ".join(table.called(columns[n]) for n in few)
+        warnings.warn(
+            f"{names} of {table.path} hold few different whole numbers and are taken for quantities; if these are "
+            "classes, predict each column alone, else add --task regression (in Python: task='regression')",
+            SzilardWarning,
+            stacklevel=2,
+        )
+    return "regression", torch.from_numpy(values)
+
+
+def _labels(table: Table, columns: Sequence[int]) -> Tensor:
+    values = np.stack([numbers(table, column) for column in columns], 1)
+    wrong = ~np.isin(values, (0, 1))
+    if wrong.any():
+        row, n = (int(index[0]) for index in wrong.nonzero())
+        cell = shortened(table.columns[columns[n]][row], 60)
+        raise SzilardError(
+            f"line {table.lines[row]}, column {table.called(columns[n])} of {table.path} is {cell!r}, and labels that "
+            "are there or not must be 0 or 1; mend it, or use task='regression' for quantities"
+        )
+    return torch.from_numpy(values).long()
+
+
+def _like_classes(values: np.ndarray) -> bool:
+    return bool((values == np.round(values)).all()) and len(np.unique(values)) <= MOST_CLASSES
+
+
+def _warn_one_hot(table: Table, columns: Sequence[int], values: np.ndarray) -> None:
+    if len(columns) > 1 and bool((values.sum(1) == 1).all()):
+        warnings.warn(
+            f"in every row of {table.path} exactly one of {len(columns)} labels is 1, as where they stand for one "
+            "class; they are predicted as labels that may hold at once: put the class into one column if that is wrong",
+            SzilardWarning,
+            stacklevel=2,
+        )

@@ -1,0 +1,48 @@
+"""Figures of a regression, from the mixture of what the draws say."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from szilard.errors import SzilardError
+from szilard.metrics.predictive import Predictive
+from szilard.metrics.selective import risk_coverage
+
+
+def of_quantities(predictive: Predictive, y: Tensor, scale: float) -> dict[str, float]:
+    """Figures of a regression, targets ``[N]``."""
+    means = predictive.samples.double()
+    below = within95(predictive, y)
+    return {
+        "rmse": float((means.mean(0) - y.double()).square().mean().sqrt()) * scale,
+        "nll": float((mixture_nll(predictive, y) + math.log(scale)).mean()),
+        "coverage95": float(below.mean()),
+        "aurc": risk_coverage(predictive, y)[2] * scale**2,
+        "aleatoric": float(predictive.aleatoric().double().mean().sqrt()) * scale,
+        "epistemic": float(predictive.epistemic().double().mean().sqrt()) * scale,
+    }
+
+
+def mixture_nll(predictive: Predictive, y: Tensor) -> Tensor:
+    """Negative log density of each target under the mixture of the draws, nats, of ``y``'s shape."""
+    means, variances, y = *_moments(predictive), y.double()
+    log_density = -0.5 * ((y - means).square() / variances + variances.log() + math.log(2 * math.pi))
+    return math.log(len(means)) - log_density.logsumexp(0)
+
+
+def within95(predictive: Predictive, y: Tensor) -> Tensor:
+    """1 for each target that lies inside the central 95 % of the mixture of the draws, else 0; float64."""
+    means, variances = _moments(predictive)
+    below = torch.special.ndtr((y.double() - means) / variances.sqrt()).mean(
+        0
+    )  # the mixture's distribution at y
+    return ((below > 0.025) & (below < 0.975)).double()
+
+
+def _moments(predictive: Predictive) -> tuple[Tensor, Tensor]:
+    if predictive.means is None or predictive.variances is None:
+        raise SzilardError("a regression needs means and variances")
+    return predictive.means.double(), predictive.variances.double()

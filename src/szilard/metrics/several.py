@@ -1,0 +1,138 @@
+"""Several quantities, or several labels, of each example: figures of each, and how far figures of all may be off."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from szilard.metrics.by_class import OfClass
+from szilard.metrics.calibration import ece
+from szilard.metrics.intervals import Interval, intervals, rows_of, wilson
+from szilard.metrics.predictive import Predictive, matching_targets
+from szilard.metrics.quantities import mixture_nll, of_quantities, within95
+
+_LEAST = torch.finfo(torch.float32).tiny  # probability, of which a logarithm is taken
+
+
+@dataclass(frozen=True)
+class OfTarget:
+    """What a network makes of one of several targets.
+
+    Attributes:
+        r2: 1 - squared error / variance of the targets that it is judged on; NaN if they are all the same.
+        rmse, aleatoric, epistemic: in units of the target.
+        nll: nats an example, in units of the target.
+        coverage95: share of targets in the 95 % interval.
+        intervals: 95 % intervals of rmse, nll and coverage95, where they were asked for.
+    """
+
+    r2: float
+    rmse: float
+    nll: float
+    coverage95: float
+    aleatoric: float
+    epistemic: float
+    intervals: dict[str, Interval]
+
+
+def by_target(
+    predictive: Predictive, y: Tensor, scales: Tensor, *, seed: int = 0, few: bool = False
+) -> list[OfTarget]:
+    """One entry a target, in their order.
+
+    Args:
+        y: targets ``[N, k]`` in the units of the predictions.
+        scales: ``[k]`` by which targets were divided.
+        few: also intervals.
+        seed: of their bootstrap samples.
+
+    Raises:
+        SzilardError: targets that do not fit the predictions.
+    """
+    y = matching_targets(predictive, y)
+    found = []
+    for number, one in enumerate(_columns(predictive)):
+        truth, scale = y[:, number], float(scales[number])
+        figures = of_quantities(one, truth, scale)
+        ends = intervals(one, truth, target_scale=scale, seed=seed) if few else {}
+        found.append(
+            OfTarget(
+                r2=r2(one, truth),
+                **{key: figures[key] for key in ("rmse", "nll", "coverage95", "aleatoric", "epistemic")},
+                intervals={key: ends[key] for key in ("rmse", "nll", "coverage95") if key in ends},
+            )
+        )
+    return found
+
+
+def r2(predictive: Predictive, y: Tensor) -> float:
+    """1 - squared error / variance of targets ``[N]``; NaN if they are all the same."""
+    spread = float(y.double().var(correction=0))
+    error = float((predictive.mean.cpu().double() - y.cpu().double()).square().mean())
+    return 1 - error / spread if spread > 0 else float("nan")
+
+
+def by_label(predictive: Predictive, y: Tensor) -> list[OfClass]:
+    """Precision and recall of each label ``[N, k]``, in their order; "examples" are those that have it."""
+    y, answers = matching_targets(predictive, y), predictive.cpu().labels
+    found = []
+    for truth, said in zip(y.unbind(1), answers.unbind(1), strict=True):
+        n, m, k = int(truth.sum()), int(said.sum()), int((truth * said).sum())
+        found.append(OfClass(n, m, k / m if m else None, k / n if n else None, wilson(k, m), wilson(k, n)))
+    return found
+
+
+def several_intervals(
+    predictive: Predictive, y: Tensor, scales: Tensor, seed: int = 0
+) -> dict[str, Interval]:
+    """95 % intervals of figures over all targets or labels: bootstrap samples of examples, which stay whole.
+
+    Args:
+        y: ``[N, k]``.
+        scales: of targets, ``[k]``; labels have none.
+        seed: of the samples.
+    """
+    y, predictive = matching_targets(predictive, y), predictive.cpu()
+    rows = rows_of(len(y), seed)
+    if predictive.task == "regression":
+        error = (predictive.mean.double() - y).square()
+
+        def of_r2(index: Tensor) -> float:
+            spread = y[index].var(0, correction=0)
+            return float((1 - error[index].mean(0) / spread)[spread > 0].mean())
+
+        return {
+            "r2": rows.resampled(of_r2, -torch.inf),
+            "nll": rows.mean((mixture_nll(predictive, y) + scales.log()).mean(1), -torch.inf),
+            "coverage95": rows.mean(within95(predictive, y).mean(1), 0.0, 1.0),
+        }
+    p = predictive.mean.double()
+    chosen = torch.where(y > 0, p, 1 - p)
+    right = (predictive.labels == y).double()
+
+    def of_ece(index: Tensor) -> float:
+        two = torch.stack((1 - p[index].flatten(), p[index].flatten()), 1)
+        return ece(two, y[index].flatten())
+
+    terms: dict[str, Callable[[], Tensor]] = {
+        "nll": lambda: -chosen.clamp_min(_LEAST).log(),
+        "brier": lambda: 2 * (1 - chosen).square(),
+        "entropy": lambda: predictive.entropy().double(),
+        "aleatoric": lambda: predictive.aleatoric().double(),
+        "epistemic": lambda: predictive.epistemic().double(),
+    }
+    found = {name: rows.mean(values().mean(1), 0.0) for name, values in terms.items()}
+    found["accuracy"] = rows.mean(right.mean(1), 0.0, 1.0)
+    found["accuracy_all"] = wilson(float(right.all(1).sum()), len(y))
+    found["ece"] = rows.resampled(of_ece, 0.0)
+    return found
+
+
+def _columns(predictive: Predictive) -> list[Predictive]:
+    whole = predictive.cpu()
+    means, variances = whole.samples, whole.variances
+    assert variances is not None
+    return [Predictive.from_gaussian(means[..., n], variances[..., n]) for n in range(means.shape[2])]
