@@ -95,8 +95,9 @@ def test_measure_agrees_and_says_intervals_and_classes(run):
     assert said["networks"][0]["quality"]["nll"] == pytest.approx(result["test"]["nll"], rel=1e-4)
     assert said["networks"][0]["by_class"][1]["class"] == "yes"
     shown = szilard("measure", run).output
-    assert "95 % intervals of" in shown
-    assert "precision (95 %)" in shown
+    assert "95 % intervals, " in shown
+    assert "(95 % interval)" in shown
+    assert "Classes, SSVI, 50 % of weights" in shown
 
 
 def test_new_rows_are_read_as_in_training(run, tmp_path):

@@ -14,13 +14,16 @@ from szilard._cli.table import show as show_table
 from szilard.errors import printable
 from szilard.training.folder import RunFolder
 
-_LETTERS = 200  # of a name of a method
+LETTERS = 200  # of a name of a method
 
-Row = dict[str, Any]  # "name", "quality" (metric -> value), "cost" (field -> {"value", "source"})
+Row = dict[str, Any]  # "name", "quality" (metric -> value), "cost" (field -> {"value", "source"}), and BESIDE
+ELSEWHERE = "--wide or report.html shows them"  # where a run has what does not fit
+BESIDE = ("n_test", "intervals", "by_class")  # of szilard.training.details, as far as known
 
 
 def _plain(value: float) -> str:
-    return f"{value:.3f}" if abs(value) < 100 else f"{value:.4g}"
+    size = abs(value)
+    return f"{value:.3f}" if size < 100 else f"{value:.0f}" if 1e4 <= size < 1e9 else f"{value:.4g}"
 
 
 def _percent(value: float) -> str:
@@ -73,10 +76,11 @@ COST = {
 }
 
 
-def show(runs: Sequence[Path], *, wide: bool = False) -> None:
-    """Print a row for every finished method of some runs."""
+def show(runs: Sequence[Path], *, wide: bool = False) -> list[Row]:
+    """Print a row for every finished method of some runs, and give the rows."""
     rows, title = of_runs(runs)
-    print_rows(rows, title, wide=wide, elsewhere="--wide or report.html shows them")
+    print_rows(rows, title, wide=wide, elsewhere=ELSEWHERE)
+    return rows
 
 
 def of_runs(runs: Sequence[Path]) -> tuple[list[Row], str]:
@@ -91,7 +95,8 @@ def of_runs(runs: Sequence[Path]) -> tuple[list[Row], str]:
             result = folder.method(name).read_result()
             prefix = f"{run.name}: " if len(runs) > 1 else ""
             row = {"name": prefix + (result.get("name") or name), "run": str(run), "method": name}
-            rows.append(row | {"quality": result["test"], "cost": result.get("cost", {})})
+            beside = {key: result[key] for key in BESIDE if key in result}
+            rows.append(row | {"quality": result["test"], "cost": result.get("cost", {})} | beside)
             title = f"{result.get('data', 'unknown data')}, test set" + (
                 f"; OOD: {result['ood']}" if result.get("ood") else ""
             )
@@ -102,7 +107,7 @@ def print_rows(
     rows: Sequence[Row], title: str, *, wide: bool = False, elsewhere: str = "--wide or --json shows them"
 ) -> None:
     """Print the columns that at least one row fills; costs say in their heading how they were found."""
-    columns = [Column(["method"], [printable(row["name"], _LETTERS) for row in rows], right=False)]
+    columns = [Column(["method"], [printable(row["name"], LETTERS) for row in rows], right=False)]
     for key, figure in QUALITY.items():
         found = [row["quality"].get(key) for row in rows]
         if any(value is not None for value in found):
@@ -111,8 +116,8 @@ def print_rows(
         found = [_value(row, key) for row in rows]
         if any(value is not None for value in found):
             source = next(row["cost"][key]["source"] for row in rows if _value(row, key) is not None)
-            columns.append(_column(figure, found, printable(source, _LETTERS)))
-    show_table(Table(columns, title=printable(title, _LETTERS), turns=True, elsewhere=elsewhere), wide=wide)
+            columns.append(_column(figure, found, printable(source, LETTERS)))
+    show_table(Table(columns, title=printable(title, LETTERS), turns=True, elsewhere=elsewhere), wide=wide)
 
 
 def _column(figure: Figure, values: Sequence[float | None], source: str) -> Column:

@@ -21,7 +21,7 @@ def facts(run: Run) -> list[tuple[str, str]]:
     """The circumstances: (what, how much)."""
     found = [
         ("training examples", run.fact("n_train")),
-        ("test inputs", _n_test(run)),
+        ("test inputs", n_test(run)),
         ("epochs", run.fact("epochs") or run.asked("fit", "epochs")),
         ("steps", run.fact("steps")),
         ("draws a prediction", run.fact("samples") or run.asked("fit", "samples")),
@@ -67,7 +67,7 @@ def _accuracy(main: MethodRun, base: MethodRun) -> str:
     a, b = main.test.get("accuracy"), base.test.get("accuracy")
     if a is None or b is None:
         a, b = main.test.get("rmse"), base.test.get("rmse")
-        return "" if a is None or b is None else f"has an RMSE of {a:.3g} against {b:.3g}"
+        return "" if a is None or b is None else f"has an RMSE of {_size(a)} against {_size(b)}"
     against = f"({words.percent(a)} against {words.percent(b)}"
     noise = _noise(main, base)
     if noise is not None and abs(a - b) <= 2 * noise:
@@ -128,14 +128,20 @@ def _factor(main: MethodRun, base: MethodRun, figure: str, what: str, less: str)
 def _level(m: MethodRun) -> str:
     if "accuracy" in m.test:
         return f"{words.percent(m.test['accuracy'])} accuracy"
-    return f"an RMSE of {m.test['rmse']:.3g}" if "rmse" in m.test else ""
+    return f"an RMSE of {_size(m.test['rmse'])}" if "rmse" in m.test else ""
+
+
+def _size(value: float) -> str:
+    """A number in a sentence."""
+    return f"{value:.3g}" if abs(value) < 1000 else words.digits(value)
 
 
 def _nll(m: MethodRun) -> str:
     return f"an NLL of {m.test['nll']:.3f} nats" if "nll" in m.test else ""
 
 
-def _n_test(run: Run) -> int | None:
+def n_test(run: Run) -> int | None:
+    """Test inputs, as far as known."""
     sizes = (
         len(m.arrays[n].ravel()) for m in run.finished for n in ("test_labels", "test_target") if m.has(n)
     )
