@@ -112,6 +112,7 @@ def fit(
     group: t.Group = None,
     time: t.Time = None,
     decimal: t.Decimal = None,
+    categorical: t.Categorical = None,
     class_weights: t.ClassWeights = None,
     download: o.Download = False,
     network: o.Network = None,
@@ -148,7 +149,7 @@ def fit(
         data={
             "name": data, "root": None if data_root is None else str(data_root), "target": target, "split": split,
             "n_train": n_train, "seed": data_seed, "ood": ood, "task": task, "drop_constant": drop_constant,
-            **t.typed(ignore, missing, date, group, time, decimal),
+            **t.typed(ignore, missing, date, group, time, decimal, categorical),
         },
         network={"spec": network},
         fit={

@@ -14,7 +14,8 @@ from szilard.training.finished import Finished
 
 TABLES = (".csv", ".tsv")
 _OF_TABLES = (
-    "target", "task", "drop_constant", "ignore", "missing", "date", "group", "time", "decimal"
+    "target", "task", "drop_constant", "ignore", "missing", "date", "group", "time", "decimal",
+    "categorical",
 )  # fmt: skip
 
 
