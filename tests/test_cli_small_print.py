@@ -88,3 +88,23 @@ def test_any_rows_fit(named, room):
         for line in table.lines(made, room):
             names = [cell_len(cell) for cell in made.columns[0].cells]
             assert cell_len(line) <= max(room, max(names) + 3)
+
+
+def test_each_of_several_targets_has_a_row(monkeypatch, capsys):
+    of_target = {"r2": 0.75, "rmse": 5.5e-9, "coverage95": 0.95, "intervals": {"rmse": [4.5e-9, 7e-9]}}
+    rows = [of_target | {"target": "width"}, of_target | {"target": "a long name of a height", "r2": None}]
+    for columns in (60, 80):
+        lines = printed([row(by_target=rows)], columns, monkeypatch, capsys)
+        assert max(map(cell_len, lines)) <= columns
+        found = next(line for line in lines if line.startswith("width"))
+        assert {"0.750", "5.5e-09"} <= set(found.split())
+        assert any(line.startswith("a long name of a height") for line in lines)
+    assert "4.5e-09–7e-09" in found
+
+
+def test_labels_are_called_so(monkeypatch, capsys):
+    rows = [of_class("cloudy", 30), of_class("wet", 5)]
+    quality = {"accuracy_by_label": 0.8, "accuracy_all": 0.5}
+    lines = printed([row(by_class=rows, quality=quality)], 80, monkeypatch, capsys)
+    assert "Labels, SSVI, 5 % of weights" in lines
+    assert any("accuracy by label" in line for line in lines)

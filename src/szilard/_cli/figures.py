@@ -18,12 +18,17 @@ LETTERS = 200  # of a name of a method
 
 Row = dict[str, Any]  # "name", "quality" (metric -> value), "cost" (field -> {"value", "source"}), and BESIDE
 ELSEWHERE = "--wide or report.html shows them"  # where a run has what does not fit
-BESIDE = ("n_test", "intervals", "by_class")  # of szilard.training.details, as far as known
+BESIDE = ("n_test", "intervals", "by_class", "by_target")  # of szilard.training.details, as far as known
 
 
 def _plain(value: float) -> str:
     size = abs(value)
     return f"{value:.3f}" if size < 100 else f"{value:.0f}" if 1e4 <= size < 1e9 else f"{value:.4g}"
+
+
+def _quantity(value: float) -> str:
+    """In units of the target, which may be of any size."""
+    return f"{value:.3g}" if 0 < abs(value) < 0.1 else _plain(value)
 
 
 def _percent(value: float) -> str:
@@ -59,7 +64,7 @@ QUALITY = {
     "miou": Figure("mIoU ↑", "", _plain, None),
     "r2": Figure("R² ↑", "", _plain, None),
     "cosine": Figure("cosine ↑", "", _plain, None),
-    "rmse": Figure("RMSE ↓", "of target", _plain, None),
+    "rmse": Figure("RMSE ↓", "of target", _quantity, None),
     "nll": Figure("NLL ↓", "nats", _plain, 90),
     "brier": Figure("Brier ↓", "", _plain, 30),
     "ece": Figure("ECE ↓", "", _plain, 70),

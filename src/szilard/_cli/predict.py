@@ -42,10 +42,12 @@ def predict(request: Request, asked: Asked, out: Path | None, *, as_json: bool) 
     if out is not None and (out.is_dir() or not out.parent.is_dir()):
         what = "is a folder" if out.is_dir() else "is in a folder that does not exist"
         raise SzilardError(f"{out} {what}; name a file to write")
+    output.refuse_inputs(out, asked.inputs, request.path, request.spec)
     path = request.path
     say = once()
     with output.told(out):
         file = path if path.is_file() else target.finished(path, asked.method)[0].network
+        output.refuse_inputs(out, file)
         if networks_on_disk.is_finished(file):
             found = _finished(file, request, asked)
             if isinstance(found, Predictive):
@@ -62,7 +64,7 @@ def predict(request: Request, asked: Asked, out: Path | None, *, as_json: bool) 
             return
         text = _csv(answers)
         if out is None:
-            output.say(text, end="")
+            output.say_data(text)
             return
         atomic.write(out, text.encode(), follow=True)
     _done(file, out, answers.count, as_json)

@@ -12,6 +12,7 @@ from szilard.errors import printable
 from szilard.report.classes import are_unequal
 
 _MOST_CLASSES = 20
+_MOST_TARGETS = 50
 _WORTH = 100  # of a figure that the table above never leaves out
 
 
@@ -32,9 +33,15 @@ def print_below(
 def tables(rows: Sequence[Mapping[str, Any]], elsewhere: str = "--wide or --json shows them") -> list[Table]:
     """The same as tables; none where there is nothing to say."""
     found = [_intervals(rows, elsewhere)] if any(row.get("intervals") for row in rows) else []
-    classes = rows[0].get("by_class") if rows else None
+    first = rows[0] if rows else {}
+    if first.get("by_target"):
+        found.append(_targets(str(first.get("name", "")), first["by_target"], elsewhere))
+    classes = first.get("by_class")
     if classes and len(classes) <= _MOST_CLASSES and are_unequal(classes):
-        found.append(_classes(str(rows[0].get("name", "")), classes, elsewhere))
+        what = "Labels" if "accuracy_all" in first.get("quality", {}) else "Classes"
+        found.append(
+            _classes(f"{what}, {printable(str(first.get('name', '')), LETTERS)}", classes, elsewhere)
+        )
     return found
 
 
@@ -46,13 +53,21 @@ def _intervals(rows: Sequence[Mapping[str, Any]], elsewhere: str) -> Table:
     if not same:
         columns.append(Column(["examples"], [str(size or "-") for size in sizes], worth=10))
     for key, figure in QUALITY.items():
-        ends = [row["intervals"].get(key) for row in few]
+        ends = [_ends(row, key) for row in few]
         if any(ends):
             heading = [line for line in (figure.heading, figure.unit) if line]
             worth = _WORTH if figure.worth is None else figure.worth
             columns.append(Column(heading, [_span(figure, pair) for pair in ends], worth=worth))
     of = f", {sizes[0]} test examples" if same and sizes[0] else ""
     return Table(columns, title=f"95 % intervals{of}", turns=True, elsewhere=elsewhere)
+
+
+def _ends(row: Mapping[str, Any], key: str) -> Sequence[float] | None:
+    """The interval of a figure; the accuracy of labels that are each there or not is that by label."""
+    if "accuracy_by_label" in row.get("quality", {}):
+        key = {"accuracy": "", "accuracy_by_label": "accuracy"}.get(key, key)
+    found: Sequence[float] | None = row["intervals"].get(key)
+    return found
 
 
 def _span(figure: Figure, ends: Sequence[float] | None) -> str:
@@ -62,7 +77,23 @@ def _span(figure: Figure, ends: Sequence[float] | None) -> str:
     return f"{low} to {high}" if ends[0] < 0 else f"{low}–{high}"  # a dash beside a minus would be misread
 
 
-def _classes(name: str, rows: Sequence[Mapping[str, Any]], elsewhere: str) -> Table:
+def _targets(name: str, rows: Sequence[Mapping[str, Any]], elsewhere: str) -> Table:
+    shown = rows[:_MOST_TARGETS]
+    columns = [Column(["target"], [printable(str(row["target"]), LETTERS) for row in shown], right=False)]
+    for key, worth in (("r2", 30), ("rmse", 40), ("coverage95", 20)):
+        figure = QUALITY[key]
+        heading = [line for line in (figure.heading, figure.unit) if line]
+        cells = ["-" if row.get(key) is None else figure.show(row[key]) for row in shown]
+        columns.append(Column(heading, cells, worth=worth))
+        if key == "rmse" and any(row.get("intervals") for row in shown):
+            spans = [_span(figure, (row.get("intervals") or {}).get(key)) for row in shown]
+            columns.append(Column(["RMSE,", "95 % interval"], spans, worth=10))
+    left = len(rows) - len(shown)
+    notes = [f"{left:,} more targets are in result.json and --json."] if left else []
+    return Table(columns, title=f"Targets, {printable(name, LETTERS)}", elsewhere=elsewhere, notes=notes)
+
+
+def _classes(title: str, rows: Sequence[Mapping[str, Any]], elsewhere: str) -> Table:
     shares = {
         key: [_share(row[key], row[f"{key}_interval"]) for row in rows] for key in ("precision", "recall")
     }
@@ -71,7 +102,7 @@ def _classes(name: str, rows: Sequence[Mapping[str, Any]], elsewhere: str) -> Ta
         Column(["examples"], [f"{row['examples']:,}" for row in rows], worth=10),
         *(Column([key, "(95 % interval)"], cells, worth=20) for key, cells in shares.items()),
     ]
-    return Table(columns, title=f"Classes, {printable(name, LETTERS)}", elsewhere=elsewhere)
+    return Table(columns, title=title, elsewhere=elsewhere)
 
 
 def _share(value: float | None, interval: Sequence[float]) -> str:

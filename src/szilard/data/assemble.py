@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import torch
@@ -54,12 +55,14 @@ def assemble(name: str, raw: Raw, *, drop_constant: bool = False) -> DataSet:
     ood = None
     if raw.ood is not None:
         ood = normalised(Split(raw.ood, torch.zeros(len(raw.ood), dtype=torch.int64)), target=False)
+    parts = {part: normalised(getattr(raw, part)) for part in ("train", "valid", "test")}
+    for part, split in parts.items():  # far from those of training, a value may be too large for float32
+        check.finite(split.x, f"{part} part of {name}, standardised by the training part,")
+        check.finite(split.y, f"{part} targets of {name}, standardised by the training part,")
     return DataSet(
         name=name,
         task=raw.task,
-        train=normalised(raw.train),
-        valid=normalised(raw.valid),
-        test=normalised(raw.test),
+        **parts,
         ood=ood,
         ood_name=raw.ood_name,
         classes=raw.classes,
@@ -144,5 +147,10 @@ def _target_moments(name: str, raw: Raw) -> tuple[float, float]:
     if not bool((y != y[:1]).any()):
         raise SzilardError(
             f"the target of {name} is {shift:g} in every training row; there is nothing to predict"
+        )
+    if not math.isfinite(shift) or not 0 < scale < math.inf:
+        raise SzilardError(
+            f"the target of {name} has values too large or too close together to compute with, from {float(y.min()):g} "
+            f"to {float(y.max()):g}; rescale the column"
         )
     return shift, scale
