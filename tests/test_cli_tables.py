@@ -119,6 +119,20 @@ def test_new_rows_are_read_as_in_training(run, tmp_path):
     szilard("predict", run, wrong).refused("line 2, column 'joined' .* is 'yesterday', not a date")
 
 
+def test_rows_left_out_can_be_told(tmp_path):
+    out = tmp_path / "run"
+    dropped = [*OPTIONS]
+    dropped[dropped.index("mean")] = "drop"
+    assert szilard("fit", "--data", table(tmp_path / "t.csv"), *dropped, *FIT, "--out", out).code == 0
+    path = tmp_path / "new.csv"
+    path.write_text("colour;income;joined\nred;1,5;03.04.2023\nred;;03.04.2023\nblue;7,5;03.04.2023\n")
+    lines = [line.split(",") for line in szilard("predict", out, path).stdout.splitlines()]
+    assert lines[0][:2] == ["line", "label"]
+    assert [row[0] for row in lines[1:]] == ["2", "4"]
+    found = json.loads(szilard("predict", out, path, "--json").stdout)["predictions"]
+    assert [row["line"] for row in found] == [2, 4]
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [

@@ -191,7 +191,7 @@ def test_few_test_inputs_give_intervals(run):
     assert ssvi["ece"].interval == ssvi["bits"].interval == base["accuracy"].interval == ""
     page = report.write(run).read_text()
     assert "<small>82.50–94.44 %</small>" in page
-    assert "Ranges: 95 % intervals, as only 100 test examples judge." in page
+    assert "Ranges: 95 % intervals of figures judged on 100 test examples." in page
 
 
 def test_many_test_inputs_give_none(run):
