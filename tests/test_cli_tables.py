@@ -95,8 +95,9 @@ def test_measure_agrees_and_says_intervals_and_classes(run):
     assert said["networks"][0]["quality"]["nll"] == pytest.approx(result["test"]["nll"], rel=1e-4)
     assert said["networks"][0]["by_class"][1]["class"] == "yes"
     shown = szilard("measure", run).output
-    assert "95 % intervals of" in shown
-    assert "precision (95 %)" in shown
+    assert "95 % intervals, " in shown
+    assert "(95 % interval)" in shown
+    assert "Classes, SSVI, 50 % of weights" in shown
 
 
 def test_new_rows_are_read_as_in_training(run, tmp_path):
@@ -116,6 +117,20 @@ def test_new_rows_are_read_as_in_training(run, tmp_path):
     wrong = tmp_path / "wrong.csv"
     wrong.write_text("colour;income;joined\nred;1,5;yesterday\n")
     szilard("predict", run, wrong).refused("line 2, column 'joined' .* is 'yesterday', not a date")
+
+
+def test_rows_left_out_can_be_told(tmp_path):
+    out = tmp_path / "run"
+    dropped = [*OPTIONS]
+    dropped[dropped.index("mean")] = "drop"
+    assert szilard("fit", "--data", table(tmp_path / "t.csv"), *dropped, *FIT, "--out", out).code == 0
+    path = tmp_path / "new.csv"
+    path.write_text("colour;income;joined\nred;1,5;03.04.2023\nred;;03.04.2023\nblue;7,5;03.04.2023\n")
+    lines = [line.split(",") for line in szilard("predict", out, path).stdout.splitlines()]
+    assert lines[0][:2] == ["line", "label"]
+    assert [row[0] for row in lines[1:]] == ["2", "4"]
+    found = json.loads(szilard("predict", out, path, "--json").stdout)["predictions"]
+    assert [row["line"] for row in found] == [2, 4]
 
 
 @pytest.mark.parametrize(

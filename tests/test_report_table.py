@@ -168,3 +168,54 @@ def test_ratios(value, base, text):
 @pytest.mark.parametrize(("value", "text"), [(0.02345, "+0.023"), (-0.0861, "−0.086"), (0.0001, "±0.000")])
 def test_differences(value, text):
     assert words.signed(value, 3) == text
+
+
+def few(folder, key, intervals, by_class=None):
+    path = folder / key / "result.json"
+    more = {"intervals": intervals} | ({} if by_class is None else {"by_class": by_class})
+    path.write_text(json.dumps(json.loads(path.read_text()) | more))
+
+
+def of_class(name, examples, precision, interval):
+    return {
+        "class": name, "examples": examples, "answered": 1, "precision": precision, "recall": None,
+        "precision_interval": interval, "recall_interval": [0, 1],
+    }  # fmt: skip
+
+
+def test_few_test_inputs_give_intervals(run):
+    few(run, "ssvi", {"accuracy": [0.825, 0.9444], "nll": [-0.2, 0.4], "unknown": [0, 1]})
+    ssvi, base, _ = map(cells, report.table(run))
+    assert ssvi["accuracy"].interval == "82.50–94.44 %"
+    assert ssvi["nll"].interval == "−0.200 to 0.400"  # a dash beside a minus would be misread
+    assert ssvi["ece"].interval == ssvi["bits"].interval == base["accuracy"].interval == ""
+    page = report.write(run).read_text()
+    assert "<small>82.50–94.44 %</small>" in page
+    assert "Ranges: 95 % intervals of figures judged on 100 test examples." in page
+
+
+def test_many_test_inputs_give_none(run):
+    assert "Ranges" not in report.write(run).read_text()
+    assert not any(cell.interval for row in report.table(run) for cell in row.cells)
+
+
+@pytest.mark.parametrize(("examples", "open_"), [((90, 10), True), ((55, 45), False)])
+def test_classes_are_shown_and_open_where_they_are_unequal(run, examples, open_):
+    rows = [of_class("<b>", examples[0], 0.5, [0.25, 0.75]), of_class("b", examples[1], None, [0, 1])]
+    few(run, "ssvi", {}, rows)
+    few(run, "deterministic", {}, [*rows, of_class("c", 1, 1, [0, 1])])  # of other classes: not beside it
+    page = report.write(run).read_text()
+    part = page[page.index("<h2>Class by class</h2>") :].partition("</section>")[0]
+    assert ("<details>" not in part) is open_
+    assert "50.0 %<small>25.0–75.0 %</small>" in part
+    assert "<td>–</td>" in part
+    assert "&lt;b&gt;" in part
+    assert part.count(">precision</th>") == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.00211, "0.00211"), (449.2, "449.2"), (143850.4, "143,850"), (2e8, "2e+08"), (-1234, "−1,234")],
+)
+def test_numbers_of_any_size_read_well(value, text):
+    assert words.digits(value) == text

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+import sys
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -113,6 +115,7 @@ def fit(
     group: t.Group = None,
     time: t.Time = None,
     decimal: t.Decimal = None,
+    categorical: t.Categorical = None,
     class_weights: t.ClassWeights = None,
     download: o.Download = False,
     network: o.Network = None,
@@ -149,7 +152,7 @@ def fit(
         data={
             "name": data, "root": None if data_root is None else str(data_root), "target": target, "split": split,
             "n_train": n_train, "seed": data_seed, "ood": ood, "task": task, "drop_constant": drop_constant,
-            **t.typed(ignore, missing, date, group, time, decimal),
+            **t.typed(ignore, missing, date, group, time, decimal, categorical),
         },
         network={"spec": network},
         fit={
@@ -354,6 +357,9 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     warnings.filterwarnings("ignore", message="Sparse CSR tensor support|Sparse invariant checks")
     warnings.formatwarning = format_warning
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="replace")  # a letter that a terminal has not is no reason to stop
     if os.environ.get("NO_COLOR"):
         os.environ["TERM"] = "dumb"  # neither colours nor other control characters, of Rich and of Typer
     app()

@@ -38,6 +38,13 @@ class Answers:
     def count(self) -> int:
         return len(next(iter(self.columns.values()), []))
 
+    def at(self, lines: Sequence[int]) -> Answers:
+        """With the line of the file that each answer is for, as a first column."""
+        name = "line"
+        while name in self.columns:
+            name += "_"
+        return Answers({name: lines, **self.columns})
+
     def rows(self) -> list[dict[str, Any]]:
         """One table an input."""
         return [

@@ -70,6 +70,7 @@ def compress(
         raise SzilardError(f"{out} {what}; name a file to write")
     if out.exists() and file.samefile(out):
         raise SzilardError(f"{out} is the network itself; name another file with --out")
+    output.refuse_inputs(out, request.given.get("name"), request.spec)
     if out.suffix.lower() in _OTHERS:
         raise SzilardError(
             f"{out} would hold a .szd file under a name that ends in {out.suffix}; name a file that ends in .szd, from "

@@ -14,14 +14,22 @@ from szilard._cli.table import show as show_table
 from szilard.errors import printable
 from szilard.training.folder import RunFolder
 
-_LETTERS = 200  # of a name of a method
+LETTERS = 200  # of a name of a method
 
 T = TypeVar("T")
-Row = dict[str, Any]  # "name", "quality" (metric -> value), "cost" (field -> {"value", "source"})
+Row = dict[str, Any]  # "name", "quality" (metric -> value), "cost" (field -> {"value", "source"}), and BESIDE
+ELSEWHERE = "--wide or report.html shows them"  # where a run has what does not fit
+BESIDE = ("n_test", "intervals", "by_class", "by_target")  # of szilard.training.details, as far as known
 
 
 def _plain(value: float) -> str:
-    return f"{value:.3f}" if abs(value) < 100 else f"{value:.4g}"
+    size = abs(value)
+    return f"{value:.3f}" if size < 100 else f"{value:.0f}" if 1e4 <= size < 1e9 else f"{value:.4g}"
+
+
+def _quantity(value: float) -> str:
+    """In units of the target, which may be of any size."""
+    return f"{value:.3g}" if 0 < abs(value) < 0.1 else _plain(value)
 
 
 def _percent(value: float) -> str:
@@ -59,7 +67,7 @@ QUALITY = {
     "miou": Figure("mIoU ↑", "", _plain, None),
     "r2": Figure("R² ↑", "", _plain, None),
     "cosine": Figure("cosine ↑", "", _plain, None),
-    "rmse": Figure("RMSE ↓", "of target", _plain, None),
+    "rmse": Figure("RMSE ↓", "of target", _quantity, None),
     "nll": Figure("NLL ↓", "nats", _plain, 90),
     "brier": Figure("Brier ↓", "", _plain, 30),
     "ece": Figure("ECE ↓", "", _plain, 70),
@@ -76,10 +84,11 @@ COST = {
 }
 
 
-def show(runs: Sequence[Path], *, wide: bool = False) -> None:
-    """Print a row for every finished method of some runs."""
+def show(runs: Sequence[Path], *, wide: bool = False) -> list[Row]:
+    """Print a row for every finished method of some runs, and give the rows."""
     rows, title = of_runs(runs)
-    print_rows(rows, title, wide=wide, elsewhere="--wide or report.html shows them")
+    print_rows(rows, title, wide=wide, elsewhere=ELSEWHERE)
+    return rows
 
 
 def of_runs(runs: Sequence[Path]) -> tuple[list[Row], str]:
@@ -94,8 +103,9 @@ def of_runs(runs: Sequence[Path]) -> tuple[list[Row], str]:
             result = folder.method(name).read_result()
             prefix = f"{run.name}: " if len(runs) > 1 else ""
             row = {"name": prefix + (result.get("name") or name), "run": str(run), "method": name}
+            beside = {key: result[key] for key in BESIDE if key in result}
             quality = named(result["test"], result.get("task", ""))
-            rows.append(row | {"quality": quality, "cost": result.get("cost", {})})
+            rows.append(row | {"quality": quality, "cost": result.get("cost", {})} | beside)
             title = f"{result.get('data', 'unknown data')}, test set" + (
                 f"; OOD: {result['ood']}" if result.get("ood") else ""
             )
@@ -113,7 +123,7 @@ def print_rows(
     rows: Sequence[Row], title: str, *, wide: bool = False, elsewhere: str = "--wide or --json shows them"
 ) -> None:
     """Print the columns that at least one row fills; costs say in their heading how they were found."""
-    columns = [Column(["method"], [printable(row["name"], _LETTERS) for row in rows], right=False)]
+    columns = [Column(["method"], [printable(row["name"], LETTERS) for row in rows], right=False)]
     for key, figure in QUALITY.items():
         found = [row["quality"].get(key) for row in rows]
         if any(value is not None for value in found):
@@ -122,8 +132,8 @@ def print_rows(
         found = [_value(row, key) for row in rows]
         if any(value is not None for value in found):
             source = next(row["cost"][key]["source"] for row in rows if _value(row, key) is not None)
-            columns.append(_column(figure, found, printable(source, _LETTERS)))
-    show_table(Table(columns, title=printable(title, _LETTERS), turns=True, elsewhere=elsewhere), wide=wide)
+            columns.append(_column(figure, found, printable(source, LETTERS)))
+    show_table(Table(columns, title=printable(title, LETTERS), turns=True, elsewhere=elsewhere), wide=wide)
 
 
 def _column(figure: Figure, values: Sequence[float | None], source: str) -> Column:

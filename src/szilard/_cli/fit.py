@@ -12,7 +12,6 @@ from typing import Any
 
 from szilard import atomic, methods, networks, report
 from szilard._cli import figures, output, small_print
-from szilard._cli.table import say_wrapped
 from szilard._cli.told import once
 from szilard.errors import SzilardError, printable
 from szilard.training import settings as toml
@@ -91,9 +90,7 @@ def _show(out: Path, quiet: bool, as_json: bool, wide: bool) -> None:
             output.as_json({"run": str(out), "report": str(written), "judged": title, "networks": rows})
             return
         if not quiet:
-            figures.show([out], wide=wide)
-            for line in small_print.of_run(out):
-                say_wrapped(line)
+            small_print.print_below(figures.show([out], wide=wide), wide=wide, elsewhere=figures.ELSEWHERE)
         output.say(printable(str(written)))
     except KeyboardInterrupt as stop:
         folder = RunFolder(out)

@@ -18,12 +18,13 @@ from szilard.errors import SzilardError, shortened
 from szilard.training.finished import Finished
 
 
-def read(name: str, finished: Finished, root: Path | None) -> Tensor:
+def read(name: str, finished: Finished, root: Path | None, lines: list[int] | None = None) -> Tensor:
     """``[N, *input_shape]``, normalised.
 
     Args:
         name: an .npz file with an array ``x``, a .csv file with the columns of training, or a data set,
             whose test part it is then.
+        lines: is given the line of each row of a table of which rows may be left out.
 
     Raises:
         SzilardError: no such file, column or array, wrong shapes, NaN.
@@ -33,7 +34,7 @@ def read(name: str, finished: Finished, root: Path | None) -> Tensor:
     if suffix == ".npz":
         raw = _from_npz(path, finished)
     elif suffix in (".csv", ".tsv"):
-        raw = _from_csv(path, finished)
+        raw = _from_csv(path, finished, [] if lines is None else lines)
     else:
         raw = _from_set(name, finished, root)
     if tuple(raw.shape[1:]) != finished.input_shape:
@@ -73,7 +74,7 @@ def _from_npz(path: Path, finished: Finished) -> Tensor:
     return x
 
 
-def _from_csv(path: Path, finished: Finished) -> Tensor:
+def _from_csv(path: Path, finished: Finished, lines: list[int]) -> Tensor:
     if not finished.feature_names:
         raise SzilardError(f"{path} is a table, and the network wants pictures; give them as an .npz file")
     reading = finished.reading
@@ -83,7 +84,10 @@ def _from_csv(path: Path, finished: Finished) -> Tensor:
         return torch.from_numpy(np.stack(columns, 1)).float()
     table = read_table(path, finished.data.get("decimal"), usual=reading.decimal)
     x, rows = rows_to_ask(table, reading.encode(table), reading.missing, finished.shift.double().numpy())
-    unseen.warn(reading, x, [table.lines[row] for row in rows.tolist()], str(path))
+    kept = [table.lines[row] for row in rows.tolist()]
+    unseen.warn(reading, x, kept, str(path))
+    if reading.missing == "drop":
+        lines += kept
     return torch.from_numpy(x).float()
 
 

@@ -9,7 +9,6 @@ from szilard import methods
 from szilard._cli import built, figures, output, small_print, source, suited, target
 from szilard._cli.case import OfExamples, Request, Tell, opened
 from szilard._cli.figures import Row
-from szilard._cli.table import say_wrapped
 from szilard._cli.told import once
 from szilard._cli.words import cli
 from szilard.cost import Cost
@@ -37,8 +36,7 @@ def measure(request: Request, *, samples: int, seed: int, as_json: bool, wide: b
     else:
         title = f"{name}, test set" + (f"; OOD: {elsewhere}" if elsewhere else "")
         figures.print_rows(rows, title, wide=wide)
-        for line in small_print.lines(rows):
-            say_wrapped(line)
+        small_print.print_below(rows, wide=wide)
 
 
 def _finished(request: Request, samples: int, seed: int) -> tuple[list[Row], DataSet]:

@@ -13,7 +13,12 @@ from typing import Any, TextIO
 
 from typer.core import TyperCommand
 
+from szilard.errors import SzilardError
+
 _USUAL, _LEAST = 80, 20  # columns of a terminal that does not say, and of the narrowest that is believed
+_PLAIN = str.maketrans(
+    {"↑": "^", "↓": "v", "─": "-", "–": "-", "−": "-", "→": ">", "…": "~", "×": "x", "µ": "u", "λ": "l"}
+)
 _held: list[TextIO] = []  # standard output, while a command runs
 
 
@@ -51,7 +56,7 @@ def columns(stream: TextIO) -> int | None:
 
 def tell(text: str) -> None:
     """Print a sentence on standard error, broken between words where that is a terminal."""
-    print("\n".join(wrapped(text, columns(sys.stderr))), file=sys.stderr, flush=True)
+    print(encodable("\n".join(wrapped(text, columns(sys.stderr))), sys.stderr), file=sys.stderr, flush=True)
 
 
 def wrapped(text: str, room: int | None) -> list[str]:
@@ -66,7 +71,60 @@ def wrapped(text: str, room: int | None) -> list[str]:
 
 def say(text: str, end: str = "\n") -> None:
     """Print for the user; names and data in the text are made fit to print by whoever puts them there."""
-    print(text, end=end, file=stream(), flush=True)
+    print(encodable(text, stream()), end=end, file=stream(), flush=True)
+
+
+def say_data(text: str) -> None:
+    """Print data on standard output, of which no letter may change.
+
+    Raises:
+        SzilardError: its encoding has no such letter.
+    """
+    found = encodable(text, stream())
+    if found != text:
+        lost = next(letter for letter, shown in zip(text, found, strict=True) if letter != shown)
+        raise SzilardError(
+            f"standard output is in {stream().encoding}, which has no {lost!r}; write a file with --out, which is "
+            "UTF-8, or set PYTHONIOENCODING=utf-8"
+        )
+    print(text, end="", file=stream(), flush=True)
+
+
+def encodable(text: str, stream: TextIO) -> str:
+    """Text as a stream can hold it: where its encoding is not UTF-8, arrows and dashes become plain, and others ``?``.
+
+    Letters are replaced one by one, so that columns of arrows and numbers stay where they are.
+    """
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return "".join(_encodable(letter, encoding) for letter in text)
+    return text
+
+
+def _encodable(letter: str, encoding: str) -> str:
+    for shown in (letter, letter.translate(_PLAIN)):
+        try:
+            shown.encode(encoding)
+        except UnicodeEncodeError:
+            continue
+        return shown
+    return "?"
+
+
+def refuse_inputs(out: Path | None, *inputs: object) -> None:
+    """Raise where the file to write is one that the command reads.
+
+    Args:
+        inputs: paths, names of data sets, ``file.py:function``, or None.
+    """
+    if out is None or not out.is_file():
+        return
+    for given in filter(None, inputs):
+        for path in {Path(str(given)), Path(str(given).rpartition(":")[0] or str(given))}:
+            if path.is_file() and path.samefile(out):
+                raise SzilardError(f"{out} is a file that this command reads; name another file with --out")
 
 
 def as_json(value: Any) -> None:

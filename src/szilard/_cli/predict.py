@@ -42,17 +42,20 @@ def predict(request: Request, asked: Asked, out: Path | None, *, as_json: bool) 
     if out is not None and (out.is_dir() or not out.parent.is_dir()):
         what = "is a folder" if out.is_dir() else "is in a folder that does not exist"
         raise SzilardError(f"{out} {what}; name a file to write")
+    output.refuse_inputs(out, asked.inputs, request.path, request.spec)
     path = request.path
     say = once()
     with output.told(out):
         file = path if path.is_file() else target.finished(path, asked.method)[0].network
+        output.refuse_inputs(out, file)
         if networks_on_disk.is_finished(file):
-            found = _finished(file, request, asked)
+            lines: list[int] = []
+            found = _finished(file, request, asked, lines)
             if isinstance(found, Predictive):
                 _write_dense(found, out)
                 _done(file, out, len(found.mean), as_json)
                 return
-            answers = found
+            answers = found.at(lines) if lines else found
         else:
             answers = answered.plain(
                 request, asked.inputs, asked.samples, asked.seed, lambda line: say(cli(printable(str(line))))
@@ -62,7 +65,7 @@ def predict(request: Request, asked: Asked, out: Path | None, *, as_json: bool) 
             return
         text = _csv(answers)
         if out is None:
-            output.say(text, end="")
+            output.say_data(text)
             return
         atomic.write(out, text.encode(), follow=True)
     _done(file, out, answers.count, as_json)
@@ -93,12 +96,12 @@ def _write_dense(believed: Predictive, out: Path | None) -> None:
     )
 
 
-def _finished(file: Path, request: Request, asked: Asked) -> Answers | Predictive:
+def _finished(file: Path, request: Request, asked: Asked, lines: list[int]) -> Answers | Predictive:
     """What is believed of each input; as it is where each input has many answers."""
     found = networks_on_disk.load(file, request.spec, trusted=request.trusted, tell=once())
     if request.task not in (None, found.task):
         raise SzilardError(f"--task is {request.task}, and {file} is for {found.task}; leave --task out")
-    x = inputs.read(asked.inputs, found, asked.root)
+    x = inputs.read(asked.inputs, found, asked.root, lines)
     network = suited.asked(found)
     if found.task == "regression" and answers_mean_alone(network, x[:2], found.n_outputs):
         return answered.means(network, x, found.target_shift, found.target_scale, found.targets)
@@ -110,8 +113,14 @@ def _finished(file: Path, request: Request, asked: Asked) -> Answers | Predictiv
     )
 
 
+def _cell(value: float | str) -> str:
+    if isinstance(value, str):
+        return spreadsheet.cell(value)
+    return str(value) if isinstance(value, int) else f"{value:.6g}"
+
+
 def _csv(answers: Answers) -> str:
     lines = [",".join(spreadsheet.cell(name) for name in answers.columns)]
     for values in zip(*answers.columns.values(), strict=True):
-        lines.append(",".join(spreadsheet.cell(v) if isinstance(v, str) else f"{v:.6g}" for v in values))
+        lines.append(",".join(map(_cell, values)))
     return "\n".join(lines) + "\n"

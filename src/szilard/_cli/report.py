@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from szilard import report as room
-from szilard._cli import figures, output, target
+from szilard._cli import figures, output, small_print, target
 from szilard.errors import printable
 
 
@@ -20,7 +20,7 @@ def report(runs: Sequence[Path], *, as_json: bool, wide: bool) -> None:
             rows, _ = figures.of_runs(runs)
             output.as_json({"reports": [str(path) for path in written], "networks": rows})
             return
-        figures.show(runs, wide=wide)
+        small_print.print_below(figures.show(runs, wide=wide), wide=wide, elsewhere=figures.ELSEWHERE)
     except KeyboardInterrupt as stop:
         stop.args = ("each report.html is whole, as it was before or new",)
         raise

@@ -2,92 +2,108 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from szilard._cli import by_target, target
+from szilard._cli import output
+from szilard._cli.figures import LETTERS, QUALITY, Figure
+from szilard._cli.table import Column, Table, show
 from szilard.errors import printable
-from szilard.training.folder import RunFolder
+from szilard.report.classes import are_unequal
 
-_SHOWN = {
-    "accuracy": "accuracy", "accuracy_by_label": "accuracy by label", "r2": "R²",
-    "rmse": "RMSE", "nll": "NLL", "brier": "Brier", "ece": "ECE",
-    "coverage95": "coverage of 95 %", "auroc_best": "OOD AUROC",
-}  # fmt: skip
-_WIDTH = 76
 _MOST_CLASSES = 20
-_UNEQUAL = 3  # times as large as the smallest class, the largest one, from where classes are shown
+_MOST_TARGETS = 50
+_WORTH = 100  # of a figure that the table above never leaves out
 
 
-def of_run(run: Path) -> list[str]:
-    """Lines for the finished methods of a run."""
-    folder = RunFolder(run)
-    results = [
-        folder.method(name).read_result() for name in target.order(folder) if folder.method(name).finished
-    ]
-    return lines(results)
-
-
-def lines(results: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Lines of at most 76 columns: intervals of every method, and classes of the first where they are unequal.
+def print_below(
+    rows: Sequence[Mapping[str, Any]], *, wide: bool = False, elsewhere: str = "--wide or --json shows them"
+) -> None:
+    """Print intervals of every row that has them, and the classes of the first row where they are unequal.
 
     Args:
-        results: with "name" and what :func:`szilard.training.details.of` gives.
+        rows: as :func:`szilard._cli.figures.of_runs` gives them, with what :func:`szilard.training.details.of` gives.
+        elsewhere: where columns can be seen that do not fit.
     """
-    found: list[str] = []
-    for result in results:
-        ends = result.get("intervals") or {}
-        shown = [
-            f"{words} {_span(*ends[key])}"
-            for key, words in _SHOWN.items()
-            if isinstance(ends.get(key), list | tuple)
-        ]
-        if shown:
-            start = f"{printable(str(result.get('name', '')), 40)}, 95 % intervals of {result.get('n_test')} examples: "
-            found += _wrapped(start, shown)
-    if results and results[0].get("by_target"):
-        found += by_target.lines(results[0]["by_target"], str(results[0].get("name", "")))
-    rows = results[0].get("by_class") if results else None
-    if rows and 1 < len(rows) <= _MOST_CLASSES and _unequal(rows):
-        found.append("")
-        what = "Labels" if "accuracy_all" in _quality(results[0]) else "Classes"
-        found.append(f"{what}, {printable(str(results[0].get('name', '')), 50)}:")
-        found += _classes(rows)
+    for table in tables(rows, elsewhere):
+        output.say("")
+        show(table, wide=wide)
+
+
+def tables(rows: Sequence[Mapping[str, Any]], elsewhere: str = "--wide or --json shows them") -> list[Table]:
+    """The same as tables; none where there is nothing to say."""
+    found = [_intervals(rows, elsewhere)] if any(row.get("intervals") for row in rows) else []
+    first = rows[0] if rows else {}
+    if first.get("by_target"):
+        found.append(_targets(str(first.get("name", "")), first["by_target"], elsewhere))
+    classes = first.get("by_class")
+    if classes and len(classes) <= _MOST_CLASSES and are_unequal(classes):
+        what = "Labels" if "accuracy_all" in first.get("quality", {}) else "Classes"
+        found.append(
+            _classes(f"{what}, {printable(str(first.get('name', '')), LETTERS)}", classes, elsewhere)
+        )
     return found
 
 
-def _quality(result: Mapping[str, Any]) -> Mapping[str, Any]:
-    return result.get("quality") or result.get("test") or {}
+def _intervals(rows: Sequence[Mapping[str, Any]], elsewhere: str) -> Table:
+    few = [row for row in rows if row.get("intervals")]
+    columns = [Column(["method"], [printable(str(row.get("name", "")), LETTERS) for row in few], right=False)]
+    sizes = [row.get("n_test") for row in few]
+    same = len(set(sizes)) == 1
+    if not same:
+        columns.append(Column(["examples"], [str(size or "-") for size in sizes], worth=10))
+    for key, figure in QUALITY.items():
+        ends = [_ends(row, key) for row in few]
+        if any(ends):
+            heading = [line for line in (figure.heading, figure.unit) if line]
+            worth = _WORTH if figure.worth is None else figure.worth
+            columns.append(Column(heading, [_span(figure, pair) for pair in ends], worth=worth))
+    of = f", {sizes[0]} test examples" if same and sizes[0] else ""
+    return Table(columns, title=f"95 % intervals{of}", turns=True, elsewhere=elsewhere)
 
 
-def _span(low: float, high: float) -> str:
-    return f"{low:.3f} to {high:.3f}" if max(abs(low), abs(high)) < 100 else f"{low:.4g} to {high:.4g}"
-
-
-def _wrapped(start: str, parts: Sequence[str]) -> list[str]:
-    text = start + ", ".join(part.replace(" ", "\u00a0") for part in parts)
-    wrapped = textwrap.wrap(
-        text, _WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
-    )
-    return [line.replace("\u00a0", " ") for line in wrapped]
-
-
-def _unequal(rows: Sequence[Mapping[str, Any]]) -> bool:
-    sizes = [row["examples"] for row in rows]
-    return max(sizes) >= _UNEQUAL * max(1, min(sizes))
-
-
-def _classes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    width = max(5, *(len(printable(str(row["class"]), 28)) for row in rows))
-    found = [f"  {'class':{width}}  examples  precision (95 %)        recall (95 %)"]
-    for row in rows:
-        cells = [_share(row[key], row[f"{key}_interval"]) for key in ("precision", "recall")]
-        name = printable(str(row["class"]), 28)
-        found.append(f"  {name:{width}}  {row['examples']:8d}  {cells[0]:22}  {cells[1]}".rstrip())
+def _ends(row: Mapping[str, Any], key: str) -> Sequence[float] | None:
+    """The interval of a figure; the accuracy of labels that are each there or not is that by label."""
+    if "accuracy_by_label" in row.get("quality", {}):
+        key = {"accuracy": "", "accuracy_by_label": "accuracy"}.get(key, key)
+    found: Sequence[float] | None = row["intervals"].get(key)
     return found
+
+
+def _span(figure: Figure, ends: Sequence[float] | None) -> str:
+    if not ends:
+        return "-"
+    low, high = map(figure.show, ends)
+    return f"{low} to {high}" if ends[0] < 0 else f"{low}–{high}"  # a dash beside a minus would be misread
+
+
+def _targets(name: str, rows: Sequence[Mapping[str, Any]], elsewhere: str) -> Table:
+    shown = rows[:_MOST_TARGETS]
+    columns = [Column(["target"], [printable(str(row["target"]), LETTERS) for row in shown], right=False)]
+    for key, worth in (("r2", 30), ("rmse", 40), ("coverage95", 20)):
+        figure = QUALITY[key]
+        heading = [line for line in (figure.heading, figure.unit) if line]
+        cells = ["-" if row.get(key) is None else figure.show(row[key]) for row in shown]
+        columns.append(Column(heading, cells, worth=worth))
+        if key == "rmse" and any(row.get("intervals") for row in shown):
+            spans = [_span(figure, (row.get("intervals") or {}).get(key)) for row in shown]
+            columns.append(Column(["RMSE,", "95 % interval"], spans, worth=10))
+    left = len(rows) - len(shown)
+    notes = [f"{left:,} more targets are in result.json and --json."] if left else []
+    return Table(columns, title=f"Targets, {printable(name, LETTERS)}", elsewhere=elsewhere, notes=notes)
+
+
+def _classes(title: str, rows: Sequence[Mapping[str, Any]], elsewhere: str) -> Table:
+    shares = {
+        key: [_share(row[key], row[f"{key}_interval"]) for row in rows] for key in ("precision", "recall")
+    }
+    columns = [
+        Column(["class"], [printable(str(row["class"]), LETTERS) for row in rows], right=False),
+        Column(["examples"], [f"{row['examples']:,}" for row in rows], worth=10),
+        *(Column([key, "(95 % interval)"], cells, worth=20) for key, cells in shares.items()),
+    ]
+    return Table(columns, title=title, elsewhere=elsewhere)
 
 
 def _share(value: float | None, interval: Sequence[float]) -> str:
-    return "-" if value is None else f"{value:.3f} ({interval[0]:.3f}-{interval[1]:.3f})"
+    return "-" if value is None else f"{value:.3f} ({interval[0]:.3f}–{interval[1]:.3f})"

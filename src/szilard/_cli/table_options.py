@@ -52,6 +52,14 @@ Decimal = Annotated[
         rich_help_panel=_TABLE,
     ),
 ]
+Categorical = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="COLUMN",
+        help="Numbers here are codes, such as the number of a shop, and no quantities. Repeat for more.",
+        rich_help_panel=_TABLE,
+    ),
+]
 ClassWeights = Annotated[
     str | None,
     typer.Option(
@@ -67,9 +75,10 @@ def typed(
     group: str | None,
     time: str | None,
     decimal: str | None,
+    categorical: list[str] | None,
 ) -> dict[str, Any]:
     """Arguments of :func:`szilard.data.load`; None where nothing was typed."""
     return {
         "ignore": ignore or None, "missing": missing, "date": date or None, "group": group, "time": time,
-        "decimal": decimal,
+        "decimal": decimal, "categorical": categorical or None,
     }  # fmt: skip

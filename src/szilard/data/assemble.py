@@ -54,12 +54,14 @@ def assemble(name: str, raw: Raw, *, drop_constant: bool = False) -> DataSet:
     ood = None
     if raw.ood is not None:
         ood = normalised(Split(raw.ood, torch.zeros(len(raw.ood), dtype=torch.int64)), target=False)
+    parts = {part: normalised(getattr(raw, part)) for part in ("train", "valid", "test")}
+    for part, split in parts.items():  # far from those of training, a value may be too large for float32
+        check.finite(split.x, f"{part} part of {name}, standardised by the training part,")
+        check.finite(split.y, f"{part} targets of {name}, standardised by the training part,")
     return DataSet(
         name=name,
         task=raw.task,
-        train=normalised(raw.train),
-        valid=normalised(raw.valid),
-        test=normalised(raw.test),
+        **parts,
         ood=ood,
         ood_name=raw.ood_name,
         classes=raw.classes,
@@ -159,4 +161,13 @@ def _target_moments(name: str, raw: Raw) -> tuple[float | Tensor, float | Tensor
     if raw.task == "multilabel":
         return 0.0, 1.0
     shift, scale = y.mean(0), y.std(0, correction=0)
+    good = shift.isfinite() & (scale > 0) & scale.isfinite()
+    if not bool(good.all()):
+        which = int((~good).byte().argmax()) if raw.targets else 0
+        column = y[:, which] if raw.targets else y
+        what = f"target {shortened(raw.targets[which], 60)!r}" if raw.targets else "the target"
+        raise SzilardError(
+            f"{what} of {name} has values too large or too close together to compute with, from "
+            f"{float(column.min()):g} to {float(column.max()):g}; rescale the column"
+        )
     return (shift, scale) if raw.targets else (float(shift), float(scale))

@@ -32,6 +32,7 @@ def read_csv(request: Request) -> Raw:
       are 0 or 1 (or true or false). Rows of one combination of labels are divided in proportion.
     * A text feature becomes one 0/1 column for each value seen in training rows ("colour=red"); a value
       that is only seen elsewhere is all zeros. More than 32 different values are refused.
+    * A column named in ``categorical`` is read as text is, up to 256 values.
     * A column named in ``date`` becomes numbers ("when:days", "when:year_sin", ...).
     * Columns of ``ignore``, ``group`` and ``time`` are no features.
     * Missing cells: see :mod:`szilard.data.missing`. Columns that look like an id are warned about.
@@ -54,7 +55,7 @@ def read_csv(request: Request) -> Raw:
         task, y, classes = targets.of_one(table, roles.targets[0], request.task)
     train, valid, test = _parts(table, roles, y, request, task)
     train = train[subset(y[train], request.n_train, request.seed, balanced=task == "classification")]
-    suspects.warn_of_ids(table, roles.features, roles.dates)
+    suspects.warn_of_ids(table, roles.features, {*roles.dates, *roles.categorical})
     reading = replace(find_columns(table, roles, train.numpy()), missing=request.missing)
     x = reading.encode(table)
     if request.missing == "mean":

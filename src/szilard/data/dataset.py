@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -104,6 +105,27 @@ class DataSet:
         train, valid, test = again(self.train), again(self.valid), again(self.test)
         ood = None if self.ood is None else again(self.ood)
         return replace(self, train=train, valid=valid, test=test, ood=ood, shift=shift, scale=scale)
+
+    def reordered(self, names: Sequence[str]) -> DataSet:
+        """The same rows of a table with the features in another order.
+
+        Args:
+            names: those of ``feature_names``, each once.
+        """
+        if tuple(names) == self.feature_names:
+            return self
+        place = {name: i for i, name in enumerate(self.feature_names)}
+        order = torch.tensor([place[name] for name in names])
+
+        def again(split: Split) -> Split:
+            return Split(split.x[:, order], split.y)
+
+        train, valid, test = again(self.train), again(self.valid), again(self.test)
+        ood = None if self.ood is None else again(self.ood)
+        return replace(
+            self, train=train, valid=valid, test=test, ood=ood, shift=self.shift[order], scale=self.scale[order],
+            feature_names=tuple(names), reading=None,
+        )  # fmt: skip
 
     def retargeted(self, shift: float | Tensor, scale: float | Tensor) -> DataSet:
         """The same examples with the targets of a regression in a network's own units, y = (raw - shift) / scale."""

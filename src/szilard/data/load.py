@@ -74,6 +74,7 @@ def load(
     group: str | None = None,
     time: str | None = None,
     decimal: str | None = None,
+    categorical: Sequence[str] = (),
     download: bool = False,
 ) -> DataSet:
     """A data set, its parts kept apart and its inputs normalised by the training part.
@@ -104,6 +105,8 @@ def load(
         group: a column of a CSV file; rows that have the same value in it are in the same part.
         time: a column of a CSV file; valid lies after train in it, and test after valid.
         decimal: the decimal mark of a CSV file, "." or ",", where numbers such as 1,234 leave it open.
+        categorical: columns of a CSV file whose numbers are codes (of shops, of tokens) and no quantities; they become
+            0/1 columns as text does.
         download: fetch missing files of a known set of pictures with torchvision.
 
     Raises:
@@ -117,6 +120,7 @@ def load(
         request = Request(
             str(name), data_root(root), target, split, n_train, seed, _partner_name(ood), task, drop_constant,
             _texts("ignore", ignore), missing, _texts("date", date), group, time, decimal,
+            _texts("categorical", categorical),
         )  # fmt: skip
         return _load(path_of(name), request, download)
     except OSError as error:  # a folder that is closed, a disk that fails
@@ -189,6 +193,7 @@ def _refuse_what_is_for_tables(request: Request) -> None:
         "ignore": request.ignore, "missing": request.missing != "refuse", "date": request.date,
         "group": request.group, "time": request.time, "decimal": request.decimal,
         "target": request.target if request.name.lower().endswith(".npz") else None,
+        "categorical": request.categorical,
     }  # fmt: skip
     name = next((name for name, value in given.items() if value), None)
     if name is not None:

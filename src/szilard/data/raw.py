@@ -30,6 +30,7 @@ class Request:
     group: str | None = None
     time: str | None = None
     decimal: str | None = None
+    categorical: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

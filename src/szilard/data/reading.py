@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -14,6 +15,7 @@ from szilard.errors import SzilardError, shortened
 Missing = Literal["refuse", "drop", "mean"]
 Kind = Literal["number", "category", "date"]
 MISSING: tuple[str, ...] = get_args(Missing)
+_WHOLE = re.compile(r"-?\d+\.0+", re.ASCII)
 _MOST_TEXT = 4096  # letters of a name in a file
 _MOST_COLUMNS = 1 << 20
 
@@ -159,9 +161,15 @@ def _is_text(value: Any) -> bool:
     return not any("\ud800" <= letter <= "\udfff" for letter in value)
 
 
+def code(cell: str) -> str:
+    """A cell as a category: ``3.0`` is ``3``, since programs write codes so where another row of them is missing."""
+    return cell.partition(".")[0] if _WHOLE.fullmatch(cell) else cell
+
+
 def _one_hot(table: Table, index: int, values: tuple[str, ...], out: np.ndarray) -> None:
-    place = {value: i for i, value in enumerate(values)}
-    where = np.fromiter((place.get(cell, -1) for cell in table.columns[index]), np.int64, len(table.lines))
+    place = {code(value): i for i, value in enumerate(values)} | {value: i for i, value in enumerate(values)}
+    cells = table.columns[index]
+    where = np.fromiter((place.get(cell, place.get(code(cell), -1)) for cell in cells), np.int64, len(cells))
     out[:] = 0
     seen = (where >= 0).nonzero()[0]
     out[seen, where[seen]] = 1

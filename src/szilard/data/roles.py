@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +21,7 @@ class Roles:
         targets: in the order in which they were named.
         features: in the order of the file; those of dates among them.
         dates: order of day and month of each column that was named as a date.
+        categorical: columns whose numbers are codes.
         group, time: that the parts are made by, or None.
     """
 
@@ -28,6 +30,7 @@ class Roles:
     dates: dict[int, str]
     group: int | None
     time: int | None
+    categorical: frozenset[int] = frozenset()
 
     @property
     def needed(self) -> tuple[int, ...]:
@@ -66,25 +69,39 @@ def roles_of(table: Table, request: Request) -> Roles:
     ignored = {table.index(name) for name in request.ignore}
     group, time = (None if name is None else table.index(name) for name in (request.group, request.time))
     dated = dict(_date(table, text) for text in request.date)
-    for option, columns in (("ignore", ignored), ("group", {group}), ("time", {time}), ("date", set(dated))):
+    categorical = frozenset(table.index(name) for name in request.categorical)
+    used: dict[str, Collection[int | None]] = {
+        "group": {group},
+        "time": {time},
+        "date": set(dated),
+        "categorical": categorical,
+    }
+    for option, columns in {"ignore": ignored, **used}.items():
         both = next((column for column in chosen if column in columns), None)
         if both is not None:
             which = "the target" if len(chosen) == 1 else "a target"
             raise SzilardError(
                 f"column {table.called(both)} of {table.path} is {which} and cannot be named with --{option}, too"
             )
-    for option, columns in (("group", {group}), ("time", {time}), ("date", set(dated))):
+    for option, columns in used.items():
         twice = next((column for column in columns if column is not None and column in ignored), None)
         if twice is not None:
             raise SzilardError(
                 f"column {table.called(twice)} of {table.path} is named with --ignore and with --{option}; "
                 "leave one out"
             )
+    for option in ("group", "time", "date"):
+        twice = next((column for column in used[option] if column in categorical), None)
+        if twice is not None:
+            raise SzilardError(
+                f"column {table.called(twice)} of {table.path} is named with --{option} and with --categorical; leave "
+                "one out"
+            )
     left_out = ignored | {*chosen, *({group} - {None}), *({time} - set(dated) - {None})}
     features = tuple(column for column in range(len(table.names)) if column not in left_out)
     if not features:
         raise SzilardError(f"no column of {table.path} is left to predict {table.called(chosen[0])} from")
-    return Roles(chosen, features, dated, group, time)
+    return Roles(chosen, features, dated, group, time, categorical)
 
 
 def order_of(table: Table, column: int, order: str | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -19,14 +19,16 @@ _NAMED = re.compile(
 _SHOWN = 5
 
 
-def warn_of_ids(table: Table, features: Sequence[int], dated: dict[int, str]) -> None:
+def warn_of_ids(table: Table, features: Sequence[int], known: Collection[int]) -> None:
     """Warn of whole numbers, another in every row, that rise or fall with the rows, count them, or are named so.
+
+    Columns that are ``known`` to be dates or categories are none.
 
     A network learns rows by heart with such a column, and it says nothing of new rows.
     """
     if len(table.lines) < _LEAST:
         return
-    found = [c for c in features if c not in dated and _looks_like_id(table, c)]
+    found = [c for c in features if c not in known and _looks_like_id(table, c)]
     if found:
         names = ", ".join(table.called(c) for c in found[:_SHOWN])
         more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
@@ -40,8 +42,8 @@ def warn_of_ids(table: Table, features: Sequence[int], dated: dict[int, str]) ->
         )
 
 
-def advice(table: Table, column: int, values: Sequence[str]) -> str:
-    """What to do with a text column of too many values."""
+def advice(table: Table, column: int, values: Sequence[str], most: int) -> str:
+    """What to do with a text column of too many values; up to ``most`` may be named as categories."""
     ignore = f"--ignore {shortened(table.names[column], 60)!r}"
     if dates.is_date(values[len(values) // 2]):
         return (
@@ -50,6 +52,11 @@ def advice(table: Table, column: int, values: Sequence[str]) -> str:
         )
     if len(set(table.columns[column])) == len(table.lines):
         return f"it looks like an id, another one in every row: leave it out with {ignore} (in Python: ignore=[...])"
+    if len(values) <= most:
+        return (
+            f"if they are categories, add --categorical {shortened(table.names[column], 60)!r}, or leave it out with "
+            f"{ignore} (in Python: categorical=[...] or ignore=[...])"
+        )
     return f"leave it out with {ignore} (in Python: ignore=[...]) or turn it into numbers"
 
 

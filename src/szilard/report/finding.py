@@ -21,7 +21,7 @@ def facts(run: Run) -> list[tuple[str, str]]:
     """The circumstances: (what, how much)."""
     found = [
         ("training examples", run.fact("n_train")),
-        ("test inputs", _n_test(run)),
+        ("test inputs", n_test(run)),
         ("epochs", run.fact("epochs") or run.asked("fit", "epochs")),
         ("steps", run.fact("steps")),
         ("draws a prediction", run.fact("samples") or run.asked("fit", "samples")),
@@ -70,7 +70,7 @@ def _accuracy(main: MethodRun, base: MethodRun) -> str:
         if a is not None and b is not None:
             return f"has an R² of {a:.3f} against {b:.3f}"
         a, b = main.test.get("rmse"), base.test.get("rmse")
-        return "" if a is None or b is None else f"has an RMSE of {a:.3g} against {b:.3g}"
+        return "" if a is None or b is None else f"has an RMSE of {_size(a)} against {_size(b)}"
     against = f"({words.percent(a)} against {words.percent(b)}"
     noise = _noise(main, base)
     if noise is not None and abs(a - b) <= 2 * noise:
@@ -133,14 +133,20 @@ def _level(m: MethodRun) -> str:
         return f"{words.percent(m.test['accuracy'])} accuracy"
     if "r2" in m.test:
         return f"an R² of {m.test['r2']:.3f}"
-    return f"an RMSE of {m.test['rmse']:.3g}" if "rmse" in m.test else ""
+    return f"an RMSE of {_size(m.test['rmse'])}" if "rmse" in m.test else ""
+
+
+def _size(value: float) -> str:
+    """A number in a sentence."""
+    return f"{value:.3g}" if abs(value) < 1000 else words.digits(value)
 
 
 def _nll(m: MethodRun) -> str:
     return f"an NLL of {m.test['nll']:.3f} nats" if "nll" in m.test else ""
 
 
-def _n_test(run: Run) -> int | None:
+def n_test(run: Run) -> int | None:
+    """Test inputs, as far as known."""
     counted = run.fact("n_test")
     if isinstance(counted, int):
         return counted

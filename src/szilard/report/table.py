@@ -24,6 +24,7 @@ class Cell:
         best: better than all other methods, by more than chance: quality by paired differences over the test inputs
             (:mod:`szilard.report.significance`), costs that are counted or estimated by their shown values. What is
             measured by the clock is never told apart.
+        interval: the 95 % interval of a figure of quality, where the test examples are few; else empty.
     """
 
     figure: str
@@ -34,6 +35,7 @@ class Cell:
     text: str
     beside: str
     best: bool
+    interval: str = ""
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,7 @@ def _column(run: Run, figure: Figure, source: str, values: dict[str, float | Non
         return {}
     winner = _winner(run, figure, source, values)
     base = values.get(run.baseline.key) if run.baseline else None
+    methods = {m.key: m for m in run.finished}
     cells = {}
     for key, value in values.items():
         text = words.UNKNOWN if value is None else figure.show(value)
@@ -106,8 +109,14 @@ def _column(run: Run, figure: Figure, source: str, values: dict[str, float | Non
             text=text,
             beside=figure.beside(value, base) if compared else "",  # type: ignore[arg-type]
             best=key == winner,
+            interval=_interval(methods[key], figure, source),
         )
     return cells
+
+
+def _interval(method: MethodRun, figure: Figure, source: str) -> str:
+    ends = method.result.get("intervals", {}).get(figure.key) if source == "quality" else None
+    return "" if ends is None else words.span(figure.show, *ends)
 
 
 def _winner(run: Run, figure: Figure, source: str, values: dict[str, float | None]) -> str | None:

@@ -55,6 +55,13 @@ def times(value: float, base: float) -> str:
     return f"{ratio:.2g}×" if 0 < ratio < 99.5 else f"{ratio:.0f}×"
 
 
+def span(show: Callable[[float], str], low: float, high: float) -> str:
+    """An interval: ``93.6–97.7 %``, with the unit once; ``−1.20 to −0.80`` where a dash would stand beside a minus."""
+    first, last = show(low), show(high)
+    first = first.removesuffix(" %") if last.endswith(" %") else first
+    return f"{first} to {last}" if low < 0 else f"{first}–{last}"
+
+
 @dataclass(frozen=True)
 class Figure:
     """One column of the table.
@@ -98,8 +105,12 @@ def _fixed(digits: int) -> Callable[[float], str]:
     return lambda value: f"{value:.{digits}f}".replace("-", _MINUS)
 
 
-def _digits(value: float) -> str:
-    text = f"{value:#.3g}" if abs(value) < 1 else f"{value:#.4g}" if abs(value) < 1000 else f"{value:.5g}"
+def digits(value: float) -> str:
+    """Three or four digits of a number of any size, without an exponent below ten million: ``0.00211``, ``143,850``."""
+    size = abs(value)
+    text = f"{value:#.3g}" if size < 1 else f"{value:#.4g}" if size < 1000 else f"{value:.5g}"
+    if 1000 <= size < 1e7:
+        text = f"{value:,.0f}"
     return text.replace("-", _MINUS)
 
 
@@ -111,13 +122,13 @@ QUALITY = (
     Figure("f1", "F1", "harmonic mean of precision and recall, mean over labels", _fixed(3), "more", "difference"),
     Figure("r2", "R²", "1 - squared error / variance, mean over targets", _fixed(3), "more", "difference"),
     Figure("miou", "mIoU", "intersection over union of pixels, mean over classes", _fixed(3), "more", "difference"),
-    Figure("rmse", "RMSE", "root mean squared error, in the units of the target", _digits),
+    Figure("rmse", "RMSE", "root mean squared error, in the units of the target", digits),
     Figure("nll", "NLL", "negative log likelihood of the test set, nats per input", _fixed(3)),
     Figure("brier", "Brier", "mean squared distance of the probabilities from the truth", _fixed(3)),
     Figure("ece", "ECE", "expected calibration error of the top label, 15 equal bins", _fixed(3)),
     Figure("coverage95", "coverage of 95 %", "share of targets inside the 95 % interval; 95 % is right",
            percent, 0.95, "none"),
-    Figure("aurc", "AURC", "area under the risk–coverage curve", _digits),
+    Figure("aurc", "AURC", "area under the risk–coverage curve", digits),
     Figure("auroc_best", "OOD AUROC", "how well inputs of other origin are told apart, by the best score of each",
            _fixed(3), "more", "difference"),
 )  # fmt: skip

@@ -7,6 +7,7 @@ from itertools import groupby
 from pathlib import Path
 
 from szilard import __version__, atomic
+from szilard.report import classes as by_class
 from szilard.report import draw, finding, sections
 from szilard.report.read import MethodRun, Run, read
 from szilard.report.result import is_number
@@ -44,6 +45,7 @@ def render(run: Run) -> str:
     )
     found = rows(run)
     columns = next((row.cells for row in found if row.cells), ())
+    spans = any(cell.interval for row in found for cell in row.cells)
     content = {  # drawn first: what cannot be drawn adds to the notes
         "predictions": sections.predictions(run),
         "training": sections.training(run),
@@ -59,6 +61,9 @@ def render(run: Run) -> str:
         notes=run.notes,
         rows=found,
         columns=columns,
+        few=spans,
+        few_of=finding.n_test(run),
+        classes=by_class.classes(run),
         kinds=[(kind, len(list(group))) for kind, group in groupby(cell.source for cell in columns)],
         methods=[m for m in run.methods if m.finished or m.history],
         numbers={m.key: m.number for m in run.methods},

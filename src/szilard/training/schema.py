@@ -193,7 +193,7 @@ class _Reader:
         found = self._table("data", self._field("data"))
         known = (
             "name", "root", "target", "split", "n_train", "seed", "ood", "task", "drop_constant", "ignore", "missing",
-            "date", "group", "time", "decimal",
+            "date", "group", "time", "decimal", "categorical",
         )  # fmt: skip
         for key, value in found.items():
             what = f"data {key}"
@@ -201,7 +201,7 @@ class _Reader:
                 self._refuse("data", f"has an entry {reprlib.repr(key)}, which it may not have")
             if value is None:
                 continue
-            if key in ("ignore", "date"):
+            if key in ("ignore", "date", "categorical"):
                 for item in self._list(what, value):
                     self._text(what, item)
             elif key in ("missing", "decimal"):

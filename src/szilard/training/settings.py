@@ -40,6 +40,7 @@ class DataSettings:
     group: str | None = None
     time: str | None = None
     decimal: str | None = None
+    categorical: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         _check_size(self)

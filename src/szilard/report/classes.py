@@ -1,0 +1,81 @@
+"""Precision and recall of each class, which accuracy hides where classes are of unequal size."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from szilard.report import words
+from szilard.report.read import MethodRun, Run
+
+_UNEQUAL = 3  # times as large as the smallest class, the largest one
+_MOST = 100  # rows of a table
+
+
+@dataclass(frozen=True)
+class Share:
+    """A share with its 95 % interval, as text; empty where there is nothing to divide by."""
+
+    text: str
+    interval: str
+
+
+@dataclass(frozen=True)
+class OfClass:
+    """A row: one class, and (precision, recall) for each method."""
+
+    name: str
+    examples: int
+    shares: tuple[tuple[Share, Share], ...]
+
+
+@dataclass(frozen=True)
+class Classes:
+    """The table.
+
+    Attributes:
+        methods: over its columns.
+        unequal: whether it matters that classes are of different size.
+        left_out: how many classes there are beside those shown.
+    """
+
+    methods: list[MethodRun]
+    rows: list[OfClass]
+    unequal: bool
+    left_out: int
+
+
+def are_unequal(rows: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether the largest class has at least three times the examples of the smallest.
+
+    Args:
+        rows: with "examples", as in ``by_class`` of ``result.json``.
+    """
+    sizes = [row["examples"] for row in rows]
+    return len(sizes) > 1 and max(sizes) >= _UNEQUAL * max(1, min(sizes))
+
+
+def classes(run: Run) -> Classes | None:
+    """The classes of a run, of the methods that were judged on the same examples; None where there are none."""
+    told = [(m, m.result["by_class"]) for m in run.finished if m.result.get("by_class")]
+    if not told or len(told[0][1]) < 2:
+        return None
+    first = [(row["class"], row["examples"]) for row in told[0][1]]
+    told = [(m, rows) for m, rows in told if [(row["class"], row["examples"]) for row in rows] == first]
+    rows = [
+        OfClass(
+            name,
+            examples,
+            tuple((_share(rows[i], "precision"), _share(rows[i], "recall")) for _, rows in told),
+        )
+        for i, (name, examples) in enumerate(first[:_MOST])
+    ]
+    return Classes([m for m, _ in told], rows, are_unequal(told[0][1]), max(0, len(first) - _MOST))
+
+
+def _share(row: Mapping[str, Any], key: str) -> Share:
+    if row[key] is None:
+        return Share(words.UNKNOWN, "")
+    low, high = row[f"{key}_interval"]
+    return Share(words.percent(row[key]), words.span(words.percent, low, high))
