@@ -119,6 +119,7 @@ def _as_they_are(request: Request, name: str, tell: Tell) -> Answers:
         lambda named: networks.build_for(named, shape, None if said is None else said.n_outputs), tell,
     )  # fmt: skip
     network.eval()
+    several.check(network, {"name": name})
     if request.normalisation.typed:
         x = in_units(x, request.normalisation.numbers(shape))
     elif said is not None and said.shift is not None and said.scale is not None:
@@ -128,7 +129,6 @@ def _as_they_are(request: Request, name: str, tell: Tell) -> Answers:
             f"inputs are taken as they are in {name}; --data with the labelled data finds out in which units the "
             "network takes them, or --mean and --std say so"
         )
-    several.check(network, {"name": name})
     task = request.task or (said.task if said is not None else "") or None
     output = _outputs(network, x)
     choice = choose(output, task=task)

@@ -75,8 +75,8 @@ class Examples:
         shape = self.input_shape
         if len(shape) != 3:
             return None
-        last = self.moved or shape[2] not in CHANNELS  # to which channels go, unless they are there
-        if last and shape[0] not in CHANNELS:
+        last = shape[0] in CHANNELS  # to which channels go
+        if not last and shape[2] not in CHANNELS:
             return None
         source, goal = (1, 3) if last else (3, 1)
         parts = [Part(part.x.movedim(source, goal).contiguous(), part.y) for part in self.parts]

@@ -33,7 +33,7 @@ def check(network: nn.Module, given: dict[str, Any]) -> None:
     beside = "" if name is None else _unused(path_of(name))
     raise SzilardError(
         f"the network takes {len(names)} inputs ({listed(names)}), and the command line gives it one, the array x of "
-        f"an .npz file or the columns of a table{beside}: call szilard.compress in Python, with batches that hold all "
+        f"an .npz file or the columns of a table{beside}: call the network, or szilard.compress, in Python with all "
         "of them, or let --network build a module that takes one tensor"
     )
 
@@ -43,4 +43,4 @@ def _unused(path: Path) -> str:
         return ""
     with Archive(path) as archive:
         others = sorted(set(archive.headers) - _USED)
-    return f" ({listed(others)} of {path} cannot be passed on)" if others else ""
+    return f" ({listed(others)} of {path.name} cannot be passed on)" if others else ""
