@@ -331,9 +331,9 @@ def test_an_explosion_is_told(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["measure", "none"], "there is no run none"),
+        (["measure", "none"], "there is no run or file none"),
         (["measure", "."], r"\. is not a run folder"),
-        (["predict", "none", "x.npz"], "there is no run none"),
+        (["predict", "none", "x.npz"], "there is no run or file none"),
         (["report", "none"], "none does not exist"),
         (["report", "."], r"\. is not a run folder"),
     ],

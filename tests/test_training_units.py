@@ -37,16 +37,24 @@ def data(tmp_path):
 @pytest.mark.parametrize("standard_y", [True, False])
 def test_the_units_in_which_a_network_is_right_are_found(data, standard_x, standard_y):
     network = Exact(data, standard_x, standard_y).eval()
-    found, said = fitted(network, data)
+    chosen = fitted(network, data)
+    found, said = chosen.what, chosen.says
     with torch.no_grad():
         assert torch.allclose(network(found.test.x)[:, 0], found.test.y, atol=1e-3)
-    assert (said is None) == (standard_x and standard_y)
-    assert said is None or ("targets" in said) == (not standard_y)
+    assert said.startswith(
+        "inputs are standardised by the training part"
+        if standard_x
+        else "inputs are taken as they are in the data"
+    )
+    assert ("targets are standardised" in said.split(", because")[0]) == standard_y
+    assert chosen.score > 0.999
+    assert not chosen.other_units
 
 
 def test_inputs_are_left_alone_where_the_user_has_said_how_they_are(data):
-    found, _ = fitted(Exact(data, False, False).eval(), data, told=True)
-    assert torch.equal(found.test.x, data.test.x)
+    chosen = fitted(Exact(data, False, False).eval(), data, told=True)
+    assert torch.equal(chosen.what.test.x, data.test.x)
+    assert "--mean and --std" in chosen.says
 
 
 def test_targets_come_back(data):

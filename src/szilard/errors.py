@@ -22,6 +22,10 @@ class SzilardError(Exception):
         return printable(super().__str__(), _MOST)
 
 
+class OwnCodeError(SzilardError):
+    """The user's own code failed; the message quotes it, and names are those of Python."""
+
+
 class SzilardWarning(UserWarning):
     """Something works, but worse than the user would have it; the message is one sentence that says what to do.
 

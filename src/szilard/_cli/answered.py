@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from szilard import networks
-from szilard._cli import built, examples, inputs, weights
+from szilard._cli import built, examples, inputs, several, weights
 from szilard._cli.candidates import in_units
 from szilard._cli.case import OfExamples, Request, Tell, opened
 from szilard.compress.answers import answer
@@ -22,6 +22,8 @@ from szilard.errors import SzilardError, first_line
 from szilard.likelihood import Bernoulli, Categorical, Likelihood, choose
 from szilard.metrics import Predictive
 from szilard.networks.evaluating import evaluating
+from szilard.networks.finite import advice
+from szilard.networks.float_type import cast, precise
 from szilard.training.evaluate import tells_mean_alone, with_noise
 from szilard.training.finished import Finished
 
@@ -128,9 +130,11 @@ def plain(request: Request, name: str, samples: int, seed: int, tell: Tell) -> A
     if request.given.get("name") is None:
         return _as_they_are(request, name, tell)
     case = opened(request, tell)
+    if case.other_units:
+        tell(case.other_units)
     if isinstance(case, OfExamples):
         remembered = case.built
-        x = _raw(name, None, remembered)
+        x = _raw(name, remembered.input_shape, remembered)
         pair = None if remembered.shift is None else (remembered.shift, remembered.scale)
         x = in_units(x if pair is not None or not case.data.train.x.is_floating_point() else x.float(), pair)  # type: ignore[arg-type]
         return _told(case.network, x, case.valid.choice.likelihood, case.data.outputs, case.target)
@@ -155,6 +159,7 @@ def _as_they_are(request: Request, name: str, tell: Tell) -> Answers:
         lambda named: networks.build_for(named, shape, None if said is None else said.n_outputs), tell,
     )  # fmt: skip
     network.eval()
+    several.check(network, {"name": name})
     if request.normalisation.typed:
         x = in_units(x, request.normalisation.numbers(shape))
     elif said is not None and said.shift is not None and said.scale is not None:
@@ -167,7 +172,8 @@ def _as_they_are(request: Request, name: str, tell: Tell) -> Answers:
     task = request.task or (said.task if said is not None else "") or None
     output = _outputs(network, x)
     choice = choose(output, task=task)
-    tell(f"outputs are taken for {choice.likelihood.name} ({choice.reason})")
+    reason = choice.reason if request.task or not task else f"as {request.path} says"
+    tell(f"outputs are taken for {choice.likelihood.name} ({reason})")
     names: tuple[str, ...] = ()
     target = None
     if said is not None:
@@ -197,21 +203,28 @@ def _raw(name: str, shape: tuple[int, ...] | None, said: built.Built | None) -> 
     key = next((k for k in ("x", "x_test") if k in arrays), next(iter(arrays)) if len(arrays) == 1 else None)
     if key is None:
         raise SzilardError(f"{path} holds {listed(sorted(arrays)) or 'nothing'}; name the inputs x")
-    x = examples.inputs(arrays[key], f"{key} of {path}")
-    if shape is not None and x.shape[1:] != shape and x.dim() == 3 and (1, *x.shape[1:]) == shape:
-        x = x.unsqueeze(1)
-    return x
+    return _ordered(examples.inputs(arrays[key], f"{key} of {path}"), shape)
+
+
+def _ordered(x: Tensor, shape: tuple[int, ...] | None) -> Tensor:
+    """Pictures with their channels where the network has them, by the shape of its inputs if that is known."""
+    if shape is None or x.shape[1:] == shape:
+        return x
+    if x.dim() == 3 and (1, *x.shape[1:]) == shape:
+        return x.unsqueeze(1)
+    if x.dim() != 4:
+        return x
+    turned = next((t for t in (x.movedim(1, 3), x.movedim(3, 1)) if t.shape[1:] == shape), None)
+    return x if turned is None else turned.contiguous()
 
 
 @torch.no_grad()
 def _outputs(network: nn.Module, x: Tensor) -> Tensor:
     if not len(x):
         raise SzilardError("there are no inputs; there is nothing to predict")
-    parameter = next(network.parameters(), None)
-    device = torch.device("cpu") if parameter is None else parameter.device
-    found, error = _answers(network, x, device)
+    found, error = _answers(network, x)
     if error is not None and not x.is_floating_point():  # whole numbers that are no tokens
-        found, _ = _answers(network, x.float(), device)
+        found, _ = _answers(network, x.float())
     if found is None:
         raise SzilardError(
             f"the network does not take inputs of shape {list(x.shape[1:])}: "
@@ -223,15 +236,16 @@ def _outputs(network: nn.Module, x: Tensor) -> Tensor:
         )
     if not bool(torch.isfinite(found).all()):
         raise SzilardError(
-            "the network answers with NaN or infinite values; check the inputs and the weights"
+            "the network answers with NaN or infinite values; "
+            + advice(network, "check that inputs are in the units that it takes")
         )
     return found
 
 
-def _answers(network: nn.Module, x: Tensor, device: torch.device) -> tuple[Tensor | None, Exception | None]:
+def _answers(network: nn.Module, x: Tensor) -> tuple[Tensor | None, Exception | None]:
     try:
         with evaluating(network):
-            parts = [answer(network(part.to(device))).cpu() for part in x.split(_BATCH)]
+            parts = [precise(answer(network(cast(network, part)))).cpu() for part in x.split(_BATCH)]
         return torch.cat(parts), None
     except SzilardError:
         raise

@@ -130,6 +130,10 @@ def _with_data(
         )
     else:
         case = opened(request, tell)
+        if case.other_units and case.score <= 0 and wish.max_bytes is None and wish.lam is None:
+            raise SzilardError(case.other_units)  # no drop of such a score can be judged
+        if case.other_units:
+            tell(case.other_units)
         if isinstance(case, OfExamples):
             if certified:
                 raise SzilardError(_CERTIFIED)

@@ -21,6 +21,7 @@ from szilard.errors import SzilardError, shortened
 
 _FRACTIONS = (0.15, 0.15)
 _TABLES = (".csv", ".tsv")
+CHANNELS = (1, 3, 4)  #: how many a picture may have
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +42,9 @@ class Examples:
     Attributes:
         outputs: names of the labels' columns, or of the classes; empty where they have none.
         columns: names of the inputs' columns in a table; empty for arrays.
+        moved: pictures ``[N, H, W, C]`` of the file are here ``[N, C, H, W]``.
+        channels_last: pictures are ``[N, H, W, C]`` here.
+        turned_from_first: and ``[N, C, H, W]`` in the file.
     """
 
     name: str
@@ -49,6 +53,9 @@ class Examples:
     test: Part
     outputs: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
+    moved: bool = False
+    channels_last: bool = False
+    turned_from_first: bool = False
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -63,6 +70,22 @@ class Examples:
         if y.dim() == 2:
             return y.shape[1] if int(y.max()) <= 1 else 1 + int(y.max())
         return 1 if y.is_floating_point() else 1 + max(int(part.y.max()) for part in self.parts)
+
+    def turned(self) -> Examples | None:
+        """The same pictures with channels at the other end; None where there are no pictures."""
+        shape = self.input_shape
+        if len(shape) != 3:
+            return None
+        last = shape[0] in CHANNELS  # to which channels go
+        if not last and shape[2] not in CHANNELS:
+            return None
+        source, goal = (1, 3) if last else (3, 1)
+        parts = [Part(part.x.movedim(source, goal).contiguous(), part.y) for part in self.parts]
+        train, valid, test = parts
+        return replace(
+            self, train=train, valid=valid, test=test,
+            moved=not last, channels_last=last, turned_from_first=last and not self.moved,
+        )  # fmt: skip
 
     @property
     def parts(self) -> tuple[Part, Part, Part]:
@@ -97,7 +120,12 @@ def doubtful(given: dict[str, Any]) -> bool:
         return False
     shapes = _shapes(path_of(given["name"]))
     x = next((shapes[key] for key in ("x", "x_train") if key in shapes), None)
-    return x is not None and (len(x[0]) == 3 or x[1] in "iu")
+    return x is not None and (len(x[0]) == 3 or x[1] in "iu" or _pictures(x[0]))
+
+
+def _pictures(shape: tuple[int, ...]) -> bool:
+    """Whether an array may be pictures with channels first or last."""
+    return len(shape) == 4 and (shape[1] in CHANNELS or shape[3] in CHANNELS)
 
 
 def _shapes(path: Path) -> dict[str, tuple[tuple[int, ...], str]]:
@@ -137,6 +165,7 @@ def read(given: dict[str, Any]) -> Examples:
         )
     names = ()
     found = {}
+    moved = False
     if all(arrays[f"y{suffix}"].dtype.kind == "U" for suffix in suffixes):
         known = np.unique(np.concatenate([arrays[f"y{suffix}"].ravel() for suffix in suffixes]))
         names = tuple(map(str, known))
@@ -147,13 +176,18 @@ def read(given: dict[str, Any]) -> Examples:
         y = _labels(arrays[f"y{suffix}"], f"y{suffix} of {path}")
         same_length(x, y, f"x{suffix} and y{suffix} of {path}")
         found[suffix] = Part(x, y)
+        moved = x.dim() == 4 and arrays[f"x{suffix}"].ndim == 4 and x.shape != arrays[f"x{suffix}"].shape
     if "" in found:
-        return _divided(path.name, found[""].x, found[""].y, names, seed)
-    train = found["_train"]
-    if "_valid" in found:
-        return Examples(path.name, train, found["_valid"], found["_test"], names)
-    first, second = (Part(train.x[i], train.y[i]) for i in _carved(train.y, _FRACTIONS[:1], seed))
-    return Examples(path.name, first, second, found["_test"], names)
+        divided = _divided(path.name, found[""].x, found[""].y, names, seed)
+    elif "_valid" in found:
+        divided = Examples(path.name, found["_train"], found["_valid"], found["_test"], names)
+    else:
+        train = found["_train"]
+        first, second = (Part(train.x[i], train.y[i]) for i in _carved(train.y, _FRACTIONS[:1], seed))
+        divided = Examples(path.name, first, second, found["_test"], names)
+    shape = divided.input_shape
+    last = len(shape) == 3 and not moved and shape[0] not in CHANNELS and shape[2] in CHANNELS
+    return replace(divided, moved=moved, channels_last=last)
 
 
 def _divided(name: str, x: Tensor, y: Tensor, names: tuple[str, ...], seed: int) -> Examples:

@@ -23,6 +23,7 @@ from szilard.compress.progress import Progress
 from szilard.data import DataSet, Split
 from szilard.likelihood import Bernoulli, Categorical, Gaussian
 from szilard.likelihood.categorical import IGNORED
+from szilard.networks.float_type import cast
 from szilard.training import finished as networks_on_disk
 from szilard.training.evaluate import judge, residual, tells_mean_alone, with_noise
 from szilard.training.finished import Finished
@@ -114,7 +115,7 @@ def by_data_set(
     with progress(console, tell) as shown:
         made = _search(
             found.network,
-            data.train.x[_order(len(data.train), seed)],
+            cast(found.network, data.train.x[_order(len(data.train), seed)]),
             wish,
             lambda network: values(network, data.valid),
             data.task,

@@ -68,6 +68,8 @@ def _plain(request: Request, samples: int, seed: int, tell: Tell) -> tuple[list[
             "file.py:function"
         )
     case = opened(request, tell)
+    if case.other_units:
+        tell(case.other_units)
     name = request.path.name
     if isinstance(case, OfExamples):
         quality, cost = case.quality(case.network), case.cost(case.network)

@@ -13,6 +13,7 @@ from szilard.compress.answers import answer
 from szilard.data import DataSet
 from szilard.networks import WithNoise
 from szilard.networks.evaluating import evaluating
+from szilard.networks.float_type import cast
 from szilard.training.finished import Finished
 
 _LEAST = 1e-7  # probability, of which a logit is taken
@@ -43,7 +44,9 @@ KINDS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 class Suited(nn.Module):
-    """A network whose answers are put into the form that methods and metrics know.
+    """A network whose answers are put into the form that methods and metrics know, in float32.
+
+    It is given inputs in the type in which it computes, such as float16.
 
     Args:
         network: answers a tensor, or something in which :func:`szilard.compress.answers.answer` finds one.
@@ -55,7 +58,7 @@ class Suited(nn.Module):
         self.network, self.kind = network, kind
 
     def forward(self, x: Tensor) -> Tensor:
-        return KINDS[self.kind](answer(self.network(x)))
+        return KINDS[self.kind](answer(self.network(cast(self.network, x))).float())
 
 
 @torch.no_grad()
@@ -64,11 +67,9 @@ def kind_of(network: nn.Module, data: DataSet) -> str:
 
     Where they are of no kind that is known, nothing is changed, and :func:`szilard.networks.check_fits` says why.
     """
-    parameter = next(network.parameters(), None)
     try:
         with evaluating(network):
-            device = torch.device("cpu") if parameter is None else parameter.device
-            output: Any = answer(network(data.valid.x[:1024].to(device))).cpu()
+            output: Any = answer(network(cast(network, data.valid.x[:1024]))).cpu()
     except Exception:  # of somebody's network: check_fits tells it
         return SAME
     if output.dim() == 0 or not output.is_floating_point() or len(output) != len(data.valid.x[:1024]):

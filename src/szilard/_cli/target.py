@@ -21,8 +21,9 @@ def finished(path: Path, method: str | None = None) -> list[MethodFolder]:
     if path.is_file() and path.name == "network.pt":
         path = path.parent
     if not path.is_dir():
+        what = f"{path} is no file that can be read" if path.exists() else f"there is no run or file {path}"
         raise SzilardError(
-            f"there is no run {path}; name a folder that szilard fit has written, or a network.pt"
+            f"{what}; name a folder that szilard fit has written, a network.pt, a .szd file, or a file of weights"
         )
     if MethodFolder(path).network.is_file():
         return [MethodFolder(path)]

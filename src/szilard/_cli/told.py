@@ -16,7 +16,7 @@ from typer.core import TyperGroup
 from szilard import interrupts
 from szilard._cli import output
 from szilard._cli.words import cli
-from szilard.errors import SzilardError, SzilardWarning, printable
+from szilard.errors import OwnCodeError, SzilardError, SzilardWarning, printable
 
 
 class Told(TyperGroup):
@@ -31,6 +31,8 @@ class Told(TyperGroup):
                 value = super().invoke(ctx)
                 sys.stdout.flush()
                 return value
+        except OwnCodeError as error:  # in words of that code
+            raise _exit(str(error)) from None
         except SzilardError as error:
             raise _exit(cli(str(error))) from None
         except KeyboardInterrupt as stop:

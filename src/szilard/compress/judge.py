@@ -17,6 +17,7 @@ from szilard.compress.positions import Positions, are_next_tokens, next_tokens, 
 from szilard.errors import SzilardError
 from szilard.likelihood import Choice, Embedding, Likelihood, choose
 from szilard.networks import WithNoise
+from szilard.networks.finite import advice
 
 ENOUGH = 1 << 7  # different examples; more are not counted
 
@@ -202,7 +203,8 @@ def _answer(network: nn.Module, x: Any, forward: Forward) -> Tensor:
         )
     if not bool(torch.isfinite(output).all()):
         raise SzilardError(
-            "the network answers with NaN or infinite values to the calibration inputs; check inputs and weights"
+            "the network answers with NaN or infinite values to the calibration inputs; "
+            + advice(network, "check inputs and weights")
         )
     return output
 

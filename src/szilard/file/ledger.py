@@ -14,6 +14,7 @@ from szilard.file.records import Shape
 ORIGINAL = (
     "original"  #: metadata of a file whose tensors came from one with other types: their bytes and type
 )
+_TIMES = 1.1  # a ratio that is said as such; a smaller one in per cent
 _MOST_WIDER = 4  # times what the file's tensors take: more cannot have been
 
 WORDS = {
@@ -126,12 +127,16 @@ def of_entry(name: str, fields: Fields, bits: float | None, side_bits: float | N
 
 
 def smaller(ratio: float) -> str:
-    """A ratio of bytes in words, as every command prints it.
+    """A ratio of bytes in words, as every command prints it: in per cent where it is close to 1.
 
     Args:
         ratio: bytes of the original's tensors over bytes of the file, :attr:`Ledger.ratio`.
     """
-    return f"{ratio:.1f} times smaller" if ratio >= 1 else f"{1 / ratio:.1f} times larger"
+    word, times = ("smaller", ratio) if ratio >= 1 else ("larger", 1 / ratio)
+    if times >= _TIMES:
+        return f"{times:.1f} times {word}"
+    share = round(100 * (1 - 1 / times if ratio >= 1 else times - 1))
+    return f"{share} % {word}" if share else "no smaller"
 
 
 def tensor_bytes(

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from szilard.errors import SzilardError
 from szilard.networks.evaluating import evaluating
+from szilard.networks.finite import advice
 
 
 class _Split(Protocol):
@@ -33,12 +34,15 @@ class _DataSet(Protocol):
     def n_outputs(self) -> int: ...
 
 
-def check_fits(network: nn.Module, dataset: _DataSet) -> None:
+def check_fits(network: nn.Module, dataset: _DataSet, *, own: nn.Module | None = None) -> None:
     """Run three training examples through the network, in eval mode, and look at what comes out.
 
     It must be ``[B, n_classes]`` for classification (``[B, n_classes, H, W]`` with labels ``[N, H, W]``), ``[B, k]``
     for k labels, ``[B, k]`` or ``[B, 2 k]`` (means, logs of the noises' standard deviations) for a regression of k
     targets, finite, and in floating point. The network's modes are restored.
+
+    Args:
+        own: the user's network inside this one, by whose names tensors are told; None: this one.
 
     Raises:
         SzilardError: it is not, or the network cannot take the inputs.
@@ -84,5 +88,6 @@ def check_fits(network: nn.Module, dataset: _DataSet) -> None:
         raise SzilardError(f"the network answers in {output.dtype}; it must answer in floating point")
     if not torch.isfinite(output).all():
         raise SzilardError(
-            f"the network answers NaN or infinite values to {dataset.name}; check its initial weights"
+            f"the network answers NaN or infinite values to {dataset.name}; "
+            + advice(own or network, "check that inputs are in the units that it takes, and its weights")
         )

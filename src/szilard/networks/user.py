@@ -14,7 +14,7 @@ from typing import Any
 
 from torch import nn
 
-from szilard.errors import SzilardError
+from szilard.errors import OwnCodeError, SzilardError
 
 
 def from_file(spec: str, **known: Any) -> nn.Module:
@@ -51,7 +51,7 @@ def _module(path: Path) -> ModuleType:
         module_spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         del sys.modules[name]
-        raise SzilardError(f"{path} raises {_told(error)} when it is run; mend it first") from error
+        raise OwnCodeError(f"{path} raises {_told(error)} when it is run; mend it first") from error
     finally:
         sys.path.remove(str(path.parent))
     return module
@@ -76,7 +76,7 @@ def _call(function: Callable[..., Any], spec: str, offered: dict[str, Any]) -> A
     ]
     unknown = [name for name in wanted if name not in offered]
     if unknown:
-        raise SzilardError(
+        raise OwnCodeError(
             f"{spec} wants {', '.join(unknown)}, but only {' and '.join(offered) or 'nothing'} "
             f"{'is' if len(offered) < 2 else 'are'} given; add defaults"
         )
@@ -85,9 +85,9 @@ def _call(function: Callable[..., Any], spec: str, offered: dict[str, Any]) -> A
     except SzilardError:
         raise
     except (Exception, SystemExit) as error:
-        given = ", ".join(f"{key}={value}" for key, value in offered.items())
-        where = f" for {given}" if given else ""
-        raise SzilardError(f"{spec} raises {_told(error)}{where}; mend it first") from error
+        given = " and ".join(f"{key}={value}" for key, value in offered.items())
+        known = f" when it is given {given}" if given else ""
+        raise OwnCodeError(f"{spec} raises {_told(error)}{known}; mend it first") from error
 
 
 def _told(error: BaseException) -> str:

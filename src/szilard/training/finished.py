@@ -15,7 +15,7 @@ from szilard import file, methods, networks
 from szilard.data import DataSet, Task
 from szilard.data.reading import Reading
 from szilard.data.unseen import StandIns
-from szilard.errors import SzilardError
+from szilard.errors import OwnCodeError, SzilardError
 from szilard.file.error import SzilardFileError, printable
 from szilard.file.state import with_meta
 from szilard.methods import Method
@@ -173,7 +173,7 @@ def load(
     try:
         with checkpoint.reading(path, "network"):
             return _load(path, network_spec, trusted, tell)
-    except SzilardFileError:
+    except (SzilardFileError, OwnCodeError):
         raise
     except SzilardError as error:
         raise SzilardFileError(f"{path} cannot be opened: {error}") from error
