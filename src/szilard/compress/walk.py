@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from szilard.compress.batches import length
 from szilard.compress.correct import corrected
 from szilard.compress.draft import Draft, Setting
+from szilard.compress.finite import all_finite
 from szilard.compress.patches import Layer, by_row, padded
 from szilard.compress.plan import guessed
 from szilard.compress.precise import COARSE
@@ -35,9 +36,11 @@ class Sample:
     missing: Tensor
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Fitting:
     """Of one layer at the sampled positions: patches, and the original's outputs without their bias.
+
+    They are as large as some weights, so that this lets go of them when they are asked for.
 
     Attributes:
         patches: ``[groups, n, cols]``, those that are fitted to first.
@@ -50,12 +53,12 @@ class Fitting:
     fitted: int
 
     def samples(self, groups: int, matrix: Tensor) -> tuple[Sample, Sample]:
-        """The fitted sample and the held-out one, for a weight ``[rows, cols]``. The patches are spent."""
-        x = self.patches
+        """The fitted sample and the held-out one, for a weight ``[rows, cols]``; only once."""
+        x, wanted = self.patches, self.wanted
+        self.patches = self.wanted = torch.empty(0)
         weight = matrix.to(x).reshape(groups, -1, matrix.shape[1])
-        missing = self.wanted.to(x).reshape(x.shape[1], groups, -1).transpose(0, 1) - x @ weight.transpose(
-            1, 2
-        )
+        missing = wanted.to(x).reshape(x.shape[1], groups, -1).transpose(0, 1) - x @ weight.transpose(1, 2)
+        del wanted
         for values in (x, missing):
             for part in (values[:, : self.fitted], values[:, self.fitted :]):
                 part.sub_(part.mean(1, keepdim=True))
@@ -215,16 +218,21 @@ class Walk:
                 return
             done.add(name)
             self.setting.progress.step("refitting layer", len(done), len(self.layers))
-            wanted = self.setting.shelf[*self.seen.key, name]
-            seen = _patches_at(module, x, positions)
-            if seen.shape[1] != wanted.shape[0] * wanted.shape[1] or not bool(seen.isfinite().all()):
-                return
-            wanted = (wanted * self.factors[name]).flatten(0, 1)
-            fitting = Fitting(seen, wanted, self.fitted * positions.shape[1])
-            if fit(name, module, fitting, self.draft, self.setting):
+            fitting = self._fitting(name, module, x)
+            if fitting is not None and fit(name, module, fitting, self.draft, self.setting):
                 self.changed.append(f"{name}.weight")
 
         return before
+
+    def _fitting(self, name: str, module: Layer, x: Tensor) -> Fitting | None:
+        """Patches of a layer's inputs with the original's outputs; None where they do not fit or are not finite."""
+        positions = self.seen.positions[name]
+        seen = _patches_at(module, x, positions)
+        wanted = self.setting.shelf[*self.seen.key, name]
+        if seen.shape[1] != wanted.shape[0] * wanted.shape[1] or not all_finite(seen):
+            return None
+        wanted = (wanted * self.factors[name]).flatten(0, 1)
+        return Fitting(seen, wanted, self.fitted * positions.shape[1])
 
     def _after(self, name: str) -> Callable[..., Tensor | None]:
         """The output with the mean that Correct will give it."""
