@@ -122,6 +122,12 @@ def _mean(output: Tensor, others: list[int], axis: int) -> Tensor:
     return torch.stack([part.double().sum(0) for part in rows]).sum(0) / (output.numel() / output.shape[axis])
 
 
+def mean_by_channel(output: Tensor, others: list[int], axis: int) -> Tensor:
+    """``output.double().mean(others)``, bit for bit: every channel is summed in the same order, but few at a time."""
+    some = CHANNELS * max(1, PART * output.shape[axis] // (CHANNELS * max(1, output.numel())))
+    return torch.cat([part.double().mean(others) for part in output.split(some, axis)])
+
+
 def _lift(
     network: nn.Module, places: dict[str, Tensor], means: dict[str, Tensor], inputs: Any, setting: Setting
 ) -> bool:
