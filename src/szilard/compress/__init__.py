@@ -11,7 +11,8 @@ from typing import Any
 from szilard.compress.batchnorm import CanonicalBatchNorm
 from szilard.compress.calibration import Calibration
 from szilard.compress.certificate import Certificate, certificate
-from szilard.compress.compress import Compressed, compress, default_passes
+from szilard.compress.compress import compress, default_passes
+from szilard.compress.compressed import Compressed
 from szilard.compress.correct import Correct
 from szilard.compress.curvature import Curvature, curvatures
 from szilard.compress.distil import Distil

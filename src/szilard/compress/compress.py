@@ -6,18 +6,14 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from szilard import file
 from szilard.compress.adapter import Adapter
 from szilard.compress.batchnorm import CanonicalBatchNorm
 from szilard.compress.calibration import Calibration
-from szilard.compress.certificate import Certificate, certificate
 from szilard.compress.check import (
     check_functions,
     check_network,
@@ -27,13 +23,14 @@ from szilard.compress.check import (
     check_wishes,
     shape_of,
 )
+from szilard.compress.compressed import Compressed
 from szilard.compress.copies import inner, sharing
 from szilard.compress.correct import Correct
 from szilard.compress.distil import Distil, is_cheap
 from szilard.compress.draft import Pass
 from szilard.compress.imagine import guess_shape, imagine, norms
 from szilard.compress.job import Evaluate, Job, Wish
-from szilard.compress.judge import Forward, Judge, Scores, judge, without_labels
+from szilard.compress.judge import Forward, Judge, judge, without_labels
 from szilard.compress.layers import left_raw
 from szilard.compress.others import Others
 from szilard.compress.plain import plain
@@ -41,7 +38,6 @@ from szilard.compress.plain import told as told_plain
 from szilard.compress.posterior import LOSS, Posterior, is_posterior
 from szilard.compress.probe import Probe
 from szilard.compress.progress import Progress
-from szilard.compress.promise import Drop, Promise
 from szilard.compress.refit import Refit
 from szilard.compress.room import fitted
 from szilard.compress.rounding import Offsets, Quantise
@@ -53,91 +49,6 @@ from szilard.networks import computed
 MAX_DROP = 0.005
 CONFIDENCE = 0.9
 START_LOSS = 0.1  # nats; where a search begins
-
-
-@dataclass(frozen=True, eq=False)
-class Compressed:
-    """What came out.
-
-    Attributes:
-        data: the bytes of the file.
-        ledger: where each of them goes.
-        network: a copy of the original with the weights that the file holds, in eval mode.
-        lam: λ, nats per bit.
-        score, original_score: of the compressed and the original network where they were judged, else None.
-        task: what the outputs were taken for, and by what they were judged, in words.
-        promise: what the drop was compared with, or None where nobody judged.
-        scores: of the compressed network, with those of single examples where they are known.
-        original_bytes: of the original's tensors in their own types, tied ones once.
-        trials: λ, bytes and score of each attempt.
-        notes: what a person should know, one sentence each.
-        seconds: that it took.
-    """
-
-    data: bytes
-    ledger: file.Ledger
-    network: nn.Module
-    lam: float
-    score: float | None
-    original_score: float | None
-    original_bytes: int
-    trials: list[tuple[float, int, float | None]] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    seconds: float = 0.0
-    task: str = ""
-    promise: Promise | None = None
-    scores: Scores | None = None
-
-    @property
-    def drop(self) -> float | None:
-        """By how much the score fell, or None if nobody judged; a share of the original's if it is no accuracy."""
-        fell = self._fell
-        return None if fell is None else fell.mean
-
-    @property
-    def drop_se(self) -> float | None:
-        """Standard error of :attr:`drop`, from paired differences; None where single examples are not known."""
-        fell = self._fell
-        return None if fell is None else fell.se
-
-    @property
-    def judged_on(self) -> int | None:
-        """How many examples judged, where that is known."""
-        return None if self.promise is None else self.promise.examples
-
-    @property
-    def _fell(self) -> Drop | None:
-        if self.promise is None or self.scores is None:
-            return None
-        return self.promise.drop(self.scores)
-
-    def __repr__(self) -> str:
-        judged = "" if self.score is None else f", score {self.score:.4g} of {self.original_score or 0:.4g}"
-        return f"Compressed({len(self.data):,} bytes, {self.ratio:.1f} times smaller{judged})"
-
-    @property
-    def ratio(self) -> float:
-        """Bytes of the original's tensors over bytes of the file."""
-        return self.original_bytes / len(self.data)
-
-    def certificate(self, errors: int, n: int, delta: float = 0.05) -> Certificate:
-        """What the length of the file promises about unseen examples, with its assumptions.
-
-        Args:
-            errors: wrong answers of :attr:`network` over the training examples.
-            n: how many training examples there are.
-            delta: probability that a bound is wrong.
-
-        Raises:
-            SzilardError: numbers that cannot be.
-        """
-        return certificate(8 * len(self.data), errors, n, delta)
-
-    def save(self, path: str | Path) -> None:
-        """Write the file in one step; one that was there stays whole if this is interrupted."""
-        from szilard import atomic
-
-        atomic.write(Path(path), self.data, follow=True)
 
 
 @torch.inference_mode(False)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from szilard import file
 from szilard.networks import copied
 
 AT_ONCE = 1 << 22  # bytes of tensors that are decoded before they are put into the network
+LARGE = 1 << 16  # bytes; smaller tensors are not emptied
 
 
 def sharing(network: nn.Module) -> nn.Module:
@@ -78,6 +80,33 @@ class Working:
     def let_go(self) -> None:
         """Leave the copy to whoever has it; :meth:`fresh` makes another."""
         self._network = None
+
+
+@contextmanager
+def emptied(network: nn.Module, names: Iterable[str]) -> Iterator[None]:
+    """Large tensors of a working copy take no memory inside the block; what is in them afterwards is undefined.
+
+    Args:
+        names: of entries of the state dict that will be overwritten; those that share memory with others are kept.
+    """
+    if any(isinstance(module, torch.jit.ScriptModule) for module in network.modules()):
+        yield  # which is known again by where its tensors lie
+        return
+    state = network.state_dict(keep_vars=True)
+    freed = []
+    try:
+        for name in names:
+            tensor = state.get(name)
+            if tensor is None or tensor.device.type != "cpu" or tensor.layout is not torch.strided:
+                continue
+            storage, size = tensor.untyped_storage(), tensor.numel() * tensor.element_size()
+            if size >= LARGE and storage.nbytes() == size and storage.resizable():
+                freed.append((storage, size))
+                storage.resize_(0)
+        yield
+    finally:
+        for storage, size in freed:
+            storage.resize_(size)
 
 
 def fill(network: nn.Module, data: bytes) -> None:

@@ -26,7 +26,8 @@ from szilard.networks import is_itself
 MOST = 512  # inputs
 MOST_VALUES = 1 << 23  # of them together: activations are in memory, too
 MANY = 1 << 23  # values of an output of which a copy in float64 is made
-PART = 1 << 20  # values of a larger one that are copied at a time
+PART = 1 << 20  # values that are copied at a time
+CHANNELS = 64  # of which so many are taken together at least
 FEW = 32  # inputs whose answers are compared
 SLACK = 10.0  # times the tolerance of answers by rounding: many small differences are added
 WORSE = 1.25  # times the error of the answers before, beyond which the correction is taken back
@@ -111,12 +112,20 @@ def _fitting(setting: Setting, inputs: Any) -> int:
 
 def _mean(output: Tensor, others: list[int], axis: int) -> Tensor:
     """Over all dimensions but one, in float64; of a large output without a copy of all of it in float64."""
-    if output.numel() <= MANY:
-        return output.double().mean(others)
-    parts = output.movedim(axis, -1).flatten(0, -2).split(max(1, PART // output.shape[axis]))
-    return torch.stack([part.double().sum(0) for part in parts]).sum(0) / (
-        output.numel() / output.shape[axis]
-    )
+    if (
+        output.numel() <= MANY
+    ):  # by channels: the order of each one's sum, and so the last bit, stays the same
+        some = CHANNELS * max(1, PART * output.shape[axis] // (CHANNELS * max(1, output.numel())))
+        parts = [part.double().mean(others) for part in output.split(some, axis)]
+        return torch.cat(parts)
+    rows = output.movedim(axis, -1).flatten(0, -2).split(max(1, PART // output.shape[axis]))
+    return torch.stack([part.double().sum(0) for part in rows]).sum(0) / (output.numel() / output.shape[axis])
+
+
+def mean_by_channel(output: Tensor, others: list[int], axis: int) -> Tensor:
+    """``output.double().mean(others)``, bit for bit: every channel is summed in the same order, but few at a time."""
+    some = CHANNELS * max(1, PART * output.shape[axis] // (CHANNELS * max(1, output.numel())))
+    return torch.cat([part.double().mean(others) for part in output.split(some, axis)])
 
 
 def _lift(

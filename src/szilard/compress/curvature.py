@@ -22,6 +22,7 @@ from szilard.compress.hooked import Curvature, Hooked
 from szilard.compress.patches import Layer
 from szilard.compress.plan import Forward, NoGradientError, Plan, Run, make_plan, owner
 from szilard.compress.precise import COARSE, in_float32
+from szilard.compress.room import give_back
 from szilard.compress.shelf import Part, Shelf
 from szilard.compress.squares import Squares
 from szilard.errors import SzilardWarning, printable
@@ -94,6 +95,7 @@ def curvatures(
 
 def _measure(run: Run, inputs: Sequence[Any], shelf: Shelf) -> Mapping[str, Curvature]:
     plan = make_plan(run, rows(inputs[0], slice(0, LOOK)))
+    give_back(run.network)  # the gradients of all tensors
     run.generator.manual_seed(run.generator.initial_seed())  # what is drawn does not depend on the look
     batches, draws = list(inputs), 1
     if plan.samples:

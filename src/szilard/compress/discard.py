@@ -8,6 +8,7 @@ from torch import nn
 
 from szilard.compress.draft import Draft, Pass, Setting
 from szilard.compress.judge import Scores
+from szilard.compress.room import give_back
 
 SURE = 2.0  # standard errors of the paired differences, beyond which a score has fallen
 
@@ -22,6 +23,7 @@ def run(
         score: of a network, or None where nobody judges; then all stays.
     """
     for one in passes:
+        give_back(setting.original)
         if score is None or not getattr(one, "mends", False):
             one(draft, setting)
             continue

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from szilard.compress.packed import Packed, pack
 from szilard.compress.progress import Progress
 from szilard.compress.shelf import Shelf
 from szilard.file import Product, Random, steps
@@ -20,27 +21,36 @@ ROWS = 8  # and factors of rows powers of 2^(1/8)
 _SOME = 1 << 18  # entries that are made in float64 at a time
 
 
-@dataclass(eq=False)
 class Quantised:
     """A tensor as integers: value = level * 2^(step/16) * 2^(row/8) * 2^(col/8).
 
     It is a matrix of ``shape[0]`` rows, and a vector is one row.
 
-    Attributes:
+    Args:
         levels: signed integers ``[rows, cols]``, of whatever size holds them.
         step: code of the tensor's step.
         row: int8 ``[rows]``, code of each row's factor, or None where all are 1.
         col: int8 ``[cols]``, likewise of columns.
     """
 
-    levels: np.ndarray
-    step: int
-    row: np.ndarray | None = None
-    col: np.ndarray | None = None
+    def __init__(
+        self,
+        levels: np.ndarray | Packed,
+        step: int,
+        row: np.ndarray | None = None,
+        col: np.ndarray | None = None,
+    ) -> None:
+        self._levels = levels
+        self.step, self.row, self.col = step, row, col
+
+    @property
+    def levels(self) -> np.ndarray:
+        """The integers; made anew each time where they are packed."""
+        return self._levels.wide() if isinstance(self._levels, Packed) else self._levels
 
     def steps(self) -> Tensor:
         """Step of each row, float64 ``[rows]``; factors of columns come on top."""
-        row = np.zeros(len(self.levels)) if self.row is None else self.row
+        row = np.zeros(self._levels.shape[0]) if self.row is None else self.row
         return torch.from_numpy(2.0 ** (self.step / STEPS + row / ROWS))
 
     def dense(self, like: Tensor) -> Tensor:
@@ -73,12 +83,20 @@ class Quantised:
 
     def narrowed(self) -> Quantised:
         """The same, with levels in the smallest type that holds them."""
-        levels = self.levels
+        levels = self._levels
+        if isinstance(levels, Packed):
+            return self
         most = max(-int(levels.min()), int(levels.max())) if levels.size else 0
         kind = next(k for k in (np.int8, np.int16, np.int32) if most <= np.iinfo(k).max)
         if np.dtype(kind).itemsize >= levels.dtype.itemsize:
             return self
         return Quantised(levels.astype(kind), self.step, self.row, self.col)
+
+    def packed(self) -> Quantised:
+        """The same in little memory, to be kept."""
+        narrow = self.narrowed()
+        kept = None if isinstance(narrow._levels, Packed) else pack(narrow._levels)
+        return narrow if kept is None else Quantised(kept, self.step, self.row, self.col)
 
 
 @dataclass(eq=False)
@@ -110,7 +128,7 @@ class Draft:
         self.targets.pop(name, None)
         with torch.no_grad():
             quantised.put(self.tensor(name))
-        self.quantised[name] = quantised.narrowed()
+        self.quantised[name] = quantised.packed()
 
     def draw(self, record: Random) -> None:
         """Replace a tensor of the network by what a random record holds."""

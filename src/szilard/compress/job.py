@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from szilard import file
 from szilard.compress.answers import call
 from szilard.compress.attempt import Attempt, Wish, worth_of
-from szilard.compress.copies import Working, fill
+from szilard.compress.copies import Working, emptied, fill
 from szilard.compress.discard import run as run_passes
 from szilard.compress.document import to_document
 from szilard.compress.draft import Draft, Pass, Setting
@@ -119,6 +119,7 @@ class Job:
     def attempt(self, lam: float, passes: Sequence[Pass]) -> Attempt:
         """Compress at one λ; what is judged is what the file holds."""
         self.progress.attempt(len(self.tried) + 1, self._about)
+        self._last = None  # whatever becomes of this one
         draft = Draft(self._working.fresh(), looks_back=any(getattr(p, "looks_back", False) for p in passes))
         setting = Setting(
             lam,
@@ -132,9 +133,13 @@ class Job:
             self.progress,
         )
         run_passes(passes, draft, setting, None if self.judge is None else self._score)
-        data, ledger = file.encode(to_document(draft, self.meta))
+        document, quantised = to_document(draft, self.meta), list(draft.quantised)
         network, notes = draft.network, draft.notes
-        del draft  # and its levels
+        del draft  # the document has the levels
+        with emptied(network, quantised):
+            give_back(self.original)
+            data, ledger = file.encode(document)
+            del document
         give_back(self.original)
         fill(network, data)
         made = Attempt(lam, len(data), ledger, None, notes, self.shelf)

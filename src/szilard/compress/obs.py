@@ -29,6 +29,7 @@ BLOCK = 64  # columns between two matrix products
 DAMPING = 0.01  # of A's mean diagonal
 MANY = 1 << 19  # entries of independent columns that are rounded at a time
 AT_ONCE = 1 << 22  # entries of a matrix that are rounded together
+SOME = 2048  # rows whose later columns are moved at a time
 LEFT = 2  # columns to the left that the coder's model asks for
 
 
@@ -166,7 +167,8 @@ class _Sweep:
             price = self.outputs[:, None] * self.exact[first:end] * factor
             errors, levels = rounder.columns(weights, feedback, price)
             if self.scaled is not None and end < cols:
-                self.scaled[:, end:] -= errors @ self.root[first:end, end:]
+                for rest, part in zip(self.scaled.split(SOME), errors.split(SOME), strict=True):
+                    rest[:, end:] -= part @ self.root[first:end, end:]
             yield first, levels
 
 

@@ -147,20 +147,27 @@ class Refit:
     ) -> bool:
         """Round a layer anew to its present inputs; whether it was."""
         weight = f"{name}.weight"
+        moved = self._moved(share, weight, layer, given, setting)  # lets go of all that it was made of
+        if moved is None:
+            return False
+        draft.set(weight, self.quantise.rounded(weight, layer, moved, draft, setting))
+        return True
+
+    def _moved(
+        self, share: float, weight: str, layer: Layer, given: Fitting, setting: Setting
+    ) -> Tensor | None:
+        """The weight ``[rows, cols]`` that the sample asks for, by its name; None where it stays as it is."""
         was: Tensor = setting.shelf[self.quantise, "weight", weight]
         matrix = was.flatten(1)
         parts = groups(layer)
         known, unseen = given.samples(parts, matrix)
         change = fitted_change(known.x, known.missing)
-        outputs = self.quantise.measured(setting)[weight].outputs.double().reshape(parts, -1)
+        outputs = self.quantise.outputs(weight, setting).double().reshape(parts, -1)
         alpha = share * explained(unseen.x, unseen.missing, change, outputs)
         if not alpha * float(change.norm()) > TINY * float(matrix.norm()):
-            return False
+            return None
         moved = matrix.double() + alpha * change.flatten(0, 1)
-        if not bool(moved.isfinite().all()):
-            return False
-        draft.set(weight, self.quantise.rounded(weight, layer, moved.to(was), draft, setting))
-        return True
+        return moved.to(was) if bool(moved.isfinite().all()) else None
 
 
 def fitted_change(x: Tensor, missing: Tensor) -> Tensor:
@@ -177,7 +184,23 @@ def fitted_change(x: Tensor, missing: Tensor) -> Tensor:
     diagonal = moments.diagonal(dim1=1, dim2=2)
     damping = DAMPING * diagonal.mean(1, keepdim=True)
     diagonal += damping + (damping == 0)
-    return torch.linalg.solve(moments, (x.transpose(1, 2) @ missing).double().cpu()).transpose(1, 2)
+    wanted = (x.transpose(1, 2) @ missing).double().cpu()
+    return _solved(moments, wanted).transpose(1, 2)
+
+
+def _solved(matrices: Tensor, wanted: Tensor) -> Tensor:
+    """As ``torch.linalg.solve``, bit for bit, but in place where they are symmetric: a copy takes as much memory again.
+
+    Args:
+        matrices: ``[groups, n, n]``; they are overwritten.
+        wanted: ``[groups, n, m]``.
+    """
+    columns = matrices.transpose(1, 2)  # in the order that LAPACK wants
+    if not torch.equal(matrices, columns):
+        return torch.linalg.solve(matrices, wanted)
+    pivots, info = torch.empty(0, dtype=torch.int32), torch.empty(0, dtype=torch.int32)
+    torch.linalg.lu_factor_ex(columns, out=(columns, pivots, info))
+    return torch.linalg.lu_solve(columns, pivots, wanted)
 
 
 def explained(x: Tensor, missing: Tensor, change: Tensor, outputs: Tensor) -> float:

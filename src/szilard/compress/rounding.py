@@ -72,12 +72,31 @@ class Quantise:
         self, name: str, module: nn.Module, weight: Tensor, draft: Draft, setting: Setting
     ) -> Quantised:
         """Integers for a weight by its name, in the way that was found best for it."""
-        found = self.curvature_of(name, module, draft, setting)
-        matrix, roots = weight.cpu().reshape(len(weight), -1), self._roots(name, found, setting)
-        # Of A, only its shape is asked for beside its roots, and it takes as much memory as they do.
-        found = replace(found, inputs=found.inputs.new_zeros(()).expand(found.inputs.shape))
+        found, roots = self._outline(name, module, draft, setting)
+        matrix = weight.cpu().reshape(len(weight), -1)
         ways: dict[str, Way] = setting.memo.get((self, "ways", self._span(setting)), {})
         return scaled.quantise(matrix, found, self.price * setting.lam, roots, ways.get(name, PLAIN))
+
+    def _outline(
+        self, name: str, module: nn.Module, draft: Draft, setting: Setting
+    ) -> tuple[Curvature, list[Tensor]]:
+        """A curvature of which A is but a shape, since it takes as much memory as its roots do; and these."""
+        key = self, "outline", name
+        kept = setting.memo.get(key)
+        if kept is not None:
+            return kept, setting.shelf[self, "roots", name]
+        known = self._known(name, draft, setting)
+        found = self.curvature_of(name, module, draft, setting) if known is None else known
+        roots = self._roots(name, found, setting)
+        outline = replace(found, inputs=found.inputs.new_zeros(()).expand(found.inputs.shape))
+        if known is not None and (self, "roots", name) in setting.shelf:
+            setting.memo[key] = outline
+        return outline, roots
+
+    def outputs(self, name: str, setting: Setting) -> Tensor:
+        """G of a tensor that was measured, ``[rows]``, without reading A where that need not be."""
+        kept: Curvature | None = setting.memo.get((self, "outline", name))
+        return (self.measured(setting)[name] if kept is None else kept).outputs
 
     @staticmethod
     def _span(setting: Setting) -> int:
@@ -154,12 +173,18 @@ class Quantise:
         )
         return found
 
+    def _known(self, name: str, draft: Draft, setting: Setting) -> Curvature | None:
+        """Of a weight by its name; None where it is not known, or overflows."""
+        found = self.known(draft, setting).get(name)
+        finite = found is not None and all_finite(found.inputs) and all_finite(found.outputs)
+        return found if finite else None
+
     def curvature_of(self, name: str, module: nn.Module, draft: Draft, setting: Setting) -> Curvature:
         """Of a weight by its name, or what is supposed where it is not known."""
-        known = self.known(draft, setting).get(name)
-        if known is not None and all_finite(known.inputs) and all_finite(known.outputs):
-            return known
+        known = self._known(name, draft, setting)
         if known is not None:
+            return known
+        if name in self.known(draft, setting):
             warnings.warn(
                 f"how sensitive the network is to {printable(name)} overflows on the calibration data; it is taken to "
                 "be as sensitive as without data",

@@ -16,8 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from szilard.compress.batches import length
-from szilard.compress.correct import corrected
+from szilard.compress.correct import corrected, mean_by_channel
 from szilard.compress.draft import Draft, Setting
+from szilard.compress.finite import all_finite
 from szilard.compress.patches import Layer, by_row, padded
 from szilard.compress.plan import guessed
 from szilard.compress.precise import COARSE
@@ -25,6 +26,7 @@ from szilard.compress.room import room
 
 MOST = 16384  # positions of one layer that are fitted to
 MOST_VALUES = 1 << 24  # of patches of a layer that are fitted to
+SOME = 8  # examples whose wanted outputs are made in float64 at a time
 
 
 @dataclass(frozen=True)
@@ -35,9 +37,11 @@ class Sample:
     missing: Tensor
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Fitting:
     """Of one layer at the sampled positions: patches, and the original's outputs without their bias.
+
+    They are as large as some weights, so that this lets go of them when they are asked for.
 
     Attributes:
         patches: ``[groups, n, cols]``, those that are fitted to first.
@@ -50,12 +54,15 @@ class Fitting:
     fitted: int
 
     def samples(self, groups: int, matrix: Tensor) -> tuple[Sample, Sample]:
-        """The fitted sample and the held-out one, for a weight ``[rows, cols]``. The patches are spent."""
-        x = self.patches
+        """The fitted sample and the held-out one, for a weight ``[rows, cols]``; only once."""
+        x, wanted = self.patches, self.wanted
+        self.patches = self.wanted = torch.empty(0)
         weight = matrix.to(x).reshape(groups, -1, matrix.shape[1])
-        missing = self.wanted.to(x).reshape(x.shape[1], groups, -1).transpose(0, 1) - x @ weight.transpose(
-            1, 2
-        )
+        missing = wanted.to(x).reshape(x.shape[1], groups, -1).transpose(0, 1)
+        del wanted
+        answered = x @ weight.transpose(1, 2)
+        missing = missing.sub_(answered) if groups == 1 else missing - answered
+        del answered
         for values in (x, missing):
             for part in (values[:, : self.fitted], values[:, self.fitted :]):
                 part.sub_(part.mean(1, keepdim=True))
@@ -109,7 +116,7 @@ def seen(setting: Setting, inputs: Any, fitted: int, layers: Mapping[str, Layer]
                     chosen = torch.randint(places, (count, k), generator=generator)
                 found.positions[name], found.shapes[name] = chosen, output.shape
                 at = _at(module, output, chosen).cpu()
-                found.means[name] = at[:fitted].double().mean((0, 1))
+                found.means[name] = mean_by_channel(at[:fitted], [0, 1], 2)
                 setting.shelf[*key, name] = at
 
         return after
@@ -144,7 +151,7 @@ def _at(layer: Layer, output: Tensor, positions: Tensor) -> Tensor:
     index = positions.to(output.device)[:, :, None].expand(-1, -1, rows.shape[2])
     found = rows.gather(1, index)
     found = found.float() if found.dtype in COARSE else found
-    return found if layer.bias is None else found - layer.bias.to(found)
+    return found if layer.bias is None else found.sub_(layer.bias.to(found))
 
 
 def _patches_at(layer: Layer, x: Tensor, positions: Tensor) -> Tensor:
@@ -215,16 +222,23 @@ class Walk:
                 return
             done.add(name)
             self.setting.progress.step("refitting layer", len(done), len(self.layers))
-            wanted = self.setting.shelf[*self.seen.key, name]
-            seen = _patches_at(module, x, positions)
-            if seen.shape[1] != wanted.shape[0] * wanted.shape[1] or not bool(seen.isfinite().all()):
-                return
-            wanted = (wanted * self.factors[name]).flatten(0, 1)
-            fitting = Fitting(seen, wanted, self.fitted * positions.shape[1])
-            if fit(name, module, fitting, self.draft, self.setting):
+            fitting = self._fitting(name, module, x)
+            if fitting is not None and fit(name, module, fitting, self.draft, self.setting):
                 self.changed.append(f"{name}.weight")
 
         return before
+
+    def _fitting(self, name: str, module: Layer, x: Tensor) -> Fitting | None:
+        """Patches of a layer's inputs with the original's outputs; None where they do not fit or are not finite."""
+        positions = self.seen.positions[name]
+        seen = _patches_at(module, x, positions)
+        wanted = self.setting.shelf[*self.seen.key, name]
+        if seen.shape[1] != wanted.shape[0] * wanted.shape[1] or not all_finite(seen):
+            return None
+        scaled = torch.empty_like(wanted, dtype=seen.dtype)
+        for part, given in zip(scaled.split(SOME), wanted.split(SOME), strict=True):
+            part.copy_(given * self.factors[name])  # in float64
+        return Fitting(seen, scaled.flatten(0, 1), self.fitted * positions.shape[1])
 
     def _after(self, name: str) -> Callable[..., Tensor | None]:
         """The output with the mean that Correct will give it."""
@@ -232,8 +246,9 @@ class Walk:
         def after(module: Layer, given: tuple[Any, ...], output: Tensor) -> Tensor | None:
             if name not in self._corrected or output.shape != self.seen.shapes[name]:
                 return None
-            now = _at(module, output, self.seen.positions[name])[: self.fitted].cpu().double()
-            more = self.seen.means[name] * self.factors[name] - now.mean((0, 1))
+            now = _at(module, output, self.seen.positions[name])[: self.fitted].cpu()
+            more = self.seen.means[name] * self.factors[name] - mean_by_channel(now, [0, 1], 2)
+            del now
             axis = output.dim() - 1 if isinstance(module, nn.Linear) else 1
             shape = [-1 if d == axis else 1 for d in range(output.dim())]
             return output + more.to(output).reshape(shape)

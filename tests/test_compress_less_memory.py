@@ -1,0 +1,238 @@
+"""What a search does to take less memory changes no bit of what it finds."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch.nn.utils import parametrizations
+
+import szilard
+from szilard import file
+from szilard.compress import copies, obs, packed, refit
+from szilard.compress.copies import emptied
+from szilard.compress.correct import mean_by_channel
+from szilard.compress.draft import Draft, Quantised
+from szilard.compress.hooked import Curvature
+from szilard.compress.job import Job
+from szilard.compress.packed import Packed, pack
+from szilard.compress.walk import Fitting
+from szilard.errors import SzilardError
+
+
+def normal(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def sizes(network):
+    return {name: t.untyped_storage().nbytes() for name, t in network.state_dict(keep_vars=True).items()}
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    st.sampled_from([np.int16, np.int32]),
+    st.lists(
+        st.tuples(st.integers(0, 10**6), st.sampled_from([-30000, -129, -128, 127, 128, 30000])), max_size=9
+    ),
+    st.integers(0, 99),
+)
+def test_packed_levels_come_back(kind, odd, seed):
+    values = np.random.default_rng(seed).integers(-128, 128, (40, 70)).astype(kind)
+    for place, value in odd:
+        values.reshape(-1)[place % values.size] = value
+    was, packed.LARGE = packed.LARGE, 100
+    try:
+        kept = pack(values)
+    finally:
+        packed.LARGE = was
+    assert kept is not None
+    assert kept.shape == values.shape
+    assert kept.wide().dtype == values.dtype
+    assert np.array_equal(kept.wide(), values)
+    assert kept.small.nbytes + kept.places.nbytes + kept.large.nbytes < 0.6 * values.nbytes
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.full((10, 10), 300, np.int16),  # few
+        np.full((300, 300), 300, np.int16),  # large ones are many
+        np.full((300, 300), 3, np.int8),  # as small as can be
+    ],
+)
+def test_levels_that_packing_does_not_help_stay(values):
+    assert pack(values) is None
+    one = Quantised(values, 0)
+    assert one.packed() is one.narrowed()
+
+
+def test_a_draft_keeps_levels_packed_and_shows_the_same_weight():
+    levels = np.random.default_rng(0).integers(-100, 100, (256, 300)).astype(np.int32)
+    levels[3, 4], levels[255, 299] = 40000, -200
+    row = np.arange(-128, 128).astype(np.int8)
+    col = (np.arange(300) % 7).astype(np.int8)
+    made = Quantised(levels, -40, row, col)
+    draft = Draft(nn.Linear(300, 256, bias=False))
+    draft.set("weight", made)
+    kept = draft.quantised["weight"]
+    assert isinstance(kept._levels, Packed)
+    assert np.array_equal(kept.levels, levels)
+    again = kept.dense(draft.network.weight.detach())
+    assert torch.equal(again, made.dense(again))
+    assert torch.equal(draft.network.weight, again)
+    draft.set("weight", kept)  # as where a change is taken back
+    assert draft.quantised["weight"] is kept
+
+
+def test_a_working_copy_is_emptied_while_its_file_is_coded():
+    network = nn.ModuleDict(
+        {"large": nn.Linear(200, 200), "small": nn.Linear(3, 3), "tied": nn.Linear(200, 200)}
+    )
+    network["tied"].weight = network["large"].weight
+    network.part = nn.Parameter(torch.ones(200, 200)[:150])  # of a larger memory, which it does not own alone
+    before, kept = sizes(network), network.part.detach().clone()
+    names = ["large.weight", "large.bias", "tied.weight", "part", "nothing"]
+
+    def fails():
+        with emptied(network, names):
+            assert sizes(network) == {**before, "large.weight": 0, "tied.weight": 0}
+            raise SzilardError("no file; try again")
+
+    with pytest.raises(SzilardError):
+        fails()
+    assert sizes(network) == before
+    assert torch.equal(network.part, kept)
+
+
+def test_scripted_networks_are_not_emptied():
+    network = torch.jit.script(nn.Sequential(nn.Linear(200, 200)))
+    with emptied(network, ["0.weight"]):
+        assert sizes(network)["0.weight"] == 160000
+
+
+class Tied(nn.Module):
+    """An embedding that is its own way back, and a layer whose weight is computed."""
+
+    def __init__(self):
+        super().__init__()
+        self.e = nn.Embedding(500, 64)
+        self.l = parametrizations.weight_norm(nn.Linear(64, 300))
+        self.o = nn.Linear(300, 64)
+        self.e.weight.requires_grad_(False)
+
+    def forward(self, x):
+        return self.o(torch.tanh(self.l(self.e(x).mean(1)))) @ self.e.weight.T
+
+
+@pytest.mark.parametrize(
+    "make", [Tied, lambda: nn.Sequential(nn.Embedding(600, 64), nn.GRU(64, 80, batch_first=True))]
+)
+def test_the_network_is_the_file_after_every_attempt(make, monkeypatch):
+    """Every attempt fills the copy anew, whatever was in it, and the original is left alone."""
+    seen = []
+    real = copies.fill
+
+    def fill(network, data):
+        real(network, data)
+        wanted = file.to_state_dict(file.loads(data))
+        state = network.state_dict()
+        assert list(state) == list(wanted)
+        assert all(torch.equal(state[name], wanted[name]) for name in wanted)
+        seen.append(len(data))
+
+    monkeypatch.setattr("szilard.compress.job.fill", fill)
+    monkeypatch.setattr("szilard.compress.job.BYTES_TRIALS", 2)
+    monkeypatch.setattr("szilard.compress.job.BITS", (8,))
+    torch.manual_seed(0)
+    network = make().eval()
+    original = {name: t.clone() for name, t in network.state_dict().items()}
+    x = torch.randint(0, 500, (64, 5), generator=torch.Generator().manual_seed(1))
+    forward = None if isinstance(network, Tied) else (lambda net, given: net(given)[0].mean(1))
+    made = szilard.compress(
+        network,
+        x,
+        max_bytes=90000,
+        forward=forward,
+        task="regression",
+        evaluate=lambda net: 1.0,
+        progress=False,
+    )
+    assert len(seen) >= 3
+    wanted = file.to_state_dict(file.loads(made.data))
+    assert all(torch.equal(made.network.state_dict()[name], t) for name, t in wanted.items())
+    assert all(torch.equal(network.state_dict()[name], t) for name, t in original.items())
+
+
+def test_an_attempt_that_fails_leaves_no_wrong_network(monkeypatch):
+    """The copy is of the attempt that failed, so the one before is read from its file again."""
+    network = nn.Sequential(nn.Linear(100, 200), nn.Tanh(), nn.Linear(200, 3)).eval()
+    x = normal(64, 100)
+    job = Job(
+        network, [x], szilard.compress.default_passes(refit=False), 0, {}, None, 1e-6, lambda text: None
+    )
+    made = job.attempt(1e-9, job.passes)
+    wanted = file.to_state_dict(file.loads(made.data))
+
+    def no_file(document):
+        raise SzilardError("no file; try again")
+
+    monkeypatch.setattr("szilard.file.encode", no_file)
+    with pytest.raises(SzilardError):
+        job.attempt(1e-4, job.passes)
+    found = job.network(made).state_dict()
+    assert all(torch.equal(found[name], t) for name, t in wanted.items())
+
+
+@pytest.mark.parametrize(
+    ("shape", "axis"),
+    [
+        ((90, 32, 700), 2),
+        ((33, 200, 57), 1),
+        ((513, 2500), 1),
+        ((8, 130, 40, 40), 1),
+        ((20, 48, 5, 6, 7), 1),
+        ((3, 0), 1),
+    ],
+)
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+def test_means_by_channel_are_the_same_to_the_last_bit(shape, axis, kind):
+    output = normal(*shape).to(kind)
+    others = [d for d in range(len(shape)) if d != axis]
+    assert torch.equal(mean_by_channel(output, others, axis), output.double().mean(others))
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(1, 3), st.integers(1, 40), st.integers(1, 9), st.booleans(), st.integers(0, 99))
+def test_solutions_in_place_are_the_same_to_the_last_bit(groups, n, m, symmetric, seed):
+    root = normal(groups, n, n, seed=seed).double()
+    matrices = root @ root.mT + torch.eye(n) if symmetric else root + 3 * torch.eye(n)
+    matrices = (matrices + matrices.mT) / 2 if symmetric else matrices
+    wanted = normal(groups, n, m, seed=seed + 1).double()
+    found = refit._solved(matrices.clone(), wanted)
+    assert torch.equal(found, torch.linalg.solve(matrices, wanted))
+
+
+def test_rows_whose_later_columns_are_moved_in_parts_get_the_same_levels(monkeypatch):
+    weight, root = normal(150, 130), normal(130, 130, seed=1).double()
+    curvature = Curvature((root @ root.T / 130)[None], normal(150, seed=2).double().square(), torch.ones(150))
+    levels = [obs.quantise(weight, curvature.inputs, curvature.outputs, 1e-4).levels]
+    monkeypatch.setattr(obs, "SOME", 64)
+    levels.append(obs.quantise(weight, curvature.inputs, curvature.outputs, 1e-4).levels)
+    assert levels[0].any()
+    assert np.array_equal(*levels)
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_a_fitting_lets_go_of_what_it_holds(groups):
+    patches, wanted, matrix = normal(groups, 40, 6), normal(40, 4, seed=1), normal(4, 6, seed=2)
+    fitting = Fitting(patches.clone(), wanted.clone(), 30)
+    known, unseen = fitting.samples(groups, matrix)
+    assert fitting.patches.numel() == fitting.wanted.numel() == 0
+    rows = wanted.reshape(40, groups, -1).transpose(0, 1)
+    missing = rows - patches @ matrix.reshape(groups, -1, 6).transpose(1, 2)
+    for sample, part in ((known, slice(0, 30)), (unseen, slice(30, 40))):
+        torch.testing.assert_close(sample.x, patches[:, part] - patches[:, part].mean(1, keepdim=True))
+        torch.testing.assert_close(sample.missing, missing[:, part] - missing[:, part].mean(1, keepdim=True))
