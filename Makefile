@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test test-all lint types docs kernels sanitize audit bench-peers clean
+.PHONY: demo test test-all test-durations lint types docs kernels sanitize audit bench-peers clean
 
 $(VENV)/.installed: pyproject.toml $(wildcard csrc/*)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -19,6 +19,9 @@ test: $(VENV)/.installed  ## the default test suite
 
 test-all: $(VENV)/.installed  ## with the slow tests
 	$(BIN)/python -m pytest -m "slow or not slow"
+
+test-durations: $(VENV)/.installed  ## fails over tests of the default suite that take more than 10 s of processor time
+	$(BIN)/python -m pytest --processor-seconds 10
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

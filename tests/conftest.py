@@ -23,6 +23,21 @@ if not torch.cuda.is_available():
     )
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--processor-seconds", type=float, metavar="S",
+        help="fail over tests that are not marked slow and take more processor time than this",
+    )  # fmt: skip
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    limit = config.getoption("--processor-seconds")
+    if limit is not None:
+        from processor_time import ProcessorTime
+
+        config.pluginmanager.register(ProcessorTime(limit))
+
+
 @pytest.fixture(autouse=True)
 def _quiet_machine(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     torch.set_num_threads(1)
