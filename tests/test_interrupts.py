@@ -20,9 +20,15 @@ posix = pytest.mark.skipif(os.name != "posix", reason="signals of a POSIX system
 
 
 def process(body, *, before=""):
-    """A process with our handlers; what it prints is waited for before it is sent anything."""
+    """A process with our handlers; what it prints is waited for before it is sent anything.
+
+    Signals that whoever runs the tests has switched off, as nohup and a shell's background do, are on.
+    """
     code = (
-        f"import signal, sys, time\n{before}\nfrom szilard import interrupts\ninterrupts.install()\n"
+        "import signal, sys, time\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "for kind in (signal.SIGTERM, signal.SIGHUP): signal.signal(kind, signal.SIG_DFL)\n"
+        f"{before}\nfrom szilard import interrupts\ninterrupts.install()\n"
         "def wait():\n    print('ready', flush=True)\n    time.sleep(600)\n" + body
     )
     started = subprocess.Popen(
