@@ -11,7 +11,6 @@ from cli_tools import environment, szilard
 import szilard as package
 from szilard import data, methods, networks
 
-
 #: What takes a second to import, or half of one; a person who asks for help waits for none of it.
 HEAVY = (
     "torch", "numpy", "scipy", "sklearn", "matplotlib", "torchmetrics", "lightning_fabric", "lightning", "jinja2",
