@@ -14,8 +14,8 @@ $(VENV)/.installed: pyproject.toml $(wildcard csrc/*)
 demo: $(VENV)/.installed  ## train a sparse Bayesian network beside its dense baselines on digits
 	$(BIN)/szilard fit --data digits --out runs/demo --overwrite
 
-test: $(VENV)/.installed  ## the default test suite
-	$(BIN)/python -m pytest
+test: $(VENV)/.installed  ## the default test suite, in two processes
+	$(BIN)/python tests/parts.py 2
 
 test-all: $(VENV)/.installed  ## with the slow tests
 	$(BIN)/python -m pytest -m "slow or not slow"
