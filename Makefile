@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test test-all lint types docs kernels sanitize audit bench-peers clean
+.PHONY: demo test test-all test-durations lint types docs kernels sanitize audit bench-peers clean
 
 $(VENV)/.installed: pyproject.toml $(wildcard csrc/*)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -14,11 +14,14 @@ $(VENV)/.installed: pyproject.toml $(wildcard csrc/*)
 demo: $(VENV)/.installed  ## train a sparse Bayesian network beside its dense baselines on digits
 	$(BIN)/szilard fit --data digits --out runs/demo --overwrite
 
-test: $(VENV)/.installed  ## the default test suite
-	$(BIN)/python -m pytest
+test: $(VENV)/.installed  ## the default test suite, in two processes
+	$(BIN)/python tests/parts.py 2
 
 test-all: $(VENV)/.installed  ## with the slow tests
 	$(BIN)/python -m pytest -m "slow or not slow"
+
+test-durations: $(VENV)/.installed  ## fails over tests of the default suite that take more than 10 s of processor time
+	$(BIN)/python -m pytest --processor-seconds 10
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

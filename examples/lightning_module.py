@@ -38,10 +38,10 @@ def main() -> None:
     data = szilard.data.load("digits")
     loader = DataLoader(TensorDataset(data.train.x, data.train.y), batch_size=64, shuffle=True)
     network = szilard.networks.build("mlp:256,256", data.input_shape, data.n_outputs)
-    method = szilard.methods.SSVI(n_data=len(data.train), density=0.1, every=20, total_steps=40 * len(loader))
+    method = szilard.methods.SSVI(n_data=len(data.train), density=0.1, every=20, total_steps=20 * len(loader))
     module = SparseBayesian(network, method)
     trainer = lightning.Trainer(
-        max_epochs=40, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False
+        max_epochs=20, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False
     )
     trainer.fit(module, loader)
     quality = szilard.metrics.evaluate(method.predict(module.network, data.test.x), data.test.y)

@@ -24,17 +24,17 @@ network = torch.nn.Sequential(
 )
 # fresh=True: this network was never trained, so its support starts at random. Leave it out for a pretrained one.
 network = szilard.bayesianize(network, density=0.1, fresh=True)
-method = szilard.methods.SSVI(n_data=len(train), total_steps=60 * len(loader), every=20)
+method = szilard.methods.SSVI(n_data=len(train), total_steps=30 * len(loader), every=20)
 optimizer = torch.optim.Adam(network.parameters(), lr=3e-3)
 
-for epoch in range(60):
+for epoch in range(30):
     for x, y in loader:
         loss = method.loss(network, x, y)  # free energy per example, in nats
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
         method.after_step(network, optimizer)  # moves the support when it is time
-    if epoch % 20 == 19:
+    if epoch % 10 == 9:
         print(f"epoch {epoch + 1}: F = {method.last_energy:.3f} + {method.last_cost:.3f} nats")
 
 believed = method.predict(network, data.test.x, samples=32)

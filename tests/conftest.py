@@ -23,6 +23,36 @@ if not torch.cuda.is_available():
     )
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--processor-seconds", type=float, metavar="S",
+        help="fail over tests that are not marked slow and take more processor time than this",
+    )  # fmt: skip
+
+    parser.addoption(
+        "--part", metavar="I/N", help="run the I-th of N shares of the files, as tests/parts.py does"
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--part") is None:
+        return
+    from parts import share
+
+    number, parts = map(int, config.getoption("--part").split("/"))
+    chosen = share([item.nodeid.split("::")[0] for item in items], number, parts)
+    config.hook.pytest_deselected(items=[x for x in items if x.nodeid.split("::")[0] not in chosen])
+    items[:] = [x for x in items if x.nodeid.split("::")[0] in chosen]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    limit = config.getoption("--processor-seconds")
+    if limit is not None:
+        from processor_time import ProcessorTime
+
+        config.pluginmanager.register(ProcessorTime(limit))
+
+
 @pytest.fixture(autouse=True)
 def _quiet_machine(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     torch.set_num_threads(1)

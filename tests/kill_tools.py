@@ -15,7 +15,7 @@ from pathlib import Path
 
 from szilard.training import checkpoint
 
-PATIENCE = 300  # seconds after which a process that should have ended is taken to hang
+PATIENCE = 600  # seconds after which a process that should have ended is taken to hang
 
 
 @dataclass

@@ -337,7 +337,7 @@ def test_workers_of_a_loader_can_use_the_kernels():
     products = Products()
     expected = [products[number] for number in range(6)]
     loader = torch.utils.data.DataLoader(
-        products, batch_size=None, num_workers=2, multiprocessing_context="fork", timeout=60
+        products, batch_size=None, num_workers=2, multiprocessing_context="fork", timeout=600
     )
     assert all(torch.equal(a, b) for a, b in zip(loader, expected, strict=True))
 

@@ -102,12 +102,17 @@ class TestWithoutAProcess:
                 assert f"model.encoder.backbone.blocks.{number}.weight" in text
             assert "19,600" in text or name != "listing"
 
-    def test_every_number_is_whole(self, folder, columns, monkeypatch):
+    @pytest.fixture(scope="class")
+    def whole(self, folder):
+        """What a terminal does not narrow: the widest table and the figures themselves."""
+        wide = szilard("measure", folder / "run", "--wide").output
+        return wide, json.loads(szilard("measure", folder / "run", "--json").stdout)
+
+    def test_every_number_is_whole(self, folder, whole, columns, monkeypatch):
         """A figure is shown as in the widest table, or its column is named as left out."""
         monkeypatch.chdir(folder)
         narrow = szilard("measure", "run").output
-        wide = szilard("measure", "run", "--wide").output
-        found = json.loads(szilard("measure", "run", "--json").stdout)
+        wide, found = whole
         for row in found["networks"]:
             for key, figure in (QUALITY | COST).items():
                 value = row["quality"].get(key, row["cost"].get(key, {}).get("value"))

@@ -96,6 +96,7 @@ def test_without_data():
         conv_net(),
         evaluate=lambda net: accuracy(net, "valid"),
         max_drop=0.01,
+        input_shape=(1, 8, 8),
         passes=[CanonicalBatchNorm(), q := Quantise(curvature={}), Offsets(q)],
     )
     assert accuracy(made.network) > accuracy(conv_net()) - 0.03

@@ -109,8 +109,9 @@ def test_joules_by_hand():
 
 
 def test_stopwatch_measures():
+    begun = time.perf_counter()
     with Stopwatch() as watch:
         time.sleep(0.05)
         block = torch.ones(50_000_000)
-    assert 0.05 <= watch.seconds < 5
+    assert 0.05 <= watch.seconds <= time.perf_counter() - begun
     assert watch.peak_bytes > block.numel() * 4

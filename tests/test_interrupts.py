@@ -20,9 +20,15 @@ posix = pytest.mark.skipif(os.name != "posix", reason="signals of a POSIX system
 
 
 def process(body, *, before=""):
-    """A process with our handlers; what it prints is waited for before it is sent anything."""
+    """A process with our handlers; what it prints is waited for before it is sent anything.
+
+    Signals that whoever runs the tests has switched off, as nohup and a shell's background do, are on.
+    """
     code = (
-        f"import signal, sys, time\n{before}\nfrom szilard import interrupts\ninterrupts.install()\n"
+        "import signal, sys, time\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "for kind in (signal.SIGTERM, signal.SIGHUP): signal.signal(kind, signal.SIG_DFL)\n"
+        f"{before}\nfrom szilard import interrupts\ninterrupts.install()\n"
         "def wait():\n    print('ready', flush=True)\n    time.sleep(600)\n" + body
     )
     started = subprocess.Popen(
@@ -41,7 +47,7 @@ def test_a_signal_is_an_exception_while_a_command_runs(number):
         "except interrupts.Interrupted as stop:\n    print('put in order', flush=True); sys.exit(128 + stop.number)\n"
     )
     started.send_signal(number)
-    assert started.communicate(timeout=60) == ("put in order\n", "")
+    assert started.communicate(timeout=600) == ("put in order\n", "")
     assert started.returncode == 128 + number
 
 
@@ -49,7 +55,7 @@ def test_a_signal_is_an_exception_while_a_command_runs(number):
 def test_a_signal_before_any_command_ends_at_once():
     started = process("wait()")
     started.send_signal(signal.SIGTERM)
-    assert started.communicate(timeout=60) == ("", "error: stopped by SIGTERM; nothing was written\n")
+    assert started.communicate(timeout=600) == ("", "error: stopped by SIGTERM; nothing was written\n")
     assert started.returncode == 143
 
 
@@ -66,7 +72,7 @@ def test_a_second_signal_does_not_wait():
     started.send_signal(signal.SIGTERM)
     assert started.stdout.readline() == "ready\n"
     started.send_signal(signal.SIGINT)
-    started.communicate(timeout=60)
+    started.communicate(timeout=600)
     assert started.returncode == 130
 
 
@@ -83,7 +89,7 @@ def test_the_same_signal_passed_on_by_a_launcher_is_not_a_second_one():
     started.send_signal(signal.SIGINT)
     assert started.stdout.readline() == "ready\n"
     started.send_signal(signal.SIGINT)
-    _, said = started.communicate("\n", timeout=60)
+    _, said = started.communicate("\n", timeout=600)
     assert "interrupts.Interrupted" in said  # raised on the way out of later(), after the work was done
     assert started.returncode != 130
 
@@ -93,7 +99,7 @@ def test_nohup_is_honoured():
     body = "with interrupts.command():\n    print('ready', flush=True); sys.stdin.readline(); print('done')\n"
     started = process(body, before="signal.signal(signal.SIGHUP, signal.SIG_IGN)")
     started.send_signal(signal.SIGHUP)
-    assert started.communicate("\n", timeout=60) == ("done\n", "")
+    assert started.communicate("\n", timeout=600) == ("done\n", "")
 
 
 def test_a_program_of_somebody_elses_keeps_its_handlers():

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from szilard import metrics
-from szilard.metrics import Predictive
+from szilard.metrics import Predictive, resampled
 
 
 def test_wilson_by_hand():
@@ -88,3 +88,26 @@ def test_precision_and_recall_by_hand():
     assert (second.examples, second.answered, second.precision, second.recall) == (3, 3, 2 / 3, 2 / 3)
     assert (third.examples, third.answered, third.precision, third.recall) == (1, 0, None, 0.0)
     assert first.recall_interval == metrics.wilson(2, 2)
+
+
+@given(st.integers(1, 60), st.integers(2, 6), st.sampled_from([None, 1, 4]), st.integers(0, 99))
+def test_many_samples_at_once_are_each_as_one(n, classes, steps, seed):
+    """With coarse probabilities, many are equal, and some are exactly 0 or 1."""
+    draws = torch.Generator().manual_seed(seed)
+    p = torch.rand(n, classes, generator=draws)
+    if steps is not None:
+        p = (p * steps).round() + torch.eye(classes)[torch.randint(classes, (n,), generator=draws)]
+    p = p / p.sum(1, keepdim=True)
+    y = torch.randint(classes, (n,), generator=draws)
+    rows = torch.randint(n, (5, n), generator=draws)
+    made = Predictive(probabilities=p[None])
+    found = [
+        resampled.ece(p, y, rows),
+        resampled.ece_marginal(p, y, rows),
+        resampled.aurc(made.labels != y, -made.max_probability(), rows),
+    ]
+    for i, row in enumerate(rows):
+        sample = Predictive(probabilities=p[row][None])
+        assert float(found[0][i]) == pytest.approx(metrics.ece(p[row], y[row]), abs=1e-6)
+        assert float(found[1][i]) == pytest.approx(metrics.ece_marginal(p[row], y[row]), abs=1e-7)
+        assert float(found[2][i]) == pytest.approx(metrics.risk_coverage(sample, y[row])[2], abs=1e-12)

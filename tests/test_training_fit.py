@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import scipy.stats
 import torch
+from killed_run import Killed, killed_after
 from torch import nn
 
 from szilard import SzilardError, SzilardWarning, data, fit, measure, methods, networks
@@ -154,30 +155,15 @@ def dropped() -> nn.Module:
         )
 
 
-class Killed(BaseException):
-    """As sudden as SIGKILL, for the files."""
-
-
 @pytest.mark.parametrize("steps", [1, 2])
 @pytest.mark.parametrize("moment", range(1, 10))
-def test_killed_at_any_step_resumes_to_the_same_result(
-    digits, tmp_path_factory, tmp_path, moment, steps, monkeypatch
-):
+def test_killed_at_any_step_resumes_to_the_same_result(digits, tmp_path_factory, tmp_path, moment, steps):
     """With a checkpoint at each step or at every other one, so that the log is ahead of the checkpoint too."""
     whole = tmp_path_factory.getbasetemp() / "uninterrupted"
     if not whole.exists():
         short(digits, whole, network=dropped())
-    after_step = methods.SSVI.after_step
-
-    def die(self, network, optimizer=None):
-        after_step(self, network, optimizer)
-        if self.step == moment:
-            raise Killed
-
-    monkeypatch.setattr(methods.SSVI, "after_step", die)
-    with pytest.raises(Killed):
+    with killed_after(moment):
         short(digits, tmp_path, network=dropped(), checkpoint_steps=steps)
-    monkeypatch.undo()
     run = short(digits, tmp_path, network=dropped(), checkpoint_steps=steps, resume=True)
     assert len(run.history) == EPOCHS
     assert_same_folder(whole / "ssvi", tmp_path / "ssvi")

@@ -7,6 +7,7 @@ import warnings
 
 import pytest
 import torch
+from killed_run import killed_after
 
 import szilard
 from szilard import SzilardWarning, bayes, data, fit, methods
@@ -54,28 +55,15 @@ def short(digits, spec, out, **options):
         )  # fmt: skip
 
 
-class Killed(BaseException):
-    pass
-
-
 def state(path):
     return load_network(path, trusted=True).network.state_dict()
 
 
 @pytest.mark.parametrize("moment", [2, 3, 5])  # while it listens before a move, and after it
-def test_a_run_resumes_bit_for_bit_and_opens_again(digits, spec, tmp_path, monkeypatch, moment):
+def test_a_run_resumes_bit_for_bit_and_opens_again(digits, spec, tmp_path, moment):
     short(digits, spec, tmp_path / "whole")
-    after_step = methods.SSVI.after_step
-
-    def die(self, network, optimizer=None):
-        after_step(self, network, optimizer)
-        if self.step == moment:
-            raise Killed
-
-    monkeypatch.setattr(methods.SSVI, "after_step", die)
-    with pytest.raises(Killed):
+    with killed_after(moment):
         short(digits, spec, tmp_path / "killed")
-    monkeypatch.undo()
     short(digits, spec, tmp_path / "killed", resume=True)
     first, second = (state(tmp_path / name / "ssvi" / "network.pt") for name in ("whole", "killed"))
     assert "layer.bayes_weights.weight_hh_l0.log_std" in first

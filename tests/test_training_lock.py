@@ -190,14 +190,14 @@ def test_a_refused_run_leaves_no_folder(tmp_path):
 def test_the_same_command_twice_at_once_and_sigterm(tmp_path):
     """One trains, the other is refused; the first ends cleanly when it is asked to, with a checkpoint."""
     run = tmp_path / "a run"
-    long = (*TINY, "--no-baselines", "--epochs", "2000", "--out", run, "--quiet")
+    long = (*TINY, "--no-baselines", "--epochs", "50000", "--out", run, "--quiet")
     first = start("fit", *long)
     log = run / "ssvi" / "metrics.jsonl"
     while not log.is_file() and first.poll() is None:
         time.sleep(0.01)
     szilard("fit", *long, "--overwrite").refused(f"in use by process {first.pid} on")
     first.send_signal(signal.SIGTERM)
-    _, said = first.communicate(timeout=300)
+    _, said = first.communicate(timeout=600)
     assert (first.returncode, said.splitlines()[-1]) == (
         143,
         f"error: stopped by SIGTERM; what is in {run} is whole; go on with szilard fit --out '{run}' --resume "

@@ -70,10 +70,12 @@ def ece_marginal(probabilities: Tensor, y: Tensor, bins: int = BINS) -> float:
 
 def _equal_mass(values: np.ndarray, bins: int) -> np.ndarray:
     """The bin of each value ``[N]``; edges lie midway between neighbouring values."""
-    n = len(values)
-    starts = np.cumsum([len(part) for part in np.array_split(np.arange(n), min(bins, n))])[:-1]
+    n, parts = len(values), min(bins, len(values))
+    size, more = divmod(n, parts)  # the first ones have one more
+    number = np.arange(1, parts)
+    starts = number * size + np.minimum(number, more)
     order = np.sort(values)
-    edges = np.unique((order[starts - 1] + order[starts]) / 2)
+    edges = (order[starts - 1] + order[starts]) / 2  # a bin between equal edges stays empty
     place: np.ndarray = np.searchsorted(edges, values)
     return place
 

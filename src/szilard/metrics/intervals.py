@@ -8,13 +8,13 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from szilard.metrics.calibration import ece, ece_marginal
-from szilard.metrics.predictive import Predictive, matching_targets
+from szilard.metrics import resampled
+from szilard.metrics.predictive import Predictive, matching_probabilities, matching_targets
 from szilard.metrics.quantities import mixture_nll, within95
-from szilard.metrics.selective import risk_coverage
 
 FEW = 500  #: examples below which figures come with intervals
 _DRAWS = 300  # bootstrap samples
+_AT_ONCE = 1 << 18  # examples in as many of them as are computed together
 _Z = 1.959964  # of the normal distribution, for 95 %
 
 Interval = tuple[float, float]
@@ -72,8 +72,8 @@ class Rows:
         """Of the mean of ``values [N]``."""
         return self.resampled(_mean_of(values), least, most)
 
-    def resampled(self, figure: Callable[[Tensor], float], least: float, most: float = math.inf) -> Interval:
-        """Of a figure, a function of numbers of examples; it lies between ``least`` and ``most``."""
+    def resampled(self, figure: Callable[[Tensor], Tensor], least: float, most: float = math.inf) -> Interval:
+        """Of a figure, a function of numbers of examples ``[S, n]`` to ``[S]``; between ``least`` and ``most``."""
         low, high = _resampled(figure, self.index, least)
         return low, min(most, high)
 
@@ -85,6 +85,7 @@ def rows_of(n: int, seed: int) -> Rows:
 
 
 def _classes(predictive: Predictive, y: Tensor, rows: Tensor) -> dict[str, Interval]:
+    matching_probabilities(predictive.mean, y)  # no NaN
     p = predictive.mean.double()
     chosen = p[torch.arange(len(y)), y]
     means = {
@@ -96,13 +97,14 @@ def _classes(predictive: Predictive, y: Tensor, rows: Tensor) -> dict[str, Inter
     }
     found = {name: _resampled(_mean_of(v), rows, 0.0) for name, v in means.items()}
 
-    def asked(of: Callable[[Tensor, Tensor], float]) -> Interval:
-        return _resampled(lambda i: of(predictive.mean[i], y[i]), rows, 0.0)
+    def asked(of: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Interval:
+        return _resampled(lambda i: of(predictive.mean, y, i), rows, 0.0)
 
+    wrong, unsure = predictive.labels != y, -predictive.max_probability()
     found["accuracy"] = wilson(float((predictive.labels == y).sum()), len(y))
-    found["ece"] = asked(ece)
-    found["ece_marginal"] = asked(ece_marginal)
-    found["aurc"] = asked(lambda p, labels: risk_coverage(Predictive(probabilities=p[None]), labels)[2])
+    found["ece"] = asked(resampled.ece)
+    found["ece_marginal"] = asked(resampled.ece_marginal)
+    found["aurc"] = _resampled(lambda i: resampled.aurc(wrong, unsure, i), rows, 0.0)
     return found
 
 
@@ -116,29 +118,26 @@ def _quantities(predictive: Predictive, y: Tensor, rows: Tensor, scale: float) -
         "epistemic": predictive.epistemic().double(),
     }
     found = {name: _resampled(_root_of(v, scale), rows, 0.0) for name, v in roots.items()}
-    mean, variance = predictive.mean, predictive.variance
-
-    def aurc(i: Tensor) -> float:
-        return scale**2 * risk_coverage(Predictive.from_gaussian(mean[i][None], variance[i][None]), y[i])[2]
-
+    squared, variance = scale**2 * (predictive.mean - y).double().square(), predictive.variance
     found["nll"] = _resampled(_mean_of(nll), rows, -math.inf)
     found["coverage95"] = wilson(inside, len(y))
-    found["aurc"] = _resampled(aurc, rows, 0.0)
+    found["aurc"] = _resampled(lambda i: resampled.aurc(squared, variance, i), rows, 0.0)
     return found
 
 
-def _mean_of(values: Tensor) -> Callable[[Tensor], float]:
-    return lambda rows: float(values[rows].mean())
+def _mean_of(values: Tensor) -> Callable[[Tensor], Tensor]:
+    return lambda rows: values[rows].mean(1)
 
 
-def _root_of(values: Tensor, scale: float) -> Callable[[Tensor], float]:
-    return lambda rows: scale * math.sqrt(float(values[rows].mean()))
+def _root_of(values: Tensor, scale: float) -> Callable[[Tensor], Tensor]:
+    return lambda rows: scale * values[rows].mean(1).sqrt()
 
 
-def _resampled(figure: Callable[[Tensor], float], rows: Tensor, least: float) -> Interval:
-    """Percentiles of a figure over bootstrap samples, about its value for all examples."""
-    value = figure(torch.arange(rows.shape[1]))
-    sampled = torch.tensor([figure(row) for row in rows], dtype=torch.float64)
+def _resampled(figure: Callable[[Tensor], Tensor], rows: Tensor, least: float) -> Interval:
+    """Percentiles of a figure over bootstrap samples ``rows [S, n]``, about its value for all examples."""
+    n = rows.shape[1]
+    value = float(figure(torch.arange(n)[None]))
+    sampled = torch.cat([figure(part) for part in rows.split(max(1, _AT_ONCE // n))]).double()
     low, middle, high = sampled.quantile(torch.tensor([0.025, 0.5, 0.975], dtype=torch.float64)).tolist()
     return max(least, value + low - middle), value + high - middle
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from szilard.metrics import resampled
 from szilard.metrics.by_class import OfClass
-from szilard.metrics.calibration import ece
 from szilard.metrics.intervals import Interval, intervals, rows_of, wilson
 from szilard.metrics.predictive import Predictive, matching_targets
 from szilard.metrics.quantities import mixture_nll, of_quantities, within95
@@ -100,9 +100,11 @@ def several_intervals(
     if predictive.task == "regression":
         error = (predictive.mean.double() - y).square()
 
-        def of_r2(index: Tensor) -> float:
-            spread = y[index].var(0, correction=0)
-            return float((1 - error[index].mean(0) / spread)[spread > 0].mean())
+        def of_r2(index: Tensor) -> Tensor:
+            spread = y[index].var(1, correction=0)
+            known = spread > 0
+            explained = 1 - error[index].mean(1) / torch.where(known, spread, 1.0)
+            return torch.where(known, explained, 0.0).sum(1) / known.sum(1)
 
         return {
             "r2": rows.resampled(of_r2, -torch.inf),
@@ -113,9 +115,11 @@ def several_intervals(
     chosen = torch.where(y > 0, p, 1 - p)
     right = (predictive.labels == y).double()
 
-    def of_ece(index: Tensor) -> float:
-        two = torch.stack((1 - p[index].flatten(), p[index].flatten()), 1)
-        return ece(two, y[index].flatten())
+    two, k = torch.stack((1 - p.flatten(), p.flatten()), 1), p.shape[1]
+
+    def of_ece(index: Tensor) -> Tensor:
+        answers = index[..., None] * k + torch.arange(k)  # all labels of an example go together
+        return resampled.ece(two, y.flatten(), answers.flatten(1))
 
     terms: dict[str, Callable[[], Tensor]] = {
         "nll": lambda: -chosen.clamp_min(_LEAST).log(),

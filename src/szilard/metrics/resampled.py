@@ -1,0 +1,65 @@
+"""Figures of many samples of the same examples at once, as the functions of one sample give them one by one."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from szilard.metrics.calibration import BINS
+
+
+def ece(p: Tensor, y: Tensor, rows: Tensor) -> Tensor:
+    """:func:`szilard.metrics.ece` ``[S]`` of samples.
+
+    Args:
+        p: probabilities ``[N, C]``.
+        y: labels ``[N]``.
+        rows: which examples are in each sample, ``[S, n]``.
+    """
+    below_one = torch.nextafter(torch.tensor(1.0), torch.tensor(0.0))
+    confidence, label = p.float().clamp(max=float(below_one)).max(1)
+    place = torch.bucketize(confidence, torch.linspace(0, 1, BINS + 1)[1:-1], right=True)
+    gap = (label == y).double() - confidence.double()
+    return _summed(place[rows], gap[rows], BINS).abs().sum(1) / rows.shape[1]
+
+
+def ece_marginal(p: Tensor, y: Tensor, rows: Tensor) -> Tensor:
+    """:func:`szilard.metrics.ece_marginal` ``[S]`` of samples; arguments as of :func:`ece`."""
+    n = rows.shape[1]
+    parts = min(BINS, n)
+    size, more = divmod(n, parts)
+    number = torch.arange(1, parts)
+    starts = number * size + number.clamp(max=more)
+    squares = []
+    for label in range(p.shape[1]):
+        values, hit = p[:, label].double()[rows], (y == label).double()[rows]
+        order = values.sort(1).values
+        edges = (order[:, starts - 1] + order[:, starts]) / 2
+        place = torch.searchsorted(edges, values)
+        count = _summed(place, torch.ones_like(values), parts)
+        mean, frequency = (_summed(place, value, parts) / count.clamp(min=1) for value in (values, hit))
+        noise = frequency * (1 - frequency) / (count - 1).clamp(min=1)
+        gap = torch.where(count > 1, (mean - frequency).square() - noise, 0.0)
+        squares.append(((count * gap).sum(1) / n).clamp(min=0))
+    return torch.stack(squares).mean(0).sqrt()
+
+
+def aurc(loss: Tensor, unsure: Tensor, rows: Tensor) -> Tensor:
+    """Area under :func:`szilard.metrics.risk_coverage`, ``[S]``, of samples.
+
+    Args:
+        loss: of each example, ``[N]``.
+        unsure: larger where the network is less sure, ``[N]``; equal values share their mean loss.
+        rows: which examples are in each sample, ``[S, n]``.
+    """
+    levels, group = unsure.unique(return_inverse=True)
+    place, loss = group[rows], loss.double()[rows]
+    count = _summed(place, torch.ones_like(loss), len(levels))
+    shared = _summed(place, loss, len(levels)) / count.clamp(min=1)
+    risk = shared.gather(1, place.sort(1).values).cumsum(1)
+    return (risk / torch.arange(1, rows.shape[1] + 1)).mean(1)
+
+
+def _summed(place: Tensor, values: Tensor, bins: int) -> Tensor:
+    """Sums ``[S, bins]`` of ``values [S, n]`` over what has the same place."""
+    return torch.zeros(len(place), bins, dtype=values.dtype).scatter_add_(1, place, values)

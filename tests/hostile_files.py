@@ -1,0 +1,90 @@
+"""Files that are wrong in one place, and what must come of them, for the tests of hostile bytes."""
+
+from __future__ import annotations
+
+import dataclasses
+import tracemalloc
+
+import file_tools
+import numpy as np
+
+from szilard import file
+from szilard.file import (
+    Document,
+    SzilardFileError,
+    dtypes,
+    layout,
+)
+from szilard.file.fields import Fields, Kind
+from szilard.file.fields import pack as pack_fields
+from szilard.file.fields import unpack as unpack_fields
+from szilard.file.layout import Parts
+from szilard.file.names import pack as pack_names
+
+WHOLE = file_tools.everything()
+DATA = file.dumps(WHOLE)
+PARTS = layout.split(DATA)
+TABLE = unpack_fields(PARTS.fields, PARTS.count)
+MIB = 1 << 20
+FLOAT32 = dtypes.named("float32")
+
+
+def opened(data: bytes, traced: bool = True) -> Document | str:
+    """What bytes hold, or the sentence with which they are refused; in little memory, if that is traced.
+
+    How long it takes is measured by benchmarks/faults.py, where a slow machine fails nobody's tests.
+    """
+    result = attempt(data)
+    if not traced:
+        return result
+    tracemalloc.start()  # which makes everything slower
+    try:
+        attempt(data)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 64 * MIB, f"{peak / MIB} MiB"
+    return result
+
+
+def attempt(data: bytes) -> Document | str:
+    try:
+        return file.loads(data)
+    except SzilardFileError as error:
+        return str(error)
+
+
+def refused(data: bytes, traced: bool = True) -> str:
+    """The sentence with which bytes are refused."""
+    sentence = opened(data, traced)
+    assert isinstance(sentence, str), "it opened"
+    assert sentence.startswith("the .szd file cannot be opened: ")
+    assert "; " in sentence
+    assert "\n" not in sentence
+    return sentence
+
+
+def harmless(data: bytes) -> None:
+    """Refused, or it holds exactly the tensors that were written."""
+    found = opened(data)
+    if isinstance(found, Document):
+        assert file_tools.same(dataclasses.replace(WHOLE, meta=found.meta), found)
+
+
+def forged(*table: Fields, names: bytes | None = None, **parts: bytes) -> bytes:
+    """A file of such fields, right in all but what it promises."""
+    blocks: dict = {
+        "content": bytes(16),
+        "names": pack_names([f"{i:x}" for i in range(len(table))]) if names is None else names,
+        "fields": pack_fields(table),
+        **dict.fromkeys(("meta", "adaptive", "static", "raw"), b""),
+    }
+    return layout.join(Parts(count=len(table), **blocks | parts))
+
+
+def levels(*shape: int, **fields) -> Fields:
+    return Fields(Kind.LEVELS, FLOAT32, shape, **fields)
+
+
+NOISE = np.random.default_rng(0).bytes(2000)
+SCALAR = Fields(Kind.CONSTANT, FLOAT32, (), data=bytes(4))

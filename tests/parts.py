@@ -1,0 +1,55 @@
+"""The suite in several processes at once: ``python tests/parts.py [PARTS] [ARGUMENTS OF PYTEST]``.
+
+Each takes its share of the files. What the first one prints is seen at once, the others' when they have ended.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+FAILED, NO_TESTS = 1, 5  # exit codes of pytest
+
+
+def share(files: Sequence[str], number: int, parts: int) -> set[str]:
+    """Those of the ``number``-th part, from 1: dealt out in turn, back and forth, so that neighbours come apart."""
+    places = [*range(1, parts + 1), *range(parts, 0, -1)]
+    return {name for i, name in enumerate(sorted(set(files))) if places[i % len(places)] == number}
+
+
+def run(parts: int, arguments: Sequence[str]) -> int:
+    """The worst exit code of all parts."""
+    with tempfile.TemporaryDirectory(prefix="szilard-tests-") as folder:
+        started = []
+        for number in range(1, parts + 1):
+            command = [sys.executable, "-m", "pytest", "--part", f"{number}/{parts}", *arguments]
+            if number == 1:
+                started.append((subprocess.Popen(command, cwd=ROOT), None))
+                continue
+            said = Path(folder) / f"{number}.txt"
+            with said.open("w") as output:
+                started.append(
+                    (subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT), said)
+                )
+        try:
+            for process, said in started:
+                process.wait()
+                if said is not None:
+                    print(said.read_text(errors="replace"), end="", flush=True)
+        except KeyboardInterrupt:
+            for process, _ in started:
+                process.terminate()
+                process.wait()
+            return FAILED
+        codes = [FAILED if process.returncode < 0 else process.returncode for process, _ in started]
+        return max((code for code in codes if code != NO_TESTS), default=NO_TESTS)
+
+
+if __name__ == "__main__":
+    given = sys.argv[1:]
+    count = int(given.pop(0)) if given and given[0].isdigit() else 2
+    sys.exit(run(count, given))

@@ -1,0 +1,91 @@
+"""How much processor time each test takes, with the processes it starts.
+
+The clock would count the other work of a machine.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import pytest
+
+SHOWN = 15  # heaviest tests and files in the summary
+
+
+def spent() -> float:
+    """Seconds of this process and of those that it has waited for."""
+    import resource  # of POSIX systems
+
+    parts = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(part.ru_utime + part.ru_stime for part in parts)
+
+
+@dataclass
+class ProcessorTime:
+    """A plugin of pytest: adds up, and fails the session over tests that are not marked slow and take too long.
+
+    What fixtures take counts for the test that asked first, apart from the test's own time: several may share them.
+
+    Attributes:
+        limit: seconds that a test, or its fixtures, may take.
+    """
+
+    limit: float
+    tests: Counter[str] = field(default_factory=Counter)
+    fixtures: Counter[str] = field(default_factory=Counter)
+    files: Counter[str] = field(default_factory=Counter)
+    slow: set[str] = field(default_factory=set)
+
+    @contextmanager
+    def _count(self, item: pytest.Item, phase: Counter[str]) -> Iterator[None]:
+        begun = spent()
+        try:
+            yield
+        finally:
+            took = spent() - begun
+            phase[item.nodeid] += took
+            self.files[item.nodeid.split("::")[0]] += took
+            if item.get_closest_marker("slow"):
+                self.slow.add(item.nodeid)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None]:
+        with self._count(item, self.fixtures):
+            return (yield)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> Generator[None]:
+        with self._count(item, self.tests):
+            return (yield)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None]:
+        with self._count(item, self.fixtures):
+            return (yield)
+
+    def over(self) -> list[str]:
+        """A line for each test beyond the limit."""
+        kinds = ("takes", self.tests), ("has fixtures that take", self.fixtures)
+        return [
+            f"{name} {does} {took:.1f} s of processor time; more than {self.limit:g} s wants the mark slow"
+            for does, counted in kinds
+            for name, took in counted.most_common()
+            if took > self.limit and name not in self.slow
+        ]
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if self.over() and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        terminalreporter.section(f"processor time: {sum(self.files.values()):.0f} s")
+        for counted in (self.files, self.tests + self.fixtures):
+            for name, took in counted.most_common(SHOWN):
+                terminalreporter.line(f"{took:8.1f} s  {name}")
+            terminalreporter.line("")
+        for line in self.over():
+            terminalreporter.line(line, red=True)

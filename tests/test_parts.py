@@ -1,0 +1,43 @@
+"""The suite's own tools: shares of the files, and the count of processor time."""
+
+from __future__ import annotations
+
+import types
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from parts import share
+from processor_time import ProcessorTime, spent
+
+
+@given(st.sets(st.text(max_size=5), max_size=40), st.integers(1, 5))
+def test_every_file_is_in_one_share(files, parts):
+    shares = [share(sorted(files), number, parts) for number in range(1, parts + 1)]
+    assert set().union(*shares) == files
+    assert sum(map(len, shares)) == len(files)
+    assert max(map(len, shares)) - min(map(len, shares)) <= 2
+
+
+def item(name, *, slow=False):
+    return types.SimpleNamespace(nodeid=f"tests/test_x.py::{name}", get_closest_marker=lambda _: slow or None)
+
+
+def test_tests_over_the_limit_are_named_unless_they_are_slow():
+    counted = ProcessorTime(limit=0.02)
+    for one in (item("busy"), item("marked", slow=True)):
+        hook = counted.pytest_runtest_call(one)
+        next(hook)
+        until = spent() + 0.05
+        while spent() < until:
+            pass
+        with pytest.raises(StopIteration):
+            hook.send(None)
+    idle = counted.pytest_runtest_call(item("idle"))
+    next(idle)
+    with pytest.raises(StopIteration):
+        idle.send(None)
+    assert counted.files["tests/test_x.py"] >= 0.1
+    [line] = counted.over()
+    assert line.startswith("tests/test_x.py::busy takes 0.")
+    assert "wants the mark slow" in line
