@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
 from szilard import data as rooms
 from szilard.data import DataSet
+from szilard.data.suspects import Suspicion
 from szilard.errors import SzilardError
 from szilard.file.error import printable
 from szilard.training import trust
@@ -27,7 +29,9 @@ def for_network(found: Finished, given: dict[str, Any], what: str, loaded: DataS
     Raises:
         SzilardError: as :func:`load`, or the network is for something else.
     """
-    data = loaded or load(found.data, given, what, trusted=found.data_trusted)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Suspicion)  # said in training
+        data = loaded or load(found.data, given, what, trusted=found.data_trusted)
     if (data.task, data.input_shape, data.n_outputs) != (found.task, found.input_shape, found.n_outputs):
         raise SzilardError(
             f"{what} was trained for {found.task} of inputs {list(found.input_shape)} with {found.n_outputs} "
