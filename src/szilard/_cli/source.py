@@ -8,6 +8,7 @@ from typing import Any
 
 from szilard import data as rooms
 from szilard.data import DataSet
+from szilard.data.suspects import Suspicion
 from szilard.data.table import listed
 from szilard.errors import SzilardError, SzilardWarning
 from szilard.file.error import printable
@@ -31,7 +32,9 @@ def for_network(found: Finished, given: dict[str, Any], what: str, loaded: DataS
     Raises:
         SzilardError: as :func:`load`, or the network is for something else.
     """
-    data = loaded or load(found.data, given, what, trusted=found.data_trusted)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Suspicion)  # said in training
+        data = loaded or load(found.data, given, what, trusted=found.data_trusted)
     data = _as_trained(data, found, what)
     if (data.task, data.input_shape, data.n_outputs) != (found.task, found.input_shape, found.n_outputs):
         raise SzilardError(

@@ -25,6 +25,7 @@ _COMMAS = re.compile(r"[+-]?[1-9][0-9]{0,2}(?:,[0-9]{3})+(?P<rest>\.[0-9]*)?", r
 _SPACED = re.compile(
     r"[+-]?[0-9]{1,3}(?:(?P<gap>[ \u00a0\u202f'\u2019])[0-9]{3})(?:(?P=gap)[0-9]{3})*(?:[.,][0-9]+)?"
 )
+_SHORT = re.compile(r"[+-]?[0-9]{1,3}", re.ASCII)
 _GAPS = str.maketrans("", "", " \u00a0\u202f'\u2019")
 
 
@@ -136,3 +137,8 @@ def thousands(cells: Sequence[str]) -> bool:
     """Whether points in plain numbers can all stand between thousands, as in "1.234", and at least one does."""
     pointed = [cell for cell in cells if "." in cell]
     return bool(pointed) and all(_POINTS.fullmatch(cell) for cell in pointed)
+
+
+def below_thousand(cell: str) -> bool:
+    """Whether a cell is missing, or a whole number that needs no mark between thousands."""
+    return is_missing(cell) or _SHORT.fullmatch(cell) is not None

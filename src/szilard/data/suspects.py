@@ -12,6 +12,11 @@ from szilard.data import dates
 from szilard.data.table import Table
 from szilard.errors import SzilardWarning, shortened
 
+
+class Suspicion(SzilardWarning):
+    """A column may mean something else: said when a network is trained on it, and not when it is asked."""
+
+
 _LEAST = 20  # rows, below which numbers that are all different say nothing
 _NAMED = re.compile(
     r"(?:.*[_\W])?(?:id|ids|index|idx|key|nr|no|number|uuid|guid|row|column 1)|.*[a-z]ID|.*Id", re.ASCII
@@ -37,7 +42,7 @@ def warn_of_ids(table: Table, features: Sequence[int], known: Collection[int]) -
         warnings.warn(
             f"column{'s' if len(found) > 1 else ''} {names}{more} of {table.path} {what} another whole number in "
             f"every row; leave it out with --ignore {option!r} (in Python: ignore=[...]) unless it is a quantity",
-            SzilardWarning,
+            Suspicion,
             stacklevel=2,
         )
 

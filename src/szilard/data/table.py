@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
@@ -11,7 +12,7 @@ import numpy as np
 
 from szilard.data import cells, dates
 from szilard.data.table_file import Lines, read_lines
-from szilard.errors import SzilardError, shortened
+from szilard.errors import SzilardError, SzilardWarning, shortened
 
 MOST_COLUMNS = 100_000
 _SHOWN = 12  # names in a sentence
@@ -101,7 +102,11 @@ class Table:
         """
         given = self.columns[column]
         found = self.plain(column)
-        if found is not None and not (self.mark == "," and cells.thousands(given)):
+        if found is not None and not cells.thousands(given):
+            return found
+        if found is not None and self.mark != ",":
+            if self.mark is None:
+                self._doubt(column)
             return found
         parsed = cells.numbers(given, self._mark_of(column))
         if parsed.missing.any() and not gaps:
@@ -150,9 +155,15 @@ class Table:
                 f"column {self.called(column)} of {self.path} has decimal points (line {point}) and decimal commas "
                 f"(line {comma}); write all of it in one way"
             )
+        open_ = cells.undecided(given)
+        if open_ is not None and self.mark == self.usual == "," and self.delimiter == ",":
+            raise SzilardError(
+                f"column {self.called(column)} of {self.path} has numbers such as {shortened(open_, _LETTERS)!r}, in "
+                "which the comma is a decimal comma, as in the training file, or stands between thousands, as in files "
+                "whose cells have commas between them; write them without commas"
+            )
         if self.mark is not None:
             return self.mark
-        open_ = cells.undecided(given)
         if open_ is not None and self.delimiter not in ",;":
             raise SzilardError(
                 f"column {self.called(column)} of {self.path} has numbers such as {shortened(open_, _LETTERS)!r}, in "
@@ -161,6 +172,30 @@ class Table:
             )
         # Programs separate cells by semicolons where the comma is taken.
         return "," if open_ is not None and self.delimiter == ";" else "."
+
+    def _doubt(self, column: int) -> None:
+        """Tell of points that may stand between thousands: three digits behind each, and whole numbers beside them.
+
+        Raises:
+            SzilardError: in a file whose cells are not separated by commas, as where the comma is the decimal mark.
+        """
+        given = self.columns[column]
+        pointed = {cell for cell in given if "." in cell}
+        whole = all("." in cell or cells.below_thousand(cell) for cell in given)
+        mixed = len(pointed) < len(set(given))
+        key = f"doubt {column}"
+        if key in self._marks or not whole or not (mixed or self.delimiter == ";"):
+            return
+        self._marks[key] = None
+        shown = shortened(next(iter(sorted(pointed))), _LETTERS)
+        what = (
+            f"column {self.called(column)} of {self.path} has numbers such as {shown!r}, always with three digits "
+            "behind the point, which may stand between thousands"
+        )
+        advice = "add --decimal , if it does, or --decimal . if not (in Python: decimal=',' or decimal='.')"
+        if mixed and self.delimiter != ",":
+            raise SzilardError(f"{what}; {advice}")
+        warnings.warn(f"{what} and is read as a decimal point; {advice}", SzilardWarning, stacklevel=3)
 
     def _first(self, column: int, mark: str) -> int:
         given = self.columns[column]

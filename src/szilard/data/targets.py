@@ -4,6 +4,7 @@ or not."""
 from __future__ import annotations
 
 import csv
+import re
 import warnings
 from collections.abc import Sequence
 
@@ -12,10 +13,15 @@ import torch
 from torch import Tensor
 
 from szilard.data.dataset import Task
+from szilard.data.suspects import Suspicion
 from szilard.data.table import Table, listed
-from szilard.errors import SzilardError, SzilardWarning, shortened
+from szilard.errors import SzilardError, shortened
 
 MOST_CLASSES = 20  # whole numbers with more different values than this are taken for a quantity
+_UNIT = re.compile(
+    r"(?P<before>[^\d\s.,+-]{0,4}\s?)[+-]?\d[\d.,' ]*(?P<after>\s?[^\d\s.,+-]{0,6}(?:/\w{1,4})?)"
+)
+_MOST_UNITS = 3  # that one column of quantities may have: g and kg
 _WORDS = {"true": 1.0, "false": 0.0, "yes": 1.0, "no": 0.0}  # as programs and people write 1 and 0
 
 
@@ -74,9 +80,13 @@ def of_one(table: Table, column: int, task: Task | None) -> tuple[Task, Tensor, 
         return "multilabel", _labels(table, (column,)), ()
     if table.is_text(column):
         if task == "regression":
+            shown = shortened(table.columns[column][0], 60)
             raise SzilardError(
-                f"column {name!r} of {table.path} is text and no quantity; use task='classification'"
+                f"column {name!r} of {table.path} is text and no quantity, such as {shown!r}; write the numbers "
+                "alone, without units, or use task='classification' for classes"
             )
+        if task is None:
+            _refuse_units(table, column)
         # Not as a NumPy array, in which every cell takes as much as the longest one.
         cells = table.texts(column)
         classes = tuple(sorted(set(cells)))
@@ -96,7 +106,35 @@ def of_one(table: Table, column: int, task: Task | None) -> tuple[Task, Tensor, 
             "which is no class label; use whole numbers or text, or task='regression' for a quantity"
         )
     index = np.searchsorted(distinct, values)
-    return task, torch.from_numpy(index.astype(np.int64)), tuple(f"{value:.0f}" for value in distinct)
+    return task, torch.from_numpy(index.astype(np.int64)), _called(table, column, distinct)
+
+
+def _refuse_units(table: Table, column: int) -> None:
+    """Numbers with a unit or a currency, too many of them to be classes."""
+    cells = set(table.columns[column])
+    if len(cells) <= MOST_CLASSES:
+        return
+    found = [_UNIT.fullmatch(cell.strip()) for cell in cells]
+    units = {(one["before"].strip(), one["after"].strip()) for one in found if one is not None}
+    if None not in found and len(units) <= _MOST_UNITS:
+        shown = shortened(table.columns[column][0], 60)
+        raise SzilardError(
+            f"column {table.called(column)} of {table.path} is text such as {shown!r}, which looks like a "
+            "quantity with a unit; write the numbers alone, or use task='classification' if these are classes"
+        )
+
+
+def _called(table: Table, column: int, distinct: np.ndarray) -> tuple[str, ...]:
+    """Names of classes that are whole numbers: as they are written where that is with zeros in front (007)."""
+    spelt: dict[float, set[str]] = {}
+    for cell in set(table.columns[column]):
+        if cell.isascii() and cell.isdigit():
+            spelt.setdefault(float(cell), set()).add(cell)
+    names = [f"{value:.0f}" for value in distinct]
+    for n, value in enumerate(distinct.tolist()):
+        if len(spelt.get(value, ())) == 1:
+            (names[n],) = spelt[value]
+    return tuple(names)
 
 
 def of_several(table: Table, columns: Sequence[int], task: Task | None) -> tuple[Task, Tensor]:
@@ -132,7 +170,7 @@ def of_several(table: Table, columns: Sequence[int], task: Task | None) -> tuple
         warnings.warn(
             f"{names} of {table.path} hold few different whole numbers and are taken for quantities; if these are "
             "classes, predict each column alone, else add --task regression (in Python: task='regression')",
-            SzilardWarning,
+            Suspicion,
             stacklevel=2,
         )
     return "regression", torch.from_numpy(values)
@@ -160,6 +198,6 @@ def _warn_one_hot(table: Table, columns: Sequence[int], values: np.ndarray) -> N
         warnings.warn(
             f"in every row of {table.path} exactly one of {len(columns)} labels is 1, as where they stand for one "
             "class; they are predicted as labels that may hold at once: put the class into one column if that is wrong",
-            SzilardWarning,
+            Suspicion,
             stacklevel=2,
         )
