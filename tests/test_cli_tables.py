@@ -163,3 +163,26 @@ def test_class_weights_are_for_classes(tmp_path):
     )
     assert typed.code == 2
     assert "is for classification" in typed.output
+
+
+def test_what_a_file_was_taken_for_is_said(tmp_path, capsys):
+    from szilard import data
+    from szilard._cli import fit
+    from szilard.training.settings import DataSettings
+
+    def said(rows, **how):
+        path = tmp_path / "r.csv"
+        path.write_text("\n".join(["a,y,g", *rows]))
+        asked = DataSettings(str(path), target="y", ood="none", **how)
+        fit._describe(data.load(str(path), target="y", ood="none", **how), asked)
+        return capsys.readouterr().err.strip()
+
+    ratings = [f"{i * 0.37:.2f},{i % 5},{i % 10}" for i in range(100)]
+    parts = "100 examples (70 train, 15 valid, 15 test)"
+    asks = "(--task regression takes them for a quantity)"
+    assert said(ratings, ignore=["g"]) == f"r.csv: {parts}, 1 feature; classification with 5 classes {asks}"
+    assert said(ratings, task="regression", group="g").endswith("test, divided by g), 1 feature; regression")
+    two = [row.replace(f",{i % 5},", f",{'no' if i % 5 else 'yes'},") for i, row in enumerate(ratings)]
+    assert said(two) == f"r.csv: {parts}, 2 features; classification with 2 classes"
+    fit._describe(data.load("digits", ood="none"), DataSettings("digits"))
+    assert capsys.readouterr().err == ""

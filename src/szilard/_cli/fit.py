@@ -12,13 +12,15 @@ from typing import Any
 
 from szilard import atomic, methods, networks, report
 from szilard._cli import figures, output, small_print
+from szilard._cli.source import TABLES
 from szilard._cli.told import once
+from szilard.data import DataSet
 from szilard.errors import SzilardError, printable
 from szilard.training import settings as toml
 from szilard.training import trust
 from szilard.training.folder import RunFolder
 from szilard.training.run import hold, run
-from szilard.training.settings import Settings
+from szilard.training.settings import DataSettings, Settings
 
 MAIN = "ssvi"
 BASELINES = ("deterministic", "mean-field")
@@ -77,9 +79,30 @@ def fit(
             download=download,
             tensorboard=tensorboard,
             progress=not (quiet or as_json),
+            described=None if quiet or as_json else lambda data: _describe(data, settings.data),
         )
         if fabric.global_rank == 0:
             _show(out, quiet, as_json, wide)
+
+
+def _describe(data: DataSet, asked: DataSettings) -> None:
+    """One line on what a user's own file was taken for; nothing for a known set."""
+    if Path(asked.name).suffix.lower() not in (*TABLES, ".npz"):
+        return
+    sizes = [len(part) for part in (data.train, data.valid, data.test)]
+    parts = f"{sizes[0]:,} train, {sizes[1]:,} valid, {sizes[2]:,} test"
+    by = f", divided by {asked.group or asked.time}" if asked.group or asked.time else ""
+    what: str = data.task
+    if data.classes:
+        what += f" with {len(data.classes):,} classes"
+        numbers = len(data.classes) > 2 and all(name.lstrip("-").isdecimal() for name in data.classes)
+        what += " (--task regression takes them for a quantity)" if numbers and data.feature_names else ""
+    inputs = (
+        f"{len(data.feature_names):,} feature{'s' * (len(data.feature_names) > 1)}"
+        if data.feature_names
+        else f"inputs {list(data.input_shape)}"
+    )
+    once()(printable(f"{data.name}: {sum(sizes):,} examples ({parts}{by}), {inputs}; {what}", 400))
 
 
 def _show(out: Path, quiet: bool, as_json: bool, wide: bool) -> None:

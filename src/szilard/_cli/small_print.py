@@ -64,9 +64,10 @@ def _intervals(rows: Sequence[Mapping[str, Any]], elsewhere: str) -> Table:
 
 def _ends(row: Mapping[str, Any], key: str) -> Sequence[float] | None:
     """The interval of a figure; the accuracy of labels that are each there or not is that by label."""
-    if "accuracy_by_label" in row.get("quality", {}):
-        key = {"accuracy": "", "accuracy_by_label": "accuracy"}.get(key, key)
-    found: Sequence[float] | None = row["intervals"].get(key)
+    ends = row["intervals"]
+    if "accuracy_by_label" in row.get("quality", {}) and "accuracy" in ends:
+        ends = {"accuracy_by_label" if name == "accuracy" else name: pair for name, pair in ends.items()}
+    found: Sequence[float] | None = ends.get(key)
     return found
 
 

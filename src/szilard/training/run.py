@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -38,6 +39,7 @@ def run(
     download: bool = False,
     tensorboard: bool = False,
     progress: bool = True,
+    described: Callable[[DataSet], None] | None = None,
 ) -> Fabric:
     """Train every method of ``settings`` and write the run folder, the report excepted.
 
@@ -51,6 +53,7 @@ def run(
         accelerator, devices, strategy: see :func:`szilard.training.devices.start`.
         download: let torchvision fetch a missing set.
         tensorboard, progress: see :func:`szilard.fit`.
+        described: is called with the data when they have been read, in the first of several processes.
 
     Raises:
         SzilardError: anything that a person can mend.
@@ -78,6 +81,8 @@ def run(
             )
             settings = absolute(settings)
             loaded = rooms.load(**dataclasses.asdict(settings.data), download=download)
+            if described is not None and rank() == 0:
+                described(loaded)
             settings = complete(settings, loaded)
             _try_out(settings, loaded)
             fabric = start(accelerator, devices, strategy, settings.fit.precision)
