@@ -12,7 +12,8 @@ from torch.nn.utils import parametrizations
 
 import szilard
 from szilard import file
-from szilard.compress import copies, obs, packed, refit
+from szilard.coding import LARGEST
+from szilard.compress import copies, obs, packed, refit, scaled
 from szilard.compress.copies import emptied
 from szilard.compress.correct import mean_by_channel
 from szilard.compress.draft import Draft, Quantised
@@ -236,3 +237,34 @@ def test_a_fitting_lets_go_of_what_it_holds(groups):
     for sample, part in ((known, slice(0, 30)), (unseen, slice(30, 40))):
         torch.testing.assert_close(sample.x, patches[:, part] - patches[:, part].mean(1, keepdim=True))
         torch.testing.assert_close(sample.missing, missing[:, part] - missing[:, part].mean(1, keepdim=True))
+
+
+@pytest.mark.parametrize("rows", [True, False])
+@pytest.mark.parametrize("cols", [True, False])
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64])
+def test_a_matrix_over_factors_is_made_by_parts_as_at_once(rows, cols, kind):
+    weight = normal(70, 30).to(kind)
+    left = 2.0 ** (torch.arange(70).double() / 8 - 4) if rows else None
+    right = 2.0 ** (torch.arange(30).double() / 8 - 2) if cols else None
+    wanted = weight if left is None else weight / left[:, None].to(kind)
+    wanted = wanted if right is None else wanted / right.to(kind)
+    divided = scaled.Divided(weight, left, right)
+    assert (divided.shape, len(divided)) == (wanted.shape, 70)
+    assert torch.equal(
+        torch.cat([divided[part] for part in (slice(0, 20), slice(20, 69), slice(69, 70))]), wanted
+    )
+
+
+@pytest.mark.parametrize("odd", [None, float("nan"), float("inf"), -300.0])
+@pytest.mark.parametrize("place", [(0, 0), (69, 29)])
+def test_the_finest_step_is_that_of_the_largest_entry(odd, place, monkeypatch):
+    weight = normal(70, 30)
+    if odd is not None:
+        weight[place] = odd
+    monkeypatch.setattr(obs, "MANY", 64)
+    largest = float(weight.abs().amax())
+    found = obs.finest(weight)
+    if largest < float("inf"):  # and no NaN
+        assert largest / 2 ** (found / 16) <= LARGEST / 8 < largest / 2 ** ((found - 1) / 16) * 1.0001
+    else:
+        assert found == obs.finest(torch.zeros(2, 2)) == obs.finest(torch.zeros(0, 2))

@@ -12,6 +12,7 @@ import ctypes
 import math
 from collections.abc import Iterator, Sequence
 from itertools import product
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -33,8 +34,17 @@ SOME = 2048  # rows whose later columns are moved at a time
 LEFT = 2  # columns to the left that the coder's model asks for
 
 
+class Matrix(Protocol):
+    """``[rows, cols]``, which gives some rows at a time, as a tensor does."""
+
+    @property
+    def shape(self) -> torch.Size: ...
+    def __len__(self) -> int: ...
+    def __getitem__(self, part: slice, /) -> Tensor: ...
+
+
 def quantise(
-    weight: Tensor,
+    weight: Matrix,
     inputs: Tensor,
     outputs: Tensor,
     lam: float,
@@ -88,12 +98,26 @@ def quantise(
     return Quantised(levels, step)
 
 
-def finest(weight: Tensor) -> int:
-    """Code of the finest step at which levels stay within those of a file, with room for what rounding adds."""
-    largest = float(weight.detach().abs().amax()) if weight.numel() else 0.0
+def finest(weight: Matrix) -> int:
+    """Code of the finest step at which levels stay within those of a file, with room for what rounding adds.
+
+    Args:
+        weight: ``[rows, cols]``, or a vector.
+    """
+    largest = 0.0
+    some = max(1, MANY // max(1, math.prod(weight.shape[1:])))
+    for start in range(0, len(weight), some):
+        part = weight[start : start + some].detach()
+        if part.numel():
+            largest = max(largest, float(part.abs().amax()), key=_size)
     if not (largest > 0 and math.isfinite(largest)):
         return -(1 << 14)
     return math.ceil(STEPS * math.log2(largest / (LARGEST >> 3)))
+
+
+def _size(value: float) -> float:
+    """What decides which is larger: NaN is, to be seen."""
+    return math.inf if math.isnan(value) else value
 
 
 def _put(levels: np.ndarray, rows: slice, first: int, block: np.ndarray) -> np.ndarray:
@@ -145,9 +169,10 @@ class _Sweep:
     def __init__(
         self, weight: Tensor, unit: float, root: Tensor, outputs: Tensor, exact: Tensor, price: float
     ) -> None:
-        self.weight, self.unit, self.root = weight, unit, root
+        self.unit, self.root = unit, root
         self.outputs, self.exact, self.price = outputs, exact, price
         self.scaled = weight.to(torch.float64, copy=True).div_(unit) if root.dim() == 2 else None
+        self.weight = weight if self.scaled is None else self.scaled
 
     def run(self, rounder: _Rounder) -> Iterator[tuple[int, np.ndarray]]:
         """First column and int32 levels ``[rows, count]`` of one block after another."""

@@ -63,19 +63,38 @@ def quantise(
     outputs = outputs.clamp_min(LEAST * float(outputs.mean())).clamp_min(1e-30)
     row = _codes(outputs.log()) if way.rows else None
     col = _codes(_left(roots).log().mean(0)) if way.cols else None
-    weight = weight if weight.numel() > MANY else weight.double()
-    if row is not None:
-        factors = _factors(row)
-        weight = weight / factors[:, None].to(weight)
-        outputs = outputs * factors.square()
-    if col is not None:
-        weight = (
-            weight.div_(_factors(col).to(weight)) if row is not None else weight / _factors(col).to(weight)
-        )
+    rows = None if row is None else _factors(row)
+    cols = None if col is None else _factors(col)
+    if rows is not None:
+        outputs = outputs * rows.square()
+    if cols is not None:
         # (D A D)^-1 = D^-1 A^-1 D^-1, and U D^-1 is still upper triangular.
-        roots = [root / _factors(col) for root in roots]
-    made = obs.quantise(weight, curvature.inputs, outputs, lam, passes=passes, roots=roots)
+        roots = [root / cols for root in roots]
+    divided = Divided(weight if weight.numel() > MANY else weight.double(), rows, cols)
+    made = obs.quantise(divided, curvature.inputs, outputs, lam, passes=passes, roots=roots)
     return Quantised(made.levels, made.step, row, col)
+
+
+@dataclass(frozen=True, eq=False)
+class Divided:
+    """A matrix ``[rows, cols]`` over factors of its rows and columns, made for some rows at a time."""
+
+    weight: Tensor
+    rows: Tensor | None
+    cols: Tensor | None
+
+    @property
+    def shape(self) -> torch.Size:
+        return self.weight.shape
+
+    def __len__(self) -> int:
+        return len(self.weight)
+
+    def __getitem__(self, part: slice) -> Tensor:
+        found = self.weight[part]
+        if self.rows is not None:
+            found = found / self.rows[part, None].to(found)
+        return found if self.cols is None else found / self.cols.to(found)
 
 
 def flattened(outputs: Tensor, exponent: float) -> Tensor:

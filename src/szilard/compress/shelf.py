@@ -58,7 +58,8 @@ class Shelf(MutableMapping[Any, Any]):
 
     def __setitem__(self, key: Any, value: Any) -> None:
         with self._lock:
-            self.pop(key, None)
+            if key in self._values:
+                del self[key]  # unlike pop, it does not read what was there
             self._values[key] = _mapped(value, self._put)
 
     def __getitem__(self, key: Any) -> Any:
