@@ -110,19 +110,27 @@ def test_a_program_of_somebody_elses_keeps_its_handlers():
     assert [signal.getsignal(kind) for kind in kinds] == before
 
 
-@pytest.mark.parametrize("step", range(1, 10))
-def test_training_stops_at_a_step_with_a_checkpoint_and_goes_on_from_there(tmp_path, monkeypatch, step):
-    """Three epochs of three steps: in the middle of an epoch, at its end, and at the end of all."""
+def train(out, **more):
+    """Three epochs of three steps."""
     digits = data.load("digits", n_train=48)
+    made = methods.SSVI(48, density=0.3, every=4, growth_batches=3)
+    run = fit(
+        made, "mlp:8", digits, epochs=3, batch_size=16, samples=2, progress=False, accelerator="cpu", out=out,
+        checkpoint_seconds=None, **more,
+    )  # fmt: skip
+    return checkpoint.load(run.folder / "network.pt", "network")["state_dict"]
 
-    def train(out, **more):
-        made = methods.SSVI(48, density=0.3, every=4, growth_batches=3)
-        run = fit(
-            made, "mlp:8", digits, epochs=3, batch_size=16, samples=2, progress=False, accelerator="cpu", out=out,
-            checkpoint_seconds=None, **more,
-        )  # fmt: skip
-        return checkpoint.load(run.folder / "network.pt", "network")["state_dict"]
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    return train(tmp_path_factory.mktemp("whole"))
+
+
+@pytest.mark.parametrize("step", range(1, 10))
+def test_training_stops_at_a_step_with_a_checkpoint_and_goes_on_from_there(
+    tmp_path, monkeypatch, whole, step
+):
+    """In the middle of an epoch, at its end, and at the end of all."""
     steps = []
     after = methods.SSVI.after_step
     monkeypatch.setattr(methods.SSVI, "after_step", lambda *a: (after(*a), steps.append(1)))
@@ -132,7 +140,7 @@ def test_training_stops_at_a_step_with_a_checkpoint_and_goes_on_from_there(tmp_p
     assert stop.value.number == signal.SIGTERM
     assert checkpoint.load(tmp_path / "stopped" / "ssvi" / "checkpoint.pt", "checkpoint")["step"] == step
     monkeypatch.undo()
-    resumed, whole = train(tmp_path / "stopped", resume=True), train(tmp_path / "whole")
+    resumed = train(tmp_path / "stopped", resume=True)
     assert resumed.keys() == whole.keys()
     assert all(resumed[name].equal(whole[name]) for name in whole)
 

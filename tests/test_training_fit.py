@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import warnings
 
 import numpy as np
@@ -68,6 +69,14 @@ def assert_same_folder(a, b) -> None:
     assert sorted(arrays[0].files) == sorted(arrays[1].files)
     for name in arrays[0].files:
         np.testing.assert_array_equal(arrays[0][name], arrays[1][name])
+
+
+@pytest.fixture(scope="module")
+def whole(digits, tmp_path_factory):
+    """The folder of a run that nothing interrupted; to be read only."""
+    folder = tmp_path_factory.mktemp("whole")
+    short(digits, folder)
+    return folder
 
 
 def test_a_run_learns_and_writes_what_it_did(digits, tmp_path):
@@ -170,9 +179,7 @@ def test_killed_at_any_step_resumes_to_the_same_result(digits, tmp_path_factory,
 
 
 @pytest.mark.parametrize("part", ["arrays", "finished", "atomic"])
-def test_killed_while_it_writes_the_end(digits, tmp_path, part, monkeypatch):
-    short(digits, tmp_path / "whole")
-
+def test_killed_while_it_writes_the_end(digits, whole, tmp_path, part, monkeypatch):
     def die(*_, **__):
         raise Killed
 
@@ -182,16 +189,15 @@ def test_killed_while_it_writes_the_end(digits, tmp_path, part, monkeypatch):
     monkeypatch.undo()
     assert not (tmp_path / "killed" / "ssvi" / "result.json").exists()
     short(digits, tmp_path / "killed", resume=True)
-    assert_same_folder(tmp_path / "whole" / "ssvi", tmp_path / "killed" / "ssvi")
+    assert_same_folder(whole / "ssvi", tmp_path / "killed" / "ssvi")
 
 
-def test_a_torn_last_line_of_the_log_is_dropped(digits, tmp_path):
-    short(digits, tmp_path / "whole")
-    short(digits, tmp_path / "torn")
+def test_a_torn_last_line_of_the_log_is_dropped(digits, whole, tmp_path):
+    shutil.copytree(whole, tmp_path / "torn")
     with (tmp_path / "torn/ssvi/metrics.jsonl").open("a") as file:
         file.write('{"kind": "epoch", "ep')
     short(digits, tmp_path / "torn", resume=True)
-    assert_same_folder(tmp_path / "whole" / "ssvi", tmp_path / "torn" / "ssvi")
+    assert_same_folder(whole / "ssvi", tmp_path / "torn" / "ssvi")
 
 
 @pytest.mark.parametrize(
