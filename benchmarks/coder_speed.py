@@ -15,9 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from szilard import file, native
+from szilard import file
 from szilard.coding import Decoder, Encoder, Model
 from szilard.coding.static import StaticDecoder, StaticEncoder, Table
+from szilard.kernels import native
 from timing import Timed, interleave
 
 COLUMNS = ["", "encode MB/s", "decode MB/s", "bits per weight"]

@@ -15,8 +15,8 @@ from torch.nn import functional as F
 import masked_dense
 import peers
 from szilard import methods, networks
+from szilard.kernels import dispatch
 from szilard.methods import Method
-from szilard.sparse import dispatch
 
 N_DATA = 50_000
 STEPS = 1_000_000  # horizon of the schedules: far enough that every measured move is as large as the first

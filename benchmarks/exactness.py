@@ -22,9 +22,9 @@ import szilard
 from harness import finish, print_table
 from szilard import bayes
 from szilard.methods import SSVI, MeanField, Method
-from szilard.methods.scores import expected_magnitude, signal_to_noise
 from szilard.networks import WithNoise
 from szilard.sparse import Support, ops
+from szilard.topology.scores import expected_magnitude, signal_to_noise
 
 
 @dataclass(frozen=True)

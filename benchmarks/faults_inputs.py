@@ -259,8 +259,8 @@ def check_run(files: dict[str, bytes], folder: Path, *, page: bool) -> list[Faul
     import shutil
 
     from szilard import report
-    from szilard.training import settings
-    from szilard.training.folder import RunFolder
+    from szilard.run import settings
+    from szilard.run.folder import RunFolder
 
     shutil.rmtree(folder, ignore_errors=True)
     for name, data in files.items():

@@ -101,7 +101,7 @@ def make_seeds(folder: Path) -> None:
 def as_szd(path: Path) -> bytes:
     """A network of a run as a .szd file: its tensors raw, its metadata as ``szilard compress`` writes them."""
     from szilard import file
-    from szilard.training import finished
+    from szilard.model import finished
 
     found = finished.load(path)
     return file.dumps(file.from_state_dict(found.network.state_dict(), meta=finished.to_meta(found)))
@@ -279,7 +279,7 @@ def check(name: str, data: bytes, folder: Path, traps: Path, *, commands: bool) 
         folder: for the file.
         commands: try ``measure``, ``predict`` and ``compress``, too.
     """
-    from szilard.training import finished
+    from szilard.model import finished
 
     path = folder / name
     path.write_bytes(data)

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 import szilard
-from szilard.sparse import dispatch
+from szilard.kernels import dispatch
 
 
 def describe() -> dict[str, str]:

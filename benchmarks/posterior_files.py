@@ -12,8 +12,8 @@ from typing import Any
 
 import szilard
 from szilard import bayes, data
-from szilard.training import finished
-from szilard.training.evaluate import judge
+from szilard.model import finished
+from szilard.model.evaluate import judge
 
 COLUMNS = ["", "bytes before", "bytes", "accuracy %", "NLL", "ECE", "OOD AUROC"]
 KEYS = ("accuracy", "nll", "ece", "auroc_best")

@@ -62,7 +62,7 @@ def _quiet_machine(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.Tem
 @pytest.fixture(params=["avx512", "avx2", "neon", "baseline"])
 def isa(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Every instruction set of the C++ kernels that this machine runs."""
-    from szilard import native
+    from szilard.kernels import native
 
     monkeypatch.delenv("SZILARD_KERNELS", raising=False)
     before = native.isa()

@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from szilard import native
+from szilard.kernels import native
 from szilard.sparse import Support
 
 PROT_NONE, PROT_READ = 0, 1  # of sys/mman.h

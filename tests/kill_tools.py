@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from szilard.training import checkpoint
+from szilard.model import checkpoint
 
 PATIENCE = 600  # seconds after which a process that should have ended is taken to hang
 

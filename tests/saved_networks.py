@@ -15,7 +15,7 @@ import szilard
 from szilard import data, file, methods, networks
 from szilard.data import DataSet, Split
 from szilard.file import Document
-from szilard.training import checkpoint, finished
+from szilard.model import checkpoint, finished
 
 
 def table(n: int = 12) -> DataSet:

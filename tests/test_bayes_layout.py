@@ -8,10 +8,11 @@ import torch
 from torch import nn
 
 import szilard
-from szilard import bayes, native
+from szilard import bayes
 from szilard.bayes.fuse import AppliedReLU
+from szilard.kernels import native
+from szilard.kernels.layout import is_innermost
 from szilard.networks import LeNet5, ResNet
-from szilard.sparse.layout import is_innermost
 
 needs_kernels = pytest.mark.skipif(not native.available(), reason="the C++ kernels are not built")
 

@@ -11,9 +11,10 @@ from thread_tools import count_wrong
 from torch import nn
 
 import szilard
-from szilard import bayes, methods, native
+from szilard import bayes, methods
 from szilard.data import DataSet
 from szilard.errors import SzilardError
+from szilard.kernels import native
 from szilard.networks import LeNet5, ResNet, check_fits
 from szilard.networks.evaluating import evaluating
 from szilard.sparse import Support, ops

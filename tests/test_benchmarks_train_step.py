@@ -13,7 +13,7 @@ import timing
 import train_step
 from contestants import DETERMINISTIC, MEAN_FIELD, Problem, ssvi_name
 from szilard import bayes
-from szilard.sparse import dispatch
+from szilard.kernels import dispatch
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ import torch
 from cli_tools import TINY, Typed, environment, szilard
 
 from szilard import atomic
-from szilard.training import checkpoint
+from szilard.model import checkpoint
 
 ONE = (*TINY, "--no-baselines", "--ood", "none")
 
@@ -145,7 +145,7 @@ def test_overwriting_waits_until_the_new_run_can_begin(tmp_path):
 
 def interrupted(monkeypatch) -> None:
     """A run of ssvi in run/ that stopped after a checkpoint."""
-    monkeypatch.setattr("szilard.training.arrays.save", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr("szilard.run.arrays.save", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     typed = szilard("fit", *ONE, "--out", "run", "--quiet")
     assert typed.code == 130
     assert "interrupted" in typed.output

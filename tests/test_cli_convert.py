@@ -17,7 +17,7 @@ import szilard as package
 from szilard import SzilardError, file
 from szilard.file.ledger import smaller
 from szilard.file.state import contiguous
-from szilard.training import conversion, finished, formats, stored
+from szilard.model import conversion, finished, formats, stored
 
 KINDS = tuple(name for name in file.dtypes.BY_NAME if name != "complex128")
 

@@ -11,7 +11,7 @@ from cli_tools import szilard
 
 from szilard import file, methods, networks
 from szilard.file import Document, Levels
-from szilard.training import checkpoint
+from szilard.model import checkpoint
 
 
 @pytest.fixture

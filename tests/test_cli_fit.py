@@ -8,11 +8,11 @@ import re
 import pytest
 from cli_tools import TINY, szilard
 
-from szilard._cli.figures import si
-from szilard._cli.fit import Given, merge
-from szilard.training import settings as toml
-from szilard.training.folder import RunFolder
-from szilard.training.settings import Settings
+from szilard.cli.figures import si
+from szilard.cli.fit import Given, merge
+from szilard.run import settings as toml
+from szilard.run.folder import RunFolder
+from szilard.run.settings import Settings
 
 
 @pytest.fixture(scope="module")

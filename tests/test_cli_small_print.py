@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from szilard._cli import output, small_print, table
+from szilard.cli import output, small_print, table
 from szilard.report.classes import are_unequal
 
 WIDTHS = (60, 80, 120)

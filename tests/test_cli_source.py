@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from szilard import data
-from szilard._cli import source
+from szilard.cli import source
 from szilard.errors import SzilardError, SzilardWarning
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from szilard._cli import figures, output
+from szilard.cli import figures, output
 from szilard.errors import SzilardError
 
 

@@ -9,7 +9,7 @@ import pytest
 from cli_tools import szilard
 
 from szilard.data.reading import Reading
-from szilard.training import finished
+from szilard.model import finished
 
 FIT = (
     "--network",
@@ -167,8 +167,8 @@ def test_class_weights_are_for_classes(tmp_path):
 
 def test_what_a_file_was_taken_for_is_said(tmp_path, capsys):
     from szilard import data
-    from szilard._cli import fit
-    from szilard.training.settings import DataSettings
+    from szilard.cli import fit
+    from szilard.run.settings import DataSettings
 
     def said(rows, **how):
         path = tmp_path / "r.csv"

@@ -17,9 +17,9 @@ from rich.cells import cell_len
 from torch import nn
 
 import szilard as package
-from szilard._cli import table
-from szilard._cli.figures import COST, QUALITY
-from szilard._cli.table import Column, Table
+from szilard.cli import table
+from szilard.cli.figures import COST, QUALITY
+from szilard.cli.table import Column, Table
 from szilard.training.progress import fitted
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="terminals of a POSIX system")
@@ -84,7 +84,7 @@ class TestWithoutAProcess:
 
     @pytest.fixture(params=WIDTHS)
     def columns(self, request, monkeypatch):
-        from szilard._cli import output
+        from szilard.cli import output
 
         monkeypatch.setattr(output, "columns", lambda stream: request.param)
         monkeypatch.setenv("TERM", "xterm")
@@ -123,7 +123,7 @@ class TestWithoutAProcess:
 
 
 def test_wide_leaves_nothing_out(folder, monkeypatch):
-    from szilard._cli import output
+    from szilard.cli import output
 
     monkeypatch.setattr(output, "columns", lambda stream: 60)
     several = ["report", *[str(folder / "run")] * 3]

@@ -11,8 +11,8 @@ import pytest
 from cli_tools import szilard
 
 import szilard as package
-from szilard._cli.told import format_warning
-from szilard._cli.words import cli
+from szilard.cli.told import format_warning
+from szilard.cli.words import cli
 from szilard.errors import SzilardError, SzilardWarning
 
 ROOMS = ("compress", "data", "likelihood", "networks", "training", "methods", "metrics")

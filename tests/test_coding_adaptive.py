@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from szilard import native
 from szilard.coding import LARGEST, CodingError, Decoder, Encoder, Model, adaptive
+from szilard.kernels import native
 
 BOTH = [pytest.param(False, id="python")]
 if native.available():

@@ -23,9 +23,9 @@ from szilard.compress import (
     imagine,
 )
 from szilard.compress.calibration import Calibration
-from szilard.compress.distil import divergence
 from szilard.compress.imagine import guess_shape, norms
 from szilard.compress.judge import judge
+from szilard.compress.passes.distil import divergence
 from szilard.errors import SzilardError, SzilardWarning
 
 

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
-from szilard import native
 from szilard.coding import Encoder, Model
 from szilard.compress import curvatures, obs
 from szilard.compress.curvature import Curvature
+from szilard.kernels import native
 
 
 def call(network, x):

@@ -20,7 +20,7 @@ from szilard import file
 from szilard.coding import Encoder, Model
 from szilard.compress import CanonicalBatchNorm, Curvature, Distil, Factorize, Offsets, Quantise, obs
 from szilard.compress.draft import Draft, Setting
-from szilard.compress.factorize import bits, factorize, free_energy
+from szilard.compress.passes.factorize import bits, factorize, free_energy
 from szilard.file import Levels, Product, SzilardFileError, digest, products, writer
 
 

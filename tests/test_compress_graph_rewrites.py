@@ -20,8 +20,8 @@ from szilard.compress.graph import shared
 from szilard.compress.plain import plain
 from szilard.compress.probe import Probe
 from szilard.errors import SzilardWarning
+from szilard.model.weights import load_state
 from szilard.networks import computed, copied, make_plain
-from szilard.training.weights import load_state
 
 quiet = pytest.mark.filterwarnings("ignore::szilard.errors.SzilardWarning", "ignore::FutureWarning")
 

@@ -13,13 +13,14 @@ from torch.nn.utils import parametrizations
 import szilard
 from szilard import file
 from szilard.coding import LARGEST
-from szilard.compress import copies, obs, packed, refit, scaled
+from szilard.compress import copies, obs, packed, scaled
 from szilard.compress.copies import emptied
-from szilard.compress.correct import mean_by_channel
 from szilard.compress.draft import Draft, Quantised
 from szilard.compress.hooked import Curvature
 from szilard.compress.job import Job
 from szilard.compress.packed import Packed, pack
+from szilard.compress.passes import refit
+from szilard.compress.passes.correct import mean_by_channel
 from szilard.compress.walk import Fitting
 from szilard.errors import SzilardError
 

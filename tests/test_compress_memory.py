@@ -16,7 +16,7 @@ from szilard.compress import finite
 from szilard.compress.plan import Run, make_plan
 from szilard.compress.room import Need, _Alive
 from szilard.compress.rows import by_row
-from szilard.sparse import dispatch
+from szilard.kernels import dispatch
 
 TOKENS = """
 import sys, torch

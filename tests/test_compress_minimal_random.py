@@ -14,7 +14,7 @@ import szilard
 from szilard import bayes, file
 from szilard.bayes import weights
 from szilard.compress import CanonicalBatchNorm, MinimalRandom, Offsets, Quantise
-from szilard.compress.minimal_random import POINT, encode
+from szilard.compress.passes.minimal_random import POINT, encode
 from szilard.errors import SzilardError
 
 

@@ -13,7 +13,7 @@ import szilard
 from szilard import bayes, data, file, fit, measure, methods
 from szilard.bayes import Weight, weights
 from szilard.compress import Posterior
-from szilard.compress.posterior import BETA, LOSS, posterior_names, round_log_std, round_mean
+from szilard.compress.passes.posterior import BETA, LOSS, posterior_names, round_log_std, round_mean
 from szilard.sparse import Support
 
 LAM = 1e-8

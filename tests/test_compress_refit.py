@@ -8,7 +8,8 @@ from torch import nn
 from torch.nn import functional as F
 
 import szilard
-from szilard.compress import CanonicalBatchNorm, Correct, Draft, Quantise, Refit, Setting, refit, rows, walk
+from szilard.compress import CanonicalBatchNorm, Correct, Draft, Quantise, Refit, Setting, rows, walk
+from szilard.compress.passes import refit
 from szilard.networks import copied
 
 LAM = 1e-4

@@ -12,8 +12,8 @@ from cli_tools import TINY, environment, szilard
 from kill_tools import kill_compressions, kill_fits
 
 from szilard import compress, data, fit, interrupts, methods
-from szilard._cli import judged, measure
-from szilard.training import checkpoint
+from szilard.cli import judged, measure
+from szilard.model import checkpoint
 from szilard.training.job import Job
 
 posix = pytest.mark.skipif(os.name != "posix", reason="signals of a POSIX system")
@@ -207,7 +207,7 @@ class TestWhatIsSaidIsTrue:
         )
 
     def test_fit_while_it_removes_an_earlier_run(self, monkeypatch, tmp_path):
-        from szilard.training.folder import MethodFolder
+        from szilard.run.folder import MethodFolder
 
         out = tmp_path / "run"
         assert szilard("fit", *TINY, "--no-baselines", "--out", out, "--quiet").code == 0

@@ -10,9 +10,9 @@ from kernel_memory import Memory, call, close, needs_kernels
 from torch import Tensor
 from torch.nn import functional as F
 
-from szilard import native
+from szilard.kernels import native
+from szilard.kernels.geometry import Convolution
 from szilard.sparse import Support
-from szilard.sparse.geometry import Convolution
 
 pytestmark = needs_kernels
 

@@ -9,10 +9,9 @@ from hypothesis import strategies as st
 from kernel_memory import Memory, call, close, needs_kernels
 from torch.nn import functional as F
 
-from szilard import native
 from szilard.errors import SzilardError
-from szilard.sparse import normalize
-from szilard.sparse.layout import innermost, innermost_like, is_innermost
+from szilard.kernels import native, normalize
+from szilard.kernels.layout import innermost, innermost_like, is_innermost
 
 pytestmark = needs_kernels
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from kernel_memory import Memory, call, close, needs_kernels
 from torch import Tensor
 
-from szilard import native
+from szilard.kernels import native
 from szilard.sparse import Support
 
 pytestmark = needs_kernels

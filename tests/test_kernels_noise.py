@@ -11,7 +11,7 @@ import torch
 from kernel_memory import Memory, call, needs_kernels
 from scipy import stats
 
-from szilard import native
+from szilard.kernels import native
 from szilard.sparse import Support
 
 CSRC = Path(__file__).parent.parent / "csrc"

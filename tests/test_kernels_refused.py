@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from szilard import native
 from szilard.errors import SzilardError
+from szilard.kernels import native
+from szilard.kernels.geometry import Convolution
+from szilard.kernels.layout import innermost, is_innermost
 from szilard.sparse import Support, compiled, ops, portable
-from szilard.sparse.geometry import Convolution
-from szilard.sparse.layout import innermost, is_innermost
 
 pytestmark = pytest.mark.skipif(not native.available(), reason="the C++ kernels are not built")
 

@@ -5,7 +5,7 @@ import torch
 from kernel_memory import PARAMETERS, Memory, call, needs_kernels
 from torch import Tensor
 
-from szilard import native
+from szilard.kernels import native
 from szilard.sparse import Support
 
 pytestmark = needs_kernels

@@ -15,9 +15,9 @@ import pytest
 import torch
 from cli_tools import environment, szilard
 
-from szilard import SzilardError, SzilardWarning, native
+from szilard import SzilardError, SzilardWarning
 from szilard import __version__ as version
-from szilard.sparse import dispatch
+from szilard.kernels import dispatch, native
 
 ROOT = Path(__file__).parent.parent
 HEADER = (ROOT / "csrc" / "szilard.h").read_text()
@@ -265,7 +265,7 @@ def test_a_network_trains_without_the_library(kernels):
 
 
 def test_the_command_line_warns_in_one_line():
-    from szilard._cli.told import format_warning
+    from szilard.cli.told import format_warning
 
     assert format_warning("too slow", SzilardWarning, "file.py", 3) == "warning: too slow\n"
     assert "file.py:3" in format_warning("odd", UserWarning, "file.py", 3)

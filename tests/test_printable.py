@@ -6,7 +6,7 @@ import warnings
 
 import pytest
 
-from szilard._cli import figures, spreadsheet
+from szilard.cli import figures, spreadsheet
 from szilard.errors import SzilardError, SzilardWarning, printable, shortened
 
 EVIL = {

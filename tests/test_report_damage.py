@@ -11,7 +11,7 @@ from report_folders import change, classification
 from szilard import report
 from szilard.errors import SzilardError
 from szilard.report import curves, finding
-from szilard.report.read import read
+from szilard.run.read import read
 
 
 @pytest.fixture

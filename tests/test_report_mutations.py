@@ -14,10 +14,10 @@ from cli_tools import szilard
 from report_folders import change, classification, regression
 
 from szilard import report
-from szilard._cli import figures
+from szilard.cli import figures
 from szilard.errors import SzilardError
-from szilard.report import result as results
-from szilard.training.folder import MethodFolder
+from szilard.run import result as results
+from szilard.run.folder import MethodFolder
 
 HUGE = int("9" * 400)
 ODD = [

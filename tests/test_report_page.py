@@ -12,7 +12,7 @@ from report_folders import change, classification, posterior, regression
 
 from szilard import report
 from szilard.report import weights
-from szilard.report.read import read
+from szilard.run.read import read
 
 VOID = {"meta", "img", "br", "line", "use", "path", "rect"}
 

@@ -9,7 +9,7 @@ from report_folders import classification, regression
 
 from szilard import report
 from szilard.report import finding, words
-from szilard.report.read import read
+from szilard.run.read import read
 
 
 @pytest.fixture

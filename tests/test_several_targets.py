@@ -21,7 +21,8 @@ from szilard.errors import SzilardError, SzilardWarning
 from szilard.file.error import SzilardFileError
 from szilard.likelihood import NoisyGaussian
 from szilard.metrics import Predictive
-from szilard.training import divergence, evaluate, finished, imbalance
+from szilard.model import evaluate, finished
+from szilard.training import divergence, imbalance
 
 FIT = (
     "--network",

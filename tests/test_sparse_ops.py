@@ -5,9 +5,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from szilard import native
-from szilard.sparse import Support, normalize, ops, portable  # noqa: F401  normalize registers its operators
-from szilard.sparse.layout import innermost
+from szilard.kernels import (
+    native,
+    normalize,  # noqa: F401  normalize registers its operators
+)
+from szilard.kernels.layout import innermost
+from szilard.sparse import Support, ops, portable
 
 
 def generator(seed=0):

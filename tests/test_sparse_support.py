@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from szilard.errors import SzilardError
 from szilard.sparse import GrowthGradient, Schedule, Support, allocate, drop_and_grow, erdos_renyi_kernel
-from szilard.sparse.growth import conv_rows, linear_rows
+from szilard.topology.gradient import conv_rows, linear_rows
 
 shapes = st.sampled_from([(1, 1), (1, 9), (7, 1), (5, 6), (4, 2, 3, 3), (6, 3, 5)])
 
@@ -129,7 +129,7 @@ def test_moves_keep_the_best_and_grow_the_largest(shape, density, fraction, seed
 
 
 def test_growth_streams_in_blocks(monkeypatch):
-    from szilard.sparse import growth as module
+    from szilard.topology import gradient as module
 
     g = generator(3)
     whole, parts = GrowthGradient(linear_rows), GrowthGradient(linear_rows)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from szilard import SzilardError, atomic
-from szilard.training import checkpoint
+from szilard.model import checkpoint
 
 CONTENT = {
     "step": 3,

@@ -15,7 +15,8 @@ from torch import nn
 
 from szilard import SzilardError, SzilardWarning, data, fit, measure, methods, networks
 from szilard.data import DataSet, Split
-from szilard.training import Run, checkpoint, divergence, finished, job, load_network
+from szilard.model import checkpoint, finished
+from szilard.training import Run, divergence, job, load_network
 
 EPOCHS, BATCH = 3, 16  # of 48 examples: three steps an epoch
 TIMINGS = {"seconds", "seconds_per_step", "peak_bytes"}

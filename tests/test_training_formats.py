@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from szilard import SzilardError, file
-from szilard.training import formats, stored
-from szilard.training.formats import Format
+from szilard.model import formats, stored
+from szilard.model.formats import Format
 
 
 def saved(content, **how) -> bytes:

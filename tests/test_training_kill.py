@@ -15,7 +15,7 @@ import torch
 from typer.testing import CliRunner
 
 from szilard.cli import app
-from szilard.training import checkpoint
+from szilard.model import checkpoint
 
 # Eight examples a batch make six steps an epoch; supports move every ten steps, and so between two checkpoints.
 FIT = [

@@ -16,7 +16,8 @@ from cli_tools import TINY, environment, szilard
 from kill_tools import leftovers, start
 
 from szilard import SzilardError, SzilardWarning, data, fit, flock, methods
-from szilard.training import checkpoint, lock
+from szilard.model import checkpoint
+from szilard.run import lock
 
 pytestmark = pytest.mark.skipif(flock.fcntl is None, reason="no file locks here")
 

@@ -13,7 +13,7 @@ import szilard
 from szilard import methods
 from szilard.data import load
 from szilard.file import SzilardFileError
-from szilard.training import checkpoint
+from szilard.model import checkpoint
 
 
 def fit(folder, **more):

@@ -15,7 +15,7 @@ from saved_networks import ODD, ODDER, as_szd, network_pt, said, saying
 
 from szilard import SzilardError, file, methods, networks
 from szilard.file import SzilardFileError
-from szilard.training import checkpoint, finished, schema
+from szilard.model import checkpoint, finished, schema
 
 FIELDS = (
     "network_spec", "method", "method_options", "n_data", "method_state", "task", "input_shape", "n_outputs", "classes",

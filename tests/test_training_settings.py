@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from szilard import SzilardError, data, methods
+from szilard.run import settings as toml
+from szilard.run.folder import RunFolder, to_json
+from szilard.run.settings import DataSettings, FitSettings, NetworkSettings, Settings
 from szilard.training import defaults
-from szilard.training import settings as toml
-from szilard.training.folder import RunFolder, to_json
 from szilard.training.run import absolute, complete
-from szilard.training.settings import DataSettings, FitSettings, NetworkSettings, Settings
 
 
 def test_settings_come_back_from_the_file(tmp_path):

@@ -15,8 +15,8 @@ import pytest
 import torch
 from torch import nn
 
-from szilard.training import torch_file
-from szilard.training.torch_file import Damaged, Objects, loads
+from szilard.model import torch_file
+from szilard.model.torch_file import Damaged, Objects, loads
 
 
 def saved(content, **how) -> bytes:

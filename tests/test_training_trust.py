@@ -11,7 +11,7 @@ from saved_networks import as_szd, network_pt, said, saying
 
 from szilard import SzilardError
 from szilard.file import SzilardFileError
-from szilard.training import finished, trust
+from szilard.model import finished, trust
 
 CODE = (
     "import pathlib\n"
@@ -273,7 +273,7 @@ class TestRuns:
             ["fit", run / "run.toml"],
         ):
             szilard(*command).refused("names an unknown method")
-        from szilard.training.folder import RunFolder
+        from szilard.run.folder import RunFolder
 
         with pytest.raises(SzilardError, match="unknown method"):
             RunFolder(run).method(name)

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from szilard.data import load
-from szilard.training.units import fitted
+from szilard.model.units import fitted
 
 
 class Exact(nn.Module):

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     )
     from szilard.bayes.bayesianize import bayesianize
     from szilard.file import SzilardFileError, load
-    from szilard.training.conversion import convert
-    from szilard.training.evaluate import measure
+    from szilard.model.conversion import convert
+    from szilard.model.evaluate import measure
     from szilard.training.fit import fit
 
 __version__ = "0.1.0"

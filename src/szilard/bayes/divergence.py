@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from szilard import native
+from szilard.kernels import native
+from szilard.kernels.dispatch import implementation
+from szilard.kernels.operator import unobserved
 from szilard.sparse.differentiable import second, transformed
-from szilard.sparse.dispatch import implementation
-from szilard.sparse.operator import unobserved
 
 
 def gaussian_kl(mean: Tensor, log_std: Tensor, scale: float | None) -> Tensor:

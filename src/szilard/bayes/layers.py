@@ -13,12 +13,12 @@ from szilard.bayes.answers import draw_of, mode_of
 from szilard.bayes.noise import Noise
 from szilard.bayes.weight import NO_RESET, Weight
 from szilard.errors import SzilardError
+from szilard.kernels.dispatch import implementation
+from szilard.kernels.geometry import Convolution
+from szilard.kernels.layout import innermost
 from szilard.sparse import GrowthGradient, block_ops, differentiable, ops, submatrix
 from szilard.sparse.differentiable import spread, transformed
-from szilard.sparse.dispatch import implementation
-from szilard.sparse.geometry import Convolution
-from szilard.sparse.growth import RowsGradient, conv_rows, linear_rows
-from szilard.sparse.layout import innermost
+from szilard.topology.gradient import RowsGradient, conv_rows, linear_rows
 
 #: How a layer answers: ``local`` draws outputs (local reparametrisation), ``sample`` draws one weight a
 #: forward pass, ``mean`` uses the mean weight; ``auto`` is ``local`` in training mode and ``mean`` in eval.

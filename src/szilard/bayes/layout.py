@@ -7,13 +7,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from szilard.errors import SzilardError
+from szilard.kernels import normalize
 from szilard.networks.norm import NormReLU
 from szilard.networks.resnet import PaddedShortcut
-from szilard.sparse import normalize
 
 
 class _InnermostNorm(nn.BatchNorm2d):
-    """BatchNorm2d that answers batch-innermost input (:mod:`szilard.sparse.layout`) in its own layout."""
+    """BatchNorm2d that answers batch-innermost input (:mod:`szilard.kernels.layout`) in its own layout."""
 
     def _normalize(self, x: Tensor, shortcut: Tensor | None, relu: bool) -> Tensor:
         self._check_input_dim(x)

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from szilard import native
 from szilard.coding import adaptive
 from szilard.coding.adaptive import LARGEST
 from szilard.coding.errors import CodingError
+from szilard.kernels import native
 
 Ints = np.ndarray  # int32 [rows, cols], or [n], which is one row
 

@@ -8,23 +8,23 @@ import sys
 from types import ModuleType
 from typing import Any
 
-from szilard.compress.batchnorm import CanonicalBatchNorm
 from szilard.compress.calibration import Calibration
 from szilard.compress.certificate import Certificate, certificate
 from szilard.compress.compress import compress, default_passes
 from szilard.compress.compressed import Compressed
-from szilard.compress.correct import Correct
 from szilard.compress.curvature import Curvature, curvatures
-from szilard.compress.distil import Distil
 from szilard.compress.draft import Draft, Pass, Quantised, Setting
-from szilard.compress.factorize import Factorize
-from szilard.compress.finetune import Finetune
 from szilard.compress.imagine import imagine
-from szilard.compress.minimal_random import MinimalRandom
-from szilard.compress.posterior import Posterior
+from szilard.compress.passes.batchnorm import CanonicalBatchNorm
+from szilard.compress.passes.correct import Correct
+from szilard.compress.passes.distil import Distil
+from szilard.compress.passes.factorize import Factorize
+from szilard.compress.passes.finetune import Finetune
+from szilard.compress.passes.minimal_random import MinimalRandom
+from szilard.compress.passes.posterior import Posterior
+from szilard.compress.passes.refit import Refit
+from szilard.compress.passes.rounding import Offsets, Quantise
 from szilard.compress.precision import free_energy_step, posterior_curvature, published_bits
-from szilard.compress.refit import Refit
-from szilard.compress.rounding import Offsets, Quantise
 from szilard.compress.shrink import shrink
 
 __all__ = [

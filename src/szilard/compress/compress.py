@@ -12,7 +12,6 @@ import torch
 from torch import nn
 
 from szilard.compress.adapter import Adapter
-from szilard.compress.batchnorm import CanonicalBatchNorm
 from szilard.compress.calibration import Calibration
 from szilard.compress.check import (
     check_functions,
@@ -25,22 +24,23 @@ from szilard.compress.check import (
 )
 from szilard.compress.compressed import Compressed
 from szilard.compress.copies import inner, sharing
-from szilard.compress.correct import Correct
-from szilard.compress.distil import Distil, is_cheap
 from szilard.compress.draft import Pass
 from szilard.compress.imagine import guess_shape, imagine, norms
 from szilard.compress.job import Evaluate, Job, Wish
 from szilard.compress.judge import Forward, Judge, judge, without_labels
 from szilard.compress.layers import left_raw
 from szilard.compress.others import Others
+from szilard.compress.passes.batchnorm import CanonicalBatchNorm
+from szilard.compress.passes.correct import Correct
+from szilard.compress.passes.distil import Distil, is_cheap
+from szilard.compress.passes.posterior import LOSS, Posterior, is_posterior
+from szilard.compress.passes.refit import Refit
+from szilard.compress.passes.rounding import Offsets, Quantise
 from szilard.compress.plain import plain
 from szilard.compress.plain import told as told_plain
-from szilard.compress.posterior import LOSS, Posterior, is_posterior
 from szilard.compress.probe import Probe
 from szilard.compress.progress import Progress
-from szilard.compress.refit import Refit
 from szilard.compress.room import fitted
-from szilard.compress.rounding import Offsets, Quantise
 from szilard.compress.steady import check_steady
 from szilard.compress.unjudged import told as told_unjudged
 from szilard.errors import SzilardError, SzilardWarning
@@ -72,7 +72,7 @@ def compress(
     """Minimise F = E[loss] + λ · bits over integers for a network's weights, and code them into one file.
 
     Give at most one of ``max_drop``, ``max_bytes`` and ``lam``; the default is a drop of 0.005 where something can
-    judge. Elsewhere λ is such that rounding n weights costs :data:`szilard.compress.posterior.LOSS` nats if the loss is
+    judge. Elsewhere λ is such that rounding n weights costs :data:`szilard.compress.passes.posterior.LOSS` nats if the loss is
     a parabola, that is n λ / (2 ln 2). For a Bayesian network λ is at most that by default, because its accuracy does
     not tell what becomes of its uncertainty. The network is not changed.
 
@@ -227,7 +227,7 @@ def default_passes(*, distil: bool = False, refit: bool = True) -> list[Pass]:
 
     Args:
         distil: let the integers learn, too, before the biases are rounded. :func:`compress` does where there is data
-            and it takes seconds (:func:`szilard.compress.distil.is_cheap`): small networks gain most from it.
+            and it takes seconds (:func:`szilard.compress.passes.distil.is_cheap`): small networks gain most from it.
         refit: fit layers to what rounded ones give, which needs inputs that are not imagined.
     """
     quantise = Quantise()

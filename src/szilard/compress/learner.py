@@ -18,7 +18,7 @@ from torch.nn.utils.stateless import _reparametrize_module
 
 from szilard.compress.draft import ROWS, STEPS, Draft, Quantised
 from szilard.compress.group_norm import ContiguousGroupNorm
-from szilard.compress.posterior import posterior_names
+from szilard.compress.passes.posterior import posterior_names
 from szilard.compress.scales import Scales
 
 REFRESH = 25  # steps between two counts of the levels

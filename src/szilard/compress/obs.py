@@ -18,10 +18,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from szilard import native
 from szilard.coding import Model
 from szilard.coding.adaptive import LARGEST
 from szilard.compress.draft import STEPS, Quantised
+from szilard.kernels import native
 
 # Of the bits that a cheaper level saves, the share that stays saved: columns that make good its error take bits, too.
 # Measured, see benchmarks/model_file.py; any from 0.05 to 0.5 does nearly as well, and 1 takes 4 % more bytes.

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from szilard.compress.draft import ROWS, STEPS, Draft, Pass, Quantised, Setting
 from szilard.compress.layers import tensors
-from szilard.compress.refit import Refit
-from szilard.compress.rounding import Quantise
+from szilard.compress.passes.refit import Refit
+from szilard.compress.passes.rounding import Quantise
 from szilard.compress.scaled import MANY
 
 BITS = (8, 6, 4)  # that are tried, while they keep what was asked for

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from szilard.compress.curvature import Forward
 from szilard.compress.guess import guess_inputs
-from szilard.compress.posterior import is_posterior
+from szilard.compress.passes.posterior import is_posterior
 from szilard.compress.probe import numbers
 from szilard.errors import SzilardWarning
 

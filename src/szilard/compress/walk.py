@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from szilard.compress.batches import length
-from szilard.compress.correct import corrected, mean_by_channel
 from szilard.compress.draft import Draft, Setting
 from szilard.compress.finite import all_finite
+from szilard.compress.passes.correct import corrected, mean_by_channel
 from szilard.compress.patches import Layer, by_row, padded
 from szilard.compress.plan import guessed
 from szilard.compress.precise import COARSE

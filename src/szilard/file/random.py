@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from szilard import native
+from szilard.kernels import native
 
 SPREAD = math.sqrt(16 * (256**2 - 1) / 12)  #: standard deviation of a variate, 295.6
 MOST_VARIATE = 16 * 255 // 2  #: its largest magnitude

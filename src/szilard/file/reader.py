@@ -18,7 +18,6 @@ from typing import Any, BinaryIO, TypeVar, cast
 
 import numpy as np
 
-from szilard import native
 from szilard.coding import CodingError, Decoder, Model
 from szilard.coding.static import StaticDecoder
 from szilard.file import dtypes, inplace, layout, levels, meta, names, products, random, raw
@@ -43,6 +42,7 @@ from szilard.file.records import (
     gathered,
 )
 from szilard.file.source import PIECE, Source, Stored
+from szilard.kernels import native
 
 MOST_OUTPUT = 8 << 30  #: bytes of tensors that a file may hold, unless the caller says otherwise
 

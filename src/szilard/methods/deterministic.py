@@ -11,9 +11,9 @@ from szilard import bayes
 from szilard.data import Split
 from szilard.methods import checked, idle
 from szilard.methods.method import Method
-from szilard.methods.moves import Moves
 from szilard.methods.optimizers import Optimizers, several
 from szilard.sparse import Schedule, check_density, make_pattern
+from szilard.topology.moves import Moves
 
 #: Options of all methods that change nothing in this one, with their usual values.
 IDLE: dict[str, float] = {"temperature": 1.0, "lr_log_std": 1.0, "warmup": 0.0}

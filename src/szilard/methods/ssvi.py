@@ -10,10 +10,10 @@ from szilard import bayes
 from szilard.errors import SzilardError
 from szilard.methods import checked
 from szilard.methods.method import Method
-from szilard.methods.moves import Moves
 from szilard.methods.optimizers import Optimizers, several
 from szilard.networks.takes import call
 from szilard.sparse import Schedule, check_density, make_pattern
+from szilard.topology.moves import Moves
 
 
 class SSVI(Method):
@@ -26,7 +26,7 @@ class SSVI(Method):
 
     Args:
         density: fraction of weights that exist, all through training.
-        score: removal score, see :mod:`szilard.methods.scores`.
+        score: removal score, see :mod:`szilard.topology.scores`.
         growth_batches: batches over which the growth gradient is averaged.
         growth: ``"noisy"`` takes the growth gradient of the stochastic network, ``"mean"`` that of its mean.
         every, fraction, end: of the topology :class:`~szilard.sparse.Schedule`; ``fraction=0`` is a static mask.

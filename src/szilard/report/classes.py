@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from szilard.report import words
-from szilard.report.read import MethodRun, Run
+from szilard.run.read import MethodRun, Run
 
 _UNEQUAL = 3  # times as large as the smallest class, the largest one
 _MOST = 100  # rows of a table

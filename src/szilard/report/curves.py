@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from szilard.report.draw import Picture, line, log_scale, svg
-from szilard.report.read import MethodRun, Run
-from szilard.report.result import is_number
+from szilard.run.read import MethodRun, Run
+from szilard.run.result import is_number
 
 _EPOCHS = "epoch"
 _POINTS = 4000  # of a curve; more cannot be seen

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from szilard.report import words
-from szilard.report.read import MethodRun, Run
+from szilard.run.read import MethodRun, Run
 
 
 def title(run: Run) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 from szilard.report import words
 from szilard.report.draw import INK, SOFT, THIRD, Picture, colour, line, svg
-from szilard.report.read import MethodRun, Run
+from szilard.run.read import MethodRun, Run
 
 _Z95 = 1.959964
 _BINS = 1000  # of a reliability diagram; each is a shape of its own

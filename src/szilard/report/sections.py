@@ -8,9 +8,9 @@ from typing import TypeVar
 
 from szilard.report import curves, honesty, uncertain, weights
 from szilard.report.draw import QUARTER, THIRD, Picture
-from szilard.report.read import MethodRun, Run
 from szilard.report.uncertain import Tile
 from szilard.report.weights import Posterior
+from szilard.run.read import MethodRun, Run
 
 T = TypeVar("T")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from szilard.report.read import MethodRun
+from szilard.run.read import MethodRun
 
 if TYPE_CHECKING:
     import numpy as np

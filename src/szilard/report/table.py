@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from szilard.report import significance, words
-from szilard.report.read import MethodRun, Run, read
 from szilard.report.words import Figure
+from szilard.run.read import MethodRun, Run, read
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from szilard.report.read import MethodRun, Run
+from szilard.run.read import MethodRun, Run
 
 _MOST = 64  # pictures
 _MOST_PIXELS = 1 << 20  # of one

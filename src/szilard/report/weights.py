@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from szilard.report.draw import SOFT, Picture, colour, svg
-from szilard.report.read import MethodRun, Run
-from szilard.report.result import text
+from szilard.run.read import MethodRun, Run
+from szilard.run.result import text
 
 if TYPE_CHECKING:
     import numpy as np

@@ -9,9 +9,9 @@ from pathlib import Path
 from szilard import __version__, atomic
 from szilard.report import classes as by_class
 from szilard.report import draw, finding, sections
-from szilard.report.read import MethodRun, Run, read
-from szilard.report.result import is_number
 from szilard.report.table import rows
+from szilard.run.read import MethodRun, Run, read
+from szilard.run.result import is_number
 
 
 def write(run_folder: Path | str) -> Path:

@@ -2,11 +2,11 @@
 
 from szilard.sparse.allocation import allocate, check_density, erdos_renyi_kernel, uniform
 from szilard.sparse.block import Block
-from szilard.sparse.growth import GrowthGradient
 from szilard.sparse.neuron import Neuron
 from szilard.sparse.pattern import Pattern, Unstructured, budgets, make_pattern
 from szilard.sparse.support import Index, Support
-from szilard.sparse.topology import Move, Schedule, carry_optimizer_state, drop_and_grow
+from szilard.topology.gradient import GrowthGradient
+from szilard.topology.schedule import Move, Schedule, carry_optimizer_state, drop_and_grow
 
 __all__ = [
     "Block",

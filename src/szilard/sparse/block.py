@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from szilard.errors import SzilardError
-from szilard.sparse.growth import GrowthGradient
 from szilard.sparse.pattern import Pattern
+from szilard.topology.gradient import GrowthGradient
 
 if TYPE_CHECKING:
     from szilard.sparse.support import Support

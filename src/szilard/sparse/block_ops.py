@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
+from szilard.kernels.dispatch import implementation
+from szilard.kernels.operator import define
 from szilard.sparse import differentiable
 from szilard.sparse.block import Block
-from szilard.sparse.dispatch import implementation
-from szilard.sparse.operator import define
 from szilard.sparse.support import Support
 
 SIDES = (16, 32, 64)  # of the blocks that a tensor core takes

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from szilard import native
 from szilard.errors import SzilardError
+from szilard.kernels import native
+from szilard.kernels.geometry import Convolution
+from szilard.kernels.layout import innermost, innermost_like, is_innermost
 from szilard.sparse import portable
-from szilard.sparse.geometry import Convolution
-from szilard.sparse.layout import innermost, innermost_like, is_innermost
 from szilard.sparse.support import Index
 
 DENSE_FROM = 0.5  # density above which a dense product is faster (benchmarks/kernels.py)

@@ -18,7 +18,7 @@ from torch.autograd import forward_ad
 from torch.nn import functional as F
 
 from szilard.errors import SzilardError
-from szilard.sparse.geometry import Convolution
+from szilard.kernels.geometry import Convolution
 from szilard.sparse.portable import TINY, normal
 from szilard.sparse.support import Index, Support, flat_index, to_dense
 

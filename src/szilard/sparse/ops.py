@@ -4,7 +4,7 @@ An operator takes the values of the existing entries and the five arrays of thei
 :class:`~szilard.sparse.support.Index`; no sparse-layout tensor crosses its border, so ``torch.compile``,
 ``torch.export`` and autograd see ordinary tensors. This file declares the operators, their shapes, their
 gradients and their cost. What runs is in :mod:`szilard.sparse.portable` (torch), :mod:`szilard.sparse.compiled`
-(C++) or :mod:`szilard.sparse.triton_kernels`, whichever :mod:`szilard.sparse.dispatch` names for the tensor.
+(C++) or :mod:`szilard.sparse.triton_kernels`, whichever :mod:`szilard.kernels.dispatch` names for the tensor.
 
 Local reparametrisation (Kingma, Salimans and Welling 2015): with weights N(μ, σ²) independent, the output
 of a linear map of x is Gaussian, so one draws outputs instead of weights:
@@ -34,11 +34,11 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
+from szilard.kernels.dispatch import implementation
+from szilard.kernels.geometry import Convolution
+from szilard.kernels.layout import innermost_like
+from szilard.kernels.operator import define
 from szilard.sparse import compiled, differentiable, portable
-from szilard.sparse.dispatch import implementation
-from szilard.sparse.geometry import Convolution
-from szilard.sparse.layout import innermost_like
-from szilard.sparse.operator import define
 from szilard.sparse.support import Index
 
 TINY = portable.TINY

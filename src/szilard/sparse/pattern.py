@@ -23,7 +23,7 @@ from torch import Tensor
 
 from szilard.errors import SzilardError
 from szilard.sparse.allocation import allocate
-from szilard.sparse.growth import GrowthGradient
+from szilard.topology.gradient import GrowthGradient
 
 if TYPE_CHECKING:
     from szilard.sparse.support import Support

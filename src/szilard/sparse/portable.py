@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from szilard.sparse.geometry import Convolution
+from szilard.kernels.geometry import Convolution
 from szilard.sparse.support import Index, flat_index, to_dense
 
 TINY = 1e-8  # added to a variance before its root, whose slope at zero is infinite

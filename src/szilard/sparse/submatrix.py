@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from szilard.sparse.dispatch import implementation
+from szilard.kernels.dispatch import implementation
 from szilard.sparse.neuron import Neuron
 from szilard.sparse.ops import TINY, normal
 from szilard.sparse.support import Support

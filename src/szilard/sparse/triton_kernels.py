@@ -4,7 +4,7 @@ Activations are feature-major, ``[features, batch]``: neighbouring lanes hold ne
 load is coalesced whatever the support. A program owns one row and a tile of the batch and adds in a fixed
 order (no atomics, no autotuning), so the same inputs give the same bits in every run.
 
-Importing this file imports Triton; :mod:`szilard.sparse.dispatch` knows when to.
+Importing this file imports Triton; :mod:`szilard.kernels.dispatch` knows when to.
 """
 
 from __future__ import annotations

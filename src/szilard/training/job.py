@@ -18,19 +18,11 @@ from szilard.cost import Cost, Stopwatch
 from szilard.data import DataSet
 from szilard.errors import SzilardError, SzilardWarning
 from szilard.methods import Method
-from szilard.training import (
-    account,
-    arrays,
-    checkpoint,
-    details,
-    divergence,
-    evaluate,
-    finished,
-    lock,
-    resumable,
-)
+from szilard.model import checkpoint, details, evaluate, finished
+from szilard.run import arrays, lock
+from szilard.run.folder import MethodFolder, to_json
+from szilard.training import account, divergence, resumable
 from szilard.training.devices import on_rank_zero
-from szilard.training.folder import MethodFolder, to_json
 from szilard.training.log import Log
 from szilard.training.loop import Loop, Plan
 from szilard.training.progress import Bar

@@ -17,8 +17,8 @@ from szilard.bayes.noise import mix
 from szilard.data import Split
 from szilard.errors import SzilardError
 from szilard.methods import Method
+from szilard.model.checkpoint import to_device
 from szilard.training import devices
-from szilard.training.checkpoint import to_device
 from szilard.training.progress import Bar
 
 if TYPE_CHECKING:

@@ -15,12 +15,14 @@ from szilard import data as rooms
 from szilard.data import DataSet
 from szilard.data.files import path_of
 from szilard.errors import SzilardError, SzilardWarning
-from szilard.training import defaults, imbalance, lock, trust
-from szilard.training import settings as toml
+from szilard.model import trust
+from szilard.run import lock
+from szilard.run import settings as toml
+from szilard.run.folder import RunFolder
+from szilard.run.settings import Settings
+from szilard.training import defaults, imbalance
 from szilard.training.devices import launched, on_rank_zero, rank, start
 from szilard.training.fit import fit
-from szilard.training.folder import RunFolder
-from szilard.training.settings import Settings
 from szilard.training.task import task
 
 if TYPE_CHECKING:
@@ -44,7 +46,7 @@ def run(
     """Train every method of ``settings`` and write the run folder, the report excepted.
 
     Everything that can be checked is checked before the first file is written or removed. From before the first
-    file is read until the end, no other process can begin a run in the folder (:mod:`szilard.training.lock`).
+    file is read until the end, no other process can begin a run in the folder (:mod:`szilard.run.lock`).
 
     Args:
         out: the run folder.

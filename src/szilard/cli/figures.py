@@ -1,0 +1,147 @@
+"""Quality × cost of networks, as a table for people."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from szilard.cli import target
+from szilard.cli.table import Column, Table
+from szilard.cli.table import show as show_table
+from szilard.errors import printable
+from szilard.run.folder import RunFolder
+
+LETTERS = 200  # of a name of a method
+
+T = TypeVar("T")
+Row = dict[str, Any]  # "name", "quality" (metric -> value), "cost" (field -> {"value", "source"}), and BESIDE
+ELSEWHERE = "--wide or report.html shows them"  # where a run has what does not fit
+BESIDE = ("n_test", "intervals", "by_class", "by_target")  # of szilard.model.details, as far as known
+
+
+def _plain(value: float) -> str:
+    size = abs(value)
+    return f"{value:.3f}" if size < 100 else f"{value:.0f}" if 1e4 <= size < 1e9 else f"{value:.4g}"
+
+
+def _quantity(value: float) -> str:
+    """In units of the target, which may be of any size."""
+    return f"{value:.3g}" if 0 < abs(value) < 0.1 else _plain(value)
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.2f}"
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.3g}" if value < 1000 else f"{value:.0f}"
+
+
+def si(value: float) -> str:
+    """Three digits and an SI prefix: 669706 is 670k, 1.2e-7 is 120n."""
+    if not value:
+        return "0"
+    exponent = min(5, max(-5, math.floor(math.log10(abs(value)) / 3 + 1e-9)))
+    number = f"{value / 1000.0**exponent:.3g}"
+    return f"{number}{['f', 'p', 'n', 'µ', 'm', '', 'k', 'M', 'G', 'T', 'P'][exponent + 5]}"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure: its heading with the direction that is better, its unit, how it is shown, and what it is worth."""
+
+    heading: str
+    unit: str
+    show: Callable[[float], str]
+    worth: int | None
+
+
+QUALITY = {
+    "accuracy": Figure("accuracy ↑", "%", _percent, None),
+    "accuracy_by_label": Figure("accuracy by label ↑", "%", _percent, None),
+    "accuracy_all": Figure("all labels right ↑", "%", _percent, 65),
+    "f1": Figure("F1 ↑", "", _plain, 85),
+    "miou": Figure("mIoU ↑", "", _plain, None),
+    "r2": Figure("R² ↑", "", _plain, None),
+    "cosine": Figure("cosine ↑", "", _plain, None),
+    "rmse": Figure("RMSE ↓", "of target", _quantity, None),
+    "nll": Figure("NLL ↓", "nats", _plain, 90),
+    "brier": Figure("Brier ↓", "", _plain, 30),
+    "ece": Figure("ECE ↓", "", _plain, 70),
+    "coverage95": Figure("95 % interval", "covers %", _percent, 70),
+    "auroc_best": Figure("OOD AUROC ↑", "", _plain, 60),
+}
+COST = {
+    "nonzeros": Figure("non-zeros ↓", "", si, 50),
+    "bits": Figure("memory ↓", "bytes", lambda bits: si(bits / 8), 80),
+    "macs": Figure("MACs ↓", "", si, 55),
+    "train_flops": Figure("training ↓", "FLOPs", si, 40),
+    "joules_inference": Figure("inference ↓", "joules", si, 20),
+    "seconds": Figure("training ↓", "seconds", _seconds, 45),
+}
+
+
+def show(runs: Sequence[Path], *, wide: bool = False) -> list[Row]:
+    """Print a row for every finished method of some runs, and give the rows."""
+    rows, title = of_runs(runs)
+    print_rows(rows, title, wide=wide, elsewhere=ELSEWHERE)
+    return rows
+
+
+def of_runs(runs: Sequence[Path]) -> tuple[list[Row], str]:
+    """A row for every finished method of some runs, and what they were judged on."""
+    rows = []
+    title = ""
+    for run in runs:
+        folder = RunFolder(run)
+        for name in target.order(folder):
+            if not folder.method(name).finished:
+                continue
+            result = folder.method(name).read_result()
+            prefix = f"{run.name}: " if len(runs) > 1 else ""
+            row = {"name": prefix + (result.get("name") or name), "run": str(run), "method": name}
+            beside = {key: result[key] for key in BESIDE if key in result}
+            quality = named(result["test"], result.get("task", ""))
+            rows.append(row | {"quality": quality, "cost": result.get("cost", {})} | beside)
+            title = f"{result.get('data', 'unknown data')}, test set" + (
+                f"; OOD: {result['ood']}" if result.get("ood") else ""
+            )
+    return rows, title if len(runs) == 1 else "test sets"
+
+
+def named(quality: dict[str, T], task: str) -> dict[str, T]:
+    """Figures of quality as tables call them: the accuracy of labels that are each there or not is that by label."""
+    if task != "multilabel":
+        return quality
+    return {"accuracy_by_label" if key == "accuracy" else key: value for key, value in quality.items()}
+
+
+def print_rows(
+    rows: Sequence[Row], title: str, *, wide: bool = False, elsewhere: str = "--wide or --json shows them"
+) -> None:
+    """Print the columns that at least one row fills; costs say in their heading how they were found."""
+    columns = [Column(["method"], [printable(row["name"], LETTERS) for row in rows], right=False)]
+    for key, figure in QUALITY.items():
+        found = [row["quality"].get(key) for row in rows]
+        if any(value is not None for value in found):
+            columns.append(_column(figure, found, ""))
+    for key, figure in COST.items():
+        found = [_value(row, key) for row in rows]
+        if any(value is not None for value in found):
+            source = next(row["cost"][key]["source"] for row in rows if _value(row, key) is not None)
+            columns.append(_column(figure, found, printable(source, LETTERS)))
+    show_table(Table(columns, title=printable(title, LETTERS), turns=True, elsewhere=elsewhere), wide=wide)
+
+
+def _column(figure: Figure, values: Sequence[float | None], source: str) -> Column:
+    heading = [line for line in (figure.heading, figure.unit, source) if line]
+    return Column(
+        heading, ["-" if value is None else figure.show(value) for value in values], worth=figure.worth
+    )
+
+
+def _value(row: Row, key: str) -> float | None:
+    return row["cost"].get(key, {}).get("value")

@@ -1,0 +1,110 @@
+"""New inputs for a finished network, read and normalised as its own were."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from szilard.cli import source
+from szilard.data import unseen
+from szilard.data.files import path_of
+from szilard.data.missing import rows_to_ask
+from szilard.data.npz import read_npz, to_tensor
+from szilard.data.table import Table, listed, read_table
+from szilard.errors import SzilardError, shortened
+from szilard.model.finished import Finished
+
+
+def read(name: str, finished: Finished, root: Path | None, lines: list[int] | None = None) -> Tensor:
+    """``[N, *input_shape]``, normalised.
+
+    Args:
+        name: an .npz file with an array ``x``, a .csv file with the columns of training, or a data set,
+            whose test part it is then.
+        lines: is given the line of each row of a table of which rows may be left out.
+
+    Raises:
+        SzilardError: no such file, column or array, wrong shapes, NaN.
+    """
+    suffix = Path(name).suffix.lower()
+    path = path_of(name)
+    if suffix == ".npz":
+        raw = _from_npz(path, finished)
+    elif suffix in (".csv", ".tsv"):
+        raw = _from_csv(path, finished, [] if lines is None else lines)
+    else:
+        raw = _from_set(name, finished, root)
+    if tuple(raw.shape[1:]) != finished.input_shape:
+        raise SzilardError(
+            f"inputs in {name} have shape {list(raw.shape[1:])}, and the network wants {list(finished.input_shape)}"
+        )
+    if not len(raw):
+        raise SzilardError(f"{name} holds no inputs; there is nothing to predict")
+    bad = (~torch.isfinite(raw).flatten(1).all(1)).nonzero().flatten()
+    if len(bad):
+        raise SzilardError(
+            f"input {int(bad[0])} of {name}, counted from 0, has NaN or infinite values; mend it first"
+        )
+    return finished.normalise(raw)
+
+
+def _from_npz(path: Path, finished: Finished) -> Tensor:
+    arrays = read_npz(path)
+    key = next((k for k in ("x", "x_test") if k in arrays), next(iter(arrays)) if len(arrays) == 1 else None)
+    if key is None:
+        raise SzilardError(f"{path} holds {listed(sorted(arrays)) or 'nothing'}; name the inputs x")
+    x = to_tensor(arrays[key], f"{key} of {path}")
+    if len(finished.input_shape) != 3:
+        return x.float()
+    if x.dim() == 3:
+        x = x.unsqueeze(1)
+    if x.dim() == 4 and tuple(x.shape[1:]) != finished.input_shape and x.shape[3] in (1, 3):
+        x = x.movedim(3, 1)
+    if x.dtype == torch.uint8:
+        return x.float() / 255
+    x = x.float()
+    if ((x < 0) | (x > 1)).any():
+        raise SzilardError(
+            f"the pictures {key} of {path} lie in [{float(x.min()):g}, {float(x.max()):g}]; "
+            "give bytes from 0 to 255, or numbers from 0 to 1"
+        )
+    return x
+
+
+def _from_csv(path: Path, finished: Finished, lines: list[int]) -> Tensor:
+    if not finished.feature_names:
+        raise SzilardError(f"{path} is a table, and the network wants pictures; give them as an .npz file")
+    reading = finished.reading
+    if reading is None:  # of a version that did not say how its table was read
+        table = read_table(path)
+        columns = [_column(table, name) for name in finished.feature_names]
+        return torch.from_numpy(np.stack(columns, 1)).float()
+    table = read_table(path, finished.data.get("decimal"), usual=reading.decimal)
+    x, rows = rows_to_ask(table, reading.encode(table), reading.missing, finished.shift.double().numpy())
+    kept = [table.lines[row] for row in rows.tolist()]
+    unseen.warn(reading, x, kept, str(path))
+    if reading.missing == "drop":
+        lines += kept
+    return torch.from_numpy(x).float()
+
+
+def _column(table: Table, name: str) -> np.ndarray:
+    """A column of the file, or the 0/1 column "colour=red" made of its text column colour."""
+    if name in table.names:
+        return table.numbers(table.names.index(name))
+    text, equals, value = name.partition("=")
+    if equals and text in table.names:
+        return np.array([cell == value for cell in table.texts(table.names.index(text))], dtype=np.float64)
+    raise SzilardError(
+        f"{table.path} has no column {shortened(text, 60)!r}, which the network was trained on; "
+        f"it has {listed(table.names)}"
+    )
+
+
+def _from_set(name: str, finished: Finished, root: Path | None) -> Tensor:
+    given = {"name": name, "root": None if root is None else str(root)}
+    loaded = source.load(finished.data, given, "the network", trusted=finished.data_trusted)
+    return loaded.raw(loaded.test.x)

@@ -1,0 +1,105 @@
+"""Somebody's network as a method asks it: one tensor of logits by class, or of a mean and its noise."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from szilard.compress.answers import answer
+from szilard.data import DataSet
+from szilard.model.finished import Finished
+from szilard.networks import WithNoise
+from szilard.networks.evaluating import evaluating
+from szilard.networks.float_type import cast
+
+_LEAST = 1e-7  # probability, of which a logit is taken
+SAME = "same"
+
+
+def _one_logit(output: Tensor) -> Tensor:
+    z = output.reshape(len(output), 1)
+    return torch.cat([torch.zeros_like(z), z], 1)
+
+
+def _one_probability(output: Tensor) -> Tensor:
+    return _one_logit(torch.logit(output.float(), _LEAST))
+
+
+def _probabilities(output: Tensor) -> Tensor:
+    return output.flatten(1).float().clamp_min(1e-30).log()
+
+
+#: Kinds of answers that mean the same as logits ``[B, C]`` or as ``[B, 1]``.
+KINDS: dict[str, Callable[[Tensor], Tensor]] = {
+    SAME: lambda output: output,
+    "flat": lambda output: output.reshape(len(output), -1),
+    "one logit": _one_logit,
+    "one probability": _one_probability,
+    "probabilities": _probabilities,
+}
+
+
+class Suited(nn.Module):
+    """A network whose answers are put into the form that methods and metrics know, in float32.
+
+    It is given inputs in the type in which it computes, such as float16.
+
+    Args:
+        network: answers a tensor, or something in which :func:`szilard.compress.answers.answer` finds one.
+        kind: of :data:`KINDS`.
+    """
+
+    def __init__(self, network: nn.Module, kind: str) -> None:
+        super().__init__()
+        self.network, self.kind = network, kind
+
+    def forward(self, x: Tensor) -> Tensor:
+        return KINDS[self.kind](answer(self.network(cast(self.network, x))).float())
+
+
+@torch.no_grad()
+def kind_of(network: nn.Module, data: DataSet) -> str:
+    """The kind of answers of a network, found out from those to the validation part.
+
+    Where they are of no kind that is known, nothing is changed, and :func:`szilard.networks.check_fits` says why.
+    """
+    try:
+        with evaluating(network):
+            output: Any = answer(network(cast(network, data.valid.x[:1024]))).cpu()
+    except Exception:  # of somebody's network: check_fits tells it
+        return SAME
+    if output.dim() == 0 or not output.is_floating_point() or len(output) != len(data.valid.x[:1024]):
+        return SAME
+    return _kind(output.reshape(len(output), -1), data, flat=output.dim() == 2)
+
+
+def _kind(output: Tensor, data: DataSet, *, flat: bool) -> str:
+    entries = output.shape[1]
+    within = bool(((output >= 0) & (output <= 1)).all())
+    if data.task == "classification" and entries == 1 and data.n_outputs == 2:
+        return "one probability" if within else "one logit"
+    classes = data.task == "classification" and entries == data.n_outputs
+    if classes and within and bool(((output.float().sum(1) - 1).abs() < 1e-2).all()):
+        return "probabilities"
+    known = classes or (data.task == "regression" and entries in (1, 2))
+    return "flat" if known and not flat else SAME
+
+
+def suited(network: nn.Module, kind: str) -> nn.Module:
+    """The network as methods ask it."""
+    return Suited(network, kind)
+
+
+def asked(found: Finished) -> nn.Module:
+    """A finished network as its method asks it.
+
+    One whose file says how its answers are to be read, because somebody else's was compressed, is read so.
+    """
+    network = Suited(found.network, found.answers) if found.answers in KINDS else found.network
+    if found.noise is not None and not isinstance(network, WithNoise):
+        return WithNoise(network, math.log(found.noise))
+    return network

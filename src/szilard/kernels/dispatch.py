@@ -1,0 +1,115 @@
+"""Which implementation of the sparse products serves a tensor.
+
+``torch`` (:mod:`szilard.sparse.portable`) serves every tensor. ``cpp`` (:mod:`szilard.kernels.native`) serves float32
+on the CPU, ``triton`` float32 on a CUDA device. Unasked, the fastest that can run is taken; the environment variable
+``SZILARD_KERNELS`` names one, and what that one does not serve (float64, say) goes to torch.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import os
+import warnings
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from szilard.errors import SzilardError, SzilardWarning
+from szilard.kernels import native
+
+Implementation = Literal["torch", "cpp", "triton"]
+
+VARIABLE = "SZILARD_KERNELS"
+
+
+def implementation(tensor: Tensor) -> Implementation:
+    """Which implementation serves this tensor, and whatever is computed with it.
+
+    Warns once, with :class:`~szilard.errors.SzilardWarning`, where C++ kernels would serve and there are none.
+
+    Raises:
+        SzilardError: if ``SZILARD_KERNELS`` names none of ours, or one that is not installed.
+    """
+    return _implementation(tensor.device.type, tensor.dtype)
+
+
+def _implementation(device: str, dtype: torch.dtype) -> Implementation:
+    if dtype != torch.float32:
+        return "torch"
+    asked = os.environ.get(VARIABLE)
+    if asked:
+        named = _named(asked)
+        serves = {"torch": True, "cpp": device == "cpu", "triton": _triton_serves(device)}
+        return named if serves[named] else "torch"
+    if device == "cpu":
+        why_not = native.why_not()
+        if why_not is None:
+            return "cpp"
+        _tell_once(why_not)
+    return "triton" if device == "cuda" and _has_triton() else "torch"
+
+
+# For a compiler, too, it is a question of device and dtype alone. This is all that
+# torch.compiler.assume_constant_result does, which imports the compiler and sympy: 80 MB, for everybody.
+_implementation._dynamo_marked_constant = True  # type: ignore[attr-defined]
+
+
+def describe() -> str:
+    """What runs on this machine, in a few words: ``"cpp avx512"``.
+
+    Raises:
+        SzilardError: as :func:`implementation`.
+    """
+    asked = os.environ.get(VARIABLE)
+    if asked:
+        named = _named(asked)
+        return f"cpp {native.isa()}" if named == "cpp" else named
+    why_not = native.why_not()
+    words = [f"torch; no C++ kernels: {why_not}" if why_not else f"cpp {native.isa()}"]
+    if _has_triton() and torch.cuda.is_available():
+        words.insert(0, "triton")
+    return ", ".join(words)
+
+
+def _named(asked: str) -> Implementation:
+    if asked == "torch":
+        return "torch"
+    if asked == "cpp":
+        why_not = native.why_not()
+        if why_not:
+            raise SzilardError(
+                f"{VARIABLE}=cpp, but there are no C++ kernels: {why_not}; {native.REINSTALL}, or unset the variable"
+            )
+        return "cpp"
+    if asked == "triton":
+        if not _has_triton():
+            raise SzilardError(
+                f"{VARIABLE}=triton, but Triton is not installed; pip install triton, or unset the variable"
+            )
+        return "triton"
+    raise SzilardError(
+        f"{VARIABLE}={asked} is none of the kernels; set it to torch, cpp or triton, or unset it to have the fastest"
+    )
+
+
+def _triton_serves(device: str) -> bool:
+    return (
+        device == "cuda" or os.environ.get("TRITON_INTERPRET") == "1"
+    )  # its own interpreter runs on the CPU
+
+
+@functools.cache
+def _has_triton() -> bool:
+    return importlib.util.find_spec("triton") is not None
+
+
+@functools.cache
+def _tell_once(why_not: str) -> None:
+    warnings.warn(
+        "sparse products run on torch, about three times slower than szilard's C++ kernels on this CPU: "
+        f"{why_not}; {native.REINSTALL}, or set {VARIABLE}=torch to do without",
+        SzilardWarning,
+        stacklevel=2,
+    )

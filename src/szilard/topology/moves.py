@@ -1,0 +1,96 @@
+"""Moves of all supports of a network, when it is time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from szilard.bayes.every import every_weight
+from szilard.bayes.weight import Weight
+from szilard.errors import SzilardError
+from szilard.sparse import GrowthGradient, Schedule, carry_optimizer_state, drop_and_grow
+from szilard.topology.scores import SCORES
+
+Held = tuple[list[tuple[Tensor, Tensor]], Tensor | None]  # of GrowthGradient.state
+
+
+class Moves:
+    """Listens to the batches before a move and then moves every support that is not full.
+
+    Args:
+        schedule: when, and how much.
+        score: name in :data:`szilard.topology.scores.SCORES`; entries of lowest score go.
+        batches: batches whose gradients decide where to grow.
+    """
+
+    def __init__(self, schedule: Schedule, score: str, batches: int = 1) -> None:
+        if score not in SCORES:
+            raise SzilardError(f"unknown removal score {score!r}: choose one of {', '.join(SCORES)}")
+        if batches < 1:
+            raise SzilardError(f"a move needs the gradient of at least one batch, not {batches}")
+        self.schedule, self.score, self.batches = schedule, score, batches
+        self._growth: dict[int, GrowthGradient] = {}  # by the number of the layer, while listening
+        self._resumed: dict[int, Held] = {}
+
+    @property
+    def listening(self) -> bool:
+        """Whether the coming batch is one of those that decide where to grow."""
+        return bool(self._growth)
+
+    def listen(self, network: nn.Module, step: int, total: int) -> None:
+        """Before the forward pass of ``step``."""
+        if not self.schedule.collects(step, total, self.batches):
+            return
+        for number, (_, weight, rows_gradient) in enumerate(every_weight(network)):
+            support = weight.support
+            if support.is_full or not weight.mean.requires_grad:  # a frozen weight keeps its entries
+                continue
+            if number not in self._growth:
+                growth = GrowthGradient(rows_gradient, support.rows * support.cols)
+                if number in self._resumed:
+                    growth.resume(self._resumed.pop(number))
+                self._growth[number] = growth
+            weight.growth = self._growth[number]
+
+    @torch.no_grad()
+    def apply(
+        self, network: nn.Module, optimizers: Sequence[torch.optim.Optimizer], step: int, total: int
+    ) -> int:
+        """After optimiser step number ``step``; returns how many entries are new in the whole network."""
+        fraction = self.schedule.fraction_at(step, total)
+        if not (fraction and self._growth):
+            return 0
+        new = 0
+        for number, (_, weight, _) in enumerate(every_weight(network)):
+            growth = self._growth.get(number)
+            weight.growth = None
+            if growth is not None and len(growth) and weight.mean.requires_grad:
+                new += self._move(weight, growth, optimizers, fraction)
+        self._growth = {}
+        return new
+
+    def state_dict(self) -> dict[int, Held]:
+        """What has been heard since the last move, so that a run may stop between two batches."""
+        return {number: growth.state() for number, growth in self._growth.items()}
+
+    def load_state_dict(self, state: dict[int, Held]) -> None:
+        self._growth, self._resumed = {}, dict(state)
+
+    def _move(
+        self,
+        weight: Weight,
+        growth: GrowthGradient,
+        optimizers: Sequence[torch.optim.Optimizer],
+        fraction: float,
+    ) -> int:
+        move = drop_and_grow(weight.support, self._scores(weight), growth, fraction)
+        weight.carry(move)
+        for optimizer in optimizers:
+            for parameter in weight.parameters(recurse=False):
+                carry_optimizer_state(move, optimizer, parameter)
+        return move.dropped
+
+    def _scores(self, weight: Weight) -> Tensor:
+        return SCORES[self.score](weight.mean, weight.std)
