@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 
 .PHONY: demo test test-all test-durations lint types docs kernels sanitize audit bench-peers clean
 
-$(VENV)/.installed: pyproject.toml $(wildcard csrc/*)
+$(VENV)/.installed: pyproject.toml $(wildcard csrc/* csrc/*/*)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	$(BIN)/szilard --version

@@ -20,7 +20,8 @@ from szilard.sparse import Support
 
 PROT_NONE, PROT_READ = 0, 1  # of sys/mman.h
 
-_HEADER = re.sub(r"//.*", "", (Path(__file__).parent.parent / "csrc" / "szilard.h").read_text())
+_CSRC = Path(__file__).parent.parent / "csrc"
+_HEADER = re.sub(r"//.*", "", "".join(path.read_text() for path in sorted(_CSRC.glob("*/*.h"))))
 #: Names of the parameters of each function that answers a status.
 PARAMETERS = {
     name: [re.findall(r"\w+", parameter)[-1] for parameter in parameters.split(",")]

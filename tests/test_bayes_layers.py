@@ -17,7 +17,7 @@ from torch.nn.utils.rnn import pack_padded_sequence
 
 from szilard import SzilardError, SzilardWarning, bayes, methods, networks
 from szilard.bayes import bayesianize
-from szilard.sparse import GrowthGradient
+from szilard.topology import GrowthGradient
 
 NUMBERS = torch.randn(5, 4, generator=torch.Generator().manual_seed(0))
 WORDS = torch.tensor([[1, 2, 0], [3, 0, 0], [4, 4, 1]])

@@ -109,7 +109,7 @@ def test_growth_hears_the_gradient_before_the_rectifier():
     heard = []
     for network in (fused, plain):
         network[0].noise.reset(2)
-        growth = network[0].growth = szilard.sparse.GrowthGradient(network[0].rows_gradient)
+        growth = network[0].growth = szilard.topology.GrowthGradient(network[0].rows_gradient)
         network(x).square().sum().backward()
         ((grad, seen),) = growth.batches
         assert torch.equal(seen, x)

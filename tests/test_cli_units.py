@@ -12,9 +12,9 @@ from torch import nn
 
 from szilard.data import load
 from szilard.file.ledger import smaller
+from szilard.model.link import linked
+from szilard.model.tried import Tried, choose
 from szilard.model.units import left_alone
-from szilard.training.link import linked
-from szilard.training.tried import Tried, choose
 
 SOURCE = """
 import torch

@@ -15,6 +15,7 @@ from szilard.kernels import native
 from szilard.sparse import Support
 
 CSRC = Path(__file__).parent.parent / "csrc"
+INCLUDES = [f"-I{folder}" for folder in CSRC.iterdir() if folder.is_dir()]
 MASK = 0xFFFFFFFF
 
 
@@ -102,7 +103,12 @@ def test_elements_beyond_thirty_two_bits(tmp_path, width, flags):
     if compiler is None or (flags and native.available() and native.isa() not in ("avx2", "avx512")):
         pytest.skip("no compiler, or a processor without AVX2")
     (tmp_path / "far.cpp").write_text(PROGRAM)
-    defines = [f"-DSZILARD_WIDTH={width}", "-DSZILARD_VECTORS=4", f"-I{CSRC}", *flags]
+    defines = [
+        f"-DSZILARD_WIDTH={width}",
+        "-DSZILARD_VECTORS=4",
+        *INCLUDES,
+        *flags,
+    ]
     built = [compiler, "-std=c++17", "-O1", *defines, "far.cpp", "-o", "far"]
     subprocess.run(built, cwd=tmp_path, check=True, capture_output=True)
     told = subprocess.run(

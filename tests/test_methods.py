@@ -12,7 +12,8 @@ from szilard.data import Split
 from szilard.errors import SzilardError
 from szilard.free_energy import free_energy, negative_log_likelihood
 from szilard.methods import SSVI, Deterministic, MeanField, PublishedSSVI
-from szilard.sparse import Move, carry_optimizer_state
+from szilard.sparse import Move
+from szilard.topology import carry_optimizer_state
 from szilard.topology.scores import SCORES, expected_magnitude
 
 N, D, C = 120, 6, 3

@@ -20,7 +20,7 @@ from szilard import __version__ as version
 from szilard.kernels import dispatch, native
 
 ROOT = Path(__file__).parent.parent
-HEADER = (ROOT / "csrc" / "szilard.h").read_text()
+HEADER = "".join(path.read_text() for path in sorted((ROOT / "csrc").glob("*/*.h")))
 
 COMPILER = os.environ.get("CXX") or shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
 needs_compiler = pytest.mark.skipif(COMPILER is None, reason="no C++ compiler")

@@ -16,6 +16,7 @@ from report_folders import change, classification, regression
 from szilard import report
 from szilard.cli import figures
 from szilard.errors import SzilardError
+from szilard.run import read
 from szilard.run import result as results
 from szilard.run.folder import MethodFolder
 
@@ -162,7 +163,7 @@ def test_a_line_of_the_log_that_is_none(runs, tmp_path, content):
     path = run / "ssvi" / "metrics.jsonl"
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(lines[0] + content + b"\n" + b"".join(lines[1:]))
-    assert len(report.read.read(run).methods[0].history) in (0, 3)
+    assert len(read.read(run).methods[0].history) in (0, 3)
     with pytest.raises(SzilardError, match=r"metrics\.jsonl"):
         MethodFolder(run / "ssvi").history()
 
@@ -220,7 +221,7 @@ def test_what_is_no_file_or_far_too_large(runs, tmp_path, file):
     for make in (pipe, path.mkdir, hole, lambda: path.symlink_to(path), lambda: path.symlink_to("/dev/zero")):
         path.rmdir() if path.is_dir() else path.unlink()
         make()
-        assert [note for note in report.read.read(run).notes if path.name in note]
+        assert [note for note in read.read(run).notes if path.name in note]
         table_of(run)
     page_of(run)
 

@@ -14,9 +14,10 @@ import szilard
 from szilard import bayes, methods
 from szilard.bayes import bayesianize
 from szilard.errors import SzilardError
-from szilard.sparse import Block, GrowthGradient, Neuron, Support, budgets, drop_and_grow, make_pattern
+from szilard.sparse import Block, Neuron, Support, budgets, make_pattern
+from szilard.sparse.growth import conv_rows, linear_rows
+from szilard.topology import GrowthGradient, drop_and_grow
 from szilard.topology import gradient as growth_module
-from szilard.topology.gradient import conv_rows, linear_rows
 
 shapes = st.sampled_from([(1, 1), (5, 6), (16, 16), (33, 40), (10, 64), (12, 3, 3, 3), (8, 6, 5)])
 structured = st.sampled_from([Block(4), Block(7), Neuron(), Neuron(first=True), Neuron(last=True)])

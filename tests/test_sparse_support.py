@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from szilard.errors import SzilardError
-from szilard.sparse import GrowthGradient, Schedule, Support, allocate, drop_and_grow, erdos_renyi_kernel
-from szilard.topology.gradient import conv_rows, linear_rows
+from szilard.sparse import Support, allocate, erdos_renyi_kernel
+from szilard.sparse.growth import conv_rows, linear_rows
+from szilard.topology import GrowthGradient, Schedule, drop_and_grow
 
 shapes = st.sampled_from([(1, 1), (1, 9), (7, 1), (5, 6), (4, 2, 3, 3), (6, 3, 5)])
 

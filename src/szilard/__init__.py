@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from szilard import _moved
 from szilard.errors import SzilardError, SzilardWarning
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
         networks,
         report,
         sparse,
+        topology,
         training,
     )
     from szilard.bayes.bayesianize import bayesianize
@@ -54,8 +56,11 @@ __all__ = [
     "networks",
     "report",
     "sparse",
+    "topology",
     "training",
 ]
+
+_moved.install()
 
 _ROOMS = frozenset(
     {
@@ -70,6 +75,7 @@ _ROOMS = frozenset(
         "networks",
         "report",
         "sparse",
+        "topology",
         "training",
     }
 )

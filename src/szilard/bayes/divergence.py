@@ -13,7 +13,7 @@ from torch import Tensor
 from szilard.kernels import native
 from szilard.kernels.dispatch import implementation
 from szilard.kernels.operator import unobserved
-from szilard.sparse.differentiable import second, transformed
+from szilard.kernels.transforms import second, transformed
 
 
 def gaussian_kl(mean: Tensor, log_std: Tensor, scale: float | None) -> Tensor:

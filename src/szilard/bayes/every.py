@@ -11,7 +11,7 @@ from szilard.bayes.drawn import CHILD, BayesWeights
 from szilard.bayes.layers import BayesLayer
 from szilard.bayes.noise import Noise
 from szilard.bayes.weight import Weight
-from szilard.topology.gradient import RowsGradient
+from szilard.sparse.growth import RowsGradient
 
 
 class Held(NamedTuple):

@@ -16,9 +16,10 @@ from szilard.errors import SzilardError
 from szilard.kernels.dispatch import implementation
 from szilard.kernels.geometry import Convolution
 from szilard.kernels.layout import innermost
-from szilard.sparse import GrowthGradient, block_ops, differentiable, ops, submatrix
-from szilard.sparse.differentiable import spread, transformed
-from szilard.topology.gradient import RowsGradient, conv_rows, linear_rows
+from szilard.kernels.transforms import transformed
+from szilard.sparse import block_ops, differentiable, ops, submatrix
+from szilard.sparse.differentiable import spread
+from szilard.sparse.growth import Growth, RowsGradient, conv_rows, linear_rows
 
 #: How a layer answers: ``local`` draws outputs (local reparametrisation), ``sample`` draws one weight a
 #: forward pass, ``mean`` uses the mean weight; ``auto`` is ``local`` in training mode and ``mean`` in eval.
@@ -71,12 +72,12 @@ class BayesLayer(nn.Module):
         raise SzilardError(NO_RESET)
 
     @property
-    def growth(self) -> GrowthGradient | None:
+    def growth(self) -> Growth | None:
         """While set, the layer hands it the output gradient and the input of each backward pass."""
         return self.weight.growth
 
     @growth.setter
-    def growth(self, value: GrowthGradient | None) -> None:
+    def growth(self, value: Growth | None) -> None:
         self.weight.growth = value
 
     @property
@@ -132,7 +133,7 @@ class BayesLayer(nn.Module):
     def _dense_product(self, x: Tensor, weight: Tensor) -> Tensor:
         raise NotImplementedError
 
-    def _tell_growth(self, growth: GrowthGradient, x: Tensor, y: Tensor, grad: Tensor) -> None:
+    def _tell_growth(self, growth: Growth, x: Tensor, y: Tensor, grad: Tensor) -> None:
         # The output is linear in μ, so its gradient and x give ∂L/∂μ at every entry, existing or not.
         growth.add(torch.where(y > 0, grad, 0) if self.relu else grad, x)
 

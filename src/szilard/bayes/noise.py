@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from szilard.kernels.transforms import aside, transformed
 from szilard.locks import Lock
-from szilard.sparse.differentiable import aside, noise_like, transformed
+from szilard.sparse.differentiable import noise_like
 from szilard.sparse.portable import normal
 
 _MASK = (1 << 64) - 1

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from szilard.bayes.priors import LearnedPrior, Prior
-from szilard.sparse import GrowthGradient, Move, Support
-from szilard.sparse.differentiable import transformed
+from szilard.kernels.transforms import transformed
+from szilard.sparse import Growth, Move, Support
 
 NO_RESET = (
     "a Bayesian or sparse weight cannot be reset in its place; make the network anew, with "
@@ -39,7 +39,7 @@ class Weight(nn.Module):
         stem: whether it is dense because the first layer was to be.
     """
 
-    growth: GrowthGradient | None = None
+    growth: Growth | None = None
     fan_in_share: float = 1.0
     stem: bool = False
     layer: tuple[Any, ...] = ()
@@ -147,5 +147,5 @@ for _name in ("add", "sub", "mul", "truediv", "pow", "matmul", "neg", "abs", "ge
     setattr(Weight, f"__{_name}__", _operator(getattr(operator, _name)))
 
 
-def _tell_growth(growth: GrowthGradient, rows: int, grad: Tensor) -> None:
+def _tell_growth(growth: Growth, rows: int, grad: Tensor) -> None:
     growth.add_gradient(grad.detach().reshape(rows, -1))

@@ -18,7 +18,7 @@ from szilard.cli.request import Request, Tell
 from szilard.data import DataSet
 from szilard.errors import SzilardError, first_line
 from szilard.model import units
-from szilard.training.tried import Chosen, Tried, choose
+from szilard.model.tried import Chosen, Tried, choose
 
 __all__ = ["OfDataSet", "OfExamples", "Request", "Tell", "batched", "opened"]
 

@@ -18,10 +18,10 @@ from szilard.cli.request import Request
 from szilard.compress.calibration import MOST_JUDGES, Calibration
 from szilard.compress.judge import Judge, judge
 from szilard.likelihood import Gaussian
+from szilard.model.link import Link, linked
+from szilard.model.tried import Tried
 from szilard.networks.evaluating import evaluating
 from szilard.networks.float_type import cast, float_type
-from szilard.training.link import Link, linked
-from szilard.training.tried import Tried
 
 
 @torch.no_grad()

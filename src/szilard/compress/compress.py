@@ -72,7 +72,8 @@ def compress(
     """Minimise F = E[loss] + λ · bits over integers for a network's weights, and code them into one file.
 
     Give at most one of ``max_drop``, ``max_bytes`` and ``lam``; the default is a drop of 0.005 where something can
-    judge. Elsewhere λ is such that rounding n weights costs :data:`szilard.compress.passes.posterior.LOSS` nats if the loss is
+    judge. Elsewhere λ is such that rounding n weights costs
+    :data:`szilard.compress.passes.posterior.LOSS` nats if the loss is
     a parabola, that is n λ / (2 ln 2). For a Bayesian network λ is at most that by default, because its accuracy does
     not tell what becomes of its uncertainty. The network is not changed.
 

@@ -1,4 +1,4 @@
-"""The C++ kernels: one shared library with a plain C ABI (``csrc/szilard.h``), reached through ctypes.
+"""The C++ kernels: one shared library with a plain C ABI (``csrc/core/szilard.h``), reached through ctypes.
 
 Nothing is loaded before the first call. A call passes ``tensor.data_ptr()`` for an array and None for an array that is
 not wanted; whoever calls keeps the tensors alive, contiguous and of the right type.
@@ -13,78 +13,15 @@ from importlib import resources
 from pathlib import Path
 
 from szilard.errors import SzilardError
+from szilard.kernels.functions import FUNCTIONS
+from szilard.kernels.functions.types import I32, Geometry, Index, Key
 
-ABI_VERSION = 4  # of szilard.h; the library answers szilard_abi_version()
+__all__ = ["FUNCTIONS", "Geometry", "Index", "Key", "available", "check", "isa", "library", "why_not"]
+
+ABI_VERSION = int(resources.files("szilard.kernels").joinpath("abi_version.txt").read_text())
+"""Of the C ABI; CMake reads the same file, and the library answers szilard_abi_version()."""
 VARIABLE = "SZILARD_LIBRARY"  # names another build of the library
 REINSTALL = "install a C++17 compiler (GCC or Clang) and reinstall szilard"
-
-_I32 = ctypes.c_int32
-_I64 = ctypes.c_int64
-_INT = ctypes.c_int
-_FLOAT = ctypes.c_float
-_ARRAY = ctypes.c_void_p
-
-
-class Index(ctypes.Structure):
-    """``szilard_index``: a support as sizes and addresses of int32 arrays; the transpose's may be None."""
-
-    _fields_ = (
-        *((name, _I32) for name in ("rows", "cols", "nnz")),
-        *((name, _ARRAY) for name in ("crow", "col", "t_crow", "t_col", "t_perm")),
-    )
-
-
-class Key(ctypes.Structure):
-    """``szilard_key``: which normal numbers."""
-
-    _fields_ = (("seed", ctypes.c_uint64), ("draw", ctypes.c_uint64))
-
-
-class Geometry(ctypes.Structure):
-    """``szilard_geometry``: a 2-d convolution or pooling."""
-
-    _fields_ = tuple(
-        (name, _I32)
-        for name in (
-            *("batch", "channels", "height", "width", "out_channels", "out_height", "out_width"),
-            *("kernel_h", "kernel_w", "stride_h", "stride_w", "pad_h", "pad_w", "dilation_h", "dilation_w"),
-            "groups",
-        )
-    )
-
-
-_INDEX = ctypes.POINTER(Index)
-_GEOMETRY = ctypes.POINTER(Geometry)
-_CONV = (_INDEX, _GEOMETRY)
-
-_OUT = (_ARRAY, _I64)  # an array that is written, and how many elements it has
-
-#: Arguments of the functions that answer a status. Structures go by ``ctypes.byref``, a Key by value; an array that is
-#: written is followed by its number of elements.
-FUNCTIONS: dict[str, tuple[type, ...]] = {
-    "szilard_use_isa": (ctypes.c_char_p,),
-    "szilard_normal": (Key, _I64, *_OUT, _INT),
-    "szilard_linear": (_INDEX, _I32, *[_ARRAY] * 2, *_OUT, _INT),
-    "szilard_linear_backward": (_INDEX, _I32, *[_ARRAY] * 3, *_OUT * 2, _INT),
-    "szilard_lrt_linear": (_INDEX, _I32, *[_ARRAY] * 4, Key, _INT, *_OUT * 3, _INT),
-    "szilard_lrt_linear_backward": (_INDEX, _I32, *[_ARRAY] * 6, _INT, *_OUT * 4, _INT),
-    "szilard_conv": (*_CONV, *[_ARRAY] * 2, *_OUT, _INT),
-    "szilard_conv_backward": (*_CONV, *[_ARRAY] * 3, *_OUT * 2, _INT),
-    "szilard_lrt_conv": (*_CONV, *[_ARRAY] * 3, Key, *_OUT * 3, _INT),
-    "szilard_lrt_conv_backward": (*_CONV, *[_ARRAY] * 5, *_OUT * 3, _INT),
-    "szilard_batch_norm": (_I32, _I64, *[_ARRAY] * 4, _INT, _FLOAT, *_OUT * 4, _INT),
-    "szilard_batch_norm_backward": (_I32, _I64, *[_ARRAY] * 6, _INT, *_OUT * 4, _INT),
-    "szilard_divergence": (_I64, *[_ARRAY] * 2, *_OUT),
-    "szilard_divergence_backward": (_I64, *[_ARRAY] * 2, _FLOAT, _FLOAT, *_OUT * 2),
-    "szilard_max_pool": (_GEOMETRY, _ARRAY, *_OUT * 2, _INT),
-    "szilard_max_pool_backward": (_GEOMETRY, *[_ARRAY] * 2, *_OUT, _INT),
-    "szilard_rate": (*_OUT, _INT, _I64, _I64, *[_ARRAY] * 3),
-    "szilard_encode": (*_OUT * 2, _INT, _I64, _I64, _ARRAY, *_OUT, _ARRAY),
-    "szilard_encode_end": (*_OUT * 2, _ARRAY),
-    "szilard_decode": (*_OUT * 2, _INT, _I64, _I64, _ARRAY, _I64, *_OUT, _ARRAY),
-    "szilard_draw": (_I64, _I32, _ARRAY, _I64, ctypes.c_uint32, *_OUT),
-    "szilard_quantise": (*_OUT, _INT, *[_I32] * 4, *_OUT, *[_ARRAY] * 3, *_OUT * 2),
-}
 
 BAD_STREAM = 6
 NO_ROOM = 7
@@ -174,12 +111,12 @@ def _load(named: str | None) -> ctypes.CDLL | str:
         return "there is no such file" if named else "they were not built when szilard was installed"
     try:
         loaded = ctypes.CDLL(str(path))
-        loaded.szilard_abi_version.restype = _I32
+        loaded.szilard_abi_version.restype = I32
         version = loaded.szilard_abi_version()
         if version != ABI_VERSION:
             return f"the library has version {version} of the interface, and this szilard needs {ABI_VERSION}"
         loaded.szilard_isa.restype = ctypes.c_char_p
-        loaded.szilard_contexts.restype = _I32
+        loaded.szilard_contexts.restype = I32
         for name, arguments in FUNCTIONS.items():
             getattr(loaded, name).argtypes = arguments
     except OSError as error:

@@ -15,11 +15,11 @@ from torch.nn import functional as F
 
 from szilard.errors import SzilardError
 from szilard.kernels import native
+from szilard.kernels.arguments import expect
 from szilard.kernels.dispatch import implementation
 from szilard.kernels.layout import innermost, innermost_like, is_innermost
 from szilard.kernels.operator import define
-from szilard.sparse.compiled import expect
-from szilard.sparse.differentiable import second, transformed
+from szilard.kernels.transforms import second, transformed
 
 
 def serves(x: Tensor) -> bool:

@@ -12,8 +12,9 @@ from szilard.data import Split
 from szilard.methods import checked, idle
 from szilard.methods.method import Method
 from szilard.methods.optimizers import Optimizers, several
-from szilard.sparse import Schedule, check_density, make_pattern
+from szilard.sparse import check_density, make_pattern
 from szilard.topology.moves import Moves
+from szilard.topology.schedule import Schedule
 
 #: Options of all methods that change nothing in this one, with their usual values.
 IDLE: dict[str, float] = {"temperature": 1.0, "lr_log_std": 1.0, "warmup": 0.0}
@@ -31,7 +32,7 @@ class Deterministic(Method):
         pretrained: start from the network's own weights instead of fresh ones (density < 1).
         allocation, dense_stem, pattern: see :func:`szilard.bayesianize`.
         growth_batches: batches over which the growth gradient is averaged.
-        every, fraction, end: of the topology :class:`~szilard.sparse.Schedule`; ``fraction=0`` is a static mask.
+        every, fraction, end: of the topology :class:`~szilard.topology.Schedule`; ``fraction=0`` is a static mask.
     """
 
     name = "deterministic"

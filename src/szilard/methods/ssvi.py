@@ -12,8 +12,9 @@ from szilard.methods import checked
 from szilard.methods.method import Method
 from szilard.methods.optimizers import Optimizers, several
 from szilard.networks.takes import call
-from szilard.sparse import Schedule, check_density, make_pattern
+from szilard.sparse import check_density, make_pattern
 from szilard.topology.moves import Moves
+from szilard.topology.schedule import Schedule
 
 
 class SSVI(Method):
@@ -29,7 +30,7 @@ class SSVI(Method):
         score: removal score, see :mod:`szilard.topology.scores`.
         growth_batches: batches over which the growth gradient is averaged.
         growth: ``"noisy"`` takes the growth gradient of the stochastic network, ``"mean"`` that of its mean.
-        every, fraction, end: of the topology :class:`~szilard.sparse.Schedule`; ``fraction=0`` is a static mask.
+        every, fraction, end: of the topology :class:`~szilard.topology.Schedule`; ``fraction=0`` is a static mask.
         prior, prior_scale, initial_std, allocation, dense_stem, pattern: see
             :func:`szilard.bayesianize`.
         pretrained: start from the network's own weights: their largest entries are the first support.

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from szilard import bayes
 from szilard.data import DataSet
 from szilard.data.check import IGNORED
-from szilard.training.link import Link, linked
-from szilard.training.tried import Chosen, Tried, choose
+from szilard.model.link import Link, linked
+from szilard.model.tried import Chosen, Tried, choose
 
 MOST = 2048  # examples of valid by which units of pictures are chosen
 _ROUNDED = 1e-4  # by which a 0 or 1 that was standardised and restored may be off

@@ -1,29 +1,34 @@
 """Which entries of a weight exist, and products with such weights."""
 
+from typing import Any
+
+from szilard import _moved
 from szilard.sparse.allocation import allocate, check_density, erdos_renyi_kernel, uniform
 from szilard.sparse.block import Block
+from szilard.sparse.growth import Growth
+from szilard.sparse.move import Move
 from szilard.sparse.neuron import Neuron
-from szilard.sparse.pattern import Pattern, Unstructured, budgets, make_pattern
+from szilard.sparse.pattern import Pattern, Unstructured
+from szilard.sparse.patterns import budgets, make_pattern
 from szilard.sparse.support import Index, Support
-from szilard.topology.gradient import GrowthGradient
-from szilard.topology.schedule import Move, Schedule, carry_optimizer_state, drop_and_grow
 
 __all__ = [
     "Block",
-    "GrowthGradient",
+    "Growth",
     "Index",
     "Move",
     "Neuron",
     "Pattern",
-    "Schedule",
     "Support",
     "Unstructured",
     "allocate",
     "budgets",
-    "carry_optimizer_state",
     "check_density",
-    "drop_and_grow",
     "erdos_renyi_kernel",
     "make_pattern",
     "uniform",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    return _moved.name_of(__name__, name)

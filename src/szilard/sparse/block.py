@@ -5,18 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from szilard.errors import SzilardError
-from szilard.sparse.pattern import Pattern
-from szilard.topology.gradient import GrowthGradient
-
-if TYPE_CHECKING:
-    from szilard.sparse.support import Support
+from szilard.sparse.growth import Growth
+from szilard.sparse.pattern import Entries, Pattern
 
 
 class Grid(NamedTuple):
@@ -67,7 +64,7 @@ class Block(Pattern):
         score = self._sums(weight.detach().reshape(rows, cols).square()).cpu()
         return self._entries(_best(score, _counts(grid, nnz), grid.area), rows, cols).to(weight.device)
 
-    def moved(self, support: Support, score: Tensor, growth: GrowthGradient, fraction: float) -> Tensor:
+    def moved(self, support: Entries, score: Tensor, growth: Growth, fraction: float) -> Tensor:
         rows, cols, device = support.rows, support.cols, score.device
         grid = self.grid(rows, cols)
         area = grid.area.to(device)
@@ -86,13 +83,13 @@ class Block(Pattern):
         gradient[kept] = -1.0
         return self._entries(torch.cat([kept, _best(gradient, grown, area)]).sort().values, rows, cols)
 
-    def broken(self, support: Support) -> str:
+    def broken(self, support: Entries) -> str:
         block = self._block_of(support.flat(), support.cols)
         area = self.grid(support.rows, support.cols).area.to(block.device)
         held = torch.bincount(block, minlength=len(area))
         return "" if bool(((held == 0) | (held == area)).all()) else f"it is not made of whole {self.name}s"
 
-    def index(self, support: Support) -> dict[str, Tensor]:
+    def index(self, support: Entries) -> dict[str, Tensor]:
         """The blocks in CSR with the row of each, and their transpose as places in that order."""
         grid = self.grid(support.rows, support.cols)
         block = self._block_of(support.flat(), support.cols).unique()  # ascending

@@ -15,6 +15,7 @@ from torch.utils.flop_counter import register_flop_formula
 
 from szilard.kernels.dispatch import implementation
 from szilard.kernels.operator import define
+from szilard.kernels.transforms import once
 from szilard.sparse import differentiable
 from szilard.sparse.block import Block
 from szilard.sparse.support import Support
@@ -126,7 +127,7 @@ def _deterministic(product: Callable[..., Tensor]) -> type[torch.autograd.Functi
             return product(*given)
 
         @staticmethod
-        @differentiable.once(differentiable.BLOCKS)
+        @once(differentiable.BLOCKS)
         def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
             wants_x = ctx.needs_input_grad[0]
             grad_x, grad_values = block_linear_backward(grad, *ctx.saved_tensors, ctx.side, wants_x)
@@ -149,7 +150,7 @@ def _local(draw: Callable[..., tuple[Tensor, Tensor, Tensor]]) -> type[torch.aut
             return y, factor, variance
 
         @staticmethod
-        @differentiable.once(differentiable.LOCAL)
+        @once(differentiable.LOCAL)
         def backward(ctx: Any, grad: Tensor | None, *unused: None) -> tuple[Tensor | None, ...]:
             if grad is None:  # y was not used
                 return (None,) * 11

@@ -6,13 +6,12 @@ weight is nearly dense a dense product is faster and is taken, with noise from t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
 from szilard.errors import SzilardError
 from szilard.kernels import native
+from szilard.kernels.arguments import expect
 from szilard.kernels.geometry import Convolution
 from szilard.kernels.layout import innermost, innermost_like, is_innermost
 from szilard.sparse import portable
@@ -235,16 +234,6 @@ def _bias(bias: Tensor | None, rows: int) -> int | None:
 
 def _key(key: Tensor) -> native.Key:
     return native.Key(*key.tolist())
-
-
-def expect(shape: Sequence[int], **tensors: Tensor) -> None:
-    """Arrays are handed over as addresses: none may be shorter than the kernel takes it to be."""
-    for name, tensor in tensors.items():
-        if tuple(tensor.shape) != tuple(shape) or tensor.dtype != torch.float32 or not tensor.is_cpu:
-            raise SzilardError(
-                f"{name} must be a float32 tensor of shape {tuple(shape)} on the CPU, not {tuple(tensor.shape)} "
-                f"{tensor.dtype} on {tensor.device}"
-            )
 
 
 def _index(index: Index, cols: int) -> native.Index:

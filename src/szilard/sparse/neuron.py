@@ -5,18 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from szilard.errors import SzilardError
 from szilard.sparse.allocation import check_density
-from szilard.sparse.pattern import Pattern
-from szilard.topology.gradient import GrowthGradient
-
-if TYPE_CHECKING:
-    from szilard.sparse.support import Support
+from szilard.sparse.growth import Growth
+from szilard.sparse.pattern import Entries, Pattern
 
 
 @dataclass(frozen=True)
@@ -68,7 +64,7 @@ class Neuron(Pattern):
         row = _top(squares.sum(1), rows)
         return _entries(weight.shape, row, _top(squares[row].sum(0), channels))
 
-    def moved(self, support: Support, score: Tensor, growth: GrowthGradient, fraction: float) -> Tensor:
+    def moved(self, support: Entries, score: Tensor, growth: Growth, fraction: float) -> Tensor:
         """Rows and columns leave and enter at once, each judged against the columns and rows that stay.
 
         A row that does not exist has a gradient all the same: its output is there (it is zero), so ∂L/∂y_i is, and
@@ -93,7 +89,7 @@ class Neuron(Pattern):
             channel = torch.cat([channel, _top(channel_gain, new_channels)]).sort().values
         return _entries(support.shape, row, channel)
 
-    def broken(self, support: Support) -> str:
+    def broken(self, support: Entries) -> str:
         kernel = math.prod(support.shape[2:])
         row = support.crow.diff().nonzero().flatten()
         count = support.nnz // max(1, len(row))
@@ -106,7 +102,7 @@ class Neuron(Pattern):
         same = _entries(support.shape, row, channel.long())
         return "" if torch.equal(same, support.flat()) else wrong
 
-    def index(self, support: Support) -> dict[str, Tensor]:
+    def index(self, support: Entries) -> dict[str, Tensor]:
         kernel = math.prod(support.shape[2:])
         row = support.crow.diff().nonzero().flatten()
         count = support.nnz // len(row)
@@ -150,7 +146,7 @@ def neuron_budgets(patterns: Sequence[Neuron], shapes: Sequence[Sequence[int]], 
     ]
 
 
-def _gains(support: Support, row: Tensor, channel: Tensor, growth: GrowthGradient) -> tuple[Tensor, Tensor]:
+def _gains(support: Entries, row: Tensor, channel: Tensor, growth: Growth) -> tuple[Tensor, Tensor]:
     """Squared norm of the gradient of every row within ``channel``, and of every channel within ``row``."""
     n_rows, n_channels = support.shape[:2]
     stays = torch.zeros(n_rows, device=row.device)

@@ -38,6 +38,7 @@ from szilard.kernels.dispatch import implementation
 from szilard.kernels.geometry import Convolution
 from szilard.kernels.layout import innermost_like
 from szilard.kernels.operator import define
+from szilard.kernels.transforms import once, second
 from szilard.sparse import compiled, differentiable, portable
 from szilard.sparse.support import Index
 
@@ -198,7 +199,7 @@ def _second_of_product(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     def forward(x: Tensor, values: Tensor) -> Tensor:
         return product(x, differentiable.dense(values, Index(*index), shape))
 
-    return differentiable.second(forward, (x, values), grad, ctx.needs_input_grad[:2])
+    return second(forward, (x, values), grad, ctx.needs_input_grad[:2])
 
 
 def _product_of(x: Tensor, index: Any, how: Any) -> tuple[differentiable.Product, list[int]]:
@@ -245,7 +246,7 @@ def _local_linear(draw: Callable[..., tuple[Tensor, Tensor, Tensor]]) -> type[to
             return y, factor, variance
 
         @staticmethod
-        @differentiable.once(differentiable.LOCAL)
+        @once(differentiable.LOCAL)
         def backward(ctx: Any, grad: Tensor | None, *unused: None) -> tuple[Tensor | None, ...]:
             if grad is None:  # y was not used
                 return (None,) * 11
@@ -274,7 +275,7 @@ def _local_conv(draw: Callable[..., tuple[Tensor, Tensor, Tensor]]) -> type[torc
             return y, factor, variance
 
         @staticmethod
-        @differentiable.once(differentiable.LOCAL)
+        @once(differentiable.LOCAL)
         def backward(ctx: Any, grad: Tensor | None, *unused: None) -> tuple[Tensor | None, ...]:
             if grad is None:
                 return (None,) * 14

@@ -13,20 +13,33 @@ slope of F along steepest descent into the unit. For units of one entry both are
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from szilard.errors import SzilardError
-from szilard.sparse.allocation import allocate
-from szilard.topology.gradient import GrowthGradient
+from szilard.sparse.growth import Growth
 
-if TYPE_CHECKING:
-    from szilard.sparse.support import Support
+
+class Entries(Protocol):
+    """What a pattern asks of the support whose entries it chooses; :class:`~szilard.sparse.Support` has it."""
+
+    shape: torch.Size
+    rows: int
+    cols: int
+    crow: Tensor
+    col: Tensor
+    kept_rows: Tensor
+    kept_channels: Tensor
+
+    @property
+    def nnz(self) -> int:
+        """How many entries exist."""
+
+    def flat(self) -> Tensor:
+        """Their ascending flat indices, int64 ``[nnz]``."""
 
 
 class Pattern:
@@ -54,7 +67,7 @@ class Pattern:
         """About ``nnz`` entries, units of largest norm in a dense ``weight``; ties go to the lowest index."""
         raise NotImplementedError
 
-    def moved(self, support: Support, score: Tensor, growth: GrowthGradient, fraction: float) -> Tensor:
+    def moved(self, support: Entries, score: Tensor, growth: Growth, fraction: float) -> Tensor:
         """As many entries as now, after the worst units gave way to those of largest gradient.
 
         Args:
@@ -63,11 +76,11 @@ class Pattern:
         """
         raise NotImplementedError
 
-    def broken(self, support: Support) -> str:
+    def broken(self, support: Entries) -> str:
         """Why the entries of ``support`` are not of this pattern, or nothing."""
         return ""
 
-    def index(self, support: Support) -> dict[str, Tensor]:
+    def index(self, support: Entries) -> dict[str, Tensor]:
         """Coarse index that products of this pattern need, by name; kept by the support, never saved."""
         return {}
 
@@ -85,7 +98,7 @@ class Unstructured(Pattern):
         order = weight.detach().abs().flatten().sort(descending=True, stable=True).indices
         return order[:nnz].sort().values
 
-    def moved(self, support: Support, score: Tensor, growth: GrowthGradient, fraction: float) -> Tensor:
+    def moved(self, support: Entries, score: Tensor, growth: Growth, fraction: float) -> Tensor:
         count = math.floor(fraction * support.nnz)
         count = min(count, support.rows * support.cols - support.nnz + count)
         order = score.sort(descending=True, stable=True).indices
@@ -95,43 +108,3 @@ class Unstructured(Pattern):
 
 
 UNSTRUCTURED = Unstructured()
-
-
-def make_pattern(name: str | Pattern) -> Pattern:
-    """By name: ``"unstructured"``, ``"block32"`` (any side from 4 to 256) or ``"neuron"``.
-
-    Raises:
-        SzilardError: for any other name.
-    """
-    from szilard.sparse.block import Block
-    from szilard.sparse.neuron import Neuron
-
-    if isinstance(name, Pattern):
-        return name
-    if name == UNSTRUCTURED.name:
-        return UNSTRUCTURED
-    if name == Neuron.name:
-        return Neuron()
-    if side := re.fullmatch(r"block(\d{1,6})", name):
-        return Block(int(side[1]))
-    raise SzilardError(
-        f"unknown pattern {name!r}: choose unstructured, neuron, or blocks with their side, such as block32"
-    )
-
-
-def budgets(
-    patterns: Sequence[Pattern], shapes: Sequence[Sequence[int]], density: float, how: str = "uniform"
-) -> list[int]:
-    """Entries per weight of a network, as :func:`~szilard.sparse.allocation.allocate`.
-
-    For whole neurons ``"uniform"`` is one share f of *neurons* everywhere: a weight that shrinks on both sides
-    keeps f² of its entries, one that shrinks on one side f, and f is such that the total is ``density`` of all.
-    (With one density everywhere the layers would not fit: a layer that keeps 5 % of its rows would
-    feed one that reads 22 % of its columns.)
-    """
-    from szilard.sparse.neuron import Neuron, neuron_budgets
-
-    neurons = [pattern for pattern in patterns if isinstance(pattern, Neuron)]
-    if how == "uniform" and len(neurons) == len(patterns):
-        return neuron_budgets(neurons, shapes, density)
-    return allocate(shapes, density, how)

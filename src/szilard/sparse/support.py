@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from szilard.errors import SzilardError
-from szilard.sparse.pattern import UNSTRUCTURED, Pattern, make_pattern
+from szilard.sparse.pattern import UNSTRUCTURED, Pattern
+from szilard.sparse.patterns import make_pattern
 
 
 class Index(NamedTuple):

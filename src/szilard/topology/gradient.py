@@ -2,54 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
-# Gradient of some rows of a weight, summed over a batch: (grad [B, rows, ...], x [B, C, ...]) -> [rows, cols].
-RowsGradient = Callable[[Tensor, Tensor, slice], Tensor]
+from szilard.sparse.growth import RowsGradient
 
 BLOCK = 1 << 18  # entries of the dense gradient held at one time
-
-
-def linear_rows(grad: Tensor, x: Tensor, rows: slice) -> Tensor:
-    """Rows of ``gradᵀ x``, for ``grad [B, O]`` and ``x [B, I]``."""
-    return grad[:, rows].t() @ x
-
-
-@dataclass(frozen=True)
-class ConvRows:
-    """Rows of the weight gradient of a convolution. An object and not a closure, so that a network can be pickled."""
-
-    shape: tuple[int, ...]
-    stride: list[int]
-    padding: list[int]
-    dilation: list[int]
-    groups: int
-
-    def __call__(self, grad: Tensor, x: Tensor, rows: slice) -> Tensor:
-        zeros = [0] * len(self.stride)
-        per_group, channels = self.shape[0] // self.groups, self.shape[1]
-        parts = []
-        for group in range(rows.start // per_group, (rows.stop - 1) // per_group + 1):
-            low, high = max(rows.start, group * per_group), min(rows.stop, (group + 1) * per_group)
-            seen = x[:, group * channels : (group + 1) * channels]
-            weight = x.new_empty(high - low, *self.shape[1:])
-            _, gradient, _ = torch.ops.aten.convolution_backward(
-                grad[:, low:high].contiguous(), seen, weight, None, self.stride, self.padding, self.dilation, False,
-                zeros, 1, [False, True, False],
-            )  # fmt: skip
-            parts.append(gradient.flatten(1))
-        return torch.cat(parts)
-
-
-def conv_rows(
-    shape: tuple[int, ...], stride: list[int], padding: list[int], dilation: list[int], groups: int
-) -> RowsGradient:
-    """Rows of the weight gradient of a convolution with a weight of ``shape [O, C/groups, *kernel]``."""
-    return ConvRows(shape, stride, padding, dilation, groups)
 
 
 class GrowthGradient:

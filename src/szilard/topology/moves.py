@@ -10,7 +10,9 @@ from torch import Tensor, nn
 from szilard.bayes.every import every_weight
 from szilard.bayes.weight import Weight
 from szilard.errors import SzilardError
-from szilard.sparse import GrowthGradient, Schedule, carry_optimizer_state, drop_and_grow
+from szilard.topology.gradient import GrowthGradient
+from szilard.topology.replace import carry_optimizer_state, drop_and_grow
+from szilard.topology.schedule import Schedule
 from szilard.topology.scores import SCORES
 
 Held = tuple[list[tuple[Tensor, Tensor]], Tensor | None]  # of GrowthGradient.state

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from szilard.training.link import Link
+from szilard.model.link import Link
 
 T = TypeVar("T")
 

@@ -1,0 +1,47 @@
+// Entropy coding, random levels and rate-aware rounding.
+#pragma once
+#include "core.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+// Entropy coding of integers (levels.hpp, range_coder.hpp). `contexts` is the adaptive model of a whole file, carried from
+// tensor to tensor: szilard_contexts() numbers, each 2^15 at the start. `model` is 0 (neighbours), 1 (history) or 2 (mask:
+// levels are 0 or 1). Matrices are row-major; |level| < 2^23.
+SZILARD_API int32_t szilard_contexts(void);
+
+// bits = code length of the matrix, in so many binary decisions; the contexts are taken to the state after it.
+SZILARD_API int szilard_rate(uint32_t *contexts, int64_t contexts_room, int model, int64_t rows, int64_t cols,
+                             const int32_t *levels, double *bits, int64_t *decisions);
+
+// state is uint64_t[4], {0, 0xFFFFFFFF, 0, 0} at the start of a stream; state[3] bytes are pending. A decision may cost
+// log2(257 / 256) bits more than its code length (range_coder.hpp), so that at most
+// (bits + decisions * log2(257 / 256)) / 8 + pending + 2 bytes are written. Where the room is too small, the contexts and
+// the state are as before, and the call may be made again.
+SZILARD_API int szilard_encode(uint32_t *contexts, int64_t contexts_room, uint64_t *state, int64_t state_room, int model,
+                               int64_t rows, int64_t cols, const int32_t *levels, uint8_t *out, int64_t out_room,
+                               int64_t *written);
+// At most pending + 5 bytes.
+SZILARD_API int szilard_encode_end(uint64_t *state, int64_t state_room, uint8_t *out, int64_t out_room,
+                                   int64_t *written);
+
+// state is uint64_t[3], zeros at the start of a stream; its last number is how many bytes were asked for so far.
+// bits, which may be null: what szilard_rate would have answered for the same levels.
+SZILARD_API int szilard_decode(uint32_t *contexts, int64_t contexts_room, uint64_t *state, int64_t state_room, int model,
+                               int64_t rows, int64_t cols, const uint8_t *data, int64_t size, int32_t *levels,
+                               int64_t levels_room, double *bits);
+
+// Levels of a random record of a .szd file (random.cpp): `indices` [blocks] name the candidate of each block of `size` entries.
+SZILARD_API int szilard_draw(int64_t count, int32_t size, const uint32_t *indices, int64_t blocks, uint32_t seed,
+                             int32_t *levels, int64_t levels_room);
+
+// Rate-aware rounding of `count` columns, from `first` on, of a matrix of `rows` x `cols` levels (quantise.hpp).
+SZILARD_API int szilard_quantise(uint32_t *contexts, int64_t contexts_room, int model, int32_t rows, int32_t cols,
+                                 int32_t first, int32_t count, double *weights, int64_t weights_room,
+                                 const double *feedback, const double *price, double *bits, int32_t *means,
+                                 int64_t means_room, int32_t *levels, int64_t levels_room);
+
+#ifdef __cplusplus
+}
+#endif

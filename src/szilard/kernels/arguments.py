@@ -1,0 +1,20 @@
+"""What a kernel is handed: tensors as addresses, once their sizes are known to be right."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from szilard.errors import SzilardError
+
+
+def expect(shape: Sequence[int], **tensors: Tensor) -> None:
+    """Arrays are handed over as addresses: none may be shorter than the kernel takes it to be."""
+    for name, tensor in tensors.items():
+        if tuple(tensor.shape) != tuple(shape) or tensor.dtype != torch.float32 or not tensor.is_cpu:
+            raise SzilardError(
+                f"{name} must be a float32 tensor of shape {tuple(shape)} on the CPU, not {tuple(tensor.shape)} "
+                f"{tensor.dtype} on {tensor.device}"
+            )

@@ -1,0 +1,12 @@
+"""The functions of the C ABI that answer a status, by family: one table for each folder of ``csrc``."""
+
+from szilard.kernels.functions import coding, core, norm, sparse
+from szilard.kernels.functions.types import Arguments
+
+FUNCTIONS: dict[str, Arguments] = {
+    **core.FUNCTIONS,
+    **sparse.FUNCTIONS,
+    **norm.FUNCTIONS,
+    **coding.FUNCTIONS,
+}
+"""Arguments by name."""

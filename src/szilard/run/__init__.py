@@ -1,0 +1,1 @@
+"""A run folder: what lies in it, under which names, and who may write there."""

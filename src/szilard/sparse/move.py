@@ -1,0 +1,30 @@
+"""What happened to the entries of a support that changed, for whoever holds values of them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Move(NamedTuple):
+    """What a move did, for whoever holds values of the support's entries."""
+
+    source: Tensor  # int64 [nnz]: old place of each entry, -1 for a new one
+    dropped: int
+
+    @property
+    def new(self) -> Tensor:
+        return self.source < 0
+
+    def carry(self, values: Tensor, fill: float | Tensor = 0.0) -> None:
+        """Permute ``values [nnz]`` in place to the new order, with ``fill`` at the new entries."""
+        moved = values[self.source.clamp(min=0)]
+        values.copy_(
+            torch.where(self.new, torch.as_tensor(fill, dtype=values.dtype, device=values.device), moved)
+        )
+
+    def survivors(self, values: Tensor) -> Tensor:
+        """The values (in the old order) of entries that stayed."""
+        return values[self.source[self.source >= 0]]
