@@ -24,7 +24,7 @@ pytestmark = pytest.mark.skipif(flock.fcntl is None, reason="no file locks here"
 HOLD = """
 import sys
 from pathlib import Path
-from szilard.training import lock
+from szilard.run import lock
 with getattr(lock, sys.argv[1])(Path(sys.argv[2])):
     print("held", flush=True)
     sys.stdin.readline()
@@ -90,7 +90,7 @@ def test_a_forked_child_does_not_keep_it(tmp_path):
     code = """
 import os, sys
 from pathlib import Path
-from szilard.training import lock
+from szilard.run import lock
 with lock.run(Path(sys.argv[1])):
     if os.fork() == 0:
         print(os.getpid(), flush=True)

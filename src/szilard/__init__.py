@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from szilard import _moved
 from szilard.errors import SzilardError, SzilardWarning
+from szilard.version import __version__
 
 if TYPE_CHECKING:
     from szilard import (
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
     from szilard.model.conversion import convert
     from szilard.model.evaluate import measure
     from szilard.training.fit import fit
-
-__version__ = "0.1.0"
 
 __all__ = [
     "SzilardError",

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from szilard import __version__, interrupts
+from szilard import interrupts
 from szilard.cli import options as o
 from szilard.cli import options_compress as oc
 from szilard.cli import table_options as t
 from szilard.cli.output import Command
 from szilard.cli.told import Told, format_warning
 from szilard.errors import SzilardError
+from szilard.version import __version__
 
 if TYPE_CHECKING:
     from szilard.cli.case import Request

@@ -16,8 +16,8 @@ from szilard.likelihood.categorical import IGNORED
 from szilard.methods import Method
 from szilard.metrics import Predictive
 from szilard.model import details
+from szilard.model.task import task
 from szilard.networks import WithNoise
-from szilard.training.task import task
 
 Part = Literal["valid", "test"]
 

@@ -23,8 +23,8 @@ from szilard.model import checkpoint, formats, schema, stored, trust
 from szilard.model.formats import Format
 from szilard.model.schema import Saved
 from szilard.model.stored import Stored
+from szilard.model.task import task as asked_of
 from szilard.model.weights import fill, load_state, state_of
-from szilard.training.task import task as asked_of
 
 __all__ = [
     "SUFFIX",

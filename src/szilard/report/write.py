@@ -6,12 +6,13 @@ from importlib import resources
 from itertools import groupby
 from pathlib import Path
 
-from szilard import __version__, atomic
+from szilard import atomic
 from szilard.report import classes as by_class
 from szilard.report import draw, finding, sections
 from szilard.report.table import rows
 from szilard.run.read import MethodRun, Run, read
 from szilard.run.result import is_number
+from szilard.version import __version__
 
 
 def write(run_folder: Path | str) -> Path:

@@ -13,13 +13,13 @@ from szilard.data import DataSet
 from szilard.data.unseen import StandIns
 from szilard.errors import SzilardError
 from szilard.methods import Method
+from szilard.model.task import task
 from szilard.run.folder import MethodFolder
 from szilard.run.settings import check_positive
 from szilard.training import defaults, imbalance
 from szilard.training.devices import start
 from szilard.training.job import Job, Run
 from szilard.training.loop import Plan
-from szilard.training.task import task
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric

@@ -16,6 +16,7 @@ from szilard.data import DataSet
 from szilard.data.files import path_of
 from szilard.errors import SzilardError, SzilardWarning
 from szilard.model import trust
+from szilard.model.task import task
 from szilard.run import lock
 from szilard.run import settings as toml
 from szilard.run.folder import RunFolder
@@ -23,7 +24,6 @@ from szilard.run.settings import Settings
 from szilard.training import defaults, imbalance
 from szilard.training.devices import launched, on_rank_zero, rank, start
 from szilard.training.fit import fit
-from szilard.training.task import task
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
