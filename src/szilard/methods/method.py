@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from szilard import bayes
 from szilard.data import Split
 from szilard.data.unseen import StandIns
+from szilard.errors import SzilardError
 from szilard.free_energy import FreeEnergy, Task, free_energy
 from szilard.likelihood import Bernoulli, Likelihood, NoisyGaussian
 from szilard.likelihood.categorical import IGNORED
