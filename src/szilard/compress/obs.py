@@ -95,6 +95,7 @@ def quantise(
             for first, block in sweep.run(rounder):
                 if number == passes - 1:
                     levels = _put(levels, rows, first, block)
+            del sweep  # before the next one makes its copy
     return Quantised(levels, step)
 
 

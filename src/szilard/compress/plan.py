@@ -105,9 +105,11 @@ def make_plan(run: Run, few: Any) -> Plan:
     }
     seen: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in layers}
     handles = [layer.register_forward_hook(_note(seen[name])) for name, layer in layers.items()]
-    every = list(parameters.values())
+    # Hooks explain the gradients of their own layers; others, as of an embedding, need not be made.
+    own = {id(p) for layer in layers.values() for p in layer.parameters(recurse=False)}
+    looked = {name: p for name, p in parameters.items() if id(p) in own} or parameters
     try:
-        found = dict(zip(parameters, next(run.backward(few, every)), strict=True))
+        found = dict(zip(looked, next(run.backward(few, list(looked.values()))), strict=True))
     finally:
         for handle in handles:
             handle.remove()

@@ -94,7 +94,10 @@ class Divided:
         found = self.weight[part]
         if self.rows is not None:
             found = found / self.rows[part, None].to(found)
-        return found if self.cols is None else found / self.cols.to(found)
+        if self.cols is None:
+            return found
+        cols = self.cols.to(found)
+        return found / cols if self.rows is None else found.div_(cols)  # which is ours by then
 
 
 def flattened(outputs: Tensor, exponent: float) -> Tensor:

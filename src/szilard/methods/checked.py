@@ -1,4 +1,4 @@
-"""What a network answers and what it is trained on, looked at before a loss is made of them."""
+"""Options of a method, and what a network answers and is trained on, looked at before anything is made of them."""
 
 from __future__ import annotations
 
@@ -14,6 +14,35 @@ from szilard.errors import SzilardError, SzilardWarning
 from szilard.likelihood import Likelihood
 
 _LOOKED, _SELDOM = 16, 64  # a GPU is waited for to look at targets in the first steps, then every so often
+
+
+def options(
+    n_data: int,
+    temperature: float,
+    lr: float,
+    lr_log_std: float,
+    warmup: float,
+    total_steps: int | None,
+) -> None:
+    """Options that all methods have.
+
+    Raises:
+        SzilardError: the first that is out of its range.
+    """
+    if not isinstance(n_data, int) or n_data < 1:
+        raise SzilardError(
+            f"n_data is the number of training examples and must be a whole number from 1, not {n_data!r}"
+        )
+    if not temperature >= 0:
+        raise SzilardError(f"temperature must be zero or positive, not {temperature:g}")
+    if not lr > 0:
+        raise SzilardError(f"lr must be positive, not {lr:g}")
+    if not lr_log_std >= 0:
+        raise SzilardError(f"lr_log_std must be zero or positive, not {lr_log_std:g}")
+    if not 0 <= warmup <= 1:
+        raise SzilardError(f"warmup is a fraction of all steps and must lie in [0, 1], not {warmup:g}")
+    if total_steps is not None and total_steps < 1:
+        raise SzilardError(f"total_steps must be at least 1, not {total_steps}")
 
 
 def run(forward: Callable[[nn.Module, Any], Any], network: nn.Module, x: Any) -> Tensor:

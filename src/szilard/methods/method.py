@@ -71,20 +71,7 @@ class Method:
         except_: str | list[str] | Callable[[str, nn.Module], bool] | None = None,
         matrices: str | list[str] | None = None,
     ) -> None:
-        if not isinstance(n_data, int) or n_data < 1:
-            raise SzilardError(
-                f"n_data is the number of training examples and must be a whole number from 1, not {n_data!r}"
-            )
-        if not temperature >= 0:
-            raise SzilardError(f"temperature must be zero or positive, not {temperature:g}")
-        if not lr > 0:
-            raise SzilardError(f"lr must be positive, not {lr:g}")
-        if not lr_log_std >= 0:
-            raise SzilardError(f"lr_log_std must be zero or positive, not {lr_log_std:g}")
-        if not 0 <= warmup <= 1:
-            raise SzilardError(f"warmup is a fraction of all steps and must lie in [0, 1], not {warmup:g}")
-        if total_steps is not None and total_steps < 1:
-            raise SzilardError(f"total_steps must be at least 1, not {total_steps}")
+        checked.options(n_data, temperature, lr, lr_log_std, warmup, total_steps)
         self.n_data = n_data
         self.temperature = temperature
         self.lr = lr
