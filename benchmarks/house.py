@@ -1,0 +1,226 @@
+"""How the package hangs together, counted from its own imports and signatures.
+
+    python benchmarks/house.py [--help-runs 9]
+
+prints one JSON object: ``circles`` among modules (lazy imports and those for type checkers included), ``floors_broken``
+(imports of a room on the same floor or above, see :data:`FLOORS`), ``task_branches`` (comparisons with the name of a
+task), ``public_names_without_page``, ``shadowed_submodules`` (packages that export a function under the name of one of
+their modules), ``help_seconds`` (median of ``szilard --help``), ``median_file_lines`` and ``max_function_lines``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import importlib
+import json
+import pkgutil
+import re
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+ROOT = Path(__file__).parent.parent
+SOURCE = ROOT / "src" / "szilard"
+
+#: The rooms, lowest floor first; a room imports from floors below its own, and files outside of rooms are below all.
+FLOORS: tuple[tuple[str, ...], ...] = (
+    ("kernels", "likelihood", "cost", "metrics", "data", "networks"),
+    ("sparse", "coding"),
+    ("bayes", "file"),
+    ("topology",),
+    ("methods",),
+    ("run",),
+    ("model", "report"),
+    ("compress", "training"),
+    ("cli",),
+)
+FREE = frozenset({"__main__", "_moved"})  # they start the command, and forward old names
+TASKS = frozenset({"classification", "regression", "multilabel", "embedding"})
+
+
+def modules() -> dict[str, Path]:
+    """Every module of the package by its dotted name."""
+    found = {}
+    for path in sorted(SOURCE.rglob("*.py")):
+        parts = ("szilard", *path.relative_to(SOURCE).with_suffix("").parts)
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+def imports(path: Path, known: dict[str, Path]) -> set[str]:
+    """The modules of the package that a file imports, anywhere in it."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names if alias.name in known}
+        elif isinstance(node, ast.ImportFrom) and node.module in known:
+            full = {alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+            inside = {name for name in full.values() if name in known}
+            found |= inside
+            if len(inside) < len(full):
+                found.add(node.module)
+    return found
+
+
+def graph() -> dict[str, set[str]]:
+    """By module, the modules that it imports. The lazy front of the package is nobody's importer."""
+    known = modules()
+    return {
+        name: set() if name == "szilard" else imports(path, known) - {"szilard"}
+        for name, path in known.items()
+    }
+
+
+def circles(edges: dict[str, set[str]]) -> list[list[str]]:
+    """Sets of modules that import each other (Tarjan 1972)."""
+    index: dict[str, int] = {}
+    low: dict[str, int] = {}
+    stack: list[str] = []
+    found: list[list[str]] = []
+
+    def visit(name: str) -> None:
+        index[name] = low[name] = len(index)
+        stack.append(name)
+        for other in sorted(edges[name]):
+            if other not in index:
+                visit(other)
+                low[name] = min(low[name], low[other])
+            elif other in stack:
+                low[name] = min(low[name], index[other])
+        if low[name] == index[name]:
+            part = stack[stack.index(name) :]
+            del stack[stack.index(name) :]
+            if len(part) > 1 or name in edges[name]:
+                found.append(sorted(part))
+
+    for name in edges:
+        if name not in index:
+            visit(name)
+    return found
+
+
+def room(name: str) -> str | None:
+    """The room of a module; None for files outside of rooms."""
+    parts = name.split(".")
+    return parts[1] if len(parts) > 1 and (SOURCE / parts[1]).is_dir() else None
+
+
+def broken_floors(edges: dict[str, set[str]]) -> list[str]:
+    """Imports that go sideways or up, as ``"a imports b"``."""
+    height = {name: floor for floor, names in enumerate(FLOORS) for name in names}
+    found = []
+    for name, others in sorted(edges.items()):
+        if name.split(".")[-1] in FREE:
+            continue
+        here = -1 if room(name) is None else height[room(name) or ""]
+        for other in sorted(others):
+            if room(other) not in (None, room(name)) and height[room(other) or ""] >= here:
+                found.append(f"{name} imports {other}")
+    return found
+
+
+def task_branches() -> list[str]:
+    """Comparisons with the name of a task, as ``"file:line"``."""
+    found = []
+    for path in sorted(SOURCE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Compare):
+                sides = [node.left, *node.comparators]
+                if any(isinstance(side, ast.Constant) and side.value in TASKS for side in sides):
+                    found.append(f"{path.relative_to(ROOT)}:{node.lineno}")
+    return found
+
+
+def rooms() -> Iterator[ModuleType]:
+    for floor in FLOORS:
+        for name in floor:
+            yield importlib.import_module(f"szilard.{name}")
+
+
+def without_page() -> list[str]:
+    """Public names (of ``__all__`` of every room) that no API page shows."""
+    pages = "\n".join(path.read_text() for path in sorted((ROOT / "docs" / "api").glob("*.md")))
+    shown = set(re.findall(r"^::: (\S+)", pages, re.MULTILINE))
+    members = {
+        name.strip() for group in re.findall(r"members: \[([^\]]*)\]", pages) for name in group.split(",")
+    }
+    found = []
+    for one in rooms():
+        for name in getattr(one, "__all__", ()):
+            value = getattr(one, name)
+            if isinstance(value, ModuleType):
+                continue
+            home = getattr(value, "__module__", one.__name__)
+            if not ({home, f"{home}.{name}", f"{one.__name__}.{name}"} & shown or name in members):
+                found.append(f"{one.__name__}.{name}")
+    return found
+
+
+def shadowed() -> list[str]:
+    """Submodules whose name their package gives to something else."""
+    found = []
+    for one in rooms():
+        for child in pkgutil.iter_modules(one.__path__):
+            value = vars(one).get(child.name)
+            if child.name in getattr(one, "__all__", ()) and not isinstance(value, ModuleType):
+                found.append(f"{one.__name__}.{child.name}")
+    return found
+
+
+def function_lines() -> dict[str, int]:
+    """Lines of every function, its docstring included."""
+    found = {}
+    for path in sorted(SOURCE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                lines = (node.end_lineno or node.lineno) - node.lineno + 1
+                found[f"{path.relative_to(ROOT)}:{node.name}"] = lines
+    return found
+
+
+def help_seconds(runs: int) -> float:
+    """Median of the wall time of ``szilard --help``, start of Python included."""
+    command = [str(Path(sys.executable).parent / "szilard"), "--help"]
+    seconds = []
+    for _ in range(runs):
+        started = time.perf_counter()
+        subprocess.run(command, check=True, capture_output=True)
+        seconds.append(time.perf_counter() - started)
+    return statistics.median(seconds)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--help-runs", type=int, default=9)
+    parser.add_argument("--list", action="store_true", help="print what was counted on standard error")
+    options = parser.parse_args()
+    edges = graph()
+    counted = {
+        "circles": circles(edges),
+        "floors_broken": broken_floors(edges),
+        "task_branches": task_branches(),
+        "public_names_without_page": without_page(),
+        "shadowed_submodules": shadowed(),
+    }
+    if options.list:
+        for key, names in counted.items():
+            print(key, *names, sep="\n  ", file=sys.stderr)
+    lengths = [len(path.read_text().splitlines()) for path in SOURCE.rglob("*.py")]
+    figures = {
+        **{key: len(names) for key, names in counted.items()},
+        "help_seconds": round(help_seconds(options.help_runs), 3),
+        "median_file_lines": int(statistics.median(lengths)),
+        "max_function_lines": max(function_lines().values()),
+    }
+    print(json.dumps(figures, indent=2))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,55 @@
+"""The floors of docs/design.md, by the package's own imports."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import house
+
+TESTS = Path(__file__).parent
+
+
+@pytest.fixture(scope="module")
+def edges():
+    return house.graph()
+
+
+def test_no_module_imports_itself_through_others(edges):
+    assert house.circles(edges) == []
+
+
+def test_rooms_import_from_floors_below(edges):
+    assert house.broken_floors(edges) == []
+
+
+def test_every_room_has_a_floor():
+    rooms = {path.name for path in house.SOURCE.iterdir() if (path / "__init__.py").exists()}
+    assert rooms == {name for floor in house.FLOORS for name in floor}
+
+
+def test_the_design_page_has_the_same_floors():
+    page = (house.ROOT / "docs" / "design.md").read_text()
+    for number, floor in enumerate(house.FLOORS, 1):
+        line = next(line for line in page.splitlines() if line.strip().startswith(f"{number} "))
+        assert {word.rstrip("/") for word in line.split() if word.endswith("/")} == set(floor)
+
+
+def test_circles_and_floors_are_found():
+    assert house.circles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == [["a", "b", "c"]]
+    up = {"szilard.kernels.native": {"szilard.sparse.ops"}, "szilard.sparse.ops": set()}
+    assert house.broken_floors(up) == ["szilard.kernels.native imports szilard.sparse.ops"]
+
+
+def test_every_test_module_asserts_something():
+    def asserts(tree: ast.AST) -> bool:
+        return any(
+            isinstance(node, ast.Assert)
+            or (isinstance(node, ast.Attribute) and node.attr in ("raises", "warns", "fail"))
+            for node in ast.walk(tree)
+        )
+
+    silent = [path.name for path in TESTS.rglob("test_*.py") if not asserts(ast.parse(path.read_text()))]
+    assert silent == []
