@@ -34,10 +34,16 @@ class Typed:
     output: str  # standard output and error together
     stdout: str = ""
 
-    def refused(self, sentence: str) -> None:
-        """Exit code 2, and exactly one line: ``error:`` and a sentence that matches, with no traceback."""
+    def refused(self, sentence: str, behind: str | None = None) -> None:
+        """Exit code 2, and exactly one line: ``error:`` and a sentence that matches, with no traceback.
+
+        Args:
+            behind: what a line before it begins with.
+        """
         lines = [line for line in self.output.splitlines() if line.strip()]
         assert self.code == 2, self.output
+        if behind is not None:
+            assert lines.pop(0).startswith(behind), self.output
         assert len(lines) == 1, self.output
         assert lines[0].startswith("error: "), self.output
         assert re.search(sentence, lines[0]), f"{sentence!r} is not in {lines[0]!r}"

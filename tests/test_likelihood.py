@@ -74,7 +74,9 @@ def test_the_choice_from_labels():
     assert isinstance(choose(z, (random(60, 3, seed=1) > 0).float()).likelihood, Bernoulli)
     assert isinstance(choose(z, F.one_hot(torch.arange(60) % 3)).likelihood, Categorical)
     assert isinstance(choose(z[:, :1], torch.arange(60) % 2).likelihood, Bernoulli)
-    assert isinstance(choose(z[:, :2], random(60)).likelihood, NoisyGaussian)
+    assert isinstance(
+        choose(torch.stack((random(60), 0 * random(60)), 1), random(60)).likelihood, NoisyGaussian
+    )
     assert choose(random(60, 5, 7), torch.zeros(60, 5, dtype=torch.long)).likelihood.last
 
 

@@ -424,7 +424,7 @@ def test_a_network_that_does_not_fit_is_refused_before_anything_is_written(folde
         bodies(folder / "b.csv") if name == "b.csv" else weather(folder / "w.csv")
         typed = szilard("fit", "--data", folder / name, "--target", target, "--network", f"{folder / 'net.py'}:build",
                         "--out", folder / "none")  # fmt: skip
-        typed.refused(wanted)
+        typed.refused(wanted, behind=f"{name}: ")
     assert not (folder / "none").exists()
 
 

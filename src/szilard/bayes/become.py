@@ -7,6 +7,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from szilard.bayes.weight import Weight
+
 #: What torch keeps in a module itself; and LSTMs, a list of their own weights.
 _TORCHS = frozenset({"_parameters", "_buffers", "_modules", "_flat_weights"})
 
@@ -27,6 +29,8 @@ def kept_aside(network: nn.Module) -> dict[int, Any]:
     """
     found: dict[int, Any] = {}
     for module in network.modules():
+        if isinstance(module, Weight):  # knows its layer
+            continue
         for name, value in vars(module).items():
             if name not in _TORCHS and "hooks" not in name:
                 for one in _inside(value, 0):

@@ -16,7 +16,7 @@ from szilard.data import Split
 from szilard.errors import SzilardError
 from szilard.methods import idle
 from szilard.methods.method import Method
-from szilard.methods.optimizers import Optimizers
+from szilard.topology.moves import Optimizers
 
 THRESHOLDS = {"normal-jeffreys": -4.0, "horseshoe": 2.0}  # of a group's doubt
 FIRST_STD = 0.2  # most of σ in the first layer

@@ -11,9 +11,8 @@ from szilard import bayes
 from szilard.data import Split
 from szilard.methods import checked, idle
 from szilard.methods.method import Method
-from szilard.methods.optimizers import Optimizers, several
 from szilard.sparse import check_density, make_pattern
-from szilard.topology.moves import Moves
+from szilard.topology.moves import Moves, Optimizers
 from szilard.topology.schedule import Schedule
 
 #: Options of all methods that change nothing in this one, with their usual values.
@@ -92,7 +91,7 @@ class Deterministic(Method):
 
     def after_step(self, network: nn.Module, optimizer: Optimizers = None) -> None:
         super().after_step(network, optimizer)
-        self.moves.apply(network, several(optimizer), self.step, self.total_steps or 0)
+        self.moves.apply(network, optimizer, self.step, self.total_steps or 0)
 
     def finish(
         self, network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], valid: Split | None = None

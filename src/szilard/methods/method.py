@@ -19,11 +19,11 @@ from szilard.likelihood import Bernoulli, Likelihood, NoisyGaussian
 from szilard.likelihood.categorical import IGNORED
 from szilard.methods import checked, decay, draws, inputs, meaning, optimizers
 from szilard.methods.believed import believed, two_classes
-from szilard.methods.optimizers import Optimizers
 from szilard.metrics import Predictive, temperature
 from szilard.metrics.predictive import flat
 from szilard.networks import WithNoise
 from szilard.networks.takes import call
+from szilard.topology.moves import Optimizers, several
 
 _DEFAULT_EPOCHS = 30  # horizon of the schedules where nobody says how many steps there will be
 
@@ -227,7 +227,7 @@ class Method:
         if self._eval and not self._warned:
             self._warned = checked.in_eval_mode(network)
         if self.step == 0:
-            for one in optimizers.several(optimizer):
+            for one in several(optimizer):
                 decay.warn(network, one)
         self.step += 1
         self._losses = 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -10,16 +9,6 @@ from torch import nn
 
 from szilard import bayes
 from szilard.errors import SzilardError
-
-#: One optimiser, or several that share the parameters among them.
-Optimizers = torch.optim.Optimizer | Sequence[torch.optim.Optimizer] | None
-
-
-def several(given: Optimizers) -> list[torch.optim.Optimizer]:
-    """The optimisers as a list."""
-    if given is None:
-        return []
-    return [given] if isinstance(given, torch.optim.Optimizer) else list(given)
 
 
 def adam(network: nn.Module, lr: float, lr_log_std: float) -> torch.optim.Optimizer:

@@ -10,10 +10,9 @@ from szilard import bayes
 from szilard.errors import SzilardError
 from szilard.methods import checked
 from szilard.methods.method import Method
-from szilard.methods.optimizers import Optimizers, several
 from szilard.networks.takes import call
 from szilard.sparse import check_density, make_pattern
-from szilard.topology.moves import Moves
+from szilard.topology.moves import Moves, Optimizers
 from szilard.topology.schedule import Schedule
 
 
@@ -101,7 +100,7 @@ class SSVI(Method):
 
     def after_step(self, network: nn.Module, optimizer: Optimizers = None) -> None:
         super().after_step(network, optimizer)
-        self.moves.apply(network, several(optimizer), self.step, self.total_steps or 0)
+        self.moves.apply(network, optimizer, self.step, self.total_steps or 0)
 
     def state_dict(self) -> dict[str, Any]:
         return {**super().state_dict(), "moves": self.moves.state_dict()}

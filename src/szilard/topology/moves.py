@@ -18,6 +18,17 @@ from szilard.topology.scores import SCORES
 Held = tuple[list[tuple[Tensor, Tensor]], Tensor | None]  # of GrowthGradient.state
 
 
+#: One optimiser, or several that share the parameters among them.
+Optimizers = torch.optim.Optimizer | Sequence[torch.optim.Optimizer] | None
+
+
+def several(given: Optimizers) -> list[torch.optim.Optimizer]:
+    """The optimisers as a list."""
+    if given is None:
+        return []
+    return [given] if isinstance(given, torch.optim.Optimizer) else list(given)
+
+
 class Moves:
     """Listens to the batches before a move and then moves every support that is not full.
 
@@ -57,9 +68,7 @@ class Moves:
             weight.growth = self._growth[number]
 
     @torch.no_grad()
-    def apply(
-        self, network: nn.Module, optimizers: Sequence[torch.optim.Optimizer], step: int, total: int
-    ) -> int:
+    def apply(self, network: nn.Module, optimizer: Optimizers, step: int, total: int) -> int:
         """After optimiser step number ``step``; returns how many entries are new in the whole network."""
         fraction = self.schedule.fraction_at(step, total)
         if not (fraction and self._growth):
@@ -69,7 +78,7 @@ class Moves:
             growth = self._growth.get(number)
             weight.growth = None
             if growth is not None and len(growth) and weight.mean.requires_grad:
-                new += self._move(weight, growth, optimizers, fraction)
+                new += self._move(weight, growth, several(optimizer), fraction)
         self._growth = {}
         return new
 
