@@ -10,7 +10,7 @@ from torch import nn
 from szilard import bayes, methods
 from szilard.data import Split
 from szilard.errors import SzilardError
-from szilard.free_energy import free_energy, negative_log_likelihood
+from szilard.likelihood.free_energy import free_energy, negative_log_likelihood
 from szilard.methods import SSVI, Deterministic, MeanField, PublishedSSVI
 from szilard.sparse import Move
 from szilard.topology import carry_optimizer_state

@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 MODULES = {
+    "szilard.free_energy": "szilard.likelihood.free_energy",
     "szilard.native": "szilard.kernels.native",
     "szilard.methods.moves": "szilard.topology.moves",
     "szilard.methods.scores": "szilard.topology.scores",

@@ -7,8 +7,8 @@ from typing import cast
 from torch import Tensor
 
 from szilard.errors import SzilardError
-from szilard.free_energy import Task
 from szilard.likelihood import Bernoulli, Categorical, Gaussian, Likelihood, NoisyGaussian, for_training
+from szilard.likelihood.free_energy import Task
 from szilard.likelihood.weighted import weighted, weighted_pair
 from szilard.methods.believed import binary
 

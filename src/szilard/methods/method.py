@@ -14,9 +14,9 @@ from szilard import bayes
 from szilard.data import Split
 from szilard.data.unseen import StandIns
 from szilard.errors import SzilardError
-from szilard.free_energy import FreeEnergy, Task, free_energy
 from szilard.likelihood import Bernoulli, Likelihood, NoisyGaussian
 from szilard.likelihood.categorical import IGNORED
+from szilard.likelihood.free_energy import FreeEnergy, Task, free_energy
 from szilard.methods import checked, decay, draws, inputs, meaning, optimizers
 from szilard.methods.believed import believed, two_classes
 from szilard.metrics import Predictive, temperature
