@@ -36,6 +36,7 @@ from szilard.compress.job import Evaluate, Job, Wish
 from szilard.compress.judge import Forward, Judge, Scores, judge, without_labels
 from szilard.compress.layers import left_raw
 from szilard.compress.others import Others
+from szilard.compress.own_units import own_units
 from szilard.compress.plain import plain
 from szilard.compress.plain import told as told_plain
 from szilard.compress.posterior import LOSS, Posterior, is_posterior
@@ -308,7 +309,7 @@ def _imagined(
         return []
     check_shape(network, found)
     tell(f"imagining inputs of shape {list(found)} from BatchNorm statistics")
-    return list(imagine(network, found, seed=seed).split(64))
+    return list(imagine(network, found, seed=seed, scale=own_units(network).scale).split(64))
 
 
 def default_passes(*, distil: bool = False, refit: bool = True) -> list[Pass]:
