@@ -22,6 +22,9 @@ from szilard.compress.obs import DAMPING, inverse_roots
 SPAN = 30.0  # between the ends of the sizes of columns, above which they are units
 ENDS = (0.05, 0.95)  # quantiles
 FAR = 300.0  # below the median, at which one column has a unit of its own
+ALIKE = math.sqrt(SPAN)  # from the median, up to which columns differ as those of one unit do
+DEAD = 1e-8  # of the median: below, weight decay has left nothing of columns that read zeros,
+MANY = 16  # if they are so many; fewer are coded all the same, which costs little
 LESS = 0.5  # of the spread of E[x²] in octaves, that must be left where weights make good for units
 NOTE = "inputs were taken to be in units of their own, by the first layer's columns"
 
@@ -91,19 +94,25 @@ def own_units(network: nn.Module) -> OwnUnits:
 
 
 def sizes_of_inputs(weight: Tensor) -> Tensor | None:
-    """Sizes of the inputs of a weight ``[rows, C, ...]`` such that every column makes outputs of one size, and all of
-    them together of size 1; float64 ``[C · ...]``, the same at all places of a kernel.
+    """Sizes of the inputs of a weight ``[rows, C, ...]`` such that columns make outputs of one size, and all of them
+    together of about 1; float64 ``[C · ...]``, the same at all places of a kernel.
 
-    None where columns are alike. Those that are zero read what counts for nothing, and are taken to be as most.
+    None where columns are alike. Columns within :data:`ALIKE` of the median have one unit. Those that are zero, or
+    nearly, and many, read what counts for nothing, and have that unit, too.
     """
     if weight.dim() < 2 or weight.shape[1] < 2 or not weight.numel():
         return None
     matrix = weight.detach().cpu().flatten(2).transpose(1, 2).flatten(0, 1) if weight.dim() > 2 else weight
     norms = torch.linalg.vector_norm(matrix.detach().cpu(), dim=0, dtype=torch.float64)
-    seen = norms[norms > 0]
-    if not bool(torch.isfinite(norms).all()) or not apart(seen.log()):
+    if not bool(torch.isfinite(norms).all()) or not bool((norms > 0).any()):
         return None
-    norms = torch.where(norms > 0, norms, seen.median())
+    usual = norms[norms > 0].median()
+    dead = norms < DEAD * usual
+    dead = dead if int(dead.sum()) >= MANY else norms == 0
+    usual = norms[~dead].median()
+    if not apart(norms[~dead].log()):
+        return None
+    norms = torch.where(dead | ((norms < ALIKE * usual) & (norms > usual / ALIKE)), usual, norms)
     found = math.sqrt(len(weight) / weight.shape[1]) / norms
     return found.repeat_interleave(weight[0, 0].numel())
 
@@ -143,7 +152,7 @@ def balanced_roots(inputs: Tensor, weight: Tensor) -> list[Tensor]:
 def _factors(moments: Tensor, weight: Tensor) -> Tensor | None:
     """Sizes of columns where they make good for E[x²], float64 ``[cols]``."""
     known = moments > 0
-    if int(known.sum()) < 2 or not apart(0.5 * moments[known].double().log()):
+    if int(known.sum()) < 2 or not apart(-0.5 * moments[known].double().log()):
         return None
     norms = torch.linalg.vector_norm(weight, dim=0, dtype=torch.float64)
     known &= norms > 0
