@@ -32,7 +32,9 @@ from szilard.compress.imagine import guess_shape, imagine, norms
 from szilard.compress.job import Evaluate, Job, Wish
 from szilard.compress.judge import Forward, Judge, judge, without_labels
 from szilard.compress.layers import left_raw
+from szilard.compress.logits import usual_logits
 from szilard.compress.others import Others
+from szilard.compress.own_units import own_units
 from szilard.compress.plain import plain
 from szilard.compress.plain import told as told_plain
 from szilard.compress.posterior import LOSS, Posterior, is_posterior
@@ -148,11 +150,14 @@ def compress(
     inputs = _imagined(original, input_shape, seed, notes, tell) if data is None else data.inputs
     learns = data is not None and is_cheap(original, data.inputs[0])
     chosen_passes = default_passes(distil=learns, refit=data is not None) if passes is None else passes
-    likelihood, called = None if own is None else own.likelihood, adapter.call
+    likelihood = None if own is None else own.likelihood
+    called: Forward = adapter.call
     others = None
     if own is not None and data is not None:
         others = Others.of(original, adapter, data.inputs)
         likelihood, called = others.likelihood(own.likelihood, original, data.inputs), others.call
+        if not others.paths:
+            called = usual_logits(own.choice.likelihood, original, data.inputs, called)
     if data is None and task is not None:
         likelihood = without_labels(original, inputs, task, adapter, notes)
     told = _told(own, evaluate is not None)
@@ -219,7 +224,7 @@ def _imagined(
         return []
     check_shape(network, found)
     tell(f"imagining inputs of shape {list(found)} from BatchNorm statistics")
-    return list(imagine(network, found, seed=seed).split(64))
+    return list(imagine(network, found, seed=seed, scale=own_units(network).scale).split(64))
 
 
 def default_passes(*, distil: bool = False, refit: bool = True) -> list[Pass]:
