@@ -46,6 +46,7 @@ from szilard.compress.rounding import Offsets, Quantise
 from szilard.compress.steady import check_steady
 from szilard.compress.unjudged import told as told_unjudged
 from szilard.errors import SzilardError, SzilardWarning
+from szilard.likelihood import Likelihood
 from szilard.networks import computed
 
 MAX_DROP = 0.005
@@ -150,14 +151,7 @@ def compress(
     inputs = _imagined(original, input_shape, seed, notes, tell) if data is None else data.inputs
     learns = data is not None and is_cheap(original, data.inputs[0])
     chosen_passes = default_passes(distil=learns, refit=data is not None) if passes is None else passes
-    likelihood = None if own is None else own.likelihood
-    called: Forward = adapter.call
-    others = None
-    if own is not None and data is not None:
-        others = Others.of(original, adapter, data.inputs)
-        likelihood, called = others.likelihood(own.likelihood, original, data.inputs), others.call
-        if not others.paths:
-            called = usual_logits(own.choice.likelihood, original, data.inputs, called)
+    others, likelihood, called = _outputs(own, data, original, adapter)
     if data is None and task is not None:
         likelihood = without_labels(original, inputs, task, adapter, notes)
     told = _told(own, evaluate is not None)
@@ -195,6 +189,19 @@ def compress(
         job.promise,
         made.scores,
     )
+
+
+def _outputs(
+    own: Judge | None, data: Calibration | None, original: nn.Module, adapter: Adapter
+) -> tuple[Others | None, Likelihood | None, Forward]:
+    """The outputs beside the judged one, what all of them mean together, and how the network is called for them."""
+    if own is None or data is None:
+        return None, None if own is None else own.likelihood, adapter.call
+    others = Others.of(original, adapter, data.inputs)
+    called: Forward = others.call
+    if not others.paths:
+        called = usual_logits(own.choice.likelihood, original, data.inputs, called)
+    return others, others.likelihood(own.likelihood, original, data.inputs), called
 
 
 def _told(own: Judge | None, evaluated: bool) -> str:
