@@ -78,7 +78,7 @@ class Promise:
 
     @property
     def too_good(self) -> bool:
-        """Whether the original was probably trained on these examples."""
+        """Whether the original may have been trained on these examples, since it is right on nearly all."""
         return self.counted and not self.before.steps and self.before.score > TOO_GOOD
 
     def drop(self, after: Scores) -> Drop:
@@ -148,9 +148,10 @@ class Promise:
         elif self.confidence and self.examples is not None and self.examples < FEW:
             found.append(f"{self.examples} examples say little of others: give more")
         if self.too_good:
+            so = finer.replace("and", "so that", 1)
             found.append(
-                f"the original is right on {100 * self.before.score:.1f} % of the judging examples, so that it was "
-                f"probably trained on them{finer}; judge by examples that it was not trained on"
+                f"the original is right on {100 * self.before.score:.1f} % of the judging examples: it was either "
+                f"trained on them, or the task is easy{so}; judge by examples that it was not trained on"
             )
         return found
 
@@ -180,8 +181,9 @@ def check_original(before: Scores) -> None:
     """
     count = before.distinct if before.distinct is not None or before.values is None else len(before.values)
     if count is not None and count < FEWEST:
+        few = "1 different example is" if count == 1 else f"{count} different examples are"
         raise SzilardError(
-            f"{count} different examples are too few to judge a drop by; give at least {4 * FEWEST} (512 are "
+            f"{few} too few to judge a drop by; give at least {4 * FEWEST} (512 are "
             "better), or choose by size with max_bytes or lam"
         )
     if before.guessing is None or before.values is None:
