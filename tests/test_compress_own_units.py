@@ -14,8 +14,10 @@ from torch import Tensor, nn
 
 import szilard
 from szilard.compress import obs
+from szilard.compress.judge import Scores
 from szilard.compress.logits import usual_logits
 from szilard.compress.own_units import NOTE, apart, balanced_roots, own_units, sizes_of_inputs
+from szilard.compress.promise import Promise
 from szilard.errors import SzilardError, SzilardWarning
 from szilard.likelihood import Categorical, Gaussian, choose
 
@@ -307,3 +309,15 @@ def test_one_example_is_singular(case):
         warnings.simplefilter("ignore")
         with pytest.raises(SzilardError, match="1 different example is too few"):
             szilard.compress(network, (x[:1], y[:1]), progress=False)
+
+
+def test_a_score_that_hangs_on_few_examples_is_said():
+    def note(errors: Tensor) -> str:
+        values = 1 - errors.double().square()
+        promise = Promise(Scores(float(values.mean()), values, None, 0.0, relative=True), 0.005, 0.9)
+        return " ".join(promise.notes())
+
+    assert "hangs on" not in note(0.1 * normal(500))
+    assert "hangs on about 2 of the 500 judging examples" in note(
+        torch.cat([0.001 * normal(498), torch.tensor([1.0, -1.0])])
+    )

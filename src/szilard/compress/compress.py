@@ -245,7 +245,9 @@ def compress(
     if own is not None and data is not None:
         others = Others.of(original, adapter, data.inputs)
         likelihood, called = others.likelihood(own.likelihood, original, data.inputs), others.call
-        called = called if others.paths else usual_logits(own.choice.likelihood, original, data.inputs, called)
+        called = (
+            called if others.paths else usual_logits(own.choice.likelihood, original, data.inputs, called)
+        )
     if data is None and task is not None:
         likelihood = without_labels(original, inputs, task, adapter, notes)
     told = _told(own, evaluate is not None)
