@@ -68,6 +68,7 @@ def _drop_output() -> None:
 
 
 _plain = warnings.formatwarning
+_warned: set[str] = set()  # that standard error has shown
 
 
 def format_warning(
@@ -75,9 +76,15 @@ def format_warning(
 ) -> str:
     """For :data:`warnings.formatwarning`: ours without the place in the source, the others as they are."""
     if issubclass(category, SzilardWarning):
+        _warned.add(cli(str(message)))
         said = f"warning: {cli(str(message))}"
         return "\n".join(output.wrapped(said, output.columns(sys.stderr))) + "\n"
     return _plain(message, category, filename, lineno, line)
+
+
+def warned(sentence: str) -> bool:
+    """Whether a warning has said this, in words of the command line."""
+    return sentence in _warned
 
 
 def once() -> Callable[[str], None]:

@@ -239,7 +239,8 @@ class Job:
                 chosen, text = (
                     made,
                     f"rounding each row to {bits} bits does better here than rounding by curvature, and was taken; the "
-                    "calibration data may be too few, or unlike those that the network was trained on",
+                    "calibration data may be too few, or unlike those that the network was trained on, or few examples "
+                    "may decide the score",
                 )
         if chosen is not None and text:
             warnings.warn(text, SzilardWarning, stacklevel=2)
