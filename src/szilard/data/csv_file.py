@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from szilard.data import apart, suspects
+from szilard.data import apart, labels, suspects
 from szilard.data.columns import find_columns
 from szilard.data.dataset import Split, Task
 from szilard.data.files import path_of
@@ -47,8 +47,10 @@ def read_csv(request: Request) -> Raw:
     roles = roles_of(table, request)
     table = table.take(complete_rows(table, roles.features, roles.needed, request.missing))
     task, y, classes = _target(table, roles.target, request.task)
-    train, valid, test = _parts(table, roles, y, request, task)
+    train, valid, test = divided(table, roles, y, request, task)
     train = train[subset(y[train], request.n_train, request.seed, balanced=task == "classification")]
+    if task == "classification":
+        labels.refuse_untaught(table, y, train, classes, request)
     suspects.warn_of_ids(table, roles.features, {*roles.dates, *roles.categorical})
     reading = replace(find_columns(table, roles, train.numpy()), missing=request.missing)
     x = reading.encode(table)
@@ -67,7 +69,12 @@ def read_csv(request: Request) -> Raw:
     )
 
 
-def _parts(table: Table, roles: Roles, y: Tensor, request: Request, task: Task) -> list[Tensor]:
+def divided(table: Table, roles: Roles, y: Tensor, request: Request, task: Task) -> list[Tensor]:
+    """Numbers of the training, validation and test rows, each ascending.
+
+    Args:
+        y: of all rows.
+    """
     if roles.group is not None:
         what = f"column {table.called(roles.group)} of {table.path}"
         return apart.carve_groups(table.columns[roles.group], FRACTIONS, request.seed, what)
@@ -116,5 +123,4 @@ def _target(table: Table, column: int, task: Task | None) -> tuple[Task, Tensor,
             f"line {table.lines[row]}, column {name!r} of {table.path} is {shortened(table.columns[column][row], 60)}, "
             "which is no class label; use whole numbers or text, or task='regression' for a quantity"
         )
-    index = np.searchsorted(distinct, values)
-    return task, torch.from_numpy(index.astype(np.int64)), tuple(f"{value:.0f}" for value in distinct)
+    return task, *labels.of_numbers(table.columns[column], values)

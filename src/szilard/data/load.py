@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 from szilard.data import cifar, mnist, ood, uci
+from szilard.data.again import Like, assemble_like, read_again
 from szilard.data.assemble import assemble
 from szilard.data.csv_file import read_csv
 from szilard.data.dataset import DataSet, Task
@@ -122,6 +124,30 @@ def load(
         )  # fmt: skip
         return _load(path_of(name), request, download)
     except OSError as error:  # a folder that is closed, a disk that fails
+        where = error.filename or name
+        raise SzilardError(f"{where} cannot be read ({error.strerror or error}); check the path") from error
+
+
+def load_like(like: Like, name: str | Path, **arguments: Any) -> DataSet:
+    """Another table for a finished network, normalised as that of its training was.
+
+    Args:
+        name: of a CSV file.
+        arguments: others of :func:`load`, as they were in training.
+
+    Raises:
+        SzilardError: see :func:`szilard.data.again.read_again`.
+    """
+    known = {field.name for field in fields(Request)}
+    given = {key: value for key, value in arguments.items() if key in known and value is not None}
+    for key in ("ignore", "date", "categorical"):
+        given[key] = _texts(key, given.get(key, ()))
+    request = Request(str(name), **(given | {"root": data_root(given.get("root"))}))
+    try:
+        raw = read_again(request, like)
+        inputs, origin = ood.partner(request, raw)
+        return assemble_like(path_of(name).name, replace(raw, ood=inputs, ood_name=origin), like)
+    except OSError as error:
         where = error.filename or name
         raise SzilardError(f"{where} cannot be read ({error.strerror or error}); check the path") from error
 
