@@ -34,7 +34,13 @@ def constant_nll(data: DataSet, split: Split) -> float:
 
 
 def told(
-    data: DataSet, untrained: float, energy: float, valid_nll: float, label: str, steps: int
+    data: DataSet,
+    untrained: float,
+    energy: float,
+    valid_nll: float,
+    label: str,
+    steps: int,
+    advice: str | None = None,
 ) -> str | None:
     """One sentence if the training has diverged or taught nothing, else None.
 
@@ -49,6 +55,7 @@ def told(
         valid_nll: of the finished network, in original units.
         label: of the method.
         steps: of the optimiser, all together.
+        advice: what may help first a network that has learnt nothing.
     """
     shift = math.log(data.target_scale) if data.task == "regression" else 0.0
     constant = constant_nll(data, data.valid) + shift
@@ -58,17 +65,18 @@ def told(
     if y.dim() > 1:  # energy is the sum over an example's pixels
         energy /= float((y != IGNORED).flatten(1).sum(1).double().mean())
     above = energy - constant_nll(data, data.train)
+    usual = "try another learning rate or more epochs"
     what = (
         "the class frequencies" if data.task == "classification" else "the mean and variance of the targets"
     )
     if steps >= ENOUGH and above > -LEARNT and constant - LEARNT < valid_nll <= most:
         return (
             f"{label} is no better than a guess that never looks at the input: its NLL on valid is {valid_nll:.3g} "
-            f"nats, that of {what} alone {constant:.3g}; try another learning rate (--lr) or more epochs (--epochs)"
+            f"nats, that of {what} alone {constant:.3g}; {advice or usual}"
         )
     if above <= margin or valid_nll <= most:
         return None
     return (
         f"{label} ended worse than a guess that never looks at the input: its NLL on valid is {valid_nll:.3g} nats, "
-        f"that of {what} alone {constant:.3g}, so the training has diverged; try a smaller learning rate (--lr)"
+        f"that of {what} alone {constant:.3g}, so the training has diverged; try a smaller learning rate"
     )
