@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from szilard import interrupts
-from szilard._cli import output
+from szilard._cli import output, usage
 from szilard._cli.words import cli
 from szilard.errors import OwnCodeError, SzilardError, SzilardWarning, printable
 
@@ -24,6 +24,14 @@ class Told(TyperGroup):
 
     Only an error of szilard itself, which no user can mend, keeps its traceback.
     """
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except usage.UsageError as error:
+            if type(error).__name__ == "NoArgsIsHelpError":
+                raise
+            raise _exit(str(usage.refusal(error, ctx))) from None
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -35,6 +43,8 @@ class Told(TyperGroup):
             raise _exit(str(error)) from None
         except SzilardError as error:
             raise _exit(cli(str(error))) from None
+        except usage.UsageError as error:  # an unknown command
+            raise _exit(str(usage.refusal(error, ctx))) from None
         except KeyboardInterrupt as stop:
             number = stop.number if isinstance(stop, interrupts.Interrupted) else signal.SIGINT
             what = stop.args[0] if stop.args else "no file was written"

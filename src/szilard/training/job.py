@@ -28,6 +28,7 @@ from szilard.training import (
     finished,
     lock,
     resumable,
+    thin,
 )
 from szilard.training.devices import on_rank_zero
 from szilard.training.folder import MethodFolder, to_json
@@ -154,6 +155,7 @@ class Job:
             plan,
             end_of_epoch=lambda line: self._log(line, network, history, bar, log),
             save=self._save,
+            kept=files is not None,
         )
         history: list[dict[str, Any]] = []
         if files is not None:
@@ -178,7 +180,7 @@ class Job:
         if not history:  # a checkpoint of the last epoch, and a log that somebody emptied
             raise SzilardError(
                 f"the log beside the checkpoint of {self.method.name} has lost its lines, so the result cannot say how "
-                "long training took; put metrics.jsonl back, or start anew with --overwrite"
+                "long training took; put metrics.jsonl back, or start anew with overwrite=True"
             )
         return history
 
@@ -262,8 +264,9 @@ class Job:
             peak_bytes=peak_bytes,
         )
         diverged = divergence.told(
-            data, untrained, history[-1]["energy"], valid["nll"], methods.label(method), method.step
-        )
+            data, untrained, history[-1]["energy"], valid["nll"], methods.label(method), method.step,
+            thin.advice(network, method),
+        )  # fmt: skip
         if diverged is not None:
             warnings.warn(diverged, SzilardWarning, stacklevel=2)
         if self.files is not None:
@@ -306,8 +309,8 @@ def _claim(files: MethodFolder, *, resume: bool, overwrite: bool) -> None:
         if not overwrite:
             state = "a finished run" if files.finished else "an unfinished run"
             raise SzilardError(
-                f"{files.path} holds {state}; add --resume to go on with it, --overwrite to replace it, "
-                "or name another folder"
+                f"{files.path} holds {state}; add resume=True to go on with it, overwrite=True to replace "
+                "it, or name another folder"
             )
         files.clear()
     files.open()
