@@ -31,7 +31,8 @@ def trained_on(path):
     told = {"name": str(path), "target": "y", "ood": "none"}
     found = data.load(**told)
     keys = (
-        "task", "input_shape", "n_outputs", "classes", "feature_names", "shift", "scale", "target_shift", "target_scale"
+        "task", "input_shape", "n_outputs", "classes", "feature_names", "shift", "scale", "target_shift",
+        "target_scale", "reading",
     )  # fmt: skip
     said = {key: getattr(found, key) for key in keys}
     return found, SimpleNamespace(data=told, data_trusted=True, targets=(), **said)
@@ -53,7 +54,12 @@ def test_other_columns_and_other_classes_are_refused(tmp_path):
     path = write(tmp_path / "a.csv")
     _, network = trained_on(path)
     other = write(tmp_path / "b.csv", labels=("bad", "good"))
-    with pytest.raises(SzilardError, match=r"trained on the classes no, yes, and b\.csv has bad, good"):
+    with pytest.raises(SzilardError, match=r"b\.csv has classes '(bad|good)', '(bad|good)', which network"):
+        source.for_network(network, {"name": str(other)}, "network.pt")
+    network.reading = None  # a version that did not say how its table was read
+    with pytest.raises(
+        SzilardError, match=r"b\.csv has classes 'bad', 'good', which network\.pt does not know"
+    ):
         source.for_network(network, {"name": str(other)}, "network.pt")
     write(path, ("a", "colour", "b"))
     path.write_text(path.read_text().replace("a,colour,b,y", "a,colour,bb,y"))

@@ -76,6 +76,19 @@ def test_a_second_time_changes_nothing():
             "calls it",
         ),
         ("give more inputs with labels or evaluate, or choose", "give more inputs with labels, or choose"),
+        (
+            "try another learning rate or more epochs",
+            "try another learning rate (--lr) or more epochs (--epochs)",
+        ),
+        (
+            "are left, so try a larger density, such as 0.5",
+            "are left, so try a larger --density, such as 0.5",
+        ),
+        ("try accelerator='cpu' and devices=1", "try --accelerator cpu --devices 1"),
+        (
+            "add resume=True to go on, overwrite=True to replace it",
+            "add --resume to go on, --overwrite to replace it",
+        ),
         ("multilabel (as task says)", "multilabel (as --task says)"),
         ("lambda is no option, and neither is a slam", "lambda is no option, and neither is a slam"),
         ("runs/max_drop_05/run.toml does not exist", "runs/max_drop_05/run.toml does not exist"),

@@ -43,7 +43,7 @@ def test_a_tiny_price_is_never_worse(lam):
 
 @pytest.mark.parametrize("inputs", [X[:1], X[:1].expand(64, -1), torch.zeros(64, 8), X[:8]])
 def test_too_few_different_examples_judge_no_drop(inputs):
-    with pytest.raises(SzilardError, match="different examples are too few"):
+    with pytest.raises(SzilardError, match=r"different examples? (is|are) too few"):
         quietly(mlp(), inputs)
     small = quietly(mlp(), inputs[:1], max_bytes=900)
     assert small.drop_se is None

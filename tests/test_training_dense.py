@@ -62,9 +62,8 @@ def test_from_a_file_to_answers_at_each_pixel(folder):
 
 def test_networks_and_options_that_do_not_go_with_pixels(folder):
     szilard(*FIT, "--network", "n.py:vector").refused(r"needs \[B, 3, 4, 4\]", behind="d.npz: ")
-    szilard(*FIT, "--network", "n.py:build", "--augment", "crop-flip").refused(
-        "labels of their pixels", behind="d.npz: "
-    )
+    typed = szilard(*FIT, "--network", "n.py:build", "--augment", "crop-flip")
+    typed.refused("labels of their pixels", behind="d.npz: ")
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from szilard.cli.built import Built
 from szilard.cli.case import OfExamples, Request, Tell, opened
 from szilard.cli.judged import SAMPLES
 from szilard.cli.table import Column, Table, say_wrapped, show
-from szilard.cli.told import once
+from szilard.cli.told import once, warned
 from szilard.cli.wish import Shape, Wish
 from szilard.cli.words import cli
 from szilard.compress import Compressed
@@ -229,8 +229,6 @@ def _print(rows: dict[str, Any], made: Compressed, wide: bool) -> None:
                     f"{after - before:+.2f} pt",
                 )
             )
-    if "task" in rows:
-        say_wrapped(printable(rows["task"]))
     names, *figures = zip(*cells, strict=True)
     columns = [Column([""], names, right=False)]
     columns += [
@@ -253,5 +251,5 @@ def _print(rows: dict[str, Any], made: Compressed, wide: bool) -> None:
     say_wrapped(f"λ = {made.lam:.3g} nats per bit{chosen}; {made.seconds:.0f} s")
     if "certificate" in rows:
         say_wrapped(printable(rows["certificate"]))
-    for note in rows["notes"]:
+    for note in (note for note in rows["notes"] if not warned(note)):
         say_wrapped(printable(f"note: {note}"))

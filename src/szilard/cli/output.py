@@ -13,6 +13,7 @@ from typing import Any, TextIO
 
 from typer.core import TyperCommand
 
+from szilard.cli import usage
 from szilard.errors import SzilardError
 
 _USUAL, _LEAST = 80, 20  # columns of a terminal that does not say, and of the narrowest that is believed
@@ -27,6 +28,16 @@ class Command(TyperCommand):
 
     What the user's own network, or a library, prints goes to standard error, so that ``--json`` and CSV stay whole.
     """
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        typed = list(args)
+        usage.refuse_swallowed(self, typed, ctx)
+        try:
+            return super().parse_args(ctx, args)
+        except usage.UsageError as error:
+            if type(error).__name__ == "NoArgsIsHelpError":
+                raise
+            raise usage.refusal(error, ctx, typed) from error
 
     def invoke(self, ctx: Any) -> Any:
         _held.append(sys.stdout)

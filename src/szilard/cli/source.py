@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from szilard import data as rooms
-from szilard.data import DataSet
+from szilard.data import DataSet, Split, labels
+from szilard.data.again import Like
+from szilard.data.files import path_of
+from szilard.data.load import load_like
 from szilard.data.suspects import Suspicion
 from szilard.data.table import listed
 from szilard.errors import SzilardError, SzilardWarning
@@ -32,24 +38,67 @@ def for_network(found: Finished, given: dict[str, Any], what: str, loaded: DataS
     Raises:
         SzilardError: as :func:`load`, or the network is for something else.
     """
+    like = _like(found, given, what)
+    if like is not None:
+        return loaded or load(found.data, given, what, trusted=found.data_trusted, like=like)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Suspicion)  # said in training
         data = loaded or load(found.data, given, what, trusted=found.data_trusted)
     data = _as_trained(data, found, what)
+    if (data.task, data.input_shape) == (found.task, found.input_shape):
+        data = _relabelled(data, found, what)
     if (data.task, data.input_shape, data.n_outputs) != (found.task, found.input_shape, found.n_outputs):
         raise SzilardError(
             f"{what} was trained for {found.task} of inputs {list(found.input_shape)} with {found.n_outputs} "
             f"outputs, and {data.name} is {data.task} of {list(data.input_shape)} with {data.n_outputs}; "
             "name other --data"
         )
-    if found.classes and found.classes != data.classes:
-        raise SzilardError(
-            f"{what} was trained on the classes {listed(found.classes)}, and {data.name} has {listed(data.classes)}; "
-            "name other --data"
-        )
-    if loaded is None and given.get("name") in (None, found.data.get("name")):
+    if loaded is None and (given.get("name") is None or _same(given["name"], found.data.get("name"))):
         _warn_if_changed(data, found)
     return data.renormalised(found.shift, found.scale).retargeted(found.target_shift, found.target_scale)
+
+
+def _like(found: Finished, given: dict[str, Any], what: str) -> Like | None:
+    """What another table than that of training is read by, or None where it is no other, or no table."""
+    name = given.get("name")
+    if name is None or _same(name, found.data.get("name")) or Path(str(name)).suffix.lower() not in TABLES:
+        return None
+    if found.reading is None or found.targets:
+        return None
+    return Like(
+        what, found.task, found.classes, found.reading, found.shift, found.scale, float(found.target_shift),
+        float(found.target_scale),
+    )  # fmt: skip
+
+
+def _same(typed: str, stored: str | None) -> bool:
+    """Whether two names are those of one file, or of one set."""
+    if stored is None or typed == stored:
+        return typed == stored
+    files = path_of(typed), path_of(stored)
+    return files[0].is_file() and files[1].is_file() and files[0].samefile(files[1])
+
+
+def _relabelled(data: DataSet, found: Finished, what: str) -> DataSet:
+    """Classes by the network's numbers, found by name; those that the data lack are no fault.
+
+    Raises:
+        SzilardError: a class that the network does not know.
+    """
+    if not found.classes or data.classes == found.classes:
+        return data
+    places = labels.places(data.classes, found.classes)
+    strange = [name for name, place in zip(data.classes, places, strict=True) if place is None]
+    if strange:
+        raise labels.unknown(data.name, strange, found.classes, what)
+    number = torch.tensor([place for place in places if place is not None])
+
+    def again(split: Split) -> Split:
+        y = split.y.long()
+        return Split(split.x, torch.where(y >= 0, number[y.clamp_min(0)], y))
+
+    train, valid, test = again(data.train), again(data.valid), again(data.test)
+    return replace(data, train=train, valid=valid, test=test, classes=found.classes)
 
 
 def _as_trained(data: DataSet, found: Finished, what: str) -> DataSet:
@@ -93,7 +142,14 @@ def _warn_if_changed(data: DataSet, found: Finished) -> None:
         )
 
 
-def load(stored: dict[str, Any], given: dict[str, Any], what: str, *, trusted: bool = False) -> DataSet:
+def load(
+    stored: dict[str, Any],
+    given: dict[str, Any],
+    what: str,
+    *,
+    trusted: bool = False,
+    like: Like | None = None,
+) -> DataSet:
     """The data set of a network, with what was typed put over it.
 
     Args:
@@ -101,13 +157,14 @@ def load(stored: dict[str, Any], given: dict[str, Any], what: str, *, trusted: b
         given: the same from the command line, None where nothing was typed.
         what: the network, for the message.
         trusted: whether paths in ``stored`` may be followed; a path that was typed always is.
+        like: what another table is read by.
 
     Raises:
         SzilardError: nobody says which data, they cannot be loaded, or only a file that is not trusted says where they
             are.
     """
     typed = {key: value for key, value in given.items() if value is not None}
-    if "name" in typed and typed["name"] != stored.get("name"):
+    if "name" in typed and not _same(typed["name"], stored.get("name")):
         # Another table is read as that of training was: which columns count, what becomes of missing cells.
         both = all(Path(str(name)).suffix.lower() in TABLES for name in (typed["name"], stored.get("name")))
         stored = {
@@ -122,4 +179,4 @@ def load(stored: dict[str, Any], given: dict[str, Any], what: str, *, trusted: b
             f"{what} names {printable(foreign[0])} as its data, and this user's own szilard has not written that; "
             "add --trust if you trust it, or name the data with --data and their folder with --data-root"
         )
-    return rooms.load(**arguments)
+    return rooms.load(**arguments) if like is None else load_like(like, **arguments)

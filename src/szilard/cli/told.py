@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from szilard import interrupts
-from szilard.cli import output
+from szilard.cli import output, usage
 from szilard.cli.words import cli
 from szilard.errors import OwnCodeError, SzilardError, SzilardWarning, printable
 
@@ -24,6 +24,14 @@ class Told(TyperGroup):
 
     Only an error of szilard itself, which no user can mend, keeps its traceback.
     """
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except usage.UsageError as error:
+            if type(error).__name__ == "NoArgsIsHelpError":
+                raise
+            raise _exit(str(usage.refusal(error, ctx))) from None
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -35,6 +43,8 @@ class Told(TyperGroup):
             raise _exit(str(error)) from None
         except SzilardError as error:
             raise _exit(cli(str(error))) from None
+        except usage.UsageError as error:  # an unknown command
+            raise _exit(str(usage.refusal(error, ctx))) from None
         except KeyboardInterrupt as stop:
             number = stop.number if isinstance(stop, interrupts.Interrupted) else signal.SIGINT
             what = stop.args[0] if stop.args else "no file was written"
@@ -68,6 +78,7 @@ def _drop_output() -> None:
 
 
 _plain = warnings.formatwarning
+_warned: set[str] = set()  # that standard error has shown
 
 
 def format_warning(
@@ -75,9 +86,15 @@ def format_warning(
 ) -> str:
     """For :data:`warnings.formatwarning`: ours without the place in the source, the others as they are."""
     if issubclass(category, SzilardWarning):
+        _warned.add(cli(str(message)))
         said = f"warning: {cli(str(message))}"
         return "\n".join(output.wrapped(said, output.columns(sys.stderr))) + "\n"
     return _plain(message, category, filename, lineno, line)
+
+
+def warned(sentence: str) -> bool:
+    """Whether a warning has said this, in words of the command line."""
+    return sentence in _warned
 
 
 def once() -> Callable[[str], None]:

@@ -101,12 +101,14 @@ class Adapter:
         return self.takes.names[last] if last < len(self.takes.names) else ""
 
 
+GIVE = "give batches of what it takes, or forward, which calls it on a batch"
+
+
 def refused(inputs: Any, error: Exception) -> SzilardError:
     """What a network raised, in one sentence."""
     first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     kind = "" if isinstance(error, RuntimeError | TypeError | ValueError) else f"{type(error).__name__}: "
     shape = f"of shape {told(inputs)}" if isinstance(inputs, Tensor) else printable(told(inputs))
     return SzilardError(
-        f"the network does not take calibration inputs {shape}: {printable(kind + first).rstrip('.')}; give batches "
-        "of what it takes, or forward, which calls it on a batch"
+        f"the network does not take calibration inputs {shape}: {printable(kind + first).rstrip('.')}; {GIVE}"
     )

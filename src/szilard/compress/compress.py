@@ -29,7 +29,9 @@ from szilard.compress.imagine import guess_shape, imagine, norms
 from szilard.compress.job import Evaluate, Job, Wish
 from szilard.compress.judge import Forward, Judge, judge, without_labels
 from szilard.compress.layers import left_raw
+from szilard.compress.logits import usual_logits
 from szilard.compress.others import Others
+from szilard.compress.own_units import own_units
 from szilard.compress.passes.batchnorm import CanonicalBatchNorm
 from szilard.compress.passes.correct import Correct
 from szilard.compress.passes.distil import Distil, is_cheap
@@ -44,6 +46,7 @@ from szilard.compress.room import fitted
 from szilard.compress.steady import check_steady
 from szilard.compress.unjudged import told as told_unjudged
 from szilard.errors import SzilardError, SzilardWarning
+from szilard.likelihood import Likelihood
 from szilard.networks import computed
 
 MAX_DROP = 0.005
@@ -149,11 +152,7 @@ def compress(
     inputs = _imagined(original, input_shape, seed, notes, tell) if data is None else data.inputs
     learns = data is not None and is_cheap(original, data.inputs[0])
     chosen_passes = default_passes(distil=learns, refit=data is not None) if passes is None else passes
-    likelihood, called = None if own is None else own.likelihood, adapter.call
-    others = None
-    if own is not None and data is not None:
-        others = Others.of(original, adapter, data.inputs)
-        likelihood, called = others.likelihood(own.likelihood, original, data.inputs), others.call
+    others, likelihood, called = _outputs(own, data, original, adapter)
     if data is None and task is not None:
         likelihood = without_labels(original, inputs, task, adapter, notes)
     told = _told(own, evaluate is not None)
@@ -193,6 +192,19 @@ def compress(
     )
 
 
+def _outputs(
+    own: Judge | None, data: Calibration | None, original: nn.Module, adapter: Adapter
+) -> tuple[Others | None, Likelihood | None, Forward]:
+    """The outputs beside the judged one, what all of them mean together, and how the network is called for them."""
+    if own is None or data is None:
+        return None, None if own is None else own.likelihood, adapter.call
+    others = Others.of(original, adapter, data.inputs)
+    called: Forward = others.call
+    if not others.paths:
+        called = usual_logits(own.choice.likelihood, original, data.inputs, called)
+    return others, others.likelihood(own.likelihood, original, data.inputs), called
+
+
 def _told(own: Judge | None, evaluated: bool) -> str:
     """What the outputs were taken for, in words."""
     if own is None:
@@ -220,7 +232,7 @@ def _imagined(
         return []
     check_shape(network, found)
     tell(f"imagining inputs of shape {list(found)} from BatchNorm statistics")
-    return list(imagine(network, found, seed=seed).split(64))
+    return list(imagine(network, found, seed=seed, scale=own_units(network).scale).split(64))
 
 
 def default_passes(*, distil: bool = False, refit: bool = True) -> list[Pass]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import accumulate
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ CUBES = (8, 16, 32, 64)
 # Where none of the usual sizes runs, as before a linear map that reads every pixel: any.
 ANY = {1: range(1, 129), 2: range(1, 65), 3: range(1, 33)}
 WORDS = (8, 16, 5, 64, 128)
+TOWERS = 8  # layers that read parts of the input, at most
 POSITIONS = 3  # of a sequence of features, where nothing says how many
 MOST = 1 << 22  # numbers of one input
 
@@ -55,11 +57,12 @@ def _shapes(network: nn.Module, first: nn.Module) -> Iterator[list[tuple[int, ..
         yield [(POSITIONS, first.input_size)]
     elif isinstance(first, nn.Linear | BayesLinear):
         features = first.in_features
-        yield [(features,)]
+        widths = [m.in_features for m in network.modules() if isinstance(m, nn.Linear | BayesLinear)]
+        # Several layers may read a part of the input each.
+        yield [(features,), *((total,) for total in list(accumulate(widths))[1:TOWERS])]
         norms = {norm.num_features for norm in network.modules() if isinstance(norm, _BatchNorm)}
-        readers = {m.in_features for m in network.modules() if isinstance(m, nn.Linear | BayesLinear)}
         units = max(1, first.out_features)
-        for count in sorted({POSITIONS, *norms, *(n // units for n in readers)} - {0, 1}):
+        for count in sorted({POSITIONS, *norms, *(n // units for n in set(widths))} - {0, 1}):
             yield [(count, features)]
         for count in sorted(norms):
             yield [(count, 2, features), (count, features, features)]

@@ -31,6 +31,7 @@ def imagine(
     lr: float = 0.1,
     seed: int = 0,
     forward: Forward = lambda network, x: network(x),
+    scale: Tensor | None = None,
 ) -> Tensor:
     """Inputs ``[examples, *shape]`` that fit the network's BatchNorm statistics.
 
@@ -39,8 +40,11 @@ def imagine(
         shape: of one input.
         steps, lr: of Adam on the inputs, with a cosine schedule.
         seed: of the noise that they start from.
+        scale: sizes of the numbers of an input ``[*shape]``, where they have units of their own: the inputs are found
+            in these.
     """
     x = _start(examples, shape, torch.Generator().manual_seed(seed)).to(_device(network)).requires_grad_()
+    sizes = None if scale is None or scale.shape != shape else scale.to(x)
     optimizer = torch.optim.Adam([x], lr=lr)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     wanted = {p: p.requires_grad for p in network.parameters()}
@@ -55,7 +59,7 @@ def imagine(
         with torch.enable_grad():
             for _ in range(steps):
                 distances.clear()
-                forward(network, x)
+                forward(network, x if sizes is None else x * sizes)
                 optimizer.zero_grad()
                 torch.stack(distances).sum().backward()
                 optimizer.step()
@@ -65,7 +69,7 @@ def imagine(
             hook.remove()
         for p, was in wanted.items():
             p.requires_grad_(was)
-    return x.detach()
+    return x.detach() if sizes is None else x.detach() * sizes
 
 
 def norms(network: nn.Module) -> Iterator[_BatchNorm]:

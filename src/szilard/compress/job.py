@@ -18,6 +18,7 @@ from szilard.compress.copies import Working, emptied, fill
 from szilard.compress.discard import run as run_passes
 from szilard.compress.document import to_document
 from szilard.compress.draft import Draft, Pass, Setting
+from szilard.compress.exact import as_they_are
 from szilard.compress.held import held
 from szilard.compress.judge import Forward, Scores
 from szilard.compress.progress import Progress
@@ -101,6 +102,7 @@ class Job:
             found = self._or_rows(
                 kept, lambda one: one.scores is not None and promise.excess(one.scores) <= 0
             )
+            found = found or as_they_are(self.attempt, promise, self._least)
             if found is None:
                 raise SzilardError(self._unkept(promise))
             return found
@@ -237,7 +239,8 @@ class Job:
                 chosen, text = (
                     made,
                     f"rounding each row to {bits} bits does better here than rounding by curvature, and was taken; the "
-                    "calibration data may be too few, or unlike those that the network was trained on",
+                    "calibration data may be too few, or unlike those that the network was trained on, or few examples "
+                    "may decide the score",
                 )
         if chosen is not None and text:
             warnings.warn(text, SzilardWarning, stacklevel=2)

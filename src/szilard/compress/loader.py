@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import PackedSequence
 from torch.utils.data import Dataset, IterableDataset
 
 from szilard.compress.adapt import adapt
-from szilard.compress.adapter import Adapter, Call
+from szilard.compress.adapter import GIVE, Adapter, Call
 from szilard.compress.batches import kind, leaves, length, mapped, named_leaves, rebuilt, rows, together, told
 from szilard.compress.reading import Reading, readings
 from szilard.errors import SzilardError, printable
@@ -107,7 +107,14 @@ class Batches:
         if self.network is None:
             self.adapter = Adapter(next(iter(readings(batch, None)), Reading("one")), self.forward)
             return
-        self.adapter = adapt(self.network, batch, self.forward, examples=together(first))
+        try:
+            self.adapter = adapt(self.network, batch, self.forward, examples=together(first))
+        except SzilardError as error:
+            if not _are_parts(self.given):
+                raise
+            parts = ", ".join("ABCDEFGH"[: len(self.given)])
+            hint = f"give [({parts})] if the {len(self.given)} tensors are parts of one batch, or {GIVE[5:]}"
+            raise SzilardError(str(error).replace(GIVE, hint)) from error
         if self.adapter.forward is None and self.adapter.reading.call != "one":
             self.notes.append(str(self.adapter.reading))
             unused = [printable(key) for key in self.adapter.reading.unused(batch)]
@@ -194,12 +201,23 @@ def _first(read: Iterator[Any]) -> list[Any]:
 
 def _is_pair(given: Any) -> bool:
     """Whether it is one batch, inputs and labels, and no tuple of batches."""
-    if not isinstance(given, tuple) or len(given) != 2 or not all(isinstance(one, Tensor) for one in given):
+    if not isinstance(given, tuple) or len(given) != 2 or not all(map(_is_tensor, given)):
         return False
-    x, y = given
+    x, y = (torch.as_tensor(one) for one in given)
     return bool(x.dim() and y.dim() and len(x) == len(y)) and (
         x.shape[1:] != y.shape[1:] or (x.dtype != y.dtype)
     )
+
+
+def _are_parts(given: Any) -> bool:
+    """Whether what was read as batches may be the parts of one: a few tensors of as many examples each."""
+    if not isinstance(given, tuple | list) or not 2 <= len(given) <= 8 or not all(map(_is_tensor, given)):
+        return False
+    return all(one.ndim for one in given) and len({len(one) for one in given}) == 1
+
+
+def _is_tensor(one: Any) -> bool:
+    return isinstance(one, Tensor) or _is_array(one)
 
 
 def _tensors(batch: Any, where: str, network: nn.Module | None) -> Any:

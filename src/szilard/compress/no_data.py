@@ -21,7 +21,9 @@ COARSER = 4  # times the noise of equal shares for equal numbers of entries, at 
 FEW = 16  # entries of a row, whose median tells little
 
 
-def without_data(weight: Tensor, share: float | None = None, *, units: bool = False) -> tuple[Tensor, Tensor]:
+def without_data(
+    weight: Tensor, share: float | None = None, *, units: bool = False, read: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """A and G where nothing is known but the weight.
 
     With a share (:func:`shares`), that share of :data:`LOSS` nats is as if lost by rounding each row to
@@ -37,11 +39,14 @@ def without_data(weight: Tensor, share: float | None = None, *, units: bool = Fa
         weight: ``[rows, ...]``.
         share: of the loss, in (0, 1].
         units: rows may differ in size by any factor and count alike.
+        read: sizes of the inputs of columns, float64 ``[cols]`` (:mod:`szilard.compress.own_units`); by default 1.
     """
     rows = len(weight)
     cols = weight[0].numel() if rows else 0
     inputs = torch.ones(1, cols, dtype=torch.float64)
     matrix = weight.detach().cpu().reshape(rows, -1)
+    if read is not None:
+        inputs, matrix = read.square()[None], matrix * read
     squares, largest = sizes(matrix)
     energy = float(squares.sum())
     if not (energy > 0 and math.isfinite(energy)):

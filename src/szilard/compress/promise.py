@@ -19,6 +19,7 @@ SLACK = 1e-7  # 1 - 0.995 - 0.005 is not 0 in floats
 _CLEARLY = 1.2816  # standard errors: one-sided, 90 %
 FEWEST = 16  # different examples that judge a drop
 FEW = 100  # of which a note is made
+FEW_OF = 30  # an error that hangs on fewer than one in so many examples hangs on few
 TOO_GOOD = 0.995  # accuracy on examples that were not trained on is seldom higher
 
 
@@ -78,7 +79,7 @@ class Promise:
 
     @property
     def too_good(self) -> bool:
-        """Whether the original was probably trained on these examples."""
+        """Whether the original may have been trained on these examples, since it is right on nearly all."""
         return self.counted and not self.before.steps and self.before.score > TOO_GOOD
 
     def drop(self, after: Scores) -> Drop:
@@ -128,6 +129,21 @@ class Promise:
         """How far a drop goes beyond the limit; at most 0 is allowed."""
         return self.drop(after).upper - self.limit - SLACK
 
+    @property
+    def hangs_on(self) -> int | None:
+        """How many examples the error of quantities hangs on, if they are a few of many; else None.
+
+        The number of equal squared errors whose sum varies alike, (Σ e²)² / Σ e⁴ (Kish's effective sample size): a
+        third of the examples where errors are normal.
+        """
+        if not self.before.relative or self.before.values is None or self.before.guessing is None:
+            return None
+        errors = (1 - self.before.values).clamp_min(0)
+        if not float(errors.square().sum()) > 0:
+            return None
+        many = float(errors.sum().square() / errors.square().sum())
+        return math.ceil(many) if many < len(errors) / FEW_OF else None
+
     def notes(self) -> list[str]:
         """What a person should know of the examples."""
         found = []
@@ -147,10 +163,17 @@ class Promise:
             )
         elif self.confidence and self.examples is not None and self.examples < FEW:
             found.append(f"{self.examples} examples say little of others: give more")
-        if self.too_good:
+        if self.hangs_on is not None:
             found.append(
-                f"the original is right on {100 * self.before.score:.1f} % of the judging examples, so that it was "
-                f"probably trained on them{finer}; judge by examples that it was not trained on"
+                f"the score hangs on about {self.hangs_on} of the {self.examples:,} judging examples, whose errors are "
+                "far larger than those of the others: give evaluate, which judges by what counts, such as errors of "
+                "logarithms, or more examples"
+            )
+        if self.too_good:
+            so = finer.replace("and", "so that", 1)
+            found.append(
+                f"the original is right on {100 * self.before.score:.1f} % of the judging examples: it was either "
+                f"trained on them, or the task is easy{so}; judge by examples that it was not trained on"
             )
         return found
 
@@ -180,8 +203,9 @@ def check_original(before: Scores) -> None:
     """
     count = before.distinct if before.distinct is not None or before.values is None else len(before.values)
     if count is not None and count < FEWEST:
+        few = "1 different example is" if count == 1 else f"{count} different examples are"
         raise SzilardError(
-            f"{count} different examples are too few to judge a drop by; give at least {4 * FEWEST} (512 are "
+            f"{few} too few to judge a drop by; give at least {4 * FEWEST} (512 are "
             "better), or choose by size with max_bytes or lam"
         )
     if before.guessing is None or before.values is None:

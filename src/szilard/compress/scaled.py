@@ -163,8 +163,13 @@ def _left(roots: Sequence[Tensor]) -> Tensor:
 
 
 def _codes(logs: Tensor) -> np.ndarray | None:
-    """Codes of factors h^-½, over their geometric mean, of ln h; None where all are 1."""
+    """Codes of factors h^-½, over their geometric mean, of ln h; None where all are 1.
+
+    Where some would be beyond the furthest code, they are over the middle of their range.
+    """
     octaves = -0.5 / math.log(2) * (logs - logs.mean())
+    if len(octaves) and ROWS * float(octaves.abs().max()) > FURTHEST:
+        octaves = octaves - (octaves.max() + octaves.min()) / 2
     codes: np.ndarray = (ROWS * octaves).round().clamp(-FURTHEST, FURTHEST).to(torch.int8).numpy()
     return codes if codes.any() else None
 

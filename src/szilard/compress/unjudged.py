@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from szilard.compress.curvature import Forward
 from szilard.compress.guess import guess_inputs
+from szilard.compress.own_units import NOTE, OwnUnits, own_units
 from szilard.compress.passes.posterior import is_posterior
 from szilard.compress.probe import numbers
 from szilard.errors import SzilardWarning
@@ -18,7 +19,9 @@ FEW = 16  # columns of an answer that may have units of their own
 
 
 @torch.no_grad()
-def parted(original: nn.Module, network: nn.Module, forward: Forward) -> float | None:
+def parted(
+    original: nn.Module, network: nn.Module, forward: Forward, units: OwnUnits | None = None
+) -> float | None:
     """Root mean square of the differences of answers over the deviation of the original's from their mean.
 
     Columns of an answer ``[B, k]`` may have units of their own: it is that of the worst of a few. Among the many of a
@@ -28,9 +31,11 @@ def parted(original: nn.Module, network: nn.Module, forward: Forward) -> float |
     Args:
         original, network: in eval mode.
         forward: calls a network on one batch.
+        units: of the inputs, where they have their own.
     """
     found: list[float] = []
-    for x in guess_inputs(original)[:1]:  # the most usual layout of those that it takes
+    for guess in guess_inputs(original)[:1]:  # the most usual layout of those that it takes
+        x = guess if units is None else units.of(guess)
         for a, b in zip(numbers(forward(network, x)), numbers(forward(original, x)), strict=True):
             every = tuple(range(b.dim()))
             if b.dim() != 2:
@@ -59,7 +64,8 @@ def told(original: nn.Module, network: nn.Module, forward: Forward) -> list[str]
     """
     if is_posterior(original):
         return []
-    share = parted(original, network, forward)
+    units = own_units(original)
+    share = parted(original, network, forward, units)
     if share is None:
         text = "nobody judged, and no random inputs are known that the network takes: give calibration or evaluate"
     else:
@@ -68,7 +74,7 @@ def told(original: nn.Module, network: nn.Module, forward: Forward) -> list[str]
             text += ": give calibration data, or a smaller lam"
     if share is None or not share <= LARGE:
         warnings.warn(text, SzilardWarning, stacklevel=3)
-    return [text]
+    return [text, NOTE] if units else [text]
 
 
 def _percent(share: float) -> str:

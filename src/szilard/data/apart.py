@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from szilard.data.seeds import generator
-from szilard.errors import SzilardError
+from szilard.errors import SzilardError, SzilardWarning
+
+_FAR = 0.4  # of its size, by which a part may miss it without a word
 
 
 def carve_groups(groups: list[str], fractions: tuple[float, ...], seed: int, what: str) -> list[Tensor]:
@@ -42,7 +46,25 @@ def carve_groups(groups: list[str], fractions: tuple[float, ...], seed: int, wha
         lacking[part] -= counts[group]
         empty[part] = False
     belongs = part_of[inverse]
+    _warn_if_unequal(np.bincount(belongs, minlength=parts), fractions, what, len(names))
     return [torch.from_numpy((belongs == part).nonzero()[0]) for part in range(parts)]
+
+
+def _warn_if_unequal(sizes: np.ndarray, fractions: tuple[float, ...], what: str, groups: int) -> None:
+    """Warn where groups are so few or so large that the parts are far from what was wanted."""
+    shares = [1 - sum(fractions), *fractions]
+    wanted = np.array(shares) * sizes.sum()
+    if (abs(sizes - wanted) <= _FAR * wanted).all():
+        return
+    have, want = (
+        ", ".join(text) for text in ([f"{n:,}" for n in sizes], [f"{100 * share:.0f}" for share in shares])
+    )
+    warnings.warn(
+        f"{what} has {groups} groups, which cannot be divided into {want} %: train, valid and test have {have} rows; a "
+        "column with more or smaller groups would be nearer",
+        SzilardWarning,
+        stacklevel=2,
+    )
 
 
 def carve_time(when: np.ndarray, fractions: tuple[float, ...], what: str) -> list[Tensor]:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from szilard.data import apart, suspects, targets
+from szilard.data import apart, labels, suspects, targets
 from szilard.data.columns import find_columns
 from szilard.data.dataset import Split, Task
 from szilard.data.files import path_of
@@ -53,8 +53,10 @@ def read_csv(request: Request) -> Raw:
         task, y = targets.of_several(table, roles.targets, request.task)
     else:
         task, y, classes = targets.of_one(table, roles.targets[0], request.task)
-    train, valid, test = _parts(table, roles, y, request, task)
+    train, valid, test = divided(table, roles, y, request, task)
     train = train[subset(y[train], request.n_train, request.seed, balanced=task == "classification")]
+    if task == "classification":
+        labels.refuse_untaught(table, y, train, classes, request)
     suspects.warn_of_ids(table, roles.features, {*roles.dates, *roles.categorical})
     reading = replace(find_columns(table, roles, train.numpy()), missing=request.missing)
     x = reading.encode(table)
@@ -74,7 +76,12 @@ def read_csv(request: Request) -> Raw:
     )
 
 
-def _parts(table: Table, roles: Roles, y: Tensor, request: Request, task: Task) -> list[Tensor]:
+def divided(table: Table, roles: Roles, y: Tensor, request: Request, task: Task) -> list[Tensor]:
+    """Numbers of the training, validation and test rows, each ascending.
+
+    Args:
+        y: of all rows.
+    """
     if roles.group is not None:
         what = f"column {table.called(roles.group)} of {table.path}"
         return apart.carve_groups(table.columns[roles.group], FRACTIONS, request.seed, what)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
-from szilard.data import cifar, mnist, ood, uci
+from szilard.data import cifar, duplicates, mnist, ood, uci
+from szilard.data.again import Like, assemble_like, read_again
 from szilard.data.assemble import assemble
 from szilard.data.csv_file import read_csv
 from szilard.data.dataset import DataSet, Task
@@ -45,6 +47,7 @@ _SOURCES = {
     },
 }
 _LETTERS = 60  # of a name in a sentence
+_ENDING = re.compile(r"\.[A-Za-z][A-Za-z0-9]{0,9}")
 _FILES = {".npz": read_npz_file, ".csv": read_csv, ".tsv": read_csv}
 
 
@@ -128,13 +131,40 @@ def load(
         raise SzilardError(f"{where} cannot be read ({error.strerror or error}); check the path") from error
 
 
+def load_like(like: Like, name: str | Path, **arguments: Any) -> DataSet:
+    """Another table for a finished network, normalised as that of its training was.
+
+    Args:
+        name: of a CSV file.
+        arguments: others of :func:`load`, as they were in training.
+
+    Raises:
+        SzilardError: see :func:`szilard.data.again.read_again`.
+    """
+    known = {field.name for field in fields(Request)}
+    given = {key: value for key, value in arguments.items() if key in known and value is not None}
+    for key in ("ignore", "date", "categorical"):
+        given[key] = _texts(key, given.get(key, ()))
+    request = Request(str(name), **(given | {"root": data_root(given.get("root"))}))
+    try:
+        raw = read_again(request, like)
+        inputs, origin = ood.partner(request, raw)
+        return assemble_like(path_of(name).name, replace(raw, ood=inputs, ood_name=origin), like)
+    except OSError as error:
+        where = error.filename or name
+        raise SzilardError(f"{where} cannot be read ({error.strerror or error}); check the path") from error
+
+
 def _load(path: Path, request: Request, download: bool) -> DataSet:
     read = _FILES.get(path.suffix.lower())
     if read is not read_csv:
         _refuse_what_is_for_tables(request)
     if read is not None:
         _refuse_what_is_for_sets(request)
-        return _assembled(path.name, read(request), request)
+        raw = read(request)
+        found = _assembled(path.name, raw, request)
+        duplicates.warn(path.name, raw)
+        return found
     known = _known(request.name)
     request = replace(request, name=known)
     _refuse_what_does_not_apply(request)
@@ -163,6 +193,13 @@ def _known(name: str) -> str:
     close = get_close_matches(squash(name)[:_LETTERS], spellings, 1)
     hint = f" (perhaps {spellings[close[0]]})" if close else ""
     shown = shortened(name, _LETTERS)
+    ending = path_of(name).suffix
+    if _ENDING.fullmatch(ending) and not close:
+        is_ = "has another ending" if path_of(name).is_file() else "does not exist, and has another ending"
+        raise SzilardError(
+            f"a file of data ends in .csv, .tsv or .npz, and {shown} {is_}; save a table as CSV, arrays as .npz, or "
+            "rename the file if it is one of these"
+        )
     raise SzilardError(
         f"there is no data set {shown!r}{hint}; choose {', '.join(_SOURCES)}, or a .csv or .npz file"
     )

@@ -132,6 +132,12 @@ def order_of(table: Table, column: int, order: str | None) -> str:
 
 def _date(table: Table, text: str) -> tuple[int, str]:
     name, equals, order = text.rpartition("=")
+    if text not in table.names and name in table.names and order not in dates.ORDERS:
+        raise SzilardError(
+            f"--date {shortened(text, 60)} names an order of day and month that is not known; write =dmy or =mdy "
+            f"behind the column, or {shortened(name, 60)} alone for dates such as 2024-03-31 (in Python: "
+            "date=['...=dmy'])"
+        )
     if text in table.names or not equals or order not in dates.ORDERS:
         column = table.index(text)
         return column, order_of(table, column, None)

@@ -276,6 +276,11 @@ def _mend_ends(names: tuple[str, ...], rows: list[list[str]], headed: bool) -> t
 
 def _unequal(path: Path, found: Lines, line: int, has: int, wanted: int) -> str:
     hint = ""
+    if found.rows[0][0].startswith("#"):
+        return (
+            f"line {line} of {path} has {has} cells, but {wanted} are expected; remove the comment in line "
+            f"{found.lines[0]}, so that the names of the columns stand first"
+        )
     if found.delimiter == "," and has > wanted:
         hint = ", put cells with commas (such as 1,5) in quotes, or separate cells by semicolons"
     return f"line {line} of {path} has {has} cells, but {wanted} are expected; mend it{hint}"

@@ -19,6 +19,8 @@ _MOST_KNOWN = 100_000  # different cells that are looked out for
 _DELIMITERS = "\t;|,"  # where several divide all lines alike, the first of them: commas stand in numbers, too
 _PEEKED = 1 << 16  # characters by which the delimiter is chosen
 _PEEKED_ROWS = 50
+_SAID = re.compile(r"sep=([,;|\t])[\r\n]*", re.IGNORECASE)  # what Excel reads, and some programs write for it
+_LONGEST = 16  # characters of such a line, with some to spare
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 
 
@@ -74,10 +76,12 @@ def _read(path: Path, encoding: str, *, strange: bool = False) -> Lines:
         with file:
             limits.check(path, _BYTES_A_BYTE * size, size)
             with io.TextIOWrapper(file, newline="", encoding=encoding) as text:
-                delimiter = _delimiter(text)
+                said = _SAID.fullmatch(text.readline(_LONGEST))
+                text.seek(0)
+                delimiter = _delimiter(text) if said is None else said[1]
                 text.seek(0)
                 reader = csv.reader(
-                    _checked(path, text, strange),
+                    _checked(path, text, strange, skip=said is not None),
                     delimiter=delimiter,
                     skipinitialspace=delimiter != "\t",
                     strict=True,
@@ -117,11 +121,12 @@ def _delimiter(text: io.TextIOWrapper) -> str:
     return max(",;\t|", key=first[0].count) if first else ","
 
 
-def _checked(path: Path, lines: io.TextIOWrapper, strange: bool) -> Iterator[str]:
+def _checked(path: Path, lines: io.TextIOWrapper, strange: bool, *, skip: bool) -> Iterator[str]:
+    """Lines that are text; with ``skip`` the first is taken for an empty one."""
     for number, line in enumerate(lines, 1):
         if "\0" in line or (strange and _CONTROL.search(line)):
             what = "a zero byte" if "\0" in line else "control characters"
             raise SzilardError(
                 f"line {number} of {path} holds {what}, so it is no text; save it as CSV in UTF-8"
             )
-        yield line
+        yield "\n" if skip and number == 1 else line

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from szilard.data import labels
 from szilard.data.dataset import Task
 from szilard.data.suspects import Suspicion
 from szilard.data.table import Table, listed
@@ -105,8 +106,7 @@ def of_one(table: Table, column: int, task: Task | None) -> tuple[Task, Tensor, 
             f"line {table.lines[row]}, column {name!r} of {table.path} is {shortened(table.columns[column][row], 60)}, "
             "which is no class label; use whole numbers or text, or task='regression' for a quantity"
         )
-    index = np.searchsorted(distinct, values)
-    return task, torch.from_numpy(index.astype(np.int64)), _called(table, column, distinct)
+    return task, *labels.of_numbers(table.columns[column], values)
 
 
 def _refuse_units(table: Table, column: int) -> None:
@@ -122,19 +122,6 @@ def _refuse_units(table: Table, column: int) -> None:
             f"column {table.called(column)} of {table.path} is text such as {shown!r}, which looks like a "
             "quantity with a unit; write the numbers alone, or use task='classification' if these are classes"
         )
-
-
-def _called(table: Table, column: int, distinct: np.ndarray) -> tuple[str, ...]:
-    """Names of classes that are whole numbers: as they are written where that is with zeros in front (007)."""
-    spelt: dict[float, set[str]] = {}
-    for cell in set(table.columns[column]):
-        if cell.isascii() and cell.isdigit():
-            spelt.setdefault(float(cell), set()).add(cell)
-    names = [f"{value:.0f}" for value in distinct]
-    for n, value in enumerate(distinct.tolist()):
-        if len(spelt.get(value, ())) == 1:
-            (names[n],) = spelt[value]
-    return tuple(names)
 
 
 def of_several(table: Table, columns: Sequence[int], task: Task | None) -> tuple[Task, Tensor]:

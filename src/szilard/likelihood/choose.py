@@ -104,6 +104,8 @@ def choose(
         made, reason = _from_outputs(output)
     if labels is not None:
         made.check(output, labels)
+        if isinstance(made, Bernoulli):
+            reason += f"; above {0.5 if made.probabilities else 0} says 1"
     return Choice(made, labels is not None, reason)
 
 

@@ -67,7 +67,7 @@ def start(
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise SzilardError(
             f"cannot compute with accelerator {accelerator!r} and {devices} devices: {reason}; "
-            "try --accelerator cpu --devices 1"
+            "try accelerator='cpu' and devices=1"
         ) from error
     return fabric
 

@@ -37,7 +37,13 @@ def constant_nll(data: DataSet, split: Split) -> float:
 
 
 def told(
-    data: DataSet, untrained: float, energy: float, valid_nll: float, label: str, steps: int
+    data: DataSet,
+    untrained: float,
+    energy: float,
+    valid_nll: float,
+    label: str,
+    steps: int,
+    advice: str | None = None,
 ) -> str | None:
     """One sentence if the training has diverged or taught nothing, else None.
 
@@ -52,6 +58,7 @@ def told(
         valid_nll: of the finished network, in original units.
         label: of the method.
         steps: of the optimiser, all together.
+        advice: what may help first a network that has learnt nothing.
     """
     scale = torch.as_tensor(data.target_scale, dtype=torch.float64)
     shift = float(scale.log().mean()) if data.task == "regression" else 0.0
@@ -64,17 +71,18 @@ def told(
     elif y.dim() > 1:  # over its labels or targets
         energy /= y.shape[1]
     above = energy - constant_nll(data, data.train)
+    usual = "try another learning rate or more epochs"
     what = {"classification": "the class frequencies", "multilabel": "the frequencies of the labels"}.get(
         data.task, "the mean and variance of the targets"
     )
     if steps >= ENOUGH and above > -LEARNT and constant - LEARNT < valid_nll <= most:
         return (
             f"{label} is no better than a guess that never looks at the input: its NLL on valid is {valid_nll:.3g} "
-            f"nats, that of {what} alone {constant:.3g}; try another learning rate (--lr) or more epochs (--epochs)"
+            f"nats, that of {what} alone {constant:.3g}; {advice or usual}"
         )
     if above <= margin or valid_nll <= most:
         return None
     return (
         f"{label} ended worse than a guess that never looks at the input: its NLL on valid is {valid_nll:.3g} nats, "
-        f"that of {what} alone {constant:.3g}, so the training has diverged; try a smaller learning rate (--lr)"
+        f"that of {what} alone {constant:.3g}, so the training has diverged; try a smaller learning rate"
     )

@@ -16,8 +16,8 @@ from szilard.methods import Method
 from szilard.model.task import task
 from szilard.run.folder import MethodFolder
 from szilard.run.settings import check_positive
-from szilard.training import defaults, imbalance
-from szilard.training.devices import start
+from szilard.training import defaults, imbalance, thin
+from szilard.training.devices import rank, start
 from szilard.training.job import Job, Run
 from szilard.training.loop import Plan
 
@@ -94,6 +94,8 @@ def fit(
         network = networks.build(network, data.input_shape, data.n_outputs, seed=seed)
     networks.check_fits(network, data)
     prepared = method.prepare(network, task(data.task, data.n_outputs))
+    if rank() == 0:
+        thin.warn(prepared, method)
     method.stand_ins = StandIns.of(data.reading, data.shift, data.scale)
     method.class_weights = imbalance.weights(class_weights, data)
     batch_size = batch_size or defaults.batch_size(len(data.train))

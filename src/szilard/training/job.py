@@ -21,7 +21,7 @@ from szilard.methods import Method
 from szilard.model import checkpoint, details, evaluate, finished
 from szilard.run import arrays, lock
 from szilard.run.folder import MethodFolder, to_json
-from szilard.training import account, divergence, resumable
+from szilard.training import account, divergence, resumable, thin
 from szilard.training.devices import on_rank_zero
 from szilard.training.log import Log
 from szilard.training.loop import Loop, Plan
@@ -146,6 +146,7 @@ class Job:
             plan,
             end_of_epoch=lambda line: self._log(line, network, history, bar, log),
             save=self._save,
+            kept=files is not None,
         )
         history: list[dict[str, Any]] = []
         if files is not None:
@@ -170,7 +171,7 @@ class Job:
         if not history:  # a checkpoint of the last epoch, and a log that somebody emptied
             raise SzilardError(
                 f"the log beside the checkpoint of {self.method.name} has lost its lines, so the result cannot say how "
-                "long training took; put metrics.jsonl back, or start anew with --overwrite"
+                "long training took; put metrics.jsonl back, or start anew with overwrite=True"
             )
         return history
 
@@ -254,8 +255,9 @@ class Job:
             peak_bytes=peak_bytes,
         )
         diverged = divergence.told(
-            data, untrained, history[-1]["energy"], valid["nll"], methods.label(method), method.step
-        )
+            data, untrained, history[-1]["energy"], valid["nll"], methods.label(method), method.step,
+            thin.advice(network, method),
+        )  # fmt: skip
         if diverged is not None:
             warnings.warn(diverged, SzilardWarning, stacklevel=2)
         if self.files is not None:
@@ -298,8 +300,8 @@ def _claim(files: MethodFolder, *, resume: bool, overwrite: bool) -> None:
         if not overwrite:
             state = "a finished run" if files.finished else "an unfinished run"
             raise SzilardError(
-                f"{files.path} holds {state}; add --resume to go on with it, --overwrite to replace it, "
-                "or name another folder"
+                f"{files.path} holds {state}; add resume=True to go on with it, overwrite=True to replace "
+                "it, or name another folder"
             )
         files.clear()
     files.open()

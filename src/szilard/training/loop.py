@@ -72,6 +72,7 @@ class Loop:
         world: number of processes.
         end_of_epoch: called in every process with the epoch's log line so far; completes and keeps it.
         save: called in every process with the state of this loop when a checkpoint is due.
+        kept: whether ``save`` writes a file.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class Loop:
         *,
         end_of_epoch: Callable[[dict[str, Any]], None],
         save: Callable[[dict[str, Any]], None],
+        kept: bool = True,
     ) -> None:
         self.fabric, self.method, self.plan = fabric, method, plan
         self.optimizer = optimizer
@@ -92,7 +94,7 @@ class Loop:
         self.train = train.to(fabric.device)
         self.steps = rooms.n_batches(len(train), plan.batch_size, fabric.world_size)
         self.place = Place()
-        self._end_of_epoch, self._save = end_of_epoch, save
+        self._end_of_epoch, self._save, self._kept = end_of_epoch, save, kept
 
     @property
     def module(self) -> nn.Module:
@@ -251,7 +253,7 @@ class Loop:
                 + (
                     "float16 ends at 65504, so take another precision first (bf16-mixed or 32-true)"
                     if half
-                    else "try a lower learning rate (lr)"
+                    else "try a lower learning rate"
                 )
-                + "; the last good checkpoint is kept"
+                + ("; the last good checkpoint is kept" if self._kept else "")
             )

@@ -16,6 +16,7 @@ from szilard.compress.draft import Draft, Quantised, Setting
 from szilard.compress.finite import all_finite
 from szilard.compress.layers import tensors
 from szilard.compress.no_data import shares, sizes, without_data
+from szilard.compress.own_units import OwnUnits, balanced_roots, own_units
 from szilard.compress.room import for_gradients, give_back
 from szilard.compress.scaled import PLAIN, Way
 from szilard.compress.ways import exponents
@@ -72,13 +73,13 @@ class Quantise:
         self, name: str, module: nn.Module, weight: Tensor, draft: Draft, setting: Setting
     ) -> Quantised:
         """Integers for a weight by its name, in the way that was found best for it."""
-        found, roots = self._outline(name, module, draft, setting)
         matrix = weight.cpu().reshape(len(weight), -1)
+        found, roots = self._outline(name, module, matrix, draft, setting)
         ways: dict[str, Way] = setting.memo.get((self, "ways", self._span(setting)), {})
         return scaled.quantise(matrix, found, self.price * setting.lam, roots, ways.get(name, PLAIN))
 
     def _outline(
-        self, name: str, module: nn.Module, draft: Draft, setting: Setting
+        self, name: str, module: nn.Module, matrix: Tensor, draft: Draft, setting: Setting
     ) -> tuple[Curvature, list[Tensor]]:
         """A curvature of which A is but a shape, since it takes as much memory as its roots do; and these."""
         key = self, "outline", name
@@ -87,7 +88,7 @@ class Quantise:
             return kept, setting.shelf[self, "roots", name]
         known = self._known(name, draft, setting)
         found = self.curvature_of(name, module, draft, setting) if known is None else known
-        roots = self._roots(name, found, setting)
+        roots = self._roots(name, found, matrix, setting)
         outline = replace(found, inputs=found.inputs.new_zeros(()).expand(found.inputs.shape))
         if known is not None and (self, "roots", name) in setting.shelf:
             setting.memo[key] = outline
@@ -116,11 +117,11 @@ class Quantise:
                 setting.progress.step("steps of layer", number, len(wanted), share=0.0)
                 found = self.curvature_of(name, module, draft, setting)
                 matrix = draft.tensor(name).detach().cpu().flatten(1)
-                likely[name] = scaled.likely(matrix, found, lam, self._roots(name, found, setting))
+                likely[name] = scaled.likely(matrix, found, lam, self._roots(name, found, matrix, setting))
                 del matrix, found
 
             def rounded(name: str, matrix: Tensor, way: Way) -> Quantised:
-                roots = self._roots(name, known[name], setting)
+                roots = self._roots(name, known[name], matrix, setting)
                 return scaled.quantise(matrix, known[name], lam, roots, way, passes=1)
 
             with setting.progress.aside():
@@ -130,14 +131,14 @@ class Quantise:
         made: dict[str, Way] = setting.memo[key]
         return made
 
-    def _roots(self, name: str, found: Curvature, setting: Setting) -> list[Tensor]:
+    def _roots(self, name: str, found: Curvature, matrix: Tensor, setting: Setting) -> list[Tensor]:
         """Inverse roots of A, which do not depend on λ."""
         if found.inputs.dim() == 2:
-            return obs.inverse_roots(found.inputs)  # as fast as to read them
+            return balanced_roots(found.inputs, matrix)  # as fast as to read them
         key = self, "roots", name
         if key not in setting.shelf:
             with setting.progress.aside():
-                setting.shelf[key] = obs.inverse_roots(found.inputs)
+                setting.shelf[key] = balanced_roots(found.inputs, matrix)
         roots: list[Tensor] = setting.shelf[key]
         return roots
 
@@ -194,8 +195,16 @@ class Quantise:
         weight = draft.tensor(name).detach()
         matrices = {n: p.numel() for n, p in draft.network.named_parameters() if p.dim() > 1}
         share = shares({**matrices, name: weight.numel()})[name]
-        inputs, outputs = without_data(weight, share, units=name == _last(draft.network))
+        read = self._units(setting).columns.get(name)
+        inputs, outputs = without_data(weight, share, units=name == _last(draft.network), read=read)
         return Curvature(inputs, outputs, outputs)
+
+    def _units(self, setting: Setting) -> OwnUnits:
+        key = self, "units"
+        if key not in setting.memo:
+            setting.memo[key] = own_units(setting.original)
+        found: OwnUnits = setting.memo[key]
+        return found
 
 
 @contextmanager

@@ -1,0 +1,156 @@
+"""Another table for a network that is finished: its columns and classes are those of training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from szilard.data import check, labels, unseen
+from szilard.data.csv_file import divided
+from szilard.data.dataset import DataSet, Split, Task
+from szilard.data.files import path_of
+from szilard.data.missing import complete_rows
+from szilard.data.raw import Raw, Request
+from szilard.data.reading import Reading
+from szilard.data.roles import roles_of
+from szilard.data.table import Table, listed, read_table
+from szilard.errors import SzilardError, shortened
+
+
+@dataclass(frozen=True, eq=False)
+class Like:
+    """What a network says of the table that it was trained on.
+
+    Attributes:
+        what: the network, for messages.
+        task, classes, reading: as in :class:`szilard.data.DataSet`.
+        shift, scale, target_shift, target_scale: its normalisation.
+    """
+
+    what: str
+    task: Task
+    classes: tuple[str, ...]
+    reading: Reading
+    shift: Tensor
+    scale: Tensor
+    target_shift: float = 0.0
+    target_scale: float = 1.0
+
+
+def read_again(request: Request, like: Like) -> Raw:
+    """A table as :func:`szilard.data.csv_file.read_csv` reads it, with features and classes found by name.
+
+    A class or a category that the table lacks is no fault; a class that the network does not know is. Of a value of a
+    category that training has not seen, and of missing cells, is warned as ``szilard predict`` does. Columns that are
+    constant here are no fault either; where there is no column of ``group`` or ``time``, rows are divided at random.
+
+    Raises:
+        SzilardError: a column or a class that is missing here or there, cells that cannot be read.
+    """
+    table = read_table(path_of(request.name), request.decimal, usual=like.reading.decimal)
+    features = [_index(table, column.name, like) for column in like.reading.columns]
+    request = _with_columns_of(table, request)
+    roles = roles_of(table, request)
+    table = table.take(complete_rows(table, features, roles.needed, like.reading.missing))
+    x = like.reading.encode(table)
+    x = np.where(np.isnan(x), like.shift.double().numpy(), x)
+    unseen.warn(like.reading, x, table.lines, str(table.path))
+    if like.task == "classification":
+        y = _labels(table, roles.targets[0], like)
+    else:
+        y = torch.from_numpy(table.numbers(roles.targets[0]))
+    inputs = torch.from_numpy(x)
+    parts = divided(table, roles, y, request, like.task)
+    train, valid, test = (Split(inputs[part], y[part]) for part in parts)
+    return Raw(
+        task=like.task,
+        train=train,
+        valid=valid,
+        test=test,
+        classes=like.classes,
+        feature_names=like.reading.feature_names,
+        column_groups=like.reading.groups,
+        reading=like.reading,
+    )
+
+
+def assemble_like(name: str, raw: Raw, like: Like) -> DataSet:
+    """Another table in the units of a finished network, which decides what its columns and classes are.
+
+    Raises:
+        SzilardError: empty parts, or values that are far too large in these units.
+    """
+    parts = {"train": raw.train, "valid": raw.valid, "test": raw.test}
+    for part, split in parts.items():
+        check.same_length(split.x, split.y, f"{part} part of {name}")
+
+    def normalised(x: Tensor) -> Tensor:
+        return ((x - like.shift.double()) / like.scale.double()).float()
+
+    for part, split in parts.items():
+        y = split.y
+        if like.task == "regression":
+            y = ((y.double() - like.target_shift) / like.target_scale).float()
+        parts[part] = Split(normalised(split.x), y)
+        check.finite(parts[part].x, f"{part} part of {name}, standardised as in training,")
+        check.finite(y, f"{part} targets of {name}, standardised as in training,")
+    ood = (
+        None if raw.ood is None else Split(normalised(raw.ood), torch.zeros(len(raw.ood), dtype=torch.int64))
+    )
+    return DataSet(
+        name=name,
+        task=like.task,
+        train=parts["train"],
+        valid=parts["valid"],
+        test=parts["test"],
+        ood=ood,
+        ood_name=raw.ood_name,
+        classes=like.classes,
+        shift=like.shift,
+        scale=like.scale,
+        target_shift=like.target_shift,
+        target_scale=like.target_scale,
+        feature_names=raw.feature_names,
+        reading=raw.reading,
+    )
+
+
+def _index(table: Table, name: str, like: Like) -> int:
+    if name not in table.names:
+        raise SzilardError(
+            f"{table.path} has no column {shortened(name, 60)!r}, which {like.what} was trained on; it has "
+            f"{listed(table.names)}"
+        )
+    return table.names.index(name)
+
+
+def _with_columns_of(table: Table, request: Request) -> Request:
+    """Without columns that are no features and that this table does not have."""
+
+    def there(name: str | None) -> bool:
+        return name is not None and (name in table.names or name.rpartition("=")[0] in table.names)
+
+    return replace(
+        request,
+        ignore=tuple(filter(there, request.ignore)),
+        date=tuple(filter(there, request.date)),
+        categorical=tuple(filter(there, request.categorical)),
+        group=request.group if there(request.group) else None,
+        time=request.time if there(request.time) else None,
+    )
+
+
+def _labels(table: Table, target: int, like: Like) -> Tensor:
+    """Classes by the network's numbers, int64 ``[N]``."""
+    cells = table.texts(target)
+    names = list(dict.fromkeys(cells))
+    place = dict(zip(names, labels.places(names, like.classes), strict=True))
+    strange = [name for name in names if place[name] is None]
+    if strange:
+        row = next(row for row, cell in enumerate(cells) if cell == strange[0])
+        where = f"line {table.lines[row]}, column {table.called(target)} of {table.path}"
+        raise labels.unknown(where, strange, like.classes, like.what)
+    return torch.tensor([place[cell] for cell in cells])

@@ -1,0 +1,110 @@
+"""What is typed otherwise than a command takes it is told in one sentence; small mistakes around tables, too."""
+
+import random
+
+import pytest
+from cli_tools import szilard
+
+from szilard import data
+from szilard.errors import SzilardError
+
+
+@pytest.mark.parametrize(
+    ("typed", "sentence"),
+    [
+        (["fit", "--foo"], "there is no option --foo"),
+        (["fit", "--epoch", "3"], "there is no option --epoch, perhaps --epochs; see .* fit --help"),
+        (["fit", "--epochs", "x"], "--epochs must be a whole number, not 'x'; see .* fit --help"),
+        (["fit", "--epochs", "3", "--epochs=1.5"], "--epochs must be a whole number, not '1.5'"),
+        (["fit", "--lr=fast"], "--lr must be a number, not 'fast'"),
+        (["measure", "r", "--samples", ""], "--samples must be a whole number, not ''"),
+        (["measure"], "measure needs RUN_OR_NETWORK; see"),
+        (["measure", "a", "b"], "measure takes no more words, and 'b' is one"),
+        (["fit", "--epochs"], "--epochs has no value; see"),
+        (["fit", "--resume=3"], "--resume takes no value, and must stand alone"),
+        (["fitt"], "there is no command 'fitt', perhaps fit; see"),
+        (["--foo"], "there is no option --foo; see"),
+        (
+            ["fit", "--missing", "--out", "r"],
+            "--missing has no value, for --out, which follows it, is an option",
+        ),
+        (
+            ["predict", "a", "b", "-o", "--json"],
+            "-o has no value, for --json, which follows it, is an option",
+        ),
+        (["fit", "--target", "--epochs=3"], "--target has no value, for --epochs, which"),
+        (["fit", "--foo\x1b[31m"], r"there is no option --foo\\x1b\[31m"),
+    ],
+)
+def test_one_sentence(typed, sentence):
+    szilard(*typed).refused(sentence)
+
+
+def test_values_that_look_like_options_can_be_typed(tmp_path):
+    szilard("fit", "--data", tmp_path / "a.csv", "--target=--out").refused(
+        "does not exist|no such file|cannot be"
+    )
+    szilard("compress", "none.pt", "--lam", -1).refused("--lam must be a positive number")
+
+
+def test_help_is_help():
+    assert "Usage" in szilard("fit", "--help").output
+    assert "Commands" in szilard().output
+
+
+ROWS = [
+    f"{random.Random(i).gauss(0, 1):.3f}".replace(".", ",") + f";{i * 0.37:.2f};{'pq'[i % 2]}"
+    for i in range(60)
+]
+
+
+def table(path, *first):
+    path.write_text("\n".join([*first, "a;b;y", *ROWS]))
+    return str(path)
+
+
+@pytest.mark.parametrize("first", ["sep=;", "SEP=;", "\ufeffsep=;"])
+def test_excel_is_told_the_separator(tmp_path, first):
+    plain = data.load(table(tmp_path / "a.csv"), target="y", ood="none", decimal=",")
+    said = data.load(table(tmp_path / "b.csv", first), target="y", ood="none", decimal=",")
+    assert said.feature_names == ("a", "b")
+    assert (said.train.x == plain.train.x).all()
+
+
+def test_lines_are_counted_with_it(tmp_path):
+    path = tmp_path / "a.csv"
+    table(path, "sep=;")
+    path.write_text(path.read_text() + "\n1;2")
+    with pytest.raises(SzilardError, match=r"line 63 of .* has 2 cells, but 3 are expected"):
+        data.load(str(path), target="y")
+
+
+def test_a_column_may_be_called_so(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("\n".join(["sep=,y", *(f"{i * 0.37:.2f},{'pq'[i % 2]}" for i in range(60))]))
+    assert data.load(str(path), target="y", ood="none").feature_names == ("sep=",)
+
+
+def test_a_comment_is_named(tmp_path):
+    with pytest.raises(SzilardError, match=r"line 3 of .* .* are expected; remove the comment in line 1"):
+        data.load(table(tmp_path / "a.csv", "# of the lab"), target="y")
+
+
+@pytest.mark.parametrize("typed", ["a=ymd", "a=", "a=DMY"])
+def test_orders_of_dates_are_named(tmp_path, typed):
+    with pytest.raises(
+        SzilardError, match="names an order of day and month that is not known; write =dmy or =mdy"
+    ):
+        data.load(table(tmp_path / "a.csv"), target="y", date=[typed])
+
+
+def test_other_endings_are_named(tmp_path):
+    path = table(tmp_path / "new.txt")
+    with pytest.raises(
+        SzilardError, match=r"ends in \.csv, \.tsv or \.npz, and .*new\.txt has another ending; save"
+    ):
+        data.load(path, target="y")
+    with pytest.raises(SzilardError, match=r"table\.xlsx does not exist, and has another ending"):
+        data.load(tmp_path / "table.xlsx", target="y")
+    with pytest.raises(SzilardError, match=r"there is no data set 'digits2' .perhaps digits"):
+        data.load("digits2")

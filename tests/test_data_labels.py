@@ -1,0 +1,171 @@
+"""Classes have the names that their cells have, and are found by name in another table."""
+
+import random
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from szilard import data
+from szilard.cli import source
+from szilard.data import labels
+from szilard.data.again import Like
+from szilard.data.load import load_like
+from szilard.errors import SzilardError, SzilardWarning
+
+
+def named(cells):
+    index, names = labels.of_numbers(cells, np.array([float(cell) for cell in cells]))
+    return index.tolist(), names
+
+
+@pytest.mark.parametrize(
+    ("cells", "index", "names"),
+    [
+        (["010", "001", "100"], [1, 0, 2], ("001", "010", "100")),
+        (["1.0", "0.0", "1.0"], [1, 0, 1], ("0.0", "1.0")),
+        (["1.0", "1", "2"], [0, 0, 1], ("1", "2")),  # one number in two ways is one class
+        (["01", "1", "1.0"], [1, 0, 0], ("1", "01")),  # and a code with zeros in front another
+        (["10", "9", "-3"], [2, 1, 0], ("-3", "9", "10")),
+        (["+1", "-0", "0"], [1, 0, 0], ("0", "+1")),
+    ],
+)
+def test_a_class_is_called_as_its_cells_are(cells, index, names):
+    assert named(cells) == (index, names)
+
+
+@given(st.lists(st.integers(-(10**6), 10**6), min_size=1, max_size=30))
+def test_whole_numbers_keep_their_order(values):
+    index, names = named(list(map(str, values)))
+    assert list(map(int, names)) == sorted(set(values))
+    assert [int(names[i]) for i in index] == values
+
+
+def test_places_of_classes_that_a_network_knows():
+    assert labels.places(["q", "r"], ["p", "q"]) == [1, None]
+    assert labels.places(["1.0", "0"], ["0", "1"]) == [1, 0]
+    assert labels.places(["001", "010"], ["1", "10"]) == [0, 1]  # as an earlier version called them
+    assert labels.places(["1"], ["001", "010"]) == [0]
+    assert labels.places(["1.0", "1", "01"], ["1", "01"]) == [0, 0, 1]
+    assert labels.places(["0001"], ["01", "001"]) == [None]  # which of them?
+    assert labels.places(["1.5", "x", ""], ["1"]) == [None, None, None]
+
+
+def rows(n=200, seed=0, classes=("001", "010"), colours="uv"):
+    draws = random.Random(seed)
+    found = []
+    for _ in range(n):
+        a = draws.gauss(0, 10)
+        found.append(
+            {"a": f"{a:.4f}", "b": f"{draws.gauss(5, 1):.4f}", "colour": draws.choice(colours),
+             "y": classes[a > 0]}
+        )  # fmt: skip
+    return found
+
+
+def write(path, found, order=("a", "b", "colour", "y")):
+    path.write_text("\n".join([",".join(order), *(",".join(row[name] for name in order) for row in found)]))
+    return str(path)
+
+
+@pytest.fixture
+def like(tmp_path):
+    found = data.load(write(tmp_path / "a.csv", rows()), target="y", ood="none")
+    assert found.classes == ("001", "010")
+    return Like("network.pt", found.task, found.classes, found.reading, found.shift, found.scale)
+
+
+def test_another_table_is_read_by_names(tmp_path, like):
+    other = rows(100, seed=1)
+    straight = load_like(like, write(tmp_path / "b.csv", other), target="y", ood="none")
+    turned = load_like(
+        like, write(tmp_path / "c.csv", other, ("y", "colour", "b", "a")), target="y", ood="none"
+    )
+    for part in ("train", "valid", "test"):
+        one, two = getattr(straight, part), getattr(turned, part)
+        assert torch.equal(one.x, two.x)
+        assert torch.equal(one.y, two.y)
+        raw = one.x * like.scale + like.shift
+        assert torch.equal(raw[:, 0] > 0, one.y == 1)  # the class by its name
+
+
+def test_a_table_may_lack_classes_and_categories(tmp_path, like):
+    only = [row | {"colour": "u", "b": "5.0"} for row in rows(60, seed=2) if row["y"] == "010"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        got = load_like(like, write(tmp_path / "b.csv", only), target="y", ood="none")
+    assert got.classes == ("001", "010")
+    assert got.feature_names == ("a", "b", "colour=u", "colour=v")
+    assert set(torch.cat([got.train.y, got.valid.y, got.test.y]).tolist()) == {1}
+    assert [len(part) for part in (got.train, got.valid, got.test)] == [
+        len(only) - 2 * round(0.15 * len(only)), round(0.15 * len(only)), round(0.15 * len(only))
+    ]  # fmt: skip
+
+
+def test_what_a_network_does_not_know_is_named(tmp_path, like):
+    strange = rows(60, seed=3, classes=("001", "007"))
+    with pytest.raises(
+        SzilardError, match=r"line \d+, column 'y' of .*b\.csv has a class '007', which network\.pt"
+    ):
+        load_like(like, write(tmp_path / "b.csv", strange), target="y")
+    with pytest.raises(
+        SzilardError, match=r"has no column 'b', which network\.pt was trained on; it has a, colour, y"
+    ):
+        load_like(like, write(tmp_path / "c.csv", rows(60), ("a", "colour", "y")), target="y")
+    with pytest.warns(SzilardWarning, match="a value in column 'colour' that training has not seen"):
+        load_like(like, write(tmp_path / "d.csv", rows(60, colours="uw")), target="y", ood="none")
+    with pytest.raises(SzilardError, match="has no column 'z'"):
+        load_like(like, write(tmp_path / "e.csv", rows(60)), target="z")
+
+
+def test_columns_that_are_no_features_may_be_missing(tmp_path, like):
+    asked = {"target": "y", "ignore": ["id"], "group": "household", "date": ["day=dmy"], "ood": "none"}
+    got = load_like(like, write(tmp_path / "b.csv", rows(60)), **asked)
+    assert len(got.test) == 9
+    with_groups = [row | {"household": str(i // 6)} for i, row in enumerate(rows(60))]
+    names = ("household", "a", "b", "colour", "y")
+    got = load_like(like, write(tmp_path / "c.csv", with_groups, names), **asked)
+    assert len(got.test) % 6 == 0
+
+
+def test_a_quantity_is_in_the_units_of_training(tmp_path):
+    found = [row | {"y": f"{3 * float(row['a']) + 7:.3f}"} for row in rows()]
+    trained = data.load(write(tmp_path / "a.csv", found), target="y", ood="none")
+    like = Like(
+        "network.pt", trained.task, (), trained.reading, trained.shift, trained.scale, trained.target_shift,
+        trained.target_scale,
+    )  # fmt: skip
+    few = [row | {"y": "8.5"} for row in found[:40]]  # constant, which training would refuse
+    got = load_like(like, write(tmp_path / "b.csv", few), target="y", ood="none")
+    expected = (8.5 - trained.target_shift) / trained.target_scale
+    assert got.test.y.tolist() == pytest.approx([expected] * 6)
+
+
+def test_one_file_under_two_names_is_one_file(tmp_path, monkeypatch):
+    path = write(tmp_path / "a.csv", rows(30))
+    monkeypatch.chdir(tmp_path)
+    assert source._same("a.csv", path)
+    assert not source._same("b.csv", path)
+    assert not source._same("digits", None)
+    assert source._same("digits", "digits")
+
+
+def divided(tmp_path, **how):
+    lines = [f"{i * 0.37:.2f},{'c' if i >= 95 else 'ab'[i % 2]},{i},{'xyz'[i // 40]}" for i in range(100)]
+    path = tmp_path / "late.csv"
+    path.write_text("\n".join(["a,y,day,site", *lines]))
+    return data.load(str(path), target="y", ood="none", **how)
+
+
+def test_classes_without_a_training_example_get_advice_that_fits(tmp_path):
+    with pytest.raises(SzilardError, match=r"class 'c' of .* stands only in rows that --time day puts after"):
+        divided(tmp_path, time="day", ignore=["site"])
+    with pytest.raises(
+        SzilardError, match=r"class 'c' of .* its groups of --group site are all in other parts"
+    ):
+        divided(tmp_path, group="site", ignore=["day"])
+    with pytest.raises(SzilardError, match=r"no training example among 2; choose a larger n_train than 2"):
+        divided(tmp_path, n_train=2, ignore=["site", "day"])
