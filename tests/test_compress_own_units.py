@@ -321,3 +321,10 @@ def test_a_score_that_hangs_on_few_examples_is_said():
     assert "hangs on about 2 of the 500 judging examples" in note(
         torch.cat([0.001 * normal(498), torch.tensor([1.0, -1.0])])
     )
+
+
+def test_tokens_have_no_units():
+    network = nn.Sequential(nn.Embedding(20, 8), nn.Flatten(), nn.Linear(64, 3)).eval()
+    with torch.no_grad():
+        network[2].weight[:, ::2] *= 1e-3
+    assert not own_units(network)

@@ -26,6 +26,7 @@ ALIKE = math.sqrt(SPAN)  # from the median, up to which columns differ as those 
 DEAD = 1e-8  # of the median: below, weight decay has left nothing of columns that read zeros,
 MANY = 16  # if they are so many; fewer are coded all the same, which costs little
 LESS = 0.5  # of the spread of E[x²] in octaves, that must be left where weights make good for units
+MOST = 1 << 21  # entries in float64 at a time
 NOTE = "inputs were taken to be in units of their own, by the first layer's columns"
 
 _Reader = nn.Linear | _ConvNd | nn.RNNBase | nn.RNNCellBase
@@ -57,7 +58,7 @@ def own_units(network: nn.Module) -> OwnUnits:
     """Units that the first weights tell; none where their columns are alike, or nobody knows which are first.
 
     First are layers that get numbers of the network's input, as a run on marked numbers shows. Where no such input is
-    known, they are the first layer, and those that are as wide as no other layer's output.
+    known, they are the first layer unless there are embeddings, and those that are as wide as no other layer's output.
 
     Args:
         network: in eval mode.
@@ -71,7 +72,10 @@ def own_units(network: nn.Module) -> OwnUnits:
     if not told:
         return OwnUnits({})
     for x in guess_inputs(network)[:1]:
-        if not x.is_floating_point() or (marked := _marked(x)) is None:
+        if not x.is_floating_point():
+            return OwnUnits({})  # tokens have no units
+        marked = _marked(x)
+        if marked is None:
             break
         scale = torch.ones(marked.shape[1:], dtype=torch.float64)
         first: dict[str, Tensor] = {}
@@ -85,7 +89,8 @@ def own_units(network: nn.Module) -> OwnUnits:
             scale.view(-1)[places[known]] = size.expand_as(places)[known]
         return OwnUnits(first, scale if first else None)
     made = {width for module in network.modules() for width in _made(module)}
-    start = next(iter(readers))
+    tokens = any(isinstance(module, nn.Embedding | nn.EmbeddingBag) for module in network.modules())
+    start = None if tokens else next(iter(readers))
     first = {}
     for name, sizes in told.items():
         if name == start or _width(readers[name]) not in made:
@@ -102,8 +107,9 @@ def sizes_of_inputs(weight: Tensor) -> Tensor | None:
     """
     if weight.dim() < 2 or weight.shape[1] < 2 or not weight.numel():
         return None
-    matrix = weight.detach().cpu().flatten(2).transpose(1, 2).flatten(0, 1) if weight.dim() > 2 else weight
-    norms = torch.linalg.vector_norm(matrix.detach().cpu(), dim=0, dtype=torch.float64)
+    matrix = weight.detach()
+    matrix = matrix.flatten(2).transpose(1, 2).flatten(0, 1) if matrix.dim() > 2 else matrix
+    norms = _norms(matrix)
     if not bool(torch.isfinite(norms).all()) or not bool((norms > 0).any()):
         return None
     usual = norms[norms > 0].median()
@@ -154,14 +160,23 @@ def _factors(moments: Tensor, weight: Tensor) -> Tensor | None:
     known = moments > 0
     if int(known.sum()) < 2 or not apart(-0.5 * moments[known].double().log()):
         return None
-    norms = torch.linalg.vector_norm(weight, dim=0, dtype=torch.float64)
+    norms = _norms(weight)
     known &= norms > 0
+    known &= norms > DEAD * (norms[known].median() if bool(known.any()) else 1.0)
     before, sizes = moments[known].double().log(), 2 * norms[known].log()
     if int(known.sum()) < 2 or not float((before + sizes).std()) < LESS * float(before.std()):
         return None
-    # What is always zero keeps no damping of its own: that of most.
+    # What is always zero, or read by nothing, is damped as most are.
     norms = torch.where(known, norms, norms[known].median())
     return norms / norms.log().mean().exp()
+
+
+def _norms(matrix: Tensor) -> Tensor:
+    """Of the columns, float64; without a copy of a large matrix."""
+    total = torch.zeros(matrix.shape[1], dtype=torch.float64)
+    for part in matrix.split(max(1, MOST // max(1, matrix.shape[1]))):
+        total += part.cpu().double().square().sum(0)
+    return total.sqrt()
 
 
 def _told(name: str, module: nn.Module) -> dict[str, Tensor]:

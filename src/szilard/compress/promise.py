@@ -142,7 +142,7 @@ class Promise:
         if not float(errors.square().sum()) > 0:
             return None
         many = float(errors.sum().square() / errors.square().sum())
-        return math.ceil(many) if many < len(errors) / FEW_OF else None
+        return max(1, round(many)) if many < len(errors) / FEW_OF else None
 
     def notes(self) -> list[str]:
         """What a person should know of the examples."""
