@@ -151,11 +151,13 @@ def without_page() -> list[str]:
     }
     found = []
     for one in rooms():
+        if one.__name__ == "szilard.cli":  # what is typed stands in --help
+            continue
         for name in getattr(one, "__all__", ()):
             value = getattr(one, name)
             if isinstance(value, ModuleType):
                 continue
-            home = getattr(value, "__module__", one.__name__)
+            home = getattr(value, "__module__", None) or one.__name__
             if not ({home, f"{home}.{name}", f"{one.__name__}.{name}"} & shown or name in members):
                 found.append(f"{one.__name__}.{name}")
     return found
