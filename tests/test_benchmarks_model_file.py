@@ -191,7 +191,7 @@ def test_float32_under_zstd_is_the_network_itself(case):
 
 def test_our_rows_are_those_of_files(case, monkeypatch):
     module = sys.modules["szilard.compress.compress"]  # whose name is also that of a function
-    monkeypatch.setattr(module, "imagine", lambda net, shape, seed: torch.randn(64, *shape))
+    monkeypatch.setattr(module, "imagine", lambda net, shape, seed, scale: torch.randn(64, *shape))
     judge = Judge(case, Measured())
     rows, found = our_files.rows(judge, True, lambda text: None, model_file.quick_passes)
     names = [our_files.NAME, our_files.PROMISED, our_files.DATA_FREE, our_files.POINT]

@@ -129,8 +129,11 @@ def test_rows_left_out_can_be_told(tmp_path):
     lines = [line.split(",") for line in szilard("predict", out, path).stdout.splitlines()]
     assert lines[0][:2] == ["line", "label"]
     assert [row[0] for row in lines[1:]] == ["2", "4"]
-    found = json.loads(szilard("predict", out, path, "--json").stdout)["predictions"]
-    assert [row["line"] for row in found] == [2, 4]
+    found = json.loads(szilard("predict", out, path, "--json").stdout)
+    assert [row["line"] for row in found["predictions"]] == [2, 4]
+    assert found["left_out"] == [3]
+    found = json.loads(szilard("predict", out, path, "--json", "--out", tmp_path / "answers.csv").stdout)
+    assert (found["count"], found["left_out"]) == (2, [3])
 
 
 @pytest.mark.parametrize(

@@ -169,3 +169,20 @@ def test_classes_without_a_training_example_get_advice_that_fits(tmp_path):
         divided(tmp_path, group="site", ignore=["day"])
     with pytest.raises(SzilardError, match=r"no training example among 2; choose a larger n_train than 2"):
         divided(tmp_path, n_train=2, ignore=["site", "day"])
+
+
+def test_several_targets_of_another_table(tmp_path):
+    found = [row | {"u": f"{2 * float(row['a']):.3f}", "v": f"{100 * float(row['b']):.3f}"} for row in rows()]
+    order = ("a", "b", "u", "v")
+    trained = data.load(write(tmp_path / "a.csv", found, order), target="u,v", ood="none")
+    like = Like(
+        "network.pt", trained.task, (), trained.reading, trained.shift, trained.scale, trained.target_shift,
+        trained.target_scale, trained.targets,
+    )  # fmt: skip
+    path = write(tmp_path / "b.csv", found[:60], ("v", "b", "u", "a"))
+    got = load_like(like, path, target="u,v", ood="none")
+    x = got.test.x.double() * trained.scale + trained.shift
+    y = got.test.y.double() * trained.target_scale + trained.target_shift
+    assert y.numpy() == pytest.approx(x.numpy() * [2, 100], rel=1e-3, abs=1e-3)
+    with pytest.raises(SzilardError, match="was trained on the targets u, v, and --target names v, u; name"):
+        load_like(like, path, target="v,u", ood="none")

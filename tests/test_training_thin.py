@@ -43,7 +43,8 @@ def test_units_without_entries_are_told_before_training(method):
 
 
 @pytest.mark.parametrize(
-    ("density", "widths"), [(0.05, (64, 512, 512, 10)), (0.5, (4, 16, 2)), (1.0, (2, 2))]
+    ("density", "widths"),
+    [(0.05, (64, 512, 512, 10)), (0.05, (8, 512, 512, 1)), (0.5, (4, 16, 2)), (1.0, (2, 2))],
 )
 def test_other_networks_are_not(density, widths):
     network, made = prepared(density, *widths)

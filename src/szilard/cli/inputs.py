@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +19,21 @@ from szilard.errors import SzilardError, shortened
 from szilard.model.finished import Finished
 
 
-def read(name: str, finished: Finished, root: Path | None, lines: list[int] | None = None) -> Tensor:
+@dataclass(frozen=True)
+class Lines:
+    """Of a table of which rows may be left out (``--missing drop``), counted from 1; both empty for everything else."""
+
+    kept: list[int] = field(default_factory=list)
+    left_out: list[int] = field(default_factory=list)
+
+
+def read(name: str, finished: Finished, root: Path | None, lines: Lines | None = None) -> Tensor:
     """``[N, *input_shape]``, normalised.
 
     Args:
         name: an .npz file with an array ``x``, a .csv file with the columns of training, or a data set,
             whose test part it is then.
-        lines: is given the line of each row of a table of which rows may be left out.
+        lines: is told the lines of a table of which rows may be left out.
 
     Raises:
         SzilardError: no such file, column or array, wrong shapes, NaN.
@@ -34,7 +43,7 @@ def read(name: str, finished: Finished, root: Path | None, lines: list[int] | No
     if suffix == ".npz":
         raw = _from_npz(path, finished)
     elif suffix in (".csv", ".tsv"):
-        raw = _from_csv(path, finished, [] if lines is None else lines)
+        raw = _from_csv(path, finished, Lines() if lines is None else lines)
     else:
         raw = _from_set(name, finished, root)
     if tuple(raw.shape[1:]) != finished.input_shape:
@@ -74,7 +83,7 @@ def _from_npz(path: Path, finished: Finished) -> Tensor:
     return x
 
 
-def _from_csv(path: Path, finished: Finished, lines: list[int]) -> Tensor:
+def _from_csv(path: Path, finished: Finished, lines: Lines) -> Tensor:
     if not finished.feature_names:
         raise SzilardError(f"{path} is a table, and the network wants pictures; give them as an .npz file")
     reading = finished.reading
@@ -87,7 +96,8 @@ def _from_csv(path: Path, finished: Finished, lines: list[int]) -> Tensor:
     kept = [table.lines[row] for row in rows.tolist()]
     unseen.warn(reading, x, kept, str(path))
     if reading.missing == "drop":
-        lines += kept
+        lines.kept.extend(kept)
+        lines.left_out.extend(sorted({*table.lines} - {*kept}))
     return torch.from_numpy(x).float()
 
 

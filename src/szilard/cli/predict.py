@@ -45,35 +45,39 @@ def predict(request: Request, asked: Asked, out: Path | None, *, as_json: bool) 
     output.refuse_inputs(out, asked.inputs, request.path, request.spec)
     path = request.path
     say = once()
+    lines = inputs.Lines()
     with output.told(out):
         file = path if path.is_file() else target.finished(path, asked.method)[0].network
         output.refuse_inputs(out, file)
         if networks_on_disk.is_finished(file):
-            lines: list[int] = []
             found = _finished(file, request, asked, lines)
             if isinstance(found, Predictive):
                 _write_dense(found, out)
                 _done(file, out, len(found.mean), as_json)
                 return
-            answers = found.at(lines) if lines else found
+            answers = found.at(lines.kept) if lines.kept else found
         else:
             answers = answered.plain(
                 request, asked.inputs, asked.samples, asked.seed, lambda line: say(cli(printable(str(line))))
             )
         if as_json and out is None:
-            output.as_json({"network": str(file), "predictions": answers.rows()})
+            output.as_json({"network": str(file), "predictions": answers.rows(), **_left_out(lines)})
             return
         text = _csv(answers)
         if out is None:
             output.say_data(text)
             return
         atomic.write(out, text.encode(), follow=True)
-    _done(file, out, answers.count, as_json)
+    _done(file, out, answers.count, as_json, lines)
 
 
-def _done(file: Path, out: Path | None, count: int, as_json: bool) -> None:
+def _left_out(lines: inputs.Lines | None) -> dict[str, list[int]]:
+    return {"left_out": lines.left_out} if lines is not None and lines.left_out else {}
+
+
+def _done(file: Path, out: Path | None, count: int, as_json: bool, lines: inputs.Lines | None = None) -> None:
     if as_json:
-        output.as_json({"network": str(file), "file": str(out), "count": count})
+        output.as_json({"network": str(file), "file": str(out), "count": count, **_left_out(lines)})
     else:
         once()(printable(f"{count} predictions of {file} in {out}"))
 
@@ -96,7 +100,7 @@ def _write_dense(believed: Predictive, out: Path | None) -> None:
     )
 
 
-def _finished(file: Path, request: Request, asked: Asked, lines: list[int]) -> Answers | Predictive:
+def _finished(file: Path, request: Request, asked: Asked, lines: inputs.Lines) -> Answers | Predictive:
     """What is believed of each input; as it is where each input has many answers."""
     found = networks_on_disk.load(file, request.spec, trusted=request.trusted, tell=once())
     if request.task not in (None, found.task):

@@ -39,11 +39,11 @@ def for_network(found: Finished, given: dict[str, Any], what: str, loaded: DataS
         SzilardError: as :func:`load`, or the network is for something else.
     """
     like = _like(found, given, what)
-    if like is not None:
-        return loaded or load(found.data, given, what, trusted=found.data_trusted, like=like)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Suspicion)  # said in training
-        data = loaded or load(found.data, given, what, trusted=found.data_trusted)
+        data = loaded or load(found.data, given, what, trusted=found.data_trusted, like=like)
+    if like is not None:
+        return data
     data = _as_trained(data, found, what)
     if (data.task, data.input_shape) == (found.task, found.input_shape):
         data = _relabelled(data, found, what)
@@ -63,11 +63,11 @@ def _like(found: Finished, given: dict[str, Any], what: str) -> Like | None:
     name = given.get("name")
     if name is None or _same(name, found.data.get("name")) or Path(str(name)).suffix.lower() not in TABLES:
         return None
-    if found.reading is None or found.targets:
+    if found.reading is None:
         return None
     return Like(
-        what, found.task, found.classes, found.reading, found.shift, found.scale, float(found.target_shift),
-        float(found.target_scale),
+        what, found.task, found.classes, found.reading, found.shift, found.scale, found.target_shift,
+        found.target_scale, found.targets,
     )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from szilard.data import check, labels, unseen
+from szilard.data import check, labels, targets, unseen
 from szilard.data.csv_file import divided
 from szilard.data.dataset import DataSet, Split, Task
 from szilard.data.files import path_of
@@ -26,7 +26,7 @@ class Like:
 
     Attributes:
         what: the network, for messages.
-        task, classes, reading: as in :class:`szilard.data.DataSet`.
+        task, classes, reading, targets: as in :class:`szilard.data.DataSet`.
         shift, scale, target_shift, target_scale: its normalisation.
     """
 
@@ -36,8 +36,9 @@ class Like:
     reading: Reading
     shift: Tensor
     scale: Tensor
-    target_shift: float = 0.0
-    target_scale: float = 1.0
+    target_shift: float | Tensor = 0.0
+    target_scale: float | Tensor = 1.0
+    targets: tuple[str, ...] = ()
 
 
 def read_again(request: Request, like: Like) -> Raw:
@@ -58,10 +59,7 @@ def read_again(request: Request, like: Like) -> Raw:
     x = like.reading.encode(table)
     x = np.where(np.isnan(x), like.shift.double().numpy(), x)
     unseen.warn(like.reading, x, table.lines, str(table.path))
-    if like.task == "classification":
-        y = _labels(table, roles.targets[0], like)
-    else:
-        y = torch.from_numpy(table.numbers(roles.targets[0]))
+    y = _answers(table, roles.targets, like)
     inputs = torch.from_numpy(x)
     parts = divided(table, roles, y, request, like.task)
     train, valid, test = (Split(inputs[part], y[part]) for part in parts)
@@ -71,6 +69,7 @@ def read_again(request: Request, like: Like) -> Raw:
         valid=valid,
         test=test,
         classes=like.classes,
+        targets=like.targets,
         feature_names=like.reading.feature_names,
         column_groups=like.reading.groups,
         reading=like.reading,
@@ -103,9 +102,7 @@ def assemble_like(name: str, raw: Raw, like: Like) -> DataSet:
     return DataSet(
         name=name,
         task=like.task,
-        train=parts["train"],
-        valid=parts["valid"],
-        test=parts["test"],
+        **parts,
         ood=ood,
         ood_name=raw.ood_name,
         classes=like.classes,
@@ -115,6 +112,7 @@ def assemble_like(name: str, raw: Raw, like: Like) -> DataSet:
         target_scale=like.target_scale,
         feature_names=raw.feature_names,
         reading=raw.reading,
+        targets=like.targets,
     )
 
 
@@ -141,6 +139,21 @@ def _with_columns_of(table: Table, request: Request) -> Request:
         group=request.group if there(request.group) else None,
         time=request.time if there(request.time) else None,
     )
+
+
+def _answers(table: Table, columns: tuple[int, ...], like: Like) -> Tensor:
+    """``[N]``, or ``[N, k]`` of several targets or labels, in the units of the table."""
+    if like.targets:
+        names = tuple(table.names[column] for column in columns)
+        if names != like.targets:
+            raise SzilardError(
+                f"{like.what} was trained on the targets {listed(like.targets)}, and --target names {listed(names)}; "
+                "name the same ones in the same order, or leave --target out"
+            )
+        return targets.of_several(table, columns, like.task)[1]
+    if like.task == "classification":
+        return _labels(table, columns[0], like)
+    return torch.from_numpy(table.numbers(columns[0]))
 
 
 def _labels(table: Table, target: int, like: Like) -> Tensor:

@@ -13,6 +13,7 @@ from szilard.errors import SzilardWarning, shortened
 from szilard.methods import Method
 
 _PER_UNIT = 2  # entries for each output unit, below which a layer is thin
+_ALIVE = 50  # entries, from which a layer carries enough, however many units it has beside
 FEW = 500  # entries in all, below which a network is
 
 
@@ -49,10 +50,13 @@ def enough(found: list[Layer]) -> float:
 
 
 def warn(network: nn.Module, method: Method) -> None:
-    """Warn before training where a layer has fewer entries than units, so that some see no input whatever is learnt."""
+    """Warn before training where a layer has fewer entries than units, so that some see no input whatever is learnt.
+
+    A wide layer over a few features may have such units and does without them: nothing is said from 50 entries on.
+    """
     if _density(method) >= 1:
         return
-    bare = [layer for layer in layers(network) if layer.entries < layer.units]
+    bare = [layer for layer in layers(network) if layer.entries < min(layer.units, _ALIVE)]
     if not bare:
         return
     worst = min(bare, key=lambda layer: layer.entries / layer.units)
