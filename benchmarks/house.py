@@ -143,8 +143,8 @@ def rooms() -> Iterator[ModuleType]:
 
 
 def without_page() -> list[str]:
-    """Public names (of ``__all__`` of every room) that no API page shows."""
-    pages = "\n".join(path.read_text() for path in sorted((ROOT / "docs" / "api").glob("*.md")))
+    """Public names (of ``__all__`` of every room) that no page shows."""
+    pages = "\n".join(path.read_text() for path in sorted((ROOT / "docs").rglob("*.md")))
     shown = set(re.findall(r"^::: (\S+)", pages, re.MULTILINE))
     members = {
         name.strip() for group in re.findall(r"members: \[([^\]]*)\]", pages) for name in group.split(",")
