@@ -193,3 +193,18 @@ def test_without_labels_probabilities_of_what_the_original_answers_are_measured(
     assert found.steps
     assert torch.allclose(found.sureness, said, atol=1e-5)
     assert torch.allclose(found.values, said, atol=1e-5)
+
+
+def test_labels_that_nobody_needs_are_set_aside():
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 3)).eval()
+    x, y = torch.randn(700, 6), torch.randn(700, 1)
+    wanted = network(x).detach()
+
+    def score(other):
+        return -(other(x) - wanted).abs().mean(1)
+
+    with pytest.raises(SzilardError, match="do not go with outputs"):
+        szilard.compress(network, [(x, y)], lam=1e-6, progress=False)
+    made = szilard.compress(network, [(x, y)], evaluate=score, lam=1e-6, progress=False)
+    assert any("labels are set aside" in note for note in made.notes)

@@ -623,3 +623,52 @@ def test_two_quantiles_are_no_mean_and_noise():
         szilard.likelihood.choose(quantiles, y)
     noisy = torch.stack((y + 0.1, torch.zeros(200)), 1)
     assert isinstance(szilard.likelihood.choose(noisy, y).likelihood, NoisyGaussian)
+
+
+def test_layers_that_a_lambda_has_captured_are_named():
+    class Captured(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = nn.Linear(6, 8), nn.Linear(8, 3)
+            self.step = lambda x: torch.relu(self.a(x))
+
+        def forward(self, x):
+            return self.b(self.step(x))
+
+    method = methods.SSVI(64, density=0.5)
+    network = method.prepare(Captured())
+    with pytest.warns(SzilardWarning, match="does not depend on the weights a, so that"):
+        method.loss(network, torch.randn(8, 6), torch.zeros(8).long())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        method.loss(network, torch.randn(8, 6), torch.zeros(8).long())
+
+
+@pytest.mark.parametrize(
+    "kind", [methods.SSVI, methods.MeanField, methods.BayesianCompression, methods.Deterministic]
+)
+def test_ordinary_networks_have_no_such_weights(kind):
+    method = kind(64)
+    network = method.prepare(mlp())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        method.loss(network, *batches(1)[0])
+
+
+def test_requires_grad_of_a_weight_can_be_set():
+    network = szilard.bayesianize(mlp(), 0.5)
+    weight = network[0].weight
+    weight.requires_grad = False
+    assert not weight.mean.requires_grad
+    assert not weight.log_std.requires_grad
+    assert not weight.requires_grad
+    weight.requires_grad = True
+    assert weight.mean.requires_grad
+    assert len(weight) == 24
+
+
+def test_labels_may_be_probabilities_of_classes():
+    z = torch.randn(60, 3, generator=torch.Generator().manual_seed(0))
+    found = szilard.likelihood.choose(z, z.softmax(1)).likelihood
+    assert isinstance(found, Categorical)
+    assert float(found.values(z, z.softmax(1)).mean()) == 1

@@ -91,6 +91,18 @@ class Weight(nn.Module):
         given = pytree.tree_map_only(cls, cls.as_tensor, (arguments, named or {}))
         return function(*given[0], **given[1])
 
+    @property
+    def requires_grad(self) -> bool:
+        """Whether anything of it is trained; setting it is ``requires_grad_``."""
+        return any(parameter.requires_grad for parameter in self.parameters())
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        self.requires_grad_(value)
+
+    def __len__(self) -> int:
+        return self.support.rows
+
     def as_tensor(self) -> Tensor:
         """The dense weight, for a module that reads the weight of a layer instead of calling the layer.
 

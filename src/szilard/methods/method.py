@@ -199,6 +199,8 @@ class Method:
         likelihood = self._meant(output)
         checked.targets(likelihood, output, y, self.step)
         self.last = free_energy(output, y, self._divergence(network), task=likelihood, weight=weight)
+        if training and self._losses == self.step == 0:
+            checked.unreached(self.last.energy, network)
         self._losses += training
         return self.last.total
 
