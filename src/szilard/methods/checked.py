@@ -120,8 +120,8 @@ def unreached(energy: Tensor, network: nn.Module) -> bool:
     if lost:
         more = f" and {len(lost) - _NAMED} more" if len(lost) > _NAMED else ""
         warnings.warn(
-            f"the loss of the first batch does not depend on the weights {', '.join(lost[:_NAMED])}{more}, so that they "
-            "learn nothing from it; if the forward should use them, it calls other layers, for example those that a "
+            f"the loss of the first batch does not depend on the weights {', '.join(lost[:_NAMED])}{more}, so that "
+            "they learn nothing from it; if the forward should use them, it calls other layers, for example those that a "
             "lambda has captured: let it call self.NAME",
             SzilardWarning,
             stacklevel=4,
