@@ -121,8 +121,8 @@ def unreached(energy: Tensor, network: nn.Module) -> bool:
         more = f" and {len(lost) - _NAMED} more" if len(lost) > _NAMED else ""
         warnings.warn(
             f"the loss of the first batch does not depend on the weights {', '.join(lost[:_NAMED])}{more}, so that "
-            "they learn nothing from it; if the forward should use them, it calls other layers, for example those that a "
-            "lambda has captured: let it call self.NAME",
+            "they learn nothing from it; if the forward should use them, it calls other layers, for example those that "
+            "a lambda has captured: let it call self.NAME",
             SzilardWarning,
             stacklevel=4,
         )
@@ -158,6 +158,22 @@ def state(found: Mapping[str, Any], wanted: Mapping[str, Any], label: str) -> No
         raise SzilardError(
             f"this is no state of {label}: it has no {' and no '.join(missing)}; load what the state_dict() of "
             "the same method gave"
+        )
+
+
+def batched(x: Any, dims: int | None) -> None:
+    """Refuse an input that lacks the dimension of the batch.
+
+    Args:
+        dims: that inputs had in training, if that is known.
+
+    Raises:
+        SzilardError: it has one less.
+    """
+    if dims is not None and isinstance(x, Tensor) and x.dim() == dims - 1:
+        raise SzilardError(
+            f"inputs {list(x.shape)} have {x.dim()} dimensions, and those of training had {dims}; add the dimension of "
+            "the batch, [B, ...]"
         )
 
 
