@@ -723,3 +723,20 @@ def test_a_common_share_of_one_has_an_interval_with_width():
     believed = szilard.metrics.Predictive.from_gaussian(torch.zeros(1, 36, 2), torch.ones(1, 36, 2))
     found = szilard.metrics.several_intervals(believed, torch.zeros(36, 2), torch.ones(2))
     assert found["coverage95"] == szilard.metrics.wilson(36, 36)
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        nn.init.xavier_uniform_,
+        lambda weight: weight.mul_(2),
+        lambda weight: weight.copy_(torch.ones(24, 6)),
+        lambda weight: torch.clamp_(weight, -1, 1),
+    ],
+)
+def test_writing_into_a_weight_is_refused(write):
+    network = szilard.bayesianize(mlp(), 0.5)
+    with torch.no_grad(), pytest.raises(SzilardError, match="would write into"):
+        write(network[0].weight)
+    assert float(torch.norm(network[0].weight)) > 0
+    assert network[0].weight.abs().sum() > 0

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from szilard.bayes.priors import LearnedPrior, Prior
+from szilard.errors import SzilardError
 from szilard.sparse import GrowthGradient, Move, Support
 from szilard.sparse.differentiable import transformed
 
@@ -84,10 +85,12 @@ class Weight(nn.Module):
         except AttributeError:
             if name.startswith("_") or not hasattr(Tensor, name) or not self.layer:
                 raise
+            _refuse_writing(name)
         return getattr(self.as_tensor(), name)
 
     @classmethod
     def __torch_function__(cls, function: Any, types: Any, arguments: Any = (), named: Any = None) -> Any:
+        _refuse_writing(getattr(function, "__name__", ""))
         given = pytree.tree_map_only(cls, cls.as_tensor, (arguments, named or {}))
         return function(*given[0], **given[1])
 
@@ -161,3 +164,12 @@ for _name in ("add", "sub", "mul", "truediv", "pow", "matmul", "neg", "abs", "ge
 
 def _tell_growth(growth: GrowthGradient, rows: int, grad: Tensor) -> None:
     growth.add_gradient(grad.detach().reshape(rows, -1))
+
+
+def _refuse_writing(name: str) -> None:
+    """Refuse torch's functions that write into a tensor: what is read here is made anew at each read."""
+    if name.endswith("_") and not name.endswith("__"):
+        raise SzilardError(
+            f"{name} would write into a Bayesian or sparse weight as into a tensor, and be lost; change weight.mean "
+            "and weight.log_std, or set weights before the network is converted"
+        )
