@@ -96,7 +96,7 @@ def test_measure_agrees_and_says_intervals_and_classes(run):
     assert said["networks"][0]["by_class"][1]["class"] == "yes"
     shown = szilard("measure", run).output
     assert "95 % intervals, " in shown
-    assert "(95 % interval)" in shown
+    assert "95 % interval" in shown
     assert "Classes, SSVI, 50 % of weights" in shown
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import pytest
 import torch
 from torch import nn
@@ -12,6 +14,7 @@ from szilard.compress.calibration import Calibration
 from szilard.compress.judge import Scores, judge
 from szilard.compress.promise import Promise
 from szilard.errors import SzilardError
+from szilard.likelihood import choose
 
 
 def regression():
@@ -193,3 +196,57 @@ def test_without_labels_probabilities_of_what_the_original_answers_are_measured(
     assert found.steps
     assert torch.allclose(found.sureness, said, atol=1e-5)
     assert torch.allclose(found.values, said, atol=1e-5)
+
+
+def test_labels_that_nobody_needs_are_set_aside():
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 3)).eval()
+    x, y = torch.randn(700, 6), torch.randn(700, 1)
+    wanted = network(x).detach()
+
+    def score(other):
+        return -(other(x) - wanted).abs().mean(1)
+
+    with pytest.raises(SzilardError, match="do not go with outputs"):
+        szilard.compress(network, [(x, y)], lam=1e-6, progress=False)
+    made = szilard.compress(network, [(x, y)], evaluate=score, lam=1e-6, progress=False)
+    assert any("labels are set aside" in note for note in made.notes)
+
+
+def test_a_larger_file_is_nearer_to_the_original():
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(900, 6, generator=generator)
+    y = (x @ torch.randn(6, 3, generator=generator) + 2 * torch.randn(900, 3, generator=generator)).argmax(1)
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(6, 32), nn.ReLU(), nn.Linear(32, 3))
+    optimizer = torch.optim.Adam(network.parameters(), 1e-2)
+    for _ in range(60):
+        nn.functional.cross_entropy(network(x), y).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    network.eval()
+    gaps = []
+    for most in (300, 500, 1200):
+        made = szilard.compress(network, [(x, y)], max_bytes=most, progress=False)
+        with torch.no_grad():
+            gaps.append(float((made.network(x) - network(x)).norm() / network(x).norm()))
+    assert gaps[0] > gaps[1] > gaps[2]
+    assert gaps[2] < 0.01
+
+
+def test_fields_of_a_named_tuple_and_outputs_that_never_change():
+    features, logits = torch.randn(5, 8), torch.randn(5, 3)
+
+    class Named(NamedTuple):
+        features: torch.Tensor
+        logits: torch.Tensor
+
+    assert answer(Named(features, logits)) is logits
+    assert answer((torch.full((5, 1), 0.5), logits)) is logits
+    assert answer((features, logits)) is features
+
+
+def test_labels_of_minus_one_are_asked_about():
+    y = torch.tensor([[0.0, 1.0], [-1.0, 1.0]]).repeat(10, 1)
+    with pytest.raises(SzilardError, match="write -100"):
+        choose(torch.randn(20, 2), y)

@@ -84,3 +84,13 @@ def test_few_groups_are_told_and_many_are_not():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         apart.carve_groups([str(i // 5) for i in range(300)], (0.15, 0.15), 0, "g")
+
+
+def test_rows_that_agree_as_often_as_by_chance_are_no_copies(tmp_path):
+    generator = random.Random(0)
+    path = tmp_path / "t.csv"
+    rows = "".join(f"{generator.random():.3f},{generator.choice('ab')}\n" for _ in range(400))
+    path.write_text("x,y\n" + rows)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        data.load(path, target="y")

@@ -186,3 +186,15 @@ def test_several_targets_of_another_table(tmp_path):
     assert y.numpy() == pytest.approx(x.numpy() * [2, 100], rel=1e-3, abs=1e-3)
     with pytest.raises(SzilardError, match="was trained on the targets u, v, and --target names v, u; name"):
         load_like(like, path, target="v,u", ood="none")
+
+
+def test_classes_that_are_partly_numbers(tmp_path):
+    sizes = ["36", "38", "40", "S", "M"]
+    path = tmp_path / "s.csv"
+    path.write_text("x,size\n" + "".join(f"{i / 7},{sizes[i % 5]}\n" for i in range(200)))
+    with pytest.raises(
+        SzilardError, match="numbers and other cells, such as 'S' in line 5; add --task classification"
+    ):
+        data.load(path, target="size")
+    found = data.load(path, target="size", task="classification")
+    assert found.classes == ("36", "38", "40", "M", "S")

@@ -623,3 +623,120 @@ def test_two_quantiles_are_no_mean_and_noise():
         szilard.likelihood.choose(quantiles, y)
     noisy = torch.stack((y + 0.1, torch.zeros(200)), 1)
     assert isinstance(szilard.likelihood.choose(noisy, y).likelihood, NoisyGaussian)
+
+
+def test_layers_that_a_lambda_has_captured_are_named():
+    class Captured(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = nn.Linear(6, 8), nn.Linear(8, 3)
+            self.step = lambda x: torch.relu(self.a(x))
+
+        def forward(self, x):
+            return self.b(self.step(x))
+
+    method = methods.SSVI(64, density=0.5)
+    network = method.prepare(Captured())
+    with pytest.warns(SzilardWarning, match="does not depend on the weights a, so that"):
+        method.loss(network, torch.randn(8, 6), torch.zeros(8).long())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        method.loss(network, torch.randn(8, 6), torch.zeros(8).long())
+
+
+@pytest.mark.parametrize(
+    "kind", [methods.SSVI, methods.MeanField, methods.BayesianCompression, methods.Deterministic]
+)
+def test_ordinary_networks_have_no_such_weights(kind):
+    method = kind(64)
+    network = method.prepare(mlp())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        method.loss(network, *batches(1)[0])
+
+
+def test_requires_grad_of_a_weight_can_be_set():
+    network = szilard.bayesianize(mlp(), 0.5)
+    weight = network[0].weight
+    weight.requires_grad = False
+    assert not weight.mean.requires_grad
+    assert not weight.log_std.requires_grad
+    assert not weight.requires_grad
+    weight.requires_grad = True
+    assert weight.mean.requires_grad
+    assert len(weight) == 24
+
+
+def test_labels_may_be_probabilities_of_classes():
+    z = torch.randn(60, 3, generator=torch.Generator().manual_seed(0))
+    found = szilard.likelihood.choose(z, z.softmax(1)).likelihood
+    assert isinstance(found, Categorical)
+    assert float(found.values(z, z.softmax(1)).mean()) == 1
+
+
+def test_weights_that_no_optimiser_trains_keep_their_entries():
+    method = methods.SSVI(640, density=0.3, every=5, growth_batches=3, total_steps=60)
+    network, _ = prepared(method)
+    head = torch.optim.Adam(network[4].parameters(), lr=1e-3)
+    before = [weight.support.col.clone() for weight in szilard.bayes.weights(network).values()]
+    for x, y in batches(20):
+        step(method, network, head, x, y)
+    after = [weight.support.col for weight in szilard.bayes.weights(network).values()]
+    assert [torch.equal(a, b) for a, b in zip(before, after, strict=True)] == [True, True, False]
+
+
+def test_a_picture_without_a_batch_is_refused_after_training():
+    method = methods.SSVI(64, density=0.5)
+    network = method.prepare(nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 3, 1)))
+    method.loss(network, torch.randn(8, 3, 5, 5), torch.randint(0, 3, (8, 5, 5)))
+    with pytest.raises(SzilardError, match="add the dimension of the batch"):
+        method.predict(network, torch.randn(3, 5, 5))
+
+
+def test_one_convolution_alone_is_no_stem():
+    network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3))
+    made = szilard.bayesianize(network, 0.1, only="0")
+    assert szilard.bayes.weights(made)["0"].support.density == pytest.approx(0.1, abs=0.01)
+
+
+def test_attention_whose_weights_are_read():
+    class Own(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+
+        def forward(self, x):
+            one = self.attention
+            q, k, v = F.linear(x, one.in_proj_weight, one.in_proj_bias).chunk(3, -1)
+            return one.out_proj(F.scaled_dot_product_attention(q, k, v))
+
+    torch.manual_seed(0)
+    original = Own().eval()
+    nn.init.normal_(original.attention.in_proj_bias)
+    network = szilard.bayesianize(original).eval()
+    x = torch.randn(2, 5, 8)
+    with torch.no_grad():
+        assert torch.allclose(network(x), original(x), atol=1e-5)
+
+
+def test_a_common_share_of_one_has_an_interval_with_width():
+    believed = szilard.metrics.Predictive.from_gaussian(torch.zeros(1, 36, 2), torch.ones(1, 36, 2))
+    found = szilard.metrics.several_intervals(believed, torch.zeros(36, 2), torch.ones(2))
+    assert found["coverage95"] == szilard.metrics.wilson(36, 36)
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        nn.init.xavier_uniform_,
+        lambda weight: weight.mul_(2),
+        lambda weight: weight.copy_(torch.ones(24, 6)),
+        lambda weight: torch.clamp_(weight, -1, 1),
+    ],
+)
+def test_writing_into_a_weight_is_refused(write):
+    network = szilard.bayesianize(mlp(), 0.5)
+    with torch.no_grad(), pytest.raises(SzilardError, match="would write into"):
+        write(network[0].weight)
+    assert float(torch.norm(network[0].weight)) > 0
+    assert network[0].weight.abs().sum() > 0

@@ -50,7 +50,17 @@ class BayesAttention(_Attention):
         self.dropout, self.batch_first = original.dropout, original.batch_first
         # What nn.TransformerEncoder reads before it takes its fused path, which would bypass these layers.
         self._qkv_same_embed_dim = False
-        self.in_proj_bias = None
+
+    @property
+    def in_proj_weight(self) -> Tensor:
+        """Those of query, key and value as one tensor, for who reads instead of calling; drawn as they are."""
+        return torch.cat([layer.weight.as_tensor() for layer in (self.query, self.key, self.value)])
+
+    @property
+    def in_proj_bias(self) -> Tensor | None:
+        """Likewise."""
+        biases = [layer.bias for layer in (self.query, self.key, self.value)]
+        return None if biases[0] is None else torch.cat([bias for bias in biases if bias is not None])
 
     def forward(
         self,

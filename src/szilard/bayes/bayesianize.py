@@ -112,7 +112,14 @@ def bayesianize(
             raise SzilardError(f"{one.name or 'the network'} holds NaN or infinite weights; mend them first")
     total = all_weights(network)
     patterns = _patterns(found, pattern)
-    stem = dense_stem and density < 1 and found[0].how == "convolution" and is_first(network, found[0].module)
+    alone = len(found) == 1  # then it is what the density is asked for
+    stem = (
+        dense_stem
+        and density < 1
+        and found[0].how == "convolution"
+        and not alone
+        and is_first(network, found[0].module)
+    )
     kept = _budgets(found, patterns, density, allocation, stem)
 
     noise = Noise(seed)

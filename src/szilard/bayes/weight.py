@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from szilard.bayes.priors import LearnedPrior, Prior
+from szilard.errors import SzilardError
 from szilard.kernels.transforms import transformed
 from szilard.sparse import Growth, Move, Support
 
@@ -84,12 +85,26 @@ class Weight(nn.Module):
         except AttributeError:
             if name.startswith("_") or not hasattr(Tensor, name) or not self.layer:
                 raise
+            _refuse_writing(name)
         return getattr(self.as_tensor(), name)
 
     @classmethod
     def __torch_function__(cls, function: Any, types: Any, arguments: Any = (), named: Any = None) -> Any:
+        _refuse_writing(getattr(function, "__name__", ""))
         given = pytree.tree_map_only(cls, cls.as_tensor, (arguments, named or {}))
         return function(*given[0], **given[1])
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether anything of it is trained; setting it is ``requires_grad_``."""
+        return any(parameter.requires_grad for parameter in self.parameters())
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        self.requires_grad_(value)
+
+    def __len__(self) -> int:
+        return self.support.rows
 
     def as_tensor(self) -> Tensor:
         """The dense weight, for a module that reads the weight of a layer instead of calling the layer.
@@ -149,3 +164,12 @@ for _name in ("add", "sub", "mul", "truediv", "pow", "matmul", "neg", "abs", "ge
 
 def _tell_growth(growth: Growth, rows: int, grad: Tensor) -> None:
     growth.add_gradient(grad.detach().reshape(rows, -1))
+
+
+def _refuse_writing(name: str) -> None:
+    """Refuse torch's functions that write into a tensor: what is read here is made anew at each read."""
+    if name.endswith("_") and not name.endswith("__"):
+        raise SzilardError(
+            f"{name} would write into a Bayesian or sparse weight as into a tensor, and be lost; change weight.mean "
+            "and weight.log_std, or set weights before the network is converted"
+        )

@@ -101,7 +101,7 @@ def _classes(title: str, rows: Sequence[Mapping[str, Any]], elsewhere: str) -> T
     columns = [
         Column(["class"], [printable(str(row["class"]), LETTERS) for row in rows], right=False),
         Column(["examples"], [f"{row['examples']:,}" for row in rows], worth=10),
-        *(Column([key, "(95 % interval)"], cells, worth=20) for key, cells in shares.items()),
+        *(Column([key, "95 % interval"], cells, worth=20) for key, cells in shares.items()),
     ]
     return Table(columns, title=title, elsewhere=elsewhere)
 

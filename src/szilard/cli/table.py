@@ -99,7 +99,7 @@ def lines(table: Table, room: int | None) -> list[str]:
     if table.turns and rows <= _TURNED and (turned := _turned(table.columns, room)) is not None:
         return turned
     kept = _kept(columns, room)
-    if kept is not None:
+    if kept is not None and (len(kept) > 1 or len(columns) == 1):  # names alone say nothing
         return _grid(kept, footed=footed) + _left_out(columns, kept, table.elsewhere, room)
     return _tall(columns, table.elsewhere, room)
 

@@ -71,11 +71,12 @@ def counted(output: Any, examples: int, inputs: Any = None) -> Path | None:
     given = {id(t) for t in leaves(inputs)}
     found = [(path, t) for path, t in tensors(output) if id(t) not in given]
 
-    def rank(place: int) -> tuple[bool, bool, bool, int, int]:
+    def rank(place: int) -> tuple[bool, bool, bool, bool, int, int]:
         path, t = found[place]
         names = [NAMED.index(key) for key in path if key in NAMED]
         fits = bool(t.dim()) and (not examples or len(t) == examples)
-        return not t.is_floating_point(), not t.dim(), not fits, min(names, default=len(NAMED)), place
+        same = fits and len(t) > 1 and bool((t == t[:1]).all())  # a constant tells nothing
+        return not t.is_floating_point(), not t.dim(), not fits, same, min(names, default=len(NAMED)), place
 
     return found[min(range(len(found)), key=rank)][0] if found else None
 
@@ -86,7 +87,9 @@ def tensors(output: Any) -> list[tuple[Path, Tensor]]:
 
 
 def _opened(output: Any) -> Any:
-    """Attributes of an answer that is an object of no kind that is known."""
+    """Attributes of an answer that is an object of no kind that is known, and the names of a named tuple."""
+    if isinstance(output, tuple) and hasattr(output, "_asdict"):
+        return output._asdict()
     if isinstance(output, Tensor | nn.Module | str | bytes | type) or next(leaves(output), None) is not None:
         return output
     return vars(output) if hasattr(output, "__dict__") and vars(output) else output

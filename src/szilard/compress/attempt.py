@@ -53,6 +53,16 @@ class Wish:
     cap: float | None = None
 
 
-def worth_of(made: Attempt) -> tuple[float, int]:
-    """What is better of two that are small enough: the score, or else the size, which was not needed."""
-    return (0.0 if made.score is None else made.score, made.size)
+def worth_of(made: Attempt, before: Scores | None) -> tuple[float, int]:
+    """What is better of two that are small enough: how near it is to the original, or else the size.
+
+    Nearness is that of each example, of the probability given to its label if that is known: a few answers that are
+    right by chance would count for more in the score than a finer rounding does.
+    """
+    after = made.scores
+    if before is None or after is None:
+        return (0.0 if made.score is None else made.score, made.size)
+    for old, new in ((before.sureness, after.sureness), (before.values, after.values)):
+        if old is not None and new is not None and len(old) == len(new):
+            return (-float((new - old).abs().mean()), made.size)
+    return (after.score, made.size)

@@ -6,6 +6,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -133,7 +134,7 @@ def compress(
         Probe.of(original, [] if data is None else data.inputs, adapter.call) if computed(original) else None
     )
     original, names = plain(original, probe)
-    own = None if data is None else judge(original, data, task=task)
+    own, data = (None, None) if data is None else _judge(original, data, task, needed=evaluate is None)
     score = evaluate or (None if own is None else own.scores)
     scale = 2 * math.log(2) / values
     cap = None
@@ -190,6 +191,24 @@ def compress(
         job.promise,
         made.scores,
     )
+
+
+def _judge(
+    original: nn.Module, data: Calibration, task: str | None, needed: bool
+) -> tuple[Judge, Calibration]:
+    """What judges by labels or by the original's outputs; labels that do not go with them are set aside.
+
+    Args:
+        needed: nobody else judges, so that such labels are a mistake.
+    """
+    try:
+        return judge(original, data, task=task), data
+    except SzilardError as error:
+        if needed or data.labels is None:
+            raise
+        note = f"labels are set aside, because evaluate judges and {error}"
+    without = replace(data, labels=None, notes=[*data.notes, note])
+    return judge(original, without, task=task), without
 
 
 def _outputs(

@@ -114,7 +114,7 @@ class Job:
         found = self._or_rows(
             made,
             lambda one: one.size <= most,
-            lambda one: -math.inf if one.score is None else one.score,
+            lambda one: worth_of(one, self.before),
         )
         return found or made
 
@@ -222,7 +222,7 @@ class Job:
         self,
         chosen: Attempt | None,
         allowed: Callable[[Attempt], bool],
-        worth: Callable[[Attempt], float] = lambda made: -made.size,
+        worth: Callable[[Attempt], tuple[float, ...]] = lambda made: (-made.size,),
     ) -> Attempt | None:
         """The attempt, or rounding by row where that is allowed and worth more."""
         text = ""
@@ -262,7 +262,7 @@ class Job:
                 f"the file does not fit into {most} bytes; {least} is the least that was reached: allow that, or take "
                 "a smaller network"
             )
-        chosen = max(allowed, key=worth_of)
+        chosen = max(allowed, key=lambda one: worth_of(one, self.before))
         if len(self._quick) == len(self.passes):
             return chosen
         # Costly passes may save bytes that a smaller λ then spends: bytes fall about as the root of λ.
@@ -274,7 +274,7 @@ class Job:
                 break
             lam *= (made.size / (FULL * most)) ** 2
         fits = [made for made in full if made.size <= most]
-        return max([chosen, *fits], key=worth_of)
+        return max([chosen, *fits], key=lambda one: worth_of(one, self.before))
 
     @property
     def _quick(self) -> list[Pass]:

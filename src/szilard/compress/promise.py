@@ -215,8 +215,9 @@ def check_original(before: Scores) -> None:
         raise SzilardError(
             f"the original does no better than guessing on these {len(before.values)} inputs (score "
             f"{before.score:.4f} with a standard error of {se:.4f}, a constant answer {before.guessing:.4f}), so that "
-            "no drop of it can be judged: give more inputs with labels or evaluate, or choose by size with "
-            "max_bytes or lam"
+            "no drop of it can be judged: give labels in the units of its outputs (of a logarithm, say), or none, so "
+            "that agreement with the original judges, or evaluate, or more inputs; or choose by size with max_bytes or "
+            "lam"
         )
 
 

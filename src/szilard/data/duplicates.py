@@ -15,6 +15,7 @@ from szilard.data.raw import Raw
 from szilard.errors import SzilardWarning
 
 _SHARE = 0.01  # of the test rows, above which a warning is due
+_OFTEN = 3  # times as many as agree by chance, if all combinations of values were as likely
 _ROWS = 4096  # of which a copy is in memory
 
 
@@ -27,12 +28,14 @@ def count(raw: Raw) -> int:
 def warn(name: str, raw: Raw) -> None:
     """Warn where more than 1 % of the test examples stand in train, too.
 
-    Where columns have so few values that rows must agree by chance (no more combinations than rows), nothing is said.
+    Where columns have so few values that rows must agree by chance (no more combinations than rows), or that as many
+    would, nothing is said.
     """
-    if raw.train.y.dim() > 2 or _combinations(raw) <= len(raw.train) + len(raw.test):
+    combinations = math.inf if raw.train.y.dim() > 2 else _combinations(raw)
+    if raw.train.y.dim() > 2 or combinations <= len(raw.train) + len(raw.test):
         return
-    twice = count(raw)
-    if twice > _SHARE * len(raw.test):
+    twice, by_chance = count(raw), len(raw.test) * len(raw.train) / combinations
+    if twice > max(_SHARE * len(raw.test), _OFTEN * by_chance):
         of = f"{twice:,} of {len(raw.test):,} test examples of {name}"
         advice = (
             "remove such rows, or keep them together with --group (in Python: group=)"
@@ -48,10 +51,10 @@ def warn(name: str, raw: Raw) -> None:
 
 
 def _combinations(raw: Raw) -> float:
-    """How many different examples the values of the columns make, about; no more than are needed to tell."""
+    """How many different examples the values of the columns make, about."""
     if raw.train.x.dim() != 2:
         return math.inf
-    columns, enough = raw.train.x.numpy(), len(raw.train) + len(raw.test)
+    columns = raw.train.x.numpy()
     groups: dict[int, list[int]] = {}
     for i, group in enumerate(raw.column_groups or range(columns.shape[1])):
         groups.setdefault(group, []).append(i)
@@ -60,8 +63,6 @@ def _combinations(raw: Raw) -> float:
         values = [len(np.unique(columns[:, i])) for i in features]
         # The features of a category are 0/1, and one of them is 1 at most.
         found *= len(values) if max(values) == 2 and len(values) > 1 else math.prod(values)
-        if found > enough:
-            break
     return found
 
 

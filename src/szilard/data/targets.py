@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from szilard.data import labels
+from szilard.data import cells, labels
 from szilard.data.dataset import Task
 from szilard.data.suspects import Suspicion
 from szilard.data.table import Table, listed
@@ -79,7 +79,7 @@ def of_one(table: Table, column: int, task: Task | None) -> tuple[Task, Tensor, 
     name = shortened(table.names[column], 60)
     if task == "multilabel":
         return "multilabel", _labels(table, (column,)), ()
-    if table.is_text(column):
+    if table.is_text(column) or (task == "classification" and _partly(table, column)):
         if task == "regression":
             shown = shortened(table.columns[column][0], 60)
             raise SzilardError(
@@ -89,10 +89,17 @@ def of_one(table: Table, column: int, task: Task | None) -> tuple[Task, Tensor, 
         if task is None:
             _refuse_units(table, column)
         # Not as a NumPy array, in which every cell takes as much as the longest one.
-        cells = table.texts(column)
-        classes = tuple(sorted(set(cells)))
+        texts = table.texts(column)
+        classes = tuple(sorted(set(texts)))
         number = {label: i for i, label in enumerate(classes)}
-        return "classification", torch.tensor([number[cell] for cell in cells]), classes
+        return "classification", torch.tensor([number[text] for text in texts]), classes
+    if task is None and _partly(table, column):
+        row = next(row for row, cell in enumerate(table.columns[column]) if not cells.is_number(cell))
+        raise SzilardError(
+            f"column {table.called(column)} of {table.path} has numbers and other cells, such as "
+            f"{shortened(table.columns[column][row], 60)!r} in line {table.lines[row]}; add --task classification if "
+            "all of them are classes (in Python: task='classification'), or mend the cells"
+        )
     values = table.numbers(column)
     whole = values == np.round(values)
     distinct = np.unique(values)
@@ -107,6 +114,15 @@ def of_one(table: Table, column: int, task: Task | None) -> tuple[Task, Tensor, 
             "which is no class label; use whole numbers or text, or task='regression' for a quantity"
         )
     return task, *labels.of_numbers(table.columns[column], values)
+
+
+def _partly(table: Table, column: int) -> bool:
+    """Whether some cells are numbers and some text; missing ones are neither."""
+    if table.plain(column) is not None:
+        return False
+    there = [cell for cell in table.columns[column] if not cells.is_missing(cell)]
+    numbers = sum(map(cells.is_number, there))
+    return 0 < numbers < len(there)
 
 
 def _refuse_units(table: Table, column: int) -> None:

@@ -104,7 +104,9 @@ class Bernoulli(Likelihood):
 
     def check_values(self, output: Tensor, y: Tensor) -> None:
         if not bool(((y == 0) | (y == 1) | (y == IGNORED)).all()):
+            known = y[y != IGNORED]
+            hint = "divide a mask of 0 and 255 by 255" if bool((known == 255).any()) else "round soft ones"
             raise SzilardError(
                 f"labels that are there or not must be 0 or 1 (or {IGNORED}, which is not known), and these are not; "
-                'mend them, or give task="regression"'
+                f'{hint}, or give task="regression" for quantities'
             )

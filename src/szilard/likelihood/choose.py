@@ -136,6 +136,12 @@ def _from_labels(output: Tensor, y: Tensor) -> tuple[Likelihood, str]:
         if output.dim() == 2 and output.shape[1] > 1 and bool((y.sum(1) == 1).all()):
             return Categorical(probabilities=_softmaxed(output, None)), "labels are one-hot"
         return Bernoulli(probabilities=_within(output)), "labels are 0 or 1 for each output"
+    if same and set(y.unique().tolist()) == {-1.0, 0.0, 1.0}:
+        raise SzilardError(
+            'labels are 0, 1 and -1; write -100 where a label is not known, or give task="regression" for quantities'
+        )
+    if same and not whole and output.dim() == 2 and output.shape[1] > 1 and _softmaxed(y, None):
+        return Categorical(probabilities=_softmaxed(output, None)), "labels are probabilities of classes"
     if same:
         return _gaussian(output, y), "labels are quantities of the outputs' shape"
     if whole and output.dim() > 1:

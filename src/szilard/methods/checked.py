@@ -13,6 +13,7 @@ from szilard import bayes
 from szilard.errors import SzilardError, SzilardWarning
 from szilard.likelihood import Likelihood
 
+_NAMED = 5  # weights in a sentence
 _LOOKED, _SELDOM = 16, 64  # a GPU is waited for to look at targets in the first steps, then every so often
 
 
@@ -95,6 +96,39 @@ def prepared(network: nn.Module, label: str) -> None:
         )
 
 
+def unreached(energy: Tensor, network: nn.Module) -> bool:
+    """Warn of weights that the expected loss does not depend on; whether it could be seen.
+
+    A function in the network that has captured a layer, such as a lambda, still holds the layer of the original.
+    """
+    if energy.grad_fn is None or torch.compiler.is_compiling():
+        return False
+    seen, todo, reached = {energy.grad_fn}, [energy.grad_fn], set()
+    while todo:
+        node = todo.pop()
+        if "Checkpoint" in node.name():
+            return True  # what it runs again is not in the graph
+        variable = getattr(node, "variable", None)
+        if variable is not None:
+            reached.add(id(variable))
+        for other, _ in node.next_functions:
+            if other is not None and other not in seen:
+                seen.add(other)
+                todo.append(other)
+    weights = {name: weight.mean for name, weight in bayes.weights(network).items()}
+    lost = [name for name, mean in weights.items() if mean.requires_grad and id(mean) not in reached]
+    if lost:
+        more = f" and {len(lost) - _NAMED} more" if len(lost) > _NAMED else ""
+        warnings.warn(
+            f"the loss of the first batch does not depend on the weights {', '.join(lost[:_NAMED])}{more}, so that "
+            "they learn nothing from it; if the forward should use them, it calls other layers, for example those that "
+            "a lambda has captured: let it call self.NAME",
+            SzilardWarning,
+            stacklevel=4,
+        )
+    return True
+
+
 def in_eval_mode(network: nn.Module) -> bool:
     """Warn of a step on Gaussian weights in eval mode, where they are not drawn; whether it did.
 
@@ -124,6 +158,22 @@ def state(found: Mapping[str, Any], wanted: Mapping[str, Any], label: str) -> No
         raise SzilardError(
             f"this is no state of {label}: it has no {' and no '.join(missing)}; load what the state_dict() of "
             "the same method gave"
+        )
+
+
+def batched(x: Any, dims: int | None) -> None:
+    """Refuse an input that lacks the dimension of the batch.
+
+    Args:
+        dims: that inputs had in training, if that is known.
+
+    Raises:
+        SzilardError: it has one less.
+    """
+    if dims is not None and isinstance(x, Tensor) and x.dim() == dims - 1:
+        raise SzilardError(
+            f"inputs {list(x.shape)} have {x.dim()} dimensions, and those of training had {dims}; add the dimension of "
+            "the batch, [B, ...]"
         )
 
 

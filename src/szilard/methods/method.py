@@ -89,6 +89,7 @@ class Method:
         self.last = FreeEnergy(torch.zeros(()), torch.zeros(()))
         self.stand_ins: StandIns | None = None  # of categories that training has not seen
         self.class_weights: Tensor | None = None  # [C], by which losses of classes count; 1 on average
+        self._dims: int | None = None  # of the inputs of the last loss
         self._inside = ""
         self._eval = False  # whether the last loss with a gradient was of a network in eval mode
         self._losses = 0  # losses of training since the last step: each has noise of its own
@@ -199,6 +200,10 @@ class Method:
         likelihood = self._meant(output)
         checked.targets(likelihood, output, y, self.step)
         self.last = free_energy(output, y, self._divergence(network), task=likelihood, weight=weight)
+        if training and self._losses == self.step == 0:
+            checked.unreached(self.last.energy, network)
+        if training and isinstance(x, Tensor):
+            self._dims = x.dim()
         self._losses += training
         return self.last.total
 
@@ -276,6 +281,7 @@ class Method:
         Raises:
             SzilardError: answers that are not finite, or of a shape that the task does not take.
         """
+        checked.batched(x, self._dims)
         stacked = draws.outputs(network, x, samples, seed, batch_size, self.stand_ins)
         likelihood = self._meant(stacked[0])
         if isinstance(likelihood, Bernoulli) and self.task == "classification" and stacked.isfinite().all():

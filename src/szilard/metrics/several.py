@@ -10,7 +10,7 @@ from torch import Tensor
 
 from szilard.metrics import resampled
 from szilard.metrics.by_class import OfClass
-from szilard.metrics.intervals import Interval, intervals, rows_of, wilson
+from szilard.metrics.intervals import Interval, Rows, intervals, rows_of, wilson
 from szilard.metrics.predictive import Predictive, matching_targets
 from szilard.metrics.quantities import mixture_nll, of_quantities, within95
 
@@ -109,7 +109,7 @@ def several_intervals(
         return {
             "r2": rows.resampled(of_r2, -torch.inf),
             "nll": rows.mean((mixture_nll(predictive, y) + scales.log()).mean(1), -torch.inf),
-            "coverage95": rows.mean(within95(predictive, y).mean(1), 0.0, 1.0),
+            "coverage95": _share(within95(predictive, y).mean(1), rows),
         }
     p = predictive.mean.double()
     chosen = torch.where(y > 0, p, 1 - p)
@@ -129,10 +129,16 @@ def several_intervals(
         "epistemic": lambda: predictive.epistemic().double(),
     }
     found = {name: rows.mean(values().mean(1), 0.0) for name, values in terms.items()}
-    found["accuracy"] = rows.mean(right.mean(1), 0.0, 1.0)
+    found["accuracy"] = _share(right.mean(1), rows)
     found["accuracy_all"] = wilson(float(right.all(1).sum()), len(y))
     found["ece"] = rows.resampled(of_ece, 0.0)
     return found
+
+
+def _share(values: Tensor, rows: Rows) -> Interval:
+    """Of the mean of ``[N]`` shares; where all are alike, no sample differs, and Wilson's of N examples is taken."""
+    share = float(values.mean())
+    return rows.mean(values, 0.0, 1.0) if 0 < share < 1 else wilson(share * len(values), len(values))
 
 
 def _columns(predictive: Predictive) -> list[Predictive]:

@@ -26,7 +26,7 @@ def several(given: Optimizers) -> list[torch.optim.Optimizer]:
     """The optimisers as a list."""
     if given is None:
         return []
-    return [given] if isinstance(given, torch.optim.Optimizer) else list(given)
+    return list(given) if isinstance(given, Sequence) else [given]
 
 
 class Moves:
@@ -73,12 +73,16 @@ class Moves:
         fraction = self.schedule.fraction_at(step, total)
         if not (fraction and self._growth):
             return 0
+        given = several(optimizer)
+        trained = {id(p) for one in given for group in one.param_groups for p in group["params"]}
         new = 0
         for number, (_, weight, _) in enumerate(every_weight(network)):
             growth = self._growth.get(number)
             weight.growth = None
-            if growth is not None and len(growth) and weight.mean.requires_grad:
-                new += self._move(weight, growth, several(optimizer), fraction)
+            # What is frozen, or what none of the optimisers trains, keeps its entries: new ones would stay at zero.
+            free = weight.mean.requires_grad and (not given or id(weight.mean) in trained)
+            if growth is not None and len(growth) and free:
+                new += self._move(weight, growth, given, fraction)
         self._growth = {}
         return new
 
