@@ -9,7 +9,7 @@ from torch import nn
 
 import szilard
 from szilard import bayes
-from szilard.bayes.fuse import AppliedReLU
+from szilard.bayes.fuse import Rectifying
 from szilard.kernels import native
 from szilard.kernels.layout import is_innermost
 from szilard.networks import LeNet5, ResNet
@@ -85,11 +85,10 @@ def mlp():
 
 def test_the_layer_before_does_the_rectifier():
     network = szilard.bayesianize(mlp(), 0.3, fresh=True).train()
-    assert [type(m) for m in network] == [bayes.BayesLinear, AppliedReLU] * 2 + [bayes.BayesLinear]
+    assert type(network) is Rectifying
+    assert [type(m) for m in network] == [bayes.BayesLinear, nn.ReLU] * 2 + [bayes.BayesLinear]
     plain = copy.deepcopy(network)
-    for number in (0, 2):
-        plain[number].relu = False
-        plain[number + 1] = nn.ReLU()
+    plain.__class__ = nn.Sequential
     x = torch.randn(9, 30, generator=generator())
     for how in ("local", "mean", "sample"):
         network[0].noise.reset(1)

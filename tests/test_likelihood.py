@@ -128,3 +128,26 @@ def test_training_knows_its_tasks():
     assert isinstance(for_training("regression"), NoisyGaussian)
     with pytest.raises(SzilardError, match="take one of"):
         for_training("x")
+
+
+@pytest.mark.parametrize("shape", [(300, 20, 2), (300, 2, 5, 5)])
+def test_channels_of_their_own_units_have_deviations_of_their_own(shape):
+    sizes = torch.tensor([1e4, 1e-2])
+    y = random(*shape) * (sizes if shape[-1] == 2 else sizes[:, None, None])
+    told = Gaussian.of(y)
+    assert torch.allclose(told.scale.flatten().float(), sizes, rtol=0.05)
+    told.check(y, y)
+    wrong = y.clone()
+    (wrong[..., 1] if shape[-1] == 2 else wrong[:, 1]).zero_()
+    assert float(told.values(wrong, y).mean()) == pytest.approx(0.5, abs=0.01)  # one of two channels is lost
+    assert torch.isfinite(told.direction(y, 1.0, torch.Generator().manual_seed(0))).all()
+
+
+def test_channels_alike_have_one_deviation():
+    assert Gaussian.of(random(300, 20, 2)).scale.numel() == 1
+
+
+def test_targets_far_from_zero_are_judged_by_their_own_deviation():
+    y = 1e6 + random(200, 1).double()
+    assert float(Gaussian.of(y).scale) == pytest.approx(float(y.std()), rel=0.01)
+    assert float(Gaussian.of(y, answered=True).scale) == pytest.approx(10, rel=0.01)  # outputs in float32

@@ -740,3 +740,49 @@ def test_writing_into_a_weight_is_refused(write):
         write(network[0].weight)
     assert float(torch.norm(network[0].weight)) > 0
     assert network[0].weight.abs().sum() > 0
+
+
+@pytest.mark.parametrize("density", [1.0, 0.3])
+def test_parts_of_a_sequence_are_what_they_were(density):
+    torch.manual_seed(0)
+    original = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3))
+    network = szilard.bayesianize(original, density, point=density < 1)
+    if density < 1:
+        original = szilard.bayes.point_network(network)
+    x = torch.randn(4, 6)
+    with torch.no_grad(), szilard.bayes.mode(network, "mean"):
+        assert torch.allclose(network[0](x), original[0](x), atol=1e-6)
+        assert torch.allclose(network[:2](x), original[:2](x), atol=1e-6)
+        assert torch.allclose(network(x), original(x), atol=1e-6)
+        seen = []
+        network[0].register_forward_hook(lambda module, given, output: seen.append(output))
+        network(x)
+        assert torch.allclose(seen[0], original[0](x), atol=1e-6)
+
+
+@pytest.mark.parametrize("density", [1.0, 0.3])
+@pytest.mark.parametrize("method", [methods.SSVI, methods.MeanField, methods.Deterministic])
+def test_outputs_of_layers_may_be_changed_in_place(method, density):
+    class InPlace(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = nn.Linear(6, 8), nn.Linear(8, 3)
+            self.conv = nn.Conv1d(1, 2, 3, padding=1)
+            self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+            self.relu = nn.ReLU(inplace=True)
+
+        def forward(self, x):
+            h = self.relu(self.a(x))
+            skip, h = h, self.conv(h[:, None])[:, 0]
+            h += skip
+            h = h[:, None]
+            attended, _ = self.attention(h, h, h)
+            attended += 1
+            return self.b(attended[:, 0])
+
+    options = {} if method is methods.MeanField else {"density": density}
+    made = method(16, **options)
+    network = made.prepare(InPlace())
+    x, y = torch.randn(16, 6), torch.randint(0, 3, (16,))
+    made.loss(network, x, y).backward()
+    assert all(p.grad is not None and bool(p.grad.isfinite().all()) for p in network.parameters())

@@ -6,6 +6,7 @@ import io
 import json
 import math
 import random
+import shutil
 
 import numpy as np
 import pytest
@@ -340,6 +341,21 @@ def test_columns_are_found_by_name_and_targets_may_be_left_out(quantities, folde
         [[row[name] for name in ("colour", "b", "a")] for row in rows],
     )
     assert asked(quantities, folder / "new.csv") == asked(quantities, folder / "b.csv")[:5]
+
+
+def test_targets_are_those_of_their_names_in_any_order(quantities, folder):
+    usual = json.loads(szilard("measure", quantities, "--json", "--samples", "8").stdout)["networks"][0]
+    network = quantities / "ssvi" / "network.pt"
+    for name in (folder / "b.csv", shutil.copy(folder / "b.csv", folder / "copy.csv")):
+        turned = szilard(
+            "measure", network, "--data", name, "--target", "price,height", "--json", "--samples", "8"
+        )
+        found = json.loads(turned.stdout)["networks"][0]
+        assert [row["target"] for row in found["by_target"]] == ["height", "price"]
+        assert found["by_target"][1]["r2"] == pytest.approx(usual["by_target"][1]["r2"], abs=0.2)
+    szilard("measure", network, "--data", folder / "b.csv", "--target", "height").refused(
+        "name the same columns"
+    )
 
 
 def test_labels_are_measured_and_asked(labels, folder):

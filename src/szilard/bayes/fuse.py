@@ -2,45 +2,56 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from torch import Tensor, nn
+from torch.nn.modules import module as torchs
 
-from torch import nn
-
-from szilard.bayes.become import kept_aside
 from szilard.bayes.layers import BayesLinear
 
 
 class AppliedReLU(nn.Identity):
-    """Stands where a ReLU stood that the linear layer before it now applies."""
+    """Stands where a ReLU stood that the linear layer before it applies, in networks that were pickled by 0.1."""
+
+
+class Rectifying(nn.Sequential):
+    """A sequence that lets a linear layer do the ReLU right behind it; its modules, used alone, are what they were."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        modules = list(self._modules.values())
+        done = False
+        for place, module in enumerate(modules):
+            if done:
+                done = False
+                continue
+            after = modules[place + 1] if place + 1 < len(modules) else None
+            if (
+                type(module) is BayesLinear
+                and type(after) is nn.ReLU
+                and not (_hooked(module) or _hooked(after))
+            ):
+                x, done = module.forward(x, rectified=True), True
+            else:
+                x = module(x)
+        return x
 
 
 def fuse_rectifiers(network: nn.Module) -> None:
-    """In every plain ``nn.Sequential``, let a stochastic linear layer take over the ReLU right behind it, in place.
-
-    Left alone: modules with hooks, and any that stands in several places or in a list of the network's own.
-    """
-    places: dict[nn.Module, int] = {}
+    """In every plain ``nn.Sequential``, let a stochastic linear layer do the ReLU right behind it, in place."""
     for module in network.modules():
-        for child in module._modules.values():
-            if child is not None:
-                places[child] = places.get(child, 0) + 1
-    aside = kept_aside(network)
-    for parent in network.modules():
-        if not isinstance(parent, nn.Sequential) or type(parent).forward is not nn.Sequential.forward:
-            continue
-        for (_, layer), (name, after) in pairwise(list(parent._modules.items())):
-            alone = all(
-                places.get(one) == 1 and id(one) not in aside and not _hooked(one) for one in (layer, after)
-            )
-            if isinstance(layer, BayesLinear) and type(after) is nn.ReLU and alone:
-                layer.relu = True
-                parent._modules[name] = AppliedReLU()
+        if type(module) is nn.Sequential and any(
+            type(child) is BayesLinear for child in module._modules.values()
+        ):
+            module.__class__ = Rectifying
 
 
 def _hooked(module: nn.Module) -> bool:
+    """Whether somebody listens to a module, or to all of them."""
     return bool(
         module._forward_hooks
         or module._forward_pre_hooks
         or module._backward_hooks
         or module._backward_pre_hooks
+        or torchs._global_forward_hooks
+        or torchs._global_forward_pre_hooks
+        or torchs._global_backward_hooks
+        or torchs._global_backward_pre_hooks
     )

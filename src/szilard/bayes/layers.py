@@ -60,7 +60,7 @@ class BayesLayer(nn.Module):
         self.bias = None if bias is None else nn.Parameter(bias)
         self.noise = noise
         self.mode = "auto"
-        #: Whether the layer answers with its positive part: it does the work of the ReLU behind it.
+        #: Whether the layer always answers with its positive part, as in networks that were pickled by 0.1.
         self.relu = False
 
     def reset_parameters(self) -> None:
@@ -85,40 +85,44 @@ class BayesLayer(nn.Module):
         """How this layer computes rows of its dense weight gradient."""
         return linear_rows
 
-    def forward(self, x: Tensor) -> Tensor:
-        weight = self.weight
+    def forward(self, x: Tensor, rectified: bool = False) -> Tensor:
+        """The answer, or, in the pass that writes it, its positive part."""
+        weight, relu = self.weight, rectified or self.relu
         x = x.to(weight.mean.dtype)
         if transformed():
-            return self._followed(x)
+            return self._followed(x, relu)
         mode, draw = mode_of(self), draw_of(weight)
         with _in_full_precision(x):
             if draw is not None or weight.log_std is None or mode == "mean":
-                y = self._finish(self._product(x, weight.mean if draw is None else draw))
+                y = self._finish(self._product(x, weight.mean if draw is None else draw), relu)
             elif mode == "sample":
                 values = weight.sample(self.noise.normal(weight.mean.shape, weight.mean))
-                y = self._finish(self._product(x, values))
+                y = self._finish(self._product(x, values), relu)
             else:
-                y = self._local(x, weight.mean, weight.log_std)
+                y = self._local(x, weight.mean, weight.log_std, relu)
         if self.growth is not None and y.requires_grad:
-            y.register_hook(functools.partial(self._tell_growth, self.growth, x, y.detach()))
+            y.register_hook(
+                functools.partial(self._tell_growth, self.growth, x, y.detach() if relu else None)
+            )
         return y
 
-    def _followed(self, x: Tensor) -> Tensor:
+    def _followed(self, x: Tensor, relu: bool) -> Tensor:
         """The same answer from torch's own products, which a transform can follow."""
         weight, support = self.weight, self.weight.support
         mode, draw = mode_of(self), draw_of(weight)
         product = self._dense_product
         if draw is not None or weight.log_std is None or mode == "mean":
-            return self._finish(product(x, spread(weight.mean if draw is None else draw, support)))
+            return self._finish(product(x, spread(weight.mean if draw is None else draw, support)), relu)
         if mode == "sample":
             values = weight.sample(self.noise.normal(weight.mean.shape, weight.mean))
-            return self._finish(product(x, spread(values, support)))
+            return self._finish(product(x, spread(values, support)), relu)
         variance = spread((2 * weight.log_std).exp(), support)
 
         def noise(std: Tensor) -> Tensor:
             return self.noise.normal(std.shape, std)
 
-        return self._finish(differentiable.drawn(product, x, spread(weight.mean, support), variance, noise))
+        y = differentiable.drawn(product, x, spread(weight.mean, support), variance, noise)
+        return self._finish(y, relu)
 
     def values_now(self) -> Tensor:
         """The entries of the weight as this thread would use them, ``[nnz]``; a draw where outputs would be drawn."""
@@ -133,19 +137,19 @@ class BayesLayer(nn.Module):
     def _dense_product(self, x: Tensor, weight: Tensor) -> Tensor:
         raise NotImplementedError
 
-    def _tell_growth(self, growth: Growth, x: Tensor, y: Tensor, grad: Tensor) -> None:
+    def _tell_growth(self, growth: Growth, x: Tensor, rectified: Tensor | None, grad: Tensor) -> None:
         # The output is linear in μ, so its gradient and x give ∂L/∂μ at every entry, existing or not.
-        growth.add(torch.where(y > 0, grad, 0) if self.relu else grad, x)
+        growth.add(grad if rectified is None else torch.where(rectified > 0, grad, 0), x)
 
-    def _finish(self, y: Tensor) -> Tensor:
-        """The bias, and the ReLU that this layer has taken over."""
+    def _finish(self, y: Tensor, relu: bool) -> Tensor:
+        """The bias, and the ReLU where it is asked for."""
         y = self._add_bias(y)
-        return nn.functional.relu(y) if self.relu else y
+        return nn.functional.relu(y) if relu else y
 
     def _product(self, x: Tensor, values: Tensor) -> Tensor:
         raise NotImplementedError
 
-    def _local(self, x: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
+    def _local(self, x: Tensor, mean: Tensor, log_std: Tensor, relu: bool) -> Tensor:
         raise NotImplementedError
 
     def _add_bias(self, y: Tensor) -> Tensor:
@@ -163,15 +167,15 @@ class BayesLinear(BayesLayer, _Linear):
     def out_features(self) -> int:
         return self.weight.support.rows
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, rectified: bool = False) -> Tensor:
         if x.shape[-1] != self.in_features:
             raise SzilardError(
                 f"a linear layer of {self.in_features} inputs was given {x.shape[-1]} features"
             )
         if transformed():
-            return super().forward(x)
+            return super().forward(x, rectified)
         # Transposed once, here: what is saved for the backward pass is then feature-major too.
-        y = super().forward(x.reshape(-1, self.in_features).t().contiguous().t())
+        y = super().forward(x.reshape(-1, self.in_features).t().contiguous().t(), rectified)
         return y if x.dim() == 2 else y.reshape(*x.shape[:-1], self.out_features)
 
     def _product(self, x: Tensor, values: Tensor) -> Tensor:
@@ -185,13 +189,13 @@ class BayesLinear(BayesLayer, _Linear):
     def _dense_product(self, x: Tensor, weight: Tensor) -> Tensor:
         return differentiable.linear(x, weight)
 
-    def _local(self, x: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
+    def _local(self, x: Tensor, mean: Tensor, log_std: Tensor, relu: bool) -> Tensor:
         support, key = self.weight.support, self.noise.key()
         if submatrix.applies(support):
-            return self._finish(submatrix.lrt_linear(x, mean, log_std, key, support))
+            return self._finish(submatrix.lrt_linear(x, mean, log_std, key, support), relu)
         if block_ops.applies(support, x):
-            return self._finish(block_ops.lrt_linear(x, mean, log_std, key, support))
-        return ops.lrt_linear(x, mean, log_std, self.bias, key, *support.index, self.relu)[0]
+            return self._finish(block_ops.lrt_linear(x, mean, log_std, key, support), relu)
+        return ops.lrt_linear(x, mean, log_std, self.bias, key, *support.index, relu)[0]
 
     def extra_repr(self) -> str:
         return (
@@ -243,12 +247,12 @@ class BayesConv(BayesLayer):
     def rows_gradient(self) -> RowsGradient:
         return conv_rows(tuple(self.weight.support.shape), *self.geometry)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, rectified: bool = False) -> Tensor:
         if x.dim() == len(self.weight.support.shape) - 1:  # without a batch, as torch's own takes it, too
-            return self.forward(x.unsqueeze(0)).squeeze(0)
+            return self.forward(x.unsqueeze(0), rectified).squeeze(0)
         x = x if self.pad is None else nn.functional.pad(x, *self.pad)
         innermost_wanted = self.innermost and not transformed() and implementation(x) == "cpp"
-        return super().forward(innermost(x) if innermost_wanted else x)
+        return super().forward(innermost(x) if innermost_wanted else x, rectified)
 
     def _how(self) -> tuple[Any, ...]:
         support = self.weight.support
@@ -262,11 +266,11 @@ class BayesConv(BayesLayer):
     def _dense_product(self, x: Tensor, weight: Tensor) -> Tensor:
         return differentiable.convolution(Convolution(weight.shape, *self.geometry))(x, weight)
 
-    def _local(self, x: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
+    def _local(self, x: Tensor, mean: Tensor, log_std: Tensor, relu: bool) -> Tensor:
         support, key = self.weight.support, self.noise.key()
         if submatrix.applies_to_conv(support, x, self.groups):
-            return self._finish(submatrix.lrt_conv(x, mean, log_std, key, support, *self.geometry[:3]))
-        return self._finish(ops.lrt_conv(x, mean, log_std, key, *self._how())[0])
+            return self._finish(submatrix.lrt_conv(x, mean, log_std, key, support, *self.geometry[:3]), relu)
+        return self._finish(ops.lrt_conv(x, mean, log_std, key, *self._how())[0], relu)
 
     def _add_bias(self, y: Tensor) -> Tensor:
         return y if self.bias is None else y + self.bias.view(-1, *[1] * (y.dim() - 2))

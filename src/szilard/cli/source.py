@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from szilard import data as rooms
-from szilard.data import DataSet, Split, labels
+from szilard.data import DataSet, Split, labels, targets
 from szilard.data.again import Like
 from szilard.data.files import path_of
 from szilard.data.load import load_like
@@ -38,6 +38,7 @@ def for_network(found: Finished, given: dict[str, Any], what: str, loaded: DataS
     Raises:
         SzilardError: as :func:`load`, or the network is for something else.
     """
+    given = _in_order(found, given, what)
     like = _like(found, given, what)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Suspicion)  # said in training
@@ -56,6 +57,23 @@ def for_network(found: Finished, given: dict[str, Any], what: str, loaded: DataS
     if loaded is None and (given.get("name") is None or _same(given["name"], found.data.get("name"))):
         _warn_if_changed(data, found)
     return data.renormalised(found.shift, found.scale).retargeted(found.target_shift, found.target_scale)
+
+
+def _in_order(found: Finished, given: dict[str, Any], what: str) -> dict[str, Any]:
+    """What was typed, with several targets in the order of training, in whatever order they were named.
+
+    Raises:
+        SzilardError: other targets than those of training.
+    """
+    typed = given.get("target")
+    if not found.targets or typed is None:
+        return given
+    if sorted(targets.named(typed)) != sorted(found.targets):
+        raise SzilardError(
+            f"{what} predicts {listed(found.targets)}, and --target names {listed(targets.named(typed))}; name the "
+            "same columns, or leave --target out"
+        )
+    return {name: value for name, value in given.items() if name != "target"}
 
 
 def _like(found: Finished, given: dict[str, Any], what: str) -> Like | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from szilard.compress.batches import leaves, named_leaves
@@ -75,7 +76,9 @@ def counted(output: Any, examples: int, inputs: Any = None) -> Path | None:
         path, t = found[place]
         names = [NAMED.index(key) for key in path if key in NAMED]
         fits = bool(t.dim()) and (not examples or len(t) == examples)
-        same = fits and len(t) > 1 and bool((t == t[:1]).all())  # a constant tells nothing
+        same = (
+            fits and t.layout is torch.strided and len(t) > 1 and bool((t == t[:1]).all())
+        )  # a constant tells nothing
         return not t.is_floating_point(), not t.dim(), not fits, same, min(names, default=len(NAMED)), place
 
     return found[min(range(len(found)), key=rank)][0] if found else None

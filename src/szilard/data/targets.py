@@ -26,6 +26,15 @@ _MOST_UNITS = 3  # that one column of quantities may have: g and kg
 _WORDS = {"true": 1.0, "false": 0.0, "yes": 1.0, "no": 0.0}  # as programs and people write 1 and 0
 
 
+def named(text: str) -> list[str]:
+    """The names in what stands behind ``--target``."""
+    try:
+        found = next(csv.reader([text], skipinitialspace=True), [])
+    except csv.Error:  # a zero byte, more letters than a name may have
+        found = [text]
+    return [name for name in map(str.strip, found) if name]
+
+
 def chosen(table: Table, text: str) -> tuple[int, ...]:
     """Numbers of the columns that ``--target`` names: one, or several with commas between them.
 
@@ -36,11 +45,7 @@ def chosen(table: Table, text: str) -> tuple[int, ...]:
     """
     if text in table.names:
         return (table.index(text),)
-    try:
-        cells = next(csv.reader([text], skipinitialspace=True), [])
-    except csv.Error:  # a zero byte, more letters than a name may have
-        cells = [text]
-    parts = [part for part in map(str.strip, cells) if part]
+    parts = named(text)
     if not parts:
         raise SzilardError(
             f"--target names no column of {table.path}; it has {listed(table.names)} (in Python: target=)"

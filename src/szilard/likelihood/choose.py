@@ -194,7 +194,7 @@ def looks_like_beliefs(output: Tensor) -> bool:
 def _gaussian(output: Tensor, labels: Tensor | None) -> Gaussian:
     if labels is not None and labels.numel() == output.numel():
         return Gaussian.of(labels.reshape(output.shape))
-    return Gaussian.of(output)
+    return Gaussian.of(output, answered=True)
 
 
 def _noisy(output: Tensor, labels: Tensor | None) -> NoisyGaussian:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -10,6 +11,7 @@ from torch import Tensor
 from szilard.errors import SzilardError, shortened
 from szilard.likelihood.likelihood import Likelihood, by_example, precise, same_shape
 
+UNLIKE = 3.0  # between deviations of channels that have units of their own
 FLOAT = 1e-5  # of its size, by which an output moves that does not move
 SMALLEST = 1e-4  # of the largest scale: that of outputs which are always 0
 
@@ -41,14 +43,26 @@ class Gaussian(Likelihood):
         check_scale(self.scale)
 
     @classmethod
-    def of(cls, targets: Tensor) -> Gaussian:
-        """With the deviations of targets ``[N, ...]``; where they never change, their root mean square."""
+    def of(cls, targets: Tensor, *, answered: bool = False) -> Gaussian:
+        """With the deviations of targets ``[N, ...]``; where they never change, their root mean square.
+
+        Columns of ``[N, k]`` have one each. Of more axes, so has each channel: the places of the first or of the last
+        axis behind the examples, along which deviations differ more, if they differ by a factor of :data:`UNLIKE`.
+
+        Args:
+            answered: they are outputs of a network, of which those that do not move are not exact.
+        """
         y = targets.double()
-        axes = None if y.dim() != 2 else 0
-        scale = (y - y.mean(0)).square().mean(axes).sqrt()
-        size = y.square().mean(axes).sqrt()
-        # Each by its own size, because outputs may have units of their own.
-        scale = torch.maximum(scale, FLOAT * size) if bool((scale > 0).any()) else size
+        axes, keep = _together(y), y.dim() > 2
+        scale = (y - y.mean(0)).square().mean(axes, keepdim=keep).sqrt()
+        size = y.square().mean(axes, keepdim=keep).sqrt()
+        if keep:
+            scale, size = scale.squeeze(0), size.squeeze(0)
+        if answered:
+            # Each by its own size, because outputs may have units of their own.
+            scale = torch.maximum(scale, FLOAT * size) if bool((scale > 0).any()) else size
+        elif not bool((scale > 0).any()):
+            scale = size
         largest = float(scale.max()) if scale.numel() else 0.0
         known = largest > 0 and math.isfinite(largest)  # what is not is refused as a target
         return cls(torch.where(scale > 0, scale, SMALLEST * largest) if known else 1.0)
@@ -83,7 +97,9 @@ class Gaussian(Likelihood):
                 f"targets have shape {list(y.shape)} and outputs {list(output.shape)}; give one target for each output"
             )
 
-        if self.scale.dim() and self.scale.numel() not in (1, output.shape[-1] if output.dim() > 1 else 1):
+        if self.scale.dim() and not _broadcasts(
+            self.scale.shape, output.shape[1:] if output.dim() > 1 else ()
+        ):
             raise SzilardError(
                 f"there are {self.scale.numel()} deviations for outputs {list(output.shape)}; give one, or one "
                 "for each column"
@@ -92,3 +108,23 @@ class Gaussian(Likelihood):
     def check_values(self, output: Tensor, y: Tensor) -> None:
         if not bool(torch.isfinite(y.double()).all()):
             raise SzilardError("targets have NaN or infinite values; remove those examples")
+
+
+def _together(y: Tensor) -> tuple[int, ...]:
+    """Axes over which one deviation is taken."""
+    if y.dim() <= 2:
+        return (0,) if y.dim() == 2 else tuple(range(y.dim()))
+    spread = (y - y.mean(0)).square().mean(0)
+    best, unlike = tuple(range(y.dim())), UNLIKE**2
+    for axis in (0, spread.dim() - 1):
+        others = tuple(a for a in range(spread.dim()) if a != axis)
+        found = spread.mean(others)
+        found = found[found > 0]
+        if found.numel() > 1 and float(found.max() / found.min()) >= unlike:
+            best, unlike = tuple(a for a in range(y.dim()) if a != axis + 1), float(found.max() / found.min())
+    return best
+
+
+def _broadcasts(scale: Sequence[int], output: Sequence[int]) -> bool:
+    pairs = zip(reversed(scale), reversed(output), strict=False)
+    return math.prod(scale) == 1 or (len(scale) <= len(output) and all(n in (1, m) for n, m in pairs))

@@ -57,11 +57,16 @@ def _serving(x: Tensor) -> ModuleType:
     return compiled if name == "cpp" else portable
 
 
+def _own(y: Tensor) -> Tensor:
+    """The same memory, not as a view: autograd lets nobody write into a view that a Function answers."""
+    return y.new_empty(0).set_(y) if y._is_view() else y  # type: ignore[call-overload]
+
+
 # -- what runs ------------------------------------------------------------------------------------------
 
 
 def _linear(x: Tensor, values: Tensor, *index: Tensor) -> Tensor:
-    return _serving(x).linear(x, values, Index(*index))
+    return _own(_serving(x).linear(x, values, Index(*index)))
 
 
 def _linear_backward(grad: Tensor, x: Tensor, values: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
@@ -73,9 +78,10 @@ def _lrt_linear(
 ) -> tuple[Tensor, Tensor, Tensor]:
     serving, index, relu = _serving(x), Index(*rest[:5]), rest[5]
     if serving is compiled:
-        return compiled.lrt_linear(x, mean, log_std, bias, key, index, relu)
+        y, factor, variance = compiled.lrt_linear(x, mean, log_std, bias, key, index, relu)
+        return _own(y), factor, variance
     y, factor, variance = serving.lrt_linear(x, mean, log_std, key, index)
-    return portable.add_bias(y, bias, relu), factor, variance
+    return _own(portable.add_bias(y, bias, relu)), factor, variance
 
 
 def _lrt_linear_backward(
@@ -240,7 +246,8 @@ def _local_linear(draw: Callable[..., tuple[Tensor, Tensor, Tensor]]) -> type[to
             x, mean, _, bias, _, *index, ctx.relu = arguments
             y, factor, variance = draw(*arguments)
             ctx.bias = bias is not None
-            ctx.save_for_backward(x, mean, variance, factor, y, *index)
+            # The answer is asked for where it was rectified; elsewhere whoever has it may write into it.
+            ctx.save_for_backward(x, mean, variance, factor, y if ctx.relu else factor, *index)
             ctx.mark_non_differentiable(factor, variance)
             ctx.set_materialize_grads(False)
             return y, factor, variance
