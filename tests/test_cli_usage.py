@@ -108,3 +108,10 @@ def test_other_endings_are_named(tmp_path):
         data.load(tmp_path / "table.xlsx", target="y")
     with pytest.raises(SzilardError, match=r"there is no data set 'digits2' .perhaps digits"):
         data.load("digits2")
+
+
+def test_an_option_of_one_value_is_not_typed_twice():
+    szilard("fit", "--target", "a", "--target", "b").refused("--target is typed twice .* with commas, a,b")
+    szilard("fit", "--group=g", "--group", "h").refused("--group is typed twice")
+    typed = szilard("fit", "--data", "no.csv", "--ignore", "a", "--ignore", "b", "--target", "y")
+    assert "typed twice" not in typed.output

@@ -32,6 +32,7 @@ class Command(TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         typed = list(args)
         usage.refuse_swallowed(self, typed, ctx)
+        usage.refuse_repeated(self, typed, ctx)
         try:
             return super().parse_args(ctx, args)
         except usage.UsageError as error:

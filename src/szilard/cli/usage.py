@@ -18,6 +18,7 @@ _WANTED = {"integer": "a whole number", "float": "a number", "number": "a number
 _COMMAND = re.compile("[Nn]o such command '([^']*)'")
 _EXTRA = re.compile(r"unexpected extra arguments?(?:\(s\))? \((.*)\)")
 _LETTERS = 60
+_ONE_COLUMN = frozenset({"target", "group", "time"})
 
 
 def refusal(error: Exception, ctx: Any, typed: Sequence[str] = ()) -> SzilardError:
@@ -64,6 +65,33 @@ def _of_words(error: Exception, text: str, ctx: Any) -> str:
         return f"{ctx.command_path} takes no more words, and {_shown(extra[1])!r} is one"
     shown = str(getattr(error, "format_message", lambda: error)()).strip().rstrip(".")
     return printable(shown[:1].lower() + shown[1:], 300)
+
+
+def refuse_repeated(command: Any, typed: Sequence[str], ctx: Any) -> None:
+    """Refuse an option for one column that is typed twice: others of its kind are repeated for more columns.
+
+    Raises:
+        SzilardError: there is one.
+    """
+    single = {
+        name: param
+        for param in command.params
+        for name in param.opts
+        if param.name in _ONE_COLUMN and not param.multiple
+    }
+    seen: set[str] = set()
+    for word in typed:
+        if word == "--":
+            break
+        param = single.get(word.partition("=")[0] if word.startswith("--") else word)
+        if param is None:
+            continue
+        if param.name in seen:
+            hint = "; name several columns with commas, a,b" if param.name == "target" else ""
+            raise SzilardError(
+                f"{param.opts[0]} is typed twice and takes one value{hint}; see {ctx.command_path} --help"
+            )
+        seen.add(param.name)
 
 
 def refuse_swallowed(command: Any, typed: Sequence[str], ctx: Any) -> None:

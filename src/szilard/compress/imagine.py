@@ -8,7 +8,9 @@ anything: what is wanted of them is the second moments of every layer's inputs, 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +22,10 @@ from szilard.compress.patches import LAYERS
 SIDES = (32, 28, 64, 96, 128, 224, 256, 299, 384, 512)  # of pictures, tried in this order
 LENGTHS = (128, 256, 512, 1024, 4096, 16384)  # of sequences
 DEPTHS = (16, 32, 8, 64, 128)  # of volumes
+TRIED = 16  # examples on which units are tried,
+OCTAVES = range(-10, 18, 2)  # sizes as powers of two,
+FARS = (-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0, 4.0)  # and middles in these sizes
+BETTER = 4.0  # times as near to the statistics, where other units are taken
 
 
 def imagine(
@@ -43,33 +49,107 @@ def imagine(
         scale: sizes of the numbers of an input ``[*shape]``, where they have units of their own: the inputs are found
             in these.
     """
-    x = _start(examples, shape, torch.Generator().manual_seed(seed)).to(_device(network)).requires_grad_()
+    x = _start(examples, shape, torch.Generator().manual_seed(seed)).to(_device(network))
     sizes = None if scale is None or scale.shape != shape else scale.to(x)
+    middle, sizes = _units(network, x[:TRIED], sizes, forward)
+    x.requires_grad_()
     optimizer = torch.optim.Adam([x], lr=lr)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     wanted = {p: p.requires_grad for p in network.parameters()}
-    distances: list[Tensor] = []
-    hooks = [
-        norm.register_forward_hook(lambda norm, given, output: distances.append(_distance(norm, given[0])))
-        for norm in norms(network)
-    ]
     try:
         for p in wanted:
             p.requires_grad_(False)
-        with torch.enable_grad():
+        with torch.enable_grad(), _distances(network) as distances:
             for _ in range(steps):
                 distances.clear()
-                forward(network, x if sizes is None else x * sizes)
+                forward(network, _placed(x, middle, sizes))
                 optimizer.zero_grad()
                 torch.stack(distances).sum().backward()
                 optimizer.step()
                 schedule.step()
     finally:
-        for hook in hooks:
-            hook.remove()
         for p, was in wanted.items():
             p.requires_grad_(was)
-    return x.detach() if sizes is None else x.detach() * sizes
+    return _placed(x.detach(), middle, sizes)
+
+
+@contextmanager
+def _distances(network: nn.Module) -> Iterator[list[Tensor]]:
+    """How far the inputs of each BatchNorm are from those that it remembers, as they pass."""
+    found: list[Tensor] = []
+    hooks = [
+        norm.register_forward_hook(lambda norm, given, output: found.append(_distance(norm, given[0])))
+        for norm in norms(network)
+    ]
+    try:
+        yield found
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def placed(network: nn.Module, x: Tensor, forward: Forward) -> Tensor:
+    """Noise of unit size where the network's BatchNorms say that inputs lie; the same where they do not say."""
+    if not x.is_floating_point() or next(norms(network), None) is None:
+        return x
+    return _placed(x, *_units(network, x[:TRIED], None, forward))
+
+
+def _placed(x: Tensor, middle: Tensor | None, sizes: Tensor | None) -> Tensor:
+    x = x if sizes is None else x * sizes
+    return x if middle is None else x + middle
+
+
+@torch.no_grad()
+def _units(
+    network: nn.Module, x: Tensor, sizes: Tensor | None, forward: Forward
+) -> tuple[Tensor | None, Tensor | None]:
+    """Where inputs lie and how large they are, as BatchNorms tell: middle and size, broadcastable to ``[B, ...]``.
+
+    One that reads the inputs themselves says it of each channel. Otherwise one size and one middle for all numbers are
+    tried; they are taken where statistics fit :data:`BETTER` times as well, as for pictures from 0 to 255.
+
+    Args:
+        x: some noise of unit size.
+        sizes: of the numbers, as far as the first weights tell.
+    """
+    read: list[_BatchNorm] = []
+
+    def look(norm: _BatchNorm, given: tuple[Tensor, ...]) -> None:
+        if isinstance(given[0], Tensor) and given[0].shape == x.shape and given[0].data_ptr() == x.data_ptr():
+            read.append(norm)
+
+    hooks = [norm.register_forward_pre_hook(look) for norm in norms(network)]
+    try:
+        forward(network, x)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if read:
+        mean, variance = read[0].running_mean, read[0].running_var
+        assert mean is not None
+        assert variance is not None
+        shape = [-1 if d == 1 else 1 for d in range(x.dim())]
+        return mean.to(x).reshape(shape), (variance + read[0].eps).sqrt().to(x).reshape(shape)
+    with _distances(network) as distances:
+
+        def distance(size: float, middle: float) -> float:
+            distances.clear()
+            forward(
+                network,
+                _placed(x, x.new_tensor(middle), x.new_tensor(size) if sizes is None else size * sizes),
+            )
+            found = float(torch.stack(distances).sum()) if distances else math.inf
+            return found if math.isfinite(found) else math.inf
+
+        usual = distance(1.0, 0.0)
+        size = min((2.0**octave for octave in OCTAVES), key=lambda size: distance(size, 0.0))
+        places = [(near, near * far) for near in (size / 2, size, 2 * size) for far in FARS]
+        best, size, middle = min((distance(*place), *place) for place in places)
+    if not best * BETTER < usual:
+        return None, sizes
+    whole = x.new_tensor(size)
+    return x.new_tensor(middle), whole if sizes is None else whole * sizes
 
 
 def norms(network: nn.Module) -> Iterator[_BatchNorm]:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from szilard.compress.curvature import Forward
 from szilard.compress.guess import guess_inputs
+from szilard.compress.imagine import placed
 from szilard.compress.own_units import NOTE, OwnUnits, own_units
 from szilard.compress.passes.posterior import is_posterior
 from szilard.compress.probe import numbers
@@ -35,7 +36,7 @@ def parted(
     """
     found: list[float] = []
     for guess in guess_inputs(original)[:1]:  # the most usual layout of those that it takes
-        x = guess if units is None else units.of(guess)
+        x = placed(original, guess if units is None else units.of(guess), forward)
         for a, b in zip(numbers(forward(network, x)), numbers(forward(original, x)), strict=True):
             every = tuple(range(b.dim()))
             if b.dim() != 2:

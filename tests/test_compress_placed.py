@@ -1,0 +1,58 @@
+"""Without data, BatchNorms say where inputs lie and how large they are."""
+
+from __future__ import annotations
+
+import warnings
+
+import pytest
+import torch
+from torch import nn
+
+import szilard
+from szilard.compress.imagine import imagine
+
+
+def trained(network: nn.Module, size: torch.Tensor | float, middle: float) -> tuple[nn.Module, torch.Tensor]:
+    """A network that tells four classes of raw inputs apart, and such inputs."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(1500, 8, generator=generator)
+    y = (x @ torch.randn(8, 4, generator=generator)).argmax(1)
+    raw = x * size + middle
+    torch.manual_seed(0)
+    optimizer = torch.optim.Adam(network.parameters(), 1e-2)
+    for _ in range(80):
+        nn.functional.cross_entropy(network(raw), y).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    return network.eval(), raw
+
+
+UNITS = 10.0 ** torch.linspace(-3, 5, 8)
+
+
+@pytest.mark.parametrize(
+    ("size", "middle"), [(1.0, 0.0), (10.0, 30.0), (UNITS, 0.0)], ids=["unit", "far", "own"]
+)
+def test_a_batchnorm_that_reads_the_inputs_says_how_they_are(size, middle):
+    network = nn.Sequential(nn.BatchNorm1d(8), nn.Linear(8, 48), nn.ReLU(), nn.Linear(48, 4))
+    network, raw = trained(network, size, middle)
+    found = imagine(network, (8,))
+    sizes = (network[0].running_var + network[0].eps).sqrt()
+    assert ((found.mean(0) - network[0].running_mean) / sizes).abs().max() < 0.5
+    assert torch.allclose(found.std(0), sizes, rtol=0.5)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        small = szilard.compress(network, progress=False)
+    with torch.no_grad():
+        same = (small.network(raw).argmax(1) == network(raw).argmax(1)).double().mean()
+    assert float(same) > 0.8
+
+
+def test_one_size_is_found_for_inputs_that_a_layer_reads_first():
+    network = nn.Sequential(nn.Linear(8, 48), nn.BatchNorm1d(48), nn.ReLU(), nn.Linear(48, 4))
+    network, _ = trained(network, 200.0, 100.0)
+    found = imagine(network, (8,))
+    assert 30 < float(found.std()) < 3000
+    usual = nn.Sequential(nn.Linear(8, 48), nn.BatchNorm1d(48), nn.ReLU(), nn.Linear(48, 4))
+    usual, _ = trained(usual, 1.0, 0.0)
+    assert 0.2 < float(imagine(usual, (8,)).std()) < 5
