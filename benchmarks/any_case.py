@@ -174,6 +174,24 @@ def score(data: Data, output: Tensor, original: Tensor) -> float:
     if data.kind == "noisy":
         a, b = a[:, 0], b[:, 0]
     wanted = y.reshape(a.shape).double() if data.given else b
-    axes = None if wanted.dim() != 2 else 0
+    axes = alike(wanted)
     variance = (wanted - wanted.mean(0)).square().mean(axes)
     return float((1 - (a - wanted).square().mean(axes) / variance).mean())
+
+
+def alike(wanted: Tensor) -> tuple[int, ...]:
+    """Axes whose places have one unit: all but the columns of ``[B, k]``, or but an axis of unlike channels.
+
+    Channels are the second axis or the last one, whichever has the larger ratio of variances, if that is at least 9.
+    """
+    if wanted.dim() < 3:
+        return (0,)
+    every = set(range(wanted.dim()))
+    squares = (wanted - wanted.mean(0)).square()
+    found = {}
+    for axis in (1, wanted.dim() - 1):
+        by_channel = squares.mean(tuple(every - {axis}))
+        by_channel = by_channel[by_channel > 0]
+        found[axis] = float(by_channel.max() / by_channel.min()) if len(by_channel) > 1 else 1.0
+    best = max(found, key=lambda axis: found[axis])
+    return tuple(every - {best}) if found[best] >= 9 else tuple(every)

@@ -348,12 +348,11 @@ def test_files_of_random_graphs_open_to_what_was_reported(graph):
     judged = x[12:]  # a quarter is kept back, because there are few
     with torch.no_grad():
         answers, original = other(judged).double(), network(judged).double()
-    axes = None if original.dim() != 2 else 0
-    scale = (original - original.mean(0)).square().mean(axes).sqrt()
-    if float(scale.max()) > 0:  # what hardly moves is judged by its size
-        scale = torch.maximum(scale, 1e-5 * original.square().mean(axes).sqrt())
-    else:
-        scale = original.square().mean(axes).sqrt()
+    axes = any_case.alike(original)
+    scale = (original - original.mean(0)).square().mean(axes, keepdim=True).sqrt()
+    size = original.square().mean(axes, keepdim=True).sqrt()
+    # What hardly moves is judged by its size.
+    scale = torch.maximum(scale, 1e-5 * size) if float(scale.max()) > 0 else size
     largest = float(scale.max())
     scale = torch.where(scale > 0, scale, 1e-4 * largest if largest > 0 else 1.0)
     found = float((1 - ((answers - original) / scale).square().flatten(1).mean(1)).mean())
