@@ -8,6 +8,7 @@ import tomllib
 import pytest
 from cli_tools import szilard
 
+from szilard import SzilardWarning
 from szilard.data.reading import Reading
 from szilard.model import finished
 
@@ -189,3 +190,17 @@ def test_what_a_file_was_taken_for_is_said(tmp_path, capsys):
     assert said(two) == f"r.csv: {parts}, 2 features; classification with 2 classes"
     fit._describe(data.load("digits", ood="none"), DataSettings("digits"))
     assert capsys.readouterr().err == ""
+
+
+def test_dates_whose_order_nothing_tells_are_said(tmp_path):
+    path = tmp_path / "t.csv"
+    rows = "".join(f"2024-{1 + i % 12:02d}-{1 + i % 27:02d},{i % 7},{i % 12}\n" for i in range(120))
+    path.write_text("t,x,y\n" + rows)
+    typed = szilard("fit", "--data", path, "--target", "y", "--task", "regression", "--date", "t", *FIT, "--epochs",
+                    "1", "--out", tmp_path / "run")  # fmt: skip
+    assert typed.code == 0, typed.output
+    (tmp_path / "new.csv").write_text("t,x\n05/03/2024,1\n")
+    with pytest.warns(SzilardWarning, match="05/03/2024', are read as day/month/year"):
+        szilard("predict", tmp_path / "run", tmp_path / "new.csv")
+    (tmp_path / "iso.csv").write_text("t,x\n2024-03-05,1\n")
+    assert "are read as" not in szilard("predict", tmp_path / "run", tmp_path / "iso.csv").output

@@ -786,3 +786,30 @@ def test_outputs_of_layers_may_be_changed_in_place(method, density):
     x, y = torch.randn(16, 6), torch.randint(0, 3, (16,))
     made.loss(network, x, y).backward()
     assert all(p.grad is not None and bool(p.grad.isfinite().all()) for p in network.parameters())
+
+
+@pytest.mark.parametrize(
+    ("options", "dense"),
+    [
+        ({"except_": "*.out_proj"}, "attention.out_proj.weight"),
+        ({"except_": "*.in_proj_weight"}, "attention.in_proj_weight"),
+        ({"skip": ["attention.out_proj"]}, "attention.out_proj.weight"),
+    ],
+)
+def test_a_part_of_an_attention_may_be_left_out(options, dense):
+    class Attending(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.attention, self.head = nn.MultiheadAttention(8, 2, batch_first=True), nn.Linear(8, 3)
+
+        def forward(self, x):
+            return self.head(self.attention(x, x, x)[0].mean(1))
+
+    torch.manual_seed(0)
+    original = Attending().eval()
+    network = szilard.bayesianize(original, 1.0, **options).eval()
+    assert dense in dict(network.named_parameters())
+    assert len(szilard.bayes.weights(network)) == 2
+    x = torch.randn(2, 5, 8)
+    with torch.no_grad():
+        assert torch.allclose(network(x), original(x), atol=1e-5)

@@ -113,7 +113,7 @@ def _found(
         parts = _projections(module)  # type: ignore[arg-type]
         originals = [p for p in module.parameters() if p.dim() > 1]
         whole = all(_is_free(p, shared, asked, [f"{joined(name, 'query.weight')}.mean"]) for p in originals)
-        if whole and (asked.stored or asked.takes(name, module)):
+        if whole and (asked.stored or (asked.takes(name, module) and _whole(name, module, asked))):
             return Found(name, module, how, (), parts)
         if asked.stored and any(one.startswith(f"{joined(name, 'query.')}") for one in asked.stored):
             return None
@@ -133,6 +133,12 @@ def _found(
     if not leaves or CHILD in module._modules:
         return None
     return Found(name, module, "drawn", leaves, [module._parameters[leaf] for leaf in leaves])  # type: ignore[misc]
+
+
+def _whole(name: str, attention: nn.Module, asked: Selection) -> bool:
+    """Whether all weights of an attention are asked for, and not only some."""
+    out = asked.takes(joined(name, "out_proj"), attention.out_proj, "weight")  # type: ignore[arg-type]
+    return out and all(asked.takes(name, attention, leaf) for leaf in kinds.matrices(attention))
 
 
 def _is_free(parameter: Tensor, shared: set[int], asked: Selection, stored: list[str]) -> bool:

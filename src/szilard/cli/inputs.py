@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,12 +11,13 @@ import torch
 from torch import Tensor
 
 from szilard.cli import source
-from szilard.data import unseen
+from szilard.data import dates, unseen
 from szilard.data.files import path_of
 from szilard.data.missing import rows_to_ask
 from szilard.data.npz import read_npz, to_tensor
+from szilard.data.reading import Reading
 from szilard.data.table import Table, listed, read_table
-from szilard.errors import SzilardError, shortened
+from szilard.errors import SzilardError, SzilardWarning, shortened
 from szilard.model.finished import Finished
 
 
@@ -94,11 +96,29 @@ def _from_csv(path: Path, finished: Finished, lines: Lines) -> Tensor:
     table = read_table(path, finished.data.get("decimal"), usual=reading.decimal)
     x, rows = rows_to_ask(table, reading.encode(table), reading.missing, finished.shift.double().numpy())
     kept = [table.lines[row] for row in rows.tolist()]
+    _warn_of_dates(table, reading)
     unseen.warn(reading, x, kept, str(path))
     if reading.missing == "drop":
         lines.kept.extend(kept)
         lines.left_out.extend(sorted({*table.lines} - {*kept}))
     return torch.from_numpy(x).float()
+
+
+def _warn_of_dates(table: Table, reading: Reading) -> None:
+    """Say in which order day and month are read, where no cell tells them apart."""
+    for column in reading.columns:
+        if column.kind != "date":
+            continue
+        cells = table.columns[table.index(column.name)]
+        if dates.has_order(cells) and len(dates.orders(cells)) > 1:
+            first = next(cell for cell in cells if dates.has_order([cell]))
+            order = "day/month" if column.order == "dmy" else "month/day"
+            warnings.warn(
+                f"dates of column {shortened(column.name, 60)!r} of {table.path}, such as {shortened(first, 60)!r}, "
+                f"are read as {order}/year; write them as 2024-03-31 if that is wrong",
+                SzilardWarning,
+                stacklevel=2,
+            )
 
 
 def _column(table: Table, name: str) -> np.ndarray:
