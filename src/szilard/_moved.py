@@ -1,4 +1,4 @@
-"""Modules and names that stand elsewhere since 0.2: the old ones serve for one release, with a DeprecationWarning."""
+"""Modules and names that have moved: the old ones serve for one release, with a DeprecationWarning."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ A level ``k`` becomes binary decisions: ``k != 0``, sign, ``|k| > 1``, ..., ``|k
 in units of 2^-16 that follows what was seen there. The rest is integer arithmetic: a range coder of 32
 bits (Martin 1979).
 
-``csrc/levels.hpp`` and ``csrc/range_coder.hpp`` are the same in C++, some hundred times faster.
+``csrc/coding/levels.hpp`` and ``csrc/coding/range_coder.hpp`` are the same in C++, some hundred times faster.
 """
 
 from __future__ import annotations
