@@ -96,18 +96,18 @@ def prepared(network: nn.Module, label: str) -> None:
         )
 
 
-def unreached(energy: Tensor, network: nn.Module) -> bool:
-    """Warn of weights that the expected loss does not depend on; whether it could be seen.
+def unreached(energy: Tensor, network: nn.Module) -> None:
+    """Warn of weights that the expected loss does not depend on, as far as its graph shows.
 
     A function in the network that has captured a layer, such as a lambda, still holds the layer of the original.
     """
     if energy.grad_fn is None or torch.compiler.is_compiling():
-        return False
+        return
     seen, todo, reached = {energy.grad_fn}, [energy.grad_fn], set()
     while todo:
         node = todo.pop()
         if "Checkpoint" in node.name():
-            return True  # what it runs again is not in the graph
+            return  # what it runs again is not in the graph
         variable = getattr(node, "variable", None)
         if variable is not None:
             reached.add(id(variable))
@@ -126,7 +126,6 @@ def unreached(energy: Tensor, network: nn.Module) -> bool:
             SzilardWarning,
             stacklevel=4,
         )
-    return True
 
 
 def in_eval_mode(network: nn.Module) -> bool:
