@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import szilard
-from harness import finish, print_table
+from common.harness import finish, print_table
 from szilard import bayes
 from szilard.methods import SSVI, MeanField, Method
 from szilard.networks import WithNoise

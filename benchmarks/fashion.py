@@ -10,7 +10,7 @@ Two worker processes of one thread each; ``--results`` keeps finished rows, so t
 Joules are estimated from counted operations (:func:`szilard.cost.joules`).
 
 Seconds of runs that never saw the same load are hard to compare. ``--race`` trains the deterministic network,
-dense mean-field and SSVI 95 % in turn, epoch by epoch, in one process of one thread (:mod:`race`), and
+dense mean-field and SSVI 95 % in turn, epoch by epoch, in one process of one thread (:mod:`training.race`), and
 ``--results`` then names the file for its curves.
 """
 
@@ -29,11 +29,11 @@ from typing import Any
 
 import torch
 
-import race
-from harness import finish, print_table, spread
+from common.harness import finish, print_table, spread
 from szilard import atomic, bayes, cost, data, methods, metrics, networks
 from szilard.data import DataSet
 from szilard.methods.method import Method
+from training import race
 
 NETWORK = "mlp:512,512"
 INPUT_SHAPE = (1, 28, 28)

@@ -16,17 +16,18 @@ from pathlib import Path
 from typing import Any
 
 import any_network
-import any_promise
 import any_training
 import fashion
 import faults
 import kernels
 import lenet_files
-import machine
 import model_file
-import race
 import train_step
 import uci
+from common import machine
+from common.cells import REASON_COLUMNS
+from training import race
+from zoo_compression import promise
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
@@ -248,14 +249,14 @@ TABLES: dict[str, Callable[[], str]] = {
     "any-machine": any_machine,
     "any-trained": trained,
     "any-zoo": lambda: markdown(any_network.ZOO_COLUMNS, any_network.zoo_body(any_part("zoo"))),
-    "any-refused": lambda: markdown(any_network.REASON_COLUMNS, any_network.reasons(any_part("zoo"))),
-    "any-promise": lambda: markdown(any_promise.COLUMNS, any_promise.body(any_part("promise"))),
+    "any-refused": lambda: markdown(REASON_COLUMNS, any_network.reasons(any_part("zoo"))),
+    "any-promise": lambda: markdown(promise.COLUMNS, promise.body(any_part("promise"))),
     "any-figures": lambda: figures(any_network.figures(read("any_network.jsonl")[-1])),
     "training-machine": training_machine,
     "training-networks": lambda: markdown(any_training.COLUMNS, any_training.body(training_part("networks"))),
     "training-tables": lambda: markdown(any_training.COLUMNS, any_training.body(training_part("tables"))),
     "training-refused": lambda: markdown(
-        any_training.REASON_COLUMNS, any_training.reasons(any_training.tried(training()))
+        REASON_COLUMNS, any_training.reasons(any_training.tried(training()))
     ),
     "training-faults": training_faults,
     "training-figures": training_figures,

@@ -5,10 +5,10 @@ import json
 import pytest
 
 import fashion
-import race
 import render
-from joulemeter import JouleMeter
+from common.joulemeter import JouleMeter
 from szilard import data, methods
+from training import race
 
 
 def test_kept_rows_have_seconds_and_joules():

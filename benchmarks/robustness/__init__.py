@@ -1,0 +1,1 @@
+"""Hostile files and folders, threads and kills, and what watches the library under them."""
