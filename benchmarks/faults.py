@@ -24,8 +24,6 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
-
 from common import machine
 from common.harness import finish, print_table, progress
 from robustness import hostile_inputs, hostile_networks, kills, large_files, thread_checks, worker

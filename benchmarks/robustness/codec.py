@@ -12,13 +12,9 @@ import hashlib
 import json
 import math
 import random
-import sys
 import zlib
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 
 import szd_reference as page
 from szd_streams import Adaptive, Static
