@@ -147,8 +147,9 @@ class Share:
         return True
 
     def found(self) -> list[Fault]:
-        path = self.folder / "faults.jsonl"
-        return self.faults + [json.loads(line) for line in path.read_text().splitlines()]
+        path = self.folder / "faults.jsonl"  # which the process makes when it has loaded everything
+        lines = path.read_text().splitlines() if path.exists() else []
+        return self.faults + [json.loads(line) for line in lines]
 
     def counts(self) -> Counter[str]:
         """Inputs of each family that were tried."""
