@@ -116,8 +116,8 @@ def test_a_difference_within_sampling_error_is_called_one(run):
         (("deterministic", "ssvi"), "Beside SSVI (5 % of weights), deterministic is"),
     ],
 )
-def test_the_finding_of_other_runs(tmp_path, methods, figure_names):
-    assert summary.finding(read(classification(tmp_path / "run", methods))).startswith(figure_names)
+def test_the_finding_of_other_runs(tmp_path, methods, words):
+    assert summary.finding(read(classification(tmp_path / "run", methods))).startswith(words)
 
 
 def test_the_finding_of_a_regression(tmp_path):
