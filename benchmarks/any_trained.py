@@ -36,7 +36,7 @@ from common.harness import finish, print_table
 from files.naive_rows import LEVEL, bytes_at, points
 from packaged import speech, trained_networks
 from packaged.sentences import WordPieces, sentences
-from szilard.compress import Compressed
+from szilard.compression import Compressed
 
 NAMES = ("minilm", "resemblyzer", "silero")
 RESULTS = Path(__file__).parent / "results" / "any_trained.json"

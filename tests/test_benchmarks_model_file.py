@@ -29,7 +29,7 @@ from files.coded import Coded, digest
 from files.contest import Row
 from files.judge import Entry, Judge
 from files.nncodec_peer import completed
-from szilard.compress import Curvature
+from szilard.compression import Curvature
 from szilard.data.dataset import Split
 from szilard.errors import SzilardError
 from uncertainty import posterior_files
@@ -192,7 +192,7 @@ def test_float32_under_zstd_is_the_network_itself(case):
 
 
 def test_our_rows_are_those_of_files(case, monkeypatch):
-    module = sys.modules["szilard.compress.compress"]  # whose name is also that of a function
+    module = sys.modules["szilard.compression.network_to_file"]
     monkeypatch.setattr(module, "imagine", lambda net, shape, seed, scale: torch.randn(64, *shape))
     judge = Judge(case, Measured())
     rows, found = our_files.rows(judge, True, lambda text: None, model_file.quick_passes)

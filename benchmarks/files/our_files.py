@@ -19,7 +19,7 @@ from files.accuracy import right
 from files.coded import Coded
 from files.contest import Row, limit, told
 from files.judge import Entry, Judge
-from szilard.compress import Compressed, Pass
+from szilard.compression import Compressed, Pass
 
 NAME = "Szilard, 512 unlabelled pictures"
 PROMISED = "Szilard, 512 unlabelled pictures, promised"
