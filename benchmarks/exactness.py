@@ -2,7 +2,7 @@
 
     python benchmarks/exactness.py [--quick]
 
-The checks are those of the test suite (``tests/identities``); here their errors are printed beside their bounds.
+The checks are those of the test suite (``tests/identities``); their errors are printed beside their bounds.
 """
 
 from __future__ import annotations
