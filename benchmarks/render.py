@@ -17,7 +17,6 @@ from typing import Any
 
 import any_network
 import any_training
-import fashion
 import faults
 import kernels
 import lenet_files
@@ -27,6 +26,7 @@ import uci
 from common import machine
 from common.cells import REASON_COLUMNS
 from training import race
+from uncertainty import fashion_runs, fashion_tables
 from zoo_compression import promise
 
 ROOT = Path(__file__).parent.parent
@@ -68,14 +68,18 @@ def last_line(name: str) -> dict[str, Any]:
 
 
 def fashion_table(regime: str, columns: Sequence[int] | None = None) -> str:
-    chosen = columns or range(len(fashion.COLUMNS))
-    rows = fashion.body(fashion.by_row(read("fashion.jsonl"), regime))
-    return markdown([fashion.COLUMNS[c] for c in chosen], [[row[c] for c in chosen] for row in rows])
+    chosen = columns or range(len(fashion_tables.COLUMNS))
+    rows = fashion_tables.body(fashion_tables.by_row(read("fashion.jsonl"), regime))
+    return markdown([fashion_tables.COLUMNS[c] for c in chosen], [[row[c] for c in chosen] for row in rows])
 
 
 def fashion_figures() -> str:
     runs = read("fashion.jsonl")
-    return figures(fashion.figures({regime: fashion.by_row(runs, regime) for regime in fashion.REGIMES}))
+    return figures(
+        fashion_tables.figures(
+            {regime: fashion_tables.by_row(runs, regime) for regime in fashion_runs.REGIMES}
+        )
+    )
 
 
 def figures(found: dict[str, Any]) -> str:
@@ -84,7 +88,7 @@ def figures(found: dict[str, Any]) -> str:
 
 
 def validation(regime: str) -> str:
-    return markdown(*fashion.candidates_table(read("fashion_select.jsonl"), regime))
+    return markdown(*fashion_tables.candidates_table(read("fashion_select.jsonl"), regime))
 
 
 def uci_table() -> str:
