@@ -21,7 +21,8 @@ from szilard.coding import Encoder, Model
 from szilard.compress import CanonicalBatchNorm, Curvature, Distil, Factorize, Offsets, Quantise, obs
 from szilard.compress.draft import Draft, Setting
 from szilard.compress.passes.factorize import bits, factorize, free_energy
-from szilard.file import Levels, Product, SzilardFileError, digest, products, writer
+from szilard.file import Levels, Product, SzilardFileError, digest, writer
+from szilard.file.kinds import product as products
 
 
 def flat(rows, cols, h=1.0):
