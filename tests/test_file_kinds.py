@@ -17,7 +17,7 @@ from hostile_files import refused
 from szd_streams import PAGE
 
 from szilard import file
-from szilard.file import Alias, Constant, Document, Levels, Mask, Product, Raw, deflate, dtypes, layout
+from szilard.file import Alias, Constant, Document, Levels, Mask, Product, Raw, deflate, dtypes, sections
 from szilard.file.columns import pack
 from szilard.file.cursor import Cursor, varint, zigzag, zigzags
 from szilard.file.decoding import Decoding, Keep
@@ -159,13 +159,13 @@ def data(kinds) -> bytes:
 
 def refit(data: bytes, table: bytes, **changes) -> bytes:
     """The file with another table of fields."""
-    return layout.join(dataclasses.replace(layout.split(data), fields=deflate.compress(table), **changes))
+    return sections.join(dataclasses.replace(sections.split(data), fields=deflate.compress(table), **changes))
 
 
 def test_wide_kinds_come_back(data):
     found = file.loads(data)
     assert file_tools.same(DOCUMENT, found)
-    assert layout.split(data).flags == layout.WIDE | layout.PRODUCTS
+    assert sections.split(data).flags == sections.WIDE | sections.PRODUCTS
 
 
 def test_every_door_knows_them(data, tmp_path):
@@ -203,15 +203,15 @@ def test_their_content_is_that_of_the_tensor(data):
         else record
         for record in DOCUMENT.records
     ]
-    other = layout.split(file.dumps(dataclasses.replace(DOCUMENT, records=plain)))
-    assert other.flags == layout.PRODUCTS
-    assert other.content == layout.split(data).content
+    other = sections.split(file.dumps(dataclasses.replace(DOCUMENT, records=plain)))
+    assert other.flags == sections.PRODUCTS
+    assert other.content == sections.split(data).content
 
 
 def test_the_table_is_as_the_page_says():
     records = [Ramp("r", "int64", (2, 3), 5, -1), Constant("c", "int64", (4,), bytes(8))]
     records.append(Signs("s", "float32", (3,), np.array([1, -2, 3]), -70))
-    parts = layout.split(file.dumps(Document(records)))
+    parts = sections.split(file.dumps(Document(records)))
     heads = varint(8) + varint(2) + varint(300) + bytes([4, 4, 0])
     shapes = bytes([2, 1, 1]) + bytes([2, 3, 4, 3])
     assert deflate.expand(parts.fields, 100, "") == b"".join(
@@ -222,12 +222,12 @@ def test_the_table_is_as_the_page_says():
 def test_files_without_them_have_no_flag():
     for plain in (file_tools.everything(), Document([]), Document(DOCUMENT.records[-1:])):
         data = file.dumps(plain)
-        assert not layout.split(data).flags & layout.WIDE
+        assert not sections.split(data).flags & sections.WIDE
         assert file_tools.same(plain, file.loads(data))
 
 
 def test_a_reader_of_before_refuses_the_flag(data, monkeypatch):
-    monkeypatch.setattr(layout, "_KNOWN", layout.PRODUCTS)
+    monkeypatch.setattr(sections, "_KNOWN", sections.PRODUCTS)
     assert refused(data) == (
         "the .szd file cannot be opened: it needs something that this version of szilard does not know; "
         "update szilard to read it"
@@ -247,9 +247,9 @@ def test_a_reader_without_the_kind_refuses_it(data, monkeypatch):
 def test_the_flag_without_a_wide_kind_is_refused():
     table = [ConstantFields(INT64, (4,), data=bytes(8))]
     data = file.dumps(Document([Constant("c", "int64", (4,), bytes(8))]))
-    assert layout.split(data).fields == pack(table)
-    spelt = refit(data, varint(2) + bytes([4, 1, 4]) + bytes(8), flags=layout.WIDE)
-    empty = layout.join(dataclasses.replace(layout.split(file.dumps(Document([]))), flags=layout.WIDE))
+    assert sections.split(data).fields == pack(table)
+    spelt = refit(data, varint(2) + bytes([4, 1, 4]) + bytes(8), flags=sections.WIDE)
+    empty = sections.join(dataclasses.replace(sections.split(file.dumps(Document([]))), flags=sections.WIDE))
     for one in (spelt, empty):
         assert "wide kinds of records, and has none" in refused(one)
         with pytest.raises(szd_reference.Refused, match="there is no wide kind"):
@@ -298,17 +298,17 @@ def test_an_untyped_kind_has_no_type():
     """An alias in a table of wide heads."""
     data = file.dumps(Document([Ramp("r", "int64", (3,), 1, 1), Alias("s", "r")]))
     good = varint(8) + varint(3) + bytes([4, 0]) + bytes([1, 3]) + varint(0) + zigzag(1) * 2
-    assert layout.split(refit(data, good)).fields == layout.split(data).fields
+    assert sections.split(refit(data, good)).fields == sections.split(data).fields
     assert "a type to a record that has none" in refused(refit(data, good[:3] + bytes([4]) + good[4:]))
 
 
 def test_promises_beyond_the_stream_are_refused(data):
     """As many signs as the raw part has bits, of which the stream cannot have the sizes."""
-    parts = layout.split(file.dumps(Document([Signs("s", "float32", (3,), np.array([1, -2, 3]), -70)])))
+    parts = sections.split(file.dumps(Document([Signs("s", "float32", (3,), np.array([1, -2, 3]), -70)])))
     count = 1 << 20
     table = varint(300) + bytes([0, 1]) + varint(count) + zigzag(-70)
     huge = dataclasses.replace(parts, fields=deflate.compress(table), raw=bytes(count // 8))
-    assert "more levels than its stream can hold" in refused(layout.join(huge))
+    assert "more levels than its stream can hold" in refused(sections.join(huge))
 
 
 def test_damage_that_keeps_the_hash_of_the_file(data):
@@ -324,7 +324,7 @@ def test_damage_that_keeps_the_hash_of_the_file(data):
 
 
 def test_every_table_spoilt_in_its_deflation(data):
-    inside = deflate.expand(layout.split(data).fields, 1 << 20, "")
+    inside = deflate.expand(sections.split(data).fields, 1 << 20, "")
     for at in range(len(inside)):
         for change in (1, 2, 0x40, 0x80, 0xFF):
             spoilt = refit(data, inside[:at] + bytes([inside[at] ^ change]) + inside[at + 1 :])

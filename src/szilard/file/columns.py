@@ -18,7 +18,7 @@ _Line = tuple[type[Fields], Row]
 
 
 def wide(table: Sequence[Fields]) -> bool:
-    """Whether a kind is beyond three bits, so that the file needs the flag :data:`szilard.file.layout.WIDE`."""
+    """Whether a kind is beyond three bits, so that the file needs the flag :data:`szilard.file.sections.WIDE`."""
     return any(number(type(fields)) >= WIDE for fields in table)
 
 

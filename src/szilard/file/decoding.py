@@ -26,7 +26,7 @@ class Decoding:
     """One file while it is read; kinds are called record by record, in order.
 
     Args:
-        adaptive, static, raw: parts of the file (:class:`szilard.file.layout.Parts`).
+        adaptive, static, raw: parts of the file (:class:`szilard.file.sections.Parts`).
         tensors: names of all tensors by number, which aliases name.
         keep: what records are made of.
         priced: whether the streams count what their integers cost.

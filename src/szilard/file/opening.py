@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO, TypeVar, cast
 
-from szilard.file import layout
+from szilard.file import sections
 from szilard.file.error import Broken, SzilardFileError, printable
 from szilard.file.source import Source, Stored
 
@@ -49,7 +49,7 @@ def _opened(path: Path) -> BinaryIO:
 
 def _checked(file: BinaryIO, use: Callable[[Source], T]) -> T:
     source = Stored(file, 0, os.fstat(file.fileno()).st_size)
-    layout.check_magic(source.take(0, min(len(source), len(layout.MAGIC))))
+    sections.check_magic(source.take(0, min(len(source), len(sections.MAGIC))))
     return use(source)
 
 

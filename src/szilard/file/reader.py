@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from szilard.coding import CodingError
-from szilard.file import layout
+from szilard.file import sections
 from szilard.file.decoding import Decoding, Keep
 from szilard.file.error import Broken
 from szilard.file.fields import Cost, Fields
@@ -59,7 +59,7 @@ def decode(
 
     Args:
         keep: what the document holds of them. Of values that cannot be large without being constants or full supports,
-            those are still to be made, by :func:`szilard.file.arrays.arrays`.
+            those are still to be made, by :func:`szilard.file.as_arrays.arrays`.
         slow: as :func:`read`.
         costs: is given the bits of each record's values, and of its scales and table, which makes decoding slower.
         give: is given each record as it is decoded, before the hash is compared; the document then has none.
@@ -103,7 +103,7 @@ def decode(
 def _each(tables: Tables, decoding: Decoding) -> Iterator[tuple[Record | None, list[Cost]]]:
     """All records in order, products in place of their factors, and what their records cost."""
     table = list(zip(tables.names, tables.fields, strict=True))
-    counted = bool(tables.parts.flags & layout.PRODUCTS)
+    counted = bool(tables.parts.flags & sections.PRODUCTS)
     number = 0
     while number < len(table):
         if number in tables.products:

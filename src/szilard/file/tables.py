@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from szilard.file import columns, layout, meta, names
+from szilard.file import columns, meta, names, sections
 from szilard.file.error import Broken
 from szilard.file.fields import Fields
 from szilard.file.kinds import product
 from szilard.file.kinds.alias import AliasFields
-from szilard.file.layout import Parts
 from szilard.file.pieces import Shape
+from szilard.file.sections import Parts
 from szilard.file.source import Source
 
 #: The most integers that a byte of a stream can hold: each costs at least -log2(1 - 64/65536) = 0.0014 bit.
@@ -57,9 +57,9 @@ def tables(data: bytes | Source) -> Tables:
     Raises:
         Broken: the bytes are no valid file as far as this can be seen without decoding.
     """
-    parts = layout.split(data)
+    parts = sections.split(data)
     found_names = names.unpack(parts.names, parts.count)
-    found_fields = columns.unpack(parts.fields, parts.count, wide=bool(parts.flags & layout.WIDE))
+    found_fields = columns.unpack(parts.fields, parts.count, wide=bool(parts.flags & sections.WIDE))
     if sum(fields.raw_bytes for fields in found_fields) != len(parts.raw):
         raise Broken("its raw bytes are not as many as its tensors have")
     _check_stream(len(parts.adaptive), sum(fields.symbols for fields in found_fields))

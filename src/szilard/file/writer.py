@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from szilard import atomic
-from szilard.file import columns, dtypes, kinds, layout, ledger, meta, names
+from szilard.file import columns, dtypes, kinds, ledger, meta, names, sections
 from szilard.file.encoding import Encoding
 from szilard.file.error import SzilardFileError
 from szilard.file.fields import Cost, Fields
@@ -76,7 +76,7 @@ def _encode(
         entries.append(ledger.of_entry(record.name, fields, *cost))
         _number(record.name, fields, encoding)
     adaptive_stream, static_stream = encoding.finish(any(fields.symbols for fields in table))
-    parts = layout.Parts(
+    parts = sections.Parts(
         count=len(table),
         names=names_block,
         fields=columns.pack(table),
@@ -85,7 +85,7 @@ def _encode(
         static=static_stream,
         raw=b"".join(encoding.raw),
         content=encoding.content.digest(),
-        flags=(layout.PRODUCTS if products else 0) | (layout.WIDE if columns.wide(table) else 0),
+        flags=(sections.PRODUCTS if products else 0) | (sections.WIDE if columns.wide(table) else 0),
     )
     output = sum(fields.output_bytes for fields in table)
     tensors = ledger.tensor_bytes(
@@ -94,7 +94,7 @@ def _encode(
         sum(math.prod(one.shape) * dtypes.named(one.dtype).size for one in products.values()),
         encoding.held,
     )
-    return layout.join(parts), ledger.of_parts(parts, entries, output, dict(document.meta), tensors)
+    return sections.join(parts), ledger.of_parts(parts, entries, output, dict(document.meta), tensors)
 
 
 def _record(

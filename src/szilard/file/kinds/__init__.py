@@ -1,7 +1,7 @@
 """The kinds of records, one file each: a class of fields over :class:`szilard.file.fields.Fields`, and its record.
 
 A new kind is a new file here and a line in :data:`KINDS` with the next number. From :data:`WIDE` on, the number is in a
-column of varints, in files with the flag :data:`szilard.file.layout.WIDE`; a file without such a kind has no flag and
+column of varints, in files with the flag :data:`szilard.file.sections.WIDE`; a file without such a kind has no flag and
 keeps its bytes. Products (``product.py``) have no number: they lie in two records of levels.
 """
 
