@@ -213,7 +213,7 @@ def test_levels_take_the_place_of_a_tensor(tmp_path):
         (torch.ones(3, device="meta"), "x is a sparse, quantized or meta tensor"),
         (torch.zeros(3, dtype=torch.complex32), "cannot hold tensors of type complex32"),
         (torch.nested.nested_tensor([torch.ones(2), torch.ones(3)]), "x is a nested tensor"),
-        (torch.nested.nested_tensor([torch.ones(2), torch.ones(3)], sections=torch.jagged), "x is a nested"),
+        (torch.nested.nested_tensor([torch.ones(2), torch.ones(3)], layout=torch.jagged), "x is a nested"),
     ],
 )
 def test_what_a_file_cannot_hold(value, sentence):
