@@ -149,7 +149,8 @@ class Trial:
         script.write_text((HERE / "exercise.py").read_text(encoding="utf-8"), encoding="utf-8")
         for value in ("", "cpp", "torch"):
             variables = {"SZILARD_KERNELS": value} if value else {}
-            print(f"  {self.run('python', 'exercise.py', 'net.szd', **variables).strip()}", file=self.out)
+            for line in self.run("python", "exercise.py", "net.szd", **variables).splitlines():
+                print(f"  {line}", file=self.out)
 
     def emulated(self) -> None:
         """Which instruction set the library takes on older processors."""

@@ -12,14 +12,13 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
+sys.path[:0] = [str(Path(__file__).parent.parent / name) for name in ("benchmarks", "release")]
 
 # Before any fixture of a module: keys that commands make are the tests' own, not the user's.
 _CONFIG = tempfile.TemporaryDirectory(prefix="szilard-config-")
 os.environ["XDG_CONFIG_HOME"] = _CONFIG.name
 
-# No deadline for an example, and no limit on the time in which inputs are made: tests would fail because a machine is slow
-# or busy.
+# No deadline for an example and no limit on the time in which inputs are made: a slow or busy machine would break them.
 settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("suite")
 
