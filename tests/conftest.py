@@ -12,6 +12,8 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
+from szilard import SzilardError
+
 sys.path[:0] = [str(Path(__file__).parent.parent / name) for name in ("benchmarks", "release")]
 
 # Before any fixture of a module: keys that commands make are the tests' own, not the user's.
@@ -51,6 +53,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    from szilard.kernels import dispatch
+
+    try:
+        dispatch.describe()
+    except SzilardError as error:  # else it would be the failure of every test
+        raise pytest.UsageError(str(error)) from None
     limit = config.getoption("--processor-seconds")
     if limit is not None:
         from processor_time import ProcessorTime
