@@ -28,6 +28,10 @@ PATIENCE = 600  # seconds after which a process is taken to hang, however busy t
 TIMINGS = {"seconds", "seconds_per_step", "peak_bytes"}
 
 
+def command(*arguments: object, launcher: tuple[str, ...] = ()) -> list[str]:
+    return [sys.executable, *launcher, "-m", "szilard", *map(str, arguments)]
+
+
 def environment(**more: str) -> dict[str, str]:
     return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path), **more}
 
@@ -38,10 +42,10 @@ def szilard(*arguments: object) -> None:
     assert done.exit_code == 0, done.output
 
 
-def torchrun(*arguments: object, program: tuple[object, ...] = ("-m", "szilard")) -> subprocess.Popen:
+def torchrun(*arguments: object) -> subprocess.Popen:
     launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
     return subprocess.Popen(
-        [sys.executable, *launcher, *map(str, (*program, *arguments))],
+        command(*arguments, launcher=launcher),
         env=environment(),
         stderr=subprocess.PIPE,
         text=True,
@@ -55,32 +59,6 @@ def wait_for(process: subprocess.Popen, run: Path, epochs: int) -> None:
     while lines(run) < epochs and process.poll() is None and time.monotonic() < patience:
         time.sleep(0.002)
     assert process.poll() is None, "the run ended before it could be killed"
-
-
-#: The command, in processes that stay at a step until a signal has asked them to stop or ends them; no clock says when.
-HELD = """
-import sys, time
-from szilard import interrupts, methods
-from szilard.__main__ import main
-
-after = methods.SSVI.after_step
-last = int(sys.argv.pop(1))
-
-def step(self, *given):
-    after(self, *given)
-    while self.step == last and interrupts.asked() is None:
-        time.sleep(0.01)
-
-methods.SSVI.after_step = step
-main()
-"""
-
-
-def held(folder: Path, step: int) -> tuple[object, ...]:
-    """The program of :func:`torchrun` that stays at a step."""
-    script = folder / "held.py"
-    script.write_text(HELD)
-    return script, step
 
 
 def untimed(value):
@@ -192,8 +170,8 @@ def test_several_processes_train_one_network(tmp_path):
 def test_several_processes_killed_and_resumed(tmp_path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     assert torchrun(*FIT, "--out", whole).wait(PATIENCE) == 0
-    process = torchrun(*FIT, "--out", killed, "--resume", program=held(tmp_path, 31))
-    wait_for(process, killed, 10)  # of three steps in each process
+    process = torchrun(*FIT, "--out", killed, "--resume")
+    wait_for(process, killed, 10)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     assert torchrun(*FIT, "--out", killed, "--resume").wait(PATIENCE) == 0
@@ -205,10 +183,10 @@ def test_several_processes_killed_and_resumed(tmp_path):
 def test_several_processes_hold_one_folder_and_leave_together(tmp_path):
     """A second torchrun is refused; SIGTERM to the first writes a checkpoint from which a third goes on."""
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
-    assert torchrun(*FIT, "--out", whole).wait(PATIENCE) == 0
-    process = torchrun(*FIT, "--out", stopped, program=held(tmp_path, 13))
+    assert torchrun(*FIT, "--epochs", 200, "--out", whole).wait(PATIENCE) == 0
+    process = torchrun(*FIT, "--epochs", 200, "--out", stopped)
     wait_for(process, stopped, 4)
-    second = torchrun(*FIT, "--out", stopped, "--overwrite")
+    second = torchrun(*FIT, "--epochs", 200, "--out", stopped, "--overwrite")
     assert "in use by process" in second.communicate(timeout=PATIENCE)[1]
     assert second.returncode != 0
     assert process.poll() is None, "the run ended before it could be stopped"
@@ -217,7 +195,7 @@ def test_several_processes_hold_one_folder_and_leave_together(tmp_path):
     assert (
         f"stopped by SIGTERM; what is in {stopped} is whole; go on with the same command and --resume" in said
     )
-    assert torchrun(*FIT, "--out", stopped, "--resume").wait(PATIENCE) == 0
+    assert torchrun(*FIT, "--epochs", 200, "--out", stopped, "--resume").wait(PATIENCE) == 0
     assert_same_run(whole, stopped)
     assert not list(stopped.rglob(".*"))
 
