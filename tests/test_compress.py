@@ -204,7 +204,7 @@ class Odd(nn.Module):
 
 def test_parameters_of_any_layer_are_rounded_and_what_stays_exact_is_named():
     network = Odd()
-    with pytest.warns(SzilardWarning, match=r"phase: exact bytes are kept"):
+    with pytest.warns(SzilardWarning, match=r"phase: stored as exact bytes"):
         made = szilard.compress(network, torch.randn(40, 4), lam=1e-6)
     for name in ("phase", "table"):
         assert torch.equal(getattr(made.network, name), getattr(network, name))

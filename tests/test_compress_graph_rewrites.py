@@ -133,7 +133,7 @@ def test_what_no_tracer_sees_is_found_by_comparison_undone_and_named():
     x = noise(8, 3, 6, 6)
     first, second = conv_norm(), nn.Sequential(nn.Conv2d(4, 4, 3), nn.BatchNorm2d(4))
     network = settled(nn.Sequential(first, nn.ReLU(), second, Hidden(first[0].weight)), x)
-    with pytest.warns(SzilardWarning, match=r"BatchNorm 0\.1 is not put into 0\.0"):
+    with pytest.warns(SzilardWarning, match=r"BatchNorm 0\.1 is not multiplied into 0\.0"):
         draft = folded(network, [x])
     assert draft.norms == {"2.1": "2.0"}  # the other one is innocent
     assert changed(network, draft.network, x) < 1e-5

@@ -203,7 +203,7 @@ def test_sentences_of_different_lengths(mapping, tmp_path):
 def test_what_the_network_does_not_take_is_told():
     batches = [{"a": a, "b": b, "weight": a, "name": ["x"] * len(a)} for a, b in parts(A, B)]
     noted = compressed(made(Two), batches, lam=1e-9).notes
-    assert "weight of each batch: the network takes no such input, and gets none" in noted
+    assert "weight of each batch: not passed on, because the network takes no such input" in noted
 
 
 def test_a_mapping_that_is_asked_for_attributes():

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from szilard.compression.answers import at
-from szilard.compression.batches import Whole, length, mapped, named_leaves, told
+from szilard.compression.batches import Whole, length, mapped, named_leaves, shown
 from szilard.compression.reading import Reading
 from szilard.errors import SzilardError, printable
 from szilard.networks.takes import Takes
@@ -108,7 +108,7 @@ def refused(inputs: Any, error: Exception) -> SzilardError:
     """What a network raised, in one sentence."""
     first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     kind = "" if isinstance(error, RuntimeError | TypeError | ValueError) else f"{type(error).__name__}: "
-    shape = f"of shape {told(inputs)}" if isinstance(inputs, Tensor) else printable(told(inputs))
+    shape = f"of shape {shown(inputs)}" if isinstance(inputs, Tensor) else printable(shown(inputs))
     return SzilardError(
         f"the network does not take calibration inputs {shape}: {printable(kind + first).rstrip('.')}; {GIVE}"
     )

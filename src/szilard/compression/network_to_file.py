@@ -16,11 +16,11 @@ from szilard.compression.adapter import Adapter
 from szilard.compression.calibration import Calibration
 from szilard.compression.check import (
     check_functions,
+    check_goal,
     check_network,
     check_shape,
     check_share,
     check_weights,
-    check_wishes,
     shape_of,
 )
 from szilard.compression.compressed import Compressed
@@ -39,8 +39,7 @@ from szilard.compression.passes.distil import Distil, is_cheap
 from szilard.compression.passes.posterior import LOSS, Posterior, is_posterior
 from szilard.compression.passes.refit import Refit
 from szilard.compression.passes.rounding import Quantise, QuantiseVectors
-from szilard.compression.plain import plain
-from szilard.compression.plain import told as told_plain
+from szilard.compression.plain import plain, plain_note
 from szilard.compression.probe import Probe
 from szilard.compression.progress import Progress
 from szilard.compression.room import fitted
@@ -115,7 +114,7 @@ def compress(
             answers differently each time, or a goal that cannot be reached.
     """
     started = time.perf_counter()
-    check_wishes(max_drop, max_bytes, lam, confidence, task)
+    check_goal(max_drop, max_bytes, lam, confidence, task)
     check_functions(evaluate, forward, seed, meta)
     check_share(None if evaluate else max_drop)
     check_network(network)
@@ -143,7 +142,7 @@ def compress(
         lam, max_drop = (None, MAX_DROP) if score else (LOSS * scale, None)
     if max_drop is not None and score is None:
         raise SzilardError("max_drop needs something that judges; give calibration data or evaluate")
-    notes = unwrapped + ([told_plain(names)] if names else [])
+    notes = unwrapped + ([plain_note(names)] if names else [])
     for note in notes[len(unwrapped) :]:
         warnings.warn(note, SzilardWarning, stacklevel=2)
     notes += [] if data is None else data.notes

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from szilard.compression.adapter import Adapter, refused
 from szilard.compression.answers import Path, at, tensors
-from szilard.compression.batches import length, rows, told
+from szilard.compression.batches import length, rows, shown
 from szilard.errors import SzilardError, SzilardWarning, printable
 from szilard.likelihood import Likelihood, Part, Several, choose
 
@@ -151,7 +151,7 @@ def _numbers(output: Any) -> list[tuple[Path, Tensor]]:
 
 def _samples(adapter: Adapter, inputs: Sequence[Any]) -> list[Any]:
     """A few examples of every kind of batch, in two numbers that no other dimension has by chance in both."""
-    kinds = {told(rows(x, slice(0, 3))): x for x in reversed(inputs)}
+    kinds = {shown(rows(x, slice(0, 3))): x for x in reversed(inputs)}
     chosen = list(kinds.values())[::-1][:KINDS]
     counts = (3, 5) if adapter.divided and length(chosen[0]) >= 5 else (3,)
     return [rows(x, slice(0, n)) for x in chosen for n in counts]

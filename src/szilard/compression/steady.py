@@ -1,4 +1,4 @@
-"""Whether a network answers the same twice, where there are no data to ask it by."""
+"""Check that a network without data gives the same outputs twice."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from szilard.compression.guess import guess_inputs
 from szilard.compression.probe import distance, numbers
 from szilard.errors import SzilardError
 
-MOST = 1e-2  # of the largest answer
+MOST = 1e-2  # relative to the largest output
 
 
 @torch.no_grad()
 def check_steady(network: nn.Module) -> None:
-    """Ask twice on random inputs of the shapes that a network takes; where none is known, nothing is checked.
+    """Run a network twice on random inputs of the shapes that it takes; if no shape is known, nothing is checked.
 
     Raises:
-        SzilardError: the answers differ.
+        SzilardError: the outputs differ.
     """
     for x in guess_inputs(network):
         try:
             first, again = numbers(network(x)), numbers(network(x))
-        except Exception:  # a guess that does not fit
+        except Exception:  # any error of a network on an input of the wrong shape
             continue
         if not first:
             continue
         apart = distance(again, first)
         if apart > MOST:
             raise SzilardError(
-                "the network answers differently each time, even in eval mode; take out what is random, such as "
-                "dropout by torch.nn.functional without training=self.training"
+                "the network's outputs differ each time, even in eval mode; remove what is random, such as dropout by "
+                "torch.nn.functional without training=self.training"
             )
