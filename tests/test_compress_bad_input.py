@@ -126,7 +126,7 @@ CASES = {
         [(x, int(y)) for x, y in zip(X, Y, strict=True)],
         "one example; give batches",
     ),
-    "file names": (linear, DataLoader(Names(), batch_size=5), "list of str, in which there is no tensor"),
+    "file names": (linear, DataLoader(Names(), batch_size=5), "list of str without tensors"),
     "a loader that raises": (
         linear,
         DataLoader(Missing(), batch_size=5),
