@@ -29,7 +29,8 @@ SOURCE = ROOT / "src" / "szilard"
 
 #: The rooms, lowest floor first; a room imports from floors below its own, and files outside of rooms are below all.
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("kernels", "likelihood", "cost", "metrics", "data", "networks"),
+    ("likelihood",),
+    ("kernels", "cost", "metrics", "data", "networks"),
     ("sparse", "coding"),
     ("bayes", "file"),
     ("topology",),

@@ -10,7 +10,7 @@ from report_folders import change, classification
 
 from szilard import report
 from szilard.errors import SzilardError
-from szilard.report import curves, finding
+from szilard.report import curves, summary
 from szilard.run.read import read
 
 
@@ -101,7 +101,7 @@ def test_a_damaged_result(run, content):
 def test_a_damaged_run_toml(run, content):
     (run / "run.toml").write_text(content)
     assert {row.key for row in report.table(run)} == {"ssvi", "deterministic"}
-    assert "mlp on digits" in finding.title(read(run))
+    assert "mlp on digits" in summary.title(read(run))
 
 
 def test_no_run_toml(run):
@@ -160,7 +160,7 @@ def test_pickles_are_not_opened(run, tmp_path):
     [
         ("reliability_count", np.ones(3), "diagram of its predictions"),
         ("uncertain_true", np.array(["a"] * 16), "most uncertain inputs"),
-        ("ood_max_probability", np.array(["a"]), "other origin"),
+        ("ood_max_probability", np.array(["a"]), "out-of-distribution"),
         ("log_std_end_0", np.array(["a"]), "histograms of its weights"),
     ],
 )

@@ -16,6 +16,8 @@ MODULES = {
     "szilard.native": "szilard.kernels.native",
     "szilard.methods.moves": "szilard.topology.moves",
     "szilard.methods.scores": "szilard.topology.scores",
+    "szilard.report.finding": "szilard.report.summary",
+    "szilard.report.honesty": "szilard.report.calibration",
     "szilard.report.read": "szilard.run.read",
     "szilard.report.result": "szilard.run.result",
     "szilard.sparse.topology": "szilard.topology",

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from torch import Tensor
 
 from szilard.likelihood import Likelihood, for_training
-
-Task = Literal["classification", "multilabel", "regression"]
+from szilard.likelihood.targets import TaskName
 
 
 @dataclass(frozen=True)
@@ -25,7 +23,7 @@ class FreeEnergy:
 
 
 def free_energy(
-    output: Tensor, y: Tensor, divergence: Tensor, *, task: Task | Likelihood, weight: float
+    output: Tensor, y: Tensor, divergence: Tensor, *, task: TaskName | Likelihood, weight: float
 ) -> FreeEnergy:
     """F per example: mean negative log likelihood of the batch plus ``weight`` times a divergence.
 
@@ -47,6 +45,6 @@ def free_energy(
     return FreeEnergy(energy, weight * divergence)
 
 
-def negative_log_likelihood(output: Tensor, y: Tensor, task: Task | Likelihood) -> Tensor:
+def negative_log_likelihood(output: Tensor, y: Tensor, task: TaskName | Likelihood) -> Tensor:
     """-ln p(y | output) of each example in nats, ``[B]``."""
     return (task if isinstance(task, Likelihood) else for_training(task)).nll(output, y)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from szilard.report import curves, honesty, uncertain, weights
+from szilard.report import calibration, curves, uncertain, weights
 from szilard.report.draw import QUARTER, THIRD, Picture
 from szilard.report.uncertain import Tile
 from szilard.report.weights import Posterior
@@ -43,25 +43,25 @@ def in_fours(number: int) -> bool:
 
 def predictions(run: Run) -> list[Section]:
     """How true the predictions are."""
-    classes = run.task == "classification"
+    in_units = run.target_type.in_units
     width = QUARTER if in_fours(len(run.finished) + 1) else THIRD
     each = [
         _try(run, f"{m.name}: the diagram of its predictions", lambda m=m, n=n: _each(run, m, width, n))  # type: ignore[misc]
         for m in run.finished
-        for n in range(honesty.n_targets(m))
+        for n in range(calibration.n_targets(m))
     ]
-    risk = _try(run, "the risk–coverage curve", lambda: honesty.risk_coverage(run, width))
-    ood = _try(run, "the histograms of inputs of other origin", lambda: honesty.elsewhere(run)) or []
+    risk = _try(run, "the risk–coverage curve", lambda: calibration.risk_coverage(run, width))
+    ood = _try(run, "the histograms of out-of-distribution inputs", lambda: calibration.elsewhere(run)) or []
     reliability = (
         "Accuracy among the inputs of which the network is equally sure: on the diagonal, its probabilities are true. "
         "Bars are 95 % intervals of the accuracy itself: where few inputs fall, little is known."
     )
     intervals = "Each dot is a test input with its 95 % interval; those that miss the truth have no colour."
-    outside = run.fact("ood") or "inputs of other origin"
+    outside = run.fact("ood") or "out-of-distribution inputs"
     return [
         Section(
-            "Are the probabilities true?" if classes else "Are the error bars true?",
-            reliability if classes else intervals,
+            "Are the error bars true?" if in_units else "Are the probabilities true?",
+            intervals if in_units else reliability,
             [p for p in [*each, risk] if p],
         ),
         Section(
@@ -103,9 +103,9 @@ def pictured(run: Run) -> list[Uncertain]:
 
 
 def _each(run: Run, m: MethodRun, width: float, target: int) -> Picture | None:
-    if run.task == "classification":
-        return honesty.reliability(m, width)
-    return honesty.predicted(run, m, width, target)
+    if run.target_type.in_units:
+        return calibration.predicted(run, m, width, target)
+    return calibration.reliability(m, width)
 
 
 def _try(run: Run, what: str, make: Callable[[], T]) -> T | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from szilard import atomic
 from szilard.report import classes as by_class
-from szilard.report import draw, finding, sections
+from szilard.report import draw, sections, summary
 from szilard.report.table import rows
 from szilard.run.read import MethodRun, Run, read
 from szilard.run.result import is_number
@@ -56,14 +56,14 @@ def render(run: Run) -> str:
     return environment.from_string(source).render(
         style=Markup(style),  # a file of this package, not of a user
         name=run.title,
-        title=finding.title(run),
-        finding=finding.finding(run),
-        facts=finding.facts(run),
+        title=summary.title(run),
+        summary=summary.summary(run),
+        facts=summary.facts(run),
         notes=run.notes,
         rows=found,
         columns=columns,
         few=spans,
-        few_of=finding.n_test(run),
+        few_of=summary.n_test(run),
         classes=by_class.classes(run),
         kinds=[(kind, len(list(group))) for kind, group in groupby(cell.source for cell in columns)],
         methods=[m for m in run.methods if m.finished or m.history],
@@ -71,7 +71,6 @@ def render(run: Run) -> str:
         states={m.key: _state(run, m) for m in run.methods},
         dashes=lambda number: " ".join(f"{d:g}" for d in draw.dashes(number)),
         n_colours=draw.N_COLOURS,
-        regression=run.task == "regression",
         settings=run.settings_text,
         version=__version__,
         **content,
