@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -21,6 +22,7 @@ class Labels(DataTargets):
     score = Bernoulli.score
     in_columns = True
     constant = "the frequencies of the labels"
+    figures: ClassVar[Mapping[str, str]] = {"accuracy": "accuracy_by_label"}
 
     def trained(self) -> Likelihood:
         return Bernoulli()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal
 
 from torch import Tensor
@@ -21,12 +21,14 @@ class TargetType(ABC):
         score: what predictions are judged by.
         has_labels: whether labels judge the outputs; else only the original network's outputs do.
         in_units: targets are quantities, which have a unit, a shift and a scale, and a noise.
+        in_columns: targets are ``[N, k]``, even where k is 1.
     """
 
     name: ClassVar[str]
     score: ClassVar[str]
     has_labels: ClassVar[bool] = True
     in_units: ClassVar[bool] = False
+    in_columns: ClassVar[bool] = False
 
     @abstractmethod
     def likelihood_of(self, output: Tensor, labels: Tensor | None) -> Likelihood:
@@ -45,16 +47,16 @@ class DataTargets(TargetType):
 
     Attributes:
         has_classes: targets are numbers of classes that have names; one an example, or one at each position.
-        in_columns: targets are ``[N, k]`` with a name for each column, even where k is 1.
         ignored: the label that stands for none, or None where every target counts.
         constant: what the best constant prediction consists of, in a sentence.
+        figures: what tables call a figure of :func:`szilard.metrics.evaluate`, where it is not called so there.
     """
 
     name: ClassVar[TaskName]
     has_classes: ClassVar[bool] = False
-    in_columns: ClassVar[bool] = False
     ignored: ClassVar[int | None] = None
     constant: ClassVar[str]
+    figures: ClassVar[Mapping[str, str]] = {}
 
     @abstractmethod
     def trained(self) -> Likelihood:

@@ -16,6 +16,7 @@ class Vectors(TargetType):
     name = "embedding"
     score = Embedding.score
     has_labels = False
+    in_columns = True
 
     def likelihood_of(self, output: Tensor, labels: Tensor | None) -> Likelihood:
         if output.dim() < 2 or output.shape[-1] < 2:
