@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from szilard.data.npz import read_npz
 from szilard.data.table import listed, read_table
 from szilard.errors import SzilardError, first_line
 from szilard.likelihood import Bernoulli, Categorical, Likelihood, choose
+from szilard.likelihood.targets import Classes, DataTargets, Labels, Quantities
 from szilard.metrics import Predictive
 from szilard.model.evaluate import tells_mean_alone, with_noise
 from szilard.model.finished import Finished
@@ -67,29 +68,62 @@ def of_predictive(
     Of several targets a column for each is called as it is, and those beside it begin with its name; of labels that are
     each there or not, that column is the probability.
     """
-    if believed.task == "regression":
-        figures = {
-            "mean": believed.mean * scale + shift,
-            "std": believed.variance.sqrt() * scale,
-            "aleatoric_std": believed.aleatoric().sqrt() * scale,
-            "epistemic_std": believed.epistemic().sqrt() * scale,
-        }
-        return _by_name(figures, targets) if targets else _columns(figures)
-    if believed.multilabel:
-        figures = {
-            "probability": believed.mean,
-            "entropy": believed.entropy(),
-            "aleatoric": believed.aleatoric(),
-            "epistemic": believed.epistemic(),
-        }
-        return _by_name(figures, targets)
+    make = _COLUMNS.get(type(believed.target_type))
+    if make is None:
+        raise SzilardError(f"no table shows predictions of {believed.task}; add a function to {__name__}")
+    return make(believed, classes, shift, scale, targets)
+
+
+def _of_quantities(
+    believed: Predictive,
+    classes: Sequence[str],
+    shift: float | Tensor,
+    scale: float | Tensor,
+    targets: Sequence[str],
+) -> Answers:
     figures = {
-        "probability": believed.max_probability(),
+        "mean": believed.mean * scale + shift,
+        "std": believed.variance.sqrt() * scale,
+        "aleatoric_std": believed.aleatoric().sqrt() * scale,
+        "epistemic_std": believed.epistemic().sqrt() * scale,
+    }
+    return _by_name(figures, targets) if targets else _columns(figures)
+
+
+def _of_labels(
+    believed: Predictive,
+    classes: Sequence[str],
+    shift: float | Tensor,
+    scale: float | Tensor,
+    targets: Sequence[str],
+) -> Answers:
+    return _by_name({"probability": believed.mean, **_uncertainties(believed)}, targets)
+
+
+def _of_classes(
+    believed: Predictive,
+    classes: Sequence[str],
+    shift: float | Tensor,
+    scale: float | Tensor,
+    targets: Sequence[str],
+) -> Answers:
+    figures = {"probability": believed.max_probability(), **_uncertainties(believed)}
+    return Answers({"label": [classes[i] for i in believed.labels.tolist()], **_columns(figures).columns})
+
+
+def _uncertainties(believed: Predictive) -> dict[str, Tensor]:
+    return {
         "entropy": believed.entropy(),
         "aleatoric": believed.aleatoric(),
         "epistemic": believed.epistemic(),
     }
-    return Answers({"label": [classes[i] for i in believed.labels.tolist()], **_columns(figures).columns})
+
+
+_COLUMNS: dict[type[DataTargets], Callable[..., Answers]] = {
+    Classes: _of_classes,
+    Labels: _of_labels,
+    Quantities: _of_quantities,
+}
 
 
 def _by_name(figures: dict[str, Tensor], targets: Sequence[str]) -> Answers:
@@ -139,7 +173,7 @@ def plain(request: Request, name: str, samples: int, seed: int, tell: Tell) -> A
         x = in_units(x if pair is not None or not case.data.train.x.is_floating_point() else x.float(), pair)  # type: ignore[arg-type]
         return _told(case.network, x, case.valid.choice.likelihood, case.data.outputs, case.target)
     network = case.asked()
-    if case.data.task == "regression" and tells_mean_alone(network, case.data):
+    if tells_mean_alone(network, case.data):
         network = with_noise(network, case.data)
     stored = {key: value for key, value in request.given.items() if value is not None}
     found = Finished.plain(network, case.data, network_spec=case.spec, source=stored)

@@ -141,10 +141,10 @@ def _with_data(
         stored = {key: value for key, value in request.given.items() if value is not None}
         found = Finished.plain(case.network, case.data, network_spec=case.spec, source=stored)
         found = replace(found, answers=case.kind)
-        if case.data.task == "regression" and tells_mean_alone(case.asked(), case.data):
+        if tells_mean_alone(case.asked(), case.data):
             found = replace(found, noise=residual(case.asked(), case.data))
         data, meta = case.data, case.meta
-    if certified and (data.task != "classification" or data.is_dense):
+    if certified and (not data.target_type.has_classes or data.is_dense):
         raise SzilardError(_CERTIFIED)
     made, described = judged.by_data_set(found, data, meta, wish, seed, console, tell)
     if certified:

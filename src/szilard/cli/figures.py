@@ -12,6 +12,7 @@ from szilard.cli import target
 from szilard.cli.table import Column, Table
 from szilard.cli.table import show as show_table
 from szilard.errors import printable
+from szilard.likelihood import targets
 from szilard.run.folder import RunFolder
 
 LETTERS = 200  # of a name of a method
@@ -114,9 +115,10 @@ def of_runs(runs: Sequence[Path]) -> tuple[list[Row], str]:
 
 def named(quality: dict[str, T], task: str) -> dict[str, T]:
     """Figures of quality as tables call them: the accuracy of labels that are each there or not is that by label."""
-    if task != "multilabel":
-        return quality
-    return {"accuracy_by_label" if key == "accuracy" else key: value for key, value in quality.items()}
+    found = targets.known(task)
+    return (
+        quality if found is None else {found.figures.get(key, key): value for key, value in quality.items()}
+    )
 
 
 def print_rows(

@@ -21,8 +21,11 @@ from szilard.compress import compress as search
 from szilard.compress.judge import Judge, Scores
 from szilard.compress.progress import Progress
 from szilard.data import DataSet, Split
+from szilard.errors import SzilardError
 from szilard.likelihood import Bernoulli, Categorical, Gaussian
 from szilard.likelihood.categorical import IGNORED
+from szilard.likelihood.targets import Classes, DataTargets, Labels, Quantities
+from szilard.metrics import Predictive
 from szilard.model import finished as networks_on_disk
 from szilard.model.evaluate import judge, residual, tells_mean_alone, with_noise
 from szilard.model.finished import Finished
@@ -76,6 +79,47 @@ def _reason(wish: Wish) -> str:
     return "as --task says" if wish.task is not None else "the data say so"
 
 
+def scores_of(believed: Predictive, y: torch.Tensor) -> Scores:
+    """How good predictions are for targets ``y``, for the choice of a file.
+
+    Raises:
+        SzilardError: predictions of a kind that nothing here judges.
+    """
+    make = _SCORES.get(type(believed.target_type))
+    if make is None:
+        raise SzilardError(f"nothing judges predictions of {believed.task}; add a function to {__name__}")
+    return make(believed, y)
+
+
+def _of_classes(believed: Predictive, y: torch.Tensor) -> Scores:
+    if y.dim() > 1:
+        return _by_likelihood(Categorical(probabilities=True, ignore=IGNORED), believed, y)
+    right = (believed.labels == y).double()
+    given = believed.mean.double().gather(1, y[:, None])[:, 0]
+    return Scores(float(right.mean()), right, given, Categorical().guessing(y))
+
+
+def _of_labels(believed: Predictive, y: torch.Tensor) -> Scores:
+    return _by_likelihood(Bernoulli(probabilities=True), believed, y)
+
+
+def _by_likelihood(likelihood: Categorical | Bernoulli, believed: Predictive, y: torch.Tensor) -> Scores:
+    right, given = (each(believed.mean, y) for each in (likelihood.values, likelihood.sureness))
+    return Scores(float(right.mean()), right, given, likelihood.guessing(y))
+
+
+def _of_quantities(believed: Predictive, y: torch.Tensor) -> Scores:
+    each = Gaussian.of(y).values(believed.mean, y)
+    return Scores(float(each.mean()), each, None, 0.0, relative=True)
+
+
+_SCORES: dict[type[DataTargets], Callable[[Predictive, torch.Tensor], Scores]] = {
+    Classes: _of_classes,
+    Labels: _of_labels,
+    Quantities: _of_quantities,
+}
+
+
 def by_data_set(
     found: Finished,
     data: DataSet,
@@ -87,29 +131,15 @@ def by_data_set(
 ) -> tuple[Compressed, dict[str, Any]]:
     """Compress a network that a data set is for; and what is to be printed of it."""
     original = suited.asked(replace(found, noise=None))
-    alone = data.task == "regression" and tells_mean_alone(original, data)
-    measure = {"classification": "accuracy", "multilabel": Bernoulli.score}.get(data.task, "R²")
+    alone = tells_mean_alone(original, data)
+    measure = data.target_type.score
     told = f"{data.task}, judged by {measure} on valid ({_reason(wish)})"
 
     def values(network: nn.Module, split: Split) -> Scores:
         network = suited.asked(replace(found, network=network, noise=None))
         network = with_noise(network, data) if alone else network
         believed = judge(found.method, network, data, split, samples=SAMPLES, seed=seed, ood=False)[1]
-        if data.is_dense:
-            by_pixel = Categorical(probabilities=True, ignore=IGNORED)
-            right, given = (each(believed.mean, split.y) for each in (by_pixel.values, by_pixel.sureness))
-            return Scores(float(right.mean()), right, given, by_pixel.guessing(split.y))
-        if data.task == "classification":
-            right = (believed.labels == split.y).double()
-            given = believed.mean.double().gather(1, split.y[:, None])[:, 0]
-            guessing = Categorical().guessing(split.y)
-            return Scores(float(right.mean()), right, given, guessing)
-        if data.task == "multilabel":
-            by_label = Bernoulli(probabilities=True)
-            right, given = (each(believed.mean, split.y) for each in (by_label.values, by_label.sureness))
-            return Scores(float(right.mean()), right, given, by_label.guessing(split.y))
-        each = Gaussian.of(split.y).values(believed.mean, split.y)
-        return Scores(float(each.mean()), each, None, 0.0, relative=True)
+        return scores_of(believed, split.y)
 
     tell(told)
     with progress(console, tell) as shown:

@@ -30,7 +30,7 @@ def measure(request: Request, *, samples: int, seed: int, as_json: bool, wide: b
         rows, name, elsewhere = _plain(request, samples, seed, tell)
     else:
         rows, data = _finished(request, samples, seed)
-        name, elsewhere = data.name, data.ood_name if data.task == "classification" else None
+        name, elsewhere = data.name, data.judged_ood_name
     if as_json:
         output.as_json(json.loads(to_json({"data": name, "ood": elsewhere, "networks": rows})))
     else:
@@ -76,7 +76,7 @@ def _plain(request: Request, samples: int, seed: int, tell: Tell) -> tuple[list[
         return [_row(name, "none", quality, cost, {})], case.data.name, None
     beside: dict[str, Any] = {}
     quality, cost = evaluate(case.asked(), case.data, samples=samples, seed=seed, beside=beside)
-    elsewhere = case.data.ood_name if case.data.task == "classification" else None
+    elsewhere = case.data.judged_ood_name
     return [_row(name, "none", quality, cost, beside, case.data.task)], case.data.name, elsewhere
 
 

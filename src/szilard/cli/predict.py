@@ -107,7 +107,7 @@ def _finished(file: Path, request: Request, asked: Asked, lines: inputs.Lines) -
         raise SzilardError(f"--task is {request.task}, and {file} is for {found.task}; leave --task out")
     x = inputs.read(asked.inputs, found, asked.root, lines)
     network = suited.asked(found)
-    if found.task == "regression" and answers_mean_alone(network, x[:2], found.n_outputs):
+    if found.target_type.in_units and answers_mean_alone(network, x[:2], found.n_outputs):
         return answered.means(network, x, found.target_shift, found.target_scale, found.targets)
     believed = found.method.predict(network, x, samples=asked.samples, seed=asked.seed)
     if len(believed.shape) > 1 and not found.targets:

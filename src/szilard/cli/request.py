@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from szilard.cli.channels import Normalisation
+from szilard.likelihood.targets import of_task
 
 Tell = Callable[[str], object]
 
@@ -30,3 +31,8 @@ class Request:
     trusted: bool = False
     task: str | None = None
     normalisation: Normalisation = field(default_factory=Normalisation)
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether labels judge the outputs, as far as ``--task`` says."""
+        return self.task is None or of_task(self.task).has_labels
