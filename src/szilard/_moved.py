@@ -64,6 +64,7 @@ MODULES = {
 """By old name, where a module is."""
 
 NAMES = {
+    "szilard.likelihood.free_energy": {"Task": "szilard.data"},
     "szilard.sparse": dict.fromkeys(
         ("GrowthGradient", "Schedule", "carry_optimizer_state", "drop_and_grow"), "szilard.topology"
     )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
+from szilard import _moved
 from szilard.likelihood import Likelihood, for_training
 from szilard.likelihood.targets import TaskName
 
@@ -48,3 +50,7 @@ def free_energy(
 def negative_log_likelihood(output: Tensor, y: Tensor, task: TaskName | Likelihood) -> Tensor:
     """-ln p(y | output) of each example in nats, ``[B]``."""
     return (task if isinstance(task, Likelihood) else for_training(task)).nll(output, y)
+
+
+def __getattr__(name: str) -> Any:
+    return _moved.name_of(__name__, name)
