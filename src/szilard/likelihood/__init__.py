@@ -2,7 +2,7 @@
 
 from szilard.likelihood.bernoulli import Bernoulli
 from szilard.likelihood.categorical import Categorical
-from szilard.likelihood.choose import Choice, choose, for_training
+from szilard.likelihood.choice import Choice, choose, for_training
 from szilard.likelihood.embedding import Embedding
 from szilard.likelihood.gaussian import Gaussian
 from szilard.likelihood.likelihood import Likelihood

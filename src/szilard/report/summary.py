@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from szilard.report import words
+from szilard.report import figure_names
 from szilard.run.read import MethodRun, Run
 
 
@@ -32,7 +32,7 @@ def facts(run: Run) -> list[tuple[str, str]]:
     return said if seed is None else [*said, ("seed", str(seed))]
 
 
-def summary(run: Run) -> str:
+def comparison(run: Run) -> str:
     """The first finished method of the run beside the deterministic baseline: quality, then cost."""
     if not run.finished:
         return "No method has finished yet."
@@ -71,11 +71,11 @@ def _accuracy(main: MethodRun, base: MethodRun) -> str:
             return f"has an R² of {a:.3f} against {b:.3f}"
         a, b = main.test.get("rmse"), base.test.get("rmse")
         return "" if a is None or b is None else f"has an RMSE of {_size(a)} against {_size(b)}"
-    against = f"({words.percent(a)} against {words.percent(b)}"
+    against = f"({figure_names.percent(a)} against {figure_names.percent(b)}"
     noise = _noise(main, base)
     if noise is not None and abs(a - b) <= 2 * noise:
         return f"is equally accurate within sampling error {against}, ± {200 * noise:.1f} points)"
-    if words.percent(a) == words.percent(b):
+    if figure_names.percent(a) == figure_names.percent(b):
         return f"is equally accurate {against})"
     how = "more" if a > b else "less"
     return f"is {100 * abs(a - b):.1f} points {how} accurate {against})"
@@ -132,7 +132,7 @@ def _factor(main: MethodRun, base: MethodRun, figure: str, what: str, less: str)
 
 def _level(m: MethodRun) -> str:
     if "accuracy" in m.test:
-        return f"{words.percent(m.test['accuracy'])} accuracy"
+        return f"{figure_names.percent(m.test['accuracy'])} accuracy"
     if "r2" in m.test:
         return f"an R² of {m.test['r2']:.3f}"
     return f"an RMSE of {_size(m.test['rmse'])}" if "rmse" in m.test else ""
@@ -140,7 +140,7 @@ def _level(m: MethodRun) -> str:
 
 def _size(value: float) -> str:
     """A number in a sentence."""
-    return f"{value:.3g}" if abs(value) < 1000 else words.digits(value)
+    return f"{value:.3g}" if abs(value) < 1000 else figure_names.digits(value)
 
 
 def _nll(m: MethodRun) -> str:
