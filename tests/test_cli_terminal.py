@@ -128,7 +128,7 @@ def test_wide_leaves_nothing_out(folder, monkeypatch):
     monkeypatch.setattr(output, "columns", lambda stream: 60)
     several = ["report", *[str(folder / "run")] * 3]
     narrow = " ".join(szilard(*several).output.split())
-    assert "Not shown for want of width" in narrow
+    assert "Not shown for lack of width" in narrow
     assert "--wide or report.html shows them" in narrow
     assert "Not shown" not in szilard(*several, "--wide").output
 
