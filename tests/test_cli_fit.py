@@ -140,7 +140,7 @@ class TestWhatWasTypedGoesWhere:
 
     def test_several_methods(self):
         options = FitOptions(methods=["ssvi", "sparse-deterministic"], density=0.1, baselines=False)
-        assert merge(Settings(), given).methods == {
+        assert merge(Settings(), options).methods == {
             "ssvi": {"density": 0.1},
             "sparse-deterministic": {"density": 0.1},
         }

@@ -12,6 +12,7 @@ from cli_tools import TINY, environment, szilard
 from kill_tools import kill_compressions, kill_fits
 
 from szilard import compress, data, fit, interrupts, methods
+from szilard.cli import judged_compression
 from szilard.model import checkpoint, evaluate
 from szilard.training.job import Job
 
