@@ -20,7 +20,9 @@ OWN_MEANING = {"data", "network", "method", "task", "out", "samples", "seed"}
 
 
 def test_all_commands_are_found():
-    assert {"fit", "measure", "predict", "report", "compress", "convert", "inspect", "verify"} <= set(COMMANDS)
+    assert {"fit", "measure", "predict", "report", "compress", "convert", "inspect", "verify"} <= set(
+        COMMANDS
+    )
     assert list(get_command(app).commands) == list(COMMANDS)
 
 
@@ -83,7 +85,9 @@ def test_a_new_command_is_a_new_file(tmp_path, monkeypatch):
 def test_a_command_without_group_or_help_is_refused(tmp_path, source):
     path = tmp_path / "some.py"
     path.write_text(source)
-    with pytest.raises(ValueError, match="some.py needs GROUP, one of Train, Compress, Run, Look, and a function"):
+    with pytest.raises(
+        ValueError, match="some.py needs GROUP, one of Train, Compress, Run, Look, and a function"
+    ):
         command_files.CommandFile(path).read_header()
 
 

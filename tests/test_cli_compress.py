@@ -241,7 +241,7 @@ class TestFilesOfOthers:
         found = json.loads(typed.output)["networks"][0]["quality"]
         assert found["accuracy"] == pytest.approx(accuracy(mlp()))
         szilard("predict", "net.safetensors", "digits").refused(
-            "does not say of which network its weights are; add --network"
+            "does not say of which network; add --network"
         )
         szilard("compress", "net.safetensors", "--no-data").refused(
             "does not say of which network; add --network"

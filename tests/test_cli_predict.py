@@ -105,7 +105,7 @@ def test_a_quantity_in_its_own_units(table):
             r"have shape \[1, 9, 9\], and the network takes \[1, 8, 8\]",
         ),
         ({"x": np.full((3, 8, 8), np.nan, np.float32)}, "input 0 of .*, counted from 0, has NaN"),
-        ({"x": np.full((3, 8, 8), 7, np.float32)}, r"lie in \[7, 7\]; give bytes"),
+        ({"x": np.full((3, 8, 8), 7, np.float32)}, r"have values in \[7, 7\]; give bytes"),
         ({"x": np.zeros((0, 8, 8), np.float32)}, "holds no inputs"),
         ({"a": np.zeros(2), "b": np.zeros(2)}, "holds a, b; name the inputs x"),
         ({"x": np.array(["a", "b"])}, "not numbers"),

@@ -12,7 +12,7 @@ from cli_tools import TINY, environment, szilard
 from kill_tools import kill_compressions, kill_fits
 
 from szilard import compress, data, fit, interrupts, methods
-from szilard.cli import judged_compression
+from szilard.cli import compression_with_data
 from szilard.model import checkpoint, evaluate
 from szilard.training.job import Job
 
@@ -171,7 +171,7 @@ class TestWhatIsSaidIsTrue:
 
     def test_compress(self, run, monkeypatch, tmp_path):
         out = tmp_path / "net.szd"
-        monkeypatch.setattr(judged_compression, "search", interrupt)
+        monkeypatch.setattr(compression_with_data, "search", interrupt)
         assert said("compress", run, "-o", out) == f"{out} was not written"
         assert not out.exists()
         out.write_bytes(b"before")

@@ -14,8 +14,8 @@ from szilard.cli.options import network as n
 from szilard.cli.options import output as o
 
 if TYPE_CHECKING:
+    from szilard.cli.compression_with_data import Shown
     from szilard.cli.goal import Goal
-    from szilard.cli.judged_compression import Shown
     from szilard.cli.request import Request
     from szilard.compress import Compressed
     from szilard.data import DataSet
@@ -83,8 +83,8 @@ def compress(
     from rich.console import Console
 
     from szilard.cli import output, run_paths
+    from szilard.cli.compression_with_data import Shown
     from szilard.cli.goal import Goal
-    from szilard.cli.judged_compression import Shown
     from szilard.cli.messages import library_notifier
     from szilard.cli.request import Request
     from szilard.cli.table import say_wrapped
@@ -155,7 +155,7 @@ def _check_without_data(request: Request, goal: Goal, certificate: bool) -> None
 def _with_data(
     request: Request, goal: Goal, seed: int, shown: Shown, certificate: bool
 ) -> tuple[Compressed, dict[str, Any]]:
-    from szilard.cli import judged_compression
+    from szilard.cli import compression_with_data
     from szilard.cli.external.network_and_data import NetworkAndExamples, open_network_and_data
     from szilard.errors import SzilardError
     from szilard.model import finished as networks_on_disk
@@ -179,7 +179,7 @@ def _with_data(
         if isinstance(opened, NetworkAndExamples):
             if certificate:
                 raise SzilardError(_NO_CERTIFICATE)
-            return judged_compression.with_examples(opened, goal, seed, shown)
+            return compression_with_data.with_examples(opened, goal, seed, shown)
         stored = {key: value for key, value in request.data_options.items() if value is not None}
         data, meta = opened.data, opened.meta
         found = Finished.plain(opened.network, data, network_spec=opened.spec, source=stored)
@@ -188,7 +188,7 @@ def _with_data(
             found = replace(found, noise=residual(opened.for_method(), data))
     if certificate and (data.task != "classification" or data.is_dense):
         raise SzilardError(_NO_CERTIFICATE)
-    made, described = judged_compression.with_data_set(found, data, meta, goal, seed, shown)
+    made, described = compression_with_data.with_data_set(found, data, meta, goal, seed, shown)
     if certificate:
         described["certificate"] = _certificate(found, made, data, seed)
     return made, described
@@ -211,7 +211,7 @@ def _without_data(
     request: Request, input_shape: str | None, outputs: int | None, goal: Goal, seed: int, shown: Shown
 ) -> Compressed:
     from szilard import networks
-    from szilard.cli import judged_compression
+    from szilard.cli import compression_with_data
     from szilard.cli.external import build_record, weights
     from szilard.cli.external.build_record import BuildRecord
     from szilard.cli.goal import parse_shape
@@ -234,7 +234,7 @@ def _without_data(
         )  # fmt: skip
         if spec is not None:
             meta = meta | BuildRecord(spec, shape, outputs, goal.task or "").to_meta()
-    with judged_compression.progress(shown) as bar:
+    with compression_with_data.progress(shown) as bar:
         return search(
             network, max_bytes=goal.max_bytes, lam=goal.lam, input_shape=shape, seed=seed, meta=meta,
             task=goal.task, progress=bar,
@@ -243,8 +243,8 @@ def _without_data(
 
 def _certificate(found: Finished, made: Compressed, data: DataSet, seed: int) -> str:
     """The bound on the error on unseen examples, with its assumptions."""
+    from szilard.cli.compression_with_data import SAMPLES
     from szilard.cli.external import adapted_outputs
-    from szilard.cli.judged_compression import SAMPLES
     from szilard.model.evaluate import judge
 
     network = adapted_outputs.for_method(replace(found, network=made.network))
