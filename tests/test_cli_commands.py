@@ -86,7 +86,7 @@ def test_a_command_without_group_or_help_is_refused(tmp_path, source):
     path = tmp_path / "some.py"
     path.write_text(source)
     with pytest.raises(
-        ValueError, match="some.py needs GROUP, one of Train, Compress, Run, Look, and a function"
+        ValueError, match=r"some\.py needs GROUP, one of Train, Compress, Run, Look, and a function"
     ):
         command_files.CommandFile(path).read_header()
 
