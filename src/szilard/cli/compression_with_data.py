@@ -17,16 +17,16 @@ from szilard.cli.external.network_and_examples import NetworkAndExamples, batche
 from szilard.cli.goal import Goal
 from szilard.cli.option_names import for_command_line
 from szilard.cli.request import Tell
-from szilard.compress import Compressed
-from szilard.compress import compress as search
-from szilard.compress.judge import Scores
-from szilard.compress.progress import Progress
+from szilard.compression import Compressed
+from szilard.compression import compress as search
+from szilard.compression.judge import Scores
+from szilard.compression.progress import Progress
 from szilard.data import DataSet, Split
 from szilard.likelihood import Bernoulli, Categorical, Gaussian
 from szilard.likelihood.categorical import IGNORED
-from szilard.model import finished as networks_on_disk
+from szilard.model import saved_network
 from szilard.model.evaluate import judge, residual, tells_mean_alone, with_noise
-from szilard.model.finished import Finished
+from szilard.model.saved_network import SavedNetwork
 from szilard.networks.float_type import cast
 
 SAMPLES = 8  # weight samples of a Bayesian network, each time it is evaluated
@@ -91,7 +91,7 @@ def _reason(goal: Goal) -> str:
 
 
 def with_data_set(
-    found: Finished,
+    found: SavedNetwork,
     data: DataSet,
     meta: dict[str, Any],
     goal: Goal,
@@ -133,14 +133,14 @@ def with_data_set(
             lambda network: values(network, data.valid),
             data.task,
             seed,
-            networks_on_disk.to_meta(found) | meta,
+            saved_network.to_meta(found) | meta,
             bar,
         )
         before, after = (values(network, data.test).score for network in (found.network, made.network))
     if alone and found.noise is not None:
         compressed = replace(found, network=made.network, noise=None)
         noise = residual(adapted_outputs.for_method(compressed), data)
-        made = _with_meta(made, networks_on_disk.to_meta(replace(compressed, noise=noise)), goal.max_bytes)
+        made = _with_meta(made, saved_network.to_meta(replace(compressed, noise=noise)), goal.max_bytes)
     return made, _described(description, made, goal, data.name, measure) | {
         "test_before": before,
         "test_after": after,

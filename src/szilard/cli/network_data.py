@@ -13,13 +13,13 @@ from szilard import data as data_sets
 from szilard.data import DataSet, Split, labels, targets
 from szilard.data.again import Like
 from szilard.data.files import path_of
-from szilard.data.load import load_like
+from szilard.data.loading import load_like
 from szilard.data.suspects import Suspicion
 from szilard.data.table import listed
 from szilard.errors import SzilardError, SzilardWarning
 from szilard.file.error import printable
 from szilard.model import trust
-from szilard.model.finished import Finished
+from szilard.model.saved_network import SavedNetwork
 
 _MOVED = 1e-4  # standard deviations of a feature; by more, its training rows are different ones
 TABLES = (".csv", ".tsv")
@@ -30,7 +30,7 @@ _OF_TABLES = (
 
 
 def for_network(
-    found: Finished, options: dict[str, Any], what: str, loaded: DataSet | None = None
+    found: SavedNetwork, options: dict[str, Any], what: str, loaded: DataSet | None = None
 ) -> DataSet:
     """The data set of a network, normalised as in its training.
 
@@ -63,7 +63,7 @@ def for_network(
     return data.renormalised(found.shift, found.scale).retargeted(found.target_shift, found.target_scale)
 
 
-def _without_target(found: Finished, options: dict[str, Any], what: str) -> dict[str, Any]:
+def _without_target(found: SavedNetwork, options: dict[str, Any], what: str) -> dict[str, Any]:
     """The options without ``--target``, which must name the targets of training, in any order.
 
     Raises:
@@ -80,7 +80,7 @@ def _without_target(found: Finished, options: dict[str, Any], what: str) -> dict
     return {name: value for name, value in options.items() if name != "target"}
 
 
-def _like(found: Finished, options: dict[str, Any], what: str) -> Like | None:
+def _like(found: SavedNetwork, options: dict[str, Any], what: str) -> Like | None:
     """How to read another table than that of training; None if there is no other table."""
     name = options.get("name")
     if name is None or _same(name, found.data.get("name")) or Path(str(name)).suffix.lower() not in TABLES:
@@ -101,7 +101,7 @@ def _same(typed: str, stored: str | None) -> bool:
     return files[0].is_file() and files[1].is_file() and files[0].samefile(files[1])
 
 
-def _relabelled(data: DataSet, found: Finished, what: str) -> DataSet:
+def _relabelled(data: DataSet, found: SavedNetwork, what: str) -> DataSet:
     """Classes with the numbers of the network, found by name; the data need not have all of them.
 
     Raises:
@@ -123,7 +123,7 @@ def _relabelled(data: DataSet, found: Finished, what: str) -> DataSet:
     return replace(data, train=train, valid=valid, test=test, classes=found.classes)
 
 
-def _as_trained(data: DataSet, found: Finished, what: str) -> DataSet:
+def _as_trained(data: DataSet, found: SavedNetwork, what: str) -> DataSet:
     """A table with its features in the order of training, found by name.
 
     Raises:
@@ -146,7 +146,7 @@ def _as_trained(data: DataSet, found: Finished, what: str) -> DataSet:
     return data
 
 
-def _warn_if_changed(data: DataSet, found: Finished) -> None:
+def _warn_if_changed(data: DataSet, found: SavedNetwork) -> None:
     """Warn where the split of a table differs from that in training, as mean and deviation of the features show."""
     if (
         not data.feature_names

@@ -17,7 +17,7 @@ from szilard.cli.external.candidate_units import in_units
 from szilard.cli.external.network_and_data import open_network_and_data
 from szilard.cli.external.network_and_examples import NetworkAndExamples
 from szilard.cli.request import Request, Tell
-from szilard.compress.answers import answer
+from szilard.compression.answers import answer
 from szilard.data.files import path_of
 from szilard.data.npz import read_npz
 from szilard.data.table import listed, read_table
@@ -25,7 +25,7 @@ from szilard.errors import SzilardError, first_line
 from szilard.likelihood import Bernoulli, Categorical, Likelihood, choose
 from szilard.metrics import Predictive
 from szilard.model.evaluate import tells_mean_alone, with_noise
-from szilard.model.finished import Finished
+from szilard.model.saved_network import SavedNetwork
 from szilard.networks.evaluating import evaluating
 from szilard.networks.finite import advice
 from szilard.networks.float_type import cast, precise
@@ -151,7 +151,7 @@ def of_weights(request: Request, name: str, samples: int, seed: int, tell: Tell)
     if opened.data.task == "regression" and tells_mean_alone(network, opened.data):
         network = with_noise(network, opened.data)
     stored = {key: value for key, value in request.data_options.items() if value is not None}
-    found = Finished.plain(network, opened.data, network_spec=opened.spec, source=stored)
+    found = SavedNetwork.plain(network, opened.data, network_spec=opened.spec, source=stored)
     root = request.data_options.get("root")
     x = inputs.read(name, found, None if root is None else Path(root))
     predictive = found.method.predict(network, x, samples=samples, seed=seed)

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from szilard.cli.compression_with_data import Shown
     from szilard.cli.goal import Goal
     from szilard.cli.request import Request
-    from szilard.compress import Compressed
+    from szilard.compression import Compressed
     from szilard.data import DataSet
-    from szilard.model.finished import Finished
+    from szilard.model.saved_network import SavedNetwork
 
 GROUP = "Compress"
 EXAMPLES = (
@@ -121,7 +121,7 @@ def compress(
 def _file_to_write(request: Request, out: Path | None) -> Path:
     from szilard.cli import output
     from szilard.errors import SzilardError
-    from szilard.model.finished import SUFFIX
+    from szilard.model.saved_network import SUFFIX
 
     file = request.path
     out = file.with_suffix(SUFFIX) if out is None else out
@@ -158,13 +158,13 @@ def _with_data(
     from szilard.cli import compression_with_data
     from szilard.cli.external.network_and_data import NetworkAndExamples, open_network_and_data
     from szilard.errors import SzilardError
-    from szilard.model import finished as networks_on_disk
+    from szilard.model import saved_network
     from szilard.model.evaluate import residual, tells_mean_alone
-    from szilard.model.finished import Finished
+    from szilard.model.saved_network import SavedNetwork
 
     file = request.path
     meta: dict[str, Any] = {}
-    if networks_on_disk.is_finished(file):
+    if saved_network.is_finished(file):
         found, data = _saved_network(request, goal)
     elif request.data_options.get("name") is None:
         raise SzilardError(
@@ -182,7 +182,7 @@ def _with_data(
             return compression_with_data.with_examples(opened, goal, seed, shown)
         stored = {key: value for key, value in request.data_options.items() if value is not None}
         data, meta = opened.data, opened.meta
-        found = Finished.plain(opened.network, data, network_spec=opened.spec, source=stored)
+        found = SavedNetwork.plain(opened.network, data, network_spec=opened.spec, source=stored)
         found = replace(found, answers=opened.kind)
         if data.task == "regression" and tells_mean_alone(opened.for_method(), data):
             found = replace(found, noise=residual(opened.for_method(), data))
@@ -194,13 +194,13 @@ def _with_data(
     return made, described
 
 
-def _saved_network(request: Request, goal: Goal) -> tuple[Finished, DataSet]:
+def _saved_network(request: Request, goal: Goal) -> tuple[SavedNetwork, DataSet]:
     from szilard.cli import network_data
     from szilard.cli.messages import notifier
     from szilard.errors import SzilardError
-    from szilard.model import finished as networks_on_disk
+    from szilard.model import saved_network
 
-    found = networks_on_disk.load(request.path, request.spec, trusted=request.trusted, tell=notifier())
+    found = saved_network.load(request.path, request.spec, trusted=request.trusted, tell=notifier())
     data = network_data.for_network(found, request.data_options, str(request.path))
     if goal.task not in (None, data.task):
         raise SzilardError(f"--task is {goal.task}, and the data are for {data.task}; leave --task out")
@@ -216,14 +216,14 @@ def _without_data(
     from szilard.cli.external.build_record import BuildRecord
     from szilard.cli.goal import parse_shape
     from szilard.cli.messages import notifier
-    from szilard.compress import compress as search
-    from szilard.model import finished as networks_on_disk
+    from szilard.compression import compress as search
+    from szilard.model import saved_network
 
     file, spec = request.path, request.spec
     shape = parse_shape(input_shape)
-    if networks_on_disk.is_finished(file):
-        found = networks_on_disk.load(file, spec, trusted=request.trusted, tell=notifier())
-        network, shape, meta = found.network, found.input_shape, networks_on_disk.to_meta(found)
+    if saved_network.is_finished(file):
+        found = saved_network.load(file, spec, trusted=request.trusted, tell=notifier())
+        network, shape, meta = found.network, found.input_shape, saved_network.to_meta(found)
     else:
         record = build_record.read(file, spec, trusted=request.trusted)
         if record is not None:
@@ -241,7 +241,7 @@ def _without_data(
         )  # fmt: skip
 
 
-def _certificate(found: Finished, made: Compressed, data: DataSet, seed: int) -> str:
+def _certificate(found: SavedNetwork, made: Compressed, data: DataSet, seed: int) -> str:
     """The bound on the error on unseen examples, with its assumptions."""
     from szilard.cli.compression_with_data import SAMPLES
     from szilard.cli.external import adapted_outputs

@@ -66,7 +66,7 @@ def inspect(path: Weights, tensors: Tensors = False, json: o.Json = False, wide:
 
 def _is_szd(path: Path) -> bool:
     """Whether a file begins as a .szd file, read without torch."""
-    from szilard.file.layout import MAGIC
+    from szilard.file.sections import MAGIC
 
     try:
         if not path.is_file():

@@ -43,14 +43,14 @@ def measure(
     """Measure the quality and the cost of a trained network. Also takes a plain PyTorch state dict."""
     from szilard.cli import detail_tables, figures, output
     from szilard.cli.request import Request, check_samples
-    from szilard.model import finished as networks_on_disk
+    from szilard.model import saved_network
 
     request = Request.typed(
         path, data=data, data_root=data_root, target=target, split=split, task=task, mean=mean, std=std,
         network=network, key=key, trust=trust,
     )  # fmt: skip
     check_samples(samples)
-    if path.is_file() and not networks_on_disk.is_finished(path):
+    if path.is_file() and not saved_network.is_finished(path):
         rows, name, ood_name = _of_weights(request, samples, seed, quiet=json)
     else:
         rows, of = _of_saved_networks(request, samples, seed)
@@ -65,7 +65,7 @@ def measure(
 def _of_saved_networks(request: Request, samples: int, seed: int) -> tuple[list[Row], DataSet]:
     """A row for each network of a run, a method's folder or a file of szilard; and the data."""
     from szilard import methods
-    from szilard.cli import network_data, run_paths, saved_networks
+    from szilard.cli import loading, network_data, run_paths
     from szilard.cli.external import adapted_outputs
     from szilard.cli.messages import notifier
     from szilard.errors import SzilardError
@@ -76,7 +76,7 @@ def _of_saved_networks(request: Request, samples: int, seed: int) -> tuple[list[
     rows = []
     data: DataSet | None = None
     for file in files:
-        found = saved_networks.load(file, request, notify)
+        found = loading.saved_network_of(file, request, notify)
         data = network_data.for_network(found, request.data_options, str(file), data)
         details: dict[str, Any] = {}
         quality, cost = evaluate(

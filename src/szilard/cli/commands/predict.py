@@ -71,7 +71,7 @@ def predict(
     from szilard.cli.messages import library_notifier
     from szilard.cli.request import Request, check_samples
     from szilard.metrics import Predictive
-    from szilard.model import finished as networks_on_disk
+    from szilard.model import saved_network
 
     request = Request.typed(
         path, data=data, data_root=data_root, target=target, split=split, task=task, mean=mean, std=std,
@@ -85,7 +85,7 @@ def predict(
     with output.writing(out):
         file = path if path.is_file() else run_paths.finished_networks(path, method)[0].network
         output.refuse_inputs(out, file)
-        if networks_on_disk.is_finished(file):
+        if saved_network.is_finished(file):
             found = _of_saved_network(file, request, inputs, data_root, samples, seed, lines)
             if isinstance(found, Predictive):
                 _write_dense(found, out)
@@ -111,12 +111,12 @@ def _of_saved_network(
 ) -> Predictions | Predictive:
     """Predictions of a network of szilard; a Predictive where it predicts many labels for each input."""
     from szilard.cli import inputs as new_inputs
-    from szilard.cli import predictions, saved_networks
+    from szilard.cli import loading, predictions
     from szilard.cli.external import adapted_outputs
     from szilard.cli.messages import notifier
     from szilard.model.evaluate import answers_mean_alone
 
-    found = saved_networks.load(file, request, notifier())
+    found = loading.saved_network_of(file, request, notifier())
     x = new_inputs.read(inputs, found, root, lines)
     network = adapted_outputs.for_method(found)
     if found.task == "regression" and answers_mean_alone(network, x[:2], found.n_outputs):

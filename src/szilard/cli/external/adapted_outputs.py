@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from szilard.compress.answers import answer
+from szilard.compression.answers import answer
 from szilard.data import DataSet
-from szilard.model.finished import Finished
+from szilard.model.saved_network import SavedNetwork
 from szilard.networks import WithNoise
 from szilard.networks.evaluating import evaluating
 from szilard.networks.float_type import cast
@@ -49,7 +49,7 @@ class AdaptedOutputs(nn.Module):
     Inputs are cast to the floating type of the network, such as float16.
 
     Args:
-        network: returns a tensor, or something in which :func:`szilard.compress.answers.answer` finds one.
+        network: returns a tensor, or something in which :func:`szilard.compression.answers.answer` finds one.
         kind: of :data:`KINDS`.
     """
 
@@ -89,7 +89,7 @@ def _kind(output: Tensor, data: DataSet, *, flat: bool) -> str:
     return "flat" if known and not flat else SAME
 
 
-def for_method(found: Finished) -> nn.Module:
+def for_method(found: SavedNetwork) -> nn.Module:
     """A saved network with the outputs that its method expects.
 
     The file of a compressed external network says of which kind its outputs are.
