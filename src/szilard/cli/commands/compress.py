@@ -70,7 +70,7 @@ def compress(
     input_shape: c.InputShape = None,
     outputs: c.Outputs = None,
     certificate: c.Certificate = False,
-    seed: o.Seed = 0,
+    seed: c.Seed = 0,
     out: Out = None,
     json: o.Json = False,
     quiet: o.Quiet = False,

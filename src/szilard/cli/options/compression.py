@@ -61,3 +61,6 @@ Outputs = Annotated[
         metavar="N", help="Number of outputs, if --network needs it.", rich_help_panel=_WITHOUT_DATA
     ),
 ]
+Seed = Annotated[
+    int, typer.Option("--seed", help="Seed of weight samples and of the choice of training examples.")
+]

@@ -17,4 +17,6 @@ Samples = Annotated[
     int,
     typer.Option("--samples", help="Weight samples for each prediction.", rich_help_panel=_PREDICTIONS),
 ]
-Seed = Annotated[int, typer.Option("--seed", help="Seed of the samples.", rich_help_panel=_PREDICTIONS)]
+Seed = Annotated[
+    int, typer.Option("--seed", help="Seed of the weight samples.", rich_help_panel=_PREDICTIONS)
+]
