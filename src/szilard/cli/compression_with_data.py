@@ -147,6 +147,14 @@ def with_data_set(
     }
 
 
+def certificate(found: SavedNetwork, made: Compressed, data: DataSet, seed: int) -> str:
+    """The bound on the error of a compressed network on unseen examples, with its assumptions."""
+    network = adapted_outputs.for_method(replace(found, network=made.network))
+    quality, _, _ = judge(found.method, network, data, data.train, samples=SAMPLES, seed=seed, ood=False)
+    n = len(data.train)
+    return str(made.certificate(round((1 - quality["accuracy"]) * n), n))
+
+
 def _with_meta(made: Compressed, meta: dict[str, Any], max_bytes: int | None) -> Compressed:
     """The same tensors with other metadata; unchanged if the file would be too large."""
     document = file.loads(made.data)

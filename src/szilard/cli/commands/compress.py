@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from szilard.cli.compression_with_data import Shown
     from szilard.cli.goal import Goal
     from szilard.cli.request import Request
+    from szilard.cli.table import Table
     from szilard.compression import Compressed
     from szilard.data import DataSet
     from szilard.model.saved_network import SavedNetwork
@@ -190,7 +191,7 @@ def _with_data(
         raise SzilardError(_NO_CERTIFICATE)
     made, described = compression_with_data.with_data_set(found, data, meta, goal, seed, shown)
     if certificate:
-        described["certificate"] = _certificate(found, made, data, seed)
+        described["certificate"] = compression_with_data.certificate(found, made, data, seed)
     return made, described
 
 
@@ -241,18 +242,6 @@ def _without_data(
         )  # fmt: skip
 
 
-def _certificate(found: SavedNetwork, made: Compressed, data: DataSet, seed: int) -> str:
-    """The bound on the error on unseen examples, with its assumptions."""
-    from szilard.cli.compression_with_data import SAMPLES
-    from szilard.cli.external import adapted_outputs
-    from szilard.model.evaluate import judge
-
-    network = adapted_outputs.for_method(replace(found, network=made.network))
-    quality, _, _ = judge(found.method, network, data, data.train, samples=SAMPLES, seed=seed, ood=False)
-    n = len(data.train)
-    return str(made.certificate(round((1 - quality["accuracy"]) * n), n))
-
-
 def _figures(file: Path, out: Path, made: Compressed, described: dict[str, Any]) -> dict[str, Any]:
     from szilard.cli.option_names import for_command_line
 
@@ -295,7 +284,7 @@ def _print(figures: dict[str, Any], made: Compressed, wide: bool) -> None:
         say_wrapped(printable(f"note: {note}"))
 
 
-def _table(figures: dict[str, Any], original_type: str) -> Any:
+def _table(figures: dict[str, Any], original_type: str) -> Table:
     """Size, and score on the validation and test splits, before and after."""
     from szilard.cli.table import Column, Table
     from szilard.file.ledger import smaller
