@@ -6,8 +6,9 @@ The room is its own main function: ``szilard.compress(network, ...)`` is :func:`
 import inspect
 import sys
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from szilard import catalogue
 from szilard.compress.calibration import Calibration
 from szilard.compress.certificate import Certificate, certificate
 from szilard.compress.compress import compress, default_passes
@@ -15,36 +16,30 @@ from szilard.compress.compressed import Compressed
 from szilard.compress.curvature import Curvature, curvatures
 from szilard.compress.draft import Draft, Pass, Quantised, Setting
 from szilard.compress.imagine import imagine
-from szilard.compress.passes.batchnorm import CanonicalBatchNorm
-from szilard.compress.passes.correct import Correct
-from szilard.compress.passes.distil import Distil
-from szilard.compress.passes.factorize import Factorize
-from szilard.compress.passes.finetune import Finetune
-from szilard.compress.passes.minimal_random import MinimalRandom
-from szilard.compress.passes.posterior import Posterior
-from szilard.compress.passes.refit import Refit
-from szilard.compress.passes.rounding import Offsets, Quantise
 from szilard.compress.precision import free_energy_step, posterior_curvature, published_bits
 from szilard.compress.shrink import shrink
 
+# For editors, which cannot see what is found at run time; a pass that is not here works all the same.
+if TYPE_CHECKING:
+    from szilard.compress.passes.batchnorm import CanonicalBatchNorm as CanonicalBatchNorm
+    from szilard.compress.passes.correct import Correct as Correct
+    from szilard.compress.passes.distil import Distil as Distil
+    from szilard.compress.passes.factorize import Factorize as Factorize
+    from szilard.compress.passes.finetune import Finetune as Finetune
+    from szilard.compress.passes.minimal_random import MinimalRandom as MinimalRandom
+    from szilard.compress.passes.posterior import Posterior as Posterior
+    from szilard.compress.passes.refit import Refit as Refit
+    from szilard.compress.passes.rounding import Offsets as Offsets
+    from szilard.compress.passes.rounding import Quantise as Quantise
+
 __all__ = [
     "Calibration",
-    "CanonicalBatchNorm",
     "Certificate",
     "Compressed",
-    "Correct",
     "Curvature",
-    "Distil",
     "Draft",
-    "Factorize",
-    "Finetune",
-    "MinimalRandom",
-    "Offsets",
     "Pass",
-    "Posterior",
-    "Quantise",
     "Quantised",
-    "Refit",
     "Setting",
     "certificate",
     "compress",
@@ -56,6 +51,10 @@ __all__ = [
     "published_bits",
     "shrink",
 ]
+
+_PASSES = {entry.class_name: entry.load() for entry in catalogue.entries(catalogue.PASSES)}
+globals().update(_PASSES)
+__all__.extend(sorted(_PASSES))
 
 
 class _Room(ModuleType):

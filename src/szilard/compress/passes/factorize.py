@@ -41,6 +41,10 @@ class Factorize:
         rounds: of the alternation.
     """
 
+    name = "factorize"
+    summary = "Weights as sparse powers of two times a small basis"
+    source = "SmartExchange, Zhao et al. 2020, arXiv:2005.03403"
+    order = 2
     looks_back = True
 
     def __init__(self, quantise: Quantise | None = None, *, rounds: int = 6) -> None:

@@ -117,6 +117,11 @@ class MinimalRandom:
         bits, slack: as of :func:`encode`.
     """
 
+    name = "minimal-random"
+    summary = "One draw of a posterior, for its divergence in bits"
+    source = "Havasi et al. 2019, arXiv:1810.00440"
+    order = 9
+
     def __init__(self, *, bits: int = 12, slack: float = 0.0) -> None:
         self.bits, self.slack = bits, slack
 

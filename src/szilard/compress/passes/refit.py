@@ -60,6 +60,11 @@ class Refit:
             further λ.
     """
 
+    name = "refit"
+    summary = "Fits each layer to what the rounded layers before it give"
+    source = "GPTAQ, Li et al. 2025, arXiv:2504.02692"
+    order = 4
+
     def __init__(self, quantise: Quantise, *, alphas: Sequence[float] = ALPHAS) -> None:
         self.quantise, self.alphas = quantise, tuple(alphas)
         quantise.keeps = True

@@ -36,6 +36,11 @@ class Quantise:
         price: share of λ at which it rounds; below 1 where training on the integers will follow.
     """
 
+    name = "quantise"
+    summary = "Matrices to integers, by curvature and rate"
+    source = "Hassibi and Stork 1993; Frantar et al. 2022, arXiv:2208.11580; Conzelmann and Bamler 2025"
+    order = 3
+
     def __init__(
         self, *, softness: float = 4.0, curvature: dict[str, Curvature] | None = None, price: float = 1.0
     ) -> None:
@@ -257,6 +262,10 @@ class Offsets:
         bits: precision of a vector whose curvature is not known: its root mean square is ``2^bits`` steps.
         quantise: of the same passes, which knows the curvatures.
     """
+
+    name = "offsets"
+    summary = "Biases and other vectors to integers"
+    order = 10
 
     def __init__(self, quantise: Quantise, *, bits: int = 11) -> None:
         self.quantise = quantise
