@@ -15,6 +15,7 @@ from szilard import interrupts
 from szilard.cli import options as o
 from szilard.cli import options_compress as oc
 from szilard.cli import table_options as t
+from szilard.cli.commands import methods
 from szilard.cli.output import Command
 from szilard.cli.told import Told, format_warning
 from szilard.errors import SzilardError
@@ -349,6 +350,9 @@ def verify(
     from szilard.cli import verify as command
 
     command.verify(path, against, key=key, as_json=json, wide=wide)
+
+
+app.command(cls=Command, epilog=_examples(*methods.EXAMPLES))(methods.methods)
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from szilard import atomic, methods, networks, report
 from szilard.cli import figures, output, small_print
+from szilard.cli.known_methods import MAIN, baselines
 from szilard.cli.source import TABLES
 from szilard.cli.told import once
 from szilard.data import DataSet
@@ -21,9 +22,6 @@ from szilard.run import settings as toml
 from szilard.run.folder import RunFolder
 from szilard.run.settings import DataSettings, Settings
 from szilard.training.run import hold, run
-
-MAIN = "ssvi"
-BASELINES = ("deterministic", "mean-field")
 
 
 @dataclass(frozen=True)
@@ -174,10 +172,10 @@ def merge(base: Settings, given: Given) -> Settings:
 
 
 def _methods(base: dict[str, dict[str, Any]], given: Given) -> dict[str, dict[str, Any]]:
-    """Options by method. Density and other options go to the methods asked for, T also to the dense baseline."""
+    """Options by method. Density and others go to the methods asked for, T also to the baselines that have one."""
     if given.methods or not base:
         asked = list(dict.fromkeys(given.methods or [MAIN]))
-        beside = [name for name in BASELINES if name not in asked and given.baselines is not False]
+        beside = [name for name in baselines() if name not in asked and given.baselines is not False]
         chosen = {name: dict(base.get(name, {})) for name in [*asked, *beside]}
     else:
         asked = list(base)[:1]
@@ -185,19 +183,15 @@ def _methods(base: dict[str, dict[str, Any]], given: Given) -> dict[str, dict[st
         if given.baselines is False:
             chosen = {name: chosen[name] for name in asked}
         elif given.baselines:
-            chosen |= {name: {} for name in BASELINES if name not in chosen}
+            chosen |= {name: {} for name in baselines() if name not in chosen}
     typed = dict(_option(text) for text in given.options)
     if given.density is not None:
         typed["density"] = given.density
     for key, value in typed.items():
         _put(chosen, asked, key, value)
     if given.temperature is not None:
-        _put(
-            chosen,
-            [*asked, *(name for name in ("mean-field",) if name in chosen)],
-            "temperature",
-            given.temperature,
-        )
+        beside = [name for name in baselines() if name in chosen and methods.uses(name, "temperature")]
+        _put(chosen, [*asked, *beside], "temperature", given.temperature)
     return chosen
 
 

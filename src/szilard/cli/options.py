@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from szilard.cli.known_methods import MAIN, baselines, listed, names
+
 _DATA, _METHOD, _TRAINING = "Data", "Network and method", "Training"
 _RUN, _DEVICE, _ASKING = "Run folder", "Device", "Predictions"
 
@@ -132,9 +134,7 @@ Methods = Annotated[
     list[str] | None,
     typer.Option(
         metavar="NAME",
-        help="ssvi (the default), mean-field, deterministic, sparse-deterministic, "
-        "variational-dropout, bayesian-compression or ssvi-published. "
-        "Repeat for more.",
+        help=f"{MAIN} (the default), {listed(names()[1:], 'or')}. Repeat for more; szilard methods says what they do.",
         rich_help_panel=_METHOD,
     ),
 ]
@@ -147,7 +147,7 @@ Density = Annotated[
 Temperature = Annotated[
     float | None,
     typer.Option(
-        help="T, how much the divergence counts; 1 is Bayes' rule. Also for mean-field beside it.",
+        help="T, how much the divergence counts; 1 is Bayes' rule. Also for baselines beside it that have one.",
         rich_help_panel=_METHOD,
     ),
 ]
@@ -157,7 +157,7 @@ Options = Annotated[
         "--option",
         "-p",
         metavar="KEY=VALUE",
-        help="Any other option of the method, as run.toml names them. Repeat for more.",
+        help="Any other option of the method, as run.toml and szilard methods NAME name them. Repeat for more.",
         rich_help_panel=_METHOD,
     ),
 ]
@@ -165,7 +165,7 @@ Baselines = Annotated[
     bool | None,
     typer.Option(
         "--baselines/--no-baselines",
-        help="Train deterministic and mean-field beside it (the default).",
+        help=f"Train {listed(baselines(), 'and')} beside it (the default).",
         rich_help_panel=_METHOD,
     ),
 ]

@@ -15,9 +15,8 @@ from szilard import bayes, catalogue, signatures
 from szilard.errors import SzilardError
 from szilard.methods.method import Method
 
-if (
-    TYPE_CHECKING
-):  # for editors, which cannot see what is found at run time; a method works without standing here
+# For editors, which cannot see what is found at run time; a method that is not here works all the same.
+if TYPE_CHECKING:
     from szilard.methods.bayesian_compression import BayesianCompression as BayesianCompression
     from szilard.methods.deterministic import Deterministic as Deterministic
     from szilard.methods.mean_field import MeanField as MeanField

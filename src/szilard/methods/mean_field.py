@@ -15,7 +15,7 @@ class MeanField(Method):
 
     Args:
         prior: ``"fan-in"`` (N(0, s²/existing fan-in)), ``"fixed"`` (N(0, s²)) or ``"learned"`` (by empirical Bayes).
-        prior_scale: s, of the first two.
+        prior_scale: s of the priors ``"fan-in"`` and ``"fixed"``.
         initial_std: σ at the start, as a fraction of the root mean square of the weight's means.
         pretrained: start the means at the network's own weights.
     """

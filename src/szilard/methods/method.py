@@ -41,18 +41,18 @@ class Method:
         method.finish(network, batches, valid)
         predictive = method.predict(network, x)
 
-    A new method is a subclass in a file of its own in ``szilard/methods``. Once its body assigns ``name`` and ``summary``,
-    :func:`szilard.methods.make`, the command line and the documentation know it. These attributes must be literals, and
-    so must ``source``, ``order`` and ``baseline`` (:mod:`szilard.catalogue` reads them). Its options are the keyword
-    arguments of its ``__init__``; the ``Args`` of its docstring say what they mean.
+    A new method is a subclass in a file of its own in ``szilard/methods``. Once its body assigns ``name`` and
+    ``summary``, :func:`szilard.methods.make`, the command line and the documentation know it. These attributes must be
+    literals, and so must ``source``, ``order`` and ``baseline`` (:mod:`szilard.catalogue` reads them). Its options are
+    the keyword arguments of its ``__init__``; the ``Args`` of its docstring say what they mean.
 
     Args:
         n_data: N, the number of training examples (the divergence counts once for all of them).
         temperature: T, the weight of the divergence; 1 is Bayes, less is a cold posterior.
-        lr: default learning rate of :meth:`optimizer`.
+        lr: initial learning rate of :meth:`optimizer`.
         lr_log_std: learning rate of log σ as a multiple of ``lr``.
         warmup: fraction of all steps over which T rises linearly from 0.
-        seed: of the supports, of fresh weights and of the noise.
+        seed: of the support, of fresh weights and of the noise.
         only: convert these weights alone: a pattern for names of modules, or a list of patterns; in Python also a
             function of (name, module).
         except_: leave these weights alone; as ``only``, and it counts before it.
@@ -69,7 +69,7 @@ class Method:
     source = ""
     #: Place in lists of methods; equal ones follow their names.
     order = 100
-    #: Whether ``szilard fit`` trains it beside other methods by default. A subclass must repeat it: lists read its own body.
+    #: Whether ``szilard fit`` trains it beside other methods by default. Lists read it in the class's own body.
     baseline = False
     #: Options that the method takes, because all methods do, and that change nothing in it, with their usual values.
     unused_options: ClassVar[Mapping[str, Any]] = MappingProxyType({})

@@ -34,7 +34,7 @@ class SSVI(Method):
         fraction: share of the entries that the first move replaces; later ones fewer, by a cosine. 0 is a static mask.
         end: share of all steps after which the support stays as it is.
         prior: ``"fan-in"`` (N(0, s²/existing fan-in)), ``"fixed"`` (N(0, s²)) or ``"learned"`` (by empirical Bayes).
-        prior_scale: s, of the first two.
+        prior_scale: s of the priors ``"fan-in"`` and ``"fixed"``.
         initial_std: σ at the start, as a fraction of the root mean square of the weight's means.
         allocation: ``"uniform"``, or ``"erk"`` (small layers denser, same total).
         dense_stem: leave the first layer dense if it is a convolution.

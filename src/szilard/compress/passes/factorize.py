@@ -37,7 +37,8 @@ class Factorize:
     the weight themselves, so that a product of them has to pay for any change.
 
     Args:
-        quantise: of the same passes, which has the curvatures; by default they are measured when this pass is reached.
+        quantise: the :class:`~szilard.compress.Quantise` of the same list of passes, which has the curvatures; by
+            default they are measured when this pass is reached.
         rounds: of the alternation.
     """
 

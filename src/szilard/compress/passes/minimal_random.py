@@ -114,7 +114,8 @@ class MinimalRandom:
     λ has no part in it: training has set the price. It replaces :class:`szilard.compress.passes.posterior.Posterior`.
 
     Args:
-        bits, slack: as of :func:`encode`.
+        bits: of a block's index; time doubles with each.
+        slack: nats by which a block's divergence is kept below its bits on average.
     """
 
     name = "minimal-random"

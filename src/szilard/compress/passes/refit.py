@@ -55,7 +55,8 @@ class Refit:
     :class:`~szilard.compress.Correct`. The original's outputs at a sample of positions lie on the setting's shelf.
 
     Args:
-        quantise: of the same passes; it keeps the weights that it rounds on the setting's shelf.
+        quantise: the :class:`~szilard.compress.Quantise` of the same list of passes; it keeps the weights that it
+            rounds on the setting's shelf.
         alphas: α, shares of the least-squares correction. Each is tried, and the one of the least F is kept for
             further λ.
     """

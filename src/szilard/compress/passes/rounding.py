@@ -31,7 +31,7 @@ class Quantise:
     """Every weight to integers, by curvature and rate (:mod:`szilard.compress.obs`).
 
     Args:
-        softness: τ of :func:`szilard.compress.curvature.curvatures`.
+        softness: τ, the temperature by which the network's own beliefs are softened where curvature is measured.
         curvature: take this instead of measuring it; by the tensor's name, "0.weight".
         price: share of λ at which it rounds; below 1 where training on the integers will follow.
     """
@@ -260,7 +260,7 @@ class Offsets:
 
     Args:
         bits: precision of a vector whose curvature is not known: its root mean square is ``2^bits`` steps.
-        quantise: of the same passes, which knows the curvatures.
+        quantise: the :class:`Quantise` of the same list of passes, which has the curvatures.
     """
 
     name = "offsets"
