@@ -44,7 +44,8 @@ from szilard.file.records import (
 from szilard.file.source import PIECE, Source, Stored
 from szilard.kernels import native
 
-MOST_OUTPUT = 8 << 30  #: bytes of tensors that a file may hold, unless the caller says otherwise
+MOST_OUTPUT = 8 << 30
+"""Bytes of tensors that a file may hold, unless the caller says otherwise."""
 
 #: The most integers that a byte of a stream can hold: each costs at least -log2(1 - 64/65536) = 0.0014 bit.
 _MOST_SYMBOLS = 5700
