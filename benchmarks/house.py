@@ -5,7 +5,9 @@
 prints one JSON object: ``circles`` among modules (lazy imports and those for type checkers included), ``floors_broken``
 (imports of a room on the same floor or above, see :data:`FLOORS`), ``task_branches`` (comparisons with the name of a
 task), ``public_names_without_page``, ``shadowed_submodules`` (packages that export a function under the name of one of
-their modules), ``help_seconds`` (median of ``szilard --help``), ``median_file_lines`` and ``max_function_lines``.
+their modules), ``files_for_a_new_method`` and ``files_for_a_new_pass`` (:mod:`common.plug_ins` adds one of each to a
+copy and asks every place that should know it; null where MkDocs is not installed, which builds the documentation),
+``help_seconds`` (median of ``szilard --help``), ``median_file_lines`` and ``max_function_lines``.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from __future__ import annotations
 import argparse
 import ast
 import importlib
+import importlib.util
 import json
 import pkgutil
 import re
@@ -23,6 +26,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+
+from common import plug_ins
 
 ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "szilard"
@@ -142,9 +147,19 @@ def rooms() -> Iterator[ModuleType]:
             yield importlib.import_module(f"szilard.{name}")
 
 
+def hook() -> ModuleType:
+    """The hook that fills in lists on the pages, as MkDocs does."""
+    spec = importlib.util.spec_from_file_location("catalogue_hook", ROOT / "docs" / "catalogue_hook.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 def without_page() -> list[str]:
     """Public names (of ``__all__`` of every room) that no page shows."""
-    pages = "\n".join(path.read_text() for path in sorted((ROOT / "docs").rglob("*.md")))
+    pages = "\n".join(hook().render(path.read_text()) for path in sorted((ROOT / "docs").rglob("*.md")))
     shown = set(re.findall(r"^::: (\S+)", pages, re.MULTILINE))
     members = {
         name.strip() for group in re.findall(r"members: \[([^\]]*)\]", pages) for name in group.split(",")
@@ -214,9 +229,19 @@ def main() -> None:
     if options.list:
         for key, names in counted.items():
             print(key, *names, sep="\n  ", file=sys.stderr)
+    plugged = plug_ins.unaware(ROOT)
+    if plugged is None:
+        print("MkDocs is not installed (make docs installs it): plug-ins are not counted", file=sys.stderr)
+    elif options.list:
+        for kind, places in plugged.items():
+            print(f"places that do not know a new {kind}", *places, sep="\n  ", file=sys.stderr)
     lengths = [len(path.read_text().splitlines()) for path in SOURCE.rglob("*.py")]
     figures = {
         **{key: len(names) for key, names in counted.items()},
+        **{
+            f"files_for_a_new_{kind}": None if plugged is None else 1 + len(plugged[kind])
+            for kind in plug_ins.KINDS
+        },
         "help_seconds": round(help_seconds(options.help_runs), 3),
         "median_file_lines": int(statistics.median(lengths)),
         "max_function_lines": max(function_lines().values()),

@@ -1,7 +1,7 @@
 """A hook of MkDocs: lists of methods and passes on the pages come from the classes themselves.
 
-A line ``<!-- catalogue: methods -->`` or ``<!-- catalogue: passes -->`` becomes a table. With ``in full`` behind the word,
-it becomes the documentation of each class.
+A line ``<!-- catalogue: methods -->`` or ``<!-- catalogue: passes -->`` becomes a table. With ``in full`` behind the
+word, it becomes the documentation of each class.
 """
 
 from __future__ import annotations
