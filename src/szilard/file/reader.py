@@ -97,6 +97,7 @@ def read(path: str | Path, *, max_bytes: int = MOST_OUTPUT, slow: bool = False) 
     """Read a file into numpy arrays; torch is not needed.
 
     Args:
+        path: of a ``.szd`` file.
         max_bytes: refuse a file whose tensors take more. Reading it takes at most half of that beside them, and 64 MiB.
         slow: read it even where that takes more than a minute, because there are no C++ kernels.
 

@@ -129,6 +129,7 @@ def label(method: Method, network: nn.Module | None = None) -> str:
     """What to call a method in a table: its label, with its density where that is not 1.
 
     Args:
+        method: whose density is told.
         network: prepared by the method. Where its density is another one, both are told.
     """
     asked = getattr(method, "density", 1.0)

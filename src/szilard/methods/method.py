@@ -198,6 +198,7 @@ class Method:
         nothing in the losses that follow.
 
         Args:
+            network: prepared.
             x: a tensor ``[B, ...]``, or a tuple, list or dict of them, as the network takes it.
             y: ``[B]``, or as the likelihood wants it.
 
@@ -295,7 +296,11 @@ class Method:
         Threads may ask one network at once; each gets the bits that it would have had alone.
 
         Args:
+            network: prepared, or opened from a file.
             x: all inputs, of the kind that :meth:`loss` takes.
+            samples: draws of a Bayesian network.
+            seed: of the draws.
+            batch_size: inputs that are answered at once.
 
         Raises:
             SzilardError: answers that are not finite, or of a shape that the task does not take.

@@ -92,7 +92,7 @@ def _find(name: str) -> Entry:
         return known[name]
     close = difflib.get_close_matches(name[:40], known, 1)
     hint = f", perhaps {close[0]}" if close else ""
-    raise SzilardError(f"there is no method or pass {printable(name, 40)!r}{hint}; szilard methods lists all")
+    raise SzilardError(f"there is no method or pass '{printable(name, 40)}'{hint}; szilard methods lists all")
 
 
 def _record(entry: Entry) -> dict[str, Any]:
