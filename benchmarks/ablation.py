@@ -19,20 +19,20 @@ from torch.nn import functional as F
 
 import szilard
 from pretrained import Case
-from szilard.compress import (
+from szilard.compression import (
     CanonicalBatchNorm,
     Correct,
     Curvature,
     Distil,
     Draft,
-    Offsets,
     Pass,
     Quantise,
+    QuantiseVectors,
     Setting,
     curvatures,
-    obs,
+    sequential_rounding,
 )
-from szilard.compress.curvature import Layer
+from szilard.compression.curvature import Layer
 
 WHOLE = "all of it, without distillation"
 COLUMNS = ["", "bytes at equal loss", "change %", "bytes along λ", "KL along λ, millinats"]
@@ -71,7 +71,9 @@ class Priced(Quantise):
             matrix = tensor.reshape(len(tensor), -1)
             draft.set(
                 name,
-                obs.quantise(matrix, known.inputs, known.outputs, setting.lam, lasting=self.lasting),
+                sequential_rounding.quantise(
+                    matrix, known.inputs, known.outputs, setting.lam, lasting=self.lasting
+                ),
             )
 
 
@@ -166,7 +168,7 @@ def variants(case: Case) -> dict[str, Callable[[], list[Pass]]]:
 
     def passes(quantise: Quantise, *more: Pass, norm: bool = True, correct: bool = True) -> list[Pass]:
         first: list[Pass] = [CanonicalBatchNorm()] if norm else []
-        return [*first, quantise, *([Correct()] if correct else []), *more, Offsets(quantise)]
+        return [*first, quantise, *([Correct()] if correct else []), *more, QuantiseVectors(quantise)]
 
     def with_curvature(curvature: dict[str, Curvature]) -> Callable[[], list[Pass]]:
         return lambda: passes(Quantise(curvature=curvature))

@@ -13,8 +13,15 @@ from typing import Any
 
 from ablation import WHOLE, Loss, point, variants
 from pretrained import Case
-from szilard.compress import CanonicalBatchNorm, Draft, Offsets, Quantise, Setting, obs
-from szilard.compress.draft import STEPS
+from szilard.compression import (
+    CanonicalBatchNorm,
+    Draft,
+    Quantise,
+    QuantiseVectors,
+    Setting,
+    sequential_rounding,
+)
+from szilard.compression.draft import STEPS
 
 COLUMNS = ["λ, nats / bit", "bytes", "KL, millinats", "F, nats", "least F of plain rounding, nats"]
 SHARES = tuple(2 ** (i / 2 - 4) for i in range(9))  # 1/16 to 1 standard deviation
@@ -33,7 +40,7 @@ class Plain(Quantise):
                 continue
             matrix = tensor.reshape(len(tensor), -1)
             step = round(STEPS * math.log2(self.share * matrix.std().item()))
-            draft.set(name, obs.nearest(matrix, step))
+            draft.set(name, sequential_rounding.nearest(matrix, step))
 
 
 def measure(
@@ -43,7 +50,7 @@ def measure(
     plain = []
     for share in SHARES:
         rounding = Plain(share)
-        plain.append(point(case, loss, lam, [CanonicalBatchNorm(), rounding, Offsets(rounding)]))
+        plain.append(point(case, loss, lam, [CanonicalBatchNorm(), rounding, QuantiseVectors(rounding)]))
     passes = variants(case)[WHOLE]
     rows = []
     for i in range(points):

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 import szilard
 from any_case import Case, Data, ask, batches, calibrating, judging, rows, score
-from szilard.compress import Compressed, default_passes
+from szilard.compression import Compressed, default_passes
 from szilard.errors import SzilardError
 
 WISHES = ("data", "no data", "max_drop", "max_bytes", "shrink")
@@ -162,7 +162,7 @@ def shrunk(case: Case, network: nn.Module, data: Data, heard: list[Any]) -> None
             ):
                 module.weight[::2] = 0
                 break
-    small = szilard.compress.shrink(pruned, x if isinstance(x, Tensor) else None)
+    small = szilard.compression.shrink(pruned, x if isinstance(x, Tensor) else None)
     if not torch.equal(
         answer(pruned, x).nan_to_num(), answer(pruned, x).nan_to_num()
     ):  # nothing can be compared

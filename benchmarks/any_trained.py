@@ -37,7 +37,7 @@ import trained_networks
 from harness import finish, print_table
 from naive_rows import LEVEL, bytes_at, points
 from sentences import WordPieces, sentences
-from szilard.compress import Compressed
+from szilard.compression import Compressed
 
 NAMES = ("minilm", "resemblyzer", "silero")
 RESULTS = Path(__file__).parent / "results" / "any_trained.json"

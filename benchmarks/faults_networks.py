@@ -101,10 +101,10 @@ def make_seeds(folder: Path) -> None:
 def as_szd(path: Path) -> bytes:
     """A network of a run as a .szd file: its tensors raw, its metadata as ``szilard compress`` writes them."""
     from szilard import file
-    from szilard.model import finished
+    from szilard.model import saved_network
 
-    found = finished.load(path)
-    return file.dumps(file.from_state_dict(found.network.state_dict(), meta=finished.to_meta(found)))
+    found = saved_network.load(path)
+    return file.dumps(file.from_state_dict(found.network.state_dict(), meta=saved_network.to_meta(found)))
 
 
 def command(*arguments: str) -> str:
@@ -279,13 +279,13 @@ def check(name: str, data: bytes, folder: Path, traps: Path, *, commands: bool) 
         folder: for the file.
         commands: try ``measure``, ``predict`` and ``compress``, too.
     """
-    from szilard.model import finished
+    from szilard.model import saved_network
 
     path = folder / name
     path.write_bytes(data)
     keys = Path(os.environ["XDG_CONFIG_HOME"])
     declared = declared_bytes(data, path)
-    found = watched(lambda: finished.load(path), (path, keys))
+    found = watched(lambda: saved_network.load(path), (path, keys))
     faults = judged("load of a network", found, declared, SECONDS)
     if commands:
         out = folder / "out"

@@ -46,7 +46,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("methods",),
     ("run",),
     ("model", "report"),
-    ("compress", "training"),
+    ("compression", "training"),
     ("cli",),
 )
 FREE = frozenset({"__main__", "_moved"})  # they start the command, and forward old names

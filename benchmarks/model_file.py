@@ -180,7 +180,7 @@ SECTIONS: dict[str, Callable[[Options], Section]] = {
 
 def quick_passes() -> list[Any]:
     """The default passes without those that are costly."""
-    return [one for one in szilard.compress.default_passes() if not getattr(one, "costly", False)]
+    return [one for one in szilard.compression.default_passes() if not getattr(one, "costly", False)]
 
 
 def held_out(options: Options, pictures: int = 2000) -> tuple[pretrained.Case, ablation.Loss]:

@@ -19,7 +19,7 @@ from accuracy import right
 from coded import Coded
 from contest import Row, limit, told
 from judge import Entry, Judge
-from szilard.compress import Compressed, Pass
+from szilard.compression import Compressed, Pass
 
 NAME = "Szilard, 512 unlabelled pictures"
 PROMISED = "Szilard, 512 unlabelled pictures, promised"

@@ -12,7 +12,7 @@ from typing import Any
 
 import szilard
 from szilard import bayes, data
-from szilard.model import finished
+from szilard.model import saved_network
 from szilard.model.evaluate import judge
 
 COLUMNS = ["", "bytes before", "bytes", "accuracy %", "NLL", "ECE", "OOD AUROC"]
@@ -27,7 +27,7 @@ def rows(run: Path, data_root: Path | None, samples: int = 32) -> list[dict[str,
     """
     found = []
     for path in sorted(run.glob("**/network.pt")):
-        network = finished.load(path)
+        network = saved_network.load(path)
         if bayes.weights(network.network):
             name = f"{network.data.get('name', run.name)}, {path.parent.name}"
             figures = row(network, data_root, samples)
@@ -35,7 +35,7 @@ def rows(run: Path, data_root: Path | None, samples: int = 32) -> list[dict[str,
     return found
 
 
-def row(trained: finished.Finished, data_root: Path | None, samples: int) -> dict[str, Any]:
+def row(trained: saved_network.SavedNetwork, data_root: Path | None, samples: int) -> dict[str, Any]:
     """Bytes, and quality before and after."""
     where = trained.data | ({"root": data_root} if data_root else {})
     known = data.load(**where)

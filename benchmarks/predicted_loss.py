@@ -16,8 +16,8 @@ import torch
 
 from ablation import Loss, canonical, measured
 from pretrained import Case
-from szilard.compress import Curvature, obs
-from szilard.compress.draft import STEPS
+from szilard.compression import Curvature, sequential_rounding
+from szilard.compression.draft import STEPS
 
 COLUMNS = ["step / standard deviation", "layers", "median measured / predicted", "least", "most"]
 SHARES = (0.25, 0.5, 1.0, 1.5, 2.0)  # of a weight's standard deviation
@@ -37,7 +37,7 @@ def measure(case: Case, loss: Loss, shares: tuple[float, ...], tell: Callable[[s
         matrix = before.reshape(len(before), -1)
         for share in shares:
             step = round(STEPS * math.log2(share * matrix.std().item()))
-            rounded = obs.nearest(matrix, step).dense(before)
+            rounded = sequential_rounding.nearest(matrix, step).dense(before)
             with torch.no_grad():
                 tensor.copy_(rounded)
             guesses = [predicted(c, rounded - before) for c in (known, soft[name])]

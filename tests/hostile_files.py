@@ -13,17 +13,17 @@ from szilard.file import (
     Document,
     SzilardFileError,
     dtypes,
-    layout,
+    sections,
 )
 from szilard.file.fields import Fields, Kind
 from szilard.file.fields import pack as pack_fields
 from szilard.file.fields import unpack as unpack_fields
-from szilard.file.layout import Parts
 from szilard.file.names import pack as pack_names
+from szilard.file.sections import Parts
 
 WHOLE = file_tools.everything()
 DATA = file.dumps(WHOLE)
-PARTS = layout.split(DATA)
+PARTS = sections.split(DATA)
 TABLE = unpack_fields(PARTS.fields, PARTS.count)
 MIB = 1 << 20
 FLOAT32 = dtypes.named("float32")
@@ -79,7 +79,7 @@ def forged(*table: Fields, names: bytes | None = None, **parts: bytes) -> bytes:
         "fields": pack_fields(table),
         **dict.fromkeys(("meta", "adaptive", "static", "raw"), b""),
     }
-    return layout.join(Parts(count=len(table), **blocks | parts))
+    return sections.join(Parts(count=len(table), **blocks | parts))
 
 
 def levels(*shape: int, **fields) -> Fields:

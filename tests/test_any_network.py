@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import szilard
-from szilard.compress import CanonicalBatchNorm, Correct, Draft, Quantise, Setting, default_passes, shrink
+from szilard.compression import CanonicalBatchNorm, Correct, Draft, Quantise, Setting, default_passes, shrink
 from szilard.errors import SzilardError
 from szilard.networks import copied, make_plain
 
@@ -114,7 +114,7 @@ LIES = {
 
 @pytest.mark.parametrize("lie", LIES)
 def test_a_false_report_is_wrong(mlp, lie, monkeypatch):
-    true = szilard.compress.compress
+    true = szilard.compression.compress
 
     def false(network, *given, **wish):
         return LIES[lie](true(network, *given, lam=1e-6, passes=default_passes()))
@@ -125,7 +125,7 @@ def test_a_false_report_is_wrong(mlp, lie, monkeypatch):
 
 def test_a_network_that_is_changed_and_a_file_too_large_are_wrong(mlp, monkeypatch):
     case, network, data = mlp
-    true = szilard.compress.compress
+    true = szilard.compression.compress
 
     def careless(given, *rest, **wish):
         made = true(given, *rest, lam=1e-9, passes=default_passes())

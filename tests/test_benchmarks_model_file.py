@@ -28,7 +28,7 @@ from contest import Row
 from judge import Entry, Judge
 from measured import Measured
 from nncodec_peer import completed
-from szilard.compress import Curvature
+from szilard.compression import Curvature
 from szilard.data.dataset import Split
 from szilard.errors import SzilardError
 
@@ -190,7 +190,7 @@ def test_float32_under_zstd_is_the_network_itself(case):
 
 
 def test_our_rows_are_those_of_files(case, monkeypatch):
-    module = sys.modules["szilard.compress.compress"]  # whose name is also that of a function
+    module = sys.modules["szilard.compression.network_to_file"]
     monkeypatch.setattr(module, "imagine", lambda net, shape, seed, scale: torch.randn(64, *shape))
     judge = Judge(case, Measured())
     rows, found = our_files.rows(judge, True, lambda text: None, model_file.quick_passes)

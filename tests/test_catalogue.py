@@ -11,7 +11,7 @@ import pytest
 
 import house
 from common import plug_ins
-from szilard import catalogue, compress, methods, signatures
+from szilard import catalogue, compression, methods, signatures
 from szilard.catalogue import METHODS, PASSES
 from szilard.errors import SzilardError
 
@@ -73,8 +73,8 @@ def test_the_rooms_export_every_class():
         assert entry.class_name in methods.__all__
         assert getattr(methods, entry.class_name) is entry.load()
     for entry in catalogue.entries(PASSES):
-        assert entry.class_name in compress.__all__
-        assert getattr(compress, entry.class_name) is entry.load()
+        assert entry.class_name in compression.__all__
+        assert getattr(compression, entry.class_name) is entry.load()
 
 
 def test_order_and_baselines():

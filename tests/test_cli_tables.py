@@ -10,7 +10,7 @@ from cli_tools import szilard
 
 from szilard import SzilardWarning
 from szilard.data.reading import Reading
-from szilard.model import finished
+from szilard.model import saved_network
 
 FIT = (
     "--network",
@@ -68,7 +68,7 @@ def test_everything_is_kept(run):
     assert said["data"]["date"] == ["joined"]
     assert (said["data"]["missing"], said["data"]["group"]) == ("mean", "family")
     assert said["fit"]["class_weights"] == "balanced"
-    found = finished.load(run / "ssvi" / "network.pt")
+    found = saved_network.load(run / "ssvi" / "network.pt")
     assert isinstance(found.reading, Reading)
     assert "joined:days" in found.feature_names
     assert not {"id", "family"} & set(found.feature_names)

@@ -13,7 +13,7 @@ from szilard import data
 from szilard.cli import source
 from szilard.data import labels
 from szilard.data.again import Like
-from szilard.data.load import load_like
+from szilard.data.loading import load_like
 from szilard.errors import SzilardError, SzilardWarning
 
 

@@ -37,7 +37,7 @@ from szilard.file import (
     SzilardFileError,
     deflate,
     dtypes,
-    layout,
+    sections,
 )
 from szilard.file.fields import MOST_RECORDS, PLAIN, Coding, Fields, Kind
 from szilard.file.fields import pack as pack_fields
@@ -91,7 +91,7 @@ def repacked_files(draw) -> bytes:
     """The file with one of its parts damaged and all lengths made right; tables are damaged inside their deflation."""
     part = draw(st.sampled_from(["names", "fields", "meta", "adaptive", "static", "raw", "content", "count"]))
     if part == "count":
-        return layout.join(dataclasses.replace(PARTS, count=draw(st.integers(0, MOST_RECORDS))))
+        return sections.join(dataclasses.replace(PARTS, count=draw(st.integers(0, MOST_RECORDS))))
     before = getattr(PARTS, part)
     if part in ("adaptive", "static", "raw", "content"):
         after = spoil(draw, before)
@@ -100,7 +100,7 @@ def repacked_files(draw) -> bytes:
         dictionary = DICTIONARY if part == "names" else b""
         inside = deflate.expand(before, 1 << 20, part, dictionary)
         after = deflate.compress(spoil(draw, inside), dictionary)
-    return layout.join(dataclasses.replace(PARTS, **{part: after}))
+    return sections.join(dataclasses.replace(PARTS, **{part: after}))
 
 
 sizes = st.sampled_from([0, 1, 2, 3, 5, 8, 9, 30, 40, 40, 1000, 1 << 16, 1 << 20, 1 << 24, 1 << 31, 1 << 33])
@@ -135,7 +135,7 @@ def bombs(draw) -> bytes:
             size=draw(st.sampled_from([0, 1, 7, 256, 1000])) if kind == Kind.RANDOM else 0,
             bits=draw(st.sampled_from([0, 8, 20, 21])) if kind == Kind.RANDOM else 0,
         )
-    return layout.join(dataclasses.replace(PARTS, fields=pack_fields(table)))
+    return sections.join(dataclasses.replace(PARTS, fields=pack_fields(table)))
 
 
 def some(count: int) -> settings:
@@ -324,7 +324,7 @@ def test_versions_and_flags():
 
 def test_types_of_later_versions():
     inside = deflate.expand(PARTS.fields, 1 << 20, "")
-    data = layout.join(dataclasses.replace(PARTS, fields=deflate.compress(bytes([31]) + inside[1:])))
+    data = sections.join(dataclasses.replace(PARTS, fields=deflate.compress(bytes([31]) + inside[1:])))
     assert "a type of tensor that this version of szilard does not know" in refused(data)
 
 

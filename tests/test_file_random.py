@@ -14,11 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from szilard import file
-from szilard.file import Document, Random, SzilardFileError, digest, dtypes, layout, random
+from szilard.file import Document, Random, SzilardFileError, digest, dtypes, random, sections
 from szilard.file.fields import MOST_RANDOM, Fields, Kind
 from szilard.file.fields import pack as pack_fields
-from szilard.file.layout import Parts
 from szilard.file.names import pack as pack_names
+from szilard.file.sections import Parts
 
 FLOAT32 = dtypes.named("float32")
 #: Made by tests/szd_reference.py, from the page alone.
@@ -145,7 +145,7 @@ def forged(raw: bytes, **changes) -> bytes:
     )
     empty = dict.fromkeys(("meta", "adaptive", "static"), b"")
     names, table = pack_names(["w"]), pack_fields([fields])
-    return layout.join(Parts(count=1, names=names, fields=table, raw=raw, content=bytes(16), **empty))
+    return sections.join(Parts(count=1, names=names, fields=table, raw=raw, content=bytes(16), **empty))
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from torch import nn
 
 from szilard import SzilardError, SzilardWarning, data, fit, measure, methods, networks
 from szilard.data import DataSet, Split
-from szilard.model import checkpoint, finished
+from szilard.model import checkpoint, saved_network
 from szilard.training import Run, divergence, job, load_network
 
 EPOCHS, BATCH = 3, 16  # of 48 examples: three steps an epoch
@@ -344,7 +344,7 @@ def test_a_network_given_as_an_object_wants_its_builder(digits, tmp_path):
     with pytest.raises(SzilardError, match="does not say how its network is built"):
         load_network(path)
     with pytest.raises(SzilardError, match="is of another network"):
-        finished.load(path, "mlp:8")
+        saved_network.load(path, "mlp:8")
 
 
 def test_another_number_of_threads_is_told(digits, tmp_path):

@@ -43,7 +43,7 @@ class PluggedMethod(Deterministic):
 
 PASS = '''"""A pass that stands in a copy of the package, to count the files that it takes."""
 
-from szilard.compress.draft import Draft, Setting
+from szilard.compression.draft import Draft, Setting
 
 
 class PluggedPass:
@@ -125,7 +125,7 @@ KINDS = {
         },
     ),
     "pass": Kind(
-        "compress/passes",
+        "compression/passes",
         PASS,
         {
             "methods": ("plugged-pass", "Counts the files of a new pass"),
@@ -157,7 +157,7 @@ def unaware(root: Path) -> dict[str, list[str]] | None:
         shutil.copy(root / "mkdocs.yml", copy)
         for name, kind in KINDS.items():
             (copy / "src" / "szilard" / kind.package / f"plugged_{name}.py").write_text(kind.source)
-        answers = json.loads(_python(copy, ASKED.format(passes="szilard.compress")).splitlines()[-1])
+        answers = json.loads(_python(copy, ASKED.format(passes="szilard.compression")).splitlines()[-1])
         _python(
             copy,
             "from mkdocs.__main__ import cli; cli(['build', '--strict', '--quiet', '--site-dir', 'built'])",

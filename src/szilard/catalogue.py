@@ -17,7 +17,7 @@ from typing import Any
 from szilard.errors import SzilardError
 
 METHODS = "szilard.methods"
-PASSES = "szilard.compress.passes"
+PASSES = "szilard.compression.passes"
 
 LAST = 100  # the order of a class that does not say one
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")

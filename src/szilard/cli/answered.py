@@ -14,7 +14,7 @@ from szilard import networks
 from szilard.cli import built, examples, inputs, several, weights
 from szilard.cli.candidates import in_units
 from szilard.cli.case import OfExamples, Request, Tell, opened
-from szilard.compress.answers import answer
+from szilard.compression.answers import answer
 from szilard.data.files import path_of
 from szilard.data.npz import read_npz
 from szilard.data.table import listed, read_table
@@ -22,7 +22,7 @@ from szilard.errors import SzilardError, first_line
 from szilard.likelihood import Bernoulli, Categorical, Likelihood, choose
 from szilard.metrics import Predictive
 from szilard.model.evaluate import tells_mean_alone, with_noise
-from szilard.model.finished import Finished
+from szilard.model.saved_network import SavedNetwork
 from szilard.networks.evaluating import evaluating
 from szilard.networks.finite import advice
 from szilard.networks.float_type import cast, precise
@@ -142,7 +142,7 @@ def plain(request: Request, name: str, samples: int, seed: int, tell: Tell) -> A
     if case.data.task == "regression" and tells_mean_alone(network, case.data):
         network = with_noise(network, case.data)
     stored = {key: value for key, value in request.given.items() if value is not None}
-    found = Finished.plain(network, case.data, network_spec=case.spec, source=stored)
+    found = SavedNetwork.plain(network, case.data, network_spec=case.spec, source=stored)
     root = request.given.get("root")
     x = inputs.read(name, found, None if root is None else Path(root))
     believed = found.method.predict(network, x, samples=samples, seed=seed)

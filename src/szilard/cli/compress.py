@@ -17,14 +17,14 @@ from szilard.cli.table import Column, Table, say_wrapped, show
 from szilard.cli.told import once, warned
 from szilard.cli.wish import Shape, Wish
 from szilard.cli.words import cli
-from szilard.compress import Compressed
-from szilard.compress import compress as search
+from szilard.compression import Compressed
+from szilard.compression import compress as search
 from szilard.data import DataSet
 from szilard.errors import SzilardError, printable
 from szilard.file.ledger import smaller
-from szilard.model import finished as networks_on_disk
+from szilard.model import saved_network
 from szilard.model.evaluate import judge, residual, tells_mean_alone
-from szilard.model.finished import Finished
+from szilard.model.saved_network import SavedNetwork
 
 __all__ = ["Shape", "Wish", "compress"]
 
@@ -64,7 +64,7 @@ def compress(
     path = request.path
     file = path if path.is_file() else target.finished(path, method)[0].network
     request = replace(request, path=file)
-    out = file.with_suffix(networks_on_disk.SUFFIX) if out is None else out
+    out = file.with_suffix(saved_network.SUFFIX) if out is None else out
     if out.is_dir() or not out.absolute().parent.is_dir():
         what = "is a folder" if out.is_dir() else "is in a folder that does not exist"
         raise SzilardError(f"{out} {what}; name a file to write")
@@ -118,8 +118,8 @@ def _with_data(
     request: Request, wish: Wish, seed: int, console: Console, tell: Tell, certified: bool
 ) -> tuple[Compressed, dict[str, Any]]:
     file = request.path
-    if networks_on_disk.is_finished(file):
-        found = networks_on_disk.load(file, request.spec, trusted=request.trusted, tell=once())
+    if saved_network.is_finished(file):
+        found = saved_network.load(file, request.spec, trusted=request.trusted, tell=once())
         data = source.for_network(found, request.given, str(file))
         if wish.task not in (None, data.task):
             raise SzilardError(f"--task is {wish.task}, and the data are for {data.task}; leave --task out")
@@ -139,7 +139,7 @@ def _with_data(
                 raise SzilardError(_CERTIFIED)
             return judged.by_examples(case, wish, seed, console, tell)
         stored = {key: value for key, value in request.given.items() if value is not None}
-        found = Finished.plain(case.network, case.data, network_spec=case.spec, source=stored)
+        found = SavedNetwork.plain(case.network, case.data, network_spec=case.spec, source=stored)
         found = replace(found, answers=case.kind)
         if case.data.task == "regression" and tells_mean_alone(case.asked(), case.data):
             found = replace(found, noise=residual(case.asked(), case.data))
@@ -157,9 +157,9 @@ def _without_data(
 ) -> tuple[Compressed, dict[str, Any]]:
     file, spec = request.path, request.spec
     inputs = shape.parsed()
-    if networks_on_disk.is_finished(file):
-        found = networks_on_disk.load(file, spec, trusted=request.trusted, tell=once())
-        network, inputs, meta = found.network, found.input_shape, networks_on_disk.to_meta(found)
+    if saved_network.is_finished(file):
+        found = saved_network.load(file, spec, trusted=request.trusted, tell=once())
+        network, inputs, meta = found.network, found.input_shape, saved_network.to_meta(found)
     else:
         said = built.of(file, spec, trusted=request.trusted)
         spec = spec if said is None else said.spec
@@ -184,7 +184,7 @@ def _without_data(
     return made, {}
 
 
-def _certificate(found: Finished, made: Compressed, data: DataSet, seed: int) -> str:
+def _certificate(found: SavedNetwork, made: Compressed, data: DataSet, seed: int) -> str:
     """What the size of the file promises, with its assumptions."""
     network = suited.asked(replace(found, network=made.network))
     quality, _, _ = judge(found.method, network, data, data.train, samples=SAMPLES, seed=seed, ood=False)

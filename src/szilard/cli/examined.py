@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from szilard import cost, metrics
 from szilard.cli.built import Built
 from szilard.cli.examples import Examples, Part
-from szilard.compress.judge import Judge
+from szilard.compression.judge import Judge
 from szilard.cost import Cost
 from szilard.likelihood import Bernoulli, Categorical, Embedding, Gaussian
 from szilard.metrics import Predictive

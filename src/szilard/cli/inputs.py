@@ -18,7 +18,7 @@ from szilard.data.npz import read_npz, to_tensor
 from szilard.data.reading import Reading
 from szilard.data.table import Table, listed, read_table
 from szilard.errors import SzilardError, SzilardWarning, shortened
-from szilard.model.finished import Finished
+from szilard.model.saved_network import SavedNetwork
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Lines:
     left_out: list[int] = field(default_factory=list)
 
 
-def read(name: str, finished: Finished, root: Path | None, lines: Lines | None = None) -> Tensor:
+def read(name: str, finished: SavedNetwork, root: Path | None, lines: Lines | None = None) -> Tensor:
     """``[N, *input_shape]``, normalised.
 
     Args:
@@ -62,7 +62,7 @@ def read(name: str, finished: Finished, root: Path | None, lines: Lines | None =
     return finished.normalise(raw)
 
 
-def _from_npz(path: Path, finished: Finished) -> Tensor:
+def _from_npz(path: Path, finished: SavedNetwork) -> Tensor:
     arrays = read_npz(path)
     key = next((k for k in ("x", "x_test") if k in arrays), next(iter(arrays)) if len(arrays) == 1 else None)
     if key is None:
@@ -85,7 +85,7 @@ def _from_npz(path: Path, finished: Finished) -> Tensor:
     return x
 
 
-def _from_csv(path: Path, finished: Finished, lines: Lines) -> Tensor:
+def _from_csv(path: Path, finished: SavedNetwork, lines: Lines) -> Tensor:
     if not finished.feature_names:
         raise SzilardError(f"{path} is a table, and the network wants pictures; give them as an .npz file")
     reading = finished.reading
@@ -134,7 +134,7 @@ def _column(table: Table, name: str) -> np.ndarray:
     )
 
 
-def _from_set(name: str, finished: Finished, root: Path | None) -> Tensor:
+def _from_set(name: str, finished: SavedNetwork, root: Path | None) -> Tensor:
     given = {"name": name, "root": None if root is None else str(root)}
     loaded = source.load(finished.data, given, "the network", trusted=finished.data_trusted)
     return loaded.raw(loaded.test.x)

@@ -12,8 +12,8 @@ from szilard.cli import output
 from szilard.cli.table import Column, Table, say_wrapped, show
 from szilard.file import Entry, Ledger
 from szilard.file.error import SzilardFileError, printable
-from szilard.file.layout import MAGIC
 from szilard.file.ledger import smaller
+from szilard.file.sections import MAGIC
 
 _MEANING = {
     "prefix": "mark and lengths",

@@ -16,16 +16,16 @@ from szilard.cli.case import OfExamples, Tell, batched
 from szilard.cli.examples import Part
 from szilard.cli.wish import Wish
 from szilard.cli.words import cli
-from szilard.compress import Compressed
-from szilard.compress import compress as search
-from szilard.compress.judge import Judge, Scores
-from szilard.compress.progress import Progress
+from szilard.compression import Compressed
+from szilard.compression import compress as search
+from szilard.compression.judge import Judge, Scores
+from szilard.compression.progress import Progress
 from szilard.data import DataSet, Split
 from szilard.likelihood import Bernoulli, Categorical, Gaussian
 from szilard.likelihood.categorical import IGNORED
-from szilard.model import finished as networks_on_disk
+from szilard.model import saved_network
 from szilard.model.evaluate import judge, residual, tells_mean_alone, with_noise
-from szilard.model.finished import Finished
+from szilard.model.saved_network import SavedNetwork
 from szilard.networks.float_type import cast
 
 SAMPLES = 8  # draws of a Bayesian network, every time it is judged
@@ -77,7 +77,7 @@ def _reason(wish: Wish) -> str:
 
 
 def by_data_set(
-    found: Finished,
+    found: SavedNetwork,
     data: DataSet,
     meta: dict[str, Any],
     wish: Wish,
@@ -120,14 +120,14 @@ def by_data_set(
             lambda network: values(network, data.valid),
             data.task,
             seed,
-            networks_on_disk.to_meta(found) | meta,
+            saved_network.to_meta(found) | meta,
             shown,
         )
         before, after = (values(network, data.test).score for network in (found.network, made.network))
     if alone and found.noise is not None:
         compressed = replace(found, network=made.network, noise=None)
         noise = residual(suited.asked(compressed), data)
-        made = _with_meta(made, networks_on_disk.to_meta(replace(compressed, noise=noise)), wish.max_bytes)
+        made = _with_meta(made, saved_network.to_meta(replace(compressed, noise=noise)), wish.max_bytes)
     return made, _described(told, made, wish, data.name, measure) | {
         "test_before": before,
         "test_after": after,

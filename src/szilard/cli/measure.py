@@ -14,7 +14,7 @@ from szilard.cli.words import cli
 from szilard.cost import Cost
 from szilard.data import DataSet
 from szilard.errors import SzilardError, printable
-from szilard.model import finished as networks_on_disk
+from szilard.model import saved_network
 from szilard.model.evaluate import measure as evaluate
 from szilard.run.folder import to_json
 
@@ -24,7 +24,7 @@ def measure(request: Request, *, samples: int, seed: int, as_json: bool, wide: b
     if samples < 1:
         raise SzilardError(f"--samples must be at least 1, not {samples}")
     path = request.path
-    if path.is_file() and not networks_on_disk.is_finished(path):
+    if path.is_file() and not saved_network.is_finished(path):
         say = once()
         tell: Tell = (lambda line: None) if as_json else lambda line: say(cli(printable(str(line))))
         rows, name, elsewhere = _plain(request, samples, seed, tell)
@@ -46,7 +46,7 @@ def _finished(request: Request, samples: int, seed: int) -> tuple[list[Row], Dat
     rows = []
     data: DataSet | None = None
     for file in files:
-        found = networks_on_disk.load(file, request.spec, trusted=request.trusted, tell=tell)
+        found = saved_network.load(file, request.spec, trusted=request.trusted, tell=tell)
         if request.task not in (None, found.task):
             raise SzilardError(f"--task is {request.task}, and {file} is for {found.task}; leave --task out")
         data = source.for_network(found, request.given, str(file), data)

@@ -13,7 +13,7 @@ from szilard.cli.told import once
 from szilard.cli.words import cli
 from szilard.errors import SzilardError, printable
 from szilard.metrics import Predictive
-from szilard.model import finished as networks_on_disk
+from szilard.model import saved_network
 from szilard.model.evaluate import answers_mean_alone
 from szilard.run import arrays
 
@@ -49,7 +49,7 @@ def predict(request: Request, asked: Asked, out: Path | None, *, as_json: bool) 
     with output.told(out):
         file = path if path.is_file() else target.finished(path, asked.method)[0].network
         output.refuse_inputs(out, file)
-        if networks_on_disk.is_finished(file):
+        if saved_network.is_finished(file):
             found = _finished(file, request, asked, lines)
             if isinstance(found, Predictive):
                 _write_dense(found, out)
@@ -102,7 +102,7 @@ def _write_dense(believed: Predictive, out: Path | None) -> None:
 
 def _finished(file: Path, request: Request, asked: Asked, lines: inputs.Lines) -> Answers | Predictive:
     """What is believed of each input; as it is where each input has many answers."""
-    found = networks_on_disk.load(file, request.spec, trusted=request.trusted, tell=once())
+    found = saved_network.load(file, request.spec, trusted=request.trusted, tell=once())
     if request.task not in (None, found.task):
         raise SzilardError(f"--task is {request.task}, and {file} is for {found.task}; leave --task out")
     x = inputs.read(asked.inputs, found, asked.root, lines)

@@ -15,8 +15,8 @@ from szilard.cli.candidates import Units, candidates, changed, in_type
 from szilard.cli.examined import OfExamples, batched
 from szilard.cli.examples import Examples, Part
 from szilard.cli.request import Request
-from szilard.compress.calibration import MOST_JUDGES, Calibration
-from szilard.compress.judge import Judge, judge
+from szilard.compression.calibration import MOST_JUDGES, Calibration
+from szilard.compression.judge import Judge, judge
 from szilard.likelihood import Gaussian
 from szilard.model.link import Link, linked
 from szilard.model.tried import Tried

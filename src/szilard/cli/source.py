@@ -13,13 +13,13 @@ from szilard import data as rooms
 from szilard.data import DataSet, Split, labels, targets
 from szilard.data.again import Like
 from szilard.data.files import path_of
-from szilard.data.load import load_like
+from szilard.data.loading import load_like
 from szilard.data.suspects import Suspicion
 from szilard.data.table import listed
 from szilard.errors import SzilardError, SzilardWarning
 from szilard.file.error import printable
 from szilard.model import trust
-from szilard.model.finished import Finished
+from szilard.model.saved_network import SavedNetwork
 
 _MOVED = 1e-4  # deviations of a feature, beyond which its training rows are others
 TABLES = (".csv", ".tsv")
@@ -29,7 +29,9 @@ _OF_TABLES = (
 )  # fmt: skip
 
 
-def for_network(found: Finished, given: dict[str, Any], what: str, loaded: DataSet | None = None) -> DataSet:
+def for_network(
+    found: SavedNetwork, given: dict[str, Any], what: str, loaded: DataSet | None = None
+) -> DataSet:
     """The data set of a network, normalised as it was in its training, with what was typed put over it.
 
     Args:
@@ -59,7 +61,7 @@ def for_network(found: Finished, given: dict[str, Any], what: str, loaded: DataS
     return data.renormalised(found.shift, found.scale).retargeted(found.target_shift, found.target_scale)
 
 
-def _in_order(found: Finished, given: dict[str, Any], what: str) -> dict[str, Any]:
+def _in_order(found: SavedNetwork, given: dict[str, Any], what: str) -> dict[str, Any]:
     """What was typed, with several targets in the order of training, in whatever order they were named.
 
     Raises:
@@ -76,7 +78,7 @@ def _in_order(found: Finished, given: dict[str, Any], what: str) -> dict[str, An
     return {name: value for name, value in given.items() if name != "target"}
 
 
-def _like(found: Finished, given: dict[str, Any], what: str) -> Like | None:
+def _like(found: SavedNetwork, given: dict[str, Any], what: str) -> Like | None:
     """What another table than that of training is read by, or None where it is no other, or no table."""
     name = given.get("name")
     if name is None or _same(name, found.data.get("name")) or Path(str(name)).suffix.lower() not in TABLES:
@@ -97,7 +99,7 @@ def _same(typed: str, stored: str | None) -> bool:
     return files[0].is_file() and files[1].is_file() and files[0].samefile(files[1])
 
 
-def _relabelled(data: DataSet, found: Finished, what: str) -> DataSet:
+def _relabelled(data: DataSet, found: SavedNetwork, what: str) -> DataSet:
     """Classes by the network's numbers, found by name; those that the data lack are no fault.
 
     Raises:
@@ -119,7 +121,7 @@ def _relabelled(data: DataSet, found: Finished, what: str) -> DataSet:
     return replace(data, train=train, valid=valid, test=test, classes=found.classes)
 
 
-def _as_trained(data: DataSet, found: Finished, what: str) -> DataSet:
+def _as_trained(data: DataSet, found: SavedNetwork, what: str) -> DataSet:
     """A table with its features in the order of training, found by name.
 
     Raises:
@@ -142,7 +144,7 @@ def _as_trained(data: DataSet, found: Finished, what: str) -> DataSet:
     return data
 
 
-def _warn_if_changed(data: DataSet, found: Finished) -> None:
+def _warn_if_changed(data: DataSet, found: SavedNetwork) -> None:
     """Warn where the rows of a table are divided otherwise than in training, by the moments of its training part."""
     if (
         not data.feature_names

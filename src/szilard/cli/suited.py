@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from szilard.compress.answers import answer
+from szilard.compression.answers import answer
 from szilard.data import DataSet
-from szilard.model.finished import Finished
+from szilard.model.saved_network import SavedNetwork
 from szilard.networks import WithNoise
 from szilard.networks.evaluating import evaluating
 from szilard.networks.float_type import cast
@@ -49,7 +49,7 @@ class Suited(nn.Module):
     It is given inputs in the type in which it computes, such as float16.
 
     Args:
-        network: answers a tensor, or something in which :func:`szilard.compress.answers.answer` finds one.
+        network: answers a tensor, or something in which :func:`szilard.compression.answers.answer` finds one.
         kind: of :data:`KINDS`.
     """
 
@@ -94,7 +94,7 @@ def suited(network: nn.Module, kind: str) -> nn.Module:
     return Suited(network, kind)
 
 
-def asked(found: Finished) -> nn.Module:
+def asked(found: SavedNetwork) -> nn.Module:
     """A finished network as its method asks it.
 
     One whose file says how its answers are to be read, because somebody else's was compressed, is read so.

@@ -12,8 +12,7 @@ from torch import nn
 from szilard.cli.told import once
 from szilard.errors import SzilardError, printable
 from szilard.file.ledger import ORIGINAL
-from szilard.model import finished as networks_on_disk
-from szilard.model import fitting, formats
+from szilard.model import fitting, formats, saved_network
 from szilard.model.fitting import Fitted
 from szilard.model.formats import Format
 
@@ -26,7 +25,7 @@ def load(path: Path, network: nn.Module, key: str | None, tell: Tell) -> Fitted:
     Raises:
         SzilardError: they do not fit.
     """
-    fitted = networks_on_disk.load_state(path, network, networks_on_disk.plain_state(path), key)
+    fitted = saved_network.load_state(path, network, saved_network.plain_state(path), key)
     if fitted.told:
         tell(printable(f"{path}: {fitted.told}"))
     return fitted

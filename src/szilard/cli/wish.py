@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from szilard.compress.compress import CONFIDENCE
+from szilard.compression.network_to_file import CONFIDENCE
 from szilard.errors import SzilardError, printable
 from szilard.likelihood import TASKS
 

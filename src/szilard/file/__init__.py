@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from szilard.file.arrays import arrays
+from szilard.file.as_arrays import arrays
 from szilard.file.error import SzilardFileError
 from szilard.file.inspection import inspect, verify
 from szilard.file.ledger import Entry, Ledger

@@ -8,8 +8,8 @@ from typing import Any
 
 from szilard.file import dtypes
 from szilard.file.fields import Fields, Kind
-from szilard.file.layout import TRAILER, Parts
 from szilard.file.records import Shape
+from szilard.file.sections import TRAILER, Parts
 
 ORIGINAL = (
     "original"  #: metadata of a file whose tensors came from one with other types: their bytes and type

@@ -20,12 +20,11 @@ import numpy as np
 
 from szilard.coding import CodingError, Decoder, Model
 from szilard.coding.static import StaticDecoder
-from szilard.file import dtypes, inplace, layout, levels, meta, names, products, random, raw
+from szilard.file import dtypes, inplace, levels, meta, names, products, random, raw, sections
 from szilard.file.digest import Content
 from szilard.file.error import Broken, SzilardFileError, printable
 from szilard.file.fields import Fields, Kind
 from szilard.file.fields import unpack as unpack_fields
-from szilard.file.layout import Parts
 from szilard.file.records import (
     Alias,
     Constant,
@@ -41,6 +40,7 @@ from szilard.file.records import (
     Value,
     gathered,
 )
+from szilard.file.sections import Parts
 from szilard.file.source import PIECE, Source, Stored
 from szilard.kernels import native
 
@@ -146,7 +146,7 @@ def _opened(path: Path) -> BinaryIO:
 
 def _checked(file: BinaryIO, use: Callable[[Source], T]) -> T:
     source = Stored(file, 0, os.fstat(file.fileno()).st_size)
-    layout.check_magic(source.take(0, min(len(source), len(layout.MAGIC))))
+    sections.check_magic(source.take(0, min(len(source), len(sections.MAGIC))))
     return use(source)
 
 
@@ -169,7 +169,7 @@ def tables(data: bytes | Source) -> Tables:
     Raises:
         Broken: the bytes are no valid file as far as this can be seen without decoding.
     """
-    parts = layout.split(data)
+    parts = sections.split(data)
     found_names = names.unpack(parts.names, parts.count)
     found_fields = unpack_fields(parts.fields, parts.count)
     if sum(fields.raw_bytes for fields in found_fields) != len(parts.raw):
@@ -232,7 +232,7 @@ def decode(
 
     Args:
         keep: what the document holds of them. Of values that cannot be large without being constants or full supports,
-            those are still to be made, by :func:`szilard.file.arrays.arrays`.
+            those are still to be made, by :func:`szilard.file.as_arrays.arrays`.
         slow: as :func:`read`.
         costs: is given the bits of each record's values, and of its scales and table, which makes decoding slower.
         give: is given each record as it is decoded, before the hash is compared; the document then has none.
@@ -414,7 +414,7 @@ class _Reader:
         codes = self._decoded(codes_name, codes_fields)
         if not _fit(codes.levels, 8):
             raise Broken(f"a coefficient of {printable(name)} is no power of two that the format knows")
-        hashes_factors = not self.tables.parts.flags & layout.PRODUCTS
+        hashes_factors = not self.tables.parts.flags & sections.PRODUCTS
         codes = replace(codes, levels=inplace.narrowed(codes.levels, np.dtype(np.int8)).reshape(codes.shape))
         if hashes_factors:
             self._only_hashed(codes)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from szilard.file import dtypes
-from szilard.file.arrays import arrays
+from szilard.file.as_arrays import arrays
 from szilard.file.digest import all_equal
 from szilard.file.error import SzilardFileError
 from szilard.file.fields import MOST_MASK

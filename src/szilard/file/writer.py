@@ -11,7 +11,7 @@ import numpy as np
 from szilard import atomic
 from szilard.coding import LARGEST
 from szilard.coding.static import Table
-from szilard.file import dtypes, layout, ledger, meta, names, random, raw, steps
+from szilard.file import dtypes, ledger, meta, names, random, raw, sections, steps
 from szilard.file.digest import Content
 from szilard.file.error import Broken, SzilardFileError
 from szilard.file.fields import (
@@ -100,7 +100,7 @@ def _encode(
     for record in document.records:
         writer.add(record)
     adaptive_stream, static_stream = writer.streams.finish(any(fields.symbols for fields in writer.table))
-    parts = layout.Parts(
+    parts = sections.Parts(
         count=len(writer.table),
         names=names_block,
         fields=pack_fields(writer.table),
@@ -109,7 +109,7 @@ def _encode(
         static=static_stream,
         raw=b"".join(writer.raw),
         content=writer.content.digest(),
-        flags=layout.PRODUCTS if products else 0,
+        flags=sections.PRODUCTS if products else 0,
     )
     output = sum(fields.output_bytes for fields in writer.table)
     tensors = ledger.tensor_bytes(
@@ -122,7 +122,7 @@ def _encode(
             if isinstance(record, Mask) and fields.kind == Kind.MASK
         ],
     )
-    return layout.join(parts), ledger.of_parts(parts, writer.entries, output, dict(document.meta), tensors)
+    return sections.join(parts), ledger.of_parts(parts, writer.entries, output, dict(document.meta), tensors)
 
 
 def _cheaper_by_table(document: Document, adaptive: Ledger) -> frozenset[str]:

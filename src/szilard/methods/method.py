@@ -326,7 +326,7 @@ class Method:
             return  # without a single mistake the likelihood only says: surer
         self.calibration = temperature(predictive.mean.clamp_min(1e-30).log(), y)
 
-    def fit_to(self, network: nn.Module, state: dict[str, Any]) -> None:
+    def match_supports(self, network: nn.Module, state: dict[str, Any]) -> None:
         """Shape a prepared network like a finished one's state dict, where finishing changes shapes."""
 
     # -- checkpoints --------------------------------------------------------------------------------

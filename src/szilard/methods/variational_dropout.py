@@ -73,10 +73,10 @@ class VariationalDropout(Method):
                 weight.keep(kept)
         super().finish(network, batches, valid)
 
-    def fit_to(self, network: nn.Module, state: dict[str, Any]) -> None:
+    def match_supports(self, network: nn.Module, state: dict[str, Any]) -> None:
         for name, module in network.named_modules():
             if isinstance(module, bayes.Weight):
                 crow, col = (state.get(f"{name}.support.{part}") for part in ("crow", "col"))
                 if not isinstance(crow, Tensor) or not isinstance(col, Tensor):
                     raise SzilardError(f"the support of {name} is missing; name the network it was made with")
-                module.stand_on(Support(module.support.shape, crow, col))
+                module.set_support(Support(module.support.shape, crow, col))

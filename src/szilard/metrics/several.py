@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from szilard.metrics import resampled
-from szilard.metrics.by_class import OfClass
-from szilard.metrics.intervals import Interval, Rows, intervals, rows_of, wilson
+from szilard.metrics.classwise import OfClass
+from szilard.metrics.confidence_intervals import Interval, Rows, intervals, rows_of, wilson
 from szilard.metrics.predictive import Predictive, matching_targets
 from szilard.metrics.quantities import mixture_nll, of_quantities, within95
 
