@@ -37,7 +37,22 @@ PAGES = (
         for name in ("results.md", "speed.md", "files.md", "faults.md", "any_network.md", "any_training.md")
     ),
 )
-SHORT = (0, 1, 2, 4, 6, 7, 8, 9, 10, 12)  # columns of the README's table
+# Rows and columns of the README's tables.
+README_TRAINING = (
+    ("deterministic", "dense mean-field, best T", "sparse deterministic 95 %", "SSVI 90 %", "SSVI 95 %"),
+    ("accuracy %", "NLL", "AUROC best", "numbers", "J / run, estimated"),
+)
+README_STEP = (
+    ("deterministic", "dense mean-field", "SSVI 90 %", "SSVI 95 %", "bayesian-torch"),
+    ("ms / step", "/ deterministic"),
+)
+README_FILE = (
+    (
+        *("Szilard, 512 unlabelled pictures", "Szilard, 512 unlabelled pictures, promised", "Szilard, no data"),
+        *("NNCodec 2.1.3, tuned", "int8 by channel (torchao), safetensors + zstd 19"),
+    ),
+    ("bytes", "/ tuned NNCodec", "score %", "drop", "± se"),
+)
 
 
 class NotMeasured(Exception):
@@ -49,6 +64,16 @@ def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(
         lines + ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
     )
+
+
+def part(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], chosen: tuple[Sequence[str], Sequence[str]]
+) -> str:
+    """The table of some rows, by what stands first in them, and of some columns besides the first."""
+    names, headings = chosen
+    by_name = {row[0]: row for row in rows}
+    places = [0, *(list(columns).index(heading) for heading in headings)]
+    return markdown([columns[i] for i in places], [[by_name[name][i] for i in places] for name in names])
 
 
 def lines(name: str) -> list[str]:
@@ -66,10 +91,20 @@ def last_line(name: str) -> dict[str, Any]:
     return json.loads(lines(name)[-1])["figures"]
 
 
-def fashion_table(regime: str, columns: Sequence[int] | None = None) -> str:
-    chosen = columns or range(len(fashion.COLUMNS))
-    rows = fashion.body(fashion.by_row(read("fashion.jsonl"), regime))
-    return markdown([fashion.COLUMNS[c] for c in chosen], [[row[c] for c in chosen] for row in rows])
+def fashion_rows(regime: str) -> list[list[str]]:
+    return fashion.body(fashion.by_row(read("fashion.jsonl"), regime))
+
+
+def readme_file() -> str:
+    _, columns, rows = model_file.table("resnet20", file_section("resnet20"))
+    return part(columns, rows, README_FILE)
+
+
+def readme_any() -> str:
+    """How many cells of the zoo have which verdict."""
+    found = any_network.figures(read("any_network.jsonl")[-1])
+    verdicts = ("cells", "right", "refused", "wrong", "crashed")
+    return markdown(verdicts, [[str(found[name]) for name in verdicts]])
 
 
 def fashion_figures() -> str:
@@ -217,10 +252,12 @@ def training_figures() -> str:
 
 
 TABLES: dict[str, Callable[[], str]] = {
-    "fashion-all": lambda: fashion_table("all"),
-    "fashion-small": lambda: fashion_table("small"),
-    "fashion-all-short": lambda: fashion_table("all", SHORT),
-    "fashion-small-short": lambda: fashion_table("small", SHORT),
+    "fashion-all": lambda: markdown(fashion.COLUMNS, fashion_rows("all")),
+    "fashion-small": lambda: markdown(fashion.COLUMNS, fashion_rows("small")),
+    "readme-training": lambda: part(fashion.COLUMNS, fashion_rows("all"), README_TRAINING),
+    "readme-step": lambda: part(train_step.COLUMNS, train_step.body(standard_cell("mlp")), README_STEP),
+    "readme-file": readme_file,
+    "readme-any": readme_any,
     "fashion-figures": fashion_figures,
     "fashion-validation-all": lambda: validation("all"),
     "fashion-validation-small": lambda: validation("small"),
