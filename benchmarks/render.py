@@ -48,7 +48,11 @@ README_STEP = (
 )
 README_FILE = (
     (
-        *("Szilard, 512 unlabelled pictures", "Szilard, 512 unlabelled pictures, promised", "Szilard, no data"),
+        *(
+            "Szilard, 512 unlabelled pictures",
+            "Szilard, 512 unlabelled pictures, promised",
+            "Szilard, no data",
+        ),
         *("NNCodec 2.1.3, tuned", "int8 by channel (torchao), safetensors + zstd 19"),
     ),
     ("bytes", "/ tuned NNCodec", "score %", "drop", "± se"),

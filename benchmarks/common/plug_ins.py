@@ -181,7 +181,7 @@ def _python(copy: Path, code: str) -> str:
     # An editable installation may have put a finder of its own before the path.
     first = (
         "import sys; sys.path.insert(0, 'src'); "
-        "sys.meta_path[:] = [one for one in sys.meta_path if 'Redirect' not in type(one).__name__]\n"
+        "sys.meta_path[:] = [one for one in sys.meta_path if not type(one).__name__.startswith('ScikitBuild')]\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", first + code], cwd=copy, capture_output=True, text=True, check=False,
