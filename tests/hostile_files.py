@@ -15,9 +15,11 @@ from szilard.file import (
     dtypes,
     sections,
 )
-from szilard.file.fields import Fields, Kind
-from szilard.file.fields import pack as pack_fields
-from szilard.file.fields import unpack as unpack_fields
+from szilard.file.columns import pack as pack_fields
+from szilard.file.columns import unpack as unpack_fields
+from szilard.file.fields import Fields
+from szilard.file.kinds.constant import ConstantFields
+from szilard.file.kinds.levels import LevelsFields
 from szilard.file.names import pack as pack_names
 from szilard.file.sections import Parts
 
@@ -83,8 +85,8 @@ def forged(*table: Fields, names: bytes | None = None, **parts: bytes) -> bytes:
 
 
 def levels(*shape: int, **fields) -> Fields:
-    return Fields(Kind.LEVELS, FLOAT32, shape, **fields)
+    return LevelsFields(FLOAT32, shape, **fields)
 
 
 NOISE = np.random.default_rng(0).bytes(2000)
-SCALAR = Fields(Kind.CONSTANT, FLOAT32, (), data=bytes(4))
+SCALAR = ConstantFields(FLOAT32, (), data=bytes(4))

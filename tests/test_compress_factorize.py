@@ -29,7 +29,8 @@ from szilard.compression import (
 )
 from szilard.compression.draft import Draft, Setting
 from szilard.compression.passes.factorize import bits, factorize, free_energy
-from szilard.file import Levels, Product, SzilardFileError, digest, products, writer
+from szilard.file import Levels, Product, SzilardFileError, digest, writer
+from szilard.file.kinds import product as products
 
 
 def flat(rows, cols, h=1.0):

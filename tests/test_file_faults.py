@@ -37,7 +37,11 @@ from szilard.file import (
     sections,
 )
 from szilard.file.digest import Content
-from szilard.file.fields import Coding, Fields, Kind
+from szilard.file.fields import Fields
+from szilard.file.kinds.alias import AliasFields
+from szilard.file.kinds.full_mask import FullMaskFields
+from szilard.file.kinds.levels import Coding
+from szilard.file.kinds.mask import MaskFields
 from szilard.file.names import pack as pack_names
 
 
@@ -91,7 +95,7 @@ LYING = {
     ),
     "shape of floats": (product([1.0], (1, 1), (1, 1, 1), adaptive=b"\xff"), "badly described"),
     "an alias of a factor": (
-        product([1], (1, 1), (1, 1, 1), Fields(Kind.ALIAS, None, target=0), adaptive=b"\xff"),
+        product([1], (1, 1), (1, 1, 1), AliasFields(target=0), adaptive=b"\xff"),
         "not before it",
     ),
 }
@@ -133,13 +137,11 @@ def test_a_full_support_has_one_hash(tmp_path):
     encoder = Encoder()
     encoder.mask(np.ones((3, 5), bool))
     stream = encoder.finish()
-    said = forged(Fields(Kind.FULL_MASK, None, (3, 5)), content=content_of(("mask", "0", (3, 5), None)))
-    coded = forged(
-        Fields(Kind.MASK, None, (3, 5)), adaptive=stream, content=content_of(("mask", "0", (3, 5), None))
-    )
+    said = forged(FullMaskFields(None, (3, 5)), content=content_of(("mask", "0", (3, 5), None)))
+    coded = forged(MaskFields(None, (3, 5)), adaptive=stream, content=content_of(("mask", "0", (3, 5), None)))
     bits = hashlib.blake2b(digest_size=16)
     bits.update(b"0\0" + bytes((255, 2)) + struct.pack("<2Q", 3, 5) + b"\1\xff\x7f")
-    other = forged(Fields(Kind.MASK, None, (3, 5)), adaptive=stream, content=bits.digest())
+    other = forged(MaskFields(None, (3, 5)), adaptive=stream, content=bits.digest())
     assert sections.split(said).content == sections.split(coded).content
     assert file_tools.same(file.loads(said), file.loads(coded))
     assert szd_reference.read(said) == szd_reference.read(coded)

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from szilard import file
 from szilard.file import Document, Random, SzilardFileError, digest, dtypes, random, sections
-from szilard.file.fields import MOST_RANDOM, Fields, Kind
-from szilard.file.fields import pack as pack_fields
+from szilard.file.columns import pack as pack_fields
+from szilard.file.kinds.random import MOST_RANDOM, RandomFields
 from szilard.file.names import pack as pack_names
 from szilard.file.sections import Parts
 
@@ -140,9 +140,7 @@ def test_records_that_break_a_rule(changes, sentence):
 
 def forged(raw: bytes, **changes) -> bytes:
     """A file of one such record, right in all but its content."""
-    fields = Fields(
-        **{"kind": Kind.RANDOM, "dtype": FLOAT32, "shape": (50,), "size": 7, "bits": 10, **changes}
-    )
+    fields = RandomFields(**{"dtype": FLOAT32, "shape": (50,), "size": 7, "bits": 10, **changes})
     empty = dict.fromkeys(("meta", "adaptive", "static"), b"")
     names, table = pack_names(["w"]), pack_fields([fields])
     return sections.join(Parts(count=1, names=names, fields=table, raw=raw, content=bytes(16), **empty))

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from szilard import file
 from szilard.errors import SzilardError
 from szilard.file import Alias, Constant, Document, Levels, Mask, Raw, SzilardFileError, sections, steps
-from szilard.file.fields import unpack as unpack_fields
-from szilard.file.records import matrix
+from szilard.file.columns import unpack as unpack_fields
+from szilard.file.pieces import matrix
 
 quick = settings(deadline=None, max_examples=60)
 

@@ -20,6 +20,9 @@ MODULES = {
     "szilard.report.read": "szilard.run.read",
     "szilard.report.result": "szilard.run.result",
     "szilard.sparse.topology": "szilard.topology",
+    "szilard.file.levels": "szilard.file.kinds.levels",
+    "szilard.file.products": "szilard.file.kinds.product",
+    "szilard.file.raw": "szilard.file.kinds.planes",
     **{
         f"szilard.sparse.{name}": f"szilard.kernels.{name}"
         for name in ("dispatch", "geometry", "layout", "normalize", "operator")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from szilard.file.records import Alias, Csr, Document, Mask
+from szilard.file.kinds.alias import Alias
+from szilard.file.records import Document, SupportRecord, TensorRecord
 
 
 def arrays(document: Document) -> dict[str, np.ndarray]:
@@ -16,9 +17,9 @@ def arrays(document: Document) -> dict[str, np.ndarray]:
     for record in document.records:
         if isinstance(record, Alias):
             found[record.name] = found[record.target]
-        elif isinstance(record, Mask | Csr):
+        elif isinstance(record, SupportRecord):
             found[f"{record.name}.crow"] = record.crow()
             found[f"{record.name}.col"] = record.col()
-        else:
+        elif isinstance(record, TensorRecord):
             found[record.name] = record.value()
     return found

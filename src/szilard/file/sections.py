@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from szilard.file import digest
 from szilard.file.cursor import Cursor, varint
 from szilard.file.error import Broken
-from szilard.file.fields import MOST_RECORDS
+from szilard.file.limits import MOST_RECORDS
 from szilard.file.source import Source
 
 MAGIC = b"SZD1"
 TRAILER = digest.CONTENT_BYTES + digest.FILE_BYTES
 PRODUCTS = 0x10  #: a flag: the content's hash is of products, not of their factors
+WIDE = 0x20  #: a flag: numbers of kinds are varints, and one is beyond three bits
 _CRITICAL = 0xF0  # flags that a reader must know
+_KNOWN = PRODUCTS | WIDE
 _LONGEST_PREFIX = 64
 
 
@@ -71,7 +73,7 @@ def split(data: bytes | Source) -> Parts:
     end = len(source) - TRAILER
     cursor = Cursor(bytes(source.take(len(MAGIC), min(end, _LONGEST_PREFIX))), "the prefix")
     flags = cursor.take(1)[0]
-    if flags & _CRITICAL & ~PRODUCTS:
+    if flags & _CRITICAL & ~_KNOWN:
         raise Broken(
             "it needs something that this version of szilard does not know; update szilard to read it"
         )

@@ -22,7 +22,7 @@ from szilard.compression.draft import STEPS, Draft, Setting, multiplied
 from szilard.compression.layers import tensors
 from szilard.compression.passes.rounding import Quantise
 from szilard.file import Product
-from szilard.file.records import DEPTH, MOST_PIECE
+from szilard.file.kinds.product import DEPTH, MOST_PIECE
 
 OVERHEAD = 400.0  # bits of names and fields
 SHOWN = 400  # pieces of a group that are looked at for a start

@@ -23,7 +23,7 @@ from szilard.compression.passes.posterior import posteriors
 from szilard.compression.sequential_rounding import nearest
 from szilard.errors import SzilardError
 from szilard.file import Random, random, steps
-from szilard.file.fields import INDEX_BITS, MOST_BLOCK
+from szilard.file.kinds.random import INDEX_BITS, MOST_BLOCK
 
 POINT = -16.0  # ln σ of a weight that is known
 _AT_ONCE = 1 << 19  # variates
