@@ -198,7 +198,7 @@ def test_our_rows_are_those_of_files(case, monkeypatch):
     assert [row.name for row in rows] == names
     assert rows[0].n_bytes == len(found.data)
     assert rows[0].chosen_drop <= contest.MAX_DISAGREEMENT
-    assert rows[0].read_seconds > 0
+    assert rows[0].read_seconds >= 0  # in whole milliseconds: a fast machine takes none
     table = contest.body([row.to_json() for row in rows], our_files.NAME)
     assert table[0][2] == "1.000"
 

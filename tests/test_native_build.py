@@ -252,7 +252,7 @@ print(len(sys.argv))
 @pytest.mark.parametrize("kernels", ["torch", None])
 def test_a_network_trains_without_the_library(kernels):
     """In a process that has never had it: None is an installation without a compiler, which also says so once."""
-    hide = "from szilard import native; native._packaged = lambda: native.Path('nowhere')\n"
+    hide = "from szilard.kernels import native; native._packaged = lambda: native.Path('nowhere')\n"
     environ = {name: value for name, value in environment().items() if not name.startswith("SZILARD_")}
     if kernels:
         environ["SZILARD_KERNELS"] = kernels
