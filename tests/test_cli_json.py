@@ -16,6 +16,7 @@ PAGE = (Path(__file__).parent.parent / "docs" / "json.md").read_text()
 _ROW = re.compile(r"^\| `(\w+)` \| ([^|]+) \|", re.MULTILINE)
 _TYPES = {
     "text": str, "number": (int, float), "whole": int, "true/false": bool, "list": list, "table": dict,
+    "any": object,
 }  # fmt: skip
 
 

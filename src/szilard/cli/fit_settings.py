@@ -9,15 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from szilard import methods, networks
+from szilard.cli.known_methods import MAIN, baselines
 from szilard.cli.messages import notifier
 from szilard.errors import SzilardError, printable
 from szilard.model import trust
 from szilard.run import settings as toml
 from szilard.run.folder import RunFolder
 from szilard.run.settings import Settings
-
-MAIN = "ssvi"
-BASELINES = ("deterministic", "mean-field")
 
 
 @dataclass(frozen=True)
@@ -94,10 +92,10 @@ def merge(base: Settings, options: FitOptions) -> Settings:
 
 
 def _methods(base: dict[str, dict[str, Any]], options: FitOptions) -> dict[str, dict[str, Any]]:
-    """Options by method. Density and other options go to the named methods, T also to the dense baseline."""
+    """Options by method. Density and other options go to the named methods, T also to the baselines that have one."""
     if options.methods or not base:
         named = list(dict.fromkeys(options.methods or [MAIN]))
-        beside = [name for name in BASELINES if name not in named and options.baselines is not False]
+        beside = [name for name in baselines() if name not in named and options.baselines is not False]
         chosen = {name: dict(base.get(name, {})) for name in [*named, *beside]}
     else:
         named = list(base)[:1]
@@ -105,15 +103,15 @@ def _methods(base: dict[str, dict[str, Any]], options: FitOptions) -> dict[str, 
         if options.baselines is False:
             chosen = {name: chosen[name] for name in named}
         elif options.baselines:
-            chosen |= {name: {} for name in BASELINES if name not in chosen}
+            chosen |= {name: {} for name in baselines() if name not in chosen}
     typed = dict(_key_and_value(text) for text in options.options)
     if options.density is not None:
         typed["density"] = options.density
     for key, value in typed.items():
         _put(chosen, named, key, value)
     if options.temperature is not None:
-        dense = [name for name in ("mean-field",) if name in chosen]
-        _put(chosen, [*named, *dense], "temperature", options.temperature)
+        beside = [name for name in baselines() if name in chosen and methods.uses(name, "temperature")]
+        _put(chosen, [*named, *beside], "temperature", options.temperature)
     return chosen
 
 

@@ -59,6 +59,7 @@ def choose(
     """The likelihood of outputs ``[N, ...]`` of a trained network.
 
     Args:
+        output: of the network, on any of its examples.
         labels: ``[N, ...]``, or None.
         task: one of :data:`szilard.likelihood.TASKS`; None to find out.
         noisy: the network is known to answer a mean and a log noise deviation.

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from szilard.cli.known_methods import MAIN, baselines, listed, names
+
 _METHOD = "Network and method"
 
 Network = Annotated[
@@ -43,9 +45,7 @@ Methods = Annotated[
     list[str] | None,
     typer.Option(
         metavar="NAME",
-        help="ssvi (default), mean-field, deterministic, sparse-deterministic, "
-        "variational-dropout, bayesian-compression or ssvi-published. "
-        "Repeat for more.",
+        help=f"{MAIN} (default), {listed(names()[1:], 'or')}. Repeat for more; szilard methods says what they do.",
         rich_help_panel=_METHOD,
     ),
 ]
@@ -60,8 +60,8 @@ Density = Annotated[
 Temperature = Annotated[
     float | None,
     typer.Option(
-        help="Temperature T, the factor of the KL divergence in the loss; 1 is Bayes' rule. Also applies to the "
-        "mean-field baseline.",
+        help="Temperature T, the factor of the KL divergence in the loss; 1 is Bayes' rule. Also applies to "
+        "baselines that have one.",
         rich_help_panel=_METHOD,
     ),
 ]
@@ -71,7 +71,7 @@ MethodOptions = Annotated[
         "--option",
         "-p",
         metavar="KEY=VALUE",
-        help="Any other option of the method, named as in run.toml. Repeat for more.",
+        help="Any other option of the method, named as in run.toml and szilard methods NAME. Repeat for more.",
         rich_help_panel=_METHOD,
     ),
 ]
@@ -79,7 +79,7 @@ Baselines = Annotated[
     bool | None,
     typer.Option(
         "--baselines/--no-baselines",
-        help="Also train deterministic and mean-field, to compare with (default).",
+        help=f"Also train {listed(baselines(), 'and')}, to compare with (default).",
         rich_help_panel=_METHOD,
     ),
 ]

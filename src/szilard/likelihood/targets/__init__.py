@@ -33,7 +33,8 @@ _OF_DATA: dict[str, DataTargets] = {one.name: one for one in (CLASSES, LABELS, Q
 _ALL: dict[str, TargetType] = {one.name: one for one in (*_OF_DATA.values(), Vectors())}
 
 DATA_TASKS = tuple(_OF_DATA)  #: names of tasks that a data set can have and a method trains for
-TASKS = tuple(_ALL)  #: names of all tasks
+TASKS = tuple(_ALL)
+"""What a network can be asked to do, by the names that ``task=`` and ``--task`` take."""
 
 
 def of_data(task: str) -> DataTargets:

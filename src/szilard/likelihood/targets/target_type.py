@@ -32,9 +32,10 @@ class TargetType(ABC):
 
     @abstractmethod
     def likelihood_of(self, output: Tensor, labels: Tensor | None) -> Likelihood:
-        """The likelihood of outputs ``[N, ...]`` of a trained network.
+        """The likelihood of the outputs of a trained network.
 
         Args:
+            output: ``[N, ...]``.
             labels: ``[N, ...]``, or None.
 
         Raises:
