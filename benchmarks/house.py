@@ -6,9 +6,9 @@ prints one JSON object: ``circles`` among modules (lazy imports and those for ty
 (imports of a room on the same floor or above, see :data:`FLOORS`), ``task_branches`` (branches on the name of a task,
 see :func:`branches_of`), ``public_names_without_page``, ``shadowed_submodules`` (packages that export a function under
 the name of one of their modules), ``docstring_arguments_wrong``, ``files_for_a_new_method`` and
-``files_for_a_new_pass`` (:mod:`common.plug_ins` adds one of each to a copy and asks every place that should know it; null where MkDocs is not
-installed, which builds the documentation), ``help_seconds`` (median of ``szilard --help``), ``median_file_lines`` and
-``max_function_lines``.
+``files_for_a_new_pass`` (:mod:`common.plug_ins` adds one of each to a copy and asks every place that should know it;
+null where MkDocs is not installed, which builds the documentation), ``help_seconds`` (median of ``szilard --help``),
+``median_file_lines`` and ``max_function_lines``.
 """
 
 from __future__ import annotations
