@@ -31,6 +31,8 @@ from szilard.compress.job import Evaluate, Job, Wish
 from szilard.compress.judge import Forward, Judge, judge, without_labels
 from szilard.compress.layers import left_raw
 from szilard.compress.logits import usual_logits
+from szilard.compress.mirror import is_cheap as may_mirror
+from szilard.compress.mirror import mirrored
 from szilard.compress.others import Others
 from szilard.compress.own_units import own_units
 from szilard.compress.passes.batchnorm import CanonicalBatchNorm
@@ -85,7 +87,8 @@ def compress(
         network: trained; its eval mode is what is compressed.
         calibration: a tensor of inputs, or batches as the network takes them, with labels or without: tensors, tuples
             of inputs, (inputs, labels), mappings for ``network(**batch)`` whose ``labels`` are kept from it. 512
-            examples are enough to compress with, further ones judge. None: without data; inputs are then imagined
+            examples are enough to compress with, further ones judge. Pictures in three colours are mirrored, too, if
+            the network is small (:mod:`szilard.compress.mirror`). None: without data; inputs are then imagined
             (:func:`szilard.compress.imagine.imagine`) if the network has BatchNorms to imagine them from.
         max_drop: by how much the score may fall: points of accuracy (0.005 is half a percentage point), a share of the
             original's score where it is no accuracy, and units of ``evaluate`` if that is given.
@@ -152,6 +155,8 @@ def compress(
         notes.append(f"{len(raw)} tensors keep their exact bytes: {', '.join(raw)}")
     inputs = _imagined(original, input_shape, seed, notes, tell) if data is None else data.inputs
     learns = data is not None and is_cheap(original, data.inputs[0])
+    if data is not None and may_mirror(original, inputs):
+        inputs = mirrored(inputs)
     chosen_passes = default_passes(distil=learns, refit=data is not None) if passes is None else passes
     others, likelihood, called = _outputs(own, data, original, adapter)
     if data is None and task is not None:
