@@ -89,7 +89,8 @@ def compress(
             of inputs, (inputs, labels), mappings for ``network(**batch)`` whose ``labels`` are kept from it. 512
             examples are enough to compress with, further ones judge. Images with three channels are also used mirrored
             if the network is small (:mod:`szilard.compression.mirrored_images`). None: without data; inputs are then
-            imagined (:func:`szilard.compression.imagined_inputs.imagine`) if the network has BatchNorms to imagine them from.
+            imagined (:func:`szilard.compression.imagined_inputs.imagine`) if the network has BatchNorms to
+            imagine them from.
         max_drop: by how much the score may fall: points of accuracy (0.005 is half a percentage point), a share of the
             original's score where it is no accuracy, and units of ``evaluate`` if that is given.
         max_bytes: of the file.
