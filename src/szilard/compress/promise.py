@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from szilard.compress.answers import of_output
 from szilard.compress.calibration import to_give
 from szilard.compress.judge import Scores
 from szilard.errors import SzilardError
@@ -201,6 +202,11 @@ def check_original(before: Scores) -> None:
     Raises:
         SzilardError: it is.
     """
+    with of_output(before.output):
+        _check_original(before)
+
+
+def _check_original(before: Scores) -> None:
     count = before.distinct if before.distinct is not None or before.values is None else len(before.values)
     if count is not None and count < FEWEST:
         few = "1 different example is" if count == 1 else f"{count} different examples are"
@@ -265,7 +271,8 @@ def finite(found: Scores, whose: str) -> Scores:
     """
     if not math.isnan(found.score) and found.score != math.inf:
         return found
+    of = f" by its output {found.output}" if found.output else ""
     raise SzilardError(
-        f"the score of {whose} is {found.score}; its outputs overflow, or the judge divides by zero: check the inputs, "
+        f"the score of {whose}{of} is {found.score}; its outputs overflow, or the judge divides by zero: check the inputs, "
         "the weights and evaluate"
     )
