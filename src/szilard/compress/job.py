@@ -216,8 +216,8 @@ class Job:
         surely = f" with confidence {promise.confidence:g}" if promise.confidence and promise.examples else ""
         of = f" of the output {promise.before.output}" if promise.before.output else ""
         return (
-            f"no λ keeps the drop{of} within {promise.limit:g}{surely} (the least was {self._least:.4g}); the network may "
-            "be more sensitive than the calibration data show: give more of them, or allow more"
+            f"no λ keeps the drop{of} within {promise.limit:g}{surely} (the least was {self._least:.4g}); the "
+            "network may be more sensitive than the calibration data show: give more of them, or allow more"
         )
 
     def _or_rows(
