@@ -13,7 +13,7 @@ from szilard.compress.answers import Path, named, tensors
 from szilard.compress.guess import guess_inputs
 from szilard.compress.imagine import placed
 from szilard.compress.others import answered
-from szilard.compress.own_units import NOTE, OwnUnits, own_units
+from szilard.compress.own_units import OwnUnits, own_units
 from szilard.compress.passes.posterior import is_posterior
 from szilard.errors import SzilardWarning
 
@@ -98,7 +98,9 @@ def told(original: nn.Module, network: nn.Module, forward: Outputs) -> list[str]
             text += ": give calibration data, or a smaller lam"
     if share is None or not share <= LARGE:
         warnings.warn(text, SzilardWarning, stacklevel=3)
-    return [text, NOTE] if units else [text]
+    if units.by_norm:
+        warnings.warn(units.note, SzilardWarning, stacklevel=3)
+    return [text, units.note] if units else [text]
 
 
 def _percent(share: float) -> str:
