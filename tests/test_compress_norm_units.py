@@ -29,7 +29,8 @@ def test_what_no_sum_shows_is_taken_for_as_much_as_none_would_show():
     weight = torch.randn(32, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     seen = (weight * torch.tensor([1e-9, 1.0, 30.0])).square().sum(1)
     found = sizes_by_norm(weight, seen)
-    assert float(found[0]) == pytest.approx(0.1 * float((seen / weight[:, 0].square()).min()) ** 0.5)
+    most = float((seen / weight[:, 0].square()).min()) ** 0.5  # more would not fit into the least of the sums
+    assert 0.0999 * most < float(found[0]) < most
     assert float(found[2]) == pytest.approx(30, rel=0.01)
 
 
@@ -73,7 +74,7 @@ def test_which_norm_is_behind():
 
 
 def test_inputs_of_one_unit_have_none_of_their_own():
-    network, x = made(True)
+    network, _ = made(True)
     with torch.no_grad():
         network[0].weight.normal_()
         y = network[0](torch.randn(1000, 8))

@@ -277,10 +277,6 @@ def _counts(values: Tensor | None) -> bool:
     return values is not None and bool(((values == 0) | (values == 1)).all())
 
 
-def _counts(values: Tensor | None) -> bool:
-    return values is not None and bool(((values == 0) | (values == 1)).all())
-
-
 def scored(given: object) -> Scores:
     """What a user's ``evaluate`` gave: a number, or a value for each example.
 
