@@ -3,7 +3,7 @@
     python benchmarks/lenet_files.py --data-root DATA [--quick] [--seeds N] [--results FILE.jsonl]
 
 Each network is trained in the ordinary way, rounded at λ, trained further on its integers with every bit priced at λ
-(:class:`szilard.compress.Finetune`), and written. LeNet-5 first gives up most of its units, those whose answers vary
+(:class:`szilard.compression.Finetune`), and written. LeNet-5 first gives up most of its units, those whose answers vary
 least in what the next layer reads; what is left learns the answers of the whole network, and its file holds the
 smaller matrices. Training pictures are shifted by up to one pixel. LeNet-5's λ and units were chosen on the 10 000
 validation pictures of the library's split while training on the other 50 000; LeNet-300-100's λ between three, 3e-7,
@@ -27,9 +27,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import szilard
-from harness import finish, print_table, spread
+from common.harness import finish, print_table, spread
 from szilard import data, networks
-from szilard.compress import Finetune, Offsets, Quantise
+from szilard.compression import Finetune, Quantise, QuantiseVectors
 from szilard.data import Split
 
 #: Sizes of whole files in the literature, as far as they are printed there: network, method, bytes, test error in %.
@@ -138,7 +138,7 @@ def run(recipe: Recipe, root: str | Path | None, seed: int) -> Row:
         train.x[:512],
         lam=recipe.lam,
         evaluate=lambda candidate: 0.0,  # nobody chooses: λ is given
-        passes=[quantise, finetune, Offsets(quantise)],
+        passes=[quantise, finetune, QuantiseVectors(quantise)],
         seed=seed,
     )
     seconds = time.perf_counter() - started

@@ -16,17 +16,18 @@ from pathlib import Path
 from typing import Any
 
 import any_network
-import any_promise
 import any_training
-import fashion
 import faults
 import kernels
 import lenet_files
-import machine
 import model_file
-import race
 import train_step
 import uci
+from common import machine
+from common.cells import REASON_COLUMNS
+from training import race
+from uncertainty import fashion_runs, fashion_tables
+from zoo_compression import promise
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
@@ -37,7 +38,26 @@ PAGES = (
         for name in ("results.md", "speed.md", "files.md", "faults.md", "any_network.md", "any_training.md")
     ),
 )
-SHORT = (0, 1, 2, 4, 6, 7, 8, 9, 10, 12)  # columns of the README's table
+# Rows and columns of the README's tables.
+README_TRAINING = (
+    ("deterministic", "dense mean-field, best T", "sparse deterministic 95 %", "SSVI 90 %", "SSVI 95 %"),
+    ("accuracy %", "NLL", "AUROC best", "numbers", "J / run, estimated"),
+)
+README_STEP = (
+    ("deterministic", "dense mean-field", "SSVI 90 %", "SSVI 95 %", "bayesian-torch"),
+    ("ms / step", "/ deterministic"),
+)
+README_FILE = (
+    (
+        *(
+            "Szilard, 512 unlabelled pictures",
+            "Szilard, 512 unlabelled pictures, promised",
+            "Szilard, no data",
+        ),
+        *("NNCodec 2.1.3, tuned", "int8 by channel (torchao), safetensors + zstd 19"),
+    ),
+    ("bytes", "/ tuned NNCodec", "score %", "drop", "± se"),
+)
 
 
 class NotMeasured(Exception):
@@ -49,6 +69,16 @@ def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(
         lines + ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
     )
+
+
+def part(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], chosen: tuple[Sequence[str], Sequence[str]]
+) -> str:
+    """The table of some rows, by what stands first in them, and of some columns besides the first."""
+    names, headings = chosen
+    by_name = {row[0]: row for row in rows}
+    places = [0, *(list(columns).index(heading) for heading in headings)]
+    return markdown([columns[i] for i in places], [[by_name[name][i] for i in places] for name in names])
 
 
 def lines(name: str) -> list[str]:
@@ -66,15 +96,29 @@ def last_line(name: str) -> dict[str, Any]:
     return json.loads(lines(name)[-1])["figures"]
 
 
-def fashion_table(regime: str, columns: Sequence[int] | None = None) -> str:
-    chosen = columns or range(len(fashion.COLUMNS))
-    rows = fashion.body(fashion.by_row(read("fashion.jsonl"), regime))
-    return markdown([fashion.COLUMNS[c] for c in chosen], [[row[c] for c in chosen] for row in rows])
+def fashion_rows(regime: str) -> list[list[str]]:
+    return fashion_tables.body(fashion_tables.by_row(read("fashion.jsonl"), regime))
+
+
+def readme_file() -> str:
+    _, columns, rows = model_file.table("resnet20", file_section("resnet20"))
+    return part(columns, rows, README_FILE)
+
+
+def readme_any() -> str:
+    """How many cells of the zoo have which verdict."""
+    found = any_network.figures(read("any_network.jsonl")[-1])
+    verdicts = ("cells", "right", "refused", "wrong", "crashed")
+    return markdown(verdicts, [[str(found[name]) for name in verdicts]])
 
 
 def fashion_figures() -> str:
     runs = read("fashion.jsonl")
-    return figures(fashion.figures({regime: fashion.by_row(runs, regime) for regime in fashion.REGIMES}))
+    return figures(
+        fashion_tables.figures(
+            {regime: fashion_tables.by_row(runs, regime) for regime in fashion_runs.REGIMES}
+        )
+    )
 
 
 def figures(found: dict[str, Any]) -> str:
@@ -83,7 +127,7 @@ def figures(found: dict[str, Any]) -> str:
 
 
 def validation(regime: str) -> str:
-    return markdown(*fashion.candidates_table(read("fashion_select.jsonl"), regime))
+    return markdown(*fashion_tables.candidates_table(read("fashion_select.jsonl"), regime))
 
 
 def uci_table() -> str:
@@ -217,10 +261,12 @@ def training_figures() -> str:
 
 
 TABLES: dict[str, Callable[[], str]] = {
-    "fashion-all": lambda: fashion_table("all"),
-    "fashion-small": lambda: fashion_table("small"),
-    "fashion-all-short": lambda: fashion_table("all", SHORT),
-    "fashion-small-short": lambda: fashion_table("small", SHORT),
+    "fashion-all": lambda: markdown(fashion_tables.COLUMNS, fashion_rows("all")),
+    "fashion-small": lambda: markdown(fashion_tables.COLUMNS, fashion_rows("small")),
+    "readme-training": lambda: part(fashion_tables.COLUMNS, fashion_rows("all"), README_TRAINING),
+    "readme-step": lambda: part(train_step.COLUMNS, train_step.body(standard_cell("mlp")), README_STEP),
+    "readme-file": readme_file,
+    "readme-any": readme_any,
     "fashion-figures": fashion_figures,
     "fashion-validation-all": lambda: validation("all"),
     "fashion-validation-small": lambda: validation("small"),
@@ -248,14 +294,14 @@ TABLES: dict[str, Callable[[], str]] = {
     "any-machine": any_machine,
     "any-trained": trained,
     "any-zoo": lambda: markdown(any_network.ZOO_COLUMNS, any_network.zoo_body(any_part("zoo"))),
-    "any-refused": lambda: markdown(any_network.REASON_COLUMNS, any_network.reasons(any_part("zoo"))),
-    "any-promise": lambda: markdown(any_promise.COLUMNS, any_promise.body(any_part("promise"))),
+    "any-refused": lambda: markdown(REASON_COLUMNS, any_network.reasons(any_part("zoo"))),
+    "any-promise": lambda: markdown(promise.COLUMNS, promise.body(any_part("promise"))),
     "any-figures": lambda: figures(any_network.figures(read("any_network.jsonl")[-1])),
     "training-machine": training_machine,
     "training-networks": lambda: markdown(any_training.COLUMNS, any_training.body(training_part("networks"))),
     "training-tables": lambda: markdown(any_training.COLUMNS, any_training.body(training_part("tables"))),
     "training-refused": lambda: markdown(
-        any_training.REASON_COLUMNS, any_training.reasons(any_training.tried(training()))
+        REASON_COLUMNS, any_training.reasons(any_training.tried(training()))
     ),
     "training-faults": training_faults,
     "training-figures": training_figures,

@@ -13,17 +13,19 @@ from szilard.file import (
     Document,
     SzilardFileError,
     dtypes,
-    layout,
+    sections,
 )
-from szilard.file.fields import Fields, Kind
-from szilard.file.fields import pack as pack_fields
-from szilard.file.fields import unpack as unpack_fields
-from szilard.file.layout import Parts
+from szilard.file.columns import pack as pack_fields
+from szilard.file.columns import unpack as unpack_fields
+from szilard.file.fields import Fields
+from szilard.file.kinds.constant import ConstantFields
+from szilard.file.kinds.levels import LevelsFields
 from szilard.file.names import pack as pack_names
+from szilard.file.sections import Parts
 
 WHOLE = file_tools.everything()
 DATA = file.dumps(WHOLE)
-PARTS = layout.split(DATA)
+PARTS = sections.split(DATA)
 TABLE = unpack_fields(PARTS.fields, PARTS.count)
 MIB = 1 << 20
 FLOAT32 = dtypes.named("float32")
@@ -79,12 +81,12 @@ def forged(*table: Fields, names: bytes | None = None, **parts: bytes) -> bytes:
         "fields": pack_fields(table),
         **dict.fromkeys(("meta", "adaptive", "static", "raw"), b""),
     }
-    return layout.join(Parts(count=len(table), **blocks | parts))
+    return sections.join(Parts(count=len(table), **blocks | parts))
 
 
 def levels(*shape: int, **fields) -> Fields:
-    return Fields(Kind.LEVELS, FLOAT32, shape, **fields)
+    return LevelsFields(FLOAT32, shape, **fields)
 
 
 NOISE = np.random.default_rng(0).bytes(2000)
-SCALAR = Fields(Kind.CONSTANT, FLOAT32, (), data=bytes(4))
+SCALAR = ConstantFields(FLOAT32, (), data=bytes(4))

@@ -15,7 +15,7 @@ import szilard
 from szilard import data, file, methods, networks
 from szilard.data import DataSet, Split
 from szilard.file import Document
-from szilard.model import checkpoint, finished
+from szilard.model import checkpoint, saved_network
 
 
 def table(n: int = 12) -> DataSet:
@@ -35,13 +35,15 @@ def network_pt(
     made, known = methods.make(method, 12), table()
     network = made.prepare(networks.build(spec, (3,), 2)).eval()
     source = {"name": "digits"} if source is None else source
-    finished.save(folder / "network.pt", made, network, known, options={}, network_spec=spec, source=source)
+    saved_network.save(
+        folder / "network.pt", made, network, known, options={}, network_spec=spec, source=source
+    )
     return folder / "network.pt"
 
 
 def as_szd(path: Path, out: Path) -> Path:
-    found = finished.load(path)
-    file.write(out, file.from_state_dict(found.network.state_dict(), meta=finished.to_meta(found)))
+    found = saved_network.load(path)
+    file.write(out, file.from_state_dict(found.network.state_dict(), meta=saved_network.to_meta(found)))
     return out
 
 

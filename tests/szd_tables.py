@@ -20,6 +20,7 @@ SIZES = {
 RAW, PLANES, CONSTANT, ALIAS, LEVELS, MASK, FULL_MASK, RANDOM = range(8)
 PRODUCTS = "szilard.products"
 COUNTED = 16  # the flag with which products, and not their factors, are part of the content's hash
+WIDE = 32  # the flag with which numbers of kinds are varints
 GROUP = 2**16  # static levels between two looks at whether the stream is used up
 
 
@@ -149,14 +150,14 @@ def tables(data: bytes, *, checked: bool = True) -> Tables:
     need(hashlib.blake2b(data[:-8], digest_size=8).digest() == data[-8:], "the file's hash is another")
     prefix = Bytes(data[4:-24])
     flags = prefix.take(1)[0]
-    need(flags & 0xF0 in (0, COUNTED), "it has a flag that nobody knows")
+    need(not flags & 0xF0 & ~(COUNTED | WIDE), "it has a flag that nobody knows")
     count = prefix.varint(most=2**13)
     lengths = [prefix.varint() for _ in range(5)]
     names, fields, meta, adaptive, static = (prefix.take(length) for length in lengths)
     raw = prefix.data[prefix.at :]
     told = metadata(meta) if checked else {}
     products = product_shapes(told.pop(PRODUCTS)) if PRODUCTS in told else {}
-    rows = read_fields(fields, count)
+    rows = read_fields(fields, count, bool(flags & WIDE))
     found = Tables(flags, read_names(names, count), rows, told, adaptive, static, raw, data[-24:-8], products)
     if checked:
         for row in rows:
@@ -249,9 +250,12 @@ def check_targets(found: Tables, numbered: list[str], factors: set[str]) -> None
         before += len(tensor_names(name, row))
 
 
-def read_fields(part: bytes, count: int) -> list[dict[str, Any]]:
+def read_fields(part: bytes, count: int, wide: bool = False) -> list[dict[str, Any]]:
     table = Bytes(inflate(part, 128 * count))
-    rows = [head(byte) for byte in table.take(count)]
+    kinds = [table.varint(most=2**14 - 1) for _ in range(count)] if wide else []
+    need(not wide or any(kind > RANDOM for kind in kinds), "there is no wide kind")
+    heads = table.take(count)
+    rows = [head(*pair) for pair in (zip(kinds, heads, strict=True) if wide else map(narrow, heads))]
 
     def of(*kinds: int) -> list[dict[str, Any]]:
         return [row for row in rows if row["kind"] in kinds]
@@ -282,8 +286,12 @@ def read_fields(part: bytes, count: int) -> list[dict[str, Any]]:
     return rows
 
 
-def head(byte: int) -> dict[str, Any]:
-    kind, code = byte // 32, byte % 32
+def narrow(byte: int) -> tuple[int, int]:
+    return byte // 32, byte % 32
+
+
+def head(kind: int, code: int) -> dict[str, Any]:
+    need(kind <= RANDOM, "a kind is unknown")
     need(code < len(TYPES), "a type is unknown")
     need(code == 0 or kind not in (ALIAS, MASK, FULL_MASK), "a record without a type has one")
     need(code < 4 or kind not in (LEVELS, RANDOM), "levels have a type that cannot be")

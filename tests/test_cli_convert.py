@@ -17,7 +17,7 @@ import szilard as package
 from szilard import SzilardError, file
 from szilard.file.ledger import smaller
 from szilard.file.state import contiguous
-from szilard.model import conversion, finished, formats, stored
+from szilard.model import conversion, formats, saved_network, stored
 
 KINDS = tuple(name for name in file.dtypes.BY_NAME if name != "complex128")
 
@@ -161,13 +161,13 @@ def test_a_network_of_szilard_fit_stays_one(tmp_path, monkeypatch):
     for source, target in ((path, "a.szd"), ("a.szd", "b.safetensors"), ("b.safetensors", "c.szd")):
         typed = szilard("convert", source, target)
         assert typed.code == 0, typed.output
-    one, other = finished.load(path), finished.load(tmp_path / "c.szd")
+    one, other = saved_network.load(path), saved_network.load(tmp_path / "c.szd")
     assert same(one.network.state_dict(), other.network.state_dict())
     assert (one.classes, one.data, one.options, one.network_spec) == (
         other.classes, other.data, other.options, other.network_spec,
     )  # fmt: skip
     assert torch.equal(one.scale, other.scale)
-    assert finished.is_finished(tmp_path / "c.szd")
+    assert saved_network.is_finished(tmp_path / "c.szd")
 
 
 def test_mistakes(tmp_path):

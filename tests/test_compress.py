@@ -11,21 +11,21 @@ from trained import accuracy, conv_net, digits, mlp
 
 import szilard
 from szilard import file
-from szilard.compress import (
+from szilard.compression import (
     CanonicalBatchNorm,
     Correct,
     Distil,
     Draft,
     Finetune,
-    Offsets,
     Quantise,
+    QuantiseVectors,
     Setting,
     imagine,
 )
-from szilard.compress.calibration import Calibration
-from szilard.compress.imagine import guess_shape, norms
-from szilard.compress.judge import judge
-from szilard.compress.passes.distil import divergence
+from szilard.compression.calibration import Calibration
+from szilard.compression.imagined_inputs import guess_shape, norms
+from szilard.compression.judge import judge
+from szilard.compression.passes.distil import divergence
 from szilard.errors import SzilardError, SzilardWarning
 
 
@@ -78,7 +78,7 @@ def test_bytes_fall_and_loss_rises_with_lambda():
     sizes, losses = [], []
     for lam in (1e-8, 1e-7, 1e-6, 1e-5):
         made = szilard.compress(
-            conv_net(), x, lam=lam, passes=[CanonicalBatchNorm(), q := Quantise(), Offsets(q)]
+            conv_net(), x, lam=lam, passes=[CanonicalBatchNorm(), q := Quantise(), QuantiseVectors(q)]
         )
         sizes.append(len(made.data))
         with torch.no_grad():
@@ -97,7 +97,7 @@ def test_without_data():
         evaluate=lambda net: accuracy(net, "valid"),
         max_drop=0.01,
         input_shape=(1, 8, 8),
-        passes=[CanonicalBatchNorm(), q := Quantise(curvature={}), Offsets(q)],
+        passes=[CanonicalBatchNorm(), q := Quantise(curvature={}), QuantiseVectors(q)],
     )
     assert accuracy(made.network) > accuracy(conv_net()) - 0.03
     assert len(made.data) < 0.95 * len(plain.data)  # what was imagined told something
@@ -173,7 +173,10 @@ def test_distillation_learns():
         quantise = Quantise()
         made.append(
             szilard.compress(
-                conv_net(), x, lam=1e-5, passes=[CanonicalBatchNorm(), quantise, *passes, Offsets(quantise)]
+                conv_net(),
+                x,
+                lam=1e-5,
+                passes=[CanonicalBatchNorm(), quantise, *passes, QuantiseVectors(quantise)],
             )
         )
     held_out = digits().valid.x
@@ -369,7 +372,11 @@ class TestFinetune:
     def made(self, lam, epochs=30):
         train = digits().train
         quantise = Quantise()
-        passes = [quantise, Finetune(train.x, train.y, epochs=epochs, batch_size=64), Offsets(quantise)]
+        passes = [
+            quantise,
+            Finetune(train.x, train.y, epochs=epochs, batch_size=64),
+            QuantiseVectors(quantise),
+        ]
         return szilard.compress(mlp(), inputs(), lam=lam, passes=passes)
 
     def test_the_price_of_bits_buys_bytes(self):
@@ -379,7 +386,7 @@ class TestFinetune:
 
     def test_labels_and_steps_beat_rounding_alone(self):
         quantise = Quantise()
-        alone = szilard.compress(mlp(), inputs(), lam=1e-5, passes=[quantise, Offsets(quantise)])
+        alone = szilard.compress(mlp(), inputs(), lam=1e-5, passes=[quantise, QuantiseVectors(quantise)])
         trained = self.made(3e-5)
         assert len(trained.data) < 0.9 * len(alone.data)
         assert accuracy(trained.network) >= accuracy(alone.network)
@@ -399,7 +406,7 @@ class TestFinetune:
         with torch.no_grad():
             y = network(x)[:, 0]
         quantise = Quantise()
-        passes = [quantise, Finetune(x, y, epochs=20, batch_size=32), Offsets(quantise)]
+        passes = [quantise, Finetune(x, y, epochs=20, batch_size=32), QuantiseVectors(quantise)]
         made = szilard.compress(network, x, lam=1e-4, passes=passes)
         with torch.no_grad():
             missed = (made.network(x)[:, 0] - y).square().mean()

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from odd_batches import Any, Batch, Encoding, Maybe, TakesDict, Two, Words
 from torch import nn
 
-from szilard.compress.adapt import adapt
-from szilard.compress.answers import counted
-from szilard.compress.batches import (
+from szilard.compression.adapt import adapt
+from szilard.compression.answers import counted
+from szilard.compression.batches import (
     Whole,
     fit,
     kind,
@@ -25,8 +25,8 @@ from szilard.compress.batches import (
     split,
     together,
 )
-from szilard.compress.calibration import Calibration
-from szilard.compress.positions import Positions, are_next_tokens, next_tokens, sample
+from szilard.compression.calibration import Calibration
+from szilard.compression.positions import Positions, are_next_tokens, next_tokens, sample
 from szilard.errors import SzilardError
 from szilard.likelihood import Categorical, Gaussian, Part, Several
 from szilard.networks.takes import Takes

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from szilard.compress import CanonicalBatchNorm, Draft, Setting
+from szilard.compression import CanonicalBatchNorm, Draft, Setting
 from szilard.errors import SzilardWarning
 from szilard.networks import copied
 

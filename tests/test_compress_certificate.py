@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import szilard
-from szilard.compress.certificate import bernoulli_kl, certificate, inverse_kl
+from szilard.compression.generalization_bound import bernoulli_kl, certificate, inverse_kl
 from szilard.errors import SzilardError
 
 

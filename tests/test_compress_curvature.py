@@ -13,8 +13,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from szilard.coding import Encoder, Model
-from szilard.compress import curvatures, obs
-from szilard.compress.curvature import Curvature
+from szilard.compression import curvatures, sequential_rounding
+from szilard.compression.curvature import Curvature
 from szilard.kernels import native
 
 
@@ -112,7 +112,7 @@ def test_large_pictures_are_taken_in_parts(layer, monkeypatch):
     shape = (4, 6, 6) if isinstance(layer, nn.Conv2d) else (4,)
     network, inputs = nn.Sequential(layer, nn.Flatten()), batches(*shape, n=96)
     whole = curvatures(network, inputs, call)["0.weight"]
-    monkeypatch.setattr("szilard.compress.hooked.AT_ONCE", 5 * 4 * 9 * 16)
+    monkeypatch.setattr("szilard.compression.hooked.AT_ONCE", 5 * 4 * 9 * 16)
     parts = curvatures(network, inputs, call)["0.weight"]
     torch.testing.assert_close(parts.inputs, whole.inputs, rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(parts.outputs, whole.outputs)
@@ -149,8 +149,8 @@ def problems(draw):
 @given(problems(), st.sampled_from([1e-5, 1e-3, 1e-1]))
 def test_rounding_by_curvature_and_rate_is_no_worse_than_to_the_nearest(problem, lam):
     weight, inputs, outputs = problem
-    found = obs.quantise(weight, inputs, outputs, lam)
-    plain = obs.nearest(weight, found.step)
+    found = sequential_rounding.quantise(weight, inputs, outputs, lam)
+    plain = sequential_rounding.nearest(weight, found.step)
     ours = free_energy(weight, found.levels, found.step, inputs, outputs, lam)
     theirs = free_energy(weight, plain.levels, found.step, inputs, outputs, lam)
     # Greedy choices under a price that is still being learnt are not optimal on the smallest of matrices.
@@ -163,7 +163,7 @@ def test_near_the_best_of_all_choices():
         weight = torch.randn(1, 6, generator=generator)
         x = torch.randn(50, 6, generator=generator) + 1
         inputs, outputs = (x.T @ x / 50).double()[None], torch.ones(1).double()
-        found = obs.quantise(weight, inputs, outputs, 1e-3, step=0)  # a step of 1
+        found = sequential_rounding.quantise(weight, inputs, outputs, 1e-3, step=0)  # a step of 1
         ours = free_energy(weight, found.levels, 0, inputs, outputs, 1e-3)
         floors = weight[0].floor().int().tolist()
         choices = itertools.product(*[(f, f + 1) for f in floors])
@@ -175,7 +175,7 @@ def test_errors_are_made_good_by_later_columns():
     weight = torch.randn(8, 64, generator=torch.Generator().manual_seed(0))
     same = torch.ones(1, 64, 64).double() + 1e-3 * torch.eye(64)  # all inputs agree: only the sum counts
     outputs = torch.ones(8).double()
-    found = obs.quantise(weight, same, outputs, 1e-9, step=0)
+    found = sequential_rounding.quantise(weight, same, outputs, 1e-9, step=0)
     wrong = (weight.double() - torch.from_numpy(found.levels)).sum(1).abs()
     assert wrong.max() < 0.6
     assert (weight.double() - weight.double().round()).sum(1).abs().mean() > wrong.mean()
@@ -185,7 +185,7 @@ def test_a_larger_price_gives_fewer_bits():
     weight = torch.randn(40, 60, generator=torch.Generator().manual_seed(0))
     inputs, outputs = torch.ones(1, 60).double(), torch.ones(40).double()
     bits = [
-        Encoder().rate(obs.quantise(weight, inputs, outputs, lam).levels, Model.HISTORY)
+        Encoder().rate(sequential_rounding.quantise(weight, inputs, outputs, lam).levels, Model.HISTORY)
         for lam in (1e-6, 1e-4, 1e-2, 1e-1)
     ]
     assert bits == sorted(bits, reverse=True)
@@ -195,7 +195,7 @@ def test_a_larger_price_gives_fewer_bits():
 def test_the_default_step_is_the_one_of_high_rate_theory():
     weight = torch.randn(200, 200, generator=torch.Generator().manual_seed(0))
     lam, h = 1e-6, 0.37
-    found = obs.quantise(weight, torch.full((1, 200), 1.0), torch.full((200,), h), lam)
+    found = sequential_rounding.quantise(weight, torch.full((1, 200), 1.0), torch.full((200,), h), lam)
     wanted = (12 * lam / (h * np.log(2))) ** 0.5
     assert 2 ** (found.step / 16) == pytest.approx(wanted, rel=0.05)
 
@@ -204,13 +204,13 @@ def test_the_default_step_is_the_one_of_high_rate_theory():
 def test_shapes(shape):
     weight = torch.randn(shape)
     inputs = torch.eye(shape[1]).double()[None]
-    found = obs.quantise(weight, inputs, torch.ones(shape[0]), 1e-7)
+    found = sequential_rounding.quantise(weight, inputs, torch.ones(shape[0]), 1e-7)
     assert found.levels.shape == shape
     torch.testing.assert_close(found.dense(weight), weight, rtol=0, atol=1e-2)
 
 
 def test_a_weight_of_zeros_and_a_curvature_of_zeros():
-    found = obs.quantise(torch.zeros(3, 4), torch.zeros(1, 4, 4), torch.zeros(3), 1e-6)
+    found = sequential_rounding.quantise(torch.zeros(3, 4), torch.zeros(1, 4, 4), torch.zeros(3), 1e-6)
     assert not found.levels.any()
 
 
@@ -219,9 +219,9 @@ def test_the_fallback_without_the_library_is_nearly_as_good(monkeypatch):
     weight = torch.randn(30, 80, generator=torch.Generator().manual_seed(0))
     x = torch.randn(200, 80, generator=torch.Generator().manual_seed(1)) + 1
     inputs, outputs = (x.T @ x / 200).double()[None], torch.ones(30).double()
-    fast = obs.quantise(weight, inputs, outputs, 1e-3)
+    fast = sequential_rounding.quantise(weight, inputs, outputs, 1e-3)
     monkeypatch.setattr(native, "available", lambda: False)
-    slow = obs.quantise(weight, inputs, outputs, 1e-3)
+    slow = sequential_rounding.quantise(weight, inputs, outputs, 1e-3)
     assert slow.step == fast.step
     energies = [free_energy(weight, q.levels, q.step, inputs, outputs, 1e-3) for q in (fast, slow)]
     assert energies[0] <= energies[1] <= 1.3 * energies[0]

@@ -10,10 +10,10 @@ import torch
 from torch import nn
 
 import szilard
-from szilard.compress import Correct, Distil, Draft, Offsets, Quantise, Setting
-from szilard.compress.discard import fell, run
-from szilard.compress.judge import Scores
-from szilard.compress.precise import in_float32
+from szilard.compression import Correct, Distil, Draft, Quantise, QuantiseVectors, Setting
+from szilard.compression.discard import fell, run
+from szilard.compression.judge import Scores
+from szilard.compression.precise import in_float32
 
 
 def noise(*shape, seed=0):
@@ -195,14 +195,14 @@ def test_by_more_than_chance(before, after, lower):
     assert fell(first, Scores(float("nan")))
 
 
-@pytest.mark.parametrize("wish", [{"lam": 1e-8}, {"max_bytes": 1500}])
-def test_no_attempt_keeps_a_pass_that_ruins(wish):
+@pytest.mark.parametrize("goal", [{"lam": 1e-8}, {"max_bytes": 1500}])
+def test_no_attempt_keeps_a_pass_that_ruins(goal):
     x, one = noise(800, 10), network()
     with torch.no_grad():
         y = one(x).argmax(1)
     quantise = Quantise()
-    passes = [quantise, Wreck(True), Offsets(quantise)]
-    made = szilard.compress(one, [(x, y)], passes=passes, **wish)
+    passes = [quantise, Wreck(True), QuantiseVectors(quantise)]
+    made = szilard.compress(one, [(x, y)], passes=passes, **goal)
     assert made.score > 0.8
     assert not made.notes or "ruined" not in made.notes
 
@@ -224,7 +224,7 @@ def test_inputs_in_dicts_and_tuples():
     answers = []
     for inputs, forward in ((batches, lambda net, x: net(**x)), (pairs, lambda net, x: net(*x))):
         draft, setting = Draft(copy.deepcopy(one)), Setting(1e-6, inputs, one, forward=forward)
-        for each in (quantise := Quantise(), Correct(), Distil(steps=20), Offsets(quantise)):
+        for each in (quantise := Quantise(), Correct(), Distil(steps=20), QuantiseVectors(quantise)):
             each(draft, setting)
         with torch.no_grad():
             answers.append(draft.network(**batches[0]))

@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import szilard
-from szilard.compress.group_norm import ContiguousGroupNorm
+from szilard.compression.group_norm import ContiguousGroupNorm
 from szilard.errors import SzilardError, SzilardWarning
 
 X = torch.randn(600, 8, generator=torch.Generator().manual_seed(0))
@@ -26,10 +26,10 @@ def mlp(width: int = 8, outputs: int = 3) -> nn.Sequential:
         return nn.Sequential(nn.Linear(width, 32), nn.ReLU(), nn.Linear(32, outputs)).eval()
 
 
-def quietly(*given, **wish):
+def quietly(*given, **goal):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return szilard.compress(*given, progress=False, **wish)
+        return szilard.compress(*given, progress=False, **goal)
 
 
 @pytest.mark.parametrize("lam", [1e-15, 1e-18, 1e-24])
@@ -125,15 +125,15 @@ def test_an_input_shape_that_does_not_fit(shape):
 
 
 @pytest.mark.parametrize(
-    "wish",
+    "goal",
     [
         {"max_drop": "0.5"}, {"max_bytes": "5k"}, {"max_bytes": 0}, {"max_bytes": True}, {"lam": "1e-6"},
         {"confidence": None}, {"seed": "a"}, {"meta": [1]}, {"evaluate": 0.9}, {"forward": "boxes"},
     ],
 )  # fmt: skip
-def test_wishes_of_wrong_types(wish):
-    with pytest.raises(SzilardError, match=next(iter(wish))):
-        quietly(mlp(), X, **wish)
+def test_wishes_of_wrong_types(goal):
+    with pytest.raises(SzilardError, match=next(iter(goal))):
+        quietly(mlp(), X, **goal)
 
 
 @pytest.mark.parametrize("data", [True, False])

@@ -18,10 +18,19 @@ from trained import accuracy, conv_net, digits
 import szilard
 from szilard import file
 from szilard.coding import Encoder, Model
-from szilard.compress import CanonicalBatchNorm, Curvature, Distil, Factorize, Offsets, Quantise, obs
-from szilard.compress.draft import Draft, Setting
-from szilard.compress.passes.factorize import bits, factorize, free_energy
-from szilard.file import Levels, Product, SzilardFileError, digest, products, writer
+from szilard.compression import (
+    CanonicalBatchNorm,
+    Curvature,
+    Distil,
+    Factorize,
+    Quantise,
+    QuantiseVectors,
+    sequential_rounding,
+)
+from szilard.compression.draft import Draft, Setting
+from szilard.compression.passes.factorize import bits, factorize, free_energy
+from szilard.file import Levels, Product, SzilardFileError, digest, writer
+from szilard.file.kinds import product as products
 
 
 def flat(rows, cols, h=1.0):
@@ -47,7 +56,7 @@ def test_what_is_planted_is_found_and_cheaper():
     curvature, lam = flat(*weight.shape), 1e-4
     product = factorize("w", weight, curvature, lam)
     value = torch.from_numpy(product.value()).double()
-    plain = obs.quantise(weight, curvature.inputs, curvature.outputs, lam)
+    plain = sequential_rounding.quantise(weight, curvature.inputs, curvature.outputs, lam)
     mine = free_energy(weight - value, curvature, lam, bits(product))
     theirs = free_energy(
         weight - plain.dense(weight), curvature, lam, Encoder().rate(plain.levels, Model.HISTORY)
@@ -75,7 +84,7 @@ def test_a_network_with_such_a_weight_takes_the_product():
     for factorised in (False, True):
         quantise = Quantise()
         first = [Factorize(quantise)] if factorised else []
-        made = szilard.compress(network, x, lam=1e-7, passes=[*first, quantise, Offsets(quantise)])
+        made = szilard.compress(network, x, lam=1e-7, passes=[*first, quantise, QuantiseVectors(quantise)])
         sizes.append(len(made.data))
     assert sizes[1] < 0.95 * sizes[0]
     document = file.loads(made.data)
@@ -144,7 +153,7 @@ def test_behind_rounding_and_without_being_told_of_it():
     made = []
     for factorised in ([], [Factorize()]):
         quantise = Quantise()
-        passes = [CanonicalBatchNorm(), quantise, *factorised, Distil(steps=5), Offsets(quantise)]
+        passes = [CanonicalBatchNorm(), quantise, *factorised, Distil(steps=5), QuantiseVectors(quantise)]
         made.append(szilard.compress(network, x, lam=1e-7, passes=passes))
     assert len(made[1].data) < 0.95 * len(made[0].data)
     state = file.to_state_dict(file.loads(made[1].data))
@@ -167,9 +176,15 @@ def test_trained_integers_are_the_weight():
 
 def test_one_pipeline_of_pruning_rounding_products_and_training():
     quantise = Quantise()
-    passes = [CanonicalBatchNorm(), Factorize(quantise), quantise, Distil(steps=20), Offsets(quantise)]
+    passes = [
+        CanonicalBatchNorm(),
+        Factorize(quantise),
+        quantise,
+        Distil(steps=20),
+        QuantiseVectors(quantise),
+    ]
     made = szilard.compress(conv_net(), digits().train.x[:256], lam=1e-6, passes=passes)
-    plain = [CanonicalBatchNorm(), q := Quantise(), Distil(steps=20), Offsets(q)]
+    plain = [CanonicalBatchNorm(), q := Quantise(), Distil(steps=20), QuantiseVectors(q)]
     beside = szilard.compress(conv_net(), digits().train.x[:256], lam=1e-6, passes=plain)
     assert len(made.data) < 1.03 * len(beside.data)  # never worse but for what names and metadata take
     assert accuracy(made.network) > accuracy(conv_net()) - 0.03

@@ -4,13 +4,13 @@ import torch
 from trained import accuracy, digits, mlp
 
 import szilard
-from szilard.compress import Finetune, Offsets, Quantise
+from szilard.compression import Finetune, Quantise, QuantiseVectors
 
 
 def made(seed=0, lam=3e-5, **options):
     train = digits().train
     quantise = Quantise()
-    passes = [quantise, Finetune(train.x, train.y, batch_size=64, **options), Offsets(quantise)]
+    passes = [quantise, Finetune(train.x, train.y, batch_size=64, **options), QuantiseVectors(quantise)]
     return szilard.compress(mlp(), train.x[:256], lam=lam, passes=passes, seed=seed)
 
 

@@ -15,10 +15,10 @@ from torch import nn
 
 import szilard
 from szilard import file
-from szilard.compress import CanonicalBatchNorm, Correct, Draft, Offsets, Quantise, Setting, shrink
-from szilard.compress.graph import shared
-from szilard.compress.plain import plain
-from szilard.compress.probe import Probe
+from szilard.compression import CanonicalBatchNorm, Correct, Draft, Quantise, QuantiseVectors, Setting, shrink
+from szilard.compression.graph import shared
+from szilard.compression.plain import plain
+from szilard.compression.probe import Probe
 from szilard.errors import SzilardWarning
 from szilard.model.weights import load_state
 from szilard.networks import computed, copied, make_plain
@@ -475,7 +475,7 @@ def test_a_list_of_passes_serves_a_second_network():
 
     def fresh():
         quantise = Quantise()
-        return [CanonicalBatchNorm(), quantise, Correct(), Offsets(quantise)]
+        return [CanonicalBatchNorm(), quantise, Correct(), QuantiseVectors(quantise)]
 
     x, other = noise(100, 12), noise(100, 12, seed=1) * torch.logspace(-2, 2, 12)
     passes = fresh()

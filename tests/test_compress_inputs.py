@@ -388,8 +388,8 @@ def test_help_and_signature_are_the_function_s():
     shown = pydoc.plain(pydoc.render_doc(szilard.compress))
     assert "Minimise F = E[loss]" in shown
     assert "calibration: a tensor of inputs" in shown
-    assert inspect.signature(szilard.compress) == inspect.signature(szilard.compress.compress)
-    assert list(inspect.signature(szilard.compress.__call__).parameters)[:2] == ["network", "calibration"]
+    assert inspect.signature(szilard.compress) == inspect.signature(szilard.compression.compress)
+    assert list(inspect.signature(szilard.compression.__call__).parameters)[:2] == ["network", "calibration"]
 
 
 def test_sorted_lengths_stay_with_their_batch():
@@ -438,7 +438,7 @@ def test_shrink_takes_batches_of_any_structure():
         for layer in (network.a, network.b):
             layer.weight[::2] = 0
             layer.bias[::2] = 0
-    small = szilard.compress.shrink(network, {"a": A[:8], "b": B[:8]})
+    small = szilard.compression.shrink(network, {"a": A[:8], "b": B[:8]})
     with torch.no_grad():
         assert torch.allclose(small(A, B), network(A, B), atol=1e-5)
 

@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 import szilard
-from szilard.compress.answers import answer
-from szilard.compress.calibration import Calibration
-from szilard.compress.judge import Scores, judge
-from szilard.compress.promise import Promise
+from szilard.compression.answers import answer
+from szilard.compression.calibration import Calibration
+from szilard.compression.judge import Scores, judge
+from szilard.compression.promise import Promise
 from szilard.errors import SzilardError
 from szilard.likelihood import choose
 

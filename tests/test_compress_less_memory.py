@@ -13,15 +13,15 @@ from torch.nn.utils import parametrizations
 import szilard
 from szilard import file
 from szilard.coding import LARGEST
-from szilard.compress import copies, obs, packed, scaled
-from szilard.compress.copies import emptied
-from szilard.compress.draft import Draft, Quantised
-from szilard.compress.hooked import Curvature
-from szilard.compress.job import Job
-from szilard.compress.packed import Packed, pack
-from szilard.compress.passes import refit
-from szilard.compress.passes.correct import mean_by_channel
-from szilard.compress.walk import Fitting
+from szilard.compression import copies, packed, scaled, sequential_rounding
+from szilard.compression.copies import emptied
+from szilard.compression.draft import Draft, Quantised
+from szilard.compression.hooked import Curvature
+from szilard.compression.job import Job
+from szilard.compression.packed import Packed, pack
+from szilard.compression.passes import refit
+from szilard.compression.passes.correct import mean_by_channel
+from szilard.compression.walk import Fitting
 from szilard.errors import SzilardError
 
 
@@ -145,9 +145,9 @@ def test_the_network_is_the_file_after_every_attempt(make, monkeypatch):
         assert all(torch.equal(state[name], wanted[name]) for name in wanted)
         seen.append(len(data))
 
-    monkeypatch.setattr("szilard.compress.job.fill", fill)
-    monkeypatch.setattr("szilard.compress.job.BYTES_TRIALS", 2)
-    monkeypatch.setattr("szilard.compress.job.BITS", (8,))
+    monkeypatch.setattr("szilard.compression.job.fill", fill)
+    monkeypatch.setattr("szilard.compression.job.BYTES_TRIALS", 2)
+    monkeypatch.setattr("szilard.compression.job.BITS", (8,))
     torch.manual_seed(0)
     network = make().eval()
     original = {name: t.clone() for name, t in network.state_dict().items()}
@@ -173,7 +173,7 @@ def test_an_attempt_that_fails_leaves_no_wrong_network(monkeypatch):
     network = nn.Sequential(nn.Linear(100, 200), nn.Tanh(), nn.Linear(200, 3)).eval()
     x = normal(64, 100)
     job = Job(
-        network, [x], szilard.compress.default_passes(refit=False), 0, {}, None, 1e-6, lambda text: None
+        network, [x], szilard.compression.default_passes(refit=False), 0, {}, None, 1e-6, lambda text: None
     )
     made = job.attempt(1e-9, job.passes)
     wanted = file.to_state_dict(file.loads(made.data))
@@ -220,9 +220,9 @@ def test_solutions_in_place_are_the_same_to_the_last_bit(groups, n, m, symmetric
 def test_rows_whose_later_columns_are_moved_in_parts_get_the_same_levels(monkeypatch):
     weight, root = normal(150, 130), normal(130, 130, seed=1).double()
     curvature = Curvature((root @ root.T / 130)[None], normal(150, seed=2).double().square(), torch.ones(150))
-    levels = [obs.quantise(weight, curvature.inputs, curvature.outputs, 1e-4).levels]
-    monkeypatch.setattr(obs, "SOME", 64)
-    levels.append(obs.quantise(weight, curvature.inputs, curvature.outputs, 1e-4).levels)
+    levels = [sequential_rounding.quantise(weight, curvature.inputs, curvature.outputs, 1e-4).levels]
+    monkeypatch.setattr(sequential_rounding, "SOME", 64)
+    levels.append(sequential_rounding.quantise(weight, curvature.inputs, curvature.outputs, 1e-4).levels)
     assert levels[0].any()
     assert np.array_equal(*levels)
 
@@ -262,10 +262,14 @@ def test_the_finest_step_is_that_of_the_largest_entry(odd, place, monkeypatch):
     weight = normal(70, 30)
     if odd is not None:
         weight[place] = odd
-    monkeypatch.setattr(obs, "MANY", 64)
+    monkeypatch.setattr(sequential_rounding, "MANY", 64)
     largest = float(weight.abs().amax())
-    found = obs.finest(weight)
+    found = sequential_rounding.finest(weight)
     if largest < float("inf"):  # and no NaN
         assert largest / 2 ** (found / 16) <= LARGEST / 8 < largest / 2 ** ((found - 1) / 16) * 1.0001
     else:
-        assert found == obs.finest(torch.zeros(2, 2)) == obs.finest(torch.zeros(0, 2))
+        assert (
+            found
+            == sequential_rounding.finest(torch.zeros(2, 2))
+            == sequential_rounding.finest(torch.zeros(0, 2))
+        )

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from szilard.compress import finite
-from szilard.compress.plan import Run, make_plan
-from szilard.compress.room import Need, _Alive
-from szilard.compress.rows import by_row
+from szilard.compression import finite
+from szilard.compression.plan import Run, make_plan
+from szilard.compression.room import Need, _Alive
+from szilard.compression.rows import by_row
 from szilard.kernels import dispatch
 
 TOKENS = """

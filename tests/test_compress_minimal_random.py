@@ -13,8 +13,8 @@ from torch import nn
 import szilard
 from szilard import bayes, file
 from szilard.bayes import weights
-from szilard.compress import CanonicalBatchNorm, MinimalRandom, Offsets, Quantise
-from szilard.compress.passes.minimal_random import POINT, encode
+from szilard.compression import CanonicalBatchNorm, MinimalRandom, Quantise, QuantiseVectors
+from szilard.compression.passes.minimal_random import POINT, encode
 from szilard.errors import SzilardError
 
 
@@ -95,7 +95,7 @@ def test_as_a_pass(tmp_path):
         for weight in weights(network).values():
             weight.mean.normal_(0, 0.3)
             weight.log_std.fill_(-2)
-    passes = [CanonicalBatchNorm(), MinimalRandom(bits=8), Offsets(Quantise(curvature={}))]
+    passes = [CanonicalBatchNorm(), MinimalRandom(bits=8), QuantiseVectors(Quantise(curvature={}))]
     made = szilard.compress(network, lam=1e-8, passes=passes)
     kinds = {entry.name: entry.kind for entry in made.ledger.entries}
     made.save(tmp_path / "net.szd")

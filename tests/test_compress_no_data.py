@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 import szilard
-from szilard.compress.no_data import COARSER, TAIL, shares, sizes, typical, without_data
-from szilard.compress.unjudged import parted
+from szilard.compression.no_data import COARSER, TAIL, shares, sizes, typical, without_data
+from szilard.compression.unjudged import parted
 
 
 def normal(*shape: int, seed: int = 0) -> torch.Tensor:

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 import szilard
-from szilard.compress.norm_units import norms_behind, sizes_by_norm
-from szilard.compress.own_units import own_units
+from szilard.compression.norm_units import norms_behind, sizes_by_norm
+from szilard.compression.own_units import own_units
 from szilard.errors import SzilardWarning
 
 

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import szilard
-from szilard.compress import obs
-from szilard.compress.judge import Scores
-from szilard.compress.logits import usual_logits
-from szilard.compress.own_units import NOTE, apart, balanced_roots, own_units, sizes_of_inputs
-from szilard.compress.promise import Promise
+from szilard.compression import sequential_rounding
+from szilard.compression.judge import Scores
+from szilard.compression.logits import usual_logits
+from szilard.compression.own_units import NOTE, apart, balanced_roots, own_units, sizes_of_inputs
+from szilard.compression.promise import Promise
 from szilard.errors import SzilardError, SzilardWarning
 from szilard.likelihood import Categorical, Gaussian, choose
 
@@ -211,7 +211,7 @@ def test_units_of_inputs_change_no_roots_beyond_units():
     weight = normal(6, FEATURES, seed=3)
     weight = weight / weight.norm(dim=0)
     units = UNITS.double() ** 2
-    plain = obs.inverse_roots((x.T @ x)[None])[0]
+    plain = sequential_rounding.inverse_roots((x.T @ x)[None])[0]
     made = balanced_roots(((x * units).T @ (x * units))[None], weight / units)[0]
     assert torch.allclose(made * units, plain, rtol=1e-5, atol=1e-7 * float(plain.abs().max()))
     same = balanced_roots((x.T @ x)[None], weight)[0]

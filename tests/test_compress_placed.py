@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import szilard
-from szilard.compress.imagine import imagine
+from szilard.compression.imagined_inputs import imagine
 
 
 def trained(network: nn.Module, size: torch.Tensor | float, middle: float) -> tuple[nn.Module, torch.Tensor]:

@@ -12,8 +12,8 @@ from torch import nn
 import szilard
 from szilard import bayes, data, file, fit, measure, methods
 from szilard.bayes import Weight, weights
-from szilard.compress import Posterior
-from szilard.compress.passes.posterior import BETA, LOSS, posterior_names, round_log_std, round_mean
+from szilard.compression import Posterior
+from szilard.compression.passes.posterior import BETA, LOSS, posterior_names, round_log_std, round_mean
 from szilard.sparse import Support
 
 LAM = 1e-8

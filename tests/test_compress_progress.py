@@ -10,7 +10,7 @@ from rich.console import Console
 from torch import nn
 
 from szilard import compress
-from szilard.compress.progress import Progress
+from szilard.compression.progress import Progress
 
 
 class Clock:
@@ -99,7 +99,7 @@ def test_a_quiet_console_shows_nothing_and_an_open_one_at_once():
 
 @pytest.mark.parametrize("given", [None, False, True])
 def test_small_networks_are_compressed_in_silence(given, capsys, monkeypatch):
-    monkeypatch.setattr("szilard.compress.progress.AFTER", 1e9)
+    monkeypatch.setattr("szilard.compression.progress.AFTER", 1e9)
     compress(network(), INPUTS, lam=1e-5, progress=given)
     captured = capsys.readouterr()
     assert captured.out == captured.err == ""

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from torch import nn
 
 import szilard
-from szilard.compress.exact import as_they_are
-from szilard.compress.intervals import counted, quantile, student
-from szilard.compress.judge import Scores
-from szilard.compress.promise import CHOSEN_BY_FEW, Promise
+from szilard.compression.exact import as_they_are
+from szilard.compression.intervals import counted, quantile, student
+from szilard.compression.judge import Scores
+from szilard.compression.promise import CHOSEN_BY_FEW, Promise
 from szilard.errors import SzilardError, SzilardWarning
 
 Z = quantile(0.9)

@@ -8,8 +8,8 @@ from torch import nn
 from torch.nn import functional as F
 
 import szilard
-from szilard.compress import CanonicalBatchNorm, Correct, Draft, Quantise, Refit, Setting, rows, walk
-from szilard.compress.passes import refit
+from szilard.compression import CanonicalBatchNorm, Correct, Draft, Quantise, Refit, Setting, rows, walk
+from szilard.compression.passes import refit
 from szilard.networks import copied
 
 LAM = 1e-4
@@ -116,8 +116,8 @@ def test_answers_to_other_inputs_come_nearer_at_about_the_same_bits(lam):
         plain, fitted, changed = rounded(network, inputs[:400], lam)
         assert changed
         assert "0.weight" not in changed  # nothing is rounded before it
-        sizes[0] += sum(szilard.compress.scaled.rate(q.levels) for q in plain.quantised.values())
-        sizes[1] += sum(szilard.compress.scaled.rate(q.levels) for q in fitted.quantised.values())
+        sizes[0] += sum(szilard.compression.scaled.rate(q.levels) for q in plain.quantised.values())
+        sizes[1] += sum(szilard.compression.scaled.rate(q.levels) for q in fitted.quantised.values())
         before += error(plain, network, inputs)
         after += error(fitted, network, inputs)
     assert after < 0.85 * before

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from szilard import compress, file
-from szilard.compress import room
-from szilard.compress.calibration import Calibration
-from szilard.compress.copies import Working, fill, sharing
-from szilard.compress.curvature import curvatures
-from szilard.compress.shelf import Shelf
+from szilard.compression import room
+from szilard.compression.calibration import Calibration
+from szilard.compression.copies import Working, fill, sharing
+from szilard.compression.curvature import curvatures
+from szilard.compression.shelf import Shelf
 
 
 class Block(nn.Module):
@@ -115,7 +115,7 @@ def test_files_are_the_same_when_everything_spills(monkeypatch):
     """Reading back is exact; only the sizes of batches could change results, and they are left alone here."""
     options = {"lam": 1e-6, "seed": 3, "passes": [compress.Quantise(), compress.Correct()]}
     plain = compress(network(), INPUTS, **options)
-    monkeypatch.setattr("szilard.compress.shelf.ROOM", 0)
+    monkeypatch.setattr("szilard.compression.shelf.ROOM", 0)
     monkeypatch.setattr(Shelf.__init__, "__defaults__", (0,))
     assert compress(network(), INPUTS, **options).data == plain.data
 
@@ -161,7 +161,7 @@ def test_torchscript_is_not_watched_and_serves_all_attempts():
 
 
 def test_filling_tensor_by_tensor_gives_what_loading_gives(monkeypatch):
-    monkeypatch.setattr("szilard.compress.copies.AT_ONCE", 100)
+    monkeypatch.setattr("szilard.compression.copies.AT_ONCE", 100)
     torch.manual_seed(2)
     net = nn.Sequential(nn.Linear(6, 6), nn.BatchNorm1d(6), nn.Linear(6, 6), nn.Linear(6, 3)).train()
     net[2].weight = net[0].weight  # tied

@@ -12,15 +12,15 @@ from torch import nn
 
 import szilard
 from szilard import file
-from szilard.compress import Quantise, obs, scaled
-from szilard.compress.document import to_document
-from szilard.compress.draft import Draft, Setting
-from szilard.compress.hooked import Curvature
-from szilard.compress.no_data import LOSS, RELATIVE, SAFE, without_data
-from szilard.compress.rows import by_row
-from szilard.compress.scaled import PLAIN, Way
-from szilard.compress.unjudged import parted
-from szilard.compress.ways import exponents
+from szilard.compression import Quantise, scaled, sequential_rounding
+from szilard.compression.document import to_document
+from szilard.compression.draft import Draft, Setting
+from szilard.compression.hooked import Curvature
+from szilard.compression.no_data import LOSS, RELATIVE, SAFE, without_data
+from szilard.compression.rows import by_row
+from szilard.compression.scaled import PLAIN, Way
+from szilard.compression.unjudged import parted
+from szilard.compression.ways import exponents
 from szilard.errors import SzilardError, SzilardWarning
 
 
@@ -40,8 +40,8 @@ def curvature(rows: int, cols: int, *, spread: float = 0.0, full: bool = True, s
 def test_the_plain_way_is_that_of_obs(full: bool) -> None:
     known = curvature(8, 12, spread=1.0, full=full)
     weight = normal(8, 12, seed=9)
-    made = scaled.quantise(weight, known, 1e-3, obs.inverse_roots(known.inputs), PLAIN)
-    other = obs.quantise(weight, known.inputs, known.outputs, 1e-3)
+    made = scaled.quantise(weight, known, 1e-3, sequential_rounding.inverse_roots(known.inputs), PLAIN)
+    other = sequential_rounding.quantise(weight, known.inputs, known.outputs, 1e-3)
     assert made.step == other.step
     assert (made.levels == other.levels).all()
     assert made.row is None
@@ -56,7 +56,9 @@ def test_what_is_fine_comes_back_whole(
     """At a small price the error is below the step of each entry, and what a file gives back is the draft's tensor."""
     known = curvature(rows, cols, spread=2.0, full=full, seed=seed)
     weight = normal(rows, cols, seed=seed)
-    made = scaled.quantise(weight, known, 1e-9, obs.inverse_roots(known.inputs), Way(by_rows, by_cols))
+    made = scaled.quantise(
+        weight, known, 1e-9, sequential_rounding.inverse_roots(known.inputs), Way(by_rows, by_cols)
+    )
     assert torch.allclose(made.dense(weight), weight, atol=0.02 * float(weight.abs().max()))
     network = nn.Linear(cols, rows, bias=False)
     draft = Draft(network)
@@ -69,7 +71,7 @@ def test_factors_pay_where_curvatures_differ_and_only_there() -> None:
     lam = 1e-5
     for spread, wins in ((0.0, False), (2.0, True)):
         known = curvature(64, 64, spread=spread)
-        weight, roots = normal(64, 64, seed=5), obs.inverse_roots(known.inputs)
+        weight, roots = normal(64, 64, seed=5), sequential_rounding.inverse_roots(known.inputs)
         way = scaled.likely(weight, known, lam, roots)
         assert (way != PLAIN) == wins
         costs = []
@@ -86,7 +88,7 @@ def test_predicted_is_the_loss_of_a_linear_map() -> None:
     x, weight = normal(50, 6), normal(4, 6, seed=1)
     g = torch.tensor([1.0, 2.0, 3.0, 4.0], dtype=torch.float64)
     known = Curvature((x.T @ x / 50).double()[None], g, g)
-    made = obs.nearest(weight, -16)
+    made = sequential_rounding.nearest(weight, -16)
     error = x.double() @ (made.dense(weight.double()) - weight.double()).T
     assert scaled.predicted(weight, made, known) == pytest.approx(
         float((error.square().mean(0) * g).sum() / 2), rel=1e-5
@@ -124,8 +126,8 @@ def test_rows_that_only_seem_free_are_not_believed(told_right: bool) -> None:
     before = network.weight.detach().clone()
     draft = Draft(network)
 
-    def rounded(name: str, matrix: torch.Tensor, way: Way) -> obs.Quantised:
-        return scaled.quantise(matrix, known[name], 1e-2, obs.inverse_roots(a), way)
+    def rounded(name: str, matrix: torch.Tensor, way: Way) -> sequential_rounding.Quantised:
+        return scaled.quantise(matrix, known[name], 1e-2, sequential_rounding.inverse_roots(a), way)
 
     found = exponents(draft, setting, known, ["weight"], {"weight": Way(rows=True)}, rounded)["weight"]
     assert torch.equal(before, network.weight)
@@ -155,7 +157,7 @@ def test_rounding_by_row_of_nothing_but_zeros() -> None:
 
 def test_rounding_by_row_is_taken_where_curvature_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every row but one is said to be free, so that its bits are saved at any price that keeps the others."""
-    monkeypatch.setattr("szilard.compress.search.FARTHEST", 6.0)
+    monkeypatch.setattr("szilard.compression.search.FARTHEST", 6.0)
     network = nn.Sequential(nn.Linear(24, 24), nn.Tanh(), nn.Linear(24, 24)).eval()
     with torch.no_grad():
         for number, p in enumerate(network.parameters()):
@@ -179,7 +181,7 @@ def test_without_data_noise_is_that_of_eight_bits(rows: int) -> None:
     inputs, outputs = without_data(weight, 1.0)
     lam = 2 * math.log(2) * LOSS / weight.numel()
     known = Curvature(inputs, outputs, outputs)
-    made = scaled.quantise(weight, known, lam, obs.inverse_roots(inputs), Way(rows=True))
+    made = scaled.quantise(weight, known, lam, sequential_rounding.inverse_roots(inputs), Way(rows=True))
     noise = float((made.dense(weight) - weight).square().sum())
     eight = float((weight.abs().amax(1) / (2 ** (SAFE - 1) - 1)).square().sum() * 40 / 12)
     assert noise < 1.3 * min(eight, RELATIVE**2 * float(weight.square().sum()) / 12)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from szilard.compress.search import best, largest_allowed
+from szilard.compression.search import best, largest_allowed
 
 
 @settings(deadline=None)

@@ -12,8 +12,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from szilard.compress.curvature import Curvature
-from szilard.compress.shelf import SMALL, Shelf
+from szilard.compression.curvature import Curvature
+from szilard.compression.shelf import SMALL, Shelf
 from szilard.errors import SzilardError
 
 
@@ -103,7 +103,7 @@ def test_totals_are_the_sums_of_what_was_added(parts, spilled):
 
 
 def test_totals_in_several_pieces(monkeypatch):
-    monkeypatch.setattr("szilard.compress.shelf.PIECE", 700)
+    monkeypatch.setattr("szilard.compression.shelf.PIECE", 700)
     for room in (0, 1 << 20):
         shelf = Shelf(room)
         for seed in range(3):

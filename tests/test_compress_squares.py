@@ -15,8 +15,8 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrizations
 
 import szilard
-from szilard.compress import curvatures, default_passes
-from szilard.compress.squares import Squares
+from szilard.compression import curvatures, default_passes
+from szilard.compression.squares import Squares
 from szilard.errors import SzilardError, SzilardWarning
 from szilard.likelihood import Gaussian
 
@@ -199,7 +199,7 @@ def test_every_tensor_has_its_part_of_the_gauss_newton_matrix(kind, monkeypatch)
     network, x = NETWORKS[kind]()
     network.eval()
     for name in ("SAMPLES", "FEW"):
-        monkeypatch.setattr(f"szilard.compress.curvature.{name}", 600)
+        monkeypatch.setattr(f"szilard.compression.curvature.{name}", 600)
     found = curvatures(network, [x], lambda net, batch: net(batch), likelihood=Gaussian())
     assert set(found) == {name for name, _ in network.named_parameters()}
     for name, p in network.named_parameters():
@@ -361,7 +361,7 @@ def test_half_precision_is_measured_as_float32(dtype):
 def test_curvature_by_the_name_of_a_layer_is_refused():
     network = nn.Sequential(nn.Linear(4, 3))
     known = curvatures(network, [sequences(8, 4)], lambda net, x: net(x))
-    passes = [szilard.compress.Quantise(curvature={"0": known["0.weight"]})]
+    passes = [szilard.compression.Quantise(curvature={"0": known["0.weight"]})]
     with pytest.raises(SzilardError, match="0, which is no parameter"):
         szilard.compress(network, lam=1e-6, passes=passes)
 
@@ -416,8 +416,8 @@ def test_a_recurrent_network_is_smaller_than_by_rows_at_equal_error_and_better_w
             return float((other(held_out) - wanted).norm() / wanted.norm())
 
         rounded, size = by_row(network, 4)
-        quantise = szilard.compress.Quantise()
-        passes = [quantise, szilard.compress.Correct(), szilard.compress.Offsets(quantise)]
+        quantise = szilard.compression.Quantise()
+        passes = [quantise, szilard.compression.Correct(), szilard.compression.QuantiseVectors(quantise)]
         made = [
             szilard.compress(network, x, lam=10.0**power, passes=passes) for power in (-8, -7, -6, -5, -4)
         ]

@@ -33,11 +33,15 @@ from szilard.file import (
     Raw,
     SzilardFileError,
     deflate,
-    layout,
     reader,
+    sections,
 )
 from szilard.file.digest import Content
-from szilard.file.fields import Coding, Fields, Kind
+from szilard.file.fields import Fields
+from szilard.file.kinds.alias import AliasFields
+from szilard.file.kinds.full_mask import FullMaskFields
+from szilard.file.kinds.levels import Coding
+from szilard.file.kinds.mask import MaskFields
 from szilard.file.names import pack as pack_names
 
 
@@ -91,7 +95,7 @@ LYING = {
     ),
     "shape of floats": (product([1.0], (1, 1), (1, 1, 1), adaptive=b"\xff"), "badly described"),
     "an alias of a factor": (
-        product([1], (1, 1), (1, 1, 1), Fields(Kind.ALIAS, None, target=0), adaptive=b"\xff"),
+        product([1], (1, 1), (1, 1, 1), AliasFields(target=0), adaptive=b"\xff"),
         "not before it",
     ),
 }
@@ -133,14 +137,12 @@ def test_a_full_support_has_one_hash(tmp_path):
     encoder = Encoder()
     encoder.mask(np.ones((3, 5), bool))
     stream = encoder.finish()
-    said = forged(Fields(Kind.FULL_MASK, None, (3, 5)), content=content_of(("mask", "0", (3, 5), None)))
-    coded = forged(
-        Fields(Kind.MASK, None, (3, 5)), adaptive=stream, content=content_of(("mask", "0", (3, 5), None))
-    )
+    said = forged(FullMaskFields(None, (3, 5)), content=content_of(("mask", "0", (3, 5), None)))
+    coded = forged(MaskFields(None, (3, 5)), adaptive=stream, content=content_of(("mask", "0", (3, 5), None)))
     bits = hashlib.blake2b(digest_size=16)
     bits.update(b"0\0" + bytes((255, 2)) + struct.pack("<2Q", 3, 5) + b"\1\xff\x7f")
-    other = forged(Fields(Kind.MASK, None, (3, 5)), adaptive=stream, content=bits.digest())
-    assert layout.split(said).content == layout.split(coded).content
+    other = forged(MaskFields(None, (3, 5)), adaptive=stream, content=bits.digest())
+    assert sections.split(said).content == sections.split(coded).content
     assert file_tools.same(file.loads(said), file.loads(coded))
     assert szd_reference.read(said) == szd_reference.read(coded)
     assert "hash is another" in refused(other)
@@ -155,18 +157,18 @@ def small_product(name: str, shape: tuple) -> Product:
 
 def test_a_products_name_and_shape_are_content():
     contents = {
-        layout.split(file.dumps(Document([small_product(name, shape)]))).content
+        sections.split(file.dumps(Document([small_product(name, shape)]))).content
         for name, shape in (("w", (2, 2)), ("v", (2, 2)), ("w", (4,)), ("w", (1, 4)), ("w", (1, 2, 2)))
     }
     assert len(contents) == 5
     data = file.dumps(Document([small_product("w", (2, 2))]))
-    parts = layout.split(data)
+    parts = sections.split(data)
     assert parts.flags == 16
     renamed = deflate.compress(b'{"szilard.products":{"w":[4]}}')
-    assert "hash is another" in refused(layout.join(dataclasses.replace(parts, meta=renamed)))
+    assert "hash is another" in refused(sections.join(dataclasses.replace(parts, meta=renamed)))
     plain = Levels("w", "float32", (2, 2), small_product("w", (2, 2)).levels().levels, -112)
     assert (
-        layout.split(file.dumps(Document([plain]))).content == parts.content
+        sections.split(file.dumps(Document([plain]))).content == parts.content
     )  # the same tensor, stored otherwise
 
 
@@ -176,10 +178,10 @@ def test_products_of_before_the_flag_open():
         Levels("w.coefficients", "float32", (2, 2), product.codes, 0),
         Levels("w.basis", "float32", (1, 2, 2), product.basis, 0),
     ]
-    parts = layout.split(file.dumps(Document(factors)))
+    parts = sections.split(file.dumps(Document(factors)))
     assert parts.flags == 0
     meta = deflate.compress(b'{"szilard.products":{"w":[2,2]}}')
-    old = layout.join(dataclasses.replace(parts, meta=meta))
+    old = sections.join(dataclasses.replace(parts, meta=meta))
     assert file_tools.same(file.loads(old), Document([product]))
 
 

@@ -9,7 +9,7 @@ import file_tools
 import szd_reference
 
 from szilard import file
-from szilard.file import layout
+from szilard.file import sections
 from szilard.file.names import DICTIONARY
 from szilard.file.steps import MANTISSAS
 
@@ -35,7 +35,7 @@ def test_golden_file_by_the_page_alone():
 
 def test_the_streams_are_written_as_they_were():
     """Other parts hang on the machine's zlib; these must not hang on anything."""
-    old, new = layout.split(GOLDEN.read_bytes()), layout.split(file.dumps(file_tools.everything()))
+    old, new = sections.split(GOLDEN.read_bytes()), sections.split(file.dumps(file_tools.everything()))
     assert new.adaptive == old.adaptive
     assert new.static == old.static
     assert new.content == old.content

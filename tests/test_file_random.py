@@ -14,11 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from szilard import file
-from szilard.file import Document, Random, SzilardFileError, digest, dtypes, layout, random
-from szilard.file.fields import MOST_RANDOM, Fields, Kind
-from szilard.file.fields import pack as pack_fields
-from szilard.file.layout import Parts
+from szilard.file import Document, Random, SzilardFileError, digest, dtypes, random, sections
+from szilard.file.columns import pack as pack_fields
+from szilard.file.kinds.random import MOST_RANDOM, RandomFields
 from szilard.file.names import pack as pack_names
+from szilard.file.sections import Parts
 
 FLOAT32 = dtypes.named("float32")
 #: Made by tests/szd_reference.py, from the page alone.
@@ -140,12 +140,10 @@ def test_records_that_break_a_rule(changes, sentence):
 
 def forged(raw: bytes, **changes) -> bytes:
     """A file of one such record, right in all but its content."""
-    fields = Fields(
-        **{"kind": Kind.RANDOM, "dtype": FLOAT32, "shape": (50,), "size": 7, "bits": 10, **changes}
-    )
+    fields = RandomFields(**{"dtype": FLOAT32, "shape": (50,), "size": 7, "bits": 10, **changes})
     empty = dict.fromkeys(("meta", "adaptive", "static"), b"")
     names, table = pack_names(["w"]), pack_fields([fields])
-    return layout.join(Parts(count=1, names=names, fields=table, raw=raw, content=bytes(16), **empty))
+    return sections.join(Parts(count=1, names=names, fields=table, raw=raw, content=bytes(16), **empty))
 
 
 @pytest.mark.parametrize(

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 from szilard import file
 from szilard.errors import SzilardError
-from szilard.file import Alias, Constant, Document, Levels, Mask, Raw, SzilardFileError, layout, steps
-from szilard.file.fields import unpack as unpack_fields
-from szilard.file.records import matrix
+from szilard.file import Alias, Constant, Document, Levels, Mask, Raw, SzilardFileError, sections, steps
+from szilard.file.columns import unpack as unpack_fields
+from szilard.file.pieces import matrix
 
 quick = settings(deadline=None, max_examples=60)
 
@@ -201,7 +201,7 @@ class TestChoices:
     """The writer takes what is shorter."""
 
     def codings(self, *records):
-        parts = layout.split(file.dumps(Document(records)))
+        parts = sections.split(file.dumps(Document(records)))
         return unpack_fields(parts.fields, parts.count)
 
     def test_far_apart(self):

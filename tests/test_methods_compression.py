@@ -17,7 +17,14 @@ from szilard import bayes, data, methods
 from szilard.bayes.groups import Horseshoe, NormalJeffreys, ScaledLayer, gamma_kl, inverse_gamma_kl, scales
 from szilard.bayes.noise import Noise
 from szilard.bayes.priors import log_uniform_kl
-from szilard.compress import Offsets, Quantise, free_energy_step, posterior_curvature, published_bits, shrink
+from szilard.compression import (
+    Quantise,
+    QuantiseVectors,
+    free_energy_step,
+    posterior_curvature,
+    published_bits,
+    shrink,
+)
 from szilard.errors import SzilardError, SzilardWarning
 
 
@@ -200,7 +207,9 @@ def test_bayesian_compression_removes_units_for_good(prior):
     with torch.no_grad():
         torch.testing.assert_close(small(digits().test.x), plain(digits().test.x), rtol=1e-3, atol=1e-3)
     quantise = Quantise()
-    made = szilard.compress(small, digits().train.x[:256], lam=1e-5, passes=[quantise, Offsets(quantise)])
+    made = szilard.compress(
+        small, digits().train.x[:256], lam=1e-5, passes=[quantise, QuantiseVectors(quantise)]
+    )
     assert made.ratio > 10
     assert right(made.network) > 0.88
 

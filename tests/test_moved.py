@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import sys
 import warnings
 
@@ -27,7 +28,41 @@ def test_old_modules_are_the_new_ones(old):
 def test_old_names_are_the_new_ones(package, name):
     with pytest.warns(DeprecationWarning, match=f"{package}.{name} is now"):
         found = getattr(importlib.import_module(package), name)
-    assert found is getattr(importlib.import_module(_moved.NAMES[package][name]), name)
+    where, new = _moved.NAMES[package][name]
+    assert found is getattr(importlib.import_module(where), new)
+
+
+@pytest.mark.parametrize("old", sorted(_moved.SHADOWED))
+def test_modules_behind_a_function_of_their_name_are_found_and_the_function_stays(old):
+    new = importlib.import_module(_moved.SHADOWED[old])
+    name = next(name for name in vars(new) if not name.startswith("_") and callable(vars(new)[name]))
+    with pytest.warns(DeprecationWarning, match=f"{old} is now {new.__name__}"):
+        assert getattr(importlib.import_module(old), name) is getattr(new, name)
+    package, _, leaf = old.rpartition(".")
+    function = getattr(importlib.import_module(_moved.PACKAGES.get(package, package)), leaf)
+    assert inspect.isfunction(function)
+
+
+def test_a_package_that_moved_is_found_with_its_modules():
+    with pytest.warns(DeprecationWarning, match=r"szilard.compress is now szilard.compression"):
+        from szilard.compress import Quantise
+    assert Quantise is szilard.compression.Quantise
+    sys.modules.pop("szilard.compress.curvature", None)
+    with pytest.warns(
+        DeprecationWarning, match=r"szilard.compress.curvature is now szilard.compression.curv"
+    ):
+        from szilard.compress.curvature import curvatures
+    assert curvatures is szilard.compression.curvatures
+    with pytest.raises(ImportError):
+        from szilard.compress import nothing  # noqa: F401
+    with pytest.raises(ModuleNotFoundError):
+        importlib.import_module("szilard.compress.nothing")
+
+
+def test_compress_is_a_function_that_still_has_the_names_of_the_former_module():
+    assert inspect.isfunction(szilard.compress)
+    assert szilard.compress.Calibration is szilard.compression.Calibration
+    assert szilard.compress.Offsets is szilard.compression.QuantiseVectors
 
 
 def test_other_names_are_unknown():
@@ -40,5 +75,12 @@ def test_other_names_are_unknown():
 def test_the_package_itself_uses_none_of_them():
     with warnings.catch_warnings():
         warnings.simplefilter("error", DeprecationWarning)
-        for name in ("cli.application", "training", "compress", "report", "model.finished", "topology"):
+        for name in (
+            "cli.application",
+            "training",
+            "compression",
+            "report",
+            "model.saved_network",
+            "topology",
+        ):
             importlib.import_module(f"szilard.{name}")

@@ -10,7 +10,7 @@ from report_folders import change, classification
 
 from szilard import report
 from szilard.errors import SzilardError
-from szilard.report import curves, finding
+from szilard.report import curves, summary
 from szilard.run.read import read
 
 
@@ -101,7 +101,7 @@ def test_a_damaged_result(run, content):
 def test_a_damaged_run_toml(run, content):
     (run / "run.toml").write_text(content)
     assert {row.key for row in report.table(run)} == {"ssvi", "deterministic"}
-    assert "mlp on digits" in finding.title(read(run))
+    assert "mlp on digits" in summary.title(read(run))
 
 
 def test_no_run_toml(run):

@@ -8,7 +8,7 @@ import pytest
 from report_folders import classification, regression
 
 from szilard import report
-from szilard.report import finding, words
+from szilard.report import figure_names, summary
 from szilard.run.read import read
 
 
@@ -86,8 +86,8 @@ def test_what_is_no_mean_over_inputs_is_never_called_best(tmp_path):
 
 
 def test_the_finding(run):
-    assert finding.title(read(run)) == "mlp on digits"
-    assert finding.finding(read(run)) == (
+    assert summary.title(read(run)) == "mlp on digits"
+    assert summary.finding(read(run)) == (
         "Beside deterministic, SSVI (5 % of weights) is 6.0 points less accurate (90.0 % against 96.0 %), has a higher "
         "NLL (0.300 against 0.200 nats) and tells photographs apart equally well (AUROC 0.800 against 0.800). "
         "It takes 10× less memory, 10× fewer multiply-adds an inference and 10× fewer training FLOPs."
@@ -97,10 +97,10 @@ def test_the_finding(run):
 def test_a_difference_within_sampling_error_is_called_one(run):
     # 6 of 100 answers differ: the difference is 6 points, its standard error 100 sqrt(.06 (1 - .06) / 100) = 2.4.
     main, base, _ = read(run).finished
-    assert finding._noise(main, base) == pytest.approx(math.sqrt(0.06 * 0.94 / 100))
-    assert finding._accuracy(main, base) == "is 6.0 points less accurate (90.0 % against 96.0 %)"
+    assert summary._noise(main, base) == pytest.approx(math.sqrt(0.06 * 0.94 / 100))
+    assert summary._accuracy(main, base) == "is 6.0 points less accurate (90.0 % against 96.0 %)"
     main.result["test"]["accuracy"] = base.test["accuracy"] - 0.01
-    assert finding._accuracy(main, base).startswith(
+    assert summary._accuracy(main, base).startswith(
         "is equally accurate within sampling error (95.0 % against 96.0 %, ±"
     )
 
@@ -117,18 +117,18 @@ def test_a_difference_within_sampling_error_is_called_one(run):
     ],
 )
 def test_the_finding_of_other_runs(tmp_path, methods, words):
-    assert finding.finding(read(classification(tmp_path / "run", methods))).startswith(words)
+    assert summary.finding(read(classification(tmp_path / "run", methods))).startswith(words)
 
 
 def test_the_finding_of_a_regression(tmp_path):
-    said = finding.finding(read(regression(tmp_path / "run")))
+    said = summary.finding(read(regression(tmp_path / "run")))
     assert "has an RMSE of 1 against 2" in said
     assert "has the same NLL" in said
     assert "It takes as much memory" in said
 
 
 def test_the_circumstances(run):
-    assert dict(finding.facts(read(run))) == {
+    assert dict(summary.facts(read(run))) == {
         "training examples": "1,000", "test inputs": "100", "epochs": "3", "draws a prediction": "8",
         "other origin": "photographs", "seed": "7",
     }  # fmt: skip
@@ -137,7 +137,7 @@ def test_the_circumstances(run):
 def test_seed_zero_is_a_seed(run):
     for path in run.glob("*/result.json"):
         path.write_text(json.dumps(json.loads(path.read_text()) | {"seed": 0}))
-    assert dict(finding.facts(read(run)))["seed"] == "0"
+    assert dict(summary.facts(read(run)))["seed"] == "0"
 
 
 @pytest.mark.parametrize(
@@ -148,26 +148,26 @@ def test_seed_zero_is_a_seed(run):
     ],
 )  # fmt: skip
 def test_prefixes(value, text):
-    assert words.si(value) == text
+    assert figure_names.si(value) == text
 
 
 @pytest.mark.parametrize(
     ("value", "text"), [(0.0032, "3.20 ms"), (41.3, "41.3 s"), (720.0, "12 min"), (9000.0, "2.5 h")]
 )
 def test_durations(value, text):
-    assert words.seconds(value) == text
+    assert figure_names.seconds(value) == text
 
 
 @pytest.mark.parametrize(
     ("value", "base", "text"), [(1, 2, "0.5×"), (300, 2, "150×"), (1, 0, ""), (-1, 2, ""), (0, 2, "0×")]
 )
 def test_ratios(value, base, text):
-    assert words.times(value, base) == text
+    assert figure_names.times(value, base) == text
 
 
 @pytest.mark.parametrize(("value", "text"), [(0.02345, "+0.023"), (-0.0861, "−0.086"), (0.0001, "±0.000")])
 def test_differences(value, text):
-    assert words.signed(value, 3) == text
+    assert figure_names.signed(value, 3) == text
 
 
 def few(folder, key, intervals, by_class=None):
@@ -218,4 +218,4 @@ def test_classes_are_shown_and_open_where_they_are_unequal(run, examples, open_)
     [(0.00211, "0.00211"), (449.2, "449.2"), (143850.4, "143,850"), (2e8, "2e+08"), (-1234, "−1,234")],
 )
 def test_numbers_of_any_size_read_well(value, text):
-    assert words.digits(value) == text
+    assert figure_names.digits(value) == text

@@ -22,7 +22,7 @@ from szilard.errors import SzilardError, SzilardWarning
 from szilard.file.error import SzilardFileError
 from szilard.likelihood import NoisyGaussian
 from szilard.metrics import Predictive
-from szilard.model import evaluate, finished
+from szilard.model import evaluate, saved_network
 from szilard.training import divergence, imbalance
 
 FIT = (
@@ -318,7 +318,7 @@ def test_quantities_are_measured_and_asked_in_their_own_units(quantities, folder
     rows = asked(quantities, folder / "b.csv")
     assert list(rows[0])[:2] == ["height", "height_std"]
     assert 140 < float(rows[0]["height"]) < 200
-    saved = finished.load(quantities / "ssvi" / "network.pt")
+    saved = saved_network.load(quantities / "ssvi" / "network.pt")
     assert (saved.targets, saved.n_outputs) == (("height", "price"), 2)
     test = data.load(folder / "b.csv", target=QUANTITIES).test
     believed = saved.method.predict(saved.network, test.x, samples=8)
@@ -457,7 +457,7 @@ def test_a_file_that_says_something_else_of_its_targets_is_refused(quantities, t
     ):
         torch.save({**content, **change}, tmp_path / "network.pt")
         with pytest.raises(SzilardFileError):
-            finished.load(tmp_path / "network.pt")
+            saved_network.load(tmp_path / "network.pt")
 
 
 def test_a_likelihood_of_k_targets_knows_each_scale():

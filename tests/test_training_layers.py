@@ -91,7 +91,7 @@ def test_an_lstm_that_was_left_dense_by_a_file_opens(digits, spec, tmp_path, mon
     torch.manual_seed(0)
     network = method.prepare(szilard.networks.build(spec, digits.input_shape, digits.n_outputs))
     path = tmp_path / "network.pt"
-    szilard.model.finished.save(
+    szilard.model.saved_network.save(
         path, method, network, digits, options={"density": 0.3}, network_spec=spec, source={}
     )
     found = load_network(path, trusted=True)

@@ -15,7 +15,7 @@ from saved_networks import ODD, ODDER, as_szd, network_pt, said, saying
 
 from szilard import SzilardError, file, methods, networks
 from szilard.file import SzilardFileError
-from szilard.model import checkpoint, finished, schema
+from szilard.model import checkpoint, saved_network, schema
 
 FIELDS = (
     "network_spec", "method", "method_options", "n_data", "method_state", "task", "input_shape", "n_outputs", "classes",
@@ -51,7 +51,7 @@ def nothing_happens(monkeypatch):
 def refusal(path) -> str | None:
     """The sentence with which a file is refused; any other exception is a failure of the test."""
     try:
-        finished.load(path)
+        saved_network.load(path)
     except SzilardFileError as error:
         return str(error)
     return None
@@ -59,7 +59,7 @@ def refusal(path) -> str | None:
 
 @pytest.mark.parametrize("kind", [".pt", ".szd"])
 def test_the_truth_opens(files, kind):
-    found = finished.load(files[kind])
+    found = saved_network.load(files[kind])
     assert found.classes == ("no", "yes")
     assert found.scale.tolist() == [1, 1, 1]
     believed = found.method.predict(found.network, torch.randn(4, 3), samples=2)
@@ -67,7 +67,7 @@ def test_the_truth_opens(files, kind):
 
 
 def test_both_kinds_say_the_same(files):
-    one, two = (finished.load(path) for path in files.values())
+    one, two = (saved_network.load(path) for path in files.values())
     assert one.options == two.options
     for name, value in one.network.state_dict().items():
         assert torch.equal(value, two.network.state_dict()[name]), name
@@ -86,7 +86,7 @@ def test_any_field_may_be_anything(files, tmp_path, kind, field, nothing_happens
     assert all(str(out) in sentence and len(sentence) < 1000 and "\n" not in sentence for sentence in told)
     del content[field]
     with pytest.raises(SzilardFileError, match=f"{field} is missing"):
-        finished.load(saying(path, content, out))
+        saved_network.load(saying(path, content, out))
 
 
 @pytest.mark.parametrize("kind", [".pt", ".szd"])
@@ -100,7 +100,7 @@ def test_any_entry_of_a_table_may_be_anything(files, tmp_path, kind, field, noth
             table = {**content[field], key: value}
             if refusal(saying(path, {**content, field: table}, out)) is None and field == "data":
                 assert key in ("name", "root") or value is None or key in content["data"]
-                assert value is None or key == "name" or not finished.load(out).data_trusted
+                assert value is None or key == "name" or not saved_network.load(out).data_trusted
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_one_sentence_names_the_field(files, tmp_path, kind, change, sentence, n
     if kind == ".szd" and change.get("scale") == [1.0, math.inf, 1.0]:
         sentence = "the metadata are no JSON"  # which has no word for infinity
     with pytest.raises(SzilardFileError, match=sentence):
-        finished.load(saying(path, {**said(path), **change}, tmp_path / f"odd{kind}"))
+        saved_network.load(saying(path, {**said(path), **change}, tmp_path / f"odd{kind}"))
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_sizes_are_compared_before_anything_is_built(files, tmp_path, monkeypatc
     path = files[".szd"]
     content = {**said(path), "network_spec": spec, "method": method, "method_options": {}}
     with pytest.raises(SzilardFileError):
-        finished.load(saying(path, content, tmp_path / "odd.szd"))
+        saved_network.load(saying(path, content, tmp_path / "odd.szd"))
     assert all(weight.is_meta for weight in made)
 
 
@@ -179,7 +179,7 @@ def test_a_support_that_a_few_bytes_make_large(tmp_path):
     }
     torch.save(content, tmp_path / "odd.pt")
     with pytest.raises(SzilardFileError, match=r"far larger than its .* numbers"):
-        finished.load(tmp_path / "odd.pt")
+        saved_network.load(tmp_path / "odd.pt")
 
 
 def test_tensors_are_not_decoded_that_the_network_cannot_have(tmp_path, files, monkeypatch):
@@ -189,7 +189,7 @@ def test_tensors_are_not_decoded_that_the_network_cannot_have(tmp_path, files, m
     assert (tmp_path / "odd.szd").stat().st_size < 4000
     monkeypatch.setattr("szilard.file.read", None)
     with pytest.raises(SzilardFileError, match=r"promises 1073.* bytes of tensors, far more than 'mlp:5'"):
-        finished.load(tmp_path / "odd.szd")
+        saved_network.load(tmp_path / "odd.szd")
 
 
 @pytest.mark.parametrize("spec", ["mlp:5", "lenet5", "resnet8", "resnet8-b"])
@@ -215,10 +215,10 @@ def test_an_outline_is_filled_with_what_was_saved(tmp_path, spec, options, metho
     if method == "variational-dropout":
         made.finish(network, [(x, split.y)])
     network.eval()
-    finished.save(
+    saved_network.save(
         tmp_path / "network.pt", made, network, known, options=options, network_spec=spec, source={}
     )
-    found = finished.load(tmp_path / "network.pt")
+    found = saved_network.load(tmp_path / "network.pt")
     assert [p.requires_grad for p in found.network.parameters()] == [
         p.requires_grad for p in network.parameters()
     ]
@@ -241,17 +241,17 @@ def test_tensors_of_odd_content(files, tmp_path, odd, name):
     state = {**content["state_dict"], name: odd}
     torch.save({**content, "state_dict": state}, tmp_path / "odd.pt")
     if isinstance(odd, torch.Tensor) and odd.shape == (5,) and name == "1.bias":
-        assert finished.load(tmp_path / "odd.pt").network.state_dict()[name].tolist() == [1.0] * 5
+        assert saved_network.load(tmp_path / "odd.pt").network.state_dict()[name].tolist() == [1.0] * 5
         return
     with pytest.raises(SzilardFileError):
-        finished.load(tmp_path / "odd.pt")
+        saved_network.load(tmp_path / "odd.pt")
 
 
 @pytest.mark.parametrize("state", [None, 5, [], {}, {1: torch.ones(2)}, torch.ones(2)])
 def test_no_state_dict(files, tmp_path, state):
     torch.save({**said(files[".pt"]), "state_dict": state}, tmp_path / "odd.pt")
     with pytest.raises(SzilardFileError):
-        finished.load(tmp_path / "odd.pt")
+        saved_network.load(tmp_path / "odd.pt")
 
 
 @pytest.mark.parametrize(
@@ -262,12 +262,12 @@ def test_no_state_dict(files, tmp_path, state):
 def test_no_network(tmp_path, content):
     torch.save(content, tmp_path / "odd.pt")
     with pytest.raises(SzilardFileError):
-        finished.load(tmp_path / "odd.pt")
+        saved_network.load(tmp_path / "odd.pt")
 
 
 def test_unknown_fields_have_no_effect(files, tmp_path):
     path = files[".szd"]
-    finished.load(saying(path, {**said(path), "from_a_later_version": [1]}, tmp_path / "odd.szd"))
+    saved_network.load(saying(path, {**said(path), "from_a_later_version": [1]}, tmp_path / "odd.szd"))
 
 
 def test_a_statistic_is_written_in_one_form():
@@ -291,9 +291,9 @@ def test_a_checkpoint_of_odd_content(tmp_path):
 
 
 def test_opening_takes_memory_of_the_size_of_the_file(files):
-    finished.load(files[".pt"])
+    saved_network.load(files[".pt"])
     tracemalloc.start()
-    finished.load(files[".pt"])
+    saved_network.load(files[".pt"])
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 8 << 20

@@ -18,7 +18,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from szilard import SzilardError, file
 from szilard.model import fitting, safetensors_file, stored, torch_file, torchscript
-from szilard.model.finished import load_state, plain_state
+from szilard.model.saved_network import load_state, plain_state
 
 
 def network(seed: int = 0) -> nn.Module:

@@ -11,7 +11,7 @@ from saved_networks import as_szd, network_pt, said, saying
 
 from szilard import SzilardError
 from szilard.file import SzilardFileError
-from szilard.model import finished, trust
+from szilard.model import saved_network, trust
 
 CODE = (
     "import pathlib\n"
@@ -44,7 +44,7 @@ class TestCode:
     def test_my_own_runs(self, mine, kind):
         files, ran = mine
         lines = []
-        finished.load(files[kind], tell=lines.append)
+        saved_network.load(files[kind], tell=lines.append)
         assert ran.exists()
         assert not lines
 
@@ -54,7 +54,7 @@ class TestCode:
         with pytest.raises(
             SzilardFileError, match=r"wants to run .*net.py:build.*; add --trust .* --network"
         ):
-            finished.load(files[kind])
+            saved_network.load(files[kind])
         assert not ran.exists()
         assert not (tmp_path / "another").exists()  # nothing is made by looking
 
@@ -62,7 +62,7 @@ class TestCode:
         files, ran = mine
         monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "another"))
         lines = []
-        finished.load(files[kind], trusted=True, tell=lines.append)
+        saved_network.load(files[kind], trusted=True, tell=lines.append)
         assert ran.exists()
         assert lines == [f"running {tmp_path / 'net.py'}, named by {files[kind]}"]
 
@@ -70,7 +70,7 @@ class TestCode:
         files, ran = mine
         monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "another"))
         (tmp_path / "own.py").write_text(CODE.replace("'ran'", "'own'"))
-        finished.load(files[kind], f"{tmp_path / 'own.py'}:build")
+        saved_network.load(files[kind], f"{tmp_path / 'own.py'}:build")
         assert (tmp_path / "own").exists()
         assert not ran.exists()
 
@@ -82,7 +82,7 @@ class TestCode:
         assert len(own) == 64
         content["network_signature"] = own[::-1] if signature == "other" else signature
         with pytest.raises(SzilardFileError):
-            finished.load(saying(files[kind], content, tmp_path / f"odd.{kind}"))
+            saved_network.load(saying(files[kind], content, tmp_path / f"odd.{kind}"))
         assert not ran.exists()
 
     def test_a_signature_is_of_one_path_and_one_function(self, mine, kind, tmp_path):
@@ -92,7 +92,7 @@ class TestCode:
         for other in (spec.replace("net.py", "evil.py"), spec + "2", spec.replace("/net.py", "/./net.py")):
             content = {**said(files[kind]), "network_spec": other}
             with pytest.raises(SzilardFileError, match="wants to run"):
-                finished.load(saying(files[kind], content, tmp_path / f"odd.{kind}"))
+                saved_network.load(saying(files[kind], content, tmp_path / f"odd.{kind}"))
         assert not (tmp_path / "evil").exists()
 
     def test_not_before_the_tensors_are_whole(self, mine, kind, tmp_path):
@@ -102,14 +102,14 @@ class TestCode:
         data[at] ^= 0xFF
         (tmp_path / f"odd.{kind}").write_bytes(data)
         with pytest.raises(SzilardFileError):
-            finished.load(tmp_path / f"odd.{kind}", trusted=True)
+            saved_network.load(tmp_path / f"odd.{kind}", trusted=True)
         assert not ran.exists()
 
     def test_not_for_a_file_that_lies_elsewhere(self, mine, kind, tmp_path):
         files, ran = mine
         for change in ({"scale": [0.0] * 3}, {"classes": []}, {"method": "x"}):
             with pytest.raises(SzilardFileError):
-                finished.load(
+                saved_network.load(
                     saying(files[kind], {**said(files[kind]), **change}, tmp_path / f"o.{kind}"), trusted=True
                 )
         assert not ran.exists()
@@ -141,7 +141,7 @@ def test_paths_are_whole_when_they_are_saved(tmp_path, config, monkeypatch):
     assert said(path)["network_spec"] == f"{tmp_path / 'net.py'}:build"
     assert said(path)["data"] == {"name": str(tmp_path / "a.csv"), "root": str(tmp_path / "d")}
     monkeypatch.chdir(tmp_path.parent)
-    assert finished.load(path).data_trusted
+    assert saved_network.load(path).data_trusted
 
 
 class TestData:
@@ -155,7 +155,7 @@ class TestData:
         path = network_pt(tmp_path)
         path = path if kind == "pt" else as_szd(path, tmp_path / "n.szd")
         odd = saying(path, {**said(path), "data": source}, tmp_path / f"odd.{kind}")
-        assert not finished.load(odd).data_trusted
+        assert not saved_network.load(odd).data_trusted
         szilard("measure", odd).refused(
             "as its data, and this user's own szilard has not written that; add --trust"
         )
@@ -169,8 +169,8 @@ class TestData:
     def test_a_file_made_from_a_strangers_is_not_signed(self, tmp_path, config):
         path = network_pt(tmp_path)
         odd = saying(path, {**said(path), "data": {"name": "/x.csv"}}, tmp_path / "odd.pt")
-        assert finished.to_meta(finished.load(odd))["network"]["data_signature"] is None
-        assert not finished.load(as_szd(odd, tmp_path / "n.szd")).data_trusted
+        assert saved_network.to_meta(saved_network.load(odd))["network"]["data_signature"] is None
+        assert not saved_network.load(as_szd(odd, tmp_path / "n.szd")).data_trusted
 
 
 class TestKey:

@@ -15,7 +15,7 @@ from szilard.version import __version__
 if TYPE_CHECKING:
     from szilard import (
         bayes,
-        compress,
+        compression,
         cost,
         data,
         file,
@@ -28,11 +28,12 @@ if TYPE_CHECKING:
         topology,
         training,
     )
-    from szilard.bayes.bayesianize import bayesianize
+    from szilard.bayes import bayesianize
+    from szilard.compression import compress
     from szilard.file import SzilardFileError, load
     from szilard.model.conversion import convert
     from szilard.model.evaluate import measure
-    from szilard.training.fit import fit
+    from szilard.training.single_run import fit
 
 __all__ = [
     "SzilardError",
@@ -42,6 +43,7 @@ __all__ = [
     "bayes",
     "bayesianize",
     "compress",
+    "compression",
     "convert",
     "cost",
     "data",
@@ -64,7 +66,7 @@ _moved.install()
 _ROOMS = frozenset(
     {
         "bayes",
-        "compress",
+        "compression",
         "cost",
         "data",
         "file",
@@ -81,6 +83,7 @@ _ROOMS = frozenset(
 _FUNCTIONS = {
     "SzilardFileError": "szilard.file",
     "bayesianize": "szilard.bayes",
+    "compress": "szilard.compression",
     "convert": "szilard.training",
     "fit": "szilard.training",
     "load": "szilard.file",
@@ -93,7 +96,7 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module(f"szilard.{name}")
     if name in _FUNCTIONS:
         value = getattr(importlib.import_module(_FUNCTIONS[name]), name)
-        globals()[name] = value
+        globals()[name] = _moved.with_former_attributes(name, value)
         return value
     raise AttributeError(f"module 'szilard' has no attribute {name!r}")
 

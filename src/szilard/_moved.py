@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import sys
 import warnings
 from collections.abc import Sequence
@@ -19,6 +20,9 @@ MODULES = {
     "szilard.report.read": "szilard.run.read",
     "szilard.report.result": "szilard.run.result",
     "szilard.sparse.topology": "szilard.topology",
+    "szilard.file.levels": "szilard.file.kinds.levels",
+    "szilard.file.products": "szilard.file.kinds.product",
+    "szilard.file.raw": "szilard.file.kinds.planes",
     **{
         f"szilard.sparse.{name}": f"szilard.kernels.{name}"
         for name in ("dispatch", "geometry", "layout", "normalize", "operator")
@@ -43,7 +47,7 @@ MODULES = {
         f"szilard.training.{name}": f"szilard.run.{name}" for name in ("arrays", "folder", "lock", "settings")
     },
     **{
-        f"szilard.compress.{name}": f"szilard.compress.passes.{name}"
+        f"szilard.compress.{name}": f"szilard.compression.passes.{name}"
         for name in (
             *(
                 "batchnorm",
@@ -58,15 +62,53 @@ MODULES = {
             "rounding",
         )
     },
+    "szilard.bayes.layout": "szilard.bayes.batch_innermost",
+    "szilard.compress.obs": "szilard.compression.sequential_rounding",
+    "szilard.file.layout": "szilard.file.sections",
+    "szilard.model.finished": "szilard.model.saved_network",
+    "szilard.report.finding": "szilard.report.summary",
+    "szilard.report.honesty": "szilard.report.calibration_section",
+    "szilard.report.words": "szilard.report.figure_names",
+    "szilard.training.account": "szilard.training.total_cost",
 }
 """By old name, where a module is."""
 
-NAMES = {
-    "szilard.sparse": dict.fromkeys(
-        ("GrowthGradient", "Schedule", "carry_optimizer_state", "drop_and_grow"), "szilard.topology"
-    )
+PACKAGES = {"szilard.compress": "szilard.compression"}
+"""Packages that have moved with all that was in them."""
+
+SHADOWED = {
+    "szilard.bayes.bayesianize": "szilard.bayes.conversion",
+    "szilard.bayes.diagnostics": "szilard.bayes.posterior_summary",
+    "szilard.bayes.drawn": "szilard.bayes.drawn_weights",
+    "szilard.compress": "szilard.compression",
+    "szilard.compress.certificate": "szilard.compression.generalization_bound",
+    "szilard.compress.compress": "szilard.compression.network_to_file",
+    "szilard.compress.imagine": "szilard.compression.imagined_inputs",
+    "szilard.compress.shrink": "szilard.compression.dead_units",
+    "szilard.cost.count": "szilard.cost.counting",
+    "szilard.data.batches": "szilard.data.batching",
+    "szilard.data.load": "szilard.data.loading",
+    "szilard.file.arrays": "szilard.file.as_arrays",
+    "szilard.likelihood.choose": "szilard.likelihood.choice",
+    "szilard.metrics.by_class": "szilard.metrics.classwise",
+    "szilard.metrics.evaluate": "szilard.metrics.evaluation",
+    "szilard.metrics.intervals": "szilard.metrics.confidence_intervals",
+    "szilard.networks.build": "szilard.networks.by_name",
+    "szilard.report.table": "szilard.report.quality_table",
+    "szilard.report.write": "szilard.report.page",
+    "szilard.training.fit": "szilard.training.single_run",
 }
-"""By package, the public names that left it."""
+"""By old name, where a module is whose package has a function of the old name."""
+
+NAMES = {
+    "szilard.compression": {"Offsets": ("szilard.compression", "QuantiseVectors")},
+    "szilard.sparse": {
+        name: ("szilard.topology", name)
+        for name in ("GrowthGradient", "Schedule", "carry_optimizer_state", "drop_and_grow")
+    },
+    "szilard.training": {"Finished": ("szilard.training", "SavedNetwork")},
+}
+"""By package, its former public names: where each is now, and under which name."""
 
 
 def name_of(package: str, name: str) -> Any:
@@ -78,8 +120,41 @@ def name_of(package: str, name: str) -> Any:
     where = NAMES.get(package, {}).get(name)
     if where is None:
         raise AttributeError(f"module {package!r} has no attribute {name!r}")
-    _warn(f"{package}.{name}", f"{where}.{name}", 4)
-    return getattr(importlib.import_module(where), name)
+    _warn(f"{package}.{name}", ".".join(where), 4)
+    return getattr(importlib.import_module(where[0]), where[1])
+
+
+def with_former_attributes(name: str, value: Any) -> Any:
+    """``szilard.compress`` was a module that could be called: its public names are attributes of the function.
+
+    No warning is possible here, because a function cannot tell that an attribute of it is read.
+    """
+    if name == "compress":
+        package = importlib.import_module("szilard.compression")
+        for public in package.__all__:
+            setattr(value, public, getattr(package, public))
+        value.Offsets = package.QuantiseVectors
+    return value
+
+
+class _Alias(ModuleType):
+    """Stands in :data:`sys.modules` under an old name. Nobody sets it as an attribute of the package, whose function of
+    the same name stays."""
+
+    def __getattr__(self, name: str) -> Any:
+        old = self.__name__
+        if name.startswith("__") and name != "__all__":
+            raise AttributeError(name)
+        value = getattr(importlib.import_module(SHADOWED[old]), name)
+        _warn(old, SHADOWED[old], 3)
+        return value
+
+
+def _new_name(old: str) -> str | None:
+    for package, moved in PACKAGES.items():
+        if old.startswith(f"{package}.") and old not in MODULES:
+            return moved + old.removeprefix(package)
+    return MODULES.get(old)
 
 
 class _Finder(MetaPathFinder, Loader):
@@ -88,18 +163,27 @@ class _Finder(MetaPathFinder, Loader):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        return ModuleSpec(fullname, self) if fullname in MODULES else None
+        new = _new_name(fullname)
+        if new is None or (fullname not in MODULES and importlib.util.find_spec(new) is None):
+            return None
+        return ModuleSpec(fullname, self)
 
     def exec_module(self, module: ModuleType) -> None:
         old = module.__name__
-        _warn(old, MODULES[old], 3)
-        sys.modules[old] = importlib.import_module(MODULES[old])
+        new = _new_name(old) or old
+        _warn(old, new, 3)
+        sys.modules[old] = importlib.import_module(new)
 
 
 def install() -> None:
     """Let old names be imported. It is asked after everybody else."""
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
         sys.meta_path.append(_Finder())
+    for old in SHADOWED:
+        alias = _Alias(old)
+        if old in PACKAGES:
+            alias.__path__ = []
+        sys.modules.setdefault(old, alias)
 
 
 def _warn(old: str, new: str, level: int) -> None:

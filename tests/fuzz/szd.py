@@ -17,11 +17,11 @@ import numpy as np  # noqa: F401 - before the instrumentation
 
 with atheris.instrument_imports(include=["szilard.file", "szilard.coding"]):
     from szilard import file
-    from szilard.file import SzilardFileError, deflate, digest, layout
+    from szilard.file import SzilardFileError, deflate, digest, sections
     from szilard.file.names import DICTIONARY
 
 GOLDEN = (Path(__file__).parent.parent / "data" / "everything.szd").read_bytes()
-PARTS = layout.split(GOLDEN)
+PARTS = sections.split(GOLDEN)
 SECONDS = 1.0
 
 
@@ -44,9 +44,9 @@ def one_input(data: bytes) -> None:
     try_to_open(reseal(data))
     for part, dictionary in (("names", DICTIONARY), ("fields", b""), ("meta", b"")):
         changed = dataclasses.replace(PARTS, **{part: deflate.compress(data, dictionary)})
-        try_to_open(layout.join(changed))
+        try_to_open(sections.join(changed))
     for part in ("adaptive", "static", "raw"):
-        try_to_open(layout.join(dataclasses.replace(PARTS, **{part: data})))
+        try_to_open(sections.join(dataclasses.replace(PARTS, **{part: data})))
 
 
 def main() -> None:

@@ -3,14 +3,14 @@
 from szilard.bayes.achieved import Density, density
 from szilard.bayes.attention import BayesAttention
 from szilard.bayes.batchnorm import reestimate_batchnorm
-from szilard.bayes.bayesianize import bayesianize
-from szilard.bayes.diagnostics import diagnostics
-from szilard.bayes.drawn import BayesWeights, Drawn, drawn_modules
+from szilard.bayes.conversion import bayesianize
+from szilard.bayes.drawn_weights import BayesWeights, Drawn, drawn_modules
 from szilard.bayes.every import every_weight, kl, streams, weights
 from szilard.bayes.layers import BayesConv, BayesLayer, BayesLinear, bayes_layers
 from szilard.bayes.modes import drawn, evaluating, mode
 from szilard.bayes.noise import Noise
 from szilard.bayes.point import point_network
+from szilard.bayes.posterior_summary import diagnostics
 from szilard.bayes.priors import (
     FanInPrior,
     FixedPrior,

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from szilard.bayes.attention import BayesAttention
 from szilard.bayes.become import become
-from szilard.bayes.drawn import CHILD, BayesWeights, Drawn, convert
+from szilard.bayes.drawn_weights import CHILD, BayesWeights, Drawn, convert
 from szilard.bayes.embedding import EmbeddingWeights, padding_row
 from szilard.bayes.kinds import extra
 from szilard.bayes.layers import BayesConv1d, BayesConv2d, BayesLayer, BayesLinear

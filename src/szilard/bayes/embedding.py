@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from szilard.bayes.drawn import BayesWeights
+from szilard.bayes.drawn_weights import BayesWeights
 from szilard.bayes.noise import Noise
 from szilard.bayes.weight import Weight
 

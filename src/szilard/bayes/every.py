@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from szilard.bayes.drawn import CHILD, BayesWeights
+from szilard.bayes.drawn_weights import CHILD, BayesWeights
 from szilard.bayes.layers import BayesLayer
 from szilard.bayes.noise import Noise
 from szilard.bayes.weight import Weight

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from szilard.bayes.answers import Block, saying
-from szilard.bayes.drawn import BayesWeights
+from szilard.bayes.drawn_weights import BayesWeights
 from szilard.bayes.groups import GroupScale
 from szilard.bayes.layers import MODES, BayesLayer
 from szilard.bayes.noise import Noise

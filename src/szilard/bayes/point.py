@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from szilard.bayes.attention import BayesAttention
 from szilard.bayes.become import become
-from szilard.bayes.drawn import drawn_modules, restore
+from szilard.bayes.drawn_weights import drawn_modules, restore
 from szilard.bayes.fuse import AppliedReLU
 from szilard.bayes.groups import ScaledLayer
 from szilard.bayes.layers import BayesConv, BayesLayer, BayesLinear

@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from szilard.bayes.drawn import Drawn
+from szilard.bayes.drawn_weights import Drawn
 
 
 class DrawnRecurrent(Drawn):

@@ -13,7 +13,7 @@ from torch.nn.parameter import is_lazy
 from szilard.bayes import kinds
 from szilard.bayes.become import kept_aside
 from szilard.bayes.choice import Selection, joined
-from szilard.bayes.drawn import CHILD
+from szilard.bayes.drawn_weights import CHILD
 from szilard.bayes.kinds import How
 from szilard.errors import SzilardError
 

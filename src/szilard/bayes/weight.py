@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import operator
+import warnings
 from typing import Any
 
 import torch
@@ -133,17 +134,22 @@ class Weight(nn.Module):
             kept: bool ``[nnz]``.
         """
         mean, log_std = self.mean, self.log_std
-        self.stand_on(Support.from_flat(self.support.shape, self.support.flat()[kept]))
+        self.set_support(Support.from_flat(self.support.shape, self.support.flat()[kept]))
         self.mean.copy_(mean[kept])
         if self.log_std is not None and log_std is not None:
             self.log_std.copy_(log_std[kept])
 
-    def stand_on(self, support: Support) -> None:
+    def set_support(self, support: Support) -> None:
         """Take another support, of any number of entries, with parameters still to be filled."""
         self.support = support
         self.mean = nn.Parameter(self.mean.new_zeros(support.nnz))
         if self.log_std is not None:
             self.log_std = nn.Parameter(self.log_std.new_zeros(support.nnz))
+
+    def stand_on(self, support: Support) -> None:
+        """The former name of :meth:`set_support`; it goes with the next release."""
+        warnings.warn("Weight.stand_on is now Weight.set_support", DeprecationWarning, stacklevel=2)
+        self.set_support(support)
 
     @torch.no_grad()
     def carry(self, move: Move) -> None:

@@ -1,6 +1,6 @@
 """What a network costs: counted, estimated or measured, and always labelled so."""
 
-from szilard.cost.count import count, training_flops
+from szilard.cost.counting import count, training_flops
 from szilard.cost.energy import joules
 from szilard.cost.record import Cost, Source
 from szilard.cost.stopwatch import Stopwatch, peak_bytes

@@ -8,12 +8,13 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from szilard.file.arrays import arrays
+from szilard.file.as_arrays import arrays
 from szilard.file.error import SzilardFileError
 from szilard.file.inspection import inspect, verify
+from szilard.file.kinds import Alias, Constant, Levels, Mask, Product, Random, Raw
 from szilard.file.ledger import Entry, Ledger
 from szilard.file.reader import MOST_OUTPUT, loads, read
-from szilard.file.records import Alias, Constant, Document, Levels, Mask, Product, Random, Raw, Record
+from szilard.file.records import Document, Record
 from szilard.file.writer import dumps, encode, write
 
 if TYPE_CHECKING:

@@ -6,9 +6,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from szilard.file.records import fill
-
-_SOME = 1 << 16  # entries at a time
+from szilard.file.pieces import SOME, fill
 
 
 def overwrite(array: np.ndarray, pieces: Iterable[np.ndarray], dtype: np.dtype) -> np.ndarray:
@@ -41,5 +39,5 @@ def narrowed(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
 def _parts(array: np.ndarray, dtype: np.dtype) -> Iterator[np.ndarray]:
     flat = array.reshape(-1)
-    for start in range(0, flat.size, _SOME):
-        yield flat[start : start + _SOME].astype(dtype)
+    for start in range(0, flat.size, SOME):
+        yield flat[start : start + SOME].astype(dtype)

@@ -7,9 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from szilard.file import ledger
+from szilard.file.decoding import Keep
+from szilard.file.fields import Cost
 from szilard.file.ledger import Ledger
-from szilard.file.reader import MOST_OUTPUT, Keep, Tables, decode, open_file, tables
+from szilard.file.opening import open_file
+from szilard.file.reader import MOST_OUTPUT, decode
 from szilard.file.source import Source
+from szilard.file.tables import Tables, tables
 
 
 def inspect(
@@ -34,7 +38,7 @@ def inspect(
         found = tables(data)
         if not tensors:
             return _ledger(found, [(None, None)] * len(found.fields))
-        costs: list[tuple[float, float]] = []
+        costs: list[Cost] = []
         held: list[int] = []
         decode(found, max_bytes, keep=Keep.NOTHING, slow=slow, costs=costs, held=held)
         return _ledger(found, costs, held)

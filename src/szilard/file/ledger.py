@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from szilard.file import dtypes
-from szilard.file.fields import Fields, Kind
-from szilard.file.layout import TRAILER, Parts
-from szilard.file.records import Shape
+from szilard.file.fields import Fields
+from szilard.file.pieces import Shape
+from szilard.file.sections import TRAILER, Parts
 
 ORIGINAL = (
     "original"  #: metadata of a file whose tensors came from one with other types: their bytes and type
@@ -17,19 +17,13 @@ ORIGINAL = (
 _TIMES = 1.1  # a ratio that is said as such; a smaller one in per cent
 _MOST_WIDER = 4  # times what the file's tensors take: more cannot have been
 
-WORDS = {
-    Kind.RAW: "raw", Kind.PLANES: "raw", Kind.CONSTANT: "constant", Kind.ALIAS: "alias", Kind.LEVELS: "levels",
-    Kind.MASK: "support", Kind.FULL_MASK: "support",
-    Kind.RANDOM: "random",
-}  # fmt: skip
-
 
 @dataclass(frozen=True)
 class Entry:
     """What one record costs.
 
     Attributes:
-        kind: raw, constant, alias, levels, random or support.
+        kind: raw, constant, alias, levels, random, support, or the word of a kind of a later version.
         dtype: empty for an alias and a support.
         elements: entries of the tensor, or of the mask.
         bits: of its values; None where they lie in a stream that was not decoded. In a stream they are -log2 of the
@@ -122,8 +116,7 @@ def of_entry(name: str, fields: Fields, bits: float | None, side_bits: float | N
     if not fields.symbols and not fields.static_symbols:
         bits, side_bits = 8.0 * fields.raw_bytes, 0.0
     dtype = "" if fields.dtype is None else fields.dtype.name
-    elements = 0 if fields.kind == Kind.ALIAS else fields.elements
-    return Entry(name, WORDS[fields.kind], dtype, fields.shape, elements, bits, side_bits)
+    return Entry(name, fields.word, dtype, fields.shape, fields.elements, bits, side_bits)
 
 
 def smaller(ratio: float) -> str:
@@ -147,22 +140,18 @@ def tensor_bytes(
     Args:
         products: numbers of the records that are first factors of products.
         made: bytes of the products.
-        held: how many entries each coded support has, in order; None if nobody has decoded them.
+        held: bytes of the tensors of each record whose size the tables leave open; None if nobody has decoded them.
 
     Returns:
-        None where it takes a support that is not known.
+        None where it takes a size that is not known.
     """
     factors = {number + part for number in products for part in (0, 1)}
-    masks = [fields for fields in table if fields.kind == Kind.MASK]
-    if masks and held is None:
+    if held is None and not all(fields.sized for fields in table):
         return None
-    supports = sum(4 * (fields.shape[0] + 1 + count) for fields, count in zip(masks, held or (), strict=True))
     others = sum(
-        fields.output_bytes
-        for number, fields in enumerate(table)
-        if fields.kind != Kind.MASK and number not in factors
+        fields.output_bytes for number, fields in enumerate(table) if fields.sized and number not in factors
     )
-    return made + supports + others
+    return made + sum(held or ()) + others
 
 
 def of_parts(

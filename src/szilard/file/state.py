@@ -12,13 +12,17 @@ import torch
 from torch import Tensor
 
 from szilard.file import dtypes
-from szilard.file.arrays import arrays
+from szilard.file.as_arrays import arrays
+from szilard.file.decoding import Keep
 from szilard.file.digest import all_equal
 from szilard.file.error import SzilardFileError
-from szilard.file.fields import MOST_MASK
-from szilard.file.reader import MOST_OUTPUT, Keep, decode, open_file, tables, told
-from szilard.file.records import Alias, Constant, Csr, Document, Levels, Mask, Product, Random, Raw, Record
+from szilard.file.kinds import Alias, Constant, Levels, Mask, Raw
+from szilard.file.kinds.mask import MOST_MASK
+from szilard.file.opening import open_file, told
+from szilard.file.reader import MOST_OUTPUT, decode
+from szilard.file.records import Document, Record, TensorRecord
 from szilard.file.source import Source
+from szilard.file.tables import tables
 
 _CROW, _COL = ".crow", ".col"
 
@@ -60,15 +64,13 @@ def with_meta(
 
 def to_state_dict(document: Document) -> OrderedDict[str, Tensor]:
     """A document's tensors on the CPU, by name; tied ones share storage."""
-    kinds = {
-        record.name: record.dtype for record in document.records if not isinstance(record, Alias | Mask | Csr)
-    }
+    types = {record.name: record.dtype for record in document.records if isinstance(record, TensorRecord)}
     made: dict[int, Tensor] = {}
     state: OrderedDict[str, Tensor] = OrderedDict()
     found = arrays(document)
     for name, array in found.items():
         if id(array) not in made:
-            made[id(array)] = _tensor(array, kinds.get(name, "int32"))
+            made[id(array)] = _tensor(array, types.get(name, "int32"))
         state[name] = made[id(array)]
     return state
 
@@ -97,7 +99,7 @@ def each_tensor(data: bytes, take: Callable[[str, Tensor], None]) -> None:
 
 def from_state_dict(
     state: Mapping[str, Any],
-    levels: Mapping[str, Levels | Random | Product] | None = None,
+    levels: Mapping[str, TensorRecord] | None = None,
     meta: Mapping[str, Any] | None = None,
 ) -> Document:
     """A document of a state dict: ties and equal entries are found, supports become masks, the rest keeps its bytes.
@@ -204,7 +206,7 @@ def _exact(name: str, tensor: Tensor) -> Record:
     return Raw(name, _name(tensor), tuple(bits.shape), bits.tobytes())
 
 
-def _quantised(tensor: Tensor, record: Levels | Random | Product) -> Record:
+def _quantised(tensor: Tensor, record: TensorRecord) -> Record:
     if record.shape != tuple(tensor.shape) or record.dtype != _name(tensor):
         raise SzilardFileError(
             f"the levels of {record.name} are {record.dtype} {list(record.shape)} and the tensor is {_name(tensor)} "

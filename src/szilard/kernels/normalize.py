@@ -1,7 +1,7 @@
 """Batch normalisation and max-pooling that keep activations batch-innermost.
 
 torch's own would copy such an activation to its usual layout and leave it there. These are custom operators over the
-C++ kernels; the layers that use them are in :mod:`szilard.bayes.layout`.
+C++ kernels; the layers that use them are in :mod:`szilard.bayes.batch_innermost`.
 """
 
 from __future__ import annotations

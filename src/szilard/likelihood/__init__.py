@@ -2,7 +2,7 @@
 
 from szilard.likelihood.bernoulli import Bernoulli
 from szilard.likelihood.categorical import Categorical
-from szilard.likelihood.choose import TASKS, Choice, choose, for_training
+from szilard.likelihood.choice import TASKS, Choice, choose, for_training
 from szilard.likelihood.embedding import Embedding
 from szilard.likelihood.gaussian import Gaussian
 from szilard.likelihood.likelihood import Likelihood

@@ -23,13 +23,17 @@ class VariationalDropout(Method):
     divergence is a force and not a code length.
 
     Args:
-        threshold: on ln α.
+        threshold: on ln α, from which a weight leaves at the end.
         warmup: share of the steps over which T rises; without one, nearly everything leaves at once.
+        initial_std: σ at the start, as a fraction of the root mean square of the weight's means.
         pretrained: start the means at the network's own weights.
     """
 
     name = "variational-dropout"
     label = "variational dropout"
+    summary = "Weights whose noise outgrows them leave at the end"
+    source = "Molchanov et al. 2017, arXiv:1701.05369"
+    order = 6
     converts = True
 
     def __init__(
@@ -69,10 +73,10 @@ class VariationalDropout(Method):
                 weight.keep(kept)
         super().finish(network, batches, valid)
 
-    def fit_to(self, network: nn.Module, state: dict[str, Any]) -> None:
+    def match_supports(self, network: nn.Module, state: dict[str, Any]) -> None:
         for name, module in network.named_modules():
             if isinstance(module, bayes.Weight):
                 crow, col = (state.get(f"{name}.support.{part}") for part in ("crow", "col"))
                 if not isinstance(crow, Tensor) or not isinstance(col, Tensor):
                     raise SzilardError(f"the support of {name} is missing; name the network it was made with")
-                module.stand_on(Support(module.support.shape, crow, col))
+                module.set_support(Support(module.support.shape, crow, col))

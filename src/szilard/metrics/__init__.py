@@ -1,9 +1,9 @@
 """How good predictions are: a thin layer over torchmetrics and scikit-learn, and one type of prediction."""
 
-from szilard.metrics.by_class import OfClass, by_class
 from szilard.metrics.calibration import ece, ece_marginal, reliability, temperature
-from szilard.metrics.evaluate import evaluate
-from szilard.metrics.intervals import intervals, wilson
+from szilard.metrics.classwise import OfClass, by_class
+from szilard.metrics.confidence_intervals import intervals, wilson
+from szilard.metrics.evaluation import evaluate
 from szilard.metrics.overlap import confusion, f1, iou
 from szilard.metrics.predictive import Predictive
 from szilard.metrics.selective import auroc, ood_aurocs, risk_coverage

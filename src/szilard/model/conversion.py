@@ -130,14 +130,14 @@ def _read(source: Path, key: str | None) -> tuple[Mapping[str, Tensor], dict[str
 
 def _network(source: Path) -> tuple[Mapping[str, Tensor], dict[str, Any]] | None:
     """The tensors of a network of szilard fit, and what its ``.szd`` file says of it; None of another file."""
-    from szilard.model import finished
+    from szilard.model import saved_network
 
-    if not finished.is_finished(source):
+    if not saved_network.is_finished(source):
         return None
     content = checkpoint.load(source, "network")
     saved = schema.read(source, content)
-    state = finished.state_of(source, content.get("state_dict"))
-    return state, finished.meta_of(saved)
+    state = saved_network.state_of(source, content.get("state_dict"))
+    return state, saved_network.meta_of(saved)
 
 
 def _as_before(

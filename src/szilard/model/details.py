@@ -10,7 +10,7 @@ from torch import Tensor
 
 from szilard.data import DataSet
 from szilard.metrics import OfTarget, Predictive, by_class, by_label, by_target, intervals, several_intervals
-from szilard.metrics.intervals import FEW, Interval
+from szilard.metrics.confidence_intervals import FEW, Interval
 
 _MOST_CLASSES = 1000
 

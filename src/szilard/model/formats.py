@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO, NoReturn
 
 from szilard.file.error import SzilardFileError
-from szilard.file.layout import MAGIC
+from szilard.file.sections import MAGIC
 
 SZD, SAFETENSORS = ".szd", ".safetensors"  #: ends of names
 _HEAD = 4096  # bytes that are looked at

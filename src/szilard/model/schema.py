@@ -28,14 +28,14 @@ _FLOAT32 = 3.4e38
 
 @dataclass(frozen=True, eq=False)
 class Saved:
-    """What a file says of its network; see :class:`szilard.training.Finished`.
+    """What a file says of its network; see :class:`szilard.training.SavedNetwork`.
 
     Attributes:
         network_signature, data_signature: of :mod:`szilard.model.trust`, or None.
         method_state: ``step``, ``total_steps``, ``calibration`` and ``task``.
         target_shift, target_scale: a number, or one for each of several targets.
         targets: names of several targets or of labels; empty in files of earlier versions.
-        answers, noise: of somebody else's network, see :class:`szilard.training.Finished`.
+        answers, noise: of somebody else's network, see :class:`szilard.training.SavedNetwork`.
         reading: of a table, as :meth:`szilard.data.reading.Reading.to_dict` gives it, or None.
         shift, scale: float32, ``[D]`` for features; ``[C, 1, ...]`` or the input's shape for what has more axes.
     """

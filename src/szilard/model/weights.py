@@ -108,7 +108,7 @@ def fill(path: Path, method: Method, network: nn.Module, state: Any) -> None:
     for name, module in network.named_modules():
         if isinstance(module, bayes.Weight):
             _take_support(path, name, module, state, stored)
-    method.fit_to(network, state)
+    method.match_supports(network, state)
     wanted = network.state_dict()
     missing = [name for name in wanted if name.endswith(COUNTER) and name not in state]
     state |= {name: torch.zeros(wanted[name].shape, dtype=wanted[name].dtype) for name in missing}
@@ -145,7 +145,7 @@ def _take_support(path: Path, name: str, weight: bayes.Weight, state: dict[str, 
             "suggest; get the file again from where it came"
         )
     if patterned:
-        weight.stand_on(type(support).outline(support.shape, len(col), support.pattern))
+        weight.set_support(type(support).outline(support.shape, len(col), support.pattern))
 
 
 def _compare(path: Path, state: dict[str, Tensor], wanted: dict[str, Any]) -> None:

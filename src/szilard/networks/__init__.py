@@ -1,6 +1,6 @@
 """Networks of plain torch.nn layers, by name or from a user's file."""
 
-from szilard.networks.build import build, build_for, is_code, names, outline
+from szilard.networks.by_name import build, build_for, is_code, names, outline
 from szilard.networks.check import check_fits
 from szilard.networks.lenet import LeNet5
 from szilard.networks.mlp import MLP

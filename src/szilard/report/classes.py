@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from szilard.report import words
+from szilard.report import figure_names
 from szilard.run.read import MethodRun, Run
 
 _UNEQUAL = 3  # times as large as the smallest class, the largest one
@@ -76,6 +76,6 @@ def classes(run: Run) -> Classes | None:
 
 def _share(row: Mapping[str, Any], key: str) -> Share:
     if row[key] is None:
-        return Share(words.UNKNOWN, "")
+        return Share(figure_names.UNKNOWN, "")
     low, high = row[f"{key}_interval"]
-    return Share(words.percent(row[key]), words.span(words.percent, low, high))
+    return Share(figure_names.percent(row[key]), figure_names.span(figure_names.percent, low, high))

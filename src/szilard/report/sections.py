@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from szilard.report import curves, honesty, uncertain, weights
+from szilard.report import calibration_section, curves, uncertain, weights
 from szilard.report.draw import QUARTER, THIRD, Picture
 from szilard.report.uncertain import Tile
 from szilard.report.weights import Posterior
@@ -48,10 +48,13 @@ def predictions(run: Run) -> list[Section]:
     each = [
         _try(run, f"{m.name}: the diagram of its predictions", lambda m=m, n=n: _each(run, m, width, n))  # type: ignore[misc]
         for m in run.finished
-        for n in range(honesty.n_targets(m))
+        for n in range(calibration_section.n_targets(m))
     ]
-    risk = _try(run, "the risk–coverage curve", lambda: honesty.risk_coverage(run, width))
-    ood = _try(run, "the histograms of inputs of other origin", lambda: honesty.elsewhere(run)) or []
+    risk = _try(run, "the risk–coverage curve", lambda: calibration_section.risk_coverage(run, width))
+    ood = (
+        _try(run, "the histograms of inputs of other origin", lambda: calibration_section.elsewhere(run))
+        or []
+    )
     reliability = (
         "Accuracy among the inputs of which the network is equally sure: on the diagonal, its probabilities are true. "
         "Bars are 95 % intervals of the accuracy itself: where few inputs fall, little is known."
@@ -104,8 +107,8 @@ def pictured(run: Run) -> list[Uncertain]:
 
 def _each(run: Run, m: MethodRun, width: float, target: int) -> Picture | None:
     if run.task == "classification":
-        return honesty.reliability(m, width)
-    return honesty.predicted(run, m, width, target)
+        return calibration_section.reliability(m, width)
+    return calibration_section.predicted(run, m, width, target)
 
 
 def _try(run: Run, what: str, make: Callable[[], T]) -> T | None:

@@ -1,10 +1,17 @@
 """A whole job, end to end: train, checkpoint, resume, judge, and keep what came out."""
 
+from typing import Any
+
+from szilard import _moved
 from szilard.model.conversion import Converted, convert
 from szilard.model.evaluate import measure
-from szilard.model.finished import Finished
-from szilard.model.finished import load as load_network
-from szilard.training.fit import fit
+from szilard.model.saved_network import SavedNetwork
+from szilard.model.saved_network import load as load_network
 from szilard.training.job import Run
+from szilard.training.single_run import fit
 
-__all__ = ["Converted", "Finished", "Run", "convert", "fit", "load_network", "measure"]
+__all__ = ["Converted", "Run", "SavedNetwork", "convert", "fit", "load_network", "measure"]
+
+
+def __getattr__(name: str) -> Any:
+    return _moved.name_of(__name__, name)

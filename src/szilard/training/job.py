@@ -18,10 +18,10 @@ from szilard.cost import Cost, Stopwatch
 from szilard.data import DataSet
 from szilard.errors import SzilardError, SzilardWarning
 from szilard.methods import Method
-from szilard.model import checkpoint, details, evaluate, finished
+from szilard.model import checkpoint, details, evaluate, saved_network
 from szilard.run import arrays, lock
 from szilard.run.folder import MethodFolder, to_json
-from szilard.training import account, divergence, resumable, thin
+from szilard.training import divergence, resumable, thin, total_cost
 from szilard.training.devices import on_rank_zero
 from szilard.training.log import Log
 from szilard.training.loop import Loop, Plan
@@ -246,7 +246,7 @@ class Job:
             method, network, data, data.test, samples=self.samples, seed=seed
         )
         world = self.fabric.world_size
-        cost = account.of_run(
+        cost = total_cost.of_run(
             network,
             data.input_shape,
             method,
@@ -264,7 +264,7 @@ class Job:
             pictures = arrays.of_predictions(data, believed, elsewhere)
             arrays.save(self.files.arrays, start | arrays.of_posterior(network, "end") | pictures)
             made = self.made_from
-            finished.save(
+            saved_network.save(
                 self.files.network, method, network, data,
                 options=made["options"], network_spec=made["network"], source=made["data"],
             )  # fmt: skip

@@ -23,7 +23,7 @@ from szilard.run.folder import RunFolder
 from szilard.run.settings import Settings
 from szilard.training import defaults, imbalance
 from szilard.training.devices import launched, on_rank_zero, rank, start
-from szilard.training.fit import fit
+from szilard.training.single_run import fit
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric

@@ -1,0 +1,115 @@
+"""What is known of the data that a network will see: inputs to compress with, and examples to judge by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor, nn
+
+from szilard.compression.adapter import Adapter, Call
+from szilard.compression.batches import Whole, fit, length, rows, split, together
+from szilard.compression.loader import Batches
+
+EXAMPLES = 512  # to compress with
+MOST_JUDGES = 10_000
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """Attributes:
+    inputs: batches to compress with, as the network takes them, without labels.
+    judges: batches of other inputs; the same ones where there are too few.
+    labels: of the judges, or None.
+    adapter: that calls a network on one of these batches.
+    notes: what a person should know, one sentence each.
+    """
+
+    inputs: list[Any]
+    judges: list[Any]
+    labels: list[Tensor] | None
+    adapter: Adapter
+    notes: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of(
+        cls,
+        given: Any,
+        network: nn.Module | None = None,
+        *,
+        forward: Call | None = None,
+        examples: int = EXAMPLES,
+        batch_size: int = 64,
+        keep_back: bool = True,
+    ) -> Calibration:
+        """From a tensor ``[N, ...]``, or batches of whatever the network takes, with labels or without.
+
+        The first ``examples`` are for compressing. Those that follow judge: by their labels if there are any, else by
+        what the network believes of its answers. Where too few follow, all labelled ones judge, because labels have
+        not been seen, and of others a quarter is kept back for it, if ``keep_back``. Batches are put together and
+        divided anew where their examples have one shape; others are divided only, as those of padded text.
+
+        Args:
+            network: in eval mode; by it the adapter is chosen (:func:`szilard.compression.adapt.adapt`). None: a
+                batch is a tensor, or a pair of inputs and labels.
+            forward: of the user, instead of the network itself.
+            keep_back: labels are needed, to judge by; otherwise those that cannot be used are ignored.
+
+        Raises:
+            SzilardError: no examples, something else than batches, or batches that are not alike.
+        """
+        batches = Batches(given, network, forward, labelled=keep_back)
+        inputs, labels = batches.gather(examples + MOST_JUDGES)
+        adapter, notes = batches.adapter, batches.notes
+        total = sum(map(length, inputs))
+        scarce = keep_back and total < examples * 5 // 4
+        count = max(1, total * 3 // 4) if scarce else examples
+        if fit(inputs):
+            x, y = together(inputs), together(labels) if labels else None
+            rest = slice(count, None) if total > count and not (scarce and labels) else slice(None)
+            return cls(
+                split(rows(x, slice(0, count)), batch_size),
+                split(rows(x, rest), 4 * batch_size),
+                None if y is None else list(y[rest].split(4 * batch_size)),
+                adapter,
+                notes,
+            )
+        first, others = _cut(inputs, labels, count)
+        others = [*first, *others] if scarce and labels else others or first
+        small = [part for x, _ in first for part in split(x, batch_size)]
+        judges = [part for x, y in others for part in _both(x, y, 4 * batch_size)]
+        told = [y for _, y in judges if y is not None]
+        return cls(small, [x for x, _ in judges], told if labels else None, adapter, notes)
+
+
+def to_give(judges: int, examples: int = EXAMPLES) -> int:
+    """How many examples without labels must be given so that so many of them judge."""
+    return 4 * judges if 4 * judges < examples * 5 // 4 else examples + judges
+
+
+Labelled = tuple[Any, Tensor | None]
+
+
+def _both(x: Any, y: Tensor | None, size: int) -> Iterator[Labelled]:
+    parts = split(x, size)
+    labels = [None] * len(parts) if y is None else [y] if len(parts) == 1 else list(y.split(size))
+    yield from zip(parts, labels, strict=True)
+
+
+def _cut(inputs: list[Any], labels: list[Tensor], count: int) -> tuple[list[Labelled], list[Labelled]]:
+    """The first ``count`` examples, and the others; a batch that must not be divided goes as a whole."""
+    first: list[Labelled] = []
+    others: list[Labelled] = []
+    for number, x in enumerate(inputs):
+        y = labels[number] if labels else None
+        n = length(x)
+        if count >= n or (count > 0 and isinstance(x, Whole)):
+            first.append((x, y))
+        elif count <= 0:
+            others.append((x, y))
+        else:
+            first.append((rows(x, slice(0, count)), None if y is None else y[:count]))
+            others.append((rows(x, slice(count, None)), None if y is None else y[count:]))
+        count -= n
+    return first, others

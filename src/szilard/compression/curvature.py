@@ -1,0 +1,243 @@
+"""How much the loss rises when a weight is moved: the Gauss-Newton matrix, the precision of a Laplace posterior.
+
+The expectation over labels is the network's own, not the data's: no labels are needed, and a network that fits its
+data perfectly still has a curvature. Of layers whose inputs can be seen, it is measured there
+(:mod:`szilard.compression.hooked`); of all other tensors, from their gradients
+(:mod:`szilard.compression.squares`). Which of both is decided by :mod:`szilard.compression.plan`.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from szilard.compression.batches import length, mapped, rows, split
+from szilard.compression.finite import all_finite
+from szilard.compression.hooked import Curvature, Hooked
+from szilard.compression.patches import Layer
+from szilard.compression.plan import Forward, NoGradientError, Plan, Run, make_plan, owner
+from szilard.compression.precise import COARSE, in_float32
+from szilard.compression.room import give_back
+from szilard.compression.shelf import Part, Shelf
+from szilard.compression.squares import Squares
+from szilard.errors import SzilardWarning, printable
+from szilard.likelihood import Likelihood
+
+__all__ = ["Curvature", "Forward", "Layer", "curvatures"]
+
+SAMPLES = 32  # of a gradient, about
+FEW = 8  # where only vectors depend on them
+MOST = 16  # examples in one of them
+LOOK = 3  # examples that decide what is measured how
+MANY = 0.05  # share of the examples without a gradient, of which a warning tells
+
+
+def curvatures(
+    network: nn.Module,
+    inputs: Sequence[Any],
+    forward: Forward,
+    *,
+    softness: float = 4.0,
+    seed: int = 0,
+    likelihood: Likelihood | None = None,
+    shelf: Shelf | None = None,
+) -> Mapping[str, Curvature]:
+    """Curvature of every parameter that the inputs reach, by its name: "0.weight", "rnn.weight_hh_l0", "norm.bias".
+
+    The gradient that is sent back through the network has the covariance of the Gauss-Newton matrix of
+    τ² KL(p_τ ‖ ·), with p_τ the network's answer at softmax temperature τ: (diag p - p pᵀ)^½ ε with normal ε. It
+    stands for sampled labels, with far less noise where the network is sure. Networks of half precision are measured in
+    float32. Where the network has no gradient, nothing is known, and a warning says why.
+
+    Args:
+        network: in eval mode.
+        inputs: batches.
+        forward: calls the network on a batch and gives the tensor that counts.
+        softness: τ. Above 1, it counts doubts that a network trained to certainty does not show on such inputs.
+        seed: of ε.
+        likelihood: of the outputs; None: logits where they are ``[B, C > 1]``, else quantities with the squared error.
+        shelf: where sums and what is found take their room; by default one of its own.
+    """
+    if not inputs or not length(inputs[0]):
+        return {}
+
+    kept = Shelf() if shelf is None else shelf
+
+    def measure(given: Sequence[Any]) -> Mapping[str, Curvature]:
+        run = Run(network, forward, softness, torch.Generator().manual_seed(seed), likelihood)
+        with (
+            _Learning(network),
+            torch.backends.cudnn.flags(enabled=False),
+        ):  # its recurrent cells only learn in training
+            return _measure(run, given, kept)
+
+    try:
+        try:
+            with in_float32(network) as changed:
+                return measure([mapped(x, _refined) for x in inputs] if changed else inputs)
+        except (NoGradientError, TypeError):
+            if not any(p.dtype in COARSE for p in network.parameters()):
+                raise
+            return measure(inputs)  # a forward that insists on a type of its own
+    except NoGradientError as error:
+        warnings.warn(
+            f"how sensitive the network is to its weights cannot be measured: {printable(str(error))}; every tensor is "
+            "taken to be as sensitive as others",
+            SzilardWarning,
+            stacklevel=2,
+        )
+        return {}
+
+
+def _measure(run: Run, inputs: Sequence[Any], shelf: Shelf) -> Mapping[str, Curvature]:
+    plan = make_plan(run, rows(inputs[0], slice(0, LOOK)))
+    give_back(run.network)  # the gradients of all tensors
+    run.generator.manual_seed(run.generator.initial_seed())  # what is drawn does not depend on the look
+    batches, draws = list(inputs), 1
+    if plan.samples:
+        total = sum(map(length, inputs))
+        size = max(1, min(MOST, total // SAMPLES))
+        batches = [part for x in inputs for part in split(x, size)]
+    if plan.squares:
+        draws = math.ceil((SAMPLES if plan.samples else FEW) / len(batches))
+    generator = run.generator
+    hooked = {name: Hooked(layer, generator, shelf) for name, layer in plan.hooked.items()}
+    count = len(batches) * draws
+    squares = {
+        name: Squares(
+            p.shape, groups=_groups(run.network, name), samples=count, full=name not in plan.moments
+        )
+        for name, p in plan.squares.items()
+    }
+    lost = dict.fromkeys(squares, 0)
+    examples = 0
+    handles = [layer.register_forward_hook(hooked[name].see) for name, layer in plan.hooked.items()]
+    try:
+        for x in batches:
+            examples += length(x)
+            for found in run.backward(x, [*plan.squares.values(), *plan.driving], draws):
+                bad = []
+                for i, (name, one) in enumerate(squares.items()):
+                    grad, found[i] = found[i], None  # the gradients of a network are as large as it is
+                    if grad is not None and not _is_finite(grad):
+                        bad.append(name)
+                    else:
+                        one.see(grad)
+                if bad:
+                    for handle in handles:
+                        handle.remove()
+                    again = _without_bad(run, x, {name: plan.squares[name] for name in bad}, lost, 1 / draws)
+                    for name, g in again.items():
+                        squares[name].see(g)
+                    handles = [
+                        layer.register_forward_hook(hooked[name].see) for name, layer in plan.hooked.items()
+                    ]
+    finally:
+        for handle in handles:
+            handle.remove()
+    return _means(plan, hooked, squares, lost, examples, draws, Part(shelf))
+
+
+def _means(
+    plan: Plan,
+    hooked: dict[str, Hooked],
+    squares: dict[str, Squares],
+    lost: dict[str, int],
+    examples: int,
+    draws: int,
+    found: Part,
+) -> Mapping[str, Curvature]:
+    for layer, one in hooked.items():
+        name = f"{layer}.weight" if layer else "weight"
+        if name in squares:
+            curvature = squares[name].mean(examples, one.moments())
+        else:
+            curvature = one.mean(examples)
+            lost[name] = int(one.bad)
+        if curvature is not None and bool((curvature.outputs > 0).any()):
+            found[name] = curvature
+            bias = f"{layer}.bias" if layer else "bias"
+            if plan.hooked[layer].bias is not None and bias not in squares:
+                found[bias] = Curvature(
+                    torch.ones(1, 1, dtype=torch.float64), curvature.offset, curvature.offset
+                )
+    for name, sums in squares.items():
+        if name not in found and (curvature := sums.mean(examples)) is not None:
+            found[name] = curvature
+    names = [name for name, n in lost.items() if n > MANY * examples * draws]
+    if names:
+        shown = ", ".join(printable(name) for name in names[:3])
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        warnings.warn(
+            f"{shown}{more}: gradients are NaN or infinite for {100 * max(lost.values()) / (examples * draws):.0f} % "
+            "of the calibration examples, and how sensitive these tensors are is told by the others alone",
+            SzilardWarning,
+            stacklevel=2,
+        )
+    return found
+
+
+def _without_bad(
+    run: Run, x: Any, wanted: dict[str, nn.Parameter], lost: dict[str, int], share: float
+) -> dict[str, Tensor]:
+    """Gradients of those examples of a batch that have finite ones; counts the others."""
+    total = {name: torch.zeros_like(p) for name, p in wanted.items()}
+    waiting = [(x, list(wanted))]
+    while waiting:
+        part, names = waiting.pop()
+        found = next(run.backward(part, [wanted[name] for name in names]))
+        bad = []
+        for name, g in zip(names, found, strict=True):
+            if g is not None and not _is_finite(g):
+                bad.append(name)
+            elif g is not None:
+                total[name] += math.sqrt(share) * (g if g.layout is torch.strided else g.to_dense())
+        halves = split(part, max(1, (length(part) + 1) // 2))
+        if bad and len(halves) > 1:
+            waiting += [(half, bad) for half in halves]
+        else:
+            for name in bad:
+                lost[name] += length(part)
+    return total
+
+
+class _Learning:
+    """Every parameter has a gradient inside the block, and so have the vectors of padding."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self.wanted = {p: p.requires_grad for p in network.parameters() if p.is_floating_point()}
+        self.padding = {
+            module: module.padding_idx for module in network.modules() if isinstance(module, nn.Embedding)
+        }
+
+    def __enter__(self) -> None:
+        for p in self.wanted:
+            p.requires_grad_(True)
+        for module in self.padding:
+            module.padding_idx = None  # changes gradients only
+
+    def __exit__(self, *_: object) -> None:
+        for p, was in self.wanted.items():
+            p.requires_grad_(was)
+            p.grad = None
+        for module, index in self.padding.items():
+            module.padding_idx = index
+
+
+def _groups(network: nn.Module, name: str) -> int:
+    """Parts of a matrix that are multiplied with inputs of their own: queries, keys and values of attention."""
+    leaf = name.rpartition(".")[2]
+    return 3 if leaf == "in_proj_weight" and isinstance(owner(network, name), nn.MultiheadAttention) else 1
+
+
+def _refined(t: Tensor) -> Tensor:
+    return t.float() if t.dtype in COARSE else t
+
+
+def _is_finite(t: Tensor) -> bool:
+    return all_finite(t if t.layout is torch.strided else t.coalesce().values())

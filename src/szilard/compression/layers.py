@@ -1,0 +1,78 @@
+"""Which tensors of a network may be rounded: all parameters, and the buffers whose meaning is known."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.conv import _ConvNd
+
+from szilard.bayes import BayesLayer, Weight
+from szilard.bayes.groups import GroupScale, ScaledLayer
+from szilard.compression.draft import Draft
+from szilard.compression.finite import all_finite
+from szilard.errors import SzilardWarning
+
+TYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+# Modules whose buffers are statistics, that may be rounded like weights.
+UNDERSTOOD = (
+    nn.Linear,
+    _ConvNd,  # transposed ones, too
+    nn.Bilinear,
+    nn.Embedding,
+    nn.EmbeddingBag,
+    nn.MultiheadAttention,
+    nn.RNNBase,
+    nn.RNNCellBase,
+    _NormBase,
+    nn.LayerNorm,
+    nn.GroupNorm,
+    nn.RMSNorm,
+    nn.PReLU,
+    BayesLayer,
+    ScaledLayer,
+    GroupScale,
+    Weight,
+)
+
+
+def tensors(draft: Draft) -> Iterator[tuple[str, nn.Module, Tensor]]:
+    """Name, owner and value of every finite floating-point tensor that may be rounded; a tied one once.
+
+    These are the parameters, whichever module owns them, and the buffers of modules that are known.
+    """
+    seen: set[int] = set()
+    for path, module in draft.network.named_modules():
+        owned = list(module.named_parameters(recurse=False))
+        if isinstance(module, UNDERSTOOD):
+            owned += module.named_buffers(recurse=False)
+        for leaf, tensor in owned:
+            if tensor.dtype in TYPES and tensor.numel() and id(tensor) not in seen:
+                seen.add(id(tensor))
+                if all_finite(tensor):
+                    yield f"{path}.{leaf}" if path else leaf, module, tensor.detach()
+
+
+def warn_of_exact_tensors(network: nn.Module) -> list[str]:
+    """Names of the parameters of numbers that keep their exact bytes; says so in a warning."""
+    known = {name for name, _, _ in tensors(Draft(network))}
+    owned = {id(parameter) for name, parameter in network.named_parameters() if name in known}
+    names = [
+        name
+        for name, parameter in network.named_parameters()
+        if (parameter.is_floating_point() or parameter.is_complex())
+        and parameter.numel()
+        and id(parameter) not in owned
+    ]
+    if names:
+        shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+        warnings.warn(
+            f"{shown}: exact bytes are kept, because values are complex, of eight bits or not finite; the rest is "
+            "compressed",
+            SzilardWarning,
+            stacklevel=3,
+        )
+    return names

@@ -1,0 +1,155 @@
+"""Let the rounded network learn from the original what it should answer.
+
+Levels move with straight-through rounding, rows learn a factor, biases are free. F = KL(original ‖ rounded) + λ · bits,
+the bits from the frequencies of the levels. No labels are needed, only inputs.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from szilard import cost
+from szilard.coding import Encoder, Model
+from szilard.compression.batches import length, mapped, rows, together
+from szilard.compression.draft import Draft, Setting
+from szilard.compression.learner import learn
+from szilard.compression.precise import in_float32
+from szilard.data.augment import crop_flip
+from szilard.networks import copied
+
+CHEAP = 1e12  # multiplications and additions
+
+
+class Distil:
+    """Some hundred steps of Adam on the levels themselves. A search over λ leaves it for its end.
+
+    If F on the calibration inputs is not smaller afterwards, what was learnt is thrown away. Networks of half precision
+    learn in float32.
+
+    Args:
+        steps, batch_size: of the optimiser.
+        lr_levels: in levels per step; the largest move is about the sum over the steps.
+        lr_scales: of the logarithms of the rows' factors.
+        lr_offsets: of biases, in the deviation of what they are added to.
+        augment: of the inputs; pictures in three colours are shifted and mirrored by default.
+    """
+
+    name = "distil"
+    summary = "Lets the integers learn the answers of the original"
+    order = 6
+    costly = True
+    mends = True
+
+    def __init__(
+        self,
+        *,
+        steps: int = 150,
+        batch_size: int = 64,
+        lr_levels: float = 0.01,
+        lr_scales: float = 1e-3,
+        lr_offsets: float = 1e-3,
+        augment: Callable[[Any, torch.Generator], Any] | None = None,
+    ) -> None:
+        self.steps, self.batch_size = steps, batch_size
+        self.lr_levels, self.lr_scales, self.lr_offsets = lr_levels, lr_scales, lr_offsets
+        self.augment = augment
+
+    def __call__(self, draft: Draft, setting: Setting) -> None:
+        if not setting.inputs or not draft.quantised or not self.steps:
+            return
+        with in_float32(draft.network) as changed:
+            original, inputs = setting.original, together(setting.inputs)
+            if changed:
+                original = copied(original).float()
+                inputs = mapped(inputs, lambda t: t.float() if t.is_floating_point() else t)
+            saved = draft.saved()
+            try:
+                before = self._free_energy(draft, original, inputs, setting)
+                self._learn(draft, original, inputs, setting)
+                helped = self._free_energy(draft, original, inputs, setting) <= before
+            except (RuntimeError, TypeError):
+                if not changed:
+                    raise
+                helped = False  # a forward that insists on a type of its own
+            if not helped:
+                draft.restore(saved)
+
+    def _learn(self, draft: Draft, original: nn.Module, inputs: Any, setting: Setting) -> None:
+        count = length(inputs)
+        pictures = isinstance(inputs, Tensor) and inputs.dim() == 4 and inputs.shape[1] == 3
+        augment = self.augment or (crop_flip if pictures else _as_they_are)
+        generator = torch.Generator().manual_seed(setting.seed)
+
+        taken = itertools.count(1)
+
+        def loss(network: nn.Module) -> Tensor:
+            setting.progress.step("step", next(taken), self.steps)
+            chosen = torch.randint(count, (min(self.batch_size, count),), generator=generator)
+            x = augment(rows(inputs, chosen), generator)
+            with torch.no_grad():
+                wanted = setting.forward(original, x)
+            return _told(setting)(wanted, setting.forward(network, x))
+
+        learn(
+            draft,
+            lambda step: setting.lam,
+            loss,
+            self.steps,
+            lr_levels=self.lr_levels,
+            lr_scales=self.lr_scales,
+            lr_offsets=self.lr_offsets,
+        )
+
+    @torch.no_grad()
+    def _free_energy(self, draft: Draft, original: nn.Module, inputs: Any, setting: Setting) -> float:
+        """F of a draft, on the inputs as they are; infinite where answers are no numbers."""
+        count, total = length(inputs), 0.0
+        for start in range(0, count, self.batch_size):
+            x = rows(inputs, slice(start, start + self.batch_size))
+            told = _told(setting)(setting.forward(original, x), setting.forward(draft.network, x))
+            total += float(told) * min(self.batch_size, count - start) / count
+        bits = sum(Encoder().rate(one.levels, Model.HISTORY) for one in draft.quantised.values())
+        return total + setting.lam * bits if math.isfinite(total) else math.inf
+
+
+def _told(setting: Setting) -> Callable[[Tensor, Tensor], Tensor]:
+    """By what answers are compared."""
+    return setting.likelihood.divergence if setting.likelihood else divergence
+
+
+def is_cheap(network: nn.Module, x: Tensor) -> bool:
+    """Whether the default distillation takes at most :data:`CHEAP` multiplications and additions.
+
+    The original and the small network answer, and the small one is differentiated: four times the work of an answer.
+    """
+    if any(isinstance(module, torch.jit.ScriptModule) for module in network.modules()):
+        return False  # whose parameters cannot be replaced by what is learnt
+    try:
+        if (
+            not x.is_floating_point()
+        ):  # most such networks take no floats; to count imports torch's compiler, 80 MB
+            first = next(network.parameters())
+            with torch.no_grad():
+                network(torch.zeros(1, *x.shape[1:], device=first.device, dtype=first.dtype))
+        macs = cost.count(network, tuple(x.shape[1:])).macs
+    except Exception:  # inputs that are no pictures or features, such as tokens
+        return False
+    return macs is not None and 4 * 2 * macs * 64 * 150 <= CHEAP
+
+
+def divergence(wanted: Tensor, answer: Tensor) -> Tensor:
+    """KL between the answers' distributions in nats per example for logits ``[B, C]``; else half the squared error."""
+    if answer.dim() == 2 and answer.shape[1] > 1:
+        return F.kl_div(answer.log_softmax(1), wanted.log_softmax(1), log_target=True, reduction="batchmean")
+    return 0.5 * (answer - wanted).square().flatten(1).sum(1).mean()
+
+
+def _as_they_are(x: Any, generator: torch.Generator) -> Any:
+    return x

@@ -1,0 +1,313 @@
+"""The pass that makes integers of weights."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+
+from torch import Tensor, nn
+
+from szilard.compression import scaled, sequential_rounding
+from szilard.compression.curvature import Curvature, curvatures
+from szilard.compression.draft import Draft, Quantised, Setting
+from szilard.compression.finite import all_finite
+from szilard.compression.layers import tensors
+from szilard.compression.no_data import shares, sizes, without_data
+from szilard.compression.own_units import OwnUnits, balanced_roots, own_units
+from szilard.compression.room import for_gradients, give_back
+from szilard.compression.scaled import PLAIN, Way
+from szilard.compression.ways import exponents
+from szilard.errors import SzilardError, SzilardWarning, first_line, printable
+
+OCTAVES = 3  # of λ, in which tensors are rounded in the same way
+FINEST = 20  # bits of a vector at most
+UNIT = 6  # bits of its step below the size of a row
+
+
+class Quantise:
+    """Every weight to integers, by curvature and rate (:mod:`szilard.compression.sequential_rounding`).
+
+    Args:
+        softness: τ, the temperature by which the network's own beliefs are softened where curvature is measured.
+        curvature: take this instead of measuring it; by the tensor's name, "0.weight".
+        price: share of λ at which it rounds; below 1 where training on the integers will follow.
+    """
+
+    name = "quantise"
+    summary = "Matrices to integers, by curvature and rate"
+    source = "Hassibi and Stork 1993; Frantar et al. 2022, arXiv:2208.11580; Conzelmann and Bamler 2025"
+    order = 3
+
+    def __init__(
+        self, *, softness: float = 4.0, curvature: dict[str, Curvature] | None = None, price: float = 1.0
+    ) -> None:
+        self.softness, self.price, self.curvature = softness, price, curvature
+        self.keeps = False  # weights as they were, on the shelf, and levels: for a pass that looks back
+
+    def __call__(self, draft: Draft, setting: Setting) -> None:
+        wanted = {
+            name: module
+            for name, module, weight in tensors(draft)
+            if weight.dim() > 1 and name not in draft.products
+        }
+        self._ways(draft, setting, wanted)
+        made: dict[str, Quantised] = {}
+        every, done = sum(draft.tensor(name).numel() for name in wanted), 0
+        for number, (name, module) in enumerate(wanted.items(), start=1):
+            give_back(draft.network)
+            weight = draft.tensor(name).detach()
+            setting.progress.step("layer", number, len(wanted), share=done / every if every else 0.0)
+            done += weight.numel()
+            if self.keeps:
+                setting.shelf[self, "weight", name] = weight.cpu().clone()
+            levels = self.rounded(name, module, weight, draft, setting)
+            target = weight.clone() if draft.looks_back else None  # the draft's own is overwritten
+            draft.set(name, levels)
+            if target is not None:
+                draft.targets[name] = target
+            if self.keeps:
+                made[name] = draft.quantised[name]
+            del weight, levels, target  # before the next ones are read
+        if self.keeps:
+            setting.memo[self, "made"] = made
+
+    def rounded(
+        self, name: str, module: nn.Module, weight: Tensor, draft: Draft, setting: Setting
+    ) -> Quantised:
+        """Integers for a weight by its name, in the way that was found best for it."""
+        matrix = weight.cpu().reshape(len(weight), -1)
+        found, roots = self._outline(name, module, matrix, draft, setting)
+        ways: dict[str, Way] = setting.memo.get((self, "ways", self._span(setting)), {})
+        return scaled.quantise(matrix, found, self.price * setting.lam, roots, ways.get(name, PLAIN))
+
+    def _outline(
+        self, name: str, module: nn.Module, matrix: Tensor, draft: Draft, setting: Setting
+    ) -> tuple[Curvature, list[Tensor]]:
+        """A curvature of which A is but a shape, since it takes as much memory as its roots do; and these."""
+        key = self, "outline", name
+        kept = setting.memo.get(key)
+        if kept is not None:
+            return kept, setting.shelf[self, "roots", name]
+        known = self._known(name, draft, setting)
+        found = self.curvature_of(name, module, draft, setting) if known is None else known
+        roots = self._roots(name, found, matrix, setting)
+        outline = replace(found, inputs=found.inputs.new_zeros(()).expand(found.inputs.shape))
+        if known is not None and (self, "roots", name) in setting.shelf:
+            setting.memo[key] = outline
+        return outline, roots
+
+    def outputs(self, name: str, setting: Setting) -> Tensor:
+        """G of a tensor that was measured, ``[rows]``, without reading A where that need not be."""
+        kept: Curvature | None = setting.memo.get((self, "outline", name))
+        return (self.measured(setting)[name] if kept is None else kept).outputs
+
+    @staticmethod
+    def _span(setting: Setting) -> int:
+        return math.floor(math.log2(setting.lam) / OCTAVES)
+
+    def _ways(self, draft: Draft, setting: Setting, wanted: dict[str, nn.Module]) -> dict[str, Way]:
+        """How tensors are rounded; found out again where λ is quite another, since only large errors tell."""
+        span = self._span(setting)
+        key = (self, "ways", span)
+        if key not in setting.memo:
+            # At the largest λ of the span, so that the order in which a search tries them does not matter.
+            setting = replace(setting, lam=2.0 ** (OCTAVES * (span + 1)))
+            known, lam = self.known(draft, setting), self.price * setting.lam
+            likely = {}
+            for number, (name, module) in enumerate(wanted.items(), start=1):
+                give_back(draft.network)
+                setting.progress.step("steps of layer", number, len(wanted), share=0.0)
+                found = self.curvature_of(name, module, draft, setting)
+                matrix = draft.tensor(name).detach().cpu().flatten(1)
+                likely[name] = scaled.likely(matrix, found, lam, self._roots(name, found, matrix, setting))
+                del matrix, found
+
+            def rounded(name: str, matrix: Tensor, way: Way) -> Quantised:
+                roots = self._roots(name, known[name], matrix, setting)
+                return scaled.quantise(matrix, known[name], lam, roots, way, passes=1)
+
+            with setting.progress.aside():
+                setting.memo[key] = exponents(
+                    draft, setting, known, [name for name in wanted if name in known], likely, rounded
+                )
+        made: dict[str, Way] = setting.memo[key]
+        return made
+
+    def _roots(self, name: str, found: Curvature, matrix: Tensor, setting: Setting) -> list[Tensor]:
+        """Inverse roots of A, which do not depend on λ."""
+        if found.inputs.dim() == 2:
+            return balanced_roots(found.inputs, matrix)  # as fast as to read them
+        key = self, "roots", name
+        if key not in setting.shelf:
+            with setting.progress.aside():
+                setting.shelf[key] = balanced_roots(found.inputs, matrix)
+        roots: list[Tensor] = setting.shelf[key]
+        return roots
+
+    def known(self, draft: Draft, setting: Setting) -> Mapping[str, Curvature]:
+        """Curvatures by the tensor's name: those that were given, or those of this network on these inputs.
+
+        They are measured when they are first asked for, and kept in the setting: a search over λ asks again and again.
+        """
+        if self.curvature is not None:
+            _check_names(self.curvature, draft.network)
+            return self.curvature
+        if self not in setting.memo:
+            with (
+                _told(),
+                setting.progress.aside(),
+                for_gradients(draft.network, setting.inputs, setting.forward) as batches,
+            ):
+                setting.memo[self] = curvatures(
+                    draft.network,
+                    setting.progress.following("curvature, batch", batches),
+                    setting.forward,
+                    softness=self.softness,
+                    seed=setting.seed,
+                    likelihood=setting.likelihood,
+                    shelf=setting.shelf,
+                )
+        return self.measured(setting)
+
+    def measured(self, setting: Setting) -> Mapping[str, Curvature]:
+        """The same, but empty where nobody has asked for them yet."""
+        found: Mapping[str, Curvature] = (
+            setting.memo.get(self, {}) if self.curvature is None else self.curvature
+        )
+        return found
+
+    def _known(self, name: str, draft: Draft, setting: Setting) -> Curvature | None:
+        """Of a weight by its name; None where it is not known, or overflows."""
+        found = self.known(draft, setting).get(name)
+        finite = found is not None and all_finite(found.inputs) and all_finite(found.outputs)
+        return found if finite else None
+
+    def curvature_of(self, name: str, module: nn.Module, draft: Draft, setting: Setting) -> Curvature:
+        """Of a weight by its name, or what is supposed where it is not known."""
+        known = self._known(name, draft, setting)
+        if known is not None:
+            return known
+        if name in self.known(draft, setting):
+            warnings.warn(
+                f"how sensitive the network is to {printable(name)} overflows on the calibration data; it is taken to "
+                "be as sensitive as without data",
+                SzilardWarning,
+                stacklevel=2,
+            )
+        weight = draft.tensor(name).detach()
+        matrices = {n: p.numel() for n, p in draft.network.named_parameters() if p.dim() > 1}
+        share = shares({**matrices, name: weight.numel()})[name]
+        read = self._units(setting).columns.get(name)
+        inputs, outputs = without_data(weight, share, units=name == _last(draft.network), read=read)
+        return Curvature(inputs, outputs, outputs)
+
+    def _units(self, setting: Setting) -> OwnUnits:
+        key = self, "units"
+        if key not in setting.memo:
+            setting.memo[key] = own_units(setting.original)
+        found: OwnUnits = setting.memo[key]
+        return found
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """One sentence for what a network raises on one of the batches."""
+    try:
+        yield
+    except (IndexError, KeyError, ValueError, TypeError, AttributeError) as error:
+        text = f"the network does not take one of the calibration batches: {first_line(error)}"
+        raise SzilardError(f"{text}; give batches of what it takes") from error
+
+
+def _check_names(given: dict[str, Curvature], network: nn.Module) -> None:
+    """Refuse curvature of nothing."""
+    odd = set(given) - {name for name, _ in network.named_parameters(remove_duplicate=False)}
+    if odd:
+        raise SzilardError(
+            f"curvature is given for {min(odd)}, which is no parameter of the network; give it by the names of "
+            'parameters, such as "0.weight"'
+        )
+
+
+def _last(network: nn.Module) -> str:
+    """Name of the last matrix, whose rows are probably outputs, which may have units of their own."""
+    names = [name for name, p in network.named_parameters() if p.dim() > 1]
+    return names[-1] if names else ""
+
+
+def _fine(module: nn.Module, name: str, units: bool) -> float:
+    """A step of a bias that is small beside what its layer makes of inputs of unit size, and any row if ``units``.
+
+    Infinite for other vectors.
+
+    A bias may be large where outputs vary little, as in a regression far from zero.
+    """
+    weight = getattr(module, "weight", None)
+    if name.rpartition(".")[2] != "bias" or not isinstance(weight, Tensor) or weight.dim() < 2:
+        return math.inf
+    squares, _ = sizes(weight.detach().cpu().reshape(len(weight), -1))
+    seen = squares[squares > 0]
+    if not len(seen):
+        return math.inf
+    return float((seen.min() if units else squares.mean()).sqrt()) / 2**UNIT
+
+
+class QuantiseVectors:
+    """Biases and other vectors to integers: each to the nearest level of the step that its curvature asks for.
+
+    Args:
+        bits: precision of a vector whose curvature is not known: its root mean square is ``2^bits`` steps.
+        quantise: the :class:`Quantise` of the same list of passes, which has the curvatures.
+    """
+
+    name = "quantise-vectors"
+    summary = "Biases and other vectors to integers"
+    order = 10
+
+    def __init__(self, quantise: Quantise, *, bits: int = 11) -> None:
+        self.quantise = quantise
+        self.bits = bits
+
+    def __call__(self, draft: Draft, setting: Setting) -> None:
+        known = setting.memo.get(self)
+        if known is None:
+            known = setting.memo[self] = self._curvatures(draft, setting)
+        last = _last(draft.network)
+        for name, module, tensor in tensors(draft):
+            if tensor.dim() != 1 or name in draft.quantised or name in draft.random:
+                continue
+            values = tensor.double().cpu()
+            if bool((values == values[0]).all()):
+                continue  # a constant costs nothing
+            if name.endswith("running_var"):
+                continue  # must stay positive; rare once BatchNorm is canonical
+            size = values.square().mean().sqrt().item()
+            h = known.get(name)
+            if h is not None:
+                step = math.sqrt(12 * setting.lam / (h * math.log(2)))
+            else:
+                units = f"{name.rpartition('.')[0]}.weight" == last
+                step = min(size / 2**self.bits, _fine(module, name, units))
+            code = round(16 * math.log2(min(step, size / 2)))
+            if step < size / 2**FINEST or code < sequential_rounding.finest(values):
+                continue  # exact bytes are as small
+            draft.set(name, sequential_rounding.nearest(values[None], code))
+
+    def _curvatures(self, draft: Draft, setting: Setting) -> dict[str, float]:
+        """Mean curvature of the entries of a vector, by its name."""
+        measured = self.quantise.measured(setting)
+        found = {}
+        for name, one in measured.items():
+            h = one.offset.mean().item()
+            if h > 0 and one.inputs.numel() == 1:
+                found[name] = h
+            elif h > 0 and name.rpartition(".")[2] == "weight":
+                found.setdefault(name.removesuffix("weight") + "bias", h)
+        for norm, layer in draft.norms.items():
+            weight = measured.get(f"{layer}.weight")
+            if weight is not None and (h := weight.offset.mean().item()) > 0:
+                found[f"{norm}.bias"] = h
+        return found

@@ -1,0 +1,183 @@
+"""Counted costs: what follows from shapes and supports alone."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from szilard.cost.inputs import Inputs, runner
+from szilard.cost.record import Cost
+
+
+def count(network: nn.Module, input_shape: Inputs) -> Cost:
+    """Parameters, non-zeros, bits, and the MACs and bytes of one inference of one example.
+
+    The network runs in eval mode on zeros of ``[1, *input_shape]``; it is not changed. MACs are half the
+    FLOPs of ``torch.utils.flop_counter`` (multiply and add are two), which knows matrix products,
+    convolutions and our sparse operators; attention and recurrent layers are made to take the path it
+    can count, and what it leaves out (element-wise work, norms, softmax, ``nn.Bilinear``) is left out here.
+
+    Args:
+        network: any ``nn.Module``.
+        input_shape: of one example, ``(3, 32, 32)`` or ``(length,)`` for tokens; for a network of several inputs a list
+            of shapes, or a dict of them by argument name. A tensor ``[N, ...]`` may stand in place of a shape: its
+            first example is then the input (where zeros are none that the network takes).
+
+    Returns:
+        without ``bytes_moved`` for TorchScript, whose parts cannot be watched.
+
+    Raises:
+        SzilardError: the network does not run on that shape.
+    """
+    network = copy.deepcopy(network).eval()
+    run = runner(network, input_shape, batch=1)
+    activations = 0
+
+    def hook(_: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        nonlocal activations
+        activations += sum(_bytes(t) for t in _tensors((*inputs, output)))
+
+    scripted = any(isinstance(module, torch.jit.ScriptModule) for module in network.modules())
+    for module in () if scripted else network.modules():
+        if not any(True for _ in module.children()) or hasattr(module, "weight"):
+            module.register_forward_hook(hook)
+    macs = _forward_flops(network, run) // 2
+    existing, dense = _entries(network)
+    weights = sum(_bytes(tensor) for name, tensor in _held(network) if not name.endswith("log_std"))
+    return Cost(
+        parameters=dense,
+        nonzeros=existing,
+        bits=8 * sum(_bytes(tensor) for _, tensor in _held(network)),
+        macs=macs,
+        bytes_moved=None if scripted else weights + activations,
+    )
+
+
+def training_flops(
+    network: nn.Module, input_shape: Inputs, *, examples: int, growth_examples: int = 0
+) -> int:
+    """FLOPs of training: three times the training-mode forward of every example, and the dense growth gradients.
+
+    A deterministic step costs 3 f (f: FLOPs of a forward), one with local reparametrisation 6 f, or 6 d f at
+    density d, since its forward is two products.
+
+    Args:
+        network: as it is trained; it is not changed.
+        input_shape: as in :func:`count`.
+        examples: number of (example, step) pairs: steps times batch size.
+        growth_examples: those of them for which a dense weight gradient was formed to move a support.
+    """
+    network = copy.deepcopy(network).train()  # two examples, because BatchNorm refuses to train on one
+    forward = _forward_flops(network, runner(network, input_shape, batch=2)) // 2
+    growth = _dense_growth_flops(network, input_shape) if growth_examples else 0
+    return 3 * forward * examples + growth * growth_examples
+
+
+def _forward_flops(network: nn.Module, run: Callable[[], Any]) -> int:
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+    from torch.utils.flop_counter import FlopCounterMode
+
+    first = next(network.parameters(), torch.zeros(()))
+    for (
+        p
+    ) in network.parameters():  # of a copy: the counter's hooks on gradients fail on an expanded parameter
+        if p.is_leaf:
+            p.requires_grad_(False)
+    counter = FlopCounterMode(display=False)
+    fused = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)  # one opaque operator, which counts as nothing
+    try:
+        with (
+            torch.random.fork_rng(devices=[first.device] if first.is_cuda else []),
+            torch.no_grad(),
+            sdpa_kernel(SDPBackend.MATH),
+            _recurrent_in_steps(),
+            counter,
+        ):
+            run()
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fused)
+    return int(counter.get_total_flops())
+
+
+@contextmanager
+def _recurrent_in_steps() -> Iterator[None]:
+    """oneDNN and cuDNN run an LSTM as one opaque operator, which counts as nothing; else it is matrix products."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of TF32 on GPUs that are not there
+        with torch.backends.mkldnn.flags(enabled=False), torch.backends.cudnn.flags(enabled=False):
+            yield
+
+
+def _dense_growth_flops(network: nn.Module, input_shape: Inputs) -> int:
+    """FLOPs of one example's dense weight gradient in every layer whose support can move."""
+    total = 0
+
+    def hook(module: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        nonlocal total
+        support = module.weight.support
+        if support.nnz < support.rows * support.cols:
+            positions = output.numel() // support.rows
+            total += 2 * support.rows * support.cols * positions
+
+    run = runner(network.eval(), input_shape, batch=1)
+    layers = [m for m in network.modules() if hasattr(getattr(m, "weight", None), "support")]
+    handles = [layer.register_forward_hook(hook) for layer in layers]
+    with torch.no_grad():
+        run()
+    for handle in handles:
+        handle.remove()
+    return total
+
+
+def _supports(network: nn.Module) -> dict[str, Any]:
+    return {
+        name: m.support for name, m in network.named_modules() if hasattr(m, "support") and hasattr(m, "mean")
+    }
+
+
+def _entries(network: nn.Module) -> tuple[int, int]:
+    """(existing, dense) entries of all weights, biases and the like."""
+    supports = _supports(network)
+    inside = {id(p) for name in supports for p in network.get_submodule(name).parameters()}
+    rest = sum(p.numel() for p in network.parameters() if id(p) not in inside)
+    existing = sum(int(s.nnz) for s in supports.values())
+    dense = sum(torch.Size(s.shape).numel() for s in supports.values())
+    return rest + existing, rest + dense
+
+
+def _held(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """The tensors of the state dict, without the indices of supports that are full and need none."""
+    full = {
+        f"{name}.support.{index}" if name else f"support.{index}"
+        for name, support in _supports(network).items()
+        for index in ("crow", "col")
+        if support.nnz == torch.Size(support.shape).numel()
+    }
+    seen: set[int] = set()
+    for name, tensor in network.state_dict(keep_vars=True).items():
+        if isinstance(tensor, Tensor) and name not in full and id(tensor) not in seen:
+            seen.add(id(tensor))  # a tied tensor lies in memory once
+            yield name, tensor
+
+
+def _tensors(values: Any) -> Iterator[Tensor]:
+    """All tensors of inputs and outputs, which may be tuples (as an LSTM's) or dicts."""
+    if isinstance(values, Tensor):
+        yield values
+    elif isinstance(values, Mapping):
+        for value in values.values():
+            yield from _tensors(value)
+    elif isinstance(values, tuple | list):
+        for value in values:
+            yield from _tensors(value)
+
+
+def _bytes(tensor: Tensor) -> int:
+    return tensor.numel() * tensor.element_size()

@@ -1,0 +1,78 @@
+"""Kind 0, raw: a tensor by its exact bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from szilard.file import dtypes
+from szilard.file.decoding import Decoding, Keep, checked_bool, spans
+from szilard.file.fields import FREE, Cost, Fields
+from szilard.file.records import Record, TensorRecord, Value
+
+
+@dataclass(frozen=True, eq=False)
+class Raw(TensorRecord):
+    """A tensor by its exact bytes.
+
+    Attributes:
+        dtype: PyTorch's name of the type, "int64".
+        data: little-endian, in row order.
+    """
+
+    data: bytes | memoryview
+
+    def value(self) -> np.ndarray:
+        """The tensor in its carrier type (:mod:`szilard.file.dtypes`)."""
+        return np.frombuffer(self.data, dtypes.named(self.dtype).carrier).reshape(self.shape).copy()
+
+
+@dataclass(frozen=True, slots=True)
+class RawFields(Fields):
+    """The bytes, in the raw part. :class:`~szilard.file.kinds.planes.PlanesFields` writes them where they are fewer."""
+
+    word: ClassVar[str] = "raw"
+
+    @property
+    def raw_bytes(self) -> int:
+        """As :attr:`Fields.raw_bytes`."""
+        return self.elements * self.type.size
+
+    def decode(self, name: str, decoding: Decoding) -> tuple[Record | None, Cost]:
+        """As :meth:`Fields.decode`."""
+        if decoding.keep == Keep.NOTHING:
+            hash_bytes(self, name, decoding.raw_pieces(self.raw_bytes), decoding)
+            return None, FREE
+        if decoding.keep == Keep.RECORDS:
+            return whole(self, name, decoding.raw(self.raw_bytes), decoding), FREE
+        room = np.empty(self.raw_bytes, np.uint8)
+        decoding.raw_into(room)
+        return whole(self, name, room.data, decoding), FREE
+
+
+def whole(fields: Fields, name: str, data: bytes | memoryview, decoding: Decoding) -> Record:
+    """A tensor of its bytes, which nobody else has.
+
+    Raises:
+        Broken: a bool is none.
+    """
+    hash_bytes(fields, name, (data[at:end] for at, end in spans(0, len(data))), decoding)
+    if decoding.keep == Keep.VALUES:
+        array = np.frombuffer(data, fields.type.carrier).reshape(fields.shape)
+        return Value(name, fields.type.name, fields.shape, array)
+    return Raw(name, fields.type.name, fields.shape, data)
+
+
+def hash_bytes(fields: Fields, name: str, pieces: Iterable[bytes | memoryview], decoding: Decoding) -> None:
+    """Take a tensor's bytes into the hash.
+
+    Raises:
+        Broken: a bool is none.
+    """
+    arrays: Iterator[np.ndarray] = (np.frombuffer(piece, fields.type.carrier) for piece in pieces)
+    if fields.type.name == "bool":
+        arrays = map(checked_bool, arrays)
+    decoding.content.tensor(name, fields.type, fields.shape, arrays)

@@ -1,0 +1,66 @@
+"""Opening a file of a stranger, and the sentences with which it is refused."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO, TypeVar, cast
+
+from szilard.file import sections
+from szilard.file.error import Broken, SzilardFileError, printable
+from szilard.file.source import Source, Stored
+
+T = TypeVar("T")
+
+
+def open_file(path: str | Path, use: Callable[[Source], T]) -> T:
+    """Do something with a file's bytes, and say which file it was if they are broken.
+
+    Raises:
+        SzilardFileError: the file is not there, cannot be read, does not begin as one, or ``use`` finds it broken.
+    """
+    path = Path(os.fsdecode(path))
+    shown = printable(str(path))
+    try:
+        with _opened(path) as file:
+            return told(shown, lambda: _checked(file, use))
+    except (OSError, ValueError) as error:  # a ValueError is a zero byte in the path
+        if isinstance(error, FileNotFoundError | NotADirectoryError):
+            raise SzilardFileError(f"{shown} does not exist; name a .szd file") from error
+        reason = printable(getattr(error, "strerror", None) or str(error))
+        raise SzilardFileError(f"{shown} cannot be read ({reason}); check the file") from error
+
+
+def _opened(path: Path) -> BinaryIO:
+    """An ordinary file, opened for reading: a pipe would be waited for, and a device has no end."""
+    if path.is_dir():
+        raise SzilardFileError(f"{printable(str(path))} is a folder; name a .szd file")
+    number = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    try:
+        if not stat.S_ISREG(os.fstat(number).st_mode):
+            raise SzilardFileError(f"{printable(str(path))} is a pipe or a device; copy it to a file first")
+        return cast(BinaryIO, os.fdopen(number, "rb", buffering=0))
+    except BaseException:
+        os.close(number)
+        raise
+
+
+def _checked(file: BinaryIO, use: Callable[[Source], T]) -> T:
+    source = Stored(file, 0, os.fstat(file.fileno()).st_size)
+    sections.check_magic(source.take(0, min(len(source), len(sections.MAGIC))))
+    return use(source)
+
+
+def told(what: str, use: Callable[[], T]) -> T:
+    """Run ``use``; its :class:`Broken` becomes a sentence for the user."""
+    try:
+        return use()
+    except Broken as error:
+        hint = "" if "; " in str(error) else "; get it again from where it came"
+        raise SzilardFileError(f"{what} cannot be opened: {error}{hint}") from error
+    except MemoryError as error:
+        raise SzilardFileError(
+            f"{what} cannot be opened: its tensors need more memory than there is; open it where there is more"
+        ) from error

@@ -1,0 +1,363 @@
+"""A finished network on disk, with all that is needed to ask it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from szilard import file, methods, networks
+from szilard.data import DataSet, Task
+from szilard.data.reading import Reading
+from szilard.data.unseen import StandIns
+from szilard.errors import OwnCodeError, SzilardError
+from szilard.file.error import SzilardFileError, printable
+from szilard.file.state import with_meta
+from szilard.methods import Method
+from szilard.model import checkpoint, formats, schema, stored, trust
+from szilard.model.formats import Format
+from szilard.model.schema import Saved
+from szilard.model.stored import Stored
+from szilard.model.task import task as asked_of
+from szilard.model.weights import fill, load_state, state_of
+
+__all__ = [
+    "SUFFIX",
+    "SavedNetwork",
+    "is_finished",
+    "load",
+    "load_state",
+    "meta_of",
+    "plain_state",
+    "save",
+    "state_of",
+    "to_meta",
+]
+
+SUFFIX = formats.SZD
+_MOST_BYTES = 40  # for each entry of a network: mean, ln σ and place, in double precision
+_FREE_BYTES = 64 << 20
+
+
+@dataclass(frozen=True, eq=False)
+class SavedNetwork:
+    """A trained network, its method, and how its inputs and answers are to be read.
+
+    Attributes:
+        network: in eval mode.
+        method: which knows how to predict.
+        network_spec: how the network was built, or None if it was given as an object.
+        task, input_shape, n_outputs, classes, targets, feature_names: of the data it was trained on.
+        shift, scale, target_shift, target_scale: normalisation, as in :class:`szilard.data.DataSet`.
+        data: the arguments of :func:`szilard.data.load` that made its data, empty if they are not known.
+        options: with which :func:`szilard.methods.make` made the method.
+        reading: how new rows of a table are read; None where it was none, or was written by an earlier version.
+        data_trusted: whether paths in ``data`` may be followed, see :mod:`szilard.model.trust`.
+        answers: of somebody else's network: what form they have, as the command line knows it; empty: as they are.
+        noise: of somebody else's regression, which tells its mean alone: deviation of the targets from it, in the
+            network's units; None where the network tells it.
+    """
+
+    network: nn.Module
+    method: Method
+    network_spec: str | None
+    task: Task
+    input_shape: tuple[int, ...]
+    n_outputs: int
+    classes: tuple[str, ...]
+    feature_names: tuple[str, ...]
+    shift: Tensor
+    scale: Tensor
+    target_shift: float | Tensor
+    target_scale: float | Tensor
+    data: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
+    data_trusted: bool = True
+    answers: str = ""
+    noise: float | None = None
+    reading: Reading | None = None
+    targets: tuple[str, ...] = ()
+
+    @classmethod
+    def plain(
+        cls, network: nn.Module, data: DataSet, *, network_spec: str | None, source: dict[str, Any]
+    ) -> SavedNetwork:
+        """Somebody's network whose answers are taken as they are, with the data that it is for."""
+        method = methods.Deterministic(max(1, len(data.train)))
+        method.set_task(asked_of(data.task, data.n_outputs))
+        method.stand_ins = StandIns.of(data.reading, data.shift, data.scale)
+        return cls(
+            network.eval(), method, network_spec, data.task, data.input_shape, data.n_outputs, data.classes,
+            data.feature_names, data.shift, data.scale, data.target_shift, data.target_scale, source,
+            reading=data.reading, targets=data.targets,
+        )  # fmt: skip
+
+    def normalise(self, raw: Tensor) -> Tensor:
+        """Inputs as the network wants them, from pictures in [0, 1] or features: ``[N, *input_shape]``."""
+        return (raw.float() - self.shift) / self.scale
+
+
+def save(
+    path: Path,
+    method: Method,
+    network: nn.Module,
+    data: DataSet,
+    *,
+    options: dict[str, Any],
+    network_spec: str | None,
+    source: dict[str, Any],
+) -> None:
+    """Write a network that has been trained on ``data``.
+
+    Args:
+        options: with which :func:`szilard.methods.make` made the method.
+        source: the arguments of :func:`szilard.data.load`.
+
+    Raises:
+        SzilardError: disk full or folder not writable.
+    """
+    spec, source = trust.absolute_network(network_spec), trust.absolute_data(source)
+    content = {
+        "network_spec": spec,
+        "network_signature": trust.sign_network(spec),
+        "method": method.name,
+        "method_options": options,
+        "n_data": method.n_data,
+        "method_state": method.state_dict(),
+        "task": data.task,
+        "input_shape": list(data.input_shape),
+        "n_outputs": data.n_outputs,
+        "classes": list(data.classes),
+        "feature_names": list(data.feature_names),
+        "shift": schema.narrow(data.shift, data.input_shape),
+        "scale": schema.narrow(data.scale, data.input_shape),
+        "target_shift": _plain(data.target_shift),
+        "target_scale": _plain(data.target_scale),
+        "targets": list(data.targets),
+        "data": source,
+        "data_signature": trust.sign_data(source),
+        "reading": None if data.reading is None else data.reading.to_dict(),
+        "state_dict": {name: value.cpu() for name, value in network.state_dict().items()},
+    }
+    checkpoint.save(path, "network", content)
+
+
+def load(
+    path: Path,
+    network_spec: str | None = None,
+    *,
+    trusted: bool = False,
+    tell: Callable[[str], None] | None = None,
+) -> SavedNetwork:
+    """Open a ``network.pt``, or a ``.szd`` file that says what network it holds.
+
+    Nothing in the file is run, nothing is fetched, and no other file is opened, with one exception: if the network was
+    built by a Python file of the user's, that file is run again to build it. This happens only if ``network_spec``
+    names it, if ``trusted`` is true, or if the name is signed by this user's own ``szilard fit`` or ``compress`` on
+    this machine (:mod:`szilard.model.trust`), and after everything else in the file has been checked.
+
+    Args:
+        path: of the file.
+        network_spec: builds the network, if the file does not say how or says what has moved.
+        trusted: run the Python file, and read the data, that the file names, whoever wrote it.
+        tell: is given one line before a Python file is run because of ``trusted``.
+
+    Raises:
+        SzilardFileError: not a finished network, cut short, not of the network that the spec builds, or a file that
+            names code which is not trusted.
+    """
+    try:
+        with checkpoint.reading(path, "network"):
+            return _load(path, network_spec, trusted, tell)
+    except (SzilardFileError, OwnCodeError):
+        raise
+    except SzilardError as error:
+        raise SzilardFileError(f"{path} cannot be opened: {error}") from error
+
+
+def to_meta(found: SavedNetwork) -> dict[str, Any]:
+    """What a ``.szd`` file must hold beside the tensors for :func:`load`, as JSON."""
+    spec = trust.absolute_network(found.network_spec)
+    source = trust.absolute_data(found.data) if found.data_trusted else found.data
+    return meta_of(
+        Saved(
+            network_spec=spec,
+            network_signature=trust.sign_network(spec),
+            method=found.method.name,
+            method_options=found.options,
+            n_data=found.method.n_data,
+            method_state=Method.state_dict(found.method),
+            task=found.task,
+            input_shape=found.input_shape,
+            n_outputs=found.n_outputs,
+            classes=found.classes,
+            feature_names=found.feature_names,
+            shift=schema.narrow(found.shift, found.input_shape),
+            scale=schema.narrow(found.scale, found.input_shape),
+            target_shift=_plain(found.target_shift),
+            target_scale=_plain(found.target_scale),
+            targets=found.targets,
+            data=source,
+            data_signature=trust.sign_data(source) if found.data_trusted else None,
+            answers=found.answers,
+            noise=found.noise,
+            reading=None if found.reading is None else found.reading.to_dict(),
+        )
+    )
+
+
+def meta_of(saved: Saved) -> dict[str, Any]:
+    """As :func:`to_meta`, of what a ``network.pt`` says of itself; signatures stay those of whoever wrote it."""
+    fields = {one.name: getattr(saved, one.name) for one in dataclasses.fields(saved)}
+    for name, value in fields.items():
+        if isinstance(value, Tensor):
+            fields[name] = value.tolist()
+        elif isinstance(value, tuple):
+            fields[name] = list(value)
+    return {"network": fields}
+
+
+def is_finished(path: Path) -> bool:
+    """Whether a file says what network it holds, rather than being a bare state dict.
+
+    Raises:
+        SzilardError: it cannot be read.
+    """
+    kind = formats.of(path)
+    if kind == Format.SZD:
+        return "network" in file.inspect(path).meta
+    if kind != Format.TORCH:
+        return False
+    content = checkpoint.load_plain(path, "network", lenient=True)
+    return isinstance(content, dict) and "szilard" in content
+
+
+def plain_state(path: Path) -> Stored:
+    """The tensors in a file of somebody's weights, for :func:`load_state`."""
+    return stored.read(path)
+
+
+def _load(
+    path: Path, network_spec: str | None, trusted: bool, tell: Callable[[str], None] | None
+) -> SavedNetwork:
+    kind = formats.of(path)
+    if kind in (Format.SAFETENSORS, Format.TORCHSCRIPT):
+        raise SzilardFileError(
+            f"{path} is no network of szilard but {kind.value}, which does not say how its inputs and answers are "
+            "read; name a file that szilard fit or szilard compress wrote"
+        )
+    if kind == Format.SZD:
+        # What the file says comes first: a file that is refused for it is not decoded.
+        ledger = file.inspect(path)
+        saved = _described(path, ledger.meta)
+        _check_size(path, saved, _spec(path, saved, network_spec, trusted), ledger.output_bytes)
+        state: Any
+        state, meta = with_meta(path)
+        saved = _described(path, meta)  # of the very bytes that the tensors are from
+    else:
+        content = checkpoint.load(path, "network")
+        saved, state = schema.read(path, content), content.get("state_dict")
+    spec = _spec(path, saved, network_spec, trusted)
+    state = state_of(path, state)
+    method = methods.make(saved.method, saved.n_data, **saved.method_options)
+    task = asked_of(saved.task, saved.n_outputs)
+    method.stored = frozenset(state)  # what was converted then, whatever would be today
+    if networks.is_code(spec):
+        if (
+            network_spec is None
+            and not trust.knows_network(spec, saved.network_signature)
+            and tell is not None
+        ):
+            tell(f"running {printable(spec.rpartition(':')[0])}, named by {path}")
+        network = method.prepare(networks.build(spec, saved.input_shape, saved.n_outputs), task)
+        network = _as_stored(network, state)
+        method.match_supports(network, state)
+        load_state(path, network, state)
+    else:
+        network = method.prepare(networks.outline(spec, saved.input_shape, saved.n_outputs), task)
+        network = _as_stored(network, state)
+        fill(path, method, network, state)
+    method.stored = ()
+    reading = None if saved.reading is None else Reading.from_dict(saved.reading)
+    method.stand_ins = StandIns.of(reading, saved.shift, saved.scale)
+    Method.load_state_dict(method, saved.method_state)  # the rest of it only serves training
+    return SavedNetwork(
+        network=network.eval(),
+        method=method,
+        network_spec=spec,
+        task=saved.task,
+        input_shape=saved.input_shape,
+        n_outputs=saved.n_outputs,
+        classes=saved.classes,
+        feature_names=saved.feature_names,
+        shift=saved.shift,
+        scale=saved.scale,
+        target_shift=_units(saved.target_shift),
+        target_scale=_units(saved.target_scale),
+        targets=saved.targets,
+        data=saved.data,
+        options=saved.method_options,
+        data_trusted=trusted or trust.knows_data(saved.data, saved.data_signature),
+        answers=saved.answers,
+        noise=saved.noise,
+        reading=reading,
+    )
+
+
+def _plain(units: float | Tensor) -> float | list[float]:
+    """Shift or scale of targets, as JSON."""
+    return [float(value) for value in units] if isinstance(units, Tensor) else units
+
+
+def _units(plain: float | list[float]) -> float | Tensor:
+    return torch.tensor(plain, dtype=torch.float64) if isinstance(plain, list) else plain
+
+
+def _as_stored(network: nn.Module, state: Mapping[str, Any]) -> nn.Module:
+    """Without the noise of a regression that somebody's own network, which was only compressed, does not have."""
+    if isinstance(network, networks.WithNoise) and "log_noise" not in state:
+        return network.network
+    return network
+
+
+def _check_size(path: Path, saved: Saved, spec: str, declared: int) -> None:
+    """Refuse tensors that are far more than a network of a known name can have, before they are decoded."""
+    if networks.is_code(spec):
+        return
+    outline = networks.outline(spec, saved.input_shape, saved.n_outputs)
+    entries = sum(tensor.numel() for tensor in (*outline.parameters(), *outline.buffers()))
+    if declared > _FREE_BYTES + _MOST_BYTES * entries:
+        raise SzilardFileError(
+            f"{path} promises {declared} bytes of tensors, far more than {spec[:80]!r} with {entries} entries can "
+            "have; get the file again from where it came, or open its tensors with szilard.load"
+        )
+
+
+def _described(path: Path, meta: dict[str, Any]) -> Saved:
+    if "network" not in meta:
+        raise SzilardFileError(
+            f"{path} holds tensors and does not say of which network; add --network, for instance file.py:function"
+        )
+    return schema.read(path, meta["network"])
+
+
+def _spec(path: Path, saved: Saved, network_spec: str | None, trusted: bool) -> str:
+    """How the network is built: as the user says, or as the file says if that may be followed."""
+    if network_spec is not None:
+        return network_spec
+    spec = saved.network_spec
+    if spec is None:
+        raise SzilardFileError(
+            f"{path} does not say how its network is built; add --network, for instance file.py:function"
+        )
+    if not trusted and not trust.knows_network(spec, saved.network_signature):
+        raise SzilardFileError(
+            f"{path} wants to run {printable(spec)}, and this user's own szilard has not written that; "
+            "add --trust (in Python: trusted=True) if you trust it, or name your own code with --network"
+        )
+    return spec

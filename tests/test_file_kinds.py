@@ -1,0 +1,355 @@
+"""Kinds beyond three bits: two that only this file knows are written, read and refused like any other."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+import file_tools
+import numpy as np
+import pytest
+import szd_reference
+import torch
+from file_tools import reseal
+from hostile_files import refused
+from szd_streams import PAGE
+
+from szilard import file
+from szilard.file import Alias, Constant, Document, Levels, Mask, Product, Raw, deflate, dtypes, sections
+from szilard.file.columns import pack
+from szilard.file.cursor import Cursor, varint, zigzag, zigzags
+from szilard.file.decoding import Decoding, Keep
+from szilard.file.encoding import Encoding, size_of
+from szilard.file.error import Broken
+from szilard.file.fields import FREE, Cost, Fields, Row, SteppedFields
+from szilard.file.kinds import KINDS, WIDE, number, of_record
+from szilard.file.kinds.constant import ConstantFields
+from szilard.file.quantised import kept
+from szilard.file.records import Record, TensorRecord, Value
+
+FLOAT32, INT64 = dtypes.named("float32"), dtypes.named("int64")
+
+
+@dataclass(frozen=True, eq=False)
+class Ramp(TensorRecord):
+    """Integers that rise by the same: all of it is in a column of its own."""
+
+    first: int
+    rise: int
+
+    def value(self) -> np.ndarray:
+        count = int(np.prod(self.shape))
+        return (self.first + self.rise * np.arange(count, dtype="<i8")).reshape(self.shape)
+
+
+@dataclass(frozen=True, slots=True)
+class RampFields(Fields):
+    first: int = 0
+    rise: int = 0
+
+    word: ClassVar[str] = "ramp"
+    record: ClassVar[type[Record]] = Ramp
+
+    @classmethod
+    def put_columns(cls, table: Sequence[Self]) -> bytes:
+        return zigzags(n for fields in table for n in (fields.first, fields.rise))
+
+    @classmethod
+    def take_columns(cls, rows: Sequence[Row], cursor: Cursor) -> None:
+        for row in rows:
+            row["first"], row["rise"] = cursor.zigzag(1 << 20), cursor.zigzag(1 << 20)
+
+    def check(self) -> None:
+        if self.type != INT64 or self.elements > 1 << 20:
+            raise Broken("a ramp is none")
+
+    @classmethod
+    def encode(cls, record: Ramp, encoding: Encoding) -> tuple[Fields, Cost]:
+        size_of(record.name, record.shape)
+        encoding.content.tensor(record.name, INT64, record.shape, [record.value()])
+        return cls(INT64, record.shape, record.first, record.rise), FREE
+
+    def decode(self, name: str, decoding: Decoding) -> tuple[Record | None, Cost]:
+        record = Ramp(name, "int64", self.shape, self.first, self.rise)
+        value = record.value()
+        decoding.content.tensor(name, INT64, self.shape, [value])
+        return (Value(name, "int64", self.shape, value) if decoding.keep == Keep.VALUES else record), FREE
+
+
+@dataclass(frozen=True, eq=False)
+class Signs(TensorRecord):
+    """Levels with their magnitudes in the adaptive stream, their signs in the raw part, and a step."""
+
+    levels: np.ndarray
+    step: int
+
+    def value(self) -> np.ndarray:
+        return Levels(self.name, self.dtype, self.shape, self.levels, self.step).value()
+
+
+@dataclass(frozen=True, slots=True)
+class SignsFields(SteppedFields):
+    word: ClassVar[str] = "signs"
+    record: ClassVar[type[Record]] = Signs
+
+    @property
+    def symbols(self) -> int:
+        return self.elements
+
+    @property
+    def raw_bytes(self) -> int:
+        return -(-self.elements // 8)
+
+    @classmethod
+    def encode(cls, record: Signs, encoding: Encoding) -> tuple[Fields, Cost]:
+        flat = record.levels.reshape(-1)
+        encoding.hash(record.name, FLOAT32, record.shape, [record.value()])
+        encoding.raw.append(np.packbits(flat < 0).tobytes())
+        return cls(FLOAT32, record.shape, record.step), (encoding.adaptive.levels(abs(flat)), 0.0)
+
+    def decode(self, name: str, decoding: Decoding) -> tuple[Record | None, Cost]:
+        before = decoding.adaptive.bits
+        sizes = decoding.adaptive.levels(1, self.elements)[0]
+        bits = np.unpackbits(np.frombuffer(decoding.raw(self.raw_bytes), np.uint8), count=self.elements)
+        levels = (sizes * np.where(bits, -1, 1)).astype(np.int32).reshape(self.shape)
+        cost = decoding.adaptive.bits - before, 0.0
+        found = kept(Levels(name, "float32", self.shape, levels, self.step), decoding)
+        if decoding.keep != Keep.RECORDS:
+            return found, cost
+        return Signs(name, "float32", self.shape, levels, self.step), cost
+
+
+RAMP, SIGNS = 8, 300  # the second takes two bytes
+
+
+@pytest.fixture(autouse=True)
+def kinds(monkeypatch):
+    """All that a new kind needs besides its classes: a number."""
+    monkeypatch.setitem(KINDS, RAMP, RampFields)
+    monkeypatch.setitem(KINDS, SIGNS, SignsFields)
+
+
+def document() -> Document:
+    """Both kinds among others."""
+    levels = file_tools.numbers(1, 5, 7)
+    return Document(
+        [
+            Levels("a", "float32", (4, 6), file_tools.numbers(2, 4, 6), -40),
+            Ramp("position_ids", "int64", (1, 40), 3, -2),
+            Mask("m", (5, 7), levels > 0),
+            Signs("signs", "float32", (5, 7), levels, -70),
+            Raw("raw", "uint8", (3,), b"\1\2\3"),
+            Alias("again", "position_ids"),
+            Levels("b", "bfloat16", (9,), file_tools.numbers(3, 9), -55),
+            Product("p", "float32", (2, 2), np.array([[1, 0], [-3, 2]]), np.array([[[5, 1], [0, 7]]]), 0),
+        ],
+        {"classes": ["a", "b"]},
+    )
+
+
+DOCUMENT = document()
+
+
+@pytest.fixture
+def data(kinds) -> bytes:
+    return file.dumps(DOCUMENT)
+
+
+def refit(data: bytes, table: bytes, **changes) -> bytes:
+    """The file with another table of fields."""
+    return sections.join(dataclasses.replace(sections.split(data), fields=deflate.compress(table), **changes))
+
+
+def test_wide_kinds_come_back(data):
+    found = file.loads(data)
+    assert file_tools.same(DOCUMENT, found)
+    assert sections.split(data).flags == sections.WIDE | sections.PRODUCTS
+
+
+def test_every_door_knows_them(data, tmp_path):
+    path = tmp_path / "a.szd"
+    ledger = file.write(path, DOCUMENT)
+    assert path.read_bytes() == data
+    state = file.load(path)
+    assert torch.equal(state["position_ids"], 3 - 2 * torch.arange(40)[None])
+    assert state["again"] is state["position_ids"]
+    for name, array in file.arrays(DOCUMENT).items():
+        if name != "b":  # numpy has no bfloat16
+            assert np.array_equal(state[name].numpy(), array)
+    assert file.verify(path).content == ledger.content
+    seen = file.inspect(path, tensors=True)
+    assert [entry.kind for entry in seen.entries] == [
+        *("levels", "ramp", "support", "signs", "raw", "alias", "levels", "levels", "levels")
+    ]
+    assert [entry.bits for entry in seen.entries] == pytest.approx([entry.bits for entry in ledger.entries])
+    assert seen.tensor_bytes == ledger.tensor_bytes == file.verify(path).tensor_bytes
+    assert sum(ledger.parts.values()) == len(data)
+
+
+def test_a_state_dict_takes_them():
+    state = file.to_state_dict(DOCUMENT)
+    signs = DOCUMENT.records[3]
+    made = file.from_state_dict({"signs": state["signs"]}, {"signs": signs})
+    assert type(file.loads(file.dumps(made)).records[0]) is Signs
+
+
+def test_their_content_is_that_of_the_tensor(data):
+    """However it is stored."""
+    plain = [
+        Raw(record.name, record.dtype, record.shape, record.value().tobytes())
+        if isinstance(record, Ramp | Signs)
+        else record
+        for record in DOCUMENT.records
+    ]
+    other = sections.split(file.dumps(dataclasses.replace(DOCUMENT, records=plain)))
+    assert other.flags == sections.PRODUCTS
+    assert other.content == sections.split(data).content
+
+
+def test_the_table_is_as_the_page_says():
+    records = [Ramp("r", "int64", (2, 3), 5, -1), Constant("c", "int64", (4,), bytes(8))]
+    records.append(Signs("s", "float32", (3,), np.array([1, -2, 3]), -70))
+    parts = sections.split(file.dumps(Document(records)))
+    heads = varint(8) + varint(2) + varint(300) + bytes([4, 4, 0])
+    shapes = bytes([2, 1, 1]) + bytes([2, 3, 4, 3])
+    assert deflate.expand(parts.fields, 100, "") == b"".join(
+        (heads, shapes, zigzag(-70), bytes(8), zigzag(5), zigzag(-1))
+    )
+
+
+def test_files_without_them_have_no_flag():
+    for plain in (file_tools.everything(), Document([]), Document(DOCUMENT.records[-1:])):
+        data = file.dumps(plain)
+        assert not sections.split(data).flags & sections.WIDE
+        assert file_tools.same(plain, file.loads(data))
+
+
+def test_a_reader_of_before_refuses_the_flag(data, monkeypatch):
+    monkeypatch.setattr(sections, "_KNOWN", sections.PRODUCTS)
+    assert refused(data) == (
+        "the .szd file cannot be opened: it needs something that this version of szilard does not know; "
+        "update szilard to read it"
+    )
+
+
+def test_a_reader_without_the_kind_refuses_it(data, monkeypatch):
+    monkeypatch.delitem(KINDS, SIGNS)
+    assert refused(data) == (
+        "the .szd file cannot be opened: it holds a kind of record that this version of szilard does not know; "
+        "update szilard to read it"
+    )
+    with pytest.raises(szd_reference.Refused, match="a kind is unknown"):  # nor does the page
+        szd_reference.read(data)
+
+
+def test_the_flag_without_a_wide_kind_is_refused():
+    table = [ConstantFields(INT64, (4,), data=bytes(8))]
+    data = file.dumps(Document([Constant("c", "int64", (4,), bytes(8))]))
+    assert sections.split(data).fields == pack(table)
+    spelt = refit(data, varint(2) + bytes([4, 1, 4]) + bytes(8), flags=sections.WIDE)
+    empty = sections.join(dataclasses.replace(sections.split(file.dumps(Document([]))), flags=sections.WIDE))
+    for one in (spelt, empty):
+        assert "wide kinds of records, and has none" in refused(one)
+        with pytest.raises(szd_reference.Refused, match="there is no wide kind"):
+            szd_reference.read(one)
+
+
+RAMP_COLUMNS = bytes([4, 1, 3]) + zigzag(1) + zigzag(1)  # type, dimensions, shape, and those of its own
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        (varint(9) + RAMP_COLUMNS, "a kind of record"),
+        (varint((1 << 14) - 1) + RAMP_COLUMNS, "a kind of record"),
+        (varint(1 << 14) + RAMP_COLUMNS, "too large or badly written"),
+        (varint((1 << 42) - 1) + RAMP_COLUMNS, "too large or badly written"),
+        (b"\x88\x00" + RAMP_COLUMNS, "too large or badly written"),  # 8, overlong
+        (b"\x88\x80\x80\x80\x80\x80\x00" + RAMP_COLUMNS, "too large or badly written"),
+        (b"\xff" * 8 + RAMP_COLUMNS, "too large or badly written"),
+        (b"\x88", "ends too early"),
+        (b"", "ends too early"),
+        (varint(8), "ends too early"),
+        (varint(8) + RAMP_COLUMNS[:-1], "ends too early"),
+        (varint(8) + RAMP_COLUMNS + b"\0", "bytes left over"),
+        (varint(8) + bytes([31]) + RAMP_COLUMNS[1:], "a type of tensor"),
+        (varint(8) + bytes([255]) + RAMP_COLUMNS[1:], "a type of tensor"),
+        (varint(8) + bytes([0]) + RAMP_COLUMNS[1:], "a ramp is none"),
+        (varint(8) + bytes([4, 9]) + bytes(20), "too large or badly written"),
+        (varint(8) + bytes([4, 1]) + varint(1 << 33) + bytes(2), "a ramp is none"),
+        (varint(8) + bytes([4, 2]) + varint(1 << 33) * 2 + bytes(2), "larger than the format"),
+        (varint(8) + bytes([4, 1, 3]) + zigzag(1 << 21) + zigzag(1), "too large or badly written"),
+        (varint(8) + bytes([4, 1, 3]) + zigzag(2) + zigzag(1), "hash is another"),
+        (varint(300) + bytes([0, 1, 3]) + zigzag(3000), "too large or badly written|beyond float32"),
+        (varint(300) + bytes([4, 1, 3]) + zigzag(0), "cannot have them"),
+        (varint(300) + bytes([0, 1]) + varint(1 << 30) + zigzag(0), "raw bytes are not as many"),
+    ],
+)
+def test_hostile_tables_are_refused(table, words):
+    data = file.dumps(Document([Ramp("r", "int64", (3,), 1, 1)]))
+    assert file_tools.same(file.loads(refit(data, varint(8) + RAMP_COLUMNS)), file.loads(data))
+    sentence = refused(refit(data, table))
+    assert any(one in sentence for one in words.split("|")), sentence
+
+
+def test_an_untyped_kind_has_no_type():
+    """An alias in a table of wide heads."""
+    data = file.dumps(Document([Ramp("r", "int64", (3,), 1, 1), Alias("s", "r")]))
+    good = varint(8) + varint(3) + bytes([4, 0]) + bytes([1, 3]) + varint(0) + zigzag(1) * 2
+    assert sections.split(refit(data, good)).fields == sections.split(data).fields
+    assert "a type to a record that has none" in refused(refit(data, good[:3] + bytes([4]) + good[4:]))
+
+
+def test_promises_beyond_the_stream_are_refused(data):
+    """As many signs as the raw part has bits, of which the stream cannot have the sizes."""
+    parts = sections.split(file.dumps(Document([Signs("s", "float32", (3,), np.array([1, -2, 3]), -70)])))
+    count = 1 << 20
+    table = varint(300) + bytes([0, 1]) + varint(count) + zigzag(-70)
+    huge = dataclasses.replace(parts, fields=deflate.compress(table), raw=bytes(count // 8))
+    assert "more levels than its stream can hold" in refused(sections.join(huge))
+
+
+def test_damage_that_keeps_the_hash_of_the_file(data):
+    """Every byte changed, and the file's hash made right: refused, or the very same tensors."""
+    for at in range(4, len(data) - 8):
+        for change in (1, 0x55, 0x80):
+            spoilt = reseal(data[:at] + bytes([data[at] ^ change]) + data[at + 1 :])
+            try:
+                found = file.loads(spoilt)
+            except file.SzilardFileError:
+                continue
+            assert file_tools.same(dataclasses.replace(DOCUMENT, meta=found.meta), found)
+
+
+def test_every_table_spoilt_in_its_deflation(data):
+    inside = deflate.expand(sections.split(data).fields, 1 << 20, "")
+    for at in range(len(inside)):
+        for change in (1, 2, 0x40, 0x80, 0xFF):
+            spoilt = refit(data, inside[:at] + bytes([inside[at] ^ change]) + inside[at + 1 :])
+            try:
+                found = file.loads(spoilt)
+            except file.SzilardFileError:
+                continue
+            assert file_tools.same(DOCUMENT, found)
+        refused(refit(data, inside[:at]), traced=False)
+
+
+def test_the_kinds_of_the_page_are_those_of_the_library():
+    page = PAGE.split("| kind | record |")[1].split("\n\n")[0]
+    said = {
+        int(line.split("|")[1]): line.split("|")[2].split(",")[0].strip() for line in page.splitlines()[2:10]
+    }
+    ours = {code: type_.__module__.rpartition(".")[2] for code, type_ in KINDS.items() if code < WIDE}
+    assert {code: word.replace(" ", "_") for code, word in said.items()} == ours
+
+
+def test_kinds_without_a_number():
+    with pytest.raises(ValueError, match="has no number"):
+        number(Fields)
+    with pytest.raises(file.SzilardFileError, match="no record that a file can hold; store it raw"):
+        of_record(Value("v", "float32", (), np.zeros(())))
+    for code, kind in KINDS.items():
+        assert number(kind) == code
+        assert kind.word
