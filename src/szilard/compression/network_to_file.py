@@ -179,7 +179,7 @@ def compress(
         notes += job.promise.notes()
     compressed = job.network(made)
     if data is None and score is None:
-        notes += told_unjudged(original, compressed, called)
+        notes += told_unjudged(original, compressed, adapter.outputs)
     if others is not None and data is not None:
         notes += others.notes(original, compressed, data.judges)
     return Compressed(
@@ -236,7 +236,7 @@ def _told(own: Judge | None, evaluated: bool) -> str:
         return "judged by evaluate" if evaluated else ""
     if evaluated:
         return f"{own.choice.likelihood.name} ({own.choice.reason}), judged by evaluate"
-    return str(own.choice)
+    return f"{own.choice}, by its output {own.output}" if own.output else str(own.choice)
 
 
 def _imagined(
