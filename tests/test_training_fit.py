@@ -179,7 +179,7 @@ def test_killed_at_any_step_resumes_to_the_same_result(digits, tmp_path_factory,
     assert_same_folder(whole / "ssvi", tmp_path / "ssvi")
 
 
-@pytest.mark.parametrize("part", ["arrays", "finished", "atomic"])
+@pytest.mark.parametrize("part", ["arrays", "saved_network", "atomic"])
 def test_killed_while_it_writes_the_end(digits, whole, tmp_path, part, monkeypatch):
     def die(*_, **__):
         raise Killed
