@@ -267,13 +267,29 @@ def help_seconds(runs: int) -> float:
     return statistics.median(seconds)
 
 
+def code_map() -> str:
+    """The first line of each file's docstring, by package, lowest floor first."""
+    order = {name: number for number, name in enumerate(name for floor in FLOORS for name in floor)}
+    lines = []
+    for name, path in sorted(modules().items(), key=lambda one: (order.get(room(one[0]) or "", -1), one[0])):
+        described = (ast.get_docstring(ast.parse(path.read_text())) or "").split("\n")[0]
+        lines.append(f"{name.removeprefix('szilard.')}: {described}" if described else name)
+    return "\n".join(lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--help-runs", type=int, default=9)
     parser.add_argument("--list", action="store_true", help="print what was counted on standard error")
+    parser.add_argument(
+        "--map", action="store_true", help="print what each file is for, by package, and nothing else"
+    )
     options = parser.parse_args()
+    if options.map:
+        print(code_map())
+        return
     edges = graph()
     counted = {
         "circles": circles(edges),
