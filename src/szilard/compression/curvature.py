@@ -57,6 +57,7 @@ def curvatures(
     Args:
         network: in eval mode.
         inputs: batches.
+        forward: calls the network on a batch and returns the judged tensor.
         softness: τ. Above 1, a network that is very certain on these inputs still has a curvature.
         seed: of ε.
         likelihood: of the outputs; None: logits if they are ``[B, C > 1]``, else quantities with the squared error.

@@ -44,8 +44,10 @@ def imagine(
     Args:
         network: in eval mode, not changed; with at least one BatchNorm that has running statistics.
         shape: of one input.
+        examples: how many.
         steps, lr: of Adam on the inputs, with a cosine schedule.
         seed: of the initial noise.
+        forward: calls the network on inputs ``[B, *shape]``.
         scale: sizes of the numbers of an input ``[*shape]`` if inputs are in raw units: the inputs get these units.
     """
     x = _start(examples, shape, torch.Generator().manual_seed(seed)).to(_device(network))

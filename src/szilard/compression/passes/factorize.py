@@ -37,11 +37,15 @@ class Factorize:
     are the weight themselves, and any change by a product counts as an error.
 
     Args:
-        quantise: the :class:`Quantise` of the same passes, which has the curvatures; by default this pass measures
-        them.
+        quantise: the :class:`~szilard.compression.Quantise` of the same list of passes, which has the curvatures; by
+            default this pass measures them.
         rounds: number of alternations.
     """
 
+    name = "factorize"
+    summary = "Weights as sparse powers of two times a small basis"
+    source = "SmartExchange, Zhao et al. 2020, arXiv:2005.03403"
+    order = 2
     looks_back = True
 
     def __init__(self, quantise: Quantise | None = None, *, rounds: int = 6) -> None:

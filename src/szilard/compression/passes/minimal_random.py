@@ -116,8 +116,14 @@ class MinimalRandom:
     λ is not used, because training has determined the posterior. It replaces :class:`~szilard.compression.Posterior`.
 
     Args:
-        bits, slack: as in :func:`encode`.
+        bits: of a block's index; each bit doubles the time.
+        slack: nats by which a block's mean divergence is kept below its bits.
     """
+
+    name = "minimal-random"
+    summary = "One draw of a posterior, for its divergence in bits"
+    source = "Havasi et al. 2019, arXiv:1810.00440"
+    order = 9
 
     def __init__(self, *, bits: int = 12, slack: float = 0.0) -> None:
         self.bits, self.slack = bits, slack

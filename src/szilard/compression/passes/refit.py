@@ -56,10 +56,16 @@ class Refit:
     setting's shelf.
 
     Args:
-        quantise: of the same passes; it stores the weights that it rounds on the setting's shelf.
+        quantise: the :class:`~szilard.compression.Quantise` of the same list of passes; it stores the weights that it
+            rounds on the setting's shelf.
         alphas: values of α, the share of the least-squares correction. All are tried at the first λ, and the one with
             the smallest F is used for further λ.
     """
+
+    name = "refit"
+    summary = "Fits each layer to what the rounded layers before it give"
+    source = "GPTAQ, Li et al. 2025, arXiv:2504.02692"
+    order = 4
 
     def __init__(self, quantise: Quantise, *, alphas: Sequence[float] = ALPHAS) -> None:
         self.quantise, self.alphas = quantise, tuple(alphas)

@@ -31,10 +31,15 @@ class Quantise:
     """Round every weight to integers, by curvature and rate (:mod:`szilard.compression.sequential_rounding`).
 
     Args:
-        softness: τ of :func:`szilard.compression.curvature.curvatures`.
+        softness: τ, the temperature that softens the network's predictions when curvature is measured.
         curvature: used instead of measuring it; by the tensor's name, "0.weight".
         price: factor of λ for rounding; below 1 if training of the integers follows.
     """
+
+    name = "quantise"
+    summary = "Matrices to integers, by curvature and rate"
+    source = "Hassibi and Stork 1993; Frantar et al. 2022, arXiv:2208.11580; Conzelmann and Bamler 2025"
+    order = 3
 
     def __init__(
         self, *, softness: float = 4.0, curvature: dict[str, Curvature] | None = None, price: float = 1.0
@@ -256,8 +261,12 @@ class QuantiseVectors:
 
     Args:
         bits: precision of a vector whose curvature is not known: its root mean square is ``2^bits`` steps.
-        quantise: the :class:`Quantise` of the same passes, which has the curvatures.
+        quantise: the :class:`Quantise` of the same list of passes, which has the curvatures.
     """
+
+    name = "quantise-vectors"
+    summary = "Biases and other vectors to integers"
+    order = 10
 
     def __init__(self, quantise: Quantise, *, bits: int = 11) -> None:
         self.quantise = quantise
