@@ -1,4 +1,4 @@
-"""What can be said of a network that was compressed without data: how far answers to random inputs part."""
+"""Compare a network that was compressed without data with its original, by outputs for random inputs."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from szilard.compression.passes.posterior import is_posterior
 from szilard.errors import SzilardWarning
 
 Outputs = Callable[[nn.Module, Any], Any]
-LARGE = 0.05  # relative
-FEW = 16  # columns of an answer that may have units of their own
+LARGE = 0.05  # relative difference above which a warning is given
+FEW = 16  # outputs with at most this many columns can have a different unit in each
 
 
 @torch.no_grad()
 def parted(
     original: nn.Module, network: nn.Module, forward: Outputs, units: OwnUnits | None = None
 ) -> float | None:
-    """Root mean square of the differences of answers over the deviation of the original's from their mean.
+    """Root mean square of the differences of outputs, relative to the deviation of the original's from their mean.
 
-    Columns of an answer ``[B, k]`` may have units of their own: it is that of the worst of a few. Among the many of a
-    vector, such as an embedding behind a rectifier, some hardly move, which tells nothing of the vector: there it is
-    that of the vector, or of the median column if that is more. None if no guess runs.
+    Columns of an output ``[B, k]`` can have different units: if they are few, the worst column counts. In a vector with
+    many columns, such as an embedding after a rectifier, some are nearly constant. There the difference of the whole
+    vector counts, or of the median column if that is larger. None if no random input runs.
 
     Args:
         original, network: in eval mode.
-        forward: calls a network on one batch, and gives all that it answers.
-        units: of the inputs, where they have their own.
+        forward: calls a network on one batch, and returns all outputs.
+        units: of the inputs, if they are raw.
     """
     return max((share for _, share in by_output(original, network, forward, units)), default=None)
 
@@ -44,18 +44,18 @@ def parted(
 def by_output(
     original: nn.Module, network: nn.Module, forward: Outputs, units: OwnUnits | None = None
 ) -> list[tuple[str, float]]:
-    """The same of each output, with its name; that is empty where the network answers a tensor."""
+    """The same for each output, with its name; the name is empty if the network returns a tensor."""
     found: list[tuple[str, float]] = []
-    for guess in guess_inputs(original)[:1]:  # the most usual layout of those that it takes
+    for guess in guess_inputs(original)[:1]:  # the most common layout that it takes
         x = placed(original, guess if units is None else units.of(guess), forward)
-        ours, theirs = (_answers(forward(net, x)) for net in (network, original))
+        ours, theirs = (_outputs(forward(net, x)) for net in (network, original))
         for path, b in theirs.items():
             name = named(path) if path else ""
             found += [(name, share) for share in _parted(ours[path], b)]
     return found
 
 
-def _answers(output: Any) -> dict[Path, Tensor]:
+def _outputs(output: Any) -> dict[Path, Tensor]:
     return dict(answered(output) or tensors(output))
 
 
@@ -70,7 +70,7 @@ def _parted(a: Tensor, b: Tensor) -> list[float]:
 
 
 def _shares(a: Tensor, b: Tensor, axes: tuple[int, ...]) -> list[float]:
-    """Relative differences of ``a`` from ``b``, summed over axes; none of what is zero."""
+    """Relative differences of ``a`` from ``b``, summed over axes; parts of ``b`` that are zero are left out."""
     missed = (a.double() - b.double()).square().sum(axes)
     spread = (b.double() - b.double().mean(0)).square().sum(axes)
     size = torch.where(spread > 0, spread, b.double().square().sum(axes))
@@ -78,10 +78,10 @@ def _shares(a: Tensor, b: Tensor, axes: tuple[int, ...]) -> list[float]:
     return shares
 
 
-def told(original: nn.Module, network: nn.Module, forward: Outputs) -> list[str]:
-    """A note for the user, which is a warning, too, where answers differ a lot or cannot be compared.
+def unjudged_notes(original: nn.Module, network: nn.Module, forward: Outputs) -> list[str]:
+    """Notes for the user, and a warning if outputs differ much or cannot be compared.
 
-    None of a network with a posterior: its σ tells what a weight may do.
+    No notes for a network with a posterior, because its σ determines the precision of each weight.
     """
     if is_posterior(original):
         return []
@@ -89,11 +89,11 @@ def told(original: nn.Module, network: nn.Module, forward: Outputs) -> list[str]
     found = by_output(original, network, forward, units)
     name, share = max(found, key=lambda one: one[1], default=("", None))
     if share is None:
-        text = "nobody judged, and no random inputs are known that the network takes: give calibration or evaluate"
+        text = "nothing was judged, and no random inputs are known that the network takes: give calibration or evaluate"
     else:
-        text = f"nobody judged; outputs on random inputs differ by {_percent(share)} (relative)"
+        text = f"nothing was judged; outputs for random inputs differ by {_percent(share)} (relative)"
         if len({one for one, _ in found}) > 1:
-            text += f", most of all in the output {name}"
+            text += f", most in the output {name}"
         if share > LARGE:
             text += ": give calibration data, or a smaller lam"
     if share is None or not share <= LARGE:
@@ -104,6 +104,6 @@ def told(original: nn.Module, network: nn.Module, forward: Outputs) -> list[str]
 
 
 def _percent(share: float) -> str:
-    """Two figures, without an exponent."""
+    """A percentage with two significant digits, without an exponent."""
     figures = 100 * share
     return f"{figures:.0f} %" if figures >= 10 else f"{figures:.2g} %"

@@ -39,7 +39,7 @@ class CanonicalBatchNorm:
     """
 
     name = "canonical-batchnorm"
-    summary = "Rewrites BatchNorm: one number a channel instead of four"
+    summary = "Rewrites BatchNorm: one number per channel instead of four"
     order = 1
 
     def __call__(self, draft: Draft, setting: Setting) -> None:

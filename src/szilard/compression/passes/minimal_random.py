@@ -121,7 +121,7 @@ class MinimalRandom:
     """
 
     name = "minimal-random"
-    summary = "One draw of a posterior, for its divergence in bits"
+    summary = "Stores one sample of a posterior at the cost of its divergence"
     source = "Havasi et al. 2019, arXiv:1810.00440"
     order = 9
 

@@ -63,7 +63,7 @@ class Refit:
     """
 
     name = "refit"
-    summary = "Fits each layer to what the rounded layers before it give"
+    summary = "Fits each layer to the outputs of the rounded layers before it"
     source = "GPTAQ, Li et al. 2025, arXiv:2504.02692"
     order = 4
 
