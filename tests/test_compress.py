@@ -280,9 +280,9 @@ def test_a_zoo_of_layers(dtype):
         ({"lam": float("nan")}, "lam must be a positive number"),
         ({"max_drop": -0.1}, "must not be negative"),
         ({"max_drop": float("nan")}, "must not be negative"),
-        ({"max_drop": 0.1}, "needs something that judges"),
+        ({"max_drop": 0.1}, "needs data to judge by"),
         ({"calibration": []}, "calibration is empty"),
-        ({"calibration": ["a"]}, "in which there is no tensor"),
+        ({"calibration": ["a"]}, "is a str without tensors"),
     ],
 )
 def test_contradictory_wishes(options, words):

@@ -59,7 +59,7 @@ def made(folded):
 @pytest.mark.parametrize("folded", [True, False])
 def test_raw_features_without_data(folded):
     network, x = made(folded)
-    with pytest.warns(SzilardWarning, match="inputs of layer 0 were taken to be in units of their own"):
+    with pytest.warns(SzilardWarning, match="inputs of layer 0 were assumed to be in raw units"):
         small = szilard.compress(network, progress=False).network
     with torch.no_grad():
         before, after = network(x), small(x)

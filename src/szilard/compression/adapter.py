@@ -45,7 +45,7 @@ class Adapter:
 
     @property
     def judged(self) -> str:
-        """Name of the judged output, such as "logits" or "output[1]"; empty if the network returns a tensor."""
+        """Name of the judged output, such as "logits" or "result[1]"; empty if the network returns a tensor."""
         return named(self.path) if self.path else ""
 
     def split(self, batch: Any) -> tuple[Any, Any]:

@@ -96,10 +96,10 @@ def tensors(output: Any) -> list[tuple[Path, Tensor]]:
 
 
 def named(path: Path) -> str:
-    """Name of an output from its path: "logits", "output[1][0]"."""
+    """Name of an output from its path: "logits", "result[1][0]"."""
     if all(isinstance(key, str) for key in path):
         return printable(".".join(map(str, path))) if path else "itself"
-    return printable("output" + "".join(f"[{key!r}]" for key in path))
+    return printable("result" + "".join(f"[{key!r}]" for key in path))
 
 
 @contextmanager

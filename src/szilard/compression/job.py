@@ -84,7 +84,7 @@ class Job:
             made = self._run(goal)
         if made.scores is not None and guesses(made.scores):
             of = f", judged by its output {made.scores.output}," if made.scores.output else ""
-            text = f"the compressed network{of} is not better than guessing on the judging examples"
+            text = f"the compressed network{of} is no better than guessing on the judging examples"
             warnings.warn(f"{text}; allow more bytes, or a smaller drop", SzilardWarning, stacklevel=3)
             made.notes.append(text)
         return made

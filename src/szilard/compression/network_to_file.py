@@ -235,7 +235,7 @@ def _task_text(own: Judge | None, evaluated: bool) -> str:
         return "judged by evaluate" if evaluated else ""
     if evaluated:
         return f"{own.choice.likelihood.name} ({own.choice.reason}), judged by evaluate"
-    return f"{own.choice}, judged by output {own.output}" if own.output else str(own.choice)
+    return f"{own.choice}, judged by its output {own.output}" if own.output else str(own.choice)
 
 
 def _imagined(

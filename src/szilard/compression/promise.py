@@ -18,15 +18,15 @@ from szilard.errors import SzilardError
 
 SLACK = 1e-7  # 1 - 0.995 - 0.005 is not 0 in floats
 _CLEARLY = 1.2816  # standard errors: one-sided, 90 %
-FEWEST = 16  # different examples that judge a drop
-FEW = 100  # of which a note is made
-FEW_OF = 30  # an error that hangs on fewer than one in so many examples hangs on few
-CHOSEN_BY_FEW = EXAMPLES * 5 // 4  # examples below which the same ones fit and judge
-COARSER = 0.8  # confidence of right and wrong answers where probabilities are promised with more
-CALIBRATED = 0.1  # by which the mean probability of labels may be less than the score
-SOON = 1e-3  # probability that may be lost where no answer may, at least; more where examples are few
-SOME = 10  # values are few that differ in less than one of so many examples
-TOO_GOOD = 0.995  # accuracy on examples that were not trained on is seldom higher
+FEWEST = 16  # least number of different judging examples
+FEW = 100  # with fewer examples, a note is added
+FEW_OF = 30  # a note is added if fewer than one in this many examples determine the error
+CHOSEN_BY_FEW = EXAMPLES * 5 // 4  # with fewer examples, the same ones are used for the fit and for judging
+COARSER = 0.8  # confidence for right and wrong predictions if probabilities have a higher one
+CALIBRATED = 0.1  # most by which the mean probability of labels can be below the score
+SOON = 1e-3  # probability that can be lost if no prediction may change; more if examples are few
+SOME = 10  # changes are few if they occur in less than one of this many examples
+TOO_GOOD = 0.995  # accuracy on examples outside the training set is rarely higher
 
 
 @dataclass(frozen=True)
@@ -268,7 +268,7 @@ def _check_original(before: Scores) -> None:
     se = standard_error(before.values)
     if guesses(before):
         raise SzilardError(
-            f"the original is not better than guessing on these {len(before.values)} inputs (score "
+            f"the original is no better than guessing on these {len(before.values)} inputs (score "
             f"{before.score:.4f} with a standard error of {se:.4f}, a constant prediction {before.guessing:.4f}), so "
             "a drop cannot be judged: give labels in the units of its outputs (such as logarithms), or no labels, to "
             "judge by agreement with the original, or evaluate, or more inputs; or choose by size with max_bytes or "

@@ -91,7 +91,7 @@ def unjudged_notes(original: nn.Module, network: nn.Module, forward: Outputs) ->
     if share is None:
         text = "nothing was judged, and no random inputs are known that the network takes: give calibration or evaluate"
     else:
-        text = f"nothing was judged; outputs for random inputs differ by {_percent(share)} (relative)"
+        text = f"nothing was judged; outputs on random inputs differ by {_percent(share)} (relative)"
         if len({one for one, _ in found}) > 1:
             text += f", most in the output {name}"
         if share > LARGE:
