@@ -17,7 +17,7 @@ import szilard
 from szilard import file
 from szilard.compression import CanonicalBatchNorm, Correct, Draft, Quantise, QuantiseVectors, Setting, shrink
 from szilard.compression.graph import shared
-from szilard.compression.plain import plain
+from szilard.compression.parametrisations import without_parametrisations
 from szilard.compression.probe import Probe
 from szilard.errors import SzilardWarning
 from szilard.model.weights import load_state
@@ -241,7 +241,7 @@ def test_a_computed_weight_that_the_network_knows_of_stays_and_is_named():
     x, network = noise(8, 4), Counts().eval()
     probe = Probe.of(network, [x], lambda net, x: net(x))
     with pytest.warns(SzilardWarning, match=r"layer\.weight stays computed"):
-        after, names = plain(network, probe)
+        after, names = without_parametrisations(network, probe)
     assert names == ["other.weight"]
     assert changed(network, after, x) < 1e-6
 

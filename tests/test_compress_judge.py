@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 import szilard
-from szilard.compression.answers import answer
 from szilard.compression.calibration import Calibration
 from szilard.compression.judge import Scores, judge
+from szilard.compression.outputs import judged_output
 from szilard.compression.promise import Promise
 from szilard.errors import SzilardError
 from szilard.likelihood import choose
@@ -146,10 +146,10 @@ def test_the_interval_keeps_its_confidence():
 
 def test_the_tensor_that_counts():
     x = torch.ones(2, 3)
-    assert answer((x, None)) is x
-    assert answer({"loss": torch.zeros(()), "logits": x}) is x
+    assert judged_output((x, None)) is x
+    assert judged_output({"loss": torch.zeros(()), "logits": x}) is x
     with pytest.raises(SzilardError, match="no tensor"):
-        answer(None)
+        judged_output(None)
 
 
 @pytest.mark.parametrize("mode", ["circular", "reflect", "replicate"])
@@ -243,9 +243,9 @@ def test_fields_of_a_named_tuple_and_outputs_that_never_change():
         features: torch.Tensor
         logits: torch.Tensor
 
-    assert answer(Named(features, logits)) is logits
-    assert answer((torch.full((5, 1), 0.5), logits)) is logits
-    assert answer((features, logits)) is features
+    assert judged_output(Named(features, logits)) is logits
+    assert judged_output((torch.full((5, 1), 0.5), logits)) is logits
+    assert judged_output((features, logits)) is features
 
 
 def test_labels_of_minus_one_are_asked_about():

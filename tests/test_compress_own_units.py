@@ -16,8 +16,8 @@ import szilard
 from szilard.compression import sequential_rounding
 from szilard.compression.judge import Scores
 from szilard.compression.logits import usual_logits
-from szilard.compression.own_units import NOTE, apart, balanced_roots, own_units, sizes_of_inputs
 from szilard.compression.promise import Promise
+from szilard.compression.raw_units import NOTE, apart, balanced_roots, raw_units, sizes_of_inputs
 from szilard.errors import SzilardError, SzilardWarning
 from szilard.likelihood import Categorical, Gaussian, choose
 
@@ -172,7 +172,7 @@ def test_first_layers_are_those_that_read_the_input(dtype):
     towers.a.weight.div_(UNITS[:6])
     towers.b.weight.div_(100 * UNITS[6:] ** 2)
     towers.last.weight[:, ::2] *= 1e-3  # reads no input
-    found = own_units(towers.to(dtype).eval())
+    found = raw_units(towers.to(dtype).eval())
     assert set(found.columns) == {"a.weight", "b.weight"}
     assert found.scale is not None
     assert torch.equal(found.scale, torch.cat([found.columns["a.weight"], found.columns["b.weight"]]))
@@ -183,14 +183,14 @@ def test_first_layers_of_sequences_channels_and_two_inputs():
     sequences = Sequences()
     for weight in (sequences.rnn.weight_ih_l0, sequences.rnn.weight_ih_l0_reverse):
         weight.div_(UNITS)
-    found = own_units(sequences.eval())
+    found = raw_units(sequences.eval())
     assert set(found.columns) == {"rnn.weight_ih_l0", "rnn.weight_ih_l0_reverse"}
     assert found.scale is not None
     assert bool((found.scale == found.columns["rnn.weight_ih_l0"]).all())
 
     channels = Channels()
     channels.conv.weight.div_(UNITS[:, None])
-    found = own_units(channels.eval())
+    found = raw_units(channels.eval())
     assert found.scale is not None
     assert found.columns["conv.weight"].shape == (FEATURES * 3,)
     assert torch.equal(found.scale[:, 5].repeat_interleave(3), found.columns["conv.weight"])
@@ -198,7 +198,7 @@ def test_first_layers_of_sequences_channels_and_two_inputs():
     two = Two()
     two.a.weight.div_(UNITS)
     two.b.weight.div_(UNITS[:7])
-    found = own_units(two.eval())
+    found = raw_units(two.eval())
     assert set(found.columns) == {"a.weight", "b.weight"}
     assert found.scale is None
 
@@ -327,4 +327,4 @@ def test_tokens_have_no_units():
     network = nn.Sequential(nn.Embedding(20, 8), nn.Flatten(), nn.Linear(64, 3)).eval()
     with torch.no_grad():
         network[2].weight[:, ::2] *= 1e-3
-    assert not own_units(network)
+    assert not raw_units(network)

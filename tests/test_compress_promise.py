@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from torch import nn
 
 import szilard
-from szilard.compression.exact import as_they_are
 from szilard.compression.intervals import counted, quantile, student
 from szilard.compression.judge import Scores
 from szilard.compression.promise import CHOSEN_BY_FEW, Promise
+from szilard.compression.unrounded import unrounded
 from szilard.errors import SzilardError, SzilardWarning
 
 Z = quantile(0.9)
@@ -137,7 +137,7 @@ def test_weights_as_they_are_need_no_examples():
 
     promise = Promise(right(20, [0, 1, 2]), 0.001, 0.9)
     with pytest.warns(SzilardWarning, match="bit for bit"):
-        assert as_they_are(lambda lam, passes: Made(), promise, 0.1) is not None
+        assert unrounded(lambda lam, passes: Made(), promise, 0.1) is not None
 
 
 class Two(nn.Module):

@@ -16,7 +16,7 @@ from torch.nn.utils import parametrizations
 
 import szilard
 from szilard.compression import curvatures, default_passes
-from szilard.compression.squares import Squares
+from szilard.compression.gradient_curvature import Squares
 from szilard.errors import SzilardError, SzilardWarning
 from szilard.likelihood import Gaussian
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from szilard.compression.adapter import Adapter, Call, refused
-from szilard.compression.answers import at, counted
 from szilard.compression.batches import leaves, length, mapped, rows
+from szilard.compression.outputs import at, counted
 from szilard.compression.reading import LABELS, Reading, readings
 from szilard.errors import SzilardError, printable
 from szilard.likelihood import choose
@@ -57,13 +57,13 @@ def adapt(network: nn.Module, batch: Any, forward: Call | None = None, *, exampl
         more = batch if examples is None else examples
         found = _decided([replace(found, reading=one) for one in works], network, more)
     inputs = _some(found, network, found.split(batch)[0])
-    found = _answers(found, network, inputs)
+    found = _with_output(found, network, inputs)
     if found.divided and examples is not None and length(examples) > length(batch):
         found = replace(found, divided=_joins(found, network, inputs, found.split(examples)[0]))
     return found
 
 
-def _answers(found: Adapter, network: nn.Module, inputs: Any) -> Adapter:
+def _with_output(found: Adapter, network: nn.Module, inputs: Any) -> Adapter:
     """The adapter, completed from the outputs for some inputs."""
     given = mapped(inputs, Tensor.clone)
     output = found.outputs(network, given)
@@ -74,8 +74,8 @@ def _answers(found: Adapter, network: nn.Module, inputs: Any) -> Adapter:
             f"the network returns {type(output).__name__}, which has no tensor; give forward, which calls the network "
             "and returns the tensor to be judged"
         )
-    answer = at(output, path, 0)
-    if answer.is_nested or answer.layout is not torch.strided:
+    tensor = at(output, path, 0)
+    if tensor.is_nested or tensor.layout is not torch.strided:
         raise SzilardError(
             "the network returns a nested or sparse tensor; give forward, which makes it a dense one"
         )
@@ -86,11 +86,11 @@ def _answers(found: Adapter, network: nn.Module, inputs: Any) -> Adapter:
             "entries to one tensor [B, ...]"
         )
     found = replace(found, path=path, copies=written)
-    n = len(answer) if answer.dim() else 0
+    n = len(tensor) if tensor.dim() else 0
     if n and n != length(inputs):
         count = _count(inputs, n)
         return found if count is None else replace(found, count=count, divided=False)
-    return replace(found, divided=_divides(found, network, inputs, answer))
+    return replace(found, divided=_divides(found, network, inputs, tensor))
 
 
 def _same(one: Tensor, other: Tensor) -> bool:

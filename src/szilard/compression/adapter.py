@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from szilard.compression.answers import NotTaken, at, named
 from szilard.compression.batches import Whole, length, mapped, named_leaves, shown
+from szilard.compression.outputs import NotTaken, at, output_name
 from szilard.compression.reading import Reading
 from szilard.errors import SzilardError, printable
 from szilard.networks.takes import Takes
@@ -46,7 +46,7 @@ class Adapter:
     @property
     def judged(self) -> str:
         """Name of the judged output, such as "logits" or "result[1]"; empty if the network returns a tensor."""
-        return named(self.path) if self.path else ""
+        return output_name(self.path) if self.path else ""
 
     def split(self, batch: Any) -> tuple[Any, Any]:
         """Inputs and labels of a batch of the loader."""

@@ -3,7 +3,7 @@
 The expectation over labels is taken over the network's own predictions. No labels are needed, and a network that fits
 its data perfectly still has a curvature. For layers whose inputs hooks can read, it is measured there
 (:mod:`szilard.compression.hooked`); for all other tensors, from their gradients
-(:mod:`szilard.compression.squares`). :mod:`szilard.compression.plan` chooses between the two.
+(:mod:`szilard.compression.gradient_curvature`). :mod:`szilard.compression.plan` chooses between the two.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from torch import Tensor, nn
 
 from szilard.compression.batches import length, mapped, rows, split
 from szilard.compression.finite import all_finite
+from szilard.compression.gradient_curvature import Squares
+from szilard.compression.half_precision import COARSE, in_float32
 from szilard.compression.hooked import Curvature, Hooked
+from szilard.compression.memory import give_back
 from szilard.compression.patches import Layer
 from szilard.compression.plan import Forward, NoGradientError, Plan, Run, make_plan, owner
-from szilard.compression.precise import COARSE, in_float32
-from szilard.compression.room import give_back
 from szilard.compression.shelf import Part, Shelf
-from szilard.compression.squares import Squares
 from szilard.errors import SzilardWarning, printable
 from szilard.likelihood import Likelihood
 

@@ -15,9 +15,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parameter import is_lazy
 
 from szilard.compression.graph import POOLS, Graph, Run
-from szilard.compression.links import Layer, Link, links
-from szilard.compression.plain import plain, plain_note
+from szilard.compression.parametrisations import plain_note, without_parametrisations
 from szilard.compression.probe import Probe
+from szilard.compression.unit_links import Layer, Link, links
 from szilard.errors import SzilardError, SzilardWarning, printable
 from szilard.networks import copied
 
@@ -45,7 +45,7 @@ def shrink(network: nn.Module, inputs: Any = None) -> nn.Module:
         raise SzilardError(f"{lazy} has no shape yet; call the network once on a batch before shrinking it")
     network = copied(network).eval()
     probe = Probe.of_batch(network, inputs)
-    network, names = plain(network, probe)
+    network, names = without_parametrisations(network, probe)
     if names:
         _warn(plain_note(names))
     try:

@@ -20,8 +20,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from szilard.compression.half_precision import COARSE
 from szilard.compression.patches import Layer, by_row, patches
-from szilard.compression.precise import COARSE
 from szilard.compression.shelf import Shelf, Total
 
 AT_ONCE = 1 << 27  # values of patches in memory

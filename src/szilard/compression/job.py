@@ -12,21 +12,21 @@ import torch
 from torch import Tensor, nn
 
 from szilard import file
-from szilard.compression.answers import call
 from szilard.compression.attempt import Attempt, Goal, worth_of
 from szilard.compression.copies import Working, emptied, fill
-from szilard.compression.discard import run as run_passes
 from szilard.compression.document import to_document
 from szilard.compression.draft import Draft, Pass, Setting
-from szilard.compression.exact import as_they_are
-from szilard.compression.held import held
 from szilard.compression.judge import Forward, Scores
+from szilard.compression.memory import give_back, returned
+from szilard.compression.outputs import call
+from szilard.compression.pass_runner import run_passes
 from szilard.compression.progress import Progress
 from szilard.compression.promise import Promise, check_original, finite, guesses, scored
-from szilard.compression.room import give_back, returned
-from szilard.compression.rows import BITS, rounding
+from szilard.compression.restore_network import restored_after
+from szilard.compression.row_rounding import BITS, rounding
 from szilard.compression.search import best, largest_allowed
 from szilard.compression.shelf import Shelf
+from szilard.compression.unrounded import unrounded
 from szilard.errors import SzilardError, SzilardWarning
 from szilard.likelihood import Likelihood
 
@@ -106,7 +106,7 @@ class Job:
             found = self._or_rows(
                 kept, lambda one: one.scores is not None and promise.excess(one.scores) <= 0
             )
-            found = found or as_they_are(self.attempt, promise, self._least)
+            found = found or unrounded(self.attempt, promise, self._least)
             if found is None:
                 raise SzilardError(self._unkept(promise))
             return found
@@ -287,5 +287,5 @@ class Job:
 
     def _score(self, network: nn.Module) -> Scores:
         assert self.judge is not None
-        with torch.no_grad(), held(network):
+        with torch.no_grad(), restored_after(network):
             return scored(self.judge(network))

@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from szilard.compression import constants
+from szilard.compression import constant_targets
 from szilard.compression.adapter import Adapter, refused
-from szilard.compression.answers import of_output
 from szilard.compression.batches import Whole, distinct, leaves, length, rows
 from szilard.compression.calibration import Calibration
+from szilard.compression.outputs import of_output
 from szilard.compression.positions import Positions, are_next_tokens, next_tokens, sample
 from szilard.errors import SzilardError, SzilardWarning
 from szilard.likelihood import Choice, Embedding, Likelihood, choose
@@ -156,8 +156,8 @@ def judge(
 def _judged(original: nn.Module, data: Calibration, task: str | None, forward: Forward | None) -> Judge:
     name = "" if forward else data.adapter.judged
     forward = forward or data.adapter.call
-    _check_steady(original, data.judges[0], forward)
-    outputs = [_answer(original, x, forward) for x in data.judges]
+    _check_repeatable(original, data.judges[0], forward)
+    outputs = [_output(original, x, forward) for x in data.judges]
     device = outputs[0].device
     labels = None if data.labels is None else [y.to(device) for y in data.labels]
     shifted = labels is not None and are_next_tokens(data.judges[0], outputs[0], labels[0])
@@ -189,7 +189,7 @@ def _judged(original: nn.Module, data: Calibration, task: str | None, forward: F
     for output, y in zip(outputs, labels, strict=True):
         choice.likelihood.check(output, y)
     all_labels = sample(labels)
-    note = constants.checked(choice.likelihood, all_labels)
+    note = constant_targets.checked(choice.likelihood, all_labels)
     if note:
         note = f"the judged output {name}: {note}" if name else note
         warnings.warn(note, SzilardWarning, stacklevel=4)
@@ -214,7 +214,7 @@ def _unambiguous(outputs: list[Tensor], labels: list[Tensor] | None) -> tuple[Te
     return sample([o for o, _ in clear]), sample([y for _, y in clear])
 
 
-def _answer(network: nn.Module, x: Any, forward: Forward) -> Tensor:
+def _output(network: nn.Module, x: Any, forward: Forward) -> Tensor:
     """The output for one batch, if it is finite and has a row for each example.
 
     Raises:
@@ -243,14 +243,14 @@ def _answer(network: nn.Module, x: Any, forward: Forward) -> Tensor:
     return output
 
 
-def _check_steady(network: nn.Module, x: Any, forward: Forward) -> None:
+def _check_repeatable(network: nn.Module, x: Any, forward: Forward) -> None:
     """Refuse a network whose outputs for the same examples differ.
 
     Raises:
         SzilardError: they differ.
     """
     few = x if isinstance(x, Whole) else rows(x, slice(0, FEW))
-    output, again = _answer(network, few, forward), _answer(network, few, forward)
+    output, again = _output(network, few, forward), _output(network, few, forward)
     kinds = {t.dtype for t in (output, *leaves(x), *network.parameters()) if t.is_floating_point()}
     most = COARSE if kinds - set(SAME) else max((SAME[kind] for kind in kinds), default=1e-4)
     size = float(output.double().abs().amax()) if output.numel() else 0.0

@@ -19,7 +19,7 @@ from torch.nn.utils.stateless import _reparametrize_module
 from szilard.compression.draft import ROWS, STEPS, Draft, Quantised
 from szilard.compression.group_norm import ContiguousGroupNorm
 from szilard.compression.passes.posterior import posterior_names
-from szilard.compression.scales import Scales
+from szilard.compression.vector_scales import Scales
 
 REFRESH = 25  # steps between two counts of the levels
 MOST = 15  # all larger magnitudes share a rate
@@ -115,7 +115,8 @@ def learn(
         steps: of the optimiser.
         lr_levels: learning rate of the levels, in levels.
         lr_scales: of the logarithms of the factors.
-        lr_offsets: of biases and other vectors, in units of their scales (:class:`szilard.compression.scales.Scales`).
+        lr_offsets: of biases and other vectors, in units of their scales
+            (:class:`szilard.compression.vector_scales.Scales`).
     """
     kept = posterior_names(draft.network)  # rounded by their σ instead
     learners = [

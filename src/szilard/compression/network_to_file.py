@@ -31,22 +31,22 @@ from szilard.compression.job import Evaluate, Goal, Job
 from szilard.compression.judge import Forward, Judge, judge, without_labels
 from szilard.compression.layers import warn_of_exact_tensors
 from szilard.compression.logits import usual_logits
+from szilard.compression.memory import fitted
 from szilard.compression.mirrored_images import is_cheap as may_mirror
 from szilard.compression.mirrored_images import with_mirrored
-from szilard.compression.others import Others
-from szilard.compression.own_units import own_units
+from szilard.compression.no_data_comparison import unjudged_notes
+from szilard.compression.other_outputs import OtherOutputs
+from szilard.compression.parametrisations import plain_note, without_parametrisations
 from szilard.compression.passes.batchnorm import CanonicalBatchNorm
 from szilard.compression.passes.correct import Correct
 from szilard.compression.passes.distil import Distil, is_cheap
 from szilard.compression.passes.posterior import LOSS, Posterior, is_posterior
 from szilard.compression.passes.refit import Refit
 from szilard.compression.passes.rounding import Quantise, QuantiseVectors
-from szilard.compression.plain import plain, plain_note
 from szilard.compression.probe import Probe
 from szilard.compression.progress import Progress
-from szilard.compression.room import fitted
-from szilard.compression.steady import check_steady
-from szilard.compression.unjudged import unjudged_notes
+from szilard.compression.raw_units import raw_units
+from szilard.compression.repeatable import check_repeatable
 from szilard.errors import SzilardError, SzilardWarning
 from szilard.likelihood import Likelihood
 from szilard.networks import computed
@@ -136,7 +136,7 @@ def compress(
     probe = (
         Probe.of(original, [] if data is None else data.inputs, adapter.call) if computed(original) else None
     )
-    original, names = plain(original, probe)
+    original, names = without_parametrisations(original, probe)
     own, data = (None, None) if data is None else _judge(original, data, task, needed=evaluate is None)
     score = evaluate or (None if own is None else own.scores)
     scale = 2 * math.log(2) / values
@@ -218,11 +218,11 @@ def _judge(
 
 def _outputs(
     own: Judge | None, data: Calibration | None, original: nn.Module, adapter: Adapter
-) -> tuple[Others | None, Likelihood | None, Forward]:
+) -> tuple[OtherOutputs | None, Likelihood | None, Forward]:
     """The other outputs next to the judged one, the likelihood of all together, and a forward that returns them."""
     if own is None or data is None:
         return None, None if own is None else own.likelihood, adapter.call
-    others = Others.of(original, adapter, data.inputs)
+    others = OtherOutputs.of(original, adapter, data.inputs)
     called: Forward = others.call
     if not others.paths:
         called = usual_logits(own.choice.likelihood, original, data.inputs, called)
@@ -242,7 +242,7 @@ def _imagined(
     network: nn.Module, shape: Sequence[int] | None, seed: int, notes: list[str], tell: Callable[[str], None]
 ) -> list[Any]:
     """Imagined batches to compress with if there is no data; none if that is not possible."""
-    check_steady(network)
+    check_repeatable(network)
     if is_posterior(network):  # σ already gives the sensitivity of a weight
         return []
     if not any(True for _ in norms(network)):
@@ -256,7 +256,7 @@ def _imagined(
         return []
     check_shape(network, found)
     tell(f"imagining inputs of shape {list(found)} from BatchNorm statistics")
-    return list(imagine(network, found, seed=seed, scale=own_units(network).scale).split(64))
+    return list(imagine(network, found, seed=seed, scale=raw_units(network).scale).split(64))
 
 
 def default_passes(*, distil: bool = False, refit: bool = True) -> list[Pass]:

@@ -41,7 +41,7 @@ def without_data(
         weight: ``[rows, ...]``.
         share: of the loss, in (0, 1].
         units: rows count alike even if their sizes differ by a large factor.
-        read: sizes of the inputs of columns, float64 ``[cols]`` (:mod:`szilard.compression.own_units`); by default 1.
+        read: sizes of the inputs of columns, float64 ``[cols]`` (:mod:`szilard.compression.raw_units`); by default 1.
     """
     rows = len(weight)
     cols = weight[0].numel() if rows else 0

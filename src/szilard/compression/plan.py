@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from szilard.bayes import Weight
 from szilard.compression.batches import length
 from szilard.compression.group_norm import ContiguousGroupNorm
+from szilard.compression.half_precision import COARSE
 from szilard.compression.patches import LAYERS, Layer, product
-from szilard.compression.precise import COARSE
 from szilard.likelihood import Categorical, Gaussian, Likelihood
 from szilard.networks import is_itself
 

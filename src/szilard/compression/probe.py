@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from szilard.compression.adapt import adapt
 from szilard.compression.batches import leaves, length, mapped, rows
-from szilard.compression.guess import guess_inputs
+from szilard.compression.random_inputs import random_inputs
 
 EXAMPLES = 4
 # Relative to the largest output. Rounding changes outputs by less, unless the network amplifies small changes.
@@ -46,7 +46,7 @@ class Probe:
             inputs: batches; if there are none, random ones of the shapes that the network takes.
         """
         given = bool(inputs) and length(inputs[0]) > 0
-        few = [rows(inputs[0], slice(0, EXAMPLES))] if given else guess_inputs(network)
+        few = [rows(inputs[0], slice(0, EXAMPLES))] if given else random_inputs(network)
         probe = cls(network, few, forward)
         return probe if probe.inputs else None
 

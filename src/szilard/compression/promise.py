@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from szilard.compression.answers import of_output
 from szilard.compression.calibration import EXAMPLES, to_give
 from szilard.compression.intervals import counted, quantile, standard_error, student
 from szilard.compression.judge import Scores
+from szilard.compression.outputs import of_output
 from szilard.errors import SzilardError
 
 SLACK = 1e-7  # 1 - 0.995 - 0.005 is not 0 in floats

@@ -28,7 +28,7 @@ FURTHEST = 127  # largest code of a factor
 
 
 @dataclass(frozen=True)
-class Way:
+class Scaling:
     """How a matrix is rounded.
 
     Attributes:
@@ -41,13 +41,19 @@ class Way:
     exponent: float = 1.0
 
 
-PLAIN = Way()
-SCALED = (Way(rows=True), Way(rows=True, cols=True), Way(cols=True))
+PLAIN = Scaling()
+SCALED = (Scaling(rows=True), Scaling(rows=True, cols=True), Scaling(cols=True))
 GAIN = 0.05  # share of ΔL + λ · bits that factors must save: less is within the error of the prediction
 
 
 def quantise(
-    weight: Tensor, curvature: Curvature, lam: float, roots: Sequence[Tensor], way: Way, *, passes: int = 2
+    weight: Tensor,
+    curvature: Curvature,
+    lam: float,
+    roots: Sequence[Tensor],
+    scaling: Scaling,
+    *,
+    passes: int = 2,
 ) -> Quantised:
     """Integers for a weight ``[rows, cols]``.
 
@@ -56,14 +62,14 @@ def quantise(
         roots: :func:`szilard.compression.sequential_rounding.inverse_roots` of the curvature's A.
         passes: of :func:`szilard.compression.sequential_rounding.quantise`.
     """
-    outputs = flattened(curvature.outputs.double(), way.exponent)
-    if not way.rows and not way.cols:
+    outputs = flattened(curvature.outputs.double(), scaling.exponent)
+    if not scaling.rows and not scaling.cols:
         return sequential_rounding.quantise(
             weight, curvature.inputs, outputs, lam, passes=passes, roots=roots
         )
     outputs = outputs.clamp_min(LEAST * float(outputs.mean())).clamp_min(1e-30)
-    row = _codes(outputs.log()) if way.rows else None
-    col = _codes(_left(roots).log().mean(0)) if way.cols else None
+    row = _codes(outputs.log()) if scaling.rows else None
+    col = _codes(_left(roots).log().mean(0)) if scaling.cols else None
     rows = None if row is None else _factors(row)
     cols = None if col is None else _factors(col)
     if rows is not None:
@@ -112,7 +118,7 @@ def flattened(outputs: Tensor, exponent: float) -> Tensor:
     return powers * (mean / powers.mean())
 
 
-def likely(weight: Tensor, curvature: Curvature, lam: float, roots: Sequence[Tensor]) -> Way:
+def best_scaling(weight: Tensor, curvature: Curvature, lam: float, roots: Sequence[Tensor]) -> Scaling:
     """The choice with the smallest predicted ΔL + λ · bits on some of the rows; factors only for a clear gain."""
     if len(roots) == 1 and len(weight) > SOME:
         some = torch.linspace(0, len(weight) - 1, SOME).long()
@@ -121,14 +127,14 @@ def likely(weight: Tensor, curvature: Curvature, lam: float, roots: Sequence[Ten
         part, known = weight, curvature
     share = len(weight) / max(1, len(part))
     best, least = PLAIN, math.inf
-    for way in (PLAIN, *SCALED):
-        made = quantise(part, known, lam, roots, way, passes=1)
+    for scaling in (PLAIN, *SCALED):
+        made = quantise(part, known, lam, roots, scaling, passes=1)
         cost = predicted(part, made, known) + lam * (rate(made.levels) + side(made.row))
         total = share * cost + lam * side(made.col)
-        if way == PLAIN:
+        if scaling == PLAIN:
             total *= 1 - GAIN
         if total < least:
-            best, least = way, total
+            best, least = scaling, total
     return best
 
 

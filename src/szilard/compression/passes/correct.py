@@ -18,8 +18,8 @@ from szilard.bayes.batch_innermost import InnermostNorm
 from szilard.compression.batches import leaves, length, rows, together
 from szilard.compression.draft import Draft, Setting
 from szilard.compression.graph import NORMS, RECTIFIED, shared
+from szilard.compression.memory import Need, most_forward
 from szilard.compression.probe import distance, numbers, tolerance
-from szilard.compression.room import Need, most_forward
 from szilard.errors import SzilardWarning, printable
 from szilard.networks import is_itself
 
@@ -54,7 +54,7 @@ class Correct:
     read in other places, too, is left unchanged, and a warning names it. If the outputs are farther from the original's
     than before, all changes are undone.
 
-    Means are over as many inputs as fit in memory at once (:mod:`szilard.compression.room`), at most :data:`MOST`: a
+    Means are over as many inputs as fit in memory at once (:mod:`szilard.compression.memory`), at most :data:`MOST`: a
     layer's correction changes the inputs of the next one, so inputs in parts would need a forward pass for each layer.
     """
 

@@ -19,8 +19,8 @@ from szilard import cost
 from szilard.coding import Encoder, Model
 from szilard.compression.batches import length, mapped, rows, together
 from szilard.compression.draft import Draft, Setting
+from szilard.compression.half_precision import in_float32
 from szilard.compression.learner import learn
-from szilard.compression.precise import in_float32
 from szilard.data.augment import crop_flip
 from szilard.networks import copied
 

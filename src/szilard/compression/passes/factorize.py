@@ -65,8 +65,8 @@ class Factorize:
             plain = draft.quantised.get(name)
             if plain is None:
                 roots = sequential_rounding.inverse_roots(curvature.inputs)
-                way = scaled.likely(matrix, curvature, setting.lam, roots)
-                plain = scaled.quantise(matrix, curvature, setting.lam, roots, way)
+                scaling = scaled.best_scaling(matrix, curvature, setting.lam, roots)
+                plain = scaled.quantise(matrix, curvature, setting.lam, roots, scaling)
             kept = free_energy(
                 matrix - plain.dense(target).double().reshape(matrix.shape),
                 curvature,

@@ -22,14 +22,14 @@ from torch import Tensor
 from szilard.compression.batches import length
 from szilard.compression.draft import Draft, Quantised, Setting
 from szilard.compression.graph import shared
+from szilard.compression.half_precision import COARSE
+from szilard.compression.layer_walk import Fitting, Walk, groups, seen
 from szilard.compression.layers import tensors
+from szilard.compression.memory import allowed_bytes
 from szilard.compression.passes.correct import at_once
 from szilard.compression.passes.rounding import Quantise
 from szilard.compression.patches import LAYERS, Layer
-from szilard.compression.precise import COARSE
-from szilard.compression.room import room
 from szilard.compression.scaled import rate
-from szilard.compression.walk import Fitting, Walk, groups, seen
 from szilard.networks import is_itself
 
 ALPHAS = (1.0, 0.5)  # the first is better for chains of layers; for ResNet-20 both are equal
@@ -51,7 +51,7 @@ class Refit:
     divergence of the outputs from the original's over all inputs, is not smaller than with plain rounding, plain
     rounding stays.
 
-    The fit uses as many inputs as fit in memory at once (:mod:`szilard.compression.room`), as
+    The fit uses as many inputs as fit in memory at once (:mod:`szilard.compression.memory`), as
     :class:`~szilard.compression.Correct` does. The original's outputs at a sample of positions are stored on the
     setting's shelf.
 
@@ -120,7 +120,7 @@ class Refit:
         held, known = shared(draft.network), self.quantise.measured(setting)
         theirs = dict(setting.original.named_modules())
         names = {id(module): name for name, module in draft.network.named_modules()}
-        most = math.isqrt(room(setting.original) // (8 * MATRICES))
+        most = math.isqrt(allowed_bytes(setting.original) // (8 * MATRICES))
         found: dict[str, Layer] = {}
         for weight, module, value in tensors(draft):
             name, _, leaf = weight.rpartition(".")

@@ -15,11 +15,11 @@ from szilard.compression.curvature import Curvature, curvatures
 from szilard.compression.draft import Draft, Quantised, Setting
 from szilard.compression.finite import all_finite
 from szilard.compression.layers import tensors
+from szilard.compression.memory import for_gradients, give_back
 from szilard.compression.no_data import shares, sizes, without_data
-from szilard.compression.own_units import OwnUnits, balanced_roots, own_units
-from szilard.compression.room import for_gradients, give_back
-from szilard.compression.scaled import PLAIN, Way
-from szilard.compression.ways import exponents
+from szilard.compression.raw_units import RawUnits, balanced_roots, raw_units
+from szilard.compression.row_exponents import exponents
+from szilard.compression.scaled import PLAIN, Scaling
 from szilard.errors import SzilardError, SzilardWarning, first_line, printable
 
 OCTAVES = 3  # octaves of λ in which tensors are rounded with the same scalings
@@ -53,7 +53,7 @@ class Quantise:
             for name, module, weight in tensors(draft)
             if weight.dim() > 1 and name not in draft.products
         }
-        self._ways(draft, setting, wanted)
+        self._scalings(draft, setting, wanted)
         made: dict[str, Quantised] = {}
         every, done = sum(draft.tensor(name).numel() for name in wanted), 0
         for number, (name, module) in enumerate(wanted.items(), start=1):
@@ -80,8 +80,8 @@ class Quantise:
         """Integers for a weight, with the scaling that was chosen for its name."""
         matrix = weight.cpu().reshape(len(weight), -1)
         found, roots = self._outline(name, module, matrix, draft, setting)
-        ways: dict[str, Way] = setting.memo.get((self, "ways", self._span(setting)), {})
-        return scaled.quantise(matrix, found, self.price * setting.lam, roots, ways.get(name, PLAIN))
+        scalings: dict[str, Scaling] = setting.memo.get((self, "scalings", self._span(setting)), {})
+        return scaled.quantise(matrix, found, self.price * setting.lam, roots, scalings.get(name, PLAIN))
 
     def _outline(
         self, name: str, module: nn.Module, matrix: Tensor, draft: Draft, setting: Setting
@@ -108,10 +108,10 @@ class Quantise:
     def _span(setting: Setting) -> int:
         return math.floor(math.log2(setting.lam) / OCTAVES)
 
-    def _ways(self, draft: Draft, setting: Setting, wanted: dict[str, nn.Module]) -> dict[str, Way]:
+    def _scalings(self, draft: Draft, setting: Setting, wanted: dict[str, nn.Module]) -> dict[str, Scaling]:
         """Scalings of tensors; chosen again if λ is very different, because only large errors show the best choice."""
         span = self._span(setting)
-        key = (self, "ways", span)
+        key = (self, "scalings", span)
         if key not in setting.memo:
             # At the largest λ of the span, so that the order in which a search tries them does not matter.
             setting = replace(setting, lam=2.0 ** (OCTAVES * (span + 1)))
@@ -122,18 +122,20 @@ class Quantise:
                 setting.progress.step("steps of layer", number, len(wanted), share=0.0)
                 found = self.curvature_of(name, module, draft, setting)
                 matrix = draft.tensor(name).detach().cpu().flatten(1)
-                likely[name] = scaled.likely(matrix, found, lam, self._roots(name, found, matrix, setting))
+                likely[name] = scaled.best_scaling(
+                    matrix, found, lam, self._roots(name, found, matrix, setting)
+                )
                 del matrix, found
 
-            def rounded(name: str, matrix: Tensor, way: Way) -> Quantised:
+            def rounded(name: str, matrix: Tensor, scaling: Scaling) -> Quantised:
                 roots = self._roots(name, known[name], matrix, setting)
-                return scaled.quantise(matrix, known[name], lam, roots, way, passes=1)
+                return scaled.quantise(matrix, known[name], lam, roots, scaling, passes=1)
 
             with setting.progress.aside():
                 setting.memo[key] = exponents(
                     draft, setting, known, [name for name in wanted if name in known], likely, rounded
                 )
-        made: dict[str, Way] = setting.memo[key]
+        made: dict[str, Scaling] = setting.memo[key]
         return made
 
     def _roots(self, name: str, found: Curvature, matrix: Tensor, setting: Setting) -> list[Tensor]:
@@ -205,11 +207,11 @@ class Quantise:
         inputs, outputs = without_data(weight, share, units=name == _last(draft.network), read=read)
         return Curvature(inputs, outputs, outputs)
 
-    def _units(self, setting: Setting) -> OwnUnits:
+    def _units(self, setting: Setting) -> RawUnits:
         key = self, "units"
         if key not in setting.memo:
-            setting.memo[key] = own_units(setting.original)
-        found: OwnUnits = setting.memo[key]
+            setting.memo[key] = raw_units(setting.original)
+        found: RawUnits = setting.memo[key]
         return found
 
 

@@ -11,7 +11,7 @@ from szilard.compression.promise import SLACK, Promise
 from szilard.errors import SzilardWarning
 
 
-def as_they_are(
+def unrounded(
     attempt: Callable[[float, Sequence[Pass]], Attempt], promise: Promise, least: float
 ) -> Attempt | None:
     """An attempt without passes, at λ = 0, if its score is the original's; its file stores every tensor bit for bit.

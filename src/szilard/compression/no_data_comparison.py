@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from szilard.compression.answers import Path, named, tensors
-from szilard.compression.guess import guess_inputs
 from szilard.compression.imagined_inputs import placed
-from szilard.compression.others import answered
-from szilard.compression.own_units import OwnUnits, own_units
+from szilard.compression.other_outputs import numeric_outputs
+from szilard.compression.outputs import Path, output_name, tensors
 from szilard.compression.passes.posterior import is_posterior
+from szilard.compression.random_inputs import random_inputs
+from szilard.compression.raw_units import RawUnits, raw_units
 from szilard.errors import SzilardWarning
 
 Outputs = Callable[[nn.Module, Any], Any]
@@ -23,8 +23,8 @@ FEW = 16  # outputs with at most this many columns can have a different unit in 
 
 
 @torch.no_grad()
-def parted(
-    original: nn.Module, network: nn.Module, forward: Outputs, units: OwnUnits | None = None
+def relative_difference(
+    original: nn.Module, network: nn.Module, forward: Outputs, units: RawUnits | None = None
 ) -> float | None:
     """Root mean square of the differences of outputs, relative to the deviation of the original's from their mean.
 
@@ -42,21 +42,21 @@ def parted(
 
 @torch.no_grad()
 def by_output(
-    original: nn.Module, network: nn.Module, forward: Outputs, units: OwnUnits | None = None
+    original: nn.Module, network: nn.Module, forward: Outputs, units: RawUnits | None = None
 ) -> list[tuple[str, float]]:
     """The same for each output, with its name; the name is empty if the network returns a tensor."""
     found: list[tuple[str, float]] = []
-    for guess in guess_inputs(original)[:1]:  # the most common layout that it takes
+    for guess in random_inputs(original)[:1]:  # the most common layout that it takes
         x = placed(original, guess if units is None else units.of(guess), forward)
         ours, theirs = (_outputs(forward(net, x)) for net in (network, original))
         for path, b in theirs.items():
-            name = named(path) if path else ""
+            name = output_name(path) if path else ""
             found += [(name, share) for share in _parted(ours[path], b)]
     return found
 
 
 def _outputs(output: Any) -> dict[Path, Tensor]:
-    return dict(answered(output) or tensors(output))
+    return dict(numeric_outputs(output) or tensors(output))
 
 
 def _parted(a: Tensor, b: Tensor) -> list[float]:
@@ -85,7 +85,7 @@ def unjudged_notes(original: nn.Module, network: nn.Module, forward: Outputs) ->
     """
     if is_posterior(original):
         return []
-    units = own_units(original)
+    units = raw_units(original)
     found = by_output(original, network, forward, units)
     name, share = max(found, key=lambda one: one[1], default=("", None))
     if share is None:

@@ -34,7 +34,7 @@ LARGE = 1 << 16  # bytes; smaller saved tensors stay in memory
 Forward = Callable[[nn.Module, Any], Any]
 
 
-def room(network: nn.Module) -> int:
+def allowed_bytes(network: nn.Module) -> int:
     """Bytes allowed for activations: half the bytes of the weights, or more for small networks."""
     size = sum(t.numel() * t.element_size() for t in (*network.parameters(), *network.buffers()))
     return max(size // 2, LEAST - 5 * size // 2)
@@ -103,7 +103,7 @@ def most_forward(network: nn.Module, need: Need | None, most: int) -> int:
     """How many examples, at most ``most``, can be computed at once in a forward pass."""
     if need is None or not need.forward:
         return most
-    return max(1, min(most, int(room(network) / need.forward)))
+    return max(1, min(most, int(allowed_bytes(network) / need.forward)))
 
 
 def fitted(data: Calibration, network: nn.Module, forward: Forward) -> Calibration:
@@ -124,11 +124,11 @@ def for_gradients(network: nn.Module, batches: Sequence[Any], forward: Forward) 
     """
     need = Need.of(network, batches, forward)
     most = max((length(batch) for batch in batches), default=0)
-    if need is None or most * max(need.saved, BACKWARD * need.forward) <= room(network):
+    if need is None or most * max(need.saved, BACKWARD * need.forward) <= allowed_bytes(network):
         yield batches
         return
-    most = max(1, min(most, int(room(network) / (BACKWARD * need.forward or 1))))
-    if most * need.saved <= room(network) / 2:
+    most = max(1, min(most, int(allowed_bytes(network) / (BACKWARD * need.forward or 1))))
+    if most * need.saved <= allowed_bytes(network) / 2:
         yield split(batches, most)
         return
     with _SavedToFile(network).hooks():

@@ -8,14 +8,14 @@ from torch import nn
 
 from szilard.compression.draft import Draft, Pass, Setting
 from szilard.compression.judge import Scores
-from szilard.compression.room import give_back
+from szilard.compression.memory import give_back
 
 SURE = (
     2.0  # a score has fallen if it is lower by more than this many standard errors of the paired differences
 )
 
 
-def run(
+def run_passes(
     passes: Sequence[Pass], draft: Draft, setting: Setting, score: Callable[[nn.Module], Scores] | None
 ) -> None:
     """Run passes on a draft. A pass with a true attribute ``mends`` is undone if the score falls by more than chance.

@@ -25,7 +25,7 @@ MOST = 1 << 22  # most numbers in one input
 _STARTS = (nn.Linear, _ConvNd, nn.Embedding, nn.EmbeddingBag, nn.RNNBase, BayesLinear, BayesConv)
 
 
-def guess_inputs(network: nn.Module) -> list[Tensor]:
+def random_inputs(network: nn.Module) -> list[Tensor]:
     """One batch ``[4, ...]`` of each layout that runs, because a BatchNorm normalises different things in them; empty
     if none runs.
     """

@@ -41,10 +41,10 @@ def call(network: nn.Module, x: Any) -> Tensor:
     Raises:
         SzilardError: the output has no tensor.
     """
-    return answer(network(x))
+    return judged_output(network(x))
 
 
-def answer(output: Any) -> Tensor:
+def judged_output(output: Any) -> Tensor:
     """The tensor itself; the logits of a dict or data class, or else its first tensor; the first of a tuple."""
     return at(output, None, 0)
 
@@ -95,7 +95,7 @@ def tensors(output: Any) -> list[tuple[Path, Tensor]]:
     return [(path, leaf) for path, leaf in named_leaves(_opened(output)) if isinstance(leaf, Tensor)]
 
 
-def named(path: Path) -> str:
+def output_name(path: Path) -> str:
     """Name of an output from its path: "logits", "result[1][0]"."""
     if all(isinstance(key, str) for key in path):
         return printable(".".join(map(str, path))) if path else "itself"

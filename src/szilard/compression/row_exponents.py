@@ -23,7 +23,7 @@ from szilard.compression import scaled
 from szilard.compression.draft import Draft, Quantised, Setting
 from szilard.compression.hooked import Curvature
 from szilard.compression.plan import guessed
-from szilard.compression.scaled import Way
+from szilard.compression.scaled import Scaling
 
 EXPONENTS = (0.5, 0.0)
 BATCHES = 2  # batches of inputs on which outputs are compared
@@ -32,7 +32,7 @@ ALIKE = 1.5  # arithmetic over geometric mean of G; below this, α has little ef
 MARGIN = 0.04  # share of D + μ · bits that must be saved at least
 SURE = 2.0  # standard errors of the difference that must be saved at least
 
-Round = Callable[[str, Tensor, Way], Quantised]
+Round = Callable[[str, Tensor, Scaling], Quantised]
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,32 +50,32 @@ def exponents(
     setting: Setting,
     known: Mapping[str, Curvature],
     wanted: Sequence[str],
-    ways: Mapping[str, Way],
+    scalings: Mapping[str, Scaling],
     rounded: Round,
-) -> dict[str, Way]:
+) -> dict[str, Scaling]:
     """The same scalings with the exponents that give the best outputs. The draft is restored.
 
     Args:
         known: curvatures by the tensor's name.
         wanted: names of the tensors to be rounded; all are in ``known``.
-        ways: scaling of each of them, with exponent 1.
+        scalings: scaling of each of them, with exponent 1.
         rounded: rounds a tensor ``[rows, cols]`` with a scaling.
     """
-    found = dict(ways)
+    found = dict(scalings)
     inputs = list(setting.inputs[:BATCHES])
     shared = _roles(draft, wanted)
     roles = [names for names in shared if any(_differ(known[name]) for name in names)]
     if not inputs or not roles:
         return found
     look = _Look(draft, setting, known, rounded, inputs)
-    first = [look.at({name: ways[name] for name in names}) for names in roles]
+    first = [look.at({name: scalings[name] for name in names}) for names in roles]
     measured, predicted = sum(float(one.lost.mean()) for one in first), sum(one.predicted for one in first)
     usable = predicted > 0 and measured > 0 and math.isfinite(measured)
     price = setting.lam * (measured / predicted if usable else 1.0)
     for names, base in zip(roles, first, strict=True):
         best = base
         for exponent in EXPONENTS:
-            tried = {name: replace(ways[name], exponent=exponent) for name in names}
+            tried = {name: replace(scalings[name], exponent=exponent) for name in names}
             made = look.at(tried)
             if _better(made, base, price) and (best is base or _total(made, price) < _total(best, price)):
                 best = made
@@ -112,16 +112,16 @@ class _Look:
         )
         self.wanted = [setting.forward(draft.network, x) for x in inputs]
 
-    def at(self, ways: Mapping[str, Way]) -> _Made:
+    def at(self, scalings: Mapping[str, Scaling]) -> _Made:
         """The cost if only these tensors are rounded."""
         kept, bits, predicted = {}, 0.0, 0.0
         draft, setting, lost = self.draft, self.setting, []
         try:
-            for name, way in ways.items():
+            for name, scaling in scalings.items():
                 tensor = draft.tensor(name)
                 kept[name] = tensor.clone()
                 matrix = tensor.cpu().reshape(len(tensor), -1)
-                made = self.rounded(name, matrix, way)
+                made = self.rounded(name, matrix, scaling)
                 bits += scaled.rate(made.levels) + scaled.side(made.row) + scaled.side(made.col)
                 predicted += scaled.predicted(matrix, made, self.known[name])
                 tensor.copy_(made.dense(tensor))

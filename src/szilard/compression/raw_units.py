@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
-from szilard.compression.guess import guess_inputs
 from szilard.compression.norm_units import norms_behind, sizes_by_norm
+from szilard.compression.random_inputs import random_inputs
 from szilard.compression.sequential_rounding import DAMPING, inverse_roots
 from szilard.errors import printable
 
@@ -36,7 +36,7 @@ _Reader = nn.Linear | _ConvNd | nn.RNNBase | nn.RNNCellBase
 
 
 @dataclass(frozen=True, eq=False)
-class OwnUnits:
+class RawUnits:
     """The units of a network's inputs.
 
     Attributes:
@@ -70,7 +70,7 @@ class OwnUnits:
         return x * self.scale.to(x)
 
 
-def own_units(network: nn.Module) -> OwnUnits:
+def raw_units(network: nn.Module) -> RawUnits:
     """Units estimated from the first weights; none if their columns are alike, or the first layers are not known.
 
     The first layers are those that read numbers of the network's input, found by a run on marked numbers. If no input
@@ -88,15 +88,15 @@ def own_units(network: nn.Module) -> OwnUnits:
     known_sizes = {name: found for name, module in readers.items() if (found := _sizes_of(name, module))}
     norm = any(isinstance(module, _BatchNorm) for module in network.modules())
     if not known_sizes and not norm:
-        return OwnUnits({})
-    guesses = guess_inputs(network)[:1]
+        return RawUnits({})
+    guesses = random_inputs(network)[:1]
     by_norm = _sizes_from_norms(network, guesses) if norm else {}
     known_sizes |= by_norm
     if not known_sizes:
-        return OwnUnits({})
+        return RawUnits({})
     for x in guesses:
         if not x.is_floating_point():
-            return OwnUnits({})  # tokens have no units
+            return RawUnits({})  # tokens have no units
         marked = _marked(x)
         if marked is None:
             break
@@ -111,7 +111,7 @@ def own_units(network: nn.Module) -> OwnUnits:
             size = next(iter(known_sizes[name].values())).reshape(places.shape[-1], -1)[:, 0]
             scale.view(-1)[places[known]] = size.expand_as(places)[known]
         layers = tuple(name for name in by_norm if set(by_norm[name]) & set(first))
-        return OwnUnits(first, scale if first else None, layers)
+        return RawUnits(first, scale if first else None, layers)
     made = {width for module in network.modules() for width in _made(module)}
     tokens = any(isinstance(module, nn.Embedding | nn.EmbeddingBag) for module in network.modules())
     start = None if tokens else next(iter(readers))
@@ -119,7 +119,7 @@ def own_units(network: nn.Module) -> OwnUnits:
     for name, sizes in known_sizes.items():
         if name == start or _width(readers[name]) not in made:
             first |= sizes
-    return OwnUnits(first)
+    return RawUnits(first)
 
 
 def sizes_of_inputs(weight: Tensor) -> Tensor | None:

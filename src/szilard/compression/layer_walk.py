@@ -18,11 +18,11 @@ from torch import Tensor, nn
 from szilard.compression.batches import length
 from szilard.compression.draft import Draft, Setting
 from szilard.compression.finite import all_finite
+from szilard.compression.half_precision import COARSE
+from szilard.compression.memory import allowed_bytes
 from szilard.compression.passes.correct import corrected, mean_by_channel
 from szilard.compression.patches import Layer, by_row, padded
 from szilard.compression.plan import guessed
-from szilard.compression.precise import COARSE
-from szilard.compression.room import room
 
 MOST = 16384  # most positions of a layer in the fit
 MOST_VALUES = 1 << 24  # most values of a layer's patches in the fit
@@ -98,7 +98,7 @@ def seen(setting: Setting, inputs: Any, fitted: int, layers: Mapping[str, Layer]
         kept: Seen = setting.memo[key]
         return kept
     modules, count = dict(setting.original.named_modules()), length(inputs)
-    most = min(MOST_VALUES, room(setting.original) // 8)
+    most = min(MOST_VALUES, allowed_bytes(setting.original) // 8)
     generator = torch.Generator().manual_seed(setting.seed)
     found, calls = Seen(torch.empty(0), key), dict.fromkeys(layers, 0)
 

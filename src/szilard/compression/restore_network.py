@@ -12,7 +12,7 @@ from szilard.errors import SzilardError
 
 
 @contextmanager
-def held(network: nn.Module) -> Iterator[None]:
+def restored_after(network: nn.Module) -> Iterator[None]:
     """Restore modes, ``requires_grad`` and buffers after the block.
 
     Users' functions that score a network switch its mode, freeze it, or update BatchNorm statistics. Passes continue

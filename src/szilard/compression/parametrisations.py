@@ -11,7 +11,7 @@ from szilard.errors import SzilardWarning, printable
 from szilard.networks import computed, copied, make_plain
 
 
-def plain(network: nn.Module, probe: Probe | None) -> tuple[nn.Module, list[str]]:
+def without_parametrisations(network: nn.Module, probe: Probe | None) -> tuple[nn.Module, list[str]]:
     """A copy in which computed weights are ordinary ones, if there are any, and their names.
 
     Weights for which the outputs would differ from those of ``probe`` stay computed, and a warning names them.

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from szilard.compression.adapter import Adapter, refused
-from szilard.compression.answers import Path, at, named, tensors
 from szilard.compression.batches import length, rows, shown
+from szilard.compression.outputs import Path, at, output_name, tensors
 from szilard.errors import SzilardError, SzilardWarning
 from szilard.likelihood import Likelihood, Part, Several, choose
 
@@ -30,7 +30,7 @@ INSIDE = {
 
 
 @dataclass(frozen=True, eq=False)
-class Others:
+class OtherOutputs:
     """The outputs that are not judged.
 
     Attributes:
@@ -49,7 +49,7 @@ class Others:
 
     @classmethod
     @torch.no_grad()
-    def of(cls, network: nn.Module, adapter: Adapter, inputs: Sequence[Any]) -> Others:
+    def of(cls, network: nn.Module, adapter: Adapter, inputs: Sequence[Any]) -> OtherOutputs:
         """Find them from the outputs for a few examples of each kind of batch.
 
         Raises:
@@ -57,24 +57,24 @@ class Others:
         """
         if not adapter.path:  # the network returns one tensor
             return cls(adapter, [], [], [], [])
-        answers = []
+        outputs = []
         for few in _samples(adapter, inputs):
             try:
                 output = adapter.outputs(network, few)
             except Exception as error:  # any error of a network on inputs that do not fit
                 raise refused(few, error) from error
-            answers.append((length(few), dict(answered(output))))
+            outputs.append((length(few), dict(numeric_outputs(output))))
         judged = adapter.path
         axes: dict[Path, int] = {}
-        if all(judged in found for _, found in answers):
-            for path in answers[0][1]:
-                axis = 0 if path == judged else _axis(path, answers)
+        if all(judged in found for _, found in outputs):
+            for path in outputs[0][1]:
+                axis = 0 if path == judged else _axis(path, outputs)
                 if axis is not None:
                     axes[path] = axis
         own = [judged, *(path for path in axes if path != judged)] if judged in axes else []
-        shapes = _shapes([[_moved(found[path], axes[path])[1:] for path in own] for _, found in answers])
+        shapes = _shapes([[_moved(found[path], axes[path])[1:] for path in own] for _, found in outputs])
         paths = own[1:] if shapes is not None else []
-        left = [path for path in answers[0][1] if path != judged and path not in paths]
+        left = [path for path in outputs[0][1] if path != judged and path not in paths]
         return cls(adapter, paths, [axes[path] for path in paths], shapes or [], left)
 
     def call(self, network: nn.Module, inputs: Any) -> Tensor:
@@ -120,13 +120,13 @@ class Others:
         if not theirs or self.adapter.path is None:
             return []
         few = rows(inputs[0], slice(0, FEW))
-        before, after = (dict(answered(self.adapter.outputs(net, few))) for net in (original, small))
+        before, after = (dict(numeric_outputs(self.adapter.outputs(net, few))) for net in (original, small))
         errors = {path: _error(before[path], after.get(path)) for path in (self.adapter.path, *theirs)}
         own = errors.pop(self.adapter.path)
         worst = max(errors.values())
         verb = "is" if len(theirs) == 1 else "are"
         notes = [
-            f"the output {named(self.adapter.path)} is judged, and {_names(theirs)} {verb} not; relative errors are "
+            f"the output {output_name(self.adapter.path)} is judged, and {_names(theirs)} {verb} not; relative errors are "
             f"{own:.3g} and at most {worst:.3g}"
         ]
         bad = [path for path, error in errors.items() if not error <= max(SMALL, WORSE * own)]
@@ -141,7 +141,7 @@ class Others:
         return notes
 
 
-def answered(output: Any) -> list[tuple[Path, Tensor]]:
+def numeric_outputs(output: Any) -> list[tuple[Path, Tensor]]:
     """Floating-point outputs with their paths, except those in :data:`INSIDE`."""
     return [
         (path, t)
@@ -158,10 +158,10 @@ def _samples(adapter: Adapter, inputs: Sequence[Any]) -> list[Any]:
     return [rows(x, slice(0, n)) for x in chosen for n in counts]
 
 
-def _axis(path: Path, answers: Sequence[tuple[int, dict[Path, Tensor]]]) -> int | None:
+def _axis(path: Path, outputs: Sequence[tuple[int, dict[Path, Tensor]]]) -> int | None:
     """Which of the first two dimensions counts the examples; None if neither does."""
     for axis in (0, 1):
-        if all(path in one and one[path].dim() > axis and one[path].shape[axis] == n for n, one in answers):
+        if all(path in one and one[path].dim() > axis and one[path].shape[axis] == n for n, one in outputs):
             return axis
     return None
 
@@ -199,4 +199,4 @@ def _error(before: Tensor, after: Tensor | None) -> float:
 
 def _names(paths: Sequence[Path]) -> str:
     more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
-    return ", ".join(map(named, paths[:3])) + more
+    return ", ".join(map(output_name, paths[:3])) + more
