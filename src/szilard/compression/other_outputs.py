@@ -125,9 +125,10 @@ class OtherOutputs:
         own = errors.pop(self.adapter.path)
         worst = max(errors.values())
         verb = "is" if len(theirs) == 1 else "are"
+        judged = output_name(self.adapter.path)
         notes = [
-            f"the output {output_name(self.adapter.path)} is judged, and {_names(theirs)} {verb} not; relative errors are "
-            f"{own:.3g} and at most {worst:.3g}"
+            f"the output {judged} is judged, and {_names(theirs)} {verb} not; relative errors are {own:.3g} and at "
+            f"most {worst:.3g}"
         ]
         bad = [path for path, error in errors.items() if not error <= max(SMALL, WORSE * own)]
         if bad:

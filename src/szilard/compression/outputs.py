@@ -84,7 +84,7 @@ def counted(output: Any, examples: int, inputs: Any = None) -> Path | None:
         fits = bool(t.dim()) and (not examples or len(t) == examples)
         same = (
             fits and t.layout is torch.strided and len(t) > 1 and bool((t == t[:1]).all())
-        )  # a constant tells nothing
+        )  # a constant output is not judged if another one fits
         return not t.is_floating_point(), not t.dim(), not fits, same, min(names, default=len(NAMED)), place
 
     return found[min(range(len(found)), key=rank)][0] if found else None

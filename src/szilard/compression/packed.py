@@ -19,7 +19,7 @@ class Packed:
     """Integers of any shape.
 
     Attributes:
-        small: int8 of the shape, 0 where an entry is large.
+        small: int8 of the shape, 0 for entries that are large.
         places: of the large entries in row order, int64.
         large: the large entries, in the original type.
     """
