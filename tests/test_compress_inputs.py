@@ -389,7 +389,7 @@ def test_help_and_signature_are_the_function_s():
     assert "Minimise F = E[loss]" in shown
     assert "calibration: a tensor of inputs" in shown
     assert inspect.signature(szilard.compress) == inspect.signature(szilard.compression.compress)
-    assert list(inspect.signature(szilard.compression.__call__).parameters)[:2] == ["network", "calibration"]
+    assert list(inspect.signature(szilard.compress).parameters)[:2] == ["network", "calibration"]
 
 
 def test_sorted_lengths_stay_with_their_batch():
