@@ -121,7 +121,7 @@ def test_any_entry_of_a_table_may_be_anything(files, tmp_path, kind, field, noth
         ({"target_scale": 0}, "target_scale must be a finite number above zero"),
         ({"n_data": 0}, "n_data must be a whole number from 1"),
         ({"method": "../../x"}, "method must be one of deterministic"),
-        ({"method_options": {"density": 7}}, "density must lie in"),
+        ({"method_options": {"density": 7}}, "density must be in"),
         ({"method_options": {"density": "much"}}, "density .* must be a finite number"),
         ({"method_options": {"pattern": 32}}, "pattern .* must be a word"),
         ({"method_options": {"every": 1.5}}, "every .* must be a whole number"),

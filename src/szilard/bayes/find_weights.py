@@ -1,4 +1,4 @@
-"""Which weights of a network are converted, and which stay dense although nobody asked for that."""
+"""Find the weights of a network to convert, and those that stay dense without being excluded."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.parameter import is_lazy
 
 from szilard.bayes import kinds
-from szilard.bayes.become import kept_aside
-from szilard.bayes.choice import Selection, joined
 from szilard.bayes.drawn_weights import CHILD
+from szilard.bayes.in_place import unregistered
 from szilard.bayes.kinds import How
+from szilard.bayes.user_selection import Selection, joined
 from szilard.errors import SzilardError
 
 _NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.LocalResponseNorm)
@@ -26,8 +26,8 @@ class Found:
 
     Attributes:
         name: of the module.
-        how: it is converted.
-        leaves: names of the weights in the module; empty where the module becomes another one.
+        how: how it is converted.
+        leaves: names of the weights in the module; empty if the module is replaced.
         tensors: the dense weights.
     """
 
@@ -40,7 +40,7 @@ class Found:
 
 @dataclass(frozen=True, eq=False)
 class Left:
-    """A weight that was not excluded, and stays dense and without σ all the same."""
+    """A weight that was not excluded, but stays dense and without σ."""
 
     name: str
     numbers: int
@@ -48,12 +48,12 @@ class Left:
 
 
 def find(network: nn.Module, asked: Selection) -> tuple[list[Found], list[Left]]:
-    """What is to be converted, in the order of the modules, and what stays dense though nobody asked for that.
+    """The modules to convert, in order, and the weights that stay dense without being excluded.
 
-    Frozen weights and excluded ones are in neither list: they stay as they are because the user says so.
+    Frozen weights and excluded ones are in neither list, because the user chose them.
 
     Raises:
-        SzilardError: weights without a shape; names and patterns that match nothing.
+        SzilardError: uninitialised weights; names and patterns that match nothing.
     """
     for name, parameter in network.named_parameters():
         if is_lazy(parameter):
@@ -61,7 +61,7 @@ def find(network: nn.Module, asked: Selection) -> tuple[list[Found], list[Left]]
                 f"{name} has no shape yet; call the network once on a batch, and then make it Bayesian"
             )
     asked.check(network)
-    shared = _shared_parameters(network) | kept_aside(network).keys()
+    shared = _shared_parameters(network) | unregistered(network).keys()
     found: list[Found] = []
     inside: list[str] = []
     scripted: list[str] = []
@@ -88,12 +88,12 @@ def find(network: nn.Module, asked: Selection) -> tuple[list[Found], list[Left]]
 
 
 def all_weights(network: nn.Module) -> int:
-    """Numbers in the trainable matrices of an ordinary network; norms are none."""
+    """Number of entries in the trainable matrices of an ordinary network, without normalisation."""
     return sum(p.numel() for _, m, _, p in _owned(network) if _counts(m, p))
 
 
 def is_first(network: nn.Module, module: nn.Module) -> bool:
-    """Whether a module holds the first matrix of a network, those that are frozen or left out included."""
+    """Whether a module holds the first matrix of a network, including frozen and excluded ones."""
     return next((m is module for _, m, _, p in _owned(network) if counts_as_weight(m, p)), False)
 
 
@@ -102,7 +102,7 @@ def _found(
 ) -> Found | None:
     how = kinds.how(module)
     if in_attention and how == "linear":
-        how = "drawn"  # the attention around it reads its weight, and does not call it
+        how = "drawn"  # the attention around it reads its weight and does not call it
     if how in ("linear", "convolution"):
         weight: Tensor = module.weight  # type: ignore[assignment]
         stored = [f"{joined(name, part)}.mean" for part in ("weight", "layer.weight")]
@@ -136,13 +136,13 @@ def _found(
 
 
 def _whole(name: str, attention: nn.Module, asked: Selection) -> bool:
-    """Whether all weights of an attention are asked for, and not only some."""
+    """Whether all weights of an attention are selected, and not only some."""
     out = asked.takes(joined(name, "out_proj"), attention.out_proj, "weight")  # type: ignore[arg-type]
     return out and all(asked.takes(name, attention, leaf) for leaf in kinds.matrices(attention))
 
 
 def _is_free(parameter: Tensor, shared: set[int], asked: Selection, stored: list[str]) -> bool:
-    """Whether a weight may be converted: a tied one must stay one tensor, a frozen one as it is, and numbers real."""
+    """Whether a weight can be converted: tied, frozen and complex ones cannot."""
     if id(parameter) in shared or parameter.is_complex():
         return False
     if asked.stored:
@@ -151,7 +151,7 @@ def _is_free(parameter: Tensor, shared: set[int], asked: Selection, stored: list
 
 
 def counts_as_weight(module: nn.Module, parameter: Tensor) -> bool:
-    """Whether a parameter is a matrix, or has more axes, and belongs to no norm."""
+    """Whether a parameter has two or more axes and does not belong to a normalisation layer."""
     numbers = parameter.is_floating_point() or parameter.is_complex()
     return parameter.dim() > 1 and numbers and not isinstance(module, _NORMS)
 
@@ -161,8 +161,8 @@ def _counts(module: nn.Module, parameter: Tensor) -> bool:
 
 
 def _owned(network: nn.Module) -> Iterator[tuple[str, nn.Module, str, Tensor]]:
-    """(name, owner, name there, parameter), each parameter once."""
-    seen: dict[int, Tensor] = {}  # keeps them alive: a scripted module makes them when it is asked
+    """(name, owner, name in the owner, parameter), each parameter once."""
+    seen: dict[int, Tensor] = {}  # keeps them alive: a scripted module makes them at each access
     for name, module in network.named_modules():
         for leaf, parameter in module._parameters.items():
             if parameter is not None and id(parameter) not in seen:
@@ -177,7 +177,7 @@ def _originals(one: Found) -> list[Tensor]:
 
 
 def _shared_parameters(network: nn.Module) -> set[int]:
-    """Ids of the parameters that stand in several places."""
+    """Ids of the parameters that are used in several places."""
     seen: dict[int, Tensor] = {}
     shared: set[int] = set()
     for module in network.modules():
@@ -202,12 +202,12 @@ def _why(parameter: Tensor, module: nn.Module, path: str, shared: bool, scripted
     if parameter.is_complex():
         return "complex numbers"
     if shared:
-        return "held in two places"
+        return "used in two places"
     if _is_inside(path, scripted) or "" in scripted:
         return "scripted"
     if "parametrizations" in path.split(".") or module._forward_pre_hooks:
         return "under a parametrization"
-    return "a matrix of no layer"
+    return "a matrix of no known layer"
 
 
 def _is_scripted(module: nn.Module) -> bool:
