@@ -36,10 +36,10 @@ def no_library(monkeypatch, tmp_path):
     monkeypatch.delenv("SZILARD_KERNELS", raising=False)
     monkeypatch.setattr(native, "_packaged", lambda: tmp_path / "_kernels.so")
     native._load.cache_clear()
-    dispatch._tell_once.cache_clear()
+    dispatch._warn_once.cache_clear()
     yield
     native._load.cache_clear()
-    dispatch._tell_once.cache_clear()
+    dispatch._warn_once.cache_clear()
 
 
 def compiled(folder: Path, source: str) -> Path:

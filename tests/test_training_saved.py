@@ -137,7 +137,7 @@ def test_any_entry_of_a_table_may_be_anything(files, tmp_path, kind, field, noth
 def test_one_sentence_names_the_field(files, tmp_path, kind, change, sentence, nothing_happens):
     path = files[kind]
     if kind == ".szd" and change.get("scale") == [1.0, math.inf, 1.0]:
-        sentence = "the metadata are no JSON"  # which has no word for infinity
+        sentence = "the metadata are not JSON"  # which has no word for infinity
     with pytest.raises(SzilardFileError, match=sentence):
         saved_network.load(saying(path, {**said(path), **change}, tmp_path / f"odd{kind}"))
 
@@ -282,7 +282,7 @@ def test_a_checkpoint_of_odd_content(tmp_path):
     path = tmp_path / "checkpoint.pt"
     for error in (KeyError("x"), TypeError("x"), AttributeError("x"), RuntimeError("x"), IndexError("x")):
         with (
-            pytest.raises(SzilardFileError, match="holds something else"),
+            pytest.raises(SzilardFileError, match="has a value other than 0 and 1"),
             checkpoint.reading(path, "checkpoint"),
         ):
             raise error

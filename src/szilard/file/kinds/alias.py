@@ -28,7 +28,7 @@ class Alias(Record):
 
 @dataclass(frozen=True, slots=True)
 class AliasFields(Fields):
-    """The earlier tensor, in the table. Whether it may be shared is seen where all names are known.
+    """The number of the earlier tensor, in the table. Whether it can be shared is checked when all names are known.
 
     Attributes:
         target: its number among all tensors of the file.
@@ -43,7 +43,7 @@ class AliasFields(Fields):
 
     @property
     def elements(self) -> int:
-        """It has none of its own."""
+        """0, because it has no entries of its own."""
         return 0
 
     @property
@@ -67,7 +67,7 @@ class AliasFields(Fields):
         """As :meth:`Fields.encode`."""
         if record.target not in encoding.numbers or record.target in encoding.aliases:
             raise SzilardFileError(
-                f"{record.name} shares {record.target}, which is no tensor before it with its own storage; name one"
+                f"{record.name} shares {record.target}, which is not an earlier tensor with its own storage; name one"
             )
         encoding.aliases.add(record.name)
         number = encoding.numbers[record.target]

@@ -1,4 +1,4 @@
-"""Kind 0, raw: a tensor by its exact bytes."""
+"""Kind 0, raw: a tensor stored as its exact bytes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from szilard.file.records import Record, TensorRecord, Value
 
 @dataclass(frozen=True, eq=False)
 class Raw(TensorRecord):
-    """A tensor by its exact bytes.
+    """A tensor stored as its exact bytes.
 
     Attributes:
         dtype: PyTorch's name of the type, "int64".
@@ -32,7 +32,8 @@ class Raw(TensorRecord):
 
 @dataclass(frozen=True, slots=True)
 class RawFields(Fields):
-    """The bytes, in the raw part. :class:`~szilard.file.kinds.planes.PlanesFields` writes them where they are fewer."""
+    """The fields of bytes in the raw part. :class:`~szilard.file.kinds.planes.PlanesFields` writes this kind if it is
+    shorter."""
 
     word: ClassVar[str] = "raw"
 
@@ -54,10 +55,10 @@ class RawFields(Fields):
 
 
 def whole(fields: Fields, name: str, data: bytes | memoryview, decoding: Decoding) -> Record:
-    """A tensor of its bytes, which nobody else has.
+    """A tensor made of its bytes, which are not shared.
 
     Raises:
-        Broken: a bool is none.
+        Broken: a bool is neither 0 nor 1.
     """
     hash_bytes(fields, name, (data[at:end] for at, end in spans(0, len(data))), decoding)
     if decoding.keep == Keep.VALUES:
@@ -67,10 +68,10 @@ def whole(fields: Fields, name: str, data: bytes | memoryview, decoding: Decodin
 
 
 def hash_bytes(fields: Fields, name: str, pieces: Iterable[bytes | memoryview], decoding: Decoding) -> None:
-    """Take a tensor's bytes into the hash.
+    """Add a tensor's bytes to the hash.
 
     Raises:
-        Broken: a bool is none.
+        Broken: a bool is neither 0 nor 1.
     """
     arrays: Iterator[np.ndarray] = (np.frombuffer(piece, fields.type.carrier) for piece in pieces)
     if fields.type.name == "bool":
