@@ -53,8 +53,7 @@ class BayesAttention(_Attention):
 
     @property
     def in_proj_weight(self) -> Tensor:
-        """The weights of query, key and value as one tensor, for code that reads them instead of calling; drawn as
-        those are."""
+        """The weights of query, key and value as one tensor, for code that reads them instead of calling."""
         return torch.cat([layer.weight.as_tensor() for layer in (self.query, self.key, self.value)])
 
     @property

@@ -180,8 +180,7 @@ def _nothing(network: nn.Module, chosen: bool) -> str:
 
 
 def _patterns(found: list[Found], pattern: Pattern) -> list[Pattern]:
-    """The pattern of each weight. Neurons connect layers that read each other; the neuron pattern does not apply to
-    drawn weights."""
+    """The pattern of each weight. The neuron pattern needs layers that read each other; drawn weights have none."""
     drawn = [one.how == "drawn" for one in found for _ in one.tensors]
     if not isinstance(pattern, Neuron):
         return [pattern] * len(drawn)

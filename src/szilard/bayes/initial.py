@@ -61,9 +61,7 @@ def _fresh_std(one: Found, part: int, dense: Tensor, support: Support, share: fl
     """Standard deviation of fresh means, so that signals keep their size with the existing entries (He et al. 2015)."""
     module = one.module
     if one.how == "drawn" and one.leaves[part] not in kinds.matrices(module):
-        return float(dense.square().mean().sqrt()) / math.sqrt(
-            support.density
-        )  # the role of the matrix is not known
+        return float(dense.square().mean().sqrt()) / math.sqrt(support.density)  # its role is not known
     if isinstance(module, nn.RNNBase | nn.RNNCellBase):
         return recurrent.fresh_std(module, support.density)
     if isinstance(module, nn.Embedding | nn.EmbeddingBag):

@@ -12,8 +12,8 @@ from szilard.bayes.network_weights import weights
 
 @torch.no_grad()
 def diagnostics(network: nn.Module) -> list[dict[str, Any]]:
-    """One entry for each weight: name, shape, nnz, density, ``mean``, and for Gaussians ``log_std`` and ``snr`` =
-    |μ|/σ."""
+    """One entry for each weight: name, shape, nnz, density, ``mean``, and for Gaussians ``log_std`` and
+    ``snr`` = |μ|/σ."""
     rows = []
     for name, weight in weights(network).items():
         log_std = None if weight.log_std is None else weight.log_std.detach().clone()

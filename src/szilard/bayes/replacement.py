@@ -37,9 +37,7 @@ def convert_modules(
                     weight.layer = (one.module,)
     for module in network.modules():
         if isinstance(module, nn.TransformerEncoderLayer) and _is_converted(module):
-            module.activation_relu_or_gelu = (
-                0  # or torch would read the weights instead of calling the layers
-            )
+            module.activation_relu_or_gelu = 0  # or torch would read the weights and not call the layers
         if isinstance(module, nn.TransformerEncoder) and _is_converted(module):
             module.use_nested_tensor = False  # likewise, if there is a padding mask
     return failed

@@ -1,5 +1,4 @@
-"""The table of fields, stored in columns, which deflate better than rows: those of all records, then those of each
-kind."""
+"""The table of fields in columns, which deflate better than rows: those of all records, then those of each kind."""
 
 from __future__ import annotations
 
@@ -19,8 +18,7 @@ _Line = tuple[type[Fields], Row]
 
 
 def wide(table: Sequence[Fields]) -> bool:
-    """Whether a kind does not fit into three bits, so that the file needs the flag
-    :data:`szilard.file.sections.WIDE`."""
+    """Whether a kind needs more than three bits and the file the flag :data:`szilard.file.sections.WIDE`."""
     return any(number(type(fields)) >= WIDE for fields in table)
 
 

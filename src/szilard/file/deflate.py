@@ -15,8 +15,7 @@ _MANY = 1 << 20  # bytes, above which the most thorough search would take second
 
 
 def compress(data: bytes, dictionary: bytes = b"") -> bytes:
-    """The shortest of three encodings: with repetitions and dynamic codes, with repetitions and fixed codes, or Huffman
-    only.
+    """The shortest of three encodings: repetitions with dynamic codes or with fixed codes, or no repetitions.
 
     Fixed codes suit short data, and the planes of random floats have no repetitions.
     """

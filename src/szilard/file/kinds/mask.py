@@ -52,8 +52,7 @@ class Mask(SupportRecord):
 
 @dataclass(frozen=True, slots=True)
 class MaskFields(Fields):
-    """The fields of a mask: its shape. :class:`~szilard.file.kinds.full_mask.FullMaskFields` writes this kind if an
-    entry is missing."""
+    """The shape of a mask. :class:`~szilard.file.kinds.full_mask.FullMaskFields` writes it if an entry is missing."""
 
     word: ClassVar[str] = "support"
     typed: ClassVar[bool] = False

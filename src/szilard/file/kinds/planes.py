@@ -75,8 +75,7 @@ class PlanesFields(Fields):
 
 
 def pack(data: bytes, size: int) -> bytes:
-    """The planes of entries of ``size`` bytes, deflated: the exponents of floats are similar, their last digits are
-    not."""
+    """The planes of entries of ``size`` bytes, deflated: exponents of floats are similar, last digits are not."""
     return deflate.compress(np.frombuffer(data, np.uint8).reshape(-1, size).T.tobytes())
 
 

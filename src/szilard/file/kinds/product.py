@@ -29,9 +29,7 @@ from szilard.file.quantised import Levels, hashing, made
 from szilard.file.records import Document, Record, TensorRecord
 
 DEPTH = 8  #: number of powers of two that a coefficient of a product can be
-MOST_PIECE = (
-    64  #: largest number of entries of a piece; computing a product takes this many operations for each entry
-)
+MOST_PIECE = 64  #: most entries of a piece; a product takes this many operations for each entry
 _EXACT = 1 << 24  # float32 represents all integers up to this
 KEY = "szilard.products"
 _PARTS = ".coefficients", ".basis"

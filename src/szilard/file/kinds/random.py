@@ -119,9 +119,7 @@ class RandomFields(SteppedFields):
         indices = random.unpack(bytes(decoding.raw(self.raw_bytes)), self.blocks, self.bits)
         if indices is None:
             raise Broken("a tensor of random levels has bits left over")
-        if (
-            self.type.size < 4 and self.bits <= 16
-        ):  # blocks can have one entry, and an index can be larger than it
+        if self.type.size < 4 and self.bits <= 16:  # with blocks of one entry, indices can be larger than it
             indices = indices.astype(np.uint16)
         record = Random(name, self.type.name, self.shape, indices, self.step, self.seed, self.bits, self.size)
         found = kept(Levels(name, record.dtype, record.shape, record.levels(), record.step), decoding)

@@ -32,8 +32,7 @@ class Raw(TensorRecord):
 
 @dataclass(frozen=True, slots=True)
 class RawFields(Fields):
-    """The fields of bytes in the raw part. :class:`~szilard.file.kinds.planes.PlanesFields` writes this kind if it is
-    shorter."""
+    """Bytes in the raw part. :class:`~szilard.file.kinds.planes.PlanesFields` writes this kind if it is shorter."""
 
     word: ClassVar[str] = "raw"
 
