@@ -261,9 +261,9 @@ HUGE = {
     ),
     "names": (
         forged(SCALAR, names=deflate.compress(bytes(50 * MIB), DICTIONARY)),
-        "the table of names contains more",
+        "the table of names has too many bytes",
     ),
-    "metadata": (forged(meta=deflate.compress(bytes(100 * MIB))), "the metadata holds more"),
+    "metadata": (forged(meta=deflate.compress(bytes(100 * MIB))), "the metadata has too many bytes"),
     "metadata too deep": (
         forged(meta=deflate.compress(b'{"a":' + b"[" * 500_000 + b"]" * 500_000 + b"}")),
         "the metadata are not JSON",

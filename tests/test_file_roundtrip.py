@@ -243,7 +243,7 @@ def levels(**changes):
     [
         ([levels(), levels()], "two tensors have the name w"),
         ([Mask("w", (1, 1), np.zeros((1, 1), bool)), levels(name="w.col")], "two tensors have the name w.col"),
-        ([levels(name="a\0b")], "holds a zero"),
+        ([levels(name="a\0b")], "contains a zero"),
         ([levels(name="a" * 2000)], "longer than 1024 bytes"),
         ([levels(name="\ud800")], "not Unicode text"),
         ([levels(dtype="int32")], "w is of type int32, which levels cannot be"),
@@ -273,7 +273,7 @@ def test_what_cannot_be_written_is_refused(tmp_path, records, sentence):
 
 @pytest.mark.parametrize(
     ("meta", "sentence"),
-    [({"a": np.ones(3)}, "as JSON"), ({"a": math.nan}, "as JSON"), ({"a": "x" * 2**20}, "may be 1048576")],
+    [({"a": np.ones(3)}, "as JSON"), ({"a": math.nan}, "as JSON"), ({"a": "x" * 2**20}, "at most 1048576")],
 )
 def test_metadata_that_cannot_be_written(meta, sentence):
     with pytest.raises(SzilardFileError, match=sentence):

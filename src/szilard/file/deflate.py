@@ -91,7 +91,7 @@ class Inflater:
             Broken: the stream has more output, is incomplete or has bytes after its end.
         """
         if self.take(1):
-            raise Broken(f"{self._what} is longer than it should be")
+            raise Broken(f"{self._what} has too many bytes")
         if not self._coder.eof or self._coder.unused_data or self._at < len(self._data):
             raise Broken(f"{self._what} is not one whole deflate stream")
 
