@@ -297,8 +297,8 @@ void lrt_conv_all_grads(const szilard_index &index, const szilard_geometry &g, c
     }
 }
 
-// Gradients of the posterior's values and, where grad_x is not null, of x. t_mean and t_variance are in the
-// transpose's order.
+// Gradients of the posterior's values and, if grad_x is not null, of x. t_mean and t_variance are in the transpose's
+// order.
 void lrt_conv_grads(const szilard_index &index, const szilard_geometry &g, const float *grad, const float *x,
                     const float *variance, const float *factor, const float *t_mean, const float *t_variance,
                     float *grad_x, float *grad_mean, float *grad_log_std, int threads) {

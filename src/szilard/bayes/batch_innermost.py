@@ -46,12 +46,12 @@ class _InnermostNorm(nn.BatchNorm2d):
 
 class InnermostNorm(_InnermostNorm):
     def forward(self, x: Tensor) -> Tensor:
-        return self._normalize(x, None, False) if normalize.serves(x) else super().forward(x)
+        return self._normalize(x, None, False) if normalize.supports(x) else super().forward(x)
 
 
 class InnermostNormReLU(_InnermostNorm, NormReLU):
     def forward(self, x: Tensor, shortcut: Tensor | None = None) -> Tensor:
-        if normalize.serves(x):
+        if normalize.supports(x):
             return self._normalize(x, shortcut, True)
         return NormReLU.forward(self, x, shortcut)
 
@@ -65,7 +65,7 @@ class InnermostMaxPool(nn.MaxPool2d):
             for n in (self.kernel_size, self.stride, self.padding, self.dilation)
         )
         plain = not self.ceil_mode and not self.return_indices and dilation == [1, 1]
-        if not (plain and kernel[0] * kernel[1] < 256 and normalize.serves(x)):
+        if not (plain and kernel[0] * kernel[1] < 256 and normalize.supports(x)):
             return super().forward(x)
         return normalize.max_pool(x, kernel, stride, padding)[0]
 
@@ -74,7 +74,7 @@ class InnermostShortcut(PaddedShortcut):
     """The shortcut without parameters, which keeps the layout of its input."""
 
     def forward(self, x: Tensor) -> Tensor:
-        if not normalize.serves(x):
+        if not normalize.supports(x):
             return super().forward(x)
         x = x.movedim(0, -1)[:, :: self.stride, :: self.stride]
         return F.pad(x, (0, 0, 0, 0, 0, 0, self.before, self.behind)).movedim(-1, 0)

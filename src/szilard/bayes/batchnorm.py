@@ -21,7 +21,7 @@ def reestimate_batchnorm(network: nn.Module, batches: Iterable[tuple[Any, Tensor
     """Recompute the running mean and variance of every BatchNorm as the average over the examples of ``batches``.
 
     Each batch is weighted by its number of examples; a single example joins the batch before it. If anything fails, the
-    statistics stay as they were. No other thread may use the network meanwhile.
+    statistics stay as they were. No other thread must use the network meanwhile.
 
     Args:
         batches: pairs ``(x, y)``; y is used only if x is not a tensor, for the number of examples.

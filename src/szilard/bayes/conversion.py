@@ -10,7 +10,7 @@ from torch import nn
 
 from szilard.bayes.batch_innermost import keep_innermost
 from szilard.bayes.drawn_weights import drawn_modules
-from szilard.bayes.find_weights import Found, Left, all_weights, find, is_first
+from szilard.bayes.find_weights import Found, LeftDense, all_weights, find, is_first
 from szilard.bayes.fuse import fuse_rectifiers
 from szilard.bayes.initial import Start, make_weight
 from szilard.bayes.layers import BayesConv, bayes_layers
@@ -96,7 +96,7 @@ def bayesianize(
         raise SzilardError(
             "the network is Bayesian already; pass the original network, or train this one as it is"
         )
-    _refuse_idle(prior, prior_scale, initial_std, point)
+    _refuse_ineffective(prior, prior_scale, initial_std, point)
     if isinstance(prior, str):
         prior = make_prior(prior, prior_scale)
     if not initial_std > 0:
@@ -107,7 +107,7 @@ def bayesianize(
     if stored and not found:  # the file is of another network, which the caller will report
         found, left = find(network, Selection(only, except_, matrices, skip, (), frozen))
     if not found:
-        raise SzilardError(_nothing(network, only is not None or except_ is not None or bool(skip)))
+        raise SzilardError(_why_nothing(network, only is not None or except_ is not None or bool(skip)))
     for one in found if not stored and not fresh else []:
         if not all(t.is_meta or bool(torch.isfinite(t).all()) for t in one.tensors):
             raise SzilardError(f"{one.name or 'the network'} holds NaN or infinite weights; fix them first")
@@ -146,7 +146,7 @@ def bayesianize(
     return network
 
 
-def _refuse_idle(prior: Prior | str, prior_scale: float, initial_std: float, point: bool) -> None:
+def _refuse_ineffective(prior: Prior | str, prior_scale: float, initial_std: float, point: bool) -> None:
     """Raise for options that would change nothing."""
     if not isinstance(prior, str) and prior_scale != 1.0:
         raise SzilardError(
@@ -159,7 +159,7 @@ def _refuse_idle(prior: Prior | str, prior_scale: float, initial_std: float, poi
         )
 
 
-def _nothing(network: nn.Module, chosen: bool) -> str:
+def _why_nothing(network: nn.Module, chosen: bool) -> str:
     """The message if there is no weight to convert."""
     if chosen:
         return (
@@ -222,7 +222,7 @@ def _warn_dense_products(network: nn.Module, density: float) -> None:
         )
 
 
-def _warn_left_dense(left: list[Left], total: int, nothing_asked: bool) -> None:
+def _warn_left_dense(left: list[LeftDense], total: int, nothing_asked: bool) -> None:
     """Warn about weights that stay dense without being excluded."""
     if not left or nothing_asked:
         return

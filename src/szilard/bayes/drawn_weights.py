@@ -20,7 +20,7 @@ from szilard.bayes.noise import Noise
 from szilard.bayes.thread_state import calling, current_call, draw_of, mode_of
 from szilard.bayes.weight import NO_RESET, Weight
 from szilard.errors import SzilardError
-from szilard.sparse.differentiable import spread
+from szilard.sparse.differentiable import dense_weight
 
 CHILD = "bayes_weights"  #: the submodule of a converted module that holds its weights
 
@@ -65,7 +65,7 @@ class BayesWeights(nn.Module):
                 values = weight.mean
             else:
                 values = weight.sample(self.noise.normal(weight.mean.shape, weight.mean))
-        dense = self._finished(name, spread(values, weight.support))
+        dense = self._finished(name, dense_weight(values, weight.support))
         weight.listen(dense)
         return dense
 

@@ -39,7 +39,7 @@ class Found:
 
 
 @dataclass(frozen=True, eq=False)
-class Left:
+class LeftDense:
     """A weight that was not excluded, but stays dense and without σ."""
 
     name: str
@@ -47,7 +47,7 @@ class Left:
     why: str
 
 
-def find(network: nn.Module, asked: Selection) -> tuple[list[Found], list[Left]]:
+def find(network: nn.Module, asked: Selection) -> tuple[list[Found], list[LeftDense]]:
     """The modules to convert, in order, and the weights that stay dense without being excluded.
 
     Frozen weights and excluded ones are in neither list, because the user chose them.
@@ -79,9 +79,9 @@ def find(network: nn.Module, asked: Selection) -> tuple[list[Found], list[Left]]
                 inside.append(name)
     taken = {id(parameter) for one in found for parameter in _originals(one)}
     left = [
-        Left(path, parameter.numel(), _why(parameter, module, path, id(parameter) in shared, scripted))
-        for path, module, leaf, parameter in _owned(network)
-        if id(parameter) not in taken and _counts(module, parameter)
+        LeftDense(path, parameter.numel(), _why(parameter, module, path, id(parameter) in shared, scripted))
+        for path, module, leaf, parameter in _parameters(network)
+        if id(parameter) not in taken and _is_trained_weight(module, parameter)
         and asked.takes(path.removesuffix(leaf).removesuffix("."), module, leaf)
     ]  # fmt: skip
     return found, left
@@ -89,12 +89,12 @@ def find(network: nn.Module, asked: Selection) -> tuple[list[Found], list[Left]]
 
 def all_weights(network: nn.Module) -> int:
     """Number of entries in the trainable matrices of an ordinary network, without normalisation."""
-    return sum(p.numel() for _, m, _, p in _owned(network) if _counts(m, p))
+    return sum(p.numel() for _, m, _, p in _parameters(network) if _is_trained_weight(m, p))
 
 
 def is_first(network: nn.Module, module: nn.Module) -> bool:
     """Whether a module holds the first matrix of a network, including frozen and excluded ones."""
-    return next((m is module for _, m, _, p in _owned(network) if counts_as_weight(m, p)), False)
+    return next((m is module for _, m, _, p in _parameters(network) if counts_as_weight(m, p)), False)
 
 
 def _found(
@@ -106,13 +106,17 @@ def _found(
     if how in ("linear", "convolution"):
         weight: Tensor = module.weight  # type: ignore[assignment]
         stored = [f"{joined(name, part)}.mean" for part in ("weight", "layer.weight")]
-        if _is_free(weight, shared, asked, stored) and (asked.stored or asked.takes(name, module, "weight")):
+        if _can_convert(weight, shared, asked, stored) and (
+            asked.stored or asked.takes(name, module, "weight")
+        ):
             return Found(name, module, how, (), [weight])
         return None
     if how == "attention":
         parts = _projections(module)  # type: ignore[arg-type]
         originals = [p for p in module.parameters() if p.dim() > 1]
-        whole = all(_is_free(p, shared, asked, [f"{joined(name, 'query.weight')}.mean"]) for p in originals)
+        whole = all(
+            _can_convert(p, shared, asked, [f"{joined(name, 'query.weight')}.mean"]) for p in originals
+        )
         if whole and (asked.stored or (asked.takes(name, module) and _whole(name, module, asked))):
             return Found(name, module, how, (), parts)
         if asked.stored and any(one.startswith(f"{joined(name, 'query.')}") for one in asked.stored):
@@ -124,7 +128,7 @@ def _found(
         if parameter is not None
         and parameter.dim() > 1
         and parameter.is_floating_point()
-        and _is_free(parameter, shared, asked, [f"{joined(name, f'{CHILD}.{leaf}')}.mean"])
+        and _can_convert(parameter, shared, asked, [f"{joined(name, f'{CHILD}.{leaf}')}.mean"])
         and (
             asked.stored
             or (asked.takes(name, module, leaf) if leaf in known else asked.takes_bare(name, module, leaf))
@@ -141,7 +145,7 @@ def _whole(name: str, attention: nn.Module, asked: Selection) -> bool:
     return out and all(asked.takes(name, attention, leaf) for leaf in kinds.matrices(attention))
 
 
-def _is_free(parameter: Tensor, shared: set[int], asked: Selection, stored: list[str]) -> bool:
+def _can_convert(parameter: Tensor, shared: set[int], asked: Selection, stored: list[str]) -> bool:
     """Whether a weight can be converted: tied, frozen and complex ones cannot."""
     if id(parameter) in shared or parameter.is_complex():
         return False
@@ -156,11 +160,11 @@ def counts_as_weight(module: nn.Module, parameter: Tensor) -> bool:
     return parameter.dim() > 1 and numbers and not isinstance(module, _NORMS)
 
 
-def _counts(module: nn.Module, parameter: Tensor) -> bool:
+def _is_trained_weight(module: nn.Module, parameter: Tensor) -> bool:
     return counts_as_weight(module, parameter) and parameter.requires_grad
 
 
-def _owned(network: nn.Module) -> Iterator[tuple[str, nn.Module, str, Tensor]]:
+def _parameters(network: nn.Module) -> Iterator[tuple[str, nn.Module, str, Tensor]]:
     """(name, owner, name in the owner, parameter), each parameter once."""
     seen: dict[int, Tensor] = {}  # keeps them alive: a scripted module makes them at each access
     for name, module in network.named_modules():

@@ -18,7 +18,7 @@ from szilard.kernels.geometry import Convolution
 from szilard.kernels.layout import innermost
 from szilard.kernels.transforms import transformed
 from szilard.sparse import block_ops, differentiable, ops, submatrix
-from szilard.sparse.differentiable import spread
+from szilard.sparse.differentiable import dense_weight
 from szilard.sparse.growth import Growth, RowsGradient, conv_rows, linear_rows
 
 #: Modes of a layer: ``local`` draws outputs (local reparametrisation), ``sample`` draws one weight for each forward
@@ -112,16 +112,18 @@ class BayesLayer(nn.Module):
         mode, draw = mode_of(self), draw_of(weight)
         product = self._dense_product
         if draw is not None or weight.log_std is None or mode == "mean":
-            return self._finish(product(x, spread(weight.mean if draw is None else draw, support)), relu)
+            return self._finish(
+                product(x, dense_weight(weight.mean if draw is None else draw, support)), relu
+            )
         if mode == "sample":
             values = weight.sample(self.noise.normal(weight.mean.shape, weight.mean))
-            return self._finish(product(x, spread(values, support)), relu)
-        variance = spread((2 * weight.log_std).exp(), support)
+            return self._finish(product(x, dense_weight(values, support)), relu)
+        variance = dense_weight((2 * weight.log_std).exp(), support)
 
         def noise(std: Tensor) -> Tensor:
             return self.noise.normal(std.shape, std)
 
-        y = differentiable.drawn(product, x, spread(weight.mean, support), variance, noise)
+        y = differentiable.drawn(product, x, dense_weight(weight.mean, support), variance, noise)
         return self._finish(y, relu)
 
     def values_now(self) -> Tensor:

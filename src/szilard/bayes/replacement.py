@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from szilard.bayes.attention import BayesAttention
 from szilard.bayes.drawn_weights import CHILD, BayesWeights, Drawn, convert
 from szilard.bayes.embedding import EmbeddingWeights, padding_row
-from szilard.bayes.find_weights import Found, Left
+from szilard.bayes.find_weights import Found, LeftDense
 from szilard.bayes.in_place import replace_in_place
 from szilard.bayes.kinds import extra
 from szilard.bayes.layers import BayesConv1d, BayesConv2d, BayesLayer, BayesLinear
@@ -20,13 +20,13 @@ from szilard.bayes.weight import Weight
 
 def convert_modules(
     network: nn.Module, found: list[Found], made: list[list[Weight]], noise: Noise
-) -> list[Left]:
+) -> list[LeftDense]:
     """Convert the ``found`` modules, with the weights ``made`` for them; each stays the same object.
 
     Returns:
         the weights of modules that could not be converted.
     """
-    failed: list[Left] = []
+    failed: list[LeftDense] = []
     for one, weights in zip(found, made, strict=True):
         if one.how == "drawn":
             failed += _drawn(one, weights, noise)
@@ -47,7 +47,7 @@ def _is_converted(module: nn.Module) -> bool:
     return any(isinstance(one, BayesLayer | BayesWeights) for one in module.modules())
 
 
-def _drawn(one: Found, weights: list[Weight], noise: Noise) -> list[Left]:
+def _drawn(one: Found, weights: list[Weight], noise: Noise) -> list[LeftDense]:
     module, named = one.module, dict(zip(one.leaves, weights, strict=True))
     try:
         if CHILD in dir(module):
@@ -66,7 +66,7 @@ def _drawn(one: Found, weights: list[Weight], noise: Noise) -> list[Left]:
             convert(module, named, noise)
     except TypeError:
         return [
-            Left(
+            LeftDense(
                 f"{one.name}.{leaf}" if one.name else leaf,
                 w.support.mask().numel(),
                 "its class cannot be changed",

@@ -15,7 +15,7 @@ from szilard.file.pieces import Shape
 from szilard.file.records import Record
 
 Cost = tuple[float, float]  #: bits of a record's values, and bits of its scales and table
-FREE: Cost = (0.0, 0.0)  #: no bits in the streams
+NO_BITS: Cost = (0.0, 0.0)  #: no bits in the streams
 Row = dict[str, Any]  #: fields that are being read, by name
 
 _LEVEL = 40  # decisions that a level can need; its 38 unary ones cost almost no bits if they are expected

@@ -76,14 +76,14 @@ class Ledger:
 
         Those of the decoded tensors, unless the metadata give others; None if they are not known.
         """
-        said = self._original
-        return self.tensor_bytes if said is None else said[0]
+        stated = self._original
+        return self.tensor_bytes if stated is None else stated[0]
 
     @property
     def original_type(self) -> str:
         """The type of most of the original's bytes if the tensors in the file have another; else empty."""
-        said = self._original
-        return "" if said is None else said[1]
+        stated = self._original
+        return "" if stated is None else stated[1]
 
     @property
     def ratio(self) -> float | None:
@@ -93,10 +93,10 @@ class Ledger:
 
     @property
     def _original(self) -> tuple[int, str] | None:
-        said = self.meta.get(ORIGINAL)
-        if not isinstance(said, Mapping):
+        stated = self.meta.get(ORIGINAL)
+        if not isinstance(stated, Mapping):
             return None
-        count, kind = said.get("bytes"), said.get("type")
+        count, kind = stated.get("bytes"), stated.get("type")
         if type(count) is not int or not 0 < count <= _MOST_WIDER * max(
             self.output_bytes, self.tensor_bytes or 0
         ):

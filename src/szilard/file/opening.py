@@ -10,7 +10,7 @@ from typing import BinaryIO, TypeVar, cast
 
 from szilard.file import sections
 from szilard.file.error import Broken, SzilardFileError, printable
-from szilard.file.source import Source, Stored
+from szilard.file.source import FileSource, Source
 
 T = TypeVar("T")
 
@@ -49,7 +49,7 @@ def _opened(path: Path) -> BinaryIO:
 
 
 def _checked(file: BinaryIO, use: Callable[[Source], T]) -> T:
-    source = Stored(file, 0, os.fstat(file.fileno()).st_size)
+    source = FileSource(file, 0, os.fstat(file.fileno()).st_size)
     sections.check_magic(source.take(0, min(len(source), len(sections.MAGIC))))
     return use(source)
 

@@ -96,7 +96,7 @@ def check_step(name: str, code: int) -> None:
         )
 
 
-def kept(record: Levels, decoding: Decoding) -> Record | None:
+def keep_levels(record: Levels, decoding: Decoding) -> Record | None:
     """Hash levels and return what is kept of them, in the memory of their array, which must not be shared.
 
     Raises:
@@ -104,11 +104,11 @@ def kept(record: Levels, decoding: Decoding) -> Record | None:
     """
     dtype = dtypes.named(record.dtype)
     if decoding.keep == Keep.VALUES and dtype.size <= 4 and record.levels.dtype == np.int32:
-        flat = inplace.overwrite(record.levels, hashing(record, decoding), dtype.carrier)
+        flat = inplace.overwrite(record.levels, hashed_pieces(record, decoding), dtype.carrier)
         return Value(record.name, record.dtype, record.shape, flat.reshape(record.shape))
     if decoding.keep == Keep.VALUES:
-        return made(record, decoding)
-    for _ in hashing(record, decoding):
+        return make_value(record, decoding)
+    for _ in hashed_pieces(record, decoding):
         pass
     if decoding.keep == Keep.RECORDS and dtype.size < 4 and fit(record.levels, np.iinfo(np.int16).max):
         narrow = inplace.narrowed(record.levels, np.dtype(np.int16))
@@ -116,17 +116,17 @@ def kept(record: Levels, decoding: Decoding) -> Record | None:
     return record
 
 
-def made(record: Pieces, decoding: Decoding) -> Value:
+def make_value(record: Pieces, decoding: Decoding) -> Value:
     """Hash a record and return its tensor, in new memory.
 
     Raises:
         Broken: a value is not finite.
     """
-    array = gathered(hashing(record, decoding), record.shape, dtypes.named(record.dtype))
+    array = gathered(hashed_pieces(record, decoding), record.shape, dtypes.named(record.dtype))
     return Value(record.name, record.dtype, record.shape, array)
 
 
-def hashing(record: Pieces, decoding: Decoding) -> Iterator[np.ndarray]:
+def hashed_pieces(record: Pieces, decoding: Decoding) -> Iterator[np.ndarray]:
     """The entries, some at a time, each added to the hash before it is returned.
 
     Raises:

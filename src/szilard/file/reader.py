@@ -22,7 +22,7 @@ from szilard.file.records import Document, Record
 from szilard.file.tables import Tables, tables
 from szilard.kernels import native
 
-MOST_OUTPUT = 8 << 30  #: bytes of tensors that a file may hold, unless the caller says otherwise
+MOST_OUTPUT = 8 << 30  #: default limit on the bytes of a file's tensors
 
 _MOST_DECISIONS = 40_000_000  # the decoder in Python takes about a minute for these
 

@@ -39,7 +39,7 @@ class Source:
             piece[:] = np.frombuffer(self.take(start + at, start + at + len(piece)), np.uint8)
 
 
-class Stored(Source):
+class FileSource(Source):
     """Bytes of an open file, read on access.
 
     Args:
@@ -73,4 +73,4 @@ class Stored(Source):
 
     def part(self, start: int, stop: int) -> Source:
         """As :meth:`Source.part`."""
-        return Stored(self._file, self._start + start, self._start + stop)
+        return FileSource(self._file, self._start + start, self._start + stop)

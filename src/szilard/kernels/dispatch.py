@@ -41,8 +41,8 @@ def _implementation(device: str, dtype: torch.dtype) -> Implementation:
     asked = os.environ.get(VARIABLE)
     if asked:
         named = _named(asked)
-        serves = {"torch": True, "cpp": device == "cpu", "triton": _triton_serves(device)}
-        return named if serves[named] else "torch"
+        supported = {"torch": True, "cpp": device == "cpu", "triton": _triton_supports(device)}
+        return named if supported[named] else "torch"
     if device == "cpu":
         why_not = native.why_not()
         if why_not is None:
@@ -95,7 +95,7 @@ def _named(asked: str) -> Implementation:
     )
 
 
-def _triton_serves(device: str) -> bool:
+def _triton_supports(device: str) -> bool:
     return (
         device == "cuda" or os.environ.get("TRITON_INTERPRET") == "1"
     )  # Triton's interpreter runs on the CPU

@@ -22,7 +22,7 @@ from szilard.kernels.operator import define
 from szilard.kernels.transforms import second, transformed
 
 
-def serves(x: Tensor) -> bool:
+def supports(x: Tensor) -> bool:
     """Whether the operators here can take ``x``: it is four-dimensional and batch-innermost, and there are C++
     kernels."""
     four = x.dim() == 4 and not transformed()
@@ -70,7 +70,7 @@ def _batch_norm_backward(
     relu: bool,
     residual: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Gradients of ``batch_norm`` for x, weight, bias and the residual (empty where there is none)."""
+    """Gradients of ``batch_norm`` for x, weight, bias and the residual (empty if there is none)."""
     expect(x.shape, grad=grad)
     grad, x, channels = innermost(grad), innermost(x), x.shape[1]
     weight = None if weight is None else weight.contiguous()

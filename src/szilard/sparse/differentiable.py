@@ -24,7 +24,7 @@ _CONVOLVE: dict[int, Callable[..., Tensor]] = {3: F.conv1d, 4: F.conv2d, 5: F.co
 Product = Callable[[Tensor, Tensor], Tensor]
 
 
-def spread(values: Tensor, support: Support) -> Tensor:
+def dense_weight(values: Tensor, support: Support) -> Tensor:
     """The dense weight with ``values [nnz]`` at the entries of a support."""
     if support.is_full or not transformed():
         return to_dense(values, support.crow, support.col, support.shape)

@@ -50,8 +50,8 @@ class Neuron(Pattern):
         return _entries(shape, row, channel)
 
     def fresh(self, shape: Sequence[int], nnz: int, generator: torch.Generator) -> Tensor:
-        """The leading rows and columns: untrained neurons are all alike, and so each layer reads what the one
-        before it writes, through flattening and heads of attention too. Columns of the data are drawn."""
+        """The first rows and columns, so that each layer reads the outputs that the one before it keeps, also through
+        flattening and attention heads; untrained neurons are interchangeable. Columns of the data are drawn."""
         if self.first:
             return self.random(shape, nnz, generator)
         rows, channels = self._sides(shape, nnz)

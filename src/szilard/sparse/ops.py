@@ -48,7 +48,7 @@ _INDEX = "Tensor crow, Tensor col, Tensor t_crow, Tensor t_col, Tensor t_perm"
 _HOW = "int[] shape, int[] stride, int[] padding, int[] dilation, int groups"
 
 
-def _serving(x: Tensor) -> ModuleType:
+def _implementation(x: Tensor) -> ModuleType:
     name = implementation(x)
     if name == "triton":
         from szilard.sparse import triton_kernels
@@ -57,7 +57,7 @@ def _serving(x: Tensor) -> ModuleType:
     return compiled if name == "cpp" else portable
 
 
-def _own(y: Tensor) -> Tensor:
+def _not_a_view(y: Tensor) -> Tensor:
     """The same memory, not as a view: autograd forbids writing into a view that a Function returns."""
     return y.new_empty(0).set_(y) if y._is_view() else y  # type: ignore[call-overload]
 
@@ -66,54 +66,56 @@ def _own(y: Tensor) -> Tensor:
 
 
 def _linear(x: Tensor, values: Tensor, *index: Tensor) -> Tensor:
-    return _own(_serving(x).linear(x, values, Index(*index)))
+    return _not_a_view(_implementation(x).linear(x, values, Index(*index)))
 
 
 def _linear_backward(grad: Tensor, x: Tensor, values: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
-    return _serving(x).linear_backward(grad, x, values, Index(*rest[:5]), rest[5])
+    return _implementation(x).linear_backward(grad, x, values, Index(*rest[:5]), rest[5])
 
 
 def _lrt_linear(
     x: Tensor, mean: Tensor, log_std: Tensor, bias: Tensor | None, key: Tensor, *rest: Any
 ) -> tuple[Tensor, Tensor, Tensor]:
-    serving, index, relu = _serving(x), Index(*rest[:5]), rest[5]
-    if serving is compiled:
+    products, index, relu = _implementation(x), Index(*rest[:5]), rest[5]
+    if products is compiled:
         y, factor, variance = compiled.lrt_linear(x, mean, log_std, bias, key, index, relu)
-        return _own(y), factor, variance
-    y, factor, variance = serving.lrt_linear(x, mean, log_std, key, index)
-    return _own(portable.add_bias(y, bias, relu)), factor, variance
+        return _not_a_view(y), factor, variance
+    y, factor, variance = products.lrt_linear(x, mean, log_std, key, index)
+    return _not_a_view(portable.add_bias(y, bias, relu)), factor, variance
 
 
 def _lrt_linear_backward(
     grad: Tensor, x: Tensor, mean: Tensor, variance: Tensor, factor: Tensor, y: Tensor, *rest: Any
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    serving, index, relu, wants_x = _serving(x), Index(*rest[:5]), rest[5], rest[6]
-    if serving is compiled:
+    products, index, relu, wants_x = _implementation(x), Index(*rest[:5]), rest[5], rest[6]
+    if products is compiled:
         return compiled.lrt_linear_backward(grad, x, mean, variance, factor, y, index, relu, wants_x)
     grad = portable.past_relu(grad, y) if relu else grad
-    return *serving.lrt_linear_backward(grad, x, mean, variance, factor, index, wants_x), grad.sum(0)
+    return *products.lrt_linear_backward(grad, x, mean, variance, factor, index, wants_x), grad.sum(0)
 
 
 def _conv(x: Tensor, values: Tensor, *rest: Any) -> Tensor:
-    return _serving(x).conv(x, values, Index(*rest[:5]), Convolution(*rest[5:]))
+    return _implementation(x).conv(x, values, Index(*rest[:5]), Convolution(*rest[5:]))
 
 
 def _conv_backward(grad: Tensor, x: Tensor, values: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
     how = Convolution(*rest[5:10])
-    return _serving(x).conv_backward(grad, x, values, Index(*rest[:5]), how, rest[10])
+    return _implementation(x).conv_backward(grad, x, values, Index(*rest[:5]), how, rest[10])
 
 
 def _lrt_conv(
     x: Tensor, mean: Tensor, log_std: Tensor, key: Tensor, *rest: Any
 ) -> tuple[Tensor, Tensor, Tensor]:
-    return _serving(x).lrt_conv(x, mean, log_std, key, Index(*rest[:5]), Convolution(*rest[5:]))
+    return _implementation(x).lrt_conv(x, mean, log_std, key, Index(*rest[:5]), Convolution(*rest[5:]))
 
 
 def _lrt_conv_backward(
     grad: Tensor, x: Tensor, mean: Tensor, variance: Tensor, factor: Tensor, *rest: Any
 ) -> tuple[Tensor, Tensor, Tensor]:
     how = Convolution(*rest[5:10])
-    return _serving(x).lrt_conv_backward(grad, x, mean, variance, factor, Index(*rest[:5]), how, rest[10])
+    return _implementation(x).lrt_conv_backward(
+        grad, x, mean, variance, factor, Index(*rest[:5]), how, rest[10]
+    )
 
 
 def _normal(key: Tensor, like: Tensor) -> Tensor:

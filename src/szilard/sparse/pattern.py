@@ -1,4 +1,4 @@
-"""In which units a weight exists: single entries, square blocks, or whole neurons.
+"""Units in which the entries of a weight exist: single entries, square blocks, or whole neurons.
 
 With any pattern, a support is a set of entries in CSR and its values are in that order. The pattern defines which sets
 are allowed, how the first one is chosen, and in which units it moves. Everything that handles values entry by entry

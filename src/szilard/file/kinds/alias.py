@@ -10,7 +10,7 @@ from szilard.file.cursor import Cursor, varints
 from szilard.file.decoding import Decoding
 from szilard.file.encoding import Encoding
 from szilard.file.error import SzilardFileError
-from szilard.file.fields import FREE, Cost, Fields, Row
+from szilard.file.fields import NO_BITS, Cost, Fields, Row
 from szilard.file.limits import MOST_RECORDS
 from szilard.file.records import Record
 
@@ -72,9 +72,9 @@ class AliasFields(Fields):
         encoding.aliases.add(record.name)
         number = encoding.numbers[record.target]
         encoding.content.alias(record.name, number)
-        return cls(target=number), FREE
+        return cls(target=number), NO_BITS
 
     def decode(self, name: str, decoding: Decoding) -> tuple[Record | None, Cost]:
         """As :meth:`Fields.decode`."""
         decoding.content.alias(name, self.target)
-        return Alias(name, decoding.tensors[self.target]), FREE
+        return Alias(name, decoding.tensors[self.target]), NO_BITS

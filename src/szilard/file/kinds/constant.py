@@ -13,7 +13,7 @@ from szilard.file.cursor import Cursor
 from szilard.file.decoding import Decoding
 from szilard.file.encoding import Encoding, size_of
 from szilard.file.error import Broken, SzilardFileError
-from szilard.file.fields import FREE, Cost, Fields, Row
+from szilard.file.fields import NO_BITS, Cost, Fields, Row
 from szilard.file.records import Record, TensorRecord
 
 
@@ -71,11 +71,11 @@ class ConstantFields(Fields):
                 f"the constant {record.name} is empty or has no entry of its type; store it raw"
             )
         encoding.content.constant(record.name, dtype, record.shape, record.data)
-        return cls(dtype, record.shape, data=record.data), FREE
+        return cls(dtype, record.shape, data=record.data), NO_BITS
 
     def decode(self, name: str, decoding: Decoding) -> tuple[Record | None, Cost]:
         """As :meth:`Fields.decode`; a huge one is only made after the hash has been checked."""
         if self.type.name == "bool" and self.data not in (b"\0", b"\1"):
             raise Broken("a bool tensor has a value other than 0 and 1")
         decoding.content.constant(name, self.type, self.shape, self.data)
-        return Constant(name, self.type.name, self.shape, self.data), FREE
+        return Constant(name, self.type.name, self.shape, self.data), NO_BITS

@@ -10,7 +10,7 @@ import numpy as np
 from szilard.file.decoding import Decoding
 from szilard.file.encoding import Encoding, size_of
 from szilard.file.error import SzilardFileError
-from szilard.file.fields import FREE, Cost, Fields
+from szilard.file.fields import NO_BITS, Cost, Fields
 from szilard.file.kinds.mask import MOST_MASK, Mask, MaskFields, check_size, support_bytes, support_names
 from szilard.file.records import Record
 
@@ -51,7 +51,7 @@ class FullMaskFields(Fields):
         full = bool(record.mask.all())
         encoding.content.mask(record.name, record.shape, None if full else record.mask)
         if full:
-            return cls(None, record.shape), FREE
+            return cls(None, record.shape), NO_BITS
         encoding.held.append(support_bytes(record.shape[0], int(np.count_nonzero(record.mask))))
         return MaskFields(None, record.shape), (encoding.adaptive.mask(record.mask), 0.0)
 
@@ -59,4 +59,4 @@ class FullMaskFields(Fields):
         """As :meth:`Fields.decode`."""
         decoding.content.mask(name, self.shape, None)
         # A view of one entry, which takes no memory for a support of any size.
-        return Mask(name, self.shape, np.broadcast_to(np.True_, self.shape)), FREE
+        return Mask(name, self.shape, np.broadcast_to(np.True_, self.shape)), NO_BITS

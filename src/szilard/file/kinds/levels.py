@@ -19,7 +19,7 @@ from szilard.file.error import Broken, SzilardFileError
 from szilard.file.fields import Cost, Fields, Row, SteppedFields
 from szilard.file.inplace import narrowed
 from szilard.file.pieces import matrix
-from szilard.file.quantised import Levels, check_step, check_type, kept
+from szilard.file.quantised import Levels, check_step, check_type, keep_levels
 from szilard.file.records import Record
 
 __all__ = ["PLAIN", "Coding", "Levels", "LevelsFields", "cheaper_by_table", "put"]
@@ -122,7 +122,7 @@ class LevelsFields(SteppedFields):
     def decode(self, name: str, decoding: Decoding) -> tuple[Record | None, Cost]:
         """As :meth:`Fields.decode`."""
         record, cost = self.take(name, decoding)
-        return kept(record, decoding), cost
+        return keep_levels(record, decoding), cost
 
     def take(self, name: str, decoding: Decoding) -> tuple[Levels, Cost]:
         """The next levels of the streams, and their code length if the decoders count it.

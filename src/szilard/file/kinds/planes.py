@@ -13,7 +13,7 @@ from szilard.file.cursor import Cursor, varints
 from szilard.file.decoding import Decoding
 from szilard.file.encoding import Encoding, size_of
 from szilard.file.error import Broken, SzilardFileError
-from szilard.file.fields import FREE, Cost, Fields, Row
+from szilard.file.fields import NO_BITS, Cost, Fields, Row
 from szilard.file.kinds.raw import Raw, RawFields, whole
 from szilard.file.limits import MOST_ELEMENTS
 from szilard.file.records import Record
@@ -64,14 +64,14 @@ class PlanesFields(Fields):
         planes = pack(bytes(record.data), dtype.size)
         if len(planes) + _ENTRY < size:
             encoding.raw.append(planes)
-            return cls(dtype, record.shape, stored=len(planes)), FREE
+            return cls(dtype, record.shape, stored=len(planes)), NO_BITS
         encoding.raw.append(bytes(record.data))
-        return RawFields(dtype, record.shape), FREE
+        return RawFields(dtype, record.shape), NO_BITS
 
     def decode(self, name: str, decoding: Decoding) -> tuple[Record | None, Cost]:
         """As :meth:`Fields.decode`."""
         entries = unpack(decoding.raw(self.stored), self.elements, self.type.size)
-        return whole(self, name, entries.reshape(-1).data, decoding), FREE
+        return whole(self, name, entries.reshape(-1).data, decoding), NO_BITS
 
 
 def pack(data: bytes, size: int) -> bytes:

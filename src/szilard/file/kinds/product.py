@@ -25,7 +25,7 @@ from szilard.file.kinds.alias import Alias
 from szilard.file.kinds.levels import PLAIN, Coding, LevelsFields, put
 from szilard.file.limits import MOST_DIMENSIONS, MOST_ELEMENTS
 from szilard.file.pieces import SOME, Shape, fill, fit, gathered
-from szilard.file.quantised import Levels, hashing, made
+from szilard.file.quantised import Levels, hashed_pieces, make_value
 from szilard.file.records import Document, Record, TensorRecord
 
 DEPTH = 8  #: number of powers of two that a coefficient of a product can be
@@ -267,15 +267,15 @@ def _factor(number: int, name: str, fields: Fields, counted: bool, decoding: Dec
         narrow = inplace.narrowed(record.levels, np.dtype(np.int8))
         record = replace(record, levels=narrow.reshape(record.shape))
     if not counted:
-        for _ in hashing(record, decoding):
+        for _ in hashed_pieces(record, decoding):
             pass
     return record, cost
 
 
 def _kept(product: Product, decoding: Decoding) -> Record | None:
     if decoding.keep == Keep.VALUES:
-        return made(product, decoding)
-    for _ in hashing(product, decoding):
+        return make_value(product, decoding)
+    for _ in hashed_pieces(product, decoding):
         pass
     return product
 

@@ -14,8 +14,8 @@ from szilard.file.cursor import Cursor, varints
 from szilard.file.decoding import Decoding, Keep
 from szilard.file.encoding import Encoding, size_of
 from szilard.file.error import Broken, SzilardFileError
-from szilard.file.fields import FREE, Cost, Fields, Row, SteppedFields
-from szilard.file.quantised import Levels, check_step, check_type, kept
+from szilard.file.fields import NO_BITS, Cost, Fields, Row, SteppedFields
+from szilard.file.quantised import Levels, check_step, check_type, keep_levels
 from szilard.file.records import Record, TensorRecord
 
 MOST_RANDOM = 1 << 21  #: entries of one such tensor
@@ -112,7 +112,7 @@ class RandomFields(SteppedFields):
         encoding.hash(record.name, dtype, record.shape, [record.value()])
         encoding.raw.append(random.pack(record.indices, record.bits))
         fields = cls(dtype, record.shape, record.step, seed=record.seed, size=record.size, bits=record.bits)
-        return fields, FREE
+        return fields, NO_BITS
 
     def decode(self, name: str, decoding: Decoding) -> tuple[Record | None, Cost]:
         """As :meth:`Fields.decode`."""
@@ -122,8 +122,8 @@ class RandomFields(SteppedFields):
         if self.type.size < 4 and self.bits <= 16:  # with blocks of one entry, indices can be larger than it
             indices = indices.astype(np.uint16)
         record = Random(name, self.type.name, self.shape, indices, self.step, self.seed, self.bits, self.size)
-        found = kept(Levels(name, record.dtype, record.shape, record.levels(), record.step), decoding)
-        return (found if decoding.keep == Keep.VALUES else record), FREE
+        found = keep_levels(Levels(name, record.dtype, record.shape, record.levels(), record.step), decoding)
+        return (found if decoding.keep == Keep.VALUES else record), NO_BITS
 
 
 def _checked(record: Random) -> dtypes.DType:

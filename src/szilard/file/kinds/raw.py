@@ -10,7 +10,7 @@ import numpy as np
 
 from szilard.file import dtypes
 from szilard.file.decoding import Decoding, Keep, checked_bool, spans
-from szilard.file.fields import FREE, Cost, Fields
+from szilard.file.fields import NO_BITS, Cost, Fields
 from szilard.file.records import Record, TensorRecord, Value
 
 
@@ -45,12 +45,12 @@ class RawFields(Fields):
         """As :meth:`Fields.decode`."""
         if decoding.keep == Keep.NOTHING:
             hash_bytes(self, name, decoding.raw_pieces(self.raw_bytes), decoding)
-            return None, FREE
+            return None, NO_BITS
         if decoding.keep == Keep.RECORDS:
-            return whole(self, name, decoding.raw(self.raw_bytes), decoding), FREE
+            return whole(self, name, decoding.raw(self.raw_bytes), decoding), NO_BITS
         room = np.empty(self.raw_bytes, np.uint8)
         decoding.raw_into(room)
-        return whole(self, name, room.data, decoding), FREE
+        return whole(self, name, room.data, decoding), NO_BITS
 
 
 def whole(fields: Fields, name: str, data: bytes | memoryview, decoding: Decoding) -> Record:
