@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test test-all test-durations lint types docs kernels sanitize audit bench-peers clean
+.PHONY: demo test test-all test-durations lint types docs kernels sanitize audit bench-peers dist clean
 
 $(VENV)/.installed: pyproject.toml $(wildcard csrc/* csrc/*/*)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -64,5 +64,8 @@ audit: $(VENV)/.installed  ## known vulnerabilities of the packages that szilard
 	$(BIN)/python -m pip install --quiet --editable '.[audit]'
 	$(BIN)/python benchmarks/audit.py
 
+dist:  ## the source distribution and a wheel, into dist/, tried in a fresh environment without a compiler
+	$(PYTHON) release/dist.py
+
 clean:
-	rm -rf $(VENV) build site runs
+	rm -rf $(VENV) build dist site runs

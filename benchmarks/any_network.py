@@ -2,10 +2,10 @@
 
     python benchmarks/any_network.py [--quick] [--results FILE.jsonl] [--only PART ...] [--networks NAME ...]
 
-* zoo: every network of :mod:`any_zoo` under five wishes (:mod:`any_cells`): with data, without, ``max_drop``,
-  ``max_bytes`` and ``shrink``. A cell is *right* if a computation of our own agrees with what was reported, *refused*,
-  *wrong* or *crashed*.
-* promise: whether a drop of one point is kept on fresh examples, and what that costs (:mod:`any_promise`).
+* zoo: every network of :mod:`zoo.networks` under five wishes (:mod:`zoo_compression.compress_cells`): with data,
+  without, ``max_drop``, ``max_bytes`` and ``shrink``. A cell is *right* if a computation of our own agrees with what
+  was reported, *refused*, *wrong* or *crashed*.
+* promise: whether a drop of one point is kept on fresh examples, and what that costs (:mod:`zoo_compression.promise`).
 * trained: networks whose weights come in packages, beside rounding by row (:mod:`any_trained`); null without them.
 
 Nothing is fetched; everything follows from fixed seeds.
@@ -14,125 +14,63 @@ Nothing is fetched; everything follows from fixed seeds.
 from __future__ import annotations
 
 import argparse
+import functools
 import importlib
 import json
-import multiprocessing
 import os
-import re
-import sys
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import torch
-
-import any_cells
-import any_promise
-import machine
-from any_cells import WISHES
-from any_zoo import ZOO
-from harness import finish, print_table
+from common import cells, machine, processes
+from common.harness import finish, print_table, progress
 from szilard import atomic
+from zoo.networks import ZOO
+from zoo_compression import compress_cells, promise
+from zoo_compression.compress_cells import WISHES
 
 PARTS = ("zoo", "promise", "trained")
-VERDICTS = ("right", "refused", "wrong", "crashed")
 WORKERS = 2
 MARKS = {"right": "right", "refused": "refused", "wrong": "WRONG", "crashed": "CRASHED"}
 TRAINED_KEYS = (
     "minilm_vs_rounding", "minilm_no_data_vs_rounding", "resemblyzer_vs_rounding", "resemblyzer_no_data_vs_rounding",
     "silero_vs_rounding", "silero_no_data_vs_rounding", "minilm_peak_over_weights", "minilm_seconds",
 )  # fmt: skip
-Job = TypeVar("Job")
-
-
-def tell(text: str) -> None:
-    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
-
-
-# -- work in processes of their own ---------------------------------------------------------------------
-
-
-def alone() -> None:
-    torch.set_num_threads(1)
-    sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - warnings of torch's own; it lives as long as the process
-
-
-def shared(work: Callable[[Job], Any], jobs: Iterable[Job], workers: int) -> Iterator[tuple[Job, Any]]:
-    """Each job and its result, or None where it took its process with it."""
-    context = multiprocessing.get_context("spawn")
-    left = list(jobs)
-    while left:
-        with ProcessPoolExecutor(workers, context, alone) as pool:
-            begun = {pool.submit(work, job): job for job in left}
-            try:
-                for done in as_completed(begun):
-                    result = done.result()
-                    left.remove(begun[done])
-                    yield begun[done], result
-            except BrokenProcessPool:
-                tell("a process died; its job is found by trying one at a time")
-        if left:
-            yield from _one_by_one(work, left)
-            return
-
-
-def _one_by_one(work: Callable[[Job], Any], jobs: list[Job]) -> Iterator[tuple[Job, Any]]:
-    for job in jobs:
-        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), alone) as pool:
-            try:
-                yield job, pool.submit(work, job).result()
-            except BrokenProcessPool:
-                yield job, None
 
 
 # -- the zoo --------------------------------------------------------------------------------------------
 
 
-def all_cells(job: tuple[str, tuple[str, ...]]) -> list[dict[str, Any]]:
-    """Of one network and some wishes, as JSON."""
-    name, wishes = job
-    return [cell.to_json() for cell in any_cells.cells(ZOO[name], wishes)]
+def of_network(name: str, wishes: tuple[str, ...]) -> list[dict[str, Any]]:
+    """The cells of one network under some wishes, as JSON."""
+    return [cell.to_json() for cell in compress_cells.cells(ZOO[name], wishes)]
 
 
 def zoo(names: Sequence[str], wishes: Sequence[str], workers: int) -> list[dict[str, Any]]:
     """Every cell, in the order of the zoo."""
-    found: dict[str, list[dict[str, Any]]] = {}
-    for (name, _), cells in shared(all_cells, [(name, tuple(wishes)) for name in names], workers):
-        died = [any_cells.Cell(name, wish, "crashed", "the process died").to_json() for wish in wishes]
-        found[name] = died if cells is None else cells
-        for cell in found[name]:
-            if cell["verdict"] in ("wrong", "crashed"):
-                tell(f"{cell['verdict']}: {name}, {cell['wish']}: {cell['told']}")
-        if len(found) % 10 == 0:
-            tell(f"{len(found)} of {len(names)} networks")
-    return [cell for name in names for cell in found[name]]
+
+    def died(name: str, sentence: str) -> list[dict[str, Any]]:
+        return [compress_cells.Cell(name, wish, "crashed", sentence).to_json() for wish in wishes]
+
+    work = functools.partial(of_network, wishes=tuple(wishes))
+    return cells.measure(work, names, workers, died=died, label=label)
 
 
-def kind_of(sentence: str) -> str:
-    """A refusal without its figures and names."""
-    return re.sub(r"\d[\d.,e+-]*", "#", sentence)[:110]
-
-
-def counts(cells: list[dict[str, Any]]) -> dict[str, int]:
-    verdicts = Counter(cell["verdict"] for cell in cells)
-    return {"cells": len(cells), **{verdict: verdicts[verdict] for verdict in VERDICTS}}
+def label(cell: dict[str, Any]) -> str:
+    return f"{cell['network']}, {cell['wish']}"
 
 
 # -- what is shown --------------------------------------------------------------------------------------
 
 
 ZOO_COLUMNS = ("network", *WISHES)
-REASON_COLUMNS = ("refused because", "cells", "for example")
 
 
-def zoo_body(cells: list[dict[str, Any]]) -> list[list[str]]:
+def zoo_body(found: list[dict[str, Any]]) -> list[list[str]]:
     """A row for each network: bytes where a file is right, else the verdict."""
     by_name: dict[str, dict[str, str]] = {}
-    for cell in cells:
+    for cell in found:
         mark = MARKS[cell["verdict"]]
         if cell["verdict"] == "right" and cell["bytes"] is not None:
             mark = f"{cell['bytes']:,}"
@@ -140,21 +78,17 @@ def zoo_body(cells: list[dict[str, Any]]) -> list[list[str]]:
     return [[name, *(marks.get(wish, "") for wish in WISHES)] for name, marks in by_name.items()]
 
 
-def reasons(cells: list[dict[str, Any]]) -> list[list[str]]:
-    """Refusals by their sentence, the most frequent first."""
-    found: dict[str, list[dict[str, Any]]] = {}
-    for cell in cells:
-        if cell["verdict"] == "refused":
-            found.setdefault(kind_of(cell["told"]), []).append(cell)
-    ordered = sorted(found.values(), key=lambda same: (-len(same), same[0]["told"]))
-    return [[same[0]["told"], str(len(same)), f"{same[0]['network']}, {same[0]['wish']}"] for same in ordered]
+def reasons(found: list[dict[str, Any]]) -> list[list[str]]:
+    return cells.reasons(found, label)
 
 
 def figures(section: dict[str, Any]) -> dict[str, Any]:
     """The JSON keys; null where a part was not run or a package is missing."""
-    cells = section.get("zoo")
-    found: dict[str, Any] = dict.fromkeys(("cells", *VERDICTS)) if cells is None else counts(cells)
-    found |= any_promise.figures(section.get("promise"))
+    of_zoo = section.get("zoo")
+    found: dict[str, Any] = (
+        dict.fromkeys(("cells", *cells.VERDICTS)) if of_zoo is None else cells.counts(of_zoo)
+    )
+    found |= promise.figures(section.get("promise"))
     return found | {key: (section.get("trained") or {}).get(key) for key in TRAINED_KEYS}
 
 
@@ -163,7 +97,7 @@ def trained(quick: bool) -> dict[str, Any]:
     try:
         part = importlib.import_module("any_trained")
     except ImportError as error:
-        tell(f"no trained networks: {error}")
+        progress(f"no trained networks: {error}")
         return {}
     found: dict[str, Any] = part.run(quick)
     return found
@@ -197,10 +131,12 @@ def main() -> None:
     if "zoo" in given.only:
         section["zoo"] = zoo(given.networks or list(ZOO), given.wishes, given.workers)
     if "promise" in given.only:
-        tell("promises")
-        section["promise"] = list(any_promise.measure(lambda work, jobs: shared(work, jobs, given.workers)))
+        progress("promises")
+        section["promise"] = list(
+            promise.measure(lambda work, jobs: processes.results(work, jobs, given.workers))
+        )
     if "trained" in given.only:
-        tell("trained networks")
+        progress("trained networks")
         section["trained"] = trained(given.quick)
     section["seconds"] = section.get("seconds", {}) | {
         "+".join(given.only): round(time.monotonic() - begun, 1)
@@ -209,12 +145,11 @@ def main() -> None:
         atomic.write(given.results, (json.dumps(section) + "\n").encode())
     if "zoo" in section:
         print_table("The zoo; bytes where a file is right", ZOO_COLUMNS, zoo_body(section["zoo"]))
-        print_table("Refused", REASON_COLUMNS, reasons(section["zoo"]))
-    for cell in section.get("zoo", []):
-        if cell["verdict"] in ("wrong", "crashed"):
-            print(f"{cell['verdict']}: {cell['network']}, {cell['wish']}: {cell['told']}")
+        print_table("Refused", cells.REASON_COLUMNS, reasons(section["zoo"]))
+    for cell in cells.faulty(section.get("zoo", [])):
+        print(f"{cell['verdict']}: {label(cell)}: {cell['told']}")
     if section.get("promise"):
-        print_table("Promises", any_promise.COLUMNS, any_promise.body(section["promise"]))
+        print_table("Promises", promise.COLUMNS, promise.body(section["promise"]))
     finish("any_network", figures(section))
 
 

@@ -31,12 +31,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-import speech
 import szilard
-import trained_networks
-from harness import finish, print_table
-from naive_rows import LEVEL, bytes_at, points
-from sentences import WordPieces, sentences
+from common.harness import finish, print_table
+from files.naive_rows import LEVEL, bytes_at, points
+from packaged import speech, trained_networks
+from packaged.sentences import WordPieces, sentences
 from szilard.compression import Compressed
 
 NAMES = ("minilm", "resemblyzer", "silero")

@@ -2,11 +2,12 @@
 
     python benchmarks/any_training.py [--quick] [--results FILE.jsonl] [--only PART ...] [--names NAME ...]
 
-* networks: those of :mod:`any_zoo` and more kinds of targets (:mod:`any_training_zoo`), each with SSVI and with the
-  dense deterministic method, in six stages (:mod:`any_training_cells`).
-* tables: CSV files as people have them (:mod:`any_tables_files`), through the command line (:mod:`any_tables_cells`).
-* sequence, adapter, doubt, terminal: figures of :mod:`any_training_figures` and :mod:`any_tables_figures`; null, with a
-  reason, where this version lacks what they need.
+* networks: those of :mod:`zoo.networks` and more kinds of targets (:mod:`zoo_training.lessons`), each with SSVI and
+  with the dense deterministic method, in six stages (:mod:`zoo_training.training_cells`).
+* tables: CSV files as people have them (:mod:`tables.table_files`), through the command line
+  (:mod:`tables.table_cells`).
+* sequence, adapter, doubt, terminal: figures of :mod:`zoo_training.training_figures` and :mod:`tables.table_figures`;
+  null, with a reason, where this version lacks what they need.
 
 A cell is *right* if a computation of our own agrees, *refused* if a sentence says why not, else *wrong* or *crashed*;
 *not reached* where an earlier stage has ended it. ``--quick`` takes fewer seeds for the figures; the cells are all the
@@ -20,30 +21,24 @@ import json
 import os
 import re
 import time
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import any_tables_cells
-import any_tables_figures
-import any_training_cells
-import any_training_figures
-import machine
-from any_network import kind_of, shared, tell
-from any_tables_files import TABLES
-from any_training_cells import METHODS, STAGES, Cell
-from any_training_zoo import LESSONS
-from harness import finish, print_table
+from common import cells, machine, processes
+from common.harness import finish, print_table, progress
 from szilard import atomic
+from tables import table_cells, table_figures
+from tables.table_files import TABLES
+from zoo_training import training_cells, training_figures
+from zoo_training.lessons import LESSONS
+from zoo_training.training_cells import METHODS, STAGES, Cell
 
 PARTS = ("networks", "tables", "sequence", "adapter", "doubt", "terminal")
-VERDICTS = ("right", "refused", "wrong", "crashed")
 WORKERS = 2
 SEEDS, MANY_SEEDS = 3, 6
 MARKS = {"right": "✓", "refused": "refused", "wrong": "WRONG", "crashed": "CRASHED", "not reached": ""}
 COLUMNS = ("name", "method", *STAGES)
-REASON_COLUMNS = ("refused because", "cells", "for example")
 FAULT_COLUMNS = ("cell", "verdict", "what")
 
 
@@ -51,40 +46,28 @@ FAULT_COLUMNS = ("cell", "verdict", "what")
 
 
 def of_network(name: str) -> list[dict[str, Any]]:
-    return [cell.to_json() for cell in any_training_cells.cells(LESSONS[name])]
+    return [cell.to_json() for cell in training_cells.cells(LESSONS[name])]
 
 
 def of_table(name: str) -> list[dict[str, Any]]:
-    return [cell.to_json() for cell in any_tables_cells.cells(name)]
+    return [cell.to_json() for cell in table_cells.cells(name)]
 
 
-def all_cells(
-    work: Callable[[str], list[dict[str, Any]]], names: Sequence[str], workers: int
-) -> list[dict[str, Any]]:
-    """Every cell, in the order of the names; one that takes its process with it has crashed."""
-    found: dict[str, list[dict[str, Any]]] = {}
-    for name, cells in shared(work, names, workers):
-        died = [Cell(name, METHODS[0], "prepare", "crashed", "the process died").to_json()]
-        found[name] = died if cells is None else cells
-        for cell in found[name]:
-            if cell["verdict"] in ("wrong", "crashed"):
-                tell(f"{cell['verdict']}: {called(cell)}: {cell['told']}")
-        if len(found) % 10 == 0:
-            tell(f"{len(found)} of {len(names)}")
-    return [cell for name in names for cell in found[name]]
+def died(name: str, sentence: str) -> list[dict[str, Any]]:
+    return [Cell(name, METHODS[0], "prepare", "crashed", sentence).to_json()]
 
 
-def called(cell: dict[str, Any]) -> str:
+def label(cell: dict[str, Any]) -> str:
     return f"{cell['subject']}, {cell['method']}, {cell['stage']}"
 
 
 # -- what is shown --------------------------------------------------------------------------------------
 
 
-def body(cells: list[dict[str, Any]]) -> list[list[str]]:
+def body(found: list[dict[str, Any]]) -> list[list[str]]:
     """A row for each subject and method."""
     marks: dict[tuple[str, str], dict[str, str]] = {}
-    for cell in cells:
+    for cell in found:
         mark = MARKS[cell["verdict"]]
         marks.setdefault((cell["subject"], cell["method"]), {})[cell["stage"]] = mark
     return [
@@ -92,19 +75,12 @@ def body(cells: list[dict[str, Any]]) -> list[list[str]]:
     ]
 
 
-def reasons(cells: list[dict[str, Any]]) -> list[list[str]]:
-    """Refusals by their sentence, the most frequent first."""
-    found: dict[str, list[dict[str, Any]]] = {}
-    for cell in cells:
-        if cell["verdict"] == "refused":
-            found.setdefault(kind_of(without_paths(cell["told"])), []).append(cell)
-    ordered = sorted(found.values(), key=lambda same: (-len(same), same[0]["told"]))
-    return [[without_paths(same[0]["told"]), str(len(same)), called(same[0])] for same in ordered]
+def reasons(found: list[dict[str, Any]]) -> list[list[str]]:
+    return cells.reasons(found, label, lambda cell: without_paths(cell["told"]))
 
 
-def faults(cells: list[dict[str, Any]]) -> list[list[str]]:
-    bad = [cell for cell in cells if cell["verdict"] in ("wrong", "crashed")]
-    return [[called(cell), cell["verdict"], without_paths(cell["told"])] for cell in bad]
+def faults(found: list[dict[str, Any]]) -> list[list[str]]:
+    return [[label(cell), cell["verdict"], without_paths(cell["told"])] for cell in cells.faulty(found)]
 
 
 def without_paths(sentence: str) -> str:
@@ -118,16 +94,14 @@ def tried(section: dict[str, Any]) -> list[dict[str, Any]]:
 
 def figures(section: dict[str, Any]) -> dict[str, Any]:
     """The JSON keys; null where a part was not run or this version lacks what it needs."""
-    cells = tried(section)
-    verdicts = Counter(cell["verdict"] for cell in cells)
-    ran = {verdict: verdicts[verdict] if cells else None for verdict in VERDICTS}
+    found = tried(section)
+    counted: dict[str, Any] = cells.counts(found) if found else dict.fromkeys(("cells", *cells.VERDICTS))
     densities = [
-        cell["figure"] for cell in cells if cell["stage"] == "prepare" and cell["figure"] is not None
+        cell["figure"] for cell in found if cell["stage"] == "prepare" and cell["figure"] is not None
     ]
     return {
-        "cells": sum(verdicts[verdict] for verdict in VERDICTS) if cells else None,
-        **ran,
-        "not_reached": verdicts["not reached"] if cells else None,
+        **counted,
+        "not_reached": sum(cell["verdict"] == "not reached" for cell in found) if found else None,
         "networks": len({cell["subject"] for cell in section["networks"]}) if "networks" in section else None,
         "tables": len({cell["subject"] for cell in section["tables"]}) if "tables" in section else None,
         "density_error_max": max(densities, default=None),
@@ -154,15 +128,15 @@ def part(job: tuple[str, int]) -> dict[str, Any]:
     """One of the figures, with so many seeds; a crash is its reason."""
     name, seeds = job
     parts: dict[str, Callable[[], dict[str, Any]]] = {
-        "sequence": lambda: any_training_figures.sequence(range(seeds)),
-        "adapter": any_training_figures.adapter,
-        "doubt": lambda: any_tables_figures.doubt(range(seeds)),
-        "terminal": any_tables_figures.whole,
+        "sequence": lambda: training_figures.sequence(range(seeds)),
+        "adapter": training_figures.adapter,
+        "doubt": lambda: table_figures.doubt(range(seeds)),
+        "terminal": table_figures.whole,
     }
     try:
         return parts[name]()
     except Exception as error:
-        return {"why": any_training_cells.located(error)}
+        return {"why": training_cells.located(error)}
 
 
 def main() -> None:
@@ -187,15 +161,15 @@ def main() -> None:
     known = {"networks": (of_network, list(LESSONS)), "tables": (of_table, list(TABLES))}
     for name in given.only:
         begun = time.monotonic()
-        tell(name)
+        progress(name)
         if name in known:
             work, names = known[name]
             chosen = [one for one in names if not given.names or one in given.names]
-            section[name] = all_cells(work, chosen, given.workers)
+            section[name] = cells.measure(work, chosen, given.workers, died=died, label=label)
         else:
-            [(_, found)] = shared(part, [(name, SEEDS if given.quick else MANY_SEEDS)], 1)
+            [(_, found)] = processes.results(part, [(name, SEEDS if given.quick else MANY_SEEDS)], 1)
             section[name] = {"why": "the process died"} if found is None else found
-            tell(f"{name}: {section[name]}")
+            progress(f"{name}: {section[name]}")
         section["seconds"] = section.get("seconds", {}) | {name: round(time.monotonic() - begun, 1)}
         if given.results and not given.names:
             given.results.parent.mkdir(parents=True, exist_ok=True)
@@ -204,7 +178,7 @@ def main() -> None:
         if section.get(name):
             print_table(name.capitalize(), COLUMNS, body(section[name]))
     if tried(section):
-        print_table("Refused", REASON_COLUMNS, reasons(tried(section)))
+        print_table("Refused", cells.REASON_COLUMNS, reasons(tried(section)))
         for row in faults(tried(section)):
             print(f"{row[1]}: {row[0]}: {row[2]}")
     for name in PARTS[2:]:

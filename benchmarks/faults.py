@@ -2,10 +2,11 @@
 
     python benchmarks/faults.py [--quick] [--results FILE.jsonl] [--keep FOLDER] [--only PART ...] [--seconds N]
 
-Inputs are mutated by their structure, with hashes made right (:mod:`faults_mutate`, :mod:`faults_networks`,
-:mod:`faults_inputs`, :mod:`faults_large`), and go through every door in processes of their own, of which one may die.
-The parts are mutations, threads (:mod:`faults_threads`) and kills (:mod:`faults_kill`). Everything follows from fixed
-seeds: ``faults.py --replay szd-deep 137`` tries one input again in this process and prints what is wrong with it.
+Inputs are mutated by their structure, with hashes made right (``mutate``, ``hostile_networks``, ``hostile_inputs`` and
+``large_files`` in :mod:`robustness`), and go through every door in processes of their own, of which one may die. The
+parts are mutations, threads (:mod:`robustness.thread_checks`) and kills (:mod:`robustness.kills`). Everything follows
+from fixed seeds: ``faults.py --replay szd-deep 137`` tries one input again in this process and prints what is wrong
+with it.
 """
 
 from __future__ import annotations
@@ -23,16 +24,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
-
-import faults_inputs
-import faults_kill
-import faults_large
-import faults_networks
-import faults_threads
-import faults_worker
-import machine
-from harness import finish, print_table
+from common import machine
+from common.harness import finish, print_table, progress
+from robustness import hostile_inputs, hostile_networks, kills, large_files, thread_checks, worker
 from szilard import atomic
 
 QUICK = {
@@ -77,22 +71,18 @@ KILLS = {True: 20, False: 60}
 Fault = dict[str, Any]
 
 
-def tell(text: str) -> None:
-    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
-
-
 # -- mutations ------------------------------------------------------------------------------------------
 
 
 def lay_out(folder: Path, families: dict[str, int]) -> Path:
     """Seeds, bait and the plan."""
-    faults_networks.lay_bait(folder / "bait")
+    hostile_networks.lay_bait(folder / "bait")
     (folder / "seeds").mkdir()
     (folder / "config").mkdir()
     # The seeds are of a stranger: whoever opens them has another key in the config folder.
     os.environ["XDG_CONFIG_HOME"] = str(folder / "stranger")
-    faults_networks.make_seeds(folder / "seeds" / "networks")
-    faults_inputs.make_run(folder / "seeds" / "report")
+    hostile_networks.make_seeds(folder / "seeds" / "networks")
+    hostile_inputs.make_run(folder / "seeds" / "report")
     plan = folder / "plan.json"
     places = {name: str(folder / name) for name in ("seeds", "bait", "config")}
     plan.write_text(json.dumps({"families": families, **places}))
@@ -107,7 +97,7 @@ class Share:
         self.folder = plan.parent / f"share{number}"
         self.folder.mkdir()
         (self.folder / "at").write_bytes(struct.pack("<q", -1))
-        self.jobs = list(faults_worker.jobs(json.loads(plan.read_text())))
+        self.jobs = list(worker.jobs(json.loads(plan.read_text())))
         self.faults: list[Fault] = []
         self.deaths = 0
         self.start(0)
@@ -119,7 +109,7 @@ class Share:
         arguments = [str(self.plan), str(self.number), str(WORKERS), str(begin), str(self.folder)]
         self.log = open(self.folder / "log", "ab")  # noqa: SIM115 - it lives as long as the process
         self.process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("faults_worker.py")), *arguments],
+            [sys.executable, str(Path(__file__).parent / "robustness" / "worker.py"), *arguments],
             env=environment, stdout=self.log, stderr=self.log,
         )  # fmt: skip
         self.seen, self.since = -1, time.monotonic()
@@ -149,7 +139,7 @@ class Share:
             raise RuntimeError(f"the harness itself failed on {family} {number}: {log}")
         key, what = ("slow", "still not done") if code is None else ("crashes", f"killed by signal {-code}")
         self.faults.append({"key": key, "family": family, "number": number, "text": what})
-        faults_worker.keep(self.folder, family, number)
+        worker.keep(self.folder, family, number)
         self.deaths += 1
         if self.deaths > 200:
             raise RuntimeError("too many crashes to go on")
@@ -157,8 +147,9 @@ class Share:
         return True
 
     def found(self) -> list[Fault]:
-        path = self.folder / "faults.jsonl"
-        return self.faults + [json.loads(line) for line in path.read_text().splitlines()]
+        path = self.folder / "faults.jsonl"  # which the process makes when it has loaded everything
+        lines = path.read_text().splitlines() if path.exists() else []
+        return self.faults + [json.loads(line) for line in lines]
 
     def counts(self) -> Counter[str]:
         """Inputs of each family that were tried."""
@@ -181,10 +172,10 @@ def mutations(folder: Path, families: dict[str, int], seconds: float) -> dict[st
             break
         passed = time.monotonic() - begun
         if passed > told + 30:
-            tell(f"input {max(share.at for share in shares)} of {len(shares[0].jobs)}")
+            progress(f"input {max(share.at for share in shares)} of {len(shares[0].jobs)}")
             told = passed
         if passed > seconds:
-            tell("stopped: the time is over")
+            progress("stopped: the time is over")
             break
         time.sleep(0.05)
     counts: Counter[str] = Counter()
@@ -244,9 +235,9 @@ def other_rows(section: dict[str, Any]) -> list[list[str]]:
         )
     if "fit_kills" in section:
         same = "yes" if section["kill_resume_identical"] else "no"
-        kills = f"{section['fit_kills']} of fit, {section['compress_kills']} of compress"
+        killed = f"{section['fit_kills']} of fit, {section['compress_kills']} of compress"
         rows += [
-            ["SIGKILL at random moments", kills],
+            ["SIGKILL at random moments", killed],
             ["resumed or repeated, the results are identical", same],
             [
                 "a second fit on a running folder is refused and harms nothing",
@@ -267,9 +258,9 @@ def replay(family: str, number: int) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         plan = json.loads(lay_out(folder, {family: number + 1}).read_text())
-        faults_worker.prepare(Path(plan["bait"]), Path(plan["config"]))
-        faults_worker.warm_up(folder, Path(plan["seeds"]), Path(plan["bait"]))
-        for key, text in faults_worker.check(family, number, folder, Path(plan["seeds"]), Path(plan["bait"])):
+        worker.prepare(Path(plan["bait"]), Path(plan["config"]))
+        worker.warm_up(folder, Path(plan["seeds"]), Path(plan["bait"]))
+        for key, text in worker.check(family, number, folder, Path(plan["seeds"]), Path(plan["bait"])):
             print(f"{key}: {text}")
         for path in folder.glob("mutant*"):
             shutil.copy(path, f"{family}-{number}{path.suffix}")
@@ -299,20 +290,20 @@ def main() -> None:
         for name, count in (QUICK if given.quick else FULL).items()
         if name in (given.family or WHAT)
     }
-    assert QUICK["large"] == len(faults_large.cases())
+    assert QUICK["large"] == len(large_files.cases())
     section: dict[str, Any] = {"quick": given.quick, "machine": where}
     begun = time.monotonic()
     shared = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with tempfile.TemporaryDirectory(dir=shared) as name:
         if "kills" in given.only:
-            tell("kills")
+            progress("kills")
             (Path(name) / "kills").mkdir()
-            section |= faults_kill.measure(Path(name) / "kills", KILLS[given.quick])
+            section |= kills.measure(Path(name) / "kills", KILLS[given.quick])
         if "threads" in given.only:
-            tell("threads")
-            section |= faults_threads.measure(CALLS[given.quick])
+            progress("threads")
+            section |= thread_checks.measure(CALLS[given.quick])
         if "mutations" in given.only:
-            tell("mutations")
+            progress("mutations")
             section |= mutations(Path(name), families, given.seconds)
             if given.keep and (Path(name) / "kept").exists():
                 shutil.copytree(Path(name) / "kept", given.keep, dirs_exist_ok=True)

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from harness import finish, print_table
+from common.harness import finish, print_table
 from szilard import methods
 from szilard.methods import Method
 

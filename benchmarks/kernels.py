@@ -5,7 +5,7 @@
 Batch 128, float32, operators called as a layer calls them (activations in the layout that the operators return).
 *dense* is the same function with a full weight in torch: one product, or for local reparametrisation two products
 with the noise between them; *plain* is the deterministic layer's product. The fraction of the roof is the least
-time that the kernel's FLOPs and bytes allow (:mod:`roofline`) over its median time; FLOPs and bytes, counting
+time that the kernel's FLOPs and bytes allow (:mod:`common.roofline`) over its median time; FLOPs and bytes, counting
 every array once, stand above each kernel below.
 """
 
@@ -24,13 +24,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-import machine
 import szilard.sparse.ops  # noqa: F401  (declares the operators)
-from harness import finish, print_table
-from roofline import Roof
+from common import machine
+from common.harness import finish, print_table
+from common.roofline import Roof
+from common.timing import Timed, interleave
 from szilard import atomic
 from szilard.sparse import Support
-from timing import Timed, interleave
 
 BATCH = 128
 DENSITIES = (0.10, 0.05, 0.02)

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import szilard
-from harness import finish, print_table, spread
+from common.harness import finish, print_table, spread
 from szilard import data, networks
 from szilard.compression import Finetune, Quantise, QuantiseVectors
 from szilard.data import Split

@@ -5,24 +5,23 @@
 DATA holds ``pretrained/`` and CIFAR-10 (and CIFAR-100, MNIST). Bytes are always those of whole files, and every file
 is judged by what its reader gives back. Sections:
 
-* resnet20, resnet56: the smallest good file of each contestant (:mod:`contest`, :mod:`pretrained`);
-* coder: megabytes per second of the entropy coders (:mod:`coder_speed`);
-* ablation: what each part buys (:mod:`ablation`);
-* predicted: the loss that the curvature foretells, and the loss there is (:mod:`predicted_loss`);
-* lambda: bytes and F along λ (:mod:`along_lambda`);
+* resnet20, resnet56: the smallest good file of each contestant (:mod:`files.contest`, :mod:`files.pretrained`);
+* coder: megabytes per second of the entropy coders (:mod:`files.coder_speed`);
+* ablation: what each part buys (:mod:`files.ablation`);
+* predicted: the loss that the curvature foretells, and the loss there is (:mod:`files.predicted_loss`);
+* lambda: bytes and F along λ (:mod:`files.along_lambda`);
 * lenet: LeNet-300-100 and LeNet-5 on MNIST, trained for their files (:mod:`lenet_files`);
-* posterior: sparse Bayesian networks of run folders (``--run``, :mod:`posterior_files`).
+* posterior: sparse Bayesian networks of run folders (``--run``, :mod:`uncertainty.posterior_files`).
 
 NNCodec's rows come from ``benchmarks/results/nncodec.jsonl``; ``--peers`` codes its grid anew in a virtual environment
-that is made for it (:mod:`nncodec_peer`), which takes an hour, and writes that file. ``--results`` keeps each section
-as one line; a section that is measured again replaces its line.
+that is made for it (:mod:`files.nncodec_peer`), which takes an hour, and writes that file. ``--results`` keeps each
+section as one line; a section that is measured again replaces its line.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -31,26 +30,28 @@ from typing import Any
 
 import torch
 
-import ablation
-import along_lambda
-import coder_speed
-import contest
 import lenet_files
-import machine
-import nncodec_peer
-import nncodec_rows
-import our_files
-import plain_files
-import posterior_files
-import predicted_loss
-import pretrained
 import szilard
-from contest import Row
-from harness import finish, print_table
-from judge import Entry, Judge
-from measured import Measured
+from common import machine
+from common.harness import finish, print_table, progress
+from common.measured import Measured
+from files import (
+    ablation,
+    along_lambda,
+    coder_speed,
+    contest,
+    nncodec_peer,
+    nncodec_rows,
+    our_files,
+    plain_files,
+    predicted_loss,
+    pretrained,
+)
+from files.contest import Row
+from files.judge import Entry, Judge
 from szilard import atomic
 from szilard.errors import SzilardError
+from uncertainty import posterior_files
 
 LAM = 5e-7  # nats per bit; about that of ResNet-20 at a drop of half a point
 HELD_OUT = (-7000, -5000)  # training pictures on which sections measure losses
@@ -71,10 +72,6 @@ class Options:
     seed: int
 
 
-def tell(text: str) -> None:
-    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
-
-
 # -- sections -------------------------------------------------------------------------------------------
 
 
@@ -82,14 +79,14 @@ def contest_of(name: str, options: Options) -> Section:
     """All contestants on one network."""
     case = getattr(pretrained, name)(options.data_root)
     judge = Judge(case, Measured())
-    rows, found = our_files.rows(judge, options.quick, tell)
+    rows, found = our_files.rows(judge, options.quick, progress)
     rows += nncodec(judge, options)
     for title, code in ((INT8, plain_files.int8_zstd), (FLOAT32, plain_files.float32_zstd)):
         entry = Entry(title, {}, lambda code=code: code(case.network.state_dict()))  # type: ignore[misc]
         try:
             rows.append(contest.told(title, judge, entry))
         except ImportError as error:
-            tell(f"no row {title!r}: {error.name} is not installed; pip install 'szilard[bench]'")
+            progress(f"no row {title!r}: {error.name} is not installed; pip install 'szilard[bench]'")
     return {
         "network": name,
         "measure": case.measure,
@@ -107,7 +104,7 @@ def nncodec(judge: Judge, options: Options) -> list[Row]:
     if options.peers:
         measured = Measured(options.cache / f"nncodec_{name}.jsonl")
         anew = Judge(judge.case, measured)
-        rows = nncodec_rows.coded_anew(anew, options.cache, coarse=name != "resnet20", tell=tell)
+        rows = nncodec_rows.coded_anew(anew, options.cache, coarse=name != "resnet20", progress=progress)
         nncodec_rows.keep(name, rows)
     return nncodec_rows.kept(name)
 
@@ -131,18 +128,18 @@ def coder(options: Options) -> Section:
 
 def ablations(options: Options) -> Section:
     case, loss = held_out(options)
-    return {"rows": ablation.measure(case, loss, LAM, options.quick, tell), "lam": LAM}
+    return {"rows": ablation.measure(case, loss, LAM, options.quick, progress), "lam": LAM}
 
 
 def predicted(options: Options) -> Section:
     case, loss = held_out(options, 500 if options.quick else 2000)
     shares = predicted_loss.SHARES[::2] if options.quick else predicted_loss.SHARES
-    return predicted_loss.measure(case, loss, shares, tell)
+    return predicted_loss.measure(case, loss, shares, progress)
 
 
 def along(options: Options) -> Section:
     case, loss = held_out(options)
-    rows = along_lambda.measure(case, loss, LAM, 5 if options.quick else 10, tell)
+    rows = along_lambda.measure(case, loss, LAM, 5 if options.quick else 10, progress)
     return {
         "rows": rows,
         "bytes_fall": along_lambda.monotone(rows),
@@ -155,13 +152,13 @@ def lenet(options: Options) -> Section:
     for name, train in (("lenet300", lenet_files.lenet300), ("lenet5", lenet_files.lenet5)):
         row = train(options.data_root, options.seed, options.quick)
         rows.append({"name": name, "seed": options.seed, "quick": options.quick, **row.figures()})
-        tell(f"{name}: {row.bytes:,} bytes, {row.error_percent:.2f} %")
+        progress(f"{name}: {row.bytes:,} bytes, {row.error_percent:.2f} %")
     return {"rows": rows}
 
 
 def posterior(options: Options) -> Section:
     if not options.runs:
-        tell("no posteriors: give the folder of a run of `szilard fit` as --run")
+        progress("no posteriors: give the folder of a run of `szilard fit` as --run")
         return {"rows": []}
     return {"rows": [row for run in options.runs for row in posterior_files.rows(run, options.data_root)]}
 
@@ -317,7 +314,7 @@ def main() -> None:
     sections = {}
     for name in given.only:
         started = time.perf_counter()
-        tell(name)
+        progress(name)
         try:
             found = SECTIONS[name](options)
         except SzilardError as error:

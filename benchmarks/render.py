@@ -16,17 +16,18 @@ from pathlib import Path
 from typing import Any
 
 import any_network
-import any_promise
 import any_training
-import fashion
 import faults
 import kernels
 import lenet_files
-import machine
 import model_file
-import race
 import train_step
 import uci
+from common import machine
+from common.cells import REASON_COLUMNS
+from training import race
+from uncertainty import fashion_runs, fashion_tables
+from zoo_compression import promise
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
@@ -96,7 +97,7 @@ def last_line(name: str) -> dict[str, Any]:
 
 
 def fashion_rows(regime: str) -> list[list[str]]:
-    return fashion.body(fashion.by_row(read("fashion.jsonl"), regime))
+    return fashion_tables.body(fashion_tables.by_row(read("fashion.jsonl"), regime))
 
 
 def readme_file() -> str:
@@ -113,7 +114,11 @@ def readme_any() -> str:
 
 def fashion_figures() -> str:
     runs = read("fashion.jsonl")
-    return figures(fashion.figures({regime: fashion.by_row(runs, regime) for regime in fashion.REGIMES}))
+    return figures(
+        fashion_tables.figures(
+            {regime: fashion_tables.by_row(runs, regime) for regime in fashion_runs.REGIMES}
+        )
+    )
 
 
 def figures(found: dict[str, Any]) -> str:
@@ -122,7 +127,7 @@ def figures(found: dict[str, Any]) -> str:
 
 
 def validation(regime: str) -> str:
-    return markdown(*fashion.candidates_table(read("fashion_select.jsonl"), regime))
+    return markdown(*fashion_tables.candidates_table(read("fashion_select.jsonl"), regime))
 
 
 def uci_table() -> str:
@@ -256,9 +261,9 @@ def training_figures() -> str:
 
 
 TABLES: dict[str, Callable[[], str]] = {
-    "fashion-all": lambda: markdown(fashion.COLUMNS, fashion_rows("all")),
-    "fashion-small": lambda: markdown(fashion.COLUMNS, fashion_rows("small")),
-    "readme-training": lambda: part(fashion.COLUMNS, fashion_rows("all"), README_TRAINING),
+    "fashion-all": lambda: markdown(fashion_tables.COLUMNS, fashion_rows("all")),
+    "fashion-small": lambda: markdown(fashion_tables.COLUMNS, fashion_rows("small")),
+    "readme-training": lambda: part(fashion_tables.COLUMNS, fashion_rows("all"), README_TRAINING),
     "readme-step": lambda: part(train_step.COLUMNS, train_step.body(standard_cell("mlp")), README_STEP),
     "readme-file": readme_file,
     "readme-any": readme_any,
@@ -289,14 +294,14 @@ TABLES: dict[str, Callable[[], str]] = {
     "any-machine": any_machine,
     "any-trained": trained,
     "any-zoo": lambda: markdown(any_network.ZOO_COLUMNS, any_network.zoo_body(any_part("zoo"))),
-    "any-refused": lambda: markdown(any_network.REASON_COLUMNS, any_network.reasons(any_part("zoo"))),
-    "any-promise": lambda: markdown(any_promise.COLUMNS, any_promise.body(any_part("promise"))),
+    "any-refused": lambda: markdown(REASON_COLUMNS, any_network.reasons(any_part("zoo"))),
+    "any-promise": lambda: markdown(promise.COLUMNS, promise.body(any_part("promise"))),
     "any-figures": lambda: figures(any_network.figures(read("any_network.jsonl")[-1])),
     "training-machine": training_machine,
     "training-networks": lambda: markdown(any_training.COLUMNS, any_training.body(training_part("networks"))),
     "training-tables": lambda: markdown(any_training.COLUMNS, any_training.body(training_part("tables"))),
     "training-refused": lambda: markdown(
-        any_training.REASON_COLUMNS, any_training.reasons(any_training.tried(training()))
+        REASON_COLUMNS, any_training.reasons(any_training.tried(training()))
     ),
     "training-faults": training_faults,
     "training-figures": training_figures,

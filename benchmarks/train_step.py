@@ -4,7 +4,7 @@
 
 Every row trains the same network on the same batch, a whole step each: zero_grad, loss with its divergence,
 backward, optimiser, and what the method does after a step. One process; rows take turns, round after round
-(:mod:`timing`); figures are ratios of medians. A cell is (network, batch size, threads). *Amortised* is the mean
+(:mod:`common.timing`); figures are ratios of medians. A cell is (network, batch size, threads). *Amortised* is the mean
 over whole intervals between two moves of the supports, growth gradients and the move included; ``--quick`` leaves
 it out where it would take too long. ``--results`` keeps every cell as one line; a cell that is measured again
 replaces its line.
@@ -21,9 +21,12 @@ from typing import Any
 
 import torch
 
-import machine
-import memory
-from contestants import (
+from common import machine
+from common.harness import finish, print_table
+from common.timing import Timed, interleave
+from szilard import atomic
+from training import memory
+from training.contestants import (
     DETERMINISTIC,
     MEAN_FIELD,
     NETWORKS,
@@ -33,10 +36,7 @@ from contestants import (
     field_of,
     ssvi_name,
 )
-from harness import finish, print_table
-from peers import HOW_TO_GET
-from szilard import atomic
-from timing import Timed, interleave
+from training.peers import HOW_TO_GET
 
 BATCHES = (16, 128, 512)
 THREADS = (1, 2)

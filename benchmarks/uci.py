@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from harness import finish, print_table, spread
+from common.harness import finish, print_table, spread
 from szilard import data, methods, metrics, networks
 
 SETS = {

@@ -10,12 +10,19 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
+from szilard import SzilardError
+
+sys.path[:0] = [str(Path(__file__).parent.parent / name) for name in ("benchmarks", "release")]
 
 # Before any fixture of a module: keys that commands make are the tests' own, not the user's.
 _CONFIG = tempfile.TemporaryDirectory(prefix="szilard-config-")
 os.environ["XDG_CONFIG_HOME"] = _CONFIG.name
+
+# No deadline for an example and no limit on the time in which inputs are made: a slow or busy machine would break them.
+settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")
 
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = (
@@ -46,6 +53,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    from szilard.kernels import dispatch
+
+    try:
+        dispatch.describe()
+    except SzilardError as error:  # else it would be the failure of every test
+        raise pytest.UsageError(str(error)) from None
     limit = config.getoption("--processor-seconds")
     if limit is not None:
         from processor_time import ProcessorTime

@@ -3,30 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 import warnings
-from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from odd_networks import ODD, Residual, Twice, settled
 from torch import nn
 
+import any_network
 import szilard
 from szilard.compression import CanonicalBatchNorm, Correct, Draft, Quantise, Setting, default_passes, shrink
 from szilard.errors import SzilardError
 from szilard.networks import copied, make_plain
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
-
-from odd_networks import ODD, Residual, Twice, settled
-
-import any_case
-import any_cells
-import any_network
-import any_promise
-from any_zoo import ZOO
+from zoo.case import COMPRESS, JUDGE, TRAIN, Data, alike, judging, rows, score
+from zoo.networks import ZOO
+from zoo_compression import compress_cells, promise
 
 SOME = (
     "MLP, BatchNorm1d",
@@ -63,7 +56,7 @@ def test_a_file_opens_to_what_was_reported(name):
     case = dataclasses.replace(ZOO[name], train=40)
     data = case.data()
     wish = {"lam": 2e-6, "passes": default_passes()}
-    made = any_cells.compressed(case, case.trained(data), data, wish)
+    made = compress_cells.compressed(case, case.trained(data), data, wish)
     assert made.lam == 2e-6
 
 
@@ -71,10 +64,10 @@ def test_the_zoo_has_every_kind_and_its_networks_answer():
     assert len(ZOO) >= 50
     for case in ZOO.values():
         data = case.data()
-        assert len(data.y) >= any_case.TRAIN + any_case.COMPRESS + any_case.JUDGE
+        assert len(data.y) >= TRAIN + COMPRESS + JUDGE
         if case.name != "Lazy module":
-            few = any_case.rows(any_case.judging(data).x, slice(0, 3))
-            assert len(any_cells.answer(case.fresh(), few)) == 3
+            few = rows(judging(data).x, slice(0, 3))
+            assert len(compress_cells.answer(case.fresh(), few)) == 3
 
 
 def test_units_of_a_network_without_shapes_cannot_be_taken_out():
@@ -84,13 +77,13 @@ def test_units_of_a_network_without_shapes_cannot_be_taken_out():
 
 @quiet
 def test_nothing_is_taken_out_of_a_network_whose_answers_change():
-    assert [cell.verdict for cell in any_cells.cells(ZOO["random answers"], ("shrink",))] == ["right"]
+    assert [cell.verdict for cell in compress_cells.cells(ZOO["random answers"], ("shrink",))] == ["right"]
 
 
 @pytest.mark.parametrize("name", ["random answers", "NaN in a weight", "Lazy module"])
 @quiet
 def test_what_cannot_be_compressed_is_refused_in_a_sentence(name):
-    for cell in any_cells.cells(ZOO[name], ("data", "no data")):
+    for cell in compress_cells.cells(ZOO[name], ("data", "no data")):
         assert cell.verdict == "refused"
         assert cell.told
 
@@ -119,8 +112,8 @@ def test_a_false_report_is_wrong(mlp, lie, monkeypatch):
     def false(network, *given, **wish):
         return LIES[lie](true(network, *given, lam=1e-6, passes=default_passes()))
 
-    monkeypatch.setattr(any_cells.szilard, "compress", false)
-    assert any_cells.cell(*mlp, "data").verdict == "wrong"
+    monkeypatch.setattr(compress_cells.szilard, "compress", false)
+    assert compress_cells.cell(*mlp, "data").verdict == "wrong"
 
 
 def test_a_network_that_is_changed_and_a_file_too_large_are_wrong(mlp, monkeypatch):
@@ -134,10 +127,10 @@ def test_a_network_that_is_changed_and_a_file_too_large_are_wrong(mlp, monkeypat
                 given[0].bias.add_(1)
         return made
 
-    monkeypatch.setattr(any_cells.szilard, "compress", careless)
-    with pytest.raises(any_cells.Wrong, match="10 were asked for"):
-        any_cells.compressed(case, network, data, {"max_bytes": 10})
-    assert "was changed" in any_cells.cell(case, copied(network), data, "data").told
+    monkeypatch.setattr(compress_cells.szilard, "compress", careless)
+    with pytest.raises(compress_cells.Wrong, match="10 were asked for"):
+        compress_cells.compressed(case, network, data, {"max_bytes": 10})
+    assert "was changed" in compress_cells.cell(case, copied(network), data, "data").told
 
 
 @pytest.mark.parametrize(
@@ -148,43 +141,42 @@ def test_exceptions_and_their_verdicts(mlp, error, verdict, monkeypatch):
     def fails(*given, **wish):
         raise error
 
-    monkeypatch.setattr(any_cells.szilard, "compress", fails)
-    assert any_cells.cell(*mlp, "data").verdict == verdict
+    monkeypatch.setattr(compress_cells.szilard, "compress", fails)
+    assert compress_cells.cell(*mlp, "data").verdict == verdict
 
 
 def test_what_should_be_refused_is_wrong_if_it_is_taken(mlp):
     case, network, data = mlp
     assert (
-        any_cells.cell(dataclasses.replace(case, refusal=True), network, data, "no data").verdict == "wrong"
+        compress_cells.cell(dataclasses.replace(case, refusal=True), network, data, "no data").verdict
+        == "wrong"
     )
 
 
 def test_an_error_is_admitted_within_a_factor_of_two():
     told = ["outputs on random inputs differ by 6.1 % (relative)", "3 tensors keep their bytes"]
-    assert any_cells.admitted(0.12, told)
-    assert not any_cells.admitted(0.13, told)
-    assert any_cells.admitted(2.1, ["outputs on random inputs differ by 1.1e+02 % (relative)"])
-    assert not any_cells.admitted(0.12, ["judged on 100 % of them"])
+    assert compress_cells.admitted(0.12, told)
+    assert not compress_cells.admitted(0.13, told)
+    assert compress_cells.admitted(2.1, ["outputs on random inputs differ by 1.1e+02 % (relative)"])
+    assert not compress_cells.admitted(0.12, ["judged on 100 % of them"])
 
 
 def test_scores_of_our_own_have_their_known_values():
     y = torch.tensor([[0.0, 0.0], [2.0, 4.0]])
-    data = any_case.Data(y, y, "regression")
-    assert any_case.score(data, torch.tensor([[1.0, 0.0], [2.0, 4.0]]), y) == pytest.approx(0.75)
-    labels = any_case.Data(y, torch.tensor([0, 1]), "class")
-    assert any_case.score(labels, torch.tensor([[1.0, 0.0], [1.0, 0.0]]), y) == 0.5
-    vectors = any_case.Data(y, y, "embedding", given=False)
-    assert any_case.score(vectors, torch.tensor([[1.0, 0.0]]), torch.tensor([[1.0, 1.0]])) == pytest.approx(
-        2**-0.5
-    )
+    data = Data(y, y, "regression")
+    assert score(data, torch.tensor([[1.0, 0.0], [2.0, 4.0]]), y) == pytest.approx(0.75)
+    labels = Data(y, torch.tensor([0, 1]), "class")
+    assert score(labels, torch.tensor([[1.0, 0.0], [1.0, 0.0]]), y) == 0.5
+    vectors = Data(y, y, "embedding", given=False)
+    assert score(vectors, torch.tensor([[1.0, 0.0]]), torch.tensor([[1.0, 1.0]])) == pytest.approx(2**-0.5)
 
 
 def test_rows_and_keys_of_the_benchmark():
     cells = [
-        any_cells.Cell("a", "data", "right", "", 1234, 0.0).to_json(),
-        any_cells.Cell("a", "no data", "refused", "12 examples are too few").to_json(),
-        any_cells.Cell("b", "data", "refused", "7 examples are too few").to_json(),
-        any_cells.Cell("b", "no data", "wrong", "score").to_json(),
+        compress_cells.Cell("a", "data", "right", "", 1234, 0.0).to_json(),
+        compress_cells.Cell("a", "no data", "refused", "12 examples are too few").to_json(),
+        compress_cells.Cell("b", "data", "refused", "7 examples are too few").to_json(),
+        compress_cells.Cell("b", "no data", "wrong", "score").to_json(),
     ]
     found = any_network.figures({"zoo": cells})
     assert (found["cells"], found["right"], found["refused"], found["wrong"], found["crashed"]) == (
@@ -206,18 +198,18 @@ def test_promises_are_counted_on_fresh_examples():
         {"task": "t", "promised": {"bytes": 130, "drop": 0.011}, "today": {"bytes": 100, "drop": 0.0}},
         {"task": "t", "promised": {"refused": "no"}, "today": {"bytes": 100, "drop": 0.0}},
     ]
-    found = any_promise.figures(rows)
+    found = promise.figures(rows)
     assert found["promise_kept_percent"] == 50
     assert found["promise_cost_percent"] == 20
     assert found["promise_refused"] == 1
-    assert all(len(line) == len(any_promise.COLUMNS) for line in any_promise.body(rows))
+    assert all(len(line) == len(promise.COLUMNS) for line in promise.body(rows))
 
 
-@pytest.mark.parametrize("task", any_promise.TASKS)
+@pytest.mark.parametrize("task", promise.TASKS)
 def test_splits_have_nothing_in_common(task):
     if task != "mixture":
         pytest.importorskip("sklearn")
-    found = any_promise.split(task, 3)
+    found = promise.split(task, 3)
     parts = [{row.tobytes() for row in part[0].numpy()} for part in (found.train, found.judge, found.fresh)]
     assert not parts[2] & parts[1]
     assert not parts[2] & parts[0]
@@ -348,7 +340,7 @@ def test_files_of_random_graphs_open_to_what_was_reported(graph):
     judged = x[12:]  # a quarter is kept back, because there are few
     with torch.no_grad():
         answers, original = other(judged).double(), network(judged).double()
-    axes = any_case.alike(original)
+    axes = alike(original)
     scale = (original - original.mean(0)).square().mean(axes, keepdim=True).sqrt()
     size = original.square().mean(axes, keepdim=True).sqrt()
     # What hardly moves is judged by its size.

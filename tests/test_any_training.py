@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 import json
-import sys
-from pathlib import Path
 
 import pytest
 import torch
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
-
-import any_tables_cells
-import any_tables_figures
-import any_tables_files
 import any_training
-import any_training_cells
-from any_training_cells import STAGES, Cell
-from any_training_zoo import LESSONS
 from szilard.methods import SSVI
+from tables import table_cells, table_figures, table_files
+from zoo_training import training_cells
+from zoo_training.lessons import LESSONS
+from zoo_training.training_cells import STAGES, Cell
 
-TABLES = any_tables_files.TABLES
+TABLES = table_files.TABLES
 
 
 def test_an_ordinary_network_is_right_in_every_stage():
-    found = any_training_cells.cells(LESSONS["MLP"])
+    found = training_cells.cells(LESSONS["MLP"])
     assert [(cell.stage, cell.verdict, cell.told) for cell in found] == 2 * [(s, "right", "") for s in STAGES]
     assert 0.9 < (found[0].figure or 0) <= 1.01
 
@@ -32,7 +26,7 @@ def test_an_ordinary_network_is_right_in_every_stage():
 def test_a_wrong_loss_is_noticed(monkeypatch):
     divergence = SSVI._divergence
     monkeypatch.setattr(SSVI, "_divergence", lambda self, network: 1.01 * divergence(self, network))
-    cells = {cell.stage: cell for cell in any_training_cells.cells(LESSONS["MLP"], ("ssvi",))}
+    cells = {cell.stage: cell for cell in training_cells.cells(LESSONS["MLP"], ("ssvi",))}
     assert cells["train"].verdict == "wrong"
     assert "divergence" in cells["train"].told
 
@@ -45,7 +39,7 @@ def test_a_run_that_forgets_its_step_is_noticed(monkeypatch):
         self.step = 0
 
     monkeypatch.setattr(SSVI, "load_state_dict", forgetful)
-    cells = {cell.stage: cell for cell in any_training_cells.cells(LESSONS["MLP"], ("ssvi",))}
+    cells = {cell.stage: cell for cell in training_cells.cells(LESSONS["MLP"], ("ssvi",))}
     assert cells["resume"].verdict == "wrong"
 
 
@@ -53,7 +47,7 @@ def test_a_crash_is_a_cell():
     def work():
         raise KeyError("x")
 
-    cell = any_training_cells.judged("network", "ssvi", "train", work)
+    cell = training_cells.judged("network", "ssvi", "train", work)
     assert cell.verdict == "crashed"
     assert cell.told.startswith("KeyError: 'x' (test_any_training.py:")
 
@@ -67,27 +61,27 @@ def test_enough_networks_and_tables():
 
 
 def test_a_table_is_read_as_its_cells_say(tmp_path):
-    tried = any_tables_cells.Tried(TABLES["plain"], tmp_path)
+    tried = table_cells.Tried(TABLES["plain"], tmp_path)
     tried.file.write_bytes(tried.table.file)
-    any_tables_cells.prepare(tried)
+    table_cells.prepare(tried)
     assert tried.data is not None
-    other = any_tables_files.with_(tried.table.columns, b=["1"] * 160)
-    with pytest.raises(any_tables_cells.Wrong, match="'b' was read as"):
-        any_tables_cells._check_cells(
-            any_tables_files.made("other", other), tried.data, tried.data.train.x, tried.rows["train"]
+    other = table_files.with_(tried.table.columns, b=["1"] * 160)
+    with pytest.raises(table_cells.Wrong, match="'b' was read as"):
+        table_cells._check_cells(
+            table_files.made("other", other), tried.data, tried.data.train.x, tried.rows["train"]
         )
     for stage in ("train", "cost"):
-        any_tables_cells.STAGE[stage](tried, "ssvi")
+        table_cells.STAGE[stage](tried, "ssvi")
 
 
 def test_a_refusal_must_name_what_it_is_about(tmp_path):
-    tried = any_tables_cells.Tried(TABLES["missing labels"], tmp_path)
+    tried = table_cells.Tried(TABLES["missing labels"], tmp_path)
     good = Cell("t", "both", "prepare", "refused", "line 3, column 'y' is missing; fill it in")
     bad = Cell("t", "both", "prepare", "refused", "something is the matter")
-    assert any_tables_cells._as_expected(tried, good).verdict == "refused"
-    assert any_tables_cells._as_expected(tried, bad).verdict == "wrong"
+    assert table_cells._as_expected(tried, good).verdict == "refused"
+    assert table_cells._as_expected(tried, bad).verdict == "wrong"
     taken = Cell("t", "both", "prepare", "right")
-    assert any_tables_cells._as_expected(tried, taken).verdict == "wrong"
+    assert table_cells._as_expected(tried, taken).verdict == "wrong"
 
 
 @pytest.mark.parametrize(
@@ -101,7 +95,7 @@ def test_a_refusal_must_name_what_it_is_about(tmp_path):
     ],
 )
 def test_cut_numbers_are_found(printed, faults):
-    assert len(any_tables_figures.faults_of(printed, 80, [0.912])) == faults
+    assert len(table_figures.faults_of(printed, 80, [0.912])) == faults
 
 
 def test_figures_are_json_with_every_key():
@@ -125,6 +119,6 @@ def test_energy_counts_labels_not_examples_without_one():
     y = data.y[:4]
     counted = (y != -100).flatten(1).sum(1)
     wanted = float(counted.sum() / (counted > 0).sum()) * torch.tensor(3.0).log()
-    from any_training_case import energy
+    from zoo_training.lesson import energy
 
     assert energy(lesson, data, output, y) == pytest.approx(float(wanted))

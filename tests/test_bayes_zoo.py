@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from dataclasses import is_dataclass
-from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
 from szilard import SzilardError, SzilardWarning, bayes
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
-
-from any_case import rows
-from any_zoo import ZOO
+from zoo.case import rows
+from zoo.networks import ZOO
 
 REFUSED = {
     "bare parameters": "name bare matrices",

@@ -12,13 +12,8 @@ import torch
 
 import audit
 import faults
-import faults_inputs
-import faults_json
-import faults_measure
-import faults_szd
-import faults_threads
-import faults_worker
-from faults_measure import MIB, watched
+from robustness import hostile_inputs, hostile_szd, odd_json, thread_checks, watch, worker
+from robustness.watch import MIB, watched
 from szilard import file
 from szilard.errors import SzilardError
 
@@ -59,12 +54,12 @@ def test_a_sentence_that_a_terminal_would_obey_is_wrong():
 
 
 def test_memory_is_seen():
-    if faults_measure.reset_peak() is None:
+    if watch.reset_peak() is None:
         pytest.skip("this system does not say")
     found = watched(lambda: int(np.ones(200 * MIB, np.uint8)[-1]))
     assert 190 * MIB < found.peak < 400 * MIB
-    assert faults_measure.too_much(found, 0)
-    assert not faults_measure.too_much(found, 200 * MIB)
+    assert watch.too_much(found, 0)
+    assert not watch.too_much(found, 200 * MIB)
 
 
 def test_files_that_are_opened_are_seen(tmp_path):
@@ -80,8 +75,10 @@ def test_files_that_are_opened_are_seen(tmp_path):
 
 
 def test_a_reader_that_gives_other_values_is_found(tmp_path, monkeypatch):
-    number = next(n for n in range(100) if not faults_szd.expected(faults_szd.mutant("szd-deep", n)).refused)
-    data = faults_szd.mutant("szd-deep", number)
+    number = next(
+        n for n in range(100) if not hostile_szd.expected(hostile_szd.mutant("szd-deep", n)).refused
+    )
+    data = hostile_szd.mutant("szd-deep", number)
     right = file.arrays
 
     def other(document):
@@ -91,13 +88,13 @@ def test_a_reader_that_gives_other_values_is_found(tmp_path, monkeypatch):
         }
 
     monkeypatch.setattr(file, "arrays", other)
-    assert "wrong_values" in {key for key, _ in faults_szd.check(data, tmp_path)}
+    assert "wrong_values" in {key for key, _ in hostile_szd.check(data, tmp_path)}
 
 
 def test_a_reader_that_refuses_what_is_good_is_found(tmp_path, monkeypatch):
     monkeypatch.setattr(file, "loads", lambda data, **_: raising(file.SzilardFileError("no"))())
-    data = faults_szd.seed_files()[1]
-    assert "wrong_values" in {key for key, _ in faults_szd.check(data, tmp_path, all_doors=False)}
+    data = hostile_szd.seed_files()[1]
+    assert "wrong_values" in {key for key, _ in hostile_szd.check(data, tmp_path, all_doors=False)}
 
 
 def test_an_input_that_kills_its_process_is_counted_and_the_rest_goes_on(tmp_path, monkeypatch):
@@ -120,7 +117,7 @@ def test_an_input_that_kills_its_process_is_counted_and_the_rest_goes_on(tmp_pat
 
 
 def test_inputs_of_all_families_take_turns():
-    found = list(faults_worker.jobs({"families": {"a": 5000, "b": 10, "c": 0}}))
+    found = list(worker.jobs({"families": {"a": 5000, "b": 10, "c": 0}}))
     assert len(found) == len(set(found)) == 5010
     assert {family for family, _ in found[:1100]} == {"a", "b"}
 
@@ -139,7 +136,7 @@ def test_wrong_predictions_of_threads_are_counted():
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     try:
-        calls, wrong = faults_threads.asked_at_once(Forgetful(), torch.nn.Identity(), inputs, 10)
+        calls, wrong = thread_checks.asked_at_once(Forgetful(), torch.nn.Identity(), inputs, 10)
     finally:
         sys.setswitchinterval(interval)
     assert calls == 80
@@ -147,13 +144,13 @@ def test_wrong_predictions_of_threads_are_counted():
 
 
 def test_odd_json_has_texts_that_no_writer_writes():
-    text = faults_json.text({"a": "@@1e999@@", "b": '@@"\\ud800"@@', "c": 1})
+    text = odd_json.text({"a": "@@1e999@@", "b": '@@"\\ud800"@@', "c": 1})
     assert text == b'{"a": 1e999, "b": "\\ud800", "c": 1}'
 
 
 @pytest.mark.parametrize("family", ["npz", "csv", "idx"])
 def test_mutants_of_data_files_are_the_same_every_time(family):
-    assert faults_inputs.mutant(family, 5) == faults_inputs.mutant(family, 5)
+    assert hostile_inputs.mutant(family, 5) == hostile_inputs.mutant(family, 5)
 
 
 def test_the_table_adds_up():

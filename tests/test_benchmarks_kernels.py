@@ -4,8 +4,8 @@ import pytest
 import torch
 
 import kernels
+from common.roofline import Roof
 from kernels import KINDS, Shape
-from roofline import Roof
 
 SHAPES = [Shape("linear", (12, 20)), Shape("conv", (4, 3, 3, 3), 5)]
 

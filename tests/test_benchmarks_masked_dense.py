@@ -5,8 +5,8 @@ import torch
 from scipy import stats
 from torch import nn
 
-import masked_dense
 from szilard import bayes
+from training import masked_dense
 
 
 def sparse(kind, seed=0):

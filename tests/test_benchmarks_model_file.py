@@ -9,28 +9,30 @@ import pytest
 import torch
 from torch import nn
 
-import ablation
-import along_lambda
-import coder_speed
-import contest
 import model_file
-import nncodec_grid
-import nncodec_rows
-import our_files
-import plain_files
-import posterior_files
-import predicted_loss
-import pretrained
-from accuracy import drop_error, mcnemar, pack, unpack
-from choose import bytes_at, smallest_good
-from coded import Coded, digest
-from contest import Row
-from judge import Entry, Judge
-from measured import Measured
-from nncodec_peer import completed
+from common.measured import Measured
+from files import (
+    ablation,
+    along_lambda,
+    coder_speed,
+    contest,
+    nncodec_grid,
+    nncodec_rows,
+    our_files,
+    plain_files,
+    predicted_loss,
+    pretrained,
+)
+from files.accuracy import drop_error, mcnemar, pack, unpack
+from files.choose import bytes_at, smallest_good
+from files.coded import Coded, digest
+from files.contest import Row
+from files.judge import Entry, Judge
+from files.nncodec_peer import completed
 from szilard.compression import Curvature
 from szilard.data.dataset import Split
 from szilard.errors import SzilardError
+from uncertainty import posterior_files
 
 
 @pytest.fixture(scope="module")
@@ -198,7 +200,7 @@ def test_our_rows_are_those_of_files(case, monkeypatch):
     assert [row.name for row in rows] == names
     assert rows[0].n_bytes == len(found.data)
     assert rows[0].chosen_drop <= contest.MAX_DISAGREEMENT
-    assert rows[0].read_seconds > 0
+    assert rows[0].read_seconds >= 0  # in whole milliseconds: a fast machine takes none
     table = contest.body([row.to_json() for row in rows], our_files.NAME)
     assert table[0][2] == "1.000"
 

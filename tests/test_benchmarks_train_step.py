@@ -6,14 +6,12 @@ import os
 
 import pytest
 
-import contestants
-import memory
-import peers
-import timing
 import train_step
-from contestants import DETERMINISTIC, MEAN_FIELD, Problem, ssvi_name
+from common import timing
 from szilard import bayes
 from szilard.kernels import dispatch
+from training import contestants, memory, peers
+from training.contestants import DETERMINISTIC, MEAN_FIELD, Problem, ssvi_name
 
 
 @pytest.fixture(scope="module")

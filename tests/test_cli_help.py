@@ -44,6 +44,11 @@ def test_importing_loads_nothing_heavy(module):
     assert loaded(f"import {module}") == "loaded []\n"
 
 
+def test_public_names_load_torch_and_numpy_alone():
+    names = ", ".join(f"szilard.{name}" for name in package.__all__)
+    assert loaded(f"import szilard\n{names}") == "loaded ['torch', 'numpy']\n"
+
+
 def test_the_package_shows_its_names():
     for name in package.__all__:
         assert getattr(package, name) is not None, name

@@ -184,7 +184,7 @@ def test_predictions_from_a_table(folder):
     typed = szilard("predict", path, new, *network)
     assert typed.code == 0, typed.output
     assert "inputs are taken as they are" in typed.output
-    assert "outputs are taken for regression" in typed.output
+    assert "outputs are read as regression" in typed.output
 
 
 @pytest.mark.parametrize("name", sorted(BUILDS))

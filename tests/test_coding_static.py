@@ -14,7 +14,11 @@ from szilard.coding import CodingError
 from szilard.coding.static import _EIGHTHS, CERTAIN, MOST_SYMBOLS, StaticDecoder, StaticEncoder, Table
 
 TOTAL = 1 << 24
-quick = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+quick = settings(
+    deadline=None,
+    max_examples=60,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 tensors = st.lists(st.integers(-300, 300) | st.integers(-1, 1), min_size=2, max_size=200).map(
     lambda values: np.array(values, np.int32)
 )

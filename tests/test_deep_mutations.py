@@ -11,48 +11,45 @@ from collections import Counter
 import pytest
 import szd_reference
 
-import faults_codec as codec
-import faults_mutate
-import faults_networks
-import faults_szd
+from robustness import codec, hostile_networks, hostile_szd, mutate
 from szilard import file
 
 ANSWERS = ("wrong_exceptions", "wrong_values", "code_run")  # memory and time depend on the machine
 
 
-def wrong(found: list[faults_szd.Fault]) -> list[faults_szd.Fault]:
+def wrong(found: list[hostile_szd.Fault]) -> list[hostile_szd.Fault]:
     return [fault for fault in found if fault[0] in ANSWERS]
 
 
 def test_seeds_are_good_files_of_every_kind_type_and_coding():
-    records = [record for draft in faults_szd.seeds() for record in draft.records]
+    records = [record for draft in hostile_szd.seeds() for record in draft.records]
     assert {record.kind for record in records} == set(range(8))
     assert {record.code for record in records} == set(range(21))
     assert {record.coding for record in records if record.kind == codec.LEVELS} == {*range(9), 10, 12, 14}
-    for data in faults_szd.seed_files():
+    for data in hostile_szd.seed_files():
         found = szd_reference.decode(szd_reference.tables(data))
         assert found.content == data[-24:-8]
         assert list(file.arrays(file.loads(data))) == list(found.tensors)
 
 
 def test_a_draft_is_written_as_it_was_read():
-    for data in faults_szd.seed_files():
+    for data in hostile_szd.seed_files():
         assert codec.write(codec.read(data)) == data or codec.read(
             codec.write(codec.read(data))
         ) == codec.read(data)
 
 
 def test_the_same_number_gives_the_same_file():
-    assert faults_szd.mutant("szd-deep", 3) == faults_szd.mutant("szd-deep", 3)
-    assert len({faults_szd.mutant("szd-deep", number) for number in range(50)}) > 45
+    assert hostile_szd.mutant("szd-deep", 3) == hostile_szd.mutant("szd-deep", 3)
+    assert len({hostile_szd.mutant("szd-deep", number) for number in range(50)}) > 45
 
 
 def test_deep_mutations_open_or_are_refused_as_the_page_says(tmp_path):
     reasons: Counter[str] = Counter()
     for number in range(250):
-        data = faults_szd.mutant("szd-deep", number)
-        reasons[faults_szd.expected(data).refused] += 1
-        assert not wrong(faults_szd.check(data, tmp_path)), number
+        data = hostile_szd.mutant("szd-deep", number)
+        reasons[hostile_szd.expected(data).refused] += 1
+        assert not wrong(hostile_szd.check(data, tmp_path)), number
     # Both sides of the line are reached: many open, and those that do not are wrong in many ways.
     assert reasons[""] > 60
     assert len(reasons) > 25
@@ -60,8 +57,8 @@ def test_deep_mutations_open_or_are_refused_as_the_page_says(tmp_path):
 
 def test_shallow_mutations(tmp_path):
     for number in range(200):
-        data = faults_szd.mutant("szd-shallow", number)
-        assert not wrong(faults_szd.check(data, tmp_path, all_doors=False)), number
+        data = hostile_szd.mutant("szd-shallow", number)
+        assert not wrong(hostile_szd.check(data, tmp_path, all_doors=False)), number
 
 
 def test_streams_are_made_to_fit_whatever_the_tables_ask_for():
@@ -86,27 +83,27 @@ def test_streams_are_made_to_fit_whatever_the_tables_ask_for():
 @pytest.mark.slow
 def test_a_hundred_thousand_deep_mutations(tmp_path):
     for number in range(100_000):
-        data = faults_szd.mutant("szd-deep", number)
-        assert not wrong(faults_szd.check(data, tmp_path, all_doors=False)), number
+        data = hostile_szd.mutant("szd-deep", number)
+        assert not wrong(hostile_szd.check(data, tmp_path, all_doors=False)), number
 
 
 @pytest.mark.slow
 def test_saved_networks_with_odd_metadata(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    faults_networks.make_seeds(tmp_path / "seeds")
+    hostile_networks.make_seeds(tmp_path / "seeds")
     traps = tmp_path / "bait"
-    faults_networks.lay_bait(traps)
+    hostile_networks.lay_bait(traps)
     monkeypatch.chdir(traps)
     for family in ("meta", "pt"):
         for number in range(1000):
-            name, data = faults_networks.mutant(family, number, tmp_path / "seeds", traps)
-            found = faults_networks.check(name, data, tmp_path, traps, commands=number % 50 == 0)
+            name, data = hostile_networks.mutant(family, number, tmp_path / "seeds", traps)
+            found = hostile_networks.check(name, data, tmp_path, traps, commands=number % 50 == 0)
             assert not wrong(found), (family, number)
 
 
 def test_odd_tables_are_spoilt_before_they_are_deflated():
     more = random.Random(1)
-    draft = faults_szd.seeds()[1]
-    found = {faults_mutate.odd_tables(draft, more) for _ in range(20)}
+    draft = hostile_szd.seeds()[1]
+    found = {mutate.odd_tables(draft, more) for _ in range(20)}
     assert len(found) > 15
     assert all(data[:4] == b"SZD1" for data in found)

@@ -252,7 +252,7 @@ print(len(sys.argv))
 @pytest.mark.parametrize("kernels", ["torch", None])
 def test_a_network_trains_without_the_library(kernels):
     """In a process that has never had it: None is an installation without a compiler, which also says so once."""
-    hide = "from szilard import native; native._packaged = lambda: native.Path('nowhere')\n"
+    hide = "from szilard.kernels import native; native._packaged = lambda: native.Path('nowhere')\n"
     environ = {name: value for name, value in environment().items() if not name.startswith("SZILARD_")}
     if kernels:
         environ["SZILARD_KERNELS"] = kernels
@@ -265,7 +265,7 @@ def test_a_network_trains_without_the_library(kernels):
 
 
 def test_the_command_line_warns_in_one_line():
-    from szilard.cli.told import format_warning
+    from szilard.cli.messages import format_warning
 
     assert format_warning("too slow", SzilardWarning, "file.py", 3) == "warning: too slow\n"
     assert "file.py:3" in format_warning("odd", UserWarning, "file.py", 3)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import types
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from parts import share
 from processor_time import ProcessorTime, spent
@@ -17,6 +17,11 @@ def test_every_file_is_in_one_share(files, parts):
     assert set().union(*shares) == files
     assert sum(map(len, shares)) == len(files)
     assert max(map(len, shares)) - min(map(len, shares)) <= 2
+
+
+def test_no_example_has_a_deadline():
+    assert settings().deadline is None
+    assert HealthCheck.too_slow in settings().suppress_health_check
 
 
 def item(name, *, slow=False):

@@ -98,7 +98,7 @@ def test_a_run_learns_and_writes_what_it_did(digits, tmp_path):
     assert result["cost"] == run.cost.to_dict()
     assert result["cost"]["train_flops"]["source"] == "counted"
     assert result["cost"]["joules_training"]["source"] == "estimated"
-    assert result["cost"]["seconds"]["value"] > 0
+    assert result["cost"]["seconds"]["source"] == "measured"
     assert set(result["density"].values()) == {0.3} or all(
         abs(d - 0.3) < 0.01 for d in result["density"].values()
     )
@@ -179,7 +179,7 @@ def test_killed_at_any_step_resumes_to_the_same_result(digits, tmp_path_factory,
     assert_same_folder(whole / "ssvi", tmp_path / "ssvi")
 
 
-@pytest.mark.parametrize("part", ["arrays", "finished", "atomic"])
+@pytest.mark.parametrize("part", ["arrays", "saved_network", "atomic"])
 def test_killed_while_it_writes_the_end(digits, whole, tmp_path, part, monkeypatch):
     def die(*_, **__):
         raise Killed

@@ -11,7 +11,7 @@ from cli_tools import szilard
 from torch import nn
 
 from szilard import data, fit, methods
-from szilard.cli.told import format_warning
+from szilard.cli.messages import format_warning
 from szilard.errors import SzilardError, SzilardWarning
 from szilard.training import devices, thin
 from szilard.training.divergence import told

@@ -14,7 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent.parent
 sys.path[:0] = [str(ROOT / "benchmarks"), str(ROOT / "tests")]
 
-import faults_szd  # noqa: E402
+from robustness import hostile_szd  # noqa: E402
 
 COUNTED = ("wrong_exceptions", "wrong_values", "code_run")
 
@@ -23,12 +23,12 @@ def main() -> None:
     count = int(sys.argv[1])
     wrong = opened = 0
     with tempfile.TemporaryDirectory() as folder:
-        for data in faults_szd.seed_files():  # so that what the libraries load late is loaded
-            faults_szd.check(data, Path(folder))
+        for data in hostile_szd.seed_files():  # so that what the libraries load late is loaded
+            hostile_szd.check(data, Path(folder))
         for number in range(count):
-            data = faults_szd.mutant("szd-deep", number)
-            opened += not faults_szd.expected(data).refused
-            for key, text in faults_szd.check(data, Path(folder)):
+            data = hostile_szd.mutant("szd-deep", number)
+            opened += not hostile_szd.expected(data).refused
+            for key, text in hostile_szd.check(data, Path(folder)):
                 if key in COUNTED:
                     wrong += 1
                     print(f"szd-deep {number}: {key}: {text}")

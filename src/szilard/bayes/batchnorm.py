@@ -24,6 +24,7 @@ def reestimate_batchnorm(network: nn.Module, batches: Iterable[tuple[Any, Tensor
     statistics stay as they were. No other thread must use the network meanwhile.
 
     Args:
+        network: any module; its statistics are changed.
         batches: pairs ``(x, y)``; y is used only if x is not a tensor, for the number of examples.
         how: mode in which the network runs, see :func:`szilard.bayes.mode`.
     Returns:

@@ -68,6 +68,7 @@ def training_flops(
     density d, since its forward is two products.
 
     Args:
+        network: as it is trained; it is not changed.
         input_shape: as in :func:`count`.
         examples: number of (example, step) pairs: steps times batch size.
         growth_examples: those of them for which a dense weight gradient was formed to move a support.

@@ -24,6 +24,7 @@ def joules(cost: Cost, *, steps: int = 0, trained_values: int = 0) -> Cost:
     45 nm chip: they rank networks, they do not predict a bill.
 
     Args:
+        cost: with its counted figures.
         steps: optimiser steps of the training.
         trained_values: numbers that the optimiser holds (means and log σ count apart).
     """

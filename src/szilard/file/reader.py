@@ -22,7 +22,8 @@ from szilard.file.records import Document, Record
 from szilard.file.tables import Tables, tables
 from szilard.kernels import native
 
-MOST_OUTPUT = 8 << 30  #: default limit on the bytes of a file's tensors
+MOST_OUTPUT = 8 << 30
+"""Default limit on the bytes of a file's tensors."""
 
 _MOST_DECISIONS = 40_000_000  # the decoder in Python takes about a minute for these
 
@@ -31,6 +32,7 @@ def read(path: str | Path, *, max_bytes: int = MOST_OUTPUT, slow: bool = False) 
     """Read a file into numpy arrays; torch is not needed.
 
     Args:
+        path: of a ``.szd`` file.
         max_bytes: refuse a file whose tensors take more. Reading takes at most half as much in addition, and 64 MiB.
         slow: read it even if that takes more than a minute, because there are no C++ kernels.
 

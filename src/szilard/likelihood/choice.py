@@ -18,6 +18,7 @@ from szilard.likelihood.likelihood import Likelihood
 from szilard.likelihood.noisy import NoisyGaussian
 
 TASKS = ("classification", "multilabel", "regression", "embedding")
+"""What a network can be asked to do, by the names that ``task=`` and ``--task`` take."""
 
 SURE = 0.5  # of the way from chance to certainty, that beliefs must have gone
 VARIED = 0.1  # by which they must exceed the share of the most frequent answer
@@ -70,6 +71,7 @@ def choose(
     """The likelihood of outputs ``[N, ...]`` of a trained network.
 
     Args:
+        output: of the network, on any of its examples.
         labels: ``[N, ...]``, or None.
         task: one of :data:`TASKS`; None to find out.
         noisy: the network is known to answer a mean and a log noise deviation.

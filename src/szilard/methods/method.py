@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Collection, Iterable
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Mapping
+from types import MappingProxyType
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -40,20 +41,38 @@ class Method:
         method.finish(network, batches, valid)
         predictive = method.predict(network, x)
 
+    A new method is a subclass in a file of its own in ``szilard/methods``. Once its body assigns ``name`` and
+    ``summary``, :func:`szilard.methods.make`, the command line and the documentation know it. These attributes must be
+    literals, and so must ``source``, ``order`` and ``baseline`` (:mod:`szilard.catalogue` reads them). Its options are
+    the keyword arguments of its ``__init__``; the ``Args`` of its docstring say what they mean.
+
     Args:
         n_data: N, the number of training examples (the divergence counts once for all of them).
         temperature: T, the weight of the divergence; 1 is Bayes, less is a cold posterior.
-        lr: default learning rate of :meth:`optimizer`.
+        lr: initial learning rate of :meth:`optimizer`.
         lr_log_std: learning rate of log σ as a multiple of ``lr``.
         warmup: fraction of all steps over which T rises linearly from 0.
-        seed: of the noise.
-        only, except_, matrices: which weights are made Bayesian or sparse, see :func:`szilard.bayesianize`.
+        seed: of the support, of fresh weights and of the noise.
+        only: convert these weights alone: a pattern for names of modules, or a list of patterns; in Python also a
+            function of (name, module).
+        except_: leave these weights alone; as ``only``, and it counts before it.
+        matrices: patterns for names of bare ``nn.Parameter`` matrices, which are converted, too.
         total_steps: optimiser steps of the whole run, the horizon of every schedule. May be set until the
             first loss; without it the horizon is 30 epochs of the first batch's size.
     """
 
     name = "method"
     label = "Method"
+    #: What it does, on one line; it is empty for a class that only others derive from.
+    summary = ""
+    #: The publication.
+    source = ""
+    #: Place in lists of methods; equal ones follow their names.
+    order = 100
+    #: Whether ``szilard fit`` trains it beside other methods by default. Lists read it in the class's own body.
+    baseline = False
+    #: Options that the method takes, because all methods do, and that change nothing in it, with their usual values.
+    unused_options: ClassVar[Mapping[str, Any]] = MappingProxyType({})
     #: Whether it trains Gaussian or sparse weights, which only :meth:`prepare` makes.
     converts = False
 
@@ -179,6 +198,7 @@ class Method:
         nothing in the losses that follow.
 
         Args:
+            network: prepared.
             x: a tensor ``[B, ...]``, or a tuple, list or dict of them, as the network takes it.
             y: ``[B]``, or as the likelihood wants it.
 
@@ -276,7 +296,11 @@ class Method:
         Threads may ask one network at once; each gets the bits that it would have had alone.
 
         Args:
+            network: prepared, or opened from a file.
             x: all inputs, of the kind that :meth:`loss` takes.
+            samples: draws of a Bayesian network.
+            seed: of the draws.
+            batch_size: inputs that are answered at once.
 
         Raises:
             SzilardError: answers that are not finite, or of a shape that the task does not take.

@@ -47,6 +47,7 @@ def intervals(
     chapter 13). What training would give with other examples or another seed is not in them.
 
     Args:
+        predictive, y, ood, target_scale: as for :func:`szilard.metrics.evaluate`.
         seed: of the samples, which have a generator of their own.
     """
     predictive, y = predictive.cpu(), matching_targets(predictive, y)

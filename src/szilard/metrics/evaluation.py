@@ -28,6 +28,7 @@ def evaluate(
     targets with a scale each have units that do not add up: see ``target_scale``.
 
     Args:
+        predictive: for ``N`` examples.
         y: class indices ``[N]`` or ``[N, ...]``; 0 or 1 ``[N, k]``; or targets ``[N]`` or ``[N, k]`` in the units of
             the predictions.
         ood: predictions for inputs from elsewhere; gives the AUROCs of telling them apart.

@@ -38,6 +38,7 @@ def measure(
         network: any ``nn.Module``, Bayesian or not; it is not changed. Logits ``[B, C]``, or for a regression of k
             targets ``[B, k]`` (noises are then taken from the residuals on valid) or ``[B, 2 k]`` (means, log noise
             deviations).
+        data: with the part that ``split`` names, and, for a regression of an ordinary network, a validation part.
         method: that trained it; without one, its answers are taken as they are.
         samples: draws of a Bayesian network.
         seed: of the draws.

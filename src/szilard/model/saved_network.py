@@ -162,6 +162,7 @@ def load(
     this machine (:mod:`szilard.model.trust`), and after everything else in the file has been checked.
 
     Args:
+        path: of the file.
         network_spec: builds the network, if the file does not say how or says what has moved.
         trusted: run the Python file, and read the data, that the file names, whoever wrote it.
         tell: is given one line before a Python file is run because of ``trusted``.

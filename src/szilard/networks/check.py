@@ -42,6 +42,8 @@ def check_fits(network: nn.Module, dataset: _DataSet, *, own: nn.Module | None =
     targets, finite, and in floating point. The network's modes are restored.
 
     Args:
+        network: that is to be trained on it.
+        dataset: with a training part.
         own: the user's network inside this one, by whose names tensors are told; None: this one.
 
     Raises:

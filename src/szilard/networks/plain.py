@@ -22,6 +22,7 @@ def copied(network: nn.Module, memo: dict[int, object] | None = None) -> nn.Modu
     """A deep copy, also of a network whose weights are computed and have a gradient, which torch does not copy.
 
     Args:
+        network: it is not changed.
         memo: as of :func:`copy.deepcopy`: what to take for an object, by its id.
     """
     memo = {} if memo is None else memo
@@ -47,6 +48,7 @@ def make_plain(network: nn.Module, names: set[str] | None = None) -> list[str]:
     """Replace computed tensors of a network in eval mode by what they are, in place; returns their names.
 
     Args:
+        network: in eval mode; it is changed.
         names: only these, of :func:`computed`; by default all.
     """
     done: dict[str, None] = {}

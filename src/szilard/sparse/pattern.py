@@ -71,7 +71,9 @@ class Pattern:
         """As many entries as now, with the units of lowest score replaced by those of largest gradient.
 
         Args:
+            support: as it is before the move.
             score: importance of each existing entry, ``[nnz]``.
+            growth: scores of where entries should grow.
             fraction: of the entries to replace; nothing moves if that rounds down to zero units.
         """
         raise NotImplementedError

@@ -23,7 +23,10 @@ def drop_and_grow(support: Support, score: Tensor, growth: Growth, fraction: flo
     units of their :class:`~szilard.sparse.pattern.Pattern`.
 
     Args:
+        support: as it is before the move.
         score: importance of each existing entry, ``[nnz]``; among equal scores the lower index is kept.
+        growth: scores of where entries should grow.
+        fraction: of the entries to replace.
     """
     if torch.isnan(score).any():
         raise SzilardError(

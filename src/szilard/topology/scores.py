@@ -38,3 +38,4 @@ SCORES: dict[str, Score] = {
     "expected-magnitude": expected_magnitude,
     "SNR_mean_abs": signal_to_noise,  # the name in the SSVI publication
 }
+"""Removal scores by name, functions of mean and σ; entries of the lowest score are dropped."""

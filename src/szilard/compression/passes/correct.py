@@ -58,6 +58,11 @@ class Correct:
     layer's correction changes what the next one sees, so that inputs in parts would need a pass for each layer.
     """
 
+    name = "correct"
+    summary = "Biases take back what rounding moved in the means"
+    source = "Nagel et al. 2019, arXiv:1906.04721"
+    order = 5
+
     @torch.no_grad()
     def __call__(self, draft: Draft, setting: Setting) -> None:
         if not setting.inputs:

@@ -41,6 +41,9 @@ class Distil:
         augment: of the inputs; pictures in three colours are shifted and mirrored by default.
     """
 
+    name = "distil"
+    summary = "Lets the integers learn the answers of the original"
+    order = 6
     costly = True
     mends = True
 

@@ -1,0 +1,1 @@
+"""What all benchmarks share: printing, the machine, clocks, processes, cells with a verdict."""

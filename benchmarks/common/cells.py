@@ -1,0 +1,79 @@
+"""Cells: one thing that was tried, as JSON, with a verdict and the sentence that explains it.
+
+``verdict`` is "right", "refused", "wrong" or "crashed" (or "not reached"), ``told`` the sentence. What else a cell
+holds, and what it is called in a message, is the benchmark's own.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from common import processes
+from common.harness import progress
+
+VERDICTS = ("right", "refused", "wrong", "crashed")
+FAULTS = ("wrong", "crashed")
+REASON_COLUMNS = ("refused because", "cells", "for example")
+EVERY = 10  # subjects between two lines of progress
+Cell = dict[str, Any]
+Label = Callable[[Cell], str]
+
+
+def measure(
+    work: Callable[[str], list[Cell]],
+    names: Sequence[str],
+    workers: int,
+    *,
+    died: Callable[[str, str], list[Cell]],
+    label: Label,
+) -> list[Cell]:
+    """The cells of every subject, in the order of the names.
+
+    Args:
+        work: the cells of one subject; see :func:`common.processes.results`.
+        names: of the subjects.
+        workers: the number of processes.
+        died: the cells of a subject that took its process with it, from its name and a sentence.
+        label: what a cell is called.
+    """
+    found: dict[str, list[Cell]] = {}
+    for name, cells in processes.results(work, names, workers):
+        found[name] = died(name, "the process died") if cells is None else cells
+        for cell in faulty(found[name]):
+            progress(f"{cell['verdict']}: {label(cell)}: {cell['told']}")
+        if len(found) % EVERY == 0:
+            progress(f"{len(found)} of {len(names)}")
+    return [cell for name in names for cell in found[name]]
+
+
+def faulty(cells: Iterable[Cell]) -> list[Cell]:
+    return [cell for cell in cells if cell["verdict"] in FAULTS]
+
+
+def counts(cells: Sequence[Cell]) -> dict[str, int]:
+    """How many cells were tried, and how many have each verdict."""
+    verdicts = Counter(cell["verdict"] for cell in cells)
+    of = {verdict: verdicts[verdict] for verdict in VERDICTS}
+    return {"cells": sum(of.values()), **of}
+
+
+def reasons(cells: Iterable[Cell], label: Label, told: Label = lambda cell: cell["told"]) -> list[list[str]]:
+    """Refusals by their sentence, the most frequent first, under :data:`REASON_COLUMNS`.
+
+    Args:
+        told: the sentence of a cell, without what differs from run to run.
+    """
+    found: dict[str, list[Cell]] = {}
+    for cell in cells:
+        if cell["verdict"] == "refused":
+            found.setdefault(_without_figures(told(cell)), []).append(cell)
+    ordered = sorted(found.values(), key=lambda same: (-len(same), same[0]["told"]))
+    return [[told(same[0]), str(len(same)), label(same[0])] for same in ordered]
+
+
+def _without_figures(sentence: str) -> str:
+    """Sentences that differ in their figures only, or in what follows, are one reason."""
+    return re.sub(r"\d[\d.,e+-]*", "#", sentence)[:110]

@@ -1,0 +1,121 @@
+"""Size and accuracy of files of one network, measured once."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from common.measured import Measured
+from files.accuracy import drop_error, mcnemar, pack, right, unpack
+from files.coded import Coded, digest
+from files.pretrained import Case
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One file of one contestant: ``make`` writes and reads it; ``options`` tell it from the contestant's others."""
+
+    contestant: str
+    options: dict[str, Any]
+    make: Callable[[], Coded] = field(compare=False)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A file on the pictures that are reported: ``score`` and ``drop`` in percent and percentage points."""
+
+    entry: Entry
+    n_bytes: int
+    score: float
+    drop: float
+    drop_error: float
+    p_value: float  # McNemar's, against the whole network
+    right: np.ndarray
+    write_seconds: float
+    read_seconds: float
+
+
+class Judge:
+    """Measures entries on the pictures of a case.
+
+    Args:
+        case: the network and its pictures.
+        measured: where figures are kept; they are found again by network, pictures and options.
+    """
+
+    def __init__(self, case: Case, measured: Measured) -> None:
+        self.case = case
+        self._measured = measured
+        self._network = copy.deepcopy(case.network)
+        self._digest = digest(case.network.state_dict())
+        self._last: tuple[Entry, Coded] | None = None
+
+    def coded(self, entry: Entry) -> Coded:
+        """The file itself; the last one is remembered."""
+        if self._last is None or self._last[0] is not entry:
+            self._last = (entry, entry.make())
+        return self._last[1]
+
+    def n_bytes(self, entry: Entry) -> int:
+        """Length of the whole file."""
+        return int(self.size(entry)["bytes"])
+
+    def size(self, entry: Entry) -> dict[str, float]:
+        """Bytes, and the seconds of writing and reading."""
+
+        def weigh() -> dict[str, float]:
+            coded = self.coded(entry)
+            return {
+                "bytes": coded.n_bytes,
+                "write_seconds": round(coded.write_seconds, 3),
+                "read_seconds": round(coded.read_seconds, 3),
+            }
+
+        return self._measured.get(self._key(entry, "size"), weigh)
+
+    def chosen_drop(self, entry: Entry | None, limit: int | None = None) -> float:
+        """Percentage points lost on (the first ``limit`` of) the pictures that choose."""
+        before = self._right(None, "choose")[:limit]
+        after = before if entry is None else self._right(entry, "choose", limit)
+        return 100 * float(before.mean() - after.mean())
+
+    def verdict(self, entry: Entry) -> Verdict:
+        """The file on all the pictures that are reported."""
+        before, after = self._right(None, "report"), self._right(entry, "report")
+        size = self.size(entry)
+        return Verdict(
+            entry,
+            int(size["bytes"]),
+            100 * float(after.mean()),
+            100 * float(before.mean() - after.mean()),
+            drop_error(before, after),
+            mcnemar(before, after),
+            after,
+            size["write_seconds"],
+            size["read_seconds"],
+        )
+
+    def baseline(self) -> float:
+        """Percent right of the whole network on the pictures that are reported."""
+        return 100 * float(self._right(None, "report").mean())
+
+    def _right(self, entry: Entry | None, role: str, limit: int | None = None) -> np.ndarray:
+        """Which pictures are put in the right class, bool ``[N]``; without an entry, by the whole network."""
+        pictures = getattr(self.case, role)
+        n = len(pictures.y) if limit is None else min(limit, len(pictures.y))
+
+        def look() -> str:
+            state = self.case.network.state_dict() if entry is None else self.coded(entry).state
+            self._network.load_state_dict(state, strict=True)
+            return pack(right(self._network, pictures, n))
+
+        key = self._key(entry, "right") | {"pictures": pictures.name, "n": n}
+        return unpack(self._measured.get(key, look), n)
+
+    def _key(self, entry: Entry | None, what: str) -> dict[str, Any]:
+        named = {"contestant": entry.contestant, "options": entry.options} if entry else {"contestant": None}
+        return {"network": self._digest, "what": what, **named}

@@ -1,0 +1,93 @@
+"""Our files of a pretrained network: with calibration pictures, without any data, and along λ.
+
+One row is *promised*: its drop is kept not only on the pictures that choose, but with confidence 0.9 on others, too.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+
+import szilard
+from files.accuracy import right
+from files.coded import Coded
+from files.contest import Row, limit, told
+from files.judge import Entry, Judge
+from szilard.compression import Compressed, Pass
+
+NAME = "Szilard, 512 unlabelled pictures"
+PROMISED = "Szilard, 512 unlabelled pictures, promised"
+DATA_FREE = "Szilard, no data"
+POINT = "Szilard, curve"
+OCTAVES = (-2.0, -1.0, 1.0)  # of λ, around the one that was found
+QUICK_OCTAVES = (-1.5,)
+READS = 5
+
+
+def rows(
+    judge: Judge,
+    quick: bool,
+    progress: Callable[[str], None],
+    passes: Callable[[], list[Pass]] | None = None,
+) -> tuple[list[Row], Compressed]:
+    """Our rows, the curve of the first, and what came of the first.
+
+    Args:
+        passes: instead of the default ones.
+    """
+    case = judge.case
+
+    def score(network: Any) -> float:
+        return float(right(network, case.choose).mean())
+
+    def by_picture(network: Any) -> torch.Tensor:
+        return torch.from_numpy(right(network, case.choose)).double()
+
+    cpu = {}
+
+    def compress(name: str, calibration: Any, **wish: Any) -> Compressed:
+        started = time.process_time()
+        made = szilard.compress(
+            case.network,
+            calibration=calibration,
+            progress=progress,
+            passes=None if passes is None else passes(),
+            **wish,
+        )
+        cpu[name] = round(time.process_time() - started, 1)
+        return made
+
+    most = limit(judge) / 100
+    found = compress(NAME, case.calibration, max_drop=most, evaluate=score)
+    table = [told(NAME, judge, entry(NAME, found, cpu[NAME]), len(found.trials))]
+    kept = compress(PROMISED, case.calibration, max_drop=most, evaluate=by_picture)
+    table.append(told(PROMISED, judge, entry(PROMISED, kept, cpu[PROMISED]), len(kept.trials)))
+    free = compress(DATA_FREE, None, max_drop=most, evaluate=score)
+    table.append(told(DATA_FREE, judge, entry(DATA_FREE, free, cpu[DATA_FREE]), len(free.trials)))
+    for octave in QUICK_OCTAVES if quick else OCTAVES:
+        other = compress(POINT, case.calibration, lam=found.lam * 2**octave)
+        table.append(told(POINT, judge, entry(POINT, other, cpu[POINT])))
+    return table, found
+
+
+def entry(name: str, compressed: Compressed, cpu_seconds: float) -> Entry:
+    """A file as a contestant's; what is judged is what :func:`szilard.load` reads from disk."""
+
+    def read_back() -> Coded:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "network.szd"
+            compressed.save(path)
+            seconds = []
+            for _ in range(READS):
+                started = time.perf_counter()
+                state = szilard.load(path)
+                seconds.append(time.perf_counter() - started)
+            return Coded(path.stat().st_size, dict(state), compressed.seconds, median(seconds))
+
+    return Entry(name, {"lam": compressed.lam, "cpu_seconds": cpu_seconds}, read_back)

@@ -1,0 +1,1 @@
+"""Networks whose weights come in Python packages, and inputs for them."""

@@ -1,0 +1,301 @@
+"""A .szd file as a draft that can be changed anywhere and written again: the tables of docs/format.md, unchecked.
+
+Nothing of szilard is used. What is written may be any nonsense: the point is that its deflate streams, lengths and
+hashes are right, so that a reader looks at what is inside. The streams can be made to fit whatever the tables say
+(:func:`fit_streams`), because almost any bytes are the code of something.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import math
+import random
+import zlib
+from dataclasses import dataclass, field
+from typing import Any
+
+import szd_reference as page
+from szd_streams import Adaptive, Static
+
+MOST_WORK = 5_000  # entries that the slow reader is asked to decode
+RAW, PLANES, CONSTANT, ALIAS, LEVELS, MASK, FULL_MASK, RANDOM = range(8)
+SIZES = [page.SIZES[name] for name in page.TYPES]
+
+
+@dataclass
+class Record:
+    """One record; fields that its kind does not have are kept and not written."""
+
+    name: bytes
+    kind: int
+    code: int = 0
+    shape: list[int] = field(default_factory=list)
+    step: int = 0
+    offset: int = 0
+    coding: int = 0
+    alphabet: int = 2
+    row_offset: int = 0
+    column_offset: int = 0
+    target: int = 0
+    entry: bytes = b""
+    seed: int = 0
+    size: int = 1
+    bits: int = 8
+    raw: bytes = b""  # its bytes in the raw part, as they lie there
+
+
+@dataclass
+class Draft:
+    """A file that is being changed.
+
+    Attributes:
+        meta: an object for JSON, or the bytes in its place; None for no metadata.
+        count: number of records that the prefix tells; None for the true one.
+    """
+
+    records: list[Record]
+    meta: Any = None
+    adaptive: bytes = b""
+    static: bytes = b""
+    flags: int = 0
+    count: int | None = None
+    content: bytes = bytes(16)
+
+    def copy(self) -> Draft:
+        return copy.deepcopy(self)
+
+
+# -- integers and streams -------------------------------------------------------------------------------
+
+
+def varint(value: int) -> bytes:
+    out, value = bytearray(), max(value, 0)
+    while value > 127:
+        out.append(value & 127 | 128)
+        value >>= 7
+    return bytes([*out, value])
+
+
+def zigzag(value: int) -> bytes:
+    return varint(2 * value if value >= 0 else -2 * value - 1)
+
+
+def deflate(data: bytes, dictionary: bytes = b"") -> bytes:
+    coder = zlib.compressobj(
+        9, zlib.DEFLATED, -15, 9, zlib.Z_DEFAULT_STRATEGY, *([dictionary] * bool(dictionary))
+    )
+    return coder.compress(data) + coder.flush()
+
+
+# -- reading --------------------------------------------------------------------------------------------
+
+
+def read(data: bytes) -> Draft:
+    """The draft of a file that is good."""
+    tables = page.tables(data)
+    raw = page.Bytes(tables.raw)
+    records = []
+    for name, row in zip(tables.names, tables.rows, strict=True):
+        same = {key: row[key] for key in ("kind", "code", "step", "offset", "coding", "alphabet", "target", "entry",
+                                          "seed", "size", "bits") if key in row}  # fmt: skip
+        records.append(
+            Record(
+                name.encode(),
+                shape=list(row["shape"]),
+                row_offset=row.get("row offset", 0),
+                column_offset=row.get("column offset", 0),
+                raw=raw.take(page.raw_bytes(row)),
+                **same,
+            )
+        )
+    products = {page.PRODUCTS: {name: list(shape) for name, shape in tables.products.items()}}
+    meta = {**tables.meta, **(products if tables.products else {})} or None
+    return Draft(records, meta, tables.adaptive, tables.static, tables.flags, None, tables.content)
+
+
+# -- writing --------------------------------------------------------------------------------------------
+
+
+def names_table(draft: Draft) -> bytes:
+    shared, rest, before = b"", b"", b""
+    for record in draft.records:
+        length = next((i for i, (a, b) in enumerate(zip(before, record.name, strict=False)) if a != b), None)
+        length = min(len(before), len(record.name)) if length is None else length
+        shared += varint(length)
+        rest += record.name[length:] + b"\0"
+        before = record.name
+    return shared + rest
+
+
+def fields_table(draft: Draft) -> bytes:
+    def of(*kinds: int) -> list[Record]:
+        return [record for record in draft.records if record.kind & 7 in kinds]
+
+    levels = of(LEVELS)
+    typed = [record for record in draft.records if record.kind & 7 not in (ALIAS, MASK, FULL_MASK)]
+    shaped = [record for record in draft.records if record.kind & 7 != ALIAS]
+    out = bytes((record.kind << 5 | record.code) & 255 for record in draft.records)
+    out += b"".join(varint(len(record.shape)) for record in typed)
+    for record in shaped:
+        shape = record.shape if record in typed else [*record.shape, 0, 0][:2]
+        out += b"".join(map(varint, shape))
+    before = 0
+    for record in of(LEVELS, RANDOM):
+        out += zigzag(record.step - before)
+        before = record.step
+    out += b"".join(zigzag(record.offset) for record in levels)
+    out += b"".join(varint(record.coding) for record in levels)
+    out += b"".join(varint(record.alphabet) for record in levels if record.coding & 8)
+    out += b"".join(zigzag(record.row_offset) for record in levels if record.coding & 2)
+    out += b"".join(zigzag(record.column_offset) for record in levels if record.coding & 4)
+    out += b"".join(varint(len(record.raw)) for record in of(PLANES))
+    out += b"".join(varint(record.target) for record in of(ALIAS))
+    out += b"".join(record.entry for record in of(CONSTANT))
+    for what in ("seed", "size", "bits"):
+        out += b"".join(varint(getattr(record, what)) for record in of(RANDOM))
+    return out
+
+
+def meta_bytes(meta: Any) -> bytes:
+    return (
+        meta
+        if isinstance(meta, bytes)
+        else json.dumps(meta, ensure_ascii=False).encode("utf-8", "surrogatepass")
+    )
+
+
+def write(draft: Draft, names: bytes | None = None, fields: bytes | None = None) -> bytes:
+    """The file, its own hash right; the content's is what the draft says.
+
+    Args:
+        names, fields: in place of the draft's tables, before they are deflated.
+    """
+    parts = [
+        deflate(names_table(draft) if names is None else names, page.DICTIONARY),
+        deflate(fields_table(draft) if fields is None else fields),
+        b"" if draft.meta is None else deflate(meta_bytes(draft.meta)),
+        draft.adaptive,
+        draft.static,
+    ]
+    count = len(draft.records) if draft.count is None else draft.count
+    head = (
+        b"SZD1" + bytes([draft.flags & 255]) + varint(count) + b"".join(varint(len(part)) for part in parts)
+    )
+    return seal(head + b"".join(parts) + b"".join(record.raw for record in draft.records) + draft.content)
+
+
+def seal(body: bytes) -> bytes:
+    """Everything before the hash of the file, and the hash."""
+    return body + hashlib.blake2b(body, digest_size=8).digest()
+
+
+def with_content(data: bytes, content: bytes) -> bytes:
+    """The file with another hash of its content."""
+    return seal(data[:-24] + content)
+
+
+# -- making parts fit -----------------------------------------------------------------------------------
+
+
+class Endless(Adaptive):
+    """An adaptive stream that goes on for as long as it is asked."""
+
+    def __init__(self, data: bytes, more: random.Random, style: int) -> None:
+        self.more, self.style = more, style
+        super().__init__(data)
+
+    def byte(self) -> None:
+        if self.at >= len(self.data):
+            fresh = {0: self.more.randbytes(64), 1: bytes(64), 2: b"\xff" * 64}.get(
+                self.style, self.more.randbytes(2) * 32
+            )
+            self.data += fresh
+        super().byte()
+
+    def end(self) -> None:
+        pass
+
+
+class EndlessStatic(Static):
+    """The same of the static stream."""
+
+    def __init__(self, data: bytes, more: random.Random, style: int) -> None:
+        self.more, self.style = more, style
+        super().__init__(data[: len(data) // 4 * 4])
+
+    def word(self) -> None:
+        if self.at >= len(self.words):
+            self.words = (*self.words, self.more.getrandbits(32) if self.style != 1 else 0)
+        super().word()
+
+    def end(self) -> None:
+        """End as an encoder does: at the lower end of the interval."""
+        if self.asked:
+            if self.point < self.lower:  # the words before would change, too
+                raise page.Refused("no end was found")
+            self.words = (*self.words[: self.at - 2], self.lower >> 32, self.lower % 2**32)
+
+
+def rehashed(data: bytes) -> bytes:
+    """With the hash of the content that the reader of the tests finds; as it is where it finds none.
+
+    Tables that are wrong do not hinder it: the file is then wrong there alone.
+    """
+    for checked in (True, False):
+        try:
+            found = page.decode(page.tables(data, checked=checked), MOST_WORK)
+        except (page.Refused, page.TooLarge):
+            continue
+        return with_content(data, found.content)
+    return data
+
+
+def fit_raw(draft: Draft, more: random.Random) -> None:
+    """Give every record as many raw bytes as its fields say, in place."""
+    for record in draft.records:
+        elements, blocks = math.prod(record.shape), 0
+        if record.kind == RAW and record.code < len(SIZES):
+            wanted = elements * SIZES[record.code]
+        elif record.kind == RANDOM and record.size > 0 and record.bits > 0:
+            blocks = -(-elements // record.size)
+            wanted = -(-blocks * record.bits // 8)
+        else:
+            if record.kind not in (PLANES, RAW, RANDOM):
+                record.raw = b""
+            continue
+        if wanted <= MOST_WORK:
+            record.raw = (record.raw + more.randbytes(max(0, wanted - len(record.raw))))[:wanted]
+            unused = -blocks * record.bits % 8 if record.kind == RANDOM else 0
+            if unused and record.raw:
+                record.raw = record.raw[:-1] + bytes([record.raw[-1] >> unused << unused])
+            if record.kind == RAW and record.code == 9:
+                record.raw = bytes(byte & 1 for byte in record.raw)
+
+
+def fit_streams(draft: Draft, more: random.Random, *, keep: bool = True) -> bytes | None:
+    """Make the streams hold exactly what the tables ask for; the content's hash then, or None if that cannot be.
+
+    Args:
+        keep: begin with the bytes that are there.
+    """
+    draft.content = bytes(16)
+    try:
+        tables = page.tables(write(draft), checked=False)
+    except page.Refused:
+        return None
+    styles = more.choices(range(4), (5, 1, 1, 3), k=2)
+    streams = (
+        Endless(draft.adaptive if keep else b"", more, styles[0]),
+        EndlessStatic(draft.static if keep else b"", more, styles[1]),
+    )
+    try:
+        found = page.decode(tables, MOST_WORK, streams)
+    except (page.Refused, page.TooLarge):
+        return None
+    draft.adaptive = streams[0].data[: streams[0].at] if streams[0].asked else b""
+    words = streams[1].words if streams[1].asked else ()
+    draft.static = b"".join(word.to_bytes(4, "little") for word in words)
+    draft.content = found.content
+    return found.content

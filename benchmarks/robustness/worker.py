@@ -1,0 +1,133 @@
+"""A process that tries inputs one after the other: ``robustness/worker.py PLAN SHARE OF BEGIN FOLDER``.
+
+PLAN is a JSON file: a list of families with their counts, and the folders of seeds and bait. This process takes every
+OF-th input from number SHARE on. It notes in FOLDER/at which it has begun, so that whoever started it knows which one
+killed it, and appends each fault to FOLDER/faults.jsonl. The bytes of faulty inputs are kept in FOLDER/kept.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import json
+import mmap
+import os
+import resource
+import shutil
+import struct
+import sys
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+if (
+    __name__ == "__main__"
+):  # packages lie in the folder above this one, which is where Python looks for a script's
+    sys.path[0] = str(Path(__file__).parents[1])
+
+MOST_MEMORY = 8 << 30
+MOST_KEPT = 200
+Job = tuple[str, int]
+
+
+def jobs(plan: dict[str, Any]) -> Iterator[Job]:
+    """All inputs in their order: the families take turns, so that a run that is stopped has seen each."""
+    left = {family: count for family, count in plan["families"].items() if count}
+    done = dict.fromkeys(left, 0)
+    step = 1000
+    while left:
+        for family in list(left):
+            share = max(1, plan["families"][family] * step // max(plan["families"].values()))
+            for number in range(done[family], min(done[family] + share, plan["families"][family])):
+                yield family, number
+            done[family] += share
+            if done[family] >= plan["families"][family]:
+                del left[family]
+
+
+def check(family: str, number: int, folder: Path, seeds: Path, traps: Path) -> list[tuple[str, str]]:
+    """What is wrong with the library on one input; its bytes lie in the folder then."""
+    from robustness import hostile_inputs, hostile_networks, hostile_szd, large_files
+
+    if family in hostile_inputs.FAMILIES:
+        return hostile_inputs.check(family, number, folder, seeds / "report", traps)
+    if family == "large":
+        return large_files.check(number, folder)
+    if family in ("meta", "pt"):
+        name, data = hostile_networks.mutant(family, number, seeds / "networks", traps)
+        commands = number % hostile_networks.COMMANDS_EVERY == 0
+        return hostile_networks.check(name, data, folder, traps, commands=commands)
+    data = hostile_szd.mutant(family, number)
+    (folder / "mutant.szd").write_bytes(data)
+    return hostile_szd.check(data, folder, all_doors=family == "szd-deep" or number % 4 == 0)
+
+
+def keep(folder: Path, family: str, number: int) -> None:
+    """Put the input aside."""
+    kept = folder.parent / "kept"
+    kept.mkdir(exist_ok=True)
+    if len(list(kept.iterdir())) < MOST_KEPT:
+        for path in folder.glob("mutant*"):
+            shutil.copy(path, kept / f"{family}-{number}{path.suffix}")
+
+
+def prepare(traps: Path, config: Path) -> None:
+    """Limits, an empty folder of bait to stand in, and whatever the libraries load late."""
+    faulthandler.enable()
+    resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, MOST_MEMORY))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    warnings.simplefilter("ignore")
+    os.environ |= {
+        "XDG_CONFIG_HOME": str(config),
+        "SZILARD_DATA": str(traps / "no-data"),
+        "MPLBACKEND": "agg",
+    }
+    os.chdir(traps)
+    import torch
+
+    torch.set_num_threads(1)
+
+
+def warm_up(folder: Path, seeds: Path, traps: Path) -> None:
+    """Use everything once, so that what is loaded late is not taken for the work of an input."""
+    from robustness import hostile_inputs, hostile_networks, hostile_szd
+
+    for path in sorted((seeds / "networks").glob("*.szd"))[:2]:
+        hostile_networks.check("warm.szd", path.read_bytes(), folder, traps, commands=True)
+    hostile_networks.check(
+        "warm.pt", next((seeds / "networks").glob("*.pt")).read_bytes(), folder, traps, commands=True
+    )
+    for data in hostile_szd.seed_files():
+        hostile_szd.check(data, folder)
+    for family in ("npz", "csv", "idx"):
+        for number in range(5):
+            hostile_inputs.check(family, number, folder, seeds / "report", traps)
+    hostile_inputs.check_run(hostile_inputs.run_files(seeds / "report"), folder / "run", page=True)
+
+
+def main() -> None:
+    plan = json.loads(Path(sys.argv[1]).read_text())
+    share, of, begin = map(int, sys.argv[2:5])
+    folder = Path(sys.argv[5])
+    seeds, traps = Path(plan["seeds"]), Path(plan["bait"])
+    prepare(traps, Path(plan["config"]))
+    warm_up(folder, seeds, traps)
+    with open(folder / "at", "r+b") as at, open(folder / "faults.jsonl", "a") as faults:
+        place = mmap.mmap(at.fileno(), 8)
+        for number, job in enumerate(jobs(plan)):
+            if number % of != share or number < begin:
+                continue
+            place[:] = struct.pack("<q", number)
+            found = check(*job, folder, seeds, traps)
+            for key, text in found:
+                faults.write(
+                    json.dumps({"key": key, "family": job[0], "number": job[1], "text": text}) + "\n"
+                )
+            if found:
+                faults.flush()
+                keep(folder, *job)
+        place[:] = struct.pack("<q", -2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Training on tables as people have them, through the command line."""

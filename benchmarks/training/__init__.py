@@ -1,0 +1,1 @@
+"""Training against peers: contestants, memory, and a race against the clock."""

@@ -1,0 +1,1 @@
+"""Whether predictions know what they do not know."""

@@ -1,0 +1,194 @@
+"""Install a wheel as a user does, and use it: no compiler, no checkout, a folder of its own.
+
+    python release/trial.py dist/szilard-0.1.0-py3-none-manylinux_2_34_x86_64.whl
+
+Every package must come as a wheel. Then ``szilard --version`` must name the kernels for each value of
+``SZILARD_KERNELS``, the demo must run (three epochs of it), and its network must go through ``compress``, ``verify``,
+``inspect``, ``measure`` and ``szilard.load``; ``exercise.py`` compares the kernels of each instruction set with torch.
+Where QEMU's user-mode emulator is on the ``PATH``, the library is also loaded on older processors.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any, TextIO
+
+HERE = Path(__file__).resolve().parent
+COMPILERS = ("cc", "c++", "gcc", "g++", "clang", "clang++", "cl", "cmake", "ninja", "make")
+EMULATORS = ("qemu-x86_64", "qemu-x86_64-static")
+PROCESSORS = {"Nehalem": "baseline", "Haswell": "avx2"}  # what the library must choose on each
+SETTINGS = ("CC", "CXX", "LD", "CFLAGS", "CXXFLAGS", "LD_PRELOAD", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
+LOAD = """
+import ctypes, sys
+library = ctypes.CDLL(sys.argv[1])
+library.szilard_isa.restype = ctypes.c_char_p
+print(library.szilard_isa().decode())
+"""
+
+
+class Failed(Exception):
+    """One sentence that says what did not work."""
+
+
+def environment(folder: Path) -> Path:
+    """The Python of a virtual environment in this folder, made if it is not there."""
+    python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    if not python.exists():
+        subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+    return python
+
+
+def bare(binaries: Path) -> dict[str, str]:
+    """The environment variables of a user who has that folder alone on the ``PATH``, and no compiler.
+
+    Variables that choose a compiler, kernels of szilard or another place of Python's modules are left out; those of pip
+    stay, so that it finds its index.
+    """
+    kept = {name: value for name, value in os.environ.items() if name not in SETTINGS}
+    kept = {
+        name: value for name, value in kept.items() if not name.startswith(("SZILARD_", "PYTHON", "CMAKE_"))
+    }
+    if os.name == "nt":  # its own libraries are found by the PATH
+        system = Path(os.environ["SYSTEMROOT"])
+        return kept | {"PATH": os.pathsep.join(map(str, (binaries, system / "System32", system)))}
+    return kept | {"PATH": str(binaries)}
+
+
+class Trial:
+    """An environment with szilard in it.
+
+    Args:
+        folder: an empty folder; the commands run in it.
+        out: gets a line for each step.
+    """
+
+    def __init__(self, folder: Path, out: TextIO) -> None:
+        self.folder, self.out = folder / "work", out
+        self.folder.mkdir()
+        self.python = environment(folder / "fresh")
+        self.env = bare(self.python.parent)
+        found = {name: path for name in COMPILERS if (path := shutil.which(name, path=self.env["PATH"]))}
+        if found and os.name != "nt":
+            raise Failed(f"The fresh environment is not free of compilers: {found}")
+
+    def run(self, *command: str, **variables: str) -> str:
+        """Standard output of one command."""
+        told = [*(f"{name}={value}" for name, value in variables.items()), *command]
+        print("+", " ".join(told), file=self.out, flush=True)
+        program = str(self.python) if command[0] == "python" else str(self.python.parent / command[0])
+        process = subprocess.run(
+            [program, *command[1:]], cwd=self.folder, env=self.env | variables,
+            capture_output=True, text=True, encoding="utf-8", check=False,
+        )  # fmt: skip
+        if process.returncode:
+            said = (process.stdout + process.stderr).strip()[-4000:]
+            raise Failed(f"{' '.join(told)} ended with exit code {process.returncode}:\n{said}")
+        return process.stdout
+
+    def json(self, *command: str) -> dict[str, Any]:
+        """What ``szilard ... --json`` prints."""
+        return json.loads(self.run("szilard", *command, "--json"))
+
+    def install(self, wheel: Path) -> None:
+        """The wheel and all that it needs, from wheels alone."""
+        self.run("python", "-m", "pip", "install", "--quiet", "--only-binary", ":all:", str(wheel))
+        self.env |= {"HOME": str(self.folder), "XDG_CONFIG_HOME": str(self.folder / "config")}
+
+    def versions(self) -> None:
+        """``szilard --version`` names what runs, for each value of ``SZILARD_KERNELS``."""
+        triton = self.run(
+            "python", "-c", "import importlib.util as u; print(u.find_spec('triton') is not None)"
+        )
+        wanted = {
+            "": r"\(kernels: (triton, )?cpp (avx512|avx2|neon|baseline)\)",
+            "cpp": r"\(kernels: cpp (avx512|avx2|neon|baseline)\)",
+            "torch": r"\(kernels: torch\)",
+            "triton": r"\(kernels: triton\)" if triton.strip() == "True" else r"Triton is not installed",
+            "fortran": "SZILARD_KERNELS=fortran is none of the kernels",
+        }
+        for value, pattern in wanted.items():
+            said = self.run("szilard", "--version", **({"SZILARD_KERNELS": value} if value else {})).strip()
+            print(f"  {said}", file=self.out)
+            if not re.search(pattern, said):
+                raise Failed(
+                    f"With SZILARD_KERNELS={value!r}, szilard --version says {said!r}, not {pattern!r}"
+                )
+
+    def round_trip(self) -> None:
+        """The demo, and the commands that follow it."""
+        fitted = self.json("fit", "--data", "digits", "--epochs", "3", "--out", "demo", "--quiet")
+        if len(fitted["networks"]) != 3 or not (self.folder / fitted["report"]).stat().st_size:
+            raise Failed(
+                f"szilard fit trained {len(fitted['networks'])} networks instead of 3, or wrote no report"
+            )
+        made = self.json("compress", "demo", "-o", "net.szd", "--quiet")
+        inspected = self.json("inspect", "net.szd")
+        size = (self.folder / "net.szd").stat().st_size
+        if not size == made["bytes"] == inspected["bytes"]:
+            raise Failed(
+                f"net.szd has {size} bytes; compress says {made['bytes']}, inspect {inspected['bytes']}"
+            )
+        self.run("szilard", "verify", "net.szd")
+        measured = self.json("measure", "net.szd")["networks"][0]["quality"]["accuracy"]
+        # Three epochs of SSVI name about half of the digits; one in ten would be chance.
+        if not 0.25 < measured <= 1:
+            raise Failed(f"The network of net.szd names {measured:.0%} of the digits")
+        print(f"  {size:,} bytes, accuracy {measured:.1%}", file=self.out)
+
+    def exercise(self) -> None:
+        """Kernels against torch, and ``szilard.load``."""
+        script = self.folder / "exercise.py"
+        script.write_text((HERE / "exercise.py").read_text(encoding="utf-8"), encoding="utf-8")
+        for value in ("", "cpp", "torch"):
+            variables = {"SZILARD_KERNELS": value} if value else {}
+            for line in self.run("python", "exercise.py", "net.szd", **variables).splitlines():
+                print(f"  {line}", file=self.out)
+
+    def emulated(self) -> None:
+        """Which instruction set the library takes on older processors."""
+        emulator = next(filter(None, map(shutil.which, EMULATORS)), None)
+        if emulator is None or platform.machine() not in ("x86_64", "AMD64"):
+            print("  not tried on older processors: there is no qemu-x86_64 on the PATH", file=self.out)
+            return
+        where = self.run("python", "-c", "import szilard.kernels.native as n; print(n._packaged())").strip()
+        for processor, wanted in PROCESSORS.items():
+            command = [emulator, "-cpu", processor, str(self.python.resolve()), "-I", "-S", "-c", LOAD, where]
+            said = subprocess.run(command, capture_output=True, text=True, check=False)
+            print(f"  on {processor}: {said.stdout.strip()}", file=self.out)
+            if said.stdout.strip() != wanted:
+                raise Failed(f"On {processor} the library takes {said.stdout!r}, not {wanted}: {said.stderr}")
+
+
+def run(wheel: Path, folder: Path, out: TextIO) -> None:
+    """Install a wheel in a fresh environment and use it.
+
+    Args:
+        wheel: the file.
+        folder: an empty folder, outside of the checkout.
+        out: gets a line for each step.
+
+    Raises:
+        Failed: if anything does not work.
+    """
+    trial = Trial(folder, out)
+    trial.install(wheel.resolve())
+    trial.versions()
+    trial.round_trip()
+    trial.exercise()
+    trial.emulated()
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory(prefix="szilard-trial-") as name:
+        try:
+            run(Path(sys.argv[1]), Path(name).resolve(), sys.stdout)
+        except Failed as error:
+            sys.exit(f"error: {error}")
