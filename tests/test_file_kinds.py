@@ -23,7 +23,7 @@ from szilard.file.cursor import Cursor, varint, zigzag, zigzags
 from szilard.file.decoding import Decoding, Keep
 from szilard.file.encoding import Encoding, size_of
 from szilard.file.error import Broken
-from szilard.file.fields import FREE, Cost, Fields, Row, SteppedFields
+from szilard.file.fields import NO_BITS, Cost, Fields, Row, SteppedFields
 from szilard.file.kinds import KINDS, WIDE, number, of_record
 from szilard.file.kinds.constant import ConstantFields
 from szilard.file.quantised import kept
@@ -69,13 +69,13 @@ class RampFields(Fields):
     def encode(cls, record: Ramp, encoding: Encoding) -> tuple[Fields, Cost]:
         size_of(record.name, record.shape)
         encoding.content.tensor(record.name, INT64, record.shape, [record.value()])
-        return cls(INT64, record.shape, record.first, record.rise), FREE
+        return cls(INT64, record.shape, record.first, record.rise), NO_BITS
 
     def decode(self, name: str, decoding: Decoding) -> tuple[Record | None, Cost]:
         record = Ramp(name, "int64", self.shape, self.first, self.rise)
         value = record.value()
         decoding.content.tensor(name, INT64, self.shape, [value])
-        return (Value(name, "int64", self.shape, value) if decoding.keep == Keep.VALUES else record), FREE
+        return (Value(name, "int64", self.shape, value) if decoding.keep == Keep.VALUES else record), NO_BITS
 
 
 @dataclass(frozen=True, eq=False)
