@@ -26,7 +26,7 @@ from szilard.file.error import Broken
 from szilard.file.fields import NO_BITS, Cost, Fields, Row, SteppedFields
 from szilard.file.kinds import KINDS, WIDE, number, of_record
 from szilard.file.kinds.constant import ConstantFields
-from szilard.file.quantised import kept
+from szilard.file.quantised import keep_levels
 from szilard.file.records import Record, TensorRecord, Value
 
 FLOAT32, INT64 = dtypes.named("float32"), dtypes.named("int64")
@@ -115,7 +115,7 @@ class SignsFields(SteppedFields):
         bits = np.unpackbits(np.frombuffer(decoding.raw(self.raw_bytes), np.uint8), count=self.elements)
         levels = (sizes * np.where(bits, -1, 1)).astype(np.int32).reshape(self.shape)
         cost = decoding.adaptive.bits - before, 0.0
-        found = kept(Levels(name, "float32", self.shape, levels, self.step), decoding)
+        found = keep_levels(Levels(name, "float32", self.shape, levels, self.step), decoding)
         if decoding.keep != Keep.RECORDS:
             return found, cost
         return Signs(name, "float32", self.shape, levels, self.step), cost
