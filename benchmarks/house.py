@@ -3,12 +3,12 @@
     python benchmarks/house.py [--help-runs 9]
 
 prints one JSON object: ``circles`` among modules (lazy imports and those for type checkers included), ``floors_broken``
-(imports of a room on the same floor or above, see :data:`FLOORS`), ``task_branches`` (comparisons with the name of a
-task), ``public_names_without_page``, ``shadowed_submodules`` (packages that export a function under the name of one of
-their modules), ``docstring_arguments_wrong``, ``files_for_a_new_method`` and ``files_for_a_new_pass``
-(:mod:`common.plug_ins` adds one of each to a copy and asks every place that should know it; null where MkDocs is not
-installed, which builds the documentation), ``help_seconds`` (median of ``szilard --help``), ``median_file_lines`` and
-``max_function_lines``.
+(imports of a room on the same floor or above, see :data:`FLOORS`), ``task_branches`` (branches on the name of a task,
+see :func:`branches_of`), ``public_names_without_page``, ``shadowed_submodules`` (packages that export a function under
+the name of one of their modules), ``docstring_arguments_wrong``, ``files_for_a_new_method`` and
+``files_for_a_new_pass`` (:mod:`common.plug_ins` adds one of each to a copy and asks every place that should know it;
+null where MkDocs is not installed, which builds the documentation), ``help_seconds`` (median of ``szilard --help``),
+``median_file_lines`` and ``max_function_lines``.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ SOURCE = ROOT / "src" / "szilard"
 
 #: The rooms, lowest floor first; a room imports from floors below its own, and files outside of rooms are below all.
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("kernels", "likelihood", "cost", "metrics", "data", "networks"),
+    ("likelihood",),
+    ("kernels", "cost", "metrics", "data", "networks"),
     ("sparse", "coding"),
     ("bayes", "file"),
     ("topology",),
@@ -50,7 +51,13 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("cli",),
 )
 FREE = frozenset({"__main__", "_moved"})  # they start the command, and forward old names
-TASKS = frozenset({"classification", "regression", "multilabel", "embedding"})
+TASKS = frozenset({"classification", "multilabel", "regression", "embedding"})
+#: Objects of :mod:`szilard.likelihood.targets`; to ask for one of them is to branch on a name, too.
+TARGET_TYPES = frozenset({"Classes", "Labels", "Quantities", "Vectors", "CLASSES", "LABELS", "QUANTITIES"})
+_TARGETS = ("szilard.likelihood.targets", "szilard.data.target_readers")
+_TESTS = frozenset(
+    {"isinstance", "issubclass", "startswith", "endswith", "fullmatch", "__eq__", "index", "count"}
+)
 
 
 def modules() -> dict[str, Path]:
@@ -135,15 +142,58 @@ def broken_floors(edges: dict[str, set[str]]) -> list[str]:
 
 
 def task_branches() -> list[str]:
-    """Comparisons with the name of a task, as ``"file:line"``."""
+    """Branches on the name of a task, as ``"file:line"``."""
     found = []
     for path in sorted(SOURCE.rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Compare):
-                sides = [node.left, *node.comparators]
-                if any(isinstance(side, ast.Constant) and side.value in TASKS for side in sides):
-                    found.append(f"{path.relative_to(ROOT)}:{node.lineno}")
+        tree = ast.parse(path.read_text())
+        found += [f"{path.relative_to(ROOT)}:{line}" for line in sorted(branches_of(tree))]
     return found
+
+
+def branches_of(tree: ast.Module) -> list[int]:
+    """Lines of the branches of one file.
+
+    Counted are comparisons with a name, with a collection of names (also one that the file has given a name of its own)
+    or with an object of :mod:`szilard.likelihood.targets`; ``isinstance`` of these; cases of ``match``; dicts by name;
+    and ``startswith`` and its like. A dict by the class of the targets is not: it says what a room does with each.
+    """
+    known = {
+        alias.asname or alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(_TARGETS)
+        for alias in node.names
+        if alias.name in TARGET_TYPES
+    }
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and _names_a_task(node.value, set()):
+            known |= {target.id for target in node.targets if isinstance(target, ast.Name)}
+    found = []
+    for node in ast.walk(tree):
+        asked: list[ast.expr] = []
+        if isinstance(node, ast.Compare):
+            asked = [node.left, *node.comparators]
+        elif isinstance(node, ast.match_case):
+            asked = [one.value for one in ast.walk(node.pattern) if isinstance(one, ast.MatchValue)]
+        elif isinstance(node, ast.Dict) and len(node.keys) > 1:
+            asked = [key for key in node.keys if isinstance(key, ast.Constant)]
+        elif isinstance(node, ast.Call):
+            called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            asked = node.args if called in _TESTS else []
+        found += [one.lineno for one in asked if _names_a_task(one, known)][:1]
+    return found
+
+
+def _names_a_task(node: ast.expr, known: set[str]) -> bool:
+    """Whether an expression is the name of a task or one of the ``known`` names, or a collection that holds one."""
+    if isinstance(node, ast.Constant):
+        return node.value in TASKS
+    if isinstance(node, ast.Tuple | ast.List | ast.Set):
+        return any(_names_a_task(one, known) for one in node.elts)
+    if isinstance(node, ast.Call):  # frozenset(...), type(...)
+        return any(_names_a_task(one, known) for one in node.args)
+    if isinstance(node, ast.Attribute):
+        return node.attr in TARGET_TYPES
+    return isinstance(node, ast.Name) and node.id in known
 
 
 def rooms() -> Iterator[ModuleType]:

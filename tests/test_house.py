@@ -45,6 +45,30 @@ def test_circles_and_floors_are_found():
     assert house.broken_floors(up) == ["szilard.kernels.native imports szilard.sparse.ops"]
 
 
+@pytest.mark.parametrize(
+    ("code", "count"),
+    [
+        ("if data.task == 'regression': pass", 1),
+        ("if task in ('multilabel', 'embedding'): pass", 1),
+        ("KNOWN = {'multilabel'}\nif task not in KNOWN: pass", 1),
+        ("match task:\n    case 'regression' | 'multilabel': pass\n    case _: pass", 1),
+        ("{'classification': 1, 'regression': 2}.get(task)", 1),
+        ("from szilard.likelihood.targets import Classes\nif isinstance(kind, Classes): pass", 1),
+        ("if data.target_type is targets.QUANTITIES: pass", 1),
+        ("task.startswith('regression')", 1),
+        ("row = {'task': 'regression'}", 0),
+        ("LABELS = ('y',)\nif name in LABELS: pass", 0),
+        ("if data.target_type.in_units: pass", 0),
+    ],
+)
+def test_branches_on_a_task_are_counted(code, count):
+    assert len(house.branches_of(ast.parse(code))) == count
+
+
+def test_nobody_branches_on_the_name_of_a_task():
+    assert len(house.task_branches()) <= 3
+
+
 def test_every_public_name_is_on_a_page():
     assert house.without_page() == []
 

@@ -104,6 +104,7 @@ SHADOWED = {
 """By old name, where a module is whose package has a function of the old name."""
 
 NAMES = {
+    "szilard.likelihood.free_energy": {"Task": ("szilard.data", "Task")},
     "szilard.compression": {"Offsets": ("szilard.compression", "QuantiseVectors")},
     "szilard.sparse": {
         name: ("szilard.topology", name)

@@ -22,8 +22,11 @@ from szilard.compression import compress as search
 from szilard.compression.judge import Scores
 from szilard.compression.progress import Progress
 from szilard.data import DataSet, Split
+from szilard.errors import SzilardError
 from szilard.likelihood import Bernoulli, Categorical, Gaussian
 from szilard.likelihood.categorical import IGNORED
+from szilard.likelihood.targets import Classes, DataTargets, Labels, Quantities
+from szilard.metrics import Predictive
 from szilard.model import saved_network
 from szilard.model.evaluate import judge, residual, tells_mean_alone, with_noise
 from szilard.model.saved_network import SavedNetwork
@@ -90,6 +93,47 @@ def _reason(goal: Goal) -> str:
     return "as --task says" if goal.task is not None else "the data say so"
 
 
+def scores_of(predictive: Predictive, y: torch.Tensor) -> Scores:
+    """How good predictions are for targets ``y``, for the choice of a file.
+
+    Raises:
+        SzilardError: predictions of a kind that nothing here judges.
+    """
+    make = _SCORES.get(type(predictive.target_type))
+    if make is None:
+        raise SzilardError(f"nothing judges predictions of {predictive.task}; add a function to {__name__}")
+    return make(predictive, y)
+
+
+def _of_classes(predictive: Predictive, y: torch.Tensor) -> Scores:
+    if y.dim() > 1:
+        return _by_likelihood(Categorical(probabilities=True, ignore=IGNORED), predictive, y)
+    right = (predictive.labels == y).double()
+    given = predictive.mean.double().gather(1, y[:, None])[:, 0]
+    return Scores(float(right.mean()), right, given, Categorical().guessing(y))
+
+
+def _of_labels(predictive: Predictive, y: torch.Tensor) -> Scores:
+    return _by_likelihood(Bernoulli(probabilities=True), predictive, y)
+
+
+def _by_likelihood(likelihood: Categorical | Bernoulli, predictive: Predictive, y: torch.Tensor) -> Scores:
+    right, given = (each(predictive.mean, y) for each in (likelihood.values, likelihood.sureness))
+    return Scores(float(right.mean()), right, given, likelihood.guessing(y))
+
+
+def _of_quantities(predictive: Predictive, y: torch.Tensor) -> Scores:
+    each = Gaussian.of(y).values(predictive.mean, y)
+    return Scores(float(each.mean()), each, None, 0.0, relative=True)
+
+
+_SCORES: dict[type[DataTargets], Callable[[Predictive, torch.Tensor], Scores]] = {
+    Classes: _of_classes,
+    Labels: _of_labels,
+    Quantities: _of_quantities,
+}
+
+
 def with_data_set(
     found: SavedNetwork,
     data: DataSet,
@@ -100,29 +144,15 @@ def with_data_set(
 ) -> tuple[Compressed, dict[str, Any]]:
     """Compress a network with a data set; the second value is what is printed of it."""
     original = adapted_outputs.for_method(replace(found, noise=None))
-    alone = data.task == "regression" and tells_mean_alone(original, data)
-    measure = {"classification": "accuracy", "multilabel": Bernoulli.score}.get(data.task, "R²")
+    alone = tells_mean_alone(original, data)
+    measure = data.target_type.score
     description = f"{data.task}, judged by {measure} on valid ({_reason(goal)})"
 
     def values(network: nn.Module, split: Split) -> Scores:
         network = adapted_outputs.for_method(replace(found, network=network, noise=None))
         network = with_noise(network, data) if alone else network
         predictive = judge(found.method, network, data, split, samples=SAMPLES, seed=seed, ood=False)[1]
-        if data.is_dense:
-            by_pixel = Categorical(probabilities=True, ignore=IGNORED)
-            right, given = (each(predictive.mean, split.y) for each in (by_pixel.values, by_pixel.sureness))
-            return Scores(float(right.mean()), right, given, by_pixel.guessing(split.y))
-        if data.task == "classification":
-            right = (predictive.labels == split.y).double()
-            given = predictive.mean.double().gather(1, split.y[:, None])[:, 0]
-            guessing = Categorical().guessing(split.y)
-            return Scores(float(right.mean()), right, given, guessing)
-        if data.task == "multilabel":
-            by_label = Bernoulli(probabilities=True)
-            right, given = (each(predictive.mean, split.y) for each in (by_label.values, by_label.sureness))
-            return Scores(float(right.mean()), right, given, by_label.guessing(split.y))
-        each = Gaussian.of(split.y).values(predictive.mean, split.y)
-        return Scores(float(each.mean()), each, None, 0.0, relative=True)
+        return scores_of(predictive, split.y)
 
     shown.tell(description)
     with progress(shown) as bar:

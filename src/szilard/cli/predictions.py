@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from szilard.data.npz import read_npz
 from szilard.data.table import listed, read_table
 from szilard.errors import SzilardError, first_line
 from szilard.likelihood import Bernoulli, Categorical, Likelihood, choose
+from szilard.likelihood.targets import Classes, DataTargets, Labels, Quantities
 from szilard.metrics import Predictive
 from szilard.model.evaluate import tells_mean_alone, with_noise
 from szilard.model.saved_network import SavedNetwork
@@ -70,31 +71,64 @@ def of_predictive(
     With several targets, the column with the name of a target holds its mean, and the names of the other columns begin
     with its name. In a multilabel task, that column holds the probability of the label.
     """
-    if predictive.task == "regression":
-        figures = {
-            "mean": predictive.mean * scale + shift,
-            "std": predictive.variance.sqrt() * scale,
-            "aleatoric_std": predictive.aleatoric().sqrt() * scale,
-            "epistemic_std": predictive.epistemic().sqrt() * scale,
-        }
-        return _by_name(figures, targets) if targets else _columns(figures)
-    if predictive.multilabel:
-        figures = {
-            "probability": predictive.mean,
-            "entropy": predictive.entropy(),
-            "aleatoric": predictive.aleatoric(),
-            "epistemic": predictive.epistemic(),
-        }
-        return _by_name(figures, targets)
+    make = _COLUMNS.get(type(predictive.target_type))
+    if make is None:
+        raise SzilardError(f"no table shows predictions of {predictive.task}; add a function to {__name__}")
+    return make(predictive, classes, shift, scale, targets)
+
+
+def _of_quantities(
+    predictive: Predictive,
+    classes: Sequence[str],
+    shift: float | Tensor,
+    scale: float | Tensor,
+    targets: Sequence[str],
+) -> Predictions:
     figures = {
-        "probability": predictive.max_probability(),
+        "mean": predictive.mean * scale + shift,
+        "std": predictive.variance.sqrt() * scale,
+        "aleatoric_std": predictive.aleatoric().sqrt() * scale,
+        "epistemic_std": predictive.epistemic().sqrt() * scale,
+    }
+    return _by_name(figures, targets) if targets else _columns(figures)
+
+
+def _of_labels(
+    predictive: Predictive,
+    classes: Sequence[str],
+    shift: float | Tensor,
+    scale: float | Tensor,
+    targets: Sequence[str],
+) -> Predictions:
+    return _by_name({"probability": predictive.mean, **_uncertainties(predictive)}, targets)
+
+
+def _of_classes(
+    predictive: Predictive,
+    classes: Sequence[str],
+    shift: float | Tensor,
+    scale: float | Tensor,
+    targets: Sequence[str],
+) -> Predictions:
+    figures = {"probability": predictive.max_probability(), **_uncertainties(predictive)}
+    return Predictions(
+        {"label": [classes[i] for i in predictive.labels.tolist()], **_columns(figures).columns}
+    )
+
+
+def _uncertainties(predictive: Predictive) -> dict[str, Tensor]:
+    return {
         "entropy": predictive.entropy(),
         "aleatoric": predictive.aleatoric(),
         "epistemic": predictive.epistemic(),
     }
-    return Predictions(
-        {"label": [classes[i] for i in predictive.labels.tolist()], **_columns(figures).columns}
-    )
+
+
+_COLUMNS: dict[type[DataTargets], Callable[..., Predictions]] = {
+    Classes: _of_classes,
+    Labels: _of_labels,
+    Quantities: _of_quantities,
+}
 
 
 def _by_name(figures: dict[str, Tensor], targets: Sequence[str]) -> Predictions:
@@ -148,7 +182,7 @@ def of_weights(request: Request, name: str, samples: int, seed: int, tell: Tell)
             opened.network, x, opened.valid.choice.likelihood, opened.data.outputs, opened.target
         )
     network = opened.for_method()
-    if opened.data.task == "regression" and tells_mean_alone(network, opened.data):
+    if tells_mean_alone(network, opened.data):
         network = with_noise(network, opened.data)
     stored = {key: value for key, value in request.data_options.items() if value is not None}
     found = SavedNetwork.plain(network, opened.data, network_spec=opened.spec, source=stored)

@@ -9,6 +9,7 @@ from typing import Any
 
 from szilard.cli.external.normalisation import Normalisation
 from szilard.errors import SzilardError
+from szilard.likelihood.targets import of_task
 
 Tell = Callable[[str], object]
 
@@ -52,6 +53,11 @@ class Request:
         root = None if data_root is None else str(data_root)
         data_options = {"name": data, "root": root, "target": target, "split": split}
         return cls(path, data_options, network, key, trust, task, Normalisation(mean, std))
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether labels judge the outputs, as far as ``--task`` says."""
+        return self.task is None or of_task(self.task).has_labels
 
 
 def check_samples(samples: int) -> None:

@@ -79,7 +79,7 @@ class Deterministic(Method):
         return self.density < 1
 
     def _convert(self, network: nn.Module) -> nn.Module:
-        if self.temperature_scaling and self.task == "regression":
+        if self.temperature_scaling and self.target_type.in_units:
             given = {"temperature_scaling": True}
             idle.warn("a regression", given, {"temperature_scaling": False}, "which has no logits to divide")
         if self.density == 1:
@@ -107,7 +107,7 @@ class Deterministic(Method):
         self, network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], valid: Split | None = None
     ) -> None:
         super().finish(network, batches, valid)
-        if self.temperature_scaling and valid is not None and self.task != "regression":
+        if self.temperature_scaling and valid is not None and not self.target_type.in_units:
             self.calibrate(network, valid)
 
     def state_dict(self) -> dict[str, Any]:

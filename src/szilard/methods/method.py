@@ -17,7 +17,8 @@ from szilard.data.unseen import StandIns
 from szilard.errors import SzilardError
 from szilard.likelihood import Bernoulli, Likelihood, NoisyGaussian
 from szilard.likelihood.categorical import IGNORED
-from szilard.likelihood.free_energy import FreeEnergy, Task, free_energy
+from szilard.likelihood.free_energy import FreeEnergy, free_energy
+from szilard.likelihood.targets import DataTargets, TaskName, of_data
 from szilard.methods import checked, decay, draws, inputs, meaning, optimizers
 from szilard.methods.believed import believed, two_classes
 from szilard.metrics import Predictive, temperature
@@ -101,7 +102,7 @@ class Method:
         self.only, self.except_, self.matrices = only, except_, matrices
         #: Names of the tensors in a file that a prepared network is to be loaded from; they say what was converted.
         self.stored: Collection[str] = ()
-        self.task: Task = "classification"
+        self.task: TaskName = "classification"
         self._given: Likelihood | None = None
         self.step = 0
         self.calibration = 1.0  # divides logits in predictions
@@ -117,7 +118,7 @@ class Method:
 
     # -- before training ----------------------------------------------------------------------------
 
-    def prepare(self, network: nn.Module, task: Task | Likelihood = "classification") -> nn.Module:
+    def prepare(self, network: nn.Module, task: TaskName | Likelihood = "classification") -> nn.Module:
         """The network this method trains, made from an ordinary one; the original is not changed.
 
         Args:
@@ -143,7 +144,7 @@ class Method:
         self._inside = "network."  # what WithNoise calls the network; the user's names are those inside it
         return WithNoise(self._convert(network), outputs=likelihood.outputs)
 
-    def set_task(self, task: Task | Likelihood) -> None:
+    def set_task(self, task: TaskName | Likelihood) -> None:
         """Take outputs for answers to a task, for a network that is there already; :meth:`prepare` does it itself.
 
         Raises:
@@ -228,6 +229,11 @@ class Method:
         return self.last.total
 
     @property
+    def target_type(self) -> DataTargets:
+        """What the targets of its task are."""
+        return of_data(self.task)
+
+    @property
     def likelihood(self) -> Likelihood:
         """What the network's output means."""
         return self._meant(None)
@@ -308,7 +314,7 @@ class Method:
         checked.batched(x, self._dims)
         stacked = draws.outputs(network, x, samples, seed, batch_size, self.stand_ins)
         likelihood = self._meant(stacked[0])
-        if isinstance(likelihood, Bernoulli) and self.task == "classification" and stacked.isfinite().all():
+        if isinstance(likelihood, Bernoulli) and self.target_type.has_classes and stacked.isfinite().all():
             return two_classes(stacked, self.calibration)
         return believed(likelihood, stacked, self.calibration)
 

@@ -52,7 +52,7 @@ def intervals(
     """
     predictive, y = predictive.cpu(), matching_targets(predictive, y)
     rows = rows_of(len(y), seed).index
-    classes = predictive.task == "classification"
+    classes = predictive.target_type.has_classes
     found = _classes(predictive, y, rows) if classes else _quantities(predictive, y, rows, target_scale)
     if classes and ood is not None:
         found |= _aurocs(predictive, ood.cpu())

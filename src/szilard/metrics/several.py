@@ -99,7 +99,7 @@ def several_intervals(
     """
     y, predictive = matching_targets(predictive, y), predictive.cpu()
     rows = rows_of(len(y), seed)
-    if predictive.task == "regression":
+    if predictive.target_type.in_units:
         error = (predictive.mean.double() - y).square()
 
         def of_r2(index: Tensor) -> Tensor:

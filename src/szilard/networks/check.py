@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from szilard.errors import SzilardError
+from szilard.likelihood.targets import DataTargets
 from szilard.networks.evaluating import evaluating
 from szilard.networks.finite import advice
 
@@ -25,7 +26,7 @@ class _DataSet(Protocol):
     @property
     def name(self) -> str: ...
     @property
-    def task(self) -> Literal["classification", "multilabel", "regression"]: ...
+    def target_type(self) -> DataTargets: ...
     @property
     def train(self) -> _Split: ...
     @property
@@ -68,23 +69,12 @@ def check_fits(network: nn.Module, dataset: _DataSet, *, own: nn.Module | None =
             f"the network answers with {type(output).__name__}; it must answer with one tensor"
         )
     count = len(x)
-    if dataset.task == "classification":
-        positions = tuple(dataset.train.y.shape[1:])
-        fitting = [(count, dataset.n_outputs, *positions)]
-        shape = ", ".join(["B", *map(str, fitting[0][1:])])
-        wanted = f"[{shape}], one logit for each class" + (" at each position" if positions else "")
-    elif dataset.task == "multilabel":
-        k = dataset.n_outputs
-        fitting, wanted = [(count, k)], f"[B, {k}], one logit for each label"
-    else:
-        k = dataset.n_outputs
-        fitting = [(count, k), (count, 2 * k)]
-        of = "log of the noise's deviation" if k == 1 else "logs of the noises' deviations"
-        wanted = f"[B, {k}], or [B, {2 * k}] with the {of}"
+    positions = tuple(dataset.train.y.shape[1:])
+    fitting, wanted = dataset.target_type.output_shapes(count, dataset.n_outputs, positions)
     if tuple(output.shape) not in fitting:
         raise SzilardError(
             f"the network answers {list(output.shape)} to {count} inputs of {dataset.name}; "
-            f"{dataset.task} needs {wanted}"
+            f"{dataset.target_type.name} needs {wanted}"
         )
     if not output.is_floating_point():
         raise SzilardError(f"the network answers in {output.dtype}; it must answer in floating point")

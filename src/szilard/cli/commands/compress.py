@@ -185,9 +185,9 @@ def _with_data(
         data, meta = opened.data, opened.meta
         found = SavedNetwork.plain(opened.network, data, network_spec=opened.spec, source=stored)
         found = replace(found, answers=opened.kind)
-        if data.task == "regression" and tells_mean_alone(opened.for_method(), data):
+        if tells_mean_alone(opened.for_method(), data):
             found = replace(found, noise=residual(opened.for_method(), data))
-    if certificate and (data.task != "classification" or data.is_dense):
+    if certificate and (not data.target_type.has_classes or data.is_dense):
         raise SzilardError(_NO_CERTIFICATE)
     made, described = compression_with_data.with_data_set(found, data, meta, goal, seed, shown)
     if certificate:

@@ -54,7 +54,7 @@ def measure(
         rows, name, ood_name = _of_weights(request, samples, seed, quiet=json)
     else:
         rows, of = _of_saved_networks(request, samples, seed)
-        name, ood_name = of.name, of.ood_name if of.task == "classification" else None
+        name, ood_name = of.name, of.judged_ood_name
     if json:
         output.as_json({"data": name, "ood": ood_name, "networks": rows})
         return
@@ -119,7 +119,7 @@ def _of_weights(
         return [_row(name, "none", quality, cost, {})], opened.data.name, None
     details: dict[str, Any] = {}
     quality, cost = evaluate(opened.for_method(), opened.data, samples=samples, seed=seed, beside=details)
-    ood_name = opened.data.ood_name if opened.data.task == "classification" else None
+    ood_name = opened.data.judged_ood_name
     return [_row(name, "none", quality, cost, details, opened.data.task)], opened.data.name, ood_name
 
 

@@ -119,7 +119,7 @@ def _of_saved_network(
     found = loading.saved_network_of(file, request, notifier())
     x = new_inputs.read(inputs, found, root, lines)
     network = adapted_outputs.for_method(found)
-    if found.task == "regression" and answers_mean_alone(network, x[:2], found.n_outputs):
+    if found.target_type.in_units and answers_mean_alone(network, x[:2], found.n_outputs):
         return predictions.of_means(network, x, found.target_shift, found.target_scale, found.targets)
     predictive = found.method.predict(network, x, samples=samples, seed=seed)
     if len(predictive.shape) > 1 and not found.targets:

@@ -80,12 +80,12 @@ def output_kind(network: nn.Module, data: DataSet) -> str:
 def _kind(output: Tensor, data: DataSet, *, flat: bool) -> str:
     entries = output.shape[1]
     within = bool(((output >= 0) & (output <= 1)).all())
-    if data.task == "classification" and entries == 1 and data.n_outputs == 2:
+    if data.target_type.has_classes and entries == 1 and data.n_outputs == 2:
         return "one probability" if within else "one logit"
-    classes = data.task == "classification" and entries == data.n_outputs
+    classes = data.target_type.has_classes and entries == data.n_outputs
     if classes and within and bool(((output.float().sum(1) - 1).abs() < 1e-2).all()):
         return "probabilities"
-    known = classes or (data.task == "regression" and entries in (1, 2))
+    known = classes or (data.target_type.in_units and entries in (1, 2))
     return "flat" if known and not flat else SAME
 
 

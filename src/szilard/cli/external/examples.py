@@ -18,6 +18,7 @@ from szilard.data.npz import Archive, Header, read_npz, to_tensor
 from szilard.data.splits import carve
 from szilard.data.table import Table, listed, read_table
 from szilard.errors import SzilardError, shortened
+from szilard.likelihood.targets import of_task
 
 _FRACTIONS = (0.15, 0.15)
 _TABLES = (".csv", ".tsv")
@@ -101,13 +102,14 @@ def are_needed(data_options: dict[str, Any], task: str | None) -> bool:
     if data_options.get("name") is None:
         return False
     path = path_of(data_options["name"])
+    in_columns = task is not None and of_task(task).in_columns
     if path.suffix.lower() in _TABLES:
-        return task in ("multilabel", "embedding") or _several(path, data_options.get("target"))
+        return in_columns or _several(path, data_options.get("target"))
     if path.suffix.lower() != ".npz":
         return False
     shapes = _shapes(path)
     y = next((shapes[key] for key in ("y", "y_train") if key in shapes), None)
-    if task in ("multilabel", "embedding"):
+    if in_columns:
         return True
     x = next((shapes[key] for key in ("x", "x_train") if key in shapes), None)
     columns = y is not None and len(y[0]) > 1 and tuple(y[0][1:]) != (1,)

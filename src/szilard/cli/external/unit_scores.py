@@ -45,9 +45,7 @@ def scored(
 ) -> Iterator[Tried[NetworkAndExamples]]:
     """The network's score in each of the units that it takes; the exceptions of the others go to ``errors``."""
     where = channel_order.describe(data)
-    for x_units, y_units, text in candidates(
-        data, request.normalisation, labelled=request.task != "embedding"
-    ):
+    for x_units, y_units, text in candidates(data, request.normalisation, labelled=request.has_labels):
         units_of = converted(data, x_units, y_units)
         error = refusal(network, units_of.train.x[:3])
         if error is not None:
@@ -88,7 +86,7 @@ def _judged(
     x_units: Units | str,
     meta: dict[str, Any],
 ) -> NetworkAndExamples:
-    labelled = request.task != "embedding"
+    labelled = request.has_labels
     valid, test = (_judge(network, part, request.task, labelled) for part in (data.valid, data.test))
     name = request.task or valid.choice.likelihood.name
     shift, scale = x_units if isinstance(x_units, tuple) else (None, None)

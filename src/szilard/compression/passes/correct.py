@@ -23,7 +23,7 @@ from szilard.compression.room import Need, most_forward
 from szilard.errors import SzilardWarning, printable
 from szilard.networks import is_itself
 
-MOST = 512  # inputs
+MOST = 1024  # inputs
 MOST_VALUES = 1 << 23  # of them together: activations are in memory, too
 MANY = 1 << 23  # values of an output of which a copy in float64 is made
 PART = 1 << 20  # values that are copied at a time
