@@ -333,7 +333,7 @@ def test_code_that_leaves_or_fails(folder, tmp_path):
         "raises SystemExit: 0; mend it"
     )
     szilard("compress", path, "--network", f"{tmp_path}/bad.py:fails", "--no-data").refused(
-        "raises KeyError: 'x'; mend it first"
+        "raises KeyError: 'x'; fix it first"
     )
 
 

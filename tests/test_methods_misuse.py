@@ -72,7 +72,7 @@ def test_a_method_that_has_trained_prepares_no_second_network():
     network, optimizer = prepared(method)
     state = method.state_dict()
     step(method, network, optimizer, *batches(1)[0])
-    with pytest.raises(SzilardError, match="has trained a network already"):
+    with pytest.raises(SzilardError, match="has already trained a network"):
         method.prepare(mlp())
     method.load_state_dict(state)
     method.prepare(mlp())

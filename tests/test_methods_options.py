@@ -155,7 +155,7 @@ def test_prior_options_that_nothing_reads_are_refused():
 )
 def test_options_about_files_want_a_folder(option):
     data = load("digits", n_train=40, ood="none")
-    with pytest.raises(SzilardError, match=f"{next(iter(option))} is about files"):
+    with pytest.raises(SzilardError, match=f"{next(iter(option))} needs an output folder"):
         szilard.fit(methods.Deterministic(40), "mlp:4", data, epochs=1, progress=False, **option)
 
 

@@ -199,7 +199,7 @@ def test_which_lines_a_resumed_run_takes(tmp_path):
             )
             folder.metrics.write_text(before)
             with pytest.raises(
-                SzilardError, match=r"line 2 of .*metrics\.jsonl is no line of a training log"
+                SzilardError, match=r"line 2 of .*metrics\.jsonl is not a line of a training log"
             ):
                 folder.rewind(100)
             assert folder.metrics.read_text() == before

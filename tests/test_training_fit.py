@@ -228,7 +228,7 @@ def test_resume_refuses_another_network_of_no_name(digits, tmp_path):
 def test_nothing_is_written_over_unasked(digits, tmp_path):
     short(digits, tmp_path)
     with pytest.raises(
-        SzilardError, match="holds a finished run; add resume=True to go on with it, overwrite=True"
+        SzilardError, match="holds a finished run; add resume=True to continue it, overwrite=True"
     ):
         short(digits, tmp_path)
     (tmp_path / "ssvi" / "notes.txt").write_text("mine")
@@ -282,7 +282,7 @@ def test_settings_that_cannot_be(digits, tmp_path, options, sentence):
 def test_a_used_method_is_refused(digits):
     method = ssvi(digits)
     short(digits, method=method)
-    with pytest.raises(SzilardError, match="has trained a network already"):
+    with pytest.raises(SzilardError, match="has already trained a network"):
         short(digits, method=method)
 
 
