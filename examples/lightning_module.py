@@ -1,4 +1,4 @@
-"""The same objects inside a Lightning module.
+"""Train with Szilard in a Lightning module.
 
 pip install 'szilard[lightning]' && python examples/lightning_module.py
 """
@@ -14,7 +14,7 @@ import szilard
 
 
 class SparseBayesian(lightning.LightningModule):
-    """Any network, trained by any method of Szilard's."""
+    """Trains any network with any of Szilard's methods."""
 
     def __init__(self, network: torch.nn.Module, method: szilard.methods.Method) -> None:
         super().__init__()

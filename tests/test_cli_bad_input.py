@@ -55,7 +55,7 @@ def spoilt(value, shape=(60, 4)):
         (["--method", "mean-field", "--density", "0.5"], "method 'mean-field' has no option 'density'"),
         (["--temperature", "-1"], "temperature must be zero or positive"),
         (["--option", "evry=3"], "no option 'evry' .did you mean 'every'"),
-        (["--option", "every"], "--option wants KEY=VALUE"),
+        (["--option", "every"], "--option needs KEY=VALUE"),
         (["--option", "score=beauty"], "unknown removal score 'beauty'"),
         (["--lr", "-1"], "lr must be positive"),
         (["--epochs", "0"], "epochs must be positive"),

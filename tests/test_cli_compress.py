@@ -127,7 +127,7 @@ def test_a_normalisation_of_its_own(plain, tmp_path):
     [
         (["--max-drop", 1, "--lam", 1e-6], "give one of --max-drop, --max-bytes and --lam"),
         (["--max-bytes", 30], "does not fit into 30 bytes"),
-        (["--no-data", "--max-drop", 1], "needs data to judge by"),
+        (["--no-data", "--max-drop", 1], "needs data to measure the quality"),
         (["-o", "nowhere/x.szd"], "in a folder that does not exist"),
         (["-o", "."], "is a folder"),
         (
@@ -136,7 +136,7 @@ def test_a_normalisation_of_its_own(plain, tmp_path):
         ),
         (["--mean", "0,0", "--std", "1,1"], "--mean has 2 numbers"),
         (["--mean", "0"], "--mean and --std together"),
-        (["--mean", "a", "--std", "1"], "write numbers with commas"),
+        (["--mean", "a", "--std", "1"], "write numbers separated by commas"),
         (["--mean", "0", "--std", "0"], "must be positive"),
         (["--data", "digitz"], "digitz"),
         (["--no-data", "--input-shape", "8"], None),
@@ -241,7 +241,7 @@ class TestFilesOfOthers:
         found = json.loads(typed.output)["networks"][0]["quality"]
         assert found["accuracy"] == pytest.approx(accuracy(mlp()))
         szilard("predict", "net.safetensors", "digits").refused(
-            "does not say of which network its weights are; add --network"
+            "does not say of which network; add --network"
         )
         szilard("compress", "net.safetensors", "--no-data").refused(
             "does not say of which network; add --network"

@@ -76,7 +76,7 @@ class TestVerify:
     def test_whole(self, path):
         typed = szilard("verify", path)
         assert typed.code == 0
-        assert f"{path} is whole" in typed.output
+        assert f"{path} is complete" in typed.output
         assert file.verify(path).content in typed.output
         assert json.loads(szilard("verify", path, "--json").output)["whole"] is True
 

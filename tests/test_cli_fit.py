@@ -9,7 +9,7 @@ import pytest
 from cli_tools import TINY, szilard
 
 from szilard.cli.figures import si
-from szilard.cli.fit import Given, merge
+from szilard.cli.fit_settings import FitOptions, merge
 from szilard.run import settings as toml
 from szilard.run.folder import RunFolder
 from szilard.run.settings import Settings
@@ -128,10 +128,10 @@ def test_tensorboard_events(tmp_path):
 
 class TestWhatWasTypedGoesWhere:
     def test_ssvi_beside_its_baselines_is_the_default(self):
-        assert merge(Settings(), Given()).methods == {"ssvi": {}, "deterministic": {}, "mean-field": {}}
+        assert merge(Settings(), FitOptions()).methods == {"ssvi": {}, "deterministic": {}, "mean-field": {}}
 
     def test_density_is_for_the_method_that_was_asked_for(self):
-        found = merge(Settings(), Given(density=0.1, temperature=0.5)).methods
+        found = merge(Settings(), FitOptions(density=0.1, temperature=0.5)).methods
         assert found == {
             "ssvi": {"density": 0.1, "temperature": 0.5},
             "deterministic": {},
@@ -139,14 +139,14 @@ class TestWhatWasTypedGoesWhere:
         }
 
     def test_several_methods(self):
-        given = Given(methods=["ssvi", "sparse-deterministic"], density=0.1, baselines=False)
-        assert merge(Settings(), given).methods == {
+        options = FitOptions(methods=["ssvi", "sparse-deterministic"], density=0.1, baselines=False)
+        assert merge(Settings(), options).methods == {
             "ssvi": {"density": 0.1},
             "sparse-deterministic": {"density": 0.1},
         }
 
     def test_a_baseline_asked_for_is_not_trained_twice(self):
-        assert list(merge(Settings(), Given(methods=["mean-field"])).methods) == [
+        assert list(merge(Settings(), FitOptions(methods=["mean-field"])).methods) == [
             "mean-field",
             "deterministic",
         ]
@@ -154,7 +154,8 @@ class TestWhatWasTypedGoesWhere:
     def test_typed_options_prevail_over_the_file(self):
         base = Settings(methods={"ssvi": {"density": 0.3, "every": 7}, "deterministic": {}})
         found = merge(
-            base, Given(density=0.1, options=["score=magnitude", "end=0.5"], fit={"lr": 0.1, "seed": None})
+            base,
+            FitOptions(density=0.1, options=["score=magnitude", "end=0.5"], fit={"lr": 0.1, "seed": None}),
         )
         assert found.methods == {
             "ssvi": {"density": 0.1, "every": 7, "score": "magnitude", "end": 0.5},

@@ -102,10 +102,10 @@ def test_a_quantity_in_its_own_units(table):
     [
         (
             {"x": np.zeros((3, 9, 9), np.float32)},
-            r"have shape \[1, 9, 9\], and the network wants \[1, 8, 8\]",
+            r"have shape \[1, 9, 9\], and the network takes \[1, 8, 8\]",
         ),
         ({"x": np.full((3, 8, 8), np.nan, np.float32)}, "input 0 of .*, counted from 0, has NaN"),
-        ({"x": np.full((3, 8, 8), 7, np.float32)}, r"lie in \[7, 7\]; give bytes"),
+        ({"x": np.full((3, 8, 8), 7, np.float32)}, r"have values in \[7, 7\]; give bytes"),
         ({"x": np.zeros((0, 8, 8), np.float32)}, "holds no inputs"),
         ({"a": np.zeros(2), "b": np.zeros(2)}, "holds a, b; name the inputs x"),
         ({"x": np.array(["a", "b"])}, "not numbers"),
@@ -126,7 +126,7 @@ def test_tables_that_do_not_fit(digits, table, tmp_path):
     szilard("predict", table / "run", tmp_path / "a.csv").refused(
         "line 2, column 'size' .* is 'big', not a number"
     )
-    szilard("predict", digits, tmp_path / "a.csv").refused("the network wants pictures")
+    szilard("predict", digits, tmp_path / "a.csv").refused("the network takes images")
 
 
 def test_other_mistakes(digits, tmp_path):
@@ -140,4 +140,4 @@ def test_other_mistakes(digits, tmp_path):
     szilard("predict", digits, "digits", "--samples", 0).refused("--samples must be at least 1")
     szilard("predict", digits, "digitz").refused("no data set 'digitz'")
     torch.save({"a": torch.ones(2)}, tmp_path / "w.pt")
-    szilard("predict", tmp_path / "w.pt", "digits").refused("is no network of szilard")
+    szilard("predict", tmp_path / "w.pt", "digits").refused("holds weights and does not say of which network")

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from szilard.cli import output, small_print, table
+from szilard.cli import detail_tables, output, table
 from szilard.report.classes import are_unequal
 
 WIDTHS = (60, 80, 120)
@@ -26,7 +26,7 @@ def row(name="SSVI, 5 % of weights", n=40, **more):
 def printed(rows, columns, monkeypatch, capsys):
     monkeypatch.setattr(output, "columns", lambda stream: columns)
     monkeypatch.setenv("TERM", "dumb")
-    small_print.print_below(rows)
+    detail_tables.show(rows)
     return capsys.readouterr().out.splitlines()
 
 
@@ -84,7 +84,7 @@ def test_unequal_is_three_to_one(sizes):
 )
 def test_any_rows_fit(named, room):
     rows = [row(name, n) for name, n in named]
-    for made in small_print.tables(rows):
+    for made in detail_tables.tables(rows):
         for line in table.lines(made, room):
             names = [cell_len(cell) for cell in made.columns[0].cells]
             assert cell_len(line) <= max(room, max(names) + 3)

@@ -184,7 +184,7 @@ def test_predictions_from_a_table(folder):
     typed = szilard("predict", path, new, *network)
     assert typed.code == 0, typed.output
     assert "inputs are taken as they are" in typed.output
-    assert "outputs are taken for regression" in typed.output
+    assert "outputs are read as regression" in typed.output
 
 
 @pytest.mark.parametrize("name", sorted(BUILDS))
@@ -330,7 +330,7 @@ def test_code_that_leaves_or_fails(folder, tmp_path):
     )
     path = folder / "named.pt"
     szilard("compress", path, "--network", f"{tmp_path}/bad.py:leaves", "--no-data").refused(
-        "raises SystemExit: 0; mend it"
+        "raises SystemExit: 0; fix it"
     )
     szilard("compress", path, "--network", f"{tmp_path}/bad.py:fails", "--no-data").refused(
         "raises KeyError: 'x'; fix it first"

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from szilard import data
-from szilard.cli import source
+from szilard.cli import network_data
 from szilard.errors import SzilardError, SzilardWarning
 
 
@@ -44,7 +44,7 @@ def test_columns_are_found_by_name(tmp_path):
     write(path, ("colour", "b", "a"))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        got = source.for_network(network, {}, "network.pt")
+        got = network_data.for_network(network, {}, "network.pt")
     assert got.feature_names == as_it_was.feature_names
     for part in ("train", "valid", "test"):
         torch.testing.assert_close(getattr(got, part).x, getattr(as_it_was, part).x)
@@ -55,16 +55,16 @@ def test_other_columns_and_other_classes_are_refused(tmp_path):
     _, network = trained_on(path)
     other = write(tmp_path / "b.csv", labels=("bad", "good"))
     with pytest.raises(SzilardError, match=r"b\.csv has classes '(bad|good)', '(bad|good)', which network"):
-        source.for_network(network, {"name": str(other)}, "network.pt")
+        network_data.for_network(network, {"name": str(other)}, "network.pt")
     network.reading = None  # a version that did not say how its table was read
     with pytest.raises(
         SzilardError, match=r"b\.csv has classes 'bad', 'good', which network\.pt does not know"
     ):
-        source.for_network(network, {"name": str(other)}, "network.pt")
+        network_data.for_network(network, {"name": str(other)}, "network.pt")
     write(path, ("a", "colour", "b"))
     path.write_text(path.read_text().replace("a,colour,b,y", "a,colour,bb,y"))
     with pytest.raises(SzilardError, match="it lacks b and has bb more"):
-        source.for_network(network, {}, "network.pt")
+        network_data.for_network(network, {}, "network.pt")
 
 
 def test_rows_that_have_changed_may_leak(tmp_path):
@@ -72,11 +72,11 @@ def test_rows_that_have_changed_may_leak(tmp_path):
     _, network = trained_on(path)
     write(path, n=61)
     with pytest.warns(SzilardWarning, match=r"a\.csv has changed since training"):
-        source.for_network(network, {}, "network.pt")
+        network_data.for_network(network, {}, "network.pt")
     other = write(tmp_path / "b.csv", n=61)  # another table has no row of training
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        source.for_network(network, {"name": str(other)}, "network.pt")
+        network_data.for_network(network, {"name": str(other)}, "network.pt")
 
 
 @pytest.mark.parametrize("large", ["1e300", "1e200"])

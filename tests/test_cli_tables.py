@@ -171,7 +171,7 @@ def test_class_weights_are_for_classes(tmp_path):
 
 def test_what_a_file_was_taken_for_is_said(tmp_path, capsys):
     from szilard import data
-    from szilard.cli import fit
+    from szilard.cli.commands import fit
     from szilard.run.settings import DataSettings
 
     def said(rows, **how):
@@ -183,9 +183,9 @@ def test_what_a_file_was_taken_for_is_said(tmp_path, capsys):
 
     ratings = [f"{i * 0.37:.2f},{i % 5},{i % 10}" for i in range(100)]
     parts = "100 examples (70 train, 15 valid, 15 test)"
-    asks = "(--task regression takes them for a quantity)"
+    asks = "(--task regression predicts them as numbers)"
     assert said(ratings, ignore=["g"]) == f"r.csv: {parts}, 1 feature; classification with 5 classes {asks}"
-    assert said(ratings, task="regression", group="g").endswith("test, divided by g), 1 feature; regression")
+    assert said(ratings, task="regression", group="g").endswith("test, split by g), 1 feature; regression")
     two = [row.replace(f",{i % 5},", f",{'no' if i % 5 else 'yes'},") for i, row in enumerate(ratings)]
     assert said(two) == f"r.csv: {parts}, 2 features; classification with 2 classes"
     fit._describe(data.load("digits", ood="none"), DataSettings("digits"))

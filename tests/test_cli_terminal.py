@@ -128,7 +128,7 @@ def test_wide_leaves_nothing_out(folder, monkeypatch):
     monkeypatch.setattr(output, "columns", lambda stream: 60)
     several = ["report", *[str(folder / "run")] * 3]
     narrow = " ".join(szilard(*several).output.split())
-    assert "Not shown for want of width" in narrow
+    assert "Not shown for lack of width" in narrow
     assert "--wide or report.html shows them" in narrow
     assert "Not shown" not in szilard(*several, "--wide").output
 
@@ -145,7 +145,7 @@ texts = st.text(st.characters(codec="utf-8", categories=("L", "N", "P")), min_si
 )
 def test_any_table_fits_or_says_what_is_missing(cells, room, turns):
     columns = [Column([f"h{i}"], column, worth=None if i == 0 else i) for i, column in enumerate(cells)]
-    lines = table.lines(Table(columns, turns=turns), room)
+    lines = table.lines(Table(columns, transposes=turns), room)
     together = "\n".join(lines)
     assert "…" not in together or any("…" in cell for column in cells for cell in column)
     for line in lines:  # only a single cell that is longer than the terminal goes beyond it

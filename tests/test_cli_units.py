@@ -213,7 +213,7 @@ def pictures(tmp_path):
     ("file", "said"),
     [
         ("last", "as they are in the file, [4, 4, 3], channels last"),
-        ("first", "[3, 4, 4] are turned to [4, 4, 3]"),
+        ("first", "[3, 4, 4] are transposed to [4, 4, 3]"),
     ],
 )
 def test_a_network_for_channels_last(folder, pictures, file, said):
@@ -254,7 +254,9 @@ def test_an_error_names_both_orders(folder, pictures):
     arguments = ("measure", net, "--network", f"{folder}/n.py:wanting2", "--data", pictures / "last.npz")
     (folder / "n.py").write_text(SOURCE + "def wanting2(): return nn.Linear(7, 1)\n")
     torch.save(nn.Linear(7, 1).state_dict(), net)
-    szilard(*arguments).refused(r"neither as they are in the file, \[4, 4, 3\], nor turned to \[3, 4, 4\]")
+    szilard(*arguments).refused(
+        r"neither as they are in the file, \[4, 4, 3\], nor transposed to \[3, 4, 4\]"
+    )
 
 
 def test_several_inputs_are_refused_in_a_true_sentence(folder, tmp_path):

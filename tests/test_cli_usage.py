@@ -19,20 +19,20 @@ from szilard.errors import SzilardError
         (["fit", "--lr=fast"], "--lr must be a number, not 'fast'"),
         (["measure", "r", "--samples", ""], "--samples must be a whole number, not ''"),
         (["measure"], "measure needs RUN_OR_NETWORK; see"),
-        (["measure", "a", "b"], "measure takes no more words, and 'b' is one"),
-        (["fit", "--epochs"], "--epochs has no value; see"),
-        (["fit", "--resume=3"], "--resume takes no value, and must stand alone"),
+        (["measure", "a", "b"], "measure takes no further argument, and 'b' is one"),
+        (["fit", "--epochs"], "--epochs needs a value; see"),
+        (["fit", "--resume=3"], "--resume takes no value; see"),
         (["fitt"], "there is no command 'fitt', perhaps fit; see"),
         (["--foo"], "there is no option --foo; see"),
         (
             ["fit", "--missing", "--out", "r"],
-            "--missing has no value, for --out, which follows it, is an option",
+            "--missing needs a value, and the next argument, --out, is an option",
         ),
         (
             ["predict", "a", "b", "-o", "--json"],
-            "-o has no value, for --json, which follows it, is an option",
+            "-o needs a value, and the next argument, --json, is an option",
         ),
-        (["fit", "--target", "--epochs=3"], "--target has no value, for --epochs, which"),
+        (["fit", "--target", "--epochs=3"], "--target needs a value, and the next argument, --epochs, is"),
         (["fit", "--foo\x1b[31m"], r"there is no option --foo\\x1b\[31m"),
     ],
 )
@@ -49,7 +49,7 @@ def test_values_that_look_like_options_can_be_typed(tmp_path):
 
 def test_help_is_help():
     assert "Usage" in szilard("fit", "--help").output
-    assert "Commands" in szilard().output
+    assert "Train" in szilard().output
 
 
 ROWS = [

@@ -11,11 +11,11 @@ import pytest
 from cli_tools import szilard
 
 import szilard as package
-from szilard.cli.told import format_warning
-from szilard.cli.words import cli
+from szilard.cli.messages import format_warning
+from szilard.cli.option_names import for_command_line
 from szilard.errors import SzilardError, SzilardWarning
 
-ROOMS = ("compress", "data", "likelihood", "networks", "training", "methods", "metrics")
+ROOMS = ("compression", "data", "likelihood", "networks", "training", "methods", "metrics")
 PYTHON = re.compile(
     r"(?<![-\w./])(max_drop|max_bytes|keep_back|drop_constant|input_shape|n_train|data_root|lam)\b|\btask ?=|=True\b|"
     r"\bor (give )?(evaluate|forward)\b"
@@ -47,13 +47,13 @@ def test_no_sentence_names_an_argument_of_python():
     found = list(sentences())
     assert len(found) > 150
     assert sum(bool(PYTHON.search(text)) for _, text in found) > 15  # in Python they do
-    left = [(name, cli(text)) for name, text in found if PYTHON.search(cli(text))]
+    left = [(name, for_command_line(text)) for name, text in found if PYTHON.search(for_command_line(text))]
     assert left == []
 
 
 def test_a_second_time_changes_nothing():
     for _, text in sentences():
-        assert cli(cli(text)) == cli(text)
+        assert for_command_line(for_command_line(text)) == for_command_line(text)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_a_second_time_changes_nothing():
     ],
 )
 def test_words(said, shown):
-    assert cli(said) == shown
+    assert for_command_line(said) == shown
 
 
 def test_warnings_and_errors_go_through_it(tmp_path):

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from szilard import data
-from szilard.cli import source
+from szilard.cli import network_data
 from szilard.data import labels
 from szilard.data.again import Like
 from szilard.data.loading import load_like
@@ -147,10 +147,10 @@ def test_a_quantity_is_in_the_units_of_training(tmp_path):
 def test_one_file_under_two_names_is_one_file(tmp_path, monkeypatch):
     path = write(tmp_path / "a.csv", rows(30))
     monkeypatch.chdir(tmp_path)
-    assert source._same("a.csv", path)
-    assert not source._same("b.csv", path)
-    assert not source._same("digits", None)
-    assert source._same("digits", "digits")
+    assert network_data._same("a.csv", path)
+    assert not network_data._same("b.csv", path)
+    assert not network_data._same("digits", None)
+    assert network_data._same("digits", "digits")
 
 
 def divided(tmp_path, **how):

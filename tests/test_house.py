@@ -1,13 +1,15 @@
-"""The floors of docs/design.md, by the package's own imports."""
+"""The floors of docs/design.md by the package's own imports, its public names and what their docstrings say."""
 
 from __future__ import annotations
 
 import ast
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 import house
+from common import plug_ins
 
 TESTS = Path(__file__).parent
 
@@ -41,6 +43,76 @@ def test_circles_and_floors_are_found():
     assert house.circles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == [["a", "b", "c"]]
     up = {"szilard.kernels.native": {"szilard.sparse.ops"}, "szilard.sparse.ops": set()}
     assert house.broken_floors(up) == ["szilard.kernels.native imports szilard.sparse.ops"]
+
+
+@pytest.mark.parametrize(
+    ("code", "count"),
+    [
+        ("if data.task == 'regression': pass", 1),
+        ("if task in ('multilabel', 'embedding'): pass", 1),
+        ("KNOWN = {'multilabel'}\nif task not in KNOWN: pass", 1),
+        ("match task:\n    case 'regression' | 'multilabel': pass\n    case _: pass", 1),
+        ("{'classification': 1, 'regression': 2}.get(task)", 1),
+        ("from szilard.likelihood.targets import Classes\nif isinstance(kind, Classes): pass", 1),
+        ("if data.target_type is targets.QUANTITIES: pass", 1),
+        ("task.startswith('regression')", 1),
+        ("row = {'task': 'regression'}", 0),
+        ("LABELS = ('y',)\nif name in LABELS: pass", 0),
+        ("if data.target_type.in_units: pass", 0),
+    ],
+)
+def test_branches_on_a_task_are_counted(code, count):
+    assert len(house.branches_of(ast.parse(code))) == count
+
+
+def test_nobody_branches_on_the_name_of_a_task():
+    assert len(house.task_branches()) <= 3
+
+
+def test_every_public_name_is_on_a_page():
+    assert house.without_page() == []
+
+
+def test_docstrings_name_the_arguments_that_there_are():
+    assert house.arguments_wrong() == []
+
+
+def test_wrong_arguments_and_names_without_a_page_are_found(monkeypatch, tmp_path):
+    def told(x, y):
+        """Says less and more than there is.
+
+        Args:
+            x: a number.
+            z: another one.
+        """
+
+    class Options:
+        """Takes more than it tells.
+
+        Args:
+            a: told.
+        """
+
+        def __init__(self, a, b, **options):
+            pass
+
+    given = [("szilard.metrics", "told", told), ("szilard.metrics", "Options", Options)]
+    monkeypatch.setattr(house, "public", lambda: iter(given))
+    assert house.arguments_wrong() == [
+        "szilard.metrics.told: y",
+        "szilard.metrics.told: z",
+        "szilard.metrics.Options: b",
+    ]
+    assert house.without_page() == ["szilard.metrics.told", "szilard.metrics.Options"]
+    path = tmp_path / "values.py"
+    path.write_text('A = 1\n"""Told."""\nB = 2\nC: int = 3\n"""Told, too."""\n')
+    assert house.documented_values(path) == {"A", "C"}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("mkdocs") is None, reason="MkDocs builds the documentation")
+def test_a_new_method_and_a_new_pass_are_one_file_each():
+    assert plug_ins.unaware(house.ROOT) == {"method": [], "pass": []}
 
 
 def test_every_test_module_asserts_something():

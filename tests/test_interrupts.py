@@ -12,8 +12,8 @@ from cli_tools import TINY, environment, szilard
 from kill_tools import kill_compressions, kill_fits
 
 from szilard import compress, data, fit, interrupts, methods
-from szilard.cli import judged, measure
-from szilard.model import checkpoint
+from szilard.cli import compression_with_data
+from szilard.model import checkpoint, evaluate
 from szilard.training.job import Job
 
 posix = pytest.mark.skipif(os.name != "posix", reason="signals of a POSIX system")
@@ -166,12 +166,12 @@ def said(*arguments):
 
 class TestWhatIsSaidIsTrue:
     def test_measure(self, run, monkeypatch):
-        monkeypatch.setattr(measure, "evaluate", interrupt)
+        monkeypatch.setattr(evaluate, "measure", interrupt)
         assert said("measure", run) == "no file was written"
 
     def test_compress(self, run, monkeypatch, tmp_path):
         out = tmp_path / "net.szd"
-        monkeypatch.setattr(judged, "search", interrupt)
+        monkeypatch.setattr(compression_with_data, "search", interrupt)
         assert said("compress", run, "-o", out) == f"{out} was not written"
         assert not out.exists()
         out.write_bytes(b"before")
@@ -182,7 +182,7 @@ class TestWhatIsSaidIsTrue:
         save = compress.Compressed.save
         monkeypatch.setattr(compress.Compressed, "save", lambda *a: (save(*a), interrupt()))
         out = tmp_path / "net.szd"
-        assert said("compress", run, "-o", out, "--lam", "1e-3") == f"{out} has been written and is whole"
+        assert said("compress", run, "-o", out, "--lam", "1e-3") == f"{out} has been written and is complete"
         assert szilard("verify", out).code == 0
 
     def test_fit_before_it_has_begun(self, monkeypatch, tmp_path):
@@ -220,7 +220,9 @@ class TestWhatIsSaidIsTrue:
 
     def test_predictions_to_standard_output(self, run, monkeypatch):
         monkeypatch.setattr(methods.SSVI, "predict", interrupt)
-        assert said("predict", run, "digits") == "no file was written, and what was printed may not be all"
+        assert (
+            said("predict", run, "digits") == "no file was written, and the printed output may be incomplete"
+        )
 
 
 @posix

@@ -265,7 +265,7 @@ def test_a_network_trains_without_the_library(kernels):
 
 
 def test_the_command_line_warns_in_one_line():
-    from szilard.cli.told import format_warning
+    from szilard.cli.messages import format_warning
 
     assert format_warning("too slow", SzilardWarning, "file.py", 3) == "warning: too slow\n"
     assert "file.py:3" in format_warning("odd", UserWarning, "file.py", 3)

@@ -48,7 +48,7 @@ def test_what_fits_passes(task, network):
         (
             "classification",
             nn.Linear(4, 6),
-            r"returns \[3, 6\] to 3 inputs of mine; classification needs \[B, 5\]",
+            r"returns \[3, 6\] for 3 inputs of mine; classification needs \[B, 5\]",
         ),
         ("classification", Says(lambda x: torch.zeros(5)), r"returns \[5\]"),
         ("classification", Says(lambda x: torch.zeros(3, 5, 1)), r"returns \[3, 5, 1\]"),

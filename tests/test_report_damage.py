@@ -160,7 +160,7 @@ def test_pickles_are_not_opened(run, tmp_path):
     [
         ("reliability_count", np.ones(3), "diagram of its predictions"),
         ("uncertain_true", np.array(["a"] * 16), "most uncertain inputs"),
-        ("ood_max_probability", np.array(["a"]), "other origin"),
+        ("ood_max_probability", np.array(["a"]), "histograms of out-of-distribution inputs"),
         ("log_std_end_0", np.array(["a"]), "histograms of its weights"),
     ],
 )

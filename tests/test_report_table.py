@@ -85,9 +85,9 @@ def test_what_is_no_mean_over_inputs_is_never_called_best(tmp_path):
     assert ssvi["nll"].beside == "±0.000"  # of a density: a difference, not a ratio
 
 
-def test_the_finding(run):
+def test_the_summary(run):
     assert summary.title(read(run)) == "mlp on digits"
-    assert summary.finding(read(run)) == (
+    assert summary.comparison(read(run)) == (
         "Beside deterministic, SSVI (5 % of weights) is 6.0 points less accurate (90.0 % against 96.0 %), has a higher "
         "NLL (0.300 against 0.200 nats) and tells photographs apart equally well (AUROC 0.800 against 0.800). "
         "It takes 10× less memory, 10× fewer multiply-adds an inference and 10× fewer training FLOPs."
@@ -116,12 +116,12 @@ def test_a_difference_within_sampling_error_is_called_one(run):
         (("deterministic", "ssvi"), "Beside SSVI (5 % of weights), deterministic is"),
     ],
 )
-def test_the_finding_of_other_runs(tmp_path, methods, words):
-    assert summary.finding(read(classification(tmp_path / "run", methods))).startswith(words)
+def test_the_summary_of_other_runs(tmp_path, methods, words):
+    assert summary.comparison(read(classification(tmp_path / "run", methods))).startswith(words)
 
 
-def test_the_finding_of_a_regression(tmp_path):
-    said = summary.finding(read(regression(tmp_path / "run")))
+def test_the_summary_of_a_regression(tmp_path):
+    said = summary.comparison(read(regression(tmp_path / "run")))
     assert "has an RMSE of 1 against 2" in said
     assert "has the same NLL" in said
     assert "It takes as much memory" in said
@@ -130,7 +130,7 @@ def test_the_finding_of_a_regression(tmp_path):
 def test_the_circumstances(run):
     assert dict(summary.facts(read(run))) == {
         "training examples": "1,000", "test inputs": "100", "epochs": "3", "draws a prediction": "8",
-        "other origin": "photographs", "seed": "7",
+        "out-of-distribution": "photographs", "seed": "7",
     }  # fmt: skip
 
 

@@ -105,8 +105,8 @@ def test_a_class_without_a_pixel_and_the_best_constant_prediction(folder):
         float(-frequencies[known].log().mean())
     )
     energy = 12 * divergence.constant_nll(found, found.train)  # of the 12 labelled pixels of an image
-    assert divergence.told(found, 2.0, energy - 6, 0.3, "SSVI", 200) is None
-    assert "diverged" in str(divergence.told(found, 1.2, energy + 60, 9.0, "SSVI", 200))
+    assert divergence.message(found, 2.0, energy - 6, 0.3, "SSVI", 200) is None
+    assert "diverged" in str(divergence.message(found, 1.2, energy + 60, 9.0, "SSVI", 200))
     np.savez("d.npz", x=x, y=np.where(y == 1, 3, y))
     with pytest.raises(SzilardError, match="no training example"):
         data.load("d.npz")

@@ -179,7 +179,7 @@ def test_killed_at_any_step_resumes_to_the_same_result(digits, tmp_path_factory,
     assert_same_folder(whole / "ssvi", tmp_path / "ssvi")
 
 
-@pytest.mark.parametrize("part", ["arrays", "finished", "atomic"])
+@pytest.mark.parametrize("part", ["arrays", "saved_network", "atomic"])
 def test_killed_while_it_writes_the_end(digits, whole, tmp_path, part, monkeypatch):
     def die(*_, **__):
         raise Killed
@@ -402,16 +402,16 @@ class TestDivergence:
 
     def test_a_bad_start_that_was_mended_and_overfitting_are_no_divergence(self, digits):
         constant = divergence.constant_nll(digits, digits.valid)
-        assert divergence.told(digits, 3.0, 50.0, constant - 0.1, "x", 1000) is None
-        assert divergence.told(digits, 3.0, 0.1, 50.0, "x", 1000) is None
-        assert divergence.told(digits, 49.9, 50.0, 50.0, "x", 99) is None  # it has hardly begun
-        assert "50 nats" in divergence.told(digits, 3.0, 50.0, 50.0, "x", 1000)
-        assert divergence.told(digits, 3.0, 90.0, 90.0, "x", 1) is not None
-        assert divergence.told(digits, 3.0, 12.0, 12.0, "x", 4) is None  # hardly any steps
+        assert divergence.message(digits, 3.0, 50.0, constant - 0.1, "x", 1000) is None
+        assert divergence.message(digits, 3.0, 0.1, 50.0, "x", 1000) is None
+        assert divergence.message(digits, 49.9, 50.0, 50.0, "x", 99) is None  # it has hardly begun
+        assert "50 nats" in divergence.message(digits, 3.0, 50.0, 50.0, "x", 1000)
+        assert divergence.message(digits, 3.0, 90.0, 90.0, "x", 1) is not None
+        assert divergence.message(digits, 3.0, 12.0, 12.0, "x", 4) is None  # hardly any steps
 
     def test_a_network_that_has_learnt_nothing(self, digits):
         constant, train = (divergence.constant_nll(digits, part) for part in (digits.valid, digits.train))
-        assert "no better than a guess" in divergence.told(digits, 3.0, train, constant, "x", 100)
-        assert divergence.told(digits, 3.0, train, constant, "x", 99) is None
-        assert divergence.told(digits, 3.0, train - 0.5, constant, "x", 1000) is None  # overfitting
-        assert divergence.told(digits, 3.0, train, constant - 0.5, "x", 1000) is None
+        assert "no better than a guess" in divergence.message(digits, 3.0, train, constant, "x", 100)
+        assert divergence.message(digits, 3.0, train, constant, "x", 99) is None
+        assert divergence.message(digits, 3.0, train - 0.5, constant, "x", 1000) is None  # overfitting
+        assert divergence.message(digits, 3.0, train, constant - 0.5, "x", 1000) is None

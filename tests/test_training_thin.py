@@ -11,10 +11,10 @@ from cli_tools import szilard
 from torch import nn
 
 from szilard import data, fit, methods
-from szilard.cli.told import format_warning
+from szilard.cli.messages import format_warning
 from szilard.errors import SzilardError, SzilardWarning
 from szilard.training import devices, thin
-from szilard.training.divergence import told
+from szilard.training.divergence import message
 
 
 def prepared(density, *widths, method=methods.SSVI):
@@ -35,7 +35,7 @@ def test_entries_and_units_are_counted():
 def test_units_without_entries_are_told_before_training(method):
     network, made = prepared(0.05, 4, 16, 2, method=method)
     with pytest.warns(
-        SzilardWarning, match="leaves layer '0' of .* 3 entries for 16 units, so that 13 of them"
+        SzilardWarning, match="leaves layer '0' of .* 3 entries for 16 units, so 13 or more"
     ) as got:
         thin.warn(network, made)
     larger = float(re.search(r"such as ([\d.]+)", str(got[0].message))[1])
@@ -74,11 +74,11 @@ def test_a_network_that_was_taken_apart_is_advised_a_density(tmp_path):
     loaded = data.load(separable(tmp_path / "a.csv"), target="y", ood="none")
     assert len(loaded.train) == 84
     nll = torch.tensor(2.0).log().item()
-    said = told(
+    said = message(
         loaded, nll, nll, nll, "SSVI", 200, "only 5 of its 96 weights are left, so try a larger density"
     )
     assert said.endswith("; only 5 of its 96 weights are left, so try a larger density")
-    said = told(loaded, nll, nll, nll, "SSVI", 200)
+    said = message(loaded, nll, nll, nll, "SSVI", 200)
     assert said.endswith("; try another learning rate or more epochs")
     assert "--" not in said
     method = methods.SSVI(84, density=0.02, lr=1e-6)  # learns nothing

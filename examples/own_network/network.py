@@ -1,4 +1,4 @@
-"""A network of the user's own: ``szilard fit --network network.py:build`` calls ``build``."""
+"""Your own network: ``szilard fit --network network.py:build`` calls ``build``."""
 
 from torch import Tensor, nn
 
@@ -13,5 +13,5 @@ class Residual(nn.Module):
 
 
 def build(input_shape: tuple[int, ...], n_outputs: int) -> nn.Module:
-    """Both arguments are optional: a function without them is called without them."""
+    """Build the network. Both arguments are optional: Szilard passes only those that the function takes."""
     return nn.Sequential(nn.Linear(input_shape[0], 64), Residual(64), Residual(64), nn.Linear(64, n_outputs))

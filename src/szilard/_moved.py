@@ -101,6 +101,7 @@ SHADOWED = {
 """Old name of a module whose package now has a function of that name: the module's new name."""
 
 NAMES = {
+    "szilard.likelihood.free_energy": {"Task": ("szilard.data", "Task")},
     "szilard.compression": {"Offsets": ("szilard.compression", "QuantiseVectors")},
     "szilard.sparse": {
         name: ("szilard.topology", name)

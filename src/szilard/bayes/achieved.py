@@ -59,6 +59,7 @@ def density(network: nn.Module, asked: float | None = None) -> Density:
     Biases, norms and other vectors are none of them.
 
     Args:
+        network: from :func:`szilard.bayesianize`, or any other.
         asked: the density that was asked for, such as ``method.density``.
     """
     held = every_weight(network)

@@ -25,6 +25,7 @@ def reestimate_batchnorm(network: nn.Module, batches: Iterable[tuple[Any, Tensor
     meanwhile.
 
     Args:
+        network: any module; its statistics are changed.
         batches: pairs ``(x, y)``; y is not used, unless x is not a tensor: then it tells the number of examples.
         how: mode in which the network runs meanwhile, see :func:`szilard.bayes.mode`.
     Returns:

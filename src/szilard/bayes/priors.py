@@ -69,6 +69,7 @@ def log_uniform_kl(mean: Tensor, log_std: Tensor) -> Tensor:
 
 
 Prior = FixedPrior | FanInPrior | LearnedPrior | LogUniformPrior
+"""Any prior of a weight: the divergence of a Gaussian from it is ``kl(mean, log_std, fan_in)``, in nats."""
 
 PRIORS = ("fixed", "fan-in")
 

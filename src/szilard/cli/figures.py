@@ -1,4 +1,4 @@
-"""Quality × cost of networks, as a table for people."""
+"""Quality and cost of networks as a table."""
 
 from __future__ import annotations
 
@@ -8,18 +8,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from szilard.cli import target
+from szilard.cli import run_paths
 from szilard.cli.table import Column, Table
 from szilard.cli.table import show as show_table
 from szilard.errors import printable
+from szilard.likelihood import targets
 from szilard.run.folder import RunFolder
 
-LETTERS = 200  # of a name of a method
+LETTERS = 200  # at most, of the name of a method
 
 T = TypeVar("T")
-Row = dict[str, Any]  # "name", "quality" (metric -> value), "cost" (field -> {"value", "source"}), and BESIDE
-ELSEWHERE = "--wide or report.html shows them"  # where a run has what does not fit
-BESIDE = ("n_test", "intervals", "by_class", "by_target")  # of szilard.model.details, as far as known
+Row = dict[
+    str, Any
+]  # "name", "quality" (metric -> value), "cost" (field -> {"value", "source"}), and DETAILS
+ELSEWHERE = "--wide or report.html shows them"  # for columns of a run that do not fit
+DETAILS = ("n_test", "intervals", "by_class", "by_target")  # of szilard.model.details, as far as known
 
 
 def _plain(value: float) -> str:
@@ -28,7 +31,7 @@ def _plain(value: float) -> str:
 
 
 def _quantity(value: float) -> str:
-    """In units of the target, which may be of any size."""
+    """A number in the units of the target, which may be of any size."""
     return f"{value:.3g}" if 0 < abs(value) < 0.1 else _plain(value)
 
 
@@ -51,7 +54,7 @@ def si(value: float) -> str:
 
 @dataclass(frozen=True)
 class Figure:
-    """One figure: its heading with the direction that is better, its unit, how it is shown, and what it is worth."""
+    """One figure: heading with an arrow in the better direction, unit, format, and worth (:class:`Column`)."""
 
     heading: str
     unit: str
@@ -85,27 +88,27 @@ COST = {
 
 
 def show(runs: Sequence[Path], *, wide: bool = False) -> list[Row]:
-    """Print a row for every finished method of some runs, and give the rows."""
+    """Print a row for every finished method of some runs, and return the rows."""
     rows, title = of_runs(runs)
     print_rows(rows, title, wide=wide, elsewhere=ELSEWHERE)
     return rows
 
 
 def of_runs(runs: Sequence[Path]) -> tuple[list[Row], str]:
-    """A row for every finished method of some runs, and what they were judged on."""
+    """A row for every finished method of some runs, and the data that they were evaluated on."""
     rows = []
     title = ""
     for run in runs:
         folder = RunFolder(run)
-        for name in target.order(folder):
+        for name in run_paths.methods_in_order(folder):
             if not folder.method(name).finished:
                 continue
             result = folder.method(name).read_result()
             prefix = f"{run.name}: " if len(runs) > 1 else ""
             row = {"name": prefix + (result.get("name") or name), "run": str(run), "method": name}
-            beside = {key: result[key] for key in BESIDE if key in result}
+            details = {key: result[key] for key in DETAILS if key in result}
             quality = named(result["test"], result.get("task", ""))
-            rows.append(row | {"quality": quality, "cost": result.get("cost", {})} | beside)
+            rows.append(row | {"quality": quality, "cost": result.get("cost", {})} | details)
             title = f"{result.get('data', 'unknown data')}, test set" + (
                 f"; OOD: {result['ood']}" if result.get("ood") else ""
             )
@@ -113,16 +116,17 @@ def of_runs(runs: Sequence[Path]) -> tuple[list[Row], str]:
 
 
 def named(quality: dict[str, T], task: str) -> dict[str, T]:
-    """Figures of quality as tables call them: the accuracy of labels that are each there or not is that by label."""
-    if task != "multilabel":
-        return quality
-    return {"accuracy_by_label" if key == "accuracy" else key: value for key, value in quality.items()}
+    """Figures by the names of :data:`QUALITY`: the accuracy of a multilabel task is counted by label."""
+    found = targets.known(task)
+    return (
+        quality if found is None else {found.figures.get(key, key): value for key, value in quality.items()}
+    )
 
 
 def print_rows(
     rows: Sequence[Row], title: str, *, wide: bool = False, elsewhere: str = "--wide or --json shows them"
 ) -> None:
-    """Print the columns that at least one row fills; costs say in their heading how they were found."""
+    """Print the columns that at least one row has; the heading of a cost says how it was found."""
     columns = [Column(["method"], [printable(row["name"], LETTERS) for row in rows], right=False)]
     for key, figure in QUALITY.items():
         found = [row["quality"].get(key) for row in rows]
@@ -133,7 +137,9 @@ def print_rows(
         if any(value is not None for value in found):
             source = next(row["cost"][key]["source"] for row in rows if _value(row, key) is not None)
             columns.append(_column(figure, found, printable(source, LETTERS)))
-    show_table(Table(columns, title=printable(title, LETTERS), turns=True, elsewhere=elsewhere), wide=wide)
+    show_table(
+        Table(columns, title=printable(title, LETTERS), transposes=True, elsewhere=elsewhere), wide=wide
+    )
 
 
 def _column(figure: Figure, values: Sequence[float | None], source: str) -> Column:

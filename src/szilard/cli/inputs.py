@@ -1,4 +1,4 @@
-"""New inputs for a finished network, read and normalised as its own were."""
+"""New inputs for a saved network, read and normalised as in its training."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from szilard.cli import source
+from szilard.cli import network_data
 from szilard.data import dates, unseen
 from szilard.data.files import path_of
 from szilard.data.missing import rows_to_ask
@@ -23,7 +23,7 @@ from szilard.model.saved_network import SavedNetwork
 
 @dataclass(frozen=True)
 class Lines:
-    """Of a table of which rows may be left out (``--missing drop``), counted from 1; both empty for everything else."""
+    """Line numbers of a table, from 1, where rows may be left out (``--missing drop``); otherwise both are empty."""
 
     kept: list[int] = field(default_factory=list)
     left_out: list[int] = field(default_factory=list)
@@ -33,9 +33,9 @@ def read(name: str, finished: SavedNetwork, root: Path | None, lines: Lines | No
     """``[N, *input_shape]``, normalised.
 
     Args:
-        name: an .npz file with an array ``x``, a .csv file with the columns of training, or a data set,
-            whose test part it is then.
-        lines: is told the lines of a table of which rows may be left out.
+        name: an .npz file with an array ``x``, a .csv file with the columns of training, or a data set, of which the
+            test split is read.
+        lines: is filled with line numbers where rows of a table may be left out.
 
     Raises:
         SzilardError: no such file, column or array, wrong shapes, NaN.
@@ -50,14 +50,14 @@ def read(name: str, finished: SavedNetwork, root: Path | None, lines: Lines | No
         raw = _from_set(name, finished, root)
     if tuple(raw.shape[1:]) != finished.input_shape:
         raise SzilardError(
-            f"inputs in {name} have shape {list(raw.shape[1:])}, and the network wants {list(finished.input_shape)}"
+            f"inputs in {name} have shape {list(raw.shape[1:])}, and the network takes {list(finished.input_shape)}"
         )
     if not len(raw):
         raise SzilardError(f"{name} holds no inputs; there is nothing to predict")
     bad = (~torch.isfinite(raw).flatten(1).all(1)).nonzero().flatten()
     if len(bad):
         raise SzilardError(
-            f"input {int(bad[0])} of {name}, counted from 0, has NaN or infinite values; mend it first"
+            f"input {int(bad[0])} of {name}, counted from 0, has NaN or infinite values; fix it first"
         )
     return finished.normalise(raw)
 
@@ -79,7 +79,7 @@ def _from_npz(path: Path, finished: SavedNetwork) -> Tensor:
     x = x.float()
     if ((x < 0) | (x > 1)).any():
         raise SzilardError(
-            f"the pictures {key} of {path} lie in [{float(x.min()):g}, {float(x.max()):g}]; "
+            f"the images {key} of {path} have values in [{float(x.min()):g}, {float(x.max()):g}]; "
             "give bytes from 0 to 255, or numbers from 0 to 1"
         )
     return x
@@ -87,9 +87,9 @@ def _from_npz(path: Path, finished: SavedNetwork) -> Tensor:
 
 def _from_csv(path: Path, finished: SavedNetwork, lines: Lines) -> Tensor:
     if not finished.feature_names:
-        raise SzilardError(f"{path} is a table, and the network wants pictures; give them as an .npz file")
+        raise SzilardError(f"{path} is a table, and the network takes images; give them as an .npz file")
     reading = finished.reading
-    if reading is None:  # of a version that did not say how its table was read
+    if reading is None:  # saved by a version that did not record how its table was read
         table = read_table(path)
         columns = [_column(table, name) for name in finished.feature_names]
         return torch.from_numpy(np.stack(columns, 1)).float()
@@ -105,7 +105,7 @@ def _from_csv(path: Path, finished: SavedNetwork, lines: Lines) -> Tensor:
 
 
 def _warn_of_dates(table: Table, reading: Reading) -> None:
-    """Say in which order day and month are read, where no cell tells them apart."""
+    """Warn of the order in which day and month are read, where no cell determines it."""
     for column in reading.columns:
         if column.kind != "date":
             continue
@@ -122,7 +122,7 @@ def _warn_of_dates(table: Table, reading: Reading) -> None:
 
 
 def _column(table: Table, name: str) -> np.ndarray:
-    """A column of the file, or the 0/1 column "colour=red" made of its text column colour."""
+    """A column of the file, or the 0/1 column "colour=red" of its text column colour."""
     if name in table.names:
         return table.numbers(table.names.index(name))
     text, equals, value = name.partition("=")
@@ -135,6 +135,6 @@ def _column(table: Table, name: str) -> np.ndarray:
 
 
 def _from_set(name: str, finished: SavedNetwork, root: Path | None) -> Tensor:
-    given = {"name": name, "root": None if root is None else str(root)}
-    loaded = source.load(finished.data, given, "the network", trusted=finished.data_trusted)
+    options = {"name": name, "root": None if root is None else str(root)}
+    loaded = network_data.load(finished.data, options, "the network", trusted=finished.data_trusted)
     return loaded.raw(loaded.test.x)

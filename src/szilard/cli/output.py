@@ -1,4 +1,4 @@
-"""Standard output belongs to the command; and the file that it writes, for whom it is interrupted."""
+"""What a command prints, and the file that it writes."""
 
 from __future__ import annotations
 
@@ -11,59 +11,41 @@ from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any, TextIO
 
-from typer.core import TyperCommand
-
-from szilard.cli import usage
 from szilard.errors import SzilardError
 
-_USUAL, _LEAST = 80, 20  # columns of a terminal that does not say, and of the narrowest that is believed
+_DEFAULT, _LEAST = 80, 20  # columns of a terminal whose width is unknown, and the least that is taken
 _PLAIN = str.maketrans(
     {"↑": "^", "↓": "v", "─": "-", "–": "-", "−": "-", "→": ">", "…": "~", "×": "x", "µ": "u", "λ": "l"}
 )
-_held: list[TextIO] = []  # standard output, while a command runs
+_reserved: list[TextIO] = []  # standard output, while a command runs
 
 
-class Command(TyperCommand):
-    """A command whose standard output holds what it prints itself.
-
-    What the user's own network, or a library, prints goes to standard error, so that ``--json`` and CSV stay whole.
-    """
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        typed = list(args)
-        usage.refuse_swallowed(self, typed, ctx)
-        usage.refuse_repeated(self, typed, ctx)
-        try:
-            return super().parse_args(ctx, args)
-        except usage.UsageError as error:
-            if type(error).__name__ == "NoArgsIsHelpError":
-                raise
-            raise usage.refusal(error, ctx, typed) from error
-
-    def invoke(self, ctx: Any) -> Any:
-        _held.append(sys.stdout)
-        try:
-            with redirect_stdout(sys.stderr):
-                return super().invoke(ctx)
-        finally:
-            _held.pop()
+@contextmanager
+def reserved_stdout() -> Iterator[None]:
+    """While a command runs, standard output is for :func:`say`; whatever else prints goes to standard error."""
+    _reserved.append(sys.stdout)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        _reserved.pop()
 
 
 def stream() -> TextIO:
     """Standard output as the command found it."""
-    return _held[-1] if _held else sys.stdout
+    return _reserved[-1] if _reserved else sys.stdout
 
 
 def columns(stream: TextIO) -> int | None:
-    """Columns of the terminal that a stream is; None where it is none, so that lines may be as long as need be."""
+    """Width of the terminal that a stream writes to; None where it is no terminal, and lines may be of any length."""
     try:
         if not stream.isatty():
             return None
         said = os.environ.get("COLUMNS", "")
         found = int(said) if said.isdigit() else os.get_terminal_size(stream.fileno()).columns
     except (OSError, ValueError, AttributeError):
-        return _USUAL
-    return max(_LEAST, found or _USUAL)
+        return _DEFAULT
+    return max(_LEAST, found or _DEFAULT)
 
 
 def tell(text: str) -> None:
@@ -82,15 +64,15 @@ def wrapped(text: str, room: int | None) -> list[str]:
 
 
 def say(text: str, end: str = "\n") -> None:
-    """Print for the user; names and data in the text are made fit to print by whoever puts them there."""
+    """Print on standard output. The caller makes names and data in the text fit to print."""
     print(encodable(text, stream()), end=end, file=stream(), flush=True)
 
 
 def say_data(text: str) -> None:
-    """Print data on standard output, of which no letter may change.
+    """Print data on standard output, without changing any character.
 
     Raises:
-        SzilardError: its encoding has no such letter.
+        SzilardError: the encoding of standard output lacks a character.
     """
     found = encodable(text, stream())
     if found != text:
@@ -103,9 +85,9 @@ def say_data(text: str) -> None:
 
 
 def encodable(text: str, stream: TextIO) -> str:
-    """Text as a stream can hold it: where its encoding is not UTF-8, arrows and dashes become plain, and others ``?``.
+    """Text that the encoding of a stream can hold: arrows and dashes become ASCII, other missing characters ``?``.
 
-    Letters are replaced one by one, so that columns of arrows and numbers stay where they are.
+    Characters are replaced one by one, so that the columns of a table keep their places.
     """
     encoding = getattr(stream, "encoding", None) or "utf-8"
     try:
@@ -125,11 +107,25 @@ def _encodable(letter: str, encoding: str) -> str:
     return "?"
 
 
+def check_writable(out: Path) -> None:
+    """Raise where no file can be written.
+
+    Raises:
+        SzilardError: the path is a folder, or its folder does not exist.
+    """
+    if out.is_dir() or not out.absolute().parent.is_dir():
+        what = "is a folder" if out.is_dir() else "is in a folder that does not exist"
+        raise SzilardError(f"{out} {what}; name a file to write")
+
+
 def refuse_inputs(out: Path | None, *inputs: object) -> None:
     """Raise where the file to write is one that the command reads.
 
     Args:
         inputs: paths, names of data sets, ``file.py:function``, or None.
+
+    Raises:
+        SzilardError: it is.
     """
     if out is None or not out.is_file():
         return
@@ -140,7 +136,7 @@ def refuse_inputs(out: Path | None, *inputs: object) -> None:
 
 
 def as_json(value: Any) -> None:
-    """Print one JSON value; NaN and infinite numbers, which JSON has not, as null."""
+    """Print one JSON value, with null for NaN and infinite numbers, which JSON lacks."""
     say(json.dumps(_finite(value), indent=2, allow_nan=False))
 
 
@@ -155,8 +151,8 @@ def _finite(value: Any) -> Any:
 
 
 @contextmanager
-def told(path: Path | None) -> Iterator[None]:
-    """While a command makes ``path``: an interruption says whether the file has been written.
+def writing(path: Path | None) -> Iterator[None]:
+    """While a command writes ``path``, an interruption says whether the file has been written.
 
     Args:
         path: None for standard output.
@@ -166,11 +162,11 @@ def told(path: Path | None) -> Iterator[None]:
         yield
     except KeyboardInterrupt as stop:
         if path is None:
-            stop.args = ("no file was written, and what was printed may not be all",)
+            stop.args = ("no file was written, and the printed output may be incomplete",)
         elif _stamp(path) == before:
             stop.args = (f"{path} is as it was before" if before else f"{path} was not written",)
         else:
-            stop.args = (f"{path} has been written and is whole",)
+            stop.args = (f"{path} has been written and is complete",)
         raise
 
 

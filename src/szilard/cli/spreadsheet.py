@@ -1,9 +1,10 @@
-"""Text in a CSV file that a spreadsheet may open: shown, never calculated."""
+"""CSV files that a spreadsheet may open: it shows their text, and takes none of it for a formula."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Mapping, Sequence
 
 from szilard.errors import printable
 
@@ -12,12 +13,26 @@ _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?", r
 _QUOTED = frozenset(',;|"')
 
 
+def csv(columns: Mapping[str, Sequence[float | str]]) -> str:
+    """Columns of equal length under their names."""
+    rows = [",".join(map(cell, columns))]
+    for values in zip(*columns.values(), strict=True):
+        rows.append(",".join(map(_value, values)))
+    return "\n".join(rows) + "\n"
+
+
+def _value(value: float | str) -> str:
+    if isinstance(value, str):
+        return cell(value)
+    return str(value) if isinstance(value, int) else f"{value:.6g}"
+
+
 def cell(text: str) -> str:
     """A label as a cell of a CSV file.
 
-    A label that a spreadsheet would take for a formula, because its first letter that is no space is one of ``= + - @``
-    (in full width too), gets an apostrophe in front. Plain numbers such as ``-1`` stay as they are. Control characters
-    are escaped as :func:`szilard.errors.printable` does, and whatever could be taken for a separator is quoted.
+    A label that a spreadsheet would take for a formula, because its first character other than a space is one of
+    ``= + - @`` (in full width too), gets an apostrophe in front. Plain numbers such as ``-1`` stay as they are. Control
+    characters are escaped as by :func:`szilard.errors.printable`, and what could be taken for a separator is quoted.
     """
     text = printable(text)
     if unicodedata.normalize("NFKC", text).lstrip()[:1] in _FORMULA and not _NUMBER.fullmatch(text):

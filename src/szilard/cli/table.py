@@ -1,7 +1,7 @@
-"""Tables that fit the terminal: no number and no name is ever cut.
+"""Tables that fit the terminal, without cutting a number or a name.
 
-Where all columns do not fit, a table of few rows is turned on its side, and otherwise the columns that matter least are
-left out, and named below it. Where even the first column is too long, it has a line of its own.
+If not all columns fit, a table of few rows is transposed; otherwise the least important columns are left out and named
+below it. If even the first column is too wide, its cells have lines of their own.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from rich.cells import cell_len
 from szilard.cli import output
 
 _GAP = "  "
-_TURNED = 6  # rows at most of a table that is turned on its side
+_TRANSPOSED = 6  # most rows of a table that is transposed
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,9 @@ class Column:
     """One column.
 
     Attributes:
-        heading: its lines: what it is with its direction, unit, how it was found.
-        cells: one a row, on one line each.
-        right: numbers stand to the right.
+        heading: its lines: name with the better direction, unit, source.
+        cells: one for each row, each on one line.
+        right: align to the right, as numbers are.
         worth: columns of the least worth are left out first; None: never.
     """
 
@@ -36,7 +36,7 @@ class Column:
     worth: int | None = None
 
     @property
-    def told(self) -> str:
+    def one_line(self) -> str:
         """The heading on one line."""
         first, *more = [line for line in self.heading if line] or [""]
         return first if not more else f"{first} ({', '.join(more)})"
@@ -48,19 +48,19 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """Columns of one length; the first one names the rows.
+    """Columns of equal length; the first one names the rows.
 
     Attributes:
-        footer: a last row, apart from the others, or None.
-        turns: may be turned on its side, so that its columns become rows.
-        elsewhere: where left out columns can be seen.
+        footer: a last row below a line, or None.
+        transposes: may be transposed, so that its columns become rows.
+        elsewhere: how to see columns that are left out.
         notes: sentences below it.
     """
 
     columns: Sequence[Column]
     title: str = ""
     footer: Sequence[str] | None = None
-    turns: bool = False
+    transposes: bool = False
     elsewhere: str = "--wide shows them"
     notes: Sequence[str] = field(default_factory=tuple)
 
@@ -80,7 +80,7 @@ def show(table: Table, *, wide: bool = False) -> None:
 
 
 def say_wrapped(text: str, *, bold: bool = False) -> None:
-    """Print sentences, broken between words where there is a terminal."""
+    """Print sentences, broken between words on a terminal."""
     if not text:
         return
     found = output.columns(output.stream())
@@ -90,16 +90,16 @@ def say_wrapped(text: str, *, bold: bool = False) -> None:
 
 
 def lines(table: Table, room: int | None) -> list[str]:
-    """The table without its title, each line at most ``room`` columns wide; None: as wide as need be."""
+    """The table without its title, each line at most ``room`` columns wide; None: of any width."""
     columns = [_whole(table, number) for number in range(len(table.columns))]
     footed = table.footer is not None
     if room is None or _width(columns) <= room:
         return _grid(columns, footed=footed)
     rows = len(table.columns[0].cells)
-    if table.turns and rows <= _TURNED and (turned := _turned(table.columns, room)) is not None:
-        return turned
+    if table.transposes and rows <= _TRANSPOSED and (made := _transposed(table.columns, room)) is not None:
+        return made
     kept = _kept(columns, room)
-    if kept is not None and (len(kept) > 1 or len(columns) == 1):  # names alone say nothing
+    if kept is not None and (len(kept) > 1 or len(columns) == 1):  # a column of names alone is useless
         return _grid(kept, footed=footed) + _left_out(columns, kept, table.elsewhere, room)
     return _tall(columns, table.elsewhere, room)
 
@@ -117,7 +117,7 @@ def _width(columns: Sequence[Column]) -> int:
 
 
 def _kept(columns: Sequence[Column], room: int) -> list[Column] | None:
-    """Those that fit; None where those that must not be left out do not."""
+    """Columns that fit; None if those that must not be left out do not fit."""
     kept = list(columns)
     while _width(kept) > room:
         spare = [column for column in kept if column.worth is not None]
@@ -130,14 +130,14 @@ def _kept(columns: Sequence[Column], room: int) -> list[Column] | None:
 def _left_out(
     columns: Sequence[Column], kept: Sequence[Column], elsewhere: str, room: int | None
 ) -> list[str]:
-    absent = [column.told for column in columns if not any(column is one for one in kept)]
+    absent = [column.one_line for column in columns if not any(column is one for one in kept)]
     if not absent:
         return []
-    return output.wrapped(f"Not shown for want of width: {', '.join(absent)}; {elsewhere}.", room)
+    return output.wrapped(f"Not shown for lack of width: {', '.join(absent)}; {elsewhere}.", room)
 
 
 def _grid(columns: Sequence[Column], *, footed: bool = False) -> list[str]:
-    """Rows under headings that stand at the bottom."""
+    """Rows under headings that are aligned at the bottom."""
     deep = max((len(column.heading) for column in columns), default=0)
     found = []
     for line in range(deep):
@@ -165,14 +165,14 @@ def _joined(parts: Sequence[str]) -> str:
     return _GAP.join(parts).rstrip()
 
 
-def _turned(columns: Sequence[Column], room: int) -> list[str] | None:
+def _transposed(columns: Sequence[Column], room: int) -> list[str] | None:
     """Columns as rows; None if too wide.
 
-    Names that do not fit over their columns are numbers there, and stand below.
+    Names that do not fit above their columns are replaced by numbers, and listed below the table.
     """
     first, *rest = columns
     names = list(first.cells)
-    head = Column([""], [column.told for column in rest], right=False)
+    head = Column([""], [column.one_line for column in rest], right=False)
     values = [[column.cells[row] for column in rest] for row in range(len(names))]
     free = room - head.width - len(_GAP) * len(names)
     least = [max(map(cell_len, cells), default=1) for cells in values]
@@ -199,9 +199,9 @@ def _turned(columns: Sequence[Column], room: int) -> list[str] | None:
 
 
 def _tall(columns: Sequence[Column], elsewhere: str, room: int) -> list[str]:
-    """The first cell of a row on a line of its own, and whole, even where that is too long; the others below it."""
+    """The first cell of a row on a line of its own, uncut even if too long, and the other cells below it."""
     first, *rest = columns
-    # The next columns in order stay, as far as they fit.
+    # The next columns are kept, as far as they fit.
     spare = [
         Column(column.heading, column.cells, column.right, 100 if column.worth is None else column.worth)
         for column in rest

@@ -1,4 +1,4 @@
-"""What was typed otherwise than a command takes it, in one sentence."""
+"""Errors of usage, such as an unknown option, in one sentence."""
 
 from __future__ import annotations
 
@@ -14,7 +14,11 @@ from szilard.errors import SzilardError, printable
 
 #: What Typer raises; its module depends on the version.
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]
-_WANTED = {"integer": "a whole number", "float": "a number", "number": "a number"}  # by words of messages
+_EXPECTED = {
+    "integer": "a whole number",
+    "float": "a number",
+    "number": "a number",
+}  # by words of Typer's messages
 _COMMAND = re.compile("[Nn]o such command '([^']*)'")
 _EXTRA = re.compile(r"unexpected extra arguments?(?:\(s\))? \((.*)\)")
 _LETTERS = 60
@@ -22,11 +26,11 @@ _ONE_COLUMN = frozenset({"target", "group", "time"})
 
 
 def refusal(error: Exception, ctx: Any, typed: Sequence[str] = ()) -> SzilardError:
-    """The exception to raise in place of one of Typer's.
+    """The exception to raise instead of Typer's.
 
     Args:
         ctx: of the command.
-        typed: its words.
+        typed: the arguments of the command.
     """
     return SzilardError(f"{_sentence(error, ctx, typed)}; see {ctx.command_path} --help")
 
@@ -46,15 +50,15 @@ def _sentence(error: Exception, ctx: Any, typed: Sequence[str]) -> str:
     if kind == "BadOptionUsage":
         return _of_value(error, ctx)
     text = str(getattr(error, "message", error))
-    wanted = next((words for word, words in _WANTED.items() if word in text), None)
-    if kind == "BadParameter" and param is not None and wanted is not None:
+    expected = next((words for word, words in _EXPECTED.items() if word in text), None)
+    if kind == "BadParameter" and param is not None and expected is not None:
         value = _value_of(param, typed)
         said = "another value" if value is None else repr(_shown(value))
-        return f"{_called(param)} must be {wanted}, not {said}"
-    return _of_words(error, text, ctx)
+        return f"{_called(param)} must be {expected}, not {said}"
+    return _of_message(error, text, ctx)
 
 
-def _of_words(error: Exception, text: str, ctx: Any) -> str:
+def _of_message(error: Exception, text: str, ctx: Any) -> str:
     command = _COMMAND.search(text)
     if command is not None:
         close = get_close_matches(command[1], list(getattr(ctx.command, "commands", {})), 1)
@@ -62,13 +66,13 @@ def _of_words(error: Exception, text: str, ctx: Any) -> str:
         return f"there is no command {_shown(command[1])!r}{hint}"
     extra = _EXTRA.search(text)
     if extra is not None:
-        return f"{ctx.command_path} takes no more words, and {_shown(extra[1])!r} is one"
+        return f"{ctx.command_path} takes no further argument, and {_shown(extra[1])!r} is one"
     shown = str(getattr(error, "format_message", lambda: error)()).strip().rstrip(".")
     return printable(shown[:1].lower() + shown[1:], 300)
 
 
 def refuse_repeated(command: Any, typed: Sequence[str], ctx: Any) -> None:
-    """Refuse an option for one column that is typed twice: others of its kind are repeated for more columns.
+    """Refuse an option for one column that is typed twice, as options for several columns may be.
 
     Raises:
         SzilardError: there is one.
@@ -94,11 +98,11 @@ def refuse_repeated(command: Any, typed: Sequence[str], ctx: Any) -> None:
         seen.add(param.name)
 
 
-def refuse_swallowed(command: Any, typed: Sequence[str], ctx: Any) -> None:
-    """Raise where an option that takes a value has another option in its place, as in ``--missing --out r``.
+def refuse_missing_values(command: Any, typed: Sequence[str], ctx: Any) -> None:
+    """Refuse an option that is followed by another option instead of its value, as in ``--missing --out r``.
 
     Raises:
-        SzilardError: it names both.
+        SzilardError: there is one; the sentence names both.
     """
     takes = {name for param in command.params for name in param.opts if _takes_a_value(param)}
     known = set(_options(command))
@@ -107,7 +111,7 @@ def refuse_swallowed(command: Any, typed: Sequence[str], ctx: Any) -> None:
             return
         if word in takes and after.partition("=")[0] in known:
             raise SzilardError(
-                f"{word} has no value, for {after.partition('=')[0]}, which follows it, is an option; see "
+                f"{word} needs a value, and the next argument, {after.partition('=')[0]}, is an option; see "
                 f"{ctx.command_path} --help"
             )
 
@@ -115,8 +119,8 @@ def refuse_swallowed(command: Any, typed: Sequence[str], ctx: Any) -> None:
 def _of_value(error: Exception, ctx: Any) -> str:
     name = str(getattr(error, "option_name", ""))
     if any(name in param.opts and _takes_a_value(param) for param in ctx.command.params):
-        return f"{_shown(name)} has no value"
-    return f"{_shown(name)} takes no value, and must stand alone"
+        return f"{_shown(name)} needs a value"
+    return f"{_shown(name)} takes no value"
 
 
 def _takes_a_value(param: Any) -> bool:
@@ -129,14 +133,14 @@ def _options(command: Any) -> list[str]:
 
 
 def _called(param: Any) -> str:
-    """As a person types it."""
+    """The name of an option or argument as it is typed."""
     if param.param_type_name == "argument":
         return str(param.metavar or param.name).strip("[]")
     return str(max(param.opts, key=len))
 
 
 def _value_of(param: Any, typed: Sequence[str]) -> str | None:
-    """The last word that was typed for an option."""
+    """The last value that was typed for an option."""
     found = None
     for i, word in enumerate(typed):
         name, equals, value = word.partition("=")

@@ -59,6 +59,7 @@ class Encoder:
 
         Args:
             levels: int32 ``[rows, cols]`` or ``[n]``.
+            model: which contexts tell the probability of a level.
 
         Raises:
             CodingError: as :meth:`rate`.

@@ -3,9 +3,9 @@
 :func:`compress` is ``szilard.compress``.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from szilard import _moved
+from szilard import _moved, catalogue
 from szilard.compression.calibration import Calibration
 from szilard.compression.compressed import Compressed
 from szilard.compression.curvature import Curvature, curvatures
@@ -14,35 +14,29 @@ from szilard.compression.draft import Draft, Pass, Quantised, Setting
 from szilard.compression.generalization_bound import Certificate, certificate
 from szilard.compression.imagined_inputs import imagine
 from szilard.compression.network_to_file import compress, default_passes
-from szilard.compression.passes.batchnorm import CanonicalBatchNorm
-from szilard.compression.passes.correct import Correct
-from szilard.compression.passes.distil import Distil
-from szilard.compression.passes.factorize import Factorize
-from szilard.compression.passes.finetune import Finetune
-from szilard.compression.passes.minimal_random import MinimalRandom
-from szilard.compression.passes.posterior import Posterior
-from szilard.compression.passes.refit import Refit
-from szilard.compression.passes.rounding import Quantise, QuantiseVectors
 from szilard.compression.precision import free_energy_step, posterior_curvature, published_bits
+
+# For editors, which cannot see what is found at run time; a pass that is not here works all the same.
+if TYPE_CHECKING:
+    from szilard.compression.passes.batchnorm import CanonicalBatchNorm as CanonicalBatchNorm
+    from szilard.compression.passes.correct import Correct as Correct
+    from szilard.compression.passes.distil import Distil as Distil
+    from szilard.compression.passes.factorize import Factorize as Factorize
+    from szilard.compression.passes.finetune import Finetune as Finetune
+    from szilard.compression.passes.minimal_random import MinimalRandom as MinimalRandom
+    from szilard.compression.passes.posterior import Posterior as Posterior
+    from szilard.compression.passes.refit import Refit as Refit
+    from szilard.compression.passes.rounding import Quantise as Quantise
+    from szilard.compression.passes.rounding import QuantiseVectors as QuantiseVectors
 
 __all__ = [
     "Calibration",
-    "CanonicalBatchNorm",
     "Certificate",
     "Compressed",
-    "Correct",
     "Curvature",
-    "Distil",
     "Draft",
-    "Factorize",
-    "Finetune",
-    "MinimalRandom",
     "Pass",
-    "Posterior",
-    "Quantise",
-    "QuantiseVectors",
     "Quantised",
-    "Refit",
     "Setting",
     "certificate",
     "compress",
@@ -54,6 +48,10 @@ __all__ = [
     "published_bits",
     "shrink",
 ]
+
+_PASSES = {entry.class_name: entry.load() for entry in catalogue.entries(catalogue.PASSES)}
+globals().update(_PASSES)
+__all__.extend(sorted(_PASSES))
 
 
 def __getattr__(name: str) -> Any:

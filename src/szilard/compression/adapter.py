@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from szilard.compression.answers import at
+from szilard.compression.answers import NotTaken, at, named
 from szilard.compression.batches import Whole, length, mapped, named_leaves, told
 from szilard.compression.reading import Reading
 from szilard.errors import SzilardError, printable
@@ -42,6 +42,11 @@ class Adapter:
     count: Callable[[Any], int] | None = None
     copies: bool = False
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def judged(self) -> str:
+        """Name of the output that counts, such as "logits" or "answer[1]"; empty where the network answers a tensor."""
+        return named(self.path) if self.path else ""
 
     def split(self, batch: Any) -> tuple[Any, Any]:
         """Inputs and labels of a batch of the loader."""
@@ -109,6 +114,6 @@ def refused(inputs: Any, error: Exception) -> SzilardError:
     first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     kind = "" if isinstance(error, RuntimeError | TypeError | ValueError) else f"{type(error).__name__}: "
     shape = f"of shape {told(inputs)}" if isinstance(inputs, Tensor) else printable(told(inputs))
-    return SzilardError(
+    return NotTaken(
         f"the network does not take calibration inputs {shape}: {printable(kind + first).rstrip('.')}; {GIVE}"
     )

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from szilard.compression.batches import leaves, named_leaves
-from szilard.errors import SzilardError
+from szilard.errors import SzilardError, printable
 
 NAMED = (
     "logits",
@@ -27,6 +29,10 @@ NAMED = (
 )
 
 Path = tuple[Any, ...]
+
+
+class NotTaken(SzilardError):
+    """A network refuses its inputs, so that no output is to blame."""
 
 
 def call(network: nn.Module, x: Any) -> Tensor:
@@ -87,6 +93,28 @@ def counted(output: Any, examples: int, inputs: Any = None) -> Path | None:
 def tensors(output: Any) -> list[tuple[Path, Tensor]]:
     """All tensors of an answer, with the keys that lead to them."""
     return [(path, leaf) for path, leaf in named_leaves(_opened(output)) if isinstance(leaf, Tensor)]
+
+
+def named(path: Path) -> str:
+    """A path as it is written behind the answer: "logits", "answer[1][0]"."""
+    if all(isinstance(key, str) for key in path):
+        return printable(".".join(map(str, path))) if path else "itself"
+    return printable("answer" + "".join(f"[{key!r}]" for key in path))
+
+
+@contextmanager
+def of_output(name: str) -> Iterator[None]:
+    """Refusals say which of several outputs they are about.
+
+    Args:
+        name: of the output that is judged; empty where the network answers a tensor.
+    """
+    try:
+        yield
+    except SzilardError as error:
+        if not name or isinstance(error, NotTaken):
+            raise
+        raise SzilardError(f"the output {name}, which is judged: {error}") from error
 
 
 def _opened(output: Any) -> Any:

@@ -57,6 +57,7 @@ def curvatures(
     Args:
         network: in eval mode.
         inputs: batches.
+        forward: calls the network on a batch and gives the tensor that counts.
         softness: τ. Above 1, it counts doubts that a network trained to certainty does not show on such inputs.
         seed: of ε.
         likelihood: of the outputs; None: logits where they are ``[B, C > 1]``, else quantities with the squared error.

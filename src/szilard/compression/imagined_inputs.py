@@ -44,8 +44,10 @@ def imagine(
     Args:
         network: in eval mode, not changed; with at least one BatchNorm that has running statistics.
         shape: of one input.
+        examples: how many.
         steps, lr: of Adam on the inputs, with a cosine schedule.
         seed: of the noise that they start from.
+        forward: calls the network on inputs ``[B, *shape]``.
         scale: sizes of the numbers of an input ``[*shape]``, where they have units of their own: the inputs are found
             in these.
     """

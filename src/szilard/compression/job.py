@@ -80,7 +80,8 @@ class Job:
         with returned(self.original), self.progress:
             made = self._run(goal)
         if made.scores is not None and guesses(made.scores):
-            text = "the compressed network does no better than guessing on the examples that judge it"
+            of = f", by its output {made.scores.output}," if made.scores.output else ""
+            text = f"the compressed network{of} does no better than guessing on the examples that judge it"
             warnings.warn(f"{text}; ask for more bytes, or for a smaller drop", SzilardWarning, stacklevel=3)
             made.notes.append(text)
         return made
@@ -213,9 +214,10 @@ class Job:
     def _unkept(self, promise: Promise) -> str:
         """Why there is no file."""
         surely = f" with confidence {promise.confidence:g}" if promise.confidence and promise.examples else ""
+        of = f" of the output {promise.before.output}" if promise.before.output else ""
         return (
-            f"no λ keeps the drop within {promise.limit:g}{surely} (the least was {self._least:.4g}); the network may "
-            "be more sensitive than the calibration data show: give more of them, or allow more"
+            f"no λ keeps the drop{of} within {promise.limit:g}{surely} (the least was {self._least:.4g}); the "
+            "network may be more sensitive than the calibration data show: give more of them, or allow more"
         )
 
     def _or_rows(

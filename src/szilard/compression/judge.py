@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -10,11 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from szilard.compression import constants
 from szilard.compression.adapter import Adapter, refused
+from szilard.compression.answers import of_output
 from szilard.compression.batches import Whole, distinct, leaves, length, rows
 from szilard.compression.calibration import Calibration
 from szilard.compression.positions import Positions, are_next_tokens, next_tokens, sample
-from szilard.errors import SzilardError
+from szilard.errors import SzilardError, SzilardWarning
 from szilard.likelihood import Choice, Embedding, Likelihood, choose
 from szilard.networks import WithNoise
 from szilard.networks.finite import advice
@@ -43,6 +46,7 @@ class Scores:
         sureness: a finer figure of each example, or None (:meth:`szilard.likelihood.Likelihood.sureness`); without
             labels, of what the original answers.
         steps: without labels, values that differ only where another of the original's labels is answered.
+        output: name of the one that is judged; empty where the network answers a tensor, or that is not known.
     """
 
     score: float
@@ -52,6 +56,7 @@ class Scores:
     relative: bool = False
     distinct: int | None = None
     steps: bool = False
+    output: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +70,7 @@ class Judge:
         wanted: labels of each batch, or the original's outputs.
         positions: of each batch, that count; None: all of them.
         guessing: the score of the best constant answer; None where there are no labels.
+        output: name of the one that is judged; empty where the network answers a tensor.
     """
 
     choice: Choice
@@ -73,6 +79,7 @@ class Judge:
     positions: list[Positions | None]
     forward: Forward
     guessing: float | None
+    output: str = ""
 
     def __call__(self, network: nn.Module) -> float:
         return self.scores(network).score
@@ -114,7 +121,14 @@ class Judge:
         together = torch.cat(values)
         finer = torch.cat(sureness) if len(sureness) == len(values) else None
         return Scores(
-            float(together.mean()), together, finer, self.guessing, told.relative, self._distinct, steps
+            float(together.mean()),
+            together,
+            finer,
+            self.guessing,
+            told.relative,
+            self._distinct,
+            steps,
+            self.output,
         )
 
 
@@ -134,6 +148,12 @@ def judge(
     Raises:
         SzilardError: labels that do not go with the outputs, outputs that are NaN, or that change from call to call.
     """
+    with of_output("" if forward else data.adapter.judged):
+        return _judged(original, data, task, forward)
+
+
+def _judged(original: nn.Module, data: Calibration, task: str | None, forward: Forward | None) -> Judge:
+    name = "" if forward else data.adapter.judged
     forward = forward or data.adapter.call
     _check_steady(original, data.judges[0], forward)
     outputs = [_answer(original, x, forward) for x in data.judges]
@@ -162,11 +182,17 @@ def judge(
         guess = (
             choice.likelihood.guessing(sample(outputs)) if isinstance(choice.likelihood, Embedding) else None
         )
-        return Judge(choice, data.judges, outputs, positions, forward, guess)
+        return Judge(choice, data.judges, outputs, positions, forward, guess, name)
     for output, y in zip(outputs, labels, strict=True):
         choice.likelihood.check(output, y)
-    guessing = choice.likelihood.guessing(sample(labels))
-    return Judge(choice, data.judges, labels, positions, forward, guessing)
+    told_labels = sample(labels)
+    note = constants.checked(choice.likelihood, told_labels)
+    if note:
+        note = f"the output {name}, which is judged: {note}" if name else note
+        warnings.warn(note, SzilardWarning, stacklevel=4)
+        data.notes.append(note)
+    guessing = choice.likelihood.guessing(told_labels)
+    return Judge(choice, data.judges, labels, positions, forward, guessing, name)
 
 
 def _told(outputs: list[Tensor], labels: list[Tensor] | None) -> tuple[Tensor, Tensor | None]:

@@ -31,6 +31,8 @@ from szilard.compression.job import Evaluate, Goal, Job
 from szilard.compression.judge import Forward, Judge, judge, without_labels
 from szilard.compression.layers import warn_of_exact_tensors
 from szilard.compression.logits import usual_logits
+from szilard.compression.mirrored_images import is_cheap as may_mirror
+from szilard.compression.mirrored_images import with_mirrored
 from szilard.compression.others import Others
 from szilard.compression.own_units import own_units
 from szilard.compression.passes.batchnorm import CanonicalBatchNorm
@@ -85,8 +87,10 @@ def compress(
         network: trained; its eval mode is what is compressed.
         calibration: a tensor of inputs, or batches as the network takes them, with labels or without: tensors, tuples
             of inputs, (inputs, labels), mappings for ``network(**batch)`` whose ``labels`` are kept from it. 512
-            examples are enough to compress with, further ones judge. None: without data; inputs are then imagined
-            (:func:`szilard.compression.imagined_inputs.imagine`) if the network has BatchNorms to imagine them from.
+            examples are enough to compress with, further ones judge. Images with three channels are also used mirrored
+            if the network is small (:mod:`szilard.compression.mirrored_images`). None: without data; inputs are then
+            imagined (:func:`szilard.compression.imagined_inputs.imagine`) if the network has BatchNorms to
+            imagine them from.
         max_drop: by how much the score may fall: points of accuracy (0.005 is half a percentage point), a share of the
             original's score where it is no accuracy, and units of ``evaluate`` if that is given.
         max_bytes: of the file.
@@ -152,6 +156,8 @@ def compress(
         notes.append(f"{len(raw)} tensors keep their exact bytes: {', '.join(raw)}")
     inputs = _imagined(original, input_shape, seed, notes, tell) if data is None else data.inputs
     learns = data is not None and is_cheap(original, data.inputs[0])
+    if data is not None and may_mirror(original, inputs):
+        inputs = with_mirrored(inputs)
     chosen_passes = default_passes(distil=learns, refit=data is not None) if passes is None else passes
     others, likelihood, called = _outputs(own, data, original, adapter)
     if data is None and task is not None:
@@ -173,7 +179,7 @@ def compress(
         notes += job.promise.notes()
     compressed = job.network(made)
     if data is None and score is None:
-        notes += told_unjudged(original, compressed, called)
+        notes += told_unjudged(original, compressed, adapter.outputs)
     if others is not None and data is not None:
         notes += others.notes(original, compressed, data.judges)
     return Compressed(
@@ -230,7 +236,7 @@ def _told(own: Judge | None, evaluated: bool) -> str:
         return "judged by evaluate" if evaluated else ""
     if evaluated:
         return f"{own.choice.likelihood.name} ({own.choice.reason}), judged by evaluate"
-    return str(own.choice)
+    return f"{own.choice}, by its output {own.output}" if own.output else str(own.choice)
 
 
 def _imagined(

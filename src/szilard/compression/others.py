@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from szilard.compression.adapter import Adapter, refused
-from szilard.compression.answers import Path, at, tensors
+from szilard.compression.answers import Path, at, named, tensors
 from szilard.compression.batches import length, rows, told
-from szilard.errors import SzilardError, SzilardWarning, printable
+from szilard.errors import SzilardError, SzilardWarning
 from szilard.likelihood import Likelihood, Part, Several, choose
 
 FEW = 64  # examples that say how far outputs part
@@ -63,7 +63,7 @@ class Others:
                 output = adapter.outputs(network, few)
             except Exception as error:  # whatever a network does with what it was not made for
                 raise refused(few, error) from error
-            answers.append((length(few), dict(_numbers(output))))
+            answers.append((length(few), dict(answered(output))))
         judged = adapter.path
         axes: dict[Path, int] = {}
         if all(judged in found for _, found in answers):
@@ -116,17 +116,17 @@ class Others:
     @torch.no_grad()
     def notes(self, original: nn.Module, small: nn.Module, inputs: Sequence[Any]) -> list[str]:
         """How far the others part from the original's, and a warning for those that part by far more."""
-        named = [*self.paths, *self.left]
-        if not named or self.adapter.path is None:
+        theirs = [*self.paths, *self.left]
+        if not theirs or self.adapter.path is None:
             return []
         few = rows(inputs[0], slice(0, FEW))
-        before, after = (dict(_numbers(self.adapter.outputs(net, few))) for net in (original, small))
-        errors = {path: _error(before[path], after.get(path)) for path in (self.adapter.path, *named)}
+        before, after = (dict(answered(self.adapter.outputs(net, few))) for net in (original, small))
+        errors = {path: _error(before[path], after.get(path)) for path in (self.adapter.path, *theirs)}
         own = errors.pop(self.adapter.path)
         worst = max(errors.values())
-        verb = "is" if len(named) == 1 else "are"
+        verb = "is" if len(theirs) == 1 else "are"
         notes = [
-            f"the output {_name(self.adapter.path)} is judged, and {_names(named)} {verb} not; relative errors are "
+            f"the output {named(self.adapter.path)} is judged, and {_names(theirs)} {verb} not; relative errors are "
             f"{own:.3g} and at most {worst:.3g}"
         ]
         bad = [path for path, error in errors.items() if not error <= max(SMALL, WORSE * own)]
@@ -141,7 +141,8 @@ class Others:
         return notes
 
 
-def _numbers(output: Any) -> list[tuple[Path, Tensor]]:
+def answered(output: Any) -> list[tuple[Path, Tensor]]:
+    """Outputs of numbers, with the keys that lead to them; not those of the inside of a network."""
     return [
         (path, t)
         for path, t in tensors(output)
@@ -196,13 +197,6 @@ def _error(before: Tensor, after: Tensor | None) -> float:
     return missed / size if size else (math.inf if missed else 0.0)
 
 
-def _name(path: Path) -> str:
-    """As it is written behind the answer: "logits", "answer[1][0]"."""
-    if all(isinstance(key, str) for key in path):
-        return printable(".".join(map(str, path))) if path else "itself"
-    return printable("answer" + "".join(f"[{key!r}]" for key in path))
-
-
 def _names(paths: Sequence[Path]) -> str:
     more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
-    return ", ".join(map(_name, paths[:3])) + more
+    return ", ".join(map(named, paths[:3])) + more

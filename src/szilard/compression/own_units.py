@@ -8,16 +8,19 @@ training makes them, x_c is taken to be of the size s_c = 1 / ‖w_c‖, so that
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
 from szilard.compression.guess import guess_inputs
+from szilard.compression.norm_units import norms_behind, sizes_by_norm
 from szilard.compression.sequential_rounding import DAMPING, inverse_roots
+from szilard.errors import printable
 
 SPAN = 30.0  # between the ends of the sizes of columns, above which they are units
 ENDS = (0.05, 0.95)  # quantiles
@@ -39,10 +42,23 @@ class OwnUnits:
     Attributes:
         columns: sizes of the inputs of columns, float64 ``[cols]``, by the names of the first weights.
         scale: size of every number of one input as the network takes it, ``[...]``; None where no input is known.
+        by_norm: names of the layers whose units a BatchNorm told.
     """
 
     columns: Mapping[str, Tensor]
     scale: Tensor | None = None
+    by_norm: tuple[str, ...] = ()
+
+    @property
+    def note(self) -> str:
+        """What was assumed."""
+        if not self.by_norm:
+            return NOTE
+        return (
+            f"inputs of layer {printable(self.by_norm[0] or 'itself')} were taken to be in units of their own, by the "
+            "running variances of the BatchNorm behind it, which tell nothing of an input that adds less than a "
+            "hundredth to each of them: give calibration data if such inputs count"
+        )
 
     def __bool__(self) -> bool:
         return bool(self.columns)
@@ -69,9 +85,15 @@ def own_units(network: nn.Module) -> OwnUnits:
         if isinstance(module, _Reader) and not getattr(module, "transposed", False)
     }
     told = {name: found for name, module in readers.items() if (found := _told(name, module))}
+    norm = any(isinstance(module, _BatchNorm) for module in network.modules())
+    if not told and not norm:
+        return OwnUnits({})
+    guesses = guess_inputs(network)[:1]
+    by_norm = _told_by_norm(network, guesses) if norm else {}
+    told |= by_norm
     if not told:
         return OwnUnits({})
-    for x in guess_inputs(network)[:1]:
+    for x in guesses:
         if not x.is_floating_point():
             return OwnUnits({})  # tokens have no units
         marked = _marked(x)
@@ -87,7 +109,8 @@ def own_units(network: nn.Module) -> OwnUnits:
             first |= told[name]
             size = next(iter(told[name].values())).reshape(places.shape[-1], -1)[:, 0]
             scale.view(-1)[places[known]] = size.expand_as(places)[known]
-        return OwnUnits(first, scale if first else None)
+        layers = tuple(name for name in by_norm if set(by_norm[name]) & set(first))
+        return OwnUnits(first, scale if first else None, layers)
     made = {width for module in network.modules() for width in _made(module)}
     tokens = any(isinstance(module, nn.Embedding | nn.EmbeddingBag) for module in network.modules())
     start = None if tokens else next(iter(readers))
@@ -194,6 +217,20 @@ def _told(name: str, module: nn.Module) -> dict[str, Tensor]:
         sizes = sizes_of_inputs(weight) if isinstance(weight, Tensor) else None
         if sizes is not None:
             found[f"{name}.{leaf}" if name else leaf] = sizes
+    return found
+
+
+def _told_by_norm(network: nn.Module, guesses: Sequence[Tensor]) -> dict[str, dict[str, Tensor]]:
+    """The same by the BatchNorms behind linear layers, where sizes differ by far more than those of one unit do."""
+    found = {}
+    for x in guesses:
+        for name, norm in norms_behind(network, x).items():
+            weight = network.get_submodule(name).weight
+            assert isinstance(weight, Tensor)
+            assert norm.running_var is not None
+            sizes = sizes_by_norm(weight, norm.running_var + norm.eps)
+            if sizes is not None and (apart(sizes.log()) or not 1 / FAR < float(sizes.median()) < FAR):
+                found[name] = {f"{name}.weight" if name else "weight": sizes}
     return found
 
 

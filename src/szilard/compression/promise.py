@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from szilard.compression.calibration import to_give
+from szilard.compression.answers import of_output
+from szilard.compression.calibration import EXAMPLES, to_give
+from szilard.compression.intervals import counted, quantile, standard_error, student
 from szilard.compression.judge import Scores
 from szilard.errors import SzilardError
 
@@ -20,6 +21,11 @@ _CLEARLY = 1.2816  # standard errors: one-sided, 90 %
 FEWEST = 16  # different examples that judge a drop
 FEW = 100  # of which a note is made
 FEW_OF = 30  # an error that hangs on fewer than one in so many examples hangs on few
+CHOSEN_BY_FEW = EXAMPLES * 5 // 4  # examples below which the same ones fit and judge
+COARSER = 0.8  # confidence of right and wrong answers where probabilities are promised with more
+CALIBRATED = 0.1  # by which the mean probability of labels may be less than the score
+SOON = 1e-3  # probability that may be lost where no answer may, at least; more where examples are few
+SOME = 10  # values are few that differ in less than one of so many examples
 TOO_GOOD = 0.995  # accuracy on examples that were not trained on is seldom higher
 
 
@@ -82,48 +88,87 @@ class Promise:
         """Whether the original may have been trained on these examples, since it is right on nearly all."""
         return self.counted and not self.before.steps and self.before.score > TOO_GOOD
 
+    @property
+    def chosen_by_few(self) -> bool:
+        """Whether the best of several attempts may be best by chance on these examples, so that finer figures judge."""
+        return bool(self.confidence and self.examples is not None and self.examples < CHOSEN_BY_FEW)
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether the probability given to labels is about as high as the score, so that both fall alike."""
+        sure = self.before.sureness
+        return sure is not None and self.before.score - float(sure.mean()) <= CALIBRATED
+
     def drop(self, after: Scores) -> Drop:
-        """Of a compressed network."""
-        z = NormalDist().inv_cdf(self.confidence) if self.confidence > 0.5 else 0.0
+        """Of a compressed network.
+
+        Of several attempts, the one is chosen that comes off best, which on few examples is chance. There, a mean gain
+        counts for nothing, and the probability that is given to labels, which hangs less on chance than the number of
+        right answers does, must be kept as well; where it tells of them, it bears the confidence, and their interval
+        is narrower.
+        """
         scale = abs(self.before.score) if self.before.relative and self.before.score else 1.0
         mean = (self.before.score - after.score) / scale
         if self.before.values is None or after.values is None or len(after.values) != len(self.before.values):
             return Drop(mean, None, mean)
         if not math.isfinite(mean):
             return Drop(math.inf, None, math.inf)
-        se = _se(self.before.values - after.values) / scale
         differences = self.before.values - after.values
-        if self.before.steps:  # of another answer, that much is lost at most
-            wide = self._counted(differences, z) * float(differences.abs().max() or 1.0)
-        else:
-            wide = self._counted(differences, z) if self.counted and _counts(after.values) else z * se
-        upper = mean if self.too_few or not self.confidence else mean + wide
-        if (self.too_few or self.too_good) and self.confidence:
-            upper = max(upper, self._unsure(after, z))
+        se = standard_error(differences) / scale
+        upper = mean
+        if self.confidence and not self.too_few:
+            mends = self.chosen_by_few and self.calibrated
+            wide = self._wide(
+                after, quantile(min(self.confidence, COARSER) if mends else self.confidence), scale
+            )
+            upper = (max(mean, 0.0) if self.chosen_by_few else mean) + wide
+        if self.confidence and not self.limit and self.counted and self._comparable(after):
+            upper = self._nothing_lost(after)
+        elif self.confidence and (self.too_few or self.too_good or self.chosen_by_few):
+            upper = max(upper, self._unsure(after))
         guess = self.before.guessing or 0.0
         if self.before.relative and self.confidence and 0 < guess < self.before.score:
             # Vectors that share a direction keep their cosine when all that tells them apart is lost.
             upper = upper * self.before.score / (self.before.score - guess)
         return Drop(mean, se if len(differences) > 1 else None, upper)
 
-    def _counted(self, differences: Tensor, z: float) -> float:
-        """Half an interval of right and wrong answers, which are few, so that a normal one would be too narrow.
+    def _wide(self, after: Scores, z: float, scale: float) -> float:
+        """Half the interval of the mean difference."""
+        assert self.before.values is not None
+        assert after.values is not None
+        differences = self.before.values - after.values
+        if self.before.steps:  # of another answer, that much is lost at most
+            return counted(differences, z) * float(differences.abs().max() or 1.0)
+        if self.counted and self._comparable(after):
+            return counted(differences, z)
+        usual = student(z, len(differences)) * standard_error(differences) / scale
+        changed = differences[differences != 0].abs()
+        if self.before.relative or not self.limit or len(changed) * SOME > len(differences):
+            return usual
+        # Values that differ in a few examples, or in none, as shares of right labels do: their spread is not known.
+        size = float(changed.mean()) if len(changed) else float(self.before.values.std())
+        return max(usual, counted(differences, z) * size)
 
-        The numbers of examples lost and won are Poisson, with limits by Gehrels (1986); their difference has the
-        limit of Zou and Donner (2008).
+    def _comparable(self, after: Scores) -> bool:
+        return self.before.steps or _counts(after.values)
+
+    def _nothing_lost(self, after: Scores) -> float:
+        """What is above 0 if an answer is lost that was right, or if so much probability is that one soon would be.
+
+        No examples promise a drop of 0, which would leave all weights as they are.
         """
-        lost, won = float((differences > 0).sum()), float((differences < 0).sum())
-        more = lost + 1
-        above = more * (1 - 1 / (9 * more) + z / (3 * math.sqrt(more))) ** 3 - lost
-        fewer = max(0.0, 1 - 1 / (9 * won) - z / (3 * math.sqrt(won))) ** 3 if won else 0.0
-        return math.hypot(above, won - won * fewer) / len(differences)
+        assert self.before.values is not None
+        assert after.values is not None
+        lost = float((self.before.values > after.values).double().mean())
+        return lost if lost else max(0.0, self._unsure(after) - max(SOON, 0.5 / len(after.values)))
 
-    def _unsure(self, after: Scores, z: float) -> float:
-        """The same of the probability that was given to the labels, or to what the original answers."""
+    def _unsure(self, after: Scores) -> float:
+        """Upper end of the loss of the probability that was given to the labels, or to what the original answers."""
         if self.before.sureness is None or after.sureness is None:
             return -math.inf
         lost = self.before.sureness - after.sureness
-        return float(lost.mean()) + z * _se(lost)
+        mean = max(0.0, float(lost.mean())) if self.chosen_by_few else float(lost.mean())
+        return mean + student(quantile(self.confidence), len(lost)) * standard_error(lost)
 
     def excess(self, after: Scores) -> float:
         """How far a drop goes beyond the limit; at most 0 is allowed."""
@@ -147,7 +192,9 @@ class Promise:
     def notes(self) -> list[str]:
         """What a person should know of the examples."""
         found = []
-        finer = "" if self.before.sureness is None else ", and the probability lost judges, too"
+        finer = (
+            "" if self.before.sureness is None or not self.limit else ", and the probability lost judges, too"
+        )
         if self.confidence and self.before.values is None:
             found.append(
                 "evaluate gives one number, so that the drop is kept on its examples and not promised on others; let "
@@ -192,7 +239,7 @@ def guesses(found: Scores) -> bool:
     """Whether a network is no better than a constant answer, as far as that is known."""
     if found.guessing is None or found.values is None:
         return False
-    return found.score - found.guessing <= _CLEARLY * _se(found.values)
+    return found.score - found.guessing <= _CLEARLY * standard_error(found.values)
 
 
 def check_original(before: Scores) -> None:
@@ -201,6 +248,11 @@ def check_original(before: Scores) -> None:
     Raises:
         SzilardError: it is.
     """
+    with of_output(before.output):
+        _check_original(before)
+
+
+def _check_original(before: Scores) -> None:
     count = before.distinct if before.distinct is not None or before.values is None else len(before.values)
     if count is not None and count < FEWEST:
         few = "1 different example is" if count == 1 else f"{count} different examples are"
@@ -210,7 +262,7 @@ def check_original(before: Scores) -> None:
         )
     if before.guessing is None or before.values is None:
         return
-    se = _se(before.values)
+    se = standard_error(before.values)
     if guesses(before):
         raise SzilardError(
             f"the original does no better than guessing on these {len(before.values)} inputs (score "
@@ -223,10 +275,6 @@ def check_original(before: Scores) -> None:
 
 def _counts(values: Tensor | None) -> bool:
     return values is not None and bool(((values == 0) | (values == 1)).all())
-
-
-def _se(values: Tensor) -> float:
-    return float(values.double().std() / math.sqrt(len(values))) if len(values) > 1 else 0.0
 
 
 def scored(given: object) -> Scores:
@@ -265,7 +313,8 @@ def finite(found: Scores, whose: str) -> Scores:
     """
     if not math.isnan(found.score) and found.score != math.inf:
         return found
+    of = f" by its output {found.output}" if found.output else ""
     raise SzilardError(
-        f"the score of {whose} is {found.score}; its outputs overflow, or the judge divides by zero: check the inputs, "
-        "the weights and evaluate"
+        f"the score of {whose}{of} is {found.score}; its outputs overflow, or the judge divides by zero: check the "
+        "inputs, the weights and evaluate"
     )

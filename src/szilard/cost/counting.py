@@ -68,6 +68,7 @@ def training_flops(
     at density d, because its forward pass has two products.
 
     Args:
+        network: as it is trained; it is not changed.
         input_shape: as in :func:`count`.
         examples: number of (example, step) pairs: steps times batch size.
         growth_examples: number of these pairs for which a dense weight gradient was computed to move a support.

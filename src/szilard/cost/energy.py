@@ -24,6 +24,7 @@ def joules(cost: Cost, *, steps: int = 0, trained_values: int = 0) -> Cost:
     use them to compare networks, not to predict the consumption of a device.
 
     Args:
+        cost: with its counted figures.
         steps: number of optimiser steps.
         trained_values: number of trained values (means and log σ count separately).
     """

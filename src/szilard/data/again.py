@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from szilard.data import check, labels, targets, unseen
+from szilard.data import check, unseen
 from szilard.data.csv_file import divided
 from szilard.data.dataset import DataSet, Split, Task
 from szilard.data.files import path_of
@@ -17,7 +17,9 @@ from szilard.data.raw import Raw, Request
 from szilard.data.reading import Reading
 from szilard.data.roles import roles_of
 from szilard.data.table import Table, listed, read_table
+from szilard.data.target_readers import reader_of
 from szilard.errors import SzilardError, shortened
+from szilard.likelihood.targets import DataTargets, of_data
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +42,10 @@ class Like:
     target_scale: float | Tensor = 1.0
     targets: tuple[str, ...] = ()
 
+    @property
+    def target_type(self) -> DataTargets:
+        return of_data(self.task)
+
 
 def read_again(request: Request, like: Like) -> Raw:
     """A table as :func:`szilard.data.csv_file.read_csv` reads it, with features and classes found by name.
@@ -61,7 +67,7 @@ def read_again(request: Request, like: Like) -> Raw:
     unseen.warn(like.reading, x, table.lines, str(table.path))
     y = _answers(table, roles.targets, like)
     inputs = torch.from_numpy(x)
-    parts = divided(table, roles, y, request, like.task)
+    parts = divided(table, roles, y, request, like.target_type)
     train, valid, test = (Split(inputs[part], y[part]) for part in parts)
     return Raw(
         task=like.task,
@@ -90,9 +96,7 @@ def assemble_like(name: str, raw: Raw, like: Like) -> DataSet:
         return ((x - like.shift.double()) / like.scale.double()).float()
 
     for part, split in parts.items():
-        y = split.y
-        if like.task == "regression":
-            y = ((y.double() - like.target_shift) / like.target_scale).float()
+        y = like.target_type.standardised(split.y, like.target_shift, like.target_scale)
         parts[part] = Split(normalised(split.x), y)
         check.finite(parts[part].x, f"{part} part of {name}, standardised as in training,")
         check.finite(y, f"{part} targets of {name}, standardised as in training,")
@@ -143,6 +147,7 @@ def _with_columns_of(table: Table, request: Request) -> Request:
 
 def _answers(table: Table, columns: tuple[int, ...], like: Like) -> Tensor:
     """``[N]``, or ``[N, k]`` of several targets or labels, in the units of the table."""
+    reader = reader_of(like.target_type)
     if like.targets:
         names = tuple(table.names[column] for column in columns)
         if names != like.targets:
@@ -150,20 +155,5 @@ def _answers(table: Table, columns: tuple[int, ...], like: Like) -> Tensor:
                 f"{like.what} was trained on the targets {listed(like.targets)}, and --target names {listed(names)}; "
                 "name the same ones in the same order, or leave --target out"
             )
-        return targets.of_several(table, columns, like.task)[1]
-    if like.task == "classification":
-        return _labels(table, columns[0], like)
-    return torch.from_numpy(table.numbers(columns[0]))
-
-
-def _labels(table: Table, target: int, like: Like) -> Tensor:
-    """Classes by the network's numbers, int64 ``[N]``."""
-    cells = table.texts(target)
-    names = list(dict.fromkeys(cells))
-    place = dict(zip(names, labels.places(names, like.classes), strict=True))
-    strange = [name for name in names if place[name] is None]
-    if strange:
-        row = next(row for row, cell in enumerate(cells) if cell == strange[0])
-        where = f"line {table.lines[row]}, column {table.called(target)} of {table.path}"
-        raise labels.unknown(where, strange, like.classes, like.what)
-    return torch.tensor([place[cell] for cell in cells])
+        return reader.of_columns(table, columns)
+    return reader.of_known(table, columns[0], like.classes, like.what)

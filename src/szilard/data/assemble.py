@@ -10,6 +10,7 @@ from torch import Tensor
 from szilard.data import check
 from szilard.data.dataset import DataSet, Split
 from szilard.data.raw import Raw
+from szilard.data.target_readers import reader_of
 from szilard.errors import SzilardError, shortened
 
 
@@ -25,30 +26,23 @@ def assemble(name: str, raw: Raw, *, drop_constant: bool = False) -> DataSet:
         SzilardError: NaN, labels out of range, an empty class, constant columns, a constant target.
     """
     raw = _as_floats(raw)
+    reader = reader_of(raw.target_type)
     for part, split in (("train", raw.train), ("valid", raw.valid), ("test", raw.test)):
         check.same_length(split.x, split.y, f"{part} part of {name}")
         check.finite(split.x, f"{part} part of {name}")
         check.finite(split.y, f"{part} targets of {name}")
-        if raw.task == "classification":
-            check.labels(split.y, len(raw.classes), f"{part} part of {name}")
+        reader.check_part(split.y, raw, f"{part} part of {name}")
     if raw.ood is not None:
         check.finite(raw.ood, f"{raw.ood_name or 'ood'} part of {name}")
-    if raw.task == "classification":
-        if len(raw.classes) < 2:
-            raise SzilardError(
-                f"{name} has a single class, {shortened(raw.classes[0], 60)!r}; there is nothing to tell apart"
-            )
-        check.every_class(raw.train.y, raw.classes, name)
+    reader.check_training_part(raw, name)
     raw = _varying_columns(name, raw, drop_constant)
     shift, scale = _moments(raw.train.x)
     if not ((scale > 0) & scale.isfinite() & shift.isfinite()).all():
         raise SzilardError(f"{name} has {_degenerate(raw, scale)}; check or rescale the file")
-    target_shift, target_scale = _target_moments(name, raw)
+    target_shift, target_scale = reader.units(raw, name)
 
     def normalised(split: Split, target: bool = True) -> Split:
-        y = split.y
-        if target and raw.task == "regression":
-            y = ((y.double() - target_shift) / target_scale).float()
+        y = raw.target_type.standardised(split.y, target_shift, target_scale) if target else split.y
         return Split((split.x - shift).div_(scale).float(), y)
 
     ood = None
@@ -142,32 +136,3 @@ def _degenerate(raw: Raw, scale: Tensor) -> str:
         return "training pictures of one flat colour in a channel"
     bad = int((~((scale > 0) & scale.isfinite())).nonzero().flatten()[0])
     return f"values too large or too close together to compute with in column {shortened(raw.feature_names[bad], 60)}"
-
-
-def _target_moments(name: str, raw: Raw) -> tuple[float | Tensor, float | Tensor]:
-    """Mean and deviation of the training targets, ``[k]`` of several; of none in classes and labels."""
-    y = raw.train.y.double()
-    if raw.task == "classification":
-        return 0.0, 1.0
-    same = (y == y[:1]).all(0)
-    if bool(same.any()):
-        which = int(same.byte().argmax()) if raw.targets else 0
-        value = float(y[0, which] if raw.targets else y[0])
-        what = f"target {shortened(raw.targets[which], 60)!r}" if raw.targets else "the target"
-        left = ", or leave it out of --target (in Python: target=)" if len(raw.targets) > 1 else ""
-        raise SzilardError(
-            f"{what} of {name} is {value:g} in every training row; there is nothing to predict{left}"
-        )
-    if raw.task == "multilabel":
-        return 0.0, 1.0
-    shift, scale = y.mean(0), y.std(0, correction=0)
-    good = shift.isfinite() & (scale > 0) & scale.isfinite()
-    if not bool(good.all()):
-        which = int((~good).byte().argmax()) if raw.targets else 0
-        column = y[:, which] if raw.targets else y
-        what = f"target {shortened(raw.targets[which], 60)!r}" if raw.targets else "the target"
-        raise SzilardError(
-            f"{what} of {name} has values too large or too close together to compute with, from "
-            f"{float(column.min()):g} to {float(column.max()):g}; rescale the column"
-        )
-    return (shift, scale) if raw.targets else (float(shift), float(scale))

@@ -1,4 +1,4 @@
-"""What no reader lets through: numbers that are none, labels without a class, classes without examples."""
+"""What no reader lets through: NaN and infinity, labels without a class, classes without examples."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 
 from szilard.errors import SzilardError, shortened
-
-IGNORED = -100  #: the label of a pixel that has none, as torch's cross-entropy has it
+from szilard.likelihood.categorical import IGNORED
 
 
 def finite(x: Tensor, what: str) -> None:
@@ -90,3 +89,17 @@ def classes_of(y: Tensor, what: str) -> Tensor:
             f"label {int(whole[row])} at index {row} of {what} is negative; classes are 0, 1, 2, ..."
         )
     return whole
+
+
+def class_numbers(y: Tensor, what: str) -> Tensor:
+    """As int64; at several positions, those without a label keep :data:`szilard.likelihood.categorical.IGNORED`."""
+    if y.dim() == 1:
+        return classes_of(y, what)
+    y = y.long()
+    bad = ((y < 0) & (y != IGNORED)).flatten(1).any(1)
+    if bool(bad.any()):
+        raise SzilardError(
+            f"{what} has a negative label in example {int(bad.byte().argmax())}, counted from 0; classes are 0, 1, 2, "
+            f"..., and {IGNORED} stands for a pixel without one"
+        )
+    return y

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from szilard.data import apart, labels, suspects, targets
+from szilard.data import apart, suspects, target_guess
 from szilard.data.columns import find_columns
-from szilard.data.dataset import Split, Task
+from szilard.data.dataset import Split
 from szilard.data.files import path_of
 from szilard.data.missing import complete_rows
 from szilard.data.raw import Raw, Request
@@ -18,7 +18,9 @@ from szilard.data.reading import MISSING
 from szilard.data.roles import Roles, roles_of
 from szilard.data.splits import carve, subset
 from szilard.data.table import Table, read_table
+from szilard.data.target_readers import reader_of
 from szilard.errors import SzilardError, shortened
+from szilard.likelihood.targets import DataTargets
 
 FRACTIONS = (0.15, 0.15)
 
@@ -47,16 +49,15 @@ def read_csv(request: Request) -> Raw:
     table = read_table(path_of(request.name), request.decimal)
     roles = roles_of(table, request)
     table = table.take(complete_rows(table, roles.features, roles.needed, request.missing))
-    several = len(roles.targets) > 1 or request.task == "multilabel"
     classes: tuple[str, ...] = ()
     if len(roles.targets) > 1:
-        task, y = targets.of_several(table, roles.targets, request.task)
+        target_type, y = target_guess.of_several(table, roles.targets, request.target_type)
     else:
-        task, y, classes = targets.of_one(table, roles.targets[0], request.task)
-    train, valid, test = divided(table, roles, y, request, task)
-    train = train[subset(y[train], request.n_train, request.seed, balanced=task == "classification")]
-    if task == "classification":
-        labels.refuse_untaught(table, y, train, classes, request)
+        target_type, y, classes = target_guess.of_one(table, roles.targets[0], request.target_type)
+    reader = reader_of(target_type)
+    train, valid, test = divided(table, roles, y, request, target_type)
+    train = train[subset(y[train], request.n_train, request.seed, balanced=reader.balanced)]
+    reader.check_training_rows(table, y, train, classes, request)
     suspects.warn_of_ids(table, roles.features, {*roles.dates, *roles.categorical})
     reading = replace(find_columns(table, roles, train.numpy()), missing=request.missing)
     x = reading.encode(table)
@@ -64,19 +65,21 @@ def read_csv(request: Request) -> Raw:
         x = _filled(table, x, train.numpy(), reading.feature_names)
     features = torch.from_numpy(x)
     return Raw(
-        task=task,
+        task=target_type.name,
         train=Split(features[train], y[train]),
         valid=Split(features[valid], y[valid]),
         test=Split(features[test], y[test]),
         classes=classes,
-        targets=tuple(table.names[column] for column in roles.targets) if several else (),
+        targets=tuple(table.names[column] for column in roles.targets) if y.dim() > 1 else (),
         feature_names=reading.feature_names,
         column_groups=reading.groups,
         reading=reading,
     )
 
 
-def divided(table: Table, roles: Roles, y: Tensor, request: Request, task: Task) -> list[Tensor]:
+def divided(
+    table: Table, roles: Roles, y: Tensor, request: Request, target_type: DataTargets
+) -> list[Tensor]:
     """Numbers of the training, validation and test rows, each ascending.
 
     Args:
@@ -88,9 +91,8 @@ def divided(table: Table, roles: Roles, y: Tensor, request: Request, task: Task)
     if roles.time is not None:
         what = f"column {table.called(roles.time)} of {table.path}"
         return apart.carve_time(roles.times(table), FRACTIONS, what)
-    if task == "multilabel":
-        y = y.unique(dim=0, return_inverse=True)[1]
-    return carve(y, FRACTIONS, request.seed, stratify=task != "regression")
+    strata = reader_of(target_type).strata(y)
+    return carve(y if strata is None else strata, FRACTIONS, request.seed, stratify=strata is not None)
 
 
 def _filled(table: Table, x: np.ndarray, train: np.ndarray, names: tuple[str, ...]) -> np.ndarray:

@@ -1,17 +1,17 @@
-"""What a data set is: three parts that never mix, and one of other origin."""
+"""What a data set is: a train, a validation and a test part that never mix, and out-of-distribution inputs."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from szilard.data.reading import Reading
+from szilard.likelihood.targets import DataTargets, TaskName, of_data
 
-Task = Literal["classification", "multilabel", "regression"]
+Task = TaskName
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +43,7 @@ class DataSet:
         name: the set's name, or the file's.
         task: "classification", "multilabel" or "regression".
         train, valid, test: disjoint parts.
-        ood: inputs of another origin (its ``y`` means nothing), or None.
+        ood: out-of-distribution inputs (its ``y`` means nothing), or None.
         ood_name: what they are.
         classes: names of the classes, () where there are none.
         shift, scale: x = (raw - shift) / scale, broadcastable to ``input_shape``; computed on ``train``
@@ -77,9 +77,19 @@ class DataSet:
         return tuple(self.train.x.shape[1:])
 
     @property
+    def target_type(self) -> DataTargets:
+        """What the targets are, and all that differs by it."""
+        return of_data(self.task)
+
+    @property
     def n_outputs(self) -> int:
         """Number of classes, of labels or of targets."""
-        return len(self.classes) if self.task == "classification" else max(1, len(self.targets))
+        return self.target_type.n_outputs(self.classes, self.targets)
+
+    @property
+    def output_names(self) -> Sequence[str]:
+        """Names of the classes, of the labels or of several targets."""
+        return self.target_type.output_names(self.classes, self.targets)
 
     @property
     def is_pictures(self) -> bool:
@@ -88,7 +98,16 @@ class DataSet:
     @property
     def is_dense(self) -> bool:
         """Whether there is a class for each pixel."""
-        return self.task == "classification" and self.train.y.dim() > 1
+        return self.target_type.has_classes and self.train.y.dim() > 1
+
+    @property
+    def judged_ood(self) -> Split | None:
+        """Out-of-distribution inputs, where predictions of them are judged: only those of classes are."""
+        return self.ood if self.target_type.has_classes else None
+
+    @property
+    def judged_ood_name(self) -> str | None:
+        return self.ood_name if self.target_type.has_classes else None
 
     def normalise(self, raw: Tensor) -> Tensor:
         """Inputs as a network wants them, ``[N, *input_shape]``, from pictures in [0, 1] or features."""
@@ -128,9 +147,9 @@ class DataSet:
         )  # fmt: skip
 
     def retargeted(self, shift: float | Tensor, scale: float | Tensor) -> DataSet:
-        """The same examples with the targets of a regression in a network's own units, y = (raw - shift) / scale."""
+        """The same examples with quantities in a network's own units, y = (raw - shift) / scale."""
         own = torch.as_tensor(self.target_shift), torch.as_tensor(self.target_scale)
-        if self.task != "regression" or all(
+        if not self.target_type.in_units or all(
             bool((mine == other).all()) for mine, other in zip(own, (shift, scale), strict=True)
         ):
             return self

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from szilard.data import cifar, duplicates, mnist, ood, uci
 from szilard.data.again import Like, assemble_like, read_again
@@ -22,6 +22,7 @@ from szilard.data.pictures import read_pictures
 from szilard.data.raw import Raw, Request
 from szilard.data.reading import Missing
 from szilard.errors import SzilardError, shortened
+from szilard.likelihood.targets import DATA_TASKS
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ def load(
             (see :func:`szilard.data.limits.check`), NaN, labels out of range, constant columns, a class without
             training examples.
     """
-    if task not in (None, *get_args(Task)):
+    if task not in (None, *DATA_TASKS):
         raise SzilardError(f"task must be 'classification', 'multilabel' or 'regression', not {task!r}")
     try:
         request = Request(

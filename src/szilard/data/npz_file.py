@@ -8,14 +8,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from szilard.data.check import IGNORED, classes_of, finite, same_length
-from szilard.data.dataset import Split, Task
+from szilard.data.check import finite, same_length
+from szilard.data.dataset import Split
 from szilard.data.files import path_of
 from szilard.data.npz import read_npz, to_tensor
 from szilard.data.raw import Raw, Request
 from szilard.data.splits import carve, subset
 from szilard.data.table import listed
+from szilard.data.target_readers import CLASSES, LABELS, QUANTITIES, TargetReader, reader_of
 from szilard.errors import SzilardError
+from szilard.likelihood.targets import DataTargets
 
 FRACTIONS = (0.15, 0.15)
 
@@ -49,7 +51,8 @@ def read_npz_file(request: Request) -> Raw:
     if absent:
         raise SzilardError(f"{path} has no array {absent} beside {listed(sorted(arrays))}; add it")
     xs = [_inputs(arrays[f"x{suffix}"], f"x{suffix} of {path}") for suffix in suffixes]
-    task, ys, classes = _targets([arrays[f"y{suffix}"] for suffix in suffixes], request.task, suffixes, path)
+    given_ys = [arrays[f"y{suffix}"] for suffix in suffixes]
+    target_type, ys, classes = _targets(given_ys, request.target_type, suffixes, path)
     for x, y, suffix in zip(xs, ys, suffixes, strict=True):
         same_length(x, y, f"x{suffix} and y{suffix} of {path}")
         if x.shape[1:] != xs[0].shape[1:]:
@@ -62,7 +65,7 @@ def read_npz_file(request: Request) -> Raw:
                 f"y{suffix} of {path} has a class for each of {list(y.shape[1:])} pixels, and the inputs have shape "
                 f"{list(x.shape[1:])}; give y of shape [N, H, W] beside pictures of that size, or [N]"
             )
-    single = task == "classification" and ys[0].dim() == 1
+    single = target_type.has_classes and ys[0].dim() == 1
     targets = tuple(f"y{i}" for i in range(ys[0].shape[1])) if ys[0].dim() == 2 else ()
     given = dict(zip(suffixes, map(Split, xs, ys), strict=True))
     train, valid, test = _parts(given, request.seed, stratify=single)
@@ -79,7 +82,7 @@ def read_npz_file(request: Request) -> Raw:
         return x if (low, high) == (0, 1) else (x - low) / (high - low)
 
     return Raw(
-        task=task,
+        task=target_type.name,
         train=Split(unit(train.x), train.y),
         valid=Split(unit(valid.x), valid.y),
         test=Split(unit(test.x), test.y),
@@ -135,88 +138,62 @@ def _range(train: Tensor) -> tuple[float, float]:
 
 
 def _targets(
-    arrays: list[np.ndarray], task: Task | None, suffixes: list[str], path: Path
-) -> tuple[Task, list[Tensor], tuple[str, ...]]:
-    if task == "multilabel" or (all(array.ndim == 2 for array in arrays) and arrays[0].shape[1] > 1):
-        task, ys = _several(arrays, task, suffixes, path)
-        return task, ys, ()
+    arrays: list[np.ndarray], asked: DataTargets | None, suffixes: list[str], path: Path
+) -> tuple[DataTargets, list[Tensor], tuple[str, ...]]:
+    """Type of the targets, targets of each part, and names of the classes.
+
+    Args:
+        asked: what the user says that they are; None to find out.
+    """
+    names = [f"y{suffix} of {path}" for suffix in suffixes]
+    if (all(array.ndim == 2 for array in arrays) and arrays[0].shape[1] > 1) or (asked and asked.in_columns):
+        return *_several(arrays, asked, names, path), ()
     arrays = [array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array for array in arrays]
-    for array, suffix in zip(arrays, suffixes, strict=True):
-        if array.ndim != 1 and not (array.ndim == 3 and array.dtype.kind in "iu" and task != "regression"):
+    for array, name in zip(arrays, names, strict=True):
+        by_position = array.ndim == 3 and array.dtype.kind in "iu" and (asked is None or asked.has_classes)
+        if array.ndim != 1 and not by_position:
             raise SzilardError(
-                f"y{suffix} of {path} has shape {list(array.shape)}; it must be one number an example, [N, k] of "
+                f"{name} has shape {list(array.shape)}; it must be one number an example, [N, k] of "
                 "labels or targets, or [N, H, W] of class numbers for pictures"
             )
+    reader = _found(arrays) if asked is None else reader_of(asked)
+    ys, classes = reader.of_arrays(arrays, names, path)
+    return reader.target_type, ys, classes
+
+
+def _found(arrays: list[np.ndarray]) -> TargetReader:
+    """Text and whole numbers are classes, other numbers are quantities."""
     text = all(array.dtype.kind == "U" for array in arrays)
-    if task is None:
-        task = (
-            "classification" if text or all(array.dtype.kind in "iub" for array in arrays) else "regression"
-        )
-    if text:
-        if task == "regression":
-            raise SzilardError(f"y of {path} is text and no quantity; use task='classification'")
-        names = np.unique(np.concatenate(arrays))
-        indices = [np.searchsorted(names, array).astype(np.int64) for array in arrays]
-        return task, [torch.from_numpy(index) for index in indices], tuple(map(str, names))
-    ys = [to_tensor(array, f"y{suffix} of {path}") for array, suffix in zip(arrays, suffixes, strict=True)]
-    if task == "regression":
-        for y, suffix in zip(ys, suffixes, strict=True):
-            finite(y, f"y{suffix} of {path}")
-        return task, [y.double() for y in ys], ()
-    ys = [_class_numbers(y, f"y{suffix} of {path}") for y, suffix in zip(ys, suffixes, strict=True)]
-    n_classes = 1 + max((int(y.max()) for y in ys if len(y)), default=0)
-    if n_classes > sum(y.numel() for y in ys):
-        raise SzilardError(
-            f"y of {path} has label {n_classes - 1} but only {sum(map(len, ys))} examples; "
-            "number the classes without gaps, or load it with task='regression' if y is a quantity"
-        )
-    return task, ys, tuple(str(i) for i in range(n_classes))
+    return CLASSES if text or all(array.dtype.kind in "iub" for array in arrays) else QUANTITIES
 
 
 def _several(
-    arrays: list[np.ndarray], task: Task | None, suffixes: list[str], path: Path
-) -> tuple[Task, list[Tensor]]:
+    arrays: list[np.ndarray], asked: DataTargets | None, names: list[str], path: Path
+) -> tuple[DataTargets, list[Tensor]]:
     """Labels int64 ``[N, k]``, each 0 or 1, or quantities float64 ``[N, k]``."""
     found = []
     arrays = [array[:, None] if array.ndim == 1 else array for array in arrays]
-    for array, suffix in zip(arrays, suffixes, strict=True):
-        what = f"y{suffix} of {path}"
+    for array, name in zip(arrays, names, strict=True):
         if array.ndim != 2 or array.shape[1] != arrays[0].shape[1]:
             raise SzilardError(
-                f"{what} has shape {list(array.shape)}; labels and targets are [N, k], with the same k in every part"
+                f"{name} has shape {list(array.shape)}; labels and targets are [N, k], with the same k in every part"
             )
         if array.dtype.kind not in "iufb":
-            raise SzilardError(f"{what} is no array of numbers; give 0 or 1 for labels, or quantities")
-        y = to_tensor(array, what)
-        finite(y, what)
+            raise SzilardError(f"{name} is no array of numbers; give 0 or 1 for labels, or quantities")
+        y = to_tensor(array, name)
+        finite(y, name)
         found.append(y)
-    binary = all(bool(((y == 0) | (y == 1)).all()) for y in found)
-    if task == "classification":
-        raise SzilardError(
-            f"y of {path} has {found[0].shape[1]} columns, and classes are one number an example, [N]; leave "
-            "task='classification' out for labels that are each 0 or 1"
-        )
-    if task == "multilabel" and not binary:
-        raise SzilardError(f"y of {path} has other values than 0 and 1; mend it, or use task='regression'")
-    if binary and task != "regression":
-        return "multilabel", [y.long() for y in found]
-    if task is None and not all(y.is_floating_point() for y in found):
-        raise SzilardError(
-            f"y of {path} has {found[0].shape[1]} columns of whole numbers other than 0 and 1; use task='regression' "
-            "if they are quantities, or give one class number an example"
-        )
-    return "regression", [y.double() for y in found]
+    reader = _found_of_several(found, path) if asked is None else reader_of(asked)
+    return reader.target_type, reader.of_matrices(found, path)
 
 
-def _class_numbers(y: Tensor, what: str) -> Tensor:
-    """As int64; at several positions, those without a label keep :data:`szilard.data.check.IGNORED`."""
-    if y.dim() == 1:
-        return classes_of(y, what)
-    y = y.long()
-    bad = ((y < 0) & (y != IGNORED)).flatten(1).any(1)
-    if bool(bad.any()):
+def _found_of_several(matrices: list[Tensor], path: Path) -> TargetReader:
+    """Zeros and ones are labels, other numbers that are not whole are quantities."""
+    if all(bool(((y == 0) | (y == 1)).all()) for y in matrices):
+        return LABELS
+    if not all(y.is_floating_point() for y in matrices):
         raise SzilardError(
-            f"{what} has a negative label in example {int(bad.byte().argmax())}, counted from 0; classes are 0, 1, 2, "
-            f"..., and {IGNORED} stands for a pixel without one"
+            f"y of {path} has {matrices[0].shape[1]} columns of whole numbers other than 0 and 1; use "
+            "task='regression' if they are quantities, or give one class number an example"
         )
-    return y
+    return QUANTITIES

@@ -1,4 +1,4 @@
-"""Inputs of another origin: what a network should be unsure of."""
+"""Out-of-distribution inputs: what a network should be unsure of."""
 
 from __future__ import annotations
 

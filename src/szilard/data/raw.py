@@ -9,6 +9,7 @@ from torch import Tensor
 
 from szilard.data.dataset import Split, Task
 from szilard.data.reading import Missing, Reading
+from szilard.likelihood.targets import DataTargets, of_data
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,11 @@ class Request:
     decimal: str | None = None
     categorical: tuple[str, ...] = ()
 
+    @property
+    def target_type(self) -> DataTargets | None:
+        """What the user says that targets are, or None."""
+        return None if self.task is None else of_data(self.task)
+
 
 @dataclass(frozen=True, eq=False)
 class Raw:
@@ -41,7 +47,7 @@ class Raw:
         targets: names of several targets or of labels, () for one target.
         reading: how a table's columns became features, or None.
         column_groups: for each column the number of the column of the file that it encodes, () for one each.
-        ood: inputs of another origin that the source itself provides, raw, or None.
+        ood: out-of-distribution inputs that the source itself provides, raw, or None.
         ood_name: what they are.
     """
 
@@ -56,3 +62,7 @@ class Raw:
     reading: Reading | None = None
     ood: Tensor | None = None
     ood_name: str | None = None
+
+    @property
+    def target_type(self) -> DataTargets:
+        return of_data(self.task)

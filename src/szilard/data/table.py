@@ -80,6 +80,13 @@ class Table:
             self._plain[column] = cells.plain(self.columns[column])
         return self._plain[column]
 
+    def partly_text(self, column: int) -> bool:
+        """Whether some cells are numbers and some text; missing ones are neither."""
+        if self.plain(column) is not None:
+            return False
+        there = [cell for cell in self.columns[column] if not cells.is_missing(cell)]
+        return 0 < sum(map(cells.is_number, there)) < len(there)
+
     def missing(self, column: int) -> np.ndarray:
         """``[N]``: which cells say that there is no value."""
         found = self.columns[column]

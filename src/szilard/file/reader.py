@@ -22,7 +22,8 @@ from szilard.file.records import Document, Record
 from szilard.file.tables import Tables, tables
 from szilard.kernels import native
 
-MOST_OUTPUT = 8 << 30  #: bytes of tensors that a file may hold, unless the caller says otherwise
+MOST_OUTPUT = 8 << 30
+"""Bytes of tensors that a file may hold, unless the caller says otherwise."""
 
 _MOST_DECISIONS = 40_000_000  # that the decoder in Python takes in about a minute
 
@@ -31,6 +32,7 @@ def read(path: str | Path, *, max_bytes: int = MOST_OUTPUT, slow: bool = False) 
     """Read a file into numpy arrays; torch is not needed.
 
     Args:
+        path: of a ``.szd`` file.
         max_bytes: refuse a file whose tensors take more. Reading it takes at most half of that beside them, and 64 MiB.
         slow: read it even where that takes more than a minute, because there are no C++ kernels.
 

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from szilard.errors import SzilardError
+from szilard.likelihood import outputs, targets
 from szilard.likelihood.bernoulli import Bernoulli
-from szilard.likelihood.categorical import IGNORED, Categorical
+from szilard.likelihood.categorical import Categorical
 from szilard.likelihood.embedding import Embedding
 from szilard.likelihood.gaussian import Gaussian
 from szilard.likelihood.likelihood import Likelihood
 from szilard.likelihood.noisy import NoisyGaussian
-
-TASKS = ("classification", "multilabel", "regression", "embedding")
 
 SURE = 0.5  # of the way from chance to certainty, that beliefs must have gone
 VARIED = 0.1  # by which they must exceed the share of the most frequent answer
@@ -44,11 +42,6 @@ _UNLABELLED: dict[type[Likelihood], str] = {
     NoisyGaussian: "agreement with the original's mean and noise",
     Embedding: "cosine with the original's outputs",
 }
-_TRAINED: dict[str, Callable[[], Likelihood]] = {
-    "classification": lambda: Categorical(ignore=IGNORED),
-    "multilabel": Bernoulli,
-    "regression": NoisyGaussian,
-}
 
 
 def for_training(task: str) -> Likelihood:
@@ -57,11 +50,7 @@ def for_training(task: str) -> Likelihood:
     Raises:
         SzilardError: no such task.
     """
-    if task not in _TRAINED:
-        raise SzilardError(
-            f"task is {task!r}; take one of {', '.join(_TRAINED)}, or a likelihood of szilard.likelihood"
-        )
-    return _TRAINED[task]()
+    return targets.of_data(task).trained()
 
 
 def choose(
@@ -70,15 +59,15 @@ def choose(
     """The likelihood of outputs ``[N, ...]`` of a trained network.
 
     Args:
+        output: of the network, on any of its examples.
         labels: ``[N, ...]``, or None.
-        task: one of :data:`TASKS`; None to find out.
+        task: one of :data:`szilard.likelihood.TASKS`; None to find out.
         noisy: the network is known to answer a mean and a log noise deviation.
 
     Raises:
         SzilardError: no such task, or labels that do not go with it or with the outputs.
     """
-    if task is not None and task not in TASKS:
-        raise SzilardError(f"task is {task!r}; take one of {', '.join(TASKS)}")
+    asked = None if task is None else targets.of_task(task)
     if not output.is_floating_point():
         raise SzilardError(
             f"the network answers {str(output.dtype).removeprefix('torch.')} values, which tell no loss; let it answer "
@@ -91,13 +80,13 @@ def choose(
         raise SzilardError("labels are complex numbers; give class numbers, or real quantities")
     if labels is not None and not bool(torch.isfinite(labels.double()).all()):
         raise SzilardError("labels have NaN or infinite values; remove those examples")
-    if task == "embedding" and labels is not None and labels.shape != output.shape:
+    if asked is not None and not asked.has_labels and labels is not None and labels.shape != output.shape:
         labels = None  # class numbers say nothing of directions
-    if noisy and task in (None, "regression"):
-        made: Likelihood = _noisy(output, labels)
+    if noisy and (asked is None or asked.in_units):
+        made: Likelihood = outputs.noisy(output, labels)
         reason = "the network answers mean and ln noise"
-    elif task is not None:
-        made, reason = _told(task, output, labels), "as task says"
+    elif asked is not None:
+        made, reason = asked.likelihood_of(output, labels), "as task says"
     elif labels is not None:
         made, reason = _from_labels(output, labels)
     else:
@@ -109,46 +98,30 @@ def choose(
     return Choice(made, labels is not None, reason)
 
 
-def _told(task: str, output: Tensor, labels: Tensor | None) -> Likelihood:
-    if task == "classification":
-        if output.dim() < 2 or output.shape[1] == 1:
-            return Bernoulli(probabilities=_within(output))  # two classes, one logit
-        return Categorical(
-            last=labels is not None and _last(output, labels), probabilities=_softmaxed(output, labels)
-        )
-    if task == "multilabel":
-        return Bernoulli(probabilities=_within(output))
-    if task == "embedding":
-        if output.dim() < 2 or output.shape[-1] < 2:
-            raise SzilardError(
-                f"outputs {list(output.shape)} are no vectors; take another task than embedding"
-            )
-        return Embedding()
-    if labels is not None and _answers_noise(output, labels):
-        return _noisy(output, labels)
-    return _gaussian(output, labels)
-
-
 def _from_labels(output: Tensor, y: Tensor) -> tuple[Likelihood, str]:
     whole = not y.is_floating_point()
     same = y.numel() == output.numel()
     if same and bool(((y == 0) | (y == 1)).all()):
         if output.dim() == 2 and output.shape[1] > 1 and bool((y.sum(1) == 1).all()):
-            return Categorical(probabilities=_softmaxed(output, None)), "labels are one-hot"
-        return Bernoulli(probabilities=_within(output)), "labels are 0 or 1 for each output"
+            return Categorical(probabilities=outputs.sums_to_one(output, None)), "labels are one-hot"
+        return Bernoulli(
+            probabilities=outputs.between_zero_and_one(output)
+        ), "labels are 0 or 1 for each output"
     if same and set(y.unique().tolist()) == {-1.0, 0.0, 1.0}:
         raise SzilardError(
             'labels are 0, 1 and -1; write -100 where a label is not known, or give task="regression" for quantities'
         )
-    if same and not whole and output.dim() == 2 and output.shape[1] > 1 and _softmaxed(y, None):
-        return Categorical(probabilities=_softmaxed(output, None)), "labels are probabilities of classes"
+    if same and not whole and output.dim() == 2 and output.shape[1] > 1 and outputs.sums_to_one(y, None):
+        return Categorical(
+            probabilities=outputs.sums_to_one(output, None)
+        ), "labels are probabilities of classes"
     if same:
-        return _gaussian(output, y), "labels are quantities of the outputs' shape"
+        return outputs.gaussian(output, y), "labels are quantities of the outputs' shape"
     if whole and output.dim() > 1:
-        made = Categorical(last=_last(output, y), probabilities=_softmaxed(output, y))
+        made = Categorical(last=outputs.classes_last(output, y), probabilities=outputs.sums_to_one(output, y))
         return made, "labels are class numbers"
-    if _answers_noise(output, y):
-        noisy = _noisy(output, y)
+    if outputs.answers_noise(output, y):
+        noisy = outputs.noisy(output, y)
         if not _explains(noisy, output, y):
             raise SzilardError(
                 f"outputs {list(output.shape)} are no mean and ln of its noise for labels {list(y.shape)}: such a "
@@ -164,13 +137,13 @@ def _from_labels(output: Tensor, y: Tensor) -> tuple[Likelihood, str]:
 
 def _from_outputs(output: Tensor) -> tuple[Likelihood, str]:
     if output.dim() == 2 and output.shape[1] > 1:
-        if _softmaxed(output, None):
+        if outputs.sums_to_one(output, None):
             return Categorical(probabilities=True), "no labels; outputs are probabilities of classes"
         if looks_like_beliefs(output):
             return Categorical(), "no labels; outputs look like logits of classes"
-    if output.dim() >= 2 and output.shape[-1] > 2 and _unit(output):
+    if output.dim() >= 2 and output.shape[-1] > 2 and outputs.of_length_one(output):
         return Embedding(), "no labels; outputs are vectors of length 1"
-    return _gaussian(output, None), "no labels; outputs are taken for quantities"
+    return outputs.gaussian(output, None), "no labels; outputs are taken for quantities"
 
 
 def looks_like_beliefs(output: Tensor) -> bool:
@@ -191,49 +164,9 @@ def looks_like_beliefs(output: Tensor) -> bool:
     return sure >= 1 / classes + SURE * (1 - 1 / classes) and sure >= common + VARIED and shared <= SHARED
 
 
-def _gaussian(output: Tensor, labels: Tensor | None) -> Gaussian:
-    if labels is not None and labels.numel() == output.numel():
-        return Gaussian.of(labels.reshape(output.shape))
-    return Gaussian.of(output, answered=True)
-
-
-def _noisy(output: Tensor, labels: Tensor | None) -> NoisyGaussian:
-    k = max(1, output.shape[1] // 2) if output.dim() == 2 else 1
-    if labels is not None:
-        return NoisyGaussian.of(labels)
-    return NoisyGaussian.of(output[:, 0] if k == 1 else output[:, :k])
-
-
 def _explains(made: NoisyGaussian, output: Tensor, y: Tensor) -> bool:
     """Whether a network that says its own noise knows more than the mean and variance of the labels."""
     labels = y.double()
     variance = float((labels - labels.mean()).square().mean())
     constant = 0.5 * math.log(2 * math.pi * math.e * variance) if variance > 0 else math.inf
     return float(made.nll(output.double(), labels).mean()) <= constant
-
-
-def _answers_noise(output: Tensor, y: Tensor) -> bool:
-    several = y.dim() == 2 and y.shape[1] > 1 and y.is_floating_point()
-    return (
-        output.dim() == 2
-        and output.shape[1] == 2 * (y.shape[1] if several else 1)
-        and 2 * y.numel() == output.numel()
-    )
-
-
-def _last(output: Tensor, y: Tensor) -> bool:
-    first = (output.shape[0], *output.shape[2:])
-    return output.dim() > 2 and y.shape != first and y.shape == output.shape[:-1]
-
-
-def _within(output: Tensor) -> bool:
-    return bool(((output >= 0) & (output <= 1)).all())
-
-
-def _softmaxed(output: Tensor, labels: Tensor | None) -> bool:
-    axis = -1 if labels is not None and _last(output, labels) else 1
-    return _within(output) and bool(((output.float().sum(axis) - 1).abs() < 1e-2).all())
-
-
-def _unit(output: Tensor) -> bool:
-    return bool(((output.float().norm(dim=-1) - 1).abs() < 1e-2).all())

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any
 
 from torch import Tensor
 
+from szilard import _moved
 from szilard.likelihood import Likelihood, for_training
-
-Task = Literal["classification", "multilabel", "regression"]
+from szilard.likelihood.targets import TaskName
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class FreeEnergy:
 
 
 def free_energy(
-    output: Tensor, y: Tensor, divergence: Tensor, *, task: Task | Likelihood, weight: float
+    output: Tensor, y: Tensor, divergence: Tensor, *, task: TaskName | Likelihood, weight: float
 ) -> FreeEnergy:
     """F per example: mean negative log likelihood of the batch plus ``weight`` times a divergence.
 
@@ -47,6 +47,10 @@ def free_energy(
     return FreeEnergy(energy, weight * divergence)
 
 
-def negative_log_likelihood(output: Tensor, y: Tensor, task: Task | Likelihood) -> Tensor:
+def negative_log_likelihood(output: Tensor, y: Tensor, task: TaskName | Likelihood) -> Tensor:
     """-ln p(y | output) of each example in nats, ``[B]``."""
     return (task if isinstance(task, Likelihood) else for_training(task)).nll(output, y)
+
+
+def __getattr__(name: str) -> Any:
+    return _moved.name_of(__name__, name)

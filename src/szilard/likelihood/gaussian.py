@@ -28,19 +28,22 @@ def check_scale(scale: Tensor | float) -> None:
 class Gaussian(Likelihood):
     """Outputs are means, of noise whose deviation is a constant; the score is R².
 
-    R² is that of each column of ``[B, k]``, averaged; of everything together for other shapes.
+    R² is that of each column of ``[B, k]``, averaged; of everything together for other shapes. It is not defined where
+    targets never change: those are left out.
 
     Args:
         scale: the deviation of the targets, ``[k]`` or scalar; errors are counted in it.
+        counts: bool, of the shape of ``scale``: which targets the score is of; None: all.
     """
 
     name = "regression"
     score = "R²"
     relative = True
 
-    def __init__(self, scale: Tensor | float = 1.0) -> None:
+    def __init__(self, scale: Tensor | float = 1.0, *, counts: Tensor | None = None) -> None:
         self.scale = torch.as_tensor(scale, dtype=torch.float64)
         check_scale(self.scale)
+        self.counts = counts
 
     @classmethod
     def of(cls, targets: Tensor, *, answered: bool = False) -> Gaussian:
@@ -58,6 +61,12 @@ class Gaussian(Likelihood):
         size = y.square().mean(axes, keepdim=keep).sqrt()
         if keep:
             scale, size = scale.squeeze(0), size.squeeze(0)
+        counts = None
+        if not answered and scale.numel() > 1:
+            same = constant(y, axes).reshape(scale.shape)
+            if bool(same.any()) and not bool(same.all()):
+                # The mean of equal floats is not always their value, so that a deviation may be left of them.
+                counts, scale = ~same, torch.where(same, torch.where(size > 0, size, scale.max()), scale)
         if answered:
             # Each by its own size, because outputs may have units of their own.
             scale = torch.maximum(scale, FLOAT * size) if bool((scale > 0).any()) else size
@@ -65,7 +74,7 @@ class Gaussian(Likelihood):
             scale = size
         largest = float(scale.max()) if scale.numel() else 0.0
         known = largest > 0 and math.isfinite(largest)  # what is not is refused as a target
-        return cls(torch.where(scale > 0, scale, SMALLEST * largest) if known else 1.0)
+        return cls(torch.where(scale > 0, scale, SMALLEST * largest) if known else 1.0, counts=counts)
 
     def _error(self, output: Tensor, y: Tensor) -> Tensor:
         scale = self.scale.to(output.device)
@@ -77,7 +86,7 @@ class Gaussian(Likelihood):
         return precise(terms.reshape(len(output), -1).sum(1).to(output))
 
     def values(self, output: Tensor, y: Tensor) -> Tensor:
-        return 1 - by_example(self._error(output, y).square())
+        return 1 - over_those(self._error(output, y).square(), self.counts)
 
     def agreement(self, output: Tensor, original: Tensor) -> Tensor:
         """1 minus the squared error relative to the variance of the original's outputs."""
@@ -108,6 +117,23 @@ class Gaussian(Likelihood):
     def check_values(self, output: Tensor, y: Tensor) -> None:
         if not bool(torch.isfinite(y.double()).all()):
             raise SzilardError("targets have NaN or infinite values; remove those examples")
+
+
+def constant(y: Tensor, axes: Sequence[int] = (0,)) -> Tensor:
+    """Which targets ``[N, ...]`` are the same in all examples and at all places of these axes; bool."""
+    return y.amax(tuple(axes)) == y.amin(tuple(axes)) if y.numel() else torch.zeros((), dtype=torch.bool)
+
+
+def over_those(values: Tensor, counts: Tensor | None) -> Tensor:
+    """Mean of values ``[B, ...]`` of each example over the targets that count, float64 ``[B]``.
+
+    Args:
+        counts: bool, broadcasts to one example; None: all.
+    """
+    if counts is None:
+        return by_example(values)
+    mask = counts.to(values.device).expand(values.shape[1:])
+    return by_example(values * mask) / mask.double().mean()
 
 
 def _together(y: Tensor) -> tuple[int, ...]:

@@ -40,7 +40,9 @@ class Likelihood(ABC):
         """A random gradient of the output's shape whose covariance is the curvature of the loss there.
 
         Args:
+            output: of the network, as for the loss.
             softness: τ, that divides logits; likelihoods without logits do not use it.
+            generator: of the random direction.
         """
 
     @abstractmethod

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from szilard.errors import SzilardError
-from szilard.likelihood.gaussian import check_scale
+from szilard.likelihood.gaussian import check_scale, constant, over_those
 from szilard.likelihood.likelihood import Likelihood, by_example, precise, same_shape
 
 LOUDEST = 30.0  # |ln σ|
@@ -22,18 +22,22 @@ class NoisyGaussian(Likelihood):
     Args:
         scale: the deviation of the targets, scalar or ``[k]``; 1 where only :meth:`nll` is asked for.
         outputs: k, the number of targets of an example.
+        counts: bool ``[k]``, which targets the score is of; None: all.
     """
 
     name = "regression"
     score = "R² of the mean"
     relative = True
 
-    def __init__(self, scale: float | Tensor = 1.0, *, outputs: int = 1) -> None:
+    def __init__(
+        self, scale: float | Tensor = 1.0, *, outputs: int = 1, counts: Tensor | None = None
+    ) -> None:
         if outputs < 1:
             raise SzilardError(f"a regression needs at least one output, not {outputs}")
         check_scale(scale)
         self.scale = scale
         self.outputs = outputs
+        self.counts = counts
 
     @classmethod
     def of(cls, targets: Tensor) -> NoisyGaussian:
@@ -42,8 +46,10 @@ class NoisyGaussian(Likelihood):
         if y.dim() == 2 and y.shape[1] > 1:
             scales = (y - y.mean(0)).square().mean(0).sqrt()
             size = y.square().mean(0).sqrt()
-            scales = torch.where(scales > 0, scales, torch.where(size > 0, size, 1.0))
-            return cls(scales, outputs=y.shape[1])
+            scales = torch.where((scales > 0) & ~constant(y), scales, torch.where(size > 0, size, 1.0))
+            same = constant(y)
+            counts = ~same if bool(same.any()) and not bool(same.all()) else None
+            return cls(scales, outputs=y.shape[1], counts=counts)
         scale = float((y - y.mean()).square().mean().sqrt()) or float(y.square().mean().sqrt())
         return cls(scale if scale and math.isfinite(scale) else 1.0)
 
@@ -55,7 +61,7 @@ class NoisyGaussian(Likelihood):
 
     def values(self, output: Tensor, y: Tensor) -> Tensor:
         mean, _ = self.columns(output)
-        return 1 - by_example(self._error(mean, y).square())
+        return 1 - over_those(self._error(mean, y).square(), self.counts)
 
     def _error(self, mean: Tensor, y: Tensor) -> Tensor:
         scale = torch.as_tensor(self.scale, dtype=torch.float64, device=mean.device)
@@ -64,7 +70,8 @@ class NoisyGaussian(Likelihood):
     def agreement(self, output: Tensor, original: Tensor) -> Tensor:
         """1 minus the squared errors of the mean, relative to its variance, and of ln σ, in nats."""
         moved = by_example((self.columns(output)[1] - self.columns(original)[1]).double().square())
-        return self.values(output, self.columns(original)[0]) - moved
+        error = self._error(self.columns(output)[0], self.columns(original)[0])
+        return 1 - by_example(error.square()) - moved
 
     def direction(self, output: Tensor, softness: float, generator: torch.Generator) -> Tensor:
         """(ε / σ, √2 ε'): the Fisher matrix of mean and ln σ; σ is at least a hundredth of the targets' deviation."""

@@ -7,45 +7,32 @@ import inspect
 import numbers
 import reprlib
 from collections.abc import Callable
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 
 from torch import nn
 
-from szilard import bayes
+from szilard import bayes, catalogue, signatures
 from szilard.errors import SzilardError
-from szilard.methods.bayesian_compression import BayesianCompression
-from szilard.methods.deterministic import IDLE, Deterministic
-from szilard.methods.mean_field import MeanField
 from szilard.methods.method import Method
-from szilard.methods.published import PUBLISHED, PublishedSSVI
-from szilard.methods.ssvi import SSVI
-from szilard.methods.variational_dropout import VariationalDropout
 
-__all__ = [
-    "SSVI",
-    "BayesianCompression",
-    "Deterministic",
-    "MeanField",
-    "Method",
-    "PublishedSSVI",
-    "VariationalDropout",
-    "check_options",
-    "label",
-    "make",
-    "names",
-    "options",
-    "uses",
-]
+# For editors, which cannot see what is found at run time; a method that is not here works all the same.
+if TYPE_CHECKING:
+    from szilard.methods.bayesian_compression import BayesianCompression as BayesianCompression
+    from szilard.methods.deterministic import Deterministic as Deterministic
+    from szilard.methods.mean_field import MeanField as MeanField
+    from szilard.methods.published import PublishedSSVI as PublishedSSVI
+    from szilard.methods.sparse_deterministic import SparseDeterministic as SparseDeterministic
+    from szilard.methods.ssvi import SSVI as SSVI
+    from szilard.methods.variational_dropout import VariationalDropout as VariationalDropout
 
-_METHODS: dict[str, tuple[type[Method], dict[str, Any]]] = {
-    "deterministic": (Deterministic, {}),
-    "sparse-deterministic": (Deterministic, {"density": 0.05}),
-    "mean-field": (MeanField, {}),
-    "ssvi": (SSVI, {}),
-    "ssvi-published": (PublishedSSVI, PUBLISHED),
-    "variational-dropout": (VariationalDropout, {}),
-    "bayesian-compression": (BayesianCompression, {}),
+_METHODS: dict[str, type[Method]] = {
+    entry.name: entry.load() for entry in catalogue.entries(catalogue.METHODS)
 }
+_CLASSES = {kind.__name__: kind for kind in _METHODS.values()}
+globals().update(_CLASSES)
+
+__all__ = ["Method", "check_options", "describe", "label", "make", "names", "options", "uses"]
+__all__.extend(sorted(_CLASSES))
 
 
 def names() -> list[str]:
@@ -59,29 +46,29 @@ def make(name: str, n_data: int, **options_given: Any) -> Method:
     Raises:
         SzilardError: for an unknown method or option, naming the nearest known one.
     """
-    kind, preset = _known(name)
+    kind = _known(name)
     check_options(name, options_given)
-    method = _call(kind, n_data, **{**preset, **options_given})
-    if name != kind.name:
-        method.name = name
-    return method
+    return _call(kind, n_data, **options_given)
+
+
+def describe(name: str) -> list[signatures.Option]:
+    """The options of a method that change something in it: default, type and meaning of each."""
+    unused = _known(name).unused_options
+    return [one for one in _options(name) if one.name not in unused]
 
 
 def options(name: str) -> dict[str, Any]:
     """The options of a method and their defaults."""
-    kind, preset = _known(name)
-    found: dict[str, Any] = {}
-    for parent in reversed(kind.__mro__):
-        if issubclass(parent, Method):
-            parameters = inspect.signature(parent).parameters.values()
-            found |= {p.name: p.default for p in parameters if p.default is not p.empty}
-    return found | preset
+    return {one.name: one.default for one in _options(name)}
+
+
+def _options(name: str) -> list[signatures.Option]:
+    return [one for one in signatures.options(_known(name)) if one.default is not signatures.REQUIRED]
 
 
 def uses(name: str, option: str) -> bool:
     """Whether a method has an option that changes something in it."""
-    kind, _ = _known(name)
-    return option in options(name) and not (issubclass(kind, Deterministic) and option in IDLE)
+    return option in options(name) and option not in _known(name).unused_options
 
 
 def check_options(name: str, given: dict[str, Any]) -> None:
@@ -125,7 +112,7 @@ def _is(value: Any, kind: type) -> bool:
 
 def _kinds(name: str) -> dict[str, tuple[type, ...]]:
     """The types that each option of a method may have."""
-    kind, _ = _known(name)
+    kind = _known(name)
     found: dict[str, tuple[type, ...]] = {}
     for parent in reversed(kind.__mro__):
         if issubclass(parent, Method):
@@ -142,6 +129,7 @@ def label(method: Method, network: nn.Module | None = None) -> str:
     """What to call a method in a table: its label, with its density where that is not 1.
 
     Args:
+        method: whose density is told.
         network: prepared by the method. Where its density is another one, both are told.
     """
     asked = getattr(method, "density", 1.0)
@@ -153,7 +141,7 @@ def label(method: Method, network: nn.Module | None = None) -> str:
     return f"{method.label}, {there} of weights" + (f" ({rest}" if rest else "")
 
 
-def _known(name: str) -> tuple[type[Method], dict[str, Any]]:
+def _known(name: str) -> type[Method]:
     if name not in _METHODS:
         raise SzilardError(
             f"unknown method {name[:40]!r}{_nearest(name, _METHODS)}; known: {', '.join(_METHODS)}"

@@ -28,13 +28,17 @@ class BayesianCompression(Method):
     Args:
         prior: of the scales, ``"normal-jeffreys"`` (improper: a force, not a code length) or ``"horseshoe"``.
         tau: of the horseshoe, the scale of a layer's half-Cauchy; smaller is sparser.
-        threshold: groups whose doubt (:meth:`szilard.bayes.groups.GroupScale.doubt`) reaches it are dropped at the end.
+        threshold: groups whose doubt (:meth:`szilard.bayes.groups.GroupScale.doubt`) reaches it are dropped at the end;
+            by default -4 with ``"normal-jeffreys"`` and 2 with ``"horseshoe"``.
         warmup: share of the steps over which T rises.
         pretrained: start the means at the network's own weights.
     """
 
     name = "bayesian-compression"
     label = "Bayesian compression"
+    summary = "Scales shared by groups of weights: whole units leave"
+    source = "Louizos et al. 2017, arXiv:1705.08665"
+    order = 7
     converts = True
 
     def __init__(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from types import MappingProxyType
 from typing import Any
 
 from torch import Tensor, nn
@@ -16,7 +17,7 @@ from szilard.topology.moves import Moves, Optimizers
 from szilard.topology.schedule import Schedule
 
 #: Options of all methods that change nothing in this one, with their usual values.
-IDLE: dict[str, float] = {"temperature": 1.0, "lr_log_std": 1.0, "warmup": 0.0}
+IDLE = MappingProxyType({"temperature": 1.0, "lr_log_std": 1.0, "warmup": 0.0})
 
 
 class Deterministic(Method):
@@ -29,13 +30,22 @@ class Deterministic(Method):
         density: fraction of weights that exist.
         temperature_scaling: calibrate the logits on the validation split at the end.
         pretrained: start from the network's own weights instead of fresh ones (density < 1).
-        allocation, dense_stem, pattern: see :func:`szilard.bayesianize`.
+        allocation: ``"uniform"``, or ``"erk"`` (small layers denser, same total).
+        dense_stem: leave the first layer dense if it is a convolution.
+        pattern: in which units weights exist: ``"unstructured"``, blocks such as ``"block32"``, or ``"neuron"``.
         growth_batches: batches over which the growth gradient is averaged.
-        every, fraction, end: of the topology :class:`~szilard.topology.Schedule`; ``fraction=0`` is a static mask.
+        every: optimiser steps between two moves of the support.
+        fraction: share of the entries that the first move replaces; later ones fewer, by a cosine. 0 is a static mask.
+        end: share of all steps after which the support stays as it is.
     """
 
     name = "deterministic"
     label = "deterministic"
+    summary = "Point weights by maximum likelihood, dense by default"
+    source = "below density 1: RigL, Evci et al. 2020, arXiv:1911.11134"
+    order = 1
+    baseline = True
+    unused_options = IDLE
 
     def __init__(
         self,
@@ -69,7 +79,7 @@ class Deterministic(Method):
         return self.density < 1
 
     def _convert(self, network: nn.Module) -> nn.Module:
-        if self.temperature_scaling and self.task == "regression":
+        if self.temperature_scaling and self.target_type.in_units:
             given = {"temperature_scaling": True}
             idle.warn("a regression", given, {"temperature_scaling": False}, "which has no logits to divide")
         if self.density == 1:
@@ -97,7 +107,7 @@ class Deterministic(Method):
         self, network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], valid: Split | None = None
     ) -> None:
         super().finish(network, batches, valid)
-        if self.temperature_scaling and valid is not None and self.task != "regression":
+        if self.temperature_scaling and valid is not None and not self.target_type.in_units:
             self.calibrate(network, valid)
 
     def state_dict(self) -> dict[str, Any]:

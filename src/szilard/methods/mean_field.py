@@ -14,12 +14,18 @@ class MeanField(Method):
     """Minimise F = E_q[-ln p(D|θ)] + T KL(q ‖ prior) over dense diagonal Gaussians (Graves 2011; Blundell et al. 2015).
 
     Args:
-        prior, prior_scale, initial_std: see :func:`szilard.bayesianize`.
+        prior: ``"fan-in"`` (N(0, s²/existing fan-in)), ``"fixed"`` (N(0, s²)) or ``"learned"`` (by empirical Bayes).
+        prior_scale: s of the priors ``"fan-in"`` and ``"fixed"``.
+        initial_std: σ at the start, as a fraction of the root mean square of the weight's means.
         pretrained: start the means at the network's own weights.
     """
 
     name = "mean-field"
     label = "dense mean-field"
+    summary = "A Gaussian for every weight: dense variational inference"
+    source = "Graves 2011; Blundell et al. 2015, arXiv:1505.05424"
+    order = 3
+    baseline = True
     converts = True
 
     def __init__(

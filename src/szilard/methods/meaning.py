@@ -8,12 +8,12 @@ from torch import Tensor
 
 from szilard.errors import SzilardError
 from szilard.likelihood import Bernoulli, Categorical, Gaussian, Likelihood, NoisyGaussian, for_training
-from szilard.likelihood.free_energy import Task
+from szilard.likelihood.targets import TaskName, of_data
 from szilard.likelihood.weighted import weighted, weighted_pair
 from szilard.methods.believed import binary
 
 
-def named(task: Task | Likelihood) -> tuple[Task, Likelihood | None]:
+def named(task: TaskName | Likelihood) -> tuple[TaskName, Likelihood | None]:
     """The name of a task, and the likelihood if one was given.
 
     Raises:
@@ -22,18 +22,17 @@ def named(task: Task | Likelihood) -> tuple[Task, Likelihood | None]:
     if isinstance(task, type) and issubclass(task, Likelihood):
         raise SzilardError(f"task is the class {task.__name__}; give an object of it, {task.__name__}(...)")
     if not isinstance(task, Likelihood):
-        for_training(task)  # refuses what it does not know
-        return task, None
+        return of_data(task).name, None  # refuses what it does not know
     if not isinstance(task, Categorical | Bernoulli | Gaussian | NoisyGaussian):
         raise SzilardError(
             f"{type(task).__name__} cannot be trained, because it says no probability of an answer; take "
             "Categorical, Bernoulli, Gaussian or NoisyGaussian of szilard.likelihood"
         )
-    return cast(Task, task.name), task
+    return cast(TaskName, task.name), task
 
 
 def likelihood(
-    task: Task, given: Likelihood | None, class_weights: Tensor | None, output: Tensor | None = None
+    task: TaskName, given: Likelihood | None, class_weights: Tensor | None, output: Tensor | None = None
 ) -> Likelihood:
     """What outputs mean.
 
@@ -46,6 +45,6 @@ def likelihood(
     Raises:
         SzilardError: class weights for something else than classification.
     """
-    if output is not None and task == "classification" and given is None and binary(output):
+    if output is not None and of_data(task).has_classes and given is None and binary(output):
         return weighted_pair(class_weights)
     return weighted(given or for_training(task), class_weights)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Collection, Iterable
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Mapping
+from types import MappingProxyType
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +17,8 @@ from szilard.data.unseen import StandIns
 from szilard.errors import SzilardError
 from szilard.likelihood import Bernoulli, Likelihood, NoisyGaussian
 from szilard.likelihood.categorical import IGNORED
-from szilard.likelihood.free_energy import FreeEnergy, Task, free_energy
+from szilard.likelihood.free_energy import FreeEnergy, free_energy
+from szilard.likelihood.targets import DataTargets, TaskName, of_data
 from szilard.methods import checked, decay, draws, inputs, meaning, optimizers
 from szilard.methods.believed import believed, two_classes
 from szilard.metrics import Predictive, temperature
@@ -40,20 +42,38 @@ class Method:
         method.finish(network, batches, valid)
         predictive = method.predict(network, x)
 
+    A new method is a subclass in a file of its own in ``szilard/methods``. Once its body assigns ``name`` and
+    ``summary``, :func:`szilard.methods.make`, the command line and the documentation know it. These attributes must be
+    literals, and so must ``source``, ``order`` and ``baseline`` (:mod:`szilard.catalogue` reads them). Its options are
+    the keyword arguments of its ``__init__``; the ``Args`` of its docstring say what they mean.
+
     Args:
         n_data: N, the number of training examples (the divergence counts once for all of them).
         temperature: T, the weight of the divergence; 1 is Bayes, less is a cold posterior.
-        lr: default learning rate of :meth:`optimizer`.
+        lr: initial learning rate of :meth:`optimizer`.
         lr_log_std: learning rate of log σ as a multiple of ``lr``.
         warmup: fraction of all steps over which T rises linearly from 0.
-        seed: of the noise.
-        only, except_, matrices: which weights are made Bayesian or sparse, see :func:`szilard.bayesianize`.
+        seed: of the support, of fresh weights and of the noise.
+        only: convert these weights alone: a pattern for names of modules, or a list of patterns; in Python also a
+            function of (name, module).
+        except_: leave these weights alone; as ``only``, and it counts before it.
+        matrices: patterns for names of bare ``nn.Parameter`` matrices, which are converted, too.
         total_steps: optimiser steps of the whole run, the horizon of every schedule. May be set until the
             first loss; without it the horizon is 30 epochs of the first batch's size.
     """
 
     name = "method"
     label = "Method"
+    #: What it does, on one line; it is empty for a class that only others derive from.
+    summary = ""
+    #: The publication.
+    source = ""
+    #: Place in lists of methods; equal ones follow their names.
+    order = 100
+    #: Whether ``szilard fit`` trains it beside other methods by default. Lists read it in the class's own body.
+    baseline = False
+    #: Options that the method takes, because all methods do, and that change nothing in it, with their usual values.
+    unused_options: ClassVar[Mapping[str, Any]] = MappingProxyType({})
     #: Whether it trains Gaussian or sparse weights, which only :meth:`prepare` makes.
     converts = False
 
@@ -82,7 +102,7 @@ class Method:
         self.only, self.except_, self.matrices = only, except_, matrices
         #: Names of the tensors in a file that a prepared network is to be loaded from; they say what was converted.
         self.stored: Collection[str] = ()
-        self.task: Task = "classification"
+        self.task: TaskName = "classification"
         self._given: Likelihood | None = None
         self.step = 0
         self.calibration = 1.0  # divides logits in predictions
@@ -98,7 +118,7 @@ class Method:
 
     # -- before training ----------------------------------------------------------------------------
 
-    def prepare(self, network: nn.Module, task: Task | Likelihood = "classification") -> nn.Module:
+    def prepare(self, network: nn.Module, task: TaskName | Likelihood = "classification") -> nn.Module:
         """The network this method trains, made from an ordinary one; the original is not changed.
 
         Args:
@@ -124,7 +144,7 @@ class Method:
         self._inside = "network."  # what WithNoise calls the network; the user's names are those inside it
         return WithNoise(self._convert(network), outputs=likelihood.outputs)
 
-    def set_task(self, task: Task | Likelihood) -> None:
+    def set_task(self, task: TaskName | Likelihood) -> None:
         """Take outputs for answers to a task, for a network that is there already; :meth:`prepare` does it itself.
 
         Raises:
@@ -179,6 +199,7 @@ class Method:
         nothing in the losses that follow.
 
         Args:
+            network: prepared.
             x: a tensor ``[B, ...]``, or a tuple, list or dict of them, as the network takes it.
             y: ``[B]``, or as the likelihood wants it.
 
@@ -206,6 +227,11 @@ class Method:
             self._dims = x.dim()
         self._losses += training
         return self.last.total
+
+    @property
+    def target_type(self) -> DataTargets:
+        """What the targets of its task are."""
+        return of_data(self.task)
 
     @property
     def likelihood(self) -> Likelihood:
@@ -276,7 +302,11 @@ class Method:
         Threads may ask one network at once; each gets the bits that it would have had alone.
 
         Args:
+            network: prepared, or opened from a file.
             x: all inputs, of the kind that :meth:`loss` takes.
+            samples: draws of a Bayesian network.
+            seed: of the draws.
+            batch_size: inputs that are answered at once.
 
         Raises:
             SzilardError: answers that are not finite, or of a shape that the task does not take.
@@ -284,7 +314,7 @@ class Method:
         checked.batched(x, self._dims)
         stacked = draws.outputs(network, x, samples, seed, batch_size, self.stand_ins)
         likelihood = self._meant(stacked[0])
-        if isinstance(likelihood, Bernoulli) and self.task == "classification" and stacked.isfinite().all():
+        if isinstance(likelihood, Bernoulli) and self.target_type.has_classes and stacked.isfinite().all():
             return two_classes(stacked, self.calibration)
         return believed(likelihood, stacked, self.calibration)
 

@@ -17,18 +17,6 @@ MEAN_STD = 0.01  # of fresh means, whatever the fan-in
 STD_MEAN, STD_SPREAD = 6e-4, 5e-4  # fresh σ = |N(6e-4, 5e-4²)|
 WEIGHT_DECAY = 5e-4  # on everything but log σ
 
-PUBLISHED: dict[str, Any] = {
-    "temperature": 0.01,
-    "warmup": 0.5,
-    "prior": "fixed",
-    "prior_scale": 0.005,
-    "score": "SNR_mean_abs",
-    "growth_batches": 1,
-    "every": 100,
-    "lr": 0.01,
-    "lr_log_std": 1.0,
-}
-
 
 class PublishedSSVI(SSVI):
     """The preset of the reference implementation (200 epochs, batch 128, density 0.1, CIFAR ResNet-18).
@@ -38,13 +26,37 @@ class PublishedSSVI(SSVI):
     held as its logarithm (in that regime the same as the softplus used there, whose slope is σ), and the
     optimiser steps before a move instead of being skipped. Its σ hardly leaves where it starts: use this to
     compare, not to train.
+
+    Args:
+        density: fraction of weights that exist, all through training.
     """
 
     name = "ssvi-published"
     label = "SSVI, published settings"
+    summary = "SSVI with the settings of its published code"
+    source = "Li et al. 2024, arXiv:2402.11025"
+    order = 5
 
-    def __init__(self, n_data: int, *, density: float = 0.1, **options: Any) -> None:
-        super().__init__(n_data, density=density, **{**PUBLISHED, **options})
+    def __init__(
+        self,
+        n_data: int,
+        *,
+        density: float = 0.1,
+        temperature: float = 0.01,
+        warmup: float = 0.5,
+        prior: str = "fixed",
+        prior_scale: float = 0.005,
+        score: str = "SNR_mean_abs",
+        growth_batches: int = 1,
+        every: int = 100,
+        lr: float = 0.01,
+        lr_log_std: float = 1.0,
+        **options: Any,
+    ) -> None:
+        super().__init__(
+            n_data, density=density, temperature=temperature, warmup=warmup, prior=prior, prior_scale=prior_scale,
+            score=score, growth_batches=growth_batches, every=every, lr=lr, lr_log_std=lr_log_std, **options,
+        )  # fmt: skip
         idle.warn(self.label, options, {"initial_std": 0.5}, "whose σ starts at 6e-4")
 
     def _convert(self, network: nn.Module) -> nn.Module:

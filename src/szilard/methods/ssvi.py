@@ -26,17 +26,27 @@ class SSVI(Method):
 
     Args:
         density: fraction of weights that exist, all through training.
-        score: removal score, see :mod:`szilard.topology.scores`.
+        score: which entries leave: those of the lowest ``"snr"`` (|μ|/σ), ``"magnitude"`` (|μ|), or another one of
+            :data:`szilard.topology.SCORES`.
         growth_batches: batches over which the growth gradient is averaged.
         growth: ``"noisy"`` takes the growth gradient of the stochastic network, ``"mean"`` that of its mean.
-        every, fraction, end: of the topology :class:`~szilard.topology.Schedule`; ``fraction=0`` is a static mask.
-        prior, prior_scale, initial_std, allocation, dense_stem, pattern: see
-            :func:`szilard.bayesianize`.
+        every: optimiser steps between two moves of the support.
+        fraction: share of the entries that the first move replaces; later ones fewer, by a cosine. 0 is a static mask.
+        end: share of all steps after which the support stays as it is.
+        prior: ``"fan-in"`` (N(0, s²/existing fan-in)), ``"fixed"`` (N(0, s²)) or ``"learned"`` (by empirical Bayes).
+        prior_scale: s of the priors ``"fan-in"`` and ``"fixed"``.
+        initial_std: σ at the start, as a fraction of the root mean square of the weight's means.
+        allocation: ``"uniform"``, or ``"erk"`` (small layers denser, same total).
+        dense_stem: leave the first layer dense if it is a convolution.
+        pattern: in which units weights exist: ``"unstructured"``, blocks such as ``"block32"``, or ``"neuron"``.
         pretrained: start from the network's own weights: their largest entries are the first support.
     """
 
     name = "ssvi"
     label = "SSVI"
+    summary = "Gaussians on a fixed share of the weights, which moves"
+    source = "Li et al. 2024, arXiv:2402.11025"
+    order = 4
     converts = True
 
     def __init__(

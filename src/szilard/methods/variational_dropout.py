@@ -23,13 +23,17 @@ class VariationalDropout(Method):
     divergence is a force and not a code length.
 
     Args:
-        threshold: on ln α.
+        threshold: on ln α, from which a weight leaves at the end.
         warmup: share of the steps over which T rises; without one, nearly everything leaves at once.
+        initial_std: σ at the start, as a fraction of the root mean square of the weight's means.
         pretrained: start the means at the network's own weights.
     """
 
     name = "variational-dropout"
     label = "variational dropout"
+    summary = "Weights whose noise outgrows them leave at the end"
+    source = "Molchanov et al. 2017, arXiv:1701.05369"
+    order = 6
     converts = True
 
     def __init__(

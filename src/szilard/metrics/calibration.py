@@ -8,7 +8,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from szilard.errors import SzilardError
-from szilard.metrics.predictive import Predictive, flat, matching_labels, matching_probabilities
+from szilard.likelihood.targets import CLASSES
+from szilard.metrics.predictive import Predictive, flat, matching_probabilities
 
 BINS = 15
 
@@ -124,7 +125,7 @@ def temperature(logits: Tensor, y: Tensor) -> float:
         )
     if not torch.isfinite(logits).all():
         raise SzilardError("temperature was given NaN or infinite logits; the network has diverged")
-    logits, y = logits.detach().cpu().double(), matching_labels(y.cpu(), logits.shape[1])
+    logits, y = logits.detach().cpu().double(), CLASSES.checked(y.cpu(), logits.shape[1])
 
     def nll(log_t: float) -> float:
         return float(F.cross_entropy(logits / np.exp(log_t), y))

@@ -35,6 +35,7 @@ def by_class(predictive: Predictive, y: Tensor) -> list[OfClass]:
     """One entry a class, in their order.
 
     Args:
+        predictive: of classes, for ``N`` examples.
         y: class indices ``[N]``.
 
     Raises:

@@ -47,11 +47,12 @@ def intervals(
     chapter 13). What training would give with other examples or another seed is not in them.
 
     Args:
+        predictive, y, ood, target_scale: as for :func:`szilard.metrics.evaluate`.
         seed: of the samples, which have a generator of their own.
     """
     predictive, y = predictive.cpu(), matching_targets(predictive, y)
     rows = rows_of(len(y), seed).index
-    classes = predictive.task == "classification"
+    classes = predictive.target_type.has_classes
     found = _classes(predictive, y, rows) if classes else _quantities(predictive, y, rows, target_scale)
     if classes and ood is not None:
         found |= _aurocs(predictive, ood.cpu())

@@ -28,6 +28,7 @@ def evaluate(
     targets with a scale each have units that do not add up: see ``target_scale``.
 
     Args:
+        predictive: for ``N`` examples.
         y: class indices ``[N]`` or ``[N, ...]``; 0 or 1 ``[N, k]``; or targets ``[N]`` or ``[N, k]`` in the units of
             the predictions.
         ood: predictions for inputs from elsewhere; gives the AUROCs of telling them apart.
@@ -52,7 +53,7 @@ def evaluate(
             f"predictions and targets are {type(predictive).__name__} and {type(y).__name__}; give what method.predict "
             "answers, or a szilard.metrics.Predictive, and a tensor"
         )
-    if predictive.task == "regression" and ignore_index is not None:
+    if predictive.target_type.in_units and ignore_index is not None:
         raise SzilardError("ignore_index is a class label, and a regression has none; leave it out")
     whole, targets = predictive.cpu(), y
     predictive, y = flat(predictive, y, ignore_index)
@@ -66,7 +67,7 @@ def evaluate(
         )
     if not len(y):
         raise SzilardError("there is nothing to evaluate: the split is empty or all its labels are ignored")
-    if predictive.task == "regression":
+    if predictive.target_type.in_units:
         if scales.dim():
             return _of_targets(whole, targets, scales)
         return of_quantities(predictive, y, float(scales))

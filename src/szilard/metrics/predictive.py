@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from szilard.errors import SzilardError
+from szilard.likelihood.targets import CLASSES, LABELS, QUANTITIES, DataTargets
 
 
 @dataclass(frozen=True)
@@ -73,16 +74,22 @@ class Predictive:
         return Predictive(p, means, variances, self.multilabel)
 
     @property
-    def task(self) -> str:
+    def target_type(self) -> DataTargets:
+        """What is predicted."""
         if self.probabilities is None:
-            return "regression"
-        return "multilabel" if self.multilabel else "classification"
+            return QUANTITIES
+        return LABELS if self.multilabel else CLASSES
+
+    @property
+    def task(self) -> str:
+        """Its name, as users write it."""
+        return self.target_type.name
 
     @property
     def shape(self) -> torch.Size:
         """Of the targets: ``[N]``, or ``[N, ...]`` where an example has several."""
         shape = self.samples.shape[1:]
-        return shape[:1] + shape[2:] if self.task == "classification" else shape
+        return shape[:1] + shape[2:] if self.target_type.has_classes else shape
 
     @property
     def samples(self) -> Tensor:
@@ -155,20 +162,8 @@ def matching_targets(predictive: Predictive, y: Tensor, ignore_index: int | None
         raise SzilardError(
             f"{n} predictions cannot be held against targets {list(y.shape)}; they must be {list(predictive.shape)}"
         )
-    y = y.detach().cpu()
-    if predictive.task == "regression":
-        if y.is_complex() or not torch.isfinite(y).all():
-            raise SzilardError("the targets hold NaN, infinite or complex values; leave those examples out")
-        return y.double()
-    if predictive.task == "multilabel":
-        known = y if ignore_index is None else y[y != ignore_index]
-        if known.numel() and not bool(((known == 0) | (known == 1)).all()):
-            raise SzilardError(
-                "labels that are there or not must be 0 or 1, and these are not"
-                + (_ignoring(known, ignore_index) or "; mend them")
-            )
-        return y.long()
-    return matching_labels(y, predictive.samples.shape[2], ignore_index)
+    n_outputs = predictive.samples.shape[2] if predictive.samples.dim() > 2 else 1
+    return predictive.target_type.checked(y.detach().cpu(), n_outputs, ignore_index)
 
 
 def flat(predictive: Predictive, y: Tensor, ignore_index: int | None = None) -> tuple[Predictive, Tensor]:
@@ -180,7 +175,7 @@ def flat(predictive: Predictive, y: Tensor, ignore_index: int | None = None) -> 
         predictions of M answers, and targets ``[M]``.
     """
     predictive, y = predictive.cpu(), matching_targets(predictive, y, ignore_index)
-    if predictive.task == "regression":
+    if predictive.target_type.in_units:
         if y.dim() == 1:
             return predictive, y
         means, variances = predictive.samples, predictive.variances
@@ -196,26 +191,6 @@ def flat(predictive: Predictive, y: Tensor, ignore_index: int | None = None) -> 
         counted = y != ignore_index
         p, y = (p, y) if bool(counted.all()) else (p[:, counted], y[counted])
     return (predictive if p is predictive.samples else Predictive(probabilities=p)), y
-
-
-def matching_labels(y: Tensor, classes: int, ignore_index: int | None = None) -> Tensor:
-    """Class indices ``y [N, ...]`` as int64, or a SzilardError if they are none of ``classes``."""
-    if y.is_floating_point() or y.is_complex():
-        raise SzilardError(f"class labels must be integers, not {str(y.dtype).removeprefix('torch.')}")
-    y = y.long()
-    counted = y if ignore_index is None else y[y != ignore_index]
-    if counted.numel() and (int(counted.min()) < 0 or int(counted.max()) >= classes):
-        raise SzilardError(
-            f"labels lie in [{int(counted.min())}, {int(counted.max())}] but the network knows {classes} classes"
-            + _ignoring(counted, ignore_index)
-        )
-    return y
-
-
-def _ignoring(y: Tensor, ignore_index: int | None) -> str:
-    """The advice of somebody who sees -100."""
-    seen = ignore_index is None and bool((y == -100).any())
-    return "; give ignore_index=-100 if that stands for no label" if seen else ""
 
 
 def matching_probabilities(probabilities: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -244,7 +219,7 @@ def matching_probabilities(probabilities: Tensor, y: Tensor) -> tuple[Tensor, Te
     if not bool(torch.isfinite(probabilities).all()):
         raise SzilardError("the probabilities hold NaN or infinite values; the network has diverged")
     _check_probabilities(probabilities.unsqueeze(0), multilabel=False)
-    return probabilities, matching_labels(y.detach().cpu(), classes)
+    return probabilities, CLASSES.checked(y.detach().cpu(), classes)
 
 
 def _check_probabilities(p: Tensor, multilabel: bool) -> None:

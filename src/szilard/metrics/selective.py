@@ -23,10 +23,10 @@ def risk_coverage(predictive: Predictive, y: Tensor) -> tuple[Tensor, Tensor, fl
     predictive, y = flat(predictive, y)
     if not len(y):
         raise SzilardError("a risk-coverage curve needs at least one input")
-    if predictive.task == "classification":
-        loss, unsure = (predictive.labels != y).double(), -predictive.max_probability()
-    else:
+    if predictive.target_type.in_units:
         loss, unsure = (predictive.mean - y).double().square(), predictive.variance
+    else:
+        loss, unsure = (predictive.labels != y).double(), -predictive.max_probability()
     _, group, size = unsure.unique(return_inverse=True, return_counts=True)
     shared = torch.bincount(group, loss) / size
     count = torch.arange(1, len(y) + 1, dtype=torch.float64)

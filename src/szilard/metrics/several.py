@@ -44,6 +44,7 @@ def by_target(
     """One entry a target, in their order.
 
     Args:
+        predictive: of k targets, for ``N`` examples.
         y: targets ``[N, k]`` in the units of the predictions.
         scales: ``[k]`` by which targets were divided.
         few: also intervals.
@@ -91,13 +92,14 @@ def several_intervals(
     """95 % intervals of figures over all targets or labels: bootstrap samples of examples, which stay whole.
 
     Args:
+        predictive: of k targets or labels, for ``N`` examples.
         y: ``[N, k]``.
         scales: of targets, ``[k]``; labels have none.
         seed: of the samples.
     """
     y, predictive = matching_targets(predictive, y), predictive.cpu()
     rows = rows_of(len(y), seed)
-    if predictive.task == "regression":
+    if predictive.target_type.in_units:
         error = (predictive.mean.double() - y).square()
 
         def of_r2(index: Tensor) -> Tensor:

@@ -34,14 +34,14 @@ def of(
     if few:
         ends = _intervals(believed, y, data, elsewhere, seed)
         found["intervals"] = {name: list(interval) for name, interval in ends.items()}
-    if data.task == "regression" and data.targets:
+    if data.target_type.in_units and data.targets:
         rows = by_target(believed, y, torch.as_tensor(data.target_scale), seed=seed, few=few)
         found["by_target"] = [
             {"target": name, **_plain(row)} for name, row in zip(data.targets, rows, strict=True)
         ]
-    names = data.targets if data.task == "multilabel" else data.classes
-    if data.task != "regression" and len(names) <= _MOST_CLASSES:
-        of_classes = by_label(believed, y) if data.task == "multilabel" else by_class(believed, y)
+    names = data.output_names
+    if not data.target_type.in_units and len(names) <= _MOST_CLASSES:
+        of_classes = by_class(believed, y) if data.target_type.has_classes else by_label(believed, y)
         found["by_class"] = [
             {"class": name, **dataclasses.asdict(one)} for name, one in zip(names, of_classes, strict=True)
         ]

@@ -12,11 +12,9 @@ from szilard.bayes import weights
 from szilard.cost import Cost
 from szilard.data import DataSet, Split
 from szilard.data.unseen import StandIns
-from szilard.likelihood.categorical import IGNORED
 from szilard.methods import Method
 from szilard.metrics import Predictive
 from szilard.model import details
-from szilard.model.task import task
 from szilard.networks import WithNoise
 
 Part = Literal["valid", "test"]
@@ -38,6 +36,7 @@ def measure(
         network: any ``nn.Module``, Bayesian or not; it is not changed. Logits ``[B, C]``, or for a regression of k
             targets ``[B, k]`` (noises are then taken from the residuals on valid) or ``[B, 2 k]`` (means, log noise
             deviations).
+        data: with the part that ``split`` names, and, for a regression of an ordinary network, a validation part.
         method: that trained it; without one, its answers are taken as they are.
         samples: draws of a Bayesian network.
         seed: of the draws.
@@ -53,9 +52,9 @@ def measure(
     networks.check_fits(network, data)
     if method is None:
         method = methods.Deterministic(max(1, len(data.train)))
-        method.set_task(task(data.task, data.n_outputs))
+        method.set_task(data.target_type.meaning(data.n_outputs))
         method.stand_ins = StandIns.of(data.reading, data.shift, data.scale)
-    if data.task == "regression" and tells_mean_alone(network, data):
+    if tells_mean_alone(network, data):
         network = with_noise(network, data)
     counted = cost.count(network, data.input_shape)
     part = getattr(data, split)
@@ -67,8 +66,8 @@ def measure(
 
 @torch.no_grad()
 def tells_mean_alone(network: nn.Module, data: DataSet) -> bool:
-    """Whether a regression network of k targets answers ``[B, k]``."""
-    return answers_mean_alone(network, data.train.x[:2], data.n_outputs)
+    """Whether a network of k quantities answers ``[B, k]``, without their noises."""
+    return data.target_type.in_units and answers_mean_alone(network, data.train.x[:2], data.n_outputs)
 
 
 @torch.no_grad()
@@ -89,14 +88,17 @@ def judge(
     seed: int,
     ood: bool = True,
 ) -> tuple[dict[str, float], Predictive, Predictive | None]:
-    """Quality on a split, with what the network believes of it and of the inputs of other origin."""
+    """Quality on a split, with what the network believes of it and of out-of-distribution inputs."""
     believed = method.predict(network, split.x, samples=samples, seed=seed)
     elsewhere = None
-    if ood and data.ood is not None and data.task == "classification":
-        elsewhere = method.predict(network, data.ood.x, samples=samples, seed=seed)
-    ignored = IGNORED if data.task == "classification" else None
+    if ood and data.judged_ood is not None:
+        elsewhere = method.predict(network, data.judged_ood.x, samples=samples, seed=seed)
     quality = metrics.evaluate(
-        believed, split.y, ood=elsewhere, target_scale=data.target_scale, ignore_index=ignored
+        believed,
+        split.y,
+        ood=elsewhere,
+        target_scale=data.target_scale,
+        ignore_index=data.target_type.ignored,
     )
     return quality, believed, elsewhere
 

@@ -12,18 +12,18 @@ import torch
 from torch import Tensor, nn
 
 from szilard import file, methods, networks
-from szilard.data import DataSet, Task
+from szilard.data import DataSet
 from szilard.data.reading import Reading
 from szilard.data.unseen import StandIns
 from szilard.errors import OwnCodeError, SzilardError
 from szilard.file.error import SzilardFileError, printable
 from szilard.file.state import with_meta
+from szilard.likelihood.targets import DataTargets, TaskName, of_data
 from szilard.methods import Method
 from szilard.model import checkpoint, formats, schema, stored, trust
 from szilard.model.formats import Format
 from szilard.model.schema import Saved
 from szilard.model.stored import Stored
-from szilard.model.task import task as asked_of
 from szilard.model.weights import fill, load_state, state_of
 
 __all__ = [
@@ -66,7 +66,7 @@ class SavedNetwork:
     network: nn.Module
     method: Method
     network_spec: str | None
-    task: Task
+    task: TaskName
     input_shape: tuple[int, ...]
     n_outputs: int
     classes: tuple[str, ...]
@@ -83,13 +83,18 @@ class SavedNetwork:
     reading: Reading | None = None
     targets: tuple[str, ...] = ()
 
+    @property
+    def target_type(self) -> DataTargets:
+        """What the targets of its data are."""
+        return of_data(self.task)
+
     @classmethod
     def plain(
         cls, network: nn.Module, data: DataSet, *, network_spec: str | None, source: dict[str, Any]
     ) -> SavedNetwork:
         """Somebody's network whose answers are taken as they are, with the data that it is for."""
         method = methods.Deterministic(max(1, len(data.train)))
-        method.set_task(asked_of(data.task, data.n_outputs))
+        method.set_task(data.target_type.meaning(data.n_outputs))
         method.stand_ins = StandIns.of(data.reading, data.shift, data.scale)
         return cls(
             network.eval(), method, network_spec, data.task, data.input_shape, data.n_outputs, data.classes,
@@ -162,6 +167,7 @@ def load(
     this machine (:mod:`szilard.model.trust`), and after everything else in the file has been checked.
 
     Args:
+        path: of the file.
         network_spec: builds the network, if the file does not say how or says what has moved.
         trusted: run the Python file, and read the data, that the file names, whoever wrote it.
         tell: is given one line before a Python file is run because of ``trusted``.
@@ -264,7 +270,7 @@ def _load(
     spec = _spec(path, saved, network_spec, trusted)
     state = state_of(path, state)
     method = methods.make(saved.method, saved.n_data, **saved.method_options)
-    task = asked_of(saved.task, saved.n_outputs)
+    task = of_data(saved.task).meaning(saved.n_outputs)
     method.stored = frozenset(state)  # what was converted then, whatever would be today
     if networks.is_code(spec):
         if (

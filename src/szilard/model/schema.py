@@ -12,17 +12,16 @@ import torch
 from torch import Tensor
 
 from szilard import methods
-from szilard.data import Task
 from szilard.data.reading import MISSING, Reading
 from szilard.errors import SzilardError
 from szilard.file.error import SzilardFileError, printable
+from szilard.likelihood.targets import DATA_TASKS, TaskName, of_data
 
 MOST_INPUTS = 1 << 24  #: numbers of one input
 _MOST_SIDES = 8
 _MOST_OUTPUTS = 1 << 20
 _MOST_TEXT = 4096  # characters of a spec, a path or a name
 _LARGEST = 1 << 53  # whole numbers
-_TASKS = ("classification", "multilabel", "regression")
 _FLOAT32 = 3.4e38
 
 
@@ -46,7 +45,7 @@ class Saved:
     method_options: dict[str, Any]
     n_data: int
     method_state: dict[str, Any]
-    task: Task
+    task: TaskName
     input_shape: tuple[int, ...]
     n_outputs: int
     classes: tuple[str, ...]
@@ -108,23 +107,24 @@ class _Reader:
         self.content = content
 
     def saved(self) -> Saved:
-        task: Task = self._choice("task", self._field("task"), _TASKS)
+        task: TaskName = self._choice("task", self._field("task"), DATA_TASKS)
         shape = self._input_shape()
         classes, features = (self._texts(name, self._field(name)) for name in ("classes", "feature_names"))
         n_outputs = self._whole("n_outputs", self._field("n_outputs"), 1, _MOST_OUTPUTS)
         targets = self._texts("targets", self.content.get("targets", []))
-        expected = len(classes) if task == "classification" else len(targets) or 1
-        if n_outputs != expected or (task == "multilabel" and not targets):
-            names = "classes" if task == "classification" else "targets"
+        target_type = of_data(task)
+        expected = target_type.n_outputs(classes, targets)
+        if n_outputs != expected or (target_type.in_columns and not targets):
+            names = "classes" if target_type.has_classes else "targets"
             self._refuse(
                 "n_outputs",
                 f"is {n_outputs}, and {task} with {len(classes or targets)} {names} has {expected}",
             )
-        if task != "classification" and classes:
+        if classes and not target_type.has_classes:
             self._refuse("classes", f"must be empty for {task}")
-        if task == "classification" and targets:
-            self._refuse("targets", "must be empty for classification")
-        several = len(targets) if task == "regression" else 0
+        if targets and target_type.has_classes:
+            self._refuse("targets", f"must be empty for {task}")
+        several = len(targets) if target_type.in_units else 0
         if features and (len(shape) != 1 or len(features) != shape[0]):
             self._refuse("feature_names", f"has {len(features)} names for inputs of shape {list(shape)}")
         method = self._choice("method", self._field("method"), tuple(methods.names()))
@@ -171,7 +171,7 @@ class _Reader:
             self._refuse("method_options", f"are none of {method}: {error}")
         return found
 
-    def _state(self, task: Task) -> dict[str, Any]:
+    def _state(self, task: TaskName) -> dict[str, Any]:
         found = self._table("method_state", self._field("method_state"))
         for key in ("step", "total_steps", "calibration", "task"):
             if key not in found:
@@ -218,7 +218,7 @@ class _Reader:
         if found and found.get("name") is None and set(found) - {"root"}:
             self._refuse("data", "does not name a data set")
         if found.get("task") is not None:
-            self._choice("data task", found["task"], _TASKS)
+            self._choice("data task", found["task"], DATA_TASKS)
         return {key: value for key, value in found.items() if value is not None}
 
     def _reading(self, features: tuple[str, ...]) -> dict[str, Any] | None:

@@ -36,8 +36,7 @@ def fitted(network: nn.Module, data: DataSet, *, told: bool = False, target: str
     for one, said in _candidates(data, told):
         score, link = _quality(network, one, target)
         tried.append(Tried(score, one, said, link))
-    by = "accuracy" if data.task == "classification" else "R²"
-    return choose(tried, by, guessing=_guessing(data))
+    return choose(tried, data.target_type.score, guessing=_guessing(data))
 
 
 def binary(x: Tensor) -> Tensor:
@@ -91,7 +90,7 @@ def _candidates(data: DataSet, told: bool) -> Iterator[tuple[DataSet, str]]:
     if not told:
         sets += [(data.renormalised(*pair), said) for pair, said in _others(data)]
     for given, said in sets:
-        if data.task != "regression":
+        if not data.target_type.in_units:
             yield given, said
             continue
         yield given, f"{said}, {TARGETS}"
@@ -128,8 +127,8 @@ def _of_text(data: DataSet) -> Tensor | None:
 
 
 def _guessing(data: DataSet) -> float:
-    if data.task != "classification":
-        return 0.0
+    if not data.target_type.has_classes:
+        return 0.0  # R² of the mean
     y = data.valid.y[data.valid.y != IGNORED]
     return float(y.bincount().max()) / len(y) if len(y) else 0.0
 
@@ -146,7 +145,7 @@ def _quality(network: nn.Module, data: DataSet, target: str) -> tuple[float, Lin
         output = torch.cat([network(part.to(device)).cpu() for part in x.split(1024)]).double()
     if not bool(torch.isfinite(output).all()):
         return -torch.inf, None
-    if data.task == "classification":
+    if data.target_type.has_classes:
         right = (output.argmax(1) == y)[y != IGNORED]
         return float(right.double().mean()), None
     score = float(1 - (output[:, 0] - y.double()).square().mean() / y.double().var(unbiased=False))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from szilard.errors import SzilardError
+from szilard.likelihood.targets import DataTargets
 from szilard.networks.evaluating import evaluating
 from szilard.networks.finite import advice
 
@@ -25,7 +26,7 @@ class _DataSet(Protocol):
     @property
     def name(self) -> str: ...
     @property
-    def task(self) -> Literal["classification", "multilabel", "regression"]: ...
+    def target_type(self) -> DataTargets: ...
     @property
     def train(self) -> _Split: ...
     @property
@@ -42,6 +43,8 @@ def check_fits(network: nn.Module, dataset: _DataSet, *, own: nn.Module | None =
     of k targets, finite, and of a floating type. The training modes of the modules are restored.
 
     Args:
+        network: the network to train.
+        dataset: with a training split.
         own: the user's network inside this one, whose tensor names the message uses; None: this one.
 
     Raises:
@@ -64,23 +67,12 @@ def check_fits(network: nn.Module, dataset: _DataSet, *, own: nn.Module | None =
     if not isinstance(output, Tensor):
         raise SzilardError(f"the network returns {type(output).__name__}; it must return one tensor")
     count = len(x)
-    if dataset.task == "classification":
-        positions = tuple(dataset.train.y.shape[1:])
-        fitting = [(count, dataset.n_outputs, *positions)]
-        shape = ", ".join(["B", *map(str, fitting[0][1:])])
-        wanted = f"[{shape}], one logit for each class" + (" at each position" if positions else "")
-    elif dataset.task == "multilabel":
-        k = dataset.n_outputs
-        fitting, wanted = [(count, k)], f"[B, {k}], one logit for each label"
-    else:
-        k = dataset.n_outputs
-        fitting = [(count, k), (count, 2 * k)]
-        of = "log of the noise's deviation" if k == 1 else "logs of the noises' deviations"
-        wanted = f"[B, {k}], or [B, {2 * k}] with the {of}"
+    positions = tuple(dataset.train.y.shape[1:])
+    fitting, wanted = dataset.target_type.output_shapes(count, dataset.n_outputs, positions)
     if tuple(output.shape) not in fitting:
         raise SzilardError(
             f"the network returns {list(output.shape)} for {count} inputs of {dataset.name}; "
-            f"{dataset.task} needs {wanted}"
+            f"{dataset.target_type.name} needs {wanted}"
         )
     if not output.is_floating_point():
         raise SzilardError(f"the network returns {output.dtype}; it must return a floating type")

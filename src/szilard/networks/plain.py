@@ -22,6 +22,7 @@ def copied(network: nn.Module, memo: dict[int, object] | None = None) -> nn.Modu
     """A deep copy, also of a network with computed weights that have a gradient, which torch does not copy.
 
     Args:
+        network: it is not changed.
         memo: as in :func:`copy.deepcopy`: replacement of an object, by the object's id.
     """
     memo = {} if memo is None else memo
@@ -48,6 +49,7 @@ def make_plain(network: nn.Module, names: set[str] | None = None) -> list[str]:
     """Replace computed tensors of a network in eval mode by their values, in place; return their names.
 
     Args:
+        network: in eval mode; it is changed.
         names: only these of :func:`computed`; by default all.
     """
     done: dict[str, None] = {}

@@ -119,7 +119,7 @@ def risk_coverage(run: Run, width: float = THIRD) -> Picture | None:
     """What is left of the error when the network answers only where it is surest."""
     import numpy as np
 
-    classes = run.task == "classification"
+    in_units = run.target_type.in_units
     curves = []
     for m in run.finished:
         if not m.has("risk_coverage_coverage", "risk_coverage_risk"):
@@ -127,7 +127,7 @@ def risk_coverage(run: Run, width: float = THIRD) -> Picture | None:
         x, y = (m.arrays[f"risk_coverage_{name}"].astype(float).ravel() for name in ("coverage", "risk"))
         if len(x) != len(y):
             continue
-        y = 100 * y if classes else np.sqrt(np.maximum(y, 0))
+        y = np.sqrt(np.maximum(y, 0)) if in_units else 100 * y
         # The first few inputs are a mean of next to nothing.
         keep = np.unique(np.linspace(min(len(x) - 1, len(x) // 50), len(x) - 1, _CURVE).astype(int))
         at = float(y[min(int(np.searchsorted(x, _ANSWERED)), len(y) - 1)])
@@ -142,17 +142,17 @@ def risk_coverage(run: Run, width: float = THIRD) -> Picture | None:
         axes.set(xlim=(0, 101), xlabel="% of inputs answered, surest first")
         axes.set_ylim(bottom=0)
 
-    title = "Error among the answered, %" if classes else "RMSE among the answered"
+    title = "RMSE among the answered" if in_units else "Error among the answered, %"
     if run.fact("by_target"):
         title += ", in deviations of each target"
-    left = "; ".join(f"{m.name} {at:.1f} %" if classes else f"{m.name} {at:.3g}" for m, _, _, at in curves)
+    left = "; ".join(f"{m.name} {at:.3g}" if in_units else f"{m.name} {at:.1f} %" for m, _, _, at in curves)
     label = f"Risk-coverage curves of {', '.join(m.name for m, *_ in curves)}"
     caption = f"at {figure_names.percent(_ANSWERED, 0)} answered: {left}"
     return Picture(title, svg("risk", label, paint, width=width, height=_HEIGHT), caption)
 
 
 def elsewhere(run: Run) -> list[Picture]:
-    """Max-probability on the test set and on inputs of other origin, on one scale for all methods."""
+    """Max-probability on the test set and on out-of-distribution inputs, on one scale for all methods."""
     import numpy as np
 
     bins = np.linspace(0, 1, 26)
@@ -174,7 +174,7 @@ def elsewhere(run: Run) -> list[Picture]:
             axes.stairs(100 * outside, bins, color=INK, lw=1.2)
             axes.set(xlim=(0, 1.01), ylim=(0, 104 * top), xlabel="probability of the guess")
 
-        label = f"Max-probability of {m.name} on test inputs and on inputs of other origin"
+        label = f"Max-probability of {m.name} on test inputs and on out-of-distribution inputs"
         scores = (
             ("max_probability", "max-probability"),
             ("entropy", "entropy"),

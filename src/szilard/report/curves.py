@@ -22,7 +22,7 @@ def pictures(run: Run) -> list[Picture]:
         for key in _valid(entry)
         if is_number(_valid(entry)[key])
     }
-    right = run.task == "classification" and "accuracy" in seen
+    right = "accuracy" in seen and not run.target_type.in_units
     quality, what = ("accuracy", "Validation accuracy") if right else ("rmse", "Validation RMSE")
     if "r2" in seen:
         quality, what = "r2", "Validation R²"

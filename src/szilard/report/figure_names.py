@@ -129,7 +129,7 @@ QUALITY = (
     Figure("coverage95", "coverage of 95 %", "share of targets inside the 95 % interval; 95 % is right",
            percent, 0.95, "none"),
     Figure("aurc", "AURC", "area under the risk–coverage curve", digits),
-    Figure("auroc_best", "OOD AUROC", "how well inputs of other origin are told apart, by the best score of each",
+    Figure("auroc_best", "OOD AUROC", "how well out-of-distribution inputs are told apart, by the best score of each",
            _fixed(3), "more", "difference"),
 )  # fmt: skip
 COST = (

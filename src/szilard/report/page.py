@@ -57,7 +57,7 @@ def render(run: Run) -> str:
         style=Markup(style),  # a file of this package, not of a user
         name=run.title,
         title=summary.title(run),
-        finding=summary.finding(run),
+        summary=summary.comparison(run),
         facts=summary.facts(run),
         notes=run.notes,
         rows=found,
@@ -71,7 +71,6 @@ def render(run: Run) -> str:
         states={m.key: _state(run, m) for m in run.methods},
         dashes=lambda number: " ".join(f"{d:g}" for d in draw.dashes(number)),
         n_colours=draw.N_COLOURS,
-        regression=run.task == "regression",
         settings=run.settings_text,
         version=__version__,
         **content,

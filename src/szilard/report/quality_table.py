@@ -82,7 +82,7 @@ def rows(run: Run) -> list[Row]:
 
 def _figure(run: Run, figure: Figure) -> Figure:
     # The NLL of a density shifts with the unit of the target: a ratio of two of them says nothing.
-    is_density = figure.key == "nll" and run.task == "regression"
+    is_density = figure.key == "nll" and run.target_type.in_units
     return replace(figure, compare="difference") if is_density else figure
 
 

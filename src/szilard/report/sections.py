@@ -43,7 +43,7 @@ def in_fours(number: int) -> bool:
 
 def predictions(run: Run) -> list[Section]:
     """How true the predictions are."""
-    classes = run.task == "classification"
+    in_units = run.target_type.in_units
     width = QUARTER if in_fours(len(run.finished) + 1) else THIRD
     each = [
         _try(run, f"{m.name}: the diagram of its predictions", lambda m=m, n=n: _each(run, m, width, n))  # type: ignore[misc]
@@ -52,7 +52,7 @@ def predictions(run: Run) -> list[Section]:
     ]
     risk = _try(run, "the risk–coverage curve", lambda: calibration_section.risk_coverage(run, width))
     ood = (
-        _try(run, "the histograms of inputs of other origin", lambda: calibration_section.elsewhere(run))
+        _try(run, "the histograms of out-of-distribution inputs", lambda: calibration_section.elsewhere(run))
         or []
     )
     reliability = (
@@ -60,11 +60,11 @@ def predictions(run: Run) -> list[Section]:
         "Bars are 95 % intervals of the accuracy itself: where few inputs fall, little is known."
     )
     intervals = "Each dot is a test input with its 95 % interval; those that miss the truth have no colour."
-    outside = run.fact("ood") or "inputs of other origin"
+    outside = run.fact("ood") or "out-of-distribution inputs"
     return [
         Section(
-            "Are the probabilities true?" if classes else "Are the error bars true?",
-            reliability if classes else intervals,
+            "Are the error bars true?" if in_units else "Are the probabilities true?",
+            intervals if in_units else reliability,
             [p for p in [*each, risk] if p],
         ),
         Section(
@@ -106,9 +106,9 @@ def pictured(run: Run) -> list[Uncertain]:
 
 
 def _each(run: Run, m: MethodRun, width: float, target: int) -> Picture | None:
-    if run.task == "classification":
-        return calibration_section.reliability(m, width)
-    return calibration_section.predicted(run, m, width, target)
+    if run.target_type.in_units:
+        return calibration_section.predicted(run, m, width, target)
+    return calibration_section.reliability(m, width)
 
 
 def _try(run: Run, what: str, make: Callable[[], T]) -> T | None:

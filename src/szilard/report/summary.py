@@ -25,14 +25,14 @@ def facts(run: Run) -> list[tuple[str, str]]:
         ("epochs", run.fact("epochs") or run.asked("fit", "epochs")),
         ("steps", run.fact("steps")),
         ("draws a prediction", run.fact("samples") or run.asked("fit", "samples")),
-        ("other origin", run.fact("ood")),
+        ("out-of-distribution", run.fact("ood")),
     ]
     seed = next((m.result["seed"] for m in run.finished if "seed" in m.result), run.asked("fit", "seed"))
     said = [(what, f"{v:,}" if isinstance(v, int) else str(v)) for what, v in found if v is not None]
     return said if seed is None else [*said, ("seed", str(seed))]
 
 
-def finding(run: Run) -> str:
+def comparison(run: Run) -> str:
     """The first finished method of the run beside the deterministic baseline: quality, then cost."""
     if not run.finished:
         return "No method has finished yet."
@@ -45,7 +45,7 @@ def finding(run: Run) -> str:
 
 def _alone(run: Run, main: MethodRun) -> str:
     said = [text for text in (_level(main), _nll(main)) if text]
-    return f"{_upper(_told(main))} reaches {' and '.join(said) or 'an unknown quality'}; the run has no other method."
+    return f"{_upper(_named(main))} reaches {' and '.join(said) or 'an unknown quality'}; the run has no other method."
 
 
 def _both(run: Run, main: MethodRun, base: MethodRun) -> str:
@@ -56,7 +56,7 @@ def _both(run: Run, main: MethodRun, base: MethodRun) -> str:
         _factor(main, base, "train_flops", "training FLOPs", "fewer"),
     ]
     sentence = (
-        f"Beside {_told(base)}, {_told(main)} {_listed(quality) or 'has no figure of quality in common'}."
+        f"Beside {_named(base)}, {_named(main)} {_listed(quality) or 'has no figure of quality in common'}."
     )
     if known := [text for text in cost if text]:
         sentence += f" It takes {_listed(known)}."
@@ -116,7 +116,9 @@ def _elsewhere(run: Run, main: MethodRun, base: MethodRun) -> str:
     how = "better" if a > b else "worse"
     if f"{a:.3f}" == f"{b:.3f}":
         how = "equally well"
-    return f"tells {run.fact('ood') or 'inputs of other origin'} apart {how} (AUROC {a:.3f} against {b:.3f})"
+    return (
+        f"tells {run.fact('ood') or 'out-of-distribution inputs'} apart {how} (AUROC {a:.3f} against {b:.3f})"
+    )
 
 
 def _factor(main: MethodRun, base: MethodRun, figure: str, what: str, less: str) -> str:
@@ -160,7 +162,7 @@ def _listed(parts: list[str]) -> str:
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}" if parts else ""
 
 
-def _told(m: MethodRun) -> str:
+def _named(m: MethodRun) -> str:
     """A name in a sentence: what follows its comma goes in brackets."""
     name, comma, more = m.name.partition(", ")
     return f"{name} ({more})" if comma else name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from torch import Tensor, nn
 
 from szilard import atomic, bayes, metrics
 from szilard.data import DataSet
-from szilard.data.check import IGNORED
+from szilard.errors import SzilardError
+from szilard.likelihood.targets import Classes, DataTargets, Labels, Quantities
 from szilard.metrics import Predictive
 from szilard.metrics.predictive import flat
 
@@ -49,45 +51,59 @@ def of_posterior(network: nn.Module, when: str) -> Arrays:
 
 
 def of_predictions(data: DataSet, test: Predictive, ood: Predictive | None) -> Arrays:
-    """Of the test set, and of the inputs of other origin; with a class for each pixel, of at most 20 000 pixels.
+    """Of the test set, and of out-of-distribution inputs; with a class for each pixel, of at most 20 000 pixels.
 
     Of several targets, ``test_mean`` and its kin are ``[N, k]`` in the units of each, and the risk is the squared error
     in units of their deviations. Labels that are each there or not have ``test_label_probabilities [N, k]``.
     """
+    make = _OF_PREDICTIONS.get(type(data.target_type))
+    if make is None:
+        raise SzilardError(
+            f"nothing is saved for the pictures of {data.task}; add a function to szilard.run.arrays"
+        )
     y = data.test.y
     if data.is_dense:
-        test, y = flat(test, y, IGNORED)
+        test, y = flat(test, y, data.target_type.ignored)
     coverage, risk, _ = metrics.risk_coverage(test, y)
     arrays: Arrays = {"risk_coverage_coverage": coverage.numpy(), "risk_coverage_risk": risk.numpy()}
     if len(y) > MOST:
         kept = torch.linspace(0, len(y) - 1, MOST, dtype=torch.float64).long()
         arrays = {name: values[kept.numpy()] for name, values in arrays.items()} if data.is_dense else arrays
-    if data.task == "regression":
-        scale, shift = data.target_scale, data.target_shift
-        own = risk.numpy() if isinstance(scale, Tensor) else risk.numpy() * scale**2
-        return arrays | {
-            "risk_coverage_risk": own,
-            "test_mean": _numpy(test.mean * scale + shift),
-            "test_variance": _numpy(test.variance * scale**2),
-            "test_target": _numpy(data.test.y * scale + shift),
-            "test_epistemic": _numpy(test.epistemic() * scale**2),
-            "test_aleatoric": _numpy(test.aleatoric() * scale**2),
-        }
-    arrays |= _reliability(test, y)
+    return arrays | make(data, test, y, ood, risk)
+
+
+def _of_quantities(
+    data: DataSet, test: Predictive, y: Tensor, ood: Predictive | None, risk: Tensor
+) -> Arrays:
+    scale, shift = data.target_scale, data.target_shift
+    return {
+        "risk_coverage_risk": risk.numpy() if isinstance(scale, Tensor) else risk.numpy() * scale**2,
+        "test_mean": _numpy(test.mean * scale + shift),
+        "test_variance": _numpy(test.variance * scale**2),
+        "test_target": _numpy(y * scale + shift),
+        "test_epistemic": _numpy(test.epistemic() * scale**2),
+        "test_aleatoric": _numpy(test.aleatoric() * scale**2),
+    }
+
+
+def _of_labels(data: DataSet, test: Predictive, y: Tensor, ood: Predictive | None, risk: Tensor) -> Arrays:
+    return _reliability(test, y) | {
+        "test_label_probabilities": test.mean.numpy().astype(np.float16),
+        "test_label_truth": y.numpy(),
+    }
+
+
+def _of_classes(data: DataSet, test: Predictive, y: Tensor, ood: Predictive | None, risk: Tensor) -> Arrays:
+    arrays = _reliability(test, y)
     if data.is_dense:
         return arrays | {
             "test_max_probability": _thin(test.max_probability()).float().numpy(),
             "test_epistemic": _thin(test.epistemic()).float().numpy(),
             "test_aleatoric": _thin(test.aleatoric()).float().numpy(),
         }
-    if data.task == "multilabel":
-        return arrays | {
-            "test_label_probabilities": test.mean.numpy().astype(np.float16),
-            "test_label_truth": data.test.y.numpy(),
-        }
     arrays |= {
         "test_mean_probabilities": test.mean.numpy().astype(np.float16),
-        "test_labels": data.test.y.numpy(),
+        "test_labels": y.numpy(),
         "test_max_probability": _numpy(test.max_probability()),
         "test_epistemic": _numpy(test.epistemic()),
         "test_aleatoric": _numpy(test.aleatoric()),
@@ -96,6 +112,13 @@ def of_predictions(data: DataSet, test: Predictive, ood: Predictive | None) -> A
         arrays["ood_max_probability"] = _numpy(ood.max_probability())
         arrays["ood_epistemic"] = _numpy(ood.epistemic())
     return arrays | (_uncertain(data, test) if data.is_pictures else {})
+
+
+_OF_PREDICTIONS: dict[type[DataTargets], Callable[..., Arrays]] = {
+    Classes: _of_classes,
+    Labels: _of_labels,
+    Quantities: _of_quantities,
+}
 
 
 def _reliability(test: Predictive, y: Tensor) -> Arrays:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from szilard import bounded, plain_json
 from szilard.data.npz import Archive
 from szilard.errors import SzilardError, printable
+from szilard.likelihood import targets
+from szilard.likelihood.targets import DataTargets
 from szilard.run import result as results
 from szilard.run.result import is_number, text
 
@@ -109,8 +111,9 @@ class Run:
         return value if value is None or is_number(value) else text(value)
 
     @property
-    def task(self) -> str:
-        return "regression" if self.fact("task") == "regression" else "classification"
+    def target_type(self) -> DataTargets:
+        """What was predicted; classes where no result says it."""
+        return targets.known(self.fact("task")) or targets.CLASSES
 
     @property
     def baseline(self) -> MethodRun | None:

@@ -36,6 +36,8 @@ class Growth(Protocol):
         """Scores by blocks of rows, ``(rows, [len(rows), cols])``; only their size counts.
 
         Args:
+            rows, cols: of the weight as a matrix.
+            device: where the blocks are made.
             multiple: a block has a multiple of so many rows, but for the last.
         """
 
@@ -43,6 +45,8 @@ class Growth(Protocol):
         """The ``count`` entries of largest score: flat indices, int64, unordered.
 
         Args:
+            count: how many entries.
+            rows, cols: of the weight as a matrix.
             taken: ascending flat indices that may not be chosen, int64.
         """
 

@@ -71,7 +71,9 @@ class Pattern:
         """As many entries as now, after the worst units gave way to those of largest gradient.
 
         Args:
+            support: as it is before the move.
             score: importance of each existing entry, ``[nnz]``.
+            growth: says where entries should grow.
             fraction: of the entries, to be replaced; what rounds down to no unit does not move.
         """
         raise NotImplementedError

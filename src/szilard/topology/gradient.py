@@ -69,6 +69,8 @@ class GrowthGradient:
         With several processes each block is summed over them first, so that all choose alike.
 
         Args:
+            rows, cols: of the weight as a matrix.
+            device: where the blocks are made.
             multiple: a block has a multiple of so many rows, but for the last.
         """
         step = max(1, BLOCK // max(1, cols) // multiple) * multiple
@@ -87,6 +89,8 @@ class GrowthGradient:
         The gradient is streamed by blocks of rows with a running top-``count``.
 
         Args:
+            count: how many entries.
+            rows, cols: of the weight as a matrix.
             taken: ascending flat indices that may not be chosen, int64.
         Returns:
             flat indices, int64 ``[count]``, unordered.

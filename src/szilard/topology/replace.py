@@ -23,7 +23,10 @@ def drop_and_grow(support: Support, score: Tensor, growth: Growth, fraction: flo
     supports do the same in units of their :class:`~szilard.sparse.pattern.Pattern`.
 
     Args:
+        support: as it is before the move.
         score: importance of each existing entry, ``[nnz]``; ties keep the lower index.
+        growth: says where entries should grow.
+        fraction: of the entries, to be replaced.
     """
     if torch.isnan(score).any():
         raise SzilardError(

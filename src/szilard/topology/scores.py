@@ -38,3 +38,4 @@ SCORES: dict[str, Score] = {
     "expected-magnitude": expected_magnitude,
     "SNR_mean_abs": signal_to_noise,  # the name in the SSVI publication
 }
+"""By name, the score of entries from their mean and σ; those of the lowest score leave a support."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 
 from szilard.data import DataSet, Split
@@ -22,21 +20,10 @@ def constant_nll(data: DataSet, split: Split) -> float:
     That is the frequency of each class (with one example more of each, so that none is impossible), or a Gaussian with
     the mean and variance of the training targets, in normalised units; the mean over several labels or targets.
     """
-    if data.task == "classification":
-        known, asked = (part.y[part.y != IGNORED].long() for part in (data.train, split))
-        counts = torch.bincount(known, minlength=data.n_outputs).double() + 1
-        return float((counts.sum().log() - counts.log())[asked].mean())
-    known, asked = data.train.y.double(), split.y.double()
-    if data.task == "multilabel":
-        share = (known.sum(0) + 1) / (len(known) + 2)
-        return float(-(asked * share.log() + (1 - asked) * (-share).log1p()).mean())
-    # Targets that are all the same would have a density without bound.
-    variance = (known - known.mean(0)).square().mean(0).clamp_min(1e-6)
-    squares = (asked - known.mean(0)).square().mean(0)
-    return float((0.5 * (math.log(2 * math.pi) + variance.log() + squares / variance)).mean())
+    return data.target_type.constant_nll(data.train.y, split.y, data.n_outputs)
 
 
-def told(
+def message(
     data: DataSet,
     untrained: float,
     energy: float,
@@ -61,7 +48,7 @@ def told(
         advice: what may help first a network that has learnt nothing.
     """
     scale = torch.as_tensor(data.target_scale, dtype=torch.float64)
-    shift = float(scale.log().mean()) if data.task == "regression" else 0.0
+    shift = float(scale.log().mean()) if data.target_type.in_units else 0.0
     constant = constant_nll(data, data.valid) + shift
     margin = ABOVE_CONSTANT * max(1.0, STEPS / max(steps, 1))
     most = max(constant + margin, untrained + ABOVE_UNTRAINED)
@@ -72,9 +59,7 @@ def told(
         energy /= y.shape[1]
     above = energy - constant_nll(data, data.train)
     usual = "try another learning rate or more epochs"
-    what = {"classification": "the class frequencies", "multilabel": "the frequencies of the labels"}.get(
-        data.task, "the mean and variance of the targets"
-    )
+    what = data.target_type.constant
     if steps >= ENOUGH and above > -LEARNT and constant - LEARNT < valid_nll <= most:
         return (
             f"{label} is no better than a guess that never looks at the input: its NLL on valid is {valid_nll:.3g} "

@@ -27,7 +27,7 @@ def weights(choice: str | None, data: DataSet) -> Tensor | None:
             f"--class-weights must be balanced, not {shortened(repr(choice), 60)}; or leave it out "
             "(in Python: class_weights='balanced')"
         )
-    if data.task != "classification":
+    if not data.target_type.has_classes:
         raise SzilardError(
             f"--class-weights is for classification, and {data.name} is {data.task}; leave it out"
         )

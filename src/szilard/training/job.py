@@ -254,7 +254,7 @@ class Job:
             seconds=history[-1]["seconds"],
             peak_bytes=peak_bytes,
         )
-        diverged = divergence.told(
+        diverged = divergence.message(
             data, untrained, history[-1]["energy"], valid["nll"], methods.label(method), method.step,
             thin.advice(network, method),
         )  # fmt: skip
@@ -276,7 +276,7 @@ class Job:
                 "task": data.task,
                 "classes": list(data.classes),
                 "targets": list(data.targets),
-                "ood": data.ood_name if data.task == "classification" else None,
+                "ood": data.judged_ood_name,
                 "seed": seed,
                 "samples": self.samples,
                 "epochs": self.plan.epochs,

@@ -16,7 +16,6 @@ from szilard.data import DataSet
 from szilard.data.files import path_of
 from szilard.errors import SzilardError, SzilardWarning
 from szilard.model import trust
-from szilard.model.task import task
 from szilard.run import lock
 from szilard.run import settings as toml
 from szilard.run.folder import RunFolder
@@ -177,7 +176,9 @@ def _try_out(settings: Settings, data: DataSet) -> None:
     for name, options in settings.methods.items():
         with warnings.catch_warnings():  # they are repeated when it is trained
             warnings.simplefilter("ignore", SzilardWarning)
-            methods.make(name, len(data.train), **options).prepare(network, task(data.task, data.n_outputs))
+            methods.make(name, len(data.train), **options).prepare(
+                network, data.target_type.meaning(data.n_outputs)
+            )
 
 
 def _check_free(folder: RunFolder, *, resume: bool, overwrite: bool) -> None:

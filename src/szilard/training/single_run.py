@@ -13,7 +13,6 @@ from szilard.data import DataSet
 from szilard.data.unseen import StandIns
 from szilard.errors import SzilardError
 from szilard.methods import Method
-from szilard.model.task import task
 from szilard.run.folder import MethodFolder
 from szilard.run.settings import check_positive
 from szilard.training import defaults, imbalance, thin
@@ -93,7 +92,7 @@ def fit(
     if isinstance(network, str):
         network = networks.build(network, data.input_shape, data.n_outputs, seed=seed)
     networks.check_fits(network, data)
-    prepared = method.prepare(network, task(data.task, data.n_outputs))
+    prepared = method.prepare(network, data.target_type.meaning(data.n_outputs))
     if rank() == 0:
         thin.warn(prepared, method)
     method.stand_ins = StandIns.of(data.reading, data.shift, data.scale)

@@ -37,6 +37,10 @@ class CanonicalBatchNorm:
     The network must not be trained further in train mode: its statistics are no longer those of its activations.
     """
 
+    name = "canonical-batchnorm"
+    summary = "Rewrites BatchNorm: one number a channel instead of four"
+    order = 1
+
     def __call__(self, draft: Draft, setting: Setting) -> None:
         network = draft.network
         begun = _untouched(draft, setting.original)

@@ -23,7 +23,7 @@ from szilard.compression.room import Need, most_forward
 from szilard.errors import SzilardWarning, printable
 from szilard.networks import is_itself
 
-MOST = 512  # inputs
+MOST = 1024  # inputs
 MOST_VALUES = 1 << 23  # of them together: activations are in memory, too
 MANY = 1 << 23  # values of an output of which a copy in float64 is made
 PART = 1 << 20  # values that are copied at a time
@@ -57,6 +57,11 @@ class Correct:
     Means are over as many inputs as can be answered at once (:mod:`szilard.compression.room`), at most :data:`MOST`: a
     layer's correction changes what the next one sees, so that inputs in parts would need a pass for each layer.
     """
+
+    name = "correct"
+    summary = "Biases take back what rounding moved in the means"
+    source = "Nagel et al. 2019, arXiv:1906.04721"
+    order = 5
 
     @torch.no_grad()
     def __call__(self, draft: Draft, setting: Setting) -> None:

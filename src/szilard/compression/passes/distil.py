@@ -41,6 +41,9 @@ class Distil:
         augment: of the inputs; pictures in three colours are shifted and mirrored by default.
     """
 
+    name = "distil"
+    summary = "Lets the integers learn the answers of the original"
+    order = 6
     costly = True
     mends = True
 
@@ -126,8 +129,14 @@ def is_cheap(network: nn.Module, x: Tensor) -> bool:
 
     The original and the small network answer, and the small one is differentiated: four times the work of an answer.
     """
+    macs = macs_of(network, x)
+    return macs is not None and 4 * 2 * macs * 64 * 150 <= CHEAP
+
+
+def macs_of(network: nn.Module, x: Tensor) -> int | None:
+    """Multiplications and additions of one answer; None where they cannot be counted."""
     if any(isinstance(module, torch.jit.ScriptModule) for module in network.modules()):
-        return False  # whose parameters cannot be replaced by what is learnt
+        return None  # whose parameters cannot be replaced by what is learnt
     try:
         if (
             not x.is_floating_point()
@@ -135,10 +144,9 @@ def is_cheap(network: nn.Module, x: Tensor) -> bool:
             first = next(network.parameters())
             with torch.no_grad():
                 network(torch.zeros(1, *x.shape[1:], device=first.device, dtype=first.dtype))
-        macs = cost.count(network, tuple(x.shape[1:])).macs
+        return cost.count(network, tuple(x.shape[1:])).macs
     except Exception:  # inputs that are no pictures or features, such as tokens
-        return False
-    return macs is not None and 4 * 2 * macs * 64 * 150 <= CHEAP
+        return None
 
 
 def divergence(wanted: Tensor, answer: Tensor) -> Tensor:

@@ -37,10 +37,15 @@ class Factorize:
     the weight themselves, so that a product of them has to pay for any change.
 
     Args:
-        quantise: of the same passes, which has the curvatures; by default they are measured when this pass is reached.
+        quantise: the :class:`~szilard.compression.Quantise` of the same list of passes, which has the curvatures; by
+            default they are measured when this pass is reached.
         rounds: of the alternation.
     """
 
+    name = "factorize"
+    summary = "Weights as sparse powers of two times a small basis"
+    source = "SmartExchange, Zhao et al. 2020, arXiv:2005.03403"
+    order = 2
     looks_back = True
 
     def __init__(self, quantise: Quantise | None = None, *, rounds: int = 6) -> None:

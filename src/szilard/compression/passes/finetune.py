@@ -29,6 +29,9 @@ class Finetune:
         augment: of the inputs, with a generator.
     """
 
+    name = "finetune"
+    summary = "Trains the integers with labels, at a price for each bit"
+    order = 7
     costly = True
 
     def __init__(

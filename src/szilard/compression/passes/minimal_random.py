@@ -114,8 +114,14 @@ class MinimalRandom:
     λ has no part in it: training has set the price. It replaces :class:`~szilard.compression.Posterior`.
 
     Args:
-        bits, slack: as of :func:`encode`.
+        bits: of a block's index; time doubles with each.
+        slack: nats by which a block's divergence is kept below its bits on average.
     """
+
+    name = "minimal-random"
+    summary = "One draw of a posterior, for its divergence in bits"
+    source = "Havasi et al. 2019, arXiv:1810.00440"
+    order = 9
 
     def __init__(self, *, bits: int = 12, slack: float = 0.0) -> None:
         self.bits, self.slack = bits, slack

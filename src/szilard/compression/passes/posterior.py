@@ -46,6 +46,11 @@ class Posterior:
         temperature: T, by which the divergence was multiplied in training.
     """
 
+    name = "posterior"
+    summary = "Gaussian posteriors to integers, by their own σ"
+    source = "Yang, Bamler and Mandt 2020, arXiv:2002.08158"
+    order = 8
+
     def __init__(self, *, examples: int | None = None, temperature: float = 1.0) -> None:
         self.examples, self.temperature = examples, temperature
 

@@ -55,10 +55,16 @@ class Refit:
     :class:`~szilard.compression.Correct`. The original's outputs at a sample of positions lie on the setting's shelf.
 
     Args:
-        quantise: of the same passes; it keeps the weights that it rounds on the setting's shelf.
+        quantise: the :class:`~szilard.compression.Quantise` of the same list of passes; it keeps the weights that it
+            rounds on the setting's shelf.
         alphas: α, shares of the least-squares correction. Each is tried, and the one of the least F is kept for
             further λ.
     """
+
+    name = "refit"
+    summary = "Fits each layer to what the rounded layers before it give"
+    source = "GPTAQ, Li et al. 2025, arXiv:2504.02692"
+    order = 4
 
     def __init__(self, quantise: Quantise, *, alphas: Sequence[float] = ALPHAS) -> None:
         self.quantise, self.alphas = quantise, tuple(alphas)

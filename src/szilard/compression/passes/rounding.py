@@ -31,10 +31,15 @@ class Quantise:
     """Every weight to integers, by curvature and rate (:mod:`szilard.compression.sequential_rounding`).
 
     Args:
-        softness: τ of :func:`szilard.compression.curvature.curvatures`.
+        softness: τ, the temperature by which the network's own beliefs are softened where curvature is measured.
         curvature: take this instead of measuring it; by the tensor's name, "0.weight".
         price: share of λ at which it rounds; below 1 where training on the integers will follow.
     """
+
+    name = "quantise"
+    summary = "Matrices to integers, by curvature and rate"
+    source = "Hassibi and Stork 1993; Frantar et al. 2022, arXiv:2208.11580; Conzelmann and Bamler 2025"
+    order = 3
 
     def __init__(
         self, *, softness: float = 4.0, curvature: dict[str, Curvature] | None = None, price: float = 1.0
@@ -255,8 +260,12 @@ class QuantiseVectors:
 
     Args:
         bits: precision of a vector whose curvature is not known: its root mean square is ``2^bits`` steps.
-        quantise: of the same passes, which knows the curvatures.
+        quantise: the :class:`Quantise` of the same list of passes, which has the curvatures.
     """
+
+    name = "quantise-vectors"
+    summary = "Biases and other vectors to integers"
+    order = 10
 
     def __init__(self, quantise: Quantise, *, bits: int = 11) -> None:
         self.quantise = quantise

@@ -1,0 +1,153 @@
+"""``szilard inspect``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from szilard.cli.options import output as o
+
+if TYPE_CHECKING:
+    from szilard.cli.table import Table
+    from szilard.file import Entry, Ledger
+
+GROUP = "Look"
+EXAMPLES = (
+    "szilard inspect net.szd",
+    "szilard inspect net.szd --tensors --json",
+    "szilard inspect checkpoint.pt",
+)
+
+Weights = Annotated[
+    Path,
+    typer.Argument(
+        metavar="FILE",
+        help="A .szd file, a PyTorch checkpoint, a .safetensors file or a TorchScript archive.",
+    ),
+]
+Tensors = Annotated[
+    bool, typer.Option("--tensors", help="Decode the file, and print how many bytes each tensor takes.")
+]
+
+_CONTENTS = {
+    "prefix": "magic number and lengths",
+    "names": "names of tensors",
+    "fields": "types, shapes, steps",
+    "metadata": "all else about the network",
+    "adaptive": "levels, scales and supports, adaptive coder",
+    "static": "levels, static frequency tables",
+    "raw": "tensors stored exactly",
+    "trailer": "hashes",
+}
+
+
+def inspect(path: Weights, tensors: Tensors = False, json: o.Json = False, wide: o.Wide = False) -> None:
+    """Show what a .szd file contains and where its bytes are; or list the tensors of another file.
+
+    The network is not needed, and no code in the file is run.
+    """
+    if not _is_szd(path):
+        from szilard.cli.external.listing import print_tensors
+        from szilard.model import formats
+
+        if formats.of(path) != formats.Format.SZD:
+            print_tensors(path, as_json=json, wide=wide)
+            return
+    from szilard.cli import output
+
+    found = _ledger(path, tensors)
+    if json:
+        output.as_json({"path": str(path), **found.to_dict()})
+    else:
+        _print(path, found, wide)
+
+
+def _is_szd(path: Path) -> bool:
+    """Whether a file begins as a .szd file, read without torch."""
+    from szilard.file.sections import MAGIC
+
+    try:
+        if not path.is_file():
+            return True  # its reader says what is wrong
+        with path.open("rb") as opened:
+            return opened.read(len(MAGIC)) == MAGIC
+    except (OSError, ValueError):
+        return True
+
+
+def _ledger(path: Path, tensors: bool) -> Ledger:
+    import contextlib
+    from dataclasses import replace
+
+    from szilard import file
+    from szilard.file.error import SzilardFileError
+
+    found = file.inspect(path, tensors=tensors)
+    if found.tensor_bytes is None:  # the size of a support is known once its stream is decoded
+        with contextlib.suppress(
+            SzilardFileError
+        ):  # too slow without kernels, or damaged: see szilard verify
+            found = replace(found, tensor_bytes=file.verify(path).tensor_bytes)
+    return found
+
+
+def _print(path: Path, found: Ledger, wide: bool) -> None:
+    import json
+
+    from szilard.cli import output, szd_summary
+    from szilard.cli.table import say_wrapped, show
+    from szilard.errors import printable
+
+    say_wrapped(f"{printable(str(path))}: {szd_summary.one_line(found)}", bold=True)
+    output.say("")
+    show(_parts(found), wide=wide)
+    output.say("")
+    show(_entries(found), wide=wide)
+    output.say("")
+    if found.meta:
+        say_wrapped(f"metadata: {printable(json.dumps(found.meta))}")
+    say_wrapped(f"content {found.content}")
+
+
+def _parts(found: Ledger) -> Table:
+    from szilard.cli.table import Column, Table
+
+    parts = found.parts.items()
+    columns = [
+        Column(["part"], [name for name, _ in parts], right=False),
+        Column(["bytes"], [f"{size:,}" for _, size in parts]),
+        Column(["%"], [f"{100 * size / found.size:.1f}" for _, size in parts], worth=50),
+        Column(["what is in it"], [_CONTENTS[name] for name, _ in parts], right=False, worth=10),
+    ]
+    return Table(columns, footer=["file", f"{found.size:,}", "100.0", ""])
+
+
+def _entries(found: Ledger) -> Table:
+    from szilard.cli.table import Column, Table
+    from szilard.errors import printable
+
+    entries = found.entries
+    costs = [_cost(entry) for entry in entries]
+    columns = [
+        Column(["tensor"], [printable(entry.name) for entry in entries], right=False),
+        Column(["kind"], [entry.kind for entry in entries], right=False, worth=40),
+        Column(["type"], [entry.dtype for entry in entries], right=False, worth=30),
+        Column(["shape"], ["x".join(map(str, entry.shape)) for entry in entries], right=False, worth=60),
+        Column(["values"], [f"{entry.elements:,}" for entry in entries], worth=50),
+        Column(["bytes ↓"], [cost[0] for cost in costs]),
+        Column(["of scales", "bytes"], [cost[1] for cost in costs], worth=20),
+        Column(["a value", "bits"], [cost[2] for cost in costs], worth=70),
+    ]
+    undecoded = any(entry.bits is None for entry in entries)
+    note = "- shares a stream with other tensors: add --tensors to decode it and see the bytes of each tensor"
+    return Table(columns, notes=[note] if undecoded else [], elsewhere="--wide or --json shows them")
+
+
+def _cost(entry: Entry) -> tuple[str, str, str]:
+    if entry.bits is None or entry.side_bits is None:
+        return "-", "-", "-"
+    bits = entry.bits + entry.side_bits
+    each = f"{bits / entry.elements:.3f}" if entry.elements else ""
+    return f"{bits / 8:,.0f}", f"{entry.side_bits / 8:,.0f}" if entry.side_bits else "", each

@@ -1,0 +1,134 @@
+"""``szilard measure``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from szilard.cli.options import data as d
+from szilard.cli.options import files as f
+from szilard.cli.options import network as n
+from szilard.cli.options import output as o
+
+if TYPE_CHECKING:
+    from szilard.cli.figures import Row
+    from szilard.cli.request import Request
+    from szilard.cost import Cost
+    from szilard.data import DataSet
+
+GROUP = "Run"
+EXAMPLES = (
+    "szilard measure runs/digits",
+    "szilard measure runs/digits/ssvi/network.pt --samples 100 --json",
+    "szilard measure weights.pt --network network.py:build --data arrays.npz",
+)
+
+
+def measure(
+    path: f.RunOrNetwork,
+    data: d.EvaluationData = None,
+    data_root: d.DataRoot = None,
+    target: d.Target = None,
+    split: d.Split = None,
+    task: d.TaskOfOutputs = None,
+    mean: d.Mean = None,
+    std: d.Std = None,
+    network: n.NetworkOfFile = None,
+    key: n.Key = None,
+    trust: n.Trust = False,
+    samples: o.Samples = 32,
+    seed: o.Seed = 0,
+    json: o.Json = False,
+    wide: o.Wide = False,
+) -> None:
+    """Measure the quality and the cost of a trained network. Also takes a plain PyTorch state dict."""
+    from szilard.cli import detail_tables, figures, output
+    from szilard.cli.request import Request, check_samples
+    from szilard.model import saved_network
+
+    request = Request.typed(
+        path, data=data, data_root=data_root, target=target, split=split, task=task, mean=mean, std=std,
+        network=network, key=key, trust=trust,
+    )  # fmt: skip
+    check_samples(samples)
+    if path.is_file() and not saved_network.is_finished(path):
+        rows, name, ood_name = _of_weights(request, samples, seed, quiet=json)
+    else:
+        rows, of = _of_saved_networks(request, samples, seed)
+        name, ood_name = of.name, of.judged_ood_name
+    if json:
+        output.as_json({"data": name, "ood": ood_name, "networks": rows})
+        return
+    figures.print_rows(rows, f"{name}, test set" + (f"; OOD: {ood_name}" if ood_name else ""), wide=wide)
+    detail_tables.show(rows, wide=wide)
+
+
+def _of_saved_networks(request: Request, samples: int, seed: int) -> tuple[list[Row], DataSet]:
+    """A row for each network of a run, a method's folder or a file of szilard; and the data."""
+    from szilard import methods
+    from szilard.cli import loading, network_data, run_paths
+    from szilard.cli.external import adapted_outputs
+    from szilard.cli.messages import notifier
+    from szilard.errors import SzilardError
+    from szilard.model.evaluate import measure as evaluate
+
+    path, notify = request.path, notifier()
+    files = [path] if path.is_file() else [one.network for one in run_paths.finished_networks(path)]
+    rows = []
+    data: DataSet | None = None
+    for file in files:
+        found = loading.saved_network_of(file, request, notify)
+        data = network_data.for_network(found, request.data_options, str(file), data)
+        details: dict[str, Any] = {}
+        quality, cost = evaluate(
+            adapted_outputs.for_method(found),
+            data,
+            method=found.method,
+            samples=samples,
+            seed=seed,
+            beside=details,
+        )
+        name = methods.label(found.method, found.network)
+        rows.append(_row(name, found.method.name, quality, cost, details, data.task))
+    if data is None:
+        raise SzilardError(f"{path} holds no finished network; name a run folder or a network")
+    return rows, data
+
+
+def _of_weights(
+    request: Request, samples: int, seed: int, *, quiet: bool
+) -> tuple[list[Row], str, str | None]:
+    """A row for a file that holds weights alone; the names of the data and of the out-of-distribution data."""
+    from szilard.cli.external import build_record
+    from szilard.cli.external.network_and_data import NetworkAndExamples, open_network_and_data
+    from szilard.cli.messages import library_notifier
+    from szilard.errors import SzilardError
+    from szilard.model.evaluate import measure as evaluate
+
+    if request.spec is None and not build_record.is_in(request.path):
+        raise SzilardError(
+            f"{request.path} holds weights and does not say of which network; add --network, for instance "
+            "file.py:function"
+        )
+    notify = library_notifier(quiet=quiet)
+    opened = open_network_and_data(request, notify)
+    if opened.other_units:
+        notify(opened.other_units)
+    name = request.path.name
+    if isinstance(opened, NetworkAndExamples):
+        quality, cost = opened.quality(opened.network), opened.cost(opened.network)
+        return [_row(name, "none", quality, cost, {})], opened.data.name, None
+    details: dict[str, Any] = {}
+    quality, cost = evaluate(opened.for_method(), opened.data, samples=samples, seed=seed, beside=details)
+    ood_name = opened.data.judged_ood_name
+    return [_row(name, "none", quality, cost, details, opened.data.task)], opened.data.name, ood_name
+
+
+def _row(
+    name: str, method: str, quality: dict[str, float], cost: Cost, details: dict[str, Any], task: str = ""
+) -> Row:
+    from szilard.cli import figures
+
+    if "intervals" in details:
+        details = details | {"intervals": figures.named(details["intervals"], task)}
+    named = figures.named(quality, task)
+    return {"name": name, "method": method, "quality": named, "cost": cost.to_dict()} | details

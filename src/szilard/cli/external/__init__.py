@@ -1,0 +1,1 @@
+"""Networks that szilard did not train: their weights, the data to evaluate them on, and the units of both."""

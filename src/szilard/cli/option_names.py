@@ -1,0 +1,58 @@
+"""Messages of the library, which name Python arguments, with the options of the command line in their place."""
+
+from __future__ import annotations
+
+import re
+
+_OPTIONS = ("max_drop", "max_bytes", "input_shape", "drop_constant", "n_train", "data_root")
+_PYTHON = "(?:evaluate|forward)"
+
+# Applied in this order, longer phrases first.
+_RULES: list[tuple[re.Pattern[str], str]] = [
+    (re.compile(pattern), replacement)
+    for pattern, replacement in (
+        (r" \((?:or )?in Python: [^)]*\)", ""),
+        (r"(?:; |, )?keep_back=\w+", ""),
+        # Leave out alternatives that only Python offers.
+        (rf" or {_PYTHON}(?=[,;:.]| |$)(?!:)(?:, which [^;:]*)?", ""),
+        (rf", or (?:give )?{_PYTHON}\b(?:, which [^;:]*)?", ""),
+        # If Python is the only way, say so.
+        (rf"\bgive {_PYTHON} or {_PYTHON}", "in Python, give szilard.compress forward or evaluate"),
+        (rf"\bgive ({_PYTHON})", r"in Python, give szilard.compress \1"),
+        (r"\bload it with (?=drop_constant|task)", "use "),
+        (r"\bgive calibration data\b", "give --data"),
+        (r"\bgive calibration\b", "give --data"),
+        (r"\bcalibration data\b", "data"),
+        (r"\bdrop_constant=True", "--drop-constant"),
+        (r"\btask ?= ?[\"'](\w+)[\"']", r"--task \1"),
+        (r"\btask=(\w+)", r"--task \1"),
+        (r"\baccelerator='cpu' and devices=1\b", "--accelerator cpu --devices 1"),
+        (r"\boverwrite=True", "--overwrite"),
+        (r"\bresume=True", "--resume"),
+        (r"\b((?:another|smaller|lower) learning rate)\b(?! \()", r"\1 (--lr)"),
+        (r"\bmore epochs\b(?! \()", "more epochs (--epochs)"),
+        (r"\blarger density, such as\b", "larger --density, such as"),
+        (r"(?<![-\w])task must be\b", "--task must be"),
+        (r"(?<![-\w])task is (?=['\"])", "--task is "),
+        (r"(?<![-\w])target chooses\b", "--target chooses"),
+        (r"\bto predict as target\b", "to predict with --target"),
+        (r"\bas task says\b", "as --task says"),
+        (r"(?<![-\w])split (\d+) is for\b", r"--split \1 is for"),
+        (r"(?<![-\w])confidence (?=must be)", "--confidence "),
+        (r"(?<![-\w])lam\b(?! ?\()", "--lam"),
+        (rf"(?<![-\w])({'|'.join(_OPTIONS)})\b", r"--\1"),
+    )
+]
+_SHARE = re.compile(r"(a drop of at most )([\d.]+(?:e-?\d+)?)(?![\d.]| ?(?:points|%))")
+
+
+def for_command_line(text: str) -> str:
+    """A message of the library for a user of the command line.
+
+    Arguments become options (``--max-drop`` for ``max_drop``), a drop is in percentage points, and advice that only a
+    Python program can follow is left out, or marked as such if there is no other.
+    """
+    for pattern, replacement in _RULES:
+        text = pattern.sub(replacement, text)
+    text = re.sub(r"--[a-z]+(?:_[a-z]+)+", lambda found: found[0].replace("_", "-"), text)
+    return _SHARE.sub(lambda found: f"{found[1]}{100 * float(found[2]):g} points", text)

@@ -1,0 +1,120 @@
+"""The face of what reads targets from files."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from szilard.data.raw import Raw, Request
+from szilard.data.table import Table
+from szilard.errors import SzilardError, shortened
+from szilard.likelihood.targets import DataTargets
+
+Units = tuple[float | Tensor, float | Tensor]  # shift and scale
+
+
+class TargetReader(ABC):
+    """How targets of one type are read, checked and brought into the units of training.
+
+    Attributes:
+        target_type: of these targets.
+        balanced: a subset of the training examples has as many of each class as possible.
+    """
+
+    target_type: ClassVar[DataTargets]
+    balanced: ClassVar[bool] = False
+
+    # -- tables -------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def of_column(self, table: Table, column: int) -> tuple[Tensor, tuple[str, ...]]:
+        """Targets ``[N]`` of one column (``[N, 1]`` of one label), and names of the classes.
+
+        Raises:
+            SzilardError: cells that are no such targets.
+        """
+
+    @abstractmethod
+    def of_columns(self, table: Table, columns: Sequence[int]) -> Tensor:
+        """Targets ``[N, k]`` of several columns.
+
+        Raises:
+            SzilardError: text, a missing cell, or targets that have one column alone.
+        """
+
+    def of_known(self, table: Table, column: int, classes: Sequence[str], network: str) -> Tensor:
+        """Targets ``[N]`` of one column for a network that is trained already.
+
+        Args:
+            classes: of the network.
+            network: in words, for messages.
+        """
+        return torch.from_numpy(table.numbers(column))
+
+    def strata(self, y: Tensor) -> Tensor | None:
+        """Numbers ``[N]`` of groups that keep their shares when the rows of a table are divided; None: no groups."""
+        return None
+
+    def check_training_rows(
+        self, table: Table, y: Tensor, train: Tensor, classes: Sequence[str], request: Request
+    ) -> None:
+        """Raise where the chosen rows ``train`` cannot teach all of the classes."""
+        return
+
+    # -- arrays -------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def of_arrays(
+        self, arrays: Sequence[np.ndarray], names: Sequence[str], path: Path
+    ) -> tuple[list[Tensor], tuple[str, ...]]:
+        """Targets of each part, and names of the classes, from arrays with one axis (or with positions).
+
+        Args:
+            names: of the arrays, for messages.
+        """
+
+    @abstractmethod
+    def of_matrices(self, matrices: Sequence[Tensor], path: Path) -> list[Tensor]:
+        """Targets of each part, from finite ``[N, k]``."""
+
+    # -- any source ---------------------------------------------------------------------------------
+
+    def check_part(self, y: Tensor, raw: Raw, what: str) -> None:
+        """Raise where targets of a part are out of range."""
+        return
+
+    def check_training_part(self, raw: Raw, name: str) -> None:
+        """Raise where nothing can be learnt from the training part."""
+        return
+
+    @abstractmethod
+    def units(self, raw: Raw, name: str) -> Units:
+        """By which targets are shifted and divided, of the training part.
+
+        Raises:
+            SzilardError: targets that nothing can be learnt from.
+        """
+
+
+def refuse_constant(raw: Raw, name: str) -> None:
+    """Raise where a target is the same in every training row."""
+    y = raw.train.y.double()
+    same = (y == y[:1]).all(0)
+    if bool(same.any()):
+        which = int(same.byte().argmax()) if raw.targets else 0
+        value = float(y[0, which] if raw.targets else y[0])
+        left = ", or leave it out of --target (in Python: target=)" if len(raw.targets) > 1 else ""
+        raise SzilardError(
+            f"{called(raw, which)} of {name} is {value:g} in every training row; there is nothing to predict{left}"
+        )
+
+
+def called(raw: Raw, which: int) -> str:
+    """A target, for messages."""
+    return f"target {shortened(raw.targets[which], 60)!r}" if raw.targets else "the target"

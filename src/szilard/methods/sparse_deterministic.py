@@ -1,0 +1,24 @@
+"""Point weights on a small support: the baseline that is as sparse as SSVI."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from szilard.methods.deterministic import Deterministic
+
+
+class SparseDeterministic(Deterministic):
+    """:class:`~szilard.methods.Deterministic` on 5 % of the weights, whose support moves as SSVI's does.
+
+    Args:
+        density: fraction of weights that exist.
+    """
+
+    name = "sparse-deterministic"
+    summary = "Point weights on a fixed share of the entries, which moves"
+    source = "RigL, Evci et al. 2020, arXiv:1911.11134"
+    order = 2
+    baseline = False
+
+    def __init__(self, n_data: int, *, density: float = 0.05, **options: Any) -> None:
+        super().__init__(n_data, density=density, **options)

@@ -1,0 +1,83 @@
+"""Sizes of inputs that a BatchNorm behind the first layer tells, where there are no data."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+import szilard
+from szilard.compression.norm_units import norms_behind, sizes_by_norm
+from szilard.compression.own_units import own_units
+from szilard.errors import SzilardWarning
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.floats(0, 8), st.integers(0, 1000), st.integers(2, 9))
+def test_sizes_are_found_in_the_sums(decades, seed, cols):
+    generator = torch.Generator().manual_seed(seed)
+    size = 10.0 ** (decades * torch.rand(cols, generator=generator, dtype=torch.float64))
+    weight = torch.randn(6 * cols, cols, generator=generator, dtype=torch.float64) / size
+    found = sizes_by_norm(weight, (weight * size).square().sum(1))
+    if found is not None:  # columns of one size leave nothing to explain
+        assert torch.allclose(found.log(), size.log(), atol=0.2)
+
+
+def test_what_no_sum_shows_is_taken_for_as_much_as_none_would_show():
+    weight = torch.randn(32, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    seen = (weight * torch.tensor([1e-9, 1.0, 30.0])).square().sum(1)
+    found = sizes_by_norm(weight, seen)
+    most = float((seen / weight[:, 0].square()).min()) ** 0.5  # more would not fit into the least of the sums
+    assert 0.0999 * most < float(found[0]) < most
+    assert float(found[2]) == pytest.approx(30, rel=0.01)
+
+
+def test_too_few_sums_tell_nothing():
+    assert sizes_by_norm(torch.randn(3, 4), torch.ones(3)) is None
+    assert sizes_by_norm(torch.randn(8, 4), torch.zeros(8)) is None
+    assert sizes_by_norm(torch.randn(8, 4), torch.full((8,), torch.inf)) is None
+
+
+def made(folded):
+    torch.manual_seed(0)
+    size = 10.0 ** torch.linspace(-3, 6, 8)
+    network = nn.Sequential(nn.Linear(8, 48), nn.BatchNorm1d(48), nn.ReLU(), nn.Linear(48, 3))
+    x = torch.randn(1000, 8) * size
+    with torch.no_grad():
+        network[0].weight.normal_()
+        network[3].weight *= 8
+        if folded:
+            network[0].weight /= size
+        y = network[0](x)
+        network[1].running_mean.copy_(y.mean(0))
+        network[1].running_var.copy_(y.var(0))
+    return network.eval(), x
+
+
+@pytest.mark.parametrize("folded", [True, False])
+def test_raw_features_without_data(folded):
+    network, x = made(folded)
+    with pytest.warns(SzilardWarning, match="inputs of layer 0 were taken to be in units of their own"):
+        small = szilard.compress(network, progress=False).network
+    with torch.no_grad():
+        before, after = network(x), small(x)
+    assert float((after - before).norm() / (before - before.mean(0)).norm()) < 0.2
+    assert bool((small[0].weight.norm(dim=0) > 0).all())
+
+
+def test_which_norm_is_behind():
+    network, x = made(True)
+    assert set(norms_behind(network, x)) == {"0"}
+    assert norms_behind(nn.Sequential(nn.Linear(8, 4), nn.ReLU(), nn.BatchNorm1d(4)).eval(), x) == {}
+
+
+def test_inputs_of_one_unit_have_none_of_their_own():
+    network, _ = made(True)
+    with torch.no_grad():
+        network[0].weight.normal_()
+        y = network[0](torch.randn(1000, 8))
+        network[1].running_mean.copy_(y.mean(0))
+        network[1].running_var.copy_(y.var(0))
+    assert not own_units(network)
