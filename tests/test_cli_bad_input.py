@@ -266,7 +266,8 @@ def test_a_disk_that_is_full_at_a_line_of_the_log(tmp_path, monkeypatch, whole, 
     log = tmp_path / "run" / "ssvi" / "metrics.jsonl"
     monkeypatch.setattr(atomic.os, "fsync", full)
     szilard("fit", *ONE, "--out", "run", "--checkpoint-steps", 1, "--quiet").refused(
-        "the disk is full: .*metrics.jsonl could not be written; free some space and continue with szilard fit --out run "
+        "the disk is full: .*metrics.jsonl could not be written; free some space and continue "
+        "with szilard fit --out run "
         "--resume"
     )
     monkeypatch.setattr(atomic.os, "fsync", fsync)
@@ -301,7 +302,8 @@ def test_a_disk_that_is_full_at_tensorboards_events(tmp_path, monkeypatch):
 
     monkeypatch.setattr(writer, "add_scalar", full)
     szilard("fit", *ONE, "--out", "run", "--tensorboard", "--quiet").refused(
-        "the disk is full: .*events.out.tfevents could not be written; free some space and continue with szilard fit --out run "
+        "the disk is full: .*events.out.tfevents could not be written; free some space and continue "
+        "with szilard fit --out run "
         "--resume --accelerator cpu --tensorboard"
     )
 

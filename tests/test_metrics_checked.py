@@ -113,7 +113,7 @@ def test_several_labels_by_hand():
     assert found["f1"] == pytest.approx((2 / 3 + 1) / 2)
     with pytest.raises(SzilardError, match="must be 0 or 1"):
         evaluate(said, 2 * y)
-    with pytest.raises(SzilardError, match=r"lie in \[0, 1\]"):
+    with pytest.raises(SzilardError, match=r"in \[0, 1\]"):
         Predictive(probabilities=z, multilabel=True)
 
 

@@ -129,7 +129,7 @@ def test_the_summary_of_a_regression(tmp_path):
 
 def test_the_circumstances(run):
     assert dict(summary.facts(read(run))) == {
-        "training examples": "1,000", "test inputs": "100", "epochs": "3", "draws a prediction": "8",
+        "training examples": "1,000", "test inputs": "100", "epochs": "3", "draws per prediction": "8",
         "out-of-distribution": "photographs", "seed": "7",
     }  # fmt: skip
 
@@ -205,7 +205,7 @@ def test_classes_are_shown_and_open_where_they_are_unequal(run, examples, open_)
     few(run, "ssvi", {}, rows)
     few(run, "deterministic", {}, [*rows, of_class("c", 1, 1, [0, 1])])  # of other classes: not beside it
     page = report.write(run).read_text()
-    part = page[page.index("<h2>Class by class</h2>") :].partition("</section>")[0]
+    part = page[page.index("<h2>Precision and recall by class</h2>") :].partition("</section>")[0]
     assert ("<details>" not in part) is open_
     assert "50.0 %<small>25.0–75.0 %</small>" in part
     assert "<td>–</td>" in part

@@ -411,7 +411,9 @@ class TestDivergence:
 
     def test_a_network_that_has_learnt_nothing(self, digits):
         constant, train = (divergence.constant_nll(digits, part) for part in (digits.valid, digits.train))
-        assert "no better than a guess" in divergence.message(digits, 3.0, train, constant, "x", 100)
+        assert "no better than a constant prediction" in divergence.message(
+            digits, 3.0, train, constant, "x", 100
+        )
         assert divergence.message(digits, 3.0, train, constant, "x", 99) is None
         assert divergence.message(digits, 3.0, train - 0.5, constant, "x", 1000) is None  # overfitting
         assert divergence.message(digits, 3.0, train, constant - 0.5, "x", 1000) is None

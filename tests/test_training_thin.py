@@ -87,7 +87,8 @@ def test_a_network_that_was_taken_apart_is_advised_a_density(tmp_path):
     sentences = [str(one.message) for one in got]
     assert any("leaves layer" in text for text in sentences)
     assert any(
-        "is no better than a guess" in text and "try a larger density, such as" in text for text in sentences
+        "is no better than a constant prediction" in text and "try a larger density, such as" in text
+        for text in sentences
     )
 
 

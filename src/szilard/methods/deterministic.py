@@ -23,12 +23,12 @@ IDLE = MappingProxyType({"temperature": 1.0, "lr_log_std": 1.0, "warmup": 0.0})
 class Deterministic(Method):
     """Minimise the mean negative log likelihood; no cost term.
 
-    Below density 1 the support moves exactly as SSVI's does, with |w| as the removal score (RigL; Evci et
-    al. 2020): the fair sparse baseline.
+    Below density 1 the support moves as in SSVI, with |w| as the removal score (RigL; Evci et al. 2020): the sparse
+    baseline.
 
     Args:
         density: fraction of weights that exist.
-        temperature_scaling: calibrate the logits on the validation split at the end.
+        temperature_scaling: calibrate the logits on the validation set at the end.
         pretrained: start from the network's own weights instead of fresh ones (density < 1).
         allocation: ``"uniform"``, or ``"erk"`` (small layers denser, same total).
         dense_stem: leave the first layer dense if it is a convolution.

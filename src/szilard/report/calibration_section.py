@@ -1,4 +1,4 @@
-"""Are the predictions true, and does the network know when they are not?"""
+"""Figures of calibration, selective prediction and out-of-distribution detection."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from szilard.report.draw import INK, SOFT, THIRD, Picture, colour, line, svg
 from szilard.run.read import MethodRun, Run
 
 _Z95 = 1.959964
-_BINS = 1000  # of a reliability diagram; each is a shape of its own
-_CURVE = 400  # points of a curve; more cannot be seen
-_DOTS = 300  # targets with error bars in one picture
+_BINS = 1000  # maximum for a reliability diagram; each bin is a separate shape
+_CURVE = 400  # points of a curve; more are not visible
+_DOTS = 300  # targets with error bars in one figure
 _ANSWERED = 0.8
-_MOST_TARGETS = 4  # of several, each of which has a picture
+_MOST_TARGETS = 4  # targets with a figure, if there are several
 _HEIGHT = 282  # CSS pixels
 
 
 def reliability(m: MethodRun, width: float = THIRD) -> Picture | None:
-    """Accuracy against confidence of the top label, bin by bin, with 95 % Wilson intervals; below, where inputs lie."""
+    """Accuracy against confidence of the top label in each bin, with 95 % Wilson intervals; below, a histogram of the
+    confidences."""
     if not m.has("reliability_edges", "reliability_confidence", "reliability_accuracy", "reliability_count"):
         return None
     import numpy as np
@@ -56,21 +57,24 @@ def reliability(m: MethodRun, width: float = THIRD) -> Picture | None:
     said = [f"ECE {m.test['ece']:.3f}"] if "ece" in m.test else []
     if all(key in m.test for key in ("entropy", "aleatoric", "epistemic")):
         entropy, data, own = (m.test[key] for key in ("entropy", "aleatoric", "epistemic"))
-        said.append(f"entropy {entropy:.2f} = {data:.2f} of the data + {own:.2f} of the weights, nats")
+        said.append(f"entropy {entropy:.2f} = aleatoric {data:.2f} + epistemic {own:.2f}, nats")
     return Picture(m.name, drawn, "; ".join(said), m.number)
 
 
 def n_targets(m: MethodRun) -> int:
-    """How many pictures :func:`predicted` has of a method: one a target, for the first few of several."""
+    """Number of figures of :func:`predicted` for a method: one for each of the first few targets."""
     target = m.arrays.get("test_target")
     return 1 if target is None or target.ndim != 2 else min(_MOST_TARGETS, target.shape[1])
 
 
 def predicted(run: Run, m: MethodRun, width: float = THIRD, target: int = 0) -> Picture | None:
-    """Predicted against true with 95 % error bars; those that miss the truth are drawn without colour.
+    """Predicted against true with 95 % error bars; those that do not contain the true value are grey.
 
     Args:
-        target: number of one of several targets.
+        run: the run.
+        m: the method.
+        width: of the figure, in CSS pixels.
+        target: index of the target, if there are several.
     """
     if not m.has("test_target", "test_mean", "test_variance"):
         return None
@@ -103,9 +107,9 @@ def predicted(run: Run, m: MethodRun, width: float = THIRD, target: int = 0) -> 
     drawn = svg(key, label, paint, width=width, height=_HEIGHT)
     held = float(1 - missed.mean())
     held = held if several else m.test.get("coverage95", held)
-    said = f"the 95 % intervals hold {figure_names.percent(held)} of {len(y):,} targets"
+    said = f"the 95 % intervals contain {figure_names.percent(held)} of {len(y):,} targets"
     if not several and all(key in m.test for key in ("aleatoric", "epistemic")):
-        said += f"; deviation {m.test['aleatoric']:.3g} of the data, {m.test['epistemic']:.3g} of the weights"
+        said += f"; deviation: aleatoric {m.test['aleatoric']:.3g}, epistemic {m.test['epistemic']:.3g}"
     return Picture(f"{m.name}: {called}" if several else m.name, drawn, said, m.number)
 
 
@@ -116,7 +120,7 @@ def _target(run: Run, number: int) -> str:
 
 
 def risk_coverage(run: Run, width: float = THIRD) -> Picture | None:
-    """What is left of the error when the network answers only where it is surest."""
+    """Error of the most certain predictions, for every fraction of them."""
     import numpy as np
 
     in_units = run.target_type.in_units
@@ -128,7 +132,7 @@ def risk_coverage(run: Run, width: float = THIRD) -> Picture | None:
         if len(x) != len(y):
             continue
         y = np.sqrt(np.maximum(y, 0)) if in_units else 100 * y
-        # The first few inputs are a mean of next to nothing.
+        # The mean over the first few inputs is too noisy to show.
         keep = np.unique(np.linspace(min(len(x) - 1, len(x) // 50), len(x) - 1, _CURVE).astype(int))
         at = float(y[min(int(np.searchsorted(x, _ANSWERED)), len(y) - 1)])
         curves.append((m, x[keep], y[keep], at))
@@ -139,15 +143,15 @@ def risk_coverage(run: Run, width: float = THIRD) -> Picture | None:
         axes.axvline(100 * _ANSWERED, color=SOFT, lw=0.8, dashes=(1, 2))
         for m, x, y, _ in curves:
             line(axes, m.number, 100 * x, y)
-        axes.set(xlim=(0, 101), xlabel="% of inputs answered, surest first")
+        axes.set(xlim=(0, 101), xlabel="coverage: % of inputs, most certain first")
         axes.set_ylim(bottom=0)
 
-    title = "RMSE among the answered" if in_units else "Error among the answered, %"
+    title = "Risk–coverage curve: RMSE" if in_units else "Risk–coverage curve: error, %"
     if run.fact("by_target"):
         title += ", in deviations of each target"
     left = "; ".join(f"{m.name} {at:.3g}" if in_units else f"{m.name} {at:.1f} %" for m, _, _, at in curves)
     label = f"Risk-coverage curves of {', '.join(m.name for m, *_ in curves)}"
-    caption = f"at {figure_names.percent(_ANSWERED, 0)} answered: {left}"
+    caption = f"at {figure_names.percent(_ANSWERED, 0)} coverage: {left}"
     return Picture(title, svg("risk", label, paint, width=width, height=_HEIGHT), caption)
 
 
@@ -172,7 +176,7 @@ def elsewhere(run: Run) -> list[Picture]:
         def paint(axes: Any, m: MethodRun = m, inside: Any = inside, outside: Any = outside) -> None:
             axes.stairs(100 * inside, bins, fill=True, color=colour(m.number), alpha=0.75, lw=0)
             axes.stairs(100 * outside, bins, color=INK, lw=1.2)
-            axes.set(xlim=(0, 1.01), ylim=(0, 104 * top), xlabel="probability of the guess")
+            axes.set(xlim=(0, 1.01), ylim=(0, 104 * top), xlabel="probability of the predicted class")
 
         label = f"Max-probability of {m.name} on test inputs and on out-of-distribution inputs"
         scores = (
