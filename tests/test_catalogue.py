@@ -110,9 +110,9 @@ def test_one_file_more_is_one_method_more(folder):
     ("body", "match"),
     [
         ("name = 'new'", "class New has a name and no summary; add summary"),
-        ("name = 'new'\n    summary = f'{1}'", "summary that is no literal str"),
-        ("name = 'new'\n    summary = 'x'\n    order = '3'", "order that is no literal int"),
-        ("name = 'ssvi'\n    summary = 'x'", "both hold 'ssvi'; give one another name"),
+        ("name = 'new'\n    summary = f'{1}'", "its summary is not a literal str"),
+        ("name = 'new'\n    summary = 'x'\n    order = '3'", "its order is not a literal int"),
+        ("name = 'ssvi'\n    summary = 'x'", "both define 'ssvi'; rename one"),
         ("name = '../new'\n    summary = 'x'", "lower-case letters, digits and hyphens"),
     ],
 )

@@ -171,7 +171,7 @@ def test_regression_shows_error_bars_instead_of_reliability(tmp_path):
     html = text_of(regression(tmp_path / "run"))
     assert "Calibration of the intervals" in html
     assert "hold 90.0\u00a0% of 50 targets" in html
-    assert "RMSE among the answered" in html
+    assert "Risk–coverage curve: RMSE" in html
     assert "Validation RMSE" in html
     assert "Reliability" not in html
     assert "Vertical axis: % of inputs" not in html

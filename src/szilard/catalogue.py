@@ -108,7 +108,7 @@ def _entry(node: ast.ClassDef, path: Path, package: str) -> list[Entry]:
                 given[key] = None
             if type(given[key]) is not kind:
                 raise SzilardError(
-                    f"{where} has a {key} that is not a literal {kind.__name__}; write the value out"
+                    f"{where}: its {key} is not a literal {kind.__name__}; write the value out"
                 )
     if not given["summary"]:
         return []

@@ -14,7 +14,7 @@ from szilard.bayes.groups import GroupScale, Horseshoe, NormalJeffreys, scale_un
 from szilard.bayes.noise import mix
 from szilard.data import Split
 from szilard.errors import SzilardError
-from szilard.methods import idle
+from szilard.methods import unused
 from szilard.methods.method import Method
 from szilard.topology.moves import Optimizers
 
@@ -61,7 +61,7 @@ class BayesianCompression(Method):
         if not tau > 0:
             raise SzilardError(f"tau must be positive, not {tau:g}")
         if prior != "horseshoe":
-            idle.warn(f"prior {prior!r}", {"tau": tau}, {"tau": 1e-2}, "which has no scale of a layer")
+            unused.warn(f"prior {prior!r}", {"tau": tau}, {"tau": 1e-2}, "which has no scale of a layer")
         self.prior, self.tau, self.pretrained = prior, tau, pretrained
         self.threshold = THRESHOLDS[prior] if threshold is None else threshold
 

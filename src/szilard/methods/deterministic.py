@@ -10,14 +10,14 @@ from torch import Tensor, nn
 
 from szilard import bayes
 from szilard.data import Split
-from szilard.methods import checked, idle
+from szilard.methods import checks, unused
 from szilard.methods.method import Method
 from szilard.sparse import check_density, make_pattern
 from szilard.topology.moves import Moves, Optimizers
 from szilard.topology.schedule import Schedule
 
 #: Options of all methods that change nothing in this one, with their usual values.
-IDLE = MappingProxyType({"temperature": 1.0, "lr_log_std": 1.0, "warmup": 0.0})
+_UNUSED = MappingProxyType({"temperature": 1.0, "lr_log_std": 1.0, "warmup": 0.0})
 
 
 class Deterministic(Method):
@@ -45,7 +45,7 @@ class Deterministic(Method):
     source = "below density 1: RigL, Evci et al. 2020, arXiv:1911.11134"
     order = 1
     baseline = True
-    unused_options = IDLE
+    unused_options = _UNUSED
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class Deterministic(Method):
         **options: Any,
     ) -> None:
         super().__init__(n_data, **options)
-        idle.warn("a deterministic network", options, IDLE, "which has no divergence and no σ")
+        unused.warn("a deterministic network", options, _UNUSED, "which has no divergence and no σ")
         check_density(density)
         self.density = density
         self.temperature_scaling = temperature_scaling
@@ -81,7 +81,9 @@ class Deterministic(Method):
     def _convert(self, network: nn.Module) -> nn.Module:
         if self.temperature_scaling and self.target_type.in_units:
             given = {"temperature_scaling": True}
-            idle.warn("a regression", given, {"temperature_scaling": False}, "which has no logits to divide")
+            unused.warn(
+                "a regression", given, {"temperature_scaling": False}, "which has no logits to divide"
+            )
         if self.density == 1:
             return network
         return bayes.bayesianize(
@@ -114,6 +116,6 @@ class Deterministic(Method):
         return {**super().state_dict(), "moves": self.moves.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        checked.state(state, {"moves": None}, self.label)
+        checks.state(state, {"moves": None}, self.label)
         super().load_state_dict(state)
         self.moves.load_state_dict(state["moves"])

@@ -12,7 +12,7 @@ from szilard.bayes import evaluating
 from szilard.bayes.noise import mix
 from szilard.data.unseen import StandIns
 from szilard.errors import SzilardError
-from szilard.methods import checked, inputs
+from szilard.methods import checks, inputs
 from szilard.networks.takes import call
 
 _PREDICTING = 0x7072  # separates the random numbers of predictions from those of training
@@ -51,8 +51,8 @@ def outputs(
             x = x if vary is None else vary(sample)
             with bayes.drawn(network, mix(seed, _PREDICTING), sample):
                 parts = [
-                    checked.answer(call(network, part), inputs.count(part)).cpu()
+                    checks.answer(call(network, part), inputs.count(part)).cpu()
                     for part in inputs.parts(x, batch_size, device)
                 ]
-            found.append(checked.joined(parts))
+            found.append(checks.joined(parts))
     return torch.stack(found)

@@ -19,8 +19,8 @@ from szilard.likelihood import Bernoulli, Likelihood, NoisyGaussian
 from szilard.likelihood.categorical import IGNORED
 from szilard.likelihood.free_energy import FreeEnergy, free_energy
 from szilard.likelihood.targets import DataTargets, TaskName, of_data
-from szilard.methods import checked, decay, draws, inputs, meaning, optimizers
-from szilard.methods.believed import believed, two_classes
+from szilard.methods import checks, decay, draws, inputs, optimizers, task_likelihood
+from szilard.methods.to_predictive import predictive_of, two_classes
 from szilard.metrics import Predictive, temperature
 from szilard.metrics.predictive import flat
 from szilard.networks import WithNoise
@@ -91,7 +91,7 @@ class Method:
         except_: str | list[str] | Callable[[str, nn.Module], bool] | None = None,
         matrices: str | list[str] | None = None,
     ) -> None:
-        checked.options(n_data, temperature, lr, lr_log_std, warmup, total_steps)
+        checks.options(n_data, temperature, lr, lr_log_std, warmup, total_steps)
         self.n_data = n_data
         self.temperature = temperature
         self.lr = lr
@@ -150,7 +150,7 @@ class Method:
         Raises:
             SzilardError: an unknown task, or a likelihood without predicted probabilities.
         """
-        self.task, self._given = meaning.named(task)
+        self.task, self._given = task_likelihood.named(task)
 
     def _convert(self, network: nn.Module) -> nn.Module:
         raise NotImplementedError
@@ -211,19 +211,19 @@ class Method:
         training = torch.is_grad_enabled() and network.training
         self._eval = torch.is_grad_enabled() and not network.training
         if not self._seen and self.converts:
-            checked.prepared(network, self.label)
+            checks.prepared(network, self.label)
         self._seen = True
         if self.total_steps is None and training:
             self.total_steps = _DEFAULT_EPOCHS * math.ceil(self.n_data / max(1, inputs.count(x)))
         self._reset_noise(network)
         self._before_forward(network)
         weight = self.temperature_at(self.step) / self.n_data
-        output = checked.run(self._forward, network, x)
+        output = checks.run(self._forward, network, x)
         likelihood = self._meant(output)
-        checked.targets(likelihood, output, y, self.step)
+        checks.targets(likelihood, output, y, self.step)
         self.last = free_energy(output, y, self._divergence(network), task=likelihood, weight=weight)
         if training and self._losses == self.step == 0:
-            checked.unreached(self.last.energy, network)
+            checks.unreached(self.last.energy, network)
         if training and isinstance(x, Tensor):
             self._dims = x.dim()
         self._losses += training
@@ -240,7 +240,7 @@ class Method:
         return self._meant(None)
 
     def _meant(self, output: Tensor | None) -> Likelihood:
-        return meaning.likelihood(self.task, self._given, self.class_weights, output)
+        return task_likelihood.likelihood(self.task, self._given, self.class_weights, output)
 
     def _divergence(self, network: nn.Module) -> Tensor:
         return bayes.kl(network)
@@ -257,7 +257,7 @@ class Method:
         When a support moves, the optimiser state of its entries moves with it.
         """
         if self._eval and not self._warned:
-            self._warned = checked.in_eval_mode(network)
+            self._warned = checks.in_eval_mode(network)
         if self.step == 0:
             for one in several(optimizer):
                 decay.warn(network, one)
@@ -312,12 +312,12 @@ class Method:
         Raises:
             SzilardError: outputs that are not finite, or of a shape that the task does not take.
         """
-        checked.batched(x, self._dims)
+        checks.batched(x, self._dims)
         stacked = draws.outputs(network, x, samples, seed, batch_size, self.stand_ins)
         likelihood = self._meant(stacked[0])
         if isinstance(likelihood, Bernoulli) and self.target_type.has_classes and stacked.isfinite().all():
             return two_classes(stacked, self.calibration)
-        return believed(likelihood, stacked, self.calibration)
+        return predictive_of(likelihood, stacked, self.calibration)
 
     def calibrate(self, network: nn.Module, valid: Split) -> None:
         """Temperature scaling: one number that divides all logits, fitted on ``valid`` (Guo et al. 2017)."""
@@ -353,7 +353,7 @@ class Method:
         Raises:
             SzilardError: a state of another method.
         """
-        checked.state(state, Method.state_dict(self), self.label)
+        checks.state(state, Method.state_dict(self), self.label)
         self.step = state["step"]
         self.total_steps = state["total_steps"]
         self.calibration = state["calibration"]

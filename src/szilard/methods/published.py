@@ -10,7 +10,7 @@ from torch import nn
 
 from szilard import bayes
 from szilard.bayes.noise import mix
-from szilard.methods import idle
+from szilard.methods import unused
 from szilard.methods.ssvi import SSVI
 
 MEAN_STD = 0.01  # of fresh means, whatever the fan-in
@@ -57,7 +57,7 @@ class PublishedSSVI(SSVI):
             n_data, density=density, temperature=temperature, warmup=warmup, prior=prior, prior_scale=prior_scale,
             score=score, growth_batches=growth_batches, every=every, lr=lr, lr_log_std=lr_log_std, **options,
         )  # fmt: skip
-        idle.warn(self.label, options, {"initial_std": 0.5}, "whose σ starts at 6e-4")
+        unused.warn(self.label, options, {"initial_std": 0.5}, "whose σ starts at 6e-4")
 
     def _convert(self, network: nn.Module) -> nn.Module:
         network = super()._convert(network)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from szilard import bayes
 from szilard.errors import SzilardError
-from szilard.methods import checked
+from szilard.methods import checks
 from szilard.methods.method import Method
 from szilard.networks.takes import call
 from szilard.sparse import check_density, make_pattern
@@ -116,6 +116,6 @@ class SSVI(Method):
         return {**super().state_dict(), "moves": self.moves.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        checked.state(state, {"moves": None}, self.label)
+        checks.state(state, {"moves": None}, self.label)
         super().load_state_dict(state)
         self.moves.load_state_dict(state["moves"])

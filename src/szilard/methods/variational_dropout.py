@@ -67,9 +67,9 @@ class VariationalDropout(Method):
         with torch.no_grad():
             for weight in bayes.weights(network).values():
                 assert weight.log_std is not None
-                doubt = bayes.log_alpha(weight.mean, weight.log_std)
-                kept = doubt < self.threshold
-                kept[doubt.argmin()] = True  # a weight needs at least one entry
+                log_alpha = bayes.log_alpha(weight.mean, weight.log_std)
+                kept = log_alpha < self.threshold
+                kept[log_alpha.argmin()] = True  # a weight needs at least one entry
                 weight.keep(kept)
         super().finish(network, batches, valid)
 

@@ -41,10 +41,10 @@ def by_class(predictive: Predictive, y: Tensor) -> list[OfClass]:
     Raises:
         SzilardError: labels that do not fit the predictions, or a regression.
     """
-    y, answers = matching_targets(predictive, y), predictive.cpu().labels
+    y, predicted = matching_targets(predictive, y), predictive.cpu().labels
     classes = predictive.samples.shape[-1]
     examples, answered, right = (
-        torch.bincount(labels, minlength=classes).tolist() for labels in (y, answers, y[answers == y])
+        torch.bincount(labels, minlength=classes).tolist() for labels in (y, predicted, y[predicted == y])
     )
     return [
         OfClass(n, m, k / m if m else None, k / n if n else None, wilson(k, m), wilson(k, n))

@@ -1,23 +1,23 @@
-"""Figures of calibration, selective prediction and out-of-distribution detection."""
+"""Plots of calibration, selective prediction and out-of-distribution detection."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from szilard.report import figure_names
-from szilard.report.draw import INK, SOFT, THIRD, Picture, colour, line, svg
+from szilard.report.draw import INK, SOFT, THIRD, Plot, colour, line, svg
 from szilard.run.read import MethodRun, Run
 
 _Z95 = 1.959964
 _BINS = 1000  # maximum for a reliability diagram; each bin is a separate shape
 _CURVE = 400  # points of a curve; more are not visible
-_DOTS = 300  # targets with error bars in one figure
-_ANSWERED = 0.8
-_MOST_TARGETS = 4  # targets with a figure, if there are several
+_DOTS = 300  # targets with error bars in one plot
+_COVERAGE = 0.8
+_MOST_TARGETS = 4  # targets with a plot, if there are several
 _HEIGHT = 282  # CSS pixels
 
 
-def reliability(m: MethodRun, width: float = THIRD) -> Picture | None:
+def reliability(m: MethodRun, width: float = THIRD) -> Plot | None:
     """Accuracy against confidence of the top label in each bin, with 95 % Wilson intervals; below, a histogram of the
     confidences."""
     if not m.has("reliability_edges", "reliability_confidence", "reliability_accuracy", "reliability_count"):
@@ -49,31 +49,31 @@ def reliability(m: MethodRun, width: float = THIRD) -> Picture | None:
         below.bar(
             edges[:-1], count / count.sum(), np.diff(edges) * 0.9, align="edge", color=ink, alpha=0.75, lw=0
         )
-        below.set(xlim=(0, 1.01), xlabel="confidence; below: share of inputs", yticks=[])
+        below.set(xlim=(0, 1.01), xlabel="confidence", yticks=[])
         below.grid(visible=False)
 
     label = f"Reliability diagram of {m.name}: accuracy against confidence"
     drawn = svg(f"reliability-{m.number}", label, paint, width=width, height=_HEIGHT, rows=(4, 1))
-    said = [f"ECE {m.test['ece']:.3f}"] if "ece" in m.test else []
+    parts = [f"ECE {m.test['ece']:.3f}"] if "ece" in m.test else []
     if all(key in m.test for key in ("entropy", "aleatoric", "epistemic")):
         entropy, data, own = (m.test[key] for key in ("entropy", "aleatoric", "epistemic"))
-        said.append(f"entropy {entropy:.2f} = aleatoric {data:.2f} + epistemic {own:.2f}, nats")
-    return Picture(m.name, drawn, "; ".join(said), m.number)
+        parts.append(f"entropy {entropy:.2f} = aleatoric {data:.2f} + epistemic {own:.2f}, nats")
+    return Plot(m.name, drawn, "; ".join(parts), m.number)
 
 
 def n_targets(m: MethodRun) -> int:
-    """Number of figures of :func:`predicted` for a method: one for each of the first few targets."""
+    """Number of plots of :func:`predicted` for a method: one for each of the first few targets."""
     target = m.arrays.get("test_target")
     return 1 if target is None or target.ndim != 2 else min(_MOST_TARGETS, target.shape[1])
 
 
-def predicted(run: Run, m: MethodRun, width: float = THIRD, target: int = 0) -> Picture | None:
+def predicted(run: Run, m: MethodRun, width: float = THIRD, target: int = 0) -> Plot | None:
     """Predicted against true with 95 % error bars; those that do not contain the true value are grey.
 
     Args:
         run: the run.
         m: the method.
-        width: of the figure, in CSS pixels.
+        width: of the plot, in CSS pixels.
         target: index of the target, if there are several.
     """
     if not m.has("test_target", "test_mean", "test_variance"):
@@ -107,10 +107,10 @@ def predicted(run: Run, m: MethodRun, width: float = THIRD, target: int = 0) -> 
     drawn = svg(key, label, paint, width=width, height=_HEIGHT)
     held = float(1 - missed.mean())
     held = held if several else m.test.get("coverage95", held)
-    said = f"the 95 % intervals contain {figure_names.percent(held)} of {len(y):,} targets"
+    parts = f"the 95 % intervals contain {figure_names.percent(held)} of {len(y):,} targets"
     if not several and all(key in m.test for key in ("aleatoric", "epistemic")):
-        said += f"; deviation: aleatoric {m.test['aleatoric']:.3g}, epistemic {m.test['epistemic']:.3g}"
-    return Picture(f"{m.name}: {called}" if several else m.name, drawn, said, m.number)
+        parts += f"; deviation: aleatoric {m.test['aleatoric']:.3g}, epistemic {m.test['epistemic']:.3g}"
+    return Plot(f"{m.name}: {called}" if several else m.name, drawn, parts, m.number)
 
 
 def _target(run: Run, number: int) -> str:
@@ -119,7 +119,7 @@ def _target(run: Run, number: int) -> str:
     return str(names[number]) if known else f"target {number}"
 
 
-def risk_coverage(run: Run, width: float = THIRD) -> Picture | None:
+def risk_coverage(run: Run, width: float = THIRD) -> Plot | None:
     """Error of the most certain predictions, for every fraction of them."""
     import numpy as np
 
@@ -134,13 +134,13 @@ def risk_coverage(run: Run, width: float = THIRD) -> Picture | None:
         y = np.sqrt(np.maximum(y, 0)) if in_units else 100 * y
         # The mean over the first few inputs is too noisy to show.
         keep = np.unique(np.linspace(min(len(x) - 1, len(x) // 50), len(x) - 1, _CURVE).astype(int))
-        at = float(y[min(int(np.searchsorted(x, _ANSWERED)), len(y) - 1)])
+        at = float(y[min(int(np.searchsorted(x, _COVERAGE)), len(y) - 1)])
         curves.append((m, x[keep], y[keep], at))
     if not curves:
         return None
 
     def paint(axes: Any) -> None:
-        axes.axvline(100 * _ANSWERED, color=SOFT, lw=0.8, dashes=(1, 2))
+        axes.axvline(100 * _COVERAGE, color=SOFT, lw=0.8, dashes=(1, 2))
         for m, x, y, _ in curves:
             line(axes, m.number, 100 * x, y)
         axes.set(xlim=(0, 101), xlabel="coverage: % of inputs, most certain first")
@@ -151,11 +151,11 @@ def risk_coverage(run: Run, width: float = THIRD) -> Picture | None:
         title += ", in deviations of each target"
     left = "; ".join(f"{m.name} {at:.3g}" if in_units else f"{m.name} {at:.1f} %" for m, _, _, at in curves)
     label = f"Risk-coverage curves of {', '.join(m.name for m, *_ in curves)}"
-    caption = f"at {figure_names.percent(_ANSWERED, 0)} coverage: {left}"
-    return Picture(title, svg("risk", label, paint, width=width, height=_HEIGHT), caption)
+    caption = f"at {figure_names.percent(_COVERAGE, 0)} coverage: {left}"
+    return Plot(title, svg("risk", label, paint, width=width, height=_HEIGHT), caption)
 
 
-def elsewhere(run: Run) -> list[Picture]:
+def elsewhere(run: Run) -> list[Plot]:
     """Max-probability on the test set and on out-of-distribution inputs, on one scale for all methods."""
     import numpy as np
 
@@ -184,7 +184,7 @@ def elsewhere(run: Run) -> list[Picture]:
             ("entropy", "entropy"),
             ("mutual_information", "mutual information"),
         )
-        said = [f"{m.test[f'auroc_{k}']:.3f} by {name}" for k, name in scores if f"auroc_{k}" in m.test]
-        caption = f"AUROC {', '.join(said)}" if said else ""
-        found.append(Picture(m.name, svg(f"ood-{m.number}", label, paint), caption, m.number))
+        parts = [f"{m.test[f'auroc_{k}']:.3f} by {name}" for k, name in scores if f"auroc_{k}" in m.test]
+        caption = f"AUROC {', '.join(parts)}" if parts else ""
+        found.append(Plot(m.name, svg(f"ood-{m.number}", label, paint), caption, m.number))
     return found

@@ -58,20 +58,22 @@ def are_unequal(rows: Sequence[Mapping[str, Any]]) -> bool:
 
 def classes(run: Run) -> Classes | None:
     """The classes of a run, for the methods evaluated on the same examples; None if there are none."""
-    told = [(m, m.result["by_class"]) for m in run.finished if m.result.get("by_class")]
-    if not told or len(told[0][1]) < 2:
+    reported = [(m, m.result["by_class"]) for m in run.finished if m.result.get("by_class")]
+    if not reported or len(reported[0][1]) < 2:
         return None
-    first = [(row["class"], row["examples"]) for row in told[0][1]]
-    told = [(m, rows) for m, rows in told if [(row["class"], row["examples"]) for row in rows] == first]
+    first = [(row["class"], row["examples"]) for row in reported[0][1]]
+    reported = [
+        (m, rows) for m, rows in reported if [(row["class"], row["examples"]) for row in rows] == first
+    ]
     rows = [
         OfClass(
             name,
             examples,
-            tuple((_share(rows[i], "precision"), _share(rows[i], "recall")) for _, rows in told),
+            tuple((_share(rows[i], "precision"), _share(rows[i], "recall")) for _, rows in reported),
         )
         for i, (name, examples) in enumerate(first[:_MOST])
     ]
-    return Classes([m for m, _ in told], rows, are_unequal(told[0][1]), max(0, len(first) - _MOST))
+    return Classes([m for m, _ in reported], rows, are_unequal(reported[0][1]), max(0, len(first) - _MOST))
 
 
 def _share(row: Mapping[str, Any], key: str) -> Share:

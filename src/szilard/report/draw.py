@@ -1,4 +1,4 @@
-"""Matplotlib figures as SVG with the colours of the page, for light and dark mode."""
+"""Matplotlib plots as SVG with the colours of the page, for light and dark mode."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 INK, SOFT, LINE = "#010200", "#010201", "#010202"
 _VARIABLES = {INK: "var(--ink)", SOFT: "var(--soft)", LINE: "var(--line)"}
 N_COLOURS = 6
-THIRD, QUARTER = 372.0, 276.0  # CSS pixels: widths of figures, three or four in a row
+THIRD, QUARTER = 372.0, 276.0  # CSS pixels: widths of plots, three or four in a row
 _DASHES: tuple[tuple[float, ...], ...] = ((), (5, 2), (1.5, 1.5), (6, 2, 1.5, 2), (3, 1.5), (8, 2))
 
 _STYLE: Any = {
@@ -50,8 +50,8 @@ _STYLE: Any = {
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A figure with title and caption; ``number`` is that of its method, or None."""
+class Plot:
+    """A plot with title and caption; ``number`` is that of its method, or None."""
 
     title: str
     svg: str
@@ -60,7 +60,7 @@ class Picture:
 
 
 def colour(number: int) -> str:
-    """The colour of a method in all figures of a page."""
+    """The colour of a method in all plots of a page."""
     return f"#0103{number % N_COLOURS:02x}"
 
 
@@ -96,13 +96,13 @@ def svg(
     left: float = 44,
     rows: tuple[float, ...] = (1.0,),
 ) -> str:
-    """Draw a figure and return it as inline SVG.
+    """Draw a plot and return it as inline SVG.
 
     Args:
         name: prefix of its ids, which must be unique on the page.
         label: text for screen readers.
         paint: called with one axes for each of ``rows``, which are relative heights, top to bottom.
-        width, height, left: width and height of the figure, and its left margin, in CSS pixels.
+        width, height, left: width and height of the plot, and its left margin, in CSS pixels.
     """
     import matplotlib
     from matplotlib.backends.backend_svg import FigureCanvasSVG

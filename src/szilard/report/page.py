@@ -47,11 +47,11 @@ def render(run: Run) -> str:
     found = rows(run)
     columns = next((row.cells for row in found if row.cells), ())
     spans = any(cell.interval for row in found for cell in row.cells)
-    content = {  # drawn first, because figures that cannot be drawn add notes
+    content = {  # drawn first, because plots that cannot be drawn add notes
         "predictions": sections.predictions(run),
         "training": sections.training(run),
         "posteriors": sections.posteriors(run),
-        "uncertain": sections.pictured(run),
+        "uncertain": sections.uncertain_by_method(run),
     }
     return environment.from_string(source).render(
         style=Markup(style),  # a file of this package, not of the user

@@ -1,4 +1,4 @@
-"""The sections of the page; figures that cannot be drawn become notes."""
+"""The sections of the page; plots that cannot be drawn become notes."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from szilard.report import calibration_section, curves, uncertain, weights
-from szilard.report.draw import QUARTER, THIRD, Picture
-from szilard.report.uncertain import Tile
+from szilard.report import calibration_section, curves, uncertain_inputs, weights
+from szilard.report.draw import QUARTER, THIRD, Plot
+from szilard.report.uncertain_inputs import Tile
 from szilard.report.weights import Posterior
 from szilard.run.read import MethodRun, Run
 
@@ -17,15 +17,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Section:
-    """Figures under one heading."""
+    """Plots under one heading."""
 
     title: str
     say: str
-    pictures: list[Picture]
+    plots: list[Plot]
 
     @property
     def in_fours(self) -> bool:
-        return in_fours(len(self.pictures))
+        return in_fours(len(self.plots))
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Uncertain:
 
 
 def in_fours(number: int) -> bool:
-    """Whether to show this many figures four in a row instead of three."""
+    """Whether to show this many plots four in a row instead of three."""
     return number > 0 and number % 4 == 0
 
 
@@ -56,8 +56,8 @@ def predictions(run: Run) -> list[Section]:
         or []
     )
     reliability = (
-        "Accuracy of the predictions in each range of confidence. On the diagonal, confidence equals accuracy. "
-        "Bars are 95 % intervals of the accuracy: they are wide for few inputs."
+        "Above: accuracy in each range of confidence, with 95 % intervals, which are wide for few inputs. "
+        "On the diagonal, confidence equals accuracy. Below: share of inputs in each range."
     )
     intervals = (
         "Each dot is a test input with its 95 % interval; grey intervals do not contain the true value."
@@ -80,7 +80,7 @@ def predictions(run: Run) -> list[Section]:
 
 def training(run: Run) -> Section:
     """Training curves, and the density of each weight at the end."""
-    found = _try(run, "the training curves", lambda: curves.pictures(run)) or []
+    found = _try(run, "the training curves", lambda: curves.plots(run)) or []
     existing = _try(run, "the densities", lambda: weights.density(run))
     return Section(
         "Training",
@@ -99,16 +99,16 @@ def posteriors(run: Run) -> list[Posterior]:
     return [p for p in found if p]
 
 
-def pictured(run: Run) -> list[Uncertain]:
+def uncertain_by_method(run: Run) -> list[Uncertain]:
     """The most uncertain inputs of each method, if inputs are images."""
     found = [
-        (m, _try(run, f"{m.name}: its most uncertain inputs", lambda m=m: uncertain.tiles(run, m)))  # type: ignore[misc]
+        (m, _try(run, f"{m.name}: its most uncertain inputs", lambda m=m: uncertain_inputs.tiles(run, m)))  # type: ignore[misc]
         for m in run.finished
     ]
     return [Uncertain(m, tiles) for m, tiles in found if tiles]
 
 
-def _each(run: Run, m: MethodRun, width: float, target: int) -> Picture | None:
+def _each(run: Run, m: MethodRun, width: float, target: int) -> Plot | None:
     if run.target_type.in_units:
         return calibration_section.predicted(run, m, width, target)
     return calibration_section.reliability(m, width)

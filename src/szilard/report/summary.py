@@ -28,8 +28,8 @@ def facts(run: Run) -> list[tuple[str, str]]:
         ("out-of-distribution", run.fact("ood")),
     ]
     seed = next((m.result["seed"] for m in run.finished if "seed" in m.result), run.asked("fit", "seed"))
-    said = [(what, f"{v:,}" if isinstance(v, int) else str(v)) for what, v in found if v is not None]
-    return said if seed is None else [*said, ("seed", str(seed))]
+    parts = [(what, f"{v:,}" if isinstance(v, int) else str(v)) for what, v in found if v is not None]
+    return parts if seed is None else [*parts, ("seed", str(seed))]
 
 
 def comparison(run: Run) -> str:
@@ -44,8 +44,8 @@ def comparison(run: Run) -> str:
 
 
 def _alone(run: Run, main: MethodRun) -> str:
-    said = [text for text in (_level(main), _nll(main)) if text]
-    return f"{_upper(_named(main))} reaches {' and '.join(said) or 'an unknown quality'}; the run has no other method."
+    parts = [text for text in (_level(main), _nll(main)) if text]
+    return f"{_upper(_named(main))} reaches {' and '.join(parts) or 'an unknown quality'}; the run has no other method."
 
 
 def _both(run: Run, main: MethodRun, base: MethodRun) -> str:

@@ -1,11 +1,11 @@
-"""Figures of the weights: density, σ and signal to noise."""
+"""Plots of the weights: density, σ and signal to noise."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from szilard.report.draw import SOFT, Picture, colour, svg
+from szilard.report.draw import SOFT, Plot, colour, svg
 from szilard.run.read import MethodRun, Run
 from szilard.run.result import text
 
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     import numpy as np
 
 _BINS = 56
-_LONGEST = 22  # characters of a layer's name in a figure
-_MOST_LAYERS = 400  # in a figure
+_LONGEST = 22  # characters of a layer's name in a plot
+_MOST_LAYERS = 400  # in a plot
 _STILL = 0.05  # nats; a smaller median change of ln σ, below 5 %, counts as no change
 
 
@@ -51,7 +51,7 @@ class Posterior:
 
     method: MethodRun
     weights: list[Weight]
-    pictures: list[Picture]
+    plots: list[Plot]
     moved: float  # median |Δ ln σ| over all entries
 
     @property
@@ -69,11 +69,11 @@ def posterior(m: MethodRun) -> Posterior | None:
     log_std = [np.concatenate([w.log_std[when] for w in found]) for when in (0, 1)]
     snr = [np.maximum(np.concatenate([w.snr[when] for w in found]), 1e-3) for when in (0, 1)]
     snr = [np.log10(part) for part in snr]
-    pictures = [
+    plots = [
         _histogram(m, "log-std", "ln σ", log_std, "ln σ"),
         _histogram(m, "snr", "Signal to noise |μ|/σ", snr, "log₁₀ |μ|/σ; at most −3 counts as −3"),
     ]
-    return Posterior(m, found, pictures, _median(np.concatenate([w.change for w in found])))
+    return Posterior(m, found, plots, _median(np.concatenate([w.change for w in found])))
 
 
 def _weights(m: MethodRun) -> list[Weight]:
@@ -104,7 +104,7 @@ def _weights(m: MethodRun) -> list[Weight]:
     return found
 
 
-def _histogram(m: MethodRun, key: str, title: str, parts: list[np.ndarray], axis: str) -> Picture:
+def _histogram(m: MethodRun, key: str, title: str, parts: list[np.ndarray], axis: str) -> Plot:
     import numpy as np
 
     low, high = min(float(p.min()) for p in parts), max(float(p.max()) for p in parts)
@@ -123,10 +123,10 @@ def _histogram(m: MethodRun, key: str, title: str, parts: list[np.ndarray], axis
     label = f"{title} of {m.name} at the start and at the end of training"
     drawn = svg(f"{key}-{m.number}", label, paint, height=220, left=14)
     caption = f"median {_median(parts[0]):.2f} → {_median(parts[1]):.2f}"
-    return Picture(title, drawn, caption.replace("-", "\u2212"), m.number)
+    return Plot(title, drawn, caption.replace("-", "\u2212"), m.number)
 
 
-def density(run: Run) -> Picture | None:
+def density(run: Run) -> Plot | None:
     """Density of each weight, for the sparse methods."""
     sparse = [m for m in run.finished if any(d < 1 for d in m.density().values())]
     if not sparse:
@@ -157,9 +157,9 @@ def density(run: Run) -> Picture | None:
     label = f"Density of each weight of {', '.join(m.name for m in sparse)}"
     drawn = svg("density", label, paint, left=left, height=height)
     dense = [m.name for m in run.finished if m not in sparse]
-    said = [f"{', '.join(dense)}: 100 %"] if dense else []
-    said += [f"the first {len(layers)} of {len(every)}"] if len(layers) < len(every) else []
-    return Picture("Density per layer", drawn, "; ".join(said))
+    parts = [f"{', '.join(dense)}: 100 %"] if dense else []
+    parts += [f"the first {len(layers)} of {len(every)}"] if len(layers) < len(every) else []
+    return Plot("Density per layer", drawn, "; ".join(parts))
 
 
 def _short(name: str) -> str:

@@ -1,4 +1,4 @@
-"""The data of the report's figures, as plain arrays."""
+"""The data of the report's plots, as plain arrays."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def of_predictions(data: DataSet, test: Predictive, ood: Predictive | None) -> A
     make = _OF_PREDICTIONS.get(type(data.target_type))
     if make is None:
         raise SzilardError(
-            f"no arrays are defined for the figures of {data.task}; add a function to szilard.run.arrays"
+            f"no arrays are defined for the plots of {data.task}; add a function to szilard.run.arrays"
         )
     y = data.test.y
     if data.is_dense:

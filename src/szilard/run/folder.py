@@ -40,7 +40,7 @@ class MethodFolder:
 
     @property
     def arrays(self) -> Path:
-        """The data of the report's figures."""
+        """The data of the report's plots."""
         return self.path / "arrays.npz"
 
     @property
@@ -161,15 +161,15 @@ class RunFolder:
         """The command that continues the run; the other settings come from ``run.toml``."""
         return shlex.join(["szilard", "fit", "--out", str(self.path), "--resume", *options])
 
-    def how_to_go_on(self, command: str) -> str:
+    def how_to_continue(self, command: str) -> str:
         """What to do after a run was interrupted while it was writing, in one sentence."""
         if not self.settings.is_file():
             return (
                 f"the earlier run in {self.path} is partly removed; start the new one again with --overwrite"
             )
-        asked = settings.read(self.settings).methods
-        done = [name for name in asked if self.method(name).finished]
-        if len(done) == len(asked):
+        names = settings.read(self.settings).methods
+        done = [name for name in names if self.method(name).finished]
+        if len(done) == len(names):
             return (
                 f"all networks are trained; szilard report {shlex.quote(str(self.path))} writes the report and "
                 "prints the table"

@@ -219,7 +219,7 @@ def _history(path: Path, notes: list[str]) -> list[dict[str, Any]]:
 def _arrays(path: Path, notes: list[str]) -> dict[str, np.ndarray]:
     name, file = text(path.name), path / "arrays.npz"
     if not os.path.lexists(file):
-        notes.append(f"{name}/arrays.npz is missing, so the figures of its predictions are left out.")
+        notes.append(f"{name}/arrays.npz is missing, so the plots of its predictions are left out.")
         return {}
     found: dict[str, np.ndarray] = {}
     damaged: list[str] = []
@@ -231,7 +231,7 @@ def _arrays(path: Path, notes: list[str]) -> dict[str, np.ndarray]:
                 except SzilardError:
                     damaged.append(key)
     except SzilardError:
-        notes.append(f"{name}/arrays.npz cannot be read, so the figures of its predictions are left out.")
+        notes.append(f"{name}/arrays.npz cannot be read, so the plots of its predictions are left out.")
     if damaged:
         notes.append(f"{name}/arrays.npz is damaged; left out: {_first(damaged)}.")
     return found

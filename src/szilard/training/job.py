@@ -21,7 +21,7 @@ from szilard.methods import Method
 from szilard.model import checkpoint, details, evaluate, saved_network
 from szilard.run import arrays, lock
 from szilard.run.folder import MethodFolder, to_json
-from szilard.training import divergence, resumable, thin, total_cost
+from szilard.training import divergence, low_density, resumable, total_cost
 from szilard.training.devices import on_rank_zero
 from szilard.training.log import Log
 from szilard.training.loop import Loop, Plan
@@ -242,7 +242,7 @@ class Job:
         valid, _, _ = evaluate.judge(
             method, network, data, data.valid, samples=self.samples, seed=seed, ood=False
         )
-        test, believed, elsewhere = evaluate.judge(
+        test, predictive, elsewhere = evaluate.judge(
             method, network, data, data.test, samples=self.samples, seed=seed
         )
         world = self.fabric.world_size
@@ -256,12 +256,12 @@ class Job:
         )
         diverged = divergence.message(
             data, untrained, history[-1]["energy"], valid["nll"], methods.label(method), method.step,
-            thin.advice(network, method),
+            low_density.advice(network, method),
         )  # fmt: skip
         if diverged is not None:
             warnings.warn(diverged, SzilardWarning, stacklevel=2)
         if self.files is not None:
-            pictures = arrays.of_predictions(data, believed, elsewhere)
+            pictures = arrays.of_predictions(data, predictive, elsewhere)
             arrays.save(self.files.arrays, start | arrays.of_posterior(network, "end") | pictures)
             made = self.made_from
             saved_network.save(
@@ -286,7 +286,7 @@ class Job:
                 "valid": valid,
                 "cost": cost.to_dict(),
                 "density": evaluate.densities(network),
-                **details.of(believed, data.test.y, data, elsewhere=elsewhere, seed=seed),
+                **details.of(predictive, data.test.y, data, elsewhere=elsewhere, seed=seed),
             }
             if diverged is not None:
                 result["diverged"] = diverged

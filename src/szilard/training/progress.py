@@ -46,11 +46,11 @@ class Bar:
             self._bar = Progress(
                 TextColumn("[bold]{task.description}"),
                 self._column,
-                TextColumn("{task.fields[told]}"),
+                TextColumn("{task.fields[text]}"),
                 TimeRemainingColumn(elapsed_when_finished=True),
                 console=self._console,
             )
-            self._task = self._bar.add_task(label, total=epochs * steps, completed=done, told="")
+            self._task = self._bar.add_task(label, total=epochs * steps, completed=done, text="")
 
     def __enter__(self) -> Bar:
         if self._bar is not None:
@@ -90,11 +90,11 @@ class Bar:
     def _update(self) -> None:
         if self._bar is None:
             return
-        label, told, length = fitted(
+        label, text, length = fitted(
             self._label, self._epoch, self._epochs, self._energies, self._valid, self._console.width
         )
         self._column.bar_width = length
-        self._bar.update(self._task, completed=self._done, description=label, told=told)
+        self._bar.update(self._task, completed=self._done, description=label, text=text)
 
     @property
     def _epoch(self) -> int:
@@ -137,12 +137,12 @@ def fitted(
         (name, [epoch_long, *short]),
         (name, [epoch_short, *short]),
     ):
-        told = "  ".join(parts)
-        free = width - len(shown) - len(told) - _TIME - 4  # a space between two parts, and one at the end
+        text = "  ".join(parts)
+        free = width - len(shown) - len(text) - _TIME - 4  # a space between two parts, and one at the end
         if free >= (_SHORTEST if parts[1:] == short else 2 * _SHORTEST):
-            return shown, told, min(_LONGEST, free)
-    told = "  ".join([epoch_short, *short])
-    return "", told, max(1, width - len(told) - _TIME - 4)
+            return shown, text, min(_LONGEST, free)
+    text = "  ".join([epoch_short, *short])
+    return "", text, max(1, width - len(text) - _TIME - 4)
 
 
 def _long(energy: float, cost: float) -> str:

@@ -93,7 +93,7 @@ def run(
                 resume=resume, overwrite=overwrite, tensorboard=tensorboard, progress=progress,
             )  # fmt: skip
         except KeyboardInterrupt as stop:
-            stop.args = (folder.how_to_go_on(command) if begun else f"{out} is unchanged",)
+            stop.args = (folder.how_to_continue(command) if begun else f"{out} is unchanged",)
             raise
         except atomic.NotWritten as error:
             raise error.advised(f"continue with {command}") from error

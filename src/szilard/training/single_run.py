@@ -15,7 +15,7 @@ from szilard.errors import SzilardError
 from szilard.methods import Method
 from szilard.run.folder import MethodFolder
 from szilard.run.settings import check_positive
-from szilard.training import defaults, imbalance, thin
+from szilard.training import defaults, imbalance, low_density
 from szilard.training.devices import rank, start
 from szilard.training.job import Job, Run
 from szilard.training.loop import Plan
@@ -94,7 +94,7 @@ def fit(
     networks.check_fits(network, data)
     prepared = method.prepare(network, data.target_type.meaning(data.n_outputs))
     if rank() == 0:
-        thin.warn(prepared, method)
+        low_density.warn(prepared, method)
     method.stand_ins = StandIns.of(data.reading, data.shift, data.scale)
     method.class_weights = imbalance.weights(class_weights, data)
     batch_size = batch_size or defaults.batch_size(len(data.train))

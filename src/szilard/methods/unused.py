@@ -17,7 +17,7 @@ def warn(method: str, given: Mapping[str, Any], usual: Mapping[str, Any], why: s
     Args:
         method: name of the method in the message.
         given: the options that the user has set.
-        usual: default values of the unused options; other options are not checked.
+        usual: default values of the unused options; other options are not checks.
         why: reason why they change nothing, as part of a sentence.
     """
     names = [name for name, value in usual.items() if name in given and given[name] != value]

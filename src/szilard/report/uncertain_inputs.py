@@ -37,12 +37,12 @@ def tiles(run: Run, m: MethodRun) -> list[Tile]:
     def name(index: int) -> str:
         return str(classes[index]) if 0 <= index < len(classes) else str(index)
 
-    said: Iterable[Any] = zip(
+    rows: Iterable[Any] = zip(
         *(m.arrays[key] for key in _NAMES), strict=False
     )  # arrays of unequal lengths are cut to the shortest
-    said = itertools.islice(said, _MOST)
+    rows = itertools.islice(rows, _MOST)
     return [
-        Tile(_png(image), name(int(t)), name(int(g)), float(p), int(t) == int(g)) for image, t, g, p in said
+        Tile(_png(image), name(int(t)), name(int(g)), float(p), int(t) == int(g)) for image, t, g, p in rows
     ]
 
 

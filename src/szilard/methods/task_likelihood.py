@@ -10,7 +10,7 @@ from szilard.errors import SzilardError
 from szilard.likelihood import Bernoulli, Categorical, Gaussian, Likelihood, NoisyGaussian, for_training
 from szilard.likelihood.targets import TaskName, of_data
 from szilard.likelihood.weighted import weighted, weighted_pair
-from szilard.methods.believed import binary
+from szilard.methods.to_predictive import binary
 
 
 def named(task: TaskName | Likelihood) -> tuple[TaskName, Likelihood | None]:

@@ -10,7 +10,7 @@ from szilard.likelihood import Bernoulli, Categorical, Gaussian, Likelihood, Noi
 from szilard.metrics import Predictive
 
 
-def believed(likelihood: Likelihood, outputs: Tensor, calibration: float = 1.0) -> Predictive:
+def predictive_of(likelihood: Likelihood, outputs: Tensor, calibration: float = 1.0) -> Predictive:
     """The predictions of outputs ``[S, N, ...]`` of S draws.
 
     Args:
