@@ -186,13 +186,13 @@ def test_arrays_of_nan(run):
 def test_no_run(tmp_path):
     for make in (report.write, report.table):
         with pytest.raises(
-            SzilardError, match="is no run folder; name a folder that szilard fit has written"
+            SzilardError, match="is not a run folder; name a folder that szilard fit has written"
         ):
             make(tmp_path)
         with pytest.raises(SzilardError, match="does not exist"):
             make(tmp_path / "nothing")
         (tmp_path / "file").write_text("")
-        with pytest.raises(SzilardError, match="is no run folder"):
+        with pytest.raises(SzilardError, match="is not a run folder"):
             make(tmp_path / "file")
     assert not (tmp_path / "report.html").exists()
 
