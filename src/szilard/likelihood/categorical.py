@@ -167,7 +167,7 @@ class Categorical(Likelihood):
             if low < 0 or high >= classes:
                 hint = ""
                 if self.ignore is None and low == IGNORED:
-                    hint = f", or give Categorical(ignore={IGNORED}) if {IGNORED} stands for no label"
+                    hint = f", or give Categorical(ignore={IGNORED}) if {IGNORED} means no label"
                 elif high == 255:
                     hint = _VOID
                 raise SzilardError(

@@ -129,7 +129,7 @@ def label(method: Method, network: nn.Module | None = None) -> str:
     """The name of a method in a table: its label, and its density if that is not 1.
 
     Args:
-        method: whose density is told.
+        method: the method whose density is shown.
         network: prepared by the method. If its density differs from the method's, the label shows both.
     """
     asked = getattr(method, "density", 1.0)

@@ -37,7 +37,7 @@ class BayesianCompression(Method):
 
     name = "bayesian-compression"
     label = "Bayesian compression"
-    summary = "Scales shared by groups of weights: whole units leave"
+    summary = "Scales shared by groups of weights: removes whole units"
     source = "Louizos et al. 2017, arXiv:1705.08665"
     order = 7
     converts = True

@@ -35,8 +35,8 @@ class Deterministic(Method):
         pattern: in which units weights exist: ``"unstructured"``, blocks such as ``"block32"``, or ``"neuron"``.
         growth_batches: batches over which the growth gradient is averaged.
         every: optimiser steps between two moves of the support.
-        fraction: share of the entries that the first move replaces; later ones fewer, by a cosine. 0 is a static mask.
-        end: share of all steps after which the support stays as it is.
+        fraction: fraction of the entries that the first move replaces, decayed along a cosine. 0 is a static mask.
+        end: fraction of all steps after which the support does not change.
     """
 
     name = "deterministic"

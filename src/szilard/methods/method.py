@@ -42,8 +42,8 @@ class Method:
         method.finish(network, batches, valid)
         predictive = method.predict(network, x)
 
-    A new method is a subclass in a file of its own in ``szilard/methods``. Once its body assigns ``name`` and
-    ``summary``, :func:`szilard.methods.make`, the command line and the documentation know it. These attributes must be
+    A new method is a subclass in a new file in ``szilard/methods``. If its body assigns ``name`` and ``summary``,
+    :func:`szilard.methods.make`, the command line and the documentation include it. These attributes must be
     literals, and so must ``source``, ``order`` and ``baseline`` (:mod:`szilard.catalogue` reads them). Its options are
     the keyword arguments of its ``__init__``; the ``Args`` of its docstring say what they mean.
 

@@ -26,13 +26,13 @@ class SSVI(Method):
 
     Args:
         density: fraction of weights that exist, constant during training.
-        score: which entries leave: those of the lowest ``"snr"`` (|μ|/σ), ``"magnitude"`` (|μ|), or another one of
+        score: which entries are removed: those of the lowest ``"snr"`` (|μ|/σ), ``"magnitude"`` (|μ|), or another one of
             :data:`szilard.topology.SCORES`.
         growth_batches: batches over which the growth gradient is averaged.
         growth: ``"noisy"`` uses the growth gradient of the stochastic network, ``"mean"`` that of its mean.
         every: optimiser steps between two moves of the support.
-        fraction: share of the entries that the first move replaces; later ones fewer, by a cosine. 0 is a static mask.
-        end: share of all steps after which the support stays as it is.
+        fraction: fraction of the entries that the first move replaces, decayed along a cosine. 0 is a static mask.
+        end: fraction of all steps after which the support does not change.
         prior: ``"fan-in"`` (N(0, s²/existing fan-in)), ``"fixed"`` (N(0, s²)) or ``"learned"`` (by empirical Bayes).
         prior_scale: s of the priors ``"fan-in"`` and ``"fixed"``.
         initial_std: σ at the start, as a fraction of the root mean square of the weight's means.
@@ -44,7 +44,7 @@ class SSVI(Method):
 
     name = "ssvi"
     label = "SSVI"
-    summary = "Gaussians on a fixed share of the weights, which moves"
+    summary = "Gaussians on a sparse support that moves"
     source = "Li et al. 2024, arXiv:2402.11025"
     order = 4
     converts = True

@@ -23,7 +23,7 @@ class VariationalDropout(Method):
     divergence is not a code length.
 
     Args:
-        threshold: on ln α, from which a weight leaves at the end.
+        threshold: ln α from which a weight is removed at the end.
         warmup: fraction of the steps over which T rises; without a warm-up nearly all weights are removed.
         initial_std: σ at the start, as a fraction of the root mean square of the weight's means.
         pretrained: start the means at the network's own weights.
@@ -31,7 +31,7 @@ class VariationalDropout(Method):
 
     name = "variational-dropout"
     label = "variational dropout"
-    summary = "Weights whose noise outgrows them leave at the end"
+    summary = "Removes weights that are small against their noise, at the end"
     source = "Molchanov et al. 2017, arXiv:1701.05369"
     order = 6
     converts = True

@@ -152,7 +152,7 @@ class Predictive:
 
 
 def matching_targets(predictive: Predictive, y: Tensor, ignore_index: int | None = None) -> Tensor:
-    """``y`` in host memory, class indices int64 or targets float64, or a SzilardError that says why not.
+    """``y`` in host memory, as class indices int64 or targets float64, after checks.
 
     The shape, ``[N]`` or ``[N, ...]`` for several targets, must match exactly: targets ``[N, 1]`` would broadcast
     against ``[N]`` and give wrong results.

@@ -68,7 +68,7 @@ def n_targets(m: MethodRun) -> int:
 
 
 def predicted(run: Run, m: MethodRun, width: float = THIRD, target: int = 0) -> Plot | None:
-    """Predicted against true with 95 % error bars; those that do not contain the true value are grey.
+    """Predicted against true with 95 % error bars; those that do not contain the true value are uncoloured.
 
     Args:
         run: the run.
@@ -99,7 +99,7 @@ def predicted(run: Run, m: MethodRun, width: float = THIRD, target: int = 0) -> 
         for ink, part in ((colour(m.number), shown[~missed[shown]]), (INK, shown[missed[shown]])):
             axes.vlines(y[part], (mean - half)[part], (mean + half)[part], color=ink, lw=0.8, alpha=0.4)
             axes.scatter(y[part], mean[part], s=9, color=ink, lw=0, zorder=3)
-        axes.set_xlabel(f"true {called}; upwards: predicted")
+        axes.set_xlabel(f"true {called}")
 
     key, label = f"predicted-{m.number}", f"Predicted against true of {m.name}"
     if several:
@@ -109,7 +109,9 @@ def predicted(run: Run, m: MethodRun, width: float = THIRD, target: int = 0) -> 
     held = held if several else m.test.get("coverage95", held)
     parts = f"the 95 % intervals contain {figure_names.percent(held)} of {len(y):,} targets"
     if not several and all(key in m.test for key in ("aleatoric", "epistemic")):
-        parts += f"; deviation: aleatoric {m.test['aleatoric']:.3g}, epistemic {m.test['epistemic']:.3g}"
+        parts += (
+            f"; standard deviations: aleatoric {m.test['aleatoric']:.3g}, epistemic {m.test['epistemic']:.3g}"
+        )
     return Plot(f"{m.name}: {called}" if several else m.name, drawn, parts, m.number)
 
 
@@ -149,9 +151,9 @@ def risk_coverage(run: Run, width: float = THIRD) -> Plot | None:
     title = "Risk–coverage curve: RMSE" if in_units else "Risk–coverage curve: error, %"
     if run.fact("by_target"):
         title += ", in deviations of each target"
-    left = "; ".join(f"{m.name} {at:.3g}" if in_units else f"{m.name} {at:.1f} %" for m, _, _, at in curves)
+    left = "; ".join(f"{m.name}: {at:.3g}" if in_units else f"{m.name}: {at:.1f} %" for m, _, _, at in curves)
     label = f"Risk-coverage curves of {', '.join(m.name for m, *_ in curves)}"
-    caption = f"at {figure_names.percent(_COVERAGE, 0)} coverage: {left}"
+    caption = f"at {figure_names.percent(_COVERAGE, 0)} coverage, {left}"
     return Plot(title, svg("risk", label, paint, width=width, height=_HEIGHT), caption)
 
 

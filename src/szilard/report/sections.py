@@ -60,7 +60,8 @@ def predictions(run: Run) -> list[Section]:
         "On the diagonal, confidence equals accuracy. Below: share of inputs in each range."
     )
     intervals = (
-        "Each dot is a test input with its 95 % interval; grey intervals do not contain the true value."
+        "Horizontal axis: true value; vertical axis: predicted value with its 95 % interval, one dot for each test "
+        "input. Uncoloured intervals do not contain the true value."
     )
     outside = run.fact("ood") or "out-of-distribution inputs"
     return [
