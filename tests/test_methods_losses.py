@@ -186,7 +186,7 @@ def test_what_the_loss_takes_predict_answers_and_evaluate_judges(network, y, tas
         (layered(1), [1.0] * 16, "regression", "targets are list"),
         (layered(3), torch.full((16,), 3), "classification", "number them from 0 to 2"),
         (layered(3), torch.full((16,), -1), "classification", "number them from 0 to 2"),
-        (layered(3), whole(3, 16).float(), "classification", "whole numbers"),
+        (layered(3), whole(3, 16).float(), "classification", "must be integers"),
         (layered(3), whole(3, 15), "classification", "labels have shape"),
         (layered(5), whole(2, 16, 5).float(), "classification", "multilabel"),
         (layered(3), torch.full((16,), -100), Categorical(), r"Categorical\(ignore=-100\)"),

@@ -126,7 +126,7 @@ def test_a_result_of_which_one_field_is_odd(runs, tmp_path, task, monkeypatch):
     path = run / "ssvi" / "result.json"
     whole = json.loads(path.read_text())
     with monkeypatch.context() as patch:
-        for name in ("predictions", "posteriors", "pictured"):
+        for name in ("predictions", "posteriors", "uncertain_by_method"):
             patch.setattr(sections, name, lambda run: [])
         patch.setattr(sections, "training", lambda run: sections.Section("", "", []))
         for number, place in enumerate(places(whole)):

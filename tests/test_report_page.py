@@ -170,7 +170,7 @@ def test_entries_of_a_dense_weight_are_compared_one_by_one(run):
 def test_regression_shows_error_bars_instead_of_reliability(tmp_path):
     html = text_of(regression(tmp_path / "run"))
     assert "Calibration of the intervals" in html
-    assert "hold 90.0\u00a0% of 50 targets" in html
+    assert "contain 90.0\u00a0% of 50 targets" in html
     assert "Risk–coverage curve: RMSE" in html
     assert "Validation RMSE" in html
     assert "Reliability" not in html

@@ -26,8 +26,8 @@ class SSVI(Method):
 
     Args:
         density: fraction of weights that exist, constant during training.
-        score: which entries are removed: those of the lowest ``"snr"`` (|μ|/σ), ``"magnitude"`` (|μ|), or another one of
-            :data:`szilard.topology.SCORES`.
+        score: which entries are removed: those of the lowest ``"snr"`` (|μ|/σ), ``"magnitude"`` (|μ|), or another
+            one of :data:`szilard.topology.SCORES`.
         growth_batches: batches over which the growth gradient is averaged.
         growth: ``"noisy"`` uses the growth gradient of the stochastic network, ``"mean"`` that of its mean.
         every: optimiser steps between two moves of the support.
