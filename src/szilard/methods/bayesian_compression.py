@@ -18,7 +18,7 @@ from szilard.methods import unused
 from szilard.methods.method import Method
 from szilard.topology.moves import Optimizers
 
-THRESHOLDS = {"normal-jeffreys": -4.0, "horseshoe": 2.0}  # of a group's uncertainty
+THRESHOLDS = {"normal-jeffreys": -4.0, "horseshoe": 2.0}  # of a group's drop score
 FIRST_STD = 0.2  # upper limit of σ in the first layer
 
 
