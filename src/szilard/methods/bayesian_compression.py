@@ -29,7 +29,7 @@ class BayesianCompression(Method):
         prior: prior of the scales, ``"normal-jeffreys"`` (improper, so its divergence is no code length) or
             ``"horseshoe"``.
         tau: scale of each layer's half-Cauchy in the horseshoe; smaller is sparser.
-        threshold: groups whose uncertainty (:meth:`szilard.bayes.groups.GroupScale.doubt`) reaches it are removed;
+        threshold: groups whose drop score (:meth:`szilard.bayes.groups.GroupScale.drop_score`) reaches it are removed;
             by default -4 with ``"normal-jeffreys"`` and 2 with ``"horseshoe"``.
         warmup: fraction of the steps over which T rises.
         pretrained: start the means at the network's own weights.

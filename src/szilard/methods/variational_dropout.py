@@ -31,7 +31,7 @@ class VariationalDropout(Method):
 
     name = "variational-dropout"
     label = "variational dropout"
-    summary = "Removes weights that are small against their noise, at the end"
+    summary = "Removes weights that are small against their noise"
     source = "Molchanov et al. 2017, arXiv:1701.05369"
     order = 6
     converts = True
