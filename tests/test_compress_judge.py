@@ -209,7 +209,7 @@ def test_labels_that_nobody_needs_are_set_aside():
     def score(other):
         return -(other(x) - wanted).abs().mean(1)
 
-    with pytest.raises(SzilardError, match="do not go with outputs"):
+    with pytest.raises(SzilardError, match="do not fit outputs"):
         szilard.compress(network, [(x, y)], lam=1e-6, progress=False)
     made = szilard.compress(network, [(x, y)], evaluate=score, lam=1e-6, progress=False)
     assert any("labels are ignored" in note for note in made.notes)

@@ -298,9 +298,9 @@ def test_a_pair_of_arrays_is_read_as_a_pair_of_tensors(case):
 
 def test_the_cut_of_labels_that_are_0_or_1_is_said():
     y = (normal(64, 3) > 0).float()
-    assert "above 0 says 1" in str(choose(normal(64, 3), y))
-    assert "above 0.5 says 1" in str(choose(normal(64, 3).sigmoid(), y))
-    assert "above 0 says 1" in str(choose(normal(64, 3), y, task="multilabel"))
+    assert "above 0 means 1" in str(choose(normal(64, 3), y))
+    assert "above 0.5 means 1" in str(choose(normal(64, 3).sigmoid(), y))
+    assert "above 0 means 1" in str(choose(normal(64, 3), y, task="multilabel"))
 
 
 def test_one_example_is_singular(case):
