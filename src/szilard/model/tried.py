@@ -47,12 +47,14 @@ class Chosen(Generic[T]):
     Attributes:
         says: which, why, and what speaks against it: one sentence without its full stop.
         other_units: a sentence if outputs follow the targets in units that are none of those tried; else empty.
+        misjudged: the units are so wrong that the score cannot measure a drop.
     """
 
     what: T
     score: float
     says: str
     other_units: str = ""
+    misjudged: bool = False
 
 
 def choose(tried: Sequence[Tried[T]], by: str, *, guessing: float | None = None) -> Chosen[T]:
@@ -66,18 +68,19 @@ def choose(tried: Sequence[Tried[T]], by: str, *, guessing: float | None = None)
     best = max(tried, key=lambda one: one.score)
     taken = best if best.score > tried[0].score + CLEARLY else tried[0]
     linked = [one for one in tried if one.link is not None and one.link.explains(best.score)]
-    hint, why = "", ""
+    hint, why, wrong = "", "", False
     if linked:
         follows = max(linked, key=lambda one: 0.0 if one.link is None else abs(one.link.r))
-        if taken.score <= 0 or taken.link is None or not taken.link.explains(taken.score):
+        link = taken.link
+        if taken.score <= 0 or link is None or not link.explains(taken.score) or link.forbids(taken.score):
             taken = follows
             why = f", because outputs follow the targets best so ({by} on valid is {_number(taken.score)})"
         if taken.link is not None:
-            hint = _other_units(taken.link)
+            hint, wrong = _other_units(taken.link), taken.link.forbids(taken.score)
     says = f"{taken.where}{taken.says}{why or _why(taken, tried, by)}"
     if not hint and _low(taken.score, by, guessing):
         says += _LOW_IN_ALL if len(tried) > 1 else _LOW_IN_ONE
-    return Chosen(taken.what, taken.score, says, hint)
+    return Chosen(taken.what, taken.score, says, hint, wrong)
 
 
 def _why(taken: Tried[T], tried: Sequence[Tried[T]], by: str) -> str:
@@ -93,9 +96,11 @@ def _why(taken: Tried[T], tried: Sequence[Tried[T]], by: str) -> str:
 
 def _other_units(link: Link) -> str:
     target, _, _ = link.says.partition(" = ")
+    how = f"rank correlation = {link.r:.3f}" if link.monotone else f"r = {link.r:.3f}"
+    about = "" if link.monotone else "about "
     return (
-        f"outputs follow {target} (r = {link.r:.3f}), but in other units (about {link.says}): "
-        "give the targets in the units that the network answers in"
+        f"outputs follow {target} ({how}), but in other units ({about}{link.says}): "
+        "give the targets in the units that the network predicts"
     )
 
 

@@ -173,7 +173,7 @@ def _with_data(
         )
     else:
         opened = open_network_and_data(request, shown.tell)
-        if opened.other_units and opened.score <= 0 and goal.max_bytes is None and goal.lam is None:
+        if opened.misjudged and goal.max_bytes is None and goal.lam is None:
             raise SzilardError(opened.other_units)  # such a score cannot measure a drop
         if opened.other_units:
             shown.tell(opened.other_units)
