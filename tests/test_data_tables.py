@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from szilard import data
-from szilard.data import apart, cells, dates
+from szilard.data import cells, dates, group_time_splits
 from szilard.data.reading import Column, Reading
 from szilard.data.table import read_table
 from szilard.errors import SzilardError, SzilardWarning
@@ -311,7 +311,7 @@ def test_options_of_tables_are_for_tables():
     st.integers(0, 9),
 )
 def test_groups_stay_whole(groups, seed):
-    parts = apart.carve_groups([str(g) for g in groups], (0.15, 0.15), seed, "x")
+    parts = group_time_splits.split_by_group([str(g) for g in groups], (0.15, 0.15), seed, "x")
     assert sorted(torch.cat(parts).tolist()) == list(range(len(groups)))
     assert all(len(part) for part in parts)
     held = [{groups[i] for i in part.tolist()} for part in parts]
@@ -325,7 +325,7 @@ def test_time_divides_past_from_future(times):
         return  # too many examples lie at the last time
     if order[round(0.7 * len(order)) - 1] == order[round(0.85 * len(order)) - 1]:
         return
-    parts = apart.carve_time(np.array(times, float), (0.15, 0.15), "x")
+    parts = group_time_splits.split_by_time(np.array(times, float), (0.15, 0.15), "x")
     assert sorted(torch.cat(parts).tolist()) == list(range(len(times)))
     for before, after in itertools.pairwise(parts):
         assert max(times[i] for i in before.tolist()) < min(times[i] for i in after.tolist())
@@ -333,8 +333,12 @@ def test_time_divides_past_from_future(times):
 
 def test_sizes_of_parts_by_group_and_by_time():
     groups = [str(i // 5) for i in range(1000)]
-    assert [len(p) for p in apart.carve_groups(groups, (0.15, 0.15), 0, "x")] == [700, 150, 150]
-    assert [len(p) for p in apart.carve_time(np.arange(1000.0), (0.15, 0.15), "x")] == [700, 150, 150]
+    assert [len(p) for p in group_time_splits.split_by_group(groups, (0.15, 0.15), 0, "x")] == [700, 150, 150]
+    assert [len(p) for p in group_time_splits.split_by_time(np.arange(1000.0), (0.15, 0.15), "x")] == [
+        700,
+        150,
+        150,
+    ]
 
 
 def test_group_and_time_of_a_file_are_no_features(tmp_path):

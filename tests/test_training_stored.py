@@ -17,7 +17,7 @@ from torch.nn.utils import parametrizations
 from torch.optim.swa_utils import AveragedModel
 
 from szilard import SzilardError, file
-from szilard.model import fitting, safetensors_file, stored, torch_file, torchscript
+from szilard.model import matching, safetensors_file, stored, torch_file, torchscript
 from szilard.model.saved_network import load_state, plain_state
 
 
@@ -110,14 +110,14 @@ def test_checkpoints(tmp_path, name):
     content, words = SAVED[name]
     torch.save(content, tmp_path / "net.pt")
     other = network(1)
-    fitted = load_state(tmp_path / "net.pt", other, plain_state(tmp_path / "net.pt"))
+    matched = load_state(tmp_path / "net.pt", other, plain_state(tmp_path / "net.pt"))
     wanted = network()
     if name == "float16":
         wanted.half().float()
-        assert fitted.kind == "float16"
+        assert matched.kind == "float16"
     assert equal(other, wanted)
-    assert words in fitted.told
-    assert bool(words) == bool(fitted.told)
+    assert words in matched.note
+    assert bool(words) == bool(matched.note)
 
 
 def test_the_old_format_of_torch_with_objects_in_it(tmp_path):
@@ -249,7 +249,7 @@ def test_any_group_and_prefix(group, prefix, noise):
     other = network(1)
     path = pathlib.Path("net.pt")
     try:
-        fitted = load_state(path, other, content)
+        matched = load_state(path, other, content)
     except SzilardError:
         refused = True
     else:
@@ -259,7 +259,7 @@ def test_any_group_and_prefix(group, prefix, noise):
         assert not prefix, "beside bare names, other tensors mean another network"
         return
     assert equal(other, NET)
-    assert bool(fitted.told) == bool(group or prefix)
+    assert bool(matched.note) == bool(group or prefix)
 
 
 class TestSafetensors:
@@ -380,10 +380,10 @@ def test_without_a_network_the_one_group_of_weights_is_taken():
 def test_the_bytes_of_the_file_are_counted_in_its_own_types():
     state = {"a": torch.zeros(3, 2, dtype=torch.float16), "n": torch.tensor(1)}
     state["b"] = state["a"]
-    fitted = fitting.fit(
+    matched = matching.match(
         stored.of(pathlib.Path("x"), state), {**state, "a": torch.zeros(3, 2), "b": torch.zeros(3, 2)}
     )
-    assert (fitted.bytes, fitted.kind) == (12 + 8, "float16")
+    assert (matched.bytes, matched.kind) == (12 + 8, "float16")
 
 
 def test_names_without_end_cost_nothing():

@@ -1,7 +1,7 @@
-"""The methods and passes that there are, read from the sources of their packages without importing them.
+"""The list of methods and passes, read from the sources of their packages without importing them.
 
-A class belongs to the list if its body assigns ``name`` and ``summary``. Both must be literals, because ``szilard fit
---help`` reads them without importing torch. There is no other list of methods or of passes.
+A class is listed if its body assigns ``name`` and ``summary``. Both must be literals, because ``szilard fit --help``
+reads them without importing torch. There is no other list of methods or passes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from szilard.errors import SzilardError
 METHODS = "szilard.methods"
 PASSES = "szilard.compression.passes"
 
-LAST = 100  # the order of a class that does not say one
+LAST = 100  # the order of a class without ``order``
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _NAMED = re.compile(r"^    name\b.*=", re.MULTILINE)
 
@@ -34,8 +34,8 @@ class Entry:
         name: for the command line, ``run.toml`` and tables.
         summary: what it does, on one line.
         source: the publication; empty if there is none.
-        order: place in lists; equal ones follow their names.
-        baseline: whether ``szilard fit`` trains it beside others by default.
+        order: position in lists; ties are sorted by name.
+        baseline: whether ``szilard fit`` also trains it by default, for comparison.
     """
 
     module: str
@@ -57,27 +57,27 @@ _FIELDS = {"name": str, "summary": str, "source": str, "order": int, "baseline":
 
 @functools.cache
 def entries(package: str) -> tuple[Entry, ...]:
-    """What the modules of a package hold, in the order of lists.
+    """The methods or passes of a package, in the order of lists.
 
     Args:
         package: :data:`METHODS` or :data:`PASSES`.
 
     Raises:
-        SzilardError: a class with a name and no summary, a value that is no literal, a name twice, or no sources.
+        SzilardError: a class with a name but no summary, a value that is not a literal, a duplicate name, no sources.
     """
     folder = Path(__file__).parent.joinpath(*package.split(".")[1:])
     found = read(folder, package)
     if not found:
-        raise SzilardError(f"the sources of {package} are not in {folder}; install szilard anew")
+        raise SzilardError(f"the sources of {package} are not in {folder}; install szilard again")
     return found
 
 
 def read(folder: Path, package: str) -> tuple[Entry, ...]:
-    """The same of any folder, whose modules are those of a package."""
+    """Like :func:`entries`, for any folder with the modules of a package."""
     found: list[Entry] = []
     for path in sorted(folder.glob("*.py")):
         text = path.read_text("utf-8")
-        if _NAMED.search(text):  # most files have no such class, and need not be parsed
+        if _NAMED.search(text):  # most files have no such class and are not parsed
             for node in ast.parse(text).body:
                 if isinstance(node, ast.ClassDef):
                     found += _entry(node, path, package)
@@ -85,20 +85,20 @@ def read(folder: Path, package: str) -> tuple[Entry, ...]:
     for entry in sorted(found, key=lambda one: (one.order, one.name)):
         if entry.name in known:
             raise SzilardError(
-                f"{entry.module} and {known[entry.name].module} both hold {entry.name!r}; give one another name"
+                f"{entry.module} and {known[entry.name].module} both define {entry.name!r}; rename one"
             )
         known[entry.name] = entry
     return tuple(known.values())
 
 
 def _entry(node: ast.ClassDef, path: Path, package: str) -> list[Entry]:
-    """The entry of a class; none of one without a name, or whose summary is empty because others derive from it."""
+    """The entry of a class; empty for a class without a name, or a base class, whose summary is empty."""
     values = _assigned(node)
     if "name" not in values:
         return []
     where = f"{path}: class {node.name}"
     if "summary" not in values:
-        raise SzilardError(f"{where} has a name and no summary; add summary = and what it does, on one line")
+        raise SzilardError(f"{where} has a name but no summary; add summary = with one line on what it does")
     given: dict[str, Any] = {}
     for key, kind in _FIELDS.items():
         if key in values:
@@ -107,11 +107,13 @@ def _entry(node: ast.ClassDef, path: Path, package: str) -> list[Entry]:
             except ValueError:
                 given[key] = None
             if type(given[key]) is not kind:
-                raise SzilardError(f"{where} has a {key} that is no literal {kind.__name__}; write it out")
+                raise SzilardError(
+                    f"{where} has a {key} that is not a literal {kind.__name__}; write it as one"
+                )
     if not given["summary"]:
         return []
     if not _NAME.fullmatch(given["name"]):
-        raise SzilardError(f"{where} is named {given['name']!r}; take small letters, digits and hyphens")
+        raise SzilardError(f"{where} is named {given['name']!r}; use lower-case letters, digits and hyphens")
     return [Entry(f"{package}.{path.stem}", node.name, **given)]
 
 

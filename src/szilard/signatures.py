@@ -1,4 +1,4 @@
-"""The options of a class: names and defaults from signatures, meanings from docstrings."""
+"""The options of a class: names and defaults from signatures, descriptions from docstrings."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Option:
     """An option of a class.
 
     Attributes:
-        default: its value where nobody gives one; :data:`REQUIRED` if somebody must.
+        default: its default value; :data:`REQUIRED` if there is none.
         type: its annotation.
-        meaning: in plain text; empty if no docstring tells it.
+        meaning: description in plain text; empty if no docstring has one.
     """
 
     name: str
@@ -30,10 +30,10 @@ class Option:
 
 
 def options(kind: type) -> list[Option]:
-    """What a class takes, with what it hands on to the classes that it derives from, theirs first.
+    """The options of a class, after those that it passes on to its base classes.
 
     Args:
-        kind: a class; where its ``__init__`` takes ``**options``, those of the next class are options, too.
+        kind: a class; if its ``__init__`` takes ``**options``, the options of the next base class are included.
     """
     meanings: dict[str, str] = {}
     for parent in reversed(kind.__mro__):
@@ -48,7 +48,7 @@ def options(kind: type) -> list[Option]:
 
 
 def _chain(kind: type) -> list[type]:
-    """A class and those before it whose options it takes."""
+    """A class and the base classes whose options it accepts."""
     found = []
     for parent in kind.__mro__[:-1]:
         if "__init__" in vars(parent):
@@ -66,7 +66,7 @@ def _type(annotation: Any) -> str:
 
 
 def arguments(docstring: str | None) -> dict[str, str]:
-    """By name, what a docstring says of arguments in its ``Args`` section. Names may share a line: ``x, y: ...``."""
+    """Descriptions of arguments, by name, from the ``Args`` section. Names can share a line: ``x, y: ...``."""
     found: dict[str, str] = {}
     lines = inspect.cleandoc(docstring or "").splitlines()
     if "Args:" not in lines:
@@ -89,5 +89,5 @@ def arguments(docstring: str | None) -> dict[str, str]:
 
 
 def plain(text: str) -> str:
-    """Text of a docstring without its markup, for a terminal."""
+    """Text of a docstring without markup, for a terminal."""
     return _ROLE.sub(r"\1", text).replace("``", "")

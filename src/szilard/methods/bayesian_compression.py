@@ -36,7 +36,7 @@ class BayesianCompression(Method):
 
     name = "bayesian-compression"
     label = "Bayesian compression"
-    summary = "Scales shared by groups of weights: whole units leave"
+    summary = "Group sparsity from shared scales: prunes whole units"
     source = "Louizos et al. 2017, arXiv:1705.08665"
     order = 7
     converts = True

@@ -15,7 +15,7 @@ class SparseDeterministic(Deterministic):
     """
 
     name = "sparse-deterministic"
-    summary = "Point weights on a fixed share of the entries, which moves"
+    summary = "Point weights on a sparse support that moves"
     source = "RigL, Evci et al. 2020, arXiv:1911.11134"
     order = 2
     baseline = False

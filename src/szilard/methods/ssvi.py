@@ -44,7 +44,7 @@ class SSVI(Method):
 
     name = "ssvi"
     label = "SSVI"
-    summary = "Gaussians on a fixed share of the weights, which moves"
+    summary = "Gaussian weights on a sparse support that moves"
     source = "Li et al. 2024, arXiv:2402.11025"
     order = 4
     converts = True

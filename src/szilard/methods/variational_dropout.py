@@ -31,7 +31,7 @@ class VariationalDropout(Method):
 
     name = "variational-dropout"
     label = "variational dropout"
-    summary = "Weights whose noise outgrows them leave at the end"
+    summary = "Prunes weights with a high dropout rate after training"
     source = "Molchanov et al. 2017, arXiv:1701.05369"
     order = 6
     converts = True

@@ -38,7 +38,7 @@ class CanonicalBatchNorm:
     """
 
     name = "canonical-batchnorm"
-    summary = "Rewrites BatchNorm: one number a channel instead of four"
+    summary = "Rewrites BatchNorm with 1 number per channel, not 4"
     order = 1
 
     def __call__(self, draft: Draft, setting: Setting) -> None:

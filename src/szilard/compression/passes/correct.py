@@ -59,7 +59,7 @@ class Correct:
     """
 
     name = "correct"
-    summary = "Biases take back what rounding moved in the means"
+    summary = "Corrects biases for mean shifts caused by rounding"
     source = "Nagel et al. 2019, arXiv:1906.04721"
     order = 5
 

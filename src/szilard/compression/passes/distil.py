@@ -42,7 +42,7 @@ class Distil:
     """
 
     name = "distil"
-    summary = "Lets the integers learn the answers of the original"
+    summary = "Trains the integers to match the original's outputs"
     order = 6
     costly = True
     mends = True

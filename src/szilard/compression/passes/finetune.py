@@ -30,7 +30,7 @@ class Finetune:
     """
 
     name = "finetune"
-    summary = "Trains the integers with labels, at a price for each bit"
+    summary = "Trains the integers on labels, with a penalty per bit"
     order = 7
     costly = True
 

@@ -119,7 +119,7 @@ class MinimalRandom:
     """
 
     name = "minimal-random"
-    summary = "One draw of a posterior, for its divergence in bits"
+    summary = "Codes one posterior sample in about KL divergence bits"
     source = "Havasi et al. 2019, arXiv:1810.00440"
     order = 9
 

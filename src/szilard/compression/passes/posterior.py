@@ -47,7 +47,7 @@ class Posterior:
     """
 
     name = "posterior"
-    summary = "Gaussian posteriors to integers, by their own σ"
+    summary = "Quantises Gaussian posteriors, finer where σ is small"
     source = "Yang, Bamler and Mandt 2020, arXiv:2002.08158"
     order = 8
 

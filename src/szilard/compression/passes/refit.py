@@ -62,7 +62,7 @@ class Refit:
     """
 
     name = "refit"
-    summary = "Fits each layer to what the rounded layers before it give"
+    summary = "Refits each layer to its inputs from quantised layers"
     source = "GPTAQ, Li et al. 2025, arXiv:2504.02692"
     order = 4
 

@@ -37,7 +37,7 @@ class Quantise:
     """
 
     name = "quantise"
-    summary = "Matrices to integers, by curvature and rate"
+    summary = "Quantises matrices to integers, by curvature and rate"
     source = "Hassibi and Stork 1993; Frantar et al. 2022, arXiv:2208.11580; Conzelmann and Bamler 2025"
     order = 3
 
@@ -264,7 +264,7 @@ class QuantiseVectors:
     """
 
     name = "quantise-vectors"
-    summary = "Biases and other vectors to integers"
+    summary = "Quantises biases and other vectors to integers"
     order = 10
 
     def __init__(self, quantise: Quantise, *, bits: int = 11) -> None:
