@@ -109,11 +109,11 @@ def test_one_file_more_is_one_method_more(folder):
 @pytest.mark.parametrize(
     ("body", "match"),
     [
-        ("name = 'new'", "class New has a name and no summary; add summary"),
-        ("name = 'new'\n    summary = f'{1}'", "summary that is no literal str"),
-        ("name = 'new'\n    summary = 'x'\n    order = '3'", "order that is no literal int"),
-        ("name = 'ssvi'\n    summary = 'x'", "both hold 'ssvi'; give one another name"),
-        ("name = '../new'\n    summary = 'x'", "small letters, digits and hyphens"),
+        ("name = 'new'", "class New has a name but no summary; add summary"),
+        ("name = 'new'\n    summary = f'{1}'", "summary that is not a literal str"),
+        ("name = 'new'\n    summary = 'x'\n    order = '3'", "order that is not a literal int"),
+        ("name = 'ssvi'\n    summary = 'x'", "both define 'ssvi'; rename one"),
+        ("name = '../new'\n    summary = 'x'", "lower-case letters, digits and hyphens"),
     ],
 )
 def test_what_cannot_be_listed_is_refused(folder, body, match):
@@ -132,7 +132,7 @@ def test_classes_without_a_name_are_not_looked_at(folder):
 
 def test_missing_sources_are_told():
     with pytest.raises(
-        SzilardError, match=r"sources of szilard\.nothing are not in .*; install szilard anew"
+        SzilardError, match=r"sources of szilard\.nothing are not in .*; install szilard again"
     ):
         catalogue.entries("szilard.nothing")
 

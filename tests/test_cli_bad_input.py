@@ -40,7 +40,7 @@ def spoilt(value, shape=(60, 4)):
     ("arguments", "sentence"),
     [
         (["--data", "digist"], r"no data set 'digist' \(perhaps digits\)"),
-        (["--data", "mnist", "--data-root", "."], "mnist is not here: .* is expected in"),
+        (["--data", "mnist", "--data-root", "."], "mnist was not found: .* is expected in"),
         (["--data", "none.csv", "--target", "y"], "none.csv does not exist"),
         (["--data", "none.npz"], "none.npz does not exist"),
         (["--data", "digits", "--target", "y"], "target chooses a column"),

@@ -180,7 +180,7 @@ def test_a_file_without_its_network_needs_to_be_told(tmp_path):
 def test_metadata_that_lie_are_refused(tmp_path):
     meta = {"network": {"network_spec": "mlp", "method": "deterministic", "shift": "?"}}
     package.compress(mlp(), lam=1e-6, meta=meta).save(tmp_path / "odd.szd")
-    szilard("measure", tmp_path / "odd.szd").refused("describes its network in a way that cannot be read")
+    szilard("measure", tmp_path / "odd.szd").refused("has an invalid description of its network")
 
 
 def test_measure_and_predict_keep_a_normalisation_of_its_own(plain, tmp_path):

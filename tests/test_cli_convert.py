@@ -174,8 +174,8 @@ def test_mistakes(tmp_path):
     torch.save({"w": torch.ones(3)}, tmp_path / "a.pt")
     (tmp_path / "link.pt").symlink_to(tmp_path / "a.pt")
     for target, words in (
-        ("b.onnx", r"b\.onnx is of no kind that can be written; .* \.szd, \.safetensors or \.pt"),
-        ("b", "is of no kind that can be written"),
+        ("b.onnx", r"b\.onnx has a suffix that cannot be written; .* \.szd, \.safetensors or \.pt"),
+        ("b", "has a suffix that cannot be written"),
         ("a.pt", "is the file to be converted"),
         ("link.pt", "is the file to be converted"),
         ("none/b.szd", "in a folder that does not exist"),
@@ -192,7 +192,7 @@ def test_mistakes(tmp_path):
     )
     assert not (tmp_path / "c.safetensors").exists()
     torch.save({}, tmp_path / "d.pt")
-    szilard("convert", tmp_path / "d.pt", tmp_path / "d.szd").refused("holds no state dict of tensors")
+    szilard("convert", tmp_path / "d.pt", tmp_path / "d.szd").refused("has no state dict of tensors")
     szilard("convert", tmp_path / "a.pt", tmp_path / "a.szd")
     szilard("convert", tmp_path / "a.szd", tmp_path / "b.pt", "--key", "x").refused("leave --key out")
     typed = szilard("convert", "--help")

@@ -86,7 +86,7 @@ def test_mistakes(run, weights, tmp_path):
     szilard("measure", tmp_path / "network.pt").refused("cut short or damaged")
     torch.save(torch.ones(3), tmp_path / "tensor.pt")
     szilard("measure", tmp_path / "tensor.pt", "--network", spec, "--data", "digits").refused(
-        "holds no state dict"
+        "has no state dict"
     )
 
 

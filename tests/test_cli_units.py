@@ -170,7 +170,7 @@ def test_what_is_said_of_a_choice():
     )
     clear = choose([usual, Candidate(0.95, "b", "B")], "accuracy", guessing=0.5)
     assert clear.what == "b"
-    assert clear.text == "B, because accuracy on valid is 0.950 so, and 0.900 if A"
+    assert clear.text == "B, because validation accuracy is then 0.950, and 0.900 if A"
     assert "low in all units" in choose([Candidate(0.2, "a", "A"), Candidate(-3.0, "b", "B")], "R²").text
     assert "not finite" in choose([usual, Candidate(-torch.inf, "b", "B")], "accuracy").text
 

@@ -51,7 +51,7 @@ def random_rows(n, digits=4):
 def test_a_table_of_copies_is_warned_about(tmp_path):
     path = csv(tmp_path / "three.csv", random_rows(100) * 3)
     with pytest.warns(
-        SzilardWarning, match=r"\d\d of 4\d test examples of three\.csv stand in the training part, too"
+        SzilardWarning, match=r"\d\d of 4\d test examples of three\.csv are also in the training part"
     ):
         data.load(path, target="y", ood="none")
 

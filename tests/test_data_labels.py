@@ -161,7 +161,7 @@ def divided(tmp_path, **how):
 
 
 def test_classes_without_a_training_example_get_advice_that_fits(tmp_path):
-    with pytest.raises(SzilardError, match=r"class 'c' of .* stands only in rows that --time day puts after"):
+    with pytest.raises(SzilardError, match=r"class 'c' of .* occurs only in rows that --time day puts after"):
         divided(tmp_path, time="day", ignore=["site"])
     with pytest.raises(
         SzilardError, match=r"class 'c' of .* its groups of --group site are all in other parts"

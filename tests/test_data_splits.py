@@ -59,5 +59,5 @@ def test_too_few_examples_are_refused():
 
 @pytest.mark.parametrize("n", [0, -1, 11])
 def test_n_train_must_be_there(n):
-    with pytest.raises(SzilardError, match="n_train must lie between 1 and the 10"):
+    with pytest.raises(SzilardError, match="n_train must be between 1 and 10"):
         subset(torch.zeros(10), n, 0, balanced=False)

@@ -56,7 +56,7 @@ def download(name: str, root: Path) -> None:
 
 
 def _rows(part: object, label_bytes: int) -> np.ndarray:
-    """``[N, label_bytes + 3072]`` bytes; coarse labels are 0: torchvision does not give them and Szilard ignores them."""
+    """``[N, label_bytes + 3072]`` bytes; coarse labels are 0, because Szilard does not read them."""
     images = np.asarray(part.data).transpose(0, 3, 1, 2).reshape(len(part.data), -1)  # type: ignore[attr-defined]
     labels = np.zeros((len(images), label_bytes), np.uint8)
     labels[:, -1] = part.targets  # type: ignore[attr-defined]
