@@ -267,7 +267,7 @@ def test_what_matches_nothing_is_refused():
     network = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 2))
     with pytest.raises(SzilardError, match="only names 'haed'"):
         bayesianize(network, only="haed")
-    with pytest.raises(SzilardError, match="leave no weight"):
+    with pytest.raises(SzilardError, match="exclude all weights"):
         bayesianize(network, except_="*")
     with pytest.raises(SzilardError, match="a list of patterns"):
         bayesianize(network, only=[3])
@@ -280,7 +280,7 @@ def test_what_matches_nothing_is_refused():
 def test_what_stays_dense_is_named_and_counted():
     network = nn.Sequential(Bare(), prune.l1_unstructured(nn.Linear(2, 2), "weight", 0.5))
     with pytest.warns(
-        SzilardWarning, match=r"0\.matrix \(a matrix of no layer\).*16 of the network's 22 weights"
+        SzilardWarning, match=r"0\.matrix \(a matrix of no known layer\).*16 of the network's 22 weights"
     ):
         found = bayesianize(network, 0.5)
     counted = bayes.density(found, 0.5)

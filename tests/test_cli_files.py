@@ -162,7 +162,7 @@ def test_mistakes(tmp_path, command):
     szilard(command, tmp_path / "none.szd").refused("none.szd does not exist; name a .szd file")
     szilard(command, tmp_path).refused("is a folder")
     (tmp_path / "net.szd").write_text("hello")
-    szilard(command, tmp_path / "net.szd").refused("is no .szd file; name one that szilard wrote")
+    szilard(command, tmp_path / "net.szd").refused("is not a .szd file; name one that szilard wrote")
     typed = szilard(command, "--help")
     assert "Examples" in typed.output
     assert f"szilard {command} net.szd" in typed.output

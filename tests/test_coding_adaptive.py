@@ -165,7 +165,7 @@ def test_a_support_with_one_entry_missing():
 def test_more_levels_than_bytes_can_hold_are_refused_before_there_is_room_for_them(compiled):
     tracemalloc.start()
     for shape in [(1, 1 << 30), (1 << 30, 1), (1 << 20, 1 << 20), (1 << 62, 1 << 62), (-1, 4)]:
-        with pytest.raises(CodingError, match="more than the bytes that are left hold"):
+        with pytest.raises(CodingError, match="more than the remaining bytes can hold"):
             Decoder(bytes(1000), compiled).levels(*shape)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()

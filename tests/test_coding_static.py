@@ -218,7 +218,7 @@ class TestDamage:
 
     def test_too_short(self):
         data = stream(self.levels)
-        with pytest.raises(CodingError, match="no whole number of words"):
+        with pytest.raises(CodingError, match="not a whole number of words"):
             StaticDecoder(data[:-1])
         decoder = StaticDecoder(data)
         with pytest.raises(CodingError):

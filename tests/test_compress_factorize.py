@@ -285,18 +285,18 @@ def test_the_document_without_anything_wrong():
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"shapes": {"w": [2, 3]}}, "do not fit together"),
-        ({"shapes": {"w": [1]}}, "do not fit together"),
-        ({"shapes": {"w": []}}, "do not fit together"),
-        ({"shapes": {"w": [-2, -2]}}, "badly described"),
-        ({"shapes": {"w": [True, 4]}}, "badly described"),
-        ({"shapes": {"w": 4}}, "badly described"),
-        ({"shapes": [1]}, "badly described"),
-        ({"shapes": {"w": [2, 2], "v": [2, 2]}}, "lacks the factors"),
-        ({"count": 1}, "lacks the factors"),
-        ({"codes": np.array([[9, 0], [0, 0]], np.int32)}, "no power of two"),
-        ({"basis": np.full((1, 2, 2), 1 << 20, np.int32)}, "beyond what levels can be"),
-        ({"code_step": 16}, "badly described"),
+        ({"shapes": {"w": [2, 3]}}, "do not match"),
+        ({"shapes": {"w": [1]}}, "do not match"),
+        ({"shapes": {"w": []}}, "do not match"),
+        ({"shapes": {"w": [-2, -2]}}, "products are not valid"),
+        ({"shapes": {"w": [True, 4]}}, "products are not valid"),
+        ({"shapes": {"w": 4}}, "products are not valid"),
+        ({"shapes": [1]}, "products are not valid"),
+        ({"shapes": {"w": [2, 2], "v": [2, 2]}}, "factors of a product are missing"),
+        ({"count": 1}, "factors of a product are missing"),
+        ({"codes": np.array([[9, 0], [0, 0]], np.int32)}, "not a power of two"),
+        ({"basis": np.full((1, 2, 2), 1 << 20, np.int32)}, "outside the range of levels"),
+        ({"code_step": 16}, "invalid fields"),
         (
             {
                 "basis": np.full((1, 2, 2), 20000, np.int32),
@@ -308,7 +308,7 @@ def test_the_document_without_anything_wrong():
         ({"shapes": {"w": [1 << 40, 1 << 40]}}, "larger than the format allows"),
         ({"shapes": {"w": [1] * 8 + [4]}}, "8 dimensions"),
         ({"shapes": {"w": [1] * 70 + [4]}}, "8 dimensions"),
-        ({"step": -126 * 16 + 111}, "beyond float32"),
+        ({"step": -126 * 16 + 111}, "outside the range of float32"),
         # A few hundred bytes that would take minutes to multiply.
         (
             {

@@ -23,10 +23,10 @@ from szilard.file.cursor import Cursor, varint, zigzag, zigzags
 from szilard.file.decoding import Decoding, Keep
 from szilard.file.encoding import Encoding, size_of
 from szilard.file.error import Broken
-from szilard.file.fields import FREE, Cost, Fields, Row, SteppedFields
+from szilard.file.fields import NO_BITS, Cost, Fields, Row, SteppedFields
 from szilard.file.kinds import KINDS, WIDE, number, of_record
 from szilard.file.kinds.constant import ConstantFields
-from szilard.file.quantised import kept
+from szilard.file.quantised import keep_levels
 from szilard.file.records import Record, TensorRecord, Value
 
 FLOAT32, INT64 = dtypes.named("float32"), dtypes.named("int64")
@@ -69,13 +69,13 @@ class RampFields(Fields):
     def encode(cls, record: Ramp, encoding: Encoding) -> tuple[Fields, Cost]:
         size_of(record.name, record.shape)
         encoding.content.tensor(record.name, INT64, record.shape, [record.value()])
-        return cls(INT64, record.shape, record.first, record.rise), FREE
+        return cls(INT64, record.shape, record.first, record.rise), NO_BITS
 
     def decode(self, name: str, decoding: Decoding) -> tuple[Record | None, Cost]:
         record = Ramp(name, "int64", self.shape, self.first, self.rise)
         value = record.value()
         decoding.content.tensor(name, INT64, self.shape, [value])
-        return (Value(name, "int64", self.shape, value) if decoding.keep == Keep.VALUES else record), FREE
+        return (Value(name, "int64", self.shape, value) if decoding.keep == Keep.VALUES else record), NO_BITS
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +115,7 @@ class SignsFields(SteppedFields):
         bits = np.unpackbits(np.frombuffer(decoding.raw(self.raw_bytes), np.uint8), count=self.elements)
         levels = (sizes * np.where(bits, -1, 1)).astype(np.int32).reshape(self.shape)
         cost = decoding.adaptive.bits - before, 0.0
-        found = kept(Levels(name, "float32", self.shape, levels, self.step), decoding)
+        found = keep_levels(Levels(name, "float32", self.shape, levels, self.step), decoding)
         if decoding.keep != Keep.RECORDS:
             return found, cost
         return Signs(name, "float32", self.shape, levels, self.step), cost
@@ -229,7 +229,7 @@ def test_files_without_them_have_no_flag():
 def test_a_reader_of_before_refuses_the_flag(data, monkeypatch):
     monkeypatch.setattr(sections, "_KNOWN", sections.PRODUCTS)
     assert refused(data) == (
-        "the .szd file cannot be opened: it needs something that this version of szilard does not know; "
+        "the .szd file cannot be opened: it uses a feature that this version of szilard does not know; "
         "update szilard to read it"
     )
 
@@ -237,7 +237,7 @@ def test_a_reader_of_before_refuses_the_flag(data, monkeypatch):
 def test_a_reader_without_the_kind_refuses_it(data, monkeypatch):
     monkeypatch.delitem(KINDS, SIGNS)
     assert refused(data) == (
-        "the .szd file cannot be opened: it holds a kind of record that this version of szilard does not know; "
+        "the .szd file cannot be opened: it contains a kind of record that this version of szilard does not know; "
         "update szilard to read it"
     )
     with pytest.raises(szd_reference.Refused, match="a kind is unknown"):  # nor does the page
@@ -264,11 +264,11 @@ RAMP_COLUMNS = bytes([4, 1, 3]) + zigzag(1) + zigzag(1)  # type, dimensions, sha
     [
         (varint(9) + RAMP_COLUMNS, "a kind of record"),
         (varint((1 << 14) - 1) + RAMP_COLUMNS, "a kind of record"),
-        (varint(1 << 14) + RAMP_COLUMNS, "too large or badly written"),
-        (varint((1 << 42) - 1) + RAMP_COLUMNS, "too large or badly written"),
-        (b"\x88\x00" + RAMP_COLUMNS, "too large or badly written"),  # 8, overlong
-        (b"\x88\x80\x80\x80\x80\x80\x00" + RAMP_COLUMNS, "too large or badly written"),
-        (b"\xff" * 8 + RAMP_COLUMNS, "too large or badly written"),
+        (varint(1 << 14) + RAMP_COLUMNS, "too large or not in its shortest form"),
+        (varint((1 << 42) - 1) + RAMP_COLUMNS, "too large or not in its shortest form"),
+        (b"\x88\x00" + RAMP_COLUMNS, "too large or not in its shortest form"),  # 8, overlong
+        (b"\x88\x80\x80\x80\x80\x80\x00" + RAMP_COLUMNS, "too large or not in its shortest form"),
+        (b"\xff" * 8 + RAMP_COLUMNS, "too large or not in its shortest form"),
         (b"\x88", "ends too early"),
         (b"", "ends too early"),
         (varint(8), "ends too early"),
@@ -277,14 +277,17 @@ RAMP_COLUMNS = bytes([4, 1, 3]) + zigzag(1) + zigzag(1)  # type, dimensions, sha
         (varint(8) + bytes([31]) + RAMP_COLUMNS[1:], "a type of tensor"),
         (varint(8) + bytes([255]) + RAMP_COLUMNS[1:], "a type of tensor"),
         (varint(8) + bytes([0]) + RAMP_COLUMNS[1:], "a ramp is none"),
-        (varint(8) + bytes([4, 9]) + bytes(20), "too large or badly written"),
+        (varint(8) + bytes([4, 9]) + bytes(20), "too large or not in its shortest form"),
         (varint(8) + bytes([4, 1]) + varint(1 << 33) + bytes(2), "a ramp is none"),
         (varint(8) + bytes([4, 2]) + varint(1 << 33) * 2 + bytes(2), "larger than the format"),
-        (varint(8) + bytes([4, 1, 3]) + zigzag(1 << 21) + zigzag(1), "too large or badly written"),
-        (varint(8) + bytes([4, 1, 3]) + zigzag(2) + zigzag(1), "hash is another"),
-        (varint(300) + bytes([0, 1, 3]) + zigzag(3000), "too large or badly written|beyond float32"),
-        (varint(300) + bytes([4, 1, 3]) + zigzag(0), "cannot have them"),
-        (varint(300) + bytes([0, 1]) + varint(1 << 30) + zigzag(0), "raw bytes are not as many"),
+        (varint(8) + bytes([4, 1, 3]) + zigzag(1 << 21) + zigzag(1), "too large or not in its shortest form"),
+        (varint(8) + bytes([4, 1, 3]) + zigzag(2) + zigzag(1), "hash is different"),
+        (
+            varint(300) + bytes([0, 1, 3]) + zigzag(3000),
+            "too large or not in its shortest form|outside the range of float32",
+        ),
+        (varint(300) + bytes([4, 1, 3]) + zigzag(0), "cannot have levels"),
+        (varint(300) + bytes([0, 1]) + varint(1 << 30) + zigzag(0), "the number of its raw bytes is not"),
     ],
 )
 def test_hostile_tables_are_refused(table, words):
@@ -348,7 +351,7 @@ def test_the_kinds_of_the_page_are_those_of_the_library():
 def test_kinds_without_a_number():
     with pytest.raises(ValueError, match="has no number"):
         number(Fields)
-    with pytest.raises(file.SzilardFileError, match="no record that a file can hold; store it raw"):
+    with pytest.raises(file.SzilardFileError, match="not a record that a file can store; store it raw"):
         of_record(Value("v", "float32", (), np.zeros(())))
     for code, kind in KINDS.items():
         assert number(kind) == code

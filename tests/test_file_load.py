@@ -201,17 +201,17 @@ def test_levels_take_the_place_of_a_tensor(tmp_path):
     zeros = Levels("w", "float32", (4, 5), 0 * numbers, 16)
     assert isinstance(file.from_state_dict(state, {"w": zeros}).records[0], Constant)
     for wrong in (Levels("w", "float32", (5, 4), numbers.T, 16), Levels("w", "float16", (4, 5), numbers, 16)):
-        with pytest.raises(SzilardFileError, match="and the tensor is float32"):
+        with pytest.raises(SzilardFileError, match="but the tensor is float32"):
             file.from_state_dict(state, {"w": wrong})
 
 
 @pytest.mark.parametrize(
     ("value", "sentence"),
     [
-        ({"a": 1}, "x is a dict and no tensor"),
+        ({"a": 1}, "x is a dict and not a tensor"),
         (torch.eye(3).to_sparse(), "x is a sparse, quantized or meta tensor"),
         (torch.ones(3, device="meta"), "x is a sparse, quantized or meta tensor"),
-        (torch.zeros(3, dtype=torch.complex32), "cannot hold tensors of type complex32"),
+        (torch.zeros(3, dtype=torch.complex32), "cannot store tensors of type complex32"),
         (torch.nested.nested_tensor([torch.ones(2), torch.ones(3)]), "x is a nested tensor"),
         (torch.nested.nested_tensor([torch.ones(2), torch.ones(3)], layout=torch.jagged), "x is a nested"),
     ],
@@ -227,7 +227,7 @@ def test_a_file_that_is_none(tmp_path):
     with pytest.raises(SzilardFileError, match=r"is a folder; name a \.szd file"):
         szilard.load(tmp_path)
     torch.save({"a": torch.ones(3)}, tmp_path / "a.pt")
-    with pytest.raises(SzilardFileError, match=r"a\.pt cannot be opened: it is no \.szd file"):
+    with pytest.raises(SzilardFileError, match=r"a\.pt cannot be opened: it is not a \.szd file"):
         szilard.load(tmp_path / "a.pt")
     (tmp_path / "empty.szd").write_bytes(b"")
     with pytest.raises(SzilardFileError, match=r"empty\.szd cannot be opened"):

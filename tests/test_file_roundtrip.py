@@ -243,24 +243,24 @@ def levels(**changes):
     [
         ([levels(), levels()], "two tensors have the name w"),
         ([Mask("w", (1, 1), np.zeros((1, 1), bool)), levels(name="w.col")], "two tensors have the name w.col"),
-        ([levels(name="a\0b")], "holds a zero"),
+        ([levels(name="a\0b")], "contains a zero"),
         ([levels(name="a" * 2000)], "longer than 1024 bytes"),
-        ([levels(name="\ud800")], "no Unicode text"),
+        ([levels(name="\ud800")], "not Unicode text"),
         ([levels(dtype="int32")], "w is of type int32, which levels cannot be"),
-        ([levels(dtype="qint8")], "cannot hold tensors of type qint8"),
+        ([levels(dtype="qint8")], "cannot store tensors of type qint8"),
         ([levels(shape=(3, 2))], "levels of w must be integers of its shape"),
         ([levels(levels=np.ones((2, 3)))], "levels of w must be integers"),
-        ([levels(levels=np.full((2, 3), 2**23))], "beyond ±8388607; take a larger step"),
+        ([levels(levels=np.full((2, 3), 2**23))], "outside ±8388607; take a larger step"),
         ([levels(step=5000)], "step code 5000 of w"),
-        ([levels(dtype="float16", step=400)], "values beyond its type"),
+        ([levels(dtype="float16", step=400)], "values outside the range of its type"),
         ([levels(row_scale=np.zeros(3, np.int8))], "must be 2 int8 codes"),
         ([levels(row_scale=np.zeros(2, np.int32))], "must be 2 int8 codes"),
         ([levels(shape=(1,) * 9, levels=np.ones((1,) * 9, np.int32))], "larger than the format allows"),
-        ([Raw("r", "int64", (3,), b"12345678")], "r has 8 bytes and its shape wants 24"),
+        ([Raw("r", "int64", (3,), b"12345678")], "r has 8 bytes and its shape needs 24"),
         ([Constant("c", "float32", (0,), bytes(4))], "the constant c is empty"),
         ([Constant("c", "float32", (3,), bytes(8))], "has no entry of its type"),
-        ([Alias("a", "b")], "a shares b, which is no tensor before it"),
-        ([levels(), Alias("a", "w"), Alias("b", "a")], "b shares a, which is no tensor before it"),
+        ([Alias("a", "b")], "a shares b, which is not an earlier tensor"),
+        ([levels(), Alias("a", "w"), Alias("b", "a")], "b shares a, which is not an earlier tensor"),
         ([Mask("m", (2, 2), np.zeros((2, 2), np.int32))], "mask of m must be a bool matrix"),
         ([levels(name=f"{i}") for i in range(20_000)], "at most 8192 tensors, not 20000"),
     ],
@@ -273,7 +273,7 @@ def test_what_cannot_be_written_is_refused(tmp_path, records, sentence):
 
 @pytest.mark.parametrize(
     ("meta", "sentence"),
-    [({"a": np.ones(3)}, "as JSON"), ({"a": math.nan}, "as JSON"), ({"a": "x" * 2**20}, "may be 1048576")],
+    [({"a": np.ones(3)}, "as JSON"), ({"a": math.nan}, "as JSON"), ({"a": "x" * 2**20}, "at most 1048576")],
 )
 def test_metadata_that_cannot_be_written(meta, sentence):
     with pytest.raises(SzilardFileError, match=sentence):

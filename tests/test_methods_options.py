@@ -143,7 +143,7 @@ def test_no_method_warns_of_its_own_defaults(name):
 
 def test_prior_options_that_nothing_reads_are_refused():
     network = nn.Linear(4, 4)
-    with pytest.raises(SzilardError, match="prior_scale is for priors by name"):
+    with pytest.raises(SzilardError, match="prior_scale is for priors given by name"):
         szilard.bayesianize(network, prior=szilard.bayes.FixedPrior(1.0), prior_scale=0.5)
     for idle in ({"prior": "fixed"}, {"prior_scale": 2.0}, {"initial_std": 0.3}):
         with pytest.raises(SzilardError, match="point=True"):

@@ -36,10 +36,10 @@ def no_library(monkeypatch, tmp_path):
     monkeypatch.delenv("SZILARD_KERNELS", raising=False)
     monkeypatch.setattr(native, "_packaged", lambda: tmp_path / "_kernels.so")
     native._load.cache_clear()
-    dispatch._tell_once.cache_clear()
+    dispatch._warn_once.cache_clear()
     yield
     native._load.cache_clear()
-    dispatch._tell_once.cache_clear()
+    dispatch._warn_once.cache_clear()
 
 
 def compiled(folder: Path, source: str) -> Path:
@@ -128,7 +128,7 @@ def test_a_library_of_another_version_is_refused(tmp_path, monkeypatch):
 def test_a_library_that_lacks_a_function_is_refused(version_, tmp_path, monkeypatch):
     source = "" if version_ is None else f'extern "C" int szilard_abi_version() {{ return {version_}; }}'
     monkeypatch.setenv("SZILARD_LIBRARY", str(compiled(tmp_path, source)))
-    with pytest.raises(SzilardError, match="not szilard's, or of another version"):
+    with pytest.raises(SzilardError, match="not a library of szilard, or has another version"):
         native.library()
 
 

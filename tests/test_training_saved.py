@@ -121,7 +121,7 @@ def test_any_entry_of_a_table_may_be_anything(files, tmp_path, kind, field, noth
         ({"target_scale": 0}, "target_scale must be a finite number above zero"),
         ({"n_data": 0}, "n_data must be a whole number from 1"),
         ({"method": "../../x"}, "method must be one of deterministic"),
-        ({"method_options": {"density": 7}}, "density must lie in"),
+        ({"method_options": {"density": 7}}, "density must be in"),
         ({"method_options": {"density": "much"}}, "density .* must be a finite number"),
         ({"method_options": {"pattern": 32}}, "pattern .* must be a word"),
         ({"method_options": {"every": 1.5}}, "every .* must be a whole number"),
@@ -137,7 +137,7 @@ def test_any_entry_of_a_table_may_be_anything(files, tmp_path, kind, field, noth
 def test_one_sentence_names_the_field(files, tmp_path, kind, change, sentence, nothing_happens):
     path = files[kind]
     if kind == ".szd" and change.get("scale") == [1.0, math.inf, 1.0]:
-        sentence = "the metadata are no JSON"  # which has no word for infinity
+        sentence = "the metadata are not JSON"  # which has no word for infinity
     with pytest.raises(SzilardFileError, match=sentence):
         saved_network.load(saying(path, {**said(path), **change}, tmp_path / f"odd{kind}"))
 

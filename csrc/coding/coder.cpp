@@ -24,13 +24,13 @@ const float *code_lengths() {
     return table->data();
 }
 
-// Every entry of a matrix in row order. `stop` is asked now and then; BAD_STREAM where it says so, or where a decoder finds
-// a level that no encoder writes.
+// Every entry of a matrix in row order. `stop` is called from time to time; returns BAD_STREAM if it is true, or if a
+// decoder finds a level that no encoder writes.
 template <class Io, class Level, class Stop>
 static int matrix(Io &io, Model &model, int kind, int64_t rows, int64_t cols, Level *levels, Stop stop) {
     if (!rows || !cols) return SZILARD_OK;
-    // Not filled: a decoder that is promised more than there is ends before it has touched the memory for it. A mean is
-    // below 2^15 (64 << 8, 1 << 12). Of a single row they are not asked for.
+    // Not initialised: if the stream has less than declared, a decoder ends before it touches all of the memory. A mean
+    // is below 2^15 (64 << 8, 1 << 12). A single row does not use the means.
     const std::unique_ptr<int16_t[]> column(new (std::nothrow) int16_t[rows > 1 ? (size_t)cols : 1]);
     if (!column) return SZILARD_NO_MEMORY;
     for (int64_t r = 0; r < rows; ++r) {
@@ -42,7 +42,7 @@ static int matrix(Io &io, Model &model, int kind, int64_t rows, int64_t cols, Le
             int32_t above = r ? column[c] : Means::start(kind);
             n.column = above;
             n.row = row;
-            int32_t given = 0;  // a decoder is given none, and what its array holds is not read
+            int32_t given = 0;  // a decoder has no input levels, and its array is not read
             if constexpr (std::is_const_v<Level>) given = at[c];
             const int32_t level = pass(io, kind, model, n, given);
             if (level > LARGEST) return SZILARD_BAD_STREAM;
@@ -71,7 +71,7 @@ static bool outside(int kind, int64_t count, const int32_t *levels) {
     return found;
 }
 
-// The room of a state is counted in its numbers.
+// The room of a state is its number of uint64.
 template <class State> static bool holds(const uint64_t *state, int64_t room) {
     static_assert(sizeof(State) % sizeof(uint64_t) == 0, "a state travels as uint64");
     return szilard_fits(state, room, sizeof(State) / sizeof(uint64_t));

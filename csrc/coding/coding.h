@@ -11,23 +11,23 @@ extern "C" {
 // levels are 0 or 1). Matrices are row-major; |level| < 2^23.
 SZILARD_API int32_t szilard_contexts(void);
 
-// bits = code length of the matrix, in so many binary decisions; the contexts are taken to the state after it.
+// bits = code length of the matrix, decisions = its number of binary decisions; the contexts are updated by them.
 SZILARD_API int szilard_rate(uint32_t *contexts, int64_t contexts_room, int model, int64_t rows, int64_t cols,
                              const int32_t *levels, double *bits, int64_t *decisions);
 
-// state is uint64_t[4], {0, 0xFFFFFFFF, 0, 0} at the start of a stream; state[3] bytes are pending. A decision may cost
-// log2(257 / 256) bits more than its code length (range_coder.hpp), so that at most
-// (bits + decisions * log2(257 / 256)) / 8 + pending + 2 bytes are written. Where the room is too small, the contexts and
-// the state are as before, and the call may be made again.
+// state is uint64_t[4], {0, 0xFFFFFFFF, 0, 0} at the start of a stream; state[3] bytes are pending. A decision can cost
+// log2(257 / 256) bits more than its code length (range_coder.hpp), so at most (bits + decisions * log2(257 / 256)) / 8
+// + pending + 2 bytes are written. If the room is too small, the contexts and the state stay as before, and the call
+// can be repeated.
 SZILARD_API int szilard_encode(uint32_t *contexts, int64_t contexts_room, uint64_t *state, int64_t state_room, int model,
                                int64_t rows, int64_t cols, const int32_t *levels, uint8_t *out, int64_t out_room,
                                int64_t *written);
-// At most pending + 5 bytes.
+// Writes at most pending + 5 bytes.
 SZILARD_API int szilard_encode_end(uint64_t *state, int64_t state_room, uint8_t *out, int64_t out_room,
                                    int64_t *written);
 
-// state is uint64_t[3], zeros at the start of a stream; its last number is how many bytes were asked for so far.
-// bits, which may be null: what szilard_rate would have answered for the same levels.
+// state is uint64_t[3], zeros at the start of a stream; its last number is the number of bytes read so far. bits, which
+// may be null: the code length that szilard_rate gives for the same levels.
 SZILARD_API int szilard_decode(uint32_t *contexts, int64_t contexts_room, uint64_t *state, int64_t state_room, int model,
                                int64_t rows, int64_t cols, const uint8_t *data, int64_t size, int32_t *levels,
                                int64_t levels_room, double *bits);

@@ -1,8 +1,8 @@
 // The random words behind the random records of a .szd file: szilard/file/random.py is the same in Python.
 //
 // Philox-4x32 with 10 rounds (Salmon, Moraes, Dror and Shaw 2011) under the key (seed, 0). The key of entry e is the
-// first word of the counter (e, 0, 0, 1); the level at place p, in a block of candidate k, is the sum of the sixteen
-// bytes of the counter (p, k, 0, 0), less 2040.
+// first word of counter (e, 0, 0, 1); the level at position p, in a block with candidate k, is the sum of the sixteen
+// bytes of counter (p, k, 0, 0), minus 2040.
 #pragma once
 #include "philox.hpp"
 
@@ -38,7 +38,7 @@ void draw_keys(uint32_t seed, int64_t first, int64_t n, uint32_t *keys) {
     }
 }
 
-// Levels at the places [first, first + n), whose blocks have taken the candidates [n].
+// Levels at the positions [first, first + n), whose blocks have the candidates [n].
 void draw_levels(uint32_t seed, int64_t first, int64_t n, const uint32_t *candidates, int32_t *levels) {
     for (int64_t i = 0; i < n; i += W) {
         const size_t bytes = sizeof(uint32_t) * (size_t)(n - i < W ? n - i : W);

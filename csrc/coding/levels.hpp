@@ -1,8 +1,9 @@
-// How integers become binary decisions, and what is expected of each: the adaptive model behind every entropy-coded tensor.
+// The adaptive model of entropy-coded tensors: how integers become binary decisions, and their probabilities.
 //
 // A level k at (r, c) of a matrix, coded row by row:   k != 0 | sign | |k| > 1 | |k| > 2 | ... | |k| > 14 | Exp-Golomb(|k| - 15)
-// Each decision but the last bits has a context: an estimate of its probability that follows what was seen there. Everything
-// is integer arithmetic, so that every machine decodes the same bytes; szilard/coding/adaptive.py is the same in Python.
+// Each decision except the last bits has a context: an estimate of its probability that adapts to earlier decisions.
+// All arithmetic is in integers, so that every machine decodes the same bytes; szilard/coding/adaptive.py is the same
+// in Python.
 #pragma once
 #include <stdint.h>
 
@@ -12,8 +13,8 @@
 
 namespace levels {
 
-// P(bit = 1) in units of 2^-16, and how often it was asked, saturating: the estimate is a mean over the first LIMIT bits
-// and forgets at the rate 1 / LIMIT from there on.
+// P(bit = 1) in units of 2^-16, and a saturating count of decisions: the estimate is the mean of the first LIMIT bits,
+// and a moving average with rate 1 / LIMIT afterwards.
 struct Context {
     uint16_t one, count;
 
@@ -31,7 +32,7 @@ struct Context {
 };
 static_assert(sizeof(Context) == 4, "contexts travel as uint32");
 
-constexpr int LONGEST_RUN = 14;  // unary decisions; what is larger goes by Exp-Golomb
+constexpr int LONGEST_RUN = 14;  // unary decisions; larger levels use Exp-Golomb
 constexpr int LONGEST_PREFIX = 23;
 constexpr int32_t LARGEST = (1 << 23) - 1;
 
@@ -52,11 +53,11 @@ inline int steps(int32_t value, const int32_t (&thresholds)[7]) {
     return n;
 }
 
-// Running means down a column and along a row, in fixed point: what the entries of this input, of this output, are like.
+// Running means of magnitudes down a column and along a row (of an input and of an output), in fixed point.
 struct Means {
     static int32_t start(int kind) { return kind == MASK ? 512 : 256; }
     static void see(int kind, int32_t size, int32_t &column, int32_t &row) {
-        if (kind == MASK) {  // 4096 is "always there"
+        if (kind == MASK) {  // 4096 means that all entries exist
             column += ((size << 12) - column) >> 4;
             row += ((size << 12) - row) >> 5;
         } else {  // 256 is a mean magnitude of 1
@@ -89,8 +90,8 @@ inline int size_class(const Neighbours &n) {
     return near == 0 ? 0 : near <= 2 ? 1 : near <= 6 ? 2 : 3;
 }
 
-// One level through `io`, which answers each decision: an encoder with the bit it is given, a decoder with the one it reads.
-// Returns the level, or LARGEST + 1 where a decoder finds none.
+// Codes one level through `io`, which returns the bit of each decision: an encoder the bit it is given, a decoder the
+// bit it reads. Returns the level, or LARGEST + 1 if a decoder finds none.
 template <class Io>
 inline int32_t pass(Io &io, int kind, Model &model, const Neighbours &n, int32_t level) {
     const int32_t size = level < 0 ? -level : level;
@@ -116,7 +117,7 @@ inline int32_t pass(Io &io, int kind, Model &model, const Neighbours &n, int32_t
 // The bits of -log2 p, p in units of 2^-16.
 const float *code_lengths();
 
-// Asks what a decision costs and, where `learn`, takes it as seen.
+// Counts the code length of decisions and, if `learn`, updates their contexts.
 struct Price {
     bool learn;
     double bits = 0;

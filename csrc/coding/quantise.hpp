@@ -1,13 +1,13 @@
-// Rounding that minimises error + rate, with the error of each column made good by the columns to its right.
+// Rounding that minimises error + rate, with the error of each column compensated by the columns to its right.
 //
 // For a row w of a weight, with curvature G of the loss in its output and A = E[x x^T] of its input, the loss rises by
 // 1/2 G (w - k) A (w - k)^T. With A^-1 = U^T U, U upper triangular, the columns taken from the left, and u_c the value of
-// column c after the earlier errors were passed on, the rise is  1/2 G sum_c (u_c - k_c)^2 / U_cc^2  where
+// column c after the earlier errors were compensated, the rise is  1/2 G sum_c (u_c - k_c)^2 / U_cc^2  where
 //     e_c = (u_c - k_c) / U_cc,     u_d <- u_d - e_c U_cd  for all d > c
 // (Hassibi and Stork 1993; Frantar et al. 2022), and each k_c is chosen to minimise
 //     price_rc (u_c - k)^2 + R(k)          in bits; price_rc = G_r / (2 lambda U_cc^2)
-// with R what the adaptive coder itself would spend on k in its present state (Conzelmann and Bamler 2025). Columns are
-// taken over all rows at once, so that the passing on is a matrix product; R is then learnt in that order.
+// with R the bits of k in the adaptive coder's present state (Conzelmann and Bamler 2025). Columns are processed for all
+// rows at once, so that the compensation is a matrix product; the contexts adapt in that order.
 #pragma once
 #include <math.h>
 

@@ -1,4 +1,5 @@
-// The levels of a random record of a .szd file: szilard/file/random.py is the same in Python, and docs/format.md says what they are.
+// The levels of a random record of a .szd file: szilard/file/random.py is the same in Python, and docs/format.md
+// defines them.
 #include <stdint.h>
 
 #include <algorithm>
@@ -11,17 +12,17 @@
 
 namespace {
 
-constexpr int DIGIT = 7;         // bits of a key that a pass within a bucket sorts by
+constexpr int DIGIT = 7;         // bits of a key that one pass within a bucket sorts by
 constexpr int MOST_BUCKETS = 11;  // bits
-constexpr int BUCKET = 10;       // bits of the entries that a bucket should have, so that it stays in the first cache
+constexpr int BUCKET = 10;       // log2 of the entries of a bucket, so that it stays in the first-level cache
 constexpr int64_t PIECE = 4096;
 
 struct Keyed {
     uint32_t key, entry;
 };
 
-// Entries in ascending order of the low `bits` bits of their keys, equal ones in their own order: a radix sort, least
-// digits first. What is sorted ends where it began; `spare` is as long.
+// Sorts entries by the low `bits` bits of their keys, stable: a radix sort, least digits first. The result is in the
+// input array; `spare` has the same length.
 void sort_bucket(Keyed *begin, int64_t count, int bits, Keyed *spare) {
     Keyed *from = begin, *to = spare;
     for (int shift = 0; shift < bits; shift += DIGIT) {
@@ -34,7 +35,7 @@ void sort_bucket(Keyed *begin, int64_t count, int bits, Keyed *spare) {
     if (from != begin) std::copy(from, from + count, begin);
 }
 
-// All entries in ascending order of their keys: first into buckets by their high bits, then each bucket.
+// Sorts all entries by their keys: first into buckets by their high bits, then within each bucket.
 void sort_all(const uint32_t *keys, int64_t count, Keyed *order, Keyed *spare) {
     int high = 0;
     while (high < MOST_BUCKETS && count >> (high + BUCKET)) ++high;
@@ -67,12 +68,12 @@ int szilard_draw(int64_t count, int32_t size, const uint32_t *indices, int64_t b
     const std::unique_ptr<Keyed[]> spare(new (std::nothrow) Keyed[(size_t)count]);
     if (!order || !spare) return SZILARD_NO_MEMORY;
     const szilard_kernels &kernels = szilard_running();
-    uint32_t *keys = reinterpret_cast<uint32_t *>(levels);  // the same room, not yet needed for levels
+    uint32_t *keys = reinterpret_cast<uint32_t *>(levels);  // uses the memory of the levels, which are not written yet
     kernels.draw_keys(seed, 0, count, keys);
     sort_all(keys, count, order.get(), spare.get());
     uint32_t candidates[PIECE];
     int32_t drawn[PIECE];
-    int64_t block = 0, left = size;  // of the block that the next place belongs to
+    int64_t block = 0, left = size;  // of the block of the next position
     for (int64_t first = 0; first < count; first += PIECE) {
         const int64_t n = std::min(PIECE, count - first);
         for (int64_t i = 0; i < n; ++i) {

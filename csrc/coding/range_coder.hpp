@@ -1,10 +1,11 @@
-// Binary range coder (Martin 1979; carries as in Subbotin's and Pavlov's byte-wise coders): 32 bits of range, 16 bits of
-// probability. The first byte of such a coder is always zero and is not written; of the last four, zeros are not written.
+// Binary range coder (Martin 1979; carries as in the byte-wise coders of Subbotin and Pavlov): 32 bits of range, 16
+// bits of probability. The first byte of such a coder is always zero and is not written; trailing zeros among the last
+// four are not written either.
 //
-// How many bytes there can be: a decision takes -log2 of the share of the range that is left. The range, from 2^24 on, loses
-// its last 16 bits before it is multiplied, so that a bit 1 keeps at least 256/257 of p, and a bit 0 no less than 1 - p. A
-// plain bit keeps 1/2 to within 2^-24. So a decision costs at most -log2 p + log2(257/256) bits, and as the range begins
-// below 2^32 and ends from 2^24 on, n decisions of b bits shift out at most (b + n log2(257/256)) / 8 + 1 bytes.
+// Bound on the bytes: a decision costs -log2 of the share of the range that it keeps. The range, at least 2^24, loses
+// its last 16 bits before it is multiplied, so a bit 1 keeps at least 256/257 of p, and a bit 0 at least 1 - p. A plain
+// bit keeps 1/2 to within 2^-24. A decision therefore costs at most -log2 p + log2(257/256) bits. The range begins
+// below 2^32 and ends at 2^24 or above, so n decisions of b bits shift out at most (b + n log2(257/256)) / 8 + 1 bytes.
 #pragma once
 #include <stdint.h>
 
@@ -13,8 +14,8 @@
 // State between two calls, as uint64_t[4]; starts as {0, 0xFFFFFFFF, 0, 0}.
 struct RangeEncoder {
     uint64_t low, range;
-    uint64_t held;     // 256 + the last byte that a carry may still reach; 0 before there is one
-    uint64_t pending;  // bytes 0xFF behind it
+    uint64_t held;     // 256 + the last byte that a carry can still change; 0 before there is one
+    uint64_t pending;  // 0xFF bytes after it
 };
 
 class Encode {
@@ -41,7 +42,7 @@ public:
         return value;
     }
 
-    // Of all numbers in the interval that is left, the one with most zeros at its end.
+    // The number in the remaining interval that has most trailing zeros.
     void finish() {
         for (int zeros = 31; zeros >= 0; --zeros) {
             const uint64_t unit = (uint64_t)1 << zeros, rounded = (s_.low + unit - 1) & ~(unit - 1);
@@ -56,7 +57,7 @@ public:
 
     int64_t written() const { return out_ - begin_; }
 
-    // Whether there was more to write than room for it; what was written is of no use then.
+    // Whether there was too little room; the output is not valid then.
     bool full() const { return full_; }
 
 private:
@@ -68,7 +69,7 @@ private:
     }
 
     void shift() {
-        if (s_.low < 0xFF000000u || s_.low > 0xFFFFFFFFu) {  // the bytes before are settled
+        if (s_.low < 0xFF000000u || s_.low > 0xFFFFFFFFu) {  // no carry can change the bytes before
             const uint8_t carry = (uint8_t)(s_.low >> 32);
             if ((s_.held != 0) + s_.pending > (uint64_t)(end_ - out_)) {
                 full_ = true;
@@ -88,7 +89,7 @@ private:
     bool full_ = false;
 };
 
-// State between two calls, as uint64_t[3]; starts as {0, 0, 0}: a range of 0 is "nothing read yet".
+// State between two calls, as uint64_t[3]; starts as {0, 0, 0}: a range of 0 means that nothing has been read yet.
 struct RangeDecoder {
     uint64_t range, code, position;
 };
@@ -145,7 +146,8 @@ private:
     uint64_t size_;
 };
 
-// A decoder that also counts what each decision costs under the model: the figure of levels::Price for the same levels.
+// A decoder that also counts the code length of its decisions under the model, as levels::Price does for the same
+// levels.
 class PricedDecode {
 public:
     explicit PricedDecode(Decode &io) : io_(io), lengths_(levels::code_lengths()) {}

@@ -1,4 +1,4 @@
-// Whether an index may be followed: every place it names lies in its array. O(nnz), vectorised by the compiler.
+// Checks of an index: every position in it is inside its array. O(nnz), vectorised by the compiler.
 #pragma once
 #include <stdint.h>
 
@@ -6,7 +6,7 @@
 
 #include "szilard.h"
 
-// Elements of an array of these sizes; -1 where a size is negative or no machine has so many.
+// Elements of an array of these sizes; -1 if a size is negative or the product is too large for any machine.
 inline int64_t szilard_count(std::initializer_list<int64_t> sizes) {
     int64_t count = 1;
     bool huge = false, empty = false;
@@ -18,11 +18,11 @@ inline int64_t szilard_count(std::initializer_list<int64_t> sizes) {
     return empty ? 0 : huge ? -1 : count;
 }
 
-// Whether an array that will be written is there and has room for `count` elements.
+// Whether an output array is not null and has room for `count` elements.
 inline bool szilard_fits(const void *array, int64_t room, int64_t count) {
     return count >= 0 && room >= count && (array || !count);
 }
-// The same of an array that may be null, which is not written then.
+// The same for an array that may be null, and is not written then.
 inline bool szilard_fits_if(const void *array, int64_t room, int64_t count) {
     return !array || szilard_fits(array, room, count);
 }
@@ -39,14 +39,14 @@ inline int szilard_check_csr(int32_t rows, int32_t cols, int32_t nnz, const int3
     for (int32_t p = 0; p < nnz; ++p) outside |= (uint32_t)col[p] >= (uint32_t)cols;
     if (outside) return bad_col;
     for (int32_t p = 0; p + 1 < nnz; ++p) descents += col[p] >= col[p + 1];
-    for (int32_t i = 1; i < rows; ++i) {  // a column may fall only where a row ends and another has begun
+    for (int32_t i = 1; i < rows; ++i) {  // columns can decrease only where a new row begins
         const int32_t p = crow[i];
         if (p > crow[i - 1] && p < nnz) allowed += col[p - 1] >= col[p];
     }
     return descents == allowed ? SZILARD_OK : bad_col;
 }
 
-// With `transpose`, also that t_* is in range; `rows` and `cols` swap their roles there.
+// With `transpose`, also checks that t_* is in range; `rows` and `cols` are swapped there.
 inline int szilard_check_index(const szilard_index *i, bool transpose) {
     if (!i) return SZILARD_BAD_GEOMETRY;
     if (const int bad = szilard_check_csr(i->rows, i->cols, i->nnz, i->crow, i->col, SZILARD_BAD_CROW, SZILARD_BAD_COL))
@@ -61,7 +61,7 @@ inline int szilard_check_index(const szilard_index *i, bool transpose) {
     return outside ? SZILARD_BAD_TRANSPOSE : SZILARD_OK;
 }
 
-// Sizes of one axis that belong together: the last window must end inside the padded input.
+// Whether the sizes of one axis match: the last window must end inside the padded input.
 inline bool szilard_axis_fits(int32_t size, int32_t out, int32_t kernel, int32_t stride, int32_t pad, int32_t dilation) {
     if (size < 0 || out < 0 || kernel < 1 || stride < 1 || pad < 0 || dilation < 1) return false;
     const int64_t reach = (int64_t)dilation * (kernel - 1);
@@ -85,8 +85,8 @@ inline int64_t szilard_output_count(const szilard_geometry *g) {
     return szilard_count({g->out_channels, g->out_height, g->out_width, g->batch});
 }
 
-// Whether the panels of a convolution (panel.hpp) can be counted: a wide dilation or padding makes them larger than its
-// arrays. The bound is generous; what is less and still too much is a matter of memory.
+// Whether the sizes of a convolution's panels (panel.hpp) cannot overflow: a wide dilation or padding makes them larger
+// than its arrays. The bound is generous; below it, allocation can still fail for lack of memory.
 inline bool szilard_panels_fit(const szilard_geometry *g) {
     const int64_t reach_h = ((int64_t)g->kernel_h - 1) * g->dilation_h, reach_w = ((int64_t)g->kernel_w - 1) * g->dilation_w;
     if (reach_h > INT32_MAX || reach_w > INT32_MAX) return false;

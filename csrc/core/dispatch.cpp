@@ -1,4 +1,4 @@
-// Chooses the instruction set that runs.
+// Chooses the instruction set.
 #include "szilard.h"
 
 #include <string.h>

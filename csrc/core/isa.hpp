@@ -1,5 +1,4 @@
-// The kernels of one instruction set, as the dispatcher sees them: arguments are checked already, and scratch
-// memory is the caller's.
+// Table of the kernels of one instruction set: arguments have been checked, and the caller provides scratch memory.
 #pragma once
 #include "szilard.h"
 
@@ -50,5 +49,5 @@ struct szilard_kernels {
     void (*draw_levels)(uint32_t seed, int64_t first, int64_t n, const uint32_t *candidates, int32_t *levels);
 };
 
-// Those of the instruction set that runs.
+// The kernels of the instruction set in use.
 const szilard_kernels &szilard_running();

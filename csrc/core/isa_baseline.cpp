@@ -1,4 +1,4 @@
-// What every machine of this architecture has: SSE2 on x86-64, NEON on 64-bit Arm.
+// The instruction set of every machine of this architecture: SSE2 on x86-64, NEON on 64-bit Arm.
 #define SZILARD_ISA szilard_baseline
 #if defined(__aarch64__)
 #define SZILARD_ISA_NAME "neon"

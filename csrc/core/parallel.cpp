@@ -18,7 +18,7 @@ struct Work {
     void *context;
 };
 
-// Threads take tasks as they come free: one that the machine has put to sleep holds up one task, not its share.
+// Threads take tasks as they become free: a thread that is descheduled delays one task, not a fixed share of them.
 void take_tasks(void *pointer) {
     Work &work = *(Work *)pointer;
     for (int64_t task; (task = work.next.fetch_add(1, std::memory_order_relaxed)) < work.tasks;)
@@ -33,9 +33,9 @@ Team torch_threads() { return nullptr; }
 std::atomic<bool> forked{false};
 const int told = pthread_atfork(nullptr, nullptr, [] { forked = true; });
 
-// The OpenMP threads that torch has already started, where it has: a second pool would fight them for the cores.
-// A forked process has that pool's memory and none of its threads, and would wait for them for ever; it starts threads
-// of its own. It must not reach the static either: another thread may have been making it when the process forked.
+// Uses the OpenMP threads that torch has already started, if there are any: a second pool would compete with them for
+// the cores. A forked process has that pool's memory without its threads, and would wait for them forever; it starts
+// its own threads. It must not reach the static either: another thread could have been initialising it during the fork.
 Team torch_threads() {
     if (forked.load(std::memory_order_relaxed)) return nullptr;
     static const Team team = (Team)dlsym(RTLD_DEFAULT, "GOMP_parallel");
@@ -54,7 +54,7 @@ void szilard_parallel(int64_t tasks, int threads, void (*body)(void *, int64_t),
     std::vector<std::thread> others;
     try {
         for (int i = 1; i < threads; ++i) others.emplace_back(take_tasks, (void *)&work);
-    } catch (...) {  // no more threads to be had: those there are do the work
+    } catch (...) {  // no more threads can be started: the existing ones do the work
     }
     take_tasks(&work);
     for (std::thread &other : others) other.join();

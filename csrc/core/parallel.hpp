@@ -1,4 +1,4 @@
-// Tasks over threads. Each task writes places of its own, so who runs it does not change a bit of the answer.
+// Tasks over threads. Each task writes its own elements, so the result does not depend on which thread runs it.
 #pragma once
 #include <stdint.h>
 

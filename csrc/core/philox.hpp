@@ -1,10 +1,10 @@
-// Counter-based normal numbers: element e of a draw is a pure function of (seed, draw, e), so any thread can
-// make any part and a resumed run can make it again.
+// Counter-based normal numbers: element e of a draw is a pure function of (seed, draw, e), so any thread can make any
+// part and a resumed run can repeat it.
 //
-// Philox-4x32 with 7 rounds (Salmon, Moraes, Dror and Shaw 2011, "Parallel random numbers: as easy as 1, 2, 3",
-// which finds 7 enough for BigCrush), then Box and Muller's transform of each 32-bit word: 20 bits for the radius,
-// sqrt(-2 ln u), which ends at 5.4 standard deviations, and 12 for the angle. Elements come in blocks of 128: lane l
-// of block k is counter (16 k + l, draw), whose word j gives elements 128 k + 32 j + l and, at a right angle, + 16.
+// Philox-4x32 with 7 rounds (Salmon, Moraes, Dror and Shaw 2011, "Parallel random numbers: as easy as 1, 2, 3", which
+// finds 7 enough for BigCrush), then the Box-Muller transform of each 32-bit word: 20 bits for the radius, sqrt(-2 ln
+// u), which ends at 5.4 standard deviations, and 12 for the angle. Elements come in blocks of 128: lane l of block k is
+// counter (16 k + l, draw), whose word j gives elements 128 k + 32 j + l and, at a right angle, + 16.
 #pragma once
 #include "simd.hpp"
 #include "szilard.h"
@@ -63,7 +63,7 @@ inline void box_muller(vu word, float *first, float *second) {
 // Elements [128 block, 128 block + 128) of a draw.
 inline void normal_block(szilard_key key, uint64_t block, float *out) {
     for (int part = 0; part < 16; part += W) {
-        const uint64_t first = block * 16 + (uint64_t)part;  // a multiple of 16, so lanes carry nothing over
+        const uint64_t first = block * 16 + (uint64_t)part;  // a multiple of 16, so there is no carry between lanes
         vu c0, c1 = vu{} + (uint32_t)(first >> 32), c2 = vu{} + (uint32_t)key.draw,
                c3 = vu{} + (uint32_t)(key.draw >> 32);
         for (int lane = 0; lane < W; ++lane) c0[lane] = (uint32_t)first + (uint32_t)lane;
@@ -86,7 +86,7 @@ inline void normal_block(szilard_key key, uint64_t block, float *out) {
     }
 }
 
-// Runs of elements in rising order; a block that two runs share is made once.
+// Makes runs of elements in ascending order; a block that two runs share is made once.
 class Normals {
   public:
     explicit Normals(szilard_key key) : key_(key) {}

@@ -1,4 +1,4 @@
-// Scratch memory of a call. In each file that includes this, for itself.
+// Scratch memory of a call, separate for each file that includes this.
 #pragma once
 #include <stdint.h>
 #include <stdlib.h>
@@ -7,7 +7,7 @@
 
 namespace {
 
-// Scratch of one call, kept by the thread for the next: fresh pages would cost as much as the work.
+// Scratch of one call, which the thread keeps for the next: new pages would take as long as the work.
 class Scratch {
   public:
     Scratch(int slot, int64_t floats) : p_(kept(slot, floats)) {}
@@ -33,7 +33,7 @@ class Scratch {
     float *p_;
 };
 
-// values in the order of the transpose; none are moved where values is null
+// values in the order of the transpose; does nothing if values is null
 Scratch transposed(int slot, const szilard_index &index, const float *values) {
     const Scratch ordered(slot, values ? index.nnz : 0);
     if (ordered && values)

@@ -1,5 +1,5 @@
-// One vector type for every instruction set. A translation unit defines SZILARD_WIDTH (floats in a vector)
-// before it includes this; all is in an anonymous namespace, since each unit has a version of its own.
+// One vector type for every instruction set. A translation unit defines SZILARD_WIDTH (floats in a vector) before it
+// includes this; all is in an anonymous namespace, because each unit has its own version.
 #pragma once
 #include <stdint.h>
 #include <string.h>
@@ -23,7 +23,7 @@ inline vf load(const float *p) { return *(const vf_anywhere *)p; }
 inline void store(float *p, vf v) { *(vf_anywhere *)p = v; }
 inline vf splat(float f) { return vf{} + f; }
 
-// Lanes [0, n) from memory, the others zero; nothing beyond p + n is touched.
+// Lanes [0, n) from memory, the others zero; memory from p + n on is not accessed.
 inline vf load_first(const float *p, int n) {
 #if defined(__AVX512F__)
     return (vf)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p);
@@ -34,7 +34,7 @@ inline vf load_first(const float *p, int n) {
 #endif
 }
 
-// Lanes [low, high) from p + lane, the others zero; nothing outside [p + low, p + high) is touched.
+// Lanes [low, high) from p + lane, the others zero; memory outside [p + low, p + high) is not accessed.
 inline vf load_between(const float *p, int low, int high) {
     vf v = {};
     for (int lane = low; lane < high; ++lane) v[lane] = p[lane];
@@ -61,7 +61,7 @@ inline float sum(vf v) {
 #endif
 }
 
-// to[i] += sum(v[i]) for i < n <= W. Whole groups are added across by halves, sixteen vectors at a time.
+// to[i] += sum(v[i]) for i < n <= W. Full groups of sixteen vectors are summed by halving.
 inline void add_sums(const vf *v, int n, float *to) {
 #if defined(__AVX512F__)
     if (n == W) {
@@ -87,14 +87,14 @@ inline void add_sums(const vf *v, int n, float *to) {
 
 inline vf select(vi mask, vf yes, vf no) { return (vf)((mask & (vi)yes) | (~mask & (vi)no)); }
 
-// The larger; b where either is no number.
+// The maximum; b if either is NaN.
 inline vf maximum(vf a, vf b) { return select((vi)(a > b), a, b); }
 
 // 1 / sqrt(v) for v well above the smallest normal number; on AVX-512 good to two units in the last place.
 inline vf inverse_root(vf v) {
 #if defined(__AVX512F__)
     const vf r = (vf)_mm512_rsqrt14_ps((__m512)v);
-    return r * (1.5f - 0.5f * v * r * r);  // one step of Newton squares the error of 2^-14
+    return r * (1.5f - 0.5f * v * r * r);  // one Newton step squares the error of 2^-14
 #else
     for (int lane = 0; lane < W; ++lane) v[lane] = 1.0f / __builtin_sqrtf(v[lane]);
     return v;
@@ -111,7 +111,7 @@ inline vf root(vf v) {
 #endif
 }
 
-// e^v: 2^n times a polynomial on [-ln2/2, ln2/2]; the answer is clamped to the normal range.
+// e^v: 2^n times a polynomial on [-ln2/2, ln2/2]; the result is clamped to the normal range.
 inline vf exponential(vf v) {
     v = select((vi)(v > 88.0f), splat(88.0f), v);
     v = select((vi)(v < -87.0f), splat(-87.0f), v);

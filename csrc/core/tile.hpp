@@ -40,8 +40,8 @@ template <int V> SZILARD_INLINE void put(float *p, int k, int width, vf v) {
         store_first(p, v, width);
 }
 
-// body(first, last) over parts of [0, rows) of about equal work, where row i has crow[i + 1] - crow[i] entries
-// and costs `fixed` entries besides.
+// body(first, last) over parts of [0, rows) of about equal work, where row i has crow[i + 1] - crow[i] entries and
+// costs `fixed` more entries.
 template <class Body>
 inline void over_rows(int32_t rows, const int32_t *crow, int64_t fixed, int threads, Body &&body) {
     const int64_t parts = threads > 1 ? 8 * (int64_t)threads : 1;

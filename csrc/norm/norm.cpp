@@ -1,4 +1,4 @@
-// The C ABI of normalisation, pooling and divergences: checks what was given, then the kernels that run.
+// The C ABI of normalisation, pooling and divergences: checks the arguments, then calls the kernels.
 #include "norm.h"
 
 #include "check.hpp"

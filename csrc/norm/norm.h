@@ -6,14 +6,14 @@
 extern "C" {
 #endif
 
-// Batch normalisation by the statistics of the batch, with an optional residual and an optional ReLU behind it:
+// Batch normalisation with the statistics of the batch, an optional residual and an optional ReLU:
 // y = relu(weight (x - mean) inv_std + bias + residual). x, y, residual are [channels][count]; mean, variance
 // (biased) and inv_std [channels] are written. weight, bias and residual may be null.
 SZILARD_API int szilard_batch_norm(int32_t channels, int64_t count, const float *x, const float *weight,
                                    const float *bias, const float *residual, int relu, float eps, float *y,
                                    int64_t y_room, float *mean, int64_t mean_room, float *variance,
                                    int64_t variance_room, float *inv_std, int64_t inv_std_room, int threads);
-// y is read only where relu is set; grad_residual may be null. grad_weight, grad_bias [channels] are written.
+// y is read only if relu is set; grad_residual may be null. grad_weight, grad_bias [channels] are written.
 SZILARD_API int szilard_batch_norm_backward(int32_t channels, int64_t count, const float *grad,
                                             const float *x, const float *y, const float *weight,
                                             const float *mean, const float *inv_std, int relu, float *grad_x,
@@ -21,8 +21,8 @@ SZILARD_API int szilard_batch_norm_backward(int32_t channels, int64_t count, con
                                             float *grad_bias, int64_t grad_bias_room, float *grad_residual,
                                             int64_t grad_residual_room, int threads);
 
-// Max-pooling over windows (no dilation; padding is minus infinity): y [channels][out_height][out_width][batch],
-// where [same] is the place of the maximum in its window, row-major. geometry: groups = channels = out_channels.
+// Max-pooling over windows (no dilation; padding is minus infinity): y [channels][out_height][out_width][batch], where
+// [same] is the position of the maximum in its window, row-major. geometry: groups = channels = out_channels.
 SZILARD_API int szilard_max_pool(const szilard_geometry *geometry, const float *x, float *y, int64_t y_room,
                                  uint8_t *where, int64_t where_room, int threads);
 SZILARD_API int szilard_max_pool_backward(const szilard_geometry *geometry, const float *grad,

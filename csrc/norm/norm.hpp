@@ -1,11 +1,11 @@
-// Batch normalisation in the layout of the convolutions, a channel [count] at a time so that its later passes find
-// it in the cache, with the residual and the ReLU that usually follow done in the same pass.
+// Batch normalisation in the layout of the convolutions, one channel [count] at a time so that later passes find it in
+// the cache, fused with an optional residual and ReLU.
 #pragma once
 #include "tile.hpp"
 
 namespace {
 
-constexpr int64_t RUN = 4096;  // floats summed in single precision before they join a double
+constexpr int64_t RUN = 4096;  // floats summed in single precision before they are added to a double
 
 // sums[s] = total over [0, count) of body(Vectors<V>, start, k, width)[s], pairwise in runs.
 template <int S, class Body> inline void totals(int64_t count, double (&sums)[S], Body &&body) {
@@ -26,7 +26,7 @@ template <int S, class Body> inline void totals(int64_t count, double (&sums)[S]
     }
 }
 
-// Lanes [width, W) of the last vector of a tile read as zero; where x = 0 must not count, mask with this.
+// Lanes [width, W) of the last vector of a tile read as zero; if x = 0 must not count, mask with this.
 template <int V> inline vf present(vf v, int width) {
     if (V > 1 || width == W) return v;
     for (int lane = width; lane < W; ++lane) v[lane] = 0;

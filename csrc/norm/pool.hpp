@@ -1,10 +1,10 @@
-// Max-pooling in the layout of the convolutions: loops over the batch innermost, which compilers vectorise.
+// Max-pooling in the layout of the convolutions: the inner loops run over the batch, so that compilers vectorise them.
 #pragma once
 #include "conv.hpp"
 
 namespace {
 
-constexpr int64_t PIECE = 128;  // of the batch
+constexpr int64_t PIECE = 128;  // examples of the batch at a time
 
 void max_pool(const szilard_geometry &g, const float *x, float *y, uint8_t *where, int threads) {
     parallel((int64_t)g.channels * g.out_height, threads, [&](int64_t task) {
@@ -21,7 +21,7 @@ void max_pool(const szilard_geometry &g, const float *x, float *y, uint8_t *wher
                         if (iy < 0 || iy >= g.height || ix < 0 || ix >= g.width) continue;
                         const float *from = x + ((c * g.height + iy) * g.width + ix) * g.batch + start;
                         const int32_t here = ky * g.kernel_w + kx;
-                        for (int64_t b = 0; b < n; ++b) {  // as in torch, a NaN wins, and so does the first of equals
+                        for (int64_t b = 0; b < n; ++b) {  // as in torch: NaN wins, then the first maximum
                             const bool wins = (from[b] > best[b]) | (from[b] != from[b]) | (place[b] < 0);
                             best[b] = wins ? from[b] : best[b];
                             place[b] = wins ? here : place[b];

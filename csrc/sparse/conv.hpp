@@ -1,15 +1,15 @@
 // Direct sparse convolution, batch-innermost: x [channels][height][width][batch], no im2col.
 //
-// Each existing entry (o, c, ky, kx) of the kernel is one multiply-add of whole tiles: in a panel the pixels that
-// an entry reads for consecutive outputs are consecutive, so tiles run over [width][batch] in one piece, which
-// fills the vectors for small batches too.
+// Each existing entry (o, c, ky, kx) of the kernel is one multiply-add of whole tiles: in a panel the pixels that an
+// entry reads for consecutive outputs are consecutive, so tiles run over [width][batch] without a break, which fills
+// the vectors for small batches too.
 #pragma once
 #include "linear.hpp"
 #include "panel.hpp"
 
 namespace {
 
-// The parts of an answer's rows that are worked on apart: strips of pixels, bands of rows.
+// The parts of the output that are computed separately: strips of pixels, bands of rows.
 struct Bands {
     int64_t height, pixels, strip, strips, bands;
 
@@ -64,7 +64,7 @@ void conv(const szilard_index &index, const szilard_geometry &g, const float *x,
     });
 }
 
-// The same with both moments of the weight, and noise for each output of its own.
+// The same with both moments of the weight, and independent noise for each output.
 void lrt_conv(const szilard_index &index, const szilard_geometry &g, const float *x, const float *mean,
               const float *variance, szilard_key key, float *y, float *factor, int threads) {
     over_outputs(index, g, x, mean, variance, threads, [&](int64_t to, int64_t length, InputPanel &panel) {
@@ -80,10 +80,10 @@ void lrt_conv(const szilard_index &index, const szilard_geometry &g, const float
     });
 }
 
-// Sums over batch and pixels for every entry, S of them at a time. products(begin, length, panel, sums) adds those
-// of one strip of one row of an output channel, lane by lane, to sums[entry - first][S]; the totals of entry p
-// go to answer(p, totals). Entries are taken in groups whose sums fit the cache, rows in bands; a group's bands are
-// added up in order.
+// Sums over batch and pixels for every entry, S of them at a time. products(begin, length, panel, sums) adds those of
+// one strip of one row of an output channel, lane by lane, to sums[entry - first][S]; the totals of entry p go to
+// answer(p, totals). Entries are processed in groups whose sums fit the cache, rows in bands; the bands of a group are
+// summed in order.
 template <int S, class Products, class Answer>
 inline void over_entries(const szilard_index &index, const szilard_geometry &g, const float *x, int threads,
                          Products &&products, Answer &&answer) {
@@ -197,7 +197,8 @@ SZILARD_INLINE void grad_x_tile(OutputPanel &panel, int64_t from, const float *x
 }
 
 // grad_x[c, q] = sum over the entries and outputs that read x[c, q] of value * g: a gather, so that no two threads
-// write alike. With a factor, + 2 x times the same sum of variance * h, h = g factor. Values in the transpose's order.
+// write to the same element. With a factor, + 2 x times the same sum of variance * h, h = g factor. Values in the
+// transpose's order.
 template <bool LRT>
 void grad_x_of(const szilard_index &index, const szilard_geometry &g, const float *grad, const float *factor,
                const float *x, const float *mean, const float *variance, float *grad_x, int threads) {
@@ -238,7 +239,7 @@ void conv_grad_x(const szilard_index &index, const szilard_geometry &g, const fl
     grad_x_of<false>(index, g, grad, nullptr, nullptr, values, nullptr, grad_x, threads);
 }
 
-// All three gradients in one walk over the rows, which reads the gradient, the factor and x from memory once.
+// All three gradients in one pass over the rows, which reads the gradient, the factor and x from memory once.
 void lrt_conv_all_grads(const szilard_index &index, const szilard_geometry &g, const float *grad, const float *x,
                         const float *variance, const float *factor, const float *t_mean, const float *t_variance,
                         float *grad_x, float *grad_mean, float *grad_log_std, int threads) {
@@ -296,8 +297,8 @@ void lrt_conv_all_grads(const szilard_index &index, const szilard_geometry &g, c
     }
 }
 
-// Gradients of the posterior's values and, where grad_x is not null, of x. t_mean and t_variance are in the
-// transpose's order.
+// Gradients of the posterior's values and, if grad_x is not null, of x. t_mean and t_variance are in the transpose's
+// order.
 void lrt_conv_grads(const szilard_index &index, const szilard_geometry &g, const float *grad, const float *x,
                     const float *variance, const float *factor, const float *t_mean, const float *t_variance,
                     float *grad_x, float *grad_mean, float *grad_log_std, int threads) {

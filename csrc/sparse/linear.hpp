@@ -9,7 +9,7 @@ constexpr float TINY = 1e-8f;  // added to a variance before its root, whose slo
 
 // The tiles below read rows x + at[p] * stride of V vectors; their accumulators are registers.
 
-// Sums that are kept apart so that the next does not wait for the last, where the tile has few vectors.
+// Number of separate sums for tiles of few vectors, so that an addition does not wait for the one before.
 template <int V> constexpr int CHAINS = V >= 8 ? 1 : V >= 4 ? 2 : 4;
 
 // sum_p value_p x[at_p]
@@ -97,8 +97,8 @@ template <int V> SZILARD_INLINE vf product(const vf (&d)[V], const float *x, int
     return s[0] + s[1];
 }
 
-// y = m + s e, with relu its positive part, and factor = e / (2 s), with s^2 = v + tiny and e the elements of the draw
-// from `element`.
+// y = m + s e, with ReLU if relu, and factor = e / (2 s), with s^2 = v + tiny and e the elements of the draw from
+// `element`.
 template <int V>
 SZILARD_INLINE void draw(vf (&m)[V], vf (&v)[V], int width, Normals &normals, uint64_t element, int relu, float *y,
                          float *factor) {
@@ -129,7 +129,7 @@ void linear(int32_t rows, const int32_t *crow, const int32_t *place, int64_t bat
     });
 }
 
-// y = W_mean x + bias + s e with s^2 = W_variance x^2 + tiny; with relu its positive part.
+// y = W_mean x + bias + s e with s^2 = W_variance x^2 + tiny; with ReLU if relu.
 void lrt_linear(const szilard_index &index, int64_t batch, const float *x, const float *mean,
                 const float *variance, const float *bias, szilard_key key, int relu, float *y, float *factor,
                 int threads) {
@@ -173,8 +173,8 @@ void linear_grad_values(const szilard_index &index, int64_t batch, const float *
     });
 }
 
-// g and h lie as [batch / HALF][rows][2][HALF]: what the gradient of x reads for one part of the batch is half of what
-// the second-level cache holds, where whole rows of both would overflow it.
+// g and h are stored as [batch / HALF][rows][2][HALF]: the gradient of x reads for one part of the batch half of the
+// second-level cache, while whole rows of both would overflow it.
 constexpr int64_t HALF = 4 * W;
 inline int64_t gh_size(int64_t rows, int64_t batch) { return (batch + HALF - 1) / HALF * HALF * rows * 2; }
 inline int64_t gh_place(int64_t rows, int64_t i, int64_t b) {

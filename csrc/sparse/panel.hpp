@@ -1,8 +1,8 @@
 // A few rows of pixels, copied for the cache.
 //
-// A sparse convolution reads the same rows of all channels many times over. Where they lie, planes a power of two
-// apart fall on the same cache sets and evict each other; so each row is copied once, with its zero padding, into a
-// panel that fits the second-level cache, and every entry of the kernel then reads whole tiles without a border.
+// A sparse convolution reads the same rows of all channels many times over. In the input, planes a power of two apart
+// map to the same cache sets and evict each other. Each row is therefore copied once, with its zero padding, into a
+// panel that fits the second-level cache, and every entry of the kernel then reads whole tiles without border cases.
 #pragma once
 #include <stdlib.h>
 
@@ -29,7 +29,7 @@ template <class T> class Array {
     T *p_;
 };
 
-// Memory for the panel that a thread works with, kept from one call to the next: fresh pages cost more than the copy.
+// Memory for the panel of a thread, kept from one call to the next: new pages cost more than the copy.
 struct PanelMemory {
     float *p = nullptr;
     int64_t size = 0;
@@ -40,7 +40,7 @@ struct PanelMemory {
             free(p);
             p = (float *)malloc(sizeof(float) * (size_t)floats);
             size = p ? floats : 0;
-            if (!p) abort();  // as operator new would end, on a thread that cannot report it
+            if (!p) abort();  // a failed operator new would also end the process on a thread that cannot report it
         }
         return p;
     }
@@ -50,14 +50,14 @@ inline PanelMemory &panel_memory(int which) {
     return memory[which];
 }
 
-// Pixels of an answer's row worked on at a time, so that panels of `bytes_a_pixel` stay in `cache` bytes.
+// Pixels of an output row processed at a time, so that panels of `bytes_a_pixel` stay in `cache` bytes.
 inline int64_t strip_of(int64_t pixels, int64_t halo, int64_t bytes_a_pixel, int64_t cache = 768 << 10) {
     const int64_t fits = larger(cache / larger(bytes_a_pixel, 1) - halo, 4);
     return ceil_div(pixels, larger(ceil_div(pixels, fits), 1));
 }
 
-// Rows [planes][pixels][batch] of a source, as many as a window is high; row y lies in slot y % rows. One of
-// each kind at a time on a thread.
+// Rows [planes][pixels][batch] of a source, as many as a window is high; row y is in slot y % rows. A thread has one of
+// each kind at a time.
 class Panel {
   public:
     Panel(int kind, int64_t rows, int64_t planes, int64_t pixels, int64_t batch)
@@ -69,7 +69,7 @@ class Panel {
     void forget() {
         for (int64_t i = 0; i < rows_; ++i) held_[i] = -1;
     }
-    // Offset of row y; fill(pointer) is called where it is not there yet.
+    // Offset of row y; fill(pointer) is called if the row has not been copied yet.
     template <class Fill> int64_t row(int64_t y, Fill &&fill) {
         const int64_t slot = y % rows_;
         if (held_[slot] != y) fill(data_ + slot * row_size_), held_[slot] = y;
@@ -86,7 +86,7 @@ class Panel {
 // to [pixels][batch] = pixels first, first + step, ... of from [width][batch], zero outside it.
 inline void copy_pixels(const float *from, int64_t width, int64_t first, int64_t step, int64_t pixels, int64_t batch,
                         float *to) {
-    if (batch == 0) return;  // such an input may have no address
+    if (batch == 0) return;  // such an input can have a null address
     const int64_t low = smaller(larger(ceil_div(-first, step), 0), pixels);  // inside for low <= j < high
     const int64_t high = larger(smaller(floor_div(width - 1 - first, step) + 1, pixels), low);
     zero(to, low * batch);
@@ -98,19 +98,19 @@ inline void copy_pixels(const float *from, int64_t width, int64_t first, int64_t
     zero(to + high * batch, (pixels - high) * batch);
 }
 
-// Asks for [first, last) pixels of from [width][batch] ahead of the copy, so that memory works while the sums do.
+// Prefetches [first, last) pixels of from [width][batch] before the copy, so that loads overlap with the sums.
 inline void expect_pixels(const float *from, int64_t width, int64_t first, int64_t last, int64_t batch) {
     constexpr int64_t LINE = 64 / sizeof(float);
     const float *end = from + smaller(last, width) * batch;
     for (const float *p = from + larger(first, 0) * batch; p < end; p += LINE) __builtin_prefetch(p, 0, 2);
 }
 
-// The entries of a kernel that reach one row, as the tiles of linear.hpp take them.
+// The entries of a kernel that read one row, as arguments for the tiles of linear.hpp.
 struct Entries {
     int32_t count = 0;
     Array<int64_t> at;
     Array<float> mean, variance;
-    Array<int32_t> entry;  // place among the values
+    Array<int32_t> entry;  // position among the values
 
     explicit Entries(int32_t most) : at(most), mean(most), variance(most), entry(most) {}
 
@@ -126,8 +126,8 @@ inline int32_t most_entries(const int32_t *crow, int32_t rows, int32_t step) {
     return most;
 }
 
-// The input as a strip of outputs [left, left + pixels) sees it. Padded pixel ox * stride + kx * dilation is kept in
-// plane (channel, remainder by the stride), so that any stride reads consecutive pixels.
+// The part of the input that a strip of outputs [left, left + pixels) reads. Padded pixel ox * stride + kx * dilation
+// is kept in plane (channel, remainder by the stride), so that any stride reads consecutive pixels.
 class InputPanel {
   public:
     InputPanel(const szilard_index &index, const szilard_geometry &g, int64_t pixels)
@@ -152,7 +152,7 @@ class InputPanel {
             rows[ky] = y < 0 || y >= g_.height ? -1 : panel_.row(y, [&](float *to) { copy(x, y, to); });
         }
     }
-    // The share that output channel o of this row takes in expecting the row after it.
+    // The share of the prefetch of the next row that output channel o of this row does.
     void expect(const float *x, int32_t oy, int32_t o) const {
         const int64_t y = (int64_t)(oy + 1) * g_.stride_h + window(g_) - 1 - g_.pad_h, first = left_ * g_.stride_w - g_.pad_w;
         if (y < 0 || y >= g_.height) return;
@@ -190,8 +190,8 @@ class InputPanel {
     Panel panel_;
 };
 
-// The output's gradient as a strip of inputs x = remainder + j * stride, j in [left, left + pixels), sees it, and
-// behind it in each plane the same of h = g factor where factor is given.
+// The part of the output's gradient that a strip of inputs x = remainder + j * stride, j in [left, left + pixels),
+// reads, followed in each plane by the same part of h = g factor if factor is given.
 class OutputPanel {
   public:
     OutputPanel(const szilard_index &index, const szilard_geometry &g, int64_t pixels, bool with_h)
@@ -218,7 +218,7 @@ class OutputPanel {
 
     void move(int64_t left) { left_ = left, panel_.forget(); }
 
-    // Offsets of the gradient's rows that input row iy meets, by ky; -1 where there is none.
+    // Offsets of the gradient's rows that input row iy reads, by ky; -1 if there is none.
     void read(const float *grad, const float *factor, int32_t iy, int64_t *rows) {
         for (int32_t ky = 0; ky < g_.kernel_h; ++ky) {
             const int64_t y = (int64_t)iy + g_.pad_h - (int64_t)ky * g_.dilation_h, oy = y / g_.stride_h;
@@ -226,7 +226,7 @@ class OutputPanel {
             rows[ky] = none ? -1 : panel_.row(oy, [&](float *to) { copy(grad, factor, oy, to); });
         }
     }
-    // The share that input channel c of this row takes in expecting the row after it.
+    // The share of the prefetch of the next row that input channel c of this row does.
     void expect(const float *grad, const float *factor, int32_t iy, int32_t c) const {
         const int64_t oy = ((int64_t)iy + 1 + g_.pad_h) / g_.stride_h, first = left_ + lowest(g_);
         if (oy >= g_.out_height) return;
@@ -254,8 +254,8 @@ class OutputPanel {
             }
         }
     }
-    // Output row oy of channel o from pixel `left` on, of a stride of 1 and a padding less than the kernel; h is a
-    // plane behind it.
+    // Output row oy of channel o from pixel `left` on, for a stride of 1 and a padding smaller than the kernel; h is in
+    // the next plane.
     const float *row(const float *grad, const float *factor, int64_t oy, int64_t o) {
         const int64_t at = panel_.row(oy, [&](float *to) { copy(grad, factor, oy, to); });
         return panel_.data() + at + (o * planes() * pixels_ - lowest(g_)) * g_.batch;

@@ -1,4 +1,4 @@
-// The C ABI of sparse products: checks what was given, then the kernels of the instruction set that runs.
+// The C ABI of sparse products: checks the arguments, then calls the kernels of the instruction set in use.
 #include "sparse.h"
 
 #include "check.hpp"

@@ -62,6 +62,9 @@ MODULES = {
             "rounding",
         )
     },
+    "szilard.bayes.achieved": "szilard.bayes.achieved_density",
+    "szilard.bayes.choice": "szilard.bayes.user_selection",
+    "szilard.bayes.every": "szilard.bayes.network_weights",
     "szilard.bayes.layout": "szilard.bayes.batch_innermost",
     "szilard.compress.obs": "szilard.compression.sequential_rounding",
     "szilard.file.layout": "szilard.file.sections",

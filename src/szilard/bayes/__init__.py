@@ -1,13 +1,13 @@
-"""What is known of a weight: Gaussians on a support, priors, and networks made of them."""
+"""Bayesian networks: Gaussian weights on supports, priors, and the conversion of ordinary networks."""
 
-from szilard.bayes.achieved import Density, density
+from szilard.bayes.achieved_density import Density, density
 from szilard.bayes.attention import BayesAttention
 from szilard.bayes.batchnorm import reestimate_batchnorm
 from szilard.bayes.conversion import bayesianize
 from szilard.bayes.drawn_weights import BayesWeights, Drawn, drawn_modules
-from szilard.bayes.every import every_weight, kl, streams, weights
 from szilard.bayes.layers import BayesConv, BayesLayer, BayesLinear, bayes_layers
 from szilard.bayes.modes import drawn, evaluating, mode
+from szilard.bayes.network_weights import every_weight, kl, streams, weights
 from szilard.bayes.noise import Noise
 from szilard.bayes.point import point_network
 from szilard.bayes.posterior_summary import diagnostics

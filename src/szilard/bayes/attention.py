@@ -11,18 +11,18 @@ from torch.nn import functional as F
 from szilard.bayes.layers import BayesLinear
 from szilard.errors import SzilardError
 
-if TYPE_CHECKING:  # what torch's declares of its projections is not what stands here
+if TYPE_CHECKING:  # the class of torch declares other types for its projections
     _Attention = nn.Module
 else:
     _Attention = nn.MultiheadAttention
 
 
 class BayesAttention(_Attention):
-    """Stands where ``nn.MultiheadAttention`` stood; same call, same shapes.
+    """Replaces ``nn.MultiheadAttention``, with the same call and shapes.
 
     Args:
-        original: the module to replace (its sizes, flags and dropout are taken over).
-        query, key, value, out: its projections.
+        original: the module to replace (its sizes, flags and dropout are copied).
+        query, key, value, out: the projections.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class BayesAttention(_Attention):
         nn.Module.__init__(self)
         if original.bias_k is not None or original.add_zero_attn:
             raise SzilardError(
-                "attention with add_bias_kv or add_zero_attn cannot be made Bayesian; skip that layer"
+                "attention with add_bias_kv or add_zero_attn cannot be made Bayesian; name it in skip="
             )
         self.query, self.key, self.value, self.out_proj = query, key, value, out
         self.embed_dim, self.num_heads, self.head_dim = (
@@ -48,17 +48,17 @@ class BayesAttention(_Attention):
         self.bias_k = self.bias_v = None
         self.add_zero_attn = False
         self.dropout, self.batch_first = original.dropout, original.batch_first
-        # What nn.TransformerEncoder reads before it takes its fused path, which would bypass these layers.
+        # nn.TransformerEncoder reads these before it takes its fused path, which would bypass these layers.
         self._qkv_same_embed_dim = False
 
     @property
     def in_proj_weight(self) -> Tensor:
-        """Those of query, key and value as one tensor, for who reads instead of calling; drawn as they are."""
+        """The weights of query, key and value as one tensor, for code that reads them instead of calling."""
         return torch.cat([layer.weight.as_tensor() for layer in (self.query, self.key, self.value)])
 
     @property
     def in_proj_bias(self) -> Tensor | None:
-        """Likewise."""
+        """The biases of query, key and value as one tensor."""
         biases = [layer.bias for layer in (self.query, self.key, self.value)]
         return None if biases[0] is None else torch.cat([bias for bias in biases if bias is not None])
 
@@ -74,7 +74,7 @@ class BayesAttention(_Attention):
         is_causal: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
         if is_causal and attn_mask is None:  # a hint about the mask, as in torch, not a mask
-            raise SzilardError("is_causal needs attn_mask beside it; pass the causal mask itself")
+            raise SzilardError("is_causal needs attn_mask; pass the causal mask itself")
         batched = query.dim() == 3
         if not batched:
             query, key, value = (t.unsqueeze(0 if self.batch_first else 1) for t in (query, key, value))

@@ -1,4 +1,4 @@
-"""Normalisation and pooling between sparse convolutions, without leaving their layout."""
+"""Normalisation and pooling that keep the layout of sparse convolutions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from szilard.networks.resnet import PaddedShortcut
 
 
 class _InnermostNorm(nn.BatchNorm2d):
-    """BatchNorm2d that answers batch-innermost input (:mod:`szilard.kernels.layout`) in its own layout."""
+    """BatchNorm2d that keeps the layout of batch-innermost input (:mod:`szilard.kernels.layout`)."""
 
     def _normalize(self, x: Tensor, shortcut: Tensor | None, relu: bool) -> Tensor:
         self._check_input_dim(x)
@@ -46,18 +46,18 @@ class _InnermostNorm(nn.BatchNorm2d):
 
 class InnermostNorm(_InnermostNorm):
     def forward(self, x: Tensor) -> Tensor:
-        return self._normalize(x, None, False) if normalize.serves(x) else super().forward(x)
+        return self._normalize(x, None, False) if normalize.supports(x) else super().forward(x)
 
 
 class InnermostNormReLU(_InnermostNorm, NormReLU):
     def forward(self, x: Tensor, shortcut: Tensor | None = None) -> Tensor:
-        if normalize.serves(x):
+        if normalize.supports(x):
             return self._normalize(x, shortcut, True)
         return NormReLU.forward(self, x, shortcut)
 
 
 class InnermostMaxPool(nn.MaxPool2d):
-    """MaxPool2d that answers batch-innermost input in its own layout."""
+    """MaxPool2d that keeps the layout of batch-innermost input."""
 
     def forward(self, x: Tensor) -> Tensor:
         kernel, stride, padding, dilation = (
@@ -65,16 +65,16 @@ class InnermostMaxPool(nn.MaxPool2d):
             for n in (self.kernel_size, self.stride, self.padding, self.dilation)
         )
         plain = not self.ceil_mode and not self.return_indices and dilation == [1, 1]
-        if not (plain and kernel[0] * kernel[1] < 256 and normalize.serves(x)):
+        if not (plain and kernel[0] * kernel[1] < 256 and normalize.supports(x)):
             return super().forward(x)
         return normalize.max_pool(x, kernel, stride, padding)[0]
 
 
 class InnermostShortcut(PaddedShortcut):
-    """The shortcut without parameters, in the layout of its input."""
+    """The shortcut without parameters, which keeps the layout of its input."""
 
     def forward(self, x: Tensor) -> Tensor:
-        if not normalize.serves(x):
+        if not normalize.supports(x):
             return super().forward(x)
         x = x.movedim(0, -1)[:, :: self.stride, :: self.stride]
         return F.pad(x, (0, 0, 0, 0, 0, 0, self.before, self.behind)).movedim(-1, 0)
@@ -89,9 +89,9 @@ _ALIKE: dict[type[nn.Module], type[nn.Module]] = {
 
 
 def keep_innermost(network: nn.Module) -> None:
-    """Let the normalisations and poolings of a network with sparse convolutions keep their layout, in place.
+    """Make the normalisation and pooling of a network with sparse convolutions keep their layout, in place.
 
-    The modules change their class and nothing else: parameters, buffers, hooks and identity stay.
+    Only the class of the modules changes; parameters, buffers, hooks and identity stay.
     """
     for module in network.modules():
         if type(module) in _ALIKE:

@@ -1,4 +1,4 @@
-"""Running statistics that belong to the network that answers, not to the noisy one that was trained."""
+"""Running statistics of the network that predicts, not of the noisy one that was trained."""
 
 from __future__ import annotations
 
@@ -20,19 +20,18 @@ _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 def reestimate_batchnorm(network: nn.Module, batches: Iterable[tuple[Any, Tensor]], how: str = "mean") -> int:
     """Recompute the running mean and variance of every BatchNorm as the average over the examples of ``batches``.
 
-    Each batch counts by its number of examples, and one of a single example goes together with the one before it.
-    If anything fails, the statistics are as they were. It is part of training: no other thread may ask the network
-    meanwhile.
+    Each batch is weighted by its number of examples; a single example joins the batch before it. If anything fails, the
+    statistics stay as they were. No other thread must use the network meanwhile.
 
     Args:
         network: any module; its statistics are changed.
-        batches: pairs ``(x, y)``; y is not used, unless x is not a tensor: then it tells the number of examples.
-        how: mode in which the network runs meanwhile, see :func:`szilard.bayes.mode`.
+        batches: pairs ``(x, y)``; y is used only if x is not a tensor, for the number of examples.
+        how: mode in which the network runs, see :func:`szilard.bayes.mode`.
     Returns:
-        the number of BatchNorm layers (0: nothing was run).
+        the number of BatchNorm layers (0: the network was not run).
 
     Raises:
-        SzilardError: no batches, a single example, or statistics that are not finite.
+        SzilardError: no batches, a single example, or NaN or infinite statistics.
     """
     norms = [m for m in network.modules() if isinstance(m, _BatchNorm) and m.running_mean is not None]
     if not norms:
@@ -41,7 +40,7 @@ def reestimate_batchnorm(network: nn.Module, batches: Iterable[tuple[Any, Tensor
     before = [_statistics(norm) for norm in norms]
     done = False
     try:
-        with evaluating(network), mode(network, how):  # dropout and the like stay off
+        with evaluating(network), mode(network, how):  # dropout etc. stay off
             for norm in norms:
                 norm.reset_running_stats()
                 norm.train()
@@ -52,7 +51,7 @@ def reestimate_batchnorm(network: nn.Module, batches: Iterable[tuple[Any, Tensor
             norm.momentum = momentum
             if (
                 not done or not norm.num_batches_tracked
-            ):  # a layer that the network has not called keeps its own
+            ):  # a layer that the network has not called keeps its statistics
                 for name, value in statistics.items():
                     getattr(norm, name).copy_(value)
     return len(norms)
@@ -72,28 +71,28 @@ def _average(network: nn.Module, norms: list[_BatchNorm], batches: Iterable[tupl
             if "more than 1 value per channel" not in str(error):
                 raise
             raise SzilardError(
-                "BatchNorm has no variance of a batch with a single example; give batches of two or more"
+                "BatchNorm has no variance for a batch with a single example; pass batches of two or more"
             ) from error
     if not seen:
         raise SzilardError(
-            "there are no batches to take BatchNorm statistics from; give the training batches anew, because an "
+            "there are no batches to compute BatchNorm statistics from; pass the training batches again, because an "
             "iterator is empty after one pass"
         )
     for norm in norms:
         if not all(bool(torch.isfinite(value).all()) for value in _statistics(norm).values()):
             raise SzilardError(
-                "the BatchNorm statistics of the finished network are NaN or infinite; check the inputs, and whether "
+                "the BatchNorm statistics of the trained network are NaN or infinite; check the inputs, and whether "
                 "training has diverged"
             )
 
 
 def _joined(batches: Iterable[tuple[Any, Tensor]]) -> Iterator[tuple[Any, int]]:
-    """Inputs and their number, where one example alone goes together with the batch before it."""
+    """Inputs and their number; a single example joins the batch before it."""
     held: Any = None
     for batch in batches:
         if not isinstance(batch, tuple | list) or len(batch) != 2:
             raise SzilardError(
-                f"a batch is {type(batch).__name__} and no pair (x, y); give the training batches, with targets"
+                f"a batch must be a pair (x, y), not {type(batch).__name__}; pass the training batches, with targets"
             )
         x, y = batch
         if held is not None and isinstance(x, Tensor) and len(x) == 1 and isinstance(held[0], Tensor):

@@ -17,13 +17,13 @@ from szilard.kernels.transforms import second, transformed
 
 
 def gaussian_kl(mean: Tensor, log_std: Tensor, scale: float | None) -> Tensor:
-    """``Σ KL(N(μ_i, σ_i²) ‖ N(0, s²))`` in nats, scalar; without a ``scale``, with the s at which it is least.
+    """``Σ KL(N(μ_i, σ_i²) ‖ N(0, s²))`` in nats, scalar; without a ``scale``, with the s that minimises it.
 
-    KL_i = ln(s/σ_i) + (σ_i² + μ_i²) / (2 s²) - 1/2. The point masses of a sparse posterior are outside the
-    sum: the prior is confined to the same support, against a dense one the divergence would be infinite.
+    KL_i = ln(s/σ_i) + (σ_i² + μ_i²) / (2 s²) - 1/2. The point masses of a sparse posterior are not in the sum: the
+    prior is confined to the same support, because the divergence from a dense one would be infinite.
 
-    The least is at s² = mean(σ² + μ²). The gradients are μ/s² and σ²/s² - 1 in both cases: the part through s vanishes
-    at a minimum.
+    The minimum is at s² = mean(σ² + μ²). The gradients are μ/s² and σ²/s² - 1 in both cases, because the part through s
+    vanishes at the minimum.
     """
     if transformed():
         return _followed(mean, log_std, scale)
@@ -31,7 +31,7 @@ def gaussian_kl(mean: Tensor, log_std: Tensor, scale: float | None) -> Tensor:
 
 
 def _followed(mean: Tensor, log_std: Tensor, scale: float | None) -> Tensor:
-    """The same from torch's own functions, for who transforms it or differentiates it twice."""
+    """The same in functions of torch, for function transforms and second derivatives."""
     n = max(mean.numel(), 1)
     moment = (2 * log_std).exp().sum() + mean.square().sum()
     square = moment / n if scale is None else moment.new_tensor(scale * scale)
@@ -79,6 +79,6 @@ class _Divergence(torch.autograd.Function):
 
 
 def _is_compiled(mean: Tensor, log_std: Tensor) -> bool:
-    """Whether the C++ kernels take them: float32 vectors on the CPU, and nobody tracing."""
+    """Whether the C++ kernels can be used: float32 vectors on the CPU, and no tracing."""
     vectors = mean.is_contiguous() and log_std.is_contiguous() and mean.shape == log_std.shape
     return vectors and mean.dtype == log_std.dtype and unobserved(mean) and implementation(mean) == "cpp"

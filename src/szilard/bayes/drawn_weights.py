@@ -1,10 +1,10 @@
-"""Modules of any class whose weights are drawn: the module keeps its own forward, and reads weights of the posterior.
+"""Modules of any class with drawn weights: the module keeps its forward, and reads weights drawn from the posterior.
 
-A linear map or a convolution of torch's own becomes a layer of :mod:`szilard.bayes.layers`, with sparse products and
-local reparametrisation. Every other module that holds weights (recurrent layers, embeddings, subclasses with a forward
-of their own, layers with hooks) stays what it is. Only its class changes, to a subclass in which each converted tensor
-is a property: reading it draws the dense weight, one draw for a call of the module, which is one for a sequence.
-The products are then torch's own and dense; what is sparse is what exists, is learnt and is stored.
+A linear map or a convolution of torch becomes a layer of :mod:`szilard.bayes.layers`, with sparse products and local
+reparametrisation. Every other module with weights (recurrent layers, embeddings, subclasses with their own forward,
+layers with hooks) only changes its class, to a subclass in which each converted tensor is a property: reading it draws
+the dense weight, once for each call of the module and so once for a sequence. The products are then dense products of
+torch; the trained and stored entries are sparse.
 """
 
 from __future__ import annotations
@@ -16,22 +16,23 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from szilard.bayes.answers import calling, draw_of, held_tensors, mode_of
 from szilard.bayes.noise import Noise
+from szilard.bayes.thread_state import calling, current_call, draw_of, mode_of
 from szilard.bayes.weight import NO_RESET, Weight
 from szilard.errors import SzilardError
-from szilard.sparse.differentiable import spread
+from szilard.sparse.differentiable import dense_weight
 
 CHILD = "bayes_weights"  #: the submodule of a converted module that holds its weights
 
 
 class BayesWeights(nn.Module):
-    """The posteriors of the weights of one module, by the names that they have there.
+    """The posteriors of the weights of one module, by their names in the module.
 
     Attributes:
-        noise: the stream that draws come from.
-        mode: as of a :class:`~szilard.bayes.layers.BayesLayer`; ``local`` and ``sample`` are the same: one draw a call.
-        order: names of all parameters of the module before conversion, so that the way back restores their order.
+        noise: the random stream of the draws.
+        mode: as of a :class:`~szilard.bayes.layers.BayesLayer`; ``local`` and ``sample`` are the same: one draw for
+            each call.
+        order: names of all parameters of the module before conversion, so that converting back restores their order.
     """
 
     def __init__(self, weights: dict[str, Weight], noise: Noise, order: tuple[str, ...]) -> None:
@@ -46,14 +47,14 @@ class BayesWeights(nn.Module):
         return {name: module for name, module in self._modules.items() if isinstance(module, Weight)}
 
     def tensor(self, name: str) -> Tensor:
-        """The dense weight as it is to be used now: one draw for each call of the module around it."""
-        held = held_tensors(self)
-        if held is None:
+        """The dense weight to use now: one draw for each call of the module around it."""
+        call = current_call(self)
+        if call is None:
             return self._dense(name)
-        if name not in held.tensors:
-            with torch.set_grad_enabled(held.grad):  # it may be read first where gradients are off
-                held.tensors[name] = self._dense(name)
-        return held.tensors[name]
+        if name not in call.tensors:
+            with torch.set_grad_enabled(call.grad):  # the first read can be where gradients are disabled
+                call.tensors[name] = self._dense(name)
+        return call.tensors[name]
 
     def _dense(self, name: str) -> Tensor:
         weight = self._modules[name]
@@ -64,19 +65,19 @@ class BayesWeights(nn.Module):
                 values = weight.mean
             else:
                 values = weight.sample(self.noise.normal(weight.mean.shape, weight.mean))
-        dense = self._finished(name, spread(values, weight.support))
+        dense = self._finished(name, dense_weight(values, weight.support))
         weight.listen(dense)
         return dense
 
     def _finished(self, name: str, dense: Tensor) -> Tensor:
-        """Room for what a kind of module does to a weight that was drawn."""
+        """Hook for subclasses: change a weight that was drawn."""
         return dense
 
 
 class Drawn(nn.Module):
-    """What the classes of converted modules have in common; the class of the module itself comes behind it."""
+    """Base of the classes of converted modules, in front of the module's own class."""
 
-    _drawn_kind: type[nn.Module]  # the class that the module had
+    _drawn_kind: type[nn.Module]  # the class of the module before conversion
     _drawn_names: tuple[str, ...]
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
@@ -84,7 +85,7 @@ class Drawn(nn.Module):
             return super().__call__(*arguments, **named)
 
     def reset_parameters(self) -> None:
-        """Refused: a Gaussian weight starts with its network.
+        """Not possible: a Gaussian weight is initialised when its network is made.
 
         Raises:
             SzilardError: always.
@@ -92,7 +93,7 @@ class Drawn(nn.Module):
         raise SzilardError(NO_RESET)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        # The class is made at run time and has no name to be found by; what it is made of has.
+        # The class is made at run time and cannot be found by name, so it is pickled by its parts.
         return (
             _blank,
             (type(self)._drawn_kind, _names(type(self)), type(self).__mro__[1]),
@@ -101,7 +102,7 @@ class Drawn(nn.Module):
 
 
 def weights_of(module: nn.Module) -> BayesWeights:
-    """What a converted module draws from."""
+    """The posteriors of the weights of a converted module."""
     found = module._modules[CHILD]
     assert isinstance(found, BayesWeights)
     return found
@@ -119,7 +120,7 @@ def drawn_class(kind: type[nn.Module], names: tuple[str, ...], base: type[Drawn]
 @functools.lru_cache(maxsize=1024)
 def _made(kind: type[nn.Module], names: tuple[str, ...], base: type[Drawn]) -> type[nn.Module]:
     members: dict[str, Any] = {name: property(_reader(name)) for name in names}
-    # Of torch, where the class behind it is: tracers take a module of torch as one whole.
+    # In torch's namespace if the original class is: tracers treat a module of torch as a leaf.
     members |= {
         "__module__": kind.__module__,
         "__doc__": kind.__doc__,
@@ -152,10 +153,10 @@ def convert(
     base: type[Drawn] = Drawn,
     holder: Callable[[dict[str, Weight], Noise, tuple[str, ...]], BayesWeights] = BayesWeights,
 ) -> None:
-    """Let a module draw these weights, in place.
+    """Make a module draw these weights, in place.
 
     Raises:
-        TypeError: its class cannot be subclassed, or its objects cannot change their class.
+        TypeError: its class cannot be subclassed, or the class of its objects cannot be changed.
     """
     found = holder(weights, noise, tuple(module._parameters))
     module.__class__ = drawn_class(type(module), tuple(weights), base)
@@ -166,7 +167,7 @@ def convert(
 
 @torch.no_grad()
 def restore(module: Drawn) -> None:
-    """Make a converted module an ordinary one again, in place: its means as parameters, in their old order."""
+    """Make a converted module an ordinary one again, in place: its means as parameters, in their original order."""
     found = weights_of(module)
     values = {name: found._finished(name, weight.dense_mean()) for name, weight in found.weights.items()}
     del module._modules[CHILD]

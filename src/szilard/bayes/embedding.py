@@ -1,4 +1,4 @@
-"""Embedding and EmbeddingBag: entries of the table exist or do not; rows that are looked up are those of one draw."""
+"""Embedding and EmbeddingBag with sparse tables; the rows that are looked up come from one draw."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from szilard.bayes.drawn_weights import BayesWeights
 from szilard.bayes.noise import Noise
 from szilard.bayes.weight import Weight
 
-FRESH_STD = 1.0  # of torch's own rows; no sum is formed, so that a sparse row needs no larger entries
+FRESH_STD = (
+    1.0  # of rows as torch initialises them; no sum is formed, so a sparse row needs no larger entries
+)
 
 
 class EmbeddingWeights(BayesWeights):
-    """With the row of the padding index as it was: it is not learnt, and must not be noise.
+    """Weights whose row of the padding index stays as it was: it is not trained and must not be noise.
 
     Attributes:
-        padding_row: buffer ``[D]``, or empty where there is no padding index.
+        padding_row: buffer ``[D]``, or empty if there is no padding index.
     """
 
     padding_row: Tensor
@@ -41,6 +43,6 @@ class EmbeddingWeights(BayesWeights):
 
 
 def padding_row(module: nn.Embedding | nn.EmbeddingBag) -> Tensor:
-    """The vector of the padding index, ``[D]``; empty without one."""
+    """The row of the padding index, ``[D]``; empty if there is none."""
     weight = module.weight.detach()
     return weight.new_empty(0) if module.padding_idx is None else weight[module.padding_idx].clone()

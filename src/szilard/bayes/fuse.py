@@ -1,4 +1,4 @@
-"""Rectifiers done by the layer in front of them, in the pass that writes its answer."""
+"""ReLU fused into the linear layer before it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from szilard.bayes.layers import BayesLinear
 
 
 class AppliedReLU(nn.Identity):
-    """Stands where a ReLU stood that the linear layer before it applies, in networks that were pickled by 0.1."""
+    """Replaces a ReLU that the linear layer before it applies, in networks that were pickled by version 0.1."""
 
 
 class Rectifying(nn.Sequential):
-    """A sequence that lets a linear layer do the ReLU right behind it; its modules, used alone, are what they were."""
+    """A sequence in which a linear layer also applies the ReLU right after it; the modules themselves do not change."""
 
     def forward(self, x: Tensor) -> Tensor:
         modules = list(self._modules.values())
@@ -35,7 +35,7 @@ class Rectifying(nn.Sequential):
 
 
 def fuse_rectifiers(network: nn.Module) -> None:
-    """In every plain ``nn.Sequential``, let a stochastic linear layer do the ReLU right behind it, in place."""
+    """In every plain ``nn.Sequential``, fuse a ReLU into the stochastic linear layer right before it, in place."""
     for module in network.modules():
         if type(module) is nn.Sequential and any(
             type(child) is BayesLinear for child in module._modules.values()
@@ -44,7 +44,7 @@ def fuse_rectifiers(network: nn.Module) -> None:
 
 
 def _hooked(module: nn.Module) -> bool:
-    """Whether somebody listens to a module, or to all of them."""
+    """Whether a module has hooks, or there are global ones."""
     return bool(
         module._forward_hooks
         or module._forward_pre_hooks

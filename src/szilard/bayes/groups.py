@@ -1,22 +1,23 @@
-"""Scales that a group of weights shares, random themselves: where a scale dies, its whole group does.
+"""Random scales shared by groups of weights: dropping a scale drops its whole group.
 
-w_ij = z_g w̃_ij with w̃_ij ~ N(0, 1) before data and z_g under a prior with much mass near zero (Louizos, Ullrich and
-Welling 2017). Groups are the input features of a linear map and the output channels of a convolution.
+w_ij = z_g w̃_ij with prior w̃_ij ~ N(0, 1) and a prior on z_g with much mass near zero (Louizos, Ullrich and Welling
+2017). Groups are the input features of a linear map and the output channels of a convolution.
 """
 
 from __future__ import annotations
 
 import copy
 import math
+import warnings
 
 import torch
 from torch import Tensor, nn
 
-from szilard.bayes.answers import draw_of, mode_of
-from szilard.bayes.become import become
+from szilard.bayes.in_place import replace_in_place
 from szilard.bayes.layers import BayesConv, BayesLayer
 from szilard.bayes.noise import Noise
 from szilard.bayes.priors import log_uniform_kl
+from szilard.bayes.thread_state import draw_of, mode_of
 
 
 class GroupScale(nn.Module):
@@ -37,7 +38,7 @@ class GroupScale(nn.Module):
         self.register_buffer("alive", torch.ones(groups, dtype=torch.bool))
 
     def forward(self, batch: int) -> Tensor:
-        """Scales for a batch: ``[batch, groups]`` where they are drawn for each example, else ``[groups]``."""
+        """Scales for a batch: ``[batch, groups]`` if they are drawn for each example, else ``[groups]``."""
         mode, draw = mode_of(self), draw_of(self)
         if draw is not None:
             return draw
@@ -50,36 +51,42 @@ class GroupScale(nn.Module):
         raise NotImplementedError
 
     def mean_scale(self) -> Tensor:
-        """The scale that stands for the posterior, ``[groups]``; zero where the group was dropped."""
+        """The scale in mean mode, ``[groups]``; zero if the group was dropped."""
         raise NotImplementedError
 
     def sample(self, noise: Tensor) -> Tensor:
         raise NotImplementedError
 
     def widths(self) -> list[nn.Parameter]:
-        """The parameters on a logarithmic scale, which move faster."""
+        """The parameters on a logarithmic scale, which are trained with a larger learning rate."""
         raise NotImplementedError
 
     def kl(self) -> Tensor:
-        """Nats, scalar."""
+        """Divergence from the prior in nats, scalar."""
+        raise NotImplementedError
+
+    def drop_score(self) -> Tensor:
+        """How uncertain it is that a group is needed, ``[groups]``; it is dropped from a threshold on."""
         raise NotImplementedError
 
     def doubt(self) -> Tensor:
-        """How little the data say that a group is needed, ``[groups]``; it is dropped above a threshold."""
-        raise NotImplementedError
+        """The former name of :meth:`drop_score`; it goes with the next release."""
+        warnings.warn("GroupScale.doubt is now GroupScale.drop_score", DeprecationWarning, stacklevel=2)
+        return self.drop_score()
 
     @torch.no_grad()
     def drop(self, threshold: float) -> int:
-        """Let the groups die whose doubt is at least ``threshold``; the surest one always stays. Returns how many."""
-        doubt = self.doubt()
-        dead = doubt >= threshold
-        dead[doubt.argmin()] = False
+        """Drop the groups whose score is at least ``threshold``, but never the lowest. Returns how many were
+        dropped."""
+        score = self.drop_score()
+        dead = score >= threshold
+        dead[score.argmin()] = False
         self.alive &= ~dead
         return int(dead.sum())
 
 
 class NormalJeffreys(GroupScale):
-    """q(z) = N(μ, σ²), p(z) ∝ 1/|z|; doubt is ln α = ln σ²/μ²."""
+    """q(z) = N(μ, σ²), p(z) ∝ 1/|z|; the drop score is ln α = ln σ²/μ²."""
 
     def __init__(self, groups: int, noise: Noise, generator: torch.Generator | None) -> None:
         super().__init__(groups, noise)
@@ -101,7 +108,7 @@ class NormalJeffreys(GroupScale):
     def kl(self) -> Tensor:
         return log_uniform_kl(self.mean, self.log_std)
 
-    def doubt(self) -> Tensor:
+    def drop_score(self) -> Tensor:
         return 2 * self.log_std - self.mean.square().clamp_min(1e-30).log()
 
 
@@ -109,8 +116,8 @@ class Horseshoe(GroupScale):
     """z = s z̃ with half-Cauchy s ~ C⁺(0, τ) for the layer and z̃ ~ C⁺(0, 1) for each group.
 
     Each is split into a product of a gamma and an inverse gamma variable, s² = s_a s_b and z̃² = α β, whose posteriors
-    are log-normal: then z is log-normal, and every divergence has a closed form. Doubt is minus the logarithm of z's
-    mode.
+    are log-normal: then z is log-normal, and every divergence has a closed form. The drop score is minus the logarithm
+    of z's mode.
     """
 
     def __init__(
@@ -148,7 +155,7 @@ class Horseshoe(GroupScale):
         layer = gamma_kl(self.layer_loc[0], self.layer_log_var[0], self.tau**2)
         return gamma + inverse + layer + inverse_gamma_kl(self.layer_loc[1], self.layer_log_var[1])
 
-    def doubt(self) -> Tensor:
+    def drop_score(self) -> Tensor:
         loc, variance = self.moments()
         return variance - loc
 
@@ -163,14 +170,14 @@ def gamma_kl(loc: Tensor, log_var: Tensor, scale: float) -> Tensor:
 
 
 def inverse_gamma_kl(loc: Tensor, log_var: Tensor) -> Tensor:
-    """KL(LN(m, v) ‖ InvGamma(1/2, 1)) in nats, elementwise: that of 1/x and a gamma variable."""
+    """KL(LN(m, v) ‖ InvGamma(1/2, 1)) in nats, elementwise: the divergence of 1/x from a gamma variable."""
     return gamma_kl(-loc, log_var, 1.0)
 
 
 class ScaledLayer(nn.Module):
     """A stochastic linear map or convolution with a scale for each group of its weights.
 
-    The scale multiplies an input feature or an output channel, example by example, instead of its weights.
+    The scale multiplies an input feature or an output channel of each example, instead of the weights.
     """
 
     def __init__(self, layer: BayesLayer, scale: GroupScale) -> None:
@@ -199,10 +206,10 @@ class ScaledLayer(nn.Module):
 
 
 def scale_units(layer: BayesLayer, scale: GroupScale) -> None:
-    """Turn a layer into a :class:`ScaledLayer` around it, wherever the network holds it."""
+    """Replace a layer by a :class:`ScaledLayer` around it, everywhere in the network."""
     inner = copy.copy(layer)
     inner.weight.layer = (inner,)
-    become(layer, ScaledLayer(inner, scale))
+    replace_in_place(layer, ScaledLayer(inner, scale))
 
 
 def scales(network: nn.Module) -> list[GroupScale]:

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from szilard.bayes import embedding, kinds, recurrent, transposed
+from szilard.bayes.find_weights import Found
 from szilard.bayes.priors import Prior
-from szilard.bayes.selection import Found
 from szilard.bayes.weight import Weight
 from szilard.sparse import Pattern, Support
 from szilard.sparse.pattern import UNSTRUCTURED
@@ -18,7 +18,7 @@ from szilard.sparse.pattern import UNSTRUCTURED
 
 @dataclass(frozen=True)
 class Start:
-    """As of :func:`szilard.bayesianize`."""
+    """Options of initialisation, as in :func:`szilard.bayesianize`."""
 
     fresh: bool
     prior: Prior
@@ -30,10 +30,10 @@ class Start:
 def make_weight(
     one: Found, part: int, nnz: int, pattern: Pattern, start: Start, generator: torch.Generator
 ) -> Weight:
-    """The weight number ``part`` of a module, with ``nnz`` entries to the nearest unit of ``pattern``."""
+    """Weight number ``part`` of a module, with ``nnz`` entries to the nearest unit of ``pattern``."""
     dense = one.tensors[part].detach()
     share = transposed.fan_in_share(one.module) if transposed.is_transposed(one.module) else 1.0
-    if dense.is_meta:  # the outline of a network: shapes alone
+    if dense.is_meta:  # only shapes
         placed = UNSTRUCTURED if nnz == dense.numel() else pattern
         support, mean = Support.outline(dense.shape, nnz, placed), dense.new_empty(nnz)
         weight = Weight(support, mean, None if start.point else torch.empty_like(mean), start.prior)
@@ -58,10 +58,10 @@ def make_weight(
 
 
 def _fresh_std(one: Found, part: int, dense: Tensor, support: Support, share: float) -> float:
-    """Of fresh means: as large as keeps signals their size with the entries that exist (He et al. 2015)."""
+    """Standard deviation of fresh means, so that signals keep their size with the existing entries (He et al. 2015)."""
     module = one.module
     if one.how == "drawn" and one.leaves[part] not in kinds.matrices(module):
-        return float(dense.square().mean().sqrt()) / math.sqrt(support.density)  # its meaning is not known
+        return float(dense.square().mean().sqrt()) / math.sqrt(support.density)  # its role is not known
     if isinstance(module, nn.RNNBase | nn.RNNCellBase):
         return recurrent.fresh_std(module, support.density)
     if isinstance(module, nn.Embedding | nn.EmbeddingBag):

@@ -1,4 +1,4 @@
-"""Which module is converted how: torch's own linear maps, convolutions and attention become ours, others are drawn."""
+"""How a module is converted: linear maps, convolutions and attention of torch become layers, others draw weights."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ How = Literal["linear", "convolution", "attention", "drawn", "nothing"]
 
 _LINEAR = (nn.Linear, NonDynamicallyQuantizableLinear)
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d)
-_WEIGHT_ONLY = (nn.Linear, _ConvNd, nn.Embedding, nn.EmbeddingBag, nn.Bilinear)  # whose matrix is "weight"
+_WEIGHT_ONLY = (nn.Linear, _ConvNd, nn.Embedding, nn.EmbeddingBag, nn.Bilinear)  # their matrix is "weight"
 _ATTENTION = ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight")
 
 
 def how(module: nn.Module) -> How:
-    """The way that suits a module: ``nothing`` where no matrix of it is known."""
+    """How a module is converted: ``nothing`` if it has no known matrix."""
     if is_itself(module, _LINEAR) and _adds_nothing(module):
         return "linear"
     if is_itself(module, _CONVOLUTIONS) and _adds_nothing(module):
@@ -33,7 +33,7 @@ def how(module: nn.Module) -> How:
 
 
 def matrices(module: nn.Module) -> list[str]:
-    """Names of the matrices that a module of torch, or of a class made from one, multiplies by; bare ones apart."""
+    """Names of the matrices of a module of torch or of a subclass of one, without bare ones."""
     if isinstance(module, torch.jit.ScriptModule):
         return []
     if isinstance(module, nn.RNNBase | nn.RNNCellBase):
@@ -48,13 +48,13 @@ def matrices(module: nn.Module) -> list[str]:
 
 
 def extra(module: nn.Module) -> dict[str, object]:
-    """Attributes that somebody put into a linear map or a convolution of torch's, by name."""
+    """Attributes that were added to a linear map or a convolution of torch, by name."""
     usual = _usual(type(module))  # type: ignore[arg-type]
     return {name: value for name, value in vars(module).items() if name not in usual}
 
 
 def _adds_nothing(module: nn.Module) -> bool:
-    """No hooks on gradients, no tensors and modules of its own, and nothing callable put into the object."""
+    """Whether a module of torch has no gradient hooks and no added tensors, modules or callables."""
     return (
         not (module._backward_hooks or module._backward_pre_hooks or module._buffers or module._modules)
         and module._parameters.keys() <= {"weight", "bias"}
@@ -76,6 +76,6 @@ def _is_plain_attention(module: nn.MultiheadAttention) -> bool:
 
 @functools.cache
 def _usual(kind: type[nn.Module]) -> frozenset[str]:
-    """What an object of torch's class holds. On the meta device nothing is drawn."""
+    """Attributes that an object of a class of torch has. Made on the meta device, so no random numbers are drawn."""
     sizes = (2, 1) if kind is nn.MultiheadAttention else (1, 1) if kind in _LINEAR else (1, 1, 1)
     return frozenset(vars(kind(*sizes, device="meta")))

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from szilard.bayes.answers import draw_of, mode_of
 from szilard.bayes.noise import Noise
+from szilard.bayes.thread_state import draw_of, mode_of
 from szilard.bayes.weight import NO_RESET, Weight
 from szilard.errors import SzilardError
 from szilard.kernels.dispatch import implementation
@@ -18,22 +18,22 @@ from szilard.kernels.geometry import Convolution
 from szilard.kernels.layout import innermost
 from szilard.kernels.transforms import transformed
 from szilard.sparse import block_ops, differentiable, ops, submatrix
-from szilard.sparse.differentiable import spread
+from szilard.sparse.differentiable import dense_weight
 from szilard.sparse.growth import Growth, RowsGradient, conv_rows, linear_rows
 
-#: How a layer answers: ``local`` draws outputs (local reparametrisation), ``sample`` draws one weight a
-#: forward pass, ``mean`` uses the mean weight; ``auto`` is ``local`` in training mode and ``mean`` in eval.
+#: Modes of a layer: ``local`` draws outputs (local reparametrisation), ``sample`` draws one weight for each forward
+#: pass, ``mean`` uses the mean weight; ``auto`` is ``local`` in training mode and ``mean`` in eval.
 MODES = ("auto", "local", "sample", "mean")
 
 
 def _in_full_precision(x: Tensor) -> AbstractContextManager[Any]:
-    """Autocast off: sparse products exist in single and double only."""
+    """Autocast off: sparse products exist only in single and double precision."""
     device = x.device.type
     return torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else nullcontext()
 
 
-# Layers are of torch's classes, too, because a forward may ask for them; what those declare of weight and bias is not
-# what stands here.
+# Layers are also of torch's classes, because a forward can check for them; these classes declare other types of weight
+# and bias.
 if TYPE_CHECKING:
 
     class _Linear: ...
@@ -50,21 +50,21 @@ class BayesLayer(nn.Module):
     """A linear map with a :class:`~szilard.bayes.weight.Weight` and an ordinary bias.
 
     Attributes:
-        mode: one of :data:`MODES`, for all threads; a block of :func:`szilard.bayes.mode` counts before it.
+        mode: one of :data:`MODES`, for all threads; a block of :func:`szilard.bayes.mode` takes precedence.
     """
 
     def __init__(self, weight: Weight, bias: Tensor | None, noise: Noise) -> None:
-        nn.Module.__init__(self)  # the torch layer's own, behind this class, would make a weight
+        nn.Module.__init__(self)  # the __init__ of the torch class would make a weight
         self.weight = weight
         weight.layer = (self,)
         self.bias = None if bias is None else nn.Parameter(bias)
         self.noise = noise
         self.mode = "auto"
-        #: Whether the layer always answers with its positive part, as in networks that were pickled by 0.1.
+        #: Whether the layer always applies ReLU, as in networks that were pickled by version 0.1.
         self.relu = False
 
     def reset_parameters(self) -> None:
-        """Refused: a Gaussian weight starts with its network.
+        """Not possible: a Gaussian weight is initialised when its network is made.
 
         Raises:
             SzilardError: always.
@@ -73,7 +73,7 @@ class BayesLayer(nn.Module):
 
     @property
     def growth(self) -> Growth | None:
-        """While set, the layer hands it the output gradient and the input of each backward pass."""
+        """While set, the layer adds the output gradient and the input of each backward pass to it."""
         return self.weight.growth
 
     @growth.setter
@@ -82,11 +82,11 @@ class BayesLayer(nn.Module):
 
     @property
     def rows_gradient(self) -> RowsGradient:
-        """How this layer computes rows of its dense weight gradient."""
+        """Function that computes rows of the layer's dense weight gradient."""
         return linear_rows
 
     def forward(self, x: Tensor, rectified: bool = False) -> Tensor:
-        """The answer, or, in the pass that writes it, its positive part."""
+        """The output; with ``rectified``, after a fused ReLU."""
         weight, relu = self.weight, rectified or self.relu
         x = x.to(weight.mean.dtype)
         if transformed():
@@ -102,30 +102,32 @@ class BayesLayer(nn.Module):
                 y = self._local(x, weight.mean, weight.log_std, relu)
         if self.growth is not None and y.requires_grad:
             y.register_hook(
-                functools.partial(self._tell_growth, self.growth, x, y.detach() if relu else None)
+                functools.partial(self._record_growth, self.growth, x, y.detach() if relu else None)
             )
         return y
 
     def _followed(self, x: Tensor, relu: bool) -> Tensor:
-        """The same answer from torch's own products, which a transform can follow."""
+        """The same output by products of torch, which function transforms can trace."""
         weight, support = self.weight, self.weight.support
         mode, draw = mode_of(self), draw_of(weight)
         product = self._dense_product
         if draw is not None or weight.log_std is None or mode == "mean":
-            return self._finish(product(x, spread(weight.mean if draw is None else draw, support)), relu)
+            return self._finish(
+                product(x, dense_weight(weight.mean if draw is None else draw, support)), relu
+            )
         if mode == "sample":
             values = weight.sample(self.noise.normal(weight.mean.shape, weight.mean))
-            return self._finish(product(x, spread(values, support)), relu)
-        variance = spread((2 * weight.log_std).exp(), support)
+            return self._finish(product(x, dense_weight(values, support)), relu)
+        variance = dense_weight((2 * weight.log_std).exp(), support)
 
         def noise(std: Tensor) -> Tensor:
             return self.noise.normal(std.shape, std)
 
-        y = differentiable.drawn(product, x, spread(weight.mean, support), variance, noise)
+        y = differentiable.drawn(product, x, dense_weight(weight.mean, support), variance, noise)
         return self._finish(y, relu)
 
     def values_now(self) -> Tensor:
-        """The entries of the weight as this thread would use them, ``[nnz]``; a draw where outputs would be drawn."""
+        """The entries of the weight as used in this thread, ``[nnz]``; a draw of them if outputs would be drawn."""
         weight = self.weight
         draw = draw_of(weight)
         if draw is not None:
@@ -137,12 +139,12 @@ class BayesLayer(nn.Module):
     def _dense_product(self, x: Tensor, weight: Tensor) -> Tensor:
         raise NotImplementedError
 
-    def _tell_growth(self, growth: Growth, x: Tensor, rectified: Tensor | None, grad: Tensor) -> None:
+    def _record_growth(self, growth: Growth, x: Tensor, rectified: Tensor | None, grad: Tensor) -> None:
         # The output is linear in μ, so its gradient and x give ∂L/∂μ at every entry, existing or not.
         growth.add(grad if rectified is None else torch.where(rectified > 0, grad, 0), x)
 
     def _finish(self, y: Tensor, relu: bool) -> Tensor:
-        """The bias, and the ReLU where it is asked for."""
+        """Add the bias, then ReLU if ``relu``."""
         y = self._add_bias(y)
         return nn.functional.relu(y) if relu else y
 
@@ -174,7 +176,7 @@ class BayesLinear(BayesLayer, _Linear):
             )
         if transformed():
             return super().forward(x, rectified)
-        # Transposed once, here: what is saved for the backward pass is then feature-major too.
+        # Transposed once here, so that the tensors saved for the backward pass are feature-major too.
         y = super().forward(x.reshape(-1, self.in_features).t().contiguous().t(), rectified)
         return y if x.dim() == 2 else y.reshape(*x.shape[:-1], self.out_features)
 
@@ -220,11 +222,11 @@ class BayesConv(BayesLayer):
     ) -> None:
         super().__init__(weight, bias, noise)
         self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
-        # What nn.Conv2d says of itself; padding that is not plain zeros is added before.
+        # As the attributes of nn.Conv2d; padding other than zeros is added before.
         self.padding_mode, self.transposed, self.output_padding = "zeros", False, (0,) * len(stride)
-        self.pad = pad  # (amounts, mode) of torch.nn.functional.pad, for padding that is not plain zeros
+        self.pad = pad  # (amounts, mode) of torch.nn.functional.pad, for padding other than zeros
         self.innermost = (
-            False  #: among sparse convolutions: take the batch-innermost layout even where this one is dense
+            False  #: among sparse convolutions: use the batch-innermost layout even if this one is dense
         )
 
     @property
@@ -248,7 +250,7 @@ class BayesConv(BayesLayer):
         return conv_rows(tuple(self.weight.support.shape), *self.geometry)
 
     def forward(self, x: Tensor, rectified: bool = False) -> Tensor:
-        if x.dim() == len(self.weight.support.shape) - 1:  # without a batch, as torch's own takes it, too
+        if x.dim() == len(self.weight.support.shape) - 1:  # without a batch, as in torch
             return self.forward(x.unsqueeze(0), rectified).squeeze(0)
         x = x if self.pad is None else nn.functional.pad(x, *self.pad)
         innermost_wanted = self.innermost and not transformed() and implementation(x) == "cpp"
@@ -280,11 +282,11 @@ class BayesConv(BayesLayer):
 
 
 class BayesConv1d(BayesConv, _Conv1d):
-    """Stands where ``nn.Conv1d`` stood."""
+    """Replaces ``nn.Conv1d``."""
 
 
 class BayesConv2d(BayesConv, _Conv2d):
-    """Stands where ``nn.Conv2d`` stood."""
+    """Replaces ``nn.Conv2d``."""
 
 
 def bayes_layers(network: nn.Module) -> dict[str, BayesLayer]:

@@ -1,7 +1,7 @@
-"""How a stochastic network answers for a while: by its mean, by local draws, by one coherent draw.
+"""Temporary modes of a stochastic network: its mean, local draws, or one coherent draw.
 
-A block holds for the thread that entered it and for nobody else, so that any number of threads may ask one network at
-once. A copy made inside a block is another network, of which the block says nothing.
+A block holds only in the thread that entered it, so any number of threads can use one network at once. It does not hold
+for a copy of the network made inside the block.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from szilard.bayes.answers import Block, saying
 from szilard.bayes.drawn_weights import BayesWeights
 from szilard.bayes.groups import GroupScale
 from szilard.bayes.layers import MODES, BayesLayer
 from szilard.bayes.noise import Noise
+from szilard.bayes.thread_state import Block, entered
 from szilard.errors import SzilardError
 from szilard.networks.evaluating import evaluating, settle_threads
 
@@ -28,14 +28,14 @@ def mode(network: nn.Module, name: str) -> Iterator[nn.Module]:
     """Put every stochastic layer into ``"local"``, ``"sample"``, ``"mean"`` or ``"auto"`` inside the block.
 
     Raises:
-        SzilardError: an unknown mode; a network that answers from threads of its own.
+        SzilardError: an unknown mode; a network that runs its own threads.
     """
     if name not in MODES:
         raise SzilardError(f"unknown mode {name!r}: choose one of {', '.join(MODES)}")
     stochastic = [
         module for module in _modules(network) if isinstance(module, BayesLayer | BayesWeights | GroupScale)
     ]
-    with saying(Block(modes=dict.fromkeys(stochastic, name))):
+    with entered(Block(modes=dict.fromkeys(stochastic, name))):
         yield network
 
 
@@ -43,11 +43,11 @@ def mode(network: nn.Module, name: str) -> Iterator[nn.Module]:
 def drawn(network: nn.Module, seed: int, sample: int = 0) -> Iterator[nn.Module]:
     """Hold one coherent draw of all weights inside the block: the same function for every input.
 
-    The draw depends on (seed, sample) alone, so sample s is the same network wherever it is asked for. It counts
-    before a mode, whichever block is inside the other.
+    The draw depends on (seed, sample) alone, so sample s is the same network everywhere. It takes precedence over a
+    mode, whichever block is inside the other.
 
     Raises:
-        SzilardError: a network that answers from threads of its own.
+        SzilardError: a network that runs its own threads.
     """
     modules = _modules(network)
     noise = Noise()
@@ -65,18 +65,18 @@ def drawn(network: nn.Module, seed: int, sample: int = 0) -> Iterator[nn.Module]
         for scale in modules:
             if isinstance(scale, GroupScale):
                 draws[scale] = scale.sample(noise.normal((scale.groups,), scale.like()))
-    with saying(Block(draws=draws)):
+    with entered(Block(draws=draws)):
         yield network
 
 
 def _modules(network: nn.Module) -> list[nn.Module]:
-    """All modules of a network that can see a block: not of one whose replicas are run by threads of its own."""
+    """All modules of a network; raises for a network that runs replicas in its own threads, where no block holds."""
     settle_threads()
     modules = list(network.modules())
     for module in modules:
         if isinstance(module, nn.DataParallel) and len(module.device_ids) > 1:
             raise SzilardError(
-                "nn.DataParallel answers from threads of its own, which no draw or mode reaches; pass the network "
+                "nn.DataParallel runs its own threads, in which no draw or mode holds; pass the network "
                 "inside it (network.module)"
             )
     return modules

@@ -1,17 +1,17 @@
-"""The random numbers of a stochastic network: one stream, never the global one."""
+"""The random stream of a stochastic network, separate from torch's global generator."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from szilard.kernels.transforms import aside, transformed
+from szilard.kernels.transforms import outside_transforms, transformed
 from szilard.locks import Lock
 from szilard.sparse.differentiable import noise_like
 from szilard.sparse.portable import normal
 
 _MASK = (1 << 64) - 1
-_lock = Lock()  # of all streams: two threads must not take one key
+_lock = Lock()  # for all streams: two threads must not get the same key
 
 
 def mix(*numbers: int) -> int:
@@ -33,19 +33,19 @@ class Noise:
     """
 
     def __init__(self, seed: int = 0) -> None:
-        # (seed, draws so far) as a tensor, so that a compiled graph advances it too.
+        # (seed, number of draws) as a tensor, so that a compiled graph advances it too.
         self.state = torch.tensor([mix(seed), 0])
         self._one_more = torch.tensor([0, 1])
 
     def reset(self, *counter: int) -> None:
-        """Begin the stream that belongs to ``counter``, whatever was drawn before."""
+        """Start the stream of ``counter``, independent of earlier draws."""
         self.state.copy_(torch.tensor([mix(*counter), 0]))
 
     def key(self) -> Tensor:
         """The key of the next draw for an operator that makes its own noise: int64 ``[2]``, on the CPU."""
-        if torch.compiler.is_compiling():  # a graph has no locks
+        if torch.compiler.is_compiling():  # a compiled graph has no locks
             return self._next()
-        with _lock, aside():
+        with _lock, outside_transforms():
             return self._next()
 
     def _next(self) -> Tensor:
@@ -56,7 +56,7 @@ class Noise:
     def normal(self, shape: torch.Size | tuple[int, ...], like: Tensor) -> Tensor:
         """The next draw as a standard normal tensor of ``shape`` with the device and dtype of ``like``.
 
-        It comes from torch's generator, so that a draw of weights is the same whatever kernels there are.
+        It comes from torch's generator, so that a draw of weights is the same with any kernels.
         """
         if transformed():
             return noise_like(self.key(), torch.Size(shape), like)

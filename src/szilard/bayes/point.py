@@ -1,4 +1,4 @@
-"""A stochastic network as an ordinary one: its means, in layers of torch."""
+"""Convert a stochastic network back to an ordinary one: its means, in layers of torch."""
 
 from __future__ import annotations
 
@@ -6,37 +6,37 @@ import torch
 from torch import Tensor, nn
 
 from szilard.bayes.attention import BayesAttention
-from szilard.bayes.become import become
 from szilard.bayes.drawn_weights import drawn_modules, restore
 from szilard.bayes.fuse import AppliedReLU
 from szilard.bayes.groups import ScaledLayer
+from szilard.bayes.in_place import replace_in_place
 from szilard.bayes.layers import BayesConv, BayesLayer, BayesLinear
 from szilard.errors import SzilardError
 from szilard.networks import copied
 
 
 def point_network(network: nn.Module) -> nn.Module:
-    """A copy whose stochastic layers are torch's own again: ``nn.Linear``, ``nn.Conv2d``, ``nn.LSTM`` and so on.
+    """A copy whose stochastic layers are layers of torch again: ``nn.Linear``, ``nn.Conv2d``, ``nn.LSTM`` and so on.
 
-    It answers as the original does in mean mode; entries outside a support, and dropped ones, are zeros.
+    Its outputs are those of the original in mean mode; entries outside a support, and dropped ones, are zeros.
 
     Raises:
-        SzilardError: it holds stochastic attention, which has no counterpart.
+        SzilardError: it contains stochastic attention, which cannot be converted back.
     """
     answer = copied(network)
     inner = {id(module.layer) for module in answer.modules() if isinstance(module, ScaledLayer)}
     for module in list(answer.modules()):
         if isinstance(module, ScaledLayer):
-            become(module, _plain(module.layer, module.dense_mean(), module.bias))
+            replace_in_place(module, _plain(module.layer, module.dense_mean(), module.bias))
         elif isinstance(module, BayesLayer) and id(module) not in inner:
-            become(module, _plain(module, module.weight.dense_mean(), None))
+            replace_in_place(module, _plain(module, module.weight.dense_mean(), None))
         elif isinstance(module, AppliedReLU):
-            become(module, nn.ReLU())
+            replace_in_place(module, nn.ReLU())
     for _, module in list(drawn_modules(answer)):
         restore(module)
     if any(isinstance(module, BayesAttention) for module in answer.modules()):
         raise SzilardError(
-            "stochastic attention cannot be turned into an ordinary layer; leave it out with skip"
+            "stochastic attention cannot be converted to an ordinary layer; exclude it with skip="
         )
     return answer
 

@@ -1,4 +1,4 @@
-"""What has become of the posterior: the numbers behind the σ and signal-to-noise histograms."""
+"""Summary of the posterior: the data of the σ and signal-to-noise histograms."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from szilard.bayes.every import weights
+from szilard.bayes.network_weights import weights
 
 
 @torch.no_grad()
 def diagnostics(network: nn.Module) -> list[dict[str, Any]]:
-    """One entry a weight: name, shape, nnz, density, ``mean``, and for Gaussians ``log_std`` and ``snr`` = |μ|/σ."""
+    """One entry for each weight: name, shape, nnz, density, ``mean``, and for Gaussians ``log_std`` and
+    ``snr`` = |μ|/σ."""
     rows = []
     for name, weight in weights(network).items():
         log_std = None if weight.log_std is None else weight.log_std.detach().clone()

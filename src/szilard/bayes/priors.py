@@ -1,4 +1,4 @@
-"""What is believed of a weight before data: zero-mean Gaussians, by the rule for their scale."""
+"""Priors of weights: zero-mean Gaussians with several rules for their scale, and the log-uniform prior."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class FixedPrior:
 
 @dataclass(frozen=True)
 class FanInPrior:
-    """N(0, scale² / fan_in), fan_in counting existing entries only: the scale at which signals keep their size."""
+    """N(0, scale² / fan_in), where fan_in counts existing entries only: the scale at which signals keep their size."""
 
     scale: float = 1.0
 
@@ -36,8 +36,8 @@ class FanInPrior:
 class LearnedPrior:
     """N(0, s²) with the s that minimises the divergence of the whole weight (empirical Bayes).
 
-    The minimum is at s² = mean(σ² + μ²) and leaves ``Σ ln(s / σ_i)``; since it is closed form there is no
-    parameter to train and none to forget.
+    The minimum is at s² = mean(σ² + μ²) and leaves ``Σ ln(s / σ_i)``. It has a closed form, so there is no parameter to
+    train.
     """
 
     def kl(self, mean: Tensor, log_std: Tensor, fan_in: float) -> Tensor:
@@ -58,10 +58,10 @@ def log_alpha(mean: Tensor, log_std: Tensor) -> Tensor:
 
 
 def log_uniform_kl(mean: Tensor, log_std: Tensor) -> Tensor:
-    """``Σ KL(N(μ_i, σ_i²) ‖ 1/|w|)`` in nats, scalar, with the constant by which it vanishes for α → ∞.
+    """``Σ KL(N(μ_i, σ_i²) ‖ 1/|w|)`` in nats, scalar, with the constant that makes it vanish for α → ∞.
 
-    ``k₁ - k₁ s(k₂ + k₃ ln α) + ln(1 + 1/α) / 2`` with the logistic s: the fit of Molchanov et al. (2017), off by less
-    than 0.01 nats a weight.
+    ``k₁ - k₁ s(k₂ + k₃ ln α) + ln(1 + 1/α) / 2`` with the logistic s: the fit of Molchanov et al. (2017), with an error
+    below 0.01 nats for each weight.
     """
     alpha = log_alpha(mean, log_std)
     rest = 0.63576 * torch.sigmoid(1.87320 + 1.48695 * alpha)
@@ -75,7 +75,7 @@ PRIORS = ("fixed", "fan-in")
 
 
 def make_prior(name: str, scale: float = 1.0) -> Prior:
-    """By name: ``"fixed"``, ``"fan-in"`` (both with ``scale``) or ``"learned"``."""
+    """A prior by name: ``"fixed"``, ``"fan-in"`` (both with ``scale``) or ``"learned"``."""
     if name == "learned":
         return LearnedPrior()
     if name not in PRIORS:

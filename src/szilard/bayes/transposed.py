@@ -1,4 +1,4 @@
-"""Transposed convolutions: how many entries feed one output."""
+"""The fan-in of transposed convolutions."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ def is_transposed(module: nn.Module) -> bool:
 def fan_in_share(module: nn.Module) -> float:
     """Fan-in of an output over the columns of the weight read as a matrix.
 
-    A weight ``[C_in, C_out / groups, *kernel]`` has a row for each input channel; an output sees ``C_in / groups``
-    channels through the ``Π kernel / stride`` positions that reach it on average.
+    A weight ``[C_in, C_out / groups, *kernel]`` has a row for each input channel; an output depends on ``C_in /
+    groups`` channels through ``Π kernel / stride`` positions on average.
     """
     assert isinstance(module, _ConvTransposeNd)
     reached = (module.in_channels // module.groups) * math.prod(module.kernel_size) / math.prod(module.stride)

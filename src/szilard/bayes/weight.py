@@ -1,4 +1,4 @@
-"""What is known of one weight: a mean and a standard deviation for each entry that exists."""
+"""The posterior of one weight: a mean and a standard deviation for each existing entry."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from szilard.kernels.transforms import transformed
 from szilard.sparse import Growth, Move, Support
 
 NO_RESET = (
-    "a Bayesian or sparse weight cannot be reset in its place; make the network anew, with "
+    "a Bayesian or sparse weight cannot be reset in place; make a new network with "
     "szilard.bayesianize(network, fresh=True) or method.prepare(network)"
 )
 
@@ -25,20 +25,20 @@ NO_RESET = (
 class Weight(nn.Module):
     """q(w) = Π N(μ_i, σ_i²) over the entries of a support; every other entry is exactly zero.
 
-    Without ``log_std`` it is a point: the weight of a deterministic sparse network.
+    Without ``log_std`` it is a point weight, as in a deterministic sparse network.
 
     Attributes:
         support: :class:`~szilard.sparse.Support`.
         mean: parameter ``[nnz]``, μ in the support's order.
         log_std: parameter ``[nnz]``, ln σ, or None. The logarithm makes the gradient of the divergence O(1)
             in ln σ whatever the size of σ, so σ moves; with softplus it vanishes with σ.
-        draw: values ``[nnz]`` used instead of the posterior while set, by all threads. A draw that
-            :func:`szilard.bayes.drawn` holds counts before it and is not written here.
-        growth: while set, it is handed what the gradient at every entry follows from, at each backward pass.
+        draw: values ``[nnz]`` used instead of the posterior while set, by all threads. A draw of
+            :func:`szilard.bayes.drawn` takes precedence and is not written here.
+        growth: while set, gradients of all entries are added to it at each backward pass.
         fan_in_share: fan-in of an output over the columns of the weight read as a matrix; not 1 in a transposed
             convolution, whose rows are inputs.
-        layer: the layer that reads it, alone in a tuple, which is no submodule; or an empty one.
-        stem: whether it is dense because the first layer was to be.
+        layer: a tuple of the layer that reads the weight (in a tuple, it is not a submodule); or an empty tuple.
+        stem: whether it is dense because of ``dense_stem``.
     """
 
     growth: Growth | None = None
@@ -67,7 +67,7 @@ class Weight(nn.Module):
 
     @property
     def fan_in(self) -> float:
-        """Mean number of existing entries that an output sees."""
+        """Mean number of existing entries that an output depends on."""
         return self.support.fan_in * self.fan_in_share
 
     def kl(self) -> Tensor:
@@ -97,7 +97,7 @@ class Weight(nn.Module):
 
     @property
     def requires_grad(self) -> bool:
-        """Whether anything of it is trained; setting it is ``requires_grad_``."""
+        """Whether any of its parameters is trained; setting it calls ``requires_grad_``."""
         return any(parameter.requires_grad for parameter in self.parameters())
 
     @requires_grad.setter
@@ -110,7 +110,7 @@ class Weight(nn.Module):
     def as_tensor(self) -> Tensor:
         """The dense weight, for a module that reads the weight of a layer instead of calling the layer.
 
-        Its mean, or the values that are held for this thread, or a draw of its own where the layer would draw.
+        It is the mean, or the values held in this thread, or a new draw if the layer would draw.
         """
         values: Tensor = self.layer[0].values_now() if self.layer else self.mean
         dense = self.support.scatter(values)
@@ -118,9 +118,9 @@ class Weight(nn.Module):
         return dense
 
     def listen(self, dense: Tensor) -> None:
-        """Hand the gradient of the dense weight to whoever decides where to grow."""
+        """Add the gradient of the dense weight to :attr:`growth`."""
         if self.growth is not None and dense.requires_grad and not transformed():
-            dense.register_hook(functools.partial(_tell_growth, self.growth, self.support.rows))
+            dense.register_hook(functools.partial(_record_growth, self.growth, self.support.rows))
 
     def dense_mean(self) -> Tensor:
         """The mean weight as a dense tensor of its full shape."""
@@ -128,7 +128,7 @@ class Weight(nn.Module):
 
     @torch.no_grad()
     def keep(self, kept: Tensor) -> None:
-        """Let all other entries leave for good: a smaller support, and new, shorter parameters.
+        """Drop all other entries permanently: the support becomes smaller, and the parameters are new.
 
         Args:
             kept: bool ``[nnz]``.
@@ -140,7 +140,7 @@ class Weight(nn.Module):
             self.log_std.copy_(log_std[kept])
 
     def set_support(self, support: Support) -> None:
-        """Take another support, of any number of entries, with parameters still to be filled."""
+        """Set another support with any number of entries; the new parameters are zeros."""
         self.support = support
         self.mean = nn.Parameter(self.mean.new_zeros(support.nnz))
         if self.log_std is not None:
@@ -163,19 +163,19 @@ def _operator(function: Any) -> Any:
     return lambda *arguments: function(*(a.as_tensor() if isinstance(a, Weight) else a for a in arguments))
 
 
-# What Python looks up on the class alone.
+# Methods that Python looks up only on the class.
 for _name in ("add", "sub", "mul", "truediv", "pow", "matmul", "neg", "abs", "getitem"):
     setattr(Weight, f"__{_name}__", _operator(getattr(operator, _name)))
 
 
-def _tell_growth(growth: Growth, rows: int, grad: Tensor) -> None:
+def _record_growth(growth: Growth, rows: int, grad: Tensor) -> None:
     growth.add_gradient(grad.detach().reshape(rows, -1))
 
 
 def _refuse_writing(name: str) -> None:
-    """Refuse torch's functions that write into a tensor: what is read here is made anew at each read."""
+    """Refuse functions of torch that write into a tensor: each read here makes a new tensor."""
     if name.endswith("_") and not name.endswith("__"):
         raise SzilardError(
-            f"{name} would write into a Bayesian or sparse weight as into a tensor, and be lost; change weight.mean "
+            f"{name} would write into a temporary copy of a Bayesian or sparse weight, and be lost; change weight.mean "
             "and weight.log_std, or set weights before the network is converted"
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,14 +12,14 @@ from szilard.cli.table import Column, Table
 from szilard.cli.table import show as show_table
 from szilard.errors import printable
 from szilard.likelihood import targets
+from szilard.report import figure_names
 from szilard.run.folder import RunFolder
 
 LETTERS = 200  # at most, of the name of a method
 
 T = TypeVar("T")
-Row = dict[
-    str, Any
-]  # "name", "quality" (metric -> value), "cost" (field -> {"value", "source"}), and DETAILS
+#: "name", "quality" (metric -> value), "cost" (field -> {"value", "source"}), and DETAILS
+Row = dict[str, Any]
 ELSEWHERE = "--wide or report.html shows them"  # for columns of a run that do not fit
 DETAILS = ("n_test", "intervals", "by_class", "by_target")  # of szilard.model.details, as far as known
 
@@ -44,12 +43,9 @@ def _seconds(value: float) -> str:
 
 
 def si(value: float) -> str:
-    """Three digits and an SI prefix: 669706 is 670k, 1.2e-7 is 120n."""
-    if not value:
-        return "0"
-    exponent = min(5, max(-5, math.floor(math.log10(abs(value)) / 3 + 1e-9)))
-    number = f"{value / 1000.0**exponent:.3g}"
-    return f"{number}{['f', 'p', 'n', 'µ', 'm', '', 'k', 'M', 'G', 'T', 'P'][exponent + 5]}"
+    """Three digits and an SI prefix, as short as a column needs: 669706 is 670k, 1.2e-7 is 120n."""
+    number, _, prefix = figure_names.si(value).partition(" ")
+    return (number.rstrip("0").rstrip(".") if "." in number else number) + prefix
 
 
 @dataclass(frozen=True)

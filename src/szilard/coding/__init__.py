@@ -1,7 +1,7 @@
-"""Integers to bytes and back, with the same bits on every machine.
+"""Lossless entropy coding of integers, with the same bytes on every machine.
 
-:class:`Encoder` and :class:`Decoder` put the tensors of a whole file into one stream, under models that learn as they
-go: in C++ where it is built, by :mod:`szilard.coding.adaptive` otherwise, with the same bytes.
+:class:`Encoder` and :class:`Decoder` code the tensors of a whole file in one stream, under adaptive models. They run in
+C++ if it is built and in :mod:`szilard.coding.adaptive` otherwise, with the same bytes.
 """
 
 from szilard.coding.errors import CodingError

@@ -1,11 +1,11 @@
-"""The adaptive model and its binary range coder in Python: the definition of the bytes, and the way without C++.
+"""The adaptive model and its binary range coder in Python: the reference, used if there are no C++ kernels.
 
-A level ``k`` becomes binary decisions: ``k != 0``, sign, ``|k| > 1``, ..., ``|k| > 14``, then Exp-Golomb of
-``|k| - 15`` (a number of bits in unary, and those bits). Each decision has a context, an estimate of its probability
-in units of 2^-16 that follows what was seen there. The rest is integer arithmetic: a range coder of 32
-bits (Martin 1979).
+A level ``k`` becomes binary decisions: ``k != 0``, sign, ``|k| > 1``, ..., ``|k| > 14``, then Exp-Golomb of ``|k| -
+15`` (a number of bits in unary, and those bits). Each decision has a context, an estimate of its probability in units
+of 2^-16 that adapts to the decisions seen in this context. The coder is a 32-bit range coder in integer arithmetic
+(Martin 1979).
 
-``csrc/coding/levels.hpp`` and ``csrc/coding/range_coder.hpp`` are the same in C++, some hundred times faster.
+``csrc/coding/levels.hpp`` and ``csrc/coding/range_coder.hpp`` are the same in C++, about a hundred times faster.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from typing import Protocol
 
 from szilard.coding.errors import CodingError
 
-LIMIT = 96  # a context forgets at this rate once it has been asked so often
-LEAST = 64  # no decision is taken to be rarer than 64 in 65536
+LIMIT = 96  # a context has a running mean over this many decisions once it has seen as many
+LEAST = 64  # no decision gets a probability below 64 / 65536
 LONGEST_RUN = 14
 LONGEST_PREFIX = 23
 LARGEST = (1 << 23) - 1
 BEYOND = 4  # zero bytes at the end of a stream that are not written
 TRUNCATION = math.log2(
     257 / 256
-)  # bits that a decision may cost beyond -log2 of its probability (range_coder.hpp)
+)  # bits that a decision can cost above -log2 of its probability (range_coder.hpp)
 
 NEIGHBOURS, HISTORY, MASK = range(3)
 MODELS = 3
 
-# Places of a model's contexts: zero [192], sign [9], more [4][14], prefix [24].
+# Offsets of a model's contexts: zero [192], sign [9], more [4][14], prefix [24].
 SIGN = 192
 MORE = SIGN + 9
 PREFIX = MORE + 4 * LONGEST_RUN
@@ -46,14 +46,14 @@ _SMALL = 1 << 24
 
 
 class Contexts:
-    """Estimates of P(bit = 1), and how often each was asked."""
+    """Estimates of P(bit = 1), and how many decisions each has seen."""
 
     def __init__(self) -> None:
         self.one = [1 << 15] * CONTEXTS
         self.count = [0] * CONTEXTS
 
     def see(self, place: int, bit: bool) -> None:
-        """Move an estimate towards a bit by 1 / (count + 1.5)."""
+        """Move an estimate towards ``bit`` by 1 / (count + 1.5)."""
         count = self.count[place]
         share = 131072 // (2 * count + 3)
         moved = self.one[place] + (((65535 if bit else 0) - self.one[place]) * share >> 16)
@@ -63,7 +63,7 @@ class Contexts:
 
 
 class BitCoder(Protocol):
-    """Answers each decision: an encoder with the bit it is given, a decoder with the one it reads."""
+    """Codes each decision: an encoder returns the bit that it is given, a decoder the bit that it reads."""
 
     def bit(self, contexts: Contexts, place: int, value: bool) -> bool: ...
 
@@ -76,8 +76,8 @@ class RangeEncoder:
     def __init__(self) -> None:
         self.out = bytearray()
         self._low, self._range = 0, _FULL
-        self._held: int | None = None  # the last byte that a carry may still reach
-        self._pending = 0  # bytes 0xFF behind it
+        self._held: int | None = None  # the last byte that a carry can still change
+        self._pending = 0  # 0xFF bytes after it
 
     def bit(self, contexts: Contexts, place: int, value: bool) -> bool:
         bound = (self._range >> 16) * contexts.one[place]
@@ -98,7 +98,7 @@ class RangeEncoder:
         return value
 
     def finish(self) -> bytes:
-        """The bytes, ended by the number of the interval that is left with most zeros at its end."""
+        """The bytes, ended by the number in the remaining interval that has most trailing zeros."""
         for zeros in range(31, -1, -1):
             rounded = (self._low + (1 << zeros) - 1) >> zeros << zeros
             if rounded < self._low + self._range:
@@ -118,7 +118,7 @@ class RangeEncoder:
             self._shift()
 
     def _shift(self) -> None:
-        if self._low < 0xFF000000 or self._low > _FULL:  # the bytes before are settled
+        if self._low < 0xFF000000 or self._low > _FULL:  # no carry can change the bytes before
             carry = self._low >> 32
             if self._held is not None:
                 self.out.append((self._held + carry) & 0xFF)
@@ -162,7 +162,7 @@ class RangeDecoder:
 
     @property
     def ended(self) -> bool:
-        """Whether more was asked for than there is."""
+        """Whether more bytes were read than there are."""
         return self.position > len(self._data) + BEYOND
 
     def _renormalise(self) -> None:
@@ -177,7 +177,7 @@ class RangeDecoder:
 
 
 class PricedDecoder(RangeDecoder):
-    """A decoder that also counts what its decisions cost under the model, as :class:`Price` does, in bits."""
+    """A decoder that also counts the code length of its decisions under the model, in bits, as :class:`Price` does."""
 
     def __init__(self, data: bytes | memoryview) -> None:
         super().__init__(data)
@@ -195,7 +195,7 @@ class PricedDecoder(RangeDecoder):
 
 
 class Price:
-    """Counts decisions, and what they cost, in bits."""
+    """Counts decisions and their code length, in bits."""
 
     def __init__(self) -> None:
         self.bits = 0.0
@@ -215,26 +215,26 @@ class Price:
 
 
 def most_decisions(count: int) -> int:
-    """Decisions that a decoder can read from so many bytes more at most.
+    """The most decisions that a decoder can read from ``count`` more bytes.
 
-    Each takes 64 / 65536 of the range at least, but for what the truncation leaves of it, less than 1/250; the range
-    begins below 2^32 and ends from 2^24 on.
+    Each takes at least 64 / 65536 of the range, less a truncation error of under 1/250. The range begins below 2^32 and
+    ends at 2^24 or above.
     """
     least = (1 - 1 / 250) * math.log2(65536 / (65536 - LEAST))
     return int((8 * max(count, 0) + 8) / least) + 1
 
 
 def most_bytes(bits: float, decisions: int) -> int:
-    """Bytes that so many decisions of this price shift out of an encoder at most, besides those that are pending."""
-    # The price is a sum of float32 and of as many roundings, each relative to a sum that grows: below 2^-20 of it.
+    """The most bytes that an encoder shifts out for ``decisions`` of ``bits`` in all, in addition to pending ones."""
+    # The bits are a float32 sum with as many rounding errors, each relative to a growing sum: below 2^-20 of it.
     return math.ceil((bits * (1 + 2**-20) + decisions * TRUNCATION) / 8) + 2
 
 
 def matrix(
     coder: BitCoder, contexts: Contexts, model: int, rows: int, cols: int, levels: Sequence[int] | None = None
 ) -> array[int]:
-    """Pass a matrix through a coder, row by row: ``levels [rows * cols]`` to encode, None to decode; returns them."""
-    column = array("i")  # grows with the first row: a decoder may be promised more than there is
+    """Code a matrix row by row: ``levels [rows * cols]`` to encode, None to decode; returns the levels."""
+    column = array("i")  # grows with the first row: a damaged file can claim more columns than it has
     found = array("i")
     for r in range(rows if cols else 0):
         row = _START[model]
@@ -292,13 +292,13 @@ def _level(
         while coder.bit(contexts, base + PREFIX + bits, rest >> bits > 1):
             bits += 1
             if bits > LONGEST_PREFIX:
-                raise CodingError("the coded levels hold one that is too large; the file is damaged")
+                raise CodingError("the coded levels contain one that is too large; the file is damaged")
         suffix = 1
         for place in range(bits - 1, -1, -1):
             suffix = suffix << 1 | coder.plain(bool(rest >> place & 1))
         found = suffix + LONGEST_RUN
         if found > LARGEST:
-            raise CodingError("the coded levels hold one that is too large; the file is damaged")
+            raise CodingError("the coded levels contain one that is too large; the file is damaged")
     return -found if negative else found
 
 

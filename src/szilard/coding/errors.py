@@ -1,7 +1,7 @@
-"""What is wrong with coded bytes."""
+"""The error for damaged streams and for integers that cannot be coded."""
 
 from szilard.errors import SzilardError
 
 
 class CodingError(SzilardError):
-    """Bytes that no encoder wrote, or integers that none can write."""
+    """Bytes that no encoder has written, or integers that no encoder can write."""

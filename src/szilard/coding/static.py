@@ -1,9 +1,9 @@
-"""One stream of integers under models that are sent ahead: a table of frequencies for each tensor, by constriction.
+"""One stream of integers under static models: a table of frequencies for each tensor, coded with constriction.
 
-Where the levels of a tensor are few and far apart, as powers of two are, or all about as frequent, a table costs less
-than learning. A frequency is sent as the eighths of octaves that it lies below the largest, and becomes an integer
-again by integer arithmetic: the weights of ``n`` symbols are scaled to sum to 2^24 - n, and one is added to each. On
-such numbers constriction's arithmetic is exact: each symbol has an interval of that width in [0, 2^24).
+If the levels of a tensor are few and far apart, such as powers of two, or all about as frequent, a table costs fewer
+bits than adaptation. A frequency is stored in eighths of octaves below the largest, and is converted to an integer by
+integer arithmetic: the weights of ``n`` symbols are scaled to sum to 2^24 - n, and one is added to each. On these
+numbers constriction's arithmetic is exact: each symbol has an interval of that width in [0, 2^24).
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from szilard.coding.adaptive import LARGEST
 from szilard.coding.errors import CodingError
 
 MOST_SYMBOLS = 1 << 12  #: in one table
-CERTAIN = (1 << 24) - (1 << 14)  #: no symbol may be more frequent, of 2^24: each costs at least 0.0014 bit
+CERTAIN = (1 << 24) - (
+    1 << 14
+)  #: largest frequency of a symbol, of 2^24: each symbol costs at least 0.0014 bit
 
 _TOTAL = 1 << 24
 _EIGHTHS = (
@@ -31,17 +33,17 @@ _EIGHTHS = (
     1276901417,
     1170923762,
 )  # 2^(31 - j/8)
-_LOWEST = 8 * 31  # weights end there
+_LOWEST = 8 * 31  # no weight is below 2^(31 - this / 8)
 _CHUNK = 1 << 16
 _SOME = 1 << 20  # levels at a time
 
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """Symbols and how frequent they are.
+    """Symbols and their frequencies.
 
     Attributes:
-        symbols: int32 ``[n]``, ascending, n of at least 2.
+        symbols: int32 ``[n]``, ascending, n >= 2.
         codes: int32 ``[n]``, 0 for the most frequent, 8 for half of it, and so on to 248.
     """
 
@@ -50,7 +52,7 @@ class Table:
 
     @classmethod
     def of(cls, levels: np.ndarray) -> Table | None:
-        """The table of some levels; None where there can be none or it cannot serve."""
+        """The table of ``levels``; None if there is none, or none that can be coded."""
         symbols, counts = _count(levels)
         if not 2 <= len(symbols) <= MOST_SYMBOLS or symbols[-1] - symbols[0] > LARGEST:
             return None
@@ -67,16 +69,17 @@ class Table:
         return scaled + 1
 
     def bits(self, levels: np.ndarray) -> float:
-        """What the levels cost under the table."""
+        """Code length of the levels under the table, in bits."""
         symbols, counts = _count(levels)
         return float((counts * self.lengths()[np.searchsorted(self.symbols, symbols)]).sum())
 
     def lengths(self) -> np.ndarray:
-        """Bits of each symbol, float64 ``[n]``."""
+        """Code length of each symbol in bits, float64 ``[n]``."""
         return 24 - np.log2(self.frequencies())
 
     def sides(self) -> tuple[int, np.ndarray, np.ndarray]:
-        """As small integers: the lowest symbol, distances to the next less one ``[n - 1]``, steps of codes ``[n]``."""
+        """The table as small integers: the lowest symbol, distances to the next less one ``[n - 1]``, differences of
+        codes ``[n]``."""
         return int(self.symbols[0]), np.diff(self.symbols) - 1, np.diff(self.codes, prepend=0)
 
     @classmethod
@@ -84,25 +87,27 @@ class Table:
         """Undo :meth:`sides`.
 
         Raises:
-            CodingError: that is no table.
+            CodingError: the integers are not a table.
         """
         gaps, rises = gaps.astype(np.int64), rises.astype(np.int64)
         fits = 2 <= len(rises) <= MOST_SYMBOLS and len(gaps) == len(rises) - 1 and (gaps >= 0).all()
-        # In Python's integers: the lowest may be any number that a file can hold.
+        # In Python's integers: the lowest symbol can be any number that a file can hold.
         if not fits or lowest < -(1 << 31) or lowest + int(gaps.sum()) + len(gaps) >= 1 << 31:
-            raise CodingError("the table of a tensor's levels is no table; the file is damaged")
+            raise CodingError("the table of a tensor's levels is not valid; the file is damaged")
         symbols = lowest + np.concatenate([[0], np.cumsum(gaps + 1)])
         codes = np.cumsum(rises)
         if codes.min() != 0 or codes.max() > _LOWEST:
-            raise CodingError("the table of a tensor's levels is no table; the file is damaged")
+            raise CodingError("the table of a tensor's levels is not valid; the file is damaged")
         table = cls(symbols.astype(np.int32), codes.astype(np.int32))
         if table.frequencies().max() > CERTAIN:
-            raise CodingError("the table of a tensor's levels makes one of them certain; the file is damaged")
+            raise CodingError(
+                "the table of a tensor's levels gives one a probability near 1; the file is damaged"
+            )
         return table
 
 
 class StaticEncoder:
-    """Levels to one stream, each tensor under its own table."""
+    """Encodes levels into one stream, each tensor under its own table."""
 
     def __init__(self) -> None:
         import constriction
@@ -117,29 +122,31 @@ class StaticEncoder:
             self._coder.encode(np.searchsorted(table.symbols, piece).astype(np.int32), model)
 
     def finish(self) -> bytes:
-        """The stream, whole 32-bit words."""
+        """The stream, in whole 32-bit words."""
         words = self._coder.get_compressed()
-        self._coder.clear()  # the stream is there twice already
+        self._coder.clear()  # two copies of the stream exist already
         return words.astype("<u4", copy=False).tobytes()
 
 
 class StaticDecoder:
-    """A stream of :class:`StaticEncoder` back to levels, asked for in the same order.
+    """Decodes a stream of :class:`StaticEncoder`; levels must be read in the order in which they were written.
 
     Args:
         data: the stream.
-        priced: count in :attr:`bits` what the levels cost.
+        priced: count the code length of the levels in :attr:`bits`.
 
     Attributes:
-        bits: what was decoded so far cost, as :meth:`Table.bits` says of the same levels; 0 unless ``priced``.
+        bits: code length of the levels decoded so far, as of :meth:`Table.bits`; 0 unless ``priced``.
 
     Raises:
-        CodingError: the bytes are no whole words.
+        CodingError: the bytes are not whole words.
     """
 
     def __init__(self, data: bytes, *, priced: bool = False) -> None:
         if len(data) % 4:
-            raise CodingError("the stream of static levels is no whole number of words; the file is damaged")
+            raise CodingError(
+                "the stream of static levels is not a whole number of words; the file is damaged"
+            )
         self._words = np.frombuffer(data, "<u4").astype(np.uint32, copy=False)
         self._priced = priced
         self.bits = 0.0
@@ -149,7 +156,7 @@ class StaticDecoder:
         """The next levels, int32 ``[count]``.
 
         Raises:
-            CodingError: the stream ends too early or is none.
+            CodingError: the stream ends too early or is not valid.
         """
         if self._coder is None:
             import constriction
@@ -162,13 +169,13 @@ class StaticDecoder:
         found = np.empty(count, np.int32)
         ended = False
         for start in range(0, count, _CHUNK):
-            # What has been read ahead holds less than a chunk, so one may be decoded after the end and no second.
+            # Less than a chunk is read ahead, so one chunk can be decoded after the end, and no second one.
             if ended:
                 raise CodingError("the stream of static levels ends too early; the file is damaged")
             ended = self._coder.maybe_exhausted()
             try:
                 places = self._coder.decode(model, min(_CHUNK, count - start))
-            except BaseException as error:  # constriction's own panics are no Exception
+            except BaseException as error:  # constriction's panics are not of class Exception
                 if isinstance(error, KeyboardInterrupt | SystemExit | MemoryError):
                     raise
                 raise CodingError("the stream of static levels is damaged") from error
@@ -178,12 +185,12 @@ class StaticDecoder:
         return found
 
     def _most(self) -> int:
-        """Levels that the whole stream can hold, each of at least the bits of one that is nearly certain."""
-        # The state is 64 bits, of which at least 32 are in use, and two words behind the end may be asked for.
+        """The most levels that the whole stream can hold, each at the code length of the largest frequency."""
+        # The state is 64 bits, of which at least 32 are in use, and up to two words after the end can be read.
         return int(32 * (len(self._words) + 4) / (24 - math.log2(CERTAIN))) + 1
 
     def finish(self) -> None:
-        """Check that nothing is left.
+        """Check that the stream has been read to its end.
 
         Raises:
             CodingError: bytes are left over.
@@ -193,7 +200,7 @@ class StaticDecoder:
 
 
 def _count(levels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Different levels, ascending, and how many there are of each."""
+    """The distinct levels, ascending, and their counts."""
     flat = np.ravel(levels)
     lowest, highest = (int(flat.min()), int(flat.max())) if flat.size else (0, 0)
     if not flat.size or highest - lowest >= _CHUNK:
@@ -209,5 +216,5 @@ def _count(levels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _model(table: Table) -> Any:
     import constriction
 
-    # Without its last argument it prints to standard output, and rounds in another way.
+    # Without its last argument it prints to standard output and rounds differently.
     return constriction.stream.model.Categorical((table.frequencies() - 1).astype(np.float64), perfect=False)

@@ -18,13 +18,13 @@ Ints = np.ndarray  # int32 [rows, cols], or [n], which is one row
 
 
 class Model(enum.IntEnum):
-    """What a level is expected to be like.
+    """The model: what the probabilities of a level depend on.
 
     Attributes:
         NEIGHBOURS: the levels to its left.
-        HISTORY: those above it in its column, and before it in its row; better where inputs or outputs differ, as in
-            pruned networks.
-        MASK: the same for zeros and ones.
+        HISTORY: running means of the levels above it and to its left; better if inputs or outputs differ, as in pruned
+            networks.
+        MASK: as HISTORY, for zeros and ones.
     """
 
     NEIGHBOURS = adaptive.NEIGHBOURS
@@ -33,10 +33,10 @@ class Model(enum.IntEnum):
 
 
 class Encoder:
-    """Tensors to one stream of bytes; what is learnt from one tensor serves the next.
+    """Encodes tensors into one stream of bytes; the models adapt across tensors.
 
     Args:
-        compiled: take the C++ coder; by default wherever it is built. The bytes are the same.
+        compiled: use the C++ coder; None: if it is built. The bytes are the same.
     """
 
     def __init__(self, compiled: bool | None = None) -> None:
@@ -47,7 +47,7 @@ class Encoder:
         self._state = (ctypes.c_uint64 * 4)(0, 0xFFFFFFFF, 0, 0)
 
     def rate(self, levels: Ints, model: Model = Model.NEIGHBOURS) -> float:
-        """Bits that :meth:`levels` would add, as -log2 of the model's probability; nothing is written or learnt.
+        """Bits that :meth:`levels` would add, as -log2 of the model's probability; stream and models stay as they are.
 
         Raises:
             CodingError: a level outside ±(2^23 - 1), or outside {0, 1} under ``MASK``.
@@ -55,11 +55,11 @@ class Encoder:
         return self._rate(_matrix(levels, model), model)[0]
 
     def levels(self, levels: Ints, model: Model = Model.NEIGHBOURS) -> float:
-        """Append integers; returns their bits as :meth:`rate`.
+        """Append integers; returns their code length as :meth:`rate` does.
 
         Args:
             levels: int32 ``[rows, cols]`` or ``[n]``.
-            model: which contexts tell the probability of a level.
+            model: which contexts determine the probability of a level.
 
         Raises:
             CodingError: as :meth:`rate`.
@@ -80,11 +80,11 @@ class Encoder:
         return bits
 
     def mask(self, mask: np.ndarray) -> float:
-        """Append a mask, bool ``[rows, cols]``; returns its bits."""
+        """Append a mask, bool ``[rows, cols]``; returns its code length in bits."""
         return self.levels(np.asarray(mask, dtype=bool).astype(np.int32), Model.MASK)
 
     def finish(self) -> bytes:
-        """The whole stream; the encoder has done its work then."""
+        """The whole stream; the encoder cannot be used afterwards."""
         if not self._native:
             return self._python.finish()
         out, written = self._room(5), ctypes.c_int64()
@@ -98,11 +98,11 @@ class Encoder:
         return found
 
     def _room(self, count: int) -> np.ndarray:
-        """For ``count`` bytes and those that are pending."""
+        """An array for ``count`` bytes and the pending ones."""
         return np.empty(count + int(self._state[3]), np.uint8)
 
     def _rate(self, matrix: Ints, model: Model) -> tuple[float, int]:
-        """Bits, and the number of decisions."""
+        """Code length in bits, and number of decisions."""
         contexts = copy.deepcopy(self._contexts)
         rows, cols = matrix.shape
         if not self._native:
@@ -119,15 +119,15 @@ class Encoder:
 
 
 class Decoder:
-    """A stream of :class:`Encoder` back to its tensors, asked for in the same order with the same models.
+    """Decodes a stream of :class:`Encoder`; tensors must be read in the order and with the models of writing.
 
     Args:
         data: the stream.
         compiled: as in :class:`Encoder`.
-        priced: count in :attr:`bits` what the levels cost; it takes a little time.
+        priced: count the code length of the levels in :attr:`bits`, which takes a little time.
 
     Attributes:
-        bits: what was decoded so far cost, as :meth:`Encoder.rate` says of the same levels; 0 unless ``priced``.
+        bits: code length of the levels decoded so far, as of :meth:`Encoder.rate`; 0 unless ``priced``.
     """
 
     def __init__(
@@ -143,14 +143,14 @@ class Decoder:
         self.bits = 0.0
 
     def levels(self, rows: int, cols: int, model: Model = Model.NEIGHBOURS) -> Ints:
-        """The next ``rows * cols`` integers, int32 ``[rows, cols]``. The caller bounds their number.
+        """The next ``rows * cols`` integers, int32 ``[rows, cols]``. The caller must bound their number.
 
         Raises:
-            CodingError: the bytes end too early, or are not an encoder's.
+            CodingError: the bytes end too early, or no encoder has written them.
         """
         if rows < 0 or cols < 0 or rows * cols > self._most():
             raise CodingError(
-                f"{rows} by {cols} coded levels are more than the bytes that are left hold; the file is damaged"
+                f"{rows} by {cols} coded levels are more than the remaining bytes can hold; the file is damaged"
             )
         if self._python is not None:
             found = adaptive.matrix(self._python, self._contexts, model, rows, cols)
@@ -165,19 +165,19 @@ class Decoder:
         )  # fmt: skip
         if status == native.BAD_STREAM:
             raise CodingError(
-                "the coded levels end too early or hold one that is too large; the file is damaged"
+                "the coded levels end too early or contain one that is too large; the file is damaged"
             )
         native.check(status, "decode")
         self.bits += bits.value
         return levels
 
     def _most(self) -> int:
-        """Levels that the bytes which are left can hold: a bound that is known before anything is decoded."""
+        """The most levels that the remaining bytes can hold, a bound that is known before decoding."""
         left = len(self._data) + adaptive.BEYOND - max(self._position(), 4)
         return adaptive.most_decisions(left)
 
     def _position(self) -> int:
-        """Bytes that were asked for."""
+        """Number of bytes read."""
         return self._state[2] if self._python is None else self._python.position
 
     def mask(self, rows: int, cols: int) -> np.ndarray:
@@ -188,12 +188,12 @@ class Decoder:
         """Check that the stream has been read to its end.
 
         Raises:
-            CodingError: if bytes are left over, or too many were asked for.
+            CodingError: if bytes are left over, or more were read than there are.
         """
-        position = max(self._position(), 4)  # which both read when they begin
+        position = max(self._position(), 4)  # both implementations read four bytes when they begin
         if not 0 <= position - len(self._data) <= adaptive.BEYOND:
             raise CodingError(
-                f"{position} bytes of coded levels were asked for and there are {len(self._data)}; the file is damaged"
+                f"the coded levels take {position} bytes and their part has {len(self._data)}; the file is damaged"
             )
 
 
@@ -215,7 +215,7 @@ def _matrix(levels: Ints, model: Model) -> Ints:
     least, most = (0, 1) if model == Model.MASK else (-LARGEST, LARGEST)
     if array.size and (array.min() < least or array.max() > most):
         raise CodingError(
-            f"levels must lie between {least} and {most}, and reach from {array.min()} to {array.max()}; "
+            f"levels must be between {least} and {most}, not from {array.min()} to {array.max()}; "
             "take a larger step"
         )
     return np.ascontiguousarray(array, dtype=np.int32)

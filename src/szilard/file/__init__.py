@@ -1,6 +1,6 @@
 """The ``.szd`` format: a network in one small file that is safe to open.
 
-Reading needs numpy only; :func:`load` and what else has to do with state dicts brings torch with it.
+Reading needs numpy only; :func:`load` and the other functions for state dicts import torch.
 """
 
 from __future__ import annotations

@@ -9,9 +9,9 @@ from szilard.file.records import Document, SupportRecord, TensorRecord
 
 
 def arrays(document: Document) -> dict[str, np.ndarray]:
-    """The tensors by name, in order; those that share storage are one array under several names.
+    """The tensors by name, in order; tensors that share storage are one array under several names.
 
-    numpy has no bfloat16 and no floats of 8 or 4 bits: of these the bits come as unsigned integers.
+    numpy has no bfloat16 and no floats of 8 or 4 bits: their bits are returned as unsigned integers.
     """
     found: dict[str, np.ndarray] = {}
     for record in document.records:

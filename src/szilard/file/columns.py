@@ -1,4 +1,4 @@
-"""The table of fields as columns, which deflate better than rows: those of all records, and those of each kind."""
+"""The table of fields in columns, which deflate better than rows: those of all records, then those of each kind."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _Line = tuple[type[Fields], Row]
 
 
 def wide(table: Sequence[Fields]) -> bool:
-    """Whether a kind is beyond three bits, so that the file needs the flag :data:`szilard.file.sections.WIDE`."""
+    """Whether a kind needs more than three bits and the file the flag :data:`szilard.file.sections.WIDE`."""
     return any(number(type(fields)) >= WIDE for fields in table)
 
 
@@ -45,10 +45,10 @@ def unpack(block: bytes, count: int, *, wide: bool = False) -> list[Fields]:
     """The fields of ``count`` records.
 
     Args:
-        wide: the file has the flag for kinds beyond three bits.
+        wide: the file has the flag for kinds that do not fit into three bits.
 
     Raises:
-        Broken: they are not what :func:`pack` can have written.
+        Broken: :func:`pack` cannot have written them.
     """
     cursor = Cursor(deflate.expand(block, _MOST_BYTES * count, _WHAT), _WHAT)
     lines = [_line(kind, code) for kind, code in (_wide_heads if wide else _heads)(cursor, count)]
@@ -72,29 +72,29 @@ def unpack(block: bytes, count: int, *, wide: bool = False) -> list[Fields]:
 
 
 def _heads(cursor: Cursor, count: int) -> list[tuple[int, int]]:
-    """Numbers of kinds and types, in a byte together."""
+    """Numbers of kinds and types, both in one byte."""
     return [(byte >> 5, byte & 31) for byte in cursor.take(count)]
 
 
 def _wide_heads(cursor: Cursor, count: int) -> list[tuple[int, int]]:
-    """As :func:`_heads`, in a column each."""
+    """As :func:`_heads`, in one column each."""
     kinds = [cursor.varint(MOST_KIND) for _ in range(count)]
     if all(kind < WIDE for kind in kinds):
-        raise Broken("it says that it has wide kinds of records, and has none")
+        raise Broken("it has the flag for wide kinds of records, and has none")
     return list(zip(kinds, cursor.take(count), strict=True))
 
 
 def _line(kind: int, code: int) -> _Line:
     if kind not in KINDS:
         raise Broken(
-            "it holds a kind of record that this version of szilard does not know; update szilard to read it"
+            "it contains a kind of record that this version of szilard does not know; update szilard to read it"
         )
     if not KINDS[kind].typed:
         if code:
             raise Broken("the table of fields gives a type to a record that has none")
         return KINDS[kind], {}
     if code >= len(dtypes.TYPES):
-        raise Broken("it holds a type of tensor that this version of szilard does not know")
+        raise Broken("it contains a type of tensor that this version of szilard does not know")
     return KINDS[kind], {"dtype": dtypes.TYPES[code]}
 
 
@@ -103,7 +103,7 @@ def _check(fields: Fields) -> None:
         raise Broken("a tensor is larger than the format allows")
     if isinstance(fields, SteppedFields):
         if not fields.type.holds_levels:
-            raise Broken("levels are given to a type that cannot have them")
+            raise Broken("a tensor of levels has a type that cannot have levels")
         if not steps.LOWEST <= fields.step <= steps.HIGHEST:
-            raise Broken("a step is beyond float32")
+            raise Broken("a step is outside the range of float32")
     fields.check()

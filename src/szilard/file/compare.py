@@ -1,4 +1,4 @@
-"""How far the tensors of a file are from others."""
+"""The differences between the tensors of a file and other tensors."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from szilard.errors import SzilardError
 from szilard.file.error import printable
 from szilard.file.state import contiguous
 
-# E2M1 of the OCP Microscaling Formats specification 1.0, by the bits.
+# Values of E2M1 by their bits, from the OCP Microscaling Formats specification 1.0.
 _FLOAT4 = [sign * value for sign in (1, -1) for value in (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)]
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One tensor beside the same one elsewhere.
+    """The difference between two tensors of the same name.
 
     Attributes:
-        identical: the same bits.
-        largest: the greatest absolute difference; NaN where an entry is in one and not in the other.
+        identical: whether they have the same bits.
+        largest: the largest absolute difference; NaN if an entry is NaN in one and not in the other.
         relative: root mean square of the difference over that of the other tensor.
     """
 
@@ -35,13 +35,13 @@ class Difference:
 def compare(
     state: Mapping[str, Tensor], other: Mapping[str, Tensor], names: tuple[str, str]
 ) -> list[Difference]:
-    """The tensors of a state dict beside those of another, in order.
+    """Compare the tensors of a state dict with those of another, in order.
 
     Args:
         names: what to call the two in messages.
 
     Raises:
-        SzilardError: they have not the same tensors, of the same types and shapes.
+        SzilardError: they do not have the same tensors with the same types and shapes.
     """
     for name in [*state, *other]:
         here, there = (_describe(one.get(name)) for one in (state, other))
@@ -59,7 +59,7 @@ def _describe(tensor: Tensor | None) -> str:
 
 def _wide(tensor: Tensor) -> Tensor:
     """In double precision."""
-    if tensor.dtype == torch.float4_e2m1fn_x2:  # PyTorch does not convert it
+    if tensor.dtype == torch.float4_e2m1fn_x2:  # PyTorch cannot convert it
         packed = tensor.view(torch.uint8)
         return torch.tensor(_FLOAT4, dtype=torch.float64)[torch.stack([packed & 15, packed >> 4], -1).long()]
     return tensor.to(torch.complex128 if tensor.is_complex() else torch.float64)

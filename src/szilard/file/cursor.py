@@ -1,4 +1,4 @@
-"""Reading and writing the integers of a header, LEB128, without ever looking beyond the end."""
+"""Reading and writing the integers of a header in LEB128, with bounds on every read."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Iterable
 
 from szilard.file.error import Broken
 
-_MOST_BYTES = 6  # 42 bits: more than any count, length or dimension may be
+_MOST_BYTES = 6  # 42 bits: more than any count, length or dimension can need
 
 
 def varint(value: int) -> bytes:
-    """An unsigned integer in LEB128: seven bits a byte, low bits first, the eighth says that more follow."""
+    """An unsigned integer in LEB128: seven bits in each byte, low bits first; the eighth bit marks that more follow."""
     if not 0 <= value < 1 << 7 * _MOST_BYTES:
-        raise ValueError(f"{value} is no unsigned integer of at most {7 * _MOST_BYTES} bits")
+        raise ValueError(f"{value} is not an unsigned integer of at most {7 * _MOST_BYTES} bits")
     out = bytearray()
     while value > 127:
         out.append(value & 127 | 128)
@@ -22,7 +22,7 @@ def varint(value: int) -> bytes:
 
 
 def zigzag(value: int) -> bytes:
-    """A signed integer as the varint of 0, -1, 1, -2, ... counted from zero."""
+    """A signed integer as the varint of its position in 0, -1, 1, -2, ..."""
     return varint(2 * value if value >= 0 else -2 * value - 1)
 
 
@@ -44,7 +44,7 @@ class Cursor:
         what: their name in messages, for instance "the table of fields".
 
     Raises (every method):
-        Broken: the bytes end too early, or an integer is over its limit or not in its shortest form.
+        Broken: the bytes end too early, or an integer is above its limit or not in its shortest form.
     """
 
     def __init__(self, data: bytes, what: str) -> None:
@@ -66,7 +66,7 @@ class Cursor:
                 if (place and not byte) or value > limit:
                     break
                 return value
-        raise Broken(f"{self._what} holds a number that is too large or badly written")
+        raise Broken(f"{self._what} contains a number that is too large or not in its shortest form")
 
     def zigzag(self, limit: int) -> int:
         """A signed integer of magnitude at most ``limit``."""
@@ -81,6 +81,6 @@ class Cursor:
         return self._data[self.at - n : self.at]
 
     def end(self) -> None:
-        """Nothing may be left."""
+        """Check that no bytes are left over."""
         if self.at != len(self._data):
             raise Broken(f"{self._what} has bytes left over")

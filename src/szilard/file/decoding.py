@@ -1,4 +1,4 @@
-"""What the kinds read from: the streams, the raw bytes and the hash of one file."""
+"""The source of the kinds of records: the streams, the raw bytes and the hash of one file."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from szilard.file.source import PIECE, Source
 
 
 class Keep(enum.Enum):
-    """What is kept of each record once it has been decoded and hashed."""
+    """What is kept of each record after it has been decoded and hashed."""
 
-    RECORDS = "records"  # what the file holds
-    VALUES = "values"  # the tensors that come out
+    RECORDS = "records"  # the records of the file
+    VALUES = "values"  # the decoded tensors
     NOTHING = "nothing"
 
 
 class Decoding:
-    """One file while it is read; kinds are called record by record, in order.
+    """The state of reading one file; kinds are called record by record, in order.
 
     Args:
         adaptive, static, raw: parts of the file (:class:`szilard.file.sections.Parts`).
-        tensors: names of all tensors by number, which aliases name.
-        keep: what records are made of.
-        priced: whether the streams count what their integers cost.
+        tensors: names of all tensors by number, for aliases.
+        keep: what to keep of each record.
+        priced: whether the streams count the code length of their integers.
 
     Attributes:
-        adaptive: the stream of integers under models that learn.
+        adaptive: the stream of integers under adaptive models.
         static: the stream of integers under tables.
-        content: the hash of what comes out.
-        held: exact bytes of the tensors whose size the tables leave open (:attr:`szilard.file.fields.Fields.sized`).
+        content: the hash of the decoded tensors.
+        held: exact bytes of the tensors whose size is not in the tables (:attr:`szilard.file.fields.Fields.sized`).
     """
 
     def __init__(
@@ -69,17 +69,17 @@ class Decoding:
         self._at += len(room)
 
     def raw_pieces(self, count: int) -> Iterator[bytes | memoryview]:
-        """As :meth:`raw`, in pieces that hold whole entries, of which no two are in memory together."""
+        """As :meth:`raw`, in pieces of whole entries, of which only one is in memory at a time."""
         begun = self._at
         self._at += count
         for start, stop in spans(begun, self._at):
             yield self._raw.take(start, stop)
 
     def finish(self) -> None:
-        """Nothing may be left in the streams.
+        """Check that nothing is left in the streams.
 
         Raises:
-            CodingError: something is.
+            CodingError: something is left.
         """
         if self._has_adaptive:
             self.adaptive.finish()
@@ -87,16 +87,16 @@ class Decoding:
 
 
 def spans(start: int, stop: int) -> Iterator[tuple[int, int]]:
-    """A stretch of bytes in pieces that hold whole entries."""
+    """A range of bytes in pieces of whole entries."""
     return ((at, min(at + PIECE, stop)) for at in range(start, stop, PIECE))
 
 
 def checked_bool(piece: np.ndarray) -> np.ndarray:
-    """Bytes of a bool tensor.
+    """The bytes of a bool tensor, checked.
 
     Raises:
         Broken: one is neither 0 nor 1.
     """
     if piece.view(np.uint8).max(initial=0) > 1:
-        raise Broken("a bool tensor holds something else")
+        raise Broken("a bool tensor has a value other than 0 and 1")
     return piece

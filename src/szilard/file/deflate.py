@@ -1,4 +1,4 @@
-"""Raw deflate (RFC 1951) with a bound on what comes out."""
+"""Raw deflate (RFC 1951) with a bound on the output size."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import zlib
 
 from szilard.file.error import Broken
 
-#: No deflate stream grows by more than this factor.
+#: A deflate stream expands by at most this factor.
 MOST_GROWTH = 1032
 
 _FED = 1 << 16  # bytes at a time
 _FEW = 1 << 12
-_MANY = 1 << 20  # bytes, from which on the most thorough search would take seconds
+_MANY = 1 << 20  # bytes, above which the most thorough search would take seconds
 
 
 def compress(data: bytes, dictionary: bytes = b"") -> bytes:
-    """The shortest of three encodings: with repetitions, under codes of its own or the fixed ones, and without them.
+    """The shortest of three encodings: repetitions with dynamic codes or with fixed codes, or no repetitions.
 
-    Fixed codes suit a few bytes, and the planes of random floats have no repetitions.
+    Fixed codes suit short data, and the planes of random floats have no repetitions.
     """
     level = 9 if len(data) < _MANY else 6
     preset = (dictionary,) if dictionary else ()
@@ -34,11 +34,11 @@ def expand(data: bytes, most: int, what: str, dictionary: bytes = b"") -> bytes:
     """Undo :func:`compress`.
 
     Args:
-        most: bytes that may come out; no more are ever made.
+        most: bound on the bytes of output; no more are ever made.
         what: the data's name in messages.
 
     Raises:
-        Broken: it is no deflate stream, is not whole, has bytes after its end, or holds more than ``most``.
+        Broken: it is not a deflate stream, is incomplete, has bytes after its end, or expands to more than ``most``.
     """
     inflater = Inflater(data, what, dictionary)
     found = inflater.take(most)
@@ -47,7 +47,7 @@ def expand(data: bytes, most: int, what: str, dictionary: bytes = b"") -> bytes:
 
 
 class Inflater:
-    """A deflate stream, piece by piece.
+    """Expands a deflate stream piece by piece.
 
     Args:
         data, what, dictionary: as in :func:`expand`.
@@ -57,17 +57,17 @@ class Inflater:
         self._coder = zlib.decompressobj(-15, zdict=dictionary) if dictionary else zlib.decompressobj(-15)
         self._data = memoryview(data)
         self._at = 0
-        self._tail = b""  # of what was given to zlib, what it has not taken
+        self._tail = b""  # input that zlib has not consumed yet
         self._what = what
 
     def take(self, most: int) -> bytes:
-        """The next bytes, ``most`` of them or what there is.
+        """The next bytes, ``most`` of them or as many as there are.
 
         Raises:
-            Broken: the stream is none.
+            Broken: it is not a deflate stream.
         """
         found: list[bytes] = []
-        while most:  # to zlib a bound of 0 would be none
+        while most:  # zlib takes a bound of 0 as no bound
             given = self._tail or self._feed()
             try:
                 piece = self._coder.decompress(given, most)
@@ -79,24 +79,24 @@ class Inflater:
                 found.append(piece)
             elif not given:
                 break
-            if self._coder.eof:  # zlib would take what follows again and again, and give nothing
+            if self._coder.eof:  # zlib would take the bytes after the end without giving output
                 self._tail = b""
                 break
         return found[0] if len(found) == 1 else b"".join(found)
 
     def end(self) -> None:
-        """Nothing may be left.
+        """Check that the stream has been read to its end.
 
         Raises:
-            Broken: the stream holds more, is not whole or has bytes after its end.
+            Broken: the stream has more output, is incomplete or has bytes after its end.
         """
         if self.take(1):
-            raise Broken(f"{self._what} holds more than it should")
+            raise Broken(f"{self._what} has too many bytes")
         if not self._coder.eof or self._coder.unused_data or self._at < len(self._data):
             raise Broken(f"{self._what} is not one whole deflate stream")
 
     def _feed(self) -> memoryview:
-        """What zlib gets next: little, as it copies what it does not take."""
+        """The next input for zlib, in small parts, because zlib copies what it does not consume."""
         if self._coder.eof:
             return self._data[:0]
         self._at += _FED

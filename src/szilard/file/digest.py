@@ -1,4 +1,4 @@
-"""Hashes: of a file's bytes, and of what it holds."""
+"""Hashes of a file's bytes and of its tensors."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from szilard.file.source import PIECE, Source
 CONTENT_BYTES = 16
 FILE_BYTES = 8
 
-_ALIAS, _MASK = 254, 255  # where a type's code stands otherwise
+_ALIAS, _MASK = 254, 255  # in place of a type's code
 _EQUAL, _EACH = b"\0", b"\1"
 _PIECE = 1 << 14
 
 
 def of_file(*parts: bytes | memoryview) -> bytes:
-    """BLAKE2b of 8 bytes of all parts together: against damage. It is no signature."""
+    """BLAKE2b of 8 bytes over all parts, which detects damage. It is not a signature."""
     found = hashlib.blake2b(digest_size=FILE_BYTES)
     for part in parts:
         found.update(part)
@@ -39,8 +39,8 @@ def of_source(source: Source, stop: int) -> bytes:
 class Content:
     """BLAKE2b of 16 bytes over the tensors in their order: name, type, shape and values.
 
-    It is the same however they are stored. A tensor whose entries are all equal counts by one of them, and a support
-    that is full by one bit, so that checking a file that promises a huge one needs no memory.
+    It does not depend on how they are stored. If all entries of a tensor are equal, one of them is hashed, and one bit
+    for a full support, so that checking a file that declares a huge one needs no memory.
     """
 
     def __init__(self) -> None:
@@ -54,14 +54,14 @@ class Content:
 
     @contextlib.contextmanager
     def open(self, name: str, dtype: DType, shape: Sequence[int]) -> Iterator[Entries]:
-        """As :meth:`tensor`, for whoever makes the pieces one by one."""
+        """As :meth:`tensor`, for pieces that are made one by one."""
         self._head(name, dtype.code, shape)
         entries = Entries(self._hash)
         yield entries
         entries.end()
 
     def constant(self, name: str, dtype: DType, shape: Sequence[int], entry: bytes) -> None:
-        """A tensor of equal entries, of which there is at least one."""
+        """A tensor of equal entries, at least one."""
         self._head(name, dtype.code, shape)
         self._hash.update(_EQUAL + entry)
 
@@ -89,7 +89,7 @@ class Content:
 
 
 class Entries:
-    """The entries of one tensor on their way into a hash: one of them if all are equal."""
+    """Hashes the entries of one tensor, or only the first if all are equal."""
 
     def __init__(self, into: hashlib.blake2b) -> None:
         self._hash = into
@@ -98,7 +98,7 @@ class Entries:
         self._differ = False
 
     def update(self, piece: np.ndarray) -> None:
-        """The next ones, in the carrier type."""
+        """Add the next entries, in the carrier type."""
         entries = _bits(piece)
         if not len(entries):
             return
@@ -114,23 +114,23 @@ class Entries:
         self._hash.update(entries.data)
 
     def end(self) -> None:
-        """There are no more."""
+        """Finish, after the last entry."""
         if self._first is None:
             self._hash.update(_EACH)
         elif not self._differ:
             self._hash.update(_EQUAL + self._first.tobytes())
 
     def _repeat(self, entry: np.ndarray) -> None:
-        """Those that were held back, without making all of them at once."""
+        """Hash the equal entries so far, without making all of them at once."""
         some = np.repeat(entry, min(self._alike, _PIECE), axis=0)
         for start in range(0, self._alike, _PIECE):
             self._hash.update(some[: min(_PIECE, self._alike - start)].data)
 
 
 def all_equal(value: np.ndarray) -> bool:
-    """Whether all entries of an array that has some are the same, bit by bit."""
+    """Whether all entries of a non-empty array have the same bits."""
     entries = _bits(value)
-    # In pieces: most tensors are found to differ in the first, and a large constant costs no second of its size.
+    # In pieces: most tensors differ in the first piece, and a large constant needs no second array of its size.
     pieces = range(0, len(entries), _PIECE)
     return all(bool((entries[start : start + _PIECE] == entries[0]).all()) for start in pieces)
 

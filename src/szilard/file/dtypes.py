@@ -1,4 +1,4 @@
-"""The types that a tensor in a file may have, under PyTorch's names."""
+"""The types that a tensor in a file can have, by their PyTorch names."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class DType:
     Attributes:
         code: its number in a file; never given to another type.
         name: PyTorch's, "float32".
-        carrier: the little-endian numpy type of its bytes. numpy has no bfloat16 and no floats of 8 or 4 bits:
-            their bits travel as unsigned integers.
+        carrier: the little-endian numpy type of its bytes. numpy has no bfloat16 and no floats of 8 or 4 bits: their
+            bits are stored as unsigned integers.
         holds_levels: whether quantised values can be of this type.
     """
 
@@ -28,7 +28,7 @@ class DType:
 
     @property
     def borrowed(self) -> bool:
-        """Whether the carrier is another type, of the same size."""
+        """Whether the carrier is a different type of the same size."""
         return self.carrier.name != self.name
 
     @property
@@ -61,7 +61,7 @@ TYPES = tuple(
             ("float8_e4m3fnuz", "u1"),
             ("float8_e5m2fnuz", "u1"),
             ("float8_e8m0fnu", "u1"),
-            ("float4_e2m1fn_x2", "u1"),  # two entries to a byte, which is what shapes count, as in PyTorch
+            ("float4_e2m1fn_x2", "u1"),  # two entries in a byte; shapes count bytes, as in PyTorch
         ]
     )
 )
@@ -72,11 +72,11 @@ def named(name: str) -> DType:
     """The type of a PyTorch name.
 
     Raises:
-        SzilardFileError: a file cannot hold it.
+        SzilardFileError: a file cannot store it.
     """
     if name not in BY_NAME:
         raise SzilardFileError(
-            f"a .szd file cannot hold tensors of type {name}; convert them to one of {_all()}"
+            f"a .szd file cannot store tensors of type {name}; convert them to one of {_all()}"
         )
     return BY_NAME[name]
 
@@ -86,7 +86,7 @@ def from_float32(values: np.ndarray, dtype: DType) -> np.ndarray:
     if dtype.name != "bfloat16":
         return values.astype(dtype.carrier, copy=False)
     bits = np.ascontiguousarray(values, "<f4").view("<u4")
-    # Adding one less than half a unit, and one more where the kept part is odd, carries exactly when it should.
+    # Add one less than half a unit, and one more if the kept part is odd: it carries exactly if the value rounds up.
     return ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype("<u2").reshape(values.shape)
 
 

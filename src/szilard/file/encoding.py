@@ -1,4 +1,4 @@
-"""What the kinds write into: the streams, the raw bytes and the hash of one file."""
+"""The target of the kinds of records: the streams, the raw bytes and the hash of one file."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from szilard.file.pieces import Shape
 
 
 class Encoding:
-    """One file while it is written; kinds are called record by record, in order.
+    """The state of writing one file; kinds are called record by record, in order.
 
     Args:
         static: names of the records whose levels are coded under a table.
 
     Attributes:
-        adaptive: the stream of integers under models that learn.
+        adaptive: the stream of integers under adaptive models.
         raw: the pieces of the raw part.
-        content: the hash of what a reader will make.
-        numbers: by name, the numbers of the tensors that came before.
-        aliases: names of those that share a tensor.
-        held: exact bytes of the tensors whose size the tables leave open (:attr:`szilard.file.fields.Fields.sized`).
+        content: the hash of the tensors that a reader will make.
+        numbers: numbers of the earlier tensors, by name.
+        aliases: names of the tensors that share an earlier one.
+        held: exact bytes of the tensors whose size is not in the tables (:attr:`szilard.file.fields.Fields.sized`).
     """
 
     def __init__(self, static: frozenset[str]) -> None:
@@ -43,35 +43,35 @@ class Encoding:
 
     @property
     def static(self) -> StaticEncoder:
-        """The stream of integers under tables, which is begun when it is needed."""
+        """The stream of integers under tables, made at first use."""
         if self._static is None:
             self._static = StaticEncoder()
         return self._static
 
     def finish(self, adaptive: bool) -> tuple[bytes, bytes]:
-        """Both streams; the first only if anything was put into it."""
+        """Both streams; the first only if ``adaptive``, else empty."""
         return (
             self.adaptive.finish() if adaptive else b"",
             b"" if self._static is None else self._static.finish(),
         )
 
     def hash(self, name: str, dtype: dtypes.DType, shape: Shape, pieces: Iterable[np.ndarray]) -> None:
-        """Take a tensor of numbers into the hash, piece by piece.
+        """Add a tensor to the hash, piece by piece.
 
         Raises:
-            SzilardFileError: an entry is beyond the type.
+            SzilardFileError: an entry is outside the range of the type.
         """
         try:
             self.content.tensor(name, dtype, shape, _finite(name, dtype, pieces))
-        except Broken as error:  # while a product was multiplied
+        except Broken as error:  # raised while a product was computed
             raise SzilardFileError(f"{error}; make the factors again") from error
 
 
 def size_of(name: str, shape: Shape) -> int:
-    """Entries of a tensor.
+    """Number of entries of a tensor.
 
     Raises:
-        SzilardFileError: the format has no room for it.
+        SzilardFileError: it is too large for the format.
     """
     if len(shape) > MOST_DIMENSIONS or math.prod(max(size, 1) for size in shape) > MOST_ELEMENTS:
         raise SzilardFileError(f"{name} of shape {list(shape)} is larger than the format allows; split it")
@@ -79,8 +79,8 @@ def size_of(name: str, shape: Shape) -> int:
 
 
 def _finite(name: str, dtype: dtypes.DType, pieces: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    """The pieces of a tensor, while they are numbers."""
+    """The pieces of a tensor; raises for NaN or infinite entries."""
     for piece in pieces:
         if not dtypes.all_finite(piece, dtype):
-            raise SzilardFileError(f"{name} has values beyond its type; take a smaller step")
+            raise SzilardFileError(f"{name} has values outside the range of its type; take a smaller step")
         yield piece

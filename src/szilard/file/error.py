@@ -1,4 +1,4 @@
-"""What is wrong with a ``.szd`` file."""
+"""Errors of ``.szd`` files."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ __all__ = ["Broken", "SzilardFileError", "printable"]
 
 
 class SzilardFileError(SzilardError):
-    """A ``.szd`` file that cannot be read or written; the message is one sentence, as of every :class:`SzilardError`.
+    """A ``.szd`` file cannot be read or written; the message is one sentence, as for every :class:`SzilardError`.
 
-    Whatever the bytes of a file are, opening it gives all of its tensors or this error.
+    For any bytes, opening a file returns all of its tensors or raises this error.
     """
 
 
 class Broken(Exception):
-    """Bytes that are not what the format says.
+    """The bytes do not follow the format.
 
-    The message is a clause about the file ("it is cut short"), and after a semicolon what to do, if that is anything
-    but to get it again. :func:`szilard.file.reader.told` makes it a :class:`SzilardFileError`.
+    The message is a clause about the file ("it is cut short"), and after a semicolon what to do, if that is not to get
+    the file again. :func:`szilard.file.opening.as_file_error` converts it to a :class:`SzilardFileError`.
     """

@@ -1,4 +1,4 @@
-"""What the table of fields says of one record, and what every kind of record can do."""
+"""The fields of one record in the table, and the interface of every kind of record."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from szilard.file.encoding import Encoding
 from szilard.file.pieces import Shape
 from szilard.file.records import Record
 
-Cost = tuple[float, float]  #: bits of a record's values, and of its scales and table
-FREE: Cost = (0.0, 0.0)  #: nothing in the streams
+Cost = tuple[float, float]  #: bits of a record's values, and bits of its scales and table
+NO_BITS: Cost = (0.0, 0.0)  #: no bits in the streams
 Row = dict[str, Any]  #: fields that are being read, by name
 
-_LEVEL = 40  # decisions that a level may need: its 38 unary ones cost next to nothing where they are expected
+_LEVEL = 40  # decisions that a level can need; its 38 unary ones cost almost no bits if they are expected
 
 
 @dataclass(frozen=True, slots=True)
 class Fields:
-    """One record's line of the table. Each kind of record is a subclass in a file of its own, in ``kinds/``.
+    """One record's row of the table. Each kind of record is a subclass in its own file, in ``kinds/``.
 
-    A kind says which columns it adds to the table, checks what it has read of them, encodes records and decodes them.
-    What it says of sizes is asked before anything is decoded, and bounds what a hostile file can make a reader do.
+    A kind defines the columns that it adds to the table, checks them after reading, and encodes and decodes records.
+    The sizes that it declares are checked before anything is decoded, and bound the work and memory of a hostile file.
 
     Attributes:
         dtype: of the tensor; None for a kind that is not ``typed``.
@@ -35,27 +35,25 @@ class Fields:
     dtype: DType | None = None
     shape: Shape = ()
 
-    word: ClassVar[str]  #: what the ledger calls it
-    record: ClassVar[type[Record] | None] = (
-        None  #: the class of records that a writer gives to :meth:`encode`
-    )
+    word: ClassVar[str]  #: its name in the ledger
+    record: ClassVar[type[Record] | None] = None  #: the class of records that :meth:`encode` takes
     typed: ClassVar[bool] = True  #: whether its records have a type
-    dimensions: ClassVar[int | None] = None  #: how many they have, or None where the table says that
-    sized: ClassVar[bool] = True  #: whether the tables tell the exact bytes of its tensors
+    dimensions: ClassVar[int | None] = None  #: their number of dimensions, or None if it is in the table
+    sized: ClassVar[bool] = True  #: whether the tables determine the exact bytes of its tensors
 
     @property
     def type(self) -> DType:
-        """Of a tensor's entries; aliases and masks have none, and nobody asks them."""
+        """Type of a tensor's entries; raises for aliases and masks, which have none."""
         if self.dtype is None:
             raise TypeError(f"{type(self).__name__} has no type")
         return self.dtype
 
     @property
     def elements(self) -> int:
-        """Entries of the tensor, or of the mask."""
+        """Number of entries of the tensor, or of the mask."""
         return math.prod(self.shape)
 
-    # -- the account ------------------------------------------------------------------------------------
+    # -- sizes ------------------------------------------------------------------------------------------
 
     @property
     def symbols(self) -> int:
@@ -74,47 +72,47 @@ class Fields:
 
     @property
     def decisions(self) -> int:
-        """Decisions that a decoder may have to take for it, at most."""
+        """Upper bound on the decisions that a decoder takes for it."""
         return _LEVEL * self.symbols
 
     @property
     def output_bytes(self) -> int:
-        """Bytes of the tensors that the record stands for; of one that is not ``sized``, the most that they can be."""
+        """Bytes of the tensors of the record; an upper bound if it is not ``sized``."""
         return self.elements * self.type.size
 
     def tensors(self, name: str) -> tuple[str, ...]:
-        """Names of the tensors that a record of this name stands for."""
+        """Names of the tensors of a record of this name."""
         return (name,)
 
     # -- the table --------------------------------------------------------------------------------------
 
     @classmethod
     def put_columns(cls, table: Sequence[Self]) -> bytes:
-        """The columns that only this kind has, one after the other, for all of its records."""
+        """The columns of this kind alone, one after the other, for all of its records."""
         return b""
 
     @classmethod
     def take_columns(cls, rows: Sequence[Row], cursor: Cursor) -> None:
-        """Undo :meth:`put_columns` into the rows, with a limit on every number.
+        """Read the columns of :meth:`put_columns` into the rows, with a limit on every number.
 
         Raises:
-            Broken: they are not what it can have written.
+            Broken: :meth:`put_columns` cannot have written them.
         """
 
     def check(self) -> None:
-        """Whether the columns fit together; number, size and step have been checked.
+        """Check that the columns are consistent; number, size and step have been checked before.
 
         Raises:
-            Broken: they do not.
+            Broken: they are not consistent.
         """
 
     # -- the record -------------------------------------------------------------------------------------
 
     @classmethod
     def encode(cls, record: Any, encoding: Encoding) -> tuple[Fields, Cost]:
-        """Check a record, take it into the hash and put it into the parts of a file.
+        """Check a record, add it to the hash and write it to the parts of a file.
 
-        It may come out as another kind, where that takes fewer bytes.
+        It can be written as another kind if that takes fewer bytes.
 
         Args:
             record: of the class :attr:`record`.
@@ -125,10 +123,10 @@ class Fields:
         raise NotImplementedError
 
     def decode(self, name: str, decoding: Decoding) -> tuple[Record | None, Cost]:
-        """The next record, taken into the hash; None where nothing of it is to be kept.
+        """The next record, added to the hash; None if it is not kept.
 
         Raises:
-            Broken: the parts do not hold what :meth:`encode` can have written.
+            Broken: :meth:`encode` cannot have written the parts.
             CodingError: likewise.
         """
         raise NotImplementedError
@@ -136,7 +134,7 @@ class Fields:
 
 @dataclass(frozen=True, slots=True)
 class SteppedFields(Fields):
-    """One record with a step: a column that all kinds with steps share.
+    """A record with a step, which is a common column of all kinds with steps.
 
     Attributes:
         step: its code, see :mod:`szilard.file.steps`.

@@ -1,4 +1,4 @@
-"""Large arrays made from others of integers in the same memory, so that two of their size never exist together."""
+"""Conversion of large arrays in the same memory, so that two of their size never exist at once."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from szilard.file.pieces import SOME, fill
 
 
 def overwrite(array: np.ndarray, pieces: Iterable[np.ndarray], dtype: np.dtype) -> np.ndarray:
-    """The entries of some pieces, flat, in the memory of an array that they are made from, first to last.
+    """Write pieces that are made from an array into the memory of that array, in order; returns them as a flat array.
 
     Args:
-        array: contiguous and nobody else's; neither it nor a view of it may be used afterwards.
-        pieces: of as many entries as the array has; each depends on the array's entries of its own place alone.
-        dtype: of no more bytes than the array's.
+        array: contiguous and not shared; neither it nor a view of it can be used afterwards.
+        pieces: as many entries as the array has; each depends only on the array's entries at its own position.
+        dtype: with at most as many bytes as that of the array.
     """
     size = array.size * dtype.itemsize
     room = array.reshape(-1).view(np.uint8)[:size].view(dtype)
@@ -33,7 +33,7 @@ def overwrite(array: np.ndarray, pieces: Iterable[np.ndarray], dtype: np.dtype) 
 
 
 def narrowed(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """As :func:`overwrite`, an array of integers in a type that can hold them all."""
+    """Convert an array of integers to a smaller type that can hold them all, as :func:`overwrite`."""
     return overwrite(array, _parts(array, dtype), dtype)
 
 

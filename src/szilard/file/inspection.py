@@ -1,4 +1,4 @@
-"""Looking at a file without its network."""
+"""Inspecting a file without its network."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from szilard.file.tables import Tables, tables
 def inspect(
     path: str | Path, *, tensors: bool = False, max_bytes: int = MOST_OUTPUT, slow: bool = False
 ) -> Ledger:
-    """Where the bytes of a file are.
+    """How many bytes each part of a file takes.
 
-    Without ``tensors`` nothing is decoded: the file's own hash is checked and its tables are read. They say how long
-    each stream is and not which tensor has how much of it.
+    Without ``tensors`` nothing is decoded: the file's hash is checked and its tables are read. They give the length of
+    each stream, not the share of each tensor.
 
     Args:
         path: the file.
-        tensors: decode the streams and give each tensor its part of them.
+        tensors: decode the streams to find the share of each tensor.
         max_bytes: refuse to decode a file whose tensors take more.
-        slow: decode it even where that takes more than a minute, because there are no C++ kernels.
+        slow: decode it even if that takes more than a minute, because there are no C++ kernels.
 
     Raises:
-        SzilardFileError: it is not there, or no whole and valid file.
+        SzilardFileError: it does not exist, or is not a complete and valid file.
     """
 
     def look(data: Source) -> Ledger:
@@ -47,9 +47,9 @@ def inspect(
 
 
 def verify(path: str | Path, *, max_bytes: int = MOST_OUTPUT, slow: bool = False) -> Ledger:
-    """Check a file: its hash, everything in it, and the hash of the tensors that come out.
+    """Check a file: its hash, all of its content, and the hash of the decoded tensors.
 
-    What passes can be opened by :func:`szilard.file.state.load` where there is memory for it.
+    :func:`szilard.file.state.load` can open a file that passes, if there is enough memory.
 
     Raises:
         SzilardFileError: as :func:`inspect`.

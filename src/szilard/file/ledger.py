@@ -1,4 +1,4 @@
-"""Where the bytes of a file are."""
+"""How many bytes each part of a file takes."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from szilard.file.pieces import Shape
 from szilard.file.sections import TRAILER, Parts
 
 ORIGINAL = (
-    "original"  #: metadata of a file whose tensors came from one with other types: their bytes and type
+    "original"  #: metadata key of the bytes and the type of the original tensors, if they had other types
 )
-_TIMES = 1.1  # a ratio that is said as such; a smaller one in per cent
-_MOST_WIDER = 4  # times what the file's tensors take: more cannot have been
+_TIMES = 1.1  # from this ratio on it is printed as a factor, below in per cent
+_MOST_WIDER = 4  # an original can be at most this many times larger than the file's tensors
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What one record costs.
+    """The bits of one record.
 
     Attributes:
-        kind: raw, constant, alias, levels, random, support, or the word of a kind of a later version.
+        kind: raw, constant, alias, levels, random, support, or the name of a kind of a later version.
         dtype: empty for an alias and a support.
         elements: entries of the tensor, or of the mask.
-        bits: of its values; None where they lie in a stream that was not decoded. In a stream they are -log2 of the
-            model's probability, which the coder meets within a few bytes for the whole file.
-        side_bits: of its row and column scales and its table of frequencies, likewise.
+        bits: of its values; None if they are in a stream that was not decoded. In a stream they are -log2 of the
+            model's probability, which the coder reaches within a few bytes for the whole file.
+        side_bits: of its row and column scales and its table of frequencies, as ``bits``.
     """
 
     name: str
@@ -42,13 +42,13 @@ class Entry:
 
 @dataclass(frozen=True)
 class Ledger:
-    """Where the bytes of a file are.
+    """How many bytes each part of a file takes.
 
     Attributes:
-        parts: exact bytes of what the file delimits; they sum to the size of the file.
+        parts: exact bytes of the parts of the file; they sum to its size.
         entries: one for each record.
-        output_bytes: of the tensors that come out; with a coded support, and with products, at most.
-        tensor_bytes: the same exactly, tied tensors once; None where a support lies in a stream that was not decoded.
+        output_bytes: of the decoded tensors; an upper bound with coded supports or products.
+        tensor_bytes: the exact bytes, tied tensors once; None if a support is in a stream that was not decoded.
         content: hash of the tensors, hexadecimal.
         meta: the file's metadata.
     """
@@ -67,35 +67,36 @@ class Ledger:
 
     @property
     def values(self) -> int:
-        """Entries of all tensors but aliases and supports."""
+        """Number of entries of all tensors except aliases and supports."""
         return sum(entry.elements for entry in self.entries if entry.kind not in ("alias", "support"))
 
     @property
     def original_bytes(self) -> int | None:
-        """Bytes of the tensors that were compressed, in their own types: what the file is compared with.
+        """Bytes of the original tensors in their own types, with which the file is compared.
 
-        The tensors that come out, unless the metadata say that they came from others; None where that is not known.
+        Those of the decoded tensors, unless the metadata give others; None if they are not known.
         """
-        said = self._original
-        return self.tensor_bytes if said is None else said[0]
+        stated = self._original
+        return self.tensor_bytes if stated is None else stated[0]
 
     @property
     def original_type(self) -> str:
-        """The type that most of the original's bytes had, where the tensors in the file have another; else empty."""
-        said = self._original
-        return "" if said is None else said[1]
+        """The type of most of the original's bytes if the tensors in the file have another; else empty."""
+        stated = self._original
+        return "" if stated is None else stated[1]
 
     @property
     def ratio(self) -> float | None:
-        """Bytes of the original's tensors over bytes of the file; None where they are not known, or there are none."""
+        """Bytes of the original's tensors divided by bytes of the file; None if they are not known, or there are
+        none."""
         return self.original_bytes / self.size if self.original_bytes else None
 
     @property
     def _original(self) -> tuple[int, str] | None:
-        said = self.meta.get(ORIGINAL)
-        if not isinstance(said, Mapping):
+        stated = self.meta.get(ORIGINAL)
+        if not isinstance(stated, Mapping):
             return None
-        count, kind = said.get("bytes"), said.get("type")
+        count, kind = stated.get("bytes"), stated.get("type")
         if type(count) is not int or not 0 < count <= _MOST_WIDER * max(
             self.output_bytes, self.tensor_bytes or 0
         ):
@@ -120,10 +121,10 @@ def of_entry(name: str, fields: Fields, bits: float | None, side_bits: float | N
 
 
 def smaller(ratio: float) -> str:
-    """A ratio of bytes in words, as every command prints it: in per cent where it is close to 1.
+    """A ratio of bytes as text, as every command prints it: in per cent if it is close to 1.
 
     Args:
-        ratio: bytes of the original's tensors over bytes of the file, :attr:`Ledger.ratio`.
+        ratio: bytes of the original's tensors divided by bytes of the file, :attr:`Ledger.ratio`.
     """
     word, times = ("smaller", ratio) if ratio >= 1 else ("larger", 1 / ratio)
     if times >= _TIMES:
@@ -135,15 +136,15 @@ def smaller(ratio: float) -> str:
 def tensor_bytes(
     table: Sequence[Fields], products: Collection[int], made: int, held: Sequence[int] | None
 ) -> int | None:
-    """Bytes of the tensors that a file's records stand for.
+    """Bytes of the tensors of a file's records.
 
     Args:
         products: numbers of the records that are first factors of products.
         made: bytes of the products.
-        held: bytes of the tensors of each record whose size the tables leave open; None if nobody has decoded them.
+        held: bytes of the tensors of each record whose size is not in the tables; None if they were not decoded.
 
     Returns:
-        None where it takes a size that is not known.
+        None if it depends on a size that is not known.
     """
     factors = {number + part for number in products for part in (0, 1)}
     if held is None and not all(fields.sized for fields in table):

@@ -1,4 +1,4 @@
-"""The numbers that no file may exceed, whatever its kinds of records are."""
+"""The limits of all files, with any kinds of records."""
 
 MOST_RECORDS = 1 << 13
 MOST_DIMENSIONS = 8

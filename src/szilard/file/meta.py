@@ -1,4 +1,4 @@
-"""The small JSON beside the tensors."""
+"""The small JSON with metadata of the network."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from szilard.file import deflate
 from szilard.file.error import Broken, SzilardFileError
 
 LONGEST = 1 << 20  #: bytes of JSON
-DEEPEST = 100  #: lists and objects within each other
-_DIGITS = 309  # of a whole number within float64's range
+DEEPEST = 100  #: nesting of lists and objects
+_DIGITS = 309  # of an integer in the range of float64
 
 
 def pack(meta: Mapping[str, Any]) -> bytes:
-    """The block of metadata; of none, no bytes.
+    """The block of metadata; empty if there are none.
 
     Raises:
-        SzilardFileError: it is no JSON object, or beyond what a file may hold.
+        SzilardFileError: it is not a JSON object, or too large for a file.
     """
     if not meta:
         return b""
@@ -29,12 +29,12 @@ def pack(meta: Mapping[str, Any]) -> bytes:
             _loads(text)
     except (TypeError, ValueError, RecursionError) as error:
         raise SzilardFileError(
-            f"the metadata cannot be written as JSON ({error}); keep to strings, numbers, lists and dicts"
+            f"the metadata cannot be written as JSON ({error}); use only strings, numbers, lists and dicts"
         ) from error
     data = text.encode()
     if len(data) > LONGEST:
         raise SzilardFileError(
-            f"the metadata are {len(data)} bytes of JSON and may be {LONGEST}; keep less in them"
+            f"the metadata are {len(data)} bytes of JSON, and at most {LONGEST} are allowed; store less in them"
         )
     return deflate.compress(data)
 
@@ -43,7 +43,7 @@ def unpack(block: bytes) -> dict[str, Any]:
     """Undo :func:`pack`.
 
     Raises:
-        Broken: it is no JSON object, or beyond what a file may hold.
+        Broken: it is not a JSON object, or too large for a file.
     """
     if not block:
         return {}
@@ -51,17 +51,17 @@ def unpack(block: bytes) -> dict[str, Any]:
     try:
         found = _loads(text.decode())
     except (ValueError, RecursionError) as error:
-        raise Broken("the metadata are no JSON that the format allows") from error
+        raise Broken("the metadata are not JSON that the format allows") from error
     if not isinstance(found, dict):
-        raise Broken("the metadata are no JSON object")
+        raise Broken("the metadata are not a JSON object")
     return found
 
 
 def _loads(text: str) -> Any:
-    """JSON without what one reader takes in one way and the next in another.
+    """JSON, without constructs that readers interpret differently.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not.
         RecursionError: likewise.
     """
     found = json.loads(
@@ -71,12 +71,12 @@ def _loads(text: str) -> Any:
     for _ in range(DEEPEST):
         level = [inner for one in level if isinstance(one, list | dict) for inner in _inside(one)]
     if level:
-        raise ValueError(f"lists lie more than {DEEPEST} deep")
+        raise ValueError(f"lists are nested more than {DEEPEST} deep")
     return found
 
 
 def _inside(one: list[Any] | dict[str, Any]) -> list[Any]:
-    """What a list or an object holds; a name that is no text is refused."""
+    """The values in a list or an object; raises for a name that is not valid text."""
     held = one if isinstance(one, list) else [*one, *one.values()]
     for text in held:
         if isinstance(text, str):
@@ -87,13 +87,13 @@ def _inside(one: list[Any] | dict[str, Any]) -> list[Any]:
 def _float(text: str) -> float:
     found = float(text)
     if not math.isfinite(found):
-        raise ValueError(f"{text[:20]} is beyond float64")
+        raise ValueError(f"{text[:20]} is outside the range of float64")
     return found
 
 
 def _int(text: str) -> int:
     if len(text.lstrip("-")) > _DIGITS or not math.isfinite(_float(text)):
-        raise ValueError(f"{text[:20]}... is beyond float64")
+        raise ValueError(f"{text[:20]}... is outside the range of float64")
     return int(text)
 
 

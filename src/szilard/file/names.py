@@ -1,4 +1,5 @@
-"""The names of a file's tensors in few bytes: what each shares with the one before it, and the rest deflated."""
+"""The names of a file's tensors in few bytes: the length of the prefix shared with the name before, and the rest
+deflated."""
 
 from __future__ import annotations
 
@@ -23,8 +24,8 @@ num_batches_tracked conv1.weight.mean log_std support bn1.weight 1.bias weight.m
 fc1.weight bias 2.weight bias 3.weight bias 0.weight bias 1.weight bias 2.weight bias 3.weight bias 4.weight bias
 5.weight bias
 """
-#: Names as they often follow each other, each without what it shares with the one before: the deflate stream starts
-#: as if it had just seen them. Part of the format, never to be changed.
+#: Names in an order that is common, each without the prefix shared with the one before: the preset dictionary of the
+#: deflate stream. It is part of the format and must not be changed.
 DICTIONARY = "".join(f"{word}\0" for word in _WORDS.split()).encode()
 
 
@@ -32,7 +33,7 @@ def pack(names: Sequence[str]) -> bytes:
     """The block of names.
 
     Raises:
-        SzilardFileError: a name is too long, holds a zero character or is no text.
+        SzilardFileError: a name is too long, contains a zero character or is not text.
     """
     shared, rest = [], []
     before = b""
@@ -40,17 +41,17 @@ def pack(names: Sequence[str]) -> bytes:
         try:
             now = name.encode()
         except UnicodeEncodeError as error:
-            raise SzilardFileError(f"the tensor name {name!r} is no Unicode text; rename it") from error
+            raise SzilardFileError(f"the tensor name {name!r} is not Unicode text; rename it") from error
         if len(now) > LONGEST or b"\0" in now:
             raise SzilardFileError(
-                f"the tensor name {name[:50]!r} is longer than {LONGEST} bytes or holds a zero; rename it"
+                f"the tensor name {name[:50]!r} is longer than {LONGEST} bytes or contains a zero character; rename it"
             )
         shared.append(_common(before, now))
         rest.append(now[shared[-1] :] + b"\0")
         before = now
     raw = varints(shared) + b"".join(rest)
     if sum(map(len, rest)) + sum(shared) > ALL:
-        raise SzilardFileError(f"the tensors' names have more than {ALL} bytes together; shorten them")
+        raise SzilardFileError(f"the tensors' names have more than {ALL} bytes in total; shorten them")
     return deflate.compress(raw, DICTIONARY)
 
 
@@ -58,19 +59,19 @@ def unpack(block: bytes, count: int) -> list[str]:
     """The names of a block, ``count`` of them.
 
     Raises:
-        Broken: they are not that many names, or two are equal.
+        Broken: there are not ``count`` names, or two are equal.
     """
     raw = deflate.expand(block, 2 * count + ALL, "the table of names", DICTIONARY)
     lengths = Cursor(raw, "the table of names")
     shared = [lengths.varint(LONGEST) for _ in range(count)]
     rest = raw[lengths.at :].split(b"\0")
     if len(rest) != count + 1 or rest.pop():
-        raise Broken(f"the table of names does not hold {count} names")
+        raise Broken(f"the table of names does not contain {count} names")
     found: list[str] = []
     before, room = b"", ALL
     for length, end in zip(shared, rest, strict=True):
         if length > len(before) or length + len(end) > LONGEST:
-            raise Broken("the table of names holds one that is too long")
+            raise Broken("the table of names contains one that is too long")
         before = before[:length] + end
         room -= len(before) + 1
         if room < 0:
@@ -78,14 +79,14 @@ def unpack(block: bytes, count: int) -> list[str]:
         try:
             found.append(before.decode())
         except UnicodeDecodeError as error:
-            raise Broken("the table of names holds one that is no text") from error
+            raise Broken("the table of names contains one that is not text") from error
     if len(set(found)) != count:
         raise Broken("two tensors have the same name")
     return found
 
 
 def _common(one: bytes, other: bytes) -> int:
-    """How many bytes two strings begin with together."""
+    """Length of the common prefix of two byte strings."""
     for at, (a, b) in enumerate(zip(one, other, strict=False)):
         if a != b:
             return at

@@ -1,4 +1,4 @@
-"""Opening a file of a stranger, and the sentences with which it is refused."""
+"""Opening untrusted files, and the messages of files that cannot be opened."""
 
 from __future__ import annotations
 
@@ -10,22 +10,23 @@ from typing import BinaryIO, TypeVar, cast
 
 from szilard.file import sections
 from szilard.file.error import Broken, SzilardFileError, printable
-from szilard.file.source import Source, Stored
+from szilard.file.source import FileSource, Source
 
 T = TypeVar("T")
 
 
 def open_file(path: str | Path, use: Callable[[Source], T]) -> T:
-    """Do something with a file's bytes, and say which file it was if they are broken.
+    """Call ``use`` with a file's bytes; errors name the file.
 
     Raises:
-        SzilardFileError: the file is not there, cannot be read, does not begin as one, or ``use`` finds it broken.
+        SzilardFileError: the file does not exist, cannot be read, does not begin as a ``.szd`` file, or ``use`` finds
+            it broken.
     """
     path = Path(os.fsdecode(path))
     shown = printable(str(path))
     try:
         with _opened(path) as file:
-            return told(shown, lambda: _checked(file, use))
+            return as_file_error(shown, lambda: _checked(file, use))
     except (OSError, ValueError) as error:  # a ValueError is a zero byte in the path
         if isinstance(error, FileNotFoundError | NotADirectoryError):
             raise SzilardFileError(f"{shown} does not exist; name a .szd file") from error
@@ -34,7 +35,7 @@ def open_file(path: str | Path, use: Callable[[Source], T]) -> T:
 
 
 def _opened(path: Path) -> BinaryIO:
-    """An ordinary file, opened for reading: a pipe would be waited for, and a device has no end."""
+    """Open an ordinary file for reading; a pipe would block, and a device has no end."""
     if path.is_dir():
         raise SzilardFileError(f"{printable(str(path))} is a folder; name a .szd file")
     number = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
@@ -48,19 +49,19 @@ def _opened(path: Path) -> BinaryIO:
 
 
 def _checked(file: BinaryIO, use: Callable[[Source], T]) -> T:
-    source = Stored(file, 0, os.fstat(file.fileno()).st_size)
+    source = FileSource(file, 0, os.fstat(file.fileno()).st_size)
     sections.check_magic(source.take(0, min(len(source), len(sections.MAGIC))))
     return use(source)
 
 
-def told(what: str, use: Callable[[], T]) -> T:
-    """Run ``use``; its :class:`Broken` becomes a sentence for the user."""
+def as_file_error(what: str, use: Callable[[], T]) -> T:
+    """Run ``use`` and convert its :class:`Broken` to a :class:`SzilardFileError` with a sentence about ``what``."""
     try:
         return use()
     except Broken as error:
-        hint = "" if "; " in str(error) else "; get it again from where it came"
+        hint = "" if "; " in str(error) else "; download or copy it again"
         raise SzilardFileError(f"{what} cannot be opened: {error}{hint}") from error
     except MemoryError as error:
         raise SzilardFileError(
-            f"{what} cannot be opened: its tensors need more memory than there is; open it where there is more"
+            f"{what} cannot be opened: its tensors need more memory than there is; open it on a machine with more"
         ) from error

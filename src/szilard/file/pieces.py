@@ -1,4 +1,4 @@
-"""Tensors as matrices, and as pieces of some entries each, so that no second copy of a large one is made."""
+"""Tensors as matrices, and in pieces of some entries, so that a large one is not copied."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def matrix(shape: Shape) -> tuple[int, int]:
 
 
 def tiles(rows: int, cols: int) -> Iterator[tuple[int, int, int, int]]:
-    """A matrix in row order as tiles of some entries each: first row, row behind the last, the same of columns."""
+    """A matrix in row order as tiles of some entries: (first row, last row + 1, first column, last column + 1)."""
     if not rows or not cols:
         return
     tall, wide = max(1, SOME // cols), min(cols, SOME)
@@ -29,7 +29,7 @@ def tiles(rows: int, cols: int) -> Iterator[tuple[int, int, int, int]]:
 
 
 def fill(room: np.ndarray, pieces: Iterable[np.ndarray]) -> None:
-    """Put pieces one behind the other into a flat array that has just the room for them."""
+    """Write pieces one after the other into a flat array of their total size."""
     at = 0
     for piece in pieces:
         room[at : at + len(piece)] = piece
@@ -37,12 +37,12 @@ def fill(room: np.ndarray, pieces: Iterable[np.ndarray]) -> None:
 
 
 def gathered(pieces: Iterable[np.ndarray], shape: Shape, dtype: dtypes.DType) -> np.ndarray:
-    """A tensor of its entries in row order."""
+    """A tensor from pieces of its entries in row order."""
     found = np.empty(math.prod(shape), dtype.carrier)
     fill(found, pieces)
     return found.reshape(shape)
 
 
 def fit(array: np.ndarray, most: int) -> bool:
-    """Whether no integer is beyond a magnitude."""
+    """Whether the magnitudes of all integers are at most ``most``."""
     return not array.size or (int(array.min()) >= -most and int(array.max()) <= most)

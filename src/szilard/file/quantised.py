@@ -1,4 +1,4 @@
-"""Quantised tensors as numbers, and what is kept of them: for the kinds of levels, random levels and products."""
+"""Values of quantised tensors, for the kinds of levels, random levels and products."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Levels(TensorRecord):
     col_scale: np.ndarray | None = None
 
     def pieces(self) -> Iterator[np.ndarray]:
-        """The entries in row order, some at a time, in the carrier type. Whoever made the record sees that they fit."""
+        """The entries in row order, some at a time, in the carrier type. Their range must have been checked."""
         dtype = dtypes.named(self.dtype)
         levels = self.levels.reshape(matrix(self.shape))
         for top, end, left, right in tiles(*levels.shape):
@@ -75,38 +75,40 @@ class Pieces(Protocol):
 
 
 def check_type(name: str, dtype: dtypes.DType, what: str) -> None:
-    """Whether quantised values may be of a type.
+    """Check that quantised values can be of a type.
 
     Raises:
-        SzilardFileError: they may not.
+        SzilardFileError: they cannot.
     """
     if not dtype.holds_levels:
         raise SzilardFileError(f"{name} is of type {dtype.name}, which {what} cannot be; store it raw")
 
 
 def check_step(name: str, code: int) -> None:
-    """Whether a step is a normal float32.
+    """Check that a step is a normal float32.
 
     Raises:
         SzilardFileError: it is not.
     """
     if not steps.LOWEST <= code <= steps.HIGHEST:
-        raise SzilardFileError(f"the step code {code} of {name} is beyond float32; scale the tensor")
+        raise SzilardFileError(
+            f"the step code {code} of {name} is outside the range of float32; scale the tensor"
+        )
 
 
-def kept(record: Levels, decoding: Decoding) -> Record | None:
-    """Levels that are hashed, and what is kept of them, in their own memory; nobody else may have their array.
+def keep_levels(record: Levels, decoding: Decoding) -> Record | None:
+    """Hash levels and return what is kept of them, in the memory of their array, which must not be shared.
 
     Raises:
         Broken: a value is not finite.
     """
     dtype = dtypes.named(record.dtype)
     if decoding.keep == Keep.VALUES and dtype.size <= 4 and record.levels.dtype == np.int32:
-        flat = inplace.overwrite(record.levels, hashing(record, decoding), dtype.carrier)
+        flat = inplace.overwrite(record.levels, hashed_pieces(record, decoding), dtype.carrier)
         return Value(record.name, record.dtype, record.shape, flat.reshape(record.shape))
     if decoding.keep == Keep.VALUES:
-        return made(record, decoding)
-    for _ in hashing(record, decoding):
+        return make_value(record, decoding)
+    for _ in hashed_pieces(record, decoding):
         pass
     if decoding.keep == Keep.RECORDS and dtype.size < 4 and fit(record.levels, np.iinfo(np.int16).max):
         narrow = inplace.narrowed(record.levels, np.dtype(np.int16))
@@ -114,18 +116,18 @@ def kept(record: Levels, decoding: Decoding) -> Record | None:
     return record
 
 
-def made(record: Pieces, decoding: Decoding) -> Value:
-    """The tensor of a record, hashed, in new memory.
+def make_value(record: Pieces, decoding: Decoding) -> Value:
+    """Hash a record and return its tensor, in new memory.
 
     Raises:
         Broken: a value is not finite.
     """
-    array = gathered(hashing(record, decoding), record.shape, dtypes.named(record.dtype))
+    array = gathered(hashed_pieces(record, decoding), record.shape, dtypes.named(record.dtype))
     return Value(record.name, record.dtype, record.shape, array)
 
 
-def hashing(record: Pieces, decoding: Decoding) -> Iterator[np.ndarray]:
-    """The entries, some at a time, finite ones, which have been taken into the hash when they are given.
+def hashed_pieces(record: Pieces, decoding: Decoding) -> Iterator[np.ndarray]:
+    """The entries, some at a time, each added to the hash before it is returned.
 
     Raises:
         Broken: a value is not finite.
@@ -134,6 +136,6 @@ def hashing(record: Pieces, decoding: Decoding) -> Iterator[np.ndarray]:
     with decoding.content.open(record.name, dtype, record.shape) as hashed:
         for piece in record.pieces():
             if not dtypes.all_finite(piece, dtype):
-                raise Broken(f"the tensor {printable(record.name)} is beyond its type")
+                raise Broken(f"the tensor {printable(record.name)} has values outside the range of its type")
             hashed.update(piece)
             yield piece

@@ -1,7 +1,8 @@
-"""The random numbers that a reader and a writer share, in integers alone: the same on every machine.
+"""The random numbers shared by reader and writer, in integer arithmetic: the same on every machine.
 
-Philox4x32-10 (Salmon et al. 2011) makes four words of a counter and a key. A variate is the sum of their 16 bytes less
-its mean: an integer of nearly normal distribution, with variance 16 (256² - 1) / 12 and an excess kurtosis of -0.08.
+Philox4x32-10 (Salmon et al. 2011) makes four words from a counter and a key. A variate is the sum of their 16 bytes
+minus its mean: an integer with a nearly normal distribution, with variance 16 (256² - 1) / 12 and an excess kurtosis of
+-0.08.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from szilard.kernels import native
 
 SPREAD = math.sqrt(16 * (256**2 - 1) / 12)  #: standard deviation of a variate, 295.6
 MOST_VARIATE = 16 * 255 // 2  #: its largest magnitude
-_VARIATES, _ORDER = 0, 1  # what a counter is for; its last word
+_VARIATES, _ORDER = 0, 1  # last word of a counter: its purpose
 _PIECE = 1 << 15  # counters at a time
 
 _MULTIPLIERS = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
@@ -35,7 +36,7 @@ def philox(counter: tuple[np.ndarray, ...], key: tuple[int, int]) -> tuple[np.nd
 
 
 def variates(places: np.ndarray, candidates: np.ndarray, seed: int) -> np.ndarray:
-    """One variate for each pair of a place and a number of a candidate, int32 ``[n]``."""
+    """One variate for each pair of a position and a candidate number, int32 ``[n]``."""
     words = _words(places, candidates, _VARIATES, seed)
     total = np.full(len(places), -MOST_VARIATE, np.int32)
     for word in words:
@@ -45,7 +46,7 @@ def variates(places: np.ndarray, candidates: np.ndarray, seed: int) -> np.ndarra
 
 
 def order(count: int, seed: int) -> np.ndarray:
-    """A permutation, int64 ``[count]``: the entries by the first word of their counter, equal ones in their order."""
+    """A permutation, int64 ``[count]``: the entries sorted by the first word of their counter, ties in order."""
     keys = np.empty(count, np.uint32)
     for start in range(0, count, _PIECE):
         places = np.arange(start, min(start + _PIECE, count), dtype=np.uint64)
@@ -54,7 +55,7 @@ def order(count: int, seed: int) -> np.ndarray:
 
 
 def draw(count: int, size: int, indices: np.ndarray, seed: int) -> np.ndarray:
-    """Levels int32 ``[count]``: block b holds the entries at places ``b size`` to ``(b + 1) size - 1`` of the order.
+    """Levels int32 ``[count]``: block b has the entries at positions ``b size`` to ``(b + 1) size - 1`` of the order.
 
     Args:
         indices: number of the candidate that each block takes.
@@ -76,18 +77,18 @@ def draw(count: int, size: int, indices: np.ndarray, seed: int) -> np.ndarray:
 
 
 def pack(indices: np.ndarray, bits: int) -> bytes:
-    """Numbers of ``bits`` bits each, high bits first; zeros fill the last byte."""
+    """Numbers of ``bits`` bits each, high bits first; the last byte is padded with zeros."""
     shifts = np.arange(bits - 1, -1, -1)
     return np.packbits((indices.astype(np.int64)[:, None] >> shifts & 1).astype(np.uint8)).tobytes()
 
 
 def unpack(data: bytes, count: int, bits: int) -> np.ndarray | None:
-    """Undo :func:`pack`, uint32 ``[count]``; None if the last byte is filled with anything else."""
+    """Undo :func:`pack`, uint32 ``[count]``; None if the padding is not zero."""
     spare = len(data) * 8 - count * bits
     if spare and data[-1] & (1 << spare) - 1:
         return None
     found = np.empty(count, np.uint32)
-    for start in range(0, count, _PIECE):  # a multiple of eight: a piece begins with a byte
+    for start in range(0, count, _PIECE):  # a multiple of eight, so that a piece begins at a byte
         end = min(start + _PIECE, count)
         groups = -(-(end - start) // 8)  # of eight numbers in `bits` bytes
         block = np.zeros(groups * bits, np.uint8)

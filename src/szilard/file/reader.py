@@ -1,9 +1,9 @@
-"""Bytes to a document, whatever the bytes are: all of it or an error, and no more memory than they are worth.
+"""Bytes to a document: any bytes give a complete document or an error, in bounded memory.
 
-The order is: the hash of the file, the tables with a bound on every number, the bounds on what the streams can hold and
-on what may come out, the streams, the hash of the content. Only then is anything made that a few bytes can make large.
-Whatever is large is made piece by piece, in the memory that it was decoded into: beside what comes out, reading takes
-at most half of it, and 64 MiB.
+The order is: the hash of the file, the tables with a bound on every number, the bounds on the streams and on the
+output, the streams, the hash of the content. Only then are tensors made that are large although their bytes are few.
+Large tensors are made piece by piece, in the memory that they were decoded into: in addition to its output, reading
+takes at most half as much memory and 64 MiB.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from szilard.file.decoding import Decoding, Keep
 from szilard.file.error import Broken
 from szilard.file.fields import Cost, Fields
 from szilard.file.kinds import product
-from szilard.file.opening import open_file, told
+from szilard.file.opening import as_file_error, open_file
 from szilard.file.records import Document, Record
 from szilard.file.tables import Tables, tables
 from szilard.kernels import native
 
 MOST_OUTPUT = 8 << 30
-"""Bytes of tensors that a file may hold, unless the caller says otherwise."""
+"""Default limit on the bytes of a file's tensors."""
 
-_MOST_DECISIONS = 40_000_000  # that the decoder in Python takes in about a minute
+_MOST_DECISIONS = 40_000_000  # the decoder in Python takes about a minute for these
 
 
 def read(path: str | Path, *, max_bytes: int = MOST_OUTPUT, slow: bool = False) -> Document:
@@ -33,18 +33,18 @@ def read(path: str | Path, *, max_bytes: int = MOST_OUTPUT, slow: bool = False) 
 
     Args:
         path: of a ``.szd`` file.
-        max_bytes: refuse a file whose tensors take more. Reading it takes at most half of that beside them, and 64 MiB.
-        slow: read it even where that takes more than a minute, because there are no C++ kernels.
+        max_bytes: refuse a file whose tensors take more. Reading takes at most half as much in addition, and 64 MiB.
+        slow: read it even if that takes more than a minute, because there are no C++ kernels.
 
     Raises:
-        SzilardFileError: it is not there, or no whole and valid file.
+        SzilardFileError: it does not exist, or is not a complete and valid file.
     """
     return open_file(path, lambda data: decode(tables(data), max_bytes, slow=slow))
 
 
 def loads(data: bytes, *, max_bytes: int = MOST_OUTPUT, slow: bool = False) -> Document:
     """As :func:`read`, from bytes."""
-    return told("the .szd file", lambda: decode(tables(bytes(data)), max_bytes, slow=slow))
+    return as_file_error("the .szd file", lambda: decode(tables(bytes(data)), max_bytes, slow=slow))
 
 
 def decode(
@@ -57,18 +57,19 @@ def decode(
     give: Callable[[Record], None] | None = None,
     held: list[int] | None = None,
 ) -> Document:
-    """The tensors.
+    """Decode the tensors.
 
     Args:
-        keep: what the document holds of them. Of values that cannot be large without being constants or full supports,
-            those are still to be made, by :func:`szilard.file.as_arrays.arrays`.
+        keep: what the document holds of them. With values, constants and full supports, which can be large, are still
+            made later, by :func:`szilard.file.as_arrays.arrays`.
         slow: as :func:`read`.
-        costs: is given the bits of each record's values, and of its scales and table, which makes decoding slower.
-        give: is given each record as it is decoded, before the hash is compared; the document then has none.
-        held: is given the bytes of the tensors of each coded support.
+        costs: a list to which the bits of each record's values, and of its scales and table, are appended; this makes
+            decoding slower.
+        give: is called with each record after it is decoded, before the hash is checked; the document then has none.
+        held: a list to which the bytes of the tensors of each coded support are appended.
 
     Raises:
-        Broken: they would take more than ``max_bytes``, the stream is broken or the hash of the content is another.
+        Broken: they would take more than ``max_bytes``, the stream is broken or the hash of the content is wrong.
     """
     if tables.output_bytes > max_bytes:
         raise Broken(
@@ -76,7 +77,7 @@ def decode(
         )
     if not slow and not native.available() and tables.decisions > _MOST_DECISIONS:
         raise Broken(
-            f"without the C++ kernels it may take over a minute; {native.REINSTALL}, or ask for it with slow=True"
+            f"without the C++ kernels it can take over a minute; {native.REINSTALL}, or allow it with slow=True"
         )
     parts = tables.parts
     found: list[Record] = []
@@ -98,12 +99,12 @@ def decode(
     if held is not None:
         held += decoding.held
     if decoding.content.digest() != parts.content:
-        raise Broken("its tensors are not those that were written: their hash is another")
+        raise Broken("its tensors are not those that were written: their hash is different")
     return Document(found, product.without(tables.meta))
 
 
 def _each(tables: Tables, decoding: Decoding) -> Iterator[tuple[Record | None, list[Cost]]]:
-    """All records in order, products in place of their factors, and what their records cost."""
+    """All records in order, with products in place of their factors, and the code length of each."""
     table = list(zip(tables.names, tables.fields, strict=True))
     counted = bool(tables.parts.flags & sections.PRODUCTS)
     number = 0
@@ -118,6 +119,6 @@ def _each(tables: Tables, decoding: Decoding) -> Iterator[tuple[Record | None, l
 
 
 def _one(name: str, fields: Fields, decoding: Decoding) -> tuple[Record | None, list[Cost]]:
-    """The next record. It is nobody's variable here: while the next one is decoded, it may be gone."""
+    """The next record. No variable here keeps it, so that it can be freed while the next one is decoded."""
     record, cost = fields.decode(name, decoding)
     return record, [cost]

@@ -1,7 +1,6 @@
-"""What a file holds: one record for each tensor of a state dict, or for each support, in its order.
+"""The content of a file: one record for each tensor of a state dict, or for each support, in order.
 
-What the records of the kinds have in common, and those that stand for no kind; the others are in
-:mod:`szilard.file.kinds`.
+This file has the base classes of records, and those without a kind; the others are in :mod:`szilard.file.kinds`.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from szilard.file.pieces import Shape
 
 @dataclass(frozen=True, eq=False)
 class Record:
-    """A tensor of a file, a support, or a name that shares a tensor."""
+    """A tensor of a file, a support, or an alias of a tensor."""
 
     name: str
 
@@ -40,10 +39,10 @@ class TensorRecord(Record):
 
 @dataclass(frozen=True, eq=False)
 class SupportRecord(Record):
-    """A support, which stands for two tensors: ``name.crow`` and ``name.col``, int32 in CSR."""
+    """A support, which becomes two tensors: ``name.crow`` and ``name.col``, int32 in CSR."""
 
     def crow(self) -> np.ndarray:
-        """Where each row begins among the columns, int32 ``[rows + 1]``."""
+        """Row pointers into the columns, int32 ``[rows + 1]``."""
         raise NotImplementedError
 
     def col(self) -> np.ndarray:
@@ -53,7 +52,7 @@ class SupportRecord(Record):
 
 @dataclass(frozen=True, eq=False)
 class Value(TensorRecord):
-    """A tensor that has been made.
+    """A tensor that has been decoded.
 
     Attributes:
         array: in the carrier type, of the shape.
@@ -62,23 +61,23 @@ class Value(TensorRecord):
     array: np.ndarray
 
     def value(self) -> np.ndarray:
-        """The tensor itself, no copy."""
+        """The tensor itself, not a copy."""
         return self.array
 
 
 @dataclass(frozen=True, eq=False)
 class Csr(SupportRecord):
-    """A support that has been made."""
+    """A support that has been decoded."""
 
     starts: np.ndarray
     columns: np.ndarray
 
     def crow(self) -> np.ndarray:
-        """As :meth:`SupportRecord.crow`, no copy."""
+        """As :meth:`SupportRecord.crow`, not a copy."""
         return self.starts
 
     def col(self) -> np.ndarray:
-        """As :meth:`SupportRecord.col`, no copy."""
+        """As :meth:`SupportRecord.col`, not a copy."""
         return self.columns
 
 
@@ -88,7 +87,7 @@ class Document:
 
     Attributes:
         records: in the order of the state dict.
-        meta: whatever else belongs to the network, as small JSON: how it is built, how inputs are read.
+        meta: other data of the network, as small JSON: how it is built, how inputs are read.
     """
 
     records: Sequence[Record]

@@ -13,7 +13,7 @@ from szilard.file.source import Source
 MAGIC = b"SZD1"
 TRAILER = digest.CONTENT_BYTES + digest.FILE_BYTES
 PRODUCTS = 0x10  #: a flag: the content's hash is of products, not of their factors
-WIDE = 0x20  #: a flag: numbers of kinds are varints, and one is beyond three bits
+WIDE = 0x20  #: a flag: numbers of kinds are varints, and one does not fit into three bits
 _CRITICAL = 0xF0  # flags that a reader must know
 _KNOWN = PRODUCTS | WIDE
 _LONGEST_PREFIX = 64
@@ -21,16 +21,16 @@ _LONGEST_PREFIX = 64
 
 @dataclass(frozen=True)
 class Parts:
-    """The parts as bytes, in their order in a file; the prefix in front gives their lengths but the last's.
+    """The parts as bytes, in their order in a file; the prefix in front has the lengths of all but the last.
 
     Attributes:
         count: how many records there are.
-        names, fields, meta: deflated blocks; ``meta`` may be empty.
-        adaptive: integers under models that learn.
+        names, fields, meta: deflated blocks; ``meta`` can be empty.
+        adaptive: integers under adaptive models.
         static: integers under tables.
-        raw: bytes of other tensors; of a file on a disk they have not been read yet.
+        raw: bytes of other tensors; for a file on disk, they have not been read yet.
         content: hash of the tensors.
-        flags: a byte of them; the upper four a reader must know.
+        flags: a byte of flags, of which a reader must know the upper four.
     """
 
     count: int
@@ -58,10 +58,10 @@ def join(parts: Parts) -> bytes:
 
 
 def split(data: bytes | Source) -> Parts:
-    """The parts of a file whose hash is right.
+    """Check the hash of a file and split it into its parts.
 
     Raises:
-        Broken: it is no such file, or its parts do not fit into it.
+        Broken: it is not such a file, or its parts do not fit into it.
     """
     source = data if isinstance(data, Source) else Source(data)
     check_magic(bytes(source.take(0, min(len(source), len(MAGIC)))))
@@ -69,19 +69,19 @@ def split(data: bytes | Source) -> Parts:
         raise Broken("it is cut short")
     body = len(source) - digest.FILE_BYTES
     if digest.of_source(source, body) != source.take(body, len(source)):
-        raise Broken("it is cut short or damaged: its hash is not what it says")
+        raise Broken("it is cut short or damaged: its bytes do not match its hash")
     end = len(source) - TRAILER
     cursor = Cursor(bytes(source.take(len(MAGIC), min(end, _LONGEST_PREFIX))), "the prefix")
     flags = cursor.take(1)[0]
     if flags & _CRITICAL & ~_KNOWN:
         raise Broken(
-            "it needs something that this version of szilard does not know; update szilard to read it"
+            "it uses a feature that this version of szilard does not know; update szilard to read it"
         )
     count = cursor.varint(MOST_RECORDS)
     lengths = [cursor.varint(end) for _ in range(5)]
     at = len(MAGIC) + cursor.at
     if at + sum(lengths) > end:
-        raise Broken("its parts are longer than it is")
+        raise Broken("its parts are longer than the file")
     ends = [at + sum(lengths[: number + 1]) for number in range(len(lengths))]
     names, fields, meta, adaptive, static = (
         bytes(source.take(stop - length, stop)) for stop, length in zip(ends, lengths, strict=True)
@@ -92,12 +92,12 @@ def split(data: bytes | Source) -> Parts:
 
 
 def check_magic(start: bytes) -> None:
-    """Look at the first four bytes.
+    """Check the first four bytes.
 
     Raises:
         Broken: they are not this format's.
     """
     if start[:3] != MAGIC[:3]:
-        raise Broken("it is no .szd file; name one that szilard wrote")
+        raise Broken("it is not a .szd file; name one that szilard wrote")
     if start[:4] != MAGIC:
-        raise Broken("it is of another version of the format; update szilard to read it")
+        raise Broken("it has another version of the format; update szilard to read it")

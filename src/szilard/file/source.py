@@ -1,4 +1,4 @@
-"""The bytes of a file, in memory or on a disk, of which a reader takes no more at a time than it needs."""
+"""The bytes of a file, in memory or on disk, read in parts."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ PIECE = 1 << 18  #: bytes that are read or worked on at a time
 
 
 class Source:
-    """Bytes in memory; what is taken of them is no copy.
+    """Bytes in memory, which are returned without a copy.
 
     Args:
-        data: the bytes; they may not change.
+        data: the bytes; they must not change.
     """
 
     def __init__(self, data: bytes | memoryview) -> None:
@@ -25,11 +25,11 @@ class Source:
         return len(self._data)
 
     def take(self, start: int, stop: int) -> bytes | memoryview:
-        """The bytes from ``start`` to ``stop``, which lie within."""
+        """The bytes from ``start`` to ``stop``, which must be in range."""
         return self._data[start:stop]
 
     def part(self, start: int, stop: int) -> Source:
-        """The bytes from ``start`` to ``stop`` as a source of their own."""
+        """The bytes from ``start`` to ``stop`` as a new source."""
         return Source(self._data[start:stop])
 
     def into(self, start: int, room: np.ndarray) -> None:
@@ -39,12 +39,12 @@ class Source:
             piece[:] = np.frombuffer(self.take(start + at, start + at + len(piece)), np.uint8)
 
 
-class Stored(Source):
-    """Bytes of an open file, read when they are taken.
+class FileSource(Source):
+    """Bytes of an open file, read on access.
 
     Args:
         file: opened for reading, without a buffer; it must stay open.
-        start, stop: which of its bytes.
+        start, stop: range of its bytes.
     """
 
     def __init__(self, file: BinaryIO, start: int, stop: int) -> None:
@@ -73,4 +73,4 @@ class Stored(Source):
 
     def part(self, start: int, stop: int) -> Source:
         """As :meth:`Source.part`."""
-        return Stored(self._file, self._start + start, self._start + stop)
+        return FileSource(self._file, self._start + start, self._start + stop)

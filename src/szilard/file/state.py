@@ -18,7 +18,7 @@ from szilard.file.digest import all_equal
 from szilard.file.error import SzilardFileError
 from szilard.file.kinds import Alias, Constant, Levels, Mask, Raw
 from szilard.file.kinds.mask import MOST_MASK
-from szilard.file.opening import open_file, told
+from szilard.file.opening import as_file_error, open_file
 from szilard.file.reader import MOST_OUTPUT, decode
 from szilard.file.records import Document, Record, TensorRecord
 from szilard.file.source import Source
@@ -30,18 +30,18 @@ _CROW, _COL = ".crow", ".col"
 def load(path: str | Path, *, max_bytes: int = MOST_OUTPUT, slow: bool = False) -> OrderedDict[str, Tensor]:
     """The state dict in a ``.szd`` file, which ``network.load_state_dict(state, strict=True)`` accepts.
 
-    Nothing in the file is run, and a file that is damaged or hostile gives an error and no tensors.
+    No code in the file is run, and a damaged or hostile file raises an error and returns no tensors.
 
     Args:
         path: the file.
-        max_bytes: refuse a file whose tensors take more. Loading takes at most half of that beside them, and 64 MiB.
-        slow: load it even where that takes more than a minute, because there are no C++ kernels.
+        max_bytes: refuse a file whose tensors take more. Loading takes at most half as much in addition, and 64 MiB.
+        slow: load it even if that takes more than a minute, because there are no C++ kernels.
 
     Returns:
-        Tensors on the CPU under the names, in the order and of the types that were written; tied ones share storage.
+        Tensors on the CPU with the names, order and types that were written; tied ones share storage.
 
     Raises:
-        SzilardFileError: it is not there, or no whole and valid file.
+        SzilardFileError: it does not exist, or is not a complete and valid file.
     """
     return with_meta(path, max_bytes=max_bytes, slow=slow)[0]
 
@@ -49,7 +49,7 @@ def load(path: str | Path, *, max_bytes: int = MOST_OUTPUT, slow: bool = False) 
 def with_meta(
     path: str | Path, *, max_bytes: int = MOST_OUTPUT, slow: bool = False
 ) -> tuple[OrderedDict[str, Tensor], dict[str, Any]]:
-    """As :func:`load`, and the file's metadata, in one reading.
+    """As :func:`load`, with the file's metadata, in one read.
 
     Raises:
         SzilardFileError: as :func:`load`.
@@ -76,14 +76,14 @@ def to_state_dict(document: Document) -> OrderedDict[str, Tensor]:
 
 
 def each_tensor(data: bytes, take: Callable[[str, Tensor], None]) -> None:
-    """Give the tensors of a file one by one, each as it is decoded; no two need be in memory together.
+    """Pass the tensors of a file to ``take`` one by one as they are decoded, so that only one is in memory at a time.
 
     Args:
-        data: the bytes of a file that one has made oneself: tensors are given before the hash of all is compared.
-        take: is given name and tensor. Of tied ones only the first.
+        data: the bytes of a file from a trusted source: tensors are passed on before the hash is checked.
+        take: is called with name and tensor; of tied tensors only with the first.
 
     Raises:
-        SzilardFileError: the bytes are no whole and valid file.
+        SzilardFileError: the bytes are not a complete and valid file.
     """
 
     def one(record: Record) -> None:
@@ -91,7 +91,7 @@ def each_tensor(data: bytes, take: Callable[[str, Tensor], None]) -> None:
             for name, tensor in to_state_dict(Document([record])).items():
                 take(name, tensor)
 
-    told(
+    as_file_error(
         "the .szd file",
         lambda: decode(tables(data), MOST_OUTPUT, keep=Keep.VALUES, give=one),
     )
@@ -102,21 +102,22 @@ def from_state_dict(
     levels: Mapping[str, TensorRecord] | None = None,
     meta: Mapping[str, Any] | None = None,
 ) -> Document:
-    """A document of a state dict: ties and equal entries are found, supports become masks, the rest keeps its bytes.
+    """A document of a state dict: ties and equal entries are found, supports become masks, other tensors keep their
+    bytes.
 
     Args:
         state: tensors by name, on any device.
         levels: what to store instead of some of the tensors, by name: quantised, random or factorised ones.
-        meta: whatever else belongs to the network, as small JSON.
+        meta: other data of the network, as small JSON.
 
     Raises:
-        SzilardFileError: there are no entries, or one is no dense tensor, or of a type that a file cannot hold.
+        SzilardFileError: there are no tensors, or one is not a dense tensor, or has a type that a file cannot store.
     """
     levels = levels or {}
-    first: dict[Any, str] = {}  # where a storage came first
+    first: dict[Any, str] = {}  # name of the first tensor with each storage
     records: list[Record] = []
     if not state:
-        raise SzilardFileError("the state dict is empty; give one that holds tensors")
+        raise SzilardFileError("the state dict is empty; pass one that contains tensors")
     names = iter(list(zip(state, [*list(state)[1:], ""], strict=True)))
     for name, following in names:
         _check(name, state[name])
@@ -143,10 +144,10 @@ def from_state_dict(
 def _check(name: str, tensor: Any) -> None:
     if not isinstance(tensor, Tensor):
         raise SzilardFileError(
-            f"{name} is a {type(tensor).__name__} and no tensor; leave it out of the state dict"
+            f"{name} is a {type(tensor).__name__} and not a tensor; leave it out of the state dict"
         )
     if tensor.is_nested:
-        raise SzilardFileError(f"{name} is a nested tensor; store its parts as tensors of their own")
+        raise SzilardFileError(f"{name} is a nested tensor; store its parts as separate tensors")
     if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_meta:
         raise SzilardFileError(f"{name} is a sparse, quantized or meta tensor; make it dense")
     dtypes.named(_name(tensor))
@@ -157,7 +158,8 @@ def _name(tensor: Tensor) -> str:
 
 
 def storage(tensor: Tensor) -> Any:
-    """Where a tensor lies: the same for two that are one; one that is empty or on the meta device is like no other."""
+    """A key for the storage of a tensor, equal for tied tensors; tensors that are empty or on the meta device are never
+    tied."""
     if not tensor.numel() or tensor.is_meta:
         return object()
     place = tensor.untyped_storage().data_ptr(), tensor.storage_offset()
@@ -165,20 +167,20 @@ def storage(tensor: Tensor) -> Any:
 
 
 def contiguous(tensor: Tensor) -> Tensor:
-    """A tensor on the CPU with its entries in row order, none of which is yet to be conjugated or negated."""
+    """A tensor on the CPU with its entries in row order, without pending conjugation or negation."""
     plain = tensor.detach().cpu().resolve_conj().resolve_neg()
-    if plain.dtype == getattr(torch, "float4_e2m1fn_x2", None):  # PyTorch does not copy it
+    if plain.dtype == getattr(torch, "float4_e2m1fn_x2", None):  # PyTorch cannot copy it
         return plain.view(torch.uint8).contiguous().view(plain.dtype)
     plain = plain.contiguous()
     if (
         plain.numel() == 1
-    ):  # of one entry any strides are contiguous, 0 too, with which it has no view of another type
+    ):  # with one entry any strides are contiguous, even 0, with which no view of another type is possible
         plain = plain.as_strided((), ()).view(plain.shape)
     return plain
 
 
 def copied(tensor: Tensor) -> Tensor:
-    """As :func:`contiguous`, in memory of its own that holds nothing else."""
+    """As :func:`contiguous`, in new memory of exactly its size."""
     plain = contiguous(tensor)
     if not plain.numel():
         return torch.empty(plain.shape, dtype=plain.dtype)
@@ -186,7 +188,7 @@ def copied(tensor: Tensor) -> Tensor:
 
 
 def _bits(tensor: Tensor) -> np.ndarray:
-    """A tensor as numpy holds it, contiguous and little-endian."""
+    """The bits of a tensor as a numpy array, contiguous and little-endian."""
     dtype = dtypes.named(_name(tensor))
     plain = contiguous(tensor)
     if dtype.borrowed:
@@ -209,7 +211,7 @@ def _exact(name: str, tensor: Tensor) -> Record:
 def _quantised(tensor: Tensor, record: TensorRecord) -> Record:
     if record.shape != tuple(tensor.shape) or record.dtype != _name(tensor):
         raise SzilardFileError(
-            f"the levels of {record.name} are {record.dtype} {list(record.shape)} and the tensor is {_name(tensor)} "
+            f"the levels of {record.name} are {record.dtype} {list(record.shape)}, but the tensor is {_name(tensor)} "
             f"{list(tensor.shape)}; quantise the tensor itself"
         )
     if isinstance(record, Levels) and _differ(record):
@@ -221,13 +223,13 @@ def _quantised(tensor: Tensor, record: TensorRecord) -> Record:
 
 
 def _differ(record: Levels) -> bool:
-    """Whether the entries are seen to differ before all of them are made."""
+    """Whether entries are found to differ before all of them are made."""
     piece = next(record.pieces(), None)
     return piece is not None and not all_equal(piece)
 
 
 def _support(crow_name: str, col_name: str, state: Mapping[str, Any]) -> Mask | None:
-    """The mask of two tensors that follow each other and are the CSR of one; None if they are anything else."""
+    """The mask of which two consecutive tensors are the CSR form; None if they are not."""
     prefix = crow_name.removesuffix(_CROW)
     if prefix + _CROW != crow_name or prefix + _COL != col_name:
         return None

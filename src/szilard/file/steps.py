@@ -1,7 +1,7 @@
 """The steps and scales of quantised tensors: powers of two in fractions of an octave, as exact float32 constants.
 
-A file stores small integers for them. They are turned into numbers by a table of constants and an exact power of two,
-never by a library's ``pow``, so that every machine gets the same bits.
+A file stores small integers as codes. A table of constants and an exact power of two convert them to numbers, not
+``pow`` of a library, so that every machine gets the same bits.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ LOWEST, HIGHEST = -126 * 16, 127 * 16 + 15  #: codes of steps; every step is a n
 
 _TABLE = np.array(MANTISSAS, np.uint32).view(np.float32)
 _CODES = np.arange(256, dtype=np.uint8).view(np.int8).astype(np.int32)
-_SCALES = np.ldexp(_TABLE[_CODES % 8 * 2], _CODES // 8)  # of the code that has these bits
+_SCALES = np.ldexp(_TABLE[_CODES % 8 * 2], _CODES // 8)  # by the bits of the code
 
 
 def value(code: int) -> np.float32:
@@ -33,7 +33,7 @@ def nearest(step: float) -> int:
     """The code whose step is nearest to a positive number, in logarithm.
 
     Raises:
-        SzilardFileError: the number is not positive, or beyond float32.
+        SzilardFileError: the number is not positive, or outside the range of float32.
     """
     code = round(16 * math.log2(step)) if step > 0 and math.isfinite(step) else LOWEST - 1
     if not LOWEST <= code <= HIGHEST:
@@ -47,5 +47,5 @@ def scales(codes: np.ndarray) -> np.ndarray:
 
 
 def nearest_scales(factors: np.ndarray) -> np.ndarray:
-    """The int8 codes whose scales are nearest to positive factors ``[n]``, in logarithm; beyond 2^±16 the last."""
+    """The int8 codes whose scales are nearest to positive factors ``[n]``, in logarithm; clamped at about 2^±16."""
     return np.clip(np.rint(8 * np.log2(factors)), -128, 127).astype(np.int8)

@@ -1,4 +1,4 @@
-"""A file without its tensors: what its tables say, checked and bounded before anything is decoded."""
+"""The tables of a file, checked and bounded before anything is decoded."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from szilard.file.source import Source
 
 #: The most integers that a byte of a stream can hold: each costs at least -log2(1 - 64/65536) = 0.0014 bit.
 _MOST_SYMBOLS = 5700
-_UNWRITTEN = 8  # bytes at the end of a stream that a coder need not write, and some
+_UNWRITTEN = 8  # bytes at the end of a stream that a coder can omit, with a margin
 
 
 @dataclass(frozen=True)
 class Tables:
-    """A file without its tensors.
+    """The content of a file without its tensors.
 
     Attributes:
         parts: its parts.
@@ -30,7 +30,7 @@ class Tables:
         fields: of the records.
         meta: the metadata.
         products: name and shape of each product, by the number of the record that is its first factor.
-        tensors: names of all tensors by number, as aliases count them: factors in place of products.
+        tensors: names of all tensors by number, as used by aliases: factors in place of products.
     """
 
     parts: Parts
@@ -42,26 +42,26 @@ class Tables:
 
     @property
     def output_bytes(self) -> int:
-        """Bytes of all tensors; of a coded support, the most that they can be."""
+        """Bytes of all tensors; an upper bound for coded supports."""
         return sum(fields.output_bytes for fields in self.fields)
 
     @property
     def decisions(self) -> int:
-        """Decisions that the streams may hold, at most."""
+        """Upper bound on the decisions in the streams."""
         return sum(fields.decisions for fields in self.fields)
 
 
 def tables(data: bytes | Source) -> Tables:
-    """Everything but the tensors.
+    """Read everything but the tensors.
 
     Raises:
-        Broken: the bytes are no valid file as far as this can be seen without decoding.
+        Broken: the bytes are not a valid file, as far as this can be found without decoding.
     """
     parts = sections.split(data)
     found_names = names.unpack(parts.names, parts.count)
     found_fields = columns.unpack(parts.fields, parts.count, wide=bool(parts.flags & sections.WIDE))
     if sum(fields.raw_bytes for fields in found_fields) != len(parts.raw):
-        raise Broken("its raw bytes are not as many as its tensors have")
+        raise Broken("the number of its raw bytes is not that of its tensors")
     _check_stream(len(parts.adaptive), sum(fields.symbols for fields in found_fields))
     _check_stream(len(parts.static), sum(fields.static_symbols for fields in found_fields))
     found_meta = meta.unpack(parts.meta)
@@ -72,27 +72,27 @@ def tables(data: bytes | Source) -> Tables:
 
 def _check_stream(length: int, symbols: int) -> None:
     if symbols > _MOST_SYMBOLS * (length + _UNWRITTEN):
-        raise Broken("it promises more levels than its stream can hold")
+        raise Broken("it declares more levels than its stream can hold")
     if length and not symbols:
-        raise Broken("it has a stream that nobody reads")
+        raise Broken("it has a stream that no tensor uses")
 
 
 def _tensors(
     found_names: Sequence[str], table: Sequence[Fields], found_products: Mapping[int, tuple[str, Shape]]
 ) -> list[str]:
-    """The names of all tensors in order; each has one of its own, whether or not products are taken.
+    """The names of all tensors in order; they must be unique both with products and with their factors.
 
     Raises:
-        Broken: two have the same, or an alias shares no tensor before it that has its own storage.
+        Broken: two have the same name, or an alias does not refer to an earlier tensor with its own storage.
     """
     tensors: list[str] = []
     shared: set[int] = (
         set()
-    )  # numbers of those that are aliases themselves, or no tensors to whoever reads the file
+    )  # numbers of tensors that are aliases themselves, or factors, which a reader does not return
     for number, (name, fields) in enumerate(zip(found_names, table, strict=True)):
         if isinstance(fields, AliasFields):
             if fields.target >= len(tensors) or fields.target in shared:
-                raise Broken("a tensor shares one that is not before it")
+                raise Broken("a tensor shares a tensor that is not before it")
             shared.add(len(tensors))
         elif number in found_products:
             shared |= {len(tensors), len(tensors) + 1}

@@ -19,11 +19,11 @@ from szilard.file.records import Document, Record
 
 
 def write(path: str | Path, document: Document) -> Ledger:
-    """Write a file, in one step: a reader, a kill or a power cut sees the old file or the new one.
+    """Write a file atomically: after a kill or a power cut there is the old file or the new one.
 
     Raises:
         SzilardFileError: the document breaks a rule of the format.
-        SzilardError: the disk is full or the folder cannot be written to; the previous file stays.
+        SzilardError: the disk is full or the folder is not writable; the previous file stays.
     """
     data, found = encode(document)
     atomic.write(Path(path), data, follow=True)
@@ -40,7 +40,7 @@ def dumps(document: Document) -> bytes:
 
 
 def encode(document: Document) -> tuple[bytes, Ledger]:
-    """The bytes of a file, and where they go.
+    """The bytes of a file, and how many each part takes.
 
     Raises:
         SzilardFileError: as :func:`dumps`.
@@ -100,14 +100,14 @@ def _encode(
 def _record(
     number: int, record: Record, products: Mapping[int, Product], encoding: Encoding
 ) -> tuple[Fields, Cost]:
-    """One record into the parts of the file."""
+    """Write one record to the parts of the file."""
     if isinstance(record, Levels) and (number in products or number - 1 in products):
         return encode_factor(record, products.get(number), encoding)
     return kinds.of_record(record).encode(record, encoding)
 
 
 def _number(name: str, fields: Fields, encoding: Encoding) -> None:
-    """Number the tensors of a record, for aliases that follow."""
+    """Number the tensors of a record, for later aliases."""
     for tensor in fields.tensors(name):
         if tensor in encoding.numbers:
             raise SzilardFileError(f"two tensors have the name {tensor}; rename one")
@@ -115,7 +115,7 @@ def _number(name: str, fields: Fields, encoding: Encoding) -> None:
 
 
 def _cheaper_by_table(document: Document, adaptive: Ledger) -> frozenset[str]:
-    """The records of levels that may take fewer bits under a table of their own than they took."""
+    """The records of levels that are likely to take fewer bits under their own table than in the adaptive stream."""
     return frozenset(
         record.name
         for record, entry in zip(document.records, adaptive.entries, strict=True)

@@ -1,1 +1,1 @@
-"""The C++ kernels and what custom operators share: who computes, how torch knows them, how activations lie."""
+"""The C++ kernels and what custom operators share: backend choice, registration with torch, memory layout."""

@@ -1,4 +1,4 @@
-"""What a kernel is handed: tensors as addresses, once their sizes are known to be right."""
+"""Arguments of kernels: addresses of tensors whose shape, type and device have been checked."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from szilard.errors import SzilardError
 
 
 def expect(shape: Sequence[int], **tensors: Tensor) -> None:
-    """Arrays are handed over as addresses: none may be shorter than the kernel takes it to be."""
+    """Check tensors before their addresses go to a kernel, which cannot see how long they are."""
     for name, tensor in tensors.items():
         if tuple(tensor.shape) != tuple(shape) or tensor.dtype != torch.float32 or not tensor.is_cpu:
             raise SzilardError(

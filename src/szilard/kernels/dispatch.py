@@ -1,8 +1,8 @@
-"""Which implementation of the sparse products serves a tensor.
+"""Which implementation of the sparse products a tensor uses.
 
-``torch`` (:mod:`szilard.sparse.portable`) serves every tensor. ``cpp`` (:mod:`szilard.kernels.native`) serves float32
-on the CPU, ``triton`` float32 on a CUDA device. Unasked, the fastest that can run is taken; the environment variable
-``SZILARD_KERNELS`` names one, and what that one does not serve (float64, say) goes to torch.
+``torch`` (:mod:`szilard.sparse.portable`) takes every tensor, ``cpp`` (:mod:`szilard.kernels.native`) float32 on the
+CPU, ``triton`` float32 on a CUDA device. The default is the fastest that can run. The environment variable
+``SZILARD_KERNELS`` names one; tensors that it does not take (float64, for example) go to torch.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ VARIABLE = "SZILARD_KERNELS"
 
 
 def implementation(tensor: Tensor) -> Implementation:
-    """Which implementation serves this tensor, and whatever is computed with it.
+    """The implementation for this tensor and for everything computed with it.
 
-    Warns once, with :class:`~szilard.errors.SzilardWarning`, where C++ kernels would serve and there are none.
+    Warns once, with :class:`~szilard.errors.SzilardWarning`, if C++ kernels would be used and there are none.
 
     Raises:
-        SzilardError: if ``SZILARD_KERNELS`` names none of ours, or one that is not installed.
+        SzilardError: if ``SZILARD_KERNELS`` names an unknown implementation, or one that is not installed.
     """
     return _implementation(tensor.device.type, tensor.dtype)
 
@@ -41,23 +41,24 @@ def _implementation(device: str, dtype: torch.dtype) -> Implementation:
     asked = os.environ.get(VARIABLE)
     if asked:
         named = _named(asked)
-        serves = {"torch": True, "cpp": device == "cpu", "triton": _triton_serves(device)}
-        return named if serves[named] else "torch"
+        supported = {"torch": True, "cpp": device == "cpu", "triton": _triton_supports(device)}
+        return named if supported[named] else "torch"
     if device == "cpu":
         why_not = native.why_not()
         if why_not is None:
             return "cpp"
-        _tell_once(why_not)
+        _warn_once(why_not)
     return "triton" if device == "cuda" and _has_triton() else "torch"
 
 
-# For a compiler, too, it is a question of device and dtype alone. This is all that
-# torch.compiler.assume_constant_result does, which imports the compiler and sympy: 80 MB, for everybody.
+# For a compiler, too, the result depends on device and dtype alone. This line is all that
+# torch.compiler.assume_constant_result does; that function would import the compiler and sympy, 80 MB, in every
+# process.
 _implementation._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def describe() -> str:
-    """What runs on this machine, in a few words: ``"cpp avx512"``.
+    """What runs on this machine, as short text: ``"cpp avx512"``.
 
     Raises:
         SzilardError: as :func:`implementation`.
@@ -90,14 +91,14 @@ def _named(asked: str) -> Implementation:
             )
         return "triton"
     raise SzilardError(
-        f"{VARIABLE}={asked} is none of the kernels; set it to torch, cpp or triton, or unset it to have the fastest"
+        f"{VARIABLE}={asked} is not known; set it to torch, cpp or triton, or unset it to use the fastest"
     )
 
 
-def _triton_serves(device: str) -> bool:
+def _triton_supports(device: str) -> bool:
     return (
         device == "cuda" or os.environ.get("TRITON_INTERPRET") == "1"
-    )  # its own interpreter runs on the CPU
+    )  # Triton's interpreter runs on the CPU
 
 
 @functools.cache
@@ -106,10 +107,10 @@ def _has_triton() -> bool:
 
 
 @functools.cache
-def _tell_once(why_not: str) -> None:
+def _warn_once(why_not: str) -> None:
     warnings.warn(
         "sparse products run on torch, about three times slower than szilard's C++ kernels on this CPU: "
-        f"{why_not}; {native.REINSTALL}, or set {VARIABLE}=torch to do without",
+        f"{why_not}; {native.REINSTALL}, or set {VARIABLE}=torch to use torch without this warning",
         SzilardWarning,
         stacklevel=2,
     )

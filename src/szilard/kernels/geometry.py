@@ -12,7 +12,7 @@ from szilard.errors import SzilardError
 
 
 class Convolution(NamedTuple):
-    """How a weight of ``shape [O, C / groups, *kernel]`` is moved over its input; one number an axis."""
+    """How a weight of ``shape [O, C / groups, *kernel]`` is moved over its input; one number for each axis."""
 
     shape: Sequence[int]
     stride: Sequence[int]
@@ -40,7 +40,7 @@ class Convolution(NamedTuple):
         """Raise :class:`SzilardError` unless ``x`` can be convolved."""
         if x.dim() != len(self.shape):
             raise SzilardError(
-                f"a {len(self.shape) - 2}-d convolution wants {len(self.shape)}-dimensional input, "
+                f"a {len(self.shape) - 2}-d convolution needs {len(self.shape)}-dimensional input, "
                 f"not shape {tuple(x.shape)}"
             )
         if x.shape[1] != self.shape[1] * self.groups:
@@ -49,6 +49,6 @@ class Convolution(NamedTuple):
             )
         if min(self.out_size(x.shape[2:])) < 1:
             raise SzilardError(
-                f"a convolution with a kernel of {tuple(self.shape[2:])} was given pictures of {tuple(x.shape[2:])}, "
-                "which even with their padding are smaller"
+                f"a convolution with a kernel of {tuple(self.shape[2:])} was given inputs of {tuple(x.shape[2:])}, "
+                "which are smaller even with their padding"
             )

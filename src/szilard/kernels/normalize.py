@@ -1,7 +1,7 @@
 """Batch normalisation and max-pooling that keep activations batch-innermost.
 
-torch's own would copy such an activation to its usual layout and leave it there. These are custom operators over the
-C++ kernels; the layers that use them are in :mod:`szilard.bayes.batch_innermost`.
+The operators of torch would copy such an activation to its usual layout and leave it there. These are custom operators
+over the C++ kernels; the layers that use them are in :mod:`szilard.bayes.batch_innermost`.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ from szilard.kernels.operator import define
 from szilard.kernels.transforms import second, transformed
 
 
-def serves(x: Tensor) -> bool:
-    """Whether the operators here can take ``x``: four-dimensional, batch-innermost, and the C++ kernels are there."""
+def supports(x: Tensor) -> bool:
+    """Whether the operators here can take ``x``: it is four-dimensional and batch-innermost, and there are C++
+    kernels."""
     four = x.dim() == 4 and not transformed()
     return four and x.shape[0] > 1 and is_innermost(x) and implementation(x) == "cpp"
 
@@ -31,11 +32,11 @@ def serves(x: Tensor) -> bool:
 def _batch_norm(
     x: Tensor, weight: Tensor | None, bias: Tensor | None, residual: Tensor | None, relu: bool, eps: float
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """``relu(weight (x - mean) / std + bias + residual)`` by the statistics of the batch.
+    """``relu(weight (x - mean) / std + bias + residual)`` with the statistics of the batch.
 
     Args:
-        x, residual: ``[B, C, H, W]``; weight, bias: ``[C]``; all but ``x`` may be None.
-        relu: whether the rectifier is applied.
+        x, residual: ``[B, C, H, W]``; weight, bias: ``[C]``; all but ``x`` can be None.
+        relu: whether ReLU is applied.
         eps: added to the variance.
     Returns:
         y, and per channel the mean, the biased variance and 1 / sqrt(variance + eps).
@@ -69,7 +70,7 @@ def _batch_norm_backward(
     relu: bool,
     residual: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Gradients of ``batch_norm`` for x, weight, bias and the residual (empty where there is none)."""
+    """Gradients of ``batch_norm`` for x, weight, bias and the residual (empty if there is none)."""
     expect(x.shape, grad=grad)
     grad, x, channels = innermost(grad), innermost(x), x.shape[1]
     weight = None if weight is None else weight.contiguous()
@@ -86,15 +87,15 @@ def _batch_norm_backward(
 
 
 def _max_pool(x: Tensor, kernel: list[int], stride: list[int], padding: list[int]) -> tuple[Tensor, Tensor]:
-    """Largest of each window of ``x [B, C, H, W]``, and its place in the window (uint8, row-major)."""
+    """Largest value of each window of ``x [B, C, H, W]``, and its position in the window (uint8, row-major)."""
     expect(x.shape, x=x)
     if (
         any(2 * p > k for k, p in zip(kernel, padding, strict=True))
         or min(_pooled(x, kernel, stride, padding)) < 1
     ):
         raise SzilardError(
-            f"max-pooling with windows of {tuple(kernel)} and padding {tuple(padding)} was given pictures of "
-            f"{tuple(x.shape[2:])}; pad by half a window at most, and give pictures no smaller than a window"
+            f"max-pooling with windows of {tuple(kernel)} and padding {tuple(padding)} was given inputs of size "
+            f"{tuple(x.shape[2:])}; pad by half a window at most, and give inputs at least as large as a window"
         )
     x = innermost(x)
     y = innermost_like(x, *x.shape[:2], *_pooled(x, kernel, stride, padding))
@@ -116,7 +117,7 @@ def _max_pool(x: Tensor, kernel: list[int], stride: list[int], padding: list[int
 def _max_pool_backward(
     grad: Tensor, where: Tensor, size: list[int], kernel: list[int], stride: list[int], padding: list[int]
 ) -> Tensor:
-    """Gradient of ``max_pool`` for an input whose pictures have ``size``."""
+    """Gradient of ``max_pool`` for an input of spatial ``size``."""
     grad = innermost(grad)
     grad_x = innermost_like(grad, *grad.shape[:2], *size)
     geometry = _windows(grad_x.shape, grad.shape, kernel, stride, padding)

@@ -1,7 +1,7 @@
-"""How an operator is made known to torch: schema, shapes, gradient.
+"""Registration of an operator with torch: schema, shapes, gradient.
 
-The plain dispatcher calls behind ``torch.library.custom_op``, without its checks at every call: those took longer than
-a sparse product of a small network. Where nobody listens to the dispatcher, it is passed over too.
+These are the plain dispatcher calls behind ``torch.library.custom_op``, without its checks at every call, which took
+longer than a sparse product of a small network. If nothing observes the dispatcher, it is skipped too.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ def define(
     fake: Callable[..., Any],
     gradient: Callable[[Callable[..., Any]], type[torch.autograd.Function]] | None = None,
 ) -> Callable[..., Any]:
-    """Define ``szilard::name(arguments) -> results`` and return what calls it.
+    """Define ``szilard::name(arguments) -> results`` and return a function that calls it.
 
     Args:
         schema: ``"name(arguments) -> results"`` in torch's schema language, without the namespace.
-        run: computes it, on every device.
-        fake: its outputs' shapes, strides and dtypes from tensors without data.
-        gradient: makes a Function from what its ``forward(ctx, *arguments)`` is to call.
+        run: computes the results, on every device.
+        fake: makes outputs of the right shape, strides and dtype from tensors without data.
+        gradient: makes an autograd Function from the operator that its ``forward(ctx, *arguments)`` calls.
     """
     name = schema.partition("(")[0]
     _LIBRARY.define(schema, tags=(torch.Tag.pt2_compliant_tag,))
@@ -52,7 +52,7 @@ def define(
 
 
 def unobserved(tensor: torch.Tensor) -> bool:
-    """Whether no compiler, exporter, counter, transform or profiler wants to see the operator itself."""
+    """Whether no compiler, exporter, FLOP counter, transform or profiler needs to see the operator itself."""
     return (
         type(tensor) in (torch.Tensor, torch.nn.Parameter)
         and not torch.compiler.is_compiling()

@@ -1,4 +1,4 @@
-"""What custom operators do where functions are transformed: ``torch.func``, forward mode, and second derivatives."""
+"""What custom operators do under function transforms: ``torch.func``, forward mode, and second derivatives."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ Backward = Callable[..., tuple[Tensor | None, ...]]
 
 
 def transformed() -> bool:
-    """Whether a transform of ``torch.func`` or forward-mode differentiation is at work in this thread."""
+    """Whether a transform of ``torch.func`` or forward-mode differentiation is active in this thread."""
     if torch.compiler.is_compiling():
         return False
     return torch._C._functorch.peek_interpreter_stack() is not None or forward_ad._current_level >= 0
 
 
-def aside() -> AbstractContextManager[object]:
-    """Out of sight of the transforms of ``torch.func``, for what changes a state of its own."""
+def outside_transforms() -> AbstractContextManager[object]:
+    """A block outside of the transforms of ``torch.func``, for code that changes its own state."""
     return torch._C._DisableFuncTorch() if transformed() else nullcontext()
 
 
@@ -34,11 +34,11 @@ def second(
     """The vector-Jacobian product of ``forward(*inputs)`` as a function that can be differentiated again.
 
     Args:
-        inputs: as saved by the forward pass, with their history.
-        wanted: which of their gradients are asked for.
+        inputs: as saved by the forward pass, with their autograd history.
+        wanted: which of their gradients are needed.
 
     Returns:
-        one gradient an input; None where it is not wanted.
+        one gradient for each input; None if it is not needed.
     """
     given = [t for t, wants in zip(inputs, wanted, strict=True) if wants and t is not None]
     found: Any = iter(
@@ -49,11 +49,11 @@ def second(
     )
 
 
-def once(why: str) -> Callable[[Backward], Backward]:
-    """Of a Function: a backward pass that can be run once, and says ``why`` where it would be differentiated.
+def differentiable_once(why: str) -> Callable[[Backward], Backward]:
+    """Decorate the backward pass of a Function that cannot be differentiated again; trying it raises ``why``.
 
-    An output of local reparametrisation has noise of its own, so that its gradient for the inputs is that of no one
-    network; a draw of the weights, or the mean, is a network.
+    Each output of local reparametrisation has its own noise, so its gradient for the inputs is not that of a single
+    network. A draw of the weights, or their mean, is a single network.
     """
 
     def around(backward: Backward) -> Backward:
@@ -72,7 +72,7 @@ def once(why: str) -> Callable[[Backward], Backward]:
 
 
 class _Once(torch.autograd.Function):
-    """The identity, which depends on others and has no gradient."""
+    """The identity, made to depend on ``roots``; its own gradient raises the error."""
 
     @staticmethod
     def forward(ctx: Any, why: str, gradient: Tensor, *roots: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from szilard.methods import idle
 from szilard.methods.method import Method
 from szilard.topology.moves import Optimizers
 
-THRESHOLDS = {"normal-jeffreys": -4.0, "horseshoe": 2.0}  # of a group's doubt
+THRESHOLDS = {"normal-jeffreys": -4.0, "horseshoe": 2.0}  # of a group's drop score
 FIRST_STD = 0.2  # most of σ in the first layer
 
 
@@ -28,7 +28,7 @@ class BayesianCompression(Method):
     Args:
         prior: of the scales, ``"normal-jeffreys"`` (improper: a force, not a code length) or ``"horseshoe"``.
         tau: of the horseshoe, the scale of a layer's half-Cauchy; smaller is sparser.
-        threshold: groups whose doubt (:meth:`szilard.bayes.groups.GroupScale.doubt`) reaches it are dropped at the end;
+        threshold: groups whose :meth:`~szilard.bayes.groups.GroupScale.drop_score` reaches it are dropped at the end;
             by default -4 with ``"normal-jeffreys"`` and 2 with ``"horseshoe"``.
         warmup: share of the steps over which T rises.
         pretrained: start the means at the network's own weights.

@@ -1,4 +1,4 @@
-"""How many entries each weight of a network may keep, for one overall density."""
+"""How many entries each weight of a network keeps, for one overall density."""
 
 from __future__ import annotations
 
@@ -11,18 +11,20 @@ from szilard.errors import SzilardError
 def check_density(density: float) -> None:
     """Raise unless ``density`` is a number in (0, 1]."""
     if not isinstance(density, int | float):
-        raise SzilardError(f"density is one number in (0, 1] for the network, not {type(density).__name__}")
+        raise SzilardError(
+            f"density must be one number in (0, 1] for the network, not {type(density).__name__}"
+        )
     if not 0 < density <= 1:
         raise SzilardError(
-            f"density must lie in (0, 1], not {density:g}: it is the fraction of weights that exist"
+            f"density must be in (0, 1], not {density:g}: it is the fraction of weights that exist"
         )
 
 
 def uniform(shapes: Sequence[Sequence[int]], density: float) -> list[int]:
-    """The same density everywhere; at least one entry a weight.
+    """The same density in every weight, and at least one entry each.
 
-    Each weight's share is rounded; where that would keep more than ``round(density * all)`` together, the shares that
-    were rounded up most give one back.
+    Each weight's share is rounded. If the sum exceeds ``round(density * all)``, the shares that were rounded up most
+    lose one entry each.
     """
     check_density(density)
     share = [density * math.prod(shape) for shape in shapes]
@@ -39,9 +41,9 @@ def uniform(shapes: Sequence[Sequence[int]], density: float) -> list[int]:
 def erdos_renyi_kernel(shapes: Sequence[Sequence[int]], density: float, power: float = 1.0) -> list[int]:
     """Density of weight l proportional to (sum of its dimensions / their product) ** power.
 
-    Small weights stay denser than large ones; the total is exactly ``round(density * all)``, by largest
-    remainders, and a weight whose share would pass 1 is dense and the others share the rest.
-    Source: Evci et al. 2020, "Rigging the Lottery", section 3 (Erdős–Rényi-Kernel).
+    Small weights stay denser than large ones; the total is exactly ``round(density * all)``, by largest remainders, and
+    a weight whose density would exceed 1 is dense and the others share the rest. Source: Evci et al. 2020, "Rigging the
+    Lottery", section 3 (Erdős–Rényi-Kernel).
     """
     check_density(density)
     sizes = [math.prod(shape) for shape in shapes]

@@ -1,4 +1,4 @@
-"""Supports of square blocks: fewer places to choose from, and products that are small dense ones."""
+"""Supports of square blocks: fewer units to choose from, and products of small dense matrices."""
 
 from __future__ import annotations
 
@@ -21,26 +21,28 @@ class Grid(NamedTuple):
 
     rows: int
     cols: int
-    area: Tensor  # int64 [rows * cols], entries of each block: less at the ragged edges
+    area: Tensor  # int64 [rows * cols], entries of each block: fewer at the edges
 
 
 @dataclass(frozen=True)
 class Block(Pattern):
-    """Blocks of ``side x side`` of the ``[O, I * kernel]`` matrix; at its edges what is left of one.
+    """Blocks of ``side x side`` of the ``[O, I * kernel]`` matrix; at its edges they can be smaller.
 
-    Blocks give way only to blocks of the same number of entries (at most four kinds: inside, the two ragged
-    edges, the corner), so the budget stays exact. One number for each block of the matrix is held while a
-    support moves, 1/side² of the dense weight.
+    A block is only replaced by one of the same number of entries (there are at most four sizes: inside, at the two
+    edges, in the corner), so the budget stays exact. While a support moves, one number for each block of the matrix is
+    held, 1/side² of the dense weight.
 
     Raises:
-        SzilardError: a side outside [4, 256]: below, the unstructured pattern says the same for less.
+        SzilardError: a side outside [4, 256]; for smaller ones use the unstructured pattern.
     """
 
     side: int
 
     def __post_init__(self) -> None:
         if not 4 <= self.side <= 256:
-            raise SzilardError(f"blocks have a side from 4 to 256, not {self.side}; block32 suits most GPUs")
+            raise SzilardError(
+                f"the side of a block must be from 4 to 256, not {self.side}; block32 suits most GPUs"
+            )
 
     @property
     def name(self) -> str:  # type: ignore[override]
@@ -76,7 +78,7 @@ class Block(Pattern):
         grown = {a: math.floor(fraction * count) for a, count in held.items()}
         stay = {a: held[a] - grown[a] for a in held}
         kept = _best(importance.masked_fill(~present, -1.0), stay, area)
-        # Streamed: of the dense gradient only the sums over blocks are held.
+        # The dense gradient is streamed: only its sums over blocks are held.
         gradient = torch.cat(
             [self._sums(part.square()) for _, part in growth.stream(rows, cols, device, self.side)]
         )
@@ -90,7 +92,7 @@ class Block(Pattern):
         return "" if bool(((held == 0) | (held == area)).all()) else f"it is not made of whole {self.name}s"
 
     def index(self, support: Entries) -> dict[str, Tensor]:
-        """The blocks in CSR with the row of each, and their transpose as places in that order."""
+        """The blocks in CSR with the row of each, and their transpose as positions in that order."""
         grid = self.grid(support.rows, support.cols)
         block = self._block_of(support.flat(), support.cols).unique()  # ascending
         row, col = block // grid.cols, block % grid.cols
@@ -107,7 +109,7 @@ class Block(Pattern):
         return flat // cols // self.side * -(-cols // self.side) + flat % cols // self.side
 
     def _sums(self, matrix: Tensor) -> Tensor:
-        """Sum over each block of a matrix of whole block rows, flat."""
+        """Sums over each block of a matrix of complete block rows, flat."""
         rows, cols = matrix.shape
         padded = F.pad(matrix, (0, -cols % self.side, 0, -rows % self.side))
         return padded.unflatten(1, (-1, self.side)).unflatten(0, (-1, self.side)).sum((1, 3)).flatten()
@@ -125,7 +127,7 @@ def _starts(index: Tensor, n: int) -> Tensor:
 
 
 def _counts(grid: Grid, nnz: int) -> dict[int, int]:
-    """How many blocks of each area, so that their sum comes nearest to ``nnz``: large first, small ones fill up."""
+    """How many blocks of each area, so that their sum is nearest to ``nnz``: large ones first, then small ones."""
     areas, number = grid.area.unique(return_counts=True)
     left, room = nnz, int(grid.area.sum())
     counts: dict[int, int] = {}

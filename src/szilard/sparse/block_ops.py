@@ -1,7 +1,7 @@
-"""Products with a weight of blocks on a GPU, as operators; elsewhere blocks run as any other support.
+"""Operators for products with a weight of blocks on a GPU; elsewhere blocks use the general products.
 
-What runs is in :mod:`szilard.sparse.triton_blocks`; the equations and the meaning of ``factor`` and ``variance``
-are those of :mod:`szilard.sparse.ops`. Linear maps only: a convolution with blocks takes the general path.
+The kernels are in :mod:`szilard.sparse.triton_blocks`; the equations and the meaning of ``factor`` and ``variance`` are
+those of :mod:`szilard.sparse.ops`. Linear maps only: a convolution with blocks uses the general products.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from torch.utils.flop_counter import register_flop_formula
 
 from szilard.kernels.dispatch import implementation
 from szilard.kernels.operator import define
-from szilard.kernels.transforms import once
+from szilard.kernels.transforms import differentiable_once
 from szilard.sparse import differentiable
 from szilard.sparse.block import Block
 from szilard.sparse.support import Support
 
-SIDES = (16, 32, 64)  # of the blocks that a tensor core takes
+SIDES = (16, 32, 64)  # of blocks that tensor cores can multiply
 
 _BLOCKS = (
     "Tensor crow, Tensor block_crow, Tensor block_row, Tensor block_col, Tensor block_t_crow, "
@@ -29,7 +29,7 @@ _BLOCKS = (
 
 
 def applies(support: Support, x: Tensor) -> bool:
-    """Whether the product with ``x`` runs here: Triton serves ``x``, and the blocks are of a side it takes."""
+    """Whether the product with ``x`` runs here: Triton is the implementation for ``x`` and supports this side."""
     pattern = support.pattern
     return isinstance(pattern, Block) and pattern.side in SIDES and implementation(x) == "triton"
 
@@ -45,13 +45,13 @@ def lrt_linear(x: Tensor, mean: Tensor, log_std: Tensor, key: Tensor, support: S
 
 
 def arguments(support: Support) -> tuple[Any, ...]:
-    """The index of a support of blocks as the operators take it."""
+    """The index of a support of blocks as arguments of the operators."""
     names = ("block_crow", "block_row", "block_col", "block_t_crow", "block_t_perm")
     pattern: Any = support.pattern
     return support.crow, *(support.get_buffer(name) for name in names), pattern.side
 
 
-# -- what runs ------------------------------------------------------------------------------------------
+# -- implementations ------------------------------------------------------------------------------------
 
 
 def _kernels() -> Any:
@@ -117,7 +117,7 @@ def _lrt_linear_backward_fake(
 
 
 def _deterministic(product: Callable[..., Tensor]) -> type[torch.autograd.Function]:
-    """Of :data:`block_linear`: arguments (x, values, *index, side)."""
+    """The Function of :data:`block_linear`, with arguments (x, values, *index, side)."""
 
     class Deterministic(torch.autograd.Function):
         @staticmethod
@@ -127,7 +127,7 @@ def _deterministic(product: Callable[..., Tensor]) -> type[torch.autograd.Functi
             return product(*given)
 
         @staticmethod
-        @once(differentiable.BLOCKS)
+        @differentiable_once(differentiable.BLOCKS)
         def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
             wants_x = ctx.needs_input_grad[0]
             grad_x, grad_values = block_linear_backward(grad, *ctx.saved_tensors, ctx.side, wants_x)
@@ -137,7 +137,7 @@ def _deterministic(product: Callable[..., Tensor]) -> type[torch.autograd.Functi
 
 
 def _local(draw: Callable[..., tuple[Tensor, Tensor, Tensor]]) -> type[torch.autograd.Function]:
-    """Of :data:`block_lrt_linear`: arguments (x, mean, log_std, key, *index, side)."""
+    """The Function of :data:`block_lrt_linear`, with arguments (x, mean, log_std, key, *index, side)."""
 
     class Local(torch.autograd.Function):
         @staticmethod
@@ -150,7 +150,7 @@ def _local(draw: Callable[..., tuple[Tensor, Tensor, Tensor]]) -> type[torch.aut
             return y, factor, variance
 
         @staticmethod
-        @once(differentiable.LOCAL)
+        @differentiable_once(differentiable.LOCAL)
         def backward(ctx: Any, grad: Tensor | None, *unused: None) -> tuple[Tensor | None, ...]:
             if grad is None:  # y was not used
                 return (None,) * 11
@@ -168,7 +168,7 @@ block_linear = define(
     f"block_linear(Tensor x, Tensor values, {_BLOCKS}) -> Tensor", _linear, _linear_fake, _deterministic
 )
 
-#: Gradients of :data:`block_linear` for x (empty if not wanted) and for the values.
+#: Gradients of :data:`block_linear` for x (empty if not needed) and for the values.
 block_linear_backward = define(
     f"block_linear_backward(Tensor grad, Tensor x, Tensor values, {_BLOCKS}, bool wants_x) -> (Tensor, Tensor)",
     _linear_backward,
@@ -184,7 +184,7 @@ block_lrt_linear = define(
     _local,
 )
 
-#: Gradients of :data:`block_lrt_linear` for x (empty if not wanted), mean and log_std.
+#: Gradients of :data:`block_lrt_linear` for x (empty if not needed), mean and log_std.
 block_lrt_linear_backward = define(
     "block_lrt_linear_backward(Tensor grad, Tensor x, Tensor mean, Tensor variance, Tensor factor, "
     f"{_BLOCKS}, bool wants_x) -> (Tensor, Tensor, Tensor)",

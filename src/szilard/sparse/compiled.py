@@ -1,7 +1,7 @@
 """The products of :mod:`szilard.sparse.ops` by the C++ kernels: float32 on the CPU.
 
-Activations go feature-major (``[features, batch]``) or batch-innermost (``[C, H, W, batch]``) and come back so. Where a
-weight is nearly dense a dense product is faster and is taken, with noise from the same generator.
+Inputs and outputs are feature-major (``[features, batch]``) or batch-innermost (``[C, H, W, batch]``). If a weight is
+nearly dense, a dense product is faster and is used, with noise from the same generator.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ def lrt_linear_backward(
 
 
 def is_direct(x: Tensor, nnz: int, how: Convolution) -> bool:
-    """Whether a convolution of ``x`` runs entry by entry, and so answers batch-innermost."""
+    """Whether a convolution of ``x`` runs entry by entry, and so returns batch-innermost outputs."""
     return how.density(nnz) < DENSE_FROM or (x.shape[0] > 1 and is_innermost(x))
 
 
@@ -237,7 +237,7 @@ def _key(key: Tensor) -> native.Key:
 
 
 def _index(index: Index, cols: int) -> native.Index:
-    # The C side checks sizes against these numbers, so each array must really be as long as they say.
+    # The C side checks indices against these numbers, so each array must really have these lengths.
     sizes = (_rows(index) + 1, index.col.numel(), cols + 1, index.col.numel(), index.col.numel())
     for array, size in zip(index, sizes, strict=True):
         _check_array(array, size)
@@ -257,9 +257,9 @@ def _geometry(x: Tensor, how: Convolution) -> native.Geometry:
 
 
 def _check_array(array: Tensor, size: int) -> None:
-    """Raise :class:`SzilardError` unless an array of an index is int32, on the CPU, in one piece and ``size`` long."""
+    """Raise :class:`SzilardError` unless an array of an index is int32, on the CPU, contiguous and ``size`` long."""
     if array.dtype != torch.int32 or array.numel() != size or not (array.is_cpu and array.is_contiguous()):
         raise SzilardError(
-            f"an index array of {array.numel()} {array.dtype} on {array.device} stands where {size} int32 in one "
-            "piece on the CPU are needed; take the index of a szilard.sparse.Support"
+            f"an index array must be {size} contiguous int32 on the CPU, not {array.numel()} {array.dtype} on "
+            f"{array.device}; use the index of a szilard.sparse.Support"
         )

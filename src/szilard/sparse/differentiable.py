@@ -1,8 +1,8 @@
-"""The products of :mod:`szilard.sparse.ops` from torch's own differentiable ones, for those who transform functions.
+"""The products of :mod:`szilard.sparse.ops` in differentiable functions of torch, for function transforms.
 
-The operators know their first derivative and no more. ``torch.func`` (``vmap``, ``grad``, ``jvp``), forward-mode
-differentiation and a second backward pass need functions that torch can follow: the dense weight is made from the
-values, and torch multiplies by it. Memory and time are those of a dense network.
+The operators have a first derivative only. ``torch.func`` (``vmap``, ``grad``, ``jvp``), forward-mode differentiation
+and a second backward pass need functions that torch can trace: the dense weight is made from the values, and torch
+multiplies by it. Memory and time are those of a dense network.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from szilard.kernels.geometry import Convolution
-from szilard.kernels.transforms import aside, transformed
+from szilard.kernels.transforms import outside_transforms, transformed
 from szilard.sparse.portable import TINY, normal
 from szilard.sparse.support import Index, Support, flat_index, to_dense
 
@@ -24,7 +24,7 @@ _CONVOLVE: dict[int, Callable[..., Tensor]] = {3: F.conv1d, 4: F.conv2d, 5: F.co
 Product = Callable[[Tensor, Tensor], Tensor]
 
 
-def spread(values: Tensor, support: Support) -> Tensor:
+def dense_weight(values: Tensor, support: Support) -> Tensor:
     """The dense weight with ``values [nnz]`` at the entries of a support."""
     if support.is_full or not transformed():
         return to_dense(values, support.crow, support.col, support.shape)
@@ -32,7 +32,7 @@ def spread(values: Tensor, support: Support) -> Tensor:
 
 
 def dense(values: Tensor, index: Index, shape: Sequence[int]) -> Tensor:
-    """A dense tensor of ``shape``, without writing into one: a batch of values cannot be written into one tensor."""
+    """A dense tensor of ``shape``, without in-place writes, which ``vmap`` cannot do for a batch of values."""
     weight = torch.Size(shape)
     if values.shape[-1] == weight.numel():
         return values.reshape(shape)
@@ -62,7 +62,7 @@ def drawn(
 
     Args:
         mean, variance: dense weights.
-        noise: makes ε for outputs like these.
+        noise: makes ε for outputs of this shape and type.
     """
     y = product(x, mean)
     std = (product(x.square(), variance) + TINY).sqrt()
@@ -70,8 +70,8 @@ def drawn(
 
 
 def noise_like(key: Tensor, shape: torch.Size, like: Tensor) -> Tensor:
-    """Standard normal numbers of ``shape``, a function of the key: under ``vmap`` the same for every example."""
-    with aside():
+    """Standard normal numbers of ``shape``, a function of the key; under ``vmap`` the same for every example."""
+    with outside_transforms():
         return normal(key, list(shape), torch.empty(0, dtype=like.dtype, device=like.device))
 
 

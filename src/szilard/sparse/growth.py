@@ -1,4 +1,4 @@
-"""What a layer tells of the gradient of its weight at entries that do not exist, and what says where it grows."""
+"""The gradient of a weight at entries that do not exist, and the protocol of growth scores."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ RowsGradient = Callable[[Tensor, Tensor, slice], Tensor]
 
 
 class Growth(Protocol):
-    """Where one weight would grow: a score for every entry, whether it exists or not.
+    """Where one weight grows: a score for every entry, whether it exists or not.
 
-    A layer hands over what it sees at each backward pass (:meth:`add` or :meth:`add_gradient`); a pattern asks for the
-    best entries, or for all scores by blocks of rows. :class:`szilard.topology.GrowthGradient` scores by |gradient|;
-    a rule that asks for no gradient ignores what it is given.
+    A layer adds its gradients at each backward pass (:meth:`add` or :meth:`add_gradient`). A pattern reads the best
+    entries, or all scores by blocks of rows. :class:`szilard.topology.GrowthGradient` scores by |gradient|; a rule that
+    needs no gradient ignores what is added.
     """
 
     def __len__(self) -> int:
-        """How many batches it knows of; a weight with none does not move."""
+        """Number of batches added; a weight with none does not move."""
 
     def add(self, grad: Tensor, x: Tensor) -> None:
-        """Take in one batch: the loss gradient of the layer's output, and its input."""
+        """Add one batch: the loss gradient of the layer's output, and its input."""
 
     def add_gradient(self, gradient: Tensor) -> None:
-        """Take in the gradient of the weight, ``[rows, cols]``."""
+        """Add the gradient of the weight, ``[rows, cols]``."""
 
     def stream(
         self, rows: int, cols: int, device: torch.device, multiple: int = 1
     ) -> Iterator[tuple[slice, Tensor]]:
-        """Scores by blocks of rows, ``(rows, [len(rows), cols])``; only their size counts.
+        """Scores by blocks of rows, ``(rows, [len(rows), cols])``; only their magnitude counts.
 
         Args:
             rows, cols: of the weight as a matrix.
             device: where the blocks are made.
-            multiple: a block has a multiple of so many rows, but for the last.
+            multiple: the number of rows of a block is a multiple of this, except in the last block.
         """
 
     def largest(self, count: int, rows: int, cols: int, taken: Tensor) -> Tensor:
@@ -47,14 +47,14 @@ class Growth(Protocol):
         Args:
             count: how many entries.
             rows, cols: of the weight as a matrix.
-            taken: ascending flat indices that may not be chosen, int64.
+            taken: ascending flat indices that cannot be chosen, int64.
         """
 
     def state(self) -> Any:
-        """What it holds, for a checkpoint."""
+        """The state, for a checkpoint."""
 
     def resume(self, state: Any) -> None:
-        """Go on from what :meth:`state` gave."""
+        """Continue from a :meth:`state`."""
 
 
 def linear_rows(grad: Tensor, x: Tensor, rows: slice) -> Tensor:

@@ -1,4 +1,4 @@
-"""What happened to the entries of a support that changed, for whoever holds values of them."""
+"""How the entries of a support changed, so that values of its entries can follow."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from torch import Tensor
 
 
 class Move(NamedTuple):
-    """What a move did, for whoever holds values of the support's entries."""
+    """The effect of a move, for values of the support's entries."""
 
-    source: Tensor  # int64 [nnz]: old place of each entry, -1 for a new one
+    source: Tensor  # int64 [nnz]: old position of each entry, -1 for a new one
     dropped: int
 
     @property

@@ -1,4 +1,4 @@
-"""Supports of whole rows and columns: a smaller dense layer inside the layer, which may move."""
+"""Supports of whole rows and columns: a smaller dense layer inside the layer, which can move."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from szilard.sparse.pattern import Entries, Pattern
 
 @dataclass(frozen=True)
 class Neuron(Pattern):
-    """Kept outputs times kept inputs; of a convolution, channels with all their kernel positions.
+    """Kept outputs times kept inputs; for a convolution, channels with all their kernel positions.
 
-    A side that shrinks keeps the square root of the density, or the density itself where the other side is kept
-    whole. The first weight of a network keeps all its inputs, which are the data, and the last one
-    all its outputs, which are the answer; a weight that is both shrinks its inputs.
+    A side that shrinks keeps the square root of the density, or the density itself if all of the other side is kept.
+    The first weight of a network keeps all its inputs, which are the data, and the last one all its outputs; a weight
+    that is both shrinks its inputs.
 
     Attributes:
-        first, last: where the weight stands in its network, see :meth:`placed`.
+        first, last: whether the weight is the first or last of its network, see :meth:`placed`.
     """
 
     first: bool = False
@@ -50,31 +50,31 @@ class Neuron(Pattern):
         return _entries(shape, row, channel)
 
     def fresh(self, shape: Sequence[int], nnz: int, generator: torch.Generator) -> Tensor:
-        """The leading rows and columns: untrained neurons are all alike, and so each layer reads what the one
-        before it writes, through flattening and heads of attention too. Columns of the data are drawn."""
+        """The first rows and columns, so that each layer reads the outputs that the one before it keeps, also through
+        flattening and attention heads; untrained neurons are interchangeable. Columns of the data are drawn."""
         if self.first:
             return self.random(shape, nnz, generator)
         rows, channels = self._sides(shape, nnz)
         return _entries(shape, torch.arange(rows), torch.arange(channels))
 
     def largest(self, weight: Tensor, nnz: int) -> Tensor:
-        """Rows of largest norm, and of the columns those of largest norm within these rows."""
+        """Rows of largest norm, and columns of largest norm within these rows."""
         rows, channels = self._sides(weight.shape, nnz)
         squares = weight.detach().flatten(2).square().sum(2) if weight.dim() > 2 else weight.detach().square()
         row = _top(squares.sum(1), rows)
         return _entries(weight.shape, row, _top(squares[row].sum(0), channels))
 
     def moved(self, support: Entries, score: Tensor, growth: Growth, fraction: float) -> Tensor:
-        """Rows and columns leave and enter at once, each judged against the columns and rows that stay.
+        """Drop and grow rows and columns together, each scored within the columns and rows that stay.
 
-        A row that does not exist has a gradient all the same: its output is there (it is zero), so ∂L/∂y_i is, and
-        with the inputs that are kept it gives the gradient block of that row; likewise for columns.
+        A row that does not exist has a gradient too: its output exists (it is zero), so ∂L/∂y_i exists, and with the
+        kept inputs it gives the gradient of that row; likewise for columns.
         """
         row, channel = support.kept_rows, support.kept_channels
         n_rows, n_channels = support.shape[:2]
         squares = score.square().view(len(row), len(channel), -1).sum(2)
         movable = [0 < len(row) < n_rows, 0 < len(channel) < n_channels]
-        # Both sides moving by p leave (1 - p)² of the entries.
+        # If both sides replace a fraction p, (1 - p)² of the entries stay.
         share = 1 - math.sqrt(1 - fraction) if all(movable) else fraction
         new_rows, new_channels = (
             min(math.floor(share * len(side)), len(side) - 1) if moves else 0
@@ -109,7 +109,7 @@ class Neuron(Pattern):
         return {"kept_rows": row, "kept_channels": (support.col[:count:kernel] // kernel).long()}
 
     def _sides(self, shape: Sequence[int], nnz: int) -> tuple[int, int]:
-        """(rows, channels) to keep; the longer side makes up for the rounding of the shorter."""
+        """(rows, channels) to keep; the longer side compensates the rounding of the shorter."""
         if len(shape) < 2:
             raise SzilardError(
                 f"the neuron pattern is for weights of two or more dimensions, not of shape {tuple(shape)}; "
@@ -133,7 +133,7 @@ class Neuron(Pattern):
 
 
 def neuron_budgets(patterns: Sequence[Neuron], shapes: Sequence[Sequence[int]], density: float) -> list[int]:
-    """Entries per weight where every side that shrinks keeps the same share of its neurons."""
+    """Entries per weight if every side that shrinks keeps the same share of its neurons."""
     check_density(density)
     sizes = [math.prod(shape) for shape in shapes]
     one_sided = [pattern.all_rows or pattern.all_columns for pattern in patterns]
@@ -160,7 +160,7 @@ def _gains(support: Entries, row: Tensor, channel: Tensor, growth: Growth) -> tu
 
 
 def _top(score: Tensor, count: int) -> Tensor:
-    """Places of the ``count`` largest scores, ascending; ties go to the lowest."""
+    """Indices of the ``count`` largest scores, ascending; ties go to the lowest."""
     return score.sort(descending=True, stable=True).indices[:count].sort().values
 
 

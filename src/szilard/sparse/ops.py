@@ -1,13 +1,13 @@
 """Products with a sparse weight, as custom operators over plain tensors.
 
 An operator takes the values of the existing entries and the five arrays of their
-:class:`~szilard.sparse.support.Index`; no sparse-layout tensor crosses its border, so ``torch.compile``,
-``torch.export`` and autograd see ordinary tensors. This file declares the operators, their shapes, their
-gradients and their cost. What runs is in :mod:`szilard.sparse.portable` (torch), :mod:`szilard.sparse.compiled`
-(C++) or :mod:`szilard.sparse.triton_kernels`, whichever :mod:`szilard.kernels.dispatch` names for the tensor.
+:class:`~szilard.sparse.support.Index`; its arguments contain no tensor of sparse layout, so ``torch.compile``,
+``torch.export`` and autograd see ordinary tensors. This file declares the operators, their shapes, their gradients and
+their cost. The implementations are in :mod:`szilard.sparse.portable` (torch), :mod:`szilard.sparse.compiled` (C++) and
+:mod:`szilard.sparse.triton_kernels`; :mod:`szilard.kernels.dispatch` chooses one for the tensor.
 
-Local reparametrisation (Kingma, Salimans and Welling 2015): with weights N(μ, σ²) independent, the output
-of a linear map of x is Gaussian, so one draws outputs instead of weights:
+Local reparametrisation (Kingma, Salimans and Welling 2015): with weights N(μ, σ²) independent, the output of a linear
+map of x is Gaussian, so outputs are drawn instead of weights:
 
     y = x μᵀ + s ∘ ε,   s² = (x∘x)(σ∘σ)ᵀ + tiny,   ε ~ N(0, 1) for each output.
 
@@ -16,9 +16,9 @@ With g = ∂L/∂y and h = g∘ε / (2 s), summed over the batch and over existi
     ∂L/∂μ_ij = Σ_b g_bi x_bj,   ∂L/∂log σ_ij = 2 σ_ij² Σ_b h_bi x_bj²,
     ∂L/∂x_bj = Σ_i g_bi μ_ij + 2 x_bj Σ_i h_bi σ_ij².
 
-All that the backward pass needs of the noise is thus the factor ε / (2 s): one tensor of the output's size, as s
-alone would be, so it is kept and the noise is neither stored nor drawn again. A convolution draws its noise for each
-output position apart, which ignores that positions share weights.
+The backward pass needs the noise only through the factor ε / (2 s), one tensor of the output's size, like s alone. The
+factor is kept, and the noise is neither stored nor drawn again. A convolution draws independent noise for each output
+position, which ignores that positions share weights.
 
 The noise is a function of a ``key``, an int64 tensor ``[2]`` on the CPU: (seed, number of the draw).
 """
@@ -38,7 +38,7 @@ from szilard.kernels.dispatch import implementation
 from szilard.kernels.geometry import Convolution
 from szilard.kernels.layout import innermost_like
 from szilard.kernels.operator import define
-from szilard.kernels.transforms import once, second
+from szilard.kernels.transforms import differentiable_once, second
 from szilard.sparse import compiled, differentiable, portable
 from szilard.sparse.support import Index
 
@@ -48,7 +48,7 @@ _INDEX = "Tensor crow, Tensor col, Tensor t_crow, Tensor t_col, Tensor t_perm"
 _HOW = "int[] shape, int[] stride, int[] padding, int[] dilation, int groups"
 
 
-def _serving(x: Tensor) -> ModuleType:
+def _implementation(x: Tensor) -> ModuleType:
     name = implementation(x)
     if name == "triton":
         from szilard.sparse import triton_kernels
@@ -57,63 +57,65 @@ def _serving(x: Tensor) -> ModuleType:
     return compiled if name == "cpp" else portable
 
 
-def _own(y: Tensor) -> Tensor:
-    """The same memory, not as a view: autograd lets nobody write into a view that a Function answers."""
+def _not_a_view(y: Tensor) -> Tensor:
+    """The same memory, not as a view: autograd forbids writing into a view that a Function returns."""
     return y.new_empty(0).set_(y) if y._is_view() else y  # type: ignore[call-overload]
 
 
-# -- what runs ------------------------------------------------------------------------------------------
+# -- implementations ------------------------------------------------------------------------------------
 
 
 def _linear(x: Tensor, values: Tensor, *index: Tensor) -> Tensor:
-    return _own(_serving(x).linear(x, values, Index(*index)))
+    return _not_a_view(_implementation(x).linear(x, values, Index(*index)))
 
 
 def _linear_backward(grad: Tensor, x: Tensor, values: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
-    return _serving(x).linear_backward(grad, x, values, Index(*rest[:5]), rest[5])
+    return _implementation(x).linear_backward(grad, x, values, Index(*rest[:5]), rest[5])
 
 
 def _lrt_linear(
     x: Tensor, mean: Tensor, log_std: Tensor, bias: Tensor | None, key: Tensor, *rest: Any
 ) -> tuple[Tensor, Tensor, Tensor]:
-    serving, index, relu = _serving(x), Index(*rest[:5]), rest[5]
-    if serving is compiled:
+    products, index, relu = _implementation(x), Index(*rest[:5]), rest[5]
+    if products is compiled:
         y, factor, variance = compiled.lrt_linear(x, mean, log_std, bias, key, index, relu)
-        return _own(y), factor, variance
-    y, factor, variance = serving.lrt_linear(x, mean, log_std, key, index)
-    return _own(portable.add_bias(y, bias, relu)), factor, variance
+        return _not_a_view(y), factor, variance
+    y, factor, variance = products.lrt_linear(x, mean, log_std, key, index)
+    return _not_a_view(portable.add_bias(y, bias, relu)), factor, variance
 
 
 def _lrt_linear_backward(
     grad: Tensor, x: Tensor, mean: Tensor, variance: Tensor, factor: Tensor, y: Tensor, *rest: Any
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    serving, index, relu, wants_x = _serving(x), Index(*rest[:5]), rest[5], rest[6]
-    if serving is compiled:
+    products, index, relu, wants_x = _implementation(x), Index(*rest[:5]), rest[5], rest[6]
+    if products is compiled:
         return compiled.lrt_linear_backward(grad, x, mean, variance, factor, y, index, relu, wants_x)
     grad = portable.past_relu(grad, y) if relu else grad
-    return *serving.lrt_linear_backward(grad, x, mean, variance, factor, index, wants_x), grad.sum(0)
+    return *products.lrt_linear_backward(grad, x, mean, variance, factor, index, wants_x), grad.sum(0)
 
 
 def _conv(x: Tensor, values: Tensor, *rest: Any) -> Tensor:
-    return _serving(x).conv(x, values, Index(*rest[:5]), Convolution(*rest[5:]))
+    return _implementation(x).conv(x, values, Index(*rest[:5]), Convolution(*rest[5:]))
 
 
 def _conv_backward(grad: Tensor, x: Tensor, values: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
     how = Convolution(*rest[5:10])
-    return _serving(x).conv_backward(grad, x, values, Index(*rest[:5]), how, rest[10])
+    return _implementation(x).conv_backward(grad, x, values, Index(*rest[:5]), how, rest[10])
 
 
 def _lrt_conv(
     x: Tensor, mean: Tensor, log_std: Tensor, key: Tensor, *rest: Any
 ) -> tuple[Tensor, Tensor, Tensor]:
-    return _serving(x).lrt_conv(x, mean, log_std, key, Index(*rest[:5]), Convolution(*rest[5:]))
+    return _implementation(x).lrt_conv(x, mean, log_std, key, Index(*rest[:5]), Convolution(*rest[5:]))
 
 
 def _lrt_conv_backward(
     grad: Tensor, x: Tensor, mean: Tensor, variance: Tensor, factor: Tensor, *rest: Any
 ) -> tuple[Tensor, Tensor, Tensor]:
     how = Convolution(*rest[5:10])
-    return _serving(x).lrt_conv_backward(grad, x, mean, variance, factor, Index(*rest[:5]), how, rest[10])
+    return _implementation(x).lrt_conv_backward(
+        grad, x, mean, variance, factor, Index(*rest[:5]), how, rest[10]
+    )
 
 
 def _normal(key: Tensor, like: Tensor) -> Tensor:
@@ -125,7 +127,7 @@ def _normal(key: Tensor, like: Tensor) -> Tensor:
 
 
 def _major_like(x: Tensor, features: int | torch.SymInt) -> Tensor:
-    return x.new_empty(features, x.shape[0]).t()  # feature-major, as every path returns it
+    return x.new_empty(features, x.shape[0]).t()  # feature-major, as every implementation returns it
 
 
 def _conv_like(x: Tensor, nnz: int, how: Convolution) -> Tensor:
@@ -194,7 +196,7 @@ def _normal_fake(key: Tensor, like: Tensor) -> Tensor:
 
 
 def _is_differentiated() -> bool:
-    """Whether a backward pass is to be differentiated itself (``create_graph=True``)."""
+    """Whether the backward pass itself will be differentiated (``create_graph=True``)."""
     return torch.is_grad_enabled() and not torch.compiler.is_compiling()
 
 
@@ -216,7 +218,7 @@ def _product_of(x: Tensor, index: Any, how: Any) -> tuple[differentiable.Product
 
 
 def _deterministic(product: Callable[..., Tensor]) -> type[torch.autograd.Function]:
-    """Of a product with given values: arguments (x, values, *index, *how)."""
+    """The Function of a product with given values, with arguments (x, values, *index, *how)."""
 
     class Deterministic(torch.autograd.Function):
         @staticmethod
@@ -238,7 +240,7 @@ def _deterministic(product: Callable[..., Tensor]) -> type[torch.autograd.Functi
 
 
 def _local_linear(draw: Callable[..., tuple[Tensor, Tensor, Tensor]]) -> type[torch.autograd.Function]:
-    """Of local reparametrisation: arguments (x, mean, log_std, bias, key, *index, relu)."""
+    """The Function of local reparametrisation, with arguments (x, mean, log_std, bias, key, *index, relu)."""
 
     class Local(torch.autograd.Function):
         @staticmethod
@@ -246,14 +248,14 @@ def _local_linear(draw: Callable[..., tuple[Tensor, Tensor, Tensor]]) -> type[to
             x, mean, _, bias, _, *index, ctx.relu = arguments
             y, factor, variance = draw(*arguments)
             ctx.bias = bias is not None
-            # The answer is asked for where it was rectified; elsewhere whoever has it may write into it.
+            # The backward pass reads y only after a ReLU; otherwise y is not saved, so in-place writes are allowed.
             ctx.save_for_backward(x, mean, variance, factor, y if ctx.relu else factor, *index)
             ctx.mark_non_differentiable(factor, variance)
             ctx.set_materialize_grads(False)
             return y, factor, variance
 
         @staticmethod
-        @once(differentiable.LOCAL)
+        @differentiable_once(differentiable.LOCAL)
         def backward(ctx: Any, grad: Tensor | None, *unused: None) -> tuple[Tensor | None, ...]:
             if grad is None:  # y was not used
                 return (None,) * 11
@@ -268,7 +270,7 @@ def _local_linear(draw: Callable[..., tuple[Tensor, Tensor, Tensor]]) -> type[to
 
 
 def _local_conv(draw: Callable[..., tuple[Tensor, Tensor, Tensor]]) -> type[torch.autograd.Function]:
-    """The same of a convolution: arguments (x, mean, log_std, key, *index, *how)."""
+    """The same for a convolution, with arguments (x, mean, log_std, key, *index, *how)."""
 
     class Local(torch.autograd.Function):
         @staticmethod
@@ -282,7 +284,7 @@ def _local_conv(draw: Callable[..., tuple[Tensor, Tensor, Tensor]]) -> type[torc
             return y, factor, variance
 
         @staticmethod
-        @once(differentiable.LOCAL)
+        @differentiable_once(differentiable.LOCAL)
         def backward(ctx: Any, grad: Tensor | None, *unused: None) -> tuple[Tensor | None, ...]:
             if grad is None:
                 return (None,) * 14
@@ -300,15 +302,14 @@ sparse_linear = define(
     f"sparse_linear(Tensor x, Tensor values, {_INDEX}) -> Tensor", _linear, _linear_fake, _deterministic
 )
 
-#: Gradients of :data:`sparse_linear` for x (empty if not wanted) and for the values.
+#: Gradients of :data:`sparse_linear` for x (empty if not needed) and for the values.
 sparse_linear_backward = define(
     f"sparse_linear_backward(Tensor grad, Tensor x, Tensor values, {_INDEX}, bool wants_x) -> (Tensor, Tensor)",
     _linear_backward,
     _linear_backward_fake,
 )
 
-#: Outputs drawn by local reparametrisation, with their bias and, with ``relu``, their positive part; ε / (2 s), both
-#: ``[B, O]``; and σ² ``[nnz]``.
+#: Outputs drawn by local reparametrisation, with bias and optional ReLU; ε / (2 s), both ``[B, O]``; and σ² ``[nnz]``.
 lrt_linear = define(
     "lrt_linear(Tensor x, Tensor mean, Tensor log_std, Tensor? bias, Tensor key, "
     f"{_INDEX}, bool relu) -> (Tensor, Tensor, Tensor)",
@@ -317,7 +318,7 @@ lrt_linear = define(
     _local_linear,
 )
 
-#: Gradients of :data:`lrt_linear` for x (empty if not wanted), mean, log_std and bias.
+#: Gradients of :data:`lrt_linear` for x (empty if not needed), mean, log_std and bias.
 lrt_linear_backward = define(
     "lrt_linear_backward(Tensor grad, Tensor x, Tensor mean, Tensor variance, Tensor factor, Tensor y, "
     f"{_INDEX}, bool relu, bool wants_x) -> (Tensor, Tensor, Tensor, Tensor)",
@@ -330,7 +331,7 @@ sparse_conv = define(
     f"sparse_conv(Tensor x, Tensor values, {_INDEX}, {_HOW}) -> Tensor", _conv, _conv_fake, _deterministic
 )
 
-#: Gradients of :data:`sparse_conv` for x (empty if not wanted) and for the values.
+#: Gradients of :data:`sparse_conv` for x (empty if not needed) and for the values.
 sparse_conv_backward = define(
     f"sparse_conv_backward(Tensor grad, Tensor x, Tensor values, {_INDEX}, {_HOW}, bool wants_x)"
     " -> (Tensor, Tensor)",
@@ -346,7 +347,7 @@ lrt_conv = define(
     _local_conv,
 )
 
-#: Gradients of :data:`lrt_conv` for x (empty if not wanted), mean and log_std.
+#: Gradients of :data:`lrt_conv` for x (empty if not needed), mean and log_std.
 lrt_conv_backward = define(
     "lrt_conv_backward(Tensor grad, Tensor x, Tensor mean, Tensor variance, Tensor factor, "
     f"{_INDEX}, {_HOW}, bool wants_x) -> (Tensor, Tensor, Tensor)",

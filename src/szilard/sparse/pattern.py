@@ -1,13 +1,13 @@
-"""In which units a weight exists: single entries, square blocks, or whole neurons.
+"""Units in which the entries of a weight exist: single entries, square blocks, or whole neurons.
 
-Whatever the pattern, a support is a set of entries in CSR and its values lie in that order; the pattern says
-which sets are allowed, how a first one is chosen, and in which units it moves. So everything that handles
-values entry by entry (means, σ, optimisers, checkpoints, the general kernels) works on every pattern.
+With any pattern, a support is a set of entries in CSR and its values are in that order. The pattern defines which sets
+are allowed, how the first one is chosen, and in which units it moves. Everything that handles values entry by entry
+(means, σ, optimisers, checkpoints, the general kernels) therefore works with every pattern.
 
-A unit is as good as the sum of squares of its entries, both where it may leave and where it may enter.
-With removal score |μ|/σ, half that sum is what removing the unit costs: if q is the posterior, -ln p rises by
-μ²/(2σ²) nats for each entry set to zero, and entries are independent under q. With |∂F/∂μ|, it is the
-slope of F along steepest descent into the unit. For units of one entry both are the unstructured rule.
+The score of a unit is the sum of squares of its entries' scores, both for removal and for growth. With removal score
+|μ|/σ, half that sum is the cost of removing the unit: if q is the posterior, -ln p rises by μ²/(2σ²) nats for each
+entry set to zero, and entries are independent under q. With |∂F/∂μ|, it is the slope of F along steepest descent into
+the unit. For units of one entry both are the unstructured rule.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from szilard.sparse.growth import Growth
 
 
 class Entries(Protocol):
-    """What a pattern asks of the support whose entries it chooses; :class:`~szilard.sparse.Support` has it."""
+    """What a pattern needs of a support whose entries it chooses; :class:`~szilard.sparse.Support` provides it."""
 
     shape: torch.Size
     rows: int
@@ -43,16 +43,16 @@ class Entries(Protocol):
 
 
 class Pattern:
-    """What the patterns have in common. Entries are named by ascending flat indices, int64 ``[nnz]``.
+    """Base class of the patterns. Entries are given as ascending flat indices, int64 ``[nnz]``.
 
-    How many entries a support has follows from its shape, the budget asked for and the pattern alone, so that
-    a checkpoint fits every network prepared with the same options; it is the budget to the nearest unit.
+    The number of entries of a support is its budget to the nearest unit. It depends on the shape, the budget and the
+    pattern alone, so that a checkpoint fits every network prepared with the same options.
     """
 
     name: str
 
     def placed(self, first: bool, last: bool) -> Pattern:
-        """This pattern for a weight that is the first (reads the data) or the last (answers) of a network."""
+        """This pattern for a weight that is the first (reads the data) or the last (gives the outputs) of a network."""
         return self
 
     def random(self, shape: Sequence[int], nnz: int, generator: torch.Generator) -> Tensor:
@@ -68,22 +68,22 @@ class Pattern:
         raise NotImplementedError
 
     def moved(self, support: Entries, score: Tensor, growth: Growth, fraction: float) -> Tensor:
-        """As many entries as now, after the worst units gave way to those of largest gradient.
+        """As many entries as now, with the units of lowest score replaced by those of largest gradient.
 
         Args:
             support: as it is before the move.
             score: importance of each existing entry, ``[nnz]``.
-            growth: says where entries should grow.
-            fraction: of the entries, to be replaced; what rounds down to no unit does not move.
+            growth: scores of where entries should grow.
+            fraction: of the entries to replace; nothing moves if that rounds down to zero units.
         """
         raise NotImplementedError
 
     def broken(self, support: Entries) -> str:
-        """Why the entries of ``support`` are not of this pattern, or nothing."""
+        """Why the entries of ``support`` are not of this pattern, or an empty string."""
         return ""
 
     def index(self, support: Entries) -> dict[str, Tensor]:
-        """Coarse index that products of this pattern need, by name; kept by the support, never saved."""
+        """Coarse index that products of this pattern need, by name; cached by the support, never saved."""
         return {}
 
 

@@ -1,4 +1,4 @@
-"""Patterns by their names, and how many entries each weight of a network gets."""
+"""Patterns by name, and the number of entries of each weight of a network."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from szilard.sparse.pattern import UNSTRUCTURED, Pattern
 
 
 def make_pattern(name: str | Pattern) -> Pattern:
-    """By name: ``"unstructured"``, ``"block32"`` (any side from 4 to 256) or ``"neuron"``.
+    """A pattern by name: ``"unstructured"``, ``"block32"`` (any side from 4 to 256) or ``"neuron"``.
 
     Raises:
         SzilardError: for any other name.
@@ -27,7 +27,7 @@ def make_pattern(name: str | Pattern) -> Pattern:
     if side := re.fullmatch(r"block(\d{1,6})", name):
         return Block(int(side[1]))
     raise SzilardError(
-        f"unknown pattern {name!r}: choose unstructured, neuron, or blocks with their side, such as block32"
+        f"unknown pattern {name!r}: choose unstructured, neuron, or blocks with a side, such as block32"
     )
 
 
@@ -36,9 +36,9 @@ def budgets(
 ) -> list[int]:
     """Entries per weight of a network, as :func:`~szilard.sparse.allocation.allocate`.
 
-    For whole neurons ``"uniform"`` is one share f of *neurons* everywhere: a weight that shrinks on both sides
-    keeps f² of its entries, one that shrinks on one side f, and f is such that the total is ``density`` of all.
-    (With one density everywhere the layers would not fit: a layer that keeps 5 % of its rows would
+    For whole neurons ``"uniform"`` means the same share f of *neurons* in every weight: a weight that shrinks on both
+    sides keeps f² of its entries, one that shrinks on one side f, and f is such that the total is ``density`` of all.
+    (With the same density in every weight the layers would not fit together: a layer that keeps 5 % of its rows would
     feed one that reads 22 % of its columns.)
     """
     neurons = [pattern for pattern in patterns if isinstance(pattern, Neuron)]

@@ -1,9 +1,8 @@
-"""The products of :mod:`szilard.sparse.ops` in plain torch: the path that runs everywhere, and the reference.
+"""The products of :mod:`szilard.sparse.ops` in plain torch, which run everywhere and are the reference in tests.
 
-Linear products run on torch's CSR kernels with activations feature-major (``[features, batch]``), where the
-batch is the vector axis and unstructured sparsity is no handicap; above :data:`DENSE_FROM` a dense product
-is faster and is taken. Convolutions scatter their values into a dense kernel, so here they save memory
-between steps but no arithmetic.
+Linear products use torch's CSR kernels with activations feature-major (``[features, batch]``): the batch is the vector
+axis, so unstructured sparsity wastes no vector lanes. Above :data:`DENSE_FROM` a dense product is faster and is used.
+Convolutions scatter their values into a dense kernel, so here they save memory between steps but no arithmetic.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from szilard.sparse.support import Index, flat_index, to_dense
 
 TINY = 1e-8  # added to a variance before its root, whose slope at zero is infinite
 DENSE_FROM = 0.25  # density above which torch's CSR product is slower than the dense one (measured)
-GATHER = 1 << 22  # elements gathered at a time where no sampled product exists
+GATHER = 1 << 22  # elements gathered at a time if there is no sampled product
 
 _MASK = (1 << 63) - 1
 
@@ -55,7 +54,7 @@ def lrt_linear(
 def lrt_linear_with(
     x: Tensor, mean: Tensor, log_std: Tensor, noise: Tensor, index: Index
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """:func:`lrt_linear` with the noise given, ``[B, O]``."""
+    """:func:`lrt_linear` with given noise ``[B, O]``."""
     variance = (2 * log_std).exp()
     std = linear(x.square(), variance, index).add_(TINY).sqrt_()
     return linear(x, mean, index).addcmul_(std, noise), noise / (2 * std), variance
@@ -74,13 +73,13 @@ def lrt_linear_backward(
 
 
 def add_bias(y: Tensor, bias: Tensor | None, relu: bool) -> Tensor:
-    """``y [B, O]`` plus a bias ``[O]``, and its positive part; ``y`` is overwritten."""
+    """``y [B, O]`` plus a bias ``[O]``, then ReLU if ``relu``; ``y`` is overwritten."""
     y = y if bias is None else y.add_(bias)
     return y.clamp_(min=0) if relu else y
 
 
 def past_relu(grad: Tensor, y: Tensor) -> Tensor:
-    """The gradient that a rectifier with the answer ``y`` lets through."""
+    """The gradient behind a ReLU whose output is ``y``."""
     return torch.where(y > 0, grad, 0)
 
 
@@ -139,7 +138,7 @@ def lrt_conv(
 def lrt_conv_with(
     x: Tensor, mean: Tensor, log_std: Tensor, noise: Tensor, index: Index, how: Convolution
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """:func:`lrt_conv` with the noise given, of the output's shape."""
+    """:func:`lrt_conv` with given noise of the output's shape."""
     variance = (2 * log_std).exp()
     std = conv(x.square(), variance, index, how).add_(TINY).sqrt_()
     return conv(x, mean, index, how).addcmul_(std, noise), noise / (2 * std), variance

@@ -1,12 +1,12 @@
-"""Products with a weight of whole rows and columns: dense ones of the part that exists.
+"""Products with a weight of whole rows and columns, as dense products of the existing part.
 
-The values of such a support are, in their order, the dense matrix ``W [kept rows, kept columns]`` (a kernel with
+The values of such a support, in their order, are the dense matrix ``W [kept rows, kept columns]`` (a kernel with the
 kept channels for a convolution). With x_K the kept inputs,
 
-    y_R = x_K Wᵀ,   or drawn   y_R = x_K μᵀ + sqrt(v + tiny) ∘ ε,   v = (x_K∘x_K)(σ∘σ)ᵀ,   and 0 elsewhere,
+    y_R = x_K Wᵀ,   or drawn:   y_R = x_K μᵀ + sqrt(v + tiny) ∘ ε,   v = (x_K∘x_K)(σ∘σ)ᵀ,   and 0 elsewhere,
 
-with noise only where an output exists. Plain differentiable torch, so tensor cores, ``torch.compile``
-and autograd need nothing from us.
+with noise only where an output exists. This is plain differentiable torch, so tensor cores, ``torch.compile`` and
+autograd work without custom operators.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ Map = Callable[[Tensor, Tensor], Tensor]
 
 
 def applies(support: Support) -> bool:
-    """Whether a linear layer with this support is a smaller dense one."""
+    """Whether a linear layer with this support is computed as a smaller dense one."""
     return isinstance(support.pattern, Neuron)
 
 
 def applies_to_conv(support: Support, x: Tensor, groups: int) -> bool:
-    """The same of a convolution of ``x``: not with groups, which may keep unlike numbers of outputs, nor where the C++
-    kernels serve, which are faster than torch's convolutions of few channels (ResNet-20 at 5 %: 0.5 to 0.65 of the
+    """The same for a convolution of ``x``: not with groups, which can keep different numbers of outputs, nor with the
+    C++ kernels, which are faster than torch's convolutions of few channels (ResNet-20 at 5 %: 0.5 to 0.65 of the
     step)."""
     return applies(support) and groups == 1 and implementation(x) != "cpp"
 
@@ -77,7 +77,7 @@ def _drawn(product: Map, x: Tensor, mean: Tensor, log_std: Tensor, key: Tensor, 
 
 
 def _matrix(x: Tensor, weight: Tensor) -> Tensor:
-    return weight @ x  # feature-major: rows are gathered and scattered whole
+    return weight @ x  # feature-major: complete rows are gathered and scattered
 
 
 def _convolution(stride: list[int], padding: list[int], dilation: list[int]) -> Map:

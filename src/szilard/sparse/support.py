@@ -15,10 +15,10 @@ from szilard.sparse.patterns import make_pattern
 
 
 class Index(NamedTuple):
-    """A support as the operators of :mod:`szilard.sparse.ops` take it: plain int32 tensors, two orders.
+    """A support as arguments of the operators of :mod:`szilard.sparse.ops`: plain int32 tensors in two orders.
 
-    Row order (CSR) is the order in which values are stored; column order (the CSR of the transpose) comes
-    with ``t_perm``, the place of each of its entries in row order, so that no product has to sort.
+    Row order (CSR) is the order in which values are stored; column order (the CSR of the transpose) comes with
+    ``t_perm``, the position of each of its entries in row order, so that no product has to sort.
     """
 
     crow: Tensor  # [rows + 1]
@@ -29,18 +29,18 @@ class Index(NamedTuple):
 
 
 class Support(nn.Module):
-    """The entries of one weight that exist: a fixed budget of them, for the whole of training.
+    """The existing entries of one weight: a fixed number of them throughout training.
 
-    A weight of shape ``[out, ...]`` is read as a matrix of ``out`` rows and ``prod(...)`` columns; its existing
-    entries are held in CSR with int32 indices and a cached transpose. Only the two CSR arrays are part of
-    the state dict; the transpose is rebuilt when they are loaded. Values (means, log standard deviations,
-    optimiser state) are arrays of length ``nnz`` in the same order and live elsewhere.
+    A weight of shape ``[out, ...]`` is read as a matrix of ``out`` rows and ``prod(...)`` columns; its existing entries
+    are held in CSR with int32 indices and a cached transpose. Only the two CSR arrays are part of the state dict; the
+    transpose is rebuilt when they are loaded. Values (means, log standard deviations, optimiser state) are arrays of
+    length ``nnz`` in the same order and are stored elsewhere.
 
     Args:
         shape: shape of the dense weight.
         crow: int tensor ``[rows + 1]``.
         col: int tensor ``[nnz]``, strictly ascending within each row.
-        pattern: in which units it exists and moves, or its name, see :func:`~szilard.sparse.make_pattern`.
+        pattern: the units in which it exists and moves, or its name, see :func:`~szilard.sparse.make_pattern`.
 
     Raises:
         SzilardError: if the arrays break an invariant (see :meth:`check`).
@@ -70,7 +70,7 @@ class Support(nn.Module):
         self.check()
         self._build_index()
 
-    # -- ways to make one ---------------------------------------------------------------------------
+    # -- constructors -------------------------------------------------------------------------------
 
     @classmethod
     def full(cls, shape: Sequence[int]) -> Support:
@@ -107,7 +107,7 @@ class Support(nn.Module):
 
     @classmethod
     def outline(cls, shape: Sequence[int], nnz: int, pattern: str | Pattern = UNSTRUCTURED) -> Support:
-        """One of ``nnz`` entries that are not known yet, on the meta device; loading a state dict says which."""
+        """A support of ``nnz`` entries that are not known yet, on the meta device; loading a state dict sets them."""
         support = cls.full((0, 1))
         support.pattern = make_pattern(pattern)
         support.shape = torch.Size(shape)
@@ -116,7 +116,7 @@ class Support(nn.Module):
             support.register_buffer(name, torch.empty(size, dtype=torch.int32, device="meta"))
         return support
 
-    # -- what it says -------------------------------------------------------------------------------
+    # -- properties ---------------------------------------------------------------------------------
 
     @property
     def nnz(self) -> int:
@@ -162,24 +162,24 @@ class Support(nn.Module):
         pattern = "" if self.pattern == UNSTRUCTURED else f", pattern={self.pattern.name}"
         return f"shape={tuple(self.shape)}, nnz={self.nnz}, density={self.density:.4g}{pattern}"
 
-    # -- how it changes -----------------------------------------------------------------------------
+    # -- changes ------------------------------------------------------------------------------------
 
     def replace(self, flat: Tensor) -> Tensor:
-        """Take the entries ``flat`` (ascending, int64, as many as before) instead of the present ones.
+        """Replace the entries by ``flat`` (ascending, int64, as many as before).
 
         Returns:
-            int64 ``[nnz]``: for each new entry its old place among the values, or -1 where it is new.
+            int64 ``[nnz]``: the old position of each entry among the values, or -1 if it is new.
         """
         if flat.numel() != self.nnz:
             raise SzilardError(
-                f"a support keeps its budget: {self.nnz} entries cannot become {flat.numel()}; "
+                f"a support keeps its number of entries: {self.nnz} cannot become {flat.numel()}; "
                 "make a new Support to change the density"
             )
-        new = Support.from_flat(self.shape, flat, self.pattern)  # refuses what is not of the pattern
+        new = Support.from_flat(self.shape, flat, self.pattern)  # raises if not of the pattern
         old = self.flat()
         place = torch.searchsorted(old, flat).clamp_(max=max(self.nnz - 1, 0))
         source = torch.where(old[place] == flat, place, -1) if self.nnz else place
-        # In place: whoever holds these buffers (a compiled graph, a process group) sees the new support.
+        # In place: everything that holds these buffers (a compiled graph, a process group) sees the new support.
         self.crow.copy_(new.crow)
         self.col.copy_(new.col)
         self.existing_rows = new.existing_rows
@@ -195,14 +195,14 @@ class Support(nn.Module):
         if crow.shape != (self.rows + 1,):
             broken = f"crow has {crow.numel()} entries where {self.rows + 1} are needed"
         elif int(crow[0]) != 0 or int(crow[-1]) != col.numel() or bool((crow.diff() < 0).any()):
-            broken = "crow must rise from 0 to the number of entries"
+            broken = "crow must increase from 0 to the number of entries"
         elif col.numel() and (int(col.min()) < 0 or int(col.max()) >= self.cols):
-            broken = f"column indices must lie in [0, {self.cols})"
+            broken = f"column indices must be in [0, {self.cols})"
         elif bool((flat_index(self.crow, self.col, self.cols).diff() <= 0).any()):
-            broken = "columns must ascend strictly within each row"
+            broken = "columns must be strictly ascending within each row"
         broken = broken or self.pattern.broken(self)
         if broken:
-            raise SzilardError(f"this is no support of a weight of shape {tuple(self.shape)}: {broken}")
+            raise SzilardError(f"this is not a support of a weight of shape {tuple(self.shape)}: {broken}")
 
     def _build_index(self) -> None:
         flat = self.flat()
@@ -222,7 +222,7 @@ class Support(nn.Module):
             total, held = max(1, self.rows * self.cols), stored.numel()
             name = prefix.removesuffix(".").removesuffix(".support") or "support"
             raise SzilardError(
-                f"the stored {name} has {held:,} of {total:,} entries ({held / total:.3g}), and this network's "
+                f"the stored {name} has {held:,} of {total:,} entries ({held / total:.3g}), and that of this network "
                 f"{self.nnz:,} ({self.nnz / total:.3g}); prepare it with the density, allocation and pattern of the "
                 "stored one"
             )

@@ -1,9 +1,9 @@
 """Products with a weight of blocks as Triton kernels: a tensor-core product for each block.
 
-The values of a block row of a :class:`~szilard.sparse.block.Block` support are, in their CSR order, one dense
-matrix ``[side, blocks * side]``, so block k of a row begins ``k * side`` behind the start of each of its rows and no
-copy of the values is needed. Ragged blocks are masked. Sums are float32; whether the factors are rounded
-to TF32 is torch's own setting (``torch.set_float32_matmul_precision``).
+The values of a block row of a :class:`~szilard.sparse.block.Block` support are, in their CSR order, one dense matrix
+``[side, blocks * side]``, so block k of a block row begins ``k * side`` after the start of each of its rows and no copy
+of the values is needed. Smaller blocks at the edges are masked. Sums are float32; the setting of torch decides whether
+the factors are rounded to TF32 (``torch.set_float32_matmul_precision``).
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ class BlockIndex(NamedTuple):
     block_row: Tensor  # [blocks]
     block_col: Tensor  # [blocks], ascending within a block row
     block_t_crow: Tensor  # [block columns + 1]
-    block_t_perm: Tensor  # [blocks], place of each in row order
+    block_t_perm: Tensor  # [blocks], position of each in row order
 
 
 @triton.jit
 def _starts(crow, row, rows, SIDE: tl.constexpr, WHOLE: tl.constexpr):
-    """Place of the first value of each row; where all blocks are whole the compiler may read four at a time."""
+    """Position of the first value of each row; if all blocks are whole, the compiler can read four at a time."""
     start = tl.load(crow + row, row < rows, 0)
     if WHOLE:
         start = tl.multiple_of(start, [SIDE])
@@ -164,7 +164,7 @@ def lrt_linear(
 def linear_backward(
     grad: Tensor, x: Tensor, values: Tensor, index: BlockIndex, side: int, wants_x: bool
 ) -> tuple[Tensor, Tensor]:
-    """Gradients of :func:`linear` for ``x`` (empty if not wanted) and ``values``."""
+    """Gradients of :func:`linear` for ``x`` (empty if not needed) and ``values``."""
     return _run_backward(grad, x, values, None, None, index, side, wants_x)[:2]
 
 
@@ -178,7 +178,7 @@ def lrt_linear_backward(
     side: int,
     wants_x: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of :func:`lrt_linear` for ``x`` (empty if not wanted), ``mean`` and ``log_std``."""
+    """Gradients of :func:`lrt_linear` for ``x`` (empty if not needed), ``mean`` and ``log_std``."""
     return _run_backward(grad, x, mean, variance, factor, index, side, wants_x)
 
 
@@ -232,5 +232,5 @@ def _precision() -> str:
 
 
 def _most(side: int) -> int:
-    """Examples a program may take: two accumulators of ``side x`` so many stay within 64 registers a thread."""
+    """The most examples for a program: its two accumulators ``[side, examples]`` stay within 64 registers a thread."""
     return min(128, 4096 // side)

@@ -1,10 +1,10 @@
 """The linear products of :mod:`szilard.sparse.ops` as Triton kernels, for float32 on a GPU.
 
-Activations are feature-major, ``[features, batch]``: neighbouring lanes hold neighbouring examples, so every
-load is coalesced whatever the support. A program owns one row and a tile of the batch and adds in a fixed
-order (no atomics, no autotuning), so the same inputs give the same bits in every run.
+Activations are feature-major, ``[features, batch]``: neighbouring lanes hold neighbouring examples, so every load is
+coalesced with any support. A program computes one row for a tile of the batch and adds in a fixed order (no atomics, no
+autotuning), so the same inputs give the same bits in every run.
 
-Importing this file imports Triton; :mod:`szilard.kernels.dispatch` knows when to.
+Importing this file imports Triton; :mod:`szilard.kernels.dispatch` decides when.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from triton.language.random import philox_impl
 from szilard.sparse.portable import conv, conv_backward, lrt_conv, lrt_conv_backward
 from szilard.sparse.support import Index
 
-__all__ = [  # what szilard.sparse.ops asks of an implementation; convolutions are torch's own here
+__all__ = [  # what szilard.sparse.ops needs of an implementation; convolutions are those of torch here
     "conv",
     "conv_backward",
     "linear",
@@ -31,7 +31,7 @@ __all__ = [  # what szilard.sparse.ops asks of an implementation; convolutions a
 
 _TINY = tl.constexpr(1e-8)  # added to a variance before its root, whose slope at zero is infinite
 _ROUNDS = tl.constexpr(7)
-_KEY = ["seed_low", "seed_high", "draw_low", "draw_high"]  # numbers that must not be compiled in
+_KEY = ["seed_low", "seed_high", "draw_low", "draw_high"]  # numbers that must not be compiled in as constants
 _ENTRIES = 32  # entries of a row read at a time
 
 
@@ -39,11 +39,11 @@ _ENTRIES = 32  # entries of a row read at a time
 def normal(element, seed_low, seed_high, draw_low, draw_high):
     """Standard normal numbers, a pure function of (seed, draw, element).
 
-    Element 64 k + 16 w + l is word w of Philox-4x32-7 at counter (16 k + l, draw), by Box and Muller's transform:
-    radius sqrt(-2 ln u), u from 24 bits, and an angle in [-π/4, π/4) from 30 bits, reflected by two more.
-    The CPU's kernels make other numbers.
+    Element 64 k + 16 w + l is word w of Philox-4x32-7 at counter (16 k + l, draw), by the Box-Muller transform: radius
+    sqrt(-2 ln u), u from 24 bits, and an angle in [-π/4, π/4) from 30 bits, reflected by two more. The kernels for the
+    CPU make other numbers.
     """
-    # By shifts, and with polynomials where the library's functions would call a slow path: registers count here.
+    # Uses shifts, and polynomials where the library functions would take a slow path, to save registers.
     counter = (element >> 6 << 4) + (element & 15)
     word = (element >> 4).to(tl.int32) & 3
     zero = counter.to(tl.uint32) * 0
@@ -163,7 +163,7 @@ def linear(x: Tensor, values: Tensor, index: Index) -> Tensor:
 def linear_backward(
     grad: Tensor, x: Tensor, values: Tensor, index: Index, wants_x: bool
 ) -> tuple[Tensor, Tensor]:
-    """Gradients of :func:`linear` for ``x`` (empty if not wanted) and ``values``."""
+    """Gradients of :func:`linear` for ``x`` (empty if not needed) and ``values``."""
     return _backward(grad, x, values, None, None, index, wants_x)[:2]
 
 
@@ -188,7 +188,7 @@ def lrt_linear(
 def lrt_linear_backward(
     grad: Tensor, x: Tensor, mean: Tensor, variance: Tensor, factor: Tensor, index: Index, wants_x: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of :func:`lrt_linear` for ``x`` (empty if not wanted), ``mean`` and ``log_std``."""
+    """Gradients of :func:`lrt_linear` for ``x`` (empty if not needed), ``mean`` and ``log_std``."""
     return _backward(grad, x, mean, variance, factor, index, wants_x)
 
 
@@ -216,7 +216,7 @@ def _backward(
 
 
 def tiles(rows: int, batch: int, most: int = 128) -> tuple[int, tuple[int, int]]:
-    """(examples a program takes, grid): a power of two from 16 to ``most``."""
+    """(examples for a program, grid); the examples are a power of two from 16 to ``most``."""
     tile = min(most, max(16, triton.next_power_of_2(batch)))
     return tile, (rows, triton.cdiv(batch, tile))
 

@@ -1,4 +1,4 @@
-"""Where a weight would grow: the gradient at entries that do not exist, without ever holding it whole."""
+"""Where a weight would grow: the gradient at entries that do not exist, never held in full."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ BLOCK = 1 << 18  # entries of the dense gradient held at one time
 
 
 class GrowthGradient:
-    """Collects (output gradient, input) of one weight over a few batches and finds its largest entries.
+    """Collects (output gradient, input) of one weight over a few batches and finds the largest entries of its gradient.
 
     With local reparametrisation the mean of the output is linear in μ, so ∂L/∂μ_ij = Σ_b g_bi x_bj also where
     no entry exists: a one-sample unbiased estimate of the gradient of F at μ = 0, σ = 0.
 
-    What is held is the smaller of two: the batches themselves, as for a large linear map, whose gradient is only ever
-    computed in blocks; or the sum so far, as for a convolution, whose activations are a thousand times its weight.
+    The smaller of two is held: the batches, as for a large linear map, whose gradient is computed in blocks; or the sum
+    of the gradients, as for a convolution, whose activations are a thousand times larger than its weight.
     """
 
     def __init__(self, rows_gradient: RowsGradient | None, entries: int | None = None) -> None:
         """
         Args:
-            rows_gradient: of the layer; None where it hands over gradients (:meth:`add_gradient`).
-            entries: rows times columns of the weight; without it the batches are held.
+            rows_gradient: of the layer; None if the layer gives gradients (:meth:`add_gradient`).
+            entries: rows times columns of the weight; if None, the batches are held.
         """
         self._rows_gradient = rows_gradient
         self._entries = entries
@@ -37,11 +37,11 @@ class GrowthGradient:
         return len(self.batches) + (self.total is not None)
 
     def _rows(self, grad: Tensor, x: Tensor, rows: slice) -> Tensor:
-        assert self._rows_gradient is not None  # only layers that have one hand over batches
+        assert self._rows_gradient is not None  # only layers that have one give batches
         return self._rows_gradient(grad, x, rows)
 
     def add(self, grad: Tensor, x: Tensor) -> None:
-        """Take in one batch: the loss gradient of the weight's output, and its input."""
+        """Add one batch: the loss gradient of the weight's output, and its input."""
         grad, x = grad.detach(), x.detach()
         if self._entries is None or self._entries > grad.numel() + x.numel():
             self.batches.append((grad, x))
@@ -50,28 +50,28 @@ class GrowthGradient:
         self.total = gradient if self.total is None else self.total.add_(gradient)
 
     def add_gradient(self, gradient: Tensor) -> None:
-        """Take in the gradient itself, ``[rows, cols]``."""
+        """Add the gradient itself, ``[rows, cols]``."""
         self.total = gradient.clone() if self.total is None else self.total.add_(gradient)
 
     def state(self) -> tuple[list[tuple[Tensor, Tensor]], Tensor | None]:
-        """What it holds, for a checkpoint."""
+        """The collected batches or sum, for a checkpoint."""
         return self.batches, self.total
 
     def resume(self, state: tuple[list[tuple[Tensor, Tensor]], Tensor | None]) -> None:
-        """Go on from what :meth:`state` gave."""
+        """Continue from a :meth:`state`."""
         self.batches, self.total = list(state[0]), state[1]
 
     def stream(
         self, rows: int, cols: int, device: torch.device, multiple: int = 1
     ) -> Iterator[tuple[slice, Tensor]]:
-        """The gradient by blocks of rows, ``(rows, [len(rows), cols])``, so that it is never held whole.
+        """The gradient by blocks of rows, ``(rows, [len(rows), cols])``, so that it is never held in full.
 
-        With several processes each block is summed over them first, so that all choose alike.
+        With several processes each block is summed over them first, so that all make the same choice.
 
         Args:
             rows, cols: of the weight as a matrix.
             device: where the blocks are made.
-            multiple: a block has a multiple of so many rows, but for the last.
+            multiple: the number of rows of a block is a multiple of this, except in the last block.
         """
         step = max(1, BLOCK // max(1, cols) // multiple) * multiple
         for start in range(0, rows, step):
@@ -86,12 +86,12 @@ class GrowthGradient:
     def largest(self, count: int, rows: int, cols: int, taken: Tensor) -> Tensor:
         """The ``count`` entries of largest |gradient| among those not ``taken``.
 
-        The gradient is streamed by blocks of rows with a running top-``count``.
+        The gradient is streamed in blocks of rows with a running top-``count``.
 
         Args:
             count: how many entries.
             rows, cols: of the weight as a matrix.
-            taken: ascending flat indices that may not be chosen, int64.
+            taken: ascending flat indices that cannot be chosen, int64.
         Returns:
             flat indices, int64 ``[count]``, unordered.
         """
@@ -103,7 +103,7 @@ class GrowthGradient:
                 taken, torch.tensor([part.start * cols, part.stop * cols]).to(taken)
             )
             block[taken[low:high] - part.start * cols] = -1.0
-            if len(best) == count:  # only what beats the least of the best so far can join them
+            if len(best) == count:  # only entries above the smallest of the best so far can join them
                 index = (block > best.min()).nonzero().flatten() if count else where
                 values = block[index]
             else:

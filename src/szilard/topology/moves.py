@@ -1,4 +1,4 @@
-"""Moves of all supports of a network, when it is time."""
+"""Moves of all supports of a network, on schedule."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from szilard.bayes.every import every_weight
+from szilard.bayes.network_weights import every_weight
 from szilard.bayes.weight import Weight
 from szilard.errors import SzilardError
 from szilard.topology.gradient import GrowthGradient
@@ -15,7 +15,7 @@ from szilard.topology.replace import carry_optimizer_state, drop_and_grow
 from szilard.topology.schedule import Schedule
 from szilard.topology.scores import SCORES
 
-Held = tuple[list[tuple[Tensor, Tensor]], Tensor | None]  # of GrowthGradient.state
+GradientState = tuple[list[tuple[Tensor, Tensor]], Tensor | None]  # of GrowthGradient.state
 
 
 #: One optimiser, or several that share the parameters among them.
@@ -30,11 +30,11 @@ def several(given: Optimizers) -> list[torch.optim.Optimizer]:
 
 
 class Moves:
-    """Listens to the batches before a move and then moves every support that is not full.
+    """Collects gradients in the batches before a move, then moves every support that is not full.
 
     Args:
         schedule: when, and how much.
-        score: name in :data:`szilard.topology.scores.SCORES`; entries of lowest score go.
+        score: name in :data:`szilard.topology.scores.SCORES`; entries of lowest score are dropped.
         batches: batches whose gradients decide where to grow.
     """
 
@@ -44,16 +44,16 @@ class Moves:
         if batches < 1:
             raise SzilardError(f"a move needs the gradient of at least one batch, not {batches}")
         self.schedule, self.score, self.batches = schedule, score, batches
-        self._growth: dict[int, GrowthGradient] = {}  # by the number of the layer, while listening
-        self._resumed: dict[int, Held] = {}
+        self._growth: dict[int, GrowthGradient] = {}  # by number of the layer, while gradients are collected
+        self._resumed: dict[int, GradientState] = {}
 
     @property
     def listening(self) -> bool:
-        """Whether the coming batch is one of those that decide where to grow."""
+        """Whether the next batch is one of those whose gradients decide where to grow."""
         return bool(self._growth)
 
     def listen(self, network: nn.Module, step: int, total: int) -> None:
-        """Before the forward pass of ``step``."""
+        """Start collecting gradients if it is time; to be called before the forward pass of ``step``."""
         if not self.schedule.collects(step, total, self.batches):
             return
         for number, (_, weight, rows_gradient) in enumerate(every_weight(network)):
@@ -69,7 +69,8 @@ class Moves:
 
     @torch.no_grad()
     def apply(self, network: nn.Module, optimizer: Optimizers, step: int, total: int) -> int:
-        """After optimiser step number ``step``; returns how many entries are new in the whole network."""
+        """Move supports if it is time; to be called after optimiser step ``step``. Returns the number of new entries in
+        the network."""
         fraction = self.schedule.fraction_at(step, total)
         if not (fraction and self._growth):
             return 0
@@ -79,18 +80,18 @@ class Moves:
         for number, (_, weight, _) in enumerate(every_weight(network)):
             growth = self._growth.get(number)
             weight.growth = None
-            # What is frozen, or what none of the optimisers trains, keeps its entries: new ones would stay at zero.
+            # A weight that is frozen, or that no optimiser trains, keeps its entries: new ones would stay at zero.
             free = weight.mean.requires_grad and (not given or id(weight.mean) in trained)
             if growth is not None and len(growth) and free:
                 new += self._move(weight, growth, given, fraction)
         self._growth = {}
         return new
 
-    def state_dict(self) -> dict[int, Held]:
-        """What has been heard since the last move, so that a run may stop between two batches."""
+    def state_dict(self) -> dict[int, GradientState]:
+        """Gradients collected since the last move, so that a run can stop between two batches."""
         return {number: growth.state() for number, growth in self._growth.items()}
 
-    def load_state_dict(self, state: dict[int, Held]) -> None:
+    def load_state_dict(self, state: dict[int, GradientState]) -> None:
         self._growth, self._resumed = {}, dict(state)
 
     def _move(

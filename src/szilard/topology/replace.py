@@ -1,4 +1,4 @@
-"""How a support moves: drop the entries that say least, grow where the score of growth is largest."""
+"""One move of a support: drop the entries of lowest removal score, grow where the growth score is largest."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ SECOND_MOMENTS = frozenset({"exp_avg_sq", "max_exp_avg_sq", "square_avg", "sum",
 
 
 def drop_and_grow(support: Support, score: Tensor, growth: Growth, fraction: float) -> Move:
-    """Keep the units of largest ``score``, replace the rest by those of largest |gradient|.
+    """Keep the units of largest ``score`` and replace the others by those of largest |gradient|.
 
-    With n = floor(fraction * nnz): K keeps nnz - n entries; A is the n largest |gradient| among all
-    entries outside K, so one dropped a moment ago may be chosen again and then keeps its values. Structured
-    supports do the same in units of their :class:`~szilard.sparse.pattern.Pattern`.
+    With n = floor(fraction * nnz): K keeps nnz - n entries; A is the n largest |gradient| among all entries outside K,
+    so an entry that was just dropped can be chosen again and then keeps its values. Structured supports do the same in
+    units of their :class:`~szilard.sparse.pattern.Pattern`.
 
     Args:
         support: as it is before the move.
-        score: importance of each existing entry, ``[nnz]``; ties keep the lower index.
-        growth: says where entries should grow.
-        fraction: of the entries, to be replaced.
+        score: importance of each existing entry, ``[nnz]``; among equal scores the lower index is kept.
+        growth: scores of where entries should grow.
+        fraction: of the entries to replace.
     """
     if torch.isnan(score).any():
         raise SzilardError(
-            "a removal score is NaN, so nothing can be dropped: inputs or targets hold NaN, or training has diverged; "
-            "look at the batches, and lower lr if they are whole"
+            "a removal score is NaN, so no entry can be dropped: inputs or targets hold NaN, or training has diverged; "
+            "check the batches, and lower lr if they hold no NaN"
         )
     source = support.replace(support.pattern.moved(support, score, growth, fraction))
     return Move(source, dropped=int((source < 0).sum()))

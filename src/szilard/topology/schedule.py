@@ -10,7 +10,7 @@ from szilard.errors import SzilardError
 
 @dataclass(frozen=True)
 class Schedule:
-    """Moves every ``every`` steps until ``end`` (a fraction of all steps), replacing ever fewer entries.
+    """Moves every ``every`` steps until ``end`` (a fraction of all steps), replacing fewer entries each time.
 
     At step t of ``total`` the fraction replaced is ``fraction / 2 * (1 + cos(pi t / (end * total)))``
     (Evci et al. 2020, "Rigging the Lottery").
@@ -35,6 +35,6 @@ class Schedule:
         return self.fraction / 2 * (1 + math.cos(math.pi * step / last))
 
     def collects(self, step: int, total: int, batches: int) -> bool:
-        """Whether the batch seen at ``step`` is among the ``batches`` before the next move."""
+        """Whether the batch of ``step`` is among the last ``batches`` before the next move."""
         ahead = -(step + 1) % self.every
         return ahead < batches and self.fraction_at(step + 1 + ahead, total) > 0

@@ -1,8 +1,8 @@
-"""How much an entry of a weight says: removal scores, each ``(μ [nnz], σ [nnz]) -> [nnz]``, low goes first.
+"""Removal scores of the entries of a weight, each ``(μ [nnz], σ [nnz]) -> [nnz]``; the lowest are dropped first.
 
-With r = |μ|/σ the folded normal |θ| has E|θ| = σ m(r), m(r) = r erf(r/√2) + √(2/π) exp(-r²/2), and
-Var|θ| = σ² (1 + r² - m²). E|θ| / √Var|θ| is a function of r alone whose slope has the sign of
-erf(r/√2) - 2 r φ(r) > 0, so it ranks exactly as r does: the published name is an alias of the cheap one.
+With r = |μ|/σ the folded normal |θ| has E|θ| = σ m(r), m(r) = r erf(r/√2) + √(2/π) exp(-r²/2), and Var|θ| = σ² (1 + r²
+- m²). E|θ| / √Var|θ| is a function of r alone whose slope has the sign of erf(r/√2) - 2 r φ(r) > 0, so it ranks exactly
+as r does: the published name is an alias of the simpler score.
 """
 
 from __future__ import annotations
@@ -38,4 +38,4 @@ SCORES: dict[str, Score] = {
     "expected-magnitude": expected_magnitude,
     "SNR_mean_abs": signal_to_noise,  # the name in the SSVI publication
 }
-"""By name, the score of entries from their mean and σ; those of the lowest score leave a support."""
+"""Removal scores by name, functions of mean and σ; entries of the lowest score are dropped."""

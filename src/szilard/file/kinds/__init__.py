@@ -1,8 +1,8 @@
-"""The kinds of records, one file each: a class of fields over :class:`szilard.file.fields.Fields`, and its record.
+"""The kinds of records, one file each: a subclass of :class:`szilard.file.fields.Fields`, and its record.
 
 A new kind is a new file here and a line in :data:`KINDS` with the next number. From :data:`WIDE` on, the number is in a
 column of varints, in files with the flag :data:`szilard.file.sections.WIDE`; a file without such a kind has no flag and
-keeps its bytes. Products (``product.py``) have no number: they lie in two records of levels.
+keeps its bytes. Products (``product.py``) have no number: they are stored as two records of levels.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ __all__ = [
     "of_record",
 ]
 
-WIDE = 8  #: kinds below have three bits in a file's table, and all of these are taken
+WIDE = 8  #: kinds below have three bits in a file's table, and all eight are in use
 
-#: The kinds by number, in the order in which the columns of their own lie in the table. New ones go to the end.
+#: The kinds by number, which is also the order of their columns in the table. Add new ones at the end.
 KINDS: dict[int, type[Fields]] = {
     4: LevelsFields,
     1: PlanesFields,
@@ -53,7 +53,7 @@ def number(kind: type[Fields]) -> int:
     """The number of a kind in a file.
 
     Raises:
-        ValueError: it has none.
+        ValueError: it has no number.
     """
     for found, one in KINDS.items():
         if one is kind:
@@ -65,9 +65,9 @@ def of_record(record: Record) -> type[Fields]:
     """The kind that writes a record.
 
     Raises:
-        SzilardFileError: none does.
+        SzilardFileError: no kind does.
     """
     for kind in KINDS.values():
         if kind.record is not None and isinstance(record, kind.record):
             return kind
-    raise SzilardFileError(f"{record.name} is no record that a file can hold; store it raw")
+    raise SzilardFileError(f"{record.name} is not a record that a file can store; store it raw")

@@ -10,7 +10,7 @@ from szilard.file.cursor import Cursor, varints
 from szilard.file.decoding import Decoding
 from szilard.file.encoding import Encoding
 from szilard.file.error import SzilardFileError
-from szilard.file.fields import FREE, Cost, Fields, Row
+from szilard.file.fields import NO_BITS, Cost, Fields, Row
 from szilard.file.limits import MOST_RECORDS
 from szilard.file.records import Record
 
@@ -28,7 +28,7 @@ class Alias(Record):
 
 @dataclass(frozen=True, slots=True)
 class AliasFields(Fields):
-    """The earlier tensor, in the table. Whether it may be shared is seen where all names are known.
+    """The number of the earlier tensor, in the table. Whether it can be shared is checked when all names are known.
 
     Attributes:
         target: its number among all tensors of the file.
@@ -43,7 +43,7 @@ class AliasFields(Fields):
 
     @property
     def elements(self) -> int:
-        """It has none of its own."""
+        """0, because it has no entries of its own."""
         return 0
 
     @property
@@ -67,14 +67,14 @@ class AliasFields(Fields):
         """As :meth:`Fields.encode`."""
         if record.target not in encoding.numbers or record.target in encoding.aliases:
             raise SzilardFileError(
-                f"{record.name} shares {record.target}, which is no tensor before it with its own storage; name one"
+                f"{record.name} shares {record.target}, which is not an earlier tensor with its own storage; name one"
             )
         encoding.aliases.add(record.name)
         number = encoding.numbers[record.target]
         encoding.content.alias(record.name, number)
-        return cls(target=number), FREE
+        return cls(target=number), NO_BITS
 
     def decode(self, name: str, decoding: Decoding) -> tuple[Record | None, Cost]:
         """As :meth:`Fields.decode`."""
         decoding.content.alias(name, self.target)
-        return Alias(name, decoding.tensors[self.target]), FREE
+        return Alias(name, decoding.tensors[self.target]), NO_BITS

@@ -1,4 +1,4 @@
-"""Kind 2, constant: a tensor of equal entries, of which the table of fields has one."""
+"""Kind 2, constant: a tensor of equal entries, stored as one entry in the table of fields."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from szilard.file.cursor import Cursor
 from szilard.file.decoding import Decoding
 from szilard.file.encoding import Encoding, size_of
 from szilard.file.error import Broken, SzilardFileError
-from szilard.file.fields import FREE, Cost, Fields, Row
+from szilard.file.fields import NO_BITS, Cost, Fields, Row
 from szilard.file.records import Record, TensorRecord
 
 
@@ -22,7 +22,7 @@ class Constant(TensorRecord):
     """A tensor of equal entries.
 
     Attributes:
-        data: bytes of one of them.
+        data: bytes of one entry.
     """
 
     data: bytes
@@ -35,7 +35,7 @@ class Constant(TensorRecord):
 
 @dataclass(frozen=True, slots=True)
 class ConstantFields(Fields):
-    """The entry, in the table.
+    """The fields of a constant: one entry.
 
     Attributes:
         data: its bytes.
@@ -60,7 +60,7 @@ class ConstantFields(Fields):
     def check(self) -> None:
         """As :meth:`Fields.check`."""
         if not self.elements:
-            raise Broken("an empty tensor is given as a constant")
+            raise Broken("an empty tensor is stored as a constant")
 
     @classmethod
     def encode(cls, record: Constant, encoding: Encoding) -> tuple[Fields, Cost]:
@@ -68,14 +68,14 @@ class ConstantFields(Fields):
         dtype = dtypes.named(record.dtype)
         if not size_of(record.name, record.shape) or len(record.data) != dtype.size:
             raise SzilardFileError(
-                f"the constant {record.name} is empty or has no entry of its type; make it raw"
+                f"the constant {record.name} is empty or has no entry of its type; store it raw"
             )
         encoding.content.constant(record.name, dtype, record.shape, record.data)
-        return cls(dtype, record.shape, data=record.data), FREE
+        return cls(dtype, record.shape, data=record.data), NO_BITS
 
     def decode(self, name: str, decoding: Decoding) -> tuple[Record | None, Cost]:
-        """As :meth:`Fields.decode`; a huge one is made only when the hash has been found right."""
+        """As :meth:`Fields.decode`; a huge one is only made after the hash has been checked."""
         if self.type.name == "bool" and self.data not in (b"\0", b"\1"):
-            raise Broken("a bool tensor holds something else")
+            raise Broken("a bool tensor has a value other than 0 and 1")
         decoding.content.constant(name, self.type, self.shape, self.data)
-        return Constant(name, self.type.name, self.shape, self.data), FREE
+        return Constant(name, self.type.name, self.shape, self.data), NO_BITS

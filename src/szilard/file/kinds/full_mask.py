@@ -1,4 +1,4 @@
-"""Kind 6, full mask: every entry exists, or there is none."""
+"""Kind 6, full mask: a support in which every entry exists, or which has no entries."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import numpy as np
 from szilard.file.decoding import Decoding
 from szilard.file.encoding import Encoding, size_of
 from szilard.file.error import SzilardFileError
-from szilard.file.fields import FREE, Cost, Fields
+from szilard.file.fields import NO_BITS, Cost, Fields
 from szilard.file.kinds.mask import MOST_MASK, Mask, MaskFields, check_size, support_bytes, support_names
 from szilard.file.records import Record
 
 
 @dataclass(frozen=True, slots=True)
 class FullMaskFields(Fields):
-    """The shape, in the table, and nothing anywhere else."""
+    """The fields of a full support, which is stored in the table alone."""
 
     word: ClassVar[str] = "support"
     record: ClassVar[type[Record]] = Mask
@@ -39,24 +39,24 @@ class FullMaskFields(Fields):
 
     @classmethod
     def encode(cls, record: Mask, encoding: Encoding) -> tuple[Fields, Cost]:
-        """As :meth:`Fields.encode`; as kind 5 where an entry is missing."""
+        """As :meth:`Fields.encode`; as kind 5 if an entry is missing."""
         if record.mask.shape != record.shape or len(record.shape) != 2 or record.mask.dtype != bool:
             raise SzilardFileError(
-                f"the mask of {record.name} must be a bool matrix of its shape; mend the record"
+                f"the mask of {record.name} must be a bool matrix of its shape; fix the record"
             )
         if size_of(record.name, record.shape) > MOST_MASK:
             raise SzilardFileError(
-                f"the support {record.name} is larger than {MOST_MASK} entries; split the weight"
+                f"the support {record.name} has more than {MOST_MASK} entries; split the weight"
             )
         full = bool(record.mask.all())
         encoding.content.mask(record.name, record.shape, None if full else record.mask)
         if full:
-            return cls(None, record.shape), FREE
+            return cls(None, record.shape), NO_BITS
         encoding.held.append(support_bytes(record.shape[0], int(np.count_nonzero(record.mask))))
         return MaskFields(None, record.shape), (encoding.adaptive.mask(record.mask), 0.0)
 
     def decode(self, name: str, decoding: Decoding) -> tuple[Record | None, Cost]:
         """As :meth:`Fields.decode`."""
         decoding.content.mask(name, self.shape, None)
-        # A view of one entry takes no memory, however large the support.
-        return Mask(name, self.shape, np.broadcast_to(np.True_, self.shape)), FREE
+        # A view of one entry, which takes no memory for a support of any size.
+        return Mask(name, self.shape, np.broadcast_to(np.True_, self.shape)), NO_BITS

@@ -19,21 +19,21 @@ from szilard.file.error import Broken, SzilardFileError
 from szilard.file.fields import Cost, Fields, Row, SteppedFields
 from szilard.file.inplace import narrowed
 from szilard.file.pieces import matrix
-from szilard.file.quantised import Levels, check_step, check_type, kept
+from szilard.file.quantised import Levels, check_step, check_type, keep_levels
 from szilard.file.records import Record
 
 __all__ = ["PLAIN", "Coding", "Levels", "LevelsFields", "cheaper_by_table", "put"]
 
-_OFFSET_BITS = 16  # what an offset adds to the table of fields, about
+_OFFSET_BITS = 16  # approximate bits that an offset adds to the table of fields
 
 
 class Coding(enum.IntFlag):
     """How a record of levels is coded; bits of one number."""
 
-    HISTORY = 1  # the coder's model HISTORY instead of NEIGHBOURS
+    HISTORY = 1  # the model HISTORY of the coder instead of NEIGHBOURS
     ROW_SCALE = 2
     COL_SCALE = 4
-    STATIC = 8  # in the static stream, under a table that is in the adaptive one
+    STATIC = 8  # in the static stream, under a table in the adaptive stream
 
 
 PLAIN = Coding(0)
@@ -41,12 +41,12 @@ PLAIN = Coding(0)
 
 @dataclass(frozen=True, slots=True)
 class LevelsFields(SteppedFields):
-    """How the levels are coded; they are in the streams.
+    """How levels are coded; the levels are in the streams.
 
     Attributes:
-        offset: added to the coded levels; of static ones the lowest level.
-        alphabet: of static levels, how many different ones there are.
-        row_offset, col_offset: the same as ``offset`` for the codes of scales.
+        offset: added to the coded levels; for static levels, the lowest one.
+        alphabet: for static levels, the number of distinct ones.
+        row_offset, col_offset: as ``offset``, for the codes of scales.
     """
 
     offset: int = 0
@@ -110,7 +110,7 @@ class LevelsFields(SteppedFields):
         if Coding.STATIC in self.coding and (
             self.alphabet < 2 or Coding.HISTORY in self.coding or not self.elements
         ):
-            raise Broken("a tensor of static levels is badly described")
+            raise Broken("a tensor of static levels has invalid fields")
 
     @classmethod
     def encode(cls, record: Levels, encoding: Encoding) -> tuple[Fields, Cost]:
@@ -122,13 +122,13 @@ class LevelsFields(SteppedFields):
     def decode(self, name: str, decoding: Decoding) -> tuple[Record | None, Cost]:
         """As :meth:`Fields.decode`."""
         record, cost = self.take(name, decoding)
-        return kept(record, decoding), cost
+        return keep_levels(record, decoding), cost
 
     def take(self, name: str, decoding: Decoding) -> tuple[Levels, Cost]:
-        """The next levels of the streams; what they cost is known where the decoders are priced.
+        """The next levels of the streams, and their code length if the decoders count it.
 
         Raises:
-            Broken: they are not what :func:`put` can have written.
+            Broken: :func:`put` cannot have written them.
             CodingError: likewise.
         """
         adaptive, static = decoding.adaptive, decoding.static
@@ -164,7 +164,7 @@ class LevelsFields(SteppedFields):
 
 
 def put(record: Levels, encoding: Encoding) -> tuple[LevelsFields, Cost]:
-    """Check and code a record; it is not taken into the hash.
+    """Check and code a record; it is not added to the hash.
 
     Raises:
         SzilardFileError: it breaks a rule of the format.
@@ -188,28 +188,28 @@ def put(record: Levels, encoding: Encoding) -> tuple[LevelsFields, Cost]:
 
 
 def cheaper_by_table(record: Levels, adaptive_bits: float) -> bool:
-    """Whether levels may take fewer bits under a table of their own than they took in the adaptive stream."""
+    """Whether levels are likely to take fewer bits under their own table than they took in the adaptive stream."""
     table = Table.of(record.levels) if record.levels.size else None
     if table is None:
         return False
-    _, gaps, rises = table.sides()  # priced under models that have learnt nothing yet
+    _, gaps, rises = table.sides()  # code lengths under models that have not adapted yet
     return table.bits(record.levels) + Encoder().rate(gaps) + Encoder().rate(rises) < adaptive_bits
 
 
 def _checked(record: Levels) -> LevelsFields:
-    """The fields of a record as far as they do not depend on how its levels are coded."""
+    """The fields of a record that do not depend on how its levels are coded."""
     dtype = dtypes.named(record.dtype)
     check_type(record.name, dtype, "levels")
     size_of(record.name, record.shape)
     levels = record.levels
     if levels.shape != record.shape or not np.issubdtype(levels.dtype, np.signedinteger):
-        raise SzilardFileError(f"the levels of {record.name} must be integers of its shape; mend the record")
+        raise SzilardFileError(f"the levels of {record.name} must be integers of its shape; fix the record")
     if levels.size and max(-int(levels.min()), int(levels.max())) > LARGEST:
-        raise SzilardFileError(f"the levels of {record.name} are beyond ±{LARGEST}; take a larger step")
+        raise SzilardFileError(f"the levels of {record.name} are outside ±{LARGEST}; take a larger step")
     check_step(record.name, record.step)
     for codes, length in zip((record.row_scale, record.col_scale), matrix(record.shape), strict=True):
         if codes is not None and (codes.dtype != np.int8 or codes.shape != (length,) or not levels.size):
-            raise SzilardFileError(f"scales of {record.name} must be {length} int8 codes; mend the record")
+            raise SzilardFileError(f"scales of {record.name} must be {length} int8 codes; fix the record")
     coding = Coding.ROW_SCALE if record.row_scale is not None else PLAIN
     coding |= Coding.COL_SCALE if record.col_scale is not None else PLAIN
     row, col = _median(record.row_scale), _median(record.col_scale)
@@ -217,11 +217,11 @@ def _checked(record: Levels) -> LevelsFields:
 
 
 def _plan(encoder: Encoder, record: Levels, fields: LevelsFields, static: bool) -> LevelsFields:
-    """Complete the fields of a record by how its levels are coded.
+    """Complete the fields of a record: choose how its levels are coded.
 
     Args:
         encoder: the adaptive stream up to here.
-        static: code them under a table; they have one (:meth:`szilard.coding.static.Table.of`).
+        static: code the levels under their table (:meth:`szilard.coding.static.Table.of`).
     """
     if not record.levels.size:
         return fields
@@ -234,7 +234,7 @@ def _plan(encoder: Encoder, record: Levels, fields: LevelsFields, static: bool) 
         middle = 0
     candidates = []
     for offset in {0, middle}:
-        levels = _without(record, offset)  # takes more memory than anything else here: one at a time
+        levels = _without(record, offset)  # takes the most memory here: one at a time
         candidates += [
             (encoder.rate(levels, model) + _OFFSET_BITS * (offset != 0), abs(offset), offset, model)
             for model in (Model.NEIGHBOURS, Model.HISTORY)
@@ -246,16 +246,16 @@ def _plan(encoder: Encoder, record: Levels, fields: LevelsFields, static: bool) 
 
 
 def _without(record: Levels, offset: int) -> np.ndarray:
-    """The levels less an offset, int32 ``[rows, cols]``."""
+    """The levels minus an offset, int32 ``[rows, cols]``."""
     levels = record.levels.reshape(matrix(record.shape))
     return np.subtract(levels, offset, dtype=np.int32) if offset else np.asarray(levels, np.int32)
 
 
 def _table(record: Levels) -> Table:
-    """The table of a record that is said to have one."""
+    """The table of a record; raises if there is none."""
     table = Table.of(record.levels)
     if table is None:
-        raise SzilardFileError(f"the levels of {record.name} cannot have a table; mend the record")
+        raise SzilardFileError(f"the levels of {record.name} cannot have a table; fix the record")
     return table
 
 
@@ -264,14 +264,14 @@ def _model(fields: LevelsFields) -> Model:
 
 
 def _scale(codes: np.ndarray, offset: int) -> np.ndarray:
-    codes += offset  # which is small; and so are the codes, below 2^23
+    codes += offset  # cannot overflow: both are below 2^23
     if codes.min() < -128 or codes.max() > 127:
         raise Broken("a scale is too large")
     return narrowed(codes, np.dtype(np.int8))
 
 
 def _median(values: np.ndarray | None) -> int:
-    """The lower median, an integer; 0 of nothing."""
+    """The lower median, an integer; 0 if there are no values."""
     if values is None or not values.size:
         return 0
     flat = values.reshape(-1)

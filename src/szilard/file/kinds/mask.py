@@ -20,7 +20,7 @@ MOST_MASK = (1 << 31) - 1  #: entries of a support: its columns are int32
 
 @dataclass(frozen=True, eq=False)
 class Mask(SupportRecord):
-    """A support, which stands for two tensors: ``name.crow`` and ``name.col``, int32 in CSR.
+    """A support, which becomes two tensors: ``name.crow`` and ``name.col``, int32 in CSR.
 
     Attributes:
         shape: rows and columns of the weight as a matrix.
@@ -31,7 +31,7 @@ class Mask(SupportRecord):
     mask: np.ndarray
 
     def crow(self) -> np.ndarray:
-        """Where each row begins among the columns, int32 ``[rows + 1]``."""
+        """Row pointers into the columns, int32 ``[rows + 1]``."""
         found = np.zeros(self.shape[0] + 1, np.int32)
         for top, end, left, right in tiles(*self.shape):
             found[top + 1 : end + 1] += self.mask[top:end, left:right].sum(1, dtype=np.int32)
@@ -52,7 +52,7 @@ class Mask(SupportRecord):
 
 @dataclass(frozen=True, slots=True)
 class MaskFields(Fields):
-    """The shape, in the table. :class:`~szilard.file.kinds.full_mask.FullMaskFields` writes it where one is missing."""
+    """The shape of a mask. :class:`~szilard.file.kinds.full_mask.FullMaskFields` writes it if an entry is missing."""
 
     word: ClassVar[str] = "support"
     typed: ClassVar[bool] = False
@@ -81,7 +81,7 @@ class MaskFields(Fields):
     def check(self) -> None:
         """As :meth:`Fields.check`."""
         if not self.elements:
-            raise Broken("an empty support is not given as a full one")
+            raise Broken("an empty support is not stored as a full one")
         check_size(self.elements)
 
     def decode(self, name: str, decoding: Decoding) -> tuple[Record | None, Cost]:
@@ -98,20 +98,20 @@ class MaskFields(Fields):
 
 
 def support_names(name: str) -> tuple[str, str]:
-    """The two tensors that a support stands for."""
+    """Names of the two tensors of a support."""
     return f"{name}.crow", f"{name}.col"
 
 
 def support_bytes(rows: int, count: int) -> int:
-    """Bytes of both, with so many entries."""
+    """Bytes of both tensors, with ``count`` entries."""
     return 4 * (rows + 1 + count)
 
 
 def check_size(count: int) -> None:
-    """Whether a file may hold a support of so many entries.
+    """Check that a file can hold a support of ``count`` entries.
 
     Raises:
-        Broken: it may not.
+        Broken: it cannot.
     """
     if count > MOST_MASK:
         raise Broken("a support is larger than the format allows")

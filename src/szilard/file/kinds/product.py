@@ -1,8 +1,8 @@
-"""Products of small factors: two records of levels in the file (kind 4), one tensor to whoever reads it.
+"""Products of small factors: two records of levels in the file (kind 4) that are read as one tensor.
 
-The factors of a tensor X lie as X.coefficients and X.basis, and the metadata name X and its shape under :data:`KEY`. So
-it has no number of its own: files of products are older than wide kinds, and keep their bytes. The product is taken in
-integers, so that it is the same on every machine.
+The factors of a tensor X are stored as X.coefficients and X.basis, and the metadata contain X and its shape under
+:data:`KEY`. A product has no kind number: files of products are older than wide kinds, and keep their bytes. It is
+computed in integers, so that it is the same on every machine.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from szilard.file.kinds.alias import Alias
 from szilard.file.kinds.levels import PLAIN, Coding, LevelsFields, put
 from szilard.file.limits import MOST_DIMENSIONS, MOST_ELEMENTS
 from szilard.file.pieces import SOME, Shape, fill, fit, gathered
-from szilard.file.quantised import Levels, hashing, made
+from szilard.file.quantised import Levels, hashed_pieces, make_value
 from szilard.file.records import Document, Record, TensorRecord
 
-DEPTH = 8  #: powers of two that a coefficient of a product may be
-MOST_PIECE = 64  #: entries of a piece of a product: the work of multiplying is that many times its size
-_EXACT = 1 << 24  # up to here float32 counts
+DEPTH = 8  #: number of powers of two that a coefficient of a product can be
+MOST_PIECE = 64  #: most entries of a piece; a product takes this many operations for each entry
+_EXACT = 1 << 24  # float32 represents all integers up to this
 KEY = "szilard.products"
 _PARTS = ".coefficients", ".basis"
 _SCALES = Coding.ROW_SCALE | Coding.COL_SCALE
@@ -38,10 +38,10 @@ _SCALES = Coding.ROW_SCALE | Coding.COL_SCALE
 
 @dataclass(frozen=True, eq=False)
 class Product(TensorRecord):
-    """W = C B, row by row: coefficients that are powers of two or zero, times a small basis (Zhao et al. 2020).
+    """W = C B: coefficients that are powers of two or zero, times a small basis (Zhao et al. 2020).
 
     As a matrix, W has ``shape[0]`` rows. A row is cut into pieces of S entries, and each piece is a row of C times the
-    basis of its group of rows. A code k stands for sign(k) 2^(1 - |k|), and 0 for 0.
+    basis of its group of rows. A code k means sign(k) 2^(1 - |k|), and 0 means 0.
 
     Attributes:
         dtype: as of :class:`~szilard.file.kinds.levels.Levels`.
@@ -55,27 +55,29 @@ class Product(TensorRecord):
     step: int
 
     def check(self) -> None:
-        """Whether the factors fit together, by their shapes, their step and the coefficients.
+        """Check that the shapes, the step and the coefficients of the factors match.
 
         Raises:
             Broken: they do not.
         """
         check_product(self.name, self.shape, self.codes.shape, self.basis.shape, self.step)
         if self.codes.size and (int(self.codes.min()) < -DEPTH or int(self.codes.max()) > DEPTH):
-            raise Broken(f"a coefficient of {printable(self.name)} is no power of two that the format knows")
+            raise Broken(
+                f"a coefficient of {printable(self.name)} is not a power of two that the format allows"
+            )
         if max(-int(self.basis.min()), int(self.basis.max())) > LARGEST:
-            raise Broken(f"the basis of {printable(self.name)} is beyond what levels can be")
+            raise Broken(f"the basis of {printable(self.name)} is outside the range of levels")
 
     def level_pieces(self) -> Iterator[np.ndarray]:
         """The product as levels, int32, in row order, some at a time; the factors have been checked.
 
         Raises:
-            Broken: one is beyond what a file may hold.
+            Broken: a level is outside the range of the format.
         """
         groups, size = len(self.basis), self.basis.shape[-1]
         if not self.codes.size:
             return
-        # Sums of integers that a float holds exactly, in whatever order they are taken.
+        # Sums of integers that a float represents exactly, in any order of summation.
         most = max(-int(self.basis.min()), int(self.basis.max())) * size << DEPTH - 1
         dtype = np.float32 if most <= _EXACT else np.float64
         powers = _POWERS.astype(dtype)
@@ -88,7 +90,7 @@ class Product(TensorRecord):
             for row in range(0, rows, long):
                 found = np.matmul(powers[codes[group : group + together, row : row + long] + DEPTH], basis)
                 if max(-found.min(), found.max()) > LARGEST:
-                    raise Broken(f"the product {printable(self.name)} is beyond what levels can be")
+                    raise Broken(f"the product {printable(self.name)} is outside the range of levels")
                 yield found.reshape(-1).astype(np.int32)
 
     def pieces(self) -> Iterator[np.ndarray]:
@@ -97,10 +99,10 @@ class Product(TensorRecord):
             yield from self._levels(levels, levels.shape).pieces()
 
     def levels(self) -> Levels:
-        """The product as levels of a step that is 2^7 times finer.
+        """The product as levels with a step that is 2^7 times smaller.
 
         Raises:
-            Broken: factors that do not fit, or a product beyond what a file may hold.
+            Broken: the factors do not match, or the product is outside the range of levels.
         """
         self.check()
         found = np.empty(math.prod(self.shape), np.int32)
@@ -116,44 +118,42 @@ class Product(TensorRecord):
         return Levels(self.name, self.dtype, shape, levels, self.step - 16 * (DEPTH - 1))
 
 
-#: What a coefficient of code k stands for, at place k + DEPTH.
+#: The value of code k of a coefficient, at position k + DEPTH.
 _POWERS = np.array([int(math.copysign(1 << DEPTH - abs(k), k)) if k else 0 for k in range(-DEPTH, DEPTH + 1)])
 
 
 def check_product(name: str, shape: Shape, codes: Shape, basis: Shape, step: int) -> None:
-    """Whether the factors of a product fit together, by their shapes and the code of the basis' step.
+    """Check that the shapes of the factors of a product and the code of the basis' step match.
 
     Raises:
         Broken: they do not.
     """
     if len(codes) != 2 or len(basis) != 3 or not shape or not basis[0] or not basis[2]:
-        raise Broken(f"the factors of {printable(name)} do not fit together")
+        raise Broken(f"the factors of {printable(name)} do not match")
     pieces, size = codes
     groups = basis[0]
     if size > MOST_PIECE:
         raise Broken(f"the pieces of {printable(name)} are longer than {MOST_PIECE}")
     if not steps.LOWEST <= step - 16 * (DEPTH - 1) <= steps.HIGHEST - 16 * (DEPTH - 1):
-        raise Broken(f"the step of {printable(name)} is beyond float32")
+        raise Broken(f"the step of {printable(name)} is outside the range of float32")
     if (
         basis != (groups, size, size)
         or pieces * size != math.prod(shape)
         or shape[0] % groups
         or pieces % groups
     ):
-        raise Broken(f"the factors of {printable(name)} do not fit together")
+        raise Broken(f"the factors of {printable(name)} do not match")
 
 
 def fold(document: Document) -> tuple[Document, dict[int, Product]]:
-    """A document with the factors in place of its products, and each product by the number of its first factor.
+    """A document with factors in place of its products, and the products by the number of their first factor.
 
     Raises:
-        SzilardFileError: a product is badly made, or has an alias.
+        SzilardFileError: a product is not valid, or has an alias.
     """
     products = {record.name: record for record in document.records if isinstance(record, Product)}
     if KEY in document.meta:
-        raise SzilardFileError(
-            f"metadata may not have an entry {KEY!r}, which is the format's own; rename it"
-        )
+        raise SzilardFileError(f"metadata cannot have an entry {KEY!r}, which the format uses; rename it")
     if not products:
         return document, {}
     records: list[Record] = []
@@ -183,10 +183,10 @@ def find(
 ) -> dict[int, tuple[str, Shape]]:
     """The names and shapes of a file's products, each by the number of the record that is its first factor.
 
-    Only the tables are looked at: what they promise fits together, whatever the streams hold.
+    Only the tables are checked: they are consistent, whatever the streams contain.
 
     Raises:
-        Broken: the metadata promise products that the records do not hold.
+        Broken: the metadata declare products that are not in the records.
     """
     if KEY not in meta:
         return {}
@@ -195,25 +195,25 @@ def find(
     for name, shape in _shapes(meta[KEY]).items():
         number = numbers.get(name + _PARTS[0], len(names))
         if number + 1 >= len(names) or names[number + 1] != name + _PARTS[1]:
-            raise Broken("it lacks the factors of a product")
+            raise Broken("the factors of a product are missing")
         codes, basis = fields[number], fields[number + 1]
         if not isinstance(codes, LevelsFields) or not isinstance(basis, LevelsFields):
-            raise Broken("it lacks the factors of a product")
+            raise Broken("the factors of a product are missing")
         if (codes.coding | basis.coding) & _SCALES != PLAIN:
-            raise Broken("it lacks the factors of a product")
+            raise Broken("the factors of a product are missing")
         if codes.step or codes.dtype != basis.dtype:
-            raise Broken("the factors of a product are badly described")
+            raise Broken("the factors of a product have invalid fields")
         check_product(name, shape, codes.shape, basis.shape, basis.step)
         found[number] = name, shape
     return found
 
 
 def encode_factor(record: Levels, product: Product | None, encoding: Encoding) -> tuple[LevelsFields, Cost]:
-    """Put a factor into the parts of a file; in the hash the product stands for both.
+    """Write a factor to the parts of a file; the product is hashed instead of its factors.
 
     Args:
         record: a factor.
-        product: of the first one.
+        product: the product if this is its first factor, else None.
 
     Raises:
         SzilardFileError: a factor breaks a rule of the format, or the product does.
@@ -227,17 +227,17 @@ def encode_factor(record: Levels, product: Product | None, encoding: Encoding) -
 def decode(
     name: str, shape: Shape, factors: Sequence[tuple[str, Fields]], counted: bool, decoding: Decoding
 ) -> tuple[Record | None, list[Cost]]:
-    """The two next records, and the tensor that they stand for.
+    """Decode the next two records, and the tensor that is their product.
 
     Args:
-        factors: names and fields of the two, which :func:`find` has looked at.
-        counted: the product is taken into the hash; before there was a flag for that, the factors were.
+        factors: names and fields of the two, which :func:`find` has checked.
+        counted: the product is hashed; in older files, without a flag for that, the factors are.
 
     Returns:
-        The tensor, and what each factor cost.
+        The tensor, and the code length of each factor.
 
     Raises:
-        Broken: they are no factors of a tensor.
+        Broken: they are not the factors of a tensor.
         CodingError: their streams are damaged.
     """
     (codes, codes_cost), (basis, basis_cost) = (
@@ -247,7 +247,7 @@ def decode(
     product.check()
     content = decoding.content
     if not counted:
-        decoding.content = Content()  # the tensor itself is checked, and not part of the hash
+        decoding.content = Content()  # the tensor itself is checked, but is not part of the hash
     try:
         return _kept(product, decoding), [codes_cost, basis_cost]
     finally:
@@ -256,40 +256,42 @@ def decode(
 
 def _factor(number: int, name: str, fields: Fields, counted: bool, decoding: Decoding) -> tuple[Levels, Cost]:
     if not isinstance(fields, LevelsFields):
-        raise TypeError(f"a factor has fields of {type(fields).__name__}; find() takes levels alone")
+        raise TypeError(f"a factor has fields of {type(fields).__name__}; find() takes only levels")
     record, cost = fields.take(name, decoding)
     if not number:
         if not fit(record.levels, DEPTH):
             product = name.removesuffix(_PARTS[0])
-            raise Broken(f"a coefficient of {printable(product)} is no power of two that the format knows")
+            raise Broken(
+                f"a coefficient of {printable(product)} is not a power of two that the format allows"
+            )
         narrow = inplace.narrowed(record.levels, np.dtype(np.int8))
         record = replace(record, levels=narrow.reshape(record.shape))
     if not counted:
-        for _ in hashing(record, decoding):
+        for _ in hashed_pieces(record, decoding):
             pass
     return record, cost
 
 
 def _kept(product: Product, decoding: Decoding) -> Record | None:
     if decoding.keep == Keep.VALUES:
-        return made(product, decoding)
-    for _ in hashing(product, decoding):
+        return make_value(product, decoding)
+    for _ in hashed_pieces(product, decoding):
         pass
     return product
 
 
 def without(meta: Mapping[str, Any]) -> dict[str, Any]:
-    """The metadata without what they say of products."""
+    """The metadata without the entry for products."""
     return {key: value for key, value in meta.items() if key != KEY}
 
 
 def _shapes(found: Any) -> dict[str, Shape]:
     if not isinstance(found, dict):
-        raise Broken("its products are badly described")
+        raise Broken("the metadata about its products are not valid")
     shapes = {}
     for name, shape in found.items():
         if not isinstance(shape, list) or not all(type(size) is int and size >= 0 for size in shape):
-            raise Broken("its products are badly described")
+            raise Broken("the metadata about its products are not valid")
         _check_shape(shape)
         shapes[name] = tuple(shape)
     return shapes

@@ -14,8 +14,8 @@ from szilard.file.cursor import Cursor, varints
 from szilard.file.decoding import Decoding, Keep
 from szilard.file.encoding import Encoding, size_of
 from szilard.file.error import Broken, SzilardFileError
-from szilard.file.fields import FREE, Cost, Fields, Row, SteppedFields
-from szilard.file.quantised import Levels, check_step, check_type, kept
+from szilard.file.fields import NO_BITS, Cost, Fields, Row, SteppedFields
+from szilard.file.quantised import Levels, check_step, check_type, keep_levels
 from szilard.file.records import Record, TensorRecord
 
 MOST_RANDOM = 1 << 21  #: entries of one such tensor
@@ -28,8 +28,8 @@ _MOST_SEED = (1 << 32) - 1
 class Random(TensorRecord):
     """One draw of a Gaussian posterior, by minimal random coding (Havasi, Peharz and Hernández-Lobato 2019).
 
-    The entries lie in blocks, in an order that the seed makes. Of each block the file has the number of one among
-    ``2^bits`` candidates, draws from N(0, s²) with s = 295.6 * step that the seed makes, too
+    The entries are in blocks, in an order given by the seed. For each block the file has the number of one of
+    ``2^bits`` candidates, which are draws from N(0, s²) with s = 295.6 * step given by the seed
     (:mod:`szilard.file.random`). A draw is a level, and value = level * step, rounded to float32.
 
     Attributes:
@@ -38,7 +38,7 @@ class Random(TensorRecord):
         step: code of the step.
         seed: below 2^32.
         bits: of an index, from 8 to 20.
-        size: entries of a block, from 1 to 256; the last may have fewer.
+        size: entries of a block, from 1 to 256; the last can have fewer.
     """
 
     indices: np.ndarray
@@ -48,7 +48,7 @@ class Random(TensorRecord):
     size: int
 
     def levels(self) -> np.ndarray:
-        """The candidates that were taken, int32 of the shape."""
+        """The chosen candidates as levels, int32 of the shape."""
         return random.draw(math.prod(self.shape), self.size, self.indices, self.seed).reshape(self.shape)
 
     def value(self) -> np.ndarray:
@@ -58,7 +58,7 @@ class Random(TensorRecord):
 
 @dataclass(frozen=True, slots=True)
 class RandomFields(SteppedFields):
-    """How candidates are made; their numbers are in the raw part.
+    """How the candidates are made; the numbers of the chosen ones are in the raw part.
 
     Attributes:
         seed, size, bits: as of :class:`Random`.
@@ -73,7 +73,7 @@ class RandomFields(SteppedFields):
 
     @property
     def blocks(self) -> int:
-        """How many there are."""
+        """Number of blocks."""
         return -(-self.elements // self.size)
 
     @property
@@ -83,7 +83,7 @@ class RandomFields(SteppedFields):
 
     @property
     def decisions(self) -> int:
-        """As :attr:`Fields.decisions`: drawing an entry costs about as much as a half of one."""
+        """As :attr:`Fields.decisions`: drawing an entry takes about half the time of one."""
         return self.elements // 2
 
     @classmethod
@@ -103,7 +103,7 @@ class RandomFields(SteppedFields):
     def check(self) -> None:
         """As :meth:`Fields.check`."""
         if not (self.size and self.bits >= INDEX_BITS[0] and 0 < self.elements <= MOST_RANDOM):
-            raise Broken("a tensor of random levels is badly described")
+            raise Broken("a tensor of random levels has invalid fields")
 
     @classmethod
     def encode(cls, record: Random, encoding: Encoding) -> tuple[Fields, Cost]:
@@ -112,18 +112,18 @@ class RandomFields(SteppedFields):
         encoding.hash(record.name, dtype, record.shape, [record.value()])
         encoding.raw.append(random.pack(record.indices, record.bits))
         fields = cls(dtype, record.shape, record.step, seed=record.seed, size=record.size, bits=record.bits)
-        return fields, FREE
+        return fields, NO_BITS
 
     def decode(self, name: str, decoding: Decoding) -> tuple[Record | None, Cost]:
         """As :meth:`Fields.decode`."""
         indices = random.unpack(bytes(decoding.raw(self.raw_bytes)), self.blocks, self.bits)
         if indices is None:
             raise Broken("a tensor of random levels has bits left over")
-        if self.type.size < 4 and self.bits <= 16:  # blocks may be of one entry, and indices larger than it
+        if self.type.size < 4 and self.bits <= 16:  # with blocks of one entry, indices can be larger than it
             indices = indices.astype(np.uint16)
         record = Random(name, self.type.name, self.shape, indices, self.step, self.seed, self.bits, self.size)
-        found = kept(Levels(name, record.dtype, record.shape, record.levels(), record.step), decoding)
-        return (found if decoding.keep == Keep.VALUES else record), FREE
+        found = keep_levels(Levels(name, record.dtype, record.shape, record.levels(), record.step), decoding)
+        return (found if decoding.keep == Keep.VALUES else record), NO_BITS
 
 
 def _checked(record: Random) -> dtypes.DType:
@@ -134,12 +134,12 @@ def _checked(record: Random) -> dtypes.DType:
     if not (0 < count <= MOST_RANDOM and 1 <= record.size <= MOST_BLOCK and fewest <= record.bits <= most):
         raise SzilardFileError(
             f"{record.name} must have 1 to {MOST_RANDOM} entries, in blocks of 1 to {MOST_BLOCK}, and indices of "
-            f"{fewest} to {most} bits; mend the record"
+            f"{fewest} to {most} bits; fix the record"
         )
     indices = record.indices
     if indices.shape != (-(-count // record.size),) or not np.issubdtype(indices.dtype, np.unsignedinteger):
-        raise SzilardFileError(f"{record.name} must have one unsigned index for each block; mend the record")
+        raise SzilardFileError(f"{record.name} must have one unsigned index for each block; fix the record")
     if int(indices.max()) >> record.bits or not 0 <= record.seed < 1 << 32:
-        raise SzilardFileError(f"an index or the seed of {record.name} is too large; mend the record")
+        raise SzilardFileError(f"an index or the seed of {record.name} is too large; fix the record")
     check_step(record.name, record.step)
     return dtype

@@ -1,4 +1,4 @@
-"""Kind 0, raw: a tensor by its exact bytes."""
+"""Kind 0, raw: a tensor stored as its exact bytes."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import numpy as np
 
 from szilard.file import dtypes
 from szilard.file.decoding import Decoding, Keep, checked_bool, spans
-from szilard.file.fields import FREE, Cost, Fields
+from szilard.file.fields import NO_BITS, Cost, Fields
 from szilard.file.records import Record, TensorRecord, Value
 
 
 @dataclass(frozen=True, eq=False)
 class Raw(TensorRecord):
-    """A tensor by its exact bytes.
+    """A tensor stored as its exact bytes.
 
     Attributes:
         dtype: PyTorch's name of the type, "int64".
@@ -32,7 +32,7 @@ class Raw(TensorRecord):
 
 @dataclass(frozen=True, slots=True)
 class RawFields(Fields):
-    """The bytes, in the raw part. :class:`~szilard.file.kinds.planes.PlanesFields` writes them where they are fewer."""
+    """Bytes in the raw part. :class:`~szilard.file.kinds.planes.PlanesFields` writes this kind if it is shorter."""
 
     word: ClassVar[str] = "raw"
 
@@ -45,19 +45,19 @@ class RawFields(Fields):
         """As :meth:`Fields.decode`."""
         if decoding.keep == Keep.NOTHING:
             hash_bytes(self, name, decoding.raw_pieces(self.raw_bytes), decoding)
-            return None, FREE
+            return None, NO_BITS
         if decoding.keep == Keep.RECORDS:
-            return whole(self, name, decoding.raw(self.raw_bytes), decoding), FREE
+            return whole(self, name, decoding.raw(self.raw_bytes), decoding), NO_BITS
         room = np.empty(self.raw_bytes, np.uint8)
         decoding.raw_into(room)
-        return whole(self, name, room.data, decoding), FREE
+        return whole(self, name, room.data, decoding), NO_BITS
 
 
 def whole(fields: Fields, name: str, data: bytes | memoryview, decoding: Decoding) -> Record:
-    """A tensor of its bytes, which nobody else has.
+    """A tensor made of its bytes, which are not shared.
 
     Raises:
-        Broken: a bool is none.
+        Broken: a bool is neither 0 nor 1.
     """
     hash_bytes(fields, name, (data[at:end] for at, end in spans(0, len(data))), decoding)
     if decoding.keep == Keep.VALUES:
@@ -67,10 +67,10 @@ def whole(fields: Fields, name: str, data: bytes | memoryview, decoding: Decodin
 
 
 def hash_bytes(fields: Fields, name: str, pieces: Iterable[bytes | memoryview], decoding: Decoding) -> None:
-    """Take a tensor's bytes into the hash.
+    """Add a tensor's bytes to the hash.
 
     Raises:
-        Broken: a bool is none.
+        Broken: a bool is neither 0 nor 1.
     """
     arrays: Iterator[np.ndarray] = (np.frombuffer(piece, fields.type.carrier) for piece in pieces)
     if fields.type.name == "bool":

@@ -1,4 +1,4 @@
-"""The functions of the C ABI that answer a status, by family: one table for each folder of ``csrc``."""
+"""The functions of the C ABI that return a status, by family: one table for each folder of ``csrc``."""
 
 from szilard.kernels.functions import coding, core, norm, sparse
 from szilard.kernels.functions.types import Arguments
@@ -9,4 +9,4 @@ FUNCTIONS: dict[str, Arguments] = {
     **norm.FUNCTIONS,
     **coding.FUNCTIONS,
 }
-"""Arguments by name."""
+"""Argument types by function name."""

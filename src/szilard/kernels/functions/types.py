@@ -1,6 +1,6 @@
-"""Types of the C ABI (``csrc/core/core.h``), and how a table of functions is written.
+"""Types of the C ABI (``csrc/core/core.h``) for the tables of functions.
 
-Structures go by ``ctypes.byref``, a Key by value; an array that is written is followed by its number of elements.
+Structures are passed by ``ctypes.byref``, a Key by value. An output array is followed by its number of elements.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ I64 = ctypes.c_int64
 INT = ctypes.c_int
 FLOAT = ctypes.c_float
 ARRAY = ctypes.c_void_p
-OUT = (ARRAY, I64)  # an array that is written, and how many elements it has
+OUT = (ARRAY, I64)  # an output array and its number of elements
 
 Arguments = tuple[type, ...]
 
 
 class Index(ctypes.Structure):
-    """``szilard_index``: a support as sizes and addresses of int32 arrays; the transpose's may be None."""
+    """``szilard_index``: a support as sizes and addresses of int32 arrays; those of the transpose can be None."""
 
     _fields_ = (
         *((name, I32) for name in ("rows", "cols", "nnz")),
@@ -27,7 +27,7 @@ class Index(ctypes.Structure):
 
 
 class Key(ctypes.Structure):
-    """``szilard_key``: which normal numbers."""
+    """``szilard_key``: (seed, draw), which determines the normal numbers."""
 
     _fields_ = (("seed", ctypes.c_uint64), ("draw", ctypes.c_uint64))
 

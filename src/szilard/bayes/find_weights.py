@@ -1,4 +1,4 @@
-"""Which weights of a network are converted, and which stay dense although nobody asked for that."""
+"""Find the weights of a network to convert, and those that stay dense without being excluded."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.parameter import is_lazy
 
 from szilard.bayes import kinds
-from szilard.bayes.become import kept_aside
-from szilard.bayes.choice import Selection, joined
 from szilard.bayes.drawn_weights import CHILD
+from szilard.bayes.in_place import unregistered
 from szilard.bayes.kinds import How
+from szilard.bayes.user_selection import Selection, joined
 from szilard.errors import SzilardError
 
 _NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.LocalResponseNorm)
@@ -26,8 +26,8 @@ class Found:
 
     Attributes:
         name: of the module.
-        how: it is converted.
-        leaves: names of the weights in the module; empty where the module becomes another one.
+        how: how it is converted.
+        leaves: names of the weights in the module; empty if the module is replaced.
         tensors: the dense weights.
     """
 
@@ -39,21 +39,21 @@ class Found:
 
 
 @dataclass(frozen=True, eq=False)
-class Left:
-    """A weight that was not excluded, and stays dense and without σ all the same."""
+class LeftDense:
+    """A weight that was not excluded, but stays dense and without σ."""
 
     name: str
     numbers: int
     why: str
 
 
-def find(network: nn.Module, asked: Selection) -> tuple[list[Found], list[Left]]:
-    """What is to be converted, in the order of the modules, and what stays dense though nobody asked for that.
+def find(network: nn.Module, asked: Selection) -> tuple[list[Found], list[LeftDense]]:
+    """The modules to convert, in order, and the weights that stay dense without being excluded.
 
-    Frozen weights and excluded ones are in neither list: they stay as they are because the user says so.
+    Frozen weights and excluded ones are in neither list, because the user chose them.
 
     Raises:
-        SzilardError: weights without a shape; names and patterns that match nothing.
+        SzilardError: uninitialised weights; names and patterns that match nothing.
     """
     for name, parameter in network.named_parameters():
         if is_lazy(parameter):
@@ -61,7 +61,7 @@ def find(network: nn.Module, asked: Selection) -> tuple[list[Found], list[Left]]
                 f"{name} has no shape yet; call the network once on a batch, and then make it Bayesian"
             )
     asked.check(network)
-    shared = _shared_parameters(network) | kept_aside(network).keys()
+    shared = _shared_parameters(network) | unregistered(network).keys()
     found: list[Found] = []
     inside: list[str] = []
     scripted: list[str] = []
@@ -79,22 +79,22 @@ def find(network: nn.Module, asked: Selection) -> tuple[list[Found], list[Left]]
                 inside.append(name)
     taken = {id(parameter) for one in found for parameter in _originals(one)}
     left = [
-        Left(path, parameter.numel(), _why(parameter, module, path, id(parameter) in shared, scripted))
-        for path, module, leaf, parameter in _owned(network)
-        if id(parameter) not in taken and _counts(module, parameter)
+        LeftDense(path, parameter.numel(), _why(parameter, module, path, id(parameter) in shared, scripted))
+        for path, module, leaf, parameter in _parameters(network)
+        if id(parameter) not in taken and _is_trained_weight(module, parameter)
         and asked.takes(path.removesuffix(leaf).removesuffix("."), module, leaf)
     ]  # fmt: skip
     return found, left
 
 
 def all_weights(network: nn.Module) -> int:
-    """Numbers in the trainable matrices of an ordinary network; norms are none."""
-    return sum(p.numel() for _, m, _, p in _owned(network) if _counts(m, p))
+    """Number of entries in the trainable matrices of an ordinary network, without normalisation."""
+    return sum(p.numel() for _, m, _, p in _parameters(network) if _is_trained_weight(m, p))
 
 
 def is_first(network: nn.Module, module: nn.Module) -> bool:
-    """Whether a module holds the first matrix of a network, those that are frozen or left out included."""
-    return next((m is module for _, m, _, p in _owned(network) if counts_as_weight(m, p)), False)
+    """Whether a module holds the first matrix of a network, including frozen and excluded ones."""
+    return next((m is module for _, m, _, p in _parameters(network) if counts_as_weight(m, p)), False)
 
 
 def _found(
@@ -102,17 +102,21 @@ def _found(
 ) -> Found | None:
     how = kinds.how(module)
     if in_attention and how == "linear":
-        how = "drawn"  # the attention around it reads its weight, and does not call it
+        how = "drawn"  # the attention around it reads its weight and does not call it
     if how in ("linear", "convolution"):
         weight: Tensor = module.weight  # type: ignore[assignment]
         stored = [f"{joined(name, part)}.mean" for part in ("weight", "layer.weight")]
-        if _is_free(weight, shared, asked, stored) and (asked.stored or asked.takes(name, module, "weight")):
+        if _can_convert(weight, shared, asked, stored) and (
+            asked.stored or asked.takes(name, module, "weight")
+        ):
             return Found(name, module, how, (), [weight])
         return None
     if how == "attention":
         parts = _projections(module)  # type: ignore[arg-type]
         originals = [p for p in module.parameters() if p.dim() > 1]
-        whole = all(_is_free(p, shared, asked, [f"{joined(name, 'query.weight')}.mean"]) for p in originals)
+        whole = all(
+            _can_convert(p, shared, asked, [f"{joined(name, 'query.weight')}.mean"]) for p in originals
+        )
         if whole and (asked.stored or (asked.takes(name, module) and _whole(name, module, asked))):
             return Found(name, module, how, (), parts)
         if asked.stored and any(one.startswith(f"{joined(name, 'query.')}") for one in asked.stored):
@@ -124,7 +128,7 @@ def _found(
         if parameter is not None
         and parameter.dim() > 1
         and parameter.is_floating_point()
-        and _is_free(parameter, shared, asked, [f"{joined(name, f'{CHILD}.{leaf}')}.mean"])
+        and _can_convert(parameter, shared, asked, [f"{joined(name, f'{CHILD}.{leaf}')}.mean"])
         and (
             asked.stored
             or (asked.takes(name, module, leaf) if leaf in known else asked.takes_bare(name, module, leaf))
@@ -136,13 +140,13 @@ def _found(
 
 
 def _whole(name: str, attention: nn.Module, asked: Selection) -> bool:
-    """Whether all weights of an attention are asked for, and not only some."""
+    """Whether all weights of an attention are selected, and not only some."""
     out = asked.takes(joined(name, "out_proj"), attention.out_proj, "weight")  # type: ignore[arg-type]
     return out and all(asked.takes(name, attention, leaf) for leaf in kinds.matrices(attention))
 
 
-def _is_free(parameter: Tensor, shared: set[int], asked: Selection, stored: list[str]) -> bool:
-    """Whether a weight may be converted: a tied one must stay one tensor, a frozen one as it is, and numbers real."""
+def _can_convert(parameter: Tensor, shared: set[int], asked: Selection, stored: list[str]) -> bool:
+    """Whether a weight can be converted: tied, frozen and complex ones cannot."""
     if id(parameter) in shared or parameter.is_complex():
         return False
     if asked.stored:
@@ -151,18 +155,18 @@ def _is_free(parameter: Tensor, shared: set[int], asked: Selection, stored: list
 
 
 def counts_as_weight(module: nn.Module, parameter: Tensor) -> bool:
-    """Whether a parameter is a matrix, or has more axes, and belongs to no norm."""
+    """Whether a parameter has two or more axes and does not belong to a normalisation layer."""
     numbers = parameter.is_floating_point() or parameter.is_complex()
     return parameter.dim() > 1 and numbers and not isinstance(module, _NORMS)
 
 
-def _counts(module: nn.Module, parameter: Tensor) -> bool:
+def _is_trained_weight(module: nn.Module, parameter: Tensor) -> bool:
     return counts_as_weight(module, parameter) and parameter.requires_grad
 
 
-def _owned(network: nn.Module) -> Iterator[tuple[str, nn.Module, str, Tensor]]:
-    """(name, owner, name there, parameter), each parameter once."""
-    seen: dict[int, Tensor] = {}  # keeps them alive: a scripted module makes them when it is asked
+def _parameters(network: nn.Module) -> Iterator[tuple[str, nn.Module, str, Tensor]]:
+    """(name, owner, name in the owner, parameter), each parameter once."""
+    seen: dict[int, Tensor] = {}  # keeps them alive: a scripted module makes them at each access
     for name, module in network.named_modules():
         for leaf, parameter in module._parameters.items():
             if parameter is not None and id(parameter) not in seen:
@@ -177,7 +181,7 @@ def _originals(one: Found) -> list[Tensor]:
 
 
 def _shared_parameters(network: nn.Module) -> set[int]:
-    """Ids of the parameters that stand in several places."""
+    """Ids of the parameters that are used in several places."""
     seen: dict[int, Tensor] = {}
     shared: set[int] = set()
     for module in network.modules():
@@ -202,12 +206,12 @@ def _why(parameter: Tensor, module: nn.Module, path: str, shared: bool, scripted
     if parameter.is_complex():
         return "complex numbers"
     if shared:
-        return "held in two places"
+        return "used in two places"
     if _is_inside(path, scripted) or "" in scripted:
         return "scripted"
     if "parametrizations" in path.split(".") or module._forward_pre_hooks:
         return "under a parametrization"
-    return "a matrix of no layer"
+    return "a matrix of no known layer"
 
 
 def _is_scripted(module: nn.Module) -> bool:

@@ -1,4 +1,4 @@
-"""A module that turns into another one and stays the same object."""
+"""Replace a module by another one while it stays the same object."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from torch import Tensor, nn
 
 from szilard.bayes.weight import Weight
 
-#: What torch keeps in a module itself; and LSTMs, a list of their own weights.
+#: Attributes in which torch keeps its state; ``_flat_weights`` is the list that LSTMs keep of their weights.
 _TORCHS = frozenset({"_parameters", "_buffers", "_modules", "_flat_weights"})
 
 
-def become(module: nn.Module, other: nn.Module) -> None:
-    """Take over class and content of another module, which is not used any more.
+def replace_in_place(module: nn.Module, other: nn.Module) -> None:
+    """Give a module the class and content of ``other``, which must not be used afterwards.
 
-    Whoever holds the module (its parents, a plain list in one of them, a hook) then holds the new one.
+    Everything that refers to the module (its parents, a plain list in one of them, a hook) then refers to the new one.
     """
     object.__setattr__(module, "__class__", type(other))
     object.__setattr__(module, "__dict__", dict(vars(other)))
 
 
-def kept_aside(network: nn.Module) -> dict[int, Any]:
-    """Modules and tensors by their ids that stand in plain attributes, lists, tuples, sets or dicts of a network.
+def unregistered(network: nn.Module) -> dict[int, Any]:
+    """Modules and tensors in plain attributes, lists, tuples, sets or dicts of a network, by id.
 
-    torch does not know of these places: what is put there is neither registered nor replaced.
+    torch does not know of these: they are neither registered nor replaced.
     """
     found: dict[int, Any] = {}
     for module in network.modules():
-        if isinstance(module, Weight):  # knows its layer
+        if isinstance(module, Weight):  # refers to its layer
             continue
         for name, value in vars(module).items():
             if name not in _TORCHS and "hooks" not in name:

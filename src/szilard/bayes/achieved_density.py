@@ -1,4 +1,4 @@
-"""How dense a network is, beside how dense it was asked to be."""
+"""The density of a network, next to the density that was asked for."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from szilard.bayes.every import every_weight
-from szilard.bayes.selection import counts_as_weight
+from szilard.bayes.find_weights import counts_as_weight
+from szilard.bayes.network_weights import every_weight
 from szilard.bayes.weight import Weight
 
-CLOSE = 0.01  # relative: what rounding to whole entries may do
+CLOSE = 0.01  # relative difference that rounding to whole entries can cause
 
 
 @dataclass(frozen=True)
 class Density:
-    """Entries of the matrices of a network.
+    """Numbers of entries in the matrices of a network.
 
     Attributes:
-        asked: the density that was asked for, or None where nobody says.
-        existing, converted: entries of weights on supports that exist, and that there would be without supports; the
-            first layer is not among them where it was left dense (``dense_stem``).
-        stem: entries of that layer.
-        dense: entries of all other matrices, which stay as they are: frozen, left out, or of no layer.
-        left: names of these.
+        asked: the density that was asked for, or None if it is not known.
+        existing, converted: entries of weights on supports, those that exist and all; without the first layer if it was
+            left dense (``dense_stem``).
+        stem: entries of the first layer if it was left dense.
+        dense: entries of all other matrices, which are not converted: frozen, excluded, or of no known layer.
+        left: names of the matrices counted in ``dense``.
     """
 
     asked: float | None
@@ -35,17 +35,17 @@ class Density:
 
     @property
     def of_converted(self) -> float:
-        """The density that the converted weights have; 1 where there are none."""
+        """Density of the converted weights; 1 if there are none."""
         return self.existing / self.converted if self.converted else 1.0
 
     @property
     def of_all(self) -> float:
-        """The density of all matrices of the network together."""
+        """Density of all matrices of the network together."""
         total = self.converted + self.stem + self.dense
         return (self.existing + self.stem + self.dense) / total if total else 1.0
 
     def __str__(self) -> str:
-        """Achieved beside asked, for a cell of a table: ``"5 %"``, or ``"47 % (asked 5 %)"`` if more than 1 % apart."""
+        """The density for a table cell, with the one asked for if they differ: ``"5 %"``, or ``"47 % (asked 5 %)"``."""
         if self.asked is None:
             return f"{100 * self.of_all:.3g} %"
         if abs(self.of_all / self.asked - 1) <= CLOSE:
@@ -54,9 +54,9 @@ class Density:
 
 
 def density(network: nn.Module, asked: float | None = None) -> Density:
-    """Count the entries of a network's matrices: those that exist, and those that there could be.
+    """Count the entries of a network's matrices: those that exist, and all.
 
-    Biases, norms and other vectors are none of them.
+    Biases, normalisation and other vectors do not count.
 
     Args:
         network: from :func:`szilard.bayesianize`, or any other.

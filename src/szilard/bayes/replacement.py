@@ -1,4 +1,4 @@
-"""Put converted layers and modules into the place of ordinary ones."""
+"""Replace ordinary layers and modules by converted ones."""
 
 from __future__ import annotations
 
@@ -7,37 +7,39 @@ from typing import Any
 from torch import Tensor, nn
 
 from szilard.bayes.attention import BayesAttention
-from szilard.bayes.become import become
 from szilard.bayes.drawn_weights import CHILD, BayesWeights, Drawn, convert
 from szilard.bayes.embedding import EmbeddingWeights, padding_row
+from szilard.bayes.find_weights import Found, LeftDense
+from szilard.bayes.in_place import replace_in_place
 from szilard.bayes.kinds import extra
 from szilard.bayes.layers import BayesConv1d, BayesConv2d, BayesLayer, BayesLinear
 from szilard.bayes.noise import Noise
 from szilard.bayes.recurrent import DrawnRecurrent
-from szilard.bayes.selection import Found, Left
 from szilard.bayes.weight import Weight
 
 
-def change(network: nn.Module, found: list[Found], made: list[list[Weight]], noise: Noise) -> list[Left]:
-    """Convert the modules that were ``found`` to hold what was ``made`` of their weights; each stays the same object.
+def convert_modules(
+    network: nn.Module, found: list[Found], made: list[list[Weight]], noise: Noise
+) -> list[LeftDense]:
+    """Convert the ``found`` modules, with the weights ``made`` for them; each stays the same object.
 
     Returns:
-        the weights of modules that could not be.
+        the weights of modules that could not be converted.
     """
-    failed: list[Left] = []
+    failed: list[LeftDense] = []
     for one, weights in zip(found, made, strict=True):
         if one.how == "drawn":
             failed += _drawn(one, weights, noise)
         else:
-            become(one.module, _layer(one.module, weights, noise).train(one.module.training))
+            replace_in_place(one.module, _layer(one.module, weights, noise).train(one.module.training))
             for weight in weights:
                 if one.how != "attention":
                     weight.layer = (one.module,)
     for module in network.modules():
         if isinstance(module, nn.TransformerEncoderLayer) and _is_converted(module):
-            module.activation_relu_or_gelu = 0  # or torch would pass over the layers and read their weights
+            module.activation_relu_or_gelu = 0  # or torch would read the weights and not call the layers
         if isinstance(module, nn.TransformerEncoder) and _is_converted(module):
-            module.use_nested_tensor = False  # likewise, where there is a padding mask
+            module.use_nested_tensor = False  # likewise, if there is a padding mask
     return failed
 
 
@@ -45,17 +47,17 @@ def _is_converted(module: nn.Module) -> bool:
     return any(isinstance(one, BayesLayer | BayesWeights) for one in module.modules())
 
 
-def _drawn(one: Found, weights: list[Weight], noise: Noise) -> list[Left]:
+def _drawn(one: Found, weights: list[Weight], noise: Noise) -> list[LeftDense]:
     module, named = one.module, dict(zip(one.leaves, weights, strict=True))
     try:
         if CHILD in dir(module):
-            raise TypeError(f"it has a {CHILD} of its own")
+            raise TypeError(f"it has its own {CHILD}")
         if isinstance(module, nn.RNNBase):
             convert(module, named, noise, DrawnRecurrent)
-            module.__dict__.pop("_flat_weights", None)  # the weights that it had
+            module.__dict__.pop("_flat_weights", None)  # the weights before conversion
         elif isinstance(module, nn.Embedding | nn.EmbeddingBag):
             row = padding_row(module)
-            module.sparse = False  # of a weight that is computed there is no sparse gradient
+            module.sparse = False  # a computed weight has no sparse gradient
             convert(
                 module, named, noise, Drawn,
                 lambda w, n, order: EmbeddingWeights(w, n, order, module.padding_idx, row),
@@ -64,10 +66,10 @@ def _drawn(one: Found, weights: list[Weight], noise: Noise) -> list[Left]:
             convert(module, named, noise)
     except TypeError:
         return [
-            Left(
+            LeftDense(
                 f"{one.name}.{leaf}" if one.name else leaf,
                 w.support.mask().numel(),
-                "a class that cannot change",
+                "its class cannot be changed",
             )
             for leaf, w in named.items()
         ]
@@ -98,7 +100,7 @@ def _layer(module: nn.Module, weights: list[Weight], noise: Noise) -> nn.Module:
 
 
 def _freeze(layer: BayesLayer, bias: Tensor | None) -> None:
-    """A bias that was frozen stays so."""
+    """Freeze the bias if it was frozen."""
     if layer.bias is not None and bias is not None:
         layer.bias.requires_grad_(bias.requires_grad)
 

@@ -1,4 +1,4 @@
-"""Patterns and predicates that say which weights of a network are meant."""
+"""Patterns and predicates with which the user selects weights of a network."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ from torch import nn
 
 from szilard.errors import SzilardError
 
-#: A pattern as of :mod:`fnmatch` for names of modules, several, or a predicate of (name, module).
+#: A pattern (:mod:`fnmatch`) for names of modules, a list of patterns, or a predicate of (name, module).
 Choice = str | Collection[str] | Callable[[str, nn.Module], bool] | None
 
 
 @dataclass(eq=False)
 class Selection:
-    """What the user asked for.
+    """The weights that the user selects.
 
     Attributes:
         only, except_: see :func:`szilard.bayesianize`.
-        matrices: names or patterns of bare parameters to convert, too.
-        skip: names of modules to leave alone, with all inside.
-        stored: names in a file that the network is to be opened from. They say which weights were converted.
-        frozen: whether frozen weights are converted, too.
+        matrices: names or patterns of bare parameters to convert too.
+        skip: names of modules not to convert, with everything inside.
+        stored: names of the tensors in the file that the network will be loaded from, which show which weights were
+            converted.
+        frozen: whether frozen weights are converted too.
     """
 
     only: Choice = None
@@ -35,7 +36,7 @@ class Selection:
     frozen: bool = False
 
     def check(self, network: nn.Module) -> None:
-        """Raise :class:`SzilardError` for a name or pattern that nothing in the network has."""
+        """Raise :class:`SzilardError` for a name or pattern that matches nothing in the network."""
         modules = {name for name, _ in network.named_modules(remove_duplicate=False)}
         parameters = {name for name, _ in network.named_parameters(remove_duplicate=False)}
         for name, parameter in network.named_parameters():
@@ -61,21 +62,25 @@ class Selection:
                     )
 
     def takes(self, name: str, module: nn.Module, leaf: str = "") -> bool:
-        """Whether a weight of a module is asked for."""
+        """Whether a weight of a module is selected."""
         path = joined(name, leaf)
         if any(name == one or name.startswith(f"{one}.") for one in self.skip if one):
             return False
-        if _says("except_", self.except_, name, module) or (leaf and _matches(self.except_, [path])):
+        if _matches_choice("except_", self.except_, name, module) or (
+            leaf and _matches(self.except_, [path])
+        ):
             return False
-        if self.only is None or _says("only", self.only, name, module):
+        if self.only is None or _matches_choice("only", self.only, name, module):
             return True
         return bool(leaf) and _matches(self.only, [path])
 
     def takes_bare(self, name: str, module: nn.Module, leaf: str) -> bool:
-        """Whether a bare parameter is asked for by its own name, and not only with all that is around it."""
+        """Whether a bare parameter is selected by its own name, and not only with its module."""
         if not self.takes(name, module, leaf) and not _matches(self.matrices, [joined(name, leaf)]):
             return False
-        if _says("except_", self.except_, name, module) or _matches(self.except_, [joined(name, leaf)]):
+        if _matches_choice("except_", self.except_, name, module) or _matches(
+            self.except_, [joined(name, leaf)]
+        ):
             return False
         if _matches(self.matrices, [joined(name, leaf)]):
             return True
@@ -88,12 +93,12 @@ def joined(name: str, leaf: str) -> str:
 
 
 def _within(name: str) -> list[str]:
-    """A name and those of the modules around it, without the root's unless it is the root."""
+    """A name and those of the modules around it, without the root unless the name is the root."""
     parts = name.split(".")
     return [".".join(parts[: n + 1]) for n in range(len(parts))]
 
 
-def _says(what: str, choice: Choice, name: str, module: nn.Module) -> bool:
+def _matches_choice(what: str, choice: Choice, name: str, module: nn.Module) -> bool:
     if choice is None:
         return False
     if callable(choice):
