@@ -172,11 +172,11 @@ class TestCheckpoint:
 
     def test_cut_short(self):
         self.path.write_bytes(self.path.read_bytes()[:-1000])
-        self.resume().refused("checkpoint.pt is cut short or damaged")
+        self.resume().refused("checkpoint.pt is truncated or damaged")
 
     def test_not_one(self):
         self.path.write_text("hello")
-        self.resume().refused("is no checkpoint")
+        self.resume().refused("is not a checkpoint")
 
     def test_of_another_method(self):
         content = checkpoint.load(self.path, "checkpoint")

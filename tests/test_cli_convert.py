@@ -107,8 +107,7 @@ def test_a_compressed_network_and_back(tmp_path):
     assert file.inspect(tmp_path / "again.szd").meta == {"by": "me", "n": 3}
     typed = szilard("convert", tmp_path / "net.szd", tmp_path / "net.pt")
     assert (
-        "note: a state dict holds tensors alone: what the metadata say (by, n) of net.szd stays behind"
-        in typed.output
+        "note: a state dict holds only tensors: the metadata (by, n) of net.szd is left out" in typed.output
     )
     assert szilard("verify", tmp_path / "net.szd", "--against", tmp_path / "net.safetensors").output.endswith(
         "bit for bit\n"

@@ -97,7 +97,7 @@ def test_numbers_are_standardised_and_columns_of_0_and_1_are_left(folder, tmp_pa
     assert typed.code == 0, typed.output
     said = " ".join(typed.output.split())
     assert "but 0/1 columns are left as they are" in said
-    assert "because R² on valid is" in said
+    assert "because validation R² is then" in said
 
 
 def test_the_mixed_reading_is_the_one_of_the_data(folder):
@@ -123,7 +123,7 @@ def test_the_units_are_said_though_they_are_the_usual_ones(folder, tmp_path):
         "--target",
         "price",
     )
-    assert "inputs are standardised by the training part, and targets are standardised" in " ".join(
+    assert "inputs are standardised with the training part, and targets are standardised" in " ".join(
         typed.output.split()
     )
 
@@ -166,7 +166,7 @@ def test_what_is_said_of_a_choice():
     usual, other = Candidate(0.9, "a", "A"), Candidate(0.905, "b", "B")
     assert (
         choose([usual, other], "accuracy", guessing=0.5).text
-        == "A (accuracy on valid is 0.900; it is 0.905 if B)"
+        == "A (validation accuracy is 0.900; it is 0.905 if B)"
     )
     clear = choose([usual, Candidate(0.95, "b", "B")], "accuracy", guessing=0.5)
     assert clear.what == "b"

@@ -164,7 +164,7 @@ def test_classes_without_a_training_example_get_advice_that_fits(tmp_path):
     with pytest.raises(SzilardError, match=r"class 'c' of .* occurs only in rows that --time day puts after"):
         divided(tmp_path, time="day", ignore=["site"])
     with pytest.raises(
-        SzilardError, match=r"class 'c' of .* its groups of --group site are all in other parts"
+        SzilardError, match=r"class 'c' of .* all of its groups by --group site are in other parts"
     ):
         divided(tmp_path, group="site", ignore=["day"])
     with pytest.raises(SzilardError, match=r"no training example among 2; choose a larger n_train than 2"):

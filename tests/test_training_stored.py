@@ -453,5 +453,5 @@ def test_buffers_that_a_network_makes_itself_may_be_in_the_file():
     assert told == "weights without the prefix 'bert.', leaving out bert.ids"
     assert torch.equal(other.layer.weight, state["bert.layer.weight"])
     for wrong in (torch.arange(5) + 1, torch.arange(6)):
-        with pytest.raises(SzilardError, match="it holds ids, which this network does not have"):
+        with pytest.raises(SzilardError, match="it has ids, which this network does not have"):
             load_state(path, other, state | {"bert.ids": wrong})

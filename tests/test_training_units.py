@@ -42,7 +42,7 @@ def test_the_units_in_which_a_network_is_right_are_found(data, standard_x, stand
     with torch.no_grad():
         assert torch.allclose(network(found.test.x)[:, 0], found.test.y, atol=1e-3)
     assert said.startswith(
-        "inputs are standardised by the training part"
+        "inputs are standardised with the training part"
         if standard_x
         else "inputs are taken as they are in the data"
     )

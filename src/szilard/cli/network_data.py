@@ -198,7 +198,7 @@ def load(
     foreign = [path for key, path in trust.data_paths(arguments).items() if key not in typed]
     if foreign and not trusted:
         raise SzilardError(
-            f"{what} names {printable(foreign[0])} as its data, and this user's own szilard has not written that; "
+            f"{what} names {printable(foreign[0])} as its data, and your own szilard did not write that name; "
             "add --trust if you trust it, or name the data with --data and their folder with --data-root"
         )
     return data_sets.load(**arguments) if like is None else load_like(like, **arguments)
