@@ -252,7 +252,7 @@ class TestFilesOfOthers:
         torch.save({"state_dict": trained, "ema": mlp().state_dict(), "epoch": 3}, "net.ckpt")
         for command in (["compress", "net.ckpt", "--no-data"], ["measure", "net.ckpt", "--data", "digits"]):
             szilard(*command, "--network", spec).refused(
-                r"several sets of weights that fit \('state_dict.model'"
+                r"several sets of weights that match \('state_dict.model'"
             )
             typed = szilard(*command, "--network", spec, "--key", "state_dict")
             assert typed.code == 0, typed.output

@@ -94,7 +94,7 @@ FOREIGN = {
     "zip": (zipped(readme=b"hello"), "a ZIP archive without PyTorch weights"),
     "package": (zipped(**{"p__.data__extern_modules": b"torch"}), "a torch.package archive"),
     "empty": (b"", "is empty; download or make it again"),
-    "text": (b"import torch\n", "is no file of weights; name a file that szilard or torch.save"),
+    "text": (b"import torch\n", "is not a file of weights; give a file that szilard or torch.save"),
     "cut torch": (saved(nn.Linear(30, 30).state_dict())[:3000], "is truncated or damaged; download or make it again"),
 }  # fmt: skip
 
@@ -110,7 +110,7 @@ def test_what_holds_no_weights_we_can_read(tmp_path, name, suffix):
     typed = szilard(
         "compress", path, "--network", "mlp:3", "--no-data", "--input-shape", "3", "--outputs", "2"
     )
-    typed.refused(words.replace("is no file of weights", "is no (file of weights|network)"))
+    typed.refused(words.replace("is not a file of weights", "is not a (file of weights|network)"))
 
 
 def test_a_program_of_torch_export(tmp_path):

@@ -157,8 +157,8 @@ def without(*names):
         ({**STATE, "0.weight": STATE["0.weight"].to_sparse()}, r"'0\.weight' as a sparse, quantized or other special"),
         ({**STATE, "0.bias": torch.quantize_per_tensor(STATE["0.bias"], 0.1, 0, torch.qint8)}, "a sparse, quantized"),
         ({"a": {"b": STATE}, "a.b": STATE}, r"two tensors with the name 'a\.b\.0\.weight'"),
-        ({"a": {"b.c": torch.ones(1)}, "a.b": {"c": torch.ones(1)}}, "two tensors with the same name in different groups"),
-        ({**STATE, "0.bias": torch.tensor([1, 2, 3, 4])}, r"0\.bias has type torch\.int64 and must have torch\.float32"),
+        ({"a": {"b.c": torch.ones(1)}, "a.b": {"c": torch.ones(1)}}, "two tensors with the same name in"),
+        ({**STATE, "0.bias": torch.tensor([1, 2, 3, 4])}, r"0\.bias has type torch\.int64 and must have torch\."),
     ],
 )  # fmt: skip
 def test_what_does_not_fit(tmp_path, content, words):

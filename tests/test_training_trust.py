@@ -256,7 +256,7 @@ class TestRuns:
         szilard("fit", path, "--out", tmp_path / "x").refused("needs to run")
         for data in ("name = '/x/secret.csv'", "root = '/x'"):
             path.write_text(f"methods = ['deterministic']\n[data]\n{data}\n")
-            szilard("fit", path, "--out", tmp_path / "x").refused("as its data, and this user's own")
+            szilard("fit", path, "--out", tmp_path / "x").refused("as its data, and your own")
         assert not (tmp_path / "ran").exists()
         assert not (tmp_path / "x").exists()
 
