@@ -109,9 +109,9 @@ def test_one_file_more_is_one_method_more(folder):
 @pytest.mark.parametrize(
     ("body", "match"),
     [
-        ("name = 'new'", "class New has a name but no summary; add summary"),
-        ("name = 'new'\n    summary = f'{1}'", "summary that is not a literal str"),
-        ("name = 'new'\n    summary = 'x'\n    order = '3'", "order that is not a literal int"),
+        ("name = 'new'", "class New has a name and no summary; add summary"),
+        ("name = 'new'\n    summary = f'{1}'", "its summary is not a literal str"),
+        ("name = 'new'\n    summary = 'x'\n    order = '3'", "its order is not a literal int"),
         ("name = 'ssvi'\n    summary = 'x'", "both define 'ssvi'; rename one"),
         ("name = '../new'\n    summary = 'x'", "lower-case letters, digits and hyphens"),
     ],

@@ -47,7 +47,7 @@ def spoilt(value, shape=(60, 4)):
         (["--data", "digits", "--task", "poetry"], "task must be"),
         (["--network", "mpl"], r"no network 'mpl' \(perhaps mlp\)"),
         (["--network", "none.py:build"], "none.py does not exist"),
-        (["--network", "lenet5"], "lenet5 wants pictures of at least"),
+        (["--network", "lenet5"], "lenet5 needs images of at least"),
         (["--method", "svi"], "unknown method 'svi'"),
         (["--density", "0"], "density"),
         (["--density", "1.5"], "density"),
@@ -64,7 +64,7 @@ def spoilt(value, shape=(60, 4)):
         (["--n-train", "-5"], "--n-train"),
         (["--augment", "flip"], "augment must be"),
         (["--precision", "3"], "there is no precision '3'"),
-        (["--devices", "some"], "devices is a number"),
+        (["--devices", "some"], "devices must be a number"),
         (["--accelerator", "abacus"], "cannot compute with accelerator 'abacus'"),
         (["--resume"], "name it with --out"),
         (["run.toml"], "run.toml cannot be read"),
@@ -214,7 +214,7 @@ def test_a_full_disk_loses_nothing(tmp_path, monkeypatch, whole, file):
     monkeypatch.setattr(atomic.os, "replace", full)
     typed = szilard("fit", *ONE, "--out", "run", "--checkpoint-steps", 1, "--quiet")
     typed.refused(
-        f"the disk is full: .*{file} could not be written and is as it was before; make room and go on with "
+        f"the disk is full: .*{file} could not be written and is unchanged; free some space and continue with "
         "szilard fit --out run --resume"
     )
     monkeypatch.setattr(atomic.os, "replace", replace)
@@ -266,7 +266,8 @@ def test_a_disk_that_is_full_at_a_line_of_the_log(tmp_path, monkeypatch, whole, 
     log = tmp_path / "run" / "ssvi" / "metrics.jsonl"
     monkeypatch.setattr(atomic.os, "fsync", full)
     szilard("fit", *ONE, "--out", "run", "--checkpoint-steps", 1, "--quiet").refused(
-        "the disk is full: .*metrics.jsonl could not be written; make room and go on with szilard fit --out run "
+        "the disk is full: .*metrics.jsonl could not be written; free some space and continue "
+        "with szilard fit --out run "
         "--resume"
     )
     monkeypatch.setattr(atomic.os, "fsync", fsync)
@@ -287,7 +288,7 @@ def test_a_disk_that_is_full_at_the_report(tmp_path, monkeypatch):
 
     monkeypatch.setattr(atomic.os, "replace", full)
     szilard("fit", *ONE, "--out", "run", "--quiet").refused(
-        "the disk is full: .*report.html could not be written .*; make room and write it with szilard report run"
+        "the disk is full: .*report.html could not be written .*; free some space and write it with szilard report run"
     )
     monkeypatch.setattr(atomic.os, "replace", replace)
     assert szilard("report", "run").code == 0
@@ -301,7 +302,8 @@ def test_a_disk_that_is_full_at_tensorboards_events(tmp_path, monkeypatch):
 
     monkeypatch.setattr(writer, "add_scalar", full)
     szilard("fit", *ONE, "--out", "run", "--tensorboard", "--quiet").refused(
-        "the disk is full: .*events.out.tfevents could not be written; make room and go on with szilard fit --out run "
+        "the disk is full: .*events.out.tfevents could not be written; free some space and continue "
+        "with szilard fit --out run "
         "--resume --accelerator cpu --tensorboard"
     )
 
@@ -318,7 +320,7 @@ def test_a_full_disk_behind_standard_output(tmp_path, whole):
 
 def test_a_folder_that_cannot_be_made(tmp_path):
     (tmp_path / "file").write_text("")
-    szilard("fit", *ONE, "--out", "file/run").refused("cannot be made")
+    szilard("fit", *ONE, "--out", "file/run").refused("cannot be created")
 
 
 def test_an_explosion_is_told(tmp_path):

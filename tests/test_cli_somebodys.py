@@ -333,10 +333,10 @@ def test_code_that_leaves_or_fails(folder, tmp_path):
     )
     path = folder / "named.pt"
     szilard("compress", path, "--network", f"{tmp_path}/bad.py:leaves", "--no-data").refused(
-        "raises SystemExit: 0; mend it"
+        "raises SystemExit: 0; fix it"
     )
     szilard("compress", path, "--network", f"{tmp_path}/bad.py:fails", "--no-data").refused(
-        "raises KeyError: 'x'; mend it first"
+        "raises KeyError: 'x'; fix it first"
     )
 
 

@@ -204,7 +204,7 @@ class Odd(nn.Module):
 
 def test_parameters_of_any_layer_are_rounded_and_what_stays_exact_is_named():
     network = Odd()
-    with pytest.warns(SzilardWarning, match=r"phase: exact bytes are kept"):
+    with pytest.warns(SzilardWarning, match=r"phase: stored as exact bytes"):
         made = szilard.compress(network, torch.randn(40, 4), lam=1e-6)
     for name in ("phase", "table"):
         assert torch.equal(getattr(made.network, name), getattr(network, name))
@@ -280,9 +280,9 @@ def test_a_zoo_of_layers(dtype):
         ({"lam": float("nan")}, "lam must be a positive number"),
         ({"max_drop": -0.1}, "must not be negative"),
         ({"max_drop": float("nan")}, "must not be negative"),
-        ({"max_drop": 0.1}, "needs something that judges"),
+        ({"max_drop": 0.1}, "needs data to judge by"),
         ({"calibration": []}, "calibration is empty"),
-        ({"calibration": ["a"]}, "in which there is no tensor"),
+        ({"calibration": ["a"]}, "is a str without tensors"),
     ],
 )
 def test_contradictory_wishes(options, words):

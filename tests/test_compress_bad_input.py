@@ -115,42 +115,42 @@ CASES = {
     "packed": (linear, [pack_sequence([X[:3], X[:2]])], "packed sequence"),
     "no weights": (nn.ReLU, X, "no weights"),
     "frozen script": (lambda: torch.jit.freeze(torch.jit.script(linear().eval())), X, "frozen"),
-    "a state dict": (lambda: linear().state_dict(), X, "tensors alone"),
+    "a state dict": (lambda: linear().state_dict(), X, "a dict of tensors"),
     "no batch": (linear, [], "calibration is empty"),
     "no example": (linear, X[:0], "has no examples"),
     "no example in one": (linear, [X, X[:0]], "batch 1, counted from 0, has no examples"),
-    "a used generator": (linear, used_up, "gives its batches only once"),
+    "a used generator": (linear, used_up, "can be read only once"),
     "a data set": (linear, TensorDataset(X), "single examples; give batches"),
     "examples one by one": (
         linear,
         [(x, int(y)) for x, y in zip(X, Y, strict=True)],
         "one example; give batches",
     ),
-    "file names": (linear, DataLoader(Names(), batch_size=5), "list of str, in which there is no tensor"),
+    "file names": (linear, DataLoader(Names(), batch_size=5), "list of str without tensors"),
     "a loader that raises": (
         linear,
         DataLoader(Missing(), batch_size=5),
         r"raised FileNotFoundError: no 0\.png;",
     ),
-    "a sparse answer": (lambda: Sparse(6, 3), X, "answers a nested or sparse tensor"),
+    "a sparse answer": (lambda: Sparse(6, 3), X, "returns a nested or sparse tensor"),
     "a path": (linear, "pictures", "calibration is a str"),
-    "unlike batches": (linear, [X, (X, Y)], "batch 1, .* of another structure or type"),
+    "unlike batches": (linear, [X, (X, Y)], "batch 1, .* differs from the first in structure or type"),
     "fewer parts": (linear, [[X, X[:, :1]], [X]], "batch 1, .* has fewer parts"),
     "unlike keys": (Two, [{"a": X, "b": X}, {"a": X, "c": X}], "does not take"),
-    "unlike types": (linear, [X, X.double()], "batch 1, .* of another structure or type"),
-    "labels in some": (linear, [(X, Y), (X, None)], "another structure"),
+    "unlike types": (linear, [X, X.double()], "batch 1, .* differs from the first in structure or type"),
+    "labels in some": (linear, [(X, Y), (X, None)], "differs from the first in structure"),
     "too few labels": (linear, [(X, Y[:9])], "60 inputs and 9 labels"),
-    "labels of other classes": (linear, [(X, Y + 1)], "labels lie between 1 and 3"),
-    "labels of another shape": (linear, [(X, torch.randn(60, 4))], "do not go with outputs"),
-    "labels of another type": (linear, [(X, Y + 0.5)], "do not go with outputs"),
-    "labels that are words": (linear, [(X, ["a"] * 60)], "list of str, which no score is made of"),
+    "labels of other classes": (linear, [(X, Y + 1)], "labels are between 1 and 3"),
+    "labels of another shape": (linear, [(X, torch.randn(60, 4))], "do not fit outputs"),
+    "labels of another type": (linear, [(X, Y + 0.5)], "do not fit outputs"),
+    "labels that are words": (linear, [(X, ["a"] * 60)], "list of str, from which no score can be computed"),
     "a tensor that does not fit": (linear, X[:, :5], "does not take calibration inputs of shape .*mat1"),
     "too few inputs": (Two, X, "does not take calibration inputs .*missing 1 required"),
     "a forward that raises": (lambda: Raises(6, 3), X, r"KeyError: .*a key"),
-    "a random forward": (lambda: Dropped(6, 3), X, "differently each time"),
-    "a forward that remembers": (lambda: Remembers(6, 3), X, "differently each time"),
+    "a random forward": (lambda: Dropped(6, 3), X, "differ each time"),
+    "a forward that remembers": (lambda: Remembers(6, 3), X, "differ each time"),
     "no tensor": (lambda: Nothing(6, 3), X, "no tensor"),
-    "one number": (lambda: Sums(6, 3), X, "first dimension must be theirs"),
+    "one number": (lambda: Sums(6, 3), X, "first dimension of outputs must count the examples"),
     "a list of answers": (Silent, [[torch.randn(3, 5, 5)] * 4], "an entry for each example; give forward"),
 }
 
@@ -167,7 +167,7 @@ def test_one_sentence(name):
 
 def test_a_task_without_data_says_that_it_does_nothing():
     small = szilard.compress(linear(), task="embedding")
-    assert any("task=embedding changes nothing" in note for note in small.notes)
+    assert any("task=embedding has no effect" in note for note in small.notes)
 
 
 def test_a_task_without_data_is_that_of_imagined_inputs():
@@ -176,7 +176,7 @@ def test_a_task_without_data_is_that_of_imagined_inputs():
     for _ in range(20):
         network(torch.randn(64, 6))
     made = {task: szilard.compress(network, task=task, lam=1e-5) for task in ("regression", "classification")}
-    assert not any("changes nothing" in note for small in made.values() for note in small.notes)
+    assert not any("has no effect" in note for small in made.values() for note in small.notes)
     assert made["regression"].data != made["classification"].data
 
 
@@ -209,7 +209,7 @@ def noisy(shape=None, outputs=None):
         ("empty", {}, "--no-data", "no weights"),
         ("lazy", None, "--no-data", "no shape yet"),
         ("plain", torch.nan, "--no-data", "1.weight has NaN"),
-        ("noisy", None, "--data=digits", "differently each time"),
+        ("noisy", None, "--data=digits", "differ each time"),
     ],
 )
 def test_on_the_command_line(function, state, data, words, tmp_path):

@@ -12,7 +12,6 @@ from odd_batches import Any, Batch, Encoding, Maybe, TakesDict, Two, Words
 from torch import nn
 
 from szilard.compression.adapt import adapt
-from szilard.compression.answers import counted
 from szilard.compression.batches import (
     Whole,
     fit,
@@ -26,6 +25,7 @@ from szilard.compression.batches import (
     together,
 )
 from szilard.compression.calibration import Calibration
+from szilard.compression.outputs import counted
 from szilard.compression.positions import Positions, are_next_tokens, next_tokens, sample
 from szilard.errors import SzilardError
 from szilard.likelihood import Categorical, Gaussian, Part, Several

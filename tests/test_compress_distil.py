@@ -11,9 +11,9 @@ from torch import nn
 
 import szilard
 from szilard.compression import Correct, Distil, Draft, Quantise, QuantiseVectors, Setting
-from szilard.compression.discard import fell, run
+from szilard.compression.half_precision import in_float32
 from szilard.compression.judge import Scores
-from szilard.compression.precise import in_float32
+from szilard.compression.pass_runner import fell, run_passes
 
 
 def noise(*shape, seed=0):
@@ -163,13 +163,13 @@ def test_what_was_meant_to_mend_and_ruined_is_taken_back():
         draft = Draft(copy.deepcopy(one))
         Quantise()(draft, setting := Setting(1e-6, [x], one))
         parameters, levels = list(draft.network.parameters()), dict(draft.quantised)
-        run([Wreck(mends)], draft, setting, accuracy(one, x))
+        run_passes([Wreck(mends)], draft, setting, accuracy(one, x))
         torch.testing.assert_close(draft.network[0].bias, one[0].bias + bias)
         assert draft.quantised == ({} if bias else levels)
         assert draft.notes == (["ruined"] if bias else [])
         assert all(a is b for a, b in zip(draft.network.parameters(), parameters, strict=True))
     draft = Draft(copy.deepcopy(one))
-    run([Wreck(True)], draft, Setting(1e-6, [x], one), None)
+    run_passes([Wreck(True)], draft, Setting(1e-6, [x], one), None)
     assert draft.notes == ["ruined"]  # nobody judges
 
 

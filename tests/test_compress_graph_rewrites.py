@@ -17,7 +17,7 @@ import szilard
 from szilard import file
 from szilard.compression import CanonicalBatchNorm, Correct, Draft, Quantise, QuantiseVectors, Setting, shrink
 from szilard.compression.graph import shared
-from szilard.compression.plain import plain
+from szilard.compression.parametrisations import without_parametrisations
 from szilard.compression.probe import Probe
 from szilard.errors import SzilardWarning
 from szilard.model.weights import load_state
@@ -133,7 +133,7 @@ def test_what_no_tracer_sees_is_found_by_comparison_undone_and_named():
     x = noise(8, 3, 6, 6)
     first, second = conv_norm(), nn.Sequential(nn.Conv2d(4, 4, 3), nn.BatchNorm2d(4))
     network = settled(nn.Sequential(first, nn.ReLU(), second, Hidden(first[0].weight)), x)
-    with pytest.warns(SzilardWarning, match=r"BatchNorm 0\.1 is not put into 0\.0"):
+    with pytest.warns(SzilardWarning, match=r"BatchNorm 0\.1 is not multiplied into 0\.0"):
         draft = folded(network, [x])
     assert draft.norms == {"2.1": "2.0"}  # the other one is innocent
     assert changed(network, draft.network, x) < 1e-5
@@ -241,7 +241,7 @@ def test_a_computed_weight_that_the_network_knows_of_stays_and_is_named():
     x, network = noise(8, 4), Counts().eval()
     probe = Probe.of(network, [x], lambda net, x: net(x))
     with pytest.warns(SzilardWarning, match=r"layer\.weight stays computed"):
-        after, names = plain(network, probe)
+        after, names = without_parametrisations(network, probe)
     assert names == ["other.weight"]
     assert changed(network, after, x) < 1e-6
 

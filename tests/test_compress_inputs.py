@@ -203,7 +203,7 @@ def test_sentences_of_different_lengths(mapping, tmp_path):
 def test_what_the_network_does_not_take_is_told():
     batches = [{"a": a, "b": b, "weight": a, "name": ["x"] * len(a)} for a, b in parts(A, B)]
     noted = compressed(made(Two), batches, lam=1e-9).notes
-    assert "weight of each batch: the network takes no such input, and gets none" in noted
+    assert "weight of each batch: not passed on, because the network takes no such input" in noted
 
 
 def test_a_mapping_that_is_asked_for_attributes():
@@ -273,7 +273,7 @@ def test_outputs_beside_the_judged_one_are_kept_and_told():
     for answer, original in ((scores, wanted), *((others[key], kept[key]) for key in kept)):
         assert float((answer - original).norm() / original.norm()) < 0.2
     assert any(
-        "the output answer[0] is judged, and answer[1]['boxes'], answer[1]['size'] are not" in note
+        "the output result[0] is judged, and result[1]['boxes'], result[1]['size'] are not" in note
         for note in small.notes
     )
 
@@ -287,9 +287,9 @@ def test_an_output_that_a_pass_ruins_is_named():
     with torch.no_grad():
         wanted = network(A[300:364])[1]["boxes"]
         error = float((network.boxes.bias - wanted).norm() / (wanted - wanted.mean(0)).norm())
-    with pytest.warns(SzilardWarning, match=rf"by {error:.3g} of .*: answer\[1\]\['boxes'\];"):
+    with pytest.warns(SzilardWarning, match=rf"by {error:.3g} of .*: result\[1\]\['boxes'\];"):
         small = szilard.compress(network, A, lam=1e-9, passes=[ruin])
-    assert any("far more than it does: answer[1]['boxes'];" in note for note in small.notes)
+    assert any("much more than the judged one: result[1]['boxes'];" in note for note in small.notes)
 
 
 def test_forward_gets_the_batch_without_labels():
@@ -363,7 +363,7 @@ def test_the_next_token_is_what_tokens_as_labels_mean():
     ids = (start + torch.arange(6)) % 20
     small = compressed(network, [{"input_ids": one, "labels": one} for one in ids.split(SIZE)])
     assert small.original_score == 1
-    assert "taken for the next ones" in small.task
+    assert "taken as next-token labels" in small.task
 
 
 def test_a_mask_for_all_examples_is_not_divided():

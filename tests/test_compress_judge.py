@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 import szilard
-from szilard.compression.answers import answer
 from szilard.compression.calibration import Calibration
 from szilard.compression.judge import Scores, judge
+from szilard.compression.outputs import judged_output
 from szilard.compression.promise import Promise
 from szilard.errors import SzilardError
 from szilard.likelihood import choose
@@ -65,7 +65,7 @@ class Random(nn.Linear):
 @pytest.mark.parametrize(
     ("network", "data", "words"),
     [
-        (Random(6, 3), torch.randn(200, 6), "differently each time"),
+        (Random(6, 3), torch.randn(200, 6), "differ each time"),
         (nn.Linear(6, 3), torch.full((200, 6), torch.nan), "example 0 of .* has NaN"),
         (nn.Linear(6, 3), torch.randn(200, 5), "does not take calibration inputs"),
         (nn.LazyLinear(3), torch.randn(200, 6), "has no shape yet"),
@@ -85,7 +85,7 @@ def test_a_ruin_is_refused():
 
     network = Overflows(6, 3)
     network.register_buffer("exact", network.weight.detach().clone(), persistent=False)
-    with pytest.raises(SzilardError, match="NaN or infinite values where the original does not"):
+    with pytest.raises(SzilardError, match="are NaN or infinite, and those of the original are not"):
         szilard.compress(network, torch.randn(200, 6), lam=1e-4)
 
 
@@ -125,9 +125,11 @@ def test_too_few_examples_are_said_with_how_many_would_do():
     before, _ = counted(80, 100, 0)
     promise = Promise(before, 0.005, 0.9)
     assert promise.too_few
-    assert "461 would do" in promise.notes()[0]
+    assert "461 are enough" in promise.notes()[0]
     assert not Promise(counted(900, 1000, 0)[0], 0.005, 0.9).too_few
-    assert any("either trained on" in note for note in Promise(counted(999, 1000, 0)[0], 0.005, 0.9).notes())
+    assert any(
+        "either it was trained on" in note for note in Promise(counted(999, 1000, 0)[0], 0.005, 0.9).notes()
+    )
 
 
 def test_the_interval_keeps_its_confidence():
@@ -144,10 +146,10 @@ def test_the_interval_keeps_its_confidence():
 
 def test_the_tensor_that_counts():
     x = torch.ones(2, 3)
-    assert answer((x, None)) is x
-    assert answer({"loss": torch.zeros(()), "logits": x}) is x
+    assert judged_output((x, None)) is x
+    assert judged_output({"loss": torch.zeros(()), "logits": x}) is x
     with pytest.raises(SzilardError, match="no tensor"):
-        answer(None)
+        judged_output(None)
 
 
 @pytest.mark.parametrize("mode", ["circular", "reflect", "replicate"])
@@ -169,7 +171,7 @@ def test_without_labels_few_examples_on_which_no_answer_changes_promise_nothing(
     less = Scores(0.9, values, sure - 0.02, steps=True)
     assert promise.excess(less) > 0  # no answer changed, but they nearly did
     (note,) = promise.notes()
-    assert "461 would do (give 973 without labels" in note
+    assert "461 are enough (give 973 without labels" in note
 
 
 def test_without_labels_answers_that_change_are_counted():
@@ -207,10 +209,10 @@ def test_labels_that_nobody_needs_are_set_aside():
     def score(other):
         return -(other(x) - wanted).abs().mean(1)
 
-    with pytest.raises(SzilardError, match="do not go with outputs"):
+    with pytest.raises(SzilardError, match="do not fit outputs"):
         szilard.compress(network, [(x, y)], lam=1e-6, progress=False)
     made = szilard.compress(network, [(x, y)], evaluate=score, lam=1e-6, progress=False)
-    assert any("labels are set aside" in note for note in made.notes)
+    assert any("labels are ignored" in note for note in made.notes)
 
 
 def test_a_larger_file_is_nearer_to_the_original():
@@ -241,9 +243,9 @@ def test_fields_of_a_named_tuple_and_outputs_that_never_change():
         features: torch.Tensor
         logits: torch.Tensor
 
-    assert answer(Named(features, logits)) is logits
-    assert answer((torch.full((5, 1), 0.5), logits)) is logits
-    assert answer((features, logits)) is features
+    assert judged_output(Named(features, logits)) is logits
+    assert judged_output((torch.full((5, 1), 0.5), logits)) is logits
+    assert judged_output((features, logits)) is features
 
 
 def test_labels_of_minus_one_are_asked_about():

@@ -18,10 +18,10 @@ from szilard.compression.copies import emptied
 from szilard.compression.draft import Draft, Quantised
 from szilard.compression.hooked import Curvature
 from szilard.compression.job import Job
+from szilard.compression.layer_walk import Fitting
 from szilard.compression.packed import Packed, pack
 from szilard.compression.passes import refit
 from szilard.compression.passes.correct import mean_by_channel
-from szilard.compression.walk import Fitting
 from szilard.errors import SzilardError
 
 

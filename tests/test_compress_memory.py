@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from szilard.compression import finite
+from szilard.compression.memory import Need, _Alive
 from szilard.compression.plan import Run, make_plan
-from szilard.compression.room import Need, _Alive
-from szilard.compression.rows import by_row
+from szilard.compression.row_rounding import by_row
 from szilard.kernels import dispatch
 
 TOKENS = """

@@ -12,7 +12,7 @@ from torch import nn
 
 import szilard
 from szilard.compression.no_data import COARSER, TAIL, shares, sizes, typical, without_data
-from szilard.compression.unjudged import parted
+from szilard.compression.no_data_comparison import relative_difference
 
 
 def normal(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -165,7 +165,7 @@ def test_a_column_that_hardly_moves_does_not_speak_for_a_vector() -> None:
             return torch.cat([answer[:, :1] + self.shift * x[:, :1], answer[:, 1:]], 1)
 
     def share(many: int) -> float:
-        found = parted(Answers(0.0, many), Answers(1e-4, many), lambda net, x: net(x))
+        found = relative_difference(Answers(0.0, many), Answers(1e-4, many), lambda net, x: net(x))
         assert found is not None
         return found
 

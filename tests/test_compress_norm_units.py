@@ -10,7 +10,7 @@ from torch import nn
 
 import szilard
 from szilard.compression.norm_units import norms_behind, sizes_by_norm
-from szilard.compression.own_units import own_units
+from szilard.compression.raw_units import raw_units
 from szilard.errors import SzilardWarning
 
 
@@ -59,7 +59,7 @@ def made(folded):
 @pytest.mark.parametrize("folded", [True, False])
 def test_raw_features_without_data(folded):
     network, x = made(folded)
-    with pytest.warns(SzilardWarning, match="inputs of layer 0 were taken to be in units of their own"):
+    with pytest.warns(SzilardWarning, match="inputs of layer 0 were assumed to be in raw units"):
         small = szilard.compress(network, progress=False).network
     with torch.no_grad():
         before, after = network(x), small(x)
@@ -80,4 +80,4 @@ def test_inputs_of_one_unit_have_none_of_their_own():
         y = network[0](torch.randn(1000, 8))
         network[1].running_mean.copy_(y.mean(0))
         network[1].running_var.copy_(y.var(0))
-    assert not own_units(network)
+    assert not raw_units(network)

@@ -16,8 +16,8 @@ import szilard
 from szilard.compression import sequential_rounding
 from szilard.compression.judge import Scores
 from szilard.compression.logits import usual_logits
-from szilard.compression.own_units import NOTE, apart, balanced_roots, own_units, sizes_of_inputs
 from szilard.compression.promise import Promise
+from szilard.compression.raw_units import NOTE, apart, balanced_roots, raw_units, sizes_of_inputs
 from szilard.errors import SzilardError, SzilardWarning
 from szilard.likelihood import Categorical, Gaussian, choose
 
@@ -81,9 +81,9 @@ def test_without_data_units_that_are_folded_into_the_first_layer_change_nothing(
 def test_the_printed_difference_is_that_on_inputs_in_their_units(case):
     network, x, _ = case
     raw = folded(network, UNITS)
-    with pytest.warns(SzilardWarning, match="nobody judged"):
+    with pytest.warns(SzilardWarning, match="nothing was judged"):
         rough = szilard.compress(raw, lam=1e-2, progress=False)
-    said = next(note for note in rough.notes if "nobody judged" in note)
+    said = next(note for note in rough.notes if "nothing was judged" in note)
     share, true = float(said.split("differ by ")[1].split(" %")[0]) / 100, gap(raw, rough.network, x * UNITS)
     assert true / 3 < share < 6 * true  # it is that of the worst column
 
@@ -172,7 +172,7 @@ def test_first_layers_are_those_that_read_the_input(dtype):
     towers.a.weight.div_(UNITS[:6])
     towers.b.weight.div_(100 * UNITS[6:] ** 2)
     towers.last.weight[:, ::2] *= 1e-3  # reads no input
-    found = own_units(towers.to(dtype).eval())
+    found = raw_units(towers.to(dtype).eval())
     assert set(found.columns) == {"a.weight", "b.weight"}
     assert found.scale is not None
     assert torch.equal(found.scale, torch.cat([found.columns["a.weight"], found.columns["b.weight"]]))
@@ -183,14 +183,14 @@ def test_first_layers_of_sequences_channels_and_two_inputs():
     sequences = Sequences()
     for weight in (sequences.rnn.weight_ih_l0, sequences.rnn.weight_ih_l0_reverse):
         weight.div_(UNITS)
-    found = own_units(sequences.eval())
+    found = raw_units(sequences.eval())
     assert set(found.columns) == {"rnn.weight_ih_l0", "rnn.weight_ih_l0_reverse"}
     assert found.scale is not None
     assert bool((found.scale == found.columns["rnn.weight_ih_l0"]).all())
 
     channels = Channels()
     channels.conv.weight.div_(UNITS[:, None])
-    found = own_units(channels.eval())
+    found = raw_units(channels.eval())
     assert found.scale is not None
     assert found.columns["conv.weight"].shape == (FEATURES * 3,)
     assert torch.equal(found.scale[:, 5].repeat_interleave(3), found.columns["conv.weight"])
@@ -198,7 +198,7 @@ def test_first_layers_of_sequences_channels_and_two_inputs():
     two = Two()
     two.a.weight.div_(UNITS)
     two.b.weight.div_(UNITS[:7])
-    found = own_units(two.eval())
+    found = raw_units(two.eval())
     assert set(found.columns) == {"a.weight", "b.weight"}
     assert found.scale is None
 
@@ -269,7 +269,7 @@ def test_where_no_rounding_keeps_the_drop_weights_are_stored_as_they_are():
     def evaluate(net: nn.Module) -> float:
         return float(all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items()))
 
-    with pytest.warns(SzilardWarning, match="stored as they are, bit for bit"):
+    with pytest.warns(SzilardWarning, match="stored bit for bit"):
         made = szilard.compress(network, normal(64, 12), max_drop=0.01, evaluate=evaluate, progress=False)
     assert any("no rounding keeps the drop within 0.01" in note for note in made.notes)
     assert made.drop == 0
@@ -298,9 +298,9 @@ def test_a_pair_of_arrays_is_read_as_a_pair_of_tensors(case):
 
 def test_the_cut_of_labels_that_are_0_or_1_is_said():
     y = (normal(64, 3) > 0).float()
-    assert "above 0 says 1" in str(choose(normal(64, 3), y))
-    assert "above 0.5 says 1" in str(choose(normal(64, 3).sigmoid(), y))
-    assert "above 0 says 1" in str(choose(normal(64, 3), y, task="multilabel"))
+    assert "above 0 means 1" in str(choose(normal(64, 3), y))
+    assert "above 0.5 means 1" in str(choose(normal(64, 3).sigmoid(), y))
+    assert "above 0 means 1" in str(choose(normal(64, 3), y, task="multilabel"))
 
 
 def test_one_example_is_singular(case):
@@ -317,8 +317,8 @@ def test_a_score_that_hangs_on_few_examples_is_said():
         promise = Promise(Scores(float(values.mean()), values, None, 0.0, relative=True), 0.005, 0.9)
         return " ".join(promise.notes())
 
-    assert "hangs on" not in note(0.1 * normal(500))
-    assert "hangs on about 2 of the 500 judging examples" in note(
+    assert "determine the score" not in note(0.1 * normal(500))
+    assert "about 2 of the 500 judging examples determine the score" in note(
         torch.cat([0.001 * normal(498), torch.tensor([1.0, -1.0])])
     )
 
@@ -327,4 +327,4 @@ def test_tokens_have_no_units():
     network = nn.Sequential(nn.Embedding(20, 8), nn.Flatten(), nn.Linear(64, 3)).eval()
     with torch.no_grad():
         network[2].weight[:, ::2] *= 1e-3
-    assert not own_units(network)
+    assert not raw_units(network)

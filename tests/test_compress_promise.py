@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from torch import nn
 
 import szilard
-from szilard.compression.exact import as_they_are
 from szilard.compression.intervals import counted, quantile, student
 from szilard.compression.judge import Scores
 from szilard.compression.promise import CHOSEN_BY_FEW, Promise
+from szilard.compression.unrounded import unrounded
 from szilard.errors import SzilardError, SzilardWarning
 
 Z = quantile(0.9)
@@ -137,7 +137,7 @@ def test_weights_as_they_are_need_no_examples():
 
     promise = Promise(right(20, [0, 1, 2]), 0.001, 0.9)
     with pytest.warns(SzilardWarning, match="bit for bit"):
-        assert as_they_are(lambda lam, passes: Made(), promise, 0.1) is not None
+        assert unrounded(lambda lam, passes: Made(), promise, 0.1) is not None
 
 
 class Two(nn.Module):
@@ -158,16 +158,16 @@ def test_the_judged_output_is_named():
     made = szilard.compress(network, [(x, y)], max_drop=0.05, progress=False)
     assert made.task.endswith("by its output logits")
     assert any("logits" in note for note in made.notes)
-    with pytest.raises(SzilardError, match=r"the output logits, which is judged: .* no better than guessing"):
+    with pytest.raises(SzilardError, match=r"the judged output logits: .* no better than guessing"):
         szilard.compress(network, [(x, torch.randn(700, 2))], progress=False)
-    with pytest.raises(SzilardError, match="the output logits, which is judged: labels of shape"):
+    with pytest.raises(SzilardError, match="the judged output logits: labels of shape"):
         szilard.compress(network, [(x, torch.randn(700, 3))], progress=False)
     with pytest.raises(SzilardError, match=r"^the network does not take"):
         szilard.compress(network, torch.randn(700, 5), progress=False)
 
 
 def test_without_data_the_output_that_differs_most_is_named():
-    with pytest.warns(SzilardWarning, match="most of all in the output"):
+    with pytest.warns(SzilardWarning, match="most in the output"):
         szilard.compress(Two().eval(), lam=1e-2, progress=False)
 
 
@@ -183,7 +183,7 @@ class Pair(nn.Module):
 
 def test_places_in_a_tuple_are_named():
     x = torch.randn(700, 6)
-    with pytest.raises(SzilardError, match=r"the output answer\[0\], which is judged: "):
+    with pytest.raises(SzilardError, match=r"the judged output result\[0\]: "):
         szilard.compress(Pair().eval(), [(x, torch.randn(700, 1))], progress=False)
 
 
@@ -203,5 +203,5 @@ def test_a_target_that_never_changes_is_left_out_and_named(value):
         made = szilard.compress(network, [(x, y)], max_drop=0.02, progress=False)
     assert made.original_score == pytest.approx(0.99, abs=0.01)
     assert 0.95 < made.score < 1
-    with pytest.raises(SzilardError, match="has the same targets, of which no R² is defined"):
+    with pytest.raises(SzilardError, match="have the same targets, for which R² is not defined"):
         szilard.compress(network, [(x, torch.full_like(y, value or 3.0))], progress=False)

@@ -8,7 +8,16 @@ from torch import nn
 from torch.nn import functional as F
 
 import szilard
-from szilard.compression import CanonicalBatchNorm, Correct, Draft, Quantise, Refit, Setting, rows, walk
+from szilard.compression import (
+    CanonicalBatchNorm,
+    Correct,
+    Draft,
+    Quantise,
+    Refit,
+    Setting,
+    layer_walk,
+    row_rounding,
+)
 from szilard.compression.passes import refit
 from szilard.networks import copied
 
@@ -100,11 +109,11 @@ def test_patches_and_outputs_are_sampled_at_the_same_positions(layer, shape):
         output = layer(x)
         places = output.numel() // (7 * len(layer.weight))
         positions = torch.randint(places, (7, 3), generator=torch.Generator().manual_seed(0))
-        seen = walk._patches_at(layer, x, positions)
-        groups = walk.groups(layer)
+        seen = layer_walk._patches_at(layer, x, positions)
+        groups = layer_walk.groups(layer)
         made = seen @ layer.weight.flatten(1).reshape(groups, -1, seen.shape[2]).transpose(1, 2)
         made = made.transpose(0, 1).reshape(7, 3, -1)
-    torch.testing.assert_close(made, walk._at(layer, output, positions), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(made, layer_walk._at(layer, output, positions), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("lam", [1e-5, LAM])
@@ -214,7 +223,7 @@ def test_it_is_the_same_twice_and_leaves_the_global_generator_alone():
 
 def test_without_rounding_by_curvature_there_is_nothing_to_fit():
     quantise = Quantise()
-    assert not any(isinstance(one, Refit) for one in rows.rounding([quantise, Refit(quantise)], 8))
+    assert not any(isinstance(one, Refit) for one in row_rounding.rounding([quantise, Refit(quantise)], 8))
     network, inputs = mlp()
     draft = Draft(copied(network))
     Refit(quantise)(draft, Setting(LAM, [inputs], network))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from szilard import compress, file
-from szilard.compression import room
+from szilard.compression import memory
 from szilard.compression.calibration import Calibration
 from szilard.compression.copies import Working, fill, sharing
 from szilard.compression.curvature import curvatures
@@ -41,7 +41,7 @@ INPUTS = torch.randn(96, 5, 8, generator=torch.Generator().manual_seed(1))
 def test_what_an_example_needs_is_counted():
     """Outputs of a chain of maps: two are alive at once, and tanh and the maps save what they need."""
     chain = nn.Sequential(nn.Linear(10, 1000), nn.Tanh(), nn.Linear(1000, 10), nn.Tanh())
-    need = room.Need.of(chain, [torch.randn(6, 10)], call)
+    need = memory.Need.of(chain, [torch.randn(6, 10)], call)
     assert need is not None
     assert need.forward == 4 * 2000  # a map's output and its tanh
     assert need.saved == 4 * (1000 + 10)  # both tanhs; the first is the input of a map, too
@@ -52,24 +52,24 @@ def test_a_network_that_cannot_be_measured_is_left_alone():
         def forward(self, x: Tensor) -> Tensor:
             raise RuntimeError("no")
 
-    assert room.Need.of(Odd(), [INPUTS], call) is None
-    assert room.Need.of(network(), [], call) is None
-    with room.for_gradients(Odd(), [INPUTS], call) as batches:
+    assert memory.Need.of(Odd(), [INPUTS], call) is None
+    assert memory.Need.of(network(), [], call) is None
+    with memory.for_gradients(Odd(), [INPUTS], call) as batches:
         assert batches[0] is INPUTS
 
 
 def test_small_networks_keep_their_batches():
     data = Calibration.of(INPUTS)
-    assert room.fitted(data, network(), call) is data
-    with room.for_gradients(network(), data.inputs, call) as batches:
+    assert memory.fitted(data, network(), call) is data
+    with memory.for_gradients(network(), data.inputs, call) as batches:
         assert batches is data.inputs
 
 
 def test_judges_come_in_parts_that_fit_with_their_labels(monkeypatch):
-    monkeypatch.setattr(room, "LEAST", 0)
+    monkeypatch.setattr(memory, "LEAST", 0)
     labels = torch.arange(96) % 10
     data = Calibration.of([(INPUTS, labels)])
-    parts = room.fitted(data, network(), call)
+    parts = memory.fitted(data, network(), call)
     assert max(map(len, parts.judges)) < max(map(len, data.judges))
     assert torch.equal(torch.cat(parts.judges), torch.cat(data.judges))
     assert parts.labels is not None
@@ -81,10 +81,10 @@ def test_judges_come_in_parts_that_fit_with_their_labels(monkeypatch):
 def test_curvature_is_the_same_whatever_memory_there_is(monkeypatch, least):
     """Gaussian directions differ with the batches; A does not, and G only by chance."""
     whole = curvatures(network(), list(INPUTS.split(32)), call)
-    monkeypatch.setattr(room, "LEAST", least)
-    monkeypatch.setattr(room, "LARGE", 1 << 8)
+    monkeypatch.setattr(memory, "LEAST", least)
+    monkeypatch.setattr(memory, "LARGE", 1 << 8)
     shelf = Shelf(0)
-    with room.for_gradients(network(), list(INPUTS.split(32)), call) as batches:
+    with memory.for_gradients(network(), list(INPUTS.split(32)), call) as batches:
         parts = curvatures(network(), batches, call, shelf=shelf)
     assert list(whole) == list(parts)
     for name in whole:
@@ -95,12 +95,12 @@ def test_curvature_is_the_same_whatever_memory_there_is(monkeypatch, least):
 
 
 def test_gradients_are_exact_where_saved_tensors_lie_in_a_file(monkeypatch):
-    monkeypatch.setattr(room, "LARGE", 0)
+    monkeypatch.setattr(memory, "LARGE", 0)
     net, x = network(), INPUTS.clone().requires_grad_()
     conv = nn.Sequential(nn.Conv1d(5, 7, 3), nn.GELU(), nn.Flatten(), nn.Softmax(1))
     for one in (net, conv):
         (wanted,) = torch.autograd.grad(one(x).square().sum(), x)
-        away = room._Away(one)
+        away = memory._SavedToFile(one)
         with away.hooks():
             answer = one(x).square().sum()
         assert away._shelf.written > 0
@@ -152,7 +152,7 @@ def test_the_working_copy_is_set_back_and_only_made_anew_after_surgery():
 
 def test_torchscript_is_not_watched_and_serves_all_attempts():
     traced = torch.jit.trace(network(), INPUTS[:2])
-    assert room.Need.of(traced, [INPUTS], call) is None
+    assert memory.Need.of(traced, [INPUTS], call) is None
     working = Working(traced)
     first = working.fresh()
     assert working.fresh() is first

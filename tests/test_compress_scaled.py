@@ -17,10 +17,10 @@ from szilard.compression.document import to_document
 from szilard.compression.draft import Draft, Setting
 from szilard.compression.hooked import Curvature
 from szilard.compression.no_data import LOSS, RELATIVE, SAFE, without_data
-from szilard.compression.rows import by_row
-from szilard.compression.scaled import PLAIN, Way
-from szilard.compression.unjudged import parted
-from szilard.compression.ways import exponents
+from szilard.compression.no_data_comparison import relative_difference
+from szilard.compression.row_exponents import exponents
+from szilard.compression.row_rounding import by_row
+from szilard.compression.scaled import PLAIN, Scaling
 from szilard.errors import SzilardError, SzilardWarning
 
 
@@ -57,7 +57,7 @@ def test_what_is_fine_comes_back_whole(
     known = curvature(rows, cols, spread=2.0, full=full, seed=seed)
     weight = normal(rows, cols, seed=seed)
     made = scaled.quantise(
-        weight, known, 1e-9, sequential_rounding.inverse_roots(known.inputs), Way(by_rows, by_cols)
+        weight, known, 1e-9, sequential_rounding.inverse_roots(known.inputs), Scaling(by_rows, by_cols)
     )
     assert torch.allclose(made.dense(weight), weight, atol=0.02 * float(weight.abs().max()))
     network = nn.Linear(cols, rows, bias=False)
@@ -72,10 +72,10 @@ def test_factors_pay_where_curvatures_differ_and_only_there() -> None:
     for spread, wins in ((0.0, False), (2.0, True)):
         known = curvature(64, 64, spread=spread)
         weight, roots = normal(64, 64, seed=5), sequential_rounding.inverse_roots(known.inputs)
-        way = scaled.likely(weight, known, lam, roots)
-        assert (way != PLAIN) == wins
+        scaling = scaled.best_scaling(weight, known, lam, roots)
+        assert (scaling != PLAIN) == wins
         costs = []
-        for one in (PLAIN, way):
+        for one in (PLAIN, scaling):
             made = scaled.quantise(weight, known, lam, roots, one)
             bits = scaled.rate(made.levels) + scaled.side(made.row) + scaled.side(made.col)
             costs.append(scaled.predicted(weight, made, known) + lam * bits)
@@ -126,10 +126,10 @@ def test_rows_that_only_seem_free_are_not_believed(told_right: bool) -> None:
     before = network.weight.detach().clone()
     draft = Draft(network)
 
-    def rounded(name: str, matrix: torch.Tensor, way: Way) -> sequential_rounding.Quantised:
-        return scaled.quantise(matrix, known[name], 1e-2, sequential_rounding.inverse_roots(a), way)
+    def rounded(name: str, matrix: torch.Tensor, scaling: Scaling) -> sequential_rounding.Quantised:
+        return scaled.quantise(matrix, known[name], 1e-2, sequential_rounding.inverse_roots(a), scaling)
 
-    found = exponents(draft, setting, known, ["weight"], {"weight": Way(rows=True)}, rounded)["weight"]
+    found = exponents(draft, setting, known, ["weight"], {"weight": Scaling(rows=True)}, rounded)["weight"]
     assert torch.equal(before, network.weight)
     if told_right:
         assert found.exponent == 1
@@ -181,7 +181,7 @@ def test_without_data_noise_is_that_of_eight_bits(rows: int) -> None:
     inputs, outputs = without_data(weight, 1.0)
     lam = 2 * math.log(2) * LOSS / weight.numel()
     known = Curvature(inputs, outputs, outputs)
-    made = scaled.quantise(weight, known, lam, sequential_rounding.inverse_roots(inputs), Way(rows=True))
+    made = scaled.quantise(weight, known, lam, sequential_rounding.inverse_roots(inputs), Scaling(rows=True))
     noise = float((made.dense(weight) - weight).square().sum())
     eight = float((weight.abs().amax(1) / (2 ** (SAFE - 1) - 1)).square().sum() * 40 / 12)
     assert noise < 1.3 * min(eight, RELATIVE**2 * float(weight.square().sum()) / 12)
@@ -194,7 +194,7 @@ def test_without_data_a_note_tells_how_far_answers_part() -> None:
         warnings.simplefilter("error")  # eight bits are close enough
         made = szilard.compress(network)
     note = next(note for note in made.notes if "random inputs" in note)
-    share = parted(network, made.network, lambda net, x: net(x))
+    share = relative_difference(network, made.network, lambda net, x: net(x))
     assert share is not None
     assert share < 0.05
     assert f"{100 * share:.2g} %" in note

@@ -16,7 +16,7 @@ from torch.nn.utils import parametrizations
 
 import szilard
 from szilard.compression import curvatures, default_passes
-from szilard.compression.squares import Squares
+from szilard.compression.gradient_curvature import Squares
 from szilard.errors import SzilardError, SzilardWarning
 from szilard.likelihood import Gaussian
 
@@ -362,7 +362,7 @@ def test_curvature_by_the_name_of_a_layer_is_refused():
     network = nn.Sequential(nn.Linear(4, 3))
     known = curvatures(network, [sequences(8, 4)], lambda net, x: net(x))
     passes = [szilard.compression.Quantise(curvature={"0": known["0.weight"]})]
-    with pytest.raises(SzilardError, match="0, which is no parameter"):
+    with pytest.raises(SzilardError, match="0, which is not a parameter"):
         szilard.compress(network, lam=1e-6, passes=passes)
 
 

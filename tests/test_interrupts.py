@@ -44,10 +44,10 @@ def process(body, *, before=""):
 def test_a_signal_is_an_exception_while_a_command_runs(number):
     started = process(
         "try:\n    with interrupts.command(): wait()\n"
-        "except interrupts.Interrupted as stop:\n    print('put in order', flush=True); sys.exit(128 + stop.number)\n"
+        "except interrupts.Interrupted as stop:\n    print('cleaned up', flush=True); sys.exit(128 + stop.number)\n"
     )
     started.send_signal(number)
-    assert started.communicate(timeout=600) == ("put in order\n", "")
+    assert started.communicate(timeout=600) == ("cleaned up\n", "")
     assert started.returncode == 128 + number
 
 
@@ -187,14 +187,14 @@ class TestWhatIsSaidIsTrue:
 
     def test_fit_before_it_has_begun(self, monkeypatch, tmp_path):
         monkeypatch.setattr(data, "load", interrupt)
-        assert said("fit", *TINY, "--out", tmp_path / "run") == f"{tmp_path / 'run'} is as it was before"
+        assert said("fit", *TINY, "--out", tmp_path / "run") == f"{tmp_path / 'run'} is unchanged"
         assert list(tmp_path.iterdir()) == []
 
     def test_fit_in_training(self, monkeypatch, tmp_path):
         monkeypatch.setattr(Job, "_train", interrupt)
         out = tmp_path / "run"
         assert said("fit", *TINY, "--out", out) == (
-            f"what is in {out} is whole; go on with szilard fit --out {out} --resume --accelerator cpu"
+            f"the files in {out} are complete; continue with szilard fit --out {out} --resume --accelerator cpu"
         )
 
     def test_fit_in_its_last_breath(self, monkeypatch, tmp_path):
@@ -203,7 +203,7 @@ class TestWhatIsSaidIsTrue:
         monkeypatch.setattr(report, "write", interrupt)
         out = tmp_path / "run"
         assert said("fit", *TINY, "--no-baselines", "--out", out).startswith(
-            f"every network has finished; szilard report {out} writes the page"
+            f"all networks are trained; szilard report {out} writes the report"
         )
 
     def test_fit_while_it_removes_an_earlier_run(self, monkeypatch, tmp_path):
@@ -213,7 +213,7 @@ class TestWhatIsSaidIsTrue:
         assert szilard("fit", *TINY, "--no-baselines", "--out", out, "--quiet").code == 0
         monkeypatch.setattr(MethodFolder, "clear", interrupt)
         assert said("fit", *TINY, "--out", out, "--overwrite") == (
-            f"the earlier run in {out} has been removed in part; start the new one again with --overwrite"
+            f"the earlier run in {out} is partly removed; start the new one again with --overwrite"
         )
         monkeypatch.undo()
         assert szilard("fit", *TINY, "--no-baselines", "--out", out, "--overwrite", "--quiet").code == 0

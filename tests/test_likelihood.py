@@ -110,8 +110,8 @@ def test_scores():
     ("labels", "task", "words"),
     [
         (torch.full((60,), 3), None, "number them from 0 to 2"),
-        (torch.rand(60) + 0.5, "classification", "must be whole numbers"),
-        (torch.zeros(60, 2), None, "do not go with outputs"),
+        (torch.rand(60) + 0.5, "classification", "must be integers"),
+        (torch.zeros(60, 2), None, "do not fit outputs"),
         (torch.zeros(59), None, "59 labels for 60 outputs"),
         (torch.full((60, 3), math.nan), None, "NaN"),
         (torch.full((60, 3), 0.5), "multilabel", "must be 0 or 1"),

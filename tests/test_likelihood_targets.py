@@ -44,9 +44,9 @@ def test_class_weights_count_for_masks():
 
 
 def test_one_class_alone_is_refused():
-    with pytest.raises(SzilardError, match="one class alone"):
+    with pytest.raises(SzilardError, match="a single class"):
         Categorical().check(torch.zeros(3, 1), torch.zeros(3, dtype=torch.long))
-    with pytest.raises(SzilardError, match="one class alone"):
+    with pytest.raises(SzilardError, match="a single class"):
         Categorical(last=True).check(torch.zeros(3, 5, 1), torch.zeros(3, 5, dtype=torch.long))
 
 
@@ -110,7 +110,7 @@ def test_fit_takes_class_numbers_of_any_type(dtype):
 
 
 def test_metrics_of_something_else_are_refused():
-    with pytest.raises(SzilardError, match=r"what method\.predict answers"):
+    with pytest.raises(SzilardError, match=r"the result of method\.predict"):
         szilard.metrics.evaluate(torch.rand(3, 2), torch.zeros(3))
 
 
@@ -118,7 +118,7 @@ def test_two_quantiles_are_no_mean_and_noise():
     generator = torch.Generator().manual_seed(0)
     y = torch.randn(200, generator=generator) * 5
     quantiles = torch.stack((y - 8, y + 8), 1)
-    with pytest.raises(SzilardError, match="no mean and ln of its noise"):
+    with pytest.raises(SzilardError, match="are not a mean and its ln noise"):
         szilard.likelihood.choose(quantiles, y)
     noisy = torch.stack((y + 0.1, torch.zeros(200)), 1)
     assert isinstance(szilard.likelihood.choose(noisy, y).likelihood, NoisyGaussian)

@@ -82,7 +82,7 @@ def test_weights_of_classes_are_refused_where_there_are_no_classes(task):
 @pytest.mark.parametrize(
     ("weights", "match"),
     [
-        (torch.ones(2), "2 numbers, and the network tells 3 classes"),
+        (torch.ones(2), "2 numbers, and the network has 3 classes"),
         (torch.tensor([1.0, 0.0, 1.0]), "above zero"),
         (torch.tensor([1.0, math.nan, 1.0]), "above zero"),
         (torch.ones(3, 1), "above zero"),
@@ -155,7 +155,7 @@ def test_prior_options_that_nothing_reads_are_refused():
 )
 def test_options_about_files_want_a_folder(option):
     data = load("digits", n_train=40, ood="none")
-    with pytest.raises(SzilardError, match=f"{next(iter(option))} is about files"):
+    with pytest.raises(SzilardError, match=f"{next(iter(option))} needs an output folder"):
         szilard.fit(methods.Deterministic(40), "mlp:4", data, epochs=1, progress=False, **option)
 
 

@@ -29,8 +29,8 @@ Y = torch.tensor([0, 1])
     [
         (P, Y[:, None], r"\[2, 1\]"),
         (P, Y.float(), "integers"),
-        (P, Y + 1, r"lie in \[1, 2\]"),
-        (P, Y - 100, "lie in"),
+        (P, Y + 1, r"are in \[1, 2\]"),
+        (P, Y - 100, "are in"),
         (P * torch.nan, Y, "NaN"),
         (5 * random(2, 4), Y, "add up to 1"),
         (P[:0], Y[:0], "no examples"),
@@ -113,7 +113,7 @@ def test_several_labels_by_hand():
     assert found["f1"] == pytest.approx((2 / 3 + 1) / 2)
     with pytest.raises(SzilardError, match="must be 0 or 1"):
         evaluate(said, 2 * y)
-    with pytest.raises(SzilardError, match=r"lie in \[0, 1\]"):
+    with pytest.raises(SzilardError, match=r"in \[0, 1\]"):
         Predictive(probabilities=z, multilabel=True)
 
 

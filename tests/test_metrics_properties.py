@@ -246,7 +246,7 @@ G = Predictive.from_gaussian(torch.zeros(1, 2), torch.ones(1, 2))
         (lambda: metrics.evaluate(G, torch.zeros(2), target_scale=0.0), "target_scale"),
         (lambda: metrics.evaluate(P, torch.zeros(2)), "integers"),
         (lambda: metrics.reliability(P, torch.zeros(3).long()), "2 predictions"),
-        (lambda: metrics.risk_coverage(P, torch.tensor([0, -1])), "labels lie"),
+        (lambda: metrics.risk_coverage(P, torch.tensor([0, -1])), "labels are"),
         (lambda: Predictive.from_gaussian(torch.zeros(1, 2), torch.zeros(1, 2)), "positive"),
         (lambda: Predictive.from_gaussian(torch.full((1, 2), math.inf), torch.ones(1, 2)), "infinite"),
         (lambda: Predictive(probabilities=torch.tensor([[0.5, 0.5]])), "samples, inputs, classes"),

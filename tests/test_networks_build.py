@@ -50,8 +50,8 @@ def test_small_and_odd_shapes_work(spec, shape):
     [
         ("lenet5", (1, 8, 8), "at least 12x12, not 8x8; use mlp"),
         ("lenet5", (1, 28, 11), "at least 12x12, not 28x11"),
-        ("lenet5", (13,), "wants pictures"),
-        ("resnet20", (13,), "wants pictures"),
+        ("lenet5", (13,), "needs images"),
+        ("resnet20", (13,), "needs images"),
         ("resnet21", (3, 32, 32), r"depth 6n \+ 2"),
         ("resnet2", (3, 32, 32), r"depth 6n \+ 2"),
         ("mlp:0", (13,), "at least one unit"),

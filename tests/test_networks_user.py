@@ -1,4 +1,4 @@
-"""A network from the user's own file."""
+"""A network from the user's Python file."""
 
 import sys
 
@@ -82,7 +82,7 @@ def test_seed_reaches_the_users_network(file, name):
         ("ful", "has no function 'ful'; perhaps 'full'"),
         ("zzzz", "has no function 'zzzz'; it has "),
         ("not_a_function", "has no function"),
-        ("needs", "wants width, but only input_shape and n_outputs are given"),
+        ("needs", "needs width, but only input_shape and n_outputs are given"),
         ("number", "returned int; it must return a torch.nn.Module"),
         ("fails", "raises ValueError: wrong width"),
     ],

@@ -42,7 +42,7 @@ def test_a_strange_line(run, line):
     with open(run / "ssvi" / "metrics.jsonl", "a", encoding="latin-1") as file:
         file.write(line + "\n")
     found = read(run)
-    assert curves.pictures(found)[0].title == "Free energy F"
+    assert curves.plots(found)[0].title == "Free energy F"
     assert len(found.methods[0].history) == (4 if "4" in line else 3)
 
 
@@ -69,7 +69,7 @@ def test_a_method_that_is_not_there(run):
     path = run / "run.toml"
     path.write_text(path.read_text().replace('"ssvi"', '"ssvi", "sparse-deterministic"'))
     assert read(run).notes == [
-        "sparse-deterministic has not started; szilard fit with --resume goes on with it."
+        "sparse-deterministic has not started; szilard fit with --resume continues it."
     ]
 
 
@@ -186,13 +186,13 @@ def test_arrays_of_nan(run):
 def test_no_run(tmp_path):
     for make in (report.write, report.table):
         with pytest.raises(
-            SzilardError, match="is no run folder; name a folder that szilard fit has written"
+            SzilardError, match="is not a run folder; name a folder that szilard fit has written"
         ):
             make(tmp_path)
         with pytest.raises(SzilardError, match="does not exist"):
             make(tmp_path / "nothing")
         (tmp_path / "file").write_text("")
-        with pytest.raises(SzilardError, match="is no run folder"):
+        with pytest.raises(SzilardError, match="is not a run folder"):
             make(tmp_path / "file")
     assert not (tmp_path / "report.html").exists()
 

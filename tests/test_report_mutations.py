@@ -126,7 +126,7 @@ def test_a_result_of_which_one_field_is_odd(runs, tmp_path, task, monkeypatch):
     path = run / "ssvi" / "result.json"
     whole = json.loads(path.read_text())
     with monkeypatch.context() as patch:
-        for name in ("predictions", "posteriors", "pictured"):
+        for name in ("predictions", "posteriors", "uncertain_by_method"):
             patch.setattr(sections, name, lambda run: [])
         patch.setattr(sections, "training", lambda run: sections.Section("", "", []))
         for number, place in enumerate(places(whole)):
@@ -199,7 +199,7 @@ def test_which_lines_a_resumed_run_takes(tmp_path):
             )
             folder.metrics.write_text(before)
             with pytest.raises(
-                SzilardError, match=r"line 2 of .*metrics\.jsonl is no line of a training log"
+                SzilardError, match=r"line 2 of .*metrics\.jsonl is not a line of a training log"
             ):
                 folder.rewind(100)
             assert folder.metrics.read_text() == before

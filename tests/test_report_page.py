@@ -56,9 +56,9 @@ def text_of(run):
 def test_all_parts_are_there(run):
     html = text_of(run)
     for heading in (
-        "mlp on digits", "Quality and cost", "Are the probabilities true?", "Does it know what it has never seen?",
+        "mlp on digits", "Quality and cost", "Calibration of the probabilities", "Out-of-distribution detection",
         "The most uncertain inputs", "Free energy F", "= expected loss", "+ T/N · divergence", "Validation NLL",
-        "Validation accuracy", "Density per layer", "Error among the answered", "Signal to noise", "run.toml",
+        "Validation accuracy", "Density per layer", "Risk–coverage curve: error", "Signal to noise", "run.toml",
     ):  # fmt: skip
         assert heading in html, heading
     for kind in ("counted", "estimated", "measured"):
@@ -169,9 +169,9 @@ def test_entries_of_a_dense_weight_are_compared_one_by_one(run):
 
 def test_regression_shows_error_bars_instead_of_reliability(tmp_path):
     html = text_of(regression(tmp_path / "run"))
-    assert "Are the error bars true?" in html
-    assert "hold 90.0\u00a0% of 50 targets" in html
-    assert "RMSE among the answered" in html
+    assert "Calibration of the intervals" in html
+    assert "contain 90.0\u00a0% of 50 targets" in html
+    assert "Risk–coverage curve: RMSE" in html
     assert "Validation RMSE" in html
     assert "Reliability" not in html
-    assert "Share of inputs, %" not in html
+    assert "Vertical axis: % of inputs" not in html

@@ -88,9 +88,9 @@ def test_what_is_no_mean_over_inputs_is_never_called_best(tmp_path):
 def test_the_summary(run):
     assert summary.title(read(run)) == "mlp on digits"
     assert summary.comparison(read(run)) == (
-        "Beside deterministic, SSVI (5 % of weights) is 6.0 points less accurate (90.0 % against 96.0 %), has a higher "
-        "NLL (0.300 against 0.200 nats) and tells photographs apart equally well (AUROC 0.800 against 0.800). "
-        "It takes 10× less memory, 10× fewer multiply-adds an inference and 10× fewer training FLOPs."
+        "Compared with deterministic, SSVI (5 % of weights) is 6.0 points less accurate (90.0 % against 96.0 %), has a "
+        "higher NLL (0.300 against 0.200 nats) and detects photographs equally well (AUROC 0.800 against 0.800). "
+        "It needs 10× less memory, 10× fewer multiply-adds per inference and 10× fewer training FLOPs."
     )
 
 
@@ -112,8 +112,8 @@ def test_a_difference_within_sampling_error_is_called_one(run):
             ("ssvi",),
             "SSVI (5 % of weights) reaches 90.0 % accuracy and an NLL of 0.300 nats; the run has no other method.",
         ),
-        (("ssvi", "mean-field"), "Beside mean-field, SSVI (5 % of weights) is"),
-        (("deterministic", "ssvi"), "Beside SSVI (5 % of weights), deterministic is"),
+        (("ssvi", "mean-field"), "Compared with mean-field, SSVI (5 % of weights) is"),
+        (("deterministic", "ssvi"), "Compared with SSVI (5 % of weights), deterministic is"),
     ],
 )
 def test_the_summary_of_other_runs(tmp_path, methods, words):
@@ -124,12 +124,12 @@ def test_the_summary_of_a_regression(tmp_path):
     said = summary.comparison(read(regression(tmp_path / "run")))
     assert "has an RMSE of 1 against 2" in said
     assert "has the same NLL" in said
-    assert "It takes as much memory" in said
+    assert "It needs as much memory" in said
 
 
 def test_the_circumstances(run):
     assert dict(summary.facts(read(run))) == {
-        "training examples": "1,000", "test inputs": "100", "epochs": "3", "draws a prediction": "8",
+        "training examples": "1,000", "test inputs": "100", "epochs": "3", "draws per prediction": "8",
         "out-of-distribution": "photographs", "seed": "7",
     }  # fmt: skip
 
@@ -191,7 +191,7 @@ def test_few_test_inputs_give_intervals(run):
     assert ssvi["ece"].interval == ssvi["bits"].interval == base["accuracy"].interval == ""
     page = report.write(run).read_text()
     assert "<small>82.50–94.44 %</small>" in page
-    assert "Ranges: 95 % intervals of figures judged on 100 test examples." in page
+    assert "Ranges: 95 % intervals of figures from 100 test examples." in page
 
 
 def test_many_test_inputs_give_none(run):
@@ -205,7 +205,7 @@ def test_classes_are_shown_and_open_where_they_are_unequal(run, examples, open_)
     few(run, "ssvi", {}, rows)
     few(run, "deterministic", {}, [*rows, of_class("c", 1, 1, [0, 1])])  # of other classes: not beside it
     page = report.write(run).read_text()
-    part = page[page.index("<h2>Class by class</h2>") :].partition("</section>")[0]
+    part = page[page.index("<h2>Precision and recall by class</h2>") :].partition("</section>")[0]
     assert ("<details>" not in part) is open_
     assert "50.0 %<small>25.0–75.0 %</small>" in part
     assert "<td>–</td>" in part

@@ -96,7 +96,7 @@ def test_the_best_constant_prediction():
     ("targets", "y", "words"),
     [
         (CLASSES, torch.tensor([0.0]), "must be integers"),
-        (CLASSES, torch.tensor([2]), "knows 2 classes"),
+        (CLASSES, torch.tensor([2]), "has 2 classes"),
         (CLASSES, torch.tensor([-100]), "give ignore_index=-100"),
         (LABELS, torch.tensor([[2, 1]]), "must be 0 or 1"),
         (QUANTITIES, torch.tensor([math.nan]), "NaN, infinite or complex"),
@@ -117,7 +117,7 @@ def test_a_room_refuses_targets_that_it_does_not_know():
     class Data:
         task, target_type = "counts", Counts()
 
-    with pytest.raises(SzilardError, match="nothing is saved for the pictures of counts; add a function"):
+    with pytest.raises(SzilardError, match="no arrays are defined for the plots of counts; add a function"):
         arrays.of_predictions(Data(), None, None)
 
 

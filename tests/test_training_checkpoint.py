@@ -115,7 +115,7 @@ def test_a_write_that_fails_leaves_the_previous_file(path, monkeypatch, code, wh
         monkeypatch.setattr(atomic, "open", opened, raising=False)
     else:
         monkeypatch.setattr(atomic.os, where, fail)
-    with pytest.raises(SzilardError, match="and is as it was before") as error:
+    with pytest.raises(SzilardError, match="and is unchanged") as error:
         checkpoint.save(path, "checkpoint", {"step": 4})
     assert ("the disk is full" in str(error.value)) == (code != errno.EACCES)
     monkeypatch.undo()

@@ -228,7 +228,7 @@ def test_resume_refuses_another_network_of_no_name(digits, tmp_path):
 def test_nothing_is_written_over_unasked(digits, tmp_path):
     short(digits, tmp_path)
     with pytest.raises(
-        SzilardError, match="holds a finished run; add resume=True to go on with it, overwrite=True"
+        SzilardError, match="holds a finished run; add resume=True to continue it, overwrite=True"
     ):
         short(digits, tmp_path)
     (tmp_path / "ssvi" / "notes.txt").write_text("mine")
@@ -282,7 +282,7 @@ def test_settings_that_cannot_be(digits, tmp_path, options, sentence):
 def test_a_used_method_is_refused(digits):
     method = ssvi(digits)
     short(digits, method=method)
-    with pytest.raises(SzilardError, match="has trained a network already"):
+    with pytest.raises(SzilardError, match="has already trained a network"):
         short(digits, method=method)
 
 
@@ -411,7 +411,9 @@ class TestDivergence:
 
     def test_a_network_that_has_learnt_nothing(self, digits):
         constant, train = (divergence.constant_nll(digits, part) for part in (digits.valid, digits.train))
-        assert "no better than a guess" in divergence.message(digits, 3.0, train, constant, "x", 100)
+        assert "no better than a constant prediction" in divergence.message(
+            digits, 3.0, train, constant, "x", 100
+        )
         assert divergence.message(digits, 3.0, train, constant, "x", 99) is None
         assert divergence.message(digits, 3.0, train - 0.5, constant, "x", 1000) is None  # overfitting
         assert divergence.message(digits, 3.0, train, constant - 0.5, "x", 1000) is None

@@ -193,7 +193,8 @@ def test_several_processes_hold_one_folder_and_leave_together(tmp_path):
     process.terminate()
     said = process.communicate(timeout=PATIENCE)[1]
     assert (
-        f"stopped by SIGTERM; what is in {stopped} is whole; go on with the same command and --resume" in said
+        f"stopped by SIGTERM; the files in {stopped} are complete; continue with the same command and --resume"
+        in said
     )
     assert torchrun(*FIT, "--epochs", 200, "--out", stopped, "--resume").wait(PATIENCE) == 0
     assert_same_run(whole, stopped)

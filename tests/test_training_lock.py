@@ -159,7 +159,7 @@ def test_no_lock_can_be_had_there(tmp_path):
 
 def test_a_file_system_without_locks_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr(flock, "take", lambda *_, **__: None)
-    with pytest.warns(SzilardWarning, match="nothing stops a second run"), lock.run(tmp_path):
+    with pytest.warns(SzilardWarning, match="a second run in it is not prevented"), lock.run(tmp_path):
         pass
 
 
@@ -201,7 +201,7 @@ def test_the_same_command_twice_at_once_and_sigterm(tmp_path):
     _, said = first.communicate(timeout=600)
     assert (first.returncode, said.splitlines()[-1]) == (
         143,
-        f"error: stopped by SIGTERM; what is in {run} is whole; go on with szilard fit --out '{run}' --resume "
+        f"error: stopped by SIGTERM; the files in {run} are complete; continue with szilard fit --out '{run}' --resume "
         "--accelerator cpu",
     )
     state = checkpoint.load(run / "ssvi" / "checkpoint.pt", "checkpoint")

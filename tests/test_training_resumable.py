@@ -92,5 +92,5 @@ def test_any_part_may_be_anything(written, monkeypatch):
 def test_one_sentence_names_the_part(written, place, value):
     folder, content = written
     checkpoint.save(folder / "ssvi" / "checkpoint.pt", "checkpoint", put(content, place, value))
-    with pytest.raises(SzilardFileError, match="holds something else than this run writes as its"):
+    with pytest.raises(SzilardFileError, match="holds another"):
         fit(folder, resume=True)

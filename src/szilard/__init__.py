@@ -1,4 +1,4 @@
-"""Szilard: PyTorch networks that are small, cheap and honest, by one free energy F = E[loss] + T · cost.
+"""Szilard: small, efficient PyTorch networks with calibrated uncertainty, by one free energy F = E[loss] + T · cost.
 
 Names are looked up when they are first used (PEP 562): ``import szilard`` does not import torch.
 """
@@ -63,7 +63,7 @@ __all__ = [
 
 _moved.install()
 
-_ROOMS = frozenset(
+_PACKAGES = frozenset(
     {
         "bayes",
         "compression",
@@ -92,7 +92,7 @@ _FUNCTIONS = {
 
 
 def __getattr__(name: str) -> Any:
-    if name in _ROOMS:
+    if name in _PACKAGES:
         return importlib.import_module(f"szilard.{name}")
     if name in _FUNCTIONS:
         value = getattr(importlib.import_module(_FUNCTIONS[name]), name)

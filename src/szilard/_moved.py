@@ -1,4 +1,4 @@
-"""Modules and names that have moved: the old ones serve for one release, with a DeprecationWarning."""
+"""Modules and names that have moved: the old ones still work for one release, with a DeprecationWarning."""
 
 from __future__ import annotations
 
@@ -75,10 +75,10 @@ MODULES = {
     "szilard.training.account": "szilard.training.total_cost",
     "szilard.training.fitting": "szilard.model.matching",
 }
-"""By old name, where a module is."""
+"""Old name of a module: its new name."""
 
 PACKAGES = {"szilard.compress": "szilard.compression"}
-"""Packages that have moved with all that was in them."""
+"""Packages that have moved with all their modules."""
 
 SHADOWED = {
     "szilard.bayes.bayesianize": "szilard.bayes.conversion",
@@ -102,7 +102,7 @@ SHADOWED = {
     "szilard.report.write": "szilard.report.page",
     "szilard.training.fit": "szilard.training.single_run",
 }
-"""By old name, where a module is whose package has a function of the old name."""
+"""Old name of a module whose package now has a function of that name: the module's new name."""
 
 NAMES = {
     "szilard.likelihood.free_energy": {"Task": ("szilard.data", "Task")},
@@ -113,14 +113,14 @@ NAMES = {
     },
     "szilard.training": {"Finished": ("szilard.training", "SavedNetwork")},
 }
-"""By package, its former public names: where each is now, and under which name."""
+"""Package: its former public names, each with its new package and new name."""
 
 
 def name_of(package: str, name: str) -> Any:
-    """What a package's ``__getattr__`` answers for a name that left it.
+    """What a package's ``__getattr__`` returns for a name that was moved out of it.
 
     Raises:
-        AttributeError: no such name ever stood there.
+        AttributeError: the package never had this name.
     """
     where = NAMES.get(package, {}).get(name)
     if where is None:
@@ -130,9 +130,9 @@ def name_of(package: str, name: str) -> Any:
 
 
 def with_former_attributes(name: str, value: Any) -> Any:
-    """``szilard.compress`` was a module that could be called: its public names are attributes of the function.
+    """``szilard.compress`` was a callable module: its public names are now attributes of the function.
 
-    No warning is possible here, because a function cannot tell that an attribute of it is read.
+    No warning is possible here, because a function does not notice that one of its attributes is read.
     """
     if name == "compress":
         package = importlib.import_module("szilard.compression")
@@ -143,8 +143,8 @@ def with_former_attributes(name: str, value: Any) -> Any:
 
 
 class _Alias(ModuleType):
-    """Stands in :data:`sys.modules` under an old name. Nobody sets it as an attribute of the package, whose function of
-    the same name stays."""
+    """The entry of :data:`sys.modules` for an old name. It is not an attribute of the package, because the package has
+    a function of the same name."""
 
     def __getattr__(self, name: str) -> Any:
         old = self.__name__
@@ -163,7 +163,7 @@ def _new_name(old: str) -> str | None:
 
 
 class _Finder(MetaPathFinder, Loader):
-    """Answers imports of old names with the modules themselves."""
+    """Resolves imports of old names to the modules at their new names."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -181,7 +181,7 @@ class _Finder(MetaPathFinder, Loader):
 
 
 def install() -> None:
-    """Let old names be imported. It is asked after everybody else."""
+    """Make the old names importable. The finder is the last of :data:`sys.meta_path`."""
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
         sys.meta_path.append(_Finder())
     for old in SHADOWED:
@@ -192,4 +192,6 @@ def install() -> None:
 
 
 def _warn(old: str, new: str, level: int) -> None:
-    warnings.warn(f"{old} is now {new}; the old name goes with the next release", DeprecationWarning, level)
+    warnings.warn(
+        f"{old} is now {new}; the old name will be removed in the next release", DeprecationWarning, level
+    )

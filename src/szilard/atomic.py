@@ -1,4 +1,4 @@
-"""Files that are either whole or not there."""
+"""Atomic writes: a file is either complete or not there."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from szilard.errors import SzilardError
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 _POSIX = os.name == "posix"
-_LONGEST = 150  # bytes of a file's name that its temporary file repeats
-_OPEN_FILES = ("/dev/std", "/dev/fd/", "/proc/")  # may lead to an ordinary file, which is not ours to replace
+_LONGEST = 150  # bytes of the file's name in the name of its temporary file
+_OPEN_FILES = ("/dev/std", "/dev/fd/", "/proc/")  # can point to an ordinary file, which must not be replaced
 # ".name.pid.tmp" was the name before 0.2.
 _TEMPORARY = re.compile(r"\.(?P<name>.+?)\.(?P<pid>\d+)(\.[0-9a-f]{8})?\.tmp", re.DOTALL)
 
@@ -27,36 +27,37 @@ class NotWritten(SzilardError):
 
     Attributes:
         what: what happened, and where.
-        mend: how to remove the cause.
-        then: what to do afterwards; whoever knows more puts a command in its place with :meth:`advised`.
+        fix: how to remove the cause.
+        then: what to do afterwards; a caller that knows the command sets it with :meth:`advised`.
     """
 
-    def __init__(self, what: str, mend: str, then: str = "") -> None:
-        super().__init__(f"{what}; {mend}{then}")
-        self.what, self.mend, self.then = what, mend, then
+    def __init__(self, what: str, fix: str, then: str = "") -> None:
+        super().__init__(f"{what}; {fix}{then}")
+        self.what, self.fix, self.then = what, fix, then
 
     def __reduce__(self) -> tuple[type[NotWritten], tuple[str, str, str]]:
-        return NotWritten, (self.what, self.mend, self.then)
+        return NotWritten, (self.what, self.fix, self.then)
 
     def advised(self, command: str) -> NotWritten:
-        """The same, with the way to go on once the cause is gone."""
-        return NotWritten(self.what, self.mend, f" and {command}")
+        """The same error, with the command to continue once the cause is removed."""
+        return NotWritten(self.what, self.fix, f" and {command}")
 
 
 def write(path: Path, content: bytes, *, follow: bool = False) -> None:
-    """Replace ``path`` by a file of ``content`` in one step: a reader, a kill or a power cut sees old or new.
+    """Replace ``path`` by a file of ``content`` atomically: after a kill or a power cut it is the old or the new file.
 
-    The bytes go to a temporary file in the same folder and to the disk before the name changes hands. Its name is
-    this call's alone, so of several writers the last one wins, whole. A file that was there keeps its mode; a new one
-    has what the umask allows. What killed writers of the same file have left is removed.
+    The bytes are written to a temporary file in the same folder and synced to disk; then the file is renamed. The
+    temporary name is unique to this call: with several writers, the last one wins and its file is complete. An existing
+    file keeps its mode; a new one gets the mode that the umask allows. Temporary files that killed writers of the same
+    file have left are removed.
 
     Args:
-        follow: for a path that a person has typed. A symbolic link then stays, and the file it points to is replaced;
-            what is no file (``/dev/stdout``, a FIFO) is written to directly. Without it a link is replaced, so that a
-            folder of somebody else's cannot lead out of itself.
+        follow: for a path that the user has typed. A symbolic link is then kept, and the file it points to is replaced;
+            devices and pipes (``/dev/stdout``, a FIFO) are written to directly. Without it a link is replaced, so that
+            a link in an untrusted folder cannot make szilard write outside that folder.
 
     Raises:
-        NotWritten: the disk is full or the folder cannot be written to; ``path`` is then as it was.
+        NotWritten: the disk is full or the folder is not writable; ``path`` is then unchanged.
     """
     if follow:
         if _is_device(path):
@@ -76,7 +77,7 @@ def write(path: Path, content: bytes, *, follow: bool = False) -> None:
 
 
 def _replace(path: Path, content: bytes, mode: int | None) -> bool:
-    """One attempt; False if somebody took the temporary file for a killed process's before it was locked."""
+    """One attempt; False if another process removed the temporary file as a leftover before it was locked."""
     temporary = path.with_name(f".{_cut(path.name)}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
 
     def opener(name: str, flags: int) -> int:
@@ -84,7 +85,7 @@ def _replace(path: Path, content: bytes, mode: int | None) -> bool:
 
     try:
         with open(temporary, "wb", opener=opener) as file:
-            # Held as long as the name exists: so another process knows that it is no leftover.
+            # Locked as long as the name exists, so that other processes do not remove it as a leftover.
             if flock.take(file.fileno(), wait=True) and not os.fstat(file.fileno()).st_nlink:
                 return False
             if mode is not None and _POSIX:
@@ -95,7 +96,7 @@ def _replace(path: Path, content: bytes, mode: int | None) -> bool:
             os.fsync(file.fileno())
             if _POSIX:
                 os.replace(temporary, path)
-        if not _POSIX:  # an open file cannot be renamed there
+        if not _POSIX:  # Windows: an open file cannot be renamed
             os.replace(temporary, path)
     finally:
         with contextlib.suppress(OSError):
@@ -104,7 +105,7 @@ def _replace(path: Path, content: bytes, mode: int | None) -> bool:
 
 
 def _is_device(path: Path) -> bool:
-    """Whether a path is something to write into rather than a file to replace."""
+    """Whether a path is a device, pipe or open file to write into, not a file to replace."""
     if os.path.abspath(path).startswith(_OPEN_FILES):
         return True
     try:
@@ -121,7 +122,7 @@ def _write_through(path: Path, content: bytes) -> None:
             while rest:
                 rest = rest[file.write(rest) or 0 :]
     except BrokenPipeError:
-        raise  # whoever read it has gone; the command line knows what to do
+        raise  # the reader has closed the pipe; the command line handles it
     except OSError as error:
         raise NotWritten(
             f"{path} could not be written ({error.strerror or error})", "name another file"
@@ -129,10 +130,10 @@ def _write_through(path: Path, content: bytes) -> None:
 
 
 def append(path: Path, line: str) -> None:
-    """Add a line to a text file and send it to the disk. A symbolic link is not followed.
+    """Add a line to a text file and sync it to disk. A symbolic link is not followed.
 
     Raises:
-        NotWritten: as :func:`write`; part of the line may be there, without an end of line.
+        NotWritten: as :func:`write`; part of the line may have been written, without an end of line.
     """
 
     def opener(name: str, flags: int) -> int:
@@ -148,31 +149,31 @@ def append(path: Path, line: str) -> None:
 
 
 def make_folder(path: Path) -> list[Path]:
-    """Create a folder and those above it.
+    """Create a folder and its parents.
 
     Returns:
-        those that were not there, the innermost first.
+        the folders that were created, the innermost first.
 
     Raises:
-        SzilardError: it cannot be created, or a file is in its place.
+        SzilardError: the folder cannot be created, or a file has its name.
     """
     try:
         missing = [one for one in (path, *path.parents) if not one.exists()]
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SzilardError(
-            f"the folder {path} cannot be made ({error.strerror or error}); name another place"
+            f"the folder {path} cannot be created ({error.strerror or error}); name another one"
         ) from error
     return missing
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove the temporary files of processes that were killed while writing here; those in use stay."""
+    """Remove the temporary files of processes that were killed while writing here; those in use are kept."""
     sweep(folder, None)
 
 
 def sweep(folder: Path, name: str | None) -> None:
-    """Remove temporary files that no process is writing, of the file ``name`` or of all files of a folder."""
+    """Remove the temporary files of ``name``, or of all files of a folder, that no process is writing."""
     try:
         found = [entry.name for entry in os.scandir(folder) if entry.name.endswith(".tmp")]
     except OSError:
@@ -188,13 +189,13 @@ def _remove_dead(temporary: Path, pid: int) -> None:
     handle = os.open(temporary, os.O_RDWR | _NO_LINK | getattr(os, "O_NONBLOCK", 0))
     try:
         free = flock.take(handle)
-        if free is None:  # no locks here: the name says whose it is
+        if free is None:  # no file locks here: use the process id in the name
             free = not _alive(pid)
         if free and _POSIX:
             temporary.unlink()
     finally:
         os.close(handle)
-    if not _POSIX:  # a file that somebody has open cannot be removed there
+    if not _POSIX:  # Windows: an open file cannot be removed
         temporary.unlink()
 
 
@@ -211,14 +212,14 @@ def _alive(pid: int) -> bool:
 
 
 def _cut(name: str) -> str:
-    """As much of a name as leaves room for the rest of a temporary one."""
+    """A name shortened so that the temporary file's name is not too long."""
     return (
         os.fsencode(name)[:_LONGEST].decode("utf-8", "ignore") if len(os.fsencode(name)) > _LONGEST else name
     )
 
 
 def sync_folder(folder: Path) -> None:
-    """Send a folder's list of names to the disk, where the system can."""
+    """Sync a folder's directory entries to disk, if the system supports it."""
     if not _POSIX:
         return
     handle = os.open(folder, os.O_RDONLY)
@@ -229,17 +230,17 @@ def sync_folder(folder: Path) -> None:
 
 
 def refusal(path: Path, error: OSError, *, partly: bool = False) -> NotWritten:
-    """What to tell a user about a file that could not be written.
+    """The error for a file that could not be written.
 
     Args:
-        partly: some of it may have been.
+        partly: part of it may have been written.
     """
-    kept = "" if partly else " and is as it was before"
+    kept = "" if partly else " and is unchanged"
     if error.errno in _FULL:
         return NotWritten(
-            f"the disk is full: {path} could not be written{kept}", "make room", " and run it again"
+            f"the disk is full: {path} could not be written{kept}", "free some space", " and run it again"
         )
     what = f"{path} could not be written ({error.strerror or error}){kept}"
     if error.errno == errno.EFBIG:
-        return NotWritten(what, "raise the limit on the size of a file (ulimit -f)", " and run it again")
+        return NotWritten(what, "raise the file size limit (ulimit -f)", " and run it again")
     return NotWritten(what, "make the folder writable", " or name another one")

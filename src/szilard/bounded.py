@@ -1,4 +1,4 @@
-"""Files of strangers, read whole only if they are ordinary files of a size that makes sense."""
+"""Reads untrusted files, but only ordinary files up to a maximum size."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import BinaryIO
 
 from szilard.errors import SzilardError
 
-_BINARY = getattr(os, "O_BINARY", 0)  # Windows alone has it
-_AT_ONCE = getattr(os, "O_NONBLOCK", 0)  # a pipe without a writer must not be waited for
+_BINARY = getattr(os, "O_BINARY", 0)  # exists on Windows only
+_AT_ONCE = getattr(os, "O_NONBLOCK", 0)  # do not wait for a pipe without a writer
 
 
 def open_file(path: Path, advice: str) -> tuple[BinaryIO, int]:
     """An ordinary file, open for reading, and its size in bytes.
 
     Args:
-        advice: ends the sentence: what to do.
+        advice: end of the error message: what to do.
 
     Raises:
-        SzilardError: not there, a folder, a pipe or a device, or not readable.
+        SzilardError: the file does not exist, is a folder, a pipe or a device, or is not readable.
     """
     try:
         handle = os.open(path, os.O_RDONLY | _BINARY | _AT_ONCE)
@@ -29,7 +29,7 @@ def open_file(path: Path, advice: str) -> tuple[BinaryIO, int]:
     except OSError as error:
         raise SzilardError(f"{path} cannot be read ({error.strerror or error}); {advice}") from error
     except ValueError as error:  # a zero byte in the name
-        raise SzilardError(f"{path} is no name of a file; {advice}") from error
+        raise SzilardError(f"{path} is not a valid file name; {advice}") from error
     found = os.fstat(handle)
     if not stat.S_ISREG(found.st_mode):
         os.close(handle)
@@ -39,7 +39,7 @@ def open_file(path: Path, advice: str) -> tuple[BinaryIO, int]:
 
 
 def read(path: Path, most: int, advice: str) -> bytes:
-    """All of a file that holds at most ``most`` bytes.
+    """The content of a file of at most ``most`` bytes.
 
     Raises:
         SzilardError: as :func:`open_file`, or the file is larger.
@@ -52,6 +52,6 @@ def read(path: Path, most: int, advice: str) -> bytes:
             raise SzilardError(f"{path} cannot be read ({error.strerror or error}); {advice}") from error
     if size > most or len(content) > most:
         raise SzilardError(
-            f"{path} has {max(size, len(content)):,} bytes, more than the {most:,} that are read; {advice}"
+            f"{path} has {max(size, len(content)):,} bytes, more than the maximum of {most:,}; {advice}"
         )
     return content

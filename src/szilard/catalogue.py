@@ -1,7 +1,7 @@
 """The list of methods and passes, read from the sources of their packages without importing them.
 
-A class is listed if its body assigns ``name`` and ``summary``. Both must be literals, because ``szilard fit --help``
-reads them without importing torch. There is no other list of methods or passes.
+A class belongs to the list if its body assigns ``name`` and ``summary``. Both must be literals, because ``szilard fit
+--help`` reads them without importing torch. There is no other list of methods or of passes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from szilard.errors import SzilardError
 METHODS = "szilard.methods"
 PASSES = "szilard.compression.passes"
 
-LAST = 100  # the order of a class without ``order``
+LAST = 100  # the order of a class that does not set one
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _NAMED = re.compile(r"^    name\b.*=", re.MULTILINE)
 
@@ -30,9 +30,9 @@ class Entry:
 
     Attributes:
         module: dotted name of the module with its class.
-        class_name: of its class.
-        name: for the command line, ``run.toml`` and tables.
-        summary: what it does, on one line.
+        class_name: name of its class.
+        name: name for the command line, ``run.toml`` and tables.
+        summary: one-line description.
         source: the publication; empty if there is none.
         order: position in lists; ties are sorted by name.
         baseline: whether ``szilard fit`` also trains it by default, for comparison.
@@ -57,13 +57,13 @@ _FIELDS = {"name": str, "summary": str, "source": str, "order": int, "baseline":
 
 @functools.cache
 def entries(package: str) -> tuple[Entry, ...]:
-    """The methods or passes of a package, in the order of lists.
+    """The entries in the modules of a package, in list order.
 
     Args:
         package: :data:`METHODS` or :data:`PASSES`.
 
     Raises:
-        SzilardError: a class with a name but no summary, a value that is not a literal, a duplicate name, no sources.
+        SzilardError: a class with a name but no summary, a value that is not a literal, a duplicate name, or no files.
     """
     folder = Path(__file__).parent.joinpath(*package.split(".")[1:])
     found = read(folder, package)
@@ -73,11 +73,11 @@ def entries(package: str) -> tuple[Entry, ...]:
 
 
 def read(folder: Path, package: str) -> tuple[Entry, ...]:
-    """Like :func:`entries`, for any folder with the modules of a package."""
+    """The entries of any folder, whose modules are treated as those of a package."""
     found: list[Entry] = []
     for path in sorted(folder.glob("*.py")):
         text = path.read_text("utf-8")
-        if _NAMED.search(text):  # most files have no such class and are not parsed
+        if _NAMED.search(text):  # most files have no such class, and need not be parsed
             for node in ast.parse(text).body:
                 if isinstance(node, ast.ClassDef):
                     found += _entry(node, path, package)
@@ -92,13 +92,13 @@ def read(folder: Path, package: str) -> tuple[Entry, ...]:
 
 
 def _entry(node: ast.ClassDef, path: Path, package: str) -> list[Entry]:
-    """The entry of a class; empty for a class without a name, or a base class, whose summary is empty."""
+    """The entry of a class; none for a class without a name, or with an empty summary (a base class)."""
     values = _assigned(node)
     if "name" not in values:
         return []
     where = f"{path}: class {node.name}"
     if "summary" not in values:
-        raise SzilardError(f"{where} has a name but no summary; add summary = with one line on what it does")
+        raise SzilardError(f"{where} has a name and no summary; add summary = and what it does, on one line")
     given: dict[str, Any] = {}
     for key, kind in _FIELDS.items():
         if key in values:
@@ -108,7 +108,7 @@ def _entry(node: ast.ClassDef, path: Path, package: str) -> list[Entry]:
                 given[key] = None
             if type(given[key]) is not kind:
                 raise SzilardError(
-                    f"{where} has a {key} that is not a literal {kind.__name__}; write it as one"
+                    f"{where}: its {key} is not a literal {kind.__name__}; write the value out"
                 )
     if not given["summary"]:
         return []

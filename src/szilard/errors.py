@@ -1,20 +1,20 @@
-"""The one exception, and the one warning, that a user is meant to read; and text made fit to be printed."""
+"""The exception and the warning that users read, and safe printing of untrusted text."""
 
 from __future__ import annotations
 
 import unicodedata
 
-_MOST = 2000  # letters of a message
-#: Control, format (bidirectional overrides, zero width), half a surrogate pair, separators of lines and paragraphs.
+_MOST = 2000  # characters of a message
+#: Control, format (bidirectional overrides, zero width), lone surrogates, separators of lines and paragraphs.
 _ESCAPED = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
-#: Letters and marks that show nothing.
+#: Letters and marks that are invisible.
 _INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
 
 
 class SzilardError(Exception):
-    """Something the user can mend; the message is one sentence: what is wrong, where, what to do.
+    """An error that the user can fix; the message is one sentence: what is wrong, where, what to do.
 
-    Names from files and data stand in it as :func:`printable` shows them, on one line and at most 2000 letters in all.
+    Names from files and data are shown as by :func:`printable`. The message is one line of at most 2000 characters.
     The command line prints it after ``error:`` and exits with code 2.
     """
 
@@ -23,11 +23,11 @@ class SzilardError(Exception):
 
 
 class OwnCodeError(SzilardError):
-    """The user's own code failed; the message quotes it, and names are those of Python."""
+    """The user's own code failed; the message quotes the exception, and argument names are those of Python."""
 
 
 class SzilardWarning(UserWarning):
-    """Something works, but worse than the user would have it; the message is one sentence that says what to do.
+    """Something works, but worse than expected; the message is one sentence that says what to do.
 
     The command line prints it after ``warning:``.
     """
@@ -37,14 +37,14 @@ class SzilardWarning(UserWarning):
 
 
 def printable(text: str, most: int | None = None) -> str:
-    r"""Text of a stranger on one line, without what a terminal or a reader's eye might obey.
+    r"""Untrusted text on one line, with characters escaped that could control a terminal or mislead a reader.
 
     Control characters, line ends, bidirectional overrides, zero-width characters and lone surrogates appear as
-    ``\x1b``, ``\n``, ``\u202e``. All other text stays as it is, backslashes too, so that a second call changes nothing.
+    ``\x1b``, ``\n``, ``\u202e``. All other text is unchanged, backslashes too: a second call changes nothing.
 
     Args:
         text: a name, a label, a path, a sentence that quotes one.
-        most: longer text keeps its two ends, with "…" between them.
+        most: longer text is cut to this many characters: its beginning, "…" and its end.
     """
     if most is not None:
         text = shortened(text, most)  # first, so that huge text costs nothing
@@ -54,7 +54,7 @@ def printable(text: str, most: int | None = None) -> str:
 
 
 def shortened(text: str, most: int) -> str:
-    """At most ``most`` letters of a text: its beginning, "…" and its end."""
+    """A text cut to at most ``most`` characters: its beginning, "…" and its end."""
     if len(text) <= most:
         return text
     head = most // 2
@@ -68,6 +68,6 @@ def _escaped(letter: str) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """What an exception of somebody else's code says, fit to stand inside a sentence; its class if it says nothing."""
+    """First line of an exception's message, for use inside a sentence; its class name if the message is empty."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return printable(lines[0]).rstrip(".")

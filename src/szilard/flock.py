@@ -1,4 +1,4 @@
-"""Locks of the operating system on open files: they end with the process that holds them, however it ends."""
+"""File locks of the operating system: they are released when the process that holds them ends, even if killed."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ def take(handle: int, *, shared: bool = False, wait: bool = False) -> bool | Non
     Args:
         handle: its descriptor. The lock belongs to the open file: a second ``open`` of the same path conflicts with it,
             even in the same process, and a forked child shares it until the child closes its copy.
-        shared: with others that ask for a shared lock.
-        wait: until it is free.
+        shared: take a shared lock; several processes can hold one at the same time.
+        wait: block until the lock is free.
 
     Returns:
-        True: locked; False: somebody else holds it; None: this system or this file system has no such locks.
+        True: locked; False: another process holds it; None: this system or file system has no such locks.
     """
     if fcntl is None:
         return None

@@ -1,7 +1,7 @@
-"""Signals that ask the command line to stop: Ctrl-C, SIGTERM (a scheduler), SIGHUP (the terminal has gone).
+"""Signals that stop a command: Ctrl-C, SIGTERM (a scheduler), SIGHUP (the terminal was closed).
 
-Only the command line installs handlers; in a program of somebody else's, signals stay as that program has them.
-The first signal ends the command with an exception, so that everything is put in order on the way out. Training takes
+Only the command line installs handlers; importing szilard in another program changes no handlers.
+The first signal ends the command with an exception, so that files and locks are cleaned up. Training handles
 it at the end of a step, when a checkpoint can be written. A second signal ends the process at once.
 """
 
@@ -15,11 +15,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from types import FrameType
 
-_ECHO = 0.5  # seconds in which a second signal is taken for the first: launchers pass on what the terminal sends, too
+_ECHO = 0.5  # seconds in which a second signal is ignored: launchers forward the terminal's signals
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal has asked this process to stop.
+    """A signal has stopped this process.
 
     Attributes:
         number: of the signal.
@@ -32,14 +32,14 @@ class Interrupted(KeyboardInterrupt):
 
 @dataclass
 class _State:
-    """Of this process; signals are the whole process's, so there is one."""
+    """Signal state of this process; there is one instance, because signals concern the whole process."""
 
     owner: int = (
         -1
-    )  # process in which handlers were installed; a forked child does not unwind its parent's work
+    )  # process in which handlers were installed; a forked child must not clean up its parent's work
     running: bool = False  # a command runs, which an exception can end
-    later: int = 0  # depth of regions that look for the signal themselves
-    over: bool = False  # the command has done all it had to do
+    later: int = 0  # nesting depth of blocks that check for the signal themselves
+    over: bool = False  # the command has finished
     number: int | None = None
     when: float = 0.0
 
@@ -52,7 +52,7 @@ def install() -> None:
     _state.owner = os.getpid()
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)
-        # What whoever started us has switched off, such as SIGHUP by nohup, stays off.
+        # A signal that the parent process ignores (SIGHUP under nohup) stays ignored.
         if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _handle)
 
@@ -67,7 +67,7 @@ def _handle(number: int, frame: FrameType | None) -> None:
             os._exit(128 + number)
         return
     _state.number, _state.when = number, time.monotonic()
-    if not _state.running:  # nothing has begun that would have to be put in order
+    if not _state.running:  # nothing has begun that needs a cleanup
         with contextlib.suppress(OSError):
             os.write(2, f"error: {called(number)}; nothing was written\n".encode())
         os._exit(128 + number)
@@ -77,7 +77,7 @@ def _handle(number: int, frame: FrameType | None) -> None:
 
 @contextlib.contextmanager
 def command() -> Iterator[None]:
-    """While a command runs, a signal is an exception; once it is over, signals change nothing any more."""
+    """While a command runs, a signal raises an exception; after it has finished, signals are ignored."""
     _state.running = True
     try:
         yield
@@ -87,18 +87,18 @@ def command() -> Iterator[None]:
 
 @contextlib.contextmanager
 def later() -> Iterator[None]:
-    """Within, a signal is only noted: look at :func:`asked` and raise :class:`Interrupted` when it suits."""
+    """Inside the block a signal is only recorded: check :func:`asked` and raise :class:`Interrupted` when possible."""
     _state.later += 1
     try:
         yield
     finally:
         _state.later -= 1
-    if _state.number is not None and not _state.later:  # it came after the last look
+    if _state.number is not None and not _state.later:  # it came after the last check
         raise Interrupted(_state.number)
 
 
 def asked() -> int | None:
-    """Number of the signal that came, or None."""
+    """Number of the signal that was received, or None."""
     return _state.number
 
 

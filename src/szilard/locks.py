@@ -1,4 +1,4 @@
-"""A lock that a forked process finds open."""
+"""A lock that is free in a forked process."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import weakref
 
 
 class Lock:
-    """Reentrant, for ``with``. In a child of ``os.fork`` it is open, whichever thread of the parent held it."""
+    """A reentrant lock for ``with``. In a child of ``os.fork`` it is free, even if a thread of the parent held it."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()

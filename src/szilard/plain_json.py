@@ -1,4 +1,4 @@
-"""JSON from files that anybody may have written."""
+"""JSON from untrusted files."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ _LONGEST_INTEGER = 18  # digits; below 2^63
 
 
 def loads(text: str | bytes) -> Any:
-    """A value of JSON: numbers that are none or infinite become None, integers beyond 64 bits become floats.
+    """A value of JSON: NaN and infinite numbers become None, integers above 64 bits become floats.
 
     Raises:
-        ValueError: no JSON, not UTF-8, nested too deep, or two values of one name.
+        ValueError: not JSON, not UTF-8, nested too deeply, or a duplicate name.
     """
     try:
         return json.loads(
@@ -24,13 +24,13 @@ def loads(text: str | bytes) -> Any:
             parse_constant=lambda _: None,
         )
     except RecursionError as error:
-        raise ValueError("nested too deep") from error
+        raise ValueError("nested too deeply") from error
 
 
 def _table(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     table = dict(pairs)
     if len(table) != len(pairs):
-        raise ValueError("two values of one name")
+        raise ValueError("duplicate name")
     return table
 
 

@@ -1,4 +1,4 @@
-"""The options of a class: names and defaults from signatures, descriptions from docstrings."""
+"""The options of a class: names and defaults from signatures, meanings from docstrings."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Option:
     """An option of a class.
 
     Attributes:
-        default: its default value; :data:`REQUIRED` if there is none.
+        default: default value; :data:`REQUIRED` if there is none.
         type: its annotation.
         meaning: description in plain text; empty if no docstring has one.
     """
@@ -30,7 +30,7 @@ class Option:
 
 
 def options(kind: type) -> list[Option]:
-    """The options of a class, after those that it passes on to its base classes.
+    """The options of a class, after those of the base classes to which it passes options.
 
     Args:
         kind: a class; if its ``__init__`` takes ``**options``, the options of the next base class are included.
@@ -48,7 +48,7 @@ def options(kind: type) -> list[Option]:
 
 
 def _chain(kind: type) -> list[type]:
-    """A class and the base classes whose options it accepts."""
+    """A class and the base classes whose options it takes."""
     found = []
     for parent in kind.__mro__[:-1]:
         if "__init__" in vars(parent):
@@ -66,7 +66,8 @@ def _type(annotation: Any) -> str:
 
 
 def arguments(docstring: str | None) -> dict[str, str]:
-    """Descriptions of arguments, by name, from the ``Args`` section. Names can share a line: ``x, y: ...``."""
+    """Descriptions of arguments, by name, from the ``Args`` section of a docstring. Names can share a line:
+    ``x, y: ...``."""
     found: dict[str, str] = {}
     lines = inspect.cleandoc(docstring or "").splitlines()
     if "Args:" not in lines:
@@ -89,5 +90,5 @@ def arguments(docstring: str | None) -> dict[str, str]:
 
 
 def plain(text: str) -> str:
-    """Text of a docstring without markup, for a terminal."""
+    """Text of a docstring without its markup, for a terminal."""
     return _ROLE.sub(r"\1", text).replace("``", "")

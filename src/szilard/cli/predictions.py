@@ -17,7 +17,7 @@ from szilard.cli.external.candidate_units import in_units
 from szilard.cli.external.network_and_data import open_network_and_data
 from szilard.cli.external.network_and_examples import NetworkAndExamples
 from szilard.cli.request import Request, Tell
-from szilard.compression.answers import answer
+from szilard.compression.outputs import judged_output
 from szilard.data.files import path_of
 from szilard.data.npz import read_npz
 from szilard.data.table import listed, read_table
@@ -289,7 +289,7 @@ def _outputs(network: nn.Module, x: Tensor) -> Tensor:
 def _call(network: nn.Module, x: Tensor) -> tuple[Tensor | None, Exception | None]:
     try:
         with evaluating(network):
-            parts = [precise(answer(network(cast(network, part)))).cpu() for part in x.split(_BATCH)]
+            parts = [precise(judged_output(network(cast(network, part)))).cpu() for part in x.split(_BATCH)]
         return torch.cat(parts), None
     except SzilardError:
         raise

@@ -1,4 +1,4 @@
-"""Trained networks to small files: passes from network to network, each priced by F = E[loss] + λ · bits.
+"""Compress trained networks to small files, by passes that minimise F = E[loss] + λ · bits.
 
 :func:`compress` is ``szilard.compress``.
 """

@@ -1,4 +1,4 @@
-"""The way to call a network on batches, found by its signature and by trying."""
+"""Find how to call a network on batches, from its signature and by trial calls."""
 
 from __future__ import annotations
 
@@ -10,18 +10,20 @@ import torch
 from torch import Tensor, nn
 
 from szilard.compression.adapter import Adapter, Call, refused
-from szilard.compression.answers import at, counted
 from szilard.compression.batches import leaves, length, mapped, rows
+from szilard.compression.outputs import at, counted
 from szilard.compression.reading import LABELS, Reading, readings
 from szilard.errors import SzilardError, printable
 from szilard.likelihood import choose
 from szilard.networks.takes import Takes
 
-FEW = 4  # examples that a reading is tried on
-EVIDENCE = 256  # examples that say whether a second part of a batch is labels
-SOME = 64  # examples whose answers say what counts
-ENOUGH = 8  # below which they say nothing
-SAME = 1e-2  # of the largest answer: a part of a batch whose answers differ by more cannot stand alone
+FEW = 4  # examples for a trial call
+EVIDENCE = 256  # examples that decide whether the second part of a batch is labels
+SOME = 64  # examples whose outputs decide which output is judged
+ENOUGH = 8  # fewer examples decide nothing
+SAME = (
+    1e-2  # relative to the largest output: if outputs for a part of a batch differ by more, it is not divided
+)
 
 
 @torch.no_grad()
@@ -30,11 +32,11 @@ def adapt(network: nn.Module, batch: Any, forward: Call | None = None, *, exampl
 
     Args:
         network: in eval mode.
-        forward: of the user: it gets the network and a batch without labels.
-        examples: a larger batch of the same kind, which tells whether a second part is labels.
+        forward: the user's function; it receives the network and a batch without labels.
+        examples: a larger batch of the same kind, to decide whether a second part is labels.
 
     Raises:
-        SzilardError: the network takes the batch in no way, or answers nothing that could be judged.
+        SzilardError: the network cannot be called on the batch, or has no output that can be judged.
     """
     takes = None if forward else Takes.of(network)
     works: list[Reading] = []
@@ -55,40 +57,40 @@ def adapt(network: nn.Module, batch: Any, forward: Call | None = None, *, exampl
         more = batch if examples is None else examples
         found = _decided([replace(found, reading=one) for one in works], network, more)
     inputs = _some(found, network, found.split(batch)[0])
-    found = _answers(found, network, inputs)
+    found = _with_output(found, network, inputs)
     if found.divided and examples is not None and length(examples) > length(batch):
         found = replace(found, divided=_joins(found, network, inputs, found.split(examples)[0]))
     return found
 
 
-def _answers(found: Adapter, network: nn.Module, inputs: Any) -> Adapter:
-    """The adapter, with what the answers to some inputs tell."""
+def _with_output(found: Adapter, network: nn.Module, inputs: Any) -> Adapter:
+    """The adapter, completed from the outputs for some inputs."""
     given = mapped(inputs, Tensor.clone)
     output = found.outputs(network, given)
     written = not all(map(_same, leaves(given), leaves(inputs)))
     path = counted(output, length(inputs), given)
     if path is None:
         raise SzilardError(
-            f"the network answers {type(output).__name__}, in which there is no tensor; give forward, which calls "
-            "the network and gives the tensor that counts"
+            f"the network returns {type(output).__name__}, which has no tensor; give forward, which calls the network "
+            "and returns the tensor to be judged"
         )
-    answer = at(output, path, 0)
-    if answer.is_nested or answer.layout is not torch.strided:
+    tensor = at(output, path, 0)
+    if tensor.is_nested or tensor.layout is not torch.strided:
         raise SzilardError(
-            "the network answers a nested or sparse tensor; give forward, which makes it a dense one"
+            "the network returns a nested or sparse tensor; give forward, which makes it a dense one"
         )
     each = isinstance(inputs, list | tuple) and len(path) > 1 and path[0] == 0
     if each and isinstance(output, list | tuple) and len(output) == len(inputs) > 1:
         raise SzilardError(
-            "the network answers a list with an entry for each example; give forward, which makes one tensor [B, ...] "
-            "of them, or fills it up to one shape"
+            "the network returns a list with an entry for each example; give forward, which stacks or pads the "
+            "entries to one tensor [B, ...]"
         )
     found = replace(found, path=path, copies=written)
-    n = len(answer) if answer.dim() else 0
+    n = len(tensor) if tensor.dim() else 0
     if n and n != length(inputs):
         count = _count(inputs, n)
         return found if count is None else replace(found, count=count, divided=False)
-    return replace(found, divided=_divides(found, network, inputs, answer))
+    return replace(found, divided=_divides(found, network, inputs, tensor))
 
 
 def _same(one: Tensor, other: Tensor) -> bool:
@@ -96,8 +98,8 @@ def _same(one: Tensor, other: Tensor) -> bool:
 
 
 def _count(inputs: Any, n: int) -> Callable[[Any], int] | None:
-    """Where inputs have so many examples: entries of a list, rows of a tensor, or its second dimension, as in
-    sequences whose first is time; None where nowhere.
+    """A function that counts ``n`` examples in inputs: entries of a list, rows of a tensor, or its second dimension,
+    as in sequences whose first dimension is time. None if nothing has this size.
     """
     if isinstance(inputs, list | tuple) and len(inputs) == n:
         return len
@@ -119,23 +121,23 @@ class _Size:
 
 
 def _divides(found: Adapter, network: nn.Module, inputs: Any, whole: Tensor) -> bool:
-    """Whether the answer to a few examples, in another order, is that to them in their batch."""
+    """Whether the outputs for a few examples, in another order, equal their outputs within the batch."""
     count = length(inputs)
     if count < 2 or whole.dim() == 0:
         return True
     few = torch.tensor(list(dict.fromkeys((count - 1, 0, count // 2)))[: count - 1])
     try:
         part = found.call(network, rows(inputs, few))
-    except Exception:  # whatever a network does with a part of what it was made for
+    except Exception:  # any error of a network that does not take a part of a batch
         return False
     return _close(part, whole[few.to(whole.device)])
 
 
 def _joins(found: Adapter, network: nn.Module, inputs: Any, more: Any) -> bool:
-    """Whether the answer to a batch is that to it among others."""
+    """Whether the outputs for a batch equal its outputs within a larger batch."""
     try:
         joined = found.call(network, more)
-    except Exception:  # whatever a network does with more than what it was made for
+    except Exception:  # any error of a network that does not take a larger batch
         return False
     return _close(joined[: length(inputs)], found.call(network, inputs))
 
@@ -148,40 +150,40 @@ def _close(part: Tensor, wanted: Tensor) -> bool:
 
 
 def _tried(adapter: Adapter, network: nn.Module, batch: Any) -> Exception | None:
-    """What a network raises for a few examples and for all of a batch; None where it takes one of them."""
+    """The error of a network that takes neither a few examples nor the whole batch; None if it takes one of them."""
     try:
-        _asked(adapter, network, batch)
-    except Exception as error:  # whatever a network does with what it was not made for
+        _outputs(adapter, network, batch)
+    except Exception as error:  # any error of a network on inputs that do not fit
         return error
     return None
 
 
-def _asked(adapter: Adapter, network: nn.Module, batch: Any) -> Any:
-    """Everything that a network answers to a few examples, or, where it does not take a part, to a batch."""
+def _outputs(adapter: Adapter, network: nn.Module, batch: Any) -> Any:
+    """All outputs for a few examples, or for the batch if the network does not take a part of it."""
     inputs = adapter.split(batch)[0]
     try:
         few = rows(inputs, slice(0, FEW))
-        return adapter.outputs(network, mapped(few, Tensor.clone))  # some write into what they are given
-    except Exception:  # whatever a network does with what it was not made for
+        return adapter.outputs(network, mapped(few, Tensor.clone))  # some networks write into their inputs
+    except Exception:  # any error of a network on inputs that do not fit
         if length(inputs) > EVIDENCE:
             raise
         return adapter.outputs(network, mapped(inputs, Tensor.clone))
 
 
 def _some(found: Adapter, network: nn.Module, inputs: Any) -> Any:
-    """Not all of a large batch, if the network takes a part."""
+    """Some examples of a large batch if the network takes them alone, else all."""
     if length(inputs) <= SOME:
         return inputs
     try:
         some = rows(inputs, slice(0, SOME))
         found.outputs(network, mapped(some, Tensor.clone))
-    except Exception:  # whatever a network does with a part of what it was made for
+    except Exception:  # any error of a network that does not take a part of a batch
         return inputs
     return some
 
 
 def _may_be_input(reading: Reading, takes: Takes) -> bool:
-    """Whether what is read as labels might as well be given to the network."""
+    """Whether the part that is read as labels could also be an input of the network."""
     place = reading.label
     if not isinstance(place, int) or place != reading.count or place >= takes.most:
         return False
@@ -189,10 +191,10 @@ def _may_be_input(reading: Reading, takes: Takes) -> bool:
 
 
 def _decided(works: list[Adapter], network: nn.Module, batch: Any) -> Adapter:
-    """Of readings with labels and of one that takes them for an input: that which the examples speak for.
+    """Choose between readings with labels and one that takes them as an input, by the examples.
 
     Raises:
-        SzilardError: they speak for neither.
+        SzilardError: there are too few examples to decide.
     """
     best = works[0]
     place = best.reading.label
@@ -200,7 +202,7 @@ def _decided(works: list[Adapter], network: nn.Module, batch: Any) -> Adapter:
     assert best.takes is not None
     name = best.takes.names[place] if place < len(best.takes.names) else "one of its inputs"
     if _fit(best, network, batch):
-        note = f"part {place} of each batch was taken for labels, as the network answers as they say"
+        note = f"part {place} of each batch was taken as labels, because the network's outputs agree with it"
         best.notes.append(note)
         return best
     other = next((one for one in works[1:] if one.reading.label != place), None)
@@ -209,23 +211,23 @@ def _decided(works: list[Adapter], network: nn.Module, batch: Any) -> Adapter:
     if length(batch) < ENOUGH:
         raise SzilardError(
             f"part {place} of a batch may be labels or the network's {printable(name)}, and {length(batch)} examples "
-            "are too few to tell; give forward, or larger batches"
+            "are too few to decide; give forward, or larger batches"
         )
     other.notes.append(
-        f"part {place} of each batch was given to the network as {printable(name)}, as its answers do not fit it as "
-        "labels; give forward if it is labels"
+        f"part {place} of each batch was given to the network as {printable(name)}, because its outputs do not "
+        "agree with it as labels; give forward if it is labels"
     )
     return other
 
 
 def _alike(one: Adapter, other: Adapter, network: nn.Module, batch: Any) -> bool:
-    """Whether two readings make the same answers, as where an input is ignored."""
-    first, second = (list(leaves(_asked(it, network, batch))) for it in (one, other))
+    """Whether two readings give the same outputs, as if an input is ignored."""
+    first, second = (list(leaves(_outputs(it, network, batch))) for it in (one, other))
     return len(first) == len(second) and all(map(torch.equal, first, second))
 
 
 def _fit(adapter: Adapter, network: nn.Module, batch: Any) -> bool:
-    """Whether answers go with labels better than one constant does."""
+    """Whether outputs predict the labels better than a constant does."""
     try:
         inputs, labels = adapter.split(rows(batch, slice(0, EVIDENCE)))
         if not isinstance(labels, Tensor) or labels.dim() == 0:
@@ -236,5 +238,5 @@ def _fit(adapter: Adapter, network: nn.Module, batch: Any) -> bool:
         return bool(
             values.mean() > choice.likelihood.guessing(labels) + 2 * values.std() / len(values) ** 0.5
         )
-    except Exception:  # whatever labels and answers that do not belong together lead to
+    except Exception:  # any error from labels that do not fit the outputs
         return False

@@ -1,4 +1,4 @@
-"""What one λ gave, and what was asked for."""
+"""The result of one compression attempt, and the goal of the search."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from szilard.compression.shelf import Shelf
 
 @dataclass(eq=False)
 class Attempt:
-    """What one λ gave: the bytes of the file, and what was seen on the way; not the network, which they hold.
+    """The result for one λ: the bytes of the file, its scores and notes. The network is decoded from the bytes.
 
     Attributes:
-        size: of the file, bytes.
-        network: only of a pass that changed more than tensors; else :meth:`Job.network` opens the file.
+        size: bytes of the file.
+        network: only if a pass changed more than tensors; otherwise :meth:`Job.network` opens the file.
     """
 
     lam: float
@@ -39,11 +39,11 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Goal:
-    """What was asked for: exactly one of the first three.
+    """The goal: exactly one of the first three is set.
 
     Attributes:
-        confidence: of a promise (:class:`~szilard.compression.promise.Promise`).
-        cap: with ``max_drop``: λ that is not exceeded, and taken if it keeps the drop.
+        confidence: of the bound on the drop (:class:`~szilard.compression.promise.Promise`).
+        cap: with ``max_drop``: the largest λ allowed; it is taken if it keeps the drop.
     """
 
     max_drop: float | None
@@ -54,10 +54,11 @@ class Goal:
 
 
 def worth_of(made: Attempt, before: Scores | None) -> tuple[float, int]:
-    """What is better of two that are small enough: how near it is to the original, or else the size.
+    """Sort key of attempts that are small enough: closeness to the original, then the size.
 
-    Nearness is that of each example, of the probability given to its label if that is known: a few answers that are
-    right by chance would count for more in the score than a finer rounding does.
+    Closeness is the mean over examples of the change in the probability of the label, if that is known, else in the
+    score of the example. The mean score is not used: a few outputs that are right by chance change it more than a finer
+    rounding does.
     """
     after = made.scores
     if before is None or after is None:

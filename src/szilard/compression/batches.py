@@ -1,6 +1,6 @@
-"""Batches of inputs as networks take them: tensors, and tuples, lists, mappings and data classes that hold some.
+"""Batches of inputs as networks take them: tensors, and tuples, lists, mappings and data classes of tensors.
 
-Nobody else looks into a batch. What is no tensor (names, flags, None) stays as it is and goes along.
+No other module reads the structure of a batch. Parts that are not tensors (names, flags, None) are passed on unchanged.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from torch import Tensor
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Whole:
-    """A batch that must not be divided, because the network answers otherwise to a part of it.
+    """A batch that must not be divided, because the outputs for a part of it differ.
 
     Attributes:
         batch: as the network takes it.
-        examples: in it.
+        examples: number of examples in it.
     """
 
     batch: Any
@@ -30,17 +30,17 @@ class Whole:
 
 
 def mapped(batch: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """The same structure, with every tensor changed; what is no tensor stays."""
+    """The same structure with every tensor changed; other parts stay."""
     return rebuilt(batch, lambda leaf: change(leaf) if isinstance(leaf, Tensor) else leaf)
 
 
 def rebuilt(batch: Any, change: Callable[[Any], Any]) -> Any:
-    """The same structure, with everything in it changed that holds nothing itself."""
+    """The same structure with every leaf changed."""
     if isinstance(batch, Whole):
         return Whole(rebuilt(batch.batch, change), batch.examples)
     if isinstance(batch, Mapping):
         return _like(batch, {key: rebuilt(value, change) for key, value in batch.items()})
-    if isinstance(batch, tuple) and hasattr(batch, "_fields"):  # a named one
+    if isinstance(batch, tuple) and hasattr(batch, "_fields"):  # a named tuple
         return type(batch)(*(rebuilt(value, change) for value in batch))
     if isinstance(batch, tuple | list) and not _names(batch):
         values = [rebuilt(value, change) for value in batch]
@@ -54,30 +54,30 @@ def rebuilt(batch: Any, change: Callable[[Any], Any]) -> Any:
 
 
 def _like(batch: Mapping[Any, Any], values: dict[Any, Any]) -> Any:
-    """A mapping of the same kind, as some networks ask theirs for attributes; else a dict."""
+    """A mapping of the same class, because some networks read its attributes; a dict if that fails."""
     if type(batch) is not dict and isinstance(batch, MutableMapping):
         try:
             made = copy.copy(batch)
             for key, value in values.items():
                 made[key] = value
             return made
-        except Exception:  # whatever the mapping of a stranger does
+        except Exception:  # any error of a user's mapping class
             return values
     return values
 
 
 def is_record(value: Any) -> bool:
-    """Whether it is an object of a data class."""
+    """Whether ``value`` is an instance of a data class."""
     return dataclasses.is_dataclass(value) and not isinstance(value, type | Mapping)
 
 
 def fields(value: Any) -> dict[str, Any]:
-    """Of an object of a data class."""
+    """The fields of an instance of a data class, by name."""
     return {one.name: getattr(value, one.name, None) for one in dataclasses.fields(value)}
 
 
 def named_leaves(batch: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:
-    """Everything in a batch that holds nothing itself, with the keys that lead to it."""
+    """Every leaf of a batch, with the path of keys to it."""
     if isinstance(batch, Whole):
         yield from named_leaves(batch.batch, path)
         return
@@ -94,12 +94,12 @@ def named_leaves(batch: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple
 
 
 def leaves(batch: Any) -> Iterator[Tensor]:
-    """Every tensor of it."""
+    """Every tensor of a batch."""
     return (leaf for _, leaf in named_leaves(batch) if isinstance(leaf, Tensor))
 
 
 def length(batch: Any) -> int:
-    """Examples in a batch: what most of its tensors have as first dimension; 0 where there is none."""
+    """Number of examples in a batch: the most common first dimension of its tensors; 0 if there are none."""
     if isinstance(batch, Whole):
         return batch.examples
     counts = Counter(len(t) for t in leaves(batch) if t.dim())
@@ -107,7 +107,7 @@ def length(batch: Any) -> int:
 
 
 def rows(batch: Any, which: slice | Tensor) -> Any:
-    """Some examples of a batch; what does not have one row for each is for all of them."""
+    """Some examples of a batch. Parts without one row for each example are kept whole."""
     if isinstance(batch, Whole):
         return batch
     count = length(batch)
@@ -125,7 +125,7 @@ def rows(batch: Any, which: slice | Tensor) -> Any:
 
 
 def distinct(batches: Sequence[Any], enough: int) -> int:
-    """How many different examples there are; counting ends at ``enough``. Those of a :class:`Whole` all differ."""
+    """Number of different examples, at most ``enough``. All examples of a :class:`Whole` count as different."""
     found: set[bytes] = set()
     others = 0
     for batch in batches:
@@ -133,13 +133,15 @@ def distinct(batches: Sequence[Any], enough: int) -> int:
             others += batch.examples
         for number in range(0 if isinstance(batch, Whole) else length(batch)):
             one = rows(batch, slice(number, number + 1))
-            told = sha256()
+            digest = sha256()
             for _, leaf in named_leaves(one):
                 if isinstance(leaf, Tensor):
-                    told.update(leaf.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+                    digest.update(
+                        leaf.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes()
+                    )
                 else:
-                    told.update(repr(leaf).encode())
-            found.add(told.digest())
+                    digest.update(repr(leaf).encode())
+            found.add(digest.digest())
             if others + len(found) >= enough:
                 return enough
         if others >= enough:
@@ -148,7 +150,7 @@ def distinct(batches: Sequence[Any], enough: int) -> int:
 
 
 def split(batch: Any, size: int) -> list[Any]:
-    """A batch in parts of at most so many examples; one that must not be divided is one part."""
+    """A batch in parts of at most ``size`` examples. A :class:`Whole` stays one part."""
     count = length(batch)
     if isinstance(batch, Whole) or count <= size:
         return [batch]
@@ -156,7 +158,7 @@ def split(batch: Any, size: int) -> list[Any]:
 
 
 def together(batches: Sequence[Any]) -> Any:
-    """One batch of all; the first alone where they do not fit together, as those of padded text."""
+    """All batches joined into one; only the first if they do not fit together, such as padded text."""
     if len(batches) == 1 or not fit(batches):
         return batches[0]
     counts = [length(batch) for batch in batches]
@@ -166,7 +168,7 @@ def together(batches: Sequence[Any]) -> Any:
 
 
 def fit(batches: Sequence[Any]) -> bool:
-    """Whether batches can be put together, example after example."""
+    """Whether batches can be concatenated along their examples."""
     if any(isinstance(batch, Whole) for batch in batches) or len({kind(batch) for batch in batches}) > 1:
         return False
     if len({tuple(path for path, _ in named_leaves(batch)) for batch in batches}) > 1:
@@ -198,7 +200,7 @@ def _column(column: Sequence[Any], counts: Sequence[int]) -> Any:
 
 
 def kind(batch: Any) -> Hashable:
-    """What batches of one loader have in common: structure, keys, types, and numbers of dimensions."""
+    """What all batches of one loader share: structure, keys, types, and numbers of dimensions."""
     if isinstance(batch, Whole) or is_record(batch):
         return type(batch).__name__, kind(batch.batch if isinstance(batch, Whole) else fields(batch))
     if isinstance(batch, Mapping):
@@ -211,25 +213,25 @@ def kind(batch: Any) -> Hashable:
             return "tuple", kinds
         return "list", kinds[0] if len(
             set(kinds)
-        ) == 1 else kinds  # of any length, as of pictures of many sizes
+        ) == 1 else kinds  # of any length, such as lists of images of many sizes
     return type(batch).__name__
 
 
-def told(batch: Any) -> str:
-    """A batch in few words."""
+def shown(batch: Any) -> str:
+    """A short description of a batch for messages."""
     if isinstance(batch, Whole):
-        return told(batch.batch)
+        return shown(batch.batch)
     if isinstance(batch, Tensor):
         return f"{list(batch.shape)}"
     if isinstance(batch, Mapping):
-        return "{" + ", ".join(f"{key}: {told(value)}" for key, value in batch.items()) + "}"
+        return "{" + ", ".join(f"{key}: {shown(value)}" for key, value in batch.items()) + "}"
     if isinstance(batch, tuple | list) and not _names(batch):
-        return "(" + ", ".join(told(value) for value in batch[:8]) + (", ...)" if len(batch) > 8 else ")")
+        return "(" + ", ".join(shown(value) for value in batch[:8]) + (", ...)" if len(batch) > 8 else ")")
     return type(batch).__name__
 
 
 def _names(value: Any) -> bool:
-    """Whether it is a list of names or numbers, one for each example perhaps."""
+    """Whether ``value`` is a list of strings or numbers, which may have one entry for each example."""
     if not isinstance(value, tuple | list) or hasattr(value, "_fields"):
         return False
     return all(isinstance(one, str | bytes | int | float | None) for one in value)

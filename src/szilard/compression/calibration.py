@@ -1,4 +1,4 @@
-"""What is known of the data that a network will see: inputs to compress with, and examples to judge by."""
+"""Calibration data: inputs to compress with, and examples to judge by."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from szilard.compression.adapter import Adapter, Call
 from szilard.compression.batches import Whole, fit, length, rows, split, together
 from szilard.compression.loader import Batches
 
-EXAMPLES = 512  # to compress with
+EXAMPLES = 512  # number of examples to compress with
 MOST_JUDGES = 10_000
 
 
@@ -20,10 +20,10 @@ MOST_JUDGES = 10_000
 class Calibration:
     """Attributes:
     inputs: batches to compress with, as the network takes them, without labels.
-    judges: batches of other inputs; the same ones where there are too few.
-    labels: of the judges, or None.
-    adapter: that calls a network on one of these batches.
-    notes: what a person should know, one sentence each.
+    judges: batches to judge by: other inputs, or the same ones if there are too few.
+    labels: of ``judges``, or None.
+    adapter: calls a network on one of these batches.
+    notes: notes for the user, one sentence each.
     """
 
     inputs: list[Any]
@@ -43,21 +43,21 @@ class Calibration:
         batch_size: int = 64,
         keep_back: bool = True,
     ) -> Calibration:
-        """From a tensor ``[N, ...]``, or batches of whatever the network takes, with labels or without.
+        """From a tensor ``[N, ...]``, or batches of any structure that the network takes, with labels or without.
 
-        The first ``examples`` are for compressing. Those that follow judge: by their labels if there are any, else by
-        what the network believes of its answers. Where too few follow, all labelled ones judge, because labels have
-        not been seen, and of others a quarter is kept back for it, if ``keep_back``. Batches are put together and
-        divided anew where their examples have one shape; others are divided only, as those of padded text.
+        The first ``examples`` are for compression. The others are for judging: by their labels if there are any, else
+        by the network's predicted probabilities. If too few follow, all labelled examples judge, because compression
+        does not use labels. Of unlabelled ones a quarter is held out for judging, if ``keep_back``. Batches whose
+        examples have one shape are joined and divided again; others, such as padded text, are only divided.
 
         Args:
-            network: in eval mode; by it the adapter is chosen (:func:`szilard.compression.adapt.adapt`). None: a
+            network: in eval mode; the adapter is chosen for it (:func:`szilard.compression.adapt.adapt`). None: a
                 batch is a tensor, or a pair of inputs and labels.
-            forward: of the user, instead of the network itself.
-            keep_back: labels are needed, to judge by; otherwise those that cannot be used are ignored.
+            forward: the user's function that is called instead of the network.
+            keep_back: labels are needed for judging; otherwise labels that cannot be used are ignored.
 
         Raises:
-            SzilardError: no examples, something else than batches, or batches that are not alike.
+            SzilardError: there are no examples, the data are not batches, or batches differ in kind.
         """
         batches = Batches(given, network, forward, labelled=keep_back)
         inputs, labels = batches.gather(examples + MOST_JUDGES)
@@ -79,12 +79,12 @@ class Calibration:
         others = [*first, *others] if scarce and labels else others or first
         small = [part for x, _ in first for part in split(x, batch_size)]
         judges = [part for x, y in others for part in _both(x, y, 4 * batch_size)]
-        told = [y for _, y in judges if y is not None]
-        return cls(small, [x for x, _ in judges], told if labels else None, adapter, notes)
+        known = [y for _, y in judges if y is not None]
+        return cls(small, [x for x, _ in judges], known if labels else None, adapter, notes)
 
 
 def to_give(judges: int, examples: int = EXAMPLES) -> int:
-    """How many examples without labels must be given so that so many of them judge."""
+    """How many examples without labels are needed so that ``judges`` of them are held out for judging."""
     return 4 * judges if 4 * judges < examples * 5 // 4 else examples + judges
 
 
@@ -98,7 +98,7 @@ def _both(x: Any, y: Tensor | None, size: int) -> Iterator[Labelled]:
 
 
 def _cut(inputs: list[Any], labels: list[Tensor], count: int) -> tuple[list[Labelled], list[Labelled]]:
-    """The first ``count`` examples, and the others; a batch that must not be divided goes as a whole."""
+    """The first ``count`` examples, and the others. A :class:`Whole` is not divided."""
     first: list[Labelled] = []
     others: list[Labelled] = []
     for number, x in enumerate(inputs):

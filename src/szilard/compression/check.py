@@ -1,4 +1,4 @@
-"""Whether a network can be compressed at all, and whether what was asked for can be."""
+"""Check the network and the arguments of a compression."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from szilard.compression.promise import check_confidence
 from szilard.errors import SzilardError, SzilardWarning, first_line, printable
 from szilard.likelihood import TASKS
 
-MUCH = 0.3  # of a score, that somebody who asks for it has probably meant in percentage points
+MUCH = 0.3  # a drop of this share of the score was probably meant in percentage points
 
 
 def check_network(network: object) -> None:
-    """Refuse what is no network, and weights that are not there yet, or are no numbers.
+    """Refuse objects that are not networks, and weights that are uninitialised, NaN, infinite or too large.
 
     Raises:
-        SzilardError: the layer and what to do.
+        SzilardError: names the tensor and what to do.
     """
     if not isinstance(network, nn.Module):
-        told = "its tensors alone" if isinstance(network, dict) else f"a {type(network).__name__}"
-        raise SzilardError(f"the network is {told}; give the torch.nn.Module that holds the weights")
+        given = "a dict of tensors" if isinstance(network, dict) else f"a {type(network).__name__}"
+        raise SzilardError(f"the network is {given}; give the torch.nn.Module that holds the weights")
     for name, tensor in _tensors(network):
         shown = printable(name)
         if is_lazy(tensor):
@@ -36,15 +36,15 @@ def check_network(network: object) -> None:
             )
         if tensor.is_meta:
             raise SzilardError(
-                f"{shown} is on the meta device, where there are no values; load the network's weights first"
+                f"{shown} is on the meta device and has no values; load the network's weights first"
             )
         if not (tensor.is_floating_point() or tensor.is_complex()) or tensor.layout is not torch.strided:
             continue
         value = tensor.detach()
-        weight = isinstance(tensor, nn.Parameter)  # masks of attention are minus infinity
+        weight = isinstance(tensor, nn.Parameter)  # buffers can be attention masks with minus infinity
         odd = not all_finite(value) if weight else bool(value.isnan().any())
         if odd:
-            raise SzilardError(f"{shown} has NaN or infinite values; mend the network before compressing it")
+            raise SzilardError(f"{shown} has NaN or infinite values; fix the network before compressing it")
         wide = torch.float64 if tensor.dtype is torch.float64 else torch.float32
         largest = math.sqrt(torch.finfo(wide).max)
         if isinstance(tensor, nn.Parameter) and bool((tensor.detach().abs() > largest).any()):
@@ -54,7 +54,7 @@ def check_network(network: object) -> None:
 
 
 def check_weights(network: nn.Module, values: int) -> None:
-    """Refuse a network without a value in its weights.
+    """Refuse a network without weights.
 
     Raises:
         SzilardError: it has none.
@@ -62,7 +62,9 @@ def check_weights(network: nn.Module, values: int) -> None:
     if values:
         return
     if isinstance(network, torch.jit.ScriptModule):
-        raise SzilardError("the TorchScript module has no weights, perhaps as it is frozen; give it unfrozen")
+        raise SzilardError(
+            "the TorchScript module has no weights, perhaps because it is frozen; give it unfrozen"
+        )
     raise SzilardError("the network has no weights; nothing can be compressed")
 
 
@@ -76,7 +78,7 @@ def _is_number(value: object) -> bool:
 
 
 def check_share(max_drop: float | None) -> None:
-    """Refuse a drop of more than all, and warn of one that was probably meant in percentage points.
+    """Refuse a drop above 1, and warn about one that was probably meant in percentage points.
 
     Raises:
         SzilardError: it is above 1.
@@ -90,10 +92,10 @@ def check_share(max_drop: float | None) -> None:
 
 
 def check_functions(evaluate: object, forward: object, seed: object, meta: object) -> None:
-    """Refuse what cannot be called where it must be, a seed that is none, and metadata that are no table.
+    """Refuse functions that cannot be called, seeds that are not whole numbers, and metadata that are not a mapping.
 
     Raises:
-        SzilardError: there is some.
+        SzilardError: one of them is wrong.
     """
     for name, given in (("evaluate", evaluate), ("forward", forward)):
         if given is not None and not callable(given):
@@ -104,13 +106,13 @@ def check_functions(evaluate: object, forward: object, seed: object, meta: objec
         raise SzilardError(f"meta is a {type(meta).__name__}; give a dict")
 
 
-def check_wishes(
+def check_goal(
     max_drop: float | None, max_bytes: int | None, lam: float | None, confidence: float, task: str | None
 ) -> None:
-    """Refuse wishes that contradict each other, and numbers that cannot be.
+    """Refuse goals that exclude each other, and numbers out of range.
 
     Raises:
-        SzilardError: there are some.
+        SzilardError: one of them is wrong.
     """
     if sum(goal is not None for goal in (max_drop, max_bytes, lam)) > 1:
         raise SzilardError("give one of max_drop, max_bytes and lam; the others follow from it")
@@ -125,7 +127,7 @@ def check_wishes(
     if max_bytes is not None and not max_bytes >= 1:
         raise SzilardError(f"max_bytes must be a positive number of bytes, not {max_bytes}")
     if max_drop is not None and not max_drop >= 0:  # NaN is caught, too
-        raise SzilardError(f"max_drop must not be negative, and is {max_drop}")
+        raise SzilardError(f"max_drop must not be negative, but is {max_drop}")
     check_confidence(confidence)
     if task is not None and task not in TASKS:
         raise SzilardError(f"task is {task!r}; take one of {', '.join(TASKS)}")
@@ -135,7 +137,7 @@ def shape_of(given: object) -> tuple[int, ...]:
     """The shape of one input.
 
     Raises:
-        SzilardError: it is none.
+        SzilardError: it is not a shape.
     """
     try:
         shape = tuple(int(side) for side in given)  # type: ignore[attr-defined]
@@ -151,7 +153,7 @@ def check_shape(network: nn.Module, shape: tuple[int, ...]) -> None:
     """Refuse inputs that a network does not take.
 
     Raises:
-        SzilardError: what it says to two of them.
+        SzilardError: with the network's error for a batch of two.
     """
     like = next(p for p in network.parameters() if p.is_floating_point())
     try:

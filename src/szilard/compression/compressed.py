@@ -1,4 +1,4 @@
-"""What a compression gives: the file, the network in it, and how good it is."""
+"""The result of a compression: the file, the network in it, and its quality."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from szilard.compression.promise import Drop, Promise
 
 @dataclass(frozen=True, eq=False)
 class Compressed:
-    """What came out.
+    """The compressed network.
 
     Attributes:
         data: the bytes of the file.
-        ledger: where each of them goes.
+        ledger: what the bytes are used for.
         network: a copy of the original with the weights that the file holds, in eval mode.
         lam: λ, nats per bit.
-        score, original_score: of the compressed and the original network where they were judged, else None.
-        task: what the outputs were taken for, and by what they were judged, in words.
-        promise: what the drop was compared with, or None where nobody judged.
-        scores: of the compressed network, with those of single examples where they are known.
+        score, original_score: of the compressed and the original network if they were judged, else None.
+        task: the assumed meaning of the outputs, and how they were judged, as text.
+        promise: the limit on the drop that was checked, or None if nothing was judged.
+        scores: of the compressed network, with the scores of single examples if they are known.
         original_bytes: of the original's tensors in their own types, tied ones once.
         trials: λ, bytes and score of each attempt.
-        notes: what a person should know, one sentence each.
-        seconds: that it took.
+        notes: notes for the user, one sentence each.
+        seconds: duration of the compression.
     """
 
     data: bytes
@@ -48,19 +48,19 @@ class Compressed:
 
     @property
     def drop(self) -> float | None:
-        """By how much the score fell, or None if nobody judged; a share of the original's if it is no accuracy."""
+        """How much the score fell, or None if nothing was judged; a share of the original's unless it is accuracy."""
         fell = self._fell
         return None if fell is None else fell.mean
 
     @property
     def drop_se(self) -> float | None:
-        """Standard error of :attr:`drop`, from paired differences; None where single examples are not known."""
+        """Standard error of :attr:`drop`, from paired differences; None without scores of single examples."""
         fell = self._fell
         return None if fell is None else fell.se
 
     @property
     def judged_on(self) -> int | None:
-        """How many examples judged, where that is known."""
+        """Number of judging examples, or None if it is not known."""
         return None if self.promise is None else self.promise.examples
 
     @property
@@ -79,18 +79,18 @@ class Compressed:
         return self.original_bytes / len(self.data)
 
     def certificate(self, errors: int, n: int, delta: float = 0.05) -> Certificate:
-        """What the length of the file promises about unseen examples, with its assumptions.
+        """The generalization bound that follows from the length of the file, with its assumptions.
 
         Args:
-            errors: wrong answers of :attr:`network` over the training examples.
-            n: how many training examples there are.
+            errors: wrong predictions of :attr:`network` on the training examples.
+            n: number of training examples.
             delta: probability that a bound is wrong.
 
         Raises:
-            SzilardError: numbers that cannot be.
+            SzilardError: a number is out of range.
         """
         return certificate(8 * len(self.data), errors, n, delta)
 
     def save(self, path: str | Path) -> None:
-        """Write the file in one step; one that was there stays whole if this is interrupted."""
+        """Write the file in one step. If this is interrupted, an existing file stays whole."""
         atomic.write(Path(path), self.data, follow=True)

@@ -1,4 +1,4 @@
-"""Copies of a network that take no more memory than they must."""
+"""Copies of a network that take little memory."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ LARGE = 1 << 16  # bytes; smaller tensors are not emptied
 
 
 def sharing(network: nn.Module) -> nn.Module:
-    """A copy whose parameters are those of the network, so that its mode and buffers are its own.
+    """A copy with its own mode and buffers that shares the network's parameters.
 
-    Nobody may write into the parameters. Weights that are computed are copied (:func:`szilard.networks.copied`).
+    The parameters must not be changed. Computed weights are copied (:func:`szilard.networks.copied`).
     """
     memo: dict[int, object] = {id(p): p for p in network.parameters()}
     return copied(network, memo)
 
 
 def inner(network: nn.Module) -> tuple[nn.Module, list[str]]:
-    """The network inside wrappers that only run it elsewhere or faster, and a note for each of them."""
+    """The network inside wrappers such as ``DataParallel`` and ``torch.compile``, and a note for each wrapper."""
     notes = []
     while True:
         if isinstance(network, nn.DataParallel | nn.parallel.DistributedDataParallel):
@@ -45,7 +45,7 @@ def inner(network: nn.Module) -> tuple[nn.Module, list[str]]:
 
 
 class Working:
-    """A copy that serves one attempt after another: it is made once, and set back to the original each time.
+    """A copy that is reused by all attempts: it is made once, and reset to the original each time.
 
     Args:
         original: in eval mode; it is not changed.
@@ -57,7 +57,7 @@ class Working:
         self._built: list[Any] = []
 
     def fresh(self) -> nn.Module:
-        """The copy, equal to the original. What was got before is this one; it changes, too."""
+        """The copy, reset to the original. Earlier results of this method are the same object and change, too."""
         if self._network is None or not self.intact():
             self._network = None
             self._network = copied(self.original)
@@ -73,24 +73,24 @@ class Working:
         return self._network is not None and _structure(self._network) == self._built
 
     def present(self) -> nn.Module:
-        """The copy as it is."""
+        """The copy in its present state."""
         assert self._network is not None
         return self._network
 
     def let_go(self) -> None:
-        """Leave the copy to whoever has it; :meth:`fresh` makes another."""
+        """Stop using the copy, which its holder can keep; :meth:`fresh` makes another."""
         self._network = None
 
 
 @contextmanager
 def emptied(network: nn.Module, names: Iterable[str]) -> Iterator[None]:
-    """Large tensors of a working copy take no memory inside the block; what is in them afterwards is undefined.
+    """Free the memory of large tensors of a working copy inside the block. Their values are undefined afterwards.
 
     Args:
-        names: of entries of the state dict that will be overwritten; those that share memory with others are kept.
+        names: entries of the state dict that will be overwritten; those that share memory with others are kept.
     """
     if any(isinstance(module, torch.jit.ScriptModule) for module in network.modules()):
-        yield  # which is known again by where its tensors lie
+        yield  # TorchScript modules are identified by the addresses of their tensors
         return
     state = network.state_dict(keep_vars=True)
     freed = []
@@ -110,10 +110,10 @@ def emptied(network: nn.Module, names: Iterable[str]) -> Iterator[None]:
 
 
 def fill(network: nn.Module, data: bytes) -> None:
-    """Put into a network what a file holds, a few tensors at a time.
+    """Load the contents of a file into a network, a few tensors at a time.
 
     Args:
-        data: of a file of this network's state dict.
+        data: bytes of a file of this network's state dict.
     """
     if not all(_loads_plainly(module) for module in network.modules()):
         network.load_state_dict(file.to_state_dict(file.loads(data)))
@@ -131,7 +131,7 @@ def fill(network: nn.Module, data: bytes) -> None:
 
 
 def _loads_plainly(module: nn.Module) -> bool:
-    """Whether a module takes its tensors one by one; some of the user's, and those on supports, want them together."""
+    """Whether a module can load its tensors one by one; some users' modules, and sparse ones, need all at once."""
     usual = (nn.Module._load_from_state_dict, _NormBase._load_from_state_dict)
     return (
         type(module)._load_from_state_dict in usual
@@ -145,7 +145,7 @@ def _loads_plainly(module: nn.Module) -> bool:
 
 
 def _structure(network: nn.Module) -> list[Any]:
-    """What a pass must leave as it is for the copy to serve again: modules, tensors and plain attributes."""
+    """What a pass must not change if the copy is to be reused: modules, tensors and plain attributes."""
     return [
         (
             name,
@@ -165,10 +165,10 @@ def _structure(network: nn.Module) -> list[Any]:
 
 
 def _known(module: nn.Module, tensor: Tensor | None) -> Any:
-    """By what a tensor is known again."""
+    """The identity of a tensor."""
     if tensor is None:
         return None
-    # TorchScript makes a new object for a tensor each time that it is asked for it.
+    # TorchScript makes a new object each time that a tensor is read.
     same = tensor.data_ptr() if isinstance(module, torch.jit.ScriptModule) else id(tensor)
     return same, tensor.shape, tensor.dtype, tensor.device
 

@@ -1,9 +1,9 @@
-"""How much the loss rises when a weight is moved: the Gauss-Newton matrix, the precision of a Laplace posterior.
+"""How much the loss rises when a weight changes: the Gauss-Newton matrix, the precision of a Laplace posterior.
 
-The expectation over labels is the network's own, not the data's: no labels are needed, and a network that fits its
-data perfectly still has a curvature. Of layers whose inputs can be seen, it is measured there
-(:mod:`szilard.compression.hooked`); of all other tensors, from their gradients
-(:mod:`szilard.compression.squares`). Which of both is decided by :mod:`szilard.compression.plan`.
+The expectation over labels is taken over the network's own predictions. No labels are needed, and a network that fits
+its data perfectly still has a curvature. For layers whose inputs hooks can read, it is measured there
+(:mod:`szilard.compression.hooked`); for all other tensors, from their gradients
+(:mod:`szilard.compression.gradient_curvature`). :mod:`szilard.compression.plan` chooses between the two.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from torch import Tensor, nn
 
 from szilard.compression.batches import length, mapped, rows, split
 from szilard.compression.finite import all_finite
+from szilard.compression.gradient_curvature import Squares
+from szilard.compression.half_precision import COARSE, in_float32
 from szilard.compression.hooked import Curvature, Hooked
+from szilard.compression.memory import give_back
 from szilard.compression.patches import Layer
 from szilard.compression.plan import Forward, NoGradientError, Plan, Run, make_plan, owner
-from szilard.compression.precise import COARSE, in_float32
-from szilard.compression.room import give_back
 from szilard.compression.shelf import Part, Shelf
-from szilard.compression.squares import Squares
 from szilard.errors import SzilardWarning, printable
 from szilard.likelihood import Likelihood
 
 __all__ = ["Curvature", "Forward", "Layer", "curvatures"]
 
-SAMPLES = 32  # of a gradient, about
-FEW = 8  # where only vectors depend on them
-MOST = 16  # examples in one of them
-LOOK = 3  # examples that decide what is measured how
-MANY = 0.05  # share of the examples without a gradient, of which a warning tells
+SAMPLES = 32  # approximate number of gradient samples
+FEW = 8  # the same if only vectors need them
+MOST = 16  # most examples in a sample
+LOOK = 3  # examples for choosing how each tensor is measured
+MANY = 0.05  # share of examples without a finite gradient above which a warning is given
 
 
 def curvatures(
@@ -49,19 +49,19 @@ def curvatures(
 ) -> Mapping[str, Curvature]:
     """Curvature of every parameter that the inputs reach, by its name: "0.weight", "rnn.weight_hh_l0", "norm.bias".
 
-    The gradient that is sent back through the network has the covariance of the Gauss-Newton matrix of
-    τ² KL(p_τ ‖ ·), with p_τ the network's answer at softmax temperature τ: (diag p - p pᵀ)^½ ε with normal ε. It
-    stands for sampled labels, with far less noise where the network is sure. Networks of half precision are measured in
-    float32. Where the network has no gradient, nothing is known, and a warning says why.
+    The backpropagated gradient has the covariance of the Gauss-Newton matrix of τ² KL(p_τ ‖ ·), with p_τ the network's
+    prediction at softmax temperature τ: (diag p - p pᵀ)^½ ε with normal ε. It replaces sampled labels, with far less
+    noise if the network is certain. Networks of half precision are measured in float32. If the network has no gradient,
+    the result is empty, and a warning gives the reason.
 
     Args:
         network: in eval mode.
         inputs: batches.
-        forward: calls the network on a batch and gives the tensor that counts.
-        softness: τ. Above 1, it counts doubts that a network trained to certainty does not show on such inputs.
+        forward: calls the network on a batch and returns the judged tensor.
+        softness: τ. Above 1, a network that is very certain on these inputs still has a curvature.
         seed: of ε.
-        likelihood: of the outputs; None: logits where they are ``[B, C > 1]``, else quantities with the squared error.
-        shelf: where sums and what is found take their room; by default one of its own.
+        likelihood: of the outputs; None: logits if they are ``[B, C > 1]``, else quantities with the squared error.
+        shelf: stores the sums and the result; by default a new one.
     """
     if not inputs or not length(inputs[0]):
         return {}
@@ -73,7 +73,7 @@ def curvatures(
         with (
             _Learning(network),
             torch.backends.cudnn.flags(enabled=False),
-        ):  # its recurrent cells only learn in training
+        ):  # cuDNN's recurrent cells have gradients in training mode only
             return _measure(run, given, kept)
 
     try:
@@ -83,11 +83,11 @@ def curvatures(
         except (NoGradientError, TypeError):
             if not any(p.dtype in COARSE for p in network.parameters()):
                 raise
-            return measure(inputs)  # a forward that insists on a type of its own
+            return measure(inputs)  # the forward needs the original type
     except NoGradientError as error:
         warnings.warn(
-            f"how sensitive the network is to its weights cannot be measured: {printable(str(error))}; every tensor is "
-            "taken to be as sensitive as others",
+            f"the sensitivity of the network to its weights cannot be measured: {printable(str(error))}; all tensors "
+            "are assumed to be equally sensitive",
             SzilardWarning,
             stacklevel=2,
         )
@@ -97,7 +97,7 @@ def curvatures(
 def _measure(run: Run, inputs: Sequence[Any], shelf: Shelf) -> Mapping[str, Curvature]:
     plan = make_plan(run, rows(inputs[0], slice(0, LOOK)))
     give_back(run.network)  # the gradients of all tensors
-    run.generator.manual_seed(run.generator.initial_seed())  # what is drawn does not depend on the look
+    run.generator.manual_seed(run.generator.initial_seed())  # random numbers must not depend on the plan
     batches, draws = list(inputs), 1
     if plan.samples:
         total = sum(map(length, inputs))
@@ -175,7 +175,7 @@ def _means(
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
         warnings.warn(
             f"{shown}{more}: gradients are NaN or infinite for {100 * max(lost.values()) / (examples * draws):.0f} % "
-            "of the calibration examples, and how sensitive these tensors are is told by the others alone",
+            "of the calibration examples, so the sensitivity of these tensors is measured on the others only",
             SzilardWarning,
             stacklevel=2,
         )
@@ -185,7 +185,7 @@ def _means(
 def _without_bad(
     run: Run, x: Any, wanted: dict[str, nn.Parameter], lost: dict[str, int], share: float
 ) -> dict[str, Tensor]:
-    """Gradients of those examples of a batch that have finite ones; counts the others."""
+    """Gradients of the examples of a batch that have finite ones; counts the others."""
     total = {name: torch.zeros_like(p) for name, p in wanted.items()}
     waiting = [(x, list(wanted))]
     while waiting:
@@ -207,7 +207,7 @@ def _without_bad(
 
 
 class _Learning:
-    """Every parameter has a gradient inside the block, and so have the vectors of padding."""
+    """Let every parameter have a gradient inside the block, including the vectors of padding."""
 
     def __init__(self, network: nn.Module) -> None:
         self.wanted = {p: p.requires_grad for p in network.parameters() if p.is_floating_point()}
@@ -230,7 +230,7 @@ class _Learning:
 
 
 def _groups(network: nn.Module, name: str) -> int:
-    """Parts of a matrix that are multiplied with inputs of their own: queries, keys and values of attention."""
+    """Number of parts of a matrix with separate inputs: 3 for queries, keys and values of attention, else 1."""
     leaf = name.rpartition(".")[2]
     return 3 if leaf == "in_proj_weight" and isinstance(owner(network, name), nn.MultiheadAttention) else 1
 

@@ -1,7 +1,7 @@
-"""Take dead units out of a network, so that what pruning saved on paper is saved in memory and time.
+"""Remove dead units from a network, so that pruning saves memory and time.
 
-A unit is dead where all the weights into it are zero: what it says is a constant, which goes into the biases of those
-who read it. It is as good as dead where nobody reads it.
+A unit is dead if all weights into it are zero: its output is a constant, which is added to the biases of the next
+layer. A unit whose outgoing weights are all zero is removed, too.
 """
 
 from __future__ import annotations
@@ -15,25 +15,27 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parameter import is_lazy
 
 from szilard.compression.graph import POOLS, Graph, Run
-from szilard.compression.links import Layer, Link, links
-from szilard.compression.plain import plain, told
+from szilard.compression.parametrisations import plain_note, without_parametrisations
 from szilard.compression.probe import Probe
+from szilard.compression.unit_links import Layer, Link, links
 from szilard.errors import SzilardError, SzilardWarning, printable
 from szilard.networks import copied
 
 
 def shrink(network: nn.Module, inputs: Any = None) -> nn.Module:
-    """A copy without its dead units, which answers as ``network`` does in eval mode but for rounding.
+    """A copy without dead units, with the outputs of ``network`` in eval mode up to rounding.
 
-    Chains of linear maps and convolutions are shortened, through rectifiers, pooling, BatchNorm and flattening; where
-    an output has several readers, as at a shortcut, it is left alone. So is what is not exactly a layer of torch's own,
-    has hooks, or is read in other places; computed weights, as of weight norm and ``prune``, become ordinary ones
-    first. After each layer the answers to a few inputs are compared; where they differ it stays whole, with a warning.
+    Units are removed from linear layers and convolutions that are connected through activations, pooling, BatchNorm and
+    flattening. Outputs with several readers, as at a shortcut, are left unchanged. So are layers that are not exactly
+    torch's own, have hooks, or are read in other places. Computed weights, as of weight norm and ``prune``, become
+    ordinary ones first. After each layer the outputs for a few inputs are compared; if they differ, the layer stays
+    whole, with a warning.
 
     Args:
-        network: with zeros where something was pruned.
+        network: with zeros for pruned weights.
         inputs: a batch as the network takes it, of any structure; by default random ones of all shapes that it takes.
-            Without them, a linear map before a BatchNorm stays if both ``[B, features]`` and ``[B, C, features]`` run.
+            Without ``inputs``, a linear layer before a BatchNorm stays if both ``[B, features]`` and
+            ``[B, C, features]`` run.
 
     Raises:
         SzilardError: a parameter has no shape yet.
@@ -43,25 +45,23 @@ def shrink(network: nn.Module, inputs: Any = None) -> nn.Module:
         raise SzilardError(f"{lazy} has no shape yet; call the network once on a batch before shrinking it")
     network = copied(network).eval()
     probe = Probe.of_batch(network, inputs)
-    network, names = plain(network, probe)
+    network, names = without_parametrisations(network, probe)
     if names:
-        _warn(told(names))
+        _warn(plain_note(names))
     try:
         graph = Graph.of(network)
-    except Exception as error:  # whatever a forward may do that has no graph
-        _warn(
-            f"the network has no static graph ({printable(str(error), 200)}), so no unit is taken out of it"
-        )
+    except Exception as error:  # any error of a forward that cannot be traced
+        _warn(f"the network has no static graph ({printable(str(error), 200)}), so no unit is removed")
         return network
     if probe is None:
         _warn(
-            "no unit is taken out of the network, because no input is known on which its answers could be compared; "
+            "no unit is removed from the network, because no input is known for which its outputs could be compared; "
             "give inputs"
         )
         return network
     found = list(links(graph, Run.of(network, probe.inputs, probe.forward)))
     removed, changed = 0, True
-    while changed:  # a unit that leaves may leave another one unread
+    while changed:  # removing a unit can make another one dead
         changed = False
         for link in list(found):
             count = _try(link, network, probe)
@@ -71,18 +71,18 @@ def shrink(network: nn.Module, inputs: Any = None) -> nn.Module:
                 changed |= count > 0
                 removed += count
     if not removed:
-        _warn("no unit of the network is dead, or none can be taken out, so that it stays as it is")
+        _warn("no unit of the network is dead, or none can be removed; the network is unchanged")
     return network
 
 
 def _try(link: Link, network: nn.Module, probe: Probe) -> int | None:
-    """Take dead units out if the answers stay; returns how many, or None where they would not."""
+    """Remove dead units if the outputs stay the same; returns how many, or None if they do not."""
     if not _dead(link, _constants(link)).any():
         return 0
     name = printable(link.name)
     if link.unsure is not None:
         _warn(
-            f"dead units of {name} stay, because BatchNorm {printable(link.unsure)} normalises something else where "
+            f"dead units of {name} stay, because BatchNorm {printable(link.unsure)} does not normalise units if "
             "inputs are sequences; give inputs to shrink"
         )
         return None
@@ -92,12 +92,12 @@ def _try(link: Link, network: nn.Module, probe: Probe) -> int | None:
         return count
     for one in saved:
         one.restore()
-    _warn(f"dead units of {name} stay, because the network's answers would change without them")
+    _warn(f"dead units of {name} stay, because the network's outputs would change without them")
     return None
 
 
 class _Saved:
-    """Tensors and sizes of a module; new ones are put in their place, and none is written into."""
+    """Tensors and sizes of a module. Tensors are replaced, not written into."""
 
     def __init__(self, module: nn.Module) -> None:
         self.module = module
@@ -112,12 +112,12 @@ class _Saved:
 
 @torch.no_grad()
 def _shorten(link: Link) -> int:
-    """Take the dead units of a link out; returns how many."""
+    """Remove the dead units of a link; returns how many."""
     source, reader, spread = link.source, link.reader, link.spread
-    says = _constants(link)
-    dead = _dead(link, says)
+    constants = _constants(link)
+    dead = _dead(link, constants)
     keep = ~dead
-    share = torch.where(dead, says, 0)
+    share = torch.where(dead, constants, 0)
     if isinstance(reader, nn.Linear):
         columns = keep.repeat_interleave(spread)
         offset = reader.weight @ share.repeat_interleave(spread)
@@ -136,12 +136,12 @@ def _shorten(link: Link) -> int:
     return int(dead.sum())
 
 
-def _dead(link: Link, says: Tensor) -> Tensor:
-    """Which units can leave, bool ``[units]``; never all, because a layer cannot be empty."""
+def _dead(link: Link, constants: Tensor) -> Tensor:
+    """Which units can be removed, bool ``[units]``; never all, because a layer cannot be empty."""
     units, reader = len(link.source.weight), link.reader
     silent = link.source.weight.reshape(units, -1).abs().amax(1) == 0
     if isinstance(reader, nn.Conv2d) and reader.padding not in (0, (0, 0), "valid"):
-        silent &= says == 0  # a constant is none at a border of zeros
+        silent &= constants == 0  # with zero padding the constant differs at the border
     read = reader.weight.transpose(0, 1).reshape(units, -1).abs().amax(1) > 0
     dead = silent | ~read
     dead[0] &= not bool(dead.all())
@@ -160,9 +160,9 @@ def _keep_units(layer: Layer, keep: Tensor) -> None:
 
 @torch.no_grad()
 def _constants(link: Link) -> Tensor:
-    """What each unit would say to the reader if all weights into it were zero, ``[units]``."""
+    """Output of each unit if all weights into it were zero, ``[units]``."""
     weight, bias = link.source.weight, link.source.bias
-    # A copy: what comes next may work in place.
+    # A copy, because the next module can work in place.
     value = weight.new_zeros(len(weight)) if bias is None else bias.detach().clone()
     for module in link.between:
         if isinstance(module, _BatchNorm):

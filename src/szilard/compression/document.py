@@ -1,4 +1,4 @@
-"""From a draft to the records of a file."""
+"""Convert a draft to the records of a file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from szilard.compression.draft import Draft
 
 
 def to_document(draft: Draft, meta: Mapping[str, Any]) -> file.Document:
-    """The file's records of a draft."""
+    """The records of the file for a draft."""
     state = draft.network.state_dict()
     levels = {
         name: file.Levels(

@@ -1,4 +1,4 @@
-"""A network on its way into a file: what the passes hand to each other."""
+"""The state of a network during compression, which passes change, and the setting that they share."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from szilard.compression.shelf import Shelf
 from szilard.file import Product, Random, steps
 from szilard.likelihood import Likelihood
 
-STEPS = 16  # steps of tensors are powers of 2^(1/16), those of the file
-ROWS = 8  # and factors of rows powers of 2^(1/8)
-_SOME = 1 << 18  # entries that are made in float64 at a time
+STEPS = 16  # steps of tensors are powers of 2^(1/16), as in the file
+ROWS = 8  # factors of rows are powers of 2^(1/8)
+_SOME = 1 << 18  # entries that are computed in float64 at a time
 
 
 class Quantised:
     """A tensor as integers: value = level * 2^(step/16) * 2^(row/8) * 2^(col/8).
 
-    It is a matrix of ``shape[0]`` rows, and a vector is one row.
+    Tensors are matrices of ``shape[0]`` rows; a vector is one row.
 
     Args:
-        levels: signed integers ``[rows, cols]``, of whatever size holds them.
+        levels: signed integers ``[rows, cols]`` of any size.
         step: code of the tensor's step.
-        row: int8 ``[rows]``, code of each row's factor, or None where all are 1.
-        col: int8 ``[cols]``, likewise of columns.
+        row: int8 ``[rows]``, code of each row's factor, or None if all are 1.
+        col: int8 ``[cols]``, the same for columns.
     """
 
     def __init__(
@@ -45,23 +45,23 @@ class Quantised:
 
     @property
     def levels(self) -> np.ndarray:
-        """The integers; made anew each time where they are packed."""
+        """The integers; packed ones are unpacked at each call."""
         return self._levels.wide() if isinstance(self._levels, Packed) else self._levels
 
     def steps(self) -> Tensor:
-        """Step of each row, float64 ``[rows]``; factors of columns come on top."""
+        """Step of each row, float64 ``[rows]``, without factors of columns."""
         row = np.zeros(self._levels.shape[0]) if self.row is None else self.row
         return torch.from_numpy(2.0 ** (self.step / STEPS + row / ROWS))
 
     def dense(self, like: Tensor) -> Tensor:
-        """The values, in the shape and type of a tensor."""
+        """The values, in the shape and type of ``like``."""
         made = torch.empty_like(like)
         self.put(made)
         return made
 
     @torch.no_grad()
     def put(self, tensor: Tensor) -> None:
-        """Overwrite a tensor with the values, some at a time: in float64 they take more room than the tensor."""
+        """Overwrite a tensor with the values, in parts, because in float64 they take more memory than the tensor."""
         levels, steps = torch.from_numpy(self.levels), self.steps()[:, None]
         columns = None if self.col is None else torch.from_numpy(2.0 ** (self.col / ROWS))
         vector = tensor.dim() < 2 or len(tensor) != len(levels)
@@ -71,7 +71,7 @@ class Quantised:
             return
         some = max(1, _SOME // max(1, levels.shape[1])) if not vector else _SOME
         for start in range(0, len(tensor), some):
-            room = tensor[start : start + some]
+            target = tensor[start : start + some]
             if vector:
                 part = slice(start, start + some)
                 values = levels.reshape(1, -1)[:, part].double() * steps
@@ -79,7 +79,7 @@ class Quantised:
             else:
                 values = levels[start : start + some].double() * steps[start : start + some]
                 values = values if columns is None else values * columns
-            room.copy_(values.reshape(room.shape))
+            target.copy_(values.reshape(target.shape))
 
     def narrowed(self) -> Quantised:
         """The same, with levels in the smallest type that holds them."""
@@ -93,7 +93,7 @@ class Quantised:
         return Quantised(levels.astype(kind), self.step, self.row, self.col)
 
     def packed(self) -> Quantised:
-        """The same in little memory, to be kept."""
+        """The same in less memory."""
         narrow = self.narrowed()
         kept = None if isinstance(narrow._levels, Packed) else pack(narrow._levels)
         return narrow if kept is None else Quantised(kept, self.step, self.row, self.col)
@@ -104,14 +104,14 @@ class Draft:
     """A copy of the user's network, changed by one pass after another.
 
     Attributes:
-        network: in eval mode; where a tensor is quantised, it holds the quantised values.
-        quantised: by the name of the parameter or buffer.
-        random: of minimal random coding, by the name of the parameter; the network holds these values, too.
+        network: in eval mode; quantised tensors have their quantised values.
+        quantised: quantised tensors by the name of the parameter or buffer.
+        random: records of minimal random coding by the name of the parameter; the network has their values, too.
         products: factorised weights, likewise.
-        targets: what :class:`~szilard.compression.Quantise` rounded, while its levels are what they were then.
-        notes: what a person should know, one sentence each.
-        norms: by the name of a BatchNorm, that of the layer whose rows took in its slope.
-        looks_back: whether any pass wants ``targets``, which take as much memory as the network.
+        targets: the values that :class:`~szilard.compression.Quantise` rounded, until their levels are changed.
+        notes: notes for the user, one sentence each.
+        norms: by the name of a BatchNorm, the name of the layer into whose rows its slope was multiplied.
+        looks_back: whether any pass reads ``targets``, which take as much memory as the network.
     """
 
     network: nn.Module
@@ -131,7 +131,7 @@ class Draft:
         self.quantised[name] = quantised.packed()
 
     def draw(self, record: Random) -> None:
-        """Replace a tensor of the network by what a random record holds."""
+        """Replace a tensor of the network by the values of a random record."""
         with torch.no_grad():
             tensor = self.tensor(record.name)
             levels = torch.from_numpy(record.levels()).double()
@@ -139,7 +139,7 @@ class Draft:
         self.random[record.name] = record
 
     def multiply(self, record: Product) -> None:
-        """Replace a tensor of the network by a product; it is quantised no longer."""
+        """Replace a tensor of the network by a product; its quantised values are dropped."""
         self.targets.pop(record.name, None)
         self.quantised.pop(record.name, None)
         with torch.no_grad():
@@ -148,13 +148,13 @@ class Draft:
         self.products[record.name] = record
 
     def saved(self) -> Saved:
-        """All that a pass might change, to :meth:`restore` if it did harm."""
+        """Everything that a pass can change, for :meth:`restore`."""
         state = {name: t.detach().clone() for name, t in _tensors(self.network).items()}
         return Saved(state, [dict(part) for part in self._tables()], list(self.notes))
 
     @torch.no_grad()
     def restore(self, saved: Saved) -> None:
-        """Take everything back to what it was; parameters keep their identity."""
+        """Undo all changes since :meth:`saved`; parameters keep their identity."""
         for name, tensor in _tensors(self.network).items():
             tensor.copy_(saved.state[name])
         for part, was in zip(self._tables(), saved.tables, strict=True):
@@ -176,7 +176,7 @@ class Draft:
 
 @dataclass(frozen=True, eq=False)
 class Saved:
-    """A draft as it was: the network's tensors by name, copies of its tables, and its notes."""
+    """A saved draft: the network's tensors by name, copies of its tables, and its notes."""
 
     state: dict[str, Tensor]
     tables: list[dict[str, Any]]
@@ -188,7 +188,7 @@ def _tensors(network: nn.Module) -> dict[str, Tensor]:
 
 
 def multiplied(record: Product, like: Tensor) -> Tensor:
-    """What a file gives back for a product, as a tensor of the same type."""
+    """The decoded values of a product, as a tensor of the type of ``like``."""
     levels = record.levels()
     values = torch.from_numpy(levels.levels).double() * float(steps.value(levels.step))
     return values.float().to(like)
@@ -196,20 +196,20 @@ def multiplied(record: Product, like: Tensor) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class Setting:
-    """What all passes of one compression share.
+    """The setting that all passes of one compression share.
 
     Attributes:
         lam: λ in F = E[loss] + λ · bits, nats of mean loss per example and bit.
         inputs: batches of calibration inputs of any structure, without labels
-            (:mod:`szilard.compression.batches`); empty where there is no data.
-        original: the user's network, in eval mode.
-        seed: of whatever a pass draws.
+            (:mod:`szilard.compression.batches`); empty without data.
+        original: the original network, in eval mode.
+        seed: of the random numbers of passes.
         forward: calls a network on one batch of ``inputs``.
-        likelihood: what the outputs mean; None: logits where they are ``[B, k > 1]``, else quantities.
-        memo: what passes have computed that does not depend on λ, by keys of theirs. All attempts at one network share
-            it, so that a pass object remembers nothing of a network.
-        shelf: the same for what takes much memory.
-        progress: is told what a pass that takes long is at.
+        likelihood: the meaning of the outputs; None: logits if they are ``[B, k > 1]``, else quantities.
+        memo: results of passes that do not depend on λ, by keys that the passes choose. All attempts for one network
+            share it; a pass object itself keeps nothing about a network.
+        shelf: the same for results that take much memory.
+        progress: shows the progress of passes that take long.
     """
 
     lam: float
@@ -226,9 +226,9 @@ class Setting:
 class Pass(Protocol):
     """One step of compression: changes a draft so that F falls.
 
-    One with a true attribute ``costly`` is left out while λ is searched for, and tried at the end. One with a true
-    attribute ``mends`` brings answers nearer to the original's: what it did is discarded if the score falls. One with
-    a true attribute ``looks_back`` reads ``draft.targets``, which are not kept otherwise.
+    A pass with a true attribute ``costly`` is left out while λ is searched for, and runs at the end. One with a true
+    attribute ``mends`` brings the outputs closer to the original's: it is undone if the score falls. One with a true
+    attribute ``looks_back`` reads ``draft.targets``, which are not kept otherwise.
     """
 
     def __call__(self, draft: Draft, setting: Setting) -> None: ...

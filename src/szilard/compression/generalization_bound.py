@@ -1,6 +1,6 @@
-"""What the length of a file promises about examples that nobody has seen.
+"""Generalization bound from the length of a file: a limit on the error rate on unseen examples.
 
-The files of a format that says where each of them ends are a prefix code: a file of b bits has the prior probability
+The files of a format that marks the end of each file are a prefix code: a file of b bits has the prior probability
 2^-b, and few short files can fit the training examples by chance. With probability 1 - δ over the N training examples,
 at once for all files (Blumer et al. 1987; Langford and Seeger 2001; McAllester 2003; Maurer 2004):
 
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from szilard.errors import SzilardError
 
 ASSUMPTIONS = (
-    "the training examples are independent draws from the distribution that the promise is about",
+    "the training examples are independent draws from the same distribution as the unseen ones",
     "the errors are those of the network in the file, by one fixed rule, over all of these examples, each counted once "
     "and none left out",
     "the format, the network's code and how inputs are prepared were chosen without these examples; weights, BatchNorm "
@@ -25,16 +25,16 @@ ASSUMPTIONS = (
 
 @dataclass(frozen=True)
 class Certificate:
-    """Bounds on the share of errors over unseen examples, true together with probability ``1 - delta`` each.
+    """Bounds on the error rate on unseen examples, each true with probability ``1 - delta``.
 
     Attributes:
         bits: of the whole file.
-        train_error: ê, share of errors over the training examples.
+        train_error: ê, error rate on the training examples.
         examples: N.
         delta: δ, probability that a bound is wrong.
-        kl_bound: e from the inverted divergence; the tighter one but for the smallest N.
-        occam_bound: e from the Occam bound, at most 1.
-        assumptions: without which both say nothing.
+        kl_bound: bound on e from the inverted divergence; the tighter one except for very small N.
+        occam_bound: bound on e from the Occam bound, at most 1.
+        assumptions: that both bounds need.
     """
 
     bits: int
@@ -59,12 +59,12 @@ def certificate(bits: int, errors: int, examples: int, delta: float = 0.05) -> C
 
     Args:
         bits: length of the whole file.
-        errors: wrong answers of the network in it over the training examples.
+        errors: wrong predictions of the network in it on the training examples.
         examples: N.
         delta: δ.
 
     Raises:
-        SzilardError: numbers that cannot be.
+        SzilardError: a number is out of range.
     """
     if not (bits >= 0 and examples >= 1 and 0 <= errors <= examples):
         raise SzilardError(
@@ -81,7 +81,7 @@ def certificate(bits: int, errors: int, examples: int, delta: float = 0.05) -> C
 
 
 def bernoulli_kl(p: float, q: float) -> float:
-    """Divergence of a coin of bias q from one of bias p, nats; infinite where q rules out what p allows."""
+    """KL divergence of Bernoulli(q) from Bernoulli(p), nats; infinite if q excludes an outcome that p allows."""
     total = 0.0
     for a, b in ((p, q), (1 - p, 1 - q)):
         if a > 0:

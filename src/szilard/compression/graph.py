@@ -1,4 +1,4 @@
-"""What may be concluded from a network's graph and from a run of it, and what may not."""
+"""The traced graph of a network, the calls seen in a run of it, and tensors that share memory."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from szilard.bayes.groups import ScaledLayer
 from szilard.compression.probe import Forward
 from szilard.networks.norm import NormReLU
 
-# Classes whose forward is known: torch's own, and those of this library that do the same and then something known.
+# Classes with a known forward: torch's own, and those of this library that do the same and then a known operation.
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, InnermostNorm, NormReLU, InnermostNormReLU)
 RECTIFIED = (NormReLU, InnermostNormReLU)  # norms that add a shortcut, and rectify
 POOLS = (nn.MaxPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, InnermostMaxPool)
 
 
 class Tracer(fx.Tracer):
-    """Modules without children are leaves, whoever wrote them, and so are Bayesian layers."""
+    """Treats all modules without children, and Bayesian layers, as leaves."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return (
@@ -35,13 +35,13 @@ class Tracer(fx.Tracer):
 
 @dataclass(eq=False)
 class Graph:
-    """Of a network that could be traced.
+    """The graph of a network that can be traced.
 
     Attributes:
         nodes: in the order of computation.
         modules: by name.
-        calls: how often each module is called, by its id.
-        read: ids of the tensors that the network reads other than through the layer that owns them.
+        calls: number of calls of each module, by its id.
+        read: ids of the tensors that the network reads outside the layer that owns them.
     """
 
     nodes: list[fx.Node]
@@ -54,7 +54,7 @@ class Graph:
         """Trace a network.
 
         Raises:
-            Exception: of whatever kind, from a forward that has no static graph.
+            Exception: of any kind, if the forward has no static graph.
         """
         nodes = list(Tracer().trace(network).nodes)
         modules = dict(network.named_modules(remove_duplicate=False))
@@ -69,23 +69,23 @@ class Graph:
         return cls(nodes, modules, calls, read)
 
     def module(self, node: object) -> nn.Module | None:
-        """The module that a node calls, if it calls one."""
+        """The module that a node calls, or None."""
         if isinstance(node, fx.Node) and node.op == "call_module":
             return self.modules[str(node.target)]
         return None
 
     def is_single(self, module: nn.Module) -> bool:
-        """Whether a module is called once, and nobody else reads its tensors."""
+        """Whether a module is called once, and its tensors are read nowhere else."""
         tensors = [*module.parameters(recurse=False), *module.buffers(recurse=False)]
         return self.calls[id(module)] == 1 and not any(id(tensor) in self.read for tensor in tensors)
 
 
 @dataclass(eq=False)
 class Run:
-    """What was seen while a network ran.
+    """The calls of modules seen while a network ran.
 
     Attributes:
-        calls: how often each module was called for one batch, at most, by its id.
+        calls: largest number of calls of each module for one batch, by its id.
         dims: numbers of dimensions of its outputs, by its id.
     """
 
@@ -109,7 +109,7 @@ class Run:
                 for x in inputs:
                     now.clear()
                     forward(network, x)
-                    run.calls |= now  # the larger of both
+                    run.calls |= now  # the maximum of both
         finally:
             for hook in hooks:
                 hook.remove()
@@ -117,7 +117,7 @@ class Run:
 
 
 def shared(network: nn.Module) -> set[int]:
-    """Ids of the parameters and buffers that stand in several places, or lie in the same memory as others."""
+    """Ids of the parameters and buffers that occur in several places, or share memory with others."""
     places: Counter[int] = Counter()
     spans: list[tuple[int, int, int, int]] = []  # storage, first and last byte, id of the tensor
     for module in network.modules():
@@ -133,7 +133,7 @@ def shared(network: nn.Module) -> set[int]:
                     (tensor.untyped_storage().data_ptr(), start, start + (reach + 1) * size, id(tensor))
                 )
     found = {key for key, count in places.items() if count > 1}
-    holder = (-1, 0, 0, 0)  # of those before, the one that reaches farthest
+    holder = (-1, 0, 0, 0)  # of the earlier spans, the one with the largest end
     for span in sorted(spans):
         if holder[0] == span[0] and span[1] < holder[2]:
             found |= {holder[3], span[3]}

@@ -1,8 +1,8 @@
-"""GroupNorm whose backward pass does not crash.
+"""GroupNorm with a backward pass that does not crash.
 
 On a CPU, ``native_group_norm_backward`` of torch (seen in 2.13) reads a null pointer, and the process dies, if its
-input lies channels last and a gradient by the weight is wanted but none by the input. That is so wherever only some
-parameters are differentiated. A contiguous input has the same answer and the same gradients.
+input has the channels-last layout and a gradient by the weight is needed but none by the input. This happens if only
+some parameters are differentiated. A contiguous input gives the same output and the same gradients.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch.overrides import TorchFunctionMode
 
 
 class ContiguousGroupNorm(TorchFunctionMode):
-    """While it is entered, ``group_norm`` lays out its input by rows."""
+    """While it is entered, ``group_norm`` makes its input contiguous."""
 
     def __torch_function__(
         self,

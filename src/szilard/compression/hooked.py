@@ -1,13 +1,13 @@
-"""Curvature of layers whose inputs can be seen: both factors from hooks.
+"""Curvature of layers whose inputs hooks can read: both factors from hooks.
 
 For the output y = W x of a layer, at every position and for every example,
 
     ΔL ≈ ½ Σ_r G_r (w_r - ŵ_r) A (w_r - ŵ_r)ᵀ,    A = E[x xᵀ],    G_r = E[(∂L/∂y_r)²]
 
-with x a patch where the layer is a convolution, A its mean over patches and G its sum over positions (Martens and
-Grosse 2015; Grosse and Martens 2016, with the diagonal of the second factor). That takes the gradients at different
-positions for independent. Where they agree, as before global pooling, errors add up over the positions P instead. With
-ρ = (E[(Σ ∂L/∂y)²] / G - 1) / (P - 1), which is 0 in the one case and 1 in the other, and x̄ an example's mean patch,
+with x a patch if the layer is a convolution, A its mean over patches and G its sum over positions (Martens and
+Grosse 2015; Grosse and Martens 2016, with the diagonal of the second factor). This assumes independent gradients at
+different positions. If they are equal, as before global pooling, errors add up over the P positions instead. With
+ρ = (E[(Σ ∂L/∂y)²] / G - 1) / (P - 1), which is 0 in the first case and 1 in the second, and x̄ an example's mean patch,
 
     A = (1 - ρ) E[x xᵀ] + ρ P E[x̄ x̄ᵀ].
 """
@@ -20,25 +20,25 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from szilard.compression.half_precision import COARSE
 from szilard.compression.patches import Layer, by_row, patches
-from szilard.compression.precise import COARSE
 from szilard.compression.shelf import Shelf, Total
 
 AT_ONCE = 1 << 27  # values of patches in memory
-MOST_PATCHES = 16384  # of one batch and layer; of more, a sample is taken
-WIDEST = 4608  # columns up to which A is a full matrix
+MOST_PATCHES = 16384  # of one batch and layer; if there are more, a sample is taken
+WIDEST = 4608  # A is a full matrix up to this number of columns
 
 
 @dataclass(eq=False)
 class Curvature:
-    """Of one tensor.
+    """Curvature of one tensor.
 
     Attributes:
-        inputs: A, float64 ``[groups, cols, cols]``; or its diagonal, ``[groups, cols]``, for very wide ones.
+        inputs: A, float64 ``[groups, cols, cols]``; or its diagonal, ``[groups, cols]``, for very many columns.
         outputs: G, float64 ``[rows]``.
-        offset: E[(Σ ∂L/∂y_r)²], the sum over positions: the curvature of a bias, float64 ``[rows]``; of a vector, that
-            of its entries.
-        hooked: whether A and G were seen at the layer's one call.
+        offset: E[(Σ ∂L/∂y_r)²], the sum over positions: the curvature of a bias, float64 ``[rows]``; for a vector, the
+            curvature of its entries.
+        hooked: whether A and G were measured by hooks at the layer's only call.
     """
 
     inputs: Tensor
@@ -48,20 +48,20 @@ class Curvature:
 
 
 class Hooked:
-    """Sums over batches, of one layer.
+    """Sums over batches for one layer.
 
     Attributes:
-        bad: examples whose gradient was not finite.
+        bad: number of examples with a gradient that is not finite.
     """
 
     def __init__(self, layer: Layer, generator: torch.Generator, shelf: Shelf) -> None:
         self.layer, self.generator = layer, generator
         self.inputs = Total(shelf)
-        self.coherent = Total(shelf)  # of the sums over positions
+        self.coherent = Total(shelf)  # second moment of the means over positions
         self.positions = 1
         self.outputs: Tensor | float = 0.0
         self.offset: Tensor | float = 0.0
-        self.weight = 0.0  # of all patches together
+        self.weight = 0.0  # total weight of all patches
         self.bad: Tensor | int = 0
 
     def see(self, module: nn.Module, given: tuple[Tensor, ...], output: Tensor) -> None:
@@ -76,9 +76,9 @@ class Hooked:
         output.register_hook(self._gradient)
 
     def _inputs(self, seen: Tensor, examples: int, share: float) -> None:
-        """Take in patches ``[groups, n, cols]`` of some examples, a share of the batch."""
+        """Add patches ``[groups, n, cols]`` of some examples, a share of the batch."""
         if seen.dtype in COARSE:
-            seen = seen.float()  # sums of products of eight bits are not positive definite
+            seen = seen.float()  # sums of products in half precision are not positive definite
         n = seen.shape[1]
         self.positions = n // examples
         wide = seen.shape[2] > WIDEST
@@ -97,7 +97,7 @@ class Hooked:
 
     def _gradient(self, grad: Tensor) -> None:
         grad = by_row(self.layer, grad.double())
-        # The slope of sqrt at 0 is infinite where the network's answer is not: such an example says nothing here.
+        # A gradient can be infinite while the output is finite (sqrt at 0): such an example is not counted.
         finite = torch.isfinite(grad).all(2).all(1)
         if not bool(finite.all()):
             grad = torch.where(finite[:, None, None], grad, 0.0)
@@ -106,7 +106,7 @@ class Hooked:
         self.offset = self.offset + grad.sum(1).square().sum(0)
 
     def mean(self, examples: int) -> Curvature | None:
-        """The curvature, for so many examples of the network; None where nothing was seen."""
+        """The curvature for this many examples; None if the hooks saw nothing."""
         inputs, coherent = self.inputs.take(), self.coherent.take()
         if inputs is None or not examples:
             return None
@@ -125,7 +125,7 @@ class Hooked:
         )
 
     def moments(self) -> Tensor | None:
-        """E[x xᵀ] of all patches, whatever their first dimension means."""
+        """E[x xᵀ] of all patches, for any meaning of their first dimension."""
         self.coherent.take()
         inputs = self.inputs.take()
         return None if inputs is None else inputs.div_(self.weight).cpu()

@@ -1,9 +1,9 @@
-"""Inputs for a network whose data nobody has: such that its BatchNorms see what they saw in training.
+"""Inputs for a network without data: its BatchNorms see the same statistics as in training.
 
     minimise over x   Σ_BatchNorms mean_c [ ((μ̂_c - μ_c) / σ_c)² + (σ̂_c / σ_c - 1)² ]
 
-with μ, σ the running statistics and μ̂, σ̂ those of the batch (Yin et al. 2020; Cai et al. 2020). They need not look like
-anything: what is wanted of them is the second moments of every layer's inputs, and gradients that go with them.
+with μ, σ the running statistics and μ̂, σ̂ those of the batch (Yin et al. 2020; Cai et al. 2020). The inputs need not
+look natural: only the second moments of every layer's inputs and their gradients are used.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from szilard.compression.curvature import Forward
 from szilard.compression.patches import LAYERS
 
-SIDES = (32, 28, 64, 96, 128, 224, 256, 299, 384, 512)  # of pictures, tried in this order
+SIDES = (32, 28, 64, 96, 128, 224, 256, 299, 384, 512)  # of images, tried in this order
 LENGTHS = (128, 256, 512, 1024, 4096, 16384)  # of sequences
 DEPTHS = (16, 32, 8, 64, 128)  # of volumes
-TRIED = 16  # examples on which units are tried,
-OCTAVES = range(-10, 18, 2)  # sizes as powers of two,
-FARS = (-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0, 4.0)  # and middles in these sizes
-BETTER = 4.0  # times as near to the statistics, where other units are taken
+TRIED = 16  # examples on which units are tried
+OCTAVES = range(-10, 18, 2)  # log2 of the sizes that are tried
+FARS = (-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0, 4.0)  # means that are tried, in multiples of the size
+BETTER = 4.0  # other units are used if they are this many times closer to the statistics
 
 
 def imagine(
@@ -46,10 +46,9 @@ def imagine(
         shape: of one input.
         examples: how many.
         steps, lr: of Adam on the inputs, with a cosine schedule.
-        seed: of the noise that they start from.
+        seed: of the initial noise.
         forward: calls the network on inputs ``[B, *shape]``.
-        scale: sizes of the numbers of an input ``[*shape]``, where they have units of their own: the inputs are found
-            in these.
+        scale: sizes of the numbers of an input ``[*shape]`` if inputs are in raw units: the inputs get these units.
     """
     x = _start(examples, shape, torch.Generator().manual_seed(seed)).to(_device(network))
     sizes = None if scale is None or scale.shape != shape else scale.to(x)
@@ -77,7 +76,7 @@ def imagine(
 
 @contextmanager
 def _distances(network: nn.Module) -> Iterator[list[Tensor]]:
-    """How far the inputs of each BatchNorm are from those that it remembers, as they pass."""
+    """Collect the distance of each BatchNorm's inputs from its running statistics, during forward passes."""
     found: list[Tensor] = []
     hooks = [
         norm.register_forward_hook(lambda norm, given, output: found.append(_distance(norm, given[0])))
@@ -91,7 +90,7 @@ def _distances(network: nn.Module) -> Iterator[list[Tensor]]:
 
 
 def placed(network: nn.Module, x: Tensor, forward: Forward) -> Tensor:
-    """Noise of unit size where the network's BatchNorms say that inputs lie; the same where they do not say."""
+    """Noise of unit size, scaled and shifted to the inputs that the BatchNorms expect; unchanged if not known."""
     if not x.is_floating_point() or next(norms(network), None) is None:
         return x
     return _placed(x, *_units(network, x[:TRIED], None, forward))
@@ -106,14 +105,14 @@ def _placed(x: Tensor, middle: Tensor | None, sizes: Tensor | None) -> Tensor:
 def _units(
     network: nn.Module, x: Tensor, sizes: Tensor | None, forward: Forward
 ) -> tuple[Tensor | None, Tensor | None]:
-    """Where inputs lie and how large they are, as BatchNorms tell: middle and size, broadcastable to ``[B, ...]``.
+    """Mean and size of the inputs, from BatchNorm statistics, broadcastable to ``[B, ...]``.
 
-    One that reads the inputs themselves says it of each channel. Otherwise one size and one middle for all numbers are
-    tried; they are taken where statistics fit :data:`BETTER` times as well, as for pictures from 0 to 255.
+    A BatchNorm that reads the inputs themselves gives them for each channel. Otherwise one size and one mean for all
+    numbers are tried. They are used if the statistics fit :data:`BETTER` times as well, as for images from 0 to 255.
 
     Args:
         x: some noise of unit size.
-        sizes: of the numbers, as far as the first weights tell.
+        sizes: of the numbers, if the first weights show them.
     """
     read: list[_BatchNorm] = []
 
@@ -155,14 +154,14 @@ def _units(
 
 
 def norms(network: nn.Module) -> Iterator[_BatchNorm]:
-    """The BatchNorms that remember what they saw."""
+    """The BatchNorms with running statistics."""
     for module in network.modules():
         if isinstance(module, _BatchNorm) and module.running_mean is not None:
             yield module
 
 
 def guess_shape(network: nn.Module) -> tuple[int, ...] | None:
-    """The shape of an input, from the first layer and from what runs; None where nothing does."""
+    """The shape of an input, from the first layer and trial calls; None if no shape runs."""
     first = next((module for module in network.modules() if isinstance(module, LAYERS)), None)
     shapes: list[tuple[int, ...]] = []
     if isinstance(first, nn.Conv2d):
@@ -177,7 +176,7 @@ def guess_shape(network: nn.Module) -> tuple[int, ...] | None:
         try:
             with torch.no_grad():
                 network(torch.zeros(2, *shape, device=_device(network)))
-        except Exception:  # whatever a network does with an input that it was not made for
+        except Exception:  # any error of a network on an input of the wrong shape
             continue
         return shape
     return None
@@ -188,7 +187,7 @@ def _device(network: nn.Module) -> torch.device:
 
 
 def _start(examples: int, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-    """Noise; for pictures with the spectrum 1/f of natural ones, and channels that agree."""
+    """Noise; for images with the spectrum 1/f of natural images, and correlated channels."""
     noise = torch.randn(examples, *shape, generator=generator)
     if len(shape) != 3:
         return noise

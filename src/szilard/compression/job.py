@@ -1,4 +1,4 @@
-"""One compression: attempts at different λ, and the choice among them."""
+"""One compression: attempts with different λ, and the choice between them."""
 
 from __future__ import annotations
 
@@ -12,44 +12,47 @@ import torch
 from torch import Tensor, nn
 
 from szilard import file
-from szilard.compression.answers import call
 from szilard.compression.attempt import Attempt, Goal, worth_of
 from szilard.compression.copies import Working, emptied, fill
-from szilard.compression.discard import run as run_passes
 from szilard.compression.document import to_document
 from szilard.compression.draft import Draft, Pass, Setting
-from szilard.compression.exact import as_they_are
-from szilard.compression.held import held
 from szilard.compression.judge import Forward, Scores
+from szilard.compression.memory import give_back, returned
+from szilard.compression.outputs import call
+from szilard.compression.pass_runner import run_passes
 from szilard.compression.progress import Progress
 from szilard.compression.promise import Promise, check_original, finite, guesses, scored
-from szilard.compression.room import give_back, returned
-from szilard.compression.rows import BITS, rounding
+from szilard.compression.restore_network import restored_after
+from szilard.compression.row_rounding import BITS, rounding
 from szilard.compression.search import best, largest_allowed
 from szilard.compression.shelf import Shelf
+from szilard.compression.unrounded import unrounded
 from szilard.errors import SzilardError, SzilardWarning
 from szilard.likelihood import Likelihood
 
 Evaluate = Callable[[nn.Module], float | Tensor | Scores]
-REFINEMENTS = (0.5, 0.25)  # octaves of λ that a costly pass is hoped to be worth, one if the first is allowed
+REFINEMENTS = (
+    0.5,
+    0.25,
+)  # octaves by which λ is increased for costly passes; each is kept if the drop allows it
 BYTES_REFINEMENTS = 3
-TRIALS, BYTES_TRIALS = 8, 10  # of λ, at most, before refinements
-FULL = 0.97  # of the bytes allowed
+TRIALS, BYTES_TRIALS = 8, 10  # most attempts before refinements
+FULL = 0.97  # share of the allowed bytes at which the search ends
 
 
 @dataclass(eq=False)
 class Job:
-    """A network, what is known of its data, and the passes.
+    """A network, its calibration data, and the passes.
 
     Attributes:
-        start: λ that is tried first.
-        judge: scores of a network, or None.
+        start: λ of the first attempt.
+        judge: scores a network, or None.
         before: scores of the original.
-        promise: that the attempts were held to.
+        promise: the limit on the drop of the attempts.
         tried: λ, bytes and score of every attempt.
-        memo: what passes found out about the network, whatever λ is.
-        shelf: what takes much memory of that, and the files.
-        progress: is told where it is.
+        memo: results of passes that do not depend on λ.
+        shelf: such results that take much memory, and the files.
+        progress: shows the progress.
     """
 
     original: nn.Module
@@ -71,18 +74,18 @@ class Job:
 
     def __post_init__(self) -> None:
         self._working = Working(self.original)
-        self._about = 1  # attempts
-        self._least = math.inf  # drop of an attempt that was not kept
-        self._last: Attempt | None = None  # the one that the working copy is of
+        self._about = 1  # expected number of attempts
+        self._least = math.inf  # smallest drop if no attempt keeps the limit
+        self._last: Attempt | None = None  # the attempt whose weights the working copy has
 
     def run(self, goal: Goal) -> Attempt:
-        """The attempt that does what was asked for."""
+        """The attempt that reaches the goal."""
         with returned(self.original), self.progress:
             made = self._run(goal)
         if made.scores is not None and guesses(made.scores):
-            of = f", by its output {made.scores.output}," if made.scores.output else ""
-            text = f"the compressed network{of} does no better than guessing on the examples that judge it"
-            warnings.warn(f"{text}; ask for more bytes, or for a smaller drop", SzilardWarning, stacklevel=3)
+            of = f", judged by its output {made.scores.output}," if made.scores.output else ""
+            text = f"the compressed network{of} is no better than guessing on the judging examples"
+            warnings.warn(f"{text}; allow more bytes, or a smaller drop", SzilardWarning, stacklevel=3)
             made.notes.append(text)
         return made
 
@@ -103,7 +106,7 @@ class Job:
             found = self._or_rows(
                 kept, lambda one: one.scores is not None and promise.excess(one.scores) <= 0
             )
-            found = found or as_they_are(self.attempt, promise, self._least)
+            found = found or unrounded(self.attempt, promise, self._least)
             if found is None:
                 raise SzilardError(self._unkept(promise))
             return found
@@ -120,9 +123,9 @@ class Job:
         return found or made
 
     def attempt(self, lam: float, passes: Sequence[Pass]) -> Attempt:
-        """Compress at one λ; what is judged is what the file holds."""
+        """Compress at one λ; the judged network is the one in the file."""
         self.progress.attempt(len(self.tried) + 1, self._about)
-        self._last = None  # whatever becomes of this one
+        self._last = None  # in case this attempt fails
         draft = Draft(self._working.fresh(), looks_back=any(getattr(p, "looks_back", False) for p in passes))
         setting = Setting(
             lam,
@@ -163,7 +166,7 @@ class Job:
         return made
 
     def network(self, made: Attempt) -> nn.Module:
-        """A copy of the original with the weights that an attempt's file holds; the last that is asked for."""
+        """A copy of the original with the weights of an attempt's file; no attempt can follow this call."""
         if made.network is not None:
             return made.network
         network = self._working.fresh() if made is not self._last else self._working.present()
@@ -192,11 +195,11 @@ class Job:
         found = best([trial for trial in trials if cap is None or trial.lam <= cap])
         if found is None:
             self._least = min((trial.excess for trial in trials), default=0.0) + promise.limit
-            return None  # rounding by row may do it all the same
+            return None  # rounding by row could still keep it
         chosen = found.result
         if len(self._quick) == len(self.passes):
             return chosen
-        # Costly passes mend what rounding broke, so that a larger λ is allowed: by how much, is tried twice.
+        # Costly passes compensate errors of rounding, so a larger λ can be allowed: two larger ones are tried.
         octave = 0.0
         for step in REFINEMENTS:
             if cap is not None and found.lam * 2 ** (octave + step) > cap:
@@ -212,12 +215,12 @@ class Job:
         return chosen
 
     def _unkept(self, promise: Promise) -> str:
-        """Why there is no file."""
+        """The error message if no λ keeps the drop."""
         surely = f" with confidence {promise.confidence:g}" if promise.confidence and promise.examples else ""
         of = f" of the output {promise.before.output}" if promise.before.output else ""
         return (
-            f"no λ keeps the drop{of} within {promise.limit:g}{surely} (the least was {self._least:.4g}); the "
-            "network may be more sensitive than the calibration data show: give more of them, or allow more"
+            f"no λ keeps the drop{of} within {promise.limit:g}{surely} (the smallest was {self._least:.4g}); the "
+            "network could be more sensitive than the calibration data show: give more data, or allow a larger drop"
         )
 
     def _or_rows(
@@ -226,7 +229,7 @@ class Job:
         allowed: Callable[[Attempt], bool],
         worth: Callable[[Attempt], tuple[float, ...]] = lambda made: (-made.size,),
     ) -> Attempt | None:
-        """The attempt, or rounding by row where that is allowed and worth more."""
+        """The attempt, or rounding by row if that is allowed and better."""
         text = ""
         for bits in BITS:
             passes = rounding(self.passes, bits)
@@ -235,14 +238,14 @@ class Job:
             self.tell(f"for comparison, rounding each row to {bits} bits")
             try:
                 made = self.attempt(self.start if chosen is None else chosen.lam, passes)
-            except SzilardError:  # NaN answers
+            except SzilardError:  # NaN outputs
                 break
             if allowed(made) and (chosen is None or worth(made) > worth(chosen)):
                 chosen, text = (
                     made,
-                    f"rounding each row to {bits} bits does better here than rounding by curvature, and was taken; the "
-                    "calibration data may be too few, or unlike those that the network was trained on, or few examples "
-                    "may decide the score",
+                    f"rounding each row to {bits} bits is better here than rounding by curvature, and was used; "
+                    "perhaps the calibration data are too few or unlike the training data, or few examples determine "
+                    "the score",
                 )
         if chosen is not None and text:
             warnings.warn(text, SzilardWarning, stacklevel=2)
@@ -253,7 +256,7 @@ class Job:
         def attempt(inverse: float) -> tuple[float, Attempt]:
             made = self.attempt(
                 self.start**2 / inverse, self._quick
-            )  # what is too large comes with the larger number
+            )  # the search needs a size that grows with its argument, so it runs over 1 / λ
             return math.log2(made.size / most), made
 
         tried = [trial.result for trial in largest_allowed(attempt, start=self.start, trials=BYTES_TRIALS)]
@@ -261,13 +264,13 @@ class Job:
         if not allowed:
             least = min(made.size for made in tried)
             raise SzilardError(
-                f"the file does not fit into {most} bytes; {least} is the least that was reached: allow that, or take "
-                "a smaller network"
+                f"the file does not fit into {most} bytes; the smallest had {least}: allow that, or use a smaller "
+                "network"
             )
         chosen = max(allowed, key=lambda one: worth_of(one, self.before))
         if len(self._quick) == len(self.passes):
             return chosen
-        # Costly passes may save bytes that a smaller λ then spends: bytes fall about as the root of λ.
+        # Costly passes can save bytes, which a smaller λ then uses: bytes fall about with the square root of λ.
         lam, full = chosen.lam, []
         for _ in range(BYTES_REFINEMENTS):
             made = self.attempt(lam, self.passes)
@@ -284,5 +287,5 @@ class Job:
 
     def _score(self, network: nn.Module) -> Scores:
         assert self.judge is not None
-        with torch.no_grad(), held(network):
+        with torch.no_grad(), restored_after(network):
             return scored(self.judge(network))

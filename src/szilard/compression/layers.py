@@ -1,4 +1,4 @@
-"""Which tensors of a network may be rounded: all parameters, and the buffers whose meaning is known."""
+"""The tensors of a network that can be rounded: all parameters, and buffers of known modules."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from szilard.compression.finite import all_finite
 from szilard.errors import SzilardWarning
 
 TYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-# Modules whose buffers are statistics, that may be rounded like weights.
+# Modules whose buffers are statistics, which can be rounded like weights.
 UNDERSTOOD = (
     nn.Linear,
     _ConvNd,  # transposed ones, too
@@ -40,9 +40,9 @@ UNDERSTOOD = (
 
 
 def tensors(draft: Draft) -> Iterator[tuple[str, nn.Module, Tensor]]:
-    """Name, owner and value of every finite floating-point tensor that may be rounded; a tied one once.
+    """Name, owner and value of every finite floating-point tensor that can be rounded; tied tensors once.
 
-    These are the parameters, whichever module owns them, and the buffers of modules that are known.
+    These are the parameters of all modules, and the buffers of known modules.
     """
     seen: set[int] = set()
     for path, module in draft.network.named_modules():
@@ -57,7 +57,7 @@ def tensors(draft: Draft) -> Iterator[tuple[str, nn.Module, Tensor]]:
 
 
 def warn_of_exact_tensors(network: nn.Module) -> list[str]:
-    """Names of the parameters of numbers that keep their exact bytes; says so in a warning."""
+    """Names of the parameters that keep their exact bytes; a warning names them, too."""
     known = {name for name, _, _ in tensors(Draft(network))}
     owned = {id(parameter) for name, parameter in network.named_parameters() if name in known}
     names = [
@@ -70,8 +70,8 @@ def warn_of_exact_tensors(network: nn.Module) -> list[str]:
     if names:
         shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
         warnings.warn(
-            f"{shown}: exact bytes are kept, because values are complex, of eight bits or not finite; the rest is "
-            "compressed",
+            f"{shown}: stored as exact bytes, because values are complex, of eight bits or not finite; the other "
+            "tensors are compressed",
             SzilardWarning,
             stacklevel=3,
         )

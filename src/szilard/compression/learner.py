@@ -1,8 +1,8 @@
-"""A rounded tensor whose levels go on learning.
+"""Train the levels of rounded tensors.
 
-The value is scale_r · base · round(level): rounding passes the gradient through as if it were not there (Bengio et al.
-2013). Bits are priced by how often each magnitude is taken now, -log2 of its share; between two magnitudes the price
-is a straight line, so that its slope pulls every level inwards by what a step would save.
+The value is scale_r · base · round(level). The gradient passes through rounding unchanged (straight-through; Bengio et
+al. 2013). The bits of a level follow from the present frequency of its magnitude, -log2 of its share. Between two
+magnitudes they are interpolated linearly, so the slope pulls every level towards zero by the bits that a step saves.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from torch.nn.utils.stateless import _reparametrize_module
 from szilard.compression.draft import ROWS, STEPS, Draft, Quantised
 from szilard.compression.group_norm import ContiguousGroupNorm
 from szilard.compression.passes.posterior import posterior_names
-from szilard.compression.scales import Scales
+from szilard.compression.vector_scales import Scales
 
 REFRESH = 25  # steps between two counts of the levels
-MOST = 15  # magnitudes beyond share a rate
-STEEPEST = 8.0  # bits a level
+MOST = 15  # all larger magnitudes share a rate
+STEEPEST = 8.0  # largest slope, bits per level
 
 
 class Learner:
-    """A quantised tensor whose levels and factors may move."""
+    """A quantised tensor with trainable levels and factors of rows."""
 
     def __init__(self, name: str, quantised: Quantised, like: Tensor) -> None:
         self.name, self.like, self.code = name, like, quantised.step
@@ -35,24 +35,24 @@ class Learner:
         row = np.zeros(len(quantised.levels)) if quantised.row is None else quantised.row
         self.levels = torch.from_numpy(quantised.levels.astype(np.float32)).requires_grad_()
         self.col = quantised.col
-        # Factors of columns stay: those of rows say nearly all that there is to learn.
+        # Factors of columns stay fixed: training them, too, gains almost nothing.
         self.columns = None if self.col is None else torch.from_numpy(2.0 ** (self.col / ROWS)).float()
         self.scale = torch.from_numpy(row * (math.log(2) / ROWS)).float().requires_grad_()
         self.slopes = torch.zeros(MOST + 1)
         self.first = torch.zeros(1)
 
     def value(self) -> Tensor:
-        """The tensor, with the gradient of rounding taken to be 1."""
+        """The tensor, with a gradient of 1 for rounding."""
         rounded = self.levels + (self.levels.round() - self.levels).detach()
         if self.columns is not None:
             rounded = rounded * self.columns
         return (rounded * (self.scale.exp() * self.base)[:, None]).reshape(self.like.shape).to(self.like)
 
     def count(self) -> None:
-        """Bits that a step outwards costs, from how often each magnitude is taken now.
+        """Update the bits that a step away from zero costs, from the present frequencies of magnitudes.
 
-        What the first step costs depends on the row and the column: where most are zero, one more is dear, and whole
-        rows and columns die out.
+        The cost of the first step depends on the row and the column: if most entries there are zero, one more nonzero
+        entry costs much, and whole rows and columns become zero.
         """
         with torch.no_grad():
             sizes = self.levels.round().abs()
@@ -63,18 +63,18 @@ class Learner:
             self.slopes = (often[:-1] / often[1:]).log2().clamp(0, STEEPEST)
             alive = (sizes > 0).float()
             row, col, every = (_log_odds(alive, axis) for axis in (1, 0, None))
-            # Log odds of one entry add up, were rows and columns independent.
+            # Log odds of an entry are a sum if rows and columns are independent.
             self.first = (self.slopes[0] - (row + col - 2 * every)).clamp(0, STEEPEST)
 
     def bits(self) -> Tensor:
-        """A rate whose slope is right."""
+        """Bits up to a constant, with the right slope."""
         size = self.levels.abs()
         steps = size.detach().clamp_max(MOST).long()
         slopes = torch.where(steps == 0, self.first, self.slopes[steps])
         return (slopes * size).sum()
 
     def settle(self) -> None:
-        """Take the factors to the file's grid; what is learnt from here on knows of it."""
+        """Round the factors to the file's grid and fix them; training continues with the rounded factors."""
         with torch.no_grad():
             self.scale.copy_(torch.from_numpy(self._codes()).float() * (math.log(2) / ROWS))
             self.scale.requires_grad_(False)
@@ -90,7 +90,7 @@ class Learner:
 
 
 def _log_odds(alive: Tensor, axis: int | None) -> Tensor:
-    """Of being alive in a row or column, in bits, with half an observation of either kind."""
+    """Log odds of nonzero entries in a row or column, in bits, with half an observation added to each count."""
     count = alive.sum() if axis is None else alive.sum(axis, keepdim=True)
     total = alive.numel() if axis is None else alive.shape[axis]
     return ((count + 0.5) / (total - count + 0.5)).log2()
@@ -113,11 +113,12 @@ def learn(
         lam: λ at a step.
         losses: mean loss per example of a network on the next batch, in nats.
         steps: of the optimiser.
-        lr_levels: in levels.
+        lr_levels: learning rate of the levels, in levels.
         lr_scales: of the logarithms of the factors.
-        lr_offsets: of biases and other vectors, in units of their scales (:class:`szilard.compression.scales.Scales`).
+        lr_offsets: of biases and other vectors, in units of their scales
+            (:class:`szilard.compression.vector_scales.Scales`).
     """
-    kept = posterior_names(draft.network)  # their σ says how they may move
+    kept = posterior_names(draft.network)  # rounded by their σ instead
     learners = [
         Learner(name, q, draft.tensor(name)) for name, q in draft.quantised.items() if name not in kept
     ]
@@ -149,7 +150,7 @@ def learn(
                 for one in learners:
                     one.count()
             values = {one.name: one.value() for one in learners}
-            # Not functional_call, because a forward of the user's may call any part of the network.
+            # Not functional_call, because a user's forward can call any part of the network.
             with (
                 torch.enable_grad(),
                 ContiguousGroupNorm(),
@@ -161,7 +162,7 @@ def learn(
                 optimizer.zero_grad()
                 loss.backward()
             scales.take_gradients()
-            _mend(optimizer)
+            _zero_infinite_gradients(optimizer)
             optimizer.step()
             scales.move()
             schedule.step()
@@ -173,8 +174,8 @@ def learn(
         draft.set(one.name, one.quantised())
 
 
-def _mend(optimizer: torch.optim.Optimizer) -> None:
-    """Gradients that are not finite, as behind the square root of 0, move nothing."""
+def _zero_infinite_gradients(optimizer: torch.optim.Optimizer) -> None:
+    """Set gradients that are not finite to 0, such as that of a square root at 0."""
     for group in optimizer.param_groups:
         for p in group["params"]:
             if p.grad is not None:

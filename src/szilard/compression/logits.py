@@ -1,7 +1,7 @@
-"""Logits of a size that no training gives, as behind a temperature that is folded into the last layer.
+"""Rescale logits of a size that training does not produce, such as with a temperature folded into the last layer.
 
-Which answer is right does not depend on their size, and curvature does: of a softmax that is sure of everything, or of
-nothing, it is zero nearly everywhere.
+The predicted class does not depend on the size of logits, but curvature does: if a softmax is nearly one-hot, or nearly
+uniform, the curvature is zero nearly everywhere.
 """
 
 from __future__ import annotations
@@ -16,26 +16,29 @@ from szilard.compression.batches import Whole, rows
 from szilard.compression.curvature import Forward
 from szilard.likelihood import Bernoulli, Categorical, Likelihood
 
-USUAL = 5.0  # root mean square of logits, those of an example about their mean
-LEAST, MOST = 0.02, 200.0  # beyond which logits are taken to have a unit of their own
-FEW = 64  # examples that tell
+USUAL = 5.0  # root mean square of logits, after the mean of each example is subtracted
+LEAST, MOST = 0.02, 200.0  # logits of a size outside this range are rescaled
+FEW = 64  # examples on which the size is measured
 
 
 @torch.no_grad()
-def usual_logits(told: Likelihood, network: nn.Module, inputs: Sequence[Any], forward: Forward) -> Forward:
-    """The forward, or one whose logits are a constant times those, of the size :data:`USUAL`.
+def usual_logits(
+    likelihood: Likelihood, network: nn.Module, inputs: Sequence[Any], forward: Forward
+) -> Forward:
+    """The forward, or one whose logits are multiplied by a constant so that they have the size :data:`USUAL`.
 
     Args:
-        told: the likelihood of what ``forward`` gives; other outputs than logits stay as they are.
+        likelihood: of the outputs of ``forward``; outputs other than logits stay as they are.
         inputs: batches.
         forward: calls a network on one of them.
     """
-    if type(told) not in (Categorical, Bernoulli) or getattr(told, "probabilities", True) or not inputs:
+    no_logits = type(likelihood) not in (Categorical, Bernoulli)
+    if no_logits or getattr(likelihood, "probabilities", True) or not inputs:
         return forward
     few = inputs[0] if isinstance(inputs[0], Whole) else rows(inputs[0], slice(0, FEW))
     z = forward(network, few).double()
-    if isinstance(told, Categorical):
-        z = z - z.mean(-1 if told.last else 1, keepdim=True)
+    if isinstance(likelihood, Categorical):
+        z = z - z.mean(-1 if likelihood.last else 1, keepdim=True)
     size = float(z.square().mean().sqrt())
     if not size > 0 or LEAST <= size <= MOST:
         return forward

@@ -20,7 +20,7 @@ CHEAP = 1e12  # multiply-adds, three times those of a forward pass for each imag
 
 
 def are_images(x: Any) -> bool:
-    """Whether a batch holds images with three channels, float ``[B, 3, H, W]``."""
+    """Whether a batch is images with three channels, float ``[B, 3, H, W]``."""
     return isinstance(x, Tensor) and x.is_floating_point() and x.dim() == 4 and x.shape[1] == CHANNELS
 
 

@@ -1,4 +1,4 @@
-"""How sensitive a network is taken to be to a weight of which nothing is known but its values."""
+"""The assumed sensitivity of a network to a weight if only its values are known."""
 
 from __future__ import annotations
 
@@ -10,36 +10,38 @@ from torch import Tensor
 
 from szilard.compression.scaled import MANY
 
-LOSS = 0.03  # nats that rounding costs at the default λ, if the loss is a parabola
+LOSS = 0.03  # nats that rounding costs at the default λ, if the loss is quadratic
 SAFE = 8  # bits by row
-RELATIVE = 1 / 32  # step over the size of a row: what eight bits are where the largest is four times that
-SMALL = 0.05  # of the largest row's size, below which rows are not told apart
-TINY = 1e-8  # the same of the last layer, whose outputs may have units of their own
+RELATIVE = (
+    1 / 32
+)  # step over the size of a row: that of eight bits if the largest weight is four times the size
+SMALL = 0.05  # relative to the largest row's size; smaller rows count as this size
+TINY = 1e-8  # the same for the last layer, whose outputs can have different units
 MEDIAN = 0.6745  # of the magnitudes of a normal distribution of deviation 1
-TAIL = 1 / 8  # of a row's root mean square: what its size is at least, unless other rows are smaller
-COARSER = 4  # times the noise of equal shares for equal numbers of entries, at most
-FEW = 16  # entries of a row, whose median tells little
+TAIL = 1 / 8  # of a row's root mean square: the least size of a row, unless other rows are smaller
+COARSER = 4  # most noise, relative to that of shares in proportion to the number of entries
+FEW = 16  # the median of a row with fewer entries is not used
 
 
 def without_data(
     weight: Tensor, share: float | None = None, *, units: bool = False, read: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """A and G where nothing is known but the weight.
+    """A and G if only the weight is known.
 
-    With a share (:func:`shares`), that share of :data:`LOSS` nats is as if lost by rounding each row to
-    :data:`SAFE` bits, or to steps of :data:`RELATIVE` of its typical size (:func:`typical`) if that is less: nearly
-    every network stands that. Noise is equal relative to the typical size of a row, so that a few outliers make
-    neither their row nor their layer coarse: in the first layer of a voice encoder, whose largest weights read inputs
-    that are nearly zero, steps relative to the root mean square cost 90 % of the error of the answers. It was measured
-    on networks with weights of their own (``benchmarks/any_trained.py``), for want of a theory.
+    With a share (:func:`shares`), rounding each row to :data:`SAFE` bits, or to steps of :data:`RELATIVE` of its
+    typical size (:func:`typical`) if these are smaller, is assumed to cost that share of :data:`LOSS` nats. Nearly
+    every network tolerates that. Noise is equal relative to the typical size of a row, so that a few outliers make
+    neither their row nor their layer coarse. In the first layer of a voice encoder, whose largest weights read inputs
+    that are nearly zero, steps relative to the root mean square caused 90 % of the error of the outputs. The rule is
+    empirical: it was measured on trained networks (``benchmarks/any_trained.py``).
 
-    Without one, half a nat is as if lost with the whole of it: ΔL = ½ ‖W - Ŵ‖² / ‖W‖².
+    Without a share, losing the whole weight is assumed to cost half a nat: ΔL = ½ ‖W - Ŵ‖² / ‖W‖².
 
     Args:
         weight: ``[rows, ...]``.
         share: of the loss, in (0, 1].
-        units: rows may differ in size by any factor and count alike.
-        read: sizes of the inputs of columns, float64 ``[cols]`` (:mod:`szilard.compression.own_units`); by default 1.
+        units: rows count alike even if their sizes differ by a large factor.
+        read: sizes of the inputs of columns, float64 ``[cols]`` (:mod:`szilard.compression.raw_units`); by default 1.
     """
     rows = len(weight)
     cols = weight[0].numel() if rows else 0
@@ -63,11 +65,11 @@ def without_data(
 
 
 def typical(matrix: Tensor, rms: Tensor) -> Tensor:
-    """Size of most entries of each row: a normal distribution of this deviation has the median of their magnitudes.
+    """Typical size of each row: the deviation of a normal distribution with the same median of magnitudes.
 
-    Zeros do not count. Where most entries of a row are nearly zero, as after training for sparsity, its size is at
-    least :data:`TAIL` of the root mean square, or what is usual in the matrix if that is less. It is never more than
-    the root mean square.
+    Zeros do not count. If most entries of a row are nearly zero, as after sparse training, its size is at least
+    :data:`TAIL` of the root mean square, or the median size in the matrix if that is less. It is never more than the
+    root mean square.
 
     Args:
         matrix: ``[rows, cols]``.
@@ -87,12 +89,12 @@ def typical(matrix: Tensor, rms: Tensor) -> Tensor:
 
 
 def shares(counts: Mapping[str, int]) -> dict[str, float]:
-    """Share of the loss that each tensor may cost, by its name and its number of entries.
+    """Share of the loss that rounding each tensor is allowed to cost, by its name and its number of entries.
 
-    Noise of one size relative to the weights changes the output of a small layer about as much as that of a large
-    one, and a small one pays fewer bits for less. If that were all, shares would be equal; if each entry mattered
-    alike, they would be as the number of entries. They are as its root, but at least a :data:`COARSER` th of what
-    is proportional, so that no tensor loses more than one bit by it.
+    Noise of one size relative to the weights changes the output of a small layer about as much as that of a large one,
+    and finer steps cost fewer bits in a small one. That alone would give equal shares; if each entry mattered alike,
+    shares would be proportional to the number of entries. Here they are proportional to its square root, but at least
+    1 / :data:`COARSER` of the proportional share, so that no tensor loses more than one bit per entry.
     """
     roots = {name: math.sqrt(count) for name, count in counts.items()}
     total, every = sum(roots.values()), max(1, sum(counts.values()))
@@ -112,6 +114,6 @@ def sizes(matrix: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _parts(matrix: Tensor) -> Iterator[Tensor]:
-    """Some of the rows after the others, in float64."""
+    """The rows in parts, in float64."""
     for part in matrix.split(max(1, MANY // max(1, matrix.shape[1]))):
         yield part.double()

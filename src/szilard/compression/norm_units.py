@@ -1,12 +1,12 @@
-"""Sizes of inputs in units of their own, as the BatchNorm behind the first layer tells them.
+"""Sizes of raw inputs, estimated from the BatchNorm after the first layer.
 
-A BatchNorm behind y = W x + b remembers v_r = Σ_c W_rc² s_c², if inputs are independent. With at least as many sums as
-inputs, those have one most likely answer: each sum is a variance that was seen with an error relative to itself, so
-that s² maximises -½ Σ_r (v_r / m_r + ln m_r), m = W² s². Its fixed point is reached by multiplications (Févotte and
-Idier 2011, for the divergence of Itakura and Saito).
+The running variances of a BatchNorm after y = W x + b are v_r = Σ_c W_rc² s_c² if inputs are independent. With at least
+as many sums as inputs, s has a maximum-likelihood estimate: each sum is a variance with a relative error, so s²
+maximises -½ Σ_r (v_r / m_r + ln m_r), m = W² s². Multiplicative updates reach its fixed point (Févotte and Idier 2011,
+for the Itakura-Saito divergence).
 
-What adds less than a hundredth to every sum cannot be seen in them. It is taken for as much, so that its weights are
-rounded no coarser than the statistics warrant.
+An input that adds less than a hundredth to every sum cannot be seen in them. It is assumed to add a hundredth, so that
+its weights are not rounded more coarsely than the statistics justify.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 STEPS = 300
-UNSEEN = 0.01  # of a sum
-BETTER = 0.5  # of the spread of ln v that W² alone leaves, that s² may leave at most
+UNSEEN = 0.01  # share of a sum below which an input cannot be seen
+BETTER = 0.5  # largest remaining spread of ln v with s², relative to that with equal sizes
 
 
 def sizes_by_norm(weight: Tensor, variance: Tensor) -> Tensor | None:
-    """Sizes of inputs, float64 ``[cols]``; None where there are more inputs than sums, or no sizes explain them.
+    """Sizes of inputs, float64 ``[cols]``; None if there are more inputs than sums, or no sizes explain the sums.
 
     Args:
         weight: ``[rows, cols]``.
@@ -38,7 +38,7 @@ def sizes_by_norm(weight: Tensor, variance: Tensor) -> Tensor | None:
     if not bool((squares.sum(0) > 0).all()):
         return None
     flat = squares.sum(1)
-    # From sizes with which all inputs count alike.
+    # Start from sizes for which all inputs count alike.
     found = float((seen / flat).log().mean().exp()) * flat.mean() / cols / squares.mean(0)
     for _ in range(STEPS):
         made = squares @ found
@@ -53,7 +53,7 @@ def sizes_by_norm(weight: Tensor, variance: Tensor) -> Tensor | None:
 
 @torch.no_grad()
 def norms_behind(network: nn.Module, x: Tensor) -> dict[str, _BatchNorm]:
-    """BatchNorms with statistics that read the very output ``[B, rows]`` of a linear layer, by that layer's name."""
+    """BatchNorms with running statistics that read the output ``[B, rows]`` of a linear layer, by the layer's name."""
     made: dict[int, tuple[str, Tensor]] = {}
     found: dict[str, _BatchNorm] = {}
     handles = []
@@ -76,7 +76,7 @@ def norms_behind(network: nn.Module, x: Tensor) -> dict[str, _BatchNorm]:
             )
     try:
         network(x)
-    except Exception:  # whatever a network does with an input that it was not made for
+    except Exception:  # any error of a network on an input of the wrong shape
         return {}
     finally:
         for handle in handles:

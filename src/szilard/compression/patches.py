@@ -1,4 +1,4 @@
-"""What each row of a layer's weight is multiplied with."""
+"""Input patches: the vectors with which the rows of a layer's weight are multiplied."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 def patches(layer: Layer, x: Tensor) -> Tensor:
-    """All of them for inputs of the layer, ``[groups, n, cols]``."""
+    """All patches of inputs of the layer, ``[groups, n, cols]``."""
     if isinstance(layer, nn.Linear):
         return x.reshape(1, -1, x.shape[-1])
     if isinstance(layer, nn.Conv3d):
@@ -28,7 +28,7 @@ def patches(layer: Layer, x: Tensor) -> Tensor:
     if layer.padding_mode == "zeros" and isinstance(layer.padding, tuple):
         padding: tuple[int, ...] = layer.padding if isinstance(layer, nn.Conv2d) else (0, *layer.padding)
     else:
-        # Paddings that are not constant take one dimension of positions as such.
+        # Paddings that are not constant need the original number of dimensions.
         x = padded(layer, x[:, :, 0])[:, :, None] if isinstance(layer, nn.Conv1d) else padded(layer, x)
         padding = (0, 0)
     unfolded = F.unfold(x, size, dilation, padding, stride)
@@ -38,20 +38,20 @@ def patches(layer: Layer, x: Tensor) -> Tensor:
 
 
 def padded(layer: nn.Conv1d | nn.Conv2d | nn.Conv3d, x: Tensor) -> Tensor:
-    """An input as the layer pads it."""
+    """The input with the layer's padding."""
     mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
     return F.pad(x, list(layer._reversed_padding_repeated_twice), mode=mode)
 
 
 def _volumes(layer: nn.Conv3d, x: Tensor) -> Tensor:
-    """``F.unfold`` takes pictures only."""
+    """Patches of volumes, because ``F.unfold`` takes images only."""
     x = padded(layer, x)
     for axis in (2, 3, 4):
         size, stride, dilation = (
             values[axis - 2] for values in (layer.kernel_size, layer.stride, layer.dilation)
         )
         x = x.unfold(axis, dilation * (size - 1) + 1, stride)[..., ::dilation]
-    batch, channels, *rest = x.shape  # three of positions, three of the kernel
+    batch, channels, *rest = x.shape  # three dimensions of positions, then three of the kernel
     grouped = x.reshape(batch, layer.groups, channels // layer.groups, -1, rest[3] * rest[4] * rest[5])
     return grouped.permute(1, 0, 3, 2, 4).reshape(
         layer.groups, -1, channels // layer.groups * grouped.shape[4]

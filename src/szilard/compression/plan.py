@@ -1,9 +1,9 @@
-"""Which tensors are measured at the inputs of their layer, and which by their gradients.
+"""Choose which tensors are measured by hooks at the inputs of their layer, and which by their gradients.
 
-Decided by a look at a few examples: a hook is believed if the inputs and the gradients that it saw multiply to the
-gradient of the layer's weight. Where they do not, the weight is used elsewhere, too, or its layer computes something of
-its own. Where a layer is called several times for an example, or its inputs do not begin with one row for each, A is
-taken from the hook, and G from gradients.
+The choice is made on a few examples: a hook is used if the product of the inputs and gradients that it saw equals the
+gradient of the layer's weight. If it does not, the weight is used elsewhere, too, or its layer computes something else.
+If a layer is called several times for an example, or its inputs do not begin with one row for each example, A is taken
+from the hook, and G from gradients.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ from torch import Tensor, nn
 from szilard.bayes import Weight
 from szilard.compression.batches import length
 from szilard.compression.group_norm import ContiguousGroupNorm
+from szilard.compression.half_precision import COARSE
 from szilard.compression.patches import LAYERS, Layer, product
-from szilard.compression.precise import COARSE
 from szilard.likelihood import Categorical, Gaussian, Likelihood
 from szilard.networks import is_itself
 
-AGREE = 1e-3  # of a gradient, relative; more for half precision
+AGREE = 1e-3  # relative difference of gradients that counts as equal; more for half precision
 
 Forward = Callable[[nn.Module, Any], Tensor]
 
 
 @dataclass(eq=False)
 class Plan:
-    """What is measured how.
+    """How each tensor is measured.
 
     Attributes:
-        hooked: layers that are seen at their inputs, by name.
-        moments: of these, the ones whose G comes from gradients.
-        squares: parameters whose gradients are wanted, by name.
-        driving: further ones, so that gradients reach every hook.
+        hooked: layers measured by hooks, by name.
+        moments: of these, the weights whose G comes from gradients.
+        squares: parameters measured by their gradients, by name.
+        driving: further tensors to differentiate by, so that gradients reach every hook.
     """
 
     hooked: dict[str, Layer] = field(default_factory=dict)
@@ -47,13 +47,13 @@ class Plan:
 
     @property
     def samples(self) -> bool:
-        """Whether a matrix depends on how many gradients there are."""
+        """Whether a matrix is measured by gradients, for which more samples are needed."""
         return any(p.dim() > 1 for p in self.squares.values())
 
 
 @dataclass(eq=False)
 class Run:
-    """How gradients are made."""
+    """How gradients are computed."""
 
     network: nn.Module
     forward: Forward
@@ -62,18 +62,19 @@ class Run:
     likelihood: Likelihood | None
 
     def backward(self, x: Any, wanted: Sequence[Tensor], draws: int = 1) -> Iterator[list[Tensor | None]]:
-        """Gradients of ⟨answer, ε⟩ / √draws, one list a draw."""
+        """Gradients of ⟨output, ε⟩ / √draws, one list per draw."""
         try:
             with torch.enable_grad(), ContiguousGroupNorm():
-                answer = self.forward(self.network, x)
-            if not answer.requires_grad:
-                raise NoGradientError("its answer does not depend on them by anything that has a gradient")
-            told = self.likelihood or guessed(answer)
+                output = self.forward(self.network, x)
+            if not output.requires_grad:
+                raise NoGradientError("its output has no gradient with respect to them")
+            likelihood = self.likelihood or guessed(output)
             for draw in range(draws):
-                direction = told.direction(answer.detach(), self.softness, self.generator) / math.sqrt(draws)
+                direction = likelihood.direction(output.detach(), self.softness, self.generator)
+                direction = direction / math.sqrt(draws)
                 with torch.enable_grad():
-                    # Of a sum, since torch imports sympy, 30 MB, for gradients of anything that is no scalar.
-                    total = (answer * direction.to(answer)).sum()
+                    # A scalar, because for gradients of other tensors torch imports sympy, which takes 30 MB.
+                    total = (output * direction.to(output)).sum()
                 found = torch.autograd.grad(total, wanted, retain_graph=draw + 1 < draws, allow_unused=True)
                 yield list(found)
         except RuntimeError as error:
@@ -84,11 +85,11 @@ class Run:
 
 
 class NoGradientError(RuntimeError):
-    """The network's answer has none."""
+    """The network's output has no gradient."""
 
 
 def make_plan(run: Run, few: Any) -> Plan:
-    """Look at a few examples, and believe the hooks that explain what is seen."""
+    """Choose on a few examples; a hook is used if it explains the gradient of the weight."""
     names = {
         id(p): name
         for name, p in run.network.named_parameters()
@@ -105,7 +106,7 @@ def make_plan(run: Run, few: Any) -> Plan:
     }
     seen: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in layers}
     handles = [layer.register_forward_hook(_note(seen[name])) for name, layer in layers.items()]
-    # Hooks explain the gradients of their own layers; others, as of an embedding, need not be made.
+    # Hooks explain the gradients of their own layers; other gradients, as of an embedding, are not needed.
     own = {id(p) for layer in layers.values() for p in layer.parameters(recurse=False)}
     looked = {name: p for name, p in parameters.items() if id(p) in own} or parameters
     try:
@@ -130,18 +131,18 @@ def make_plan(run: Run, few: Any) -> Plan:
         else:
             plan.moments.add(weight)
     plan.squares = {name: p for name, p in parameters.items() if name not in explained}
-    del found, seen, gradient  # gradients of all parameters, before others are made
+    del found, seen, gradient  # free the gradients of all parameters before the next ones are computed
     if plan.hooked:
         plan.driving = _drive(run, few, plan)
     return plan
 
 
 def _drive(run: Run, few: Any, plan: Plan) -> list[Tensor]:
-    """Further tensors to differentiate by, without which gradients would stop before they reach some hooks."""
+    """Further tensors to differentiate by, so that gradients reach all hooks."""
     driving: list[Tensor] = []
     for name, layer in plan.hooked.items():
         if layer.bias is not None and name not in plan.moments:
-            driving.append(layer.bias)  # costs next to nothing
+            driving.append(layer.bias)  # costs almost nothing
     wanted = {id(p): p for p in (*plan.squares.values(), *driving)}
     fired: set[str] = set()
     handles = [layer.register_forward_hook(_mark(name, fired)) for name, layer in plan.hooked.items()]
@@ -170,12 +171,12 @@ def _mark(name: str, fired: set[str]) -> Callable[..., None]:
 
 
 def _note(calls: list[tuple[Tensor, Tensor]]) -> Callable[..., None]:
-    """A hook that keeps input and gradient of every call."""
+    """A hook that stores the input and the output gradient of every call."""
 
     def see(module: nn.Module, given: tuple[Any, ...], output: Any) -> None:
         if not isinstance(output, Tensor) or not output.requires_grad:
             return
-        x = given[0].detach() if given else None  # or given by name, which hooks are not told
+        x = given[0].detach() if given else None  # None if passed by keyword, which hooks do not receive
         place = len(calls)
         calls.append((torch.empty(0), torch.zeros_like(output)))
 
@@ -189,7 +190,7 @@ def _note(calls: list[tuple[Tensor, Tensor]]) -> Callable[..., None]:
 
 
 def _explains(layer: Layer, calls: list[tuple[Tensor, Tensor]], gradient: Tensor) -> bool:
-    """Whether what a hook saw is all that makes the gradient of the layer's weight."""
+    """Whether the calls that a hook saw explain the whole gradient of the layer's weight."""
     dims = {nn.Linear: None, nn.Conv1d: 3, nn.Conv2d: 4, nn.Conv3d: 5}[type(layer)]
     total = torch.zeros_like(gradient, dtype=torch.float64)
     for x, grad in calls:
@@ -198,13 +199,13 @@ def _explains(layer: Layer, calls: list[tuple[Tensor, Tensor]], gradient: Tensor
         total += product(layer, x.double(), grad.double())
     tolerance = AGREE if gradient.dtype not in COARSE else 0.1
     if not bool(torch.isfinite(total).all() and torch.isfinite(gradient).all()):
-        return True  # nobody can tell; examples are sorted out later
+        return True  # cannot be decided; such examples are dropped later
     size = max(float(total.norm()), float(gradient.double().norm()))
     return float((total - gradient).norm()) <= tolerance * size
 
 
 def _adds(layer: Layer, grad: Tensor, gradient: Tensor | None) -> bool:
-    """Whether the gradient of the bias is the sum of those at the output."""
+    """Whether the gradient of the bias is the sum of the gradients at the output."""
     if gradient is None:
         return False
     axis = grad.dim() - 1 if isinstance(layer, nn.Linear) else 1
@@ -223,6 +224,6 @@ def owner(network: nn.Module, name: str) -> nn.Module:
     return module
 
 
-def guessed(answer: Tensor) -> Likelihood:
-    """What outputs mean where nobody says: logits where they are ``[B, C > 1]``, else quantities."""
-    return Categorical() if answer.dim() == 2 and answer.shape[1] > 1 else Gaussian()
+def guessed(output: Tensor) -> Likelihood:
+    """The assumed likelihood if none is given: logits if outputs are ``[B, C > 1]``, else quantities."""
+    return Categorical() if output.dim() == 2 and output.shape[1] > 1 else Gaussian()

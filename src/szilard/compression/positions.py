@@ -1,4 +1,4 @@
-"""Positions of sequences and pictures that count: those that are no padding and whose label is not -100."""
+"""Positions of sequences and images that count: no padding, and a label other than -100."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from szilard.compression.batches import leaves
 from szilard.errors import SzilardError
 from szilard.likelihood import Categorical, Likelihood
 
-IGNORED = -100  # as torch's cross-entropy and most collators have it
+IGNORED = -100  # as in torch's cross-entropy and most collators
 
 
 @dataclass(frozen=True, eq=False)
 class Positions:
-    """Those of one batch.
+    """The positions of one batch that count.
 
     Attributes:
-        chosen: ``[B, ...]``, true where a position counts.
+        chosen: bool ``[B, ...]``, true for positions that count.
         first: classes are the second dimension of outputs, before the positions.
     """
 
@@ -30,14 +30,14 @@ class Positions:
 
     @classmethod
     def that_count(cls, output: Tensor, labels: Tensor | None, mask: Tensor | None) -> Positions | None:
-        """Of outputs ``[B, ..., C]`` or ``[B, C, ...]``; None where all do.
+        """Positions of outputs ``[B, ..., C]`` or ``[B, C, ...]`` that count; None if all do.
 
         Args:
-            labels: of the batch; where they have one for each position, -100 does not count.
-            mask: ``[B, T]`` of outputs ``[B, T, C]``, or None.
+            labels: of the batch; if there is one for each position, those with -100 do not count.
+            mask: ``[B, T]`` for outputs ``[B, T, C]``, or None.
 
         Raises:
-            SzilardError: not one position counts.
+            SzilardError: no position counts.
         """
         ignored = labels is not None and not labels.is_floating_point() and bool((labels == IGNORED).any())
         if labels is not None and ignored and labels.shape == output.shape[:-1]:
@@ -52,7 +52,7 @@ class Positions:
 
     @classmethod
     def every(cls, output: Tensor, first: bool) -> Positions:
-        """All of them."""
+        """All positions."""
         shape = (len(output), *output.shape[2:]) if first else output.shape[:-1]
         return cls(torch.ones(shape, dtype=torch.bool, device=output.device), first)
 
@@ -60,19 +60,19 @@ class Positions:
     def _some(cls, chosen: Tensor, first: bool = False) -> Positions:
         if not bool(chosen.any()):
             raise SzilardError(
-                "no position of a calibration batch counts: all is padding or has the label -100"
+                "no position of a calibration batch counts: all are padding or have the label -100; give other data"
             )
         return cls(chosen, first)
 
-    def of_batches(self, told: Likelihood) -> Likelihood:
-        """The likelihood of outputs ``[B, ..., C]`` or ``[B, C, ...]``, if that of :meth:`of` is given."""
-        if isinstance(told, Categorical) and self.chosen.dim() > 1 and not self.first:
-            return Categorical(last=True, probabilities=told.probabilities)
-        return told
+    def of_batches(self, likelihood: Likelihood) -> Likelihood:
+        """The likelihood of whole outputs ``[B, ..., C]`` or ``[B, C, ...]``, from that of the result of :meth:`of`."""
+        if isinstance(likelihood, Categorical) and self.chosen.dim() > 1 and not self.first:
+            return Categorical(last=True, probabilities=likelihood.probabilities)
+        return likelihood
 
     @property
     def examples(self) -> int:
-        """In which any position counts."""
+        """Number of examples in which any position counts."""
         return int(self.chosen.flatten(1).any(1).sum()) if self.chosen.dim() > 1 else int(self.chosen.sum())
 
     def of(self, values: Tensor) -> Tensor:
@@ -83,7 +83,7 @@ class Positions:
         return values[chosen]
 
     def means(self, values: Tensor) -> Tensor:
-        """Of values of positions ``[n]``, the mean of each example in which any counts."""
+        """Mean of the values of positions ``[n]`` for each example in which any position counts."""
         where = self.chosen.nonzero()[:, 0].to(values.device)
         size = len(self.chosen)
         sums = torch.zeros(size, dtype=values.dtype, device=values.device).index_add(0, where, values)
@@ -92,14 +92,14 @@ class Positions:
 
 
 def next_tokens(labels: Tensor) -> Tensor:
-    """Labels ``[B, T]`` that are the tokens themselves, as those of the positions before; the last one has none."""
+    """Labels ``[B, T]``, which are the tokens themselves, shifted to the positions before; the last is ignored."""
     return torch.cat([labels[:, 1:], torch.full_like(labels[:, :1], IGNORED)], 1)
 
 
 def are_next_tokens(inputs: Any, output: Tensor, labels: Tensor) -> bool:
-    """Whether labels ``[B, T]`` are what the network is given, and its answers ``[B, T, C]`` tell the next of them.
+    """Whether labels ``[B, T]`` are the network's inputs, and its outputs ``[B, T, C]`` predict the next token.
 
-    Networks for text are trained so, and their loaders leave the shift to the loss.
+    Language models are trained like this, and their loaders leave the shift to the loss.
     """
     if output.dim() != 3 or labels.shape != output.shape[:2] or labels.is_floating_point():
         return False
@@ -110,17 +110,17 @@ def are_next_tokens(inputs: Any, output: Tensor, labels: Tensor) -> bool:
     )
     if not given or labels.shape[1] < 2 or not bool(counts.any()):
         return False
-    answered, shifted = output.argmax(-1), next_tokens(labels)
-    same = (answered == labels)[counts].double().mean()
-    following = (answered == shifted)[shifted != IGNORED].double().mean()
+    predicted, shifted = output.argmax(-1), next_tokens(labels)
+    same = (predicted == labels)[counts].double().mean()
+    following = (predicted == shifted)[shifted != IGNORED].double().mean()
     return bool(following > same)
 
 
 def sample(parts: Sequence[Tensor]) -> Tensor:
-    """Batches as one tensor: of sequences and pictures that differ in size, the part that all have."""
+    """Batches as one tensor; sequences and images of different sizes are cut to the smallest."""
     if len({part.dim() for part in parts}) > 1:
         raise SzilardError(
-            "answers or labels of two batches have different numbers of dimensions; give batches of one kind, or "
+            "outputs or labels of two batches have different numbers of dimensions; give batches of one kind, or "
             "evaluate"
         )
     least = [min(sizes) for sizes in zip(*(part.shape[1:] for part in parts), strict=True)]

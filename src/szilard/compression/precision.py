@@ -1,4 +1,4 @@
-"""How finely a weight must be known, from its posterior's standard deviation."""
+"""The precision that a weight needs, from its posterior's standard deviation."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from szilard.compression.draft import STEPS
 def published_bits(variance: Tensor, largest: float) -> int:
     """Bits of a fixed-point weight by the rule of Louizos, Ullrich and Welling (2017), sign and exponent included.
 
-    The number of fraction bits is how many of the 23 units in the last place 2^-1 ... 2^-23 lie above twice the
-    **variance**, rounded up in the mean over a layer. Codes, tables and biases are not counted.
+    The number of fraction bits is how many of the 23 units in the last place 2^-1 ... 2^-23 are above twice the
+    **variance**; the mean over a layer is rounded up. Codes, tables and biases are not counted.
 
     Args:
         variance: of the posterior of each weight.
@@ -30,8 +30,8 @@ def published_bits(variance: Tensor, largest: float) -> int:
 def free_energy_step(std: Tensor) -> int:
     """Code of the step Δ = √12 σ, with the geometric mean of σ.
 
-    Uniform noise of that width has the posterior's own variance: finer steps pay for digits that the data do not know,
-    coarser ones lose what they do (Hinton and van Camp 1993).
+    Uniform noise of that width has the posterior's variance. Finer steps cost bits for digits that the data do not
+    determine; coarser ones lose digits that they do (Hinton and van Camp 1993).
     """
     log2 = std.double().clamp_min(1e-30).log2().mean().item()
     return round(STEPS * (0.5 * math.log2(12) + log2))
@@ -42,11 +42,10 @@ def posterior_curvature(std: Tensor, n_data: int, temperature: float = 1.0) -> C
 
     Args:
         std: σ of a weight, dense, ``[rows, ...]``.
-        n_data, temperature: of the method that found it.
+        n_data, temperature: of the training method.
 
     Returns:
-        The product of a row's and a column's factor that is nearest in the logarithm, for
-        :class:`szilard.compression.Quantise`.
+        The closest product of row and column factors in the logarithm, for :class:`szilard.compression.Quantise`.
     """
     log = (math.log(temperature / n_data) - 2 * std.double().clamp_min(1e-12).log()).reshape(len(std), -1)
     every = log.mean()

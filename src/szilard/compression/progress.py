@@ -1,4 +1,4 @@
-"""What a person sees while a network is compressed: where it is, and how long it will take."""
+"""Show the progress of a compression: the current step, and the time left."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from rich.console import Console
 from rich.markup import escape
 from rich.status import Status
 
-AFTER = 3.0  # seconds of silence
-EVERY = 10.0  # seconds between two lines where there is no terminal
-ROUNDING = 0.6  # of an attempt, about, until the first has told
+AFTER = 3.0  # seconds before anything is shown
+EVERY = 10.0  # seconds between two lines without a terminal
+ROUNDING = 0.6  # assumed share of rounding in the time of an attempt, until the first one was timed
 
 
 class Progress:
-    """One line that is updated in a terminal or a notebook; elsewhere a line on standard error now and then.
+    """One line that is updated in a terminal or a notebook; elsewhere a line on standard error every few seconds.
 
-    Nothing is shown in the first seconds, so that small networks are compressed in silence.
+    Nothing is shown in the first seconds, so nothing is printed for small networks.
 
     Args:
-        tell: is given what was found, line by line: the task, and bytes and score of every λ.
-        console: where the line is; None: nowhere.
-        after: seconds of silence.
-        clock: seconds.
+        tell: receives the results, line by line: the task, and bytes and score of every λ.
+        console: shows the line; None: no line is shown.
+        after: seconds before anything is shown.
+        clock: returns seconds.
     """
 
     def __init__(
@@ -44,12 +44,12 @@ class Progress:
         self._started = self._printed = clock()
         self._found = ""
         self._attempt, self._about = 0, 0
-        self._begun = self._started  # of the attempt, without what was measured for all of them
+        self._begun = self._started  # start of the attempt, without the time of work that serves all attempts
         self._took: list[float] = []
 
     @classmethod
     def of(cls, given: Callable[[str], object] | bool | Progress | None) -> Progress:
-        """What a user asked for: None is the line, False nothing, and a function is told what was found."""
+        """From the user's argument: None shows the line, False nothing, and a function receives the results."""
         if isinstance(given, Progress):
             return given
         if callable(given):
@@ -58,7 +58,7 @@ class Progress:
 
     @classmethod
     def on(cls, console: Console) -> Progress:
-        """For a command: the line at once, and what was found above it; neither on a quiet console."""
+        """For a command: shows the line at once, and results above it; neither on a quiet console."""
         return cls(console.print, None if console.quiet else console, after=0.0)
 
     def __enter__(self) -> Progress:
@@ -76,24 +76,24 @@ class Progress:
             self._status = None
 
     def tell(self, text: str) -> None:
-        """Something was found."""
+        """Report a result."""
         self._found = text
         if self._tell is not None:
             self._tell(text)
 
     def attempt(self, number: int, about: int) -> None:
-        """An attempt begins, from 1 on, of about so many."""
+        """Start an attempt: its number, counted from 1, of about ``about`` attempts."""
         self._attempt, self._about = number, max(about, number)
         self._begun = self._clock()
         self.show(self._head())
 
     def end(self) -> None:
-        """It is over."""
+        """End the attempt."""
         self._took.append(self._clock() - self._begun)
 
     @contextlib.contextmanager
     def aside(self) -> Iterator[None]:
-        """What is done inside serves all attempts, and does not count for one of them."""
+        """Work inside the block serves all attempts; its time does not count for the current one."""
         begun = self._clock()
         try:
             yield
@@ -101,18 +101,18 @@ class Progress:
             self._begun += self._clock() - begun
 
     def step(self, what: str, number: int, total: int, *, share: float | None = None) -> None:
-        """One of several like steps begins, from 1 on.
+        """Start one of several equal steps, counted from 1.
 
         Args:
-            what: it is, "layer".
-            share: of the work of rounding that is done before it; by default nothing is said of the time left.
+            what: the kind of step, such as "layer".
+            share: of the work of rounding that is done before it; by default the time left is not shown.
         """
         left = None if share is None else self.left(share)
-        told = "" if left is None else f", about {_duration(left)} left"
-        self.show(f"{self._head()}{what} {number} of {total}{told}")
+        suffix = "" if left is None else f", about {_duration(left)} left"
+        self.show(f"{self._head()}{what} {number} of {total}{suffix}")
 
     def left(self, share: float) -> float | None:
-        """Seconds until the last attempt is over, about; None where nothing is known yet."""
+        """Approximate seconds until the last attempt ends; None if nothing is known yet."""
         spent = self._clock() - self._begun
         if self._took:
             each = sum(self._took) / len(self._took)
@@ -123,7 +123,7 @@ class Progress:
         return max(0.0, each * (self._about - self._attempt + 1) - spent)
 
     def following(self, what: str, batches: Sequence[Any]) -> Sequence[Any]:
-        """The same batches; each is a step when its turn comes."""
+        """The same batches; each starts a step when it is read."""
         return _Followed(batches, lambda number: self.step(what, number, len(batches)))
 
     def show(self, text: str) -> None:

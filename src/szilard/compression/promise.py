@@ -1,4 +1,4 @@
-"""A drop of the score that will be kept on other examples, too, as far as examples can tell."""
+"""The limit on the drop of the score, with a confidence that it is kept on other examples, too."""
 
 from __future__ import annotations
 
@@ -10,33 +10,33 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from szilard.compression.answers import of_output
 from szilard.compression.calibration import EXAMPLES, to_give
 from szilard.compression.intervals import counted, quantile, standard_error, student
 from szilard.compression.judge import Scores
+from szilard.compression.outputs import of_output
 from szilard.errors import SzilardError
 
 SLACK = 1e-7  # 1 - 0.995 - 0.005 is not 0 in floats
 _CLEARLY = 1.2816  # standard errors: one-sided, 90 %
-FEWEST = 16  # different examples that judge a drop
-FEW = 100  # of which a note is made
-FEW_OF = 30  # an error that hangs on fewer than one in so many examples hangs on few
-CHOSEN_BY_FEW = EXAMPLES * 5 // 4  # examples below which the same ones fit and judge
-COARSER = 0.8  # confidence of right and wrong answers where probabilities are promised with more
-CALIBRATED = 0.1  # by which the mean probability of labels may be less than the score
-SOON = 1e-3  # probability that may be lost where no answer may, at least; more where examples are few
-SOME = 10  # values are few that differ in less than one of so many examples
-TOO_GOOD = 0.995  # accuracy on examples that were not trained on is seldom higher
+FEWEST = 16  # least number of different judging examples
+FEW = 100  # with fewer examples, a note is added
+FEW_OF = 30  # a note is added if fewer than one in this many examples determine the error
+CHOSEN_BY_FEW = EXAMPLES * 5 // 4  # with fewer examples, the same ones are used for the fit and for judging
+COARSER = 0.8  # confidence for right and wrong predictions if probabilities have a higher one
+CALIBRATED = 0.1  # most by which the mean probability of labels can be below the score
+SOON = 1e-3  # probability that can be lost if no prediction may change; more if examples are few
+SOME = 10  # changes are few if they occur in less than one of this many examples
+TOO_GOOD = 0.995  # accuracy on examples outside the training set is rarely higher
 
 
 @dataclass(frozen=True)
 class Drop:
-    """By how much a score fell.
+    """How much a score fell.
 
     Attributes:
-        mean: of the paired differences; a share of the original's score if the promise is relative.
-        se: standard error of it, or None where single examples are not known.
-        upper: upper end of the one-sided interval that must lie within what is allowed.
+        mean: of the paired differences; a share of the original's score if the score is relative.
+        se: its standard error, or None without scores of single examples.
+        upper: upper end of the one-sided interval, which must be within the limit.
     """
 
     mean: float
@@ -46,12 +46,12 @@ class Drop:
 
 @dataclass(frozen=True, eq=False)
 class Promise:
-    """What a drop is compared with.
+    """The limit on a drop.
 
     Attributes:
-        before: of the original.
-        limit: that is allowed.
-        confidence: that the drop on fresh examples keeps the limit; 0: the drop on these examples does.
+        before: scores of the original.
+        limit: largest drop allowed.
+        confidence: that the drop on other examples keeps the limit; 0: only the drop on these examples does.
     """
 
     before: Scores
@@ -60,24 +60,24 @@ class Promise:
 
     @property
     def examples(self) -> int | None:
-        """On how many it is judged, if that is known."""
+        """Number of judging examples, or None if it is not known."""
         return None if self.before.values is None else len(self.before.values)
 
     @property
     def counted(self) -> bool:
-        """Whether every example is right or wrong, with nothing between, or without labels the same or another."""
+        """Whether every example is right or wrong; without labels, the same as the original's or different."""
         return self.before.steps or (not self.before.relative and _counts(self.before.values))
 
     @property
     def needed(self) -> int | None:
-        """Examples below which even a network that changes none of them is not promised to keep the limit."""
+        """Least number of examples that can guarantee the limit even if no prediction changes; None if none can."""
         if not self.confidence or not self.limit:
             return None
         return math.ceil(-math.log(1 - self.confidence) / self.limit)
 
     @property
     def too_few(self) -> bool:
-        """Whether right and wrong on these examples promise nothing."""
+        """Whether these examples are too few to guarantee the limit by counting right and wrong predictions."""
         if not self.confidence or not self.counted:
             return False
         assert self.examples is not None
@@ -85,27 +85,26 @@ class Promise:
 
     @property
     def too_good(self) -> bool:
-        """Whether the original may have been trained on these examples, since it is right on nearly all."""
+        """Whether the original was perhaps trained on these examples, because it is right on nearly all."""
         return self.counted and not self.before.steps and self.before.score > TOO_GOOD
 
     @property
     def chosen_by_few(self) -> bool:
-        """Whether the best of several attempts may be best by chance on these examples, so that finer figures judge."""
+        """Whether the best of several attempts could be best by chance on these few examples."""
         return bool(self.confidence and self.examples is not None and self.examples < CHOSEN_BY_FEW)
 
     @property
     def calibrated(self) -> bool:
-        """Whether the probability given to labels is about as high as the score, so that both fall alike."""
+        """Whether the mean probability of labels is close to the score, so that both fall alike."""
         sure = self.before.sureness
         return sure is not None and self.before.score - float(sure.mean()) <= CALIBRATED
 
     def drop(self, after: Scores) -> Drop:
-        """Of a compressed network.
+        """The drop of a compressed network.
 
-        Of several attempts, the one is chosen that comes off best, which on few examples is chance. There, a mean gain
-        counts for nothing, and the probability that is given to labels, which hangs less on chance than the number of
-        right answers does, must be kept as well; where it tells of them, it bears the confidence, and their interval
-        is narrower.
+        The best of several attempts is chosen, which on few examples can be best by chance. Then a mean gain counts as
+        zero, and the probability of labels, which depends less on chance than the number of right predictions, must be
+        kept as well. If it is calibrated, it carries the confidence, and the interval of the count is narrower.
         """
         scale = abs(self.before.score) if self.before.relative and self.before.score else 1.0
         mean = (self.before.score - after.score) / scale
@@ -128,16 +127,16 @@ class Promise:
             upper = max(upper, self._unsure(after))
         guess = self.before.guessing or 0.0
         if self.before.relative and self.confidence and 0 < guess < self.before.score:
-            # Vectors that share a direction keep their cosine when all that tells them apart is lost.
+            # Vectors with a common direction keep a high cosine even if all their differences are lost.
             upper = upper * self.before.score / (self.before.score - guess)
         return Drop(mean, se if len(differences) > 1 else None, upper)
 
     def _wide(self, after: Scores, z: float, scale: float) -> float:
-        """Half the interval of the mean difference."""
+        """Width of the one-sided interval of the mean difference."""
         assert self.before.values is not None
         assert after.values is not None
         differences = self.before.values - after.values
-        if self.before.steps:  # of another answer, that much is lost at most
+        if self.before.steps:  # each changed prediction loses at most the largest difference
             return counted(differences, z) * float(differences.abs().max() or 1.0)
         if self.counted and self._comparable(after):
             return counted(differences, z)
@@ -145,7 +144,7 @@ class Promise:
         changed = differences[differences != 0].abs()
         if self.before.relative or not self.limit or len(changed) * SOME > len(differences):
             return usual
-        # Values that differ in a few examples, or in none, as shares of right labels do: their spread is not known.
+        # If values differ in few examples or none, as shares of right labels do, their spread is not known.
         size = float(changed.mean()) if len(changed) else float(self.before.values.std())
         return max(usual, counted(differences, z) * size)
 
@@ -153,9 +152,9 @@ class Promise:
         return self.before.steps or _counts(after.values)
 
     def _nothing_lost(self, after: Scores) -> float:
-        """What is above 0 if an answer is lost that was right, or if so much probability is that one soon would be.
+        """Above 0 if a right prediction is lost, or so much probability that one is likely to be lost.
 
-        No examples promise a drop of 0, which would leave all weights as they are.
+        No number of examples can guarantee a drop of exactly 0; no rounding would be allowed.
         """
         assert self.before.values is not None
         assert after.values is not None
@@ -163,7 +162,7 @@ class Promise:
         return lost if lost else max(0.0, self._unsure(after) - max(SOON, 0.5 / len(after.values)))
 
     def _unsure(self, after: Scores) -> float:
-        """Upper end of the loss of the probability that was given to the labels, or to what the original answers."""
+        """Upper end of the loss of probability of the labels, or of the original's predictions."""
         if self.before.sureness is None or after.sureness is None:
             return -math.inf
         lost = self.before.sureness - after.sureness
@@ -171,15 +170,15 @@ class Promise:
         return mean + student(quantile(self.confidence), len(lost)) * standard_error(lost)
 
     def excess(self, after: Scores) -> float:
-        """How far a drop goes beyond the limit; at most 0 is allowed."""
+        """How far a drop exceeds the limit; at most 0 is allowed."""
         return self.drop(after).upper - self.limit - SLACK
 
     @property
     def hangs_on(self) -> int | None:
-        """How many examples the error of quantities hangs on, if they are a few of many; else None.
+        """Number of examples that determine the error of quantities, if they are few; else None.
 
-        The number of equal squared errors whose sum varies alike, (Σ e²)² / Σ e⁴ (Kish's effective sample size): a
-        third of the examples where errors are normal.
+        The number of equal squared errors whose sum has the same variance, (Σ e²)² / Σ e⁴ (Kish's effective sample
+        size): a third of the examples if errors are normal.
         """
         if not self.before.relative or self.before.values is None or self.before.guessing is None:
             return None
@@ -190,63 +189,67 @@ class Promise:
         return max(1, round(many)) if many < len(errors) / FEW_OF else None
 
     def notes(self) -> list[str]:
-        """What a person should know of the examples."""
+        """Notes for the user about the examples."""
         found = []
         finer = (
-            "" if self.before.sureness is None or not self.limit else ", and the probability lost judges, too"
+            ""
+            if self.before.sureness is None or not self.limit
+            else ", and the lost probability is limited, too"
         )
         if self.confidence and self.before.values is None:
             found.append(
-                "evaluate gives one number, so that the drop is kept on its examples and not promised on others; let "
-                "it give a tensor with a value for each example"
+                "evaluate returns one number, so the drop is kept on its examples and not guaranteed on others; let it "
+                "return a tensor with a value for each example"
             )
         elif self.too_few:
-            enough = "" if self.needed is None else f"; {self.needed:,} would do"
+            enough = "" if self.needed is None else f"; {self.needed:,} are enough"
             if self.before.steps and self.needed is not None:
-                enough += f" (give {to_give(self.needed):,} without labels, of which so many judge)"
+                enough += f" (give {to_give(self.needed):,} without labels, so that this many judge)"
             found.append(
-                f"{self.examples} examples are too few to promise a drop of at most {self.limit:g} on others"
+                f"{self.examples} examples are too few to guarantee a drop of at most {self.limit:g} on others"
                 f"{enough}{finer}"
             )
         elif self.confidence and self.examples is not None and self.examples < FEW:
-            found.append(f"{self.examples} examples say little of others: give more")
+            found.append(
+                f"{self.examples} judging examples are few, so the drop on others is uncertain: give more"
+            )
         if self.hangs_on is not None:
             found.append(
-                f"the score hangs on about {self.hangs_on} of the {self.examples:,} judging examples, whose errors are "
-                "far larger than those of the others: give evaluate, which judges by what counts, such as errors of "
+                f"about {self.hangs_on} of the {self.examples:,} judging examples determine the score, because their "
+                "errors are much larger than the others': give evaluate with a better score, such as errors of "
                 "logarithms, or more examples"
             )
         if self.too_good:
-            so = finer.replace("and", "so that", 1)
+            so = finer.replace("and", "so", 1).replace(", too", "")
             found.append(
-                f"the original is right on {100 * self.before.score:.1f} % of the judging examples: it was either "
+                f"the original is right on {100 * self.before.score:.1f} % of the judging examples: either it was "
                 f"trained on them, or the task is easy{so}; judge by examples that it was not trained on"
             )
         return found
 
 
 def check_confidence(confidence: float) -> None:
-    """Refuse what is no confidence.
+    """Check a confidence.
 
     Raises:
         SzilardError: it is not 0 or between 0.5 and 1.
     """
     if confidence != 0 and not 0.5 <= confidence < 1:
-        raise SzilardError(f"confidence must be 0 or lie between 0.5 and 1, and is {confidence}")
+        raise SzilardError(f"confidence must be 0 or between 0.5 and 1, not {confidence}")
 
 
 def guesses(found: Scores) -> bool:
-    """Whether a network is no better than a constant answer, as far as that is known."""
+    """Whether a network is not clearly better than a constant prediction; False if that is not known."""
     if found.guessing is None or found.values is None:
         return False
     return found.score - found.guessing <= _CLEARLY * standard_error(found.values)
 
 
 def check_original(before: Scores) -> None:
-    """Refuse to judge by the drop of a score that is no better than guessing, or of too few examples.
+    """Refuse to judge a drop by a score that is no better than guessing, or by too few examples.
 
     Raises:
-        SzilardError: it is.
+        SzilardError: it is, or they are.
     """
     with of_output(before.output):
         _check_original(before)
@@ -257,18 +260,18 @@ def _check_original(before: Scores) -> None:
     if count is not None and count < FEWEST:
         few = "1 different example is" if count == 1 else f"{count} different examples are"
         raise SzilardError(
-            f"{few} too few to judge a drop by; give at least {4 * FEWEST} (512 are "
-            "better), or choose by size with max_bytes or lam"
+            f"{few} too few to judge a drop; give at least {4 * FEWEST} (512 are better), or choose by size with "
+            "max_bytes or lam"
         )
     if before.guessing is None or before.values is None:
         return
     se = standard_error(before.values)
     if guesses(before):
         raise SzilardError(
-            f"the original does no better than guessing on these {len(before.values)} inputs (score "
-            f"{before.score:.4f} with a standard error of {se:.4f}, a constant answer {before.guessing:.4f}), so that "
-            "no drop of it can be judged: give labels in the units of its outputs (of a logarithm, say), or none, so "
-            "that agreement with the original judges, or evaluate, or more inputs; or choose by size with max_bytes or "
+            f"the original is no better than guessing on these {len(before.values)} inputs (score "
+            f"{before.score:.4f} with a standard error of {se:.4f}, a constant prediction {before.guessing:.4f}), so "
+            "a drop cannot be judged: give labels in the units of its outputs (such as logarithms), or no labels, to "
+            "judge by agreement with the original, or evaluate, or more inputs; or choose by size with max_bytes or "
             "lam"
         )
 
@@ -278,10 +281,10 @@ def _counts(values: Tensor | None) -> bool:
 
 
 def scored(given: object) -> Scores:
-    """What a user's ``evaluate`` gave: a number, or a value for each example.
+    """Scores from the result of a user's ``evaluate``: a number, or a value for each example.
 
     Raises:
-        SzilardError: neither.
+        SzilardError: it is neither.
     """
     if isinstance(given, Scores):
         return given
@@ -294,7 +297,8 @@ def scored(given: object) -> Scores:
         return Scores(float(given))  # type: ignore[arg-type]
     except (TypeError, ValueError, RuntimeError) as error:
         raise SzilardError(
-            f"evaluate gave {type(given).__name__}; let it give a number, or a tensor with a value for each example"
+            f"evaluate returned {type(given).__name__}; let it return a number, or a tensor with a value for each "
+            "example"
         ) from error
 
 
@@ -306,10 +310,10 @@ def _tensor(given: Any) -> Any:
 
 
 def finite(found: Scores, whose: str) -> Scores:
-    """The scores, if they are numbers; minus infinity is a bad one.
+    """The scores, if they are not NaN; minus infinity is allowed.
 
     Raises:
-        SzilardError: NaN.
+        SzilardError: the score is NaN or plus infinity.
     """
     if not math.isnan(found.score) and found.score != math.inf:
         return found

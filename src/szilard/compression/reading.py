@@ -1,4 +1,4 @@
-"""Ways to read a batch: which parts a network is called with, and which are labels."""
+"""Possible readings of a batch: which parts are the network's inputs, and which are labels."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ LABELS = ("labels", "label", "label_ids", "targets", "target", "y")  # keys and 
 
 @dataclass(frozen=True)
 class Reading:
-    """One way.
+    """One reading.
 
     Attributes:
         call: one: ``network(inputs)``; several: ``network(*inputs)``; named: ``network(**inputs)``; values:
             ``network(*inputs.values())``.
-        count: of a tuple or list: how many of the first parts are inputs; None: the batch itself is.
+        count: for a tuple or list: how many of the first parts are inputs; None: the batch itself is the input.
         label: position or key of the labels, or None.
-        keys: of a mapping: those that the network is given; None: all.
+        keys: for a mapping: the keys that are passed to the network; None: all.
     """
 
     call: Literal["one", "several", "named", "values"]
@@ -42,11 +42,11 @@ class Reading:
         return inputs, labels
 
     def __call__(self, network: nn.Module, inputs: Any) -> Any:
-        """Everything that a network answers to inputs."""
+        """All outputs of a network for inputs."""
         if isinstance(inputs, Whole):
             inputs = inputs.batch
         if not isinstance(inputs, Tensor):
-            inputs = rebuilt(inputs, lambda leaf: leaf)  # some networks write into what they are given
+            inputs = rebuilt(inputs, lambda leaf: leaf)  # some networks write into their inputs
         if self.call == "several":
             return network(*inputs)
         if self.call == "values":
@@ -64,7 +64,7 @@ class Reading:
         ]
 
     def __str__(self) -> str:
-        """What a batch is taken for, as part of a sentence."""
+        """The reading, as part of a sentence."""
         if self.call == "named":
             what = f"batches are inputs by name ({', '.join(self.keys or ())})"
         elif self.call == "values":
@@ -77,10 +77,10 @@ class Reading:
 
 
 def readings(batch: Any, takes: Takes | None) -> Iterator[Reading]:
-    """Ways to read a batch, the likeliest first, by what a forward takes.
+    """Readings of a batch, the most likely first, by the signature of the forward.
 
     Args:
-        takes: None where nothing is known, as of a user's own ``forward``, which gets inputs as they are.
+        takes: None if nothing is known, as for a user's own ``forward``, which receives inputs as they are.
     """
     if isinstance(batch, Mapping):
         yield from _of_mapping(batch, takes)
@@ -111,7 +111,7 @@ def _of_mapping(batch: Mapping[Any, Any], takes: Takes | None, count: int | None
     values = tuple(key for key in keys if isinstance(batch[key], Tensor))
     if takes.required <= len(values) <= takes.most:
         yield Reading("values", count, own, values)  # {"image": ..., "label": ...}
-    if named and label is not None:  # a forward that wants them, whatever it says
+    if named and label is not None:  # a forward that needs labels although its signature does not say so
         yield from _named(tuple(batch), takes, count, own)
 
 
@@ -144,7 +144,7 @@ def _of_tuple(batch: tuple[Any, ...] | list[Any], takes: Takes | None) -> Iterat
 
 
 def _first(batch: tuple[Any, ...] | list[Any], takes: Takes | None, label: int | None) -> Iterator[Reading]:
-    """Readings with the first part for the inputs."""
+    """Readings with the first part as the inputs."""
     inner = batch[0]
     if isinstance(inner, Mapping):
         for one in _of_mapping(inner, takes, 1):
@@ -159,13 +159,13 @@ def _first(batch: tuple[Any, ...] | list[Any], takes: Takes | None, label: int |
 
 
 def _counts(n: int, takes: Takes) -> list[int]:
-    """Numbers of inputs: as many as are required, then more, then whatever might do."""
+    """Numbers of inputs to try: as many as are required, then more, then all others."""
     least = max(1, takes.required)
     fits = [count for count in range(least, n + 1) if count <= takes.most]
     return fits + [count for count in range(n, 0, -1) if count not in fits]
 
 
 def _required_label(count: int, takes: Takes) -> int | None:
-    """The last input if it is labels that the network wants to see."""
+    """The position of the last input if it is labels that the network takes, else None."""
     last = takes.names[count - 1] if 1 < count <= len(takes.names) else ""
     return count - 1 if last in LABELS else None

@@ -1,10 +1,9 @@
-"""Steps of rows and columns: finer where an error costs more.
+"""Steps for rows and columns: finer if an error costs more.
 
-An entry of curvature h is best rounded at the step √(12 λ / (h ln 2)), at a high rate. For a matrix h is about G_r
-a_c, with a_c what is left of the curvature of column c when later columns have made good what they can, so that one
-step for all takes ½ log2 of the arithmetic over the geometric mean of h more bits an entry. Factors of rows G_r^-½
-and of columns a_c^-½, on the file's grid, save them. They take bits themselves, and where most entries are zero,
-one step does as well.
+At a high rate, the best step for an entry of curvature h is √(12 λ / (h ln 2)). For a matrix h is about G_r a_c, with
+a_c the curvature of column c after later columns compensate its error. One step for all entries then costs ½ log2 of
+the arithmetic over the geometric mean of h more bits per entry. Factors of rows G_r^-½ and of columns a_c^-½, on the
+file's grid, save these bits. The factors themselves cost bits, and if most entries are zero, one step is as good.
 """
 
 from __future__ import annotations
@@ -22,18 +21,18 @@ from szilard.compression import sequential_rounding
 from szilard.compression.draft import ROWS, Quantised
 from szilard.compression.hooked import Curvature
 
-SOME = 512  # rows on which ways are tried
-LEAST = 1e-6  # of the mean G: rows below are not known better than that
-MANY = 1 << 21  # entries of which a copy in float64 is made
-FURTHEST = 127  # of a factor's code
+SOME = 512  # rows on which the choices of factors are tried
+LEAST = 1e-6  # of the mean G: smaller values count as this
+MANY = 1 << 21  # most entries that are copied to float64 at a time
+FURTHEST = 127  # largest code of a factor
 
 
 @dataclass(frozen=True)
-class Way:
+class Scaling:
     """How a matrix is rounded.
 
     Attributes:
-        rows, cols: whether they have factors of their own.
+        rows, cols: whether rows and columns have factors.
         exponent: α of G^α, which is used in place of G, with the same mean.
     """
 
@@ -42,13 +41,19 @@ class Way:
     exponent: float = 1.0
 
 
-PLAIN = Way()
-SCALED = (Way(rows=True), Way(rows=True, cols=True), Way(cols=True))
-GAIN = 0.05  # of ΔL + λ · bits, that factors must save: less is within the error of the prediction
+PLAIN = Scaling()
+SCALED = (Scaling(rows=True), Scaling(rows=True, cols=True), Scaling(cols=True))
+GAIN = 0.05  # share of ΔL + λ · bits that factors must save: less is within the error of the prediction
 
 
 def quantise(
-    weight: Tensor, curvature: Curvature, lam: float, roots: Sequence[Tensor], way: Way, *, passes: int = 2
+    weight: Tensor,
+    curvature: Curvature,
+    lam: float,
+    roots: Sequence[Tensor],
+    scaling: Scaling,
+    *,
+    passes: int = 2,
 ) -> Quantised:
     """Integers for a weight ``[rows, cols]``.
 
@@ -57,14 +62,14 @@ def quantise(
         roots: :func:`szilard.compression.sequential_rounding.inverse_roots` of the curvature's A.
         passes: of :func:`szilard.compression.sequential_rounding.quantise`.
     """
-    outputs = flattened(curvature.outputs.double(), way.exponent)
-    if not way.rows and not way.cols:
+    outputs = flattened(curvature.outputs.double(), scaling.exponent)
+    if not scaling.rows and not scaling.cols:
         return sequential_rounding.quantise(
             weight, curvature.inputs, outputs, lam, passes=passes, roots=roots
         )
     outputs = outputs.clamp_min(LEAST * float(outputs.mean())).clamp_min(1e-30)
-    row = _codes(outputs.log()) if way.rows else None
-    col = _codes(_left(roots).log().mean(0)) if way.cols else None
+    row = _codes(outputs.log()) if scaling.rows else None
+    col = _codes(_left(roots).log().mean(0)) if scaling.cols else None
     rows = None if row is None else _factors(row)
     cols = None if col is None else _factors(col)
     if rows is not None:
@@ -79,7 +84,7 @@ def quantise(
 
 @dataclass(frozen=True, eq=False)
 class Divided:
-    """A matrix ``[rows, cols]`` over factors of its rows and columns, made for some rows at a time."""
+    """A matrix ``[rows, cols]`` divided by factors of its rows and columns, computed for some rows at a time."""
 
     weight: Tensor
     rows: Tensor | None
@@ -99,11 +104,13 @@ class Divided:
         if self.cols is None:
             return found
         cols = self.cols.to(found)
-        return found / cols if self.rows is None else found.div_(cols)  # which is ours by then
+        return (
+            found / cols if self.rows is None else found.div_(cols)
+        )  # in place, because it is already a copy
 
 
 def flattened(outputs: Tensor, exponent: float) -> Tensor:
-    """G^α of the same mean, ``[rows]``."""
+    """G^α, scaled to the mean of G, ``[rows]``."""
     if exponent == 1:
         return outputs
     mean = outputs.mean().clamp_min(1e-300)
@@ -111,8 +118,8 @@ def flattened(outputs: Tensor, exponent: float) -> Tensor:
     return powers * (mean / powers.mean())
 
 
-def likely(weight: Tensor, curvature: Curvature, lam: float, roots: Sequence[Tensor]) -> Way:
-    """That of the least predicted ΔL + λ · bits, on some of the rows; with factors only for a clear gain."""
+def best_scaling(weight: Tensor, curvature: Curvature, lam: float, roots: Sequence[Tensor]) -> Scaling:
+    """The choice with the smallest predicted ΔL + λ · bits on some of the rows; factors only for a clear gain."""
     if len(roots) == 1 and len(weight) > SOME:
         some = torch.linspace(0, len(weight) - 1, SOME).long()
         part, known = weight[some], replace(curvature, outputs=curvature.outputs[some])
@@ -120,19 +127,19 @@ def likely(weight: Tensor, curvature: Curvature, lam: float, roots: Sequence[Ten
         part, known = weight, curvature
     share = len(weight) / max(1, len(part))
     best, least = PLAIN, math.inf
-    for way in (PLAIN, *SCALED):
-        made = quantise(part, known, lam, roots, way, passes=1)
+    for scaling in (PLAIN, *SCALED):
+        made = quantise(part, known, lam, roots, scaling, passes=1)
         cost = predicted(part, made, known) + lam * (rate(made.levels) + side(made.row))
         total = share * cost + lam * side(made.col)
-        if way == PLAIN:
+        if scaling == PLAIN:
             total *= 1 - GAIN
         if total < least:
-            best, least = way, total
+            best, least = scaling, total
     return best
 
 
 def predicted(weight: Tensor, made: Quantised, curvature: Curvature) -> float:
-    """½ Σ_r G_r e_r A e_rᵀ of the errors e, in nats."""
+    """Predicted ΔL = ½ Σ_r G_r e_r A e_rᵀ of the errors e, in nats."""
     values = made.dense(weight if weight.numel() > MANY else weight.double())
     groups = len(curvature.inputs)
     size, some = len(weight) // groups, max(1, MANY // weight.shape[1])
@@ -152,7 +159,7 @@ def rate(levels: np.ndarray) -> float:
 
 
 def side(codes: np.ndarray | None) -> float:
-    """Bits of factors, about."""
+    """Approximate bits of factors."""
     if codes is None:
         return 0.0
     wide = codes.astype(np.int32)
@@ -160,14 +167,14 @@ def side(codes: np.ndarray | None) -> float:
 
 
 def _left(roots: Sequence[Tensor]) -> Tensor:
-    """Curvature of each column when later ones make good its errors, ``[groups, cols]``."""
+    """Curvature of each column after later columns compensate its errors, ``[groups, cols]``."""
     return torch.stack([1 / (root.diagonal() if root.dim() == 2 else root).square() for root in roots])
 
 
 def _codes(logs: Tensor) -> np.ndarray | None:
-    """Codes of factors h^-½, over their geometric mean, of ln h; None where all are 1.
+    """Codes of the factors h^-½ over their geometric mean, from ln h; None if all are 1.
 
-    Where some would be beyond the furthest code, they are over the middle of their range.
+    If some would exceed the largest code, they are relative to the middle of their range instead.
     """
     octaves = -0.5 / math.log(2) * (logs - logs.mean())
     if len(octaves) and ROWS * float(octaves.abs().max()) > FURTHEST:

@@ -1,4 +1,4 @@
-"""Find λ for what a user asks for: a drop that must not be exceeded, or a size."""
+"""Search for the λ that reaches a goal: a largest drop, or a size."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 
 Result = TypeVar("Result")
 
-FARTHEST = 24.0  # octaves from the start
+FARTHEST = 24.0  # largest distance from the start, in octaves
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,7 +17,7 @@ class Trial(Generic[Result]):
     """One λ that was tried.
 
     Attributes:
-        excess: how far beyond what is allowed, in whatever unit; at most 0 is allowed.
+        excess: how far the limit is exceeded, in any unit; at most 0 is allowed.
     """
 
     lam: float
@@ -32,14 +32,15 @@ def largest_allowed(
     trials: int = 8,
     tolerance: float = 0.08,
 ) -> list[Trial[Result]]:
-    """Trials of λ, of which the largest with no excess is the answer; from ``start`` on.
+    """Trials of λ from ``start`` on; the largest λ without excess is the solution (:func:`best`).
 
-    The excess grows with λ but for noise. Steps double until it changes sign; then regula falsi on (log λ, excess),
-    kept away from the ends of the bracket.
+    The excess grows with λ, apart from noise. Steps double until it changes sign; then regula falsi on (log λ, excess)
+    follows, kept away from the ends of the bracket.
 
     Args:
-        attempt: excess and result of a λ.
-        trials: at most so many.
+        attempt: returns excess and result of a λ.
+        start: the first λ.
+        trials: most trials.
         tolerance: octaves; a bracket this small is not divided further.
     """
     found: list[Trial[Result]] = []
@@ -50,7 +51,7 @@ def largest_allowed(
         return found[-1]
 
     place, step = 0.0, 1.0
-    low: tuple[float, float] | None = None  # octave and excess of the largest λ that is allowed
+    low: tuple[float, float] | None = None  # octave and excess of the largest allowed λ
     high: tuple[float, float] | None = None
     while len(found) < trials:
         excess = at(place).excess
@@ -72,6 +73,6 @@ def largest_allowed(
 
 
 def best(trials: list[Trial[Result]]) -> Trial[Result] | None:
-    """The largest λ without excess, or None."""
+    """The trial with the largest λ without excess, or None."""
     allowed = [t for t in trials if t.excess <= 0 and math.isfinite(t.excess)]
     return max(allowed, key=lambda t: t.lam, default=None)

@@ -1,9 +1,9 @@
-"""Rounding a matrix so that error + rate is least, each column making good the errors of those before it.
+"""Rounding a matrix for the smallest error + rate: each column compensates the errors of the columns before it.
 
     minimise  ½ Σ_r G_r (w_r - s_r k_r) A (w_r - s_r k_r)ᵀ + λ R(k)     over integers k
 
-greedily, column by column (Hassibi and Stork 1993; Frantar et al. 2022), with R the length in bits that the adaptive
-coder would give k in its state (Conzelmann and Bamler 2025).
+greedily, column by column (Hassibi and Stork 1993; Frantar et al. 2022), with R the bits that the adaptive coder needs
+for k in its present state (Conzelmann and Bamler 2025).
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from szilard.coding.adaptive import LARGEST
 from szilard.compression.draft import STEPS, Quantised
 from szilard.kernels import native
 
-# Of the bits that a cheaper level saves, the share that stays saved: columns that make good its error take bits, too.
-# Measured, see benchmarks/model_file.py; any from 0.05 to 0.5 does nearly as well, and 1 takes 4 % more bytes.
+# The share of the bits saved by a cheaper level that counts, because the columns that compensate its error cost bits.
+# Measured, see benchmarks/model_file.py; values from 0.05 to 0.5 are nearly as good, and 1 takes 4 % more bytes.
 LASTING = 0.4
 BLOCK = 64  # columns between two matrix products
 DAMPING = 0.01  # of A's mean diagonal
 MANY = 1 << 19  # entries of independent columns that are rounded at a time
 AT_ONCE = 1 << 22  # entries of a matrix that are rounded together
-SOME = 2048  # rows whose later columns are moved at a time
-LEFT = 2  # columns to the left that the coder's model asks for
+SOME = 2048  # rows whose later columns are updated at a time
+LEFT = 2  # columns to the left that the coder's model reads
 
 
 class Matrix(Protocol):
-    """``[rows, cols]``, which gives some rows at a time, as a tensor does."""
+    """A matrix ``[rows, cols]`` that returns some rows at a time, as a tensor does."""
 
     @property
     def shape(self) -> torch.Size: ...
@@ -63,11 +63,11 @@ def quantise(
         outputs: G, ``[rows]``.
         lam: λ, nats per bit.
         step: code of the step; by default the best for this λ and curvature, √(12 λ / (h ln 2)) with h the geometric
-            mean of the curvatures that are left when later columns have made good what they can.
-        passes: over the matrix; each begins with what the coder learnt in the one before.
-        damping: added to A, in its mean diagonal.
-        lasting: share of the bits that a cheaper level saves which counts; by default all where columns do not make
-            good each other's errors, else :data:`LASTING`.
+            mean of the curvatures after later columns compensate errors.
+        passes: number of passes over the matrix; each starts with the coder's state of the one before.
+        damping: added to A's diagonal, as a share of its mean.
+        lasting: share of the bits saved by a cheaper level that counts; by default 1 if columns do not compensate
+            each other's errors, else :data:`LASTING`.
         roots: :func:`inverse_roots` of A, if they are known.
 
     Returns:
@@ -88,19 +88,19 @@ def quantise(
     rounder = _Rounder()
     some = max(1, AT_ONCE // max(1, weight.shape[1]))
     for g in range(groups):
-        parts = range(g * size, (g + 1) * size, some)  # rows only share what the coder's model has learnt
+        parts = range(g * size, (g + 1) * size, some)  # parts share only the coder's model
         for number, start in product(range(passes), parts):
             rows = slice(start, min(start + some, (g + 1) * size))
             sweep = _Sweep(weight[rows], unit, found[g], outputs[rows], exact[g], 2 * share * lam)
             for first, block in sweep.run(rounder):
                 if number == passes - 1:
                     levels = _put(levels, rows, first, block)
-            del sweep  # before the next one makes its copy
+            del sweep  # free its memory before the next one makes its copy
     return Quantised(levels, step)
 
 
 def finest(weight: Matrix) -> int:
-    """Code of the finest step at which levels stay within those of a file, with room for what rounding adds.
+    """Code of the finest step at which levels stay within the limit of a file, with a margin for compensated errors.
 
     Args:
         weight: ``[rows, cols]``, or a vector.
@@ -117,12 +117,12 @@ def finest(weight: Matrix) -> int:
 
 
 def _size(value: float) -> float:
-    """What decides which is larger: NaN is, to be seen."""
+    """Sort key in which NaN is the largest value, so that it is noticed."""
     return math.inf if math.isnan(value) else value
 
 
 def _put(levels: np.ndarray, rows: slice, first: int, block: np.ndarray) -> np.ndarray:
-    """Levels with some columns filled, in a wider type if the present one does not hold them."""
+    """Levels with some columns filled, in a wider type if needed."""
     most = max(-int(block.min()), int(block.max())) if block.size else 0
     if most > np.iinfo(levels.dtype).max:
         levels = levels.astype(np.int16 if most <= np.iinfo(np.int16).max else np.int32)
@@ -131,19 +131,18 @@ def _put(levels: np.ndarray, rows: slice, first: int, block: np.ndarray) -> np.n
 
 
 def nearest(weight: Tensor, step: int) -> Quantised:
-    """Every entry to the level that is nearest."""
+    """Round every entry to the nearest level."""
     limit = float(LARGEST)
     levels = (weight.double() / 2.0 ** (step / STEPS)).round().clamp(-limit, limit)
     return Quantised(levels.to(torch.int32).numpy(), step)
 
 
 def inverse_roots(inputs: Tensor, damping: float = DAMPING) -> list[Tensor]:
-    """U of each group, upper triangular, with Uᵀ U = (A + damping)^-1; its diagonal alone where A is given by its
-    diagonal.
+    """U of each group, upper triangular, with Uᵀ U = (A + damping)^-1; only its diagonal if A is given by its diagonal.
 
     Args:
         inputs: A, ``[groups, cols, cols]`` or ``[groups, cols]``.
-        damping: added to A, in its mean diagonal.
+        damping: added to A's diagonal, as a share of its mean.
     """
     return [_inverse_root(a.double(), damping) for a in inputs]
 
@@ -161,10 +160,10 @@ def _inverse_root(a: Tensor, share: float) -> Tensor:
 
 
 class _Sweep:
-    """All columns of a matrix once, some at a time.
+    """One pass over all columns of a matrix, some at a time.
 
-    Beside the weight, memory is taken for a few columns where they are independent of each other; else for the whole
-    matrix in float64, because later columns make good the errors of earlier ones.
+    In addition to the weight, it needs memory for a few columns if they are independent; else for the whole matrix in
+    float64, because later columns compensate the errors of earlier ones.
     """
 
     def __init__(
@@ -176,7 +175,7 @@ class _Sweep:
         self.weight = weight if self.scaled is None else self.scaled
 
     def run(self, rounder: _Rounder) -> Iterator[tuple[int, np.ndarray]]:
-        """First column and int32 levels ``[rows, count]`` of one block after another."""
+        """First column and int32 levels ``[rows, count]`` of each block."""
         rows, cols = self.weight.shape
         rounder.begin(rows)
         some = BLOCK if self.scaled is not None else max(1, min(BLOCK, MANY // max(1, rows)))
@@ -199,9 +198,9 @@ class _Sweep:
 
 
 class _Rounder:
-    """Columns to integers, with the state of the coder's model; by C++ where it is built.
+    """Rounds columns to integers, with the state of the coder's model; in C++ if it is built.
 
-    A call sees the two columns to the left of its own, which the model asks for, and nothing else of the matrix.
+    Of the matrix, a call reads only its own columns and the two to their left, which the model needs.
     """
 
     def __init__(self) -> None:
@@ -211,7 +210,7 @@ class _Rounder:
         self.begin(0)
 
     def begin(self, rows: int) -> None:
-        """A matrix from its left end; what the contexts have learnt stays."""
+        """Start at the left end of a matrix; the contexts keep their statistics."""
         self._left = np.zeros((rows, LEFT), dtype=np.int32)
         self._means = np.full(rows, 256, dtype=np.int32)
 
@@ -241,7 +240,7 @@ class _Rounder:
 
 
 def _columns(weights: Tensor, feedback: Tensor, price: Tensor, levels: np.ndarray) -> Tensor:
-    """The same with a fixed rate, log2(1 + |k|) steps of a bit and a half, where there is no coder to ask."""
+    """The same with a fixed rate of 3 log2(1 + |k|) bits, if the coder is not built."""
     errors = weights.clone()
     for j in range(weights.shape[1]):
         w = errors[:, j]

@@ -1,7 +1,7 @@
-"""Intermediate results of one compression, in memory while they are few and in a temporary file beyond that.
+"""Store intermediate results of a compression in memory, and above a limit in a temporary file.
 
-What does not depend on λ is computed once and read at every λ: the curvature of a transformer's layers and its inverse
-roots take more memory than the network. Tensors come back bit by bit as they were put in.
+Results that do not depend on λ are computed once and read at every λ. The curvature of a transformer's layers and its
+inverse roots take more memory than the network. Tensors are restored bit for bit.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch import Tensor
 from szilard.errors import SzilardError
 
 ROOM = 1 << 23  # bytes of tensors that stay in memory
-SMALL = 1 << 12  # bytes; a tensor that is smaller always stays
+SMALL = 1 << 12  # bytes; smaller tensors always stay in memory
 PIECE = 1 << 20  # entries that are read or added at a time
 
 
@@ -37,11 +37,11 @@ class _Placed:
 
 
 class Shelf(MutableMapping[Any, Any]):
-    """A mapping whose values hold tensors: alone, or in tuples, lists, dicts and dataclasses.
+    """A mapping whose values contain tensors: alone, or in tuples, lists, dicts and dataclasses.
 
-    Small tensors, those on a GPU and those that fit into ``room`` stay in memory; the others lie in a temporary file
-    without a name, which the system removes when the process ends, however it ends. Each access reads them anew, so
-    that a value that was taken out may be changed only if it is put back. Several threads may read at once.
+    Small tensors, those on a GPU and those that fit into ``room`` stay in memory. The others are stored in a temporary
+    file without a name, which the system removes when the process ends, however it ends. Each access reads them from
+    the file again: to change a value, store it again. Several threads can read at once.
 
     Args:
         room: bytes of tensors that stay in memory.
@@ -50,7 +50,7 @@ class Shelf(MutableMapping[Any, Any]):
     def __init__(self, room: int = ROOM) -> None:
         self.room = room
         self.held = 0  # bytes in memory
-        self.written = 0  # bytes in the file, free places included
+        self.written = 0  # bytes in the file, including free places
         self._values: dict[Any, Any] = {}
         self._free: dict[int, list[int]] = defaultdict(list)  # places by size
         self._file: BinaryIO | None = None
@@ -59,7 +59,7 @@ class Shelf(MutableMapping[Any, Any]):
     def __setitem__(self, key: Any, value: Any) -> None:
         with self._lock:
             if key in self._values:
-                del self[key]  # unlike pop, it does not read what was there
+                del self[key]  # unlike pop, this does not read the old value
             self._values[key] = _mapped(value, self._put)
 
     def __getitem__(self, key: Any) -> Any:
@@ -79,7 +79,7 @@ class Shelf(MutableMapping[Any, Any]):
         return len(self._values)
 
     def add(self, key: Any, more: Tensor, scale: float = 1.0) -> None:
-        """Add ``scale * more`` to the float64 tensor that this has begun for a key; little memory is taken beside.
+        """Add ``scale * more`` to the float64 sum of a key, which the first call starts; needs little extra memory.
 
         Raises:
             SzilardError: the temporary file cannot be written.
@@ -139,7 +139,7 @@ class Shelf(MutableMapping[Any, Any]):
         except OSError as error:
             raise SzilardError(
                 f"{self.written >> 20} MB of intermediate results cannot be written to {tempfile.gettempdir()} "
-                f"({error.strerror or error}); make room there, or name another folder in TMPDIR"
+                f"({error.strerror or error}); free some space there, or set TMPDIR to another folder"
             ) from error
 
     def _read(self, placed: _Placed) -> Tensor:
@@ -152,14 +152,14 @@ class Shelf(MutableMapping[Any, Any]):
                 count = cast(int, self._file.readinto(data))  # type: ignore[attr-defined]
                 if not count:
                     raise SzilardError(
-                        f"a temporary file in {tempfile.gettempdir()} has been cut short; try again"
+                        f"a temporary file in {tempfile.gettempdir()} is too short, as if it was truncated; try again"
                     )
                 data = data[count:]
         return tensor
 
 
 class Total:
-    """A sum in float64 that lies on a shelf."""
+    """A float64 sum that is stored on a shelf."""
 
     def __init__(self, shelf: Shelf) -> None:
         self._shelf = shelf
@@ -169,13 +169,13 @@ class Total:
         self._shelf.add(self, more, scale)
 
     def take(self) -> Tensor | None:
-        """The sum, which leaves the shelf; None if nothing was added."""
+        """Remove the sum from the shelf and return it; None if nothing was added."""
         found: Tensor | None = self._shelf.pop(self, None)
         return found
 
 
 class Part(MutableMapping[str, Any]):
-    """A mapping by names whose values lie on a shelf beside others'."""
+    """A mapping by names whose values are stored on a shelf that others use, too."""
 
     def __init__(self, shelf: Shelf) -> None:
         self._shelf = shelf
@@ -219,7 +219,7 @@ def _mapped(value: Any, change: Any) -> Any:
         changed = {f.name: _mapped(getattr(value, f.name), change) for f in dataclasses.fields(value)}
         made = object.__new__(
             type(value)
-        )  # a check in its __init__ would not know what a place in the file is
+        )  # without __init__, whose checks would not accept a place in the file
         for name, one in changed.items():
             object.__setattr__(made, name, one)
         return made

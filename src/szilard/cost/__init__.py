@@ -1,4 +1,4 @@
-"""What a network costs: counted, estimated or measured, and always labelled so."""
+"""Costs of a network: counted, estimated or measured, and labelled accordingly."""
 
 from szilard.cost.counting import count, training_flops
 from szilard.cost.energy import joules

@@ -1,4 +1,4 @@
-"""Counted costs: what follows from shapes and supports alone."""
+"""Counted costs, which follow from shapes and supports alone."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ def count(network: nn.Module, input_shape: Inputs) -> Cost:
     """Parameters, non-zeros, bits, and the MACs and bytes of one inference of one example.
 
     The network runs in eval mode on zeros of ``[1, *input_shape]``; it is not changed. MACs are half the
-    FLOPs of ``torch.utils.flop_counter`` (multiply and add are two), which knows matrix products,
-    convolutions and our sparse operators; attention and recurrent layers are made to take the path it
-    can count, and what it leaves out (element-wise work, norms, softmax, ``nn.Bilinear``) is left out here.
+    FLOPs of ``torch.utils.flop_counter`` (a multiply-add is two), which counts matrix products, convolutions and the
+    sparse operators of szilard. Attention and recurrent layers run in an implementation that it can count. Element-wise
+    operations, norms, softmax and ``nn.Bilinear`` are not counted.
 
     Args:
         network: any ``nn.Module``.
-        input_shape: of one example, ``(3, 32, 32)`` or ``(length,)`` for tokens; for a network of several inputs a list
-            of shapes, or a dict of them by argument name. A tensor ``[N, ...]`` may stand in place of a shape: its
-            first example is then the input (where zeros are none that the network takes).
+        input_shape: shape of one example, ``(3, 32, 32)`` or ``(length,)`` for tokens; for several inputs
+            a list of shapes, or a dict of them by argument name. A tensor ``[N, ...]`` can be given instead of a shape:
+            its first example is then the input (for networks that do not take zeros).
 
     Returns:
-        without ``bytes_moved`` for TorchScript, whose parts cannot be watched.
+        the cost, without ``bytes_moved`` for TorchScript, whose layers cannot be observed.
 
     Raises:
         SzilardError: the network does not run on that shape.
@@ -62,16 +62,16 @@ def count(network: nn.Module, input_shape: Inputs) -> Cost:
 def training_flops(
     network: nn.Module, input_shape: Inputs, *, examples: int, growth_examples: int = 0
 ) -> int:
-    """FLOPs of training: three times the training-mode forward of every example, and the dense growth gradients.
+    """FLOPs of training: three training-mode forward passes for every example, plus the dense growth gradients.
 
-    A deterministic step costs 3 f (f: FLOPs of a forward), one with local reparametrisation 6 f, or 6 d f at
-    density d, since its forward is two products.
+    A deterministic step costs 3 f (f: FLOPs of a forward pass). A step with local reparametrisation costs 6 f, or 6 d f
+    at density d, because its forward pass has two products.
 
     Args:
         network: as it is trained; it is not changed.
         input_shape: as in :func:`count`.
         examples: number of (example, step) pairs: steps times batch size.
-        growth_examples: those of them for which a dense weight gradient was formed to move a support.
+        growth_examples: number of these pairs for which a dense weight gradient was computed to move a support.
     """
     network = copy.deepcopy(network).train()  # two examples, because BatchNorm refuses to train on one
     forward = _forward_flops(network, runner(network, input_shape, batch=2)) // 2
@@ -84,14 +84,12 @@ def _forward_flops(network: nn.Module, run: Callable[[], Any]) -> int:
     from torch.utils.flop_counter import FlopCounterMode
 
     first = next(network.parameters(), torch.zeros(()))
-    for (
-        p
-    ) in network.parameters():  # of a copy: the counter's hooks on gradients fail on an expanded parameter
+    for p in network.parameters():  # of a copy: the counter's gradient hooks fail on an expanded parameter
         if p.is_leaf:
             p.requires_grad_(False)
     counter = FlopCounterMode(display=False)
     fused = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)  # one opaque operator, which counts as nothing
+    torch.backends.mha.set_fastpath_enabled(False)  # one opaque operator, which counts as zero
     try:
         with (
             torch.random.fork_rng(devices=[first.device] if first.is_cuda else []),
@@ -108,15 +106,15 @@ def _forward_flops(network: nn.Module, run: Callable[[], Any]) -> int:
 
 @contextmanager
 def _recurrent_in_steps() -> Iterator[None]:
-    """oneDNN and cuDNN run an LSTM as one opaque operator, which counts as nothing; else it is matrix products."""
+    """Run LSTMs as matrix products: oneDNN and cuDNN run them as one opaque operator, which counts as zero."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of TF32 on GPUs that are not there
+        warnings.simplefilter("ignore")  # about TF32 on GPUs that are not there
         with torch.backends.mkldnn.flags(enabled=False), torch.backends.cudnn.flags(enabled=False):
             yield
 
 
 def _dense_growth_flops(network: nn.Module, input_shape: Inputs) -> int:
-    """FLOPs of one example's dense weight gradient in every layer whose support can move."""
+    """FLOPs of one example's dense weight gradient, over all layers whose support can move."""
     total = 0
 
     def hook(module: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -143,7 +141,7 @@ def _supports(network: nn.Module) -> dict[str, Any]:
 
 
 def _entries(network: nn.Module) -> tuple[int, int]:
-    """(existing, dense) entries of all weights, biases and the like."""
+    """(existing, dense) entries of all weights, biases and other parameters."""
     supports = _supports(network)
     inside = {id(p) for name in supports for p in network.get_submodule(name).parameters()}
     rest = sum(p.numel() for p in network.parameters() if id(p) not in inside)
@@ -153,7 +151,7 @@ def _entries(network: nn.Module) -> tuple[int, int]:
 
 
 def _held(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """The tensors of the state dict, without the indices of supports that are full and need none."""
+    """The tensors of the state dict, without the indices of full supports, which need none."""
     full = {
         f"{name}.support.{index}" if name else f"support.{index}"
         for name, support in _supports(network).items()
@@ -163,12 +161,12 @@ def _held(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
     seen: set[int] = set()
     for name, tensor in network.state_dict(keep_vars=True).items():
         if isinstance(tensor, Tensor) and name not in full and id(tensor) not in seen:
-            seen.add(id(tensor))  # a tied tensor lies in memory once
+            seen.add(id(tensor))  # a tied tensor is in memory once
             yield name, tensor
 
 
 def _tensors(values: Any) -> Iterator[Tensor]:
-    """All tensors of inputs and outputs, which may be tuples (as an LSTM's) or dicts."""
+    """All tensors of inputs and outputs, which can be tuples (as for an LSTM) or dicts."""
     if isinstance(values, Tensor):
         yield values
     elif isinstance(values, Mapping):

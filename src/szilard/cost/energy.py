@@ -1,4 +1,4 @@
-"""Estimated joules: counted operations and bytes, times a published table."""
+"""Estimated joules: counted operations and bytes, times published energies per operation."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from szilard.cost.record import Cost
 #: Picojoules, 45 nm, 0.9 V: M. Horowitz, "Computing's energy problem (and what we can do about it)", ISSCC 2014.
 MULTIPLY_FP32 = 3.7
 ADD_FP32 = 0.9
-#: Picojoules for 64 bits from a memory of at most so many bytes (cache), or from DRAM: the lower end of 1300-2600.
+#: Picojoules to read 64 bits from a cache of at most this many bytes, or from DRAM: the lower end of 1300-2600.
 MEMORY = ((8 << 10, 10.0), (32 << 10, 20.0), (1 << 20, 100.0))
 DRAM = 1300.0
 
@@ -18,15 +18,15 @@ ADAM_BYTES = 28
 def joules(cost: Cost, *, steps: int = 0, trained_values: int = 0) -> Cost:
     """``cost`` with its joules estimated from its counted figures.
 
-    Inference: a multiply and an add a MAC, and every byte once from the smallest memory that holds the weights.
-    Training: the arithmetic of ``train_flops`` and the optimiser's traffic from DRAM. Instruction overhead,
-    static power and the movement of training activations are left out, so these are lower bounds of a
-    45 nm chip: they rank networks, they do not predict a bill.
+    Inference: one multiply and one add for each MAC, and every byte read once from the smallest memory that holds the
+    weights. Training: the arithmetic of ``train_flops`` and the optimiser's DRAM traffic. Instruction overhead, static
+    power and the movement of training activations are not included. The results are lower bounds for a 45 nm chip:
+    use them to compare networks, not to predict the consumption of a device.
 
     Args:
         cost: with its counted figures.
-        steps: optimiser steps of the training.
-        trained_values: numbers that the optimiser holds (means and log σ count apart).
+        steps: number of optimiser steps.
+        trained_values: number of trained values (means and log σ count separately).
     """
     found = cost
     if cost.macs is not None and cost.bytes_moved is not None and cost.bits is not None:

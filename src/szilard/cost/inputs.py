@@ -1,4 +1,4 @@
-"""Inputs to run a network on once: from shapes, or from examples."""
+"""Inputs for one run of a network: from shapes, or from examples."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from torch import Tensor, nn
 from szilard.errors import SzilardError
 
 Inputs = Sequence[Any] | Mapping[str, Any] | Tensor
-_MOST = 4  # inputs for which numbers and tokens are tried in every combination
+_MOST = 4  # number of inputs up to which floats and tokens are tried in every combination
 
 
 def runner(network: nn.Module, inputs: Inputs, batch: int) -> Callable[[], Any]:
-    """What calls the network on a batch, in the way in which it takes the inputs.
+    """A function that calls the network on a batch, in the form in which the network takes its inputs.
 
-    Shapes become zeros; of floating point, or, where the network does not take those, whole numbers (tokens). Several
-    inputs are passed as arguments, or together as one tuple where the network takes one.
+    Shapes become zeros: of a floating type, or integers (tokens) if the network does not take those. Several
+    inputs are passed as arguments, or as one tuple if the network takes one.
 
     Args:
-        inputs: the shape of one input; or, for several, a list of shapes or a dict of them by argument name. In
-            place of a shape a tensor ``[N, ...]`` may stand, of which the first example is taken.
+        inputs: the shape of one input; for several inputs a list of shapes or a dict of them by argument name. A tensor
+            ``[N, ...]`` can be given instead of a shape; its first example is used.
         batch: number of examples, all the same.
 
     Raises:
-        SzilardError: the network runs on none of them.
+        SzilardError: the network runs on none of these inputs.
     """
     first: Exception | None = None
     for call in _ways(network, inputs, batch):
@@ -42,7 +42,7 @@ def runner(network: nn.Module, inputs: Inputs, batch: int) -> Callable[[], Any]:
                 call()
         except SzilardError:
             raise
-        except Exception as error:  # whatever somebody's forward raises
+        except Exception as error:  # a user's forward can raise anything
             first = first or error
         else:
             return call
@@ -80,7 +80,7 @@ def _example(network: nn.Module, given: Any, batch: int, *, tokens: bool) -> Ten
     first = next(network.parameters(), torch.zeros(()))
     if isinstance(given, Tensor):
         if not given.dim() or not len(given):
-            raise SzilardError("an input to count with must hold an example, as [N, ...] with N at least 1")
+            raise SzilardError("a tensor of inputs must hold an example; give [N, ...] with N at least 1")
         return given[:1].to(first.device).expand(batch, *given.shape[1:])
     try:
         shape = [int(side) for side in given]
@@ -90,7 +90,7 @@ def _example(network: nn.Module, given: Any, batch: int, *, tokens: bool) -> Ten
             "of shapes"
         ) from error
     if min(shape, default=1) < 0:
-        raise SzilardError(f"the shape of an input has no negative sides, and {shape} has; mend it")
+        raise SzilardError(f"the shape {shape} of an input has a negative size; fix it")
     real = next((p.dtype for p in network.parameters() if p.is_floating_point()), torch.float32)
     return torch.zeros(batch, *shape, device=first.device, dtype=torch.int64 if tokens else real)
 

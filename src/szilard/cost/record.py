@@ -1,4 +1,4 @@
-"""What something costs, each figure with the way it was found."""
+"""Cost figures, each with its source: counted, estimated or measured."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from typing import Any, ClassVar
 
 
 class Source(Enum):
-    """How a figure was found; figures of different sources are never mixed."""
+    """How a figure was obtained; figures from different sources are never mixed."""
 
     COUNTED = "counted"  # exact, from shapes and supports
-    ESTIMATED = "estimated"  # counted, times a published table
+    ESTIMATED = "estimated"  # counted, times published energies
     MEASURED = "measured"  # by a clock or the operating system
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Costs of a network, of its training, or of both; None where nobody looked.
+    """Costs of a network, of its training, or of both; None if unknown.
 
     Attributes:
-        parameters: entries of the dense architecture's weights, biases and the like.
-        nonzeros: those that exist.
-        bits: of the state dict in memory: values (mean and log σ alike) and int32 indices.
-        macs: multiply-adds of one inference of one example, by the mean network; existing entries only.
-        bytes_moved: of one inference of one example: weights and indices once, each layer's input and output.
-        train_flops: of all of training; a multiply-add is two.
+        parameters: number of entries of the dense architecture's weights, biases and other parameters.
+        nonzeros: number of existing entries.
+        bits: size of the state dict in memory: values (means and log σ) and int32 indices.
+        macs: multiply-adds of one inference of one example with the mean network; existing entries only.
+        bytes_moved: bytes of one inference of one example: weights and indices once, each layer's input and output.
+        train_flops: FLOPs of the whole training; a multiply-add is two.
         joules_inference, joules_training: see :func:`szilard.cost.joules`.
-        seconds: wall-clock of training; seconds_per_step: of one optimiser step.
-        peak_bytes: largest resident memory of the process meanwhile.
+        seconds: wall-clock time of training; seconds_per_step: of one optimiser step.
+        peak_bytes: peak resident memory of the process during training.
     """
 
     parameters: int | None = None
@@ -58,7 +58,7 @@ class Cost:
     }
 
     def __add__(self, other: Cost) -> Cost:
-        """Both, one after the other: figures add, memory takes the larger, a rate of two things is unknown."""
+        """The cost of both, one after the other: figures add, memory is the larger one, rates become unknown."""
         total: dict[str, Any] = {}
         for field in fields(self):
             a, b = getattr(self, field.name), getattr(other, field.name)
@@ -69,7 +69,7 @@ class Cost:
         return Cost(**total)
 
     def with_(self, **figures: Any) -> Cost:
-        """The same with some figures filled in."""
+        """A copy with these figures set."""
         return replace(self, **figures)
 
     def to_dict(self) -> dict[str, dict[str, Any]]:

@@ -13,14 +13,14 @@ _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 class Stopwatch:
-    """Wall-clock and CPU seconds, and the peak resident memory, of what runs inside::
+    """Wall-clock and CPU seconds, and the peak resident memory, of a block::
 
         with Stopwatch() as watch:
             train()
         watch.seconds, watch.cpu_seconds, watch.peak_bytes
 
-    The peak counts from the start of the block where Linux lets a process reset it, else from the start of the
-    process; it includes the libraries that are loaded, but not an accelerator's memory. Watches may be nested.
+    The peak counts from the start of the block if Linux lets the process reset it, else from the start of the
+    process; it includes loaded libraries, but not an accelerator's memory. Stopwatches can be nested.
     """
 
     _running: ClassVar[list[Stopwatch]] = []
@@ -31,7 +31,7 @@ class Stopwatch:
         self.peak_bytes = 0
 
     def __enter__(self) -> Stopwatch:
-        for outer in Stopwatch._running:  # what they have seen so far, before the mark is wiped
+        for outer in Stopwatch._running:  # save their peaks so far, before the peak is reset
             outer.peak_bytes = max(outer.peak_bytes, peak_bytes())
         with contextlib.suppress(OSError):
             _CLEAR.write_text("5")

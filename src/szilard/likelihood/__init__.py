@@ -1,4 +1,4 @@
-"""What a network's output means: one likelihood for each task, for training, judging and compressing alike."""
+"""Likelihoods of a network's output, one for each task, used in training, evaluation and compression."""
 
 from szilard.likelihood.bernoulli import Bernoulli
 from szilard.likelihood.categorical import Categorical

@@ -1,4 +1,4 @@
-"""Labels that are each there or not."""
+"""Independent binary labels."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ LEAST = 1e-7  # probability
 
 
 class Bernoulli(Likelihood):
-    """One logit for each label, ``[B]`` or ``[B, ...]``; the score is the share of labels that are right.
+    """One logit for each label, ``[B]`` or ``[B, ...]``; the score is the fraction of labels predicted correctly.
 
-    Labels are 0 or 1; those that are -100 are not known and do not count.
+    Labels are 0 or 1; -100 marks an unknown label, which is left out.
 
     Args:
-        probabilities: outputs have gone through a sigmoid already.
+        probabilities: the outputs are probabilities, after a sigmoid.
     """
 
     name = "multilabel"
@@ -38,7 +38,7 @@ class Bernoulli(Likelihood):
         return terms.reshape(len(terms), -1).sum(1)
 
     def _terms(self, output: Tensor, y: Tensor) -> Tensor:
-        """Nats of each label, of the outputs' shape."""
+        """NLL of each label in nats, of the outputs' shape."""
         z, y = self.logits(output), y.reshape(output.shape)
         unknown = y == IGNORED
         loss = F.binary_cross_entropy_with_logits(z, y.to(z).masked_fill(unknown, 0.0), reduction="none")
@@ -51,7 +51,7 @@ class Bernoulli(Likelihood):
         return known.any(1)
 
     def _mean(self, y: Tensor, values: Tensor) -> Tensor:
-        """Over the labels of an example that are known."""
+        """Mean over the known labels of each example."""
         known = (y != IGNORED).reshape(len(values), -1)
         if bool(known.all()):
             return by_example(values)
@@ -107,6 +107,6 @@ class Bernoulli(Likelihood):
             known = y[y != IGNORED]
             hint = "divide a mask of 0 and 255 by 255" if bool((known == 255).any()) else "round soft ones"
             raise SzilardError(
-                f"labels that are there or not must be 0 or 1 (or {IGNORED}, which is not known), and these are not; "
+                f"binary labels must be 0 or 1 (or {IGNORED} for unknown), and these are not; "
                 f'{hint}, or give task="regression" for quantities'
             )

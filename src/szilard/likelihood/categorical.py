@@ -1,4 +1,4 @@
-"""One of several classes."""
+"""Classification into one of several classes."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from szilard.likelihood.likelihood import Likelihood, by_example, precise
 
 LEAST = 1e-12  # probability
 _VOID = ", and give -100 where 255 means no label"
-IGNORED = -100  # the label that torch's cross-entropy and most collators leave out
-_SUM = 0.02  # by which class probabilities of a label may miss 1: half precision adds up no better
+IGNORED = -100  # the label that torch's cross-entropy and most collators ignore
+_SUM = 0.02  # tolerance of the sum of class probabilities, which is less exact in half precision
 
 
 class Categorical(Likelihood):
@@ -25,8 +25,8 @@ class Categorical(Likelihood):
 
     Args:
         last: classes are the last dimension, as in networks for text.
-        probabilities: outputs have gone through a softmax already.
-        ignore: the label of positions that do not count, such as -100; None: there are none.
+        probabilities: the outputs are probabilities, after a softmax.
+        ignore: the label of positions to leave out, such as -100; None: there are none.
     """
 
     name = "classification"
@@ -55,7 +55,7 @@ class Categorical(Likelihood):
         return loss if loss.dim() == 1 else loss.flatten(1).sum(1)
 
     def _weights(self, logits: Tensor) -> Tensor | None:
-        """By how much the loss of each class counts, ``[C]``; None: all alike."""
+        """Weights of the classes in the loss, ``[C]``; None: all 1."""
         return None
 
     def loss(self, output: Tensor, y: Tensor) -> Tensor:
@@ -88,12 +88,12 @@ class Categorical(Likelihood):
         return self.logits(output).argmax(1)
 
     def sureness(self, output: Tensor, y: Tensor) -> Tensor:
-        numbers = _numbers(output, y, self.last).clamp_min(0)  # those that are ignored count for nothing
+        numbers = _numbers(output, y, self.last).clamp_min(0)  # ignored ones are left out of the mean
         given = self.logits(output).softmax(1).gather(1, numbers.unsqueeze(1))
         return self._mean(output, y, given.squeeze(1))
 
     def agreement(self, output: Tensor, original: Tensor) -> Tensor:
-        """The probability that the original gives to the class that is answered."""
+        """The original's probability of the predicted class."""
         answered = self.logits(output).argmax(1, keepdim=True)
         return by_example(self.logits(original).softmax(1).gather(1, answered))
 
@@ -120,19 +120,19 @@ class Categorical(Likelihood):
     def check_shape(self, output: Tensor, y: Tensor) -> None:
         if output.dim() < 2:
             raise SzilardError(
-                f"the network answers {list(output.shape)}, and classes need logits [B, C]; let it answer one logit "
-                'for each class, or give task="multilabel" where there is one logit for yes or no'
+                f"the network returns {list(output.shape)}, and classes need logits [B, C]; let it return one logit "
+                'for each class, or give task="multilabel" if it has one logit for yes or no'
             )
         if output.shape[-1 if self.last else 1] == 1:
             raise SzilardError(
-                f"the network answers {list(output.shape)}, one class alone, and so is always right; let it answer one "
-                'logit for each class, or give task="multilabel" where its one logit says yes or no'
+                f"the network returns {list(output.shape)}, a single class, which is always right; let it return one "
+                'logit for each class, or give task="multilabel" if its one logit means yes or no'
             )
         if y.shape == output.shape and (y.is_floating_point() or not y.is_complex()):
             return  # one-hot, or probabilities
         if y.is_floating_point() or y.is_complex():
             raise SzilardError(
-                f"labels of classes must be whole numbers, and these are {_name(y)}; give int64 class numbers, or "
+                f"class labels must be integers, and these are {_name(y)}; give int64 class numbers, or "
                 'task="regression"'
             )
         wanted = (*output.shape[:-1],) if self.last else (output.shape[0], *output.shape[2:])
@@ -141,8 +141,8 @@ class Categorical(Likelihood):
             if not self.last and output.dim() > 2 and y.shape == output.shape[:-1]:
                 last = ", or Categorical(last=True) if its last dimension is that of the classes"
             raise SzilardError(
-                f"labels have shape {list(y.shape)} and outputs {list(output.shape)}; class numbers of shape "
-                f"{list(wanted)} go with them{last}"
+                f"labels have shape {list(y.shape)} and outputs {list(output.shape)}; give class numbers of shape "
+                f"{list(wanted)}{last}"
             )
 
     def check_values(self, output: Tensor, y: Tensor) -> None:
@@ -153,8 +153,8 @@ class Categorical(Likelihood):
             sums = y.sum(axis, dtype=torch.float64 if y.dtype is torch.float64 else torch.float32)
             if not bool((y >= 0).all()) or not bool(((sums - 1).abs() <= _SUM).all()):
                 raise SzilardError(
-                    f"labels have the outputs' shape {list(y.shape)} but are no probabilities of classes, which are at "
-                    'least 0 and add up to 1; give class numbers, or task="multilabel" where several labels may hold '
+                    f"labels have the outputs' shape {list(y.shape)} but are not class probabilities, which are at "
+                    'least 0 and add up to 1; give class numbers, or task="multilabel" if several labels can be true '
                     "at once"
                 )
             return
@@ -167,11 +167,11 @@ class Categorical(Likelihood):
             if low < 0 or high >= classes:
                 hint = ""
                 if self.ignore is None and low == IGNORED:
-                    hint = f", or give Categorical(ignore={IGNORED}) if {IGNORED} stands for no label"
+                    hint = f", or give Categorical(ignore={IGNORED}) if {IGNORED} means no label"
                 elif high == 255:
                     hint = _VOID
                 raise SzilardError(
-                    f"labels lie between {low} and {high}, and the network has {classes} classes; number "
+                    f"labels are between {low} and {high}, and the network has {classes} classes; number "
                     f"them from 0 to {classes - 1}{hint}"
                 )
 
@@ -188,7 +188,7 @@ def _through(
     direction: Callable[[Tensor, Tensor], Tensor],
     noise: Tensor,
 ) -> Tensor:
-    """A direction at logits, carried back to the outputs that they are made of."""
+    """A direction at the logits, propagated back to the outputs from which they are computed."""
     with torch.enable_grad():
         leaf = output.detach().clone().requires_grad_()
         logits = transform(leaf)
@@ -199,7 +199,7 @@ def _through(
 
 
 def _numbers(output: Tensor, y: Tensor, last: bool) -> Tensor:
-    """Class numbers ``[B, ...]``, from one-hot ones, too."""
+    """Class numbers ``[B, ...]``, also from one-hot labels."""
     if y.shape == output.shape and (y.is_floating_point() or output.dim() > 1):
         return (y if y.is_floating_point() else y.long()).argmax(-1 if last else 1)
     shape = output.shape[:-1] if last else (output.shape[0], *output.shape[2:])

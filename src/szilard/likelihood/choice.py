@@ -1,4 +1,4 @@
-"""Which likelihood an output has: from what the user says, from labels, or from the outputs themselves."""
+"""The choice of a likelihood: from the user's task, from labels, or from the outputs themselves."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from szilard.likelihood.gaussian import Gaussian
 from szilard.likelihood.likelihood import Likelihood
 from szilard.likelihood.noisy import NoisyGaussian
 
-SURE = 0.5  # of the way from chance to certainty, that beliefs must have gone
-VARIED = 0.1  # by which they must exceed the share of the most frequent answer
-SHARED = 0.5  # of what independent columns have in common; class scores have less
+SURE = 0.5  # minimum mean confidence of class probabilities, on a scale from chance (0) to certainty (1)
+VARIED = 0.1  # minimum difference between it and the fraction of the most frequent prediction
+SHARED = 0.5  # maximum variation of the row mean, relative to that of independent columns
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A likelihood, whether labels judge, and why, as part of a sentence."""
+    """A likelihood, whether labels are used to evaluate, and the reason, as part of a sentence."""
 
     likelihood: Likelihood
     labelled: bool
@@ -36,8 +36,8 @@ class Choice:
 
 
 _UNLABELLED: dict[type[Likelihood], str] = {
-    Categorical: "the original's probability of the class that is answered",
-    Bernoulli: "the original's probability of the labels that are answered",
+    Categorical: "the original's probability of the predicted class",
+    Bernoulli: "the original's probability of the predicted labels",
     Gaussian: "agreement with the original's outputs, 1 - squared error / variance",
     NoisyGaussian: "agreement with the original's mean and noise",
     Embedding: "cosine with the original's outputs",
@@ -45,10 +45,10 @@ _UNLABELLED: dict[type[Likelihood], str] = {
 
 
 def for_training(task: str) -> Likelihood:
-    """What a :class:`szilard.methods.Method` trains under.
+    """The likelihood with which a :class:`szilard.methods.Method` trains for a task.
 
     Raises:
-        SzilardError: no such task.
+        SzilardError: an unknown task.
     """
     return targets.of_data(task).trained()
 
@@ -59,18 +59,18 @@ def choose(
     """The likelihood of outputs ``[N, ...]`` of a trained network.
 
     Args:
-        output: of the network, on any of its examples.
+        output: outputs of the network for any of its examples.
         labels: ``[N, ...]``, or None.
-        task: one of :data:`szilard.likelihood.TASKS`; None to find out.
-        noisy: the network is known to answer a mean and a log noise deviation.
+        task: one of :data:`szilard.likelihood.TASKS`; None to detect it.
+        noisy: the network is known to return a mean and a log noise deviation.
 
     Raises:
-        SzilardError: no such task, or labels that do not go with it or with the outputs.
+        SzilardError: an unknown task, or labels that do not fit the task or the outputs.
     """
     asked = None if task is None else targets.of_task(task)
     if not output.is_floating_point():
         raise SzilardError(
-            f"the network answers {str(output.dtype).removeprefix('torch.')} values, which tell no loss; let it answer "
+            f"the network returns {str(output.dtype).removeprefix('torch.')} values, which have no loss; let it return "
             "logits, quantities or vectors"
         )
     if labels is not None and (labels.dim() == 0 or len(labels) != len(output)):
@@ -81,10 +81,10 @@ def choose(
     if labels is not None and not bool(torch.isfinite(labels.double()).all()):
         raise SzilardError("labels have NaN or infinite values; remove those examples")
     if asked is not None and not asked.has_labels and labels is not None and labels.shape != output.shape:
-        labels = None  # class numbers say nothing of directions
+        labels = None  # class numbers cannot evaluate vectors
     if noisy and (asked is None or asked.in_units):
         made: Likelihood = outputs.noisy(output, labels)
-        reason = "the network answers mean and ln noise"
+        reason = "the network returns mean and ln noise"
     elif asked is not None:
         made, reason = asked.likelihood_of(output, labels), "as task says"
     elif labels is not None:
@@ -94,7 +94,7 @@ def choose(
     if labels is not None:
         made.check(output, labels)
         if isinstance(made, Bernoulli):
-            reason += f"; above {0.5 if made.probabilities else 0} says 1"
+            reason += f"; above {0.5 if made.probabilities else 0} means 1"
     return Choice(made, labels is not None, reason)
 
 
@@ -109,7 +109,7 @@ def _from_labels(output: Tensor, y: Tensor) -> tuple[Likelihood, str]:
         ), "labels are 0 or 1 for each output"
     if same and set(y.unique().tolist()) == {-1.0, 0.0, 1.0}:
         raise SzilardError(
-            'labels are 0, 1 and -1; write -100 where a label is not known, or give task="regression" for quantities'
+            'labels are 0, 1 and -1; write -100 for an unknown label, or give task="regression" for quantities'
         )
     if same and not whole and output.dim() == 2 and output.shape[1] > 1 and outputs.sums_to_one(y, None):
         return Categorical(
@@ -120,16 +120,16 @@ def _from_labels(output: Tensor, y: Tensor) -> tuple[Likelihood, str]:
     if whole and output.dim() > 1:
         made = Categorical(last=outputs.classes_last(output, y), probabilities=outputs.sums_to_one(output, y))
         return made, "labels are class numbers"
-    if outputs.answers_noise(output, y):
+    if outputs.has_noise(output, y):
         noisy = outputs.noisy(output, y)
         if not _explains(noisy, output, y):
             raise SzilardError(
-                f"outputs {list(output.shape)} are no mean and ln of its noise for labels {list(y.shape)}: such a "
+                f"outputs {list(output.shape)} are not a mean and its ln noise for labels {list(y.shape)}: such a "
                 "noise explains the labels worse than their variance; give a label for each output, or evaluate"
             )
         return noisy, "labels are quantities, and outputs a mean and ln noise"
     raise SzilardError(
-        f"labels of shape {list(y.shape)} and type {str(y.dtype).removeprefix('torch.')} do not go with outputs of "
+        f"labels of shape {list(y.shape)} and type {str(y.dtype).removeprefix('torch.')} do not fit outputs of "
         f"shape {list(output.shape)}; give int64 class numbers, one 0 or 1 for each output, or quantities of the "
         "outputs' shape"
     )
@@ -139,19 +139,19 @@ def _from_outputs(output: Tensor) -> tuple[Likelihood, str]:
     if output.dim() == 2 and output.shape[1] > 1:
         if outputs.sums_to_one(output, None):
             return Categorical(probabilities=True), "no labels; outputs are probabilities of classes"
-        if looks_like_beliefs(output):
+        if _looks_like_logits(output):
             return Categorical(), "no labels; outputs look like logits of classes"
     if output.dim() >= 2 and output.shape[-1] > 2 and outputs.of_length_one(output):
         return Embedding(), "no labels; outputs are vectors of length 1"
-    return outputs.gaussian(output, None), "no labels; outputs are taken for quantities"
+    return outputs.gaussian(output, None), "no labels; outputs are treated as quantities"
 
 
-def looks_like_beliefs(output: Tensor) -> bool:
-    """Whether outputs ``[N, C]`` look like logits of a network that was trained to tell classes apart.
+def _looks_like_logits(output: Tensor) -> bool:
+    """Whether outputs ``[N, C]`` look like logits of a classifier.
 
-    Three things must hold. The softmax is sure of itself, clearly above chance. It is not sure of the same class all
-    the time, as it is where one of several quantities lies on a higher level. And the mean of a row hardly moves:
-    the gradient of cross-entropy has no part along it, whereas quantities have no reason to sum to a constant.
+    Three conditions must hold. The confidence of the softmax is clearly above chance. The predicted class varies: it
+    does not if one of several quantities is larger than the others. And the mean of a row is nearly constant: the
+    gradient of cross-entropy has no component along it, whereas quantities do not sum to a constant.
     """
     z = output.detach().double()
     classes = z.shape[1]
@@ -165,7 +165,7 @@ def looks_like_beliefs(output: Tensor) -> bool:
 
 
 def _explains(made: NoisyGaussian, output: Tensor, y: Tensor) -> bool:
-    """Whether a network that says its own noise knows more than the mean and variance of the labels."""
+    """Whether the predicted mean and noise have a lower NLL than the mean and variance of the labels."""
     labels = y.double()
     variance = float((labels - labels.mean()).square().mean())
     constant = 0.5 * math.log(2 * math.pi * math.e * variance) if variance > 0 else math.inf

@@ -1,4 +1,4 @@
-"""Vectors whose direction counts."""
+"""Embeddings: vectors that are compared by direction."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from szilard.likelihood.likelihood import Likelihood, by_example
 class Embedding(Likelihood):
     """Outputs ``[B, ..., k]`` are vectors that are compared by their cosine; the score is the mean cosine.
 
-    As a density, that is exp(cosine · k) on the sphere, up to a constant: an error of each entry of a random unit
-    vector by its own size then costs about a nat a dimension.
+    As a density, this is exp(cosine · k) on the sphere, up to a constant: an error as large as the entries of a random
+    unit vector then costs about one nat for each dimension.
     """
 
     name = "embedding"
@@ -32,7 +32,7 @@ class Embedding(Likelihood):
         return self.values(output, original)
 
     def direction(self, output: Tensor, softness: float, generator: torch.Generator) -> Tensor:
-        """√k ε across the vector over its length: a move along it changes no cosine."""
+        """√k ε orthogonal to the vector, divided by its length: the cosine does not depend on the length."""
         noise = torch.randn(output.shape, generator=generator).to(output)
         length = output.norm(dim=-1, keepdim=True).clamp_min(1e-12)
         along = output / length
@@ -43,7 +43,7 @@ class Embedding(Likelihood):
         return answer.shape[-1] * (1 - F.cosine_similarity(answer, wanted, dim=-1)).mean()
 
     def guessing(self, y: Tensor) -> float:
-        """Mean cosine of the best constant vector with vectors ``[N, ..., k]``: high where they share a direction."""
+        """Mean cosine of the best constant vector with vectors ``[N, ..., k]``: high if they share a direction."""
         return float(F.normalize(y.double(), dim=-1).reshape(-1, y.shape[-1]).mean(0).norm())
 
     def check_shape(self, output: Tensor, y: Tensor) -> None:

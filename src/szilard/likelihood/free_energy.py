@@ -1,4 +1,4 @@
-"""F = E[loss] + T · cost: the one quantity everything here minimises."""
+"""The free energy F = E[loss] + T · cost, which all methods minimise."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ def free_energy(
 ) -> FreeEnergy:
     """F per example: mean negative log likelihood of the batch plus ``weight`` times a divergence.
 
-    The likelihood of an example is that of all its labels (the pixels of an image, the tokens of a sentence); the mean
-    is over examples that have at least one, and N counts those.
+    The likelihood of an example is that of all its labels (the pixels of an image, the tokens of a sentence). The mean
+    is over examples with at least one label, and N counts those.
 
     Args:
-        output: what the likelihood takes: ``[B, C]`` or ``[B, C, ...]`` logits, or ``[B, 2]`` mean and log standard
-            deviation of noise.
-        y: ``[B]`` class indices or targets; ``[B, ...]`` where an example has several.
+        output: as the likelihood takes it: ``[B, C]`` or ``[B, C, ...]`` logits, or ``[B, 2]`` mean and log standard
+            deviation of the noise.
+        y: ``[B]`` class indices or targets; ``[B, ...]`` if an example has several.
         divergence: nats of the whole network, scalar.
         task: a likelihood, or the name of the task that a method trains for.
         weight: T / N, with N the number of training examples (not of batches).
     """
     likelihood = task if isinstance(task, Likelihood) else for_training(task)
     nll, labelled = likelihood.nll(output, y), likelihood.labelled(output, y)
-    # An example without any label is none of the N: its share of the divergence goes to the others.
+    # N does not count examples without labels: their part of the divergence is divided among the others.
     energy = nll.mean() if labelled is None else nll.sum() / labelled.sum().clamp_min(1)
     return FreeEnergy(energy, weight * divergence)
 

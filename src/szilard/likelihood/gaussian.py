@@ -1,4 +1,4 @@
-"""Quantities."""
+"""Regression with constant noise."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from torch import Tensor
 from szilard.errors import SzilardError, shortened
 from szilard.likelihood.likelihood import Likelihood, by_example, precise, same_shape
 
-UNLIKE = 3.0  # between deviations of channels that have units of their own
-FLOAT = 1e-5  # of its size, by which an output moves that does not move
-SMALLEST = 1e-4  # of the largest scale: that of outputs which are always 0
+UNLIKE = 3.0  # factor between deviations from which channels are treated as quantities of different units
+FLOAT = 1e-5  # relative variation below which an output counts as constant
+SMALLEST = 1e-4  # scale of outputs that are always 0, relative to the largest scale
 
 
 def check_scale(scale: Tensor | float) -> None:
@@ -26,14 +26,14 @@ def check_scale(scale: Tensor | float) -> None:
 
 
 class Gaussian(Likelihood):
-    """Outputs are means, of noise whose deviation is a constant; the score is R².
+    """Outputs are means, with noise of constant standard deviation; the score is R².
 
-    R² is that of each column of ``[B, k]``, averaged; of everything together for other shapes. It is not defined where
-    targets never change: those are left out.
+    R² is averaged over the columns of ``[B, k]``; for other shapes it is that of all values together. It is undefined
+    for constant targets, which are left out.
 
     Args:
-        scale: the deviation of the targets, ``[k]`` or scalar; errors are counted in it.
-        counts: bool, of the shape of ``scale``: which targets the score is of; None: all.
+        scale: standard deviation of the targets, ``[k]`` or scalar; the unit of errors.
+        counts: bool, of the shape of ``scale``: the targets that the score includes; None: all.
     """
 
     name = "regression"
@@ -47,13 +47,15 @@ class Gaussian(Likelihood):
 
     @classmethod
     def of(cls, targets: Tensor, *, answered: bool = False) -> Gaussian:
-        """With the deviations of targets ``[N, ...]``; where they never change, their root mean square.
+        """With the standard deviations of targets ``[N, ...]``; for constant targets, their root mean square.
 
-        Columns of ``[N, k]`` have one each. Of more axes, so has each channel: the places of the first or of the last
-        axis behind the examples, along which deviations differ more, if they differ by a factor of :data:`UNLIKE`.
+        Each column of ``[N, k]`` has its own. With more axes each channel has its own, if the deviations of channels
+        differ by a factor of :data:`UNLIKE`. Channels are the first axis after the examples or the last axis, whichever
+        has the larger differences.
 
         Args:
-            answered: they are outputs of a network, of which those that do not move are not exact.
+            targets: of the examples.
+            answered: the targets are outputs of a network, in which constant values vary by rounding.
         """
         y = targets.double()
         axes, keep = _together(y), y.dim() > 2
@@ -65,15 +67,15 @@ class Gaussian(Likelihood):
         if not answered and scale.numel() > 1:
             same = constant(y, axes).reshape(scale.shape)
             if bool(same.any()) and not bool(same.all()):
-                # The mean of equal floats is not always their value, so that a deviation may be left of them.
+                # The mean of equal floats can differ from their value, so their computed deviation can be above zero.
                 counts, scale = ~same, torch.where(same, torch.where(size > 0, size, scale.max()), scale)
         if answered:
-            # Each by its own size, because outputs may have units of their own.
+            # Relative to each output's size, because outputs can have different units.
             scale = torch.maximum(scale, FLOAT * size) if bool((scale > 0).any()) else size
         elif not bool((scale > 0).any()):
             scale = size
         largest = float(scale.max()) if scale.numel() else 0.0
-        known = largest > 0 and math.isfinite(largest)  # what is not is refused as a target
+        known = largest > 0 and math.isfinite(largest)  # NaN and infinite targets raise later
         return cls(torch.where(scale > 0, scale, SMALLEST * largest) if known else 1.0, counts=counts)
 
     def _error(self, output: Tensor, y: Tensor) -> Tensor:
@@ -137,7 +139,7 @@ def over_those(values: Tensor, counts: Tensor | None) -> Tensor:
 
 
 def _together(y: Tensor) -> tuple[int, ...]:
-    """Axes over which one deviation is taken."""
+    """Axes over which one deviation is computed."""
     if y.dim() <= 2:
         return (0,) if y.dim() == 2 else tuple(range(y.dim()))
     spread = (y - y.mean(0)).square().mean(0)

@@ -1,4 +1,4 @@
-"""The face that all likelihoods show."""
+"""The interface of all likelihoods."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from torch import Tensor
 
 
 class Likelihood(ABC):
-    """p(y | output) of one task, and what follows from it.
+    """p(y | output) of one task, with its score, divergence and checks of targets.
 
     Attributes:
-        name: of the task, as ``task=`` takes it.
+        name: name of the task, as ``task=`` takes it.
         score: name of the score.
-        relative: whether a drop of the score is counted as a share of the original's.
+        relative: whether a drop of the score is relative to the original's score.
     """
 
     name: ClassVar[str]
@@ -29,30 +29,30 @@ class Likelihood(ABC):
 
     @abstractmethod
     def values(self, output: Tensor, y: Tensor) -> Tensor:
-        """What each example adds to the score, float64 ``[B]``; the score is their mean, the higher the better."""
+        """The contribution of each example to the score, float64 ``[B]``; the score is their mean, higher is better."""
 
     @abstractmethod
     def agreement(self, output: Tensor, original: Tensor) -> Tensor:
-        """The same where there are no labels: agreement with the original network's output, float64 ``[B]``."""
+        """The score without labels: agreement with the original network's output, float64 ``[B]``."""
 
     @abstractmethod
     def direction(self, output: Tensor, softness: float, generator: torch.Generator) -> Tensor:
-        """A random gradient of the output's shape whose covariance is the curvature of the loss there.
+        """A random gradient of the output's shape whose covariance is the curvature of the loss at the output.
 
         Args:
-            output: of the network, as for the loss.
-            softness: τ, that divides logits; likelihoods without logits do not use it.
-            generator: of the random direction.
+            output: the network's output, as for the loss.
+            softness: τ, which divides logits; likelihoods without logits do not use it.
+            generator: generator of the random direction.
         """
 
     @abstractmethod
     def divergence(self, wanted: Tensor, answer: Tensor) -> Tensor:
-        """KL of an answer from the wanted one in nats, mean over examples, scalar with a gradient."""
+        """KL divergence of an output from the target output in nats, mean over examples, scalar with a gradient."""
 
     def check(self, output: Tensor, y: Tensor) -> None:
-        """Refuse targets that do not go with the output.
+        """Raise for targets that do not fit the output.
 
-        Their values are looked at where there are any: not while a network is compiled or mapped by ``torch.func``.
+        Their values are checked if they exist: not while a network is compiled or mapped by ``torch.func``.
 
         Raises:
             SzilardError: their type, shape or values are wrong.
@@ -63,39 +63,39 @@ class Likelihood(ABC):
 
     @abstractmethod
     def check_shape(self, output: Tensor, y: Tensor) -> None:
-        """Refuse targets of the wrong shape or type, which costs nothing on any device."""
+        """Raise for targets of the wrong shape or type; free on any device."""
 
     @abstractmethod
     def check_values(self, output: Tensor, y: Tensor) -> None:
-        """Refuse targets of the right shape whose values are wrong; a GPU must be waited for."""
+        """Raise for targets of the right shape with wrong values; this synchronises a GPU."""
 
     def loss(self, output: Tensor, y: Tensor) -> Tensor:
-        """:meth:`nll` of a position, where an example has several: nats, ``[B]``."""
+        """:meth:`nll` per position if an example has several: nats, ``[B]``."""
         return self.nll(output, y)
 
     def labelled(self, output: Tensor, y: Tensor) -> Tensor | None:
-        """Which examples have a label at all, bool ``[B]``; None: all of them."""
+        """Which examples have at least one label, bool ``[B]``; None: all of them."""
         return None
 
     def judged(self, output: Tensor) -> Tensor:
-        """What is judged of an output: all of it, unless there are several."""
+        """The part of an output that the score uses: all of it, or the first of several outputs."""
         return output
 
     def guessing(self, y: Tensor) -> float:
-        """Score of the best constant answer."""
+        """Score of the best constant prediction."""
         return 0.0
 
     def answers(self, output: Tensor) -> Tensor | None:
-        """What an output says, as labels are given; None where it is no choice among labels."""
+        """The predicted labels, in the form of labels; None if the task has none."""
         return None
 
     def sureness(self, output: Tensor, y: Tensor) -> Tensor | None:
-        """A finer figure of each example than :meth:`values`, in the same units, float64 ``[B]``, or None."""
+        """A smoother score of each example than :meth:`values`, in the same units, float64 ``[B]``, or None."""
         return None
 
 
 def values_known(tensor: Tensor) -> bool:
-    """Whether a tensor has values that Python may read."""
+    """Whether a tensor has values that Python can read."""
     return (
         not torch.compiler.is_compiling()
         and torch._C._functorch.peek_interpreter_stack() is None
@@ -105,7 +105,7 @@ def values_known(tensor: Tensor) -> bool:
 
 
 def same_shape(a: Sequence[int], b: Sequence[int]) -> bool:
-    """Whether shapes of targets and outputs agree, up to dimensions of one behind the first: ``[B, 1]`` and ``[B]``."""
+    """Whether shapes of targets and outputs agree, apart from later dimensions of one: ``[B, 1]`` and ``[B]``."""
     return (
         bool(len(a) and len(b))
         and a[0] == b[0]

@@ -1,4 +1,4 @@
-"""Quantities, with the network's own word on the noise."""
+"""Regression with noise that the network predicts."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ LOUDEST = 30.0  # |ln σ|
 
 
 class NoisyGaussian(Likelihood):
-    """Outputs ``[B, 2 k]``: k means, then k log noise deviations, as :class:`szilard.networks.WithNoise` answers them.
+    """Outputs ``[B, 2 k]``: k means, then k log noise deviations, as :class:`szilard.networks.WithNoise` returns them.
 
-    Targets are ``[B]`` for k = 1, else ``[B, k]``; each has a noise of its own. The score is R² of the means.
+    Targets are ``[B]`` for k = 1, else ``[B, k]``; each has its own noise. The score is R² of the means.
 
     Args:
-        scale: the deviation of the targets, scalar or ``[k]``; 1 where only :meth:`nll` is asked for.
+        scale: standard deviation of the targets, scalar or ``[k]``; not used by :meth:`nll`.
         outputs: k, the number of targets of an example.
         counts: bool ``[k]``, which targets the score is of; None: all.
     """
@@ -41,7 +41,7 @@ class NoisyGaussian(Likelihood):
 
     @classmethod
     def of(cls, targets: Tensor) -> NoisyGaussian:
-        """With the deviation of targets ``[N]`` or ``[N, k]``; where they never change, their root mean square."""
+        """With the deviation of targets ``[N]`` or ``[N, k]``; for constant targets, their root mean square."""
         y = targets.double()
         if y.dim() == 2 and y.shape[1] > 1:
             scales = (y - y.mean(0)).square().mean(0).sqrt()
@@ -94,11 +94,11 @@ class NoisyGaussian(Likelihood):
             several = ""
             if y.dim() == 2 and y.shape[1] > 1 and y.shape[1] != self.outputs:
                 several = (
-                    f", or take NoisyGaussian(outputs={y.shape[1]}) as the task for {y.shape[1]} targets each"
+                    f", or give NoisyGaussian(outputs={y.shape[1]}) as the task for {y.shape[1]} targets each"
                 )
             what = "a mean and a noise" if self.outputs == 1 else f"{self.outputs} means with a noise each"
             raise SzilardError(
-                f"targets have shape {list(y.shape)} and the network answers {what} for each of "
+                f"targets have shape {list(y.shape)} and the network returns {what} for each of "
                 f"{len(mean)} examples; give targets of shape {list(mean.shape)}{several}"
             )
         if y.is_complex():
@@ -113,9 +113,9 @@ class NoisyGaussian(Likelihood):
         k = self.outputs
         if output.dim() != 2 or output.shape[1] != 2 * k:
             raise SzilardError(
-                f"a regression network must answer [B, {2 * k}], {'mean' if k == 1 else f'{k} means'} and log noise "
+                f"a regression network must return [B, {2 * k}], {'mean' if k == 1 else f'{k} means'} and log noise "
                 f"{'deviation' if k == 1 else 'deviations'}, not {list(output.shape)}; szilard.networks.WithNoise adds "
-                "the noise to a network that answers the mean"
+                "the noise to a network that returns the mean"
             )
         output = precise(output)
         return (output[:, 0], output[:, 1]) if k == 1 else (output[:, :k], output[:, k:])

@@ -1,4 +1,4 @@
-"""What the values and the shape of a network's outputs say of them."""
+"""Properties of a network's outputs, from their values and shape."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from szilard.likelihood.noisy import NoisyGaussian
 
 
 def between_zero_and_one(output: Tensor) -> bool:
-    """Whether all values may be probabilities."""
+    """Whether all values are in [0, 1]."""
     return bool(((output >= 0) & (output <= 1)).all())
 
 
 def classes_last(output: Tensor, y: Tensor) -> bool:
-    """Whether labels ``y`` show that the classes are the last dimension of ``output``."""
+    """Whether the shape of the labels ``y`` shows that the classes are the last dimension of ``output``."""
     first = (output.shape[0], *output.shape[2:])
     return output.dim() > 2 and y.shape != first and y.shape == output.shape[:-1]
 
 
 def sums_to_one(output: Tensor, labels: Tensor | None) -> bool:
-    """Whether outputs are probabilities of classes already."""
+    """Whether outputs are probabilities of classes."""
     axis = -1 if labels is not None and classes_last(output, labels) else 1
     return between_zero_and_one(output) and bool(((output.float().sum(axis) - 1).abs() < 1e-2).all())
 
@@ -30,7 +30,7 @@ def of_length_one(output: Tensor) -> bool:
     return bool(((output.float().norm(dim=-1) - 1).abs() < 1e-2).all())
 
 
-def answers_noise(output: Tensor, y: Tensor) -> bool:
+def has_noise(output: Tensor, y: Tensor) -> bool:
     """Whether outputs have a mean and a log noise deviation for each target of ``y``, by their shape."""
     several = y.dim() == 2 and y.shape[1] > 1 and y.is_floating_point()
     return (
@@ -41,14 +41,14 @@ def answers_noise(output: Tensor, y: Tensor) -> bool:
 
 
 def gaussian(output: Tensor, labels: Tensor | None) -> Gaussian:
-    """Outputs are means; deviations are those of the labels, or of the outputs."""
+    """The likelihood of outputs that are means; deviations are those of the labels, or of the outputs."""
     if labels is not None and labels.numel() == output.numel():
         return Gaussian.of(labels.reshape(output.shape))
     return Gaussian.of(output, answered=True)
 
 
 def noisy(output: Tensor, labels: Tensor | None) -> NoisyGaussian:
-    """Outputs are means and log noise deviations; the scales are those of the labels, or of the means."""
+    """The likelihood of means and log noise deviations; the scales are those of the labels, or of the means."""
     k = max(1, output.shape[1] // 2) if output.dim() == 2 else 1
     if labels is not None:
         return NoisyGaussian.of(labels)

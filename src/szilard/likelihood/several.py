@@ -1,4 +1,4 @@
-"""A network of several outputs, each with a likelihood of its own."""
+"""A network with several outputs, each with its own likelihood."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class Part:
     """One output.
 
     Attributes:
-        likelihood: of it.
-        shape: of one example; None stands for the length of a sequence, at most once.
+        likelihood: likelihood of the output.
+        shape: shape of one example; None is the length of a sequence, at most once.
     """
 
     likelihood: Likelihood
@@ -25,11 +25,11 @@ class Part:
 
     @property
     def each(self) -> int:
-        """Numbers of one example, or of one position of it."""
+        """Number of values of one example, or of one position of it."""
         return int(torch.Size([n for n in self.shape if n is not None]).numel())
 
     def size(self, positions: int) -> int:
-        """Numbers of one example."""
+        """Number of values of one example."""
         return self.each * (positions if None in self.shape else 1)
 
     def taken(self, flat: Tensor, positions: int) -> Tensor:
@@ -37,10 +37,10 @@ class Part:
 
 
 class Several(Likelihood):
-    """Outputs ``[B, K]``, one part behind the other, flat; the first is judged, and all have a curvature.
+    """Outputs ``[B, K]``, flat, one part after the other; the score is that of the first, and all have a curvature.
 
     Args:
-        parts: in order.
+        parts: the outputs, in order.
     """
 
     def __init__(self, parts: Sequence[Part]) -> None:
@@ -49,7 +49,7 @@ class Several(Likelihood):
         self.name, self.score, self.relative = first.name, first.score, first.relative  # type: ignore[misc]
 
     def divided(self, output: Tensor) -> list[Tensor]:
-        """Every part in its shape."""
+        """All parts, each in its shape."""
         fixed = sum(part.each for part in self.parts if None not in part.shape)
         moving = sum(part.each for part in self.parts if None in part.shape)
         positions = (output.shape[1] - fixed) // moving if moving else 0
@@ -70,7 +70,7 @@ class Several(Likelihood):
         return self.parts[0].likelihood.agreement(self.judged(output), self.judged(original))
 
     def direction(self, output: Tensor, softness: float, generator: torch.Generator) -> Tensor:
-        """Directions of all parts, which are independent."""
+        """Independent directions of all parts."""
         found = [
             part.likelihood.direction(one, softness, generator).reshape(len(one), -1)
             for part, one in zip(self.parts, self.divided(output), strict=True)
@@ -78,7 +78,7 @@ class Several(Likelihood):
         return torch.cat(found, 1)
 
     def divergence(self, wanted: Tensor, answer: Tensor) -> Tensor:
-        """Their sum."""
+        """Sum over the parts."""
         pairs = zip(self.parts, self.divided(wanted), self.divided(answer), strict=True)
         return torch.stack([part.likelihood.divergence(w, a) for part, w, a in pairs]).sum()
 

@@ -1,4 +1,4 @@
-"""Classes that count more or less in training than their examples are many."""
+"""Class weights in the training loss."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from szilard.likelihood.likelihood import Likelihood
 
 
 class Weighted(Categorical):
-    """Cross-entropy times a weight of the label's class, at every position and for class probabilities, too.
+    """Cross-entropy times the weight of the label's class, at every position; also for class probabilities as labels.
 
-    The predictions that minimise it are those for a population in which class c is weights[c] times as frequent.
+    Its minimum is the prediction for a population in which class c is weights[c] times as frequent.
 
     Args:
-        likelihood: whose outputs and labels they are.
+        likelihood: the likelihood without weights.
         weights: ``[C]``, above zero.
     """
 
@@ -36,7 +36,7 @@ class Weighted(Categorical):
 
 
 class WeightedPair(Bernoulli):
-    """The same for two classes with one logit, that of the second.
+    """Class weights for two classes with one logit, that of the second.
 
     Args:
         weights: ``[2]``, above zero.
@@ -57,10 +57,10 @@ class WeightedPair(Bernoulli):
 
 
 def weighted(likelihood: Likelihood, weights: Tensor | None) -> Likelihood:
-    """The likelihood with weights of classes, which only classification has.
+    """The likelihood with class weights, for classification only.
 
     Raises:
-        SzilardError: another likelihood, or weights that are no list of numbers above zero.
+        SzilardError: another likelihood, or weights that are not a list of numbers above zero.
     """
     if weights is None:
         return likelihood
@@ -73,10 +73,10 @@ def weighted(likelihood: Likelihood, weights: Tensor | None) -> Likelihood:
 
 
 def weighted_pair(weights: Tensor | None) -> Bernoulli:
-    """Two classes with one logit, with weights ``[2]`` of the classes or without.
+    """The likelihood of two classes with one logit, with class weights ``[2]`` or without.
 
     Raises:
-        SzilardError: weights that are no list of numbers above zero.
+        SzilardError: weights that are not a list of numbers above zero.
     """
     if weights is None:
         return Bernoulli()
@@ -86,12 +86,12 @@ def weighted_pair(weights: Tensor | None) -> Bernoulli:
 
 def _check(weights: Tensor) -> None:
     if weights.dim() != 1 or not bool((weights > 0).all()) or not bool(torch.isfinite(weights).all()):
-        raise SzilardError("class_weights must be one number above zero for each class, [C]; mend them")
+        raise SzilardError("class_weights must be one number above zero for each class, [C]; fix them")
 
 
 def _check_count(weights: Tensor, classes: int) -> None:
     if len(weights) != classes:
         raise SzilardError(
-            f"class_weights has {len(weights)} numbers, and the network tells {classes} classes apart; give one for "
+            f"class_weights has {len(weights)} numbers, and the network has {classes} classes; give one for "
             "each class"
         )

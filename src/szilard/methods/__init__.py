@@ -1,4 +1,4 @@
-"""How to train a network: one file a method, all with the face of :class:`~szilard.methods.method.Method`."""
+"""Training methods: one file for each, all with the interface of :class:`~szilard.methods.method.Method`."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def names() -> list[str]:
 
 
 def make(name: str, n_data: int, **options_given: Any) -> Method:
-    """A method by name, with options of its class.
+    """Create a method by name, with the options of its class.
 
     Raises:
         SzilardError: for an unknown method or option, naming the nearest known one.
@@ -72,12 +72,12 @@ def uses(name: str, option: str) -> bool:
 
 
 def check_options(name: str, given: dict[str, Any]) -> None:
-    """Raise unless every option is one of the method's, of its type, and a finite number where it is one.
+    """Raise unless every option exists for the method, has the right type and, if it is a number, is finite.
 
-    The ranges are for the method's own class to check.
+    The class of the method checks the ranges.
 
     Raises:
-        SzilardError: for the first that is not, with what it must be.
+        SzilardError: for the first invalid option, with what it must be.
     """
     kinds = _kinds(name)
     for option, value in given.items():
@@ -94,7 +94,7 @@ _WORDS: dict[type, str] = {
     bool: "true or false", int: "a whole number", float: "a finite number", str: "a word", list: "a list of words",
     type(None): "left out",
 }  # fmt: skip
-_LARGEST = 1 << 53  # whole numbers that every JSON reader keeps
+_LARGEST = 1 << 53  # larger integers are not exact in every JSON reader
 
 
 def _is(value: Any, kind: type) -> bool:
@@ -111,7 +111,7 @@ def _is(value: Any, kind: type) -> bool:
 
 
 def _kinds(name: str) -> dict[str, tuple[type, ...]]:
-    """The types that each option of a method may have."""
+    """The types that each option of a method can have."""
     kind = _known(name)
     found: dict[str, tuple[type, ...]] = {}
     for parent in reversed(kind.__mro__):
@@ -120,17 +120,17 @@ def _kinds(name: str) -> dict[str, tuple[type, ...]]:
             for one in inspect.signature(parent).parameters.values():
                 if one.default is not one.empty:
                     kinds = get_args(hints[one.name]) or (hints[one.name],)
-                    # A function is none of what a file or a command line can say.
+                    # A function cannot be given in a file or on the command line.
                     found[one.name] = tuple(k for k in (get_origin(k) or k for k in kinds) if k in _WORDS)
     return found
 
 
 def label(method: Method, network: nn.Module | None = None) -> str:
-    """What to call a method in a table: its label, with its density where that is not 1.
+    """The name of a method in a table: its label, and its density if that is not 1.
 
     Args:
-        method: whose density is told.
-        network: prepared by the method. Where its density is another one, both are told.
+        method: the method whose density is shown.
+        network: prepared by the method. If its density differs from the method's, the label shows both.
     """
     asked = getattr(method, "density", 1.0)
     if asked == 1:

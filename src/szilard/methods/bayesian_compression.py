@@ -1,4 +1,4 @@
-"""Bayesian compression: scales that groups of weights share, so that whole units leave."""
+"""Bayesian compression: groups of weights share a scale, so that whole units are removed."""
 
 from __future__ import annotations
 
@@ -14,29 +14,30 @@ from szilard.bayes.groups import GroupScale, Horseshoe, NormalJeffreys, scale_un
 from szilard.bayes.noise import mix
 from szilard.data import Split
 from szilard.errors import SzilardError
-from szilard.methods import idle
+from szilard.methods import unused
 from szilard.methods.method import Method
 from szilard.topology.moves import Optimizers
 
 THRESHOLDS = {"normal-jeffreys": -4.0, "horseshoe": 2.0}  # of a group's drop score
-FIRST_STD = 0.2  # most of σ in the first layer
+FIRST_STD = 0.2  # upper limit of σ in the first layer
 
 
 class BayesianCompression(Method):
     """Minimise E_q[-ln p(D|θ)] + T KL over weights and the scales of their groups (Louizos, Ullrich and Welling 2017).
 
     Args:
-        prior: of the scales, ``"normal-jeffreys"`` (improper: a force, not a code length) or ``"horseshoe"``.
-        tau: of the horseshoe, the scale of a layer's half-Cauchy; smaller is sparser.
-        threshold: groups whose :meth:`~szilard.bayes.groups.GroupScale.drop_score` reaches it are dropped at the end;
+        prior: prior of the scales, ``"normal-jeffreys"`` (improper, so its divergence is no code length) or
+            ``"horseshoe"``.
+        tau: scale of each layer's half-Cauchy in the horseshoe; smaller is sparser.
+        threshold: groups whose drop score (:meth:`szilard.bayes.groups.GroupScale.drop_score`) reaches it are removed;
             by default -4 with ``"normal-jeffreys"`` and 2 with ``"horseshoe"``.
-        warmup: share of the steps over which T rises.
+        warmup: fraction of the steps over which T rises.
         pretrained: start the means at the network's own weights.
     """
 
     name = "bayesian-compression"
     label = "Bayesian compression"
-    summary = "Group sparsity from shared scales: prunes whole units"
+    summary = "Scales shared by groups of weights: removes whole units"
     source = "Louizos et al. 2017, arXiv:1705.08665"
     order = 7
     converts = True
@@ -60,7 +61,7 @@ class BayesianCompression(Method):
         if not tau > 0:
             raise SzilardError(f"tau must be positive, not {tau:g}")
         if prior != "horseshoe":
-            idle.warn(f"prior {prior!r}", {"tau": tau}, {"tau": 1e-2}, "which has no scale of a layer")
+            unused.warn(f"prior {prior!r}", {"tau": tau}, {"tau": 1e-2}, "which has no scale of a layer")
         self.prior, self.tau, self.pretrained = prior, tau, pretrained
         self.threshold = THRESHOLDS[prior] if threshold is None else threshold
 
@@ -74,7 +75,7 @@ class BayesianCompression(Method):
             **self._which(),
         )
         generator = torch.Generator().manual_seed(mix(self.seed, 2))
-        # The projections of attention share their inputs, and have no unit of their own.
+        # The projections of attention share their inputs and have no separate units.
         around = [module for module in network.modules() if isinstance(module, bayes.BayesAttention)]
         inside = {id(layer) for attention in around for layer in attention.children()}
         layers = [module for module in network.modules() if isinstance(module, bayes.BayesLayer)]
@@ -87,7 +88,7 @@ class BayesianCompression(Method):
         support = layer.weight.support
         groups = support.shape[0] if isinstance(layer, bayes.BayesConv) else support.cols
         device = layer.weight.mean.device
-        if device.type == "meta":  # an outline; its scales need no memory either
+        if device.type == "meta":  # shapes only; the scales need no memory either
             with device:
                 return self._made(groups, layer, None)
         return self._made(groups, layer, generator).to(device)
@@ -98,7 +99,7 @@ class BayesianCompression(Method):
         return NormalJeffreys(groups, layer.noise, generator)
 
     def optimizer(self, network: nn.Module, lr: float | None = None) -> torch.optim.Optimizer:
-        """Adam; all that says how sure a scale is moves at the rate of log σ."""
+        """Adam; the variances of the scales use the learning rate of log σ."""
         found = super().optimizer(network, lr)
         if len(found.param_groups) == 2:
             means, widths = found.param_groups

@@ -1,4 +1,4 @@
-"""Which parameters weight decay may act on."""
+"""Parameter groups for weight decay, which applies to ordinary weights only."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from szilard.errors import SzilardWarning
 
 
 def groups(network: nn.Module, lr: float, lr_log_std: float, weight_decay: float) -> list[dict[str, Any]]:
-    """Ordinary parameters, means of Gaussian weights and ln σ, as far as there are any that are not frozen.
+    """Groups of ordinary parameters, means of Gaussian weights and ln σ, without frozen ones and empty groups.
 
     Args:
-        lr: of all but ln σ, whose rate is ``lr_log_std`` times it.
-        weight_decay: of the ordinary ones alone.
+        lr: learning rate of all but ln σ, whose rate is ``lr_log_std`` times it.
+        weight_decay: of the ordinary parameters only.
     """
     gaussian = [weight for weight in bayes.weights(network).values() if not weight.is_point]
     means = [weight.mean for weight in gaussian]
@@ -37,7 +37,7 @@ def groups(network: nn.Module, lr: float, lr_log_std: float, weight_decay: float
 
 
 def warn(network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """Warn if an optimiser decays ln σ."""
+    """Warn if an optimiser applies weight decay to ln σ."""
     log_std = {id(w.log_std) for w in bayes.weights(network).values() if w.log_std is not None}
     for group in optimizer.param_groups:
         decay = group.get("weight_decay", 0.0)

@@ -10,33 +10,33 @@ from torch import Tensor, nn
 
 from szilard import bayes
 from szilard.data import Split
-from szilard.methods import checked, idle
+from szilard.methods import checks, unused
 from szilard.methods.method import Method
 from szilard.sparse import check_density, make_pattern
 from szilard.topology.moves import Moves, Optimizers
 from szilard.topology.schedule import Schedule
 
 #: Options of all methods that change nothing in this one, with their usual values.
-IDLE = MappingProxyType({"temperature": 1.0, "lr_log_std": 1.0, "warmup": 0.0})
+_UNUSED = MappingProxyType({"temperature": 1.0, "lr_log_std": 1.0, "warmup": 0.0})
 
 
 class Deterministic(Method):
     """Minimise the mean negative log likelihood; no cost term.
 
-    Below density 1 the support moves exactly as SSVI's does, with |w| as the removal score (RigL; Evci et
-    al. 2020): the fair sparse baseline.
+    Below density 1 the support moves as in SSVI, with |w| as the removal score (RigL; Evci et al. 2020): the sparse
+    baseline.
 
     Args:
         density: fraction of weights that exist.
-        temperature_scaling: calibrate the logits on the validation split at the end.
+        temperature_scaling: calibrate the logits on the validation set at the end.
         pretrained: start from the network's own weights instead of fresh ones (density < 1).
         allocation: ``"uniform"``, or ``"erk"`` (small layers denser, same total).
         dense_stem: leave the first layer dense if it is a convolution.
         pattern: in which units weights exist: ``"unstructured"``, blocks such as ``"block32"``, or ``"neuron"``.
         growth_batches: batches over which the growth gradient is averaged.
         every: optimiser steps between two moves of the support.
-        fraction: share of the entries that the first move replaces; later ones fewer, by a cosine. 0 is a static mask.
-        end: share of all steps after which the support stays as it is.
+        fraction: fraction of the entries that the first move replaces, decayed along a cosine. 0 is a static mask.
+        end: fraction of all steps after which the support does not change.
     """
 
     name = "deterministic"
@@ -45,7 +45,7 @@ class Deterministic(Method):
     source = "below density 1: RigL, Evci et al. 2020, arXiv:1911.11134"
     order = 1
     baseline = True
-    unused_options = IDLE
+    unused_options = _UNUSED
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class Deterministic(Method):
         **options: Any,
     ) -> None:
         super().__init__(n_data, **options)
-        idle.warn("a deterministic network", options, IDLE, "which has no divergence and no σ")
+        unused.warn("a deterministic network", options, _UNUSED, "which has no divergence and no σ")
         check_density(density)
         self.density = density
         self.temperature_scaling = temperature_scaling
@@ -81,7 +81,9 @@ class Deterministic(Method):
     def _convert(self, network: nn.Module) -> nn.Module:
         if self.temperature_scaling and self.target_type.in_units:
             given = {"temperature_scaling": True}
-            idle.warn("a regression", given, {"temperature_scaling": False}, "which has no logits to divide")
+            unused.warn(
+                "a regression", given, {"temperature_scaling": False}, "which has no logits to divide"
+            )
         if self.density == 1:
             return network
         return bayes.bayesianize(
@@ -114,6 +116,6 @@ class Deterministic(Method):
         return {**super().state_dict(), "moves": self.moves.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        checked.state(state, {"moves": None}, self.label)
+        checks.state(state, {"moves": None}, self.label)
         super().load_state_dict(state)
         self.moves.load_state_dict(state["moves"])

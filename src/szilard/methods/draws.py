@@ -1,4 +1,4 @@
-"""The outputs of draws of a network, from which predictions are made."""
+"""Runs draws of a network and collects their outputs."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from szilard.bayes import evaluating
 from szilard.bayes.noise import mix
 from szilard.data.unseen import StandIns
 from szilard.errors import SzilardError
-from szilard.methods import checked, inputs
+from szilard.methods import checks, inputs
 from szilard.networks.takes import call
 
-_PREDICTING = 0x7072  # keeps the draws of predictions apart from those of training
+_PREDICTING = 0x7072  # separates the random numbers of predictions from those of training
 
 
 @torch.no_grad()
@@ -27,17 +27,17 @@ def outputs(
     batch_size: int,
     stand_ins: StandIns | None = None,
 ) -> Tensor:
-    """``[S, N, ...]`` outputs, in host memory, of S coherent draws; of one if nothing is random.
+    """``[S, N, ...]`` outputs, in host memory, of S coherent draws; of one draw if nothing is random.
 
-    Threads may ask one network at once; each gets the bits that it would have had alone.
+    Several threads can run one network at the same time; each gets the same bits as if it ran alone.
 
     Args:
         x: all inputs, a tensor ``[N, ...]`` or a tuple, list or dict of them.
         samples, batch_size: at least 1.
-        stand_ins: what each draw meets in place of categories that training has not seen.
+        stand_ins: replacements in each draw for categories that were not in the training data.
 
     Raises:
-        SzilardError: fewer samples or examples a batch than one, or an answer that is no tensor.
+        SzilardError: ``samples`` or ``batch_size`` below 1, or an output that is not a tensor.
     """
     for name, number in (("samples", samples), ("batch_size", batch_size)):
         if number < 1:
@@ -51,8 +51,8 @@ def outputs(
             x = x if vary is None else vary(sample)
             with bayes.drawn(network, mix(seed, _PREDICTING), sample):
                 parts = [
-                    checked.answer(call(network, part), inputs.count(part)).cpu()
+                    checks.answer(call(network, part), inputs.count(part)).cpu()
                     for part in inputs.parts(x, batch_size, device)
                 ]
-            found.append(checked.joined(parts))
+            found.append(checks.joined(parts))
     return torch.stack(found)

@@ -17,7 +17,7 @@ def tensors(x: Any) -> list[Tensor]:
     """All tensors of an input, in order.
 
     Raises:
-        SzilardError: there is something else in it.
+        SzilardError: the input holds something other than tensors.
     """
     if isinstance(x, Tensor):
         return [x]
@@ -25,27 +25,27 @@ def tensors(x: Any) -> list[Tensor]:
         return [tensor for part in x.values() for tensor in tensors(part)]
     if type(x) in (tuple, list):
         return [tensor for part in x for tensor in tensors(part)]
-    raise SzilardError(f"inputs hold {type(x).__name__}, which cannot be divided into examples; {_WANTED}")
+    raise SzilardError(f"inputs hold {type(x).__name__}, which cannot be split into examples; {_WANTED}")
 
 
 def count(x: Any) -> int:
     """N, the number of examples.
 
     Raises:
-        SzilardError: its tensors do not agree on it.
+        SzilardError: the tensors have different numbers of examples.
     """
     if isinstance(x, Tensor) and x.dim():
         return len(x)
     found = [len(tensor) if tensor.dim() else 0 for tensor in tensors(x)]
     if not found or 0 in [tensor.dim() for tensor in tensors(x)] or len(set(found)) != 1:
         raise SzilardError(
-            f"inputs hold tensors of {found} examples, which must be as many in each; {_WANTED}"
+            f"inputs hold tensors of {found} examples; the number must be the same in each; {_WANTED}"
         )
     return found[0]
 
 
 def each(x: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """The same structure of changed tensors."""
+    """The same structure, with ``change`` applied to each tensor."""
     if isinstance(x, Tensor):
         return change(x)
     if isinstance(x, Mapping):
@@ -54,7 +54,7 @@ def each(x: Any, change: Callable[[Tensor], Tensor]) -> Any:
 
 
 def parts(x: Any, size: int, device: torch.device) -> Iterator[Any]:
-    """Up to ``size`` examples at a time, on a device; one part if there are none."""
+    """Parts of up to ``size`` examples, on a device; one empty part if there are no examples."""
     total = count(x)
     for start in range(0, max(total, 1), size):
 

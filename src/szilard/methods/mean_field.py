@@ -1,4 +1,4 @@
-"""Mean-field variational inference: every weight a Gaussian of its own."""
+"""Mean-field variational inference: an independent Gaussian for every weight."""
 
 from __future__ import annotations
 

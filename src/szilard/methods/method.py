@@ -1,4 +1,4 @@
-"""The face that every training method shows."""
+"""The interface of all training methods."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from szilard.likelihood import Bernoulli, Likelihood, NoisyGaussian
 from szilard.likelihood.categorical import IGNORED
 from szilard.likelihood.free_energy import FreeEnergy, free_energy
 from szilard.likelihood.targets import DataTargets, TaskName, of_data
-from szilard.methods import checked, decay, draws, inputs, meaning, optimizers
-from szilard.methods.believed import believed, two_classes
+from szilard.methods import checks, decay, draws, inputs, optimizers, task_likelihood
+from szilard.methods.to_predictive import predictive_of, two_classes
 from szilard.metrics import Predictive, temperature
 from szilard.metrics.predictive import flat
 from szilard.networks import WithNoise
 from szilard.networks.takes import call
 from szilard.topology.moves import Optimizers, several
 
-_DEFAULT_EPOCHS = 30  # horizon of the schedules where nobody says how many steps there will be
+_DEFAULT_EPOCHS = 30  # horizon of the schedules if the number of steps is not given
 
 
 class Method:
-    """How a network is trained. Any loop may drive it::
+    """A training method. It works in any training loop::
 
         network = method.prepare(network)
         optimizer = method.optimizer(network)
@@ -42,8 +42,8 @@ class Method:
         method.finish(network, batches, valid)
         predictive = method.predict(network, x)
 
-    A new method is a subclass in a file of its own in ``szilard/methods``. Once its body assigns ``name`` and
-    ``summary``, :func:`szilard.methods.make`, the command line and the documentation know it. These attributes must be
+    A new method is a subclass in a new file in ``szilard/methods``. If its body assigns ``name`` and ``summary``,
+    :func:`szilard.methods.make`, the command line and the documentation include it. These attributes must be
     literals, and so must ``source``, ``order`` and ``baseline`` (:mod:`szilard.catalogue` reads them). Its options are
     the keyword arguments of its ``__init__``; the ``Args`` of its docstring say what they mean.
 
@@ -53,28 +53,28 @@ class Method:
         lr: initial learning rate of :meth:`optimizer`.
         lr_log_std: learning rate of log σ as a multiple of ``lr``.
         warmup: fraction of all steps over which T rises linearly from 0.
-        seed: of the support, of fresh weights and of the noise.
-        only: convert these weights alone: a pattern for names of modules, or a list of patterns; in Python also a
+        seed: seed of the support, of fresh weights and of the noise.
+        only: convert these weights only: a pattern for names of modules, or a list of patterns; in Python also a
             function of (name, module).
-        except_: leave these weights alone; as ``only``, and it counts before it.
-        matrices: patterns for names of bare ``nn.Parameter`` matrices, which are converted, too.
-        total_steps: optimiser steps of the whole run, the horizon of every schedule. May be set until the
-            first loss; without it the horizon is 30 epochs of the first batch's size.
+        except_: do not convert these weights; given as ``only``, over which it has priority.
+        matrices: patterns for names of ``nn.Parameter`` matrices outside of layers, to convert them, too.
+        total_steps: optimiser steps of the whole run, the horizon of every schedule. It can be set until the
+            first loss; without it the horizon is 30 epochs of batches of the first batch's size.
     """
 
     name = "method"
     label = "Method"
-    #: What it does, on one line; it is empty for a class that only others derive from.
+    #: One-line description; empty for an abstract base class.
     summary = ""
     #: The publication.
     source = ""
-    #: Place in lists of methods; equal ones follow their names.
+    #: Position in lists of methods; ties are sorted by name.
     order = 100
-    #: Whether ``szilard fit`` trains it beside other methods by default. Lists read it in the class's own body.
+    #: Whether ``szilard fit`` also trains it by default, for comparison. Read from the body of the class.
     baseline = False
-    #: Options that the method takes, because all methods do, and that change nothing in it, with their usual values.
+    #: Options that the method takes, because all methods do, but does not use, with their default values.
     unused_options: ClassVar[Mapping[str, Any]] = MappingProxyType({})
-    #: Whether it trains Gaussian or sparse weights, which only :meth:`prepare` makes.
+    #: Whether it trains Gaussian or sparse weights, which :meth:`prepare` creates.
     converts = False
 
     def __init__(
@@ -91,7 +91,7 @@ class Method:
         except_: str | list[str] | Callable[[str, nn.Module], bool] | None = None,
         matrices: str | list[str] | None = None,
     ) -> None:
-        checked.options(n_data, temperature, lr, lr_log_std, warmup, total_steps)
+        checks.options(n_data, temperature, lr, lr_log_std, warmup, total_steps)
         self.n_data = n_data
         self.temperature = temperature
         self.lr = lr
@@ -100,63 +100,63 @@ class Method:
         self.seed = seed
         self.total_steps = total_steps
         self.only, self.except_, self.matrices = only, except_, matrices
-        #: Names of the tensors in a file that a prepared network is to be loaded from; they say what was converted.
+        #: Names of the tensors in the file from which a prepared network is loaded; they show which were converted.
         self.stored: Collection[str] = ()
         self.task: TaskName = "classification"
         self._given: Likelihood | None = None
         self.step = 0
         self.calibration = 1.0  # divides logits in predictions
         self.last = FreeEnergy(torch.zeros(()), torch.zeros(()))
-        self.stand_ins: StandIns | None = None  # of categories that training has not seen
-        self.class_weights: Tensor | None = None  # [C], by which losses of classes count; 1 on average
+        self.stand_ins: StandIns | None = None  # for categories that were not in the training data
+        self.class_weights: Tensor | None = None  # [C], weights of the classes in the loss; 1 on average
         self._dims: int | None = None  # of the inputs of the last loss
         self._inside = ""
         self._eval = False  # whether the last loss with a gradient was of a network in eval mode
-        self._losses = 0  # losses of training since the last step: each has noise of its own
+        self._losses = 0  # training losses since the last step: each has its own noise
         self._warned = False
         self._trained = self._seen = False  # since it was made or its state was loaded; a network at all
 
     # -- before training ----------------------------------------------------------------------------
 
     def prepare(self, network: nn.Module, task: TaskName | Likelihood = "classification") -> nn.Module:
-        """The network this method trains, made from an ordinary one; the original is not changed.
+        """Create the network that this method trains from an ordinary one, which is not changed.
 
         Args:
-            network: answers logits ``[B, C]``, or ``[B, C, ...]`` with labels ``[B, ...]`` (classification; one logit
-                ``[B]`` or ``[B, 1]`` stands for two classes), a logit for each label (multilabel), or ``[B, 1]`` or
-                ``[B, 2]`` (regression; a noise is learned beside the first).
-            task: its name, or what says more: ``Categorical(last=True)``, ``NoisyGaussian(outputs=k)`` for k targets
-                with a learned noise each, ``Gaussian(deviations)`` for noises that are known.
+            network: returns logits ``[B, C]``, or ``[B, C, ...]`` with labels ``[B, ...]`` (classification; one logit
+                ``[B]`` or ``[B, 1]`` means two classes), a logit for each label (multilabel), or ``[B, 1]`` or
+                ``[B, 2]`` (regression; for ``[B, 1]`` a noise is learned).
+            task: its name, or a likelihood: ``Categorical(last=True)``, ``NoisyGaussian(outputs=k)`` for k targets
+                with a learned noise each, ``Gaussian(deviations)`` for known noises.
 
         Raises:
-            SzilardError: no such task, a likelihood that says no probability, or a method that has trained a network.
+            SzilardError: an unknown task, a likelihood without probabilities, or a method that has trained a network.
         """
         if self._trained:
             raise SzilardError(
-                f"this {self.label} has trained a network already, and its schedules have run; make a new one for each "
-                "network"
+                f"this {self.label} has already trained a network, and its schedules have ended; create a new one "
+                "for each network"
             )
         self.set_task(task)
         likelihood = self.likelihood
         self._inside = ""
         if not isinstance(likelihood, NoisyGaussian) or isinstance(network, WithNoise):
             return self._convert(network)
-        self._inside = "network."  # what WithNoise calls the network; the user's names are those inside it
+        self._inside = "network."  # WithNoise's prefix of the user's names
         return WithNoise(self._convert(network), outputs=likelihood.outputs)
 
     def set_task(self, task: TaskName | Likelihood) -> None:
-        """Take outputs for answers to a task, for a network that is there already; :meth:`prepare` does it itself.
+        """Set the task for an already prepared network; :meth:`prepare` calls this itself.
 
         Raises:
-            SzilardError: no such task, or a likelihood that says no probability.
+            SzilardError: an unknown task, or a likelihood without predicted probabilities.
         """
-        self.task, self._given = meaning.named(task)
+        self.task, self._given = task_likelihood.named(task)
 
     def _convert(self, network: nn.Module) -> nn.Module:
         raise NotImplementedError
 
     def _which(self) -> dict[str, Any]:
-        """What :func:`szilard.bayesianize` is told of the weights to convert."""
+        """Arguments of :func:`szilard.bayesianize` that select the weights to convert."""
         return {
             "only": self.only,
             "except_": self.except_,
@@ -165,35 +165,36 @@ class Method:
         }
 
     def optimizer(self, network: nn.Module, lr: float | None = None) -> torch.optim.Optimizer:
-        """Adam, with log σ in a group of its own."""
+        """Adam, with log σ in a separate group."""
         return optimizers.adam(network, self.lr if lr is None else lr, self.lr_log_std)
 
     def parameter_groups(
         self, network: nn.Module, *, lr: float | None = None, weight_decay: float = 0.0
     ) -> list[dict[str, Any]]:
-        """Groups for an optimiser of your own: ``torch.optim.AdamW(method.parameter_groups(network, ...))``.
+        """Groups for your own optimiser: ``torch.optim.AdamW(method.parameter_groups(network, ...))``.
 
-        Weight decay is for ordinary weights alone. On ln σ it would pull σ towards 1, and on the means of Gaussian
-        weights it would be a second prior beside the one that the divergence knows.
+        Weight decay applies to ordinary weights only. On ln σ it would pull σ towards 1, and on the means of Gaussian
+        weights it would act as a second prior, in addition to that of the divergence.
 
         Args:
             network: prepared.
-            lr: the method's own if left out; that of ln σ is ``lr_log_std`` times it.
-            weight_decay: of parameters that are no part of a Gaussian weight.
+            lr: by default the method's; that of ln σ is ``lr_log_std`` times it.
+            weight_decay: of parameters that are not part of a Gaussian weight.
 
         Returns:
-            ordinary parameters, means, and ln σ, as far as there are any, without those that are frozen.
+            groups of ordinary parameters, means, and ln σ, without frozen parameters and empty groups.
         """
         return decay.groups(network, self.lr if lr is None else lr, self.lr_log_std, weight_decay)
 
     # -- training -----------------------------------------------------------------------------------
 
     def loss(self, network: nn.Module, x: Any, y: Tensor) -> Tensor:
-        """Free energy per example in nats, scalar; its two terms stay in :attr:`last`.
+        """Free energy per example in nats, scalar; its two terms are kept in :attr:`last`.
 
         The likelihood of an example is that of all its labels together (the sum over pixels, tokens, labels or
-        targets), and the divergence counts once for ``n_data`` examples, so T means the same for every kind of answer.
-        On a GPU the values of targets are looked at in the first steps and then now and then, their shapes always.
+        targets), and the divergence counts once for ``n_data`` examples, so T has the same meaning for all types of
+        targets. On a GPU the values of targets are checked in the first steps and then every 64 steps, their shapes
+        always.
 
         A loss under ``torch.no_grad()`` or of a network in eval mode, such as that of a validation batch, changes
         nothing in the losses that follow.
@@ -201,28 +202,28 @@ class Method:
         Args:
             network: prepared.
             x: a tensor ``[B, ...]``, or a tuple, list or dict of them, as the network takes it.
-            y: ``[B]``, or as the likelihood wants it.
+            y: ``[B]``, or another shape that the likelihood takes.
 
         Raises:
-            SzilardError: targets that do not go with the outputs, a network in float16, or one that :meth:`prepare` has
-                not made.
+            SzilardError: targets that do not fit the outputs, a network in float16, or one that :meth:`prepare` has
+                not created.
         """
         training = torch.is_grad_enabled() and network.training
         self._eval = torch.is_grad_enabled() and not network.training
         if not self._seen and self.converts:
-            checked.prepared(network, self.label)
+            checks.prepared(network, self.label)
         self._seen = True
         if self.total_steps is None and training:
             self.total_steps = _DEFAULT_EPOCHS * math.ceil(self.n_data / max(1, inputs.count(x)))
         self._reset_noise(network)
         self._before_forward(network)
         weight = self.temperature_at(self.step) / self.n_data
-        output = checked.run(self._forward, network, x)
+        output = checks.run(self._forward, network, x)
         likelihood = self._meant(output)
-        checked.targets(likelihood, output, y, self.step)
+        checks.targets(likelihood, output, y, self.step)
         self.last = free_energy(output, y, self._divergence(network), task=likelihood, weight=weight)
         if training and self._losses == self.step == 0:
-            checked.unreached(self.last.energy, network)
+            checks.unreached(self.last.energy, network)
         if training and isinstance(x, Tensor):
             self._dims = x.dim()
         self._losses += training
@@ -235,28 +236,28 @@ class Method:
 
     @property
     def likelihood(self) -> Likelihood:
-        """What the network's output means."""
+        """The likelihood of the network's output."""
         return self._meant(None)
 
     def _meant(self, output: Tensor | None) -> Likelihood:
-        return meaning.likelihood(self.task, self._given, self.class_weights, output)
+        return task_likelihood.likelihood(self.task, self._given, self.class_weights, output)
 
     def _divergence(self, network: nn.Module) -> Tensor:
         return bayes.kl(network)
 
     def _before_forward(self, network: nn.Module) -> None:
-        """Room for what a method must do before the forward pass of a loss."""
+        """Hook for subclasses, called before the forward pass of a loss."""
 
     def _forward(self, network: nn.Module, x: Tensor) -> Tensor:
         return call(network, x)
 
     def after_step(self, network: nn.Module, optimizer: Optimizers = None) -> None:
-        """Call once after every step, with the optimiser, or with all of them where several share the parameters.
+        """Call once after every step, with the optimiser, or with all of them if several share the parameters.
 
-        When a support moves, the state that they hold of its entries moves with it.
+        When a support moves, the optimiser state of its entries moves with it.
         """
         if self._eval and not self._warned:
-            self._warned = checked.in_eval_mode(network)
+            self._warned = checks.in_eval_mode(network)
         if self.step == 0:
             for one in several(optimizer):
                 decay.warn(network, one)
@@ -265,13 +266,13 @@ class Method:
         self._trained = True
 
     def anneal(self, optimizer: torch.optim.Optimizer) -> None:
-        """Set the learning rates for the coming step: a cosine from each group's initial rate to zero."""
+        """Set the learning rates for the next step: a cosine from each group's initial rate to zero."""
         factor = 0.5 * (1 + math.cos(math.pi * min(1.0, self.step / (self.total_steps or 1))))
         for group in optimizer.param_groups:
             group["lr"] = group.setdefault("initial_lr", group["lr"]) * factor
 
     def temperature_at(self, step: int) -> float:
-        """T at a step, risen linearly over the warm-up."""
+        """T at a step; it rises linearly over the warm-up."""
         rise = self.warmup * (self.total_steps or 0)
         return self.temperature * min(1.0, step / rise) if rise else self.temperature
 
@@ -282,7 +283,7 @@ class Method:
 
     @property
     def last_cost(self) -> float:
-        """T/N times the divergence at the last batch, nats per example."""
+        """T/N times the divergence of the last batch, nats per example."""
         return self.last.cost.item()
 
     # -- after training -----------------------------------------------------------------------------
@@ -290,33 +291,33 @@ class Method:
     def finish(
         self, network: nn.Module, batches: Iterable[tuple[Any, Tensor]], valid: Split | None = None
     ) -> None:
-        """Once training has ended: BatchNorm statistics of the network that will answer."""
+        """Call once after training: computes the BatchNorm statistics for predictions."""
         bayes.reestimate_batchnorm(network, batches)
 
     @torch.no_grad()
     def predict(
         self, network: nn.Module, x: Any, samples: int = 32, seed: int = 0, batch_size: int = 1024
     ) -> Predictive:
-        """What ``samples`` coherent draws of the network say of ``x [N, ...]``; a point network answers once.
+        """Predictions of ``samples`` coherent draws of the network for ``x [N, ...]``; one draw of a point network.
 
-        Threads may ask one network at once; each gets the bits that it would have had alone.
+        Several threads can run one network at the same time; each gets the same bits as if it ran alone.
 
         Args:
             network: prepared, or opened from a file.
-            x: all inputs, of the kind that :meth:`loss` takes.
+            x: all inputs, in the form that :meth:`loss` takes.
             samples: draws of a Bayesian network.
             seed: of the draws.
-            batch_size: inputs that are answered at once.
+            batch_size: number of inputs in each forward pass.
 
         Raises:
-            SzilardError: answers that are not finite, or of a shape that the task does not take.
+            SzilardError: outputs that are not finite, or of a shape that the task does not take.
         """
-        checked.batched(x, self._dims)
+        checks.batched(x, self._dims)
         stacked = draws.outputs(network, x, samples, seed, batch_size, self.stand_ins)
         likelihood = self._meant(stacked[0])
         if isinstance(likelihood, Bernoulli) and self.target_type.has_classes and stacked.isfinite().all():
             return two_classes(stacked, self.calibration)
-        return believed(likelihood, stacked, self.calibration)
+        return predictive_of(likelihood, stacked, self.calibration)
 
     def calibrate(self, network: nn.Module, valid: Split) -> None:
         """Temperature scaling: one number that divides all logits, fitted on ``valid`` (Guo et al. 2017)."""
@@ -324,21 +325,21 @@ class Method:
         predictive = self.predict(network, valid.x, samples=1)
         if valid.y.numel() != predictive.labels.numel():
             raise SzilardError(
-                f"there are {valid.y.numel()} labels for {predictive.labels.numel()} answers; give a whole split"
+                f"there are {valid.y.numel()} labels for {predictive.labels.numel()} predictions; give a whole split"
             )
         y = valid.y.cpu().reshape(predictive.labels.shape)
         predictive, y = flat(predictive, y, None if predictive.multilabel else IGNORED)
         if bool((predictive.labels == y).all()):
-            return  # without a single mistake the likelihood only says: surer
+            return  # without a single error the likelihood has no maximum
         self.calibration = temperature(predictive.mean.clamp_min(1e-30).log(), y)
 
     def match_supports(self, network: nn.Module, state: dict[str, Any]) -> None:
-        """Shape a prepared network like a finished one's state dict, where finishing changes shapes."""
+        """Give a prepared network the shapes of a finished network's state dict, if finishing changes shapes."""
 
     # -- checkpoints --------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain numbers: with the network's and the optimiser's state, all that a resumed run needs."""
+        """Plain numbers: together with the state of network and optimiser, all that a resumed run needs."""
         return {
             "step": self.step,
             "total_steps": self.total_steps,
@@ -347,12 +348,12 @@ class Method:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from what :meth:`state_dict` gave.
+        """Continue from a :meth:`state_dict`.
 
         Raises:
-            SzilardError: a state of something else.
+            SzilardError: a state of another method.
         """
-        checked.state(state, Method.state_dict(self), self.label)
+        checks.state(state, Method.state_dict(self), self.label)
         self.step = state["step"]
         self.total_steps = state["total_steps"]
         self.calibration = state["calibration"]

@@ -1,4 +1,4 @@
-"""The optimiser that methods take if nobody brings another."""
+"""The default optimiser of the methods."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from szilard.errors import SzilardError
 
 
 def adam(network: nn.Module, lr: float, lr_log_std: float) -> torch.optim.Optimizer:
-    """Adam, with log σ in a group of its own.
+    """Adam, with log σ in a separate group.
 
     Args:
-        lr: of everything else.
-        lr_log_std: rate of log σ as a multiple of ``lr``.
+        lr: learning rate of all other parameters.
+        lr_log_std: learning rate of log σ as a multiple of ``lr``.
 
     Raises:
         SzilardError: every parameter is frozen.
@@ -27,7 +27,7 @@ def adam(network: nn.Module, lr: float, lr_log_std: float) -> torch.optim.Optimi
     log_std = [parameter for parameter in log_std if parameter.requires_grad]
     if not (rest or log_std):
         raise SzilardError(
-            "all parameters of the network are frozen; call requires_grad_(True) on what is to be trained"
+            "all parameters of the network are frozen; call requires_grad_(True) on those to train"
         )
     groups: list[dict[str, Any]] = [{"params": rest, "lr": lr, "initial_lr": lr}]
     if log_std:

@@ -1,4 +1,4 @@
-"""SSVI with the settings of its published code, where they differ from ours."""
+"""SSVI with the settings of its published code, if they differ from szilard's."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import nn
 
 from szilard import bayes
 from szilard.bayes.noise import mix
-from szilard.methods import idle
+from szilard.methods import unused
 from szilard.methods.ssvi import SSVI
 
 MEAN_STD = 0.01  # of fresh means, whatever the fan-in
@@ -21,11 +21,11 @@ WEIGHT_DECAY = 5e-4  # on everything but log σ
 class PublishedSSVI(SSVI):
     """The preset of the reference implementation (200 epochs, batch 128, density 0.1, CIFAR ResNet-18).
 
-    T = 0.01 risen over the first half, prior N(0, 0.005²), means N(0, 0.01²), σ about 6e-4, SGD with momentum
-    0.9 and one rate for μ and σ, moves every 100 steps of 30 % until three quarters. Two things differ: σ is
-    held as its logarithm (in that regime the same as the softplus used there, whose slope is σ), and the
-    optimiser steps before a move instead of being skipped. Its σ hardly leaves where it starts: use this to
-    compare, not to train.
+    T rises to 0.01 over the first half, prior N(0, 0.005²), means N(0, 0.01²), σ about 6e-4, SGD with momentum
+    0.9 and one rate for μ and σ; every 100 steps 30 % of the entries move, until three quarters of the steps. Two
+    things differ: σ is stored as its logarithm (for such small σ equivalent to the softplus used there, whose slope is
+    σ), and the optimiser makes its step before a move instead of skipping it. σ hardly changes in training: use this
+    for comparison only.
 
     Args:
         density: fraction of weights that exist, all through training.
@@ -57,7 +57,7 @@ class PublishedSSVI(SSVI):
             n_data, density=density, temperature=temperature, warmup=warmup, prior=prior, prior_scale=prior_scale,
             score=score, growth_batches=growth_batches, every=every, lr=lr, lr_log_std=lr_log_std, **options,
         )  # fmt: skip
-        idle.warn(self.label, options, {"initial_std": 0.5}, "whose σ starts at 6e-4")
+        unused.warn(self.label, options, {"initial_std": 0.5}, "whose σ starts at 6e-4")
 
     def _convert(self, network: nn.Module) -> nn.Module:
         network = super()._convert(network)

@@ -1,4 +1,4 @@
-"""Point weights on a small support: the baseline that is as sparse as SSVI."""
+"""Point weights on a sparse support: the baseline of the same density as SSVI."""
 
 from __future__ import annotations
 

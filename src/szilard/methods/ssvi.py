@@ -1,4 +1,4 @@
-"""Sparse subspace variational inference: a Bayesian network that is sparse from the first step."""
+"""Sparse subspace variational inference: a Bayesian network that is sparse from the first step on."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from szilard import bayes
 from szilard.errors import SzilardError
-from szilard.methods import checked
+from szilard.methods import checks
 from szilard.methods.method import Method
 from szilard.networks.takes import call
 from szilard.sparse import check_density, make_pattern
@@ -21,18 +21,18 @@ class SSVI(Method):
 
         min over γ, μ, σ of  E_q[-ln p(D|θ)] + T Σ_{i: γ_i=1} KL(N(μ_i, σ_i²) ‖ prior),   Σ γ = k
 
-    Gradient steps on (μ, ln σ) of the present support alternate with moves of it: every ``every`` steps a
-    share of the entries, those of lowest |μ|/σ, give their place to those where |∂F/∂μ| is largest.
+    Gradient steps on (μ, ln σ) of the current support alternate with moves of the support: every ``every`` steps a
+    fraction of the entries, those of lowest |μ|/σ, is replaced by entries where |∂F/∂μ| is largest.
 
     Args:
-        density: fraction of weights that exist, all through training.
-        score: which entries leave: those of the lowest ``"snr"`` (|μ|/σ), ``"magnitude"`` (|μ|), or another one of
-            :data:`szilard.topology.SCORES`.
+        density: fraction of weights that exist, constant during training.
+        score: which entries are removed: those of the lowest ``"snr"`` (|μ|/σ), ``"magnitude"`` (|μ|), or another
+            one of :data:`szilard.topology.SCORES`.
         growth_batches: batches over which the growth gradient is averaged.
-        growth: ``"noisy"`` takes the growth gradient of the stochastic network, ``"mean"`` that of its mean.
+        growth: ``"noisy"`` uses the growth gradient of the stochastic network, ``"mean"`` that of its mean.
         every: optimiser steps between two moves of the support.
-        fraction: share of the entries that the first move replaces; later ones fewer, by a cosine. 0 is a static mask.
-        end: share of all steps after which the support stays as it is.
+        fraction: fraction of the entries that the first move replaces, decayed along a cosine. 0 is a static mask.
+        end: fraction of all steps after which the support does not change.
         prior: ``"fan-in"`` (N(0, s²/existing fan-in)), ``"fixed"`` (N(0, s²)) or ``"learned"`` (by empirical Bayes).
         prior_scale: s of the priors ``"fan-in"`` and ``"fixed"``.
         initial_std: σ at the start, as a fraction of the root mean square of the weight's means.
@@ -44,7 +44,7 @@ class SSVI(Method):
 
     name = "ssvi"
     label = "SSVI"
-    summary = "Gaussian weights on a sparse support that moves"
+    summary = "Gaussians on a sparse support that moves"
     source = "Li et al. 2024, arXiv:2402.11025"
     order = 4
     converts = True
@@ -80,7 +80,7 @@ class SSVI(Method):
         self.allocation, self.dense_stem, self.pretrained = allocation, dense_stem, pretrained
         self.pattern = make_pattern(pattern).name
         if growth not in ("noisy", "mean"):
-            raise SzilardError(f"growth is 'noisy' or 'mean', not {growth!r}")
+            raise SzilardError(f"growth must be 'noisy' or 'mean', not {growth!r}")
         self.growth = growth
         self.moves = Moves(Schedule(every, fraction, end), score, growth_batches)
 
@@ -116,6 +116,6 @@ class SSVI(Method):
         return {**super().state_dict(), "moves": self.moves.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        checked.state(state, {"moves": None}, self.label)
+        checks.state(state, {"moves": None}, self.label)
         super().load_state_dict(state)
         self.moves.load_state_dict(state["moves"])

@@ -1,4 +1,4 @@
-"""Sparse variational dropout: weights whose noise outgrows them leave."""
+"""Sparse variational dropout: weights that are small against their noise are removed."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from szilard.sparse import Support
 class VariationalDropout(Method):
     """Minimise E_q[-ln p(D|θ)] + T KL(q ‖ p) with the log-uniform prior p(|w|) ∝ 1/|w| (Molchanov et al. 2017).
 
-    The divergence depends on α = σ²/μ² alone and falls with it, so that a weight which the data do not hold drifts to
-    α → ∞. At the end weights with ln α ≥ ``threshold`` leave the support for good. The prior is improper: its
-    divergence is a force and not a code length.
+    The divergence depends on α = σ²/μ² alone and decreases with it, so weights that do not improve the fit drift to
+    α → ∞. At the end weights with ln α ≥ ``threshold`` are removed. The prior is improper: its
+    divergence is not a code length.
 
     Args:
-        threshold: on ln α, from which a weight leaves at the end.
-        warmup: share of the steps over which T rises; without one, nearly everything leaves at once.
+        threshold: ln α from which a weight is removed at the end.
+        warmup: fraction of the steps over which T rises; without a warm-up nearly all weights are removed.
         initial_std: σ at the start, as a fraction of the root mean square of the weight's means.
         pretrained: start the means at the network's own weights.
     """
 
     name = "variational-dropout"
     label = "variational dropout"
-    summary = "Prunes weights with a high dropout rate after training"
+    summary = "Removes weights that are small against their noise"
     source = "Molchanov et al. 2017, arXiv:1701.05369"
     order = 6
     converts = True
@@ -67,9 +67,9 @@ class VariationalDropout(Method):
         with torch.no_grad():
             for weight in bayes.weights(network).values():
                 assert weight.log_std is not None
-                doubt = bayes.log_alpha(weight.mean, weight.log_std)
-                kept = doubt < self.threshold
-                kept[doubt.argmin()] = True  # a weight cannot be empty
+                log_alpha = bayes.log_alpha(weight.mean, weight.log_std)
+                kept = log_alpha < self.threshold
+                kept[log_alpha.argmin()] = True  # a weight needs at least one entry
                 weight.keep(kept)
         super().finish(network, batches, valid)
 
@@ -78,5 +78,5 @@ class VariationalDropout(Method):
             if isinstance(module, bayes.Weight):
                 crow, col = (state.get(f"{name}.support.{part}") for part in ("crow", "col"))
                 if not isinstance(crow, Tensor) or not isinstance(col, Tensor):
-                    raise SzilardError(f"the support of {name} is missing; name the network it was made with")
+                    raise SzilardError(f"the support of {name} is missing; name the network that was trained")
                 module.set_support(Support(module.support.shape, crow, col))

@@ -1,4 +1,4 @@
-"""How good predictions are: a thin layer over torchmetrics and scikit-learn, and one type of prediction."""
+"""Quality metrics of predictions, based on torchmetrics and scikit-learn, and the class of predictions."""
 
 from szilard.metrics.calibration import ece, ece_marginal, reliability, temperature
 from szilard.metrics.classwise import OfClass, by_class

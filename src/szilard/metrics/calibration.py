@@ -1,4 +1,4 @@
-"""Are the probabilities true? Reliability, calibration errors, temperature scaling."""
+"""Calibration: reliability diagrams, calibration errors, temperature scaling."""
 
 from __future__ import annotations
 
@@ -22,12 +22,13 @@ def ece(probabilities: Tensor, y: Tensor, bins: int = BINS, *, adaptive: bool = 
     Args:
         probabilities: ``[N, C]``.
         y: class indices ``[N]``.
-        bins: their number.
-        adaptive: bins of equal mass instead, between whose edges equally many confidences lie (Nguyen and O'Connor
+        bins: number of bins.
+        adaptive: bins of equal mass instead, each with the same number of confidences (Nguyen and O'Connor
             2015); equal confidences share a bin.
 
     Raises:
-        SzilardError: what :func:`szilard.metrics.evaluate` refuses: NaN, logits, no examples, labels that do not fit.
+        SzilardError: invalid arguments, as in :func:`szilard.metrics.evaluate`: NaN, logits, no examples, labels that
+            do not fit.
     """
     probabilities, y = matching_probabilities(probabilities, y)
     _check_bins(bins)
@@ -36,8 +37,8 @@ def ece(probabilities: Tensor, y: Tensor, bins: int = BINS, *, adaptive: bool = 
     from torchmetrics.functional.classification import multiclass_calibration_error
 
     classes = probabilities.shape[-1]
-    # torchmetrics gives a confidence of exactly 1 a bin of its own beyond the last, and takes anything above 1
-    # for logits; it works in float32, so the largest float32 below 1 is where both end.
+    # torchmetrics puts a confidence of exactly 1 into an extra bin after the last, and treats values above 1 as
+    # logits; it works in float32, so confidences are limited to the largest float32 below 1.
     below_one = torch.nextafter(torch.tensor(1.0), torch.tensor(0.0))
     probabilities = probabilities.float().clamp(max=float(below_one))
     return float(multiclass_calibration_error(probabilities, y, classes, n_bins=bins, norm="l1"))
@@ -46,11 +47,11 @@ def ece(probabilities: Tensor, y: Tensor, bins: int = BINS, *, adaptive: bool = 
 def ece_marginal(probabilities: Tensor, y: Tensor, bins: int = BINS) -> float:
     """Class-wise calibration error: L2, debiased, equal-mass bins (Kumar, Liang and Ma 2019).
 
-    For each class and bin the squared gap between mean probability and frequency, less the variance that
-    sampling alone gives the frequency, weighted by bin mass. A class whose sum falls below zero counts as zero;
-    the result is the root of the mean over classes, as in the authors' library, so figures compare with papers
-    that use it. Edges lie midway between neighbouring values, so equal probabilities share a bin whatever the
-    order of the data; bins of a single value say nothing of their variance and count as zero.
+    For each class and bin: the squared difference between mean probability and frequency, minus the sampling variance
+    of the frequency, weighted by bin mass. A class with a negative sum counts as zero; the result is the root of the
+    mean over classes, as in the authors' library, so figures are comparable with papers that use it. Edges are midway
+    between neighbouring values, so equal probabilities share a bin in any order of the data; bins of a single example
+    have no variance estimate and count as zero.
     """
     probabilities, y = matching_probabilities(probabilities, y)
     _check_bins(bins)
@@ -70,7 +71,7 @@ def ece_marginal(probabilities: Tensor, y: Tensor, bins: int = BINS) -> float:
 
 
 def _equal_mass(values: np.ndarray, bins: int) -> np.ndarray:
-    """The bin of each value ``[N]``; edges lie midway between neighbouring values."""
+    """The bin of each value ``[N]``; edges are midway between neighbouring values."""
     n, parts = len(values), min(bins, len(values))
     size, more = divmod(n, parts)  # the first ones have one more
     number = np.arange(1, parts)
@@ -94,13 +95,13 @@ def _check_bins(bins: int) -> None:
 
 
 def reliability(predictive: Predictive, y: Tensor, bins: int = BINS) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The reliability diagram of the top label, over all positions where an input has several.
+    """The reliability diagram of the top label, over all positions if an input has several.
 
     Returns:
-        edges ``[bins + 1]``; mean confidence, accuracy (NaN where a bin is empty) and count, ``[bins]`` each.
+        edges ``[bins + 1]``; mean confidence, accuracy (NaN in an empty bin) and count, ``[bins]`` each.
     """
     predictive, y = flat(predictive, y)
-    confidence = predictive.max_probability().float()  # as `ece` has it, so that both agree on the bins
+    confidence = predictive.max_probability().float()  # float32 as in `ece`, so that both use the same bins
     right = (predictive.labels == y).double()
     edges = torch.linspace(0, 1, bins + 1)
     place = torch.bucketize(confidence, edges[1:-1], right=True)
@@ -111,11 +112,11 @@ def reliability(predictive: Predictive, y: Tensor, bins: int = BINS) -> tuple[Te
 
 
 def temperature(logits: Tensor, y: Tensor) -> float:
-    """The number that divides ``logits [N, C]`` with the least negative log likelihood of ``y [N]``.
+    """The divisor of ``logits [N, C]`` that minimises the negative log likelihood of ``y [N]``.
 
     Temperature scaling (Guo et al. 2017). The likelihood is log-concave in 1/T, so a bounded search in ln T finds
-    the optimum between exp(-4) and exp(4). Where every example is classified right there is none: the colder the
-    better, and the search stops somewhere near its lower bound.
+    the optimum between exp(-4) and exp(4). If every example is classified correctly there is no optimum, and the search
+    stops near its lower bound.
     """
     from scipy.optimize import minimize_scalar
 

@@ -1,4 +1,4 @@
-"""Precision and recall of each class, which accuracy hides where classes are of unequal size."""
+"""Precision and recall of each class; accuracy hides them if classes are of unequal size."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from szilard.metrics.predictive import Predictive, matching_targets
 
 @dataclass(frozen=True)
 class OfClass:
-    """What a network makes of one class.
+    """Precision and recall of one class.
 
     Attributes:
-        examples: that have this label.
-        answered: how often the network says it.
-        precision: share of those answers that are right; None where there is none.
-        recall: share of the examples that get this answer; None where there is none.
+        examples: number of examples with this label.
+        answered: number of predictions of this class.
+        precision: fraction of these predictions that are correct; None without predictions.
+        recall: fraction of the examples that are predicted correctly; None without examples.
         precision_interval, recall_interval: 95 %, Wilson.
     """
 
@@ -32,7 +32,7 @@ class OfClass:
 
 
 def by_class(predictive: Predictive, y: Tensor) -> list[OfClass]:
-    """One entry a class, in their order.
+    """One entry for each class, in class order.
 
     Args:
         predictive: of classes, for ``N`` examples.
@@ -41,10 +41,10 @@ def by_class(predictive: Predictive, y: Tensor) -> list[OfClass]:
     Raises:
         SzilardError: labels that do not fit the predictions, or a regression.
     """
-    y, answers = matching_targets(predictive, y), predictive.cpu().labels
+    y, predicted = matching_targets(predictive, y), predictive.cpu().labels
     classes = predictive.samples.shape[-1]
     examples, answered, right = (
-        torch.bincount(labels, minlength=classes).tolist() for labels in (y, answers, y[answers == y])
+        torch.bincount(labels, minlength=classes).tolist() for labels in (y, predicted, y[predicted == y])
     )
     return [
         OfClass(n, m, k / m if m else None, k / n if n else None, wilson(k, m), wilson(k, n))

@@ -1,4 +1,4 @@
-"""How far figures may be off that are judged on few examples: 95 % intervals."""
+"""95 % confidence intervals of metrics on few examples."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from szilard.metrics.quantities import mixture_nll, within95
 
 FEW = 500  #: examples below which figures come with intervals
 _DRAWS = 300  # bootstrap samples
-_AT_ONCE = 1 << 18  # examples in as many of them as are computed together
+_AT_ONCE = 1 << 18  # examples in the samples that are computed together
 _Z = 1.959964  # of the normal distribution, for 95 %
 
 Interval = tuple[float, float]
 
 
 def wilson(hits: float, n: int) -> Interval:
-    """The interval of a share of ``hits`` among n (Wilson 1927, equation 3); [0, 1] for n = 0."""
+    """The interval of the fraction ``hits`` / n (Wilson 1927, equation 3); [0, 1] for n = 0."""
     if n < 1:
         return 0.0, 1.0
     share = hits / n
     middle = (share + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
     half = _Z / (1 + _Z**2 / n) * math.sqrt(share * (1 - share) / n + _Z**2 / (4 * n * n))
-    # The ends touch the estimate where all or none are hits; rounding must not put it outside.
+    # If all or none are hits, an end equals the estimate; rounding must not put the estimate outside.
     return min(share, max(0.0, middle - half)), max(share, min(1.0, middle + half))
 
 
@@ -39,16 +39,16 @@ def intervals(
     target_scale: float = 1.0,
     seed: int = 0,
 ) -> dict[str, Interval]:
-    """95 % intervals of what :func:`szilard.metrics.evaluate` gives for the same arguments.
+    """95 % intervals of the metrics that :func:`szilard.metrics.evaluate` returns for the same arguments.
 
     Accuracy and coverage: Wilson. OOD AUROCs: DeLong, DeLong and Clarke-Pearson (1988), on the logit scale; that of the
-    best score takes no account of the choice. All others: 300 bootstrap samples of the examples, shifted so that their
-    median is the estimate, for a calibration error is larger on a sample with repetitions (Efron and Tibshirani 1993,
-    chapter 13). What training would give with other examples or another seed is not in them.
+    best score ignores the choice of the score. All others: 300 bootstrap samples of the examples, shifted so that their
+    median is the estimate, because a calibration error is larger on a sample with repetitions (Efron and Tibshirani
+    1993, chapter 13). The intervals do not include the variation between training sets and seeds.
 
     Args:
         predictive, y, ood, target_scale: as for :func:`szilard.metrics.evaluate`.
-        seed: of the samples, which have a generator of their own.
+        seed: seed of the bootstrap samples, which use a separate generator.
     """
     predictive, y = predictive.cpu(), matching_targets(predictive, y)
     rows = rows_of(len(y), seed).index
@@ -63,24 +63,24 @@ class Rows:
     """Bootstrap samples of examples.
 
     Args:
-        index: ``[samples, N]``, numbers of examples.
+        index: ``[samples, N]``, indices of examples.
     """
 
     def __init__(self, index: Tensor) -> None:
         self.index = index
 
     def mean(self, values: Tensor, least: float, most: float = math.inf) -> Interval:
-        """Of the mean of ``values [N]``."""
+        """Interval of the mean of ``values [N]``."""
         return self.resampled(_mean_of(values), least, most)
 
     def resampled(self, figure: Callable[[Tensor], Tensor], least: float, most: float = math.inf) -> Interval:
-        """Of a figure, a function of numbers of examples ``[S, n]`` to ``[S]``; between ``least`` and ``most``."""
+        """Interval of a figure within ``least`` and ``most``; ``figure`` maps example indices ``[S, n]`` to ``[S]``."""
         low, high = _resampled(figure, self.index, least)
         return low, min(most, high)
 
 
 def rows_of(n: int, seed: int) -> Rows:
-    """Samples of n examples, from a generator of their own."""
+    """Bootstrap samples of n examples, from a separate generator."""
     draws = torch.Generator().manual_seed(seed % (1 << 63))
     return Rows(torch.randint(n, (_DRAWS, n), generator=draws))
 
@@ -157,17 +157,17 @@ def _aurocs(inside: Predictive, outside: Predictive) -> dict[str, Interval]:
 
 
 def _delong(inside: Tensor, outside: Tensor) -> tuple[float, float, float]:
-    """Area under the ROC curve, and its interval; V10 and V01 are equations 4 and 5 of DeLong et al."""
+    """Area under the ROC curve, and its interval; V10 and V01 are defined in equations 4 and 5 of DeLong et al."""
     low, high = inside.double().sort().values, outside.double().sort().values
 
     def below(values: Tensor, of: Tensor) -> Tensor:
-        """For each value, the share of sorted ``of`` that lies below it; ties count half."""
+        """For each value, the fraction of the sorted ``of`` that is below it; ties count half."""
         return (torch.searchsorted(of, values) + torch.searchsorted(of, values, right=True)) / (2 * len(of))
 
     v10, v01 = below(high, low), 1 - below(low, high)
     area = float(v10.double().mean())
     variance = sum(float(v.double().var(correction=1)) / len(v) for v in (v10, v01) if len(v) > 1)
-    if not 0 < area < 1:  # the logit has no end here; the rule of three bounds what was never seen
+    if not 0 < area < 1:  # the logit is infinite here; use the rule of three
         spread = min(1.0, 3 / min(len(low), len(high)))
         return area, max(0.0, area - spread), min(1.0, area + spread)
     logit, half = math.log(area / (1 - area)), _Z * math.sqrt(variance) / (area * (1 - area))

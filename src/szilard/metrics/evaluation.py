@@ -1,4 +1,4 @@
-"""How good the predictions are."""
+"""Quality metrics of predictions."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ def evaluate(
     target_scale: float | Tensor = 1.0,
     ignore_index: int | None = None,
 ) -> dict[str, float]:
-    """Quality of predictions against the truth.
+    """Quality metrics of predictions against the targets.
 
-    Where an example has several answers (pixels, labels, targets), every figure is the mean over all of them. Several
-    targets with a scale each have units that do not add up: see ``target_scale``.
+    If an example has several targets (pixels, labels, quantities), every figure is the mean over all of them. For
+    several targets with different units see ``target_scale``.
 
     Args:
         predictive: for ``N`` examples.
         y: class indices ``[N]`` or ``[N, ...]``; 0 or 1 ``[N, k]``; or targets ``[N]`` or ``[N, k]`` in the units of
             the predictions.
-        ood: predictions for inputs from elsewhere; gives the AUROCs of telling them apart.
+        ood: predictions for out-of-distribution inputs; adds the AUROCs of detecting them.
         target_scale: standard deviation by which regression targets were divided; RMSE, NLL and
-            uncertainties come back in original units. ``[k]`` for k targets: NLL and coverage are the mean over them,
-            in the units of each; ``r2``, the mean of 1 - squared error / variance, stands in place of the figures
-            with a unit, which :func:`szilard.metrics.by_target` gives for each target.
-        ignore_index: the label of positions that do not count, such as -100.
+            uncertainties are returned in original units. ``[k]`` for k targets: NLL and coverage are means over the
+            targets, in the units of each; ``r2``, the mean of 1 - squared error / variance, replaces the figures
+            with a unit, which :func:`szilard.metrics.by_target` returns for each target.
+        ignore_index: the label of positions to leave out, such as -100.
 
     Returns:
         classification: accuracy, nll (nats), brier, ece, ece_marginal, aurc, entropy, aleatoric, epistemic
-        (means, nats) and the auroc_* of :func:`~szilard.metrics.ood_aurocs`; with an answer at each position also miou,
+        (means, nats) and the auroc_* of :func:`~szilard.metrics.ood_aurocs`; with a class for each position also miou,
         the mean of :func:`~szilard.metrics.iou` over classes that occur; multi-label: the same by label, with
-        accuracy_all (the share of examples with every label right) and f1 (mean over labels); regression: rmse, nll (of
+        accuracy_all (fraction of examples with all labels correct) and f1 (mean over labels); regression: rmse, nll (of
         the mixture of the draws), coverage95, aurc, aleatoric and epistemic (standard deviations).
 
     Raises:
@@ -50,8 +50,8 @@ def evaluate(
     """
     if not isinstance(predictive, Predictive) or not isinstance(y, Tensor):
         raise SzilardError(
-            f"predictions and targets are {type(predictive).__name__} and {type(y).__name__}; give what method.predict "
-            "answers, or a szilard.metrics.Predictive, and a tensor"
+            f"predictions and targets are {type(predictive).__name__} and {type(y).__name__}; give the result of "
+            "method.predict, or another szilard.metrics.Predictive, and a tensor"
         )
     if predictive.target_type.in_units and ignore_index is not None:
         raise SzilardError("ignore_index is a class label, and a regression has none; leave it out")
@@ -62,7 +62,7 @@ def evaluate(
         raise SzilardError(f"target_scale must be positive and finite, not {_shown(scales)}")
     if scales.dim() and whole.samples.shape[2:] != scales.shape:
         raise SzilardError(
-            f"target_scale has shape {list(scales.shape)}, and the predictions are of shape {list(whole.shape)}; give "
+            f"target_scale has shape {list(scales.shape)}, and the predictions have shape {list(whole.shape)}; give "
             "one scale, or one for each target"
         )
     if not len(y):

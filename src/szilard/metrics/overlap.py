@@ -1,4 +1,4 @@
-"""Of answers at many positions, class by class: overlap, precision, recall."""
+"""Overlap of predicted and true labels, for each class or label: confusion matrix, IoU, F1."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from szilard.metrics.predictive import Predictive, flat
 
 
 def confusion(predictive: Predictive, y: Tensor, ignore_index: int | None = None) -> Tensor:
-    """How often class i (row) was answered as class j (column), float64 ``[C, C]``; over all positions."""
+    """Confusion matrix: how often class i (row) was predicted as class j (column), float64 ``[C, C]``, over all
+    positions."""
     predictive, y = flat(predictive, y, ignore_index)
     classes = predictive.samples.shape[2]
     pairs = torch.bincount(y * classes + predictive.labels, minlength=classes * classes)
@@ -19,13 +20,13 @@ def confusion(predictive: Predictive, y: Tensor, ignore_index: int | None = None
 def iou(predictive: Predictive, y: Tensor, ignore_index: int | None = None) -> Tensor:
     """Intersection over union (Jaccard index) of each class, float64 ``[C]``.
 
-    Pixels of a class that are answered as it, over those that are of it or answered as it, counted over the whole set;
-    NaN for a class that is neither there nor answered.
+    The number of pixels of a class that are predicted as it, divided by the number that belong to it or are predicted
+    as it, over the whole set; NaN for a class that neither occurs nor is predicted.
 
     Args:
         predictive: ``[S, N, C, ...]``, as :meth:`szilard.methods.Method.predict` gives it.
         y: ``[N, ...]``, class indices.
-        ignore_index: the label of positions that do not count.
+        ignore_index: the label of positions to leave out.
     """
     table = confusion(predictive, y, ignore_index)
     right = table.diagonal()
@@ -33,11 +34,11 @@ def iou(predictive: Predictive, y: Tensor, ignore_index: int | None = None) -> T
 
 
 def f1(predictive: Predictive, y: Tensor) -> Tensor:
-    """F1 score of each label of a multi-label task, float64 ``[k]``; NaN for one neither there nor answered.
+    """F1 score of each label of a multi-label task, float64 ``[k]``; NaN if it neither occurs nor is predicted.
 
     Args:
         predictive: ``[S, N, k]``, multi-label.
-        y: ``[N, k]``, 0 or 1; any other is not known and does not count.
+        y: ``[N, k]``, 0 or 1; other values are unknown and left out.
     """
     labels = y.cpu().reshape(len(y), -1)
     there, answered = labels == 1, predictive.labels.cpu().reshape(len(y), -1) == 1

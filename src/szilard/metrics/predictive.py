@@ -1,4 +1,4 @@
-"""What a network believes of some inputs."""
+"""The predictions of a network."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from szilard.likelihood.targets import CLASSES, LABELS, QUANTITIES, DataTargets
 
 @dataclass(frozen=True)
 class Predictive:
-    """Answers of S draws of a network to N inputs; the one type for every way to predict.
+    """Predictions of S draws of a network for N inputs.
 
-    Classification holds ``probabilities [S, N, C]``, or ``[S, N, C, ...]`` with an answer at each position (the pixels
-    of an image); multi-label classification those of each label, ``[S, N, k]``, which need not add up to 1; regression
-    ``means`` and ``variances``, both ``[S, N]`` or ``[S, N, k]``, the latter of the observation noise, in the units of
-    the targets. Where an example has several answers, every uncertainty has their shape. Uncertainty splits into
-    what the data do not say (aleatoric) and what the network has not learned (epistemic): the mean entropy of
+    Classification: ``probabilities [S, N, C]``, or ``[S, N, C, ...]`` with a class for each position (the pixels
+    of an image). Multi-label classification: those of each label, ``[S, N, k]``, which need not add up to 1.
+    Regression: ``means`` and ``variances`` of the observation noise, both ``[S, N]`` or ``[S, N, k]``, in the units of
+    the targets. If an example has several targets, every uncertainty has their shape. The uncertainty is the sum of the
+    noise in the data (aleatoric) and the uncertainty of the network (epistemic): the mean entropy of
     the draws and the mutual information of draw and label (nats), or the mean of the variances and the
     variance of the means (Depeweg et al. 2018).
 
     Raises:
-        SzilardError: values that are NaN or infinite, of the wrong shape, or no probabilities or variances.
+        SzilardError: values that are NaN or infinite, of the wrong shape, or not probabilities or variances.
     """
 
     probabilities: Tensor | None = None
@@ -44,7 +44,7 @@ class Predictive:
         if (self.means is None) != (self.variances is None) or (
             self.probabilities is not None and self.means is not None
         ):
-            raise SzilardError("a Predictive holds either probabilities or both means and variances")
+            raise SzilardError("a Predictive takes either probabilities or both means and variances")
         if self.means is not None and self.variances is not None:
             _check_gaussian(self.means, self.variances)
 
@@ -57,16 +57,16 @@ class Predictive:
 
     @classmethod
     def from_binary_logits(cls, logits: Tensor) -> Predictive:
-        """From one logit for each label, ``[S, N, ...]``, of labels that are each there or not."""
+        """From one logit for each label, ``[S, N, ...]``, of independent binary labels."""
         return cls(probabilities=_precise(logits).sigmoid(), multilabel=True)
 
     @classmethod
     def from_gaussian(cls, means: Tensor, variances: Tensor) -> Predictive:
-        """From means and noise variances, both ``[S, N]``, or ``[S, N, ...]`` of several targets."""
+        """From means and noise variances, both ``[S, N]``, or ``[S, N, ...]`` for several targets."""
         return cls(means=means, variances=variances)
 
     def cpu(self) -> Predictive:
-        """The same in host memory, where metrics can use double precision whatever the device knows."""
+        """A copy in host memory, where metrics can use double precision."""
         p, means, variances = (
             None if value is None else value.detach().cpu()
             for value in (self.probabilities, self.means, self.variances)
@@ -87,16 +87,16 @@ class Predictive:
 
     @property
     def shape(self) -> torch.Size:
-        """Of the targets: ``[N]``, or ``[N, ...]`` where an example has several."""
+        """Shape of the targets: ``[N]``, or ``[N, ...]`` if an example has several."""
         shape = self.samples.shape[1:]
         return shape[:1] + shape[2:] if self.target_type.has_classes else shape
 
     @property
     def samples(self) -> Tensor:
-        """What each draw says: ``[S, N, C, ...]`` probabilities or ``[S, N, ...]`` means."""
+        """The prediction of each draw: probabilities ``[S, N, C, ...]`` or means ``[S, N, ...]``."""
         found = self.means if self.probabilities is None else self.probabilities
         if found is None:
-            raise SzilardError("an empty Predictive: make one with from_logits or from_gaussian")
+            raise SzilardError("the Predictive is empty; create one with from_logits or from_gaussian")
         return found
 
     @property
@@ -120,7 +120,7 @@ class Predictive:
         return (p > 0.5).long() if self.multilabel else p.argmax(1)
 
     def max_probability(self) -> Tensor:
-        """Probability of the most probable class, or of what is said of each label, ``[N, ...]``."""
+        """Probability of the most probable class, or of the predicted value of each label, ``[N, ...]``."""
         p = self._classes()
         return torch.maximum(p, 1 - p) if self.multilabel else p.amax(1)
 
@@ -152,27 +152,27 @@ class Predictive:
 
 
 def matching_targets(predictive: Predictive, y: Tensor, ignore_index: int | None = None) -> Tensor:
-    """``y`` in host memory, class indices int64 or targets float64, or a SzilardError that says why not.
+    """``y`` in host memory, as class indices int64 or targets float64, after checks.
 
-    The shape, ``[N]`` or ``[N, ...]`` with several answers, is held to strictly: targets ``[N, 1]`` would broadcast
-    against ``[N]`` into numbers without meaning.
+    The shape, ``[N]`` or ``[N, ...]`` for several targets, must match exactly: targets ``[N, 1]`` would broadcast
+    against ``[N]`` and give wrong results.
     """
     n = predictive.samples.shape[1]
     if y.shape != predictive.shape:
         raise SzilardError(
-            f"{n} predictions cannot be held against targets {list(y.shape)}; they must be {list(predictive.shape)}"
+            f"{n} predictions cannot be compared with targets {list(y.shape)}; they must be {list(predictive.shape)}"
         )
     n_outputs = predictive.samples.shape[2] if predictive.samples.dim() > 2 else 1
     return predictive.target_type.checked(y.detach().cpu(), n_outputs, ignore_index)
 
 
 def flat(predictive: Predictive, y: Tensor, ignore_index: int | None = None) -> tuple[Predictive, Tensor]:
-    """One answer an example: every position, label or target as an example of its own, without those ignored.
+    """Predictions and targets with every position, label or quantity as a separate example, without those ignored.
 
-    Labels that are there or not become two classes. In host memory, with the checks of :func:`matching_targets`.
+    Binary labels become two classes. In host memory, with the checks of :func:`matching_targets`.
 
     Returns:
-        predictions of M answers, and targets ``[M]``.
+        predictions of M targets, and the targets ``[M]``.
     """
     predictive, y = predictive.cpu(), matching_targets(predictive, y, ignore_index)
     if predictive.target_type.in_units:
@@ -194,26 +194,26 @@ def flat(predictive: Predictive, y: Tensor, ignore_index: int | None = None) -> 
 
 
 def matching_probabilities(probabilities: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Probabilities ``[N, C]`` and labels ``[N]`` in host memory, or a SzilardError that says what is wrong.
+    """Probabilities ``[N, C]`` and labels ``[N]`` in host memory, after checks.
 
     Raises:
         SzilardError: fewer than two classes, no example, NaN, raw logits, or labels of another shape, type or range.
     """
     if probabilities.dim() != 2 or not probabilities.is_floating_point():
         raise SzilardError(
-            f"probabilities must be [inputs, classes] in floating point, not {list(probabilities.shape)} "
+            f"probabilities must be [inputs, classes] of a floating type, not {list(probabilities.shape)} "
             f"{str(probabilities.dtype).removeprefix('torch.')}"
         )
     n, classes = probabilities.shape
     if classes < 2:
         raise SzilardError(
-            f"probabilities of {classes} class say nothing of calibration; give those of both classes, [N, 2]"
+            f"probabilities of {classes} class cannot be calibrated; give those of both classes, [N, 2]"
         )
     if not n:
         raise SzilardError("there is nothing to evaluate: no examples")
     if y.shape != (n,):
         raise SzilardError(
-            f"{n} predictions cannot be held against targets {list(y.shape)}; they must be [{n}]"
+            f"{n} predictions cannot be compared with targets {list(y.shape)}; they must be [{n}]"
         )
     probabilities = probabilities.detach().cpu()
     if not bool(torch.isfinite(probabilities).all()):
@@ -229,12 +229,12 @@ def _check_probabilities(p: Tensor, multilabel: bool) -> None:
                 f"probabilities of labels must be [samples, inputs, labels], not {list(p.shape)}"
             )
         if p.numel() and (p.min() < 0 or p.max() > 1):
-            raise SzilardError("probabilities must lie in [0, 1]; for raw outputs use from_binary_logits")
+            raise SzilardError("probabilities must be in [0, 1]; for raw outputs use from_binary_logits")
         return
     if p.dim() < 3:
         raise SzilardError(f"probabilities must be [samples, inputs, classes], not {list(p.shape)}")
     off = (p.sum(2, dtype=torch.float32) - 1).abs()
-    if p.numel() and (p.min() < 0 or off.max() > 0.02):  # half precision adds up no better
+    if p.numel() and (p.min() < 0 or off.max() > 0.02):  # the sum is less exact in half precision
         raise SzilardError(
             "probabilities must be at least 0 and add up to 1; for raw outputs use from_logits"
         )
@@ -251,5 +251,5 @@ def _check_gaussian(means: Tensor, variances: Tensor) -> None:
 
 
 def _precise(values: Tensor) -> Tensor:
-    """Half precision averages and exponentiates badly."""
+    """At least float32: averages and exponentials are inaccurate in half precision."""
     return values if values.dtype is torch.float64 else values.float()

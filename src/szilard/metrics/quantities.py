@@ -1,4 +1,4 @@
-"""Figures of a regression, from the mixture of what the draws say."""
+"""Metrics of a regression, from the mixture of the draws' predictions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from szilard.metrics.selective import risk_coverage
 
 
 def of_quantities(predictive: Predictive, y: Tensor, scale: float) -> dict[str, float]:
-    """Figures of a regression, targets ``[N]``."""
+    """Metrics of a regression with targets ``[N]``."""
     means = predictive.samples.double()
     below = within95(predictive, y)
     return {
@@ -34,7 +34,7 @@ def mixture_nll(predictive: Predictive, y: Tensor) -> Tensor:
 
 
 def within95(predictive: Predictive, y: Tensor) -> Tensor:
-    """1 for each target that lies inside the central 95 % of the mixture of the draws, else 0; float64."""
+    """1 for each target inside the central 95 % of the mixture of the draws, else 0; float64."""
     means, variances = _moments(predictive)
     below = torch.special.ndtr((y.double() - means) / variances.sqrt()).mean(
         0

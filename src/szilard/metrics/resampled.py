@@ -1,4 +1,4 @@
-"""Figures of many samples of the same examples at once, as the functions of one sample give them one by one."""
+"""Metrics of many bootstrap samples at once, with the same results as the functions for one sample."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from szilard.metrics.calibration import BINS
 
 
 def ece(p: Tensor, y: Tensor, rows: Tensor) -> Tensor:
-    """:func:`szilard.metrics.ece` ``[S]`` of samples.
+    """:func:`szilard.metrics.ece` of each sample, ``[S]``.
 
     Args:
         p: probabilities ``[N, C]``.
         y: labels ``[N]``.
-        rows: which examples are in each sample, ``[S, n]``.
+        rows: indices of the examples in each sample, ``[S, n]``.
     """
     below_one = torch.nextafter(torch.tensor(1.0), torch.tensor(0.0))
     confidence, label = p.float().clamp(max=float(below_one)).max(1)
@@ -24,7 +24,7 @@ def ece(p: Tensor, y: Tensor, rows: Tensor) -> Tensor:
 
 
 def ece_marginal(p: Tensor, y: Tensor, rows: Tensor) -> Tensor:
-    """:func:`szilard.metrics.ece_marginal` ``[S]`` of samples; arguments as of :func:`ece`."""
+    """:func:`szilard.metrics.ece_marginal` of each sample, ``[S]``; arguments as of :func:`ece`."""
     n = rows.shape[1]
     parts = min(BINS, n)
     size, more = divmod(n, parts)
@@ -45,12 +45,12 @@ def ece_marginal(p: Tensor, y: Tensor, rows: Tensor) -> Tensor:
 
 
 def aurc(loss: Tensor, unsure: Tensor, rows: Tensor) -> Tensor:
-    """Area under :func:`szilard.metrics.risk_coverage`, ``[S]``, of samples.
+    """Area under :func:`szilard.metrics.risk_coverage` of each sample, ``[S]``.
 
     Args:
         loss: of each example, ``[N]``.
-        unsure: larger where the network is less sure, ``[N]``; equal values share their mean loss.
-        rows: which examples are in each sample, ``[S, n]``.
+        unsure: uncertainty of each example, ``[N]``; equal values share their mean loss.
+        rows: indices of the examples in each sample, ``[S, n]``.
     """
     levels, group = unsure.unique(return_inverse=True)
     place, loss = group[rows], loss.double()[rows]
@@ -61,5 +61,5 @@ def aurc(loss: Tensor, unsure: Tensor, rows: Tensor) -> Tensor:
 
 
 def _summed(place: Tensor, values: Tensor, bins: int) -> Tensor:
-    """Sums ``[S, bins]`` of ``values [S, n]`` over what has the same place."""
+    """Sums ``[S, bins]`` of ``values [S, n]`` in each bin; ``place`` is the bin of each value."""
     return torch.zeros(len(place), bins, dtype=values.dtype).scatter_add_(1, place, values)

@@ -1,4 +1,4 @@
-"""What happens when the network may abstain, and whether it knows what it has not seen."""
+"""Selective prediction (risk-coverage curves) and detection of out-of-distribution inputs (AUROC)."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from szilard.metrics.predictive import Predictive, flat
 
 
 def risk_coverage(predictive: Predictive, y: Tensor) -> tuple[Tensor, Tensor, float]:
-    """Mean loss among the inputs of which the network is surest, for every share of them.
+    """Mean loss over the most certain inputs, for every fraction of them.
 
     Loss is 0/1 error ordered by max-probability, or squared error ordered by predictive variance.
-    Inputs of which it is equally sure share their mean loss: what a random choice among them costs on average, so
-    the order of the data does not matter (a saturated network is exactly sure of thousands). Where an input has several
-    answers, each of them counts as an input.
+    Inputs of equal uncertainty share their mean loss, the expected loss of a random choice among them, so
+    the order of the data does not matter (a saturated network has probability 1 for thousands of inputs). If an input
+    has several targets, each of them counts as an input.
 
     Returns:
         coverage ``[N]`` (1/N to 1), risk ``[N]``, and the area under the curve (AURC; Geifman and El-Yaniv 2017).
@@ -48,11 +48,11 @@ def auroc(inside: Tensor, outside: Tensor) -> float:
 
 
 def ood_aurocs(inside: Predictive, outside: Predictive) -> dict[str, float]:
-    """AUROC of three scores, and the best of them (each network may use the score that serves it)."""
+    """AUROC of three scores, and the best of them, because the best score differs between networks."""
     found = {
         "auroc_max_probability": auroc(-inside.max_probability(), -outside.max_probability()),
         "auroc_entropy": auroc(inside.entropy(), outside.entropy()),
     }
-    if inside.n_samples > 1:  # a single draw has no mutual information, only rounding
+    if inside.n_samples > 1:  # the mutual information of a single draw is rounding noise
         found["auroc_mutual_information"] = auroc(inside.epistemic(), outside.epistemic())
     return found | {"auroc_best": max(found.values())}

@@ -1,4 +1,4 @@
-"""Several quantities, or several labels, of each example: figures of each, and how far figures of all may be off."""
+"""Metrics of each of several targets or labels, and confidence intervals of metrics over all of them."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from szilard.metrics.confidence_intervals import Interval, Rows, intervals, rows
 from szilard.metrics.predictive import Predictive, matching_targets
 from szilard.metrics.quantities import mixture_nll, of_quantities, within95
 
-_LEAST = torch.finfo(torch.float32).tiny  # probability, of which a logarithm is taken
+_LEAST = torch.finfo(torch.float32).tiny  # smallest probability, whose logarithm is finite
 
 
 @dataclass(frozen=True)
 class OfTarget:
-    """What a network makes of one of several targets.
+    """Metrics of one of several targets.
 
     Attributes:
-        r2: 1 - squared error / variance of the targets that it is judged on; NaN if they are all the same.
+        r2: 1 - squared error / variance of the evaluated targets; NaN if they are all the same.
         rmse, aleatoric, epistemic: in units of the target.
-        nll: nats an example, in units of the target.
-        coverage95: share of targets in the 95 % interval.
-        intervals: 95 % intervals of rmse, nll and coverage95, where they were asked for.
+        nll: nats per example, in units of the target.
+        coverage95: fraction of targets in the 95 % interval.
+        intervals: 95 % intervals of rmse, nll and coverage95, if requested.
     """
 
     r2: float
@@ -41,14 +41,14 @@ class OfTarget:
 def by_target(
     predictive: Predictive, y: Tensor, scales: Tensor, *, seed: int = 0, few: bool = False
 ) -> list[OfTarget]:
-    """One entry a target, in their order.
+    """One entry for each target, in target order.
 
     Args:
         predictive: of k targets, for ``N`` examples.
         y: targets ``[N, k]`` in the units of the predictions.
         scales: ``[k]`` by which targets were divided.
-        few: also intervals.
-        seed: of their bootstrap samples.
+        few: whether to compute intervals.
+        seed: seed of their bootstrap samples.
 
     Raises:
         SzilardError: targets that do not fit the predictions.
@@ -77,7 +77,7 @@ def r2(predictive: Predictive, y: Tensor) -> float:
 
 
 def by_label(predictive: Predictive, y: Tensor) -> list[OfClass]:
-    """Precision and recall of each label ``[N, k]``, in their order; "examples" are those that have it."""
+    """Precision and recall of each label ``[N, k]``, in label order; ``examples`` counts the examples that have it."""
     y, answers = matching_targets(predictive, y), predictive.cpu().labels
     found = []
     for truth, said in zip(y.unbind(1), answers.unbind(1), strict=True):
@@ -89,13 +89,13 @@ def by_label(predictive: Predictive, y: Tensor) -> list[OfClass]:
 def several_intervals(
     predictive: Predictive, y: Tensor, scales: Tensor, seed: int = 0
 ) -> dict[str, Interval]:
-    """95 % intervals of figures over all targets or labels: bootstrap samples of examples, which stay whole.
+    """95 % intervals of metrics over all targets or labels, by bootstrap samples of whole examples.
 
     Args:
         predictive: of k targets or labels, for ``N`` examples.
         y: ``[N, k]``.
-        scales: of targets, ``[k]``; labels have none.
-        seed: of the samples.
+        scales: of targets, ``[k]``; None for labels.
+        seed: seed of the samples.
     """
     y, predictive = matching_targets(predictive, y), predictive.cpu()
     rows = rows_of(len(y), seed)
@@ -120,7 +120,7 @@ def several_intervals(
     two, k = torch.stack((1 - p.flatten(), p.flatten()), 1), p.shape[1]
 
     def of_ece(index: Tensor) -> Tensor:
-        answers = index[..., None] * k + torch.arange(k)  # all labels of an example go together
+        answers = index[..., None] * k + torch.arange(k)  # all labels of an example are in the same sample
         return resampled.ece(two, y.flatten(), answers.flatten(1))
 
     terms: dict[str, Callable[[], Tensor]] = {
@@ -138,7 +138,8 @@ def several_intervals(
 
 
 def _share(values: Tensor, rows: Rows) -> Interval:
-    """Of the mean of ``[N]`` shares; where all are alike, no sample differs, and Wilson's of N examples is taken."""
+    """Interval of the mean of ``[N]`` fractions. If all are the same, so are the samples, and Wilson's interval of N
+    examples is used."""
     share = float(values.mean())
     return rows.mean(values, 0.0, 1.0) if 0 < share < 1 else wilson(share * len(values), len(values))
 

@@ -1,4 +1,4 @@
-"""Networks of plain torch.nn layers, by name or from a user's file."""
+"""Networks of standard torch.nn layers, by name or from a user's Python file."""
 
 from szilard.networks.by_name import build, build_for, is_code, names, outline
 from szilard.networks.check import check_fits

@@ -17,12 +17,12 @@ from szilard.networks.resnet import ResNet
 from szilard.networks.user import from_file
 
 _FUNCTION = re.compile(r"\.py:\w+$")
-_MOST_WIDTHS = 1000  # of an mlp; each is a layer
+_MOST_WIDTHS = 1000  # hidden layers of an mlp
 _KNOWN = {
     "mlp": "multilayer perceptron with hidden layers 512, 512; mlp:256,128 sets them",
-    "lenet5": "LeNet-5 for pictures of at least 12x12",
+    "lenet5": "LeNet-5 for images of at least 12x12",
     "resnet20": "CIFAR ResNet-20 with parameter-free shortcuts; also resnet32, resnet44, resnet56",
-    "resnet20-b": "the same with 1x1 convolutions as shortcuts",
+    "resnet20-b": "resnet20 with 1x1 convolutions as shortcuts",
 }
 
 
@@ -32,16 +32,16 @@ def names() -> list[tuple[str, str]]:
 
 
 def build(spec: str, input_shape: Sequence[int], n_outputs: int, seed: int = 0) -> nn.Module:
-    """A network on the CPU, initialised from ``seed``; the global random numbers are left as they were.
+    """Build a network on the CPU, initialised from ``seed``; the global random generators keep their states.
 
     Args:
         spec: "mlp", "mlp:512,512", "lenet5", "resnet20", "resnet20-b", or "path/file.py:function".
-        input_shape: of one example: ``(C, H, W)`` or ``(D,)``.
-        n_outputs: classes, or 1 for regression.
-        seed: of the initial weights.
+        input_shape: shape of one example: ``(C, H, W)`` or ``(D,)``.
+        n_outputs: number of classes, or 1 for regression.
+        seed: seed of the initial weights.
 
     Raises:
-        SzilardError: an unknown name, a shape the network cannot take, or trouble in the user's file.
+        SzilardError: an unknown name, a shape that the network cannot take, or an error in the user's file.
     """
     if n_outputs < 1 or not input_shape or min(input_shape) < 1:
         raise SzilardError(
@@ -57,38 +57,38 @@ def build(spec: str, input_shape: Sequence[int], n_outputs: int, seed: int = 0) 
 
 
 def is_code(spec: str) -> bool:
-    """Whether a spec names a function of a Python file, which :func:`build` would run."""
+    """Whether a spec names a function of a Python file, which :func:`build` runs."""
     return _FUNCTION.search(spec) is not None
 
 
 def outline(spec: str, input_shape: Sequence[int], n_outputs: int) -> nn.Module:
-    """The network that :func:`build` makes of one of the known names, on the meta device: shapes and no memory.
+    """The network that :func:`build` makes for a known name, on the meta device: shapes without memory.
 
     Raises:
-        SzilardError: as :func:`build`; a spec that names code, which could not be outlined without running it.
+        SzilardError: as :func:`build`, or the spec names a function of a Python file, which is not run here.
     """
     if is_code(spec):
-        raise SzilardError(f"{spec} is code of its own, whose network has no outline; build it")
+        raise SzilardError(f"{spec} is a Python function, whose network is unknown until it runs; build it")
     try:
         with torch.device("meta"):
             return _build(spec, input_shape, n_outputs)
-    except (ArithmeticError, RuntimeError, TypeError, ValueError) as error:  # sizes beyond an int64
+    except (ArithmeticError, RuntimeError, TypeError, ValueError) as error:  # sizes above an int64
         raise SzilardError(
-            f"no network {spec[:80]!r} of inputs {list(input_shape)} can be built; check its sizes"
+            f"no network {spec[:80]!r} can be built for inputs {list(input_shape)}; check its sizes"
         ) from error
 
 
 def build_for(spec: str, input_shape: Sequence[int] | None, n_outputs: int | None) -> nn.Module:
-    """:func:`build` where shapes may be unknown: a function of the user's own is not asked for more than it gives.
+    """:func:`build` with shapes that can be None: a user's function is called with the known ones only.
 
     Raises:
-        SzilardError: as :func:`build`, and if the network wants a shape that nobody has given.
+        SzilardError: as :func:`build`, or the network needs a shape that is not given.
     """
     if input_shape is not None and n_outputs is not None:
         return build(spec, input_shape, n_outputs)
     if not _FUNCTION.search(spec):
         raise SzilardError(
-            f"{spec} needs to know its inputs and outputs; add --input-shape and --outputs, or --data"
+            f"{spec} needs an input shape and a number of outputs; add --input-shape and --outputs, or --data"
         )
     known = {"input_shape": input_shape and tuple(input_shape), "n_outputs": n_outputs}
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):
@@ -120,7 +120,7 @@ def _build(spec: str, input_shape: Sequence[int], n_outputs: int) -> nn.Module:
 
 
 def _materialise(network: nn.Module, spec: str, input_shape: Sequence[int]) -> None:
-    """Lazy layers take their shapes, and their initial weights, from a first pass."""
+    """Run a forward pass, in which lazy layers get their shapes and initial weights."""
     training = network.training
     try:
         with torch.no_grad():

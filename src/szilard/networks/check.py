@@ -1,4 +1,4 @@
-"""Whether a network and a data set belong together."""
+"""Checks that a network fits a data set."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class _Split(Protocol):
 
 
 class _DataSet(Protocol):
-    """What is needed of :class:`szilard.data.DataSet`, a room on the same floor."""
+    """The part of :class:`szilard.data.DataSet` that is used here; ``data`` is not imported, see ``docs/design.md``."""
 
     @property
     def name(self) -> str: ...
@@ -36,19 +36,19 @@ class _DataSet(Protocol):
 
 
 def check_fits(network: nn.Module, dataset: _DataSet, *, own: nn.Module | None = None) -> None:
-    """Run three training examples through the network, in eval mode, and look at what comes out.
+    """Run three training examples through the network, in eval mode, and check its output.
 
-    It must be ``[B, n_classes]`` for classification (``[B, n_classes, H, W]`` with labels ``[N, H, W]``), ``[B, k]``
-    for k labels, ``[B, k]`` or ``[B, 2 k]`` (means, logs of the noises' standard deviations) for a regression of k
-    targets, finite, and in floating point. The network's modes are restored.
+    The output must be ``[B, n_classes]`` for classification (``[B, n_classes, H, W]`` with labels ``[N, H, W]``),
+    ``[B, k]`` for k labels, ``[B, k]`` or ``[B, 2 k]`` (means, logs of the noises' standard deviations) for regression
+    of k targets, finite, and of a floating type. The training modes of the modules are restored.
 
     Args:
-        network: that is to be trained on it.
-        dataset: with a training part.
-        own: the user's network inside this one, by whose names tensors are told; None: this one.
+        network: the network to train.
+        dataset: with a training split.
+        own: the user's network inside this one, whose tensor names the message uses; None: this one.
 
     Raises:
-        SzilardError: it is not, or the network cannot take the inputs.
+        SzilardError: the output is not of this form, or the network cannot take the inputs.
     """
     x = dataset.train.x[:3]
     parameter = next(network.parameters(), None)
@@ -65,21 +65,19 @@ def check_fits(network: nn.Module, dataset: _DataSet, *, own: nn.Module | None =
             f"the network cannot take inputs of {dataset.name}, {list(dataset.input_shape)} each: {reason}"
         ) from error
     if not isinstance(output, Tensor):
-        raise SzilardError(
-            f"the network answers with {type(output).__name__}; it must answer with one tensor"
-        )
+        raise SzilardError(f"the network returns {type(output).__name__}; it must return one tensor")
     count = len(x)
     positions = tuple(dataset.train.y.shape[1:])
     fitting, wanted = dataset.target_type.output_shapes(count, dataset.n_outputs, positions)
     if tuple(output.shape) not in fitting:
         raise SzilardError(
-            f"the network answers {list(output.shape)} to {count} inputs of {dataset.name}; "
+            f"the network returns {list(output.shape)} for {count} inputs of {dataset.name}; "
             f"{dataset.target_type.name} needs {wanted}"
         )
     if not output.is_floating_point():
-        raise SzilardError(f"the network answers in {output.dtype}; it must answer in floating point")
+        raise SzilardError(f"the network returns {output.dtype}; it must return a floating type")
     if not torch.isfinite(output).all():
         raise SzilardError(
-            f"the network answers NaN or infinite values to {dataset.name}; "
-            + advice(own or network, "check that inputs are in the units that it takes, and its weights")
+            f"the network returns NaN or infinite values for {dataset.name}; "
+            + advice(own or network, "check that the inputs are in the units that it takes, and its weights")
         )

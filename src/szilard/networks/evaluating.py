@@ -1,4 +1,4 @@
-"""Eval mode for a while, also where several threads ask one network at once."""
+"""Eval mode for one block of code, also if several threads run one network at the same time."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from torch import nn
 
 from szilard.locks import Lock
 
-_lock = Lock()  # under it runs network.eval(), which a user's class may override
+_lock = Lock()  # held while network.eval() runs, which a user's class can override
 
 
 class _Block:
-    """One ``with evaluating(...)``: the thread that entered it, and the mode in which it found each module."""
+    """One ``with evaluating(...)``: the thread that entered it, and the mode of each module at that time."""
 
     def __init__(self, modules: list[nn.Module]) -> None:
         self.thread = threading.get_ident()
@@ -27,7 +27,7 @@ class _Block:
 
 @dataclass
 class _Held:
-    """A module that some block holds in eval mode."""
+    """A module that at least one block holds in eval mode."""
 
     module: nn.Module
     training: bool  # before the first of its blocks
@@ -38,20 +38,20 @@ _held: dict[int, _Held] = {}  # by the id of the module, which the entry keeps a
 
 
 def settle_threads() -> None:
-    """Let the calling thread work with as many threads inside torch as :func:`torch.set_num_threads` has said.
+    """Make the calling thread use the number of torch threads set by :func:`torch.set_num_threads`.
 
-    A new thread learns of that number in its first parallel operation, and a product before that adds up in the order
-    of another number. Asking for the number makes the thread learn it.
+    A new thread applies that number in its first parallel operation only; a matrix product before that sums in another
+    order and rounds differently. Reading the number makes the thread apply it.
     """
     torch.get_num_threads()
 
 
 @contextmanager
 def evaluating(network: nn.Module) -> Iterator[nn.Module]:
-    """Eval mode inside the block, each module's own mode restored after it.
+    """Eval mode inside the block; afterwards the mode of each module is restored.
 
-    Threads may be inside at once, on one network or on networks that share modules: what a module was before
-    the first came in is restored when the last has left.
+    Several threads can be inside at the same time, on one network or on networks that share modules: the mode that a
+    module had before the first thread entered is restored when the last one leaves.
     """
     settle_threads()
     with _lock:
@@ -74,12 +74,12 @@ def _leave(block: _Block) -> None:
         if not held.blocks:
             module.training = held.training
             del _held[id(module)]
-        elif all(other.thread == block.thread for other in held.blocks):  # nested: nobody else is looking
+        elif all(other.thread == block.thread for other in held.blocks):  # nested blocks of one thread
             module.training = block.found[id(module)]
 
 
 def _after_fork() -> None:
-    """In a forked process only the thread that forked is there: the others' blocks have ended."""
+    """Only the thread that forked exists in the forked process: drop the blocks of all others."""
     here = threading.get_ident()
     for held in list(_held.values()):
         held.blocks = [block for block in held.blocks if block.thread == here]

@@ -1,4 +1,4 @@
-"""Which tensor of a network holds NaN or infinite values."""
+"""Finds the tensor of a network that holds NaN or infinite values."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from torch import nn
 
 
 def not_finite(network: nn.Module) -> str | None:
-    """Name of the first parameter with NaN or infinite values, or buffer with NaN; None where all are finite.
+    """Name of the first parameter with NaN or infinite values, or buffer with NaN; None if there is none.
 
-    An infinite buffer is no fault: a mask of attention may hold it.
+    Infinite values in a buffer are no error: an attention mask can hold them.
     """
     for name, parameter in network.named_parameters():
         if parameter.is_floating_point() and not bool(torch.isfinite(parameter.detach()).all()):
@@ -21,8 +21,6 @@ def not_finite(network: nn.Module) -> str | None:
 
 
 def advice(network: nn.Module, otherwise: str) -> str:
-    """What to do about answers that are not finite, as the end of a sentence: mend the tensor at fault, if one is."""
+    """What to do about outputs that are not finite, as the end of a sentence: fix the tensor at fault, if any."""
     name = not_finite(network)
-    return (
-        otherwise if name is None else f"its tensor {name} holds NaN or infinite values; mend or retrain it"
-    )
+    return otherwise if name is None else f"its tensor {name} holds NaN or infinite values; fix or retrain it"

@@ -14,8 +14,8 @@ _SMALLEST = 12  # 12 -> pool 6 -> convolution 2 -> pool 1
 class LeNet5(nn.Sequential):
     """Two 5x5 convolutions with pooling and three linear layers (LeCun et al. 1998, fig. 2), as used today.
 
-    ReLU and max-pooling stand for the paper's tanh and trained averages, and the second convolution sees
-    all six maps. The first convolution pads by 2, so that 28x28 becomes what the paper makes of 32x32:
+    ReLU and max-pooling replace the paper's tanh and trained averages, and the second convolution reads
+    all six maps. The first convolution pads by 2, so that 28x28 inputs give the map sizes of the paper's 32x32:
     61 706 parameters for 1x28x28 and ten classes.
 
     Args:
@@ -28,12 +28,12 @@ class LeNet5(nn.Sequential):
     def __init__(self, input_shape: Sequence[int], n_outputs: int) -> None:
         if len(input_shape) != 3:
             raise SzilardError(
-                f"lenet5 wants pictures (C, H, W), not inputs of shape {tuple(input_shape)}; use mlp"
+                f"lenet5 needs images (C, H, W), not inputs of shape {tuple(input_shape)}; use mlp"
             )
         channels, height, width = input_shape
         if min(height, width) < _SMALLEST:
             raise SzilardError(
-                f"lenet5 wants pictures of at least {_SMALLEST}x{_SMALLEST}, not {height}x{width}; "
+                f"lenet5 needs images of at least {_SMALLEST}x{_SMALLEST}, not {height}x{width}; "
                 "use mlp or resnet20"
             )
         size = (height // 2 - 4) // 2 * ((width // 2 - 4) // 2)

@@ -12,12 +12,12 @@ from szilard.errors import SzilardError
 
 
 class MLP(nn.Sequential):
-    """Inputs flattened, then linear layers with ReLU between them.
+    """Flattens the inputs, then applies linear layers with ReLU between them.
 
     Args:
-        input_shape: of one example; its entries are multiplied.
+        input_shape: shape of one example.
         n_outputs: width of the last layer.
-        hidden: widths of the layers between; () makes a linear model.
+        hidden: widths of the hidden layers; () makes a linear model.
 
     Shapes: ``[B, *input_shape] -> [B, n_outputs]``.
     """

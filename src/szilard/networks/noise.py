@@ -1,4 +1,4 @@
-"""The noise of a regression, learned beside its mean."""
+"""The noise of a regression, learned together with its mean."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from szilard.errors import SzilardError
 
 
 class WithNoise(nn.Module):
-    """A regression network that also says how noisy the targets are: one number for all inputs and each target.
+    """A regression network that also outputs the noise of the targets: one number for each target and all inputs.
 
     ``[B, k]`` becomes ``[B, 2 k]``: the means, and ln of the noises' standard deviations in units of the targets
-    that the network is trained on. A network that answers ``[B, 2 k]`` knows its own noise and is left as it is
+    that the network is trained on. The output of a network that already returns ``[B, 2 k]`` is unchanged
     (``log_noise`` is then unused).
 
     Args:
-        network: answers ``[B, k]`` or ``[B, 2 k]``; ``[B]`` is read as ``[B, 1]``.
-        log_noise: where the learned numbers start; -1 is 37 % of a standardised target's spread.
+        network: returns ``[B, k]`` or ``[B, 2 k]``; ``[B]`` is read as ``[B, 1]``.
+        log_noise: initial value of the learned numbers; -1 is 37 % of a standardised target's standard deviation.
         outputs: k, the number of targets of an example.
     """
 
@@ -33,8 +33,8 @@ class WithNoise(nn.Module):
         k = self.outputs
         if not isinstance(output, Tensor):
             raise SzilardError(
-                f"a regression network must answer with one tensor, not {type(output).__name__}; wrap it so that it "
-                "answers the mean alone"
+                f"a regression network must return one tensor, not {type(output).__name__}; wrap it so that it "
+                "returns the mean only"
             )
         if output.dim() == 1:
             output = output.unsqueeze(1)
@@ -42,9 +42,9 @@ class WithNoise(nn.Module):
             several = ""
             if output.dim() == 2:
                 n = output.shape[1]
-                several = f"; for {n} targets of each example give task=szilard.likelihood.NoisyGaussian(outputs={n})"
+                several = f"; for {n} targets for each example give task=szilard.likelihood.NoisyGaussian(outputs={n})"
             raise SzilardError(
-                f"a regression network must answer [B, {k}] or [B, {2 * k}], not {list(output.shape)}{several}"
+                f"a regression network must return [B, {k}] or [B, {2 * k}], not {list(output.shape)}{several}"
             )
         if output.shape[1] == 2 * k:
             return output

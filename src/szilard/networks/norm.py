@@ -1,4 +1,4 @@
-"""Batch normalisation with what usually follows it."""
+"""Batch normalisation followed by an addition and ReLU."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from torch.nn import functional as F
 
 
 class NormReLU(nn.BatchNorm2d):
-    """``relu(norm(x) + shortcut)``: one module, so that it can become one pass over memory.
+    """``relu(norm(x) + shortcut)`` as one module, so that it can be computed in one pass over memory.
 
-    A BatchNorm2d in every other respect: same arguments, same parameters and buffers.
+    Otherwise a BatchNorm2d: same arguments, same parameters and buffers.
 
-    Shapes: ``x [B, C, H, W]`` and ``shortcut`` of the same shape or None, answer of the same shape.
+    Shapes: ``x [B, C, H, W]`` and ``shortcut`` of the same shape or None; output of the same shape.
     """
 
     def forward(self, x: Tensor, shortcut: Tensor | None = None) -> Tensor:

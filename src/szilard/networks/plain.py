@@ -1,7 +1,7 @@
-"""Weights that are computed from other tensors, as ordinary weights again.
+"""Converts weights that are computed from other tensors to ordinary weights.
 
-``torch.nn.utils.parametrize`` (new weight and spectral norms, one's own), the old ``weight_norm`` and ``spectral_norm``
-and ``prune`` compute a weight anew in every forward pass. In eval mode it is always the same, so that it can be stored.
+``torch.nn.utils.parametrize`` (new weight and spectral norms, users' own), the old ``weight_norm`` and
+``spectral_norm`` and ``prune`` compute a weight in every forward pass. In eval mode it is constant and can be stored.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from szilard.errors import SzilardError
 
 
 def copied(network: nn.Module, memo: dict[int, object] | None = None) -> nn.Module:
-    """A deep copy, also of a network whose weights are computed and have a gradient, which torch does not copy.
+    """A deep copy, also of a network with computed weights that have a gradient, which torch does not copy.
 
     Args:
         network: it is not changed.
-        memo: as of :func:`copy.deepcopy`: what to take for an object, by its id.
+        memo: as in :func:`copy.deepcopy`: replacement of an object, by the object's id.
     """
     memo = {} if memo is None else memo
     for module in network.modules():
@@ -34,22 +34,23 @@ def copied(network: nn.Module, memo: dict[int, object] | None = None) -> nn.Modu
         return copy.deepcopy(network, memo)
     except TypeError as error:  # a lock, an open file
         raise SzilardError(
-            f"the network cannot be copied: {error}; take out what is no part of it, such as locks and open files"
+            f"the network cannot be copied: {error}; remove attributes that are not part of it, such as locks and "
+            "open files"
         ) from error
 
 
 def computed(network: nn.Module) -> list[str]:
-    """Names of the tensors that are computed from others, "layer.weight"; each once."""
+    """Names of the tensors that are computed from others, such as "layer.weight"; each once."""
     return list(dict.fromkeys(name for name, _, _, _ in _computed(network)))
 
 
 @torch.no_grad()
 def make_plain(network: nn.Module, names: set[str] | None = None) -> list[str]:
-    """Replace computed tensors of a network in eval mode by what they are, in place; returns their names.
+    """Replace computed tensors of a network in eval mode by their values, in place; return their names.
 
     Args:
         network: in eval mode; it is changed.
-        names: only these, of :func:`computed`; by default all.
+        names: only these of :func:`computed`; by default all.
     """
     done: dict[str, None] = {}
     for name, module, leaf, remove in list(_computed(network)):
@@ -61,10 +62,10 @@ def make_plain(network: nn.Module, names: set[str] | None = None) -> list[str]:
 
 
 def is_itself(module: nn.Module, kinds: tuple[type, ...]) -> bool:
-    """Whether a module is of exactly one of these classes and does what the class does.
+    """Whether a module is an instance of exactly one of these classes, with that class's behaviour.
 
-    Not a subclass, because it may have a forward of its own; without hooks on its forward pass, without a forward that
-    was put into the object, and with no tensor that is computed from others.
+    It is no subclass, which can have another forward; it has no hooks on its forward pass, no forward set on the
+    instance, and no tensor that is computed from others.
     """
     return (
         type(module) in kinds
@@ -79,7 +80,8 @@ Remove = Callable[[nn.Module, str], object]
 
 
 def _computed(network: nn.Module) -> Iterator[tuple[str, nn.Module, str, Remove]]:
-    """Name, owner, name there, and what makes it plain. Of several on one tensor, the last is the first to leave."""
+    """Each computed tensor: its name, the owning module, its name there, and a function that makes it an ordinary
+    tensor. If a tensor is computed in several steps, the last one comes first."""
     for path, module in network.named_modules():
         found: list[tuple[str, Remove]] = []
         for hook in reversed(list(module._forward_pre_hooks.values())):
@@ -96,7 +98,7 @@ def _computed(network: nn.Module) -> Iterator[tuple[str, nn.Module, str, Remove]
 def _remove_spectral_norm(module: nn.Module, leaf: str) -> None:
     remove_spectral_norm(module, leaf)
     hooks = module._load_state_dict_pre_hooks
-    for key, hook in list(hooks.items()):  # torch looks for it, but not inside of what it has wrapped it into
+    for key, hook in list(hooks.items()):  # torch searches for the hook, but not inside its own wrapper
         if isinstance(getattr(hook, "hook", hook), SpectralNormLoadStateDictPreHook):
             del hooks[key]
 
@@ -123,7 +125,7 @@ def _remove_parametrizations(module: nn.Module, leaf: str) -> None:
 
 
 def _own(module: nn.Module, leaf: str) -> None:
-    """Copies of the tensors that a weight is computed from: removing writes into them, and others may hold them."""
+    """Copy the tensors that a weight is computed from: the removal writes into them, and they can be shared."""
     if parametrize.is_parametrized(module, leaf):
         holder: nn.Module = _parametrizations(module)[leaf]
         names = [*holder._parameters, *holder._buffers]

@@ -18,8 +18,8 @@ class ResNet(nn.Module):
     """Three stages of residual blocks with 16, 32 and 64 channels, depth 6n + 2 (He et al. 2015, §4.2).
 
     Depth 20 on 3x32x32 with ten classes has 269 722 parameters with shortcuts A (the paper's: strided
-    identity, missing channels zero; nothing to learn) and 272 474 with B (1x1 convolutions). The names of
-    its parameters are those of published CIFAR checkpoints (``layer1.0.conv1.weight``, ``linear.weight``).
+    identity, missing channels zero; no parameters) and 272 474 with B (1x1 convolutions). The parameter names
+    are those of published CIFAR checkpoints (``layer1.0.conv1.weight``, ``linear.weight``).
 
     Args:
         input_shape: ``(C, H, W)`` of any size.
@@ -36,7 +36,7 @@ class ResNet(nn.Module):
         super().__init__()
         if len(input_shape) != 3:
             raise SzilardError(
-                f"resnet wants pictures (C, H, W), not inputs of shape {tuple(input_shape)}; use mlp"
+                f"resnet needs images (C, H, W), not inputs of shape {tuple(input_shape)}; use mlp"
             )
         if depth < 8 or (depth - 2) % 6:
             raise SzilardError(f"a CIFAR resnet has depth 6n + 2 (20, 32, 44, 56, ...), not {depth}")
@@ -58,7 +58,7 @@ class ResNet(nn.Module):
 
 
 class Block(nn.Module):
-    """Two 3x3 convolutions beside a shortcut: ``[B, n_in, H, W] -> [B, n_out, H / stride, W / stride]``."""
+    """Two 3x3 convolutions with a shortcut: ``[B, n_in, H, W] -> [B, n_out, H / stride, W / stride]``."""
 
     def __init__(self, n_in: int, n_out: int, stride: int, shortcut: Shortcut) -> None:
         super().__init__()
@@ -81,7 +81,7 @@ class Block(nn.Module):
 
 
 class PaddedShortcut(nn.Module):
-    """Option A: every ``stride``-th pixel, with ``extra`` channels of zeros, half before and half behind."""
+    """Option A: every ``stride``-th pixel, with ``extra`` channels of zeros, half before and half after."""
 
     def __init__(self, stride: int, extra: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What a network's forward takes, from its signature, and how it is called with several tensors."""
+"""The arguments of a network's forward, from its signature, and calls with several tensors."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from torch import nn
 
 @dataclass(frozen=True)
 class Takes:
-    """Names of what a forward takes.
+    """The arguments of a forward.
 
     Attributes:
-        names: of what can be given by position, in order.
-        required: how many of them have no default.
-        most: how many can be given by position; infinite with ``*args``.
-        keywords: what can be given by name; None: anything.
-        needs: what has no default, by name.
+        names: names of the positional arguments, in order.
+        required: number of positional arguments without a default.
+        most: maximum number of positional arguments; infinite with ``*args``.
+        keywords: arguments that can be given by name; None: any.
+        needs: names of the arguments without a default.
     """
 
     names: tuple[str, ...]
@@ -32,7 +32,7 @@ class Takes:
 
     @classmethod
     def of(cls, network: nn.Module) -> Takes | None:
-        """Of a network, or of what DataParallel or torch.compile have wrapped; None where there is no signature."""
+        """The arguments of a network, also inside DataParallel or torch.compile; None if it has no signature."""
         network = _inner(network)
         if isinstance(network, torch.jit.ScriptModule):
             return _scripted(network)
@@ -55,7 +55,7 @@ class Takes:
         )
 
     def knows(self, name: str) -> bool:
-        """Whether the forward names it."""
+        """Whether the forward has an argument of this name."""
         return name in self.names or (self.keywords is not None and name in self.keywords)
 
 
@@ -80,8 +80,8 @@ def _scripted(network: torch.jit.ScriptModule) -> Takes | None:
 
 
 def call(network: nn.Module, x: Any) -> Any:
-    """The answer to one batch: several tensors in a tuple, list or dict are separate arguments of a forward that has
-    as many, and else one argument.
+    """The output for one batch. Several tensors in a tuple, list or dict are passed as separate arguments if the
+    forward has that many, else as one argument.
 
     Args:
         x: a tensor, or a tuple, list or dict.

@@ -1,4 +1,4 @@
-"""A network from the user's own file."""
+"""A network from the user's Python file."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from szilard.errors import OwnCodeError, SzilardError
 
 
 def from_file(spec: str, **known: Any) -> nn.Module:
-    """What a function (or class) of a Python file returns.
+    """The network that a function (or class) of a Python file returns.
 
     Args:
-        spec: ``path/file.py:function``. The file is **run**, as ``python file.py`` would;
-            modules beside it can be imported.
-        known: ``input_shape`` and ``n_outputs`` of the data set, which the function gets as keywords if it takes them.
+        spec: ``path/file.py:function``. The file is **run**, as by ``python file.py``; it can import modules of its
+            folder.
+        known: ``input_shape`` and ``n_outputs`` of the data set, passed as keywords if the function takes them.
 
     Raises:
-        SzilardError: no such file or function, an exception in either, or a result that is no nn.Module.
+        SzilardError: no such file or function, an exception in either, or a result that is not an nn.Module.
     """
     file, _, name = spec.rpartition(":")
     function = _function(_module(Path(file).expanduser()), name, file)
@@ -43,15 +43,15 @@ def _module(path: Path) -> ModuleType:
     name = f"szilard_user_{path.stem}_{hashlib.blake2b(str(path).encode(), digest_size=4).hexdigest()}"
     module_spec = importlib.util.spec_from_file_location(name, path)
     if module_spec is None or module_spec.loader is None:
-        raise SzilardError(f"{path} is no Python file; name a network as path/file.py:function")
+        raise SzilardError(f"{path} is not a Python file; name a network as path/file.py:function")
     module = importlib.util.module_from_spec(module_spec)
-    sys.modules[name] = module  # dataclasses and pickles look a class's module up there
+    sys.modules[name] = module  # dataclasses and pickle look up a class's module here
     sys.path.insert(0, str(path.parent))
     try:
         module_spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         del sys.modules[name]
-        raise OwnCodeError(f"{path} raises {_told(error)} when it is run; mend it first") from error
+        raise OwnCodeError(f"{path} raises {_quoted(error)} when it is run; fix it first") from error
     finally:
         sys.path.remove(str(path.parent))
     return module
@@ -77,7 +77,7 @@ def _call(function: Callable[..., Any], spec: str, offered: dict[str, Any]) -> A
     unknown = [name for name in wanted if name not in offered]
     if unknown:
         raise OwnCodeError(
-            f"{spec} wants {', '.join(unknown)}, but only {' and '.join(offered) or 'nothing'} "
+            f"{spec} needs {', '.join(unknown)}, but only {' and '.join(offered) or 'nothing'} "
             f"{'is' if len(offered) < 2 else 'are'} given; add defaults"
         )
     try:
@@ -87,9 +87,9 @@ def _call(function: Callable[..., Any], spec: str, offered: dict[str, Any]) -> A
     except (Exception, SystemExit) as error:
         given = " and ".join(f"{key}={value}" for key, value in offered.items())
         known = f" when it is given {given}" if given else ""
-        raise OwnCodeError(f"{spec} raises {_told(error)}{known}; mend it first") from error
+        raise OwnCodeError(f"{spec} raises {_quoted(error)}{known}; fix it first") from error
 
 
-def _told(error: BaseException) -> str:
+def _quoted(error: BaseException) -> str:
     first = str(error).strip().splitlines()[:1]
     return f"{type(error).__name__}: {first[0]}" if first else type(error).__name__

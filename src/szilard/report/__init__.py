@@ -1,4 +1,4 @@
-"""What a person sees of a run: one self-contained page, and the same table as rows."""
+"""The report of a run: one self-contained HTML page, and its table as rows."""
 
 from szilard.report.page import write
 from szilard.report.quality_table import Cell, Row, table

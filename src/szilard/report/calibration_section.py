@@ -1,24 +1,25 @@
-"""Are the predictions true, and does the network know when they are not?"""
+"""Plots of calibration, selective prediction and out-of-distribution detection."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from szilard.report import figure_names
-from szilard.report.draw import INK, SOFT, THIRD, Picture, colour, line, svg
+from szilard.report.draw import INK, SOFT, THIRD, Plot, colour, line, svg
 from szilard.run.read import MethodRun, Run
 
 _Z95 = 1.959964
-_BINS = 1000  # of a reliability diagram; each is a shape of its own
-_CURVE = 400  # points of a curve; more cannot be seen
-_DOTS = 300  # targets with error bars in one picture
-_ANSWERED = 0.8
-_MOST_TARGETS = 4  # of several, each of which has a picture
+_BINS = 1000  # maximum for a reliability diagram; each bin is a separate shape
+_CURVE = 400  # points of a curve; more are not visible
+_DOTS = 300  # targets with error bars in one plot
+_COVERAGE = 0.8
+_MOST_TARGETS = 4  # targets with a plot, if there are several
 _HEIGHT = 282  # CSS pixels
 
 
-def reliability(m: MethodRun, width: float = THIRD) -> Picture | None:
-    """Accuracy against confidence of the top label, bin by bin, with 95 % Wilson intervals; below, where inputs lie."""
+def reliability(m: MethodRun, width: float = THIRD) -> Plot | None:
+    """Accuracy against confidence of the top label in each bin, with 95 % Wilson intervals; below, a histogram of the
+    confidences."""
     if not m.has("reliability_edges", "reliability_confidence", "reliability_accuracy", "reliability_count"):
         return None
     import numpy as np
@@ -48,29 +49,32 @@ def reliability(m: MethodRun, width: float = THIRD) -> Picture | None:
         below.bar(
             edges[:-1], count / count.sum(), np.diff(edges) * 0.9, align="edge", color=ink, alpha=0.75, lw=0
         )
-        below.set(xlim=(0, 1.01), xlabel="confidence; below: share of inputs", yticks=[])
+        below.set(xlim=(0, 1.01), xlabel="confidence", yticks=[])
         below.grid(visible=False)
 
     label = f"Reliability diagram of {m.name}: accuracy against confidence"
     drawn = svg(f"reliability-{m.number}", label, paint, width=width, height=_HEIGHT, rows=(4, 1))
-    said = [f"ECE {m.test['ece']:.3f}"] if "ece" in m.test else []
+    parts = [f"ECE {m.test['ece']:.3f}"] if "ece" in m.test else []
     if all(key in m.test for key in ("entropy", "aleatoric", "epistemic")):
         entropy, data, own = (m.test[key] for key in ("entropy", "aleatoric", "epistemic"))
-        said.append(f"entropy {entropy:.2f} = {data:.2f} of the data + {own:.2f} of the weights, nats")
-    return Picture(m.name, drawn, "; ".join(said), m.number)
+        parts.append(f"entropy {entropy:.2f} = aleatoric {data:.2f} + epistemic {own:.2f}, nats")
+    return Plot(m.name, drawn, "; ".join(parts), m.number)
 
 
 def n_targets(m: MethodRun) -> int:
-    """How many pictures :func:`predicted` has of a method: one a target, for the first few of several."""
+    """Number of plots of :func:`predicted` for a method: one for each of the first few targets."""
     target = m.arrays.get("test_target")
     return 1 if target is None or target.ndim != 2 else min(_MOST_TARGETS, target.shape[1])
 
 
-def predicted(run: Run, m: MethodRun, width: float = THIRD, target: int = 0) -> Picture | None:
-    """Predicted against true with 95 % error bars; those that miss the truth are drawn without colour.
+def predicted(run: Run, m: MethodRun, width: float = THIRD, target: int = 0) -> Plot | None:
+    """Predicted against true with 95 % error bars; those that do not contain the true value are uncoloured.
 
     Args:
-        target: number of one of several targets.
+        run: the run.
+        m: the method.
+        width: of the plot, in CSS pixels.
+        target: index of the target, if there are several.
     """
     if not m.has("test_target", "test_mean", "test_variance"):
         return None
@@ -95,7 +99,7 @@ def predicted(run: Run, m: MethodRun, width: float = THIRD, target: int = 0) -> 
         for ink, part in ((colour(m.number), shown[~missed[shown]]), (INK, shown[missed[shown]])):
             axes.vlines(y[part], (mean - half)[part], (mean + half)[part], color=ink, lw=0.8, alpha=0.4)
             axes.scatter(y[part], mean[part], s=9, color=ink, lw=0, zorder=3)
-        axes.set_xlabel(f"true {called}; upwards: predicted")
+        axes.set_xlabel(f"true {called}")
 
     key, label = f"predicted-{m.number}", f"Predicted against true of {m.name}"
     if several:
@@ -103,10 +107,12 @@ def predicted(run: Run, m: MethodRun, width: float = THIRD, target: int = 0) -> 
     drawn = svg(key, label, paint, width=width, height=_HEIGHT)
     held = float(1 - missed.mean())
     held = held if several else m.test.get("coverage95", held)
-    said = f"the 95 % intervals hold {figure_names.percent(held)} of {len(y):,} targets"
+    parts = f"the 95 % intervals contain {figure_names.percent(held)} of {len(y):,} targets"
     if not several and all(key in m.test for key in ("aleatoric", "epistemic")):
-        said += f"; deviation {m.test['aleatoric']:.3g} of the data, {m.test['epistemic']:.3g} of the weights"
-    return Picture(f"{m.name}: {called}" if several else m.name, drawn, said, m.number)
+        parts += (
+            f"; standard deviations: aleatoric {m.test['aleatoric']:.3g}, epistemic {m.test['epistemic']:.3g}"
+        )
+    return Plot(f"{m.name}: {called}" if several else m.name, drawn, parts, m.number)
 
 
 def _target(run: Run, number: int) -> str:
@@ -115,8 +121,8 @@ def _target(run: Run, number: int) -> str:
     return str(names[number]) if known else f"target {number}"
 
 
-def risk_coverage(run: Run, width: float = THIRD) -> Picture | None:
-    """What is left of the error when the network answers only where it is surest."""
+def risk_coverage(run: Run, width: float = THIRD) -> Plot | None:
+    """Error of the most certain predictions, for every fraction of them."""
     import numpy as np
 
     in_units = run.target_type.in_units
@@ -128,30 +134,30 @@ def risk_coverage(run: Run, width: float = THIRD) -> Picture | None:
         if len(x) != len(y):
             continue
         y = np.sqrt(np.maximum(y, 0)) if in_units else 100 * y
-        # The first few inputs are a mean of next to nothing.
+        # The mean over the first few inputs is too noisy to show.
         keep = np.unique(np.linspace(min(len(x) - 1, len(x) // 50), len(x) - 1, _CURVE).astype(int))
-        at = float(y[min(int(np.searchsorted(x, _ANSWERED)), len(y) - 1)])
+        at = float(y[min(int(np.searchsorted(x, _COVERAGE)), len(y) - 1)])
         curves.append((m, x[keep], y[keep], at))
     if not curves:
         return None
 
     def paint(axes: Any) -> None:
-        axes.axvline(100 * _ANSWERED, color=SOFT, lw=0.8, dashes=(1, 2))
+        axes.axvline(100 * _COVERAGE, color=SOFT, lw=0.8, dashes=(1, 2))
         for m, x, y, _ in curves:
             line(axes, m.number, 100 * x, y)
-        axes.set(xlim=(0, 101), xlabel="% of inputs answered, surest first")
+        axes.set(xlim=(0, 101), xlabel="coverage: % of inputs, most certain first")
         axes.set_ylim(bottom=0)
 
-    title = "RMSE among the answered" if in_units else "Error among the answered, %"
+    title = "Risk–coverage curve: RMSE" if in_units else "Risk–coverage curve: error, %"
     if run.fact("by_target"):
         title += ", in deviations of each target"
-    left = "; ".join(f"{m.name} {at:.3g}" if in_units else f"{m.name} {at:.1f} %" for m, _, _, at in curves)
+    left = "; ".join(f"{m.name}: {at:.3g}" if in_units else f"{m.name}: {at:.1f} %" for m, _, _, at in curves)
     label = f"Risk-coverage curves of {', '.join(m.name for m, *_ in curves)}"
-    caption = f"at {figure_names.percent(_ANSWERED, 0)} answered: {left}"
-    return Picture(title, svg("risk", label, paint, width=width, height=_HEIGHT), caption)
+    caption = f"at {figure_names.percent(_COVERAGE, 0)} coverage, {left}"
+    return Plot(title, svg("risk", label, paint, width=width, height=_HEIGHT), caption)
 
 
-def elsewhere(run: Run) -> list[Picture]:
+def elsewhere(run: Run) -> list[Plot]:
     """Max-probability on the test set and on out-of-distribution inputs, on one scale for all methods."""
     import numpy as np
 
@@ -172,7 +178,7 @@ def elsewhere(run: Run) -> list[Picture]:
         def paint(axes: Any, m: MethodRun = m, inside: Any = inside, outside: Any = outside) -> None:
             axes.stairs(100 * inside, bins, fill=True, color=colour(m.number), alpha=0.75, lw=0)
             axes.stairs(100 * outside, bins, color=INK, lw=1.2)
-            axes.set(xlim=(0, 1.01), ylim=(0, 104 * top), xlabel="probability of the guess")
+            axes.set(xlim=(0, 1.01), ylim=(0, 104 * top), xlabel="probability of the predicted class")
 
         label = f"Max-probability of {m.name} on test inputs and on out-of-distribution inputs"
         scores = (
@@ -180,7 +186,7 @@ def elsewhere(run: Run) -> list[Picture]:
             ("entropy", "entropy"),
             ("mutual_information", "mutual information"),
         )
-        said = [f"{m.test[f'auroc_{k}']:.3f} by {name}" for k, name in scores if f"auroc_{k}" in m.test]
-        caption = f"AUROC {', '.join(said)}" if said else ""
-        found.append(Picture(m.name, svg(f"ood-{m.number}", label, paint), caption, m.number))
+        parts = [f"{m.test[f'auroc_{k}']:.3f} by {name}" for k, name in scores if f"auroc_{k}" in m.test]
+        caption = f"AUROC {', '.join(parts)}" if parts else ""
+        found.append(Plot(m.name, svg(f"ood-{m.number}", label, paint), caption, m.number))
     return found

@@ -1,4 +1,4 @@
-"""Precision and recall of each class, which accuracy hides where classes are of unequal size."""
+"""The table of precision and recall of each class; accuracy hides them if classes are of unequal size."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 from szilard.report import figure_names
 from szilard.run.read import MethodRun, Run
 
-_UNEQUAL = 3  # times as large as the smallest class, the largest one
-_MOST = 100  # rows of a table
+_UNEQUAL = 3  # ratio of the largest to the smallest class from which classes are of unequal size
+_MOST = 100  # rows of the table
 
 
 @dataclass(frozen=True)
 class Share:
-    """A share with its 95 % interval, as text; empty where there is nothing to divide by."""
+    """A fraction with its 95 % interval, as text; empty if undefined."""
 
     text: str
     interval: str
@@ -23,7 +23,7 @@ class Share:
 
 @dataclass(frozen=True)
 class OfClass:
-    """A row: one class, and (precision, recall) for each method."""
+    """A row of the table: one class, with (precision, recall) for each method."""
 
     name: str
     examples: int
@@ -35,9 +35,9 @@ class Classes:
     """The table.
 
     Attributes:
-        methods: over its columns.
-        unequal: whether it matters that classes are of different size.
-        left_out: how many classes there are beside those shown.
+        methods: the methods in its columns.
+        unequal: whether the classes are of clearly different size.
+        left_out: number of classes that are not shown.
     """
 
     methods: list[MethodRun]
@@ -57,21 +57,23 @@ def are_unequal(rows: Sequence[Mapping[str, Any]]) -> bool:
 
 
 def classes(run: Run) -> Classes | None:
-    """The classes of a run, of the methods that were judged on the same examples; None where there are none."""
-    told = [(m, m.result["by_class"]) for m in run.finished if m.result.get("by_class")]
-    if not told or len(told[0][1]) < 2:
+    """The classes of a run, for the methods evaluated on the same examples; None if there are none."""
+    reported = [(m, m.result["by_class"]) for m in run.finished if m.result.get("by_class")]
+    if not reported or len(reported[0][1]) < 2:
         return None
-    first = [(row["class"], row["examples"]) for row in told[0][1]]
-    told = [(m, rows) for m, rows in told if [(row["class"], row["examples"]) for row in rows] == first]
+    first = [(row["class"], row["examples"]) for row in reported[0][1]]
+    reported = [
+        (m, rows) for m, rows in reported if [(row["class"], row["examples"]) for row in rows] == first
+    ]
     rows = [
         OfClass(
             name,
             examples,
-            tuple((_share(rows[i], "precision"), _share(rows[i], "recall")) for _, rows in told),
+            tuple((_share(rows[i], "precision"), _share(rows[i], "recall")) for _, rows in reported),
         )
         for i, (name, examples) in enumerate(first[:_MOST])
     ]
-    return Classes([m for m, _ in told], rows, are_unequal(told[0][1]), max(0, len(first) - _MOST))
+    return Classes([m for m, _ in reported], rows, are_unequal(reported[0][1]), max(0, len(first) - _MOST))
 
 
 def _share(row: Mapping[str, Any], key: str) -> Share:

@@ -1,20 +1,20 @@
-"""Training, epoch by epoch: free energy and its two terms, and the validation set."""
+"""Training curves: free energy, its two terms, and validation metrics by epoch."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from szilard.report.draw import Picture, line, log_scale, svg
+from szilard.report.draw import Plot, line, log_scale, svg
 from szilard.run.read import MethodRun, Run
 from szilard.run.result import is_number
 
 _EPOCHS = "epoch"
-_POINTS = 4000  # of a curve; more cannot be seen
-_LARGEST = 1e30  # beyond it no axis can be drawn
+_POINTS = 4000  # points of a curve; more are not visible
+_LARGEST = 1e30  # larger values cannot be drawn on an axis
 
 
-def pictures(run: Run) -> list[Picture]:
-    """F, its terms, then validation; those that no method has logged are left out."""
+def plots(run: Run) -> list[Plot]:
+    """F, its terms, then validation metrics, without those that no method has logged."""
     seen: set[str] = {
         key
         for m in run.methods
@@ -27,22 +27,20 @@ def pictures(run: Run) -> list[Picture]:
     if "r2" in seen:
         quality, what = "r2", "Validation R²"
     found = [
-        _picture(run, "free_energy", "Free energy F", "nats per training example; the sum of the next two"),
-        _picture(
-            run, "energy", "= expected loss", "nats per training example, under the weights' uncertainty"
+        _plot(run, "free_energy", "Free energy F", "nats per training example; the sum of its two terms"),
+        _plot(run, "energy", "= expected loss", "nats per training example, over draws of the weights"),
+        _plot(run, "cost", "+ T/N · divergence", "nats per training example: the cost of the weights"),
+        _plot(run, "nll", "Validation NLL", "nats per input", of_valid=True),
+        _plot(
+            run, quality, what, "few draws of the weights, so noisier than the test metrics", of_valid=True
         ),
-        _picture(
-            run, "cost", "+ T/N · divergence", "nats per training example: the price of knowing the weights"
-        ),
-        _picture(run, "nll", "Validation NLL", "nats per input", of_valid=True),
-        _picture(run, quality, what, "few draws of the weights, so noisier than the test", of_valid=True),
     ]
-    return [picture for picture in found if picture]
+    return [plot for plot in found if plot]
 
 
-def _picture(run: Run, key: str, title: str, caption: str, *, of_valid: bool = False) -> Picture | None:
+def _plot(run: Run, key: str, title: str, caption: str, *, of_valid: bool = False) -> Plot | None:
     curves = [(m, *_points(m, key, of_valid)) for m in run.methods]
-    # A deterministic network has no divergence: a line at zero would only force the axis to be linear.
+    # A deterministic network has no divergence; a line at zero would require a linear axis.
     curves = [(m, x, y) for m, x, y in curves if any(y) or (y and key != "cost")]
     if not curves:
         return None
@@ -59,7 +57,7 @@ def _picture(run: Run, key: str, title: str, caption: str, *, of_valid: bool = F
         axes.set_xlabel(_EPOCHS)
 
     label = f"{title} by epoch of {', '.join(m.name for m, _, _ in curves)}"
-    return Picture(title, svg(f"curve-{'valid-' if of_valid else ''}{key}", label, paint), caption)
+    return Plot(title, svg(f"curve-{'valid-' if of_valid else ''}{key}", label, paint), caption)
 
 
 def _points(m: MethodRun, key: str, of_valid: bool) -> tuple[list[float], list[float]]:

@@ -1,4 +1,4 @@
-"""Matplotlib drawings as SVG that takes its ink from the page, so that one drawing serves light and dark."""
+"""Matplotlib plots as SVG with the colours of the page, for light and dark mode."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from typing import Any
 INK, SOFT, LINE = "#010200", "#010201", "#010202"
 _VARIABLES = {INK: "var(--ink)", SOFT: "var(--soft)", LINE: "var(--line)"}
 N_COLOURS = 6
-THIRD, QUARTER = 372.0, 276.0  # CSS pixels: widths of drawings that stand three or four in a row
+THIRD, QUARTER = 372.0, 276.0  # CSS pixels: widths of plots, three or four in a row
 _DASHES: tuple[tuple[float, ...], ...] = ((), (5, 2), (1.5, 1.5), (6, 2, 1.5, 2), (3, 1.5), (8, 2))
 
 _STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "szilard",
-    "text.parse_math": False,  # a dollar sign in a user's name is a dollar sign
+    "text.parse_math": False,  # show dollar signs in users' names as they are
     "font.family": "sans-serif",
     "font.size": 11,
     "text.color": INK,
@@ -50,8 +50,8 @@ _STYLE: Any = {
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A drawing with the words around it; ``number`` is the method it belongs to, if it belongs to one."""
+class Plot:
+    """A plot with title and caption; ``number`` is that of its method, or None."""
 
     title: str
     svg: str
@@ -60,17 +60,17 @@ class Picture:
 
 
 def colour(number: int) -> str:
-    """The colour of a method in every drawing of a page."""
+    """The colour of a method in all plots of a page."""
     return f"#0103{number % N_COLOURS:02x}"
 
 
 def dashes(number: int) -> tuple[float, ...]:
-    """The dash pattern of a method's lines: colour alone does not reach every reader."""
+    """The dash pattern of a method's lines, for readers who cannot distinguish the colours."""
     return _DASHES[number % N_COLOURS]
 
 
 def log_scale(axes: Any) -> None:
-    """A logarithmic y axis whose ticks are plain numbers."""
+    """A logarithmic y axis with plain numbers as tick labels."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
     axes.set_yscale("log")
@@ -96,13 +96,13 @@ def svg(
     left: float = 44,
     rows: tuple[float, ...] = (1.0,),
 ) -> str:
-    """Draw, and return inline SVG.
+    """Draw a plot and return it as inline SVG.
 
     Args:
-        name: keeps its ids apart from those of other drawings on the page.
-        label: what a screen reader says.
+        name: prefix of its ids, which must be unique on the page.
+        label: text for screen readers.
         paint: called with one axes for each of ``rows``, which are relative heights, top to bottom.
-        width, height, left: of the drawing and of its left margin, in CSS pixels.
+        width, height, left: width and height of the plot, and its left margin, in CSS pixels.
     """
     import matplotlib
     from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -111,8 +111,8 @@ def svg(
     with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
         warnings.simplefilter(
             "ignore"
-        )  # letters that a font lacks, numbers too large: nothing that a user can mend
-        figure = Figure(figsize=(width / 72, height / 72))  # an SVG point of matplotlib is our pixel
+        )  # letters missing in a font, numbers too large: the user cannot fix them
+        figure = Figure(figsize=(width / 72, height / 72))  # a point in matplotlib's SVG is a CSS pixel
         FigureCanvasSVG(figure)
         grid = figure.add_gridspec(
             len(rows), 1, height_ratios=rows, left=left / width, right=1 - 12 / width,
@@ -125,7 +125,7 @@ def svg(
 
 
 def _inline(text: str, name: str, label: str, width: float) -> str:
-    """What is left when a file becomes part of a page: no ids, styles or metadata that reach beyond it."""
+    """An SVG file converted for inclusion in a page: without global ids, styles and metadata."""
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.S)
     text = re.sub(r"<style.*?</style>", "", text, flags=re.S)
@@ -144,6 +144,6 @@ def _inline(text: str, name: str, label: str, width: float) -> str:
 
 
 def _without_family(style: str) -> str:
-    """The page says which font; only the size stays."""
+    """Remove the font family, which the page sets; keep the size."""
     style = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", style)
     return re.sub(r"font-family: [^;\"]*;? ?", "", style)

@@ -1,4 +1,4 @@
-"""Numbers as people read them: every figure of quality and cost, its heading, its unit, its direction."""
+"""The formats of quality and cost figures: heading, unit, and which direction is better."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def signed(value: float, digits: int, unit: str = "") -> str:
 
 
 def times(value: float, base: float) -> str:
-    """``0.16×`` of a baseline; empty where that says nothing."""
+    """``0.16×`` of a baseline; empty if the ratio is not meaningful."""
     if base <= 0 or value < 0 or not math.isfinite(value / base):
         return ""
     ratio = value / base
@@ -56,7 +56,7 @@ def times(value: float, base: float) -> str:
 
 
 def span(show: Callable[[float], str], low: float, high: float) -> str:
-    """An interval: ``93.6–97.7 %``, with the unit once; ``−1.20 to −0.80`` where a dash would stand beside a minus."""
+    """An interval: ``93.6–97.7 %``, with the unit once; ``−1.20 to −0.80`` if a number is negative."""
     first, last = show(low), show(high)
     first = first.removesuffix(" %") if last.endswith(" %") else first
     return f"{first} to {last}" if low < 0 else f"{first}–{last}"
@@ -68,10 +68,10 @@ class Figure:
 
     Attributes:
         key: in ``result.json``.
-        heading, hint: for people; the hint says what it is.
-        show: the value as text.
-        better: "more", "less", or the value that is right.
-        compare: how it is put beside the baseline.
+        heading, hint: texts to show; the hint is a definition.
+        show: formats the value.
+        better: "more", "less", or the optimal value.
+        compare: how it is compared with the baseline.
     """
 
     key: str
@@ -83,11 +83,11 @@ class Figure:
 
     @property
     def directed(self) -> str:
-        """The heading with an arrow in the direction that is better."""
+        """The heading with an arrow in the better direction."""
         return self.heading + {"more": " ↑", "less": " ↓"}.get(str(self.better), "")
 
     def loss(self, value: float) -> float:
-        """Something that is least where the figure is best."""
+        """A number that is smallest for the best value."""
         if self.better == "more":
             return -value
         return value if self.better == "less" else abs(value - self.better)
@@ -106,7 +106,7 @@ def _fixed(digits: int) -> Callable[[float], str]:
 
 
 def digits(value: float) -> str:
-    """Three or four digits of a number of any size, without an exponent below ten million: ``0.00211``, ``143,850``."""
+    """A number with three or four digits, without an exponent below ten million: ``0.00211``, ``143,850``."""
     size = abs(value)
     text = f"{value:#.3g}" if size < 1 else f"{value:#.4g}" if size < 1000 else f"{value:.5g}"
     if 1000 <= size < 1e7:
@@ -115,32 +115,32 @@ def digits(value: float) -> str:
 
 
 QUALITY = (
-    Figure("accuracy", "accuracy", "share of test inputs whose most probable class is right",
+    Figure("accuracy", "accuracy", "fraction of test inputs whose most probable class is correct",
            lambda v: percent(v, 2), "more", "points"),
-    Figure("accuracy_all", "all labels right", "share of test inputs with every label right",
+    Figure("accuracy_all", "all labels right", "fraction of test inputs with all labels correct",
            lambda v: percent(v, 2), "more", "points"),
     Figure("f1", "F1", "harmonic mean of precision and recall, mean over labels", _fixed(3), "more", "difference"),
     Figure("r2", "R²", "1 - squared error / variance, mean over targets", _fixed(3), "more", "difference"),
     Figure("miou", "mIoU", "intersection over union of pixels, mean over classes", _fixed(3), "more", "difference"),
     Figure("rmse", "RMSE", "root mean squared error, in the units of the target", digits),
     Figure("nll", "NLL", "negative log likelihood of the test set, nats per input", _fixed(3)),
-    Figure("brier", "Brier", "mean squared distance of the probabilities from the truth", _fixed(3)),
+    Figure("brier", "Brier", "mean squared distance of the probabilities from the true labels", _fixed(3)),
     Figure("ece", "ECE", "expected calibration error of the top label, 15 equal bins", _fixed(3)),
-    Figure("coverage95", "coverage of 95 %", "share of targets inside the 95 % interval; 95 % is right",
+    Figure("coverage95", "coverage of 95 %", "fraction of targets inside the 95 % interval; 95 % is correct",
            percent, 0.95, "none"),
     Figure("aurc", "AURC", "area under the risk–coverage curve", digits),
-    Figure("auroc_best", "OOD AUROC", "how well out-of-distribution inputs are told apart, by the best score of each",
+    Figure("auroc_best", "OOD AUROC", "detection of out-of-distribution inputs, by the best score of each method",
            _fixed(3), "more", "difference"),
 )  # fmt: skip
 COST = (
-    Figure("nonzeros", "non-zeros", "entries of weights and biases that exist", si),
-    Figure("bits", "memory", "of the network in memory: values and indices", lambda v: si(v / 8, "B")),
+    Figure("nonzeros", "non-zeros", "existing entries of weights and biases", si),
+    Figure("bits", "memory", "size of the network in memory: values and indices", lambda v: si(v / 8, "B")),
     Figure("macs", "MACs", "multiply-adds of one inference of one example, mean network", si),
     Figure("bytes_moved", "bytes moved", "by one inference of one example", lambda v: si(v, "B")),
     Figure("train_flops", "training FLOPs", "of the whole training; a multiply-add is two", si),
-    Figure("joules_inference", "joules / inference", "45 nm table, one example, mean network", lambda v: si(v, "J")),
-    Figure("joules_training", "joules / training", "45 nm table, lower bound", lambda v: si(v, "J")),
+    Figure("joules_inference", "joules / inference", "45 nm estimate, one example, mean network", lambda v: si(v, "J")),
+    Figure("joules_training", "joules / training", "estimate for a 45 nm chip, lower bound", lambda v: si(v, "J")),
     Figure("seconds", "training time", "wall-clock of all optimiser steps", seconds),
     Figure("seconds_per_step", "time / step", "wall-clock of one optimiser step", seconds),
-    Figure("peak_bytes", "peak memory", "largest resident memory of the process", lambda v: si(v, "B")),
+    Figure("peak_bytes", "peak memory", "peak resident memory of the process", lambda v: si(v, "B")),
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""One self-contained page for a run."""
+"""The self-contained HTML page of a run."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from szilard.version import __version__
 
 
 def write(run_folder: Path | str) -> Path:
-    """Read a run folder and write ``report.html`` into it; what is missing or damaged is left out and said.
+    """Read a run folder and write ``report.html`` into it; the page notes everything that is missing or damaged.
 
     Returns:
-        the page.
+        path of the page.
 
     Raises:
         SzilardError: the folder holds no run, or cannot be written to.
@@ -28,7 +28,7 @@ def write(run_folder: Path | str) -> Path:
 
     run = read(Path(run_folder))
     page = run.path / "report.html"
-    with np.errstate(all="ignore"):  # numbers that overflow are shown as what they are, not warned of
+    with np.errstate(all="ignore"):  # do not warn about numbers that overflow; they are shown as they are
         html = render(run)
     atomic.write(page, html.encode())
     return page
@@ -47,14 +47,14 @@ def render(run: Run) -> str:
     found = rows(run)
     columns = next((row.cells for row in found if row.cells), ())
     spans = any(cell.interval for row in found for cell in row.cells)
-    content = {  # drawn first: what cannot be drawn adds to the notes
+    content = {  # drawn first, because plots that cannot be drawn add notes
         "predictions": sections.predictions(run),
         "training": sections.training(run),
         "posteriors": sections.posteriors(run),
-        "uncertain": sections.pictured(run),
+        "uncertain": sections.uncertain_by_method(run),
     }
     return environment.from_string(source).render(
-        style=Markup(style),  # a file of this package, not of a user
+        style=Markup(style),  # a file of this package, not of the user
         name=run.title,
         title=summary.title(run),
         summary=summary.comparison(run),
@@ -78,7 +78,7 @@ def render(run: Run) -> str:
 
 
 def _state(run: Run, m: MethodRun) -> str:
-    """How far an unfinished method has come."""
+    """Progress of an unfinished method."""
     if m.finished:
         return ""
     if not m.history:

@@ -1,4 +1,4 @@
-"""Quality × cost, a row a method."""
+"""The table of quality and cost, with one row for each method."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ class Cell:
 
     Attributes:
         figure: key in ``result.json``, for instance "nll".
-        heading, hint: of its column; the heading has an arrow in the direction that is better.
-        source: "quality", or how the cost was found: "counted", "estimated", "measured".
-        value: None where it is unknown.
+        heading, hint: of its column; the heading has an arrow in the better direction.
+        source: "quality", or the source of the cost: "counted", "estimated", "measured".
+        value: None if unknown.
         text: the value with its unit.
-        beside: relative to the deterministic baseline, empty in its own row and where it says nothing.
-        best: better than all other methods, by more than chance: quality by paired differences over the test inputs
-            (:mod:`szilard.report.significance`), costs that are counted or estimated by their shown values. What is
-            measured by the clock is never told apart.
-        interval: the 95 % interval of a figure of quality, where the test examples are few; else empty.
+        beside: relative to the deterministic baseline; empty in the baseline's row and if not meaningful.
+        best: better than all other methods by more than chance. Quality is compared by paired differences over the test
+            inputs (:mod:`szilard.report.significance`), counted or estimated costs by their shown values. Measured
+            costs are not compared.
+        interval: the 95 % interval of a quality figure if there are few test examples; else empty.
     """
 
     figure: str
@@ -40,7 +40,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """One method; all finished ones have the same columns, an unfinished one has none."""
+    """One method; finished methods have the same columns, unfinished ones have none."""
 
     key: str
     name: str
@@ -50,7 +50,7 @@ class Row:
 
 
 def table(run_folder: Path | str) -> list[Row]:
-    """The table of a run, methods in its order; columns are those that at least one method fills.
+    """The table of a run, with the methods in run order and the columns that at least one method fills.
 
     Raises:
         SzilardError: the folder holds no run.
@@ -81,7 +81,7 @@ def rows(run: Run) -> list[Row]:
 
 
 def _figure(run: Run, figure: Figure) -> Figure:
-    # The NLL of a density shifts with the unit of the target: a ratio of two of them says nothing.
+    # The NLL of a density depends on the unit of the target, so a ratio of two of them is not meaningful.
     is_density = figure.key == "nll" and run.target_type.in_units
     return replace(figure, compare="difference") if is_density else figure
 
@@ -92,7 +92,7 @@ def _source(run: Run, figure: Figure) -> str:
 
 
 def _column(run: Run, figure: Figure, source: str, values: dict[str, float | None]) -> dict[str, Cell]:
-    """A cell a finished method; empty where no method knows the figure."""
+    """One cell for each finished method; empty if no method has the figure."""
     known = [value for value in values.values() if value is not None]
     if not known:
         return {}
@@ -123,7 +123,7 @@ def _interval(method: MethodRun, figure: Figure, source: str) -> str:
 
 
 def _winner(run: Run, figure: Figure, source: str, values: dict[str, float | None]) -> str | None:
-    """The method that is better than all others by more than chance, if there is one."""
+    """The method that is better than all others by more than chance, or None."""
     known = {key: value for key, value in values.items() if value is not None}
     best = min(known, key=lambda key: figure.loss(known[key]))
     others = [key for key in known if key != best]

@@ -1,4 +1,4 @@
-"""The page, part by part: what is drawn where, and what happens where something cannot be drawn."""
+"""The sections of the page; plots that cannot be drawn become notes."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from szilard.report import calibration_section, curves, uncertain, weights
-from szilard.report.draw import QUARTER, THIRD, Picture
-from szilard.report.uncertain import Tile
+from szilard.report import calibration_section, curves, uncertain_inputs, weights
+from szilard.report.draw import QUARTER, THIRD, Plot
+from szilard.report.uncertain_inputs import Tile
 from szilard.report.weights import Posterior
 from szilard.run.read import MethodRun, Run
 
@@ -17,15 +17,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Section:
-    """Pictures under one heading."""
+    """Plots under one heading."""
 
     title: str
     say: str
-    pictures: list[Picture]
+    plots: list[Plot]
 
     @property
     def in_fours(self) -> bool:
-        return in_fours(len(self.pictures))
+        return in_fours(len(self.plots))
 
 
 @dataclass(frozen=True)
@@ -37,12 +37,12 @@ class Uncertain:
 
 
 def in_fours(number: int) -> bool:
-    """Whether that many pictures stand better four in a row than three."""
+    """Whether to show this many plots four in a row instead of three."""
     return number > 0 and number % 4 == 0
 
 
 def predictions(run: Run) -> list[Section]:
-    """How true the predictions are."""
+    """Calibration and out-of-distribution detection."""
     in_units = run.target_type.in_units
     width = QUARTER if in_fours(len(run.finished) + 1) else THIRD
     each = [
@@ -56,39 +56,43 @@ def predictions(run: Run) -> list[Section]:
         or []
     )
     reliability = (
-        "Accuracy among the inputs of which the network is equally sure: on the diagonal, its probabilities are true. "
-        "Bars are 95 % intervals of the accuracy itself: where few inputs fall, little is known."
+        "Above: accuracy in each range of confidence, with 95 % intervals, which are wide for few inputs. "
+        "On the diagonal, confidence equals accuracy. Below: share of inputs in each range."
     )
-    intervals = "Each dot is a test input with its 95 % interval; those that miss the truth have no colour."
+    intervals = (
+        "Horizontal axis: true value; vertical axis: predicted value with its 95 % interval, one dot for each test "
+        "input. Uncoloured intervals do not contain the true value."
+    )
     outside = run.fact("ood") or "out-of-distribution inputs"
     return [
         Section(
-            "Are the error bars true?" if in_units else "Are the probabilities true?",
+            "Calibration of the intervals" if in_units else "Calibration of the probabilities",
             intervals if in_units else reliability,
             [p for p in [*each, risk] if p],
         ),
         Section(
-            "Does it know what it has never seen?",
-            f"Filled: test inputs. Outline: {outside}, which belong to no class it knows and should not look sure. "
-            "Share of inputs, %.",
+            "Out-of-distribution detection",
+            f"Filled: test inputs. Outline: {outside}, which belong to none of the classes and should have low "
+            "probabilities. Vertical axis: % of inputs.",
             ood,
         ),
     ]
 
 
 def training(run: Run) -> Section:
-    """How it got there, and what exists at the end."""
-    found = _try(run, "the training curves", lambda: curves.pictures(run)) or []
+    """Training curves, and the density of each weight at the end."""
+    found = _try(run, "the training curves", lambda: curves.plots(run)) or []
     existing = _try(run, "the densities", lambda: weights.density(run))
     return Section(
         "Training",
-        "Training minimises the free energy F = E[loss] + T/N · divergence; validation is looked at after each epoch.",
+        "Training minimises the free energy F = E[loss] + T/N · divergence. The validation set is evaluated after each "
+        "epoch.",
         [*found, *([existing] if existing else [])],
     )
 
 
 def posteriors(run: Run) -> list[Posterior]:
-    """One for each method with Gaussian weights."""
+    """The posterior of each method with Gaussian weights."""
     found = [
         _try(run, f"{m.name}: the histograms of its weights", lambda m=m: weights.posterior(m))  # type: ignore[misc]
         for m in run.finished
@@ -96,25 +100,25 @@ def posteriors(run: Run) -> list[Posterior]:
     return [p for p in found if p]
 
 
-def pictured(run: Run) -> list[Uncertain]:
-    """One for each method whose inputs are pictures."""
+def uncertain_by_method(run: Run) -> list[Uncertain]:
+    """The most uncertain inputs of each method, if inputs are images."""
     found = [
-        (m, _try(run, f"{m.name}: its most uncertain inputs", lambda m=m: uncertain.tiles(run, m)))  # type: ignore[misc]
+        (m, _try(run, f"{m.name}: its most uncertain inputs", lambda m=m: uncertain_inputs.tiles(run, m)))  # type: ignore[misc]
         for m in run.finished
     ]
     return [Uncertain(m, tiles) for m, tiles in found if tiles]
 
 
-def _each(run: Run, m: MethodRun, width: float, target: int) -> Picture | None:
+def _each(run: Run, m: MethodRun, width: float, target: int) -> Plot | None:
     if run.target_type.in_units:
         return calibration_section.predicted(run, m, width, target)
     return calibration_section.reliability(m, width)
 
 
 def _try(run: Run, what: str, make: Callable[[], T]) -> T | None:
-    """What ``make`` gives, or None and a note: one bad array must not cost the reader the page."""
+    """The result of ``make``; if it fails, None and a note, so that a damaged array does not prevent the page."""
     try:
         return make()
     except Exception:  # numpy and matplotlib raise almost anything over arrays of the wrong shape or kind
-        run.notes.append(f"{what[0].upper()}{what[1:]} cannot be drawn: the numbers behind it are damaged.")
+        run.notes.append(f"{what[0].upper()}{what[1:]} cannot be drawn: its data are damaged.")
         return None

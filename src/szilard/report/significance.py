@@ -11,14 +11,14 @@ if TYPE_CHECKING:
     import numpy as np
 
 CLEARLY = 2.0  #: standard errors of the mean paired difference
-_FEWEST = 20  # test inputs, fewer say nothing
-_LEAST = 1e-7  # probability; they are stored in half precision
+_FEWEST = 20  # minimum number of test inputs for a comparison
+_LEAST = 1e-7  # minimum probability; probabilities are stored in half precision
 
 
 def better(figure: str, one: MethodRun, other: MethodRun) -> bool:
-    """Whether ``one`` is better in a figure of quality by more than two standard errors of the paired differences.
+    """Whether ``one`` is better in a quality figure by more than two standard errors of the paired differences.
 
-    False where that is not known: figures that are no mean over inputs (calibration, areas), other test inputs.
+    False if unknown: figures that are not means over inputs (calibration, areas), or different test inputs.
     """
     import numpy as np
 
@@ -33,7 +33,7 @@ def better(figure: str, one: MethodRun, other: MethodRun) -> bool:
 
 
 def losses(figure: str, method: MethodRun) -> np.ndarray | None:
-    """What each test input adds to a figure, ``[N]``, the less the better; None where that is not known."""
+    """The contribution of each test input to a figure, ``[N]``, lower is better; None if unknown."""
     if figure == "rmse":
         return _squares(method)
     return _of_classes(figure, method) if figure in ("accuracy", "nll", "brier") else None

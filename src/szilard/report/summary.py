@@ -1,4 +1,4 @@
-"""What was trained and what came out, as plain sentences that are computed."""
+"""The title, the facts and the generated summary sentences of a run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from szilard.run.read import MethodRun, Run
 
 
 def title(run: Run) -> str:
-    """What was trained, on what."""
+    """The network and the data set."""
     network = run.fact("network") or run.asked("network", "spec")
     data = run.fact("data") or run.asked("data", "name")
     if network is None and data is None:
@@ -18,22 +18,22 @@ def title(run: Run) -> str:
 
 
 def facts(run: Run) -> list[tuple[str, str]]:
-    """The circumstances: (what, how much)."""
+    """The settings to show: (name, value)."""
     found = [
         ("training examples", run.fact("n_train")),
         ("test inputs", n_test(run)),
         ("epochs", run.fact("epochs") or run.asked("fit", "epochs")),
         ("steps", run.fact("steps")),
-        ("draws a prediction", run.fact("samples") or run.asked("fit", "samples")),
+        ("draws per prediction", run.fact("samples") or run.asked("fit", "samples")),
         ("out-of-distribution", run.fact("ood")),
     ]
     seed = next((m.result["seed"] for m in run.finished if "seed" in m.result), run.asked("fit", "seed"))
-    said = [(what, f"{v:,}" if isinstance(v, int) else str(v)) for what, v in found if v is not None]
-    return said if seed is None else [*said, ("seed", str(seed))]
+    parts = [(what, f"{v:,}" if isinstance(v, int) else str(v)) for what, v in found if v is not None]
+    return parts if seed is None else [*parts, ("seed", str(seed))]
 
 
 def comparison(run: Run) -> str:
-    """The first finished method of the run beside the deterministic baseline: quality, then cost."""
+    """The first finished method of the run compared with the deterministic baseline: quality, then cost."""
     if not run.finished:
         return "No method has finished yet."
     main, base = run.finished[0], run.baseline
@@ -44,22 +44,20 @@ def comparison(run: Run) -> str:
 
 
 def _alone(run: Run, main: MethodRun) -> str:
-    said = [text for text in (_level(main), _nll(main)) if text]
-    return f"{_upper(_named(main))} reaches {' and '.join(said) or 'an unknown quality'}; the run has no other method."
+    parts = [text for text in (_level(main), _nll(main)) if text]
+    return f"{_upper(_named(main))} reaches {' and '.join(parts) or 'an unknown quality'}; the run has no other method."
 
 
 def _both(run: Run, main: MethodRun, base: MethodRun) -> str:
     quality = [t for t in (_accuracy(main, base), _likelihood(main, base), _elsewhere(run, main, base)) if t]
     cost = [
         _factor(main, base, "bits", "memory", "less"),
-        _factor(main, base, "macs", "multiply-adds an inference", "fewer"),
+        _factor(main, base, "macs", "multiply-adds per inference", "fewer"),
         _factor(main, base, "train_flops", "training FLOPs", "fewer"),
     ]
-    sentence = (
-        f"Beside {_named(base)}, {_named(main)} {_listed(quality) or 'has no figure of quality in common'}."
-    )
+    sentence = f"Compared with {_named(base)}, {_named(main)} {_listed(quality) or 'has no quality figure in common'}."
     if known := [text for text in cost if text]:
-        sentence += f" It takes {_listed(known)}."
+        sentence += f" It needs {_listed(known)}."
     return sentence
 
 
@@ -82,7 +80,7 @@ def _accuracy(main: MethodRun, base: MethodRun) -> str:
 
 
 def _noise(main: MethodRun, base: MethodRun) -> float | None:
-    """Standard error of the difference in accuracy, both asked the same test inputs."""
+    """Standard error of the difference in accuracy, if both were evaluated on the same test inputs."""
     import numpy as np
 
     if not all(m.has("test_mean_probabilities", "test_labels") for m in (main, base)):
@@ -116,9 +114,7 @@ def _elsewhere(run: Run, main: MethodRun, base: MethodRun) -> str:
     how = "better" if a > b else "worse"
     if f"{a:.3f}" == f"{b:.3f}":
         how = "equally well"
-    return (
-        f"tells {run.fact('ood') or 'out-of-distribution inputs'} apart {how} (AUROC {a:.3f} against {b:.3f})"
-    )
+    return f"detects {run.fact('ood') or 'out-of-distribution inputs'} {how} (AUROC {a:.3f} against {b:.3f})"
 
 
 def _factor(main: MethodRun, base: MethodRun, figure: str, what: str, less: str) -> str:
@@ -148,7 +144,7 @@ def _nll(m: MethodRun) -> str:
 
 
 def n_test(run: Run) -> int | None:
-    """Test inputs, as far as known."""
+    """Number of test inputs, if known."""
     counted = run.fact("n_test")
     if isinstance(counted, int):
         return counted
@@ -163,7 +159,7 @@ def _listed(parts: list[str]) -> str:
 
 
 def _named(m: MethodRun) -> str:
-    """A name in a sentence: what follows its comma goes in brackets."""
+    """A name in a sentence: the part after its comma is put in brackets."""
     name, comma, more = m.name.partition(", ")
     return f"{name} ({more})" if comma else name
 

@@ -1,11 +1,11 @@
-"""What exists of a network, and what is known of it: density, σ and signal to noise."""
+"""Plots of the weights: density, σ and signal to noise."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from szilard.report.draw import SOFT, Picture, colour, svg
+from szilard.report.draw import SOFT, Plot, colour, svg
 from szilard.run.read import MethodRun, Run
 from szilard.run.result import text
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     import numpy as np
 
 _BINS = 56
-_LONGEST = 22  # letters of a layer's name in a picture
-_MOST_LAYERS = 400  # in a picture
-_STILL = 0.05  # nats; a median change of σ below 5 % is hardly one
+_LONGEST = 22  # characters of a layer's name in a plot
+_MOST_LAYERS = 400  # in a plot
+_STILL = 0.05  # nats; a smaller median change of ln σ, below 5 %, counts as no change
 
 
 @dataclass(frozen=True)
 class Weight:
-    """One Gaussian weight tensor; ``log_std`` and ``snr`` are (start, end), thinned to at most 20 000 entries."""
+    """One Gaussian weight tensor; ``log_std`` and ``snr`` are (start, end), subsampled to at most 20 000 entries."""
 
     name: str
     log_std: tuple[np.ndarray, np.ndarray]
@@ -41,17 +41,17 @@ class Weight:
 
     @property
     def drowned(self) -> float:
-        """Share of entries whose mean is smaller than their deviation."""
+        """Fraction of entries with |μ| < σ."""
         return float((self.snr[1] < 1).mean())
 
 
 @dataclass(frozen=True)
 class Posterior:
-    """What has become of the Gaussian weights of one method."""
+    """The Gaussian weights of one method, at the start and the end of training."""
 
     method: MethodRun
     weights: list[Weight]
-    pictures: list[Picture]
+    plots: list[Plot]
     moved: float  # median |Δ ln σ| over all entries
 
     @property
@@ -60,7 +60,7 @@ class Posterior:
 
 
 def posterior(m: MethodRun) -> Posterior | None:
-    """Histograms at start and end; None where the method has no Gaussian weights."""
+    """Histograms at start and end; None if the method has no Gaussian weights."""
     import numpy as np
 
     found = _weights(m)
@@ -69,11 +69,11 @@ def posterior(m: MethodRun) -> Posterior | None:
     log_std = [np.concatenate([w.log_std[when] for w in found]) for when in (0, 1)]
     snr = [np.maximum(np.concatenate([w.snr[when] for w in found]), 1e-3) for when in (0, 1)]
     snr = [np.log10(part) for part in snr]
-    pictures = [
+    plots = [
         _histogram(m, "log-std", "ln σ", log_std, "ln σ"),
         _histogram(m, "snr", "Signal to noise |μ|/σ", snr, "log₁₀ |μ|/σ; at most −3 counts as −3"),
     ]
-    return Posterior(m, found, pictures, _median(np.concatenate([w.change for w in found])))
+    return Posterior(m, found, plots, _median(np.concatenate([w.change for w in found])))
 
 
 def _weights(m: MethodRun) -> list[Weight]:
@@ -96,15 +96,15 @@ def _weights(m: MethodRun) -> list[Weight]:
         )
         if not all(part.size for part in (a, b, c, d)):
             break
-        # Only in a dense weight is the n-th entry the same at start and end; a support moves, and its
-        # entries all start at one σ, so there the distance from that σ is the change.
+        # The n-th entry is the same at start and end in a dense weight only. In a sparse weight the support moves, and
+        # all entries start at one σ, so the change is the distance from that σ.
         paired = len(a) == len(b) and densities.get(name, 1.0) >= 1
         change = np.abs(b - (a if paired else np.median(a)))
         found.append(Weight(name, (a, b), (c, d), change))
     return found
 
 
-def _histogram(m: MethodRun, key: str, title: str, parts: list[np.ndarray], axis: str) -> Picture:
+def _histogram(m: MethodRun, key: str, title: str, parts: list[np.ndarray], axis: str) -> Plot:
     import numpy as np
 
     low, high = min(float(p.min()) for p in parts), max(float(p.max()) for p in parts)
@@ -113,7 +113,7 @@ def _histogram(m: MethodRun, key: str, title: str, parts: list[np.ndarray], axis
     start, end = (np.histogram(part, bins)[0].astype(float) for part in parts)
 
     def paint(axes: Any) -> None:
-        # All entries may start at one σ: on a common scale that spike would flatten the rest.
+        # All entries can start at one σ: on a common scale this spike would flatten the other histogram.
         axes.stairs(end / end.max(), bins, fill=True, color=colour(m.number), alpha=0.75, lw=0)
         axes.stairs(start / start.max(), bins, fill=True, color=SOFT, alpha=0.25, lw=0)
         axes.stairs(start / start.max(), bins, color=SOFT, lw=1)
@@ -123,11 +123,11 @@ def _histogram(m: MethodRun, key: str, title: str, parts: list[np.ndarray], axis
     label = f"{title} of {m.name} at the start and at the end of training"
     drawn = svg(f"{key}-{m.number}", label, paint, height=220, left=14)
     caption = f"median {_median(parts[0]):.2f} → {_median(parts[1]):.2f}"
-    return Picture(title, drawn, caption.replace("-", "\u2212"), m.number)
+    return Plot(title, drawn, caption.replace("-", "\u2212"), m.number)
 
 
-def density(run: Run) -> Picture | None:
-    """Fraction of entries that exist, weight by weight, of the methods that are sparse."""
+def density(run: Run) -> Plot | None:
+    """Density of each weight, for the sparse methods."""
     sparse = [m for m in run.finished if any(d < 1 for d in m.density().values())]
     if not sparse:
         return None
@@ -142,22 +142,24 @@ def density(run: Run) -> Picture | None:
             y, x = [n + offset for n, _ in known], [d for _, d in known]
             axes.hlines(y, 0, x, color=colour(m.number), lw=1.2, alpha=0.45)
             axes.scatter(x, y, s=22, color=colour(m.number), lw=0, zorder=3)
-            for a, b in zip(x, y, strict=True) if not last else ():  # side by side, they would collide
+            for a, b in (
+                zip(x, y, strict=True) if not last else ()
+            ):  # the labels of several methods would overlap
                 axes.annotate(f"{a:.3g} %", (a, b), (6, 0), textcoords="offset points", va="center", size=10)
         axes.set_yticks(range(len(layers)), [_short(name) for name in layers])
         axes.set_ylim(len(layers) - 0.4, -0.6)
         axes.set_xlim(0, 1.16 * max(100 * d for m in sparse for d in m.density().values()) or 1)
         axes.grid(visible=False)
-        axes.set_xlabel("% of its entries that a weight has")
+        axes.set_xlabel("density: % of the entries that exist")
 
     left = 18 + 6.4 * max(len(_short(name)) for name in layers)
     height = max(236.0, 60 + len(layers) * (14 + 8 * (len(sparse) - 1)))
     label = f"Density of each weight of {', '.join(m.name for m in sparse)}"
     drawn = svg("density", label, paint, left=left, height=height)
     dense = [m.name for m in run.finished if m not in sparse]
-    said = [f"{', '.join(dense)}: every entry exists"] if dense else []
-    said += [f"the first {len(layers)} of {len(every)}"] if len(layers) < len(every) else []
-    return Picture("Density per layer", drawn, "; ".join(said))
+    parts = [f"{', '.join(dense)}: 100 %"] if dense else []
+    parts += [f"the first {len(layers)} of {len(every)}"] if len(layers) < len(every) else []
+    return Plot("Density per layer", drawn, "; ".join(parts))
 
 
 def _short(name: str) -> str:

@@ -1,1 +1,1 @@
-"""A run folder: what lies in it, under which names, and who may write there."""
+"""A run folder: its files, their formats, and the lock that allows one writer."""

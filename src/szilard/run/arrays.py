@@ -1,4 +1,4 @@
-"""What the pictures of a report are drawn from, as plain arrays."""
+"""The data of the report's plots, as plain arrays."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from szilard.likelihood.targets import Classes, DataTargets, Labels, Quantities
 from szilard.metrics import Predictive
 from szilard.metrics.predictive import flat
 
-MOST = 20_000  # entries of a weight in a histogram
-SHOWN = 16  # uncertain inputs in the report
+MOST = 20_000  # maximum number of entries of a weight in a histogram
+SHOWN = 16  # number of uncertain inputs in the report
 
 Arrays = dict[str, np.ndarray]
 
@@ -32,7 +32,7 @@ def save(path: Path, arrays: Arrays) -> None:
 
 
 def of_posterior(network: nn.Module, when: str) -> Arrays:
-    """``log_std_{when}_{i}`` and ``snr_{when}_{i}`` of each Gaussian weight i, thinned to 20 000 entries.
+    """``log_std_{when}_{i}`` and ``snr_{when}_{i}`` of each Gaussian weight i, subsampled to 20 000 entries.
 
     Args:
         when: "start" or "end".
@@ -51,15 +51,15 @@ def of_posterior(network: nn.Module, when: str) -> Arrays:
 
 
 def of_predictions(data: DataSet, test: Predictive, ood: Predictive | None) -> Arrays:
-    """Of the test set, and of out-of-distribution inputs; with a class for each pixel, of at most 20 000 pixels.
+    """Predictions for the test set and for out-of-distribution inputs; if each pixel has a class, for 20 000 pixels.
 
-    Of several targets, ``test_mean`` and its kin are ``[N, k]`` in the units of each, and the risk is the squared error
-    in units of their deviations. Labels that are each there or not have ``test_label_probabilities [N, k]``.
+    For several targets ``test_mean`` and similar arrays are ``[N, k]`` in the units of each, and the risk is the
+    squared error in units of their deviations. Binary labels have ``test_label_probabilities [N, k]``.
     """
     make = _OF_PREDICTIONS.get(type(data.target_type))
     if make is None:
         raise SzilardError(
-            f"nothing is saved for the pictures of {data.task}; add a function to szilard.run.arrays"
+            f"no arrays are defined for the plots of {data.task}; add a function to szilard.run.arrays"
         )
     y = data.test.y
     if data.is_dense:
@@ -128,7 +128,7 @@ def _reliability(test: Predictive, y: Tensor) -> Arrays:
 
 
 def _uncertain(data: DataSet, test: Predictive) -> Arrays:
-    """The test pictures of highest entropy, most uncertain first."""
+    """The test images of highest entropy, most uncertain first."""
     index = test.entropy().argsort(descending=True, stable=True)[:SHOWN]
     pictures = data.raw(data.test.x[index])
     if pictures.shape[1] == 1:

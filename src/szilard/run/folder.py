@@ -1,4 +1,4 @@
-"""The folder of a run: what lies where, and the log that a resumed run takes up."""
+"""The layout of a run folder, and the training log that a resumed run continues."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class MethodFolder:
 
     @property
     def metrics(self) -> Path:
-        """One JSON object a line, one line an epoch."""
+        """One JSON object for each epoch, one on each line."""
         return self.path / "metrics.jsonl"
 
     @property
@@ -35,17 +35,17 @@ class MethodFolder:
 
     @property
     def network(self) -> Path:
-        """The finished network."""
+        """The trained network."""
         return self.path / "network.pt"
 
     @property
     def arrays(self) -> Path:
-        """What pictures are drawn from."""
+        """The data of the report's plots."""
         return self.path / "arrays.npz"
 
     @property
     def result(self) -> Path:
-        """Written last: where it is, the method has finished."""
+        """Written last: if it exists, the method has finished."""
         return self.path / "result.json"
 
     @property
@@ -57,13 +57,13 @@ class MethodFolder:
         return self.checkpoint.is_file() or self.metrics.is_file() or self.finished
 
     def open(self) -> None:
-        """Make the folder and sweep out what a killed process left."""
+        """Create the folder and remove temporary files that a killed process has left."""
         atomic.make_folder(self.path)
         atomic.remove_leftovers(self.path)
 
     def clear(self) -> None:
-        """Remove this method's files, and the folder if nothing else lies in it."""
-        # The result first: a folder from which something is missing must not look finished.
+        """Remove this method's files, and the folder if nothing else is in it."""
+        # The result first: an incomplete folder must not look finished.
         for path in (self.result, self.network, self.checkpoint, self.arrays, self.metrics):
             path.unlink(missing_ok=True)
         for path in self.path.glob("events.out.tfevents.*"):
@@ -76,14 +76,14 @@ class MethodFolder:
         atomic.append(self.metrics, to_json(line))
 
     def history(self) -> list[dict[str, Any]]:
-        """The lines of the log; a last one that was cut short is left out.
+        """The lines of the log, without a last line that was cut short.
 
         Raises:
-            SzilardError: the file is too large to be a log, or an earlier line is none of a log.
+            SzilardError: the file is too large to be a log, or an earlier line is not a line of a log.
         """
         if not os.path.lexists(self.metrics):
             return []
-        content = bounded.read(self.metrics, MOST_LOG, "remove it and go on with --resume")
+        content = bounded.read(self.metrics, MOST_LOG, "remove it and continue with --resume")
         written = content.decode("utf-8", errors="replace").split("\n")
         while written and not written[-1].strip():
             written.pop()
@@ -93,18 +93,18 @@ class MethodFolder:
                 found = plain_json.loads(line)
             except ValueError:
                 found = None
-                if number == len(written):  # a kill in the middle of writing it
+                if number == len(written):  # killed while writing this line
                     break
             if not _is_epoch(found):
                 raise SzilardError(
-                    f"line {number} of {self.metrics} is no line of a training log; remove that line and go on with "
+                    f"line {number} of {self.metrics} is not a line of a training log; remove it and continue with "
                     "--resume"
                 )
             lines.append(found)
         return lines
 
     def rewind(self, step: int) -> list[dict[str, Any]]:
-        """Drop the lines that a checkpoint at ``step`` does not know of, and return the others.
+        """Drop the lines written after a checkpoint at ``step``, and return the others.
 
         Raises:
             SzilardError: as :meth:`history`.
@@ -116,22 +116,22 @@ class MethodFolder:
         return lines
 
     def read_result(self) -> dict[str, Any]:
-        """The result of a finished method: the fields of :func:`szilard.run.result.check` that it has.
+        """The result of a finished method: its valid fields, see :func:`szilard.run.result.check`.
 
         Raises:
-            SzilardError: it cannot be read, or is no result.
+            SzilardError: the file cannot be read, or is not a result.
         """
         advice = "remove it and run szilard fit again with --resume"
         content = bounded.read(self.result, MOST_RESULT, advice)
         try:
             return results.check(plain_json.loads(content))[0]
         except ValueError as error:
-            raise SzilardError(f"{self.result} is no result of a training; {advice}") from error
+            raise SzilardError(f"{self.result} is not a result of a training; {advice}") from error
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """``run.toml``, ``report.html`` and a folder for each method."""
+    """A run folder: ``run.toml``, ``report.html`` and a folder for each method."""
 
     path: Path
 
@@ -140,44 +140,46 @@ class RunFolder:
         return self.path / "run.toml"
 
     def method(self, name: str) -> MethodFolder:
-        """The folder of a method; only names of methods are names of folders here.
+        """The folder of a method; only names of methods are allowed.
 
         Raises:
             SzilardError: there is no such method.
         """
-        methods.options(name)  # refuses an unknown name, such as one that would lead out of the run
+        methods.options(name)  # raises for an unknown name, such as a path that leads out of the run folder
         return MethodFolder(self.path / name)
 
     def methods(self) -> list[str]:
-        """Names of the methods that have begun here; folders of other names are not ours to look into."""
+        """Names of the methods that have started here; folders of other names are ignored."""
         return [name for name in methods.names() if self.method(name).started]
 
     @property
     def in_use(self) -> bool:
-        """Whether a run has been here."""
+        """Whether the folder holds a run."""
         return self.settings.is_file() or bool(self.methods())
 
     def command(self, *options: str) -> str:
-        """What a person types to go on with the run; the other settings come from ``run.toml``."""
+        """The command that continues the run; the other settings come from ``run.toml``."""
         return shlex.join(["szilard", "fit", "--out", str(self.path), "--resume", *options])
 
-    def how_to_go_on(self, command: str) -> str:
-        """For a person whose run has been interrupted after it had begun to write, in one sentence."""
+    def how_to_continue(self, command: str) -> str:
+        """What to do after a run was interrupted while it was writing, in one sentence."""
         if not self.settings.is_file():
-            return f"the earlier run in {self.path} has been removed in part; start the new one again with --overwrite"
-        asked = settings.read(self.settings).methods
-        done = [name for name in asked if self.method(name).finished]
-        if len(done) == len(asked):
             return (
-                f"every network has finished; szilard report {shlex.quote(str(self.path))} writes the page and "
+                f"the earlier run in {self.path} is partly removed; start the new one again with --overwrite"
+            )
+        names = settings.read(self.settings).methods
+        done = [name for name in names if self.method(name).finished]
+        if len(done) == len(names):
+            return (
+                f"all networks are trained; szilard report {shlex.quote(str(self.path))} writes the report and "
                 "prints the table"
             )
-        return f"what is in {self.path} is whole; go on with {command}"
+        return f"the files in {self.path} are complete; continue with {command}"
 
     def clear(self) -> None:
-        """Remove what a run has written, and nothing else."""
+        """Remove the files that a run has written, and nothing else."""
         try:
-            # The settings first: what is left when this is interrupted must not be taken up by --resume.
+            # The settings first: if this is interrupted, --resume must not continue from the remaining files.
             for path in (self.settings, self.path / "report.html"):
                 path.unlink(missing_ok=True)
             for name in self.methods():
@@ -189,7 +191,7 @@ class RunFolder:
 
 
 def to_json(value: Any, indent: int | None = None) -> str:
-    """Standard JSON: numbers that it has no word for (NaN, infinity) become null."""
+    """Standard JSON; NaN and infinite numbers, which it cannot represent, become null."""
     return json.dumps(_finite(value), indent=indent, allow_nan=False)
 
 
@@ -204,7 +206,7 @@ def _finite(value: Any) -> Any:
 
 
 def _is_epoch(line: Any) -> bool:
-    """Whether a line of a log says of which epoch and step it is, and how long they took."""
+    """Whether a line of a log holds an epoch, a step and the seconds so far."""
     return isinstance(line, dict) and all(
         results.is_number(line.get(key)) and line[key] >= 0 for key in ("epoch", "step", "seconds")
     )

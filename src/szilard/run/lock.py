@@ -1,4 +1,4 @@
-"""One run folder, one run: a lock that a process holds as long as it trains, and that ends with it."""
+"""A lock on a run folder that a process holds while it trains; it is released when the process ends."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from szilard import atomic, flock
 from szilard.errors import SzilardError, SzilardWarning
 
 NAME = ".lock"
-_ATTEMPTS, _PAUSE = 5, 0.02  # somebody who looks whether a lock is held has it himself for a moment
-_MOST = 4096  # bytes that are read of a lock file
+_ATTEMPTS, _PAUSE = 5, 0.02  # a process that checks whether the lock is held takes it for a moment
+_MOST = 4096  # bytes read from a lock file
 
 _open: set[int] = set()  # descriptors of this process's locks
-_whole: dict[str, int] = {}  # run folders that are held as a whole: the thread that holds each
+_whole: dict[str, int] = {}  # run folders that are held as a whole, with the id of the thread that holds each
 
 
 def _forget() -> None:
-    """A forked child shares its parent's locks until it closes them; it must not keep them beyond the parent's life."""
+    """A forked child shares its parent's locks until it closes them; they must not outlive the parent."""
     for handle in list(_open):
         with contextlib.suppress(OSError):
             os.close(handle)
@@ -41,13 +41,12 @@ if hasattr(os, "register_at_fork"):
 
 @contextlib.contextmanager
 def run(folder: Path) -> Iterator[None]:
-    """Hold a whole run folder: no other run begins in it, nor in a method's folder inside.
+    """Lock a whole run folder: no other run can start in it, nor in a method's folder inside.
 
-    The folder is made, and removed again if nothing has been put into it. Within the same thread the lock may be
-    taken again.
+    The folder is created, and removed afterwards if it is empty. The same thread can take the lock several times.
 
     Raises:
-        SzilardError: another process, or another thread of this one, is at work there; or the folder cannot be made.
+        SzilardError: another process or thread uses the folder, or the folder cannot be created.
     """
     key = os.path.realpath(folder)
     if _whole.get(key) == threading.get_ident():
@@ -63,7 +62,7 @@ def run(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def method(folder: Path) -> Iterator[None]:
-    """Hold a method's folder, so that several methods can train in one run folder at the same time.
+    """Lock a method's folder, so that several methods can train in one run folder at the same time.
 
     Raises:
         SzilardError: as :func:`run`.
@@ -87,7 +86,7 @@ def _held(folder: Path, *, shared: bool) -> Iterator[None]:
         if handle is not None:
             _release(path, handle)
         for one in made:
-            with contextlib.suppress(OSError):  # something has been put into it
+            with contextlib.suppress(OSError):  # the folder is not empty
                 one.rmdir()
 
 
@@ -98,8 +97,8 @@ def _take(path: Path, made: list[Path], *, shared: bool) -> int:
         got = flock.take(handle, shared=shared)
         if got is None:
             warnings.warn(
-                f"{path.parent} is on a system without file locks, so nothing stops a second run in it; take care that "
-                "there is none",
+                f"{path.parent} is on a file system without locks, so a second run in it is not prevented; make sure "
+                "that there is none",
                 SzilardWarning,
                 stacklevel=2,
             )
@@ -121,22 +120,22 @@ def _opened(path: Path, made: list[Path]) -> int:
     try:
         try:
             handle = os.open(path, flags | getattr(os, "O_NONBLOCK", 0), 0o666)
-        except FileNotFoundError:  # whoever had made the folder has just removed it
+        except FileNotFoundError:  # the process that had created the folder has just removed it
             made[:] = atomic.make_folder(path.parent)
             handle = os.open(path, flags, 0o666)
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             os.close(handle)
-            raise OSError(errno.EINVAL, "it is no ordinary file")
+            raise OSError(errno.EINVAL, "it is not an ordinary file")
     except OSError as error:
         raise SzilardError(
-            f"the lock {path} cannot be opened ({error.strerror or error}); make the folder writable, remove what lies "
-            "there, or name another folder"
+            f"the lock file {path} cannot be opened ({error.strerror or error}); make the folder writable, remove that "
+            "file, or name another folder"
         ) from error
     return handle
 
 
 def _is(path: Path, handle: int) -> bool:
-    """Whether an open file still has its name: whoever held the lock before may have removed it meanwhile."""
+    """Whether an open file still has its name: the previous holder of the lock can have removed it."""
     try:
         return os.path.samestat(path.lstat(), os.fstat(handle))
     except OSError:
@@ -144,13 +143,13 @@ def _is(path: Path, handle: int) -> bool:
 
 
 def _sign(handle: int, *, shared: bool) -> None:
-    """Say who we are; a shared lock is signed in the folders of the methods."""
+    """Write the name of this process into the lock file; a shared lock is signed in the folders of the methods."""
     who = {
         "pid": os.getpid(),
         "host": socket.gethostname(),
         "started": datetime.now().astimezone().isoformat(timespec="seconds"),
     }
-    with contextlib.suppress(OSError):  # on a full disk the lock holds, too
+    with contextlib.suppress(OSError):  # the lock works on a full disk, too
         os.ftruncate(handle, 0)
         if not shared:
             os.lseek(handle, 0, os.SEEK_SET)
@@ -158,7 +157,7 @@ def _sign(handle: int, *, shared: bool) -> None:
 
 
 def _holder(handle: int) -> str:
-    """Who has signed a lock, or "". What the file says is not trusted."""
+    """The process that has signed a lock file, or "". The content of the file is not trusted."""
     try:
         os.lseek(handle, 0, os.SEEK_SET)
         who = json.loads(os.read(handle, _MOST))
@@ -173,7 +172,7 @@ def _holder(handle: int) -> str:
 
 
 def _inside(folder: Path) -> str:
-    """Who holds a method's folder in it, or ""."""
+    """The process that holds a method's folder inside, or ""."""
     for path in sorted(folder.glob(f"*/{NAME}")):
         with contextlib.suppress(OSError):
             handle = os.open(path, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0))
@@ -186,7 +185,7 @@ def _inside(folder: Path) -> str:
 
 
 def _release(path: Path, handle: int) -> None:
-    # The name goes while nobody else can hold the lock; who has opened the file before sees that it has gone.
+    # Removed while no other process can hold the lock; a process that has opened the file sees that it is gone.
     if handle in _open and flock.take(handle) is not False and _is(path, handle):
         with contextlib.suppress(OSError):
             path.unlink()

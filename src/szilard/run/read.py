@@ -1,4 +1,4 @@
-"""A run folder as the report sees it: whatever is there, and a note for whatever is not."""
+"""Reads a run folder for the report: all that it holds, and a note for everything missing or damaged."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 MOST_SETTINGS = 1 << 20  # bytes of a run.toml
 MOST_RESULT = 1 << 25
 MOST_LOG = 1 << 26
-_LONGEST_LINE = 1 << 20  # letters of a line of a log
+_LONGEST_LINE = 1 << 20  # characters of a line of a log
 _MOST_METHODS = 100
 _LATEST_EPOCH = 10**9
 _ADVICE = "name a folder that szilard fit has written"
@@ -34,10 +34,10 @@ class MethodRun:
 
     Attributes:
         key: name of its folder.
-        number: place in the run, which decides its colour.
-        result: of ``result.json``; empty until it has finished.
-        history: a dict an epoch, of ``metrics.jsonl``.
-        arrays: of ``arrays.npz``.
+        number: position in the run, which determines its colour.
+        result: content of ``result.json``; empty until the method has finished.
+        history: lines of ``metrics.jsonl``, one dict for each epoch.
+        arrays: content of ``arrays.npz``.
     """
 
     key: str
@@ -48,7 +48,7 @@ class MethodRun:
 
     @property
     def name(self) -> str:
-        """What to call it."""
+        """Name to show."""
         return str(self.result.get("name") or text(self.key))
 
     @property
@@ -57,30 +57,30 @@ class MethodRun:
 
     @property
     def test(self) -> dict[str, float]:
-        """Quality on the test set; what is unknown, NaN or infinite is left out."""
+        """Metrics on the test set, without those that are unknown, NaN or infinite."""
         return {key: float(value) for key, value in _table(self.result, "test").items() if is_number(value)}
 
     def cost(self, figure: str) -> float | None:
-        """A figure of cost, or None."""
+        """A cost figure, or None."""
         value = _table(_table(self.result, "cost"), figure).get("value")
         return float(value) if value is not None and is_number(value) else None
 
     def source(self, figure: str) -> str:
-        """How a figure of cost was found: counted, estimated or measured."""
+        """Source of a cost figure: counted, estimated or measured."""
         return str(_table(_table(self.result, "cost"), figure).get("source", "unknown"))
 
     def density(self) -> dict[str, float]:
-        """Fraction of its entries that each weight has."""
+        """Density of each weight: the fraction of its entries that exist."""
         return {str(k): float(v) for k, v in _table(self.result, "density").items() if is_number(v)}
 
     def has(self, *names: str) -> bool:
-        """Whether all these arrays are there and not empty."""
+        """Whether all these arrays exist and are not empty."""
         return all(name in self.arrays and self.arrays[name].size for name in names)
 
 
 @dataclass(eq=False)
 class Run:
-    """Everything that a run folder holds for its report.
+    """The content of a run folder for its report.
 
     Attributes:
         settings: content of ``run.toml``, or empty; ``settings_text`` is the file itself, printable line by line.
@@ -102,22 +102,22 @@ class Run:
         return text(Path(os.path.abspath(self.path)).name)
 
     def fact(self, key: str) -> Any:
-        """What every result repeats (data, task, classes, ...), from the first that says it."""
+        """A value that is the same in all results (data, task, classes, ...), from the first that has it."""
         return next((m.result[key] for m in self.finished if m.result.get(key) not in (None, "", [])), None)
 
     def asked(self, section: str, key: str) -> Any:
-        """What ``run.toml`` asks for, a number or a text, or None."""
+        """A setting of ``run.toml``, a number or a text, or None."""
         value = _table(self.settings, section).get(key)
         return value if value is None or is_number(value) else text(value)
 
     @property
     def target_type(self) -> DataTargets:
-        """What was predicted; classes where no result says it."""
+        """Type of the targets; classes if no result states it."""
         return targets.known(self.fact("task")) or targets.CLASSES
 
     @property
     def baseline(self) -> MethodRun | None:
-        """The deterministic network, beside which all others are put."""
+        """The deterministic network, with which all others are compared."""
         by_key = {m.key: m for m in self.finished}
         return by_key.get("deterministic") or by_key.get("sparse-deterministic")
 
@@ -126,7 +126,7 @@ def read(path: Path) -> Run:
     """Read a run folder.
 
     Raises:
-        SzilardError: there is no run in it.
+        SzilardError: the folder holds no run.
     """
     notes: list[str] = []
     settings, written = _settings(path / "run.toml", notes)
@@ -134,7 +134,7 @@ def read(path: Path) -> Run:
     asked = [key for key in asked if _is_name(key)] if isinstance(asked, list) else []
     there = {p.parent.name for kind in ("metrics.jsonl", "result.json") for p in path.glob(f"*/{kind}")}
     if not there and not os.path.isfile(path / "run.toml"):
-        what = "is no run folder" if os.path.lexists(path) else "does not exist"
+        what = "is not a run folder" if os.path.lexists(path) else "does not exist"
         raise SzilardError(f"{path} {what}; {_ADVICE}, with run.toml in it")
     keys = list(dict.fromkeys([*asked, *sorted(there)]))
     if len(keys) > _MOST_METHODS:
@@ -146,7 +146,7 @@ def read(path: Path) -> Run:
 def _settings(path: Path, notes: list[str]) -> tuple[dict[str, Any], str]:
     """Content of the file, and its text."""
     if not os.path.lexists(path):
-        notes.append("run.toml is missing, so what was asked for is not known.")
+        notes.append("run.toml is missing, so the settings are unknown.")
         return {}, ""
     shown = ""
     try:
@@ -155,12 +155,12 @@ def _settings(path: Path, notes: list[str]) -> tuple[dict[str, Any], str]:
         shown = "\n".join(printable(line.replace("\t", "    ")) for line in lines)
         return tomllib.loads(content.decode("utf-8")), shown
     except (SzilardError, ValueError, RecursionError):
-        notes.append("run.toml cannot be read, so what was asked for is not known.")
+        notes.append("run.toml cannot be read, so the settings are unknown.")
         return {}, shown
 
 
 def _is_name(key: Any) -> bool:
-    """A method is a folder in the run folder: never a path that leads out of it."""
+    """Whether a name can be that of a method's folder: not a path that leads out of the run folder."""
     return isinstance(key, str) and key not in ("", ".", "..") and not set(key) & set("/\\\0")
 
 
@@ -177,15 +177,15 @@ def _result(path: Path, notes: list[str]) -> dict[str, Any]:
     name, file = text(path.name), path / "result.json"
     if not os.path.lexists(file):
         state = "has not finished" if path.is_dir() else "has not started"
-        notes.append(f"{name} {state}; szilard fit with --resume goes on with it.")
+        notes.append(f"{name} {state}; szilard fit with --resume continues it.")
         return {}
     try:
         found, wrong = results.check(plain_json.loads(bounded.read(file, MOST_RESULT, _ADVICE)))
     except (SzilardError, ValueError):
-        notes.append(f"{name}/result.json holds no result; the method counts as unfinished.")
+        notes.append(f"{name}/result.json is not a result; the method counts as unfinished.")
         return {}
     if wrong:
-        notes.append(f"{name}/result.json has values of a wrong kind, left out: {_first(wrong)}.")
+        notes.append(f"{name}/result.json has invalid values, left out: {_first(wrong)}.")
     return found
 
 
@@ -219,7 +219,7 @@ def _history(path: Path, notes: list[str]) -> list[dict[str, Any]]:
 def _arrays(path: Path, notes: list[str]) -> dict[str, np.ndarray]:
     name, file = text(path.name), path / "arrays.npz"
     if not os.path.lexists(file):
-        notes.append(f"{name}/arrays.npz is missing, so the pictures of its predictions are left out.")
+        notes.append(f"{name}/arrays.npz is missing, so the plots of its predictions are left out.")
         return {}
     found: dict[str, np.ndarray] = {}
     damaged: list[str] = []
@@ -231,7 +231,7 @@ def _arrays(path: Path, notes: list[str]) -> dict[str, np.ndarray]:
                 except SzilardError:
                     damaged.append(key)
     except SzilardError:
-        notes.append(f"{name}/arrays.npz cannot be read, so the pictures of its predictions are left out.")
+        notes.append(f"{name}/arrays.npz cannot be read, so the plots of its predictions are left out.")
     if damaged:
         notes.append(f"{name}/arrays.npz is damaged; left out: {_first(damaged)}.")
     return found

@@ -1,4 +1,4 @@
-"""What ``result.json`` may say: one schema, for the page, the table and whoever else reads it."""
+"""The schema of ``result.json``, for all code that reads it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from szilard.errors import printable
 
-_LETTERS = 300  # of a name, or a sentence, on a page or in a table
+_LETTERS = 300  # characters of a name or a sentence on a page or in a table
 _MOST_CLASSES = 100_000
 _TEXTS = ("method", "name", "network", "data", "ood", "task", "diverged")
 _COUNTS = ("samples", "epochs", "steps", "n_train", "n_test")
@@ -19,24 +19,24 @@ _TABLES = ("test", "valid", "density")
 
 
 def check(content: Any) -> tuple[dict[str, Any], list[str]]:
-    """A result with every field of its type, and what was left out because it was not.
+    """The valid fields of a result, and the names of the invalid ones.
 
     * ``method``, ``name``, ``network``, ``data``, ``ood``, ``task``, ``diverged``: printable text, or absent;
     * ``seed``, ``samples``, ``epochs``, ``steps``, ``n_train``: whole numbers; all but the seed not negative;
     * ``classes``, ``targets``: printable texts;
     * ``test``, ``valid``, ``density``: finite numbers by name, at most 1 in ``density``;
     * ``intervals``: by name, [low, high];
-    * ``by_class``: a dict a class: ``class``, ``examples``, ``answered``, ``precision``, ``recall`` (None where there
-      is nothing to divide by), ``precision_interval``, ``recall_interval``;
-    * ``by_target``: a dict a target: ``target``, ``r2`` (None where targets are all the same), ``rmse``, ``nll``,
-      ``coverage95``, ``aleatoric``, ``epistemic`` and perhaps ``intervals``;
+    * ``by_class``: a dict for each class: ``class``, ``examples``, ``answered`` (predictions of it), ``precision``,
+      ``recall`` (None if undefined), ``precision_interval``, ``recall_interval``;
+    * ``by_target``: a dict for each target: ``target``, ``r2`` (None if all targets are the same), ``rmse``, ``nll``,
+      ``coverage95``, ``aleatoric``, ``epistemic`` and optionally ``intervals``;
     * ``cost``: by name, ``{"value": a number or None, "source": text}``.
 
     Returns:
-        the fields that are known and right, and the names of those that are wrong.
+        the known fields with a value of the right type, and the names of the others.
 
     Raises:
-        ValueError: it is no result at all.
+        ValueError: the content is not a result.
     """
     if not isinstance(content, dict) or not isinstance(content.get("test"), dict):
         raise ValueError("holds no result")
@@ -76,12 +76,12 @@ def is_number(value: Any) -> bool:
         return False
     try:
         return math.isfinite(value)
-    except OverflowError:  # an integer beyond all floats
+    except OverflowError:  # an integer larger than any float
         return False
 
 
 def text(value: Any) -> str:
-    """Anything as text for a page or a table: on one line, without control characters, not too long."""
+    """A value as text for a page or a table: one line, without control characters, shortened if too long."""
     return printable(value if isinstance(value, str) else str(value)[: 4 * _LETTERS], _LETTERS)
 
 

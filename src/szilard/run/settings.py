@@ -1,4 +1,4 @@
-"""What a run is asked for: the content of ``run.toml``."""
+"""The settings of a run: the content of ``run.toml``."""
 
 from __future__ import annotations
 
@@ -77,8 +77,8 @@ class Settings:
     """One run: one network, one data set, one or more methods.
 
     Attributes:
-        methods: options by name, in the order in which they are trained; the first is the one that matters.
-        signature: says that this user's own szilard wrote the paths in it, see :mod:`szilard.model.trust`.
+        methods: options by name, in the order in which the methods are trained; the first is the main one.
+        signature: shows that this user's szilard wrote the paths in the file, see :mod:`szilard.model.trust`.
     """
 
     data: DataSettings = field(default_factory=DataSettings)
@@ -88,7 +88,7 @@ class Settings:
     signature: str | None = field(default=None, compare=False)
 
     def to_toml(self) -> str:
-        """As a file; what is None is left out, for TOML has no word for it."""
+        """The content of the file, without settings that are None, which TOML cannot represent."""
         content: dict[str, Any] = {"methods": list(self.methods)}
         for name in ("data", "network", "fit"):
             content[name] = _given(dataclasses.asdict(getattr(self, name)))
@@ -98,9 +98,9 @@ class Settings:
         return tomli_w.dumps(content)
 
     def differences(self, other: Settings) -> str | None:
-        """The first thing in which two settings differ, as words, or None.
+        """The first setting that differs, for a message, or None.
 
-        How often checkpoints are written may differ: it does not change what a run gives.
+        The checkpoint intervals are ignored: they do not change the result of a run.
         """
         mine, theirs = (_flat(tomllib.loads(replace(one, signature=None).to_toml())) for one in (self, other))
         for key in [*mine, *theirs]:
@@ -110,16 +110,16 @@ class Settings:
 
 
 def _check_size(section: DataSettings | FitSettings) -> None:
-    """Raise for a number that no computation could take: an integer of 64 bits or more, a float that is not finite."""
+    """Raise for an integer of 64 bits or more, and for a float that is not finite."""
     for key, value in dataclasses.asdict(section).items():
         if isinstance(value, float) and not math.isfinite(value):
             raise SzilardError(f"{key} must be a finite number, not {value}")
         if isinstance(value, int) and abs(value) >= _TOO_LARGE:
-            raise SzilardError(f"{key} is too large a number to compute with; give a smaller one")
+            raise SzilardError(f"{key} is too large; give a number below 2^63")
 
 
 def check_positive(**numbers: float | None) -> None:
-    """Raise unless every number that is given is above zero."""
+    """Raise unless every number that is not None is above zero."""
     for name, value in numbers.items():
         if value is not None and not value > 0:
             raise SzilardError(f"{name} must be positive, not {value:g}")
@@ -129,35 +129,33 @@ def read(path: Path) -> Settings:
     """Read a ``run.toml``.
 
     Raises:
-        SzilardError: no such file, no TOML, an unknown key, or a value of the wrong type.
+        SzilardError: no such file, invalid TOML, an unknown key, or a value of the wrong type.
     """
     if not os.path.lexists(path):
-        raise SzilardError(f"{path} cannot be read (no such file); name a run.toml of a run")
-    written = bounded.read(path, MOST_SETTINGS, "name a run.toml of a run")
+        raise SzilardError(f"{path} cannot be read (no such file); name the run.toml of a run")
+    written = bounded.read(path, MOST_SETTINGS, "name the run.toml of a run")
     try:
         content = tomllib.loads(written.decode("utf-8"))
     except RecursionError as error:
-        raise SzilardError(f"{path} is nested too deep for a run.toml; mend it") from error
-    except ValueError as error:  # no TOML, no UTF-8, a number of thousands of digits
-        raise SzilardError(f"{path} is not TOML: {error}; mend it") from error
+        raise SzilardError(f"{path} is nested too deeply for a run.toml; fix it") from error
+    except ValueError as error:  # not TOML, not UTF-8, a number of thousands of digits
+        raise SzilardError(f"{path} is not TOML: {error}; fix it") from error
     _refuse_unknown(path, "", content, {"data", "network", "fit", "methods", "method", "signature"})
     options = _table(path, "method", content.get("method", {}))
     names = content.get("methods", list(options))
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise SzilardError(f"methods in {path} must be a list of names")
     foreign = next((name for name in [*names, *options] if name not in methods.names()), None)
-    if foreign is not None:  # a name is also that of a folder
+    if foreign is not None:  # the name is also a folder name
         raise SzilardError(f"{path} names an unknown method {foreign!r}; known: {', '.join(methods.names())}")
     signature = content.get("signature")
     if signature is not None and not isinstance(signature, str):
         raise SzilardError(f"signature in {path} must be str, not {signature!r}")
     if len(set(names)) < len(names):
-        raise SzilardError(f"methods in {path} names one twice; remove it")
+        raise SzilardError(f"methods in {path} names a method twice; remove one")
     stray = next((name for name in options if name not in names), None)
     if stray is not None:
-        raise SzilardError(
-            f"{path} has options for method {stray}, which its list methods does not name; add it"
-        )
+        raise SzilardError(f"{path} has options for method {stray}, which is not in its list methods; add it")
     tables = {name: _table(path, f"method.{name}", options.get(name, {})) for name in names}
     for name, table in tables.items():
         _refuse_unknown(path, f"[method.{name}] ", table, methods.options(name))
@@ -181,7 +179,7 @@ def _section(path: Path, name: str, kind: type, content: dict[str, Any]) -> Any:
         elif list[str] in allowed:
             if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
                 raise SzilardError(
-                    f"[{name}] {key} in {path} must be a list of texts, not {shortened(repr(value), 80)}"
+                    f"[{name}] {key} in {path} must be a list of strings, not {shortened(repr(value), 80)}"
                 )
         elif type(value) not in allowed:
             words = " or ".join(t.__name__ for t in allowed if t is not type(None))

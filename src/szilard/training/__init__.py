@@ -1,4 +1,4 @@
-"""A whole job, end to end: train, checkpoint, resume, judge, and keep what came out."""
+"""A training run from start to end: train, checkpoint, resume, evaluate, and save the result."""
 
 from typing import Any
 

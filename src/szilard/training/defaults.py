@@ -1,20 +1,20 @@
-"""How long to train when nobody says."""
+"""Default batch size and number of epochs."""
 
 from __future__ import annotations
 
 from szilard.data import n_batches
 
-STEPS = 2400  # optimiser steps that a small set gets
+STEPS = 2400  # optimiser steps for a small data set
 FEWEST, MOST = 12, 100  # epochs
 BATCH, SMALL_BATCH = 128, 16
-SMALL = 1000  # examples below which batches are small, for enough steps an epoch
+SMALL = 1000  # examples below which batches are small, for enough steps in each epoch
 
 
 def batch_size(n_train: int) -> int:
-    """Examples a batch of one process: 128, or 16 for fewer than 1000 examples."""
+    """Batch size of one process: 128, or 16 for fewer than 1000 examples."""
     return BATCH if n_train >= SMALL else SMALL_BATCH
 
 
 def epochs(n_train: int, batch: int) -> int:
-    """About 2400 steps, but never fewer than 12 epochs nor more than 100."""
+    """Epochs for about 2400 steps, at least 12 and at most 100."""
     return max(FEWEST, min(MOST, STEPS // n_batches(n_train, batch)))

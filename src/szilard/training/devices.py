@@ -1,4 +1,4 @@
-"""Where a run computes: Lightning Fabric, told as little as possible."""
+"""The devices and processes of a run, by Lightning Fabric."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def start(
 
     Args:
         accelerator: "auto" (a GPU if there is one), "cpu", "cuda", "mps".
-        devices: how many on this machine.
-        strategy: "auto", "ddp" or "ddp_find_unused_parameters_true". Sharded strategies are refused: a
+        devices: number of devices on this machine.
+        strategy: "auto", "ddp" or "ddp_find_unused_parameters_true". Sharded strategies are not supported: a
             support that moves needs its whole weight on each device.
         precision: "32-true", "bf16-mixed" or "16-mixed".
 
     Raises:
-        SzilardError: an option that does not exist, or a device that is not there.
+        SzilardError: an unknown option, or a device that is not available.
     """
     from lightning_fabric import Fabric
 
@@ -47,21 +47,21 @@ def start(
         raise SzilardError(f"there is no strategy {strategy!r}; choose {', '.join(STRATEGIES)}")
     if isinstance(devices, str) and devices != "auto":
         if not devices.isdigit():
-            raise SzilardError(f"devices is a number or 'auto', not {devices!r}")
+            raise SzilardError(f"devices must be a number or 'auto', not {devices!r}")
         devices = int(devices)
     if devices != "auto" and int(devices) < 1:
         raise SzilardError(f"a run needs at least one device, not {devices}")
     wanted: dict[str, Any] = {"accelerator": accelerator, "devices": devices, "strategy": strategy}
-    by_fabric = os.environ.get("LT_CLI_USED") == "1"  # `fabric run` has said it all in the environment
+    by_fabric = os.environ.get("LT_CLI_USED") == "1"  # `fabric run` sets everything in the environment
     if not by_fabric:
         wanted |= _from_torchrun() if devices == "auto" else {}
         if wanted["devices"] == "auto":
             wanted["devices"] = 1
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # advice about settings that szilard makes on purpose
+            warnings.simplefilter("ignore")  # advice about settings that szilard chooses on purpose
             fabric = Fabric(precision=precision, **wanted)  # type: ignore[arg-type]
-            if not by_fabric:  # else Fabric has done it already, and refuses a second time
+            if not by_fabric:  # else Fabric has launched already, and raises on a second launch
                 fabric.launch()
     except (ValueError, RuntimeError, ImportError, AttributeError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
@@ -73,7 +73,7 @@ def start(
 
 
 def _from_torchrun() -> dict[str, Any]:
-    """Fabric alone would take each process of ``torchrun`` on a CPU for a run of its own."""
+    """Settings for processes of ``torchrun``: without them Fabric would start a separate run in each, on a CPU."""
     processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world == 1 or "TORCHELASTIC_RUN_ID" not in os.environ:
@@ -82,7 +82,7 @@ def _from_torchrun() -> dict[str, Any]:
 
 
 def rank() -> int:
-    """Number of this process before anything is launched, from the environment of whoever started it."""
+    """Rank of this process before Fabric is launched, from the environment variables of the launcher."""
     return int(os.environ.get("RANK") or os.environ.get("LOCAL_RANK") or 0)
 
 
@@ -92,7 +92,7 @@ def launched() -> bool:
 
 
 def on_rank_zero(fabric: Fabric, work: Callable[[], T]) -> T:
-    """Do ``work`` in the first process and give all of them its value, or its SzilardError."""
+    """Run ``work`` in the first process; all processes get its value or its SzilardError."""
     if fabric.world_size == 1:
         return work()
     answer: tuple[Any, SzilardError | None] = (None, None)
@@ -108,7 +108,7 @@ def on_rank_zero(fabric: Fabric, work: Callable[[], T]) -> T:
 
 
 def gather(fabric: Fabric, value: Any) -> list[Any]:
-    """The plain value of every process, in order of rank, in every process."""
+    """The values of all processes, in order of rank, in every process."""
     if fabric.world_size == 1:
         return [value]
     values: list[Any] = [None] * fabric.world_size
@@ -118,7 +118,7 @@ def gather(fabric: Fabric, value: Any) -> list[Any]:
 
 @contextmanager
 def own_random_numbers(device: torch.device) -> Iterator[Callable[[int], None]]:
-    """Lend the global generators to layers that draw from them (dropout), and put them back afterwards.
+    """Let layers that use the global random generators (dropout) draw from them; restore their states afterwards.
 
     Yields:
         a function that seeds them.
@@ -126,7 +126,7 @@ def own_random_numbers(device: torch.device) -> Iterator[Callable[[int], None]]:
     cuda = [device.index or 0] if device.type == "cuda" else []
 
     def seed(number: int) -> None:
-        # Not torch.manual_seed: it queues work for accelerators that may never be used.
+        # Not torch.manual_seed: it also queues work for accelerators that are not used.
         torch.default_generator.manual_seed(number)
         for index in cuda:
             torch.cuda.default_generators[index].manual_seed(number)

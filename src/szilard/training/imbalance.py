@@ -1,4 +1,4 @@
-"""Classes of unequal size: weights that make up for it."""
+"""Class weights for data sets with classes of unequal size."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from szilard.errors import SzilardError, shortened
 
 
 def weights(choice: str | None, data: DataSet) -> Tensor | None:
-    """``[C]`` weights of classes in the loss, whose mean over the training labels is 1.
+    """``[C]`` class weights for the loss, whose mean over the training labels is 1.
 
     Args:
         choice: None, or "balanced": N / (C · n_c), so that each class counts as much as any other (King and Zeng 2001,
@@ -31,6 +31,6 @@ def weights(choice: str | None, data: DataSet) -> Tensor | None:
         raise SzilardError(
             f"--class-weights is for classification, and {data.name} is {data.task}; leave it out"
         )
-    labels = data.train.y[data.train.y != IGNORED].long()  # flat, where there is one for each pixel
+    labels = data.train.y[data.train.y != IGNORED].long()  # flat, if there is one for each pixel
     counts = torch.bincount(labels, minlength=len(data.classes)).double()
     return (counts.sum() / (len(counts) * counts.clamp_min(1))).float()

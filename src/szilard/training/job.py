@@ -1,4 +1,4 @@
-"""One method on one data set, from its first step to its last file."""
+"""Trains one method on one data set, evaluates it and writes its files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from szilard.methods import Method
 from szilard.model import checkpoint, details, evaluate, saved_network
 from szilard.run import arrays, lock
 from szilard.run.folder import MethodFolder, to_json
-from szilard.training import divergence, resumable, thin, total_cost
+from szilard.training import divergence, low_density, resumable, total_cost
 from szilard.training.devices import on_rank_zero
 from szilard.training.log import Log
 from szilard.training.loop import Loop, Plan
@@ -30,20 +30,20 @@ from szilard.training.progress import Bar
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-VALID_SAMPLES = 4  # draws for the validation after each epoch
+VALID_SAMPLES = 4  # draws of the network for the evaluation on the validation set after each epoch
 
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """What training one network has given.
+    """The result of training one network.
 
     Attributes:
-        method: name; ``label`` is for people.
+        method: name; ``label`` is the name to show.
         network: trained, in eval mode; ``trainer`` is the method object, which predicts with it.
-        test, valid: quality, as :func:`szilard.metrics.evaluate` names it.
+        test, valid: metrics on the test and validation set, named as by :func:`szilard.metrics.evaluate`.
         cost: of one inference, and of the training.
-        history: one dict an epoch, as in ``metrics.jsonl``.
-        folder: where it lies, or None.
+        history: one dict for each epoch, as in ``metrics.jsonl``.
+        folder: folder of the files, or None.
     """
 
     method: str
@@ -59,11 +59,11 @@ class Run:
 
 @dataclass(eq=False)
 class Job:
-    """What :func:`szilard.fit` has been asked for; its arguments say what the fields are.
+    """A call of :func:`szilard.fit`; most fields are its arguments.
 
     Attributes:
-        files: where to write, or None.
-        made_from: "network", "options" and "data": specs that make the same again.
+        files: the folder to write to, or None.
+        made_from: "network", "options" and "data": specs from which the same objects can be built again.
     """
 
     fabric: Fabric
@@ -78,7 +78,7 @@ class Job:
     progress: bool
 
     def run(self, network: nn.Module, *, resume: bool, overwrite: bool) -> Run:
-        """Train the prepared ``network``, judge it once on test, and write it all down."""
+        """Train the prepared ``network``, evaluate it once on the test set, and write all files."""
         with ExitStack() as stack:
             files = self.files
             if files is not None:
@@ -117,7 +117,7 @@ class Job:
         )
 
     def _untrained(self, network: nn.Module) -> float:
-        """NLL on valid before the first step; infinite where the network cannot answer yet."""
+        """NLL on the validation set before the first step; infinite if the network cannot predict yet."""
         try:
             quality = self._look(network)
         except SzilardError:
@@ -125,7 +125,7 @@ class Job:
         return quality["nll"]
 
     def _look(self, network: nn.Module) -> dict[str, float]:
-        """Quality on valid, of few draws."""
+        """Metrics on the validation set, with few draws of the network."""
         valid = self.data.valid
         quality, _, _ = evaluate.judge(
             self.method, network, self.data, valid, samples=VALID_SAMPLES, seed=self.plan.seed, ood=False
@@ -133,7 +133,7 @@ class Job:
         return quality
 
     def _train(self, network: nn.Module, resume: bool) -> list[dict[str, Any]]:
-        """The log of all epochs, of those before a resumption too."""
+        """Train; return the log of all epochs, including those before a resumption."""
         method, files, plan = self.method, self.files, self.plan
         steps = rooms.n_batches(len(self.data.train), plan.batch_size, self.fabric.world_size)
         method.total_steps = plan.epochs * steps
@@ -168,10 +168,10 @@ class Job:
             Bar(methods.label(method), plan.epochs, steps, method.step, self.progress and first) as bar,
         ):
             loop.run(bar)
-        if not history:  # a checkpoint of the last epoch, and a log that somebody emptied
+        if not history:  # a checkpoint of the last epoch, and a log that was emptied
             raise SzilardError(
-                f"the log beside the checkpoint of {self.method.name} has lost its lines, so the result cannot say how "
-                "long training took; put metrics.jsonl back, or start anew with overwrite=True"
+                f"the training log of {self.method.name} is empty, so the training time of the result is unknown; "
+                "restore metrics.jsonl, or start again with overwrite=True"
             )
         return history
 
@@ -196,19 +196,19 @@ class Job:
             on_rank_zero(self.fabric, lambda: checkpoint.save(files.checkpoint, "checkpoint", content))
 
     def _compare_threads(self, path: Path, state: dict[str, Any]) -> None:
-        """Sums split among another number of threads are rounded otherwise."""
-        before, now = state.get("threads"), torch.get_num_threads()  # earlier versions did not write it
+        """Warn if the number of threads has changed: sums are then rounded differently."""
+        before, now = state.get("threads"), torch.get_num_threads()  # not written by earlier versions
         if isinstance(before, int) and before != now and self.fabric.global_rank == 0:
             warnings.warn(
-                f"{path} was written by a run with {before} threads and this one has {now}, so that its result may "
+                f"{path} was written by a run with {before} threads and this one has {now}, so the result may "
                 "differ in the last digits from that of an uninterrupted run; set "
-                f"OMP_NUM_THREADS={before} to avoid it",
+                f"OMP_NUM_THREADS={before} to avoid this",
                 SzilardWarning,
                 stacklevel=2,
             )
 
     def _made_by(self) -> dict[str, Any]:
-        """All that decides what a run gives; a checkpoint is only good for a run with the same."""
+        """All settings that determine the result; a checkpoint can only be used by a run with the same settings."""
         return {
             "method": self.method.name,
             "network": self.made_from["network"],
@@ -242,7 +242,7 @@ class Job:
         valid, _, _ = evaluate.judge(
             method, network, data, data.valid, samples=self.samples, seed=seed, ood=False
         )
-        test, believed, elsewhere = evaluate.judge(
+        test, predictive, elsewhere = evaluate.judge(
             method, network, data, data.test, samples=self.samples, seed=seed
         )
         world = self.fabric.world_size
@@ -256,12 +256,12 @@ class Job:
         )
         diverged = divergence.message(
             data, untrained, history[-1]["energy"], valid["nll"], methods.label(method), method.step,
-            thin.advice(network, method),
+            low_density.advice(network, method),
         )  # fmt: skip
         if diverged is not None:
             warnings.warn(diverged, SzilardWarning, stacklevel=2)
         if self.files is not None:
-            pictures = arrays.of_predictions(data, believed, elsewhere)
+            pictures = arrays.of_predictions(data, predictive, elsewhere)
             arrays.save(self.files.arrays, start | arrays.of_posterior(network, "end") | pictures)
             made = self.made_from
             saved_network.save(
@@ -286,7 +286,7 @@ class Job:
                 "valid": valid,
                 "cost": cost.to_dict(),
                 "density": evaluate.densities(network),
-                **details.of(believed, data.test.y, data, ood=elsewhere, seed=seed),
+                **details.of(predictive, data.test.y, data, ood=elsewhere, seed=seed),
             }
             if diverged is not None:
                 result["diverged"] = diverged
@@ -295,12 +295,12 @@ class Job:
 
 
 def _claim(files: MethodFolder, *, resume: bool, overwrite: bool) -> None:
-    """Make sure that nothing is written over unasked."""
+    """Raise if a run would be overwritten without ``overwrite``."""
     if files.started and not resume:
         if not overwrite:
             state = "a finished run" if files.finished else "an unfinished run"
             raise SzilardError(
-                f"{files.path} holds {state}; add resume=True to go on with it, overwrite=True to replace "
+                f"{files.path} holds {state}; add resume=True to continue it, overwrite=True to replace "
                 "it, or name another folder"
             )
         files.clear()

@@ -1,4 +1,4 @@
-"""TensorBoard, for those who want it."""
+"""TensorBoard events."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class Log:
     """Writes each epoch's numbers as TensorBoard events; without a folder it writes nothing.
 
     Args:
-        folder: of the events file, or None.
-        step: from which a resumed run goes on; later events of the run that was killed are hidden.
+        folder: folder of the events file, or None.
+        step: step from which a resumed run continues; later events of the killed run are hidden.
 
     Raises:
         SzilardError: TensorBoard is not installed, or its file cannot be written.
@@ -34,7 +34,7 @@ class Log:
             raise SzilardError(
                 "--tensorboard needs TensorBoard, which is not installed; pip install 'szilard[tensorboard]'"
             ) from error
-        with self._told():
+        with self._disk_errors():
             self._writer = SummaryWriter(str(folder), purge_step=step + 1)
 
     def __enter__(self) -> Log:
@@ -46,10 +46,10 @@ class Log:
         if self._writer is None:
             return
         try:
-            with self._told():
+            with self._disk_errors():
                 self._writer.close()
         except SzilardError:
-            if error is None:  # else there is something more important to tell
+            if error is None:  # else the other error is more important
                 raise
 
     def write(self, line: dict[str, Any]) -> None:
@@ -58,13 +58,13 @@ class Log:
             return
         values = {f"train/{key}": line[key] for key in ("free_energy", "energy", "cost")}
         values |= {f"valid/{name}": value for name, value in line["valid"].items()}
-        with self._told():
+        with self._disk_errors():
             for name, value in values.items():
                 self._writer.add_scalar(name, value, line["step"])
             self._writer.flush()
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _disk_errors(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:

@@ -1,4 +1,4 @@
-"""The one loop: epochs of optimiser steps, from wherever the last checkpoint stands."""
+"""The training loop: epochs of optimiser steps, from the start or from a checkpoint."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from szilard.training.progress import Bar
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-_LAYERS = 0x6C61  # keeps the draws of dropout apart from all others
-_TOGETHER = 16  # several processes look at the clock together, every so many steps
+_LAYERS = 0x6C61  # separates the random numbers of dropout from all others
+_TOGETHER = 16  # steps after which several processes check the clock together
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What does not change during training.
+    """The settings that do not change during training.
 
     Attributes:
-        epochs, batch_size: examples a batch of one process.
-        seed: of the order of examples and of layers that draw (dropout).
+        epochs: number of epochs; ``batch_size``: examples in a batch of one process.
+        seed: seed of the order of examples and of random layers (dropout).
         augment: see :func:`szilard.data.batches`.
-        every_steps, every_seconds: when to write a checkpoint besides the last; None: never by this clock.
+        every_steps, every_seconds: interval between checkpoints, in addition to the last; None: no such interval.
     """
 
     epochs: int
@@ -49,7 +49,7 @@ class Plan:
 
 @dataclass
 class Place:
-    """Where training stands: after ``batch`` batches of epoch ``epoch``, both counted from 0."""
+    """Progress of the training: ``batch`` batches of epoch ``epoch`` are done, both counted from 0."""
 
     epoch: int = 0
     batch: int = 0
@@ -64,13 +64,13 @@ class Loop:
 
     Args:
         fabric: launched.
-        method: its schedules know the number of steps.
+        method: with the number of steps set in its schedules.
         network: prepared by the method.
-        optimizer: made by the method.
+        optimizer: created by the method.
         train: the training examples.
         plan: see :class:`Plan`.
         world: number of processes.
-        end_of_epoch: called in every process with the epoch's log line so far; completes and keeps it.
+        end_of_epoch: called in every process with the epoch's log line so far; completes and saves it.
         save: called in every process with the state of this loop when a checkpoint is due.
         kept: whether ``save`` writes a file.
     """
@@ -98,7 +98,7 @@ class Loop:
 
     @property
     def module(self) -> nn.Module:
-        """The network itself, without what Fabric wraps around it."""
+        """The network without Fabric's wrapper."""
         return self.network.module
 
     @property
@@ -110,7 +110,7 @@ class Loop:
 
         Raises:
             SzilardError: the free energy or a weight became NaN or infinite.
-            Interrupted: a signal came that the command line handles; a checkpoint of the last step is written.
+            Interrupted: a signal was received that the command line handles; a checkpoint of the last step is written.
         """
         place = self.place
         place.saved = time.perf_counter()
@@ -201,7 +201,7 @@ class Loop:
         return self.fabric.broadcast(late) if self.fabric.world_size > 1 else late
 
     def _stopped(self, end: bool = False) -> int | None:
-        """The signal that one of the processes has been sent, in all of them at the same step."""
+        """The signal that one of the processes has received; all of them return it at the same step."""
         if self.fabric.world_size > 1 and not end and self.method.step % _TOGETHER:
             return None
         asked = devices.gather(self.fabric, interrupts.asked())
@@ -223,14 +223,14 @@ class Loop:
                 "threads": torch.get_num_threads(),
                 "network": self.module.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
-                # What each process alone knows: its share of the epoch, and of the evidence for the next move.
+                # The state of each process: its part of the epoch's sums and of the statistics for the next move.
                 "processes": devices.gather(self.fabric, to_device(mine, torch.device("cpu"))),
             }
         )
         self.place.saved = time.perf_counter()
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from what a checkpoint holds."""
+        """Continue from the state in a checkpoint."""
         mine = state["processes"][self.fabric.global_rank]
         self.module.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -238,7 +238,7 @@ class Loop:
         self.place = Place(state["epoch"], state["batch"], state["seconds"], mine["energy"], mine["cost"])
 
     def _check_finite(self) -> None:
-        """Before anything is kept: neither the losses so far nor the network they led to may be NaN."""
+        """Check, before anything is saved, that the losses and the network hold no NaN or infinite values."""
         broken = not (math.isfinite(self.place.energy) and math.isfinite(self.place.cost))
         if not broken:
             tensors = (*self.module.parameters(), *self.module.buffers())
@@ -251,7 +251,7 @@ class Loop:
             raise SzilardError(
                 f"the free energy of {self.method.label} became NaN or infinite in epoch {done} of {self.plan.epochs}; "
                 + (
-                    "float16 ends at 65504, so take another precision first (bf16-mixed or 32-true)"
+                    "float16 overflows above 65504, so first try another precision (bf16-mixed or 32-true)"
                     if half
                     else "try a lower learning rate"
                 )

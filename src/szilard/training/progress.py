@@ -1,4 +1,4 @@
-"""The bar that a person watches."""
+"""The progress bar of training."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-_EVERY = 0.1  # seconds between two looks at the loss: on a GPU each look waits for the device
-_LINES = 10.0  # seconds between two lines where there is no terminal
+_EVERY = 0.1  # seconds between two reads of the loss: on a GPU each read waits for the device
+_LINES = 10.0  # seconds between two lines if there is no terminal
 _LONGEST, _SHORTEST = 24, 6  # columns of the bar itself
 _TIME = 7  # columns of the time left
 
 
 class Bar:
-    """Free energy, its two terms, validation quality and time left, on standard error.
+    """Shows free energy, its two terms, validation quality and time left on standard error.
 
-    In a terminal a bar, of which the bar itself, the epoch, F and the time left are there at any width, and the others
-    where they fit. Elsewhere, and where a terminal takes no control characters, a line now and then and one at the end.
+    In a terminal it is a bar: the bar itself, the epoch, F and the time left are shown at any width, the others if they
+    fit. Without a terminal, or if it takes no control characters, a line is printed every ten seconds and at the end.
 
     Args:
-        label: what is trained.
-        epochs, steps: of the whole run, and of one epoch.
-        done: optimiser steps done before.
+        label: name of the method.
+        epochs, steps: epochs of the whole run; steps of one epoch.
+        done: optimiser steps done before, in a resumed run.
         show: whether to show anything.
-        console: where; by default standard error.
+        console: output; by default standard error.
     """
 
     def __init__(
@@ -46,11 +46,11 @@ class Bar:
             self._bar = Progress(
                 TextColumn("[bold]{task.description}"),
                 self._column,
-                TextColumn("{task.fields[told]}"),
+                TextColumn("{task.fields[text]}"),
                 TimeRemainingColumn(elapsed_when_finished=True),
                 console=self._console,
             )
-            self._task = self._bar.add_task(label, total=epochs * steps, completed=done, told="")
+            self._task = self._bar.add_task(label, total=epochs * steps, completed=done, text="")
 
     def __enter__(self) -> Bar:
         if self._bar is not None:
@@ -67,11 +67,11 @@ class Bar:
             self._line(last=True)
 
     def due(self) -> bool:
-        """Whether it is time to look at the loss again."""
+        """Whether it is time to read the loss."""
         return self._show and time.perf_counter() - self._looked > _EVERY
 
     def step(self, done: int, energy: float | None = None, cost: float | None = None) -> None:
-        """After optimiser step ``done``; the terms of F in nats per example where they were looked at."""
+        """Update after optimiser step ``done``; the terms of F are in nats per example, or None if not read."""
         self._done = done
         if energy is not None and cost is not None:
             self._looked = time.perf_counter()
@@ -82,7 +82,7 @@ class Bar:
             self._line()
 
     def valid(self, quality: dict[str, float]) -> None:
-        """After an epoch."""
+        """Set the validation quality after an epoch."""
         key = "accuracy" if "accuracy" in quality else "rmse"
         if key in quality:
             self._valid = f"valid {key} {quality[key]:.3f}"
@@ -90,11 +90,11 @@ class Bar:
     def _update(self) -> None:
         if self._bar is None:
             return
-        label, told, length = fitted(
+        label, text, length = fitted(
             self._label, self._epoch, self._epochs, self._energies, self._valid, self._console.width
         )
         self._column.bar_width = length
-        self._bar.update(self._task, completed=self._done, description=label, told=told)
+        self._bar.update(self._task, completed=self._done, description=label, text=text)
 
     @property
     def _epoch(self) -> int:
@@ -118,9 +118,10 @@ class Bar:
 def fitted(
     label: str, epoch: int, epochs: int, energies: tuple[float, float] | None, valid: str, width: int
 ) -> tuple[str, str, int]:
-    """Label, text after the bar, and length of the bar, so that all of it is at most ``width`` columns.
+    """Label, text after the bar, and length of the bar, so that all of them fit into ``width`` columns.
 
-    The epoch and F stay; F loses its terms, then validation goes, then the label its end, then words go.
+    The epoch and F are always shown. If space is short, first the terms of F are dropped, then the validation quality,
+    then the unit, then the end of the label, then the word "epoch".
     """
     epoch_long, epoch_short = f"epoch {epoch}/{epochs}", f"{epoch}/{epochs}"
     total = [] if energies is None else [f"F {sum(energies):.3f} nats"]
@@ -136,12 +137,12 @@ def fitted(
         (name, [epoch_long, *short]),
         (name, [epoch_short, *short]),
     ):
-        told = "  ".join(parts)
-        free = width - len(shown) - len(told) - _TIME - 4  # a space between two parts, and one at the end
+        text = "  ".join(parts)
+        free = width - len(shown) - len(text) - _TIME - 4  # a space between two parts, and one at the end
         if free >= (_SHORTEST if parts[1:] == short else 2 * _SHORTEST):
-            return shown, told, min(_LONGEST, free)
-    told = "  ".join([epoch_short, *short])
-    return "", told, max(1, width - len(told) - _TIME - 4)
+            return shown, text, min(_LONGEST, free)
+    text = "  ".join([epoch_short, *short])
+    return "", text, max(1, width - len(text) - _TIME - 4)
 
 
 def _long(energy: float, cost: float) -> str:

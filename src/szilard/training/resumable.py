@@ -1,4 +1,4 @@
-"""Whether a checkpoint holds what a run can go on from; looked at before any of it is used."""
+"""Checks that a run can continue from a checkpoint, before any of its content is used."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ def check(
     steps: int,
     processes: int,
 ) -> None:
-    """Compare a checkpoint with the run that wants to go on from it, its weights excepted.
+    """Compare a checkpoint, except its weights, with the run that continues from it.
 
     Args:
         path: the checkpoint, for messages.
         state: its content.
-        method, optimizer: of the run, as they were made.
-        epochs, steps: of the whole run, and of one epoch.
-        processes: how many train.
+        method, optimizer: of the run, in their initial state.
+        epochs, steps: epochs of the whole run; steps of one epoch.
+        processes: number of processes.
 
     Raises:
-        SzilardFileError: a part is missing, or of another type, size or range than the run would write.
+        SzilardFileError: an entry is missing, or has another type, size or range than the run would write.
     """
     _whole(path, "step", state.get("step"), epochs * steps)
     _whole(path, "epoch", state.get("epoch"), epochs)
@@ -79,7 +79,7 @@ def _check_method(path: Path, found: Any, method: Method, total: int) -> None:
 
 
 def _check_optimizer(path: Path, found: Any, optimizer: torch.optim.Optimizer) -> None:
-    """The same groups with values of the same types, and for each parameter numbers or tensors of its shape."""
+    """Check for the same groups with values of the same types, and for numbers or tensors of each parameter's shape."""
     expected = optimizer.state_dict()
     if not isinstance(found, dict) or set(found) != set(expected):
         _refuse(path, "optimizer")
@@ -108,13 +108,11 @@ def _check_group(path: Path, group: Any, ours: dict[str, Any]) -> None:
     if not isinstance(group, dict) or set(group) != set(ours):
         _refuse(path, "optimizer param_groups")
     for key, value in ours.items():
-        if value is None or isinstance(
-            value, bool
-        ):  # which of torch's loops computes it: may depend on the device
+        if value is None or isinstance(value, bool):  # torch's implementation, which can depend on the device
             fits = group[key] is None or isinstance(group[key], bool)
         elif isinstance(value, int | float):
             fits = type(group[key]) in (int, float) and math.isfinite(group[key])
-        else:  # momenta and the like: decided by the method alone
+        else:  # momenta and similar options, set by the method only
             fits = type(group[key]) is type(value) and group[key] == value
         if not fits:
             _refuse(path, f"optimizer {key}")
@@ -136,5 +134,5 @@ def _number(path: Path, name: str, value: Any) -> None:
 
 def _refuse(path: Path, name: str) -> NoReturn:
     raise SzilardFileError(
-        f"the checkpoint {path} holds something else than this run writes as its {name}; remove it to start afresh"
+        f"the checkpoint {path} holds another {name} than this run writes; remove it to start from the beginning"
     )

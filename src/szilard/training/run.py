@@ -1,4 +1,4 @@
-"""A whole run: a method beside its baselines, in one folder."""
+"""A whole run: a method and its baselines, in one folder."""
 
 from __future__ import annotations
 
@@ -42,23 +42,23 @@ def run(
     progress: bool = True,
     described: Callable[[DataSet], None] | None = None,
 ) -> Fabric:
-    """Train every method of ``settings`` and write the run folder, the report excepted.
+    """Train every method of ``settings`` and write the run folder, except the report.
 
-    Everything that can be checked is checked before the first file is written or removed. From before the first
-    file is read until the end, no other process can begin a run in the folder (:mod:`szilard.run.lock`).
+    Everything that can be checked is checked before the first file is written or removed. The folder is locked from
+    before the first file is read until the end (:mod:`szilard.run.lock`).
 
     Args:
         out: the run folder.
-        resume: go on with a run of the same settings; finished methods stay as they are.
-        overwrite: replace a run that lies there.
+        resume: continue a run with the same settings; finished methods are not trained again.
+        overwrite: replace a run that is in the folder.
         accelerator, devices, strategy: see :func:`szilard.training.devices.start`.
-        download: let torchvision fetch a missing set.
+        download: let torchvision download a missing data set.
         tensorboard, progress: see :func:`szilard.fit`.
-        described: is called with the data when they have been read, in the first of several processes.
+        described: called with the data set after it has been read, in the first of several processes.
 
     Raises:
-        SzilardError: anything that a person can mend.
-        KeyboardInterrupt: a signal has come; its argument is a sentence that says what to do.
+        SzilardError: an error that the user can fix.
+        KeyboardInterrupt: a signal was received; its argument is a sentence that says what to do.
     """
     folder = RunFolder(out)
     typed = {"--accelerator": accelerator, "--devices": str(devices), "--strategy": strategy}
@@ -93,15 +93,15 @@ def run(
                 resume=resume, overwrite=overwrite, tensorboard=tensorboard, progress=progress,
             )  # fmt: skip
         except KeyboardInterrupt as stop:
-            stop.args = (folder.how_to_go_on(command) if begun else f"{out} is as it was before",)
+            stop.args = (folder.how_to_continue(command) if begun else f"{out} is unchanged",)
             raise
         except atomic.NotWritten as error:
-            raise error.advised(f"go on with {command}") from error
+            raise error.advised(f"continue with {command}") from error
     return fabric
 
 
 def hold(out: Path) -> AbstractContextManager[None]:
-    """The lock of a run folder; of several processes of one run, the first one's is the lock of all."""
+    """The lock of a run folder; if a run has several processes, the first one holds the lock for all."""
     return lock.run(out) if rank() == 0 else nullcontext()
 
 
@@ -132,7 +132,7 @@ def _train(
 
 
 def absolute(settings: Settings) -> Settings:
-    """The same with whole paths, so that the run can be replayed and asked from another folder."""
+    """The settings with absolute paths, so that the run can be repeated and used from another folder."""
     data, network = settings.data, settings.network
     if Path(data.name).suffix.lower() in (".csv", ".tsv", ".npz"):
         data = replace(data, name=_absolute(data.name))
@@ -145,7 +145,7 @@ def absolute(settings: Settings) -> Settings:
 
 
 def complete(settings: Settings, data: DataSet) -> Settings:
-    """The same with every default filled in, so that a later version replays it alike."""
+    """The settings with all defaults filled in, so that a later version repeats the same run."""
     fit = settings.fit
     if fit.batch_size is None:
         fit = replace(fit, batch_size=defaults.batch_size(len(data.train)))
@@ -156,9 +156,7 @@ def complete(settings: Settings, data: DataSet) -> Settings:
     for name, given in settings.methods.items():
         for key in ("seed", "total_steps"):
             if key in given:
-                raise SzilardError(
-                    f"{key} of method {name} follows from the run; leave it out, or set --seed"
-                )
+                raise SzilardError(f"{key} of method {name} is set by the run; leave it out, or set --seed")
     options = {name: _defaults(name) | given for name, given in settings.methods.items()}
     return replace(settings, fit=fit, methods=options)
 
@@ -170,13 +168,13 @@ def _defaults(name: str) -> dict[str, Any]:
 
 
 def _try_out(settings: Settings, data: DataSet) -> None:
-    """Build and convert everything once: a mistake in the last method must not show after an hour."""
+    """Build and convert every network once, so that an error in the last method shows before training starts."""
     network = networks.build(settings.network.spec, data.input_shape, data.n_outputs, seed=settings.fit.seed)
     networks.check_fits(network, data)
     imbalance.weights(settings.fit.class_weights, data)
     rooms.batches(data.train, settings.fit.batch_size or 1, seed=0, epoch=0, augment=settings.fit.augment)
     for name, options in settings.methods.items():
-        with warnings.catch_warnings():  # they come again where it is trained
+        with warnings.catch_warnings():  # they are repeated when it is trained
             warnings.simplefilter("ignore", SzilardWarning)
             methods.make(name, len(data.train), **options).prepare(
                 network, data.target_type.meaning(data.n_outputs)
@@ -185,12 +183,12 @@ def _try_out(settings: Settings, data: DataSet) -> None:
 
 def _check_free(folder: RunFolder, *, resume: bool, overwrite: bool) -> None:
     if resume and overwrite:
-        raise SzilardError("--resume goes on with a run and --overwrite replaces it; choose one")
+        raise SzilardError("--resume continues a run and --overwrite replaces it; choose one")
     if folder.in_use and not (resume or overwrite):
         names = folder.methods()
         done = bool(names) and all(folder.method(name).finished for name in names)
         raise SzilardError(
-            f"{folder.path} holds {'a finished' if done else 'an unfinished'} run; add --resume to go on with it, "
+            f"{folder.path} holds {'a finished' if done else 'an unfinished'} run; add --resume to continue it, "
             "--overwrite to replace it, or name another folder with --out"
         )
 
@@ -203,7 +201,7 @@ def _claim(folder: RunFolder, settings: Settings, *, resume: bool, overwrite: bo
         if difference is not None:
             raise SzilardError(
                 f"the run in {folder.path} was started with other settings: {difference}; "
-                "go on with the same ones, or name another folder"
+                "use the same settings, or name another folder"
             )
         return
     atomic.make_folder(folder.path)
@@ -216,4 +214,4 @@ def _absolute(path: str) -> str:
     try:
         return str(path_of(path).resolve())
     except (OSError, ValueError, RuntimeError) as error:  # a zero byte, a loop of links
-        raise SzilardError(f"{path} is no path of a file ({error}); name one that exists") from error
+        raise SzilardError(f"{path} is not a valid path ({error}); name a file that exists") from error

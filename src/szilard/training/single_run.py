@@ -1,4 +1,4 @@
-"""Train a network by a method on a data set: from an ordinary network to its quality and its cost."""
+"""Trains a network with one method on a data set, and reports its quality and cost."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from szilard.errors import SzilardError
 from szilard.methods import Method
 from szilard.run.folder import MethodFolder
 from szilard.run.settings import check_positive
-from szilard.training import defaults, imbalance, thin
+from szilard.training import defaults, imbalance, low_density
 from szilard.training.devices import rank, start
 from szilard.training.job import Job, Run
 from szilard.training.loop import Plan
@@ -51,36 +51,36 @@ def fit(
     options: dict[str, Any] | None = None,
     source: dict[str, Any] | None = None,
 ) -> Run:
-    """Minimise the free energy of a network and judge what comes out.
+    """Train a network by minimising its free energy, and evaluate it.
 
-    The network of the last epoch is the one that is kept; valid is looked at after each epoch, test once, at
+    The network of the last epoch is the result. The validation set is evaluated after each epoch, the test set once, at
     the end. Batches depend on (seed, epoch), noise on (seed, step): a run that was killed and resumed
-    gives bit for bit what an uninterrupted one gives.
+    gives the same bits as an uninterrupted one.
 
     Args:
         method: an object of :mod:`szilard.methods`.
         network: an ordinary module, which is not changed, or a spec of :func:`szilard.networks.build`.
         data: see :func:`szilard.data.load`.
-        epochs, batch_size: by the size of the data if left out (:mod:`szilard.training.defaults`);
+        epochs, batch_size: by default from the size of the data set (:mod:`szilard.training.defaults`);
             ``batch_size`` counts examples of one process.
-        lr: initial learning rate, lowered along a cosine to zero; the method's own if left out.
-        seed: of the order of the examples, of layers that draw, of a network built from a spec.
-        samples: draws of the network behind each prediction on test.
-        augment: "crop-flip" for pictures.
-        class_weights: "balanced" lets the loss of each class count as much as that of any other.
+        lr: initial learning rate, decayed along a cosine to zero; by default the method's.
+        seed: seed of the order of the examples, of random layers, and of a network built from a spec.
+        samples: draws of the network for each prediction on the test set.
+        augment: "crop-flip" for images.
+        class_weights: "balanced" gives each class the same total weight in the loss.
         out: folder in which a folder of the method's name is written; without it nothing is written.
-        resume: go on from the checkpoint in ``out``, if there is one.
-        overwrite: start anew where a run lies already.
-        checkpoint_steps, checkpoint_seconds: how often to write a checkpoint, besides the last.
+        resume: continue from the checkpoint in ``out``, if there is one.
+        overwrite: start again and replace a run that is in the folder.
+        checkpoint_steps, checkpoint_seconds: intervals between checkpoints, in addition to the last.
         accelerator, devices, strategy, precision: see :func:`szilard.training.devices.start`.
         tensorboard: also write TensorBoard events into ``out``.
         progress: show a bar.
-        fabric: launched already, instead of the four options above.
-        options: of the method, where they cannot be read off it.
-        source: the arguments of :func:`szilard.data.load`, kept so that ``szilard measure`` finds the data.
+        fabric: an already launched Fabric, instead of the four options above.
+        options: options of the method that cannot be read from its attributes.
+        source: the arguments of :func:`szilard.data.load`, saved so that ``szilard measure`` finds the data.
 
     Raises:
-        SzilardError: settings that cannot be, a network that does not fit, a NaN, a full disk, ...
+        SzilardError: invalid settings, a network that does not fit the data, a NaN, a full disk, ...
     """
     check_positive(epochs=epochs, batch_size=batch_size, samples=samples, lr=lr)
     _check(method, data)
@@ -94,12 +94,14 @@ def fit(
     networks.check_fits(network, data)
     prepared = method.prepare(network, data.target_type.meaning(data.n_outputs))
     if rank() == 0:
-        thin.warn(prepared, method)
+        low_density.warn(prepared, method)
     method.stand_ins = StandIns.of(data.reading, data.shift, data.scale)
     method.class_weights = imbalance.weights(class_weights, data)
     batch_size = batch_size or defaults.batch_size(len(data.train))
     epochs = epochs or defaults.epochs(len(data.train), batch_size)
-    rooms.batches(data.train, batch_size, seed=seed, epoch=0, augment=augment)  # refuses what it cannot do
+    rooms.batches(
+        data.train, batch_size, seed=seed, epoch=0, augment=augment
+    )  # raises for arguments that it does not support
     job = Job(
         fabric=fabric or start(accelerator, devices, strategy, precision),
         method=method,
@@ -116,16 +118,14 @@ def fit(
 
 
 def _refuse_files(**given: Any) -> None:
-    """Options about files, where none are written."""
+    """Raise for options about files if none are written."""
     name = next((name for name, value in given.items() if value), None)
     if name is not None:
-        raise SzilardError(
-            f"{name} is about files in a folder, and none is named; name it with out=, or leave {name} out"
-        )
+        raise SzilardError(f"{name} needs an output folder; name one with out=, or leave {name} out")
 
 
 def _options(method: Method) -> dict[str, Any]:
-    """The options of a method as far as its attributes tell; enough to open its networks again."""
+    """The options of a method that can be read from its attributes; enough to open its networks later."""
     if method.name not in methods.names():
         return {}
     known = set(methods.options(method.name)) - {"seed", "total_steps"}
@@ -135,8 +135,10 @@ def _options(method: Method) -> dict[str, Any]:
 def _check(method: Method, data: DataSet) -> None:
     if method.n_data != len(data.train):
         raise SzilardError(
-            f"the method counts on n_data={method.n_data} training examples, but {data.name} has "
-            f"{len(data.train)}; make it with n_data=len(data.train)"
+            f"the method has n_data={method.n_data} training examples, but {data.name} has "
+            f"{len(data.train)}; create it with n_data=len(data.train)"
         )
     if method.step:
-        raise SzilardError(f"this {method.label} has trained a network already; make a new one for a new run")
+        raise SzilardError(
+            f"this {method.label} has already trained a network; create a new one for a new run"
+        )

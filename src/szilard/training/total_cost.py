@@ -1,4 +1,4 @@
-"""What a finished run has cost, the training included."""
+"""The cost of a finished run, including its training."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ def of_run(
     seconds: float,
     peak_bytes: int,
 ) -> Cost:
-    """One inference, counted; the whole training, counted and measured; joules of both, estimated.
+    """Counted cost of one inference, counted and measured cost of the training, and estimated joules of both.
 
     Args:
         network: trained.
-        method: that trained it, with its step at the end.
+        method: the method that trained it, at its last step.
         examples: (example, step) pairs of all processes together.
-        seconds: of all optimiser steps.
-        peak_bytes: of this process while it trained.
+        seconds: time of all optimiser steps.
+        peak_bytes: peak memory of this process during training.
     """
     steps = max(1, method.step)
     growth = round(examples * _growth_steps(method) / steps)
@@ -38,7 +38,7 @@ def of_run(
 
 
 def _growth_steps(method: Method) -> int:
-    """How many steps formed a dense weight gradient to move a support."""
+    """Number of steps that computed a dense weight gradient to move a support."""
     moves = getattr(method, "moves", None)
     if moves is None or getattr(method, "density", 1.0) == 1:
         return 0

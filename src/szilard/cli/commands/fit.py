@@ -169,7 +169,7 @@ def _show(out: Path, quiet: bool, as_json: bool, wide: bool) -> None:
         output.say(printable(str(written)))
     except KeyboardInterrupt as stop:
         folder = RunFolder(out)
-        stop.args = (folder.how_to_go_on(folder.command()),)
+        stop.args = (folder.how_to_continue(folder.command()),)
         raise
     except atomic.NotWritten as error:
         raise error.advised(f"write it with {shlex.join(['szilard', 'report', str(out)])}") from error

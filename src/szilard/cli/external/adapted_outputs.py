@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from szilard.compression.answers import answer
+from szilard.compression.outputs import judged_output
 from szilard.data import DataSet
 from szilard.model.saved_network import SavedNetwork
 from szilard.networks import WithNoise
@@ -49,7 +49,7 @@ class AdaptedOutputs(nn.Module):
     Inputs are cast to the floating type of the network, such as float16.
 
     Args:
-        network: returns a tensor, or something in which :func:`szilard.compression.answers.answer` finds one.
+        network: returns a tensor, or something in which :func:`szilard.compression.outputs.judged_output` finds one.
         kind: of :data:`KINDS`.
     """
 
@@ -58,7 +58,7 @@ class AdaptedOutputs(nn.Module):
         self.network, self.kind = network, kind
 
     def forward(self, x: Tensor) -> Tensor:
-        return KINDS[self.kind](answer(self.network(cast(self.network, x))).float())
+        return KINDS[self.kind](judged_output(self.network(cast(self.network, x))).float())
 
 
 @torch.no_grad()
@@ -69,7 +69,7 @@ def output_kind(network: nn.Module, data: DataSet) -> str:
     """
     try:
         with evaluating(network):
-            output: Any = answer(network(cast(network, data.valid.x[:1024]))).cpu()
+            output: Any = judged_output(network(cast(network, data.valid.x[:1024]))).cpu()
     except Exception:  # whatever the network's code raises; check_fits reports it
         return SAME
     if output.dim() == 0 or not output.is_floating_point() or len(output) != len(data.valid.x[:1024]):

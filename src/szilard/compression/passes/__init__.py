@@ -1,1 +1,1 @@
-"""The passes, one file each: ``(draft, setting) -> None``, each changing a draft so that F = loss + λ · bits falls."""
+"""The passes, one file each: ``(draft, setting) -> None`` changes a draft so that F = loss + λ · bits falls."""

@@ -1,7 +1,8 @@
-"""BatchNorm in its canonical form: four numbers a channel become one.
+"""BatchNorm in its canonical form: four numbers per channel become one.
 
-In eval mode ``γ (x - m) / √(v + ε) + β`` is ``a x + b``. Where ``x`` is the output of a convolution or linear map that
-nobody else reads, ``a`` goes into its rows. ``b`` is left; γ, m and v become 1, 0 and 1 - ε, which cost nothing.
+In eval mode ``γ (x - m) / √(v + ε) + β`` is ``a x + b``. If ``x`` is the output of a convolution or linear layer that
+nothing else reads, ``a`` is multiplied into its rows. ``b`` stays; γ, m and v become 1, 0 and 1 - ε, which cost
+nothing.
 """
 
 from __future__ import annotations
@@ -21,24 +22,24 @@ from szilard.errors import SzilardWarning, printable
 from szilard.networks import is_itself
 
 Rows = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
-# By class, how many dimensions an output has whose second is that of the rows, as a BatchNorm takes it.
+# By class, the number of dimensions of outputs that a BatchNorm normalises by row.
 _ROWS: dict[type, int] = {nn.Linear: 2, nn.Conv1d: 3, nn.Conv2d: 4, nn.Conv3d: 5}
 
 
 class CanonicalBatchNorm:
-    """Rewrite every BatchNorm that has running statistics; the function in eval mode stays what it is.
+    """Rewrite every BatchNorm that has running statistics; the function in eval mode does not change.
 
-    Only layers that are exactly torch's own, without hooks or computed weights, and whose tensors nobody shares are
-    touched. The answers to a few inputs are compared before and after; where they differ, the BatchNorm to blame stays
-    as it was, and a warning names it. Without calibration inputs they are compared on random ones of the shapes
-    that the network takes; a linear map before a BatchNorm is then left alone if both ``[B, features]`` and ``[B, C,
-    features]`` run, because the BatchNorm normalises different things in them.
+    Layers are changed only if they are exactly torch's own, have no hooks or computed weights, and share no tensor. The
+    outputs for a few inputs are compared before and after; a change that alters them is undone, and a warning names the
+    BatchNorm. Without calibration inputs, outputs are compared on random inputs of the shapes that the network takes; a
+    linear layer before a BatchNorm is then left unchanged if both ``[B, features]`` and ``[B, C, features]`` run,
+    because the BatchNorm normalises different things in them.
 
     The network must not be trained further in train mode: its statistics are no longer those of its activations.
     """
 
     name = "canonical-batchnorm"
-    summary = "Rewrites BatchNorm with 1 number per channel, not 4"
+    summary = "Rewrites BatchNorm: one number per channel instead of four"
     order = 1
 
     def __call__(self, draft: Draft, setting: Setting) -> None:
@@ -57,7 +58,7 @@ class CanonicalBatchNorm:
         probe = Probe.of(network, setting.inputs, setting.forward)
         if probe is None:
             _warn(
-                "BatchNorm stays as it is, because no input is known on which the network's answers could be compared; "
+                "BatchNorm stays as it is, because no input is known for which the outputs could be compared; "
                 "give calibration data"
             )
             return
@@ -69,7 +70,7 @@ class CanonicalBatchNorm:
             for change in reversed(changes):
                 change.undo()
             changes = [kept for change in changes for kept in _checked(change, network, probe)]
-        if begun:  # whatever λ is, it would come to the same
+        if begun:  # the changes are the same for every λ
             setting.memo[CanonicalBatchNorm, "made"] = {change.name: change.layer for change in changes}
         draft.norms |= {change.name: change.layer for change in changes if change.layer is not None}
 
@@ -85,15 +86,15 @@ def _untouched(draft: Draft, original: nn.Module) -> bool:
 
 
 def before_norms(network: nn.Module, probe: Probe) -> dict[str, tuple[str, Rows]]:
-    """By the name of a BatchNorm, name and module of the map whose output goes there and nowhere else.
+    """By the name of a BatchNorm, name and module of the layer whose output is read only there.
 
-    Empty, with a warning, where the network's graph cannot be traced.
+    Empty, with a warning, if the network's graph cannot be traced.
     """
     try:
         graph = Graph.of(network)
-    except Exception as error:  # whatever a forward may do that has no graph
+    except Exception as error:  # any error of a forward that cannot be traced
         _warn(
-            f"BatchNorm stays beside its convolutions, because the network has no static graph "
+            f"BatchNorm is not multiplied into its convolutions, because the network has no static graph "
             f"({printable(str(error), 200)}); the file is some per cent larger than it could be"
         )
         return {}
@@ -120,7 +121,7 @@ def before_norms(network: nn.Module, probe: Probe) -> dict[str, tuple[str, Rows]
 
 @dataclass(eq=False)
 class _Change:
-    """A BatchNorm that is rewritten, and the layer that takes in its slope, if there is one."""
+    """A BatchNorm that is rewritten, and the layer into which its slope is multiplied, if there is one."""
 
     name: str
     norm: _BatchNorm
@@ -141,19 +142,19 @@ class _Change:
 
 
 def _checked(change: _Change, network: nn.Module, probe: Probe) -> list[_Change]:
-    """Make one change, or as much of it as keeps the answers."""
+    """Make one change, or the part of it that keeps the outputs."""
     change.make()
     if probe.agrees(network):
         return [change]
     change.undo()
     name = printable(change.name)
-    told = (
+    kept = (
         f"{name} stays as it was"
         if change.layer is None
-        else f"{name} is not put into {printable(change.layer)}"
+        else f"{name} is not multiplied into {printable(change.layer)}"
     )
     _warn(
-        f"BatchNorm {told}, because that would change the network's answers; the file is a little larger than it "
+        f"BatchNorm {kept}, because that would change the network's outputs; the file is a little larger than it "
         "could be"
     )
     return (

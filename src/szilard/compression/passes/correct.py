@@ -1,7 +1,7 @@
-"""Give back to biases what rounding took from the means of a layer's outputs.
+"""Correct biases so that the means of a layer's outputs are those of the original network.
 
-Rounding moves the mean of output r by (ŵ_r - w_r) E[x], and every layer after it computes with that. Layer by layer, in
-the order in which the network calls them, the bias takes the difference to the original network's mean (Nagel et al.
+Rounding changes the mean of output r by (ŵ_r - w_r) E[x], and later layers compute with that. Layer by layer, in the
+order in which the network calls them, the difference to the original network's mean is added to the bias (Nagel et al.
 2019, with the mean measured).
 """
 
@@ -18,22 +18,22 @@ from szilard.bayes.batch_innermost import InnermostNorm
 from szilard.compression.batches import leaves, length, rows, together
 from szilard.compression.draft import Draft, Setting
 from szilard.compression.graph import NORMS, RECTIFIED, shared
+from szilard.compression.memory import Need, most_forward
 from szilard.compression.probe import distance, numbers, tolerance
-from szilard.compression.room import Need, most_forward
 from szilard.errors import SzilardWarning, printable
 from szilard.networks import is_itself
 
 MOST = 1024  # inputs
-MOST_VALUES = 1 << 23  # of them together: activations are in memory, too
-MANY = 1 << 23  # values of an output of which a copy in float64 is made
+MOST_VALUES = 1 << 23  # of all inputs together, because activations are in memory, too
+MANY = 1 << 23  # most values of an output that are copied to float64 by channels
 PART = 1 << 20  # values that are copied at a time
-CHANNELS = 64  # of which so many are taken together at least
-FEW = 32  # inputs whose answers are compared
-SLACK = 10.0  # times the tolerance of answers by rounding: many small differences are added
-WORSE = 1.25  # times the error of the answers before, beyond which the correction is taken back
-SMALL = 1e-4  # error, relative to the answers, below which nobody cares
+CHANNELS = 64  # least number of channels that are copied together
+FEW = 32  # inputs for which outputs are compared
+SLACK = 10.0  # factor on the tolerance of rounding: many small differences are added
+WORSE = 1.25  # the correction is undone if the error of the outputs grows by more than this factor
+SMALL = 1e-4  # error relative to the outputs that is always accepted
 
-# By class, how many dimensions an output has in which the bias is that of the given one; None: any.
+# By class, the number of dimensions of outputs (None: any), and the dimension to which the bias belongs.
 _OUTPUTS: dict[type, tuple[int | None, int]] = {
     nn.Linear: (None, -1),
     nn.Conv1d: (3, 1),
@@ -47,19 +47,19 @@ See = Callable[[str, Tensor | None], Tensor | None]
 
 
 class Correct:
-    """Biases so that the mean of each output of each layer is the original's. Needs calibration inputs.
+    """Correct biases so that the mean of each output of each layer is the original's. Needs calibration inputs.
 
-    A bias is moved only if its layer is exactly torch's own, without hooks, is called once for an input, and shares the
-    bias with nobody. The answers must then be those that the differences, added to the layers' outputs, give: a bias
-    that is read in other places, too, is left alone, and a warning names it. If the answers end up farther from the
-    original's than they were, all biases are.
+    A bias is changed only if its layer is exactly torch's own, has no hooks, is called once for an input, and does not
+    share the bias. The outputs must then equal those with the differences added to the layers' outputs: a bias that is
+    read in other places, too, is left unchanged, and a warning names it. If the outputs are farther from the original's
+    than before, all changes are undone.
 
-    Means are over as many inputs as can be answered at once (:mod:`szilard.compression.room`), at most :data:`MOST`: a
-    layer's correction changes what the next one sees, so that inputs in parts would need a pass for each layer.
+    Means are over as many inputs as fit in memory at once (:mod:`szilard.compression.memory`), at most :data:`MOST`: a
+    layer's correction changes the inputs of the next one, so inputs in parts would need a forward pass for each layer.
     """
 
     name = "correct"
-    summary = "Corrects biases for mean shifts caused by rounding"
+    summary = "Corrects biases for the change of means by rounding"
     source = "Nagel et al. 2019, arXiv:1906.04721"
     order = 5
 
@@ -88,11 +88,11 @@ class Correct:
             _put(places, biases)
             shown = ", ".join(printable(name) for name in list(places)[:3])
             more = f" and {len(places) - 3} more" if len(places) > 3 else ""
-            _warn(f"biases of {shown}{more} are not corrected, because the network's answers came out worse")
+            _warn(f"biases of {shown}{more} are not corrected, because the network's outputs would be worse")
 
 
 def at_once(setting: Setting) -> Any:
-    """One batch of the calibration inputs, of as many as may be answered at once, at most :data:`MOST`."""
+    """One batch of calibration inputs, as many as fit in memory at once, at most :data:`MOST`."""
     inputs = together(setting.inputs)
     values = max(1, sum(t.numel() for t in leaves(rows(inputs, slice(0, 1)))))
     inputs = rows(inputs, slice(0, max(1, min(MOST, MOST_VALUES // values))))
@@ -100,13 +100,13 @@ def at_once(setting: Setting) -> Any:
 
 
 def corrected(draft: Draft, original: nn.Module) -> set[str]:
-    """Names of the layers whose output gets its mean back, by a bias of theirs or of the BatchNorm behind."""
+    """Names of the layers whose output means are corrected, by their own bias or that of the BatchNorm after them."""
     places = _places(draft, original)
     return {draft.norms.get(name, name) for name in places}
 
 
 def _fitting(setting: Setting, inputs: Any) -> int:
-    """How many of the inputs may be answered at once; means over positions need no more than a few dozen."""
+    """How many of the inputs fit in memory at once; means over positions need only a few dozen."""
     key = Correct, "fitting"
     if key not in setting.memo:
         need = Need.of(setting.original, [inputs], setting.forward, gradients=False)
@@ -116,10 +116,8 @@ def _fitting(setting: Setting, inputs: Any) -> int:
 
 
 def _mean(output: Tensor, others: list[int], axis: int) -> Tensor:
-    """Over all dimensions but one, in float64; of a large output without a copy of all of it in float64."""
-    if (
-        output.numel() <= MANY
-    ):  # by channels: the order of each one's sum, and so the last bit, stays the same
+    """Mean over all dimensions but one, in float64, without a float64 copy of a large output."""
+    if output.numel() <= MANY:  # by channels, which keeps the order of each sum, and its last bit
         some = CHANNELS * max(1, PART * output.shape[axis] // (CHANNELS * max(1, output.numel())))
         parts = [part.double().mean(others) for part in output.split(some, axis)]
         return torch.cat(parts)
@@ -128,7 +126,7 @@ def _mean(output: Tensor, others: list[int], axis: int) -> Tensor:
 
 
 def mean_by_channel(output: Tensor, others: list[int], axis: int) -> Tensor:
-    """``output.double().mean(others)``, bit for bit: every channel is summed in the same order, but few at a time."""
+    """``output.double().mean(others)``, bit for bit: the same order of sums, but a few channels at a time."""
     some = CHANNELS * max(1, PART * output.shape[axis] // (CHANNELS * max(1, output.numel())))
     return torch.cat([part.double().mean(others) for part in output.split(some, axis)])
 
@@ -136,7 +134,7 @@ def mean_by_channel(output: Tensor, others: list[int], axis: int) -> Tensor:
 def _lift(
     network: nn.Module, places: dict[str, Tensor], means: dict[str, Tensor], inputs: Any, setting: Setting
 ) -> bool:
-    """Correct biases, one layer after another; whether the network then answers as that should make it."""
+    """Correct biases, one layer after another; returns whether the network's outputs are then the expected ones."""
     moves: dict[str, Tensor] = {}
 
     def lift(name: str, mean: Tensor | None) -> Tensor | None:
@@ -146,20 +144,20 @@ def _lift(
         return moves[name]
 
     emulated = numbers(_run(network, places, inputs, setting, lift))
-    for name, difference in moves.items():  # only now, so that who else reads a bias shows in the answers
+    for name, difference in moves.items():  # only now, so that other uses of a bias show in the outputs
         places[name].add_(difference.to(places[name]))
     modules = dict(network.named_modules())
     if any(isinstance(modules[name], RECTIFIED) for name in places):
-        return True  # a bias before a rectifier moves the mean behind it by less: answers are only near
+        return True  # a bias before a rectifier changes the mean after it by less, so outputs are only close
     few = rows(inputs, slice(0, FEW))
-    answers = numbers(setting.forward(network, few))
-    return distance(answers, _first(emulated, few, inputs)) <= SLACK * tolerance(network, answers)
+    outputs = numbers(setting.forward(network, few))
+    return distance(outputs, _first(emulated, few, inputs)) <= SLACK * tolerance(network, outputs)
 
 
 def _original(
     setting: Setting, places: dict[str, Tensor], inputs: Any
 ) -> tuple[dict[str, Tensor], list[Tensor]]:
-    """Means of outputs of the original that occur once, and its answers to a few inputs; the same for every λ."""
+    """Means of the original's layer outputs that occur once, and its outputs for a few inputs; the same for every λ."""
     key = (Correct, tuple(places), length(inputs))
     if key not in setting.memo:
         seen: dict[str, list[Tensor | None]] = {}
@@ -167,15 +165,15 @@ def _original(
         def note(name: str, mean: Tensor | None) -> None:
             seen.setdefault(name, []).append(mean)
 
-        answers = numbers(_run(setting.original, places, inputs, setting, note))
+        outputs = numbers(_run(setting.original, places, inputs, setting, note))
         means = {name: found[0] for name, found in seen.items() if len(found) == 1 and found[0] is not None}
-        setting.memo[key] = means, _first(answers, rows(inputs, slice(0, FEW)), inputs)
+        setting.memo[key] = means, _first(outputs, rows(inputs, slice(0, FEW)), inputs)
     found: tuple[dict[str, Tensor], list[Tensor]] = setting.memo[key]
     return found
 
 
 def _wrong(network: nn.Module, places: dict[str, Tensor], few: Any, setting: Setting) -> list[str]:
-    """Names of those whose bias does something else than to move the layer's output."""
+    """Names of the layers whose bias does more than shift the layer's output."""
     modules, found = dict(network.named_modules()), []
     for name, bias in places.items():
         if isinstance(modules[name], RECTIFIED):
@@ -184,21 +182,21 @@ def _wrong(network: nn.Module, places: dict[str, Tensor], few: Any, setting: Set
         emulated = numbers(_run(network, {name: bias}, few, setting, _once(more)))
         kept = bias.clone()
         bias.add_(more.to(bias))
-        answers = numbers(setting.forward(network, few))
+        outputs = numbers(setting.forward(network, few))
         bias.copy_(kept)
-        if distance(answers, emulated) > SLACK * tolerance(network, answers):
+        if distance(outputs, emulated) > SLACK * tolerance(network, outputs):
             found.append(name)
     return found
 
 
 def _once(more: Tensor) -> See:
-    """Add this to the first output, so that a second call shows in the answers."""
+    """Add ``more`` only to the first output, so that a second call shows in the network's outputs."""
     left = [more]
     return lambda name, mean: left.pop() if left else None
 
 
 def _places(draft: Draft, original: nn.Module) -> dict[str, Tensor]:
-    """Module whose output counts, and the bias that moves it: a BatchNorm for the layer that it follows."""
+    """By the name of a module whose output mean is corrected, the bias; a BatchNorm replaces the layer before it."""
     theirs = dict(original.named_modules())
     followed = set(draft.norms.values())
     held = shared(draft.network)
@@ -218,7 +216,7 @@ def _places(draft: Draft, original: nn.Module) -> dict[str, Tensor]:
 
 
 def _run(network: nn.Module, places: dict[str, Tensor], inputs: Any, setting: Setting, see: See) -> Any:
-    """One forward pass; ``see`` is told the mean of each output and answers what is to be added to it."""
+    """One forward pass; ``see`` receives the mean of each layer's output, and returns what is added to the output."""
 
     def hook(name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor]:
         def after(module: nn.Module, given: tuple[Tensor, ...], output: Tensor) -> Tensor:
@@ -241,18 +239,18 @@ def _run(network: nn.Module, places: dict[str, Tensor], inputs: Any, setting: Se
             handle.remove()
 
 
-def _first(answers: list[Tensor], few: Any, inputs: Any) -> list[Tensor]:
-    """The answers to the first inputs, of those to all."""
+def _first(outputs: list[Tensor], few: Any, inputs: Any) -> list[Tensor]:
+    """The outputs for the first inputs, from the outputs for all."""
     count, whole = length(few), length(inputs)
-    return [t[:count] if t.dim() and len(t) == whole else t for t in answers]
+    return [t[:count] if t.dim() and len(t) == whole else t for t in outputs]
 
 
-def _error(answers: list[Tensor], wanted: list[Tensor]) -> float:
-    """Of all answers, relative to their size."""
-    if [t.shape for t in answers] != [t.shape for t in wanted]:
+def _error(outputs: list[Tensor], wanted: list[Tensor]) -> float:
+    """Error of all outputs, relative to their size."""
+    if [t.shape for t in outputs] != [t.shape for t in wanted]:
         return 0.0
     missed = sum(
-        float((a.double() - b.double()).square().sum()) for a, b in zip(answers, wanted, strict=True)
+        float((a.double() - b.double()).square().sum()) for a, b in zip(outputs, wanted, strict=True)
     )
     size = sum(float(b.double().square().sum()) for b in wanted)
     return float((missed / size) ** 0.5) if size > 0 else 0.0

@@ -1,7 +1,7 @@
-"""Let the rounded network learn from the original what it should answer.
+"""Distillation: train the rounded network on the outputs of the original.
 
-Levels move with straight-through rounding, rows learn a factor, biases are free. F = KL(original ‖ rounded) + λ · bits,
-the bits from the frequencies of the levels. No labels are needed, only inputs.
+Levels are trained with straight-through rounding, with a factor for each row, and biases are trained, too. It minimises
+F = KL(original ‖ rounded) + λ · bits, with bits from the frequencies of the levels. Only inputs are needed, no labels.
 """
 
 from __future__ import annotations
@@ -19,30 +19,30 @@ from szilard import cost
 from szilard.coding import Encoder, Model
 from szilard.compression.batches import length, mapped, rows, together
 from szilard.compression.draft import Draft, Setting
+from szilard.compression.half_precision import in_float32
 from szilard.compression.learner import learn
-from szilard.compression.precise import in_float32
 from szilard.data.augment import crop_flip
 from szilard.networks import copied
 
-CHEAP = 1e12  # multiplications and additions
+CHEAP = 1e12  # multiply-adds
 
 
 class Distil:
-    """Some hundred steps of Adam on the levels themselves. A search over λ leaves it for its end.
+    """Some hundred steps of Adam on the levels. A search over λ runs it only at the end.
 
-    If F on the calibration inputs is not smaller afterwards, what was learnt is thrown away. Networks of half precision
-    learn in float32.
+    If F on the calibration inputs is not smaller afterwards, the result is discarded. Networks of half precision are
+    trained in float32.
 
     Args:
         steps, batch_size: of the optimiser.
-        lr_levels: in levels per step; the largest move is about the sum over the steps.
+        lr_levels: in levels per step; the largest change is about the sum over the steps.
         lr_scales: of the logarithms of the rows' factors.
-        lr_offsets: of biases, in the deviation of what they are added to.
-        augment: of the inputs; pictures in three colours are shifted and mirrored by default.
+        lr_offsets: of biases, relative to the deviation of the numbers to which they are added.
+        augment: data augmentation of the inputs; images with three channels are shifted and mirrored by default.
     """
 
     name = "distil"
-    summary = "Trains the integers to match the original's outputs"
+    summary = "Trains the integers on the outputs of the original"
     order = 6
     costly = True
     mends = True
@@ -77,14 +77,14 @@ class Distil:
             except (RuntimeError, TypeError):
                 if not changed:
                     raise
-                helped = False  # a forward that insists on a type of its own
+                helped = False  # the forward needs the original type
             if not helped:
                 draft.restore(saved)
 
     def _learn(self, draft: Draft, original: nn.Module, inputs: Any, setting: Setting) -> None:
         count = length(inputs)
-        pictures = isinstance(inputs, Tensor) and inputs.dim() == 4 and inputs.shape[1] == 3
-        augment = self.augment or (crop_flip if pictures else _as_they_are)
+        images = isinstance(inputs, Tensor) and inputs.dim() == 4 and inputs.shape[1] == 3
+        augment = self.augment or (crop_flip if images else _unchanged)
         generator = torch.Generator().manual_seed(setting.seed)
 
         taken = itertools.count(1)
@@ -95,7 +95,7 @@ class Distil:
             x = augment(rows(inputs, chosen), generator)
             with torch.no_grad():
                 wanted = setting.forward(original, x)
-            return _told(setting)(wanted, setting.forward(network, x))
+            return _divergence_of(setting)(wanted, setting.forward(network, x))
 
         learn(
             draft,
@@ -109,34 +109,34 @@ class Distil:
 
     @torch.no_grad()
     def _free_energy(self, draft: Draft, original: nn.Module, inputs: Any, setting: Setting) -> float:
-        """F of a draft, on the inputs as they are; infinite where answers are no numbers."""
+        """F of a draft on the inputs without augmentation; infinite if outputs are NaN."""
         count, total = length(inputs), 0.0
         for start in range(0, count, self.batch_size):
             x = rows(inputs, slice(start, start + self.batch_size))
-            told = _told(setting)(setting.forward(original, x), setting.forward(draft.network, x))
-            total += float(told) * min(self.batch_size, count - start) / count
+            loss = _divergence_of(setting)(setting.forward(original, x), setting.forward(draft.network, x))
+            total += float(loss) * min(self.batch_size, count - start) / count
         bits = sum(Encoder().rate(one.levels, Model.HISTORY) for one in draft.quantised.values())
         return total + setting.lam * bits if math.isfinite(total) else math.inf
 
 
-def _told(setting: Setting) -> Callable[[Tensor, Tensor], Tensor]:
-    """By what answers are compared."""
+def _divergence_of(setting: Setting) -> Callable[[Tensor, Tensor], Tensor]:
+    """The function that compares outputs."""
     return setting.likelihood.divergence if setting.likelihood else divergence
 
 
 def is_cheap(network: nn.Module, x: Tensor) -> bool:
-    """Whether the default distillation takes at most :data:`CHEAP` multiplications and additions.
+    """Whether the default distillation takes at most :data:`CHEAP` multiply-adds.
 
-    The original and the small network answer, and the small one is differentiated: four times the work of an answer.
+    Each step runs the original and the compressed network, and differentiates the latter: four forward passes.
     """
     macs = macs_of(network, x)
     return macs is not None and 4 * 2 * macs * 64 * 150 <= CHEAP
 
 
 def macs_of(network: nn.Module, x: Tensor) -> int | None:
-    """Multiplications and additions of one answer; None where they cannot be counted."""
+    """Multiply-adds of a forward pass for one example; None if they cannot be counted."""
     if any(isinstance(module, torch.jit.ScriptModule) for module in network.modules()):
-        return None  # whose parameters cannot be replaced by what is learnt
+        return None  # its parameters cannot be replaced by trained ones
     try:
         if (
             not x.is_floating_point()
@@ -145,16 +145,16 @@ def macs_of(network: nn.Module, x: Tensor) -> int | None:
             with torch.no_grad():
                 network(torch.zeros(1, *x.shape[1:], device=first.device, dtype=first.dtype))
         return cost.count(network, tuple(x.shape[1:])).macs
-    except Exception:  # inputs that are no pictures or features, such as tokens
+    except Exception:  # inputs that are not images or features, such as tokens
         return None
 
 
-def divergence(wanted: Tensor, answer: Tensor) -> Tensor:
-    """KL between the answers' distributions in nats per example for logits ``[B, C]``; else half the squared error."""
-    if answer.dim() == 2 and answer.shape[1] > 1:
-        return F.kl_div(answer.log_softmax(1), wanted.log_softmax(1), log_target=True, reduction="batchmean")
-    return 0.5 * (answer - wanted).square().flatten(1).sum(1).mean()
+def divergence(wanted: Tensor, output: Tensor) -> Tensor:
+    """KL of the predictive distributions in nats per example for logits ``[B, C]``; else half the squared error."""
+    if output.dim() == 2 and output.shape[1] > 1:
+        return F.kl_div(output.log_softmax(1), wanted.log_softmax(1), log_target=True, reduction="batchmean")
+    return 0.5 * (output - wanted).square().flatten(1).sum(1).mean()
 
 
-def _as_they_are(x: Any, generator: torch.Generator) -> Any:
+def _unchanged(x: Any, generator: torch.Generator) -> Any:
     return x

@@ -1,10 +1,10 @@
 """Weights as products: sparse coefficients that are powers of two, times a small dense basis.
 
 W ≈ C B after Zhao et al. (2020, SmartExchange): the rows of a weight are cut into pieces of S entries, the width of a
-kernel, and each output has a basis of S x S of its own, or all share one. Fitting alternates: with B fixed, every
-coefficient takes the power of two, or zero, whose error under the curvature plus λ · bits is least; with C fixed, B is
-a least-squares problem. The form is then priced beside plain integers, both with the same curvature and the same coder,
-and a weight is factorised only where that makes F smaller.
+kernel. Each output has its own basis of S x S, or all share one. Fitting alternates: with B fixed, every coefficient is
+set to the power of two, or zero, with the smallest error under the curvature plus λ · bits; with C fixed, B is a
+least-squares problem. The product is then compared with plain integers, with the same curvature and the same coder, and
+a weight is factorised only if that makes F smaller.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ from szilard.file import Product
 from szilard.file.kinds.product import DEPTH, MOST_PIECE
 
 OVERHEAD = 400.0  # bits of names and fields
-SHOWN = 400  # pieces of a group that are looked at for a start
-WIDTH = 4  # of a piece, where the weight is no convolution with a kernel
+SHOWN = 400  # pieces of a group from which the first basis is found
+WIDTH = 4  # of a piece, if the weight has no kernel dimension
 
 
 class Factorize:
-    """Weights that are cheaper as products become products.
+    """Replace weights by products if that makes F smaller.
 
-    Before :class:`Quantise` they are compared with the integers that it would make, behind it with those that it made;
-    both are then judged by how far they are from the weight before rounding. Integers that have been trained since are
-    the weight themselves, so that a product of them has to pay for any change.
+    Before :class:`Quantise` products are compared with the integers that it would make, after it with those that it
+    made. The error of both is relative to the weight before rounding. If the integers were trained after rounding, they
+    are the weight themselves, and any change by a product counts as an error.
 
     Args:
         quantise: the :class:`~szilard.compression.Quantise` of the same list of passes, which has the curvatures; by
-            default they are measured when this pass is reached.
-        rounds: of the alternation.
+            default this pass measures them.
+        rounds: number of alternations.
     """
 
     name = "factorize"
-    summary = "Factors weights: sparse powers of two times a small basis"
+    summary = "Factorises weights: sparse powers of two times a small basis"
     source = "SmartExchange, Zhao et al. 2020, arXiv:2005.03403"
     order = 2
     looks_back = True
@@ -65,8 +65,8 @@ class Factorize:
             plain = draft.quantised.get(name)
             if plain is None:
                 roots = sequential_rounding.inverse_roots(curvature.inputs)
-                way = scaled.likely(matrix, curvature, setting.lam, roots)
-                plain = scaled.quantise(matrix, curvature, setting.lam, roots, way)
+                scaling = scaled.best_scaling(matrix, curvature, setting.lam, roots)
+                plain = scaled.quantise(matrix, curvature, setting.lam, roots, scaling)
             kept = free_energy(
                 matrix - plain.dense(target).double().reshape(matrix.shape),
                 curvature,
@@ -81,7 +81,7 @@ class Factorize:
 def factorize(
     name: str, weight: Tensor, curvature: Curvature, lam: float, *, rounds: int = 6
 ) -> Product | None:
-    """The better of two products, with a basis for each output and with one for all; None where none fits.
+    """The better of two products, with a basis for each output and with one for all; None if neither is possible.
 
     Args:
         weight: ``[rows, ...]``; the last dimension of a kernel, or else 4, must divide its columns.
@@ -109,7 +109,7 @@ def factorize(
 
 
 def free_energy(error: Tensor, curvature: Curvature, lam: float, size: float) -> float:
-    """½ Σ_r G_r e_r A e_rᵀ + λ · bits, of an error ``[rows, cols]``."""
+    """½ Σ_r G_r e_r A e_rᵀ + λ · bits for an error ``[rows, cols]``."""
     parts = error.double().reshape(len(curvature.inputs), -1, error.shape[1])
     a = curvature.inputs
     squares = parts.square() * a[:, None] if a.dim() == 2 else parts * (parts @ a)
@@ -117,7 +117,7 @@ def free_energy(error: Tensor, curvature: Curvature, lam: float, size: float) ->
 
 
 def bits(product: Product) -> float:
-    """Of its factors under the adaptive coder, and of what the file says of them."""
+    """Bits of a product: its factors under the adaptive coder, and the overhead of the file."""
     encoder = Encoder()
     codes = encoder.levels(product.codes, Model.HISTORY)
     return OVERHEAD + codes + encoder.rate(product.basis.reshape(len(product.basis), -1), Model.HISTORY)
@@ -144,7 +144,7 @@ class _Fit:
         self.rates = torch.log2(2.0 + torch.arange(DEPTH + 1, dtype=torch.float64)) * 2
 
     def rescale(self) -> None:
-        """Give each direction the scale at which its largest coefficient is 1."""
+        """Scale each direction so that its largest coefficient is 1."""
         largest = self.c.abs().amax(1).clamp_min(1e-30)  # [groups, S]
         self.c, self.b = self.c / largest[:, None], self.b * largest[:, :, None]
 
@@ -176,7 +176,7 @@ class _Fit:
         return candidates.gather(0, costs.argmin(0)[None])[0] * best.sign().long()
 
     def basis(self) -> None:
-        """Least squares; the curvature of a piece is common to all, and drops out."""
+        """Least squares; the curvature is the same for all pieces, and cancels."""
         weighted = self.c * self.weights[:, :, None]
         gram = weighted.transpose(1, 2) @ self.c
         damped = gram + 1e-9 * torch.eye(gram.shape[1]) * gram.diagonal(dim1=1, dim2=2).amax(1)[:, None, None]
@@ -185,7 +185,7 @@ class _Fit:
         self.b = torch.linalg.solve(damped, weighted.transpose(1, 2) @ self.pieces)
 
     def finish(self, name: str, weight: Tensor) -> Product | None:
-        """Round the bases by their own curvature, and let the coefficients make good what they can."""
+        """Round the bases by their own curvature, and fit the coefficients again to compensate."""
         energy = (self.weights[:, :, None] * self.c.square()).sum(1).mean()
         h = float(energy * self.h.diagonal().mean())
         if not h > 0:
@@ -197,7 +197,7 @@ class _Fit:
             return None
         self.b = levels * unit
         if not bool(torch.isfinite(self.b.to(weight.dtype)).all()):
-            return None  # a basis may be longer than the weights are
+            return None  # a basis can be larger than the type of the weight allows
         self.coefficients()
         codes = _codes(self.c).to(torch.int32).reshape(-1, self.c.shape[2]).numpy()
         dtype = str(weight.dtype).removeprefix("torch.")
@@ -205,13 +205,13 @@ class _Fit:
 
 
 def _axes(pieces: Tensor) -> Tensor:
-    """Directions in which the pieces of a group are spread, longest first, ``[groups, S, S]``."""
+    """Principal directions of the pieces of a group, largest first, ``[groups, S, S]``."""
     _, vectors = torch.linalg.eigh(pieces.transpose(1, 2) @ pieces)
     return vectors.flip(2).transpose(1, 2).contiguous()
 
 
 def _lines(pieces: Tensor) -> Tensor:
-    """Directions along which many pieces lie, as where their coefficients are sparse; else, spread ones."""
+    """Directions that many pieces have, as if their coefficients are sparse; otherwise different directions."""
     shown = pieces[:, :: max(1, pieces.shape[1] // SHOWN)]
     length = shown.norm(dim=2, keepdim=True)
     unit = shown / length.clamp_min(1e-30)
@@ -223,13 +223,13 @@ def _lines(pieces: Tensor) -> Tensor:
         best = (crowd * (length > 0)).argmax(1)[:, 0]
         rows = torch.arange(len(pieces))
         chosen.append(unit[rows, best])
-        crowd = crowd * (1 - along[rows, best].unsqueeze(2) ** 16)  # whoever lies along it has been counted
+        crowd = crowd * (1 - along[rows, best].unsqueeze(2) ** 16)  # pieces along this direction are counted
     basis = torch.stack(chosen, 1)
-    return basis + 1e-3 * torch.eye(size)  # pieces may all lie along one line
+    return basis + 1e-3 * torch.eye(size)  # all pieces could have the same direction
 
 
 def _codes(c: Tensor) -> Tensor:
-    """The nearest power of two in logarithm, as a code; below half the least, zero."""
+    """Code of the power of two that is nearest in the logarithm; zero if far below the smallest."""
     exponent = -c.abs().clamp_min(1e-30).log2()
     code = exponent.round().clamp(0, DEPTH - 1).long() + 1
     return torch.where(exponent > DEPTH - 0.5, 0, code * c.sign().long())
@@ -250,7 +250,7 @@ def _block(inputs: Tensor, size: int) -> Tensor:
 
 
 def _tied(draft: Draft) -> set[str]:
-    """Names of parameters that stand in several places."""
+    """Names of tied parameters."""
     names: dict[int, list[str]] = {}
     for name, parameter in draft.network.named_parameters(remove_duplicate=False):
         names.setdefault(id(parameter), []).append(name)

@@ -1,7 +1,7 @@
-"""Training for the file: labels, many steps, and a price on every bit.
+"""Fine-tuning of the integers with labels, many steps, and a price per bit.
 
-F = E[-log p(y | x)] + λ · bits, over the levels themselves. With the price of the first step away from zero set row by
-row and column by column, weights leave in whole rows and columns.
+Minimises F = E[-log p(y | x)] + λ · bits over the levels. The price of the first step away from zero is set by row and
+by column, so weights become zero in whole rows and columns.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ class Finetune:
     """Epochs of Adam on the levels, with labels.
 
     Args:
-        x, y: examples ``[N, ...]`` and classes, int64 ``[N]``, or targets of the shape of the answers.
+        x, y: examples ``[N, ...]`` and classes, int64 ``[N]``, or targets of the shape of the outputs.
         epochs, batch_size: of training.
         lr_levels: in levels per step.
         lr_scales, lr_offsets: of the logarithms of the rows' factors, and of biases.
-        ramp: share of the steps over which λ rises to its value, after Quantise has rounded at that value.
-        augment: of the inputs, with a generator.
+        ramp: share of the steps over which λ rises to its value; Quantise has rounded at the full value before.
+        augment: data augmentation: receives inputs and a generator.
     """
 
     name = "finetune"
-    summary = "Trains the integers on labels, with a penalty per bit"
+    summary = "Trains the integers with labels, with a price per bit"
     order = 7
     costly = True
 
@@ -58,19 +58,19 @@ class Finetune:
             return
         generator = torch.Generator().manual_seed(setting.seed)
         waiting: list[Tensor] = []
-        told: list[Likelihood] = []
+        known: list[Likelihood] = []
 
         def loss(network: nn.Module) -> Tensor:
             if not waiting:
                 waiting.extend(torch.randperm(len(self.x), generator=generator).split(self.batch_size))
             rows = waiting.pop()
             x = self.x[rows] if self.augment is None else self.augment(self.x[rows], generator)
-            answer = setting.forward(network, x)
-            answer = setting.likelihood.judged(answer) if setting.likelihood else answer
-            if not told:  # by these labels; those that judge may be of another kind, or none
-                found = choose(answer.detach(), self.y[rows]).likelihood
-                told.append(Gaussian() if isinstance(found, Gaussian) else found)
-            return told[0].loss(answer, self.y[rows]).mean()
+            output = setting.forward(network, x)
+            output = setting.likelihood.judged(output) if setting.likelihood else output
+            if not known:  # from these labels, because judging can use labels of another kind, or none
+                found = choose(output.detach(), self.y[rows]).likelihood
+                known.append(Gaussian() if isinstance(found, Gaussian) else found)
+            return known[0].loss(output, self.y[rows]).mean()
 
         rise = max(1.0, self.ramp * steps)
         learn(

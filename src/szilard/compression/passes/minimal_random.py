@@ -1,14 +1,14 @@
-"""Minimal random coding: a posterior's draw for its divergence (Havasi, Peharz and Hernández-Lobato 2019).
+"""Minimal random coding: a posterior's sample for its divergence (Havasi, Peharz and Hernández-Lobato 2019).
 
-Reader and writer share a generator of candidates from the prior p. Of 2^b of them for a block of weights the writer
-takes one, with probability in proportion to q / p, and stores its number: b bits for about a draw of q, if the block's
-divergence KL(q ‖ p) is at most b ln 2 nats.
+Encoder and decoder share a generator of candidates from the prior p. Of 2^b candidates for a block of weights the
+encoder chooses one, with probability proportional to q / p, and stores its index: b bits for approximately a sample of
+q, if the block's divergence KL(q ‖ p) is at most b ln 2 nats.
 
-The published sizes need training between the blocks: what one block's draw has spoilt, the others make good, and the
-price of each block's divergence is moved until it is what a block can hold. Here the posterior is taken as it is. All
-that can be chosen afterwards is the scale of the prior, the best for each tensor, and the number of entries in a block,
-so that blocks hold their divergence on average. An entry whose own divergence is beyond a block's bits is met badly,
-and the larger the shuffled blocks, the more alike they are.
+The published sizes need training between the blocks: later blocks compensate the errors of earlier samples, and the
+weight of each block's divergence is adjusted until it fits into the block's bits. Here the posterior is not trained
+further. Only the scale of the prior (the best for each tensor) and the number of entries in a block are chosen, so that
+blocks can hold their divergence on average. An entry with a divergence above a block's bits is coded badly. Entries are
+shuffled, so the larger the blocks, the more similar they are.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from szilard.errors import SzilardError
 from szilard.file import Random, random, steps
 from szilard.file.kinds.random import INDEX_BITS, MOST_BLOCK
 
-POINT = -16.0  # ln σ of a weight that is known
+POINT = -16.0  # ln σ of a weight with a fixed value
 _AT_ONCE = 1 << 19  # variates
 
 
 @dataclass(frozen=True, eq=False)
 class Coded:
-    """A posterior as one draw.
+    """A posterior coded as one sample.
 
     Attributes:
         record: for the file.
@@ -57,24 +57,26 @@ def encode(
     seed: int = 0,
     dtype: str = "float32",
 ) -> Coded:
-    """A draw of N(mean, std²).
+    """Code a sample of N(mean, std²).
 
     Args:
         name: of the tensor.
         mean, std: float ``[...]``, the same shape; every std positive.
-        bits: of a block's index; time doubles with each.
-        slack: nats by which a block's divergence is kept below its bits on average. The draw is the closer to one of
-            q the more there are.
+        bits: of a block's index; each bit doubles the time.
+        slack: nats by which a block's mean divergence is kept below its bits. With more slack, the sample is closer to
+            one of q.
         seed: of the candidates and of the choice.
 
     Raises:
-        SzilardError: bits that a file cannot hold, or no posterior.
+        SzilardError: ``bits`` is out of range, or the posterior is not finite.
     """
     if not INDEX_BITS[0] <= bits <= INDEX_BITS[1]:
         raise SzilardError(f"bits of a block must be from {INDEX_BITS[0]} to {INDEX_BITS[1]}, not {bits}")
     shape, mean, std = mean.shape, mean.astype(np.float64).reshape(-1), std.astype(np.float64).reshape(-1)
     if not (mean.size and np.isfinite(mean).all() and np.isfinite(std).all() and (std > 0).all()):
-        raise SzilardError(f"{name} has no posterior to draw from; its means and σ > 0 must be finite")
+        raise SzilardError(
+            f"{name} has no posterior that can be sampled; all means and σ must be finite, and σ > 0"
+        )
     step = steps.nearest(math.sqrt(float((mean**2 + std**2).mean())) / random.SPREAD)
     unit = float(steps.value(step))
     # In units of the prior's standard deviation.
@@ -89,14 +91,14 @@ def encode(
     for block in range(blocks):
         entries = order[block * size : (block + 1) * size]
         ratios = _log_ratios(block * size, mean[entries], std[entries], bits, seed)
-        # The largest after Gumbel noise is a draw from the softmax.
+        # The argmax after adding Gumbel noise is a sample from the softmax.
         indices[block] = np.argmax(ratios + generator.gumbel(size=ratios.size))
     divergence = np.add.reduceat(nats[order], np.arange(0, mean.size, size))
     return Coded(Random(name, dtype, shape, indices, step, seed, bits, size), divergence)
 
 
 def _log_ratios(place: int, mean: np.ndarray, std: np.ndarray, bits: int, seed: int) -> np.ndarray:
-    """ln q - ln p of each candidate for the block that begins at a place, but for a constant, float64 ``[2^bits]``."""
+    """ln q - ln p, up to a constant, of each candidate for the block that starts at ``place``, float64 ``[2^bits]``."""
     places = np.arange(place, place + len(mean), dtype=np.uint64)
     found = np.empty(1 << bits)
     stride = max(1, _AT_ONCE // len(mean))
@@ -109,17 +111,17 @@ def _log_ratios(place: int, mean: np.ndarray, std: np.ndarray, bits: int, seed: 
 
 
 class MinimalRandom:
-    """Each Bayesian weight becomes one draw of its posterior, for its divergence in bits; then σ says no more.
+    """Replace each Bayesian weight by one sample of its posterior, at the cost of its divergence; σ is lost.
 
-    λ has no part in it: training has set the price. It replaces :class:`~szilard.compression.Posterior`.
+    λ is not used, because training has determined the posterior. It replaces :class:`~szilard.compression.Posterior`.
 
     Args:
-        bits: of a block's index; time doubles with each.
-        slack: nats by which a block's divergence is kept below its bits on average.
+        bits: of a block's index; each bit doubles the time.
+        slack: nats by which a block's mean divergence is kept below its bits.
     """
 
     name = "minimal-random"
-    summary = "Codes one posterior sample in about KL divergence bits"
+    summary = "Stores one sample of a posterior at the cost of its divergence"
     source = "Havasi et al. 2019, arXiv:1810.00440"
     order = 9
 
@@ -143,6 +145,6 @@ class MinimalRandom:
             blocks += len(coded.divergence)
         if overfull:
             draft.notes.append(
-                f"{overfull:.0f} of {blocks} blocks have a larger divergence than {self.bits} bits, and what was "
-                "drawn is not of the posterior; take more slack or bits, or train with a higher temperature"
+                f"{overfull:.0f} of {blocks} blocks have a larger divergence than {self.bits} bits, so their samples "
+                "do not follow the posterior; use more slack or bits, or train with a higher temperature"
             )

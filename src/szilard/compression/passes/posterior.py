@@ -1,18 +1,18 @@
-"""Gaussian posteriors to integers, by their own σ: variational Bayesian quantisation (Yang, Bamler and Mandt 2020).
+"""Quantise Gaussian posteriors by their own σ: variational Bayesian quantisation (Yang, Bamler and Mandt 2020).
 
-A weight that was fitted as N(μ, σ²) says itself how exactly it must be known. With β nats of the posterior to a nat of
-code, a mean becomes the level c that minimises
+The posterior N(μ, σ²) of a weight determines the precision that it needs. With β nats of the posterior per nat of code,
+a mean becomes the level c that minimises
 
     (c - μ)² / (2 σ²) + β ln 2 · bits(c)
 
-under the rate of the adaptive coder, on a grid whose step is a multiple of √(12 β) σ̄, σ̄ the geometric mean: where the
-posterior knows nothing, the level is whatever is cheapest. That multiple is above 1, because levels that are cheap all
-lie towards zero: a coarse grid errs in both directions, cheap levels in one. Code points at dyadic quantiles of a
-normal distribution, as in the paper, took 0.5 to 0.7 bits a weight more than this at the same distance.
+under the rate of the adaptive coder, on a grid whose step is a multiple of √(12 β) σ̄, σ̄ the geometric mean. If the
+posterior is very wide, the cheapest level is chosen. The multiple is above 1, because cheap levels are closer to zero:
+a coarse grid causes errors in both directions, cheap levels in one. Code points at dyadic quantiles of a normal
+distribution, as in the paper, took 0.5 to 0.7 bits per weight more than this at the same distance.
 
-ln σ is rounded likewise. Where σ minimises the free energy, with precision 1/σ² = data + prior, moving ln σ by δ costs
-½ (e^{2δ} - 1) - δ nats, which is δ² for small δ: a curvature of 2, whatever the weight. So a handful of values of σ for
-a whole layer are enough.
+ln σ is rounded likewise. If σ minimises the free energy, with precision 1/σ² = data + prior, changing ln σ by δ costs
+½ (e^{2δ} - 1) - δ nats, which is δ² for small δ: a curvature of 2 for every weight. A few values of σ are therefore
+enough for a whole layer.
 """
 
 from __future__ import annotations
@@ -30,24 +30,24 @@ from szilard.compression.draft import STEPS, Draft, Quantised, Setting
 from szilard.compression.no_data import LOSS, without_data
 
 CURVATURE = 2.0  # of ln σ, nats per unit²
-SPACING = 2.7  # of a grid, in the steps that fine quantisation would ask for at this price; measured
-BETA = 1 / 400  # nats of a posterior for a nat of code at the default λ where N is not known; measured
+SPACING = 2.7  # of a grid, relative to the step of fine quantisation at this price; measured
+BETA = 1 / 400  # nats of a posterior per nat of code at the default λ if N is not known; measured
 MANY = 1 << 16  # parameters
-WIDEST = 1.0  # step of ln σ, beyond which its cost is a square no longer
+WIDEST = 1.0  # largest step of ln σ, above which its cost is not quadratic
 
 
 class Posterior:
-    """Means and log standard deviations of every Bayesian weight to integers; nothing where there are none.
+    """Quantise means and log standard deviations of every Bayesian weight; does nothing if there are none.
 
     Args:
-        examples: N, over which a nat of the posterior is shared: the mean loss of an example rises by T / N with each.
-            None: not known, and at the default λ a nat of code is worth ``BETA`` nats of the posterior; less in
-            networks of more than ``MANY`` parameters, in proportion to the root of their number.
-        temperature: T, by which the divergence was multiplied in training.
+        examples: N, the number of training examples: a nat of the posterior raises the mean loss by T / N. None: not
+            known; at the default λ a nat of code then equals ``BETA`` nats of the posterior, and more in networks of
+            more than ``MANY`` parameters, in proportion to the square root of their number.
+        temperature: T, the factor of the divergence in training.
     """
 
     name = "posterior"
-    summary = "Quantises Gaussian posteriors, finer where σ is small"
+    summary = "Rounds Gaussian posteriors by their own σ"
     source = "Yang, Bamler and Mandt 2020, arXiv:2002.08158"
     order = 8
 
@@ -64,7 +64,7 @@ class Posterior:
                 draft.set(f"{name}.log_std", round_log_std(weight, setting.lam, nats))
 
     def nats(self, network: nn.Module) -> float:
-        """Of the posterior, to one nat of mean loss."""
+        """Nats of the posterior per nat of mean loss."""
         if self.examples is not None:
             return self.examples / self.temperature
         values = sum(p.numel() for p in network.parameters() if p.is_floating_point())
@@ -77,7 +77,7 @@ def round_mean(weight: Weight, lam: float, nats: float) -> Quantised:
 
     Args:
         lam: λ, nats of mean loss per bit.
-        nats: of the posterior, to one nat of mean loss: N / T.
+        nats: of the posterior per nat of mean loss: N / T.
     """
     mean = weight.mean.detach().double().cpu()[None]
     if weight.log_std is None:
@@ -91,16 +91,16 @@ def round_mean(weight: Weight, lam: float, nats: float) -> Quantised:
 
 
 def round_log_std(weight: Weight, lam: float, nats: float) -> Quantised:
-    """Levels ``[1, nnz]`` of ln σ, on that grid, of a few, on which cost and rate are least."""
+    """Levels ``[1, nnz]`` of ln σ, on the best of a few grids by cost and rate."""
     assert weight.log_std is not None
     values = weight.log_std.detach().double().cpu()
-    # Of a layer with one σ for all: its precision is the mean of the precisions.
+    # The σ of a layer with one σ for all weights: its precision is the mean of the precisions.
     centre = -0.5 * float(torch.logsumexp(-2 * values, 0) - math.log(len(values)))
     widest = min(_step(CURVATURE, lam, nats), WIDEST)
     found = []
     for divisor in (1.0, 1.5, 2.0, 3.0):
         level = round(abs(centre) * divisor / widest)
-        # One of the grid's levels lies at the centre, or level 0 near enough.
+        # One of the grid's levels is at the centre, or level 0 is close enough.
         code = round(STEPS * math.log2(abs(centre) / level if level else widest / divisor))
         quantised = _around(values, code, round(centre / 2.0 ** (code / STEPS)), lam, nats)
         away = torch.from_numpy(quantised.levels[0]) * 2.0 ** (code / STEPS) - values
@@ -111,17 +111,17 @@ def round_log_std(weight: Weight, lam: float, nats: float) -> Quantised:
 
 
 def _step(curvature: float, lam: float, nats: float) -> float:
-    """Of a grid for values of this curvature, nats of the posterior per unit²."""
+    """Step of a grid for values of this curvature, nats of the posterior per unit²."""
     return SPACING * math.sqrt(12 * lam * nats / (math.log(2) * curvature))
 
 
 def posteriors(network: nn.Module) -> dict[str, Weight]:
-    """The weights on supports by their own name, "1.weight"; a shared one once."""
+    """The sparse Bayesian weights by their own name, "1.weight"; shared ones once."""
     return {name: module for name, module in network.named_modules() if isinstance(module, Weight)}
 
 
 def is_posterior(network: nn.Module) -> bool:
-    """Whether any of its weights has a σ."""
+    """Whether any weight of the network has a σ."""
     return any(weight.log_std is not None for weight in posteriors(network).values())
 
 
@@ -135,7 +135,7 @@ def _is_finite(weight: Weight) -> bool:
 
 
 def _around(values: Tensor, code: int, level: int, lam: float, nats: float) -> Quantised:
-    """Levels with the cheapest one at ``level``, as the file's offset will make it."""
+    """Levels rounded as if ``level`` is the cheapest one, which the file's offset achieves."""
     flat = (values - level * 2.0 ** (code / STEPS))[None]
     inputs = torch.full_like(flat, CURVATURE)
     outputs = torch.full((1,), 1 / nats, dtype=torch.float64)

@@ -1,13 +1,13 @@
-"""Fit each layer to the inputs that the rounded layers before it give, before it is rounded itself.
+"""Fit each layer to the outputs of the rounded layers before it, before it is rounded itself.
 
-Rounding makes the inputs x̂ of a layer differ from those of the original, x. The weight that answers x̂ most nearly as
-the original's W answered x is, with moments about the means,
+Rounding makes the inputs x̂ of a layer differ from those of the original, x. The weight whose outputs for x̂ are closest
+to the original's outputs W x is, with moments about the means,
 
     W* = W + α E[(W x - W x̂) x̂ᵀ] (E[x̂ x̂ᵀ] + δ)^-1,
 
-at α = 1; W x is the original layer's output. Means are left to :class:`~szilard.compression.Correct`. Layers
-follow each other in the order in which the network calls them, and each is rounded at once, so that the next one sees
-its error (asymmetric calibration: Li et al. 2025, "GPTAQ", ICML, https://arxiv.org/abs/2504.02692).
+at α = 1. Means are left to :class:`~szilard.compression.Correct`. Layers are fitted in the order in which the network
+calls them, and each is rounded immediately, so that the next one sees its error (asymmetric calibration: Li et al.
+2025, "GPTAQ", ICML, https://arxiv.org/abs/2504.02692).
 """
 
 from __future__ import annotations
@@ -22,47 +22,48 @@ from torch import Tensor
 from szilard.compression.batches import length
 from szilard.compression.draft import Draft, Quantised, Setting
 from szilard.compression.graph import shared
+from szilard.compression.half_precision import COARSE
+from szilard.compression.layer_walk import Fitting, Walk, groups, seen
 from szilard.compression.layers import tensors
+from szilard.compression.memory import allowed_bytes
 from szilard.compression.passes.correct import at_once
 from szilard.compression.passes.rounding import Quantise
 from szilard.compression.patches import LAYERS, Layer
-from szilard.compression.precise import COARSE
-from szilard.compression.room import room
 from szilard.compression.scaled import rate
-from szilard.compression.walk import Fitting, Walk, groups, seen
 from szilard.networks import is_itself
 
-ALPHAS = (1.0, 0.5)  # chains of layers ask for the first; ResNet-20 does as well with the second
-HELD = 4  # of so many inputs, one is not fitted to
-FEW = 2.0  # times the columns, positions below which nothing is fitted
+ALPHAS = (1.0, 0.5)  # the first is better for chains of layers; for ResNet-20 both are equal
+HELD = 4  # one of this many inputs is held out
+FEW = 2.0  # a layer with fewer positions than this times its columns is not fitted
 DAMPING = 0.01  # of the mean diagonal of E[x̂ x̂ᵀ]
-SAME, SAME_COARSE = 1e-3, 2e-2  # relative difference from the original's weight, but for factors of rows
-TINY = 1e-5  # relative change of a weight that is not worth to round it again
-MATRICES = 4  # float64 matrices of columns by columns at once
+SAME, SAME_COARSE = 1e-3, 2e-2  # relative difference from the original's weight, apart from factors of rows
+TINY = 1e-5  # for smaller relative changes, a weight is not rounded again
+MATRICES = 4  # number of float64 matrices of columns by columns in memory at once
 
 
 class Refit:
-    """Weights fitted to the inputs that rounded layers give, and rounded anew. Needs calibration inputs.
+    """Fit weights to the outputs of the rounded layers before them, and round them again. Needs calibration inputs.
 
-    Follows :class:`~szilard.compression.Quantise`, and rounds as that does. A layer is fitted only if it is exactly
-    torch's own, without hooks, is called once, shares its weight with nobody, if its curvature was measured at its
-    inputs, and if there are :data:`FEW` times as many positions as columns. One in :data:`HELD` inputs is kept from
-    the fit, and α is less for a layer whose outputs are not explained on those. If F = D + λ · bits,
-    with D the divergence of the answers to all inputs from the original's, is not less than with plain rounding, that
-    stays.
+    Runs after :class:`~szilard.compression.Quantise`, and rounds in the same way. A layer is fitted only if it is
+    exactly torch's own, has no hooks, is called once, does not share its weight, if its curvature was measured at its
+    inputs, and if it has at least :data:`FEW` times as many positions as columns. One in :data:`HELD` inputs is held
+    out, and α is smaller for a layer whose fit does not explain the held-out outputs. If F = D + λ · bits, with D the
+    divergence of the outputs from the original's over all inputs, is not smaller than with plain rounding, plain
+    rounding stays.
 
-    Inputs are as many as can be answered at once (:mod:`szilard.compression.room`), as for
-    :class:`~szilard.compression.Correct`. The original's outputs at a sample of positions lie on the setting's shelf.
+    The fit uses as many inputs as fit in memory at once (:mod:`szilard.compression.memory`), as
+    :class:`~szilard.compression.Correct` does. The original's outputs at a sample of positions are stored on the
+    setting's shelf.
 
     Args:
-        quantise: the :class:`~szilard.compression.Quantise` of the same list of passes; it keeps the weights that it
+        quantise: the :class:`~szilard.compression.Quantise` of the same list of passes; it stores the weights that it
             rounds on the setting's shelf.
-        alphas: α, shares of the least-squares correction. Each is tried, and the one of the least F is kept for
-            further λ.
+        alphas: values of α, the share of the least-squares correction. All are tried at the first λ, and the one with
+            the smallest F is used for further λ.
     """
 
     name = "refit"
-    summary = "Refits each layer to its inputs from quantised layers"
+    summary = "Fits each layer to the outputs of the rounded layers before it"
     source = "GPTAQ, Li et al. 2025, arXiv:2504.02692"
     order = 4
 
@@ -102,7 +103,7 @@ class Refit:
             _put(draft, made, walk.changed)
             walk.changed.clear()
             reached = walk.run(partial(self._fit, alpha)) + self._price(draft.quantised, layers, setting)
-            if reached < least:  # NaN is no less
+            if reached < least:  # False for NaN
                 chosen, least, best = {name: draft.quantised[name] for name in walk.changed}, reached, alpha
         if best is not None:
             setting.memo[self, "alpha"] = best
@@ -115,11 +116,11 @@ class Refit:
         return self.quantise.price * setting.lam * bits
 
     def _layers(self, draft: Draft, setting: Setting, made: Mapping[str, Quantised]) -> dict[str, Layer]:
-        """Layers by their name that can be fitted."""
+        """Layers that can be fitted, by name."""
         held, known = shared(draft.network), self.quantise.measured(setting)
         theirs = dict(setting.original.named_modules())
         names = {id(module): name for name, module in draft.network.named_modules()}
-        most = math.isqrt(room(setting.original) // (8 * MATRICES))
+        most = math.isqrt(allowed_bytes(setting.original) // (8 * MATRICES))
         found: dict[str, Layer] = {}
         for weight, module, value in tensors(draft):
             name, _, leaf = weight.rpartition(".")
@@ -142,7 +143,7 @@ class Refit:
         return found
 
     def _factors(self, name: str, setting: Setting) -> Tensor | None:
-        """What the rows of the original's weight were multiplied with; None where more than that was done to them."""
+        """Factors by which the rows of the original's weight were multiplied; None if they were changed otherwise."""
         was: Tensor = setting.shelf[self.quantise, "weight", f"{name}.weight"]
         original = setting.original.get_submodule(name)
         assert isinstance(original, LAYERS)
@@ -151,9 +152,9 @@ class Refit:
     def _fit(
         self, share: float, name: str, layer: Layer, given: Fitting, draft: Draft, setting: Setting
     ) -> bool:
-        """Round a layer anew to its present inputs; whether it was."""
+        """Fit a layer to its present inputs and round it again; returns whether it was changed."""
         weight = f"{name}.weight"
-        moved = self._moved(share, weight, layer, given, setting)  # lets go of all that it was made of
+        moved = self._moved(share, weight, layer, given, setting)  # frees the samples
         if moved is None:
             return False
         draft.set(weight, self.quantise.rounded(weight, layer, moved, draft, setting))
@@ -162,7 +163,7 @@ class Refit:
     def _moved(
         self, share: float, weight: str, layer: Layer, given: Fitting, setting: Setting
     ) -> Tensor | None:
-        """The weight ``[rows, cols]`` that the sample asks for, by its name; None where it stays as it is."""
+        """The fitted weight ``[rows, cols]``; None if it stays as it is."""
         was: Tensor = setting.shelf[self.quantise, "weight", weight]
         matrix = was.flatten(1)
         parts = groups(layer)
@@ -177,7 +178,7 @@ class Refit:
 
 
 def fitted_change(x: Tensor, missing: Tensor) -> Tensor:
-    """The change of a weight that makes good what its outputs miss, by damped least squares.
+    """The change of a weight that compensates its missing outputs, by damped least squares.
 
     Args:
         x: ``[groups, n, cols]``, of mean 0.
@@ -195,13 +196,13 @@ def fitted_change(x: Tensor, missing: Tensor) -> Tensor:
 
 
 def _solved(matrices: Tensor, wanted: Tensor) -> Tensor:
-    """As ``torch.linalg.solve``, bit for bit, but in place where they are symmetric: a copy takes as much memory again.
+    """``torch.linalg.solve``, bit for bit, but in place for symmetric matrices, because a copy needs much memory.
 
     Args:
-        matrices: ``[groups, n, n]``; they are overwritten.
+        matrices: ``[groups, n, n]``; overwritten.
         wanted: ``[groups, n, m]``.
     """
-    columns = matrices.transpose(1, 2)  # in the order that LAPACK wants
+    columns = matrices.transpose(1, 2)  # in the order that LAPACK needs
     if not torch.equal(matrices, columns):
         return torch.linalg.solve(matrices, wanted)
     pivots, info = torch.empty(0, dtype=torch.int32), torch.empty(0, dtype=torch.int32)
@@ -210,10 +211,12 @@ def _solved(matrices: Tensor, wanted: Tensor) -> Tensor:
 
 
 def explained(x: Tensor, missing: Tensor, change: Tensor, outputs: Tensor) -> float:
-    """The share of a change that is best for other inputs than those that it was fitted to, from 0 to 1.
+    """The share of a change that is best for held-out inputs, from 0 to 1.
 
     Args:
-        outputs: G, what an error of a row's output costs, ``[groups, rows]``.
+        x, missing: held-out inputs and missing outputs, as for :func:`fitted_change`.
+        change: ``[groups, rows, cols]``.
+        outputs: G, the cost of an error of each row's output, ``[groups, rows]``.
     """
     made = x @ change.transpose(1, 2).to(x)
     size = float((made.square().sum(1).double().cpu() * outputs).sum())
@@ -230,7 +233,7 @@ def _put(draft: Draft, levels: Mapping[str, Quantised], names: Sequence[str]) ->
 
 
 def _ratio(matrix: Tensor, original: Tensor) -> Tensor | None:
-    """Of the rows of one weight to those of another, float64 ``[rows]``; None where they differ by more than it."""
+    """Ratio of the rows of one weight to those of another, float64 ``[rows]``; None if rows differ otherwise."""
     if matrix.shape != original.shape:
         return None
     ours, theirs = matrix.double().flatten(1), original.double().flatten(1)

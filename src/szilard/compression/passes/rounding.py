@@ -1,4 +1,4 @@
-"""The pass that makes integers of weights."""
+"""The passes that round weights and vectors to integers."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from szilard.compression.curvature import Curvature, curvatures
 from szilard.compression.draft import Draft, Quantised, Setting
 from szilard.compression.finite import all_finite
 from szilard.compression.layers import tensors
+from szilard.compression.memory import for_gradients, give_back
 from szilard.compression.no_data import shares, sizes, without_data
-from szilard.compression.own_units import OwnUnits, balanced_roots, own_units
-from szilard.compression.room import for_gradients, give_back
-from szilard.compression.scaled import PLAIN, Way
-from szilard.compression.ways import exponents
+from szilard.compression.raw_units import RawUnits, balanced_roots, raw_units
+from szilard.compression.row_exponents import exponents
+from szilard.compression.scaled import PLAIN, Scaling
 from szilard.errors import SzilardError, SzilardWarning, first_line, printable
 
-OCTAVES = 3  # of λ, in which tensors are rounded in the same way
-FINEST = 20  # bits of a vector at most
-UNIT = 6  # bits of its step below the size of a row
+OCTAVES = 3  # octaves of λ in which tensors are rounded with the same scalings
+FINEST = 20  # most bits of a vector
+UNIT = 6  # bits by which a bias's step is below the size of a row
 
 
 class Quantise:
-    """Every weight to integers, by curvature and rate (:mod:`szilard.compression.sequential_rounding`).
+    """Round every weight to integers, by curvature and rate (:mod:`szilard.compression.sequential_rounding`).
 
     Args:
-        softness: τ, the temperature by which the network's own beliefs are softened where curvature is measured.
-        curvature: take this instead of measuring it; by the tensor's name, "0.weight".
-        price: share of λ at which it rounds; below 1 where training on the integers will follow.
+        softness: τ, the temperature that softens the network's predictions when curvature is measured.
+        curvature: used instead of measuring it; by the tensor's name, "0.weight".
+        price: factor of λ for rounding; below 1 if training of the integers follows.
     """
 
     name = "quantise"
-    summary = "Quantises matrices to integers, by curvature and rate"
+    summary = "Rounds matrices to integers, by curvature and rate"
     source = "Hassibi and Stork 1993; Frantar et al. 2022, arXiv:2208.11580; Conzelmann and Bamler 2025"
     order = 3
 
@@ -45,7 +45,7 @@ class Quantise:
         self, *, softness: float = 4.0, curvature: dict[str, Curvature] | None = None, price: float = 1.0
     ) -> None:
         self.softness, self.price, self.curvature = softness, price, curvature
-        self.keeps = False  # weights as they were, on the shelf, and levels: for a pass that looks back
+        self.keeps = False  # whether weights before rounding, and levels, are kept for a later pass
 
     def __call__(self, draft: Draft, setting: Setting) -> None:
         wanted = {
@@ -53,7 +53,7 @@ class Quantise:
             for name, module, weight in tensors(draft)
             if weight.dim() > 1 and name not in draft.products
         }
-        self._ways(draft, setting, wanted)
+        self._scalings(draft, setting, wanted)
         made: dict[str, Quantised] = {}
         every, done = sum(draft.tensor(name).numel() for name in wanted), 0
         for number, (name, module) in enumerate(wanted.items(), start=1):
@@ -64,29 +64,29 @@ class Quantise:
             if self.keeps:
                 setting.shelf[self, "weight", name] = weight.cpu().clone()
             levels = self.rounded(name, module, weight, draft, setting)
-            target = weight.clone() if draft.looks_back else None  # the draft's own is overwritten
+            target = weight.clone() if draft.looks_back else None  # the draft's tensor is overwritten
             draft.set(name, levels)
             if target is not None:
                 draft.targets[name] = target
             if self.keeps:
                 made[name] = draft.quantised[name]
-            del weight, levels, target  # before the next ones are read
+            del weight, levels, target  # free their memory before the next ones are read
         if self.keeps:
             setting.memo[self, "made"] = made
 
     def rounded(
         self, name: str, module: nn.Module, weight: Tensor, draft: Draft, setting: Setting
     ) -> Quantised:
-        """Integers for a weight by its name, in the way that was found best for it."""
+        """Integers for a weight, with the scaling that was chosen for its name."""
         matrix = weight.cpu().reshape(len(weight), -1)
         found, roots = self._outline(name, module, matrix, draft, setting)
-        ways: dict[str, Way] = setting.memo.get((self, "ways", self._span(setting)), {})
-        return scaled.quantise(matrix, found, self.price * setting.lam, roots, ways.get(name, PLAIN))
+        scalings: dict[str, Scaling] = setting.memo.get((self, "scalings", self._span(setting)), {})
+        return scaled.quantise(matrix, found, self.price * setting.lam, roots, scalings.get(name, PLAIN))
 
     def _outline(
         self, name: str, module: nn.Module, matrix: Tensor, draft: Draft, setting: Setting
     ) -> tuple[Curvature, list[Tensor]]:
-        """A curvature of which A is but a shape, since it takes as much memory as its roots do; and these."""
+        """A curvature with only the shape of A, to save its memory, and the inverse roots of A."""
         key = self, "outline", name
         kept = setting.memo.get(key)
         if kept is not None:
@@ -100,7 +100,7 @@ class Quantise:
         return outline, roots
 
     def outputs(self, name: str, setting: Setting) -> Tensor:
-        """G of a tensor that was measured, ``[rows]``, without reading A where that need not be."""
+        """G of a measured tensor, ``[rows]``, without reading A if possible."""
         kept: Curvature | None = setting.memo.get((self, "outline", name))
         return (self.measured(setting)[name] if kept is None else kept).outputs
 
@@ -108,10 +108,10 @@ class Quantise:
     def _span(setting: Setting) -> int:
         return math.floor(math.log2(setting.lam) / OCTAVES)
 
-    def _ways(self, draft: Draft, setting: Setting, wanted: dict[str, nn.Module]) -> dict[str, Way]:
-        """How tensors are rounded; found out again where λ is quite another, since only large errors tell."""
+    def _scalings(self, draft: Draft, setting: Setting, wanted: dict[str, nn.Module]) -> dict[str, Scaling]:
+        """Scalings of tensors; chosen again if λ is very different, because only large errors show the best choice."""
         span = self._span(setting)
-        key = (self, "ways", span)
+        key = (self, "scalings", span)
         if key not in setting.memo:
             # At the largest λ of the span, so that the order in which a search tries them does not matter.
             setting = replace(setting, lam=2.0 ** (OCTAVES * (span + 1)))
@@ -122,18 +122,20 @@ class Quantise:
                 setting.progress.step("steps of layer", number, len(wanted), share=0.0)
                 found = self.curvature_of(name, module, draft, setting)
                 matrix = draft.tensor(name).detach().cpu().flatten(1)
-                likely[name] = scaled.likely(matrix, found, lam, self._roots(name, found, matrix, setting))
+                likely[name] = scaled.best_scaling(
+                    matrix, found, lam, self._roots(name, found, matrix, setting)
+                )
                 del matrix, found
 
-            def rounded(name: str, matrix: Tensor, way: Way) -> Quantised:
+            def rounded(name: str, matrix: Tensor, scaling: Scaling) -> Quantised:
                 roots = self._roots(name, known[name], matrix, setting)
-                return scaled.quantise(matrix, known[name], lam, roots, way, passes=1)
+                return scaled.quantise(matrix, known[name], lam, roots, scaling, passes=1)
 
             with setting.progress.aside():
                 setting.memo[key] = exponents(
                     draft, setting, known, [name for name in wanted if name in known], likely, rounded
                 )
-        made: dict[str, Way] = setting.memo[key]
+        made: dict[str, Scaling] = setting.memo[key]
         return made
 
     def _roots(self, name: str, found: Curvature, matrix: Tensor, setting: Setting) -> list[Tensor]:
@@ -148,16 +150,17 @@ class Quantise:
         return roots
 
     def known(self, draft: Draft, setting: Setting) -> Mapping[str, Curvature]:
-        """Curvatures by the tensor's name: those that were given, or those of this network on these inputs.
+        """Curvatures by the tensor's name: the given ones, or those of this network on these inputs.
 
-        They are measured when they are first asked for, and kept in the setting: a search over λ asks again and again.
+        They are measured at the first call and kept in the setting, because every attempt of a search over λ needs
+        them.
         """
         if self.curvature is not None:
             _check_names(self.curvature, draft.network)
             return self.curvature
         if self not in setting.memo:
             with (
-                _told(),
+                _one_sentence_errors(),
                 setting.progress.aside(),
                 for_gradients(draft.network, setting.inputs, setting.forward) as batches,
             ):
@@ -173,27 +176,27 @@ class Quantise:
         return self.measured(setting)
 
     def measured(self, setting: Setting) -> Mapping[str, Curvature]:
-        """The same, but empty where nobody has asked for them yet."""
+        """The same, but empty if they have not been measured yet."""
         found: Mapping[str, Curvature] = (
             setting.memo.get(self, {}) if self.curvature is None else self.curvature
         )
         return found
 
     def _known(self, name: str, draft: Draft, setting: Setting) -> Curvature | None:
-        """Of a weight by its name; None where it is not known, or overflows."""
+        """Measured curvature of a weight; None if it is not known, or overflows."""
         found = self.known(draft, setting).get(name)
         finite = found is not None and all_finite(found.inputs) and all_finite(found.outputs)
         return found if finite else None
 
     def curvature_of(self, name: str, module: nn.Module, draft: Draft, setting: Setting) -> Curvature:
-        """Of a weight by its name, or what is supposed where it is not known."""
+        """Curvature of a weight: measured, or assumed if it is not known."""
         known = self._known(name, draft, setting)
         if known is not None:
             return known
         if name in self.known(draft, setting):
             warnings.warn(
-                f"how sensitive the network is to {printable(name)} overflows on the calibration data; it is taken to "
-                "be as sensitive as without data",
+                f"the sensitivity of the network to {printable(name)} overflows on the calibration data; it is assumed "
+                "as if there were no data",
                 SzilardWarning,
                 stacklevel=2,
             )
@@ -204,46 +207,46 @@ class Quantise:
         inputs, outputs = without_data(weight, share, units=name == _last(draft.network), read=read)
         return Curvature(inputs, outputs, outputs)
 
-    def _units(self, setting: Setting) -> OwnUnits:
+    def _units(self, setting: Setting) -> RawUnits:
         key = self, "units"
         if key not in setting.memo:
-            setting.memo[key] = own_units(setting.original)
-        found: OwnUnits = setting.memo[key]
+            setting.memo[key] = raw_units(setting.original)
+        found: RawUnits = setting.memo[key]
         return found
 
 
 @contextmanager
-def _told() -> Iterator[None]:
-    """One sentence for what a network raises on one of the batches."""
+def _one_sentence_errors() -> Iterator[None]:
+    """Turn an error of the network on one of the batches into one sentence."""
     try:
         yield
     except (IndexError, KeyError, ValueError, TypeError, AttributeError) as error:
         text = f"the network does not take one of the calibration batches: {first_line(error)}"
-        raise SzilardError(f"{text}; give batches of what it takes") from error
+        raise SzilardError(f"{text}; give batches that the network takes") from error
 
 
 def _check_names(given: dict[str, Curvature], network: nn.Module) -> None:
-    """Refuse curvature of nothing."""
+    """Refuse curvature for names that are not parameters."""
     odd = set(given) - {name for name, _ in network.named_parameters(remove_duplicate=False)}
     if odd:
         raise SzilardError(
-            f"curvature is given for {min(odd)}, which is no parameter of the network; give it by the names of "
+            f"curvature is given for {min(odd)}, which is not a parameter of the network; give it by the names of "
             'parameters, such as "0.weight"'
         )
 
 
 def _last(network: nn.Module) -> str:
-    """Name of the last matrix, whose rows are probably outputs, which may have units of their own."""
+    """Name of the last matrix: its rows are probably outputs, which can have different units."""
     names = [name for name, p in network.named_parameters() if p.dim() > 1]
     return names[-1] if names else ""
 
 
 def _fine(module: nn.Module, name: str, units: bool) -> float:
-    """A step of a bias that is small beside what its layer makes of inputs of unit size, and any row if ``units``.
+    """A step of a bias that is small compared with its layer's outputs for unit inputs, in every row if ``units``.
 
     Infinite for other vectors.
 
-    A bias may be large where outputs vary little, as in a regression far from zero.
+    A bias can be large although outputs vary little, as in a regression far from zero.
     """
     weight = getattr(module, "weight", None)
     if name.rpartition(".")[2] != "bias" or not isinstance(weight, Tensor) or weight.dim() < 2:
@@ -256,7 +259,7 @@ def _fine(module: nn.Module, name: str, units: bool) -> float:
 
 
 class QuantiseVectors:
-    """Biases and other vectors to integers: each to the nearest level of the step that its curvature asks for.
+    """Round biases and other vectors to the nearest level, with the step that follows from their curvature.
 
     Args:
         bits: precision of a vector whose curvature is not known: its root mean square is ``2^bits`` steps.
@@ -264,7 +267,7 @@ class QuantiseVectors:
     """
 
     name = "quantise-vectors"
-    summary = "Quantises biases and other vectors to integers"
+    summary = "Rounds biases and other vectors to integers"
     order = 10
 
     def __init__(self, quantise: Quantise, *, bits: int = 11) -> None:
@@ -293,7 +296,7 @@ class QuantiseVectors:
                 step = min(size / 2**self.bits, _fine(module, name, units))
             code = round(16 * math.log2(min(step, size / 2)))
             if step < size / 2**FINEST or code < sequential_rounding.finest(values):
-                continue  # exact bytes are as small
+                continue  # exact bytes take no more space
             draft.set(name, sequential_rounding.nearest(values[None], code))
 
     def _curvatures(self, draft: Draft, setting: Setting) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""What the targets of each task are: the objects that rooms ask instead of comparing the task's name."""
+"""The target types of the tasks: other packages use these objects instead of comparing the task's name."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ CLASSES, LABELS, QUANTITIES = Classes(), Labels(), Quantities()
 _OF_DATA: dict[str, DataTargets] = {one.name: one for one in (CLASSES, LABELS, QUANTITIES)}
 _ALL: dict[str, TargetType] = {one.name: one for one in (*_OF_DATA.values(), Vectors())}
 
-DATA_TASKS = tuple(_OF_DATA)  #: names of tasks that a data set can have and a method trains for
+DATA_TASKS = tuple(_OF_DATA)  #: names of the tasks of data sets, for which methods train
 TASKS = tuple(_ALL)
-"""What a network can be asked to do, by the names that ``task=`` and ``--task`` take."""
+"""Names of all tasks, as ``task=`` and ``--task`` take them."""
 
 
 def of_data(task: str) -> DataTargets:
-    """The targets of a data set, or of a method, from the name of its task.
+    """The target type of a data set or a method, from the name of its task.
 
     Raises:
         SzilardError: no such task.
@@ -51,12 +51,12 @@ def of_data(task: str) -> DataTargets:
 
 
 def known(task: object) -> DataTargets | None:
-    """The same from what a file says; None where it names no such task."""
+    """The target type of a task named in a file; None if there is no such task."""
     return _OF_DATA.get(task) if isinstance(task, str) else None
 
 
 def of_task(task: str) -> TargetType:
-    """The targets that go with the outputs of a trained network.
+    """The target type of a trained network, from the name of its task.
 
     Raises:
         SzilardError: no such task.

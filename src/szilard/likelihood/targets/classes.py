@@ -1,4 +1,4 @@
-"""One of several classes."""
+"""Classification into one of several classes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from szilard.likelihood.targets.target_type import DataTargets, ignoring
 
 
 class Classes(DataTargets):
-    """Class numbers, int64 ``[N]``, or ``[N, ...]`` with one at each position; -100 stands for none there."""
+    """Class numbers, int64 ``[N]``, or ``[N, ...]`` with one for each position; -100 marks a position without label."""
 
     name = "classification"
     score = Categorical.score
@@ -55,13 +55,13 @@ class Classes(DataTargets):
         counted = y if ignore_index is None else y[y != ignore_index]
         if counted.numel() and (int(counted.min()) < 0 or int(counted.max()) >= n_outputs):
             raise SzilardError(
-                f"labels lie in [{int(counted.min())}, {int(counted.max())}] but the network knows {n_outputs} classes"
+                f"labels are in [{int(counted.min())}, {int(counted.max())}] but the network has {n_outputs} classes"
                 + ignoring(counted, IGNORED, ignore_index)
             )
         return y
 
     def constant_nll(self, known: Tensor, asked: Tensor, n_outputs: int) -> float:
-        """With one example more of each class, so that none is impossible."""
+        """With one added example of each class, so that no class has probability 0."""
         known, asked = (y[y != IGNORED].long() for y in (known, asked))
         counts = torch.bincount(known, minlength=n_outputs).double() + 1
         return float((counts.sum().log() - counts.log())[asked].mean())

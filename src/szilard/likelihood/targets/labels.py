@@ -1,4 +1,4 @@
-"""Labels that are each there or not."""
+"""Independent binary labels (multi-label classification)."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ class Labels(DataTargets):
         known = y if ignore_index is None else y[y != ignore_index]
         if known.numel() and not bool(((known == 0) | (known == 1)).all()):
             raise SzilardError(
-                "labels that are there or not must be 0 or 1, and these are not"
-                + (ignoring(known, IGNORED, ignore_index) or "; mend them")
+                "binary labels must be 0 or 1, and these are not"
+                + (ignoring(known, IGNORED, ignore_index) or "; fix them")
             )
         return y.long()
 

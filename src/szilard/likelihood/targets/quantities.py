@@ -1,4 +1,4 @@
-"""Quantities, one or several an example."""
+"""Regression targets, one or several for each example."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from szilard.errors import SzilardError
 from szilard.likelihood.gaussian import Gaussian
 from szilard.likelihood.likelihood import Likelihood
 from szilard.likelihood.noisy import NoisyGaussian
-from szilard.likelihood.outputs import answers_noise, gaussian, noisy
+from szilard.likelihood.outputs import gaussian, has_noise, noisy
 from szilard.likelihood.targets.target_type import DataTargets, TaskName
 
-_LEAST = 1e-6  # variance: targets that are all the same would have a density without bound
+_LEAST = 1e-6  # minimum variance: the density of constant targets would be infinite
 
 
 class Quantities(DataTargets):
-    """Targets ``[N]``, or ``[N, k]`` of several; a network answers their means, and the logs of their noises."""
+    """Targets ``[N]``, or ``[N, k]`` if there are several; a network returns their means and ln of their noises."""
 
     name = "regression"
     score = Gaussian.score
@@ -30,11 +30,11 @@ class Quantities(DataTargets):
         return NoisyGaussian()
 
     def meaning(self, n_outputs: int) -> TaskName | Likelihood:
-        """Several targets have a noise each."""
+        """Each of several targets has its own noise."""
         return NoisyGaussian(outputs=n_outputs) if n_outputs > 1 else self.name
 
     def likelihood_of(self, output: Tensor, labels: Tensor | None) -> Likelihood:
-        if labels is not None and answers_noise(output, labels):
+        if labels is not None and has_noise(output, labels):
             return noisy(output, labels)
         return gaussian(output, labels)
 
@@ -50,11 +50,11 @@ class Quantities(DataTargets):
 
     def checked(self, y: Tensor, n_outputs: int, ignore_index: int | None = None) -> Tensor:
         if y.is_complex() or not torch.isfinite(y).all():
-            raise SzilardError("the targets hold NaN, infinite or complex values; leave those examples out")
+            raise SzilardError("the targets hold NaN, infinite or complex values; remove those examples")
         return y.double()
 
     def constant_nll(self, known: Tensor, asked: Tensor, n_outputs: int) -> float:
-        """Of a Gaussian with the mean and variance of the known targets; the mean over several."""
+        """NLL of a Gaussian with the mean and variance of the known targets; the mean over several targets."""
         known, asked = known.double(), asked.double()
         variance = (known - known.mean(0)).square().mean(0).clamp_min(_LEAST)
         squares = (asked - known.mean(0)).square().mean(0)

@@ -1,4 +1,4 @@
-"""What differs between tasks: the face of what a data set's targets are."""
+"""The interface of target types, which hold all differences between tasks."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ TaskName = Literal["classification", "multilabel", "regression"]
 
 
 class TargetType(ABC):
-    """What the targets of a task are, of outputs that a network gives already.
+    """The targets of a task, for the outputs of an existing network.
 
     Attributes:
-        name: of the task, as users write it.
-        score: what predictions are judged by.
-        has_labels: whether labels judge the outputs; else only the original network's outputs do.
+        name: name of the task, as users write it.
+        score: name of the score of predictions.
+        has_labels: outputs are compared with labels; else only with the original network's outputs.
         in_units: targets are quantities, which have a unit, a shift and a scale, and a noise.
-        in_columns: targets are ``[N, k]``, even where k is 1.
+        in_columns: targets are ``[N, k]``, even if k is 1.
     """
 
     name: ClassVar[str]
@@ -39,18 +39,18 @@ class TargetType(ABC):
             labels: ``[N, ...]``, or None.
 
         Raises:
-            SzilardError: outputs that the task cannot have.
+            SzilardError: outputs that do not fit the task.
         """
 
 
 class DataTargets(TargetType):
-    """What the targets of a data set are: all that rooms ask where tasks differ.
+    """The targets of a data set: everything that other packages need if tasks differ.
 
     Attributes:
-        has_classes: targets are numbers of classes that have names; one an example, or one at each position.
-        ignored: the label that stands for none, or None where every target counts.
-        constant: what the best constant prediction consists of, in a sentence.
-        figures: what tables call a figure of :func:`szilard.metrics.evaluate`, where it is not called so there.
+        has_classes: targets are numbers of named classes, one for each example or for each position.
+        ignored: the label of positions without a target, or None if there are none.
+        constant: the best constant prediction, as part of a sentence.
+        figures: names in tables of the figures of :func:`szilard.metrics.evaluate`, if they differ.
     """
 
     name: ClassVar[TaskName]
@@ -61,10 +61,10 @@ class DataTargets(TargetType):
 
     @abstractmethod
     def trained(self) -> Likelihood:
-        """The likelihood that a method trains under, for one target an example."""
+        """The likelihood with which a method trains, for one target for each example."""
 
     def meaning(self, n_outputs: int) -> TaskName | Likelihood:
-        """What :meth:`szilard.methods.Method.prepare` needs to know for a data set of ``n_outputs``."""
+        """The ``task`` argument of :meth:`szilard.methods.Method.prepare` for a data set of ``n_outputs``."""
         return self.name
 
     def n_outputs(self, classes: Sequence[str], targets: Sequence[str]) -> int:
@@ -72,21 +72,21 @@ class DataTargets(TargetType):
         return max(1, len(targets))
 
     def output_names(self, classes: Sequence[str], targets: Sequence[str]) -> Sequence[str]:
-        """Which of the names of a data set those of the outputs are."""
+        """The names of the outputs: those of the classes or of the targets."""
         return targets
 
     @abstractmethod
     def output_shapes(
         self, n: int, n_outputs: int, positions: Sequence[int]
     ) -> tuple[list[tuple[int, ...]], str]:
-        """Shapes that a network may answer to ``n`` inputs, and the same in words.
+        """Shapes of the outputs that a network can return for ``n`` inputs, and their description.
 
         Args:
             positions: shape of the targets of one example.
         """
 
     def standardised(self, y: Tensor, shift: float | Tensor, scale: float | Tensor) -> Tensor:
-        """Targets as a network learns them; only quantities change."""
+        """Targets in the units of training; only quantities change."""
         return y
 
     @abstractmethod
@@ -94,7 +94,7 @@ class DataTargets(TargetType):
         """Targets in host memory, of the right shape, in the type in which metrics compare them.
 
         Raises:
-            SzilardError: values that the task cannot have.
+            SzilardError: values that do not fit the task.
         """
 
     @abstractmethod
@@ -102,12 +102,12 @@ class DataTargets(TargetType):
         """Mean negative log likelihood of a target, in nats, of the best constant prediction.
 
         Args:
-            known: targets that the prediction is made from, ``[N, ...]``.
-            asked: those that are predicted.
+            known: targets from which the prediction is computed, ``[N, ...]``.
+            asked: targets that are predicted.
         """
 
 
 def ignoring(y: Tensor, ignored: int, ignore_index: int | None) -> str:
-    """The advice for labels out of range where some of them are those that stand for none."""
+    """Advice for labels out of range if some of them are the usual value for "no label"."""
     seen = ignore_index is None and bool((y == ignored).any())
-    return f"; give ignore_index={ignored} if that stands for no label" if seen else ""
+    return f"; give ignore_index={ignored} if that means no label" if seen else ""

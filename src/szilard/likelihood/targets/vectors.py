@@ -1,4 +1,4 @@
-"""Vectors whose direction counts. No data set has them as targets, and no method trains them."""
+"""Embeddings: vectors compared by direction. Data sets do not have them as targets, and methods do not train them."""
 
 from __future__ import annotations
 
@@ -21,6 +21,6 @@ class Vectors(TargetType):
     def likelihood_of(self, output: Tensor, labels: Tensor | None) -> Likelihood:
         if output.dim() < 2 or output.shape[-1] < 2:
             raise SzilardError(
-                f"outputs {list(output.shape)} are no vectors; take another task than embedding"
+                f"outputs {list(output.shape)} are not vectors; choose another task than embedding"
             )
         return Embedding()

@@ -1,4 +1,4 @@
-"""The last resort of a search for a file that keeps a drop: weights as they are."""
+"""If no rounding keeps the drop: store the original weights bit for bit."""
 
 from __future__ import annotations
 
@@ -11,22 +11,23 @@ from szilard.compression.promise import SLACK, Promise
 from szilard.errors import SzilardWarning
 
 
-def as_they_are(
+def unrounded(
     attempt: Callable[[float, Sequence[Pass]], Attempt], promise: Promise, least: float
 ) -> Attempt | None:
-    """An attempt without any pass, at λ = 0, if its score is the original's; its file holds every tensor bit for bit.
+    """An attempt without passes, at λ = 0, if its score is the original's; its file stores every tensor bit for bit.
 
     Args:
-        attempt: makes one of λ and passes.
-        least: drop that rounding was seen to cost.
+        attempt: makes an attempt from λ and passes.
+        promise: the limit on the drop.
+        least: the smallest drop that rounding gave.
     """
     made = attempt(0.0, [])
-    # The network is the original, so that nothing falls, however few examples there are to say it.
+    # The network is the original, so the mean drop is enough, for any number of examples.
     if made.scores is None or not promise.drop(made.scores).mean <= max(promise.limit, SLACK):
         return None
     text = (
-        f"no rounding keeps the drop within {promise.limit:g} (the least was {least:.4g}); the weights are stored as "
-        "they are, bit for bit"
+        f"no rounding keeps the drop within {promise.limit:g} (the smallest was {least:.4g}); the weights are stored "
+        "bit for bit"
     )
     warnings.warn(text, SzilardWarning, stacklevel=3)
     made.notes.append(text)

@@ -1,4 +1,4 @@
-"""Supports so small that a network cannot work: layers that leave units without an entry."""
+"""Warnings about a density that is too low: layers with units that have no input."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from szilard import bayes
 from szilard.errors import SzilardWarning, shortened
 from szilard.methods import Method
 
-_PER_UNIT = 2  # entries for each output unit, below which a layer is thin
-_ALIVE = 50  # entries, from which a layer carries enough, however many units it has beside
-FEW = 500  # entries in all, below which a network is
+_PER_UNIT = 2  # entries per output unit below which a layer is too sparse
+_ALIVE = 50  # entries from which a layer has enough, whatever its number of units
+FEW = 500  # entries of all layers below which a network is too sparse
 
 
 @dataclass(frozen=True)
 class Layer:
-    """A weight on a support that moves.
+    """A sparse weight.
 
     Attributes:
-        units: rows of the weight, one an output.
-        entries, size: those that exist, and all.
+        units: rows of the weight, one for each output unit.
+        entries, size: number of existing entries, and of all entries.
     """
 
     name: str
@@ -33,7 +33,7 @@ class Layer:
 
 
 def layers(network: nn.Module) -> list[Layer]:
-    """The weights of a network of which a part exists."""
+    """The sparse weights of a network."""
     found = []
     for name, weight in bayes.weights(network).items():
         support = weight.support
@@ -50,9 +50,9 @@ def enough(found: list[Layer]) -> float:
 
 
 def warn(network: nn.Module, method: Method) -> None:
-    """Warn before training where a layer has fewer entries than units, so that some see no input whatever is learnt.
+    """Warn before training if a layer has fewer entries than units, so that some units have no input.
 
-    A wide layer over a few features may have such units and does without them: nothing is said from 50 entries on.
+    A wide layer over a few features can work without such units: there is no warning from 50 entries on.
     """
     if _density(method) >= 1:
         return
@@ -60,18 +60,18 @@ def warn(network: nn.Module, method: Method) -> None:
     if not bare:
         return
     worst = min(bare, key=lambda layer: layer.entries / layer.units)
-    others = f", and of {len(bare) - 1} more layers" if len(bare) > 1 else ""
+    others = f" ({len(bare) - 1} more layers are similar)" if len(bare) > 1 else ""
     warnings.warn(
         f"density {_density(method):g} leaves layer {shortened(worst.name, 60)!r} of {method.label} {worst.entries} "
-        f"{'entries' if worst.entries > 1 else 'entry'} for {worst.units} units, so that {worst.units - worst.entries} "
-        f"of them or more see no input{others}; choose a larger density, such as {enough(bare):g}",
+        f"{'entries' if worst.entries > 1 else 'entry'} for {worst.units} units, so {worst.units - worst.entries} "
+        f"or more units have no input{others}; choose a larger density, such as {enough(bare):g}",
         SzilardWarning,
         stacklevel=2,
     )
 
 
 def advice(network: nn.Module, method: Method) -> str | None:
-    """What may help a network that has learnt nothing, if its density is to blame, else None."""
+    """What can help a network that has learnt nothing, if its density may be the cause, else None."""
     found = layers(network)
     if _density(method) >= 1 or not found:
         return None

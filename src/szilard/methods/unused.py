@@ -1,4 +1,4 @@
-"""Options that a method accepts, because all methods do, and that change nothing in it."""
+"""Warnings about options that a method accepts, because all methods do, but does not use."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from szilard.errors import SzilardWarning
 
 
 def warn(method: str, given: Mapping[str, Any], usual: Mapping[str, Any], why: str) -> None:
-    """Warn of options that are not at their usual values though they change nothing.
+    """Warn about unused options that are not at their default values.
 
-    It is no error, because networks that were trained so must still open.
+    It is not an error, because networks that were trained with these options must still open.
 
     Args:
-        method: what to call it.
-        given: options by name, as far as somebody gave them.
-        usual: their values where nobody did; options that are not in it are not looked at.
-        why: they change nothing, as part of a sentence.
+        method: name of the method in the message.
+        given: the options that the user has set.
+        usual: default values of the unused options; other options are not checks.
+        why: reason why they change nothing, as part of a sentence.
     """
     names = [name for name, value in usual.items() if name in given and given[name] != value]
     if names:

@@ -1,15 +1,15 @@
-"""Curvature of any tensor from its gradients alone.
+"""Curvature of any tensor from its gradients only.
 
-Let every example i send back a random ε_i through its outputs, of mean 0 and of the covariance of the loss's curvature
-there, each independent of the others. For the gradient g of Σ_i ⟨output_i, ε_i⟩ in a tensor W, E[g gᵀ] is then the sum
-over examples of the Gauss-Newton matrix of W, because all terms between two examples vanish. How often W is used for an
-example, at which positions, times or places, and by which operation, is inside of g. Of g gᵀ only a Kronecker product
-is kept (Martens and Grosse 2015; Gupta, Koren and Singer 2018):
+For every example i, backpropagate a random ε_i from its outputs, of mean 0 and with the covariance of the loss's
+curvature there, independent of the other examples. For the gradient g of Σ_i ⟨output_i, ε_i⟩ in a tensor W, E[g gᵀ] is
+then the sum over examples of the Gauss-Newton matrix of W, because all terms between two examples vanish. The gradient
+g includes every use of W for an example, at all positions, times and places, by any operation. Of g gᵀ only a Kronecker
+product is kept (Martens and Grosse 2015; Gupta, Koren and Singer 2018):
 
     G_r A,    with G_r = E[|g_r|²] / cols    and    A = cols · E[Σ_r g_rᵀ g_r / G_r],    of trace cols,
 
-as means over examples. A is known from few samples, and its off-diagonal part is shrunk by the share in which two
-halves of the samples agree.
+as means over examples. A is estimated from few samples, and its off-diagonal part is shrunk by the correlation of two
+halves of the samples.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ class Squares:
 
     Args:
         shape: of the tensor.
-        groups: the rows fall into so many parts of one A each.
-        samples: that will come, about; A is a full matrix only where they can tell it.
-        full: whether A is wanted as a matrix.
+        groups: number of parts of the rows, each with its own A.
+        samples: approximate number that will follow; A is a full matrix only if they are enough to estimate it.
+        full: whether A is needed as a matrix.
     """
 
     def __init__(self, shape: torch.Size, *, groups: int = 1, samples: int = 1, full: bool = True) -> None:
@@ -46,7 +46,7 @@ class Squares:
         self.samples = 0
 
     def see(self, grad: Tensor | None) -> None:
-        """One sample, of the tensor's shape, finite; None is zero."""
+        """Add one sample, of the tensor's shape, finite; None is zero."""
         if grad is not None:
             if grad.layout is not torch.strided:
                 grad = grad.to_dense()
@@ -64,7 +64,7 @@ class Squares:
         self.touched[rows] += energy > 0
         if self.vector:
             return  # every entry is a row
-        # Rows count alike, each in units of what it has when it has anything.
+        # Rows count alike: each is divided by its size in the samples in which it is not zero.
         scale = (self.touched[rows] / self.energy[rows].clamp_min(1e-300)).sqrt()
         kept = energy > 0
         scaled = (part[kept] * scale[kept, None]).float()
@@ -72,10 +72,10 @@ class Squares:
         half += scaled.T @ scaled if self.full else scaled.square().sum(0)
 
     def mean(self, examples: int, inputs: Tensor | None = None) -> Curvature | None:
-        """The curvature, for so many examples; None where every gradient was zero.
+        """The curvature for this many examples; None if every gradient was zero.
 
         Args:
-            inputs: A, if it is known better from elsewhere, ``[groups, cols, cols]`` or ``[groups, cols]``.
+            inputs: A, if it was measured by a hook, ``[groups, cols, cols]`` or ``[groups, cols]``.
         """
         if not examples or not bool((self.energy > 0).any()):
             return None
@@ -91,17 +91,17 @@ class Squares:
         return Curvature(a, outputs, outputs)
 
     def _with_untouched(self) -> Tensor:
-        """Sums of squares by row, as they are to be expected of other examples.
+        """Sums of squares by row, as expected for other examples.
 
-        Rows that no gradient touched are words that no example contained, or places behind the end of all of them.
-        Others will. Such a row counts as one that was met half a time, or as often as Good's (1953) estimate from those
-        that were met once says. One that was met n times has seen n samples of its squares; the mean of all rows is
-        added as one more.
+        Rows with zero gradient in all samples are words that no example contained, or positions after the end of all
+        examples; other examples will use them. Such a row counts as used half a time, or as often as Good's (1953)
+        estimate from the rows that were used once. A row that was used n times has n samples of its squares; the mean
+        of all rows is added as one more sample.
         """
         n, unmet = self.touched, self.touched == 0
         if not bool(unmet.any()):
             return self.energy
-        each = self.energy.sum() / n.sum()  # of a row, when it is met
+        each = self.energy.sum() / n.sum()  # of a row, each time that it is used
         rate = max(0.5, float((n == 1).sum()) / float(unmet.sum()))
         shared = n * (self.energy + each) / (n + 1)
         return torch.where(unmet, rate * each, shared)

@@ -1,8 +1,8 @@
-"""How many examples may be computed at once, so that activations take no more memory than half the weights.
+"""Limit the number of examples computed at once, so that activations take at most half as much memory as the weights.
 
-What a network keeps in memory for an example is measured on two of them: what is alive at once in a forward pass, and
-what is saved for a backward pass. Batches are cut into parts that fit. Small networks are given :data:`LEAST` bytes,
-which is more than their calibration takes.
+The memory for an example is measured on two of them: the bytes alive at once in a forward pass, and the bytes saved for
+a backward pass. Batches are cut into parts that fit. Small networks are allowed :data:`LEAST` bytes, which is more than
+their calibration takes.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ from szilard.compression.batches import split as divided
 from szilard.compression.calibration import Calibration
 from szilard.compression.shelf import Shelf
 
-LEAST = 1 << 28  # bytes of weights, two and a half times, and activations together that are always allowed
-EXAMPLES = 2  # that are measured
-BACKWARD = 3  # times what is alive in a forward pass, for gradients and sums of products
-LARGE = 1 << 16  # bytes; a smaller tensor that is saved stays in memory
+LEAST = 1 << 28  # bytes that are always allowed for activations and 2.5 times the weights together
+EXAMPLES = 2  # number of examples that are measured
+BACKWARD = 3  # memory for gradients and sums of products, relative to that alive in a forward pass
+LARGE = 1 << 16  # bytes; smaller saved tensors stay in memory
 
 Forward = Callable[[nn.Module, Any], Any]
 
 
-def room(network: nn.Module) -> int:
-    """Bytes that activations may take: half as many as the weights, or more where those are few."""
+def allowed_bytes(network: nn.Module) -> int:
+    """Bytes allowed for activations: half the bytes of the weights, or more for small networks."""
     size = sum(t.numel() * t.element_size() for t in (*network.parameters(), *network.buffers()))
     return max(size // 2, LEAST - 5 * size // 2)
 
 
 @dataclass(frozen=True)
 class Need:
-    """Bytes for one example.
+    """Bytes needed for one example.
 
     Attributes:
         forward: alive at once in a forward pass.
@@ -56,17 +56,19 @@ class Need:
     def of(
         cls, network: nn.Module, batches: Sequence[Any], forward: Forward, *, gradients: bool = True
     ) -> Need | None:
-        """Of a network in eval mode; None where that cannot be measured.
+        """Measure a network in eval mode; None if that is not possible.
 
         Args:
-            gradients: count what is saved for them, too; that asks every parameter for one.
+            gradients: also measure the bytes saved for gradients of every parameter.
         """
         few = rows(batches[0], slice(0, EXAMPLES)) if batches else None
         count = 0 if few is None else length(few)
         if not count or any(isinstance(one, torch.jit.ScriptModule) for one in network.modules()):
-            return None  # TorchScript specialises itself to the first calls, in which it must not be watched
-        there = (*network.parameters(), *network.buffers(), *leaves(few))  # and takes no more
-        own = {t.untyped_storage()._cdata for t in there if t.layout is torch.strided}
+            return (
+                None  # TorchScript specialises on the first calls, which must not run under a dispatch mode
+            )
+        existing = (*network.parameters(), *network.buffers(), *leaves(few))  # not counted
+        own = {t.untyped_storage()._cdata for t in existing if t.layout is torch.strided}
         alive, saved = _Alive(own), _Counted(own)
         try:
             with torch.no_grad(), alive:
@@ -74,14 +76,14 @@ class Need:
             if gradients:
                 with torch.enable_grad(), with_gradients(network), saved.hooks():
                     forward(network, few)
-        except Exception:  # whatever a network does that has no ordinary tensors
+        except Exception:  # any error of a network without ordinary tensors
             return None
         return cls(alive.most / count, saved.total / count)
 
 
 @contextmanager
 def with_gradients(network: nn.Module) -> Iterator[None]:
-    """Every parameter of floating-point numbers asks for a gradient inside the block."""
+    """Set ``requires_grad`` for every floating-point parameter inside the block."""
     wanted = {p: p.requires_grad for p in network.parameters() if p.is_floating_point()}
     try:
         for p in wanted:
@@ -93,19 +95,19 @@ def with_gradients(network: nn.Module) -> Iterator[None]:
 
 
 def split(batches: Sequence[Any], most: int) -> list[Any]:
-    """The batches, those of more than so many examples in parts."""
+    """The batches; those of more than ``most`` examples are divided."""
     return [part for batch in batches for part in divided(batch, most)]
 
 
 def most_forward(network: nn.Module, need: Need | None, most: int) -> int:
-    """How many of ``most`` examples may be answered at once."""
+    """How many examples, at most ``most``, can be computed at once in a forward pass."""
     if need is None or not need.forward:
         return most
-    return max(1, min(most, int(room(network) / need.forward)))
+    return max(1, min(most, int(allowed_bytes(network) / need.forward)))
 
 
 def fitted(data: Calibration, network: nn.Module, forward: Forward) -> Calibration:
-    """The same examples, those that judge in batches that may be answered at once."""
+    """The same data, with judging batches of a size that can be computed at once."""
     most = max((length(batch) for batch in data.judges), default=0)
     fits = most_forward(network, Need.of(network, data.judges, forward, gradients=False), most)
     if fits >= most:
@@ -116,28 +118,28 @@ def fitted(data: Calibration, network: nn.Module, forward: Forward) -> Calibrati
 
 @contextmanager
 def for_gradients(network: nn.Module, batches: Sequence[Any], forward: Forward) -> Iterator[Sequence[Any]]:
-    """Batches of which each may be answered and differentiated.
+    """Batches of a size that can be computed and differentiated.
 
-    Where even a few examples save more than there is room for, what they save goes to a temporary file and back.
+    If even a few examples save more than is allowed, their saved tensors are moved to a temporary file and back.
     """
     need = Need.of(network, batches, forward)
     most = max((length(batch) for batch in batches), default=0)
-    if need is None or most * max(need.saved, BACKWARD * need.forward) <= room(network):
+    if need is None or most * max(need.saved, BACKWARD * need.forward) <= allowed_bytes(network):
         yield batches
         return
-    most = max(1, min(most, int(room(network) / (BACKWARD * need.forward or 1))))
-    if most * need.saved <= room(network) / 2:
+    most = max(1, min(most, int(allowed_bytes(network) / (BACKWARD * need.forward or 1))))
+    if most * need.saved <= allowed_bytes(network) / 2:
         yield split(batches, most)
         return
-    with _Away(network).hooks():
+    with _SavedToFile(network).hooks():
         yield split(batches, most)
 
 
 @contextmanager
 def returned(network: nn.Module) -> Iterator[None]:
-    """Memory that is given back inside the block goes to the system at once, if the network is large.
+    """Return memory freed inside the block to the system at once, if the network is large.
 
-    glibc keeps blocks of up to 32 MB for later; between those of other sizes that took three times the weights.
+    glibc keeps free blocks of up to 32 MB; with blocks of many sizes, that took three times the memory of the weights.
     """
     glibc = _glibc(network)
     if glibc is None:
@@ -148,7 +150,9 @@ def returned(network: nn.Module) -> Iterator[None]:
     try:
         yield
     finally:
-        glibc.mallopt(_MMAP_THRESHOLD, 1 << 25)  # where glibc itself ends, after a few large blocks
+        glibc.mallopt(
+            _MMAP_THRESHOLD, 1 << 25
+        )  # the value that glibc itself reaches after a few large blocks
         glibc.malloc_trim(0)
 
 
@@ -156,7 +160,7 @@ _MMAP_THRESHOLD = -3  # malloc.h
 
 
 def give_back(network: nn.Module) -> None:
-    """Give back now what small blocks have left, if the network is large."""
+    """Return free memory to the system now, if the network is large."""
     glibc = _glibc(network)
     if glibc is not None:
         glibc.malloc_trim(0)
@@ -176,10 +180,10 @@ def _glibc(network: nn.Module) -> Any:
 
 
 class _Alive(TorchDispatchMode):
-    """Counts the bytes of tensors that are alive, but for some storages.
+    """Counts the bytes of tensors that are alive, except some storages.
 
     Attributes:
-        most: at any time.
+        most: largest number of bytes at any time.
     """
 
     def __init__(self, without: set[int]) -> None:
@@ -190,7 +194,7 @@ class _Alive(TorchDispatchMode):
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        """torch asks this to hide the method below from its compiler, which is imported for that and takes 80 MB."""
+        """False, because otherwise torch imports its compiler to exclude the method below, which takes 80 MB."""
         return False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -214,12 +218,12 @@ class _Alive(TorchDispatchMode):
 
 
 class _Counted:
-    """Counts the bytes that are saved for a backward pass; storages once, and some not at all."""
+    """Counts the bytes that are saved for a backward pass, each storage once, except some storages."""
 
     def __init__(self, without: set[int]) -> None:
         self.total = 0
         self._seen: set[int] = set(without)
-        self._held: list[Tensor] = []  # so that no address is used twice
+        self._held: list[Tensor] = []  # kept alive so that no address is used twice
 
     def hooks(self) -> torch.autograd.graph.saved_tensors_hooks:
         return torch.autograd.graph.saved_tensors_hooks(self._see, lambda t: t)
@@ -232,8 +236,8 @@ class _Counted:
         return tensor
 
 
-class _Away:
-    """Puts what is saved for a backward pass into a file, but for the network's own tensors and small ones."""
+class _SavedToFile:
+    """Moves tensors saved for a backward pass to a file, except the network's own tensors and small ones."""
 
     def __init__(self, network: nn.Module) -> None:
         self._shelf = Shelf(0)
@@ -263,7 +267,7 @@ class _Away:
 
 
 class _Saved:
-    """A tensor in the file, in the order in which it lay in memory, until nobody wants it any more."""
+    """A tensor in the file, in its memory order, until this object is deleted."""
 
     def __init__(self, shelf: Shelf, tensor: Tensor, order: list[int]) -> None:
         self._shelf, self._order = shelf, order

@@ -1,9 +1,9 @@
-"""Vectors of a network that learn in units of their own scale.
+"""Train the vectors of a network in units of their own scale.
 
-Two networks of one function may differ by any factor between their layers. A step of 10⁻³ is nothing to a bias that is
-added to numbers of size 10³, and too much for one that is added to numbers of size 10⁻⁵. A vector b is therefore
-b₀ + s u, and u learns: s is the deviation of what a bias is added to, channel by channel, and the size of b itself
-where it is a factor, or where that is not known.
+Two networks with the same function can differ by any factor between their layers. A step of 10⁻³ has no effect on a
+bias that is added to numbers of size 10³, and is too large for one that is added to numbers of size 10⁻⁵. A vector b is
+therefore written as b₀ + s u, and u is trained. For a bias, s is the standard deviation, by channel, of the numbers to
+which it is added. For factors, or if the deviation is not known, s is the size of b itself.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
-LEAST = 0.1  # of a vector's mean scale, that a channel has which hardly moves
+LEAST = 0.1  # least scale of a channel, relative to the vector's mean scale
 
 # Modules that add their bias to an output, along the last dimension or along the second.
 _LAST = (nn.Linear, nn.Bilinear, nn.LayerNorm)
@@ -24,7 +24,7 @@ _SECOND = (_ConvNd, _BatchNorm, nn.GroupNorm, nn.InstanceNorm1d, nn.InstanceNorm
 
 
 class Scales:
-    """Moves u of some vectors of a network, all 0 at first.
+    """The trainable u of some vectors of a network, all 0 at first.
 
     Attributes:
         moves: u, one for each vector, for an optimiser.
@@ -42,7 +42,7 @@ class Scales:
 
     @contextmanager
     def watching(self, measure: bool = True) -> Iterator[None]:
-        """While the network runs inside the block, measure the deviations of what biases are added to."""
+        """Measure the scales of biases while the network runs inside the block."""
         owners = {name: self._owner(name) for name in self._vectors} if measure else {}
         handles = [
             owner.register_forward_hook(self._see(name))
@@ -56,14 +56,14 @@ class Scales:
                 handle.remove()
 
     def take_gradients(self) -> None:
-        """Turn the gradients of the vectors into those of the moves."""
+        """Convert the gradients of the vectors to those of u."""
         for name, p in self._vectors.items():
             self._moves[name].grad = None if p.grad is None else p.grad * self._scales[name]
             p.grad = None
 
     @torch.no_grad()
     def move(self) -> None:
-        """Put the vectors where the moves say."""
+        """Set the vectors to b₀ + s u."""
         for name, p in self._vectors.items():
             p.copy_(self._starts[name] + self._scales[name] * self._moves[name])
 
@@ -89,6 +89,6 @@ class Scales:
 
 
 def _size(p: Tensor) -> Tensor:
-    """Root mean square; 1 where that is 0."""
+    """Root mean square; 1 if that is 0."""
     size = p.square().mean().sqrt()
     return torch.where(size > 0, size, torch.ones_like(size))

@@ -1,4 +1,4 @@
-"""Rounding by row to a few bits, as one does it by hand: what compression must never be worse than."""
+"""Plain rounding by row to a few bits: the baseline that compression must not be worse than."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from szilard.compression.passes.refit import Refit
 from szilard.compression.passes.rounding import Quantise
 from szilard.compression.scaled import MANY
 
-BITS = (8, 6, 4)  # that are tried, while they keep what was asked for
+BITS = (8, 6, 4)  # tried in this order, while the goal is kept
 
 
 class Rows:
-    """Every entry to the nearest of ``2^bits - 1`` levels between plus and minus the largest magnitude of its row.
+    """Rounds every entry to the nearest of ``2^bits - 1`` levels within the largest magnitude of its row.
 
     Args:
-        bits: of a level.
+        bits: per weight.
     """
 
     def __init__(self, bits: int) -> None:
@@ -35,7 +35,7 @@ class Rows:
 
 
 def by_row(weight: Tensor, bits: int) -> Quantised:
-    """Integers for a weight ``[rows, cols]``; scales of rows lie on the file's grid, not below the exact ones."""
+    """Integers for a weight ``[rows, cols]``; scales of rows are rounded up to the file's grid."""
     top = 2 ** (bits - 1) - 1
     exact = torch.maximum(weight.amax(1), weight.amin(1).neg()).double() / top
     size = float(exact.max())
@@ -47,19 +47,21 @@ def by_row(weight: Tensor, bits: int) -> Quantised:
     made = Quantised(np.zeros((len(weight), 0), np.int32), step, row)
     levels, steps = torch.empty(tuple(weight.shape), dtype=_type(top)), made.steps()[:, None]
     some = max(1, MANY // max(1, weight.shape[1]))
-    for first in range(0, len(weight), some):  # in float64 they take more room than the weight
+    for first in range(
+        0, len(weight), some
+    ):  # in parts, because in float64 they take more memory than the weight
         part = slice(first, first + some)
         levels[part] = (weight[part].double() / steps[part]).round().clamp(-top, top).to(levels.dtype)
     return Quantised(levels.numpy(), step, row).narrowed()
 
 
 def _type(most: int) -> torch.dtype:
-    """The smallest that holds integers up to it."""
+    """The smallest type that can store integers up to ``most``."""
     return next(kind for kind in (torch.int8, torch.int16, torch.int32) if most <= torch.iinfo(kind).max)
 
 
 def rounding(passes: Sequence[Pass], bits: int) -> list[Pass] | None:
-    """The same passes with rounding by row instead of :class:`Quantise`, and none that is costly; None without it."""
+    """The same passes with rounding by row instead of :class:`Quantise`, without costly ones; None without Quantise."""
     if not any(isinstance(one, Quantise) for one in passes):
         return None
     quick = [one for one in passes if not getattr(one, "costly", False) and not isinstance(one, Refit)]

@@ -1,4 +1,4 @@
-"""Run passes, and take back those that were meant to help and did harm."""
+"""Run passes, and undo corrections that make the network worse."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ from torch import nn
 
 from szilard.compression.draft import Draft, Pass, Setting
 from szilard.compression.judge import Scores
-from szilard.compression.room import give_back
+from szilard.compression.memory import give_back
 
-SURE = 2.0  # standard errors of the paired differences, beyond which a score has fallen
+SURE = (
+    2.0  # a score has fallen if it is lower by more than this many standard errors of the paired differences
+)
 
 
-def run(
+def run_passes(
     passes: Sequence[Pass], draft: Draft, setting: Setting, score: Callable[[nn.Module], Scores] | None
 ) -> None:
-    """Let passes change a draft. What one with a true attribute ``mends`` did is discarded if the score falls by more
-    than chance.
+    """Run passes on a draft. A pass with a true attribute ``mends`` is undone if the score falls by more than chance.
 
     Args:
-        score: of a network, or None where nobody judges; then all stays.
+        score: scores a network; None if nothing is judged, and no pass is undone.
     """
     for one in passes:
         give_back(setting.original)
@@ -34,7 +35,7 @@ def run(
 
 
 def fell(before: Scores, after: Scores) -> bool:
-    """Whether a score is lower, by more than chance where those of single examples are known."""
+    """Whether a score is lower; by more than chance if the scores of single examples are known."""
     lost = before.score - after.score
     if before.values is None or after.values is None or len(before.values) < 2:
         return not lost <= 0  # NaN is lower, too

@@ -1,4 +1,4 @@
-"""Options of a method, and what a network answers and is trained on, looked at before anything is made of them."""
+"""Checks of a method's options, of a network's inputs and outputs, and of targets."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from szilard import bayes
 from szilard.errors import SzilardError, SzilardWarning
 from szilard.likelihood import Likelihood
 
-_NAMED = 5  # weights in a sentence
-_LOOKED, _SELDOM = 16, 64  # a GPU is waited for to look at targets in the first steps, then every so often
+_NAMED = 5  # weights named in a message
+_LOOKED, _SELDOM = 16, 64  # targets on a GPU are checked in the first 16 steps, then every 64 steps
 
 
 def options(
@@ -25,10 +25,10 @@ def options(
     warmup: float,
     total_steps: int | None,
 ) -> None:
-    """Options that all methods have.
+    """Check the options that all methods have.
 
     Raises:
-        SzilardError: the first that is out of its range.
+        SzilardError: for the first option that is out of its range.
     """
     if not isinstance(n_data, int) or n_data < 1:
         raise SzilardError(
@@ -41,16 +41,16 @@ def options(
     if not lr_log_std >= 0:
         raise SzilardError(f"lr_log_std must be zero or positive, not {lr_log_std:g}")
     if not 0 <= warmup <= 1:
-        raise SzilardError(f"warmup is a fraction of all steps and must lie in [0, 1], not {warmup:g}")
+        raise SzilardError(f"warmup is a fraction of all steps and must be in [0, 1], not {warmup:g}")
     if total_steps is not None and total_steps < 1:
         raise SzilardError(f"total_steps must be at least 1, not {total_steps}")
 
 
 def run(forward: Callable[[nn.Module, Any], Any], network: nn.Module, x: Any) -> Tensor:
-    """The one tensor that a network answers in training.
+    """The output of a network in training.
 
     Raises:
-        SzilardError: something else, BatchNorm on a single example, or float16 without autocast.
+        SzilardError: the output is not one tensor, BatchNorm on a single example, or float16 without autocast.
     """
     try:
         output = one_tensor(forward(network, x))
@@ -63,43 +63,41 @@ def run(forward: Callable[[nn.Module, Any], Any], network: nn.Module, x: Any) ->
         ) from error
     if output.dim() == 1 and isinstance(x, Tensor) and x.dim() and len(output) != len(x):
         raise SzilardError(
-            f"the network answers {list(output.shape)} to inputs {list(x.shape)}, which is no answer for each; add the "
-            "dimension of the batch, [B, ...]"
+            f"the network returns {list(output.shape)} for inputs {list(x.shape)}, not one output for each; add the "
+            "batch dimension, [B, ...]"
         )
     if output.dtype is torch.float16 and not torch.is_autocast_enabled(output.device.type):
         raise SzilardError(
-            "the network computes in float16, in which Adam's epsilon of 1e-8 and small gradients are zero; train "
+            "the network computes in float16, where Adam's epsilon of 1e-8 and small gradients become zero; train "
             "it in float32 (network.float()) under torch.autocast, or in bfloat16"
         )
     return output
 
 
 def one_tensor(output: Any) -> Tensor:
-    """What the network answers, if it is a tensor."""
+    """The network's output, if it is a tensor; else raise."""
     if isinstance(output, Tensor):
         return output
-    raise SzilardError(
-        f"the network answers with {type(output).__name__}; wrap it so that it answers with one tensor"
-    )
+    raise SzilardError(f"the network returns {type(output).__name__}; wrap it so that it returns one tensor")
 
 
 def prepared(network: nn.Module, label: str) -> None:
-    """Refuse a network without Gaussian or sparse weights, which trains as if there were no method.
+    """Raise for a network without Gaussian or sparse weights, on which the method would have no effect.
 
     Raises:
-        SzilardError: there is none of them.
+        SzilardError: the network has no such weights.
     """
     if not bayes.weights(network):
         raise SzilardError(
             f"{label} trains Gaussian or sparse weights, and this network has none; train the network that "
-            "method.prepare(network) answers, or one of szilard.bayesianize: they leave the original as it is"
+            "method.prepare(network) or szilard.bayesianize returns: they do not change the original"
         )
 
 
 def unreached(energy: Tensor, network: nn.Module) -> None:
-    """Warn of weights that the expected loss does not depend on, as far as its graph shows.
+    """Warn about weights that the expected loss does not depend on, according to its autograd graph.
 
-    A function in the network that has captured a layer, such as a lambda, still holds the layer of the original.
+    A function in the network that has captured a layer, such as a lambda, still uses the layer of the original.
     """
     if energy.grad_fn is None or torch.compiler.is_compiling():
         return
@@ -107,7 +105,7 @@ def unreached(energy: Tensor, network: nn.Module) -> None:
     while todo:
         node = todo.pop()
         if "Checkpoint" in node.name():
-            return  # what it runs again is not in the graph
+            return  # the recomputed part is not in the graph
         variable = getattr(node, "variable", None)
         if variable is not None:
             reached.add(id(variable))
@@ -120,8 +118,8 @@ def unreached(energy: Tensor, network: nn.Module) -> None:
     if lost:
         more = f" and {len(lost) - _NAMED} more" if len(lost) > _NAMED else ""
         warnings.warn(
-            f"the loss of the first batch does not depend on the weights {', '.join(lost[:_NAMED])}{more}, so that "
-            "they learn nothing from it; if the forward should use them, it calls other layers, for example those that "
+            f"the loss of the first batch does not depend on the weights {', '.join(lost[:_NAMED])}{more}, so "
+            "they are not trained; if the forward should use them, it calls other layers, for example layers that "
             "a lambda has captured: let it call self.NAME",
             SzilardWarning,
             stacklevel=4,
@@ -129,16 +127,16 @@ def unreached(energy: Tensor, network: nn.Module) -> None:
 
 
 def in_eval_mode(network: nn.Module) -> bool:
-    """Warn of a step on Gaussian weights in eval mode, where they are not drawn; whether it did.
+    """Warn about a training step in eval mode, in which Gaussian weights are not sampled; return whether it warned.
 
-    Without noise the loss is no free energy, and nothing but the prior says how large σ should be.
+    Without sampled weights the loss is not a free energy, and σ depends on the prior alone.
     """
     for module in network.modules():
         if isinstance(module, bayes.Weight) and not module.is_point:
             warnings.warn(
-                "the network is trained in eval mode, in which its Gaussian weights are not drawn, so that their σ "
-                "learns nothing from the data; call network.train() before the loss, and then .eval() on single layers "
-                "that are to stay so",
+                "the network is trained in eval mode, in which its Gaussian weights are not sampled, so their σ "
+                "is not learned from the data; call network.train() before the loss, and then .eval() on single layers "
+                "that must stay in eval mode",
                 SzilardWarning,
                 stacklevel=4,
             )
@@ -147,7 +145,7 @@ def in_eval_mode(network: nn.Module) -> bool:
 
 
 def state(found: Mapping[str, Any], wanted: Mapping[str, Any], label: str) -> None:
-    """Refuse a saved state that lacks something.
+    """Raise for a saved state without all keys.
 
     Raises:
         SzilardError: a key of ``wanted`` is not in it.
@@ -155,58 +153,59 @@ def state(found: Mapping[str, Any], wanted: Mapping[str, Any], label: str) -> No
     missing = [key for key in wanted if key not in found]
     if missing:
         raise SzilardError(
-            f"this is no state of {label}: it has no {' and no '.join(missing)}; load what the state_dict() of "
-            "the same method gave"
+            f"this is not a state of {label}: it has no {' and no '.join(missing)}; load the state_dict() of "
+            "the same method"
         )
 
 
 def batched(x: Any, dims: int | None) -> None:
-    """Refuse an input that lacks the dimension of the batch.
+    """Raise for an input without the batch dimension.
 
     Args:
-        dims: that inputs had in training, if that is known.
+        x: the input.
+        dims: number of dimensions of the inputs in training, or None if unknown.
 
     Raises:
-        SzilardError: it has one less.
+        SzilardError: the input has one dimension less.
     """
     if dims is not None and isinstance(x, Tensor) and x.dim() == dims - 1:
         raise SzilardError(
-            f"inputs {list(x.shape)} have {x.dim()} dimensions, and those of training had {dims}; add the dimension of "
-            "the batch, [B, ...]"
+            f"inputs {list(x.shape)} have {x.dim()} dimensions, and those of training had {dims}; add the batch "
+            "dimension, [B, ...]"
         )
 
 
 def answer(output: Any, count: int) -> Tensor:
-    """The one tensor that answers a part of the inputs, if it answers each of them.
+    """The output for a part of the inputs, one for each input.
 
     Raises:
-        SzilardError: another number of answers.
+        SzilardError: another number of outputs.
     """
     found = one_tensor(output)
     if not found.dim() or len(found) != count:
         raise SzilardError(
-            f"the network answers {list(found.shape)} to {count} inputs, and not each of them; give inputs with the "
-            "dimension of the batch, [B, ...], or as many at a time as belong together (batch_size=)"
+            f"the network returns {list(found.shape)} for {count} inputs, not one output for each; give inputs with "
+            "the batch dimension, [B, ...], or set batch_size= to the number of inputs that belong together"
         )
     return found
 
 
 def joined(parts: list[Tensor]) -> Tensor:
-    """The answers to all parts of the inputs.
+    """The outputs for all parts of the inputs, concatenated.
 
     Raises:
         SzilardError: their shapes differ.
     """
     if len({part.shape[1:] for part in parts}) > 1:
         raise SzilardError(
-            f"the network answers {list(parts[0].shape)} to one part of the inputs and {list(parts[-1].shape)} to "
-            "another; where answers depend on each other, give batch_size= as large as the number of inputs"
+            f"the network returns {list(parts[0].shape)} for one part of the inputs and {list(parts[-1].shape)} for "
+            "another; if outputs depend on other inputs, set batch_size= to the number of inputs"
         )
     return torch.cat(parts)
 
 
 def targets(likelihood: Likelihood, output: Tensor, y: Any, step: int) -> None:
-    """Refuse targets that do not go with an output; on a GPU their values only in some steps.
+    """Raise for targets that do not fit an output; on a GPU their values are checked in some steps only.
 
     Raises:
         SzilardError: see :meth:`szilard.likelihood.Likelihood.check`.

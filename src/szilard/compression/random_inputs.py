@@ -1,4 +1,4 @@
-"""Random inputs of the shapes that a network takes, to compare its answers on where nobody gave any."""
+"""Random inputs of the shapes that a network takes, for comparing outputs if no inputs are given."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from szilard.compression.imagined_inputs import LENGTHS, SIDES
 
 EXAMPLES = 4
 CUBES = (8, 16, 32, 64)
-# Where none of the usual sizes runs, as before a linear map that reads every pixel: any.
+# Tried if none of the usual sizes runs, for example before a linear layer that reads every pixel.
 ANY = {1: range(1, 129), 2: range(1, 65), 3: range(1, 33)}
 WORDS = (8, 16, 5, 64, 128)
-TOWERS = 8  # layers that read parts of the input, at most
-POSITIONS = 3  # of a sequence of features, where nothing says how many
-MOST = 1 << 22  # numbers of one input
+TOWERS = 8  # most layers that read parts of the input
+POSITIONS = 3  # length of a sequence of features if it is not known
+MOST = 1 << 22  # most numbers in one input
 
 _STARTS = (nn.Linear, _ConvNd, nn.Embedding, nn.EmbeddingBag, nn.RNNBase, BayesLinear, BayesConv)
 
 
-def guess_inputs(network: nn.Module) -> list[Tensor]:
-    """One batch ``[4, ...]`` of each layout that runs, since a layer before a BatchNorm can mean different things in
-    them; empty where none does.
+def random_inputs(network: nn.Module) -> list[Tensor]:
+    """One batch ``[4, ...]`` of each layout that runs, because a BatchNorm normalises different things in them; empty
+    if none runs.
     """
     first = next((module for module in network.modules() if isinstance(module, _STARTS)), None)
     like = next((p for p in network.parameters() if p.is_floating_point()), None)
@@ -44,12 +44,12 @@ def guess_inputs(network: nn.Module) -> list[Tensor]:
 
 
 def _shapes(network: nn.Module, first: nn.Module) -> Iterator[list[tuple[int, ...]]]:
-    """Shapes of one example: lists of alternatives, of each of which the first that runs will do."""
+    """Shapes of one example: lists of alternatives; of each list the first that runs is used."""
     if isinstance(first, _ConvNd):
-        yield from _pictures(first.in_channels, len(first.kernel_size), first.transposed)
+        yield from _images(first.in_channels, len(first.kernel_size), first.transposed)
     elif isinstance(first, BayesConv):
         shape = first.weight.support.shape
-        yield from _pictures(shape[1] * first.groups, len(shape) - 2, transposed=False)
+        yield from _images(shape[1] * first.groups, len(shape) - 2, transposed=False)
     elif isinstance(first, nn.Embedding | nn.EmbeddingBag):
         yield [(count,) for count in WORDS]
         yield [()]
@@ -58,7 +58,7 @@ def _shapes(network: nn.Module, first: nn.Module) -> Iterator[list[tuple[int, ..
     elif isinstance(first, nn.Linear | BayesLinear):
         features = first.in_features
         widths = [m.in_features for m in network.modules() if isinstance(m, nn.Linear | BayesLinear)]
-        # Several layers may read a part of the input each.
+        # Several layers can each read a part of the input.
         yield [(features,), *((total,) for total in list(accumulate(widths))[1:TOWERS])]
         norms = {norm.num_features for norm in network.modules() if isinstance(norm, _BatchNorm)}
         units = max(1, first.out_features)
@@ -68,14 +68,17 @@ def _shapes(network: nn.Module, first: nn.Module) -> Iterator[list[tuple[int, ..
             yield [(count, 2, features), (count, features, features)]
 
 
-def _pictures(channels: int, dims: int, transposed: bool) -> Iterator[list[tuple[int, ...]]]:
+def _images(channels: int, dims: int, transposed: bool) -> Iterator[list[tuple[int, ...]]]:
     usual, every = {1: LENGTHS, 2: SIDES, 3: CUBES}.get(dims, ()), ANY.get(dims, range(0))
     sizes = [4, 8] if transposed else []
     sizes += [size for size in usual if size in every]
-    sizes += [*every, *(size for size in usual if size not in every)]  # the large ones take long
+    sizes += [
+        *every,
+        *(size for size in usual if size not in every),
+    ]  # large ones last, because they are slow
     bare = (
         [tuple([size] * dims) for size in usual] if channels == 1 else []
-    )  # a forward may add the one channel
+    )  # the forward can add the one channel
     yield [(channels, *[size] * dims) for size in sizes] + bare
 
 
@@ -100,6 +103,6 @@ def _runs(network: nn.Module, x: Tensor) -> bool:
     try:
         with torch.no_grad():
             network(x)
-    except Exception:  # whatever a network does with an input that it was not made for
+    except Exception:  # any error of a network on an input of the wrong shape
         return False
     return True

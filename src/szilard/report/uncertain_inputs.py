@@ -1,4 +1,4 @@
-"""The inputs of which a network was least sure, as small pictures."""
+"""The test inputs with the most uncertain predictions, as small images."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Any
 
 from szilard.run.read import MethodRun, Run
 
-_MOST = 64  # pictures
-_MOST_PIXELS = 1 << 20  # of one
+_MOST = 64  # images
+_MOST_PIXELS = 1 << 20  # pixels of an image
 _NAMES = ("uncertain_images", "uncertain_true", "uncertain_guess", "uncertain_probability")
 
 
 @dataclass(frozen=True)
 class Tile:
-    """One picture (a PNG as a data URI) and what was said of it."""
+    """One image (a PNG as a data URI) and its prediction."""
 
     source: str
     true: str
@@ -28,7 +28,7 @@ class Tile:
 
 
 def tiles(run: Run, m: MethodRun) -> list[Tile]:
-    """Most uncertain first; empty where the inputs are no pictures."""
+    """Most uncertain first; empty if the inputs are not images."""
     if not m.has(*_NAMES):
         return []
     classes = run.fact("classes")
@@ -37,22 +37,22 @@ def tiles(run: Run, m: MethodRun) -> list[Tile]:
     def name(index: int) -> str:
         return str(classes[index]) if 0 <= index < len(classes) else str(index)
 
-    said: Iterable[Any] = zip(
+    rows: Iterable[Any] = zip(
         *(m.arrays[key] for key in _NAMES), strict=False
-    )  # of unequal lengths, as many as all have
-    said = itertools.islice(said, _MOST)
+    )  # arrays of unequal lengths are cut to the shortest
+    rows = itertools.islice(rows, _MOST)
     return [
-        Tile(_png(image), name(int(t)), name(int(g)), float(p), int(t) == int(g)) for image, t, g, p in said
+        Tile(_png(image), name(int(t)), name(int(g)), float(p), int(t) == int(g)) for image, t, g, p in rows
     ]
 
 
 def _png(image: Any) -> str:
-    """``[H, W]`` or ``[C, H, W]`` in [0, 1], one picture element a pixel; the browser enlarges it."""
+    """A PNG of ``[H, W]`` or ``[C, H, W]`` in [0, 1], in its original size; the browser enlarges it."""
     import numpy as np
     from matplotlib.image import imsave
 
     if image.size > _MOST_PIXELS:
-        raise ValueError("too large a picture")
+        raise ValueError("image too large")
     pixels = np.nan_to_num(np.clip(image.astype(float), 0, 1))
     if pixels.ndim == 3:
         pixels = pixels.transpose(1, 2, 0) if len(pixels) in (3, 4) else pixels.mean(0)

@@ -1,11 +1,11 @@
-"""How far to believe that rows of a weight differ in what an error of theirs costs, by what rounding does to answers.
+"""Choose the exponent α of G^α for each tensor: how far to trust the differences of curvature between its rows.
 
-A curvature is measured to second order, on a few examples, and by row. Where a network is far from a parabola, as
-in attention behind its softmax, rows come out as free that are not, and rounding zeroes them. So tensors are really
-rounded, with G, its root and its mean in turn, and the answers are compared with those before: taken is the least D
-+ μ · bits, if it is less by more than chance. Tensors of one role, such as the queries of all layers, are rounded
-together and share their exponent. μ is λ times measured over predicted loss: a curvature that is too large
-everywhere by one factor, as at a high softmax temperature, buys bits at another price than λ.
+A curvature is measured to second order, on a few examples, and by row. If the loss is far from quadratic, as for
+attention before its softmax, rows can have far too little curvature, and rounding sets them to zero. So tensors are
+rounded with G, its root and its mean in turn, and the outputs are compared with those before. The choice with the
+smallest D + μ · bits is taken, if it is better by more than chance. Tensors of one role, such as the queries of all
+layers, are rounded together and share their exponent. μ is λ times measured over predicted loss, because a curvature
+that is too large by one factor everywhere, as at a high softmax temperature, changes the price of a bit by that factor.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ from szilard.compression import scaled
 from szilard.compression.draft import Draft, Quantised, Setting
 from szilard.compression.hooked import Curvature
 from szilard.compression.plan import guessed
-from szilard.compression.scaled import Way
+from szilard.compression.scaled import Scaling
 
 EXPONENTS = (0.5, 0.0)
-BATCHES = 2  # of inputs, on which answers are compared
-TOGETHER = 8  # examples whose divergence is one observation
-ALIKE = 1.5  # of the arithmetic over the geometric mean of G: below, α changes little
-MARGIN = 0.04  # of D + μ · bits, that must be saved at least
-SURE = 2.0  # standard errors of the difference, likewise
+BATCHES = 2  # batches of inputs on which outputs are compared
+TOGETHER = 8  # examples whose mean divergence is one observation
+ALIKE = 1.5  # arithmetic over geometric mean of G; below this, α has little effect
+MARGIN = 0.04  # share of D + μ · bits that must be saved at least
+SURE = 2.0  # standard errors of the difference that must be saved at least
 
-Round = Callable[[str, Tensor, Way], Quantised]
+Round = Callable[[str, Tensor, Scaling], Quantised]
 
 
 @dataclass(frozen=True, eq=False)
 class _Made:
-    """What rounding some tensors costs: nats for each few examples, bits, and the nats that were predicted."""
+    """The cost of rounding some tensors: nats for each few examples, bits, and predicted nats."""
 
     lost: Tensor
     bits: float
@@ -50,31 +50,32 @@ def exponents(
     setting: Setting,
     known: Mapping[str, Curvature],
     wanted: Sequence[str],
-    ways: Mapping[str, Way],
+    scalings: Mapping[str, Scaling],
     rounded: Round,
-) -> dict[str, Way]:
-    """Ways with the exponents that the answers ask for. The draft is left as it was.
+) -> dict[str, Scaling]:
+    """The same scalings with the exponents that give the best outputs. The draft is restored.
 
     Args:
         known: curvatures by the tensor's name.
-        wanted: names of those that are to be rounded, among them.
-        ways: of each of them, with the exponent 1.
-        rounded: a tensor ``[rows, cols]`` to integers in a way.
+        wanted: names of the tensors to be rounded; all are in ``known``.
+        scalings: scaling of each of them, with exponent 1.
+        rounded: rounds a tensor ``[rows, cols]`` with a scaling.
     """
-    found = dict(ways)
+    found = dict(scalings)
     inputs = list(setting.inputs[:BATCHES])
     shared = _roles(draft, wanted)
     roles = [names for names in shared if any(_differ(known[name]) for name in names)]
     if not inputs or not roles:
         return found
     look = _Look(draft, setting, known, rounded, inputs)
-    first = [look.at({name: ways[name] for name in names}) for names in roles]
-    measured, told = sum(float(one.lost.mean()) for one in first), sum(one.predicted for one in first)
-    price = setting.lam * (measured / told if told > 0 and measured > 0 and math.isfinite(measured) else 1.0)
+    first = [look.at({name: scalings[name] for name in names}) for names in roles]
+    measured, predicted = sum(float(one.lost.mean()) for one in first), sum(one.predicted for one in first)
+    usable = predicted > 0 and measured > 0 and math.isfinite(measured)
+    price = setting.lam * (measured / predicted if usable else 1.0)
     for names, base in zip(roles, first, strict=True):
         best = base
         for exponent in EXPONENTS:
-            tried = {name: replace(ways[name], exponent=exponent) for name in names}
+            tried = {name: replace(scalings[name], exponent=exponent) for name in names}
             made = look.at(tried)
             if _better(made, base, price) and (best is base or _total(made, price) < _total(best, price)):
                 best = made
@@ -87,7 +88,7 @@ def _total(made: _Made, price: float) -> float:
 
 
 def _better(made: _Made, base: _Made, price: float) -> bool:
-    """Whether it costs less by more than the margin, and by more than chance."""
+    """Whether the cost is lower by more than the margin, and by more than chance."""
     saved = base.lost - made.lost + price * (base.bits - made.bits)
     error = float(saved.std()) / len(saved) ** 0.5 if len(saved) > 1 else 0.0
     return float(saved.mean()) > max(SURE * error, MARGIN * _total(base, price))
@@ -111,25 +112,25 @@ class _Look:
         )
         self.wanted = [setting.forward(draft.network, x) for x in inputs]
 
-    def at(self, ways: Mapping[str, Way]) -> _Made:
-        """What it costs that these tensors alone are rounded."""
+    def at(self, scalings: Mapping[str, Scaling]) -> _Made:
+        """The cost if only these tensors are rounded."""
         kept, bits, predicted = {}, 0.0, 0.0
         draft, setting, lost = self.draft, self.setting, []
         try:
-            for name, way in ways.items():
+            for name, scaling in scalings.items():
                 tensor = draft.tensor(name)
                 kept[name] = tensor.clone()
                 matrix = tensor.cpu().reshape(len(tensor), -1)
-                made = self.rounded(name, matrix, way)
+                made = self.rounded(name, matrix, scaling)
                 bits += scaled.rate(made.levels) + scaled.side(made.row) + scaled.side(made.col)
                 predicted += scaled.predicted(matrix, made, self.known[name])
                 tensor.copy_(made.dense(tensor))
             for x, wanted in zip(self.inputs, self.wanted, strict=True):
-                answer = setting.forward(draft.network, x)
-                told = setting.likelihood or guessed(wanted)
+                output = setting.forward(draft.network, x)
+                likelihood = setting.likelihood or guessed(wanted)
                 for i in range(0, len(wanted), TOGETHER):
                     part = slice(i, i + TOGETHER)
-                    lost.append(float(told.divergence(wanted[part], answer[part])))
+                    lost.append(float(likelihood.divergence(wanted[part], output[part])))
         finally:
             for name, tensor in kept.items():
                 draft.tensor(name).copy_(tensor)
@@ -143,7 +144,7 @@ def _differ(curvature: Curvature) -> bool:
 
 
 def _roles(draft: Draft, names: Sequence[str]) -> list[list[str]]:
-    """Names that are the same but for numbers, of tensors of one shape."""
+    """Groups of names that are equal except for numbers, of tensors of one shape."""
     found: dict[tuple[str, torch.Size], list[str]] = {}
     for name in names:
         role = re.sub(r"\d+", "#", name), draft.tensor(name).shape

@@ -1,8 +1,8 @@
-"""Inputs in units of their own, as the weights that read them tell.
+"""Inputs in raw units: their sizes are estimated from the weights that read them.
 
-Training on standardised inputs x' = x / s and dividing the first weight by s, W = W' / s, leaves a network that takes
-raw inputs, and columns whose sizes span as many decades as the units do: where columns differ by far more than
-training makes them, x_c is taken to be of the size s_c = 1 / ‖w_c‖, so that all columns make outputs of one size.
+If a network was trained on standardised inputs x' = x / s, and its first weight was divided by s, W = W' / s, it takes
+raw inputs, and the sizes of its columns span as many decades as the units. If columns differ by far more than after
+usual training, x_c is assumed to have the size s_c = 1 / ‖w_c‖, for which all columns give outputs of one size.
 """
 
 from __future__ import annotations
@@ -17,32 +17,32 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
-from szilard.compression.guess import guess_inputs
 from szilard.compression.norm_units import norms_behind, sizes_by_norm
+from szilard.compression.random_inputs import random_inputs
 from szilard.compression.sequential_rounding import DAMPING, inverse_roots
 from szilard.errors import printable
 
-SPAN = 30.0  # between the ends of the sizes of columns, above which they are units
-ENDS = (0.05, 0.95)  # quantiles
-FAR = 300.0  # below the median, at which one column has a unit of its own
-ALIKE = math.sqrt(SPAN)  # from the median, up to which columns differ as those of one unit do
-DEAD = 1e-8  # of the median: below, weight decay has left nothing of columns that read zeros,
-MANY = 16  # if they are so many; fewer are coded all the same, which costs little
-LESS = 0.5  # of the spread of E[x²] in octaves, that must be left where weights make good for units
+SPAN = 30.0  # if the sizes of columns between ENDS differ by more than this factor, inputs are in raw units
+ENDS = (0.05, 0.95)  # quantiles of the sizes of columns
+FAR = 300.0  # a column this many times smaller than the median has its own unit
+ALIKE = math.sqrt(SPAN)  # columns within this factor of the median have one unit
+DEAD = 1e-8  # of the median: smaller columns read only zeros, and weight decay has removed them,
+MANY = 16  # if there are at least this many; fewer are coded like others, which costs little
+LESS = 0.5  # largest remaining spread of E[x²], in octaves, if the weights compensate the units
 MOST = 1 << 21  # entries in float64 at a time
-NOTE = "inputs were taken to be in units of their own, by the first layer's columns"
+NOTE = "inputs were assumed to be in raw units, from the sizes of the first layer's columns"
 
 _Reader = nn.Linear | _ConvNd | nn.RNNBase | nn.RNNCellBase
 
 
 @dataclass(frozen=True, eq=False)
-class OwnUnits:
-    """Of a network's inputs.
+class RawUnits:
+    """The units of a network's inputs.
 
     Attributes:
         columns: sizes of the inputs of columns, float64 ``[cols]``, by the names of the first weights.
-        scale: size of every number of one input as the network takes it, ``[...]``; None where no input is known.
-        by_norm: names of the layers whose units a BatchNorm told.
+        scale: size of every number of one input as the network takes it, ``[...]``; None if no input is known.
+        by_norm: names of the layers whose units were estimated from a BatchNorm.
     """
 
     columns: Mapping[str, Tensor]
@@ -51,30 +51,31 @@ class OwnUnits:
 
     @property
     def note(self) -> str:
-        """What was assumed."""
+        """The note for the user about the assumption."""
         if not self.by_norm:
             return NOTE
         return (
-            f"inputs of layer {printable(self.by_norm[0] or 'itself')} were taken to be in units of their own, by the "
-            "running variances of the BatchNorm behind it, which tell nothing of an input that adds less than a "
-            "hundredth to each of them: give calibration data if such inputs count"
+            f"inputs of layer {printable(self.by_norm[0] or 'itself')} were assumed to be in raw units, from the "
+            "running variances of the BatchNorm after it, which do not show inputs that add less than a hundredth to "
+            "each of them: give calibration data if such inputs matter"
         )
 
     def __bool__(self) -> bool:
         return bool(self.columns)
 
     def of(self, x: Tensor) -> Tensor:
-        """Inputs ``[B, ...]`` of unit size in their own units; others than those that are known stay as they are."""
+        """Inputs ``[B, ...]`` of unit size, converted to raw units; inputs of unknown units stay as they are."""
         if self.scale is None or x.shape[1:] != self.scale.shape or not x.is_floating_point():
             return x
         return x * self.scale.to(x)
 
 
-def own_units(network: nn.Module) -> OwnUnits:
-    """Units that the first weights tell; none where their columns are alike, or nobody knows which are first.
+def raw_units(network: nn.Module) -> RawUnits:
+    """Units estimated from the first weights; none if their columns are alike, or the first layers are not known.
 
-    First are layers that get numbers of the network's input, as a run on marked numbers shows. Where no such input is
-    known, they are the first layer unless there are embeddings, and those that are as wide as no other layer's output.
+    The first layers are those that read numbers of the network's input, found by a run on marked numbers. If no input
+    is known, they are the first layer, unless there are embeddings, and layers with an input width that no layer
+    outputs.
 
     Args:
         network: in eval mode.
@@ -84,49 +85,49 @@ def own_units(network: nn.Module) -> OwnUnits:
         for name, module in network.named_modules()
         if isinstance(module, _Reader) and not getattr(module, "transposed", False)
     }
-    told = {name: found for name, module in readers.items() if (found := _told(name, module))}
+    known_sizes = {name: found for name, module in readers.items() if (found := _sizes_of(name, module))}
     norm = any(isinstance(module, _BatchNorm) for module in network.modules())
-    if not told and not norm:
-        return OwnUnits({})
-    guesses = guess_inputs(network)[:1]
-    by_norm = _told_by_norm(network, guesses) if norm else {}
-    told |= by_norm
-    if not told:
-        return OwnUnits({})
+    if not known_sizes and not norm:
+        return RawUnits({})
+    guesses = random_inputs(network)[:1]
+    by_norm = _sizes_from_norms(network, guesses) if norm else {}
+    known_sizes |= by_norm
+    if not known_sizes:
+        return RawUnits({})
     for x in guesses:
         if not x.is_floating_point():
-            return OwnUnits({})  # tokens have no units
+            return RawUnits({})  # tokens have no units
         marked = _marked(x)
         if marked is None:
             break
         scale = torch.ones(marked.shape[1:], dtype=torch.float64)
         first: dict[str, Tensor] = {}
-        for name, given in _given(network, {name: readers[name] for name in told}, marked).items():
+        for name, given in _given(network, {name: readers[name] for name in known_sizes}, marked).items():
             axis = 1 if isinstance(readers[name], _ConvNd) else -1
             places, known = _places(given.movedim(axis, -1), marked[0])
-            if int(known.flatten(0, -2).all(0).sum()) < 2:  # one may be by chance
+            if int(known.flatten(0, -2).all(0).sum()) < 2:  # one could be equal by chance
                 continue
-            first |= told[name]
-            size = next(iter(told[name].values())).reshape(places.shape[-1], -1)[:, 0]
+            first |= known_sizes[name]
+            size = next(iter(known_sizes[name].values())).reshape(places.shape[-1], -1)[:, 0]
             scale.view(-1)[places[known]] = size.expand_as(places)[known]
         layers = tuple(name for name in by_norm if set(by_norm[name]) & set(first))
-        return OwnUnits(first, scale if first else None, layers)
+        return RawUnits(first, scale if first else None, layers)
     made = {width for module in network.modules() for width in _made(module)}
     tokens = any(isinstance(module, nn.Embedding | nn.EmbeddingBag) for module in network.modules())
     start = None if tokens else next(iter(readers))
     first = {}
-    for name, sizes in told.items():
+    for name, sizes in known_sizes.items():
         if name == start or _width(readers[name]) not in made:
             first |= sizes
-    return OwnUnits(first)
+    return RawUnits(first)
 
 
 def sizes_of_inputs(weight: Tensor) -> Tensor | None:
-    """Sizes of the inputs of a weight ``[rows, C, ...]`` such that columns make outputs of one size, and all of them
-    together of about 1; float64 ``[C · ...]``, the same at all places of a kernel.
+    """Sizes of the inputs of a weight ``[rows, C, ...]`` for which all columns give outputs of one size, together about
+    1; float64 ``[C · ...]``, the same at all places of a kernel.
 
-    None where columns are alike. Columns within :data:`ALIKE` of the median have one unit. Those that are zero, or
-    nearly, and many, read what counts for nothing, and have that unit, too.
+    None if columns are alike. Columns within :data:`ALIKE` of the median have one unit. Many columns that are zero, or
+    nearly zero, read inputs without effect, and have that unit, too.
     """
     if weight.dim() < 2 or weight.shape[1] < 2 or not weight.numel():
         return None
@@ -147,7 +148,7 @@ def sizes_of_inputs(weight: Tensor) -> Tensor | None:
 
 
 def apart(logs: Tensor) -> bool:
-    """Whether sizes, by their logarithms, span more than :data:`SPAN`, or one lies :data:`FAR` below most."""
+    """Whether sizes, given by their logarithms, span more than :data:`SPAN`, or one is :data:`FAR` below the median."""
     if len(logs) < 2:
         return False
     logs = logs.sort().values
@@ -156,10 +157,11 @@ def apart(logs: Tensor) -> bool:
 
 
 def balanced_roots(inputs: Tensor, weight: Tensor) -> list[Tensor]:
-    """:func:`~szilard.compression.sequential_rounding.inverse_roots` of A, damped in units of the inputs.
+    """:func:`~szilard.compression.sequential_rounding.inverse_roots` of A, damped in the units of the inputs.
 
-    A share of the mean diagonal of A is far more than A where E[x_c²] spans decades only because of units. There, A is
-    divided by them first: the sizes of columns of the weight are their inverses, and make a diagonal that is alike.
+    If E[x_c²] spans decades only because of units, a share of the mean diagonal is much more than most entries of A.
+    Then A is first divided by the units: the sizes of the weight's columns are their inverses, and give a similar
+    diagonal.
 
     Args:
         inputs: A, ``[groups, cols, cols]`` or ``[groups, cols]``.
@@ -179,7 +181,7 @@ def balanced_roots(inputs: Tensor, weight: Tensor) -> list[Tensor]:
 
 
 def _factors(moments: Tensor, weight: Tensor) -> Tensor | None:
-    """Sizes of columns where they make good for E[x²], float64 ``[cols]``."""
+    """Sizes of columns if they compensate the spread of E[x²], float64 ``[cols]``; else None."""
     known = moments > 0
     if int(known.sum()) < 2 or not apart(-0.5 * moments[known].double().log()):
         return None
@@ -189,21 +191,21 @@ def _factors(moments: Tensor, weight: Tensor) -> Tensor | None:
     before, sizes = moments[known].double().log(), 2 * norms[known].log()
     if int(known.sum()) < 2 or not float((before + sizes).std()) < LESS * float(before.std()):
         return None
-    # What is always zero, or read by nothing, is damped as most are.
+    # Inputs that are always zero, or not read, are damped like most others.
     norms = torch.where(known, norms, norms[known].median())
     return norms / norms.log().mean().exp()
 
 
 def _norms(matrix: Tensor) -> Tensor:
-    """Of the columns, float64; without a copy of a large matrix."""
+    """Norms of the columns, float64 ``[cols]``, without a copy of a large matrix."""
     total = torch.zeros(matrix.shape[1], dtype=torch.float64)
     for part in matrix.split(max(1, MOST // max(1, matrix.shape[1]))):
         total += part.cpu().double().square().sum(0)
     return total.sqrt()
 
 
-def _told(name: str, module: nn.Module) -> dict[str, Tensor]:
-    """Sizes of the inputs of a layer's weights that read them, by their names; empty where columns are alike."""
+def _sizes_of(name: str, module: nn.Module) -> dict[str, Tensor]:
+    """Sizes of a layer's inputs, by the names of the weights that read them; empty if columns are alike."""
     if isinstance(module, _ConvNd) and module.groups > 1:
         return {}
     leaves = ["weight"]
@@ -220,8 +222,8 @@ def _told(name: str, module: nn.Module) -> dict[str, Tensor]:
     return found
 
 
-def _told_by_norm(network: nn.Module, guesses: Sequence[Tensor]) -> dict[str, dict[str, Tensor]]:
-    """The same by the BatchNorms behind linear layers, where sizes differ by far more than those of one unit do."""
+def _sizes_from_norms(network: nn.Module, guesses: Sequence[Tensor]) -> dict[str, dict[str, Tensor]]:
+    """The same from the BatchNorms after linear layers, if sizes differ by far more than within one unit."""
     found = {}
     for x in guesses:
         for name, norm in norms_behind(network, x).items():
@@ -235,8 +237,8 @@ def _told_by_norm(network: nn.Module, guesses: Sequence[Tensor]) -> dict[str, di
 
 
 def _marked(x: Tensor) -> Tensor | None:
-    """Inputs like ``x`` whose numbers differ within an example, and are the same in all; None where its type has too
-    few of them.
+    """Inputs like ``x`` with different numbers within an example, the same in all examples; None if the type has too
+    few numbers.
     """
     count = x[0].numel()
     values = (torch.arange(1, count + 1, dtype=torch.float64) / (count + 1)).to(x.dtype)
@@ -253,7 +255,7 @@ def _marked(x: Tensor) -> Tensor | None:
 
 @torch.no_grad()
 def _given(network: nn.Module, readers: Mapping[str, nn.Module], x: Tensor) -> dict[str, Tensor]:
-    """What layers get at their first call in a run."""
+    """The inputs of layers at their first call in a run."""
     found: dict[str, Tensor] = {}
 
     def see(name: str) -> Callable[..., None]:
@@ -266,7 +268,7 @@ def _given(network: nn.Module, readers: Mapping[str, nn.Module], x: Tensor) -> d
     handles = [module.register_forward_pre_hook(see(name)) for name, module in readers.items()]
     try:
         network(x)
-    except Exception:  # whatever a network does with an input that it was not made for
+    except Exception:  # any error of a network on an input of the wrong shape
         return {}
     finally:
         for handle in handles:
@@ -275,7 +277,7 @@ def _given(network: nn.Module, readers: Mapping[str, nn.Module], x: Tensor) -> d
 
 
 def _places(given: Tensor, marked: Tensor) -> tuple[Tensor, Tensor]:
-    """Where numbers stand in the one input that is marked, and whether they do."""
+    """Positions of numbers in the marked input, and whether they occur in it."""
     values, order = marked.flatten().cpu().double().sort()
     wanted = given.cpu().double()
     at = torch.searchsorted(values, wanted.contiguous()).clamp_max(len(values) - 1)
@@ -283,7 +285,7 @@ def _places(given: Tensor, marked: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _made(module: nn.Module) -> list[int]:
-    """How many numbers a layer makes of one position."""
+    """Numbers of outputs of a layer for one position."""
     names = ("out_features", "out_channels", "hidden_size", "embedding_dim", "num_features")
     return [width for name in names if isinstance(width := getattr(module, name, None), int)]
 

@@ -1,4 +1,4 @@
-"""What a network's outputs mean to a method: one likelihood, from a task and from what else is known."""
+"""The likelihood of a network's outputs in training, from the task and from the user's options."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from szilard.errors import SzilardError
 from szilard.likelihood import Bernoulli, Categorical, Gaussian, Likelihood, NoisyGaussian, for_training
 from szilard.likelihood.targets import TaskName, of_data
 from szilard.likelihood.weighted import weighted, weighted_pair
-from szilard.methods.believed import binary
+from szilard.methods.to_predictive import binary
 
 
 def named(task: TaskName | Likelihood) -> tuple[TaskName, Likelihood | None]:
     """The name of a task, and the likelihood if one was given.
 
     Raises:
-        SzilardError: no such task, or a likelihood that says no probability.
+        SzilardError: an unknown task, or a likelihood without predicted probabilities.
     """
     if isinstance(task, type) and issubclass(task, Likelihood):
         raise SzilardError(f"task is the class {task.__name__}; give an object of it, {task.__name__}(...)")
@@ -25,7 +25,7 @@ def named(task: TaskName | Likelihood) -> tuple[TaskName, Likelihood | None]:
         return of_data(task).name, None  # refuses what it does not know
     if not isinstance(task, Categorical | Bernoulli | Gaussian | NoisyGaussian):
         raise SzilardError(
-            f"{type(task).__name__} cannot be trained, because it says no probability of an answer; take "
+            f"{type(task).__name__} cannot be trained, because it gives no predicted probabilities; use "
             "Categorical, Bernoulli, Gaussian or NoisyGaussian of szilard.likelihood"
         )
     return cast(TaskName, task.name), task
@@ -34,16 +34,17 @@ def named(task: TaskName | Likelihood) -> tuple[TaskName, Likelihood | None]:
 def likelihood(
     task: TaskName, given: Likelihood | None, class_weights: Tensor | None, output: Tensor | None = None
 ) -> Likelihood:
-    """What outputs mean.
+    """The likelihood of a task's outputs.
 
     Args:
-        given: the likelihood of the user, or None: that of the task.
+        task: name of the task.
+        given: the user's likelihood, or None: the default of the task.
         class_weights: ``[C]``, or None.
-        output: if it is known, one logit ``[B]`` or ``[B, 1, ...]`` stands for two classes where no likelihood
+        output: the output, or None if unknown. One logit ``[B]`` or ``[B, 1, ...]`` means two classes if no likelihood
             was given.
 
     Raises:
-        SzilardError: class weights for something else than classification.
+        SzilardError: class weights for a task other than classification.
     """
     if output is not None and of_data(task).has_classes and given is None and binary(output):
         return weighted_pair(class_weights)

@@ -1,4 +1,4 @@
-"""The tensor that counts in what a network answers."""
+"""The judged tensor in a network's output."""
 
 from __future__ import annotations
 
@@ -32,48 +32,48 @@ Path = tuple[Any, ...]
 
 
 class NotTaken(SzilardError):
-    """A network refuses its inputs, so that no output is to blame."""
+    """A network does not take its inputs, so the error is not about an output."""
 
 
 def call(network: nn.Module, x: Any) -> Tensor:
-    """The answer of a network to one batch, ``[B, ...]``.
+    """The judged output of a network for one batch, ``[B, ...]``.
 
     Raises:
-        SzilardError: it holds no tensor of numbers.
+        SzilardError: the output has no tensor.
     """
-    return answer(network(x))
+    return judged_output(network(x))
 
 
-def answer(output: Any) -> Tensor:
+def judged_output(output: Any) -> Tensor:
     """The tensor itself; the logits of a dict or data class, or else its first tensor; the first of a tuple."""
     return at(output, None, 0)
 
 
 def at(output: Any, path: Path | None, examples: int) -> Tensor:
-    """The tensor of an answer to which a path leads; the one that counts (:func:`counted`) if that is None.
+    """The tensor at a path in an output; if the path is None, the judged one (:func:`counted`).
 
     Raises:
-        SzilardError: there is none.
+        SzilardError: the output has no such tensor.
     """
     if isinstance(output, Tensor):
         return output
     found = dict(tensors(output))
     chosen = counted(output, examples) if path is None else path
     if chosen is None or chosen not in found:
-        what = "in which there is no tensor" if not found else "without what it answered at first"
+        what = "has no tensor" if not found else "lacks the tensor that the first output had"
         raise SzilardError(
-            f"the network answers {type(output).__name__}, {what}; give forward, which calls the network and gives "
-            "the tensor that counts"
+            f"the network returns {type(output).__name__}, which {what}; give forward, which calls the network and "
+            "returns the tensor to be judged"
         )
     return found[chosen]
 
 
 def counted(output: Any, examples: int, inputs: Any = None) -> Path | None:
-    """Keys that lead to the tensor that counts: numbers with a row for each example, those of :data:`NAMED` first.
+    """Path of the judged tensor: numbers with a row for each example, names in :data:`NAMED` first.
 
     Args:
-        examples: in the batch; 0 where that is not known.
-        inputs: of the network; some answer them, too, and they do not count.
+        examples: number of examples in the batch; 0 if it is not known.
+        inputs: of the network; if a network returns its inputs, too, they are not judged.
     """
     given = {id(t) for t in leaves(inputs)}
     found = [(path, t) for path, t in tensors(output) if id(t) not in given]
@@ -84,41 +84,41 @@ def counted(output: Any, examples: int, inputs: Any = None) -> Path | None:
         fits = bool(t.dim()) and (not examples or len(t) == examples)
         same = (
             fits and t.layout is torch.strided and len(t) > 1 and bool((t == t[:1]).all())
-        )  # a constant tells nothing
+        )  # a constant output is not judged if another one fits
         return not t.is_floating_point(), not t.dim(), not fits, same, min(names, default=len(NAMED)), place
 
     return found[min(range(len(found)), key=rank)][0] if found else None
 
 
 def tensors(output: Any) -> list[tuple[Path, Tensor]]:
-    """All tensors of an answer, with the keys that lead to them."""
+    """All tensors of an output, with their paths."""
     return [(path, leaf) for path, leaf in named_leaves(_opened(output)) if isinstance(leaf, Tensor)]
 
 
-def named(path: Path) -> str:
-    """A path as it is written behind the answer: "logits", "answer[1][0]"."""
+def output_name(path: Path) -> str:
+    """Name of an output from its path: "logits", "result[1][0]"."""
     if all(isinstance(key, str) for key in path):
         return printable(".".join(map(str, path))) if path else "itself"
-    return printable("answer" + "".join(f"[{key!r}]" for key in path))
+    return printable("result" + "".join(f"[{key!r}]" for key in path))
 
 
 @contextmanager
 def of_output(name: str) -> Iterator[None]:
-    """Refusals say which of several outputs they are about.
+    """Errors raised inside the block name the judged output.
 
     Args:
-        name: of the output that is judged; empty where the network answers a tensor.
+        name: of the judged output; empty if the network returns a tensor.
     """
     try:
         yield
     except SzilardError as error:
         if not name or isinstance(error, NotTaken):
             raise
-        raise SzilardError(f"the output {name}, which is judged: {error}") from error
+        raise SzilardError(f"the judged output {name}: {error}") from error
 
 
 def _opened(output: Any) -> Any:
-    """Attributes of an answer that is an object of no kind that is known, and the names of a named tuple."""
+    """The fields of a named tuple, and the attributes of an object of an unknown class."""
     if isinstance(output, tuple) and hasattr(output, "_asdict"):
         return output._asdict()
     if isinstance(output, Tensor | nn.Module | str | bytes | type) or next(leaves(output), None) is not None:

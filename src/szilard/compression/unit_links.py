@@ -1,4 +1,4 @@
-"""Layers whose output only one other layer reads, and what acts on single units between the two."""
+"""Layers whose output only one other layer reads, and the elementwise modules between the two."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from szilard.bayes.fuse import AppliedReLU
 from szilard.compression.graph import NORMS, POOLS, Graph, Run
 from szilard.networks import is_itself
 
-# Between two layers, what acts on every number by itself.
+# Modules between two layers that act on every number separately.
 _BY_NUMBER = (
     nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid, nn.Hardswish, nn.Identity,
     nn.Dropout, nn.Dropout2d, AppliedReLU,
@@ -27,12 +27,13 @@ _LAYERS = (nn.Linear, nn.Conv2d)
 
 @dataclass(frozen=True, eq=False)
 class Link:
-    """A layer, those of its readers' path that act by unit, and its only reader.
+    """A layer (``source``), the only layer that reads it (``reader``), and the modules between them.
 
     Attributes:
         name: of the source.
-        spread: columns of the reader for each unit: pixels that were flattened.
-        unsure: name of a BatchNorm that might normalise something else than the units, or None.
+        between: modules that act on each unit separately.
+        spread: columns of the reader for each unit: the number of flattened pixels.
+        unsure: name of a BatchNorm that might not normalise the units, or None.
     """
 
     name: str
@@ -45,7 +46,7 @@ class Link:
 
 @dataclass(eq=False)
 class _Path:
-    """From a layer towards its reader."""
+    """The path from a layer to its reader."""
 
     source: Layer
     dims: set[int]
@@ -54,7 +55,7 @@ class _Path:
     unsure: str | None = None
 
     def take(self, module: nn.Module | None, name: str, alone: bool) -> bool:
-        """Walk through a module; False where it does not act by unit."""
+        """Add a module to the path; False if it does not act on each unit separately."""
         conv, units = isinstance(self.source, nn.Conv2d), len(self.source.weight)
         if module is None:
             return False
@@ -76,7 +77,7 @@ class _Path:
         return fits
 
     def spread(self, reader: nn.Module | None) -> int:
-        """Columns of the reader that belong to one unit; 0 where they do not fit together."""
+        """Columns of the reader that belong to one unit; 0 if the shapes do not fit."""
         conv, units = isinstance(self.source, nn.Conv2d), len(self.source.weight)
         if isinstance(reader, nn.Conv2d):
             return 1 if conv and not self.flat and reader.groups == 1 else 0
@@ -87,7 +88,7 @@ class _Path:
 
 
 def links(graph: Graph, run: Run) -> Iterator[Link]:
-    """Those of a network, in the order in which it calls their sources."""
+    """All links of a network, in the order in which their sources are called."""
 
     def alone(module: nn.Module) -> bool:
         return graph.is_single(module) and run.calls[id(module)] == 1
@@ -115,7 +116,7 @@ def links(graph: Graph, run: Run) -> Iterator[Link]:
 
 
 def _as_module(node: fx.Node) -> nn.Module | None:
-    """A function in the graph as the module that does the same."""
+    """The module that is equivalent to a function in the graph, or None."""
     if node.op == "call_method":
         name = str(node.target)
         rectifies, flattens = name in ("relu", "relu_"), name == "flatten"

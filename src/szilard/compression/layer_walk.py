@@ -1,7 +1,7 @@
-"""Inputs of layers in a draft, with what the original's layers answered at the same positions.
+"""Inputs of layers in a draft, with the outputs of the original's layers at the same positions.
 
-A sample of the positions of each layer is enough. A walk is one forward pass of the draft, in which a layer may be
-changed just before it is called, so that the layers behind it see what that makes.
+Each layer is fitted on a sample of its positions. A walk is one forward pass of the draft in which each layer can be
+changed just before it is called, so that later layers see the effect.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from torch import Tensor, nn
 from szilard.compression.batches import length
 from szilard.compression.draft import Draft, Setting
 from szilard.compression.finite import all_finite
+from szilard.compression.half_precision import COARSE
+from szilard.compression.memory import allowed_bytes
 from szilard.compression.passes.correct import corrected, mean_by_channel
 from szilard.compression.patches import Layer, by_row, padded
 from szilard.compression.plan import guessed
-from szilard.compression.precise import COARSE
-from szilard.compression.room import room
 
-MOST = 16384  # positions of one layer that are fitted to
-MOST_VALUES = 1 << 24  # of patches of a layer that are fitted to
-SOME = 8  # examples whose wanted outputs are made in float64 at a time
+MOST = 16384  # most positions of a layer in the fit
+MOST_VALUES = 1 << 24  # most values of a layer's patches in the fit
+SOME = 8  # examples whose target outputs are computed in float64 at a time
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Of some positions: inputs x̂ ``[groups, n, cols]``, and what outputs miss ``[groups, n, rows]``; about means."""
+    """At some positions: inputs x̂ ``[groups, n, cols]``, missing outputs ``[groups, n, rows]``; means are removed."""
 
     x: Tensor
     missing: Tensor
@@ -39,14 +39,14 @@ class Sample:
 
 @dataclass(eq=False)
 class Fitting:
-    """Of one layer at the sampled positions: patches, and the original's outputs without their bias.
+    """One layer at the sampled positions: patches, and the original's outputs without bias.
 
-    They are as large as some weights, so that this lets go of them when they are asked for.
+    They can be as large as weights, so :meth:`samples` frees them.
 
     Attributes:
-        patches: ``[groups, n, cols]``, those that are fitted to first.
+        patches: ``[groups, n, cols]``; the fitted ones come first.
         wanted: ``[n, rows]``.
-        fitted: how many are.
+        fitted: number of fitted patches; the others are held out.
     """
 
     patches: Tensor
@@ -54,15 +54,15 @@ class Fitting:
     fitted: int
 
     def samples(self, groups: int, matrix: Tensor) -> tuple[Sample, Sample]:
-        """The fitted sample and the held-out one, for a weight ``[rows, cols]``; only once."""
+        """The fitted sample and the held-out one, for a weight ``[rows, cols]``; can be called only once."""
         x, wanted = self.patches, self.wanted
         self.patches = self.wanted = torch.empty(0)
         weight = matrix.to(x).reshape(groups, -1, matrix.shape[1])
         missing = wanted.to(x).reshape(x.shape[1], groups, -1).transpose(0, 1)
         del wanted
-        answered = x @ weight.transpose(1, 2)
-        missing = missing.sub_(answered) if groups == 1 else missing - answered
-        del answered
+        output = x @ weight.transpose(1, 2)
+        missing = missing.sub_(output) if groups == 1 else missing - output
+        del output
         for values in (x, missing):
             for part in (values[:, : self.fitted], values[:, self.fitted :]):
                 part.sub_(part.mean(1, keepdim=True))
@@ -74,17 +74,17 @@ class Fitting:
 
 @dataclass(eq=False)
 class Seen:
-    """What the original answers to the inputs.
+    """Outputs of the original network and its layers for the inputs.
 
     Attributes:
-        answer: the network's.
-        key: before the layer's name, of its outputs at the positions on the shelf.
-        positions: by layer, the sampled positions ``[examples, k]``; of layers that are called once.
-        shapes: of their outputs.
-        means: of these without bias, over the positions of inputs that are fitted to, float64 ``[rows]``.
+        output: of the network.
+        key: with the layer's name appended, the key on the shelf of its outputs at the sampled positions.
+        positions: by layer, the sampled positions ``[examples, k]``; only layers that are called once.
+        shapes: of the layers' outputs.
+        means: of the outputs without bias, over the positions of the fitted inputs, float64 ``[rows]``.
     """
 
-    answer: Tensor
+    output: Tensor
     key: tuple[Any, ...]
     positions: dict[str, Tensor] = field(default_factory=dict)
     shapes: dict[str, torch.Size] = field(default_factory=dict)
@@ -92,13 +92,13 @@ class Seen:
 
 
 def seen(setting: Setting, inputs: Any, fitted: int, layers: Mapping[str, Layer]) -> Seen:
-    """Once for all λ; outputs at the positions go to the shelf."""
+    """Run the original once for all λ; outputs at the sampled positions are stored on the shelf."""
     key = Seen, tuple(layers), length(inputs)
     if key in setting.memo:
         kept: Seen = setting.memo[key]
         return kept
     modules, count = dict(setting.original.named_modules()), length(inputs)
-    most = min(MOST_VALUES, room(setting.original) // 8)
+    most = min(MOST_VALUES, allowed_bytes(setting.original) // 8)
     generator = torch.Generator().manual_seed(setting.seed)
     found, calls = Seen(torch.empty(0), key), dict.fromkeys(layers, 0)
 
@@ -106,7 +106,7 @@ def seen(setting: Setting, inputs: Any, fitted: int, layers: Mapping[str, Layer]
         def after(module: Layer, given: tuple[Any, ...], output: Tensor) -> None:
             calls[name] += 1
             if not _fits(module, given, output, count):
-                calls[name] += 1  # never fitted
+                calls[name] += 1  # so that it is not fitted
             elif calls[name] == 1:
                 places = output.numel() // (count * len(module.weight))
                 k = min(places, max(1, most // (module.weight[0].numel() * groups(module)) // fitted))
@@ -122,7 +122,7 @@ def seen(setting: Setting, inputs: Any, fitted: int, layers: Mapping[str, Layer]
         return after
 
     with _hooks(modules, {name: (None, look(name)) for name in layers}):
-        found.answer = setting.forward(setting.original, inputs).detach().clone()
+        found.output = setting.forward(setting.original, inputs).detach().clone()
     for name, called in calls.items():
         if called != 1:
             found.positions.pop(name, None)
@@ -131,7 +131,7 @@ def seen(setting: Setting, inputs: Any, fitted: int, layers: Mapping[str, Layer]
 
 
 def _fits(layer: Layer, given: tuple[Any, ...], output: Any, count: int) -> bool:
-    """Whether a call has one input, a tensor with a row for each example."""
+    """Whether the first input of a call is a tensor with a row for each example, and the output is finite."""
     dims = {nn.Linear: None, nn.Conv1d: 3, nn.Conv2d: 4, nn.Conv3d: 5}[type(layer)]
     x = given[0] if given else None
     return (
@@ -146,7 +146,7 @@ def _fits(layer: Layer, given: tuple[Any, ...], output: Any, count: int) -> bool
 
 
 def _at(layer: Layer, output: Tensor, positions: Tensor) -> Tensor:
-    """Outputs at sampled positions without their bias, ``[examples, k, rows]``, in float32 or better."""
+    """Outputs at sampled positions without bias, ``[examples, k, rows]``, in float32 or float64."""
     rows = by_row(layer, output)
     index = positions.to(output.device)[:, :, None].expand(-1, -1, rows.shape[2])
     found = rows.gather(1, index)
@@ -155,7 +155,7 @@ def _at(layer: Layer, output: Tensor, positions: Tensor) -> Tensor:
 
 
 def _patches_at(layer: Layer, x: Tensor, positions: Tensor) -> Tensor:
-    """Patches at them, ``[groups, examples * k, cols]``; the others are not made."""
+    """Patches at sampled positions only, ``[groups, examples * k, cols]``."""
     if isinstance(layer, nn.Linear):
         seen = x.reshape(len(x), -1, x.shape[-1])
         found = seen.gather(1, positions.to(x.device)[:, :, None].expand(-1, -1, seen.shape[2]))[:, :, None]
@@ -175,10 +175,10 @@ def _patches_at(layer: Layer, x: Tensor, positions: Tensor) -> Tensor:
 
 
 class Walk:
-    """Forward passes of the draft in which layers may be changed, and means are as Correct will make them.
+    """Forward passes of the draft in which layers can be changed, with means as :class:`Correct` will set them.
 
     Attributes:
-        changed: names of weights.
+        changed: names of the changed weights.
     """
 
     def __init__(
@@ -197,15 +197,15 @@ class Walk:
         self._corrected = corrected(draft, setting.original)
 
     def run(self, fit: Callable[[str, Layer, Fitting, Draft, Setting], bool] | None) -> float:
-        """Nats by which the answers differ from the original's, over all inputs, because examples differ widely."""
+        """Divergence of the outputs from the original's, nats, over all inputs, because examples differ widely."""
         done: set[str] = set()
         hooks = {name: (self._before(name, fit, done), self._after(name)) for name in self.layers}
         with _hooks(dict(self.draft.network.named_modules()), hooks):
-            answer = self.setting.forward(self.draft.network, self.inputs)
-        wanted = self.seen.answer
-        if answer.shape != wanted.shape:
+            output = self.setting.forward(self.draft.network, self.inputs)
+        wanted = self.seen.output
+        if output.shape != wanted.shape:
             return math.nan
-        return float((self.setting.likelihood or guessed(wanted)).divergence(wanted, answer))
+        return float((self.setting.likelihood or guessed(wanted)).divergence(wanted, output))
 
     def _before(
         self,
@@ -229,7 +229,7 @@ class Walk:
         return before
 
     def _fitting(self, name: str, module: Layer, x: Tensor) -> Fitting | None:
-        """Patches of a layer's inputs with the original's outputs; None where they do not fit or are not finite."""
+        """Patches of a layer's inputs with the original's outputs; None if they do not fit or are not finite."""
         positions = self.seen.positions[name]
         seen = _patches_at(module, x, positions)
         wanted = self.setting.shelf[*self.seen.key, name]
@@ -241,7 +241,7 @@ class Walk:
         return Fitting(seen, scaled.flatten(0, 1), self.fitted * positions.shape[1])
 
     def _after(self, name: str) -> Callable[..., Tensor | None]:
-        """The output with the mean that Correct will give it."""
+        """A hook that shifts the output to the mean that :class:`Correct` will give it."""
 
         def after(module: Layer, given: tuple[Any, ...], output: Tensor) -> Tensor | None:
             if name not in self._corrected or output.shape != self.seen.shapes[name]:

@@ -1,4 +1,4 @@
-"""From the outputs of draws to what they say under a likelihood."""
+"""Converts the outputs of draws to predictions under a likelihood."""
 
 from __future__ import annotations
 
@@ -10,30 +10,29 @@ from szilard.likelihood import Bernoulli, Categorical, Gaussian, Likelihood, Noi
 from szilard.metrics import Predictive
 
 
-def believed(likelihood: Likelihood, outputs: Tensor, calibration: float = 1.0) -> Predictive:
-    """What outputs ``[S, N, ...]`` of S draws say.
+def predictive_of(likelihood: Likelihood, outputs: Tensor, calibration: float = 1.0) -> Predictive:
+    """The predictions of outputs ``[S, N, ...]`` of S draws.
 
     Args:
-        likelihood: a categorical one, Bernoulli, or Gaussian with or without a noise of the network's own.
-        calibration: divides logits.
+        likelihood: categorical, Bernoulli, or Gaussian with or without a noise that the network outputs.
+        outputs: of the draws.
+        calibration: divides the logits.
 
     Raises:
-        SzilardError: NaN or infinite outputs, or of a shape that the likelihood does not take.
+        SzilardError: outputs that are NaN or infinite, or of a shape that the likelihood does not take.
     """
     if not bool(torch.isfinite(outputs).all()):
         if outputs.dtype is torch.float16:
             raise SzilardError(
-                "the network's float16 answers are NaN or infinite, because float16 ends at 65504; predict with "
+                "the network's float16 outputs are NaN or infinite: float16 overflows above 65504; predict with "
                 "network.float(), or with bfloat16"
             )
-        raise SzilardError(
-            "the network answers with NaN or infinite values; check the inputs and the weights"
-        )
+        raise SzilardError("the network returns NaN or infinite values; check the inputs and the weights")
     if isinstance(likelihood, NoisyGaussian):
         if outputs.dim() != 3 or outputs.shape[2] != 2 * likelihood.outputs:
             raise SzilardError(
-                f"the network answers {list(outputs.shape[1:])} and not [B, {2 * likelihood.outputs}], a mean and the "
-                "log of its noise, so that it does not say how sure it is; wrap it in szilard.networks.WithNoise, or "
+                f"the network returns {list(outputs.shape[1:])} and not [B, {2 * likelihood.outputs}], a mean and the "
+                "log of its noise, so its uncertainty is unknown; wrap it in szilard.networks.WithNoise, or "
                 "call it yourself"
             )
         columns = [likelihood.columns(output) for output in outputs]
@@ -49,12 +48,12 @@ def believed(likelihood: Likelihood, outputs: Tensor, calibration: float = 1.0) 
     if isinstance(likelihood, Categorical):
         if outputs.dim() < 3:
             raise SzilardError(
-                f"the network answers {list(outputs.shape[1:])} and not [B, C], one logit for each class"
+                f"the network returns {list(outputs.shape[1:])} and not [B, C], one logit for each class"
             )
         logits = torch.stack([likelihood.logits(output) for output in outputs])
         return Predictive.from_logits(logits / calibration)
     raise SzilardError(
-        f"{type(likelihood).__name__} says no probability of an answer; call the network itself for its vectors"
+        f"{type(likelihood).__name__} gives no predicted probabilities; call the network itself for its vectors"
     )
 
 
@@ -64,7 +63,7 @@ def binary(output: Tensor) -> bool:
 
 
 def two_classes(outputs: Tensor, calibration: float) -> Predictive:
-    """From the one logit ``[S, N]`` or ``[S, N, 1, ...]`` of the second of two classes."""
+    """Predictions from one logit ``[S, N]`` or ``[S, N, 1, ...]``, that of the second of two classes."""
     z = (outputs if outputs.dim() == 2 else outputs.squeeze(2)) / calibration
     z = z if z.dtype is torch.float64 else z.float()
     return Predictive.from_logits(torch.stack((torch.zeros_like(z), z), 2))

@@ -1,4 +1,4 @@
-"""A network is given to a function of the user's, and is afterwards what it was."""
+"""Restore a network after a user's function was called on it."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from szilard.errors import SzilardError
 
 
 @contextmanager
-def held(network: nn.Module) -> Iterator[None]:
-    """Put modes, ``requires_grad`` and buffers back after the block.
+def restored_after(network: nn.Module) -> Iterator[None]:
+    """Restore modes, ``requires_grad`` and buffers after the block.
 
-    Functions that score a network put it into eval mode and then back into training, freeze it, or let BatchNorm see
-    the data; passes go on with it.
+    Users' functions that score a network switch its mode, freeze it, or update BatchNorm statistics. Passes continue
+    with the same network.
 
     Raises:
-        SzilardError: the block has changed the type, the place or the values of a parameter.
+        SzilardError: the block has changed the type, the device or the values of a parameter.
     """
     modes = [(module, module.training) for module in network.modules()]
     parameters = {
@@ -41,5 +41,5 @@ def held(network: nn.Module) -> Iterator[None]:
     for name, (p, _, kind, device, version) in parameters.items():
         if now.get(name) is not p or (p.dtype, p.device) != (kind, device) or p._version != version:
             raise SzilardError(
-                f"evaluate changes {name} of the network that it is given; let it work on copy.deepcopy(network)"
+                f"evaluate changes {name} of the network that it receives; let it work on copy.deepcopy(network)"
             )

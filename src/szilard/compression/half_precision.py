@@ -1,4 +1,4 @@
-"""Work in float32 on networks of half precision."""
+"""Run networks of half precision in float32."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ COARSE = (torch.float16, torch.bfloat16)
 
 @contextmanager
 def in_float32(network: nn.Module) -> Iterator[bool]:
-    """Parameters and buffers of half precision are float32 inside the block; whether there are any.
+    """Make parameters and buffers of half precision float32 inside the block; yields whether there are any.
 
-    They keep their identity, and are rounded to their own type again at the end.
+    They keep their identity, and are rounded to their original type at the end.
     """
     coarse: list[tuple[Tensor, torch.dtype]] = [
         (t, t.dtype) for t in (*network.parameters(), *network.buffers()) if t.dtype in COARSE

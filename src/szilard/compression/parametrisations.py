@@ -1,4 +1,4 @@
-"""A network without parametrisations, which answers as before, and says so."""
+"""Remove parametrisations from a network without changing its outputs, and report it."""
 
 from __future__ import annotations
 
@@ -11,15 +11,14 @@ from szilard.errors import SzilardWarning, printable
 from szilard.networks import computed, copied, make_plain
 
 
-def plain(network: nn.Module, probe: Probe | None) -> tuple[nn.Module, list[str]]:
-    """A copy in which computed weights are ordinary ones, if there are any, and the names of those.
+def without_parametrisations(network: nn.Module, probe: Probe | None) -> tuple[nn.Module, list[str]]:
+    """A copy in which computed weights are ordinary ones, if there are any, and their names.
 
-    Where the answers differ from those that ``probe`` took, the weights to blame stay computed, and a warning names
-    them.
+    Weights for which the outputs would differ from those of ``probe`` stay computed, and a warning names them.
 
     Args:
         network: in eval mode.
-        probe: of this network; None where no input is known, and nothing is compared.
+        probe: of this network; None if no input is known, and nothing is compared.
     """
     names = computed(network)
     if not names:
@@ -32,8 +31,8 @@ def plain(network: nn.Module, probe: Probe | None) -> tuple[nn.Module, list[str]
         found = _without(network, {name}, probe)
         if found is None:
             _warn(
-                f"{printable(name)} stays computed from other tensors, because the network's answers would change "
-                "without that; it is not compressed"
+                f"{printable(name)} stays computed from other tensors, because the network's outputs would change "
+                "otherwise; it is not compressed"
             )
         else:
             network = found
@@ -41,13 +40,13 @@ def plain(network: nn.Module, probe: Probe | None) -> tuple[nn.Module, list[str]
     return network, done
 
 
-def told(names: list[str]) -> str:
-    """What a person should know of weights that are computed no longer."""
+def plain_note(names: list[str]) -> str:
+    """The note for the user about weights that were computed and are now ordinary."""
     shown = ", ".join(printable(name) for name in names[:3])
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return (
         f"{shown}{more}: computed from other tensors, as by weight_norm, spectral_norm or prune, and now ordinary "
-        "weights; remove that from your network, too, before you load this one's state dict into it"
+        "weights; remove the parametrisation from your network, too, before you load this state dict into it"
     )
 
 
