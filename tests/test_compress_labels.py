@@ -64,7 +64,7 @@ def scores(**more):
 
 
 def test_advice_is_of_the_task():
-    with pytest.raises(SzilardError, match="more examples of rare ones.*balanced accuracy") as found:
+    with pytest.raises(SzilardError, match=r"more examples of rare ones.*balanced accuracy") as found:
         check_original(scores())
     assert "logarithm" not in str(found.value)
     assert "evaluate" not in for_command_line(str(found.value))
@@ -72,7 +72,7 @@ def test_advice_is_of_the_task():
         check_original(scores(relative=True))
     with pytest.raises(SzilardError, match='give task="embedding"'):
         check_original(scores(vectors=True))
-    with pytest.raises(SzilardError, match="result.*give forward"):
+    with pytest.raises(SzilardError, match=r"result.*give forward"):
         check_original(scores(output="result[0]"))
     with pytest.raises(SzilardError, match=r"let at least 16 judge"):
         check_original(scores(distinct=10))
@@ -131,7 +131,9 @@ def test_the_change_of_a_constant_target_is_reported():
         other.load_state_dict(network.state_dict())
         other.bias[1] += 0.25
     likelihood = Gaussian.of(y)
-    note = constant_targets.changes(likelihood, lambda net, batch: net(batch), [x[:100], x[100:]], network, other)
+    note = constant_targets.changes(
+        likelihood, lambda net, batch: net(batch), [x[:100], x[100:]], network, other
+    )
     assert note.startswith("the output for target 1, which is left out")
     assert note.endswith("changed by 0.25 on average and by at most 0.25")
     with pytest.warns(szilard.SzilardWarning, match="left out of the score"):

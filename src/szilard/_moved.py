@@ -30,7 +30,7 @@ MODULES = {
     **{
         f"szilard.training.{name}": f"szilard.model.{name}"
         for name in (
-            *("checkpoint", "conversion", "details", "evaluate", "finished", "fitting", "formats", "naming"),
+            *("checkpoint", "conversion", "details", "evaluate", "finished", "formats", "naming"),
             *(
                 "safetensors_file",
                 "schema",
@@ -73,6 +73,7 @@ MODULES = {
     "szilard.report.honesty": "szilard.report.calibration_section",
     "szilard.report.words": "szilard.report.figure_names",
     "szilard.training.account": "szilard.training.total_cost",
+    "szilard.training.fitting": "szilard.model.matching",
 }
 """Old name of a module: its new name."""
 

@@ -1,5 +1,5 @@
-"""Whether outputs of a regression follow its targets in other units: by a factor and an offset, a logarithm with them,
-or another monotone function.
+"""Whether the outputs of a regression correlate with its targets in other units: a factor and an offset, a logarithm
+with them, or another monotone function.
 """
 
 from __future__ import annotations
@@ -10,70 +10,72 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-FOLLOWS = 0.9  # |r| from which outputs are said to follow targets
-_FOLLOWS_AT_ALL = 0.7  # the same where R² is worse than a constant's
-_NEARLY = 0.01  # of the variance, for which no offset is named
-_CLEARLY = 1 / 3  # of what is unexplained, by which a logarithm must be better than a straight line
-_OFF = 0.05  # by which R² must be less than r² for the units to be wrong
-_FAR_OFF = 0.2  # the same for a function that is not known, and for R² above 0 that measures no drop
+CORRELATED = 0.9  # |r| above which outputs are considered to follow the targets
+_CORRELATED_IF_BAD = 0.7  # the same if R² is worse than that of a constant
+_NO_OFFSET = 0.01  # share of the variance below which the offset is left out of the equation
+_CLEARLY = (
+    1 / 3
+)  # share of the unexplained variance that a logarithm must remove compared with a straight line
+_GAP = 0.05  # by which R² must be below r² to conclude that the units are wrong
+_WIDE_GAP = 0.2  # the same for an unknown function, and for an R² above 0 that cannot measure a drop
 _NEAR = 2  # examples before and after one, in the order of the targets, whose outputs predict its output
 
 
 @dataclass(frozen=True)
-class Link:
-    """How outputs and targets hang together.
+class UnitRelation:
+    """The relation between outputs and targets.
 
     Attributes:
-        r: Pearson's correlation of what ``says`` relates; the rank correlation of a monotone function.
-        straight: the same of outputs and targets themselves.
-        says: an equation, such as "price = 100000 x output".
-        monotone: the relation is monotone, and neither a line nor a logarithm.
+        r: Pearson's correlation of the two quantities in ``text``; the rank correlation for a monotone function.
+        linear: Pearson's correlation of outputs and targets.
+        text: an equation, such as "price = 100000 x output".
+        monotone: the relation is monotone, and neither linear nor a logarithm.
     """
 
     r: float
-    straight: float
-    says: str
+    linear: float
+    text: str
     monotone: bool = False
 
     def explains(self, score: float) -> bool:
-        """Whether units, and not the network, make R² as low as ``score``."""
-        least = FOLLOWS if score > 0 or self.monotone else _FOLLOWS_AT_ALL
-        return abs(self.r) > least and score < self.r**2 - (_FAR_OFF if self.monotone else _OFF)
+        """Whether wrong units, and not a bad network, explain an R² as low as ``score``."""
+        least = CORRELATED if score > 0 or self.monotone else _CORRELATED_IF_BAD
+        return abs(self.r) > least and score < self.r**2 - (_WIDE_GAP if self.monotone else _GAP)
 
     def forbids(self, score: float) -> bool:
-        """Whether a drop of R² would be measured in wrong units: it explains much less than the relation does."""
-        return self.explains(score) and (score <= 0 or score < self.r**2 - _FAR_OFF)
+        """Whether R² cannot measure a drop, because it is 0 or less, or explains much less than the relation does."""
+        return self.explains(score) and (score <= 0 or score < self.r**2 - _WIDE_GAP)
 
 
-def linked(output: Tensor, y: Tensor, name: str) -> Link | None:
-    """The closest relation of outputs ``[N]`` to targets ``[N]`` in the units of the data.
+def relation_of(output: Tensor, y: Tensor, name: str) -> UnitRelation | None:
+    """The closest relation between outputs ``[N]`` and targets ``[N]``, in the units of the data.
 
     Args:
         name: of the target.
 
     Returns:
-        None where either does not vary or is not finite.
+        None if either is constant or not finite.
     """
     output, y = output.double().flatten(), y.double().flatten()
     if len(y) < 3 or not bool(torch.isfinite(output).all()):
         return None
-    straight = _correlation(output, y)
-    if straight is None:
+    linear = _correlation(output, y)
+    if linear is None:
         return None
-    r, says = straight, _line(output, y, name)
+    r, text = linear, _line(output, y, name)
     if bool((y > 0).all()):
         other = _correlation(output, y.log())
         if _clearly(other, r):
-            r, says = other or r, _line(output, y.log(), f"log {name}")
+            r, text = other or r, _line(output, y.log(), f"log {name}")
     if bool((output > 0).all()):
         other = _correlation(output.log(), y)
         if _clearly(other, r):
-            r, says = other or r, _line(output.log(), y, name, "log output")
-    if abs(r) <= FOLLOWS:
+            r, text = other or r, _line(output.log(), y, name, "log output")
+    if abs(r) <= CORRELATED:
         rank = _correlation(_ranks(output), _ranks(y))
-        if rank is not None and abs(rank) > FOLLOWS and _follows_in_order(output, y) > r**2 + _FAR_OFF:
-            return Link(rank, straight, f"{name} = a monotone function of output", monotone=True)
-    return Link(r, straight, says)
+        if rank is not None and abs(rank) > CORRELATED and _follows_in_order(output, y) > r**2 + _WIDE_GAP:
+            return UnitRelation(rank, linear, f"{name} = a monotone function of output", monotone=True)
+    return UnitRelation(r, linear, text)
 
 
 def _ranks(values: Tensor) -> Tensor:
@@ -98,7 +100,7 @@ def _follows_in_order(output: Tensor, y: Tensor) -> float:
 
 
 def _clearly(other: float | None, r: float) -> bool:
-    """Whether a correlation leaves a third less unexplained than another one does."""
+    """Whether a correlation leaves at least a third less variance unexplained than ``r``."""
     return other is not None and 1 - other**2 < (1 - _CLEARLY) * (1 - r**2)
 
 
@@ -111,14 +113,14 @@ def _correlation(a: Tensor, b: Tensor) -> float | None:
 
 
 def _line(output: Tensor, y: Tensor, name: str, of: str = "output") -> str:
-    """The least-squares line as an equation, without an offset where none is needed."""
+    """The least-squares line as an equation, without an offset if it is not needed."""
     factor = float(output @ y) / float(output @ output)
     spread = float((y - y.mean()).square().sum())
     centred = output - output.mean()
     slope = float(centred @ y) / float(centred @ centred)
     offset = float(y.mean()) - slope * float(output.mean())
     left = float((y - slope * output - offset).square().sum())
-    if float((y - factor * output).square().sum()) <= left + _NEARLY * spread:
+    if float((y - factor * output).square().sum()) <= left + _NO_OFFSET * spread:
         return f"{name} = {_number(factor)} x {of}"
     return f"{name} = {_number(slope)} x {of} {'-' if offset < 0 else '+'} {_number(abs(offset))}"
 
