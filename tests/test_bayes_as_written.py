@@ -275,7 +275,7 @@ def test_layers_that_a_lambda_has_captured_are_named():
 
     method = methods.SSVI(64, density=0.5)
     network = method.prepare(Captured())
-    with pytest.warns(SzilardWarning, match="does not depend on the weights a, so that"):
+    with pytest.warns(SzilardWarning, match="does not depend on the weights a, so"):
         method.loss(network, torch.randn(8, 6), torch.zeros(8).long())
     with warnings.catch_warnings():
         warnings.simplefilter("error")

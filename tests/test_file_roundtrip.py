@@ -291,7 +291,7 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
     file.write(path, Document([levels()]))
     before = path.read_bytes()
     monkeypatch.setattr("szilard.atomic.os.fsync", lambda _: (_ for _ in ()).throw(OSError(28, "no space")))
-    with pytest.raises(SzilardError, match="as it was before"):
+    with pytest.raises(SzilardError, match="is unchanged"):
         file.write(path, file_tools.everything())
     assert path.read_bytes() == before
     assert [found.name for found in tmp_path.iterdir()] == ["net.szd"]

@@ -370,7 +370,7 @@ class TestDivergence:
     @pytest.mark.parametrize("lr", [1e3, 1e10])
     def test_classes(self, digits, tmp_path, lr):
         with pytest.warns(
-            SzilardWarning, match="deterministic ended worse than .* the class frequencies"
+            SzilardWarning, match="deterministic is worse than .* the class frequencies"
         ) as seen:
             short(digits, tmp_path, method=methods.Deterministic(48), lr=lr)
         result = json.loads((tmp_path / "deterministic" / "result.json").read_text())
