@@ -83,6 +83,11 @@ def check_options(name: str, given: dict[str, Any]) -> None:
     for option, value in given.items():
         if option not in kinds:
             raise SzilardError(f"method {name!r} has no option {str(option)[:40]!r}{_nearest(option, kinds)}")
+        if not set(kinds[option]) - {type(None)}:
+            raise SzilardError(
+                f"option {option} of method {name!r} can be set in Python only; annotate it in __init__ as bool, int, "
+                "float, str or list[str]"
+            )
         words = " or ".join(_WORDS[kind] for kind in kinds[option])
         if not any(_is(value, kind) for kind in kinds[option]):
             raise SzilardError(
@@ -111,7 +116,7 @@ def _is(value: Any, kind: type) -> bool:
 
 
 def _kinds(name: str) -> dict[str, tuple[type, ...]]:
-    """The types that each option of a method can have."""
+    """The types that each option of a method can have; without an annotation, the type of its default."""
     kind = _known(name)
     found: dict[str, tuple[type, ...]] = {}
     for parent in reversed(kind.__mro__):
@@ -119,9 +124,10 @@ def _kinds(name: str) -> dict[str, tuple[type, ...]]:
             hints = get_type_hints(parent.__init__)
             for one in inspect.signature(parent).parameters.values():
                 if one.default is not one.empty:
-                    kinds = get_args(hints[one.name]) or (hints[one.name],)
+                    hint = hints.get(one.name, type(one.default))
+                    kinds = tuple(get_origin(k) or k for k in get_args(hint) or (hint,))
                     # A function cannot be given in a file or on the command line.
-                    found[one.name] = tuple(k for k in (get_origin(k) or k for k in kinds) if k in _WORDS)
+                    found[one.name] = tuple(k for k in kinds if k in _WORDS)
     return found
 
 
