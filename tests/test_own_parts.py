@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from cli_tools import TINY
+from cli_tools import szilard as typed
 from torch import nn
 
 import szilard
-from cli_tools import TINY, szilard as typed
 from szilard import methods
 from szilard.errors import SzilardError
 
@@ -56,9 +57,9 @@ def test_an_option_without_annotation_has_the_type_of_its_default(monkeypatch):
 
     monkeypatch.setitem(methods._METHODS, "odd", Odd)
     methods.check_options("odd", {"rate": 1, "count": 4, "density": 0.5})
-    with pytest.raises(SzilardError, match="option count of method 'odd' must be a whole number, not 0.5"):
+    with pytest.raises(SzilardError, match=r"option count of method 'odd' must be a whole number, not 0\.5"):
         methods.check_options("odd", {"count": 0.5})
-    with pytest.raises(SzilardError, match="option rule of method 'odd' can be set in Python only; annotate"):
+    with pytest.raises(SzilardError, match="option rule of method 'odd' can only be set in Python"):
         methods.check_options("odd", {"rule": "x"})
 
 
@@ -123,3 +124,54 @@ def test_what_an_own_likelihood_does_wrong_is_named():
 def test_an_own_likelihood_names_its_score_without_labels():
     choice = szilard.likelihood.Choice(Exponential(), False, "as given")
     assert str(choice) == "regression, judged by agreement with the original's outputs (as given)"
+
+
+# -- a growth rule ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [methods.SSVI, methods.SparseDeterministic])
+def test_the_growth_rule_of_the_page_moves_supports(kind, tmp_path):
+    made = []
+    RandomGrowth = example("patterns.md", "class RandomGrowth")["RandomGrowth"]
+
+    def rule(rows_gradient, entries):
+        made.append(RandomGrowth(rows_gradient, entries))
+        return made[-1]
+
+    method = kind(32, density=0.2, every=4, growth_batches=2, total_steps=20, growth=rule)
+    network = method.prepare(nn.Sequential(nn.Linear(6, 32), nn.ReLU(), nn.Linear(32, 3)))
+    optimizer = method.optimizer(network)
+    before = [
+        index.clone() for name, index in network.state_dict().items() if "support" in name or "index" in name
+    ]
+    x, y = torch.randn(32, 6), torch.randint(0, 3, (32,))
+    for _ in range(20):
+        method.loss(network, x, y).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        method.after_step(network, optimizer)
+    after = [index for name, index in network.state_dict().items() if "support" in name or "index" in name]
+    assert made
+    assert any(not torch.equal(a, b) for a, b in zip(before, after, strict=True))
+    restored = kind(32, density=0.2, every=4, growth_batches=2, total_steps=20, growth=rule)
+    restored.load_state_dict(method.state_dict())
+
+
+def test_a_run_with_an_own_growth_rule_is_saved(tmp_path):
+    RandomGrowth = example("patterns.md", "class RandomGrowth")["RandomGrowth"]
+    data = szilard.data.load("digits", n_train=64)
+    method = methods.SSVI(len(data.train), density=0.3, every=1, growth_batches=1, growth=RandomGrowth)
+    network = szilard.networks.build("mlp:8", data.input_shape, data.n_outputs)
+    szilard.fit(method, network, data, epochs=1, out=tmp_path / "run", accelerator="cpu", samples=2)
+    assert (tmp_path / "run").is_dir()
+
+
+def test_what_is_no_growth_rule_is_refused():
+    for growth in ("none", 3):
+        with pytest.raises(SzilardError, match="growth must be 'noisy', 'mean', or in Python a function"):
+            methods.SSVI(8, growth=growth)
+    assert "growth" not in {one.name for one in methods.describe("sparse-deterministic")}
+    with pytest.raises(
+        SzilardError, match="option growth of method 'deterministic' can only be set in Python"
+    ):
+        methods.make("deterministic", 8, growth="noisy")

@@ -52,9 +52,9 @@ def make(name: str, n_data: int, **options_given: Any) -> Method:
 
 
 def describe(name: str) -> list[signatures.Option]:
-    """The options of a method that change something in it: default, type and meaning of each."""
-    unused = _known(name).unused_options
-    return [one for one in _options(name) if one.name not in unused]
+    """The options of a method that change something in it and can be set by name: default, type and meaning of each."""
+    unused, kinds = _known(name).unused_options, _kinds(name)
+    return [one for one in _options(name) if one.name not in unused and set(kinds[one.name]) - {type(None)}]
 
 
 def options(name: str) -> dict[str, Any]:
@@ -85,8 +85,8 @@ def check_options(name: str, given: dict[str, Any]) -> None:
             raise SzilardError(f"method {name!r} has no option {str(option)[:40]!r}{_nearest(option, kinds)}")
         if not set(kinds[option]) - {type(None)}:
             raise SzilardError(
-                f"option {option} of method {name!r} can be set in Python only; annotate it in __init__ as bool, int, "
-                "float, str or list[str]"
+                f"option {option} of method {name!r} can only be set in Python, as an argument of the class: its "
+                "annotation in __init__ is not bool, int, float, str or list[str]"
             )
         words = " or ".join(_WORDS[kind] for kind in kinds[option])
         if not any(_is(value, kind) for kind in kinds[option]):

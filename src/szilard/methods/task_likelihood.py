@@ -26,7 +26,7 @@ def named(task: TaskName | Likelihood) -> tuple[TaskName, Likelihood | None]:
     if not task.trainable:
         raise SzilardError(
             f"{type(task).__name__} cannot be trained, because it gives no predicted probabilities; use "
-            "Categorical, Bernoulli, Gaussian or NoisyGaussian of szilard.likelihood, or your own subclass of Likelihood"
+            "Categorical, Bernoulli, Gaussian, NoisyGaussian or your own subclass of szilard.likelihood.Likelihood"
         )
     if known(task.name) is None:
         raise SzilardError(
