@@ -50,8 +50,8 @@ README_STEP = (
 README_FILE = (
     (
         *(
-            "Szilard, 512 unlabelled pictures",
-            "Szilard, 512 unlabelled pictures, promised",
+            "Szilard, 512 unlabelled images",
+            "Szilard, 512 unlabelled images, drop guaranteed",
             "Szilard, no data",
         ),
         *("NNCodec 2.1.3, tuned", "int8 by channel (torchao), safetensors + zstd 19"),

@@ -40,7 +40,7 @@ def spoilt(value, shape=(60, 4)):
     ("arguments", "sentence"),
     [
         (["--data", "digist"], r"no data set 'digist' \(perhaps digits\)"),
-        (["--data", "mnist", "--data-root", "."], "mnist is not here: .* is expected in"),
+        (["--data", "mnist", "--data-root", "."], "mnist was not found: .* is expected in"),
         (["--data", "none.csv", "--target", "y"], "none.csv does not exist"),
         (["--data", "none.npz"], "none.npz does not exist"),
         (["--data", "digits", "--target", "y"], "target chooses a column"),
@@ -172,11 +172,11 @@ class TestCheckpoint:
 
     def test_cut_short(self):
         self.path.write_bytes(self.path.read_bytes()[:-1000])
-        self.resume().refused("checkpoint.pt is cut short or damaged")
+        self.resume().refused("checkpoint.pt is truncated or damaged")
 
     def test_not_one(self):
         self.path.write_text("hello")
-        self.resume().refused("is no checkpoint")
+        self.resume().refused("is not a checkpoint")
 
     def test_of_another_method(self):
         content = checkpoint.load(self.path, "checkpoint")

@@ -180,7 +180,7 @@ def test_a_file_without_its_network_needs_to_be_told(tmp_path):
 def test_metadata_that_lie_are_refused(tmp_path):
     meta = {"network": {"network_spec": "mlp", "method": "deterministic", "shift": "?"}}
     package.compress(mlp(), lam=1e-6, meta=meta).save(tmp_path / "odd.szd")
-    szilard("measure", tmp_path / "odd.szd").refused("describes its network in a way that cannot be read")
+    szilard("measure", tmp_path / "odd.szd").refused("has an invalid description of its network")
 
 
 def test_measure_and_predict_keep_a_normalisation_of_its_own(plain, tmp_path):
@@ -252,7 +252,7 @@ class TestFilesOfOthers:
         torch.save({"state_dict": trained, "ema": mlp().state_dict(), "epoch": 3}, "net.ckpt")
         for command in (["compress", "net.ckpt", "--no-data"], ["measure", "net.ckpt", "--data", "digits"]):
             szilard(*command, "--network", spec).refused(
-                r"several sets of weights that fit \('state_dict.model'"
+                r"several sets of weights that match \('state_dict.model'"
             )
             typed = szilard(*command, "--network", spec, "--key", "state_dict")
             assert typed.code == 0, typed.output

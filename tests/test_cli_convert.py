@@ -107,8 +107,7 @@ def test_a_compressed_network_and_back(tmp_path):
     assert file.inspect(tmp_path / "again.szd").meta == {"by": "me", "n": 3}
     typed = szilard("convert", tmp_path / "net.szd", tmp_path / "net.pt")
     assert (
-        "note: a state dict holds tensors alone: what the metadata say (by, n) of net.szd stays behind"
-        in typed.output
+        "note: a state dict holds only tensors: the metadata (by, n) of net.szd is left out" in typed.output
     )
     assert szilard("verify", tmp_path / "net.szd", "--against", tmp_path / "net.safetensors").output.endswith(
         "bit for bit\n"
@@ -174,8 +173,8 @@ def test_mistakes(tmp_path):
     torch.save({"w": torch.ones(3)}, tmp_path / "a.pt")
     (tmp_path / "link.pt").symlink_to(tmp_path / "a.pt")
     for target, words in (
-        ("b.onnx", r"b\.onnx is of no kind that can be written; .* \.szd, \.safetensors or \.pt"),
-        ("b", "is of no kind that can be written"),
+        ("b.onnx", r"b\.onnx has a suffix that cannot be written; .* \.szd, \.safetensors or \.pt"),
+        ("b", "has a suffix that cannot be written"),
         ("a.pt", "is the file to be converted"),
         ("link.pt", "is the file to be converted"),
         ("none/b.szd", "in a folder that does not exist"),
@@ -192,7 +191,7 @@ def test_mistakes(tmp_path):
     )
     assert not (tmp_path / "c.safetensors").exists()
     torch.save({}, tmp_path / "d.pt")
-    szilard("convert", tmp_path / "d.pt", tmp_path / "d.szd").refused("holds no state dict of tensors")
+    szilard("convert", tmp_path / "d.pt", tmp_path / "d.szd").refused("has no state dict of tensors")
     szilard("convert", tmp_path / "a.pt", tmp_path / "a.szd")
     szilard("convert", tmp_path / "a.szd", tmp_path / "b.pt", "--key", "x").refused("leave --key out")
     typed = szilard("convert", "--help")

@@ -133,7 +133,7 @@ class TestVerify:
             torch.save(other, tmp_path / "q.pt")
             szilard("verify", tmp_path / "q.szd", "--against", tmp_path / "q.pt").refused(words)
         torch.save([1, 2], tmp_path / "q.pt")
-        szilard("verify", path, "--against", tmp_path / "q.pt").refused("holds no state dict")
+        szilard("verify", path, "--against", tmp_path / "q.pt").refused("has no state dict")
         szilard("verify", path, "--against", tmp_path / "none.pt").refused("there is no file .*none.pt")
         szilard("verify", path, "--against", tmp_path / "none.szd").refused("none.szd does not exist")
 

@@ -80,13 +80,13 @@ def test_mistakes(run, weights, tmp_path):
     szilard("measure", run, "--data", "none.npz").refused("none.npz does not exist")
     szilard("measure", run, "--samples", -1).refused("--samples must be at least 1")
     path.write_bytes(path.read_bytes()[:900])
-    szilard("measure", path, "--network", spec, "--data", "digits").refused("cut short or damaged")
+    szilard("measure", path, "--network", spec, "--data", "digits").refused("truncated or damaged")
     network = (run / "ssvi" / "network.pt").read_bytes()
     (tmp_path / "network.pt").write_bytes(network[: len(network) // 2])
-    szilard("measure", tmp_path / "network.pt").refused("cut short or damaged")
+    szilard("measure", tmp_path / "network.pt").refused("truncated or damaged")
     torch.save(torch.ones(3), tmp_path / "tensor.pt")
     szilard("measure", tmp_path / "tensor.pt", "--network", spec, "--data", "digits").refused(
-        "holds no state dict"
+        "has no state dict"
     )
 
 

@@ -294,7 +294,10 @@ def test_labels_of_255(folder, tmp_path):
     np.savez(tmp_path / "void.npz", **arrays)
     typed = szilard("measure", path, *network, "--data", tmp_path / "void.npz")
     assert typed.code == 2
-    assert "has labels of 255, and its others go to 2; if 255 means no label, write -100" in typed.output
+    assert (
+        "has the label 255, and its other labels go up to 2; if 255 means no label, write -100"
+        in typed.output
+    )
 
 
 @pytest.mark.slow

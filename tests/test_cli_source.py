@@ -58,7 +58,7 @@ def test_other_columns_and_other_classes_are_refused(tmp_path):
         network_data.for_network(network, {"name": str(other)}, "network.pt")
     network.reading = None  # a version that did not say how its table was read
     with pytest.raises(
-        SzilardError, match=r"b\.csv has classes 'bad', 'good', which network\.pt does not know"
+        SzilardError, match=r"b\.csv has classes 'bad', 'good', which network\.pt was not trained on"
     ):
         network_data.for_network(network, {"name": str(other)}, "network.pt")
     write(path, ("a", "colour", "b"))

@@ -12,8 +12,8 @@ from torch import nn
 
 from szilard.data import load
 from szilard.file.ledger import smaller
-from szilard.model.link import linked
-from szilard.model.tried import Tried, choose
+from szilard.model.unit_choice import Candidate, choose
+from szilard.model.unit_relation import relation_of
 from szilard.model.units import left_alone
 
 SOURCE = """
@@ -97,7 +97,7 @@ def test_numbers_are_standardised_and_columns_of_0_and_1_are_left(folder, tmp_pa
     assert typed.code == 0, typed.output
     said = " ".join(typed.output.split())
     assert "but 0/1 columns are left as they are" in said
-    assert "because R² on valid is" in said
+    assert "because validation R² is then" in said
 
 
 def test_the_mixed_reading_is_the_one_of_the_data(folder):
@@ -123,7 +123,7 @@ def test_the_units_are_said_though_they_are_the_usual_ones(folder, tmp_path):
         "--target",
         "price",
     )
-    assert "inputs are standardised by the training part, and targets are standardised" in " ".join(
+    assert "inputs are standardised with the training part, and targets are standardised" in " ".join(
         typed.output.split()
     )
 
@@ -146,33 +146,33 @@ def test_a_link_is_found_whatever_the_units(slope, offset, seed, log):
     made = torch.Generator().manual_seed(seed)
     output = torch.randn(200, generator=made, dtype=torch.float64)
     y = (2 * output).exp() if log else slope * output + offset
-    link = linked(output, y, "price")
+    link = relation_of(output, y, "price")
     assert link is not None
     assert abs(abs(link.r) - 1) < 1e-6
-    assert link.says.startswith("log price = 2 x output" if log else "price = ")
+    assert link.text.startswith("log price = 2 x output" if log else "price = ")
     assert link.explains(-1.0) or not abs(link.r) > 0.7
-    assert not link.explains(link.straight**2)
+    assert not link.explains(link.linear**2)
 
 
 def test_noise_is_no_link():
     made = torch.Generator().manual_seed(0)
-    link = linked(torch.randn(300, generator=made), torch.randn(300, generator=made), "y")
+    link = relation_of(torch.randn(300, generator=made), torch.randn(300, generator=made), "y")
     assert link is not None
     assert not link.explains(-5.0)
-    assert linked(torch.zeros(300), torch.randn(300, generator=made), "y") is None
+    assert relation_of(torch.zeros(300), torch.randn(300, generator=made), "y") is None
 
 
 def test_what_is_said_of_a_choice():
-    usual, other = Tried(0.9, "a", "A"), Tried(0.905, "b", "B")
+    usual, other = Candidate(0.9, "a", "A"), Candidate(0.905, "b", "B")
     assert (
-        choose([usual, other], "accuracy", guessing=0.5).says
-        == "A (accuracy on valid is 0.900; it is 0.905 if B)"
+        choose([usual, other], "accuracy", guessing=0.5).text
+        == "A (validation accuracy is 0.900; it is 0.905 if B)"
     )
-    clear = choose([usual, Tried(0.95, "b", "B")], "accuracy", guessing=0.5)
+    clear = choose([usual, Candidate(0.95, "b", "B")], "accuracy", guessing=0.5)
     assert clear.what == "b"
-    assert clear.says == "B, because accuracy on valid is 0.950 so, and 0.900 if A"
-    assert "low in all units" in choose([Tried(0.2, "a", "A"), Tried(-3.0, "b", "B")], "R²").says
-    assert "not finite" in choose([usual, Tried(-torch.inf, "b", "B")], "accuracy").says
+    assert clear.text == "B, because validation accuracy is then 0.950, and 0.900 if A"
+    assert "low in all units" in choose([Candidate(0.2, "a", "A"), Candidate(-3.0, "b", "B")], "R²").text
+    assert "not finite" in choose([usual, Candidate(-torch.inf, "b", "B")], "accuracy").text
 
 
 @pytest.mark.parametrize("kind", ["half", "rough"])

@@ -62,8 +62,8 @@ def test_a_second_time_changes_nothing():
         ("give one of max_drop, max_bytes and lam", "give one of --max-drop, --max-bytes and --lam"),
         ("or load it with drop_constant=True", "or use --drop-constant"),
         (
-            "is text and no quantity; use task='classification'",
-            "is text and no quantity; use --task classification",
+            "is text and not a quantity; use task='classification'",
+            "is text and not a quantity; use --task classification",
         ),
         ("give calibration data, or a smaller lam", "give --data, or a smaller --lam"),
         (

@@ -114,9 +114,9 @@ def test_crop_flip_moves_all_channels_of_a_picture_together():
     ("options", "says"),
     [
         ({"batch_size": 0}, "batch_size must be at least 1"),
-        ({"batch_size": 2, "rank": 2, "world": 2}, "rank must lie"),
+        ({"batch_size": 2, "rank": 2, "world": 2}, "rank must be"),
         ({"batch_size": 2, "augment": "cutout"}, "'cutout'"),
-        ({"batch_size": 2, "augment": "crop-flip"}, "is for pictures"),
+        ({"batch_size": 2, "augment": "crop-flip"}, "is for images"),
     ],
 )
 def test_wrong_arguments_are_refused_at_the_call(options, says):

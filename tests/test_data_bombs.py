@@ -1,4 +1,4 @@
-"""Data files that promise more than they hold, hold more than they promise, or would fill the memory."""
+"""Data files that promise more than they hold, hold more than they promise, or would take the memory."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_an_archive_of_zeros_is_refused_before_it_is_unpacked(tmp_path):
 def test_many_arrays_count_together(tmp_path):
     part = npy("'<f8'", f"({MIB},)", content=bytes(8 * MIB))
     path = archive(tmp_path / "a.npz", **{f"x{i}": part for i in range(20)})
-    assert "would fill 0.16 GiB" in sentence(read_npz, path)
+    assert "would take 0.16 GiB" in sentence(read_npz, path)
 
 
 @pytest.mark.parametrize("rank", [1, 2, 3])
@@ -91,11 +91,11 @@ def test_no_more_is_unpacked_than_an_idx_header_promises(tmp_path):
         file.write(struct.pack(">4B2I", 0, 0, 8, 1, 4, 0))
         for _ in range(48):
             file.write(bytes(MIB))
-    assert "holds more bytes than its header says" in sentence(read_idx, path)
+    assert "has more bytes than its header declares" in sentence(read_idx, path)
 
 
 def test_no_more_is_unpacked_than_an_npy_header_promises(tmp_path):
-    assert "holds more than its header says" in sentence(
+    assert "has more bytes than its header declares" in sentence(
         read_npz, zeros(tmp_path / "a.npz", 48 * MIB, "(4,)")
     )
 
@@ -106,7 +106,7 @@ def test_who_trusts_a_file_can_say_so(tmp_path, monkeypatch):
     monkeypatch.setenv(limits.VARIABLE, "1")
     assert read_npz(path)["x"].shape == (20 * MIB,)
     monkeypatch.setenv(limits.VARIABLE, "0.001")
-    assert "more than the 0.00 GiB allowed" in sentence(read_npz, path)
+    assert "more than the limit of 0.00 GiB" in sentence(read_npz, path)
     for wrong in ("much", "-1", "0", "nan", "inf"):
         monkeypatch.setenv(limits.VARIABLE, wrong)
         assert "set it to a number of GiB" in sentence(read_npz, path)
@@ -125,7 +125,7 @@ def test_an_archive_of_very_many_entries(tmp_path):
     with zipfile.ZipFile(path, "w") as written:
         for i in range(20_000):
             written.writestr(f"{i}.npy", b"")
-    assert "damaged or no npz archive" in sentence(read_npz, path)
+    assert "damaged or not an npz archive" in sentence(read_npz, path)
 
 
 def test_a_file_with_a_hole_in_place_of_its_bytes(tmp_path):
@@ -135,10 +135,10 @@ def test_a_file_with_a_hole_in_place_of_its_bytes(tmp_path):
     for name in (*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin"):
         with open(folder / name, "wb") as file:
             file.truncate(3073 << 30)
-    assert "would fill" in sentence(data.load, "cifar10", tmp_path)
+    assert "would take" in sentence(data.load, "cifar10", tmp_path)
     with open(tmp_path / "t.csv", "wb") as file:
         file.truncate(1 << 40)
-    assert "would fill" in sentence(lambda: data.load(tmp_path / "t.csv", target="y"))
+    assert "would take" in sentence(lambda: data.load(tmp_path / "t.csv", target="y"))
 
 
 # -- headers ----------------------------------------------------------------------------------------
@@ -175,7 +175,7 @@ ODD = {
     "magic only": b"\x93NUMPY",
     "cut short": npy(shape="(9,)"),
     "too long": npy(shape="(2,)"),
-    "letters that do not exist": npy("'<U1'", "(1,)", content=b"\xff\xff\xff\x7f"),
+    "characters that are not valid Unicode": npy("'<U1'", "(1,)", content=b"\xff\xff\xff\x7f"),
     "half a pair": npy("'<U1'", "(1,)", content=b"\x00\xd8\x00\x00"),
 }
 
@@ -185,7 +185,7 @@ def test_an_odd_array_is_named(tmp_path, kind):
     path = archive(tmp_path / "a.npz", x=ODD[kind], y=npy())
     said = sentence(read_npz, path)
     assert "a.npz" in said
-    assert ("array x of" in said) or ("would fill" in said)
+    assert ("array x of" in said) or ("would take" in said)
 
 
 def test_headers_of_other_programs(tmp_path):
@@ -251,17 +251,17 @@ def test_members_that_share_their_bytes(tmp_path):
     entries = b"".join(entry.replace(b"x.npy", bytes([65 + i]) + b".npy") for i in range(40))
     end = struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 40, 40, len(entries), start, 0)
     path.write_bytes(content[:start] + entries + end)
-    assert "damaged or no npz archive" in sentence(read_npz, path)
+    assert "damaged or not an npz archive" in sentence(read_npz, path)
 
 
 def test_two_members_of_one_name(tmp_path):
     path = archive(tmp_path / "a.npz", x=npy(), z=npy())
-    assert "damaged or no npz archive" in sentence(read_npz, changed(path, b"z.npy", b"x.npy"))
+    assert "damaged or not an npz archive" in sentence(read_npz, changed(path, b"z.npy", b"x.npy"))
 
 
 @pytest.mark.parametrize("kind", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_packed_in_another_way(tmp_path, kind):
-    assert "packed in a way" in sentence(read_npz, archive(tmp_path / "a.npz", kind, x=npy()))
+    assert "compressed in a way" in sentence(read_npz, archive(tmp_path / "a.npz", kind, x=npy()))
 
 
 def test_encrypted(tmp_path):
@@ -305,7 +305,7 @@ def test_a_set_whose_files_are_none(tmp_path):
     (tmp_path / "mnist").mkdir()
     if os.name == "posix":
         os.mkfifo(tmp_path / "mnist" / "train-images-idx3-ubyte.gz")
-    assert "is not here" in sentence(data.load, "mnist", tmp_path)
+    assert "was not found" in sentence(data.load, "mnist", tmp_path)
     sentence(data.load, "mnist", tmp_path / ("long" * 100))
     sentence(data.load, "x" * 100_000)
 

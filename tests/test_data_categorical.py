@@ -85,7 +85,7 @@ def test_text_of_many_values_may_be_named(tmp_path):
 @pytest.mark.parametrize(
     ("how", "says"),
     [
-        ({"categorical": ["y"]}, "is the target and cannot be named with --categorical"),
+        ({"categorical": ["y"]}, "is the target and cannot also be named with --categorical"),
         ({"categorical": ["a"], "ignore": ["a"]}, "is named with --ignore and with --categorical"),
         ({"categorical": ["shop"], "group": "shop"}, "is named with --group and with --categorical"),
         ({"categorical": ["shop"], "date": ["shop"]}, "date"),

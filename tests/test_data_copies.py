@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from szilard import data
-from szilard.data import apart, duplicates
+from szilard.data import duplicates, group_time_splits
 from szilard.data.dataset import Split
 from szilard.data.raw import Raw
 from szilard.errors import SzilardWarning
@@ -51,7 +51,7 @@ def random_rows(n, digits=4):
 def test_a_table_of_copies_is_warned_about(tmp_path):
     path = csv(tmp_path / "three.csv", random_rows(100) * 3)
     with pytest.warns(
-        SzilardWarning, match=r"\d\d of 4\d test examples of three\.csv stand in the training part, too"
+        SzilardWarning, match=r"\d\d of 4\d test examples of three\.csv are also in the training part"
     ):
         data.load(path, target="y", ood="none")
 
@@ -79,11 +79,11 @@ def test_arrays_and_pictures(tmp_path):
 
 def test_few_groups_are_told_and_many_are_not():
     with pytest.warns(SzilardWarning, match=r"g has 3 groups, .* 70, 15, 15 %: .* have 100, 100, 100 rows"):
-        parts = apart.carve_groups(list("xyz") * 100, (0.15, 0.15), 0, "g")
+        parts = group_time_splits.split_by_group(list("xyz") * 100, (0.15, 0.15), 0, "g")
     assert [len(part) for part in parts] == [100, 100, 100]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        apart.carve_groups([str(i // 5) for i in range(300)], (0.15, 0.15), 0, "g")
+        group_time_splits.split_by_group([str(i // 5) for i in range(300)], (0.15, 0.15), 0, "g")
 
 
 def test_rows_that_agree_as_often_as_by_chance_are_no_copies(tmp_path):

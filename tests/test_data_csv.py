@@ -144,9 +144,9 @@ def test_target_must_be_named_and_be_there(tmp_path):
 def test_task_must_suit_the_target(tmp_path):
     table = [[*row, "yes" if i % 2 else "no"] for i, row in enumerate(rows())]
     path = write(tmp_path / "a.csv", ["u", "v", "w", "text"], table)
-    with pytest.raises(SzilardError, match="is text and no quantity"):
+    with pytest.raises(SzilardError, match="is text and not a quantity"):
         data.load(path, target="text", task="regression")
-    with pytest.raises(SzilardError, match=r"line 2, column 'w' .* which is no class label"):
+    with pytest.raises(SzilardError, match=r"line 2, column 'w' .* which is not a class label"):
         data.load(path, target="w", task="classification")
 
 

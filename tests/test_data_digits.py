@@ -76,14 +76,14 @@ def test_names_lists_what_load_knows():
     [
         ("fasion_mnist", {}, r"no data set 'fasion_mnist' \(perhaps fashion-mnist\); choose digits, mnist"),
         ("zzz", {}, "no data set 'zzz'; choose digits"),
-        ("digits", {"n_train": 5000}, "n_train must lie between 1 and the 1079"),
+        ("digits", {"n_train": 5000}, "n_train must be between 1 and 1079"),
         ("digits", {"n_train": 7}, r"has no training example \(7 examples, 10 classes\)"),
         ("digits", {"target": "y"}, "target chooses a column of a CSV file"),
         ("digits", {"split": 3}, "split 3 is for UCI sets"),
         ("digits", {"task": "regression"}, "digits is a classification set"),
         ("digits", {"task": "ranking"}, "task must be"),
         ("digits", {"ood": "photograph"}, r"no OOD set 'photograph' \(perhaps photographs\)"),
-        ("digits", {"ood": "shuffled-columns"}, "does not fit digits, whose inputs are pictures"),
+        ("digits", {"ood": "shuffled-columns"}, "does not fit digits, whose inputs are images"),
     ],
 )
 def test_wrong_arguments_get_one_sentence(name, options, says):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from szilard import data
 from szilard.cli import network_data
 from szilard.data import labels
-from szilard.data.again import Like
+from szilard.data.like_training import TrainingTable
 from szilard.data.loading import load_like
 from szilard.errors import SzilardError, SzilardWarning
 
@@ -75,7 +75,7 @@ def write(path, found, order=("a", "b", "colour", "y")):
 def like(tmp_path):
     found = data.load(write(tmp_path / "a.csv", rows()), target="y", ood="none")
     assert found.classes == ("001", "010")
-    return Like("network.pt", found.task, found.classes, found.reading, found.shift, found.scale)
+    return TrainingTable("network.pt", found.task, found.classes, found.reading, found.shift, found.scale)
 
 
 def test_another_table_is_read_by_names(tmp_path, like):
@@ -134,7 +134,7 @@ def test_columns_that_are_no_features_may_be_missing(tmp_path, like):
 def test_a_quantity_is_in_the_units_of_training(tmp_path):
     found = [row | {"y": f"{3 * float(row['a']) + 7:.3f}"} for row in rows()]
     trained = data.load(write(tmp_path / "a.csv", found), target="y", ood="none")
-    like = Like(
+    like = TrainingTable(
         "network.pt", trained.task, (), trained.reading, trained.shift, trained.scale, trained.target_shift,
         trained.target_scale,
     )  # fmt: skip
@@ -161,10 +161,10 @@ def divided(tmp_path, **how):
 
 
 def test_classes_without_a_training_example_get_advice_that_fits(tmp_path):
-    with pytest.raises(SzilardError, match=r"class 'c' of .* stands only in rows that --time day puts after"):
+    with pytest.raises(SzilardError, match=r"class 'c' of .* occurs only in rows that --time day puts after"):
         divided(tmp_path, time="day", ignore=["site"])
     with pytest.raises(
-        SzilardError, match=r"class 'c' of .* its groups of --group site are all in other parts"
+        SzilardError, match=r"class 'c' of .* all of its groups by --group site are in other parts"
     ):
         divided(tmp_path, group="site", ignore=["day"])
     with pytest.raises(SzilardError, match=r"no training example among 2; choose a larger n_train than 2"):
@@ -175,7 +175,7 @@ def test_several_targets_of_another_table(tmp_path):
     found = [row | {"u": f"{2 * float(row['a']):.3f}", "v": f"{100 * float(row['b']):.3f}"} for row in rows()]
     order = ("a", "b", "u", "v")
     trained = data.load(write(tmp_path / "a.csv", found, order), target="u,v", ood="none")
-    like = Like(
+    like = TrainingTable(
         "network.pt", trained.task, (), trained.reading, trained.shift, trained.scale, trained.target_shift,
         trained.target_scale, trained.targets,
     )  # fmt: skip

@@ -63,7 +63,7 @@ def test_every_way_to_write_seven(tmp_path, cell):
 def test_bytes_that_are_no_text(tmp_path):
     path = tmp_path / "a.csv"
     assert "zero byte" in refused(path, b"a,y\n1,2\n3,\x004\n")
-    assert "not whole as UTF-16" in refused(path, "a,y\n1,2\n".encode("utf-16")[:-1])
+    assert "not valid UTF-16" in refused(path, "a,y\n1,2\n".encode("utf-16")[:-1])
     assert "control characters" in refused(path, b"a,y\n1,\xe9\x07\n")
     assert "is not CSV" in refused(path, "a,y\n1," + "x" * 200_000 + "\n")
     assert "is not CSV" in refused(path, 'a,y\n1,"2\n' + "3,4\n" * 100)
@@ -135,7 +135,7 @@ def test_indices_of_published_splits_in_odd_digits(tmp_path):
     (folder / "index_features.txt").write_text("0")
     (folder / "index_target.txt").write_text("1")
     (folder / "index_train_².txt").write_text("0")
-    with pytest.raises(SzilardError, match="is not here: index_train_0"):
+    with pytest.raises(SzilardError, match="was not found: index_train_0"):
         data.load("yacht", tmp_path)
     for content in ("1e999", "nan", "-1", "0x1", "[", "1 2\n3", "\x00", "9" * 5000):
         (folder / "index_features.txt").write_text(content)

@@ -121,7 +121,7 @@ def test_damaged_idx_files_are_named(tmp_path, kind):
     write_mnist(tmp_path / "mnist")
     path = tmp_path / "mnist" / "train-images-idx3-ubyte.gz"
     path.write_bytes(damaged(kind, path.read_bytes()))
-    with pytest.raises(SzilardError, match=r"train-images-idx3-ubyte\.gz .*fetch the original again"):
+    with pytest.raises(SzilardError, match=r"train-images-idx3-ubyte\.gz .*download the original again"):
         data.load("mnist", tmp_path)
 
 
@@ -147,7 +147,7 @@ def test_labels_out_of_range_and_missing_labels_are_named(tmp_path):
     ):
         data.load("mnist", tmp_path)
     labels.write_bytes(gzip.compress(idx(np.arange(50) % 10)))
-    with pytest.raises(SzilardError, match="holds 120 inputs but 50 labels"):
+    with pytest.raises(SzilardError, match="has 120 inputs but 50 labels"):
         data.load("mnist", tmp_path)
     labels.write_bytes(gzip.compress(idx(np.arange(120) % 9)))
     with pytest.raises(SzilardError, match="class 9 of mnist has no training example"):
@@ -207,7 +207,7 @@ def test_a_cut_cifar_file_is_named(tmp_path):
     write_cifar10(tmp_path / "cifar10")
     path = tmp_path / "cifar10" / "data_batch_4.bin"
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(SzilardError, match=r"data_batch_4\.bin is cut short"):
+    with pytest.raises(SzilardError, match=r"data_batch_4\.bin is truncated"):
         data.load("cifar10", tmp_path)
     path.unlink()
     with pytest.raises(SzilardError, match=r"data_batch_4\.bin is expected in"):
@@ -217,7 +217,7 @@ def test_a_cut_cifar_file_is_named(tmp_path):
 def test_an_ood_set_of_another_shape_is_refused(tmp_path):
     write_mnist(tmp_path / "mnist")
     write_cifar10(tmp_path / "cifar10")
-    with pytest.raises(SzilardError, match="pictures of cifar10 are 3x32x32 and those of mnist 1x28x28"):
+    with pytest.raises(SzilardError, match="images of cifar10 are 3x32x32 and those of mnist 1x28x28"):
         data.load("mnist", tmp_path, ood="cifar10")
 
 
@@ -225,5 +225,5 @@ def test_an_ood_set_of_another_shape_is_refused(tmp_path):
 def test_pictures_of_two_sizes(tmp_path, shape):
     write_mnist(tmp_path / "mnist")
     (tmp_path / "mnist" / "t10k-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx(np.zeros(shape))))
-    with pytest.raises(SzilardError, match=r"must have one size, but are 1x28x28 and 1x"):
+    with pytest.raises(SzilardError, match=r"must have the same size, but are 1x28x28 and 1x"):
         data.load("mnist", tmp_path)

@@ -26,7 +26,7 @@ def thousands(n=60, least=100, most=9999):
 @pytest.mark.parametrize("between", [";", "\t", "|"])
 def test_whole_thousands_with_points_are_asked_about(tmp_path, between):
     path = write(tmp_path / "t.csv", between.join("uvy"), thousands(), between)
-    with pytest.raises(SzilardError, match=r"'u' of .* may stand between thousands; add --decimal ,"):
+    with pytest.raises(SzilardError, match=r"'u' of .* can be a thousands separator; add --decimal ,"):
         data.load(path, target="y")
     assert float(data.load(path, target="y", decimal=",").shift[0]) > 1000
     assert float(data.load(path, target="y", decimal=".").shift[0]) < 1000
@@ -62,7 +62,7 @@ def test_other_numbers_with_points_are_read_without_a_word(tmp_path, between, ce
 def test_commas_of_new_rows_that_contradict_those_of_training_are_refused(tmp_path):
     path = write(tmp_path / "t.csv", "u,v", [('"1,241"', 1), ('"2,500"', 2)])
     assert read_table(path).numbers(0).tolist() == [1241, 2500]
-    with pytest.raises(SzilardError, match="as in the training file, or stands between thousands"):
+    with pytest.raises(SzilardError, match="as in the training file, or a thousands separator"):
         read_table(path, usual=",").numbers(0)
     assert read_table(path, ",").numbers(0).tolist() == [1.241, 2.5]
 

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from szilard.data.splits import carve, subset
+from szilard.data.splits import split_indices, subset
 from szilard.errors import SzilardError
 
 
@@ -19,7 +19,7 @@ def test_parts_are_disjoint_complete_and_hold_each_class_in_proportion(sizes, fr
     y = torch.cat([torch.full((n,), label) for label, n in enumerate(sizes)])
     if len(y) < 10:
         return
-    parts = carve(y, fractions, seed, stratify=True)
+    parts = split_indices(y, fractions, seed, stratify=True)
     assert torch.equal(torch.cat(parts).sort().values, torch.arange(len(y)))
     for part, fraction in zip(parts[1:], fractions, strict=True):
         assert len(part) == round(len(y) * fraction)
@@ -30,8 +30,12 @@ def test_parts_are_disjoint_complete_and_hold_each_class_in_proportion(sizes, fr
 
 def test_another_seed_gives_another_division():
     y = torch.arange(100) % 10
-    assert torch.equal(carve(y, (0.2,), 0, stratify=True)[1], carve(y, (0.2,), 0, stratify=True)[1])
-    assert not torch.equal(carve(y, (0.2,), 0, stratify=True)[1], carve(y, (0.2,), 1, stratify=True)[1])
+    assert torch.equal(
+        split_indices(y, (0.2,), 0, stratify=True)[1], split_indices(y, (0.2,), 0, stratify=True)[1]
+    )
+    assert not torch.equal(
+        split_indices(y, (0.2,), 0, stratify=True)[1], split_indices(y, (0.2,), 1, stratify=True)[1]
+    )
 
 
 def test_a_subset_is_balanced_and_the_others_make_up_for_a_rare_class():
@@ -49,11 +53,11 @@ def test_a_smaller_subset_lies_in_a_larger_one():
 
 def test_too_few_examples_are_refused():
     with pytest.raises(SzilardError, match="3 examples are too few for 3 parts; give at least 4"):
-        carve(torch.zeros(3), (0.15, 0.15), 0, stratify=False)
-    assert [len(part) for part in carve(torch.zeros(4), (0.15, 0.15), 0, stratify=False)] == [2, 1, 1]
+        split_indices(torch.zeros(3), (0.15, 0.15), 0, stratify=False)
+    assert [len(part) for part in split_indices(torch.zeros(4), (0.15, 0.15), 0, stratify=False)] == [2, 1, 1]
 
 
 @pytest.mark.parametrize("n", [0, -1, 11])
 def test_n_train_must_be_there(n):
-    with pytest.raises(SzilardError, match="n_train must lie between 1 and the 10"):
+    with pytest.raises(SzilardError, match="n_train must be between 1 and 10"):
         subset(torch.zeros(10), n, 0, balanced=False)

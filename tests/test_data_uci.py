@@ -60,8 +60,8 @@ def test_its_partner_keeps_every_column_and_breaks_the_rows(folder):
         ("index_test_0.txt", None, r"index_test_0\.txt is expected in"),
         ("data.txt", "1 2 3\n4 5\n", "is not a table of numbers"),
         ("data.txt", "a b c\n", "is not a table of numbers"),
-        ("index_train_0.txt", "0\n1\n99\n", r"index_train_0\.txt says 99, but indices run from 0 to 59"),
-        ("index_features.txt", "0\n1\n2\n", "must name one column that is no feature"),
+        ("index_train_0.txt", "0\n1\n99\n", r"index_train_0\.txt has the index 99, but indices are 0 to 59"),
+        ("index_features.txt", "0\n1\n2\n", "must name one column that is not a feature"),
         ("index_train_0.txt", "\n".join(map(str, range(60))), "overlap"),
     ],
 )

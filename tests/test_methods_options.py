@@ -169,7 +169,7 @@ def test_options_of_data_that_do_not_apply_are_refused(tmp_path):
     (tmp_path / "a.csv").write_text("a,y\n" + "".join(f"{i}.5,{i % 2}\n" for i in range(40)))
     with pytest.raises(SzilardError, match="split 2 is for UCI"):
         load(tmp_path / "a.csv", target="y", split=2)
-    with pytest.raises(SzilardError, match="drop-constant is for columns"):
+    with pytest.raises(SzilardError, match="drop-constant is for feature columns"):
         load("digits", drop_constant=True)
 
 

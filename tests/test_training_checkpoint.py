@@ -37,7 +37,7 @@ def test_what_is_saved_comes_back(path):
 @pytest.mark.parametrize("keep", [4, 1000, 10_000, -1])
 def test_cut_short(path, keep):
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(SzilardError, match=r"checkpoint.pt is cut short or damaged"):
+    with pytest.raises(SzilardError, match=r"checkpoint.pt is truncated or damaged"):
         checkpoint.load(path, "checkpoint")
 
 
@@ -46,14 +46,14 @@ def test_a_flipped_byte_does_not_pass(path):
     middle = content.index(torch.tensor([2500.0]).numpy().tobytes())
     content[middle] ^= 0xFF
     path.write_bytes(content)
-    with pytest.raises(SzilardError, match="cut short or damaged"):
+    with pytest.raises(SzilardError, match="truncated or damaged"):
         checkpoint.load(path, "checkpoint")
 
 
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint at all", b"\x00" * 4096])
 def test_no_checkpoint(path, content):
     path.write_bytes(content)
-    with pytest.raises(SzilardError, match="is no checkpoint"):
+    with pytest.raises(SzilardError, match="is not a checkpoint"):
         checkpoint.load(path, "checkpoint")
 
 
@@ -66,7 +66,7 @@ def test_another_kind_of_file(path):
     with pytest.raises(SzilardError, match="is a checkpoint, not a network"):
         checkpoint.load(path, "network")
     torch.save({"weight": torch.ones(2)}, path)
-    with pytest.raises(SzilardError, match="is no checkpoint of szilard"):
+    with pytest.raises(SzilardError, match="is not a checkpoint of szilard"):
         checkpoint.load(path, "checkpoint")
 
 
@@ -90,7 +90,7 @@ def test_code_in_a_file_does_not_run(tmp_path, monkeypatch, how):
 
 def test_later_format(path):
     torch.save({"szilard": "checkpoint", "format": 99}, path)
-    with pytest.raises(SzilardError, match="later szilard"):
+    with pytest.raises(SzilardError, match="later version of szilard"):
         checkpoint.load(path, "checkpoint")
 
 

@@ -84,8 +84,8 @@ def test_measured_reported_and_compressed(folder):
         (arrays()[0], arrays()[1][:, :2], "a class for each of"),
         (arrays()[0].reshape(80, 48), arrays()[1], "a class for each of"),
         (arrays()[0], arrays()[1] - 1, "negative label in example 0"),
-        (arrays()[0], arrays()[1].astype(float), "one number an example"),
-        (arrays()[0], arrays()[1][:, :, :, None], "one number an example"),
+        (arrays()[0], arrays()[1].astype(float), r"it must be \[N\]"),
+        (arrays()[0], arrays()[1][:, :, :, None], r"it must be \[N\]"),
     ],
 )
 def test_labels_of_pixels_that_cannot_be_are_refused(folder, x, y, words):

@@ -341,7 +341,7 @@ def test_measure_of_a_plain_network(digits, line):
 def test_a_network_given_as_an_object_wants_its_builder(digits, tmp_path):
     short(digits, tmp_path, network=dropped())
     path = tmp_path / "ssvi" / "network.pt"
-    with pytest.raises(SzilardError, match="does not say how its network is built"):
+    with pytest.raises(SzilardError, match="does not state how its network is built"):
         load_network(path)
     with pytest.raises(SzilardError, match="is of another network"):
         saved_network.load(path, "mlp:8")

@@ -73,16 +73,16 @@ ONNX = (
 FOREIGN = {
     "onnx": (ONNX, "an ONNX model; start from the network"),
     "onnx in another order": (field(7, b"x" * 300) + field(1, 10) + field(8, b""), "an ONNX model"),
-    "onnx, cut short": (ONNX[:900], "an ONNX model"),
+    "onnx, truncated": (ONNX[:900], "an ONNX model"),
     "keras": (b"\x89HDF\r\n\x1a\n" + bytes(100), "an HDF5 file, as Keras writes; load it there"),
     "keras 3": (zipped(**{"metadata.json": b"{}", "model.weights.h5": b"x"}), "a Keras model"),
     "gguf": (b"GGUF" + struct.pack("<IQQ", 3, 10, 4), "a GGUF file"),
-    "npz": (npz(), r"a numpy archive \(.npz\); save its arrays"),
-    "npy": (b"\x93NUMPY\x01\x00" + bytes(100), "a numpy array"),
+    "npz": (npz(), r"a NumPy archive \(.npz\); save its arrays"),
+    "npy": (b"\x93NUMPY\x01\x00" + bytes(100), "a NumPy array"),
     "lfs": (b"version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 3\n", "git lfs pull"),
-    "html": (b"\n <!DOCTYPE html><html>404</html>", "a web page and not the file"),
-    "html in capitals": (b"<HTML><body>login</body>", "a web page and not the file"),
-    "json": (b'{"error": "not found"}', "a text in JSON; name the file that holds the weights"),
+    "html": (b"\n <!DOCTYPE html><html>404</html>", "a web page and not a file"),
+    "html in capitals": (b"<HTML><body>login</body>", "a web page and not a file"),
+    "json": (b'{"error": "not found"}', "a JSON file; give the file that has the weights"),
     "index": (json.dumps({"metadata": {}, "weight_map": {"w": "a.safetensors"}}).encode(), "an index of several"),
     "gzip": (b"\x1f\x8b\x08" + bytes(50), "compressed by gzip; unpack it first"),
     "zstd": (b"\x28\xb5\x2f\xfd" + bytes(50), "compressed by zstd; unpack it first"),
@@ -91,11 +91,11 @@ FOREIGN = {
     "pickle": (pickle.dumps({"coef": [1.0]}), "a Python pickle, which is not loaded because that can run code"),
     "numpy pickle": (pickle.dumps({"w": np.ones(3)}, protocol=2), "a Python pickle"),
     "tflite": (b"\x1c\0\0\0TFL3" + bytes(50), "a TensorFlow Lite model"),
-    "zip": (zipped(readme=b"hello"), "a ZIP archive without weights of PyTorch"),
-    "package": (zipped(**{"p__.data__extern_modules": b"torch"}), "a package of torch.package"),
-    "empty": (b"", "is empty; get or make it again"),
-    "text": (b"import torch\n", "is no file of weights; name a file that szilard or torch.save"),
-    "cut torch": (saved(nn.Linear(30, 30).state_dict())[:3000], "is cut short or damaged; get or make it again"),
+    "zip": (zipped(readme=b"hello"), "a ZIP archive without PyTorch weights"),
+    "package": (zipped(**{"p__.data__extern_modules": b"torch"}), "a torch.package archive"),
+    "empty": (b"", "is empty; download or make it again"),
+    "text": (b"import torch\n", "is not a file of weights; give a file that szilard or torch.save"),
+    "cut torch": (saved(nn.Linear(30, 30).state_dict())[:3000], "is truncated or damaged; download or make it again"),
 }  # fmt: skip
 
 
@@ -106,17 +106,17 @@ def test_what_holds_no_weights_we_can_read(tmp_path, name, suffix):
     path = tmp_path / f"net{suffix}"
     path.write_bytes(content)
     if suffix == ".safetensors" and name == "text":
-        words = "is cut short: its header"
+        words = "is truncated: its header"
     typed = szilard(
         "compress", path, "--network", "mlp:3", "--no-data", "--input-shape", "3", "--outputs", "2"
     )
-    typed.refused(words.replace("is no file of weights", "is no (file of weights|network)"))
+    typed.refused(words.replace("is not a file of weights", "is not a (file of weights|network)"))
 
 
 def test_a_program_of_torch_export(tmp_path):
     program = torch.export.export(nn.Linear(3, 2), (torch.zeros(1, 3),))
     torch.export.save(program, tmp_path / "net.pt2")
-    with pytest.raises(SzilardError, match=r"a program of torch\.export; load it with torch\.export\.load"):
+    with pytest.raises(SzilardError, match=r"a torch\.export program; load it with torch\.export\.load"):
         stored.read(tmp_path / "net.pt2")
 
 

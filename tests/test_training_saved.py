@@ -126,9 +126,9 @@ def test_any_entry_of_a_table_may_be_anything(files, tmp_path, kind, field, noth
         ({"method_options": {"pattern": 32}}, "pattern .* must be a word"),
         ({"method_options": {"every": 1.5}}, "every .* must be a whole number"),
         ({"method_options": {"pretrained": 1}}, "pretrained .* must be true or false"),
-        ({"data": {"name": "digits", "download": True}}, "data has an entry 'download'"),
+        ({"data": {"name": "digits", "download": True}}, "data has the entry 'download'"),
         ({"input_shape": [10**12]}, "input_shape must be a whole number"),
-        ({"input_shape": [2**13, 2**13]}, "of more than"),
+        ({"input_shape": [2**13, 2**13]}, "with more than"),
         ({"network_spec": "mlp:6"}, "is of another network"),
         ({"network_spec": "nothing"}, "there is no network"),
     ],
@@ -178,7 +178,7 @@ def test_a_support_that_a_few_bytes_make_large(tmp_path):
         "scale": one,
     }
     torch.save(content, tmp_path / "odd.pt")
-    with pytest.raises(SzilardFileError, match=r"far larger than its .* numbers"):
+    with pytest.raises(SzilardFileError, match=r"far too large for its .* numbers"):
         saved_network.load(tmp_path / "odd.pt")
 
 
@@ -188,7 +188,7 @@ def test_tensors_are_not_decoded_that_the_network_cannot_have(tmp_path, files, m
     file.write(tmp_path / "odd.szd", document)
     assert (tmp_path / "odd.szd").stat().st_size < 4000
     monkeypatch.setattr("szilard.file.read", None)
-    with pytest.raises(SzilardFileError, match=r"promises 1073.* bytes of tensors, far more than 'mlp:5'"):
+    with pytest.raises(SzilardFileError, match=r"declares 1073.* bytes of tensors, far more than 'mlp:5'"):
         saved_network.load(tmp_path / "odd.szd")
 
 
@@ -282,7 +282,7 @@ def test_a_checkpoint_of_odd_content(tmp_path):
     path = tmp_path / "checkpoint.pt"
     for error in (KeyError("x"), TypeError("x"), AttributeError("x"), RuntimeError("x"), IndexError("x")):
         with (
-            pytest.raises(SzilardFileError, match="holds something else"),
+            pytest.raises(SzilardFileError, match="has content that szilard does not write"),
             checkpoint.reading(path, "checkpoint"),
         ):
             raise error

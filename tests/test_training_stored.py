@@ -17,7 +17,7 @@ from torch.nn.utils import parametrizations
 from torch.optim.swa_utils import AveragedModel
 
 from szilard import SzilardError, file
-from szilard.model import fitting, safetensors_file, stored, torch_file, torchscript
+from szilard.model import matching, safetensors_file, stored, torch_file, torchscript
 from szilard.model.saved_network import load_state, plain_state
 
 
@@ -110,14 +110,14 @@ def test_checkpoints(tmp_path, name):
     content, words = SAVED[name]
     torch.save(content, tmp_path / "net.pt")
     other = network(1)
-    fitted = load_state(tmp_path / "net.pt", other, plain_state(tmp_path / "net.pt"))
+    matched = load_state(tmp_path / "net.pt", other, plain_state(tmp_path / "net.pt"))
     wanted = network()
     if name == "float16":
         wanted.half().float()
-        assert fitted.kind == "float16"
+        assert matched.kind == "float16"
     assert equal(other, wanted)
-    assert words in fitted.told
-    assert bool(words) == bool(fitted.told)
+    assert words in matched.note
+    assert bool(words) == bool(matched.note)
 
 
 def test_the_old_format_of_torch_with_objects_in_it(tmp_path):
@@ -135,30 +135,30 @@ def without(*names):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (without("2.1.bias"), r"net\.pt is of another network: it lacks 2\.1\.bias; name the network"),
+        (without("2.1.bias"), r"net\.pt is of another network: it lacks 2\.1\.bias; give the network"),
         (without("0.weight", "0.bias", "2.1.weight", "2.1.bias"), r"it lacks 0\.weight, 0\.bias, .* and 1 more"),
-        ({**STATE, "3.weight": torch.ones(2)}, r"it holds 3\.weight, which this network does not have"),
-        ({**without("2.1.bias"), "2.1.b": torch.ones(3)}, r"it lacks 2\.1\.bias and holds 2\.1\.b, which"),
-        ({"model": {**STATE, "3.weight": torch.ones(2)}}, r"it holds 3\.weight, which this network does not have"),
+        ({**STATE, "3.weight": torch.ones(2)}, r"it has 3\.weight, which this network does not have"),
+        ({**without("2.1.bias"), "2.1.b": torch.ones(3)}, r"it lacks 2\.1\.bias and has 2\.1\.b, which"),
+        ({"model": {**STATE, "3.weight": torch.ones(2)}}, r"it has 3\.weight, which this network does not have"),
         ({**STATE, "0.weight": torch.ones(4, 5)}, r"0\.weight has shape \[4, 5\], in this network .* \[4, 6\]"),
         (prefixed({"0.weight": torch.ones(4, 5), **without("0.weight")}, "net."), r"0\.weight has shape \[4, 5\]"),
-        ({"a": torch.ones(2)}, r"it holds a, and this network has 0\.weight, 0\.bias, 1\.weight and 5 more"),
+        ({"a": torch.ones(2)}, r"it has a, and this network has 0\.weight, 0\.bias, 1\.weight and 5 more"),
         ({"model": STATE, "ema": prefixed(STATE, "module.") | {"module.0.bias": torch.ones(4)}},
-         r"several sets of weights that fit \('model', 'ema\.module'\); choose one with --key"),
+         r"several sets of weights that match \('model', 'ema\.module'\); choose one with --key"),
         ({"state_dict": prefixed(STATE, "a.") | {f"b.{name}": value + 1 for name, value in STATE.items()}},
-         r"several sets of weights that fit \('state_dict\.a', 'state_dict\.b'\)"),
-        ({"model": STATE, "ema": STATE}, r"several sets of weights that fit \('model', 'ema'\)"),
-        (NET, r"a whole pickled object \(torch\.nn\.modules\.container\.Sequential\)"),
-        ({"model": NET, "epoch": 3}, r"a whole pickled object \(torch\.nn\.modules\.container\.Sequential\)"),
-        ([1, 2], "holds no state dict of tensors"),
-        (torch.ones(3), "holds no state dict of tensors"),
-        ({"epoch": 3}, "holds no state dict of tensors"),
-        ({}, "holds an empty state dict"),
+         r"several sets of weights that match \('state_dict\.a', 'state_dict\.b'\)"),
+        ({"model": STATE, "ema": STATE}, r"several sets of weights that match \('model', 'ema'\)"),
+        (NET, r"a pickled object \(torch\.nn\.modules\.container\.Sequential\)"),
+        ({"model": NET, "epoch": 3}, r"a pickled object \(torch\.nn\.modules\.container\.Sequential\)"),
+        ([1, 2], "has no state dict of tensors"),
+        (torch.ones(3), "has no state dict of tensors"),
+        ({"epoch": 3}, "has no state dict of tensors"),
+        ({}, "has an empty state dict"),
         ({**STATE, "0.weight": STATE["0.weight"].to_sparse()}, r"'0\.weight' as a sparse, quantized or other special"),
         ({**STATE, "0.bias": torch.quantize_per_tensor(STATE["0.bias"], 0.1, 0, torch.qint8)}, "a sparse, quantized"),
-        ({"a": {"b": STATE}, "a.b": STATE}, r"two tensors of the name 'a\.b\.0\.weight'"),
-        ({"a": {"b.c": torch.ones(1)}, "a.b": {"c": torch.ones(1)}}, "two tensors of one name in different groups"),
-        ({**STATE, "0.bias": torch.tensor([1, 2, 3, 4])}, r"0\.bias holds torch\.int64 and must hold torch\.float32"),
+        ({"a": {"b": STATE}, "a.b": STATE}, r"two tensors with the name 'a\.b\.0\.weight'"),
+        ({"a": {"b.c": torch.ones(1)}, "a.b": {"c": torch.ones(1)}}, "two tensors with the same name in"),
+        ({**STATE, "0.bias": torch.tensor([1, 2, 3, 4])}, r"0\.bias has type torch\.int64 and must have torch\."),
     ],
 )  # fmt: skip
 def test_what_does_not_fit(tmp_path, content, words):
@@ -197,7 +197,7 @@ def test_of_tied_tensors_a_file_may_hold_one(tmp_path):
     assert torch.equal(other.embed.weight, one.embed.weight)
     assert other.embed.weight is other.head.weight
     with pytest.raises(
-        SzilardError, match=r"different values of embed\.weight, head\.weight, which are one tensor"
+        SzilardError, match=r"different values for embed\.weight, head\.weight, which are one tensor"
     ):
         load_state(tmp_path / "net.pt", other, {**state, "embed.weight": state["head.weight"] + 1})
 
@@ -249,7 +249,7 @@ def test_any_group_and_prefix(group, prefix, noise):
     other = network(1)
     path = pathlib.Path("net.pt")
     try:
-        fitted = load_state(path, other, content)
+        matched = load_state(path, other, content)
     except SzilardError:
         refused = True
     else:
@@ -259,7 +259,7 @@ def test_any_group_and_prefix(group, prefix, noise):
         assert not prefix, "beside bare names, other tensors mean another network"
         return
     assert equal(other, NET)
-    assert bool(fitted.told) == bool(group or prefix)
+    assert bool(matched.note) == bool(group or prefix)
 
 
 class TestSafetensors:
@@ -270,7 +270,7 @@ class TestSafetensors:
         other = network(1)
         found = plain_state(tmp_path / "net.safetensors")
         assert (
-            load_state(tmp_path / "net.safetensors", other, found).told
+            load_state(tmp_path / "net.safetensors", other, found).note
             == "weights without the prefix 'model.'"
         )
         assert equal(other, NET)
@@ -355,7 +355,7 @@ class TestTorchScript:
         assert set(found.groups[""]) >= set(one.state_dict())
         found = self.archive(tmp_path, torch.jit.script(one))
         assert list(found.groups[""]) == list(torch.jit.load(tmp_path / "net.jit").state_dict())
-        with pytest.raises(SzilardError, match="it holds seen, which this network does not have"):
+        with pytest.raises(SzilardError, match="it has seen, which this network does not have"):
             load_state(tmp_path / "net.jit", nn.ModuleDict({"layer": nn.Linear(2, 2)}), found)
 
     @pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -380,10 +380,10 @@ def test_without_a_network_the_one_group_of_weights_is_taken():
 def test_the_bytes_of_the_file_are_counted_in_its_own_types():
     state = {"a": torch.zeros(3, 2, dtype=torch.float16), "n": torch.tensor(1)}
     state["b"] = state["a"]
-    fitted = fitting.fit(
+    matched = matching.match(
         stored.of(pathlib.Path("x"), state), {**state, "a": torch.zeros(3, 2), "b": torch.zeros(3, 2)}
     )
-    assert (fitted.bytes, fitted.kind) == (12 + 8, "float16")
+    assert (matched.bytes, matched.kind) == (12 + 8, "float16")
 
 
 def test_names_without_end_cost_nothing():
@@ -401,7 +401,7 @@ def test_modules_that_hold_each_other_twice_come_to_an_end():
         outer = torch_file.Unread("__torch__.Twice")
         outer.attributes = {"one": module, "two": module}
         module = outer
-    with pytest.raises(SzilardError, match="modules without end"):
+    with pytest.raises(SzilardError, match="too many modules"):
         dict(torchscript.attributes(pathlib.Path("net.jit"), module, {}))
 
 
@@ -449,9 +449,9 @@ def test_buffers_that_a_network_makes_itself_may_be_in_the_file():
     path = pathlib.Path("net.pt")
     state = {"bert." + name: value for name, value in Positions().state_dict().items()}
     other = Positions()
-    told = load_state(path, other, state | {"bert.ids": torch.arange(5)}).told
+    told = load_state(path, other, state | {"bert.ids": torch.arange(5)}).note
     assert told == "weights without the prefix 'bert.', leaving out bert.ids"
     assert torch.equal(other.layer.weight, state["bert.layer.weight"])
     for wrong in (torch.arange(5) + 1, torch.arange(6)):
-        with pytest.raises(SzilardError, match="it holds ids, which this network does not have"):
+        with pytest.raises(SzilardError, match="it has ids, which this network does not have"):
             load_state(path, other, state | {"bert.ids": wrong})

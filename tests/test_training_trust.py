@@ -52,7 +52,7 @@ class TestCode:
         files, ran = mine
         monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "another"))
         with pytest.raises(
-            SzilardFileError, match=r"wants to run .*net.py:build.*; add --trust .* --network"
+            SzilardFileError, match=r"needs to run .*net.py:build.*; add --trust .* --network"
         ):
             saved_network.load(files[kind])
         assert not ran.exists()
@@ -91,7 +91,7 @@ class TestCode:
         spec = said(files[kind])["network_spec"]
         for other in (spec.replace("net.py", "evil.py"), spec + "2", spec.replace("/net.py", "/./net.py")):
             content = {**said(files[kind]), "network_spec": other}
-            with pytest.raises(SzilardFileError, match="wants to run"):
+            with pytest.raises(SzilardFileError, match="needs to run"):
                 saved_network.load(saying(files[kind], content, tmp_path / f"odd.{kind}"))
         assert not (tmp_path / "evil").exists()
 
@@ -125,7 +125,7 @@ class TestCode:
             small,
             [*small, "--no-data"],
         ):
-            szilard(*command).refused("wants to run .*net.py:build")
+            szilard(*command).refused("needs to run .*net.py:build")
         assert not ran.exists()
         assert not out.exists()
         (tmp_path / "x.csv").write_text("a,b,c\n1,2,3\n")
@@ -157,7 +157,7 @@ class TestData:
         odd = saying(path, {**said(path), "data": source}, tmp_path / f"odd.{kind}")
         assert not saved_network.load(odd).data_trusted
         szilard("measure", odd).refused(
-            "as its data, and this user's own szilard has not written that; add --trust"
+            "as its data, and your own szilard did not write that name; add --trust"
         )
         szilard("predict", odd, source["name"] if "root" in source else "digits").refused("")
 
@@ -238,12 +238,12 @@ class TestRuns:
         # The same folder with another key: a stranger's.
         (tmp_path / "ran").unlink()
         monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "another"))
-        szilard("measure", out).refused("wants to run")
-        szilard("predict", small, "digits").refused("wants to run")
+        szilard("measure", out).refused("needs to run")
+        szilard("predict", small, "digits").refused("needs to run")
         szilard("fit", out / "run.toml", "--out", tmp_path / "third").refused(
-            "run.toml wants to run .*; add --trust"
+            "run.toml needs to run .*; add --trust"
         )
-        szilard("fit", "--out", out, "--resume").refused("wants to run")
+        szilard("fit", "--out", out, "--resume").refused("needs to run")
         assert not (tmp_path / "ran").exists()
         assert not (tmp_path / "third").exists()
         typed = szilard("fit", out / "run.toml", "--quiet", "--out", tmp_path / "third", "--trust")
@@ -253,10 +253,10 @@ class TestRuns:
     def test_a_run_toml_by_hand(self, tmp_path, code):
         path = tmp_path / "run.toml"
         path.write_text(f"methods = ['deterministic']\n[network]\nspec = '{code}'\n")
-        szilard("fit", path, "--out", tmp_path / "x").refused("wants to run")
+        szilard("fit", path, "--out", tmp_path / "x").refused("needs to run")
         for data in ("name = '/x/secret.csv'", "root = '/x'"):
             path.write_text(f"methods = ['deterministic']\n[data]\n{data}\n")
-            szilard("fit", path, "--out", tmp_path / "x").refused("as its data, and this user's own")
+            szilard("fit", path, "--out", tmp_path / "x").refused("as its data, and your own")
         assert not (tmp_path / "ran").exists()
         assert not (tmp_path / "x").exists()
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from szilard.data import load
-from szilard.model.units import fitted
+from szilard.model.units import best_units
 
 
 class Exact(nn.Module):
@@ -37,12 +37,12 @@ def data(tmp_path):
 @pytest.mark.parametrize("standard_y", [True, False])
 def test_the_units_in_which_a_network_is_right_are_found(data, standard_x, standard_y):
     network = Exact(data, standard_x, standard_y).eval()
-    chosen = fitted(network, data)
-    found, said = chosen.what, chosen.says
+    chosen = best_units(network, data)
+    found, said = chosen.what, chosen.text
     with torch.no_grad():
         assert torch.allclose(network(found.test.x)[:, 0], found.test.y, atol=1e-3)
     assert said.startswith(
-        "inputs are standardised by the training part"
+        "inputs are standardised with the training part"
         if standard_x
         else "inputs are taken as they are in the data"
     )
@@ -52,9 +52,9 @@ def test_the_units_in_which_a_network_is_right_are_found(data, standard_x, stand
 
 
 def test_inputs_are_left_alone_where_the_user_has_said_how_they_are(data):
-    chosen = fitted(Exact(data, False, False).eval(), data, told=True)
+    chosen = best_units(Exact(data, False, False).eval(), data, given=True)
     assert torch.equal(chosen.what.test.x, data.test.x)
-    assert "--mean and --std" in chosen.says
+    assert "--mean and --std" in chosen.text
 
 
 def test_targets_come_back(data):

@@ -24,7 +24,7 @@ from szilard import atomic
 KEPT = Path(__file__).parents[1] / "results" / "nncodec.jsonl"
 TUNED = "NNCodec 2.1.3, tuned"
 DEFAULT = "NNCodec 2.1.3, defaults"
-UNTOUCHED = "NNCodec 2.1.3, not even its qp"
+UNTOUCHED = "NNCodec 2.1.3, default qp"
 RATED = "NNCodec 2.1.3, with the rate term that its API leaves off"
 POINT = "NNCodec 2.1.3, curve"
 

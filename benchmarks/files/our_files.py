@@ -1,6 +1,6 @@
 """Our files of a pretrained network: with calibration pictures, without any data, and along λ.
 
-One row is *promised*: its drop is kept not only on the pictures that choose, but with confidence 0.9 on others, too.
+One row has its *drop guaranteed*: with confidence 0.9 it is kept on other images than those that choose, too.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from files.contest import Row, limit, told
 from files.judge import Entry, Judge
 from szilard.compression import Compressed, Pass
 
-NAME = "Szilard, 512 unlabelled pictures"
-PROMISED = "Szilard, 512 unlabelled pictures, promised"
+NAME = "Szilard, 512 unlabelled images"
+PROMISED = "Szilard, 512 unlabelled images, drop guaranteed"
 DATA_FREE = "Szilard, no data"
 POINT = "Szilard, curve"
 OCTAVES = (-2.0, -1.0, 1.0)  # of λ, around the one that was found

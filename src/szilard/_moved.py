@@ -31,7 +31,7 @@ MODULES = {
     **{
         f"szilard.training.{name}": f"szilard.model.{name}"
         for name in (
-            *("checkpoint", "conversion", "details", "evaluate", "fitting", "formats", "naming"),
+            *("checkpoint", "conversion", "details", "evaluate", "formats", "naming"),
             *(
                 "safetensors_file",
                 "schema",
@@ -75,6 +75,7 @@ MODULES = {
     "szilard.report.words": "szilard.report.figure_names",
     "szilard.training.account": "szilard.training.total_cost",
     "szilard.training.finished": "szilard.model.saved_network",
+    "szilard.training.fitting": "szilard.model.matching",
 }
 """Old name of a module: its new name."""
 

@@ -28,7 +28,7 @@ from szilard.likelihood.categorical import IGNORED
 from szilard.likelihood.targets import Classes, DataTargets, Labels, Quantities
 from szilard.metrics import Predictive
 from szilard.model import saved_network
-from szilard.model.evaluate import judge, residual, tells_mean_alone, with_noise
+from szilard.model.evaluate import judge, lacks_noise, residual, with_noise
 from szilard.model.saved_network import SavedNetwork
 from szilard.networks.float_type import cast
 
@@ -144,7 +144,7 @@ def with_data_set(
 ) -> tuple[Compressed, dict[str, Any]]:
     """Compress a network with a data set; the second value is what is printed of it."""
     original = adapted_outputs.for_method(replace(found, noise=None))
-    alone = tells_mean_alone(original, data)
+    alone = lacks_noise(original, data)
     measure = data.target_type.score
     description = f"{data.task}, judged by {measure} on valid ({_reason(goal)})"
 

@@ -64,7 +64,7 @@ def _check_trust(path: Path, settings: Settings, options: FitOptions, trusted: b
     if networks.is_code(spec):
         if not trusted:
             raise SzilardError(
-                f"{path} wants to run {printable(spec)}, and this user's own szilard has not written that; "
+                f"{path} needs to run {printable(spec)}, and your own szilard did not write that name; "
                 "add --trust if you trust it, or name your own code with --network"
             )
         notifier()(f"running {printable(spec.rpartition(':')[0])}, named by {path}")
@@ -72,7 +72,7 @@ def _check_trust(path: Path, settings: Settings, options: FitOptions, trusted: b
     foreign = [name for key, name in trust.data_paths(stored).items() if options.data.get(key) is None]
     if foreign and not trusted:
         raise SzilardError(
-            f"{path} names {printable(foreign[0])} as its data, and this user's own szilard has not written that; "
+            f"{path} names {printable(foreign[0])} as its data, and your own szilard did not write that name; "
             "add --trust if you trust it, or name the data with --data and their folder with --data-root"
         )
 

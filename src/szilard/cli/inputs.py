@@ -13,7 +13,7 @@ from torch import Tensor
 from szilard.cli import network_data
 from szilard.data import dates, unseen
 from szilard.data.files import path_of
-from szilard.data.missing import rows_to_ask
+from szilard.data.missing import rows_to_predict
 from szilard.data.npz import read_npz, to_tensor
 from szilard.data.reading import Reading
 from szilard.data.table import Table, listed, read_table
@@ -94,7 +94,7 @@ def _from_csv(path: Path, finished: SavedNetwork, lines: Lines) -> Tensor:
         columns = [_column(table, name) for name in finished.feature_names]
         return torch.from_numpy(np.stack(columns, 1)).float()
     table = read_table(path, finished.data.get("decimal"), usual=reading.decimal)
-    x, rows = rows_to_ask(table, reading.encode(table), reading.missing, finished.shift.double().numpy())
+    x, rows = rows_to_predict(table, reading.encode(table), reading.missing, finished.shift.double().numpy())
     kept = [table.lines[row] for row in rows.tolist()]
     _warn_of_dates(table, reading)
     unseen.warn(reading, x, kept, str(path))

@@ -11,10 +11,10 @@ import torch
 
 from szilard import data as data_sets
 from szilard.data import DataSet, Split, labels, targets
-from szilard.data.again import Like
+from szilard.data.column_warnings import ColumnWarning
 from szilard.data.files import path_of
+from szilard.data.like_training import TrainingTable
 from szilard.data.loading import load_like
-from szilard.data.suspects import Suspicion
 from szilard.data.table import listed
 from szilard.errors import SzilardError, SzilardWarning
 from szilard.file.error import printable
@@ -45,7 +45,7 @@ def for_network(
     options = _without_target(found, options, what)
     like = _like(found, options, what)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Suspicion)  # training has already warned
+        warnings.simplefilter("ignore", ColumnWarning)  # training has already warned
         data = loaded or load(found.data, options, what, trusted=found.data_trusted, like=like)
     if like is not None:
         return data
@@ -80,14 +80,14 @@ def _without_target(found: SavedNetwork, options: dict[str, Any], what: str) -> 
     return {name: value for name, value in options.items() if name != "target"}
 
 
-def _like(found: SavedNetwork, options: dict[str, Any], what: str) -> Like | None:
+def _like(found: SavedNetwork, options: dict[str, Any], what: str) -> TrainingTable | None:
     """How to read another table than that of training; None if there is no other table."""
     name = options.get("name")
     if name is None or _same(name, found.data.get("name")) or Path(str(name)).suffix.lower() not in TABLES:
         return None
     if found.reading is None:
         return None
-    return Like(
+    return TrainingTable(
         what, found.task, found.classes, found.reading, found.shift, found.scale, found.target_shift,
         found.target_scale, found.targets,
     )  # fmt: skip
@@ -170,7 +170,7 @@ def load(
     what: str,
     *,
     trusted: bool = False,
-    like: Like | None = None,
+    like: TrainingTable | None = None,
 ) -> DataSet:
     """The data set of a network.
 
@@ -198,7 +198,7 @@ def load(
     foreign = [path for key, path in trust.data_paths(arguments).items() if key not in typed]
     if foreign and not trusted:
         raise SzilardError(
-            f"{what} names {printable(foreign[0])} as its data, and this user's own szilard has not written that; "
+            f"{what} names {printable(foreign[0])} as its data, and your own szilard did not write that name; "
             "add --trust if you trust it, or name the data with --data and their folder with --data-root"
         )
     return data_sets.load(**arguments) if like is None else load_like(like, **arguments)

@@ -25,7 +25,7 @@ from szilard.errors import SzilardError, first_line
 from szilard.likelihood import Bernoulli, Categorical, Likelihood, choose
 from szilard.likelihood.targets import Classes, DataTargets, Labels, Quantities
 from szilard.metrics import Predictive
-from szilard.model.evaluate import tells_mean_alone, with_noise
+from szilard.model.evaluate import lacks_noise, with_noise
 from szilard.model.saved_network import SavedNetwork
 from szilard.networks.evaluating import evaluating
 from szilard.networks.finite import advice
@@ -182,7 +182,7 @@ def of_weights(request: Request, name: str, samples: int, seed: int, tell: Tell)
             opened.network, x, opened.valid.choice.likelihood, opened.data.outputs, opened.target
         )
     network = opened.for_method()
-    if tells_mean_alone(network, opened.data):
+    if lacks_noise(network, opened.data):
         network = with_noise(network, opened.data)
     stored = {key: value for key, value in request.data_options.items() if value is not None}
     found = SavedNetwork.plain(network, opened.data, network_spec=opened.spec, source=stored)

@@ -1,4 +1,4 @@
-"""Data sets: one embedded, readers for standard files and for a user's own; train, valid and test apart."""
+"""Data sets: one embedded, readers for standard files and for your own files, and the train/validation/test split."""
 
 from szilard.data.batching import batches, n_batches
 from szilard.data.dataset import DataSet, Split, Task

@@ -1,4 +1,4 @@
-"""From what was read to a data set: checked, and normalised by what the training part alone says."""
+"""Build a data set from raw arrays: check them, and normalise with statistics of the training part alone."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from szilard.errors import SzilardError, shortened
 
 
 def assemble(name: str, raw: Raw, *, drop_constant: bool = False) -> DataSet:
-    """Normalise with mean and standard deviation of ``raw.train`` (of each channel, or each column).
+    """Normalise with mean and standard deviation of ``raw.train``, per channel or per column.
 
     Args:
-        name: for messages and for the data set.
-        raw: the parts as read; uint8 pictures become [0, 1] first.
-        drop_constant: leave out feature columns that do not vary in training instead of raising.
+        name: of the data set, also for messages.
+        raw: the parts as read; uint8 images are scaled to [0, 1] first.
+        drop_constant: leave out feature columns that are constant in training instead of raising.
 
     Raises:
         SzilardError: NaN, labels out of range, an empty class, constant columns, a constant target.
@@ -49,9 +49,9 @@ def assemble(name: str, raw: Raw, *, drop_constant: bool = False) -> DataSet:
     if raw.ood is not None:
         ood = normalised(Split(raw.ood, torch.zeros(len(raw.ood), dtype=torch.int64)), target=False)
     parts = {part: normalised(getattr(raw, part)) for part in ("train", "valid", "test")}
-    for part, split in parts.items():  # far from those of training, a value may be too large for float32
-        check.finite(split.x, f"{part} part of {name}, standardised by the training part,")
-        check.finite(split.y, f"{part} targets of {name}, standardised by the training part,")
+    for part, split in parts.items():  # a value far from the training range can overflow float32
+        check.finite(split.x, f"{part} part of {name}, standardised with the training part,")
+        check.finite(split.y, f"{part} targets of {name}, standardised with the training part,")
     return DataSet(
         name=name,
         task=raw.task,
@@ -78,7 +78,7 @@ def _as_floats(raw: Raw) -> Raw:
 
 
 def _as_float(x: Tensor) -> Tensor:
-    """Pictures in float32, bytes as [0, 1]; features in float64, where a time in seconds keeps its digits."""
+    """Images as float32, bytes scaled to [0, 1]; features as float64, so that a time in seconds keeps its digits."""
     if x.dim() != 4:
         return x.double()
     return x.float().div_(255) if x.dtype == torch.uint8 else x.float()
@@ -88,7 +88,7 @@ def _varying_columns(name: str, raw: Raw, drop: bool) -> Raw:
     if raw.train.x.dim() != 2:
         if drop:
             raise SzilardError(
-                f"--drop-constant is for columns of features, and {name} has pictures; leave it out (in Python: "
+                f"--drop-constant is for feature columns, and {name} has images; leave it out (in Python: "
                 "drop_constant)"
             )
         return raw
@@ -100,12 +100,12 @@ def _varying_columns(name: str, raw: Raw, drop: bool) -> Raw:
     if not drop:
         shown = ", ".join(shortened(n, 60) for n in constant[:8]) + (", ..." if len(constant) > 8 else "")
         what, are, them = (
-            ("columns", "are constant in the training rows and say", "them")
+            ("columns", "are constant in the training rows and hold", "them")
             if len(constant) > 1
-            else ("column", "is constant in the training rows and says", "it")
+            else ("column", "is constant in the training rows and holds", "it")
         )
         raise SzilardError(
-            f"{what} {shown} of {name} {are} nothing; leave {them} out with --drop-constant "
+            f"{what} {shown} of {name} {are} no information; leave {them} out with --drop-constant "
             "(in Python: drop_constant=True)"
         )
     if not varies.any():
@@ -124,7 +124,7 @@ def _varying_columns(name: str, raw: Raw, drop: bool) -> Raw:
 
 
 def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation: of each channel ``[C, 1, 1]``, or of each column ``[D]``."""
+    """Mean and standard deviation per channel, ``[C, 1, 1]``, or per column, ``[D]``."""
     if x.dim() == 4:
         channels = [(c.mean(), c.std(correction=0)) for c in x.unbind(1)]
         return tuple(torch.stack(m).view(-1, 1, 1) for m in zip(*channels, strict=True))  # type: ignore[return-value]
@@ -133,6 +133,6 @@ def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
 
 def _degenerate(raw: Raw, scale: Tensor) -> str:
     if raw.train.x.dim() == 4:
-        return "training pictures of one flat colour in a channel"
+        return "training images with a constant channel"
     bad = int((~((scale > 0) & scale.isfinite())).nonzero().flatten()[0])
     return f"values too large or too close together to compute with in column {shortened(raw.feature_names[bad], 60)}"

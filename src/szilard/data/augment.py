@@ -1,4 +1,4 @@
-"""The augmentation of the CIFAR literature."""
+"""Data augmentation of the CIFAR literature: random crops and mirror images."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from torch.nn import functional as F
 
 
 def crop_flip(x: Tensor, generator: torch.Generator, pad: int = 4) -> Tensor:
-    """Shift each picture by up to ``pad`` pixels and mirror half of them (He et al. 2015, §4.2).
+    """Shift each image by up to ``pad`` pixels and mirror half of them (He et al. 2015, §4.2).
 
     Args:
-        x: ``[B, C, H, W]``, normalised; what comes in from outside is 0, the mean colour, as in the paper.
-        generator: on the CPU, whatever the device of ``x``, so that every device sees the same crops.
+        x: ``[B, C, H, W]``, normalised; pixels shifted in are 0, the mean colour, as in the paper.
+        generator: on the CPU for every device of ``x``, so that all devices see the same crops.
     """
     count, channels, height, width = x.shape
     top = torch.randint(2 * pad + 1, (count, 1), generator=generator)

@@ -1,4 +1,4 @@
-"""Shuffled batches that depend on (seed, epoch) alone."""
+"""Shuffled batches; the order depends only on (seed, epoch)."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from szilard.errors import SzilardError
 
 
 def n_batches(n: int, batch_size: int, world: int = 1) -> int:
-    """How many batches each process gets from ``n`` examples in one epoch; see :func:`batches` for the last."""
+    """Number of batches that each process gets from ``n`` examples in one epoch; :func:`batches` describes the last."""
     return len(sizes(math.ceil(n / world), batch_size))
 
 
 def sizes(n: int, batch_size: int) -> list[int]:
-    """Examples in each batch: one that would be alone in the last is added to the batch before.
+    """Number of examples in each batch. If one example remains at the end, it is added to the batch before.
 
-    BatchNorm cannot train on one example, and its gradient would be as loud as that of a whole batch.
+    BatchNorm cannot train on one example, and its gradient would count as much as that of a whole batch.
     """
     full, rest = divmod(n, batch_size)
     if rest == 1 and full and batch_size > 1:
@@ -41,17 +41,17 @@ def batches(
     augment: str | None = None,
     start: int = 0,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Every example once, in an order that (seed, epoch) decide, the same on every machine.
+    """Iterate over every example once, in an order given by (seed, epoch), the same on every machine.
 
     Args:
-        split: what to go through; batches are made on its device.
-        batch_size: examples a batch **of one process**; the last batch may be shorter,
-            and a single example at the end belongs to the batch before.
-        seed, epoch: decide the order and the augmentation.
-        rank, world: this process and their number. Every process gets equally many examples: when the
-            number does not divide, the first few of the order are seen twice in this epoch.
-        augment: None, or "crop-flip" for pictures (see :func:`szilard.data.augment.crop_flip`).
-        start: number of batches to leave out, for an epoch that is resumed; the others do not change.
+        split: the examples; batches are made on its device.
+        batch_size: examples per batch **of one process**; the last batch can be shorter, and a single remaining
+            example is added to the batch before.
+        seed, epoch: determine the order and the augmentation.
+        rank, world: number of this process, and number of processes. Every process gets the same number of examples:
+            if ``n`` is not divisible by ``world``, the first few examples of the order occur twice in this epoch.
+        augment: None, or "crop-flip" for images (see :func:`szilard.data.augment.crop_flip`).
+        start: number of batches to skip when an epoch is resumed; the others do not change.
 
     Yields:
         ``x [B, *input_shape]``, ``y [B]``, or ``[B, H, W]`` with a class for each pixel.
@@ -59,14 +59,14 @@ def batches(
     if batch_size < 1:
         raise SzilardError(f"batch_size must be at least 1, not {batch_size}")
     if not 0 <= rank < world:
-        raise SzilardError(f"rank must lie in [0, world), but rank is {rank} and world is {world}")
+        raise SzilardError(f"rank must be in [0, world), but rank is {rank} and world is {world}")
     if augment not in (None, "crop-flip"):
         raise SzilardError(f"augment must be None or 'crop-flip', not {augment!r}")
     if augment and split.x.dim() != 4:
-        raise SzilardError("augment='crop-flip' is for pictures, and these inputs are features; leave it out")
+        raise SzilardError("augment='crop-flip' is for images, and these inputs are features; leave it out")
     if augment and split.y.dim() > 1:
         raise SzilardError(
-            "augment='crop-flip' would move pictures away from the labels of their pixels; leave it out"
+            "augment='crop-flip' would move images but not the labels of their pixels; leave it out"
         )
     return _batches(split, batch_size, seed, epoch, rank, world, augment, start)
 
@@ -90,6 +90,6 @@ def _batches(
             continue
         x = split.x[index]
         if augment:
-            # A generator a batch: a resumed epoch draws what an uninterrupted one would have drawn.
+            # One generator per batch, so that a resumed epoch draws the same numbers as an uninterrupted one.
             x = crop_flip(x, generator("augment", seed, epoch, rank, number))
         yield x, split.y[index]

@@ -1,4 +1,4 @@
-"""Cells of a table as numbers, the way people write them: 1234.5, 1,234.50, 1.234,50, 1 234,5, -3e-4."""
+"""Cells of a table as numbers, in the usual notations: 1234.5, 1,234.50, 1.234,50, 1 234,5, -3e-4."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "?"})  #: in small letters
+MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "?"})  #: in lower case
 
-# Digits as in a program. Python's float() also takes "1_0" and the digits of other scripts, other programs do not.
+# ASCII digits as in a program. Python's float() also accepts "1_0" and digits of other scripts; other programs do not.
 _PLAIN = re.compile(
     r"[+-]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?|inf|infinity|nan)", re.ASCII | re.IGNORECASE
 )
@@ -20,7 +20,7 @@ _COMMA = re.compile(
 )
 _POINTS = re.compile(
     r"[+-]?[1-9][0-9]{0,2}(?:\.[0-9]{3})+", re.ASCII
-)  # thousands, or a number of three decimals
+)  # thousands separators, or a number with three decimals
 _COMMAS = re.compile(r"[+-]?[1-9][0-9]{0,2}(?:,[0-9]{3})+(?P<rest>\.[0-9]*)?", re.ASCII)
 _SPACED = re.compile(
     r"[+-]?[0-9]{1,3}(?:(?P<gap>[ \u00a0\u202f'\u2019])[0-9]{3})(?:(?P=gap)[0-9]{3})*(?:[.,][0-9]+)?"
@@ -36,7 +36,7 @@ class Numbers:
     Attributes:
         values: ``[N]`` float64, NaN where a cell is missing.
         missing: ``[N]`` bool.
-        wrong: the first row whose cell is no finite number, or None.
+        wrong: the first row whose cell is not a finite number, or None.
     """
 
     values: np.ndarray
@@ -45,12 +45,12 @@ class Numbers:
 
 
 def is_missing(cell: str) -> bool:
-    """Whether a cell says that there is no value."""
+    """Whether a cell stands for a missing value."""
     return len(cell) <= 4 and cell.lower() in MISSING
 
 
 def is_number(cell: str) -> bool:
-    """Whether a cell is a number in one of the ways of writing it."""
+    """Whether a cell is a number in one of the notations."""
     if is_missing(cell):
         return False
     cell = _joined(cell)
@@ -58,7 +58,7 @@ def is_number(cell: str) -> bool:
 
 
 def plain(cells: Sequence[str]) -> np.ndarray | None:
-    """All cells as finite numbers in a program's way of writing, or None if one is not."""
+    """All cells as finite numbers in program notation (1234.5), or None if any cell is something else."""
     text = "".join(cells)
     if not text.isascii() or "_" in text:
         return None
@@ -70,9 +70,9 @@ def plain(cells: Sequence[str]) -> np.ndarray | None:
 
 
 def marks(cells: Iterable[str]) -> set[str]:
-    """The decimal marks that cells can only have been written with: ".", ",", both or none of them.
+    """Decimal marks that the cells must use: a set of "." and ",", which can be empty.
 
-    "1,234" and "1.234" tell nothing, for the mark can stand between thousands.
+    "1,234" and "1.234" are ambiguous and add nothing, because the mark can be a thousands separator.
     """
     found: set[str] = set()
     for cell in set(cells):
@@ -89,15 +89,15 @@ def marks(cells: Iterable[str]) -> set[str]:
 
 
 def undecided(cells: Iterable[str]) -> str | None:
-    """A cell such as "1,234", which is another number in another country, or None."""
+    """The first ambiguous cell such as "1,234" (1234 or 1.234), or None."""
     return next((cell for cell in cells if "," in cell and _COMMAS.fullmatch(_joined(cell))), None)
 
 
 def numbers(cells: Sequence[str], mark: str = ".") -> Numbers:
-    """A column as numbers, written with one decimal mark.
+    """Parse a column with a given decimal mark.
 
     Args:
-        mark: "." or ","; the other one may stand between thousands.
+        mark: "." or ","; the other one is accepted as a thousands separator.
     """
     values = np.full(len(cells), np.nan)
     missing = np.zeros(len(cells), dtype=bool)
@@ -128,17 +128,17 @@ def _value(cell: str, mark: str) -> float | None:
 
 
 def _joined(cell: str) -> str:
-    """Without spaces or apostrophes between thousands, and with the minus sign of a keyboard."""
+    """The cell without spaces or apostrophes as thousands separators, and with an ASCII minus sign."""
     cell = cell.replace("\u2212", "-")
     return cell.translate(_GAPS) if _SPACED.fullmatch(cell) else cell
 
 
 def thousands(cells: Sequence[str]) -> bool:
-    """Whether points in plain numbers can all stand between thousands, as in "1.234", and at least one does."""
+    """Whether every point in plain numbers can be a thousands separator, as in "1.234", and there is at least one."""
     pointed = [cell for cell in cells if "." in cell]
     return bool(pointed) and all(_POINTS.fullmatch(cell) for cell in pointed)
 
 
 def below_thousand(cell: str) -> bool:
-    """Whether a cell is missing, or a whole number that needs no mark between thousands."""
+    """Whether a cell is missing, or a whole number that needs no thousands separator."""
     return is_missing(cell) or _SHORT.fullmatch(cell) is not None

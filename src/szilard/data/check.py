@@ -1,4 +1,4 @@
-"""What no reader lets through: NaN and infinity, labels without a class, classes without examples."""
+"""Checks that every reader makes: NaN and infinite values, labels out of range, classes without examples."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from szilard.likelihood.categorical import IGNORED
 
 
 def finite(x: Tensor, what: str) -> None:
-    """Raise at the first NaN or infinity; ``what`` names the array and the file, as in "x of a.npz"."""
+    """Raise for the first NaN or infinite value; ``what`` names the array and the file, as in "x of a.npz"."""
     if not x.is_floating_point():
         return
     bad = ~torch.isfinite(x)
@@ -28,13 +28,13 @@ def finite(x: Tensor, what: str) -> None:
 
 def same_length(x: Tensor, y: Tensor, what: str) -> None:
     if len(x) != len(y):
-        raise SzilardError(f"{what} holds {len(x)} inputs but {len(y)} labels; each input needs exactly one")
+        raise SzilardError(f"{what} has {len(x)} inputs but {len(y)} labels; each input needs exactly one")
     if not len(x):
-        raise SzilardError(f"{what} is empty; it must hold at least one example")
+        raise SzilardError(f"{what} is empty; it must have at least one example")
 
 
 def labels(y: Tensor, n_classes: int, what: str) -> None:
-    """Raise unless every label lies in [0, n_classes), or is that of a pixel without one."""
+    """Raise unless every label is in [0, n_classes), or is the one for pixels without a label."""
     bad = ((y < 0) | (y >= n_classes)) & ((y != IGNORED) | (y.dim() == 1))
     if bool(bad.any()):
         row = int(bad.flatten(1).any(1).byte().argmax()) if y.dim() > 1 else int(bad.byte().argmax())
@@ -45,19 +45,19 @@ def labels(y: Tensor, n_classes: int, what: str) -> None:
 
 
 def no_label_255(y: Tensor, what: str) -> None:
-    """Raise where 255, which image sets write for "no label", stands far beyond the other whole labels ``y``."""
+    """Raise if labels ``y`` contain 255, the "no label" of many image sets, and all others are much smaller."""
     if y.is_floating_point() or not bool((y == 255).any()):
         return
     others = y[y != 255]
     if len(others) and int(others.max()) < 254:
         raise SzilardError(
-            f"{what} has labels of 255, and its others go to {int(others.max())}; if 255 means no label, write -100 "
-            "for each pixel or token that has none, and leave out inputs without any"
+            f"{what} has the label 255, and its other labels go up to {int(others.max())}; if 255 means no label, "
+            "write -100 for each pixel or token without a label, and leave out inputs without any label"
         )
 
 
 def every_class(y: Tensor, classes: tuple[str, ...], what: str) -> None:
-    """Raise when a class has no training example: a network cannot learn it, and scores would hide that."""
+    """Raise if a class has no training example: a network cannot learn it, and scores would not show that."""
     if y.dim() > 1:
         y = y[y != IGNORED]
     empty = (torch.bincount(y, minlength=len(classes)) == 0).nonzero().flatten().tolist()
@@ -70,7 +70,7 @@ def every_class(y: Tensor, classes: tuple[str, ...], what: str) -> None:
 
 
 def classes_of(y: Tensor, what: str) -> Tensor:
-    """Labels as int64, raising for those that are not whole or are negative."""
+    """Labels as int64; raises for labels that are negative or not whole."""
     finite(y, what)
     whole = y.round() if y.is_floating_point() else y
     bad = (whole != y).nonzero()
@@ -92,7 +92,8 @@ def classes_of(y: Tensor, what: str) -> Tensor:
 
 
 def class_numbers(y: Tensor, what: str) -> Tensor:
-    """As int64; at several positions, those without a label keep :data:`szilard.likelihood.categorical.IGNORED`."""
+    """Labels as int64, per example or per position; positions without a label keep
+    :data:`szilard.likelihood.categorical.IGNORED`."""
     if y.dim() == 1:
         return classes_of(y, what)
     y = y.long()
@@ -100,6 +101,6 @@ def class_numbers(y: Tensor, what: str) -> Tensor:
     if bool(bad.any()):
         raise SzilardError(
             f"{what} has a negative label in example {int(bad.byte().argmax())}, counted from 0; classes are 0, 1, 2, "
-            f"..., and {IGNORED} stands for a pixel without one"
+            f"..., and {IGNORED} is for pixels without a label"
         )
     return y

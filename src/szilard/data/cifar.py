@@ -35,8 +35,8 @@ def read(name: str, root: Path) -> tuple[Split, Split, tuple[str, ...]]:
     return train, test, _classes(name, root)
 
 
-def test_pictures(name: str, root: Path) -> Tensor:
-    """The published test pictures alone, uint8 ``[N, 3, 32, 32]``: all that an OOD partner needs."""
+def test_images(name: str, root: Path) -> Tensor:
+    """The published test images alone, uint8 ``[N, 3, 32, 32]``, for use as out-of-distribution inputs."""
     return _split(name, root, _TEST[name], itself=False).x
 
 
@@ -51,8 +51,8 @@ def _split(name: str, root: Path, files: tuple[str, ...], *, itself: bool) -> Sp
         width = _LABEL_BYTES[name] + _PIXELS
         if not len(values) or len(values) % width:
             raise SzilardError(
-                f"{path} is cut short: {len(values)} bytes is no multiple of the {width} of one picture; "
-                "fetch the original again"
+                f"{path} is truncated: {len(values)} bytes is not a multiple of the {width} bytes of one image; "
+                "download the original again"
             )
         rows = torch.from_numpy(values).view(-1, width)
         y = rows[:, _LABEL_BYTES[name] - 1].long()
@@ -71,9 +71,9 @@ def _classes(name: str, root: Path) -> tuple[str, ...]:
 
 
 def _bytes(path: Path) -> np.ndarray:
-    file, size = bounded.open_file(path, "fetch the original again")
+    file, size = bounded.open_file(path, "download the original again")
     with file:
-        limits.check(path, limits.in_memory((size,), 1, picture=True), size)
+        limits.check(path, limits.in_memory((size,), 1, image=True), size)
         try:
             return np.fromfile(file, np.uint8)
         except OSError as error:
@@ -82,6 +82,6 @@ def _bytes(path: Path) -> np.ndarray:
 
 def _names(path: Path) -> str:
     try:
-        return bounded.read(path, _MOST_NAMES, "fetch the original again").decode("utf-8")
+        return bounded.read(path, _MOST_NAMES, "download the original again").decode("utf-8")
     except UnicodeDecodeError as error:
-        raise SzilardError(f"{path} is not UTF-8 text; fetch the original again") from error
+        raise SzilardError(f"{path} is not UTF-8 text; download the original again") from error

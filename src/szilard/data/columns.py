@@ -1,24 +1,24 @@
-"""What the features of a table are: found in its training rows."""
+"""Find the features of a table from its training rows: numbers, categories and dates."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from szilard.data import dates, suspects
+from szilard.data import column_warnings, dates
 from szilard.data.reading import Column, Reading, code
 from szilard.data.roles import Roles
 from szilard.data.table import Table
 from szilard.errors import SzilardError
 
-MOST_CATEGORIES = 32  # text features with more different values than this are taken for names or free text
-MOST_NAMED = 256  # values of a column of which somebody says that they are categories
+MOST_CATEGORIES = 32  # text features with more different values than this are treated as names or free text
+MOST_NAMED = 256  # different values of a column that the user names as categorical
 
 
 def find_columns(table: Table, roles: Roles, train: np.ndarray) -> Reading:
-    """The features that a table has, with the categories and the parts of dates that its training rows show.
+    """The features of a table, with the categories and the varying parts of dates of its training rows.
 
     Args:
-        train: numbers of the training rows.
+        train: indices of the training rows.
 
     Raises:
         SzilardError: text with more than 32 different values, or a column named as categorical with more than 256.
@@ -30,7 +30,7 @@ def find_columns(table: Table, roles: Roles, train: np.ndarray) -> Reading:
             order = roles.dates[column]
             parts = dates.parts(table.days(column, order)[train])
             varying = tuple(part for part, values in parts.items() if np.nanstd(values) > 1e-9)
-            # A constant date keeps a part, so that the check of constant columns names it.
+            # A constant date keeps one part, so that the check for constant columns reports it.
             found.append(Column(name, "date", varying or ("days",), order))
         elif column in roles.categorical:
             found.append(Column(name, "category", _codes(table, column, train)))
@@ -42,7 +42,7 @@ def find_columns(table: Table, roles: Roles, train: np.ndarray) -> Reading:
 
 
 def _codes(table: Table, column: int, train: np.ndarray) -> tuple[str, ...]:
-    """Values of a column that is named as categorical: numbers in their order, then text."""
+    """Values of a column that the user names as categorical: sorted numbers, then sorted text."""
     cells, missing = table.columns[column], table.missing(column)
     values = {code(cells[row]) for row in train.tolist() if not missing[row]}
     if len(values) <= MOST_NAMED:
@@ -61,5 +61,5 @@ def _categories(table: Table, column: int, train: np.ndarray) -> tuple[str, ...]
         return tuple(values)
     raise SzilardError(
         f"column {table.called(column)} of {table.path} is text with {len(values)} different values (at most "
-        f"{MOST_CATEGORIES} are turned into 0/1 columns); {suspects.advice(table, column, values, MOST_NAMED)}"
+        f"{MOST_CATEGORIES} are turned into 0/1 columns); {column_warnings.advice(table, column, values, MOST_NAMED)}"
     )

@@ -1,4 +1,4 @@
-"""What a data set is: a train, a validation and a test part that never mix, and out-of-distribution inputs."""
+"""A data set: disjoint training, validation and test parts, and out-of-distribution inputs."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Task = TaskName
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Inputs and answers of one part.
+    """Inputs and targets of one part.
 
     Attributes:
         x: ``[N, *input_shape]``, float32, normalised.
         y: ``[N]``; int64 classes, or float32 standardised targets. ``[N, H, W]`` with a class for each pixel; -100
-            stands for none. ``[N, k]`` with several targets (float32), or labels that are each 0 or 1 (int64).
+            means no label. ``[N, k]`` for several targets (float32) or binary labels (int64).
     """
 
     x: Tensor
@@ -37,22 +37,22 @@ class Split:
 
 @dataclass(frozen=True, eq=False)
 class DataSet:
-    """Train on ``train``, choose on ``valid``, report on ``test``.
+    """Train on ``train``, select models on ``valid``, report on ``test``.
 
     Attributes:
-        name: the set's name, or the file's.
+        name: of the data set, or of the file.
         task: "classification", "multilabel" or "regression".
         train, valid, test: disjoint parts.
-        ood: out-of-distribution inputs (its ``y`` means nothing), or None.
-        ood_name: what they are.
-        classes: names of the classes, () where there are none.
-        shift, scale: x = (raw - shift) / scale, broadcastable to ``input_shape``; computed on ``train``
-            alone. One pair a channel for pictures, one a column for features.
-        target_shift, target_scale: likewise for a regression target, in its original units; float64 ``[k]`` for
-            several.
-        feature_names: one a column, () for pictures.
+        ood: out-of-distribution inputs (their ``y`` has no meaning), or None.
+        ood_name: name of these inputs.
+        classes: names of the classes, () if there are none.
+        shift, scale: x = (raw - shift) / scale, broadcastable to ``input_shape``; computed on ``train`` alone. One pair
+            per channel for images, one per column for features.
+        target_shift, target_scale: the same for a regression target, in its original units; float64 ``[k]`` for
+            several targets.
+        feature_names: one per column, () for images.
         targets: names of several targets or of labels, () for one target.
-        reading: how a table's columns became features, or None where it was none.
+        reading: how a table's columns became features, or None if the data are not a table.
     """
 
     name: str
@@ -73,12 +73,12 @@ class DataSet:
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """``(C, H, W)`` for pictures, ``(D,)`` for features."""
+        """``(C, H, W)`` for images, ``(D,)`` for features."""
         return tuple(self.train.x.shape[1:])
 
     @property
     def target_type(self) -> DataTargets:
-        """What the targets are, and all that differs by it."""
+        """The type of the targets, which defines everything that differs between tasks."""
         return of_data(self.task)
 
     @property
@@ -97,12 +97,12 @@ class DataSet:
 
     @property
     def is_dense(self) -> bool:
-        """Whether there is a class for each pixel."""
+        """Whether each pixel has a class."""
         return self.target_type.has_classes and self.train.y.dim() > 1
 
     @property
     def judged_ood(self) -> Split | None:
-        """Out-of-distribution inputs, where predictions of them are judged: only those of classes are."""
+        """Out-of-distribution inputs for which a metric is defined: only with classes, else None."""
         return self.ood if self.target_type.has_classes else None
 
     @property
@@ -110,58 +110,58 @@ class DataSet:
         return self.ood_name if self.target_type.has_classes else None
 
     def normalise(self, raw: Tensor) -> Tensor:
-        """Inputs as a network wants them, ``[N, *input_shape]``, from pictures in [0, 1] or features."""
+        """Network inputs ``[N, *input_shape]`` from images in [0, 1] or raw features."""
         return (raw.float() - self.shift.to(raw.device)) / self.scale.to(raw.device)
 
     def renormalised(self, shift: Tensor, scale: Tensor) -> DataSet:
-        """The same examples under a normalisation of a network's own, broadcastable to ``input_shape``."""
+        """The same examples with another normalisation, broadcastable to ``input_shape``."""
         if torch.equal(shift, self.shift) and torch.equal(scale, self.scale):
             return self
 
-        def again(split: Split) -> Split:
+        def converted(split: Split) -> Split:
             return Split((self.raw(split.x) - shift) / scale, split.y)
 
-        train, valid, test = again(self.train), again(self.valid), again(self.test)
-        ood = None if self.ood is None else again(self.ood)
+        train, valid, test = converted(self.train), converted(self.valid), converted(self.test)
+        ood = None if self.ood is None else converted(self.ood)
         return replace(self, train=train, valid=valid, test=test, ood=ood, shift=shift, scale=scale)
 
     def reordered(self, names: Sequence[str]) -> DataSet:
-        """The same rows of a table with the features in another order.
+        """The same examples with the features in another order.
 
         Args:
-            names: those of ``feature_names``, each once.
+            names: a permutation of ``feature_names``.
         """
         if tuple(names) == self.feature_names:
             return self
         place = {name: i for i, name in enumerate(self.feature_names)}
         order = torch.tensor([place[name] for name in names])
 
-        def again(split: Split) -> Split:
+        def reordered(split: Split) -> Split:
             return Split(split.x[:, order], split.y)
 
-        train, valid, test = again(self.train), again(self.valid), again(self.test)
-        ood = None if self.ood is None else again(self.ood)
+        train, valid, test = reordered(self.train), reordered(self.valid), reordered(self.test)
+        ood = None if self.ood is None else reordered(self.ood)
         return replace(
             self, train=train, valid=valid, test=test, ood=ood, shift=self.shift[order], scale=self.scale[order],
             feature_names=tuple(names), reading=None,
         )  # fmt: skip
 
     def retargeted(self, shift: float | Tensor, scale: float | Tensor) -> DataSet:
-        """The same examples with quantities in a network's own units, y = (raw - shift) / scale."""
+        """The same examples with targets in other units, y = (raw - shift) / scale."""
         own = torch.as_tensor(self.target_shift), torch.as_tensor(self.target_scale)
         if not self.target_type.in_units or all(
             bool((mine == other).all()) for mine, other in zip(own, (shift, scale), strict=True)
         ):
             return self
 
-        def again(split: Split) -> Split:
+        def converted(split: Split) -> Split:
             return Split(split.x, ((split.y * own[1] + own[0] - shift) / scale).to(split.y))
 
-        train, valid, test = again(self.train), again(self.valid), again(self.test)
+        train, valid, test = converted(self.train), converted(self.valid), converted(self.test)
         return replace(self, train=train, valid=valid, test=test, target_shift=shift, target_scale=scale)
 
     def raw(self, x: Tensor) -> Tensor:
-        """Undo the normalisation: features in their units, pictures in [0, 1] for showing."""
+        """Undo the normalisation: features in their units, images in [0, 1] for display."""
         raw = x * self.scale.to(x.device) + self.shift.to(x.device)
         return raw.clamp(0, 1) if self.is_pictures else raw
 

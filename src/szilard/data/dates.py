@@ -1,4 +1,4 @@
-"""Dates as numbers: days since 1970, and where in the year, the week and the day they lie."""
+"""Dates as numbers: days since 1970, and sine and cosine of the position in the year, the week and the day."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from datetime import datetime, timedelta, timezone
 import numpy as np
 
 PARTS = ("days", "year_sin", "year_cos", "week_sin", "week_cos", "day_sin", "day_cos")
-ORDERS = ("dmy", "mdy")  # of dates such as 03/04/2024
+ORDERS = ("dmy", "mdy")  # of day and month in dates such as 03/04/2024
 _YEAR = 365.2425  # days
-_CENTURY = 69  # two digits from here on are of the last century, as POSIX has it
+_CENTURY = 69  # two-digit years from here on are in the 20th century, as in POSIX
 _NAMES = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _MONTHS = {name: number for number, name in enumerate(_NAMES, 1)}
 _CLOCK = (
@@ -33,12 +33,12 @@ _EPOCH = datetime(1970, 1, 1)
 
 
 def is_date(cell: str) -> bool:
-    """Whether a cell is a date in one of the ways of writing it; bare digits are taken for a number."""
+    """Whether a cell is a date in one of the notations; digits alone count as a number."""
     return any(form.fullmatch(cell) for form in (_YEAR_FIRST, _YEAR_LAST)) or _days(cell, "dmy") is not None
 
 
 def orders(cells: Sequence[str]) -> set[str]:
-    """In which orders of :data:`ORDERS` all cells are dates; both where nothing tells them apart.
+    """The :data:`ORDERS` in which all cells are valid dates; both if the cells are ambiguous.
 
     Dates with points (03.04.2024) have the day first.
     """
@@ -54,18 +54,18 @@ def orders(cells: Sequence[str]) -> set[str]:
 
 
 def has_order(cells: Sequence[str]) -> bool:
-    """Whether day and month could be taken for one another in a cell."""
+    """Whether any cell is a date in which day and month could be swapped."""
     return any(_YEAR_LAST.fullmatch(cell) for cell in set(cells))
 
 
 def days(cells: Sequence[str], order: str) -> np.ndarray:
-    """``[N]`` days since 1970-01-01, with their fraction; NaN for what is no date. Times of zones become UTC."""
+    """``[N]`` fractional days since 1970-01-01; NaN for cells that are not dates. Times with a zone become UTC."""
     known = {cell: _days(cell, order) for cell in set(cells)}
     return np.array([math.nan if known[cell] is None else known[cell] for cell in cells], dtype=np.float64)
 
 
 def parts(day: np.ndarray) -> dict[str, np.ndarray]:
-    """Numbers of :data:`PARTS` for days ``[N]``: time as a line, and as circles of a year, a week and a day."""
+    """Features of :data:`PARTS` for days ``[N]``: linear time, and periodic ones for the year, the week and the day."""
     found = {"days": day}
     for name, period in (("year", _YEAR), ("week", 7.0), ("day", 1.0)):
         angle = 2 * np.pi * ((day if period < 2 else np.floor(day)) / period % 1)
@@ -90,7 +90,7 @@ def _days(cell: str, order: str) -> float | None:
         return None
     try:
         moment = datetime(year, month, day) + _clock(found)
-    except (ValueError, OverflowError):  # the 30th of February, 25 o'clock
+    except (ValueError, OverflowError):  # such as 30 February or 25:00
         return None
     return (moment - _EPOCH) / timedelta(days=1)
 
@@ -110,6 +110,6 @@ def _clock(found: re.Match[str]) -> timedelta:
     if zone is not None and zone != "Z":
         digits = zone[1:].replace(":", "")
         offset = timedelta(hours=int(digits[:2]), minutes=int(digits[2:])) * (-1 if zone[0] == "-" else 1)
-        timezone(offset)  # refuses what no zone can be
+        timezone(offset)  # raises for impossible offsets
     fraction = float(f"0.{found['rest']}") if found["rest"] else 0.0
     return timedelta(hours=hour, minutes=minute, seconds=second + fraction) - offset

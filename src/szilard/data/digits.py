@@ -1,4 +1,4 @@
-"""Handwritten digits 8 x 8, embedded in scikit-learn: the set that needs no download."""
+"""Handwritten digits 8 x 8, part of scikit-learn: needs no download."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import torch
 
 from szilard.data.dataset import Split
 from szilard.data.raw import Raw, Request
-from szilard.data.splits import carve, subset
+from szilard.data.splits import split_indices, subset
 
 
 def read_digits(request: Request) -> Raw:
-    """1797 pictures ``[N, 1, 8, 8]`` (Alpaydin & Kaynak 1998): 60 % train, 20 % valid, 20 % test by seed."""
+    """1797 images ``[N, 1, 8, 8]`` (Alpaydin & Kaynak 1998); train/validation/test split of 60/20/20 %, by seed."""
     from sklearn.datasets import load_digits
 
     bunch = load_digits()
     x = torch.tensor(bunch.images, dtype=torch.float32).unsqueeze(1) / 16  # grey values are 0 to 16
     y = torch.tensor(bunch.target, dtype=torch.int64)
-    train, valid, test = carve(y, (0.2, 0.2), request.seed, stratify=True)
+    train, valid, test = split_indices(y, (0.2, 0.2), request.seed, stratify=True)
     train = train[subset(y[train], request.n_train, request.seed, balanced=True)]
     return Raw(
         task="classification",

@@ -1,4 +1,4 @@
-"""Fetching a known set, through torchvision where that is installed."""
+"""Download a known data set with torchvision, if that is installed."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _TORCHVISION = {
 
 
 def download(name: str, root: Path) -> None:
-    """Put the files of a set under ``root``, where the readers look.
+    """Put the files of a data set under ``root``, where the readers look.
 
-    torchvision checks what it fetches against known checksums. CIFAR comes as pickles, which szilard does
-    not read: torchvision reads them, and they are written again in the binary layout.
+    torchvision verifies the checksums. It downloads CIFAR as pickles, which Szilard does not read: torchvision reads
+    them, and they are written again in the binary layout.
 
     Raises:
-        SzilardError: torchvision is not installed, or the fetch fails.
+        SzilardError: torchvision is not installed, or the download fails.
     """
     if name not in _TORCHVISION:
         raise SzilardError(f"{name} cannot be downloaded; only {', '.join(_TORCHVISION)} can")
@@ -41,7 +41,7 @@ def download(name: str, root: Path) -> None:
         train, test = (kind(str(root), train=part, download=True) for part in (True, False))
     except (OSError, RuntimeError) as error:
         raise SzilardError(
-            f"{name} could not be downloaded: {error}; try again, or fetch the files by hand"
+            f"{name} could not be downloaded: {error}; try again, or download the files by hand"
         ) from error
     if name == "cifar10":
         folder = root / "cifar-10-batches-bin"
@@ -56,15 +56,15 @@ def download(name: str, root: Path) -> None:
 
 
 def _rows(part: object, label_bytes: int) -> np.ndarray:
-    """``[N, label_bytes + 3072]`` bytes; torchvision has no coarse labels, and nobody here reads them."""
-    pictures = np.asarray(part.data).transpose(0, 3, 1, 2).reshape(len(part.data), -1)  # type: ignore[attr-defined]
-    labels = np.zeros((len(pictures), label_bytes), np.uint8)
+    """``[N, label_bytes + 3072]`` bytes; coarse labels are 0, because Szilard does not read them."""
+    images = np.asarray(part.data).transpose(0, 3, 1, 2).reshape(len(part.data), -1)  # type: ignore[attr-defined]
+    labels = np.zeros((len(images), label_bytes), np.uint8)
     labels[:, -1] = part.targets  # type: ignore[attr-defined]
-    return np.concatenate([labels, pictures.astype(np.uint8)], axis=1)
+    return np.concatenate([labels, images.astype(np.uint8)], axis=1)
 
 
 def _write(path: Path, rows: np.ndarray) -> None:
-    """Whole or not at all: a half-written file would be read as a cut-short one ever after."""
+    """Write atomically: a partly written file would stay and be reported as truncated."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     rows.tofile(partial)

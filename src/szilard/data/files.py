@@ -1,4 +1,4 @@
-"""Where files are looked for."""
+"""Search paths for data files."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from szilard.errors import SzilardError
 
 
 class MissingFiles(SzilardError):
-    """A known set whose files are not here."""
+    """The files of a known data set were not found."""
 
 
 def data_root(root: str | Path | None) -> Path:
-    """The folder of data sets: the argument, else $SZILARD_DATA, else ~/.cache/szilard."""
+    """The folder of data sets: the argument, or $SZILARD_DATA, or ~/.cache/szilard."""
     return path_of(root or os.environ.get("SZILARD_DATA") or "~/.cache/szilard")
 
 
 def path_of(name: str | Path) -> Path:
-    """A path, with the home folder in place of ``~``.
+    """A path with ``~`` expanded.
 
     Raises:
-        SzilardError: the home folder is of nobody known here.
+        SzilardError: the home folder is not known.
     """
     try:
         return Path(name).expanduser()
@@ -31,19 +31,19 @@ def path_of(name: str | Path) -> Path:
 
 
 def squash(name: str) -> str:
-    """One spelling for fashion-mnist, Fashion_MNIST and FashionMNIST."""
+    """Normalised spelling: fashion-mnist, Fashion_MNIST and FashionMNIST become the same."""
     return "".join(c for c in name.lower() if c.isalnum())
 
 
 def candidates(root: Path, names: Sequence[str], *, itself: bool) -> list[Path]:
-    """Folders in which a set may lie, most likely first.
+    """Folders that can contain a data set, most likely first.
 
     Args:
-        root: the folder of data sets, or the set's own folder.
+        root: the folder of data sets, or the folder of this set.
         names: of the set's folder, the preferred one first.
-        itself: whether ``root`` may be the set's own folder under any name. Not for an OOD partner:
-            MNIST-like sets share their file names, and a partner must not turn out to be the set itself.
-            A partner is looked for beside ``root`` instead, in case that is the set's own folder.
+        itself: whether ``root`` can be the set's own folder under any name. False for out-of-distribution sets:
+            MNIST-like sets share their file names, and such a set must not be the data set itself. It is searched next
+            to ``root`` instead, in case ``root`` is the data set's own folder.
     """
     found = [root / name for name in names]
     wanted = {squash(name) for name in names}
@@ -62,15 +62,15 @@ def find(folders: Iterable[Path], names: Sequence[str]) -> Path | None:
         for name in names:
             if os.path.isfile(
                 folder / name
-            ):  # False, where Path.is_file raises: names too long, folders closed
+            ):  # False where Path.is_file raises: names too long, folders not readable
                 return folder / name
     return None
 
 
 def missing(what: str, folder: Path, file: str, *, fetchable: bool = False) -> MissingFiles:
-    """The sentence for a set that is not here."""
-    fetch = ", or install torchvision and ask for the download" if fetchable else ""
+    """The exception for a data set whose files were not found."""
+    fetch = ", or install torchvision and allow the download" if fetchable else ""
     return MissingFiles(
-        f"{what} is not here: {file} is expected in {folder}; put it there, "
-        f"name another folder of data with root or $SZILARD_DATA{fetch}"
+        f"{what} was not found: {file} is expected in {folder}; put it there, "
+        f"give another data folder with root or $SZILARD_DATA{fetch}"
     )

@@ -16,20 +16,20 @@ from szilard.data import limits
 from szilard.errors import SzilardError
 
 _MOST_AXES = 3
-_DEFLATE = 1032  # a byte of deflate stands for at most so many
+_DEFLATE = 1032  # a byte of deflate unpacks to at most this many bytes
 _PIECE = 1 << 20
 
 
 def read_idx(path: Path) -> Tensor:
     """The uint8 array of an idx file: two zero bytes, type 8, rank, sizes (big-endian), values.
 
-    No more is unpacked than the header promises, and that is compared with what the file's size makes plausible
-    (:func:`szilard.data.limits.check`) before the first value is.
+    No more is unpacked than the header declares, and that amount is checked against the file size
+    (:func:`szilard.data.limits.check`) before the first value is unpacked.
 
     Raises:
-        SzilardError: the file is no idx file of bytes, is cut short, holds more than it says, or too much.
+        SzilardError: not an idx file of bytes, truncated, longer than its header declares, or too large.
     """
-    plain, size = bounded.open_file(path, "fetch the original again")
+    plain, size = bounded.open_file(path, "download the original again")
     try:
         with plain:
             zipped = plain.read(2) == b"\x1f\x8b"
@@ -47,14 +47,14 @@ def read_idx(path: Path) -> Tensor:
 def _read(path: Path, file: IO[bytes], size: int) -> Tensor:
     magic = file.read(4)
     if len(magic) < 4 or magic[:3] != b"\x00\x00\x08" or not 1 <= magic[3] <= _MOST_AXES:
-        raise SzilardError(f"{path} is not an idx file of bytes; fetch the original again")
+        raise SzilardError(f"{path} is not an idx file of bytes; download the original again")
     header = file.read(4 * magic[3])
     if len(header) < 4 * magic[3]:
         raise _cut_short(path)
     shape = tuple(int.from_bytes(header[i : i + 4], "big") for i in range(0, len(header), 4))
     if math.prod(shape) > _DEFLATE * size:
         raise _cut_short(path)
-    limits.check(path, limits.in_memory(shape, 1, picture=len(shape) == _MOST_AXES), size)
+    limits.check(path, limits.in_memory(shape, 1, image=len(shape) == _MOST_AXES), size)
     values = torch.empty(shape, dtype=torch.uint8)
     target = values.numpy().reshape(-1).data
     filled = 0
@@ -65,9 +65,9 @@ def _read(path: Path, file: IO[bytes], size: int) -> Tensor:
         target[filled : filled + len(piece)] = piece
         filled += len(piece)
     if file.read(1):
-        raise SzilardError(f"{path} holds more bytes than its header says; fetch the original again")
+        raise SzilardError(f"{path} has more bytes than its header declares; download the original again")
     return values
 
 
 def _cut_short(path: Path) -> SzilardError:
-    return SzilardError(f"{path} is cut short or damaged; fetch the original again")
+    return SzilardError(f"{path} is truncated or damaged; download the original again")

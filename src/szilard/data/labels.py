@@ -1,4 +1,4 @@
-"""Names of classes: the text of their cells, and how those of one table are found in another."""
+"""Names of classes: made from the cells of a table, and matched between tables."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from szilard.errors import SzilardError, shortened
 
 _DIGITS = re.compile(r"[0-9]+")
 _NUMBER = re.compile(r"[+-]?[0-9]{1,18}(?:\.0*)?", re.ASCII)
-_SHOWN = 5  # classes in a sentence
+_SHOWN = 5  # classes in a message
 
 
 def of_numbers(cells: Sequence[str], values: np.ndarray) -> tuple[Tensor, tuple[str, ...]]:
-    """Classes of whole numbers, in the order of the numbers.
+    """Classes from whole numbers, in numerical order.
 
-    A class has the text of its cells as its name. Cells that write one number in several ways, as ``1`` and ``1.0``,
-    are one class, ``1``. A number with zeros in front is a code: ``01`` beside ``1`` is another class.
+    A class is named by the text of its cells. Different notations of one number, such as ``1`` and ``1.0``, are one
+    class, ``1``. A number with leading zeros is a code: ``01`` and ``1`` are different classes.
 
     Args:
-        cells: ``N`` of them.
-        values: ``[N]``, whole numbers that the cells stand for.
+        cells: ``N`` texts.
+        values: ``[N]``, the whole numbers in the cells.
 
     Returns:
-        int64 ``[N]``, and the names.
+        class numbers, int64 ``[N]``, and names of the classes.
     """
     keys: dict[str, tuple[float, str]] = {}
     for cell, value in zip(cells, values.tolist(), strict=True):
@@ -48,10 +48,10 @@ def of_numbers(cells: Sequence[str], values: np.ndarray) -> tuple[Tensor, tuple[
 
 
 def places(names: Sequence[str], known: Sequence[str]) -> list[int | None]:
-    """For each name of a class its number among those that a network knows, or None.
+    """For each class name its index among the classes of a network, or None.
 
-    The same text is the same class; else the same number is, if it is that of one class alone: ``1.0`` is ``1``, and a
-    network of an earlier version calls ``001`` so, too.
+    Equal text is the same class. Otherwise an equal number is, if only one class has it: ``1.0`` matches ``1``, and so
+    does ``001``, which earlier versions saved as ``1``.
     """
     exact = {name: i for i, name in enumerate(known)}
     numbers: dict[int, list[int]] = {}
@@ -74,44 +74,46 @@ def _whole(name: str) -> int:
 
 
 def unknown(path: object, names: Sequence[str], known: Sequence[str], what: str) -> SzilardError:
-    """The exception for classes of a file that a network does not know.
+    """The exception for classes in a file that a network was not trained on.
 
     Args:
-        names: those classes.
-        known: the network's.
-        what: the network.
+        names: the unknown classes.
+        known: classes of the network.
+        what: name of the network.
     """
     several = len(names) > 1
     return SzilardError(
-        f"{path} has {'classes' if several else 'a class'} {_listed(names)}, which {what} does not know (its classes "
-        f"are {_listed(known)}); leave such rows out, or name other --data"
+        f"{path} has {'classes' if several else 'a class'} {_listed(names)}, which {what} was not trained on (its "
+        f"classes are {_listed(known)}); leave such rows out, or give other --data"
     )
 
 
-def refuse_untaught(table: Table, y: Tensor, train: Tensor, classes: Sequence[str], request: Request) -> None:
-    """Raise where ``--time``, ``--group`` or ``--n-train`` leaves a class without training examples.
+def refuse_missing_classes(
+    table: Table, y: Tensor, train: Tensor, classes: Sequence[str], request: Request
+) -> None:
+    """Raise if ``--time``, ``--group`` or ``--n-train`` leaves a class without training examples.
 
     Args:
         y: ``[N]`` classes of all rows.
-        train: numbers of the training rows.
+        train: indices of the training rows.
     """
     empty = (torch.bincount(y[train], minlength=len(classes)) == 0).nonzero().flatten().tolist()
     if not empty:
         return
     several = len(empty) > 1
     which = f"class{'es' if several else ''} {_listed([classes[i] for i in empty])} of {table.path}"
-    stand, they, have = ("stand", "them", "have") if several else ("stands", "it", "has")
+    occur, they, have = ("occur", "them", "have") if several else ("occurs", "it", "has")
     if request.time is not None:
         name = shortened(request.time, 60)
         raise SzilardError(
-            f"{which} {stand} only in rows that --time {name} puts after the training rows, so that no network can "
-            f"learn {they}; leave such rows out, or divide the rows without --time (in Python: time=)"
+            f"{which} {occur} only in rows that --time {name} puts after the training rows, so no network can "
+            f"learn {they}; leave such rows out, or split the rows without --time (in Python: time=)"
         )
     if request.group is not None:
         name = shortened(request.group, 60)
         raise SzilardError(
-            f"{which} {have} no training example, because its groups of --group {name} are all in other parts; divide "
-            "them otherwise with another --data-seed, or by a column with more groups (in Python: seed= or group=)"
+            f"{which} {have} no training example, because all of its groups by --group {name} are in other parts; "
+            "try another --data-seed, or a column with more groups (in Python: seed= or group=)"
         )
     if request.n_train is not None:
         raise SzilardError(

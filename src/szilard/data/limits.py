@@ -1,4 +1,4 @@
-"""How much memory a data file may ask for: as much as its size makes plausible, and no more."""
+"""Limit on the memory that a data file can take, relative to its size on disk: protects from decompression bombs."""
 
 from __future__ import annotations
 
@@ -11,43 +11,43 @@ from szilard.errors import SzilardError
 VARIABLE = "SZILARD_DATA_GIB"
 _GIB = 1 << 30
 _AT_MOST = 8 * _GIB
-_ALWAYS = 128 << 20  # so much needs no reason
-_RATIO = 128  # bytes of arrays for a byte of the file; MNIST, counted like this, has 19
-_PICTURE, _OTHER = 4, 8  # bytes of a value when it is worked with: float32, float64
+_ALWAYS = 128 << 20  # allowed for every file
+_RATIO = 128  # bytes of arrays per byte of the file; MNIST has 19
+_IMAGE, _OTHER = 4, 8  # bytes of a value in memory: float32, float64
 
 
 def check(path: Path, needed: int, size: int) -> None:
-    """Refuse a file before anything of it is unpacked.
+    """Refuse a file that would take too much memory, before it is unpacked.
 
-    Without ``$SZILARD_DATA_GIB`` a file may fill 128 MiB, or 128 times its own size if that is more, and never over
-    8 GiB. With it, a file may fill so many GiB, whatever its size.
+    By default a file can take 128 MiB, or 128 times its own size if that is more, and at most 8 GiB.
+    ``$SZILARD_DATA_GIB`` sets another limit in GiB for files of any size.
 
     Args:
         needed: bytes that its values take in memory, see :func:`in_memory`.
-        size: of the file on the disk, in bytes.
+        size: of the file on disk, in bytes.
 
     Raises:
-        SzilardError: it needs more.
+        SzilardError: the file needs more than the limit.
     """
     asked = _asked()
     allowed = min(_AT_MOST, max(_ALWAYS, _RATIO * size)) if asked is None else int(asked * _GIB)
     if needed > allowed:
         raise SzilardError(
-            f"{path} has {size:,} bytes and would fill {_gib(needed)} of memory, more than the {_gib(allowed)} "
-            f"allowed for it; if you trust the file, set {VARIABLE}={min(needed // _GIB + 1, 10**9)} and try again"
+            f"{path} has {size:,} bytes and would take {_gib(needed)} of memory, more than the limit of "
+            f"{_gib(allowed)}; if you trust the file, set {VARIABLE}={min(needed // _GIB + 1, 10**9)} and try again"
         )
 
 
-def in_memory(shape: tuple[int, ...], item_bytes: int, *, picture: bool = False) -> int:
-    """Bytes of an array as :func:`check` counts them: with each value as wide as it is worked with.
+def in_memory(shape: tuple[int, ...], item_bytes: int, *, image: bool = False) -> int:
+    """Bytes of an array in memory, with each value in the type that it is processed in.
 
-    A size of zero counts as one, so that no other hides behind it.
+    A size of zero counts as one, because an array with a zero size could hide huge other sizes.
 
     Args:
-        item_bytes: of a value in the file.
-        picture: bytes or floats of pictures, which become float32; all else becomes float64 or int64.
+        item_bytes: bytes of a value in the file.
+        image: whether these are images, which become float32; everything else becomes float64 or int64.
     """
-    return math.prod(max(1, size) for size in shape) * max(_PICTURE if picture else _OTHER, item_bytes)
+    return math.prod(max(1, size) for size in shape) * max(_IMAGE if image else _OTHER, item_bytes)
 
 
 def _asked() -> float | None:

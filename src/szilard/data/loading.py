@@ -1,4 +1,4 @@
-"""Data sets by name."""
+"""Load data sets by name or from files."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from szilard.data import cifar, duplicates, mnist, ood, uci
-from szilard.data.again import Like, assemble_like, read_again
 from szilard.data.assemble import assemble
 from szilard.data.csv_file import read_csv
 from szilard.data.dataset import DataSet, Task
 from szilard.data.digits import read_digits
 from szilard.data.download import download as fetch
 from szilard.data.files import MissingFiles, data_root, path_of, squash
+from szilard.data.images import read_images
+from szilard.data.like_training import TrainingTable, assemble_like, read_like
 from szilard.data.npz_file import read_npz_file
-from szilard.data.pictures import read_pictures
 from szilard.data.raw import Raw, Request
 from szilard.data.reading import Missing
 from szilard.errors import SzilardError, shortened
@@ -35,27 +35,25 @@ _SOURCES = {
     "digits": _Source(
         "1797 handwritten digits 8x8, 10 classes; comes with scikit-learn, no download", read_digits
     ),
-    "mnist": _Source("70 000 handwritten digits 28x28, 10 classes; idx files", read_pictures),
-    "fashion-mnist": _Source("70 000 pictures of clothes 28x28, 10 classes; idx files", read_pictures),
-    "kmnist": _Source(
-        "70 000 cursive Japanese characters 28x28, 10 classes; idx or npz files", read_pictures
-    ),
-    "cifar10": _Source("60 000 colour photographs 32x32, 10 classes; binary files", read_pictures),
-    "cifar100": _Source("60 000 colour photographs 32x32, 100 classes; binary files", read_pictures),
+    "mnist": _Source("70 000 handwritten digits 28x28, 10 classes; idx files", read_images),
+    "fashion-mnist": _Source("70 000 images of clothes 28x28, 10 classes; idx files", read_images),
+    "kmnist": _Source("70 000 cursive Japanese characters 28x28, 10 classes; idx or npz files", read_images),
+    "cifar10": _Source("60 000 colour photographs 32x32, 10 classes; binary files", read_images),
+    "cifar100": _Source("60 000 colour photographs 32x32, 100 classes; binary files", read_images),
     **{
         name: _Source(f"{what}; regression, published splits", uci.read_uci)
         for name, what in uci.SETS.items()
     },
 }
-_LETTERS = 60  # of a name in a sentence
+_LETTERS = 60  # of a name in a message
 _ENDING = re.compile(r"\.[A-Za-z][A-Za-z0-9]{0,9}")
 _FILES = {".npz": read_npz_file, ".csv": read_csv, ".tsv": read_csv}
 
 
 def names() -> list[tuple[str, str]]:
-    """Name and one-line description of everything :func:`load` knows."""
+    """Name and one-line description of everything that :func:`load` can load."""
     own = [
-        ("FILE.csv", "your own table; say which column is the target"),
+        ("FILE.csv", "your own table; name the target column"),
         ("FILE.npz", "your own arrays x, y or x_train, y_train, x_test, y_test"),
     ]
     return [(name, source.description) for name, source in _SOURCES.items()] + own
@@ -81,40 +79,41 @@ def load(
     categorical: Sequence[str] = (),
     download: bool = False,
 ) -> DataSet:
-    """A data set, its parts kept apart and its inputs normalised by the training part.
+    """Load a data set: disjoint parts, with inputs normalised by statistics of the training part.
 
-    Who is in which part depends on ``seed`` alone. The parts of a set of pictures with a published test set:
-    that test set, and of the published training set 1/6 as valid for MNIST and its kin (50 000 and 10 000),
-    1/10 for CIFAR (45 000 and 5 000). digits: 60/20/20 %. UCI: the published split, with 10 % of its training
-    rows as valid. CSV and npz: 70/15/15 %. Classes keep their proportions in every part.
+    The split depends only on ``seed``. Image sets keep their published test set; of the published training set, 1/6 is
+    the validation set for MNIST-like sets (50 000 and 10 000) and 1/10 for CIFAR (45 000 and 5 000). digits: 60/20/20
+    %. UCI: the published split, with 10 % of its training rows for validation. CSV and npz: 70/15/15 %. Splits are
+    stratified by class.
 
     Args:
         name: one of :func:`names` (case, hyphens and underscores do not matter), or the path of a
             ``.csv``, ``.tsv`` or ``.npz`` file.
-        root: the folder of data sets, or the set's own folder; default $SZILARD_DATA or ~/.cache/szilard.
-        target: the column of a CSV file to predict, by name or number; several of them with commas, which are then
-            quantities, or labels that are each 0 or 1.
-        split: which published split of a UCI set.
-        n_train: keep so many training examples, as many of each class as possible; valid and test stay.
-        seed: of the parts, the subset and the generated OOD inputs.
-        ood: another set of pictures, "photographs", "shuffled-pixels", "shuffled-columns" or "none";
-            the default is a partner that suits the set (see :func:`szilard.data.ood.partner`).
-        task: "classification", "multilabel" or "regression", where a file leaves it open.
+        root: the folder of data sets, or the folder of this set; default $SZILARD_DATA or ~/.cache/szilard.
+        target: the column of a CSV file to predict, by name or number. Several columns, separated by commas, are
+            quantities or binary labels.
+        split: number of the published split of a UCI set.
+        n_train: keep this many training examples, balanced over the classes if possible; the validation and test parts
+            do not change.
+        seed: of the split, the subset and the generated out-of-distribution inputs.
+        ood: out-of-distribution inputs: another image set, "photographs", "shuffled-pixels", "shuffled-columns" or
+            "none"; the default depends on the data set (see :func:`szilard.data.ood.partner`).
+        task: "classification", "multilabel" or "regression", if the file does not determine it.
         drop_constant: leave out feature columns that are constant in training instead of raising.
-        ignore: columns of a CSV file that are no features, by name or number.
-        missing: what becomes of rows of a CSV file with missing cells: "refuse", "drop", or "mean", which fills in
+        ignore: columns of a CSV file that are not features, by name or number.
+        missing: what to do with rows of a CSV file that have missing cells: "refuse", "drop", or "mean", which fills in
             the mean of the training rows (rows without a target are left out).
-        date: columns of a CSV file that hold dates and become numbers; "NAME=dmy" or "NAME=mdy" where 03/04/2024
-            does not tell the day from the month.
-        group: a column of a CSV file; rows that have the same value in it are in the same part.
-        time: a column of a CSV file; valid lies after train in it, and test after valid.
-        decimal: the decimal mark of a CSV file, "." or ",", where numbers such as 1,234 leave it open.
-        categorical: columns of a CSV file whose numbers are codes (of shops, of tokens) and no quantities; they become
-            0/1 columns as text does.
-        download: fetch missing files of a known set of pictures with torchvision.
+        date: columns of a CSV file that hold dates and become numbers; "NAME=dmy" or "NAME=mdy" if dates such as
+            03/04/2024 are ambiguous.
+        group: a column of a CSV file; rows with the same value in it are in the same part.
+        time: a column of a CSV file; validation rows are later than training rows, and test rows later still.
+        decimal: the decimal mark of a CSV file, "." or ",", if numbers such as 1,234 are ambiguous.
+        categorical: columns of a CSV file whose numbers are codes (of shops, of tokens) and not quantities; they become
+            0/1 columns like text.
+        download: download missing files of a known image set with torchvision.
 
     Raises:
-        SzilardError: an unknown name, missing or damaged files, more memory than a file of this size may ask for
+        SzilardError: an unknown name, missing or damaged files, a file that would take too much memory for its size
             (see :func:`szilard.data.limits.check`), NaN, labels out of range, constant columns, a class without
             training examples.
     """
@@ -127,20 +126,20 @@ def load(
             _texts("categorical", categorical),
         )  # fmt: skip
         return _load(path_of(name), request, download)
-    except OSError as error:  # a folder that is closed, a disk that fails
+    except OSError as error:  # a folder that is not readable, a disk failure
         where = error.filename or name
         raise SzilardError(f"{where} cannot be read ({error.strerror or error}); check the path") from error
 
 
-def load_like(like: Like, name: str | Path, **arguments: Any) -> DataSet:
-    """Another table for a finished network, normalised as that of its training was.
+def load_like(like: TrainingTable, name: str | Path, **arguments: Any) -> DataSet:
+    """Load a new table for a trained network, with the normalisation of its training table.
 
     Args:
-        name: of a CSV file.
-        arguments: others of :func:`load`, as they were in training.
+        name: path of a CSV file.
+        arguments: other arguments of :func:`load`, as in training.
 
     Raises:
-        SzilardError: see :func:`szilard.data.again.read_again`.
+        SzilardError: see :func:`szilard.data.like_training.read_like`.
     """
     known = {field.name for field in fields(Request)}
     given = {key: value for key, value in arguments.items() if key in known and value is not None}
@@ -148,7 +147,7 @@ def load_like(like: Like, name: str | Path, **arguments: Any) -> DataSet:
         given[key] = _texts(key, given.get(key, ()))
     request = Request(str(name), **(given | {"root": data_root(given.get("root"))}))
     try:
-        raw = read_again(request, like)
+        raw = read_like(request, like)
         inputs, origin = ood.partner(request, raw)
         return assemble_like(path_of(name).name, replace(raw, ood=inputs, ood_name=origin), like)
     except OSError as error:
@@ -159,16 +158,16 @@ def load_like(like: Like, name: str | Path, **arguments: Any) -> DataSet:
 def _load(path: Path, request: Request, download: bool) -> DataSet:
     read = _FILES.get(path.suffix.lower())
     if read is not read_csv:
-        _refuse_what_is_for_tables(request)
+        _refuse_table_options(request)
     if read is not None:
-        _refuse_what_is_for_sets(request)
+        _refuse_uci_options(request)
         raw = read(request)
         found = _assembled(path.name, raw, request)
         duplicates.warn(path.name, raw)
         return found
     known = _known(request.name)
     request = replace(request, name=known)
-    _refuse_what_does_not_apply(request)
+    _refuse_other_options(request)
     try:
         raw = _SOURCES[known].read(request)
     except MissingFiles:
@@ -196,9 +195,9 @@ def _known(name: str) -> str:
     shown = shortened(name, _LETTERS)
     ending = path_of(name).suffix
     if _ENDING.fullmatch(ending) and not close:
-        is_ = "has another ending" if path_of(name).is_file() else "does not exist, and has another ending"
+        is_ = "has another suffix" if path_of(name).is_file() else "does not exist, and has another suffix"
         raise SzilardError(
-            f"a file of data ends in .csv, .tsv or .npz, and {shown} {is_}; save a table as CSV, arrays as .npz, or "
+            f"data files end in .csv, .tsv or .npz, and {shown} {is_}; save a table as CSV, arrays as .npz, or "
             "rename the file if it is one of these"
         )
     raise SzilardError(
@@ -222,11 +221,11 @@ def _partner_name(choice: str | None) -> str | None:
 
 def _texts(what: str, values: Sequence[str]) -> tuple[str, ...]:
     if isinstance(values, str):
-        raise SzilardError(f"{what} must be a list of columns, not a text; write [{values!r}]")
+        raise SzilardError(f"{what} must be a list of columns, not a string; write [{values!r}]")
     return tuple(map(str, values))
 
 
-def _refuse_what_is_for_tables(request: Request) -> None:
+def _refuse_table_options(request: Request) -> None:
     given = {
         "ignore": request.ignore, "missing": request.missing != "refuse", "date": request.date,
         "group": request.group, "time": request.time, "decimal": request.decimal,
@@ -235,21 +234,21 @@ def _refuse_what_is_for_tables(request: Request) -> None:
     }  # fmt: skip
     name = next((name for name, value in given.items() if value), None)
     if name is not None:
-        raise SzilardError(f"--{name} is for CSV files, and {request.name} is none; leave it out")
+        raise SzilardError(f"--{name} is for CSV files, and {request.name} is not one; leave it out")
 
 
-def _refuse_what_is_for_sets(request: Request) -> None:
+def _refuse_uci_options(request: Request) -> None:
     if request.split:
         raise SzilardError(
-            f"split {request.split} is for UCI sets, and {request.name} has none; leave it out (--data-seed divides "
-            "the rows anew)"
+            f"split {request.split} is for UCI sets, and {request.name} has none; leave it out (--data-seed gives "
+            "another split)"
         )
 
 
-def _refuse_what_does_not_apply(request: Request) -> None:
+def _refuse_other_options(request: Request) -> None:
     if request.target is not None:
         raise SzilardError(
-            f"target chooses a column of a CSV file, and {request.name} has none to choose; leave it out"
+            f"target chooses a column of a CSV file, and {request.name} has no such columns; leave it out"
         )
     expected = "regression" if request.name in uci.SETS else "classification"
     if request.task not in (None, expected):

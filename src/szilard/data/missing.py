@@ -1,4 +1,4 @@
-"""Rows with missing cells: refused, left out, or filled with the mean of the training rows."""
+"""Rows with missing cells: an error, left out, or filled with the mean of the training rows."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import numpy as np
 from szilard.data.table import Table
 from szilard.errors import SzilardError, SzilardWarning, shortened
 
-_SHOWN = 8  # columns and lines in a sentence
+_SHOWN = 8  # columns and lines in a message
 
 
 def complete_rows(table: Table, inputs: Sequence[int], needed: Sequence[int], policy: str) -> np.ndarray:
-    """Numbers of the rows that stay.
+    """Indices of the rows that are kept.
 
     Args:
-        inputs: columns of features; with "mean" their missing cells are filled later.
-        needed: columns that nothing can be filled in for: target, group, time.
+        inputs: feature columns; with "mean" their missing cells are filled later.
+        needed: columns whose missing cells cannot be filled: target, group, time.
         policy: "refuse", "drop" or "mean".
 
     Raises:
-        SzilardError: missing cells under "refuse", with a count by column; or no row stays.
+        SzilardError: missing cells with "refuse", reported with counts per column; or no row is left.
     """
     found = {column: table.missing(column) for column in (*inputs, *needed)}
     found = {column: missing for column, missing in found.items() if missing.any()}
@@ -41,38 +41,43 @@ def complete_rows(table: Table, inputs: Sequence[int], needed: Sequence[int], po
     dropped = np.zeros(n, dtype=bool)
     for column in deciding:
         dropped |= found.get(column, False)
-    told = []
+    actions = []
     if dropped.any():
-        told.append(f"{dropped.sum()} of {n} rows with a missing cell are left out")
+        actions.append(f"{dropped.sum()} of {n} rows with a missing cell are left out")
     filled = {column: missing & ~dropped for column, missing in found.items() if column not in deciding}
     filled = {column: missing for column, missing in filled.items() if missing.any()}
     if filled:
-        which = f"{_counts(table, filled)} are" if told else "they are"
-        told.append(f"{which} filled with the mean of the training rows")
+        which = f"{_counts(table, filled)} are" if actions else "they are"
+        actions.append(f"{which} filled with the mean of the training rows")
     warnings.warn(
-        f"{table.path} has {_counts(table, found)}; {' and '.join(told)} (--missing {policy})",
+        f"{table.path} has {_counts(table, found)}; {' and '.join(actions)} (--missing {policy})",
         SzilardWarning,
         stacklevel=2,
     )
     if dropped.all():
         raise SzilardError(
-            f"every row of {table.path} has a missing cell, so none is left; leave out a column with --ignore, "
+            f"every row of {table.path} has a missing cell, and none is left; leave out a column with --ignore, "
             f"for instance {table.called(max(found, key=lambda c: found[c].sum()))}, or add --missing mean "
             "(in Python: ignore=[...] or missing='mean')"
         )
     return (~dropped).nonzero()[0]
 
 
-def rows_to_ask(table: Table, x: np.ndarray, policy: str, means: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """New rows ``[N, D]`` for a finished network: those that can be asked, filled, and their numbers.
+def rows_to_predict(
+    table: Table, x: np.ndarray, policy: str, means: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Handle missing cells in new rows for a trained network.
 
     Args:
-        x: features, NaN where a cell is missing.
-        policy: of the network's training.
-        means: ``[D]``, of its training rows.
+        x: features ``[N, D]``, NaN where a cell is missing.
+        policy: "refuse", "drop" or "mean", as in training.
+        means: ``[D]``, of the training rows.
+
+    Returns:
+        the complete or filled rows, and their indices in ``x``.
 
     Raises:
-        SzilardError: missing cells under "refuse".
+        SzilardError: missing cells with "refuse".
     """
     gaps = np.isnan(x)
     if not gaps.any():
@@ -106,10 +111,10 @@ def rows_to_ask(table: Table, x: np.ndarray, policy: str, means: np.ndarray) -> 
 
 
 def _word(cell: str) -> str:
-    """The cell, where it is a word: somebody may have meant it."""
+    """The cell if it is a word such as "none", which the user may have meant as a value."""
     if not cell:
         return ""
-    return f" ({shortened(cell, 20)!r} is read so; if it is a value of its own, write it otherwise)"
+    return f" ({shortened(cell, 20)!r} means a missing value; if it is a value, write it differently)"
 
 
 def _counts(table: Table, found: dict[int, np.ndarray]) -> str:

@@ -46,20 +46,22 @@ _IDX = {
 def read(name: str, root: Path) -> tuple[Split, Split, tuple[str, ...]]:
     """Published training and test sets as uint8 ``[N, 1, H, W]`` and int64 ``[N]``, and class names."""
     train, test = (
-        Split(_pictures(_file(name, root, part, "imgs", itself=True)), _labels(name, root, part))
+        Split(_images(_file(name, root, part, "imgs", itself=True)), _labels(name, root, part))
         for part in ("train", "test")
     )
     return train, test, SETS[name]
 
 
-def test_pictures(name: str, root: Path) -> Tensor:
-    """The published test pictures alone, uint8 ``[N, 1, H, W]``: all that an OOD partner needs."""
-    return _pictures(_file(name, root, "test", "imgs", itself=False))
+def test_images(name: str, root: Path) -> Tensor:
+    """The published test images alone, uint8 ``[N, 1, H, W]``, for use as out-of-distribution inputs."""
+    return _images(_file(name, root, "test", "imgs", itself=False))
 
 
 def _file(name: str, root: Path, part: str, kind: str, *, itself: bool) -> Path:
     folders = candidates(root, _FOLDERS[name], itself=itself)
-    folders = [inner for folder in folders for inner in (folder, folder / "raw")]  # raw/: torchvision's habit
+    folders = [
+        inner for folder in folders for inner in (folder, folder / "raw")
+    ]  # raw/: torchvision's layout
     stem = _IDX[part, kind]
     names = [f"{stem}.gz", stem]
     if name == "kmnist":
@@ -75,15 +77,15 @@ def _array(path: Path) -> Tensor:
         return read_idx(path)
     arrays = read_npz(path)
     if len(arrays) != 1:
-        raise SzilardError(f"{path} holds {len(arrays)} arrays instead of one; fetch the original again")
+        raise SzilardError(f"{path} has {len(arrays)} arrays instead of one; download the original again")
     return to_tensor(next(iter(arrays.values())), str(path))
 
 
-def _pictures(path: Path) -> Tensor:
+def _images(path: Path) -> Tensor:
     x = _array(path)
     if x.dim() != 3 or x.dtype != torch.uint8:
         raise SzilardError(
-            f"{path} holds {list(x.shape)} {x.dtype}, not pictures of bytes [N, H, W]; check the file"
+            f"{path} has shape {list(x.shape)} and type {x.dtype}, but images are bytes [N, H, W]; check the file"
         )
     return x.unsqueeze(1)
 
@@ -92,6 +94,6 @@ def _labels(name: str, root: Path, part: str) -> Tensor:
     path = _file(name, root, part, "labels", itself=True)
     y = _array(path).long()
     if y.dim() != 1:
-        raise SzilardError(f"{path} holds {list(y.shape)}, not labels [N]; check the file")
+        raise SzilardError(f"{path} has shape {list(y.shape)}, but labels are [N]; check the file")
     labels(y, len(SETS[name]), str(path))
     return y

@@ -13,11 +13,11 @@ from szilard.data.limits import in_memory
 
 _MAGIC = b"\x93NUMPY"
 _LENGTH_BYTES = {1: 2, 2: 4, 3: 4}
-_LONGEST = 10_000  # bytes of a header; those of plain arrays have about a hundred
+_LONGEST = 10_000  # bytes of a header; plain arrays have about a hundred
 _MOST_AXES = 32
 _MOST_SIZE = 1 << 40  # of one axis
 _PIECE = 1 << 20
-# One of the three entries of the header, which is a dict as Python writes it. NumPy evaluates it; this only reads it.
+# One of the three entries of the header, which is a Python dict literal. It is parsed here and not evaluated.
 _ENTRY = re.compile(
     r"""\s*(['"])(?P<key>descr|fortran_order|shape)\1\s*:\s*"""
     r"""(?:(['"])(?P<text>[^'"]{1,64})\3|(?P<flag>True|False)|\((?P<sizes>[0-9L,\s]{0,800})\)|(?P<fields>\[))\s*(?:,|(?=\}))"""
@@ -28,7 +28,7 @@ _SURROGATES = (0xD800, 0xDFFF)
 
 
 class NotPlain(Exception):
-    """An array that is not read; the message is a clause about it."""
+    """An array that cannot be read; the message is a predicate, such as "is truncated"."""
 
 
 class Objects(NotPlain):
@@ -37,10 +37,10 @@ class Objects(NotPlain):
 
 @dataclass(frozen=True)
 class Header:
-    """What an npy file says of its array.
+    """The header of an npy file.
 
     Attributes:
-        bytes: of the header itself.
+        bytes: size of the header itself.
     """
 
     dtype: np.dtype
@@ -55,27 +55,27 @@ class Header:
     @property
     def memory(self) -> int:
         """Bytes as :func:`szilard.data.limits.check` counts them."""
-        picture = len(self.shape) > 2 and (self.dtype == np.uint8 or self.dtype.kind == "f")
-        return in_memory(self.shape, self.dtype.itemsize, picture=picture)
+        image = len(self.shape) > 2 and (self.dtype == np.uint8 or self.dtype.kind == "f")
+        return in_memory(self.shape, self.dtype.itemsize, image=image)
 
 
 def read_header(file: IO[bytes]) -> Header:
-    """Read up to the first value.
+    """Read the header, up to the first value.
 
     Raises:
-        NotPlain: no npy file, or of a type that is neither numbers nor text.
+        NotPlain: not an npy file, or of a type that is neither numbers nor text.
     """
     start = file.read(8)
     width = _LENGTH_BYTES.get(start[6]) if len(start) == 8 and start.startswith(_MAGIC) else None
     if width is None:
-        raise NotPlain("is no array of NumPy")
+        raise NotPlain("is not a NumPy array")
     counted = file.read(width)
     length = int.from_bytes(counted, "little")
     if len(counted) < width or length > _LONGEST:
         raise NotPlain("has a damaged header")
     content = file.read(length)
     if len(content) < length:
-        raise NotPlain("is cut short")
+        raise NotPlain("is truncated")
     found = _entries(content.decode("latin-1").strip())
     if found.get("fields"):
         raise NotPlain("is an array of records")
@@ -85,10 +85,10 @@ def read_header(file: IO[bytes]) -> Header:
 
 
 def read_values(file: IO[bytes], header: Header) -> np.ndarray:
-    """The values after the header, piece by piece into the array itself.
+    """The values after the header, read in pieces directly into the array.
 
     Raises:
-        NotPlain: there are fewer or more of them than the header says, or text that is none.
+        NotPlain: there are fewer or more values than the header declares, or invalid text.
     """
     values = np.empty(math.prod(header.shape), header.dtype)
     target = values.view(np.uint8).data if header.data_bytes else memoryview(b"")
@@ -96,11 +96,11 @@ def read_values(file: IO[bytes], header: Header) -> np.ndarray:
     while filled < len(target):
         piece = file.read(min(_PIECE, len(target) - filled))
         if not piece:
-            raise NotPlain("is cut short")
+            raise NotPlain("is truncated")
         target[filled : filled + len(piece)] = piece
         filled += len(piece)
-    if file.read(1):  # the last read also compares the archive's checksum
-        raise NotPlain("holds more than its header says")
+    if file.read(1):  # the last read also verifies the archive's checksum
+        raise NotPlain("has more bytes than its header declares")
     if header.dtype.kind == "b":
         values = values.view(np.uint8) != 0
     if header.dtype.kind == "U":
@@ -149,10 +149,10 @@ def _shape(text: str) -> tuple[int, ...]:
 
 
 def _check_text(values: np.ndarray) -> None:
-    """Every letter must be one of Unicode, or NumPy cannot compare or show it."""
+    """Raise for code points that are not valid Unicode, which NumPy cannot compare or print."""
     if not (values.size and values.dtype.itemsize):
         return
     codes = values.view(values.dtype.byteorder.replace("|", "=") + "u4")
     low, high = _SURROGATES
     if (codes >= _CODES).any() or ((codes >= low) & (codes <= high)).any():
-        raise NotPlain("holds letters that do not exist")
+        raise NotPlain("has characters that are not valid Unicode")

@@ -1,4 +1,4 @@
-"""npz archives of plain arrays: nothing is unpacked before its size is known, and no pickle is opened."""
+"""npz archives of plain arrays: sizes are checked before anything is unpacked, and no pickle is opened."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from szilard.data import limits
 from szilard.data.npy import Header, NotPlain, Objects, read_header, read_values
 from szilard.errors import SzilardError, shortened
 
-_ADVICE = "name an .npz file made with numpy.savez"
+_ADVICE = "give an .npz file made with numpy.savez"
 _MOST_DIRECTORY = 1 << 20  # bytes; about ten thousand arrays
 _KINDS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # what NumPy writes
 _ENCRYPTED = 1
@@ -29,17 +29,17 @@ _DAMAGE = (OSError, EOFError, RuntimeError, ValueError, KeyError, IndexError, No
 class Archive:
     """The arrays of an npz file, read one by one.
 
-    All headers are read first, and the file is refused if its arrays together would take more memory than
+    All headers are read first. The file is refused if its arrays together would take more memory than
     :func:`szilard.data.limits.check` allows, or overlap in the file.
 
     Args:
         path: of the file.
 
     Attributes:
-        headers: what each array says of itself; of those that cannot be read, why.
+        headers: header of each array; for arrays that cannot be read, the reason.
 
     Raises:
-        SzilardError: missing, no archive, or too large.
+        SzilardError: missing, not an archive, or too large.
     """
 
     def __init__(self, path: Path) -> None:
@@ -70,7 +70,7 @@ class Archive:
         """One array.
 
         Raises:
-            SzilardError: it is damaged, or holds anything but numbers and text.
+            SzilardError: it is damaged, or has anything but numbers and text.
         """
         header = self.headers[name]
         try:
@@ -88,7 +88,7 @@ class Archive:
         entries = [entry for entry in self._zip.infolist() if entry.filename.endswith(".npy")]
         self._entries = {entry.filename.removesuffix(".npy"): entry for entry in entries}
         if len(self._entries) < len(entries) or sum(entry.compress_size for entry in entries) > self.size:
-            raise zipfile.BadZipFile("entries of one name, or that overlap")
+            raise zipfile.BadZipFile("entries with the same name, or overlapping entries")
         for name, entry in self._entries.items():
             self.headers[name] = self._header(entry)
         found = [header for header in self.headers.values() if isinstance(header, Header)]
@@ -96,7 +96,7 @@ class Archive:
 
     def _header(self, entry: zipfile.ZipInfo) -> Header | NotPlain:
         if entry.compress_type not in _KINDS or entry.flag_bits & _ENCRYPTED:
-            return NotPlain("is encrypted, or packed in a way that NumPy does not use")
+            return NotPlain("is encrypted, or compressed in a way that NumPy does not use")
         try:
             with self._zip.open(entry) as member:
                 header = read_header(member)
@@ -105,36 +105,37 @@ class Archive:
         except _DAMAGE:
             return NotPlain("is damaged")
         if header.bytes + header.data_bytes != entry.file_size:
-            return NotPlain("is cut short, or holds more than its header says")
+            return NotPlain("is truncated, or has more bytes than its header declares")
         return header
 
     def _refused(self, name: str, error: NotPlain) -> SzilardError:
         shown = shortened(name, 80)
         if isinstance(error, Objects):
             return SzilardError(
-                f"array {shown} of {self.path} holds Python objects, which are not loaded as they can run code; "
+                f"array {shown} of {self.path} has Python objects, which are not loaded because they can run code; "
                 "save it as plain numbers or strings"
             )
         return SzilardError(f"array {shown} of {self.path} {error}; write it again with numpy.savez")
 
     def _damaged(self) -> SzilardError:
         return SzilardError(
-            f"{self.path} is cut short, damaged or no npz archive; write it again with numpy.savez"
+            f"{self.path} is truncated, damaged or not an npz archive; write it again with numpy.savez"
         )
 
 
 def read_npz(path: Path) -> dict[str, np.ndarray]:
-    """All arrays of an archive, never unpickling anything.
+    """All arrays of an archive, without unpickling anything.
 
     Raises:
-        SzilardError: missing, cut short, no archive, too large, or an array of Python objects.
+        SzilardError: missing, truncated, not an archive, too large, or an array of Python objects.
     """
     with Archive(path) as archive:
         return {name: archive.read(name) for name in archive.headers}
 
 
 def to_tensor(array: np.ndarray, what: str) -> Tensor:
-    """A contiguous tensor of uint8, int64 (booleans too), float32 or float64, in the array's memory if it can be."""
+    """A contiguous tensor of uint8, int64 (also for booleans), float32 or float64, sharing the array's memory if
+    possible."""
     if array.dtype == np.uint8:
         kind: type = np.uint8
     elif array.dtype.kind in "iub":
@@ -142,15 +143,15 @@ def to_tensor(array: np.ndarray, what: str) -> Tensor:
     elif array.dtype.kind == "f":
         kind = np.float64 if array.dtype.itemsize >= 8 else np.float32
     else:
-        raise SzilardError(f"{what} holds {array.dtype}, not numbers; save it as numbers")
+        raise SzilardError(f"{what} has type {array.dtype}, not numbers; save it as numbers")
     return torch.from_numpy(np.require(array, kind, ["C", "W"]))
 
 
 class _Directory(io.BufferedIOBase):
-    """A file of which no piece is read at once that is longer than ``most`` bytes, as long as that is not None.
+    """A file whose single reads are limited to ``most`` bytes, unless ``most`` is None.
 
-    :mod:`zipfile` reads the archive's directory in one piece, whose length the file says, and makes an object of each
-    entry: without a limit a file takes many times its size before the first array is looked at.
+    :mod:`zipfile` reads the archive's directory in one piece, of a length that the file declares, and makes an object
+    for each entry. Without a limit, a file can take many times its size before the first array is read.
     """
 
     def __init__(self, file: IO[bytes]) -> None:

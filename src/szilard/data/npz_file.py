@@ -1,4 +1,4 @@
-"""A user's own arrays: pictures or features in an npz archive."""
+"""Read your own arrays: images or features in an npz archive."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from szilard.data.dataset import Split
 from szilard.data.files import path_of
 from szilard.data.npz import read_npz, to_tensor
 from szilard.data.raw import Raw, Request
-from szilard.data.splits import carve, subset
+from szilard.data.splits import split_indices, subset
 from szilard.data.table import listed
 from szilard.data.target_readers import CLASSES, LABELS, QUANTITIES, TargetReader, reader_of
 from szilard.errors import SzilardError
@@ -23,25 +23,25 @@ FRACTIONS = (0.15, 0.15)
 
 
 def read_npz_file(request: Request) -> Raw:
-    """Arrays ``x, y``; or ``x_train, y_train, x_test, y_test``.
+    """Read the arrays ``x, y``, or ``x_train, y_train, x_test, y_test``.
 
-    ``x_valid, y_valid`` and ``x_ood`` may stand beside them.
-    ``x, y`` are divided 70/15/15 by seed; without ``x_valid``, 15 % of the training arrays become valid.
+    ``x_valid, y_valid`` and ``x_ood`` are optional. ``x, y`` are split 70/15/15 % by seed; without ``x_valid``, 15 % of
+    the training arrays become the validation set.
 
-    * ``x [N, D]`` are features; ``[N, H, W]`` grey pictures; ``[N, C, H, W]`` or ``[N, H, W, C]`` with one or
-      three channels are pictures. Bytes are divided by 255; other pictures that leave [0, 1] are
-      mapped so that the training pictures fill it.
-    * ``y [N, H, W]`` of integers, beside pictures of that size, has a class for each pixel; -100 stands for none.
-    * ``y [N, k]`` of 0 and 1 are labels that are each there or not; of other floats k quantities.
-    * ``y`` of integers, booleans or strings makes classification, of floats regression; ``task`` overrides.
-      Integers are 0, 1, ..., one for each class; strings are sorted.
+    * ``x [N, D]`` are features; ``[N, H, W]`` are grey images; ``[N, C, H, W]`` or ``[N, H, W, C]`` with one or three
+      channels are images. Bytes are divided by 255; other images with values outside [0, 1] are scaled so that the
+      training images range from 0 to 1.
+    * ``y [N, H, W]`` of integers, with images of that size, has a class for each pixel; -100 means no label.
+    * ``y [N, k]`` of 0 and 1 are k binary labels; other floats are k quantities.
+    * ``y`` of integers, booleans or strings means classification, of floats regression; ``task`` overrides this.
+      Integers are class numbers from 0; strings are sorted.
     """
     path = path_of(request.name)
     arrays = read_npz(path)
     parts = [part for part in ("train", "valid", "test") if f"x_{part}" in arrays]
     if not parts and not {"x", "y"} <= arrays.keys():
         raise SzilardError(
-            f"{path} holds {listed(sorted(arrays)) or 'nothing'}; it needs the arrays x and y, "
+            f"{path} has {listed(sorted(arrays)) or 'no arrays'}; it needs the arrays x and y, "
             "or x_train, y_train, x_test and y_test"
         )
     suffixes = [f"_{part}" for part in parts] or [""]
@@ -49,7 +49,7 @@ def read_npz_file(request: Request) -> Raw:
     needed = [*wanted, "x_train", "x_test"] if parts else wanted
     absent = next((key for key in needed if key not in arrays), None)
     if absent:
-        raise SzilardError(f"{path} has no array {absent} beside {listed(sorted(arrays))}; add it")
+        raise SzilardError(f"{path} has no array {absent}, only {listed(sorted(arrays))}; add it")
     xs = [_inputs(arrays[f"x{suffix}"], f"x{suffix} of {path}") for suffix in suffixes]
     given_ys = [arrays[f"y{suffix}"] for suffix in suffixes]
     target_type, ys, classes = _targets(given_ys, request.target_type, suffixes, path)
@@ -63,7 +63,7 @@ def read_npz_file(request: Request) -> Raw:
         if y.dim() > 2 and y.shape[1:] != x.shape[2:]:
             raise SzilardError(
                 f"y{suffix} of {path} has a class for each of {list(y.shape[1:])} pixels, and the inputs have shape "
-                f"{list(x.shape[1:])}; give y of shape [N, H, W] beside pictures of that size, or [N]"
+                f"{list(x.shape[1:])}; give y of shape [N, H, W] with images of that size, or [N]"
             )
     single = target_type.has_classes and ys[0].dim() == 1
     targets = tuple(f"y{i}" for i in range(ys[0].shape[1])) if ys[0].dim() == 2 else ()
@@ -100,13 +100,13 @@ def _parts(given: dict[str, Split], seed: int, *, stratify: bool) -> tuple[Split
 
     if "" in given:
         train, valid, test = (
-            take(given[""], i) for i in carve(given[""].y, FRACTIONS, seed, stratify=stratify)
+            take(given[""], i) for i in split_indices(given[""].y, FRACTIONS, seed, stratify=stratify)
         )
         return train, valid, test
     if "_valid" in given:
         return given["_train"], given["_valid"], given["_test"]
     whole = given["_train"]
-    train, valid = (take(whole, i) for i in carve(whole.y, FRACTIONS[:1], seed, stratify=stratify))
+    train, valid = (take(whole, i) for i in split_indices(whole.y, FRACTIONS[:1], seed, stratify=stratify))
     return train, valid, given["_test"]
 
 
@@ -122,14 +122,14 @@ def _inputs(array: np.ndarray, what: str) -> Tensor:
         x = x.movedim(3, 1).contiguous()
     if x.dim() not in (2, 4) or 0 in x.shape[1:]:
         raise SzilardError(
-            f"{what} has shape {list(array.shape)}; inputs are features [N, D], grey pictures [N, H, W] "
-            "or pictures [N, C, H, W]"
+            f"{what} has shape {list(array.shape)}; inputs are features [N, D], grey images [N, H, W] "
+            "or images [N, C, H, W]"
         )
     return x
 
 
 def _range(train: Tensor) -> tuple[float, float]:
-    """Lowest and highest value of float pictures that leave [0, 1]; (0, 1) for all that need no mapping."""
+    """Lowest and highest value of float images with values outside [0, 1]; (0, 1) for inputs that are not rescaled."""
     if train.dim() == 4 and train.is_floating_point():
         low, high = float(train.min()), float(train.max())
         if low < 0 or high > 1:
@@ -143,7 +143,7 @@ def _targets(
     """Type of the targets, targets of each part, and names of the classes.
 
     Args:
-        asked: what the user says that they are; None to find out.
+        asked: the type given by the user; None to infer it.
     """
     names = [f"y{suffix} of {path}" for suffix in suffixes]
     if (all(array.ndim == 2 for array in arrays) and arrays[0].shape[1] > 1) or (asked and asked.in_columns):
@@ -153,15 +153,15 @@ def _targets(
         by_position = array.ndim == 3 and array.dtype.kind in "iu" and (asked is None or asked.has_classes)
         if array.ndim != 1 and not by_position:
             raise SzilardError(
-                f"{name} has shape {list(array.shape)}; it must be one number an example, [N, k] of "
-                "labels or targets, or [N, H, W] of class numbers for pictures"
+                f"{name} has shape {list(array.shape)}; it must be [N], [N, k] for "
+                "labels or targets, or [N, H, W] of class numbers for images"
             )
-    reader = _found(arrays) if asked is None else reader_of(asked)
+    reader = _inferred(arrays) if asked is None else reader_of(asked)
     ys, classes = reader.of_arrays(arrays, names, path)
     return reader.target_type, ys, classes
 
 
-def _found(arrays: list[np.ndarray]) -> TargetReader:
+def _inferred(arrays: list[np.ndarray]) -> TargetReader:
     """Text and whole numbers are classes, other numbers are quantities."""
     text = all(array.dtype.kind == "U" for array in arrays)
     return CLASSES if text or all(array.dtype.kind in "iub" for array in arrays) else QUANTITIES
@@ -170,7 +170,7 @@ def _found(arrays: list[np.ndarray]) -> TargetReader:
 def _several(
     arrays: list[np.ndarray], asked: DataTargets | None, names: list[str], path: Path
 ) -> tuple[DataTargets, list[Tensor]]:
-    """Labels int64 ``[N, k]``, each 0 or 1, or quantities float64 ``[N, k]``."""
+    """Binary labels int64 ``[N, k]``, or quantities float64 ``[N, k]``."""
     found = []
     arrays = [array[:, None] if array.ndim == 1 else array for array in arrays]
     for array, name in zip(arrays, names, strict=True):
@@ -179,21 +179,21 @@ def _several(
                 f"{name} has shape {list(array.shape)}; labels and targets are [N, k], with the same k in every part"
             )
         if array.dtype.kind not in "iufb":
-            raise SzilardError(f"{name} is no array of numbers; give 0 or 1 for labels, or quantities")
+            raise SzilardError(f"{name} is not an array of numbers; give 0 or 1 for labels, or quantities")
         y = to_tensor(array, name)
         finite(y, name)
         found.append(y)
-    reader = _found_of_several(found, path) if asked is None else reader_of(asked)
+    reader = _inferred_from_columns(found, path) if asked is None else reader_of(asked)
     return reader.target_type, reader.of_matrices(found, path)
 
 
-def _found_of_several(matrices: list[Tensor], path: Path) -> TargetReader:
+def _inferred_from_columns(matrices: list[Tensor], path: Path) -> TargetReader:
     """Zeros and ones are labels, other numbers that are not whole are quantities."""
     if all(bool(((y == 0) | (y == 1)).all()) for y in matrices):
         return LABELS
     if not all(y.is_floating_point() for y in matrices):
         raise SzilardError(
             f"y of {path} has {matrices[0].shape[1]} columns of whole numbers other than 0 and 1; use "
-            "task='regression' if they are quantities, or give one class number an example"
+            "task='regression' if they are quantities, or give one class number per example"
         )
     return QUANTITIES

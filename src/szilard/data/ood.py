@@ -1,4 +1,4 @@
-"""Out-of-distribution inputs: what a network should be unsure of."""
+"""Out-of-distribution inputs, on which a network should be uncertain."""
 
 from __future__ import annotations
 
@@ -21,19 +21,18 @@ DEFAULTS: dict[str, tuple[str, ...]] = {
     "cifar100": ("cifar10", "photographs"),
 }
 GENERATED = ("photographs", "shuffled-pixels", "shuffled-columns")
-_MOST = 2000  # generated pictures: enough for an AUROC to two digits
+_MOST = 2000  # generated images: enough for an AUROC to two digits
 
 
 def partner(request: Request, raw: Raw) -> tuple[Tensor, str] | tuple[None, None]:
-    """Raw inputs and their name; the first default whose files are here, or exactly what was asked for.
+    """Raw out-of-distribution inputs and their name: as requested, or the first default whose files exist.
 
-    * another set of pictures: its published test pictures, of the same shape;
-    * "photographs": patches of two photographs that come with scikit-learn, at several scales;
-    * "shuffled-pixels": the test pictures, each with its pixels in an order of its own: the colours of
-      the real ones and nothing of their shapes;
-    * "shuffled-columns" (default for features): the test rows with each column permuted by itself. Every
-      value is one the network knows and only their combination is new, so it tells whether a network
-      notices broken dependence between features. It says nothing of values outside the known range;
+    * another image set: its published test images, of the same shape;
+    * "photographs": patches of the two photographs in scikit-learn, at several scales;
+    * "shuffled-pixels": the test images, each with its own permutation of the pixels: the same colours without shapes;
+    * "shuffled-columns" (default for features): the test rows with each column permuted independently. Each value is
+      in distribution and only their combination is new: this tests whether a network detects broken dependence
+      between features, and not how it behaves outside the training range;
     * "none".
     """
     if request.ood is None:
@@ -59,7 +58,7 @@ def _default(x: Tensor) -> tuple[str, ...]:
 def _make(choice: str, request: Request, raw: Raw, *, must: bool) -> Tensor | None:
     x = raw.test.x
     if (x.dim() == 4) == (choice == "shuffled-columns"):
-        kind, other = ("pictures", "photographs") if x.dim() == 4 else ("features", "shuffled-columns")
+        kind, other = ("images", "photographs") if x.dim() == 4 else ("features", "shuffled-columns")
         raise SzilardError(
             f"ood={choice!r} does not fit {request.name}, whose inputs are {kind}; choose {other} or none"
         )
@@ -73,21 +72,21 @@ def _make(choice: str, request: Request, raw: Raw, *, must: bool) -> Tensor | No
         raise SzilardError(f"ood={choice!r} is the data set itself; choose another one")
     module = mnist if choice in mnist.SETS else cifar
     try:
-        inputs = module.test_pictures(choice, request.root)
+        inputs = module.test_images(choice, request.root)
     except MissingFiles:
         if must:
             raise
-        return None  # a default whose files are not here: the next one
+        return None  # the files of this default do not exist: try the next one
     if inputs.shape[1:] != x.shape[1:]:
         raise SzilardError(
-            f"pictures of {choice} are {'x'.join(map(str, inputs.shape[1:]))} and those of {request.name} "
+            f"images of {choice} are {'x'.join(map(str, inputs.shape[1:]))} and those of {request.name} "
             f"{'x'.join(map(str, x.shape[1:]))}; choose an ood of the same shape, or photographs"
         )
     return inputs
 
 
 def _photographs(n: int, shape: tuple[int, int, int], seed: int) -> Tensor:
-    """``[n, C, H, W]`` in [0, 1]: crops of a sixteenth to a half of a photograph's side, shrunk by area."""
+    """``[n, C, H, W]`` in [0, 1]: crops of 1/16 to 1/2 of a photograph's side, resized by area averaging."""
     from sklearn.datasets import load_sample_images
 
     channels, height, width = shape
@@ -123,6 +122,6 @@ def _shuffled_pixels(x: Tensor, seed: int) -> Tensor:
 def _shuffled_columns(x: Tensor, groups: tuple[int, ...], seed: int) -> Tensor:
     draws = generator("columns", seed)
     columns = groups or tuple(range(x.shape[1]))
-    # The 0/1 columns of one category move together: a row stays one that the file could contain.
+    # The 0/1 columns of one category are permuted together, so that each row stays a valid one-hot code.
     orders = {group: torch.randperm(len(x), generator=draws) for group in dict.fromkeys(columns)}
     return torch.stack([x[orders[group], i] for i, group in enumerate(columns)], 1)

@@ -1,4 +1,4 @@
-"""What a reader hands over, and what it is asked: parts as they lie in files, not yet normalised."""
+"""Arguments and results of the readers: a request, and the parts as read, not yet normalised."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from szilard.likelihood.targets import DataTargets, of_data
 
 @dataclass(frozen=True)
 class Request:
-    """The arguments of :func:`szilard.data.load`, defaults filled in."""
+    """The arguments of :func:`szilard.data.load`, with defaults filled in."""
 
     name: str
     root: Path
@@ -35,20 +35,20 @@ class Request:
 
     @property
     def target_type(self) -> DataTargets | None:
-        """What the user says that targets are, or None."""
+        """The type of the targets given by the user, or None."""
         return None if self.task is None else of_data(self.task)
 
 
 @dataclass(frozen=True, eq=False)
 class Raw:
-    """Parts as read: pictures ``[N, C, H, W]`` uint8 or float, features ``[N, D]`` float.
+    """Parts as read: images ``[N, C, H, W]`` uint8 or float, features ``[N, D]`` float.
 
     Attributes:
         targets: names of several targets or of labels, () for one target.
         reading: how a table's columns became features, or None.
-        column_groups: for each column the number of the column of the file that it encodes, () for one each.
-        ood: out-of-distribution inputs that the source itself provides, raw, or None.
-        ood_name: what they are.
+        column_groups: for each column, the index of the file's column that it encodes; () if there is one each.
+        ood: out-of-distribution inputs from the source itself, raw, or None.
+        ood_name: name of these inputs.
     """
 
     task: Task

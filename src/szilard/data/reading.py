@@ -1,4 +1,4 @@
-"""How the columns of a table become the features of a network; kept with it, so that new rows are read alike."""
+"""How the columns of a table become network inputs; saved with the network, so that new rows are read the same way."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Missing = Literal["refuse", "drop", "mean"]
 Kind = Literal["number", "category", "date"]
 MISSING: tuple[str, ...] = get_args(Missing)
 _WHOLE = re.compile(r"-?\d+\.0+", re.ASCII)
-_MOST_TEXT = 4096  # letters of a name in a file
+_MOST_TEXT = 4096  # characters of a name in a file
 _MOST_COLUMNS = 1 << 20
 
 
@@ -25,9 +25,9 @@ class Column:
     """A column of a file, and the features made of it.
 
     Attributes:
-        values: of a category those that training has seen, one 0/1 feature each; of a date its parts
-            (:data:`szilard.data.dates.PARTS`); of a number none.
-        order: of day and month in a date.
+        values: for a category its values in training, one 0/1 feature each; for a date its parts
+            (:data:`szilard.data.dates.PARTS`); for a number none.
+        order: of day and month in a date, "dmy" or "mdy".
     """
 
     name: str
@@ -44,10 +44,11 @@ class Column:
 
 @dataclass(frozen=True)
 class Reading:
-    """All columns that are features, in the order of the features, and what becomes of missing cells.
+    """All feature columns, in the order of the features, and how missing cells are handled.
 
     Attributes:
-        decimal: the decimal mark of the training file where it showed one; new files that show none have the same.
+        missing: "refuse", "drop" or "mean".
+        decimal: the decimal mark of the training file, or None if its cells have none. It is the default for new files.
     """
 
     columns: tuple[Column, ...]
@@ -60,11 +61,11 @@ class Reading:
 
     @property
     def groups(self) -> tuple[int, ...]:
-        """For each feature the number of its column here."""
+        """For each feature, the index of its column in ``columns``."""
         return tuple(i for i, column in enumerate(self.columns) for _ in column.features)
 
     def categories(self) -> list[tuple[str, slice]]:
-        """Name and features of each category."""
+        """Name and features of each categorical column."""
         found, start = [], 0
         for column in self.columns:
             end = start + len(column.features)
@@ -74,7 +75,7 @@ class Reading:
         return found
 
     def without(self, kept: list[bool]) -> Reading:
-        """With those features alone that ``kept`` has True for; a column that loses all of them is left out."""
+        """Only the features for which ``kept`` is True; columns without any such feature are left out."""
         columns, start = [], 0
         for column in self.columns:
             keeps = kept[start : start + len(column.features)]
@@ -85,12 +86,12 @@ class Reading:
         return Reading(tuple(columns), self.missing, self.decimal)
 
     def encode(self, table: Table) -> np.ndarray:
-        """``[N, D]`` float64 features of a table's rows; NaN where a cell is missing.
+        """Features ``[N, D]`` of a table's rows, float64; NaN where a cell is missing.
 
-        A value of a category that training has not seen is 0 in all features of that category.
+        A category value that training has not seen is 0 in all features of that category.
 
         Raises:
-            SzilardError: a column is not there, or a cell is not what it must be.
+            SzilardError: a column is missing, or a cell is not of its type.
         """
         x = np.empty((len(table.lines), len(self.groups)))
         start = 0
@@ -114,7 +115,7 @@ class Reading:
         return x
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON."""
+        """As JSON values."""
         columns = [
             {"name": c.name, "kind": c.kind, "values": list(c.values), "order": c.order} for c in self.columns
         ]
@@ -122,24 +123,24 @@ class Reading:
 
     @classmethod
     def from_dict(cls, content: Any) -> Reading:
-        """Checks what a file says.
+        """Check and read the values of a file.
 
         Raises:
-            ValueError: it is not what :meth:`to_dict` gives.
+            ValueError: they are not what :meth:`to_dict` returns.
         """
         if not isinstance(content, dict) or not isinstance(content.get("columns"), list):
             raise ValueError("must be a table of columns")
         if len(content["columns"]) > _MOST_COLUMNS:
             raise ValueError("has too many columns")
         if content.get("missing") not in MISSING or content.get("decimal") not in (None, ".", ","):
-            raise ValueError("says neither how missing cells nor how numbers are read")
+            raise ValueError("has an invalid entry for missing cells or for the decimal mark")
         return cls(tuple(map(_column, content["columns"])), content["missing"], content.get("decimal"))
 
 
 def _column(content: Any) -> Column:
     kind: Any
     if not isinstance(content, dict):
-        raise ValueError("has a column that is no table")
+        raise ValueError("has a column that is not a table")
     name, kind, values, order = (
         content.get("name"),
         content.get("kind"),
@@ -147,11 +148,11 @@ def _column(content: Any) -> Column:
         content.get("order"),
     )
     if not _is_text(name) or kind not in get_args(Kind) or order not in dates.ORDERS:
-        raise ValueError("has a column without a name, kind or order that can be")
+        raise ValueError("has a column without a valid name, kind or order")
     if not isinstance(values, list) or not all(map(_is_text, values)) or len(set(values)) < len(values):
-        raise ValueError(f"has no values that can be for column {shortened(str(name), 60)}")
+        raise ValueError(f"has invalid values for column {shortened(str(name), 60)}")
     if bool(values) == (kind == "number") or (kind == "date" and not set(values) <= set(dates.PARTS)):
-        raise ValueError(f"has other values than a {kind} can have for column {shortened(str(name), 60)}")
+        raise ValueError(f"has values that a {kind} cannot have for column {shortened(str(name), 60)}")
     return Column(str(name), kind, tuple(values), str(order))
 
 
@@ -162,7 +163,7 @@ def _is_text(value: Any) -> bool:
 
 
 def code(cell: str) -> str:
-    """A cell as a category: ``3.0`` is ``3``, since programs write codes so where another row of them is missing."""
+    """A cell as a category: ``3.0`` becomes ``3``, because programs write integer columns with gaps as floats."""
     return cell.partition(".")[0] if _WHOLE.fullmatch(cell) else cell
 
 

@@ -1,4 +1,4 @@
-"""What each column of a table is for."""
+"""The role of each column of a table: target, feature, date, group or time."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from szilard.errors import SzilardError, shortened
 
 @dataclass(frozen=True)
 class Roles:
-    """Numbers of columns.
+    """Indices of columns by role.
 
     Attributes:
-        targets: in the order in which they were named.
-        features: in the order of the file; those of dates among them.
-        dates: order of day and month of each column that was named as a date.
+        targets: in the order given by the user.
+        features: in the order of the file, including dates.
+        dates: for each date column, the order of day and month.
         categorical: columns whose numbers are codes.
-        group, time: that the parts are made by, or None.
+        group, time: columns that determine the split, or None.
     """
 
     targets: tuple[int, ...]
@@ -34,11 +34,11 @@ class Roles:
 
     @property
     def needed(self) -> tuple[int, ...]:
-        """Columns in which nothing can be filled in."""
+        """Columns whose missing cells cannot be filled."""
         return tuple(column for column in (*self.targets, self.group, self.time) if column is not None)
 
     def times(self, table: Table) -> np.ndarray:
-        """``[N]`` numbers of the column of time, which may hold dates."""
+        """``[N]`` numbers of the time column, which can hold dates."""
         assert self.time is not None
         if self.time in self.dates:
             return table.days(self.time, self.dates[self.time])
@@ -48,14 +48,14 @@ class Roles:
 
 
 def roles_of(table: Table, request: Request) -> Roles:
-    """The columns that a request names.
+    """Find the columns that a request names.
 
     Raises:
-        SzilardError: no such column, one named for two things, or no feature left.
+        SzilardError: no such column, a column with two roles, or no feature left.
     """
     if request.target is None:
         raise SzilardError(
-            f"name the column of {table.path} to predict as target, or several with commas; it has "
+            f"name the column of {table.path} to predict as target, or several separated by commas; it has "
             f"{listed(table.names)}"
         )
     chosen = targets.chosen(table, request.target)
@@ -65,7 +65,7 @@ def roles_of(table: Table, request: Request) -> Roles:
             f"{table.path} has only the {what}; add columns to predict {'it' if len(chosen) == 1 else 'them'} from"
         )
     if request.group is not None and request.time is not None:
-        raise SzilardError("--group and --time each say how to divide the rows; choose one of them")
+        raise SzilardError("--group and --time both determine the split; choose one of them")
     ignored = {table.index(name) for name in request.ignore}
     group, time = (None if name is None else table.index(name) for name in (request.group, request.time))
     dated = dict(_date(table, text) for text in request.date)
@@ -81,7 +81,7 @@ def roles_of(table: Table, request: Request) -> Roles:
         if both is not None:
             which = "the target" if len(chosen) == 1 else "a target"
             raise SzilardError(
-                f"column {table.called(both)} of {table.path} is {which} and cannot be named with --{option}, too"
+                f"column {table.called(both)} of {table.path} is {which} and cannot also be named with --{option}"
             )
     for option, columns in used.items():
         twice = next((column for column in columns if column is not None and column in ignored), None)
@@ -105,10 +105,10 @@ def roles_of(table: Table, request: Request) -> Roles:
 
 
 def order_of(table: Table, column: int, order: str | None) -> str:
-    """The order of day and month in a column of dates: as somebody says, or as its cells show.
+    """The order of day and month in a date column: as given, or inferred from its cells.
 
     Raises:
-        SzilardError: they show neither, or both.
+        SzilardError: the cells contradict each other, or are ambiguous.
     """
     given = table.columns[column]
     if order is not None or not dates.has_order(given):
@@ -119,12 +119,12 @@ def order_of(table: Table, column: int, order: str | None) -> str:
     name = table.called(column)
     if not possible:
         raise SzilardError(
-            f"dates in column {name} of {table.path} have sometimes the day first and sometimes the month; "
+            f"dates in column {name} of {table.path} sometimes have the day first and sometimes the month; "
             "write them as 2024-03-31"
         )
     shown = shortened(next(cell for cell in given if dates.has_order([cell])), 60)
     raise SzilardError(
-        f"dates in column {name} of {table.path}, such as {shown!r}, do not tell the day from the month; add "
+        f"dates in column {name} of {table.path}, such as {shown!r}, do not show which is the day; add "
         f"--date {shortened(table.names[column], 60)}=dmy or =mdy (in Python: date=['...=dmy']), or write them as "
         "2024-03-31"
     )
@@ -134,8 +134,8 @@ def _date(table: Table, text: str) -> tuple[int, str]:
     name, equals, order = text.rpartition("=")
     if text not in table.names and name in table.names and order not in dates.ORDERS:
         raise SzilardError(
-            f"--date {shortened(text, 60)} names an order of day and month that is not known; write =dmy or =mdy "
-            f"behind the column, or {shortened(name, 60)} alone for dates such as 2024-03-31 (in Python: "
+            f"--date {shortened(text, 60)} has an unknown order of day and month; write =dmy or =mdy "
+            f"after the column, or {shortened(name, 60)} alone for dates such as 2024-03-31 (in Python: "
             "date=['...=dmy'])"
         )
     if text in table.names or not equals or order not in dates.ORDERS:

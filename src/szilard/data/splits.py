@@ -1,4 +1,4 @@
-"""Who is in train, who in valid, who in test: decided by a seed, the classes in proportion."""
+"""The train/validation/test split: by seed, stratified by class."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from szilard.data.seeds import generator
 from szilard.errors import SzilardError
 
 
-def carve(y: Tensor, fractions: tuple[float, ...], seed: int, *, stratify: bool) -> list[Tensor]:
+def split_indices(y: Tensor, fractions: tuple[float, ...], seed: int, *, stratify: bool) -> list[Tensor]:
     """Disjoint index tensors: the first part, then one for each of ``fractions``.
 
     Args:
         y: ``[N]`` classes or targets.
-        fractions: of N, for the second and later parts; the first takes the rest (more than half).
-        seed: decides who goes where.
-        stratify: keep each class's share within one example in every part. A class with few examples
-            is served in the first part before the others.
+        fractions: of N, for the second and later parts; the first part gets the rest (more than half).
+        seed: of the random order.
+        stratify: keep each class's share within one example in every part. Few examples of a class go to the first
+            part before the others.
 
     Returns:
         1 + len(fractions) int64 tensors, each ascending.
 
     Raises:
-        SzilardError: too few examples to give every part one.
+        SzilardError: there are too few examples to give every part one.
     """
     n = len(y)
     sizes = [round(n * fraction) for fraction in fractions]
@@ -34,23 +34,23 @@ def carve(y: Tensor, fractions: tuple[float, ...], seed: int, *, stratify: bool)
     order = torch.randperm(n, generator=generator("carve", seed))
     if stratify:
         rank, size = _rank_in_class(y[order])
-        # The examples of every class lie evenly on [0, 1]: a cut anywhere takes the same share of each.
+        # The examples of every class are spaced evenly on [0, 1]: a cut anywhere takes the same share of each class.
         order = order[((rank + 0.5) / size).argsort(stable=True)]
     parts = order.split([n - sum(sizes), *sizes])
     return [part.sort().values for part in parts]
 
 
 def subset(y: Tensor, n: int | None, seed: int, *, balanced: bool) -> Tensor:
-    """Indices of ``n`` examples of N, ascending; all of them when ``n`` is None.
+    """Ascending indices of ``n`` examples of N; all of them if ``n`` is None.
 
-    Balanced: as many of each class as possible (a class that runs out is made up for by the others).
-    With one seed a smaller subset lies inside every larger one.
+    ``balanced``: equal numbers per class; if a class has too few examples, the other classes fill up the subset. With
+    the same seed, a smaller subset is contained in every larger one.
     """
     if n is None:
         return torch.arange(len(y))
     if not 1 <= n <= len(y):
         raise SzilardError(
-            f"n_train must lie between 1 and the {len(y)} training examples there are, not {n}"
+            f"n_train must be between 1 and {len(y)}, the number of training examples, not {n}"
         )
     order = torch.randperm(len(y), generator=generator("subset", seed))
     if balanced:
@@ -60,7 +60,7 @@ def subset(y: Tensor, n: int | None, seed: int, *, balanced: bool) -> Tensor:
 
 
 def _rank_in_class(y: Tensor) -> tuple[Tensor, Tensor]:
-    """For each example: how many of its class came before it, and how many there are."""
+    """For each example: the number of earlier examples of its class, and the size of its class."""
     _, label, counts = torch.unique(y, return_inverse=True, return_counts=True)
     by_class = label.argsort(stable=True)
     first = (counts.cumsum(0) - counts)[label[by_class]]

@@ -15,9 +15,9 @@ from szilard.data.table_file import Lines, read_lines
 from szilard.errors import SzilardError, SzilardWarning, shortened
 
 MOST_COLUMNS = 100_000
-_SHOWN = 12  # names in a sentence
-_PEEKED = 1000  # rows of a column of plain numbers by which the decimal mark of others is found
-_LETTERS = 60  # of a cell or a name in a sentence
+_SHOWN = 12  # names in a message
+_PEEKED = 1000  # rows of a column of plain numbers that are searched for the decimal mark
+_LETTERS = 60  # of a cell or a name in a message
 
 
 @dataclass(frozen=True)
@@ -26,12 +26,12 @@ class Table:
 
     Attributes:
         path: the file.
-        names: one a column; "0", "1", ... in a file without a header.
-        columns: one list of cells a column.
+        names: one per column; "0", "1", ... in a file without a header.
+        columns: one list of cells per column.
         lines: for each row, the line of the file on which it ends, counted from 1.
-        delimiter: what stands between cells.
-        decimal: the decimal mark that somebody named, "." or ",", or None to find out.
-        usual: the mark where no column tells, or None.
+        delimiter: character between cells.
+        decimal: the decimal mark given by the user, "." or ",", or None to infer it.
+        usual: the default mark if no column determines it, or None.
     """
 
     path: Path
@@ -45,7 +45,7 @@ class Table:
     _plain: dict[int, np.ndarray | None] = field(default_factory=dict, repr=False, compare=False)
 
     def index(self, name: str) -> int:
-        """Number of a column from its name, or from its number (negative ones count from the end)."""
+        """Index of a column from its name, or from its number (negative numbers count from the end)."""
         if name in self.names:
             return self.names.index(name)
         try:
@@ -58,7 +58,7 @@ class Table:
             ) from None
 
     def take(self, rows: np.ndarray) -> Table:
-        """Some of the rows, by their numbers."""
+        """The rows with these indices."""
         if len(rows) == len(self.lines):
             return self
         chosen = rows.tolist()
@@ -67,7 +67,7 @@ class Table:
         return replace(self, columns=columns, lines=[self.lines[row] for row in chosen], _plain={})
 
     def called(self, column: int) -> str:
-        """The name of a column, for a sentence."""
+        """The name of a column, for a message."""
         return repr(shortened(self.names[column], _LETTERS))
 
     def is_text(self, column: int) -> bool:
@@ -75,37 +75,37 @@ class Table:
         return self.plain(column) is None and not any(map(cells.is_number, self.columns[column]))
 
     def plain(self, column: int) -> np.ndarray | None:
-        """A column of finite numbers in a program's way of writing, ``[N]``, or None; computed once."""
+        """A column of finite numbers in program notation (1234.5), ``[N]``, or None; cached."""
         if column not in self._plain:
             self._plain[column] = cells.plain(self.columns[column])
         return self._plain[column]
 
     def partly_text(self, column: int) -> bool:
-        """Whether some cells are numbers and some text; missing ones are neither."""
+        """Whether some cells are numbers and some are text; missing cells are neither."""
         if self.plain(column) is not None:
             return False
-        there = [cell for cell in self.columns[column] if not cells.is_missing(cell)]
-        return 0 < sum(map(cells.is_number, there)) < len(there)
+        present = [cell for cell in self.columns[column] if not cells.is_missing(cell)]
+        return 0 < sum(map(cells.is_number, present)) < len(present)
 
     def missing(self, column: int) -> np.ndarray:
-        """``[N]``: which cells say that there is no value."""
+        """``[N]`` bool: which cells are missing."""
         found = self.columns[column]
         if self.plain(column) is not None:
             return np.zeros(len(found), dtype=bool)
         return np.fromiter(map(cells.is_missing, found), bool, len(found))
 
     def texts(self, column: int) -> list[str]:
-        """Cells of a text column; raises for a missing one."""
+        """Cells of a text column; raises for missing cells."""
         missing = self.missing(column)
         if missing.any():
             raise self.wrong(int(missing.argmax()), column, "is missing")
         return self.columns[column]
 
     def numbers(self, column: int, *, gaps: bool = False) -> np.ndarray:
-        """Cells of a column as float64; raises for infinite and non-numeric ones.
+        """Cells of a column as float64; raises for infinite and non-numeric cells.
 
         Args:
-            gaps: give NaN for missing cells instead of raising.
+            gaps: return NaN for missing cells instead of raising.
         """
         given = self.columns[column]
         found = self.plain(column)
@@ -113,7 +113,7 @@ class Table:
             return found
         if found is not None and self.mark != ",":
             if self.mark is None:
-                self._doubt(column)
+                self._check_points(column)
             return found
         parsed = cells.numbers(given, self._mark_of(column))
         if parsed.missing.any() and not gaps:
@@ -125,7 +125,7 @@ class Table:
         return parsed.values
 
     def days(self, column: int, order: str) -> np.ndarray:
-        """Cells of a column of dates as days since 1970, NaN for missing ones; raises for what is no date."""
+        """Cells of a date column as days since 1970, NaN for missing cells; raises for cells that are not dates."""
         given = self.columns[column]
         found = dates.days(given, order)
         for row in np.isnan(found).nonzero()[0].tolist():
@@ -137,7 +137,7 @@ class Table:
 
     @property
     def mark(self) -> str | None:
-        """The decimal mark of the file: as somebody said, or the only one that its columns show, or None."""
+        """The decimal mark of the file: as given, or the only one that its columns use, or None."""
         if self.decimal is not None:
             return self.decimal
         if "mark" not in self._marks:
@@ -160,46 +160,46 @@ class Table:
             point, comma = (self._first(column, mark) for mark in ".,")
             raise SzilardError(
                 f"column {self.called(column)} of {self.path} has decimal points (line {point}) and decimal commas "
-                f"(line {comma}); write all of it in one way"
+                f"(line {comma}); use one decimal mark"
             )
         open_ = cells.undecided(given)
         if open_ is not None and self.mark == self.usual == "," and self.delimiter == ",":
             raise SzilardError(
-                f"column {self.called(column)} of {self.path} has numbers such as {shortened(open_, _LETTERS)!r}, in "
-                "which the comma is a decimal comma, as in the training file, or stands between thousands, as in files "
-                "whose cells have commas between them; write them without commas"
+                f"column {self.called(column)} of {self.path} has numbers such as {shortened(open_, _LETTERS)!r}, and "
+                "the comma is either a decimal comma, as in the training file, or a thousands separator, as is usual "
+                "in files separated by commas; write them without commas"
             )
         if self.mark is not None:
             return self.mark
         if open_ is not None and self.delimiter not in ",;":
             raise SzilardError(
-                f"column {self.called(column)} of {self.path} has numbers such as {shortened(open_, _LETTERS)!r}, in "
-                "which the comma may be a decimal comma or stand between thousands; add --decimal , or --decimal . "
-                "(in Python: decimal=',' or decimal='.')"
+                f"column {self.called(column)} of {self.path} has numbers such as {shortened(open_, _LETTERS)!r}, and "
+                "the comma can be a decimal comma or a thousands separator; add --decimal , or --decimal . (in "
+                "Python: decimal=',' or decimal='.')"
             )
-        # Programs separate cells by semicolons where the comma is taken.
+        # Programs separate cells by semicolons if the comma is the decimal mark.
         return "," if open_ is not None and self.delimiter == ";" else "."
 
-    def _doubt(self, column: int) -> None:
-        """Tell of points that may stand between thousands: three digits behind each, and whole numbers beside them.
+    def _check_points(self, column: int) -> None:
+        """Warn of points that can be thousands separators: three digits after each, and otherwise whole numbers.
 
         Raises:
-            SzilardError: in a file whose cells are not separated by commas, as where the comma is the decimal mark.
+            SzilardError: the cells are not separated by commas, as is usual if the comma is the decimal mark.
         """
         given = self.columns[column]
         pointed = {cell for cell in given if "." in cell}
         whole = all("." in cell or cells.below_thousand(cell) for cell in given)
         mixed = len(pointed) < len(set(given))
-        key = f"doubt {column}"
+        key = f"points {column}"
         if key in self._marks or not whole or not (mixed or self.delimiter == ";"):
             return
         self._marks[key] = None
         shown = shortened(next(iter(sorted(pointed))), _LETTERS)
         what = (
             f"column {self.called(column)} of {self.path} has numbers such as {shown!r}, always with three digits "
-            "behind the point, which may stand between thousands"
+            "after the point, which can be a thousands separator"
         )
-        advice = "add --decimal , if it does, or --decimal . if not (in Python: decimal=',' or decimal='.')"
+        advice = "add --decimal , if it is, or --decimal . if not (in Python: decimal=',' or decimal='.')"
         if mixed and self.delimiter != ",":
             raise SzilardError(f"{what}; {advice}")
         warnings.warn(f"{what} and is read as a decimal point; {advice}", SzilardWarning, stacklevel=3)
@@ -209,7 +209,7 @@ class Table:
         return next(self.lines[row] for row, cell in enumerate(given) if mark in cells.marks([cell]))
 
     def wrong(self, row: int, column: int, what: str) -> SzilardError:
-        """The exception that says what is wrong with a cell."""
+        """The exception for an invalid cell."""
         return SzilardError(
             f"line {self.lines[row]}, column {self.called(column)} of {self.path} {what}; "
             "fill it in or remove the row"
@@ -219,26 +219,27 @@ class Table:
 def read_table(path: Path, decimal: str | None = None, usual: str | None = None) -> Table:
     """Read a CSV file, separated by commas, semicolons, tabs or bars, with or without a header.
 
-    The first line is a header unless all its cells are numbers. UTF-8, UTF-16 with its mark, and Latin-1 (Windows-1252)
-    are read; the last is told of. A nameless column without a single cell (a comma at the end of every line) is left
+    The first line is a header unless all its cells are numbers. UTF-8, UTF-16 with a byte order mark, and Latin-1
+    (Windows-1252, with a warning) are read. An empty column without a name (a comma at the end of every line) is left
     out.
 
     Args:
-        decimal: the decimal mark, "." or ","; by default each column tells, then the others, then the delimiter.
-        usual: the mark where no column tells.
+        decimal: the decimal mark, "." or ","; by default inferred from each column, then from the other columns, then
+            from the delimiter.
+        usual: the default mark if no column determines it.
 
     Raises:
-        SzilardError: missing, empty, too large, no text, rows of unequal length, or two columns of one name.
+        SzilardError: missing, empty, too large, not text, rows of unequal length, or two columns with the same name.
     """
     if decimal not in (None, ".", ","):
         raise SzilardError(f"decimal must be '.' or ',', not {shortened(str(decimal), _LETTERS)!r}")
     found = read_lines(path)
     rows, lines = found.rows, found.lines
     if not rows:
-        raise SzilardError(f"{path} is empty; it must hold a line of names and a line for each example")
+        raise SzilardError(f"{path} is empty; it must have a line of names and a line for each example")
     if len(rows[0]) > MOST_COLUMNS:
         raise SzilardError(
-            f"{path} has {len(rows[0]):,} columns, more than the {MOST_COLUMNS:,} that are read; leave some out"
+            f"{path} has {len(rows[0]):,} columns, and at most {MOST_COLUMNS:,} are read; leave some out"
         )
     names = tuple(str(i) for i in range(len(rows[0])))
     headed = not all(cells.is_number(cell) or cells.is_missing(cell) for cell in rows[0])
@@ -246,8 +247,8 @@ def read_table(path: Path, decimal: str | None = None, usual: str | None = None)
         names, rows, lines = tuple(rows[0]), rows[1:], lines[1:]
         if not rows:
             raise SzilardError(f"{path} has a line of names but no rows; add a line for each example")
-    names = _mend_ends(names, rows, headed)
-    _refuse_twice(path, names)
+    names = _drop_empty_ends(names, rows, headed)
+    _refuse_duplicate_names(path, names)
     for row, line in zip(rows, lines, strict=True):
         if len(row) != len(names):
             raise SzilardError(_unequal(path, found, line, len(row), len(names)))
@@ -263,13 +264,13 @@ def read_table(path: Path, decimal: str | None = None, usual: str | None = None)
 
 
 def listed(names: Sequence[str]) -> str:
-    """The first few names, for a sentence."""
+    """The first few names, for a message."""
     shown = ", ".join(shortened(name, _LETTERS) for name in names[:_SHOWN])
     return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN:,} more"
 
 
-def _mend_ends(names: tuple[str, ...], rows: list[list[str]], headed: bool) -> tuple[str, ...]:
-    """Leave out empty cells at the end of every row, and name what has no name by its place."""
+def _drop_empty_ends(names: tuple[str, ...], rows: list[list[str]], headed: bool) -> tuple[str, ...]:
+    """Leave out empty cells at the end of every row, and name columns without a name by their position."""
     width = len(names)
     named = width if not headed else max((i + 1 for i, name in enumerate(names) if name), default=width)
     for wide in (width, width + 1):
@@ -286,14 +287,14 @@ def _unequal(path: Path, found: Lines, line: int, has: int, wanted: int) -> str:
     if found.rows[0][0].startswith("#"):
         return (
             f"line {line} of {path} has {has} cells, but {wanted} are expected; remove the comment in line "
-            f"{found.lines[0]}, so that the names of the columns stand first"
+            f"{found.lines[0]}, so that the names of the columns come first"
         )
     if found.delimiter == "," and has > wanted:
         hint = ", put cells with commas (such as 1,5) in quotes, or separate cells by semicolons"
-    return f"line {line} of {path} has {has} cells, but {wanted} are expected; mend it{hint}"
+    return f"line {line} of {path} has {has} cells, but {wanted} are expected; fix it{hint}"
 
 
-def _refuse_twice(path: Path, names: tuple[str, ...]) -> None:
+def _refuse_duplicate_names(path: Path, names: tuple[str, ...]) -> None:
     seen: set[str] = set()
     for name in names:
         if name in seen:

@@ -1,4 +1,4 @@
-"""The columns of a table that are predicted: their names, and their cells as numbers."""
+"""The target columns of a table: their names, and their cells as numbers."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ import numpy as np
 from szilard.data.table import Table, listed
 from szilard.errors import SzilardError, shortened
 
-_WORDS = {"true": 1.0, "false": 0.0, "yes": 1.0, "no": 0.0}  # as programs and people write 1 and 0
+_WORDS = {"true": 1.0, "false": 0.0, "yes": 1.0, "no": 0.0}  # other notations of 1 and 0
 
 
 def named(text: str) -> list[str]:
-    """The names in what stands behind ``--target``."""
+    """The column names in the value of ``--target``."""
     try:
         found = next(csv.reader([text], skipinitialspace=True), [])
-    except csv.Error:  # a zero byte, more letters than a name may have
+    except csv.Error:  # a zero byte, or a name that is too long
         found = [text]
     return [name for name in map(str.strip, found) if name]
 
 
 def chosen(table: Table, text: str) -> tuple[int, ...]:
-    """Numbers of the columns that ``--target`` names: one, or several with commas between them.
+    """Indices of the columns in ``--target``: one, or several separated by commas.
 
-    A name that has a comma in it stands in quotes beside others: ``'"a,b",c'``.
+    In a list, a name with a comma in it is quoted: ``'"a,b",c'``.
 
     Raises:
-        SzilardError: no such column, or one that is named twice.
+        SzilardError: no such column, or a column named twice.
     """
     if text in table.names:
         return (table.index(text),)

@@ -16,22 +16,22 @@ from szilard.data.check import finite
 from szilard.data.dataset import Split
 from szilard.data.files import candidates, missing
 from szilard.data.raw import Raw, Request
-from szilard.data.splits import carve, subset
+from szilard.data.splits import split_indices, subset
 from szilard.errors import SzilardError, shortened
 
 SETS = {
     "concrete": "compressive strength of concrete, 1030 x 8",
     "energy": "heating load of buildings, 768 x 8",
     "power-plant": "output of a power plant, 9568 x 4",
-    "wine-quality-red": "marks of red wines, 1599 x 11",
+    "wine-quality-red": "quality scores of red wines, 1599 x 11",
     "yacht": "resistance of yachts, 308 x 6",
 }
 VALID_FRACTION = 0.1
-_BYTES_A_BYTE = 8  # of memory for a byte of the file
+_BYTES_A_BYTE = 8  # of memory per byte of the file
 
 
 def read_uci(request: Request) -> Raw:
-    """Train and test of split K as published; 10 % of train, by seed, become valid.
+    """The published training and test rows of split K; 10 % of the training rows, by seed, become the validation set.
 
     Files: ``data.txt``, ``index_features.txt``, ``index_target.txt``, ``index_train_K.txt`` and
     ``index_test_K.txt``.
@@ -47,14 +47,16 @@ def read_uci(request: Request) -> Raw:
     )
     if len(target) != 1 or bool(torch.isin(features, target).any()):
         raise SzilardError(
-            f"index_target.txt in {folder} must name one column that is no feature; check the files"
+            f"index_target.txt in {folder} must name one column that is not a feature; check the files"
         )
     if bool(torch.isin(whole, test).any()):
         raise SzilardError(
             f"training and test rows of split {request.split} in {folder} overlap; check the files"
         )
     x, y = data[:, features], data[:, target[0]]
-    train, valid = (whole[part] for part in carve(y[whole], (VALID_FRACTION,), request.seed, stratify=False))
+    train, valid = (
+        whole[part] for part in split_indices(y[whole], (VALID_FRACTION,), request.seed, stratify=False)
+    )
     train = train[subset(y[train], request.n_train, request.seed, balanced=False)]
     return Raw(
         task="regression",
@@ -94,14 +96,17 @@ def _numbers(folder: Path, file: str, name: str, *, columns: bool) -> Tensor:
         limits.check(path, _BYTES_A_BYTE * size, size)
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of an empty file, which is told below
+                warnings.simplefilter("ignore")  # about an empty file, which is an error below
                 values = np.loadtxt(opened, dtype=np.float64, ndmin=2 if columns else 1)
-        except (ValueError, OSError) as error:  # ValueError: text that is no number, or not UTF-8
+        except (
+            ValueError,
+            OSError,
+        ) as error:  # ValueError: a cell that is not a number, or text that is not UTF-8
             raise SzilardError(
                 f"{path} is not a table of numbers ({shortened(str(error), 200)}); check the file"
             ) from error
     if not values.size:
-        raise SzilardError(f"{folder / file} is empty; fetch the original again")
+        raise SzilardError(f"{folder / file} is empty; download the original again")
     return torch.from_numpy(values)
 
 
@@ -110,5 +115,7 @@ def _index(folder: Path, file: str, name: str, size: int) -> Tensor:
     bad = ~((values >= 0) & (values < size) & (values == values.round()))
     if bad.any():
         wrong = float(values[bad][0])
-        raise SzilardError(f"{folder / file} says {wrong:g}, but indices run from 0 to {size - 1}; check it")
+        raise SzilardError(
+            f"{folder / file} has the index {wrong:g}, but indices are 0 to {size - 1}; check the file"
+        )
     return values.long()

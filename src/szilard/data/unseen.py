@@ -1,14 +1,14 @@
-"""Rows with a value of a category that training has not seen: who they are, and what stands in for the value.
+"""Category values that training has not seen: which rows have them, and known values that replace them in prediction.
 
-Nothing is known of such a value but that it is one of its category. So each draw of the network meets the row with a
-value drawn anew from those that are known, by how frequent they are in training: values are exchangeable, as in a
-hierarchical model (Gelman et al., Bayesian Data Analysis, 3rd ed., section 5.2). What draws then disagree on, through
-the value or through their weights, is epistemic uncertainty: I(y; w, k | x) = I(y; k | x) + I(y; w | x, k), so that it
-is at least the mean of what the network has for the known values.
+Nothing is known about such a value except its category. Each weight sample therefore predicts the row with a value
+drawn from the known ones, with their frequencies in training: values are exchangeable, as in a hierarchical model
+(Gelman et al., Bayesian Data Analysis, 3rd ed., section 5.2). Disagreement of the samples, through the value or through
+the weights, is epistemic uncertainty: I(y; w, k | x) = I(y; k | x) + I(y; w | x, k). It is at least the mean over the
+known values.
 
-The effect of a new value may lie outside those of K known ones. The features of the value drawn, as deviations from
-their mean, are multiplied by √((K + 1)/(K - 1)): the ratio of a new effect's standard deviation, its mean being
-estimated from K, to the one that K effects show about their own mean.
+The effect of a new value can be outside the range of the K known ones. The features of the drawn value, as deviations
+from their mean, are multiplied by √((K + 1)/(K - 1)): the ratio of the standard deviation of a new effect, with a mean
+estimated from K effects, to the standard deviation of K effects about their own mean.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from szilard.data.reading import Reading
 from szilard.data.seeds import generator
 from szilard.errors import SzilardWarning, shortened
 
-_SHOWN = 8  # lines in a sentence
-_ROUNDED = 1e-5  # by which float32 may miss a normalised zero
+_SHOWN = 8  # lines in a message
+_ROUNDED = 1e-5  # tolerance for a normalised zero in float32
 
 
 def rows(reading: Reading, raw: np.ndarray) -> dict[str, np.ndarray]:
-    """For each category with values that are new, ``[N]``: in which rows of features ``raw [N, D]``."""
+    """For each category with unseen values, a bool mask ``[N]`` of the rows of ``raw [N, D]`` that have them."""
     found = {}
     for name, features in reading.categories():
         new = (raw[:, features] == 0).all(1)
@@ -41,7 +41,7 @@ def rows(reading: Reading, raw: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def warn(reading: Reading, raw: np.ndarray, lines: Sequence[int], path: str) -> None:
-    """Warn of values that are new, by column and line."""
+    """Warn of unseen values, with column and lines."""
     for name, new in rows(reading, raw).items():
         numbers = [str(lines[row]) for row in new.nonzero()[0].tolist()]
         shown = ", ".join(numbers[:_SHOWN]) + (
@@ -50,7 +50,7 @@ def warn(reading: Reading, raw: np.ndarray, lines: Sequence[int], path: str) -> 
         where, have = ("lines", "have") if len(numbers) > 1 else ("line", "has")
         warnings.warn(
             f"{where} {shown} of {shortened(path, 200)} {have} a value in column {shortened(name, 60)!r} that training "
-            "has not seen; the network is asked with the known values instead and is more in doubt: do not rely on it",
+            "has not seen; known values are used instead, with more uncertainty: do not rely on the prediction",
             SzilardWarning,
             stacklevel=2,
         )
@@ -58,10 +58,10 @@ def warn(reading: Reading, raw: np.ndarray, lines: Sequence[int], path: str) -> 
 
 @dataclass(frozen=True, eq=False)
 class StandIns:
-    """Inputs in which known values stand for new ones.
+    """Replaces unseen category values in inputs by known ones.
 
     Attributes:
-        shift, scale: ``[D]``, x = (raw - shift) / scale, so that ``shift`` holds the share of each value in training.
+        shift, scale: ``[D]``, x = (raw - shift) / scale; ``shift`` is the frequency of each value in training.
     """
 
     reading: Reading
@@ -70,21 +70,21 @@ class StandIns:
 
     @classmethod
     def of(cls, reading: Reading | None, shift: Tensor, scale: Tensor) -> StandIns | None:
-        """For a table with categories; None for everything else."""
+        """For a table with categorical columns; None for other data."""
         if reading is None or not reading.categories() or shift.shape != (len(reading.groups),):
             return None
         return cls(reading, shift.detach().cpu(), scale.detach().cpu())
 
     def draws(self, x: Tensor, samples: int, seed: int) -> Callable[[int], Tensor] | None:
-        """Inputs by draw, or None if all rows have known values.
+        """Inputs for each weight sample, or None if all values are known.
 
         Args:
-            x: ``[N, D]`` normalised features; a new value has raw 0 in all features of its category.
-            samples: how many draws there will be.
-            seed: of the values that are drawn.
+            x: ``[N, D]`` normalised features; an unseen value has raw 0 in all features of its category.
+            samples: number of weight samples.
+            seed: of the drawn values.
 
         Returns:
-            a function from the number of a draw to ``[N, D]`` inputs.
+            a function from the number of a sample to ``[N, D]`` inputs.
         """
         if x.shape[1:] != self.shift.shape:
             return None
@@ -106,12 +106,12 @@ class StandIns:
         return inputs
 
     def _values(self, features: slice, rows: int, samples: int, seed: int) -> Tensor:
-        """``[rows, samples, features]``: normalised values that are drawn."""
+        """``[rows, samples, features]``: the drawn values, normalised."""
         draws = generator("unseen", seed)
         shares = self.shift[features].double().clamp_min(1e-12)
         shares = shares / shares.sum()
         count = len(shares)
-        # Evenly over the cumulative shares, in an order of each row's own: few draws show all values in proportion.
+        # Stratified over the cumulative shares, in a random order per row: few samples represent all values.
         places = torch.rand(rows, samples, generator=draws, dtype=torch.float64).argsort(1)
         even = (places + torch.rand(rows, 1, generator=draws, dtype=torch.float64)) / samples
         chosen = torch.searchsorted(shares.cumsum(0), even).clamp_max(count - 1)

@@ -42,7 +42,7 @@ class Deterministic(Method):
 
     name = "deterministic"
     label = "deterministic"
-    summary = "Point weights by maximum likelihood, dense by default"
+    summary = "Maximum likelihood with point weights, dense by default"
     source = "below density 1: RigL, Evci et al. 2020, arXiv:1911.11134"
     order = 1
     baseline = True

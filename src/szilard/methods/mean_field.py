@@ -22,7 +22,7 @@ class MeanField(Method):
 
     name = "mean-field"
     label = "dense mean-field"
-    summary = "A Gaussian for every weight: dense variational inference"
+    summary = "Dense variational inference: a Gaussian for every weight"
     source = "Graves 2011; Blundell et al. 2015, arXiv:1505.05424"
     order = 3
     baseline = True

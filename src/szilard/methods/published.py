@@ -33,7 +33,7 @@ class PublishedSSVI(SSVI):
 
     name = "ssvi-published"
     label = "SSVI, published settings"
-    summary = "SSVI with the settings of its published code"
+    summary = "SSVI with the settings of the authors' published code"
     source = "Li et al. 2024, arXiv:2402.11025"
     order = 5
 

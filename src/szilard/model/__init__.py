@@ -1,1 +1,1 @@
-"""A network on disk: its weights, how they were trained, the data they answer; and how good it is on them."""
+"""Networks on disk: weights, training method, description of the data; formats, conversion and evaluation."""

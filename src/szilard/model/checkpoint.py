@@ -1,4 +1,4 @@
-"""Everything a resumed run needs, in one file that is never half written."""
+"""Checkpoints: everything that a resumed run needs, in one file that is written atomically."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def save(path: Path, kind: str, content: dict[str, Any]) -> None:
     """Write a dict of tensors, numbers, strings and containers of them.
 
     Args:
-        kind: what the file is, "checkpoint" or "network".
+        kind: "checkpoint" or "network".
 
     Raises:
-        SzilardError: disk full or folder not writable; the previous file stays.
+        SzilardError: disk full or folder not writable; the previous file is kept.
     """
     buffer = io.BytesIO()  # torch's own writer aborts the process on a full disk
     torch.save({"szilard": kind, "format": FORMAT, **content}, buffer)
@@ -38,99 +38,101 @@ def save(path: Path, kind: str, content: dict[str, Any]) -> None:
 
 
 def load(path: Path, kind: str) -> dict[str, Any]:
-    """Read what :func:`save` wrote, onto the CPU and without running anything in the file.
+    """Read a file of :func:`save` onto the CPU, without running code from the file.
 
     Raises:
-        SzilardFileError: not there, cut short, not of this kind, or of a later version.
+        SzilardFileError: missing, truncated, not of this kind, or of a later version.
     """
     content = load_plain(path, kind)
     found = content.get("szilard") if isinstance(content, dict) else None
     if found != kind:
-        what = f"is a {found}, not a {kind}" if found in _KINDS else f"is no {kind} of szilard"
-        raise SzilardFileError(f"{path} {what}; name a file that szilard fit wrote")
+        what = f"is a {found}, not a {kind}" if found in _KINDS else f"is not a {kind} of szilard"
+        raise SzilardFileError(f"{path} {what}; give a file that szilard fit wrote")
     version = content.get("format")
     if type(version) is not int or version < 1:
-        raise SzilardFileError(f"{path} does not say its format; name a file that szilard fit wrote")
+        raise SzilardFileError(f"{path} has no valid format number; give a file that szilard fit wrote")
     if version > FORMAT:
-        raise SzilardFileError(f"{path} has a format of a later szilard; update szilard to read it")
+        raise SzilardFileError(
+            f"{path} has the format of a later version of szilard; update szilard to read it"
+        )
     return content
 
 
 def load_plain(path: Path, kind: str, *, lenient: bool = False) -> Any:
-    """Whatever ``torch.save`` wrote, as long as it is dense tensors and plain containers.
+    """Read dense tensors and plain containers from a file of ``torch.save``.
 
-    Nothing in the file is run, and memory is bounded by its size; see :mod:`szilard.model.torch_file`.
+    No code from the file is run, and memory is bounded by its size; see :mod:`szilard.model.torch_file`.
 
     Args:
-        lenient: give other objects as :class:`szilard.model.torch_file.Unread`, instead of refusing the file.
+        lenient: return other objects as :class:`szilard.model.torch_file.Unread` instead of refusing the file.
 
     Raises:
-        SzilardFileError: not there, cut short, not of torch, or a pickle that would have to run code.
+        SzilardFileError: missing, truncated, not of torch, or a pickle that would run code.
     """
     if not path.is_file():
-        raise SzilardFileError(f"there is no {kind} {path}; name a file that exists")
+        raise SzilardFileError(f"there is no {kind} {path}; give a file that exists")
     try:
         data = path.read_bytes()
     except OSError as error:
         raise SzilardFileError(
             f"{path} cannot be read ({error.strerror or error}); check the file"
         ) from error
-    wrote = "; name a file that szilard or torch.save(network.state_dict(), ...) wrote"
+    wrote = "; give a file that szilard or torch.save(network.state_dict(), ...) wrote"
     try:
         return torch_file.loads(data, lenient=lenient)
     except torch_file.Objects as error:
         raise SzilardFileError(
-            f"{path} is no {kind}, or holds Python objects, which are not loaded because they can run code "
+            f"{path} is not a {kind}, or has Python objects, which are not loaded because they can run code "
             f"({printable(str(error))[:80]}){wrote}"
         ) from error
     except torch_file.Damaged as error:
         if torch_file.is_archive(data):
-            advice = (
-                "remove it and run again to start afresh" if kind == "checkpoint" else "get or make it again"
-            )
-            raise SzilardFileError(f"the {kind} {path} is cut short or damaged; {advice}") from error
+            raise SzilardFileError(f"the {kind} {path} is truncated or damaged; {_advice(kind)}") from error
         what = "file of weights" if kind == "file" else kind
-        raise SzilardFileError(f"{path} is no {what}{wrote}") from error
+        raise SzilardFileError(f"{path} is not a {what}{wrote}") from error
 
 
 @contextlib.contextmanager
 def reading(path: Path, kind: str) -> Iterator[None]:
-    """Around the use of what was read: content that does not fit is told as the file's fault.
+    """A context in which the content of a file is used: reports invalid content as an error of the file.
 
     Raises:
-        SzilardFileError: instead of what Python raises for a missing entry or one of the wrong type.
+        SzilardFileError: instead of Python's exceptions for missing entries and wrong types.
     """
     try:
         yield
     except SzilardError:
         raise
     except _ODD as error:
-        advice = "remove it and run again to start afresh" if kind == "checkpoint" else "get or make it again"
         raise SzilardFileError(
-            f"the {kind} {path} holds something else than szilard writes there ({type(error).__name__}); {advice}"
+            f"the {kind} {path} has content that szilard does not write ({type(error).__name__}); {_advice(kind)}"
         ) from error
 
 
+def _advice(kind: str) -> str:
+    return "remove it and run again to start over" if kind == "checkpoint" else "download or make it again"
+
+
 def check_belongs(path: Path, found: dict[str, Any], expected: dict[str, Any]) -> None:
-    """Compare what a checkpoint was made with to what now wants to go on from it.
+    """Compare the settings in a checkpoint with those of the run that resumes it.
 
     Args:
-        found, expected: the same keys, with plain values.
+        found, expected: settings with the same keys and plain values.
 
     Raises:
-        SzilardError: for the first difference.
+        SzilardError: the first difference.
     """
     for key, value in expected.items():
         if found.get(key) != value:
-            told = printable(str(found.get(key))[:200])
+            shown = printable(str(found.get(key))[:200])
             raise SzilardError(
-                f"the checkpoint {path} is of another run: its {key} is {told} and not {value}; "
-                "go on with the settings it was started with, or start anew with overwrite"
+                f"the checkpoint {path} is of another run: its {key} is {shown} and not {value}; "
+                "resume with the settings of that run, or start over with overwrite"
             )
 
 
 def shapes(state: dict[str, Any]) -> dict[str, list[int]]:
-    """Shape of every tensor of a state dict."""
+    """Shape of every tensor in a state dict."""
     return {name: list(value.shape) for name, value in state.items() if isinstance(value, torch.Tensor)}
 
 
@@ -138,7 +140,7 @@ def check_shapes(path: Path, found: dict[str, Any], expected: dict[str, Any]) ->
     """Compare the tensors of two state dicts by name and shape.
 
     Raises:
-        SzilardError: for the first that is missing, unknown or of another shape.
+        SzilardError: the first tensor that is missing, unknown or of another shape.
     """
     have, want = shapes(found), shapes(expected)
     for name in [*want, *have]:
@@ -147,12 +149,12 @@ def check_shapes(path: Path, found: dict[str, Any], expected: dict[str, Any]) ->
             ours = f"has shape {want[name]}" if name in want else "has no such tensor"
             raise SzilardFileError(
                 f"{path} is of another network: in the file {printable(name)[:200]} {theirs}, "
-                f"in this network it {ours}; name the network it was made with"
+                f"in this network it {ours}; give the network that the file was made with"
             )
 
 
 def to_device(value: Any, device: torch.device) -> Any:
-    """The same containers with their tensors on ``device``."""
+    """Copy nested containers with their tensors on ``device``."""
     if isinstance(value, torch.Tensor):
         return value.to(device)
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""Weights from one kind of file to another, bit for bit: ``.szd``, ``.safetensors`` and PyTorch's."""
+"""Convert weights between file formats, bit for bit: ``.szd``, ``.safetensors`` and PyTorch."""
 
 from __future__ import annotations
 
@@ -20,21 +20,23 @@ from szilard.file.state import contiguous, copied, storage, with_meta
 from szilard.model import checkpoint, formats, schema, stored
 from szilard.model.formats import SAFETENSORS, SZD, Format
 
-TORCH = (".pt", ".pth", ".bin", ".ckpt")  #: ends of names that are written with torch.save
-_META = "szilard.meta"  # metadata of a safetensors file: those of the .szd file that it was
-_TIES = "szilard.ties"  # ... and which tensors were one
-_THEIRS = "safetensors"  # metadata of a .szd file: those of the safetensors file that it was
-_MOST_META = 1 << 20  # letters
+TORCH = (".pt", ".pth", ".bin", ".ckpt")  #: suffixes of files that are written with torch.save
+_META = (
+    "szilard.meta"  # in the metadata of a safetensors file: metadata of the .szd file it was converted from
+)
+_TIES = "szilard.ties"  # the same for its tied tensors
+_SAFETENSORS_META = "safetensors"  # in the metadata of a .szd file: metadata of the original safetensors file
+_MOST_META = 1 << 20  # characters
 
 
 @dataclass(frozen=True)
 class Converted:
-    """What was written.
+    """Result of a conversion.
 
     Attributes:
-        tensors: how many.
-        bytes: of the new file.
-        notes: what a person should know, one sentence each.
+        tensors: number of tensors.
+        bytes: size of the new file.
+        notes: messages for the user, one sentence each.
     """
 
     tensors: int
@@ -43,56 +45,56 @@ class Converted:
 
 
 def convert(source: str | Path, target: str | Path, *, key: str | None = None) -> Converted:
-    """Write the tensors of a file as another kind of file: the same names, types, shapes and bits.
+    """Write the tensors of a file in another format, with the same names, types, shapes and bits.
 
-    Nothing in the file is run, and nothing is rounded: a ``.szd`` file of what was not compressed keeps exact bytes.
-    Names keep their prefixes. Tied tensors stay tied in ``.szd`` and ``.pt`` files; a ``.safetensors`` file cannot tie
-    them and holds each, with a note in its metadata by which they are tied again on the way back.
+    No code from the file is run, and nothing is rounded: a ``.szd`` file holds uncompressed tensors exactly. Names keep
+    their prefixes. Tied tensors stay tied in ``.szd`` and ``.pt`` files. A ``.safetensors`` file cannot tie tensors: it
+    holds a copy of each, and its metadata lists the ties so that converting back restores them.
 
     Args:
-        source: a ``.szd`` file, one of safetensors, a state dict or checkpoint of PyTorch, or a TorchScript archive.
-        target: what to write, by the end of its name: ``.szd``, ``.safetensors``, ``.pt``, ``.pth``, ``.bin`` or
-            ``.ckpt``. A file that is there is replaced in one step.
-        key: the group of a checkpoint that holds several.
+        source: a ``.szd`` or safetensors file, a PyTorch state dict or checkpoint, or a TorchScript archive.
+        target: file to write; its suffix determines the format: ``.szd``, ``.safetensors``, ``.pt``, ``.pth``, ``.bin``
+            or ``.ckpt``. An existing file is replaced atomically.
+        key: the group to take if a checkpoint holds several.
 
     Raises:
-        SzilardFileError: the source cannot be read, or the target cannot hold it.
-        SzilardError: the target is the source or of an unknown kind, or cannot be written.
+        SzilardFileError: the source cannot be read, or the target format cannot hold its tensors.
+        SzilardError: the target is the source, has an unknown suffix, or cannot be written.
     """
     source, target = Path(source), Path(target)
     suffix = target.suffix.lower()
     if suffix not in (SZD, SAFETENSORS, *TORCH):
         raise SzilardError(
-            f"{target} is of no kind that can be written; give it a name that ends in {SZD}, {SAFETENSORS} or .pt"
+            f"{target} has a suffix that cannot be written; give it a name that ends in {SZD}, {SAFETENSORS} or .pt"
         )
     if target.exists() and source.exists() and source.samefile(target):
-        raise SzilardError(f"{target} is the file to be converted; name another one to write")
+        raise SzilardError(f"{target} is the file to be converted; give another name to write")
     state, meta, notes = _read(source, key)
     if not state:
-        raise SzilardFileError(f"{source} holds no tensors; nothing can be converted")
+        raise SzilardFileError(f"{source} has no tensors; there is nothing to convert")
     if suffix == SZD:
         data = file.dumps(file.from_state_dict(state, meta=meta))
         if formats.of(source) != Format.SZD:
             notes.append(
-                "the bits are the original's; szilard compress makes a much smaller file, by rounding them"
+                "the weights are exactly those of the original; szilard compress makes a much smaller file by rounding"
             )
     elif suffix == SAFETENSORS:
         data = safetensors_bytes(state, meta)
     else:
         data = _torch_bytes(state)
         if meta:
-            notes.append(f"a state dict holds tensors alone: {_listed(meta)} of {source.name} stays behind")
+            notes.append(f"a state dict holds only tensors: {_listed(meta)} of {source.name} is left out")
     atomic.write(target, data, follow=True)
     return Converted(len(state), len(data), tuple(notes))
 
 
 def safetensors_bytes(state: Mapping[str, Tensor], meta: Mapping[str, Any]) -> bytes:
-    """A safetensors file of a state dict, with what is needed to make the same ``.szd`` file of it again."""
+    """A safetensors file of a state dict, with the metadata needed to convert it back to the same ``.szd`` file."""
     from szilard.model import safetensors_file
 
-    theirs = meta.get(_THEIRS)
+    theirs = meta.get(_SAFETENSORS_META)
     metadata: dict[str, str] = dict(theirs) if isinstance(theirs, dict) and _is_metadata(theirs) else {}
-    rest = {name: value for name, value in meta.items() if name != _THEIRS}
+    rest = {name: value for name, value in meta.items() if name != _SAFETENSORS_META}
     if rest:
         metadata[_META] = json.dumps(rest)
     first: dict[Any, str] = {}
@@ -107,11 +109,11 @@ def safetensors_bytes(state: Mapping[str, Tensor], meta: Mapping[str, Any]) -> b
 
 
 def _read(source: Path, key: str | None) -> tuple[Mapping[str, Tensor], dict[str, Any], list[str]]:
-    """Tensors, metadata of a ``.szd`` file, and what is to be told."""
+    """Tensors, metadata of a ``.szd`` file, and messages for the user."""
     kind = formats.of(source)
     if kind == Format.SZD:
         if key is not None:
-            raise SzilardError(f"{source} holds one set of tensors; leave --key out")
+            raise SzilardError(f"{source} has one set of tensors; leave --key out")
         state, meta = with_meta(source)
         return state, meta, []
     if kind == Format.TORCH and (described := _network(source)) is not None:
@@ -121,15 +123,15 @@ def _read(source: Path, key: str | None) -> tuple[Mapping[str, Tensor], dict[str
     notes = [f"tensors of {printable(label)[:80]!r}"] if label else []
     left = [name for name, value in found.others.get(label, {}).items() if not isinstance(value, dict)]
     if left:
-        notes.append(f"left out, because they are no tensors: {stored.listed(left)}")
+        notes.append(f"left out, because they are not tensors: {stored.listed(left)}")
     if kind != Format.SAFETENSORS:
         return OrderedDict(tensors), {}, notes
-    tensors, meta = _as_before(tensors, dict(found.metadata or {}))
+    tensors, meta = _with_ties(tensors, dict(found.metadata or {}))
     return tensors, meta, notes
 
 
 def _network(source: Path) -> tuple[Mapping[str, Tensor], dict[str, Any]] | None:
-    """The tensors of a network of szilard fit, and what its ``.szd`` file says of it; None of another file."""
+    """The tensors of a network that szilard fit saved, and the metadata of its ``.szd`` file; None for other files."""
     from szilard.model import saved_network
 
     if not saved_network.is_finished(source):
@@ -140,10 +142,10 @@ def _network(source: Path) -> tuple[Mapping[str, Tensor], dict[str, Any]] | None
     return state, saved_network.meta_of(saved)
 
 
-def _as_before(
+def _with_ties(
     tensors: dict[str, Tensor], metadata: dict[str, str]
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Ties and metadata of the ``.szd`` file that a safetensors file was; what does not fit is left as it is."""
+    """Restore ties and metadata of a safetensors file that was converted from ``.szd``; invalid entries are ignored."""
     ties, meta = (_table(metadata.pop(name, None)) for name in (_TIES, _META))
     for name, other in ties.items():
         if (
@@ -155,7 +157,7 @@ def _as_before(
             tensors[name] = tensors[other]
     if metadata.get("format") == "pt":
         del metadata["format"]
-    return tensors, meta | ({_THEIRS: metadata} if metadata else {})
+    return tensors, meta | ({_SAFETENSORS_META: metadata} if metadata else {})
 
 
 def _table(text: str | None) -> dict[str, Any]:
@@ -173,7 +175,7 @@ def _is_metadata(value: dict[Any, Any]) -> bool:
 
 
 def _torch_bytes(state: Mapping[str, Tensor]) -> bytes:
-    """A state dict as torch.save writes it; of each tensor its entries alone, and tied ones once."""
+    """A state dict written with torch.save; each tensor without the rest of its storage, and tied tensors once."""
     copies: dict[Any, Tensor] = {}
     plain: OrderedDict[str, Tensor] = OrderedDict()
     for name, value in state.items():
@@ -195,4 +197,4 @@ def _same(one: Tensor, other: Tensor) -> bool:
 
 
 def _listed(meta: Mapping[str, Any]) -> str:
-    return "what the metadata say (" + stored.listed(list(meta)) + ")"
+    return "the metadata (" + stored.listed(list(meta)) + ")"

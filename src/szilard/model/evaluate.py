@@ -1,4 +1,4 @@
-"""How good a network is, and what it costs."""
+"""Measure the quality of a network on a data set, and its cost."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ def measure(
     split: Part = "test",
     beside: dict[str, Any] | None = None,
 ) -> tuple[dict[str, float], Cost]:
-    """Quality on one part of a data set, and the cost of one inference of one example.
+    """Quality on one part of a data set, and the cost of inference for one example.
 
     Args:
-        network: any ``nn.Module``, Bayesian or not; it is not changed. Logits ``[B, C]``, or for a regression of k
-            targets ``[B, k]`` (noises are then taken from the residuals on valid) or ``[B, 2 k]`` (means, log noise
-            deviations).
-        data: with the part that ``split`` names, and, for a regression of an ordinary network, a validation part.
-        method: that trained it; without one, its answers are taken as they are.
-        samples: draws of a Bayesian network.
-        seed: of the draws.
+        network: any ``nn.Module``, Bayesian or not; it is not changed. Outputs are logits ``[B, C]``; for a regression
+            with k targets ``[B, k]`` (noise is then estimated from the residuals on the validation set) or
+            ``[B, 2 k]`` (means, log noise standard deviations).
+        data: with the part ``split``, and, if a regression network has no noise outputs, a validation set.
+        method: that trained the network; without one, outputs are interpreted as above.
+        samples: number of weight samples of a Bayesian network.
+        seed: of the samples.
         split: "test" or "valid".
-        beside: is given what :func:`szilard.model.details.of` says of the same predictions.
+        beside: a dict that receives the fields of :func:`szilard.model.details.of` for the same predictions.
 
     Returns:
-        quality, as :func:`szilard.metrics.evaluate` names it, and cost.
+        quality, with the names of :func:`szilard.metrics.evaluate`, and cost.
 
     Raises:
         SzilardError: the network does not fit the data.
@@ -54,25 +54,25 @@ def measure(
         method = methods.Deterministic(max(1, len(data.train)))
         method.set_task(data.target_type.meaning(data.n_outputs))
         method.stand_ins = StandIns.of(data.reading, data.shift, data.scale)
-    if tells_mean_alone(network, data):
+    if lacks_noise(network, data):
         network = with_noise(network, data)
     counted = cost.count(network, data.input_shape)
     part = getattr(data, split)
-    quality, believed, elsewhere = judge(method, network, data, part, samples=samples, seed=seed)
+    quality, predicted, ood = judge(method, network, data, part, samples=samples, seed=seed)
     if beside is not None:
-        beside |= details.of(believed, part.y, data, elsewhere=elsewhere, seed=seed)
+        beside |= details.of(predicted, part.y, data, ood=ood, seed=seed)
     return quality, counted
 
 
 @torch.no_grad()
-def tells_mean_alone(network: nn.Module, data: DataSet) -> bool:
-    """Whether a network of k quantities answers ``[B, k]``, without their noises."""
-    return data.target_type.in_units and answers_mean_alone(network, data.train.x[:2], data.n_outputs)
+def lacks_noise(network: nn.Module, data: DataSet) -> bool:
+    """Whether a regression network with k targets outputs ``[B, k]``, without noise deviations."""
+    return data.target_type.in_units and outputs_means_only(network, data.train.x[:2], data.n_outputs)
 
 
 @torch.no_grad()
-def answers_mean_alone(network: nn.Module, x: torch.Tensor, targets: int = 1) -> bool:
-    """The same, by inputs ``x [B, ...]`` and the number of targets."""
+def outputs_means_only(network: nn.Module, x: torch.Tensor, targets: int = 1) -> bool:
+    """Whether a network outputs ``[B, targets]`` for inputs ``x [B, ...]``."""
     device = next(network.parameters()).device
     with bayes.evaluating(network):
         return bool(network(x.to(device)).shape[1] == targets)
@@ -88,24 +88,24 @@ def judge(
     seed: int,
     ood: bool = True,
 ) -> tuple[dict[str, float], Predictive, Predictive | None]:
-    """Quality on a split, with what the network believes of it and of out-of-distribution inputs."""
-    believed = method.predict(network, split.x, samples=samples, seed=seed)
-    elsewhere = None
+    """Quality on a split, and the predictions for it and for out-of-distribution inputs."""
+    predicted = method.predict(network, split.x, samples=samples, seed=seed)
+    predicted_ood = None
     if ood and data.judged_ood is not None:
-        elsewhere = method.predict(network, data.judged_ood.x, samples=samples, seed=seed)
+        predicted_ood = method.predict(network, data.judged_ood.x, samples=samples, seed=seed)
     quality = metrics.evaluate(
-        believed,
+        predicted,
         split.y,
-        ood=elsewhere,
+        ood=predicted_ood,
         target_scale=data.target_scale,
         ignore_index=data.target_type.ignored,
     )
-    return quality, believed, elsewhere
+    return quality, predicted, predicted_ood
 
 
 @torch.no_grad()
 def with_noise(network: nn.Module, data: DataSet) -> nn.Module:
-    """A network that answers ``[B, k]``, with the root mean squares of its residuals on valid as its noises."""
+    """Add noise outputs to a network that outputs ``[B, k]``: the RMS residual of each target on the validation set."""
     if isinstance(network, WithNoise):
         return network
     wrapped = WithNoise(network, outputs=data.n_outputs).to(next(network.parameters()).device)
@@ -114,13 +114,13 @@ def with_noise(network: nn.Module, data: DataSet) -> nn.Module:
 
 
 def residual(network: nn.Module, data: DataSet) -> float:
-    """Root mean square of the residuals on valid of a network that answers ``[B, 1]``, in its own units."""
+    """RMS residual on the validation set of a network that outputs ``[B, 1]``, in the network's units."""
     return float(_residuals(network, data)[0])
 
 
 @torch.no_grad()
 def _residuals(network: nn.Module, data: DataSet) -> torch.Tensor:
-    """The same of each of k targets, ``[k]``."""
+    """RMS residual of each of k targets, ``[k]``."""
     device = next(network.parameters()).device
     with bayes.evaluating(network):
         parts = [network(x.to(device)).cpu() for x in data.valid.x.split(1024)]
@@ -129,5 +129,5 @@ def _residuals(network: nn.Module, data: DataSet) -> torch.Tensor:
 
 
 def densities(network: nn.Module) -> dict[str, float]:
-    """Fraction of its entries that each weight on a support has."""
+    """Density of each weight that has a support: stored entries as a fraction of all."""
     return {name: weight.support.density for name, weight in weights(network).items()}

@@ -1,4 +1,4 @@
-"""What kind of file holds somebody's weights, by what is in it and not by its name."""
+"""Detect the format of a file of weights from its content, not from its name."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from typing import BinaryIO, NoReturn
 from szilard.file.error import SzilardFileError
 from szilard.file.sections import MAGIC
 
-SZD, SAFETENSORS = ".szd", ".safetensors"  #: ends of names
-_HEAD = 4096  # bytes that are looked at
+SZD, SAFETENSORS = ".szd", ".safetensors"  #: suffixes
+_HEAD = 4096  # bytes that are read to detect the format
 _STATE = "a state dict of PyTorch (torch.save(network.state_dict(), ...)) or a .safetensors file"
 _MOST_FIELDS = 1 << 16  # of a protobuf message
 _ONNX = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 14, 20, 25, 26})  # fields of onnx.proto's ModelProto
-_ONNX_NUMBERS = frozenset({1, 5})  # those that are numbers
+_ONNX_NUMBERS = frozenset({1, 5})  # fields that are numbers
 _ONNX_VERSION, _ONNX_GRAPH = 1, 7
 
 
 class Format(enum.Enum):
-    """Files of which the weights can be read."""
+    """Formats whose weights can be read."""
 
     SZD = "a .szd file"
     SAFETENSORS = "a safetensors file"
@@ -29,34 +29,34 @@ class Format(enum.Enum):
     TORCH = "a file of torch.save"
 
 
-# Marks of other formats: where, which bytes, what it is, what to do.
+# Magic bytes of other formats: offset, bytes, name of the format, advice.
 _MARKS: tuple[tuple[int, bytes, str, str], ...] = (
     (0, b"\x89HDF\r\n\x1a\n", "an HDF5 file, as Keras writes", f"load it there and save its weights as {_STATE}"),
-    (0, b"GGUF", "a GGUF file, whose weights are quantized already", f"start from the original weights, as {_STATE}"),
-    (0, b"\x93NUMPY", "a numpy array", f"give {_STATE}"),
+    (0, b"GGUF", "a GGUF file, whose weights are already quantized", f"start from the original weights, as {_STATE}"),
+    (0, b"\x93NUMPY", "a NumPy array", f"give {_STATE}"),
     (0, b"version https://git-lfs.github.com", "a Git LFS pointer and not the file itself",
-     "fetch the file with git lfs pull"),
+     "download the file with git lfs pull"),
     (0, b"\x1f\x8b", "compressed by gzip", "unpack it first"),
     (0, b"\x28\xb5\x2f\xfd", "compressed by zstd", "unpack it first"),
     (0, b"\xfd7zXZ\x00", "compressed by xz", "unpack it first"),
     (0, b"BZh", "compressed by bzip2", "unpack it first"),
     (0, b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive", "unpack it first"),
-    (4, b"TFL3", "a TensorFlow Lite model", f"start from the network that it was made of, as {_STATE}"),
-    (4, b"ORTM", "a model of ONNX Runtime", f"start from the network that it was made of, as {_STATE}"),
-    (4, b"ET12", "an ExecuTorch program", f"start from the network that it was made of, as {_STATE}"),
+    (4, b"TFL3", "a TensorFlow Lite model", f"start from the network that it was made from, as {_STATE}"),
+    (4, b"ORTM", "an ONNX Runtime model", f"start from the network that it was made from, as {_STATE}"),
+    (4, b"ET12", "an ExecuTorch program", f"start from the network that it was made from, as {_STATE}"),
 )  # fmt: skip
-_LEGACY = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."  # how torch before 1.6 began a file
-_TORCH_TAR = b"pickle", b"storages", b"sys_info", b"tensors"  # members of one of before 0.1.10
+_LEGACY = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."  # start of a file of torch before 1.6
+_TORCH_TAR = b"pickle", b"storages", b"sys_info", b"tensors"  # members of a file of torch before 0.1.10
 
 
 def of(path: Path) -> Format:
-    """What a file is, by its content.
+    """The format of a file, from its content.
 
-    Whether it is whole is not looked at. What cannot be recognised, or is not there, is left to the reader of what its
-    name says, who will refuse it.
+    It does not check that the file is complete. For a file that is missing or not recognised, the suffix determines the
+    format, and the reader of that format reports the error.
 
     Raises:
-        SzilardFileError: it is of a known kind that holds no weights we can read; the sentence says what to do.
+        SzilardFileError: the file has a known format whose weights cannot be read; the message says what to do.
     """
     try:
         if not path.is_file():
@@ -76,7 +76,7 @@ def _look(path: Path, file: BinaryIO, size: int) -> Format:
     if head.startswith(MAGIC):
         return Format.SZD
     if not head:
-        _refuse(path, "empty", "get or make it again")
+        _refuse(path, "empty", "download or make it again")
     if head.startswith(b"PK\x03\x04"):
         return _zip(path, file)
     for at, mark, what, advice in _MARKS:
@@ -84,19 +84,19 @@ def _look(path: Path, file: BinaryIO, size: int) -> Format:
             _refuse(path, what, advice)
     start = head.lstrip()[:14].lower()
     if start.startswith((b"<!doctype html", b"<html", b"<?xml")):
-        _refuse(path, "a web page and not the file that it was to be", "download the file itself")
+        _refuse(path, "a web page and not a file of weights", "download the file itself")
     if head[257:262] == b"ustar":
         _tar(path, file)
     if is_safetensors(head, size):
         return Format.SAFETENSORS
     if start.startswith(b"{"):
-        what = "an index of several files" if b'"weight_map"' in head else "a text in JSON"
-        _refuse(path, what, "name the file that holds the weights")
+        what = "an index of several files" if b'"weight_map"' in head else "a JSON file"
+        _refuse(path, what, "give the file that has the weights")
     if head.startswith((b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")) and not head.startswith(_LEGACY):
         _refuse(
             path,
             "a Python pickle, which is not loaded because that can run code",
-            f"load it where you trust it and save its weights as {_STATE}",
+            f"load it with its own program if you trust it, and save its weights as {_STATE}",
         )
     if _is_onnx(file, size):
         _refuse(path, "an ONNX model", f"start from the network that it was exported from, as {_STATE}")
@@ -104,7 +104,7 @@ def _look(path: Path, file: BinaryIO, size: int) -> Format:
 
 
 def is_safetensors(head: bytes, size: int) -> bool:
-    """Whether a file of ``size`` bytes that begins with ``head`` has the form of a safetensors file."""
+    """Whether a file of ``size`` bytes that begins with ``head`` looks like a safetensors file."""
     if len(head) < 9 or head[8:9] != b"{":
         return False
     (length,) = struct.unpack("<Q", head[:8])
@@ -115,13 +115,13 @@ def _zip(path: Path, file: BinaryIO) -> Format:
     try:
         names = zipfile.ZipFile(file).namelist()
     except (zipfile.BadZipFile, ValueError, OverflowError, NotImplementedError, struct.error):
-        return Format.TORCH  # cut short, most likely: its reader says so
+        return Format.TORCH  # probably truncated: the reader reports it
     leaves = {name.partition("/")[2] for name in names}
     if "data.pkl" in leaves:
         script = "constants.pkl" in leaves and any(leaf.startswith("code/") for leaf in leaves)
         return Format.TORCHSCRIPT if script else Format.TORCH
     if names and all(name.endswith(".npy") for name in names):
-        _refuse(path, "a numpy archive (.npz)", f"save its arrays as {_STATE}")
+        _refuse(path, "a NumPy archive (.npz)", f"save its arrays as {_STATE}")
     if "model.weights.h5" in names:
         _refuse(path, "a Keras model", f"load it there and save its weights as {_STATE}")
     if (
@@ -133,16 +133,16 @@ def _zip(path: Path, file: BinaryIO) -> Format:
     ):
         _refuse(
             path,
-            "a program of torch.export",
+            "a torch.export program",
             "load it with torch.export.load and save its state_dict with torch.save",
         )
     if any("extern_modules" in name for name in names):
         _refuse(
             path,
-            "a package of torch.package, which holds code",
+            "a torch.package archive, which contains code",
             f"load it there and save its weights as {_STATE}",
         )
-    _refuse(path, "a ZIP archive without weights of PyTorch in it", f"unpack it, or give {_STATE}")
+    _refuse(path, "a ZIP archive without PyTorch weights", f"unpack it, or give {_STATE}")
 
 
 def _tar(path: Path, file: BinaryIO) -> NoReturn:
@@ -165,13 +165,13 @@ def _tar(path: Path, file: BinaryIO) -> NoReturn:
         _refuse(
             path,
             "a tar archive, as torch wrote before version 0.1.10",
-            "load it with torch.load where you trust it and save it again",
+            "load it with torch.load if you trust it, and save it again",
         )
     _refuse(path, "a tar archive", "unpack it first")
 
 
 def _is_onnx(file: BinaryIO, size: int) -> bool:
-    """Whether the bytes are fields of a protobuf message that is ONNX's, up to the end or to where they were cut."""
+    """Whether the bytes are the fields of an ONNX protobuf message, up to the end or to where the file is truncated."""
     file.seek(0)
     seen: set[int] = set()
     at = 0
@@ -193,7 +193,7 @@ def _is_onnx(file: BinaryIO, size: int) -> bool:
 
 
 def _varint(data: bytes) -> tuple[int, int]:
-    """A number, and of how many bytes it is; none if it has no end."""
+    """A varint and its length in bytes; length 0 if it does not end."""
     value = 0
     for place, byte in enumerate(data[:10]):
         value |= (byte & 127) << 7 * place

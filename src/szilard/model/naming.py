@@ -1,4 +1,4 @@
-"""Names of tensors in a file and in a network, made comparable."""
+"""Normalise names of tensors, so that names in a file and in a network can be compared."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ from torch import Tensor
 
 from szilard.model.stored import Stored, joined
 
-#: What DataParallel and AveragedModel, torch.compile, FSDP, activation checkpointing and Lightning put into names.
+#: Parts that DataParallel and AveragedModel, torch.compile, FSDP, activation checkpointing and Lightning add to names.
 WRAPPERS = ("module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "_forward_module")
 
 
 @dataclass(frozen=True, eq=False)
 class Names:
-    """Names of a file and of a network, made comparable.
+    """Normalised names of a file and of a network.
 
     Attributes:
-        tensors: group and tensor, by the name that has the group's before it.
-        own: names of the network by what they are compared as.
-        dropped: parts that were left out of the file's names.
+        tensors: group and tensor, by the normalised name with the group as prefix.
+        own: names of the network, by normalised name.
+        dropped: parts that were removed from the file's names.
+        cleaned: whether parts that wrappers add were removed.
     """
 
     tensors: dict[str, tuple[str, Tensor]]
@@ -31,7 +32,7 @@ class Names:
 
     @classmethod
     def of(cls, stored: Stored, wanted: Mapping[str, Any], clean: bool) -> Names | None:
-        """None where names would become equal without the parts that wrappers put into them."""
+        """None if different names would become equal without the parts that wrappers add."""
         tidy = without_wrappers if clean else str
         own = {tidy(name): name for name in wanted}
         tensors: dict[str, tuple[str, Tensor]] = {}
@@ -55,7 +56,7 @@ def without_wrappers(name: str) -> str:
 
 
 def ends(full: str) -> Iterator[int]:
-    """Where a name may begin in a longer one."""
+    """Positions in a dotted name at which a shorter name can begin."""
     yield 0
     at = full.find(".")
     while at >= 0:

@@ -1,7 +1,7 @@
-"""Files of safetensors: a header of JSON, and the bytes of dense tensors.
+"""safetensors files: a JSON header, and the bytes of dense tensors.
 
-The header is checked by the safetensors library; the bytes are then read here, so that all types of PyTorch can be read
-and memory is bounded by the size of the file.
+The safetensors library checks the header. The bytes are then read here, so that all PyTorch types can be read and
+memory is bounded by the size of the file.
 """
 
 from __future__ import annotations
@@ -23,27 +23,27 @@ from szilard.errors import SzilardError
 from szilard.file.error import SzilardFileError, printable
 from szilard.file.state import copied
 
-MOST_HEADER = 32 << 20  #: bytes of a header; a name and what is said of its tensor take about a hundred
+MOST_HEADER = 32 << 20  #: bytes of a header; an entry takes about a hundred
 METADATA = "__metadata__"
 _MOST_DIMENSIONS = 64  # of a tensor, as in PyTorch
-_PACKED = "F4"  # two entries to a byte; PyTorch's shapes count bytes, those of the file count entries
+_PACKED = "F4"  # two entries per byte; shapes in PyTorch count bytes, shapes in the file count entries
 _TYPES = {
     "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I64": "int64", "I32": "int32",
     "I16": "int16", "I8": "int8", "U64": "uint64", "U32": "uint32", "U16": "uint16", "U8": "uint8", "BOOL": "bool",
     "C64": "complex64", "F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2", "F8_E4M3FNUZ": "float8_e4m3fnuz",
     "F8_E5M2FNUZ": "float8_e5m2fnuz", "F8_E8M0": "float8_e8m0fnu", _PACKED: "float4_e2m1fn_x2",
 }  # fmt: skip
-_AGAIN = "get or make it again"
+_AGAIN = "download or make it again"
 
 
 def load(path: Path) -> tuple[OrderedDict[str, Tensor], dict[str, str]]:
     """Tensors by name on the CPU, in the order of the header, and the metadata.
 
     Raises:
-        SzilardFileError: not there, cut short, damaged, or with a type that PyTorch does not have.
+        SzilardFileError: missing, truncated, damaged, or with a type that PyTorch does not have.
     """
     try:
-        file, size = bounded.open_file(path, "name a .safetensors file")
+        file, size = bounded.open_file(path, "give a .safetensors file")
     except SzilardError as error:
         raise SzilardFileError(str(error)) from error
     with file:
@@ -57,10 +57,10 @@ def load(path: Path) -> tuple[OrderedDict[str, Tensor], dict[str, str]]:
 
 
 def dumps(state: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
-    """The bytes of a file: tensors in their own types, tied ones each by itself.
+    """The bytes of a file: tensors in their own types, and a copy of each tied tensor.
 
     Raises:
-        SzilardFileError: a type or a name that such a file cannot hold.
+        SzilardFileError: a type or a name that a safetensors file cannot hold.
     """
     for name, tensor in state.items():
         kind = str(tensor.dtype).removeprefix("torch.")
@@ -70,7 +70,7 @@ def dumps(state: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
             )
         if name == METADATA or not _is_text(name):
             raise SzilardFileError(
-                f"a .safetensors file cannot hold a tensor of the name {printable(name)[:200]!r}; write a .pt file "
+                f"a .safetensors file cannot hold a tensor with the name {printable(name)[:200]!r}; write a .pt file "
                 "instead"
             )
     plain = {name: copied(value) for name, value in state.items()}
@@ -84,12 +84,12 @@ def dumps(state: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
 
 
 def _header(path: Path, file: BinaryIO, size: int) -> tuple[int, dict[str, Any]]:
-    """Where the tensors' bytes begin, and what is said of each."""
+    """Offset of the first tensor's bytes, and the header's entries."""
     try:
         (length,) = struct.unpack("<Q", file.read(8))
         if length > size - 8:
             raise SzilardFileError(
-                f"{path} is cut short: its header is to have {length:,} bytes and the file has {size:,}; {_AGAIN}"
+                f"{path} is truncated: its header should have {length:,} bytes and the file has {size:,}; {_AGAIN}"
             )
         if length > MOST_HEADER:
             raise SzilardFileError(
@@ -97,20 +97,20 @@ def _header(path: Path, file: BinaryIO, size: int) -> tuple[int, dict[str, Any]]
                 "several files"
             )
         header = plain_json.loads(file.read(length))
-        with safe_open(path, "pt"):  # the library checks that tensors lie side by side and fill the file
+        with safe_open(path, "pt"):  # the library checks that tensors are contiguous and fill the file
             pass
     except struct.error as error:
-        raise SzilardFileError(f"{path} is cut short: it has {size} bytes; {_AGAIN}") from error
+        raise SzilardFileError(f"{path} is truncated: it has {size} bytes; {_AGAIN}") from error
     except SzilardFileError:
         raise
     except (SafetensorError, OSError, ValueError, OverflowError) as error:
-        told = printable(str(error).strip() or type(error).__name__)[:120]
+        shown = printable(str(error).strip() or type(error).__name__)[:120]
         raise SzilardFileError(
-            f"{path} is a safetensors file that is cut short or damaged ({told}); {_AGAIN}"
+            f"{path} is a safetensors file that is truncated or damaged ({shown}); {_AGAIN}"
         ) from error
     if not isinstance(header, dict):
         raise SzilardFileError(
-            f"{path} is a safetensors file that is damaged: its header is no table; {_AGAIN}"
+            f"{path} is a damaged safetensors file: its header is not a JSON object; {_AGAIN}"
         )
     return 8 + length, header
 
@@ -120,27 +120,29 @@ def _tensor(path: Path, file: BinaryIO, start: int, size: int, name: str, entry:
     dtype = getattr(torch, _TYPES.get(kind, "?"), None)
     if dtype is None:
         raise SzilardFileError(
-            f"{path} holds {printable(name)[:200]} as {printable(str(kind))[:20]}, a type that PyTorch does not have; "
-            "convert it where it was made"
+            f"{path} has {printable(name)[:200]} as {printable(str(kind))[:20]}, a type that PyTorch does not have; "
+            "convert it with the program that wrote it"
         )
     if kind == _PACKED:
         if not shape or shape[-1] % 2:
             raise SzilardFileError(
-                f"{path} holds {printable(name)[:200]} as an odd number of 4-bit floats a row, which PyTorch cannot; "
-                "convert it where it was made"
+                f"{path} has {printable(name)[:200]} with an odd number of 4-bit floats per row, which PyTorch does "
+                "not support; convert it with the program that wrote it"
             )
         shape[-1] //= 2
     count = math.prod(shape) * dtype.itemsize
     possible = len(shape) <= _MOST_DIMENSIONS and math.prod(max(side, 1) for side in shape) < 1 << 60
     if not possible or not 0 <= begin <= end <= size - start or end - begin != count:
-        raise SzilardFileError(f"{path} says of {printable(name)[:200]} what cannot be; {_AGAIN}")
+        raise SzilardFileError(
+            f"{path} has an impossible shape or size for {printable(name)[:200]}; {_AGAIN}"
+        )
     data = torch.empty(count, dtype=torch.uint8)
     file.seek(start + begin)
     if count and file.readinto(data.numpy()) != count:  # type: ignore[attr-defined]
-        raise SzilardFileError(f"{path} was cut short while it was read; {_AGAIN}")
+        raise SzilardFileError(f"{path} was truncated while it was read; {_AGAIN}")
     if dtype == torch.bool and count and int(data.max()) > 1:
         raise SzilardFileError(
-            f"{path} holds {printable(name)[:200]} as bool with entries that are none; {_AGAIN}"
+            f"{path} has {printable(name)[:200]} as bool with entries other than 0 and 1; {_AGAIN}"
         )
     return data.view(dtype).reshape(shape)
 

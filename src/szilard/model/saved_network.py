@@ -1,4 +1,4 @@
-"""A finished network on disk, with all that is needed to ask it."""
+"""A trained network on disk, with everything needed to predict with it."""
 
 from __future__ import annotations
 
@@ -40,27 +40,27 @@ __all__ = [
 ]
 
 SUFFIX = formats.SZD
-_MOST_BYTES = 40  # for each entry of a network: mean, ln σ and place, in double precision
+_MOST_BYTES = 40  # per entry of a network: mean, ln σ and index, in double precision
 _FREE_BYTES = 64 << 20
 
 
 @dataclass(frozen=True, eq=False)
 class SavedNetwork:
-    """A trained network, its method, and how its inputs and answers are to be read.
+    """A trained network, its method, and a description of its inputs and outputs.
 
     Attributes:
         network: in eval mode.
-        method: which knows how to predict.
+        method: which predicts with the network.
         network_spec: how the network was built, or None if it was given as an object.
-        task, input_shape, n_outputs, classes, targets, feature_names: of the data it was trained on.
+        task, input_shape, n_outputs, classes, targets, feature_names: of the training data.
         shift, scale, target_shift, target_scale: normalisation, as in :class:`szilard.data.DataSet`.
-        data: the arguments of :func:`szilard.data.load` that made its data, empty if they are not known.
-        options: with which :func:`szilard.methods.make` made the method.
-        reading: how new rows of a table are read; None where it was none, or was written by an earlier version.
-        data_trusted: whether paths in ``data`` may be followed, see :mod:`szilard.model.trust`.
-        answers: of somebody else's network: what form they have, as the command line knows it; empty: as they are.
-        noise: of somebody else's regression, which tells its mean alone: deviation of the targets from it, in the
-            network's units; None where the network tells it.
+        data: the arguments of :func:`szilard.data.load` for its data, empty if not known.
+        options: the arguments of :func:`szilard.methods.make` for the method.
+        reading: how new rows of a table are read; None for other data and for files of earlier versions.
+        data_trusted: whether paths in ``data`` can be opened, see :mod:`szilard.model.trust`.
+        answers: form of the outputs of an external network, as the command line names it; empty: as they are.
+        noise: for an external regression network that outputs only means, the noise standard deviation in the
+            network's units; None if the network outputs it.
     """
 
     network: nn.Module
@@ -85,14 +85,14 @@ class SavedNetwork:
 
     @property
     def target_type(self) -> DataTargets:
-        """What the targets of its data are."""
+        """The type of the targets of its data."""
         return of_data(self.task)
 
     @classmethod
     def plain(
         cls, network: nn.Module, data: DataSet, *, network_spec: str | None, source: dict[str, Any]
     ) -> SavedNetwork:
-        """Somebody's network whose answers are taken as they are, with the data that it is for."""
+        """An external network whose outputs need no conversion, with the data that it is for."""
         method = methods.Deterministic(max(1, len(data.train)))
         method.set_task(data.target_type.meaning(data.n_outputs))
         method.stand_ins = StandIns.of(data.reading, data.shift, data.scale)
@@ -103,7 +103,7 @@ class SavedNetwork:
         )  # fmt: skip
 
     def normalise(self, raw: Tensor) -> Tensor:
-        """Inputs as the network wants them, from pictures in [0, 1] or features: ``[N, *input_shape]``."""
+        """Network inputs ``[N, *input_shape]`` from images in [0, 1] or raw features."""
         return (raw.float() - self.shift) / self.scale
 
 
@@ -117,10 +117,10 @@ def save(
     network_spec: str | None,
     source: dict[str, Any],
 ) -> None:
-    """Write a network that has been trained on ``data``.
+    """Write a network that was trained on ``data``.
 
     Args:
-        options: with which :func:`szilard.methods.make` made the method.
+        options: the arguments of :func:`szilard.methods.make` for the method.
         source: the arguments of :func:`szilard.data.load`.
 
     Raises:
@@ -159,22 +159,22 @@ def load(
     trusted: bool = False,
     tell: Callable[[str], None] | None = None,
 ) -> SavedNetwork:
-    """Open a ``network.pt``, or a ``.szd`` file that says what network it holds.
+    """Open a ``network.pt``, or a ``.szd`` file with a description of its network.
 
-    Nothing in the file is run, nothing is fetched, and no other file is opened, with one exception: if the network was
-    built by a Python file of the user's, that file is run again to build it. This happens only if ``network_spec``
-    names it, if ``trusted`` is true, or if the name is signed by this user's own ``szilard fit`` or ``compress`` on
-    this machine (:mod:`szilard.model.trust`), and after everything else in the file has been checked.
+    No code from the file is run, nothing is downloaded, and no other file is opened, with one exception: if your own
+    Python file built the network, that file is run again to build it. This happens only if ``network_spec`` names it,
+    if ``trusted`` is true, or if its name is signed by your own ``szilard fit`` or ``compress`` on this machine
+    (:mod:`szilard.model.trust`), and after everything else in the file was checked.
 
     Args:
         path: of the file.
-        network_spec: builds the network, if the file does not say how or says what has moved.
-        trusted: run the Python file, and read the data, that the file names, whoever wrote it.
-        tell: is given one line before a Python file is run because of ``trusted``.
+        network_spec: builds the network, if the file does not name its code or the code has moved.
+        trusted: run the Python file and read the data that the file names, regardless of who wrote it.
+        tell: called with one line of text before a Python file is run because of ``trusted``.
 
     Raises:
-        SzilardFileError: not a finished network, cut short, not of the network that the spec builds, or a file that
-            names code which is not trusted.
+        SzilardFileError: not a saved network, truncated, not of the network that the spec builds, or it names code that
+            is not trusted.
     """
     try:
         with checkpoint.reading(path, "network"):
@@ -186,7 +186,7 @@ def load(
 
 
 def to_meta(found: SavedNetwork) -> dict[str, Any]:
-    """What a ``.szd`` file must hold beside the tensors for :func:`load`, as JSON."""
+    """The metadata, as JSON values, that :func:`load` needs in a ``.szd`` file in addition to the tensors."""
     spec = trust.absolute_network(found.network_spec)
     source = trust.absolute_data(found.data) if found.data_trusted else found.data
     return meta_of(
@@ -217,7 +217,7 @@ def to_meta(found: SavedNetwork) -> dict[str, Any]:
 
 
 def meta_of(saved: Saved) -> dict[str, Any]:
-    """As :func:`to_meta`, of what a ``network.pt`` says of itself; signatures stay those of whoever wrote it."""
+    """Like :func:`to_meta`, from the fields of a ``network.pt``; its signatures are kept."""
     fields = {one.name: getattr(saved, one.name) for one in dataclasses.fields(saved)}
     for name, value in fields.items():
         if isinstance(value, Tensor):
@@ -228,7 +228,7 @@ def meta_of(saved: Saved) -> dict[str, Any]:
 
 
 def is_finished(path: Path) -> bool:
-    """Whether a file says what network it holds, rather than being a bare state dict.
+    """Whether a file describes its network, in contrast to a bare state dict.
 
     Raises:
         SzilardError: it cannot be read.
@@ -243,7 +243,7 @@ def is_finished(path: Path) -> bool:
 
 
 def plain_state(path: Path) -> Stored:
-    """The tensors in a file of somebody's weights, for :func:`load_state`."""
+    """The tensors in a file of weights, for :func:`load_state`."""
     return stored.read(path)
 
 
@@ -253,17 +253,19 @@ def _load(
     kind = formats.of(path)
     if kind in (Format.SAFETENSORS, Format.TORCHSCRIPT):
         raise SzilardFileError(
-            f"{path} is no network of szilard but {kind.value}, which does not say how its inputs and answers are "
-            "read; name a file that szilard fit or szilard compress wrote"
+            f"{path} is not a network of szilard but {kind.value}, which does not describe its inputs and outputs; "
+            "give a file that szilard fit or szilard compress wrote"
         )
     if kind == Format.SZD:
-        # What the file says comes first: a file that is refused for it is not decoded.
+        # The description is checked first, so that an invalid file is not decoded.
         ledger = file.inspect(path)
         saved = _described(path, ledger.meta)
         _check_size(path, saved, _spec(path, saved, network_spec, trusted), ledger.output_bytes)
         state: Any
         state, meta = with_meta(path)
-        saved = _described(path, meta)  # of the very bytes that the tensors are from
+        saved = _described(
+            path, meta
+        )  # read again together with the tensors: the file can have been replaced
     else:
         content = checkpoint.load(path, "network")
         saved, state = schema.read(path, content), content.get("state_dict")
@@ -271,7 +273,9 @@ def _load(
     state = state_of(path, state)
     method = methods.make(saved.method, saved.n_data, **saved.method_options)
     task = of_data(saved.task).meaning(saved.n_outputs)
-    method.stored = frozenset(state)  # what was converted then, whatever would be today
+    method.stored = frozenset(
+        state
+    )  # the weights that were converted in training; the rules for conversion can have changed
     if networks.is_code(spec):
         if (
             network_spec is None
@@ -290,7 +294,7 @@ def _load(
     method.stored = ()
     reading = None if saved.reading is None else Reading.from_dict(saved.reading)
     method.stand_ins = StandIns.of(reading, saved.shift, saved.scale)
-    Method.load_state_dict(method, saved.method_state)  # the rest of it only serves training
+    Method.load_state_dict(method, saved.method_state)  # the rest of the state is only for training
     return SavedNetwork(
         network=network.eval(),
         method=method,
@@ -315,7 +319,7 @@ def _load(
 
 
 def _plain(units: float | Tensor) -> float | list[float]:
-    """Shift or scale of targets, as JSON."""
+    """Shift or scale of targets, as JSON values."""
     return [float(value) for value in units] if isinstance(units, Tensor) else units
 
 
@@ -324,46 +328,46 @@ def _units(plain: float | list[float]) -> float | Tensor:
 
 
 def _as_stored(network: nn.Module, state: Mapping[str, Any]) -> nn.Module:
-    """Without the noise of a regression that somebody's own network, which was only compressed, does not have."""
+    """Without the noise outputs of a regression if the file has none: an external network that was only compressed."""
     if isinstance(network, networks.WithNoise) and "log_noise" not in state:
         return network.network
     return network
 
 
 def _check_size(path: Path, saved: Saved, spec: str, declared: int) -> None:
-    """Refuse tensors that are far more than a network of a known name can have, before they are decoded."""
+    """Refuse tensors that are much larger than those of the named network, before they are decoded."""
     if networks.is_code(spec):
         return
     outline = networks.outline(spec, saved.input_shape, saved.n_outputs)
     entries = sum(tensor.numel() for tensor in (*outline.parameters(), *outline.buffers()))
     if declared > _FREE_BYTES + _MOST_BYTES * entries:
         raise SzilardFileError(
-            f"{path} promises {declared} bytes of tensors, far more than {spec[:80]!r} with {entries} entries can "
-            "have; get the file again from where it came, or open its tensors with szilard.load"
+            f"{path} declares {declared} bytes of tensors, far more than {spec[:80]!r} with {entries} entries can "
+            "have; download the file again, or open its tensors with szilard.load"
         )
 
 
 def _described(path: Path, meta: dict[str, Any]) -> Saved:
     if "network" not in meta:
         raise SzilardFileError(
-            f"{path} holds tensors and does not say of which network; add --network, for instance file.py:function"
+            f"{path} has tensors but does not describe their network; add --network, for instance file.py:function"
         )
     return schema.read(path, meta["network"])
 
 
 def _spec(path: Path, saved: Saved, network_spec: str | None, trusted: bool) -> str:
-    """How the network is built: as the user says, or as the file says if that may be followed."""
+    """How the network is built: as given by the user, or as in the file if that is trusted."""
     if network_spec is not None:
         return network_spec
     spec = saved.network_spec
     if spec is None:
         raise SzilardFileError(
-            f"{path} does not say how its network is built; add --network, for instance file.py:function"
+            f"{path} does not state how its network is built; add --network, for instance file.py:function"
         )
     if not trusted and not trust.knows_network(spec, saved.network_signature):
         raise SzilardFileError(
-            f"{path} wants to run {printable(spec)}, and this user's own szilard has not written that; "
-            "add --trust (in Python: trusted=True) if you trust it, or name your own code with --network"
+            f"{path} needs to run {printable(spec)}, and your own szilard did not write that name; "
+            "add --trust (in Python: trusted=True) if you trust it, or give your own code with --network"
         )
     return spec
 

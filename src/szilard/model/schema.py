@@ -1,4 +1,4 @@
-"""What a file may say of the network in it: the one place where that is checked, for ``.szd`` and ``network.pt``."""
+"""Fields that describe the network in a ``.szd`` or ``network.pt`` file, and their checks."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ MOST_INPUTS = 1 << 24  #: numbers of one input
 _MOST_SIDES = 8
 _MOST_OUTPUTS = 1 << 20
 _MOST_TEXT = 4096  # characters of a spec, a path or a name
-_LARGEST = 1 << 53  # whole numbers
+_LARGEST = 1 << 53  # largest whole number
 _FLOAT32 = 3.4e38
 
 
 @dataclass(frozen=True, eq=False)
 class Saved:
-    """What a file says of its network; see :class:`szilard.training.SavedNetwork`.
+    """The fields of a file; see :class:`szilard.training.SavedNetwork`.
 
     Attributes:
-        network_signature, data_signature: of :mod:`szilard.model.trust`, or None.
+        network_signature, data_signature: from :mod:`szilard.model.trust`, or None.
         method_state: ``step``, ``total_steps``, ``calibration`` and ``task``.
         target_shift, target_scale: a number, or one for each of several targets.
         targets: names of several targets or of labels; empty in files of earlier versions.
-        answers, noise: of somebody else's network, see :class:`szilard.training.SavedNetwork`.
-        reading: of a table, as :meth:`szilard.data.reading.Reading.to_dict` gives it, or None.
-        shift, scale: float32, ``[D]`` for features; ``[C, 1, ...]`` or the input's shape for what has more axes.
+        answers, noise: of an external network, see :class:`szilard.training.SavedNetwork`.
+        reading: of a table, as returned by :meth:`szilard.data.reading.Reading.to_dict`, or None.
+        shift, scale: float32, ``[D]`` for features; ``[C, 1, ...]`` or the input's shape for inputs with more axes.
     """
 
     network_spec: str | None
@@ -63,21 +63,21 @@ class Saved:
 
 
 def read(path: Path, content: Any) -> Saved:
-    """Check what a file says, whoever wrote it. Fields that are not known are left alone, and have no effect.
+    """Check the fields of an untrusted file. Unknown fields are ignored.
 
     Args:
         path: the file, for messages.
         content: the dict of fields, from JSON or from a pickle.
 
     Raises:
-        SzilardFileError: the first field that is missing, of another type or size than it must be, not finite, or not
-            in keeping with the others.
+        SzilardFileError: the first field that is missing, of the wrong type or size, not finite, or inconsistent with
+            the others.
     """
     return _Reader(path, content).saved()
 
 
 def narrow(statistic: Tensor, input_shape: tuple[int, ...]) -> Tensor:
-    """A shift or scale in the form that a file holds: one number a feature or a channel where that says all.
+    """A shift or scale in the shape that files use: one number per feature or channel if that is enough.
 
     Raises:
         SzilardError: it cannot be broadcast to ``input_shape``.
@@ -88,7 +88,7 @@ def narrow(statistic: Tensor, input_shape: tuple[int, ...]) -> Tensor:
         except RuntimeError:
             continue
     raise SzilardError(
-        f"a normalisation of shape {list(statistic.shape)} does not fit inputs {list(input_shape)}; "
+        f"a normalisation of shape {list(statistic.shape)} does not fit inputs of shape {list(input_shape)}; "
         "give one number for each feature or channel"
     )
 
@@ -152,15 +152,15 @@ class _Reader:
             reading=self._reading(features),
         )
 
-    # -- fields with a form of their own ------------------------------------------------------------
+    # -- fields with their own checks ---------------------------------------------------------------
 
     def _input_shape(self) -> tuple[int, ...]:
         found = self._list("input_shape", self._field("input_shape"))
         if not 1 <= len(found) <= _MOST_SIDES:
-            self._refuse("input_shape", f"must have 1 to {_MOST_SIDES} sides, and has {len(found)}")
+            self._refuse("input_shape", f"must have 1 to {_MOST_SIDES} dimensions, and has {len(found)}")
         shape = tuple(self._whole("input_shape", side, 1, MOST_INPUTS) for side in found)
         if math.prod(shape) > MOST_INPUTS:
-            self._refuse("input_shape", f"is {list(shape)}, of more than {MOST_INPUTS} numbers")
+            self._refuse("input_shape", f"is {list(shape)}, with more than {MOST_INPUTS} numbers")
         return shape
 
     def _options(self, method: str) -> dict[str, Any]:
@@ -168,7 +168,7 @@ class _Reader:
         try:
             methods.make(method, 1, **found)
         except SzilardError as error:
-            self._refuse("method_options", f"are none of {method}: {error}")
+            self._refuse("method_options", f"are not valid for {method}: {error}")
         return found
 
     def _state(self, task: TaskName) -> dict[str, Any]:
@@ -177,7 +177,7 @@ class _Reader:
             if key not in found:
                 self._refuse("method_state", f"lacks {key}")
         if found["task"] != task:
-            self._refuse("method_state", "is of another task than the network")
+            self._refuse("method_state", "has another task than the network")
         total = found["total_steps"]
         return {
             "step": self._whole("method_state step", found["step"], 0, _LARGEST),
@@ -189,7 +189,7 @@ class _Reader:
         }
 
     def _data(self) -> dict[str, Any]:
-        """Arguments of :func:`szilard.data.load`; a download is not among them, nor is anything else."""
+        """Arguments of :func:`szilard.data.load`, except ``download``; other entries are refused."""
         found = self._table("data", self._field("data"))
         known = (
             "name", "root", "target", "split", "n_train", "seed", "ood", "task", "drop_constant", "ignore", "missing",
@@ -198,7 +198,7 @@ class _Reader:
         for key, value in found.items():
             what = f"data {key}"
             if key not in known:
-                self._refuse("data", f"has an entry {reprlib.repr(key)}, which it may not have")
+                self._refuse("data", f"has the entry {reprlib.repr(key)}, which is not allowed")
             if value is None:
                 continue
             if key in ("ignore", "date", "categorical"):
@@ -297,10 +297,10 @@ class _Reader:
     def _text(self, name: str, value: Any) -> str:
         if not isinstance(value, str) or len(value) > _MOST_TEXT:
             self._refuse(
-                name, f"must be a text of at most {_MOST_TEXT} characters, and is {reprlib.repr(value)}"
+                name, f"must be a string of at most {_MOST_TEXT} characters, and is {reprlib.repr(value)}"
             )
         if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
-            self._refuse(name, "has characters that no text and no path can have")
+            self._refuse(name, "has characters that are not valid in text and paths")
         return value
 
     def _choice(self, name: str, value: Any, choices: tuple[str, ...]) -> Any:
@@ -324,6 +324,6 @@ class _Reader:
 
     def _refuse(self, name: str, what: str) -> NoReturn:
         raise SzilardFileError(
-            f"{self.path} describes its network in a way that cannot be read: {name} {printable(what)}; "
-            "get the file again from where it came"
+            f"{self.path} has an invalid description of its network: {name} {printable(what)}; "
+            "download or make the file again"
         )

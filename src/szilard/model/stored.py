@@ -1,9 +1,8 @@
-"""The weights in a file as people save them: bare, in a checkpoint, under the prefixes of a wrapper or a trainer.
+"""Weights in files of other programs: a bare state dict, a checkpoint, or names with prefixes of a wrapper or trainer.
 
-Tensors keep the group that they lie in: the mapping of the file that holds them by name, ``state_dict`` or
-``model.ema``, and an empty name for the file itself. Group, prefix and name are joined by dots: in a file of
-``{"state_dict": {"model.fc.weight": ...}}`` there is one tensor ``state_dict.model.fc.weight``. What stands before the
-names that a network has is the prefix of its weights.
+A group is a mapping in the file that contains tensors, such as ``state_dict`` or ``model.ema``; the file itself has an
+empty name. Group, prefix and name are joined by dots: a file of ``{"state_dict": {"model.fc.weight": ...}}`` has one
+tensor ``state_dict.model.fc.weight``. The part before the network's own names is the prefix of its weights.
 """
 
 from __future__ import annotations
@@ -23,21 +22,21 @@ from szilard.model import checkpoint, formats, safetensors_file, torchscript
 from szilard.model.formats import Format
 from szilard.model.torch_file import Unread
 
-_MOST_DEPTH = 8  # of groups in groups
-_MOST_ITEMS = 1024  # of a list, in which groups are called by their numbers
-_MOST_LETTERS = 1024  # of a name; those in .szd files are no longer
+_MOST_DEPTH = 8  # of nested groups
+_MOST_ITEMS = 1024  # of a list, whose groups are named by their indices
+_MOST_LETTERS = 1024  # of a name; names in .szd files are not longer
 _TRAINER = re.compile(r"optim|sched|scaler|callback|loops|rng|random|hyper|config", re.IGNORECASE)
 _SHOWN = 3
 
 
 @dataclass(frozen=True, eq=False)
 class Stored:
-    """What a file holds by name.
+    """The named content of a file.
 
     Attributes:
         path: the file, for messages.
         groups: tensors by group and name.
-        others: what has a name beside them and is no tensor.
+        others: other values by group and name.
         unread: class of an object that was not read, if there is any.
         script: whether the file is a TorchScript archive.
         metadata: of a safetensors file.
@@ -51,7 +50,7 @@ class Stored:
     metadata: Mapping[str, str] | None = None
 
     def only(self, key: str | None) -> Stored:
-        """The same with the tensors of one group, or of one prefix in a group, alone.
+        """Only the tensors of one group, or of one prefix in a group.
 
         Raises:
             SzilardFileError: there are none.
@@ -71,7 +70,7 @@ class Stored:
         return Stored(self.path, groups, self.others, self.unread, self.script, self.metadata)
 
     def has(self, name: str) -> bool:
-        """Whether there is a tensor of a name, in any group and under any prefix."""
+        """Whether there is a tensor with this name, in any group and under any prefix."""
         return any(
             f".{joined(label, own)}".endswith(f".{name}")
             for label, tensors in self.groups.items()
@@ -79,14 +78,14 @@ class Stored:
         )
 
     def labels(self) -> list[str]:
-        """Names of the groups that hold tensors."""
+        """Names of the groups that contain tensors."""
         return [label or "(the file itself)" for label, tensors in self.groups.items() if tensors]
 
     def group(self, key: str | None) -> tuple[str, dict[str, Tensor]]:
-        """The tensors that must be the weights, where no network says what they are called; names keep their prefix.
+        """The group of tensors that must be the weights, if no network with their names is given; names keep prefixes.
 
         Raises:
-            SzilardFileError: there are none, or several groups of them and no ``key`` that chooses.
+            SzilardFileError: there are no tensors, or several groups and no ``key``.
         """
         found = self.only(key)
         groups = {label: tensors for label, tensors in found.groups.items() if tensors}
@@ -94,7 +93,7 @@ class Stored:
             groups = {
                 label: tensors for label, tensors in groups.items() if not _TRAINER.search(label)
             } or groups
-        if len(groups) > 1:  # a counter or two beside the weights
+        if len(groups) > 1:  # leave out groups of counters
             groups = {
                 label: tensors
                 for label, tensors in groups.items()
@@ -105,43 +104,43 @@ class Stored:
         if len(groups) > 1:
             known = listed([label or "(the file itself)" for label in groups])
             raise SzilardFileError(
-                f"{self.path} holds several groups of tensors ({known}); choose one with --key (in Python: key=)"
+                f"{self.path} has several groups of tensors ({known}); choose one with --key (in Python: key=)"
             )
         label, tensors = next(iter(groups.items()))
         for name, value in self.others.get(label, {}).items():
             if isinstance(value, Unread) and value.name.startswith("torch._"):
                 raise SzilardFileError(
-                    f"{self.path} holds {printable(name)[:200]!r} as a sparse, quantized or other special tensor "
+                    f"{self.path} has {printable(name)[:200]!r} as a sparse, quantized or other special tensor "
                     f"({printable(value.name)[:80]}); make it dense"
                 )
         return label, tensors
 
     def refuse(self) -> None:
-        """Say why a file holds no weights.
+        """Report why a file has no weights.
 
         Raises:
             SzilardFileError: always.
         """
         if self.unread is not None:
             raise SzilardFileError(
-                f"{self.path} holds a whole pickled object ({printable(self.unread)[:80]}) and no state dict of "
-                "tensors, and objects are not loaded because that can run code; save network.state_dict() instead"
+                f"{self.path} has a pickled object ({printable(self.unread)[:80]}) and no state dict of tensors, and "
+                "objects are not loaded because that can run code; save network.state_dict() instead"
             )
         if self.script:
             raise SzilardFileError(
-                f"{self.path} holds no state dict of tensors: it is a TorchScript archive whose weights were frozen "
+                f"{self.path} has no state dict of tensors: it is a TorchScript archive whose weights were frozen "
                 "into its code; save network.state_dict() of the network that it was made from"
             )
-        raise SzilardFileError(f"{self.path} holds no state dict of tensors; save network.state_dict()")
+        raise SzilardFileError(f"{self.path} has no state dict of tensors; save network.state_dict()")
 
 
 def read(path: Path) -> Stored:
-    """What a ``.szd`` file, one of ``torch.save``, one of safetensors or a TorchScript archive holds.
+    """Read a ``.szd`` file, a file of ``torch.save``, a safetensors file or a TorchScript archive.
 
-    Nothing in the file is run.
+    No code from the file is run.
 
     Raises:
-        SzilardFileError: not there, damaged, or of another kind; the sentence says what to do.
+        SzilardFileError: missing, damaged, or in another format; the message says what to do.
     """
     kind = formats.of(path)
     if kind == Format.SZD:
@@ -155,10 +154,10 @@ def read(path: Path) -> Stored:
 
 
 def of(path: Path, content: Any) -> Stored:
-    """What was read from a file, by groups.
+    """Arrange the content of a file in groups.
 
     Raises:
-        SzilardFileError: it is no mapping with tensors in it, or one of them is not dense.
+        SzilardFileError: it is not a mapping with tensors, or a tensor is not dense.
     """
     groups: dict[str, dict[str, Tensor]] = {}
     others: dict[str, dict[str, Any]] = {}
@@ -167,7 +166,7 @@ def of(path: Path, content: Any) -> Stored:
         _walk(content, "", groups, others, unread, 0)
     except _Twice as twice:
         raise SzilardFileError(
-            f"{path} holds two tensors of the name {printable(str(twice))[:200]!r}; save network.state_dict() by itself"
+            f"{path} has two tensors with the name {printable(str(twice))[:200]!r}; save network.state_dict() alone"
         ) from twice
     found = Stored(path, groups, others, unread[0] if unread else None)
     if not groups and content != {}:
@@ -179,16 +178,16 @@ def of(path: Path, content: Any) -> Stored:
 
 
 class _Twice(Exception):
-    """Two groups of one name, as in ``{"a": {"b": ...}, "a.b": ...}``, hold a tensor of the same name."""
+    """Two groups with the same name, as in ``{"a": {"b": ...}, "a.b": ...}``, have a tensor with the same name."""
 
 
 def joined(label: str, name: str) -> str:
-    """The name of a tensor with that of its group before it."""
+    """The name of a tensor with its group as prefix."""
     return f"{label}.{name}" if label else name
 
 
 def listed(names: list[str]) -> str:
-    """Some names, for a sentence."""
+    """The first few names, for a message."""
     shown = ", ".join(printable(name)[:80] for name in names[:_SHOWN])
     return shown + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
 
@@ -196,7 +195,7 @@ def listed(names: list[str]) -> str:
 def _check_dense(path: Path, name: str, value: Tensor) -> None:
     if value.is_nested or value.layout != torch.strided or value.is_quantized or value.is_meta:
         raise SzilardFileError(
-            f"{path} holds {printable(name)[:80]!r} as a sparse, quantized or meta tensor; make it dense"
+            f"{path} has {printable(name)[:80]!r} as a sparse, quantized or meta tensor; make it dense"
         )
 
 

@@ -1,11 +1,12 @@
-"""Files of ``torch.save``, read without torch's own reader: tensors and plain containers, and nothing else.
+"""Read files of ``torch.save`` without torch's own reader: only tensors and plain containers.
 
-Whatever else a checkpoint holds (settings, callbacks, a trainer's own classes) can be asked for as :class:`Unread`, a
-name and no more, so that its tensors can be had. The modules of a TorchScript archive are such objects with attributes.
+Other objects in a checkpoint (settings, callbacks, classes of a trainer) can be returned as :class:`Unread`, which
+holds only a name, so that the tensors can still be read. The modules of a TorchScript archive are such objects with
+attributes.
 
-``torch.load(weights_only=True)`` runs no code of the file, but a kilobyte can make it allocate gigabytes: a compressed
-record, a storage that the file does not hold, ``bytearray(10**12)``, a view beyond its storage. Here every storage is
-cut from the file's own bytes, so that memory is bounded by the size of the file.
+``torch.load(weights_only=True)`` runs no code from the file, but a file of a kilobyte can make it allocate gigabytes: a
+compressed record, a storage that is not in the file, ``bytearray(10**12)``, a view larger than its storage. Here every
+storage is a slice of the file's bytes, so memory is bounded by the size of the file.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-MOST_VIEW = 64 << 20  #: bytes of entries that views may show more often than their storages hold them
-_MOST_DEPTH = 100  # of containers in containers
+MOST_VIEW = 64 << 20  #: bytes by which expanded views can exceed their storages, in total
+_MOST_DEPTH = 100  # of nested containers
 _MOST_DIMENSIONS = 64  # of a tensor, as in torch
-_MOST_KEY = 16  # entries of a tuple that is a key
+_MOST_KEY = 16  # entries of a tuple that is a key of a dict
 _SCALARS = (str, int, float, bool, bytes, complex, type(None))
 _ARCHIVE = b"PK\x03\x04"
 _MAGIC = 0x1950A86A20F9469CFC6C  # of files from before torch 1.6
@@ -48,7 +49,7 @@ _DTYPES = {
     if hasattr(torch, name)
 }  # fmt: skip
 
-#: What a protocol-2 pickle of plain containers is made of; torch's own safe reader knows the same.
+#: The opcodes in protocol-2 pickles of plain containers; torch's own safe reader allows the same ones.
 _OPCODES = (
     pickle.GLOBAL, pickle.REDUCE, pickle.BUILD, pickle.APPEND, pickle.APPENDS, pickle.SETITEM, pickle.SETITEMS,
     pickle.MARK, pickle.TUPLE, pickle.TUPLE1, pickle.TUPLE2, pickle.TUPLE3, pickle.NONE, pickle.NEWFALSE,
@@ -59,24 +60,24 @@ _OPCODES = (
 
 
 class Damaged(Exception):
-    """The bytes are those of a file that was cut short or changed, or of no such file."""
+    """The file is truncated or changed, or is not a file of ``torch.save``."""
 
 
 class Objects(Exception):
-    """The file asks for more than dense tensors, numbers, strings and containers; the message says what."""
+    """The file has more than dense tensors, numbers, strings and containers; the message names it."""
 
 
 def is_archive(data: bytes) -> bool:
-    """Whether the bytes begin as the files that torch writes today."""
+    """Whether the bytes begin like files of current versions of torch."""
     return data.startswith(_ARCHIVE)
 
 
 class Unread:
-    """An object of a class that is not plain: its name, and what the file says of its attributes. Nothing was run.
+    """Placeholder for an object of another class: its name, and its attributes in the file. No code was run.
 
     Attributes:
         name: of the class or function.
-        attributes: as they were given to it.
+        attributes: from the file.
     """
 
     def __init__(self, name: str) -> None:
@@ -87,38 +88,39 @@ class Unread:
         return Unread(self.name)
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        """An entry of a dict of a class of its own."""
+        """Ignore an entry of a subclass of dict."""
 
     def extend(self, items: Any) -> None:
-        """Entries of a list of a class of its own."""
+        """Ignore entries of a subclass of list."""
 
 
 def loads(data: bytes, *, lenient: bool = False) -> Any:
-    """What ``torch.save`` wrote, on the CPU; tensors that shared storage share it again.
+    """Read what ``torch.save`` wrote onto the CPU; tensors that shared storage share it again.
 
     Args:
-        lenient: give what is no dense tensor or plain container as :class:`Unread`, instead of refusing the file.
+        lenient: return objects other than dense tensors and plain containers as :class:`Unread` instead of refusing the
+            file.
 
     Raises:
-        Damaged: cut short, changed, or not of torch.
-        Objects: it holds more than dense tensors and plain containers.
+        Damaged: truncated, changed, or not of torch.
+        Objects: it has more than dense tensors and plain containers.
     """
     try:
         found = _archive(data, lenient) if is_archive(data) else _legacy(data, lenient)
         _check_tree(found, len(data))
     except (Damaged, Objects):
         raise
-    except Exception as error:  # whatever a pickle of nonsense leads to; nothing of the file was run
+    except Exception as error:  # anything that an invalid pickle causes; no code from the file was run
         raise Damaged(f"{type(error).__name__}: {error}") from error
     return found
 
 
 class _Storage:
-    """A part of the file's bytes.
+    """A storage: a slice of the file's bytes.
 
     Attributes:
-        dtype: of the entries it was saved with.
-        count: of those entries.
+        dtype: of its entries in the file.
+        count: number of these entries.
     """
 
     def __init__(self, data: bytearray, dtype: torch.dtype, count: int) -> None:
@@ -132,7 +134,9 @@ def _refuse_opcode(unpickler: Any) -> None:
     raise Objects("more than protocol 2 of a plain container needs")
 
 
-class _Unpickler(pickle._Unpickler):  # in Python: the one in C allocates what an opcode names
+class _Unpickler(
+    pickle._Unpickler
+):  # the one in Python: the one in C allocates any size that an opcode requests
     dispatch = {  # noqa: RUF012
         code: load if code in {op[0] for op in _OPCODES} else _refuse_opcode
         for code, load in pickle._Unpickler.dispatch.items()
@@ -143,7 +147,7 @@ class _Unpickler(pickle._Unpickler):  # in Python: the one in C allocates what a
         self._storage = storage
         self._lenient = lenient
         self._repeated = 0
-        # Entries and bytes that functions may make: each takes a byte of the pickle, unless it is a copy.
+        # Entries and bytes that functions can still create: each takes a byte of the pickle, unless it is a copy.
         self._left = len(file.getbuffer())
 
     def _spend(self, count: int) -> None:
@@ -183,7 +187,7 @@ class _Unpickler(pickle._Unpickler):  # in Python: the one in C allocates what a
         return self._storage(pid)
 
     def load_build(self) -> None:
-        attributes = self.stack.pop()  # type: ignore[attr-defined]  # of a state dict: its modules' versions
+        attributes = self.stack.pop()  # type: ignore[attr-defined]  # for a state dict: versions of its modules
         found = self.stack[-1]  # type: ignore[attr-defined]
         if type(found) is Unread:
             found.attributes = attributes if type(attributes) is dict else {}
@@ -216,7 +220,7 @@ class _Unpickler(pickle._Unpickler):  # in Python: the one in C allocates what a
     def _list(self) -> Any:
         found = self.stack[-1]  # type: ignore[attr-defined]
         if type(found) not in (list, Unread):
-            raise Damaged("entries of what is no list")
+            raise Damaged("entries for something that is not a list")
         return found
 
     def load_setitem(self) -> None:
@@ -236,7 +240,7 @@ class _Unpickler(pickle._Unpickler):  # in Python: the one in C allocates what a
         if type(items) not in (list, tuple) or not all(
             type(pair) in (list, tuple) and len(pair) == 2 for pair in items
         ):
-            raise Objects("collections.OrderedDict of something else than pairs")
+            raise Objects("collections.OrderedDict of other items than pairs")
         self._spend(len(items))
         for key, _ in items:
             _check_key(key)
@@ -250,12 +254,12 @@ class _Unpickler(pickle._Unpickler):  # in Python: the one in C allocates what a
 
     def _size(self, shape: Any) -> tuple[int, ...]:
         if type(shape) not in (list, tuple) or len(shape) > _MOST_DIMENSIONS:
-            raise Damaged("a shape that is none")
+            raise Damaged("an invalid shape")
         return torch.Size(shape)
 
     def _set(self, items: Any = ()) -> set[Any]:
         if type(items) not in (list, tuple):
-            raise Objects("a set of something else than a list")
+            raise Objects("a set that is not made from a list")
         self._spend(len(items))
         for item in items:
             _check_key(item)
@@ -291,11 +295,11 @@ class _Unpickler(pickle._Unpickler):  # in Python: the one in C allocates what a
         metadata: Any = None,
     ) -> Tensor:
         if not isinstance(dtype, torch.dtype):
-            raise Damaged("a tensor of no type")
+            raise Damaged("a tensor without a type")
         return _lazily(self._view(storage, dtype, offset, size, stride), metadata)
 
     def _view(self, storage: _Storage, dtype: torch.dtype, offset: int, size: Any, stride: Any) -> Tensor:
-        """A tensor on a storage, all of which lies inside."""
+        """A tensor on a storage; raises if any entry is outside it."""
         if not isinstance(size, tuple | list) or not isinstance(stride, tuple | list):
             raise Damaged("a tensor of impossible shape")
         if len(size) != len(stride) or len(size) > _MOST_DIMENSIONS:
@@ -323,10 +327,10 @@ def _archive(data: bytes, lenient: bool) -> Any:
     except (zipfile.BadZipFile, ValueError, OverflowError, NotImplementedError, struct.error) as error:
         raise Damaged(str(error)) from error
     members = archive.infolist()
-    if lenient:  # TorchScript compresses its code, which nobody reads
+    if lenient:  # TorchScript compresses its code, which is not read here
         members = [info for info in members if not _CODE.match(info.filename)]
     infos = {info.filename: info for info in members}
-    # torch stores records as they are, so that they cannot be more than the file.
+    # torch does not compress records, so together they cannot be larger than the file.
     if sum(info.file_size for info in infos.values()) > len(data) or len(infos) != len(members):
         raise Damaged("records that are larger than the file")
     if any(info.compress_type != zipfile.ZIP_STORED for info in infos.values()):
@@ -341,15 +345,15 @@ def _archive(data: bytes, lenient: bool) -> Any:
     def storage(pid: Any) -> _Storage:
         dtype, key, count = _named(pid)
         if key not in made:
-            content = bytearray(archive.read(f"{top}data/{key}"))  # zipfile compares its checksum
+            content = bytearray(archive.read(f"{top}data/{key}"))  # zipfile verifies the checksum
             if len(content) < count * dtype.itemsize:
-                raise Damaged("a storage that is cut short")
+                raise Damaged("a truncated storage")
             made[key] = _Storage(content, dtype, count)
         if made[key].dtype != dtype:
             raise Damaged("a storage of two types")
         return made[key]
 
-    for info in infos.values():  # also what is not used: a flipped byte anywhere is a damaged file
+    for info in infos.values():  # also unused records, so that a flipped byte anywhere is detected
         archive.read(info.filename) if not info.filename.startswith(f"{top}data/") else None
     found = _Unpickler(io.BytesIO(archive.read(f"{top}data.pkl")), storage, lenient).load()
     for name in infos:
@@ -359,7 +363,7 @@ def _archive(data: bytes, lenient: bool) -> Any:
 
 
 def _legacy(data: bytes, lenient: bool) -> Any:
-    """Of torch before 1.6: five pickles, and the storages behind them."""
+    """A file of torch before 1.6: five pickles, followed by the storages."""
     if not data.startswith(pickle.PROTO):
         raise Damaged("no pickle")
     file = io.BytesIO(data)
@@ -376,25 +380,25 @@ def _legacy(data: bytes, lenient: bool) -> Any:
         wanted[key] = (dtype, count)
         return _Storage(bytearray(), dtype, 0)
 
-    _Survey(file, note, lenient).load()  # storages lie behind: the first pass only asks which there are
+    _Survey(file, note, lenient).load()  # the storages come later in the file: the first pass only lists them
     keys = _plain(file)
     if lenient and isinstance(keys, list) and len(keys) > len(wanted):
-        raise Objects("a quantized tensor, as torch saved them long ago")
+        raise Objects("a quantized tensor in an old format")
     if not isinstance(keys, list) or not all(key in wanted for key in keys):
-        raise Damaged("storages that nobody named")
+        raise Damaged("storages that are not used")
     made: dict[str, _Storage] = {}
     for key in keys:
         dtype, count = wanted[key]
-        (said,) = struct.unpack("<q", file.read(8))
-        if said != count or count * dtype.itemsize > len(data) - file.tell():
-            raise Damaged("a storage that is cut short")
+        (declared,) = struct.unpack("<q", file.read(8))
+        if declared != count or count * dtype.itemsize > len(data) - file.tell():
+            raise Damaged("a truncated storage")
         made[key] = _Storage(bytearray(file.read(count * dtype.itemsize)), dtype, count)
     file.seek(start)
     return _Unpickler(file, lambda pid: made[_named(pid)[1]], lenient).load()
 
 
 class _Survey(_Unpickler):
-    """Goes through a pickle for the storages in it."""
+    """Reads a pickle only to list its storages."""
 
     def _view(self, storage: _Storage, dtype: torch.dtype, offset: int, size: Any, stride: Any) -> Tensor:
         return torch.empty(0, dtype=dtype)
@@ -404,31 +408,31 @@ def _plain(file: io.BytesIO) -> Any:
     """A pickle without tensors."""
 
     def none(pid: Any) -> _Storage:
-        raise Damaged("a tensor where there is none")
+        raise Damaged("an unexpected tensor")
 
     return _Unpickler(file, none).load()
 
 
 def _named(pid: Any) -> tuple[torch.dtype, str, int]:
-    """Type, key and number of entries in the name of a storage."""
+    """Type, key and number of entries of a storage, from its persistent id."""
     if not isinstance(pid, tuple) or len(pid) not in (5, 6) or pid[0] not in ("storage", b"storage"):
         raise Damaged("a storage without a name")
     dtype, key, count = pid[1], pid[2], pid[4]
     if not isinstance(dtype, torch.dtype) or not isinstance(key, str) or type(count) is not int or count < 0:
-        raise Damaged("a storage of no type")
+        raise Damaged("a storage without a type")
     if len(pid) == 6 and pid[5] is not None:
-        raise Objects("views of storages, as torch saved them long ago")
+        raise Objects("views of storages in an old format")
     return dtype, key, count
 
 
 def _parameter(data: Any, *_: Any) -> Tensor:
     if not isinstance(data, Tensor):
-        raise Damaged("a parameter that is no tensor")
+        raise Damaged("a parameter that is not a tensor")
     return data
 
 
 def _check_key(key: Any) -> None:
-    """A key is a scalar or a short tuple of scalars: a tuple of tuples of one tuple would take for ever to hash."""
+    """Raise unless a key is a scalar or a short tuple of scalars: hashing nested tuples can take exponential time."""
     parts = key if type(key) in (tuple, torch.Size) and len(key) <= _MOST_KEY else (key,)
     if not all(
         isinstance(part, _SCALARS) or type(part) in (torch.dtype, torch.device, Unread) for part in parts
@@ -437,11 +441,11 @@ def _check_key(key: Any) -> None:
 
 
 def _lazily(tensor: Tensor, metadata: Any) -> Tensor:
-    """A view whose entries torch would conjugate or negate when they are read."""
+    """A tensor, as a lazily conjugated or negated view if its metadata request that."""
     if metadata is None:
         return tensor
     if not isinstance(metadata, dict) or not set(metadata) <= {"conj", "neg"}:
-        raise Objects("a tensor with properties of its own")
+        raise Objects("a tensor with unknown properties")
     if metadata.get("conj"):
         if not tensor.is_complex():
             raise Damaged("a conjugated tensor of real numbers")
@@ -451,25 +455,25 @@ def _lazily(tensor: Tensor, metadata: Any) -> Tensor:
 
 def _device(*names: Any) -> str:
     if len(names) > 2 or not all(type(name) in (str, int) and len(str(name)) <= 32 for name in names[:2]):
-        raise Damaged("a device that is none")
+        raise Damaged("an invalid device")
     return ":".join(str(name) for name in names)
 
 
 def _complex(*parts: Any) -> complex:
     if len(parts) > 2 or not all(type(part) in (int, float) and abs(part) < 1e300 for part in parts):
-        raise Damaged("a complex number that is none")
+        raise Damaged("an invalid complex number")
     return complex(*parts)
 
 
 def _check_tree(found: Any, size: int) -> None:
-    """Containers a file can hold by itself: neither deep, nor endless, nor one shown again and again."""
+    """Raise for containers that are too deep, cyclic, or repeated so often that walking them takes too long."""
     left = 1000 + 4 * size  # an entry takes more than a byte of the pickle
 
     def walk(value: Any, depth: int) -> None:
         nonlocal left
         left -= 1
         if left < 0 or depth > _MOST_DEPTH:
-            raise Damaged("containers without end")
+            raise Damaged("containers that are nested or repeated too often")
         if isinstance(value, dict):
             for key, item in value.items():
                 walk(key, depth + 1)

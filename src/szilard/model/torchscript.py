@@ -1,7 +1,7 @@
-"""The weights in a TorchScript archive, without running its code.
+"""Read the weights in a TorchScript archive without running its code.
 
-The archive pickles its modules as objects with attributes. Which of those are weights is written in its code, in lines
-that list the names of each class's parameters and buffers; these lines are looked for, and no code is run.
+The archive pickles its modules as objects with attributes. Its code has lines that list the names of the parameters and
+buffers of each class; these lines are read as text to find the weights.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ _CLASS = re.compile(r"class (\w+)\(Module\):")
 _NAMES = re.compile(r"  __(parameters|buffers)__ = \[(.*)\]")
 _MOST_CODE = 16 << 20  # bytes, of one file and of all of them
 _MOST_PARTS = 1 << 16  # attributes of all modules
-_MOST_DEPTH = 64  # of modules in modules
+_MOST_DEPTH = 64  # of nested modules
 
 
 def load(path: Path) -> dict[str, Tensor]:
-    """Parameters and buffers by name, in the order of a state dict; a module in two places has two names.
+    """Parameters and buffers by name, in the order of a state dict; a module that is used twice has two names.
 
     Raises:
-        SzilardFileError: the archive is damaged, or its modules never end.
+        SzilardFileError: the archive is damaged, or its modules are nested too deeply.
     """
     root = checkpoint.load_plain(path, "file", lenient=True)
     return dict(attributes(path, root, weights(path.read_bytes())))
 
 
 def weights(archive: bytes) -> dict[str, frozenset[str]]:
-    """Names of the parameters and buffers of each class, as far as the code says both."""
+    """Names of the parameters and buffers of each class; only classes whose code lists both."""
     found: dict[str, dict[str, list[str]]] = {}
     try:
         with zipfile.ZipFile(io.BytesIO(archive)) as opened:
@@ -61,7 +61,7 @@ def weights(archive: bytes) -> dict[str, frozenset[str]]:
 
 
 def attributes(path: Path, root: object, known: Mapping[str, frozenset[str]]) -> Iterator[tuple[str, Tensor]]:
-    """Names and tensors of a module and of those in it; of a class that is not known, all tensors.
+    """Names and tensors of a module and of its submodules; for a class that is not in ``known``, all tensors.
 
     Raises:
         SzilardFileError: there are too many.
@@ -77,7 +77,7 @@ def attributes(path: Path, root: object, known: Mapping[str, frozenset[str]]) ->
         for name, value in module.attributes.items():
             left -= 1
             if left < 0 or depth > _MOST_DEPTH:
-                raise SzilardFileError(f"{path} has modules without end; get or make it again")
+                raise SzilardFileError(f"{path} has too many modules; download or make it again")
             if not isinstance(name, str):
                 continue
             if isinstance(value, Tensor) and (names is None or name in names):

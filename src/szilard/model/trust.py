@@ -1,9 +1,9 @@
-"""Whose word a path in a file is: what this user's own commands wrote on this machine, or somebody else's.
+"""Signatures of paths in files: was a path written by this user's own commands on this machine, or by another person?
 
-A finished network and a ``run.toml`` may name Python code that builds the network, and files of data. Code would be run
-and files read, so both are only followed where they are *trusted*: the user says so (``--trust``), or the names carry a
-signature made with a key that lies in this user's config folder and nowhere else. A signature is an HMAC-SHA256 of the
-path; it says who wrote the name and nothing of what the file there contains.
+A saved network and a ``run.toml`` can name Python code that builds the network, and data files. Code would be run and
+data read, so both are used only if they are *trusted*: the user says so (``--trust``), or the names have a signature
+made with a key that is stored only in this user's config folder. A signature is an HMAC-SHA256 of the path; it shows
+who wrote the name, and does not cover the content of the named file.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from szilard import data as rooms
 from szilard import networks
+from szilard.data import names as data_set_names
 from szilard.data.files import squash
 from szilard.run.settings import Settings
 
@@ -30,7 +30,7 @@ _OTHER_SPELLINGS = ("fashion", "wine")
 
 
 def sign_network(spec: str | None) -> str | None:
-    """The signature of a spec that names code; None for other specs, or where there can be no key."""
+    """The signature of a spec that names code; None for other specs, or if there is no key."""
     return _sign("network", spec) if spec is not None and networks.is_code(spec) else None
 
 
@@ -69,8 +69,8 @@ def _settings_paths(settings: Settings) -> dict[str, str]:
 
 
 def data_paths(source: Mapping[str, Any]) -> dict[str, str]:
-    """Those arguments of :func:`szilard.data.load` that are paths: a root, and a name that is no known set's."""
-    known = {squash(name) for name, _ in rooms.names()} | set(_OTHER_SPELLINGS)
+    """The arguments of :func:`szilard.data.load` that are paths: a root, and a name that is not a known data set."""
+    known = {squash(name) for name, _ in data_set_names()} | set(_OTHER_SPELLINGS)
     found = {}
     name, root = source.get("name"), source.get("root")
     if name is not None and (squash(str(name)) not in known or Path(str(name)).suffix):
@@ -81,7 +81,7 @@ def data_paths(source: Mapping[str, Any]) -> dict[str, str]:
 
 
 def absolute_network(spec: str | None) -> str | None:
-    """The spec with the whole path of its file, if it names one."""
+    """The spec with the absolute path of its file, if it names one."""
     if spec is None or not networks.is_code(spec):
         return spec
     file, _, function = spec.rpartition(":")
@@ -89,7 +89,7 @@ def absolute_network(spec: str | None) -> str | None:
 
 
 def absolute_data(source: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of :func:`szilard.data.load` with whole paths."""
+    """The arguments of :func:`szilard.data.load` with absolute paths."""
     return {**source, **{key: _absolute(path) for key, path in data_paths(source).items()}}
 
 
@@ -125,7 +125,7 @@ def _folder() -> Path:
 
 
 def _key(*, make: bool) -> bytes | None:
-    """This user's key, or None: there is none and none can be made, or others may know it."""
+    """This user's key, or None: it does not exist and cannot be made, or other users can read it."""
     try:
         path = _folder() / "key"
         if make and not path.exists():
@@ -141,7 +141,7 @@ def _key(*, make: bool) -> bytes | None:
 
 
 def _make(path: Path) -> None:
-    """Write a new key, whole or not at all; of two processes that do, the first one's stays."""
+    """Write a new key atomically; if two processes do this, the first key is kept."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     temporary = path.with_name(f".key.{os.getpid()}.{secrets.token_hex(4)}.tmp")
     try:

@@ -286,7 +286,7 @@ class Job:
                 "valid": valid,
                 "cost": cost.to_dict(),
                 "density": evaluate.densities(network),
-                **details.of(predictive, data.test.y, data, elsewhere=elsewhere, seed=seed),
+                **details.of(predictive, data.test.y, data, ood=elsewhere, seed=seed),
             }
             if diverged is not None:
                 result["diverged"] = diverged

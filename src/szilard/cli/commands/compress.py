@@ -160,7 +160,7 @@ def _with_data(
     from szilard.cli.external.network_and_data import NetworkAndExamples, open_network_and_data
     from szilard.errors import SzilardError
     from szilard.model import saved_network
-    from szilard.model.evaluate import residual, tells_mean_alone
+    from szilard.model.evaluate import lacks_noise, residual
     from szilard.model.saved_network import SavedNetwork
 
     file = request.path
@@ -185,7 +185,7 @@ def _with_data(
         data, meta = opened.data, opened.meta
         found = SavedNetwork.plain(opened.network, data, network_spec=opened.spec, source=stored)
         found = replace(found, answers=opened.kind)
-        if tells_mean_alone(opened.for_method(), data):
+        if lacks_noise(opened.for_method(), data):
             found = replace(found, noise=residual(opened.for_method(), data))
     if certificate and (not data.target_type.has_classes or data.is_dense):
         raise SzilardError(_NO_CERTIFICATE)

@@ -114,12 +114,12 @@ def _of_saved_network(
     from szilard.cli import loading, predictions
     from szilard.cli.external import adapted_outputs
     from szilard.cli.messages import notifier
-    from szilard.model.evaluate import answers_mean_alone
+    from szilard.model.evaluate import outputs_means_only
 
     found = loading.saved_network_of(file, request, notifier())
     x = new_inputs.read(inputs, found, root, lines)
     network = adapted_outputs.for_method(found)
-    if found.target_type.in_units and answers_mean_alone(network, x[:2], found.n_outputs):
+    if found.target_type.in_units and outputs_means_only(network, x[:2], found.n_outputs):
         return predictions.of_means(network, x, found.target_shift, found.target_scale, found.targets)
     predictive = found.method.predict(network, x, samples=samples, seed=seed)
     if len(predictive.shape) > 1 and not found.targets:

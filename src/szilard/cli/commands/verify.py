@@ -60,14 +60,14 @@ def _compare(path: Path, against: Path, key: str | None) -> list[Difference]:
 def _tensors(path: Path, state: dict[str, Any], key: str | None) -> dict[str, Any]:
     """The state dict in any file of weights, under the names of ``state`` if it has those tensors."""
     from szilard.file.error import SzilardFileError
-    from szilard.model import fitting, stored
+    from szilard.model import matching, stored
 
     found = stored.read(path)
     try:
-        fitted = fitting.fit(found, state, key).state
+        matched = matching.match(found, state, key).state
     except SzilardFileError:
         return found.group(key)[1] if found.groups else {}
-    return {name: fitted[name] for name in state if name in fitted}
+    return {name: matched[name] for name in state if name in matched}
 
 
 def _print(against: Path, differences: list[Difference], wide: bool) -> None:

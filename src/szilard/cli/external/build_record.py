@@ -95,7 +95,7 @@ def read(path: Path, spec: str | None, *, trusted: bool) -> BuildRecord | None:
     if not trust.knows_network(found.spec, signature):
         if not trusted:
             raise SzilardError(
-                f"{path} wants to run {printable(found.spec)}, and this user's own szilard has not written that; "
+                f"{path} needs to run {printable(found.spec)}, and your own szilard did not write that name; "
                 "add --trust if you trust it, or name your own code with --network"
             )
         notifier()(f"running {printable(found.spec.rpartition(':')[0])}, named by {printable(str(path))}")

@@ -27,7 +27,7 @@ def candidates(
     else:
         plain = (None, "inputs are taken as they are in the data")
         moments = _moments(x, channels_last=data.channels_last)
-        standard = (moments, "inputs are standardised by the training part")
+        standard = (moments, "inputs are standardised with the training part")
         if not x.is_floating_point():
             sets = [(None, "inputs stay whole numbers"), ("float", plain[1]), standard]
         else:

@@ -15,7 +15,7 @@ from szilard.data import targets
 from szilard.data.check import finite, no_label_255, same_length
 from szilard.data.files import path_of
 from szilard.data.npz import Archive, Header, read_npz, to_tensor
-from szilard.data.splits import carve
+from szilard.data.splits import split_indices
 from szilard.data.table import Table, listed, read_table
 from szilard.errors import SzilardError, shortened
 from szilard.likelihood.targets import of_task
@@ -199,7 +199,7 @@ def _split(name: str, x: Tensor, y: Tensor, names: tuple[str, ...], seed: int) -
 
 def _indices(y: Tensor, fractions: tuple[float, ...], seed: int) -> list[Tensor]:
     classes = y.dim() == 1 and not y.is_floating_point()
-    return carve(y if y.dim() == 1 else torch.zeros(len(y)), fractions, seed, stratify=classes)
+    return split_indices(y if y.dim() == 1 else torch.zeros(len(y)), fractions, seed, stratify=classes)
 
 
 def inputs(array: np.ndarray, what: str) -> Tensor:

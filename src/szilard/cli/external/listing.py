@@ -8,7 +8,7 @@ from typing import Any
 from szilard.cli import output
 from szilard.cli.table import Column, Table, say_wrapped, show
 from szilard.errors import printable
-from szilard.model import fitting, formats, stored
+from szilard.model import formats, matching, stored
 
 
 def print_tensors(path: Path, *, as_json: bool, wide: bool) -> None:
@@ -30,7 +30,7 @@ def print_tensors(path: Path, *, as_json: bool, wide: bool) -> None:
         for group, tensors in found.groups.items()
         for name, value in tensors.items()
     ]
-    total, _ = fitting.size(value for tensors in found.groups.values() for value in tensors.values())
+    total, _ = matching.size(value for tensors in found.groups.values() for value in tensors.values())
     if as_json:
         content = {"path": str(path), "kind": kind, "bytes": path.stat().st_size, "tensor_bytes": total}
         output.as_json({**content, "tensors": rows})

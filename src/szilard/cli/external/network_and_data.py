@@ -26,7 +26,7 @@ from szilard.cli.request import Request, Tell
 from szilard.data import DataSet
 from szilard.errors import SzilardError, first_line
 from szilard.model import units
-from szilard.model.tried import Chosen, Tried, choose
+from szilard.model.unit_choice import Candidate, Choice, choose
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,9 +88,9 @@ def open_network_and_data(request: Request, tell: Tell) -> NetworkAndDataSet | N
     adapted = AdaptedOutputs(network, adapted_outputs.output_kind(network, data))
     networks.check_fits(adapted, data, own=network)
     target = request.data_options.get("target") or "y"
-    chosen = units.fitted(adapted, data, told=request.normalisation.typed, target=target)
+    chosen = units.best_units(adapted, data, given=request.normalisation.typed, target=target)
     kind = adapted_outputs.output_kind(network, chosen.what)  # in these units, outputs may be of another kind
-    tell(f"{order}{chosen.says}")
+    tell(f"{order}{chosen.text}")
     return NetworkAndDataSet(network, kind, chosen.what, spec, meta, chosen.score, chosen.other_units)
 
 
@@ -142,7 +142,7 @@ def _as_features(read: Examples) -> Iterator[Tensor]:
 def _with_examples(request: Request, spec: str | None, tell: Tell) -> NetworkAndExamples:
     read = examples.read(request.data_options)
     other = read.in_other_order()
-    found: list[Tried[NetworkAndExamples]] = []
+    found: list[Candidate[NetworkAndExamples]] = []
     errors: list[Exception] = []
     notices: dict[int, list[str]] = {}
     for data in (read,) if other is None else (read, other):
@@ -163,10 +163,10 @@ def _with_examples(request: Request, spec: str | None, tell: Tell) -> NetworkAnd
         raise SzilardError(f"{channel_order.refusal(read, other)}: {first_line(errors[0])}") from errors[0]
     first = found[0].what
     if not first.valid.choice.labelled:
-        chosen = Chosen(first, found[0].score, f"{found[0].where}{found[0].says}")
+        chosen = Choice(first, found[0].score, f"{found[0].where}{found[0].text}")
     else:
         chosen = choose(found, first.by, guessing=first.valid.guessing)
     for line in notices[id(chosen.what)]:
         tell(line)
-    tell(chosen.says)
+    tell(chosen.text)
     return replace(chosen.what, score=chosen.score, other_units=chosen.other_units)

@@ -18,8 +18,8 @@ from szilard.cli.request import Request
 from szilard.compression.calibration import MOST_JUDGES, Calibration
 from szilard.compression.judge import Judge, judge
 from szilard.likelihood import Gaussian
-from szilard.model.link import Link, linked
-from szilard.model.tried import Tried
+from szilard.model.unit_choice import Candidate
+from szilard.model.unit_relation import UnitRelation, relation_of
 from szilard.networks.evaluating import evaluating
 from szilard.networks.float_type import cast, float_type
 
@@ -42,7 +42,7 @@ def scored(
     spec: str | None,
     meta: dict[str, Any],
     errors: list[Exception],
-) -> Iterator[Tried[NetworkAndExamples]]:
+) -> Iterator[Candidate[NetworkAndExamples]]:
     """The network's score in each of the units that it takes; the exceptions of the others go to ``errors``."""
     where = channel_order.describe(data)
     for x_units, y_units, text in candidates(data, request.normalisation, labelled=request.has_labels):
@@ -57,13 +57,13 @@ def scored(
             one = replace(one, target=y_units, record=record)
         labelled = one.valid.choice.labelled
         link = _link(one, network, data) if labelled else None
-        yield Tried(one.valid(network), one, text, link, where)
+        yield Candidate(one.valid(network), one, text, link, where)
         if not labelled:
             break  # without labels, no units are better than others
 
 
 @torch.no_grad()
-def _link(one: NetworkAndExamples, network: nn.Module, raw: Examples) -> Link | None:
+def _link(one: NetworkAndExamples, network: nn.Module, raw: Examples) -> UnitRelation | None:
     """How the value with the largest error follows its target; None for outputs other than values."""
     likelihood = one.valid.choice.likelihood
     if not isinstance(likelihood, Gaussian) or any(where is not None for where in one.valid.positions):
@@ -75,7 +75,7 @@ def _link(one: NetworkAndExamples, network: nn.Module, raw: Examples) -> Link | 
         return None
     worst = int((output - own).square().mean(0).div(own.var(0).clamp_min(1e-30)).argmax())
     name = raw.outputs[worst] if len(raw.outputs) == y.shape[1] else f"y{worst}" if y.shape[1] > 1 else "y"
-    return linked(output[:, worst], y[:, worst], name)
+    return relation_of(output[:, worst], y[:, worst], name)
 
 
 def _judged(

@@ -12,23 +12,23 @@ from torch import nn
 from szilard.cli.messages import notifier
 from szilard.errors import SzilardError, printable
 from szilard.file.ledger import ORIGINAL
-from szilard.model import fitting, formats, saved_network
-from szilard.model.fitting import Fitted
+from szilard.model import formats, matching, saved_network
 from szilard.model.formats import Format
+from szilard.model.matching import Matched
 
 Tell = Callable[[str], object]
 
 
-def load(path: Path, network: nn.Module, key: str | None, tell: Tell) -> Fitted:
+def load(path: Path, network: nn.Module, key: str | None, tell: Tell) -> Matched:
     """Put the weights of a file into a network, and print in one line where in the file they were.
 
     Raises:
         SzilardError: they do not fit.
     """
-    fitted = saved_network.load_state(path, network, saved_network.plain_state(path), key)
-    if fitted.told:
-        tell(printable(f"{path}: {fitted.told}"))
-    return fitted
+    matched = saved_network.load_state(path, network, saved_network.plain_state(path), key)
+    if matched.note:
+        tell(printable(f"{path}: {matched.note}"))
+    return matched
 
 
 def network_of(
@@ -60,11 +60,11 @@ def network_of(
             f"{path} holds weights and does not say of which network; add --network, for instance file.py:function"
         )
     network = build(spec)
-    fitted = load(path, network, key, tell)
-    own = fitting.size(network.state_dict().values())
-    if fitted.kind in ("", own[1]):
+    matched = load(path, network, key, tell)
+    own = matching.size(network.state_dict().values())
+    if matched.kind in ("", own[1]):
         return network, {}
-    return network, {ORIGINAL: {"bytes": fitted.bytes, "type": fitted.kind}}
+    return network, {ORIGINAL: {"bytes": matched.bytes, "type": matched.kind}}
 
 
 def _script(path: Path) -> nn.Module:

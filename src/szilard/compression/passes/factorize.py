@@ -43,7 +43,7 @@ class Factorize:
     """
 
     name = "factorize"
-    summary = "Factorises weights: sparse powers of two times a small basis"
+    summary = "Factors weights: sparse powers of two times a small basis"
     source = "SmartExchange, Zhao et al. 2020, arXiv:2005.03403"
     order = 2
     looks_back = True

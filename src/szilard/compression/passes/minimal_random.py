@@ -121,7 +121,7 @@ class MinimalRandom:
     """
 
     name = "minimal-random"
-    summary = "Stores one sample of a posterior at the cost of its divergence"
+    summary = "Codes one posterior sample in about KL divergence bits"
     source = "Havasi et al. 2019, arXiv:1810.00440"
     order = 9
 

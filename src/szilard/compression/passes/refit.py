@@ -63,7 +63,7 @@ class Refit:
     """
 
     name = "refit"
-    summary = "Fits each layer to the outputs of the rounded layers before it"
+    summary = "Refits each layer to its inputs from quantised layers"
     source = "GPTAQ, Li et al. 2025, arXiv:2504.02692"
     order = 4
 

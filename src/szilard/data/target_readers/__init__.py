@@ -1,4 +1,4 @@
-"""Who reads the targets of a data set, by their type."""
+"""Readers of targets, by type of the targets."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _READERS: dict[type[DataTargets], TargetReader] = {
 
 
 def reader_of(target_type: DataTargets) -> TargetReader:
-    """What reads targets of a type.
+    """The reader of a type of targets.
 
     Raises:
-        SzilardError: nothing does.
+        SzilardError: there is none.
     """
     found = _READERS.get(type(target_type))
     if found is None:
         raise SzilardError(
-            f"no file can hold targets of {target_type.name}; add a reader to szilard.data.target_readers"
+            f"targets of {target_type.name} cannot be read from files; add a reader to szilard.data.target_readers"
         )
     return found

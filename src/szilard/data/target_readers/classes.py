@@ -20,14 +20,14 @@ from szilard.likelihood.targets import CLASSES
 
 
 class ClassReader(TargetReader):
-    """Classes are the different values, sorted; whole numbers in an array are the numbers of the classes."""
+    """Classes are the different values of a column, sorted; integers in an array are class numbers."""
 
     target_type = CLASSES
     balanced = True
 
     def of_column(self, table: Table, column: int) -> tuple[Tensor, tuple[str, ...]]:
         if table.is_text(column) or table.partly_text(column):
-            # Not as a NumPy array, in which every cell takes as much as the longest one.
+            # Not a NumPy array: there, every cell would take as much memory as the longest one.
             texts = table.texts(column)
             classes = tuple(sorted(set(texts)))
             number = {label: i for i, label in enumerate(classes)}
@@ -38,8 +38,8 @@ class ClassReader(TargetReader):
             row = int(np.argmin(whole))
             raise SzilardError(
                 f"line {table.lines[row]}, column {shortened(table.names[column], 60)!r} of {table.path} is "
-                f"{shortened(table.columns[column][row], 60)}, which is no class label; use whole numbers or text, or "
-                "task='regression' for a quantity"
+                f"{shortened(table.columns[column][row], 60)}, which is not a class label; use whole numbers or text, "
+                "or task='regression' for a quantity"
             )
         return labels.of_numbers(table.columns[column], values)
 
@@ -50,7 +50,7 @@ class ClassReader(TargetReader):
         )
 
     def of_known(self, table: Table, column: int, classes: Sequence[str], network: str) -> Tensor:
-        """By the network's numbers."""
+        """Class numbers of the network."""
         cells = table.texts(column)
         names = list(dict.fromkeys(cells))
         place = dict(zip(names, labels.places(names, classes), strict=True))
@@ -67,7 +67,7 @@ class ClassReader(TargetReader):
     def check_training_rows(
         self, table: Table, y: Tensor, train: Tensor, classes: Sequence[str], request: Request
     ) -> None:
-        labels.refuse_untaught(table, y, train, classes, request)
+        labels.refuse_missing_classes(table, y, train, classes, request)
 
     def of_arrays(
         self, arrays: Sequence[np.ndarray], names: Sequence[str], path: Path
@@ -88,7 +88,7 @@ class ClassReader(TargetReader):
 
     def of_matrices(self, matrices: Sequence[Tensor], path: Path) -> NoReturn:
         raise SzilardError(
-            f"y of {path} has {matrices[0].shape[1]} columns, and classes are one number an example, [N]; leave "
+            f"y of {path} has {matrices[0].shape[1]} columns, and classes are one number per example, [N]; leave "
             "task='classification' out for labels that are each 0 or 1"
         )
 
@@ -98,7 +98,7 @@ class ClassReader(TargetReader):
     def check_training_part(self, raw: Raw, name: str) -> None:
         if len(raw.classes) < 2:
             raise SzilardError(
-                f"{name} has a single class, {shortened(raw.classes[0], 60)!r}; there is nothing to tell apart"
+                f"{name} has a single class, {shortened(raw.classes[0], 60)!r}; classification needs at least two"
             )
         check.every_class(raw.train.y, raw.classes, name)
 

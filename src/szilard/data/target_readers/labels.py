@@ -1,4 +1,4 @@
-"""Labels that are each there or not, from 0 and 1."""
+"""Binary labels from 0 and 1."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from szilard.likelihood.targets import LABELS
 
 
 class LabelReader(TargetReader):
-    """0 or 1, true or false, yes or no; int64 ``[N, k]``, even of one label."""
+    """0 or 1, true or false, yes or no; int64 ``[N, k]``, also for one label."""
 
     target_type = LABELS
 
@@ -34,12 +34,12 @@ class LabelReader(TargetReader):
             cell = shortened(table.columns[columns[n]][row], 60)
             raise SzilardError(
                 f"line {table.lines[row]}, column {table.called(columns[n])} of {table.path} is {cell!r}, and labels "
-                "that are there or not must be 0 or 1; mend it, or use task='regression' for quantities"
+                "must be 0 or 1; fix it, or use task='regression' for quantities"
             )
         return torch.from_numpy(values).long()
 
     def strata(self, y: Tensor) -> Tensor:
-        """Rows of one combination of labels."""
+        """One stratum for each combination of labels."""
         return y.unique(dim=0, return_inverse=True)[1]
 
     def of_arrays(
@@ -51,7 +51,7 @@ class LabelReader(TargetReader):
     def of_matrices(self, matrices: Sequence[Tensor], path: Path) -> list[Tensor]:
         if not all(bool(((y == 0) | (y == 1)).all()) for y in matrices):
             raise SzilardError(
-                f"y of {path} has other values than 0 and 1; mend it, or use task='regression'"
+                f"y of {path} has other values than 0 and 1; fix them, or use task='regression'"
             )
         return [y.long() for y in matrices]
 

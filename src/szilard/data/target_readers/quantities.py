@@ -1,4 +1,4 @@
-"""Quantities, which are standardised by the training part."""
+"""Quantities, standardised with statistics of the training part."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from szilard.likelihood.targets import QUANTITIES
 
 
 class QuantityReader(TargetReader):
-    """Numbers, float64 ``[N]``, or ``[N, k]`` of several."""
+    """Numbers, float64 ``[N]``, or ``[N, k]`` for several targets."""
 
     target_type = QUANTITIES
 
@@ -27,7 +27,7 @@ class QuantityReader(TargetReader):
         if table.is_text(column):
             shown = shortened(table.columns[column][0], 60)
             raise SzilardError(
-                f"column {shortened(table.names[column], 60)!r} of {table.path} is text and no quantity, such as "
+                f"column {shortened(table.names[column], 60)!r} of {table.path} is text and not a quantity, such as "
                 f"{shown!r}; write the numbers alone, without units, or use task='classification' for classes"
             )
         return torch.from_numpy(table.numbers(column)), ()
@@ -39,7 +39,7 @@ class QuantityReader(TargetReader):
         self, arrays: Sequence[np.ndarray], names: Sequence[str], path: Path
     ) -> tuple[list[Tensor], tuple[str, ...]]:
         if all(array.dtype.kind == "U" for array in arrays):
-            raise SzilardError(f"y of {path} is text and no quantity; use task='classification'")
+            raise SzilardError(f"y of {path} is text and not a quantity; use task='classification'")
         ys = [to_tensor(array, name) for array, name in zip(arrays, names, strict=True)]
         for y, name in zip(ys, names, strict=True):
             check.finite(y, name)
@@ -49,7 +49,7 @@ class QuantityReader(TargetReader):
         return [y.double() for y in matrices]
 
     def units(self, raw: Raw, name: str) -> Units:
-        """Mean and deviation, ``[k]`` of several."""
+        """Mean and standard deviation, ``[k]`` for several targets."""
         refuse_constant(raw, name)
         y = raw.train.y.double()
         shift, scale = y.mean(0), y.std(0, correction=0)

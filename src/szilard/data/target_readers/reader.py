@@ -1,4 +1,4 @@
-"""The face of what reads targets from files."""
+"""Interface of the target readers."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ Units = tuple[float | Tensor, float | Tensor]  # shift and scale
 
 
 class TargetReader(ABC):
-    """How targets of one type are read, checked and brought into the units of training.
+    """Reads, checks and standardises targets of one type.
 
     Attributes:
-        target_type: of these targets.
-        balanced: a subset of the training examples has as many of each class as possible.
+        target_type: type of the targets.
+        balanced: whether a subset of the training examples is balanced over classes.
     """
 
     target_type: ClassVar[DataTargets]
@@ -34,10 +34,10 @@ class TargetReader(ABC):
 
     @abstractmethod
     def of_column(self, table: Table, column: int) -> tuple[Tensor, tuple[str, ...]]:
-        """Targets ``[N]`` of one column (``[N, 1]`` of one label), and names of the classes.
+        """Targets ``[N]`` of one column (``[N, 1]`` for one label), and names of the classes.
 
         Raises:
-            SzilardError: cells that are no such targets.
+            SzilardError: a cell is not such a target.
         """
 
     @abstractmethod
@@ -45,26 +45,26 @@ class TargetReader(ABC):
         """Targets ``[N, k]`` of several columns.
 
         Raises:
-            SzilardError: text, a missing cell, or targets that have one column alone.
+            SzilardError: text, a missing cell, or targets that must be in one column.
         """
 
     def of_known(self, table: Table, column: int, classes: Sequence[str], network: str) -> Tensor:
-        """Targets ``[N]`` of one column for a network that is trained already.
+        """Targets ``[N]`` of one column for a trained network.
 
         Args:
             classes: of the network.
-            network: in words, for messages.
+            network: its name, for messages.
         """
         return torch.from_numpy(table.numbers(column))
 
     def strata(self, y: Tensor) -> Tensor | None:
-        """Numbers ``[N]`` of groups that keep their shares when the rows of a table are divided; None: no groups."""
+        """Stratum of each row, ``[N]``, for a stratified split; None if the split is not stratified."""
         return None
 
     def check_training_rows(
         self, table: Table, y: Tensor, train: Tensor, classes: Sequence[str], request: Request
     ) -> None:
-        """Raise where the chosen rows ``train`` cannot teach all of the classes."""
+        """Raise if the training rows ``train`` do not contain all classes."""
         return
 
     # -- arrays -------------------------------------------------------------------------------------
@@ -73,7 +73,7 @@ class TargetReader(ABC):
     def of_arrays(
         self, arrays: Sequence[np.ndarray], names: Sequence[str], path: Path
     ) -> tuple[list[Tensor], tuple[str, ...]]:
-        """Targets of each part, and names of the classes, from arrays with one axis (or with positions).
+        """Targets of each part, and names of the classes, from arrays ``[N]`` (or ``[N, H, W]``).
 
         Args:
             names: of the arrays, for messages.
@@ -81,29 +81,29 @@ class TargetReader(ABC):
 
     @abstractmethod
     def of_matrices(self, matrices: Sequence[Tensor], path: Path) -> list[Tensor]:
-        """Targets of each part, from finite ``[N, k]``."""
+        """Targets of each part, from finite matrices ``[N, k]``."""
 
     # -- any source ---------------------------------------------------------------------------------
 
     def check_part(self, y: Tensor, raw: Raw, what: str) -> None:
-        """Raise where targets of a part are out of range."""
+        """Raise if targets of a part are out of range."""
         return
 
     def check_training_part(self, raw: Raw, name: str) -> None:
-        """Raise where nothing can be learnt from the training part."""
+        """Raise if the training part cannot be learnt from, such as a single class."""
         return
 
     @abstractmethod
     def units(self, raw: Raw, name: str) -> Units:
-        """By which targets are shifted and divided, of the training part.
+        """Shift and scale of the targets, from the training part.
 
         Raises:
-            SzilardError: targets that nothing can be learnt from.
+            SzilardError: a target is constant, or its values cannot be standardised.
         """
 
 
 def refuse_constant(raw: Raw, name: str) -> None:
-    """Raise where a target is the same in every training row."""
+    """Raise if a target is the same in every training row."""
     y = raw.train.y.double()
     same = (y == y[:1]).all(0)
     if bool(same.any()):
@@ -116,5 +116,5 @@ def refuse_constant(raw: Raw, name: str) -> None:
 
 
 def called(raw: Raw, which: int) -> str:
-    """A target, for messages."""
+    """Name of a target, for messages."""
     return f"target {shortened(raw.targets[which], 60)!r}" if raw.targets else "the target"

@@ -1,4 +1,4 @@
-"""Parts that do not leak: whole groups, or the past before the future."""
+"""Splits without leakage: whole groups stay together, or the parts follow each other in time."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ from torch import Tensor
 from szilard.data.seeds import generator
 from szilard.errors import SzilardError, SzilardWarning
 
-_FAR = 0.4  # of its size, by which a part may miss it without a word
+_TOLERANCE = 0.4  # relative deviation of a part's size from the wanted size that gives no warning
 
 
-def carve_groups(groups: list[str], fractions: tuple[float, ...], seed: int, what: str) -> list[Tensor]:
-    """As :func:`szilard.data.splits.carve`, with all examples of a group in one part.
+def split_by_group(groups: list[str], fractions: tuple[float, ...], seed: int, what: str) -> list[Tensor]:
+    """Like :func:`szilard.data.splits.split_indices`, with all examples of a group in one part.
 
-    Groups go, the largest first, to the part that lacks most; those of one size in an order by ``seed``.
+    Greedy: each group, largest first, goes to the part that still needs the most examples. ``seed`` orders groups of
+    equal size.
 
     Args:
         groups: the group of each of N examples.
-        what: the column and the file, for the message.
+        what: the column and the file, for messages.
 
     Raises:
-        SzilardError: fewer groups than parts.
+        SzilardError: there are fewer groups than parts.
     """
     names, inverse, counts = np.unique(
         np.array(groups, dtype=object), return_inverse=True, return_counts=True
@@ -40,7 +41,7 @@ def carve_groups(groups: list[str], fractions: tuple[float, ...], seed: int, wha
     empty = np.ones(parts, dtype=bool)
     part_of = np.empty(len(names), dtype=np.int64)
     for place, group in enumerate(order.tolist()):
-        must = empty.sum() == len(order) - place  # the last groups go where there is none yet
+        must = empty.sum() == len(order) - place  # the last groups fill parts that are still empty
         part = int(np.argmax(np.where(empty, lacking, -np.inf))) if must else int(np.argmax(lacking))
         part_of[group] = part
         lacking[part] -= counts[group]
@@ -51,33 +52,33 @@ def carve_groups(groups: list[str], fractions: tuple[float, ...], seed: int, wha
 
 
 def _warn_if_unequal(sizes: np.ndarray, fractions: tuple[float, ...], what: str, groups: int) -> None:
-    """Warn where groups are so few or so large that the parts are far from what was wanted."""
+    """Warn if the sizes of the parts are far from the wanted ones, because groups are too few or too large."""
     shares = [1 - sum(fractions), *fractions]
     wanted = np.array(shares) * sizes.sum()
-    if (abs(sizes - wanted) <= _FAR * wanted).all():
+    if (abs(sizes - wanted) <= _TOLERANCE * wanted).all():
         return
     have, want = (
         ", ".join(text) for text in ([f"{n:,}" for n in sizes], [f"{100 * share:.0f}" for share in shares])
     )
     warnings.warn(
-        f"{what} has {groups} groups, which cannot be divided into {want} %: train, valid and test have {have} rows; a "
-        "column with more or smaller groups would be nearer",
+        f"{what} has {groups} groups, which cannot be split into {want} %: train, validation and test have {have} "
+        "rows; a column with more or smaller groups would come closer",
         SzilardWarning,
         stacklevel=2,
     )
 
 
-def carve_time(when: np.ndarray, fractions: tuple[float, ...], what: str) -> list[Tensor]:
-    """As :func:`szilard.data.splits.carve`, in order of time: each part lies after the one before.
+def split_by_time(when: np.ndarray, fractions: tuple[float, ...], what: str) -> list[Tensor]:
+    """Like :func:`szilard.data.splits.split_indices`, in order of time: each part is later than the one before.
 
-    Examples of one time stay together, in the earlier part.
+    Examples with the same time stay together, in the earlier part.
 
     Args:
         when: ``[N]`` time of each example.
-        what: the column and the file, for the message.
+        what: the column and the file, for messages.
 
     Raises:
-        SzilardError: too few different times for every part to have some.
+        SzilardError: there are too few different times to give every part one.
     """
     n = len(when)
     order = np.argsort(when, kind="stable")

@@ -1,4 +1,4 @@
-"""Columns that most likely are no features: numbers that only count the rows, names of rows, dates read as text."""
+"""Warnings about columns that are probably not features: row numbers, ids, and dates read as text."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from szilard.data.table import Table
 from szilard.errors import SzilardWarning, shortened
 
 
-class Suspicion(SzilardWarning):
-    """A column may mean something else: said when a network is trained on it, and not when it is asked."""
+class ColumnWarning(SzilardWarning):
+    """A column may have another meaning; given in training and not in prediction."""
 
 
-_LEAST = 20  # rows, below which numbers that are all different say nothing
+_LEAST = 20  # rows; in smaller tables it is not unusual that all numbers differ
 _NAMED = re.compile(
     r"(?:.*[_\W])?(?:id|ids|index|idx|key|nr|no|number|uuid|guid|row|column 1)|.*[a-z]ID|.*Id", re.ASCII
 )
@@ -25,11 +25,11 @@ _SHOWN = 5
 
 
 def warn_of_ids(table: Table, features: Sequence[int], known: Collection[int]) -> None:
-    """Warn of whole numbers, another in every row, that rise or fall with the rows, count them, or are named so.
+    """Warn of columns that look like ids: whole numbers, all different, that are sorted, count the rows, or have a name
+    such as "id". A network can memorise rows with such a column, and it holds no information about new rows.
 
-    Columns that are ``known`` to be dates or categories are none.
-
-    A network learns rows by heart with such a column, and it says nothing of new rows.
+    Args:
+        known: dates and categorical columns, which are left out.
     """
     if len(table.lines) < _LEAST:
         return
@@ -40,15 +40,15 @@ def warn_of_ids(table: Table, features: Sequence[int], known: Collection[int]) -
         what = "look like ids: each has" if len(found) > 1 else "looks like an id: it has"
         option = shortened(table.names[found[0]], 60)
         warnings.warn(
-            f"column{'s' if len(found) > 1 else ''} {names}{more} of {table.path} {what} another whole number in "
+            f"column{'s' if len(found) > 1 else ''} {names}{more} of {table.path} {what} a different whole number in "
             f"every row; leave it out with --ignore {option!r} (in Python: ignore=[...]) unless it is a quantity",
-            Suspicion,
+            ColumnWarning,
             stacklevel=2,
         )
 
 
 def advice(table: Table, column: int, values: Sequence[str], most: int) -> str:
-    """What to do with a text column of too many values; up to ``most`` may be named as categories."""
+    """Advice for a text column with too many values; up to ``most`` values can be named as categorical."""
     ignore = f"--ignore {shortened(table.names[column], 60)!r}"
     if dates.is_date(values[len(values) // 2]):
         return (
@@ -56,7 +56,7 @@ def advice(table: Table, column: int, values: Sequence[str], most: int) -> str:
             f"column out with {ignore} (in Python: date=[...] or ignore=[...])"
         )
     if len(set(table.columns[column])) == len(table.lines):
-        return f"it looks like an id, another one in every row: leave it out with {ignore} (in Python: ignore=[...])"
+        return f"it looks like an id, different in every row: leave it out with {ignore} (in Python: ignore=[...])"
     if len(values) <= most:
         return (
             f"if they are categories, add --categorical {shortened(table.names[column], 60)!r}, or leave it out with "
@@ -75,7 +75,7 @@ def _looks_like_id(table: Table, column: int) -> bool:
     values = table.numbers(column)
     if (values != np.round(values)).any():
         return False
-    # Numbers of twenty digits run together as floats, so that the cells themselves are compared.
+    # Different numbers of twenty digits can be the same float, so the cells themselves are compared.
     if len(set(cells)) < len(cells):
         return False
     steps = np.diff(values)

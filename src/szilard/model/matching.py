@@ -1,4 +1,4 @@
-"""Which tensors of a file are a network's: names are compared, and a prefix is left out only where they then fit."""
+"""Find the tensors of a network in a file: compare names, and remove a prefix if the rest then matches."""
 
 from __future__ import annotations
 
@@ -17,42 +17,42 @@ from szilard.model.stored import Stored, joined, listed
 from szilard.model.torch_file import Unread
 
 COUNTER = "num_batches_tracked"
-_MOST_GROUPS = 4  # named in a sentence
+_MOST_GROUPS = 4  # named in a message
 
 
 @dataclass(frozen=True, eq=False)
-class Fitted:
-    """Tensors under the names that a network has.
+class Matched:
+    """Tensors of a file under the names of a network.
 
     Attributes:
-        state: a value for each name of the network's state dict but batch counters, which a file need not have.
-        told: what was done to find them, in words; empty for a bare state dict.
-        bytes: of the tensors in the file, in their own types, tied ones once.
-        kind: the floating-point type that most of these bytes have.
+        state: a value for each name of the network's state dict, except batch counters that the file does not have.
+        note: describes the group, prefix and left-out tensors; empty for a bare state dict.
+        bytes: size of the tensors in the file, in their own types, with tied tensors once.
+        kind: the floating-point type of most of these bytes.
     """
 
     state: dict[str, Any]
-    told: str
+    note: str
     bytes: int
     kind: str
 
 
-def fit(
+def match(
     stored: Stored,
     wanted: Mapping[str, Any],
     key: str | None = None,
     spare: Mapping[str, Tensor] | None = None,
-) -> Fitted:
-    """Find the tensors that a network wants, all of them.
+) -> Matched:
+    """Find all tensors of a network in a file.
 
     Args:
         wanted: the state dict of the network.
-        key: the group, or a prefix in it, if several fit.
-        spare: buffers that the network has and does not store: a file may hold them, with the same values.
+        key: the group, or a prefix in it, if several match.
+        spare: non-persistent buffers of the network: a file can contain them, with the same values.
 
     Raises:
-        SzilardFileError: some are missing, there are others of which the network knows nothing, they have other shapes,
-            or several sets of tensors fit.
+        SzilardFileError: tensors are missing, unknown to the network or of another shape, or several sets of tensors
+            match.
     """
     return _Search(stored.only(key), wanted, spare or {}).run()
 
@@ -62,7 +62,7 @@ class _Search:
         self.stored = stored
         self.wanted = wanted
         self.spare = spare
-        # Names of one tensor are one of these: a file that holds any of them holds the tensor.
+        # Names of tied tensors have the same identity: a file that has any of these names has the tensor.
         self.identity: dict[str, Any] = {
             name: storage(value)
             for name, value in wanted.items()
@@ -70,21 +70,23 @@ class _Search:
         }
         self.needed = len(set(self.identity.values()))
 
-    def run(self) -> Fitted:
+    def run(self) -> Matched:
         both = [Names.of(self.stored, self.wanted, clean) for clean in (False, True)]
         tries = [(names, self._complete(names)) for names in both if names is not None]
         if not tries:
             raise SzilardFileError(
-                f"{self.stored.path} holds two tensors of one name in different groups; save network.state_dict() by "
-                "itself"
+                f"{self.stored.path} has two tensors with the same name in different groups; save "
+                "network.state_dict() alone"
             )
-        names, prefixes = max(tries, key=lambda one: len(one[1]))  # as they are, if that does
+        names, prefixes = max(
+            tries, key=lambda one: len(one[1])
+        )  # the first one if equal: names as in the file
         if prefixes:
             return self._chosen(names, prefixes)
         self._refuse_missing([names for names, _ in tries])
 
     def _complete(self, names: Names) -> list[str]:
-        """Prefixes under which every tensor is found."""
+        """Prefixes under which all tensors are found."""
         under = self._under(names)
         if not self.needed:
             return [""]
@@ -99,26 +101,26 @@ class _Search:
                     under[full[:at]].add(self.identity[own])
         return under
 
-    def _chosen(self, names: Names, prefixes: list[str]) -> Fitted:
+    def _chosen(self, names: Names, prefixes: list[str]) -> Matched:
         right = [prefix for prefix in prefixes if not self._misshapen(names, prefix)]
         if not right:
             name, theirs, ours = self._misshapen(names, prefixes[0])[0]
             raise SzilardFileError(
                 f"{self.stored.path} is of another network: in the file {printable(name)[:200]} has shape {theirs}, in "
-                f"this network it has shape {ours}; name the network it was made with"
+                f"this network it has shape {ours}; give the network that the file was made with"
             )
         taken = [self._taken(names, prefix) for prefix in right]
-        # Two names of one module are no choice; a model and its moving average are, though they may not differ yet.
+        # Two names of the same module are not ambiguous. A model and its moving average are, even if they are equal.
         first = self._places(names, right[0], taken[0])
         for prefix, other in zip(right[1:], taken[1:], strict=True):
             if first != self._places(names, prefix, other):
                 labels = ", ".join(repr(printable(prefix[:-1])[:80] or ".") for prefix in right[:6])
                 raise SzilardFileError(
-                    f"{self.stored.path} holds several sets of weights that fit ({labels}); choose one with --key (in "
+                    f"{self.stored.path} has several sets of weights that match ({labels}); choose one with --key (in "
                     "Python: key=)"
                 )
         self._refuse_unexpected(names, right[0])
-        return self._fitted(names, right[0], taken[0])
+        return self._matched(names, right[0], taken[0])
 
     def _taken(self, names: Names, prefix: str) -> dict[str, Tensor]:
         return {
@@ -128,7 +130,7 @@ class _Search:
         }
 
     def _places(self, names: Names, prefix: str, taken: dict[str, Tensor]) -> dict[str, Any]:
-        """Where the tensors under a prefix lie: in which group and in which memory."""
+        """Group and storage of each tensor under a prefix."""
         groups = {own: names.tensors[prefix + clean][0] for clean, own in names.own.items() if own in taken}
         return {name: (groups[name], storage(value)) for name, value in taken.items() if value.numel()}
 
@@ -153,12 +155,12 @@ class _Search:
         extra = [name for name in extra if not self._is_spare(names, name, names.tensors[prefix + name][1])]
         if extra:
             raise SzilardFileError(
-                f"{self.stored.path} is of another network: it holds {listed(extra)}, which this network does not "
-                "have; name the network it was made with"
+                f"{self.stored.path} is of another network: it has {listed(extra)}, which this network does not "
+                "have; give the network that the file was made with"
             )
 
     def _is_spare(self, names: Names, name: str, value: Tensor) -> bool:
-        """Whether a tensor is a buffer that the network makes itself, to the precision of half precision."""
+        """Whether a tensor equals a non-persistent buffer of the network, within half precision."""
         own = {names.clean(one): buffer for one, buffer in self.spare.items()}.get(name)
         if own is None or own.shape != value.shape or own.is_complex() or value.is_complex():
             return False
@@ -176,8 +178,8 @@ class _Search:
             theirs = listed(list(tries[0].tensors)) or "no tensors"
             ours = listed(list(self.identity))
             raise SzilardFileError(
-                f"{path} is of another network: it holds {theirs}, and this network has {ours}; name the network it "
-                "was made with"
+                f"{path} is of another network: it has {theirs}, and this network has {ours}; give the network that "
+                "the file was made with"
             )
         own = set(self._taken(names, best))
         has = {self.identity[name] for name in own if name in self.identity}
@@ -188,54 +190,55 @@ class _Search:
             for full in names.tensors
             if full.startswith(best) and full[len(best) :] not in names.own
         ]
-        sure = best or len(self.stored.groups) == 1  # else they may be an optimiser's
-        also = f" and holds {listed(extra)}, which this network does not have" if extra and sure else ""
+        sure = best or len(self.stored.groups) == 1  # otherwise they can be an optimiser's
+        also = f" and has {listed(extra)}, which this network does not have" if extra and sure else ""
         raise SzilardFileError(
-            f"{path} is of another network: it lacks {listed(missing)}{also}; name the network it was made with"
+            f"{path} is of another network: it lacks {listed(missing)}{also}; give the network that the file was made "
+            "with"
         )
 
     def _refuse_special(self, names: Names, prefix: str, missing: list[str]) -> None:
-        """A tensor that is there, but in a form that cannot be read."""
+        """Raise for a missing tensor that the file has in a form that cannot be read."""
         for label, others in self.stored.others.items():
             for name, value in others.items():
                 full = joined(label, name)
                 own = names.own.get(full.removeprefix(prefix))
                 if own in missing and isinstance(value, Unread):
                     raise SzilardFileError(
-                        f"{self.stored.path} holds {printable(name)[:80]!r} as a sparse, quantized or other special "
+                        f"{self.stored.path} has {printable(name)[:80]!r} as a sparse, quantized or other special "
                         f"tensor ({printable(value.name)[:80]}); make it dense"
                     )
 
-    def _fitted(self, names: Names, prefix: str, taken: dict[str, Tensor]) -> Fitted:
+    def _matched(self, names: Names, prefix: str, taken: dict[str, Tensor]) -> Matched:
         state: dict[str, Any] = dict(taken)
         by_identity = {self.identity[name]: value for name, value in taken.items() if name in self.identity}
         for name, one in self.identity.items():
             if name not in state:
-                state[name] = by_identity[one]  # tied to one that the file holds
+                state[name] = by_identity[one]  # tied to a tensor in the file
             elif not _same(state[name], by_identity[one]):
                 twins = [other for other, two in self.identity.items() if two == one]
                 raise SzilardFileError(
-                    f"{self.stored.path} holds different values of {listed(twins)}, which are one tensor in this "
-                    "network; name the network it was made with"
+                    f"{self.stored.path} has different values for {listed(twins)}, which are one tensor in this "
+                    "network; give the network that the file was made with"
                 )
         for name, value in self.wanted.items():
             if not isinstance(value, Tensor):
                 state[name] = self._extra(names, prefix, name)
-        return Fitted(state, self._told(names, prefix, taken), *size(taken.values()))
+        return Matched(state, self._note(names, prefix, taken), *size(taken.values()))
 
     def _extra(self, names: Names, prefix: str, name: str) -> Any:
-        """What a module keeps in a state dict besides tensors."""
+        """The extra state of a module, which is not a tensor."""
         for label, others in self.stored.others.items():
             for other, value in others.items():
                 full = joined(label, names.clean(other))
                 if full.startswith(prefix) and names.own.get(full[len(prefix) :]) == name:
                     return value
         raise SzilardFileError(
-            f"{self.stored.path} is of another network: it lacks {printable(name)[:200]}; name the network it was "
-            "made with"
+            f"{self.stored.path} is of another network: it lacks {printable(name)[:200]}; give the network that the "
+            "file was made with"
         )
 
-    def _told(self, names: Names, prefix: str, taken: dict[str, Tensor]) -> str:
+    def _note(self, names: Names, prefix: str, taken: dict[str, Tensor]) -> str:
         used = {id(value) for value in taken.values()}
         groups = [
             label
@@ -271,7 +274,7 @@ def _same(one: Tensor, other: Tensor) -> bool:
 
 
 def size(tensors: Iterable[Any]) -> tuple[int, str]:
-    """Bytes of tensors in their own types, tied ones once, and the floating-point type that most of them have."""
+    """Bytes of tensors in their own types, with tied tensors once, and the most frequent floating-point type."""
     seen: set[Any] = set()
     total = 0
     kinds: dict[str, int] = defaultdict(int)

@@ -1,4 +1,4 @@
-"""Data sets of pictures in files of their own: the MNIST family and CIFAR."""
+"""Known image data sets: the MNIST family and CIFAR."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from szilard.data import cifar, mnist
 from szilard.data.check import same_length
 from szilard.data.dataset import Split
 from szilard.data.raw import Raw, Request
-from szilard.data.splits import carve, subset
+from szilard.data.splits import split_indices, subset
 from szilard.errors import SzilardError
 
-# Shares of the published training sets, as the literature has them: 10 000 of 60 000, 5 000 of 50 000.
+# Shares of the published training sets, as usual in the literature: 10 000 of 60 000, 5 000 of 50 000.
 VALID_FRACTION = {
     "mnist": 1 / 6,
     "fashion-mnist": 1 / 6,
@@ -19,10 +19,11 @@ VALID_FRACTION = {
 }
 
 
-def read_pictures(request: Request) -> Raw:
-    """The published test set as test; valid carved from the published training set.
+def read_images(request: Request) -> Raw:
+    """Read the published test set, and split the published training set into train and validation.
 
-    Valid keeps its size whatever ``n_train`` is, so that choices made on it are no noisier with little data.
+    The size of the validation set does not depend on ``n_train``, so that model selection is not noisier with few
+    training examples.
     """
     module = mnist if request.name in mnist.SETS else cifar
     whole, test, classes = module.read(request.name, request.root)
@@ -31,10 +32,10 @@ def read_pictures(request: Request) -> Raw:
     if whole.x.shape[1:] != test.x.shape[1:] or 0 in whole.x.shape:
         shapes = ("x".join(map(str, part.x.shape[1:])) for part in (whole, test))
         raise SzilardError(
-            f"training and test pictures of {request.name} must have one size, but are {' and '.join(shapes)}; "
-            "fetch the originals again"
+            f"training and test images of {request.name} must have the same size, but are {' and '.join(shapes)}; "
+            "download the originals again"
         )
-    train, valid = carve(whole.y, (VALID_FRACTION[request.name],), request.seed, stratify=True)
+    train, valid = split_indices(whole.y, (VALID_FRACTION[request.name],), request.seed, stratify=True)
     train = train[subset(whole.y[train], request.n_train, request.seed, balanced=True)]
     return Raw(
         task="classification",

@@ -1,4 +1,4 @@
-"""Another table for a network that is finished: its columns and classes are those of training."""
+"""A new table for a trained network: columns and classes are those of its training table."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from szilard.data import check, unseen
-from szilard.data.csv_file import divided
+from szilard.data.csv_file import split_rows
 from szilard.data.dataset import DataSet, Split, Task
 from szilard.data.files import path_of
 from szilard.data.missing import complete_rows
@@ -23,11 +23,11 @@ from szilard.likelihood.targets import DataTargets, of_data
 
 
 @dataclass(frozen=True, eq=False)
-class Like:
-    """What a network says of the table that it was trained on.
+class TrainingTable:
+    """What a saved network stores about the table that it was trained on.
 
     Attributes:
-        what: the network, for messages.
+        what: name of the network, for messages.
         task, classes, reading, targets: as in :class:`szilard.data.DataSet`.
         shift, scale, target_shift, target_scale: its normalisation.
     """
@@ -47,15 +47,15 @@ class Like:
         return of_data(self.task)
 
 
-def read_again(request: Request, like: Like) -> Raw:
-    """A table as :func:`szilard.data.csv_file.read_csv` reads it, with features and classes found by name.
+def read_like(request: Request, like: TrainingTable) -> Raw:
+    """Read a table as :func:`szilard.data.csv_file.read_csv` does, with features and classes found by name.
 
-    A class or a category that the table lacks is no fault; a class that the network does not know is. Of a value of a
-    category that training has not seen, and of missing cells, is warned as ``szilard predict`` does. Columns that are
-    constant here are no fault either; where there is no column of ``group`` or ``time``, rows are divided at random.
+    Classes and categories can be absent and columns can be constant, but a class that the network does not have is an
+    error. Category values that training has not seen and missing cells give the warnings of ``szilard predict``. If the
+    table has no column ``group`` or ``time``, its rows are split at random.
 
     Raises:
-        SzilardError: a column or a class that is missing here or there, cells that cannot be read.
+        SzilardError: a feature column is missing, a class is unknown to the network, or a cell cannot be read.
     """
     table = read_table(path_of(request.name), request.decimal, usual=like.reading.decimal)
     features = [_index(table, column.name, like) for column in like.reading.columns]
@@ -65,9 +65,9 @@ def read_again(request: Request, like: Like) -> Raw:
     x = like.reading.encode(table)
     x = np.where(np.isnan(x), like.shift.double().numpy(), x)
     unseen.warn(like.reading, x, table.lines, str(table.path))
-    y = _answers(table, roles.targets, like)
+    y = _targets(table, roles.targets, like)
     inputs = torch.from_numpy(x)
-    parts = divided(table, roles, y, request, like.target_type)
+    parts = split_rows(table, roles, y, request, like.target_type)
     train, valid, test = (Split(inputs[part], y[part]) for part in parts)
     return Raw(
         task=like.task,
@@ -82,11 +82,11 @@ def read_again(request: Request, like: Like) -> Raw:
     )
 
 
-def assemble_like(name: str, raw: Raw, like: Like) -> DataSet:
-    """Another table in the units of a finished network, which decides what its columns and classes are.
+def assemble_like(name: str, raw: Raw, like: TrainingTable) -> DataSet:
+    """Normalise a new table with the shift and scale that are stored with a network.
 
     Raises:
-        SzilardError: empty parts, or values that are far too large in these units.
+        SzilardError: an empty part, or values that overflow after normalisation.
     """
     parts = {"train": raw.train, "valid": raw.valid, "test": raw.test}
     for part, split in parts.items():
@@ -120,7 +120,7 @@ def assemble_like(name: str, raw: Raw, like: Like) -> DataSet:
     )
 
 
-def _index(table: Table, name: str, like: Like) -> int:
+def _index(table: Table, name: str, like: TrainingTable) -> int:
     if name not in table.names:
         raise SzilardError(
             f"{table.path} has no column {shortened(name, 60)!r}, which {like.what} was trained on; it has "
@@ -130,23 +130,23 @@ def _index(table: Table, name: str, like: Like) -> int:
 
 
 def _with_columns_of(table: Table, request: Request) -> Request:
-    """Without columns that are no features and that this table does not have."""
+    """The request without ignored, date, categorical, group and time columns that this table does not have."""
 
-    def there(name: str | None) -> bool:
+    def exists(name: str | None) -> bool:
         return name is not None and (name in table.names or name.rpartition("=")[0] in table.names)
 
     return replace(
         request,
-        ignore=tuple(filter(there, request.ignore)),
-        date=tuple(filter(there, request.date)),
-        categorical=tuple(filter(there, request.categorical)),
-        group=request.group if there(request.group) else None,
-        time=request.time if there(request.time) else None,
+        ignore=tuple(filter(exists, request.ignore)),
+        date=tuple(filter(exists, request.date)),
+        categorical=tuple(filter(exists, request.categorical)),
+        group=request.group if exists(request.group) else None,
+        time=request.time if exists(request.time) else None,
     )
 
 
-def _answers(table: Table, columns: tuple[int, ...], like: Like) -> Tensor:
-    """``[N]``, or ``[N, k]`` of several targets or labels, in the units of the table."""
+def _targets(table: Table, columns: tuple[int, ...], like: TrainingTable) -> Tensor:
+    """``[N]``, or ``[N, k]`` for several targets or labels, in the units of the table."""
     reader = reader_of(like.target_type)
     if like.targets:
         names = tuple(table.names[column] for column in columns)
