@@ -82,7 +82,10 @@ def check_options(name: str, given: dict[str, Any]) -> None:
     kinds = _kinds(name)
     for option, value in given.items():
         if option not in kinds:
-            raise SzilardError(f"method {name!r} has no option {str(option)[:40]!r}{_nearest(option, kinds)}")
+            raise SzilardError(
+                f"method {name!r} has no option {str(option)[:40]!r}{_nearest(option, kinds)}; "
+                f"szilard methods {name} lists its options"
+            )
         if not set(kinds[option]) - {type(None)}:
             raise SzilardError(
                 f"option {option} of method {name!r} can only be set in Python, as an argument of the class: its "
