@@ -90,7 +90,7 @@ def test_without_data(plain, tmp_path):
     sized = spec.replace(":build", ":sized")
     torch.save(torch.nn.Linear(64, 7).state_dict(), path)
     szilard("compress", path, "--network", sized, "--no-data").refused(
-        "wants n_outputs, but only nothing is given"
+        "needs n_outputs, but only nothing is given"
     )
     assert szilard("compress", path, "--network", sized, "--no-data", "--outputs", 7).code == 0
 

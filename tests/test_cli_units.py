@@ -151,7 +151,56 @@ def test_a_link_is_found_whatever_the_units(slope, offset, seed, log):
     assert abs(abs(link.r) - 1) < 1e-6
     assert link.text.startswith("log price = 2 x output" if log else "price = ")
     assert link.explains(-1.0) or not abs(link.r) > 0.7
-    assert not link.explains(link.linear**2)
+    assert log or not link.explains(link.linear**2)
+    assert not link.explains(link.r**2)
+
+
+@pytest.mark.parametrize("offset", [0.0, 11.0])
+def test_a_logarithm_is_found_although_r2_is_above_0(offset):
+    made = torch.Generator().manual_seed(0)
+    output = torch.randn(200, generator=made)
+    link = relation_of(
+        output, (0.7 * output + offset + 0.05 * torch.randn(200, generator=made)).exp(), "price"
+    )
+    assert link is not None
+    assert link.text.startswith("log price = 0.7") or link.text.startswith("log price = 0.69")
+    assert link.text.endswith("x output" if not offset else "+ 11")
+    assert link.forbids(0.7)  # most that a straight line explains here
+    assert not link.explains(0.97)
+
+
+def test_another_monotone_function_is_told_from_large_errors():
+    made = torch.Generator().manual_seed(0)
+    y = 3 * torch.randn(300, generator=made)
+    noise = torch.randn(300, generator=made)
+    link = relation_of(y.sign() * y.abs().pow(0.1) * 2 + 0.1 * noise, y.pow(3), "price")
+    assert link is not None
+    assert link.monotone
+    assert link.forbids(0.5)
+    hint = choose([Candidate(0.5, "a", "A", link)], "R²")
+    assert hint.misjudged
+    assert "price = a monotone function of output" in hint.other_units
+    wrong = y + 0.1 * noise
+    wrong[:3] -= 60
+    right = relation_of(wrong, y, "price")
+    assert right is not None
+    assert not right.monotone
+    assert not right.explains(0.1)
+
+
+def test_a_network_for_logarithms_with_an_offset_is_refused(folder, tmp_path):
+    numbers, _ = rows()
+    z = (numbers - numbers.mean(0)) / numbers.std(0)
+    price = np.exp(0.5 * z[:, 0] + 0.5 * z[:, 1] + 11)
+    table(tmp_path / "log.csv", ["a", "b", "c", "price"], *z.T, z[:, 0] * z[:, 1], price)
+    net = weights(tmp_path / "n.pt", weight=[[0.5, 0.5, 0.0]], bias=[0.0])
+    arguments = ("--network", f"{folder}/n.py:line", "--data", tmp_path / "log.csv", "--target", "price")
+    typed = szilard("compress", net, *arguments, "--max-drop", 1, "-o", tmp_path / "n.szd")
+    assert typed.code == 2
+    said = " ".join(typed.output.split())
+    assert "but in other units (about log price = " in said
+    assert "x output + 1" in said
+    assert not (tmp_path / "n.szd").exists()
 
 
 def test_noise_is_no_link():

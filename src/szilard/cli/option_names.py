@@ -57,4 +57,9 @@ def for_command_line(text: str) -> str:
     for pattern, replacement in _RULES:
         text = pattern.sub(replacement, text)
     text = re.sub(r"--[a-z]+(?:_[a-z]+)+", lambda found: found[0].replace("_", "-"), text)
-    return _SHARE.sub(lambda found: f"{found[1]}{100 * float(found[2]):g} points", text)
+    return _SHARE.sub(_in_points, text)
+
+
+def _in_points(found: re.Match[str]) -> str:
+    points = f"{100 * float(found[2]):g}"
+    return f"{found[1]}{points} point{'' if points == '1' else 's'}"

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from szilard.compression.adapter import Adapter, Call, refused
 from szilard.compression.batches import leaves, length, mapped, rows
+from szilard.compression.output_of_labels import with_output_of_labels
 from szilard.compression.outputs import at, counted
 from szilard.compression.reading import LABELS, Reading, readings
 from szilard.errors import SzilardError, printable
@@ -58,6 +59,7 @@ def adapt(network: nn.Module, batch: Any, forward: Call | None = None, *, exampl
         found = _decided([replace(found, reading=one) for one in works], network, more)
     inputs = _some(found, network, found.split(batch)[0])
     found = _with_output(found, network, inputs)
+    found = with_output_of_labels(found, network, batch if examples is None else examples)
     if found.divided and examples is not None and length(examples) > length(batch):
         found = replace(found, divided=_joins(found, network, inputs, found.split(examples)[0]))
     return found

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
 
 from szilard.errors import SzilardError
 from szilard.likelihood import Gaussian, Likelihood, NoisyGaussian
@@ -41,4 +45,36 @@ def checked(likelihood: Likelihood, labels: Tensor) -> str:
         f"target{'s' if len(left) > 1 else ''} {shown}{more} of {likelihood.counts.numel()} (the first is 0) {are} the "
         f"same in all {len(labels):,} judging examples, so R² is not defined: {they} left out of the score and not "
         f"judged; to judge {them}, give evaluate, or examples with different values"
+    )
+
+
+@torch.no_grad()
+def changes(
+    likelihood: Likelihood,
+    forward: Callable[[nn.Module, Any], Tensor],
+    inputs: Sequence[Any],
+    original: nn.Module,
+    compressed: nn.Module,
+) -> str:
+    """A sentence with the size of the change of the outputs that the score leaves out, or "".
+
+    Args:
+        likelihood: of the outputs, given the labels.
+        forward: calls a network on one of ``inputs``; outputs are ``[B, k]``.
+    """
+    counts = likelihood.counts if isinstance(likelihood, Gaussian | NoisyGaussian) else None
+    if counts is None or counts.dim() != 1:
+        return ""
+    left = (~counts).nonzero().flatten()
+    sizes = []
+    for x in inputs:
+        before, after = forward(original, x), forward(compressed, x)
+        if before.dim() != 2 or before.shape[1] < len(counts):
+            return ""
+        sizes.append((after.double() - before.double()).abs().cpu()[:, left])
+    size = torch.cat(sizes)
+    worst = int(size.mean(0).argmax())
+    return (
+        f"the output for target {int(left[worst])}, which is left out of the score, changed by "
+        f"{float(size[:, worst].mean()):.3g} on average and by at most {float(size[:, worst].max()):.3g}"
     )

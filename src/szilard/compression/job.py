@@ -18,10 +18,11 @@ from szilard.compression.document import to_document
 from szilard.compression.draft import Draft, Pass, Setting
 from szilard.compression.judge import Forward, Scores
 from szilard.compression.memory import give_back, returned
+from szilard.compression.original_score import check_original, guesses
 from szilard.compression.outputs import call
 from szilard.compression.pass_runner import run_passes
 from szilard.compression.progress import Progress
-from szilard.compression.promise import Promise, check_original, finite, guesses, scored
+from szilard.compression.promise import Promise, finite, scored
 from szilard.compression.restore_network import restored_after
 from szilard.compression.row_rounding import BITS, rounding
 from szilard.compression.search import best, largest_allowed
@@ -240,6 +241,10 @@ class Job:
                 made = self.attempt(self.start if chosen is None else chosen.lam, passes)
             except SzilardError:  # NaN outputs
                 break
+            if chosen is not None and made.size < chosen.size and self.promise is not None and made.scores:
+                unsure = self.promise.unsure(made.scores)
+                if unsure:
+                    self.tell(f"not used, because {unsure}")
             if allowed(made) and (chosen is None or worth(made) > worth(chosen)):
                 chosen, text = (
                     made,

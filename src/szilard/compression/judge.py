@@ -18,7 +18,8 @@ from szilard.compression.calibration import Calibration
 from szilard.compression.outputs import of_output
 from szilard.compression.positions import Positions, are_next_tokens, next_tokens, sample
 from szilard.errors import SzilardError, SzilardWarning
-from szilard.likelihood import Choice, Embedding, Likelihood, choose
+from szilard.likelihood import Categorical, Choice, Embedding, Likelihood, choose
+from szilard.likelihood.outputs import of_length_one
 from szilard.networks import WithNoise
 from szilard.networks.finite import advice
 
@@ -47,6 +48,7 @@ class Scores:
             labels, that of the original's prediction.
         steps: without labels: values change only if the predicted label changes.
         output: name of the judged output; empty if the network returns a tensor, or it is not known.
+        vectors: labels are classes, but outputs are vectors of length 1, as embeddings are.
     """
 
     score: float
@@ -57,6 +59,7 @@ class Scores:
     distinct: int | None = None
     steps: bool = False
     output: str = ""
+    vectors: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +74,7 @@ class Judge:
         positions: positions of each batch that count; None: all of them.
         guessing: the score of the best constant prediction; None without labels.
         output: name of the judged output; empty if the network returns a tensor.
+        vectors: as of :class:`Scores`.
     """
 
     choice: Choice
@@ -80,6 +84,7 @@ class Judge:
     forward: Forward
     guessing: float | None
     output: str = ""
+    vectors: bool = False
 
     def __call__(self, network: nn.Module) -> float:
         return self.scores(network).score
@@ -129,6 +134,7 @@ class Judge:
             self._distinct,
             steps,
             self.output,
+            self.vectors,
         )
 
 
@@ -195,7 +201,8 @@ def _judged(original: nn.Module, data: Calibration, task: str | None, forward: F
         warnings.warn(note, SzilardWarning, stacklevel=4)
         data.notes.append(note)
     guessing = choice.likelihood.guessing(all_labels)
-    return Judge(choice, data.judges, labels, positions, forward, guessing, name)
+    vectors = isinstance(choice.likelihood, Categorical) and of_length_one(sample(outputs))
+    return Judge(choice, data.judges, labels, positions, forward, guessing, name, vectors)
 
 
 def _unambiguous(outputs: list[Tensor], labels: list[Tensor] | None) -> tuple[Tensor, Tensor | None]:

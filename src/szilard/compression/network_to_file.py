@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from szilard.compression import constant_targets
 from szilard.compression.adapter import Adapter
 from szilard.compression.calibration import Calibration
 from szilard.compression.check import (
@@ -179,8 +180,7 @@ def compress(
     compressed = job.network(made)
     if data is None and score is None:
         notes += unjudged_notes(original, compressed, adapter.outputs)
-    if others is not None and data is not None:
-        notes += others.notes(original, compressed, data.judges)
+    notes += _compared(own, others, data, original, compressed)
     return Compressed(
         made.data,
         made.ledger,
@@ -227,6 +227,23 @@ def _outputs(
     if not others.paths:
         called = usual_logits(own.choice.likelihood, original, data.inputs, called)
     return others, others.likelihood(own.likelihood, original, data.inputs), called
+
+
+def _compared(
+    own: Judge | None,
+    others: OtherOutputs | None,
+    data: Calibration | None,
+    original: nn.Module,
+    compressed: nn.Module,
+) -> list[str]:
+    """Notes on outputs that were not judged."""
+    notes = []
+    if others is not None and data is not None:
+        notes += others.notes(original, compressed, data.judges)
+    if own is not None and own.choice.labelled:
+        left = constant_targets.changes(own.choice.likelihood, own.forward, own.inputs, original, compressed)
+        notes += [left] if left else []
+    return notes
 
 
 def _task_text(own: Judge | None, evaluated: bool) -> str:

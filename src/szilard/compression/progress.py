@@ -140,7 +140,8 @@ class Progress:
             self._status.update(line)
         elif now - self._printed >= EVERY:
             self._printed = now
-            print(f"compressing: {text.removesuffix(': ')}", file=sys.stderr, flush=True)
+            head = "" if text.startswith("compressing") else "compressing: "
+            print(f"{head}{text.removesuffix(': ')}", file=sys.stderr, flush=True)
 
     def _head(self) -> str:
         if not self._attempt:

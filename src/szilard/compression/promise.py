@@ -13,12 +13,9 @@ from torch import Tensor
 from szilard.compression.calibration import EXAMPLES, to_give
 from szilard.compression.intervals import counted, quantile, standard_error, student
 from szilard.compression.judge import Scores
-from szilard.compression.outputs import of_output
 from szilard.errors import SzilardError
 
 SLACK = 1e-7  # 1 - 0.995 - 0.005 is not 0 in floats
-_CLEARLY = 1.2816  # standard errors: one-sided, 90 %
-FEWEST = 16  # least number of different judging examples
 FEW = 100  # with fewer examples, a note is added
 FEW_OF = 30  # a note is added if fewer than one in this many examples determine the error
 CHOSEN_BY_FEW = EXAMPLES * 5 // 4  # with fewer examples, the same ones are used for the fit and for judging
@@ -173,6 +170,16 @@ class Promise:
         """How far a drop exceeds the limit; at most 0 is allowed."""
         return self.drop(after).upper - self.limit - SLACK
 
+    def unsure(self, after: Scores) -> str:
+        """A clause if a drop is small enough on the examples, and perhaps too large on others; else ""."""
+        found = self.drop(after)
+        if not self.limit or not found.mean <= self.limit < found.upper - SLACK:
+            return ""
+        return (
+            f"its drop on other examples can be up to {found.upper:.2g} with confidence {self.confidence:g}, judged by "
+            f"{self.examples:,} examples"
+        )
+
     @property
     def hangs_on(self) -> int | None:
         """Number of examples that determine the error of quantities, if they are few; else None.
@@ -202,11 +209,14 @@ class Promise:
                 "return a tensor with a value for each example"
             )
         elif self.too_few:
-            enough = "" if self.needed is None else f"; {self.needed:,} are enough"
+            enough = f"; {self.needed:,} are enough" if self.needed is not None else ""
             if self.before.steps and self.needed is not None:
                 enough += f" (give {to_give(self.needed):,} without labels, so that this many judge)"
             found.append(
-                f"{self.examples} examples are too few to guarantee a drop of at most {self.limit:g} on others"
+                "no number of examples can guarantee a drop of at most 0 on others: it is kept on the "
+                f"{self.examples} judging examples only"
+                if self.needed is None
+                else f"{self.examples} examples are too few to guarantee a drop of at most {self.limit:g} on others"
                 f"{enough}{finer}"
             )
         elif self.confidence and self.examples is not None and self.examples < FEW:
@@ -236,44 +246,6 @@ def check_confidence(confidence: float) -> None:
     """
     if confidence != 0 and not 0.5 <= confidence < 1:
         raise SzilardError(f"confidence must be 0 or between 0.5 and 1, not {confidence}")
-
-
-def guesses(found: Scores) -> bool:
-    """Whether a network is not clearly better than a constant prediction; False if that is not known."""
-    if found.guessing is None or found.values is None:
-        return False
-    return found.score - found.guessing <= _CLEARLY * standard_error(found.values)
-
-
-def check_original(before: Scores) -> None:
-    """Refuse to judge a drop by a score that is no better than guessing, or by too few examples.
-
-    Raises:
-        SzilardError: it is, or they are.
-    """
-    with of_output(before.output):
-        _check_original(before)
-
-
-def _check_original(before: Scores) -> None:
-    count = before.distinct if before.distinct is not None or before.values is None else len(before.values)
-    if count is not None and count < FEWEST:
-        few = "1 different example is" if count == 1 else f"{count} different examples are"
-        raise SzilardError(
-            f"{few} too few to judge a drop; give at least {4 * FEWEST} (512 are better), or choose by size with "
-            "max_bytes or lam"
-        )
-    if before.guessing is None or before.values is None:
-        return
-    se = standard_error(before.values)
-    if guesses(before):
-        raise SzilardError(
-            f"the original is no better than guessing on these {len(before.values)} inputs (score "
-            f"{before.score:.4f} with a standard error of {se:.4f}, a constant prediction {before.guessing:.4f}), so "
-            "a drop cannot be judged: give labels in the units of its outputs (such as logarithms), or no labels, to "
-            "judge by agreement with the original, or evaluate, or more inputs; or choose by size with max_bytes or "
-            "lam"
-        )
 
 
 def _counts(values: Tensor | None) -> bool:

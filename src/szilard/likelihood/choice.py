@@ -82,10 +82,36 @@ def choose(
     else:
         made, reason = _from_outputs(output)
     if labels is not None:
-        made.check(output, labels)
+        _check(made, output, labels, chosen=asked is None)
         if isinstance(made, Bernoulli):
             reason += f"; above {0.5 if made.probabilities else 0} means 1"
     return Choice(made, labels is not None, reason)
+
+
+def _check(made: Likelihood, output: Tensor, labels: Tensor, *, chosen: bool) -> None:
+    """Check labels.
+
+    Args:
+        chosen: the labels chose the likelihood, and no task.
+
+    Raises:
+        SzilardError: they do not fit; it names the task for vectors if outputs could be vectors.
+    """
+    try:
+        made.check(output, labels)
+    except SzilardError as error:
+        if not (chosen and isinstance(made, Categorical) and _are_vectors(output, labels)):
+            raise
+        raise SzilardError(
+            f'{error}, or give task="embedding" if outputs are vectors, not classes'
+        ) from error
+
+
+def _are_vectors(output: Tensor, y: Tensor) -> bool:
+    """Whether outputs ``[N, D]`` could be embeddings: of length 1, or for more classes than they have numbers."""
+    if output.dim() != 2 or output.shape[1] <= 2:
+        return False
+    return outputs.of_length_one(output) or len(y.unique()) > output.shape[1]
 
 
 def _from_labels(output: Tensor, y: Tensor) -> tuple[Likelihood, str]:

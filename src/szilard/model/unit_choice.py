@@ -49,12 +49,14 @@ class Choice(Generic[T]):
         score: of the network on these data.
         text: the units, the reason, and doubts about the choice: one sentence without its full stop.
         other_units: a sentence if outputs follow the targets in units that are not among the candidates; else empty.
+        misjudged: the units are so wrong that the score cannot measure a drop.
     """
 
     what: T
     score: float
     text: str
     other_units: str = ""
+    misjudged: bool = False
 
 
 def choose(candidates: Sequence[Candidate[T]], by: str, *, guessing: float | None = None) -> Choice[T]:
@@ -68,20 +70,21 @@ def choose(candidates: Sequence[Candidate[T]], by: str, *, guessing: float | Non
     best = max(candidates, key=lambda one: one.score)
     taken = best if best.score > candidates[0].score + CLEARLY else candidates[0]
     related = [one for one in candidates if one.relation is not None and one.relation.explains(best.score)]
-    hint, why = "", ""
+    hint, why, wrong = "", "", False
     if related:
         closest = max(related, key=lambda one: 0.0 if one.relation is None else abs(one.relation.r))
-        if taken.score <= 0 or taken.relation is None or not taken.relation.explains(taken.score):
+        own = taken.relation
+        if taken.score <= 0 or own is None or not own.explains(taken.score) or own.forbids(taken.score):
             taken = closest
             why = (
                 f", because outputs then follow the targets best (validation {by} is {_number(taken.score)})"
             )
         if taken.relation is not None:
-            hint = _other_units(taken.relation)
+            hint, wrong = _other_units(taken.relation), taken.relation.forbids(taken.score)
     text = f"{taken.where}{taken.text}{why or _why(taken, candidates, by)}"
     if not hint and _low(taken.score, by, guessing):
         text += _LOW_IN_ALL if len(candidates) > 1 else _LOW_IN_ONE
-    return Choice(taken.what, taken.score, text, hint)
+    return Choice(taken.what, taken.score, text, hint, wrong)
 
 
 def _why(taken: Candidate[T], candidates: Sequence[Candidate[T]], by: str) -> str:
@@ -97,8 +100,10 @@ def _why(taken: Candidate[T], candidates: Sequence[Candidate[T]], by: str) -> st
 
 def _other_units(relation: UnitRelation) -> str:
     target, _, _ = relation.text.partition(" = ")
+    how = f"rank correlation = {relation.r:.3f}" if relation.monotone else f"r = {relation.r:.3f}"
+    about = "" if relation.monotone else "about "
     return (
-        f"outputs follow {target} (r = {relation.r:.3f}), but in other units (about {relation.text}): "
+        f"outputs follow {target} ({how}), but in other units ({about}{relation.text}): "
         "give the targets in the units of the network's outputs"
     )
 

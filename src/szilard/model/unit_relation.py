@@ -1,4 +1,6 @@
-"""Whether the outputs of a regression correlate with its targets in other units: a factor, an offset or a logarithm."""
+"""Whether the outputs of a regression correlate with its targets in other units: a factor and an offset, a logarithm
+with them, or another monotone function.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +17,8 @@ _CLEARLY = (
     1 / 3
 )  # share of the unexplained variance that a logarithm must remove compared with a straight line
 _GAP = 0.05  # by which R² must be below r² to conclude that the units are wrong
+_WIDE_GAP = 0.2  # the same for an unknown function, and for an R² above 0 that cannot measure a drop
+_NEAR = 2  # examples before and after one, in the order of the targets, whose outputs predict its output
 
 
 @dataclass(frozen=True)
@@ -22,19 +26,25 @@ class UnitRelation:
     """The relation between outputs and targets.
 
     Attributes:
-        r: Pearson's correlation of the two quantities in ``text``.
+        r: Pearson's correlation of the two quantities in ``text``; the rank correlation for a monotone function.
         linear: Pearson's correlation of outputs and targets.
         text: an equation, such as "price = 100000 x output".
+        monotone: the relation is monotone, and neither linear nor a logarithm.
     """
 
     r: float
     linear: float
     text: str
+    monotone: bool = False
 
     def explains(self, score: float) -> bool:
         """Whether wrong units, and not a bad network, explain an R² as low as ``score``."""
-        least = CORRELATED if score > 0 else _CORRELATED_IF_BAD
-        return abs(self.r) > least and score < self.linear**2 - _GAP
+        least = CORRELATED if score > 0 or self.monotone else _CORRELATED_IF_BAD
+        return abs(self.r) > least and score < self.r**2 - (_WIDE_GAP if self.monotone else _GAP)
+
+    def forbids(self, score: float) -> bool:
+        """Whether R² cannot measure a drop, because it is 0 or less, or explains much less than the relation does."""
+        return self.explains(score) and (score <= 0 or score < self.r**2 - _WIDE_GAP)
 
 
 def relation_of(output: Tensor, y: Tensor, name: str) -> UnitRelation | None:
@@ -61,7 +71,32 @@ def relation_of(output: Tensor, y: Tensor, name: str) -> UnitRelation | None:
         other = _correlation(output.log(), y)
         if _clearly(other, r):
             r, text = other or r, _line(output.log(), y, name, "log output")
+    if abs(r) <= CORRELATED:
+        rank = _correlation(_ranks(output), _ranks(y))
+        if rank is not None and abs(rank) > CORRELATED and _follows_in_order(output, y) > r**2 + _WIDE_GAP:
+            return UnitRelation(rank, linear, f"{name} = a monotone function of output", monotone=True)
     return UnitRelation(r, linear, text)
+
+
+def _ranks(values: Tensor) -> Tensor:
+    """Ranks ``[N]``, equal values with their mean rank."""
+    _, places, counts = values.unique(return_inverse=True, return_counts=True)
+    ends = counts.cumsum(0).double()
+    return (ends - (counts.double() - 1) / 2)[places]
+
+
+def _follows_in_order(output: Tensor, y: Tensor) -> float:
+    """Share of the outputs' variance that the outputs of examples with the nearest targets explain.
+
+    It is high for any smooth function of the targets. A few large errors, which also make R² low, keep it low.
+    """
+    ordered = output[y.argsort(stable=True)]
+    if len(ordered) < 8 * _NEAR:
+        return 0.0
+    inner = ordered[_NEAR:-_NEAR]
+    shifts = [k for k in range(2 * _NEAR + 1) if k != _NEAR]
+    guess = torch.stack([ordered[k : k + len(inner)] for k in shifts]).mean(0)
+    return 1 - float((inner - guess).square().mean() / inner.var(unbiased=False).clamp_min(1e-300))
 
 
 def _clearly(other: float | None, r: float) -> bool:

@@ -176,7 +176,7 @@ def _with_data(
         )
     else:
         opened = open_network_and_data(request, shown.tell)
-        if opened.other_units and opened.score <= 0 and goal.max_bytes is None and goal.lam is None:
+        if opened.misjudged and goal.max_bytes is None and goal.lam is None:
             raise SzilardError(opened.other_units)  # such a score cannot measure a drop
         if opened.other_units:
             shown.tell(opened.other_units)
@@ -270,11 +270,10 @@ def _print(figures: dict[str, Any], made: Compressed, wide: bool) -> None:
 
     say_wrapped(printable(f"{figures['network']} -> {figures['file']}"))
     output.say("")
-    show(_table(figures, made.ledger.original_type), wide=wide)
+    show(_table(figures, made.ledger.original_type, relative=_is_relative(made)), wide=wide)
     output.say("")
     if figures.get("drop_se") is not None:
-        relative = made.promise is not None and made.promise.before.relative
-        unit = f"% of the {figures['measure']} before" if relative else "pt"
+        unit = f"% of the {figures['measure']} before" if _is_relative(made) else "pt"
         say_wrapped(
             f"drop on valid {100 * figures['drop']:.2f} ± {100 * figures['drop_se']:.2f} {unit} (standard error of "
             f"paired differences), on {figures['judged_on']:,} examples"
@@ -287,7 +286,12 @@ def _print(figures: dict[str, Any], made: Compressed, wide: bool) -> None:
         say_wrapped(printable(f"note: {note}"))
 
 
-def _table(figures: dict[str, Any], original_type: str) -> Table:
+def _is_relative(made: Compressed) -> bool:
+    """Whether a drop is a share of the original's score, as of R², and not in points."""
+    return made.promise is not None and made.promise.before.relative
+
+
+def _table(figures: dict[str, Any], original_type: str, *, relative: bool) -> Table:
     """Size, and score on the validation and test splits, before and after."""
     from szilard.cli.table import Column, Table
     from szilard.file.ledger import smaller
@@ -297,9 +301,14 @@ def _table(figures: dict[str, Any], original_type: str) -> Table:
     rows = [size]
     for part in ("valid", "test"):
         if f"{part}_before" in figures:
-            before, after = 100 * figures[f"{part}_before"], 100 * figures[f"{part}_after"]
+            before, after = figures[f"{part}_before"], figures[f"{part}_after"]
             heading = f"{figures['measure']} ↑, {part}"
-            rows.append((heading, f"{before:.2f} %", f"{after:.2f} %", f"{after - before:+.2f} pt"))
+            points = 100 * (after - before)
+            if relative:  # as the drop below the table
+                change = f"{points / (abs(before) or 1.0):+.2f} %"
+                rows.append((heading, f"{before:.4f}", f"{after:.4f}", change))
+            else:
+                rows.append((heading, f"{100 * before:.2f} %", f"{100 * after:.2f} %", f"{points:+.2f} pt"))
     names, *cells = zip(*rows, strict=True)
     columns = [Column([""], names, right=False)]
     columns += [

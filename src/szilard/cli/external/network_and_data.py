@@ -40,6 +40,7 @@ class NetworkAndDataSet:
         meta: further metadata for the file of the compressed network.
         score: on the validation split.
         other_units: a sentence if the outputs follow the targets in units that were not tried; else empty.
+        misjudged: the units are so wrong that the score cannot measure a drop.
     """
 
     network: nn.Module
@@ -49,6 +50,7 @@ class NetworkAndDataSet:
     meta: dict[str, Any]
     score: float = 1.0
     other_units: str = ""
+    misjudged: bool = False
 
     def for_method(self) -> nn.Module:
         """The network with the outputs that methods expect."""
@@ -91,7 +93,9 @@ def open_network_and_data(request: Request, tell: Tell) -> NetworkAndDataSet | N
     chosen = units.best_units(adapted, data, given=request.normalisation.typed, target=target)
     kind = adapted_outputs.output_kind(network, chosen.what)  # in these units, outputs may be of another kind
     tell(f"{order}{chosen.text}")
-    return NetworkAndDataSet(network, kind, chosen.what, spec, meta, chosen.score, chosen.other_units)
+    return NetworkAndDataSet(
+        network, kind, chosen.what, spec, meta, chosen.score, chosen.other_units, chosen.misjudged
+    )
 
 
 def _takes_as_data_set(request: Request, spec: str | None, read: Examples) -> bool:
@@ -169,4 +173,6 @@ def _with_examples(request: Request, spec: str | None, tell: Tell) -> NetworkAnd
     for line in notices[id(chosen.what)]:
         tell(line)
     tell(chosen.text)
-    return replace(chosen.what, score=chosen.score, other_units=chosen.other_units)
+    return replace(
+        chosen.what, score=chosen.score, other_units=chosen.other_units, misjudged=chosen.misjudged
+    )

@@ -26,7 +26,7 @@ class NetworkAndExamples:
         valid, test: evaluate the network on the validation and the test split.
         record: for the file of a compressed network.
         target: shift and scale of the values, or None where they are as in the file.
-        score, other_units: as of :class:`szilard.cli.external.network_and_data.NetworkAndDataSet`.
+        score, other_units, misjudged: as of :class:`szilard.cli.external.network_and_data.NetworkAndDataSet`.
     """
 
     network: nn.Module
@@ -38,6 +38,7 @@ class NetworkAndExamples:
     target: tuple[Tensor, Tensor] | None = None
     score: float = 1.0
     other_units: str = ""
+    misjudged: bool = False
 
     @property
     def by(self) -> str:
