@@ -113,3 +113,24 @@ def test_an_option_of_one_value_is_not_typed_twice():
     szilard("fit", "--group=g", "--group", "h").refused("--group is typed twice")
     typed = szilard("fit", "--data", "no.csv", "--ignore", "a", "--ignore", "b", "--target", "y")
     assert "typed twice" not in typed.output
+
+
+def test_help_shows_no_type_of_flags_and_arguments_and_rewraps_paragraphs(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
+    for command in ("predict", "methods", "report", "inspect"):
+        found = szilard(command, "--help").output
+        assert "<bool>" not in found
+        assert "<list" not in found
+    text = szilard("predict", "--help").output
+    assert "comes from noise in the data, the epistemic part" in text
+
+
+def test_files_that_are_missing_or_of_another_kind_are_named(tmp_path):
+    table, junk = tmp_path / "t.csv", tmp_path / "junk.szd"
+    table.write_text("a,b\n1,2\n")
+    junk.write_text("junk\n")
+    szilard("report", table).refused("t.csv is not a run folder; name a folder")
+    szilard("compress", junk).refused("junk.szd is not a .szd file")
+    szilard("fit", "--data", "mnist", "--data-root", tmp_path, "--out", tmp_path / "run").refused(
+        "another data folder with --data-root or .*, or install torchvision and add --download"
+    )

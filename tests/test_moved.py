@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import operator
+import pickle
 import sys
 import warnings
 
 import pytest
+import torch
 
 import szilard
 from szilard import _moved
@@ -29,7 +32,7 @@ def test_old_names_are_the_new_ones(package, name):
     with pytest.warns(DeprecationWarning, match=f"{package}.{name} is now"):
         found = getattr(importlib.import_module(package), name)
     where, new = _moved.NAMES[package][name]
-    assert found is getattr(importlib.import_module(where), new)
+    assert found == operator.attrgetter(new)(importlib.import_module(where))
 
 
 @pytest.mark.parametrize("old", sorted(_moved.SHADOWED))
@@ -63,6 +66,42 @@ def test_compress_is_a_function_that_still_has_the_names_of_the_former_module():
     assert inspect.isfunction(szilard.compress)
     assert szilard.compress.Calibration is szilard.compression.Calibration
     assert szilard.compress.Offsets is szilard.compression.QuantiseVectors
+
+
+def test_no_new_name_is_an_old_one():
+    modules = {**_moved.MODULES, **_moved.SHADOWED}
+    old = {*modules, *_moved.PACKAGES}
+    old |= {f"{package}.{name}" for package, names in _moved.NAMES.items() for name in names}
+    new = {*modules.values(), *_moved.PACKAGES.values(), *_moved.NAMES}
+    new |= {part for names in _moved.NAMES.values() for where, name in names.values()
+            for part in (where, f"{where}.{name}")}  # fmt: skip
+    assert not old & new
+
+
+@pytest.mark.parametrize(
+    ("package", "name"), [("szilard.compress", "Quantise"), ("szilard.sparse", "GrowthGradient")]
+)
+def test_an_import_from_an_old_name_warns_once(package, name):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        exec(f"from {package} import {name}", {})
+    assert len([one for one in caught if one.category is DeprecationWarning]) == 1
+
+
+def test_names_of_old_modules_are_found():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        from szilard.compress.rounding import Offsets
+        from szilard.metrics.predictive import matching_labels
+        from szilard.model.finished import Finished
+        from szilard.report.finding import finding
+
+        assert pickle.loads(b"cszilard.file.records\nRaw\n.") is szilard.file.kinds.raw.Raw
+    assert Finished is szilard.model.saved_network.SavedNetwork
+    assert Offsets is szilard.compression.QuantiseVectors
+    assert finding is szilard.report.summary.comparison
+    with pytest.raises(szilard.SzilardError, match="classes"):
+        matching_labels(torch.tensor([0, 7]), 3)
 
 
 def test_other_names_are_unknown():

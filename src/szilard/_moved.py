@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import operator
 import sys
 import warnings
 from collections.abc import Sequence
@@ -30,7 +31,7 @@ MODULES = {
     **{
         f"szilard.training.{name}": f"szilard.model.{name}"
         for name in (
-            *("checkpoint", "conversion", "details", "evaluate", "finished", "formats", "naming"),
+            *("checkpoint", "conversion", "details", "evaluate", "formats", "naming"),
             *(
                 "safetensors_file",
                 "schema",
@@ -73,6 +74,7 @@ MODULES = {
     "szilard.report.honesty": "szilard.report.calibration_section",
     "szilard.report.words": "szilard.report.figure_names",
     "szilard.training.account": "szilard.training.total_cost",
+    "szilard.training.finished": "szilard.model.saved_network",
     "szilard.training.fitting": "szilard.model.matching",
 }
 """Old name of a module: its new name."""
@@ -112,8 +114,17 @@ NAMES = {
         for name in ("GrowthGradient", "Schedule", "carry_optimizer_state", "drop_and_grow")
     },
     "szilard.training": {"Finished": ("szilard.training", "SavedNetwork")},
+    "szilard.model.saved_network": {"Finished": ("szilard.model.saved_network", "SavedNetwork")},
+    "szilard.compression.passes.rounding": {"Offsets": ("szilard.compression", "QuantiseVectors")},
+    "szilard.report.summary": {"finding": ("szilard.report.summary", "comparison")},
+    "szilard.metrics.predictive": {"matching_labels": ("szilard.likelihood.targets", "CLASSES.checked")},
+    "szilard.file.records": {
+        name: (f"szilard.file.kinds.{name.lower()}", name)
+        for name in ("Alias", "Constant", "Mask", "Product", "Random", "Raw")
+    }
+    | {"Levels": ("szilard.file.quantised", "Levels")},
 }
-"""Package: its former public names, each with its new package and new name."""
+"""Package or module: its former public names, each with its new module and new name."""
 
 
 def name_of(package: str, name: str) -> Any:
@@ -126,7 +137,7 @@ def name_of(package: str, name: str) -> Any:
     if where is None:
         raise AttributeError(f"module {package!r} has no attribute {name!r}")
     _warn(f"{package}.{name}", ".".join(where), 4)
-    return getattr(importlib.import_module(where[0]), where[1])
+    return operator.attrgetter(where[1])(importlib.import_module(where[0]))
 
 
 def with_former_attributes(name: str, value: Any) -> Any:
@@ -192,6 +203,8 @@ def install() -> None:
 
 
 def _warn(old: str, new: str, level: int) -> None:
+    if sys._getframe(level - 1).f_code.co_name == "_handle_fromlist":
+        return  # `from package import name` asks for the name twice; the second time warns
     warnings.warn(
         f"{old} is now {new}; the old name will be removed in the next release", DeprecationWarning, level
     )

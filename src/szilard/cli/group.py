@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 
 from szilard import interrupts
 from szilard.cli import command_files, messages, output, usage
+from szilard.cli.command import without_needless_types
 from szilard.cli.option_names import for_command_line
 from szilard.errors import OwnCodeError, SzilardError, printable
 
@@ -27,6 +28,9 @@ class CommandGroup(TyperGroup):
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
         self.commands.update(command_files.find())
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        return without_needless_types(super().get_params(ctx))
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Names by group of the help page, then by alphabet."""

@@ -42,6 +42,8 @@ def read(name: str, finished: SavedNetwork, root: Path | None, lines: Lines | No
     """
     suffix = Path(name).suffix.lower()
     path = path_of(name)
+    if suffix in (".npz", ".csv", ".tsv") and not path.exists():
+        raise SzilardError(f"there is no file {path}; name the file of inputs")
     if suffix == ".npz":
         raw = _from_npz(path, finished)
     elif suffix in (".csv", ".tsv"):

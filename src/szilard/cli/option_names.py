@@ -28,6 +28,8 @@ _RULES: list[tuple[re.Pattern[str], str]] = [
         (r"\btask=(\w+)", r"--task \1"),
         (r"\baccelerator='cpu' and devices=1\b", "--accelerator cpu --devices 1"),
         (r"\boverwrite=True", "--overwrite"),
+        (r"\bwith root= or", "with --data-root or"),
+        (r"\buse download=True", "add --download"),
         (r"\bresume=True", "--resume"),
         (r"\b((?:another|smaller|lower) learning rate)\b(?! \()", r"\1 (--lr)"),
         (r"\bmore epochs\b(?! \()", "more epochs (--epochs)"),

@@ -54,7 +54,7 @@ def run_folder(path: Path) -> RunFolder:
     """
     folder = RunFolder(path)
     if not folder.in_use:
-        what = "is not a run folder" if path.is_dir() else "does not exist"
+        what = "is not a run folder" if path.exists() else "does not exist"
         raise SzilardError(f"{path} {what}; name a folder that szilard fit has written, with run.toml in it")
     return folder
 

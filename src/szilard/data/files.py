@@ -69,8 +69,8 @@ def find(folders: Iterable[Path], names: Sequence[str]) -> Path | None:
 
 def missing(what: str, folder: Path, file: str, *, fetchable: bool = False) -> MissingFiles:
     """The exception for a data set whose files were not found."""
-    fetch = ", or install torchvision and allow the download" if fetchable else ""
+    fetch = ", or install torchvision and use download=True" if fetchable else ""
     return MissingFiles(
         f"{what} was not found: {file} is expected in {folder}; put it there, "
-        f"give another data folder with root or $SZILARD_DATA{fetch}"
+        f"give another data folder with root= or $SZILARD_DATA{fetch}"
     )

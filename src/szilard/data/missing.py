@@ -34,7 +34,7 @@ def complete_rows(table: Table, inputs: Sequence[int], needed: Sequence[int], po
         column = min(column for column, missing in found.items() if missing[row])
         raise SzilardError(
             f"line {table.lines[row]}, column {table.called(column)} of {table.path} is missing"
-            f"{_word(table.columns[column][row])}; there are {_counts(table, found)}: fill them in, or add --missing "
+            f"{_word(table.columns[column][row])}; {_counts(table, found, verb=True)}: fill them in, or add --missing "
             "drop to leave such rows out or --missing mean to fill in means (in Python: missing='drop' or 'mean')"
         )
     deciding = needed if policy == "mean" else (*inputs, *needed)
@@ -117,10 +117,11 @@ def _word(cell: str) -> str:
     return f" ({shortened(cell, 20)!r} means a missing value; if it is a value, write it differently)"
 
 
-def _counts(table: Table, found: dict[int, np.ndarray]) -> str:
+def _counts(table: Table, found: dict[int, np.ndarray], *, verb: bool = False) -> str:
     parts = [f"{missing.sum()} in {table.called(column)}" for column, missing in found.items()]
     total = sum(int(missing.sum()) for missing in found.values())
-    return f"{total} missing cell{'s' if total > 1 else ''} ({_listed(parts)})"
+    start = ("there is " if total == 1 else "there are ") if verb else ""
+    return f"{start}{total} missing cell{'s' if total > 1 else ''} ({_listed(parts)})"
 
 
 def _listed(parts: list[str]) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from szilard import _moved
 from szilard.file.pieces import Shape
 
 
@@ -92,3 +93,7 @@ class Document:
 
     records: Sequence[Record]
     meta: Mapping[str, Any] = field(default_factory=dict)
+
+
+def __getattr__(name: str) -> Any:
+    return _moved.name_of(__name__, name)

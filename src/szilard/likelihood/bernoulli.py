@@ -25,6 +25,7 @@ class Bernoulli(Likelihood):
     name = "multilabel"
     score = "accuracy by label"
     relative = False
+    unlabelled = "the original's probability of the predicted labels"
 
     def __init__(self, *, probabilities: bool = False) -> None:
         self.probabilities = probabilities

@@ -32,6 +32,7 @@ class Categorical(Likelihood):
     name = "classification"
     score = "accuracy"
     relative = False
+    unlabelled = "the original's probability of the predicted class"
 
     def __init__(self, *, last: bool = False, probabilities: bool = False, ignore: int | None = None) -> None:
         self.last, self.probabilities, self.ignore = last, probabilities, ignore

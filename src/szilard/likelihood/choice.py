@@ -13,7 +13,6 @@ from szilard.likelihood import outputs, targets
 from szilard.likelihood.bernoulli import Bernoulli
 from szilard.likelihood.categorical import Categorical
 from szilard.likelihood.embedding import Embedding
-from szilard.likelihood.gaussian import Gaussian
 from szilard.likelihood.likelihood import Likelihood
 from szilard.likelihood.noisy import NoisyGaussian
 
@@ -31,17 +30,8 @@ class Choice:
     reason: str
 
     def __str__(self) -> str:
-        by = self.likelihood.score if self.labelled else _UNLABELLED[type(self.likelihood)]
+        by = self.likelihood.score if self.labelled else self.likelihood.unlabelled
         return f"{self.likelihood.name}, judged by {by} ({self.reason})"
-
-
-_UNLABELLED: dict[type[Likelihood], str] = {
-    Categorical: "the original's probability of the predicted class",
-    Bernoulli: "the original's probability of the predicted labels",
-    Gaussian: "agreement with the original's outputs, 1 - squared error / variance",
-    NoisyGaussian: "agreement with the original's mean and noise",
-    Embedding: "cosine with the original's outputs",
-}
 
 
 def for_training(task: str) -> Likelihood:

@@ -20,6 +20,8 @@ class Embedding(Likelihood):
     name = "embedding"
     score = "cosine"
     relative = True
+    trainable = False
+    unlabelled = "cosine with the original's outputs"
 
     def nll(self, output: Tensor, y: Tensor) -> Tensor:
         """Up to a constant that does not depend on the output."""

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from szilard import _moved
+from szilard.errors import SzilardError
 from szilard.likelihood import Likelihood, for_training
 from szilard.likelihood.targets import TaskName
 
@@ -42,6 +43,11 @@ def free_energy(
     """
     likelihood = task if isinstance(task, Likelihood) else for_training(task)
     nll, labelled = likelihood.nll(output, y), likelihood.labelled(output, y)
+    if nll.shape != output.shape[:1]:
+        raise SzilardError(
+            f"{type(likelihood).__name__}.nll returns {list(nll.shape)} for outputs {list(output.shape)}; return one "
+            "value for each example, the sum over its targets"
+        )
     # N does not count examples without labels: their part of the divergence is divided among the others.
     energy = nll.mean() if labelled is None else nll.sum() / labelled.sum().clamp_min(1)
     return FreeEnergy(energy, weight * divergence)

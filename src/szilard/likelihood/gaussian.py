@@ -39,6 +39,7 @@ class Gaussian(Likelihood):
     name = "regression"
     score = "R²"
     relative = True
+    unlabelled = "agreement with the original's outputs, 1 - squared error / variance"
 
     def __init__(self, scale: Tensor | float = 1.0, *, counts: Tensor | None = None) -> None:
         self.scale = torch.as_tensor(scale, dtype=torch.float64)

@@ -9,33 +9,49 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from szilard.errors import SzilardError
+
 
 class Likelihood(ABC):
     """p(y | output) of one task, with its score, divergence and checks of targets.
 
+    Training needs :meth:`nll`, predictions need :meth:`moments`, compression needs :meth:`agreement`,
+    :meth:`direction` and :meth:`divergence`.
+
     Attributes:
-        name: name of the task, as ``task=`` takes it.
+        name: name of the task, as ``task=`` takes it: what the targets are.
         score: name of the score.
         relative: whether a drop of the score is relative to the original's score.
+        trainable: whether methods can train with it.
+        unlabelled: name of the score without labels (:meth:`agreement`).
     """
 
-    name: ClassVar[str]
-    score: ClassVar[str]
-    relative: ClassVar[bool]
+    name: ClassVar[str] = "regression"
+    score: ClassVar[str] = "mean log likelihood"
+    relative: ClassVar[bool] = False
+    trainable: ClassVar[bool] = True
+    unlabelled: ClassVar[str] = "agreement with the original's outputs"
 
     @abstractmethod
     def nll(self, output: Tensor, y: Tensor) -> Tensor:
         """-ln p(y | output) of each example in nats, ``[B]``."""
 
-    @abstractmethod
     def values(self, output: Tensor, y: Tensor) -> Tensor:
         """The contribution of each example to the score, float64 ``[B]``; the score is their mean, higher is better."""
+        return -self.loss(output, y).double()
 
-    @abstractmethod
+    def moments(self, output: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and variance of p(y | output), ``[B]`` or ``[B, k]``: the predictions for quantities.
+
+        Raises:
+            SzilardError: the likelihood does not define them.
+        """
+        raise self._undefined("moments", "the mean and variance of its targets, which predictions need")
+
     def agreement(self, output: Tensor, original: Tensor) -> Tensor:
         """The score without labels: agreement with the original network's output, float64 ``[B]``."""
+        raise self._undefined("agreement", "the score without labels, which compression needs")
 
-    @abstractmethod
     def direction(self, output: Tensor, softness: float, generator: torch.Generator) -> Tensor:
         """A random gradient of the output's shape whose covariance is the curvature of the loss at the output.
 
@@ -44,10 +60,14 @@ class Likelihood(ABC):
             softness: τ, which divides logits; likelihoods without logits do not use it.
             generator: generator of the random direction.
         """
+        raise self._undefined("direction", "a random gradient, which compression needs")
 
-    @abstractmethod
     def divergence(self, wanted: Tensor, answer: Tensor) -> Tensor:
         """KL divergence of an output from the target output in nats, mean over examples, scalar with a gradient."""
+        raise self._undefined("divergence", "the divergence of two outputs, which compression needs")
+
+    def _undefined(self, method: str, what: str) -> SzilardError:
+        return SzilardError(f"{type(self).__name__} does not define {method}: {what}; add this method")
 
     def check(self, output: Tensor, y: Tensor) -> None:
         """Raise for targets that do not fit the output.
@@ -61,13 +81,17 @@ class Likelihood(ABC):
         if values_known(y):
             self.check_values(output, y)
 
-    @abstractmethod
     def check_shape(self, output: Tensor, y: Tensor) -> None:
         """Raise for targets of the wrong shape or type; free on any device."""
+        if y.dim() == 0 or output.dim() == 0 or len(y) != len(output):
+            raise SzilardError(
+                f"targets have shape {list(y.shape)} and outputs {list(output.shape)}; give targets for each example"
+            )
 
-    @abstractmethod
     def check_values(self, output: Tensor, y: Tensor) -> None:
         """Raise for targets of the right shape with wrong values; this synchronises a GPU."""
+        if not bool(torch.isfinite(y).all()):
+            raise SzilardError("targets have NaN or infinite values; remove those examples")
 
     def loss(self, output: Tensor, y: Tensor) -> Tensor:
         """:meth:`nll` per position if an example has several: nats, ``[B]``."""

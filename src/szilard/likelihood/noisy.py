@@ -28,6 +28,7 @@ class NoisyGaussian(Likelihood):
     name = "regression"
     score = "R² of the mean"
     relative = True
+    unlabelled = "agreement with the original's mean and noise"
 
     def __init__(
         self, scale: float | Tensor = 1.0, *, outputs: int = 1, counts: Tensor | None = None

@@ -43,10 +43,13 @@ class Several(Likelihood):
         parts: the outputs, in order.
     """
 
+    trainable = False
+
     def __init__(self, parts: Sequence[Part]) -> None:
         self.parts = list(parts)
         first = self.parts[0].likelihood
         self.name, self.score, self.relative = first.name, first.score, first.relative  # type: ignore[misc]
+        self.unlabelled = first.unlabelled  # type: ignore[misc]
 
     def divided(self, output: Tensor) -> list[Tensor]:
         """All parts, each in its shape."""

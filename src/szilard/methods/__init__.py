@@ -52,9 +52,9 @@ def make(name: str, n_data: int, **options_given: Any) -> Method:
 
 
 def describe(name: str) -> list[signatures.Option]:
-    """The options of a method that change something in it: default, type and meaning of each."""
-    unused = _known(name).unused_options
-    return [one for one in _options(name) if one.name not in unused]
+    """The options of a method that change something in it and can be set by name: default, type and meaning of each."""
+    unused, kinds = _known(name).unused_options, _kinds(name)
+    return [one for one in _options(name) if one.name not in unused and set(kinds[one.name]) - {type(None)}]
 
 
 def options(name: str) -> dict[str, Any]:
@@ -82,7 +82,15 @@ def check_options(name: str, given: dict[str, Any]) -> None:
     kinds = _kinds(name)
     for option, value in given.items():
         if option not in kinds:
-            raise SzilardError(f"method {name!r} has no option {str(option)[:40]!r}{_nearest(option, kinds)}")
+            raise SzilardError(
+                f"method {name!r} has no option {str(option)[:40]!r}{_nearest(option, kinds)}; "
+                f"szilard methods {name} lists its options"
+            )
+        if not set(kinds[option]) - {type(None)}:
+            raise SzilardError(
+                f"option {option} of method {name!r} can only be set in Python, as an argument of the class: its "
+                "annotation in __init__ is not bool, int, float, str or list[str]"
+            )
         words = " or ".join(_WORDS[kind] for kind in kinds[option])
         if not any(_is(value, kind) for kind in kinds[option]):
             raise SzilardError(
@@ -111,7 +119,7 @@ def _is(value: Any, kind: type) -> bool:
 
 
 def _kinds(name: str) -> dict[str, tuple[type, ...]]:
-    """The types that each option of a method can have."""
+    """The types that each option of a method can have; without an annotation, the type of its default."""
     kind = _known(name)
     found: dict[str, tuple[type, ...]] = {}
     for parent in reversed(kind.__mro__):
@@ -119,9 +127,10 @@ def _kinds(name: str) -> dict[str, tuple[type, ...]]:
             hints = get_type_hints(parent.__init__)
             for one in inspect.signature(parent).parameters.values():
                 if one.default is not one.empty:
-                    kinds = get_args(hints[one.name]) or (hints[one.name],)
+                    hint = hints.get(one.name, type(one.default))
+                    kinds = tuple(get_origin(k) or k for k in get_args(hint) or (hint,))
                     # A function cannot be given in a file or on the command line.
-                    found[one.name] = tuple(k for k in (get_origin(k) or k for k in kinds) if k in _WORDS)
+                    found[one.name] = tuple(k for k in kinds if k in _WORDS)
     return found
 
 

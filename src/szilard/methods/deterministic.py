@@ -13,7 +13,7 @@ from szilard.data import Split
 from szilard.methods import checks, unused
 from szilard.methods.method import Method
 from szilard.sparse import check_density, make_pattern
-from szilard.topology.moves import Moves, Optimizers
+from szilard.topology.moves import GrowthFactory, Moves, Optimizers
 from szilard.topology.schedule import Schedule
 
 #: Options of all methods that change nothing in this one, with their usual values.
@@ -37,6 +37,7 @@ class Deterministic(Method):
         every: optimiser steps between two moves of the support.
         fraction: fraction of the entries that the first move replaces, decayed along a cosine. 0 is a static mask.
         end: fraction of all steps after which the support does not change.
+        growth: in Python, a function that makes your own :class:`szilard.sparse.growth.Growth`.
     """
 
     name = "deterministic"
@@ -61,6 +62,7 @@ class Deterministic(Method):
         every: int = 50,
         fraction: float = 0.3,
         end: float = 0.75,
+        growth: GrowthFactory | None = None,
         **options: Any,
     ) -> None:
         super().__init__(n_data, **options)
@@ -71,7 +73,7 @@ class Deterministic(Method):
         self.pretrained = pretrained
         self.allocation, self.dense_stem = allocation, dense_stem
         self.pattern = make_pattern(pattern).name
-        self.moves = Moves(Schedule(every, fraction, end), "magnitude", growth_batches)
+        self.moves = Moves(Schedule(every, fraction, end), "magnitude", growth_batches, growth or "noisy")
 
     @property
     def converts(self) -> bool:  # type: ignore[override]

@@ -49,17 +49,18 @@ class Method:
 
     Args:
         n_data: N, the number of training examples (the divergence counts once for all of them).
-        temperature: T, the weight of the divergence; 1 is Bayes, less is a cold posterior.
+        temperature: T, the factor of the divergence in the loss: 1 gives the Bayesian posterior, less a cold posterior.
         lr: initial learning rate of :meth:`optimizer`.
         lr_log_std: learning rate of log σ as a multiple of ``lr``.
         warmup: fraction of all steps over which T rises linearly from 0.
         seed: seed of the support, of fresh weights and of the noise.
         only: convert these weights only: a pattern for names of modules, or a list of patterns; in Python also a
             function of (name, module).
-        except_: do not convert these weights; given as ``only``, over which it has priority.
+        except_: weights not to convert, given in the same way as ``only``; these are left out even if ``only`` selects
+            them.
         matrices: patterns for names of ``nn.Parameter`` matrices outside of layers, to convert them, too.
-        total_steps: optimiser steps of the whole run, the horizon of every schedule. It can be set until the
-            first loss; without it the horizon is 30 epochs of batches of the first batch's size.
+        total_steps: optimiser steps of the whole run, over which all schedules run. It can be set until the
+            first loss; the default is 30 epochs, counted in batches of the first batch's size.
     """
 
     name = "method"

@@ -7,12 +7,11 @@ from typing import Any
 from torch import Tensor, nn
 
 from szilard import bayes
-from szilard.errors import SzilardError
 from szilard.methods import checks
 from szilard.methods.method import Method
 from szilard.networks.takes import call
 from szilard.sparse import check_density, make_pattern
-from szilard.topology.moves import Moves, Optimizers
+from szilard.topology.moves import GrowthFactory, Moves, Optimizers
 from szilard.topology.schedule import Schedule
 
 
@@ -29,7 +28,8 @@ class SSVI(Method):
         score: which entries are removed: those of the lowest ``"snr"`` (|μ|/σ), ``"magnitude"`` (|μ|), or another
             one of :data:`szilard.topology.SCORES`.
         growth_batches: batches over which the growth gradient is averaged.
-        growth: ``"noisy"`` uses the growth gradient of the stochastic network, ``"mean"`` that of its mean.
+        growth: ``"noisy"`` uses the growth gradient of the stochastic network, ``"mean"`` that of its mean; in Python
+            also a function that makes your own :class:`szilard.sparse.growth.Growth`.
         every: optimiser steps between two moves of the support.
         fraction: fraction of the entries that the first move replaces, decayed along a cosine. 0 is a static mask.
         end: fraction of all steps after which the support does not change.
@@ -63,7 +63,7 @@ class SSVI(Method):
         pattern: str = "unstructured",
         pretrained: bool = False,
         score: str = "snr",
-        growth: str = "noisy",
+        growth: str | GrowthFactory = "noisy",
         growth_batches: int = 8,
         every: int = 50,
         fraction: float = 0.3,
@@ -79,10 +79,8 @@ class SSVI(Method):
         self.prior, self.prior_scale, self.initial_std = prior, prior_scale, initial_std
         self.allocation, self.dense_stem, self.pretrained = allocation, dense_stem, pretrained
         self.pattern = make_pattern(pattern).name
-        if growth not in ("noisy", "mean"):
-            raise SzilardError(f"growth must be 'noisy' or 'mean', not {growth!r}")
         self.growth = growth
-        self.moves = Moves(Schedule(every, fraction, end), score, growth_batches)
+        self.moves = Moves(Schedule(every, fraction, end), score, growth_batches, growth)
 
     def _convert(self, network: nn.Module) -> nn.Module:
         return bayes.bayesianize(

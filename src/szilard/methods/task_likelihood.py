@@ -7,8 +7,8 @@ from typing import cast
 from torch import Tensor
 
 from szilard.errors import SzilardError
-from szilard.likelihood import Bernoulli, Categorical, Gaussian, Likelihood, NoisyGaussian, for_training
-from szilard.likelihood.targets import TaskName, of_data
+from szilard.likelihood import Likelihood, for_training
+from szilard.likelihood.targets import DATA_TASKS, TaskName, known, of_data
 from szilard.likelihood.weighted import weighted, weighted_pair
 from szilard.methods.to_predictive import binary
 
@@ -17,16 +17,21 @@ def named(task: TaskName | Likelihood) -> tuple[TaskName, Likelihood | None]:
     """The name of a task, and the likelihood if one was given.
 
     Raises:
-        SzilardError: an unknown task, or a likelihood without predicted probabilities.
+        SzilardError: an unknown task, or a likelihood that cannot be trained or whose name is no task.
     """
     if isinstance(task, type) and issubclass(task, Likelihood):
         raise SzilardError(f"task is the class {task.__name__}; give an object of it, {task.__name__}(...)")
     if not isinstance(task, Likelihood):
         return of_data(task).name, None  # refuses what it does not know
-    if not isinstance(task, Categorical | Bernoulli | Gaussian | NoisyGaussian):
+    if not task.trainable:
         raise SzilardError(
             f"{type(task).__name__} cannot be trained, because it gives no predicted probabilities; use "
-            "Categorical, Bernoulli, Gaussian or NoisyGaussian of szilard.likelihood"
+            "Categorical, Bernoulli, Gaussian, NoisyGaussian or your own subclass of szilard.likelihood.Likelihood"
+        )
+    if known(task.name) is None:
+        raise SzilardError(
+            f"{type(task).__name__}.name is {task.name!r}; set it to what its targets are, one of "
+            f"{', '.join(DATA_TASKS)}"
         )
     return cast(TaskName, task.name), task
 

@@ -14,7 +14,7 @@ def predictive_of(likelihood: Likelihood, outputs: Tensor, calibration: float = 
     """The predictions of outputs ``[S, N, ...]`` of S draws.
 
     Args:
-        likelihood: categorical, Bernoulli, or Gaussian with or without a noise that the network outputs.
+        likelihood: of the outputs; another one than those of :mod:`szilard.likelihood` gives its moments.
         outputs: of the draws.
         calibration: divides the logits.
 
@@ -52,9 +52,17 @@ def predictive_of(likelihood: Likelihood, outputs: Tensor, calibration: float = 
             )
         logits = torch.stack([likelihood.logits(output) for output in outputs])
         return Predictive.from_logits(logits / calibration)
-    raise SzilardError(
-        f"{type(likelihood).__name__} gives no predicted probabilities; call the network itself for its vectors"
+    moments = [likelihood.moments(output) for output in outputs]
+    means, variances = (
+        torch.stack([_column(values) for values in part]) for part in zip(*moments, strict=True)
     )
+    return Predictive.from_gaussian(means, variances.expand(means.shape))
+
+
+def _column(values: Tensor) -> Tensor:
+    """``[N, 1]`` as ``[N]``, at least in float32."""
+    values = values if values.dtype is torch.float64 else values.float()
+    return values.squeeze(1) if values.dim() == 2 and values.shape[1] == 1 else values
 
 
 def binary(output: Tensor) -> bool:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from szilard import _moved
 from szilard.errors import SzilardError
 from szilard.likelihood.targets import CLASSES, LABELS, QUANTITIES, DataTargets
 
@@ -253,3 +255,7 @@ def _check_gaussian(means: Tensor, variances: Tensor) -> None:
 def _precise(values: Tensor) -> Tensor:
     """At least float32: averages and exponentials are inaccurate in half precision."""
     return values if values.dtype is torch.float64 else values.float()
+
+
+def __getattr__(name: str) -> Any:
+    return _moved.name_of(__name__, name)

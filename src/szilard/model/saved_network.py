@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from szilard import file, methods, networks
+from szilard import _moved, file, methods, networks
 from szilard.data import DataSet
 from szilard.data.reading import Reading
 from szilard.data.unseen import StandIns
@@ -370,3 +370,7 @@ def _spec(path: Path, saved: Saved, network_spec: str | None, trusted: bool) -> 
             "add --trust (in Python: trusted=True) if you trust it, or give your own code with --network"
         )
     return spec
+
+
+def __getattr__(name: str) -> Any:
+    return _moved.name_of(__name__, name)

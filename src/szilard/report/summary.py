@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
+from szilard import _moved
 from szilard.report import figure_names
 from szilard.run.read import MethodRun, Run
 
@@ -166,3 +168,7 @@ def _named(m: MethodRun) -> str:
 
 def _upper(text: str) -> str:
     return text[:1].upper() + text[1:]
+
+
+def __getattr__(name: str) -> Any:
+    return _moved.name_of(__name__, name)

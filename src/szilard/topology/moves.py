@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,13 +11,15 @@ from torch import Tensor, nn
 from szilard.bayes.network_weights import every_weight
 from szilard.bayes.weight import Weight
 from szilard.errors import SzilardError
+from szilard.sparse.growth import Growth, RowsGradient
 from szilard.topology.gradient import GrowthGradient
 from szilard.topology.replace import carry_optimizer_state, drop_and_grow
 from szilard.topology.schedule import Schedule
 from szilard.topology.scores import SCORES
 
-GradientState = tuple[list[tuple[Tensor, Tensor]], Tensor | None]  # of GrowthGradient.state
-
+#: Makes the growth scores of one weight for one move, from (the layer's ``rows_gradient`` or None, rows times columns).
+#: :class:`~szilard.topology.GrowthGradient` is one.
+GrowthFactory = Callable[[RowsGradient | None, int], Growth]
 
 #: One optimiser, or several that share the parameters among them.
 Optimizers = torch.optim.Optimizer | Sequence[torch.optim.Optimizer] | None
@@ -36,16 +39,24 @@ class Moves:
         schedule: when, and how much.
         score: name in :data:`szilard.topology.scores.SCORES`; entries of lowest score are dropped.
         batches: batches whose gradients decide where to grow.
+        growth: ``"noisy"``, ``"mean"`` (the caller then computes these batches with the network's mean), or a function
+            that makes an object with the interface :class:`szilard.sparse.growth.Growth` for each weight and move.
     """
 
-    def __init__(self, schedule: Schedule, score: str, batches: int = 1) -> None:
+    def __init__(
+        self, schedule: Schedule, score: str, batches: int = 1, growth: str | GrowthFactory = "noisy"
+    ) -> None:
         if score not in SCORES:
             raise SzilardError(f"unknown removal score {score!r}: choose one of {', '.join(SCORES)}")
         if batches < 1:
             raise SzilardError(f"a move needs the gradient of at least one batch, not {batches}")
-        self.schedule, self.score, self.batches = schedule, score, batches
-        self._growth: dict[int, GrowthGradient] = {}  # by number of the layer, while gradients are collected
-        self._resumed: dict[int, GradientState] = {}
+        if growth not in ("noisy", "mean") and not callable(growth):
+            raise SzilardError(
+                f"growth must be 'noisy', 'mean', or in Python a function that makes a sparse.Growth, not {growth!r}"
+            )
+        self.schedule, self.score, self.batches, self.growth = schedule, score, batches, growth
+        self._growth: dict[int, Growth] = {}  # by number of the layer, while gradients are collected
+        self._resumed: dict[int, Any] = {}  # states of these
 
     @property
     def listening(self) -> bool:
@@ -61,7 +72,8 @@ class Moves:
             if support.is_full or not weight.mean.requires_grad:  # a frozen weight keeps its entries
                 continue
             if number not in self._growth:
-                growth = GrowthGradient(rows_gradient, support.rows * support.cols)
+                make = self.growth if callable(self.growth) else GrowthGradient
+                growth = make(rows_gradient, support.rows * support.cols)
                 if number in self._resumed:
                     growth.resume(self._resumed.pop(number))
                 self._growth[number] = growth
@@ -87,17 +99,17 @@ class Moves:
         self._growth = {}
         return new
 
-    def state_dict(self) -> dict[int, GradientState]:
+    def state_dict(self) -> dict[int, Any]:
         """Gradients collected since the last move, so that a run can stop between two batches."""
         return {number: growth.state() for number, growth in self._growth.items()}
 
-    def load_state_dict(self, state: dict[int, GradientState]) -> None:
+    def load_state_dict(self, state: dict[int, Any]) -> None:
         self._growth, self._resumed = {}, dict(state)
 
     def _move(
         self,
         weight: Weight,
-        growth: GrowthGradient,
+        growth: Growth,
         optimizers: Sequence[torch.optim.Optimizer],
         fraction: float,
     ) -> int:

@@ -57,6 +57,13 @@ def start(
         wanted |= _from_torchrun() if devices == "auto" else {}
         if wanted["devices"] == "auto":
             wanted["devices"] = 1
+    gpus = {"cuda": torch.cuda.is_available()}
+    gpus["gpu"] = gpus["cuda"] or torch.backends.mps.is_available()
+    if not gpus.get(accelerator, True):
+        raise SzilardError(
+            f"accelerator {accelerator!r} needs a GPU, and torch finds none here; use accelerator='cpu' and devices=1, "
+            "or install a build of torch with CUDA"
+        )
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # advice about settings that szilard chooses on purpose

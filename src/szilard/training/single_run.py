@@ -125,11 +125,15 @@ def _refuse_files(**given: Any) -> None:
 
 
 def _options(method: Method) -> dict[str, Any]:
-    """The options of a method that can be read from its attributes; enough to open its networks later."""
+    """The options of a method that can be read from its attributes; enough to open its networks later.
+
+    Functions are left out: a file cannot store them, and the network opens without them.
+    """
     if method.name not in methods.names():
         return {}
     known = set(methods.options(method.name)) - {"seed", "total_steps"}
-    return {name: getattr(method, name) for name in sorted(known) if hasattr(method, name)}
+    found = {name: getattr(method, name) for name in sorted(known) if hasattr(method, name)}
+    return {name: value for name, value in found.items() if not callable(value)}
 
 
 def _check(method: Method, data: DataSet) -> None:

@@ -121,6 +121,7 @@ def compress(
 
 def _file_to_write(request: Request, out: Path | None) -> Path:
     from szilard.cli import output
+    from szilard.cli.szd_summary import is_szd
     from szilard.errors import SzilardError
     from szilard.model.saved_network import SUFFIX
 
@@ -128,6 +129,8 @@ def _file_to_write(request: Request, out: Path | None) -> Path:
     out = file.with_suffix(SUFFIX) if out is None else out
     output.check_writable(out)
     if out.exists() and file.samefile(out):
+        if file.suffix.lower() == SUFFIX and not is_szd(file):
+            raise SzilardError(f"{file} is not a .szd file; name a network or a file of weights")
         raise SzilardError(f"{out} is the network itself; name another file with --out")
     output.refuse_inputs(out, request.data_options.get("name"), request.spec)
     if out.suffix.lower() in _OTHER_FORMATS:

@@ -48,7 +48,9 @@ def inspect(path: Weights, tensors: Tensors = False, json: o.Json = False, wide:
 
     The network is not needed, and no code in the file is run.
     """
-    if not _is_szd(path):
+    from szilard.cli.szd_summary import is_szd
+
+    if not is_szd(path):
         from szilard.cli.external.listing import print_tensors
         from szilard.model import formats
 
@@ -62,19 +64,6 @@ def inspect(path: Weights, tensors: Tensors = False, json: o.Json = False, wide:
         output.as_json({"path": str(path), **found.to_dict()})
     else:
         _print(path, found, wide)
-
-
-def _is_szd(path: Path) -> bool:
-    """Whether a file begins as a .szd file, read without torch."""
-    from szilard.file.sections import MAGIC
-
-    try:
-        if not path.is_file():
-            return True  # its reader says what is wrong
-        with path.open("rb") as opened:
-            return opened.read(len(MAGIC)) == MAGIC
-    except (OSError, ValueError):
-        return True
 
 
 def _ledger(path: Path, tensors: bool) -> Ledger:
@@ -137,8 +126,8 @@ def _entries(found: Ledger) -> Table:
         Column(["shape"], ["x".join(map(str, entry.shape)) for entry in entries], right=False, worth=60),
         Column(["values"], [f"{entry.elements:,}" for entry in entries], worth=50),
         Column(["bytes ↓"], [cost[0] for cost in costs]),
-        Column(["of scales", "bytes"], [cost[1] for cost in costs], worth=20),
-        Column(["a value", "bits"], [cost[2] for cost in costs], worth=70),
+        Column(["scale", "bytes"], [cost[1] for cost in costs], worth=20),
+        Column(["bits per", "value"], [cost[2] for cost in costs], worth=70),
     ]
     undecoded = any(entry.bits is None for entry in entries)
     note = "- shares a stream with other tensors: add --tensors to decode it and see the bytes of each tensor"

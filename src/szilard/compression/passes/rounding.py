@@ -7,9 +7,11 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 from torch import Tensor, nn
 
+from szilard import _moved
 from szilard.compression import scaled, sequential_rounding
 from szilard.compression.curvature import Curvature, curvatures
 from szilard.compression.draft import Draft, Quantised, Setting
@@ -314,3 +316,7 @@ class QuantiseVectors:
             if weight is not None and (h := weight.offset.mean().item()) > 0:
                 found[f"{norm}.bias"] = h
         return found
+
+
+def __getattr__(name: str) -> Any:
+    return _moved.name_of(__name__, name)
