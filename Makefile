@@ -46,7 +46,7 @@ kernels:  ## the C++ kernels alone, for work on them: SZILARD_LIBRARY=build/kern
 # The kernels read and write torch's own arrays, so the sanitizer must own torch's allocations too: it is loaded first.
 # libstdc++ is loaded with it, or the first C++ exception inside torch would find no handler.
 PRELOAD   = $(shell for l in libasan libubsan libstdc++; do readlink -f "$$($(CXX) -print-file-name=$$l.so)"; done)
-KERNEL_TESTS = $(wildcard tests/test_kernels*.py) tests/test_coding_adaptive.py
+KERNEL_TESTS = $(wildcard tests/kernels/test_kernels*.py) tests/coding/test_coding_adaptive.py
 
 sanitize: $(VENV)/.installed  ## kernels' tests and mutated files under AddressSanitizer and UndefinedBehaviorSanitizer (GCC)
 	cmake -S csrc -B build/sanitize -DSZILARD_SANITIZE=ON -DCMAKE_CXX_COMPILER=$(CXX)

@@ -2,7 +2,7 @@
 
     python benchmarks/exactness.py [--quick]
 
-The checks are those of the test suite (``tests/identities``); their errors are printed beside their bounds.
+The checks are those of the test suite (``tests/support/identities``); their errors are printed beside their bounds.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import torch
 import szilard
 from common.harness import finish, print_table
 
-sys.path.append(str(Path(__file__).parents[1] / "tests"))
+sys.path.append(str(Path(__file__).parents[1] / "tests" / "support"))
 
 from identities import CHECKS, known_answer, known_answer_checks
 

@@ -14,7 +14,8 @@ from hypothesis import HealthCheck, settings
 
 from szilard import SzilardError
 
-sys.path[:0] = [str(Path(__file__).parent.parent / name) for name in ("benchmarks", "release")]
+_ROOT = Path(__file__).parent.parent
+sys.path[:0] = [str(_ROOT / name) for name in ("benchmarks", "release", "tests/support")]
 
 # Before any fixture of a module: keys that commands make are the tests' own, not the user's.
 _CONFIG = tempfile.TemporaryDirectory(prefix="szilard-config-")

@@ -6,4 +6,4 @@ The reader of .szd files that was written from docs/format.md alone lies among t
 import sys
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).parents[2] / "tests"))
+sys.path.append(str(Path(__file__).parents[2] / "tests" / "support"))

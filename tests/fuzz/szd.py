@@ -20,7 +20,7 @@ with atheris.instrument_imports(include=["szilard.file", "szilard.coding"]):
     from szilard.file import SzilardFileError, deflate, digest, sections
     from szilard.file.names import DICTIONARY
 
-GOLDEN = (Path(__file__).parent.parent / "data" / "everything.szd").read_bytes()
+GOLDEN = (Path(__file__).parent.parent / "file" / "everything.szd").read_bytes()
 PARTS = sections.split(GOLDEN)
 SECONDS = 1.0
 

@@ -21,7 +21,7 @@ from szilard.file.names import pack as pack_names
 from szilard.file.sections import Parts
 
 FLOAT32 = dtypes.named("float32")
-#: Made by tests/szd_reference.py, from the page alone.
+#: Made by tests/support/szd_reference.py, from the page alone.
 GOLDEN_LEVELS = [-126, 346, -476, 195, -58, -60]
 GOLDEN_HASH = "03df6ae2385f9e73aab6031315c70fd0e1cffa97b254aa279d74a922f83f3151"
 

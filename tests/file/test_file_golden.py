@@ -14,7 +14,7 @@ from szilard.file.names import DICTIONARY
 from szilard.file.steps import MANTISSAS
 
 #: ``file.write(GOLDEN, file_tools.everything())``, once. If this fails, people's files can be read no longer.
-GOLDEN = Path(__file__).parent / "data" / "everything.szd"
+GOLDEN = Path(__file__).parent / "everything.szd"
 CONTENT = "760f826776354c04cd48dc1821f49e71"
 VALUES = "6253702dd4da8c7851523e6994681bd3a1bcdd0389e553203712133d9fd01327"
 

@@ -20,7 +20,7 @@ from szilard.sparse import Support
 
 PROT_NONE, PROT_READ = 0, 1  # of sys/mman.h
 
-_CSRC = Path(__file__).parent.parent / "csrc"
+_CSRC = Path(__file__).parents[2] / "csrc"
 _HEADER = re.sub(r"//.*", "", "".join(path.read_text() for path in sorted(_CSRC.glob("*/*.h"))))
 #: Names of the parameters of each function that answers a status.
 PARAMETERS = {

@@ -6,7 +6,7 @@ import struct
 from bisect import bisect_right
 from pathlib import Path
 
-PAGE = (Path(__file__).parent.parent / "docs" / "format.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs" / "format.md").read_text()
 
 LIMIT = 2**23  # every level, coded or not, is below this in magnitude
 STARTS = {"NEIGHBOURS": 256, "HISTORY": 256, "MASK": 512}

@@ -10,7 +10,7 @@ import pytest
 from cli_tools import environment
 
 pytest.importorskip("atheris")
-TARGET = Path(__file__).parent / "fuzz" / "szd.py"
+TARGET = Path(__file__).parents[1] / "fuzz" / "szd.py"
 
 
 def fuzz(corpus: Path, runs: int) -> None:

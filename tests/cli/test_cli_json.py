@@ -12,7 +12,7 @@ from cli_tools import TINY, szilard
 
 from szilard import convert
 
-PAGE = (Path(__file__).parent.parent / "docs" / "json.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs" / "json.md").read_text()
 _ROW = re.compile(r"^\| `(\w+)` \| ([^|]+) \|", re.MULTILINE)
 _TYPES = {
     "text": str, "number": (int, float), "whole": int, "true/false": bool, "list": list, "table": dict,

@@ -14,7 +14,7 @@ from scipy import stats
 from szilard.kernels import native
 from szilard.sparse import Support
 
-CSRC = Path(__file__).parent.parent / "csrc"
+CSRC = Path(__file__).parents[2] / "csrc"
 INCLUDES = [f"-I{folder}" for folder in CSRC.iterdir() if folder.is_dir()]
 MASK = 0xFFFFFFFF
 

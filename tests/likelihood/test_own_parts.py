@@ -15,7 +15,7 @@ import szilard
 from szilard import methods
 from szilard.errors import SzilardError
 
-DOCS = Path(__file__).parent.parent / "docs"
+DOCS = Path(__file__).parents[2] / "docs"
 
 
 def example(page, word):

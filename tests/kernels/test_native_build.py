@@ -19,7 +19,7 @@ from szilard import SzilardError, SzilardWarning
 from szilard import __version__ as version
 from szilard.kernels import dispatch, native
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 HEADER = "".join(path.read_text() for path in sorted((ROOT / "csrc").glob("*/*.h")))
 
 COMPILER = os.environ.get("CXX") or shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
