@@ -111,7 +111,7 @@ def test_a_room_refuses_targets_that_it_does_not_know():
     class Counts(Quantities):
         name = "counts"
 
-    with pytest.raises(SzilardError, match="no file can hold targets of counts; add a reader"):
+    with pytest.raises(SzilardError, match="targets of counts cannot be read from files; add a reader"):
         reader_of(Counts())
 
     class Data:

@@ -121,11 +121,11 @@ def test_labels_may_be_words_and_their_combinations_are_divided_in_proportion(tm
         ({"target": QUANTITIES, "task": "multilabel"}, "line 2, column 'height'.* must be 0 or 1"),
         (
             {"target": QUANTITIES, "ignore": ["price"]},
-            "'price' of .* is a target and cannot be named with --ignore",
+            "'price' of .* is a target and cannot also be named with --ignore",
         ),
         (
             {"target": QUANTITIES, "group": "height"},
-            "'height' of .* is a target and cannot be named with --group",
+            "'height' of .* is a target and cannot also be named with --group",
         ),
     ],
 )
@@ -138,7 +138,7 @@ def test_labels_beside_quantities_and_constant_labels_are_refused(tmp_path):
     rows = [[i / 7, i % 2, i * 1.5, 0] for i in range(40)]
     path = write(tmp_path / "m.csv", ["x", "label", "amount", "never"], rows)
     with pytest.raises(
-        SzilardError, match=r"labels, such as 'label' of .*, beside quantities, such as 'amount'"
+        SzilardError, match=r"labels, such as 'label' of .*, and quantities, such as 'amount'"
     ):
         data.load(path, target="label,amount")
     assert data.load(path, target="label,amount", ignore=["never"], task="regression").task == "regression"

@@ -106,7 +106,7 @@ def test_on_the_command_line_it_is_an_option(tmp_path):
 
 
 def test_python_is_told_of_python(tmp_path):
-    with pytest.raises(SzilardError, match="try accelerator='cpu' and devices=1"):
+    with pytest.raises(SzilardError, match="use accelerator='cpu' and devices=1"):
         devices.start("cuda" if not torch.cuda.is_available() else "tpu")
     loaded = data.load(separable(tmp_path / "a.csv"), target="y", ood="none")
     for out, kept in ((None, False), (tmp_path / "run", True)):
