@@ -11,15 +11,13 @@ from torch import Tensor, nn
 
 from szilard.compression.adapter import Adapter, Call, refused
 from szilard.compression.batches import leaves, length, mapped, rows
-from szilard.compression.output_of_labels import with_output_of_labels
+from szilard.compression.output_of_labels import EVIDENCE, predicts, with_output_of_labels
 from szilard.compression.outputs import at, counted
 from szilard.compression.reading import LABELS, Reading, readings
 from szilard.errors import SzilardError, printable
-from szilard.likelihood import choose
 from szilard.networks.takes import Takes
 
 FEW = 4  # examples for a trial call
-EVIDENCE = 256  # examples that decide whether the second part of a batch is labels
 SOME = 64  # examples whose outputs decide which output is judged
 ENOUGH = 8  # fewer examples decide nothing
 SAME = (
@@ -235,10 +233,6 @@ def _fit(adapter: Adapter, network: nn.Module, batch: Any) -> bool:
         if not isinstance(labels, Tensor) or labels.dim() == 0:
             return False
         output = at(adapter.outputs(network, mapped(inputs, Tensor.clone)), None, length(inputs))
-        choice = choose(output, labels.to(output.device))
-        values = choice.likelihood.values(output, labels.to(output.device))
-        return bool(
-            values.mean() > choice.likelihood.guessing(labels) + 2 * values.std() / len(values) ** 0.5
-        )
-    except Exception:  # any error from labels that do not fit the outputs
+    except Exception:  # any error of a network that does not take a part of a batch
         return False
+    return predicts(output, labels)

@@ -48,15 +48,13 @@ def _check_original(before: Scores) -> None:
             f"{few} too few to judge a drop; let at least {FEWEST} judge ({4 * FEWEST} without labels, of which a "
             "quarter judges; 512 are better), or choose by size with max_bytes or lam"
         )
-    if before.guessing is None or before.values is None:
+    if before.guessing is None or before.values is None or not guesses(before):
         return
-    se = standard_error(before.values)
-    if guesses(before):
-        what, advice = ("a drop", _UNITS) if before.relative else ("a drop of accuracy", _CLASSES)
-        advice += _VECTORS if before.vectors else ""
-        advice += _OUTPUTS if before.output else ""
-        raise SzilardError(
-            f"the original is no better than guessing on these {len(before.values)} inputs (score "
-            f"{before.score:.4f} with a standard error of {se:.4f}, a constant prediction {before.guessing:.4f}), so "
-            f"{what} cannot be judged: {advice}; or choose by size with max_bytes or lam"
-        )
+    what, advice = ("a drop", _UNITS) if before.relative else ("a drop of accuracy", _CLASSES)
+    advice += _VECTORS if before.vectors else ""
+    advice += _OUTPUTS if before.output else ""
+    raise SzilardError(
+        f"the original is no better than guessing on these {len(before.values)} inputs (score {before.score:.4f} with "
+        f"a standard error of {standard_error(before.values):.4f}, a constant prediction {before.guessing:.4f}), so "
+        f"{what} cannot be judged: {advice}; or choose by size with max_bytes or lam"
+    )

@@ -31,12 +31,12 @@ def with_output_of_labels(found: Adapter, network: nn.Module, batch: Any) -> Ada
         if not isinstance(labels, Tensor) or labels.dim() == 0 or labels.is_floating_point():
             return found
         output = found.outputs(network, mapped(inputs, Tensor.clone))
-        if len(labels) != length(inputs) or _predicts(at(output, found.path, 0), labels, classes=False):
+        if len(labels) != length(inputs) or predicts(at(output, found.path, 0), labels):
             return found
         others = [
             path
             for path, tensor in numeric_outputs(output)
-            if path != found.path and _predicts(tensor, labels, classes=True)
+            if path != found.path and predicts(tensor, labels, classes=True)
         ]
     except Exception:  # any error of a network that does not take a part of a batch
         return found
@@ -50,7 +50,7 @@ def with_output_of_labels(found: Adapter, network: nn.Module, batch: Any) -> Ada
     return replace(found, path=others[0])
 
 
-def _predicts(output: Tensor, labels: Tensor, *, classes: bool) -> bool:
+def predicts(output: Tensor, labels: Tensor, *, classes: bool = False) -> bool:
     """Whether an output predicts labels better than a constant does.
 
     Args:

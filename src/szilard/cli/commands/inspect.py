@@ -75,9 +75,8 @@ def _ledger(path: Path, tensors: bool) -> Ledger:
 
     found = file.inspect(path, tensors=tensors)
     if found.tensor_bytes is None:  # the size of a support is known once its stream is decoded
-        with contextlib.suppress(
-            SzilardFileError
-        ):  # too slow without kernels, or damaged: see szilard verify
+        # Without the size, if decoding is too slow without kernels or the file is damaged: szilard verify says which.
+        with contextlib.suppress(SzilardFileError):
             found = replace(found, tensor_bytes=file.verify(path).tensor_bytes)
     return found
 
