@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from szilard.bayes.moments.value import GaussianTensor
 from szilard.bayes.noise import Noise
 from szilard.bayes.thread_state import calling, current_call, draw_of, mode_of
 from szilard.bayes.weight import NO_RESET, Weight
@@ -61,13 +62,19 @@ class BayesWeights(nn.Module):
         assert isinstance(weight, Weight)
         values = draw_of(weight)
         if values is None:
-            if weight.is_point or mode_of(self) == "mean":
+            if weight.log_std is None or mode_of(self) == "mean":
                 values = weight.mean
+            elif mode_of(self) == "moments":
+                return self._moments(name, weight.mean, weight.log_std, weight)
             else:
                 values = weight.sample(self.noise.normal(weight.mean.shape, weight.mean))
         dense = self._finished(name, dense_weight(values, weight.support))
         weight.listen(dense)
         return dense
+
+    def _moments(self, name: str, mean: Tensor, log_std: Tensor, weight: Weight) -> Tensor:
+        dense = [dense_weight(values, weight.support) for values in (mean, (2 * log_std).exp())]
+        return self._finished(name, GaussianTensor(*dense))
 
     def _finished(self, name: str, dense: Tensor) -> Tensor:
         """Hook for subclasses: change a weight that was drawn."""

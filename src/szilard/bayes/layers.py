@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from szilard.bayes.moments.linear import bilinear
+from szilard.bayes.moments.value import GaussianTensor
 from szilard.bayes.noise import Noise
 from szilard.bayes.thread_state import draw_of, mode_of
 from szilard.bayes.weight import NO_RESET, Weight
@@ -22,8 +24,9 @@ from szilard.sparse.differentiable import dense_weight
 from szilard.sparse.growth import Growth, RowsGradient, conv_rows, linear_rows
 
 #: Modes of a layer: ``local`` draws outputs (local reparametrisation), ``sample`` draws one weight for each forward
-#: pass, ``mean`` uses the mean weight; ``auto`` is ``local`` in training mode and ``mean`` in eval.
-MODES = ("auto", "local", "sample", "mean")
+#: pass, ``mean`` uses the mean weight, ``moments`` computes mean and variance of the outputs
+#: (:mod:`szilard.bayes.moments`); ``auto`` is ``local`` in training mode and ``mean`` in eval.
+MODES = ("auto", "local", "sample", "mean", "moments")
 
 
 def _in_full_precision(x: Tensor) -> AbstractContextManager[Any]:
@@ -88,6 +91,8 @@ class BayesLayer(nn.Module):
     def forward(self, x: Tensor, rectified: bool = False) -> Tensor:
         """The output; with ``rectified``, after a fused ReLU."""
         weight, relu = self.weight, rectified or self.relu
+        if isinstance(x, GaussianTensor) or mode_of(self) == "moments":
+            return self._moments(x, relu)
         x = x.to(weight.mean.dtype)
         if transformed():
             return self._followed(x, relu)
@@ -125,6 +130,16 @@ class BayesLayer(nn.Module):
 
         y = differentiable.drawn(product, x, dense_weight(weight.mean, support), variance, noise)
         return self._finish(y, relu)
+
+    def _moments(self, x: Tensor, relu: bool) -> Tensor:
+        """Mean and variance of the output, for an input that is Gaussian or not."""
+        weight, draw = self.weight, draw_of(self.weight)
+        values = weight.mean if draw is None else draw
+        if draw is None and weight.log_std is not None and mode_of(self) == "moments":
+            values = GaussianTensor(values, (2 * weight.log_std).exp())
+        with _in_full_precision(x):
+            y = self._add_bias(bilinear(self._product, x.to(weight.mean.dtype), values))
+            return nn.functional.relu(y) if relu else y
 
     def values_now(self) -> Tensor:
         """The entries of the weight as used in this thread, ``[nnz]``; a draw of them if outputs would be drawn."""
@@ -174,6 +189,9 @@ class BayesLinear(BayesLayer, _Linear):
             raise SzilardError(
                 f"a linear layer of {self.in_features} inputs was given {x.shape[-1]} features"
             )
+        if isinstance(x, GaussianTensor):
+            y = super().forward(x.reshape(-1, self.in_features), rectified)
+            return y if x.dim() == 2 else y.reshape(*x.shape[:-1], self.out_features)
         if transformed():
             return super().forward(x, rectified)
         # Transposed once here, so that the tensors saved for the backward pass are feature-major too.
@@ -253,6 +271,8 @@ class BayesConv(BayesLayer):
         if x.dim() == len(self.weight.support.shape) - 1:  # without a batch, as in torch
             return self.forward(x.unsqueeze(0), rectified).squeeze(0)
         x = x if self.pad is None else nn.functional.pad(x, *self.pad)
+        if isinstance(x, GaussianTensor):
+            return super().forward(x, rectified)
         innermost_wanted = self.innermost and not transformed() and implementation(x) == "cpp"
         return super().forward(innermost(x) if innermost_wanted else x, rectified)
 

@@ -25,7 +25,7 @@ from szilard.kernels.transforms import second, transformed
 def supports(x: Tensor) -> bool:
     """Whether the operators here can take ``x``: it is four-dimensional and batch-innermost, and there are C++
     kernels."""
-    four = x.dim() == 4 and not transformed()
+    four = x.dim() == 4 and not transformed() and not torch.overrides.has_torch_function((x,))
     return four and x.shape[0] > 1 and is_innermost(x) and implementation(x) == "cpp"
 
 

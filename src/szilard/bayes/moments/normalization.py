@@ -1,0 +1,125 @@
+"""Rules for normalisation.
+
+Batch normalisation in eval mode is a constant scale and shift, which is exact. The other kinds divide by statistics of
+the input itself. These count as constants: the mean over the group of the means, and the expected mean square deviation
+from it. The error is of the order of one over the size of the group.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from szilard.bayes.moments.arithmetic import plus, times
+from szilard.bayes.moments.rules import rule
+from szilard.bayes.moments.value import GaussianTensor, both
+from szilard.errors import SzilardError
+
+
+def _affine(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+    x = x if weight is None else times(x, weight)
+    return x if bias is None else plus(x, bias)
+
+
+def _shaped(value: Tensor | None, axes: int) -> Tensor | None:
+    return None if value is None else value.reshape(-1, *[1] * axes)
+
+
+@rule("batch_norm")
+def batch_norm(
+    input: GaussianTensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+    *_: object,
+) -> Tensor:
+    mean, variance = both(input)
+    axes = mean.dim() - 2
+    if training or running_mean is None or running_var is None:
+        raise SzilardError(
+            "batch normalisation with the statistics of the batch has no rule for Gaussians; put the network in eval "
+            "mode, with running statistics"
+        )
+    scale = torch.rsqrt(running_var + eps)
+    shift = -running_mean * scale
+    scale, shift = scale.reshape(-1, *[1] * axes), shift.reshape(-1, *[1] * axes)
+    normed = GaussianTensor(mean * scale + shift, variance * scale.square())
+    return _affine(normed, _shaped(weight, axes), _shaped(bias, axes))
+
+
+def _standardised(x: GaussianTensor, axes: Sequence[int], eps: float, centred: bool = True) -> GaussianTensor:
+    mean, variance = x.moments
+    count = math.prod(mean.shape[axis] for axis in axes)
+    centre = mean.mean(list(axes), keepdim=True) if centred else torch.zeros_like(mean[:1])
+    deviation = mean - centre
+    # The mean of the group takes part of the variance of each entry: v (1 - 2/n) + Σ v / n² is that of x - mean.
+    spread = variance
+    if centred:
+        spread = variance * (1 - 2 / count) + variance.sum(list(axes), keepdim=True) / count**2
+    size = (deviation.square() + spread).mean(list(axes), keepdim=True)
+    scale = torch.rsqrt(size + eps)
+    return GaussianTensor(deviation * scale, spread.clamp_min(0) * scale.square())
+
+
+@rule("layer_norm")
+def layer_norm(
+    input: GaussianTensor,
+    normalized_shape: Sequence[int],
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+    *_: object,
+) -> Tensor:
+    return _affine(_standardised(input, range(-len(normalized_shape), 0), eps), weight, bias)
+
+
+@rule("rms_norm")
+def rms_norm(
+    input: GaussianTensor,
+    normalized_shape: Sequence[int],
+    weight: Tensor | None = None,
+    eps: float | None = None,
+) -> Tensor:
+    eps = torch.finfo(input.dtype).eps if eps is None else eps
+    return _affine(_standardised(input, range(-len(normalized_shape), 0), eps, centred=False), weight, None)
+
+
+@rule("group_norm")
+def group_norm(
+    input: GaussianTensor,
+    num_groups: int,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+    *_: object,
+) -> Tensor:
+    mean, variance = input.moments
+    grouped = [t.unflatten(1, (num_groups, t.shape[1] // num_groups)) for t in (mean, variance)]
+    axes = range(2, grouped[0].dim())
+    normed = _standardised(GaussianTensor(*grouped), axes, eps).moments
+    flat = GaussianTensor(*(t.flatten(1, 2) for t in normed))
+    return _affine(flat, _shaped(weight, mean.dim() - 2), _shaped(bias, mean.dim() - 2))
+
+
+@rule("instance_norm")
+def instance_norm(
+    input: GaussianTensor,
+    running_mean: Tensor | None = None,
+    running_var: Tensor | None = None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    use_input_stats: bool = True,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+    *_: object,
+) -> Tensor:
+    if not use_input_stats:
+        return batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
+    return group_norm(input, input.shape[1], weight, bias, eps)
