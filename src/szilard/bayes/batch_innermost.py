@@ -96,3 +96,11 @@ def keep_innermost(network: nn.Module) -> None:
     for module in network.modules():
         if type(module) in _ALIKE:
             module.__class__ = _ALIKE[type(module)]
+
+
+def usual_layout(network: nn.Module) -> None:
+    """The reverse of :func:`keep_innermost`, in place."""
+    usual = {kept: original for original, kept in _ALIKE.items()}
+    for module in network.modules():
+        if type(module) in usual:
+            module.__class__ = usual[type(module)]

@@ -1,0 +1,7 @@
+"""Compile networks for runtimes: one forward pass that returns an answer and its uncertainty."""
+
+from szilard.deploy.backends import BACKENDS, installed
+from szilard.deploy.compiled import Compiled, Prediction
+from szilard.deploy.compiling import compile
+
+__all__ = ["BACKENDS", "Compiled", "Prediction", "compile", "installed"]

@@ -1,0 +1,87 @@
+"""The interface of a backend: it compiles a graph for a runtime."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from szilard.deploy.graph import Graph
+from szilard.errors import SzilardError
+
+Run = Callable[[Tensor], tuple[Tensor, ...]]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a backend compiles.
+
+    Attributes:
+        graph: module from an input to named tensors.
+        example: an input ``[B, *shape]``.
+        dynamic: whether any batch size must work; else only that of the example.
+        threads: threads of the runtime.
+        path: file to write; None: the backend decides.
+        metadata: text that goes into the file.
+    """
+
+    graph: Graph
+    example: Tensor
+    dynamic: bool = True
+    threads: int = 1
+    path: Path | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+class Backend:
+    """Base class. A backend is a subclass in a file of this folder, named in :data:`szilard.deploy.backends.BACKENDS`."""
+
+    #: Its name in ``--backend``.
+    name = ""
+    #: What it is, in one line.
+    summary = ""
+    #: The extra of this package that installs it; empty if it needs none.
+    extra = ""
+    #: The modules that must be importable.
+    modules: tuple[str, ...] = ()
+    #: Suffix of its files; empty if it writes none.
+    suffix = ""
+
+    @classmethod
+    def missing(cls) -> str | None:
+        """How to install the backend, as a clause; None if it can be used."""
+        absent = [name for name in cls.modules if importlib.util.find_spec(name) is None]
+        return f"it needs {', '.join(absent)}: pip install 'szilard[{cls.extra}]'" if absent else None
+
+    def compile(self, job: Job) -> Run:
+        """The compiled graph, which takes ``[B, *shape]`` and returns the tensors that ``graph.outputs`` names.
+
+        Raises:
+            SzilardError: the backend cannot compile the graph.
+        """
+        raise NotImplementedError
+
+
+def exported(job: Job) -> torch.export.ExportedProgram:
+    """The graph as an exported program, with a dynamic batch if the job wants one.
+
+    Raises:
+        SzilardError: the network cannot be exported.
+    """
+    example = job.example
+    if job.dynamic and len(example) < 2:  # torch specialises on sizes of 1
+        example = example.expand(2, *example.shape[1:]).contiguous()
+    shapes: Any = ({0: torch.export.Dim("batch", min=1)},) if job.dynamic else None
+    try:
+        with torch.no_grad():
+            return torch.export.export(job.graph.eval(), (example,), dynamic_shapes=shapes)
+    except SzilardError:
+        raise
+    except Exception as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise SzilardError(f"torch.export cannot trace the network: {reason}") from error

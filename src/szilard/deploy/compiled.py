@@ -1,0 +1,109 @@
+"""A compiled network: a function from inputs to answers with their uncertainties."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from szilard.deploy.backends import Run
+from szilard.errors import SzilardError
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a compiled network returns.
+
+    Attributes:
+        answer: class probabilities ``[B, C, ...]``, probabilities of labels ``[B, k]``, or means ``[B]`` or ``[B, k]``.
+        aleatoric: uncertainty from noise in the data: mean entropy (nats) or noise variance.
+        epistemic: uncertainty of the network: mutual information (nats) or variance of the mean; zero for a point.
+        mean, variance: moments of the network's outputs, if the mode computes them.
+    """
+
+    answer: Tensor
+    aleatoric: Tensor
+    epistemic: Tensor
+    mean: Tensor | None = None
+    variance: Tensor | None = None
+
+    @property
+    def labels(self) -> Tensor:
+        """The most probable class ``[B, ...]``."""
+        if self.answer.dim() < 2:
+            raise SzilardError("a regression has no classes; use answer")
+        return self.answer.argmax(1)
+
+    @property
+    def total(self) -> Tensor:
+        """Sum of both uncertainties."""
+        return self.aleatoric + self.epistemic
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A network compiled for a runtime. Call it with inputs ``[B, *shape]``.
+
+    Attributes:
+        backend, mode: what it was compiled with.
+        shape: of one input.
+        batch: the only batch size that it takes; None: any.
+        outputs: names of the runtime's tensors.
+        dtype: type of the inputs.
+        labels: names of classes or targets, if they are known.
+        decisions: what was decided when it was compiled, one line each.
+    """
+
+    run: Run
+    backend: str
+    mode: str
+    shape: tuple[int, ...]
+    outputs: Sequence[str]
+    batch: int | None = None
+    dtype: torch.dtype = torch.float32
+    labels: Sequence[str] = ()
+    decisions: Sequence[str] = field(default_factory=tuple)
+
+    def __call__(self, x: Any) -> Prediction:
+        """Predictions of ``x [B, *shape]``, a tensor or a NumPy array.
+
+        Raises:
+            SzilardError: inputs of another shape or type, NaN, another batch size than the compiled one, or outputs
+                that are not finite.
+        """
+        found = dict(zip(self.outputs, self.run(self._checked(x)), strict=True))
+        for name, value in found.items():
+            if not bool(torch.isfinite(value).all()):
+                raise SzilardError(
+                    f"the compiled network returns NaN or infinite values in {name}; check the inputs"
+                )
+        return Prediction(**found)
+
+    def _checked(self, x: Any) -> Tensor:
+        x = torch.from_numpy(x) if isinstance(x, np.ndarray) else x
+        wanted = f"[{self.batch or 'B'}, {', '.join(map(str, self.shape))}]"
+        if not isinstance(x, Tensor):
+            raise SzilardError(f"the input is a {type(x).__name__}; give a tensor or a NumPy array {wanted}")
+        if x.dtype != self.dtype:
+            raise SzilardError(
+                f"the input has type {_name(x.dtype)}; this network was compiled for {_name(self.dtype)}"
+            )
+        if tuple(x.shape[1:]) != self.shape or x.dim() != len(self.shape) + 1:
+            raise SzilardError(f"the input has shape {list(x.shape)}; this network was compiled for {wanted}")
+        if not len(x):
+            raise SzilardError("the input is an empty batch; give at least one example")
+        if self.batch is not None and len(x) != self.batch:
+            raise SzilardError(
+                f"the input is a batch of {len(x)}; this network was compiled for batches of {self.batch}"
+            )
+        if x.is_floating_point() and not bool(torch.isfinite(x).all()):
+            raise SzilardError("the input holds NaN or infinite values")
+        return x.detach().contiguous()
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")

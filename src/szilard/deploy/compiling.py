@@ -1,0 +1,143 @@
+"""Compile a network for a runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from szilard import bayes
+from szilard.deploy import backends
+from szilard.deploy.backends import Job
+from szilard.deploy.compiled import Compiled
+from szilard.deploy.graph import MODES, Graph, MomentsGraph, PointGraph, StackedGraph, output_of, sampled
+from szilard.deploy.uncertainty import OfClasses, Rule, rule_for
+from szilard.errors import SzilardError
+from szilard.likelihood import Likelihood, for_training
+from szilard.likelihood.targets import TaskName, of_data
+from szilard.networks.finite import not_finite
+
+DEFAULT = "auto"
+_ORDER = ("native", "onnx", "eager")  # of the default backend
+
+
+def compile(
+    network: nn.Module | Sequence[nn.Module],
+    example: Tensor,
+    *,
+    backend: str = DEFAULT,
+    mode: str | None = None,
+    task: TaskName | Likelihood = "classification",
+    calibration: float = 1.0,
+    samples: int = 32,
+    seed: int = 0,
+    batch: int | None = None,
+    threads: int = 1,
+    path: Path | str | None = None,
+    labels: Sequence[str] = (),
+    metadata: Mapping[str, str] | None = None,
+) -> Compiled:
+    """Compile a network into a function that returns an answer, its aleatoric and its epistemic uncertainty.
+
+    Args:
+        network: Bayesian or not, in eval mode; it is not changed. A list of networks for mode ``"ensemble"``.
+        example: an input ``[B, *shape]``, for shapes and the type.
+        backend: ``"native"`` (this package's kernels, batches up to 8), ``"onnx"``, ``"inductor"``, ``"tvm"``,
+            ``"executorch"`` or ``"eager"``. By default the first of native, onnx and eager that takes the network.
+        mode: ``"point"`` (mean weights), ``"moments"`` (mean and variance in one pass), ``"samples"`` (all draws in one
+            batched graph) or ``"ensemble"``. By default moments for a Bayesian network, ensemble for several networks,
+            else point.
+        task: of the outputs, or their likelihood.
+        calibration: divides logits (``method.calibration``).
+        samples: number of draws of mode ``"samples"``.
+        seed: of the draws.
+        batch: compile for this batch size only; by default for any that the backend allows.
+        threads: of the runtime.
+        path: file to write, for backends that write one.
+        labels: names of classes or targets.
+        metadata: text that goes into the file.
+
+    Returns:
+        a function of inputs ``[B, *shape]``.
+
+    Raises:
+        SzilardError: a network in training mode, an operation without a rule or that the backend does not know, or a
+            backend that is not installed.
+    """
+    members = [network] if isinstance(network, nn.Module) else list(network)
+    mode = _mode(members, mode)
+    for member in members:
+        _check(member)
+    if not isinstance(example, Tensor) or example.dim() < 1 or not len(example):
+        raise SzilardError("example must be a tensor [B, ...] with at least one input")
+    if backend != DEFAULT:
+        chosen = backends.backend(backend)
+        names = [chosen.name]
+    else:
+        usable = backends.installed()
+        names = [name for name in _ORDER if name in usable]
+    rule = _rule(members[0], example, task, calibration)
+    graph = _graph(members, rule, mode, samples, seed)
+    decisions: list[str] = []
+    size = batch if batch is not None or graph.dynamic else len(example)
+    shown = example[:1].expand(size, *example.shape[1:]).contiguous() if size else example
+    job = Job(graph, shown, size is None, threads, None if path is None else Path(path), metadata or {})
+    for number, name in enumerate(names):
+        try:
+            run = backends.backend(name).compile(job)
+        except SzilardError as error:
+            if number == len(names) - 1:
+                raise
+            decisions.append(f"backend {name} was not used: {error}")
+            continue
+        decisions.append(f"backend {name}, mode {mode}")
+        shape = tuple(example.shape[1:])
+        return Compiled(
+            run, name, mode, shape, graph.outputs, size, example.dtype, tuple(labels), tuple(decisions)
+        )
+    raise SzilardError("no backend can be used")
+
+
+def _mode(members: Sequence[nn.Module], mode: str | None) -> str:
+    if not members:
+        raise SzilardError("there is no network to compile")
+    bayesian = any(not weight.is_point for weight in bayes.weights(members[0]).values())
+    if mode is None:
+        return "ensemble" if len(members) > 1 else ("moments" if bayesian else "point")
+    if mode not in MODES:
+        raise SzilardError(f"there is no mode {mode!r}; choose one of {', '.join(MODES)}")
+    if len(members) > 1 and mode != "ensemble":
+        raise SzilardError(f"mode {mode} takes one network, not {len(members)}; use mode ensemble")
+    if mode in ("moments", "samples") and not bayesian:
+        raise SzilardError(f"mode {mode} needs a network with Gaussian weights; use mode point")
+    return mode
+
+
+def _check(network: nn.Module) -> None:
+    if any(module.training for module in network.modules()):
+        raise SzilardError("the network is in training mode; call network.eval() first")
+    name = not_finite(network)
+    if name is not None:
+        raise SzilardError(f"the network's tensor {name} holds NaN or infinite values; fix or retrain it")
+
+
+def _rule(network: nn.Module, example: Tensor, task: TaskName | Likelihood, calibration: float) -> Rule:
+    likelihood = task if isinstance(task, Likelihood) else for_training(task)
+    output = output_of(network, example[:2])
+    single = output.dim() == 1 or output.shape[1] == 1
+    if not isinstance(task, Likelihood) and single and of_data(task).has_classes:
+        return OfClasses(1, calibration)
+    return rule_for(likelihood, output, calibration)
+
+
+@torch.no_grad()
+def _graph(members: Sequence[nn.Module], rule: Rule, mode: str, samples: int, seed: int) -> Graph:
+    if mode == "ensemble":
+        from szilard.deploy.lowered import as_point
+
+        return StackedGraph([as_point(member) for member in members], rule, "ensemble")
+    if mode == "samples":
+        return sampled(members[0], rule, samples, seed)
+    return MomentsGraph(members[0], rule) if mode == "moments" else PointGraph(members[0], rule)

@@ -1,0 +1,145 @@
+"""What is compiled: a module from inputs to an answer and its uncertainties, made of ordinary tensors."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from szilard import bayes
+from szilard.bayes.moments.value import both
+from szilard.deploy import lowered
+from szilard.deploy.uncertainty import Rule
+from szilard.errors import SzilardError
+from szilard.networks.takes import call
+
+MODES = ("point", "moments", "samples", "ensemble")
+
+
+class Graph(nn.Module):
+    """A network in one of the modes, and the rule for its uncertainty.
+
+    Attributes:
+        mode: one of :data:`MODES`.
+        outputs: the names of the tensors that :meth:`forward` returns, in order.
+        rule: from outputs to answers.
+    """
+
+    mode = ""
+    outputs: tuple[str, ...] = ("answer", "aleatoric", "epistemic")
+    #: Whether it can be traced for any batch size; batched draws are traced for one.
+    dynamic = True
+
+    def __init__(self, rule: Rule) -> None:
+        super().__init__()
+        self.rule = rule
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        raise NotImplementedError
+
+
+class PointGraph(Graph):
+    """The mean network; its output is also returned."""
+
+    mode = "point"
+    outputs = ("answer", "aleatoric", "epistemic", "mean")
+
+    def __init__(self, network: nn.Module, rule: Rule) -> None:
+        super().__init__(rule)
+        self.network = lowered.as_point(network)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        output = self.network(x)
+        return (*self.rule.of_point(output), output)
+
+
+class MomentsGraph(Graph):
+    """Mean and variance of the outputs in one pass."""
+
+    mode = "moments"
+    outputs = ("answer", "aleatoric", "epistemic", "mean", "variance")
+
+    def __init__(self, network: nn.Module, rule: Rule) -> None:
+        super().__init__(rule)
+        self.network = lowered.with_moments(network)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        with bayes.mode(self.network, "moments"):
+            mean, variance = both(self.network(x))
+        return (*self.rule.of_moments(mean, variance), mean, variance)
+
+
+class StackedGraph(Graph):
+    """Several networks of one structure, all in one batched graph: draws, or members of an ensemble.
+
+    Args:
+        networks: ordinary networks of the same class and shapes.
+        rule: from outputs to answers.
+        mode: "samples" or "ensemble".
+    """
+
+    dynamic = False
+
+    def __init__(self, networks: Sequence[nn.Module], rule: Rule, mode: str) -> None:
+        super().__init__(rule)
+        self.mode = mode
+        first = copy.deepcopy(networks[0]).eval().requires_grad_(False)
+        states = [dict(network.state_dict()) for network in networks]
+        shapes = [{name: value.shape for name, value in state.items()} for state in states]
+        if any(shape != shapes[0] for shape in shapes):
+            raise SzilardError("the networks of an ensemble must have tensors of the same names and shapes")
+        self.names = list(states[0])
+        for number, name in enumerate(self.names):
+            self.register_buffer(f"stacked{number}", torch.stack([state[name] for state in states]))
+        self.count = len(networks)
+        self.network = (first.to("meta"),)  # in a tuple, its tensors are no part of this module
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        stacked = {name: getattr(self, f"stacked{number}") for number, name in enumerate(self.names)}
+
+        def run(state: dict[str, Tensor]) -> Tensor:
+            output: Tensor = torch.func.functional_call(self.network[0], state, (x,))
+            return output
+
+        outputs = torch.func.vmap(run)(stacked)
+        return tuple(self.rule.of_draws(outputs))
+
+
+def sampled(network: nn.Module, rule: Rule, samples: int, seed: int) -> StackedGraph:
+    """A graph of coherent draws, the same as those of ``method.predict`` with this seed."""
+    if samples < 1:
+        raise SzilardError(f"samples must be at least 1, not {samples}")
+    return StackedGraph([draw(network, seed, number) for number in range(samples)], rule, "samples")
+
+
+@torch.no_grad()
+def draw(network: nn.Module, seed: int, number: int) -> nn.Module:
+    """An ordinary network with one draw of all weights."""
+    answer = lowered.as_point(network)
+    with bayes.drawn(network, seed, number):
+        _fill(answer, network)
+    return answer
+
+
+def _fill(answer: nn.Module, network: nn.Module) -> None:
+    ordinary = dict(answer.named_modules())
+    for name, layer in bayes.bayes_layers(network).items():
+        values = layer.values_now().detach()
+        weight: Any = ordinary[name]
+        weight = next(m for m in weight.modules() if isinstance(getattr(m, "weight", None), Tensor))
+        weight.weight.copy_(layer.weight.support.scatter(values))
+
+
+@torch.no_grad()
+def output_of(network: nn.Module, x: Any) -> Tensor:
+    """The output of the mean network."""
+    with bayes.evaluating(network):
+        output = call(network, x)
+    if not isinstance(output, Tensor):
+        raise SzilardError(
+            f"the network returns {type(output).__name__}; only networks with one output are compiled"
+        )
+    return output
