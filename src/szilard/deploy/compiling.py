@@ -92,7 +92,7 @@ def compile(
                 raise
             decisions.append(f"backend {name} was not used: {error}")
             continue
-        decisions.append(f"backend {name}, mode {mode}")
+        decisions += [f"backend {name}, mode {mode}", *job.decisions]
         shape = tuple(example.shape[1:])
         return Compiled(
             run, name, mode, shape, graph.outputs, size, example.dtype, tuple(labels), tuple(decisions)

@@ -26,6 +26,7 @@ class Graph(nn.Module):
         mode: one of :data:`MODES`.
         outputs: the names of the tensors that :meth:`forward` returns, in order.
         rule: from outputs to answers.
+        source: the networks that it was made from, in a tuple: their tensors are no part of this module.
     """
 
     mode = ""
@@ -33,9 +34,9 @@ class Graph(nn.Module):
     #: Whether it can be traced for any batch size; batched draws are traced for one.
     dynamic = True
 
-    def __init__(self, rule: Rule) -> None:
+    def __init__(self, rule: Rule, source: Sequence[nn.Module]) -> None:
         super().__init__()
-        self.rule = rule
+        self.rule, self.source = rule, tuple(source)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         raise NotImplementedError
@@ -48,7 +49,7 @@ class PointGraph(Graph):
     outputs = ("answer", "aleatoric", "epistemic", "mean")
 
     def __init__(self, network: nn.Module, rule: Rule) -> None:
-        super().__init__(rule)
+        super().__init__(rule, [network])
         self.network = lowered.as_point(network)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
@@ -63,7 +64,7 @@ class MomentsGraph(Graph):
     outputs = ("answer", "aleatoric", "epistemic", "mean", "variance")
 
     def __init__(self, network: nn.Module, rule: Rule) -> None:
-        super().__init__(rule)
+        super().__init__(rule, [network])
         self.network = lowered.with_moments(network)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
@@ -84,7 +85,7 @@ class StackedGraph(Graph):
     dynamic = False
 
     def __init__(self, networks: Sequence[nn.Module], rule: Rule, mode: str) -> None:
-        super().__init__(rule)
+        super().__init__(rule, networks)
         self.mode = mode
         first = copy.deepcopy(networks[0]).eval().requires_grad_(False)
         states = [dict(network.state_dict()) for network in networks]

@@ -28,6 +28,7 @@ class Job:
         threads: threads of the runtime.
         path: file to write; None: the backend decides.
         metadata: text that goes into the file.
+        decisions: a list to which the backend adds what it decided, a line each.
     """
 
     graph: Graph
@@ -36,10 +37,11 @@ class Job:
     threads: int = 1
     path: Path | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
+    decisions: list[str] = field(default_factory=list)
 
 
 class Backend:
-    """Base class. A backend is a subclass in a file of this folder, named in :data:`szilard.deploy.backends.BACKENDS`."""
+    """Base class. A backend is a subclass in a file of this folder, named in ``BACKENDS``."""
 
     #: Its name in ``--backend``.
     name = ""

@@ -1,0 +1,72 @@
+"""This package's own kernels for one to eight inputs: the whole network in one call of the C++ library."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from szilard.deploy.backends.base import Backend, Job, Run
+from szilard.deploy.native.choice import Faster
+from szilard.deploy.native.layers import lowered
+from szilard.deploy.native.traced import Traced, made
+from szilard.errors import SzilardError
+from szilard.kernels import native
+from szilard.kernels.inference import Compiled, Program
+
+MOST = 8  # examples of one call; larger batches are several calls
+
+
+class Native(Backend):
+    name = "native"
+    summary = "Szilard's own C++ kernels for one to eight inputs"
+
+    @classmethod
+    def missing(cls) -> str | None:
+        why = native.why_not()
+        return None if why is None else f"{why}; {native.REINSTALL}"
+
+    def compile(self, job: Job) -> Run:
+        if job.path is not None:
+            raise SzilardError("the native backend writes no file; leave the path out")
+        if job.graph.mode not in ("point", "moments"):
+            raise SzilardError(f"the native backend has no mode {job.graph.mode}; choose point or moments")
+        moments = job.graph.mode == "moments"
+        faster = Faster(min(len(job.example), MOST), moments, job.threads)
+        network = lowered(job.graph.source[0], moments, faster)
+        shape = tuple(job.example.shape[1:])
+        programs = _Programs(network, shape, moments, job.threads)
+        programs[min(len(job.example), MOST)]
+        job.decisions.extend(faster.lines())
+        rule = job.graph.rule.eval()
+
+        @torch.no_grad()
+        def run(x: Tensor) -> tuple[Tensor, ...]:
+            outputs = [programs[len(part)](part) for part in x.split(MOST)]
+            if not moments:
+                output = outputs[0] if len(outputs) == 1 else torch.cat(outputs)
+                return (*rule.of_point(output), output)
+            mean, variance = (
+                parts[0] if len(parts) == 1 else torch.cat(parts) for parts in zip(*outputs, strict=True)
+            )
+            return (*rule.of_moments(mean, variance), mean, variance)
+
+        return run
+
+
+class _Programs:
+    """The program of each batch size, made when it is first needed."""
+
+    def __init__(self, network: nn.Module, shape: tuple[int, ...], moments: bool, threads: int) -> None:
+        self._network, self._shape, self._moments, self._threads = network, shape, moments, threads
+        self._found: dict[int, Compiled] = {}
+
+    def __getitem__(self, batch: int) -> Compiled:
+        if batch not in self._found:
+            program = Program(batch, self._moments)
+            output = self._network(made(program, program.input(self._shape)))
+            if not isinstance(output, Traced):
+                raise SzilardError(
+                    "the network's output does not depend on its input in a way that can be traced"
+                )
+            self._found[batch] = program.finish(output.value, self._threads)
+        return self._found[batch]

@@ -1,0 +1,132 @@
+"""A tensor that records what a network does with it, as steps of a program.
+
+Steps are added when their result is first needed, so that what follows can be fused: ReLU into the step before it, a
+BatchNorm into the weight of the layer before it. A max-pool after a ReLU is put before it, which changes nothing for
+numbers and is more exact for Gaussians.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from szilard.errors import SzilardError
+from szilard.kernels.inference import Dense, Program, Sparse, Value
+
+Weight = Dense | Sparse
+Emit = Callable[[bool], Value]  # adds the step, with or without a ReLU after it
+
+
+class Layer:
+    """A linear map or convolution that is not yet part of the program: its weight can still be scaled.
+
+    Attributes:
+        weight, bias: of the layer.
+        emit: adds the step for a weight and a bias.
+    """
+
+    def __init__(
+        self, weight: Weight, bias: Tensor | None, emit: Callable[[Weight, Tensor | None, bool], Value]
+    ) -> None:
+        self.weight, self.bias, self.emit = weight, bias, emit
+
+    def __call__(self, relu: bool) -> Value:
+        return self.emit(self.weight, self.bias, relu)
+
+    def scaled(self, scale: Tensor, shift: Tensor) -> Layer:
+        """With ``scale`` and ``shift`` of each output applied afterwards: exact for means and variances."""
+        bias = shift if self.bias is None else self.bias * scale + shift
+        return Layer(scaled(self.weight, scale), bias, self.emit)
+
+
+def scaled(weight: Weight, scale: Tensor) -> Weight:
+    """A weight with each output ``[out, ...]`` multiplied by ``scale [out]``."""
+    if isinstance(weight, Dense):
+        factor = scale.view(-1, *[1] * (weight.mean.dim() - 1))
+        spread = None if weight.variance is None else weight.variance * factor.square()
+        return Dense(weight.mean * factor, spread)
+    by_entry = scale.repeat_interleave(weight.crow.diff().long())
+    spread = None if weight.variance is None else weight.variance * by_entry.square()
+    return Sparse(weight.mean * by_entry, spread, weight.crow, weight.col, weight.shape)
+
+
+class Traced(Tensor):
+    """A value of a program, for one batch; its shape is that of the network's tensor, ``[B, *shape]``.
+
+    Attributes:
+        program: that it is a value of.
+        before_relu: the value whose ReLU it is, or None.
+    """
+
+    program: Program
+    before_relu: Traced | None
+    _emit: Emit
+    _found: Value | None
+
+    @staticmethod
+    def __new__(
+        cls, program: Program, shape: tuple[int, ...], emit: Emit, before_relu: Traced | None = None
+    ) -> Traced:
+        made: Traced = Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
+            cls, (program.batch, *shape), dtype=torch.float32, device="cpu"
+        )
+        made.program, made._emit, made._found, made.before_relu = program, emit, None, before_relu
+        return made
+
+    @property
+    def value(self) -> Value:
+        """Its value in the program; adds the steps that compute it."""
+        if self._found is None:
+            before = self.before_relu
+            if before is None:
+                self._found = self._emit(False)
+            elif before._found is not None:
+                self._found = self.program.relu(before._found)
+            else:
+                self._found = before._emit(True)
+        return self._found
+
+    @property
+    def layer(self) -> Layer | None:
+        """The layer that computes it, if nothing has used its output yet."""
+        fresh = self._found is None and self.before_relu is None
+        return self._emit if fresh and isinstance(self._emit, Layer) else None
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Shape of one example."""
+        return self.value.shape if self._found is not None else tuple(int(n) for n in self.shape[1:])
+
+    def __repr__(self, *, tensor_contents: Any = None) -> str:
+        return f"Traced({list(self.sizes)})"
+
+    @classmethod
+    def __torch_function__(
+        cls, function: Any, types: Any, arguments: Any = (), named: dict[str, Any] | None = None
+    ) -> Any:
+        from szilard.deploy.native.rules import apply
+
+        return apply(function, arguments, named or {})
+
+    @classmethod
+    def __torch_dispatch__(cls, function: Any, types: Any, arguments: Any = (), named: Any = None) -> Any:
+        raise SzilardError(f"the native backend has no kernel for {function}")
+
+
+def made(program: Program, value: Value) -> Traced:
+    """A traced tensor of a value that exists."""
+    answer = Traced(program, value.shape, lambda relu: value)
+    answer._found = value
+    return answer
+
+
+def later(like: Traced, shape: tuple[int, ...], emit: Emit) -> Traced:
+    """A traced tensor whose step is added when it is needed.
+
+    Args:
+        emit: it must compute a ReLU after the step if it is called with True.
+    """
+    return Traced(like.program, shape, emit)
