@@ -19,7 +19,7 @@ from szilard.likelihood import Bernoulli, Likelihood, NoisyGaussian
 from szilard.likelihood.categorical import IGNORED
 from szilard.likelihood.free_energy import FreeEnergy, free_energy
 from szilard.likelihood.targets import DataTargets, TaskName, of_data
-from szilard.methods import checks, decay, draws, inputs, optimizers, task_likelihood
+from szilard.methods import checks, decay, draws, inputs, one_pass, optimizers, task_likelihood
 from szilard.methods.to_predictive import predictive_of, two_classes
 from szilard.metrics import Predictive, temperature
 from szilard.metrics.predictive import flat
@@ -319,6 +319,30 @@ class Method:
         if isinstance(likelihood, Bernoulli) and self.target_type.has_classes and stacked.isfinite().all():
             return two_classes(stacked, self.calibration)
         return predictive_of(likelihood, stacked, self.calibration)
+
+    @torch.no_grad()
+    def predict_one_pass(self, network: nn.Module, x: Any, batch_size: int = 1024) -> Predictive:
+        """Predictions of one forward pass of means and variances, without draws of the weights.
+
+        See :mod:`szilard.bayes.moments`: units count as independent, so epistemic uncertainty is typically somewhat too
+        small.
+
+        Args:
+            network: prepared, or opened from a file.
+            x: all inputs, in the form that :meth:`loss` takes.
+            batch_size: number of inputs in each forward pass.
+
+        Raises:
+            SzilardError: an operation without a rule, outputs that are not finite, or of a shape that the task does not
+                take.
+        """
+        checks.batched(x, self._dims)
+        if self.stand_ins is not None:
+            one_pass.refuse_unknown(self.stand_ins.draws(x, 1, 0))
+        found = one_pass.moments(network, x, batch_size)
+        likelihood = self._meant(found.mean)
+        two = isinstance(likelihood, Bernoulli) and self.target_type.has_classes
+        return one_pass.predictive(likelihood, found, self.calibration, two)
 
     def calibrate(self, network: nn.Module, valid: Split) -> None:
         """Temperature scaling: one number that divides all logits, fitted on ``valid`` (Guo et al. 2017)."""
