@@ -43,7 +43,8 @@ from szilard.compression.passes.correct import Correct
 from szilard.compression.passes.distil import Distil, is_cheap
 from szilard.compression.passes.posterior import LOSS, Posterior, is_posterior
 from szilard.compression.passes.refit import Refit
-from szilard.compression.passes.rounding import Quantise, QuantiseVectors
+from szilard.compression.passes.rounding import Quantise
+from szilard.compression.passes.rounding_vectors import QuantiseVectors
 from szilard.compression.probe import Probe
 from szilard.compression.progress import Progress
 from szilard.compression.raw_units import raw_units
