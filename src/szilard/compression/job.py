@@ -16,13 +16,14 @@ from szilard.compression.attempt import Attempt, Goal, worth_of
 from szilard.compression.copies import Working, emptied, fill
 from szilard.compression.document import to_document
 from szilard.compression.draft import Draft, Pass, Setting
+from szilard.compression.evaluated import finite, scored
 from szilard.compression.judge import Forward, Scores
 from szilard.compression.memory import give_back, returned
 from szilard.compression.original_score import check_original, guesses
 from szilard.compression.outputs import call
 from szilard.compression.pass_runner import run_passes
 from szilard.compression.progress import Progress
-from szilard.compression.promise import Promise, finite, scored
+from szilard.compression.promise import Promise
 from szilard.compression.restore_network import restored_after
 from szilard.compression.row_rounding import BITS, rounding
 from szilard.compression.search import best, largest_allowed
