@@ -17,7 +17,7 @@ from szilard.errors import SzilardError, SzilardWarning
 
 ROOMS = ("compression", "data", "likelihood", "networks", "training", "methods", "metrics")
 PYTHON = re.compile(
-    r"(?<![-\w./])(max_drop|max_bytes|keep_back|drop_constant|input_shape|n_train|data_root|lam)\b|\btask ?=|=True\b|"
+    r"(?<![-\w./])(max_drop|max_bytes|hold_out|drop_constant|input_shape|n_train|data_root|lam)\b|\btask ?=|=True\b|"
     r"\bor (give )?(evaluate|forward)\b"
 )
 

@@ -243,9 +243,9 @@ class Job:
             except SzilardError:  # NaN outputs
                 break
             if chosen is not None and made.size < chosen.size and self.promise is not None and made.scores:
-                unsure = self.promise.unsure(made.scores)
-                if unsure:
-                    self.tell(f"not used, because {unsure}")
+                uncertain = self.promise.why_uncertain(made.scores)
+                if uncertain:
+                    self.tell(f"not used, because {uncertain}")
             if allowed(made) and (chosen is None or worth(made) > worth(chosen)):
                 chosen, text = (
                     made,

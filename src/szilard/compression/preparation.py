@@ -86,7 +86,7 @@ class Prepared:
         check_weights(original, values)
         data = None
         if calibration is not None:
-            data = Calibration.of(calibration, original, forward=forward, keep_back=evaluate is None)
+            data = Calibration.of(calibration, original, forward=forward, hold_out=evaluate is None)
             data = fitted(data, original, data.adapter.call)
         adapter = Adapter(forward=forward) if data is None else data.adapter
         probe = None

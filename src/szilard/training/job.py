@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from szilard import atomic, methods
-from szilard import data as rooms
+from szilard import data as data_sets
 from szilard.cost import Cost, Stopwatch
 from szilard.data import DataSet
 from szilard.errors import SzilardError, SzilardWarning
@@ -98,7 +98,9 @@ class Job:
         train = self.data.train.to(self.fabric.device)
         plan = self.plan
         self.method.finish(
-            network, rooms.batches(train, plan.batch_size, seed=plan.seed, epoch=plan.epochs), self.data.valid
+            network,
+            data_sets.batches(train, plan.batch_size, seed=plan.seed, epoch=plan.epochs),
+            self.data.valid,
         )
         network.eval()
         test, valid, cost = on_rank_zero(
@@ -135,7 +137,7 @@ class Job:
     def _train(self, network: nn.Module, resume: bool) -> list[dict[str, Any]]:
         """Train; return the log of all epochs, including those before a resumption."""
         method, files, plan = self.method, self.files, self.plan
-        steps = rooms.n_batches(len(self.data.train), plan.batch_size, self.fabric.world_size)
+        steps = data_sets.n_batches(len(self.data.train), plan.batch_size, self.fabric.world_size)
         method.total_steps = plan.epochs * steps
         loop = Loop(
             self.fabric,
