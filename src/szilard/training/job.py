@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,35 +26,12 @@ from szilard.training.devices import on_rank_zero
 from szilard.training.log import Log
 from szilard.training.loop import Loop, Plan
 from szilard.training.progress import Bar
+from szilard.training.trained import Run
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 VALID_SAMPLES = 4  # draws of the network for the evaluation on the validation set after each epoch
-
-
-@dataclass(frozen=True, eq=False)
-class Run:
-    """The result of training one network.
-
-    Attributes:
-        method: name; ``label`` is the name to show.
-        network: trained, in eval mode; ``trainer`` is the method object, which predicts with it.
-        test, valid: metrics on the test and validation set, named as by :func:`szilard.metrics.evaluate`.
-        cost: of one inference, and of the training.
-        history: one dict for each epoch, as in ``metrics.jsonl``.
-        folder: folder of the files, or None.
-    """
-
-    method: str
-    label: str
-    network: nn.Module
-    trainer: Method
-    test: dict[str, float]
-    valid: dict[str, float]
-    cost: Cost
-    history: list[dict[str, Any]] = field(repr=False)
-    folder: Path | None = None
 
 
 @dataclass(eq=False)

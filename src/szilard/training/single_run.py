@@ -17,8 +17,9 @@ from szilard.run.folder import MethodFolder
 from szilard.run.settings import check_positive
 from szilard.training import defaults, imbalance, low_density
 from szilard.training.devices import rank, start
-from szilard.training.job import Job, Run
+from szilard.training.job import Job
 from szilard.training.loop import Plan
+from szilard.training.trained import Run
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric

@@ -19,7 +19,8 @@ from szilard.cli.request import Request, Tell
 from szilard.compression.outputs import judged_output
 from szilard.data.files import path_of
 from szilard.data.npz import read_npz
-from szilard.data.table import listed, read_table
+from szilard.data.table import listed
+from szilard.data.table_reading import read_table
 from szilard.errors import SzilardError, first_line
 from szilard.likelihood import Bernoulli, Categorical, Likelihood, choose
 from szilard.metrics import Predictive
