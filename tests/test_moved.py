@@ -14,6 +14,9 @@ import torch
 
 import szilard
 from szilard import _moved
+from szilard.compression import Draft, Setting
+from szilard.compression.judge import Scores
+from szilard.compression.pass_runner import run_passes
 
 
 @pytest.mark.parametrize("old", sorted(_moved.MODULES))
@@ -123,3 +126,40 @@ def test_the_package_itself_uses_none_of_them():
             "topology",
         ):
             importlib.import_module(f"szilard.{name}")
+
+
+def test_former_names_of_attributes_and_arguments_serve_and_say_so():
+    data = szilard.data.load("digits")
+    with pytest.warns(DeprecationWarning, match="DataSet.is_pictures is now DataSet.is_image"):
+        assert data.is_pictures
+    output, y = torch.randn(4, 3), torch.tensor([0, 1, 2, 0])
+    likelihood = szilard.likelihood.Categorical()
+    with pytest.warns(DeprecationWarning, match="sureness is now Likelihood.label_probability"):
+        assert torch.equal(likelihood.sureness(output, y), likelihood.label_probability(output, y))
+    with pytest.warns(DeprecationWarning, match="keep_back is now hold_out"):
+        whole = szilard.compression.Calibration.of(torch.randn(100, 3), keep_back=False)
+    assert sum(map(len, whole.inputs)) == 100
+
+
+def test_a_likelihood_with_the_former_name_of_a_method_is_asked():
+    with pytest.warns(DeprecationWarning, match="sureness is now Likelihood.label_probability"):
+
+        class Mine(szilard.likelihood.Categorical):
+            def sureness(self, output, y):
+                return torch.full((len(output),), 0.25)
+
+    assert Mine().label_probability(torch.randn(2, 3), torch.tensor([0, 1])).tolist() == [0.25, 0.25]
+
+
+def test_a_pass_with_the_former_name_of_an_attribute_is_undone():
+    class Ruins:
+        mends = True
+
+        def __call__(self, draft, setting):
+            draft.notes.append("ruined")
+
+    network = torch.nn.Linear(2, 2)
+    draft, fallen = Draft(network), iter([1.0, 0.0])
+    with pytest.warns(DeprecationWarning, match="mends of Ruins is now undo_if_worse"):
+        run_passes([Ruins()], draft, Setting(1e-6, [], network), lambda _: Scores(next(fallen)))
+    assert draft.notes == []

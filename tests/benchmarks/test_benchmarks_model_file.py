@@ -192,7 +192,7 @@ def test_float32_under_zstd_is_the_network_itself(case):
 
 
 def test_our_rows_are_those_of_files(case, monkeypatch):
-    module = sys.modules["szilard.compression.network_to_file"]
+    module = sys.modules["szilard.compression.preparation"]
     monkeypatch.setattr(module, "imagine", lambda net, shape, seed, scale: torch.randn(64, *shape))
     judge = Judge(case, Measured())
     rows, found = our_files.rows(judge, True, lambda text: None, model_file.quick_passes)

@@ -329,7 +329,7 @@ class TestCalibration:
     def test_few_examples_are_shared_out(self):
         found = Calibration.of(torch.randn(100, 3))
         assert (sum(map(len, found.inputs)), sum(map(len, found.judges))) == (75, 25)
-        whole = Calibration.of(torch.randn(100, 3), keep_back=False)
+        whole = Calibration.of(torch.randn(100, 3), hold_out=False)
         assert sum(map(len, whole.inputs)) == 100
 
     def test_one_example(self):

@@ -135,8 +135,8 @@ class Wreck:
 
     costly = True
 
-    def __init__(self, mends):
-        self.mends = mends
+    def __init__(self, undo_if_worse):
+        self.undo_if_worse = undo_if_worse
 
     def __call__(self, draft, setting):
         with torch.no_grad():
@@ -159,11 +159,11 @@ def accuracy(one, x):
 
 def test_what_was_meant_to_mend_and_ruined_is_taken_back():
     x, one = noise(200, 10), network()
-    for mends, bias in ((True, 0), (False, 100)):
+    for undo_if_worse, bias in ((True, 0), (False, 100)):
         draft = Draft(copy.deepcopy(one))
         Quantise()(draft, setting := Setting(1e-6, [x], one))
         parameters, levels = list(draft.network.parameters()), dict(draft.quantised)
-        run_passes([Wreck(mends)], draft, setting, accuracy(one, x))
+        run_passes([Wreck(undo_if_worse)], draft, setting, accuracy(one, x))
         torch.testing.assert_close(draft.network[0].bias, one[0].bias + bias)
         assert draft.quantised == ({} if bias else levels)
         assert draft.notes == (["ruined"] if bias else [])

@@ -196,7 +196,7 @@ def test_without_labels_probabilities_of_what_the_original_answers_are_measured(
     z = network(torch.cat(Calibration.of(x, network).judges)).detach().double()
     said = z.softmax(1).amax(1) if outputs > 1 else torch.maximum(z.sigmoid(), 1 - z.sigmoid())[:, 0]
     assert found.steps
-    assert torch.allclose(found.sureness, said, atol=1e-5)
+    assert torch.allclose(found.label_probability, said, atol=1e-5)
     assert torch.allclose(found.values, said, atol=1e-5)
 
 

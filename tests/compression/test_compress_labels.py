@@ -106,8 +106,10 @@ def test_a_smaller_file_that_is_not_used_is_explained():
     before = Scores(float(values.mean()), values, relative=True)
     after = values + 0.02 + 0.2 * torch.randn(100, dtype=torch.float64)
     promise = Promise(before, 0.01, 0.9)
-    assert "judged by 100 examples" in promise.unsure(Scores(float(after.mean()), after, relative=True))
-    assert not promise.unsure(before)
+    assert "judged by 100 examples" in promise.why_uncertain(
+        Scores(float(after.mean()), after, relative=True)
+    )
+    assert not promise.why_uncertain(before)
 
 
 def test_points_and_progress(capsys):

@@ -21,16 +21,16 @@ from szilard.errors import SzilardError, SzilardWarning
 Z = quantile(0.9)
 
 
-def scores(values, sureness=None, **more):
+def scores(values, label_probability=None, **more):
     values = torch.as_tensor(values, dtype=torch.float64)
-    sure = None if sureness is None else torch.as_tensor(sureness, dtype=torch.float64)
+    sure = None if label_probability is None else torch.as_tensor(label_probability, dtype=torch.float64)
     return Scores(float(values.mean()), values, sure, **more)
 
 
-def right(n, wrong=(), sureness=None):
+def right(n, wrong=(), label_probability=None):
     values = torch.ones(n)
     values[list(wrong)] = 0
-    return scores(values, sureness)
+    return scores(values, label_probability)
 
 
 def test_no_change_is_no_certainty():
@@ -87,7 +87,7 @@ def test_probability_lost_judges_where_examples_are_few():
     promise = Promise(before, 0.02, 0.9)
     assert promise.excess(lucky) > 0  # no answer changed, but they soon would
     assert promise.drop(lucky).upper == pytest.approx(0.04, abs=0.004)
-    assert promise.excess(right(n, [0, 1, 2], before.sureness - 0.001)) <= 0
+    assert promise.excess(right(n, [0, 1, 2], before.label_probability - 0.001)) <= 0
     assert Promise(right(n, [0]), 0.02, 0.9).excess(right(n, [0])) <= 0  # nothing else is known
 
 

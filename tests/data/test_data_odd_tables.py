@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from szilard import data
-from szilard.data.table import MOST_COLUMNS, read_table
+from szilard.data.table_reading import MOST_COLUMNS, read_table
 from szilard.errors import SzilardError
 
 

@@ -7,7 +7,7 @@ import pytest
 from cli_tools import szilard
 
 from szilard import data
-from szilard.data.table import read_table
+from szilard.data.table_reading import read_table
 from szilard.errors import SzilardError, SzilardWarning
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from szilard import data
 from szilard.data import cells, dates, group_time_splits
 from szilard.data.reading import Column, Reading
-from szilard.data.table import read_table
+from szilard.data.table_reading import read_table
 from szilard.errors import SzilardError, SzilardWarning
 
 

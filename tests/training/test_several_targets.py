@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from szilard import data, methods, metrics, networks
 from szilard.data import targets
-from szilard.data.table import read_table
+from szilard.data.table_reading import read_table
 from szilard.errors import SzilardError, SzilardWarning
 from szilard.file.error import SzilardFileError
 from szilard.likelihood import NoisyGaussian
