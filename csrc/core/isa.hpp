@@ -53,6 +53,10 @@ struct szilard_kernels {
     void (*draw_levels)(uint32_t seed, int64_t first, int64_t n, const uint32_t *candidates, int32_t *levels);
     void (*run_program)(const szilard_inference::Program &, const float *x, float *out, float *scratch, int threads);
     bool (*finite)(const float *x, int64_t n);
+    int64_t (*class_scratch)(int64_t classes);
+    void (*class_uncertainty)(int64_t batch, int64_t classes, const float *mean, const float *variance, int64_t points,
+                              const float *noise, float scale, bool single, float *answer, float *aleatoric,
+                              float *epistemic, float *scratch);
 };
 
 // The kernels of the instruction set in use.

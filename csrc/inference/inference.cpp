@@ -84,3 +84,19 @@ int szilard_program_free(int64_t handle) {
     if (!found) return SZILARD_NO_PROGRAM;
     return SZILARD_OK;
 }
+
+int szilard_class_uncertainty(int32_t batch, int32_t classes, const float *mean, const float *variance, int32_t points,
+                              const float *noise, float scale, int single, float *answer, int64_t answer_room,
+                              float *aleatoric, int64_t aleatoric_room, float *epistemic, int64_t epistemic_room) {
+    if (batch < 1 || classes < 1 || points < 16 || points % 16 || !mean || !variance || !noise || (single && classes != 1))
+        return SZILARD_BAD_GEOMETRY;
+    const int64_t columns = single ? 2 : classes;
+    if (!szilard_fits(answer, answer_room, batch * columns) || !szilard_fits(aleatoric, aleatoric_room, batch) ||
+        !szilard_fits(epistemic, epistemic_room, batch))
+        return SZILARD_NO_ROOM;
+    float *scratch = kept_memory(szilard_running().class_scratch(classes));
+    if (!scratch) return SZILARD_NO_MEMORY;
+    szilard_running().class_uncertainty(batch, classes, mean, variance, points, noise, scale, single != 0, answer, aleatoric,
+                                        epistemic, scratch);
+    return SZILARD_OK;
+}

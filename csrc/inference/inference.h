@@ -71,6 +71,15 @@ SZILARD_API int szilard_program_run(int64_t handle, const float *x, int64_t x_ro
 // Threads that still run the program finish first with it.
 SZILARD_API int szilard_program_free(int64_t handle);
 
+// Softmax of Gaussian logits, mean and variance [batch][classes], averaged over `points` fixed points (a multiple of 16) with
+// noise [classes][points]; logits are multiplied by `scale`. With `single`, classes is 1 and the logit is that of the second of
+// two classes. answer is [batch][classes], or [batch][2] with `single`; aleatoric (mean entropy) and epistemic (mutual
+// information, at least zero), in nats, are [batch].
+SZILARD_API int szilard_class_uncertainty(int32_t batch, int32_t classes, const float *mean, const float *variance,
+                                          int32_t points, const float *noise, float scale, int single, float *answer,
+                                          int64_t answer_room, float *aleatoric, int64_t aleatoric_room,
+                                          float *epistemic, int64_t epistemic_room);
+
 #ifdef __cplusplus
 }
 #endif

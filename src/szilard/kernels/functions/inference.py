@@ -34,4 +34,5 @@ FUNCTIONS: dict[str, Arguments] = {
     ),
     "szilard_program_run": (I64, ARRAY, I64, *OUT, INT),
     "szilard_program_free": (I64,),
+    "szilard_class_uncertainty": (I32, I32, ARRAY, ARRAY, I32, ARRAY, FLOAT, INT, *OUT * 3),
 }
