@@ -38,7 +38,7 @@ def moved(function: Callable[..., Any]) -> Callable[..., Any]:
 #: Methods of tensors that only move entries, and functions of the same name.
 MOVING = (
     "view", "reshape", "flatten", "unflatten", "permute", "transpose", "t", "squeeze", "unsqueeze", "expand",
-    "expand_as", "view_as", "reshape_as", "swapaxes", "swapdims", "movedim", "moveaxis", "contiguous", "clone", "detach",
+    "swapaxes", "swapdims", "movedim", "moveaxis", "contiguous", "clone", "detach",
     "chunk", "split", "unbind", "tensor_split", "narrow", "select", "index_select", "gather", "flip", "roll", "repeat",
     "repeat_interleave", "tile", "diagonal", "adjoint", "ravel", "broadcast_to", "take_along_dim", "rot90", "unfold",
     "__getitem__",
@@ -174,3 +174,17 @@ for _name in (
     "zeros_like", "ones_like", "full_like", "empty_like", "new_zeros", "new_ones", "new_full", "new_empty", "new_tensor",
 ):  # fmt: skip
     rule(_name)(_zeros(getattr(torch, _name, None) or getattr(Tensor, _name)))
+
+
+def _like_another(name: str, moving: str) -> Callable[..., Any]:
+    """The rule of a function whose second argument gives a shape only: either argument can be without variance."""
+
+    @functools.wraps(getattr(Tensor, name))
+    def run(input: Tensor, other: Tensor) -> Any:
+        return getattr(input, moving)(other.shape)
+
+    return run
+
+
+for _name, _moving in (("expand_as", "expand"), ("view_as", "view"), ("reshape_as", "reshape")):
+    rule(_name)(_like_another(_name, _moving))
