@@ -14,7 +14,8 @@ from hypothesis import HealthCheck, settings
 
 from szilard import SzilardError
 
-_ROOT = Path(__file__).parent.parent
+_ROOT = Path(__file__).resolve().parent.parent
+_SHARE = pytest.StashKey[set[Path]]()
 sys.path[:0] = [str(_ROOT / name) for name in ("benchmarks", "release", "tests/support")]
 
 # Before any fixture of a module: keys that commands make are the tests' own, not the user's.
@@ -42,15 +43,32 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def _in_another_part(path: Path, config: pytest.Config) -> bool:
+    """Whether a file of tests is another process's share of what was asked for."""
+    from parts import share
+
+    if _SHARE not in config.stash:
+        asked = [Path(argument.split("::")[0]).resolve() for argument in config.args]
+        files = [file for one in asked for file in (one.rglob("test_*.py") if one.is_dir() else [one])]
+        number, parts = map(int, config.getoption("--part").split("/"))
+        names = [file.relative_to(_ROOT).as_posix() for file in files]
+        config.stash[_SHARE] = {_ROOT / name for name in share(names, number, parts)}
+    return path not in config.stash[_SHARE]
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """A process imports the files of its own part alone: to rewrite their assertions takes seconds."""
+    if config.getoption("--part") is None or not collection_path.is_file():
+        return None
+    return _in_another_part(collection_path, config) or None
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if config.getoption("--part") is None:
         return
-    from parts import share
-
-    number, parts = map(int, config.getoption("--part").split("/"))
-    chosen = share([item.nodeid.split("::")[0] for item in items], number, parts)
-    config.hook.pytest_deselected(items=[x for x in items if x.nodeid.split("::")[0] not in chosen])
-    items[:] = [x for x in items if x.nodeid.split("::")[0] in chosen]
+    # Files that were named themselves are collected all the same.
+    config.hook.pytest_deselected(items=[x for x in items if _in_another_part(x.path, config)])
+    items[:] = [x for x in items if not _in_another_part(x.path, config)]
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -65,6 +83,18 @@ def pytest_configure(config: pytest.Config) -> None:
         from processor_time import ProcessorTime
 
         config.pluginmanager.register(ProcessorTime(limit))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _pictures(request: pytest.FixtureRequest) -> Iterator[None]:
+    """The report of a small run takes longer than the run: only tests marked ``pictures`` draw what is on it."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.node.get_closest_marker("pictures") is None:
+            from szilard.report import calibration_section, curves, weights
+
+            for module in (calibration_section, curves, weights):
+                patch.setattr(module, "svg", lambda name, *_, **__: f'<svg id="{name}"></svg>')
+        yield
 
 
 @pytest.fixture(autouse=True)

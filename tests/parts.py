@@ -5,6 +5,7 @@ Each takes its share of the files. What the first one prints is seen at once, th
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -14,26 +15,41 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 FAILED, NO_TESTS = 1, 5  # exit codes of pytest
 
+#: Processor seconds of the files that take long (``make test-durations`` measures them), so that parts end together.
+SECONDS: dict[str, float] = {}
+USUAL = 1.0  # of any other file
+
 
 def share(files: Sequence[str], number: int, parts: int) -> set[str]:
-    """Those of the ``number``-th part, from 1: dealt out in turn, back and forth, so that neighbours come apart."""
-    places = [*range(1, parts + 1), *range(parts, 0, -1)]
-    return {name for i, name in enumerate(sorted(set(files))) if places[i % len(places)] == number}
+    """Those of the ``number``-th part, from 1: the longest first, each to the part that has least to do."""
+    loads, shares = [0.0] * parts, [set[str]() for _ in range(parts)]
+    for name in sorted(set(files), key=lambda name: (-SECONDS.get(name, USUAL), name)):
+        least = loads.index(min(loads))
+        loads[least] += SECONDS.get(name, USUAL)
+        shares[least].add(name)
+    return shares[number - 1]
 
 
 def run(parts: int, arguments: Sequence[str]) -> int:
     """The worst exit code of all parts."""
+    # One thread in each process, from its first import on; tests of threads set their own number.
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     with tempfile.TemporaryDirectory(prefix="szilard-tests-") as folder:
         started = []
         for number in range(1, parts + 1):
             command = [sys.executable, "-m", "pytest", "--part", f"{number}/{parts}", *arguments]
             if number == 1:
-                started.append((subprocess.Popen(command, cwd=ROOT), None))
+                started.append((subprocess.Popen(command, cwd=ROOT, env=environment), None))
                 continue
             said = Path(folder) / f"{number}.txt"
             with said.open("w") as output:
                 started.append(
-                    (subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT), said)
+                    (
+                        subprocess.Popen(
+                            command, cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT
+                        ),
+                        said,
+                    )
                 )
         try:
             for process, said in started:

@@ -12,6 +12,8 @@ import pytest
 import torch
 from cli_tools import szilard
 
+pytestmark = pytest.mark.pictures
+
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 

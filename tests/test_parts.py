@@ -7,7 +7,7 @@ import types
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from parts import share
+from parts import ROOT, SECONDS, USUAL, share
 from processor_time import ProcessorTime, spent
 
 
@@ -16,7 +16,15 @@ def test_every_file_is_in_one_share(files, parts):
     shares = [share(sorted(files), number, parts) for number in range(1, parts + 1)]
     assert set().union(*shares) == files
     assert sum(map(len, shares)) == len(files)
-    assert max(map(len, shares)) - min(map(len, shares)) <= 2
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+@pytest.mark.parametrize("parts", [2, 3])
+def test_parts_have_as_much_to_do(parts):
+    files = {file.relative_to(ROOT).as_posix() for file in (ROOT / "tests").rglob("test_*.py")}
+    assert files >= SECONDS.keys()  # each is there
+    loads = [sum(SECONDS.get(x, USUAL) for x in share(sorted(files), i + 1, parts)) for i in range(parts)]
+    assert max(loads) - min(loads) <= USUAL
 
 
 def test_no_example_has_a_deadline():

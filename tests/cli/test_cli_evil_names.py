@@ -8,6 +8,8 @@ import io
 import pytest
 from cli_tools import szilard
 
+pytestmark = pytest.mark.pictures
+
 EVIL = ["=cmd|' /C calc'!A0", "[red]x[/red]\x1b[2J", "<script>alert(1)</script>\u202e$\\frac{", "-1 or less"]
 
 

@@ -14,6 +14,8 @@ from szilard.run import settings as toml
 from szilard.run.folder import RunFolder
 from szilard.run.settings import Settings
 
+pytestmark = pytest.mark.pictures
+
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):

@@ -13,6 +13,8 @@ from szilard.errors import SzilardError
 from szilard.report import curves, summary
 from szilard.run.read import read
 
+pytestmark = pytest.mark.pictures
+
 
 @pytest.fixture
 def run(tmp_path):

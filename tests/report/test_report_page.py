@@ -14,6 +14,8 @@ from szilard import report
 from szilard.report import weights
 from szilard.run.read import read
 
+pytestmark = pytest.mark.pictures
+
 VOID = {"meta", "img", "br", "line", "use", "path", "rect"}
 
 

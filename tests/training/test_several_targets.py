@@ -25,6 +25,8 @@ from szilard.metrics import Predictive
 from szilard.model import evaluate, saved_network
 from szilard.training import divergence, imbalance
 
+pytestmark = pytest.mark.pictures
+
 FIT = (
     "--network",
     "mlp:16",
