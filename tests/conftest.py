@@ -13,9 +13,11 @@ import torch
 from hypothesis import HealthCheck, settings
 
 from szilard import SzilardError
+from szilard.compression import Distil, imagine
 
 _ROOT = Path(__file__).resolve().parent.parent
 _SHARE = pytest.StashKey[set[Path]]()
+_STEPS = {function: function.__kwdefaults__["steps"] for function in (Distil.__init__, imagine)}
 sys.path[:0] = [str(_ROOT / name) for name in ("benchmarks", "release", "tests/support")]
 
 # Before any fixture of a module: keys that commands make are the tests' own, not the user's.
@@ -86,15 +88,27 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _pictures(request: pytest.FixtureRequest) -> Iterator[None]:
-    """The report of a small run takes longer than the run: only tests marked ``pictures`` draw what is on it."""
+def _short_work(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What takes most of the time of small runs and compressions: plots, and the steps of training for a file.
+
+    A file marked ``pictures`` draws plots; a test that uses ``usual_steps`` takes all of them.
+    """
     with pytest.MonkeyPatch.context() as patch:
         if request.node.get_closest_marker("pictures") is None:
             from szilard.report import calibration_section, curves, weights
 
             for module in (calibration_section, curves, weights):
                 patch.setattr(module, "svg", lambda name, *_, **__: f'<svg id="{name}"></svg>')
+        for function, steps in _STEPS.items():
+            patch.setitem(function.__kwdefaults__, "steps", steps // 5)
         yield
+
+
+@pytest.fixture
+def usual_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compression trains levels and imagined inputs for as many steps as by default."""
+    for function, steps in _STEPS.items():
+        monkeypatch.setitem(function.__kwdefaults__, "steps", steps)
 
 
 @pytest.fixture(autouse=True)

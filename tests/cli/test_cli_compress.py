@@ -103,7 +103,17 @@ def test_checkpoints_as_people_save_them(tmp_path):
     spec = f"{tmp_path / 'n.py'}:ConvNet"
     out = tmp_path / "net.szd"
     typed = szilard(
-        "compress", tmp_path / "net.pth", "--network", spec, "--data", "digits", "-o", out, "--json"
+        "compress",
+        tmp_path / "net.pth",
+        "--network",
+        spec,
+        "--data",
+        "digits",
+        "-o",
+        out,
+        "--json",
+        "--lam",
+        1e-6,
     )
     assert typed.code == 0, typed.output
     assert json.loads(typed.output)["test_before"] == pytest.approx(accuracy(conv_net()))

@@ -51,6 +51,7 @@ def test_the_file_opens_to_the_network_that_was_judged(tmp_path):
     assert made.ledger.size == len(made.data) == sum(made.ledger.parts.values())
 
 
+@pytest.mark.usefixtures("usual_steps")
 def test_small_and_as_good():
     made = szilard.compress(conv_net(), inputs(), max_drop=0.01, evaluate=lambda net: accuracy(net, "valid"))
     assert made.ratio > 10
@@ -88,6 +89,7 @@ def test_bytes_fall_and_loss_rises_with_lambda():
     assert sizes[-1] < 0.4 * sizes[0]
 
 
+@pytest.mark.usefixtures("usual_steps")
 def test_without_data():
     made = szilard.compress(
         conv_net(), evaluate=lambda net: accuracy(net, "valid"), max_drop=0.01, input_shape=(1, 8, 8)

@@ -15,6 +15,8 @@ from szilard.compression.half_precision import in_float32
 from szilard.compression.judge import Scores
 from szilard.compression.pass_runner import fell, run_passes
 
+pytestmark = pytest.mark.usefixtures("usual_steps")
+
 
 def noise(*shape, seed=0):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
