@@ -16,7 +16,29 @@ ROOT = Path(__file__).parent.parent
 FAILED, NO_TESTS = 1, 5  # exit codes of pytest
 
 #: Processor seconds of the files that take long (``make test-durations`` measures them), so that parts end together.
-SECONDS: dict[str, float] = {}
+SECONDS: dict[str, float] = {
+    "tests/bayes/test_bayes_layout.py": 5,
+    "tests/bayes/test_bayes_threads.py": 14,
+    "tests/benchmarks/test_any_network.py": 7,
+    "tests/benchmarks/test_any_training.py": 3,
+    "tests/benchmarks/test_benchmarks_model_file.py": 7,
+    "tests/benchmarks/test_benchmarks_train_step.py": 5,
+    "tests/cli/test_cli_bad_input.py": 10,
+    "tests/cli/test_cli_compress.py": 9,
+    "tests/cli/test_cli_fit.py": 7,
+    "tests/cli/test_cli_help.py": 4,
+    "tests/cli/test_cli_measure.py": 3,
+    "tests/cli/test_cli_predict.py": 5,
+    "tests/cli/test_cli_somebodys.py": 8,
+    "tests/cli/test_cli_tables.py": 4,
+    "tests/cli/test_cli_terminal.py": 18,
+    "tests/coding/test_coding_adaptive.py": 5,
+    "tests/compression/test_compress.py": 21,
+    "tests/compression/test_compress_distil.py": 7,
+    "tests/compression/test_compress_everyday.py": 7,
+    "tests/training/test_several_targets.py": 5,
+    "tests/training/test_training_fit.py": 15,
+}
 USUAL = 1.0  # of any other file
 
 
