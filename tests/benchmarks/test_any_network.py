@@ -47,7 +47,7 @@ SOME = (
 quiet = pytest.mark.filterwarnings("ignore::UserWarning")
 
 
-# -- compress, save, load - --------------------------------------------------------
+# -- compress, save, load -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", SOME)
@@ -88,7 +88,7 @@ def test_networks_that_cannot_be_compressed_are_refused_with_a_message(name):
         assert cell.told
 
 
-# -- faults are detected - -------------------------------------------------------------------------
+# -- faults are detected ------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")

@@ -72,7 +72,7 @@ def entry(case, name, n_bytes, noise):
     return Entry(name, {"bytes": n_bytes}, lambda: Coded(n_bytes, state, 1.0, 0.5))
 
 
-# -- choosing a file - ------------------------------------------------------------------------------------------
+# -- choosing a file ------------------------------------------------------------------------------------
 
 
 def test_the_smallest_good_file_is_chosen_and_bad_ones_are_not_fully_measured():
@@ -131,7 +131,7 @@ def test_mcnemar_and_the_error_of_a_drop():
     assert drop_error(before, after) == pytest.approx(100 * np.sqrt(0.05 * 0.95 / 100))
 
 
-# -- other compressors - ---------------------------------------------------------------------------------------------
+# -- other compressors ----------------------------------------------------------------------------------
 
 
 def test_the_nncodec_grid_has_no_duplicates():
@@ -264,7 +264,7 @@ def test_bytes_decrease_with_lambda(case, loss):
     assert all(len(line) == len(along_lambda.COLUMNS) for line in along_lambda.body(rows))
 
 
-# -- reporting - --------------------------------------------------------------------------------------
+# -- reporting ------------------------------------------------------------------------------------------
 
 
 def test_figures_and_their_names(tmp_path):

@@ -236,7 +236,7 @@ def test_random_tensors_through_random_conversions(tmp_path_factory, shapes, kin
     assert same(read(path), original)
 
 
-# -- compression ratio - ----------------------------------------------------------------------------------------
+# -- compression ratio ----------------------------------------------------------------------------------
 
 
 def build(tmp_path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from cli_tools import szilard as szilard_cli
-from odd_batches import Silent, Two
+from odd_batches import ListOfOutputs, Two
 from torch import nn
 from torch.nn.utils.rnn import pack_sequence
 from torch.utils.data import DataLoader, Dataset, TensorDataset
@@ -151,7 +151,11 @@ CASES = {
     "a forward that remembers": (lambda: Remembers(6, 3), X, "differ each time"),
     "no tensor": (lambda: Nothing(6, 3), X, "no tensor"),
     "one number": (lambda: Sums(6, 3), X, "first dimension of outputs must count the examples"),
-    "a list of answers": (Silent, [[torch.randn(3, 5, 5)] * 4], "an entry for each example; give forward"),
+    "a list of answers": (
+        ListOfOutputs,
+        [[torch.randn(3, 5, 5)] * 4],
+        "an entry for each example; give forward",
+    ),
 }
 
 

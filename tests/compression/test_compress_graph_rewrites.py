@@ -388,7 +388,7 @@ def test_without_inputs_a_linear_layer_before_a_norm_is_kept_with_a_warning():
     assert shrink(network, noise(4, 8))[0].out_features == 4
 
 
-# -- random graphs - ------------------------------------------------------------------
+# -- random graphs ---------------------------------------------------------------------------------
 
 WIDTH = 4
 
@@ -465,7 +465,7 @@ def test_correction_is_never_much_worse_than_rounding(graph):
     assert errors[1] <= max(1e-4, 1.2501 * errors[0])  # the tolerance of Correct, on the inputs that it uses
 
 
-# -- passes keep no state - ----------------------------------------------------------------------
+# -- passes keep no state --------------------------------------------------------------------------
 
 
 def test_a_list_of_passes_can_be_used_again():

@@ -13,9 +13,9 @@ from odd_batches import (
     Detector,
     Encoding,
     Features,
+    ListOfOutputs,
     Maybe,
     Pair,
-    Silent,
     TakesDict,
     TakesEncoding,
     TakesList,
@@ -309,7 +309,7 @@ def test_forward_gets_the_batch_without_labels():
 
 
 def test_forward_may_join_a_list_of_outputs():
-    network = made(Silent)
+    network = made(ListOfOutputs)
     generator = torch.Generator().manual_seed(0)
     sizes = (6, 6, 6, 6, 6, 6, 6, 4)
     batches = [[torch.randn(3, 5 + n, 6, generator=generator) for n in range(size)] for size in sizes]

@@ -88,7 +88,7 @@ def test_levels_use_the_smallest_integer_type(bits, kind):
     assert 0.9 * top <= int(np.abs(made.levels).max()) <= top
     assert bool(
         (weight.abs().amax(1).double() <= top * made.steps() * 1.0001).all()
-    )  # the largest entry is not clipped
+    )  # the largest is not clipped
 
 
 def test_gradients_are_held_once():
