@@ -123,5 +123,5 @@ def test_every_test_module_asserts_something():
             for node in ast.walk(tree)
         )
 
-    silent = [path.name for path in TESTS.rglob("test_*.py") if not asserts(ast.parse(path.read_text()))]
-    assert silent == []
+    without = [path.name for path in TESTS.rglob("test_*.py") if not asserts(ast.parse(path.read_text()))]
+    assert without == []

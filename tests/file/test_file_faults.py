@@ -252,7 +252,7 @@ def hostile() -> dict[str, bytes]:
 
 @pytest.mark.slow
 def test_working_memory_is_bounded_by_the_output(tmp_path):
-    """Of every kind of record, with every reading function."""
+    """For every kind of record and every reading function."""
     path = tmp_path / "a.szd"
     for kind, data in hostile().items():
         path.write_bytes(data)

@@ -155,10 +155,10 @@ def tables(data: bytes, *, checked: bool = True) -> Tables:
     lengths = [prefix.varint() for _ in range(5)]
     names, fields, meta, adaptive, static = (prefix.take(length) for length in lengths)
     raw = prefix.data[prefix.at :]
-    told = metadata(meta) if checked else {}
-    products = product_shapes(told.pop(PRODUCTS)) if PRODUCTS in told else {}
+    stored = metadata(meta) if checked else {}
+    products = product_shapes(stored.pop(PRODUCTS)) if PRODUCTS in stored else {}
     rows = read_fields(fields, count, bool(flags & WIDE))
-    found = Tables(flags, read_names(names, count), rows, told, adaptive, static, raw, data[-24:-8], products)
+    found = Tables(flags, read_names(names, count), rows, stored, adaptive, static, raw, data[-24:-8], products)
     if checked:
         for row in rows:
             check_row(row)
@@ -206,12 +206,12 @@ def read_names(part: bytes, count: int) -> list[str]:
     shared = [table.varint(most=2**10) for _ in range(count)]
     rests = table.data[table.at :].split(b"\0")
     need(len(rests) == count + 1 and not rests[-1], "there are not so many names")
-    names, before, room = [], b"", 2**21
+    names, before, left = [], b"", 2**21
     for length, rest in zip(shared, rests, strict=False):
         need(length <= len(before), "a name shares more than there is")
         before = before[:length] + rest
-        room -= len(before) + 1
-        need(len(before) <= 2**10 and room >= 0, "the names are too long")
+        left -= len(before) + 1
+        need(len(before) <= 2**10 and left >= 0, "the names are too long")
         try:
             names.append(before.decode())
         except UnicodeDecodeError as error:
