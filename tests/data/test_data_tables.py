@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import numpy as np
 import pytest
 import torch
-from hypothesis import all_values
+from hypothesis import given
 from hypothesis import strategies as st
 
 from szilard import data
@@ -35,7 +35,7 @@ def loaded(path, **how):
 # -- numbers --------------------------------------------------------------------------------------------
 
 
-@all_values(st.floats(-1e9, 1e9).map(lambda v: round(v, 2)))
+@given(st.floats(-1e9, 1e9).map(lambda v: round(v, 2)))
 def test_every_number_format_gives_the_same_number(value):
     english, plain = f"{value:,.2f}", f"{value:.2f}"
     german = english.replace(",", "_").replace(".", ",").replace("_", ".")
@@ -196,7 +196,7 @@ def test_other_values_of_missing_are_refused(tmp_path, missing):
 # -- dates ----------------------------------------------------------------------------------------------
 
 
-@all_values(st.datetimes(datetime(1900, 1, 1), datetime(2200, 1, 1)))
+@given(st.datetimes(datetime(1900, 1, 1), datetime(2200, 1, 1)))
 def test_every_date_format_gives_the_same_day(moment):
     want = (moment.replace(microsecond=0) - datetime(1970, 1, 1)) / timedelta(days=1)
     for form, order in (
@@ -308,7 +308,7 @@ def test_table_options_are_for_tables():
 # -- splits by group and by time ------------------------------------------------------------------------
 
 
-@all_values(
+@given(
     st.lists(st.integers(0, 12), min_size=3, max_size=200).filter(lambda g: len(set(g)) >= 3),
     st.integers(0, 9),
 )
@@ -320,7 +320,7 @@ def test_groups_are_not_split(groups, seed):
     assert sum(map(len, held)) == len(set(groups))
 
 
-@all_values(st.lists(st.integers(0, 30), min_size=20, max_size=200).filter(lambda t: len(set(t)) >= 12))
+@given(st.lists(st.integers(0, 30), min_size=20, max_size=200).filter(lambda t: len(set(t)) >= 12))
 def test_a_split_by_time_separates_past_from_future(times):
     order = sorted(times)
     if order[round(0.7 * len(order)) - 1] == order[-1] or order[round(0.85 * len(order)) - 1] == order[-1]:

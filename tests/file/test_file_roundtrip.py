@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import szd_reference
 from cli_tools import environment
-from hypothesis import fields, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from szilard import file
@@ -25,7 +25,7 @@ quick = settings(deadline=None, max_examples=60)
 
 
 @quick
-@fields(file_tools.documents())
+@given(file_tools.documents())
 def test_random_documents_are_read_back(document):
     data, ledger = file.encode(document)
     assert file_tools.same(document, file.loads(data))
@@ -34,7 +34,7 @@ def test_random_documents_are_read_back(document):
 
 
 @settings(deadline=None, max_examples=25)
-@fields(file_tools.documents())
+@given(file_tools.documents())
 def test_the_reference_reader_reads_the_same(document):
     data = file.dumps(document)
     found, meta = szd_reference.read(data)
@@ -84,7 +84,7 @@ def test_levels_of_any_integer_type(dtype):
     assert (file.arrays(file.loads(data))["w"] == levels).all()
 
 
-@fields(st.integers(steps.LOWEST, steps.HIGHEST))
+@given(st.integers(steps.LOWEST, steps.HIGHEST))
 def test_steps_are_the_nearest_float32(code):
     exact = 2.0 ** (code / 16)
     assert steps.value(code) == np.float32(exact)

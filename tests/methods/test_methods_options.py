@@ -143,7 +143,7 @@ def test_no_method_warns_about_its_defaults(name):
 
 def test_unused_prior_options_are_refused():
     network = nn.Linear(4, 4)
-    with pytest.raises(SzilardError, match="prior_scale is for priors random by name"):
+    with pytest.raises(SzilardError, match="prior_scale is for priors given by name"):
         szilard.bayesianize(network, prior=szilard.bayes.FixedPrior(1.0), prior_scale=0.5)
     for unused in ({"prior": "fixed"}, {"prior_scale": 2.0}, {"initial_std": 0.3}):
         with pytest.raises(SzilardError, match="point=True"):

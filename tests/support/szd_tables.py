@@ -158,7 +158,9 @@ def tables(data: bytes, *, checked: bool = True) -> Tables:
     stored = metadata(meta) if checked else {}
     products = product_shapes(stored.pop(PRODUCTS)) if PRODUCTS in stored else {}
     rows = read_fields(fields, count, bool(flags & WIDE))
-    found = Tables(flags, read_names(names, count), rows, stored, adaptive, static, raw, data[-24:-8], products)
+    found = Tables(
+        flags, read_names(names, count), rows, stored, adaptive, static, raw, data[-24:-8], products
+    )
     if checked:
         for row in rows:
             check_row(row)
