@@ -3,7 +3,7 @@
     python benchmarks/house.py [--help-runs 9]
 
 prints one JSON object: ``circles`` among modules (lazy imports and those for type checkers included), ``floors_broken``
-(imports of a room on the same floor or above, see :data:`FLOORS`), ``task_branches`` (branches on the name of a task,
+(imports from the same floor or above, see :data:`FLOORS`), ``task_branches`` (branches on the name of a task,
 see :func:`branches_of`), ``public_names_without_page``, ``shadowed_submodules`` (packages that export a function under
 the name of one of their modules), ``docstring_arguments_wrong``, ``files_for_a_new_method`` and
 ``files_for_a_new_pass`` (:mod:`common.plug_ins` adds one of each to a copy and asks every place that should know it;
@@ -37,7 +37,8 @@ from szilard.signatures import arguments
 ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "szilard"
 
-#: The rooms, lowest floor first; a room imports from floors below its own, and files outside of rooms are below all.
+#: The packages, lowest floor first. A package imports from floors below its own; files outside of packages are below
+#: all.
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("likelihood",),
     ("kernels", "cost", "metrics", "data", "networks"),
@@ -121,8 +122,8 @@ def circles(edges: dict[str, set[str]]) -> list[list[str]]:
     return found
 
 
-def room(name: str) -> str | None:
-    """The room of a module; None for files outside of rooms."""
+def package_of(name: str) -> str | None:
+    """The package of a module; None for files outside of packages."""
     parts = name.split(".")
     return parts[1] if len(parts) > 1 and (SOURCE / parts[1]).is_dir() else None
 
@@ -134,9 +135,9 @@ def broken_floors(edges: dict[str, set[str]]) -> list[str]:
     for name, others in sorted(edges.items()):
         if name.split(".")[-1] in FREE:
             continue
-        here = -1 if room(name) is None else height[room(name) or ""]
+        here = -1 if package_of(name) is None else height[package_of(name) or ""]
         for other in sorted(others):
-            if room(other) not in (None, room(name)) and height[room(other) or ""] >= here:
+            if package_of(other) not in (None, package_of(name)) and height[package_of(other) or ""] >= here:
                 found.append(f"{name} imports {other}")
     return found
 
@@ -155,7 +156,7 @@ def branches_of(tree: ast.Module) -> list[int]:
 
     Counted are comparisons with a name, with a collection of names (also one that the file has given a name of its own)
     or with an object of :mod:`szilard.likelihood.targets`; ``isinstance`` of these; cases of ``match``; dicts by name;
-    and ``startswith`` and its like. A dict by the class of the targets is not: it says what a room does with each.
+    and ``startswith`` and its like. A dict by the class of the targets is not: it says what a package does with each.
     """
     known = {
         alias.asname or alias.name
@@ -196,7 +197,7 @@ def _names_a_task(node: ast.expr, known: set[str]) -> bool:
     return isinstance(node, ast.Name) and node.id in known
 
 
-def rooms() -> Iterator[ModuleType]:
+def packages() -> Iterator[ModuleType]:
     for floor in FLOORS:
         for name in floor:
             yield importlib.import_module(f"szilard.{name}")
@@ -213,7 +214,7 @@ def hook() -> ModuleType:
 
 
 def without_page() -> list[str]:
-    """Public names (of ``__all__`` of every room) that no page shows."""
+    """Public names (of ``__all__`` of every package) that no page shows."""
     pages = "\n".join(hook().render(path.read_text()) for path in sorted((ROOT / "docs").rglob("*.md")))
     shown = set(re.findall(r"^::: (\S+)", pages, re.MULTILINE))
     members = {
@@ -232,8 +233,8 @@ def without_page() -> list[str]:
 
 
 def public() -> Iterator[tuple[str, str, Any]]:
-    """Room, name and value of what the rooms say is public; what is typed at the command line stands in --help."""
-    for one in rooms():
+    """Package, name and value of what packages declare public; what is typed at the command line stands in --help."""
+    for one in packages():
         for name in getattr(one, "__all__", ()):
             value = getattr(one, name)
             if one.__name__ != "szilard.cli" and not isinstance(value, ModuleType):
@@ -287,7 +288,7 @@ def taken(function: Any) -> set[str]:
 def shadowed() -> list[str]:
     """Submodules whose name their package gives to something else."""
     found = []
-    for one in rooms():
+    for one in packages():
         for child in pkgutil.iter_modules(one.__path__):
             value = vars(one).get(child.name)
             if child.name in getattr(one, "__all__", ()) and not isinstance(value, ModuleType):
@@ -321,7 +322,9 @@ def code_map() -> str:
     """The first line of each file's docstring, by package, lowest floor first."""
     order = {name: number for number, name in enumerate(name for floor in FLOORS for name in floor)}
     lines = []
-    for name, path in sorted(modules().items(), key=lambda one: (order.get(room(one[0]) or "", -1), one[0])):
+    for name, path in sorted(
+        modules().items(), key=lambda one: (order.get(package_of(one[0]) or "", -1), one[0])
+    ):
         described = (ast.get_docstring(ast.parse(path.read_text())) or "").split("\n")[0]
         lines.append(f"{name.removeprefix('szilard.')}: {described}" if described else name)
     return "\n".join(lines)

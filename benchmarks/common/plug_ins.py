@@ -71,7 +71,7 @@ import torch
 from typer.testing import CliRunner
 import szilard
 from szilard.cli import app
-import {passes} as room
+import {passes} as passes_package
 
 def typed(*words):
     done = CliRunner().invoke(app, list(words), env={{"COLUMNS": "300"}})
@@ -83,14 +83,14 @@ trained = typed("fit", "--data", "digits", "--method", "plugged-method", "--opti
                 "--out", str(run), *short)
 page = run / "report.html"
 network = torch.nn.Linear(3, 2)
-passes = [room.PluggedPass()] if hasattr(room, "PluggedPass") else []
+passes = [passes_package.PluggedPass()] if hasattr(passes_package, "PluggedPass") else []
 print(json.dumps({{
     "fit --help": typed("fit", "--help"),
     "methods": typed("methods"),
     "methods plugged-method": typed("methods", "plugged-method"),
     "methods plugged-pass": typed("methods", "plugged-pass"),
     "report": page.read_text() if page.is_file() else trained,
-    "public names": json.dumps([*szilard.methods.__all__, *room.__all__]),
+    "public names": json.dumps([*szilard.methods.__all__, *passes_package.__all__]),
     "compress": json.dumps(szilard.compress(network, lam=1e-3, passes=passes, progress=False).notes),
 }}))
 """

@@ -162,13 +162,13 @@ def fit(tried: Tried, name: str, *more: str) -> None:
 def listening() -> Iterator[list[DataSet]]:
     """The data sets that runs load."""
     heard: list[DataSet] = []
-    load = runs.rooms.load
+    load = runs.data_sets.load
 
     def spied(*given: Any, **options: Any) -> DataSet:
         heard.append(load(*given, **options))
         return heard[-1]
 
-    with mock.patch.object(runs.rooms, "load", spied):
+    with mock.patch.object(runs.data_sets, "load", spied):
         yield heard
 
 
