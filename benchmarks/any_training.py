@@ -6,7 +6,7 @@
   with the dense deterministic method, in six stages (:mod:`zoo_training.training_cells`).
 * tables: CSV files as people have them (:mod:`tables.table_files`), through the command line
   (:mod:`tables.table_cells`).
-* sequence, adapter, doubt, terminal: figures of :mod:`zoo_training.training_figures` and :mod:`tables.table_figures`;
+* sequence, adapter, unseen category, terminal: figures of :mod:`zoo_training.training_figures` and :mod:`tables.table_figures`;
   null, with a reason, where this version lacks what they need.
 
 A cell is *right* if a computation of our own agrees, *refused* if a sentence says why not, else *wrong* or *crashed*;
@@ -34,7 +34,7 @@ from zoo_training import training_cells, training_figures
 from zoo_training.lessons import LESSONS
 from zoo_training.training_cells import METHODS, STAGES, Cell
 
-PARTS = ("networks", "tables", "sequence", "adapter", "doubt", "terminal")
+PARTS = ("networks", "tables", "sequence", "adapter", "unseen category", "terminal")
 WORKERS = 2
 SEEDS, MANY_SEEDS = 3, 6
 MARKS = {"right": "✓", "refused": "refused", "wrong": "WRONG", "crashed": "CRASHED", "not reached": ""}
@@ -85,7 +85,7 @@ def faults(found: list[dict[str, Any]]) -> list[list[str]]:
 
 def without_paths(sentence: str) -> str:
     """Temporary folders have other names each time."""
-    return re.sub(r"(/[\w.-]+)+/(?=my table|new\.csv|turned)", "", sentence)
+    return re.sub(r"(/[\w.-]+)+/(?=my table|new\.csv|reversed)", "", sentence)
 
 
 def tried(section: dict[str, Any]) -> list[dict[str, Any]]:
@@ -107,7 +107,7 @@ def figures(section: dict[str, Any]) -> dict[str, Any]:
         "density_error_max": max(densities, default=None),
         "sequence_ssvi90_minus_dense_pt": section.get("sequence", {}).get("minus"),
         "lora_step_vs_full": section.get("adapter", {}).get("ratio"),
-        "unseen_category_doubt_rises": section.get("doubt", {}).get("rises"),
+        "unseen_category_doubt_rises": section.get("unseen category", {}).get("rises"),
         "tables_whole_at_80": section.get("terminal", {}).get("whole"),
     }
 
@@ -117,7 +117,7 @@ def missing(section: dict[str, Any], key: str) -> str:
     of = {
         "sequence_ssvi90_minus_dense_pt": "sequence",
         "lora_step_vs_full": "adapter",
-        "unseen_category_doubt_rises": "doubt",
+        "unseen_category_doubt_rises": "unseen category",
         "tables_whole_at_80": "terminal",
     }
     found: str = section.get(of.get(key, ""), {}).get("why", "not run")
@@ -130,7 +130,7 @@ def part(job: tuple[str, int]) -> dict[str, Any]:
     parts: dict[str, Callable[[], dict[str, Any]]] = {
         "sequence": lambda: training_figures.sequence(range(seeds)),
         "adapter": training_figures.adapter,
-        "doubt": lambda: table_figures.doubt(range(seeds)),
+        "unseen category": lambda: table_figures.unseen_category(range(seeds)),
         "terminal": table_figures.whole,
     }
     try:

@@ -331,7 +331,7 @@ def predict(tried: Tried, method: str) -> None:
             raise Wrong(f"{row['label']!r} is predicted, which is no class")
         if not table.regression and not 0 <= float(row["probability"]) <= 1 + 1e-6:
             raise Wrong(f"a probability of {row['probability']}")
-    turned = tried.folder / "turned round.csv"
+    turned = tried.folder / "reversed.csv"
     turned.write_bytes(backwards(table))
     again = predicted(tried, method, turned)[::-1]
     if len(again) == len(rows):

@@ -26,7 +26,7 @@ UNSEEN = "ultraviolet"
 PATIENCE = 240  # seconds that one command may take
 
 
-def doubt(seeds: Iterable[int]) -> dict[str, Any]:
+def unseen_category(seeds: Iterable[int]) -> dict[str, Any]:
     """Mean epistemic uncertainty of rows with a category that training has not seen, over that of the same rows with
     one that it has; of SSVI, for some seeds."""
     columns = base(400, seed=5)

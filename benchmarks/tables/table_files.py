@@ -123,10 +123,10 @@ def dialects() -> list[Table]:
     same: dict[str, bytes] = {
         "BOM": b"\xef\xbb\xbf" + plain.encode(),
         "CRLF": text(b, newline="\r\n").encode(),
-        "old Mac line ends": text(b, newline="\r").encode(),
+        "CR line endings": text(b, newline="\r").encode(),
         "semicolons": text(b, ";").encode(),
         "tabs": text(b, "\t").encode(),
-        "bars": text(b, "|").encode(),
+        "pipe characters": text(b, "|").encode(),
         "decimal commas, semicolons": text(b, ";", spell=numbers(b, comma)).encode(),
         "decimal commas, quoted": text(b, spell=numbers(b, comma)).encode(),
         "UTF-16": plain.encode("utf-16"),
@@ -134,7 +134,7 @@ def dialects() -> list[Table]:
             ",".join(f'"{c}"' for c in line.split(",")) for line in plain.splitlines()
         ).encode(),
         "empty lines": plain.replace("\n", "\n\n").encode(),
-        "no last line end": plain.rstrip("\n").encode(),
+        "no final newline": plain.rstrip("\n").encode(),
         "spaces around cells": plain.replace(",", " , ").encode(),
         "trailing commas": "".join(line + ",\n" for line in plain.splitlines()).encode(),
     }
@@ -205,7 +205,7 @@ def columns_of_life() -> list[Table]:
              leave=("c",)),
         made("units in cells", with_(b, w=[f"{40 + i} kg" for i in range(ROWS)]), refusal=True, mention=("'w'",)),
         made("rare category", with_(b, colour=["violet" if i == 7 else c for i, c in enumerate(b["colour"])])),
-        made("truth values", with_(b, flag=["TRUE" if i % 3 else "FALSE" for i in range(ROWS)])),
+        made("booleans", with_(b, flag=["TRUE" if i % 3 else "FALSE" for i in range(ROWS)])),
         made("free text", with_(b, note=[f"note number {i}" for i in range(ROWS)]), refusal=True,
              mention=("'note'",)),
     ]  # fmt: skip
@@ -218,14 +218,14 @@ def targets() -> list[Table]:
     once = with_(b, y=["maybe" if i == 7 else cell for i, cell in enumerate(b["y"])])
     spaced = [f" {cell}{' ' * (i % 2)}" for i, cell in enumerate(b["y"])]
     return [
-        made("quantity", with_(b, y=price), regression=True),
-        made("quantity, whole", with_(b, y=[str(round(float(p) / 100)) for p in price]), regression=True),
-        made("quantity as classes", with_(b, y=price), options=("--task", "classification"), refusal=True,
+        made("regression target", with_(b, y=price), regression=True),
+        made("integer regression target", with_(b, y=[str(round(float(p) / 100)) for p in price]), regression=True),
+        made("regression target as classes", with_(b, y=price), options=("--task", "classification"), refusal=True,
              mention=("'y'", "class")),
         made("classes 0 and 1", with_(b, y=[str(int(cell == "yes")) for cell in b["y"]])),
-        made("class None", with_(b, y=none), leave=()),
+        made("class named None", with_(b, y=none), leave=()),
         made("one class", with_(b, y=["yes"] * ROWS), refusal=True, mention=("class",)),
-        made("class seen once", once),
+        made("class with one row", once),
         made("spaces around labels", b, file=text(with_(b, y=spaced)).encode(), twin="plain"),
     ]  # fmt: skip
 
@@ -239,7 +239,7 @@ def sizes() -> list[Table]:
         made("12 rows", base(12)),
         made("two rows", base(2), refusal=True),
         made("300 columns, 60 rows", with_(few, **wide)),
-        made("target alone", {"y": b["y"]}, refusal=True, mention=("only",)),
+        made("target column only", {"y": b["y"]}, refusal=True, mention=("only",)),
     ]
 
 
@@ -248,17 +248,17 @@ def broken() -> list[Table]:
     plain = text(b)
     files: dict[str, bytes] = {
         "empty": b"",
-        "header alone": b"a,b,colour,y\n",
+        "header only": b"a,b,colour,y\n",
         "zero byte": plain.replace("yes", "y\0s", 1).encode(),
         "one line too long": (plain + "1,2,red,yes,5\n").encode(),
         "one line too short": (plain + "1,2\n").encode(),
-        "name twice": plain.replace("a,b", "a,a", 1).encode(),
+        "duplicate column name": plain.replace("a,b", "a,a", 1).encode(),
         "inf": text(with_(b, b=changed(b["b"], 9, "inf"))).encode(),
         "1e400": text(with_(b, b=changed(b["b"], 9, "1e400"))).encode(),
-        "a picture": b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 20,
+        "PNG file": b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 20,
     }
     tables = [made(name, b, file=file, refusal=True) for name, file in files.items()]
-    tables.append(made("no such target", {"a": b["a"], "b": b["b"], "y": b["y"]},
+    tables.append(made("no target column", {"a": b["a"], "b": b["b"], "y": b["y"]},
                        file=plain.replace(",y\n", ",z\n", 1).encode(), refusal=True, mention=("'y'",)))  # fmt: skip
     return tables
 

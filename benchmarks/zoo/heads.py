@@ -136,10 +136,10 @@ HEADS = [
         bilinear_inputs,
     ),
     Case("dict of tokens and mask", lambda: pooling(lambda hidden, logits: logits), masked),
-    Case("data class of answers", lambda: pooling(Answer), masked),
+    Case("dataclass of outputs", lambda: pooling(Answer), masked),
     Case("tuple of answers", lambda: two_heads(named=False), tasks.pictures),
-    Case("dict of answers, logits second", lambda: two_heads(named=True), tasks.pictures),
-    Case("softmaxed answers", lambda: nn.Sequential(mlp(nn.ReLU()), nn.Softmax(1)), tasks.vectors),
+    Case("dict of outputs, logits second", lambda: two_heads(named=True), tasks.pictures),
+    Case("softmax outputs", lambda: nn.Sequential(mlp(nn.ReLU()), nn.Softmax(1)), tasks.vectors),
     Case("one-hot labels", lambda: mlp(nn.ReLU()), tasks.one_hot),
     Case(
         "several labels", lambda: nn.Sequential(nn.Linear(12, 24), nn.ReLU(), nn.Linear(24, 5)), tasks.labels

@@ -90,7 +90,7 @@ PLAIN = [
     Case("MLP, PReLU", lambda: mlp(nn.PReLU(24)), tasks.vectors),
     Case("MLP, dropout", lambda: mlp(nn.ReLU(), nn.Dropout(0.3)), tasks.vectors),
     Case(
-        "MLP, a wide one",
+        "MLP, wide",
         lambda: nn.Sequential(nn.Linear(12, 256), nn.ReLU(), nn.Linear(256, 64), nn.ReLU(), *head(64)),
         tasks.vectors,
     ),
@@ -129,7 +129,7 @@ PLAIN = [
     Case("CNN, depthwise and grouped", separable, tasks.pictures),
     Case("CNN, dilated, circular and reflected", dilated, tasks.pictures),
     Case("ViT", TinyViT, tasks.pictures),
-    Case("autoencoder of pictures, without labels", u_net, lambda: tasks.itself(tasks.pictures().x)),
+    Case("image autoencoder, without labels", u_net, lambda: tasks.itself(tasks.pictures().x)),
     Case(
         "segmentation",
         lambda: nn.Sequential(nn.Conv2d(3, 12, 3, padding=1), nn.ReLU(), nn.Conv2d(12, 3, 1)),
