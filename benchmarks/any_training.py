@@ -1,17 +1,17 @@
-"""Training on any network and any table: what is reported is what happens, or one sentence refuses.
+"""Training on networks and tables of many kinds: are the reported results correct, or refused in one sentence?
 
     python benchmarks/any_training.py [--quick] [--results FILE.jsonl] [--only PART ...] [--names NAME ...]
 
-* networks: those of :mod:`zoo.networks` and more kinds of targets (:mod:`zoo_training.lessons`), each with SSVI and
-  with the dense deterministic method, in six stages (:mod:`zoo_training.training_cells`).
-* tables: CSV files as people have them (:mod:`tables.table_files`), through the command line
+* networks: those of :mod:`zoo.networks` and further types of targets (:mod:`zoo_training.lessons`), each trained by
+  SSVI and by the dense deterministic method, in six stages (:mod:`zoo_training.training_cells`).
+* tables: CSV files in many dialects, with common defects (:mod:`tables.table_files`), through the command line
   (:mod:`tables.table_cells`).
-* sequence, adapter, unseen category, terminal: figures of :mod:`zoo_training.training_figures` and :mod:`tables.table_figures`;
-  null, with a reason, where this version lacks what they need.
+* sequence, adapter, unseen category, terminal: figures of :mod:`zoo_training.training_figures` and
+  :mod:`tables.table_figures`; null, with a reason, if this version lacks a required feature.
 
-A cell is *right* if a computation of our own agrees, *refused* if a sentence says why not, else *wrong* or *crashed*;
-*not reached* where an earlier stage has ended it. ``--quick`` takes fewer seeds for the figures; the cells are all the
-same. Nothing is fetched; everything follows from fixed seeds.
+A cell is *right* if an independent computation confirms the result, *refused* if a ``SzilardError`` of one sentence
+gives the reason, otherwise *wrong* or *crashed*; *not reached* if an earlier stage has failed. ``--quick`` uses fewer
+seeds for the figures; the cells are the same. Nothing is downloaded; all random numbers have fixed seeds.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def label(cell: dict[str, Any]) -> str:
     return f"{cell['subject']}, {cell['method']}, {cell['stage']}"
 
 
-# -- what is shown --------------------------------------------------------------------------------------
+# -- tables and figures ---------------------------------------------------------------------------------
 
 
 def body(found: list[dict[str, Any]]) -> list[list[str]]:
@@ -84,7 +84,7 @@ def faults(found: list[dict[str, Any]]) -> list[list[str]]:
 
 
 def without_paths(sentence: str) -> str:
-    """Temporary folders have other names each time."""
+    """The sentence without the paths of temporary folders, which differ in every run."""
     return re.sub(r"(/[\w.-]+)+/(?=my table|new\.csv|reversed)", "", sentence)
 
 
@@ -93,7 +93,7 @@ def tried(section: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def figures(section: dict[str, Any]) -> dict[str, Any]:
-    """The JSON keys; null where a part was not run or this version lacks what it needs."""
+    """The JSON keys; null if a part was not run, or if this version lacks a required feature."""
     found = tried(section)
     counted: dict[str, Any] = cells.counts(found) if found else dict.fromkeys(("cells", *cells.VERDICTS))
     densities = [
@@ -125,7 +125,7 @@ def missing(section: dict[str, Any], key: str) -> str:
 
 
 def part(job: tuple[str, int]) -> dict[str, Any]:
-    """One of the figures, with so many seeds; a crash is its reason."""
+    """One of the figures from a (name, number of seeds); after a crash, the error is the reason that it is missing."""
     name, seeds = job
     parts: dict[str, Callable[[], dict[str, Any]]] = {
         "sequence": lambda: training_figures.sequence(range(seeds)),
@@ -143,9 +143,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--quick", action="store_true", help="within 15 minutes on two cores")
+    parser.add_argument("--quick", action="store_true", help="fewer seeds; at most 15 minutes on two cores")
     parser.add_argument(
-        "--results", type=Path, help="keep the figures in this file, in place of the last ones"
+        "--results",
+        type=Path,
+        help="write the results to this file; parts that are not run keep their last results",
     )
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), metavar="PART")
     parser.add_argument("--names", nargs="+", metavar="NAME", help="only these networks and tables")
@@ -160,7 +162,7 @@ def main() -> None:
     section |= {"quick": given.quick, "machine": where}
     known = {"networks": (of_network, list(LESSONS)), "tables": (of_table, list(TABLES))}
     for name in given.only:
-        begun = time.monotonic()
+        started = time.monotonic()
         progress(name)
         if name in known:
             work, names = known[name]
@@ -170,7 +172,7 @@ def main() -> None:
             [(_, found)] = processes.results(part, [(name, SEEDS if given.quick else MANY_SEEDS)], 1)
             section[name] = {"why": "the process died"} if found is None else found
             progress(f"{name}: {section[name]}")
-        section["seconds"] = section.get("seconds", {}) | {name: round(time.monotonic() - begun, 1)}
+        section["seconds"] = section.get("seconds", {}) | {name: round(time.monotonic() - started, 1)}
         if given.results and not given.names:
             given.results.parent.mkdir(parents=True, exist_ok=True)
             atomic.write(given.results, (json.dumps(section) + "\n").encode())

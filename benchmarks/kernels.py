@@ -1,12 +1,12 @@
-"""Each sparse kernel against its dense counterpart in torch, and against the machine's roof.
+"""Each sparse kernel compared with its dense counterpart in torch, and with the machine's roofline.
 
     python benchmarks/kernels.py [--quick] [--results FILE.jsonl]
 
 Batch 128, float32, operators called as a layer calls them (activations in the layout that the operators return).
-*dense* is the same function with a full weight in torch: one product, or for local reparametrisation two products
-with the noise between them; *plain* is the deterministic layer's product. The fraction of the roof is the least
-time that the kernel's FLOPs and bytes allow (:mod:`common.roofline`) over its median time; FLOPs and bytes, counting
-every array once, stand above each kernel below.
+*dense* is the same function with a full weight in torch: one product, or two products and noise for local
+reparametrisation (LRT); *plain* is the product of the deterministic layer. The fraction of the roofline is the lower
+bound of the time from the kernel's FLOPs and bytes (:mod:`common.roofline`) divided by its median time. FLOPs and
+bytes, counting every array once, are listed at :func:`work`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from szilard.sparse import Support
 BATCH = 128
 DENSITIES = (0.10, 0.05, 0.02)
 TINY = 1e-8
-SECONDS, QUICK_SECONDS = 4.0, 1.5  # budget of one kernel at one shape, all densities
+SECONDS, QUICK_SECONDS = 4.0, 1.5  # time for one kernel at one shape, all densities
 KINDS = ("product", "product backward", "LRT", "LRT backward")
 
 Run = Callable[[], object]
@@ -43,7 +43,7 @@ Run = Callable[[], object]
 
 @dataclass(frozen=True)
 class Shape:
-    """A layer: ``weight`` [O, I] on 128 inputs, or [O, C, 3, 3] on 128 pictures of ``side`` x ``side``, padded by 1."""
+    """A layer: ``weight`` [O, I] on 128 inputs, or [O, C, 3, 3] on 128 images of ``side`` x ``side``, padded by 1."""
 
     name: str
     weight: tuple[int, ...]
@@ -79,14 +79,14 @@ SHAPES = (
 
 @dataclass(frozen=True)
 class Work:
-    """FLOPs of one call, and bytes when every array moves once (float32 and int32: 4 bytes)."""
+    """FLOPs of one call, and bytes if every array is read or written once (float32 and int32: 4 bytes)."""
 
     flops: float
     moved: float
 
 
 def work(kind: str, shape: Shape, nnz: int) -> Work:
-    """With n existing entries, P positions, x and y the number of elements of the input and the output:
+    """FLOPs and bytes, with n existing entries, P positions, batch size B, input x and output y:
 
     product            y = W x                                  2 n B P FLOPs; reads x, value and column of each
                                                                 entry, writes y
@@ -111,13 +111,13 @@ def work(kind: str, shape: Shape, nnz: int) -> Work:
 
 
 def operator(name: str, given: dict[str, Any]) -> Run:
-    """One of our operators with its arguments taken by their names."""
+    """One of Szilard's operators; its arguments are looked up in ``given`` by name."""
     chosen = getattr(torch.ops.szilard, name).default
     return partial(chosen, *[given[argument.name] for argument in chosen._schema.arguments])
 
 
 def sparse_kernels(shape: Shape, density: float) -> dict[str, Run]:
-    """By kind, on a random support."""
+    """The kernels by kind, on a random support."""
     g = torch.Generator().manual_seed(0)
     support = Support.random(shape.weight, round(density * math.prod(shape.weight)), g)
     name = "conv" if shape.is_conv else "linear"
@@ -148,13 +148,13 @@ def sparse_kernels(shape: Shape, density: float) -> dict[str, Run]:
 
 
 def like(tensor: Tensor, other: Tensor) -> Tensor:
-    """The same numbers, laid out in memory as ``other``: what a layer hands to the next one."""
+    """The same values in the memory layout of ``other``, the layout that a layer passes to the next one."""
     order = other.dim_order()
     return tensor.permute(order).contiguous().permute([order.index(d) for d in range(len(order))])
 
 
 def dense_kernels(shape: Shape) -> dict[str, Run]:
-    """The same four functions of a full weight in plain torch, explicit gradients included."""
+    """The same four functions with a full weight in plain torch, with explicit gradients."""
     g = torch.Generator().manual_seed(0)
     x, grad = torch.randn(shape.x_shape, generator=g), torch.randn(shape.y_shape, generator=g)
     mean, log_std = torch.randn(shape.weight, generator=g), torch.randn(shape.weight, generator=g) - 2
@@ -197,7 +197,7 @@ Row = dict[str, Any]
 
 
 def measure(shape: Shape, roof: Roof, densities: Sequence[float], budget: float) -> list[Row]:
-    """One row for every kernel and density at a shape."""
+    """One row for each kernel and density at one shape."""
     dense = dense_kernels(shape)
     sparse = {density: sparse_kernels(shape, density) for density in densities}
     rows = []
@@ -273,7 +273,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--quick", action="store_true", help="less time for each")
+    parser.add_argument("--quick", action="store_true", help="less time for each kernel")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--results", type=Path, help="write the rows to this file")
     arguments = parser.parse_args()

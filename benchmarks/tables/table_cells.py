@@ -161,22 +161,22 @@ def fit(tried: Tried, name: str, *more: str) -> None:
 @contextlib.contextmanager
 def listening() -> Iterator[list[DataSet]]:
     """The data sets that runs load."""
-    heard: list[DataSet] = []
+    recorded: list[DataSet] = []
     load = runs.rooms.load
 
     def spied(*given: Any, **options: Any) -> DataSet:
-        heard.append(load(*given, **options))
-        return heard[-1]
+        recorded.append(load(*given, **options))
+        return recorded[-1]
 
     with mock.patch.object(runs.rooms, "load", spied):
-        yield heard
+        yield recorded
 
 
 def prepare(tried: Tried) -> None:
     """Every row is in one part, with its own cells and label; groups and times do not leak."""
-    with listening() as heard:
+    with listening() as recorded:
         fit(tried, "run")
-    tried.data = data = heard[0]
+    tried.data = data = recorded[0]
     if tried.table.refusal:
         return
     tried.rows = {

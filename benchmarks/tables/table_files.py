@@ -1,4 +1,4 @@
-"""Tables from life: files as people have them, and what is in them."""
+"""CSV files in many dialects and with common defects, and their true content."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ Columns = dict[str, list[str]]
 
 @dataclass(frozen=True)
 class Table:
-    """A file, how it is read, and what it holds.
+    """A file, the options to read it, and its content.
 
     Attributes:
-        columns: cells as a program would write them, by name; ``a`` has a different number in every row.
-        file: its bytes.
-        options: of ``szilard fit``.
-        twin: name of the table with which training must give the same bits.
-        refusal: whether nothing else than a refusal is right.
-        mention: words one of which a refusal must name.
-        kept: rows that count, or None for all.
+        columns: cells in normalised spelling, by column name; ``a`` has a different number in every row.
+        file: bytes of the file.
+        options: options of ``szilard fit``.
+        twin: name of the table for which training must give the same bits.
+        refusal: whether the only right result is a refusal.
+        mention: a refusal must contain one of these words.
+        kept: rows that are used, or None for all.
         leave: columns whose values are not compared.
         group, time: columns by which the split must be made.
-        suffix: of the file's name.
-        regression: whether the target is a quantity.
+        suffix: suffix of the file's name.
+        regression: whether the task is regression.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Table:
 
     @property
     def rows(self) -> list[int]:
-        """Numbers of the rows that count."""
+        """Indices of the rows that are used."""
         return list(range(len(self.columns["y"]))) if self.kept is None else self.kept
 
 
@@ -55,7 +55,7 @@ def text(
     newline: str = "\n",
     spell: Callable[[str, str], str] = lambda name, cell: cell,
 ) -> str:
-    """A file of cells; a cell that holds the separator, a quote or a new line is quoted."""
+    """The cells as CSV; a cell that contains the separator, a quote or a newline is quoted."""
 
     def quoted(cell: str) -> str:
         return '"' + cell.replace('"', '""') + '"' if set(cell) & {separator, '"', "\n"} else cell
@@ -69,7 +69,7 @@ def text(
 
 
 def base(rows: int = ROWS, seed: int = 0) -> Columns:
-    """Two numbers, a colour and a label that follows from them."""
+    """Two numeric columns, a colour, and a label that depends on them."""
     draw = random.Random(seed)
     order = draw.sample(range(rows), rows)
     a = [f"{(i - rows / 2) * 4 / rows:.4f}" for i in order]
@@ -83,7 +83,7 @@ def base(rows: int = ROWS, seed: int = 0) -> Columns:
 
 
 def with_(columns: Columns, **more: Sequence[str]) -> Columns:
-    """Other columns, in place of those of the same name, or before the target."""
+    """A copy with more columns; they replace those of the same name, or precede the target."""
     return {
         **{n: c for n, c in columns.items() if n != "y"}, **{n: [*c] for n, c in more.items() if n != "y"},
         "y": [*more.get("y", columns["y"])],
@@ -95,7 +95,7 @@ def changed(cells: Sequence[str], every: int, to: str) -> list[str]:
 
 
 def made(name: str, columns: Columns, **options: object) -> Table:
-    """Written with commas unless ``file`` says otherwise."""
+    """A table; its file is comma-separated unless ``file`` is given."""
     options.setdefault("file", text(columns).encode())
     return Table(name, columns, **options)  # type: ignore[arg-type]
 
@@ -117,7 +117,7 @@ def german(cell: str) -> str:
 
 
 def dialects() -> list[Table]:
-    """One table in many spellings; the same numbers must come of each."""
+    """One table in many spellings; all must be read as the same numbers."""
     b = base()
     plain = text(b)
     same: dict[str, bytes] = {
@@ -179,7 +179,7 @@ def missing() -> list[Table]:
     ]  # fmt: skip
 
 
-def columns_of_life() -> list[Table]:
+def special_columns() -> list[Table]:
     b = base()
     draw = random.Random(1)
     day = [f"2024-{1 + i % 12:02d}-{1 + i % 28:02d}" for i in range(ROWS)]
@@ -265,11 +265,11 @@ def broken() -> list[Table]:
 
 TABLES: dict[str, Table] = {
     table.name: table
-    for table in (*dialects(), *missing(), *columns_of_life(), *targets(), *sizes(), *broken())
+    for table in (*dialects(), *missing(), *special_columns(), *targets(), *sizes(), *broken())
 }
 
 
 def backwards(table: Table) -> bytes:
-    """Its rows in the other order and its columns too, without the target: as new rows come to be predicted."""
+    """The rows and the columns in reverse order, without the target, as a file to predict."""
     columns = {n: cells[::-1] for n, cells in reversed(list(table.columns.items())) if n != "y"}
     return text(columns).encode()

@@ -39,7 +39,7 @@ def attention() -> nn.Module:
 
 
 def cross_attention() -> nn.Module:
-    """Keys and values of another width, so that the projections are not packed."""
+    """Keys and values of a different width, so that the projections are not packed."""
 
     def how(self: Call, x: Tensor) -> Tensor:
         asked = self.query.expand(len(x), -1, -1)

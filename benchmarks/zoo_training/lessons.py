@@ -1,4 +1,4 @@
-"""The networks that are trained: those of the zoo, and more kinds of targets."""
+"""The networks that are trained: those of the zoo, and further types of targets."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from zoo.networks import ZOO
 from zoo.plain import mlp
 from zoo_training.lesson import IGNORED, LAST, SOFTMAXED, Lesson
 
-# Their eval mode is random, or they are damaged already: no training is to be judged by them.
+# Random in eval mode, or damaged before training: training results cannot be checked.
 LEFT_OUT = ("NaN in a weight", "random answers")
 MEANS = {"language model with tied decoder": LAST, "softmax outputs": SOFTMAXED}
 
@@ -34,7 +34,7 @@ def pixels() -> nn.Module:
 
 
 def some_ignored(y: Tensor) -> Tensor:
-    """A few labels of each picture do not count, and none of the third picture."""
+    """A few labels of each image are ignored, and all labels of the third image."""
     y = y.clone()
     y[:, 0, ::3] = IGNORED
     y[2] = IGNORED
@@ -72,7 +72,7 @@ def norm_mlp() -> nn.Module:
 
 
 def spread(y: Tensor) -> Tensor:
-    """Whole numbers, as counts are."""
+    """Integer targets."""
     return (10 * y).round().long()
 
 
@@ -109,7 +109,9 @@ TARGETS = [
     Lesson(case("two targets", lambda: regressor(2), lambda: tasks.quantities(2))),
     Lesson(case("pixels, some without a label", pixels, relabelled(tasks.blobs, some_ignored))),
     Lesson(case("pixels, class index too high", pixels, relabelled(tasks.blobs, lambda y: y * 127)), refusal=True),
-    Lesson(case("pixels, one label for each image", pixels, relabelled(tasks.blobs, lambda y: y[:, 0, 0])), refusal=True),
+    Lesson(
+        case("pixels, one label for each image", pixels, relabelled(tasks.blobs, lambda y: y[:, 0, 0])), refusal=True
+    ),
     Lesson(case("129 examples, batches of 32, BatchNorm", norm_mlp, vectors)),
 ]  # fmt: skip
 
