@@ -32,7 +32,8 @@ from tables import table_cells, table_figures
 from tables.table_files import TABLES
 from zoo_training import training_cells, training_figures
 from zoo_training.lessons import LESSONS
-from zoo_training.training_cells import METHODS, STAGES, Cell
+from zoo_training.training_cells import METHODS, STAGES
+from zoo_training.verdicts import Cell, located
 
 PARTS = ("networks", "tables", "sequence", "adapter", "unseen category", "terminal")
 WORKERS = 2
@@ -136,14 +137,14 @@ def part(job: tuple[str, int]) -> dict[str, Any]:
     try:
         return parts[name]()
     except Exception as error:
-        return {"why": training_cells.located(error)}
+        return {"why": located(error)}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--quick", action="store_true", help="fewer seeds; at most 15 minutes on two cores")
+    parser.add_argument("--quick", action="store_true", help="fewer seeds; about 10 minutes on two idle cores")
     parser.add_argument(
         "--results",
         type=Path,

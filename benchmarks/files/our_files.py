@@ -1,6 +1,6 @@
-"""Our files of a pretrained network: with calibration pictures, without any data, and along λ.
+"""Szilard's files of a pretrained network: with calibration images, without data, and for several λ.
 
-One row has its *drop guaranteed*: with confidence 0.9 it is kept on other images than those that choose, too.
+One row has its *drop guaranteed*: with confidence 0.9 the limit also holds on images that did not select the file.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ NAME = "Szilard, 512 unlabelled images"
 PROMISED = "Szilard, 512 unlabelled images, drop guaranteed"
 DATA_FREE = "Szilard, no data"
 POINT = "Szilard, curve"
-OCTAVES = (-2.0, -1.0, 1.0)  # of λ, around the one that was found
+OCTAVES = (-2.0, -1.0, 1.0)  # factors of λ, around the selected one
 QUICK_OCTAVES = (-1.5,)
 READS = 5
 
@@ -36,10 +36,10 @@ def rows(
     progress: Callable[[str], None],
     passes: Callable[[], list[Pass]] | None = None,
 ) -> tuple[list[Row], Compressed]:
-    """Our rows, the curve of the first, and what came of the first.
+    """Szilard's rows, the curve of the first, and the result of the first.
 
     Args:
-        passes: instead of the default ones.
+        passes: replacements of the default passes.
     """
     case = judge.case
 
@@ -77,7 +77,7 @@ def rows(
 
 
 def entry(name: str, compressed: Compressed, cpu_seconds: float) -> Entry:
-    """A file as a contestant's; what is judged is what :func:`szilard.load` reads from disk."""
+    """A file as the result of a contestant; accuracy is measured on the tensors that :func:`szilard.load` returns."""
 
     def read_back() -> Coded:
         with tempfile.TemporaryDirectory() as folder:

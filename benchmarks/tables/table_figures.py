@@ -18,8 +18,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from tables.table_cells import Tried, command, predicted
 from tables.table_files import TABLES, base, text, with_
+from tables.table_runs import Tried, command, predicted
 
 WIDTH = 80
 UNSEEN = "ultraviolet"

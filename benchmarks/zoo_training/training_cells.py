@@ -9,43 +9,26 @@ from __future__ import annotations
 
 import io
 import math
-import traceback
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from szilard.bayes import FixedPrior, Weight
-from szilard.errors import SzilardError
 from szilard.methods import SSVI, Deterministic, Method
 from zoo.case import Data
 from zoo_training import prepared_checks, scores
 from zoo_training.lesson import STEPS, Lesson, energy, judging, learning, schedule
 from zoo_training.prepared_checks import Wrong
+from zoo_training.verdicts import Cell, judged, located
 
 METHODS = ("ssvi", "dense")
 STAGES = ("prepare", "train", "resume", "predict", "measure", "cost")
 DENSITY = 0.3
 HALF = STEPS // 2
-
-
-@dataclass(frozen=True)
-class Cell:
-    """Verdict is "right", "refused", "wrong", "crashed", or "not reached" where an earlier stage ended it."""
-
-    subject: str
-    method: str
-    stage: str
-    verdict: str
-    told: str = ""
-    figure: float | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 @dataclass
@@ -90,34 +73,6 @@ def _of_method(lesson: Lesson, data: Data, method: str) -> list[Cell]:
 def _goes_on(tried: Tried, cell: Cell) -> bool:
     """Whether the next stage can run: a wrong figure does not prevent it."""
     return cell.verdict == "wrong" and hasattr(tried, "optimizer") and not tried.lesson.refusal
-
-
-def judged(subject: str, method: str, stage: str, work: Callable[[], float | None]) -> Cell:
-    """The cell of one stage; ``work`` raises :class:`Wrong` if a check fails."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            figure = work()
-    except SzilardError as error:
-        if not is_sentence(str(error)):
-            return Cell(subject, method, stage, "wrong", f"refused without a sentence: {str(error)!r}")
-        return Cell(subject, method, stage, "refused", str(error))
-    except Wrong as error:
-        return Cell(subject, method, stage, "wrong", str(error), error.figure)
-    except Exception as error:
-        return Cell(subject, method, stage, "crashed", located(error))
-    return Cell(subject, method, stage, "right", figure=figure)
-
-
-def is_sentence(text: str) -> bool:
-    return bool(text.strip()) and "\n" not in text and "Traceback" not in text
-
-
-def located(error: BaseException) -> str:
-    where = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{type(error).__name__}: {str(error)[:160]} ({Path(where.filename).name}:{where.lineno})".replace(
-        "\n", " "
-    )
 
 
 # -- stages ---------------------------------------------------------------------------------------------
