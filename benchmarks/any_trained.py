@@ -214,8 +214,8 @@ def _table(figures: dict[str, Any], names: tuple[str, ...]) -> None:
                 continue
             theirs, ratio = figures[f"{name}_{key}rounding_bytes"], figures[f"{name}_{key}vs_rounding"]
             seconds = "" if key else f"{figures[f'{name}_seconds']:.0f}"
-            told = "none reaches it" if theirs is None else f"{theirs:,}"
-            rows.append([name, data, f"{size:,}", f"{error:.4f}", told, str(ratio), seconds])
+            shown = "none reaches it" if theirs is None else f"{theirs:,}"
+            rows.append([name, data, f"{size:,}", f"{error:.4f}", shown, str(ratio), seconds])
     print_table("Bytes at the same error of the outputs", COLUMNS, rows)
 
 

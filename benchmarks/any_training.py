@@ -144,7 +144,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--quick", action="store_true", help="fewer seeds; about 10 minutes on two idle cores")
+    parser.add_argument(
+        "--quick", action="store_true", help="fewer seeds; about 10 minutes on two idle cores"
+    )
     parser.add_argument(
         "--results",
         type=Path,

@@ -79,8 +79,8 @@ def main() -> None:
     except (ValueError, KeyError):
         print(done.stderr[-2000:], file=sys.stderr)
         answer = []
-    code, told = report(answer, len(versions))
-    print("\n".join(told))
+    code, lines = report(answer, len(versions))
+    print("\n".join(lines))
     sys.exit(code)
 
 

@@ -104,8 +104,10 @@ def nncodec(judge: Judge, options: Options) -> list[Row]:
     name = judge.case.name
     if options.peers:
         measured = Measured(options.cache / f"nncodec_{name}.jsonl")
-        anew = Judge(judge.case, measured)
-        rows = nncodec_rows.coded_anew(anew, options.cache, coarse=name != "resnet20", progress=progress)
+        peer_judge = Judge(judge.case, measured)
+        rows = nncodec_rows.coded_anew(
+            peer_judge, options.cache, coarse=name != "resnet20", progress=progress
+        )
         nncodec_rows.keep(name, rows)
     return nncodec_rows.kept(name)
 
@@ -184,7 +186,7 @@ def quick_passes() -> list[Any]:
 def held_out(options: Options, images: int = 2000) -> tuple[pretrained.Case, ablation.Loss]:
     """ResNet-20, and the loss on training images that are used neither for calibration nor for selection."""
     case = pretrained.resnet20(options.data_root)
-    x = pretrained.cifar10(options.data_root).pictures("train", *HELD_OUT).x[:images]
+    x = pretrained.cifar10(options.data_root).images("train", *HELD_OUT).x[:images]
     return case, ablation.Loss(case.network, x)
 
 

@@ -84,16 +84,16 @@ class Trial:
 
     def run(self, *command: str, **variables: str) -> str:
         """Run a command; its standard output."""
-        told = [*(f"{name}={value}" for name, value in variables.items()), *command]
-        print("+", " ".join(told), file=self.out, flush=True)
+        words = [*(f"{name}={value}" for name, value in variables.items()), *command]
+        print("+", " ".join(words), file=self.out, flush=True)
         program = str(self.python) if command[0] == "python" else str(self.python.parent / command[0])
         process = subprocess.run(
             [program, *command[1:]], cwd=self.folder, env=self.env | variables,
             capture_output=True, text=True, encoding="utf-8", check=False,
         )  # fmt: skip
         if process.returncode:
-            said = (process.stdout + process.stderr).strip()[-4000:]
-            raise Failed(f"{' '.join(told)} failed with exit code {process.returncode}:\n{said}")
+            output = (process.stdout + process.stderr).strip()[-4000:]
+            raise Failed(f"{' '.join(words)} failed with exit code {process.returncode}:\n{output}")
         return process.stdout
 
     def json(self, *command: str) -> dict[str, Any]:
@@ -118,11 +118,11 @@ class Trial:
             "fortran": "SZILARD_KERNELS=fortran is none of the kernels",
         }
         for value, pattern in wanted.items():
-            said = self.run("szilard", "--version", **({"SZILARD_KERNELS": value} if value else {})).strip()
-            print(f"  {said}", file=self.out)
-            if not re.search(pattern, said):
+            output = self.run("szilard", "--version", **({"SZILARD_KERNELS": value} if value else {})).strip()
+            print(f"  {output}", file=self.out)
+            if not re.search(pattern, output):
                 raise Failed(
-                    f"With SZILARD_KERNELS={value!r}, szilard --version says {said!r}, not {pattern!r}"
+                    f"With SZILARD_KERNELS={value!r}, szilard --version says {output!r}, not {pattern!r}"
                 )
 
     def round_trip(self) -> None:
@@ -164,11 +164,11 @@ class Trial:
         where = self.run("python", "-c", "import szilard.kernels.native as n; print(n._packaged())").strip()
         for processor, wanted in PROCESSORS.items():
             command = [emulator, "-cpu", processor, str(self.python.resolve()), "-I", "-S", "-c", LOAD, where]
-            said = subprocess.run(command, capture_output=True, text=True, check=False)
-            print(f"  on {processor}: {said.stdout.strip()}", file=self.out)
-            if said.stdout.strip() != wanted:
+            output = subprocess.run(command, capture_output=True, text=True, check=False)
+            print(f"  on {processor}: {output.stdout.strip()}", file=self.out)
+            if output.stdout.strip() != wanted:
                 raise Failed(
-                    f"On {processor} the library chooses {said.stdout!r}, not {wanted}: {said.stderr}"
+                    f"On {processor} the library chooses {output.stdout!r}, not {wanted}: {output.stderr}"
                 )
 
 

@@ -35,7 +35,7 @@ from szilard.compression import (
 )
 from szilard.compression.curvature import Layer
 
-WHOLE = "all of it, without distillation"
+WHOLE = "full method, without distillation"
 COLUMNS = ["", "bytes at equal loss", "change %", "bytes along λ", "KL along λ, millinats"]
 OCTAVES = (-1.0, 0.0, 1.0)
 BATCH = 64
@@ -176,15 +176,15 @@ def variants(case: Case) -> dict[str, Callable[[], list[Pass]]]:
 
     return {
         WHOLE: with_curvature(known),
-        "− rows of their own curvature": with_curvature(one_scale(known)),
+        "− row-specific curvature": with_curvature(one_scale(known)),
         "− error feedback": with_curvature(no_feedback(known)),
         "− rate in the rounding": lambda: passes(Priced(known, 1e-9)),
-        "all of the rate in the rounding": lambda: passes(Priced(known, 1.0)),
+        "full rate in the rounding": lambda: passes(Priced(known, 1.0)),
         "− canonical BatchNorm": lambda: passes(Quantise(curvature=plain), norm=False),
-        "− gradients that agree over positions": with_curvature(
+        "− correlation of gradients between positions": with_curvature(
             levelled(incoherent(draft.network, x, known), known)
         ),
-        "− softened curvature": with_curvature(levelled(sharp, known)),
+        "− temperature 4 in the curvature": with_curvature(levelled(sharp, known)),
         "− correction of means": lambda: passes(Quantise(curvature=known), correct=False),
         "+ distillation": lambda: passes(Quantise(curvature=known), Distil()),
     }

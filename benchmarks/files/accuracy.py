@@ -14,16 +14,16 @@ BATCH = 500
 
 
 @dataclass(frozen=True)
-class Pictures:
+class Images:
     """Normalised images ``[N, C, H, W]``, their correct classes, int64 ``[N]``, and the name of the data set."""
 
     name: str
     x: Tensor
     y: Tensor
 
-    def first(self, n: int) -> Pictures:
+    def first(self, n: int) -> Images:
         """The first ``n`` images."""
-        return Pictures(f"{self.name}, the first {n}", self.x[:n], self.y[:n])
+        return Images(f"{self.name}, the first {n}", self.x[:n], self.y[:n])
 
 
 def predictions(network: nn.Module, x: Tensor) -> Tensor:
@@ -32,9 +32,9 @@ def predictions(network: nn.Module, x: Tensor) -> Tensor:
         return torch.cat([network(batch).argmax(1) for batch in x.split(BATCH)])
 
 
-def right(network: nn.Module, pictures: Pictures, limit: int | None = None) -> np.ndarray:
+def right(network: nn.Module, images: Images, limit: int | None = None) -> np.ndarray:
     """Which of the first ``limit`` images are classified correctly, bool ``[limit]``."""
-    return (predictions(network, pictures.x[:limit]) == pictures.y[:limit]).numpy()
+    return (predictions(network, images.x[:limit]) == images.y[:limit]).numpy()
 
 
 def pack(bits: np.ndarray) -> str:

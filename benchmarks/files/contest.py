@@ -79,8 +79,8 @@ def chosen(
     sizes = [judge.n_bytes(entry) for entry in entries]
     progress(f"{name}: {len(entries)} files")
 
-    def drop(index: int, pictures: int | None) -> float:
-        found = judge.chosen_drop(entries[index], pictures)
+    def drop(index: int, images: int | None) -> float:
+        found = judge.chosen_drop(entries[index], images)
         progress(f"{name}: {sizes[index]:,} bytes lose {found:.2f} points {entries[index].options}")
         return found
 

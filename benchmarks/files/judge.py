@@ -105,15 +105,15 @@ class Judge:
 
     def _right(self, entry: Entry | None, role: str, limit: int | None = None) -> np.ndarray:
         """Which images are classified correctly, bool ``[N]``; without an entry, by the original network."""
-        pictures = getattr(self.case, role)
-        n = len(pictures.y) if limit is None else min(limit, len(pictures.y))
+        images = getattr(self.case, role)
+        n = len(images.y) if limit is None else min(limit, len(images.y))
 
         def look() -> str:
             state = self.case.network.state_dict() if entry is None else self.coded(entry).state
             self._network.load_state_dict(state, strict=True)
-            return pack(right(self._network, pictures, n))
+            return pack(right(self._network, images, n))
 
-        key = self._key(entry, "right") | {"pictures": pictures.name, "n": n}
+        key = self._key(entry, "right") | {"pictures": images.name, "n": n}
         return unpack(self._measured.get(key, look), n)
 
     def _key(self, entry: Entry | None, what: str) -> dict[str, Any]:

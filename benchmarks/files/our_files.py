@@ -46,19 +46,19 @@ def rows(
     def score(network: Any) -> float:
         return float(right(network, case.choose).mean())
 
-    def by_picture(network: Any) -> torch.Tensor:
+    def by_image(network: Any) -> torch.Tensor:
         return torch.from_numpy(right(network, case.choose)).double()
 
     cpu = {}
 
-    def compress(name: str, calibration: Any, **wish: Any) -> Compressed:
+    def compress(name: str, calibration: Any, **options: Any) -> Compressed:
         started = time.process_time()
         made = szilard.compress(
             case.network,
             calibration=calibration,
             progress=progress,
             passes=None if passes is None else passes(),
-            **wish,
+            **options,
         )
         cpu[name] = round(time.process_time() - started, 1)
         return made
@@ -66,7 +66,7 @@ def rows(
     most = limit(judge) / 100
     found = compress(NAME, case.calibration, max_drop=most, evaluate=score)
     table = [told(NAME, judge, entry(NAME, found, cpu[NAME]), len(found.trials))]
-    kept = compress(PROMISED, case.calibration, max_drop=most, evaluate=by_picture)
+    kept = compress(PROMISED, case.calibration, max_drop=most, evaluate=by_image)
     table.append(told(PROMISED, judge, entry(PROMISED, kept, cpu[PROMISED]), len(kept.trials)))
     free = compress(DATA_FREE, None, max_drop=most, evaluate=score)
     table.append(told(DATA_FREE, judge, entry(DATA_FREE, free, cpu[DATA_FREE]), len(free.trials)))

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from files.accuracy import Pictures, predictions
+from files.accuracy import Images, predictions
 from files.bottleneck import BottleneckResNet56
 from szilard import networks
 from szilard.data import cifar
@@ -46,8 +46,8 @@ class Case:
     name: str
     network: nn.Module
     calibration: Tensor
-    choose: Pictures
-    report: Pictures
+    choose: Images
+    report: Images
     measure: str
 
 
@@ -66,13 +66,13 @@ class Source:
         mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (self.mean, self.std))
         return ((x.float() / 255 - mean) / std).contiguous(memory_format=torch.channels_last)
 
-    def pictures(self, part: str, start: int | None = None, stop: int | None = None) -> Pictures:
+    def images(self, part: str, start: int | None = None, stop: int | None = None) -> Images:
         """Images ``start`` to ``stop`` of the "train" or the "test" part."""
         whole: Split = getattr(self, part)
         start, stop, _ = slice(start, stop).indices(len(whole.y))
         rows = slice(start, stop)
         name = f"{self.name} {part} {start}:{stop}"
-        return Pictures(name, self.normalised(whole.x[rows]), whole.y[rows])
+        return Images(name, self.normalised(whole.x[rows]), whole.y[rows])
 
 
 def resnet20(root: Path, split: str = "train") -> Case:
@@ -137,12 +137,12 @@ def make_case(
         raise SzilardError(f"unknown split {split!r}; choose one of {', '.join(SPLITS)}")
     network = network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if split == "train":
-        choose, report = source.pictures("train", -5000), source.pictures("test")
+        choose, report = source.images("train", -5000), source.images("test")
     elif split == "half":
         middle = len(source.test.y) // 2
-        choose, report = source.pictures("test", 0, middle), source.pictures("test", middle)
+        choose, report = source.images("test", 0, middle), source.images("test", middle)
     else:
-        choose = report = source.pictures("test")
+        choose = report = source.images("test")
     if most is not None:
         choose, report = choose.first(most[0]), report.first(most[1])
     if measure == "agreement":
@@ -151,8 +151,8 @@ def make_case(
     return Case(name, network, calibration, choose, report, measure)
 
 
-def _agreeing(network: nn.Module, pictures: Pictures) -> Pictures:
-    return replace(pictures, name=f"{pictures.name} agreement", y=predictions(network, pictures.x))
+def _agreeing(network: nn.Module, images: Images) -> Images:
+    return replace(images, name=f"{images.name} agreement", y=predictions(network, images.x))
 
 
 def _checkpoint(root: Path, name: str) -> Any:

@@ -31,7 +31,7 @@ def cases() -> list[tuple[str, Callable[[], bytes]]]:
         ("constants", lambda: szd(*(constant(code, 4) for code in range(4)))),
         ("a constant of bytes", lambda: szd(constant(8, 1))),
         (
-            "zeros beside huge sizes",
+            "zeros with huge sizes",
             lambda: szd(*(Record(b"z%d" % i, RAW, i, [0, 2**33]) for i in range(17))),
         ),
         ("planes of one byte", lambda: szd(planes(8, MOST - 64))),

@@ -113,15 +113,15 @@ def mutations(folder: Path, families: dict[str, int], seconds: float) -> dict[st
     """
     plan = lay_out(folder, families)
     shares = [Share(plan, number) for number in range(WORKERS)]
-    started, told = time.monotonic(), 0.0
+    started, reported = time.monotonic(), 0.0
     while True:
         working = [share.look() for share in shares]  # a list, so that every process is checked
         if not any(working):
             break
         passed = time.monotonic() - started
-        if passed > told + 30:
+        if passed > reported + 30:
             progress(f"input {max(share.at for share in shares)} of {len(shares[0].jobs)}")
-            told = passed
+            reported = passed
         if passed > seconds:
             progress("stopped: the time limit is reached")
             break

@@ -72,13 +72,13 @@ def command(*arguments: str | Path) -> str:
             code = stop.code
     if not code:
         return out.getvalue()
-    told = [line for line in err.getvalue().splitlines() if line.startswith("error: ")]
+    errors = [line for line in err.getvalue().splitlines() if line.startswith("error: ")]
     if code == 2 and re.search(r"\b[a-z_]+=(True|False|['\"])", err.getvalue()):
         raise Wrong(
             f"a refusal names Python arguments instead of command-line options: {err.getvalue().strip()[-160:]}"
         )
-    if code == 2 and len(told) == 1 and is_sentence(told[0]):
-        raise Refused(told[0].removeprefix("error: "))
+    if code == 2 and len(errors) == 1 and is_sentence(errors[0]):
+        raise Refused(errors[0].removeprefix("error: "))
     if code == 2 and "No such option" in err.getvalue():
         raise Refused(f"this version has no option {arguments[-2] if len(arguments) > 1 else ''}")
     raise Wrong(f"szilard {arguments[0]} ended with {code}: {err.getvalue()[-160:]!r}")

@@ -55,7 +55,7 @@ class Contestant:
     loss: Callable[[], Tensor]
     method: Method | None = None
     after: Callable[[], None] = field(default=lambda: None)
-    kernels: str | None = None  # which are asked for; None: nobody asks
+    kernels: str | None = None  # value of SZILARD_KERNELS; None: not set
 
     def step(self) -> None:
         """One optimiser step, including any growth batch or move that is due."""

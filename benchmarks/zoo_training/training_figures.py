@@ -99,7 +99,7 @@ def _digits(data: Any, seed: int, name: str, lr: float) -> tuple[float, float]:
 
 
 class Adapted(nn.Module):
-    """A linear layer and two small matrices beside it, as in LoRA (Hu et al. 2021)."""
+    """A linear layer with two small matrices in parallel, as in LoRA (Hu et al. 2021)."""
 
     def __init__(self, layer: nn.Linear, rank: int) -> None:
         super().__init__()
