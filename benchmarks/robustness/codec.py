@@ -180,14 +180,13 @@ def write(draft: Draft, names: bytes | None = None, fields: bytes | None = None)
         draft.static,
     ]
     count = len(draft.records) if draft.count is None else draft.count
-    head = (
-        b"SZD1" + bytes([draft.flags & 255]) + varint(count) + b"".join(varint(len(part)) for part in parts)
-    )
+    lengths = b"".join(varint(len(part)) for part in parts)
+    head = b"SZD1" + bytes([draft.flags & 255]) + varint(count) + lengths
     return seal(head + b"".join(parts) + b"".join(record.raw for record in draft.records) + draft.content)
 
 
 def seal(body: bytes) -> bytes:
-    """``data`` followed by its hash."""
+    """``body`` followed by its hash."""
     return body + hashlib.blake2b(body, digest_size=8).digest()
 
 
@@ -239,10 +238,7 @@ class EndlessStatic(Static):
 
 
 def rehashed(data: bytes) -> bytes:
-    """The file with the content hash of the reference reader; unchanged if that reader cannot decode it.
-
-    Invalid tables are accepted, so that they are the only fault of the file.
-    """
+    """The file with the content hash of the reference reader, also for invalid tables; unchanged if it has none."""
     for checked in (True, False):
         try:
             found = reference.decode(reference.tables(data, checked=checked), MOST_WORK)
