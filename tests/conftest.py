@@ -1,4 +1,4 @@
-"""Shared by all tests: one thread (two cores, many tests), no data folder but the test's own."""
+"""Shared by all tests: one thread, and an empty data folder of the test's own."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from szilard import SzilardError
 _ROOT = Path(__file__).parent.parent
 sys.path[:0] = [str(_ROOT / name) for name in ("benchmarks", "release", "tests/support")]
 
-# Before any fixture of a module: keys that commands make are the tests' own, not the user's.
+# Before any fixture of a module: signing keys that commands create must not go into the user's configuration.
 _CONFIG = tempfile.TemporaryDirectory(prefix="szilard-config-")
 os.environ["XDG_CONFIG_HOME"] = _CONFIG.name
 
-# No deadline for an example and no limit on the time in which inputs are made: a slow or busy machine would break them.
+# No deadline for a Hypothesis example and no limit on generating inputs: both would fail on a busy machine.
 settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("suite")
 
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = (
-        "1"  # before anything imports Triton: its kernels are tested all the same
+        "1"  # set before Triton is imported: its kernels then run in the interpreter
     )
 
 
@@ -58,7 +58,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
     try:
         dispatch.describe()
-    except SzilardError as error:  # else it would be the failure of every test
+    except SzilardError as error:  # report it once; otherwise every test would fail with it
         raise pytest.UsageError(str(error)) from None
     limit = config.getoption("--processor-seconds")
     if limit is not None:

@@ -1,6 +1,6 @@
-"""The suite in several processes at once: ``python tests/parts.py [PARTS] [ARGUMENTS OF PYTEST]``.
+"""Run the suite in several processes: ``python tests/parts.py [PARTS] [ARGUMENTS OF PYTEST]``.
 
-Each takes its share of the files. What the first one prints is seen at once, the others' when they have ended.
+Each process runs its share of the files. The first one prints directly; the others' output is printed when they end.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ FAILED, NO_TESTS = 1, 5  # exit codes of pytest
 
 
 def share(files: Sequence[str], number: int, parts: int) -> set[str]:
-    """Those of the ``number``-th part, from 1: dealt out in turn, back and forth, so that neighbours come apart."""
+    """The files of part ``number``, from 1: dealt out in turn, back and forth, so that neighbours are separated."""
     places = [*range(1, parts + 1), *range(parts, 0, -1)]
     return {name for i, name in enumerate(sorted(set(files))) if places[i % len(places)] == number}
 
 
 def run(parts: int, arguments: Sequence[str]) -> int:
-    """The worst exit code of all parts."""
+    """Run all parts and return the highest exit code."""
     with tempfile.TemporaryDirectory(prefix="szilard-tests-") as folder:
         started = []
         for number in range(1, parts + 1):
@@ -30,16 +30,16 @@ def run(parts: int, arguments: Sequence[str]) -> int:
             if number == 1:
                 started.append((subprocess.Popen(command, cwd=ROOT), None))
                 continue
-            said = Path(folder) / f"{number}.txt"
-            with said.open("w") as output:
+            log = Path(folder) / f"{number}.txt"
+            with log.open("w") as output:
                 started.append(
-                    (subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT), said)
+                    (subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT), log)
                 )
         try:
-            for process, said in started:
+            for process, log in started:
                 process.wait()
-                if said is not None:
-                    print(said.read_text(errors="replace"), end="", flush=True)
+                if log is not None:
+                    print(log.read_text(errors="replace"), end="", flush=True)
         except KeyboardInterrupt:
             for process, _ in started:
                 process.terminate()
@@ -50,6 +50,6 @@ def run(parts: int, arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    given = sys.argv[1:]
-    count = int(given.pop(0)) if given and given[0].isdigit() else 2
-    sys.exit(run(count, given))
+    arguments = sys.argv[1:]
+    count = int(arguments.pop(0)) if arguments and arguments[0].isdigit() else 2
+    sys.exit(run(count, arguments))

@@ -1,4 +1,4 @@
-"""The suite's own tools: shares of the files, and the count of processor time."""
+"""The suite's own tools: splitting the files into parts, and measuring processor time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from processor_time import ProcessorTime, spent
 
 
 @given(st.sets(st.text(max_size=5), max_size=40), st.integers(1, 5))
-def test_every_file_is_in_one_share(files, parts):
+def test_every_file_is_in_exactly_one_part(files, parts):
     shares = [share(sorted(files), number, parts) for number in range(1, parts + 1)]
     assert set().union(*shares) == files
     assert sum(map(len, shares)) == len(files)
@@ -28,7 +28,7 @@ def item(name, *, slow=False):
     return types.SimpleNamespace(nodeid=f"tests/test_x.py::{name}", get_closest_marker=lambda _: slow or None)
 
 
-def test_tests_over_the_limit_are_named_unless_they_are_slow():
+def test_tests_over_the_time_limit_are_reported_unless_marked_slow():
     counted = ProcessorTime(limit=0.02)
     for one in (item("busy"), item("marked", slow=True)):
         hook = counted.pytest_runtest_call(one)
@@ -45,4 +45,4 @@ def test_tests_over_the_limit_are_named_unless_they_are_slow():
     assert counted.files["tests/test_x.py"] >= 0.1
     [line] = counted.over()
     assert line.startswith("tests/test_x.py::busy takes 0.")
-    assert "wants the mark slow" in line
+    assert "must be marked slow" in line

@@ -99,13 +99,13 @@ def fit(tried: Tried, name: str, *more: str) -> None:
 def listening() -> Iterator[list[DataSet]]:
     """Record the data sets that runs load inside the block."""
     recorded: list[DataSet] = []
-    load = runs.rooms.load
+    load = runs.data_sets.load
 
     def spied(*given: Any, **options: Any) -> DataSet:
         recorded.append(load(*given, **options))
         return recorded[-1]
 
-    with mock.patch.object(runs.rooms, "load", spied):
+    with mock.patch.object(runs.data_sets, "load", spied):
         yield recorded
 
 

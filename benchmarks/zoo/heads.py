@@ -137,7 +137,7 @@ HEADS = [
     ),
     Case("dict of tokens and mask", lambda: pooling(lambda hidden, logits: logits), masked),
     Case("dataclass of outputs", lambda: pooling(Answer), masked),
-    Case("tuple of answers", lambda: two_heads(named=False), tasks.images),
+    Case("tuple of outputs", lambda: two_heads(named=False), tasks.images),
     Case("dict of outputs, logits second", lambda: two_heads(named=True), tasks.images),
     Case("softmax outputs", lambda: nn.Sequential(mlp(nn.ReLU()), nn.Softmax(1)), tasks.vectors),
     Case("one-hot labels", lambda: mlp(nn.ReLU()), tasks.one_hot),

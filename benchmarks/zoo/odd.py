@@ -179,7 +179,7 @@ ODD = [
     Case("dead units", lambda: mlp(nn.ReLU()), tasks.vectors, finish=dead),
     Case("constant outputs", lambda: mlp(nn.ReLU()), tasks.vectors, finish=constant),
     Case("untrained", lambda: mlp(nn.ReLU()), tasks.vectors, train=0),
-    Case("random answers", random, tasks.vectors, refusal=True),
+    Case("random outputs", random, tasks.vectors, refusal=True),
     Case("NaN in a weight", lambda: mlp(nn.ReLU()), tasks.vectors, finish=damaged, refusal=True),
     Case("Lazy module", lazy, tasks.vectors, train=0, refusal=True),
 ]

@@ -15,7 +15,7 @@ from zoo.plain import mlp
 from zoo_training.lesson import IGNORED, LAST, SOFTMAXED, Lesson
 
 # Random in eval mode, or damaged before training: training results cannot be checked.
-LEFT_OUT = ("NaN in a weight", "random answers")
+LEFT_OUT = ("NaN in a weight", "random outputs")
 MEANS = {"language model with tied decoder": LAST, "softmax outputs": SOFTMAXED}
 
 
