@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-import house
+from code_checks import graph, public_names
 from common import plug_ins
 from szilard import catalogue, compression, methods, signatures
 from szilard.catalogue import METHODS, PASSES
@@ -141,15 +141,15 @@ def test_missing_sources_are_reported():
 
 
 def test_pages_list_every_method_and_pass():
-    render = house.hook().render
+    render = public_names.hook().render
     for page, package in (("methods.md", METHODS), ("compress.md", PASSES)):
-        text = render((house.ROOT / "docs" / page).read_text())
+        text = render((graph.ROOT / "docs" / page).read_text())
         for entry in catalogue.entries(package):
             assert (
                 f"| [`{entry.name}`](api/{page}#{entry.module}.{entry.class_name}) | {entry.summary} |"
                 in text
             )
             assert f"\n::: {entry.module}.{entry.class_name}\n" in render(
-                (house.ROOT / "docs/api" / page).read_text()
+                (graph.ROOT / "docs/api" / page).read_text()
             )
     assert render("<!-- catalogue: other -->") == "<!-- catalogue: other -->"

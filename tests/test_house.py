@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-import house
+from code_checks import branches, graph, public_names
 from common import plug_ins
 
 TESTS = Path(__file__).parent
@@ -16,33 +16,33 @@ TESTS = Path(__file__).parent
 
 @pytest.fixture(scope="module")
 def edges():
-    return house.graph()
+    return graph.graph()
 
 
 def test_there_are_no_import_cycles(edges):
-    assert house.circles(edges) == []
+    assert graph.circles(edges) == []
 
 
 def test_packages_import_only_from_lower_layers(edges):
-    assert house.broken_floors(edges) == []
+    assert graph.broken_floors(edges) == []
 
 
 def test_every_package_has_a_layer():
-    packages = {path.name for path in house.SOURCE.iterdir() if (path / "__init__.py").exists()}
-    assert packages == {name for floor in house.FLOORS for name in floor}
+    packages = {path.name for path in graph.SOURCE.iterdir() if (path / "__init__.py").exists()}
+    assert packages == {name for floor in graph.FLOORS for name in floor}
 
 
 def test_the_design_page_lists_the_same_layers():
-    page = (house.ROOT / "docs" / "design.md").read_text()
-    for number, floor in enumerate(house.FLOORS, 1):
+    page = (graph.ROOT / "docs" / "design.md").read_text()
+    for number, floor in enumerate(graph.FLOORS, 1):
         line = next(line for line in page.splitlines() if line.strip().startswith(f"{number} "))
         assert {word.rstrip("/") for word in line.split() if word.endswith("/")} == set(floor)
 
 
 def test_import_cycles_and_upward_imports_are_found():
-    assert house.circles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == [["a", "b", "c"]]
+    assert graph.circles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == [["a", "b", "c"]]
     up = {"szilard.kernels.native": {"szilard.sparse.ops"}, "szilard.sparse.ops": set()}
-    assert house.broken_floors(up) == ["szilard.kernels.native imports szilard.sparse.ops"]
+    assert graph.broken_floors(up) == ["szilard.kernels.native imports szilard.sparse.ops"]
 
 
 @pytest.mark.parametrize(
@@ -62,19 +62,19 @@ def test_import_cycles_and_upward_imports_are_found():
     ],
 )
 def test_branches_on_a_task_are_counted(code, count):
-    assert len(house.branches_of(ast.parse(code))) == count
+    assert len(branches.branches_of(ast.parse(code))) == count
 
 
 def test_the_source_hardly_branches_on_the_name_of_a_task():
-    assert len(house.task_branches()) <= 3
+    assert len(branches.task_branches()) <= 3
 
 
 def test_every_public_name_is_documented():
-    assert house.without_page() == []
+    assert public_names.without_page() == []
 
 
 def test_docstrings_match_the_arguments():
-    assert house.arguments_wrong() == []
+    assert public_names.arguments_wrong() == []
 
 
 def test_wrong_arguments_and_undocumented_names_are_found(monkeypatch, tmp_path):
@@ -97,22 +97,22 @@ def test_wrong_arguments_and_undocumented_names_are_found(monkeypatch, tmp_path)
             pass
 
     given = [("szilard.metrics", "function", function), ("szilard.metrics", "Options", Options)]
-    monkeypatch.setattr(house, "public", lambda: iter(given))
-    assert house.arguments_wrong() == [
+    monkeypatch.setattr(public_names, "public", lambda: iter(given))
+    assert public_names.arguments_wrong() == [
         "szilard.metrics.function: y",
         "szilard.metrics.function: z",
         "szilard.metrics.Options: b",
     ]
-    assert house.without_page() == ["szilard.metrics.function", "szilard.metrics.Options"]
+    assert public_names.without_page() == ["szilard.metrics.function", "szilard.metrics.Options"]
     path = tmp_path / "values.py"
     path.write_text('A = 1\n"""Documented."""\nB = 2\nC: int = 3\n"""Also documented."""\n')
-    assert house.documented_values(path) == {"A", "C"}
+    assert public_names.documented_values(path) == {"A", "C"}
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(find_spec("mkdocs") is None, reason="MkDocs builds the documentation")
 def test_adding_a_method_or_a_pass_needs_one_file():
-    assert plug_ins.unaware(house.ROOT) == {"method": [], "pass": []}
+    assert plug_ins.unaware(graph.ROOT) == {"method": [], "pass": []}
 
 
 def test_every_test_module_asserts_something():

@@ -21,7 +21,7 @@ REFUSED = {
     "TorchScript, traced CNN": "TorchScript",
     "TorchScript, scripted LSTM": "TorchScript",
 }
-NOT_COMPARABLE = {"random answers", "NaN in a weight"}
+NOT_COMPARABLE = {"random outputs", "NaN in a weight"}
 SOME = {
     "MLP, LayerNorm", "ResNet", "LSTM on words", "TransformerEncoder on words", "EmbeddingBag", "Bilinear", "prune",
     "a weight read elsewhere", "Conv3d and ConvTranspose3d", "TorchScript, traced CNN",

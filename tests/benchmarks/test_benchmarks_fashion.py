@@ -6,6 +6,7 @@ import pytest
 
 import render
 from common.joulemeter import JouleMeter
+from pages import results
 from szilard import data, methods
 from training import race
 from uncertainty import fashion_runs, fashion_tables
@@ -97,7 +98,7 @@ def test_blocks_without_results_are_unchanged(tmp_path, monkeypatch):
     page = (
         "a\n<!-- begin fashion-race -->\nkept\n<!-- end -->\nb\n<!-- begin train-step-mlp -->\n<!-- end -->\n"
     )
-    monkeypatch.setattr(render, "RESULTS", tmp_path)
+    monkeypatch.setattr(results, "RESULTS", tmp_path)
     assert render.filled(page) == page
     curves = [curve("deterministic", [4.0], [0.5], 10.0)]
     (tmp_path / "fashion_race.jsonl").write_text("".join(json.dumps(c) + "\n" for c in curves))

@@ -12,7 +12,7 @@ import torch
 
 import audit
 import faults
-from robustness import hostile_inputs, hostile_szd, odd_json, thread_checks, watch, worker
+from robustness import hostile_inputs, hostile_szd, mutation_run, odd_json, thread_checks, watch, worker
 from robustness.watch import MIB, watched
 from szilard import file
 from szilard.errors import SzilardError
@@ -101,13 +101,13 @@ def test_an_input_that_kills_its_process_is_counted_and_the_others_are_still_tes
     plan = tmp_path / "plan.json"
     plan.write_text(json.dumps({"families": {"szd-deep": 12}}))
     (tmp_path / "worker.py").write_text(WORKER)
-    popen = faults.subprocess.Popen
+    popen = mutation_run.subprocess.Popen
 
     def begin(command, **options):
         return popen([sys.executable, str(tmp_path / "worker.py"), *command[2:]], **options)
 
-    monkeypatch.setattr(faults, "subprocess", types.SimpleNamespace(Popen=begin))
-    share = faults.Share(plan, 0)
+    monkeypatch.setattr(mutation_run, "subprocess", types.SimpleNamespace(Popen=begin))
+    share = mutation_run.Share(plan, 0)
     while share.look():
         pass
     assert [(fault["key"], fault["family"], fault["number"]) for fault in share.found()] == [

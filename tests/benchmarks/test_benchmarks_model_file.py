@@ -22,6 +22,7 @@ from files import (
     plain_files,
     predicted_loss,
     pretrained,
+    section_tables,
 )
 from files.accuracy import drop_error, mcnemar, pack, unpack
 from files.choose import bytes_at, smallest_good
@@ -276,7 +277,7 @@ def test_figures_and_their_names(tmp_path):
         row.to_json() | {"name": nncodec_rows.DEFAULT, "n_bytes": 150},
     ]
     lenets = [{"name": "lenet5", "bytes": 3000, "error_percent": 0.9}]
-    found = model_file.figures({"resnet20": {"rows": rows}, "lenet": {"rows": lenets}})
+    found = section_tables.figures({"resnet20": {"rows": rows}, "lenet": {"rows": lenets}})
     assert found["resnet20_vs_nncodec_tuned"] == 0.8  # of the file with the promised drop
     assert found["resnet20_plain_vs_nncodec_tuned"] == 0.75
     assert found["resnet20_vs_nncodec_default"] == 0.5

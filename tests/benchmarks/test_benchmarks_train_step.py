@@ -10,7 +10,7 @@ import train_step
 from common import timing
 from szilard import bayes
 from szilard.kernels import dispatch
-from training import contestants, memory, peers
+from training import contestants, memory, peers, step_tables
 from training.contestants import DETERMINISTIC, MEAN_FIELD, Problem, ssvi_name
 
 
@@ -29,16 +29,16 @@ def test_every_row_is_timed_and_printed(cell):
     assert set(cell["intervals"]) == {DETERMINISTIC, "SSVI 95 %"}
     for row in cell["steps"].values():
         assert 0 < row["low"] <= row["median"] <= row["high"]
-    assert [len(line) for line in train_step.body(cell)] == [len(train_step.COLUMNS)] * len(rows)
-    assert all(len(line) == len(train_step.MEMORY_COLUMNS) for line in train_step.memory_body(cell))
+    assert [len(line) for line in step_tables.body(cell)] == [len(step_tables.COLUMNS)] * len(rows)
+    assert all(len(line) == len(step_tables.MEMORY_COLUMNS) for line in step_tables.memory_body(cell))
     assert json.loads(json.dumps(cell)) == cell
 
 
 def test_quick_skips_intervals_beyond_the_budget():
     cell = train_step.measure("lenet5", 2, 1, [0.05], budget=0.0, amortised=[0.05], quick=True)
     assert cell["intervals"] == {}
-    assert train_step.ratio(cell, "SSVI 95 %", kind="intervals") is None
-    assert len(train_step.body(cell)) == len(cell["steps"])
+    assert step_tables.ratio(cell, "SSVI 95 %", kind="intervals") is None
+    assert len(step_tables.body(cell)) == len(cell["steps"])
 
 
 def test_ordinary_steps_collect_no_growth_gradient_and_an_interval_moves_the_support_once():
@@ -97,7 +97,7 @@ def example_cell(network="mlp", batch=128, threads=1, **ms):
 
 
 def test_figures_are_ratios_of_medians():
-    found = train_step.figures([example_cell(), example_cell("resnet20"), example_cell(batch=16, threads=2)])
+    found = step_tables.figures([example_cell(), example_cell("resnet20"), example_cell(batch=16, threads=2)])
     assert found["mlp_ssvi95_vs_deterministic"] == 0.4
     assert found["mlp_ssvi95_vs_fastest_deterministic"] == 0.5
     assert found["resnet20_ssvi95_vs_deterministic"] == 0.4
@@ -105,14 +105,14 @@ def test_figures_are_ratios_of_medians():
     assert found["mlp_ssvi95_memory_vs_mean_field"] == 0.07
     assert found["mlp_ssvi95_memory_with_growth_batches_vs_mean_field"] == 0.2
     assert found["mlp_ssvi95_vs_bayesian_torch"] is None
-    peer = train_step.figures([example_cell(**{"bayesian-torch": 80})])
+    peer = step_tables.figures([example_cell(**{"bayesian-torch": 80})])
     assert peer["mlp_ssvi95_vs_bayesian_torch"] == 0.05
     assert peer["resnet20_ssvi95_vs_deterministic"] is None
 
 
 def test_cells_where_ssvi_is_slower_are_listed():
     won, lost = example_cell(), example_cell("lenet5", **{"SSVI 95 %": 9})
-    assert train_step.losses([won, lost]) == [["lenet5", "128", "1", "5", "0.900", "1.125"]]
+    assert step_tables.losses([won, lost]) == [["lenet5", "128", "1", "5", "0.900", "1.125"]]
 
 
 def test_a_missing_peer_only_omits_its_row(monkeypatch, capsys):

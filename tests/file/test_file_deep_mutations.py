@@ -11,7 +11,7 @@ from collections import Counter
 import pytest
 import szd_reference
 
-from robustness import codec, hostile_networks, hostile_szd, mutate
+from robustness import codec, hostile_networks, hostile_szd, mutate, network_seeds
 from szilard import file
 
 RESULTS = ("wrong_exceptions", "wrong_values", "code_run")  # memory and time depend on the machine
@@ -90,9 +90,9 @@ def test_a_hundred_thousand_deep_mutations(tmp_path):
 @pytest.mark.slow
 def test_saved_networks_with_odd_metadata(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    hostile_networks.make_seeds(tmp_path / "seeds")
+    network_seeds.make_seeds(tmp_path / "seeds")
     traps = tmp_path / "bait"
-    hostile_networks.lay_bait(traps)
+    network_seeds.lay_bait(traps)
     monkeypatch.chdir(traps)
     for family in ("meta", "pt"):
         for number in range(1000):
