@@ -2,6 +2,10 @@
 #pragma once
 #include "szilard.h"
 
+namespace szilard_inference {
+struct Program;
+}
+
 struct szilard_kernels {
     const char *name;
     void (*normal)(szilard_key, int64_t n, float *out, int threads);
@@ -47,6 +51,12 @@ struct szilard_kernels {
                               int threads);
     void (*draw_keys)(uint32_t seed, int64_t first, int64_t n, uint32_t *keys);
     void (*draw_levels)(uint32_t seed, int64_t first, int64_t n, const uint32_t *candidates, int32_t *levels);
+    void (*run_program)(const szilard_inference::Program &, const float *x, float *out, float *scratch, int threads);
+    bool (*finite)(const float *x, int64_t n);
+    int64_t (*class_scratch)(int64_t classes);
+    void (*class_uncertainty)(int64_t batch, int64_t classes, const float *mean, const float *variance, int64_t points,
+                              const float *noise, float scale, bool single, float *answer, float *aleatoric,
+                              float *epistemic, float *scratch);
 };
 
 // The kernels of the instruction set in use.

@@ -3,5 +3,6 @@
 #pragma once
 #include "coding.h"
 #include "core.h"
+#include "inference.h"
 #include "norm.h"
 #include "sparse.h"

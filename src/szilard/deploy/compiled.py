@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -102,7 +103,7 @@ class Compiled:
             raise SzilardError(
                 f"the input is a batch of {len(x)}; this network was compiled for batches of {self.batch}"
             )
-        if x.is_floating_point() and not bool(torch.isfinite(x).all()):
+        if x.is_floating_point() and not math.isfinite(float(x.sum())) and not bool(torch.isfinite(x).all()):
             raise SzilardError("the input holds NaN or infinite values")
         return x.detach().contiguous()
 

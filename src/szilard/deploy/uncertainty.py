@@ -6,7 +6,6 @@ predict: a point, mean and variance, and draws.
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import numpy as np
@@ -15,11 +14,11 @@ from torch import Tensor, nn
 
 from szilard.errors import SzilardError
 from szilard.likelihood import Bernoulli, Categorical, Gaussian, Likelihood, NoisyGaussian
+from szilard.metrics.normal_points import normal_points
 
 POINTS = 128  # of the Gaussian of the logits
 _NODES = 15  # of the quadrature of one logit
 _LEAST = 1e-30  # probability
-_SOBOL = 21201  # most dimensions of torch's Sobol sequence
 
 
 class Answer(NamedTuple):
@@ -206,18 +205,6 @@ def rule_for(likelihood: Likelihood, output: Tensor, calibration: float = 1.0) -
         f"{type(likelihood).__name__} has no rule for its uncertainty; return logits or means, and use Categorical, "
         "Bernoulli, NoisyGaussian or Gaussian"
     )
-
-
-def normal_points(points: int, dimensions: int) -> Tensor:
-    """``[points, dimensions]`` quasi-random standard normal points (scrambled Sobol), each with its opposite."""
-    half = math.ceil(points / 2)
-    if dimensions <= _SOBOL:
-        engine = torch.quasirandom.SobolEngine(dimensions, scramble=True, seed=0)
-        uniform = engine.draw(half, dtype=torch.float64).clamp(1e-9, 1 - 1e-9)
-        found = torch.special.ndtri(uniform)
-    else:
-        found = torch.randn(half, dimensions, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    return torch.cat((found, -found)).float()
 
 
 def _binary_entropy(p: Tensor) -> Tensor:

@@ -11,6 +11,9 @@ from torch import Tensor
 from szilard import _moved
 from szilard.errors import SzilardError
 from szilard.likelihood.targets import CLASSES, LABELS, QUANTITIES, DataTargets
+from szilard.metrics.normal_points import normal_quantiles
+
+_QUANTILES = 64  # samples that stand for a Gaussian
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,22 @@ class Predictive:
     def from_gaussian(cls, means: Tensor, variances: Tensor) -> Predictive:
         """From means and noise variances, both ``[S, N]``, or ``[S, N, ...]`` for several targets."""
         return cls(means=means, variances=variances)
+
+    @classmethod
+    def from_moments(cls, mean: Tensor, variance: Tensor, noise: Tensor) -> Predictive:
+        """From a Gaussian of the mean, and the mean noise variance; all ``[N]``, or ``[N, ...]`` for several targets.
+
+        The samples are quantiles of the Gaussian, scaled so that mean, aleatoric and epistemic variance are exactly
+        those given.
+
+        Args:
+            mean: of the prediction.
+            variance: of the mean, the epistemic uncertainty; at least zero.
+            noise: of the data, the aleatoric uncertainty; above zero.
+        """
+        points = normal_quantiles(_QUANTILES).to(mean).view(-1, *[1] * mean.dim())
+        means = mean.unsqueeze(0) + variance.sqrt().unsqueeze(0) * points
+        return cls(means=means, variances=noise.unsqueeze(0).expand(means.shape))
 
     def cpu(self) -> Predictive:
         """A copy in host memory, where metrics can use double precision."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -9,9 +11,11 @@ from szilard.deploy.backends.base import Backend, Job, Run
 from szilard.deploy.native.choice import Faster
 from szilard.deploy.native.layers import lowered
 from szilard.deploy.native.traced import Traced, made
+from szilard.deploy.uncertainty import OfClasses, Rule
 from szilard.errors import SzilardError
 from szilard.kernels import native
 from szilard.kernels.inference import Compiled, Program
+from szilard.kernels.inference.uncertainty import MULTIPLE, class_uncertainty
 
 MOST = 8  # examples of one call; larger batches are several calls
 
@@ -37,20 +41,37 @@ class Native(Backend):
         programs = _Programs(network, shape, moments, job.threads)
         programs[min(len(job.example), MOST)]
         job.decisions.extend(faster.lines())
-        rule = job.graph.rule.eval()
+        conclude = _conclusion(job.graph.rule.eval(), moments)
 
         @torch.no_grad()
         def run(x: Tensor) -> tuple[Tensor, ...]:
-            outputs = [programs[len(part)](part) for part in x.split(MOST)]
+            outputs = [programs[len(part)](part) for part in x.split(MOST)] if len(x) > MOST else [programs[len(x)](x)]
             if not moments:
                 output = outputs[0] if len(outputs) == 1 else torch.cat(outputs)
-                return (*rule.of_point(output), output)
+                return (*conclude(output, None), output)
             mean, variance = (
-                parts[0] if len(parts) == 1 else torch.cat(parts) for parts in zip(*outputs, strict=True)
+                outputs[0] if len(outputs) == 1 else (torch.cat(part) for part in zip(*outputs, strict=True))
             )
-            return (*rule.of_moments(mean, variance), mean, variance)
+            return (*conclude(mean, variance), mean, variance)
 
         return run
+
+
+def _conclusion(rule: Rule, moments: bool) -> Callable[[Tensor, Tensor | None], tuple[Tensor, ...]]:
+    """From the outputs to the answer and its uncertainties: a kernel for class probabilities ``[B, C]``."""
+    if isinstance(rule, OfClasses) and not rule.last:
+        # A point is a Gaussian without variance, for which a few points are enough.
+        noise = rule.noise.t().contiguous() if moments else torch.zeros(rule.noise.shape[1], MULTIPLE)
+        if noise.shape[1] % MULTIPLE == 0:
+            scale = 1 / rule.calibration
+
+            def classes(mean: Tensor, variance: Tensor | None) -> tuple[Tensor, ...]:
+                if mean.dim() != 2:
+                    return rule.of_point(mean) if variance is None else rule.of_moments(mean, variance)
+                return class_uncertainty(mean, torch.zeros_like(mean) if variance is None else variance, noise, scale)
+
+            return classes
+    return lambda mean, variance: rule.of_point(mean) if variance is None else rule.of_moments(mean, variance)
 
 
 class _Programs:

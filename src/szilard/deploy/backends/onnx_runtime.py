@@ -109,7 +109,7 @@ def finished(model: Any, metadata: Mapping[str, str]) -> bytes:
     onnx.helper.set_model_props(model, {key: value for key, value in metadata.items() if key != HASH})
     try:
         found = digest(model)
-        onnx.helper.set_model_props(model, {HASH: found})
+        model.metadata_props.add(key=HASH, value=found)
         content: bytes = model.SerializeToString(deterministic=True)
     except Exception as error:
         raise SzilardError(f"the ONNX file cannot be made: {first_line(error)}; it may have at most 2 GiB") from error
