@@ -3,5 +3,6 @@
 from szilard.deploy.backends import BACKENDS, installed
 from szilard.deploy.compiled import Compiled, Prediction
 from szilard.deploy.compiling import compile
+from szilard.deploy.loading import load
 
-__all__ = ["BACKENDS", "Compiled", "Prediction", "compile", "installed"]
+__all__ = ["BACKENDS", "Compiled", "Prediction", "compile", "installed", "load"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,6 +57,7 @@ class Compiled:
         dtype: type of the inputs.
         labels: names of classes or targets, if they are known.
         decisions: what was decided when it was compiled, one line each.
+        metadata: what its file says of itself, with the text that ``compile`` was given.
     """
 
     run: Run
@@ -68,6 +69,7 @@ class Compiled:
     dtype: torch.dtype = torch.float32
     labels: Sequence[str] = ()
     decisions: Sequence[str] = field(default_factory=tuple)
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
     def __call__(self, x: Any) -> Prediction:
         """Predictions of ``x [B, *shape]``, a tensor or a NumPy array.

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from szilard.deploy.graph import Graph
-from szilard.errors import SzilardError
+from szilard.errors import SzilardError, first_line
 
 Run = Callable[[Tensor], tuple[Tensor, ...]]
 
@@ -53,6 +53,8 @@ class Backend:
     modules: tuple[str, ...] = ()
     #: Suffix of its files; empty if it writes none.
     suffix = ""
+    #: Whether its files are machine code, which is run when they are opened.
+    executable = False
 
     @classmethod
     def missing(cls) -> str | None:
@@ -65,6 +67,23 @@ class Backend:
 
         Raises:
             SzilardError: the backend cannot compile the graph.
+        """
+        raise NotImplementedError
+
+    def open(self, path: Path, content: bytes, threads: int) -> tuple[dict[str, str], Callable[[Any], Run]]:
+        """Read a file that :meth:`compile` wrote.
+
+        Args:
+            path: of the file, for messages.
+            content: its bytes.
+            threads: of the runtime.
+
+        Returns:
+            its metadata, of which only the hash has been checked, and a function that opens it in the runtime, given the
+            checked :class:`~szilard.deploy.description.Description`.
+
+        Raises:
+            SzilardError: a damaged file, or one that szilard did not write.
         """
         raise NotImplementedError
 
@@ -85,5 +104,4 @@ def exported(job: Job) -> torch.export.ExportedProgram:
     except SzilardError:
         raise
     except Exception as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise SzilardError(f"torch.export cannot trace the network: {reason}") from error
+        raise SzilardError(f"torch.export cannot trace the network: {first_line(error)}") from error

@@ -1,4 +1,4 @@
-"""Sizes of inputs that a BatchNorm behind the first layer tells, where there are no data."""
+"""Without data, the sizes of inputs are inferred from a BatchNorm after the first layer."""
 
 from __future__ import annotations
 
@@ -16,25 +16,27 @@ from szilard.errors import SzilardWarning
 
 @settings(deadline=None, max_examples=20)
 @given(st.floats(0, 8), st.integers(0, 1000), st.integers(2, 9))
-def test_sizes_are_found_in_the_sums(decades, seed, cols):
+def test_input_sizes_are_recovered_from_variances(decades, seed, cols):
     generator = torch.Generator().manual_seed(seed)
     size = 10.0 ** (decades * torch.rand(cols, generator=generator, dtype=torch.float64))
     weight = torch.randn(6 * cols, cols, generator=generator, dtype=torch.float64) / size
     found = sizes_by_norm(weight, (weight * size).square().sum(1))
-    if found is not None:  # columns of one size leave nothing to explain
+    if found is not None:  # None if all columns have one size
         assert torch.allclose(found.log(), size.log(), atol=0.2)
 
 
-def test_what_no_sum_shows_is_taken_for_as_much_as_none_would_show():
+def test_an_invisible_input_gets_the_largest_size_that_would_stay_invisible():
     weight = torch.randn(32, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     seen = (weight * torch.tensor([1e-9, 1.0, 30.0])).square().sum(1)
     found = sizes_by_norm(weight, seen)
-    most = float((seen / weight[:, 0].square()).min()) ** 0.5  # more would not fit into the least of the sums
+    most = (
+        float((seen / weight[:, 0].square()).min()) ** 0.5
+    )  # a larger size would exceed the smallest variance
     assert 0.0999 * most < float(found[0]) < most
     assert float(found[2]) == pytest.approx(30, rel=0.01)
 
 
-def test_too_few_sums_tell_nothing():
+def test_too_few_or_invalid_variances_give_none():
     assert sizes_by_norm(torch.randn(3, 4), torch.ones(3)) is None
     assert sizes_by_norm(torch.randn(8, 4), torch.zeros(8)) is None
     assert sizes_by_norm(torch.randn(8, 4), torch.full((8,), torch.inf)) is None
@@ -67,13 +69,13 @@ def test_raw_features_without_data(folded):
     assert bool((small[0].weight.norm(dim=0) > 0).all())
 
 
-def test_which_norm_is_behind():
+def test_only_a_norm_directly_after_a_layer_is_used():
     network, x = made(True)
     assert set(norms_behind(network, x)) == {"0"}
     assert norms_behind(nn.Sequential(nn.Linear(8, 4), nn.ReLU(), nn.BatchNorm1d(4)).eval(), x) == {}
 
 
-def test_inputs_of_one_unit_have_none_of_their_own():
+def test_standardised_inputs_have_no_raw_units():
     network, _ = made(True)
     with torch.no_grad():
         network[0].weight.normal_()

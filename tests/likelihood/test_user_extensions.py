@@ -1,4 +1,4 @@
-"""A user's own method, likelihood and growth rule, as the documentation writes them."""
+"""A user's own method, likelihood and growth rule, with the examples of the documentation."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 
 def example(page, word):
-    """The names that the example with a word on a page defines."""
+    """The names that the example containing a word on a page defines."""
     blocks = re.findall(r"^```python\n(.*?)^```", (DOCS / page).read_text(), re.M | re.S)
     (block,) = (block for block in blocks if word in block)
     found = {"__name__": "page"}
@@ -37,7 +37,7 @@ def weight_decay(monkeypatch):
     return kind
 
 
-def test_the_method_of_the_page_is_fitted_with_its_option(weight_decay, tmp_path):
+def test_the_documented_method_is_fitted_with_its_option(weight_decay, tmp_path):
     short = [*TINY, "--epochs", 1, "--no-baselines", "--out", tmp_path / "run"]
     found = typed("fit", "--method", "weight-decay", "--option", "decay=0.01", *short)
     assert found.code == 0, found.output
@@ -67,18 +67,18 @@ def test_an_option_without_annotation_has_the_type_of_its_default(monkeypatch):
 
 
 class Exponential(szilard.likelihood.Likelihood):
-    """Waiting times with the rate exp(output)."""
+    """Exponentially distributed targets with the rate exp(output)."""
 
     def nll(self, output, y):
         return output.exp().squeeze(1) * y - output.squeeze(1)
 
 
-def test_the_likelihood_of_the_page_trains_and_predicts():
+def test_the_documented_likelihood_trains_and_predicts():
     found = example("targets.md", "class Poisson")
     Poisson, network, method, x = (found[name] for name in ("Poisson", "network", "method", "x"))
     predicted = method.predict(network, x, samples=3)
     assert predicted.shape == (len(x),)
-    torch.testing.assert_close(predicted.means, predicted.variances)  # of a Poisson distribution
+    torch.testing.assert_close(predicted.means, predicted.variances)  # equal for a Poisson distribution
     z, y = torch.randn(5, 1), torch.arange(5.0)
     want = -torch.distributions.Poisson(z.squeeze(1).exp()).log_prob(y)
     torch.testing.assert_close(Poisson().nll(z, y), want)
@@ -101,7 +101,7 @@ def test_nll_is_enough_to_train(name):
         method.predict(network, x)
 
 
-def test_what_an_own_likelihood_does_wrong_is_named():
+def test_errors_of_a_users_likelihood_are_named():
     class Summed(Exponential):
         def nll(self, output, y):
             return super().nll(output, y).sum()
@@ -121,7 +121,7 @@ def test_what_an_own_likelihood_does_wrong_is_named():
         methods.make("ssvi", 8).prepare(nn.Linear(3, 1), task=szilard.likelihood.Embedding())
 
 
-def test_an_own_likelihood_names_its_score_without_labels():
+def test_a_users_likelihood_is_described_without_labels():
     choice = szilard.likelihood.Choice(Exponential(), False, "as given")
     assert str(choice) == "regression, judged by agreement with the original's outputs (as given)"
 
@@ -130,7 +130,7 @@ def test_an_own_likelihood_names_its_score_without_labels():
 
 
 @pytest.mark.parametrize("kind", [methods.SSVI, methods.SparseDeterministic])
-def test_the_growth_rule_of_the_page_moves_supports(kind, tmp_path):
+def test_the_documented_growth_rule_moves_supports(kind, tmp_path):
     made = []
     RandomGrowth = example("patterns.md", "class RandomGrowth")["RandomGrowth"]
 
@@ -157,7 +157,7 @@ def test_the_growth_rule_of_the_page_moves_supports(kind, tmp_path):
     restored.load_state_dict(method.state_dict())
 
 
-def test_a_run_with_an_own_growth_rule_is_saved(tmp_path):
+def test_a_run_with_a_users_growth_rule_is_saved(tmp_path):
     RandomGrowth = example("patterns.md", "class RandomGrowth")["RandomGrowth"]
     data = szilard.data.load("digits", n_train=64)
     method = methods.SSVI(len(data.train), density=0.3, every=1, growth_batches=1, growth=RandomGrowth)
@@ -166,7 +166,7 @@ def test_a_run_with_an_own_growth_rule_is_saved(tmp_path):
     assert (tmp_path / "run").is_dir()
 
 
-def test_what_is_no_growth_rule_is_refused():
+def test_invalid_growth_rules_are_refused():
     for growth in ("none", 3):
         with pytest.raises(SzilardError, match="growth must be 'noisy', 'mean', or in Python a function"):
             methods.SSVI(8, growth=growth)

@@ -1,4 +1,4 @@
-"""A category's value that training has not seen: warned about, and more in doubt."""
+"""A category value not seen in training raises the epistemic uncertainty."""
 
 import random
 
@@ -17,15 +17,15 @@ def table(path, seed, strength):
     lines = ["a,b,colour,y"]
     for _ in range(240):
         a, b, colour = draws.gauss(0, 1), draws.gauss(0, 1), draws.choice(list(EFFECT))
-        says = a - b + strength * EFFECT[colour] + draws.gauss(0, 1) > 0
-        lines.append(f"{a:.3f},{b:.3f},{colour},{'yes' if says else 'no'}")
+        positive = a - b + strength * EFFECT[colour] + draws.gauss(0, 1) > 0
+        lines.append(f"{a:.3f},{b:.3f},{colour},{'yes' if positive else 'no'}")
     path.write_text("\n".join(lines))
     return path
 
 
 @pytest.mark.parametrize("name", ["ssvi", "mean-field", "deterministic"])
 @pytest.mark.parametrize("seed", [0, 1])
-def test_doubt_rises(tmp_path, name, seed):
+def test_epistemic_uncertainty_rises_for_unseen_categories(tmp_path, name, seed):
     got = data.load(table(tmp_path / "a.csv", seed, 1.0), target="y", seed=seed, ood="none")
     how = {"density": 0.3} if name == "ssvi" else {}
     run = fit(
@@ -40,17 +40,15 @@ def test_doubt_rises(tmp_path, name, seed):
     raw[:, 2:] = 0
     unseen = (raw - got.shift) / got.scale
     known = run.trainer.predict(run.network, got.test.x)
-    asked = run.trainer.predict(run.network, unseen)
-    assert asked.epistemic().mean() > 1.5 * known.epistemic().mean() + 0.01
-    assert torch.equal(
-        asked.mean, run.trainer.predict(run.network, unseen).mean
-    )  # from a generator of its own
-    mixed = torch.cat([unseen[:1], got.test.x[1:]])  # known rows are answered as before
+    predicted = run.trainer.predict(run.network, unseen)
+    assert predicted.epistemic().mean() > 1.5 * known.epistemic().mean() + 0.01
+    assert torch.equal(predicted.mean, run.trainer.predict(run.network, unseen).mean)  # deterministic
+    mixed = torch.cat([unseen[:1], got.test.x[1:]])  # predictions of known rows do not change
     again = run.trainer.predict(run.network, mixed)
     assert torch.allclose(again.mean[1:], known.mean[1:], atol=1e-6)
 
 
-def test_stand_ins_have_the_spread_of_a_new_effect():
+def test_stand_ins_have_the_variance_of_a_new_category():
     shares = torch.tensor([0.0, 0.5, 0.3, 0.2])
     reading = Reading((Column("a", "number"), Column("c", "category", ("x", "y", "z"))))
     shift = shares.clone()

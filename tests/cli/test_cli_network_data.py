@@ -1,4 +1,4 @@
-"""A table is measured by the names of its columns, and a table that has changed is told of."""
+"""The columns of a table are matched by name, and a change of the table since training is reported."""
 
 import random
 import warnings
@@ -27,27 +27,27 @@ def write(path, order=("a", "b", "colour"), n=60, *, labels=("no", "yes")):
 
 
 def trained_on(path):
-    """What a network's file says of its data."""
-    told = {"name": str(path), "target": "y", "ood": "none"}
-    found = data.load(**told)
+    """A data set, and the attributes of a network trained on it that describe its data."""
+    data_source = {"name": str(path), "target": "y", "ood": "none"}
+    found = data.load(**data_source)
     keys = (
         "task", "input_shape", "n_outputs", "classes", "feature_names", "shift", "scale", "target_shift",
         "target_scale", "reading",
     )  # fmt: skip
-    said = {key: getattr(found, key) for key in keys}
-    return found, SimpleNamespace(data=told, data_trusted=True, targets=(), **said)
+    attributes = {key: getattr(found, key) for key in keys}
+    return found, SimpleNamespace(data=data_source, data_trusted=True, targets=(), **attributes)
 
 
-def test_columns_are_found_by_name(tmp_path):
+def test_columns_are_matched_by_name(tmp_path):
     path = write(tmp_path / "a.csv")
-    as_it_was, network = trained_on(path)
+    original, network = trained_on(path)
     write(path, ("colour", "b", "a"))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         got = network_data.for_network(network, {}, "network.pt")
-    assert got.feature_names == as_it_was.feature_names
+    assert got.feature_names == original.feature_names
     for part in ("train", "valid", "test"):
-        torch.testing.assert_close(getattr(got, part).x, getattr(as_it_was, part).x)
+        torch.testing.assert_close(getattr(got, part).x, getattr(original, part).x)
 
 
 def test_other_columns_and_other_classes_are_refused(tmp_path):
@@ -56,7 +56,7 @@ def test_other_columns_and_other_classes_are_refused(tmp_path):
     other = write(tmp_path / "b.csv", labels=("bad", "good"))
     with pytest.raises(SzilardError, match=r"b\.csv has classes '(bad|good)', '(bad|good)', which network"):
         network_data.for_network(network, {"name": str(other)}, "network.pt")
-    network.reading = None  # a version that did not say how its table was read
+    network.reading = None  # older versions did not store how the table was read
     with pytest.raises(
         SzilardError, match=r"b\.csv has classes 'bad', 'good', which network\.pt was not trained on"
     ):
@@ -67,13 +67,13 @@ def test_other_columns_and_other_classes_are_refused(tmp_path):
         network_data.for_network(network, {}, "network.pt")
 
 
-def test_rows_that_have_changed_may_leak(tmp_path):
+def test_changed_rows_are_warned_about(tmp_path):
     path = write(tmp_path / "a.csv")
     _, network = trained_on(path)
     write(path, n=61)
     with pytest.warns(SzilardWarning, match=r"a\.csv has changed since training"):
         network_data.for_network(network, {}, "network.pt")
-    other = write(tmp_path / "b.csv", n=61)  # another table has no row of training
+    other = write(tmp_path / "b.csv", n=61)  # another table has no training rows
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         network_data.for_network(network, {"name": str(other)}, "network.pt")

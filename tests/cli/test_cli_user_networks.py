@@ -1,4 +1,4 @@
-"""Weights of one's own at the command line: every kind of answer and of labels, in the units of the user's data."""
+"""A user's trained weights on the command line: every kind of output and label, in the units of the user's data."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SOURCE = """
 import torch
 from torch import nn
 
-print("somebody's file prints")
+print("the user's file prints")
 
 class Named(nn.Module):
     def __init__(self):
@@ -56,8 +56,8 @@ def three(): return wide(3)
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Networks trained on inputs in odd units, and their data."""
-    folder = tmp_path_factory.mktemp("somebody")
+    """Networks trained on standardised inputs, and their data in other units."""
+    folder = tmp_path_factory.mktemp("user")
     (folder / "n.py").write_text(SOURCE)
     space: dict = {}
     exec(SOURCE, space)
@@ -71,7 +71,7 @@ def folder(tmp_path_factory):
     labels = ((z @ weights) > 0.5).long()
     classes = (z @ weights).argmax(1)
     ids = torch.randint(1, 30, (600, 9), generator=made)
-    ids[:, 0] = 1  # the token that all sentences begin with
+    ids[:, 0] = 1  # a start token
     steps = torch.randn(600, 6, 5, generator=made)
 
     def fit(name, build, x, y, loss, x_file=None, y_file=None):
@@ -117,7 +117,7 @@ BUILDS = {
 }  # fmt: skip
 
 
-def given(folder, name):
+def network_arguments(folder, name):
     return (folder / f"{name}.pt", "--network", f"{folder}/n.py:{BUILDS[name]}")
 
 
@@ -136,18 +136,18 @@ def measured(*arguments):
     ],
 )  # fmt: skip
 def test_measure(folder, name, figure, least):
-    quality = measured(*given(folder, name), "--data", folder / f"{name}.npz")
+    quality = measured(*network_arguments(folder, name), "--data", folder / f"{name}.npz")
     assert quality[figure] > least
-    if name == "softmax":  # beliefs are not softened by a second softmax
+    if name == "softmax":  # no second softmax is applied
         assert quality["nll"] < 0.3
 
 
 @pytest.mark.parametrize("name", ["price", "flat"])
-def test_a_quantity_in_the_units_of_the_table(folder, name):
-    quality = measured(*given(folder, name), "--data", folder / f"{name}.npz")
-    assert quality["rmse"] < 8  # of a deviation of 40
+def test_regression_in_the_units_of_the_data(folder, name):
+    quality = measured(*network_arguments(folder, name), "--data", folder / f"{name}.npz")
+    assert quality["rmse"] < 8  # the targets have a standard deviation of about 40
     typed = szilard(
-        "predict", folder / f"{name}.pt", folder / f"{name}.npz", *given(folder, name)[1:], "--data",
+        "predict", folder / f"{name}.pt", folder / f"{name}.npz", *network_arguments(folder, name)[1:], "--data",
         folder / f"{name}.npz", "--json",
     )  # fmt: skip
     rows = json.loads(typed.stdout)["predictions"]
@@ -158,7 +158,7 @@ def test_a_quantity_in_the_units_of_the_table(folder, name):
 
 
 def test_predictions_from_a_table(folder):
-    path, *network = given(folder, "price")
+    path, *network = network_arguments(folder, "price")
     new = folder / "new.csv"
     lines = (folder / "price.csv").read_text().splitlines()
     new.write_text(
@@ -180,7 +180,7 @@ def test_predictions_from_a_table(folder):
     found = list(csv.DictReader(io.StringIO((folder / "o.csv").read_text())))
     for row, line in zip(found, lines[1:4], strict=True):
         assert float(row["mean"]) == pytest.approx(float(line.rpartition(",")[2]), abs=25)
-    # Without labelled data, nobody knows the units: that is said, and inputs are taken as they are.
+    # Without labelled data the units are unknown: a message says so, and inputs are used unchanged.
     typed = szilard("predict", path, new, *network)
     assert typed.code == 0, typed.output
     assert "inputs are taken as they are" in typed.output
@@ -188,8 +188,8 @@ def test_predictions_from_a_table(folder):
 
 
 @pytest.mark.parametrize("name", sorted(BUILDS))
-def test_compress_and_ask_the_file(folder, name, tmp_path):
-    path, *network = given(folder, name)
+def test_compress_and_use_the_file(folder, name, tmp_path):
+    path, *network = network_arguments(folder, name)
     out = tmp_path / "o.szd"
     typed = szilard(
         "compress", path, *network, "--data", folder / f"{name}.npz", "--lam", "1e-6", "-o", out, "--json"
@@ -207,7 +207,7 @@ def test_compress_and_ask_the_file(folder, name, tmp_path):
         assert quality[figure] == pytest.approx(made["test_after"], abs=1e-6)
     typed = szilard("predict", out, folder / f"{name}.npz", "--json")
     assert typed.code == 0, typed.output
-    assert "as they are in" not in typed.output  # the file knows its units
+    assert "as they are in" not in typed.output  # the file stores the units
     rows = json.loads(typed.stdout)["predictions"]
     truth = np.load(folder / f"{name}.npz")["y"]
     assert len(rows) == len(truth)
@@ -217,15 +217,15 @@ def test_compress_and_ask_the_file(folder, name, tmp_path):
     elif "mean" in rows[0]:
         assert np.corrcoef([row["mean"] for row in rows], truth)[0, 1] > 0.97
     else:
-        answers = np.array([list(row.values()) for row in rows])
+        outputs = np.array([list(row.values()) for row in rows])
         if name == "several":
-            assert np.abs(answers - truth).mean() < 0.2 * np.abs(truth).mean()
+            assert np.abs(outputs - truth).mean() < 0.2 * np.abs(truth).mean()
         else:
-            assert np.mean((answers > 0.5) == truth) > 0.9
+            assert np.mean((outputs > 0.5) == truth) > 0.9
 
 
-def test_labels_by_name(folder):
-    path, *network = given(folder, "labels")
+def test_multilabel_targets_by_column_name(folder):
+    path, *network = network_arguments(folder, "labels")
     data = ["--data", folder / "labels.csv", "--target", "t0,t1,t2"]
     assert measured(path, *network, *data)["accuracy_by_label"] > 0.95
     typed = szilard("predict", path, folder / "labels.npz", *network, *data)
@@ -236,12 +236,12 @@ def test_labels_by_name(folder):
 
 
 def test_a_table_with_two_classes_and_one_logit(folder):
-    path, *network = given(folder, "yes")
+    path, *network = network_arguments(folder, "yes")
     assert measured(path, *network, "--data", folder / "yes.csv", "--target", "t0")["accuracy"] > 0.95
 
 
-def test_a_task_that_is_typed(folder):
-    path, *network = given(folder, "labels")
+def test_the_task_option(folder):
+    path, *network = network_arguments(folder, "labels")
     found = ["--data", folder / "labels.npz", "--lam", "1e-5", "-o", folder / "t.szd"]
     typed = szilard("compress", path, *network, *found, "--task", "multilabel")
     assert "multilabel, judged by accuracy by label on valid (as --task says)" in typed.output
@@ -250,8 +250,8 @@ def test_a_task_that_is_typed(folder):
     assert "cosine" in typed.output
 
 
-def test_a_file_without_data_remembers_its_network(folder, tmp_path):
-    path, *network = given(folder, "named")
+def test_a_file_compressed_without_data_describes_its_network(folder, tmp_path):
+    path, *network = network_arguments(folder, "named")
     out = tmp_path / "nd.szd"
     assert szilard("compress", path, *network, "--no-data", "-o", out, "-q").code == 0
     assert measured(out, "--data", folder / "named.npz")["accuracy"] > 0.9
@@ -262,8 +262,8 @@ def test_a_file_without_data_remembers_its_network(folder, tmp_path):
     )
 
 
-def test_code_that_somebody_else_signed_is_not_run(folder, tmp_path, monkeypatch):
-    path, *network = given(folder, "named")
+def test_code_signed_with_another_key_is_not_run(folder, tmp_path, monkeypatch):
+    path, *network = network_arguments(folder, "named")
     out = tmp_path / "nd.szd"
     assert szilard("compress", path, *network, "--no-data", "-o", out, "-q").code == 0
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "elsewhere"))
@@ -272,23 +272,23 @@ def test_code_that_somebody_else_signed_is_not_run(folder, tmp_path, monkeypatch
     assert szilard("measure", out, "--data", folder / "named.npz", "--trust").code == 0
 
 
-def test_metadata_of_a_stranger(tmp_path, folder):
-    for said in (
+def test_invalid_metadata_are_refused(tmp_path, folder):
+    for description in (
         [], {"network_spec": 3}, {"network_spec": "n.py:f", "input_shape": [-1]},
         {
             "network_spec": "mlp:8", "input_shape": [2], "n_outputs": 2, "task": "", "outputs": [], "judged": True,
             "shift": [1.0], "scale": [-1.0], "target_shift": None, "target_scale": None,
         },
     ):  # fmt: skip
-        made = package.compress(nn.Linear(2, 2), lam=1e-6, meta={"built": said}, progress=False)
+        made = package.compress(nn.Linear(2, 2), lam=1e-6, meta={"built": description}, progress=False)
         made.save(tmp_path / "odd.szd")
         szilard("measure", tmp_path / "odd.szd", "--data", folder / "named.npz").refused(
             "in a way that cannot be read; add --network"
         )
 
 
-def test_labels_of_255(folder, tmp_path):
-    path, *network = given(folder, "named")
+def test_the_label_255_is_refused(folder, tmp_path):
+    path, *network = network_arguments(folder, "named")
     arrays = dict(np.load(folder / "named.npz"))
     arrays["y"][:9] = 255
     np.savez(tmp_path / "void.npz", **arrays)
@@ -301,13 +301,13 @@ def test_labels_of_255(folder, tmp_path):
 
 
 @pytest.mark.slow
-def test_what_somebodys_code_prints_is_not_in_the_json(folder):
+def test_output_of_the_users_code_is_not_in_the_json(folder):
     import subprocess
     import sys
 
     from cli_tools import environment
 
-    path, *network = given(folder, "named")
+    path, *network = network_arguments(folder, "named")
     command = [
         sys.executable,
         "-m",
@@ -324,10 +324,10 @@ def test_what_somebodys_code_prints_is_not_in_the_json(folder):
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["networks"]
-    assert "somebody's file prints" in done.stderr
+    assert "the user's file prints" in done.stderr
 
 
-def test_code_that_leaves_or_fails(folder, tmp_path):
+def test_user_code_that_exits_or_raises(folder, tmp_path):
     (tmp_path / "bad.py").write_text(
         "import sys\ndef leaves(): sys.exit(0)\ndef fails(): raise KeyError('x')\n"
     )
@@ -340,8 +340,8 @@ def test_code_that_leaves_or_fails(folder, tmp_path):
     )
 
 
-def test_labels_by_pixel(tmp_path):
-    """``y [N, H, W]``; what is -100 does not count."""
+def test_labels_per_pixel(tmp_path):
+    """``y [N, H, W]``; the label -100 is ignored."""
     (tmp_path / "c.py").write_text("from torch import nn\ndef build(): return nn.Conv2d(1, 3, 1)\n")
     made = torch.Generator().manual_seed(0)
     x = torch.randn(200, 1, 6, 6, generator=made)
@@ -354,15 +354,21 @@ def test_labels_by_pixel(tmp_path):
     y[:, 0] = -100
     torch.save(network.state_dict(), tmp_path / "c.pt")
     np.savez(tmp_path / "c.npz", x=x.numpy(), y=y.numpy())
-    given = [tmp_path / "c.pt", "--network", f"{tmp_path}/c.py:build", "--data", tmp_path / "c.npz"]
-    assert measured(*given)["accuracy"] > 0.99
-    typed = szilard("compress", *given, "--lam", "1e-6", "--json", "-o", tmp_path / "c.szd")
+    network_arguments = [
+        tmp_path / "c.pt",
+        "--network",
+        f"{tmp_path}/c.py:build",
+        "--data",
+        tmp_path / "c.npz",
+    ]
+    assert measured(*network_arguments)["accuracy"] > 0.99
+    typed = szilard("compress", *network_arguments, "--lam", "1e-6", "--json", "-o", tmp_path / "c.szd")
     assert typed.code == 0, typed.output
     assert json.loads(typed.stdout)["test_after"] > 0.97
 
 
 def test_columns_of_new_rows_are_found_by_name(tmp_path):
-    """Whatever their order, and with the targets still among them."""
+    """In any order, with additional columns, and with the target columns present."""
     (tmp_path / "net.py").write_text(
         "from torch import nn\ndef mo():\n    return nn.Sequential(nn.Linear(3, 16), nn.ReLU(), nn.Linear(16, 2))\n"
     )
@@ -397,7 +403,7 @@ def test_columns_of_new_rows_are_found_by_name(tmp_path):
     )  # fmt: skip
     assert made.code == 0, made.output
     assert "% of the" in made.output
-    answers = [
+    outputs = [
         szilard("predict", tmp_path / "n.szd", new).stdout
         for new in (
             write("plain.csv", {"a": a, "b": b, "c": c}),
@@ -405,6 +411,6 @@ def test_columns_of_new_rows_are_found_by_name(tmp_path):
             table,
         )
     ]
-    assert len(answers[0].splitlines()) == 401
-    assert answers[0] == answers[1] == answers[2]
+    assert len(outputs[0].splitlines()) == 401
+    assert outputs[0] == outputs[1] == outputs[2]
     szilard("predict", tmp_path / "n.szd", write("less.csv", {"a": a, "b": b})).refused("has no column 'c'")

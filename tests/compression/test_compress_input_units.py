@@ -1,4 +1,4 @@
-"""Inputs in units of their own, told by the weights that read them; logits of any size; weights as they are."""
+"""Inputs in raw units, inferred from the first layer's weights; logits of any size; exact storage as a fallback."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def normal(*shape: int, seed: int = 0) -> Tensor:
 
 
 def trained(classes: int = CLASSES) -> tuple[nn.Module, Tensor, Tensor]:
-    """A classifier of standardised inputs ``[2000, 10]``, those, and their classes."""
+    """A classifier of standardised inputs, the inputs ``[2000, 10]``, and their classes."""
     with torch.random.fork_rng():
         torch.manual_seed(2)
         x = torch.randn(2000, FEATURES)
@@ -53,7 +53,7 @@ def case() -> tuple[nn.Module, Tensor, Tensor]:
 
 
 def folded(network: nn.Module, units: Tensor) -> nn.Module:
-    """The same for inputs in these units."""
+    """The same network for inputs in these units."""
     made = copy.deepcopy(network)
     with torch.no_grad():
         made[0].weight.div_(units)
@@ -67,7 +67,7 @@ def gap(network: nn.Module, other: nn.Module, x: Tensor) -> float:
 
 
 @pytest.mark.parametrize("decades", [1, 2, 4])
-def test_without_data_units_that_are_folded_into_the_first_layer_change_nothing(case, decades):
+def test_without_data_raw_units_of_inputs_do_not_change_the_result(case, decades):
     network, x, _ = case
     units = 10.0 ** torch.linspace(-decades, decades, FEATURES)
     raw = folded(network, units)
@@ -78,17 +78,20 @@ def test_without_data_units_that_are_folded_into_the_first_layer_change_nothing(
     assert len(made.data) < 1.05 * len(plain.data)
 
 
-def test_the_printed_difference_is_that_on_inputs_in_their_units(case):
+def test_the_reported_difference_is_measured_on_inputs_in_raw_units(case):
     network, x, _ = case
     raw = folded(network, UNITS)
     with pytest.warns(SzilardWarning, match="nothing was judged"):
         rough = szilard.compress(raw, lam=1e-2, progress=False)
-    said = next(note for note in rough.notes if "nothing was judged" in note)
-    share, true = float(said.split("differ by ")[1].split(" %")[0]) / 100, gap(raw, rough.network, x * UNITS)
-    assert true / 3 < share < 6 * true  # it is that of the worst column
+    message = next(note for note in rough.notes if "nothing was judged" in note)
+    share, true = (
+        float(message.split("differ by ")[1].split(" %")[0]) / 100,
+        gap(raw, rough.network, x * UNITS),
+    )
+    assert true / 3 < share < 6 * true  # the reported value is that of the worst output
 
 
-def test_one_feature_among_many_with_a_unit_of_its_own():
+def test_one_feature_in_another_unit():
     weight = normal(16, 40)
     weight[:, 3] /= 5e4
     sizes = sizes_of_inputs(weight)
@@ -98,7 +101,7 @@ def test_one_feature_among_many_with_a_unit_of_its_own():
     assert float(sizes[3] / others[0]) == pytest.approx(5e4, rel=0.5)
 
 
-def test_columns_that_decayed_to_nothing_have_no_unit():
+def test_columns_that_decayed_to_zero_give_no_units():
     weight = normal(16, 60)
     weight[:, ::3] *= 1e-12  # 20 of them
     assert sizes_of_inputs(weight) is None
@@ -124,7 +127,7 @@ def test_apart():
 
 
 class Towers(nn.Module):
-    """Two layers read parts of the input, and one what they make of it."""
+    """Two first layers read parts of the input; a third reads their outputs."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -167,11 +170,11 @@ class Two(nn.Module):
 
 @torch.no_grad()
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_first_layers_are_those_that_read_the_input(dtype):
+def test_first_layers_are_found(dtype):
     towers = Towers()
     towers.a.weight.div_(UNITS[:6])
     towers.b.weight.div_(100 * UNITS[6:] ** 2)
-    towers.last.weight[:, ::2] *= 1e-3  # reads no input
+    towers.last.weight[:, ::2] *= 1e-3  # not a first layer
     found = raw_units(towers.to(dtype).eval())
     assert set(found.columns) == {"a.weight", "b.weight"}
     assert found.scale is not None
@@ -203,7 +206,7 @@ def test_first_layers_of_sequences_channels_and_two_inputs():
     assert found.scale is None
 
 
-def test_units_of_inputs_change_no_roots_beyond_units():
+def test_balanced_roots_do_not_depend_on_input_units():
     x = (
         normal(400, FEATURES).double()
         @ (torch.eye(FEATURES) + 0.3 * normal(FEATURES, FEATURES, seed=1)).double()
@@ -218,14 +221,14 @@ def test_units_of_inputs_change_no_roots_beyond_units():
     assert torch.equal(same, plain)
 
 
-def test_with_data_in_units_of_ten_thousand_a_drop_is_kept(case):
+def test_with_data_in_very_different_units_the_drop_is_kept(case):
     network, x, y = case
     units = 10.0 ** torch.linspace(-4, 4, FEATURES)
     raw = folded(network, units)
     made = szilard.compress(raw, (x[1000:] * units, y[1000:]), progress=False)
     assert made.drop is not None
     assert made.drop <= 0.005
-    assert made.lam > 0  # rounded
+    assert made.lam > 0  # it was rounded, not stored exactly
     assert made.ratio > 3
 
 
@@ -243,7 +246,7 @@ def test_the_size_of_logits_changes_little(case, factor):
     assert len(made.data) < 1.6 * len(usual.data)
 
 
-def test_usual_logits_are_left_alone():
+def test_logits_of_usual_size_are_not_rescaled():
     network, x = nn.Linear(5, 3), [normal(64, 5)]
 
     def call(net: nn.Module, given: Tensor) -> Tensor:
@@ -259,7 +262,7 @@ def test_usual_logits_are_left_alone():
     assert float((z - z.mean(1, keepdim=True)).detach().square().mean().sqrt()) == pytest.approx(5, rel=1e-4)
 
 
-def test_where_no_rounding_keeps_the_drop_weights_are_stored_as_they_are():
+def test_if_no_rounding_keeps_the_drop_weights_are_stored_exactly():
     network = nn.Sequential(nn.Linear(12, 8), nn.ReLU(), nn.Linear(8, 3)).eval()
     with torch.no_grad():
         for seed, p in enumerate(network.parameters()):
@@ -278,7 +281,7 @@ def test_where_no_rounding_keeps_the_drop_weights_are_stored_as_they_are():
         assert torch.equal(tensor, before[name])
 
 
-def test_parts_of_a_batch_that_are_given_for_batches_are_told_how():
+def test_parts_of_a_batch_given_as_batches_are_refused_with_advice():
     a, b = normal(80, FEATURES), normal(80, 7, seed=1)
     with pytest.raises(SzilardError, match=r"give \[\(A, B\)\] if the 2 tensors are parts of one batch"):
         szilard.compress(Two(), [a, a], progress=False)
@@ -296,14 +299,14 @@ def test_a_pair_of_arrays_is_read_as_a_pair_of_tensors(case):
     assert mixed.task == made.task
 
 
-def test_the_cut_of_labels_that_are_0_or_1_is_said():
+def test_the_threshold_of_binary_labels_is_reported():
     y = (normal(64, 3) > 0).float()
     assert "above 0 means 1" in str(choose(normal(64, 3), y))
     assert "above 0.5 means 1" in str(choose(normal(64, 3).sigmoid(), y))
     assert "above 0 means 1" in str(choose(normal(64, 3), y, task="multilabel"))
 
 
-def test_one_example_is_singular(case):
+def test_the_message_about_one_example_uses_the_singular(case):
     network, x, y = case
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -311,7 +314,7 @@ def test_one_example_is_singular(case):
             szilard.compress(network, (x[:1], y[:1]), progress=False)
 
 
-def test_a_score_that_hangs_on_few_examples_is_said():
+def test_a_score_determined_by_few_examples_is_reported():
     def note(errors: Tensor) -> str:
         values = 1 - errors.double().square()
         promise = Promise(Scores(float(values.mean()), values, None, 0.0, relative=True), 0.005, 0.9)

@@ -1,4 +1,4 @@
-"""Every function of the C ABI keeps to the room that it is given, and says so where that is too little."""
+"""Every function of the C ABI checks the sizes of its output arrays, and refuses arrays that are too small."""
 
 import pytest
 import torch
@@ -29,7 +29,7 @@ BOTH, CHANNELS = (4, 9), (4,)
 
 
 class Case:
-    """Arguments of one call in which everything fits exactly; what is written lies against a page that must not be."""
+    """Arguments of one call with arrays of exactly the right size; outputs end at a protected page."""
 
     def __init__(self) -> None:
         self.m = Memory(at_end=True)
@@ -38,14 +38,14 @@ class Case:
         self.sizes = (self.m.index(LINEAR), BATCH)
         self.kernel = (self.m.index(CONV), GEOMETRY)
 
-    def given(self, *shapes: tuple[int, ...]) -> list[int | None]:
-        return [self.m.given(self.floats(*shape)) for shape in shapes]
+    def inputs(self, *shapes: tuple[int, ...]) -> list[int | None]:
+        return [self.m.input(self.floats(*shape)) for shape in shapes]
 
-    def wanted(self, *shapes: tuple[int, ...]) -> list[Tensor]:
-        return [self.m.wanted(*shape) for shape in shapes]
+    def outputs(self, *shapes: tuple[int, ...]) -> list[Tensor]:
+        return [self.m.output(*shape) for shape in shapes]
 
     def integers(self, values: list[int], dtype: torch.dtype) -> Tensor:
-        found = self.m.wanted(len(values), dtype=dtype)
+        found = self.m.output(len(values), dtype=dtype)
         found.copy_(torch.tensor(values, dtype=torch.int64).to(dtype))
         return found
 
@@ -53,64 +53,64 @@ class Case:
         return self.integers(CONTEXTS * native.library().szilard_contexts(), torch.int32)
 
     def arguments(self, name: str) -> tuple:
-        """Of ``szilard_<name>``, without rooms."""
+        """The arguments of ``szilard_<name>``, without sizes of outputs."""
         return getattr(self, name)()
 
     def normal(self):
-        return (KEY, 33, *self.wanted((33,)), 1)
+        return (KEY, 33, *self.outputs((33,)), 1)
 
     def linear(self):
-        return (*self.sizes, *self.given(X, NNZ), *self.wanted(Y), 1)
+        return (*self.sizes, *self.inputs(X, NNZ), *self.outputs(Y), 1)
 
     def linear_backward(self):
-        return (*self.sizes, *self.given(Y, X, NNZ), *self.wanted(X, NNZ), 1)
+        return (*self.sizes, *self.inputs(Y, X, NNZ), *self.outputs(X, NNZ), 1)
 
     def lrt_linear(self):
-        return (*self.sizes, *self.given(X, NNZ, NNZ, ROWS), KEY, 1, *self.wanted(Y, Y, NNZ), 1)
+        return (*self.sizes, *self.inputs(X, NNZ, NNZ, ROWS), KEY, 1, *self.outputs(Y, Y, NNZ), 1)
 
     def lrt_linear_backward(self):
-        return (*self.sizes, *self.given(Y, X, NNZ, NNZ, Y, Y), 1, *self.wanted(X, NNZ, NNZ, ROWS), 1)
+        return (*self.sizes, *self.inputs(Y, X, NNZ, NNZ, Y, Y), 1, *self.outputs(X, NNZ, NNZ, ROWS), 1)
 
     def conv(self):
-        return (*self.kernel, *self.given(PLANES, ENTRIES), *self.wanted(ANSWER), 1)
+        return (*self.kernel, *self.inputs(PLANES, ENTRIES), *self.outputs(ANSWER), 1)
 
     def conv_backward(self):
-        return (*self.kernel, *self.given(ANSWER, PLANES, ENTRIES), *self.wanted(PLANES, ENTRIES), 1)
+        return (*self.kernel, *self.inputs(ANSWER, PLANES, ENTRIES), *self.outputs(PLANES, ENTRIES), 1)
 
     def lrt_conv(self):
-        inputs = self.given(PLANES, ENTRIES, ENTRIES)
-        return (*self.kernel, *inputs, KEY, *self.wanted(ANSWER, ANSWER, ENTRIES), 1)
+        inputs = self.inputs(PLANES, ENTRIES, ENTRIES)
+        return (*self.kernel, *inputs, KEY, *self.outputs(ANSWER, ANSWER, ENTRIES), 1)
 
     def lrt_conv_backward(self):
-        inputs = self.given(ANSWER, PLANES, ENTRIES, ENTRIES, ANSWER)
-        return (*self.kernel, *inputs, *self.wanted(PLANES, ENTRIES, ENTRIES), 1)
+        inputs = self.inputs(ANSWER, PLANES, ENTRIES, ENTRIES, ANSWER)
+        return (*self.kernel, *inputs, *self.outputs(PLANES, ENTRIES, ENTRIES), 1)
 
     def batch_norm(self):
-        inputs, answers = self.given(BOTH, CHANNELS, CHANNELS, BOTH), (BOTH, CHANNELS, CHANNELS, CHANNELS)
-        return (*BOTH, *inputs, 1, 1e-5, *self.wanted(*answers), 1)
+        inputs, answers = self.inputs(BOTH, CHANNELS, CHANNELS, BOTH), (BOTH, CHANNELS, CHANNELS, CHANNELS)
+        return (*BOTH, *inputs, 1, 1e-5, *self.outputs(*answers), 1)
 
     def batch_norm_backward(self):
-        inputs = self.given(BOTH, BOTH, BOTH, CHANNELS, CHANNELS, CHANNELS)
-        return (*BOTH, *inputs, 1, *self.wanted(BOTH, CHANNELS, CHANNELS, BOTH), 1)
+        inputs = self.inputs(BOTH, BOTH, BOTH, CHANNELS, CHANNELS, CHANNELS)
+        return (*BOTH, *inputs, 1, *self.outputs(BOTH, CHANNELS, CHANNELS, BOTH), 1)
 
     def divergence(self):
-        return (33, *self.given((33,), (33,)), self.m.wanted(2, dtype=torch.float64))
+        return (33, *self.inputs((33,), (33,)), self.m.output(2, dtype=torch.float64))
 
     def divergence_backward(self):
-        return (33, *self.given((33,), (33,)), 0.5, 0.5, *self.wanted((33,), (33,)))
+        return (33, *self.inputs((33,), (33,)), 0.5, 0.5, *self.outputs((33,), (33,)))
 
     def max_pool(self):
         return (
             WINDOWS,
-            *self.given(PLANES),
-            *self.wanted(POOLED),
-            self.m.wanted(*POOLED, dtype=torch.uint8),
+            *self.inputs(PLANES),
+            *self.outputs(POOLED),
+            self.m.output(*POOLED, dtype=torch.uint8),
             1,
         )
 
     def max_pool_backward(self):
-        where = self.m.given(torch.zeros(POOLED, dtype=torch.uint8))
-        return (WINDOWS, *self.given(POOLED), where, *self.wanted(PLANES), 1)
+        where = self.m.input(torch.zeros(POOLED, dtype=torch.uint8))
+        return (WINDOWS, *self.inputs(POOLED), where, *self.outputs(PLANES), 1)
 
     def rate(self):
         return (self.contexts(), 0, 3, 4, self.levels(), None, None)
@@ -121,29 +121,29 @@ class Case:
 
     def encode_end(self):
         state = self.integers([0x123456, 0xFFFFFFFF, 256 + 17, 3], torch.int64)
-        return (state, self.m.wanted(8, dtype=torch.uint8), None)
+        return (state, self.m.output(8, dtype=torch.uint8), None)
 
     def decode(self):
         data, state = self.stream(True), self.integers(DECODER, torch.int64)
-        answer = self.m.wanted(3, 4, dtype=torch.int32)
-        return (self.contexts(), state, 0, 3, 4, self.m.given(data), data.numel(), answer, None)
+        answer = self.m.output(3, 4, dtype=torch.int32)
+        return (self.contexts(), state, 0, 3, 4, self.m.input(data), data.numel(), answer, None)
 
     def quantise(self):
-        weights = self.m.wanted(3, 2, dtype=torch.float64)
+        weights = self.m.output(3, 2, dtype=torch.float64)
         weights.copy_(self.floats(3, 2))
-        feedback, price = (self.m.given(self.floats(*shape).double()) for shape in ((2, 2), (3, 4)))
+        feedback, price = (self.m.input(self.floats(*shape).double()) for shape in ((2, 2), (3, 4)))
         means, levels = self.integers([256] * 7, torch.int32), self.integers([0] * 12, torch.int32)
         return (self.contexts(), 1, 3, 4, 1, 2, weights, feedback, price, None, means, levels)
 
     def draw(self):
-        indices = self.m.given(torch.tensor([7, 0, 255], dtype=torch.int32))
-        return (33, 16, indices, 3, 5, self.m.wanted(33, dtype=torch.int32))
+        indices = self.m.input(torch.tensor([7, 0, 255], dtype=torch.int32))
+        return (33, 16, indices, 3, 5, self.m.output(33, dtype=torch.int32))
 
     def levels(self) -> int | None:
-        return self.m.given(torch.tensor([3, -70000, 0, 1, 5, -2, 0, 0, 900, 1, -1, 44], dtype=torch.int32))
+        return self.m.input(torch.tensor([3, -70000, 0, 1, 5, -2, 0, 0, 900, 1, -1, 44], dtype=torch.int32))
 
     def stream(self, ended: bool) -> Tensor:
-        """What the levels are coded as, in as many bytes as that takes."""
+        """The coded levels, in an array of exactly their size."""
         state, out = torch.tensor(ENCODER), torch.empty(99, dtype=torch.uint8)
         written = torch.zeros(2, dtype=torch.int64)
         contexts = torch.full((native.library().szilard_contexts(),), 1 << 15, dtype=torch.int32)
@@ -153,7 +153,7 @@ class Case:
             assert call("encode_end", state, behind, written[1:].data_ptr()) == 0
             out = torch.cat([out[: int(written[0])], behind[: int(written[1])]])
             return out
-        return self.m.wanted(int(written[0]), dtype=torch.uint8)
+        return self.m.output(int(written[0]), dtype=torch.uint8)
 
 
 WRITING = [
@@ -164,7 +164,7 @@ WRITING = [
 ]
 
 
-NOT_ALWAYS_WANTED = {
+OPTIONAL = {
     "linear_backward": {"grad_x", "grad_values"},
     "lrt_linear": {"factor"},
     "lrt_linear_backward": {"grad_x", "grad_bias"},
@@ -175,7 +175,7 @@ NOT_ALWAYS_WANTED = {
 }
 
 
-def test_whoever_writes_is_tested():
+def test_every_function_that_writes_is_tested():
     assert {name for name, _ in WRITING} == {
         name.removeprefix("szilard_") for name in native.FUNCTIONS if name != "szilard_use_isa"
     }
@@ -188,7 +188,7 @@ def written_by(name: str, arguments: tuple) -> list[Tensor]:
 
 @pytest.mark.parametrize(("name", "parameter"), WRITING)
 @pytest.mark.parametrize("room", ["short", "none", "negative", "least", "no array"])
-def test_too_little_room_is_refused_and_nothing_is_written(name, parameter, room):
+def test_too_small_outputs_are_refused_and_nothing_is_written(name, parameter, room):
     case = Case()  # owns the memory
     arguments = case.arguments(name)
     names = [p for p in PARAMETERS[f"szilard_{name}"] if not p.endswith("_room")]
@@ -200,7 +200,7 @@ def test_too_little_room_is_refused_and_nothing_is_written(name, parameter, room
     }
     if room == "no array":
         arguments = (*arguments[:at], None, *arguments[at + 1 :])
-        if parameter.removesuffix("_room") in NOT_ALWAYS_WANTED.get(name, set()):
+        if parameter.removesuffix("_room") in OPTIONAL.get(name, set()):
             assert call(name, *arguments, rooms=rooms) == 0
             return
     tensors = written_by(name, arguments)
@@ -210,15 +210,15 @@ def test_too_little_room_is_refused_and_nothing_is_written(name, parameter, room
         coded = tensor is array and parameter == "out_room" and name.startswith("encode")
         behind = slice(
             max(rooms[parameter], 0) if coded else 0, None
-        )  # the coder may fill the room that there is
+        )  # the coder may fill the available bytes
         assert torch.equal(tensor[behind].nan_to_num(7.0), was[behind].nan_to_num(7.0))
 
 
 @pytest.mark.parametrize("name", sorted({name for name, _ in WRITING}))
-def test_room_that_just_suffices_serves(name):
+def test_outputs_of_exactly_the_right_size_are_accepted(name):
     case = Case()  # owns the memory
     arguments = case.arguments(name)
-    if name == "encode_end":  # it ends in zeros, which are written and then taken back
+    if name == "encode_end":  # the trailing zeros are written and then removed
         assert call(name, *arguments) == 0
         return
     before = [t.clone() for t in written_by(name, arguments)]
@@ -253,26 +253,26 @@ HUGE = 2**31 - 1
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_sizes_whose_product_is_too_large_for_a_number_are_refused(name, arguments):
+def test_sizes_whose_product_overflows_are_refused(name, arguments):
     assert call(name, *arguments) == NO_ROOM
 
 
 @pytest.mark.parametrize("axis", [0, 1])
 @pytest.mark.parametrize("size", [2**27, 2**30, 2**31 - 1])
-def test_a_convolution_whose_scratch_memory_no_machine_holds_is_refused(axis, size):
-    """Its arrays are small: the dilation and the padding make the rows that it reads for one answer far apart."""
+def test_a_convolution_with_too_much_scratch_memory_is_refused(axis, size):
+    """Its arrays are small, but dilation and padding are so large that its scratch rows would not fit into memory."""
     dilation, padding = [1, 1], [0, 0]
     dilation[axis], padding[axis] = size, size // 2 + 1
     geometry = native.Geometry(64, 64, 3, 3, 1, 1, 1, 2, 2, 9, 9, *padding, *dilation, 1)
     memory = Memory(True)
     index = memory.index(Support.from_mask(torch.ones(1, 64, 2, 2)))
-    inputs = (memory.given(torch.ones(64, 3, 3, 64)), memory.given(torch.ones(256)))
-    status = call("conv", index, geometry, *inputs, memory.wanted(1, 1, 1, 64), 1)
+    inputs = (memory.input(torch.ones(64, 3, 3, 64)), memory.input(torch.ones(256)))
+    status = call("conv", index, geometry, *inputs, memory.output(1, 1, 1, 64), 1)
     assert status == 5
 
 
 @pytest.mark.parametrize("sizes", [(2**62, 4), (4, 2**62), (2**40, 2**40), (-1, 3), (3, -1)])
-def test_matrices_that_no_machine_holds_are_refused(sizes):
+def test_matrices_too_large_for_memory_are_refused(sizes):
     contexts, state, one = torch.zeros(2000), torch.zeros(4), torch.empty(1)
     for status in (
         call("rate", contexts, 0, *sizes, None, None, None),

@@ -28,7 +28,7 @@ def write_mnist(folder, *, n_train=120, n_test=20, seed=0, zipped=True):
     return arrays
 
 
-def test_idx_files_come_back_exactly(tmp_path):
+def test_idx_files_are_read_exactly(tmp_path):
     arrays = write_mnist(tmp_path / "mnist")
     got = data.load("mnist", tmp_path)
     assert (len(got.train), len(got.valid), len(got.test)) == (100, 20, 20)
@@ -43,7 +43,7 @@ def test_idx_files_come_back_exactly(tmp_path):
 
 
 @pytest.mark.parametrize("folder", ["fashion_mnist", "fashion-mnist", "FashionMNIST/raw", "."])
-def test_the_folder_may_have_any_of_its_names(tmp_path, folder):
+def test_alternative_folder_names_are_found(tmp_path, folder):
     write_mnist(tmp_path / folder, zipped=folder != "FashionMNIST/raw")
     assert data.load("fashion-mnist", tmp_path).name == "fashion-mnist"
     assert data.load("fashion_mnist", tmp_path / folder).classes[9] == "ankle boot"
@@ -55,11 +55,11 @@ def test_root_defaults_to_the_environment(tmp_path, monkeypatch):
     assert len(data.load("mnist").test) == 20
 
 
-def test_kmnist_is_the_partner_of_fashion_mnist_then_mnist_then_photographs(tmp_path):
+def test_the_ood_set_of_fashion_mnist_depends_on_what_is_present(tmp_path):
     write_mnist(tmp_path / "fashion_mnist")
     assert data.load("fashion-mnist", tmp_path).ood_name == "photographs"
     mnist = write_mnist(tmp_path / "mnist", seed=1)
-    got = data.load("fashion-mnist", tmp_path / "fashion_mnist")  # its own folder: partners lie beside it
+    got = data.load("fashion-mnist", tmp_path / "fashion_mnist")  # its own folder; others lie beside it
     assert got.ood_name == "mnist"
     assert np.array_equal((got.raw(got.ood.x) * 255).round().numpy()[:, 0], mnist["t10k"][0])
     (tmp_path / "ood").mkdir()
@@ -71,7 +71,7 @@ def test_kmnist_is_the_partner_of_fashion_mnist_then_mnist_then_photographs(tmp_
     assert data.load("fashion-mnist", tmp_path, ood="mnist").ood_name == "mnist"
 
 
-def test_a_folder_of_one_set_is_not_taken_for_its_own_partner(tmp_path):
+def test_a_data_set_is_not_its_own_ood_set(tmp_path):
     write_mnist(tmp_path / "mine")
     assert data.load("mnist", tmp_path / "mine").ood_name == "photographs"
     with pytest.raises(SzilardError, match="is the data set itself"):
@@ -97,7 +97,7 @@ def damaged(kind: str, whole: bytes) -> bytes:
         "half": whole[: len(whole) // 2],
         "half inside gzip": gzip.compress(gzip.decompress(whole)[:1000]),
         "header only": gzip.compress(gzip.decompress(whole)[:9]),
-        "more than promised": gzip.compress(gzip.decompress(whole) + b"x"),
+        "more than declared": gzip.compress(gzip.decompress(whole) + b"x"),
         "huge header": gzip.compress(struct.pack(">BBBB3I", 0, 0, 8, 3, 2**31, 2**31, 2**31)),
         "text": b"<html>404</html>",
         "flipped": whole[:500] + bytes(200) + whole[700:],
@@ -111,7 +111,7 @@ def damaged(kind: str, whole: bytes) -> bytes:
         "half",
         "half inside gzip",
         "header only",
-        "more than promised",
+        "more than declared",
         "huge header",
         "text",
         "flipped",
@@ -125,7 +125,7 @@ def test_damaged_idx_files_are_named(tmp_path, kind):
         data.load("mnist", tmp_path)
 
 
-def test_every_way_to_cut_an_idx_file_is_noticed(tmp_path):
+def test_every_truncation_of_an_idx_file_is_refused(tmp_path):
     from szilard.data.idx import read_idx
 
     whole = idx(np.arange(24).reshape(2, 3, 4))
@@ -138,7 +138,7 @@ def test_every_way_to_cut_an_idx_file_is_noticed(tmp_path):
             read_idx(path)
 
 
-def test_labels_out_of_range_and_missing_labels_are_named(tmp_path):
+def test_labels_out_of_range_and_missing_labels_are_refused(tmp_path):
     write_mnist(tmp_path / "mnist")
     labels = tmp_path / "mnist" / "train-labels-idx1-ubyte.gz"
     labels.write_bytes(gzip.compress(idx(np.array([1, 2, 10]))))
@@ -154,7 +154,7 @@ def test_labels_out_of_range_and_missing_labels_are_named(tmp_path):
         data.load("mnist", tmp_path)
 
 
-def test_missing_files_say_what_is_expected_where(tmp_path):
+def test_the_error_on_missing_files_names_the_expected_path(tmp_path):
     with pytest.raises(SzilardError) as caught:
         data.load("fashion-mnist", tmp_path)
     assert f"train-images-idx3-ubyte.gz is expected in {tmp_path / 'fashion_mnist'}" in str(caught.value)
@@ -173,7 +173,7 @@ def write_cifar10(folder, per_file=40):
     return rows
 
 
-def test_cifar10_comes_back_exactly(tmp_path):
+def test_cifar10_is_read_exactly(tmp_path):
     rows = write_cifar10(tmp_path / "cifar-10-batches-bin")
     got = data.load("cifar10", tmp_path)
     assert got.input_shape == (3, 32, 32)
@@ -188,7 +188,7 @@ def test_cifar10_comes_back_exactly(tmp_path):
     assert len(data.load("cifar10", tmp_path / "cifar-10-batches-bin").test) == 40
 
 
-def test_cifar100_takes_the_fine_label_and_is_the_partner_of_cifar10(tmp_path):
+def test_cifar100_uses_fine_labels_and_is_the_ood_set_of_cifar10(tmp_path):
     write_cifar10(tmp_path / "cifar-10-batches-bin")
     folder = tmp_path / "cifar-100-binary"
     folder.mkdir()
@@ -203,7 +203,7 @@ def test_cifar100_takes_the_fine_label_and_is_the_partner_of_cifar10(tmp_path):
     assert data.load("cifar10", tmp_path).ood_name == "cifar100"
 
 
-def test_a_cut_cifar_file_is_named(tmp_path):
+def test_a_truncated_cifar_file_is_named(tmp_path):
     write_cifar10(tmp_path / "cifar10")
     path = tmp_path / "cifar10" / "data_batch_4.bin"
     path.write_bytes(path.read_bytes()[:-1])
@@ -222,7 +222,7 @@ def test_an_ood_set_of_another_shape_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("shape", [(20, 5, 5), (20, 0, 28)])
-def test_pictures_of_two_sizes(tmp_path, shape):
+def test_images_of_two_sizes_are_refused(tmp_path, shape):
     write_mnist(tmp_path / "mnist")
     (tmp_path / "mnist" / "t10k-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx(np.zeros(shape))))
     with pytest.raises(SzilardError, match=r"must have the same size, but are 1x28x28 and 1x"):

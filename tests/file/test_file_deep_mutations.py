@@ -1,6 +1,6 @@
-"""Files that are wrong in one place only: all doors give one sentence, and agree bit by bit with the page's reader.
+"""Files with one fault: every reading function gives the same error or the bits of the reference reader.
 
-The mutations are those of ``benchmarks/faults.py``, which tries many more, in processes of their own.
+The mutations are those of ``benchmarks/faults.py``, which tries many more in separate processes.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ from collections import Counter
 import pytest
 import szd_reference
 
-from robustness import codec, hostile_networks, hostile_szd, mutate
+from robustness import codec, hostile_networks, hostile_szd, mutate, network_seeds
 from szilard import file
 
-ANSWERS = ("wrong_exceptions", "wrong_values", "code_run")  # memory and time depend on the machine
+RESULTS = ("wrong_exceptions", "wrong_values", "code_run")  # memory and time depend on the machine
 
 
 def wrong(found: list[hostile_szd.Fault]) -> list[hostile_szd.Fault]:
-    return [fault for fault in found if fault[0] in ANSWERS]
+    return [fault for fault in found if fault[0] in RESULTS]
 
 
-def test_seeds_are_good_files_of_every_kind_type_and_coding():
+def test_seeds_are_valid_files_of_every_kind_type_and_coding():
     records = [record for draft in hostile_szd.seeds() for record in draft.records]
     assert {record.kind for record in records} == set(range(8))
     assert {record.code for record in records} == set(range(21))
@@ -32,7 +32,7 @@ def test_seeds_are_good_files_of_every_kind_type_and_coding():
         assert list(file.arrays(file.loads(data))) == list(found.tensors)
 
 
-def test_a_draft_is_written_as_it_was_read():
+def test_a_file_is_read_and_written_unchanged():
     for data in hostile_szd.seed_files():
         assert codec.write(codec.read(data)) == data or codec.read(
             codec.write(codec.read(data))
@@ -44,13 +44,13 @@ def test_the_same_number_gives_the_same_file():
     assert len({hostile_szd.mutant("szd-deep", number) for number in range(50)}) > 45
 
 
-def test_deep_mutations_open_or_are_refused_as_the_page_says(tmp_path):
+def test_deep_mutations_open_or_are_refused_as_documented(tmp_path):
     reasons: Counter[str] = Counter()
     for number in range(250):
         data = hostile_szd.mutant("szd-deep", number)
         reasons[hostile_szd.expected(data).refused] += 1
         assert not wrong(hostile_szd.check(data, tmp_path)), number
-    # Both sides of the line are reached: many open, and those that do not are wrong in many ways.
+    # Many mutants open, and the others are refused for many different reasons.
     assert reasons[""] > 60
     assert len(reasons) > 25
 
@@ -61,7 +61,7 @@ def test_shallow_mutations(tmp_path):
         assert not wrong(hostile_szd.check(data, tmp_path, all_doors=False)), number
 
 
-def test_streams_are_made_to_fit_whatever_the_tables_ask_for():
+def test_streams_are_adapted_to_the_tables():
     more, fitted = random.Random(0), 0
     for number in range(50):
         draft = codec.Draft(
@@ -71,7 +71,7 @@ def test_streams_are_made_to_fit_whatever_the_tables_ask_for():
             ]
         )
         content = codec.fit_streams(draft, more)
-        if content is None:  # these random bytes hold a level that is too large
+        if content is None:  # the random bytes hold a level that is too large
             continue
         fitted += 1
         found = szd_reference.decode(szd_reference.tables(codec.write(draft)))
@@ -90,9 +90,9 @@ def test_a_hundred_thousand_deep_mutations(tmp_path):
 @pytest.mark.slow
 def test_saved_networks_with_odd_metadata(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    hostile_networks.make_seeds(tmp_path / "seeds")
+    network_seeds.make_seeds(tmp_path / "seeds")
     traps = tmp_path / "bait"
-    hostile_networks.lay_bait(traps)
+    network_seeds.lay_bait(traps)
     monkeypatch.chdir(traps)
     for family in ("meta", "pt"):
         for number in range(1000):
@@ -101,7 +101,7 @@ def test_saved_networks_with_odd_metadata(tmp_path, monkeypatch):
             assert not wrong(found), (family, number)
 
 
-def test_odd_tables_are_spoilt_before_they_are_deflated():
+def test_odd_tables_are_damaged_before_deflation():
     more = random.Random(1)
     draft = hostile_szd.seeds()[1]
     found = {mutate.odd_tables(draft, more) for _ in range(20)}

@@ -1,4 +1,4 @@
-"""Large networks: what is held in memory at once, and that results do not depend on it."""
+"""Large networks: memory is bounded, and results do not depend on how."""
 
 from __future__ import annotations
 
@@ -38,16 +38,18 @@ def call(network: nn.Module, x: Tensor) -> Tensor:
 INPUTS = torch.randn(96, 5, 8, generator=torch.Generator().manual_seed(1))
 
 
-def test_what_an_example_needs_is_counted():
-    """Outputs of a chain of maps: two are alive at once, and tanh and the maps save what they need."""
+def test_memory_of_an_example_is_measured():
+    """In a chain of layers two outputs are alive at once; tanh and the linear layers save tensors for the gradient."""
     chain = nn.Sequential(nn.Linear(10, 1000), nn.Tanh(), nn.Linear(1000, 10), nn.Tanh())
     need = memory.Need.of(chain, [torch.randn(6, 10)], call)
     assert need is not None
-    assert need.forward == 4 * 2000  # a map's output and its tanh
-    assert need.saved == 4 * (1000 + 10)  # both tanhs; the first is the input of a map, too
+    assert need.forward == 4 * 2000  # the output of a linear layer and its tanh
+    assert need.saved == 4 * (
+        1000 + 10
+    )  # both tanh outputs; the first is also the saved input of a linear layer
 
 
-def test_a_network_that_cannot_be_measured_is_left_alone():
+def test_a_network_that_cannot_be_measured_keeps_its_batches():
     class Odd(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
             raise RuntimeError("no")
@@ -65,7 +67,7 @@ def test_small_networks_keep_their_batches():
         assert batches is data.inputs
 
 
-def test_judges_come_in_parts_that_fit_with_their_labels(monkeypatch):
+def test_judging_batches_are_split_together_with_their_labels(monkeypatch):
     monkeypatch.setattr(memory, "LEAST", 0)
     labels = torch.arange(96) % 10
     data = Calibration.of([(INPUTS, labels)])
@@ -78,8 +80,8 @@ def test_judges_come_in_parts_that_fit_with_their_labels(monkeypatch):
 
 
 @pytest.mark.parametrize("least", [1 << 28, 1 << 19, 1 << 17])
-def test_curvature_is_the_same_whatever_memory_there_is(monkeypatch, least):
-    """Gaussian directions differ with the batches; A does not, and G only by chance."""
+def test_curvature_does_not_depend_on_memory(monkeypatch, least):
+    """Random directions differ with the batches; A hardly changes, and G only by sampling noise."""
     whole = curvatures(network(), list(INPUTS.split(32)), call)
     monkeypatch.setattr(memory, "LEAST", least)
     monkeypatch.setattr(memory, "LARGE", 1 << 8)
@@ -94,7 +96,7 @@ def test_curvature_is_the_same_whatever_memory_there_is(monkeypatch, least):
         assert float(parts[name].outputs.sum()) == pytest.approx(float(whole[name].outputs.sum()), rel=0.5)
 
 
-def test_gradients_are_exact_where_saved_tensors_lie_in_a_file(monkeypatch):
+def test_gradients_are_exact_with_saved_tensors_in_a_file(monkeypatch):
     monkeypatch.setattr(memory, "LARGE", 0)
     net, x = network(), INPUTS.clone().requires_grad_()
     conv = nn.Sequential(nn.Conv1d(5, 7, 3), nn.GELU(), nn.Flatten(), nn.Softmax(1))
@@ -108,11 +110,11 @@ def test_gradients_are_exact_where_saved_tensors_lie_in_a_file(monkeypatch):
         assert torch.equal(found, wanted)
         del answer
         gc.collect()
-        assert len(away._shelf) == 0  # what nobody wants any more has left the file
+        assert len(away._shelf) == 0  # tensors that are no longer needed are removed
 
 
 def test_files_are_the_same_when_everything_spills(monkeypatch):
-    """Reading back is exact; only the sizes of batches could change results, and they are left alone here."""
+    """Reading back is exact. Only batch sizes could change results, and they are the same here."""
     options = {"lam": 1e-6, "seed": 3, "passes": [compress.Quantise(), compress.Correct()]}
     plain = compress(network(), INPUTS, **options)
     monkeypatch.setattr("szilard.compression.shelf.ROOM", 0)
@@ -120,7 +122,7 @@ def test_files_are_the_same_when_everything_spills(monkeypatch):
     assert compress(network(), INPUTS, **options).data == plain.data
 
 
-def test_a_sharing_copy_has_its_own_mode_and_buffers():
+def test_a_copy_with_shared_weights_has_its_own_mode_and_buffers():
     net = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4)).train()
     copy = sharing(net).eval()
     assert net.training
@@ -130,7 +132,7 @@ def test_a_sharing_copy_has_its_own_mode_and_buffers():
     assert not torch.equal(copy[1].running_mean, net[1].running_mean)
 
 
-def test_the_working_copy_is_set_back_and_only_made_anew_after_surgery():
+def test_the_working_copy_is_reset_and_only_recreated_if_its_modules_changed():
     net = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4)).eval()
     working = Working(net)
     first = working.fresh()
@@ -150,7 +152,7 @@ def test_the_working_copy_is_set_back_and_only_made_anew_after_surgery():
     assert working.fresh()[1].eps == net[1].eps
 
 
-def test_torchscript_is_not_watched_and_serves_all_attempts():
+def test_a_torchscript_network_is_used_for_all_attempts():
     traced = torch.jit.trace(network(), INPUTS[:2])
     assert memory.Need.of(traced, [INPUTS], call) is None
     working = Working(traced)
@@ -160,7 +162,7 @@ def test_torchscript_is_not_watched_and_serves_all_attempts():
     assert torch.equal(made.network(INPUTS[:9]), made.network(INPUTS)[:9])
 
 
-def test_filling_tensor_by_tensor_gives_what_loading_gives(monkeypatch):
+def test_filling_tensor_by_tensor_equals_loading(monkeypatch):
     monkeypatch.setattr("szilard.compression.copies.AT_ONCE", 100)
     torch.manual_seed(2)
     net = nn.Sequential(nn.Linear(6, 6), nn.BatchNorm1d(6), nn.Linear(6, 6), nn.Linear(6, 3)).train()
@@ -178,7 +180,7 @@ def test_filling_tensor_by_tensor_gives_what_loading_gives(monkeypatch):
 
 
 def test_a_search_uses_one_network_for_all_attempts():
-    """Those that are judged, held so that none can be freed and its address used again."""
+    """The judged networks are kept alive, so that no id is used twice."""
     original, seen = network(), []
 
     def score(net: nn.Module) -> float:
@@ -187,13 +189,13 @@ def test_a_search_uses_one_network_for_all_attempts():
 
     made = compress(original, INPUTS, max_drop=0.05, evaluate=score, passes=[compress.Quantise()])
     assert len(made.trials) >= 4
-    assert len({id(net) for net in seen}) == 1  # a working copy, never the user's own
+    assert len({id(net) for net in seen}) == 1  # a working copy, never the user's network
     assert original not in (made.network, seen[0])
     assert torch.equal(made.network[0].weight, file.to_state_dict(file.loads(made.data))["0.weight"])
 
 
-def test_an_earlier_attempt_is_opened_again():
-    """The network that comes out is that of the chosen file, whichever attempt it is."""
+def test_the_network_of_an_earlier_attempt_is_loaded_again():
+    """The returned network is that of the chosen file, even if another attempt was the last."""
 
     def score(net: nn.Module) -> float:  # only the third trial is good enough
         count.append(1)

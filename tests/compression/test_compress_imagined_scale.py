@@ -1,4 +1,4 @@
-"""Without data, BatchNorms say where inputs lie and how large they are."""
+"""Without data, the mean and size of inputs are inferred from BatchNorms."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import szilard
 from szilard.compression.imagined_inputs import imagine
 
 
-def trained(network: nn.Module, size: torch.Tensor | float, middle: float) -> tuple[nn.Module, torch.Tensor]:
-    """A network that tells four classes of raw inputs apart, and such inputs."""
+def trained(network: nn.Module, size: torch.Tensor | float, centre: float) -> tuple[nn.Module, torch.Tensor]:
+    """A network trained on four classes of raw inputs, and these inputs."""
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(1500, 8, generator=generator)
     y = (x @ torch.randn(8, 4, generator=generator)).argmax(1)
-    raw = x * size + middle
+    raw = x * size + centre
     torch.manual_seed(0)
     optimizer = torch.optim.Adam(network.parameters(), 1e-2)
     for _ in range(80):
@@ -31,11 +31,13 @@ UNITS = 10.0 ** torch.linspace(-3, 5, 8)
 
 
 @pytest.mark.parametrize(
-    ("size", "middle"), [(1.0, 0.0), (10.0, 30.0), (UNITS, 0.0)], ids=["unit", "far", "own"]
+    ("size", "centre"),
+    [(1.0, 0.0), (10.0, 30.0), (UNITS, 0.0)],
+    ids=["standardised", "shifted", "different units"],
 )
-def test_a_batchnorm_that_reads_the_inputs_says_how_they_are(size, middle):
+def test_imagined_inputs_match_a_batchnorm_on_the_inputs(size, centre):
     network = nn.Sequential(nn.BatchNorm1d(8), nn.Linear(8, 48), nn.ReLU(), nn.Linear(48, 4))
-    network, raw = trained(network, size, middle)
+    network, raw = trained(network, size, centre)
     found = imagine(network, (8,))
     sizes = (network[0].running_var + network[0].eps).sqrt()
     assert ((found.mean(0) - network[0].running_mean) / sizes).abs().max() < 0.5
@@ -48,7 +50,7 @@ def test_a_batchnorm_that_reads_the_inputs_says_how_they_are(size, middle):
     assert float(same) > 0.8
 
 
-def test_one_size_is_found_for_inputs_that_a_layer_reads_first():
+def test_a_common_size_is_inferred_from_a_batchnorm_after_the_first_layer():
     network = nn.Sequential(nn.Linear(8, 48), nn.BatchNorm1d(48), nn.ReLU(), nn.Linear(48, 4))
     network, _ = trained(network, 200.0, 100.0)
     found = imagine(network, (8,))

@@ -1,4 +1,4 @@
-"""Cells that can be read in two ways, and targets that are no classes, are told and never guessed silently."""
+"""Ambiguous cells, and text targets that are not classes, give an error or a warning."""
 
 import random
 import warnings
@@ -24,7 +24,7 @@ def thousands(n=60, least=100, most=9999):
 
 
 @pytest.mark.parametrize("between", [";", "\t", "|"])
-def test_whole_thousands_with_points_are_asked_about(tmp_path, between):
+def test_possible_thousands_points_are_refused_without_an_option(tmp_path, between):
     path = write(tmp_path / "t.csv", between.join("uvy"), thousands(), between)
     with pytest.raises(SzilardError, match=r"'u' of .* can be a thousands separator; add --decimal ,"):
         data.load(path, target="y")
@@ -32,11 +32,11 @@ def test_whole_thousands_with_points_are_asked_about(tmp_path, between):
     assert float(data.load(path, target="y", decimal=".").shift[0]) < 1000
 
 
-def test_they_are_warned_about_where_commas_separate_cells_or_all_have_a_point(tmp_path):
+def test_possible_thousands_points_in_comma_separated_files_give_a_warning(tmp_path):
     path = write(tmp_path / "t.csv", "u,v,y", thousands())
-    with pytest.warns(SzilardWarning, match="'u' of .* read as a decimal point; add --decimal ,") as said:
+    with pytest.warns(SzilardWarning, match="'u' of .* read as a decimal point; add --decimal ,") as caught:
         data.load(path, target="y")
-    assert len([one for one in said if "decimal point" in str(one.message)]) == 1
+    assert len([one for one in caught if "decimal point" in str(one.message)]) == 1
     path = write(tmp_path / "t.csv", "u;v;y", thousands(least=1000), ";")
     with pytest.warns(SzilardWarning, match="'u' of .* read as a decimal point"):
         data.load(path, target="y")
@@ -45,21 +45,21 @@ def test_they_are_warned_about_where_commas_separate_cells_or_all_have_a_point(t
 @pytest.mark.parametrize(
     ("between", "cells"),
     [
-        (",", ["1.234", "5.678", "9.001"]),  # a format of three decimals
+        (",", ["1.234", "5.678", "9.001"]),  # numbers with three decimals
         (",", ["1.234", "12.5", "9"]),
         (";", ["1.234", "0.512", "9"]),
-        (";", ["1.234", "1234", "9"]),  # a thousand without a mark
+        (";", ["1.234", "1234", "9"]),  # 1234 has no thousands separator
         (",", ["1", "2", "3"]),
     ],
 )
-def test_other_numbers_with_points_are_read_without_a_word(tmp_path, between, cells):
+def test_unambiguous_numbers_with_points_give_no_warning(tmp_path, between, cells):
     table = read_table(write(tmp_path / "t.csv", between.join("ab"), [(cell, 1) for cell in cells], between))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert table.numbers(0).tolist() == [float(cell) for cell in cells]
 
 
-def test_commas_of_new_rows_that_contradict_those_of_training_are_refused(tmp_path):
+def test_commas_of_new_rows_that_contradict_training_are_refused(tmp_path):
     path = write(tmp_path / "t.csv", "u,v", [('"1,241"', 1), ('"2,500"', 2)])
     assert read_table(path).numbers(0).tolist() == [1241, 2500]
     with pytest.raises(SzilardError, match="as in the training file, or a thousands separator"):
@@ -68,7 +68,7 @@ def test_commas_of_new_rows_that_contradict_those_of_training_are_refused(tmp_pa
 
 
 @pytest.mark.parametrize("cell", ["{} %", "{}%", "€{}", "{} kg", "$ {}", "{} km/h", "{}°C"])
-def test_quantities_with_units_are_no_classes(tmp_path, cell):
+def test_quantities_with_units_are_not_classes(tmp_path, cell):
     rows = [(i / 7, cell.format(f"{i * 0.37:.2f}")) for i in range(60)]
     path = write(tmp_path / "t.csv", "x,y", rows)
     with pytest.raises(SzilardError, match="looks like a quantity with a unit; write the numbers alone"):
@@ -86,14 +86,18 @@ def test_names_with_numbers_are_classes(tmp_path):
     assert data.load(path, target="y", seed=1).task == "classification"
 
 
-def test_codes_keep_their_zeros(tmp_path):
+def test_codes_keep_leading_zeros(tmp_path):
     path = write(tmp_path / "t.csv", "x,y", [(i / 7, f"{i % 3:03d}") for i in range(60)])
     assert data.load(path, target="y").classes == ("000", "001", "002")
     path = write(tmp_path / "t.csv", "x,y", [(i / 7, ["1", "01", "2.0"][i % 3]) for i in range(60)])
-    assert data.load(path, target="y").classes == ("1", "01", "2.0")  # as they are written; 01 is a code
+    assert data.load(path, target="y").classes == (
+        "1",
+        "01",
+        "2.0",
+    )  # names as written; 01 is another class than 1
 
 
-def test_an_id_is_told_of_in_training_and_not_again(tmp_path):
+def test_an_id_column_is_warned_about_in_training_only(tmp_path):
     r = random.Random(0)
     path = write(
         tmp_path / "t.csv", "id,x,y", [(1000 + i, f"{r.random():.3f}", r.choice("ab")) for i in range(60)]

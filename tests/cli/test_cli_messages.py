@@ -1,4 +1,4 @@
-"""What the library says of its Python arguments reads as options of the command line there."""
+"""Messages that name Python arguments are rewritten to name the options of the command line."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from szilard.cli.messages import format_warning
 from szilard.cli.option_names import for_command_line
 from szilard.errors import SzilardError, SzilardWarning
 
-ROOMS = ("compression", "data", "likelihood", "networks", "training", "methods", "metrics")
+PACKAGES = ("compression", "data", "likelihood", "networks", "training", "methods", "metrics")
 PYTHON = re.compile(
     r"(?<![-\w./])(max_drop|max_bytes|hold_out|drop_constant|input_shape|n_train|data_root|lam)\b|\btask ?=|=True\b|"
     r"\bor (give )?(evaluate|forward)\b"
@@ -23,10 +23,10 @@ PYTHON = re.compile(
 
 
 def sentences():
-    """Every text in the package that a user may read: of errors, warnings and notes."""
+    """Every message of an error, warning or note in these packages."""
     root = Path(package.__file__).parent
-    for room in ROOMS:
-        for path in sorted((root / room).rglob("*.py")):
+    for name_of_package in PACKAGES:
+        for path in sorted((root / name_of_package).rglob("*.py")):
             tree = ast.parse(path.read_text())
             calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
             for call in calls:
@@ -45,21 +45,21 @@ def _text(node):
     return "".join(str(part.value) if isinstance(part, ast.Constant) else "0.1" for part in node.values)
 
 
-def test_no_sentence_names_an_argument_of_python():
+def test_no_message_on_the_command_line_names_a_python_argument():
     found = list(sentences())
     assert len(found) > 150
-    assert sum(bool(PYTHON.search(text)) for _, text in found) > 15  # in Python they do
+    assert sum(bool(PYTHON.search(text)) for _, text in found) > 15  # before rewriting, some do
     left = [(name, for_command_line(text)) for name, text in found if PYTHON.search(for_command_line(text))]
     assert left == []
 
 
-def test_a_second_time_changes_nothing():
+def test_rewriting_is_idempotent():
     for _, text in sentences():
         assert for_command_line(for_command_line(text)) == for_command_line(text)
 
 
 @pytest.mark.parametrize(
-    ("said", "shown"),
+    ("message", "shown"),
     [
         ("give one of max_drop, max_bytes and lam", "give one of --max-drop, --max-bytes and --lam"),
         ("or load it with drop_constant=True", "or use --drop-constant"),
@@ -96,17 +96,17 @@ def test_a_second_time_changes_nothing():
         ("runs/max_drop_05/run.toml does not exist", "runs/max_drop_05/run.toml does not exist"),
     ],
 )
-def test_words(said, shown):
-    assert for_command_line(said) == shown
+def test_rewritten_messages(message, shown):
+    assert for_command_line(message) == shown
 
 
-def test_warnings_and_errors_go_through_it(tmp_path):
+def test_warnings_and_errors_are_rewritten(tmp_path):
     assert format_warning(SzilardWarning("give a smaller lam"), SzilardWarning, "f", 1) == (
         "warning: give a smaller --lam\n"
     )
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert "lam" in str(SzilardError("give a smaller lam"))  # in Python, as it is
+        assert "lam" in str(SzilardError("give a smaller lam"))  # unchanged in Python
     (tmp_path / "t.csv").write_text("a,b,y\n" + "\n".join(f"1,{i},{i % 2}" for i in range(60)))
     szilard("fit", "--data", tmp_path / "t.csv", "--target", "y", "--out", tmp_path / "run").refused(
         "leave it out with --drop-constant"
@@ -114,7 +114,7 @@ def test_warnings_and_errors_go_through_it(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("wish", "sentence"),
+    ("options", "sentence"),
     [
         (["--max-drop", -1], "--max-drop is in percentage points, from 0 to 100, and not -1"),
         (["--max-bytes", 0], "--max-bytes must be a positive number of bytes"),
@@ -123,5 +123,5 @@ def test_warnings_and_errors_go_through_it(tmp_path):
         (["--task", "ranking"], "--task is ranking; take one of classification"),
     ],
 )
-def test_wishes(tmp_path, wish, sentence):
-    szilard("compress", tmp_path / "none.pt", *wish).refused(sentence)
+def test_messages_about_invalid_options(tmp_path, options, sentence):
+    szilard("compress", tmp_path / "none.pt", *options).refused(sentence)

@@ -1,4 +1,4 @@
-"""What stands below a table of figures: whole numbers and names at every width, and nothing where examples are many."""
+"""The detail tables below the main table: intervals, classes and targets, complete at every terminal width."""
 
 import pytest
 from hypothesis import given
@@ -31,7 +31,7 @@ def printed(rows, columns, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("columns", WIDTHS)
-def test_each_figure_is_whole_and_each_class_on_one_line(columns, monkeypatch, capsys):
+def test_figures_are_not_truncated_and_each_class_is_on_one_line(columns, monkeypatch, capsys):
     classes = [of_class("an ordinary customer", 30), of_class("one who leaves", 8)]
     rows = [row(by_class=classes), row("deterministic"), row("dense mean-field")]
     lines = printed(rows, columns, monkeypatch, capsys)
@@ -39,7 +39,10 @@ def test_each_figure_is_whole_and_each_class_on_one_line(columns, monkeypatch, c
     words = " ".join(lines).split()
     for figure in ("70.52–90.00", "0.100–0.400", "0.010–0.200", "0.750", "(0.512–0.900)"):
         assert figure in words, figure
-    assert lines[:2] == ["", "95 % intervals, 40 test examples"]  # apart from the table above
+    assert lines[:2] == [
+        "",
+        "95 % intervals, 40 test examples",
+    ]  # a blank line separates it from the table above
     start = lines.index("Classes, SSVI, 5 % of weights")
     assert lines[start - 1] == ""
     if columns > 60:
@@ -47,24 +50,24 @@ def test_each_figure_is_whole_and_each_class_on_one_line(columns, monkeypatch, c
         assert found.split()[3:] == ["8", "0.750", "(0.512–0.900)", "-"]
 
 
-def test_without_a_terminal_all_is_there(monkeypatch, capsys):
+def test_without_a_terminal_nothing_is_left_out(monkeypatch, capsys):
     lines = printed([row(by_class=[of_class("x" * 90, 40), of_class("y", 4)])], None, monkeypatch, capsys)
-    assert any(line.startswith("x" * 90) for line in lines)  # a name is never cut
+    assert any(line.startswith("x" * 90) for line in lines)  # a name is never truncated
     assert not any("Not shown" in line for line in lines)
 
 
-def test_negative_ends_have_no_dash_between_them(monkeypatch, capsys):
+def test_negative_intervals_are_written_with_to(monkeypatch, capsys):
     lines = printed([row(intervals={"nll": [-1.25, -0.75]})], 80, monkeypatch, capsys)
     assert any(line.endswith("-1.250 to -0.750") for line in lines)
 
 
-def test_many_examples_and_equal_classes_need_no_words(monkeypatch, capsys):
+def test_many_examples_and_balanced_classes_need_no_table(monkeypatch, capsys):
     many = row(intervals=None, n=10_000, by_class=[of_class("a", 30), of_class("b", 11)])
     assert printed([many], 80, monkeypatch, capsys) == []
     assert printed([], 80, monkeypatch, capsys) == []
 
 
-def test_runs_of_different_size_have_a_column_of_examples(monkeypatch, capsys):
+def test_different_numbers_of_examples_are_shown_in_a_column(monkeypatch, capsys):
     lines = printed([row(), row("other", 50), row("large", 5000, intervals=None)], 120, monkeypatch, capsys)
     assert lines[1] == "95 % intervals"
     assert "large" not in " ".join(lines)
@@ -72,7 +75,7 @@ def test_runs_of_different_size_have_a_column_of_examples(monkeypatch, capsys):
 
 
 @given(st.lists(st.integers(0, 50), max_size=6))
-def test_unequal_is_three_to_one(sizes):
+def test_classes_are_unequal_from_three_to_one(sizes):
     rows = [of_class(str(number), size) for number, size in enumerate(sizes)]
     expected = len(sizes) > 1 and max(sizes) / max(1, min(sizes)) >= 3
     assert are_unequal(rows) is expected
@@ -82,15 +85,15 @@ def test_unequal_is_three_to_one(sizes):
     st.lists(st.tuples(st.text(min_size=1, max_size=30), st.integers(0, 99)), min_size=1, max_size=8),
     st.integers(40, 140),
 )
-def test_any_rows_fit(named, room):
+def test_random_rows_fit_the_width(named, width):
     rows = [row(name, n) for name, n in named]
     for made in detail_tables.tables(rows):
-        for line in table.lines(made, room):
+        for line in table.lines(made, width):
             names = [cell_len(cell) for cell in made.columns[0].cells]
-            assert cell_len(line) <= max(room, max(names) + 3)
+            assert cell_len(line) <= max(width, max(names) + 3)
 
 
-def test_each_of_several_targets_has_a_row(monkeypatch, capsys):
+def test_each_target_has_a_row(monkeypatch, capsys):
     of_target = {"r2": 0.75, "rmse": 5.5e-9, "coverage95": 0.95, "intervals": {"rmse": [4.5e-9, 7e-9]}}
     rows = [of_target | {"target": "width"}, of_target | {"target": "a long name of a height", "r2": None}]
     for columns in (60, 80):
@@ -102,7 +105,7 @@ def test_each_of_several_targets_has_a_row(monkeypatch, capsys):
     assert "4.5e-09–7e-09" in found
 
 
-def test_labels_are_called_so(monkeypatch, capsys):
+def test_multilabel_tables_are_headed_labels(monkeypatch, capsys):
     rows = [of_class("cloudy", 30), of_class("wet", 5)]
     quality = {"accuracy_by_label": 0.8, "accuracy_all": 0.5}
     lines = printed([row(by_class=rows, quality=quality)], 80, monkeypatch, capsys)

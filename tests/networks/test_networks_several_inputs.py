@@ -1,4 +1,4 @@
-"""Networks are called with several tensors as their forward takes them."""
+"""Networks with several input tensors are called as their forward expects."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ class Anything(Pair):
 @pytest.mark.parametrize("kind", [Two, Pair, Anything])
 def test_tuples_and_dicts_are_arguments_or_one_argument(kind, x):
     if kind is Anything and isinstance(x, dict):
-        pytest.skip("it takes nothing by name")
+        pytest.skip("its arguments have no names")
     network = kind()
     two = network if kind is Two else network.two
     assert torch.equal(call(network, x), two(A, B))
 
 
-def test_a_method_trains_and_asks_a_network_of_two_inputs():
+def test_a_method_trains_and_predicts_with_two_inputs():
     method = methods.make("mean-field", 8)
     network = method.prepare(Two(), "classification")
     y = torch.arange(8) % 4

@@ -1,4 +1,4 @@
-"""Weights as people save them: which tensors of a file are a network's."""
+"""Checkpoints of many structures: finding the network's tensors in them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def prefixed(state, prefix):
 
 
 class Settings:
-    """A class of somebody's own in a checkpoint."""
+    """A user's own class in a checkpoint."""
 
     def __init__(self) -> None:
         self.lr = 0.1
@@ -120,7 +120,7 @@ def test_checkpoints(tmp_path, name):
     assert bool(words) == bool(matched.note)
 
 
-def test_the_old_format_of_torch_with_objects_in_it(tmp_path):
+def test_the_legacy_torch_format_with_objects(tmp_path):
     content = {"model": STATE, "args": argparse.Namespace(lr=0.1)}
     torch.save(content, tmp_path / "net.pt", _use_new_zipfile_serialization=False)
     other = network(1)
@@ -161,12 +161,12 @@ def without(*names):
         ({**STATE, "0.bias": torch.tensor([1, 2, 3, 4])}, r"0\.bias has type torch\.int64 and must have torch\."),
     ],
 )  # fmt: skip
-def test_what_does_not_fit(tmp_path, content, words):
+def test_weights_that_do_not_fit_are_refused(tmp_path, content, words):
     torch.save(content, tmp_path / "net.pt")
     other = network(1)
     with pytest.raises(SzilardError, match=words):
         load_state(tmp_path / "net.pt", other, plain_state(tmp_path / "net.pt"))
-    assert equal(other, network(1))  # all or nothing
+    assert equal(other, network(1))  # the network is unchanged
 
 
 def test_a_key_chooses(tmp_path):
@@ -189,7 +189,7 @@ class Tied(nn.Module):
         self.head.weight = self.embed.weight
 
 
-def test_of_tied_tensors_a_file_may_hold_one(tmp_path):
+def test_a_file_may_hold_only_one_of_several_tied_tensors(tmp_path):
     one = Tied()
     state = {"head.weight": one.head.weight.detach()}
     other = Tied()
@@ -202,7 +202,7 @@ def test_of_tied_tensors_a_file_may_hold_one(tmp_path):
         load_state(tmp_path / "net.pt", other, {**state, "embed.weight": state["head.weight"] + 1})
 
 
-def test_parametrised_weights_that_a_checkpoint_holds_as_ordinary_ones(tmp_path):
+def test_ordinary_weights_are_loaded_into_parametrised_ones(tmp_path):
     normed = nn.Sequential(parametrizations.weight_norm(nn.Linear(3, 2)), nn.Linear(2, 2))
     plain = {f"model.{name}": torch.randn(shape) for name, shape in (
         ("0.weight", (2, 3)), ("0.bias", (2,)), ("1.weight", (2, 2)), ("1.bias", (2,)),
@@ -241,7 +241,7 @@ def test_extra_state_is_passed_on(tmp_path):
     noise=st.lists(st.sampled_from(["loss.weight", "n_averaged", "epoch"]), max_size=2, unique=True),
 )
 def test_any_group_and_prefix(group, prefix, noise):
-    """The tensors that are found are the network's, or the file is refused."""
+    """The network's tensors are found, or the file is refused."""
     start = "".join(f"{part}." for part in prefix)
     content: dict = {**prefixed(STATE, start), **{name: torch.ones(2) for name in noise}}
     for part in reversed(group):
@@ -255,15 +255,15 @@ def test_any_group_and_prefix(group, prefix, noise):
     else:
         refused = False
     if refused:
-        assert noise, "nothing but the weights"
-        assert not prefix, "beside bare names, other tensors mean another network"
+        assert noise, "a file with only the weights must be accepted"
+        assert not prefix, "only other tensors beside unprefixed names may be refused"
         return
     assert equal(other, NET)
     assert bool(matched.note) == bool(group or prefix)
 
 
 class TestSafetensors:
-    def test_as_the_library_writes_it(self, tmp_path):
+    def test_files_of_the_safetensors_library(self, tmp_path):
         from safetensors.torch import save_file
 
         save_file(prefixed(STATE, "model."), tmp_path / "net.safetensors", {"format": "pt", "by": "someone"})
@@ -276,7 +276,7 @@ class TestSafetensors:
         assert equal(other, NET)
         assert found.metadata == {"format": "pt", "by": "someone"}
 
-    def test_ties_that_the_library_leaves_out(self, tmp_path):
+    def test_tied_tensors_that_the_library_omits(self, tmp_path):
         from safetensors.torch import save_model
 
         one, other = Tied(), Tied()
@@ -310,7 +310,7 @@ class TestSafetensors:
 
     @settings(max_examples=300, deadline=None)
     @given(data=st.data())
-    def test_any_byte_may_be_another(self, tmp_path_factory, data):
+    def test_damaged_bytes(self, tmp_path_factory, data):
         good = bytearray(
             safetensors_file.dumps({"a": torch.ones(3, 2), "b": torch.tensor([True])}, {"x": "y"})
         )
@@ -339,7 +339,7 @@ class TestTorchScript:
             assert equal(other, NET)
 
     @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-    def test_what_is_no_weight_is_left_out_and_a_larger_network_is_refused(self, tmp_path):
+    def test_other_tensors_are_left_out_and_a_larger_network_is_refused(self, tmp_path):
         class Remembers(nn.Module):
             def __init__(self):
                 super().__init__()
@@ -359,13 +359,13 @@ class TestTorchScript:
             load_state(tmp_path / "net.jit", nn.ModuleDict({"layer": nn.Linear(2, 2)}), found)
 
     @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-    def test_frozen(self, tmp_path):
+    def test_frozen_modules_are_refused(self, tmp_path):
         found = self.archive(tmp_path, torch.jit.freeze(torch.jit.script(NET)))
         with pytest.raises(SzilardError, match="frozen"):
             found.group(None)
 
 
-def test_without_a_network_the_one_group_of_weights_is_taken():
+def test_without_a_network_the_only_group_of_weights_is_used():
     path = pathlib.Path("net.pt")
     content = {"model": STATE, "optimizer": {"state": {"a": {"m": torch.ones(3)}}}, "loss": torch.tensor(1.0)}
     assert stored.of(path, content).group(None)[0] == "model"
@@ -377,7 +377,7 @@ def test_without_a_network_the_one_group_of_weights_is_taken():
     assert two.group("ema")[0] == "ema"
 
 
-def test_the_bytes_of_the_file_are_counted_in_its_own_types():
+def test_sizes_are_counted_in_the_dtypes_of_the_file():
     state = {"a": torch.zeros(3, 2, dtype=torch.float16), "n": torch.tensor(1)}
     state["b"] = state["a"]
     matched = matching.match(
@@ -386,15 +386,15 @@ def test_the_bytes_of_the_file_are_counted_in_its_own_types():
     assert (matched.bytes, matched.kind) == (12 + 8, "float16")
 
 
-def test_names_without_end_cost_nothing():
+def test_extremely_long_names_are_ignored():
     state = OrderedDict({"a." * 100_000: torch.ones(1), "w": torch.ones(1)})
     buffer = io.BytesIO()
     torch.save(state, buffer)
     assert stored.of(pathlib.Path("x"), state).groups == {"": {"w": state["w"]}}
 
 
-def test_modules_that_hold_each_other_twice_come_to_an_end():
-    """Forty modules of two names each would be a million million tensors."""
+def test_exponentially_shared_modules_are_refused():
+    """Forty nested modules, each referenced twice, would give 2^40 tensors."""
     module = torch_file.Unread("__torch__.Leaf")
     module.attributes = {"weight": torch.ones(1)}
     for _ in range(40):
@@ -406,7 +406,7 @@ def test_modules_that_hold_each_other_twice_come_to_an_end():
 
 
 class Odd:
-    """A class with attributes, in a file of which nothing is run."""
+    """A class with attributes, whose code must not run when a file is read."""
 
     def __init__(self) -> None:
         self.settings = {"weights": torch.ones(3)}
@@ -423,7 +423,7 @@ class OddDict(dict):
     pass
 
 
-def test_objects_in_a_checkpoint_are_passed_over_and_not_run(tmp_path):
+def test_objects_in_a_checkpoint_are_skipped_and_not_run(tmp_path):
     odd = {
         "object": Odd(),
         "list": OddList([1, 2, 3]),
@@ -439,7 +439,7 @@ def test_objects_in_a_checkpoint_are_passed_over_and_not_run(tmp_path):
         assert equal(other, NET)
 
 
-def test_buffers_that_a_network_makes_itself_may_be_in_the_file():
+def test_non_persistent_buffers_may_be_in_the_file():
     class Positions(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -449,8 +449,8 @@ def test_buffers_that_a_network_makes_itself_may_be_in_the_file():
     path = pathlib.Path("net.pt")
     state = {"bert." + name: value for name, value in Positions().state_dict().items()}
     other = Positions()
-    told = load_state(path, other, state | {"bert.ids": torch.arange(5)}).note
-    assert told == "weights without the prefix 'bert.', leaving out bert.ids"
+    note = load_state(path, other, state | {"bert.ids": torch.arange(5)}).note
+    assert note == "weights without the prefix 'bert.', leaving out bert.ids"
     assert torch.equal(other.layer.weight, state["bert.layer.weight"])
     for wrong in (torch.arange(5) + 1, torch.arange(6)):
         with pytest.raises(SzilardError, match="it has ids, which this network does not have"):

@@ -1,4 +1,4 @@
-"""Networks as people write them: layers in lists, weights that are read, parts used alone, what is asked of layers."""
+"""Unusual but common network code: layers in plain lists, weights read directly, parts of a network called alone."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from szilard import SzilardError, SzilardWarning, methods
 from szilard.likelihood import Gaussian
 
 
-def test_states_of_another_density_are_named():
+def test_loading_a_state_of_another_density_is_refused():
     stored = szilard.bayesianize(nn.Linear(24, 6), 0.3).state_dict()
     with pytest.raises(SzilardError, match=r"43 of 144 entries .*that of this network 29"):
         szilard.bayesianize(nn.Linear(24, 6), 0.2).load_state_dict(stored)
 
 
 class Encoder(nn.Module):
-    """A classifier of texts whose padding is masked."""
+    """A text classifier with a padding mask."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ def test_encoders_with_a_padding_mask_predict(options):
 
 
 class Spectral(nn.Module):
-    """Complex numbers beside real ones, as in a Fourier neural operator."""
+    """Complex and real weights, as in a Fourier neural operator."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -63,7 +63,7 @@ class Spectral(nn.Module):
         return self.last(h + torch.fft.irfft(modes, n=x.shape[1], dim=1))
 
 
-def test_complex_weights_are_named_and_left():
+def test_complex_weights_stay_dense_and_are_named():
     with pytest.warns(
         SzilardWarning, match=r"modes \(complex numbers\) stays dense .* 320 of the network's 336"
     ):
@@ -79,13 +79,13 @@ def test_complex_weights_are_named_and_left():
     step(method, network, optimizer, torch.randn(4, 16, 1), torch.randn(4, 16, 1))
 
 
-def test_an_image_without_a_batch():
+def test_an_image_without_a_batch_dimension():
     network = szilard.bayesianize(nn.Sequential(nn.Conv2d(3, 8, 3)), 0.5, dense_stem=False).eval()
     x = torch.randn(3, 8, 8)
     assert torch.allclose(network(x), network(x.unsqueeze(0))[0], atol=1e-6)
 
 
-def test_shapes_that_are_none():
+def test_invalid_shapes_are_refused():
     with pytest.raises(SzilardError, match=r"give \(4,\)"):
         szilard.cost.count(nn.Linear(4, 3), 4)
     with pytest.raises(SzilardError, match="negative"):
@@ -93,7 +93,7 @@ def test_shapes_that_are_none():
 
 
 class Listed(nn.Module):
-    """Layers that are also kept in a plain list, tuple or dict, or only referred to."""
+    """Layers that are also kept in a plain list, tuple or dict."""
 
     def __init__(self, kind: type) -> None:
         super().__init__()
@@ -108,7 +108,7 @@ class Listed(nn.Module):
 
 @pytest.mark.parametrize("kind", [list, tuple, dict])
 @pytest.mark.parametrize("method", [methods.SSVI, methods.MeanField, methods.BayesianCompression])
-def test_layers_in_a_list_are_those_that_are_trained(method, kind):
+def test_layers_in_a_plain_container_are_replaced_too(method, kind):
     torch.manual_seed(0)
     original = Listed(kind)
     network = method(64, **({"density": 0.5} if method is methods.SSVI else {})).prepare(original)
@@ -126,7 +126,7 @@ def test_layers_in_a_list_are_those_that_are_trained(method, kind):
 
 
 class Weights(nn.Module):
-    """A weight in a list of its own."""
+    """A weight that is also kept in a plain list."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -143,7 +143,7 @@ def test_a_weight_in_a_list_stays_dense_and_is_named():
     assert network.kept[0] is network.a.weight
 
 
-def test_a_rectifier_is_not_fused_into_a_layer_that_is_called_without_it():
+def test_a_relu_is_not_fused_into_a_layer_that_is_also_called_alone():
     class Both(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -161,7 +161,7 @@ def test_a_rectifier_is_not_fused_into_a_layer_that_is_called_without_it():
         assert torch.allclose(network(x), original(x), atol=1e-6)
 
 
-def test_weights_that_are_no_numbers_are_refused():
+def test_nan_weights_are_refused():
     network = mlp()
     with torch.no_grad():
         network[2].weight[0, 0] = float("nan")
@@ -169,8 +169,8 @@ def test_weights_that_are_no_numbers_are_refused():
         szilard.bayesianize(network, 0.5)
 
 
-class Asking(nn.Module):
-    """Residual around linear layers and convolutions alone."""
+class ResidualByClass(nn.Module):
+    """Adds a residual connection around each layer of one class, found with isinstance."""
 
     def __init__(self, layers: list[nn.Module], kind: type[nn.Module]) -> None:
         super().__init__()
@@ -190,8 +190,8 @@ class Asking(nn.Module):
         ([nn.Conv1d(3, 3, 3, padding=1), nn.Tanh()], nn.Conv1d, (2, 3, 5)),
     ],
 )
-def test_layers_stay_of_torchs_classes(layers, kind, shape):
-    original = Asking(layers, kind).eval()
+def test_converted_layers_are_instances_of_torchs_classes(layers, kind, shape):
+    original = ResidualByClass(layers, kind).eval()
     network = szilard.bayesianize(original, 1.0, initial_std=1e-7).eval()
     x = torch.randn(*shape)
     with torch.no_grad():
@@ -203,14 +203,14 @@ def test_layers_stay_of_torchs_classes(layers, kind, shape):
         network.layers[0].reset_parameters()
 
 
-def test_attention_stays_of_torchs_class():
+def test_converted_attention_is_an_instance_of_torchs_class():
     network = szilard.bayesianize(nn.MultiheadAttention(8, 2, batch_first=True))
     assert isinstance(network, nn.MultiheadAttention)
     assert (network.kdim, network.vdim, network.add_zero_attn) == (8, 8, False)
 
 
-class Reading(nn.Module):
-    """Reads weights instead of calling layers; the second both."""
+class ReadsWeights(nn.Module):
+    """Reads the weight of the first layer instead of calling it; both calls the second layer and reads its weight."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -221,9 +221,9 @@ class Reading(nn.Module):
         return self.b(h)[:, :4] + (h @ self.b.weight.t())[:, 4:8]
 
 
-def test_weights_that_are_read_grow_where_the_gradient_is_largest():
+def test_the_growth_gradient_of_weights_that_are_read_is_the_dense_gradient():
     torch.manual_seed(0)
-    network = szilard.bayesianize(Reading(), 0.3, point=True)
+    network = szilard.bayesianize(ReadsWeights(), 0.3, point=True)
     weights = szilard.bayes.weights(network)
     x, y = torch.randn(32, 6), torch.randint(0, 4, (32,))
     dense = {name: weight.dense_mean().requires_grad_() for name, weight in weights.items()}
@@ -240,7 +240,7 @@ def test_weights_that_are_read_grow_where_the_gradient_is_largest():
         assert torch.allclose(found, dense[name].grad, atol=1e-6), name
 
 
-def test_the_stem_is_the_first_layer_or_none():
+def test_only_the_first_layer_is_the_dense_stem():
     def network() -> nn.Sequential:
         return nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 3), nn.Flatten(), nn.Linear(8, 4))
 
@@ -251,7 +251,7 @@ def test_the_stem_is_the_first_layer_or_none():
     assert szilard.bayes.weights(szilard.bayesianize(network(), 0.1))["0"].support.density == 1
 
 
-def test_a_support_that_is_refused_leaves_the_old_one():
+def test_loading_an_invalid_support_leaves_the_old_one():
     network = szilard.bayesianize(nn.Linear(24, 6), 0.3)
     state, x = network.state_dict(), torch.randn(3, 24)
     before = network.eval()(x)
@@ -263,7 +263,7 @@ def test_a_support_that_is_refused_leaves_the_old_one():
     assert torch.equal(network(x), before)
 
 
-def test_layers_that_a_lambda_has_captured_are_named():
+def test_layers_captured_by_a_lambda_are_warned_about():
     class Captured(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -285,7 +285,7 @@ def test_layers_that_a_lambda_has_captured_are_named():
 @pytest.mark.parametrize(
     "kind", [methods.SSVI, methods.MeanField, methods.BayesianCompression, methods.Deterministic]
 )
-def test_ordinary_networks_have_no_such_weights(kind):
+def test_ordinary_networks_give_no_warning(kind):
     method = kind(64)
     network = method.prepare(mlp())
     with warnings.catch_warnings():
@@ -305,7 +305,7 @@ def test_requires_grad_of_a_weight_can_be_set():
     assert len(weight) == 24
 
 
-def test_one_convolution_alone_is_no_stem():
+def test_a_single_converted_convolution_is_not_a_dense_stem():
     network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3))
     made = szilard.bayesianize(network, 0.1, only="0")
     assert szilard.bayes.weights(made)["0"].support.density == pytest.approx(0.1, abs=0.01)
@@ -349,7 +349,7 @@ def test_writing_into_a_weight_is_refused(write):
 
 
 @pytest.mark.parametrize("density", [1.0, 0.3])
-def test_parts_of_a_sequence_are_what_they_were(density):
+def test_parts_of_a_sequential_compute_the_same_as_before(density):
     torch.manual_seed(0)
     original = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3))
     network = szilard.bayesianize(original, density, point=density < 1)
