@@ -58,6 +58,8 @@ class Compiled:
         labels: names of classes or targets, if they are known.
         decisions: what was decided when it was compiled, one line each.
         metadata: what its file says of itself, with the text that ``compile`` was given.
+        difference: largest difference to the outputs of PyTorch that was found when it was compiled, relative to their
+            size; None for a file that was opened.
     """
 
     run: Run
@@ -70,6 +72,7 @@ class Compiled:
     labels: Sequence[str] = ()
     decisions: Sequence[str] = field(default_factory=tuple)
     metadata: Mapping[str, str] = field(default_factory=dict)
+    difference: float | None = None
 
     def __call__(self, x: Any) -> Prediction:
         """Predictions of ``x [B, *shape]``, a tensor or a NumPy array.

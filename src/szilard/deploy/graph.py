@@ -13,6 +13,7 @@ from szilard import bayes
 from szilard.bayes.moments.value import both
 from szilard.deploy import lowered
 from szilard.deploy.uncertainty import Rule
+from szilard.deploy.units import Standardise
 from szilard.errors import SzilardError
 from szilard.networks.takes import call
 
@@ -27,6 +28,7 @@ class Graph(nn.Module):
         outputs: the names of the tensors that :meth:`forward` returns, in order.
         rule: from outputs to answers.
         source: the networks that it was made from, in a tuple: their tensors are no part of this module.
+        inputs: from the user's units of inputs to the network's, or None.
     """
 
     mode = ""
@@ -37,8 +39,14 @@ class Graph(nn.Module):
     def __init__(self, rule: Rule, source: Sequence[nn.Module]) -> None:
         super().__init__()
         self.rule, self.source = rule, tuple(source)
+        self.inputs: Standardise | None = None
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """The tensors of :attr:`outputs` for inputs ``[B, *shape]`` in the user's units."""
+        return self.outputs_of(x if self.inputs is None else self.inputs(x))
+
+    def outputs_of(self, x: Tensor) -> tuple[Tensor, ...]:
+        """The same for inputs in the network's units."""
         raise NotImplementedError
 
 
@@ -52,7 +60,7 @@ class PointGraph(Graph):
         super().__init__(rule, [network])
         self.network = lowered.as_point(network)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+    def outputs_of(self, x: Tensor) -> tuple[Tensor, ...]:
         output = self.network(x)
         return (*self.rule.of_point(output), output)
 
@@ -67,7 +75,7 @@ class MomentsGraph(Graph):
         super().__init__(rule, [network])
         self.network = lowered.with_moments(network)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+    def outputs_of(self, x: Tensor) -> tuple[Tensor, ...]:
         with bayes.mode(self.network, "moments"):
             mean, variance = both(self.network(x))
         return (*self.rule.of_moments(mean, variance), mean, variance)
@@ -98,7 +106,7 @@ class StackedGraph(Graph):
         self.count = len(networks)
         self.network = (first.to("meta"),)  # in a tuple, its tensors are no part of this module
 
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+    def outputs_of(self, x: Tensor) -> tuple[Tensor, ...]:
         stacked = {name: getattr(self, f"stacked{number}") for number, name in enumerate(self.names)}
 
         def run(state: dict[str, Tensor]) -> Tensor:
