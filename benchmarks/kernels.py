@@ -28,8 +28,8 @@ import szilard.sparse.ops  # noqa: F401  (declares the operators)
 from common import machine
 from common.harness import finish, print_table
 from common.roofline import Roof
-from common.timing import Timed, interleave
 from szilard import atomic
+from szilard.cost.interleave import Timed, interleave
 from szilard.sparse import Support
 
 BATCH = 128

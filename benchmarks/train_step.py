@@ -4,10 +4,10 @@
 
 Every row trains the same network on the same batch, a whole step each: zero_grad, loss with its divergence,
 backward, optimiser, and what the method does after a step. One process; rows take turns, round after round
-(:mod:`common.timing`); figures are ratios of medians. A cell is (network, batch size, threads). *Amortised* is the mean
-over whole intervals between two moves of the supports, growth gradients and the move included; ``--quick`` leaves
-it out where it would take too long. ``--results`` keeps every cell as one line; a cell that is measured again
-replaces its line.
+(:mod:`szilard.cost.interleave`); figures are ratios of medians. A cell is (network, batch size, threads).
+*Amortised* is the mean over whole intervals between two moves of the supports, growth gradients and the move
+included; ``--quick`` leaves it out where it would take too long. ``--results`` keeps every cell as one line; a cell
+that is measured again replaces its line.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ import torch
 
 from common import machine
 from common.harness import finish, print_table
-from common.timing import Timed, interleave
 from szilard import atomic
+from szilard.cost.interleave import Timed, interleave
 from training import memory
 from training.contestants import (
     DETERMINISTIC,
