@@ -78,7 +78,7 @@ def by_layer(
     *,
     batch: int = 1,
     threads: int | None = None,
-    budget: float = 5.0,
+    budget: float = 2.0,
     noisy: bool = False,
     clock: Clock | None = None,
     reference: Callable[[], object] | None = None,
