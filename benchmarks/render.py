@@ -65,7 +65,10 @@ class NotMeasured(Exception):
 
 
 def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = ["| " + " | ".join(columns) + " |", "|---" + "|--:" * (len(columns) - 1) + "|"]
+    """A table; columns of words, as the first, are aligned to the left, and columns of numbers to the right."""
+    words = [all(row[place][:1].isalpha() for row in rows) for place in range(len(columns))]
+    rule = "|---" + "".join("|---" if left else "|--:" for left in words[1:]) + "|"
+    lines = ["| " + " | ".join(columns) + " |", rule]
     return "\n".join(
         lines + ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
     )

@@ -12,6 +12,7 @@ from szilard.data.reading import Reading
 from szilard.likelihood.targets import DataTargets, TaskName, of_data
 
 Task = TaskName
+"""Name of what targets mean: one of :data:`szilard.likelihood.TASKS`."""
 
 
 @dataclass(frozen=True, eq=False)
