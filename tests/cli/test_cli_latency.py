@@ -27,7 +27,7 @@ def run(tmp_path_factory):
 
 @pytest.fixture
 def jobs(monkeypatch):
-    """Jobs run here and are listed, by a clock that ticks 1 ms at each reading."""
+    """Jobs run here and are listed, by a clock that ticks 2**-6 s at each reading, 15.6 ms."""
     done = []
 
     def here(job, arguments, *, threads):
@@ -36,13 +36,13 @@ def jobs(monkeypatch):
         return json.loads(json.dumps(getattr(importlib.import_module(module), function)(**arguments)))
 
     monkeypatch.setattr(fresh_process, "in_fresh_process", here)
-    monkeypatch.setattr(clock, "CLOCK", Ticking(2**-10))
+    monkeypatch.setattr(clock, "CLOCK", Ticking(2**-6))
     return done
 
 
 @pytest.fixture
 def noisy(jobs, monkeypatch):
-    monkeypatch.setattr(clock, "CLOCK", Ticking(2**-10, share=0.5))
+    monkeypatch.setattr(clock, "CLOCK", Ticking(2**-6, share=0.3))
 
 
 def test_a_run_in_one_fresh_process(run, jobs):
@@ -53,15 +53,15 @@ def test_a_run_in_one_fresh_process(run, jobs):
     assert [row["method"] for row in rows] == ["ssvi", "deterministic", "mean-field"]
     for row in rows:
         time = row["latency"]
-        assert time["median"] == time["p10"] == time["p90"] == 2**-10
+        assert time["median"] == time["p10"] == time["p90"] == 2**-6
         assert (time["batch"], time["threads"], time["calls_per_reading"]) == (4, 2, 1)
         assert time["runtime"] == f"plain PyTorch {torch.__version__.partition('+')[0]}"
         assert time["noise"]["spread"] == 1
-        assert 1 <= time["noise"]["share"] < 1.1  # the clock ticks once more for the processor's seconds
+        assert 1 <= time["noise"]["share"] <= 1.5  # the clock ticks once more for the processor's seconds
         assert time["noise"]["reasons"] == []
         assert "layers" not in time
         assert row["cost"]["seconds_per_inference"] == {
-            "value": 2**-10, "source": "measured", "batch": 4, "threads": 2,
+            "value": 2**-6, "source": "measured", "batch": 4, "threads": 2,
         }  # fmt: skip
     assert torch.get_num_threads() == 1
 
@@ -75,12 +75,14 @@ def test_tables(run, jobs):
     assert heading == f"Time per inference, batch 1, plain PyTorch {version}, 1 thread"
     row = lines[lines.index(heading) + 3]
     assert row.startswith("SSVI, 30 % of weights")
-    assert re.findall(TIME, row) == ["977 µs"] * 3
+    assert re.findall(TIME, row) == ["15.6 ms"] * 3
     layers = lines[next(i for i, line in enumerate(lines) if line.startswith("Time of each layer")) :]
-    assert [line.split()[1] for line in layers if re.search(r"1 +977 µs\s+100\.0 %$", line)] == [
+    assert [line.split()[1] for line in layers if re.search(r"1 +15\.6 ms\s+100\.0 %$", line)] == [
         "Flatten", "Linear", "ReLU", "Linear",
     ]  # fmt: skip
-    assert layers[-1] == ("Sum of the layers: 3.91 ms; whole network: 977 µs; error of this table: +300.0 %.")
+    assert layers[-1] == (
+        "Sum of the layers: 62.5 ms; whole network: 15.6 ms; error of this table: +300.0 %."
+    )
     assert "seconds" in typed.output  # the column of the main table
     assert not szilard("measure", run / "ssvi").output.count("Time per inference")
 
@@ -119,21 +121,21 @@ def test_weights_of_somebody_else(jobs, tmp_path):
         ("0", "Flatten"),
         ("1", "Linear"),
     ]
-    assert time["layers"]["total"] == 2 * 2**-10
-    assert time["layers"]["error"] == 2**-10
+    assert time["layers"]["total"] == 2 * 2**-6
+    assert time["layers"]["error"] == 2**-6
 
 
 def test_a_compressed_file(run, jobs, tmp_path):
     assert szilard("compress", run, "--out", tmp_path / "d.szd", "--lam", 1e-4).code == 0
     typed = szilard("measure", tmp_path / "d.szd", "--latency", "--json")
     assert typed.code == 0, typed.output
-    assert json.loads(typed.stdout)["networks"][0]["latency"]["median"] == 2**-10
+    assert json.loads(typed.stdout)["networks"][0]["latency"]["median"] == 2**-6
 
 
 def test_a_noisy_machine_is_refused(run, noisy):
     typed = szilard("measure", run, "--latency")
     typed.refused(
-        r"the machine is too noisy to measure latency now: the process had a processor for 52 % of the time "
+        r"the machine is too noisy to measure latency now: the process had a processor for 45 % of the time "
         r"\(at least 90 % is needed\); stop other programs and measure again, or use --noisy for figures that are "
         r"labelled as noisy$"
     )

@@ -96,3 +96,11 @@ def keep_innermost(network: nn.Module) -> None:
     for module in network.modules():
         if type(module) in _ALIKE:
             module.__class__ = _ALIKE[type(module)]
+
+
+def release_innermost(network: nn.Module) -> None:
+    """Undo :func:`keep_innermost`, in place: the modules have the classes again that the network was built with."""
+    before = {new: old for old, new in _ALIKE.items()}
+    for module in network.modules():
+        if type(module) in before:
+            module.__class__ = before[type(module)]

@@ -6,6 +6,8 @@ from torch import nn
 
 from szilard import bayes
 from szilard.bayes.attention import BayesAttention
+from szilard.bayes.batch_innermost import release_innermost
+from szilard.bayes.fuse import separate_rectifiers
 from szilard.cost import Cost
 from szilard.cost.inputs import Inputs
 from szilard.cost.latency import Latency, latencies
@@ -14,7 +16,7 @@ from szilard.errors import SzilardError
 
 
 def plain(network: nn.Module) -> nn.Module:
-    """The network in layers of torch, with its mean weights and zeros for entries that do not exist.
+    """A copy in layers of torch, or of the user's own, with its mean weights and zeros for entries that do not exist.
 
     Raises:
         SzilardError: it has stochastic attention, for which torch has no layer.
@@ -24,7 +26,10 @@ def plain(network: nn.Module) -> nn.Module:
             "the latency of stochastic attention cannot be measured in plain PyTorch, which has no such layer; measure "
             "the network without latency"
         )
-    return bayes.point_network(network)
+    found = bayes.point_network(network)
+    release_innermost(found)
+    separate_rectifiers(found)
+    return found
 
 
 def runtime(network: nn.Module, inputs: Inputs, *, batch: int = 1) -> Runtime:
