@@ -1,4 +1,4 @@
-"""The Python on the documentation's pages and in the README runs."""
+"""The Python examples in the documentation and the README run."""
 
 import re
 from pathlib import Path
@@ -15,7 +15,7 @@ BLOCKS = [
 
 
 @pytest.mark.parametrize("block", BLOCKS)
-def test_page_runs(block, tmp_path, monkeypatch):
+def test_code_block_runs(block, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     exec(compile(block, "page", "exec"), {"__name__": "page"})
 

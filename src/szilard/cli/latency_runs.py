@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -79,7 +81,9 @@ def measure_here(request: dict[str, Any], files: list[str], options: dict[str, A
         "path": Path(request["path"]),
         "normalisation": Normalisation(**request["normalisation"]),
     }
-    networks = [_network(Request(**fields), Path(file)) for file in files]
+    silent = io.StringIO()  # the other process prints the same when it opens the files
+    with contextlib.redirect_stdout(silent), contextlib.redirect_stderr(silent):
+        networks = [_network(Request(**fields), Path(file)) for file in files]
     runtimes = [inference_time.runtime(network, shape, batch=asked.batch) for network, shape in networks]
     found = latencies(
         {str(number): one.run for number, one in enumerate(runtimes)},

@@ -1,4 +1,4 @@
-"""Times of several functions on a machine that is not quiet: all in turn, many rounds, medians."""
+"""Comparing times on a machine with varying load: functions alternate for many rounds; medians are compared."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from itertools import pairwise
 from szilard.cost import clock as clocks
 from szilard.cost.clock import Clock
 
-TURN = 0.02  # a turn lasts at least so long, seconds: short steps are timed several at a time
-LONG = 0.1  # seconds of a step that lasts so long that cold caches at its start do not matter
+TURN = 0.02  # minimum seconds of a turn; several short steps are timed together
+LONG = 0.1  # seconds; for a step longer than this, cold caches at its start do not matter
 
 
 @dataclass(frozen=True)
@@ -38,13 +38,13 @@ class Turn:
 
 @dataclass(frozen=True)
 class Timed:
-    """Something to time.
+    """A function to time.
 
     Attributes:
-        run: does it.
-        steps: how many steps one ``run`` is; times are per step.
-        warm: run once untimed at the start of each turn, so that nobody pays for the caches the others emptied
-            (unless a step is :data:`LONG`).
+        run: the function.
+        steps: number of steps in one ``run``; times are per step.
+        warm: run once without timing at the start of each turn, because other contestants have evicted the caches
+            (unless a step is longer than :data:`LONG`).
     """
 
     run: Callable[[], object]
@@ -106,9 +106,9 @@ def interleave(
     warmed_up: bool = False,
     clock: Clock | None = None,
 ) -> dict[str, Summary]:
-    """Give every contestant a turn, round after round, so that all meet the same disturbances by other programs.
+    """Time every contestant once in each round, so that varying load of the machine affects all of them equally.
 
-    The first round is not counted (allocators and libraries warm up) unless all are ``warmed_up``. Rounds go on
+    The first round is not counted (allocators and libraries warm up) unless all are ``warmed_up``. Rounds continue
     for ``budget`` seconds, but at least ``least_rounds`` and at most ``most_rounds`` are counted.
 
     Args:
