@@ -30,6 +30,8 @@ _RULES: list[tuple[re.Pattern[str], str]] = [
         (r"\bwith root= or", "with --data-root or"),
         (r"\buse download=True", "add --download"),
         (r"\bresume=True", "--resume"),
+        (r"\bnoisy=True", "--noisy"),
+        (r"(?<![-\w])threads (?=must be\b|is \d)", "--threads "),
         (r"\b((?:another|smaller|lower) learning rate)\b(?! \()", r"\1 (--lr)"),
         (r"\bmore epochs\b(?! \()", "more epochs (--epochs)"),
         (r"\blarger density, such as\b", "larger --density, such as"),
