@@ -61,7 +61,9 @@ def check(
         SzilardError: it is larger than :data:`TOLERANCE`.
     """
     if len(found) != len(names):
-        raise SzilardError(f"backend {backend} returns {len(found)} outputs instead of {len(names)}; choose another one")
+        raise SzilardError(
+            f"backend {backend} returns {len(found)} outputs, not {len(names)}; choose another one"
+        )
     pairs = (dict(zip(names, outputs, strict=True)) for outputs in (found, wanted))
     worst, where = difference(*pairs, in_nats=in_nats)
     if not worst <= TOLERANCE:

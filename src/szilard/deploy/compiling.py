@@ -16,7 +16,7 @@ from szilard.deploy.description import Description
 from szilard.deploy.graph import MODES, Graph, MomentsGraph, PointGraph, StackedGraph, output_of, sampled
 from szilard.deploy.uncertainty import OfClasses, Rule, rule_for
 from szilard.deploy.units import Standardise, Units, checked
-from szilard.errors import SzilardError
+from szilard.errors import SzilardError, first_line
 from szilard.likelihood import Likelihood, for_training
 from szilard.likelihood.targets import TaskName, of_data
 from szilard.networks.finite import not_finite
@@ -92,8 +92,7 @@ def compile(
         graph.inputs = Standardise(inputs)
     size = batch if batch is not None or graph.dynamic else len(example)
     shown = checking.some(example, size)
-    with torch.no_grad():
-        wanted = graph(shown)
+    wanted = _outputs(graph, shown)
     shape, names_of_labels = tuple(example.shape[1:]), tuple(labels)
     told = Description(
         mode, shape, size, example.dtype, graph.outputs, rule.name, names_of_labels, metadata or {}
@@ -117,9 +116,32 @@ def compile(
             *job.decisions,
         ]
         return Compiled(
-            run, name, mode, shape, graph.outputs, size, example.dtype, names_of_labels, tuple(decisions), told, worst
+            run,
+            name,
+            mode,
+            shape,
+            graph.outputs,
+            size,
+            example.dtype,
+            names_of_labels,
+            tuple(decisions),
+            told,
+            worst,
         )
     raise SzilardError("no backend can be used")
+
+
+@torch.no_grad()
+def _outputs(graph: Graph, x: Tensor) -> tuple[Tensor, ...]:
+    try:
+        found: tuple[Tensor, ...] = graph(x)
+    except SzilardError:
+        raise
+    except Exception as error:  # the user's code, or an operation without a batched form
+        raise SzilardError(
+            f"the network does not run in mode {graph.mode}: {first_line(error)}; choose another mode"
+        ) from error
+    return found
 
 
 def _mode(members: Sequence[nn.Module], mode: str | None) -> str:

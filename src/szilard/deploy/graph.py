@@ -10,7 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from szilard import bayes
+from szilard.bayes.drawn_weights import drawn_modules, weights_of
+from szilard.bayes.groups import ScaledLayer
+from szilard.bayes.layers import BayesLayer
 from szilard.bayes.moments.value import both
+from szilard.bayes.noise import PREDICTING, mix
 from szilard.deploy import lowered
 from szilard.deploy.uncertainty import Rule
 from szilard.deploy.units import Standardise
@@ -126,20 +130,39 @@ def sampled(network: nn.Module, rule: Rule, samples: int, seed: int) -> StackedG
 
 @torch.no_grad()
 def draw(network: nn.Module, seed: int, number: int) -> nn.Module:
-    """An ordinary network with one draw of all weights."""
+    """An ordinary network with one draw of all weights, that of ``method.predict`` with this seed."""
     answer = lowered.as_point(network)
-    with bayes.drawn(network, seed, number):
+    with bayes.evaluating(network), bayes.drawn(network, mix(seed, PREDICTING), number):
         _fill(answer, network)
     return answer
 
 
 def _fill(answer: nn.Module, network: nn.Module) -> None:
+    """Copy the weights that hold now into the ordinary layers of the same names."""
     ordinary = dict(answer.named_modules())
-    for name, layer in bayes.bayes_layers(network).items():
-        values = layer.values_now().detach()
-        weight: Any = ordinary[name]
-        weight = next(m for m in weight.modules() if isinstance(getattr(m, "weight", None), Tensor))
-        weight.weight.copy_(layer.weight.support.scatter(values))
+    inner = set()
+    for name, module in network.named_modules():
+        if isinstance(module, ScaledLayer):
+            inner.add(module.layer)
+            z = module.scale(1)
+            weight = _weight_now(module.layer)
+            factor = z.reshape(-1, *[1] * (weight.dim() - 1)) if module.on_outputs else z
+            _layer(ordinary[name]).copy_(weight * factor)
+        elif isinstance(module, BayesLayer) and module not in inner:
+            _layer(ordinary[name]).copy_(_weight_now(module))
+    for name, drawn in drawn_modules(network):
+        for weight_name in weights_of(drawn).weights:
+            getattr(ordinary[name], weight_name).copy_(weights_of(drawn).tensor(weight_name))
+
+
+def _weight_now(layer: BayesLayer) -> Tensor:
+    return layer.weight.support.scatter(layer.values_now().detach())
+
+
+def _layer(module: nn.Module) -> Tensor:
+    """The weight of an ordinary layer, which may have a layer that pads in front of it."""
+    weights = (getattr(part, "weight", None) for part in module.modules())
+    return next(weight for weight in weights if isinstance(weight, Tensor))
 
 
 @torch.no_grad()

@@ -160,7 +160,9 @@ class OfQuantities(Rule):
         shift, scale = (units or Units(0.0, 1.0)).tensors()
         for part in (shift, scale):
             if part.numel() not in (1, count):
-                raise SzilardError(f"units of {count} targets must have 1 or {count} numbers, not {part.numel()}")
+                raise SzilardError(
+                    f"units of {count} targets must have 1 or {count} numbers, not {part.numel()}"
+                )
         self.converts = units is not None and not units.trivial
         # Answers of one target are [B], of several [B, k].
         self.register_buffer("shift", shift.flatten() if shift.numel() > 1 else shift.reshape(()))

@@ -75,7 +75,7 @@ def checked(units: Units, example: Tensor) -> Units:
             fits = False
         if not fits:
             raise SzilardError(
-                f"units of shape {list(part.shape)} do not fit inputs of shape {list(shape)}; give one number, or one for "
-                "each channel or feature"
+                f"units of shape {list(part.shape)} do not fit inputs of shape {list(shape)}; give one number, or one "
+                "for each channel or feature"
             )
     return units

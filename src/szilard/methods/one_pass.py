@@ -77,9 +77,7 @@ def predictive(likelihood: Likelihood, found: Moments, calibration: float, two: 
         shape[axis] = mean.shape[axis]
         points = normal_points(POINTS, mean.shape[axis]).to(mean).view(-1, *shape)
     else:
-        raise SzilardError(
-            f"{type(likelihood).__name__} has no prediction in one pass; predict with samples"
-        )
+        raise SzilardError(f"{type(likelihood).__name__} has no prediction in one pass; predict with samples")
     draws = mean.unsqueeze(0) + variance.sqrt().unsqueeze(0) * points
     return two_classes(draws, calibration) if two else predictive_of(likelihood, draws, calibration)
 

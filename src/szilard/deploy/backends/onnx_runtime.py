@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -81,18 +81,21 @@ def model_bytes(job: Job) -> bytes:
     with quiet():
         program = exported(job)
         try:
-            made = torch.onnx.export(
-                program, (), input_names=["x"], output_names=list(job.graph.outputs), dynamo=True, verbose=False
-            )
+            made = torch.onnx.export(program, (), dynamo=True, verbose=False)
         except Exception as error:
             raise SzilardError(f"the network cannot be written as ONNX: {first_line(error)}") from error
     assert made is not None
     model: Any = made.model_proto
+    rename(model, ["x"], job.graph.outputs)
     derive_second_moments(model)
     for node in model.graph.node:  # the exporter's notes: Python stack traces with paths of this machine
         del node.metadata_props[:]
         node.doc_string = ""
-    for entries in (model.metadata_props, model.graph.metadata_props, *(v.metadata_props for v in _values(model))):
+    for entries in (
+        model.metadata_props,
+        model.graph.metadata_props,
+        *(v.metadata_props for v in _values(model)),
+    ):
         del entries[:]
     return finished(model, job.metadata)
 
@@ -112,7 +115,9 @@ def finished(model: Any, metadata: Mapping[str, str]) -> bytes:
         model.metadata_props.add(key=HASH, value=found)
         content: bytes = model.SerializeToString(deterministic=True)
     except Exception as error:
-        raise SzilardError(f"the ONNX file cannot be made: {first_line(error)}; it may have at most 2 GiB") from error
+        raise SzilardError(
+            f"the ONNX file cannot be made: {first_line(error)}; it may have at most 2 GiB"
+        ) from error
     return content
 
 
@@ -151,8 +156,36 @@ def read(path: Path, content: bytes) -> tuple[Any, dict[str, str]]:
             f"{path} does not match its hash: it is damaged, or its weights or operations were changed; write it again"
         )
     if any(one.data_location == onnx.TensorProto.EXTERNAL or one.external_data for one in _tensors(model)):
-        raise SzilardError(f"{path} refers to tensors in other files, which szilard never writes; write it again")
+        raise SzilardError(
+            f"{path} refers to tensors in other files, which szilard never writes; write it again"
+        )
     return model, metadata
+
+
+def rename(model: Any, inputs: Sequence[str], outputs: Sequence[str]) -> None:
+    """Name the inputs and outputs of a model; other values with these names get other ones.
+
+    The exporter's own renaming leaves an inner value that an operation such as ``mean`` named like an output.
+
+    Raises:
+        SzilardError: two outputs are the same value, or one is an input.
+    """
+    graph = model.graph
+    old = [value.name for value in (*graph.input, *graph.output)]
+    if len(set(old)) != len(old):
+        raise SzilardError("two outputs of the graph are the same value, which an ONNX file cannot have")
+    wanted = dict(zip(old, [*inputs, *outputs], strict=True))
+    taken = set(wanted.values())
+    names = {name for node in graph.node for name in (*node.input, *node.output)} | {
+        v.name for v in _values(model)
+    }
+    for name in names & taken - set(wanted):
+        wanted[name] = f"{name}.inner"
+    for value in _values(model):
+        value.name = wanted.get(value.name, value.name)
+    for node in graph.node:
+        for ends in (node.input, node.output):
+            ends[:] = [wanted.get(name, name) for name in ends]
 
 
 def derive_second_moments(model: Any) -> None:
@@ -189,7 +222,9 @@ def _check_interface(model: Any, told: Description, path: Path) -> None:
         kind = ""
     wanted = [told.batch or 0, *told.shape]
     if shape != wanted or kind != str(told.dtype).removeprefix("torch.") or outputs != list(told.outputs):
-        raise SzilardError(f"{path} is damaged: its inputs or outputs are not those that it describes; write it again")
+        raise SzilardError(
+            f"{path} is damaged: its inputs or outputs are not those that it describes; write it again"
+        )
 
 
 def _values(model: Any) -> Iterator[Any]:
