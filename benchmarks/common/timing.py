@@ -46,13 +46,16 @@ class Summary:
     low: float  # first quartile
     high: float  # third quartile
     rounds: int
+    p10: float
+    p90: float
 
     @classmethod
     def of(cls, seconds: list[float]) -> Summary:
-        low, median, high = (
-            statistics.quantiles(seconds, n=4, method="inclusive") if len(seconds) > 1 else seconds * 3
-        )
-        return cls(median, low, high, len(seconds))
+        if len(seconds) == 1:
+            return cls(*seconds * 3, 1, *seconds * 2)
+        low, median, high = statistics.quantiles(seconds, n=4, method="inclusive")
+        tenths = statistics.quantiles(seconds, n=10, method="inclusive")
+        return cls(median, low, high, len(seconds), tenths[0], tenths[-1])
 
 
 def interleave(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from difflib import get_close_matches
 
 from szilard.deploy.backends.base import Backend, Job, Run, exported
@@ -40,7 +41,8 @@ def backend(name: str) -> Backend:
 
 def installed() -> list[str]:
     """Names of the backends that can be used here."""
-    return [name for name in BACKENDS if _class(name).missing() is None]
+    known = [name for name, (module, _) in BACKENDS.items() if importlib.util.find_spec(module) is not None]
+    return [name for name in known if _class(name).missing() is None]
 
 
 def _class(name: str) -> type[Backend]:
