@@ -148,7 +148,6 @@ def measured(
             progress(f"quality of {one.case.name}")
             rows.append(quality.measured(one))
         return rows
-    latency.prepare()
     return (differences if part == "agreement" else latencies)(found, quick, installed)
 
 
@@ -165,6 +164,7 @@ def main() -> None:
     parser.add_argument("--only", choices=PARTS, action="append", help="measure this part only; repeatable")
     arguments = parser.parse_args()
     warnings.filterwarnings("ignore")  # of exporters
+    torch.set_num_threads(1)
     print(machine.line(machine.describe()))
     path = arguments.results
     section: Section = json.loads(path.read_text()) if path and path.exists() else {}

@@ -6,7 +6,6 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from common.timing import Timed, interleave
@@ -163,8 +162,3 @@ def sparse_figures(rows: Sequence[Row], network: str) -> dict[str, float | None]
             seconds(rows, network, 1, "native", "moments"), fastest
         ),
     }
-
-
-def prepare() -> None:
-    """One thread."""
-    torch.set_num_threads(1)
