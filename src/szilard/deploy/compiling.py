@@ -73,8 +73,7 @@ def compile(
     if not isinstance(example, Tensor) or example.dim() < 1 or not len(example):
         raise SzilardError("example must be a tensor [B, ...] with at least one input")
     if backend != DEFAULT:
-        chosen = backends.backend(backend)
-        names = [chosen.name]
+        names = [backends.backend(backend).name]
     else:
         usable = backends.installed()
         names = [name for name in _ORDER if name in usable]
@@ -86,7 +85,8 @@ def compile(
     job = Job(graph, shown, size is None, threads, None if path is None else Path(path), metadata or {})
     for number, name in enumerate(names):
         try:
-            run = backends.backend(name).compile(job)
+            chosen = backends.backend(name)
+            run = chosen.compile(job)
         except SzilardError as error:
             if number == len(names) - 1:
                 raise

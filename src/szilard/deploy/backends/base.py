@@ -53,6 +53,8 @@ class Backend:
     modules: tuple[str, ...] = ()
     #: Suffix of its files; empty if it writes none.
     suffix = ""
+    #: Whether it refuses inputs that are not finite.
+    checks_inputs = False
 
     @classmethod
     def missing(cls) -> str | None:

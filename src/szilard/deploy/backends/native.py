@@ -23,6 +23,7 @@ MOST = 8  # examples of one call; larger batches are several calls
 class Native(Backend):
     name = "native"
     summary = "Szilard's own C++ kernels for one to eight inputs"
+    checks_inputs = True
 
     @classmethod
     def missing(cls) -> str | None:
