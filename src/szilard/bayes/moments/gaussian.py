@@ -83,18 +83,26 @@ def maximum(first: Pair, second: Pair) -> Pair:
 
 def clip(mean: Tensor, variance: Tensor, low: float, high: float) -> Pair:
     """Moments of min(max(x, low), high), relative to the clipped mean so that large bounds do not cancel."""
+    if high == math.inf:
+        if low == -math.inf:
+            return mean, variance
+        rectified, spread = relu(mean - low, variance)
+        return low + rectified, spread
+    if low == -math.inf:
+        rectified, spread = relu(high - mean, variance)
+        return high - rectified, spread
     std = _divisor(variance.sqrt())
     origin = mean.clamp(low, high)
     a, b = (((bound - mean) / std).clamp(-_FAR, _FAR) for bound in (low, high))
     inside = cdf(b) - cdf(a)
     shift = mean - origin
     down, up = low - origin, high - origin
-    first = _times(down, cdf(a)) + _times(up, cdf(-b)) + shift * inside + std * (pdf(a) - pdf(b))
+    first = down * cdf(a) + up * cdf(-b) + shift * inside + std * (pdf(a) - pdf(b))
     second = (
-        _times(down.square(), cdf(a))
-        + _times(up.square(), cdf(-b))
+        down.square() * cdf(a)
+        + up.square() * cdf(-b)
         + (shift.square() + variance) * inside
-        + std * (_times(shift + down, pdf(a)) - _times(shift + up, pdf(b)))
+        + std * ((shift + down) * pdf(a) - (shift + up) * pdf(b))
     )
     return origin + first, (second - first.square()).clamp_min(0)
 
@@ -103,11 +111,6 @@ def log_normal(mean: Tensor, variance: Tensor) -> Pair:
     """Moments of e^x: E = e^(μ + v/2), and the variance E² (e^v - 1)."""
     first = (mean + 0.5 * variance).exp()
     return first, first.square() * variance.expm1()
-
-
-def _times(value: Tensor, weight: Tensor) -> Tensor:
-    """A product in which a bound at infinity with weight zero counts as zero."""
-    return torch.where(weight > 0, value, 0) * weight
 
 
 @functools.cache
