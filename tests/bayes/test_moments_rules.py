@@ -350,7 +350,7 @@ def test_maximum_of_two_is_exact_and_of_four_close():
 
 
 def test_normalisation_over_units():
-    """First order: over 64 units deviations are within 2 % on average, and means within 7 % of a deviation."""
+    """First order: over 64 units deviations are within 2 % on average, and means within 10 % of one."""
     x, v = numbers(2, 8, 16), 0.2 * numbers(2, 8, 16, seed=1).square()
     xs = drawn(x, v, 40_000, 2)
     g = GaussianTensor(x, v)
@@ -360,7 +360,7 @@ def test_normalisation_over_units():
         (F.group_norm(g, 2), F.group_norm(xs.flatten(0, 1), 2).unflatten(0, (-1, 2))),
     ):
         mean, variance = found.moments
-        assert float((mean - wanted.mean(0)).abs().max() / wanted.std(0).mean()) < 0.07
+        assert float(((mean - wanted.mean(0)) / wanted.std(0)).abs().max()) < 0.1
         assert float((variance.sqrt() / wanted.std(0)).log().abs().mean()) < 0.02
     compare(
         F.batch_norm(g, numbers(8), numbers(8).square() + 1, numbers(8, seed=5), numbers(8, seed=6)),

@@ -1,8 +1,8 @@
 """Rules for normalisation.
 
-Batch normalisation in eval mode is a constant scale and shift, which is exact. The other kinds divide by the mean square
-deviation of the input itself. Means are computed with its expectation, and variances to first order in all inputs of
-the group.
+Batch normalisation in eval mode is a constant scale and shift, which is exact. The other kinds divide by the mean
+square deviation of the input itself. Means are computed with its expectation, and variances to first order in all
+inputs of the group.
 """
 
 from __future__ import annotations
@@ -60,8 +60,11 @@ def batch_norm(
 
 
 def _standardised(x: Tensor, axes: Sequence[int], eps: float, centred: bool = True) -> GaussianTensor:
-    """(x - centre) / size. With y the result and n the size of the group, ∂y_i/∂x_j = (δ_ij - (1 + y_i y_j) / n) / size;
-    without a centre, there is no 1."""
+    """(x - centre) / size over some axes.
+
+    With y the result and n the size of the group, ∂y_i/∂x_j = (δ_ij - (1 + y_i y_j) / n) / size, without the 1 if there
+    is no centre.
+    """
     deviation, variance = both(x)  # not Gaussian where only the weight or the bias is
     axes = list(axes)
     share = 1 / math.prod(variance.shape[axis] for axis in axes)
