@@ -14,6 +14,8 @@ namespace {
 
 using szilard_inference::Built;
 
+constexpr int MOST_THREADS = 256;
+
 std::mutex lock;
 int64_t made = 0;
 
@@ -73,7 +75,10 @@ int szilard_program_run(int64_t handle, const float *x, int64_t x_room, float *o
     if (!szilard_running().finite(x, x_room)) return SZILARD_NAN_INPUT;
     float *scratch = kept_memory(program.scratch + program.work + szilard_inference::SLACK);
     if (!scratch) return SZILARD_NO_MEMORY;
-    szilard_running().run_program(program, x, out, scratch, threads);
+    szilard_running().run_program(program, x, out, scratch,
+                                  threads < 1              ? 1
+                                  : threads > MOST_THREADS ? MOST_THREADS
+                                                           : threads);
     return SZILARD_OK;
 }
 

@@ -1,13 +1,13 @@
 """The table of rules: which function computes mean and variance for each function of torch.
 
 A rule takes the arguments of the function that it replaces, some of them
-:class:`~szilard.bayes.moments.value.GaussianTensor`, and returns what the function would return. To add one, decorate it
-with :func:`rule` in the file of its family.
+:class:`~szilard.bayes.moments.value.GaussianTensor`, and returns what the function would return. To add one, decorate
+it with :func:`rule` in the file of its family.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -20,33 +20,43 @@ Rule = Callable[..., Any]
 _R = TypeVar("_R", bound=Rule)
 _RULES: dict[Any, Rule] = {}
 
+#: Where :func:`rule` looks for a name: in torch, among the methods of tensors, and in torch.nn.functional.
+PLACES: tuple[Any, ...] = (torch, Tensor, F)
+
 #: Functions that read the shape or the type and no numbers.
-_METADATA = frozenset(
-    getattr(Tensor, name)
-    for name in (
-        "size", "dim", "ndimension", "numel", "nelement", "stride", "is_contiguous", "is_floating_point", "is_complex",
-        "get_device", "element_size", "storage_offset", "__len__", "__hash__", "__repr__", "__str__", "__format__",
-        "type",
-    )
-) | {torch.numel, torch.is_floating_point, torch.is_complex, torch.is_tensor}  # fmt: skip
+_METADATA: frozenset[Any] = frozenset(
+    [
+        getattr(Tensor, name)
+        for name in (
+            "size", "dim", "ndimension", "numel", "nelement", "stride", "is_contiguous", "is_floating_point",
+            "is_complex", "get_device", "element_size", "storage_offset", "__len__", "__hash__", "__repr__", "__str__",
+            "__format__", "type",
+        )
+    ]
+    + [getattr(torch, name) for name in ("numel", "is_floating_point", "is_complex", "is_tensor")]
+)  # fmt: skip
 
 #: Where a rule for an unknown function belongs.
 FAMILIES = "linear.py, activations.py, pooling.py, normalization.py, arithmetic.py, shapes.py or attention.py"
 
 
-def rule(*names: str) -> Callable[[_R], _R]:
+def rule(*names: str, places: Sequence[Any] = PLACES) -> Callable[[_R], _R]:
     """Register a function as the rule of every function of torch with one of these names.
 
-    A name is searched in ``torch``, ``torch.Tensor``, ``torch.nn.functional`` and ``torch.special``, so that one rule
-    serves ``torch.relu(x)``, ``x.relu()`` and ``F.relu(x)``.
+    One rule serves ``torch.relu(x)``, ``x.relu()`` and ``F.relu(x)``.
+
+    Args:
+        names: of functions.
+        places: where the names are searched; fewer places for names that mean different functions, or take their
+            arguments in different orders.
 
     Raises:
-        KeyError: torch has no function of that name.
+        KeyError: there is no function of that name.
     """
 
     def register(function: _R) -> _R:
         for name in names:
-            found = [getattr(place, name, None) for place in (torch, Tensor, F, torch.special)]
+            found: list[Any] = [getattr(place, name, None) for place in places]
             keys = [one.__get__ if _is_property(one) else one for one in found]
             keys = [key for key in keys if callable(key)]  # not torch.float, which is a type of numbers
             if not keys:
@@ -61,17 +71,22 @@ def apply(function: Any, arguments: tuple[Any, ...], named: dict[str, Any]) -> A
     """Call the rule of a function of torch.
 
     Raises:
-        SzilardError: there is none.
+        SzilardError: there is none, or it does not take these arguments.
     """
     found = _RULES.get(function)
     if found is not None:
-        return found(*arguments, **named)
-    if function in _METADATA or getattr(function, "__name__", "") in ("__get__", "__set__"):
+        try:
+            return found(*arguments, **named)
+        except TypeError as error:
+            raise SzilardError(
+                f"the rule for the mean and variance of {name_of(function)} does not take these arguments: {error}"
+            ) from error
+    if function in _METADATA or getattr(function, "__name__", "") == "__get__":
         with torch._C.DisableTorchFunctionSubclass():
             return function(*arguments, **named)
     raise SzilardError(
-        f"there is no rule for the mean and variance of {name_of(function)}; add one to a file of szilard/bayes/moments/ "
-        f"({FAMILIES}), or predict with samples"
+        f"there is no rule for the mean and variance of {name_of(function)}; add one to a file of "
+        f"szilard/bayes/moments/ ({FAMILIES}), or predict with samples"
     )
 
 
@@ -80,11 +95,16 @@ def names() -> list[str]:
     return sorted({name_of(function) for function in _RULES})
 
 
+def table() -> dict[Any, Rule]:
+    """The rule of every function that has one; a copy."""
+    return dict(_RULES)
+
+
 def name_of(function: Any) -> str:
     """Name of a function of torch, as a user writes it: ``cumsum``, or ``Tensor.T``."""
     name = getattr(function, "__name__", str(function))
-    if name == "__get__":
-        return f"Tensor.{getattr(function.__self__, '__name__', '?')}"
+    if name in ("__get__", "__set__"):
+        return f"Tensor.{getattr(function.__self__, '__name__', None) or 'T'}"
     return str(name)
 
 
