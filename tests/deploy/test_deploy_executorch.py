@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-
 from deploy_networks import bayesian, differences, inputs
+
 from szilard import SzilardError, deploy
 
 pytest.importorskip("executorch")
@@ -52,7 +52,13 @@ def test_damaged_programs(tmp_path):
     path = tmp_path / "network.pte"
     deploy.compile(bayesian(), inputs(2), backend="executorch", mode="point", path=path)
     whole = path.read_bytes()
-    for damaged in (b"", whole[:1000], whole[:-1], bytes([whole[0] ^ 1]) + whole[1:], whole.replace(b"point", b"paint")):
+    for damaged in (
+        b"",
+        whole[:1000],
+        whole[:-1],
+        bytes([whole[0] ^ 1]) + whole[1:],
+        whole.replace(b"point", b"paint"),
+    ):
         path.write_bytes(damaged)
         with pytest.raises(SzilardError) as caught:
             deploy.load(path)

@@ -24,7 +24,9 @@ from szilard.deploy.backends import onnx_runtime  # noqa: E402
 def content(tmp_path_factory):
     """The bytes of a valid file."""
     path = tmp_path_factory.mktemp("files") / "network.onnx"
-    deploy.compile(nn.Linear(6, 3).eval(), torch.ones(2, 6), backend="onnx", path=path, labels=["a", "b", "c"])
+    deploy.compile(
+        nn.Linear(6, 3).eval(), torch.ones(2, 6), backend="onnx", path=path, labels=["a", "b", "c"]
+    )
     return path.read_bytes()
 
 
@@ -43,7 +45,9 @@ def changed(content, path, metadata=None, change=None):
     entries = {entry.key: entry.value for entry in model.metadata_props} | (metadata or {})
     if change is not None:
         change(model)
-    path.write_bytes(onnx_runtime.finished(model, {key: value for key, value in entries.items() if value is not None}))
+    path.write_bytes(
+        onnx_runtime.finished(model, {key: value for key, value in entries.items() if value is not None})
+    )
     return path
 
 
@@ -78,7 +82,9 @@ def test_damaged_descriptions(content, tmp_path, name, value):
     assert "damaged" in refused(changed(content, tmp_path / "n.onnx", {f"szilard.{name}": value}))
 
 
-@pytest.mark.parametrize("told", [{"shape": "[7]"}, {"batch": "4"}, {"dtype": "float64"}, {"shape": "[2, 3]"}])
+@pytest.mark.parametrize(
+    "told", [{"shape": "[7]"}, {"batch": "4"}, {"dtype": "float64"}, {"shape": "[2, 3]"}]
+)
 def test_descriptions_of_another_network(content, tmp_path, told):
     path = changed(content, tmp_path / "n.onnx", {f"szilard.{key}": value for key, value in told.items()})
     assert "not those that it describes" in refused(path)
@@ -100,8 +106,12 @@ def test_tensors_of_subgraphs_in_other_files_are_not_read(content, tmp_path):
         tensor.ClearField("float_data")
         tensor.data_location = onnx.TensorProto.EXTERNAL
         tensor.external_data.add(key="location", value="/etc/passwd")
-        inner = onnx.helper.make_graph([onnx.helper.make_node("Constant", [], ["t"], value=tensor)], "g", [], [])
-        model.graph.node.append(onnx.helper.make_node("If", ["c"], ["t"], then_branch=inner, else_branch=inner))
+        inner = onnx.helper.make_graph(
+            [onnx.helper.make_node("Constant", [], ["t"], value=tensor)], "g", [], []
+        )
+        model.graph.node.append(
+            onnx.helper.make_node("If", ["c"], ["t"], then_branch=inner, else_branch=inner)
+        )
 
     assert "in other files" in refused(changed(content, tmp_path / "n.onnx", change=add))
 
@@ -131,7 +141,9 @@ def test_suffixes_and_missing_files(tmp_path):
 
 def test_own_names_of_metadata_are_refused():
     with pytest.raises(SzilardError, match="prefix"):
-        deploy.compile(nn.Linear(2, 2).eval(), torch.ones(1, 2), backend="eager", metadata={"szilard.mode": "x"})
+        deploy.compile(
+            nn.Linear(2, 2).eval(), torch.ones(1, 2), backend="eager", metadata={"szilard.mode": "x"}
+        )
 
 
 def package(metadata=None) -> bytes:
@@ -139,7 +151,9 @@ def package(metadata=None) -> bytes:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("network/data/model.so", b"not a library")
-    told = Description("point", (3,), None, torch.float32, ("answer", "aleatoric", "epistemic", "mean"), "rule")
+    told = Description(
+        "point", (3,), None, torch.float32, ("answer", "aleatoric", "epistemic", "mean"), "rule"
+    )
     return inductor.described(file.getvalue(), told.entries() | (metadata or {}))
 
 
@@ -154,7 +168,12 @@ def test_a_damaged_package_is_not_opened_with_trust(tmp_path, monkeypatch):
     monkeypatch.setattr(inductor, "loaded", lambda _: pytest.fail("it was opened"))
     path, whole = tmp_path / "network.pt2", package()
     assert inductor.read(path, whole)["szilard.mode"] == "point"
-    cuts = [whole[:100], whole.replace(b"not a library", b"now a library"), b"", whole.replace(b'"point"', b'"paint"')]
+    cuts = [
+        whole[:100],
+        whole.replace(b"not a library", b"now a library"),
+        b"",
+        whole.replace(b'"point"', b'"paint"'),
+    ]
     for damaged in cuts:
         path.write_bytes(damaged)
         refused(path, trusted=True)

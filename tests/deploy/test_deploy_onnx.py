@@ -7,9 +7,9 @@ import warnings
 
 import pytest
 import torch
+from deploy_networks import bayesian, differences, inputs
 from torch import nn
 
-from deploy_networks import bayesian, differences, inputs
 import szilard
 from szilard import bayes, deploy, networks
 
@@ -37,7 +37,11 @@ def test_an_mlp_gives_the_same_for_any_batch(density, mode):
 
 @pytest.mark.parametrize("mode", ["samples", "ensemble"])
 def test_draws_and_ensembles_are_one_graph(mode):
-    network = bayesian() if mode == "samples" else [networks.build("mlp:16", (1, 8, 8), 4, seed=s).eval() for s in (0, 1, 2)]
+    network = (
+        bayesian()
+        if mode == "samples"
+        else [networks.build("mlp:16", (1, 8, 8), 4, seed=s).eval() for s in (0, 1, 2)]
+    )
     settings = {"samples": 4} if mode == "samples" else {}
     found = compare(network, inputs(5), mode=mode, batch=5, batches=(5,), **settings)
     assert found(inputs(5)).epistemic.max() > 1e-4
@@ -84,13 +88,22 @@ def written(tmp_path_factory):
     metadata = {"preprocessing": '{"scale": 255}'}
     labels = ["cat", "dog", "bird", "fish"]
     network = bayesian("mlp:64")
-    return path, network, deploy.compile(network, inputs(2), backend="onnx", path=path, labels=labels, metadata=metadata)
+    return (
+        path,
+        network,
+        deploy.compile(network, inputs(2), backend="onnx", path=path, labels=labels, metadata=metadata),
+    )
 
 
 def test_a_file_is_opened_again_with_what_it_says(written):
     path, _, compiled = written
     opened = deploy.load(path)
-    assert (opened.shape, opened.batch, opened.mode, opened.dtype) == ((1, 8, 8), None, "moments", torch.float32)
+    assert (opened.shape, opened.batch, opened.mode, opened.dtype) == (
+        (1, 8, 8),
+        None,
+        "moments",
+        torch.float32,
+    )
     assert opened.labels == ("cat", "dog", "bird", "fish")
     assert opened.metadata["preprocessing"] == '{"scale": 255}'
     assert opened.metadata["szilard.uncertainty"] == "mutual information over draws of the logits"

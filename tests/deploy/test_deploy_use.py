@@ -7,9 +7,9 @@ import importlib.util
 import numpy as np
 import pytest
 import torch
+from deploy_networks import bayesian, inputs
 from torch import nn
 
-from deploy_networks import bayesian, inputs
 from szilard import SzilardError, deploy
 
 
@@ -78,7 +78,9 @@ def test_a_runtime_that_is_not_installed(monkeypatch, name, extra):
     found = importlib.util.find_spec
     hidden = ("onnx", "onnxruntime", "onnxscript", "tvm", "executorch")
     monkeypatch.setattr(
-        importlib.util, "find_spec", lambda one, *rest: None if one.split(".")[0] in hidden else found(one, *rest)
+        importlib.util,
+        "find_spec",
+        lambda one, *rest: None if one.split(".")[0] in hidden else found(one, *rest),
     )
     with pytest.raises(SzilardError, match=rf"pip install 'szilard\[{extra}\]'"):
         deploy.compile(bayesian(), inputs(2), backend=name)

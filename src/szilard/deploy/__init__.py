@@ -3,6 +3,10 @@
 from szilard.deploy.backends import BACKENDS, installed
 from szilard.deploy.compiled import Compiled, Prediction
 from szilard.deploy.compiling import compile
+from szilard.deploy.int8 import Effects, Evaluation, quantise
+from szilard.deploy.int8_levels import with_levels
 from szilard.deploy.loading import load
 
-__all__ = ["BACKENDS", "Compiled", "Prediction", "compile", "installed", "load"]
+__all__ = [
+    "BACKENDS", "Compiled", "Effects", "Evaluation", "Prediction", "compile", "installed", "load", "quantise", "with_levels",
+]  # fmt: skip

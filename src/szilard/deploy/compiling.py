@@ -99,7 +99,16 @@ def compile(
             continue
         decisions += [f"backend {name}, mode {mode}", *job.decisions]
         return Compiled(
-            run, name, mode, shape, graph.outputs, size, example.dtype, names_of_labels, tuple(decisions), told
+            run,
+            name,
+            mode,
+            shape,
+            graph.outputs,
+            size,
+            example.dtype,
+            names_of_labels,
+            tuple(decisions),
+            told,
         )
     raise SzilardError("no backend can be used")
 

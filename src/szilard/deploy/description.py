@@ -113,7 +113,14 @@ class Description:
                 raise SzilardError(f"{path} is damaged: its {name} is {own[name][:80]!r}; write it again")
         other = {name: value for name, value in entries.items() if not name.startswith(PREFIX)}
         return cls(
-            mode, tuple(shape), batch, _DTYPES[dtype], tuple(outputs), own["uncertainty"], tuple(labels), other
+            mode,
+            tuple(shape),
+            batch,
+            _DTYPES[dtype],
+            tuple(outputs),
+            own["uncertainty"],
+            tuple(labels),
+            other,
         )
 
 

@@ -47,5 +47,14 @@ def load(path: Path | str, *, threads: int = 1, trusted: bool = False) -> Compil
     told = Description.of(entries, path)
     decisions = (f"backend {name}, mode {told.mode}, from {path.name}",)
     return Compiled(
-        opened(told), name, told.mode, told.shape, told.outputs, told.batch, told.dtype, told.labels, decisions, entries
+        opened(told),
+        name,
+        told.mode,
+        told.shape,
+        told.outputs,
+        told.batch,
+        told.dtype,
+        told.labels,
+        decisions,
+        entries,
     )

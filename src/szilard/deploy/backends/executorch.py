@@ -109,9 +109,12 @@ def loaded(content: bytes, most: int | None) -> Run:
     def run(x: Tensor) -> tuple[Tensor, ...]:
         # The outputs are views of the method's memory, which its next call overwrites.
         parts = [
-            [value.clone() for value in method.execute([part.contiguous()])] for part in x.split(most or len(x))
+            [value.clone() for value in method.execute([part.contiguous()])]
+            for part in x.split(most or len(x))
         ]
-        return tuple(torch.cat(values) if len(values) > 1 else values[0] for values in zip(*parts, strict=True))
+        return tuple(
+            torch.cat(values) if len(values) > 1 else values[0] for values in zip(*parts, strict=True)
+        )
 
     run.keep = content, opened  # type: ignore[attr-defined]  # the method reads their memory and does not hold them
     return run

@@ -18,7 +18,9 @@ from szilard.deploy.backends.quiet import quiet
 from szilard.deploy.description import HASH, hashed, packed, unpacked
 from szilard.errors import SzilardError, first_line
 
-_ENTRY = "/extra/szilard.json"  # under the archive's own top folder; "extra" is for others' data in torch's format
+_ENTRY = (
+    "/extra/szilard.json"  # under the archive's own top folder; "extra" is for others' data in torch's format
+)
 
 
 class Inductor(Backend):
@@ -75,7 +77,9 @@ def read(path: Path, content: bytes) -> dict[str, str]:
     except SzilardError:
         raise
     except Exception as error:
-        raise SzilardError(f"{path} is damaged or not a package of AOTInductor: {first_line(error)}") from error
+        raise SzilardError(
+            f"{path} is damaged or not a package of AOTInductor: {first_line(error)}"
+        ) from error
     if HASH not in found:
         raise SzilardError(f"{path} was not written by szilard; run it with torch itself")
     if found[HASH] != digest:

@@ -45,7 +45,11 @@ class Native(Backend):
 
         @torch.no_grad()
         def run(x: Tensor) -> tuple[Tensor, ...]:
-            outputs = [programs[len(part)](part) for part in x.split(MOST)] if len(x) > MOST else [programs[len(x)](x)]
+            outputs = (
+                [programs[len(part)](part) for part in x.split(MOST)]
+                if len(x) > MOST
+                else [programs[len(x)](x)]
+            )
             if not moments:
                 output = outputs[0] if len(outputs) == 1 else torch.cat(outputs)
                 return (*conclude(output, None), output)
@@ -68,7 +72,9 @@ def _conclusion(rule: Rule, moments: bool) -> Callable[[Tensor, Tensor | None], 
             def classes(mean: Tensor, variance: Tensor | None) -> tuple[Tensor, ...]:
                 if mean.dim() != 2:
                     return rule.of_point(mean) if variance is None else rule.of_moments(mean, variance)
-                return class_uncertainty(mean, torch.zeros_like(mean) if variance is None else variance, noise, scale)
+                return class_uncertainty(
+                    mean, torch.zeros_like(mean) if variance is None else variance, noise, scale
+                )
 
             return classes
     return lambda mean, variance: rule.of_point(mean) if variance is None else rule.of_moments(mean, variance)

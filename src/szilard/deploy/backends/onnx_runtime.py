@@ -46,6 +46,10 @@ class Session:
         content: the bytes of the ONNX file.
         threads: of the runtime.
 
+    Attributes:
+        content, threads: as given.
+        input: name of its input.
+
     Raises:
         SzilardError: ONNX Runtime cannot open it.
     """
@@ -61,12 +65,12 @@ class Session:
             self._opened = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         except Exception as error:
             raise SzilardError(f"ONNX Runtime cannot open the model: {first_line(error)}") from error
-        self._name = self._opened.get_inputs()[0].name
+        self.input = self._opened.get_inputs()[0].name
 
     def __call__(self, x: Tensor) -> tuple[Tensor, ...]:
         """The outputs for ``x [B, *shape]``, in the order of the file."""
         try:
-            found = self._opened.run(None, {self._name: x.numpy()})
+            found = self._opened.run(None, {self.input: x.numpy()})
         except Exception as error:
             raise SzilardError(f"ONNX Runtime cannot run the network: {first_line(error)}") from error
         return tuple(torch.from_numpy(value) for value in found)
@@ -82,7 +86,12 @@ def model_bytes(job: Job) -> bytes:
         program = exported(job)
         try:
             made = torch.onnx.export(
-                program, (), input_names=["x"], output_names=list(job.graph.outputs), dynamo=True, verbose=False
+                program,
+                (),
+                input_names=["x"],
+                output_names=list(job.graph.outputs),
+                dynamo=True,
+                verbose=False,
             )
         except Exception as error:
             raise SzilardError(f"the network cannot be written as ONNX: {first_line(error)}") from error
@@ -92,7 +101,11 @@ def model_bytes(job: Job) -> bytes:
     for node in model.graph.node:  # the exporter's notes: Python stack traces with paths of this machine
         del node.metadata_props[:]
         node.doc_string = ""
-    for entries in (model.metadata_props, model.graph.metadata_props, *(v.metadata_props for v in _values(model))):
+    for entries in (
+        model.metadata_props,
+        model.graph.metadata_props,
+        *(v.metadata_props for v in _values(model)),
+    ):
         del entries[:]
     return finished(model, job.metadata)
 
@@ -112,7 +125,9 @@ def finished(model: Any, metadata: Mapping[str, str]) -> bytes:
         model.metadata_props.add(key=HASH, value=found)
         content: bytes = model.SerializeToString(deterministic=True)
     except Exception as error:
-        raise SzilardError(f"the ONNX file cannot be made: {first_line(error)}; it may have at most 2 GiB") from error
+        raise SzilardError(
+            f"the ONNX file cannot be made: {first_line(error)}; it may have at most 2 GiB"
+        ) from error
     return content
 
 
@@ -151,7 +166,9 @@ def read(path: Path, content: bytes) -> tuple[Any, dict[str, str]]:
             f"{path} does not match its hash: it is damaged, or its weights or operations were changed; write it again"
         )
     if any(one.data_location == onnx.TensorProto.EXTERNAL or one.external_data for one in _tensors(model)):
-        raise SzilardError(f"{path} refers to tensors in other files, which szilard never writes; write it again")
+        raise SzilardError(
+            f"{path} refers to tensors in other files, which szilard never writes; write it again"
+        )
     return model, metadata
 
 
@@ -189,7 +206,9 @@ def _check_interface(model: Any, told: Description, path: Path) -> None:
         kind = ""
     wanted = [told.batch or 0, *told.shape]
     if shape != wanted or kind != str(told.dtype).removeprefix("torch.") or outputs != list(told.outputs):
-        raise SzilardError(f"{path} is damaged: its inputs or outputs are not those that it describes; write it again")
+        raise SzilardError(
+            f"{path} is damaged: its inputs or outputs are not those that it describes; write it again"
+        )
 
 
 def _values(model: Any) -> Iterator[Any]:
