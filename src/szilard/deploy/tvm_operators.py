@@ -42,7 +42,9 @@ def joint(
     def product(x: Tensor, packed: Tensor) -> Tensor:
         weight = packed.movedim(-1, 1).flatten(0, 1)[:outputs]
         return (
-            nn.functional.conv2d(x, weight, None, stride, padding) if stride else nn.functional.linear(x, weight)
+            nn.functional.conv2d(x, weight, None, stride, padding)
+            if stride
+            else nn.functional.linear(x, weight)
         )
 
     found = product(mean.square(), s)
@@ -209,7 +211,7 @@ def _function(
     function = te.create_prim_func([*inputs, *weights, *results])
     schedule = s_tir.Schedule(tvm.IRModule({"main": function}))
     _schedule(schedule, packed_shape)
-    return schedule.mod["main"], shape
+    return schedule.mod["main"].without_attr("global_symbol"), shape
 
 
 def _schedule(schedule: Any, shape: tuple[int, ...]) -> None:
@@ -224,5 +226,3 @@ def _schedule(schedule: Any, shape: tuple[int, ...]) -> None:
     schedule.reorder(*order, *reductions, inner, spatial[-1])
     schedule.vectorize(spatial[-1])
     schedule.unroll(inner)
-
-
