@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -58,6 +58,7 @@ class Compiled:
         labels: names of classes or targets, if they are known.
         decisions: what was decided when it was compiled, one line each.
         checks_inputs: whether ``run`` itself refuses inputs that are not finite.
+        metadata: what its file says of itself, with the text that ``compile`` was given.
     """
 
     run: Run
@@ -70,6 +71,7 @@ class Compiled:
     labels: Sequence[str] = ()
     decisions: Sequence[str] = field(default_factory=tuple)
     checks_inputs: bool = False
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
     def __call__(self, x: Any) -> Prediction:
         """Predictions of ``x [B, *shape]``, a tensor or a NumPy array.

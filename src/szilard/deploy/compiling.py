@@ -12,6 +12,7 @@ from szilard import bayes
 from szilard.deploy import backends
 from szilard.deploy.backends import Job
 from szilard.deploy.compiled import Compiled
+from szilard.deploy.description import Description
 from szilard.deploy.graph import MODES, Graph, MomentsGraph, PointGraph, StackedGraph, output_of, sampled
 from szilard.deploy.uncertainty import OfClasses, Rule, rule_for
 from szilard.errors import SzilardError
@@ -82,7 +83,11 @@ def compile(
     decisions: list[str] = []
     size = batch if batch is not None or graph.dynamic else len(example)
     shown = example[:1].expand(size, *example.shape[1:]).contiguous() if size else example
-    job = Job(graph, shown, size is None, threads, None if path is None else Path(path), metadata or {})
+    shape, names_of_labels = tuple(example.shape[1:]), tuple(labels)
+    told = Description(
+        mode, shape, size, example.dtype, graph.outputs, rule.name, names_of_labels, metadata or {}
+    ).entries()
+    job = Job(graph, shown, size is None, threads, None if path is None else Path(path), told)
     for number, name in enumerate(names):
         try:
             chosen = backends.backend(name)
@@ -93,9 +98,17 @@ def compile(
             decisions.append(f"backend {name} was not used: {error}")
             continue
         decisions += [f"backend {name}, mode {mode}", *job.decisions]
-        shape = tuple(example.shape[1:])
         return Compiled(
-            run, name, mode, shape, graph.outputs, size, example.dtype, tuple(labels), tuple(decisions)
+            run,
+            name,
+            mode,
+            shape,
+            graph.outputs,
+            size,
+            example.dtype,
+            names_of_labels,
+            tuple(decisions),
+            told,
         )
     raise SzilardError("no backend can be used")
 
