@@ -30,6 +30,8 @@ _RULES: list[tuple[re.Pattern[str], str]] = [
         (r"\bwith root= or", "with --data-root or"),
         (r"\buse download=True", "add --download"),
         (r"\bresume=True", "--resume"),
+        (r"\badd one to a file of szilard/bayes/moments/ \([^)]*\), or ", ""),
+        (r"\bpredict with samples\b", "predict with --samples"),
         (r"\bnoisy=True", "--noisy"),
         (r"(?<![-\w])threads (?=must be\b|is \d)", "--threads "),
         (r"\b((?:another|smaller|lower) learning rate)\b(?! \()", r"\1 (--lr)"),

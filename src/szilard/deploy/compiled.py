@@ -59,6 +59,8 @@ class Compiled:
         decisions: what was decided when it was compiled, one line each.
         checks_inputs: whether ``run`` itself refuses inputs that are not finite.
         metadata: what its file says of itself, with the text that ``compile`` was given.
+        difference: largest difference to the outputs of PyTorch that was found when it was compiled, relative to their
+            size; None for a file that was opened.
     """
 
     run: Run
@@ -72,6 +74,7 @@ class Compiled:
     decisions: Sequence[str] = field(default_factory=tuple)
     checks_inputs: bool = False
     metadata: Mapping[str, str] = field(default_factory=dict)
+    difference: float | None = None
 
     def __call__(self, x: Any) -> Prediction:
         """Predictions of ``x [B, *shape]``, a tensor or a NumPy array.

@@ -53,7 +53,7 @@ def moved(function: Callable[..., Any], view: bool = False) -> Callable[..., Any
 #: Methods of tensors whose answer can share memory with the tensor, and functions of the same name.
 VIEWS = (
     "view", "reshape", "flatten", "unflatten", "permute", "transpose", "t", "squeeze", "unsqueeze", "expand",
-    "expand_as", "view_as", "reshape_as", "swapaxes", "swapdims", "movedim", "moveaxis", "contiguous", "detach",
+    "swapaxes", "swapdims", "movedim", "moveaxis", "contiguous", "detach",
     "chunk", "split", "unbind", "tensor_split", "narrow", "select", "diagonal", "adjoint", "ravel", "broadcast_to",
     "__getitem__",
 )  # fmt: skip
@@ -207,3 +207,17 @@ for _name in (
     "new_tensor",
 ):  # fmt: skip
     rule(_name)(_zeros(getattr(torch, _name, None) or getattr(Tensor, _name)))
+
+
+def _like_another(name: str, moving: str) -> Callable[..., Any]:
+    """The rule of a function whose second argument gives a shape only: either argument can be without variance."""
+
+    @functools.wraps(getattr(Tensor, name))
+    def run(input: Tensor, other: Tensor) -> Any:
+        return getattr(input, moving)(other.shape)
+
+    return run
+
+
+for _name, _moving in (("expand_as", "expand"), ("view_as", "view"), ("reshape_as", "reshape")):
+    rule(_name)(_like_another(_name, _moving))

@@ -43,9 +43,11 @@ class Native(Backend):
         programs[min(len(job.example), MOST)]
         job.decisions.extend(faster.lines())
         conclude = _conclusion(job.graph.rule.eval(), moments)
+        standardise = job.graph.inputs
 
         @torch.no_grad()
         def run(x: Tensor) -> tuple[Tensor, ...]:
+            x = x if standardise is None else standardise(x)
             outputs = (
                 [programs[len(part)](part) for part in x.split(MOST)]
                 if len(x) > MOST

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -85,18 +85,12 @@ def model_bytes(job: Job) -> bytes:
     with quiet():
         program = exported(job)
         try:
-            made = torch.onnx.export(
-                program,
-                (),
-                input_names=["x"],
-                output_names=list(job.graph.outputs),
-                dynamo=True,
-                verbose=False,
-            )
+            made = torch.onnx.export(program, (), dynamo=True, verbose=False)
         except Exception as error:
             raise SzilardError(f"the network cannot be written as ONNX: {first_line(error)}") from error
     assert made is not None
     model: Any = made.model_proto
+    rename(model, ["x"], job.graph.outputs)
     derive_second_moments(model)
     for node in model.graph.node:  # the exporter's notes: Python stack traces with paths of this machine
         del node.metadata_props[:]
@@ -170,6 +164,32 @@ def read(path: Path, content: bytes) -> tuple[Any, dict[str, str]]:
             f"{path} refers to tensors in other files, which szilard never writes; write it again"
         )
     return model, metadata
+
+
+def rename(model: Any, inputs: Sequence[str], outputs: Sequence[str]) -> None:
+    """Name the inputs and outputs of a model; other values with these names get other ones.
+
+    The exporter's own renaming leaves an inner value that an operation such as ``mean`` named like an output.
+
+    Raises:
+        SzilardError: two outputs are the same value, or one is an input.
+    """
+    graph = model.graph
+    old = [value.name for value in (*graph.input, *graph.output)]
+    if len(set(old)) != len(old):
+        raise SzilardError("two outputs of the graph are the same value, which an ONNX file cannot have")
+    wanted = dict(zip(old, [*inputs, *outputs], strict=True))
+    taken = set(wanted.values())
+    names = {name for node in graph.node for name in (*node.input, *node.output)} | {
+        v.name for v in _values(model)
+    }
+    for name in names & taken - set(wanted):
+        wanted[name] = f"{name}.inner"
+    for value in _values(model):
+        value.name = wanted.get(value.name, value.name)
+    for node in graph.node:
+        for ends in (node.input, node.output):
+            ends[:] = [wanted.get(name, name) for name in ends]
 
 
 def derive_second_moments(model: Any) -> None:
