@@ -28,7 +28,9 @@ def moved(function: Callable[..., Any], view: bool = False) -> Callable[..., Any
 
     @functools.wraps(function)
     def run(input: Tensor, *arguments: Any, **named: Any) -> Any:
-        if not isinstance(input, GaussianTensor):  # x.expand_as(gaussian): only the shape of the other is read
+        if not isinstance(
+            input, GaussianTensor
+        ):  # x.expand_as(gaussian): only the shape of the other is read
             shapes = [a.moments.mean if isinstance(a, GaussianTensor) else a for a in arguments]
             return function(input, *shapes, **named)
         if input.is_lazy:
