@@ -24,13 +24,14 @@ from torch import Tensor, nn
 
 from common import machine
 from common.harness import finish, print_table
-from common.timing import Timed, interleave
 from szilard import atomic
+from szilard.cost.interleave import Timed, interleave
 from szilard.kernels.inference import Compiled, Dense, Program, Sparse, Value
 from szilard.sparse import Support
 
 DENSITY = 0.05
 SECONDS, QUICK_SECONDS = 6.0, 1.5  # budget of one row
+TURN = 0.0005  # seconds: on a busy machine most turns are over before others interrupt them
 Row = dict[str, Any]
 Build = Callable[[Program, Value, float | None], Value]
 
@@ -207,7 +208,7 @@ def measure(case: Case, budget: float) -> Row:
     with torch.inference_mode():
         runs = {"torch": Timed(lambda: module(x))}
         runs |= {name: Timed(lambda run=run: run(x)) for name, run in programs.items()}  # type: ignore[misc]
-        found = interleave(runs, budget=budget, turn=0.005)
+        found = interleave(runs, budget=budget, turn=TURN, most_rounds=2000)
     return {"case": case.name, **{name: 1e6 * summary.low for name, summary in found.items()}}
 
 

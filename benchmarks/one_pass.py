@@ -4,7 +4,7 @@
 
 DATA holds mnist/, fashion_mnist/, cifar-10-batches-bin/ and pretrained/ (ResNet-20, where its training starts).
 Networks whose data are missing are left out, and so are their figures. ``--cache`` keeps trained weights, so that a
-rerun only measures. Latency: one process, one thread, all runtimes in turn (:mod:`common.timing`).
+rerun only measures. Latency: one process, one thread, all runtimes in turn (:mod:`szilard.cost.interleave`).
 """
 
 from __future__ import annotations

@@ -8,8 +8,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from common.timing import Timed, interleave
 from prediction.contestants import Call, contestants, native_dense
+from szilard.cost.interleave import Timed, interleave
 
 Row = dict[str, Any]
 TURN = 0.001  # seconds; short, so that other programs interrupt few turns

@@ -12,8 +12,8 @@ namespace szilard_inference {
 class Built {
   public:
     // The program; on failure a status other than SZILARD_OK. Throws std::bad_alloc.
-    int build(int32_t batch, bool moments, int32_t channels, int32_t height, int32_t width, int32_t n_steps, const szilard_step *steps,
-              int32_t n_outputs, const int32_t *outputs);
+    int build(int32_t batch, bool moments, int32_t channels, int32_t height, int32_t width, int32_t n_steps,
+              const szilard_step *steps, int32_t n_outputs, const int32_t *outputs);
     const Program &program() const { return program_; }
 
     Built() = default;
@@ -55,7 +55,7 @@ class Built {
 // Packing (pack.cpp). `moments`: with variances.
 void pack_dense_linear(Built &built, Step &step, bool moments);
 void pack_sparse_linear(Built &built, Step &step, int32_t batch, bool moments);
-void pack_conv(Built &built, Step &step, int32_t in_channels, bool moments);
+void pack_conv(Built &built, Step &step, bool moments);
 bool plan_planes(Built &built, Step &step, const Value &in);  // false if they are too large
 
 }  // namespace szilard_inference

@@ -10,7 +10,8 @@
 namespace szilard_inference {
 
 // Sums of an axis from `before` and `after` padding; every window begins and ends in the padded input.
-inline bool axis_fits(int32_t size, int32_t out, int32_t kernel, int32_t stride, int32_t before, int32_t after, int32_t dilation) {
+inline bool axis_fits(int32_t size, int32_t out, int32_t kernel, int32_t stride, int32_t before, int32_t after,
+                      int32_t dilation) {
     if (size < 1 || out < 1 || kernel < 1 || stride < 1 || before < 0 || after < 0 || dilation < 1) return false;
     return ((int64_t)out - 1) * stride + (int64_t)dilation * (kernel - 1) < (int64_t)size + before + after;
 }
@@ -34,7 +35,8 @@ inline int check_weight(const szilard_step &g, bool moments, bool matrix) {
     if (n < 0 || n > INT32_MAX) return SZILARD_NO_MEMORY;
     if (g.crow) {
         if (!matrix) return SZILARD_BAD_STEP;
-        if (const int bad = szilard_check_csr(g.rows, g.cols, g.nnz, g.crow, g.col, SZILARD_BAD_CROW, SZILARD_BAD_COL)) return bad;
+        if (const int bad = szilard_check_csr(g.rows, g.cols, g.nnz, g.crow, g.col, SZILARD_BAD_CROW, SZILARD_BAD_COL))
+            return bad;
         n = g.nnz;
     }
     if (n && !g.mean) return SZILARD_BAD_STEP;
@@ -49,7 +51,8 @@ inline int check_weight(const szilard_step &g, bool moments, bool matrix) {
 inline int check_step(const szilard_step &g, const std::vector<Value> &values, bool moments) {
     const bool any = g.kind == SZILARD_STEP_CONCAT;
     if (g.kind < SZILARD_STEP_LINEAR || g.kind > SZILARD_STEP_RESHAPE) return SZILARD_BAD_STEP;
-    if (!g.inputs || (any ? g.n_inputs < 1 : g.n_inputs != (g.kind == SZILARD_STEP_ADD ? 2 : 1))) return SZILARD_BAD_STEP;
+    if (!g.inputs || (any ? g.n_inputs < 1 : g.n_inputs != (g.kind == SZILARD_STEP_ADD ? 2 : 1)))
+        return SZILARD_BAD_STEP;
     for (int32_t k = 0; k < g.n_inputs; ++k)
         if ((uint32_t)g.inputs[k] >= values.size()) return SZILARD_BAD_STEP;
     const Value &in = values[g.inputs[0]];
@@ -62,8 +65,8 @@ inline int check_step(const szilard_step &g, const std::vector<Value> &values, b
             if (g.cols != in.size || g.rows != g.channels || g.height != 1 || g.width != 1) return SZILARD_BAD_GEOMETRY;
             return check_weight(g, moments, true);
         case SZILARD_STEP_CONV:
-            if (!fits || g.groups < 1 || in.channels % g.groups || g.channels < 1 || g.channels % g.groups || g.rows != g.channels ||
-                g.cols != szilard_count({in.channels / g.groups, g.kernel_h, g.kernel_w}))
+            if (!fits || g.groups < 1 || in.channels % g.groups || g.channels < 1 || g.channels % g.groups ||
+                g.rows != g.channels || g.cols != szilard_count({in.channels / g.groups, g.kernel_h, g.kernel_w}))
                 return SZILARD_BAD_GEOMETRY;
             return check_weight(g, moments, true);
         case SZILARD_STEP_AFFINE:
@@ -77,7 +80,8 @@ inline int check_step(const szilard_step &g, const std::vector<Value> &values, b
         case SZILARD_STEP_MAX_POOL:
         case SZILARD_STEP_AVERAGE_POOL:
             good = fits && g.dilation_h == 1 && g.dilation_w == 1 && g.channels == in.channels &&
-                   (int64_t)g.kernel_h * g.kernel_w < 1 << 24 && has_inputs(in.height, g.height, g.kernel_h, g.stride_h, g.pad_top) &&
+                   (int64_t)g.kernel_h * g.kernel_w < 1 << 24 &&
+                   has_inputs(in.height, g.height, g.kernel_h, g.stride_h, g.pad_top) &&
                    has_inputs(in.width, g.width, g.kernel_w, g.stride_w, g.pad_left);
             break;
         case SZILARD_STEP_GLOBAL_AVERAGE: good = g.channels == in.channels && g.height == 1 && g.width == 1; break;

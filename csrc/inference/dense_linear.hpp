@@ -8,7 +8,8 @@ namespace {
 
 using szilard_inference::LANES;
 
-// What is random: nothing; the weight; the weight and the input. Without the input's variance a third of the work is left out.
+// What is random: nothing; the weight; the weight and the input. Without the input's variance a third of the work is
+// left out.
 enum Random { NOTHING = 0, WEIGHT = 1, BOTH = 2 };
 
 // A value's numbers; variance is null if it is deterministic.
@@ -24,8 +25,8 @@ struct Ending {
     bool relu;
 };
 
-// Inputs as the sums read them, [inputs][stride]: mean, variance, variance + mean^2. `list` holds the inputs that are not zero
-// in all examples, or is null: all of them.
+// Inputs as the sums read them, [inputs][stride]: mean, variance, variance + mean^2. `list` holds the inputs that are
+// not zero in all examples, or is null: all of them.
 struct Features {
     const float *mean, *variance, *second;
     const int32_t *list;
@@ -34,7 +35,8 @@ struct Features {
 };
 
 // Sums over the inputs for W outputs; `weight` is [n][1 or 2][16] from the first of these outputs on.
-template <int B, Random R, bool LISTED> SZILARD_INLINE void dense_sums(const float *weight, const Features &x, vf *mean, vf *variance) {
+template <int B, Random R, bool LISTED>
+SZILARD_INLINE void dense_sums(const float *weight, const Features &x, vf *mean, vf *variance) {
     constexpr int STEP = R == NOTHING ? LANES : 2 * LANES;
     constexpr int ALL = R == NOTHING && NV >= 8 ? 8 : 4, U = B < ALL ? ALL / B : 1;  // independent sums
     vf m[U][B] = {}, v[U][B] = {};
@@ -63,7 +65,8 @@ template <int B, Random R, bool LISTED> SZILARD_INLINE void dense_sums(const flo
 }
 
 // The end of n <= W outputs: bias and ReLU, then memory.
-template <bool MOMENTS> SZILARD_INLINE void end(vf mean, vf variance, vf bias, vf bias_variance, bool rectified, float *m, float *v, int n) {
+template <bool MOMENTS>
+SZILARD_INLINE void end(vf mean, vf variance, vf bias, vf bias_variance, bool rectified, float *m, float *v, int n) {
     mean += bias;
     if constexpr (MOMENTS) {
         Gauss y{mean, variance + bias_variance};
@@ -75,8 +78,8 @@ template <bool MOMENTS> SZILARD_INLINE void end(vf mean, vf variance, vf bias, v
     }
 }
 
-template <int B, Random R, bool LISTED>
-void dense_linear(const float *weight, const Features &x, int32_t cols, int32_t rows, const Ending &ending, Write y, int threads) {
+template <int B, Random R, bool LISTED> void dense_linear(const float *weight, const Features &x, int32_t cols,
+                                                          int32_t rows, const Ending &ending, Write y, int threads) {
     constexpr int64_t STEP = R == NOTHING ? LANES : 2 * LANES;
     const int32_t blocks = (rows + LANES - 1) / LANES;
     const int64_t group = threads > 1 ? (blocks + 4 * threads - 1) / (4 * threads) : blocks;
@@ -93,7 +96,8 @@ void dense_linear(const float *weight, const Features &x, int32_t cols, int32_t 
                         end<true>(mean[b], variance[b], bias, bias_variance, ending.relu, y.mean + b * rows + o,
                                   y.variance + b * rows + o, n);
                     else
-                        end<false>(mean[b], variance[b], bias, bias_variance, ending.relu, y.mean + b * rows + o, nullptr, n);
+                        end<false>(mean[b], variance[b], bias, bias_variance, ending.relu, y.mean + b * rows + o,
+                                   nullptr, n);
             }
     });
 }
@@ -115,17 +119,21 @@ inline int32_t nonzeros(Read x, int batch, int32_t n, float *mean, float *varian
             const vf m = load_first(x.mean + (int64_t)b * n + i, width);
             some |= _mm512_cmp_ps_mask((__m512)m, _mm512_setzero_ps(), _CMP_NEQ_UQ);
             if (x.variance)
-                some |= _mm512_cmp_ps_mask((__m512)load_first(x.variance + (int64_t)b * n + i, width), _mm512_setzero_ps(), _CMP_NEQ_UQ);
+                some |= _mm512_cmp_ps_mask((__m512)load_first(x.variance + (int64_t)b * n + i, width),
+                                           _mm512_setzero_ps(), _CMP_NEQ_UQ);
         }
-        const __m512i place = _mm512_add_epi32(_mm512_set1_epi32(i), _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
+        const __m512i place = _mm512_add_epi32(_mm512_set1_epi32(i),
+                                               _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
         _mm512_storeu_si512(list + found, _mm512_maskz_compress_epi32(some, place));
         for (int b = 0; b < batch; ++b) {
             const int64_t at = (int64_t)b * n;
             // Not past the row of this example: the next one's numbers are there already only if it comes first.
             const int room = (int)smaller(W, n - found);
-            store_first(mean + at + found, (vf)_mm512_maskz_compress_ps(some, (__m512)load_first(x.mean + at + i, width)), room);
+            store_first(mean + at + found,
+                        (vf)_mm512_maskz_compress_ps(some, (__m512)load_first(x.mean + at + i, width)), room);
             if (x.variance)
-                store_first(variance + at + found, (vf)_mm512_maskz_compress_ps(some, (__m512)load_first(x.variance + at + i, width)), room);
+                store_first(variance + at + found,
+                            (vf)_mm512_maskz_compress_ps(some, (__m512)load_first(x.variance + at + i, width)), room);
         }
         found += __builtin_popcount(some);
     }
@@ -146,7 +154,8 @@ inline int32_t nonzeros(Read x, int batch, int32_t n, float *mean, float *varian
     return found;
 }
 
-template <int B, Random R> void dense_linear(const szilard_inference::Step &step, Read x, Write y, float *work, int threads) {
+template <int B, Random R>
+void dense_linear(const szilard_inference::Step &step, Read x, Write y, float *work, int threads) {
     const int32_t rows = step.given.rows, cols = step.given.cols;
     const int64_t all = (int64_t)B * cols;
     float *mean = work, *variance = mean + all + W, *second = variance + all + W;
@@ -159,7 +168,8 @@ template <int B, Random R> void dense_linear(const szilard_inference::Step &step
         for (int b = 0; b < B; ++b)
             for (int32_t i = 0; i < features.n; ++i) {
                 const float m = features.mean[b * features.stride + i];
-                second[b * features.stride + i] = m * m + (R == BOTH ? features.variance[b * features.stride + i] : 0.0f);
+                second[b * features.stride + i] =
+                    m * m + (R == BOTH ? features.variance[b * features.stride + i] : 0.0f);
             }
     const Ending ending{step.bias, step.bias_variance, step.given.relu != 0};
     if ((int64_t)rows * cols < 1 << 17) threads = 1;
@@ -169,7 +179,8 @@ template <int B, Random R> void dense_linear(const szilard_inference::Step &step
         dense_linear<B, R, false>(step.dense.weight, features, cols, rows, ending, y, threads);
 }
 
-template <int B> void dense_linear(const szilard_inference::Step &step, Random random, Read x, Write y, float *work, int threads) {
+template <int B>
+void dense_linear(const szilard_inference::Step &step, Random random, Read x, Write y, float *work, int threads) {
     if (random == NOTHING)
         dense_linear<B, NOTHING>(step, x, y, work, threads);
     else if (random == WEIGHT)

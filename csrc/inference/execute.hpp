@@ -64,7 +64,8 @@ inline void run_step(const Program &program, const Step &step, const Memory &mem
                 const Value &part = program.values[step.inputs[k]];
                 const Read from = memory.read(part);
                 for (int64_t b = 0; b < batch; ++b) {
-                    memcpy(y.mean + b * out.size + before, from.mean + b * part.size, sizeof(float) * (size_t)part.size);
+                    memcpy(y.mean + b * out.size + before, from.mean + b * part.size,
+                           sizeof(float) * (size_t)part.size);
                     if (!y.variance) continue;
                     float *to = y.variance + b * out.size + before;
                     if (from.variance)
@@ -80,9 +81,11 @@ inline void run_step(const Program &program, const Step &step, const Memory &mem
 
 inline void run_program(const Program &program, const float *x, float *out, float *scratch, int threads) {
     const Memory memory{x, scratch, out};
-    for (int32_t k = 0; k < program.n_steps; ++k) run_step(program, program.steps[k], memory, scratch + program.scratch, threads);
+    for (int32_t k = 0; k < program.n_steps; ++k)
+        run_step(program, program.steps[k], memory, scratch + program.scratch, threads);
     if (!program.moments) return;
-    for (int32_t k = 0; k < program.n_outputs; ++k) {  // outputs that are known to be deterministic have a variance, too: zero
+    // An output that is known to be deterministic has a variance, too: zero.
+    for (int32_t k = 0; k < program.n_outputs; ++k) {
         const Value &v = program.values[program.outputs[k]];
         if (!v.random) zero(out + v.variance, program.batch * v.size);
     }

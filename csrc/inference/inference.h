@@ -3,9 +3,9 @@
 // A program is made once: the steps are checked, and weights are copied and packed. It is immutable afterwards and is
 // known by a handle, so that any number of threads can run it; intermediate values are in memory of the thread.
 //
-// Values. Value 0 is the input, value k the output of step k - 1. A value has `channels` planes of height x width for each
-// example ([batch][channels][height][width]); a vector is channels x 1 x 1. In a program of moments it has a mean and, unless
-// it is known to be deterministic, a variance: entries are independent Gaussians, and so are weights.
+// Values. Value 0 is the input, value k the output of step k - 1. A value has `channels` planes of height x width for
+// each example ([batch][channels][height][width]); a vector is channels x 1 x 1. In a program of moments it has a mean
+// and, unless it is known to be deterministic, a variance: entries are independent Gaussians, and so are weights.
 #pragma once
 #include "core.h"
 
@@ -14,11 +14,11 @@ extern "C" {
 #endif
 
 enum {
-    SZILARD_STEP_LINEAR = 0,   // out[o] = sum_i w[o, i] in[i] + bias[o]
-    SZILARD_STEP_CONV = 1,     // zero padding
-    SZILARD_STEP_AFFINE = 2,   // weight[c] in[c] + bias[c] for each channel
-    SZILARD_STEP_ADD = 3,      // of two values
-    SZILARD_STEP_MAX_POOL = 4, // padding never wins
+    SZILARD_STEP_LINEAR = 0,    // out[o] = sum_i w[o, i] in[i] + bias[o]
+    SZILARD_STEP_CONV = 1,      // zero padding
+    SZILARD_STEP_AFFINE = 2,    // weight[c] in[c] + bias[c] for each channel
+    SZILARD_STEP_ADD = 3,       // of two values
+    SZILARD_STEP_MAX_POOL = 4,  // padding never wins
     SZILARD_STEP_AVERAGE_POOL = 5,
     SZILARD_STEP_GLOBAL_AVERAGE = 6,
     SZILARD_STEP_ACTIVATION = 7,  // `activation`
@@ -39,18 +39,21 @@ enum {
 typedef struct {
     int32_t kind, activation, relu;  // relu: at the end of linear, conv, affine, add and max_pool
     int32_t n_inputs;
-    const int32_t *inputs;                         // [n_inputs], numbers of values
-    int32_t channels, height, width;               // of the output
+    const int32_t *inputs;            // [n_inputs], numbers of values
+    int32_t channels, height, width;  // of the output
     int32_t kernel_h, kernel_w, stride_h, stride_w, dilation_h, dilation_w;
     int32_t pad_top, pad_bottom, pad_left, pad_right;
-    int32_t groups, count_padding, offset;         // count_padding: average_pool divides by the whole window
+    int32_t groups, count_padding, offset;  // count_padding: average_pool divides by the whole window
     float slope;
-    // The weight of linear [rows][cols], of conv [rows][channels / groups, kernel_h, kernel_w] or of affine [rows]. With `crow`
-    // it is sparse: mean and variance are [nnz].
+    // The weight of linear [rows][cols], of conv [rows][channels / groups, kernel_h, kernel_w] or of affine [rows].
+    // With `crow` it is sparse: mean and variance are [nnz].
     int32_t rows, cols, nnz;
-    const int32_t *crow, *col;        // null: dense
-    const float *mean, *variance;     // variance may be null: a deterministic weight
-    const float *bias, *bias_variance;  // [rows], may be null
+    const int32_t *crow;         // null: dense
+    const int32_t *col;          // [nnz], ascending within a row
+    const float *mean;
+    const float *variance;       // null: a deterministic weight
+    const float *bias;           // [rows], may be null
+    const float *bias_variance;  // [rows], may be null
 } szilard_step;
 
 enum {
@@ -60,13 +63,14 @@ enum {
     SZILARD_NO_PROGRAM = 11,  // a handle of no program
 };
 
-// Makes a program for inputs [batch][channels][height][width], 1 <= batch <= 8, whose outputs are the values `outputs`, which
-// are different outputs of steps. `handle` gets its handle, which is never 0.
+// Makes a program for inputs [batch][channels][height][width], 1 <= batch <= 8, whose outputs are the values `outputs`,
+// which are different outputs of steps. `handle` gets its handle, which is never 0.
 SZILARD_API int szilard_program_new(int32_t batch, int moments, int32_t channels, int32_t height, int32_t width,
                                     int32_t n_steps, const szilard_step *steps, int32_t n_outputs,
                                     const int32_t *outputs, int64_t *handle);
-// x has exactly x_room elements. `out` gets the outputs one after the other: the mean and, in a program of moments, the variance.
-SZILARD_API int szilard_program_run(int64_t handle, const float *x, int64_t x_room, float *out, int64_t out_room,
+// x has exactly x_size elements. `out` gets the outputs one after the other: the mean and, in a program of moments, the
+// variance.
+SZILARD_API int szilard_program_run(int64_t handle, const float *x, int64_t x_size, float *out, int64_t out_room,
                                     int threads);
 // Threads that still run the program finish first with it.
 SZILARD_API int szilard_program_free(int64_t handle);

@@ -33,7 +33,8 @@ template <class Col> void pack_lanes(Built &built, Sparse &a, const szilard_step
     auto length = [&](int32_t row) { return g.crow[row + 1] - g.crow[row]; };
     std::stable_sort(order.begin(), order.end(), [&](int32_t i, int32_t j) { return length(i) > length(j); });
     a.slices = (g.rows + LANES - 1) / LANES;
-    int32_t *start = built.array<int32_t>((int64_t)a.slices + 1), *lane_row = built.array<int32_t>((int64_t)a.slices * LANES);
+    int32_t *start = built.array<int32_t>((int64_t)a.slices + 1),
+            *lane_row = built.array<int32_t>((int64_t)a.slices * LANES);
     for (int32_t s = 0; s < a.slices; ++s) start[s + 1] = start[s] + length(order[s * LANES]);
     float *lanes = built.array<float>((int64_t)start[a.slices] * LANES);
     Col *lane_col = built.array<Col>((int64_t)start[a.slices] * LANES);
@@ -76,6 +77,19 @@ template <class Col> void pack_sparse(Built &built, Step &step, int32_t batch, b
     a.weight = entries(built, g, moments);
 }
 
+int64_t vectors(int64_t floats) { return (floats + LANES - 1) / LANES; }
+
+// Where a tap reads for the first output.
+struct Tap {
+    int64_t phase, row, column;
+};
+Tap tap(const szilard_step &g, const Planes &p, int64_t kernel_y, int64_t kernel_x) {
+    const int64_t y = kernel_y * g.dilation_h, x = kernel_x * g.dilation_w;
+    const int64_t phase_h = y % p.phases_h * p.phases_w;
+    if (p.by_column) return {phase_h + kernel_x, y / p.phases_h, 0};
+    return {phase_h + x % p.phases_w, y / p.phases_h, x / p.phases_w};
+}
+
 }  // namespace
 
 void pack_dense_linear(Built &built, Step &step, bool moments) {
@@ -104,29 +118,34 @@ bool plan_planes(Built &built, Step &step, const Value &in) {
     Planes &p = step.planes;
     const int64_t high = ((int64_t)g.height - 1) * g.stride_h + ((int64_t)g.kernel_h - 1) * g.dilation_h + 1;
     const int64_t wide = ((int64_t)g.width - 1) * g.stride_w + ((int64_t)g.kernel_w - 1) * g.dilation_w + 1;
-    const int64_t phases = (int64_t)g.stride_h * g.stride_w;
-    if (high > 1 << 24 || wide > 1 << 24 || phases > 1 << 16) return false;
+    if (high > 1 << 24 || wide > 1 << 24 || (int64_t)g.stride_h * g.stride_w > 1 << 16) return false;
     p.phases_h = g.stride_h, p.phases_w = g.stride_w;
     p.rows = (int32_t)((high + g.stride_h - 1) / g.stride_h), p.pitch = (int32_t)((wide + g.stride_w - 1) / g.stride_w);
+    p.between = 1;
+    const int64_t exact = vectors((int64_t)g.height * g.width);
+    const int64_t now = std::min(vectors(g.width) * g.height, vectors(((int64_t)g.height - 1) * p.pitch + g.width));
+    // Copying a vector takes as long as about four products.
+    const int64_t products = step.sparse ? g.nnz : (int64_t)g.rows * g.cols;
+    const int64_t copied = 4 * in.channels * ((int64_t)g.kernel_w - 1) * p.rows * vectors(g.width);
+    if (g.kernel_w <= 16 && products * (now - exact) > copied)
+        p.by_column = true, p.phases_w = g.kernel_w, p.between = g.dilation_w, p.pitch = g.width;
     p.plane = szilard_count({p.phases_h, p.phases_w, p.rows, p.pitch});
     const int64_t all = szilard_count({in.channels, p.plane});
     if (all < 0 || all > INT32_MAX - 4 * SLACK) return false;
-    uint8_t *used = built.array<uint8_t>(phases);
+    uint8_t *used = built.array<uint8_t>((int64_t)p.phases_h * p.phases_w);
     for (int32_t y = 0; y < g.kernel_h; ++y)
-        for (int32_t x = 0; x < g.kernel_w; ++x)
-            used[(int64_t)y * g.dilation_h % p.phases_h * p.phases_w + (int64_t)x * g.dilation_w % p.phases_w] = 1;
+        for (int32_t x = 0; x < g.kernel_w; ++x) used[tap(g, p, y, x).phase] = 1;
     p.used = used;
     return true;
 }
 
-void pack_conv(Built &built, Step &step, int32_t in_channels, bool moments) {
+void pack_conv(Built &built, Step &step, bool moments) {
     const szilard_step &g = step.given;
     Planes &p = step.planes;
     auto place = [&](int64_t column) {  // of a column of the weight in the planes of a group
-        const int64_t x = column % g.kernel_w * g.dilation_w, y = column / g.kernel_w % g.kernel_h * g.dilation_h;
         const int64_t channel = column / ((int64_t)g.kernel_w * g.kernel_h);
-        const int64_t phase = y % p.phases_h * p.phases_w + x % p.phases_w;
-        return (int32_t)(channel * p.plane + (phase * p.rows + y / p.phases_h) * p.pitch + x / p.phases_w);
+        const Tap at = tap(g, p, column / g.kernel_w % g.kernel_h, column % g.kernel_w);
+        return (int32_t)(channel * p.plane + (at.phase * p.rows + at.row) * p.pitch + at.column);
     };
     if (step.sparse) {
         step.rows.crow = built.copy(g.crow, (int64_t)g.rows + 1);
@@ -136,7 +155,6 @@ void pack_conv(Built &built, Step &step, int32_t in_channels, bool moments) {
         p.offset = offset;
         return;
     }
-    (void)in_channels;
     p.taps = g.cols;
     int32_t *offset = built.array<int32_t>(g.cols);
     for (int32_t t = 0; t < g.cols; ++t) offset[t] = place(t);

@@ -1,5 +1,5 @@
-// A program after its steps have been checked: what the kernels of every instruction set read. Plain data without inline
-// functions of the standard library, which the linker would take from one instruction set for all.
+// A program after its steps have been checked: what the kernels of every instruction set read. Plain data without
+// inline functions of the standard library, which the linker would take from one instruction set for all.
 #pragma once
 #include <stdint.h>
 
@@ -42,10 +42,14 @@ struct Sparse {
     bool narrow;            // columns and rows are uint16, not int32
 };
 
-// Padded planes of a convolution: with a stride, positions of equal phase are planes of their own, so that the inputs of
-// consecutive outputs are consecutive.
+// Padded planes of a convolution in which the inputs of consecutive outputs are consecutive, for each tap. Phases are
+// positions of the same remainder by the stride. Or, if rows are short, each column of the kernel has a plane of its
+// own, as wide as the output, so that vectors cross the ends of rows: 100 positions of 10 x 10 are 7 vectors of 16, and
+// 9 in planes 14 wide.
 struct Planes {
-    int32_t phases_h, phases_w, rows, pitch;  // of one phase
+    int32_t phases_h, phases_w, rows, pitch;  // rows, pitch: of one phase
+    bool by_column;                           // phases_w are columns of the kernel
+    int32_t between;                          // positions from a phase to the next
     int64_t plane;                            // floats of a channel, all phases
     const uint8_t *used;                      // [phases_h * phases_w]: whether a tap reads it
     int32_t taps;                             // of one group and a dense weight

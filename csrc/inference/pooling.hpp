@@ -18,19 +18,8 @@ inline int64_t pooled_channels(const szilard_step &g) {
 // Floats of one tap of `channels` channels: copies overshoot by a vector.
 inline int64_t tap_size(const szilard_step &g, int64_t channels) { return channels * g.height * g.width + 2 * W; }
 
-inline vf every_second(const float *p) {
-#if defined(__AVX512F__)
-    const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
-    return (vf)_mm512_permutex2var_ps((__m512)load(p), even, (__m512)load(p + W));
-#else
-    vf v;
-    for (int lane = 0; lane < W; ++lane) v[lane] = p[2 * lane];
-    return v;
-#endif
-}
-
-// The inputs of each tap of the windows in planes [rows][pitch], which 2 W floats follow: [kernel_h * kernel_w][tap_size]. The output's rows
-// are written from first to last, a vector may reach into the next.
+// The inputs of each tap of the windows in planes [rows][pitch], which 2 W floats follow: [kernel_h *
+// kernel_w][tap_size]. The output's rows are written from first to last, a vector may reach into the next.
 inline void taps_of(const szilard_step &g, const float *plane, int32_t pitch, float *to, int64_t tap) {
     for (int32_t k = 0; k < g.kernel_h * g.kernel_w; ++k) {
         const float *from = plane + (int64_t)(k / g.kernel_w) * pitch + k % g.kernel_w;
@@ -47,7 +36,8 @@ inline void taps_of(const szilard_step &g, const float *plane, int32_t pitch, fl
     }
 }
 
-// Results of windows as a tree: pairs of neighbours, then pairs of pairs. Numbers arrive one by one, and groups of the same size join.
+// Results of windows as a tree: pairs of neighbours, then pairs of pairs. Numbers arrive one by one, and groups of the
+// same size join.
 template <class T> class Tree {
   public:
     void add(T x) {
@@ -79,14 +69,16 @@ template <bool MOMENTS> SZILARD_INLINE Number<MOMENTS> number(const float *mean,
         return load(mean + at);
 }
 
-template <bool MOMENTS>
-SZILARD_INLINE Number<MOMENTS> largest(const szilard_step &g, const float *mean, const float *variance, int64_t tap, int64_t i) {
+template <bool MOMENTS> SZILARD_INLINE Number<MOMENTS> largest(const szilard_step &g, const float *mean,
+                                                               const float *variance, int64_t tap, int64_t i) {
     if (g.kernel_h == 2 && g.kernel_w == 2)
-        return larger(larger(number<MOMENTS>(mean, variance, i), number<MOMENTS>(mean, variance, i + tap)),
-                      larger(number<MOMENTS>(mean, variance, i + 2 * tap), number<MOMENTS>(mean, variance, i + 3 * tap)));
+        return larger(
+            larger(number<MOMENTS>(mean, variance, i), number<MOMENTS>(mean, variance, i + tap)),
+            larger(number<MOMENTS>(mean, variance, i + 2 * tap), number<MOMENTS>(mean, variance, i + 3 * tap)));
     Tree<Number<MOMENTS>> rows, row;
     for (int32_t y = 0; y < g.kernel_h; ++y) {
-        for (int32_t x = 0; x < g.kernel_w; ++x) row.add(number<MOMENTS>(mean, variance, (y * g.kernel_w + x) * tap + i));
+        for (int32_t x = 0; x < g.kernel_w; ++x)
+            row.add(number<MOMENTS>(mean, variance, (y * g.kernel_w + x) * tap + i));
         rows.add(row.end());
     }
     return rows.end();
@@ -99,7 +91,13 @@ template <bool MOMENTS> void pool_example(const Step &step, const Value &in, Rea
     const bool is_max = g.kind == SZILARD_STEP_MAX_POOL;
     const int64_t positions = (int64_t)g.height * g.width, group = pooled_channels(g), tap = tap_size(g, group);
     const int64_t window = (int64_t)g.kernel_h * g.kernel_w;
-    const Frame frame{in.height, in.width, g.pad_top, g.pad_left, 1, 1, (g.height - 1) * g.stride_h + g.kernel_h,
+    const Frame frame{in.height,
+                      in.width,
+                      g.pad_top,
+                      g.pad_left,
+                      1,
+                      1,
+                      (g.height - 1) * g.stride_h + g.kernel_h,
                       (g.width - 1) * g.stride_w + g.kernel_w};
     float *plane = work, *mean = plane + (int64_t)frame.rows * frame.pitch + 3 * W * (int64_t)g.stride_w;
     float *variance = mean + window * tap, *share = variance + window * tap;
@@ -186,36 +184,39 @@ inline void affine(const Step &step, const Value &in, int batch, Read x, Write y
         const int64_t c = plane % in.channels;
         const float a = step.scale[c], b = step.bias[c];
         const Read from{x.mean + plane * n, x.variance ? x.variance + plane * n : nullptr};
-        each(n, {y.mean + plane * n, y.variance ? y.variance + plane * n : nullptr},
-             [&](int64_t i, int width) {
-                 const Gauss g = gauss(from, i, width);
-                 const Gauss scaled{a * g.mean + b, a * a * g.variance};
-                 return rectified ? relu(scaled) : scaled;
-             },
-             [&](int64_t i, int width) {
-                 const vf scaled = a * load_first(from.mean + i, width) + b;
-                 return rectified ? relu(scaled) : scaled;
-             });
+        each(
+            n, {y.mean + plane * n, y.variance ? y.variance + plane * n : nullptr},
+            [&](int64_t i, int width) {
+                const Gauss g = gauss(from, i, width);
+                const Gauss scaled{a * g.mean + b, a * a * g.variance};
+                return rectified ? relu(scaled) : scaled;
+            },
+            [&](int64_t i, int width) {
+                const vf scaled = a * load_first(from.mean + i, width) + b;
+                return rectified ? relu(scaled) : scaled;
+            });
     }
 }
 
 inline void add(const Step &step, int64_t n, Read a, Read b, Write y) {
     const bool rectified = step.given.relu != 0;
-    each(n, y,
-         [&](int64_t i, int width) {
-             const Gauss p = gauss(a, i, width), q = gauss(b, i, width), both{p.mean + q.mean, p.variance + q.variance};
-             return rectified ? relu(both) : both;
-         },
-         [&](int64_t i, int width) {
-             const vf both = load_first(a.mean + i, width) + load_first(b.mean + i, width);
-             return rectified ? relu(both) : both;
-         });
+    each(
+        n, y,
+        [&](int64_t i, int width) {
+            const Gauss p = gauss(a, i, width), q = gauss(b, i, width), both{p.mean + q.mean, p.variance + q.variance};
+            return rectified ? relu(both) : both;
+        },
+        [&](int64_t i, int width) {
+            const vf both = load_first(a.mean + i, width) + load_first(b.mean + i, width);
+            return rectified ? relu(both) : both;
+        });
 }
 
 inline void activation(const Step &step, int64_t n, Read x, Write y) {
     auto of = [&](auto moments, auto plain) {
-        each(n, y, [&](int64_t i, int width) { return moments(gauss(x, i, width)); },
-             [&](int64_t i, int width) { return plain(load_first(x.mean + i, width)); });
+        each(
+            n, y, [&](int64_t i, int width) { return moments(gauss(x, i, width)); },
+            [&](int64_t i, int width) { return plain(load_first(x.mean + i, width)); });
     };
     auto quadrature = [&](auto f) { of([f](Gauss g) { return by_quadrature(g, f); }, f); };
     const float slope = step.given.slope;
@@ -228,7 +229,8 @@ inline void activation(const Step &step, int64_t n, Read x, Write y) {
                     const Gauss r = relu(g, &upper);
                     const float rest = 1.0f - slope;  // s x + (1 - s) relu(x), whose covariance is v Phi(z)
                     return Gauss{slope * g.mean + rest * r.mean,
-                                 at_least_zero(slope * slope * g.variance + rest * rest * r.variance + 2 * slope * rest * g.variance * upper)};
+                                 at_least_zero(slope * slope * g.variance + rest * rest * r.variance +
+                                               2 * slope * rest * g.variance * upper)};
                 },
                 [slope](vf v) { return select((vi)(v < 0.0f), slope * v, v); });
         case SZILARD_SIGMOID: return quadrature(Sigmoid());

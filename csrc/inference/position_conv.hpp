@@ -1,6 +1,6 @@
-// Convolutions of one example with positions in the lanes of a vector: a tile of output channels and vectors of positions stays in
-// registers, and entries of the weight are swept. Dense and sparse weights differ in the number of channels that share
-// an entry: up to four, or one.
+// Convolutions of one example with positions in the lanes of a vector: a tile of output channels and vectors of
+// positions stays in registers, and entries of the weight are swept. Dense and sparse weights differ in the number of
+// channels that share an entry: up to four, or one.
 #pragma once
 #include "dense_linear.hpp"
 
@@ -9,24 +9,40 @@ namespace {
 
 using szilard_inference::Planes;
 
-// n floats from `from`, every step-th.
+inline vf every_second(const float *p) {
+#if defined(__AVX512F__)
+    const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+    return (vf)_mm512_permutex2var_ps((__m512)load(p), even, (__m512)load(p + W));
+#else
+    vf v;
+    for (int lane = 0; lane < W; ++lane) v[lane] = p[2 * lane];
+    return v;
+#endif
+}
+
+// n floats; few enough in most rows that a call of memcpy would take longer.
+inline void copy_floats(const float *from, int64_t n, float *to) {
+    int64_t i = 0;
+    for (; i + W <= n; i += W) store(to + i, load(from + i));
+    if (i < n) store_first(to + i, load_first(from + i, (int)(n - i)), (int)(n - i));
+}
+// n floats, every step-th.
 inline void copy_strided(const float *from, int64_t step, int64_t n, float *to) {
-    if (step == 1) {
-        memcpy(to, from, sizeof(float) * (size_t)n);
-    } else if (step == 2) {
-        for (int64_t i = 0; i < n; ++i) to[i] = from[2 * i];
-    } else {
-        for (int64_t i = 0; i < n; ++i) to[i] = from[step * i];
-    }
+    if (step == 1) return copy_floats(from, n, to);
+    int64_t i = 0;
+    if (step == 2)
+        for (; i + W < n; i += W) store(to + i, every_second(from + 2 * i));  // reads up to the next one needed
+    for (; i < n; ++i) to[i] = from[step * i];
 }
 
 inline int64_t ceil_over(int64_t a, int64_t b) { return a >= 0 ? (a + b - 1) / b : -(-a / b); }
 
-// One phase of a plane [height][width] with `top` and `left` padding: to[y][x] = from[y * stride_h + phase_h - top][...].
+// A plane [height][width] with `top` and `left` padding: to[y][x] = from[y * stride_h + phase_h - top][x * stride_w +
+// phase_w - left].
 struct Frame {
     int32_t height, width, top, left, stride_h, stride_w, rows, pitch;
 };
-inline void copy_plane(const float *from, const Frame &f, int phase_h, int phase_w, float fill, float *to) {
+inline void copy_plane(const float *from, const Frame &f, int64_t phase_h, int64_t phase_w, float fill, float *to) {
     const int64_t first_x = f.left - phase_w;  // x * stride_w must reach it
     const int64_t low = smaller(f.pitch, first_x > 0 ? ceil_over(first_x, f.stride_w) : 0);
     int64_t high = smaller(f.pitch, ceil_over(first_x + f.width, f.stride_w));
@@ -36,7 +52,8 @@ inline void copy_plane(const float *from, const Frame &f, int phase_h, int phase
         const bool inside = at >= 0 && at < f.height;
         const int64_t begin = inside ? low : f.pitch, finish = inside ? high : f.pitch;
         for (int64_t x = 0; x < begin; ++x) to[x] = fill;
-        if (finish > begin) copy_strided(from + at * f.width + begin * f.stride_w - first_x, f.stride_w, finish - begin, to + begin);
+        if (finish > begin)
+            copy_strided(from + at * f.width + begin * f.stride_w - first_x, f.stride_w, finish - begin, to + begin);
         for (int64_t x = finish; x < f.pitch; ++x) to[x] = fill;
     }
 }
@@ -45,18 +62,20 @@ inline void copy_plane(const float *from, const Frame &f, int phase_h, int phase
 struct Padded {
     const float *mean, *variance, *second;
 };
-template <Random R> Padded pad(const szilard_inference::Step &step, const szilard_inference::Value &in, Read x, float *work) {
+template <Random R>
+Padded pad(const szilard_inference::Step &step, const szilard_inference::Value &in, Read x, float *work) {
     const Planes &p = step.planes;
     const szilard_step &g = step.given;
     const int64_t all = in.channels * p.plane + W, phase = (int64_t)p.rows * p.pitch;
     float *mean = work, *variance = work + all, *second = work + (R == BOTH ? 2 : 1) * all;
-    const Frame frame{in.height, in.width, g.pad_top, g.pad_left, p.phases_h, p.phases_w, p.rows, p.pitch};
+    const Frame frame{in.height, in.width, g.pad_top, g.pad_left, g.stride_h, g.stride_w, p.rows, p.pitch};
     for (int64_t c = 0; c < in.channels; ++c)
         for (int k = 0; k < p.phases_h * p.phases_w; ++k) {
             if (!p.used[k]) continue;
             const int64_t from = c * in.height * in.width, to = c * p.plane + k * phase;
-            copy_plane(x.mean + from, frame, k / p.phases_w, k % p.phases_w, 0.0f, mean + to);
-            if (R == BOTH) copy_plane(x.variance + from, frame, k / p.phases_w, k % p.phases_w, 0.0f, variance + to);
+            const int64_t phase_h = k / p.phases_w, phase_w = k % p.phases_w * (int64_t)p.between;
+            copy_plane(x.mean + from, frame, phase_h, phase_w, 0.0f, mean + to);
+            if (R == BOTH) copy_plane(x.variance + from, frame, phase_h, phase_w, 0.0f, variance + to);
             if (R != NOTHING)
                 for (int64_t i = 0; i < phase; ++i) {
                     const float m = mean[to + i];
@@ -73,9 +92,9 @@ struct Positions {
 };
 
 // C channels, P vectors. weight [tap][C][1 or 3]; results [C][stride].
-template <int C, int P, Random R>
-void conv_tile(const float *weight, const int32_t *offset, int32_t taps, const Padded &x, const int32_t *start, float *mean,
-               float *variance, int64_t stride) {
+template <int C, int P, Random R> void conv_tile(const float *weight, const int32_t *offset, int32_t taps,
+                                                 const Padded &x, const int32_t *start, float *mean, float *variance,
+                                                 int64_t stride) {
     vf m[C][P] = {}, v[C][P] = {}, s[C][P] = {};
     int64_t at[P];
     for (int p = 0; p < P; ++p) at[p] = start[p];
@@ -103,20 +122,23 @@ void conv_tile(const float *weight, const int32_t *offset, int32_t taps, const P
     for (int c = 0; c < C; ++c)
         for (int p = 0; p < P; ++p) {
             store(mean + c * stride + p * W, m[c][p]);
-            if constexpr (R != NOTHING) store(variance + c * stride + p * W, C == 1 && R == BOTH ? v[c][p] + s[c][p] : v[c][p]);
+            if constexpr (R != NOTHING)
+                store(variance + c * stride + p * W, C == 1 && R == BOTH ? v[c][p] + s[c][p] : v[c][p]);
         }
 }
 
 // All positions, in tiles of about equal numbers of vectors up to MOST.
-template <int C, int MOST, Random R>
-void conv_positions(const float *weight, const int32_t *offset, int32_t taps, const Padded &x, const Positions &at, float *mean,
-                    float *variance, int64_t stride) {
+template <int C, int MOST, Random R> void conv_positions(const float *weight, const int32_t *offset, int32_t taps,
+                                                         const Padded &x, const Positions &at, float *mean,
+                                                         float *variance, int64_t stride) {
     int32_t tiles = (at.n + MOST - 1) / MOST;
     for (int32_t k = 0; tiles > 0; --tiles) {
         const int32_t n = (at.n - k + tiles - 1) / tiles;
         auto run = [&](auto vectors) {
             constexpr int P = decltype(vectors)::value;
-            if constexpr (P <= MOST) conv_tile<C, P, R>(weight, offset, taps, x, at.start + k, mean + k * W, variance ? variance + k * W : nullptr, stride);
+            if constexpr (P <= MOST)
+                conv_tile<C, P, R>(weight, offset, taps, x, at.start + k, mean + k * W,
+                                   variance ? variance + k * W : nullptr, stride);
         };
         switch (n) {
             case 1: run(Vectors<1>()); break;
@@ -133,11 +155,12 @@ void conv_positions(const float *weight, const int32_t *offset, int32_t taps, co
 }
 
 // Bias and ReLU of n positions of a channel in place.
-template <bool MOMENTS> void end_positions(float *mean, float *variance, int64_t n, float bias, float bias_variance, bool rectified) {
+template <bool MOMENTS>
+void end_positions(float *mean, float *variance, int64_t n, float bias, float bias_variance, bool rectified) {
     for (int64_t i = 0; i < n; i += W) {
         const int width = (int)smaller(W, n - i);
-        end<MOMENTS>(load_first(mean + i, width), MOMENTS ? load_first(variance + i, width) : vf{}, splat(bias), splat(bias_variance),
-                     rectified, mean + i, MOMENTS ? variance + i : nullptr, width);
+        end<MOMENTS>(load_first(mean + i, width), MOMENTS ? load_first(variance + i, width) : vf{}, splat(bias),
+                     splat(bias_variance), rectified, mean + i, MOMENTS ? variance + i : nullptr, width);
     }
 }
 
@@ -153,8 +176,8 @@ inline Layout layout(const Planes &p, int32_t height, int32_t width) {
     return {false, (int32_t)flat, p.pitch};
 }
 
-template <Random R>
-void conv_example(const szilard_inference::Step &step, const szilard_inference::Value &in, Read x, Write y, float *work, int threads) {
+template <Random R> void conv_example(const szilard_inference::Step &step, const szilard_inference::Value &in, Read x,
+                                      Write y, float *work, int threads) {
     const szilard_step &g = step.given;
     const Planes &p = step.planes;
     const Padded padded = pad<R>(step, in, x, work);
@@ -183,36 +206,41 @@ void conv_example(const szilard_inference::Step &step, const szilard_inference::
         constexpr int WIDE = (NV >= 8 ? 8 : 4) / (R == NOTHING ? 1 : 2), DENSE = WIDE / 2;
         if (step.sparse) {
             const int32_t begin = step.rows.crow[o];
-            conv_positions<1, R == NOTHING || NV < 8 ? WIDE : 6, R>(step.rows.weight + (int64_t)begin * S, p.offset + begin,
-                                                                    step.rows.crow[o + 1] - begin, part, all, mean, variance, stride);
+            conv_positions < 1,
+                R == NOTHING || NV<8 ? WIDE : 6, R>(step.rows.weight + (int64_t)begin * S, p.offset + begin,
+                                                    step.rows.crow[o + 1] - begin, part, all, mean, variance, stride);
         } else {
             const float *weight = step.dense.weight + o * p.taps * S;
             switch (n) {
                 case 1: conv_positions<1, WIDE, R>(weight, p.offset, p.taps, part, all, mean, variance, stride); break;
                 case 2: conv_positions<2, DENSE, R>(weight, p.offset, p.taps, part, all, mean, variance, stride); break;
                 case 3: conv_positions<3, DENSE, R>(weight, p.offset, p.taps, part, all, mean, variance, stride); break;
-                default: conv_positions<4, DENSE, R>(weight, p.offset, p.taps, part, all, mean, variance, stride); break;
+                default:
+                    conv_positions<4, DENSE, R>(weight, p.offset, p.taps, part, all, mean, variance, stride);
+                    break;
             }
         }
         for (int32_t c = 0; c < n; ++c) {
-            float *to = y.mean + (o + c) * positions, *to_variance = y.variance ? y.variance + (o + c) * positions : nullptr;
+            float *to = y.mean + (o + c) * positions,
+                  *to_variance = y.variance ? y.variance + (o + c) * positions : nullptr;
             if (!direct)
                 for (int32_t row = 0; row < g.height; ++row) {
                     const int64_t src = c * stride + (int64_t)row * at.pitch, dst = (int64_t)row * g.width;
-                    memcpy(to + dst, mean + src, sizeof(float) * (size_t)g.width);
-                    if (R != NOTHING) memcpy(to_variance + dst, variance + src, sizeof(float) * (size_t)g.width);
+                    copy_floats(mean + src, g.width, to + dst);
+                    if (R != NOTHING) copy_floats(variance + src, g.width, to_variance + dst);
                 }
             if (R == NOTHING && to_variance) zero(to_variance, positions);
             if (to_variance)
-                end_positions<true>(to, to_variance, positions, step.bias[o + c], step.bias_variance[o + c], g.relu != 0);
+                end_positions<true>(to, to_variance, positions, step.bias[o + c], step.bias_variance[o + c],
+                                    g.relu != 0);
             else
                 end_positions<false>(to, nullptr, positions, step.bias[o + c], 0.0f, g.relu != 0);
         }
     });
 }
 
-inline void conv_step(const szilard_inference::Step &step, const szilard_inference::Value &in, int batch, Random random, Read x, Write y,
-                      float *work, int threads) {
+inline void conv_step(const szilard_inference::Step &step, const szilard_inference::Value &in, int batch, Random random,
+                      Read x, Write y, float *work, int threads) {
     const int64_t out_size = (int64_t)step.given.channels * step.given.height * step.given.width;
     for (int b = 0; b < batch; ++b) {
         const Read from{x.mean + b * in.size, x.variance ? x.variance + b * in.size : nullptr};

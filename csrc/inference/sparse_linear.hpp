@@ -1,10 +1,11 @@
 // Sparse linear maps of 1 to 8 inputs.
 //
-// One input without variances: rows in the lanes of a vector, inputs gathered; if many inputs are zero, columns are added to
-// the outputs instead, and those of zeros are skipped. Otherwise each entry is one product of short vectors: the numbers of
-// an input (mean, variance, second moment; all examples) are next to each other, and the weight has the same order. So
-// the moments of one input cost what its mean costs by gathers. Measured on Zen 4 with 1024 x 1024 at 5 % density: 19 us by
-// gathers, 29 us by scalar rows, 22 us by columns (12 us with half of the inputs zero); moments 20 us, and 52 us by gathers.
+// One input without variances: rows in the lanes of a vector, inputs gathered; if many inputs are zero, columns are
+// added to the outputs instead, and those of zeros are skipped. Otherwise each entry is one product of short vectors:
+// the numbers of an input (mean, variance, second moment; all examples) are next to each other, and the weight has the
+// same order. So the moments of one input cost what its mean costs by gathers. Measured on Zen 4 with 1024 x 1024, a
+// twentieth of the entries: 19 us by gathers, 29 us by scalar rows, 22 us by columns (12 us with half of the inputs
+// zero); moments 20 us, and 52 us by gathers.
 #pragma once
 #include "dense_linear.hpp"
 
@@ -15,7 +16,9 @@ namespace {
 inline vf gathered(const float *x, const uint16_t *col) {
     return (vf)_mm512_i32gather_ps(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)col)), x, 4);
 }
-inline vf gathered(const float *x, const int32_t *col) { return (vf)_mm512_i32gather_ps(_mm512_loadu_si512(col), x, 4); }
+inline vf gathered(const float *x, const int32_t *col) {
+    return (vf)_mm512_i32gather_ps(_mm512_loadu_si512(col), x, 4);
+}
 #elif defined(__AVX2__)
 inline vf gathered(const float *x, const uint16_t *col) {
     return (vf)_mm256_i32gather_ps(x, _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)col)), 4);
@@ -31,7 +34,8 @@ template <class Col> inline vf gathered(const float *x, const Col *col) {
 }
 #endif
 
-template <class Col> void rows_in_lanes(const szilard_inference::Sparse &a, int32_t slices, const float *x, float *y, int threads) {
+template <class Col>
+void rows_in_lanes(const szilard_inference::Sparse &a, int32_t slices, const float *x, float *y, int threads) {
     constexpr int R = LANES / W;
     const int64_t group = threads > 1 ? (slices + 4 * threads - 1) / (4 * threads) : slices;
     parallel(group ? (slices + group - 1) / group : 0, threads, [&](int64_t task) {
@@ -60,7 +64,8 @@ template <class Col> void rows_in_lanes(const szilard_inference::Sparse &a, int3
     });
 }
 
-template <class Col> void columns(const szilard_inference::Sparse &a, int32_t rows, int32_t cols, const float *x, float *y) {
+template <class Col>
+void columns(const szilard_inference::Sparse &a, int32_t rows, int32_t cols, const float *x, float *y) {
     zero(y, rows);
     const Col *row = (const Col *)a.t_row;
     for (int32_t j = 0; j < cols; ++j) {
@@ -100,8 +105,8 @@ template <int L, bool FOUR> SZILARD_INLINE void repeat(const float *w, typename 
     for (int i = 0; i < L; ++i) all[i] = w[i % 4];
 }
 
-// found[row][N * L]: products of N vectors of L floats. The weight of a moments' entry is mean, mean^2, variance; the float after
-// them, which is read too, meets a zero.
+// found[row][N * L]: products of N vectors of L floats. The weight of a moments' entry is mean, mean^2, variance; the
+// float after them, which is read too, meets a zero.
 template <class Col, int L, int N, bool FOUR>
 void entries(const szilard_inference::Sparse &a, int32_t rows, const float *x, float *found, int threads) {
     typedef typename Short<L>::type Vector;
@@ -142,7 +147,8 @@ inline void end_rows(Write y, int batch, int32_t rows, const Ending &ending) {
         }
 }
 
-template <class Col, int B> void sparse_linear(const szilard_inference::Step &step, Random random, Read x, Write y, float *work, int threads) {
+template <class Col, int B>
+void sparse_linear(const szilard_inference::Step &step, Random random, Read x, Write y, float *work, int threads) {
     const int32_t rows = step.given.rows, cols = step.given.cols;
     if (step.given.nnz < 1 << 16) threads = 1;
     const szilard_inference::Sparse &a = step.rows;
@@ -183,7 +189,8 @@ template <class Col, int B> void sparse_linear(const szilard_inference::Step &st
     end_rows(y, B, rows, {step.bias, step.bias_variance, step.given.relu != 0});
 }
 
-template <int B> void linear_of(const szilard_inference::Step &step, Random random, Read x, Write y, float *work, int threads) {
+template <int B>
+void linear_of(const szilard_inference::Step &step, Random random, Read x, Write y, float *work, int threads) {
     if (!step.sparse)
         dense_linear<B>(step, random, x, y, work, threads);
     else if (step.rows.narrow)
@@ -193,7 +200,8 @@ template <int B> void linear_of(const szilard_inference::Step &step, Random rand
 }
 
 // A linear step of a batch of 1 to 8.
-inline void linear_step(const szilard_inference::Step &step, int batch, Random random, Read x, Write y, float *work, int threads) {
+inline void linear_step(const szilard_inference::Step &step, int batch, Random random, Read x, Write y, float *work,
+                        int threads) {
     switch (batch) {
         case 1: return linear_of<1>(step, random, x, y, work, threads);
         case 2: return linear_of<2>(step, random, x, y, work, threads);

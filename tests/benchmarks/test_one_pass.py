@@ -8,11 +8,11 @@ import torch
 
 import one_pass
 import render
-from common.timing import Summary
 from pages import results
 from prediction import agreement, contestants, latency, quality
 from prediction.trained import Case, trained
 from szilard import data, deploy, methods, networks
+from szilard.cost.interleave import Summary
 
 CASE = Case(
     "digits", "mlp:16", method="mean-field", ood="photographs", quick_steps=400, images=40, quick_images=40
@@ -97,12 +97,16 @@ def test_a_bare_pass_returns_the_outputs(small):
 @pytest.fixture(scope="module")
 def rows(small):
     one = small[0]
-    runtimes = {batch: {"eager": ("point", "moments", "samples"), "unknown": ("moments",)} for batch in (1, 2)}
+    runtimes = {
+        batch: {"eager": ("point", "moments", "samples"), "unknown": ("moments",)} for batch in (1, 2)
+    }
     return latency.rows("MLP", one.network, one.test.x, (1, 2), runtimes, ("eager",), budget=0.0, longest=5.0)
 
 
 def test_latency_rows(rows):
-    assert "there is no backend" in next(row["left_out"] for row in rows if row["runtime"].startswith("unknown"))
+    assert "there is no backend" in next(
+        row["left_out"] for row in rows if row["runtime"].startswith("unknown")
+    )
     timed = [row for row in rows if "median" in row]
     assert {row["batch"] for row in timed} == {1, 2}
     assert all(0 < row["p10"] <= row["median"] <= row["p90"] for row in timed)

@@ -1,76 +1,20 @@
 """Whole networks as programs, threads that share one, and programs and inputs that are refused."""
 
 import copy
-import ctypes
 import itertools
 import math
 import pickle
 
 import pytest
 import torch
-from kernel_memory import Memory, needs_kernels
-from one_input import agrees, generator, inputs, weight
+from kernel_memory import needs_kernels
+from one_input import MODES, NETWORKS, agrees, flat, generator, inputs, lenet, mlp
 from thread_tools import count_wrong
 
 from szilard.errors import SzilardError
-from szilard.kernels import native
-from szilard.kernels.functions.inference import Step
-from szilard.kernels.functions.types import I32, I64
 from szilard.kernels.inference import Dense, Program, Sparse
 
 pytestmark = needs_kernels
-
-MODES = [(batch, moments) for batch in (1, 3, 8) for moments in (False, True)]
-
-
-def bias(n, seed):
-    return 0.1 * torch.randn(n, generator=generator(seed))
-
-
-def mlp(batch, moments, density=None):
-    g = generator(0)
-    program = Program(batch, moments)
-    x = y = program.input((1, 28, 28))
-    for k, (rows, cols) in enumerate([(100, 784), (100, 100), (10, 100)]):
-        y = program.linear(
-            y, weight((rows, cols), g, density), bias(rows, k), bias(rows, k).abs(), relu=k < 2
-        )
-    return program.finish(y), x
-
-
-def lenet(batch, moments, density=None):
-    g = generator(1)
-    program = Program(batch, moments)
-    x = program.input((1, 28, 28))
-    y = program.conv(x, weight((6, 1, 5, 5), g, density), bias(6, 0), padding=2)
-    y = program.max_pool(y, 2, relu=True)
-    y = program.conv(y, weight((16, 6, 5, 5), g, density), bias(16, 1))
-    y = program.flatten(program.max_pool(y, 2, relu=True))
-    for k, (rows, cols) in enumerate([(120, 400), (84, 120), (10, 84)]):
-        y = program.linear(y, weight((rows, cols), g, density), bias(rows, k), relu=k < 2)
-    return program.finish(y), x
-
-
-def residual(batch, moments, density=None):
-    """A block with a stride, whose shortcut is subsampled and filled with zero channels, and one without."""
-    g = generator(2)
-    program = Program(batch, moments)
-    x = program.input((16, 16, 16))
-
-    def normalised(y, out, stride=1, relu=False):
-        w = weight((out, y.shape[0], 3, 3), g, density)
-        y = program.conv(y, w, padding=1, stride=stride)
-        return program.affine(y, 1 + bias(out, 3), bias(out, 4), relu=relu)
-
-    y = normalised(normalised(x, 32, 2, True), 32)
-    y = program.add(y, program.channels(x, 32, offset=8, stride=2), relu=True)
-    z = normalised(normalised(y, 32, 1, True), 32)
-    z = program.add(z, y, relu=True)
-    pooled = program.global_average(program.concat([z, y]))
-    return program.finish([program.linear(pooled, weight((10, 64), g)), pooled, z]), x
-
-
-NETWORKS = [mlp, lenet, residual]
 
 
 @pytest.mark.parametrize(("batch", "moments"), MODES)
@@ -146,12 +90,6 @@ def test_threads_share_a_program():
             given = inputs((1, *x.shape), generator(seed))
             questions.append(lambda program=program, given=given: flat(program(given)))
     assert count_wrong(questions, threads=4, rounds=3) == 0
-
-
-def flat(found):
-    if isinstance(found, torch.Tensor):
-        return found.flatten()
-    return torch.cat([flat(part) for part in found])
 
 
 @pytest.mark.parametrize("how", [copy.copy, copy.deepcopy, lambda p: pickle.loads(pickle.dumps(p))])
@@ -269,72 +207,3 @@ def test_sizes_that_are_refused():
     ):
         with pytest.raises(SzilardError):
             call()
-
-
-# -- the C ABI, whose arrays end where reading or writing is a segmentation fault -------------------
-
-
-@pytest.mark.parametrize("at_end", [False, True])
-@pytest.mark.parametrize(("batch", "moments"), MODES)
-@pytest.mark.parametrize("network", NETWORKS)
-def test_a_run_stays_in_its_arrays(network, batch, moments, at_end):
-    program, value = network(batch, moments, 0.3 if batch == 3 else None)
-    memory, run = Memory(at_end), native.library().szilard_program_run
-    given = inputs((batch, *value.shape), generator(0), 0.4)
-    size = flat(program(given)).numel()
-    x, out = memory.given(given), memory.wanted(size)
-    handle = program._handle
-    assert run(handle, x, given.numel(), out.data_ptr(), size, 2) == 0
-    assert torch.equal(out.sort().values, flat(program(given)).sort().values)
-    kept = out.clone()
-    assert run(handle, x, given.numel(), out.data_ptr(), size - 1, 1) == 7
-    assert run(handle, x, given.numel() - 1, out.data_ptr(), size, 1) == 4
-    assert run(handle, None, given.numel(), out.data_ptr(), size, 1) == 4
-    assert run(-1, x, given.numel(), out.data_ptr(), size, 1) == 11
-    assert native.library().szilard_program_free(-1) == 11
-    assert torch.equal(out, kept)
-
-
-def steps(**fields):
-    number = (I32 * 1)(fields.pop("number", 0))
-    first = {
-        "kind": 7, "n_inputs": 1, "inputs": ctypes.addressof(number), "channels": 2, "height": 3, "width": 3,
-        **dict.fromkeys(("kernel_h", "kernel_w", "stride_h", "stride_w", "dilation_h", "dilation_w", "groups"), 1),
-    }  # fmt: skip
-    return (Step * 1)(Step(**{**first, **fields})), number
-
-
-BAD = {
-    "kind": {"kind": 11}, "kind below": {"kind": -1}, "value": {"number": 1}, "value below": {"number": -1},
-    "no inputs": {"n_inputs": 0}, "null": {"inputs": None}, "activation": {"activation": 6}, "size": {"width": 4},
-    "slope": {"slope": math.nan}, "other": {"kind": 3}, "no weight": {"kind": 0, "rows": 2, "cols": 18},
-    "product": {"kind": 1, "rows": 2, "cols": 2**31 - 1}, "stride": {"kind": 4, "stride_h": 0},
-    "padding": {"kind": 4, "pad_top": -1}, "all padding": {"kind": 4, "pad_top": 3, "height": 1},
-    "huge padding": {"kind": 1, "rows": 2, "cols": 2, "pad_left": 2**31 - 1, "pad_right": 2**31 - 1},
-    "huge window": {"kind": 5, "kernel_h": 2**31 - 1}, "huge value": {"kind": 9, "channels": 2**31 - 1},
-    "beyond": {"kind": 9, "stride_h": 2}, "reshaped": {"kind": 10, "channels": 3}, "groups": {"kind": 1, "groups": 0},
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("fields", BAD.values(), ids=BAD)
-def test_steps_that_the_library_refuses(fields):
-    array, keep = steps(**fields)
-    outputs, handle = (I32 * 1)(1), I64(0)
-    new = native.library().szilard_program_new
-    assert new(1, 1, 2, 3, 3, 1, array, 1, outputs, ctypes.byref(handle)) in (4, 5, 8, 9)
-    assert handle.value == 0
-    del keep
-
-
-def test_outputs_that_the_library_refuses():
-    array, keep = steps()
-    new, handle = native.library().szilard_program_new, I64(0)
-    for numbers in ([0], [2], [-1], [1, 1]):
-        outputs = (I32 * len(numbers))(*numbers)
-        assert new(1, 1, 2, 3, 3, 1, array, len(numbers), outputs, ctypes.byref(handle)) == 8
-    for batch in (0, 9, -1):
-        assert new(batch, 1, 2, 3, 3, 1, array, 1, (I32 * 1)(1), ctypes.byref(handle)) == 8
-    assert new(1, 1, 2, 3, 3, 1, array, 1, (I32 * 1)(1), ctypes.byref(handle)) == 0
-    assert native.library().szilard_program_free(handle.value) == 0
-    assert native.library().szilard_program_free(handle.value) == 11
-    del keep

@@ -5,8 +5,15 @@ from szilard.bayes.attention import BayesAttention
 from szilard.bayes.batchnorm import reestimate_batchnorm
 from szilard.bayes.conversion import bayesianize
 from szilard.bayes.drawn_weights import BayesWeights, Drawn, drawn_modules
+from szilard.bayes.given_moments import from_moments
 from szilard.bayes.layers import BayesConv, BayesLayer, BayesLinear, bayes_layers
+from szilard.bayes.linearised import Linearised, linearised
 from szilard.bayes.modes import drawn, evaluating, mode
+from szilard.bayes.moments.comparison import Comparison, LayerComparison, check
+from szilard.bayes.moments.factors import fit_factors
+from szilard.bayes.moments.rules import rule
+from szilard.bayes.moments.run import propagate
+from szilard.bayes.moments.value import GaussianTensor, Moments
 from szilard.bayes.network_weights import every_weight, kl, streams, weights
 from szilard.bayes.noise import Noise
 from szilard.bayes.point import point_network
@@ -29,30 +36,41 @@ __all__ = [
     "BayesLayer",
     "BayesLinear",
     "BayesWeights",
+    "Comparison",
     "Density",
     "Drawn",
     "FanInPrior",
     "FixedPrior",
+    "GaussianTensor",
+    "LayerComparison",
     "LearnedPrior",
+    "Linearised",
     "LogUniformPrior",
+    "Moments",
     "Noise",
     "Prior",
     "Weight",
     "bayes_layers",
     "bayesianize",
+    "check",
     "density",
     "diagnostics",
     "drawn",
     "drawn_modules",
     "evaluating",
     "every_weight",
+    "fit_factors",
+    "from_moments",
     "gaussian_kl",
     "kl",
+    "linearised",
     "log_alpha",
     "make_prior",
     "mode",
     "point_network",
+    "propagate",
     "reestimate_batchnorm",
+    "rule",
     "streams",
     "weights",
 ]

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from szilard.bayes.layers import BayesLinear
+from szilard.bayes.moments.value import GaussianTensor, split
 from szilard.errors import SzilardError
 
 if TYPE_CHECKING:  # the class of torch declares other types for its projections
@@ -82,21 +83,30 @@ class BayesAttention(_Attention):
         if not self.batch_first:
             query, key, value = (t.transpose(0, 1) for t in (query, key, value))
         q, k, v = self._heads(self.query(query)), self._heads(self.key(key)), self._heads(self.value(value))
-        mask = self._mask(attn_mask, key_padding_mask, q, k)
+        mask = self._mask(attn_mask, key_padding_mask, split(q)[0], split(k)[0])
         dropout = self.dropout if self.training else 0.0
         weights = None
-        if need_weights:
-            score = q @ k.transpose(-2, -1) / self.head_dim**0.5
-            weights = (score if mask is None else score + mask).softmax(-1)
+        if any(isinstance(x, GaussianTensor) for x in (q, k, v)):
+            answer = F.scaled_dot_product_attention(q, k, v, mask, dropout)
+            if need_weights:  # those of the means
+                weights = self._weights(split(q)[0], split(k)[0], mask)
+        elif need_weights:
+            weights = self._weights(q, k, mask)
             answer = F.dropout(weights, dropout) @ v
-            weights = weights.mean(1) if average_attn_weights else weights
-            weights = weights if batched else weights.squeeze(0)
         else:
             answer = F.scaled_dot_product_attention(q, k, v, mask, dropout)
+        if weights is not None:
+            weights = weights.mean(1) if average_attn_weights else weights
+            weights = weights if batched else weights.squeeze(0)
         y = self.out_proj(answer.transpose(1, 2).flatten(2))
         if not self.batch_first:
             y = y.transpose(0, 1)
         return y if batched else y.squeeze(0 if self.batch_first else 1), weights
+
+    def _weights(self, q: Tensor, k: Tensor, mask: Tensor | None) -> Tensor:
+        """``[B, heads, L, S]``."""
+        score = q @ k.transpose(-2, -1) / self.head_dim**0.5
+        return (score if mask is None else score + mask).softmax(-1)
 
     def _heads(self, x: Tensor) -> Tensor:
         """``[B, L, E] -> [B, heads, L, E / heads]``."""

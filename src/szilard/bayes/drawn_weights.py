@@ -65,16 +65,14 @@ class BayesWeights(nn.Module):
             if weight.log_std is None or mode_of(self) == "mean":
                 values = weight.mean
             elif mode_of(self) == "moments":
-                return self._moments(name, weight.mean, weight.log_std, weight)
+                pair = (weight.mean, (2 * weight.log_std).exp())
+                parts = (dense_weight(part, weight.support) for part in pair)
+                return self._finished(name, GaussianTensor(*parts))
             else:
                 values = weight.sample(self.noise.normal(weight.mean.shape, weight.mean))
         dense = self._finished(name, dense_weight(values, weight.support))
         weight.listen(dense)
         return dense
-
-    def _moments(self, name: str, mean: Tensor, log_std: Tensor, weight: Weight) -> Tensor:
-        dense = [dense_weight(values, weight.support) for values in (mean, (2 * log_std).exp())]
-        return self._finished(name, GaussianTensor(*dense))
 
     def _finished(self, name: str, dense: Tensor) -> Tensor:
         """Hook for subclasses: change a weight that was drawn."""

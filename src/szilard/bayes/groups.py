@@ -15,6 +15,8 @@ from torch import Tensor, nn
 
 from szilard.bayes.in_place import replace_in_place
 from szilard.bayes.layers import BayesConv, BayesLayer
+from szilard.bayes.moments.gaussian import log_normal
+from szilard.bayes.moments.value import GaussianTensor
 from szilard.bayes.noise import Noise
 from szilard.bayes.priors import log_uniform_kl
 from szilard.bayes.thread_state import draw_of, mode_of
@@ -42,6 +44,8 @@ class GroupScale(nn.Module):
         mode, draw = mode_of(self), draw_of(self)
         if draw is not None:
             return draw
+        if mode == "moments":
+            return GaussianTensor(*(torch.where(self.alive, part, 0) for part in self.gaussian()))
         if mode == "mean":
             return self.mean_scale()
         shape = (batch, self.groups) if mode == "local" else (self.groups,)
@@ -52,6 +56,14 @@ class GroupScale(nn.Module):
 
     def mean_scale(self) -> Tensor:
         """The scale in mean mode, ``[groups]``; zero if the group was dropped."""
+        raise NotImplementedError
+
+    def gaussian(self) -> tuple[Tensor, Tensor]:
+        """Mean and variance of the scale of a group that was not dropped, ``[groups]`` each."""
+        raise NotImplementedError
+
+    def first_order(self) -> tuple[nn.Parameter, Tensor]:
+        """A parameter, and the variance of it that gives the scale its variance to first order."""
         raise NotImplementedError
 
     def sample(self, noise: Tensor) -> Tensor:
@@ -99,6 +111,12 @@ class NormalJeffreys(GroupScale):
     def mean_scale(self) -> Tensor:
         return torch.where(self.alive, self.mean, 0)
 
+    def gaussian(self) -> tuple[Tensor, Tensor]:
+        return self.mean, (2 * self.log_std).exp()
+
+    def first_order(self) -> tuple[nn.Parameter, Tensor]:
+        return self.mean, (2 * self.log_std).exp()
+
     def sample(self, noise: Tensor) -> Tensor:
         return torch.where(self.alive, self.mean + self.log_std.exp() * noise, 0)
 
@@ -141,6 +159,15 @@ class Horseshoe(GroupScale):
     def mean_scale(self) -> Tensor:
         loc, variance = self.moments()
         return torch.where(self.alive, (loc + variance / 2).exp(), 0)
+
+    def gaussian(self) -> tuple[Tensor, Tensor]:
+        """Moments of the log-normal scale; products treat it as a Gaussian."""
+        return log_normal(*self.moments())
+
+    def first_order(self) -> tuple[nn.Parameter, Tensor]:
+        # ln z = (the sum of four variables) / 2; the variance of all four counts for the first.
+        variance = 4 * self.moments()[1]
+        return self.local_loc, torch.stack([variance, torch.zeros_like(variance)])
 
     def sample(self, noise: Tensor) -> Tensor:
         loc, variance = self.moments()

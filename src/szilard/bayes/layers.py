@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from szilard.bayes.moments.linear import bilinear
-from szilard.bayes.moments.value import GaussianTensor
+from szilard.bayes.moments.value import GaussianTensor, joined, split
 from szilard.bayes.noise import Noise
 from szilard.bayes.thread_state import draw_of, mode_of
 from szilard.bayes.weight import NO_RESET, Weight
@@ -91,12 +91,12 @@ class BayesLayer(nn.Module):
     def forward(self, x: Tensor, rectified: bool = False) -> Tensor:
         """The output; with ``rectified``, after a fused ReLU."""
         weight, relu = self.weight, rectified or self.relu
-        if isinstance(x, GaussianTensor) or mode_of(self) == "moments":
+        mode, draw = mode_of(self), draw_of(weight)
+        if mode == "moments" or isinstance(x, GaussianTensor):
             return self._moments(x, relu)
         x = x.to(weight.mean.dtype)
         if transformed():
             return self._followed(x, relu)
-        mode, draw = mode_of(self), draw_of(weight)
         with _in_full_precision(x):
             if draw is not None or weight.log_std is None or mode == "mean":
                 y = self._finish(self._product(x, weight.mean if draw is None else draw), relu)
@@ -133,17 +133,25 @@ class BayesLayer(nn.Module):
 
     def _moments(self, x: Tensor, relu: bool) -> Tensor:
         """Mean and variance of the output, for an input that is Gaussian or not."""
-        weight, draw = self.weight, draw_of(self.weight)
-        values = weight.mean if draw is None else draw
-        if draw is None and weight.log_std is not None and mode_of(self) == "moments":
-            values = GaussianTensor(values, (2 * weight.log_std).exp())
+        x, values, product = x.to(self.weight.mean.dtype), self._gaussian_values(), self._product
+        if transformed():  # products of torch, which an exporter can trace
+            (mean, variance), support = split(values), self.weight.support
+            dense = None if variance is None else dense_weight(variance, support)
+            values, product = joined(dense_weight(mean, support), dense), self._dense_product
         with _in_full_precision(x):
-            y = self._add_bias(bilinear(self._product, x.to(weight.mean.dtype), values))
-            return nn.functional.relu(y) if relu else y
+            return self._finish(bilinear(product, x, values), relu)
+
+    def _gaussian_values(self) -> Tensor:
+        weight, draw = self.weight, draw_of(self.weight)
+        if draw is None and weight.log_std is not None and mode_of(self) == "moments":
+            return GaussianTensor(weight.mean, (2 * weight.log_std).exp())
+        return weight.mean if draw is None else draw
 
     def values_now(self) -> Tensor:
         """The entries of the weight as used in this thread, ``[nnz]``; a draw of them if outputs would be drawn."""
         weight = self.weight
+        if mode_of(self) == "moments":
+            return self._gaussian_values()
         draw = draw_of(weight)
         if draw is not None:
             return draw
@@ -151,7 +159,7 @@ class BayesLayer(nn.Module):
             return weight.mean
         return weight.sample(self.noise.normal(weight.mean.shape, weight.mean))
 
-    def _dense_product(self, x: Tensor, weight: Tensor) -> Tensor:
+    def _dense_product(self, x: Tensor, values: Tensor) -> Tensor:
         raise NotImplementedError
 
     def _record_growth(self, growth: Growth, x: Tensor, rectified: Tensor | None, grad: Tensor) -> None:
@@ -206,8 +214,8 @@ class BayesLinear(BayesLayer, _Linear):
             return block_ops.linear(x, values, support)
         return ops.sparse_linear(x, values, *support.index)
 
-    def _dense_product(self, x: Tensor, weight: Tensor) -> Tensor:
-        return differentiable.linear(x, weight)
+    def _dense_product(self, x: Tensor, values: Tensor) -> Tensor:
+        return differentiable.linear(x, values)
 
     def _local(self, x: Tensor, mean: Tensor, log_std: Tensor, relu: bool) -> Tensor:
         support, key = self.weight.support, self.noise.key()
@@ -285,8 +293,8 @@ class BayesConv(BayesLayer):
             return submatrix.conv(x, values, self.weight.support, *self.geometry[:3])
         return ops.sparse_conv(x, values, *self._how())
 
-    def _dense_product(self, x: Tensor, weight: Tensor) -> Tensor:
-        return differentiable.convolution(Convolution(weight.shape, *self.geometry))(x, weight)
+    def _dense_product(self, x: Tensor, values: Tensor) -> Tensor:
+        return differentiable.convolution(Convolution(values.shape, *self.geometry))(x, values)
 
     def _local(self, x: Tensor, mean: Tensor, log_std: Tensor, relu: bool) -> Tensor:
         support, key = self.weight.support, self.noise.key()

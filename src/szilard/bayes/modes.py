@@ -25,7 +25,8 @@ __all__ = ["drawn", "evaluating", "mode"]
 
 @contextmanager
 def mode(network: nn.Module, name: str) -> Iterator[nn.Module]:
-    """Put every stochastic layer into ``"local"``, ``"sample"``, ``"mean"`` or ``"auto"`` inside the block.
+    """Put every stochastic layer into a mode inside the block: ``"local"``, ``"sample"``, ``"mean"``, ``"moments"`` or
+    ``"auto"`` (:data:`szilard.bayes.layers.MODES`).
 
     Raises:
         SzilardError: an unknown mode; a network that runs its own threads.

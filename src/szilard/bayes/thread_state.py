@@ -87,7 +87,7 @@ def entered(block: Block) -> Iterator[None]:
 
 
 def mode_of(module: nn.Module) -> str:
-    """The mode of a layer or a scale in this thread: ``local``, ``sample`` or ``mean``."""
+    """The mode of a layer or a scale in this thread: ``local``, ``sample``, ``mean`` or ``moments``."""
     mode: str = _state.active.modes.get(module, module.mode)  # type: ignore[arg-type]
     return ("local" if module.training else "mean") if mode == "auto" else mode
 

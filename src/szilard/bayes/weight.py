@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
+from szilard.bayes.moments.value import GaussianTensor
 from szilard.bayes.priors import LearnedPrior, Prior
 from szilard.errors import SzilardError
 from szilard.kernels.transforms import transformed
@@ -110,9 +111,12 @@ class Weight(nn.Module):
     def as_tensor(self) -> Tensor:
         """The dense weight, for a module that reads the weight of a layer instead of calling the layer.
 
-        It is the mean, or the values held in this thread, or a new draw if the layer would draw.
+        It is the mean, or the values held in this thread, or a new draw if the layer would draw; with its variance if
+        the layer computes moments.
         """
         values: Tensor = self.layer[0].values_now() if self.layer else self.mean
+        if isinstance(values, GaussianTensor):
+            return GaussianTensor(*(self.support.scatter(part) for part in values.moments))
         dense = self.support.scatter(values)
         self.listen(dense)
         return dense

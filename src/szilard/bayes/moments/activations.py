@@ -1,6 +1,7 @@
-"""Rules for activation functions of one variable.
+"""Rules for functions of one variable: activations and dropout.
 
-Piecewise linear ones are exact for Gaussian inputs; smooth ones use quadrature.
+Piecewise linear ones, exponentials and waves are exact for Gaussian inputs; the others use quadrature, whose error is
+below 1 % of the variance for standard deviations up to 1 (2 % near the kink of SELU, 8 % near those of hardswish).
 """
 
 from __future__ import annotations
@@ -14,24 +15,28 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from szilard.bayes.moments import gaussian
+from szilard.bayes.moments.arithmetic import times
+from szilard.bayes.moments.gaussian import Pair
 from szilard.bayes.moments.rules import rule
-from szilard.bayes.moments.value import GaussianTensor, Moments
+from szilard.bayes.moments.value import GaussianTensor
+from szilard.errors import SzilardError
+
+Number = float | int | Tensor
 
 
 def put(x: GaussianTensor, answer: GaussianTensor, inplace: bool) -> GaussianTensor:
     """The answer of an activation; with ``inplace`` it is also written into its input, as torch does."""
     if not inplace:
         return answer
-    x.moments = answer.moments
-    x.before_relu = answer.before_relu
+    x.write(answer)
     return x
 
 
-def elementwise(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+def elementwise(function: Callable[..., Tensor], in_place: bool = False) -> Callable[..., Tensor]:
     """A rule by quadrature for a smooth function of one variable, with the function's other arguments."""
 
     @functools.wraps(function)
-    def run(input: GaussianTensor, *arguments: Any, inplace: bool = False, **named: Any) -> Tensor:
+    def run(input: GaussianTensor, *arguments: Any, inplace: bool = in_place, **named: Any) -> Tensor:
         def values(x: Tensor) -> Tensor:
             return function(x, *arguments, **named)
 
@@ -40,9 +45,19 @@ def elementwise(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     return run
 
 
+for _name in (
+    "sigmoid", "tanh", "silu", "elu", "selu", "celu", "softplus", "softsign", "mish", "logsigmoid", "gelu", "hardswish",
+    "erf", "sigmoid_", "tanh_",
+):  # fmt: skip
+    _function = getattr(F, _name.rstrip("_"), None) or getattr(torch, _name.rstrip("_"))
+    rule(_name)(elementwise(_function, _name.endswith("_")))
+
+
 @rule("relu")
 def relu(input: GaussianTensor, inplace: bool = False) -> Tensor:
-    return put(input, GaussianTensor.rectified(_copy(input) if inplace else input), inplace)
+    if input.before_relu is not None:  # it is at least zero already
+        return input
+    return put(input, GaussianTensor.rectified(*input.moments), inplace)
 
 
 @rule("relu_")
@@ -60,6 +75,15 @@ def leaky_relu_(input: GaussianTensor, negative_slope: float = 0.01) -> Tensor:
     return leaky_relu(input, negative_slope, inplace=True)
 
 
+@rule("prelu")
+def prelu(input: GaussianTensor, weight: Tensor) -> Tensor:
+    if isinstance(weight, GaussianTensor):
+        raise SzilardError("PReLU with a Gaussian slope has no rule; leave it out with except_=")
+    if weight.numel() > 1:  # a slope for each channel, which is axis 1
+        weight = weight.reshape(-1, *[1] * (input.dim() - 2))
+    return GaussianTensor(*gaussian.leaky_relu(*input.moments, weight))
+
+
 @rule("hardtanh")
 def hardtanh(
     input: GaussianTensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False
@@ -72,8 +96,17 @@ def relu6(input: GaussianTensor, inplace: bool = False) -> Tensor:
     return hardtanh(input, 0.0, 6.0, inplace)
 
 
+@rule("hardsigmoid")
+def hardsigmoid(input: GaussianTensor, inplace: bool = False) -> Tensor:
+    """min(max(x, -3), 3) / 6 + 1/2."""
+    mean, variance = gaussian.clip(*input.moments, -3.0, 3.0)
+    return put(input, GaussianTensor(mean * (1 / 6) + 0.5, variance * (1 / 36)), inplace)
+
+
 @rule("clamp", "clip")
-def clamp(input: GaussianTensor, min: float | None = None, max: float | None = None) -> Tensor:
+def clamp(input: GaussianTensor, min: Number | None = None, max: Number | None = None) -> Tensor:
+    if any(isinstance(bound, Tensor) and bound.numel() > 1 for bound in (min, max)):
+        raise SzilardError("clamp with a bound for each entry has no rule for Gaussians; give numbers")
     low = float("-inf") if min is None else float(min)
     high = float("inf") if max is None else float(max)
     if low == 0 and max is None:
@@ -91,21 +124,30 @@ def clamp_max(input: GaussianTensor, max: float) -> Tensor:
     return clamp(input, None, max)
 
 
-@rule("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout")
+@rule("dropout", "dropout1d", "dropout2d", "dropout3d", places=(F,))
 def dropout(input: GaussianTensor, p: float = 0.5, training: bool = False, inplace: bool = False) -> Tensor:
     """In eval mode the input; in training mode a random factor of mean 1 and variance p / (1 - p)."""
     if not training or p == 0:
         return input
+    if p >= 1:
+        raise SzilardError("dropout of everything leaves nothing random; use p < 1")
     mean, variance = input.moments
     spread = p / (1 - p)
     return put(input, GaussianTensor(mean, variance * (1 + spread) + mean.square() * spread), inplace)
 
 
-for _name in (
-    "sigmoid", "tanh", "silu", "elu", "selu", "celu", "softplus", "softsign", "mish", "logsigmoid", "gelu", "hardswish",
-    "hardsigmoid", "sin", "cos", "erf",
-):  # fmt: skip
-    rule(_name)(elementwise(getattr(F, _name, None) or getattr(torch, _name)))
+@rule("dropout", places=(torch,))
+def torch_dropout(input: GaussianTensor, p: float, train: bool) -> Tensor:
+    return dropout(input, p, train)
+
+
+@rule("alpha_dropout", "feature_alpha_dropout", places=(F,))
+def alpha_dropout(
+    input: GaussianTensor, p: float = 0.5, training: bool = False, inplace: bool = False
+) -> Tensor:
+    if training and p:
+        raise SzilardError("alpha dropout in training mode has no rule; put the network in eval mode")
+    return input
 
 
 @rule("abs", "__abs__")
@@ -116,20 +158,36 @@ def absolute(input: GaussianTensor) -> Tensor:
 
 @rule("exp")
 def exp(input: GaussianTensor) -> Tensor:
-    """Log-normal moments: E = e^(μ + v/2), variance E² (e^v - 1)."""
-    mean, variance = input.moments
-    first = (mean + 0.5 * variance).exp()
-    return GaussianTensor(first, first.square() * variance.expm1())
+    """Log-normal moments."""
+    return GaussianTensor(*gaussian.log_normal(*input.moments))
+
+
+@rule("sin")
+def sin(input: GaussianTensor) -> Tensor:
+    return GaussianTensor(*_wave(*input.moments, torch.sin, 1))
+
+
+@rule("cos")
+def cos(input: GaussianTensor) -> Tensor:
+    return GaussianTensor(*_wave(*input.moments, torch.cos, -1))
+
+
+def _wave(mean: Tensor, variance: Tensor, function: Callable[[Tensor], Tensor], sign: int) -> Pair:
+    """E sin x = e^(-v/2) sin μ with variance (1 - e^(-v)) (1 + e^(-v) cos 2μ) / 2; for cos the last sign is minus."""
+    shrunk = (-variance).exp()
+    rest = 0.5 * -torch.expm1(-variance)
+    return (-0.5 * variance).exp() * function(mean), rest * (1 + sign * shrunk * (2 * mean).cos())
 
 
 @rule("square")
 def square(input: GaussianTensor) -> Tensor:
-    """E[x²] = μ² + v, Var = 2 v² + 4 μ² v."""
-    mean, variance = input.moments
-    return GaussianTensor(mean.square() + variance, 2 * variance.square() + 4 * mean.square() * variance)
+    return times(input, input)
 
 
-def _copy(x: GaussianTensor) -> GaussianTensor:
-    copied = GaussianTensor(*Moments(*x.moments))
-    copied.before_relu = x.before_relu
-    return copied
+@rule("glu")
+def glu(input: GaussianTensor, dim: int = -1) -> Tensor:
+    """The first half times the sigmoid of the second."""
+    first, second = (
+        GaussianTensor(m, v) for m, v in zip(*(t.chunk(2, dim) for t in input.moments), strict=True)
+    )
+    return times(first, GaussianTensor(*gaussian.quadrature(torch.sigmoid, *second.moments)))

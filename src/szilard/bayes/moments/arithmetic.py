@@ -18,48 +18,44 @@ Number = float | int | Tensor
 
 def _scaled(x: Tensor, factor: Number) -> Tensor:
     mean, variance = split(x)
-    return joined(
-        mean * factor, None if variance is None else (variance * (factor * factor)).expand_as(mean * factor)
-    )
-
-
-def _tensor(value: Number, like: Tensor) -> Tensor:
-    return value if isinstance(value, Tensor) else torch.tensor(value, dtype=like.dtype, device=like.device)
+    scaled = mean * factor
+    return joined(scaled, None if variance is None else (variance * (factor * factor)).expand(scaled.shape))
 
 
 def plus(first: Number, second: Number, sign: float = 1.0) -> Tensor:
-    """first + sign · second."""
+    """first + sign · second; one of them is Gaussian."""
     if first is second:  # one variable twice, which is not independent of itself
         assert isinstance(first, Tensor)
         return _scaled(first, 1 + sign)
-    if isinstance(first, GaussianTensor):
-        if isinstance(second, Tensor):
-            return _broadcast(first, second if sign == 1 else _scaled(second, sign))
-        mean, variance = first.moments
-        return GaussianTensor(mean + sign * second, variance)
-    assert isinstance(second, GaussianTensor)
-    other = second if sign == 1 else _scaled(second, sign)
-    return _broadcast(other, _tensor(first, other.moments.mean))
-
-
-def _broadcast(x: Tensor, y: Tensor) -> Tensor:
-    (mean, variance), (other, spread) = split(x), split(y)
+    (mean, variance), (other, spread) = _parts(first), _parts(second)
+    if sign != 1:
+        other, spread = other * sign, None if spread is None else spread * (sign * sign)
     total = mean + other
-    parts = [part.expand(total.shape) for part in (variance, spread) if part is not None]
-    return joined(total, parts[0] + parts[1] if len(parts) == 2 else parts[0])
+    parts = [part for part in (variance, spread) if part is not None]
+    joint = parts[0] + parts[1] if len(parts) == 2 else parts[0]
+    return GaussianTensor(total, joint if joint.shape == total.shape else joint.expand(total.shape))
+
+
+def _parts(value: Number) -> tuple[Any, Tensor | None]:
+    return value.moments if isinstance(value, GaussianTensor) else (value, None)
 
 
 def times(first: Number, second: Number) -> Tensor:
-    """The product; of two independent Gaussians the variance is v₁ v₂ + μ₁² v₂ + μ₂² v₁."""
+    """The product; of two independent Gaussians the variance is v₁ v₂ + μ₁² v₂ + μ₂² v₁.
+
+    Of a Gaussian and itself, E[x²] = μ² + v, and the variance is 2 v² + 4 μ² v.
+    """
     if isinstance(first, GaussianTensor) and isinstance(second, GaussianTensor):
         (m1, v1), (m2, v2) = first.moments, second.moments
         if first is second:
             return GaussianTensor(m1.square() + v1, 2 * v1.square() + 4 * m1.square() * v1)
-        return GaussianTensor(m1 * m2, v1 * v2 + m1.square() * v2 + m2.square() * v1)
+        return GaussianTensor(m1 * m2, v1 * (v2 + m2.square()) + m1.square() * v2)
     if isinstance(first, GaussianTensor):
         return _scaled(first, second)
-    assert isinstance(second, GaussianTensor)
-    return _scaled(second, first)
+    if isinstance(second, GaussianTensor):
+        return _scaled(second, first)
+    assert isinstance(first, Tensor)
+    return first * second
 
 
 @rule("add", "__add__", "__radd__")
@@ -73,8 +69,9 @@ def sub(input: Number, other: Number, *, alpha: float = 1) -> Tensor:
 
 
 @rule("__rsub__", "rsub")
-def rsub(input: Number, other: Number) -> Tensor:
-    return plus(other, input, -1)
+def rsub(input: Number, other: Number, *, alpha: float = 1) -> Tensor:
+    """other - alpha · input."""
+    return plus(other, input, -alpha)
 
 
 @rule("mul", "multiply", "__mul__", "__rmul__")
@@ -115,12 +112,10 @@ def _in_place(function: Any) -> Any:
     def run(input: Any, *arguments: Any, **named: Any) -> Any:
         if not isinstance(input, GaussianTensor):
             raise SzilardError(
-                "an in-place operation would write a Gaussian into an ordinary tensor; write y = y + x instead of y += x"
+                "an operation in place would write a Gaussian into an ordinary tensor; write y = y + x instead of "
+                "y += x"
             )
-        answer = function(input, *arguments, **named)
-        if answer.shape != input.shape:
-            raise SzilardError("an in-place operation would change the shape of a Gaussian tensor")
-        input.moments = answer.moments
+        input.write(function(input, *arguments, **named))
         return input
 
     return run
@@ -133,10 +128,11 @@ for _names, _function in (
     rule(*_names)(_in_place(_function))
 
 
-def _axes(dim: Any, count: int) -> list[int]:
-    if dim is None or dim == []:
-        return list(range(count))
-    return [d % count for d in ([dim] if isinstance(dim, int) else dim)]
+def axes_of(dim: Any, count: int) -> tuple[int, ...]:
+    """The axes that an argument ``dim`` of a reduction names, of a tensor with ``count`` axes."""
+    if dim is None or dim in ([], ()):
+        return tuple(range(count))
+    return tuple(d % count for d in ([dim] if isinstance(dim, int) else dim))
 
 
 @rule("sum")
@@ -144,7 +140,7 @@ def total(
     input: GaussianTensor, dim: Any = None, keepdim: bool = False, *, dtype: torch.dtype | None = None
 ) -> Tensor:
     mean, variance = input.moments
-    axes = _axes(dim, mean.dim())
+    axes = axes_of(dim, mean.dim())
     return GaussianTensor(
         mean.sum(axes, keepdim=keepdim, dtype=dtype), variance.sum(axes, keepdim=keepdim, dtype=dtype)
     )
@@ -155,7 +151,7 @@ def average(
     input: GaussianTensor, dim: Any = None, keepdim: bool = False, *, dtype: torch.dtype | None = None
 ) -> Tensor:
     mean, variance = input.moments
-    axes = _axes(dim, mean.dim())
+    axes = axes_of(dim, mean.dim())
     count = math.prod(mean.shape[axis] for axis in axes)
     return GaussianTensor(
         mean.mean(axes, keepdim=keepdim, dtype=dtype),
@@ -164,5 +160,6 @@ def average(
 
 
 @rule("addcmul")
-def addcmul(input: Tensor, first: Tensor, second: Tensor, *, value: float = 1) -> Tensor:
-    return shifted(times(times(first, second), value), input)
+def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: float = 1) -> Tensor:
+    product = times(tensor1, tensor2)
+    return shifted(product if value == 1 else times(product, value), input)

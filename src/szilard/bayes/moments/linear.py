@@ -34,17 +34,16 @@ def bilinear(product: Bilinear, x: Tensor, weight: Tensor) -> Tensor:
 
 
 def shifted(x: Tensor, bias: Tensor | None) -> Tensor:
-    """``x`` plus a bias that broadcasts to it, each Gaussian or not."""
+    """``x`` plus a bias, each Gaussian or not."""
     if bias is None:
         return x
     (mean, variance), (shift, spread) = split(x), split(bias)
     total = mean + shift
-    if variance is None and spread is None:
+    parts = [part for part in (variance, spread) if part is not None]
+    if not parts:
         return total
-    if variance is None:
-        assert spread is not None
-        return joined(total, spread.expand(total.shape))
-    return joined(total, variance if spread is None else variance + spread)
+    joint = parts[0] + parts[1] if len(parts) == 2 else parts[0]
+    return joined(total, joint if joint.shape == total.shape else joint.expand(total.shape))
 
 
 @rule("linear")
@@ -117,7 +116,6 @@ def rmatmul(input: Tensor, other: Tensor) -> Tensor:
 
 @rule("addmm", "baddbmm", "addmv")
 def addmm(input: Tensor, first: Tensor, second: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
+    """beta · input + alpha · first @ second."""
     product = matmul(first, second)
-    if alpha != 1:
-        product = product * alpha
-    return shifted(product, input * beta if beta != 1 else input)
+    return shifted(product if alpha == 1 else product * alpha, input if beta == 1 else input * beta)

@@ -1,8 +1,8 @@
 """Rules for normalisation.
 
-Batch normalisation in eval mode is a constant scale and shift, which is exact. The other kinds divide by statistics of
-the input itself. These count as constants: the mean over the group of the means, and the expected mean square deviation
-from it. The error is of the order of one over the size of the group.
+Batch normalisation in eval mode is a constant scale and shift, which is exact. The other kinds divide by the mean
+square deviation of the input itself. Means are computed with its expectation, and variances to first order in all
+inputs of the group.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from szilard.bayes.moments.arithmetic import plus, times
 from szilard.bayes.moments.rules import rule
@@ -28,7 +29,7 @@ def _shaped(value: Tensor | None, axes: int) -> Tensor | None:
     return None if value is None else value.reshape(-1, *[1] * axes)
 
 
-@rule("batch_norm")
+@rule("batch_norm", places=(F,))
 def batch_norm(
     input: GaussianTensor,
     running_mean: Tensor | None,
@@ -38,7 +39,6 @@ def batch_norm(
     training: bool = False,
     momentum: float = 0.1,
     eps: float = 1e-5,
-    *_: object,
 ) -> Tensor:
     mean, variance = both(input)
     axes = mean.dim() - 2
@@ -48,24 +48,42 @@ def batch_norm(
             "mode, with running statistics"
         )
     scale = torch.rsqrt(running_var + eps)
+    points = not any(isinstance(value, GaussianTensor) for value in (weight, bias))
+    if points and weight is not None:  # one scale and one shift
+        scale, weight = scale * weight, None
     shift = -running_mean * scale
+    if points and bias is not None:
+        shift, bias = shift + bias, None
     scale, shift = scale.reshape(-1, *[1] * axes), shift.reshape(-1, *[1] * axes)
-    normed = GaussianTensor(mean * scale + shift, variance * scale.square())
+    normed = GaussianTensor(torch.addcmul(shift, mean, scale), variance * scale.square())
     return _affine(normed, _shaped(weight, axes), _shaped(bias, axes))
 
 
-def _standardised(x: GaussianTensor, axes: Sequence[int], eps: float, centred: bool = True) -> GaussianTensor:
-    mean, variance = x.moments
-    count = math.prod(mean.shape[axis] for axis in axes)
-    centre = mean.mean(list(axes), keepdim=True) if centred else torch.zeros_like(mean[:1])
-    deviation = mean - centre
-    # The mean of the group takes part of the variance of each entry: v (1 - 2/n) + Σ v / n² is that of x - mean.
-    spread = variance
+def _standardised(x: Tensor, axes: Sequence[int], eps: float, centred: bool = True) -> GaussianTensor:
+    """(x - centre) / size over some axes.
+
+    With y the result and n the size of the group, ∂y_i/∂x_j = (δ_ij - (1 + y_i y_j) / n) / size, without the 1 if there
+    is no centre.
+    """
+    deviation, variance = both(x)  # not Gaussian where only the weight or the bias is
+    axes = list(axes)
+    share = 1 / math.prod(variance.shape[axis] for axis in axes)
+
+    def mean(value: Tensor) -> Tensor:
+        return value.mean(axes, keepdim=True)
+
+    one = 1 if centred else 0
+    spread = mean(variance)
     if centred:
-        spread = variance * (1 - 2 / count) + variance.sum(list(axes), keepdim=True) / count**2
-    size = (deviation.square() + spread).mean(list(axes), keepdim=True)
-    scale = torch.rsqrt(size + eps)
-    return GaussianTensor(deviation * scale, spread.clamp_min(0) * scale.square())
+        deviation = deviation - mean(deviation)
+    scale = torch.rsqrt(mean(deviation.square()) + spread * (1 - share * one) + eps)
+    y = deviation * scale
+    squared, weighted = y.square(), y * variance
+    total = squared * mean(y * weighted)
+    if centred:
+        total = total + spread + 2 * y * mean(weighted)
+    own = variance * (1 - 2 * share * (one + squared))
+    return GaussianTensor(y, (own + share * total).clamp_min(0) * scale.square())
 
 
 @rule("layer_norm")
@@ -100,7 +118,7 @@ def group_norm(
     eps: float = 1e-5,
     *_: object,
 ) -> Tensor:
-    mean, variance = input.moments
+    mean, variance = both(input)
     grouped = [t.unflatten(1, (num_groups, t.shape[1] // num_groups)) for t in (mean, variance)]
     axes = range(2, grouped[0].dim())
     normed = _standardised(GaussianTensor(*grouped), axes, eps).moments
@@ -108,7 +126,7 @@ def group_norm(
     return _affine(flat, _shaped(weight, mean.dim() - 2), _shaped(bias, mean.dim() - 2))
 
 
-@rule("instance_norm")
+@rule("instance_norm", places=(F,))
 def instance_norm(
     input: GaussianTensor,
     running_mean: Tensor | None = None,

@@ -6,6 +6,7 @@ ReLU of the max-pooling, and Clark's formula is for Gaussians, which a ReLU's ou
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from szilard.bayes.moments import gaussian
+from szilard.bayes.moments.arithmetic import axes_of
 from szilard.bayes.moments.gaussian import Pair
 from szilard.bayes.moments.rules import rule
 from szilard.bayes.moments.value import GaussianTensor, both
@@ -29,9 +31,9 @@ def max_pool(
 ) -> GaussianTensor:
     """Maximum over windows of the last ``axes`` axes; places of the padding have mean -∞."""
     if x.before_relu is not None:
-        return GaussianTensor.rectified(
-            max_pool(x.before_relu, axes, kernel, stride, padding, dilation, ceil)
-        )
+        before = GaussianTensor(*x.before_relu)
+        pooled = max_pool(before, axes, kernel, stride, padding, dilation, ceil)
+        return GaussianTensor.rectified(*pooled.moments)
     kernel, padding, dilation = (_sizes(value, axes) for value in (kernel, padding, dilation))
     stride = _sizes(stride, axes) if stride not in (None, [], ()) else kernel
     if ceil:
@@ -105,16 +107,36 @@ def _avg_pool_rule(axes: int, function: Callable[..., Tensor]) -> Callable[..., 
             return function(values, kernel_size, stride, padding, ceil_mode, count_include_pad, **named)
 
         mean, variance = input.moments
-        one = torch.ones_like(mean[:1, :1])
-        sums: dict[str, Any] = {"divisor_override": 1} if axes > 1 else {}
-        if axes == 1:  # no divisor_override: the mean with the padding times the size of the window
-            count = function(one, kernel_size, stride, padding, ceil_mode, True) * _sizes(kernel_size, 1)[0]
-        else:
-            count = function(one, kernel_size, stride, padding, ceil_mode, True, **sums)
-        # All weights of a window are equal: (mean of ones) / (number of ones).
-        return GaussianTensor(pooled(mean), pooled(variance) * (pooled(one) / count))
+        size = math.prod(_sizes(kernel_size, axes))
+        share: float | Tensor = 1 / (divisor_override or size)  # the weight of each entry of a window
+        if ceil_mode or (not count_include_pad and any(_sizes(padding, axes))):  # windows differ
+            # All weights of a window are equal: (mean of ones) / (number of ones).
+            one = mean.new_ones(*[1] * (mean.dim() - axes), *mean.shape[-axes:])
+            count = _ones_in_windows(one, axes, function, kernel_size, stride, padding, ceil_mode)
+            share = pooled(one) / count
+        return GaussianTensor(pooled(mean), pooled(variance) * share)
 
     return run
+
+
+def _ones_in_windows(
+    one: Tensor,
+    axes: int,
+    function: Callable[..., Tensor],
+    kernel: Any,
+    stride: Any,
+    padding: Any,
+    ceil: bool,
+) -> Tensor:
+    """Number of entries of each window that are not padding."""
+    if axes > 1:
+        return function(one, kernel, stride, padding, ceil, True, divisor_override=1)
+    kernel, padding = _sizes(kernel, 1), _sizes(padding, 1)
+    stride = kernel if stride in (None, [], ()) else _sizes(stride, 1)
+    found = F.avg_pool2d(
+        one.unsqueeze(-2), (1, *kernel), (1, *stride), (0, *padding), ceil, True, divisor_override=1
+    )
+    return found.squeeze(-2)
 
 
 def _adaptive_rule(axes: int, function: Callable[..., Tensor]) -> Callable[..., Tensor]:
@@ -158,7 +180,22 @@ def _adaptive_max_rule(axes: int) -> Callable[..., Tensor]:
 
 
 for _axes in (1, 2, 3):
-    rule(f"adaptive_max_pool{_axes}d")(_adaptive_max_rule(_axes))
+    rule(f"adaptive_max_pool{_axes}d", places=(F,))(_adaptive_max_rule(_axes))
+
+
+@rule("amax")
+def amax(input: GaussianTensor, dim: Any = (), keepdim: bool = False) -> Tensor:
+    """The maximum along axes, as max-pooling over all of them."""
+    if input.before_relu is not None:
+        return GaussianTensor.rectified(*amax(GaussianTensor(*input.before_relu), dim, keepdim).moments)  # type: ignore[attr-defined]
+    axes = axes_of(dim, input.dim())
+    pair: Pair = input.moments
+    for axis in axes:
+        mean, variance = tree(list(zip(*(part.split(1, axis) for part in pair), strict=True)))
+        pair = mean, variance
+    if not keepdim:
+        pair = pair[0].squeeze(axes), pair[1].squeeze(axes)
+    return GaussianTensor(*pair)
 
 
 @rule("maximum", "max")
@@ -166,7 +203,7 @@ def maximum(input: Tensor, other: Any = None, *rest: Any, **named: Any) -> Any:
     """The larger of two; both Gaussian, or one a constant."""
     if not isinstance(other, Tensor) or rest or named:
         raise SzilardError(
-            "the maximum along an axis has no rule for Gaussians; add one to szilard/bayes/moments/pooling.py"
+            "the maximum along an axis with its indices has no rule for Gaussians; use torch.amax instead of torch.max"
         )
     (m1, v1), (m2, v2) = both(input), both(other)
     return GaussianTensor(*gaussian.maximum((m1, v1), (m2, v2)))

@@ -1,92 +1,40 @@
 """The table of rules: which function computes mean and variance for each function of torch.
 
 A rule takes the arguments of the function that it replaces, some of them
-:class:`~szilard.bayes.moments.value.GaussianTensor`, and returns what the function would return. To add one, decorate it
-with :func:`rule` in the file of its family.
+:class:`~szilard.bayes.moments.value.GaussianTensor`, and returns what the function would return. To add one, decorate
+it with :func:`rule` in the file of its family.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-import torch
-from torch import Tensor
-from torch.nn import functional as F
+from szilard.networks.function_rules import PLACES, FunctionRules, Rule
 
-from szilard.errors import SzilardError
-
-Rule = Callable[..., Any]
 _R = TypeVar("_R", bound=Rule)
-_RULES: dict[Any, Rule] = {}
-
-#: Functions that read the shape or the type and no numbers.
-_METADATA = frozenset(
-    getattr(Tensor, name)
-    for name in (
-        "size", "dim", "ndimension", "numel", "nelement", "stride", "is_contiguous", "is_floating_point", "is_complex",
-        "get_device", "element_size", "storage_offset", "__len__", "__hash__", "__repr__", "__str__", "__format__",
-        "type",
-    )
-) | {torch.numel, torch.is_floating_point, torch.is_complex, torch.is_tensor}  # fmt: skip
 
 #: Where a rule for an unknown function belongs.
 FAMILIES = "linear.py, activations.py, pooling.py, normalization.py, arithmetic.py, shapes.py or attention.py"
 
+_rules = FunctionRules(
+    "the mean and variance of",
+    f"add one to a file of szilard/bayes/moments/ ({FAMILIES}), or predict with samples",
+)
+apply, names, table = _rules.apply, _rules.names, _rules.table
 
-def rule(*names: str) -> Callable[[_R], _R]:
+
+def rule(*names: str, places: Sequence[Any] = PLACES) -> Callable[[_R], _R]:
     """Register a function as the rule of every function of torch with one of these names.
 
-    A name is searched in ``torch``, ``torch.Tensor``, ``torch.nn.functional`` and ``torch.special``, so that one rule
-    serves ``torch.relu(x)``, ``x.relu()`` and ``F.relu(x)``.
+    One rule serves ``torch.relu(x)``, ``x.relu()`` and ``F.relu(x)``.
+
+    Args:
+        names: of functions.
+        places: where the names are searched; fewer places for names that mean different functions, or take their
+            arguments in different orders.
 
     Raises:
-        KeyError: torch has no function of that name.
+        KeyError: there is no function of that name.
     """
-
-    def register(function: _R) -> _R:
-        for name in names:
-            found = [getattr(place, name, None) for place in (torch, Tensor, F, torch.special)]
-            keys = [one.__get__ if _is_property(one) else one for one in found]
-            keys = [key for key in keys if callable(key)]  # not torch.float, which is a type of numbers
-            if not keys:
-                raise KeyError(name)
-            _RULES.update(dict.fromkeys(keys, function))
-        return function
-
-    return register
-
-
-def apply(function: Any, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
-    """Call the rule of a function of torch.
-
-    Raises:
-        SzilardError: there is none.
-    """
-    found = _RULES.get(function)
-    if found is not None:
-        return found(*arguments, **named)
-    if function in _METADATA or getattr(function, "__name__", "") in ("__get__", "__set__"):
-        with torch._C.DisableTorchFunctionSubclass():
-            return function(*arguments, **named)
-    raise SzilardError(
-        f"there is no rule for the mean and variance of {name_of(function)}; add one to a file of szilard/bayes/moments/ "
-        f"({FAMILIES}), or predict with samples"
-    )
-
-
-def names() -> list[str]:
-    """Names of all functions that have a rule, sorted."""
-    return sorted({name_of(function) for function in _RULES})
-
-
-def name_of(function: Any) -> str:
-    """Name of a function of torch, as a user writes it: ``cumsum``, or ``Tensor.T``."""
-    name = getattr(function, "__name__", str(function))
-    if name == "__get__":
-        return f"Tensor.{getattr(function.__self__, '__name__', '?')}"
-    return str(name)
-
-
-def _is_property(found: Any) -> bool:
-    return type(found).__name__ in ("getset_descriptor", "property")
+    return _rules.rule(*names, places=places)

@@ -14,53 +14,76 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from szilard.bayes.moments.rules import rule
-from szilard.bayes.moments.value import GaussianTensor, both
+from szilard.bayes.moments.value import GaussianTensor, Moments, both, split
 from szilard.errors import SzilardError
 
 
-def moved(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The rule of a function that selects and reorders the entries of its first argument."""
+def moved(function: Callable[..., Any], view: bool = False) -> Callable[..., Any]:
+    """The rule of a function that selects and reorders the entries of its first argument.
+
+    Args:
+        function: of torch.
+        view: whether torch's answer can share memory with the argument.
+    """
 
     @functools.wraps(function)
-    def run(input: GaussianTensor, *arguments: Any, **named: Any) -> Any:
-        mean, variance = input.moments
-        means, variances = function(mean, *arguments, **named), function(variance, *arguments, **named)
-        if isinstance(means, Tensor):
-            answer = GaussianTensor(means, variances)
-            if input.before_relu is not None:
-                answer.before_relu = run(input.before_relu, *arguments, **named)
-            return answer
-        return tuple(GaussianTensor(m, v) for m, v in zip(means, variances, strict=True))
+    def run(input: Tensor, *arguments: Any, **named: Any) -> Any:
+        if not isinstance(
+            input, GaussianTensor
+        ):  # x.expand_as(gaussian): only the shape of the other is read
+            shapes = [a.moments.mean if isinstance(a, GaussianTensor) else a for a in arguments]
+            return function(input, *shapes, **named)
+        if input.is_lazy:
+            assert input.before_relu is not None
+            pair = input.before_relu
+        else:
+            pair = input.moments
+        means, variances = (function(values, *arguments, **named) for values in pair)
+        if not isinstance(means, Tensor):
+            found = [GaussianTensor(*parts) for parts in zip(means, variances, strict=True)]
+            return tuple(one.views(input) for one in found) if view else tuple(found)
+        answer = (GaussianTensor.rectified if input.is_lazy else GaussianTensor)(means, variances)
+        if input.before_relu is not None and not input.is_lazy:
+            answer.before_relu = Moments(
+                *(function(values, *arguments, **named) for values in input.before_relu)
+            )
+        return answer.views(input) if view else answer
 
     return run
 
 
-#: Methods of tensors that only move entries, and functions of the same name.
-MOVING = (
+#: Methods of tensors whose answer can share memory with the tensor, and functions of the same name.
+VIEWS = (
     "view", "reshape", "flatten", "unflatten", "permute", "transpose", "t", "squeeze", "unsqueeze", "expand",
-    "expand_as", "view_as", "reshape_as", "swapaxes", "swapdims", "movedim", "moveaxis", "contiguous", "clone", "detach",
-    "chunk", "split", "unbind", "tensor_split", "narrow", "select", "index_select", "gather", "flip", "roll", "repeat",
-    "repeat_interleave", "tile", "diagonal", "adjoint", "ravel", "broadcast_to", "take_along_dim", "rot90", "unfold",
+    "swapaxes", "swapdims", "movedim", "moveaxis", "contiguous", "detach",
+    "chunk", "split", "unbind", "tensor_split", "narrow", "select", "diagonal", "adjoint", "ravel", "broadcast_to",
     "__getitem__",
+)  # fmt: skip
+#: Those that copy.
+COPIES = (
+    "clone", "index_select", "gather", "flip", "roll", "repeat", "repeat_interleave", "tile", "take_along_dim", "rot90",
 )  # fmt: skip
 
 
 def _callable(name: str) -> Callable[..., Any]:
     method = getattr(Tensor, name, None)
-    return method if method is not None else getattr(torch, name)  # type: ignore[no-any-return]
+    return method if method is not None else getattr(torch, name)
 
 
-for _name in MOVING:
+for _name in VIEWS:
+    rule(_name)(moved(_callable(_name), view=True))
+for _name in COPIES:
     rule(_name)(moved(_callable(_name)))
+rule("unfold", places=(Tensor,))(moved(Tensor.unfold, view=True))
+rule("unfold", places=(F,))(moved(F.unfold))
 for _name in ("channel_shuffle", "pixel_shuffle", "pixel_unshuffle", "native_channel_shuffle"):
-    if hasattr(F, _name):
-        rule(_name)(moved(getattr(F, _name)))
+    rule(_name)(moved(getattr(F, _name)))
 
 
 def _property(name: str) -> Callable[[GaussianTensor], Tensor]:
     def run(input: GaussianTensor) -> Tensor:
         mean, variance = input.moments
-        return GaussianTensor(getattr(mean, name), getattr(variance, name))
+        return GaussianTensor(getattr(mean, name), getattr(variance, name)).views(input)
 
     return run
 
@@ -74,12 +97,17 @@ def _converted(name: str) -> Callable[..., Any]:
 
     @functools.wraps(method)
     def run(input: Tensor, *arguments: Any, **named: Any) -> Tensor:
-        if not isinstance(input, GaussianTensor):  # x.to(other), x.type_as(other)
-            arguments = tuple(a.moments.mean if isinstance(a, GaussianTensor) else a for a in arguments)
-            return method(input, *arguments, **named)  # type: ignore[no-any-return]
-        arguments = tuple(a.moments.mean if isinstance(a, GaussianTensor) else a for a in arguments)
-        mean, variance = input.moments
-        return GaussianTensor(method(mean, *arguments, **named), method(variance, *arguments, **named))
+        # x.to(other) and x.type_as(other) ask another tensor for its type and device.
+        arguments = tuple(split(a)[0] if isinstance(a, GaussianTensor) else a for a in arguments)
+        if not isinstance(input, GaussianTensor):
+            return method(input, *arguments, **named)
+        if input.is_lazy and input.before_relu is not None:
+            mean, variance = input.before_relu
+            made: Callable[..., GaussianTensor] = GaussianTensor.rectified
+        else:
+            (mean, variance), made = input.moments, GaussianTensor
+        found = method(mean, *arguments, **named)
+        return input if found is mean else made(found, method(variance, *arguments, **named))
 
     return run
 
@@ -90,24 +118,25 @@ for _name in ("to", "type_as", "float", "double", "cpu", "cuda"):
 
 @rule("cat", "concat", "concatenate")
 def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
-    pairs = [both(tensor) for tensor in tensors]
-    return GaussianTensor(
-        torch.cat([pair.mean for pair in pairs], dim), torch.cat([pair.variance for pair in pairs], dim)
-    )
+    pairs = [
+        tensor.before_relu for tensor in tensors if isinstance(tensor, GaussianTensor) and tensor.before_relu
+    ]
+    if len(pairs) == len(tensors):
+        return GaussianTensor.rectified(*(torch.cat(parts, dim) for parts in zip(*pairs, strict=True)))
+    return GaussianTensor(*(torch.cat(parts, dim) for parts in zip(*map(both, tensors), strict=True)))
 
 
 @rule("stack")
 def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
-    pairs = [both(tensor) for tensor in tensors]
-    return GaussianTensor(
-        torch.stack([pair.mean for pair in pairs], dim), torch.stack([pair.variance for pair in pairs], dim)
-    )
+    return GaussianTensor(*(torch.stack(parts, dim) for parts in zip(*map(both, tensors), strict=True)))
 
 
 @rule("pad")
 def pad(
     input: GaussianTensor, pad: Sequence[int], mode: str = "constant", value: float | None = None
 ) -> Tensor:
+    if input.is_lazy and input.before_relu is not None and mode == "constant" and not value:
+        return GaussianTensor.rectified(*(F.pad(part, list(pad)) for part in input.before_relu))
     mean, variance = input.moments
     filled = F.pad(variance, list(pad), mode) if mode != "constant" else F.pad(variance, list(pad))
     return GaussianTensor(F.pad(mean, list(pad), mode, value), filled)
@@ -119,7 +148,12 @@ def masked_fill(input: GaussianTensor, mask: Tensor, value: Any) -> Tensor:
     return GaussianTensor(mean.masked_fill(mask, value), variance.masked_fill(mask, 0))
 
 
-@rule("where")
+@rule("where", places=(Tensor,))
+def where_method(self: Any, condition: Tensor, other: Any) -> Tensor:
+    return where(condition, self, other)
+
+
+@rule("where", places=(torch,))
 def where(condition: Tensor, input: Any, other: Any) -> Tensor:
     if isinstance(condition, GaussianTensor):
         raise SzilardError("a condition on a Gaussian has no rule")
@@ -147,7 +181,7 @@ def interpolate(input: GaussianTensor, *arguments: Any, **named: Any) -> Tensor:
     )
 
 
-@rule("embedding")
+@rule("embedding", places=(F,))
 def embedding(
     input: Tensor,
     weight: Tensor,
@@ -171,6 +205,21 @@ def _zeros(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 
 for _name in (
-    "zeros_like", "ones_like", "full_like", "empty_like", "new_zeros", "new_ones", "new_full", "new_empty", "new_tensor",
+    "zeros_like", "ones_like", "full_like", "empty_like", "new_zeros", "new_ones", "new_full", "new_empty",
+    "new_tensor",
 ):  # fmt: skip
     rule(_name)(_zeros(getattr(torch, _name, None) or getattr(Tensor, _name)))
+
+
+def _like_another(name: str, moving: str) -> Callable[..., Any]:
+    """The rule of a function whose second argument gives a shape only: either argument can be without variance."""
+
+    @functools.wraps(getattr(Tensor, name))
+    def run(input: Tensor, other: Tensor) -> Any:
+        return getattr(input, moving)(other.shape)
+
+    return run
+
+
+for _name, _moving in (("expand_as", "expand"), ("view_as", "view"), ("reshape_as", "reshape")):
+    rule(_name)(_like_another(_name, _moving))

@@ -19,19 +19,30 @@ class Moments(NamedTuple):
     variance: Tensor
 
 
+class _Memory:
+    """What a tensor and its views share: how often it was written in place."""
+
+    writes = 0
+
+
 class GaussianTensor(Tensor):
     """Independent Gaussians, as the tensor type that a network's ``forward`` sees.
 
-    Functions of torch call the rules of this package through ``__torch_function__``; a function without a rule raises an
-    error. Shape, dtype and device are those of the mean. Attributes: :attr:`moments`.
+    Functions of torch call the rules of this package through ``__torch_function__``; a function without a rule raises
+    an error. Shape, dtype and device are those of the mean. Attributes: :attr:`moments`.
 
     Args:
         mean, variance: tensors of one shape, dtype and device; variances are at least zero.
+
+    Raises:
+        SzilardError: two shapes.
     """
 
     _moments: Moments | None
-    #: The Gaussians whose ReLU this is, if they are known: max-pooling is exact on them and not on their ReLU.
-    before_relu: GaussianTensor | None
+    #: Moments of the Gaussians whose ReLU this is, if they are known: max-pooling is better on them than on their ReLU.
+    before_relu: Moments | None
+    _memory: _Memory
+    _writes: int
 
     @staticmethod
     def __new__(cls, mean: Tensor, variance: Tensor) -> GaussianTensor:
@@ -39,43 +50,80 @@ class GaussianTensor(Tensor):
             raise SzilardError(
                 f"means have shape {list(mean.shape)} and variances {list(variance.shape)}; they must be equal"
             )
-        made = _like(cls, mean)
-        made._moments, made.before_relu = Moments(mean, variance), None
-        return made
+        return _made(cls, mean, Moments(mean, variance), None)
 
     @classmethod
-    def rectified(cls, x: GaussianTensor) -> GaussianTensor:
-        """ReLU of ``x``. Its moments are computed when they are first read: a max-pool after it does not need them."""
-        made = _like(cls, x.moments.mean)
-        made._moments, made.before_relu = None, x
-        return made
+    def rectified(cls, mean: Tensor, variance: Tensor) -> GaussianTensor:
+        """ReLU of Gaussians. Its moments are computed when they are first read: a max-pool after it reads none."""
+        return _made(cls, mean, None, Moments(mean, variance))
 
     @property
     def moments(self) -> Moments:
-        """Mean and variance."""
+        """Mean and variance.
+
+        Raises:
+            SzilardError: a view of this tensor was changed in place.
+        """
+        self._check()
         if self._moments is None:
             assert self.before_relu is not None
-            self._moments = Moments(*gaussian.relu(*self.before_relu.moments))
+            self._moments = Moments(*gaussian.relu(*self.before_relu))
         return self._moments
 
-    @moments.setter
-    def moments(self, value: Moments) -> None:
-        self._moments, self.before_relu = value, None
+    @property
+    def is_lazy(self) -> bool:
+        """Whether this is a ReLU whose moments nobody has read yet."""
+        self._check()
+        return self._moments is None
 
-    def __repr__(self, *, tensor_contents: Any = None) -> str:
+    def write(self, value: GaussianTensor) -> None:
+        """Take the values of another tensor of the same shape: the in-place form of the function that made it.
+
+        Raises:
+            SzilardError: another shape.
+        """
+        if value.shape != self.shape:
+            raise SzilardError("an operation in place would change the shape of a Gaussian tensor")
+        self._moments, self.before_relu = value._moments, value.before_relu
+        self._memory.writes += 1
+        self._writes = self._memory.writes
+
+    def scaled(self, factor: float) -> GaussianTensor:
+        """The same means with ``factor`` times the variance; of a ReLU, its input is scaled."""
+        if self.before_relu is not None:
+            mean, variance = self.before_relu
+            return GaussianTensor.rectified(mean, variance * factor)
+        mean, variance = self.moments
+        return GaussianTensor(mean, variance * factor)
+
+    def views(self, base: GaussianTensor) -> GaussianTensor:
+        """This tensor, as a view of another one: after a write into one of them, reading the other is an error."""
+        self._memory, self._writes = base._memory, base._writes
+        return self
+
+    def _check(self) -> None:
+        if self._writes != self._memory.writes:
+            raise SzilardError(
+                "an activation is read after a view of it was changed in place, which means and variances do not "
+                "follow; use the operation that is not in place (inplace=False)"
+            )
+
+    def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]
         return f"GaussianTensor(mean={self.moments.mean!r}, variance={self.moments.variance!r})"
 
     @classmethod
-    def __torch_function__(
-        cls, function: Any, types: Any, arguments: tuple[Any, ...] = (), named: dict[str, Any] | None = None
-    ) -> Any:
-        return apply(function, arguments, named or {})
+    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if not all(issubclass(kind, Tensor) for kind in types):
+            return NotImplemented  # a weight, which becomes a tensor first
+        return apply(func, args, kwargs or {})
 
     @classmethod
-    def __torch_dispatch__(cls, function: Any, types: Any, arguments: Any = (), named: Any = None) -> Any:
+    def __torch_dispatch__(  # type: ignore[override]
+        cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
         # Only code that bypasses the Python functions of torch comes here; numbers would be made of nothing.
         raise SzilardError(
-            f"means and variances cannot be propagated through {function}, which was called below torch's functions"
+            f"means and variances cannot be propagated through {func}, which was called below torch's functions"
         )
 
 
@@ -95,8 +143,11 @@ def both(x: Tensor) -> Moments:
     return Moments(mean, torch.zeros_like(mean) if variance is None else variance)
 
 
-def _like(cls: type[GaussianTensor], mean: Tensor) -> GaussianTensor:
-    made: GaussianTensor = Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
-        cls, mean.shape, strides=mean.stride(), dtype=mean.dtype, layout=mean.layout, device=mean.device
+def _made(
+    cls: type[GaussianTensor], like: Tensor, moments: Moments | None, before: Moments | None
+) -> GaussianTensor:
+    made: GaussianTensor = Tensor._make_wrapper_subclass(
+        cls, like.shape, strides=like.stride(), dtype=like.dtype, layout=like.layout, device=like.device
     )
+    made._moments, made.before_relu, made._memory, made._writes = moments, before, _Memory(), 0
     return made

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from szilard.deploy.backends.base import Backend, Job, Run, exported
 from szilard.errors import SzilardError
 
-__all__ = ["BACKENDS", "Backend", "Job", "Run", "backend", "exported", "installed"]
+__all__ = ["BACKENDS", "SUFFIXES", "Backend", "Job", "Run", "backend", "exported", "installed", "kind"]
 
 #: The class of each backend, by name; a module is imported when its backend is used.
 BACKENDS = {
@@ -20,6 +20,9 @@ BACKENDS = {
     "executorch": ("szilard.deploy.backends.executorch", "ExecuTorch"),
     "eager": ("szilard.deploy.backends.eager", "Eager"),
 }
+
+#: The backend that opens a file, by suffix.
+SUFFIXES = {".onnx": "onnx", ".pt2": "inductor", ".pte": "executorch"}
 
 
 def backend(name: str) -> Backend:
@@ -32,7 +35,7 @@ def backend(name: str) -> Backend:
         close = get_close_matches(name, BACKENDS, 1)
         hint = f" (perhaps {close[0]})" if close else ""
         raise SzilardError(f"there is no backend {name!r}{hint}; choose one of {', '.join(BACKENDS)}")
-    found = _class(name)
+    found = kind(name)
     why = found.missing()
     if why is not None:
         raise SzilardError(f"backend {name} is not installed: {why}")
@@ -41,11 +44,11 @@ def backend(name: str) -> Backend:
 
 def installed() -> list[str]:
     """Names of the backends that can be used here."""
-    known = [name for name, (module, _) in BACKENDS.items() if importlib.util.find_spec(module) is not None]
-    return [name for name in known if _class(name).missing() is None]
+    return [name for name in BACKENDS if kind(name).missing() is None]
 
 
-def _class(name: str) -> type[Backend]:
+def kind(name: str) -> type[Backend]:
+    """The class of a backend, whether it can be used or not."""
     module, kind = BACKENDS[name]
     found: type[Backend] = getattr(importlib.import_module(module), kind)
     return found

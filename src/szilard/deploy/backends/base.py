@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from szilard.deploy.graph import Graph
-from szilard.errors import SzilardError
+from szilard.errors import SzilardError, first_line
 
 Run = Callable[[Tensor], tuple[Tensor, ...]]
 
@@ -53,6 +53,10 @@ class Backend:
     modules: tuple[str, ...] = ()
     #: Suffix of its files; empty if it writes none.
     suffix = ""
+    #: Whether it refuses inputs that are not finite.
+    checks_inputs = False
+    #: Whether its files are machine code, which is run when they are opened.
+    executable = False
 
     @classmethod
     def missing(cls) -> str | None:
@@ -68,9 +72,30 @@ class Backend:
         """
         raise NotImplementedError
 
+    def open(self, path: Path, content: bytes, threads: int) -> tuple[dict[str, str], Callable[[Any], Run]]:
+        """Read a file that :meth:`compile` wrote.
 
-def exported(job: Job) -> torch.export.ExportedProgram:
+        Args:
+            path: of the file, for messages.
+            content: its bytes.
+            threads: of the runtime.
+
+        Returns:
+            its metadata, of which only the hash has been checked, and a function that opens it in the runtime, given the
+            checked :class:`~szilard.deploy.description.Description`.
+
+        Raises:
+            SzilardError: a damaged file, or one that szilard did not write.
+        """
+        raise NotImplementedError
+
+
+def exported(job: Job, most: int | None = None) -> torch.export.ExportedProgram:
     """The graph as an exported program, with a dynamic batch if the job wants one.
+
+    Args:
+        job: what to export.
+        most: the largest batch, for runtimes that plan their memory; None: no limit.
 
     Raises:
         SzilardError: the network cannot be exported.
@@ -78,12 +103,22 @@ def exported(job: Job) -> torch.export.ExportedProgram:
     example = job.example
     if job.dynamic and len(example) < 2:  # torch specialises on sizes of 1
         example = example.expand(2, *example.shape[1:]).contiguous()
-    shapes: Any = ({0: torch.export.Dim("batch", min=1)},) if job.dynamic else None
+    shapes: Any = ({0: torch.export.Dim("batch", min=1, max=most)},) if job.dynamic else None
     try:
         with torch.no_grad():
             return torch.export.export(job.graph.eval(), (example,), dynamic_shapes=shapes)
     except SzilardError:
         raise
     except Exception as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise SzilardError(f"torch.export cannot trace the network: {reason}") from error
+        raise SzilardError(f"torch.export cannot trace the network: {first_line(error)}") from error
+
+
+def without_erfc(program: torch.export.ExportedProgram) -> torch.export.ExportedProgram:
+    """A program with core operators only, for runtimes without erfc(x), which becomes 1 - erf(x).
+
+    Its absolute error is that of float32 at 1. It adds that much to a distribution function, of which an activation's
+    moments are sums with positive factors; only moments that are tiny beside those factors lose digits.
+    """
+    table = torch.export.default_decompositions()
+    table[torch.ops.aten.erfc.default] = lambda x: 1 - torch.erf(x)
+    return program.run_decompositions(table)

@@ -23,6 +23,7 @@ MOST = 8  # examples of one call; larger batches are several calls
 class Native(Backend):
     name = "native"
     summary = "Szilard's own C++ kernels for one to eight inputs"
+    checks_inputs = True
 
     @classmethod
     def missing(cls) -> str | None:
@@ -42,9 +43,11 @@ class Native(Backend):
         programs[min(len(job.example), MOST)]
         job.decisions.extend(faster.lines())
         conclude = _conclusion(job.graph.rule.eval(), moments)
+        standardise = job.graph.inputs
 
         # Outputs of the library have no gradient, so that no block without gradients is needed, which takes 2 µs.
         def run(x: Tensor) -> tuple[Tensor, ...]:
+            x = x if standardise is None else standardise(x)
             size = len(x)
             parts = [x] if size <= MOST else x.split(MOST)
             outputs = [programs[len(part)](part) for part in parts]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,9 @@ from torch import Tensor
 
 from szilard import atomic
 from szilard.deploy.backends.base import Backend, Job, Run, exported
+from szilard.deploy.backends.quiet import quiet
+from szilard.deploy.description import HASH, Description, hashed
 from szilard.errors import SzilardError, first_line
-
-HASH = "szilard.sha256"
 
 
 class OnnxRuntime(Backend):
@@ -27,82 +27,229 @@ class OnnxRuntime(Backend):
         content = model_bytes(job)
         if job.path is not None:
             atomic.write(job.path, content, follow=True)
-        return session(content, job.threads)
+        return Session(content, job.threads)
+
+    def open(self, path: Path, content: bytes, threads: int) -> tuple[dict[str, str], Callable[[Any], Run]]:
+        model, metadata = read(path, content)
+
+        def opened(told: Description) -> Run:
+            _check_interface(model, told, path)
+            return Session(content, threads)
+
+        return metadata, opened
+
+
+class Session:
+    """A model in ONNX Runtime: a function from inputs to its outputs.
+
+    Args:
+        content: the bytes of the ONNX file.
+        threads: of the runtime.
+
+    Attributes:
+        content, threads: as given.
+        input: name of its input.
+
+    Raises:
+        SzilardError: ONNX Runtime cannot open it.
+    """
+
+    def __init__(self, content: bytes, threads: int = 1) -> None:
+        import onnxruntime
+
+        self.content, self.threads = content, threads
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+        options.log_severity_level = 4
+        try:
+            self._opened = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        except Exception as error:
+            raise SzilardError(f"ONNX Runtime cannot open the model: {first_line(error)}") from error
+        self.input = self._opened.get_inputs()[0].name
+
+    def __call__(self, x: Tensor) -> tuple[Tensor, ...]:
+        """The outputs for ``x [B, *shape]``, in the order of the file."""
+        try:
+            found = self._opened.run(None, {self.input: x.numpy()})
+        except Exception as error:
+            raise SzilardError(f"ONNX Runtime cannot run the network: {first_line(error)}") from error
+        return tuple(torch.from_numpy(value) for value in found)
 
 
 def model_bytes(job: Job) -> bytes:
-    """The ONNX file of a graph, with metadata and a hash of everything else.
+    """The ONNX file of a graph, with the job's metadata and a hash of everything.
 
     Raises:
-        SzilardError: the graph has an operation that ONNX does not.
+        SzilardError: the graph has an operation that ONNX does not, or the file would have more than 2 GiB.
+    """
+    with quiet():
+        program = exported(job)
+        try:
+            made = torch.onnx.export(program, (), dynamo=True, verbose=False)
+        except Exception as error:
+            raise SzilardError(f"the network cannot be written as ONNX: {first_line(error)}") from error
+    assert made is not None
+    model: Any = made.model_proto
+    rename(model, ["x"], job.graph.outputs)
+    derive_second_moments(model)
+    for node in model.graph.node:  # the exporter's notes: Python stack traces with paths of this machine
+        del node.metadata_props[:]
+        node.doc_string = ""
+    for entries in (
+        model.metadata_props,
+        model.graph.metadata_props,
+        *(v.metadata_props for v in _values(model)),
+    ):
+        del entries[:]
+    return finished(model, job.metadata)
+
+
+def finished(model: Any, metadata: Mapping[str, str]) -> bytes:
+    """The bytes of a model with metadata and the hash of both.
+
+    Raises:
+        SzilardError: it has more than 2 GiB, the most of a protobuf.
     """
     import onnx
 
-    program = exported(job)
-    try:
-        made = torch.onnx.export(
-            program, (), input_names=["x"], output_names=list(job.graph.outputs), dynamo=True, verbose=False
-        )
-    except Exception as error:
-        raise SzilardError(f"the network cannot be written as ONNX: {first_line(error)}") from error
-    assert made is not None
-    model: Any = made.model_proto
     del model.metadata_props[:]
-    entries = dict(job.metadata) | {HASH: digest(model)}
-    onnx.helper.set_model_props(model, entries)
-    content: bytes = model.SerializeToString()
+    onnx.helper.set_model_props(model, {key: value for key, value in metadata.items() if key != HASH})
+    try:
+        found = digest(model)
+        model.metadata_props.add(key=HASH, value=found)
+        content: bytes = model.SerializeToString(deterministic=True)
+    except Exception as error:
+        raise SzilardError(
+            f"the ONNX file cannot be made: {first_line(error)}; it may have at most 2 GiB"
+        ) from error
     return content
 
 
 def digest(model: Any) -> str:
-    """SHA-256 of a model without its metadata."""
+    """SHA-256 of a model without the entry that holds it."""
     import onnx
 
     bare = onnx.ModelProto()
     bare.CopyFrom(model)
+    kept = [(entry.key, entry.value) for entry in bare.metadata_props if entry.key != HASH]
     del bare.metadata_props[:]
-    return hashlib.sha256(bare.SerializeToString(deterministic=True)).hexdigest()
+    return hashed([
+        bare.SerializeToString(deterministic=True),
+        *(text.encode() for pair in sorted(kept) for text in pair),
+    ])  # fmt: skip
 
 
-def read(path: Path) -> tuple[bytes, dict[str, str]]:
-    """The bytes and the metadata of a file that :func:`model_bytes` made.
+def read(path: Path, content: bytes) -> tuple[Any, dict[str, str]]:
+    """The model and the metadata of a file that :func:`finished` made.
 
     Raises:
-        SzilardError: not an ONNX file, not one of szilard, or its content does not match its hash.
+        SzilardError: not an ONNX file, not one of szilard, its content does not match its hash, or it refers to other
+            files.
     """
     import onnx
 
     try:
-        content = path.read_bytes()
         model = onnx.load_model_from_string(content)
-    except OSError as error:
-        raise SzilardError(f"{path} cannot be read: {error.strerror}") from error
     except Exception as error:
-        raise SzilardError(f"{path} is not an ONNX file: {first_line(error)}") from error
+        raise SzilardError(f"{path} is damaged or not an ONNX file: {first_line(error)}") from error
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     if HASH not in metadata:
-        raise SzilardError(f"{path} was not written by szilard deploy; run it with ONNX Runtime itself")
+        raise SzilardError(f"{path} was not written by szilard; run it with ONNX Runtime itself")
     if metadata[HASH] != digest(model):
         raise SzilardError(
-            f"{path} does not match its hash: its weights or operations were changed; write it again with szilard deploy"
+            f"{path} does not match its hash: it is damaged, or its weights or operations were changed; write it again"
         )
-    return content, metadata
+    if any(one.data_location == onnx.TensorProto.EXTERNAL or one.external_data for one in _tensors(model)):
+        raise SzilardError(
+            f"{path} refers to tensors in other files, which szilard never writes; write it again"
+        )
+    return model, metadata
 
 
-def session(content: bytes, threads: int = 1) -> Run:
-    """Open a model in ONNX Runtime."""
-    import onnxruntime
+def rename(model: Any, inputs: Sequence[str], outputs: Sequence[str]) -> None:
+    """Name the inputs and outputs of a model; other values with these names get other ones.
 
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    options.log_severity_level = 3
+    The exporter's own renaming leaves an inner value that an operation such as ``mean`` named like an output.
+
+    Raises:
+        SzilardError: two outputs are the same value, or one is an input.
+    """
+    graph = model.graph
+    old = [value.name for value in (*graph.input, *graph.output)]
+    if len(set(old)) != len(old):
+        raise SzilardError("two outputs of the graph are the same value, which an ONNX file cannot have")
+    wanted = dict(zip(old, [*inputs, *outputs], strict=True))
+    taken = set(wanted.values())
+    names = {name for node in graph.node for name in (*node.input, *node.output)} | {
+        v.name for v in _values(model)
+    }
+    for name in names & taken - set(wanted):
+        wanted[name] = f"{name}.inner"
+    for value in _values(model):
+        value.name = wanted.get(value.name, value.name)
+    for node in graph.node:
+        for ends in (node.input, node.output):
+            ends[:] = [wanted.get(name, name) for name in ends]
+
+
+def derive_second_moments(model: Any) -> None:
+    """Replace stored second moments m² + s by two operations on the stored m and s.
+
+    ONNX Runtime folds them when it opens the file, so that they cost no time afterwards, and the file is a third smaller.
+    """
+    import onnx
+
+    stored = {one.name: one for one in model.graph.initializer}
+    added = []
+    for name in [name for name in stored if name.endswith(".second")]:
+        mean, variance = (f"{name.removesuffix('.second')}.{part}" for part in ("mean", "variance"))
+        if mean in stored and variance in stored:
+            model.graph.initializer.remove(stored[name])
+            added += [
+                onnx.helper.make_node("Mul", [mean, mean], [f"{name}.square"], name=f"{name}.square"),
+                onnx.helper.make_node("Add", [f"{name}.square", variance], [name], name=name),
+            ]
+    nodes = [*added, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+
+
+def _check_interface(model: Any, told: Description, path: Path) -> None:
+    """Compare inputs and outputs of the model with what its metadata says."""
+    import onnx
+
+    given, outputs = model.graph.input, [one.name for one in model.graph.output]
+    shape = [one.dim_value for one in given[0].type.tensor_type.shape.dim] if len(given) == 1 else []
     try:
-        opened = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    except Exception as error:
-        raise SzilardError(f"ONNX Runtime cannot open the model: {first_line(error)}") from error
-    name = opened.get_inputs()[0].name
+        kind = onnx.helper.tensor_dtype_to_np_dtype(given[0].type.tensor_type.elem_type).name if shape else ""
+    except Exception:
+        kind = ""
+    wanted = [told.batch or 0, *told.shape]
+    if shape != wanted or kind != str(told.dtype).removeprefix("torch.") or outputs != list(told.outputs):
+        raise SzilardError(
+            f"{path} is damaged: its inputs or outputs are not those that it describes; write it again"
+        )
 
-    def run(x: Tensor) -> tuple[Tensor, ...]:
-        return tuple(torch.from_numpy(found) for found in opened.run(None, {name: x.numpy()}))
 
-    return run
+def _values(model: Any) -> Iterator[Any]:
+    graph = model.graph
+    for part in (graph.input, graph.output, graph.value_info, graph.initializer):
+        yield from part
+
+
+def _tensors(model: Any) -> Iterator[Any]:
+    """All tensors of a model: weights, and attributes of operations, also in subgraphs and functions."""
+    graphs, nodes = [model.graph], [node for function in model.functions for node in function.node]
+    while graphs or nodes:
+        if graphs:
+            graph = graphs.pop()
+            yield from graph.initializer
+            for sparse in graph.sparse_initializer:
+                yield from (sparse.values, sparse.indices)
+            nodes += graph.node
+            continue
+        for attribute in nodes.pop().attribute:
+            yield from (attribute.t, *attribute.tensors)
+            for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
+                yield from (sparse.values, sparse.indices)
+            graphs += [*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs]
