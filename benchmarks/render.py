@@ -1,5 +1,5 @@
 """Write the benchmark tables of README.md, docs/results.md, docs/speed.md, docs/files.md, docs/faults.md,
-docs/any_network.md and docs/any_training.md from benchmarks/results/.
+docs/any_network.md, docs/any_training.md and docs/moments.md from benchmarks/results/.
 
     python benchmarks/render.py
 
@@ -21,6 +21,7 @@ import faults
 import kernels
 import lenet_files
 import model_file
+import moments_accuracy
 import train_step
 import uci
 from common import machine
@@ -35,7 +36,15 @@ PAGES = (
     ROOT / "README.md",
     *(
         ROOT / "docs" / name
-        for name in ("results.md", "speed.md", "files.md", "faults.md", "any_network.md", "any_training.md")
+        for name in (
+            "results.md",
+            "speed.md",
+            "files.md",
+            "faults.md",
+            "any_network.md",
+            "any_training.md",
+            "moments.md",
+        )
     ),
 )
 # Rows and columns of the README's tables.
@@ -260,6 +269,12 @@ def training_figures() -> str:
     return markdown(["figure", "value"], rows)
 
 
+def moments() -> dict[str, Any]:
+    """The benchmark of means and variances in one pass."""
+    found: dict[str, Any] = json.loads("\n".join(lines("moments_accuracy.json")))
+    return found
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "fashion-all": lambda: markdown(fashion_tables.COLUMNS, fashion_rows("all")),
     "fashion-small": lambda: markdown(fashion_tables.COLUMNS, fashion_rows("small")),
@@ -305,6 +320,21 @@ TABLES: dict[str, Callable[[], str]] = {
     ),
     "training-faults": training_faults,
     "training-figures": training_figures,
+    "moments-rules": lambda: markdown(
+        moments_accuracy.RULE_COLUMNS, list(moments_accuracy.rule_body(moments()["found"]))
+    ),
+    "moments-forms": lambda: markdown(
+        moments_accuracy.FORM_COLUMNS,
+        list(moments_accuracy.worst_body(moments()["found"]["conditioning"], ".1e", False)),
+    ),
+    "moments-pools": lambda: markdown(
+        moments_accuracy.POOL_COLUMNS,
+        list(moments_accuracy.worst_body(moments()["found"]["pools"], ".2f", True)),
+    ),
+    "moments-networks": lambda: markdown(
+        moments_accuracy.COLUMNS, list(moments_accuracy.body(moments()["found"]))
+    ),
+    "moments-figures": lambda: figures(moments()["figures"]),
     "fashion-race": lambda: markdown(race.COLUMNS, race.body(read("fashion_race.jsonl"))),
     "fashion-race-figures": lambda: figures(race.figures(read("fashion_race.jsonl"))),
 }
