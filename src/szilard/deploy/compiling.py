@@ -81,8 +81,7 @@ def compile(
     if not isinstance(example, Tensor) or example.dim() < 1 or not len(example):
         raise SzilardError("example must be a tensor [B, ...] with at least one input")
     if backend != DEFAULT:
-        chosen = backends.backend(backend)
-        names = [chosen.name]
+        names = [backends.backend(backend).name]
     else:
         usable = backends.installed()
         names = [name for name in _ORDER if name in usable]
@@ -100,9 +99,10 @@ def compile(
     decisions: list[str] = []
     for number, name in enumerate(names):
         try:
+            chosen = backends.backend(name)
             with checking.replacing(None if path is None else Path(path)) as file:
                 job = Job(graph, shown, size is None, threads, file, told)
-                run = backends.backend(name).compile(job)
+                run = chosen.compile(job)
                 worst = checking.check(name, run(shown), wanted, graph.outputs, in_nats=rule.in_nats)
         except SzilardError as error:
             if number == len(names) - 1:
@@ -125,8 +125,9 @@ def compile(
             example.dtype,
             names_of_labels,
             tuple(decisions),
-            told,
-            worst,
+            checks_inputs=chosen.checks_inputs,
+            metadata=told,
+            difference=worst,
         )
     raise SzilardError("no backend can be used")
 

@@ -48,8 +48,8 @@ def moments(network: nn.Module, x: Any, batch_size: int) -> Moments:
 def predictive(likelihood: Likelihood, found: Moments, calibration: float, two: bool) -> Predictive:
     """The predictions of Gaussian outputs ``[N, ...]``.
 
-    Logits become fixed points of their Gaussian, divided by ``calibration``; means and noises of a regression are exact:
-    of ln σ ~ N(m, v) the mean noise variance is e^(2 m + 2 v).
+    Logits become fixed points of their Gaussian, divided by ``calibration``. Means and noises of a regression are
+    exact: of ln σ ~ N(m, v) the mean noise variance is e^(2 m + 2 v).
 
     Args:
         likelihood: of the outputs.

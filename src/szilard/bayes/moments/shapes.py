@@ -27,7 +27,12 @@ def moved(function: Callable[..., Any], view: bool = False) -> Callable[..., Any
     """
 
     @functools.wraps(function)
-    def run(input: GaussianTensor, *arguments: Any, **named: Any) -> Any:
+    def run(input: Tensor, *arguments: Any, **named: Any) -> Any:
+        if not isinstance(
+            input, GaussianTensor
+        ):  # x.expand_as(gaussian): only the shape of the other is read
+            shapes = [a.moments.mean if isinstance(a, GaussianTensor) else a for a in arguments]
+            return function(input, *shapes, **named)
         if input.is_lazy:
             assert input.before_relu is not None
             pair = input.before_relu
@@ -113,8 +118,10 @@ for _name in ("to", "type_as", "float", "double", "cpu", "cuda"):
 
 @rule("cat", "concat", "concatenate")
 def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
-    if all(isinstance(tensor, GaussianTensor) and tensor.is_lazy for tensor in tensors):
-        pairs = [tensor.before_relu for tensor in tensors]  # type: ignore[attr-defined]
+    pairs = [
+        tensor.before_relu for tensor in tensors if isinstance(tensor, GaussianTensor) and tensor.before_relu
+    ]
+    if len(pairs) == len(tensors):
         return GaussianTensor.rectified(*(torch.cat(parts, dim) for parts in zip(*pairs, strict=True)))
     return GaussianTensor(*(torch.cat(parts, dim) for parts in zip(*map(both, tensors), strict=True)))
 
@@ -141,7 +148,12 @@ def masked_fill(input: GaussianTensor, mask: Tensor, value: Any) -> Tensor:
     return GaussianTensor(mean.masked_fill(mask, value), variance.masked_fill(mask, 0))
 
 
-@rule("where")
+@rule("where", places=(Tensor,))
+def where_method(self: Any, condition: Tensor, other: Any) -> Tensor:
+    return where(condition, self, other)
+
+
+@rule("where", places=(torch,))
 def where(condition: Tensor, input: Any, other: Any) -> Tensor:
     if isinstance(condition, GaussianTensor):
         raise SzilardError("a condition on a Gaussian has no rule")

@@ -53,6 +53,8 @@ class Backend:
     modules: tuple[str, ...] = ()
     #: Suffix of its files; empty if it writes none.
     suffix = ""
+    #: Whether it refuses inputs that are not finite.
+    checks_inputs = False
     #: Whether its files are machine code, which is run when they are opened.
     executable = False
 
@@ -88,8 +90,12 @@ class Backend:
         raise NotImplementedError
 
 
-def exported(job: Job) -> torch.export.ExportedProgram:
+def exported(job: Job, most: int | None = None) -> torch.export.ExportedProgram:
     """The graph as an exported program, with a dynamic batch if the job wants one.
+
+    Args:
+        job: what to export.
+        most: the largest batch, for runtimes that plan their memory; None: no limit.
 
     Raises:
         SzilardError: the network cannot be exported.
@@ -97,7 +103,7 @@ def exported(job: Job) -> torch.export.ExportedProgram:
     example = job.example
     if job.dynamic and len(example) < 2:  # torch specialises on sizes of 1
         example = example.expand(2, *example.shape[1:]).contiguous()
-    shapes: Any = ({0: torch.export.Dim("batch", min=1)},) if job.dynamic else None
+    shapes: Any = ({0: torch.export.Dim("batch", min=1, max=most)},) if job.dynamic else None
     try:
         with torch.no_grad():
             return torch.export.export(job.graph.eval(), (example,), dynamic_shapes=shapes)
@@ -105,3 +111,14 @@ def exported(job: Job) -> torch.export.ExportedProgram:
         raise
     except Exception as error:
         raise SzilardError(f"torch.export cannot trace the network: {first_line(error)}") from error
+
+
+def without_erfc(program: torch.export.ExportedProgram) -> torch.export.ExportedProgram:
+    """A program with core operators only, for runtimes without erfc(x), which becomes 1 - erf(x).
+
+    Its absolute error is that of float32 at 1. It adds that much to a distribution function, of which an activation's
+    moments are sums with positive factors; only moments that are tiny beside those factors lose digits.
+    """
+    table = torch.export.default_decompositions()
+    table[torch.ops.aten.erfc.default] = lambda x: 1 - torch.erf(x)
+    return program.run_decompositions(table)

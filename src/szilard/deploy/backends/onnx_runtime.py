@@ -46,6 +46,10 @@ class Session:
         content: the bytes of the ONNX file.
         threads: of the runtime.
 
+    Attributes:
+        content, threads: as given.
+        input: name of its input.
+
     Raises:
         SzilardError: ONNX Runtime cannot open it.
     """
@@ -61,12 +65,12 @@ class Session:
             self._opened = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         except Exception as error:
             raise SzilardError(f"ONNX Runtime cannot open the model: {first_line(error)}") from error
-        self._name = self._opened.get_inputs()[0].name
+        self.input = self._opened.get_inputs()[0].name
 
     def __call__(self, x: Tensor) -> tuple[Tensor, ...]:
         """The outputs for ``x [B, *shape]``, in the order of the file."""
         try:
-            found = self._opened.run(None, {self._name: x.numpy()})
+            found = self._opened.run(None, {self.input: x.numpy()})
         except Exception as error:
             raise SzilardError(f"ONNX Runtime cannot run the network: {first_line(error)}") from error
         return tuple(torch.from_numpy(value) for value in found)

@@ -1,0 +1,221 @@
+"""Networks with 8-bit integers in ONNX Runtime, and what that does to their predictions."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from szilard import atomic, metrics
+from szilard.deploy.backends.onnx_runtime import OnnxRuntime, Session, finished
+from szilard.deploy.backends.quiet import quiet
+from szilard.deploy.compiled import Compiled, Prediction
+from szilard.deploy.loading import load
+from szilard.deploy.uncertainty import OfClasses, OfLabels
+from szilard.errors import SzilardError, first_line
+
+NOTE = "quantisation"  #: Name of the entry of a file's metadata that says what was done.
+_BATCH = 64  # of calibration and evaluation
+_LEAST = 1e-30
+
+
+class Evaluation(NamedTuple):
+    """Data to measure the effect of integers on.
+
+    Attributes:
+        x: inputs ``[N, *shape]``.
+        y: targets: classes ``[N]``, labels ``[N, k]`` or quantities ``[N]`` or ``[N, k]``.
+        ood: inputs ``[M, *shape]`` that are unlike the training data; None: none.
+    """
+
+    x: Tensor
+    y: Tensor
+    ood: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Effects:
+    """What integers do.
+
+    Attributes:
+        difference: largest absolute difference of an answer on the calibration inputs.
+        bytes: size of the file before and after.
+        before, after: accuracy (or RMSE), NLL (nats), and the AUROC of inputs unlike the training data by total
+            uncertainty and by epistemic uncertainty, of the original and of the quantised network; empty without data.
+    """
+
+    difference: float
+    bytes: tuple[int, int]
+    before: dict[str, float] = field(default_factory=dict)
+    after: dict[str, float] = field(default_factory=dict)
+
+
+def quantise(
+    source: Compiled | Path | str,
+    calibration: Tensor,
+    evaluation: Evaluation | None = None,
+    *,
+    path: Path | str | None = None,
+    reduce_range: bool = True,
+) -> tuple[Compiled, Effects]:
+    """Weights and activations as 8-bit integers: static quantisation with ONNX Runtime's quantiser.
+
+    Weights are symmetric with a step for each output channel; the ranges of activations are those of the calibration
+    inputs. Products with weights that the file does not store, such as those of second moments, stay in float32.
+
+    Args:
+        source: compiled with backend ``"onnx"``, or its file.
+        calibration: inputs ``[N, *shape]`` like those of the application; a hundred are enough.
+        evaluation: data to measure the effect on.
+        path: file to write.
+        reduce_range: 7 bits for weights. Processors without VNNI add pairs of 8-bit products in 16 bits, which overflow.
+
+    Returns:
+        the quantised network, and what that did.
+
+    Raises:
+        SzilardError: another backend, inputs of another shape, or a network without anything to quantise.
+    """
+    original, session = _original(source)
+    model = _model(session)
+    nodes = _products(model)
+    if not nodes:
+        raise SzilardError("the network has no product with a stored weight; there is nothing to quantise")
+    wanted = answers(original, calibration)
+    with quiet(), tempfile.TemporaryDirectory(prefix="szilard-int8-") as folder:
+        import onnx
+        from onnxruntime import quantization
+
+        out = Path(folder) / "int8.onnx"
+        try:
+            quantization.quantize_static(
+                model, str(out), _reader(original, calibration, session), per_channel=True, reduce_range=reduce_range,
+                quant_format=quantization.QuantFormat.QDQ, activation_type=quantization.QuantType.QUInt8,
+                weight_type=quantization.QuantType.QInt8, nodes_to_quantize=nodes,
+            )  # fmt: skip
+            made = onnx.load(out)
+        except Exception as error:
+            raise SzilardError(f"ONNX Runtime cannot quantise the network: {first_line(error)}") from error
+    bits = 7 if reduce_range else 8
+    note = f"{len(nodes)} products in integers: {bits}-bit weights by channel, 8-bit activations"
+    found = rewritten(original, session, made, note, path)
+    effects = Effects(
+        float((answers(found, calibration).answer - wanted.answer).abs().max()),
+        (len(session.content), len(_session(found).content)),
+        *([] if evaluation is None else [quality(original, evaluation), quality(found, evaluation)]),
+    )
+    return found, effects
+
+
+def quality(network: Compiled, data: Evaluation) -> dict[str, float]:
+    """Accuracy (or RMSE), NLL in nats, and AUROCs, see :class:`Effects`."""
+    inside = answers(network, data.x)
+    p, y, rule = inside.answer, data.y, network.metadata.get("szilard.uncertainty")
+    found: dict[str, float] = {}
+    if rule == OfClasses.name:
+        if y.shape != (len(p), *p.shape[2:]) or y.is_floating_point():
+            raise SzilardError(
+                f"targets must be classes {[len(p), *p.shape[2:]]}, not {y.dtype} {list(y.shape)}"
+            )
+        found["accuracy"] = float((p.argmax(1) == y).double().mean())
+        found["nll"] = float(-p.gather(1, y.unsqueeze(1).long()).double().clamp_min(_LEAST).log().mean())
+    elif y.shape != p.shape:
+        raise SzilardError(f"targets must have the shape {list(p.shape)} of the answers, not {list(y.shape)}")
+    elif rule == OfLabels.name:
+        of_target = torch.where(y > 0.5, p, 1 - p).double()
+        found["accuracy"] = float((of_target > 0.5).double().mean())
+        found["nll"] = float(-of_target.clamp_min(_LEAST).log().mean())
+    else:
+        errors, variance = (p - y).double().square(), inside.total.double().clamp_min(_LEAST)
+        found["rmse"] = float(errors.mean().sqrt())
+        found["nll"] = float((0.5 * (errors / variance + (2 * torch.pi * variance).log())).mean())
+    if data.ood is not None:
+        outside = answers(network, data.ood)
+        found["auroc_total"] = metrics.auroc(_mean(inside.total), _mean(outside.total))
+        if network.mode != "point":
+            found["auroc_epistemic"] = metrics.auroc(_mean(inside.epistemic), _mean(outside.epistemic))
+    return found
+
+
+def answers(network: Compiled, x: Tensor) -> Prediction:
+    """Predictions of any number of inputs, in batches that the network takes; the rest of a last batch is repeated."""
+    size = network.batch or _BATCH
+    parts = []
+    for part in x.split(size):
+        missing = size - len(part) if network.batch is not None else 0
+        whole = torch.cat([part, part[-1:].expand(missing, *part.shape[1:])]) if missing else part
+        parts.append(network(whole))
+    names = ("answer", "aleatoric", "epistemic")
+    joined = {name: torch.cat([getattr(part, name) for part in parts])[: len(x)] for name in names}
+    return Prediction(**joined)
+
+
+def rewritten(
+    original: Compiled, session: Session, model: Any, note: str, path: Path | str | None
+) -> Compiled:
+    """A compiled network of a changed model, with a note in its metadata; written to ``path`` if there is one."""
+    metadata = dict(original.metadata) | {NOTE: note}
+    content = finished(model, metadata)
+    if path is not None:
+        atomic.write(Path(path), content, follow=True)
+    run = Session(content, session.threads)
+    return replace(original, run=run, metadata=metadata, decisions=(*original.decisions, note))
+
+
+def _original(source: Compiled | Path | str) -> tuple[Compiled, Session]:
+    original = source if isinstance(source, Compiled) else load(source)
+    return original, _session(original)
+
+
+def _session(network: Compiled) -> Session:
+    if not isinstance(network.run, Session):
+        raise SzilardError(
+            f"only networks of backend {OnnxRuntime.name} have integers, not of {network.backend}; compile it again"
+        )
+    return network.run
+
+
+def _model(session: Session) -> Any:
+    import onnx
+
+    return onnx.load_model_from_string(session.content)
+
+
+def _products(model: Any) -> list[str]:
+    """Names of the products and convolutions with a stored weight; all get a name."""
+    stored = {one.name for one in model.graph.initializer if len(one.dims) > 1}
+    found = []
+    for number, node in enumerate(model.graph.node):
+        node.name = node.name or f"node{number}"
+        if node.op_type in ("Conv", "Gemm", "MatMul") and node.input[1] in stored:
+            found.append(node.name)
+    return found
+
+
+def _reader(network: Compiled, x: Tensor, session: Session) -> Any:
+    from onnxruntime.quantization import CalibrationDataReader
+
+    network._checked(x[: network.batch] if network.batch else x)
+
+    class Reader(CalibrationDataReader):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self.batches: Iterator[Tensor] = iter(
+                part for part in x.split(network.batch or _BATCH) if network.batch in (None, len(part))
+            )
+
+        def get_next(self) -> dict[str, np.ndarray] | None:
+            part = next(self.batches, None)
+            return None if part is None else {session.input: part.numpy()}
+
+    return Reader()
+
+
+def _mean(values: Tensor) -> Tensor:
+    """One number for each input."""
+    return values.flatten(1).mean(1) if values.dim() > 1 else values
