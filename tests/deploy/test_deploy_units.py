@@ -121,11 +121,13 @@ def test_a_backend_that_differs_is_refused_or_passed_over(network, monkeypatch):
     from szilard.deploy.backends import native
 
     compiles = native.Native.compile
-    monkeypatch.setattr(
-        native.Native, "compile",
-        lambda self, job: lambda x, run=compiles(self, job): [part + 1 for part in run(x)],
-    )  # fmt: skip
-    with pytest.raises(SzilardError, match="backend native computes another .* than PyTorch"):
+
+    def wrong(self, job):
+        run = compiles(self, job)
+        return lambda x: [part + 1 for part in run(x)]
+
+    monkeypatch.setattr(native.Native, "compile", wrong)
+    with pytest.raises(SzilardError, match=r"backend native computes another .* than PyTorch"):
         deploy.compile(network, raw(), backend="native", task=NoisyGaussian(outputs=2), inputs=X)
     monkeypatch.setattr(deploy.compiling, "_ORDER", ("native", "eager"))
     monkeypatch.setattr(deploy.backends, "installed", lambda: ["native", "eager"])
@@ -147,5 +149,5 @@ def test_a_mode_that_the_network_cannot_run():
             return self.out(self.lstm(x)[0][:, -1])
 
     network = szilard.bayesianize(Last(), density=1.0).eval()
-    with pytest.raises(SzilardError, match="does not run in mode samples: .*; choose another mode"):
+    with pytest.raises(SzilardError, match=r"does not run in mode samples: .*; choose another mode"):
         deploy.compile(network, torch.randn(2, 5, 3), backend="eager", mode="samples", samples=2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -46,7 +47,7 @@ def difference(
         if name in _UNCERTAINTIES:
             size = max(total, _NATS) if in_nats else total
         gap = float((found[name].double() - value.double()).abs().max())
-        if gap != gap:  # NaN
+        if math.isnan(gap):
             return float("inf"), name
         relative = gap / size if size > 0 else (float("inf") if gap else 0.0)
         if relative > worst:

@@ -145,8 +145,8 @@ def _outputs(graph: Graph, x: Tensor) -> tuple[Tensor, ...]:
     for name, value in zip(graph.outputs, found, strict=True):
         if not bool(torch.isfinite(value).all()):
             raise SzilardError(
-                f"the network returns NaN or infinite values in {name} for the example; give inputs in the units that it "
-                "takes"
+                f"the network returns NaN or infinite values in {name} for the example; give inputs in the units "
+                "that it takes"
             )
     return found
 
