@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from szilard.cli import deployment, table
+from szilard.cli import deployment, output, table
 from szilard.cli.deployment import Options, Source
 from szilard.cli.option_names import for_command_line
 from szilard.cost.latency import Latency, latencies
@@ -101,21 +101,21 @@ def show(figures: dict[str, Any]) -> None:
     ]
     if "bytes" in figures:
         rows.append(("bytes", f"{figures['bytes']:,}"))
-    rows.append(("difference to PyTorch", f"{figures['difference']:.1e} of the outputs' size"))
+    rows.append(("difference to PyTorch", f"{figures['difference']:.2g} of the outputs' size"))
     if "test_difference" in figures:
         on = f"{figures['test_inputs']:,} inputs of the test split"
-        rows.append(("", f"{figures['test_difference']:.1e} on {on}"))
+        rows.append(("", f"{figures['test_difference']:.2g} on {on}"))
     heading = "time for one input" if (figures["batch"] or 1) == 1 else f"time for {figures['batch']} inputs"
     for name, time in figures["seconds"].items():
         rows.append((heading, f"{seconds(time)} ({name}, {_threads(figures['threads'])})"))
         heading = ""
     names, values = zip(*rows, strict=True)
     columns = [table.Column([""], names, right=False), table.Column([""], values, right=False)]
-    table.say_wrapped("")
+    output.say("")
     for line in table.lines(table.Table(columns), None)[2:]:
         table.say_wrapped(line)
     for paragraph in _notes(figures):
-        table.say_wrapped("")
+        output.say("")
         for line in paragraph:
             table.say_wrapped(printable(line))
 
