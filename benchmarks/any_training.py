@@ -1,17 +1,17 @@
-"""Training on any network and any table: what is reported is what happens, or one sentence refuses.
+"""Training on networks and tables of many kinds: are the reported results correct, or refused in one sentence?
 
     python benchmarks/any_training.py [--quick] [--results FILE.jsonl] [--only PART ...] [--names NAME ...]
 
-* networks: those of :mod:`zoo.networks` and more kinds of targets (:mod:`zoo_training.lessons`), each with SSVI and
-  with the dense deterministic method, in six stages (:mod:`zoo_training.training_cells`).
-* tables: CSV files as people have them (:mod:`tables.table_files`), through the command line
+* networks: those of :mod:`zoo.networks` and further types of targets (:mod:`zoo_training.lessons`), each trained by
+  SSVI and by the dense deterministic method, in six stages (:mod:`zoo_training.training_cells`).
+* tables: CSV files in many dialects, with common defects (:mod:`tables.table_files`), through the command line
   (:mod:`tables.table_cells`).
-* sequence, adapter, doubt, terminal: figures of :mod:`zoo_training.training_figures` and :mod:`tables.table_figures`;
-  null, with a reason, where this version lacks what they need.
+* sequence, adapter, unseen category, terminal: figures of :mod:`zoo_training.training_figures` and
+  :mod:`tables.table_figures`; null, with a reason, if this version lacks a required feature.
 
-A cell is *right* if a computation of our own agrees, *refused* if a sentence says why not, else *wrong* or *crashed*;
-*not reached* where an earlier stage has ended it. ``--quick`` takes fewer seeds for the figures; the cells are all the
-same. Nothing is fetched; everything follows from fixed seeds.
+A cell is *right* if an independent computation confirms the result, *refused* if a ``SzilardError`` of one sentence
+gives the reason, otherwise *wrong* or *crashed*; *not reached* if an earlier stage has failed. ``--quick`` uses fewer
+seeds for the figures; the cells are the same. Nothing is downloaded; all random numbers have fixed seeds.
 """
 
 from __future__ import annotations
@@ -32,9 +32,10 @@ from tables import table_cells, table_figures
 from tables.table_files import TABLES
 from zoo_training import training_cells, training_figures
 from zoo_training.lessons import LESSONS
-from zoo_training.training_cells import METHODS, STAGES, Cell
+from zoo_training.training_cells import METHODS, STAGES
+from zoo_training.verdicts import Cell, located
 
-PARTS = ("networks", "tables", "sequence", "adapter", "doubt", "terminal")
+PARTS = ("networks", "tables", "sequence", "adapter", "unseen category", "terminal")
 WORKERS = 2
 SEEDS, MANY_SEEDS = 3, 6
 MARKS = {"right": "✓", "refused": "refused", "wrong": "WRONG", "crashed": "CRASHED", "not reached": ""}
@@ -61,7 +62,7 @@ def label(cell: dict[str, Any]) -> str:
     return f"{cell['subject']}, {cell['method']}, {cell['stage']}"
 
 
-# -- what is shown --------------------------------------------------------------------------------------
+# -- tables and figures ---------------------------------------------------------------------------------
 
 
 def body(found: list[dict[str, Any]]) -> list[list[str]]:
@@ -84,8 +85,8 @@ def faults(found: list[dict[str, Any]]) -> list[list[str]]:
 
 
 def without_paths(sentence: str) -> str:
-    """Temporary folders have other names each time."""
-    return re.sub(r"(/[\w.-]+)+/(?=my table|new\.csv|turned)", "", sentence)
+    """The sentence without the paths of temporary folders, which differ in every run."""
+    return re.sub(r"(/[\w.-]+)+/(?=my table|new\.csv|reversed)", "", sentence)
 
 
 def tried(section: dict[str, Any]) -> list[dict[str, Any]]:
@@ -93,7 +94,7 @@ def tried(section: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def figures(section: dict[str, Any]) -> dict[str, Any]:
-    """The JSON keys; null where a part was not run or this version lacks what it needs."""
+    """The JSON keys; null if a part was not run, or if this version lacks a required feature."""
     found = tried(section)
     counted: dict[str, Any] = cells.counts(found) if found else dict.fromkeys(("cells", *cells.VERDICTS))
     densities = [
@@ -107,7 +108,7 @@ def figures(section: dict[str, Any]) -> dict[str, Any]:
         "density_error_max": max(densities, default=None),
         "sequence_ssvi90_minus_dense_pt": section.get("sequence", {}).get("minus"),
         "lora_step_vs_full": section.get("adapter", {}).get("ratio"),
-        "unseen_category_doubt_rises": section.get("doubt", {}).get("rises"),
+        "unseen_category_doubt_rises": section.get("unseen category", {}).get("rises"),
         "tables_whole_at_80": section.get("terminal", {}).get("whole"),
     }
 
@@ -117,7 +118,7 @@ def missing(section: dict[str, Any], key: str) -> str:
     of = {
         "sequence_ssvi90_minus_dense_pt": "sequence",
         "lora_step_vs_full": "adapter",
-        "unseen_category_doubt_rises": "doubt",
+        "unseen_category_doubt_rises": "unseen category",
         "tables_whole_at_80": "terminal",
     }
     found: str = section.get(of.get(key, ""), {}).get("why", "not run")
@@ -125,27 +126,31 @@ def missing(section: dict[str, Any], key: str) -> str:
 
 
 def part(job: tuple[str, int]) -> dict[str, Any]:
-    """One of the figures, with so many seeds; a crash is its reason."""
+    """One of the figures from a (name, number of seeds); after a crash, the error is the reason that it is missing."""
     name, seeds = job
     parts: dict[str, Callable[[], dict[str, Any]]] = {
         "sequence": lambda: training_figures.sequence(range(seeds)),
         "adapter": training_figures.adapter,
-        "doubt": lambda: table_figures.doubt(range(seeds)),
+        "unseen category": lambda: table_figures.unseen_category(range(seeds)),
         "terminal": table_figures.whole,
     }
     try:
         return parts[name]()
     except Exception as error:
-        return {"why": training_cells.located(error)}
+        return {"why": located(error)}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--quick", action="store_true", help="within 15 minutes on two cores")
     parser.add_argument(
-        "--results", type=Path, help="keep the figures in this file, in place of the last ones"
+        "--quick", action="store_true", help="fewer seeds; about 10 minutes on two idle cores"
+    )
+    parser.add_argument(
+        "--results",
+        type=Path,
+        help="write the results to this file; parts that are not run keep their last results",
     )
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), metavar="PART")
     parser.add_argument("--names", nargs="+", metavar="NAME", help="only these networks and tables")
@@ -160,7 +165,7 @@ def main() -> None:
     section |= {"quick": given.quick, "machine": where}
     known = {"networks": (of_network, list(LESSONS)), "tables": (of_table, list(TABLES))}
     for name in given.only:
-        begun = time.monotonic()
+        started = time.monotonic()
         progress(name)
         if name in known:
             work, names = known[name]
@@ -170,7 +175,7 @@ def main() -> None:
             [(_, found)] = processes.results(part, [(name, SEEDS if given.quick else MANY_SEEDS)], 1)
             section[name] = {"why": "the process died"} if found is None else found
             progress(f"{name}: {section[name]}")
-        section["seconds"] = section.get("seconds", {}) | {name: round(time.monotonic() - begun, 1)}
+        section["seconds"] = section.get("seconds", {}) | {name: round(time.monotonic() - started, 1)}
         if given.results and not given.names:
             given.results.parent.mkdir(parents=True, exist_ok=True)
             atomic.write(given.results, (json.dumps(section) + "\n").encode())

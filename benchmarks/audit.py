@@ -1,10 +1,10 @@
-"""Look up the packages that szilard needs, as they are installed here, among the known vulnerabilities of PyPI.
+"""Look up the installed versions of szilard's dependencies among the known vulnerabilities of PyPI.
 
     make audit
 
-It asks pypi.org about each version, by ``pip-audit``. It ends with 0 if all packages were looked up and no
-vulnerability is known, with 1 if one is, and with 3 if some package could not be looked up: where pypi.org is not
-reached, or only a mirror of it that does not know of vulnerabilities, nothing has been shown, and this says so.
+It queries pypi.org for each version with ``pip-audit``. Exit codes: 0 if all packages were looked up and no
+vulnerability is known, 1 if one is known, 3 if a package could not be looked up (pypi.org is not reachable, or a
+mirror without vulnerability data is configured): then the audit has shown nothing.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 
 
 def needed(name: str = "szilard") -> dict[str, str]:
-    """Versions of a package's dependencies and of theirs, without optional ones, as they are installed."""
+    """Installed versions of a package's dependencies, recursively, without optional ones."""
     found: dict[str, str] = {}
     left = [name]
     while left:
@@ -39,11 +39,11 @@ def needed(name: str = "szilard") -> dict[str, str]:
 
 
 def report(answer: list[dict[str, Any]], asked: int) -> tuple[int, list[str]]:
-    """The exit code, and lines for a person.
+    """The exit code, and lines to print.
 
     Args:
-        answer: pip-audit's, for each package ``vulns`` or a ``skip_reason``.
-        asked: how many packages it was asked about.
+        answer: pip-audit's JSON output: ``vulns`` or a ``skip_reason`` for each package.
+        asked: number of packages in the query.
     """
     lines = [
         f"{package['name']} {package['version']}: {one['id']}, mended in {', '.join(one['fix_versions']) or 'none'}"
@@ -57,8 +57,8 @@ def report(answer: list[dict[str, Any]], asked: int) -> tuple[int, list[str]]:
             f"{len(lines)} known vulnerabilities; {looked_up} of {asked} packages were looked up",
         ]
     if looked_up < asked:
-        return 3, [f"only {looked_up} of {asked} packages could be looked up: pypi.org does not answer here"]
-    return 0, [f"no vulnerability is known of these {asked} packages"]
+        return 3, [f"only {looked_up} of {asked} packages could be looked up: pypi.org cannot be reached"]
+    return 0, [f"no vulnerability is known for these {asked} packages"]
 
 
 def main() -> None:
@@ -79,8 +79,8 @@ def main() -> None:
     except (ValueError, KeyError):
         print(done.stderr[-2000:], file=sys.stderr)
         answer = []
-    code, told = report(answer, len(versions))
-    print("\n".join(told))
+    code, lines = report(answer, len(versions))
+    print("\n".join(lines))
     sys.exit(code)
 
 

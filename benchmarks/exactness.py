@@ -1,8 +1,8 @@
-"""Does the mathematics hold? Every identity that SSVI rests on, checked against an independent computation.
+"""Every identity that SSVI relies on, checked against an independent computation.
 
     python benchmarks/exactness.py [--quick]
 
-The checks are those of the test suite (``tests/support/identities``); their errors are printed beside their bounds.
+The checks are those of the test suite (``tests/support/identities``); this script prints their errors and bounds.
 """
 
 from __future__ import annotations

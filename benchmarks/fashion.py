@@ -1,17 +1,17 @@
-"""Fashion-MNIST, MLP 784-512-512-10: what sparsity and uncertainty buy, with much data and with little.
+"""Fashion-MNIST, MLP 784-512-512-10: accuracy, uncertainty and cost of sparse and dense methods.
 
     python benchmarks/fashion.py --data-root DATA [--quick | --select | --race] [--results FILE.jsonl]
 
 DATA holds fashion_mnist/ (four idx.gz files) and ood/kmnist-test-imgs.npz. Two regimes: all 50 000 training
-images, and 2 000. Every row has the same epochs, batch size and learning-rate schedule. What was tuned
-(learning rate of each family, temperature, interval of the moves) was chosen by
-``--select``, which trains on seed 100 and looks at the validation images only; the choices stand in SELECTED.
-Two worker processes of one thread each; ``--results`` keeps finished rows, so that a run can be resumed.
+images, and 2 000. All rows have the same number of epochs, batch size and learning-rate schedule. The tuned
+hyperparameters (learning rate of each family, temperature, interval between moves of the support) were selected with
+``--select``, which trains with seed 100 and uses the validation images only; the selected values are in SELECTED.
+There are two worker processes with one thread each. ``--results`` stores finished rows, so that a run can be resumed.
 Joules are estimated from counted operations (:func:`szilard.cost.joules`).
 
-Seconds of runs that never saw the same load are hard to compare. ``--race`` trains the deterministic network,
-dense mean-field and SSVI 95 % in turn, epoch by epoch, in one process of one thread (:mod:`training.race`), and
-``--results`` then names the file for its curves.
+Times of separate runs cannot be compared if the load of the machine changes. ``--race`` trains the deterministic
+network, dense mean-field and SSVI 95 % alternately, epoch by epoch, in one process with one thread
+(:mod:`training.race`); ``--results`` then names the file for the curves.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from uncertainty.fashion_tables import COLUMNS, body, by_row, candidates_table, 
 
 
 def select(root: str, regimes: Iterable[str], results: Path | None) -> None:
-    """Print validation figures of every candidate."""
+    """Print the validation figures of every candidate."""
     jobs = [
         {
             "root": root,
@@ -76,7 +76,7 @@ def run_race(root: str, epochs: int, results: Path | None) -> None:
     curves = race.run(racers, part, samples=SAMPLES)
     if results:
         atomic.write(results, "".join(json.dumps(curve) + "\n" for curve in curves).encode())
-    title = f"Fashion-MNIST, {epochs} epochs in turn, one thread, batch {BATCH}"
+    title = f"Fashion-MNIST, {epochs} alternating epochs, one thread, batch {BATCH}"
     print_table(title, race.COLUMNS, race.body(curves))
     finish("fashion_race", race.figures(curves))
 
@@ -91,12 +91,14 @@ def main() -> None:
         "--select", action="store_true", help="print validation figures of the candidates instead"
     )
     parser.add_argument(
-        "--race", action="store_true", help="train three networks in turn and compare seconds"
+        "--race", action="store_true", help="train three networks alternately and compare times"
     )
     parser.add_argument("--epochs", type=int, default=REGIMES["all"]["epochs"], help="of the race")
     parser.add_argument("--regime", choices=[*REGIMES, "both"], default="both")
     parser.add_argument("--seeds", type=int, help="number of seeds (5, or 2 with --quick)")
-    parser.add_argument("--results", type=Path, help="keep finished runs in this file, and start from it")
+    parser.add_argument(
+        "--results", type=Path, help="store finished runs in this file, and skip those that are already there"
+    )
     arguments = parser.parse_args()
     regimes = list(REGIMES) if arguments.regime == "both" else [arguments.regime]
     if arguments.select:

@@ -1,9 +1,9 @@
-"""Seconds of a training step on a GPU: structured SSVI beside dense mean-field, in one process, taking turns.
+"""Time of a training step on a GPU: structured SSVI and dense mean-field, timed alternately in one process.
 
     python benchmarks/gpu.py [--quick] [--batch 512]
 
-One step is everything: loss, backward pass, Adam, and the moves of the support at their usual interval, whose cost is
-spread over the steps between them. Both sides round products to TF32, as tensor cores want.
+A step includes the loss, the backward pass, Adam, and the moves of the support at their usual interval; their cost is
+averaged over the steps between them. Both methods use TF32 for matrix products.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from common.harness import finish, print_table
 from szilard import methods
 from szilard.methods import Method
 
-EVERY = 50  # steps between moves of a support, as in a real run; a turn is so many
+EVERY = 50  # steps between moves of a support, as in a real run; a turn has the same number of steps
 CLASSES = 10
 DENSE = "mean-field"
 COMPARED = {"mlp": ("block32", "block64", "neuron", "unstructured"), "resnet18": ("neuron",)}
-TARGET = 0.5  # of the dense step
+TARGET = 0.5  # wanted time of a step, relative to the dense step
 
 
 class Residual(nn.Module):
@@ -49,7 +49,7 @@ class Residual(nn.Module):
 
 
 def resnet18() -> nn.Module:
-    """ResNet-18 with the stem for 32x32 pictures, as SSVI was published on."""
+    """ResNet-18 with a stem for 32x32 images, as in the SSVI publication."""
     widths = [64, 64, 128, 256, 512]
     stages = [
         nn.Sequential(Residual(n_in, n_out, 1 if n_out == n_in else 2), Residual(n_out, n_out, 1))
@@ -69,13 +69,13 @@ NETWORKS = {"mlp": (mlp, (4096,)), "resnet18": (resnet18, (3, 32, 32))}
 
 
 class Trainee:
-    """A network under one method, which can train for a while and say how long a step took."""
+    """A network and a training method; ``run`` trains and returns the mean seconds of a step."""
 
     def __init__(self, network: nn.Module, method: Method, batch: tuple[Tensor, Tensor]) -> None:
         self.method, self.batch = method, batch
         self.network = method.prepare(network).to(batch[0].device).train()
         self.optimizer = method.optimizer(self.network)
-        self.run(2 * EVERY)  # compiles, warms up, and moves once
+        self.run(2 * EVERY)  # compiles, warms up, and moves the support once
 
     def run(self, steps: int) -> float:
         torch.cuda.synchronize()
@@ -90,7 +90,7 @@ class Trainee:
 
 
 def compare(name: str, size: int, repeats: int) -> dict[str, list[float]]:
-    """Seconds a step, by what was trained: one number a turn."""
+    """Seconds per step, by method: one number for each turn."""
     build, shape = NETWORKS[name]
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(size, *shape, generator=generator).cuda()

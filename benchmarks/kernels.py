@@ -1,12 +1,12 @@
-"""Each sparse kernel against its dense counterpart in torch, and against the machine's roof.
+"""Each sparse kernel compared with its dense counterpart in torch, and with the machine's roofline.
 
     python benchmarks/kernels.py [--quick] [--results FILE.jsonl]
 
 Batch 128, float32, operators called as a layer calls them (activations in the layout that the operators return).
-*dense* is the same function with a full weight in torch: one product, or for local reparametrisation two products
-with the noise between them; *plain* is the deterministic layer's product. The fraction of the roof is the least
-time that the kernel's FLOPs and bytes allow (:mod:`common.roofline`) over its median time; FLOPs and bytes, counting
-every array once, stand above each kernel below.
+*dense* is the same function with a full weight in torch: one product, or two products and noise for local
+reparametrisation (LRT); *plain* is the product of the deterministic layer. The fraction of the roofline is the lower
+bound of the time from the kernel's FLOPs and bytes (:mod:`common.roofline`) divided by its median time. FLOPs and
+bytes, counting every array once, are listed at :func:`common.kernel_work.work`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import argparse
 import json
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,97 +26,30 @@ from torch.nn import functional as F
 import szilard.sparse.ops  # noqa: F401  (declares the operators)
 from common import machine
 from common.harness import finish, print_table
+from common.kernel_work import BATCH, KINDS, SHAPES, Shape, work
 from common.roofline import Roof
 from common.timing import Timed, interleave
 from szilard import atomic
 from szilard.sparse import Support
 
-BATCH = 128
 DENSITIES = (0.10, 0.05, 0.02)
 TINY = 1e-8
-SECONDS, QUICK_SECONDS = 4.0, 1.5  # budget of one kernel at one shape, all densities
-KINDS = ("product", "product backward", "LRT", "LRT backward")
+SECONDS, QUICK_SECONDS = 4.0, 1.5  # time for one kernel at one shape, all densities
 
 Run = Callable[[], object]
-
-
-@dataclass(frozen=True)
-class Shape:
-    """A layer: ``weight`` [O, I] on 128 inputs, or [O, C, 3, 3] on 128 pictures of ``side`` x ``side``, padded by 1."""
-
-    name: str
-    weight: tuple[int, ...]
-    side: int = 0
-
-    @property
-    def is_conv(self) -> bool:
-        return len(self.weight) == 4
-
-    @property
-    def positions(self) -> int:
-        """Outputs of one row of the weight for one example."""
-        return self.side**2 if self.is_conv else 1
-
-    @property
-    def x_shape(self) -> tuple[int, ...]:
-        return (BATCH, self.weight[1], *([self.side] * 2 if self.is_conv else []))
-
-    @property
-    def y_shape(self) -> tuple[int, ...]:
-        return (BATCH, self.weight[0], *([self.side] * 2 if self.is_conv else []))
-
-
-SHAPES = (
-    Shape("linear 1024x1024", (1024, 1024)),
-    Shape("linear 784x512", (512, 784)),
-    Shape("linear 2048x2048", (2048, 2048)),
-    Shape("conv 16x16, 32x32", (16, 16, 3, 3), 32),
-    Shape("conv 32x32, 16x16", (32, 32, 3, 3), 16),
-    Shape("conv 64x64, 8x8", (64, 64, 3, 3), 8),
-)
-
-
-@dataclass(frozen=True)
-class Work:
-    """FLOPs of one call, and bytes when every array moves once (float32 and int32: 4 bytes)."""
-
-    flops: float
-    moved: float
-
-
-def work(kind: str, shape: Shape, nnz: int) -> Work:
-    """With n existing entries, P positions, x and y the number of elements of the input and the output:
-
-    product            y = W x                                  2 n B P FLOPs; reads x, value and column of each
-                                                                entry, writes y
-    product backward   gx = W'g, gw_ij = Σ g_i x_j              4 n B P; reads g, x, value, column, transposed
-                                                                row and place; writes gx, gw
-    LRT                y = M x + sqrt(V x²) ε                   4 n B P; reads x, mean, log σ, column; writes y,
-                                                                ε / 2s, variance
-    LRT backward       gx = M'g + 2 x (V'h),                    8 n B P; reads g, x, ε / 2s, mean, variance,
-                       gm = Σ g x, gρ = 2 V Σ h x²              column, row, place; writes gx, gm, gρ
-    """
-    x, y = math.prod(shape.x_shape), math.prod(shape.y_shape)
-    flops, activations, entry = {
-        "product": (2, x + y, 2),
-        "product backward": (4, y + 2 * x, 5),
-        "LRT": (4, x + 2 * y, 4),
-        "LRT backward": (8, 2 * y + 2 * x, 7),
-    }[kind]
-    return Work(flops * nnz * BATCH * shape.positions, 4 * (activations + entry * nnz))
 
 
 # -- the kernels ----------------------------------------------------------------------------------------
 
 
 def operator(name: str, given: dict[str, Any]) -> Run:
-    """One of our operators with its arguments taken by their names."""
+    """One of Szilard's operators; its arguments are looked up in ``given`` by name."""
     chosen = getattr(torch.ops.szilard, name).default
     return partial(chosen, *[given[argument.name] for argument in chosen._schema.arguments])
 
 
 def sparse_kernels(shape: Shape, density: float) -> dict[str, Run]:
-    """By kind, on a random support."""
+    """The kernels by kind, on a random support."""
     g = torch.Generator().manual_seed(0)
     support = Support.random(shape.weight, round(density * math.prod(shape.weight)), g)
     name = "conv" if shape.is_conv else "linear"
@@ -148,13 +80,13 @@ def sparse_kernels(shape: Shape, density: float) -> dict[str, Run]:
 
 
 def like(tensor: Tensor, other: Tensor) -> Tensor:
-    """The same numbers, laid out in memory as ``other``: what a layer hands to the next one."""
+    """The same values in the memory layout of ``other``, the layout that a layer passes to the next one."""
     order = other.dim_order()
     return tensor.permute(order).contiguous().permute([order.index(d) for d in range(len(order))])
 
 
 def dense_kernels(shape: Shape) -> dict[str, Run]:
-    """The same four functions of a full weight in plain torch, explicit gradients included."""
+    """The same four functions with a full weight in plain torch, with explicit gradients."""
     g = torch.Generator().manual_seed(0)
     x, grad = torch.randn(shape.x_shape, generator=g), torch.randn(shape.y_shape, generator=g)
     mean, log_std = torch.randn(shape.weight, generator=g), torch.randn(shape.weight, generator=g) - 2
@@ -197,7 +129,7 @@ Row = dict[str, Any]
 
 
 def measure(shape: Shape, roof: Roof, densities: Sequence[float], budget: float) -> list[Row]:
-    """One row for every kernel and density at a shape."""
+    """One row for each kernel and density at one shape."""
     dense = dense_kernels(shape)
     sparse = {density: sparse_kernels(shape, density) for density in densities}
     rows = []
@@ -273,7 +205,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--quick", action="store_true", help="less time for each")
+    parser.add_argument("--quick", action="store_true", help="less time for each kernel")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--results", type=Path, help="write the rows to this file")
     arguments = parser.parse_args()

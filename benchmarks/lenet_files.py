@@ -1,14 +1,14 @@
-"""LeNet-300-100 and LeNet-5 (Caffe's, 20-50-500) on MNIST, trained for their files: whole bytes and test errors.
+"""LeNet-300-100 and LeNet-5 (Caffe's, 20-50-500) on MNIST, trained for small files: file sizes and test errors.
 
     python benchmarks/lenet_files.py --data-root DATA [--quick] [--seeds N] [--results FILE.jsonl]
 
-Each network is trained in the ordinary way, rounded at λ, trained further on its integers with every bit priced at λ
-(:class:`szilard.compression.Finetune`), and written. LeNet-5 first gives up most of its units, those whose answers vary
-least in what the next layer reads; what is left learns the answers of the whole network, and its file holds the
-smaller matrices. Training pictures are shifted by up to one pixel. LeNet-5's λ and units were chosen on the 10 000
-validation pictures of the library's split while training on the other 50 000; LeNet-300-100's λ between three, 3e-7,
-1e-6 and 3e-6, with validation and test errors both in sight. What is printed was trained on all 60 000 and judged on
-the test set at the end. ``--quick``: fewer epochs.
+Each network is trained normally, rounded at λ, trained further on its integer levels with the price λ for every bit
+(:class:`szilard.compression.Finetune`), and written to a file. LeNet-5 is first pruned: most units are removed, those
+whose outputs contribute least to the variance of the next layer's inputs. The smaller network is trained by
+distillation from the whole network. Training images are shifted by up to one pixel. LeNet-5's λ and numbers of units
+were selected on the 10 000 validation images of the library's split, with training on the other 50 000. LeNet-300-100's
+λ was selected from 3e-7, 1e-6 and 3e-6 with knowledge of both validation and test errors. The printed networks were
+trained on all 60 000 images and evaluated on the test set. ``--quick``: fewer epochs.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from szilard import data, networks
 from szilard.compression import Finetune, Quantise, QuantiseVectors
 from szilard.data import Split
 
-#: Sizes of whole files in the literature, as far as they are printed there: network, method, bytes, test error in %.
+#: Published sizes of whole files: network, method, bytes, test error in %.
 PUBLISHED = (
     ("LeNet-5", "Deep Compression (Han et al. 2016)", 1_720_000 // 39, 0.7),
     ("LeNet-5", "Bayesian compression, group horseshoe (Louizos et al. 2017)", 1_720_000 // 771, 1.0),
@@ -44,10 +44,10 @@ COLUMNS = ("network", "bytes", "times smaller", "test error %", "before %", "non
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a network is trained: ordinary epochs, epochs for the file, and λ in nats per bit.
+    """How a network is trained: epochs of normal training, epochs of training for the file, and λ in nats per bit.
 
-    ``keep`` are the units that stay in each hidden layer, all where it is None, and ``apprentice`` the epochs in which
-    they learn from the whole network; ``ramp`` and ``lr_levels`` are those of Finetune.
+    ``keep`` is the number of units that remain in each hidden layer (None: all), and ``apprentice`` the number of
+    epochs of distillation; ``ramp`` and ``lr_levels`` are arguments of Finetune.
     """
 
     build: Callable[[], nn.Module]
@@ -62,8 +62,8 @@ class Recipe:
 
 @dataclass(frozen=True, eq=False)
 class Row:
-    """A file: whole bytes, test errors in per cent, the share of the first network's
-    weights that exist, seconds of training and coding."""
+    """A file: its size in bytes, test errors in per cent, the share of the original weights that are not zero, and
+    seconds of training and coding."""
 
     bytes: int
     error_percent: float
@@ -74,7 +74,7 @@ class Row:
     network: nn.Module
 
     def figures(self) -> dict[str, float]:
-        """Everything but the network."""
+        """All fields except the network."""
         return {field.name: getattr(self, field.name) for field in fields(self) if field.name != "network"}
 
 
@@ -99,7 +99,7 @@ def lenet300(root: str | Path | None, seed: int = 0, quick: bool = False) -> Row
 
 
 def lenet5(root: str | Path | None, seed: int = 0, quick: bool = False) -> Row:
-    """LeNet-5 as Caffe has it."""
+    """LeNet-5 in Caffe's version."""
     return run(_recipe("lenet5", quick), root, seed)
 
 
@@ -112,7 +112,7 @@ def _recipe(name: str, quick: bool) -> Recipe:
 
 
 def run(recipe: Recipe, root: str | Path | None, seed: int) -> Row:
-    """Train, compress and judge one network."""
+    """Train, compress and evaluate one network."""
     started = time.perf_counter()
     mnist = data.load("mnist", root)
     train = Split(torch.cat([mnist.train.x, mnist.valid.x]), torch.cat([mnist.train.y, mnist.valid.y]))
@@ -137,7 +137,7 @@ def run(recipe: Recipe, root: str | Path | None, seed: int) -> Row:
         small,
         train.x[:512],
         lam=recipe.lam,
-        evaluate=lambda candidate: 0.0,  # nobody chooses: λ is given
+        evaluate=lambda candidate: 0.0,  # not used, because λ is given
         passes=[quantise, finetune, QuantiseVectors(quantise)],
         seed=seed,
     )
@@ -155,19 +155,20 @@ def _matrices(network: nn.Module) -> list[Tensor]:
 
 @torch.no_grad()
 def cut(network: nn.Sequential, keep: tuple[int, int, int], x: Tensor) -> nn.Sequential:
-    """LeNet-5 with the units that matter most.
+    """LeNet-5 with its most important units.
 
-    A unit counts by the variance of its answers over ``x``, summed over pixels, times the squared weights that read it.
+    The importance of a unit is the variance of its output over ``x``, summed over pixels, times the sum of the squared
+    weights of the next layer that use it.
 
     Args:
         network: :func:`caffe_lenet5`.
-        keep: units to keep in each hidden layer.
-        x: pictures ``[N, 1, 28, 28]``.
+        keep: number of units to keep in each hidden layer.
+        x: images ``[N, 1, 28, 28]``.
     """
     conv1, conv2, linear1, linear2 = (m for m in network if isinstance(m, nn.Conv2d | nn.Linear))
     pixels = linear1.weight.reshape(
         len(linear1.weight), len(conv2.weight), -1
-    )  # columns by the channel they read
+    )  # columns grouped by input channel
     worth = (
         network[:2](x).var(0).sum((1, 2)) * conv2.weight.square().sum((0, 2, 3)),
         network[:4](x).var(0).sum((1, 2)) * pixels.square().sum((0, 2)),
@@ -192,7 +193,7 @@ def cut(network: nn.Sequential, keep: tuple[int, int, int], x: Tensor) -> nn.Seq
 
 
 def shifted(x: Tensor, generator: torch.Generator) -> Tensor:
-    """A batch ``[B, 1, 28, 28]`` moved by up to one pixel; the margins of the pictures are empty."""
+    """A batch ``[B, 1, 28, 28]`` shifted by up to one pixel; the margins of the images are empty."""
     down, right = torch.randint(-1, 2, (2,), generator=generator).tolist()
     return torch.roll(x, (down, right), (2, 3))
 
@@ -207,7 +208,7 @@ def _train(
     teacher: nn.Module | None = None,
     batch_size: int = 128,
 ) -> None:
-    """Adam on the cross-entropy with the labels, or with the mean of the labels and what the teacher believes."""
+    """Train with Adam; targets are the labels, or the mean of the labels and the teacher's probabilities."""
     wanted = F.one_hot(train.y, 10).float()
     if teacher is not None:
         with torch.no_grad():
@@ -235,7 +236,7 @@ def error_percent(network: nn.Module, split: Split) -> float:
 
 
 def body(runs: Sequence[dict[str, Any]]) -> list[list[str]]:
-    """One row a network, mean and standard error over seeds."""
+    """One row for each network, mean and standard error over seeds."""
     rows = []
     for name in RECIPES:
         found = [one for one in runs if one["name"] == name]
@@ -277,7 +278,9 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a third or a quarter of the epochs")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--only", choices=list(RECIPES))
-    parser.add_argument("--results", type=Path, help="write one JSON line a network and seed there")
+    parser.add_argument(
+        "--results", type=Path, help="append a JSON line for each network and seed to this file"
+    )
     options = parser.parse_args()
     runs = []
     for seed in range(options.seeds):

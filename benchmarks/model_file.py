@@ -1,21 +1,22 @@
-"""How small a file of a trained network can be: ours beside those of others, and what each part of ours is worth.
+"""Size of files of trained networks: Szilard compared with other codecs, and the contribution of each part.
 
     python benchmarks/model_file.py --data-root DATA [--quick] [--only SECTION ...] [--results FILE.jsonl] [--peers]
 
-DATA holds ``pretrained/`` and CIFAR-10 (and CIFAR-100, MNIST). Bytes are always those of whole files, and every file
-is judged by what its reader gives back. Sections:
+DATA holds ``pretrained/`` and CIFAR-10 (and CIFAR-100, MNIST). Bytes are those of whole files, and every file is
+evaluated with the tensors that its reader returns. Sections:
 
-* resnet20, resnet56: the smallest good file of each contestant (:mod:`files.contest`, :mod:`files.pretrained`);
+* resnet20, resnet56: the smallest file of each contestant within a limit of the drop (:mod:`files.contest`,
+  :mod:`files.pretrained`);
 * coder: megabytes per second of the entropy coders (:mod:`files.coder_speed`);
-* ablation: what each part buys (:mod:`files.ablation`);
-* predicted: the loss that the curvature foretells, and the loss there is (:mod:`files.predicted_loss`);
-* lambda: bytes and F along λ (:mod:`files.along_lambda`);
-* lenet: LeNet-300-100 and LeNet-5 on MNIST, trained for their files (:mod:`lenet_files`);
+* ablation: the contribution of each part (:mod:`files.ablation`);
+* predicted: predicted and measured loss of rounding (:mod:`files.predicted_loss`);
+* lambda: bytes and F for several λ (:mod:`files.along_lambda`);
+* lenet: LeNet-300-100 and LeNet-5 on MNIST, trained for small files (:mod:`lenet_files`);
 * posterior: sparse Bayesian networks of run folders (``--run``, :mod:`uncertainty.posterior_files`).
 
-NNCodec's rows come from ``benchmarks/results/nncodec.jsonl``; ``--peers`` codes its grid anew in a virtual environment
-that is made for it (:mod:`files.nncodec_peer`), which takes an hour, and writes that file. ``--results`` keeps each
-section as one line; a section that is measured again replaces its line.
+NNCodec's rows are read from ``benchmarks/results/nncodec.jsonl``. ``--peers`` computes its grid again in a separate
+virtual environment (:mod:`files.nncodec_peer`), which takes an hour, and writes that file. ``--results`` stores each
+section as one line; a repeated measurement replaces its line.
 """
 
 from __future__ import annotations
@@ -49,20 +50,20 @@ from files import (
 )
 from files.contest import Row
 from files.judge import Entry, Judge
+from files.section_tables import Section, figures, table
 from szilard import atomic
 from szilard.errors import SzilardError
 from uncertainty import posterior_files
 
 LAM = 5e-7  # nats per bit; about that of ResNet-20 at a drop of half a point
-HELD_OUT = (-7000, -5000)  # training pictures on which sections measure losses
+HELD_OUT = (-7000, -5000)  # training images on which sections measure losses
 FLOAT32 = "float32, safetensors + zstd 19"
 INT8 = "int8 by channel (torchao), safetensors + zstd 19"
-Section = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line says."""
+    """Options of the command line."""
 
     data_root: Path
     quick: bool
@@ -99,12 +100,14 @@ def contest_of(name: str, options: Options) -> Section:
 
 
 def nncodec(judge: Judge, options: Options) -> list[Row]:
-    """NNCodec's rows, from the file that is kept unless they are asked for anew."""
+    """NNCodec's rows; read from the stored results, or computed with ``--peers``."""
     name = judge.case.name
     if options.peers:
         measured = Measured(options.cache / f"nncodec_{name}.jsonl")
-        anew = Judge(judge.case, measured)
-        rows = nncodec_rows.coded_anew(anew, options.cache, coarse=name != "resnet20", progress=progress)
+        peer_judge = Judge(judge.case, measured)
+        rows = nncodec_rows.coded_anew(
+            peer_judge, options.cache, coarse=name != "resnet20", progress=progress
+        )
         nncodec_rows.keep(name, rows)
     return nncodec_rows.kept(name)
 
@@ -176,104 +179,22 @@ SECTIONS: dict[str, Callable[[Options], Section]] = {
 
 
 def quick_passes() -> list[Any]:
-    """The default passes without those that are costly."""
+    """The default passes without the slow ones."""
     return [one for one in szilard.compression.default_passes() if not getattr(one, "costly", False)]
 
 
-def held_out(options: Options, pictures: int = 2000) -> tuple[pretrained.Case, ablation.Loss]:
-    """ResNet-20, and the loss on training pictures that neither calibrate nor choose."""
+def held_out(options: Options, images: int = 2000) -> tuple[pretrained.Case, ablation.Loss]:
+    """ResNet-20, and the loss on training images that are used neither for calibration nor for selection."""
     case = pretrained.resnet20(options.data_root)
-    x = pretrained.cifar10(options.data_root).pictures("train", *HELD_OUT).x[:pictures]
+    x = pretrained.cifar10(options.data_root).images("train", *HELD_OUT).x[:images]
     return case, ablation.Loss(case.network, x)
-
-
-# -- what they say --------------------------------------------------------------------------------------
-
-
-def table(  # noqa: PLR0911
-    name: str, section: Section
-) -> tuple[str, list[str], list[list[str]]]:
-    """Title, columns and rows of a section."""
-    rows = section.get("rows", [])
-    if name in ("resnet20", "resnet56"):
-        shown = [row for row in rows if not row["name"].endswith("curve")]
-        title = (
-            f"{name}: {section['measure']} {section['baseline']:.2f} % on {section['pictures'][1]}; "
-            f"the smallest file that loses at most {section['limit']:g} on {section['pictures'][0]}"
-        )
-        return title, contest.COLUMNS, contest.body(shown, nncodec_rows.TUNED)
-    if name == "coder":
-        return "Entropy coders on the levels of ResNet-20", coder_speed.COLUMNS, coder_speed.body(rows)
-    if name == "ablation":
-        return "Bytes of ResNet-20 at equal loss", ablation.COLUMNS, ablation.body(rows)
-    if name == "predicted":
-        found = [
-            f"median {section[f'{k}median_ratio']:.2f}, r = {section[f'{k}r']:.3f}" for k in ("", "soft_")
-        ]
-        title = (
-            f"Measured over predicted loss: {found[0]} of logarithms; at softmax temperature 4: {found[1]}"
-        )
-        return title, predicted_loss.COLUMNS, predicted_loss.body(section)
-    if name == "lambda":
-        return "ResNet-20 along λ", along_lambda.COLUMNS, along_lambda.body(rows)
-    if name == "lenet":
-        return "LeNets on MNIST, trained for their files", list(lenet_files.COLUMNS), lenet_files.body(rows)
-    return "Sparse Bayesian networks", posterior_files.COLUMNS, posterior_files.body(rows)
-
-
-CURVE_COLUMNS = ["", "bytes", "score %", "drop", "± se"]
-
-
-def curve(section: Section) -> list[list[str]]:
-    """Every file of ours and of NNCodec's best line, by size, under CURVE_COLUMNS."""
-    names = {our_files.POINT, our_files.NAME, nncodec_rows.POINT, nncodec_rows.TUNED}
-    rows = sorted(
-        (r for r in section["rows"] if r["name"] in names), key=lambda r: (r["name"][0], r["n_bytes"])
-    )
-    return [
-        [
-            r["name"].partition(",")[0],
-            f"{r['n_bytes']:,}",
-            f"{r['score']:.2f}",
-            f"{r['drop']:.2f}",
-            f"{r['drop_error']:.2f}",
-        ]
-        for r in rows
-    ]
-
-
-def figures(sections: dict[str, Section]) -> dict[str, float | None]:
-    """The JSON keys; null where a section or a peer was not run."""
-    found: dict[str, float | None] = {}
-    for network in ("resnet20", "resnet56"):
-        rows = {row["name"]: row for row in sections.get(network, {}).get("rows", [])}
-        ours, free = rows.get(our_files.NAME), rows.get(our_files.DATA_FREE)
-        kept = rows.get(our_files.PROMISED)
-        found[f"{network}_vs_nncodec_tuned"] = over(kept, rows.get(nncodec_rows.TUNED))
-        found[f"{network}_plain_vs_nncodec_tuned"] = over(ours, rows.get(nncodec_rows.TUNED))
-        found[f"{network}_vs_nncodec_default"] = over(ours, rows.get(nncodec_rows.DEFAULT))
-        found[f"{network}_drop_pt"] = kept["drop"] if kept else None
-        found[f"{network}_plain_drop_pt"] = ours["drop"] if ours else None
-        found[f"{network}_data_free_vs_nncodec_tuned"] = over(free, rows.get(nncodec_rows.TUNED))
-        found[f"{network}_bytes"] = ours["n_bytes"] if ours else None
-        found[f"{network}_encode_seconds"] = ours["write_seconds"] if ours else None
-        found[f"{network}_encode_cpu_seconds"] = ours["options"].get("cpu_seconds") if ours else None
-        found[f"{network}_decode_seconds"] = ours["read_seconds"] if ours else None
-    keys = [f"{name}_{key}" for name in ("lenet300", "lenet5") for key in ("bytes", "error_percent")]
-    found |= dict.fromkeys(keys) | lenet_files.figures(sections.get("lenet", {}).get("rows", []))
-    return {key: round(value, 4) if isinstance(value, float) else value for key, value in found.items()}
-
-
-def over(row: dict[str, Any] | None, other: dict[str, Any] | None) -> float | None:
-    """Bytes of one over those of another."""
-    return row["n_bytes"] / other["n_bytes"] if row and other else None
 
 
 # -- running --------------------------------------------------------------------------------------------
 
 
 def load(path: Path | None) -> dict[str, Section]:
-    """The sections that a results file holds."""
+    """The sections in a results file."""
     if path is None or not path.exists():
         return {}
     sections = [json.loads(line) for line in path.read_text().splitlines()]
@@ -281,7 +202,7 @@ def load(path: Path | None) -> dict[str, Section]:
 
 
 def keep(path: Path, section: Section) -> None:
-    """Write a section into the results file, in place of the same section measured before."""
+    """Write a section to the results file, replacing an earlier measurement."""
     known = load(path) | {section["section"]: section}
     lines = [json.dumps(known[name]) + "\n" for name in SECTIONS if name in known]
     atomic.write(path, "".join(lines).encode())
@@ -295,11 +216,11 @@ def main() -> None:
         "--data-root", type=Path, required=True, help="folder of data sets and pretrained networks"
     )
     parser.add_argument(
-        "--quick", action="store_true", help="fewer points of each curve; within half an hour"
+        "--quick", action="store_true", help="fewer points of each curve; at most half an hour"
     )
     parser.add_argument("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS), metavar="SECTION")
-    parser.add_argument("--results", type=Path, help="keep the sections in this file")
-    parser.add_argument("--peers", action="store_true", help="code NNCodec's grid anew")
+    parser.add_argument("--results", type=Path, help="store the sections in this file")
+    parser.add_argument("--peers", action="store_true", help="compute NNCodec's grid again")
     parser.add_argument(
         "--cache", type=Path, default=nncodec_peer.CACHE, help="folder of NNCodec's environment"
     )

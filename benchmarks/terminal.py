@@ -1,4 +1,4 @@
-"""The picture of a command in a terminal, ``docs/terminal.svg``: the command itself runs in one of so many columns.
+"""Draw ``docs/terminal.svg``, the output of a command in a terminal: the command runs in a pseudo-terminal.
 
 python benchmarks/terminal.py                      # szilard fit --data digits, about a minute
 python benchmarks/terminal.py --out x.svg measure runs/digits
@@ -26,10 +26,10 @@ _CONTROL = re.compile(r"\x1b\[([0-9;?]*)([a-zA-Z])")
 
 
 def shown(raw: str) -> list[str]:
-    """Lines that stand on the screen at the end, with their colours.
+    """The final lines of the screen, with their colour codes.
 
-    Of control sequences, those that Rich writes are known: up, erase, start of line. What is written to a line that the
-    cursor has gone back to replaces it.
+    Handles the control sequences that Rich writes: cursor up, erase line, carriage return. Text that is written to a
+    line after the cursor has returned to it replaces the line.
     """
     lines, row, fresh = [""], 0, False
     place = 0
@@ -61,7 +61,7 @@ def shown(raw: str) -> list[str]:
 
 
 def run(command: list[str], columns: int, folder: Path) -> str:
-    """What a command writes to a terminal."""
+    """Output of a command in a pseudo-terminal with ``columns`` columns."""
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
     kept = {key: value for key, value in os.environ.items() if key not in ("COLUMNS", "LINES", "NO_COLOR")}
@@ -74,7 +74,7 @@ def run(command: list[str], columns: int, folder: Path) -> str:
     while True:
         try:
             part = os.read(master, 1 << 16)
-        except OSError:  # on Linux, the end of a terminal
+        except OSError:  # on Linux, the terminal was closed
             break
         if not part:
             break
@@ -86,7 +86,7 @@ def run(command: list[str], columns: int, folder: Path) -> str:
 
 
 def main() -> None:
-    """Run, and draw."""
+    """Run the command and write the SVG file."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("command", nargs="*", default=["fit", "--data", "digits"])
     parser.add_argument("--columns", type=int, default=80)
@@ -99,7 +99,7 @@ def main() -> None:
     for line in "\n".join(lines).rstrip().split("\n"):
         console.print(Text.from_ansi(line), no_wrap=True)
     drawn = console.export_svg(title=f"{asked.columns} columns")
-    # Fonts of this machine instead of one from the network.
+    # Use local fonts; do not download one.
     drawn = re.sub(r"@font-face \{.*?\}\n?", "", drawn, flags=re.DOTALL)
     drawn = drawn.replace("Fira Code, monospace", "Fira Code, DejaVu Sans Mono, Menlo, Consolas, monospace")
     asked.out.write_text(re.sub(r"[ \t]+\n", "\n", drawn), encoding="utf-8")

@@ -2,8 +2,8 @@
 
     python benchmarks/uci.py --data-root DATA [--quick] [--results FILE.jsonl]
 
-DATA holds uci/<set>/ with data.txt and the index files of the splits. Learned homoscedastic noise, T = 1,
-the same epochs for every row. ``--quick``: 4 splits of each set.
+DATA holds uci/<set>/ with data.txt and the index files of the splits. The noise is homoscedastic and learned, T = 1,
+and the number of epochs is the same for every row. ``--quick``: 4 splits of each set.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SETS = {
     "power-plant": 0.3,
     "wine-quality-red": 1.0,
     "yacht": 1.0,
-}  # share of STEPS
+}  # data set -> share of STEPS
 ROWS: dict[str, tuple[str, dict[str, Any]]] = {
     "deterministic": ("deterministic", {}),
     "dense mean-field": ("mean-field", {"temperature": 1.0}),
@@ -108,7 +108,7 @@ def main() -> None:
     )
     parser.add_argument("--data-root", required=True)
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--splits", type=int, default=20, help="of the 20 published ones")
+    parser.add_argument("--splits", type=int, default=20, help="number of the 20 published splits to use")
     parser.add_argument("--results", type=Path, help="write every run to this file as JSON lines")
     arguments = parser.parse_args()
     splits = range(4 if arguments.quick else arguments.splits)

@@ -1,7 +1,7 @@
-"""What a source distribution and a wheel of szilard must hold, and what must not be in them.
+"""Checks of the contents of a source distribution and of a wheel of szilard.
 
-Each check answers sentences; an empty list means that nothing is wrong. They read the archive alone, so that a test can
-make one.
+Each check returns a list of error messages; an empty list means success. The checks read only the archive, so that a
+test can make one.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SOURCES = (
     "csrc/CMakeLists.txt",
     "csrc/core/dispatch.cpp",
 )
-# Folders of the checkout that neither archive carries, and files that only a build or a run leaves behind.
+# Folders of the checkout that belong to neither archive, and files that a build or a run creates.
 STRANGE = re.compile(
     r"(^|/)(tests|benchmarks|release|runs|build|site|\.\w[^/]*)/|\.(pyc|pyo|o|npz|pt|szd|csv|png|svg)$"
 )
@@ -38,15 +38,15 @@ INSTRUCTION_SETS = {
     "aarch64": ("neon",),
     "arm64": ("neon",),
 }
-"""What the library holds for each machine, as the last part of the wheel's name spells it."""
+"""Instruction sets that the library must contain, by the machine in the wheel's platform tag."""
 
 
 def sdist(path: Path, checkout: Path) -> list[str]:
-    """What is wrong with a source distribution.
+    """Error messages about a source distribution.
 
     Args:
         path: the ``.tar.gz``.
-        checkout: the sources it was made of; each file of ``csrc/`` and ``src/`` must be in it.
+        checkout: the sources of the archive; it must contain every file of ``csrc/`` and ``src/``.
     """
     with tarfile.open(path) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
@@ -64,7 +64,7 @@ def sdist(path: Path, checkout: Path) -> list[str]:
 
 
 def wheel(path: Path) -> list[str]:
-    """What is wrong with a wheel: its files, its metadata, its name."""
+    """Error messages about a wheel: its files, metadata and name."""
     machine = path.stem.rpartition("-")[2]
     with zipfile.ZipFile(path) as archive:
         names = set(archive.namelist())
@@ -80,25 +80,25 @@ def wheel(path: Path) -> list[str]:
     if ENTRY_POINT not in text["entry_points.txt"]:
         wrong.append(f"the entry point {ENTRY_POINT!r} is missing")
     if "Root-Is-Purelib: false" not in text["WHEEL"]:
-        wrong.append("it is marked as pure Python, and holds a library")
+        wrong.append("it is marked as pure Python, but contains a library")
     for name, sets in INSTRUCTION_SETS.items():
         if library and machine.endswith(name):
             lacking = [one for one in sets if one.encode() + b"\0" not in library]
             wrong += [f"{LIBRARY} holds no kernels for {one}" for one in lacking]
     if machine.startswith("linux_"):
         wrong.append(
-            f"its tag is {machine}, which package indexes refuse; auditwheel gives it one of manylinux"
+            f"its tag is {machine}, which package indexes refuse; auditwheel can assign a manylinux tag"
         )
     return wrong
 
 
 def strange(names: set[str]) -> list[str]:
-    """Files that belong into neither archive."""
+    """Error messages about files that belong to neither archive."""
     return [f"{name} does not belong into it" for name in sorted(names) if STRANGE.search(name)]
 
 
 def metadata(text: str) -> list[str]:
-    """What is wrong with the core metadata (``PKG-INFO`` or ``METADATA``)."""
+    """Error messages about the core metadata (``PKG-INFO`` or ``METADATA``)."""
     fields = HeaderParser().parsestr(text)
     wanted = (
         "Name",

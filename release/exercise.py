@@ -1,9 +1,9 @@
-"""Run by ``trial.py`` in a fresh environment: the installed szilard, without its sources.
+"""Tests of the installed szilard without its sources; ``trial.py`` runs them in a new environment.
 
     python exercise.py [FILE.szd]
 
-The products and gradients of each instruction set that this machine has must be those of torch, a network must come
-back from a file, and the file that is given, if one is, must open.
+For each instruction set of this machine, products and gradients must equal those of torch. A network must survive a
+round trip through a file. If FILE.szd is given, it must open.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ SETS = ("avx512", "avx2", "neon", "baseline")
 
 
 def gradients(network: torch.nn.Module, x: torch.Tensor) -> list[torch.Tensor]:
-    """Outputs of the mean, and the gradients of all weights."""
+    """Outputs of the mean network, and the gradients of all weights."""
     network.zero_grad()
     outputs = network(x)
     outputs.square().mean().backward()
@@ -29,10 +29,10 @@ def gradients(network: torch.nn.Module, x: torch.Tensor) -> list[torch.Tensor]:
 
 
 def agree(data: szilard.data.DataSet) -> list[str]:
-    """The instruction sets that ran here.
+    """The instruction sets that this machine supports.
 
     Raises:
-        AssertionError: if one of them computes something else than torch.
+        AssertionError: results of one of them differ from torch.
     """
     network = szilard.networks.build("mlp:32", data.input_shape, data.n_outputs)
     network = szilard.bayesianize(network, density=0.2, fresh=True).eval()
@@ -57,10 +57,10 @@ def agree(data: szilard.data.DataSet) -> list[str]:
 
 
 def round_trip(data: szilard.data.DataSet) -> int:
-    """Bytes of a file that holds a network, and gives back the outputs of what was compressed.
+    """Compress a network and load the file; return its size in bytes.
 
     Raises:
-        AssertionError: if it does not.
+        AssertionError: the outputs of the loaded network differ.
     """
     network = szilard.networks.build("mlp:16", data.input_shape, data.n_outputs).eval()
     small = szilard.compress(network, data.train.x[:64], lam=1e-5)
@@ -78,12 +78,12 @@ def main() -> None:
     assert where.is_relative_to(Path(sys.prefix).resolve()), f"{where} is not the installed package"
     data = szilard.data.load("digits")
     print(f"{', '.join(agree(data))} agree with torch")
-    print(f"a network and back by a file of {round_trip(data):,} bytes")
+    print(f"round trip of a network through a file of {round_trip(data):,} bytes")
     for path in sys.argv[1:]:
         state = szilard.load(path)
-        assert state, f"{path} holds no tensors"
+        assert state, f"{path} contains no tensors"
         assert all(value.isfinite().all() for value in state.values()), (
-            f"{path} holds values that are not finite"
+            f"{path} contains values that are not finite"
         )
         print(f"{path} opens: {len(state)} tensors")
 

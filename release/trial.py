@@ -1,11 +1,11 @@
-"""Install a wheel as a user does, and use it: no compiler, no checkout, a folder of its own.
+"""Install and test a wheel like a user: in a new folder, without a compiler and without the checkout.
 
     python release/trial.py dist/szilard-0.1.0-py3-none-manylinux_2_34_x86_64.whl
 
-Every package must come as a wheel. Then ``szilard --version`` must name the kernels for each value of
-``SZILARD_KERNELS``, the demo must run (three epochs of it), and its network must go through ``compress``, ``verify``,
-``inspect``, ``measure`` and ``szilard.load``; ``exercise.py`` compares the kernels of each instruction set with torch.
-Where QEMU's user-mode emulator is on the ``PATH``, the library is also loaded on older processors.
+Every package must be installed from a wheel. ``szilard --version`` must name the kernels for each value of
+``SZILARD_KERNELS``, three epochs of the demo must run, and ``compress``, ``verify``, ``inspect``, ``measure`` and
+``szilard.load`` must accept its network. ``exercise.py`` compares the kernels of each instruction set with torch. If
+QEMU's user-mode emulator is on the ``PATH``, the library is also loaded on emulated older processors.
 """
 
 from __future__ import annotations
@@ -24,7 +24,10 @@ from typing import Any, TextIO
 HERE = Path(__file__).resolve().parent
 COMPILERS = ("cc", "c++", "gcc", "g++", "clang", "clang++", "cl", "cmake", "ninja", "make")
 EMULATORS = ("qemu-x86_64", "qemu-x86_64-static")
-PROCESSORS = {"Nehalem": "baseline", "Haswell": "avx2"}  # what the library must choose on each
+PROCESSORS = {
+    "Nehalem": "baseline",
+    "Haswell": "avx2",
+}  # processor -> instruction set that the library must choose
 SETTINGS = ("CC", "CXX", "LD", "CFLAGS", "CXXFLAGS", "LD_PRELOAD", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
 LOAD = """
 import ctypes, sys
@@ -35,11 +38,11 @@ print(library.szilard_isa().decode())
 
 
 class Failed(Exception):
-    """One sentence that says what did not work."""
+    """A test failed; the message says which one."""
 
 
 def environment(folder: Path) -> Path:
-    """The Python of a virtual environment in this folder, made if it is not there."""
+    """The Python of a virtual environment in this folder; the environment is made if it is missing."""
     python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     if not python.exists():
         subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
@@ -47,27 +50,27 @@ def environment(folder: Path) -> Path:
 
 
 def bare(binaries: Path) -> dict[str, str]:
-    """The environment variables of a user who has that folder alone on the ``PATH``, and no compiler.
+    """Environment variables of a user without a compiler, with only this folder on the ``PATH``.
 
-    Variables that choose a compiler, kernels of szilard or another place of Python's modules are left out; those of pip
-    stay, so that it finds its index.
+    Variables that select a compiler, szilard's kernels or a path of Python modules are removed; pip's variables remain,
+    so that it finds its index.
     """
     kept = {name: value for name, value in os.environ.items() if name not in SETTINGS}
     kept = {
         name: value for name, value in kept.items() if not name.startswith(("SZILARD_", "PYTHON", "CMAKE_"))
     }
-    if os.name == "nt":  # its own libraries are found by the PATH
+    if os.name == "nt":  # Windows finds Python's libraries through PATH
         system = Path(os.environ["SYSTEMROOT"])
         return kept | {"PATH": os.pathsep.join(map(str, (binaries, system / "System32", system)))}
     return kept | {"PATH": str(binaries)}
 
 
 class Trial:
-    """An environment with szilard in it.
+    """An environment to install szilard in.
 
     Args:
         folder: an empty folder; the commands run in it.
-        out: gets a line for each step.
+        out: where a line is printed for each step.
     """
 
     def __init__(self, folder: Path, out: TextIO) -> None:
@@ -77,33 +80,33 @@ class Trial:
         self.env = bare(self.python.parent)
         found = {name: path for name in COMPILERS if (path := shutil.which(name, path=self.env["PATH"]))}
         if found and os.name != "nt":
-            raise Failed(f"The fresh environment is not free of compilers: {found}")
+            raise Failed(f"The new environment contains compilers: {found}")
 
     def run(self, *command: str, **variables: str) -> str:
-        """Standard output of one command."""
-        told = [*(f"{name}={value}" for name, value in variables.items()), *command]
-        print("+", " ".join(told), file=self.out, flush=True)
+        """Run a command; its standard output."""
+        words = [*(f"{name}={value}" for name, value in variables.items()), *command]
+        print("+", " ".join(words), file=self.out, flush=True)
         program = str(self.python) if command[0] == "python" else str(self.python.parent / command[0])
         process = subprocess.run(
             [program, *command[1:]], cwd=self.folder, env=self.env | variables,
             capture_output=True, text=True, encoding="utf-8", check=False,
         )  # fmt: skip
         if process.returncode:
-            said = (process.stdout + process.stderr).strip()[-4000:]
-            raise Failed(f"{' '.join(told)} ended with exit code {process.returncode}:\n{said}")
+            output = (process.stdout + process.stderr).strip()[-4000:]
+            raise Failed(f"{' '.join(words)} failed with exit code {process.returncode}:\n{output}")
         return process.stdout
 
     def json(self, *command: str) -> dict[str, Any]:
-        """What ``szilard ... --json`` prints."""
+        """Parsed output of ``szilard ... --json``."""
         return json.loads(self.run("szilard", *command, "--json"))
 
     def install(self, wheel: Path) -> None:
-        """The wheel and all that it needs, from wheels alone."""
+        """Install the wheel and its dependencies, all from wheels."""
         self.run("python", "-m", "pip", "install", "--quiet", "--only-binary", ":all:", str(wheel))
         self.env |= {"HOME": str(self.folder), "XDG_CONFIG_HOME": str(self.folder / "config")}
 
     def versions(self) -> None:
-        """``szilard --version`` names what runs, for each value of ``SZILARD_KERNELS``."""
+        """Check that ``szilard --version`` names the active kernels for each value of ``SZILARD_KERNELS``."""
         triton = self.run(
             "python", "-c", "import importlib.util as u; print(u.find_spec('triton') is not None)"
         )
@@ -115,15 +118,15 @@ class Trial:
             "fortran": "SZILARD_KERNELS=fortran is none of the kernels",
         }
         for value, pattern in wanted.items():
-            said = self.run("szilard", "--version", **({"SZILARD_KERNELS": value} if value else {})).strip()
-            print(f"  {said}", file=self.out)
-            if not re.search(pattern, said):
+            output = self.run("szilard", "--version", **({"SZILARD_KERNELS": value} if value else {})).strip()
+            print(f"  {output}", file=self.out)
+            if not re.search(pattern, output):
                 raise Failed(
-                    f"With SZILARD_KERNELS={value!r}, szilard --version says {said!r}, not {pattern!r}"
+                    f"With SZILARD_KERNELS={value!r}, szilard --version says {output!r}, not {pattern!r}"
                 )
 
     def round_trip(self) -> None:
-        """The demo, and the commands that follow it."""
+        """Run the demo, and compress, verify, inspect and measure its network."""
         fitted = self.json("fit", "--data", "digits", "--epochs", "3", "--out", "demo", "--quiet")
         if len(fitted["networks"]) != 3 or not (self.folder / fitted["report"]).stat().st_size:
             raise Failed(
@@ -138,13 +141,13 @@ class Trial:
             )
         self.run("szilard", "verify", "net.szd")
         measured = self.json("measure", "net.szd")["networks"][0]["quality"]["accuracy"]
-        # Three epochs of SSVI name about half of the digits; one in ten would be chance.
+        # After three epochs SSVI has an accuracy of about 50 %; chance is 10 %.
         if not 0.25 < measured <= 1:
-            raise Failed(f"The network of net.szd names {measured:.0%} of the digits")
+            raise Failed(f"The network of net.szd has an accuracy of only {measured:.0%}")
         print(f"  {size:,} bytes, accuracy {measured:.1%}", file=self.out)
 
     def exercise(self) -> None:
-        """Kernels against torch, and ``szilard.load``."""
+        """Compare kernels with torch, and test ``szilard.load``."""
         script = self.folder / "exercise.py"
         script.write_text((HERE / "exercise.py").read_text(encoding="utf-8"), encoding="utf-8")
         for value in ("", "cpp", "torch"):
@@ -153,30 +156,32 @@ class Trial:
                 print(f"  {line}", file=self.out)
 
     def emulated(self) -> None:
-        """Which instruction set the library takes on older processors."""
+        """Check which instruction set the library chooses on emulated older processors."""
         emulator = next(filter(None, map(shutil.which, EMULATORS)), None)
         if emulator is None or platform.machine() not in ("x86_64", "AMD64"):
-            print("  not tried on older processors: there is no qemu-x86_64 on the PATH", file=self.out)
+            print("  not tested on older processors: qemu-x86_64 is not on the PATH", file=self.out)
             return
         where = self.run("python", "-c", "import szilard.kernels.native as n; print(n._packaged())").strip()
         for processor, wanted in PROCESSORS.items():
             command = [emulator, "-cpu", processor, str(self.python.resolve()), "-I", "-S", "-c", LOAD, where]
-            said = subprocess.run(command, capture_output=True, text=True, check=False)
-            print(f"  on {processor}: {said.stdout.strip()}", file=self.out)
-            if said.stdout.strip() != wanted:
-                raise Failed(f"On {processor} the library takes {said.stdout!r}, not {wanted}: {said.stderr}")
+            output = subprocess.run(command, capture_output=True, text=True, check=False)
+            print(f"  on {processor}: {output.stdout.strip()}", file=self.out)
+            if output.stdout.strip() != wanted:
+                raise Failed(
+                    f"On {processor} the library chooses {output.stdout!r}, not {wanted}: {output.stderr}"
+                )
 
 
 def run(wheel: Path, folder: Path, out: TextIO) -> None:
-    """Install a wheel in a fresh environment and use it.
+    """Install a wheel in a new environment and test it.
 
     Args:
-        wheel: the file.
-        folder: an empty folder, outside of the checkout.
-        out: gets a line for each step.
+        wheel: path of the wheel.
+        folder: an empty folder outside the checkout.
+        out: where a line is printed for each step.
 
     Raises:
-        Failed: if anything does not work.
+        Failed: a test failed.
     """
     trial = Trial(folder, out)
     trial.install(wheel.resolve())

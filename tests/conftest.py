@@ -1,4 +1,4 @@
-"""Shared by all tests: one thread (two cores, many tests), no data folder but the test's own."""
+"""Shared by all tests: one thread, and an empty data folder of the test's own."""
 
 from __future__ import annotations
 
@@ -13,21 +13,24 @@ import torch
 from hypothesis import HealthCheck, settings
 
 from szilard import SzilardError
+from szilard.compression import Distil, imagine
 
-_ROOT = Path(__file__).parent.parent
+_ROOT = Path(__file__).resolve().parent.parent
+_SHARE = pytest.StashKey[set[Path]]()
+_STEPS = {function: function.__kwdefaults__["steps"] for function in (Distil.__init__, imagine)}
 sys.path[:0] = [str(_ROOT / name) for name in ("benchmarks", "release", "tests/support")]
 
-# Before any fixture of a module: keys that commands make are the tests' own, not the user's.
+# Before any fixture of a module: signing keys that commands create must not go into the user's configuration.
 _CONFIG = tempfile.TemporaryDirectory(prefix="szilard-config-")
 os.environ["XDG_CONFIG_HOME"] = _CONFIG.name
 
-# No deadline for an example and no limit on the time in which inputs are made: a slow or busy machine would break them.
+# No deadline for a Hypothesis example and no limit on generating inputs: both would fail on a busy machine.
 settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("suite")
 
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = (
-        "1"  # before anything imports Triton: its kernels are tested all the same
+        "1"  # set before Triton is imported: its kernels then run in the interpreter
     )
 
 
@@ -42,15 +45,32 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def _in_another_part(path: Path, config: pytest.Config) -> bool:
+    """Whether a file of tests is another process's share of what was asked for."""
+    from parts import share
+
+    if _SHARE not in config.stash:
+        asked = [Path(argument.split("::")[0]).resolve() for argument in config.args]
+        files = [file for one in asked for file in (one.rglob("test_*.py") if one.is_dir() else [one])]
+        number, parts = map(int, config.getoption("--part").split("/"))
+        names = [file.relative_to(_ROOT).as_posix() for file in files]
+        config.stash[_SHARE] = {_ROOT / name for name in share(names, number, parts)}
+    return path not in config.stash[_SHARE]
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """A process imports the files of its own part alone: to rewrite their assertions takes seconds."""
+    if config.getoption("--part") is None or not collection_path.is_file():
+        return None
+    return _in_another_part(collection_path, config) or None
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if config.getoption("--part") is None:
         return
-    from parts import share
-
-    number, parts = map(int, config.getoption("--part").split("/"))
-    chosen = share([item.nodeid.split("::")[0] for item in items], number, parts)
-    config.hook.pytest_deselected(items=[x for x in items if x.nodeid.split("::")[0] not in chosen])
-    items[:] = [x for x in items if x.nodeid.split("::")[0] in chosen]
+    # Files that were named themselves are collected all the same.
+    config.hook.pytest_deselected(items=[x for x in items if _in_another_part(x.path, config)])
+    items[:] = [x for x in items if not _in_another_part(x.path, config)]
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -58,13 +78,37 @@ def pytest_configure(config: pytest.Config) -> None:
 
     try:
         dispatch.describe()
-    except SzilardError as error:  # else it would be the failure of every test
+    except SzilardError as error:  # report it once; otherwise every test would fail with it
         raise pytest.UsageError(str(error)) from None
     limit = config.getoption("--processor-seconds")
     if limit is not None:
         from processor_time import ProcessorTime
 
         config.pluginmanager.register(ProcessorTime(limit))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _short_work(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What takes most of the time of small runs and compressions: plots, and the steps of training for a file.
+
+    A file marked ``pictures`` draws plots; a test that uses ``usual_steps`` takes all of them.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        if request.node.get_closest_marker("pictures") is None:
+            from szilard.report import calibration_section, curves, weights
+
+            for module in (calibration_section, curves, weights):
+                patch.setattr(module, "svg", lambda name, *_, **__: f'<svg id="{name}"></svg>')
+        for function, steps in _STEPS.items():
+            patch.setitem(function.__kwdefaults__, "steps", steps // 5)
+        yield
+
+
+@pytest.fixture
+def usual_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compression trains levels and imagined inputs for as many steps as by default."""
+    for function, steps in _STEPS.items():
+        monkeypatch.setitem(function.__kwdefaults__, "steps", steps)
 
 
 @pytest.fixture(autouse=True)

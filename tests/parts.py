@@ -1,10 +1,11 @@
-"""The suite in several processes at once: ``python tests/parts.py [PARTS] [ARGUMENTS OF PYTEST]``.
+"""Run the suite in several processes: ``python tests/parts.py [PARTS] [ARGUMENTS OF PYTEST]``.
 
-Each takes its share of the files. What the first one prints is seen at once, the others' when they have ended.
+Each process runs its share of the files. The first one prints directly; the others' output is printed when they end.
 """
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -15,31 +16,77 @@ ROOT = Path(__file__).parent.parent
 FAILED, NO_TESTS = 1, 5  # exit codes of pytest
 
 
+#: Processor seconds of slow files, measured as ``make test-durations`` does: all parts shall take about as long.
+SECONDS: dict[str, float] = {
+    "tests/bayes/test_bayes_layout.py": 5,
+    "tests/bayes/test_bayes_threads.py": 14,
+    "tests/benchmarks/test_any_network.py": 7,
+    "tests/benchmarks/test_any_training.py": 3,
+    "tests/benchmarks/test_benchmarks_model_file.py": 7,
+    "tests/benchmarks/test_benchmarks_train_step.py": 5,
+    "tests/cli/test_cli_bad_input.py": 10,
+    "tests/cli/test_cli_compress.py": 9,
+    "tests/cli/test_cli_fit.py": 7,
+    "tests/cli/test_cli_help.py": 4,
+    "tests/cli/test_cli_measure.py": 3,
+    "tests/cli/test_cli_predict.py": 5,
+    "tests/cli/test_cli_tables.py": 4,
+    "tests/cli/test_cli_terminal.py": 18,
+    "tests/cli/test_cli_user_networks.py": 8,
+    "tests/coding/test_coding_adaptive.py": 5,
+    "tests/compression/test_compress.py": 21,
+    "tests/compression/test_compress_distil.py": 7,
+    "tests/compression/test_compress_factorize.py": 7,
+    "tests/compression/test_compress_graph_rewrites.py": 7,
+    "tests/compression/test_compress_input_units.py": 6,
+    "tests/compression/test_compress_inputs.py": 7,
+    "tests/compression/test_compress_judge.py": 3,
+    "tests/compression/test_compress_memory.py": 6,
+    "tests/compression/test_compress_special_cases.py": 7,
+    "tests/methods/test_methods_compression.py": 15,
+    "tests/model/test_training_trust.py": 5,
+    "tests/run/test_training_lock.py": 9,
+    "tests/test_house.py": 3,
+    "tests/test_interrupts.py": 6,
+    "tests/training/test_several_targets.py": 5,
+    "tests/training/test_training_fit.py": 15,
+    "tests/training/test_training_layers.py": 3,
+}
+USUAL = 1.0  # processor seconds assumed for any other file
+
+
 def share(files: Sequence[str], number: int, parts: int) -> set[str]:
-    """Those of the ``number``-th part, from 1: dealt out in turn, back and forth, so that neighbours come apart."""
-    places = [*range(1, parts + 1), *range(parts, 0, -1)]
-    return {name for i, name in enumerate(sorted(set(files))) if places[i % len(places)] == number}
+    """The files of part ``number``, from 1: the slowest first, each assigned to the part with the least work."""
+    loads, shares = [0.0] * parts, [set[str]() for _ in range(parts)]
+    for name in sorted(set(files), key=lambda name: (-SECONDS.get(name, USUAL), name)):
+        least = loads.index(min(loads))
+        loads[least] += SECONDS.get(name, USUAL)
+        shares[least].add(name)
+    return shares[number - 1]
 
 
 def run(parts: int, arguments: Sequence[str]) -> int:
-    """The worst exit code of all parts."""
+    """Run all parts and return the highest exit code."""
+    # One thread in each process from its first import; tests of threads set their own number.
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     with tempfile.TemporaryDirectory(prefix="szilard-tests-") as folder:
         started = []
         for number in range(1, parts + 1):
             command = [sys.executable, "-m", "pytest", "--part", f"{number}/{parts}", *arguments]
             if number == 1:
-                started.append((subprocess.Popen(command, cwd=ROOT), None))
+                started.append((subprocess.Popen(command, cwd=ROOT, env=environment), None))
                 continue
-            said = Path(folder) / f"{number}.txt"
-            with said.open("w") as output:
-                started.append(
-                    (subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT), said)
+            log = Path(folder) / f"{number}.txt"
+            with log.open("w") as output:
+                process = subprocess.Popen(
+                    command, cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT
                 )
+            started.append((process, log))
         try:
-            for process, said in started:
+            for process, log in started:
                 process.wait()
-                if said is not None:
-                    print(said.read_text(errors="replace"), end="", flush=True)
+                if log is not None:
+                    print(log.read_text(errors="replace"), end="", flush=True)
         except KeyboardInterrupt:
             for process, _ in started:
                 process.terminate()
@@ -50,6 +97,6 @@ def run(parts: int, arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    given = sys.argv[1:]
-    count = int(given.pop(0)) if given and given[0].isdigit() else 2
-    sys.exit(run(count, given))
+    arguments = sys.argv[1:]
+    count = int(arguments.pop(0)) if arguments and arguments[0].isdigit() else 2
+    sys.exit(run(count, arguments))

@@ -1,4 +1,4 @@
-"""Files that are whole or not there: names, modes, links, several writers."""
+"""Atomic writes: file names, modes, symbolic links, concurrent writers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def names(folder):
 
 
 @posix
-def test_a_new_file_has_the_umasks_mode_and_an_old_one_keeps_its_own(tmp_path):
+def test_a_new_file_follows_the_umask_and_an_existing_one_keeps_its_mode(tmp_path):
     before = os.umask(0o027)
     try:
         atomic.write(tmp_path / "new", b"1")
@@ -39,7 +39,7 @@ def test_a_new_file_has_the_umasks_mode_and_an_old_one_keeps_its_own(tmp_path):
 
 
 @posix
-def test_a_link_that_a_person_typed_stays_and_its_file_is_replaced(tmp_path):
+def test_follow_replaces_the_target_of_a_symbolic_link(tmp_path):
     (tmp_path / "there").mkdir()
     (tmp_path / "there" / "file").write_bytes(b"old")
     (tmp_path / "link").symlink_to("there/file")
@@ -56,8 +56,8 @@ def test_a_link_that_a_person_typed_stays_and_its_file_is_replaced(tmp_path):
 
 
 @posix
-def test_a_link_in_somebodys_folder_leads_nowhere(tmp_path):
-    """A run folder of a stranger must not make us write outside it."""
+def test_without_follow_a_symbolic_link_is_not_followed(tmp_path):
+    """An untrusted run folder must not make Szilard write outside it."""
     secret = tmp_path / "secret"
     secret.write_bytes(b"secret")
     (tmp_path / "report.html").symlink_to(secret)
@@ -72,7 +72,7 @@ def test_a_link_in_somebodys_folder_leads_nowhere(tmp_path):
 
 
 @posix
-def test_what_is_no_file_is_written_to(tmp_path):
+def test_a_named_pipe_is_written_to_directly(tmp_path):
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     got = []
@@ -85,7 +85,7 @@ def test_what_is_no_file_is_written_to(tmp_path):
 
 
 @posix
-def test_standard_output_that_is_a_file_is_added_to(tmp_path):
+def test_standard_output_redirected_to_a_file_is_appended_to(tmp_path):
     code = (
         "from pathlib import Path; from szilard import atomic\n"
         "atomic.write(Path('/dev/stdout'), b'two', follow=True)"
@@ -97,8 +97,8 @@ def test_standard_output_that_is_a_file_is_added_to(tmp_path):
     assert log.read_bytes() == b"one two"
 
 
-def test_many_writers_of_one_file(tmp_path):
-    """The last one wins; what is there is always one writer's, whole."""
+def test_concurrent_writers_of_one_file(tmp_path):
+    """The last writer wins, and the file always has the complete content of one writer."""
     path = tmp_path / "file"
     contents = {bytes([65 + i]) * 50_000 for i in range(6)}
     seen, problems = set(), []
@@ -122,8 +122,8 @@ def test_many_writers_of_one_file(tmp_path):
 
 
 @pytest.mark.skipif(flock.fcntl is None, reason="no file locks here")
-def test_only_leftovers_are_swept(tmp_path):
-    pid = os.getpid()  # alive: its number alone does not say whose a file is
+def test_only_stale_temporary_files_are_removed(tmp_path):
+    pid = os.getpid()  # a running process: the process id alone does not show that a file is in use
     dead, live = tmp_path / f".file.{pid}.00000000.tmp", tmp_path / f".file.{pid}.00000001.tmp"
     others = [
         tmp_path / name for name in (".file.tmp", "mine.tmp", ".vim.1.swp", f".other.{pid}.00000000.tmp")
@@ -132,20 +132,20 @@ def test_only_leftovers_are_swept(tmp_path):
         path.write_bytes(b"half")
     with live.open("rb+") as file:
         assert flock.take(file.fileno())
-        atomic.write(tmp_path / "file", b"whole")  # sweeps what was left of this very file
+        atomic.write(tmp_path / "file", b"whole")  # removes the stale files of this target
         assert not dead.exists()
-        atomic.remove_leftovers(tmp_path)  # of all files
+        atomic.remove_leftovers(tmp_path)  # removes the stale files of every target
     assert names(tmp_path) == sorted([live.name, ".file.tmp", "mine.tmp", ".vim.1.swp", "file"])
 
 
-def test_a_long_name(tmp_path):
+def test_long_file_names_are_written(tmp_path):
     for name in ("a" * 240, "ä" * 120):
         atomic.write(tmp_path / name, b"x")
         assert (tmp_path / name).read_bytes() == b"x"
     assert len(names(tmp_path)) == 2
 
 
-def test_the_refusal_travels_between_processes_with_its_advice():
+def test_the_error_keeps_its_advice_when_pickled():
     error = pickle.loads(pickle.dumps(atomic.NotWritten("no room", "make room", " and run it again")))
     assert str(error) == "no room; make room and run it again"
     assert str(error.advised("go on")) == "no room; make room and go on"

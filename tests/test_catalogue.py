@@ -1,4 +1,4 @@
-"""Methods and passes are found in their folders, and what is read from sources is what imports give."""
+"""The catalogue finds every method and pass, and what it reads from the sources equals what the classes say."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-import house
+from code_checks import graph, public_names
 from common import plug_ins
 from szilard import catalogue, compression, methods, signatures
 from szilard.catalogue import METHODS, PASSES
@@ -27,7 +27,7 @@ def loaded():
 
 
 @pytest.mark.parametrize("entry", loaded())
-def test_the_source_says_what_the_class_says(entry):
+def test_an_entry_equals_the_attributes_of_its_class(entry):
     kind = entry.load()
     assert kind.__module__ == entry.module
     assert kind.__name__ == entry.class_name
@@ -37,7 +37,7 @@ def test_the_source_says_what_the_class_says(entry):
 
 
 @pytest.mark.parametrize("entry", loaded())
-def test_every_option_has_a_meaning(entry):
+def test_every_option_is_documented(entry):
     found = signatures.options(entry.load())
     assert [one.name for one in found if not one.meaning] == []
 
@@ -49,7 +49,7 @@ def test_a_summary_fits_one_line_of_a_terminal(entry):
     assert not entry.summary.endswith(".")
 
 
-def test_no_method_is_left_out():
+def test_every_method_is_listed():
     def classes(kind):
         return {kind, *(below for child in kind.__subclasses__() for below in classes(child))}
 
@@ -57,7 +57,7 @@ def test_no_method_is_left_out():
     assert ours - {methods.Method} == {entry.load() for entry in catalogue.entries(METHODS)}
 
 
-def test_no_pass_is_left_out():
+def test_every_pass_is_listed():
     found = set()
     for path in (METHODS_FOLDER.parent / "/".join(PASSES.split(".")[1:])).glob("[!_]*.py"):
         name = f"{PASSES}.{path.stem}"
@@ -68,7 +68,7 @@ def test_no_pass_is_left_out():
     assert found == {entry.load() for entry in catalogue.entries(PASSES)}
 
 
-def test_the_rooms_export_every_class():
+def test_the_packages_export_every_class():
     for entry in catalogue.entries(METHODS):
         assert entry.class_name in methods.__all__
         assert getattr(methods, entry.class_name) is entry.load()
@@ -88,7 +88,7 @@ def test_order_and_baselines():
     ]
 
 
-# -- a new one -------------------------------------------------------------------------------------------
+# -- adding a file -------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -97,7 +97,7 @@ def folder(tmp_path):
     return tmp_path / "methods"
 
 
-def test_one_file_more_is_one_method_more(folder):
+def test_a_new_file_adds_a_method(folder):
     (folder / "plugged.py").write_text(plug_ins.METHOD)
     found = catalogue.read(folder, METHODS)
     assert found[:-1] == catalogue.entries(METHODS)
@@ -116,13 +116,13 @@ def test_one_file_more_is_one_method_more(folder):
         ("name = '../new'\n    summary = 'x'", "lower-case letters, digits and hyphens"),
     ],
 )
-def test_what_cannot_be_listed_is_refused(folder, body, match):
+def test_invalid_entries_are_refused(folder, body, match):
     (folder / "new.py").write_text(f"class New:\n    {body}\n")
     with pytest.raises(SzilardError, match=match):
         catalogue.read(folder, METHODS)
 
 
-def test_classes_without_a_name_are_not_looked_at(folder):
+def test_classes_without_a_name_are_ignored(folder):
     (folder / "new.py").write_text(
         "class New:\n    name: str\n    summary = 'x'\n\nclass Other:\n    size = 3\n"
     )
@@ -130,7 +130,7 @@ def test_classes_without_a_name_are_not_looked_at(folder):
     assert catalogue.read(folder, METHODS) == catalogue.entries(METHODS)
 
 
-def test_missing_sources_are_told():
+def test_missing_sources_are_reported():
     with pytest.raises(
         SzilardError, match=r"sources of szilard\.nothing are not in .*; install szilard again"
     ):
@@ -141,15 +141,15 @@ def test_missing_sources_are_told():
 
 
 def test_pages_list_every_method_and_pass():
-    render = house.hook().render
+    render = public_names.hook().render
     for page, package in (("methods.md", METHODS), ("compress.md", PASSES)):
-        text = render((house.ROOT / "docs" / page).read_text())
+        text = render((graph.ROOT / "docs" / page).read_text())
         for entry in catalogue.entries(package):
             assert (
                 f"| [`{entry.name}`](api/{page}#{entry.module}.{entry.class_name}) | {entry.summary} |"
                 in text
             )
             assert f"\n::: {entry.module}.{entry.class_name}\n" in render(
-                (house.ROOT / "docs/api" / page).read_text()
+                (graph.ROOT / "docs/api" / page).read_text()
             )
     assert render("<!-- catalogue: other -->") == "<!-- catalogue: other -->"

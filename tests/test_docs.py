@@ -1,4 +1,4 @@
-"""The Python on the documentation's pages and in the README runs."""
+"""The Python examples in the documentation and the README run."""
 
 import re
 from pathlib import Path
@@ -15,7 +15,7 @@ BLOCKS = [
 
 
 @pytest.mark.parametrize("block", BLOCKS)
-def test_page_runs(block, tmp_path, monkeypatch):
+def test_code_block_runs(block, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     exec(compile(block, "page", "exec"), {"__name__": "page"})
 
@@ -24,3 +24,25 @@ def test_every_page_is_in_the_navigation():
     navigation = (ROOT / "mkdocs.yml").read_text()
     for page in (ROOT / "docs").rglob("*.md"):
         assert str(page.relative_to(ROOT / "docs")) in navigation, page
+
+
+def test_docstrings_become_markdown(monkeypatch):
+    griffe = pytest.importorskip("griffe")
+    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    from docstring_extension import Docstrings
+
+    module = griffe.Module("pack")
+    function = griffe.Function("load", parent=module)
+    module.set_member("load", function)
+    function.docstring = griffe.Docstring(
+        "As :func:`load` of :mod:`~other.place`::\n\n    load()\n\nArgs:\n"
+        "    start, stop: range of\n        its bytes.\n    size (int): one.\n\nReturns:\n    a, b: text",
+        parent=function,
+    )
+    Docstrings().on_package(pkg=module)
+    assert function.docstring.value == (
+        'As <autoref identifier="pack.load" optional><code>load</code></autoref> of '
+        '<autoref identifier="other.place" optional><code>place</code></autoref>:\n\n    load()\n\nArgs:\n'
+        "    start: range of\n        its bytes.\n    stop: range of\n        its bytes.\n    size (int): one.\n\n"
+        "Returns:\n    a, b: text"
+    )

@@ -1,4 +1,4 @@
-"""The examples run as their README says."""
+"""The examples run with the commands in their README."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ import pytest
 import torch
 from cli_tools import szilard
 
+pytestmark = pytest.mark.pictures
+
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
 def run(script: Path) -> None:
-    """As ``python SCRIPT``, within this process."""
+    """Run ``python SCRIPT`` inside this process."""
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         torch.manual_seed(0)
         warnings.simplefilter("ignore")
@@ -24,7 +26,7 @@ def run(script: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["plain_loop", "lightning_module"])
-def test_a_loop_of_ones_own(name, tmp_path, monkeypatch, capsys):
+def test_own_training_loop(name, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     run(EXAMPLES / f"{name}.py")
     assert "'accuracy': 0.9" in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""The floors of docs/design.md by the package's own imports, its public names and what their docstrings say."""
+"""Checks of the code base: layers of packages as in docs/design.md, public names, and their docstrings."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-import house
+from code_checks import branches, graph, public_names
 from common import plug_ins
 
 TESTS = Path(__file__).parent
@@ -16,33 +16,33 @@ TESTS = Path(__file__).parent
 
 @pytest.fixture(scope="module")
 def edges():
-    return house.graph()
+    return graph.graph()
 
 
-def test_no_module_imports_itself_through_others(edges):
-    assert house.circles(edges) == []
+def test_there_are_no_import_cycles(edges):
+    assert graph.circles(edges) == []
 
 
-def test_rooms_import_from_floors_below(edges):
-    assert house.broken_floors(edges) == []
+def test_packages_import_only_from_lower_layers(edges):
+    assert graph.broken_floors(edges) == []
 
 
-def test_every_room_has_a_floor():
-    rooms = {path.name for path in house.SOURCE.iterdir() if (path / "__init__.py").exists()}
-    assert rooms == {name for floor in house.FLOORS for name in floor}
+def test_every_package_has_a_layer():
+    packages = {path.name for path in graph.SOURCE.iterdir() if (path / "__init__.py").exists()}
+    assert packages == {name for floor in graph.FLOORS for name in floor}
 
 
-def test_the_design_page_has_the_same_floors():
-    page = (house.ROOT / "docs" / "design.md").read_text()
-    for number, floor in enumerate(house.FLOORS, 1):
+def test_the_design_page_lists_the_same_layers():
+    page = (graph.ROOT / "docs" / "design.md").read_text()
+    for number, floor in enumerate(graph.FLOORS, 1):
         line = next(line for line in page.splitlines() if line.strip().startswith(f"{number} "))
         assert {word.rstrip("/") for word in line.split() if word.endswith("/")} == set(floor)
 
 
-def test_circles_and_floors_are_found():
-    assert house.circles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == [["a", "b", "c"]]
+def test_import_cycles_and_upward_imports_are_found():
+    assert graph.circles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == [["a", "b", "c"]]
     up = {"szilard.kernels.native": {"szilard.sparse.ops"}, "szilard.sparse.ops": set()}
-    assert house.broken_floors(up) == ["szilard.kernels.native imports szilard.sparse.ops"]
+    assert graph.broken_floors(up) == ["szilard.kernels.native imports szilard.sparse.ops"]
 
 
 @pytest.mark.parametrize(
@@ -62,57 +62,57 @@ def test_circles_and_floors_are_found():
     ],
 )
 def test_branches_on_a_task_are_counted(code, count):
-    assert len(house.branches_of(ast.parse(code))) == count
+    assert len(branches.branches_of(ast.parse(code))) == count
 
 
-def test_nobody_branches_on_the_name_of_a_task():
-    assert len(house.task_branches()) <= 3
+def test_the_source_hardly_branches_on_the_name_of_a_task():
+    assert len(branches.task_branches()) <= 3
 
 
-def test_every_public_name_is_on_a_page():
-    assert house.without_page() == []
+def test_every_public_name_is_documented():
+    assert public_names.without_page() == []
 
 
-def test_docstrings_name_the_arguments_that_there_are():
-    assert house.arguments_wrong() == []
+def test_docstrings_match_the_arguments():
+    assert public_names.arguments_wrong() == []
 
 
-def test_wrong_arguments_and_names_without_a_page_are_found(monkeypatch, tmp_path):
-    def told(x, y):
-        """Says less and more than there is.
+def test_wrong_arguments_and_undocumented_names_are_found(monkeypatch, tmp_path):
+    def function(x, y):
+        """Omits an argument and documents one that does not exist.
 
         Args:
             x: a number.
-            z: another one.
+            z: another number.
         """
 
     class Options:
-        """Takes more than it tells.
+        """Takes an argument that is not documented.
 
         Args:
-            a: told.
+            a: documented.
         """
 
         def __init__(self, a, b, **options):
             pass
 
-    given = [("szilard.metrics", "told", told), ("szilard.metrics", "Options", Options)]
-    monkeypatch.setattr(house, "public", lambda: iter(given))
-    assert house.arguments_wrong() == [
-        "szilard.metrics.told: y",
-        "szilard.metrics.told: z",
+    given = [("szilard.metrics", "function", function), ("szilard.metrics", "Options", Options)]
+    monkeypatch.setattr(public_names, "public", lambda: iter(given))
+    assert public_names.arguments_wrong() == [
+        "szilard.metrics.function: y",
+        "szilard.metrics.function: z",
         "szilard.metrics.Options: b",
     ]
-    assert house.without_page() == ["szilard.metrics.told", "szilard.metrics.Options"]
+    assert public_names.without_page() == ["szilard.metrics.function", "szilard.metrics.Options"]
     path = tmp_path / "values.py"
-    path.write_text('A = 1\n"""Told."""\nB = 2\nC: int = 3\n"""Told, too."""\n')
-    assert house.documented_values(path) == {"A", "C"}
+    path.write_text('A = 1\n"""Documented."""\nB = 2\nC: int = 3\n"""Also documented."""\n')
+    assert public_names.documented_values(path) == {"A", "C"}
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(find_spec("mkdocs") is None, reason="MkDocs builds the documentation")
-def test_a_new_method_and_a_new_pass_are_one_file_each():
-    assert plug_ins.unaware(house.ROOT) == {"method": [], "pass": []}
+def test_adding_a_method_or_a_pass_needs_one_file():
+    assert plug_ins.unaware(graph.ROOT) == {"method": [], "pass": []}
 
 
 def test_every_test_module_asserts_something():
@@ -123,5 +123,5 @@ def test_every_test_module_asserts_something():
             for node in ast.walk(tree)
         )
 
-    silent = [path.name for path in TESTS.rglob("test_*.py") if not asserts(ast.parse(path.read_text()))]
-    assert silent == []
+    without = [path.name for path in TESTS.rglob("test_*.py") if not asserts(ast.parse(path.read_text()))]
+    assert without == []

@@ -1,4 +1,4 @@
-"""Signals end a command cleanly, with a sentence that is true."""
+"""Signals end a command cleanly, with a correct message."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ posix = pytest.mark.skipif(os.name != "posix", reason="signals of a POSIX system
 
 
 def process(body, *, before=""):
-    """A process with our handlers; what it prints is waited for before it is sent anything.
+    """A process with Szilard's signal handlers; returns when the process has printed that it is ready.
 
-    Signals that whoever runs the tests has switched off, as nohup and a shell's background do, are on.
+    Resets signals that the parent process ignores, as under nohup or in a shell's background.
     """
     code = (
         "import signal, sys, time\n"
@@ -41,7 +41,7 @@ def process(body, *, before=""):
 
 @posix
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_is_an_exception_while_a_command_runs(number):
+def test_a_signal_raises_an_exception_while_a_command_runs(number):
     started = process(
         "try:\n    with interrupts.command(): wait()\n"
         "except interrupts.Interrupted as stop:\n    print('cleaned up', flush=True); sys.exit(128 + stop.number)\n"
@@ -52,7 +52,7 @@ def test_a_signal_is_an_exception_while_a_command_runs(number):
 
 
 @posix
-def test_a_signal_before_any_command_ends_at_once():
+def test_a_signal_before_any_command_ends_the_process_at_once():
     started = process("wait()")
     started.send_signal(signal.SIGTERM)
     assert started.communicate(timeout=600) == ("", "error: stopped by SIGTERM; nothing was written\n")
@@ -60,12 +60,12 @@ def test_a_signal_before_any_command_ends_at_once():
 
 
 @posix
-def test_a_second_signal_does_not_wait():
+def test_a_second_signal_ends_the_process_at_once():
     body = (
         "with interrupts.command(), interrupts.later():\n"
         "    print('ready', flush=True)\n"
         "    while interrupts.asked() is None: time.sleep(0.01)\n"
-        "    interrupts._state.when -= 10  # the first was long ago\n"
+        "    interrupts._state.when -= 10  # long after the first signal\n"
         "    wait()\n"
     )
     started = process(body)
@@ -77,7 +77,7 @@ def test_a_second_signal_does_not_wait():
 
 
 @posix
-def test_the_same_signal_passed_on_by_a_launcher_is_not_a_second_one():
+def test_a_repetition_of_the_signal_by_a_launcher_is_ignored():
     body = (
         "interrupts._ECHO = 1e9\n"
         "with interrupts.command(), interrupts.later():\n"
@@ -89,20 +89,20 @@ def test_the_same_signal_passed_on_by_a_launcher_is_not_a_second_one():
     started.send_signal(signal.SIGINT)
     assert started.stdout.readline() == "ready\n"
     started.send_signal(signal.SIGINT)
-    _, said = started.communicate("\n", timeout=600)
-    assert "interrupts.Interrupted" in said  # raised on the way out of later(), after the work was done
+    _, message = started.communicate("\n", timeout=600)
+    assert "interrupts.Interrupted" in message  # raised on leaving later(), when the work is done
     assert started.returncode != 130
 
 
 @posix
-def test_nohup_is_honoured():
+def test_a_signal_ignored_by_nohup_stays_ignored():
     body = "with interrupts.command():\n    print('ready', flush=True); sys.stdin.readline(); print('done')\n"
     started = process(body, before="signal.signal(signal.SIGHUP, signal.SIG_IGN)")
     started.send_signal(signal.SIGHUP)
     assert started.communicate("\n", timeout=600) == ("done\n", "")
 
 
-def test_a_program_of_somebody_elses_keeps_its_handlers():
+def test_the_library_does_not_replace_a_programs_handlers():
     kinds = [signal.SIGINT, signal.SIGTERM]
     before = [signal.getsignal(kind) for kind in kinds]
     digits = data.load("digits", n_train=20)
@@ -127,10 +127,8 @@ def whole(tmp_path_factory):
 
 
 @pytest.mark.parametrize("step", range(1, 10))
-def test_training_stops_at_a_step_with_a_checkpoint_and_goes_on_from_there(
-    tmp_path, monkeypatch, whole, step
-):
-    """In the middle of an epoch, at its end, and at the end of all."""
+def test_training_stops_at_a_step_with_a_checkpoint_and_resumes_from_it(tmp_path, monkeypatch, whole, step):
+    """In the middle of an epoch, at its end, and at the end of training."""
     steps = []
     after = methods.SSVI.after_step
     monkeypatch.setattr(methods.SSVI, "after_step", lambda *a: (after(*a), steps.append(1)))
@@ -156,7 +154,7 @@ def run(tmp_path_factory):
     return out
 
 
-def said(*arguments):
+def message(*arguments):
     typed = szilard(*arguments)
     assert typed.code == 143
     *_, line = typed.output.splitlines()
@@ -164,45 +162,47 @@ def said(*arguments):
     return line.removeprefix("error: stopped by SIGTERM; ")
 
 
-class TestWhatIsSaidIsTrue:
+class TestMessageIsCorrect:
     def test_measure(self, run, monkeypatch):
         monkeypatch.setattr(evaluate, "measure", interrupt)
-        assert said("measure", run) == "no file was written"
+        assert message("measure", run) == "no file was written"
 
     def test_compress(self, run, monkeypatch, tmp_path):
         out = tmp_path / "net.szd"
         monkeypatch.setattr(compression_with_data, "search", interrupt)
-        assert said("compress", run, "-o", out) == f"{out} was not written"
+        assert message("compress", run, "-o", out) == f"{out} was not written"
         assert not out.exists()
         out.write_bytes(b"before")
-        assert said("compress", run, "-o", out) == f"{out} is as it was before"
+        assert message("compress", run, "-o", out) == f"{out} is as it was before"
         assert out.read_bytes() == b"before"
 
     def test_compress_after_the_file_has_been_written(self, run, monkeypatch, tmp_path):
         save = compress.Compressed.save
         monkeypatch.setattr(compress.Compressed, "save", lambda *a: (save(*a), interrupt()))
         out = tmp_path / "net.szd"
-        assert said("compress", run, "-o", out, "--lam", "1e-3") == f"{out} has been written and is complete"
+        assert (
+            message("compress", run, "-o", out, "--lam", "1e-3") == f"{out} has been written and is complete"
+        )
         assert szilard("verify", out).code == 0
 
-    def test_fit_before_it_has_begun(self, monkeypatch, tmp_path):
+    def test_fit_before_training(self, monkeypatch, tmp_path):
         monkeypatch.setattr(data, "load", interrupt)
-        assert said("fit", *TINY, "--out", tmp_path / "run") == f"{tmp_path / 'run'} is unchanged"
+        assert message("fit", *TINY, "--out", tmp_path / "run") == f"{tmp_path / 'run'} is unchanged"
         assert list(tmp_path.iterdir()) == []
 
     def test_fit_in_training(self, monkeypatch, tmp_path):
         monkeypatch.setattr(Job, "_train", interrupt)
         out = tmp_path / "run"
-        assert said("fit", *TINY, "--out", out) == (
+        assert message("fit", *TINY, "--out", out) == (
             f"the files in {out} are complete; continue with szilard fit --out {out} --resume --accelerator cpu"
         )
 
-    def test_fit_in_its_last_breath(self, monkeypatch, tmp_path):
+    def test_fit_while_it_writes_the_report(self, monkeypatch, tmp_path):
         from szilard import report
 
         monkeypatch.setattr(report, "write", interrupt)
         out = tmp_path / "run"
-        assert said("fit", *TINY, "--no-baselines", "--out", out).startswith(
+        assert message("fit", *TINY, "--no-baselines", "--out", out).startswith(
             f"all networks are trained; szilard report {out} writes the report"
         )
 
@@ -212,7 +212,7 @@ class TestWhatIsSaidIsTrue:
         out = tmp_path / "run"
         assert szilard("fit", *TINY, "--no-baselines", "--out", out, "--quiet").code == 0
         monkeypatch.setattr(MethodFolder, "clear", interrupt)
-        assert said("fit", *TINY, "--out", out, "--overwrite") == (
+        assert message("fit", *TINY, "--out", out, "--overwrite") == (
             f"the earlier run in {out} is partly removed; start the new one again with --overwrite"
         )
         monkeypatch.undo()
@@ -221,14 +221,15 @@ class TestWhatIsSaidIsTrue:
     def test_predictions_to_standard_output(self, run, monkeypatch):
         monkeypatch.setattr(methods.SSVI, "predict", interrupt)
         assert (
-            said("predict", run, "digits") == "no file was written, and the printed output may be incomplete"
+            message("predict", run, "digits")
+            == "no file was written, and the printed output may be incomplete"
         )
 
 
 @posix
 @pytest.mark.slow
-def test_killed_again_and_again(tmp_path):
-    """By SIGKILL and SIGTERM, at random moments of training and of compression."""
+def test_repeated_kills_do_not_change_the_result(tmp_path):
+    """SIGKILL and SIGTERM at random moments of training and of compression."""
     fit_arguments = [
         "--data", "digits", "--n-train", "48", "--network", "mlp:16", "--no-baselines", "--density", "0.3",
         "--option", "every=10", "--option", "growth_batches=4", "--batch-size", "8", "--epochs", "60",

@@ -1,4 +1,4 @@
-"""Old names of modules serve for one release, and say what the new ones are."""
+"""Deprecated names still work for one release, and the warning states the new name."""
 
 from __future__ import annotations
 
@@ -14,10 +14,13 @@ import torch
 
 import szilard
 from szilard import _moved
+from szilard.compression import Draft, Setting
+from szilard.compression.judge import Scores
+from szilard.compression.pass_runner import run_passes
 
 
 @pytest.mark.parametrize("old", sorted(_moved.MODULES))
-def test_old_modules_are_the_new_ones(old):
+def test_an_old_module_name_gives_the_new_module(old):
     new = _moved.MODULES[old]
     sys.modules.pop(old, None)
     with pytest.warns(DeprecationWarning, match=f"{old} is now {new}"):
@@ -28,7 +31,7 @@ def test_old_modules_are_the_new_ones(old):
 @pytest.mark.parametrize(
     ("package", "name"), [(package, name) for package, names in _moved.NAMES.items() for name in names]
 )
-def test_old_names_are_the_new_ones(package, name):
+def test_an_old_name_gives_the_new_object(package, name):
     with pytest.warns(DeprecationWarning, match=f"{package}.{name} is now"):
         found = getattr(importlib.import_module(package), name)
     where, new = _moved.NAMES[package][name]
@@ -36,7 +39,7 @@ def test_old_names_are_the_new_ones(package, name):
 
 
 @pytest.mark.parametrize("old", sorted(_moved.SHADOWED))
-def test_modules_behind_a_function_of_their_name_are_found_and_the_function_stays(old):
+def test_an_old_module_shadowed_by_a_function_can_still_be_imported(old):
     new = importlib.import_module(_moved.SHADOWED[old])
     name = next(name for name in vars(new) if not name.startswith("_") and callable(vars(new)[name]))
     with pytest.warns(DeprecationWarning, match=f"{old} is now {new.__name__}"):
@@ -46,7 +49,7 @@ def test_modules_behind_a_function_of_their_name_are_found_and_the_function_stay
     assert inspect.isfunction(function)
 
 
-def test_a_package_that_moved_is_found_with_its_modules():
+def test_a_renamed_package_and_its_modules_can_be_imported():
     with pytest.warns(DeprecationWarning, match=r"szilard.compress is now szilard.compression"):
         from szilard.compress import Quantise
     assert Quantise is szilard.compression.Quantise
@@ -62,13 +65,13 @@ def test_a_package_that_moved_is_found_with_its_modules():
         importlib.import_module("szilard.compress.nothing")
 
 
-def test_compress_is_a_function_that_still_has_the_names_of_the_former_module():
+def test_the_function_compress_still_has_the_names_of_the_former_module():
     assert inspect.isfunction(szilard.compress)
     assert szilard.compress.Calibration is szilard.compression.Calibration
     assert szilard.compress.Offsets is szilard.compression.QuantiseVectors
 
 
-def test_no_new_name_is_an_old_one():
+def test_no_new_name_is_deprecated():
     modules = {**_moved.MODULES, **_moved.SHADOWED}
     old = {*modules, *_moved.PACKAGES}
     old |= {f"{package}.{name}" for package, names in _moved.NAMES.items() for name in names}
@@ -88,7 +91,7 @@ def test_an_import_from_an_old_name_warns_once(package, name):
     assert len([one for one in caught if one.category is DeprecationWarning]) == 1
 
 
-def test_names_of_old_modules_are_found():
+def test_names_can_be_imported_from_old_modules():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         from szilard.compress.rounding import Offsets
@@ -104,14 +107,14 @@ def test_names_of_old_modules_are_found():
         matching_labels(torch.tensor([0, 7]), 3)
 
 
-def test_other_names_are_unknown():
+def test_unknown_names_raise():
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         szilard.sparse.nothing  # noqa: B018
     with pytest.raises(ModuleNotFoundError):
         importlib.import_module("szilard.nothing")
 
 
-def test_the_package_itself_uses_none_of_them():
+def test_the_package_itself_uses_no_deprecated_name():
     with warnings.catch_warnings():
         warnings.simplefilter("error", DeprecationWarning)
         for name in (
@@ -123,3 +126,40 @@ def test_the_package_itself_uses_none_of_them():
             "topology",
         ):
             importlib.import_module(f"szilard.{name}")
+
+
+def test_former_names_of_attributes_and_arguments_serve_and_say_so():
+    data = szilard.data.load("digits")
+    with pytest.warns(DeprecationWarning, match="DataSet.is_pictures is now DataSet.is_image"):
+        assert data.is_pictures
+    output, y = torch.randn(4, 3), torch.tensor([0, 1, 2, 0])
+    likelihood = szilard.likelihood.Categorical()
+    with pytest.warns(DeprecationWarning, match="sureness is now Likelihood.label_probability"):
+        assert torch.equal(likelihood.sureness(output, y), likelihood.label_probability(output, y))
+    with pytest.warns(DeprecationWarning, match="keep_back is now hold_out"):
+        whole = szilard.compression.Calibration.of(torch.randn(100, 3), keep_back=False)
+    assert sum(map(len, whole.inputs)) == 100
+
+
+def test_a_likelihood_with_the_former_name_of_a_method_is_asked():
+    with pytest.warns(DeprecationWarning, match="sureness is now Likelihood.label_probability"):
+
+        class Mine(szilard.likelihood.Categorical):
+            def sureness(self, output, y):
+                return torch.full((len(output),), 0.25)
+
+    assert Mine().label_probability(torch.randn(2, 3), torch.tensor([0, 1])).tolist() == [0.25, 0.25]
+
+
+def test_a_pass_with_the_former_name_of_an_attribute_is_undone():
+    class Ruins:
+        mends = True
+
+        def __call__(self, draft, setting):
+            draft.notes.append("ruined")
+
+    network = torch.nn.Linear(2, 2)
+    draft, fallen = Draft(network), iter([1.0, 0.0])
+    with pytest.warns(DeprecationWarning, match="mends of Ruins is now undo_if_worse"):
+        run_passes([Ruins()], draft, Setting(1e-6, [], network), lambda _: Scores(next(fallen)))
+    assert draft.notes == []

@@ -1,4 +1,4 @@
-"""The suite's own tools: shares of the files, and the count of processor time."""
+"""The suite's own tools: splitting the files into parts, and measuring processor time."""
 
 from __future__ import annotations
 
@@ -7,16 +7,24 @@ import types
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from parts import share
+from parts import ROOT, SECONDS, USUAL, share
 from processor_time import ProcessorTime, spent
 
 
 @given(st.sets(st.text(max_size=5), max_size=40), st.integers(1, 5))
-def test_every_file_is_in_one_share(files, parts):
+def test_every_file_is_in_exactly_one_part(files, parts):
     shares = [share(sorted(files), number, parts) for number in range(1, parts + 1)]
     assert set().union(*shares) == files
     assert sum(map(len, shares)) == len(files)
-    assert max(map(len, shares)) - min(map(len, shares)) <= 2
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+@pytest.mark.parametrize("parts", [2, 3])
+def test_parts_have_as_much_to_do(parts):
+    files = {file.relative_to(ROOT).as_posix() for file in (ROOT / "tests").rglob("test_*.py")}
+    assert files >= SECONDS.keys()  # each is there
+    loads = [sum(SECONDS.get(x, USUAL) for x in share(sorted(files), i + 1, parts)) for i in range(parts)]
+    assert max(loads) - min(loads) <= USUAL
 
 
 def test_no_example_has_a_deadline():
@@ -28,7 +36,7 @@ def item(name, *, slow=False):
     return types.SimpleNamespace(nodeid=f"tests/test_x.py::{name}", get_closest_marker=lambda _: slow or None)
 
 
-def test_tests_over_the_limit_are_named_unless_they_are_slow():
+def test_tests_over_the_time_limit_are_reported_unless_marked_slow():
     counted = ProcessorTime(limit=0.02)
     for one in (item("busy"), item("marked", slow=True)):
         hook = counted.pytest_runtest_call(one)
@@ -45,4 +53,4 @@ def test_tests_over_the_limit_are_named_unless_they_are_slow():
     assert counted.files["tests/test_x.py"] >= 0.1
     [line] = counted.over()
     assert line.startswith("tests/test_x.py::busy takes 0.")
-    assert "wants the mark slow" in line
+    assert "must be marked slow" in line

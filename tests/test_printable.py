@@ -1,4 +1,4 @@
-"""Text of a stranger, on one line and without anything that a terminal or the eye would obey."""
+"""Untrusted text is printed on one line, with control, bidirectional and invisible characters escaped."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from szilard.cli import figures, spreadsheet
 from szilard.errors import SzilardError, SzilardWarning, printable, shortened
 
-EVIL = {
+HOSTILE = {
     "\x1b[31mred": r"\x1b[31mred",
     "\x1b]8;;http://x\x07y": r"\x1b]8;;http://x\x07y",
     "two\nlines\r\n": r"two\nlines\r\n",
@@ -26,8 +26,8 @@ EVIL = {
 PLAIN = ["", "cat", "λ → Größe", "猫", "C:\\new\\table", "a b", "😀", "it's 5 % [red]", "$x$ <b>"]
 
 
-@pytest.mark.parametrize(("text", "shown"), EVIL.items())
-def test_what_is_obeyed_is_escaped(text, shown):
+@pytest.mark.parametrize(("text", "shown"), HOSTILE.items())
+def test_control_characters_are_escaped(text, shown):
     assert printable(text) == shown
     assert printable(shown) == shown
     assert str(SzilardError(f"{text} is wrong")) == f"{shown} is wrong"
@@ -35,12 +35,12 @@ def test_what_is_obeyed_is_escaped(text, shown):
 
 
 @pytest.mark.parametrize("text", PLAIN)
-def test_all_else_stays(text):
+def test_ordinary_text_is_unchanged(text):
     assert printable(text) == text
 
 
-def test_every_character_there_is():
-    """A second call changes nothing, and no character of a kind that is obeyed is left."""
+def test_every_unicode_character():
+    """A second call changes nothing, and no control, format, surrogate or separator character is left."""
     import unicodedata
 
     text = "".join(map(chr, range(0x110000)))
@@ -50,7 +50,7 @@ def test_every_character_there_is():
     shown.encode()
 
 
-def test_long_text_keeps_its_ends():
+def test_long_text_is_shortened_in_the_middle():
     assert shortened("a" * 50 + "b" * 50, 11) == "aaaaa…bbbbb"
     assert shortened("abc", 3) == "abc"
     assert len(printable("\x1b" * 100, 20)) == 20
@@ -66,7 +66,7 @@ def test_a_warning_is_one_line():
 
 
 @pytest.mark.parametrize(
-    "name", [*EVIL, "[red]x[/red]", "[/]", "[link=http://x]y[/link]", "[bold", ":smile:", "x" * 10**5]
+    "name", [*HOSTILE, "[red]x[/red]", "[/]", "[link=http://x]y[/link]", "[bold", ":smile:", "x" * 10**5]
 )
 def test_a_table_prints_names_literally(capsys, name):
     cost = {"macs": {"value": 1000, "source": name}}
@@ -111,5 +111,5 @@ def test_a_table_prints_names_literally(capsys, name):
         ("", ""),
     ],
 )
-def test_no_label_is_a_formula(label, shown):
+def test_no_label_is_a_spreadsheet_formula(label, shown):
     assert spreadsheet.cell(label) == shown

@@ -1,4 +1,4 @@
-"""What `make dist` looks at: archives made here, right and wrong, and the environment of a user without a compiler."""
+"""The checks of `make dist`: valid and invalid archives, and the environment of a user without a compiler."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ TAG = "manylinux_2_28_x86_64"
 
 
 def wheel(folder, without=(), tag=TAG, **changed):
-    """A wheel that is right, but for what is left out or changed."""
+    """A valid wheel, except for the files that are left out or changed."""
     info = "szilard-1.0.dist-info"
     files = dict.fromkeys((*archives.DATA, "szilard/__init__.py", "szilard/__main__.py"), b"")
     files |= {
@@ -54,12 +54,12 @@ def wheel(folder, without=(), tag=TAG, **changed):
 
 
 @pytest.mark.parametrize("tag", [TAG, "manylinux_2_28_aarch64", "macosx_11_0_arm64", "win_amd64"])
-def test_a_right_wheel(tmp_path, tag):
+def test_a_valid_wheel_passes(tmp_path, tag):
     assert archives.wheel(wheel(tmp_path, tag=tag)) == []
 
 
 @pytest.mark.parametrize("name", [*archives.DATA, archives.LIBRARY, "szilard-1.0.dist-info/licenses/LICENSE"])
-def test_what_a_wheel_lacks_is_named(tmp_path, name):
+def test_a_missing_file_of_a_wheel_is_named(tmp_path, name):
     assert archives.wheel(wheel(tmp_path, without=[name])) == [f"{name} is missing"]
 
 
@@ -75,14 +75,14 @@ def test_what_a_wheel_lacks_is_named(tmp_path, name):
         ({"szilard-1.0.dist-info/METADATA": METADATA.replace("# Szilard", "").encode()}, "lack the README"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_with_a_wheel_is_said(tmp_path, changed, sentence):
-    (said,) = archives.wheel(wheel(tmp_path, **changed))
-    assert sentence in said
+def test_an_invalid_wheel_is_reported(tmp_path, changed, sentence):
+    (problem,) = archives.wheel(wheel(tmp_path, **changed))
+    assert sentence in problem
 
 
-def test_a_wheel_that_was_not_repaired_is_wrong(tmp_path):
-    (said,) = archives.wheel(wheel(tmp_path, tag="linux_x86_64"))
-    assert "auditwheel" in said
+def test_a_wheel_that_auditwheel_has_not_repaired_is_reported(tmp_path):
+    (problem,) = archives.wheel(wheel(tmp_path, tag="linux_x86_64"))
+    assert "auditwheel" in problem
 
 
 def sdist(folder, without=(), **more):
@@ -107,14 +107,14 @@ def test_a_source_distribution_holds_the_sources_and_nothing_else(tmp_path):
     assert archives.sdist(sdist(tmp_path, without=missing), ROOT) == [
         f"{name} is missing" for name in missing
     ]
-    said = archives.sdist(sdist(tmp_path, also=["tests/conftest.py", "src/szilard/_kernels.so"]), ROOT)
-    assert said == [
+    problems = archives.sdist(sdist(tmp_path, also=["tests/conftest.py", "src/szilard/_kernels.so"]), ROOT)
+    assert problems == [
         "tests/conftest.py does not belong into it", "src/szilard/_kernels.so is built, not source",
     ]  # fmt: skip
 
 
-def test_folders_of_the_checkout_stay_out_of_the_source_distribution():
-    """What is new beside src/ and csrc/ is named in sdist.exclude, or in archives.py as part of it."""
+def test_folders_of_the_repository_are_excluded_from_the_source_distribution():
+    """A new folder beside src/ and csrc/ must be listed in sdist.exclude, or in archives.py as part of the archive."""
     excluded = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["scikit-build"]["sdist"][
         "exclude"
     ]
@@ -122,7 +122,7 @@ def test_folders_of_the_checkout_stay_out_of_the_source_distribution():
         assert f"/{folder}" in excluded
 
 
-def test_a_user_without_a_compiler(tmp_path, monkeypatch):
+def test_the_bare_environment_has_no_compiler(tmp_path, monkeypatch):
     for name in ("CC", "CXX", "CMAKE_GENERATOR", "SZILARD_KERNELS", "PYTHONPATH", "LD_LIBRARY_PATH"):
         monkeypatch.setenv(name, "x")
     monkeypatch.setenv("PIP_INDEX_URL", "https://example.org/simple")

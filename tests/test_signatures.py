@@ -1,10 +1,10 @@
-"""Options of classes, from signatures and docstrings."""
+"""Options of classes, read from their signatures and docstrings."""
 
 from szilard.signatures import REQUIRED, arguments, options, plain
 
 
 class Base:
-    """Hands nothing on.
+    """Has no base class with options.
 
     Args:
         n: how many.
@@ -15,7 +15,7 @@ class Base:
 
 
 class Child(Base):
-    """Hands on what it does not take itself.
+    """Passes the options that it does not take itself to its base class.
 
     Args:
         first, second: two that share
@@ -31,7 +31,7 @@ class Closed(Child):
     def __init__(self, *, first: str = "b") -> None: ...
 
 
-def test_options_of_a_class_and_those_that_it_hands_on():
+def test_options_include_those_passed_to_the_base_class():
     found = {one.name: one for one in options(Child)}
     assert list(found) == ["n", "rate", "seed", "first", "second"]
     assert found["n"].default is REQUIRED
@@ -42,7 +42,7 @@ def test_options_of_a_class_and_those_that_it_hands_on():
     assert found["second"].type == "list[str] | None"
 
 
-def test_a_class_that_takes_no_others_has_no_others():
+def test_a_class_without_keyword_arguments_has_only_its_own_options():
     assert [(one.name, one.default, one.meaning) for one in options(Closed)] == [
         ("first", "b", "two that share a meaning.")
     ]
@@ -69,7 +69,7 @@ def test_arguments_of_a_docstring():
         "more": "others, on two lines. And a paragraph.",
         "none": "below.",
     }
-    assert arguments(None) == arguments("Args are not told.") == {}
+    assert arguments(None) == arguments("Args are not listed.") == {}
 
 
 def test_plain_text():

@@ -1,1 +1,1 @@
-"""What all benchmarks share: printing, the machine, clocks, processes, cells with a verdict."""
+"""Shared by all benchmarks: output, machine description, timing, worker processes, cells with a verdict."""

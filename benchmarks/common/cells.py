@@ -1,7 +1,7 @@
-"""Cells: one thing that was tried, as JSON, with a verdict and the sentence that explains it.
+"""Cells: the result of one test case, as JSON, with a verdict and a message.
 
-``verdict`` is "right", "refused", "wrong" or "crashed" (or "not reached"), ``told`` the sentence. What else a cell
-holds, and what it is called in a message, is the benchmark's own.
+``verdict`` is "right", "refused", "wrong" or "crashed" (or "not reached"); ``told`` is the message. Each benchmark
+adds its own fields, and its own label for messages.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ def measure(
 
     Args:
         work: the cells of one subject; see :func:`common.processes.results`.
-        names: of the subjects.
+        names: the subjects to test.
         workers: the number of processes.
-        died: the cells of a subject that took its process with it, from its name and a sentence.
-        label: what a cell is called.
+        died: the cells of a subject that crashed its process, from its name and a message.
+        label: the name of a cell in messages.
     """
     found: dict[str, list[Cell]] = {}
     for name, cells in processes.results(work, names, workers):
@@ -54,17 +54,17 @@ def faulty(cells: Iterable[Cell]) -> list[Cell]:
 
 
 def counts(cells: Sequence[Cell]) -> dict[str, int]:
-    """How many cells were tried, and how many have each verdict."""
+    """Number of tested cells, in total and by verdict."""
     verdicts = Counter(cell["verdict"] for cell in cells)
     of = {verdict: verdicts[verdict] for verdict in VERDICTS}
     return {"cells": sum(of.values()), **of}
 
 
 def reasons(cells: Iterable[Cell], label: Label, told: Label = lambda cell: cell["told"]) -> list[list[str]]:
-    """Refusals by their sentence, the most frequent first, under :data:`REASON_COLUMNS`.
+    """Refusals by message, the most frequent first, under :data:`REASON_COLUMNS`.
 
     Args:
-        told: the sentence of a cell, without what differs from run to run.
+        told: the message of a cell, without parts that differ from run to run, such as paths.
     """
     found: dict[str, list[Cell]] = {}
     for cell in cells:
@@ -75,5 +75,5 @@ def reasons(cells: Iterable[Cell], label: Label, told: Label = lambda cell: cell
 
 
 def _without_figures(sentence: str) -> str:
-    """Sentences that differ in their figures only, or in what follows, are one reason."""
+    """The first 110 characters without numbers: messages that agree in these have the same reason."""
     return re.sub(r"\d[\d.,e+-]*", "#", sentence)[:110]

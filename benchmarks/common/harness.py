@@ -1,4 +1,4 @@
-"""What every benchmark prints: a table for people, one JSON line for programs, progress on standard error."""
+"""Output of the benchmarks: tables, one line of JSON at the end, and progress on standard error."""
 
 from __future__ import annotations
 
@@ -37,5 +37,5 @@ def progress(text: str) -> None:
 
 
 def finish(benchmark: str, figures: dict[str, Any]) -> None:
-    """The last line of a benchmark's output."""
+    """Print the figures as JSON, the last line of a benchmark's output."""
     print(json.dumps({"benchmark": benchmark, "figures": figures}), flush=True)

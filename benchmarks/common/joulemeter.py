@@ -1,4 +1,4 @@
-"""Joules that the processor says it has used, where the operating system lets one read them."""
+"""Measured energy of the processor, if the operating system allows reading its counters."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ RAPL = Path("/sys/class/powercap")
 
 
 class JouleMeter:
-    """Joules of all processor packages between two readings, by the RAPL counters of Linux.
+    """Energy of all processor packages between two readings of Linux's RAPL counters, joules.
 
-    The counters are of the whole machine: they say what one program costs only while nothing else runs. Many
-    virtual machines have none, and most systems show them to root alone; then :attr:`readable` is False.
+    The counters measure the whole machine: they give the energy of one program only if nothing else runs. Many virtual
+    machines have no counters, and most systems restrict them to root; then :attr:`readable` is False.
     """
 
     def __init__(self, folder: Path = RAPL) -> None:
-        self._zones: list[tuple[Path, int]] = []  # (counter, microjoules at which it starts again)
+        self._zones: list[tuple[Path, int]] = []  # (counter, microjoules at which it wraps around)
         for zone in sorted(folder.glob("*rapl:?")):
             counter = zone / "energy_uj"
             try:
@@ -31,7 +31,7 @@ class JouleMeter:
         return bool(self._zones)
 
     def since(self) -> float:
-        """Joules since the last call (or since the meter was made)."""
+        """Joules since the last call, or since the meter was created."""
         now = self._read()
         used = sum(
             (new - old) % (top + 1) for new, old, (_, top) in zip(now, self._last, self._zones, strict=True)

@@ -1,4 +1,4 @@
-"""On what a benchmark ran: ratios travel between machines, seconds do not."""
+"""Description of the machine that a benchmark ran on."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from szilard.kernels import dispatch
 
 
 def describe() -> dict[str, str]:
-    """Processor, threads that it has, load, versions, and the kernels that serve float32 on it."""
+    """Processor, number of cores, load, versions, and the kernels that are used for float32."""
     return {
         "processor": processor(),
         "cores": str(os.cpu_count()),
@@ -25,7 +25,7 @@ def describe() -> dict[str, str]:
 
 
 def line(machine: dict[str, str]) -> str:
-    """One line of it, for a table's caption."""
+    """The description in one line, for the caption of a table."""
     return (
         f"{machine['processor']}, {machine['cores']} cores (load {machine['load']} at the start), "
         f"torch {machine['torch']}, Szilard {machine['szilard']}; kernels: {machine['kernels']}"
@@ -33,7 +33,7 @@ def line(machine: dict[str, str]) -> str:
 
 
 def processor() -> str:
-    """Its name, with the widest vector instructions it offers."""
+    """Name of the processor and its widest vector instruction set."""
     name, flags = "", ""
     try:
         for row in Path("/proc/cpuinfo").read_text().splitlines():

@@ -1,4 +1,4 @@
-"""Figures that are kept on disk, so that a benchmark run twice computes them once."""
+"""Results stored on disk, so that a second run of a benchmark does not compute them again."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from szilard import atomic
 
 
 class Measured:
-    """A table from JSON keys to JSON values; with a path, lines ``{"key": ..., "value": ...}`` of that file.
+    """A table from JSON keys to JSON values; with a path, it is stored as lines ``{"key": ..., "value": ...}``.
 
-    A file that a kill cut short loses its last line and no other.
+    If the process is killed during a write, only the last line is lost.
     """
 
     def __init__(self, path: Path | None = None) -> None:
@@ -28,7 +28,7 @@ class Measured:
                 self._table[_text(row["key"])] = row["value"]
 
     def get(self, key: dict[str, Any], compute: Callable[[], Any]) -> Any:
-        """The value under ``key``, computed and kept if it is not there."""
+        """The value of ``key``; it is computed and stored if it is missing."""
         text = _text(key)
         if text not in self._table:
             value = self._table[text] = compute()

@@ -1,9 +1,9 @@
-"""How many files a new method and a new compression pass take.
+"""How many files must be written or edited to add a training method or a compression pass.
 
-A copy of the package and of the documentation gets one file more, with a tiny method or pass in it. Then every place
-that should know it is asked. A place that does not would have to be edited, so that
+A file with a minimal method or pass is added to a copy of the package and of the documentation. Then every place that
+should list it is checked. A place that does not list it would have to be edited, so that
 
-    files = 1 + the places that do not know it.
+    files = 1 + number of places that do not list it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-METHOD = '''"""A method that stands in a copy of the package, to count the files that it takes."""
+METHOD = '''"""A method in a copy of the package, to count the files that a new method needs."""
 
 from typing import Any
 
@@ -26,10 +26,10 @@ from szilard.methods.deterministic import Deterministic
 
 
 class PluggedMethod(Deterministic):
-    """Trains as a deterministic network does.
+    """Trains a deterministic network.
 
     Args:
-        knob: turns nothing at all.
+        knob: has no effect.
     """
 
     name = "plugged-method"
@@ -41,16 +41,16 @@ class PluggedMethod(Deterministic):
         self.knob = knob
 '''
 
-PASS = '''"""A pass that stands in a copy of the package, to count the files that it takes."""
+PASS = '''"""A pass in a copy of the package, to count the files that a new pass needs."""
 
 from szilard.compression.draft import Draft, Setting
 
 
 class PluggedPass:
-    """Notes that it was called.
+    """Adds a note that it was called.
 
     Args:
-        knob: turns nothing at all.
+        knob: has no effect.
     """
 
     name = "plugged-pass"
@@ -63,7 +63,7 @@ class PluggedPass:
         draft.notes.append("plugged pass was here")
 '''
 
-# What is asked of the package with the plug-ins, in one process. Each answer is a text, which is searched here.
+# Runs in one process, on the package with the plug-ins. It prints a text for each place, which is searched below.
 ASKED = """
 import json, sys
 from pathlib import Path
@@ -71,7 +71,7 @@ import torch
 from typer.testing import CliRunner
 import szilard
 from szilard.cli import app
-import {passes} as room
+import {passes} as passes_package
 
 def typed(*words):
     done = CliRunner().invoke(app, list(words), env={{"COLUMNS": "300"}})
@@ -83,14 +83,14 @@ trained = typed("fit", "--data", "digits", "--method", "plugged-method", "--opti
                 "--out", str(run), *short)
 page = run / "report.html"
 network = torch.nn.Linear(3, 2)
-passes = [room.PluggedPass()] if hasattr(room, "PluggedPass") else []
+passes = [passes_package.PluggedPass()] if hasattr(passes_package, "PluggedPass") else []
 print(json.dumps({{
     "fit --help": typed("fit", "--help"),
     "methods": typed("methods"),
     "methods plugged-method": typed("methods", "plugged-method"),
     "methods plugged-pass": typed("methods", "plugged-pass"),
     "report": page.read_text() if page.is_file() else trained,
-    "public names": json.dumps([*szilard.methods.__all__, *room.__all__]),
+    "public names": json.dumps([*szilard.methods.__all__, *passes_package.__all__]),
     "compress": json.dumps(szilard.compress(network, lam=1e-3, passes=passes, progress=False).notes),
 }}))
 """
@@ -98,11 +98,12 @@ print(json.dumps({{
 
 @dataclass(frozen=True)
 class Kind:
-    """What is added, and the texts that must be found in each answer.
+    """A plug-in, and the texts that each place must contain.
 
     Attributes:
-        package: that the file belongs to, below the folder of the library.
-        source: of the file.
+        package: folder of the file, relative to the library.
+        source: content of the file.
+        wanted: by place, the texts to find.
     """
 
     package: str
@@ -117,11 +118,11 @@ KINDS = {
         {
             "fit --help": ("plugged-method",),
             "methods": ("plugged-method", "Counts the files of a new method"),
-            "methods plugged-method": ("knob = 0.25", "turns nothing at all"),
+            "methods plugged-method": ("knob = 0.25", "has no effect"),
             "report": ("a plugged method",),
             "public names": ('"PluggedMethod"',),
             "docs: methods": ("plugged-method", "Counts the files of a new method"),
-            "docs: api/methods": ("PluggedMethod", "turns nothing at all"),
+            "docs: api/methods": ("PluggedMethod", "has no effect"),
         },
     ),
     "pass": Kind(
@@ -129,24 +130,24 @@ KINDS = {
         PASS,
         {
             "methods": ("plugged-pass", "Counts the files of a new pass"),
-            "methods plugged-pass": ("knob = 0.25", "turns nothing at all"),
+            "methods plugged-pass": ("knob = 0.25", "has no effect"),
             "public names": ('"PluggedPass"',),
             "compress": ("plugged pass was here",),
             "docs: compress": ("plugged-pass", "Counts the files of a new pass"),
-            "docs: api/compress": ("PluggedPass", "turns nothing at all"),
+            "docs: api/compress": ("PluggedPass", "has no effect"),
         },
     ),
 }
 
 
 def unaware(root: Path) -> dict[str, list[str]] | None:
-    """By kind of plug-in, the places that do not know it.
+    """By kind of plug-in, the places that do not list it.
 
     Args:
-        root: of the checkout; nothing in it is changed.
+        root: folder of the checkout; nothing in it is changed.
 
     Returns:
-        None where MkDocs is not installed, so that the documentation cannot be asked.
+        None if MkDocs is not installed, because the documentation cannot be built.
     """
     if find_spec("mkdocs") is None or find_spec("mkdocstrings") is None:
         return None
@@ -173,12 +174,12 @@ def unaware(root: Path) -> dict[str, list[str]] | None:
 
 
 def _python(copy: Path, code: str) -> str:
-    """What a process prints that imports the package of the copy.
+    """Output of Python code that imports the package of the copy.
 
     Raises:
-        RuntimeError: it failed.
+        RuntimeError: the process failed.
     """
-    # An editable installation may have put a finder of its own before the path.
+    # An editable installation may have its own import finder before sys.path.
     first = (
         "import sys; sys.path.insert(0, 'src'); "
         "sys.meta_path[:] = [one for one in sys.meta_path if not type(one).__name__.startswith('ScikitBuild')]\n"

@@ -1,4 +1,4 @@
-"""Jobs in processes of their own, so that one that takes its process with it costs no other its result."""
+"""Jobs in separate processes, so that a job that crashes its process does not affect the others."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Job = TypeVar("Job")
 
 
 def results(work: Callable[[Job], Any], jobs: Iterable[Job], workers: int) -> Iterator[tuple[Job, Any]]:
-    """Each job and its result, as they are done; None where the process died.
+    """Each job and its result, in the order of completion; None if the process died.
 
     Args:
         work: a function at the top of a module, or a ``functools.partial`` of one: processes are spawned.
@@ -26,14 +26,14 @@ def results(work: Callable[[Job], Any], jobs: Iterable[Job], workers: int) -> It
     """
     left = list(jobs)
     with _pool(workers) as pool:
-        begun = {pool.submit(work, job): job for job in left}
+        started = {pool.submit(work, job): job for job in left}
         try:
-            for done in as_completed(begun):
+            for done in as_completed(started):
                 result = done.result()
-                left.remove(begun[done])
-                yield begun[done], result
+                left.remove(started[done])
+                yield started[done], result
         except BrokenProcessPool:
-            progress("a process died; its job is found by trying one at a time")
+            progress("a process died; the remaining jobs run one at a time to find the cause")
     for job in left:
         with _pool(1) as pool:
             try:
@@ -47,6 +47,6 @@ def _pool(workers: int) -> ProcessPoolExecutor:
 
 
 def _prepare() -> None:
-    """One thread each, and no warnings of torch's own."""
+    """Use one thread in this process, and suppress torch's warnings."""
     torch.set_num_threads(1)
-    sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - it lives as long as the process
+    sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - open for as long as the process runs

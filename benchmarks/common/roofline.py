@@ -1,4 +1,4 @@
-"""What this machine can do at most: multiply-adds a second, and bytes a second to and from memory."""
+"""Roofline of this machine: peak FLOP/s, and peak memory bandwidth in bytes/s."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ TRIAD = 1 << 25  # elements of each of the triad's three arrays: 128 MiB, larger
 
 @dataclass(frozen=True)
 class Roof:
-    """Measured with the threads that torch has at that moment.
+    """Measured with torch's current number of threads.
 
     Attributes:
-        flops: FLOP/s of a large dense product, the highest rate of multiply-adds that is reached in practice.
-        bandwidth: bytes/s of a triad ``a = b + s c`` over arrays that no cache holds.
+        flops: FLOP/s of a large dense matrix product.
+        bandwidth: bytes/s of a triad ``a = b + s c`` over arrays larger than the caches.
     """
 
     flops: float
@@ -26,7 +26,7 @@ class Roof:
 
     @classmethod
     def measure(cls, repetitions: int = 7) -> Roof:
-        """The best of several tries each: a roof is a maximum."""
+        """Measure both; each is the best of several repetitions."""
         left, right, out = torch.rand(SIDE, SIDE), torch.rand(SIDE, SIDE), torch.empty(SIDE, SIDE)
         product = best(lambda: torch.mm(left, right, out=out), repetitions)
         a, b, c = torch.empty(TRIAD), torch.rand(TRIAD), torch.rand(TRIAD)
@@ -34,16 +34,16 @@ class Roof:
         return cls(2 * SIDE**3 / product, 3 * 4 * TRIAD / triad)
 
     def seconds(self, flops: float, moved: float) -> float:
-        """The least time for so many FLOPs on so many bytes: max(flops / peak, bytes / bandwidth).
+        """Lower bound of the time for ``flops`` FLOPs and ``moved`` bytes: max(flops / peak, bytes / bandwidth).
 
-        The same as flops / min(peak, intensity * bandwidth) with intensity = flops / bytes. What fits a cache
-        can beat the second term.
+        Equal to flops / min(peak, intensity * bandwidth) with intensity = flops / bytes. Arrays that fit into a cache
+        can be faster than the second term.
         """
         return max(flops / self.flops, moved / self.bandwidth)
 
 
 def best(run: Callable[[], object], repetitions: int) -> float:
-    """Least seconds of a few tries, after one that is not counted."""
+    """Least seconds of several repetitions, after one that is not counted."""
     run()
     found = []
     for _ in range(repetitions):

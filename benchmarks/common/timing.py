@@ -1,4 +1,4 @@
-"""Comparing times on a machine that is not quiet: all in turn, many rounds, medians."""
+"""Comparing times on a machine with varying load: contestants alternate for many rounds; medians are compared."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-TURN = 0.02  # a turn lasts at least so long, seconds: short steps are timed several at a time
-LONG = 0.1  # seconds of a step that lasts so long that cold caches at its start do not matter
+TURN = 0.02  # minimum seconds of a turn; several short steps are timed together
+LONG = 0.1  # seconds; for a step longer than this, cold caches at its start do not matter
 
 
 @dataclass(frozen=True)
 class Timed:
-    """Something to time.
+    """A function to time.
 
     Attributes:
-        run: does it.
-        steps: how many steps one ``run`` is; times are per step.
-        warm: run once untimed at the start of each turn, so that nobody pays for the caches the others emptied
-            (unless a step is :data:`LONG`).
+        run: the function.
+        steps: number of steps in one ``run``; times are per step.
+        warm: run once without timing at the start of each turn, because other contestants have evicted the caches
+            (unless a step is longer than :data:`LONG`).
     """
 
     run: Callable[[], object]
@@ -64,10 +64,10 @@ def interleave(
     turn: float = TURN,
     warmed_up: bool = False,
 ) -> dict[str, Summary]:
-    """Give everybody a turn, round after round, so that whatever else the machine does befalls all alike.
+    """Time every contestant once in each round, so that varying load of the machine affects all of them equally.
 
-    The first round is not counted (allocators and libraries warm up) unless all are ``warmed_up``. Rounds go on
-    for ``budget`` seconds, but at least ``least_rounds`` and at most ``most_rounds`` are counted.
+    The first round is not counted (allocators and libraries warm up) unless all are ``warmed_up``. Rounds continue for
+    ``budget`` seconds, but at least ``least_rounds`` and at most ``most_rounds`` are counted.
     """
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
     last = dict.fromkeys(contestants, 0.0)

@@ -1,1 +1,1 @@
-"""Sizes of files: our own, those of other codecs, and what each part of ours is worth."""
+"""Sizes of files: Szilard's, those of other codecs, and the contribution of each part of the compression."""

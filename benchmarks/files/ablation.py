@@ -1,8 +1,9 @@
-"""What each part of the compression is worth: bytes at equal loss, with one part left out at a time.
+"""Contribution of each part of the compression: bytes at equal loss, with one part left out at a time.
 
-The loss is KL(original ‖ compressed) in nats on pictures that nothing else sees. Each variant is run at several λ; its
-bytes are read off the line through (log loss, log bytes), at the geometric mean of the losses of the whole.
-Distillation is left out of the whole, because it is trained on the loss itself and would hide the rest; it has its row.
+The loss is KL(original ‖ compressed) in nats on held-out images. Each variant is run at several λ; its bytes are
+interpolated on a line through (log loss, log bytes), at the geometric mean of the losses of the full method.
+Distillation is not part of the full method here, because it is trained on the loss and would hide the effect of the
+other parts; it has its own row.
 """
 
 from __future__ import annotations
@@ -34,14 +35,14 @@ from szilard.compression import (
 )
 from szilard.compression.curvature import Layer
 
-WHOLE = "all of it, without distillation"
+WHOLE = "full method, without distillation"
 COLUMNS = ["", "bytes at equal loss", "change %", "bytes along λ", "KL along λ, millinats"]
 OCTAVES = (-1.0, 0.0, 1.0)
 BATCH = 64
 
 
 class Loss:
-    """KL(original ‖ network) in nats per picture, over pictures of its own; its negative is a score."""
+    """KL(original ‖ network) in nats per image, on its own images; the negative KL is a score."""
 
     def __init__(self, original: nn.Module, x: Tensor) -> None:
         self.batches = x.split(500)
@@ -58,7 +59,7 @@ class Loss:
 
 
 class Priced(Quantise):
-    """The same steps, curvature and error feedback, but another share of a level's bits counts."""
+    """Quantisation with a different weight of the rate term; steps, curvature and error feedback are unchanged."""
 
     def __init__(self, known: dict[str, Curvature], lasting: float) -> None:
         super().__init__(curvature=known)
@@ -78,14 +79,14 @@ class Priced(Quantise):
 
 
 def canonical(case: Case) -> Draft:
-    """The network with its BatchNorms rewritten."""
+    """The network after the pass ``CanonicalBatchNorm``."""
     draft = Draft(copy.deepcopy(case.network))
     CanonicalBatchNorm()(draft, Setting(1.0, [], case.network))
     return draft
 
 
 def measured(network: nn.Module, x: Tensor, softness: float = 4.0) -> dict[str, Curvature]:
-    """Curvature on pictures of every weight of a layer, by the weight's name."""
+    """Curvature of every layer's weight on images, by the weight's name."""
     found = curvatures(network, x.split(BATCH), lambda net, batch: net(batch), softness=softness)
     modules = dict(network.named_modules())
     return {
@@ -96,7 +97,7 @@ def measured(network: nn.Module, x: Tensor, softness: float = 4.0) -> dict[str, 
 
 
 def one_scale(known: Mapping[str, Curvature]) -> dict[str, Curvature]:
-    """All rows of a layer as sensitive as their mean."""
+    """The curvature with the same sensitivity for all rows of a layer, their mean."""
     return {
         name: Curvature(c.inputs, c.outputs.mean().expand_as(c.outputs).clone(), c.offset)
         for name, c in known.items()
@@ -104,7 +105,7 @@ def one_scale(known: Mapping[str, Curvature]) -> dict[str, Curvature]:
 
 
 def no_feedback(known: Mapping[str, Curvature]) -> dict[str, Curvature]:
-    """A without what couples its columns, so that none can make good the error of another."""
+    """The curvature without coupling between columns, so that no column can compensate the error of another."""
     return {
         name: Curvature(c.inputs.diagonal(dim1=1, dim2=2).clone(), c.outputs, c.offset)
         for name, c in known.items()
@@ -112,9 +113,9 @@ def no_feedback(known: Mapping[str, Curvature]) -> dict[str, Curvature]:
 
 
 def levelled(known: Mapping[str, Curvature], like: Mapping[str, Curvature]) -> dict[str, Curvature]:
-    """Curvatures times one number, so that they are as large as others are on the average of logarithms.
+    """Curvatures scaled by one factor, so that the mean of their logarithms equals that of ``others``.
 
-    λ is the price of a bit in their units; only their proportions are compared.
+    λ is the price of a bit in the curvature's unit; only the relative curvatures are compared.
     """
 
     def size(curvature: Curvature) -> float:
@@ -125,7 +126,7 @@ def levelled(known: Mapping[str, Curvature], like: Mapping[str, Curvature]) -> d
 
 
 def incoherent(network: nn.Module, x: Tensor, known: Mapping[str, Curvature]) -> dict[str, Curvature]:
-    """A as E[x xᵀ] alone, gradients at different positions taken for independent."""
+    """The curvature with A = E[x xᵀ]: gradients at different positions are treated as independent."""
     sums: dict[str, Any] = dict.fromkeys(known, 0.0)
 
     def hook(name: str) -> Callable[..., None]:
@@ -156,9 +157,9 @@ def incoherent(network: nn.Module, x: Tensor, known: Mapping[str, Curvature]) ->
 
 
 def variants(case: Case) -> dict[str, Callable[[], list[Pass]]]:
-    """Passes of the whole and of each variant, by what is missing.
+    """Passes of the full method and of each variant, by the part that is missing.
 
-    Only where no convolution is grouped, as in the networks of this benchmark.
+    For networks without grouped convolutions, like those of this benchmark.
     """
     draft = canonical(case)
     x = case.calibration
@@ -175,15 +176,15 @@ def variants(case: Case) -> dict[str, Callable[[], list[Pass]]]:
 
     return {
         WHOLE: with_curvature(known),
-        "− rows of their own curvature": with_curvature(one_scale(known)),
+        "− row-specific curvature": with_curvature(one_scale(known)),
         "− error feedback": with_curvature(no_feedback(known)),
         "− rate in the rounding": lambda: passes(Priced(known, 1e-9)),
-        "all of the rate in the rounding": lambda: passes(Priced(known, 1.0)),
+        "full rate in the rounding": lambda: passes(Priced(known, 1.0)),
         "− canonical BatchNorm": lambda: passes(Quantise(curvature=plain), norm=False),
-        "− gradients that agree over positions": with_curvature(
+        "− correlation of gradients between positions": with_curvature(
             levelled(incoherent(draft.network, x, known), known)
         ),
-        "− softened curvature": with_curvature(levelled(sharp, known)),
+        "− temperature 4 in the curvature": with_curvature(levelled(sharp, known)),
         "− correction of means": lambda: passes(Quantise(curvature=known), correct=False),
         "+ distillation": lambda: passes(Quantise(curvature=known), Distil()),
     }
@@ -217,14 +218,14 @@ def point(case: Case, loss: Loss, lam: float, passes: Sequence[Pass]) -> tuple[i
 
 
 def bytes_at(points: Sequence[tuple[int, float]], loss: float) -> float:
-    """Bytes at a loss, on the straight line through (log loss, log bytes) nearest to the points."""
+    """Bytes at a loss, from a least-squares line through (log loss, log bytes)."""
     sizes, losses = np.log(np.array(points, dtype=float).T)
     slope, offset = np.polyfit(losses, sizes, 1)
     return float(np.exp(slope * np.log(loss) + offset))
 
 
 def body(rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:
-    """The table, under COLUMNS."""
+    """Rows of the table, under COLUMNS."""
     return [
         [
             row["name"],

@@ -1,4 +1,4 @@
-"""How many pictures a network puts in the right class, and whether two files differ in that."""
+"""Accuracy of a network, and a significance test for the difference between two files."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ BATCH = 500
 
 
 @dataclass(frozen=True)
-class Pictures:
-    """Normalised pictures ``[N, C, H, W]``, the classes that count as right, int64 ``[N]``, and whose they are."""
+class Images:
+    """Normalised images ``[N, C, H, W]``, their correct classes, int64 ``[N]``, and the name of the data set."""
 
     name: str
     x: Tensor
     y: Tensor
 
-    def first(self, n: int) -> Pictures:
-        """Some of them."""
-        return Pictures(f"{self.name}, the first {n}", self.x[:n], self.y[:n])
+    def first(self, n: int) -> Images:
+        """The first ``n`` images."""
+        return Images(f"{self.name}, the first {n}", self.x[:n], self.y[:n])
 
 
 def predictions(network: nn.Module, x: Tensor) -> Tensor:
-    """The likeliest class of each picture, int64 ``[N]``; float32, batches of 500."""
+    """The predicted class of each image, int64 ``[N]``; computed in float32, in batches of 500."""
     with torch.inference_mode():
         return torch.cat([network(batch).argmax(1) for batch in x.split(BATCH)])
 
 
-def right(network: nn.Module, pictures: Pictures, limit: int | None = None) -> np.ndarray:
-    """Which of the first ``limit`` pictures are put in the right class, bool ``[limit]``."""
-    return (predictions(network, pictures.x[:limit]) == pictures.y[:limit]).numpy()
+def right(network: nn.Module, images: Images, limit: int | None = None) -> np.ndarray:
+    """Which of the first ``limit`` images are classified correctly, bool ``[limit]``."""
+    return (predictions(network, images.x[:limit]) == images.y[:limit]).numpy()
 
 
 def pack(bits: np.ndarray) -> str:
@@ -43,14 +43,14 @@ def pack(bits: np.ndarray) -> str:
 
 
 def unpack(text: str, n: int) -> np.ndarray:
-    """The first ``n`` bits of what :func:`pack` made, bool ``[n]``."""
+    """The first ``n`` bits of the result of :func:`pack`, bool ``[n]``."""
     return np.unpackbits(np.frombuffer(base64.b85decode(text), np.uint8))[:n].astype(bool)
 
 
 def mcnemar(a: np.ndarray, b: np.ndarray) -> float:
-    """Exact two-sided p-value that networks right on ``a`` and on ``b`` are equally good (McNemar 1947).
+    """Exact two-sided p-value of equal accuracy of two networks, correct on ``a`` and on ``b`` (McNemar 1947).
 
-    Of the pictures on which just one of the two is right, either should be right on half.
+    Under the null hypothesis, each network is correct on half of the images on which exactly one of them is correct.
     """
     only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
     n = only_a + only_b
@@ -59,6 +59,6 @@ def mcnemar(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def drop_error(before: np.ndarray, after: np.ndarray) -> float:
-    """Standard error of the drop in percentage points: only pictures that changed sides add to it."""
+    """Standard error of the drop in percentage points; only images whose correctness changed contribute."""
     change = before.astype(float) - after.astype(float)
     return 100 * float(change.std()) / len(change) ** 0.5

@@ -1,7 +1,7 @@
-"""Whether λ does what it says: along it bytes fall, and no plain rounding has a lower F = loss + λ · bits.
+"""Test of λ: bytes must decrease with λ, and plain rounding must not have a lower F = loss + λ · bits.
 
-Plain rounding takes every weight of the canonical network to the nearest level, all tensors with steps of one size
-relative to their standard deviations, through the same coder and file.
+Plain rounding rounds every weight of the network (after ``CanonicalBatchNorm``) to the nearest level. All tensors have
+the same step relative to their standard deviations, and use the same coder and file format.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from szilard.compression import (
 from szilard.compression.draft import STEPS
 
 COLUMNS = ["λ, nats / bit", "bytes", "KL, millinats", "F, nats", "least F of plain rounding, nats"]
-SHARES = tuple(2 ** (i / 2 - 4) for i in range(9))  # 1/16 to 1 standard deviation
+SHARES = tuple(2 ** (i / 2 - 4) for i in range(9))  # steps: 1/16 to 1 standard deviation
 
 
 class Plain(Quantise):
-    """Every weight to the nearest level, with steps that are a share of the tensor's standard deviation."""
+    """Rounds every weight to the nearest level; the step is a multiple of the tensor's standard deviation."""
 
     def __init__(self, share: float) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ class Plain(Quantise):
 def measure(
     case: Case, loss: Loss, lam: float, points: int, progress: Callable[[str], None]
 ) -> list[dict[str, Any]]:
-    """One row for each λ, half an octave apart, ``lam`` in the middle."""
+    """One row for each λ, in steps of half an octave around ``lam``."""
     plain = []
     for share in SHARES:
         rounding = Plain(share)
@@ -70,12 +70,12 @@ def measure(
 
 
 def monotone(rows: list[dict[str, Any]]) -> bool:
-    """Whether bytes fall along λ."""
+    """Whether bytes decrease with λ."""
     return all(a["bytes"] > b["bytes"] for a, b in pairwise(rows))
 
 
 def body(rows: list[dict[str, Any]]) -> list[list[str]]:
-    """The table, under COLUMNS."""
+    """Rows of the table, under COLUMNS."""
     return [
         [
             f"{row['lam']:.2e}",

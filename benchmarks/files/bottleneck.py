@@ -1,4 +1,4 @@
-"""The bottleneck ResNet-56 whose CIFAR-100 weights come with NNCodec."""
+"""The bottleneck ResNet-56 whose CIFAR-100 weights are distributed with NNCodec."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3 and 1x1 convolutions beside a shortcut: ``[B, n_in, H, W] -> [B, 4 width, H / stride, W / stride]``."""
+    """1x1, 3x3 and 1x1 convolutions with a shortcut: ``[B, n_in, H, W] -> [B, 4 width, H / stride, W / stride]``."""
 
     def __init__(self, n_in: int, width: int, stride: int) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class Bottleneck(nn.Module):
 class BottleneckResNet56(nn.Module):
     """Three stages of six bottlenecks, 16, 32 and 64 wide (He et al. 2015, §4.1 and §4.2): ``[B, 3, H, W] -> [B, n]``.
 
-    With 100 classes: 605 360 weights of convolutions and the last layer, and 18 084 others.
+    With 100 classes: 605 360 weights in the convolutions and the last layer, and 18 084 other parameters.
     """
 
     def __init__(self, n_outputs: int = 100) -> None:

@@ -1,4 +1,4 @@
-"""The smallest file that is still good enough."""
+"""Choice of the smallest file within a limit of the drop."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ def smallest_good(
 ) -> int | None:
     """Index of the smallest file whose drop is at most ``max_drop``, or None.
 
-    Files far too small are passed over unmeasured. A bisection over their sizes, on a few pictures, finds the
-    largest that has lost ``margin`` points too many there; it supposes that of two files with *such* a
-    difference the larger is better. From there up every file is measured on all pictures, because near the
-    limit a larger file may well be the worse one.
+    Files that are much too small are not measured on all images. A bisection over sizes, on a few images, finds the
+    largest file whose drop exceeds the limit by ``margin`` points; it assumes that between files with such a
+    difference the larger one is better. All larger files are measured on all images, because near the limit a larger
+    file can be worse.
 
     Args:
         n_bytes: sizes, in any order.
-        drop: of ``(index, number of pictures or None for all)``: percentage points.
+        drop: function of ``(index, number of images or None for all)``; percentage points.
         max_drop: percentage points.
-        screen: pictures of the bisection.
-        margin: percentage points over ``max_drop``.
+        screen: number of images for the bisection.
+        margin: percentage points above ``max_drop``.
     """
     order = sorted(range(len(n_bytes)), key=lambda i: n_bytes[i])
     low, high = 0, len(order)
@@ -44,15 +44,15 @@ def smallest_good(
 def bytes_at(drops: Sequence[float], n_bytes: Sequence[int], max_drop: float) -> float | None:
     """Bytes at which a curve through noisy (drop, bytes) points crosses ``max_drop``; None outside the points.
 
-    Drops are made non-increasing in bytes by isotonic regression, and log bytes interpolated between them. It
-    depends on all the points around the limit, so it is less a matter of luck than the smallest good file.
+    Isotonic regression makes drops non-increasing in bytes, and log bytes are interpolated. The result depends on all
+    points near the limit, so it has less variance than the size of the smallest good file.
     """
     order = np.argsort(n_bytes)
     sizes = np.log(np.asarray(n_bytes, float)[order])
     fitted = IsotonicRegression(increasing=False).fit_transform(sizes, np.asarray(drops, float)[order])
     if not fitted.min() <= max_drop <= fitted.max():
         return None
-    # np.interp wants its abscissae to rise; of a flat stretch the middle counts.
+    # np.interp needs increasing abscissae; a flat part is represented by its middle.
     levels = np.unique(fitted)
     middles = [sizes[fitted == level].mean() for level in levels]
     return float(np.exp(np.interp(max_drop, levels, middles)))

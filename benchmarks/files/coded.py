@@ -1,4 +1,4 @@
-"""What a contestant of the file benchmark hands in."""
+"""The result of a contestant of the file benchmark."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Coded:
-    """A file's length, the state dict that its reader gets, and the seconds of writing and reading it."""
+    """Length of a file in bytes, the state dict that its reader returns, and the seconds of writing and reading."""
 
     n_bytes: int
     state: dict[str, Tensor]
@@ -20,7 +20,7 @@ class Coded:
 
 
 def digest(state: Mapping[str, Tensor]) -> str:
-    """16 hexadecimal digits that tell two state dicts apart: names, shapes, dtypes and values."""
+    """Hash of a state dict (names, shapes, dtypes and values), 16 hexadecimal digits."""
     found = hashlib.blake2b(digest_size=8)
     for name, tensor in state.items():
         found.update(f"{name} {tuple(tensor.shape)} {tensor.dtype};".encode())

@@ -1,11 +1,11 @@
-"""How fast the integers of a file are coded: our coder in C++ and in Python, and constriction's, on the same levels.
+"""Speed of the entropy coders: Szilard's in C++ and in Python, and constriction's, on the same levels.
 
-Megabytes are those of the weights as float32, four bytes each. Contestants take turns; figures are medians.
+Megabytes are those of the weights as float32, four bytes each. Contestants are timed alternately; figures are medians.
 
-* *adaptive*: :mod:`szilard.coding.stream`, which learns as it goes and sends no table;
-* *static tables*: :mod:`szilard.coding.static`, a table of frequencies for each tensor, through constriction's range
-  coder; counting them is part of encoding, and their bytes of the bits;
-* *constriction*: its range coder with one categorical model of all levels, which both sides are given for nothing.
+* *adaptive*: :mod:`szilard.coding.stream`, an adaptive model without tables;
+* *static tables*: :mod:`szilard.coding.static`, a frequency table for each tensor and constriction's range coder;
+  the time includes counting, and the bits include the tables;
+* *constriction*: its range coder with one categorical model of all levels, whose size is not counted.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ Way = tuple[Callable[[], Any], Callable[[], Any], float]  # encode, decode, byte
 
 
 def levels(data: bytes) -> Matrices:
-    """The weights' levels in a file, int32 ``[rows, cols]`` each."""
+    """Levels of all weights in a file, int32 ``[rows, cols]`` each."""
     records = [record for record in file.loads(data).records if isinstance(record, file.Levels)]
     return [r.levels.reshape(len(r.levels), -1).astype(np.int32) for r in records if r.levels.ndim > 1]
 
 
 def measure(matrices: Matrices, budget: float) -> list[dict[str, Any]]:
-    """One row for each coder; every one decodes what it was given, or it is an error."""
+    """One row for each coder; raises an error if a decoder does not return the encoded levels."""
     ways = {"adaptive, Python": _adaptive(matrices, False), "static tables": _static(matrices)}
     ways["constriction, one model"] = _constriction(matrices)
     if native.available():
@@ -42,7 +42,7 @@ def measure(matrices: Matrices, budget: float) -> list[dict[str, Any]]:
     for name, (encode, decode, _) in ways.items():
         for wanted, found in zip(matrices, decode(), strict=True):
             assert np.array_equal(wanted, found.reshape(wanted.shape)), (
-                f"{name} does not give back what it was given"
+                f"{name} does not decode to the encoded levels"
             )
         tasks[f"{name}: encode"], tasks[f"{name}: decode"] = Timed(encode), Timed(decode)
     seconds = interleave(tasks, budget=budget)
@@ -59,7 +59,7 @@ def measure(matrices: Matrices, budget: float) -> list[dict[str, Any]]:
 
 
 def body(rows: list[dict[str, Any]]) -> list[list[str]]:
-    """The table, under COLUMNS."""
+    """Rows of the table, under COLUMNS."""
     return [
         [row["name"], f"{row['encode']:.3g}", f"{row['decode']:.3g}", f"{row['bits']:.3f}"] for row in rows
     ]

@@ -1,6 +1,6 @@
-"""The rows of a comparison of files: how each contestant's file is chosen, and what is told of it.
+"""The rows of a comparison of files: how each contestant's file is chosen, and its reported figures.
 
-One rule for all: the smallest file whose drop on the pictures that choose is at most the limit.
+The rule is the same for all: the smallest file whose drop on the selection images is at most the limit.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from files.judge import Entry, Judge, Verdict
 
 #: Percentage points of accuracy.
 MAX_DROP = 0.5
-#: Percentage points of agreement: about one answer in twenty changes when ResNet-20 loses 0.5 of accuracy.
+#: Percentage points of agreement: about 5 % of the predictions change when ResNet-20 loses 0.5 points of accuracy.
 MAX_DISAGREEMENT = 5.0
 MARGIN = {"accuracy": 3.0, "agreement": 10.0}
 
@@ -24,13 +24,13 @@ class Row:
     """One file in a table.
 
     Attributes:
-        name: of the contestant, and how it was set.
-        options: its arguments.
-        chosen_drop: percentage points lost on the pictures that chose it.
-        score, drop, drop_error: percent and percentage points on those that are reported; with a standard error.
-        p_value: McNemar's, against the whole network.
-        write_seconds, read_seconds: of the file.
-        candidates: files among which it is the smallest good one.
+        name: contestant and its configuration.
+        options: arguments of the contestant.
+        chosen_drop: drop on the selection images, percentage points.
+        score, drop, drop_error: score in percent, drop and its standard error in percentage points, on the test images.
+        p_value: McNemar's test against the original network.
+        write_seconds, read_seconds: times to write and to read the file.
+        candidates: number of files from which it was chosen.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Row:
 
 
 def limit(judge: Judge) -> float:
-    """Percentage points that a file may lose."""
+    """Largest drop that a file may have, percentage points."""
     return MAX_DROP if judge.case.measure == "accuracy" else MAX_DISAGREEMENT
 
 
@@ -75,12 +75,12 @@ def told(name: str, judge: Judge, entry: Entry, candidates: int = 1) -> Row:
 def chosen(
     name: str, judge: Judge, entries: Sequence[Entry], progress: Callable[[str], None] = lambda text: None
 ) -> Row | None:
-    """The row of the smallest good file, or None if none is good."""
+    """The row of the smallest file within the limit, or None if there is none."""
     sizes = [judge.n_bytes(entry) for entry in entries]
     progress(f"{name}: {len(entries)} files")
 
-    def drop(index: int, pictures: int | None) -> float:
-        found = judge.chosen_drop(entries[index], pictures)
+    def drop(index: int, images: int | None) -> float:
+        found = judge.chosen_drop(entries[index], images)
         progress(f"{name}: {sizes[index]:,} bytes lose {found:.2f} points {entries[index].options}")
         return found
 
@@ -102,7 +102,7 @@ COLUMNS = [
 
 
 def body(rows: Sequence[dict[str, Any]], reference: str) -> list[list[str]]:
-    """A table, under COLUMNS; ``reference`` is the name of the row that sizes are divided by."""
+    """Rows of the table, under COLUMNS; sizes are divided by that of the row named ``reference``."""
     base = next((row["n_bytes"] for row in rows if row["name"] == reference), None)
     return [
         [

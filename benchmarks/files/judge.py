@@ -1,4 +1,4 @@
-"""Size and accuracy of files of one network, measured once."""
+"""Size and accuracy of files of one network; results are stored."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from files.pretrained import Case
 
 @dataclass(frozen=True)
 class Entry:
-    """One file of one contestant: ``make`` writes and reads it; ``options`` tell it from the contestant's others."""
+    """One file of one contestant: ``make`` writes and reads it; ``options`` identify it within the contestant."""
 
     contestant: str
     options: dict[str, Any]
@@ -26,25 +26,25 @@ class Entry:
 
 @dataclass(frozen=True)
 class Verdict:
-    """A file on the pictures that are reported: ``score`` and ``drop`` in percent and percentage points."""
+    """Result of a file on the test images: ``score`` in percent, ``drop`` in percentage points."""
 
     entry: Entry
     n_bytes: int
     score: float
     drop: float
     drop_error: float
-    p_value: float  # McNemar's, against the whole network
+    p_value: float  # McNemar's test against the original network
     right: np.ndarray
     write_seconds: float
     read_seconds: float
 
 
 class Judge:
-    """Measures entries on the pictures of a case.
+    """Measures entries on the images of a case.
 
     Args:
-        case: the network and its pictures.
-        measured: where figures are kept; they are found again by network, pictures and options.
+        case: the network and its images.
+        measured: storage of results; the keys are network, images and options.
     """
 
     def __init__(self, case: Case, measured: Measured) -> None:
@@ -55,17 +55,17 @@ class Judge:
         self._last: tuple[Entry, Coded] | None = None
 
     def coded(self, entry: Entry) -> Coded:
-        """The file itself; the last one is remembered."""
+        """The file; the last one is cached."""
         if self._last is None or self._last[0] is not entry:
             self._last = (entry, entry.make())
         return self._last[1]
 
     def n_bytes(self, entry: Entry) -> int:
-        """Length of the whole file."""
+        """Length of the whole file, bytes."""
         return int(self.size(entry)["bytes"])
 
     def size(self, entry: Entry) -> dict[str, float]:
-        """Bytes, and the seconds of writing and reading."""
+        """Length in bytes, and the seconds of writing and reading."""
 
         def weigh() -> dict[str, float]:
             coded = self.coded(entry)
@@ -78,13 +78,13 @@ class Judge:
         return self._measured.get(self._key(entry, "size"), weigh)
 
     def chosen_drop(self, entry: Entry | None, limit: int | None = None) -> float:
-        """Percentage points lost on (the first ``limit`` of) the pictures that choose."""
+        """Drop on (the first ``limit`` of) the selection images, percentage points."""
         before = self._right(None, "choose")[:limit]
         after = before if entry is None else self._right(entry, "choose", limit)
         return 100 * float(before.mean() - after.mean())
 
     def verdict(self, entry: Entry) -> Verdict:
-        """The file on all the pictures that are reported."""
+        """Result of the file on all test images."""
         before, after = self._right(None, "report"), self._right(entry, "report")
         size = self.size(entry)
         return Verdict(
@@ -100,20 +100,20 @@ class Judge:
         )
 
     def baseline(self) -> float:
-        """Percent right of the whole network on the pictures that are reported."""
+        """Score of the original network on the test images, percent."""
         return 100 * float(self._right(None, "report").mean())
 
     def _right(self, entry: Entry | None, role: str, limit: int | None = None) -> np.ndarray:
-        """Which pictures are put in the right class, bool ``[N]``; without an entry, by the whole network."""
-        pictures = getattr(self.case, role)
-        n = len(pictures.y) if limit is None else min(limit, len(pictures.y))
+        """Which images are classified correctly, bool ``[N]``; without an entry, by the original network."""
+        images = getattr(self.case, role)
+        n = len(images.y) if limit is None else min(limit, len(images.y))
 
         def look() -> str:
             state = self.case.network.state_dict() if entry is None else self.coded(entry).state
             self._network.load_state_dict(state, strict=True)
-            return pack(right(self._network, pictures, n))
+            return pack(right(self._network, images, n))
 
-        key = self._key(entry, "right") | {"pictures": pictures.name, "n": n}
+        key = self._key(entry, "right") | {"pictures": images.name, "n": n}
         return unpack(self._measured.get(key, look), n)
 
     def _key(self, entry: Entry | None, what: str) -> dict[str, Any]:

@@ -1,9 +1,9 @@
-"""Rounding by row, as one does it by hand: the file that any compression must beat at the same error of the outputs.
+"""Rounding by row: the baseline that a compression must beat at the same error of the outputs.
 
-Each matrix has one scale a row, the largest magnitude over the largest level (or the clipped one of least squared
-error), each entry goes to the nearest level, and everything is packed by zstd at level 19. Vectors are float16, scales
-float32. Levels lie in a byte each or packed bit by bit, whichever gives the smaller file. Values only count: a
-kernel that multiplies with int8 gives the same ones.
+Each row of a matrix has one scale, the largest magnitude divided by the largest level (or the clipping scale with the
+least squared error). Each entry is rounded to the nearest level, and the file is compressed with zstd at level 19.
+Vectors are float16, scales float32. Levels are stored as bytes or bit-packed, whichever gives the smaller file. Only
+values are compared; int8 kernels would give the same values.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from files.plain_files import int8_zstd
 from szilard.networks import copied
 
 BITS = (3, 4, 5, 6, 7, 8, 9, 10, 12)
-COARSE = (3, 4, 5)  # with more, clipping never helps
+COARSE = (3, 4, 5)  # with more bits, clipping does not help
 KINDS = ("by row", CLIPPED := "by row, clipped", FIRST := "by row, the first matrix in float16")
 CLIPS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
 LEVEL = 19
-GROUP = 64  # columns that share a scale in torchao's int4
+GROUP = 64  # number of columns that share a scale in torchao's int4
 
 
 @dataclass(frozen=True)
 class Point:
-    """One file: how it was made, its bytes, and the error of the outputs. Files of one kind differ in their width."""
+    """One file: its format, size in bytes, and error of the outputs. Files of one kind differ in their bit width."""
 
     kind: str
     name: str
@@ -40,10 +40,10 @@ class Point:
 
 
 def points(network: nn.Module, error: Callable[[nn.Module], float], *, level: int = LEVEL) -> list[Point]:
-    """Files of a network by all the ways known here.
+    """Files of a network in all formats of this module.
 
     Args:
-        error: of a network's outputs.
+        error: measures the error of a network's outputs.
     """
     found = []
     first = next((p for p in network.parameters() if p.dim() > 1), None)
@@ -69,9 +69,9 @@ def points(network: nn.Module, error: Callable[[nn.Module], float], *, level: in
 
 
 def bytes_at(points: list[Point], error: float) -> int | None:
-    """Least bytes at an error: between two neighbouring widths of one kind, bytes are a line in the log of the error.
+    """Least bytes at an error: between neighbouring bit widths of one kind, bytes are linear in the log of the error.
 
-    That is what theory says of widths between whole bits; None where every file errs more.
+    Theory gives this for fractional bit widths. None if the error of every file is larger.
     """
     found = [p.bytes for p in points if p.error <= error]
     kinds: dict[str, list[Point]] = {}
@@ -119,7 +119,7 @@ def _zstd(content: bytes, level: int) -> bytes:
 
 
 def _torchao(network: nn.Module, error: Callable[[nn.Module], float], level: int) -> list[Point]:
-    """int8 by row and int4 by groups of columns, of torchao; nothing where it is not installed."""
+    """torchao's int8 by row and int4 by groups of columns; empty if it is not installed."""
     try:
         coded = int8_zstd(network.state_dict())
     except ImportError:
@@ -133,7 +133,7 @@ def _torchao(network: nn.Module, error: Callable[[nn.Module], float], level: int
 
 
 def _int4(network: nn.Module, error: Callable[[nn.Module], float], level: int) -> Point:
-    """torchao's asymmetric int4 values; columns that fill no group form a smaller last one."""
+    """torchao's asymmetric int4 values; the remaining columns form a smaller last group."""
     primitives = importlib.import_module("torchao.quantization.quant_primitives")
     rounded = copied(network).eval()
     parts: list[bytes] = []

@@ -1,11 +1,10 @@
-"""The options with which NNCodec enters the comparison.
+"""The options of NNCodec in the comparison.
 
-``use_dq`` is on throughout, as it is by default. *Tuned* is every combination of the quantisation parameter of weights,
-that of other tensors, folding of BatchNorm, and what ``encode`` is handed: an ``nn.Module`` or a dict of arrays. A
-parameter below -30 only makes larger files than those that are good enough, and above -14 nothing is left of a network.
-*Defaults* changes nothing but ``qp``: at the untouched default of -32 it is no contest (hardly an error, and
-the largest file), and nobody who wants a small file leaves the one knob of size and quality alone. It may choose
-its form, since users do. So each row is the smallest file of its family that is good enough, by the same rule.
+``use_dq`` is always on, as by default. *Tuned* tests every combination of the quantisation parameter of weights, that
+of other tensors, folding of BatchNorm, and the input of ``encode``: an ``nn.Module`` or a dict of arrays. A parameter
+below -30 only gives larger files within the limit, and above -14 the network is destroyed. *Defaults* changes only
+``qp``, the parameter that controls size and quality: with its default of -32 the error is very small and the file is
+the largest. The form of the input is free here, too. Each row is the smallest file of its family within the limit.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ Code = Callable[[dict[str, Any], str], Coded]  # (options, form)
 
 
 def tuned(code: Code, coarse: bool = False) -> list[Entry]:
-    """The grid: 204 files, or 16 of them."""
+    """The grid: 204 files, or 16 if coarse."""
     if coarse:
         return [_entry(code, qp=qp, nonweight_qp=n, bnf=True) for qp in COARSE_QPS for n in (-40, -32)]
     return [
@@ -38,18 +37,18 @@ def tuned(code: Code, coarse: bool = False) -> list[Entry]:
 
 
 def defaults(code: Code, coarse: bool = False) -> list[Entry]:
-    """Nothing but ``qp`` and the form: 34 files, or 16."""
+    """Only ``qp`` and the form vary: 34 files, or 16 if coarse."""
     qps = COARSE_QPS if coarse else QPS
     return [_entry(code, form, qp=qp) for qp in qps for form in ("module", "dict")]
 
 
 def untouched(code: Code) -> Entry:
-    """No option at all."""
+    """All options at their defaults."""
     return _entry(code, "module", qp=DEFAULT_QP)
 
 
 def rated(code: Code, coarse: bool = False) -> list[Entry]:
-    """Beyond what ``encode`` offers: its trellis with the rate term that only the function below it can turn on."""
+    """With the rate term of the trellis quantiser, which ``encode`` does not offer; only an inner function has it."""
     qps = COARSE_QPS if coarse else QPS
     return [
         _entry(code, "module", qp=qp, nonweight_qp=-32, bnf=True, lambda_scale=1.0, **extra)
@@ -59,7 +58,7 @@ def rated(code: Code, coarse: bool = False) -> list[Entry]:
 
 
 def described(entry: Entry) -> str:
-    """The options of a file in the fewest words: "qp -23, nonweight_qp -32, bnf"."""
+    """Short description of a file's options: "qp -23, nonweight_qp -32, bnf"."""
     shown = []
     for name, value in entry.options.items():
         if value is True:
@@ -70,7 +69,7 @@ def described(entry: Entry) -> str:
 
 
 def curve(code: Code, coarse: bool = False) -> list[Entry]:
-    """The best line through the grid, for the curve of size against accuracy."""
+    """The best options of the grid with varying ``qp``, for the curve of size and accuracy."""
     qps = range(-32, -23, 4) if coarse else range(-28, -15, 2)
     return [_entry(code, qp=qp, nonweight_qp=-32, bnf=True) for qp in qps]
 

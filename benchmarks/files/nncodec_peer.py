@@ -1,13 +1,13 @@
 """NNCodec 2.1.3 (ISO/IEC 15938-17; Fraunhofer HHI, ``pip install nncodec``) as a peer.
 
-It wants numpy < 2 and a torchvision that matches torch's build, so it gets a virtual environment of its own, made on
-first use: numpy < 2 and nncodec without its dependencies, and the torch of this Python, lent to it by a path
-file. Its C++ coder is compiled by pip, which needs a C++ compiler. Its own ``encode`` and ``decode`` do the
-work, on an ``nn.Module`` with the tensors of the network, in a process that is told what to do line by line
-(:mod:`files.nncodec_worker`, which also says what stands in for the packages that coding never uses).
+It needs numpy < 2 and a torchvision that matches torch's build, so it gets its own virtual environment, made on first
+use: numpy < 2, nncodec without its dependencies, and the torch of this Python, added with a path file. pip compiles its
+C++ coder, which needs a C++ compiler. Its ``encode`` and ``decode`` are called on an ``nn.Module`` with the tensors of
+the network, in a process that reads jobs line by line (:mod:`files.nncodec_worker`, which also describes the
+replacements of packages that coding does not use).
 
-A state dict goes in, and what a reader of the file gets comes out. ``num_batches_tracked`` is not in its files;
-the reader is given it for nothing.
+The input is a state dict, the output is the state dict that a reader of the file gets. Its files do not contain
+``num_batches_tracked``; it is added without counting its bytes.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from files.coded import Coded
 from szilard.errors import SzilardError
 
 VERSION = "2.1.3"
-BATCHNORM_EPS = 1e-5  # of torch, and the one that NNCodec folds with
+BATCHNORM_EPS = 1e-5  # epsilon of BatchNorm in torch, and in NNCodec's folding
 WORKER = Path(__file__).with_name("nncodec_worker.py")
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "szilard-benchmarks"
 
 
 class Session:
-    """Codes one state dict, again and again, with different options."""
+    """Codes one state dict with different options."""
 
     def __init__(self, worker: subprocess.Popen[str], state: Mapping[str, Tensor], folder: Path) -> None:
         self._worker, self._state, self._folder = worker, state, folder
@@ -46,9 +46,9 @@ class Session:
         """One file.
 
         Args:
-            form: what ``encode`` is handed, a "module" or a "dict" of arrays (without ``bnf``).
-            options: of ``nncodec.nn.encode``: ``qp``, ``nonweight_qp``, ``bnf``, ``use_dq``, ...; the package's
-                own default for each that is not named; and ``lambda_scale``, of the function below it.
+            form: input of ``encode``, a "module" or a "dict" of arrays (without ``bnf``).
+            options: options of ``nncodec.nn.encode``: ``qp``, ``nonweight_qp``, ``bnf``, ``use_dq``, ...; the others
+                have the package's defaults. ``lambda_scale`` is an option of an inner function.
         """
         path = self._folder / "decoded.npz"
         assert self._worker.stdin
@@ -59,7 +59,7 @@ class Session:
         self._worker.stdin.flush()
         line = self._worker.stdout.readline()
         if not line:
-            raise SzilardError(f"NNCodec stopped at {options}; see its own words above")
+            raise SzilardError(f"NNCodec failed with {options}; see its output above")
         answer = json.loads(line)
         with np.load(path, allow_pickle=False) as arrays:
             decoded = {name: torch.from_numpy(arrays[name]) for name in arrays.files}
@@ -70,11 +70,11 @@ class Session:
 
 @contextmanager
 def session(state: Mapping[str, Tensor], cache: Path = CACHE) -> Iterator[Session]:
-    """A worker process that holds ``state`` until the block ends.
+    """A worker process for ``state``, until the block ends.
 
     Args:
         state: tensors by name; floating ones as float32.
-        cache: folder of the virtual environment, which is made if it is not there.
+        cache: folder of the virtual environment, which is made if it is missing.
 
     Raises:
         SzilardError: the environment cannot be made.
@@ -101,8 +101,8 @@ def session(state: Mapping[str, Tensor], cache: Path = CACHE) -> Iterator[Sessio
 def completed(original: Mapping[str, Tensor], decoded: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """``decoded`` in the order, shapes and dtypes of ``original``, with its ``num_batches_tracked``.
 
-    With ``bnf`` NNCodec multiplies each BatchNorm's scale into the convolution before it and calls what is left
-    ``<convolution>.weight.bias``; here that becomes the BatchNorm's bias, and the rest of it does nothing.
+    With ``bnf`` NNCodec multiplies each BatchNorm's scale into the convolution before it and stores the rest as
+    ``<convolution>.weight.bias``; here it becomes the BatchNorm's bias, and the other tensors become the identity.
 
     Raises:
         SzilardError: a tensor is missing.
@@ -125,7 +125,7 @@ def completed(original: Mapping[str, Tensor], decoded: Mapping[str, Tensor]) -> 
 
 
 def environment(cache: Path = CACHE) -> Path:
-    """The Python of the peer's virtual environment, made if it is not there (minutes: it compiles).
+    """The Python of the peer's virtual environment, made if it is missing (compilation takes minutes).
 
     Raises:
         SzilardError: pip or the compiler fails, or there is no numpy < 2 for this Python.
@@ -137,24 +137,24 @@ def environment(cache: Path = CACHE) -> Path:
         return python
     if sys.version_info >= (3, 13):
         raise SzilardError(
-            "NNCodec needs numpy < 2, which Python 3.13 has no wheel of; run this with Python 3.12"
+            "NNCodec needs numpy < 2, which has no wheel for Python 3.13; run this with Python 3.12"
         )
     print(
-        f"making an environment for NNCodec {VERSION} in {folder} (its C++ is compiled: minutes)",
+        f"making an environment for NNCodec {VERSION} in {folder} (compiling its C++ code takes minutes)",
         file=sys.stderr,
     )
     venv.create(folder, with_pip=True, clear=True)
     for wanted in (["numpy<2"], ["--no-deps", f"nncodec=={VERSION}"]):
         pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *wanted]
         if subprocess.run(pip, check=False).returncode:
-            raise SzilardError(f"pip could not install {wanted[-1]} in {folder}; see its words above")
+            raise SzilardError(f"pip could not install {wanted[-1]} in {folder}; see its output above")
     lend_torch(python)
     complete.touch()
     return python
 
 
 def lend_torch(python: Path) -> None:
-    """Put the packages of this Python behind those of the other's: torch is found, numpy < 2 is found first."""
+    """Add this Python's packages after those of the environment: it finds torch here, but its own numpy < 2 first."""
     ask = "import sysconfig; print(sysconfig.get_path('purelib'))"
     packages = subprocess.run(
         [str(python), "-c", ask], check=True, capture_output=True, text=True

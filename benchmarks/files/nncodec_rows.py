@@ -1,8 +1,8 @@
-"""The rows of NNCodec: coded anew, or read from the file of results that is kept beside the benchmark.
+"""The rows of NNCodec: computed, or read from the stored results.
 
-Its grid is some two hundred files for each network, and none of them changes as long as neither the network, the
-pictures, nor NNCodec does. So ``benchmarks/results/nncodec.jsonl`` holds one line for each row: arguments, bytes, drops
-on both sets of pictures, and versions.
+Its grid has about two hundred files for each network, which depend only on the network, the images and the version of
+NNCodec. So ``benchmarks/results/nncodec.jsonl`` stores one line for each row: arguments, bytes, drops on both sets of
+images, and versions.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def coded_anew(judge: Judge, cache: Path, coarse: bool, progress: Callable[[str]
 
     Args:
         cache: folder of its virtual environment.
-        coarse: leave out what differs little: a quantisation parameter in two, and two values for other tensors.
+        coarse: use every second quantisation parameter, and two values for other tensors.
     """
     with nncodec_peer.session(judge.case.network.state_dict(), cache) as session:
 
@@ -53,7 +53,7 @@ def coded_anew(judge: Judge, cache: Path, coarse: bool, progress: Callable[[str]
 
 
 def keep(network: str, rows: list[Row], path: Path = KEPT) -> None:
-    """Write the rows of a network into the file, in place of those that were there."""
+    """Write the rows of a network to the file, replacing earlier ones."""
     versions = {
         "nncodec": nncodec_peer.VERSION,
         "torch": str(torch.__version__),

@@ -1,15 +1,14 @@
-"""The half of the NNCodec peer that runs in a Python of its own (:mod:`files.nncodec_peer` starts it).
+"""The part of the NNCodec peer that runs in a separate Python (:mod:`files.nncodec_peer` starts it).
 
     python nncodec_worker.py NETWORK.npz FOLDER  < jobs, one JSON object a line  > answers, likewise
 
-NETWORK.npz holds a state dict. A job names the ``options`` of ``nncodec.nn.encode``, the ``form`` it is handed
-("module" or "dict"), and a file ``decoded`` to be written; the answer holds ``bytes``, the length of the whole
-file, and what it took to write and read it in seconds. The tensors that a reader of the file gets are left in
-``decoded`` (npz, no pickle).
+NETWORK.npz holds a state dict. A job contains the ``options`` of ``nncodec.nn.encode``, the ``form`` of its input
+("module" or "dict"), and the path ``decoded`` of an output file. The answer contains ``bytes``, the length of the whole
+file, and the seconds to write and to read it. The decoded tensors are written to ``decoded`` (npz, no pickle).
 
-NNCodec imports packages that coding does not need (torchvision, OpenCV, pandas, h5py). Those that are missing
-are replaced by empty modules; everything that computes is the package's own. It prints as it goes and writes a
-copy of each file to a folder, so its standard output goes to standard error and the copies into FOLDER.
+NNCodec imports packages that coding does not need (torchvision, OpenCV, pandas, h5py). Missing ones are replaced by
+empty modules; all computation is done by the package itself. It prints messages and writes a copy of each file, so its
+standard output is redirected to standard error and the copies go to FOLDER.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ UNUSED = ("cv2", "h5py", "pandas", "ptflops", "torchmetrics", "torchvision", "tq
 
 
 class Empty(type):
-    """The class of a class that stands for anything: its attributes, and what calling it gives, are it again."""
+    """Metaclass of a placeholder class: its attributes and the results of calls are the class itself."""
 
     def __getattr__(cls, name: str) -> Empty:
         if name.startswith("__"):
@@ -44,7 +43,7 @@ class Empty(type):
 
 
 class Anything(metaclass=Empty):
-    """May be called, asked for attributes, or be the base of a class; none of it does anything."""
+    """A placeholder that can be called, have attributes and be a base class, without any effect."""
 
 
 class EmptyModule(ModuleType):
@@ -55,7 +54,7 @@ class EmptyModule(ModuleType):
 
 
 class EmptyModules(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """The last finder to be asked: what no other finder knew, and is on the list, is an empty module."""
+    """Import finder of last resort: modules on the list that are not installed become empty modules."""
 
     def find_spec(
         self, fullname: str, path: object = None, target: object = None
@@ -72,9 +71,9 @@ class EmptyModules(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
 
 def rebuilt(state: dict[str, torch.Tensor]) -> torch.nn.Module:
-    """A network of the same tensors under the same names, in the same order, whose BatchNorms are BatchNorms.
+    """A network with the same tensors, names and order, whose BatchNorm layers have the class ``BatchNorm2d``.
 
-    NNCodec asks a network for its state dict and for the class of its BatchNorm layers, and for nothing else.
+    NNCodec uses only the state dict of a network and the class of its BatchNorm layers.
     """
     root = torch.nn.Module()
     norms = {name.rpartition(".")[0] for name in state if name.endswith(".running_mean")}
@@ -99,12 +98,11 @@ def rebuilt(state: dict[str, torch.Tensor]) -> torch.nn.Module:
 
 
 def code(state: dict[str, np.ndarray], job: dict[str, Any], folder: Path) -> tuple[bytearray, float]:
-    """The file, and the seconds it took to write.
+    """The file, and the seconds to write it.
 
-    ``job["form"]`` is what ``encode`` is handed: a "module", or a "dict" of arrays, which it codes a little
-    differently (a BatchNorm's scale counts as a weight in the first and not in the second). A ``lambda_scale``,
-    the price of a bit in the search for levels, is no argument of ``encode``; with one, the function below it
-    is called.
+    ``job["form"]`` is the input of ``encode``: a "module" or a "dict" of arrays, which are coded slightly differently
+    (a BatchNorm's scale is a weight only in a module). ``lambda_scale``, the price of a bit in the search for levels,
+    is not an argument of ``encode``; if it is given, an inner function is called.
     """
     from nncodec.nn import encode
     from nncodec.nnc import compress_model
@@ -113,7 +111,7 @@ def code(state: dict[str, np.ndarray], job: dict[str, Any], folder: Path) -> tup
     form = job.get("form", "module")
     rated = "lambda_scale" in options
     if rated and form == "dict":
-        raise ValueError("lambda_scale is for a module")
+        raise ValueError("lambda_scale needs a module")
     network: Any
     if form == "dict":
         network = {name: np.float32(value) for name, value in state.items() if counts(name)}
@@ -121,7 +119,7 @@ def code(state: dict[str, np.ndarray], job: dict[str, Any], folder: Path) -> tup
         network = rebuilt({name: torch.from_numpy(value.copy()) for name, value in state.items()})
     started = time.perf_counter()
     if rated:
-        # The options that encode would pass on.
+        # The options that encode passes to this function.
         stream, _ = compress_model(
             network,
             **{"qp": -32, "row_skipping": True, **options},
@@ -137,7 +135,7 @@ def code(state: dict[str, np.ndarray], job: dict[str, Any], folder: Path) -> tup
 
 
 def read(stream: bytearray, options: dict[str, Any]) -> tuple[dict[str, np.ndarray], float]:
-    """The tensors in the file and the seconds it took; with ``bnf`` scales are multiplied back into weights."""
+    """The tensors in the file and the seconds to read it; with ``bnf`` scales are multiplied back into weights."""
     from nncodec.nn import decode
 
     folded = bool(options.get("bnf"))
@@ -146,7 +144,7 @@ def read(stream: bytearray, options: dict[str, Any]) -> tuple[dict[str, np.ndarr
 
 
 def counts(name: str) -> bool:
-    """Batch counters are left out of a file, as the package itself does for a module."""
+    """The arrays without batch counters, which the package also leaves out for a module."""
     return not name.endswith("num_batches_tracked")
 
 

@@ -1,6 +1,6 @@
-"""Our files of a pretrained network: with calibration pictures, without any data, and along λ.
+"""Szilard's files of a pretrained network: with calibration images, without data, and for several λ.
 
-One row has its *drop guaranteed*: with confidence 0.9 it is kept on other images than those that choose, too.
+One row has its *drop guaranteed*: with confidence 0.9 the limit also holds on images that did not select the file.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ NAME = "Szilard, 512 unlabelled images"
 PROMISED = "Szilard, 512 unlabelled images, drop guaranteed"
 DATA_FREE = "Szilard, no data"
 POINT = "Szilard, curve"
-OCTAVES = (-2.0, -1.0, 1.0)  # of λ, around the one that was found
+OCTAVES = (-2.0, -1.0, 1.0)  # factors of λ, around the selected one
 QUICK_OCTAVES = (-1.5,)
 READS = 5
 
@@ -36,29 +36,29 @@ def rows(
     progress: Callable[[str], None],
     passes: Callable[[], list[Pass]] | None = None,
 ) -> tuple[list[Row], Compressed]:
-    """Our rows, the curve of the first, and what came of the first.
+    """Szilard's rows, the curve of the first, and the result of the first.
 
     Args:
-        passes: instead of the default ones.
+        passes: replacements of the default passes.
     """
     case = judge.case
 
     def score(network: Any) -> float:
         return float(right(network, case.choose).mean())
 
-    def by_picture(network: Any) -> torch.Tensor:
+    def by_image(network: Any) -> torch.Tensor:
         return torch.from_numpy(right(network, case.choose)).double()
 
     cpu = {}
 
-    def compress(name: str, calibration: Any, **wish: Any) -> Compressed:
+    def compress(name: str, calibration: Any, **options: Any) -> Compressed:
         started = time.process_time()
         made = szilard.compress(
             case.network,
             calibration=calibration,
             progress=progress,
             passes=None if passes is None else passes(),
-            **wish,
+            **options,
         )
         cpu[name] = round(time.process_time() - started, 1)
         return made
@@ -66,7 +66,7 @@ def rows(
     most = limit(judge) / 100
     found = compress(NAME, case.calibration, max_drop=most, evaluate=score)
     table = [told(NAME, judge, entry(NAME, found, cpu[NAME]), len(found.trials))]
-    kept = compress(PROMISED, case.calibration, max_drop=most, evaluate=by_picture)
+    kept = compress(PROMISED, case.calibration, max_drop=most, evaluate=by_image)
     table.append(told(PROMISED, judge, entry(PROMISED, kept, cpu[PROMISED]), len(kept.trials)))
     free = compress(DATA_FREE, None, max_drop=most, evaluate=score)
     table.append(told(DATA_FREE, judge, entry(DATA_FREE, free, cpu[DATA_FREE]), len(free.trials)))
@@ -77,7 +77,7 @@ def rows(
 
 
 def entry(name: str, compressed: Compressed, cpu_seconds: float) -> Entry:
-    """A file as a contestant's; what is judged is what :func:`szilard.load` reads from disk."""
+    """A file as the result of a contestant; accuracy is measured on the tensors that :func:`szilard.load` returns."""
 
     def read_back() -> Coded:
         with tempfile.TemporaryDirectory() as folder:

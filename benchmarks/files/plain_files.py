@@ -1,9 +1,9 @@
-"""What one gets without a codec for networks: safetensors, whole or in int8, under zstd.
+"""Files without a codec for networks: safetensors with zstd, in float32 or int8.
 
 * float32 tensors in a safetensors file, then zstd at level 19;
 * the same with each matrix and kernel in int8 and one float32 scale for each output channel: torchao's
-  ``Int8WeightOnlyConfig``. torchao's own products know linear layers only, so a kernel is handed to it as the matrix
-  ``[C_out, C_in kh kw]`` and judged by its values, as the reader of the file would restore them.
+  ``Int8WeightOnlyConfig``. torchao supports linear layers only, so a kernel is passed to it as a matrix
+  ``[C_out, C_in kh kw]``; accuracy is measured with the dequantised values.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ State = Mapping[str, Tensor]
 
 
 def float32_zstd(state: State) -> Coded:
-    """Raises ImportError without safetensors and zstandard."""
+    """The float32 file; raises ImportError without safetensors and zstandard."""
     return _coded(lambda: {name: tensor.contiguous() for name, tensor in state.items()}, dict)
 
 
 def int8_zstd(state: State) -> Coded:
-    """Raises ImportError without torchao, safetensors and zstandard."""
-    importlib.import_module("torchao.quantization")  # whose seconds are not the file's
+    """The int8 file; raises ImportError without torchao, safetensors and zstandard."""
+    importlib.import_module("torchao.quantization")  # imported here, so that the import is not timed
     return _coded(lambda: _quantized(state), _restored)
 
 

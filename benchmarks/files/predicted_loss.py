@@ -1,8 +1,9 @@
-"""Whether the curvature tells what rounding costs: predicted against measured ΔL, layer by layer and step by step.
+"""Accuracy of the curvature: predicted and measured loss of rounding, for each layer and several steps.
 
-Each layer alone is rounded to the nearest level, at steps that double. Predicted is ½ Σ_r G_r e_r A e_rᵀ with the
-errors e; measured is KL(original ‖ rounded) on pictures that the curvature has not seen. The curvature is that of the
-network's own answers, at softmax temperature 1; that at 4, with which compression works, stands beside it.
+One layer at a time is rounded to the nearest level, with doubling steps. The prediction is ½ Σ_r G_r e_r A e_rᵀ with
+the errors e; the measurement is KL(original ‖ rounded) on images that were not used for the curvature. The curvature
+uses the network's own predictions as labels, at softmax temperature 1; temperature 4, which compression uses, is
+reported as well.
 """
 
 from __future__ import annotations
@@ -20,15 +21,15 @@ from szilard.compression import Curvature, sequential_rounding
 from szilard.compression.draft import STEPS
 
 COLUMNS = ["step / standard deviation", "layers", "median measured / predicted", "least", "most"]
-SHARES = (0.25, 0.5, 1.0, 1.5, 2.0)  # of a weight's standard deviation
+SHARES = (0.25, 0.5, 1.0, 1.5, 2.0)  # steps, as multiples of a weight's standard deviation
 
 
 def measure(
     case: Case, loss: Loss, shares: tuple[float, ...], progress: Callable[[str], None]
 ) -> dict[str, Any]:
-    """Points (layer, share, predicted, measured, predicted at temperature 4), and what they say.
+    """Points (layer, step, predicted, measured, predicted at temperature 4), and their statistics.
 
-    That is the correlation of the logarithms of predicted and measured losses, and the median of their ratio.
+    These are the correlation of the logarithms of predicted and measured losses, and the median of their ratio.
     """
     draft = canonical(case)
     points = []
@@ -64,7 +65,7 @@ def predicted(known: Curvature, error: torch.Tensor) -> float:
 
 
 def body(found: dict[str, Any]) -> list[list[str]]:
-    """The table, under COLUMNS."""
+    """Rows of the table, under COLUMNS."""
     rows = []
     for share in sorted({p[1] for p in found["points"]}):
         ratios = [p[3] / p[2] for p in found["points"] if p[1] == share]

@@ -1,12 +1,12 @@
-"""Networks that somebody else trained, and the pictures on which a smaller copy is judged.
+"""Pretrained networks, and the images for calibration, selection and test of their compressed versions.
 
 * ResNet-20 for CIFAR-10 of akamaster/pytorch_resnet_cifar10 (91.73 % of the test set).
-* The bottleneck ResNet-56 for CIFAR-100 that comes with NNCodec. Without CIFAR-100 under the data root, it is shown
-  CIFAR-10's pictures and judged by **agreement**: the share of them that it puts in the class the whole network
-  put them in. Agreement needs no labels, and is 100 % before compression.
+* The bottleneck ResNet-56 for CIFAR-100 that is distributed with NNCodec. If CIFAR-100 is not under the data root, it
+  gets CIFAR-10's images, and the score is **agreement**: the share of images with the same predicted class as the
+  original network. Agreement needs no labels, and is 100 % before compression.
 
-Which pictures choose a file is the caller's affair (:data:`SPLITS`). Both networks were trained on all 50 000 training
-pictures of their set, so those have been seen; the test set has not.
+The caller selects the images that choose a file (:data:`SPLITS`). Both networks were trained on all 50 000 training
+images of their data set, but not on the test set.
 """
 
 from __future__ import annotations
@@ -19,41 +19,41 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from files.accuracy import Pictures, predictions
+from files.accuracy import Images, predictions
 from files.bottleneck import BottleneckResNet56
 from szilard import networks
 from szilard.data import cifar
 from szilard.data.dataset import Split
 from szilard.errors import SzilardError
 
-#: Where files are chosen, and where the chosen one is reported.
+#: Images that select the file, and images on which it is reported.
 SPLITS = {
-    "train": "chosen on the last 5 000 training pictures (seen in training), reported on the test set",
+    "train": "chosen on the last 5 000 training images (used in training), reported on the test set",
     "half": "chosen on the first half of the test set, reported on the second",
-    "test": "chosen on the test set itself and reported there: optimistic for every contestant",
+    "test": "chosen and reported on the test set: optimistic for every contestant",
 }
 N_CALIBRATION = 512
 
 
 @dataclass(frozen=True)
 class Case:
-    """A trained network in eval mode and the pictures around it.
+    """A trained network in eval mode and its images.
 
-    ``calibration`` holds 512 normalised training pictures without labels, ``[512, 3, 32, 32]``; none of them is in
-    ``choose`` or ``report``. ``measure`` is "accuracy" or "agreement".
+    ``calibration`` holds 512 normalised training images without labels, ``[512, 3, 32, 32]``; none of them is in
+    ``choose`` (selection) or ``report`` (test). ``measure`` is "accuracy" or "agreement".
     """
 
     name: str
     network: nn.Module
     calibration: Tensor
-    choose: Pictures
-    report: Pictures
+    choose: Images
+    report: Images
     measure: str
 
 
 @dataclass(frozen=True)
 class Source:
-    """A data set as it is published, uint8, and the normalisation of the network that is to see it."""
+    """A data set as published, uint8, and the normalisation of the network."""
 
     name: str
     train: Split
@@ -66,13 +66,13 @@ class Source:
         mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (self.mean, self.std))
         return ((x.float() / 255 - mean) / std).contiguous(memory_format=torch.channels_last)
 
-    def pictures(self, part: str, start: int | None = None, stop: int | None = None) -> Pictures:
-        """Some of the "train" or the "test" pictures."""
+    def images(self, part: str, start: int | None = None, stop: int | None = None) -> Images:
+        """Images ``start`` to ``stop`` of the "train" or the "test" part."""
         whole: Split = getattr(self, part)
         start, stop, _ = slice(start, stop).indices(len(whole.y))
         rows = slice(start, stop)
         name = f"{self.name} {part} {start}:{stop}"
-        return Pictures(name, self.normalised(whole.x[rows]), whole.y[rows])
+        return Images(name, self.normalised(whole.x[rows]), whole.y[rows])
 
 
 def resnet20(root: Path, split: str = "train") -> Case:
@@ -83,13 +83,13 @@ def resnet20(root: Path, split: str = "train") -> Case:
     """
     network = networks.build("resnet20", (3, 32, 32), 10)
     state = _checkpoint(root, "resnet20-12fca82f.th")["state_dict"]
-    # The checkpoint is older than batch counters.
+    # The checkpoint has no batch counters.
     network.load_state_dict({k.removeprefix("module."): v for k, v in state.items()}, strict=False)
     return make_case("resnet20", network, cifar10(root), split)
 
 
 def cifar10(root: Path) -> Source:
-    """CIFAR-10 as ResNet-20 sees it.
+    """CIFAR-10 with the normalisation of ResNet-20.
 
     Raises:
         SzilardError: it is not under ``root``.
@@ -99,10 +99,10 @@ def cifar10(root: Path) -> Source:
 
 
 def resnet56(root: Path, split: str = "train") -> Case:
-    """The bottleneck ResNet-56 and CIFAR-100, or CIFAR-10's pictures where that is missing.
+    """The bottleneck ResNet-56 and CIFAR-100, or CIFAR-10's images if that is missing.
 
     Raises:
-        SzilardError: the checkpoint, or CIFAR-10 as well, is not under ``root``.
+        SzilardError: the checkpoint, or both data sets, are not under ``root``.
     """
     network = BottleneckResNet56()
     network.load_state_dict(_checkpoint(root, "ResNet56_CIF100.pt"))
@@ -125,24 +125,24 @@ def make_case(
     measure: str = "accuracy",
     most: tuple[int, int] | None = None,
 ) -> Case:
-    """Put a network and a data set together by one of :data:`SPLITS`.
+    """A case of a network and a data set, with one of :data:`SPLITS`.
 
     Args:
-        most: pictures that choose, and that are reported; by default all.
+        most: limit of the number of images in each part; by default all.
 
     Raises:
-        SzilardError: there is no such split.
+        SzilardError: the split is unknown.
     """
     if split not in SPLITS:
-        raise SzilardError(f"there is no way {split!r} to choose a file; take one of {', '.join(SPLITS)}")
+        raise SzilardError(f"unknown split {split!r}; choose one of {', '.join(SPLITS)}")
     network = network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if split == "train":
-        choose, report = source.pictures("train", -5000), source.pictures("test")
+        choose, report = source.images("train", -5000), source.images("test")
     elif split == "half":
         middle = len(source.test.y) // 2
-        choose, report = source.pictures("test", 0, middle), source.pictures("test", middle)
+        choose, report = source.images("test", 0, middle), source.images("test", middle)
     else:
-        choose = report = source.pictures("test")
+        choose = report = source.images("test")
     if most is not None:
         choose, report = choose.first(most[0]), report.first(most[1])
     if measure == "agreement":
@@ -151,12 +151,14 @@ def make_case(
     return Case(name, network, calibration, choose, report, measure)
 
 
-def _agreeing(network: nn.Module, pictures: Pictures) -> Pictures:
-    return replace(pictures, name=f"{pictures.name} agreement", y=predictions(network, pictures.x))
+def _agreeing(network: nn.Module, images: Images) -> Images:
+    return replace(images, name=f"{images.name} agreement", y=predictions(network, images.x))
 
 
 def _checkpoint(root: Path, name: str) -> Any:
     for path in (root / "pretrained" / name, root / name):
         if path.exists():
             return torch.load(path, weights_only=True, map_location="cpu")
-    raise SzilardError(f"there is no {root / 'pretrained' / name}; fetch it or give another --data-root")
+    raise SzilardError(
+        f"{root / 'pretrained' / name} is missing; download it or give a different --data-root"
+    )

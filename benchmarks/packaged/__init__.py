@@ -1,1 +1,1 @@
-"""Networks whose weights come in Python packages, and inputs for them."""
+"""Networks whose weights are distributed in Python packages, and inputs for them."""

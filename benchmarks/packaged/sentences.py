@@ -1,4 +1,4 @@
-"""Sentences that are installed with Python: docstrings of its library and descriptions of scikit-learn's data sets."""
+"""Sentences from installed files: docstrings of Python's library and descriptions of scikit-learn's data sets."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import sklearn.datasets
 import torch
 from torch import Tensor
 
-WORDS = 6  # that a sentence has at least
-MOST_WORD = 100  # characters of a word that is looked up
+WORDS = 6  # minimum number of words in a sentence
+MOST_WORD = 100  # longer words are unknown, characters
 
 
 def sentences(count: int) -> list[str]:
-    """So many different sentences at most, in an order that mixes their sources."""
+    """At most ``count`` different sentences, in random order."""
     texts = []
     for path in sorted(Path(sysconfig.get_path("stdlib")).glob("*.py")):
         try:
@@ -41,13 +41,13 @@ def sentences(count: int) -> list[str]:
 
 
 class WordPieces:
-    """Text to token numbers, as BERT's uncased vocabulary cuts it (Wu et al. 2016)."""
+    """Tokenizer of BERT's uncased vocabulary: text to token ids (Wu et al. 2016)."""
 
     def __init__(self, vocabulary: Path) -> None:
         self.numbers = {w: i for i, w in enumerate(vocabulary.read_text(encoding="utf-8").splitlines())}
 
     def __call__(self, lines: list[str], length: int = 32) -> Tensor:
-        """Token numbers and their mask, int64 ``[lines, 2, length]``; what is longer is cut."""
+        """Token ids and their attention mask, int64 ``[lines, 2, length]``; longer lines are truncated."""
         found = torch.zeros(len(lines), 2, length, dtype=torch.int64)
         for row, line in enumerate(lines):
             pieces = [p for word in _words(line) for p in self._pieces(word)][: length - 2]
@@ -57,7 +57,7 @@ class WordPieces:
         return found
 
     def _pieces(self, word: str) -> list[int]:
-        """The longest known beginning, again and again."""
+        """Token ids of a word: repeatedly the longest known prefix of the rest."""
         found, start = [], 0
         while start < len(word) <= MOST_WORD:
             prefix = "##" if start else ""

@@ -1,8 +1,8 @@
-"""Generated speech: voices that say syllables, by a source and a filter (Fant 1960; Klatt 1980).
+"""Synthetic speech: syllables from a source-filter model (Fant 1960; Klatt 1980).
 
-A pulse train with a contour of pitch, and breath, pass through resonators at the formants of a vowel; between vowels
+A pulse train with a pitch contour and breath noise passes through resonators at the formants of a vowel; between vowels
 there are fricatives of filtered noise, and pauses. Voices differ in pitch, length of the vocal tract, breath, tempo and
-tilt. It is no human speech, but a detector of speech takes most of it for that, and a voice encoder tells voices apart.
+spectral tilt. A speech detector classifies most of it as speech, and a voice encoder distinguishes the voices.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 from scipy.signal import lfilter
 
 RATE = 16000
-#: First three formants in Hz of vowels of men (Peterson and Barney 1952).
+#: First three formants of vowels of male speakers, Hz (Peterson and Barney 1952).
 VOWELS = np.array(
     [
         (270, 2290, 3010), (390, 1990, 2550), (530, 1840, 2480), (660, 1720, 2410), (730, 1090, 2440),
@@ -26,7 +26,7 @@ BANDWIDTHS = (60.0, 90.0, 150.0, 220.0)
 
 @dataclass(frozen=True)
 class Voice:
-    """Pitch in Hz, factor of formants, share of breath, tilt of the source, seconds of a vowel."""
+    """Pitch in Hz, factor of the formants, share of breath noise, spectral tilt of the source, seconds of a vowel."""
 
     pitch: float
     tract: float
@@ -36,7 +36,7 @@ class Voice:
 
     @classmethod
     def of(cls, number: int) -> Voice:
-        """The voice of this number, the same each time."""
+        """Voice number ``number``; it is the same in every call."""
         r = np.random.default_rng([7, number])
         return cls(
             float(np.exp(r.uniform(np.log(85), np.log(260)))),
@@ -48,7 +48,7 @@ class Voice:
 
 
 def utterance(voice: Voice, seconds: float, seed: int) -> np.ndarray:
-    """Sound, float32 ``[seconds * RATE]``, with a root mean square of 0.03."""
+    """A waveform, float32 ``[seconds * RATE]``, with a root mean square of 0.03."""
     r = np.random.default_rng([11, seed])
     total, parts, length = int(seconds * RATE), [], 0
     while length < total:
@@ -89,7 +89,7 @@ def _fricative(r: np.random.Generator, count: int) -> np.ndarray:
 
 
 def with_pauses(voice: Voice, seconds: float, seed: int) -> np.ndarray:
-    """Sound of which a part is speech, over coloured noise of any loudness, float32."""
+    """A waveform with speech and pauses, over coloured noise of random loudness, float32."""
     r = np.random.default_rng([13, seed])
     count = int(seconds * RATE)
     noise = lfilter([1.0], [1.0, -r.uniform(0, 0.95)], r.normal(size=count))
@@ -102,7 +102,7 @@ def with_pauses(voice: Voice, seconds: float, seed: int) -> np.ndarray:
 
 
 def mels(wave: np.ndarray, bands: int = 40, window: int = 400, hop: int = 160) -> np.ndarray:
-    """Power in mel bands, float32 ``[1 + samples // hop, bands]``; filters of area 1 (Slaney 1998)."""
+    """Power in mel bands, float32 ``[1 + samples // hop, bands]``; filters have area 1 (Slaney 1998)."""
     padded = np.pad(wave.astype(float), window // 2)
     frames = np.lib.stride_tricks.sliding_window_view(padded, window)[::hop]
     hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(window) / window)

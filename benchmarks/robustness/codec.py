@@ -1,8 +1,8 @@
 """A .szd file as a draft that can be changed anywhere and written again: the tables of docs/format.md, unchecked.
 
-Nothing of szilard is used. What is written may be any nonsense: the point is that its deflate streams, lengths and
-hashes are right, so that a reader looks at what is inside. The streams can be made to fit whatever the tables say
-(:func:`fit_streams`), because almost any bytes are the code of something.
+Nothing of szilard is used. The content may be invalid, but the deflate streams, lengths and hashes are valid, so that a
+reader must check the content. The streams can be made to match any tables (:func:`fit_streams`), because almost any
+bytes decode to some values.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ import zlib
 from dataclasses import dataclass, field
 from typing import Any
 
-import szd_reference as page
+import szd_reference as reference
 from szd_streams import Adaptive, Static
 
-MOST_WORK = 5_000  # entries that the slow reader is asked to decode
+MOST_WORK = 5_000  # limit of entries for the slow reference reader
 RAW, PLANES, CONSTANT, ALIAS, LEVELS, MASK, FULL_MASK, RANDOM = range(8)
-SIZES = [page.SIZES[name] for name in page.TYPES]
+SIZES = [reference.SIZES[name] for name in reference.TYPES]
 
 
 @dataclass
 class Record:
-    """One record; fields that its kind does not have are kept and not written."""
+    """One record; fields that its kind does not have are stored, but not written."""
 
     name: bytes
     kind: int
@@ -43,7 +43,7 @@ class Record:
     seed: int = 0
     size: int = 1
     bits: int = 8
-    raw: bytes = b""  # its bytes in the raw part, as they lie there
+    raw: bytes = b""  # bytes of the record in the raw part
 
 
 @dataclass
@@ -51,8 +51,8 @@ class Draft:
     """A file that is being changed.
 
     Attributes:
-        meta: an object for JSON, or the bytes in its place; None for no metadata.
-        count: number of records that the prefix tells; None for the true one.
+        meta: an object to encode as JSON, or raw bytes; None for no metadata.
+        count: number of records in the prefix; None for the correct number.
     """
 
     records: list[Record]
@@ -93,9 +93,9 @@ def deflate(data: bytes, dictionary: bytes = b"") -> bytes:
 
 
 def read(data: bytes) -> Draft:
-    """The draft of a file that is good."""
-    tables = page.tables(data)
-    raw = page.Bytes(tables.raw)
+    """The draft of a valid file."""
+    tables = reference.tables(data)
+    raw = reference.Bytes(tables.raw)
     records = []
     for name, row in zip(tables.names, tables.rows, strict=True):
         same = {key: row[key] for key in ("kind", "code", "step", "offset", "coding", "alphabet", "target", "entry",
@@ -106,11 +106,11 @@ def read(data: bytes) -> Draft:
                 shape=list(row["shape"]),
                 row_offset=row.get("row offset", 0),
                 column_offset=row.get("column offset", 0),
-                raw=raw.take(page.raw_bytes(row)),
+                raw=raw.take(reference.raw_bytes(row)),
                 **same,
             )
         )
-    products = {page.PRODUCTS: {name: list(shape) for name, shape in tables.products.items()}}
+    products = {reference.PRODUCTS: {name: list(shape) for name, shape in tables.products.items()}}
     meta = {**tables.meta, **(products if tables.products else {})} or None
     return Draft(records, meta, tables.adaptive, tables.static, tables.flags, None, tables.content)
 
@@ -167,32 +167,31 @@ def meta_bytes(meta: Any) -> bytes:
 
 
 def write(draft: Draft, names: bytes | None = None, fields: bytes | None = None) -> bytes:
-    """The file, its own hash right; the content's is what the draft says.
+    """The file with a correct file hash; the content hash is taken from the draft.
 
     Args:
-        names, fields: in place of the draft's tables, before they are deflated.
+        names, fields: replacements of the draft's tables, before compression.
     """
     parts = [
-        deflate(names_table(draft) if names is None else names, page.DICTIONARY),
+        deflate(names_table(draft) if names is None else names, reference.DICTIONARY),
         deflate(fields_table(draft) if fields is None else fields),
         b"" if draft.meta is None else deflate(meta_bytes(draft.meta)),
         draft.adaptive,
         draft.static,
     ]
     count = len(draft.records) if draft.count is None else draft.count
-    head = (
-        b"SZD1" + bytes([draft.flags & 255]) + varint(count) + b"".join(varint(len(part)) for part in parts)
-    )
+    lengths = b"".join(varint(len(part)) for part in parts)
+    head = b"SZD1" + bytes([draft.flags & 255]) + varint(count) + lengths
     return seal(head + b"".join(parts) + b"".join(record.raw for record in draft.records) + draft.content)
 
 
 def seal(body: bytes) -> bytes:
-    """Everything before the hash of the file, and the hash."""
+    """``body`` followed by its hash."""
     return body + hashlib.blake2b(body, digest_size=8).digest()
 
 
 def with_content(data: bytes, content: bytes) -> bytes:
-    """The file with another hash of its content."""
+    """The file with a different content hash."""
     return seal(data[:-24] + content)
 
 
@@ -200,16 +199,16 @@ def with_content(data: bytes, content: bytes) -> bytes:
 
 
 class Endless(Adaptive):
-    """An adaptive stream that goes on for as long as it is asked."""
+    """An adaptive stream that never ends."""
 
-    def __init__(self, data: bytes, more: random.Random, style: int) -> None:
-        self.more, self.style = more, style
+    def __init__(self, data: bytes, rng: random.Random, style: int) -> None:
+        self.rng, self.style = rng, style
         super().__init__(data)
 
     def byte(self) -> None:
         if self.at >= len(self.data):
-            fresh = {0: self.more.randbytes(64), 1: bytes(64), 2: b"\xff" * 64}.get(
-                self.style, self.more.randbytes(2) * 32
+            fresh = {0: self.rng.randbytes(64), 1: bytes(64), 2: b"\xff" * 64}.get(
+                self.style, self.rng.randbytes(2) * 32
             )
             self.data += fresh
         super().byte()
@@ -219,41 +218,38 @@ class Endless(Adaptive):
 
 
 class EndlessStatic(Static):
-    """The same of the static stream."""
+    """A static stream that never ends."""
 
-    def __init__(self, data: bytes, more: random.Random, style: int) -> None:
-        self.more, self.style = more, style
+    def __init__(self, data: bytes, rng: random.Random, style: int) -> None:
+        self.rng, self.style = rng, style
         super().__init__(data[: len(data) // 4 * 4])
 
     def word(self) -> None:
         if self.at >= len(self.words):
-            self.words = (*self.words, self.more.getrandbits(32) if self.style != 1 else 0)
+            self.words = (*self.words, self.rng.getrandbits(32) if self.style != 1 else 0)
         super().word()
 
     def end(self) -> None:
         """End as an encoder does: at the lower end of the interval."""
         if self.asked:
-            if self.point < self.lower:  # the words before would change, too
-                raise page.Refused("no end was found")
+            if self.point < self.lower:  # the words before would also change
+                raise reference.Refused("no end was found")
             self.words = (*self.words[: self.at - 2], self.lower >> 32, self.lower % 2**32)
 
 
 def rehashed(data: bytes) -> bytes:
-    """With the hash of the content that the reader of the tests finds; as it is where it finds none.
-
-    Tables that are wrong do not hinder it: the file is then wrong there alone.
-    """
+    """The file with the content hash of the reference reader, also for invalid tables; unchanged if it has none."""
     for checked in (True, False):
         try:
-            found = page.decode(page.tables(data, checked=checked), MOST_WORK)
-        except (page.Refused, page.TooLarge):
+            found = reference.decode(reference.tables(data, checked=checked), MOST_WORK)
+        except (reference.Refused, reference.TooLarge):
             continue
         return with_content(data, found.content)
     return data
 
 
-def fit_raw(draft: Draft, more: random.Random) -> None:
-    """Give every record as many raw bytes as its fields say, in place."""
+def fit_raw(draft: Draft, rng: random.Random) -> None:
+    """Give every record the number of raw bytes that its fields require, in place."""
     for record in draft.records:
         elements, blocks = math.prod(record.shape), 0
         if record.kind == RAW and record.code < len(SIZES):
@@ -266,7 +262,7 @@ def fit_raw(draft: Draft, more: random.Random) -> None:
                 record.raw = b""
             continue
         if wanted <= MOST_WORK:
-            record.raw = (record.raw + more.randbytes(max(0, wanted - len(record.raw))))[:wanted]
+            record.raw = (record.raw + rng.randbytes(max(0, wanted - len(record.raw))))[:wanted]
             unused = -blocks * record.bits % 8 if record.kind == RANDOM else 0
             if unused and record.raw:
                 record.raw = record.raw[:-1] + bytes([record.raw[-1] >> unused << unused])
@@ -274,25 +270,25 @@ def fit_raw(draft: Draft, more: random.Random) -> None:
                 record.raw = bytes(byte & 1 for byte in record.raw)
 
 
-def fit_streams(draft: Draft, more: random.Random, *, keep: bool = True) -> bytes | None:
-    """Make the streams hold exactly what the tables ask for; the content's hash then, or None if that cannot be.
+def fit_streams(draft: Draft, rng: random.Random, *, keep: bool = True) -> bytes | None:
+    """Make the streams hold exactly the values of the tables; return the content hash, or None if it is impossible.
 
     Args:
-        keep: begin with the bytes that are there.
+        keep: start with the present bytes.
     """
     draft.content = bytes(16)
     try:
-        tables = page.tables(write(draft), checked=False)
-    except page.Refused:
+        tables = reference.tables(write(draft), checked=False)
+    except reference.Refused:
         return None
-    styles = more.choices(range(4), (5, 1, 1, 3), k=2)
+    styles = rng.choices(range(4), (5, 1, 1, 3), k=2)
     streams = (
-        Endless(draft.adaptive if keep else b"", more, styles[0]),
-        EndlessStatic(draft.static if keep else b"", more, styles[1]),
+        Endless(draft.adaptive if keep else b"", rng, styles[0]),
+        EndlessStatic(draft.static if keep else b"", rng, styles[1]),
     )
     try:
-        found = page.decode(tables, MOST_WORK, streams)
-    except (page.Refused, page.TooLarge):
+        found = reference.decode(tables, MOST_WORK, streams)
+    except (reference.Refused, reference.TooLarge):
         return None
     draft.adaptive = streams[0].data[: streams[0].at] if streams[0].asked else b""
     words = streams[1].words if streams[1].asked else ()

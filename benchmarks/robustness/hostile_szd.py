@@ -1,4 +1,4 @@
-"""Mutated .szd files through every door, beside the reader that was written from the page alone."""
+"""Mutated .szd files, given to every function that reads them, compared with the reference reader."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import szd_reference as page
+import szd_reference as reference
 
 from robustness import codec, mutate, szd_seeds
 from robustness.watch import MIB, Outcome, too_much, too_slow, watched
 
-MOST = 64 * MIB  # what the doors are asked to allow
+MOST = 64 * MIB  # max_bytes of the readers
 Fault = tuple[str, str]  # key, what happened
 
 
@@ -31,37 +31,37 @@ def seed_files() -> list[bytes]:
 
 def mutant(family: str, number: int) -> bytes:
     """Input ``number`` of ``szd-shallow`` or ``szd-deep``."""
-    more = random.Random(f"{family} {number}")
+    rng = random.Random(f"{family} {number}")
     if family == "szd-shallow":
-        return mutate.shallow(more.choice(seed_files()), more)
-    return mutate.deep(seeds(), more)
+        return mutate.shallow(rng.choice(seed_files()), rng)
+    return mutate.deep(seeds(), rng)
 
 
 def check(data: bytes, folder: Path, *, all_doors: bool = True) -> list[Fault]:
-    """What is wrong with the library on one file.
+    """Faults of the library on one file.
 
     Args:
-        folder: for the file.
-        all_doors: try them all, not only ``loads``.
+        folder: where the file is written.
+        all_doors: test all functions that read a file, not only ``loads``.
     """
-    told = expected(data)
+    wanted = expected(data)
     with digests() as seen:
         first = watched(lambda: opened(data))
-    faults = judged("loads", first, told)
-    faults += compared("loads", first, told, seen)
-    if told.refused and first.refusal is not None and seen and told.tables is not None:
-        # The library's own hash of what it found: whoever forges a file has the library, too.
+    faults = judged("loads", first, wanted)
+    faults += compared("loads", first, wanted, seen)
+    if wanted.refused and first.refusal is not None and seen and wanted.tables is not None:
+        # Use the content hash that the library computed: an attacker can compute it with the library, too.
         forged = codec.with_content(data, seen[-1])
-        faults += [(key, f"with the library's hash, {text}") for key, text in check_forged(forged, told)]
-    return faults + (doors(data, folder, told, first) if all_doors else [])
+        faults += [(key, f"with the library's hash, {text}") for key, text in check_forged(forged, wanted)]
+    return faults + (entry_points(data, folder, wanted, first) if all_doors else [])
 
 
 class Expected:
-    """What the page says of a file."""
+    """The reference reader's result for a file."""
 
     def __init__(self) -> None:
-        self.tables: page.Tables | None = None
-        self.file: page.File | None = None
+        self.tables: reference.Tables | None = None
+        self.file: reference.File | None = None
         self.refused = ""
         self.too_large = False
 
@@ -73,18 +73,18 @@ class Expected:
 def expected(data: bytes) -> Expected:
     found = Expected()
     try:
-        found.tables = page.tables(data)
-        found.file = page.decode(found.tables, codec.MOST_WORK)
+        found.tables = reference.tables(data)
+        found.file = reference.decode(found.tables, codec.MOST_WORK)
         if found.file.content != found.tables.content:
             found.refused = "the content's hash is another"
-    except page.Refused as reason:
+    except reference.Refused as reason:
         found.refused = str(reason)
-    except page.TooLarge:
+    except reference.TooLarge:
         found.too_large = True
     return found
 
 
-# -- doors ----------------------------------------------------------------------------------------------
+# -- functions that read a file -------------------------------------------------------------------------
 
 
 def opened(data: bytes) -> tuple[Any, dict[str, Any]]:
@@ -94,22 +94,22 @@ def opened(data: bytes) -> tuple[Any, dict[str, Any]]:
     return document, file.arrays(document)
 
 
-DOORS = ("read", "load", "verify", "inspect", "inspect --tensors")
+ENTRY_POINTS = ("read", "load", "verify", "inspect", "inspect --tensors")
 
 
-def doors(
+def entry_points(
     data: bytes,
     folder: Path,
-    told: Expected,
+    wanted: Expected,
     first: Outcome,
     *,
-    names: tuple[str, ...] = DOORS,
+    names: tuple[str, ...] = ENTRY_POINTS,
     values: bool = True,
 ) -> list[Fault]:
-    """The doors that take a path; those that open everything must agree with ``loads``.
+    """Faults of the functions that read a path; those that read everything must agree with ``loads``.
 
     Args:
-        names: the doors to try.
+        names: the functions to test.
         values: compare the tensors of ``load``, too.
     """
     from szilard import file
@@ -124,16 +124,16 @@ def doors(
         "inspect --tensors": lambda: file.inspect(path, tensors=True, max_bytes=MOST),
     }
     faults: list[Fault] = []
-    for door in names:
-        found = watched(tried[door], (path,))
-        faults += judged(door, found, told)
+    for entry in names:
+        found = watched(tried[entry], (path,))
+        faults += judged(entry, found, wanted)
         if found.wrong or first.wrong:
             continue
-        if door in ("read", "load", "verify") and (found.refusal is None) != (first.refusal is None):
-            faults.append(("wrong_values", f"{door} {answer(found)}, loads {answer(first)}"))
-        if values and door == "load" and found.refusal is None and first.refusal is None:
+        if entry in ("read", "load", "verify") and (found.refusal is None) != (first.refusal is None):
+            faults.append(("wrong_values", f"{entry} {answer(found)}, loads {answer(first)}"))
+        if values and entry == "load" and found.refusal is None and first.refusal is None:
             faults += same_state(found.value, first.value[1])
-        if door == "inspect --tensors" and found.refusal is None and found.value.size != len(data):
+        if entry == "inspect --tensors" and found.refusal is None and found.value.size != len(data):
             faults.append(("wrong_values", f"inspect says {found.value.size} bytes of {len(data)}"))
     return faults
 
@@ -142,55 +142,60 @@ def answer(found: Outcome) -> str:
     return "opens" if found.refusal is None else f"refuses ({found.refusal})"
 
 
-def judged(door: str, found: Outcome, told: Expected) -> list[Fault]:
-    """Exceptions, memory, time and touch of one call."""
+def judged(entry: str, found: Outcome, wanted: Expected) -> list[Fault]:
+    """Faults of one call: exceptions, memory, time and files that it opened."""
     faults: list[Fault] = []
     if found.wrong:
-        faults.append(("wrong_exceptions", f"{door}: {found.wrong}"))
-    if too_much(found, told.declared):
-        faults.append(("peak_over_allowed", f"{door}: {found.peak} bytes for {told.declared} declared"))
-    if too_slow(found, told.declared):
-        faults.append(("slow", f"{door}: {found.seconds:.2f} s for {told.declared} bytes declared"))
-    return faults + [("code_run", f"{door}: {what}") for what in found.touched]
+        faults.append(("wrong_exceptions", f"{entry}: {found.wrong}"))
+    if too_much(found, wanted.declared):
+        faults.append(("peak_over_allowed", f"{entry}: {found.peak} bytes for {wanted.declared} declared"))
+    if too_slow(found, wanted.declared):
+        faults.append(("slow", f"{entry}: {found.seconds:.2f} s for {wanted.declared} bytes declared"))
+    return faults + [("code_run", f"{entry}: {what}") for what in found.touched]
 
 
 # -- values ---------------------------------------------------------------------------------------------
 
 
-def compared(door: str, found: Outcome, told: Expected, seen: list[bytes]) -> list[Fault]:
-    """The library beside the page."""
-    if found.wrong or told.too_large:
+def compared(entry: str, found: Outcome, wanted: Expected, seen: list[bytes]) -> list[Fault]:
+    """Differences between the library and the reference reader."""
+    if found.wrong or wanted.too_large:
         return []
     if found.refusal is not None:
         return (
             []
-            if told.refused
-            else [("wrong_values", f"{door} refuses what the page accepts: {found.refusal}")]
+            if wanted.refused
+            else [("wrong_values", f"{entry} refuses what the reference reader accepts: {found.refusal}")]
         )
-    if told.refused:
-        return [("wrong_values", f"{door} opens what the page refuses: {told.refused}")]
-    assert told.file is not None
+    if wanted.refused:
+        return [("wrong_values", f"{entry} opens what the page refuses: {wanted.refused}")]
+    assert wanted.file is not None
     document, arrays = found.value
-    if seen and seen[-1] != told.file.content:
-        return [("wrong_values", f"{door} computes another hash of the content")]
-    return differences(door, document, arrays, told.file)
+    if seen and seen[-1] != wanted.file.content:
+        return [("wrong_values", f"{entry} computes a different content hash")]
+    return differences(entry, document, arrays, wanted.file)
 
 
-def differences(door: str, document: Any, arrays: dict[str, Any], file: page.File) -> list[Fault]:
+def differences(entry: str, document: Any, arrays: dict[str, Any], file: reference.File) -> list[Fault]:
     if list(arrays) != list(file.tensors):
-        return [("wrong_values", f"{door} gives {list(arrays)[:5]} and the page {list(file.tensors)[:5]}")]
+        return [
+            (
+                "wrong_values",
+                f"{entry} gives {list(arrays)[:5]}, the reference reader {list(file.tensors)[:5]}",
+            )
+        ]
     kinds = {record.name: getattr(record, "dtype", "int32") for record in document.records}
     for name, (kind, shape, entries) in file.tensors.items():
         array = arrays[name]
         if tuple(array.shape) != shape or array.tobytes() != entries:
-            return [("wrong_values", f"{door} gives other values of {name!r}")]
+            return [("wrong_values", f"{entry} gives other values of {name!r}")]
         origin = file.aliases.get(name, name)
         if origin in kinds and kinds[origin] != kind:
-            return [("wrong_values", f"{door} gives {name!r} another type")]
+            return [("wrong_values", f"{entry} gives {name!r} a different type")]
         if name in file.aliases and array is not arrays[file.aliases[name]]:
-            return [("wrong_values", f"{door} does not tie {name!r}")]
+            return [("wrong_values", f"{entry} does not tie {name!r}")]
     if normal(document.meta) != normal(file.meta):
-        return [("wrong_values", f"{door} gives other metadata")]
+        return [("wrong_values", f"{entry} gives other metadata")]
     return []
 
 
@@ -199,14 +204,14 @@ def normal(meta: Any) -> str:
 
 
 def same_state(state: Any, arrays: dict[str, Any]) -> list[Fault]:
-    """What ``load`` gives beside what ``loads`` gave."""
+    """Differences between the results of ``load`` and ``loads``."""
     import torch
 
     if list(state) != list(arrays):
         return [("wrong_values", "load and loads give other names")]
     for name, tensor in state.items():
         if tuple(tensor.shape) != tuple(arrays[name].shape):
-            return [("wrong_values", f"load gives {name!r} another shape")]
+            return [("wrong_values", f"load gives {name!r} a different shape")]
         if (
             tensor.numel()
             and tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes() != arrays[name].tobytes()
@@ -215,17 +220,17 @@ def same_state(state: Any, arrays: dict[str, Any]) -> list[Fault]:
     return []
 
 
-def check_forged(data: bytes, told: Expected) -> list[Fault]:
+def check_forged(data: bytes, wanted: Expected) -> list[Fault]:
     found = watched(lambda: opened(data))
-    faults = judged("loads", found, told)
-    if not found.wrong and found.refusal is None and told.refused != "the content's hash is another":
-        faults.append(("wrong_values", f"loads opens what the page refuses: {told.refused}"))
+    faults = judged("loads", found, wanted)
+    if not found.wrong and found.refusal is None and wanted.refused != "the content's hash is another":
+        faults.append(("wrong_values", f"loads opens what the page refuses: {wanted.refused}"))
     return faults
 
 
 @contextmanager
 def digests() -> Iterator[list[bytes]]:
-    """The hashes of contents that the library computes inside."""
+    """Record the content hashes that the library computes inside the block."""
     from szilard.file.digest import Content
 
     seen: list[bytes] = []

@@ -1,7 +1,7 @@
-"""``fit`` and ``compress`` killed at random moments, and ``fit`` started twice on one folder.
+"""``fit`` and ``compress`` killed at random times, and ``fit`` started twice in one folder.
 
-The commands run in processes forked from this one, which has loaded torch: so a kill hits their work and not their
-imports, and there can be many. Moments are drawn from a seed and counted in fractions of what the whole run takes.
+The commands run in processes forked from this one, which has already imported torch, so that they start fast and are
+not killed during imports. The times are random fractions of the duration of a complete run, from a fixed seed.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ FIT = [
     "5", "--samples",
     "2", "--ood", "none", "--accelerator", "cpu", "--quiet",
 ]  # fmt: skip
-PATIENCE = 120.0  # seconds, after which a command hangs
+PATIENCE = 120.0  # time limit of a command, seconds
 
 
 class Running:
-    """A command in a process of its own.
+    """A command in a separate process.
 
     Attributes:
-        said: the file of what it printed.
+        log: file with its output.
     """
 
-    def __init__(self, arguments: Sequence[object], said: Path) -> None:
-        self.said = said
+    def __init__(self, arguments: Sequence[object], log: Path) -> None:
+        self.log = log
         sys.stdout.flush()
         sys.stderr.flush()
         self.pid = os.fork()
@@ -46,7 +46,7 @@ class Running:
     def _run(self, arguments: list[str]) -> None:
         code = 70
         try:
-            out = os.open(self.said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+            out = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
             os.dup2(out, 1)
             os.dup2(out, 2)
             sys.argv = ["szilard", *arguments]
@@ -83,16 +83,16 @@ class Running:
             self.wait()
 
 
-def complete(arguments: Sequence[object], said: Path) -> int | None:
-    """Run a command to its end."""
-    running = Running(arguments, said)
+def complete(arguments: Sequence[object], log: Path) -> int | None:
+    """Run a command until it ends; the exit code."""
+    running = Running(arguments, log)
     code = running.wait()
     running.kill()
     return code
 
 
 def state_hash(run: Path) -> str:
-    """Of names, shapes and bits of a finished network."""
+    """Hash of the names, shapes and bits of a trained network."""
     import torch
 
     state = torch.load(run / "ssvi" / "network.pt", weights_only=True)["state_dict"]
@@ -106,12 +106,12 @@ def state_hash(run: Path) -> str:
 
 
 def fits(folder: Path, kills: int, seed: int = 0) -> dict[str, Any]:
-    """Runs that are killed again and again, and resumed until they finish, beside one that is left alone."""
-    more, said = random.Random(seed), folder / "said"
-    begun = time.monotonic()
-    if complete([*FIT, "--out", folder / "whole"], said):
-        raise RuntimeError(said.read_text())
-    whole = time.monotonic() - begun
+    """Compare runs that are killed repeatedly and resumed until they finish with an uninterrupted run."""
+    rng, log = random.Random(seed), folder / "log"
+    started = time.monotonic()
+    if complete([*FIT, "--out", folder / "whole"], log):
+        raise RuntimeError(log.read_text())
+    whole = time.monotonic() - started
     wanted, done, runs, different, problems = state_hash(folder / "whole"), 0, 0, 0, []
     while done < kills and len(problems) < 5:
         run = folder / f"killed{runs}"
@@ -120,16 +120,16 @@ def fits(folder: Path, kills: int, seed: int = 0) -> dict[str, Any]:
         for _ in range(6):
             if done >= kills:
                 break
-            running = Running([*FIT, "--out", run, "--resume"], said)
-            code = running.wait(more.uniform(0.05, 0.8) * whole)
+            running = Running([*FIT, "--out", run, "--resume"], log)
+            code = running.wait(rng.uniform(0.05, 0.8) * whole)
             if code is not None:
                 break
             running.kill()
             done += 1
         if code is None:
-            code = complete([*FIT, "--out", run, "--resume"], said)
+            code = complete([*FIT, "--out", run, "--resume"], log)
         if code != 0:
-            problems.append(f"resumed fit ended with {code}: {said.read_text()[-200:]}")
+            problems.append(f"resumed fit ended with {code}: {log.read_text()[-200:]}")
         elif state_hash(run) != wanted:
             different += 1
         problems += [f"left over: {path.name}" for path in run.rglob("*") if path.name.endswith(".tmp")]
@@ -140,32 +140,32 @@ def fits(folder: Path, kills: int, seed: int = 0) -> dict[str, Any]:
 
 
 def compressions(folder: Path, network: Path, kills: int, seed: int = 0) -> dict[str, Any]:
-    """A compression that is killed at many moments: its file is absent or whole, and the same when made again."""
+    """Kill ``compress`` at many times: its file must be absent or complete; a second run must give the same file."""
     from szilard import file
 
-    more, said, out = random.Random(seed), folder / "said", folder / "out" / "net.szd"
+    rng, log, out = random.Random(seed), folder / "log", folder / "out" / "net.szd"
     out.parent.mkdir()
-    typed = ["compress", network, "--lam", "1e-5", "-o", out, "--quiet"]
-    begun = time.monotonic()
-    if complete(typed, said):
-        raise RuntimeError(said.read_text())
-    whole, wanted, done, problems = time.monotonic() - begun, out.read_bytes(), 0, []
+    arguments = ["compress", network, "--lam", "1e-5", "-o", out, "--quiet"]
+    started = time.monotonic()
+    if complete(arguments, log):
+        raise RuntimeError(log.read_text())
+    whole, wanted, done, problems = time.monotonic() - started, out.read_bytes(), 0, []
     out.unlink()
     while done < kills and len(problems) < 5:
-        running = Running(typed, said)
-        # Half of the moments are about the end, where the file is written.
-        code = running.wait(whole * (more.uniform(0, 1) if done % 2 else more.uniform(0.85, 1.1)))
+        running = Running(arguments, log)
+        # Half of the times are near the end, when the file is written.
+        code = running.wait(whole * (rng.uniform(0, 1) if done % 2 else rng.uniform(0.85, 1.1)))
         running.kill()
         done += 1
         if out.exists():
             if out.read_bytes() != wanted:
-                problems.append("a killed compression left another file")
+                problems.append("a killed compression left a different file")
             file.verify(out)
             out.unlink()
         elif code == 0:
             problems.append("a compression ended without a file")
-    if complete(typed, said) != 0 or out.read_bytes() != wanted:
-        problems.append(f"the last compression differs: {said.read_text()[-200:]}")
+    if complete(arguments, log) != 0 or out.read_bytes() != wanted:
+        problems.append(f"the repeated compression differs: {log.read_text()[-200:]}")
     problems += [f"left over: {path.name}" for path in out.parent.iterdir() if path != out]
     return {"compress_kills": done, "compress_problems": problems}
 
@@ -174,43 +174,44 @@ def compressions(folder: Path, network: Path, kills: int, seed: int = 0) -> dict
 
 
 def double_starts(folder: Path) -> dict[str, Any]:
-    """A second ``fit`` on the folder of one that runs is refused, and the first ends as it would have alone."""
+    """A second ``fit`` in the folder of a running one must be refused, and must not change the first one's result."""
     problems, wanted = [], state_hash(folder / "whole")
     for number, how in enumerate(([], ["--overwrite"], ["--resume"])):
-        run, said = folder / f"double{number}", folder / f"said{number}"
-        first = Running([*FIT, "--out", run], folder / "said")
+        run, log = folder / f"double{number}", folder / f"log{number}"
+        first = Running([*FIT, "--out", run], folder / "log")
         patience = time.monotonic() + PATIENCE
         while not (run / "ssvi" / "metrics.jsonl").exists() and first.wait(0.005) is None:
             if time.monotonic() > patience:
                 break
         if first.code is None:
-            os.kill(first.pid, signal.SIGSTOP)  # so that it certainly runs while the second one begins
-            code = complete([*FIT, "--out", run, *how], said)
+            os.kill(first.pid, signal.SIGSTOP)  # so that it is still running when the second one starts
+            code = complete([*FIT, "--out", run, *how], log)
             os.kill(first.pid, signal.SIGCONT)
-            text = said.read_text()
+            text = log.read_text()
             if code != 2 or len([line for line in text.splitlines() if line.strip()]) != 1:
                 problems.append(f"a second fit {how} ended with {code}: {text[-200:]}")
         else:
             problems.append("the first fit was too fast")
         if first.wait() != 0:
             problems.append(
-                f"the first fit ended with {first.code} beside {how}: {(folder / 'said').read_text()[-200:]}"
+                f"the first fit ended with {first.code} during a second one with {how}: "
+                f"{(folder / 'log').read_text()[-200:]}"
             )
         elif state_hash(run) != wanted:
-            problems.append(f"the first fit came out otherwise beside {how}")
+            problems.append(f"a second fit with {how} changed the result of the first one")
     return {"double_problems": problems}
 
 
 def measure(folder: Path, kills: int) -> dict[str, Any]:
-    """All of it.
+    """Run all three tests.
 
     Args:
-        folder: an empty one.
-        kills: of each command.
+        folder: an empty folder.
+        kills: number of kills of each command.
     """
     import torch
 
-    torch.set_num_threads(1)  # before anything forks
+    torch.set_num_threads(1)  # before the first fork
     found = fits(folder, kills)
     found |= compressions(folder, folder / "whole" / "ssvi" / "network.pt", kills)
     found |= double_starts(folder)

@@ -1,4 +1,4 @@
-"""Small files that come out large, of every kind of record, at the edge of what the doors are asked to allow."""
+"""Small files that decode to large tensors, of every kind of record, near the size limit of the readers."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Any
 
 from robustness import codec
 from robustness.codec import CONSTANT, FULL_MASK, PLANES, RANDOM, RAW, Draft, Record
-from robustness.hostile_szd import MOST, Expected, Fault, digests, doors, judged, opened
+from robustness.hostile_szd import MOST, Expected, Fault, digests, entry_points, judged, opened
 from robustness.watch import watched
 
 ENTRIES = MOST // 4  # of float32
 EDGE = ENTRIES - 64
 
 
-SLOW_DOORS = ("load", "verify", "inspect --tensors")  # the others do no more than these
+SLOW_DOORS = ("load", "verify", "inspect --tensors")  # the others call these
 
 
 def cases() -> list[tuple[str, Callable[[], bytes]]]:
-    """Names, and what makes the file."""
+    """Names of the cases, and functions that make the files."""
     side = 4000
     found: list[tuple[str, Callable[[], bytes]]] = [
         ("full mask, square", lambda: szd(Record(b"a", FULL_MASK, shape=[side, side]))),
@@ -31,7 +31,7 @@ def cases() -> list[tuple[str, Callable[[], bytes]]]:
         ("constants", lambda: szd(*(constant(code, 4) for code in range(4)))),
         ("a constant of bytes", lambda: szd(constant(8, 1))),
         (
-            "zeros beside huge sizes",
+            "zeros with huge sizes",
             lambda: szd(*(Record(b"z%d" % i, RAW, i, [0, 2**33]) for i in range(17))),
         ),
         ("planes of one byte", lambda: szd(planes(8, MOST - 64))),
@@ -64,7 +64,7 @@ def cases() -> list[tuple[str, Callable[[], bytes]]]:
 
 
 def check(number: int, folder: Path) -> list[Fault]:
-    """Case ``number`` through every door."""
+    """Test case ``number`` with every function that reads a file."""
     name, make = cases()[number]
     data = make()
     with digests() as seen:
@@ -72,17 +72,17 @@ def check(number: int, folder: Path) -> list[Fault]:
     if first.refusal is not None and seen:
         data = codec.with_content(data, seen[-1])
         first = watched(lambda: opened(data))
-    told = Expected()
-    told.tables = codec.page.tables(data)
-    faults = [(key, f"{name}: {text}") for key, text in judged("loads", first, told)]
-    if first.refusal is None and told.tables.declared > MOST:
+    wanted = Expected()
+    wanted.tables = codec.reference.tables(data)
+    faults = [(key, f"{name}: {text}") for key, text in judged("loads", first, wanted)]
+    if first.refusal is None and wanted.tables.declared > MOST:
         faults.append(
-            ("peak_over_allowed", f"{name}: opened {told.tables.declared} bytes where {MOST} are allowed")
+            ("peak_over_allowed", f"{name}: opened {wanted.tables.declared} bytes where {MOST} are allowed")
         )
     first.value = None if first.refusal is not None or first.wrong else first.value
     return faults + [
         (key, f"{name}: {text}")
-        for key, text in doors(data, folder, told, first, names=SLOW_DOORS, values=False)
+        for key, text in entry_points(data, folder, wanted, first, names=SLOW_DOORS, values=False)
     ]
 
 
@@ -90,7 +90,7 @@ def check(number: int, folder: Path) -> list[Fault]:
 
 
 def szd(*records: Record) -> bytes:
-    """A file of records that need no stream; the hash of its content is not made."""
+    """A file of records that need no stream; the content hash is not computed."""
     return codec.write(Draft(list(records)))
 
 
@@ -104,9 +104,9 @@ def planes(code: int, entries: int) -> Record:
 
 
 def randoms(size: int, bits: int) -> list[Record]:
-    more, entries = random.Random(0), 2**21
+    rng, entries = random.Random(0), 2**21
     blocks = -(-entries // size)
-    raw = more.randbytes(-(-blocks * bits // 8))
+    raw = rng.randbytes(-(-blocks * bits // 8))
     unused = -blocks * bits % 8
     raw = raw[:-1] + bytes([raw[-1] >> unused << unused])
     return [
@@ -152,7 +152,7 @@ def levels(dtype: str, rows: int, scaled: bool) -> bytes:
 
 
 def static(rows: int) -> bytes:
-    """Levels that are as cheap under a table as they can be."""
+    """The levels with the fewest bits for a given table."""
     import numpy as np
 
     from szilard import file

@@ -1,4 +1,4 @@
-"""JSON-like values made odd: wrong types, sizes and ranges, and texts that no writer would write."""
+"""Invalid JSON-like values: wrong types, sizes and ranges, and texts that no JSON writer produces."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-#: Stand-ins for what Python's JSON writer will not write; :func:`text` puts the text there.
+#: Placeholders for text that Python's JSON writer does not produce; :func:`text` replaces them.
 LITERAL = "@@{}@@"
 LITERALS = [
     "1e999",
@@ -31,20 +31,20 @@ ODD: Sequence[Any] = (
 )  # fmt: skip
 
 
-def odd(more: random.Random, extra: Sequence[Any] = ()) -> Any:
-    """A value that nobody expects."""
-    pick = more.random()
+def odd(rng: random.Random, extra: Sequence[Any] = ()) -> Any:
+    """An unexpected value."""
+    pick = rng.random()
     if extra and pick < 0.35:
-        return more.choice(extra)
+        return rng.choice(extra)
     if pick < 0.5:
-        return LITERAL.format(more.choice(LITERALS))
+        return LITERAL.format(rng.choice(LITERALS))
     if pick < 0.55:
-        return LITERAL.format(more.choice(ESCAPES))
-    return more.choice(ODD)
+        return LITERAL.format(rng.choice(ESCAPES))
+    return rng.choice(ODD)
 
 
 def places(value: Any, path: tuple = ()) -> list[tuple]:
-    """Paths to every value inside, the value itself first."""
+    """Paths to all nested values, starting with the value itself."""
     found = [path]
     if isinstance(value, dict):
         for key in value:
@@ -55,73 +55,73 @@ def places(value: Any, path: tuple = ()) -> list[tuple]:
     return found
 
 
-def change(value: Any, more: random.Random, extra: Sequence[Any] = ()) -> Any:
-    """A copy (of the containers) with one value changed, left out, doubled or renamed."""
-    path = more.choice(places(value)[1:] or [()])
+def change(value: Any, rng: random.Random, extra: Sequence[Any] = ()) -> Any:
+    """A copy (of the containers) with one value changed, removed, duplicated or renamed."""
+    path = rng.choice(places(value)[1:] or [()])
     if not path:
-        return odd(more, extra)
-    return _at(value, path, more, extra)
+        return odd(rng, extra)
+    return _at(value, path, rng, extra)
 
 
-def _at(value: Any, path: tuple, more: random.Random, extra: Sequence[Any]) -> Any:
+def _at(value: Any, path: tuple, rng: random.Random, extra: Sequence[Any]) -> Any:
     value = dict(value) if isinstance(value, dict) else list(value)
     key = path[0]
     if len(path) > 1:
-        value[key] = _at(value[key], path[1:], more, extra)
+        value[key] = _at(value[key], path[1:], rng, extra)
         return value
-    how = more.random()
+    how = rng.random()
     if how < 0.12:
         del value[key]
     elif how < 0.2 and isinstance(value, dict):
-        value[odd_key(key, more)] = value.pop(key)
+        value[odd_key(key, rng)] = value.pop(key)
     elif how < 0.25 and isinstance(value, list):
         value.insert(key, value[key])
     elif how < 0.3:
         value[key] = [value[key]]
     elif how < 0.45:
-        value[key] = near(value[key], more)
+        value[key] = near(value[key], rng)
     else:
-        value[key] = odd(more, extra)
+        value[key] = odd(rng, extra)
     return value
 
 
-def near(value: Any, more: random.Random) -> Any:
-    """The same type and another value."""
+def near(value: Any, rng: random.Random) -> Any:
+    """A different value of the same type."""
     if isinstance(value, bool):
         return not value
     if isinstance(value, int):
-        return more.choice(
+        return rng.choice(
             [-value, value + 1, value - 1, value * 2, value * 10**6, value << 40, float(value), str(value)]
         )
     if isinstance(value, float):
-        return more.choice([-value, value * 1e30, 0.0, int(value), str(value)])
+        return rng.choice([-value, value * 1e30, 0.0, int(value), str(value)])
     if isinstance(value, str):
-        return more.choice(
+        return rng.choice(
             [value + "x", value[:-1], value.upper(), value * 50, f" {value}", [value], value.encode().hex()]
         )
     if isinstance(value, list):
-        return more.choice(
+        return rng.choice(
             [value * 2, value[:-1], value[::-1], [*value, None], dict(enumerate(map(str, value)))]
         )
-    return more.choice([list(value), str(value)]) if isinstance(value, dict) else 0
+    return rng.choice([list(value), str(value)]) if isinstance(value, dict) else 0
 
 
-def odd_key(key: Any, more: random.Random) -> str:
-    return more.choice([f"{key} ", f"{key}x", "", "__class__", str(key).upper(), "\x1b[2J", "a\nb"])
+def odd_key(key: Any, rng: random.Random) -> str:
+    return rng.choice([f"{key} ", f"{key}x", "", "__class__", str(key).upper(), "\x1b[2J", "a\nb"])
 
 
-def text(value: Any, more: random.Random | None = None) -> bytes:
-    """JSON, with the literals in their places; now and then a key twice, or a byte that is no UTF-8."""
+def text(value: Any, rng: random.Random | None = None) -> bytes:
+    """JSON with the placeholders replaced; sometimes with a duplicate key or an invalid UTF-8 byte."""
     found = json.dumps(value, ensure_ascii=False)
     found = re.sub(r'"@@(.*?)@@"', lambda match: json.loads(f'"{match[1]}"'), found)
-    if more is not None and more.random() < 0.03:
+    if rng is not None and rng.random() < 0.03:
         found = re.sub(r"^\{(\"[^\"]*\": *[^,{}\[\]]+)", r"{\1, \1", found)
     data = found.encode("utf-8", "surrogatepass")
-    if more is not None and more.random() < 0.02:
-        at = more.randrange(len(data) + 1)
+    if rng is not None and rng.random() < 0.02:
+        at = rng.randrange(len(data) + 1)
         data = (
             data[:at]
-            + more.choice([b"\xff", b"\x00", b"\xc0\x80", b"\xed\xa0\x80", b"\n", b"\xef\xbb\xbf"])
+            + rng.choice([b"\xff", b"\x00", b"\xc0\x80", b"\xed\xa0\x80", b"\n", b"\xef\xbb\xbf"])
             + data[at:]
         )
     return data

@@ -1,10 +1,10 @@
-"""Small .szd files of every kind to begin with: drafts made from the format's page alone, and files of szilard."""
+"""Small valid .szd files to mutate: drafts written from docs/format.md alone, and files of szilard."""
 
 from __future__ import annotations
 
 import random
 
-import szd_reference as page
+import szd_reference as reference
 
 from robustness import codec
 from robustness.codec import ALIAS, CONSTANT, FULL_MASK, LEVELS, MASK, PLANES, RANDOM, RAW, Draft, Record
@@ -18,10 +18,10 @@ META = {
 
 
 def drafts() -> list[Draft]:
-    """Good drafts, each of a few records: every kind, type and coding of levels."""
+    """Valid drafts of a few records each: every kind, type and coding of levels."""
     found = [Draft([])]
-    for code, name in enumerate(page.TYPES):
-        size = page.SIZES[name]
+    for code, name in enumerate(reference.TYPES):
+        size = reference.SIZES[name]
         entry = b"\1" if name == "bool" else bytes(range(size))
         planes = b"".join(bytes([place % 2]) * 3 for place in range(size))
         found.append(
@@ -39,19 +39,17 @@ def drafts() -> list[Draft]:
             found.append(levels(coding))
     found += supports() + randoms() + products()
     for number, draft in enumerate(found):
-        more = random.Random(number)
-        codec.fit_raw(draft, more)
-        if (
-            codec.fit_streams(draft, more) is None
-        ):  # random levels that are too large, or a table that is none
-            _try_again(draft, more)
+        rng = random.Random(number)
+        codec.fit_raw(draft, rng)
+        if codec.fit_streams(draft, rng) is None:  # random levels that are too large, or an invalid table
+            _try_again(draft, rng)
         draft.content = codec.rehashed(codec.write(draft))[-24:-8]
     return found
 
 
-def _try_again(draft: Draft, more: random.Random) -> None:
+def _try_again(draft: Draft, rng: random.Random) -> None:
     for _ in range(2000):
-        if codec.fit_streams(draft, more, keep=False) is not None:
+        if codec.fit_streams(draft, rng, keep=False) is not None:
             return
     raise RuntimeError(f"no streams fit {draft.records}")
 
@@ -72,7 +70,7 @@ def levels(coding: int) -> Draft:
         )
         for code in range(4)
     ]
-    if coding & 8:  # a random table is seldom one; one is enough
+    if coding & 8:  # random bytes are rarely a valid table; one is enough
         records = records[coding % 3 : coding % 3 + 1]
     else:
         records.append(Record(b"none", LEVELS, 0, [0, 4], coding=coding & 1))
@@ -112,12 +110,12 @@ def products() -> list[Draft]:
             Record(b"p.basis", LEVELS, code, [groups, size, size], -100),
         ]
         bias = Record(b"bias", CONSTANT, 0, [2], entry=bytes(4))
-        found.append(Draft([*parts, bias], {page.PRODUCTS: {"p": shape}}, flags=flags))
+        found.append(Draft([*parts, bias], {reference.PRODUCTS: {"p": shape}}, flags=flags))
     return found
 
 
 def written() -> list[Draft]:
-    """Files that szilard writes: tables and models as a writer chooses them."""
+    """Files that szilard writes, with its own choice of tables and models."""
     import numpy as np
 
     from szilard import file

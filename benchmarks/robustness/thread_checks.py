@@ -1,4 +1,4 @@
-"""One network asked by eight threads at once: every answer must have the bits that it has alone."""
+"""Concurrent predictions of one network in eight threads: all must have the same bits as single predictions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SAMPLES = 3
 
 
 class Attention(nn.Module):
-    """Rows of the picture as a sequence."""
+    """Attention over the rows of an image."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ def same(one: Any, other: Any) -> bool:
 
 
 def asked_at_once(method: Any, network: nn.Module, inputs: list[Tensor], calls: int) -> tuple[int, int]:
-    """How many calls there were, and how many of them answered otherwise than alone, or not at all."""
+    """Number of calls, and number of calls that failed or differ from a single prediction."""
     alone = [method.predict(network, x, samples=SAMPLES, seed=number) for number, x in enumerate(inputs)]
     wrong = []
     start = threading.Barrier(THREADS)
@@ -78,10 +78,10 @@ def asked_at_once(method: Any, network: nn.Module, inputs: list[Tensor], calls: 
 
 
 def measure(calls: int) -> dict[str, Any]:
-    """Every method on every network.
+    """Test every method with every network.
 
     Args:
-        calls: of each thread on each.
+        calls: number of calls of each thread, method and network.
     """
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-5)

@@ -1,4 +1,4 @@
-"""One call of the library on hostile input, watched: what it answers, its memory, its time, and what it touches."""
+"""Monitoring of one call with hostile input: its result, memory, time, and the files and actions outside its input."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from typing import Any
 MIB = 1 << 20
 SLACK = 64 * MIB
 FACTOR = 1.5
-QUIET = ("Cc", "Cf", "Cs", "Zl", "Zp")  # categories of characters that a terminal might obey
+QUIET = ("Cc", "Cf", "Cs", "Zl", "Zp")  # categories of characters that can control a terminal
 
 
 @dataclass
 class Outcome:
-    """What a call did.
+    """The result of a call.
 
     Attributes:
-        value: what it returned, if it did.
-        refusal: the sentence of its SzilardError, if it raised one.
-        wrong: what else it raised, or what is wrong with the sentence.
-        peak: bytes of resident memory that it took on top at most; None where the system does not say.
+        value: return value, if there is one.
+        refusal: message of the SzilardError, if one was raised.
+        wrong: any other exception, or the fault of the message.
+        peak: largest increase of resident memory, bytes; None if the system does not report it.
         seconds: CPU time of all threads.
-        touched: what it opened, ran or asked for outside of its input.
+        touched: files that it opened, code that it ran and other actions outside of its input.
     """
 
     value: Any = None
@@ -41,16 +41,16 @@ class Outcome:
 
 
 def watched(call: Callable[[], Any], inputs: tuple[Path, ...] = ()) -> Outcome:
-    """Make a call and watch it.
+    """Make a call and monitor it.
 
     Args:
-        inputs: files and folders that it may open.
+        inputs: files and folders that the call may open.
     """
     from szilard.errors import SzilardError
 
     found = Outcome()
     before = reset_peak()
-    begun = time.process_time()
+    started = time.process_time()
     with WATCH.over(inputs) as touched:
         try:
             found.value = call()
@@ -58,21 +58,21 @@ def watched(call: Callable[[], Any], inputs: tuple[Path, ...] = ()) -> Outcome:
             found.refusal = str(error)
         except KeyboardInterrupt:
             raise
-        except BaseException as error:  # constriction's panics are no Exception
+        except BaseException as error:  # constriction's panics are not an Exception
             found.wrong = f"{type(error).__name__}: {str(error)[:200]}"
             if isinstance(error, SystemExit) and error.code in (0, 2):
                 found.wrong = None
-    found.seconds = time.process_time() - begun
+    found.seconds = time.process_time() - started
     after = peak()
     found.peak = None if before is None or after is None else max(0, after - before)
     found.touched = list(touched)
     if found.refusal is not None and (bad := unprintable(found.refusal)):
-        found.wrong = f"a sentence with {bad!r} in it: {found.refusal[:120]!r}"
+        found.wrong = f"a message that contains {bad!r}: {found.refusal[:120]!r}"
     return found
 
 
 def unprintable(sentence: str) -> str:
-    """The first character that a terminal might obey; a tab may be in a path."""
+    """The first character that can control a terminal, or ""."""
     return next((c for c in sentence if unicodedata.category(c) in QUIET), "")
 
 
@@ -88,7 +88,7 @@ def too_slow(found: Outcome, declared: int) -> bool:
 
 
 def reset_peak() -> int | None:
-    """Forget the highest resident size so far; answers the present one, in bytes."""
+    """Reset the peak resident size; return the present size in bytes, or None if the system does not support it."""
     try:
         with open("/proc/self/clear_refs", "wb", buffering=0) as file:
             file.write(b"5")
@@ -98,7 +98,7 @@ def reset_peak() -> int | None:
 
 
 def peak() -> int | None:
-    """The highest resident size, in bytes; None where the system does not say."""
+    """The peak resident size in bytes; None if the system does not report it."""
     try:
         with open("/proc/self/status", "rb", buffering=0) as file:
             text = file.read()
@@ -108,12 +108,12 @@ def peak() -> int | None:
     return int(text[start + 6 : text.index(b"kB", start)]) * 1024 if start >= 0 else None
 
 
-# -- what is touched ------------------------------------------------------------------------------------
+# -- files and actions ----------------------------------------------------------------------------------
 
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
 
-#: Events of Python's audit hooks that no reader of a file has a reason for.
+#: Events of Python's audit hooks that no reader of a file needs.
 ACTIONS = (
     "socket.connect", "socket.getaddrinfo", "subprocess.", "os.system", "os.exec", "os.fork", "os.posix_spawn",
     "urllib.",
@@ -125,7 +125,7 @@ class Watch:
     """An audit hook: files opened outside of the libraries and the input, code run, processes, sockets."""
 
     def __init__(self) -> None:
-        self._on: int | None = None  # the thread that is watched
+        self._on: int | None = None  # the thread that is monitored
         self._inputs: tuple[str, ...] = ()
         self._touched: list[str] = []
         self._installed = False
@@ -142,7 +142,7 @@ class Watch:
 
     @contextmanager
     def over(self, inputs: tuple[Path, ...]) -> Iterator[list[str]]:
-        """Watch what this thread does inside."""
+        """Monitor this thread inside the block."""
         if not self._installed:
             sys.addaudithook(self._hook)
             self._installed = True
@@ -177,7 +177,7 @@ class Watch:
         self._touched.append(f"opened {path[:150]}")
 
     def _allowed(self, path: str) -> bool:
-        # Beside a file that is written lies its temporary one, and its folder is synced.
+        # A written file has a temporary file next to it, and its folder is synced.
         return any(
             path in (allowed, os.path.dirname(allowed))
             or path.startswith((allowed + "/", allowed + ".", f"{os.path.dirname(allowed)}/."))

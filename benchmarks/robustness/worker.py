@@ -1,8 +1,9 @@
-"""A process that tries inputs one after the other: ``robustness/worker.py PLAN SHARE OF BEGIN FOLDER``.
+"""A worker process that tests inputs: ``robustness/worker.py PLAN SHARE OF BEGIN FOLDER``.
 
-PLAN is a JSON file: a list of families with their counts, and the folders of seeds and bait. This process takes every
-OF-th input from number SHARE on. It notes in FOLDER/at which it has begun, so that whoever started it knows which one
-killed it, and appends each fault to FOLDER/faults.jsonl. The bytes of faulty inputs are kept in FOLDER/kept.
+PLAN is a JSON file: the number of inputs of each family, and the folders of seeds and bait files. The process tests
+every OF-th input, starting with number SHARE and skipping those before BEGIN. It writes the number of the current input
+to FOLDER/at, so that the parent process knows which input crashed it, and appends each fault to FOLDER/faults.jsonl.
+Faulty inputs are stored in the folder ``kept`` next to FOLDER.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import Any
 
 if (
     __name__ == "__main__"
-):  # packages lie in the folder above this one, which is where Python looks for a script's
+):  # a script's packages are searched in its folder; here they are in the folder above
     sys.path[0] = str(Path(__file__).parents[1])
 
 MOST_MEMORY = 8 << 30
@@ -31,7 +32,7 @@ Job = tuple[str, int]
 
 
 def jobs(plan: dict[str, Any]) -> Iterator[Job]:
-    """All inputs in their order: the families take turns, so that a run that is stopped has seen each."""
+    """All inputs in order: the families alternate, so that a run that is stopped has tested all of them."""
     left = {family: count for family, count in plan["families"].items() if count}
     done = dict.fromkeys(left, 0)
     step = 1000
@@ -46,7 +47,7 @@ def jobs(plan: dict[str, Any]) -> Iterator[Job]:
 
 
 def check(family: str, number: int, folder: Path, seeds: Path, traps: Path) -> list[tuple[str, str]]:
-    """What is wrong with the library on one input; its bytes lie in the folder then."""
+    """Faults of the library on one input; its bytes are left in the folder."""
     from robustness import hostile_inputs, hostile_networks, hostile_szd, large_files
 
     if family in hostile_inputs.FAMILIES:
@@ -63,7 +64,7 @@ def check(family: str, number: int, folder: Path, seeds: Path, traps: Path) -> l
 
 
 def keep(folder: Path, family: str, number: int) -> None:
-    """Put the input aside."""
+    """Store the input."""
     kept = folder.parent / "kept"
     kept.mkdir(exist_ok=True)
     if len(list(kept.iterdir())) < MOST_KEPT:
@@ -72,7 +73,7 @@ def keep(folder: Path, family: str, number: int) -> None:
 
 
 def prepare(traps: Path, config: Path) -> None:
-    """Limits, an empty folder of bait to stand in, and whatever the libraries load late."""
+    """Set resource limits and environment variables, and change to the folder of bait files."""
     faulthandler.enable()
     resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, MOST_MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -89,7 +90,7 @@ def prepare(traps: Path, config: Path) -> None:
 
 
 def warm_up(folder: Path, seeds: Path, traps: Path) -> None:
-    """Use everything once, so that what is loaded late is not taken for the work of an input."""
+    """Use everything once, so that late imports are not attributed to an input."""
     from robustness import hostile_inputs, hostile_networks, hostile_szd
 
     for path in sorted((seeds / "networks").glob("*.szd"))[:2]:

@@ -1,1 +1,1 @@
-"""Training on tables as people have them, through the command line."""
+"""Training on CSV files through the command line."""

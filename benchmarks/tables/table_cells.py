@@ -1,25 +1,17 @@
-"""What is tried with one table, through the command line, and whether what comes of it is right.
+"""The cells of one table: stages of training through the command line, and whether their results are correct.
 
-*prepare* holds what was read against the cells, row by row. Then, with SSVI and the dense deterministic method:
-*train* (20 steps), *resume* (a run that was broken off, bit for bit), *predict* (each row as in the file turned round,
-and the dense network's answers as its weights say), *measure* (the figures of the run, and accuracy from the
-predictions), *cost*.
+*prepare* compares the data set with the cells of the file, row by row. The other stages use SSVI and the dense
+deterministic method: *train* (20 steps), *resume* (an interrupted run, bit for bit), *predict* (equal predictions for
+the reversed file, and those of the dense network from its weights), *measure* (figures of the run), *cost*.
 """
 
 from __future__ import annotations
 
 import contextlib
-import csv
-import io
 import json
 import math
-import os
-import re
-import sys
 import tempfile
-import warnings
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -27,71 +19,15 @@ from unittest import mock
 import torch
 from torch import Tensor
 
-from szilard import cli, interrupts, methods
+from szilard import methods
 from szilard.data import DataSet
-from szilard.training import run as runs
 from tables.table_files import TABLES, Table, backwards
+from tables.table_runs import METHODS, Refused, Tried, command, fit, listening, network, predicted, result
 from zoo_training.prepared_checks import Wrong, near
-from zoo_training.training_cells import Cell, is_sentence, located
+from zoo_training.verdicts import Cell, located
 
-METHODS = {"ssvi": "ssvi", "dense": "deterministic"}
 LATER = ("train", "resume", "predict", "measure", "cost")
-BROKEN_OFF = 7
-
-
-class Refused(Exception):
-    """The command line has refused in one sentence."""
-
-
-@dataclass
-class Tried:
-    """One table, as far as it has come."""
-
-    table: Table
-    folder: Path
-    data: DataSet | None = None
-    twin: DataSet | None = None
-    rows: dict[str, list[int]] = field(default_factory=dict)  # of the file, by part
-
-    @property
-    def file(self) -> Path:
-        return self.folder / f"my table{self.table.suffix}"
-
-    def run(self, name: str) -> Path:
-        return self.folder / name
-
-
-def command(*arguments: str | Path) -> str:
-    """What ``szilard`` prints.
-
-    Raises:
-        Refused: exit 2, with its sentence.
-        Wrong: another exit, or no sentence.
-    """
-    out, err = io.StringIO(), io.StringIO()
-    code: Any = 0
-    with (
-        contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), warnings.catch_warnings(),
-        mock.patch.object(sys, "argv", ["szilard", *map(str, arguments)]),
-        mock.patch.object(interrupts, "install"), mock.patch.dict(os.environ),  # whatever belongs to this process stays
-        mock.patch.object(warnings, "formatwarning", warnings.formatwarning),
-    ):  # fmt: skip
-        try:
-            cli.main()
-        except SystemExit as stop:
-            code = stop.code
-    if not code:
-        return out.getvalue()
-    told = [line for line in err.getvalue().splitlines() if line.startswith("error: ")]
-    if code == 2 and re.search(r"\b[a-z_]+=(True|False|['\"])", err.getvalue()):
-        raise Wrong(
-            f"a refusal names options of Python and not of the command line: {err.getvalue().strip()[-160:]}"
-        )
-    if code == 2 and len(told) == 1 and is_sentence(told[0]):
-        raise Refused(told[0].removeprefix("error: "))
-    if code == 2 and "No such option" in err.getvalue():
-        raise Refused(f"this version has no option {arguments[-2] if len(arguments) > 1 else ''}")
-    raise Wrong(f"szilard {arguments[0]} ended with {code}: {err.getvalue()[-160:]!r}")
+BROKEN_OFF = 7  # step after which a run is interrupted
 
 
 def judged(subject: str, method: str, stage: str, work: Callable[[], None]) -> Cell:
@@ -107,7 +43,7 @@ def judged(subject: str, method: str, stage: str, work: Callable[[], None]) -> C
 
 
 def cells(name: str) -> list[Cell]:
-    """All of one table."""
+    """All cells of one table."""
     table = TABLES[name]
     with tempfile.TemporaryDirectory() as folder:
         tried = Tried(table, Path(folder))
@@ -128,55 +64,25 @@ def _as_expected(tried: Tried, cell: Cell) -> Cell:
     if not table.refusal:
         return cell
     if cell.verdict == "right":
-        return Cell(cell.subject, cell.method, cell.stage, "wrong", "taken, where it should be refused")
+        return Cell(cell.subject, cell.method, cell.stage, "wrong", "accepted, but it should be refused")
     if cell.verdict == "refused":
         lacking = [word for word in table.mention if word not in cell.told]
         if len(lacking) == len(table.mention) and lacking:
-            return Cell(
-                cell.subject,
-                cell.method,
-                cell.stage,
-                "wrong",
-                f"refused without a word of {lacking}: {cell.told}",
-            )
+            text = f"the refusal does not mention {lacking}: {cell.told}"
+            return Cell(cell.subject, cell.method, cell.stage, "wrong", text)
         if tried.run("run").exists():
-            return Cell(cell.subject, cell.method, cell.stage, "wrong", "a refusal left a folder behind")
+            return Cell(cell.subject, cell.method, cell.stage, "wrong", "a refused run left its folder")
     return cell
 
 
 # -- stages ---------------------------------------------------------------------------------------------
 
 
-def fit(tried: Tried, name: str, *more: str) -> None:
-    """Five epochs of four batches."""
-    chosen = [text for method in METHODS.values() for text in ("--method", method)]
-    batch = max(1, math.ceil(0.7 * len(tried.table.rows) / 4))
-    command(
-        "fit", "--data", tried.file, "--target", "y", "--network", "mlp:32", *chosen, "--no-baselines",
-        "--epochs", "5", "--batch-size", str(batch), "--checkpoint-steps", "5", "--samples", "8",
-        "--out", tried.run(name), "--quiet", *more, *tried.table.options,
-    )  # fmt: skip
-
-
-@contextlib.contextmanager
-def listening() -> Iterator[list[DataSet]]:
-    """The data sets that runs load."""
-    heard: list[DataSet] = []
-    load = runs.rooms.load
-
-    def spied(*given: Any, **options: Any) -> DataSet:
-        heard.append(load(*given, **options))
-        return heard[-1]
-
-    with mock.patch.object(runs.rooms, "load", spied):
-        yield heard
-
-
 def prepare(tried: Tried) -> None:
-    """Every row is in one part, with its own cells and label; groups and times do not leak."""
-    with listening() as heard:
+    """Every row is in exactly one part, with its cells and label; groups and times do not leak between parts."""
+    with listening() as recorded:
         fit(tried, "run")
-    tried.data = data = heard[0]
+    tried.data = data = recorded[0]
     if tried.table.refusal:
         return
     tried.rows = {
@@ -185,14 +91,14 @@ def prepare(tried: Tried) -> None:
     together = sorted(row for rows in tried.rows.values() for row in rows)
     if together != tried.table.rows:
         raise Wrong(
-            f"{len(together)} rows are in the parts and {len(tried.table.rows)} in the file, or one is twice"
+            f"{len(together)} rows are in the parts and {len(tried.table.rows)} in the file, or a row is duplicated"
         )
     for part, rows in tried.rows.items():
         _check_cells(tried.table, data, getattr(data, part).x, rows)
         _check_targets(tried.table, data, getattr(data, part).y, rows)
     centre = data.train.x.double().mean(0).abs().max()
     if float(centre) > 1e-3:
-        raise Wrong("inputs are not centred by the training part")
+        raise Wrong("inputs are not centred with the mean of the training part")
     _check_split(tried)
     if tried.table.twin is not None:
         _check_twin(tried)
@@ -204,18 +110,18 @@ def _raw(data: DataSet, x: Tensor, name: str) -> list[float]:
 
 
 def _rows(table: Table, data: DataSet, x: Tensor) -> list[int]:
-    """Of the file, found by column ``a``."""
+    """Row numbers of inputs, found by column ``a``."""
     if "a" not in data.feature_names:
         raise Wrong(f"column a is not among the features {data.feature_names[:6]}")
     known = {round(float(table.columns["a"][row]), 3): row for row in table.rows}
     found = [known.get(round(value, 3)) for value in _raw(data, x, "a")]
     if None in found:
-        raise Wrong("a number of column a is none of the file's")
+        raise Wrong("a number of column a is not in the file")
     return [row for row in found if row is not None]
 
 
 def _check_cells(table: Table, data: DataSet, x: Tensor, rows: list[int]) -> None:
-    """Each feature whose meaning its name tells."""
+    """Compare every feature that its name assigns to a column of the file."""
     for name in data.feature_names:
         column, _, value = name.partition("=")
         if name in table.columns and name not in table.leave:
@@ -233,12 +139,12 @@ def _check_cells(table: Table, data: DataSet, x: Tensor, rows: list[int]) -> Non
 def _check_targets(table: Table, data: DataSet, y: Tensor, rows: list[int]) -> None:
     cells = [table.columns["y"][row] for row in rows]
     if (data.task == "regression") != table.regression:
-        raise Wrong(f"the target was taken for a {data.task}")
+        raise Wrong(f"the task was detected as {data.task}")
     if table.regression:
         for found, cell in zip(y.double() * data.target_scale + data.target_shift, cells, strict=True):
             near("a target", float(found), float(cell))
     elif [data.classes[int(label)] for label in y] != cells:
-        raise Wrong("labels are not those of their rows")
+        raise Wrong("labels differ from those of the file's rows")
 
 
 def _check_split(tried: Tried) -> None:
@@ -250,11 +156,11 @@ def _check_split(tried: Tried) -> None:
     if table.time:
         times = [[float(table.columns[table.time][row]) for row in part] for part in rows.values()]
         if max(times[0]) > min(times[1]) or max(times[1]) > min(times[2]):
-            raise Wrong("a part holds rows from before the one that it is to follow")
+            raise Wrong("a part contains rows that are earlier than rows of the part before")
 
 
 def _check_twin(tried: Tried) -> None:
-    """The network is bit for bit that of the twin: tried in full, because two spellings say the same."""
+    """Training on the twin gives a network with the same bits, because both files have the same content."""
     assert tried.table.twin is not None
     other = Tried(TABLES[tried.table.twin], tried.folder / "twin")
     other.folder.mkdir()
@@ -263,17 +169,7 @@ def _check_twin(tried: Tried) -> None:
     for method in METHODS.values():
         ours, theirs = (network(one, "run", method)["state_dict"] for one in (tried, other))
         if list(ours) != list(theirs) or not all(torch.equal(ours[name], theirs[name]) for name in ours):
-            raise Wrong(f"{method} gives another network than with the table {tried.table.twin!r}")
-
-
-def network(tried: Tried, run: str, method: str) -> dict[str, Any]:
-    found: dict[str, Any] = torch.load(tried.run(run) / method / "network.pt", weights_only=True)
-    return found
-
-
-def result(tried: Tried, method: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((tried.run("run") / method / "result.json").read_text())
-    return found
+            raise Wrong(f"{method} gives a different network than with the table {tried.table.twin!r}")
 
 
 def train(tried: Tried, method: str) -> None:
@@ -287,7 +183,7 @@ def train(tried: Tried, method: str) -> None:
 
 
 def resume(tried: Tried, method: str) -> None:
-    """Broken off after 7 steps of this method, and gone on with."""
+    """A run that is interrupted after 7 steps of this method and resumed gives the same bits."""
     kind = methods.SSVI if method == "ssvi" else methods.Deterministic
     after_step = kind.after_step
 
@@ -302,7 +198,7 @@ def resume(tried: Tried, method: str) -> None:
     with mock.patch.object(kind, "after_step", breaking), contextlib.suppress(Wrong, KeyboardInterrupt):
         fit(tried, name)
     if not broken:
-        raise Wrong("the run could not be broken off")
+        raise Wrong("the run could not be interrupted")
     command("fit", "--resume", "--out", tried.run(name), "--quiet")
     whole, resumed = (network(tried, run, METHODS[method])["state_dict"] for run in ("run", name))
     for tensor in whole:
@@ -310,15 +206,8 @@ def resume(tried: Tried, method: str) -> None:
             raise Wrong(f"{tensor} differs after a resumed run")
 
 
-def predicted(tried: Tried, method: str, file: Path) -> list[dict[str, str]]:
-    to = tried.folder / "predicted.csv"
-    command("predict", tried.run("run"), file, "--method", METHODS[method], "--samples", "8", "--out", to)
-    with to.open(newline="", encoding="utf-8") as lines:
-        return list(csv.DictReader(lines))
-
-
 def predict(tried: Tried, method: str) -> None:
-    """One row each, finite; the same in another order; of the dense network, what its weights say."""
+    """Predictions are finite, one for each row, and independent of the order; dense ones follow from the weights."""
     table = tried.table
     rows = predicted(tried, method, tried.file)
     if len(rows) not in (len(table.rows), len(table.columns["y"])):
@@ -328,10 +217,10 @@ def predict(tried: Tried, method: str) -> None:
         if not all(math.isfinite(figure) for figure in figures):
             raise Wrong("a prediction is not finite")
         if not table.regression and row["label"] not in table.columns["y"]:
-            raise Wrong(f"{row['label']!r} is predicted, which is no class")
+            raise Wrong(f"{row['label']!r} is predicted, which is not a class")
         if not table.regression and not 0 <= float(row["probability"]) <= 1 + 1e-6:
             raise Wrong(f"a probability of {row['probability']}")
-    turned = tried.folder / "turned round.csv"
+    turned = tried.folder / "reversed.csv"
     turned.write_bytes(backwards(table))
     again = predicted(tried, method, turned)[::-1]
     if len(again) == len(rows):
@@ -343,16 +232,16 @@ def predict(tried: Tried, method: str) -> None:
 def _compare(rows: list[dict[str, str]], again: list[dict[str, str]]) -> None:
     for number, (one, other) in enumerate(zip(rows, again, strict=True)):
         for name, value in one.items():
-            if name in ("label", "line"):  # the line of a row moves with it
+            if name in ("label", "line"):  # the line number changes with the order
                 continue
             if value != other[name] and abs(float(value) - float(other[name])) > 2e-3 * max(
                 1.0, abs(float(value))
             ):
-                raise Wrong(f"row {number} in another order has {name} {other[name]}, and had {value}")
+                raise Wrong(f"row {number} has {name} {other[name]} in a different order, and had {value}")
 
 
 def _check_dense(tried: Tried, rows: list[dict[str, str]]) -> None:
-    """The two matrices of ``network.pt``, by hand, on the rows of the test part."""
+    """Compute the test predictions from the two weight matrices in ``network.pt``."""
     assert tried.data is not None
     if len(rows) != len(tried.table.columns["y"]):
         return
@@ -372,7 +261,7 @@ def _check_dense(tried: Tried, rows: list[dict[str, str]]) -> None:
 
 
 def measure(tried: Tried, method: str) -> None:
-    """``szilard measure`` gives the run's figures; accuracy and RMSE follow from the predictions."""
+    """``szilard measure`` reports the figures of the run; accuracy and RMSE follow from the predictions."""
     name = METHODS[method]
     wanted = result(tried, name)["test"]
     printed = json.loads(command("measure", tried.run("run") / name, "--samples", "8", "--json"))
@@ -393,7 +282,7 @@ def measure(tried: Tried, method: str) -> None:
 
 
 def cost(tried: Tried, method: str) -> None:
-    """Entries that exist are those in the file of the network."""
+    """The number of non-zeros equals the number of entries in ``network.pt``."""
     counted = result(tried, METHODS[method])["cost"]
     held = network(tried, "run", METHODS[method])["state_dict"]
     existing = sum(

@@ -1,4 +1,4 @@
-"""Figures of tables: whether an unseen category raises doubt, and whether every number of a table is whole."""
+"""Figures of tables: is uncertainty larger for an unseen category, and are printed tables complete at 80 columns?"""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from tables.table_cells import Tried, command, predicted
 from tables.table_files import TABLES, base, text, with_
+from tables.table_runs import Tried, command, predicted
 
 WIDTH = 80
 UNSEEN = "ultraviolet"
-PATIENCE = 240  # seconds that one command may take
+PATIENCE = 240  # time limit of one command, seconds
 
 
-def doubt(seeds: Iterable[int]) -> dict[str, Any]:
-    """Mean epistemic uncertainty of rows with a category that training has not seen, over that of the same rows with
-    one that it has; of SSVI, for some seeds."""
+def unseen_category(seeds: Iterable[int]) -> dict[str, Any]:
+    """Mean epistemic uncertainty of SSVI for rows with a category that is not in the training set, divided by that for
+    the same rows with known categories; for each seed."""
     columns = base(400, seed=5)
     ratios = []
     for seed in seeds:
@@ -61,7 +61,7 @@ def _epistemic(tried: Tried, colour: str | None) -> float:
 
 
 def whole() -> dict[str, Any]:
-    """Whether every number that commands print in a terminal of 80 columns is whole, and every line fits."""
+    """Whether commands in a terminal of 80 columns print complete numbers, and no line that is longer."""
     faults: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
         run = str(Path(folder) / "run")
@@ -86,7 +86,7 @@ def whole() -> dict[str, Any]:
 
 
 def in_terminal(arguments: list[str], width: int) -> tuple[int, str]:
-    """Exit code and what the command prints in a terminal of so many columns."""
+    """Exit code and output of a command in a terminal with ``width`` columns."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, width, 0, 0))
     given = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES", "NO_COLOR")}
@@ -96,7 +96,7 @@ def in_terminal(arguments: list[str], width: int) -> tuple[int, str]:
     )  # fmt: skip
     os.close(theirs)
     held = bytearray()
-    with contextlib.suppress(OSError):  # the other end has closed
+    with contextlib.suppress(OSError):  # the terminal was closed
         while chunk := os.read(ours, 65536):
             held += chunk
     os.close(ours)
@@ -104,7 +104,7 @@ def in_terminal(arguments: list[str], width: int) -> tuple[int, str]:
 
 
 def faults_of(printed: str, width: int, wanted: list[float]) -> list[str]:
-    """Lines that are too long, numbers that are cut, and figures of ``wanted`` that are not there, as 0.912 or 91.2."""
+    """Lines that are too long, truncated numbers, and figures of ``wanted`` that are missing (as 0.912 or 91.2)."""
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", printed)
     lines = [part for line in plain.replace("\r\n", "\n").split("\n") for part in line.split("\r")]
     faults = [
@@ -112,17 +112,17 @@ def faults_of(printed: str, width: int, wanted: list[float]) -> list[str]:
     ]
     for line in lines:
         if re.search(r"\d\S*…|…\s*│|│\s*…", line):
-            faults.append(f"cut: {line.strip()[:70]}")
+            faults.append(f"truncated: {line.strip()[:70]}")
     whole_text = " ".join(lines)
     for figure in wanted:
         if not any(
             shown in whole_text for shown in (f"{figure:.3f}", f"{100 * figure:.1f}", f"{100 * figure:.2f}")
         ):
-            faults.append(f"{figure:.3f} is not there in full")
+            faults.append(f"{figure:.3f} is missing or truncated")
     return list(dict.fromkeys(faults))
 
 
 def _figures(run: Path) -> list[float]:
-    """Accuracy of each network of a run."""
+    """Test accuracy of each network of a run."""
     found = [json.loads(path.read_text()) for path in sorted(run.glob("*/result.json"))]
     return [result["test"]["accuracy"] for result in found]

@@ -1,4 +1,4 @@
-"""Tables from life: files as people have them, and what is in them."""
+"""CSV files in many dialects and with common defects, and their true content."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ Columns = dict[str, list[str]]
 
 @dataclass(frozen=True)
 class Table:
-    """A file, how it is read, and what it holds.
+    """A file, the options to read it, and its content.
 
     Attributes:
-        columns: cells as a program would write them, by name; ``a`` has a different number in every row.
-        file: its bytes.
-        options: of ``szilard fit``.
-        twin: name of the table with which training must give the same bits.
-        refusal: whether nothing else than a refusal is right.
-        mention: words one of which a refusal must name.
-        kept: rows that count, or None for all.
+        columns: cells in normalised spelling, by column name; ``a`` has a different number in every row.
+        file: bytes of the file.
+        options: options of ``szilard fit``.
+        twin: name of the table for which training must give the same bits.
+        refusal: whether the only right result is a refusal.
+        mention: a refusal must contain one of these words.
+        kept: rows that are used, or None for all.
         leave: columns whose values are not compared.
         group, time: columns by which the split must be made.
-        suffix: of the file's name.
-        regression: whether the target is a quantity.
+        suffix: suffix of the file's name.
+        regression: whether the task is regression.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Table:
 
     @property
     def rows(self) -> list[int]:
-        """Numbers of the rows that count."""
+        """Indices of the rows that are used."""
         return list(range(len(self.columns["y"]))) if self.kept is None else self.kept
 
 
@@ -55,7 +55,7 @@ def text(
     newline: str = "\n",
     spell: Callable[[str, str], str] = lambda name, cell: cell,
 ) -> str:
-    """A file of cells; a cell that holds the separator, a quote or a new line is quoted."""
+    """The cells as CSV; a cell that contains the separator, a quote or a newline is quoted."""
 
     def quoted(cell: str) -> str:
         return '"' + cell.replace('"', '""') + '"' if set(cell) & {separator, '"', "\n"} else cell
@@ -69,7 +69,7 @@ def text(
 
 
 def base(rows: int = ROWS, seed: int = 0) -> Columns:
-    """Two numbers, a colour and a label that follows from them."""
+    """Two numeric columns, a colour, and a label that depends on them."""
     draw = random.Random(seed)
     order = draw.sample(range(rows), rows)
     a = [f"{(i - rows / 2) * 4 / rows:.4f}" for i in order]
@@ -83,7 +83,7 @@ def base(rows: int = ROWS, seed: int = 0) -> Columns:
 
 
 def with_(columns: Columns, **more: Sequence[str]) -> Columns:
-    """Other columns, in place of those of the same name, or before the target."""
+    """A copy with more columns; they replace those of the same name, or precede the target."""
     return {
         **{n: c for n, c in columns.items() if n != "y"}, **{n: [*c] for n, c in more.items() if n != "y"},
         "y": [*more.get("y", columns["y"])],
@@ -95,7 +95,7 @@ def changed(cells: Sequence[str], every: int, to: str) -> list[str]:
 
 
 def made(name: str, columns: Columns, **options: object) -> Table:
-    """Written with commas unless ``file`` says otherwise."""
+    """A table; its file is comma-separated unless ``file`` is given."""
     options.setdefault("file", text(columns).encode())
     return Table(name, columns, **options)  # type: ignore[arg-type]
 
@@ -117,16 +117,16 @@ def german(cell: str) -> str:
 
 
 def dialects() -> list[Table]:
-    """One table in many spellings; the same numbers must come of each."""
+    """One table in many spellings; all must be read as the same numbers."""
     b = base()
     plain = text(b)
     same: dict[str, bytes] = {
         "BOM": b"\xef\xbb\xbf" + plain.encode(),
         "CRLF": text(b, newline="\r\n").encode(),
-        "old Mac line ends": text(b, newline="\r").encode(),
+        "CR line endings": text(b, newline="\r").encode(),
         "semicolons": text(b, ";").encode(),
         "tabs": text(b, "\t").encode(),
-        "bars": text(b, "|").encode(),
+        "pipe characters": text(b, "|").encode(),
         "decimal commas, semicolons": text(b, ";", spell=numbers(b, comma)).encode(),
         "decimal commas, quoted": text(b, spell=numbers(b, comma)).encode(),
         "UTF-16": plain.encode("utf-16"),
@@ -134,7 +134,7 @@ def dialects() -> list[Table]:
             ",".join(f'"{c}"' for c in line.split(",")) for line in plain.splitlines()
         ).encode(),
         "empty lines": plain.replace("\n", "\n\n").encode(),
-        "no last line end": plain.rstrip("\n").encode(),
+        "no final newline": plain.rstrip("\n").encode(),
         "spaces around cells": plain.replace(",", " , ").encode(),
         "trailing commas": "".join(line + ",\n" for line in plain.splitlines()).encode(),
     }
@@ -179,7 +179,7 @@ def missing() -> list[Table]:
     ]  # fmt: skip
 
 
-def columns_of_life() -> list[Table]:
+def special_columns() -> list[Table]:
     b = base()
     draw = random.Random(1)
     day = [f"2024-{1 + i % 12:02d}-{1 + i % 28:02d}" for i in range(ROWS)]
@@ -205,7 +205,7 @@ def columns_of_life() -> list[Table]:
              leave=("c",)),
         made("units in cells", with_(b, w=[f"{40 + i} kg" for i in range(ROWS)]), refusal=True, mention=("'w'",)),
         made("rare category", with_(b, colour=["violet" if i == 7 else c for i, c in enumerate(b["colour"])])),
-        made("truth values", with_(b, flag=["TRUE" if i % 3 else "FALSE" for i in range(ROWS)])),
+        made("booleans", with_(b, flag=["TRUE" if i % 3 else "FALSE" for i in range(ROWS)])),
         made("free text", with_(b, note=[f"note number {i}" for i in range(ROWS)]), refusal=True,
              mention=("'note'",)),
     ]  # fmt: skip
@@ -218,14 +218,14 @@ def targets() -> list[Table]:
     once = with_(b, y=["maybe" if i == 7 else cell for i, cell in enumerate(b["y"])])
     spaced = [f" {cell}{' ' * (i % 2)}" for i, cell in enumerate(b["y"])]
     return [
-        made("quantity", with_(b, y=price), regression=True),
-        made("quantity, whole", with_(b, y=[str(round(float(p) / 100)) for p in price]), regression=True),
-        made("quantity as classes", with_(b, y=price), options=("--task", "classification"), refusal=True,
+        made("regression target", with_(b, y=price), regression=True),
+        made("integer regression target", with_(b, y=[str(round(float(p) / 100)) for p in price]), regression=True),
+        made("regression target as classes", with_(b, y=price), options=("--task", "classification"), refusal=True,
              mention=("'y'", "class")),
         made("classes 0 and 1", with_(b, y=[str(int(cell == "yes")) for cell in b["y"]])),
-        made("class None", with_(b, y=none), leave=()),
+        made("class named None", with_(b, y=none), leave=()),
         made("one class", with_(b, y=["yes"] * ROWS), refusal=True, mention=("class",)),
-        made("class seen once", once),
+        made("class with one row", once),
         made("spaces around labels", b, file=text(with_(b, y=spaced)).encode(), twin="plain"),
     ]  # fmt: skip
 
@@ -239,7 +239,7 @@ def sizes() -> list[Table]:
         made("12 rows", base(12)),
         made("two rows", base(2), refusal=True),
         made("300 columns, 60 rows", with_(few, **wide)),
-        made("target alone", {"y": b["y"]}, refusal=True, mention=("only",)),
+        made("target column only", {"y": b["y"]}, refusal=True, mention=("only",)),
     ]
 
 
@@ -248,28 +248,28 @@ def broken() -> list[Table]:
     plain = text(b)
     files: dict[str, bytes] = {
         "empty": b"",
-        "header alone": b"a,b,colour,y\n",
+        "header only": b"a,b,colour,y\n",
         "zero byte": plain.replace("yes", "y\0s", 1).encode(),
         "one line too long": (plain + "1,2,red,yes,5\n").encode(),
         "one line too short": (plain + "1,2\n").encode(),
-        "name twice": plain.replace("a,b", "a,a", 1).encode(),
+        "duplicate column name": plain.replace("a,b", "a,a", 1).encode(),
         "inf": text(with_(b, b=changed(b["b"], 9, "inf"))).encode(),
         "1e400": text(with_(b, b=changed(b["b"], 9, "1e400"))).encode(),
-        "a picture": b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 20,
+        "PNG file": b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 20,
     }
     tables = [made(name, b, file=file, refusal=True) for name, file in files.items()]
-    tables.append(made("no such target", {"a": b["a"], "b": b["b"], "y": b["y"]},
+    tables.append(made("no target column", {"a": b["a"], "b": b["b"], "y": b["y"]},
                        file=plain.replace(",y\n", ",z\n", 1).encode(), refusal=True, mention=("'y'",)))  # fmt: skip
     return tables
 
 
 TABLES: dict[str, Table] = {
     table.name: table
-    for table in (*dialects(), *missing(), *columns_of_life(), *targets(), *sizes(), *broken())
+    for table in (*dialects(), *missing(), *special_columns(), *targets(), *sizes(), *broken())
 }
 
 
 def backwards(table: Table) -> bytes:
-    """Its rows in the other order and its columns too, without the target: as new rows come to be predicted."""
+    """The rows and the columns in reverse order, without the target, as a file to predict."""
     columns = {n: cells[::-1] for n, cells in reversed(list(table.columns.items())) if n != "y"}
     return text(columns).encode()

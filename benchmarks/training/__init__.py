@@ -1,1 +1,1 @@
-"""Training against peers: contestants, memory, and a race against the clock."""
+"""Training compared with other libraries: contestants, memory, and whole trainings by time."""

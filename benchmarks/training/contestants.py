@@ -1,4 +1,4 @@
-"""Who trains against whom: one network, one batch, and every way to take a training step with them."""
+"""The contestants: all implementations of a training step, for one network and one batch."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from szilard.methods import Method
 from training import masked_dense, peers
 
 N_DATA = 50_000
-STEPS = 1_000_000  # horizon of the schedules: far enough that every measured move is as large as the first
+STEPS = 1_000_000  # total steps of the schedules: long enough that all measured moves have the size of the first one
 
 #: network -> (spec, shape of one input)
 NETWORKS: dict[str, tuple[str, tuple[int, ...]]] = {
@@ -32,7 +32,7 @@ MEAN_FIELD = "dense mean-field"
 
 @contextmanager
 def asking_for(kernels: str | None) -> Iterator[None]:
-    """``SZILARD_KERNELS`` set inside the block; None leaves it alone."""
+    """Set ``SZILARD_KERNELS`` inside the block; None does not change it."""
     before = os.environ.get(dispatch.VARIABLE)
     if kernels is not None:
         os.environ[dispatch.VARIABLE] = kernels
@@ -47,7 +47,7 @@ def asking_for(kernels: str | None) -> Iterator[None]:
 
 @dataclass
 class Contestant:
-    """A network on its way through training, always on the same batch."""
+    """A network that is trained on one fixed batch."""
 
     name: str
     network: nn.Module
@@ -55,10 +55,10 @@ class Contestant:
     loss: Callable[[], Tensor]
     method: Method | None = None
     after: Callable[[], None] = field(default=lambda: None)
-    kernels: str | None = None  # which are asked for; None: nobody asks
+    kernels: str | None = None  # value of SZILARD_KERNELS; None: not set
 
     def step(self) -> None:
-        """One optimiser step, whatever it is time for included."""
+        """One optimiser step, including any growth batch or move that is due."""
         with asking_for(self.kernels):
             self.optimizer.zero_grad()
             self.loss().backward()
@@ -74,20 +74,20 @@ class Contestant:
         self.step()
 
     def interval(self) -> None:
-        """All steps from one move of the supports to the next: ordinary ones, growth batches, the move."""
+        """All steps from one move of the supports to the next: ordinary steps, growth batches and the move."""
         for _ in range(self.every):
             self.step()
 
     @property
     def every(self) -> int:
-        """Steps of an interval; 1 for who has no moves."""
+        """Steps of an interval; 1 for methods without moves."""
         moves = getattr(self.method, "moves", None)
         return 1 if moves is None or getattr(self.method, "density", 1.0) == 1 else moves.schedule.every
 
 
 @dataclass(frozen=True)
 class Problem:
-    """A network that is not trained yet and a batch of noise to train it on."""
+    """An untrained network and a batch of noise to train it on."""
 
     network: nn.Module
     x: Tensor
@@ -106,7 +106,7 @@ class Problem:
 
 
 def ssvi_name(density: float) -> str:
-    """Called by the share of weights that do not exist, as in the other benchmarks."""
+    """Name of a row: SSVI and its sparsity, as in the other benchmarks."""
     return f"SSVI {100 * (1 - density):g} %"
 
 
@@ -116,7 +116,7 @@ def deterministic(
     make: Callable[[Sequence[Tensor]], torch.optim.Optimizer] | None = None,
     channels_last: bool = False,
 ) -> Contestant:
-    """Plain PyTorch: nn.Module, cross-entropy, and Adam unless another optimiser is made."""
+    """Plain PyTorch: nn.Module, cross-entropy, and Adam unless a different optimiser is given."""
     network, x, y = copy.deepcopy(problem.network), problem.x, problem.y
     if channels_last:
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -127,7 +127,7 @@ def deterministic(
 
 
 def by_method(problem: Problem, name: str, method: Method) -> Contestant:
-    """A method of this library, driven as its documentation says."""
+    """A method of this library, used as documented."""
     method.total_steps = STEPS
     network = method.prepare(problem.network)
     optimizer = method.optimizer(network)
@@ -152,7 +152,7 @@ def mean_field(problem: Problem) -> Contestant:
 
 
 def masked(problem: Problem, density: float) -> Contestant:
-    """The same network, prior and optimiser as :func:`ssvi`, by masks; its step costs the same at any density."""
+    """Same network, prior and optimiser as :func:`ssvi`, but with dense masks; time is independent of the density."""
     method = methods.SSVI(N_DATA, density=density)
     network = masked_dense.masked_twin(method.prepare(problem.network))
     log_std = [layer.log_std for layer in masked_dense.masked_layers(network)]
@@ -184,7 +184,7 @@ def peer(problem: Problem, name: str) -> Contestant:
 
 
 def field_of(problem: Problem, densities: Sequence[float]) -> dict[str, Callable[[], Contestant]]:
-    """Makers of all rows by name, the baseline first; those of missing peers raise ImportError."""
+    """Functions that make the rows, by name, the baseline first; they raise ImportError if a peer is not installed."""
     rows: dict[str, Callable[[], Contestant]] = {DETERMINISTIC: lambda: deterministic(problem)}
     rows |= {
         f"{DETERMINISTIC}, {what}": lambda what=what, make=make: deterministic(  # type: ignore[misc]

@@ -22,7 +22,7 @@ TINY = 1e-8
 
 
 class MaskedLayer(nn.Module):
-    """The same weight and bias as ``layer``, a linear or 2-d convolution layer with Gaussian weights."""
+    """A dense, masked version of ``layer``, a linear or 2-d convolution layer with Gaussian weights."""
 
     mask: Tensor
 
@@ -34,7 +34,9 @@ class MaskedLayer(nn.Module):
         mask = weight.support.mask()
         self.register_buffer("mask", mask.to(weight.mean.dtype))
         self.mean = nn.Parameter(weight.support.scatter(weight.mean.detach()))
-        mean_log_std = weight.log_std.detach().mean()  # any finite number will do where no entry exists
+        mean_log_std = (
+            weight.log_std.detach().mean()
+        )  # any finite number is valid if the entry does not exist
         self.log_std = nn.Parameter(
             torch.where(mask, weight.support.scatter(weight.log_std.detach()), mean_log_std)
         )
@@ -51,7 +53,7 @@ class MaskedLayer(nn.Module):
         return F.linear(x, weight, bias) if self.how is None else F.conv2d(x, weight, bias, *self.how)
 
     def forward(self, x: Tensor, noise: Tensor | None = None) -> Tensor:
-        """Outputs by local reparametrisation; ``noise``, standard normal of the output's shape, or drawn."""
+        """Outputs by local reparametrisation; ``noise`` is standard normal in the output's shape, drawn if missing."""
         mean = self.product(x, self.mean * self.mask, self.bias)
         variance = self.product(x.square(), (2 * self.log_std).exp() * self.mask)
         return mean + (variance + TINY).sqrt() * (torch.randn_like(mean) if noise is None else noise)
@@ -84,7 +86,7 @@ def kl(network: nn.Module) -> Tensor:
 
 @torch.no_grad()
 def mask_momentum(network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """Optimiser state of entries that do not exist is zero, as published code enforces after every step."""
+    """Set the optimiser state of entries that do not exist to zero, as published code does after every step."""
     for layer in masked_layers(network):
         for parameter in (layer.mean, layer.log_std):
             for value in optimizer.state.get(parameter, {}).values():

@@ -1,4 +1,4 @@
-"""What training holds in memory between two steps, counted on the tensors themselves."""
+"""Memory of training between two steps, counted from the tensors."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ MIB = 1 << 20
 def held(contestant: Contestant) -> dict[str, int]:
     """Bytes by part, after a step.
 
-    ``index`` is the index arrays of supports that are not full. Those of full ones are counted apart, as
-    ``index of full supports``: a dense network could do without, so no comparison should profit from them.
+    ``index`` contains the index arrays of supports that are not full. Those of full supports are counted separately as
+    ``index of full supports``: a dense network does not need them, so they are left out of comparisons.
     """
     network = contestant.network
     parameters = list(network.parameters())
@@ -42,12 +42,12 @@ def held(contestant: Contestant) -> dict[str, int]:
 
 
 def total(parts: dict[str, int]) -> int:
-    """All but activations and the indices of full supports."""
+    """Sum of all parts except activations and the indices of full supports."""
     return sum(parts[part] for part in PARTS)
 
 
 def growth(contestant: Contestant) -> int:
-    """The most that a whole interval holds to know where to grow: inputs and output gradients, or their products."""
+    """Peak memory of growth in an interval: inputs and output gradients, or their products, bytes."""
     moves = getattr(contestant.method, "moves", None)
     if moves is None:
         return 0
@@ -61,13 +61,13 @@ def growth(contestant: Contestant) -> int:
 
 
 def size(tensors: Iterable[Tensor]) -> int:
-    """Bytes of the storages behind them, each once."""
+    """Bytes of the tensors' storages, each counted once."""
     storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}
     return sum(storages.values())
 
 
 def peak(make: Callable[[], Contestant], steps: int) -> int:
-    """By how much the resident memory of this process grows at most to make a row and take ``steps`` steps, bytes."""
+    """Largest increase of this process's resident memory while a row is made and takes ``steps`` steps, bytes."""
     before = resident()
     with Stopwatch() as watch:
         contestant = make()
@@ -77,7 +77,7 @@ def peak(make: Callable[[], Contestant], steps: int) -> int:
 
 
 def peak_in_a_process_of_its_own(network: str, row: str, batch: int) -> int | None:
-    """The same of a fresh process; None for a row that it cannot make."""
+    """:func:`peak`, measured in a new process; None if it cannot make the row."""
     command = [
         sys.executable,
         str(Path(__file__).parents[1] / "train_step.py"),
@@ -91,7 +91,7 @@ def peak_in_a_process_of_its_own(network: str, row: str, batch: int) -> int | No
 
 
 def resident() -> int:
-    """Resident memory of this process, bytes; 0 where the operating system does not say."""
+    """Resident memory of this process, bytes; 0 if the operating system does not report it."""
     try:
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmRSS:"):

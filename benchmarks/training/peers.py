@@ -1,12 +1,12 @@
-"""Dense variational networks of other libraries, converted and trained as their READMEs say.
+"""Dense variational networks of other libraries, converted and trained as described in their READMEs.
 
 * bayesian-torch 0.5 (Intel Labs): ``dnn_to_bnn`` with ``Reparameterization``, loss = CE + KL / batch size.
-* torchbnn 1.2: ``BayesLinear`` and ``BayesConv2d``, loss = CE + weight * ``BKLLoss``. Its own converter knows
-  flat networks only and calls itself deprecated, so the layers are put in place here.
+* torchbnn 1.2: ``BayesLinear`` and ``BayesConv2d``, loss = CE + weight * ``BKLLoss``. Its converter is deprecated and
+  supports flat networks only, so the layers are replaced here.
 
-Both draw one weight matrix per batch. Neither is needed to run the benchmarks: a peer that is not installed has
-no row. bayesian-torch asks pip for torchvision, which its layers never import and which must match torch's build,
-so it is installed alone: ``make bench-peers``.
+Both draw one weight matrix per batch. Neither is required: a peer that is not installed has no row. bayesian-torch
+depends on torchvision, which its layers do not import and which must match torch's build, so it is installed without
+dependencies: ``make bench-peers``.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def bayesian_torch(network: nn.Module, batch: int) -> tuple[nn.Module, Loss]:
 
 
 def torchbnn(network: nn.Module, batch: int) -> tuple[nn.Module, Loss]:
-    """The same for torchbnn, with the weight 0.01 of its demos."""
+    """``network`` converted by torchbnn, and its loss, with the KL weight 0.01 of its demos."""
     library = importlib.import_module("torchbnn")
     for name, layer in list(network.named_modules()):
         new: nn.Module | None = None

@@ -1,8 +1,8 @@
-"""Whole trainings against the clock, under the same load: everybody trains one epoch in turn.
+"""Times of whole trainings under the same load: the networks train alternately, one epoch each.
 
-Seconds count training steps alone (:meth:`Racer.epoch`); between epochs each network's accuracy on the validation
-images is taken, by its mean. Joules are measured where the processor's counters can be read, else estimated from
-counted operations; the table says which.
+Times include training steps only (:meth:`Racer.epoch`). Between epochs the accuracy of each network on the validation
+images is measured with its mean weights. Energy is measured if the processor's counters can be read, and otherwise
+estimated from counted operations; the table says which.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Curve = dict[str, Any]
 
 @dataclass
 class Racer:
-    """One training on its way."""
+    """One training run and its measurements so far."""
 
     row: str
     network: nn.Module
@@ -48,7 +48,7 @@ class Racer:
         return cls(row, network, method, method.optimizer(network), epochs, batch)
 
     def epoch(self, part: DataSet, meter: JouleMeter) -> None:
-        """Train for one epoch, against the clock."""
+        """Train for one epoch and record its time."""
         meter.since()
         started, cpu = time.perf_counter(), time.process_time()
         for x, y in data.batches(part.train, self.batch, seed=self.method.seed, epoch=len(self.seconds)):
@@ -65,7 +65,7 @@ class Racer:
         self.accuracy.append(float(right.double().mean()))
 
     def estimated_joules(self, part: DataSet) -> float:
-        """Of the whole training, from counted operations."""
+        """Estimated joules of the whole training, from counted operations."""
         examples = self.epochs * len(part.train)
         moves, total = getattr(self.method, "moves", None), self.method.total_steps or 0
         collected = 0
@@ -85,7 +85,7 @@ def append(cumulative: list[float], more: float) -> None:
 
 
 def run(racers: Sequence[Racer], part: DataSet, samples: int = 32) -> list[Curve]:
-    """All epochs, who begins changing from one to the next; then accuracy on the test images by ``samples`` draws."""
+    """Train all epochs, rotating the order of the networks; then test accuracy with ``samples`` weight samples."""
     meter, where = JouleMeter(), machine.describe()
     for epoch in range(max(racer.epochs for racer in racers)):
         first = epoch % len(racers)
@@ -118,7 +118,7 @@ def run(racers: Sequence[Racer], part: DataSet, samples: int = 32) -> list[Curve
 
 
 def to_final(curve: Curve) -> float:
-    """Seconds after which the validation accuracy was first what it is at the end."""
+    """Seconds after which the validation accuracy first reached its final value."""
     return next(
         seconds
         for seconds, accuracy in zip(curve["seconds"], curve["accuracy"], strict=True)
@@ -154,7 +154,7 @@ def per_epoch(curve: Curve) -> list[float]:
 
 
 def figures(curves: Sequence[Curve]) -> dict[str, float]:
-    """The JSON keys: seconds and joules of SSVI 95 % over those of the two dense networks."""
+    """The JSON keys: seconds and joules of SSVI 95 % divided by those of the two dense networks."""
     by_row = {curve["row"]: curve for curve in curves}
     ours = by_row["SSVI 95 %"]
     found: dict[str, float] = {}

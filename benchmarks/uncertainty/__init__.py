@@ -1,1 +1,1 @@
-"""Whether predictions know what they do not know."""
+"""Quality of predictive uncertainty."""

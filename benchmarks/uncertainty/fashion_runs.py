@@ -1,4 +1,4 @@
-"""Training the rows of the Fashion-MNIST comparison: who they are, what was tuned, and one run of each."""
+"""The rows of the Fashion-MNIST comparison: their methods, tuned hyperparameters and training runs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ REGIMES: dict[str, dict[str, Any]] = {
     "small": {"n_train": 2000, "epochs": 150},
 }
 
-#: What validation chose, by family and regime (``--select`` prints the candidates).
+#: Hyperparameters selected on the validation set, by family and regime (``--select`` prints the candidates).
 SELECTED: dict[str, dict[str, dict[str, Any]]] = {
     "deterministic": {"all": {"lr": 3e-4}, "small": {"lr": 3e-4}},
     "sparse": {"all": {"lr": 3e-3}, "small": {"lr": 1e-3}},
@@ -38,7 +38,7 @@ SELECTED: dict[str, dict[str, dict[str, Any]]] = {
     },
 }
 
-SCALED = "deterministic + temperature"  # the deterministic network again, calibrated; not trained twice
+SCALED = "deterministic + temperature"  # the deterministic network with temperature scaling; it is not trained again
 
 #: row -> (family, method, options)
 ROWS: dict[str, tuple[str, str, dict[str, Any]]] = {
@@ -76,7 +76,7 @@ def dataset(root: str, n_train: int | None) -> DataSet:
 
 
 def train(method: Method, part: DataSet, epochs: int, seed: int) -> tuple[torch.nn.Module, float]:
-    """The plain loop of the documentation; returns the network and the seconds its steps took."""
+    """Train with the documentation's plain loop; return the network and the seconds of its steps."""
     network = networks.build(NETWORK, part.input_shape, part.n_outputs, seed=seed)
     network = method.prepare(network, part.task)
     method.total_steps = epochs * -(-len(part.train) // BATCH)
@@ -95,7 +95,7 @@ def train(method: Method, part: DataSet, epochs: int, seed: int) -> tuple[torch.
 
 
 def work(job: Job) -> list[Job]:
-    """Train one row on one seed and look at the split that the job names."""
+    """Train one row with one seed and evaluate it on the job's split."""
     torch.set_num_threads(1)
     part = dataset(job["root"], REGIMES[job["regime"]]["n_train"])
     method = methods.make(job["method"], len(part.train), seed=job["seed"], **job["options"])
@@ -116,7 +116,7 @@ def work(job: Job) -> list[Job]:
 
 def look(method: Method, network: torch.nn.Module, part: DataSet, split: str) -> dict[str, float]:
     chosen = getattr(part, split)
-    assert part.ood is not None, "dataset() asks for KMNIST"
+    assert part.ood is not None, "dataset() loads KMNIST"
     ood = method.predict(network, part.ood.x, samples=SAMPLES)
     return metrics.evaluate(method.predict(network, chosen.x, samples=SAMPLES), chosen.y, ood=ood)
 
@@ -132,7 +132,7 @@ def training_gflops(method: Method, network: torch.nn.Module, part: DataSet, epo
 
 
 def training_joules(job: Job) -> float:
-    """Estimated from what the run counted: its FLOPs, and the optimiser's traffic for every number it trains."""
+    """Energy of the training, estimated from its counted FLOPs and the optimiser's memory traffic, joules."""
     regime = REGIMES[job["regime"]]
     n_train = regime["n_train"] or N_TRAIN
     counted = cost.Cost(train_flops=round(1e9 * job["figures"]["train_gflops"]))
@@ -148,7 +148,7 @@ def training_joules(job: Job) -> float:
 
 @functools.cache
 def trained_values(method: str, density: float | None) -> int:
-    """How many numbers the optimiser holds; means and log standard deviations count apart."""
+    """Number of trained values; means and log standard deviations are counted separately."""
     options = {} if density is None else {"density": density}
     network = methods.make(method, N_TRAIN, **options).prepare(networks.build(NETWORK, INPUT_SHAPE, 10))
     return sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
@@ -159,7 +159,7 @@ def scaled(job: Job) -> Job:
 
 
 def finished(jobs: Iterable[Job], results: Path | None) -> Iterator[Job]:
-    """Run the jobs that ``results`` does not hold yet, one seed after the other, and yield all."""
+    """Run the jobs that ``results`` does not contain yet, ordered by seed, and yield all jobs."""
     done = (
         [json.loads(line) for line in results.read_text().splitlines()]
         if results and results.exists()

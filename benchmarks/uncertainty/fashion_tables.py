@@ -47,7 +47,7 @@ def by_row(jobs: Iterable[Job], regime: str) -> dict[str, list[Job]]:
 
 
 def body(rows: dict[str, list[Job]]) -> list[list[str]]:
-    """The table's cells: mean and standard error over seeds, under COLUMNS."""
+    """Rows of the table: mean and standard error over seeds, under COLUMNS."""
     cells = []
     for name, jobs in rows.items():
         g = [job["figures"] for job in jobs]
@@ -72,7 +72,7 @@ def body(rows: dict[str, list[Job]]) -> list[list[str]]:
 
 
 def median_seconds(jobs: list[Job]) -> float:
-    """Of the training steps of a run; the median, because a busy machine only ever adds."""
+    """Median seconds of the training steps of a run; load on the machine can only increase single times."""
     return statistics.median(job["figures"]["seconds"] for job in jobs)
 
 

@@ -1,7 +1,7 @@
-"""Files of sparse Bayesian networks from ``szilard fit``: whether their uncertainty survives.
+"""Files of sparse Bayesian networks from ``szilard fit``: quality of the uncertainty before and after compression.
 
-For each finished network of a run folder: bytes of the file, and accuracy, NLL, ECE and the AUROC of telling inputs
-of other origin apart, with the same draws, before and after compression at the default λ.
+For each finished network of a run folder: bytes of the file, and accuracy, NLL, ECE and the AUROC of detecting
+out-of-distribution inputs, with the same weight samples, before and after compression at the default λ.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def rows(run: Path, data_root: Path | None, samples: int = 32) -> list[dict[str,
     """One row for each Bayesian network in a run folder.
 
     Args:
-        data_root: where the data of the run lie, if not where they lay.
+        data_root: folder of the run's data, if it has moved.
     """
     found = []
     for path in sorted(run.glob("**/network.pt")):
@@ -36,7 +36,7 @@ def rows(run: Path, data_root: Path | None, samples: int = 32) -> list[dict[str,
 
 
 def row(trained: saved_network.SavedNetwork, data_root: Path | None, samples: int) -> dict[str, Any]:
-    """Bytes, and quality before and after."""
+    """Bytes, and quality before and after compression."""
     where = trained.data | ({"root": data_root} if data_root else {})
     known = data.load(**where)
     after = copy.deepcopy(trained.network)
@@ -50,7 +50,7 @@ def row(trained: saved_network.SavedNetwork, data_root: Path | None, samples: in
 
 
 def body(found: list[dict[str, Any]]) -> list[list[str]]:
-    """The table, under COLUMNS: before → after."""
+    """Rows of the table, under COLUMNS: before → after."""
 
     def change(one: dict[str, Any], key: str, factor: float = 1.0, digits: int = 4) -> str:
         before, after = one["before"].get(key), one["after"].get(key)

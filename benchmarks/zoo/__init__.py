@@ -1,1 +1,1 @@
-"""The zoo: one network of every kind that people bring, with data of its own."""
+"""The zoo: small networks of many kinds, each with its data."""

@@ -1,4 +1,4 @@
-"""One network of the zoo: how it is built and trained, what it takes, and what its answers mean."""
+"""One network of the zoo: how it is built and trained, its inputs, and the meaning of its outputs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-TRAIN, COMPRESS, JUDGE = 1024, 512, 512  # examples: to learn from, to compress with, to judge by
+TRAIN, COMPRESS, JUDGE = (
+    1024,
+    512,
+    512,
+)  # numbers of examples: for training, for compression, for its choice of the file
 BATCH, STEPS, RATE = 128, 150, 1e-2
 KINDS = ("class", "multilabel", "regression", "noisy", "embedding")
 
@@ -21,8 +25,8 @@ class Data:
     """Examples: inputs (a tensor, a tuple or a dict of tensors) and labels, with the same first dimension.
 
     Attributes:
-        kind: what the labels are, one of KINDS.
-        given: whether labels go to ``compress``; those of embeddings are for training only.
+        kind: type of the labels, one of KINDS.
+        given: whether ``compress`` gets the labels; those of embeddings are used for training only.
     """
 
     x: Any
@@ -36,11 +40,11 @@ class Case:
     """A network and its data.
 
     Attributes:
-        build: an untrained network; the same each time.
-        finish: what is done after training (half precision, TorchScript, damage).
-        plain: turns computed weights into ordinary ones by torch's own means, to load a file into.
+        build: makes an untrained network, with the same weights each time.
+        finish: applied after training (half precision, TorchScript, damage).
+        plain: turns computed weights into ordinary ones with torch's functions, so that a file can be loaded.
         train: steps of Adam; 0 leaves the initial weights.
-        refusal: whether nothing else than a refusal is right.
+        refusal: whether the only right result is a refusal.
     """
 
     name: str
@@ -52,13 +56,13 @@ class Case:
     refusal: bool = False
 
     def fresh(self) -> nn.Module:
-        """The same architecture with other weights, ready to take those of a file."""
+        """The same architecture with different weights, to load a file into."""
         with torch.random.fork_rng():
             torch.manual_seed(99)
             return self.plain(self.finish(self.build().eval()).eval()).eval()
 
     def trained(self, data: Data) -> nn.Module:
-        """In eval mode."""
+        """A trained network in eval mode."""
         with torch.random.fork_rng():
             torch.manual_seed(0)
             network = self.build()
@@ -67,7 +71,7 @@ class Case:
 
 
 def learn(network: nn.Module, data: Data, steps: int) -> None:
-    """A short training on the first examples."""
+    """Train for ``steps`` steps on the first examples."""
     if not steps:
         return
     optimiser = torch.optim.Adam(network.parameters(), RATE)
@@ -105,7 +109,7 @@ def objective(  # noqa: PLR0911 - one for each kind
 
 
 def ask(network: nn.Module, x: Any) -> Tensor:
-    """What counts in the answer: the tensor itself, logits by name, or the first of several."""
+    """The relevant output: the tensor itself, logits by name, or the first of several outputs."""
     if isinstance(x, Mapping):
         return first(network(**x))
     return first(network(*x) if isinstance(x, tuple) else network(x))
@@ -122,7 +126,7 @@ def first(output: Any) -> Tensor:
 
 
 def rows(x: Any, which: Any) -> Any:
-    """Some of the examples."""
+    """Examples ``start`` to ``stop``."""
     if isinstance(x, Mapping):
         return {name: t[which] for name, t in x.items()}
     return tuple(t[which] for t in x) if isinstance(x, tuple) else x[which]
@@ -133,17 +137,17 @@ def part(data: Data, start: int, stop: int) -> Data:
 
 
 def calibrating(data: Data) -> Data:
-    """What ``compress`` is given: :data:`COMPRESS` examples and :data:`JUDGE` more; none was trained on."""
+    """The examples for ``compress``: :data:`COMPRESS` and :data:`JUDGE` more; none was used for training."""
     return part(data, TRAIN, TRAIN + COMPRESS + JUDGE)
 
 
 def judging(data: Data) -> Data:
-    """The last :data:`JUDGE` of them, by which it judges."""
+    """The last :data:`JUDGE` of them, on which ``compress`` measures scores."""
     return part(data, TRAIN + COMPRESS, TRAIN + COMPRESS + JUDGE)
 
 
 def batches(data: Data) -> Iterator[Any]:
-    """As a loader gives them: x, (x, y), ((a, b), y), or a dict with labels in it."""
+    """Batches as a data loader yields them: x, (x, y), ((a, b), y), or a dict with labels."""
     for start in range(0, len(data.y), 64):
         few = part(data, start, start + 64)
         if not data.given:
@@ -154,13 +158,13 @@ def batches(data: Data) -> Iterator[Any]:
             yield few.x, few.y
 
 
-# -- scores, by formulas of our own ---------------------------------------------------------------------
+# -- scores, computed independently of the library ------------------------------------------------------
 
 
 def score(data: Data, output: Tensor, original: Tensor) -> float:
-    """Of outputs on ``data``; against the original's outputs where no labels are given.
+    """Score of outputs on ``data``; compared with the original's outputs if there are no labels.
 
-    Accuracy (for several labels or pixels, of each), R² (of each column, averaged), or the mean cosine.
+    Accuracy (over all labels or pixels), R² (mean over columns), or the mean cosine.
     """
     a, b, y = output.double(), original.double(), data.y
     if data.kind == "embedding":
@@ -180,9 +184,9 @@ def score(data: Data, output: Tensor, original: Tensor) -> float:
 
 
 def alike(wanted: Tensor) -> tuple[int, ...]:
-    """Axes whose places have one unit: all but the columns of ``[B, k]``, or but an axis of unlike channels.
+    """Axes along which outputs have the same unit: all except the columns of ``[B, k]``, or an axis of channels.
 
-    Channels are the second axis or the last one, whichever has the larger ratio of variances, if that is at least 9.
+    The channel axis is the second or the last one, whichever has the larger ratio of variances, if that is at least 9.
     """
     if wanted.dim() < 3:
         return (0,)

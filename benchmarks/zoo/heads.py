@@ -1,4 +1,4 @@
-"""What goes in and what comes out: several inputs, dicts, data classes, quantities, directions, types of numbers."""
+"""Networks with special inputs or outputs: several inputs, dicts, dataclasses, regression, unit vectors, dtypes."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def regressor(k: int = 1) -> nn.Sequential:
 
 
 def to_targets(scale: float, offset: float) -> nn.Module:
-    """A regressor whose last layer speaks in units of the targets, as a training on them ends."""
+    """A regressor whose last layer returns values in the unit of the targets."""
     return Then(regressor(2), lambda z: z * scale + offset)
 
 
 def rescaled(network: nn.Module) -> nn.Module:
-    """The factor and the offset of :func:`to_targets`, moved into the last layer."""
+    """Multiply the factor and the offset of :func:`to_targets` into the last layer."""
     body, after = network.body, network.after
     last = body[-1]
     with torch.no_grad():
@@ -54,7 +54,7 @@ def joined() -> nn.Module:
 
 
 def masked() -> Data:
-    """Tokens and the mask of those that count, as tokenizers give them."""
+    """Tokens and an attention mask, as tokenizers return them."""
     plain = tasks.tokens(padded=True)
     return Data({"input_ids": plain.x, "attention_mask": (plain.x > 0).long()}, plain.y, "class")
 
@@ -69,7 +69,7 @@ def pooling(answer: object) -> nn.Module:
 
 
 def two_heads(*, named: bool) -> nn.Module:
-    """Classes and boxes."""
+    """A network with two outputs: class logits and boxes."""
 
     def how(self: Call, x: Tensor) -> object:
         z = self.body(x)
@@ -136,10 +136,10 @@ HEADS = [
         bilinear_inputs,
     ),
     Case("dict of tokens and mask", lambda: pooling(lambda hidden, logits: logits), masked),
-    Case("data class of answers", lambda: pooling(Answer), masked),
-    Case("tuple of answers", lambda: two_heads(named=False), tasks.pictures),
-    Case("dict of answers, logits second", lambda: two_heads(named=True), tasks.pictures),
-    Case("softmaxed answers", lambda: nn.Sequential(mlp(nn.ReLU()), nn.Softmax(1)), tasks.vectors),
+    Case("dataclass of outputs", lambda: pooling(Answer), masked),
+    Case("tuple of outputs", lambda: two_heads(named=False), tasks.images),
+    Case("dict of outputs, logits second", lambda: two_heads(named=True), tasks.images),
+    Case("softmax outputs", lambda: nn.Sequential(mlp(nn.ReLU()), nn.Softmax(1)), tasks.vectors),
     Case("one-hot labels", lambda: mlp(nn.ReLU()), tasks.one_hot),
     Case(
         "several labels", lambda: nn.Sequential(nn.Linear(12, 24), nn.ReLU(), nn.Linear(24, 5)), tasks.labels
@@ -178,10 +178,10 @@ HEADS = [
     ),
     Case("autoencoder, tied, without labels", Tied, lambda: tasks.itself(tasks.vectors().x)),
     Case("Bayesian, its mean", lambda: bayesianize(mlp(nn.ReLU()), density=0.5), tasks.vectors),
-    Case("Bayesian CNN, its mean", lambda: bayesianize(lenet(), density=0.5), tasks.pictures),
+    Case("Bayesian CNN, its mean", lambda: bayesianize(lenet(), density=0.5), tasks.images),
     in_type("float16", lambda: mlp(nn.ReLU()), tasks.vectors, torch.float16),
     in_type(
-        "float16 CNN, BatchNorm", lambda: pooled(*conv_norm(3, 12), nn.ReLU()), tasks.pictures, torch.float16
+        "float16 CNN, BatchNorm", lambda: pooled(*conv_norm(3, 12), nn.ReLU()), tasks.images, torch.float16
     ),
     in_type("bfloat16", lambda: mlp(nn.ReLU()), tasks.vectors, torch.bfloat16),
     in_type("float64", lambda: mlp(nn.ReLU()), tasks.vectors, torch.float64),
@@ -189,7 +189,7 @@ HEADS = [
     Case(
         "TorchScript, traced CNN",
         lambda: pooled(*conv_norm(3, 12), nn.ReLU()),
-        tasks.pictures,
+        tasks.images,
         finish=traced(3, 8, 8),
     ),  # type: ignore[arg-type]
     Case(

@@ -1,4 +1,4 @@
-"""Parts of the zoo's networks that torch.nn does not have."""
+"""Modules of the zoo's networks that torch.nn does not have."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch.nn.utils import parametrize, prune, remove_spectral_norm, remove_weig
 
 
 class Then(nn.Module):
-    """Layers, and a function of what they answer."""
+    """Layers, and a function that is applied to their output."""
 
     def __init__(self, body: nn.Module, after: Callable[..., Any]) -> None:
         super().__init__()
@@ -24,7 +24,7 @@ class Then(nn.Module):
 
 
 class Call(nn.Module):
-    """Named layers, and how they are called."""
+    """Named layers, and the function that calls them."""
 
     def __init__(self, how: Callable[..., Any], **layers: Any) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ class Residual(nn.Module):
 
 
 class Twice(nn.Module):
-    """One layer that is called two times."""
+    """One layer that is called twice."""
 
     def __init__(self, layer: nn.Module) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class Twice(nn.Module):
 
 
 class Doubled(nn.Linear):
-    """A subclass with a forward of its own."""
+    """A subclass with its own forward."""
 
     def forward(self, x: Tensor) -> Tensor:
         return 2 * super().forward(x).tanh()
@@ -83,7 +83,7 @@ class Tied(nn.Module):
 
 
 class Picked(nn.Module):
-    """A recurrent network, of which the last answer goes through a linear map."""
+    """A recurrent network with a linear layer on its last output."""
 
     def __init__(self, core: nn.Module, width: int, k: int = 4) -> None:
         super().__init__()
@@ -95,7 +95,7 @@ class Picked(nn.Module):
 
 
 class Unrolled(nn.Module):
-    """A cell that is called for each step."""
+    """A recurrent cell that is called for each time step."""
 
     def __init__(self, cell: nn.Module, width: int, k: int = 4) -> None:
         super().__init__()
@@ -140,17 +140,17 @@ class Bare(nn.Module):
 
 @dataclass
 class Answer:
-    """As libraries of transformers answer."""
+    """An output object like those of transformer libraries."""
 
     hidden: Tensor
     logits: Tensor
 
 
 def removed(network: nn.Module) -> nn.Module:
-    """Computed weights as ordinary ones, by torch's own functions."""
+    """Turn computed weights into ordinary ones with torch's functions."""
     for module in network.modules():
         if parametrize.is_parametrized(module):
-            kind = type(module)  # removing deletes a property of the class, which copies of the module share
+            kind = type(module)  # removal deletes a property of the class, which copies of the module share
             own = {k: v for k, v in vars(kind).items() if k not in ("__dict__", "__weakref__")}
             module.__class__ = type(kind.__name__, kind.__bases__, own)
             for name in list(module.parametrizations):
@@ -161,5 +161,5 @@ def removed(network: nn.Module) -> nn.Module:
             remove_weight_norm(module)
         elif hasattr(module, "weight_orig"):
             remove_spectral_norm(module)
-            module._load_state_dict_pre_hooks.clear()  # torch leaves one that asks for weight_orig
+            module._load_state_dict_pre_hooks.clear()  # torch leaves a hook that needs weight_orig
     return network

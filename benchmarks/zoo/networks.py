@@ -1,4 +1,4 @@
-"""The zoo: one network of every kind that people bring, with data of its own."""
+"""The zoo: all networks by name."""
 
 from __future__ import annotations
 

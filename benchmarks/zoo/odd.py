@@ -1,4 +1,4 @@
-"""Networks that are not what they seem, are damaged, or have nothing to say."""
+"""Networks with hooks, parametrisations, shared or frozen layers, damaged weights or constant outputs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from zoo.plain import conv_norm, mlp, pooled
 
 
 def changed(change: object) -> object:
-    """An MLP with something done to its first layer."""
+    """An MLP whose first layer is changed by ``change``."""
 
     def build() -> nn.Module:
         network = mlp(nn.ReLU())
@@ -124,14 +124,14 @@ def odd_names() -> nn.Module:
 
 
 def frozen() -> nn.Module:
-    """A first layer that learns nothing, and a buffer of floats."""
+    """A frozen first layer, and a float buffer."""
     network = nn.Sequential(nn.Linear(12, 24).requires_grad_(False), nn.ReLU(), nn.Linear(24, 4))
     network.register_buffer("scale", torch.tensor([0.5, 2.0, 3.0]))
     return network
 
 
 def gated() -> nn.Module:
-    """Control flow that no trace follows."""
+    """Data-dependent control flow, which tracing cannot follow."""
 
     def how(self: Call, x: Tensor) -> Tensor:
         z = self.first(x)
@@ -160,7 +160,7 @@ ODD = [
     Case("old spectral norm", changed(spectral_norm), tasks.vectors, plain=removed),
     Case("prune", changed(pruned), tasks.vectors, plain=removed),
     Case("standardised weights", changed(centred), tasks.vectors, plain=removed),
-    Case("subclass with a forward of its own", changed(lambda layer: Doubled(12, 24)), tasks.vectors),
+    Case("subclass with its own forward", changed(lambda layer: Doubled(12, 24)), tasks.vectors),
     Case("BatchNorm1d on [B, C, L] after Linear", norm_on_channels, lambda: tasks.maps(6, 10)),
     Case(
         "a layer called twice",
@@ -170,16 +170,16 @@ ODD = [
     Case("a BatchNorm called twice", shared_norm, tasks.vectors),
     Case("a bias in two layers", shared_bias, tasks.vectors),
     Case("a weight read elsewhere", read_elsewhere, tasks.vectors),
-    Case("BatchNorm without slopes or statistics", weightless_norm, tasks.vectors),
-    Case("rectifiers in place", in_place, tasks.pictures),
+    Case("BatchNorm without affine parameters or running statistics", weightless_norm, tasks.vectors),
+    Case("in-place ReLU", in_place, tasks.images),
     Case("control flow", gated, tasks.vectors),
-    Case("frozen layer, buffer of floats", frozen, tasks.vectors),
+    Case("frozen layer, float buffer", frozen, tasks.vectors),
     Case("odd names", odd_names, tasks.vectors),
     Case("layers of unequal scales", lambda: mlp(nn.ReLU()), tasks.vectors, finish=unequal),
     Case("dead units", lambda: mlp(nn.ReLU()), tasks.vectors, finish=dead),
-    Case("constant answers", lambda: mlp(nn.ReLU()), tasks.vectors, finish=constant),
+    Case("constant outputs", lambda: mlp(nn.ReLU()), tasks.vectors, finish=constant),
     Case("untrained", lambda: mlp(nn.ReLU()), tasks.vectors, train=0),
-    Case("random answers", random, tasks.vectors, refusal=True),
+    Case("random outputs", random, tasks.vectors, refusal=True),
     Case("NaN in a weight", lambda: mlp(nn.ReLU()), tasks.vectors, finish=damaged, refusal=True),
     Case("Lazy module", lazy, tasks.vectors, train=0, refusal=True),
 ]

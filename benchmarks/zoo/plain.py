@@ -23,7 +23,7 @@ def deep() -> nn.Sequential:
 
 
 def pooled(*layers: nn.Module, width: int = 12) -> nn.Sequential:
-    """Pictures to classes, through a mean over pixels."""
+    """Images to classes, with a mean over pixels."""
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), *head(width))
 
 
@@ -90,7 +90,7 @@ PLAIN = [
     Case("MLP, PReLU", lambda: mlp(nn.PReLU(24)), tasks.vectors),
     Case("MLP, dropout", lambda: mlp(nn.ReLU(), nn.Dropout(0.3)), tasks.vectors),
     Case(
-        "MLP, a wide one",
+        "MLP, wide",
         lambda: nn.Sequential(nn.Linear(12, 256), nn.ReLU(), nn.Linear(256, 64), nn.ReLU(), *head(64)),
         tasks.vectors,
     ),
@@ -102,18 +102,18 @@ PLAIN = [
         tasks.vectors,
     ),
     Case("bare parameters", Bare, tasks.vectors),
-    Case("LeNet", lenet, tasks.pictures),
+    Case("LeNet", lenet, tasks.images),
     Case(
         "CNN, BatchNorm",
         lambda: pooled(*conv_norm(3, 12), nn.ReLU(), *conv_norm(12, 12), nn.ReLU()),
-        tasks.pictures,
+        tasks.images,
     ),
-    Case("ResNet", resnet, tasks.pictures),
-    Case("ResNet, channels last", resnet, tasks.pictures, finish=channels_last),
+    Case("ResNet", resnet, tasks.images),
+    Case("ResNet, channels last", resnet, tasks.images, finish=channels_last),
     Case(
         "CNN, GroupNorm",
         lambda: pooled(nn.Conv2d(3, 12, 3), nn.GroupNorm(3, 12), nn.ReLU(), nn.Conv2d(12, 12, 3), nn.ReLU()),
-        tasks.pictures,
+        tasks.images,
     ),
     Case(
         "CNN, InstanceNorm",
@@ -124,12 +124,12 @@ PLAIN = [
             nn.InstanceNorm2d(12, affine=True),
             nn.ReLU(),
         ),
-        tasks.pictures,
+        tasks.images,
     ),
-    Case("CNN, depthwise and grouped", separable, tasks.pictures),
-    Case("CNN, dilated, circular and reflected", dilated, tasks.pictures),
-    Case("ViT", TinyViT, tasks.pictures),
-    Case("autoencoder of pictures, without labels", u_net, lambda: tasks.itself(tasks.pictures().x)),
+    Case("CNN, depthwise and grouped", separable, tasks.images),
+    Case("CNN, dilated, circular and reflected", dilated, tasks.images),
+    Case("ViT", TinyViT, tasks.images),
+    Case("image autoencoder, without labels", u_net, lambda: tasks.itself(tasks.images().x)),
     Case(
         "segmentation",
         lambda: nn.Sequential(nn.Conv2d(3, 12, 3, padding=1), nn.ReLU(), nn.Conv2d(12, 3, 1)),

@@ -39,7 +39,7 @@ def attention() -> nn.Module:
 
 
 def cross_attention() -> nn.Module:
-    """Keys and values of another width, so that the projections are not packed."""
+    """Keys and values of a different width, so that the projections are not packed."""
 
     def how(self: Call, x: Tensor) -> Tensor:
         asked = self.query.expand(len(x), -1, -1)
@@ -73,7 +73,7 @@ def text(*layers: nn.Module, **options: int) -> nn.Sequential:
 SEQUENCES = [
     Case("LSTM", lambda: Picked(nn.LSTM(6, 24, batch_first=True), 24), tasks.sequences),
     Case(
-        "LSTM, two layers, both directions",
+        "LSTM, two layers, bidirectional",
         lambda: Picked(nn.LSTM(6, 12, 2, batch_first=True, bidirectional=True), 24),
         tasks.sequences,
     ),
@@ -82,13 +82,13 @@ SEQUENCES = [
     ),
     Case("GRU", lambda: Picked(nn.GRU(6, 24, batch_first=True), 24), tasks.sequences),
     Case(
-        "GRU, both directions",
+        "GRU, bidirectional",
         lambda: Picked(nn.GRU(6, 12, batch_first=True, bidirectional=True), 24),
         tasks.sequences,
     ),
     Case("RNN", lambda: Picked(nn.RNN(6, 24, batch_first=True), 24), tasks.sequences),
     Case(
-        "RNN, rectified, two layers",
+        "RNN, ReLU, two layers",
         lambda: Picked(nn.RNN(6, 16, 2, nonlinearity="relu", batch_first=True), 16),
         tasks.sequences,
     ),
@@ -108,7 +108,7 @@ SEQUENCES = [
     Case("EmbeddingBag", bag, tasks.tokens),
     Case("language model with tied decoder", tied_language_model, tasks.next_tokens),
     Case("MultiheadAttention", attention, tasks.sequences),
-    Case("MultiheadAttention, other widths", cross_attention, tasks.sequences),
+    Case("MultiheadAttention, kdim and vdim", cross_attention, tasks.sequences),
     Case("TransformerEncoder on words", lambda: text(Then(encoder(2), mean), nn.Linear(16, 4)), tasks.tokens),
     Case(
         "TransformerEncoder, norm first",

@@ -1,4 +1,4 @@
-"""Small tasks for the networks of the zoo: labels by a random map of the inputs, with noise."""
+"""Small data sets for the networks of the zoo: labels are a random function of the inputs, with noise."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ def one_hot(width: int = 12, k: int = 4) -> Data:
 
 
 def maps(channels: int = 6, length: int = 10) -> Data:
-    """``[B, C, L]``; the class is in the means over L, of which there are enough to be seen."""
+    """``[B, C, L]``; the class depends on the means over L."""
     x = noise(N, channels, length) + 1.5 * noise(N, channels, 1, seed=1)
     return classes(x, x.mean(2))
 
 
-def pictures(channels: int = 3, size: int = 8) -> Data:
+def images(channels: int = 3, size: int = 8) -> Data:
     """``[B, C, S, S]``."""
     x = noise(N, channels, size, size) + 1.5 * noise(N, channels, 1, 1, seed=1)
     return classes(x, x.mean((2, 3)))
@@ -62,7 +62,7 @@ def sequences(width: int = 6) -> Data:
 
 
 def tokens(*, padded: bool = False) -> Data:
-    """int64 ``[B, T]``; the class is that of the tokens' mean."""
+    """int64 ``[B, T]``; the class depends on the mean of the tokens."""
     generator = torch.Generator().manual_seed(3)
     x = torch.randint(1, TOKENS, (N, LENGTH), generator=generator)
     if padded:
@@ -93,7 +93,7 @@ def noisy() -> Data:
 
 
 def labels(k: int = 5) -> Data:
-    """Several labels at once, each 0 or 1."""
+    """Several labels for each example, each 0 or 1."""
     x = noise(N, 12)
     return Data(x, (hidden(x, k) > 0).float(), "multilabel")
 
@@ -104,17 +104,17 @@ def binary() -> Data:
 
 
 def directions(x: Tensor | None = None, k: int = 8) -> Data:
-    """Vectors; their labels are for training only."""
+    """Unit vectors as targets; they are used for training only."""
     x = noise(N, 12) if x is None else x
     return Data(x, hidden(x, k), "embedding", given=False)
 
 
 def itself(x: Tensor) -> Data:
-    """What autoencoders learn, without labels."""
+    """The inputs as targets, for autoencoders, without labels."""
     return Data(x, x, "regression", given=False)
 
 
 def blobs() -> Data:
-    """Pictures and a class for each pixel."""
+    """Images and a class for each pixel."""
     x = F.avg_pool2d(noise(N, 3, 10, 10), 3, 1)
     return Data(x, hidden(x.movedim(1, -1).reshape(-1, 3), 3).argmax(1).reshape(N, 8, 8), "class")

@@ -1,1 +1,1 @@
-"""Compressing the networks of the zoo: cells with a verdict, and promised drops."""
+"""Compressing the networks of the zoo: cells with a verdict, and guaranteed drops."""

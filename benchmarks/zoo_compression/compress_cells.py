@@ -1,10 +1,10 @@
-"""One cell of the zoo: a network and a wish, and whether what was reported is what there is.
+"""One cell of the zoo: a network and a request to ``compress``, and whether the reported figures are correct.
 
-The file is opened with :func:`szilard.load` into a network that was built anew, and its answers, its score and its size
-are computed here, by formulas of :mod:`zoo.case`; nothing of the library's judge is asked.
+The file is opened with :func:`szilard.load` into a new network. Its outputs, score and size are computed here with the
+formulas of :mod:`zoo.case`, independently of the library.
 
-The wish *data* takes the default passes, which learn where a network is small; ``max_drop`` and ``max_bytes`` take
-those of large networks.
+The request *data* uses the default passes, which train small networks further; ``max_drop`` and ``max_bytes`` use the
+passes for large networks.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ from szilard.compression import Compressed, default_passes
 from szilard.errors import SzilardError
 from zoo.case import Case, Data, ask, batches, calibrating, judging, rows, score
 
-WISHES = ("data", "no data", "max_drop", "max_bytes", "shrink")
+REQUESTS = ("data", "no data", "max_drop", "max_bytes", "shrink")
 MAX_DROP = 0.02
-PART = 5  # the original's bytes are divided by it, for ``max_bytes``
-SAME = 1e-4  # of a score, and of answers relative to their size
-EXACT = 1e-6  # of answers of one and the same file
-BITS = 4  # of the rounding by row that files without data must not fall behind
-AT_ONCE = 64  # examples of a batch, as they are given
-FLOOR = 0.02  # relative error of answers that is no harm
+PART = 5  # ``max_bytes`` is the original's size divided by this
+SAME = 1e-4  # tolerance of a score, and of outputs relative to their size
+EXACT = 1e-6  # relative tolerance between outputs of the same file
+BITS = 4  # files without data must not be worse than rounding by row to this many bits
+AT_ONCE = 64  # batch size
+FLOOR = 0.02  # relative error of outputs that is always accepted
 
 
 @dataclass(frozen=True)
 class Cell:
-    """What came of it: verdict is "right", "refused", "wrong" or "crashed"."""
+    """The result of one request: ``verdict`` is "right", "refused", "wrong" or "crashed", ``told`` the message."""
 
     network: str
-    wish: str
+    request: str
     verdict: str
     told: str = ""
     bytes: int | None = None
@@ -52,107 +52,109 @@ class Cell:
 
 
 class Wrong(Exception):
-    """What was reported is not what there is."""
+    """A reported figure or tensor is not correct."""
 
 
-def cells(case: Case, wishes: tuple[str, ...] = WISHES) -> list[Cell]:
-    """All of one network."""
+def cells(case: Case, requests: tuple[str, ...] = REQUESTS) -> list[Cell]:
+    """All cells of one network."""
     data = case.data()
     network = case.trained(data)
-    return [cell(case, network, data, wish) for wish in wishes]
+    return [cell(case, network, data, request) for request in requests]
 
 
 def cell(  # noqa: PLR0911 - one for each verdict
-    case: Case, network: nn.Module, data: Data, wish: str
+    case: Case, network: nn.Module, data: Data, request: str
 ) -> Cell:
-    """One wish on one network."""
+    """The cell of one network and one request."""
     try:
-        with warnings.catch_warnings(record=True) as heard:
+        with warnings.catch_warnings(record=True) as recorded:
             warnings.simplefilter("always")
-            made = PARTS[wish](case, network, data, heard)
+            made = PARTS[request](case, network, data, recorded)
     except SzilardError as error:
         if not str(error).strip() or "\n" in str(error):
-            return Cell(case.name, wish, "wrong", f"refused without a sentence: {str(error)!r}")
-        return Cell(case.name, wish, "refused", str(error))
+            return Cell(case.name, request, "wrong", f"refused without a sentence: {str(error)!r}")
+        return Cell(case.name, request, "refused", str(error))
     except Wrong as error:
-        return Cell(case.name, wish, "wrong", str(error))
+        return Cell(case.name, request, "wrong", str(error))
     except Exception as error:
         where = traceback.extract_tb(error.__traceback__)[-1]
         text = f"{type(error).__name__}: {str(error)[:160]} ({Path(where.filename).name}:{where.lineno})"
-        return Cell(case.name, wish, "crashed", text)
-    if case.refusal and wish != "shrink":
-        return Cell(case.name, wish, "wrong", "taken, where it should be refused")
+        return Cell(case.name, request, "crashed", text)
+    if case.refusal and request != "shrink":
+        return Cell(case.name, request, "wrong", "accepted, but it should be refused")
     if made is None:
-        return Cell(case.name, wish, "right")
-    return Cell(case.name, wish, "right", "", len(made.data), made.drop)
+        return Cell(case.name, request, "right")
+    return Cell(case.name, request, "right", "", len(made.data), made.drop)
 
 
-# -- wishes ---------------------------------------------------------------------------------------------
+# -- the requests ---------------------------------------------------------------------------------------
 
 
-def compressed(case: Case, network: nn.Module, data: Data, wish: dict[str, Any]) -> Compressed:
-    """With data, and everything that is reported compared with what there is."""
+def compressed(case: Case, network: nn.Module, data: Data, options: dict[str, Any]) -> Compressed:
+    """Compress with data, and check everything that is reported."""
     before = {name: t.clone() for name, t in state(network).items()}
-    made = szilard.compress(network, list(batches(calibrating(data))), **wish)
+    made = szilard.compress(network, list(batches(calibrating(data))), **options)
     for name, t in state(network).items():
         if not torch.equal(t, before[name]) and not bool(t.isnan().any()):
             raise Wrong(f"{name} of the user's own network was changed")
-    judges = judging(data)
+    held_out = judging(data)
     reloaded = opened(case, made)
-    answers, original = answer(reloaded, judges.x), answer(network, judges.x)
-    same("answers of the file and of .network", answers, answer(made.network, judges.x), EXACT)
-    found, was = score(judges, answers, original), score(judges, original, original)
+    answers, original = answer(reloaded, held_out.x), answer(network, held_out.x)
+    same("answers of the file and of .network", answers, answer(made.network, held_out.x), EXACT)
+    found, was = score(held_out, answers, original), score(held_out, original, original)
     near("score", made.score, found)
     near("original_score", made.original_score, was)
     relative = data.kind in ("regression", "noisy", "embedding")
     near("drop", made.drop, (was - found) / (abs(was) if relative and was else 1.0))
-    if "max_bytes" in wish:
-        if len(made.data) > wish["max_bytes"]:
-            raise Wrong(f"{len(made.data)} bytes where {wish['max_bytes']} were asked for")
-    elif "lam" not in wish and (made.drop or 0.0) > wish.get("max_drop", 0.005) + 1e-6:
-        raise Wrong(f"a drop of {made.drop} where {wish.get('max_drop', 0.005)} was asked for")
+    if "max_bytes" in options:
+        if len(made.data) > options["max_bytes"]:
+            raise Wrong(f"{len(made.data)} bytes, but {options['max_bytes']} were asked for")
+    elif "lam" not in options and (made.drop or 0.0) > options.get("max_drop", 0.005) + 1e-6:
+        raise Wrong(f"a drop of {made.drop}, but {options.get('max_drop', 0.005)} was requested")
     return made
 
 
-def with_data(case: Case, network: nn.Module, data: Data, heard: list[Any]) -> Compressed:
+def with_data(case: Case, network: nn.Module, data: Data, recorded: list[Any]) -> Compressed:
     return compressed(case, network, data, {})
 
 
-def within_drop(case: Case, network: nn.Module, data: Data, heard: list[Any]) -> Compressed:
+def within_drop(case: Case, network: nn.Module, data: Data, recorded: list[Any]) -> Compressed:
     return compressed(case, network, data, {"max_drop": MAX_DROP, "passes": default_passes()})
 
 
-def within_bytes(case: Case, network: nn.Module, data: Data, heard: list[Any]) -> Compressed:
+def within_bytes(case: Case, network: nn.Module, data: Data, recorded: list[Any]) -> Compressed:
     size = sum(t.numel() * t.element_size() for t in state(network).values())
     return compressed(case, network, data, {"max_bytes": size // PART + 600, "passes": default_passes()})
 
 
-def without_data(case: Case, network: nn.Module, data: Data, heard: list[Any]) -> Compressed:
-    """Answers to real inputs are as near as those after rounding by row, or it is told how far they part."""
+def without_data(case: Case, network: nn.Module, data: Data, recorded: list[Any]) -> Compressed:
+    """Outputs on real inputs are as accurate as after rounding by row, or a message gives their error."""
     made = szilard.compress(network)
-    judges = judging(data)
-    answers, original = answer(opened(case, made), judges.x), answer(network, judges.x)
-    same("answers of the file and of .network", answers, answer(made.network, judges.x), EXACT)
+    held_out = judging(data)
+    answers, original = answer(opened(case, made), held_out.x), answer(network, held_out.x)
+    same("answers of the file and of .network", answers, answer(made.network, held_out.x), EXACT)
     error = apart(answers, original)
-    rounded = apart(answer(by_row(case, network), judges.x), original)
-    if error > max(FLOOR, rounded) and not admitted(error, [*made.notes, *(str(w.message) for w in heard)]):
+    rounded = apart(answer(by_row(case, network), held_out.x), original)
+    if error > max(FLOOR, rounded) and not admitted(
+        error, [*made.notes, *(str(w.message) for w in recorded)]
+    ):
         raise Wrong(
-            f"answers differ by {100 * error:.1f} %, and by {100 * rounded:.1f} % after rounding by row to "
-            f"{BITS} bits; nothing is said of it"
+            f"outputs differ by {100 * error:.1f} %, and by {100 * rounded:.1f} % after rounding by row to "
+            f"{BITS} bits; no message says so"
         )
     return made
 
 
 def admitted(error: float, told: list[str]) -> bool:
-    """Whether a sentence says that answers differ by about as much as they do, within a factor of two."""
+    """Whether a message gives the error of the outputs, within a factor of two."""
     percents = [
         float(p) for text in told if "differ" in text for p in re.findall(r"([\d.]+(?:e[+-]?\d+)?) %", text)
     ]
     return any(percent >= 50 * error for percent in percents)
 
 
-def shrunk(case: Case, network: nn.Module, data: Data, heard: list[Any]) -> None:
-    """Units of the first layer are pruned; without them the network answers the same."""
+def shrunk(case: Case, network: nn.Module, data: Data, recorded: list[Any]) -> None:
+    """Prune units of the first layer; after their removal the outputs must be the same."""
     x = judging(data).x
     pruned = szilard.networks.copied(network)
     with torch.no_grad():
@@ -168,9 +170,9 @@ def shrunk(case: Case, network: nn.Module, data: Data, heard: list[Any]) -> None
     ):  # nothing can be compared
         sizes = [{name: t.shape for name, t in state(one).items()} for one in (small, pruned)]
         if sizes[0] != sizes[1]:
-            raise Wrong("units were taken out of a network whose answers cannot be compared")
+            raise Wrong("units were removed from a network whose outputs cannot be compared")
         return
-    same("answers with and without dead units", answer(small, x), answer(pruned, x), tolerance(network))
+    same("outputs with and without dead units", answer(small, x), answer(pruned, x), tolerance(network))
 
 
 PARTS: dict[str, Callable[[Case, nn.Module, Data, list[Any]], Compressed | None]] = {
@@ -182,7 +184,7 @@ PARTS: dict[str, Callable[[Case, nn.Module, Data, list[Any]], Compressed | None]
 }
 
 
-# -- what there is --------------------------------------------------------------------------------------
+# -- the actual values ----------------------------------------------------------------------------------
 
 
 def state(network: nn.Module) -> dict[str, Tensor]:
@@ -194,7 +196,7 @@ def is_lazy(t: Tensor) -> bool:
 
 
 def opened(case: Case, made: Compressed) -> nn.Module:
-    """A network that was built anew, with the tensors that the file on disk holds."""
+    """A new network with the tensors of the file on disk."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "network.szd"
         made.save(path)
@@ -205,12 +207,12 @@ def opened(case: Case, made: Compressed) -> nn.Module:
     try:
         network.load_state_dict(tensors)
     except RuntimeError as error:
-        raise Wrong(f"the file does not go into the network: {str(error)[:160]}") from error
+        raise Wrong(f"the file cannot be loaded into the network: {str(error)[:160]}") from error
     return network
 
 
 def answer(network: nn.Module, x: Any) -> Tensor:
-    """float64, in batches: a BatchNorm without statistics mixes the examples of one."""
+    """Outputs, float64, computed in batches: BatchNorm without running statistics depends on the batch."""
     with torch.no_grad():
         first = x if isinstance(x, Tensor) else next(iter(x.values() if isinstance(x, dict) else x))
         starts = range(0, len(first), AT_ONCE)
@@ -231,13 +233,13 @@ def same(what: str, a: Tensor, b: Tensor, most: float) -> None:
 
 
 def tolerance(network: nn.Module) -> float:
-    """By how much answers may differ by rounding, by the coarsest type of the weights."""
+    """Relative tolerance of outputs, by the least precise type of the weights."""
     kinds = {p.dtype for p in network.parameters()}
     return 5e-2 if torch.bfloat16 in kinds else 1e-2 if torch.float16 in kinds else SAME
 
 
 def apart(a: Tensor, b: Tensor) -> float:
-    """Relative error of answers, around the mean answer."""
+    """Relative error of outputs, relative to their deviation from the mean output."""
     spread, size = float((b - b.mean(0)).norm()), float(b.norm())
     size = spread if spread > 1e-6 * size else size
     gap = float((a - b).norm())

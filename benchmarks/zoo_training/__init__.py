@@ -1,1 +1,1 @@
-"""Training the networks of the zoo: lessons, six stages, and the same figures computed a second time."""
+"""Training the networks of the zoo: six stages, and an independent computation of the same figures."""

@@ -1,4 +1,4 @@
-"""What training one network of the zoo needs: examples, what the answers mean, the loss by formulas of our own."""
+"""What training one network of the zoo needs: examples, the meaning of the outputs, an independent loss."""
 
 from __future__ import annotations
 
@@ -14,23 +14,26 @@ from torch.nn import functional as F
 from szilard.likelihood import Categorical, Gaussian, Likelihood, NoisyGaussian
 from zoo.case import Case, Data, part, rows
 
-LEARN, JUDGE = 129, 96  # examples: to train on, to predict; the last batch of an epoch has one
+LEARN, JUDGE = (
+    129,
+    96,
+)  # numbers of examples for training and for prediction; the last batch of an epoch has one
 BATCH = 32
 STEPS = 20
-IGNORED = -100  # a label that does not count
+IGNORED = -100  # label that the loss ignores
 LAST = "classes last"  # what ``means`` may say
 SOFTMAXED = "probabilities"
 
 
 @dataclass(frozen=True, eq=False)
 class Lesson:
-    """A network and what it is to learn.
+    """A network and its training task.
 
     Attributes:
         case: how it is built, with its data.
-        means: "" or what cannot be told from the data: :data:`LAST` or :data:`SOFTMAXED`.
-        refusal: whether a loss must be refused.
-        cut: what is done to the targets of a batch.
+        means: meaning of the outputs if the data do not show it: :data:`LAST` or :data:`SOFTMAXED`; otherwise "".
+        refusal: whether the loss must be refused.
+        cut: changes the targets of a batch.
     """
 
     case: Case
@@ -43,13 +46,13 @@ class Lesson:
         return self.case.name
 
     def network(self, seed: int = 0) -> nn.Module:
-        """In training mode; the same for the same seed."""
+        """A network in training mode; the seed determines its weights."""
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             return self.case.finish(self.case.build().eval()).train()
 
     def given_task(self, data: Data) -> str | Likelihood:
-        """What ``prepare`` is told."""
+        """The ``task`` argument of ``prepare``."""
         if data.kind == "class":
             if self.means:
                 return Categorical(last=self.means == LAST, probabilities=self.means == SOFTMAXED)
@@ -71,7 +74,7 @@ def judging(data: Data) -> Data:
 
 
 def schedule(data: Data, steps: int = STEPS) -> Iterator[tuple[int, Any, Tensor]]:
-    """(step, x, y) in an order of its own for each epoch; the last example of one joins the batch before."""
+    """(step, x, y), shuffled in each epoch; a last batch of one example is merged with the batch before."""
     step = 0
     generator = torch.Generator().manual_seed(1)
     while True:
@@ -86,7 +89,7 @@ def schedule(data: Data, steps: int = STEPS) -> Iterator[tuple[int, Any, Tensor]
 
 
 def energy(lesson: Lesson, data: Data, output: Tensor, y: Tensor) -> float:
-    """Mean over examples of -ln p(y | output), nats: each the sum over its labels, pixels, tokens or targets."""
+    """Mean over examples of -ln p(y | output), nats, summed over the labels, pixels, tokens or targets of each."""
     terms, counted = _terms(lesson, data, output.detach().double(), y)
     whole = terms.reshape(len(terms), -1).sum(1)
     examples = counted.reshape(len(counted), -1).any(1).sum() if counted is not None else len(whole)
@@ -94,7 +97,7 @@ def energy(lesson: Lesson, data: Data, output: Tensor, y: Tensor) -> float:
 
 
 def _terms(lesson: Lesson, data: Data, z: Tensor, y: Tensor) -> tuple[Tensor, Tensor | None]:
-    """-ln p of every label, ``[B, ...]``, 0 where it does not count; and which of them count."""
+    """-ln p of every label, ``[B, ...]``, 0 if the label is ignored; and which labels are not ignored."""
     if data.kind == "class":
         z = z.movedim(1, -1) if lesson.means != LAST and z.dim() > 2 else z
         if z.dim() == 1 or z.shape[-1] == 1:  # one logit of two classes
@@ -115,7 +118,7 @@ def _terms(lesson: Lesson, data: Data, z: Tensor, y: Tensor) -> tuple[Tensor, Te
 
 
 def probabilities(lesson: Lesson, data: Data, z: Tensor) -> Tensor:
-    """Of classes, ``[N, C, ...]``, or of labels ``[N, L]``, from outputs of a point network."""
+    """Probabilities of classes ``[N, C, ...]`` or of labels ``[N, L]``, from the outputs of a deterministic network."""
     z = z.double()
     if data.kind == "multilabel":
         return z.sigmoid()

@@ -1,4 +1,4 @@
-"""The networks that are trained: those of the zoo, and more kinds of targets."""
+"""The networks that are trained: those of the zoo, and further types of targets."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from zoo.networks import ZOO
 from zoo.plain import mlp
 from zoo_training.lesson import IGNORED, LAST, SOFTMAXED, Lesson
 
-# Their eval mode is random, or they are damaged already: no training is to be judged by them.
-LEFT_OUT = ("NaN in a weight", "random answers")
-MEANS = {"language model with tied decoder": LAST, "softmaxed answers": SOFTMAXED}
+# Random in eval mode, or damaged before training: training results cannot be checked.
+LEFT_OUT = ("NaN in a weight", "random outputs")
+MEANS = {"language model with tied decoder": LAST, "softmax outputs": SOFTMAXED}
 
 
 def relabelled(data: Callable[[], Data], change: Callable[[Tensor], Tensor]) -> Callable[[], Data]:
@@ -34,7 +34,7 @@ def pixels() -> nn.Module:
 
 
 def some_ignored(y: Tensor) -> Tensor:
-    """A few labels of each picture do not count, and none of the third picture."""
+    """A few labels of each image are ignored, and all labels of the third image."""
     y = y.clone()
     y[:, 0, ::3] = IGNORED
     y[2] = IGNORED
@@ -72,7 +72,7 @@ def norm_mlp() -> nn.Module:
 
 
 def spread(y: Tensor) -> Tensor:
-    """Whole numbers, as counts are."""
+    """Integer targets."""
     return (10 * y).round().long()
 
 
@@ -89,27 +89,29 @@ TARGETS = [
     Lesson(case("classes int32", relu, relabelled(vectors, lambda y: y.int()))),
     Lesson(case("classes uint8", relu, relabelled(vectors, lambda y: y.byte()))),
     Lesson(case("classes as floats", relu, relabelled(vectors, lambda y: y.float())), refusal=True),
-    Lesson(case("a class too high", relu, relabelled(vectors, lambda y: y + 1)), refusal=True),
-    Lesson(case("a class below 0", relu, relabelled(vectors, lambda y: y - 1)), refusal=True),
+    Lesson(case("class index too high", relu, relabelled(vectors, lambda y: y + 1)), refusal=True),
+    Lesson(case("negative class index", relu, relabelled(vectors, lambda y: y - 1)), refusal=True),
     Lesson(case("two classes, one logit [B, 1]", one_logit, two_classes)),
     Lesson(case("two classes, one logit [B]", flat_logit, two_classes)),
     Lesson(case("two classes, labels bool", flat_logit, relabelled(two_classes, lambda y: y.bool()))),
     Lesson(case("one label [B, 1]", one_logit, binary_column)),
     Lesson(case("several labels, int64", lambda: regressor(5), relabelled(tasks.labels, lambda y: y.long()))),
     Lesson(case("several labels, bool", lambda: regressor(5), relabelled(tasks.labels, lambda y: y.bool()))),
-    Lesson(case("labels of 2", lambda: regressor(5), relabelled(tasks.labels, lambda y: 2 * y)), refusal=True),
-    Lesson(case("target [B] for answers [B, 1]", regressor, quantity)),
+    Lesson(case("label value 2", lambda: regressor(5), relabelled(tasks.labels, lambda y: 2 * y)), refusal=True),
+    Lesson(case("target [B] for outputs [B, 1]", regressor, quantity)),
     Lesson(case("target [1]", regressor, quantity), refusal=True, cut=lambda y: y[:1]),
     Lesson(case("target int64", regressor, relabelled(quantity, spread))),
     Lesson(case("target bfloat16", regressor, relabelled(quantity, lambda y: y.bfloat16()))),
     Lesson(case("target float64", regressor, relabelled(quantity, lambda y: y.double()))),
     Lesson(case("target bool", regressor, relabelled(quantity, lambda y: y > 0))),
     Lesson(case("target NaN", regressor, relabelled(quantity, lambda y: y / 0 * 0)), refusal=True),
-    Lesson(case("three targets for one answer", regressor, lambda: tasks.quantities(3)), refusal=True),
+    Lesson(case("three targets for one output", regressor, lambda: tasks.quantities(3)), refusal=True),
     Lesson(case("two targets", lambda: regressor(2), lambda: tasks.quantities(2))),
     Lesson(case("pixels, some without a label", pixels, relabelled(tasks.blobs, some_ignored))),
-    Lesson(case("pixels, labels of 255", pixels, relabelled(tasks.blobs, lambda y: y * 127)), refusal=True),
-    Lesson(case("labels of pixels [B]", pixels, relabelled(tasks.blobs, lambda y: y[:, 0, 0])), refusal=True),
+    Lesson(case("pixels, class index too high", pixels, relabelled(tasks.blobs, lambda y: y * 127)), refusal=True),
+    Lesson(
+        case("pixels, one label for each image", pixels, relabelled(tasks.blobs, lambda y: y[:, 0, 0])), refusal=True
+    ),
     Lesson(case("129 examples, batches of 32, BatchNorm", norm_mlp, vectors)),
 ]  # fmt: skip
 

@@ -15,15 +15,15 @@ from zoo.case import ask
 
 EXACT = 1e-5  # relative to the largest answer, in float32
 COARSE = {torch.float16: 5e-3, torch.bfloat16: 4e-2}
-LARGE = 0.01  # share of a network's entries from which a matrix that stays dense must be named
+LARGE = 0.01  # a matrix with a larger share of the entries that stays dense must be named in a warning
 ALMOST_NONE = 1e-6  # of the weights' size: σ → 0
 
 
 class Wrong(Exception):
-    """What was reported is not what there is.
+    """A reported figure or tensor is not correct.
 
     Attributes:
-        figure: of the cell, where it was found nonetheless.
+        figure: figure of the cell, if it is known.
     """
 
     figure: float | None = None
@@ -35,7 +35,7 @@ def near(what: str, reported: float, found: float, most: float = 1e-4) -> None:
 
 
 def tensors(network: nn.Module) -> dict[str, Tensor]:
-    """Those of the state dict that have a shape."""
+    """The tensors of the state dict that have a shape."""
     return {
         name: t
         for name, t in network.state_dict().items()
@@ -52,7 +52,7 @@ def unchanged(network: nn.Module, before: dict[str, Any]) -> None:
         if not torch.equal(tensor.nan_to_num(), before[name].nan_to_num()):
             raise Wrong(f"{name} of the user's own network was changed")
     if network.training != before["training"]:
-        raise Wrong("the user's own network was put into another mode")
+        raise Wrong("the mode of the user's own network was changed")
 
 
 def frozen_tensors(network: nn.Module) -> dict[str, Tensor]:
@@ -61,19 +61,19 @@ def frozen_tensors(network: nn.Module) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def same_answers(build: Callable[[], nn.Module], x: Any) -> None:
-    """At density 1 and σ → 0 the converted network answers as the original, in eval mode and by a draw."""
+    """At density 1 and σ → 0 the converted network has the original's outputs, in eval mode and for a sample."""
     original = build().eval()
     converted = szilard.bayesianize(build(), 1.0, initial_std=ALMOST_NONE).eval()
     wanted = ask(original, x)
     for how, answers in (("mean", ask(converted, x)), ("draw", _drawn(converted, x))):
         if answers.shape != wanted.shape:
             raise Wrong(
-                f"the {how} at density 1 answers {list(answers.shape)} and the original {list(wanted.shape)}"
+                f"the {how} at density 1 has shape {list(answers.shape)} and the original {list(wanted.shape)}"
             )
         error = float((answers.double() - wanted.double()).abs().max() / wanted.double().abs().max())
         if not error <= COARSE.get(wanted.dtype, EXACT if how == "mean" else 10 * EXACT):
             raise Wrong(
-                f"the {how} at density 1 and σ → 0 differs from the original's answers by {error:.2g}"
+                f"the {how} at density 1 and σ → 0 differs from the original's outputs by {error:.2g}"
             )
 
 
@@ -82,24 +82,27 @@ def _drawn(network: nn.Module, x: Any) -> Tensor:
         return ask(network, x)
 
 
-def density(original: nn.Module, network: nn.Module, asked: float, heard: list[str]) -> float:
-    """Achieved over asked, of what was converted; frozen weights stay as they are, other matrices are named."""
+def density(original: nn.Module, network: nn.Module, asked: float, recorded: list[str]) -> float:
+    """Achieved divided by requested density of the converted weights.
+
+    Frozen weights must stay frozen, and large matrices that stay dense must be named in a warning.
+    """
     inside = {id(p) for m in network.modules() if isinstance(m, Weight) for p in m.parameters()}
     supports = [m.support for m in network.modules() if isinstance(m, Weight)]
     existing = sum(support.nnz for support in supports)
     wanted = sum(asked * torch.Size(support.shape).numel() for support in supports)
-    found = existing / max(1, round(wanted))  # half an entry cannot exist: 21.6 of 72 are 22
+    found = existing / max(1, round(wanted))  # rounded to whole entries: 21.6 of 72 are 22
     total = sum(p.numel() for p in network.parameters() if id(p) not in inside) + wanted / asked
-    told = " ".join(heard)
+    text = " ".join(recorded)
     problem = ""
     for name, parameter in network.named_parameters():
         if id(parameter) in inside or parameter.dim() < 2 or not parameter.requires_grad:
             continue
         layer = name.removeprefix("network.").rpartition(".")[0]
-        if parameter.numel() > LARGE * total and (layer or name) not in told:
-            problem = f"{name} ({parameter.numel()} of {total:.0f} numbers) stays dense without a word"
+        if parameter.numel() > LARGE * total and (layer or name) not in text:
+            problem = f"{name} ({parameter.numel()} of {total:.0f} numbers) stays dense without a warning"
             break
-    problem = problem or _thawed(original, network)
+    problem = problem or _unfrozen(original, network)
     if problem:
         error = Wrong(problem)
         error.figure = found
@@ -107,8 +110,8 @@ def density(original: nn.Module, network: nn.Module, asked: float, heard: list[s
     return found
 
 
-def _thawed(original: nn.Module, network: nn.Module) -> str:
-    """What was frozen and can be trained now."""
+def _unfrozen(original: nn.Module, network: nn.Module) -> str:
+    """A message about a parameter that was frozen and is trainable now, or ""."""
     for name, parameter in original.named_parameters():
         if parameter.requires_grad:
             continue

@@ -1,4 +1,4 @@
-"""Predictions, scores and costs of a trained network, and the same by formulas of our own."""
+"""Predictions, scores and costs of a trained network, compared with independent computations."""
 
 from __future__ import annotations
 
@@ -20,35 +20,38 @@ from zoo_training.lesson import IGNORED, LEARN, Lesson, judging, learning, proba
 from zoo_training.prepared_checks import Wrong, near
 
 DRAWS = 4
-ALL, FEW = 1024, 40  # examples at once
+ALL, FEW = 1024, 40  # batch sizes
 
 
 def predict(lesson: Lesson, method: Method, network: nn.Module, data: Data) -> None:
-    """Finite, the same twice and in smaller parts, probabilities; those of a point network are of its outputs."""
+    """Predictions are finite and repeatable, do not depend on the batch size, and are valid probabilities.
+
+    Predictions of a deterministic network must follow from its outputs.
+    """
     before = network.training
-    believed = method.predict(network, data.x, samples=DRAWS)
+    predictive = method.predict(network, data.x, samples=DRAWS)
     if network.training != before:
-        raise Wrong("predict left the network in another mode")
-    values = _values(believed)
+        raise Wrong("predict changed the mode of the network")
+    values = _values(predictive)
     if values.shape[1] != len(data.y) or not bool(values.isfinite().all()):
         raise Wrong(
             f"predictions {list(values.shape)} are not finite or not one for each of {len(data.y)} inputs"
         )
-    if believed.probabilities is not None:
+    if predictive.probabilities is not None:
         _check_probabilities(values, data)
     if not torch.equal(values, _values(method.predict(network, data.x, samples=DRAWS))):
-        raise Wrong("the same question has two answers")
+        raise Wrong("two calls with the same inputs give different predictions")
     parts = _values(method.predict(network, data.x, samples=DRAWS, batch_size=FEW))
     mixes = any(isinstance(m, nn.BatchNorm1d) and m.running_mean is None for m in network.modules())
     if not mixes and float((parts - values).abs().max()) > 1e-4 * max(1.0, float(values.abs().max())):
-        raise Wrong("predictions depend on how many are asked at once")
+        raise Wrong("predictions depend on the batch size")
     if not any(isinstance(m, Weight) and m.log_std is not None for m in network.modules()):
-        _check_point(lesson, network, data, believed)
+        _check_point(lesson, network, data, predictive)
 
 
-def _values(believed: Predictive) -> Tensor:
-    """``[S, N, ...]``."""
-    values = believed.probabilities if believed.means is None else believed.means
+def _values(predictive: Predictive) -> Tensor:
+    """Samples of probabilities or means, ``[S, N, ...]``."""
+    values = predictive.probabilities if predictive.means is None else predictive.means
     assert values is not None
     return values
 
@@ -61,12 +64,12 @@ def _check_probabilities(values: Tensor, data: Data) -> None:
 
 
 @torch.no_grad()
-def _check_point(lesson: Lesson, network: nn.Module, data: Data, believed: Predictive) -> None:
+def _check_point(lesson: Lesson, network: nn.Module, data: Data, predictive: Predictive) -> None:
     mode = network.training
     output = ask(network.eval(), data.x).double()
     network.train(mode)
-    values = _values(believed)[0].double()
-    if believed.probabilities is not None:
+    values = _values(predictive)[0].double()
+    if predictive.probabilities is not None:
         wanted = probabilities(lesson, data, output)
     else:
         wanted = output.reshape(len(output), -1)
@@ -74,29 +77,29 @@ def _check_point(lesson: Lesson, network: nn.Module, data: Data, believed: Predi
     coarse = 1e-2 if output.dtype is torch.bfloat16 else 1e-4
     size = max(1.0, float(wanted.abs().max()))
     if wanted.shape != values.shape or float((wanted - values).abs().max()) > coarse * size:
-        raise Wrong("predictions are not those of the network's outputs")
+        raise Wrong("predictions do not follow from the network's outputs")
 
 
 def measure(lesson: Lesson, method: Method, network: nn.Module, whole: Data) -> None:
-    """Scores of ``evaluate`` and of ``szilard.measure`` are ours."""
+    """Scores of ``evaluate`` and of ``szilard.measure`` equal independently computed ones."""
     data = judging(whole)
-    believed = method.predict(network, data.x, samples=DRAWS)
+    predictive = method.predict(network, data.x, samples=DRAWS)
     ignoring = data.kind == "class" and bool((data.y == IGNORED).any())
-    reported = metrics.evaluate(believed, data.y, **({"ignore_index": IGNORED} if ignoring else {}))
-    for name, value in _scores(believed, data).items():
+    reported = metrics.evaluate(predictive, data.y, **({"ignore_index": IGNORED} if ignoring else {}))
+    for name, value in _scores(predictive, data).items():
         near(name, reported[name], value)
     plain = isinstance(data.x, Tensor) and data.x.is_floating_point() and data.kind == "class"
     if plain and data.y.dim() == 1 and not data.y.is_floating_point():
         measured, _ = szilard.measure(network, _data_set(whole), method=method, samples=DRAWS)
-        for name, value in _scores(believed, data).items():
+        for name, value in _scores(predictive, data).items():
             near(f"{name} of szilard.measure", measured[name], value)
 
 
-def _scores(believed: Predictive, data: Data) -> dict[str, float]:
-    if believed.means is not None:
-        mean = believed.means.double().mean(0)
+def _scores(predictive: Predictive, data: Data) -> dict[str, float]:
+    if predictive.means is not None:
+        mean = predictive.means.double().mean(0)
         return {"rmse": float((mean - data.y.reshape(mean.shape).double()).square().mean().sqrt())}
-    p = _values(believed).double().mean(0)
+    p = _values(predictive).double().mean(0)
     if p.shape == data.y.shape:
         there = data.y.bool()
         given = torch.where(there, p, 1 - p)
@@ -127,7 +130,7 @@ def _data_set(data: Data) -> DataSet:
 
 
 def cost(method: Method, network: nn.Module, original: nn.Module, x: Any) -> None:
-    """Entries are those that there are; multiply-adds those of layers that we can count."""
+    """Numbers of entries are correct; so are multiply-adds, if all layers can be counted here."""
     counted = count(network, rows(x, slice(0, 1)))
     supports = [m.support for m in network.modules() if isinstance(m, Weight)]
     inside = {id(p) for m in network.modules() if isinstance(m, Weight) for p in m.parameters()}
@@ -146,7 +149,7 @@ def cost(method: Method, network: nn.Module, original: nn.Module, x: Any) -> Non
 
 
 def count(network: nn.Module, x: Any) -> costs.Cost:
-    """``cost.count`` of one example; by its shape where that says all."""
+    """``cost.count`` of one example; by its shape, if it is one float tensor."""
     if isinstance(x, Tensor) and x.is_floating_point():
         return costs.count(network, x.shape[1:])
     known = inspect.signature(costs.count).parameters
@@ -165,7 +168,7 @@ def _shapes(x: Any) -> Any:
 
 @torch.no_grad()
 def multiply_adds(network: nn.Module, x: Any) -> int | None:
-    """Of linear maps, convolutions and recurrent layers; None where there is another layer with weights."""
+    """Multiply-adds of linear, convolution and recurrent layers; None if another layer has weights."""
     known = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.LSTM, nn.GRU, nn.RNN)
     free = (
         nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.LayerNorm, nn.RMSNorm, nn.GroupNorm, nn.PReLU, nn.Embedding,

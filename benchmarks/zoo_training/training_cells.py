@@ -1,31 +1,29 @@
-"""What is tried with one network, and whether what comes of it is right.
+"""The cells of one network: six stages of training, and whether their results are correct.
 
-Six steps, each with SSVI and with the dense deterministic method: *prepare*, *train* (20 steps), *resume* (from a
-checkpoint after ten), *predict*, *measure*, *cost*. Losses, scores and counts are computed here a second time, by
-formulas of :mod:`zoo_training.lesson`.
+The stages, each with SSVI and with the dense deterministic method, are *prepare*, *train* (20 steps), *resume* (from a
+checkpoint after ten steps), *predict*, *measure* and *cost*. Losses, scores and counts are computed independently, with
+the formulas of :mod:`zoo_training.lesson`.
 """
 
 from __future__ import annotations
 
 import io
 import math
-import traceback
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from szilard.bayes import FixedPrior, Weight
-from szilard.errors import SzilardError
 from szilard.methods import SSVI, Deterministic, Method
 from zoo.case import Data
 from zoo_training import prepared_checks, scores
 from zoo_training.lesson import STEPS, Lesson, energy, judging, learning, schedule
 from zoo_training.prepared_checks import Wrong
+from zoo_training.verdicts import Cell, judged, located
 
 METHODS = ("ssvi", "dense")
 STAGES = ("prepare", "train", "resume", "predict", "measure", "cost")
@@ -33,24 +31,9 @@ DENSITY = 0.3
 HALF = STEPS // 2
 
 
-@dataclass(frozen=True)
-class Cell:
-    """Verdict is "right", "refused", "wrong", "crashed", or "not reached" where an earlier stage ended it."""
-
-    subject: str
-    method: str
-    stage: str
-    verdict: str
-    told: str = ""
-    figure: float | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-
 @dataclass
 class Tried:
-    """One network under one method, as far as it has come."""
+    """One network and one method, with the results of the stages so far."""
 
     lesson: Lesson
     method_name: str
@@ -62,7 +45,7 @@ class Tried:
 
 
 def cells(lesson: Lesson, methods: tuple[str, ...] = METHODS) -> list[Cell]:
-    """All of one network."""
+    """All cells of one network."""
     data = lesson.case.data()
     return [cell for method in methods for cell in _of_method(lesson, data, method)]
 
@@ -71,7 +54,7 @@ def _of_method(lesson: Lesson, data: Data, method: str) -> list[Cell]:
     found: list[Cell] = []
     try:
         tried = Tried(lesson, method, data, lesson.network())
-    except Exception as error:  # the zoo's own fault, and to be seen
+    except Exception as error:  # an error in the zoo itself must be visible
         return [Cell(lesson.name, method, "prepare", "crashed", located(error))]
     ended: str | None = None
     for stage in STAGES:
@@ -80,7 +63,7 @@ def _of_method(lesson: Lesson, data: Data, method: str) -> list[Cell]:
             continue
         cell = judged(lesson.name, method, stage, lambda stage=stage: STAGE[stage](tried))  # type: ignore[misc]
         if lesson.refusal and stage == "train" and cell.verdict == "right":
-            cell = Cell(lesson.name, method, stage, "wrong", "trained, where it should be refused")
+            cell = Cell(lesson.name, method, stage, "wrong", "trained, but it should be refused")
         found.append(cell)
         if cell.verdict != "right" and stage in ("prepare", "train") and not _goes_on(tried, cell):
             ended = stage
@@ -88,36 +71,8 @@ def _of_method(lesson: Lesson, data: Data, method: str) -> list[Cell]:
 
 
 def _goes_on(tried: Tried, cell: Cell) -> bool:
-    """A wrong figure does not keep the next stage from being tried."""
+    """Whether the next stage can run: a wrong figure does not prevent it."""
     return cell.verdict == "wrong" and hasattr(tried, "optimizer") and not tried.lesson.refusal
-
-
-def judged(subject: str, method: str, stage: str, work: Callable[[], float | None]) -> Cell:
-    """What came of some work; ``work`` raises :class:`Wrong` where a check fails."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            figure = work()
-    except SzilardError as error:
-        if not is_sentence(str(error)):
-            return Cell(subject, method, stage, "wrong", f"refused without a sentence: {str(error)!r}")
-        return Cell(subject, method, stage, "refused", str(error))
-    except Wrong as error:
-        return Cell(subject, method, stage, "wrong", str(error), error.figure)
-    except Exception as error:
-        return Cell(subject, method, stage, "crashed", located(error))
-    return Cell(subject, method, stage, "right", figure=figure)
-
-
-def is_sentence(text: str) -> bool:
-    return bool(text.strip()) and "\n" not in text and "Traceback" not in text
-
-
-def located(error: BaseException) -> str:
-    where = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{type(error).__name__}: {str(error)[:160]} ({Path(where.filename).name}:{where.lineno})".replace(
-        "\n", " "
-    )
 
 
 # -- stages ---------------------------------------------------------------------------------------------
@@ -133,11 +88,11 @@ def new_method(name: str, n_data: int) -> Method:
 
 
 def prepare(tried: Tried) -> float | None:
-    """The original is left alone; at density 1 the answers are the original's; what stays dense is named."""
+    """The original is unchanged; at density 1 the outputs are the original's; dense matrices are named."""
     data = learning(tried.data)
     tried.method = new_method(tried.method_name, len(data.y))
     before = prepared_checks.frozen_copy(tried.original)
-    with warnings.catch_warnings(record=True) as heard:
+    with warnings.catch_warnings(record=True) as recorded:
         warnings.simplefilter("always")
         tried.network = tried.method.prepare(tried.original, tried.lesson.given_task(data)).train()
         tried.optimizer = tried.method.optimizer(tried.network)
@@ -145,11 +100,11 @@ def prepare(tried: Tried) -> float | None:
         return None
     prepared_checks.unchanged(tried.original, before)
     prepared_checks.same_answers(tried.lesson.network, judging(tried.data).x)
-    return prepared_checks.density(tried.original, tried.network, DENSITY, [str(w.message) for w in heard])
+    return prepared_checks.density(tried.original, tried.network, DENSITY, [str(w.message) for w in recorded])
 
 
 def train(tried: Tried) -> None:
-    """Each of 20 losses is ours; the number of entries stays, and their places move."""
+    """Each of 20 losses equals the independent one; the number of entries is constant, and the support moves."""
     network, method = tried.network, tried.method
     frozen = prepared_checks.frozen_tensors(network)
     before = [support.clone() for support in _columns(network)]
@@ -159,7 +114,7 @@ def train(tried: Tried) -> None:
         raise Wrong(wrong[0])
     after = _columns(network)
     if [len(s) for s in before] != [len(s) for s in after]:
-        raise Wrong("the number of entries that exist has changed")
+        raise Wrong("the number of existing entries has changed")
     movable = [
         w for w in _weights(network) if 20 <= w.support.nnz <= 0.9 * torch.Size(w.support.shape).numel()
     ]
@@ -182,12 +137,12 @@ def run(
     at_half: Callable[[], None] = lambda: None,
     wrong: list[str] | None = None,
 ) -> None:
-    """Steps of a plain loop; where ``wrong`` is given, each loss is checked, and it is told there what is wrong."""
-    heard: list[Any] = []
+    """Steps of a plain training loop; if ``wrong`` is given, each loss is checked and faults are appended to it."""
+    recorded: list[Any] = []
     scripted = isinstance(network, torch.jit.ScriptModule)  # takes no hook
     handle = None
     if not scripted:
-        handle = network.register_forward_hook(lambda module, given, output: heard.append(output))
+        handle = network.register_forward_hook(lambda module, given, output: recorded.append(output))
     data = learning(tried.data)
     try:
         for step, x, y in schedule(data):
@@ -195,15 +150,15 @@ def run(
                 at_half()
             if not start <= step < stop:
                 continue
-            heard.clear()
+            recorded.clear()
             targets = tried.lesson.cut(y)
             with torch.random.fork_rng():
                 torch.manual_seed(step)  # of dropout
                 divergence = _divergence(network)
                 loss = method.loss(network, x, targets)
-            if wrong is not None and heard and not tried.lesson.refusal:
+            if wrong is not None and recorded and not tried.lesson.refusal:
                 try:
-                    _check_loss(tried, method, heard[-1], y, divergence / len(data.y), loss)
+                    _check_loss(tried, method, recorded[-1], y, divergence / len(data.y), loss)
                 except Wrong as error:
                     wrong.append(f"step {step}: {error}")
             loss.backward()
@@ -220,7 +175,7 @@ def _check_loss(
 ) -> None:
     output = output if isinstance(output, Tensor) else None
     if output is None:
-        raise Wrong("a loss was made of several answers, and nobody said which of them counts")
+        raise Wrong("a loss was computed for several outputs, and no task says which of them to use")
     wanted = energy(tried.lesson, tried.data, output, y)
     coarse = 3e-2 if output.dtype in (torch.bfloat16, torch.float16) or y.dtype is torch.bfloat16 else 1e-4
     prepared_checks.near("the expected loss", method.last_energy, wanted, coarse)
@@ -231,7 +186,7 @@ def _check_loss(
 
 
 def _divergence(network: nn.Module) -> float:
-    """Of all Gaussian entries from N(0, 1), nats; NaN where somebody has chosen another prior."""
+    """KL divergence of all Gaussian entries from N(0, 1), nats; NaN if a weight has a different prior."""
     total = 0.0
     for weight in _weights(network):
         if weight.log_std is not None and weight.prior != FixedPrior(1.0):
@@ -255,7 +210,7 @@ def _batches(tried: Tried) -> list[tuple[Any, Tensor]]:
 
 
 def resume(tried: Tried) -> None:
-    """From a checkpoint after ten steps, into a network of other weights: the other ten give the same bits."""
+    """Ten steps from a checkpoint, loaded into a network with other weights, give the same bits."""
     lesson, data = tried.lesson, learning(tried.data)
     task = lesson.given_task(data)
     kept = io.BytesIO()

@@ -1,4 +1,4 @@
-"""Writes diabetes.csv, a data set of scikit-learn: ten features and the column to predict, ``target``."""
+"""Write diabetes.csv, a data set of scikit-learn: ten features and the column to predict, ``target``."""
 
 import csv
 from pathlib import Path

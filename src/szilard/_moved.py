@@ -114,7 +114,10 @@ NAMES = {
     },
     "szilard.training": {"Finished": ("szilard.training", "SavedNetwork")},
     "szilard.model.saved_network": {"Finished": ("szilard.model.saved_network", "SavedNetwork")},
-    "szilard.compression.passes.rounding": {"Offsets": ("szilard.compression", "QuantiseVectors")},
+    "szilard.compression.passes.rounding": {
+        "Offsets": ("szilard.compression", "QuantiseVectors"),
+        "QuantiseVectors": ("szilard.compression", "QuantiseVectors"),
+    },
     "szilard.report.summary": {"finding": ("szilard.report.summary", "comparison")},
     "szilard.metrics.predictive": {"matching_labels": ("szilard.likelihood.targets", "CLASSES.checked")},
     "szilard.file.records": {

@@ -41,7 +41,7 @@ def test_pretrained_weights_are_kept():
     assert torch.equal(half[4].bias, network[4].bias)
 
 
-def test_fresh_means_keep_the_size_of_signals():
+def test_fresh_means_have_the_variance_of_he_initialisation():
     network = bayesianize(nn.Sequential(nn.Linear(2000, 1000)), 0.05, fresh=True, seed=1)
     weight = bayes.weights(network)["0"]
     assert weight.mean.detach().std() == pytest.approx((2 / (0.05 * 2000)) ** 0.5, rel=0.02)
@@ -77,7 +77,7 @@ def test_density_per_layer_and_dense_stem():
     ],
     ids=str,
 )
-def test_convolutions_of_every_kind(conv):
+def test_convolutions_with_every_option(conv):
     x = torch.randn(2, 4, *[9] * (conv.weight.dim() - 2), generator=generator())
     layer = bayesianize(nn.Sequential(conv)).eval()
     assert torch.allclose(layer(x), conv(x), atol=1e-5)
@@ -88,7 +88,7 @@ def test_convolutions_of_every_kind(conv):
     assert weight.log_std.grad.abs().sum() > 0
 
 
-def test_modes():
+def test_mean_local_and_drawn_modes():
     network = bayesianize(nn.Sequential(nn.Linear(6, 4)), initial_std=1.0, seed=3)
     x = torch.randn(3, 6, generator=generator())
     network.eval()
@@ -100,7 +100,7 @@ def test_modes():
         assert torch.allclose(network(x), network.eval()(x))
     with bayes.drawn(network, 5, 0):
         one = network(x)
-        assert torch.equal(one, network(x))  # one function for every call
+        assert torch.equal(one, network(x))  # the same draw of weights in every call
     with bayes.drawn(network, 5, 1):
         assert not torch.equal(one, network(x))
     with bayes.drawn(network, 5, 0):
@@ -121,7 +121,7 @@ def test_sample_mode_draws_one_weight_for_the_batch():
     assert bayes.weights(network)["0"].log_std.grad.abs().sum() > 0
 
 
-def test_the_global_generator_is_never_touched():
+def test_the_global_random_generator_is_not_advanced():
     torch.manual_seed(0)
     state = torch.get_rng_state()
     network = bayesianize(nn.Sequential(nn.Linear(6, 4)).requires_grad_(False), 0.5, fresh=True)
@@ -130,7 +130,7 @@ def test_the_global_generator_is_never_touched():
     with bayes.drawn(network, 0):
         network(torch.ones(2, 6))
     assert torch.equal(torch.get_rng_state(), after_init)
-    assert not torch.equal(state, after_init)  # nn.Linear itself draws; nothing of ours does after it
+    assert not torch.equal(state, after_init)  # nn.Linear itself draws its initial weights
 
 
 @pytest.mark.parametrize("batch_first", [True, False])
@@ -161,7 +161,7 @@ def test_transformer_encoder():
     network = bayesianize(encoder)
     assert len(bayes.weights(network)) == 2 * 6
     x = torch.randn(3, 5, 8, generator=generator())
-    with torch.no_grad():  # where the fused path would be taken
+    with torch.no_grad():  # PyTorch would take its fused path here
         assert torch.allclose(network(x), encoder(x), atol=1e-5)
     sparse = bayesianize(encoder, 0.3).train()
     sparse(x).square().mean().backward()
@@ -189,7 +189,7 @@ def test_tied_weights_stay_tied_and_shared_modules_stay_shared():
     assert list(bayes.weights(network)) == ["hidden"]
 
 
-def test_a_bare_layer_and_three_dimensional_input():
+def test_a_single_layer_and_three_dimensional_input():
     network = bayesianize(nn.Linear(4, 3))
     assert isinstance(network, bayes.BayesLinear)
     assert network(torch.ones(2, 5, 4)).shape == (2, 5, 3)
@@ -218,7 +218,7 @@ def test_batchnorm_statistics_are_those_of_the_mean_network():
     assert network.training
 
 
-def test_learned_prior_is_the_best_fixed_one():
+def test_the_learned_prior_scale_minimises_the_kl():
     network = bayesianize(nn.Sequential(nn.Linear(9, 9)), prior="learned")
     weight = bayes.weights(network)["0"]
     best = (weight.mean.square() + weight.std.square()).mean().sqrt().item()

@@ -1,4 +1,4 @@
-"""Layers without sparse products: what they answer, what they draw, how they grow, and how they travel."""
+"""Layers without sparse kernels: outputs, draws, growth gradients, copies and pickles."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def quiet(network, *options, **named):
         return bayesianize(network, *options, **named)
 
 
-def answers(network, x):
+def outputs(network, x):
     found = network(x)
     return found if isinstance(found, torch.Tensor) else found[0]
 
@@ -50,7 +50,7 @@ def centred(layer):
 
 
 class Reads(nn.Module):
-    """Reads the weights of layers instead of calling them alone."""
+    """Reads the weights of layers, besides calling one of them."""
 
     def __init__(self):
         super().__init__()
@@ -113,20 +113,20 @@ NETWORKS = {
 
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("gradients", [True, False])
-def test_at_density_1_without_noise_the_answers_are_the_same(name, gradients):
+def test_at_density_1_without_noise_the_outputs_are_the_same(name, gradients):
     build, x = NETWORKS[name]
     torch.manual_seed(0)
     network = build().eval()
     with torch.set_grad_enabled(gradients):
-        want = answers(network, x)
+        want = outputs(network, x)
         found = quiet(network, matrices="matrix" if name == "bare" else ()).eval()
         assert bayes.weights(found)
-        torch.testing.assert_close(answers(found, x), want, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(outputs(found, x), want, rtol=1e-5, atol=1e-6)
         with torch.no_grad():
             for weight in bayes.weights(found).values():
                 weight.log_std.fill_(-30.0)
         with bayes.drawn(found, 3):
-            torch.testing.assert_close(answers(found, x), want, rtol=1e-5, atol=1e-6)
+            torch.testing.assert_close(outputs(found, x), want, rtol=1e-5, atol=1e-6)
 
 
 @settings(max_examples=25, deadline=None)
@@ -162,7 +162,7 @@ def test_recurrent_layers_with_every_option(kind, layers, both, first, bias, pro
     assert all(torch.equal(a, b) for a, b in zip(back.parameters(), layer.parameters(), strict=True))
 
 
-def test_one_draw_holds_for_a_sequence_and_for_all_reads_of_a_call():
+def test_one_draw_is_used_for_a_whole_sequence_and_for_all_reads_in_a_call():
     found = bayesianize(nn.LSTM(4, 3, batch_first=True), initial_std=1.0).train()
     x = sequences(1).expand(2, -1, -1)
     first, second = found(x)[0], found(x)[0]
@@ -180,10 +180,10 @@ def test_one_draw_holds_for_a_sequence_and_for_all_reads_of_a_call():
     assert float(y.abs().max()) == 0
     y.sum().backward()
     mean = found.bayes_weights.weight.mean
-    assert torch.equal(mean.grad, torch.full_like(mean, 3.0))  # although it was first read without gradients
+    assert torch.equal(mean.grad, torch.full_like(mean, 3.0))  # although the first read was without gradients
 
 
-def test_a_padding_row_is_never_noise_and_never_learnt():
+def test_a_padding_row_has_no_noise_and_no_gradient():
     words = nn.Embedding(6, 4, padding_idx=2)
     with torch.no_grad():
         words.weight[2] = 7.0
@@ -201,17 +201,17 @@ def test_the_growth_gradient_is_that_of_the_dense_weight(name):
     build, x = NETWORKS[name] if name != "LSTM" else (lambda: nn.LSTM(4, 3, batch_first=True), sequences())
     found = quiet(build(), 0.4)
     plain = bayes.point_network(found.eval())
-    answers(plain, x).square().sum().backward()
+    outputs(plain, x).square().sum().backward()
     for _, weight, rows in bayes.every_weight(found):
         weight.growth = GrowthGradient(rows, weight.support.rows * weight.support.cols)
-    answers(found, x).square().sum().backward()
+    outputs(found, x).square().sum().backward()
     for leaf, weight in bayes.weights(found).items():
         want = plain.get_parameter(leaf).grad.reshape(weight.support.rows, -1)
         torch.testing.assert_close(weight.growth.total, want)
         torch.testing.assert_close(weight.mean.grad, weight.support.gather(want))
 
 
-def test_fan_in_of_a_transposed_convolution_counts_what_an_output_sees():
+def test_fan_in_of_a_transposed_convolution_counts_the_inputs_of_one_output():
     layer = nn.ConvTranspose2d(8, 3, 4, stride=2, padding=1, bias=False)
     weight = next(iter(bayes.weights(bayesianize(layer)).values()))
     assert weight.fan_in == 8 * 4 * 4 / (2 * 2)
@@ -219,7 +219,9 @@ def test_fan_in_of_a_transposed_convolution_counts_what_an_output_sees():
     found = quiet(nn.ConvTranspose2d(64, 64, 4, stride=2, padding=1, bias=False), 0.5, fresh=True)
     x = torch.randn(8, 64, 12, 12, generator=torch.Generator().manual_seed(0))
     y = found.eval()(x)[:, :, 2:-2, 2:-2]
-    assert float(y.std()) == pytest.approx(2**0.5, rel=0.05)  # He: the variance doubles, and a ReLU halves it
+    assert float(y.std()) == pytest.approx(
+        2**0.5, rel=0.05
+    )  # He initialisation doubles the variance; a ReLU halves it
 
 
 def test_frozen_weights_stay_as_they_are():
@@ -252,7 +254,7 @@ def test_frozen_weights_stay_as_they_are():
         ({"only": ["extra", "head"]}, ["extra", "head"]),
     ],
 )
-def test_only_and_except(choice, want):
+def test_only_and_except_select_weights(choice, want):
     network = nn.Module()
     network.extra = nn.Parameter(torch.ones(2, 3))
     network.body, network.head = nn.Sequential(nn.Linear(4, 4), nn.LSTM(4, 3)), nn.Linear(3, 2)
@@ -263,7 +265,7 @@ def test_only_and_except(choice, want):
             assert torch.equal(parameter, network.get_parameter(name))
 
 
-def test_what_matches_nothing_is_refused():
+def test_patterns_that_match_nothing_are_refused():
     network = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 2))
     with pytest.raises(SzilardError, match="only names 'haed'"):
         bayesianize(network, only="haed")
@@ -277,7 +279,7 @@ def test_what_matches_nothing_is_refused():
         bayesianize(torch.jit.script(network))
 
 
-def test_what_stays_dense_is_named_and_counted():
+def test_weights_that_stay_dense_are_named_and_counted():
     network = nn.Sequential(Bare(), prune.l1_unstructured(nn.Linear(2, 2), "weight", 0.5))
     with pytest.warns(
         SzilardWarning, match=r"0\.matrix \(a matrix of no known layer\).*16 of the network's 22 weights"
@@ -298,7 +300,7 @@ def test_what_stays_dense_is_named_and_counted():
 
 
 @pytest.mark.parametrize("density", [0.05, 0.1, 0.5])
-def test_the_density_asked_for_is_the_density_there_is(density):
+def test_the_requested_density_is_achieved(density):
     network = nn.Sequential(
         nn.Embedding(100, 16), nn.LSTM(16, 24, 2), nn.Conv3d(4, 8, 3), nn.Bilinear(8, 8, 8), nn.Linear(64, 64)
     )
@@ -307,7 +309,7 @@ def test_the_density_asked_for_is_the_density_there_is(density):
     assert counted.left == ()
 
 
-def test_copies_and_pickles_answer_alike():
+def test_copies_and_pickles_give_the_same_outputs():
     torch.manual_seed(0)
     network = nn.Sequential(nn.Embedding(6, 4, padding_idx=0), nn.LSTM(4, 3, batch_first=True))
     found = quiet(network, 0.5).eval()
@@ -324,7 +326,7 @@ def test_copies_and_pickles_answer_alike():
     assert torch.equal(strict.eval()(WORDS)[0], found(WORDS)[0])
 
 
-def test_export_and_trace_follow_a_drawn_layer():
+def test_export_and_trace_work_on_layers_without_sparse_kernels():
     torch.manual_seed(0)
     found = quiet(nn.Sequential(nn.Conv3d(1, 2, 2), nn.Flatten(), Tanh2(16, 3)), 0.5).eval()
     x = torch.randn(2, 1, 3, 3, 3)
@@ -332,8 +334,8 @@ def test_export_and_trace_follow_a_drawn_layer():
     assert torch.allclose(torch.jit.trace(found, x)(x), found(x))
 
 
-def test_a_file_says_which_weights_were_converted():
-    """Files from before LSTMs were converted, or frozen layers stayed frozen, open as they were written."""
+def test_a_file_determines_which_weights_are_converted():
+    """Files written before LSTMs were converted, and before frozen layers stayed dense, still open."""
     network = nn.Sequential(nn.LSTM(4, 3), nn.Linear(3, 2))
     old = {"0.weight_ih_l0", "1.weight.mean", "1.weight.support.crow"}
     assert list(bayes.weights(bayesianize(network, 0.5, stored=old))) == ["1"]
@@ -373,7 +375,7 @@ def test_supports_of_recurrent_weights_move_and_learn(make):
     assert float((method.predict(network, x, samples=8).labels == y).float().mean()) > 0.9
 
 
-def test_tables_tell_the_achieved_density_beside_the_asked_one():
+def test_labels_state_the_achieved_and_the_requested_density():
     method = methods.SSVI(10, density=0.1, except_="0")
     network = nn.Sequential(nn.Linear(20, 10), nn.Linear(10, 20))
     assert methods.label(method) == "SSVI, 10 % of weights"
@@ -382,7 +384,7 @@ def test_tables_tell_the_achieved_density_beside_the_asked_one():
     assert methods.label(whole, whole.prepare(network)) == "SSVI, 10 % of weights"
 
 
-def test_a_network_that_listens_for_growth_is_copied_and_pickled():
+def test_a_network_that_collects_growth_gradients_can_be_copied_and_pickled():
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(2, 3, 2), nn.Conv2d(3, 3, 2), nn.Flatten(), Tanh2(48, 3))
     method = methods.SSVI(8, density=0.3, every=2, growth_batches=2, total_steps=10)
@@ -396,7 +398,7 @@ def test_a_network_that_listens_for_growth_is_copied_and_pickled():
 
 
 @pytest.mark.slow
-def test_a_drawn_layer_compiles():
+def test_a_layer_without_sparse_kernels_compiles():
     torch.manual_seed(0)
     found = quiet(nn.Sequential(nn.Embedding(6, 4), Tanh2(4, 3)), 0.5)
     compiled = torch.compile(copy.deepcopy(found), backend="aot_eager")

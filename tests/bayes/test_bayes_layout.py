@@ -1,4 +1,4 @@
-"""Networks whose activations lie batch-innermost, and rectifiers done by the layer before them: the same answers."""
+"""Batch-innermost activations, and ReLUs fused into the layer before them, do not change the outputs."""
 
 import copy
 import pickle
@@ -32,7 +32,7 @@ def gradients(network, x, how):
 @needs_kernels
 @pytest.mark.parametrize("make", [lambda: ResNet((3, 12, 12), 5, depth=8), lambda: LeNet5((3, 16, 14), 5)])
 @pytest.mark.parametrize("training", [True, False])
-def test_a_network_answers_as_on_the_torch_path(make, training, monkeypatch):
+def test_a_network_gives_the_outputs_of_the_torch_path(make, training, monkeypatch):
     network = szilard.bayesianize(make(), 0.2, fresh=True).train(training)
     twin = copy.deepcopy(network)
     x = torch.randn(6, 3, 16 if isinstance(network, LeNet5) else 12, 14 if isinstance(network, LeNet5) else 12,
@@ -49,7 +49,7 @@ def test_a_network_answers_as_on_the_torch_path(make, training, monkeypatch):
 
 
 @needs_kernels
-def test_the_layout_stays_from_layer_to_layer():
+def test_the_layout_is_kept_from_layer_to_layer():
     network = szilard.bayesianize(ResNet((3, 12, 12), 5, depth=8), 0.2, fresh=True).train()
     seen = {}
     for name, module in network.named_modules():
@@ -62,7 +62,7 @@ def test_the_layout_stays_from_layer_to_layer():
 
 @pytest.mark.parametrize("momentum", [0.1, None])
 @pytest.mark.parametrize("affine", [True, False])
-def test_running_statistics_are_torchs(momentum, affine):
+def test_running_statistics_equal_torchs(momentum, affine):
     norm = nn.BatchNorm2d(4, momentum=momentum, affine=affine)
     network = szilard.bayesianize(nn.Sequential(nn.Conv2d(2, 4, 3), norm), 0.5, fresh=True).train()
     twin = nn.BatchNorm2d(4, momentum=momentum, affine=affine)
@@ -83,7 +83,7 @@ def mlp():
     return nn.Sequential(nn.Linear(30, 20), nn.ReLU(), nn.Linear(20, 20), nn.ReLU(), nn.Linear(20, 3))
 
 
-def test_the_layer_before_does_the_rectifier():
+def test_a_relu_is_fused_into_the_layer_before():
     network = szilard.bayesianize(mlp(), 0.3, fresh=True).train()
     assert type(network) is Rectifying
     assert [type(m) for m in network] == [bayes.BayesLinear, nn.ReLU] * 2 + [bayes.BayesLinear]
@@ -100,24 +100,24 @@ def test_the_layer_before_does_the_rectifier():
             assert torch.allclose(grad, others[name], atol=1e-5), (how, name)
 
 
-def test_growth_hears_the_gradient_before_the_rectifier():
+def test_the_growth_gradient_is_taken_before_the_relu():
     fused = szilard.bayesianize(mlp(), 0.3, fresh=True).train()
     plain = copy.deepcopy(fused)
     plain[0].relu, plain[1] = False, nn.ReLU()
     x = torch.randn(9, 30, generator=generator())
-    heard = []
+    found = []
     for network in (fused, plain):
         network[0].noise.reset(2)
         growth = network[0].growth = szilard.topology.GrowthGradient(network[0].rows_gradient)
         network(x).square().sum().backward()
         ((grad, seen),) = growth.batches
         assert torch.equal(seen, x)
-        heard.append(grad)
-    assert torch.allclose(*heard, atol=1e-6)
-    assert bool((heard[0] == 0).any())
+        found.append(grad)
+    assert torch.allclose(*found, atol=1e-6)
+    assert bool((found[0] == 0).any())
 
 
-def test_rectifiers_that_somebody_watches_or_shares_stay():
+def test_relus_with_hooks_or_used_twice_are_not_fused():
     watched, shared = mlp(), nn.ReLU()
     watched[1].register_forward_hook(lambda *_: None)
     assert type(szilard.bayesianize(watched, 0.5)[1]) is nn.ReLU
@@ -126,7 +126,7 @@ def test_rectifiers_that_somebody_watches_or_shares_stay():
 
 
 @pytest.mark.parametrize("make", [mlp, lambda: ResNet((3, 8, 8), 5, depth=8)])
-def test_a_converted_network_keeps_names_and_copies(make):
+def test_a_converted_network_keeps_names_and_can_be_pickled(make):
     plain = make()
     network = szilard.bayesianize(plain, 0.3)
     kept = {k for k in plain.state_dict() if "bn" in k or k.endswith("bias")}
@@ -137,7 +137,7 @@ def test_a_converted_network_keeps_names_and_copies(make):
 
 
 @needs_kernels
-def test_an_activation_with_two_readers_gets_both_gradients():
+def test_an_activation_used_twice_gets_both_gradients():
     network = szilard.bayesianize(nn.Conv2d(3, 6, 3, padding=1), 0.3, fresh=True, dense_stem=False)
     x = torch.randn(4, 3, 5, 5, generator=generator()).requires_grad_()
     with bayes.mode(network, "mean"):

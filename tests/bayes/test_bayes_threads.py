@@ -1,4 +1,4 @@
-"""Predictions from several threads on one network: the same bits as alone; and processes that were forked."""
+"""Predictions of one network from several threads are bit-identical to those of one thread; forked processes work."""
 
 import copy
 import os
@@ -28,7 +28,7 @@ def generator(seed=0):
 
 
 class Attention(nn.Module):
-    """Reads 12 numbers as three words of four."""
+    """Treats 12 inputs as a sequence of three vectors of length four."""
 
     def __init__(self):
         super().__init__()
@@ -46,7 +46,7 @@ def normed():
 
 
 def prepared(name, plain, x, *, training=True):
-    """A method and its network, with noise and statistics that matter."""
+    """A method and its network, with considerable noise and non-trivial running statistics."""
     method = methods.make(name, 40, total_steps=10)
     network = method.prepare(plain).train()
     for weight in bayes.weights(network).values():
@@ -59,8 +59,8 @@ def prepared(name, plain, x, *, training=True):
     return method, network.train(training)
 
 
-def questions_to(method, network, x):
-    """Predictions that differ in seed, draws and batch size, and what threads may hold for themselves."""
+def predictions_of(method, network, x):
+    """Predictions that differ in seed, samples and batch size, and outputs within thread-local draws and modes."""
 
     def predicted(**how):
         return lambda: method.predict(network, x, **how).samples
@@ -81,67 +81,67 @@ def questions_to(method, network, x):
 
 @pytest.mark.parametrize("kind", ["normed", "attention"])
 @pytest.mark.parametrize("name", methods.names())
-def test_every_method_answers_threads_as_it_answers_alone(name, kind):
+def test_every_method_predicts_the_same_in_threads(name, kind):
     torch.manual_seed(0)
     x = torch.randn(5, 12, generator=generator())
     method, network = prepared(name, normed() if kind == "normed" else Attention(), x)
     state = copy.deepcopy(network.state_dict())
-    assert count_wrong(questions_to(method, network, x), threads=8, rounds=2) == 0
+    assert count_wrong(predictions_of(method, network, x), threads=8, rounds=2) == 0
     assert all(module.training for module in network.modules())
     assert all(torch.equal(value, state[key]) for key, value in network.state_dict().items())
 
 
 @pytest.mark.parametrize("make", [lambda: ResNet((1, 8, 8), 3, depth=8), lambda: LeNet5((1, 12, 12), 3)])
 @pytest.mark.parametrize("pattern", ["unstructured", "neuron"])
-def test_convolutions_answer_threads_as_alone(make, pattern):
+def test_convolutions_predict_the_same_in_threads(make, pattern):
     torch.manual_seed(0)
     network = make()
     x = torch.randn(3, 1, *[12 if isinstance(network, LeNet5) else 8] * 2, generator=generator())
     method = methods.SSVI(40, density=0.2, initial_std=1.0, pattern=pattern)
     network = method.prepare(network).train()
-    assert count_wrong(questions_to(method, network, x), threads=8) == 0
+    assert count_wrong(predictions_of(method, network, x), threads=8) == 0
 
 
-def test_a_network_that_is_compiled_answers_threads_as_alone():
+def test_a_compiled_network_predicts_the_same_in_threads():
     torch.manual_seed(0)
     x = torch.randn(5, 12, generator=generator())
     method, network = prepared("ssvi", normed(), x, training=False)
     compiled = torch.compile(network, backend="aot_eager", fullgraph=True)
     expected = [method.predict(network, x, 2, seed=seed).mean for seed in (0, 1)]
-    questions = [lambda seed=seed: method.predict(compiled, x, 2, seed=seed).mean for seed in (0, 1)]
-    assert torch.allclose(torch.stack([ask() for ask in questions]), torch.stack(expected), atol=1e-6)
-    assert count_wrong(questions, threads=4, rounds=3) == 0
+    calls = [lambda seed=seed: method.predict(compiled, x, 2, seed=seed).mean for seed in (0, 1)]
+    assert torch.allclose(torch.stack([ask() for ask in calls]), torch.stack(expected), atol=1e-6)
+    assert count_wrong(calls, threads=4, rounds=3) == 0
 
 
-def test_what_a_thread_holds_is_its_own():
+def test_draws_and_modes_are_thread_local():
     network = szilard.bayesianize(nn.Sequential(nn.Linear(6, 4)), initial_std=1.0).eval()
-    x, heard = torch.randn(3, 6, generator=generator()), []
+    x, found_in_thread = torch.randn(3, 6, generator=generator()), []
     mean = network(x)
     with bayes.drawn(network, 1):
         drawn = network(x)
-        thread = threading.Thread(target=lambda: heard.append(network(x)))
+        thread = threading.Thread(target=lambda: found_in_thread.append(network(x)))
         thread.start()
         thread.join()
         with bayes.drawn(network, 2), bayes.mode(network, "mean"):
             assert not torch.equal(network(x), drawn)
-        assert torch.equal(network(x), drawn)  # the inner draw has gone, the outer one is back
+        assert torch.equal(network(x), drawn)  # the outer draw is restored
         assert torch.equal(copy.deepcopy(network)(x), mean)
-    assert torch.equal(heard[0], mean)
+    assert torch.equal(found_in_thread[0], mean)
     assert torch.equal(network(x), mean)
     assert not torch.equal(drawn, mean)
 
 
-def test_blocks_that_end_out_of_order_or_with_an_error_leave_nothing_behind():
+def test_contexts_that_end_out_of_order_or_with_an_error_are_cleaned_up():
     network = szilard.bayesianize(nn.Sequential(nn.Linear(6, 4)), initial_std=1.0).eval()
     x = torch.randn(3, 6, generator=generator())
     mean = network(x)
 
-    def answers(seed):
+    def outputs(seed):
         with bayes.evaluating(network), bayes.drawn(network, seed):
             while True:
                 yield network(x)
 
-    first, second = answers(1), answers(2)
+    first, second = outputs(1), outputs(2)
     one, two = next(first), next(second)
     first.close()
     assert torch.equal(next(second), two)
@@ -155,7 +155,7 @@ def test_blocks_that_end_out_of_order_or_with_an_error_leave_nothing_behind():
     assert torch.equal(network(x), mean)
 
 
-def test_defaults_of_layers_and_weights_still_count():
+def test_modes_and_draws_set_on_a_layer_are_its_defaults():
     network = szilard.bayesianize(nn.Sequential(nn.Linear(6, 4)), initial_std=1.0).train()
     x = torch.randn(3, 6, generator=generator())
     network[0].mode = "mean"
@@ -169,13 +169,13 @@ def test_defaults_of_layers_and_weights_still_count():
     assert torch.equal(network(x), network[0].bias.expand(3, 4))
 
 
-def test_eval_mode_ends_with_the_last_who_holds_it():
+def test_eval_mode_ends_with_its_last_context():
     network = nn.Sequential(nn.Linear(2, 2), nn.Sequential(nn.Dropout(), nn.BatchNorm1d(2))).train()
     network[1][1].eval()
     entered, leave = threading.Event(), threading.Event()
 
     def hold():
-        with evaluating(network[1]):  # a part of it
+        with evaluating(network[1]):  # a submodule
             entered.set()
             leave.wait()
 
@@ -194,7 +194,7 @@ def test_eval_mode_ends_with_the_last_who_holds_it():
     assert network[1].training
     assert network[1][0].training
     assert not network[1][1].training
-    with evaluating(network):  # nested in one thread, each block restores what it found
+    with evaluating(network):  # nested contexts in one thread each restore the mode that they found
         network[1].train()
         with evaluating(network):
             assert not network[1].training
@@ -203,7 +203,7 @@ def test_eval_mode_ends_with_the_last_who_holds_it():
     assert network.training
 
 
-def test_eval_mode_is_restored_where_a_module_refuses():
+def test_eval_mode_is_restored_if_a_modules_eval_raises():
     class Stubborn(nn.Linear):
         def eval(self):
             raise RuntimeError("no")
@@ -216,7 +216,7 @@ def test_eval_mode_is_restored_where_a_module_refuses():
         pass
 
 
-def test_a_look_at_a_network_does_not_disturb_who_predicts():
+def test_checking_a_network_does_not_disturb_predictions_in_other_threads():
     x, y = torch.randn(9, 12, generator=generator()), torch.arange(9) % 3
     method, network = prepared("ssvi", normed(), x)
     part = szilard.data.Split(x, y)
@@ -229,17 +229,17 @@ def test_a_look_at_a_network_does_not_disturb_who_predicts():
         check_fits(network, data)
         return torch.zeros(())
 
-    assert count_wrong([look, *questions_to(method, network, x)[:3]], threads=4, rounds=3) == 0
+    assert count_wrong([look, *predictions_of(method, network, x)[:3]], threads=4, rounds=3) == 0
     assert network.training
 
 
-def test_keys_of_noise_are_never_given_twice():
+def test_noise_keys_are_unique():
     noise, keys = bayes.Noise(), []
     count_wrong([lambda: keys.append(tuple(noise.key().tolist())) or torch.zeros(())], threads=8, rounds=300)
     assert len(keys) == len(set(keys)) == 8 * 300 + 1
 
 
-def test_replicas_in_threads_of_their_own_are_refused():
+def test_data_parallel_replicas_are_refused():
     network = szilard.bayesianize(nn.Sequential(nn.Linear(6, 4)))
     parallel = nn.DataParallel(network)
     parallel.device_ids = [0, 1]  # as on a machine with two GPUs
@@ -252,12 +252,12 @@ def test_replicas_in_threads_of_their_own_are_refused():
 
 
 def in_a_fork(ask):
-    """Whether a forked process, given half a minute before the system ends it, finds ``ask()`` true."""
+    """Whether ``ask()`` is true in a forked process, which is killed after 30 seconds."""
     pid = os.fork()
     if pid == 0:
         try:
             signal.signal(signal.SIGALRM, signal.SIG_DFL)
-            signal.alarm(30)  # a hang: ended by a signal, so not 0
+            signal.alarm(30)  # a process that hangs is ended by a signal, so its status is not 0
             os._exit(0 if ask() else 1)
         finally:
             os._exit(2)
@@ -285,7 +285,7 @@ def test_a_forked_process_can_use_the_kernels_with_threads():
 @needs_fork
 @needs_kernels
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_a_fork_in_the_middle_of_another_threads_call():
+def test_a_fork_during_a_call_in_another_thread():
     torch.set_num_threads(2)
     ask, stop = product(), threading.Event()
     expected = ask()
@@ -333,7 +333,7 @@ class Products(torch.utils.data.Dataset):
 @needs_fork
 @needs_kernels
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_workers_of_a_loader_can_use_the_kernels():
+def test_data_loader_workers_can_use_the_kernels():
     torch.set_num_threads(2)
     products = Products()
     expected = [products[number] for number in range(6)]
@@ -344,23 +344,21 @@ def test_workers_of_a_loader_can_use_the_kernels():
 
 
 @pytest.mark.parametrize("name", ["deterministic", "mean-field"])
-def test_the_first_answer_of_a_new_thread(name):
-    """A dense product must add up as in the thread that has set the number of threads inside torch."""
-    assert (
-        torch.get_num_threads() == 1
-    )  # conftest.py; a new thread would begin with as many as there are cores
+def test_a_new_thread_predicts_bit_identically(name):
+    """A dense product must sum in the same order as in the thread that called torch.set_num_threads."""
+    assert torch.get_num_threads() == 1  # set by conftest.py; a new thread would start with one per core
     method = szilard.methods.make(name, 100)
     network = method.prepare(szilard.networks.build("mlp:16", (1, 8, 8), 10)).eval()
     inputs = [torch.rand(rows, 1, 8, 8, generator=generator(rows)) for rows in (5, 12, 19, 26)] * 4
     expected = [method.predict(network, x, samples=2).mean for x in inputs]
-    answers = [None] * len(inputs)
+    outputs = [None] * len(inputs)
 
     def ask(number):
-        answers[number] = method.predict(network, inputs[number], samples=2).mean
+        outputs[number] = method.predict(network, inputs[number], samples=2).mean
 
     threads = [threading.Thread(target=ask, args=(number,)) for number in range(len(inputs))]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert all(torch.equal(answer, wanted) for answer, wanted in zip(answers, expected, strict=True))
+    assert all(torch.equal(answer, wanted) for answer, wanted in zip(outputs, expected, strict=True))

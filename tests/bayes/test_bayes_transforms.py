@@ -1,4 +1,4 @@
-"""torch.func, forward-mode and second derivatives of networks with sparse weights, against those of ordinary layers."""
+"""torch.func, forward-mode and second derivatives of networks with sparse weights, compared with dense layers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from szilard import SzilardError, bayes
 from szilard.bayes import bayesianize
 
 X = torch.randn(6, 8, generator=torch.Generator().manual_seed(0))
-PICTURES = torch.randn(3, 2, 6, 6, generator=torch.Generator().manual_seed(0))
+IMAGES = torch.randn(3, 2, 6, 6, generator=torch.Generator().manual_seed(0))
 
 
 def mlp():
@@ -24,12 +24,12 @@ def convolutions():
         nn.Conv2d(2, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(8, 6, 3, groups=2),
         nn.Tanh(), nn.Flatten(), nn.Linear(6, 3),
     )  # fmt: skip
-    return network, PICTURES
+    return network, IMAGES
 
 
 def volumes():
     network = nn.Sequential(nn.Conv3d(1, 4, 2), nn.Tanh(), nn.Flatten(), nn.Linear(100, 3))
-    return network, PICTURES[:, :1, None].repeat(1, 1, 2, 1, 1)
+    return network, IMAGES[:, :1, None].repeat(1, 1, 2, 1, 1)
 
 
 class Own(nn.Linear):
@@ -46,7 +46,7 @@ NETWORKS = [mlp, convolutions, volumes, subclass]
 
 @pytest.fixture(params=NETWORKS, ids=lambda build: build.__name__)
 def pair(request):
-    """A sparse network in eval mode, an ordinary one that answers alike, and inputs."""
+    """A sparse network in eval mode, a dense network that computes the same, and inputs."""
     torch.manual_seed(0)
     base, x = request.param()
     with pytest.warns() if request.param in (volumes, subclass) else _nothing():
@@ -77,7 +77,7 @@ def test_vmap_jvp_and_jacobians(pair):
     near(tangent, jvp(plain, (x,), (direction,))[1])
 
 
-def test_gradients_of_each_example(pair):
+def test_per_example_gradients(pair):
     network, _, x = pair
     parameters = dict(network.named_parameters())
 
@@ -93,8 +93,8 @@ def test_gradients_of_each_example(pair):
                 near(each[name][number], parameter.grad)
 
 
-def test_gradients_of_each_example_of_what_is_drawn(pair):
-    """Under vmap the noise is one draw for all examples; so is it here, reset before each."""
+def test_per_example_gradients_with_noise(pair):
+    """Under vmap all examples share one draw of the noise; here the noise is reset before each example."""
     network, _, x = pair
     network.train()
     for module in network.modules():
@@ -121,7 +121,7 @@ def test_gradients_of_each_example_of_what_is_drawn(pair):
 
 @pytest.mark.parametrize("training", [False, True])
 def test_a_gradient_penalty(pair, training):
-    """∂/∂θ of |∂y/∂x|², in mean mode; BatchNorm by the batch where it is trained."""
+    """∂/∂θ of |∂y/∂x|², in mean mode; in training BatchNorm uses the statistics of the batch."""
     network, plain, x = pair
     network.train(training), plain.train(training)
 
@@ -140,7 +140,7 @@ def test_a_gradient_penalty(pair, training):
     assert [n for n in want if n.endswith("bias")] == [n for n in got if n.endswith("bias")]
 
 
-def test_a_draw_of_the_weights_has_second_derivatives_and_a_local_draw_says_what_to_call():
+def test_second_derivatives_need_the_sample_mode():
     network = bayesianize(mlp()[0], 0.4).train()
     inputs = X.clone().requires_grad_()
 
@@ -155,22 +155,22 @@ def test_a_draw_of_the_weights_has_second_derivatives_and_a_local_draw_says_what
     assert all(float(w.log_std.grad.abs().max()) > 0 for w in bayes.weights(network).values())
 
 
-def test_second_derivatives_of_the_divergence():
+def test_second_derivatives_of_the_kl():
     for prior in ("fan-in", "learned"):
         network = bayesianize(nn.Sequential(nn.Linear(4, 3)), prior=prior).double()
         weight = network[0].weight
 
-        def divergence(mean, log_std, weight=weight):
+        def kl(mean, log_std, weight=weight):
             return weight.prior.kl(mean, log_std, weight.fan_in)
 
         given = [p.detach().clone().requires_grad_() for p in (weight.mean, weight.log_std)]
-        assert torch.autograd.gradcheck(divergence, given)
-        assert torch.autograd.gradgradcheck(divergence, given)
-        near(grad(divergence)(*given), torch.autograd.grad(divergence(*given), given[0])[0])
+        assert torch.autograd.gradcheck(kl, given)
+        assert torch.autograd.gradgradcheck(kl, given)
+        near(grad(kl)(*given), torch.autograd.grad(kl(*given), given[0])[0])
 
 
-def test_weights_may_be_stacked():
-    """An ensemble: vmap over draws of the parameters."""
+def test_vmap_over_stacked_parameters():
+    """An ensemble: vmap over several sets of parameters."""
     network = bayesianize(mlp()[0], 0.4).eval()
     parameters = {name: p.detach() for name, p in network.named_parameters()}
     several = {name: torch.stack([p, 2 * p]) for name, p in parameters.items()}

@@ -1,4 +1,4 @@
-"""Every network of the zoo: converted at density 1 and without noise it answers as before, or it is refused."""
+"""Every network of the zoo, converted at density 1 and without noise, computes the same as before, or is refused."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ REFUSED = {
     "TorchScript, traced CNN": "TorchScript",
     "TorchScript, scripted LSTM": "TorchScript",
 }
-NEVER_ALIKE = {"random answers", "NaN in a weight"}
+NOT_COMPARABLE = {"random outputs", "NaN in a weight"}
 SOME = {
     "MLP, LayerNorm", "ResNet", "LSTM on words", "TransformerEncoder on words", "EmbeddingBag", "Bilinear", "prune",
     "a weight read elsewhere", "Conv3d and ConvTranspose3d", "TorchScript, traced CNN",
 }  # fmt: skip
-HALF = 2e-2  # of the largest answer, for networks in 16 bits
+TOLERANCE_16 = 2e-2  # relative to the largest output, for networks in 16 bits
 
 
 def tensors(answer):
@@ -66,10 +66,10 @@ def check(name):
         if not any(isinstance(module, bayes.BayesAttention) for module in found.modules()):
             got.append(ask(bayes.point_network(found), x))
     sixteen = any(p.dtype in (torch.float16, torch.bfloat16) for p in network.parameters())
-    for answers in got if name not in NEVER_ALIKE else ():
+    for answers in got if name not in NOT_COMPARABLE else ():
         for one, other in zip(answers, want, strict=True):
             largest = float(other.abs().max()) or 1.0
-            assert float((one - other).abs().max()) <= (HALF if sixteen else 1e-5) * largest, name
+            assert float((one - other).abs().max()) <= (TOLERANCE_16 if sixteen else 1e-5) * largest, name
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_the_zoo(name):
     check(name)
 
 
-def test_what_the_zoo_leaves_dense_is_named():
+def test_weights_of_the_zoo_that_stay_dense_are_named():
     for name in ("weight norm", "old spectral norm", "prune", "language model with tied decoder", "ViT"):
         with torch.random.fork_rng():
             torch.manual_seed(0)

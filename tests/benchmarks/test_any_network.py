@@ -1,4 +1,4 @@
-"""What ``compress`` reports is what a file holds, on networks of every kind; and the benchmark notices lies."""
+"""The report of ``compress`` agrees with the written file, for networks of every kind; false reports are detected."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ SOME = (
     "regression, without labels",
     "regression with noise",
     "unit vectors",
-    "tuple of answers",
+    "tuple of outputs",
     "float16",
     "float64",
     "odd names",
@@ -47,20 +47,20 @@ SOME = (
 quiet = pytest.mark.filterwarnings("ignore::UserWarning")
 
 
-# -- compress, save, load: what was reported ---------------------------------------------------------
+# -- compress, save, load -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", SOME)
 @quiet
-def test_a_file_opens_to_what_was_reported(name):
+def test_a_loaded_file_agrees_with_the_report(name):
     case = dataclasses.replace(ZOO[name], train=40)
     data = case.data()
-    wish = {"lam": 2e-6, "passes": default_passes()}
-    made = compress_cells.compressed(case, case.trained(data), data, wish)
+    options = {"lam": 2e-6, "passes": default_passes()}
+    made = compress_cells.compressed(case, case.trained(data), data, options)
     assert made.lam == 2e-6
 
 
-def test_the_zoo_has_every_kind_and_its_networks_answer():
+def test_every_network_of_the_zoo_runs():
     assert len(ZOO) >= 50
     for case in ZOO.values():
         data = case.data()
@@ -70,25 +70,25 @@ def test_the_zoo_has_every_kind_and_its_networks_answer():
             assert len(compress_cells.answer(case.fresh(), few)) == 3
 
 
-def test_units_of_a_network_without_shapes_cannot_be_taken_out():
+def test_shrink_refuses_a_network_without_shapes():
     with pytest.raises(SzilardError, match=r"0\.weight has no shape yet"):
         shrink(nn.Sequential(nn.LazyLinear(4), nn.ReLU(), nn.Linear(4, 2)))
 
 
 @quiet
-def test_nothing_is_taken_out_of_a_network_whose_answers_change():
-    assert [cell.verdict for cell in compress_cells.cells(ZOO["random answers"], ("shrink",))] == ["right"]
+def test_shrink_leaves_a_network_with_random_outputs_unchanged():
+    assert [cell.verdict for cell in compress_cells.cells(ZOO["random outputs"], ("shrink",))] == ["right"]
 
 
-@pytest.mark.parametrize("name", ["random answers", "NaN in a weight", "Lazy module"])
+@pytest.mark.parametrize("name", ["random outputs", "NaN in a weight", "Lazy module"])
 @quiet
-def test_what_cannot_be_compressed_is_refused_in_a_sentence(name):
+def test_networks_that_cannot_be_compressed_are_refused_with_a_message(name):
     for cell in compress_cells.cells(ZOO[name], ("data", "no data")):
         assert cell.verdict == "refused"
         assert cell.told
 
 
-# -- the benchmark notices --------------------------------------------------------------------------
+# -- faults are detected ------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -98,31 +98,31 @@ def mlp():
     return case, case.trained(data), data
 
 
-LIES = {
+FALSE_REPORTS = {
     "a score": lambda made: dataclasses.replace(made, score=made.score + 0.01),
     "the original's score": lambda made: dataclasses.replace(made, original_score=made.original_score + 0.01),
-    "other answers": lambda made: dataclasses.replace(made, network=nn.Sequential(made.network, nn.Tanh())),
+    "other outputs": lambda made: dataclasses.replace(made, network=nn.Sequential(made.network, nn.Tanh())),
 }
 
 
-@pytest.mark.parametrize("lie", LIES)
-def test_a_false_report_is_wrong(mlp, lie, monkeypatch):
+@pytest.mark.parametrize("fault", FALSE_REPORTS)
+def test_a_false_report_is_judged_wrong(mlp, fault, monkeypatch):
     true = szilard.compression.compress
 
-    def false(network, *given, **wish):
-        return LIES[lie](true(network, *given, lam=1e-6, passes=default_passes()))
+    def false(network, *given, **options):
+        return FALSE_REPORTS[fault](true(network, *given, lam=1e-6, passes=default_passes()))
 
     monkeypatch.setattr(compress_cells.szilard, "compress", false)
     assert compress_cells.cell(*mlp, "data").verdict == "wrong"
 
 
-def test_a_network_that_is_changed_and_a_file_too_large_are_wrong(mlp, monkeypatch):
+def test_a_modified_original_and_a_file_too_large_are_judged_wrong(mlp, monkeypatch):
     case, network, data = mlp
     true = szilard.compression.compress
 
-    def careless(given, *rest, **wish):
+    def careless(given, *rest, **options):
         made = true(given, *rest, lam=1e-9, passes=default_passes())
-        if "max_bytes" not in wish:
+        if "max_bytes" not in options:
             with torch.no_grad():
                 given[0].bias.add_(1)
         return made
@@ -137,15 +137,15 @@ def test_a_network_that_is_changed_and_a_file_too_large_are_wrong(mlp, monkeypat
     ("error", "verdict"),
     [(SzilardError("one sentence"), "refused"), (SzilardError(" "), "wrong"), (KeyError("x"), "crashed")],
 )
-def test_exceptions_and_their_verdicts(mlp, error, verdict, monkeypatch):
-    def fails(*given, **wish):
+def test_the_verdict_on_an_exception(mlp, error, verdict, monkeypatch):
+    def fails(*given, **options):
         raise error
 
     monkeypatch.setattr(compress_cells.szilard, "compress", fails)
     assert compress_cells.cell(*mlp, "data").verdict == verdict
 
 
-def test_what_should_be_refused_is_wrong_if_it_is_taken(mlp):
+def test_accepting_a_case_that_must_be_refused_is_judged_wrong(mlp):
     case, network, data = mlp
     assert (
         compress_cells.cell(dataclasses.replace(case, refusal=True), network, data, "no data").verdict
@@ -153,15 +153,15 @@ def test_what_should_be_refused_is_wrong_if_it_is_taken(mlp):
     )
 
 
-def test_an_error_is_admitted_within_a_factor_of_two():
-    told = ["outputs on random inputs differ by 6.1 % (relative)", "3 tensors keep their bytes"]
-    assert compress_cells.admitted(0.12, told)
-    assert not compress_cells.admitted(0.13, told)
+def test_a_reported_error_may_be_off_by_a_factor_of_two():
+    messages = ["outputs on random inputs differ by 6.1 % (relative)", "3 tensors keep their bytes"]
+    assert compress_cells.admitted(0.12, messages)
+    assert not compress_cells.admitted(0.13, messages)
     assert compress_cells.admitted(2.1, ["outputs on random inputs differ by 1.1e+02 % (relative)"])
     assert not compress_cells.admitted(0.12, ["judged on 100 % of them"])
 
 
-def test_scores_of_our_own_have_their_known_values():
+def test_scores_have_known_values():
     y = torch.tensor([[0.0, 0.0], [2.0, 4.0]])
     data = Data(y, y, "regression")
     assert score(data, torch.tensor([[1.0, 0.0], [2.0, 4.0]]), y) == pytest.approx(0.75)
@@ -192,7 +192,7 @@ def test_rows_and_keys_of_the_benchmark():
     assert [row[1] for row in any_network.reasons(cells)] == ["2"]
 
 
-def test_promises_are_counted_on_fresh_examples():
+def test_promises_are_checked_on_new_examples():
     rows = [
         {"task": "t", "promised": {"bytes": 110, "drop": 0.01}, "today": {"bytes": 100, "drop": 0.02}},
         {"task": "t", "promised": {"bytes": 130, "drop": 0.011}, "today": {"bytes": 100, "drop": 0.0}},
@@ -206,7 +206,7 @@ def test_promises_are_counted_on_fresh_examples():
 
 
 @pytest.mark.parametrize("task", promise.TASKS)
-def test_splits_have_nothing_in_common(task):
+def test_splits_are_disjoint(task):
     if task != "mixture":
         pytest.importorskip("sklearn")
     found = promise.split(task, 3)
@@ -221,7 +221,7 @@ WIDTH = 4
 
 
 class Joined(nn.Module):
-    """Two branches side by side, and a map back to the width."""
+    """Two concatenated branches, and a layer that maps back to the width."""
 
     def __init__(self, a, b, back):
         super().__init__()
@@ -264,7 +264,7 @@ def norm(draw, dims):
 
 @st.composite
 def graphs(draw):
-    """Chains, residuals, branches that are joined, layers and norms that are shared, hooks, odd layouts."""
+    """Chains, residuals, concatenated branches, shared layers and norms, hooks, channels-last inputs."""
     torch.manual_seed(draw(st.integers(0, 99)))
     dims = draw(st.sampled_from([2, 3, 4]))
     x = torch.randn({2: (16, WIDTH), 3: (16, WIDTH, 6), 4: (16, WIDTH, 5, 5)}[dims])
@@ -313,7 +313,7 @@ def test_passes_that_keep_the_function_do_so_on_random_graphs(graph, data):
         draft = Draft(copied(network))
         CanonicalBatchNorm()(draft, Setting(1e-6, [x] if data else [], network))
         assert gap(draft.network, network, x) < 2e-5
-        Correct()(draft, Setting(1e-6, [x], network))  # nothing is rounded, so that no mean is wrong
+        Correct()(draft, Setting(1e-6, [x], network))  # nothing was rounded, so there is nothing to correct
         assert gap(draft.network, network, x) < 2e-5
         assert gap(shrink(network, x if data else None), network, x) < 2e-5
 
@@ -321,11 +321,11 @@ def test_passes_that_keep_the_function_do_so_on_random_graphs(graph, data):
 @settings(max_examples=12, deadline=None)
 @given(graphs())
 @quiet
-def test_files_of_random_graphs_open_to_what_was_reported(graph):
+def test_files_of_random_graphs_agree_with_the_report(graph):
     network, x = graph
     assume(
         all(getattr(module, "track_running_stats", True) for module in network.modules())
-    )  # else x is one batch
+    )  # otherwise the outputs depend on the whole batch
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         passes = [CanonicalBatchNorm(), Quantise(), Correct()]
@@ -337,15 +337,15 @@ def test_files_of_random_graphs_open_to_what_was_reported(graph):
         make_plain(other)
     other.load_state_dict(szilard.file.to_state_dict(szilard.file.loads(made.data)))
     assert gap(other, made.network, x) < 1e-6
-    judged = x[12:]  # a quarter is kept back, because there are few
+    judged = x[12:]  # compress keeps back a quarter of so few examples
     with torch.no_grad():
-        answers, original = other(judged).double(), network(judged).double()
+        outputs, original = other(judged).double(), network(judged).double()
     axes = alike(original)
     scale = (original - original.mean(0)).square().mean(axes, keepdim=True).sqrt()
     size = original.square().mean(axes, keepdim=True).sqrt()
-    # What hardly moves is judged by its size.
+    # Outputs that hardly vary are judged relative to their size.
     scale = torch.maximum(scale, 1e-5 * size) if float(scale.max()) > 0 else size
     largest = float(scale.max())
     scale = torch.where(scale > 0, scale, 1e-4 * largest if largest > 0 else 1.0)
-    found = float((1 - ((answers - original) / scale).square().flatten(1).mean(1)).mean())
+    found = float((1 - ((outputs - original) / scale).square().flatten(1).mean(1)).mean())
     assert made.score == pytest.approx(found, abs=1e-5)

@@ -1,4 +1,4 @@
-"""The benchmark of training notices what is wrong, and what it finds right is right."""
+"""The training benchmark detects faults and accepts correct runs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_an_ordinary_network_is_right_in_every_stage():
     assert 0.9 < (found[0].figure or 0) <= 1.01
 
 
-def test_a_wrong_loss_is_noticed(monkeypatch):
+def test_a_wrong_loss_is_detected(monkeypatch):
     divergence = SSVI._divergence
     monkeypatch.setattr(SSVI, "_divergence", lambda self, network: 1.01 * divergence(self, network))
     cells = {cell.stage: cell for cell in training_cells.cells(LESSONS["MLP"], ("ssvi",))}
@@ -31,7 +31,7 @@ def test_a_wrong_loss_is_noticed(monkeypatch):
     assert "divergence" in cells["train"].told
 
 
-def test_a_run_that_forgets_its_step_is_noticed(monkeypatch):
+def test_a_run_that_loses_its_step_on_resumption_is_detected(monkeypatch):
     load = SSVI.load_state_dict
 
     def forgetful(self, state):
@@ -43,7 +43,7 @@ def test_a_run_that_forgets_its_step_is_noticed(monkeypatch):
     assert cells["resume"].verdict == "wrong"
 
 
-def test_a_crash_is_a_cell():
+def test_a_crash_is_recorded():
     def work():
         raise KeyError("x")
 
@@ -60,7 +60,7 @@ def test_enough_networks_and_tables():
         assert len({len(cells) for cells in table.columns.values()}) == 1
 
 
-def test_a_table_is_read_as_its_cells_say(tmp_path):
+def test_a_misread_column_is_detected(tmp_path):
     tried = table_cells.Tried(TABLES["plain"], tmp_path)
     tried.file.write_bytes(tried.table.file)
     table_cells.prepare(tried)
@@ -74,7 +74,7 @@ def test_a_table_is_read_as_its_cells_say(tmp_path):
         table_cells.STAGE[stage](tried, "ssvi")
 
 
-def test_a_refusal_must_name_what_it_is_about(tmp_path):
+def test_a_refusal_must_name_its_cause(tmp_path):
     tried = table_cells.Tried(TABLES["missing labels"], tmp_path)
     good = Cell("t", "both", "prepare", "refused", "line 3, column 'y' is missing; fill it in")
     bad = Cell("t", "both", "prepare", "refused", "something is the matter")
@@ -94,7 +94,7 @@ def test_a_refusal_must_name_what_it_is_about(tmp_path):
         ("x" * 81 + " 0.912", 1),
     ],
 )
-def test_cut_numbers_are_found(printed, faults):
+def test_truncated_numbers_are_detected(printed, faults):
     assert len(table_figures.faults_of(printed, 80, [0.912])) == faults
 
 
@@ -112,7 +112,7 @@ def test_figures_are_json_with_every_key():
     assert any_training.missing(section, "lora_step_vs_full")
 
 
-def test_energy_counts_labels_not_examples_without_one():
+def test_energy_averages_over_examples_with_a_label():
     lesson = LESSONS["pixels, some without a label"]
     data = lesson.case.data()
     output = torch.zeros(4, 3, 8, 8)

@@ -1,4 +1,4 @@
-"""Seconds and joules of the Fashion-MNIST benchmark, the race, and the pages that show them."""
+"""Seconds and joules of the Fashion-MNIST benchmark, the race of methods, and the pages that show them."""
 
 import json
 
@@ -6,12 +6,13 @@ import pytest
 
 import render
 from common.joulemeter import JouleMeter
+from pages import results
 from szilard import data, methods
 from training import race
 from uncertainty import fashion_runs, fashion_tables
 
 
-def test_kept_rows_have_seconds_and_joules():
+def test_stored_rows_have_seconds_and_joules():
     rows = fashion_tables.by_row(render.read("fashion.jsonl"), "all")
     table = fashion_tables.body(rows)
     assert all(len(line) == len(fashion_tables.COLUMNS) for line in table)
@@ -24,7 +25,7 @@ def test_kept_rows_have_seconds_and_joules():
     assert found["ssvi95_seconds_vs_deterministic"] > 0
 
 
-def test_numbers_that_are_trained():
+def test_number_of_trained_values():
     weights, biases = 784 * 512 + 512 * 512 + 512 * 10, 512 + 512 + 10
     assert fashion_runs.trained_values("deterministic", None) == weights + biases
     assert fashion_runs.trained_values("mean-field", None) == 2 * weights + biases
@@ -74,7 +75,7 @@ def test_race_figures():
     assert found["race_ssvi95_test_minus_mean_field_pp"] == pytest.approx(-10)
 
 
-def test_joule_meter_follows_counters_that_wrap(tmp_path):
+def test_joule_meter_handles_counter_overflow(tmp_path):
     zone = tmp_path / "intel-rapl:0"
     zone.mkdir()
     (zone / "max_energy_range_uj").write_text("9999999\n")
@@ -93,11 +94,11 @@ def test_joule_meter_without_counters(tmp_path):
     assert meter.since() == 0
 
 
-def test_blocks_without_results_stay_as_they_are(tmp_path, monkeypatch):
+def test_blocks_without_results_are_unchanged(tmp_path, monkeypatch):
     page = (
         "a\n<!-- begin fashion-race -->\nkept\n<!-- end -->\nb\n<!-- begin train-step-mlp -->\n<!-- end -->\n"
     )
-    monkeypatch.setattr(render, "RESULTS", tmp_path)
+    monkeypatch.setattr(results, "RESULTS", tmp_path)
     assert render.filled(page) == page
     curves = [curve("deterministic", [4.0], [0.5], 10.0)]
     (tmp_path / "fashion_race.jsonl").write_text("".join(json.dumps(c) + "\n" for c in curves))

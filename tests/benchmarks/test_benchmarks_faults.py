@@ -1,4 +1,4 @@
-"""benchmarks/faults.py notices what it looks for; no figure of it is zero because nobody looked."""
+"""benchmarks/faults.py detects every kind of fault that it counts, so a figure of zero means that it found none."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 
 import audit
 import faults
-from robustness import hostile_inputs, hostile_szd, odd_json, thread_checks, watch, worker
+from robustness import hostile_inputs, hostile_szd, mutation_run, odd_json, thread_checks, watch, worker
 from robustness.watch import MIB, watched
 from szilard import file
 from szilard.errors import SzilardError
@@ -37,7 +37,7 @@ def raising(error):
     return call
 
 
-def test_a_szilard_error_is_a_refusal_and_anything_else_is_wrong():
+def test_a_szilard_error_is_a_refusal_and_any_other_exception_is_wrong():
     assert watched(raising(SzilardError("no"))).refusal == "no"
     assert watched(raising(KeyError("x"))).wrong == "KeyError: 'x'"
     assert watched(raising(RecursionError())).wrong is not None
@@ -45,24 +45,24 @@ def test_a_szilard_error_is_a_refusal_and_anything_else_is_wrong():
     assert watched(lambda: 3).value == 3
 
 
-def test_a_sentence_that_a_terminal_would_obey_is_wrong():
-    class Loud(SzilardError):
+def test_a_message_with_terminal_control_characters_is_judged_wrong():
+    class ControlCharacters(SzilardError):
         def __str__(self) -> str:
             return "a\x1b[2J"
 
-    assert watched(raising(Loud())).wrong is not None
+    assert watched(raising(ControlCharacters())).wrong is not None
 
 
-def test_memory_is_seen():
+def test_peak_memory_is_measured():
     if watch.reset_peak() is None:
-        pytest.skip("this system does not say")
+        pytest.skip("this system does not report peak memory")
     found = watched(lambda: int(np.ones(200 * MIB, np.uint8)[-1]))
     assert 190 * MIB < found.peak < 400 * MIB
     assert watch.too_much(found, 0)
     assert not watch.too_much(found, 200 * MIB)
 
 
-def test_files_that_are_opened_are_seen(tmp_path):
+def test_opened_and_executed_files_are_recorded(tmp_path):
     allowed, other = tmp_path / "a" / "allowed", tmp_path / "b" / "other"
     for path in (allowed, other):
         path.parent.mkdir()
@@ -74,7 +74,7 @@ def test_files_that_are_opened_are_seen(tmp_path):
     assert watched(lambda: exec(code)).touched == [f"ran {payload}"]
 
 
-def test_a_reader_that_gives_other_values_is_found(tmp_path, monkeypatch):
+def test_a_reader_that_returns_wrong_values_is_detected(tmp_path, monkeypatch):
     number = next(
         n for n in range(100) if not hostile_szd.expected(hostile_szd.mutant("szd-deep", n)).refused
     )
@@ -91,23 +91,23 @@ def test_a_reader_that_gives_other_values_is_found(tmp_path, monkeypatch):
     assert "wrong_values" in {key for key, _ in hostile_szd.check(data, tmp_path)}
 
 
-def test_a_reader_that_refuses_what_is_good_is_found(tmp_path, monkeypatch):
+def test_a_reader_that_refuses_a_valid_file_is_detected(tmp_path, monkeypatch):
     monkeypatch.setattr(file, "loads", lambda data, **_: raising(file.SzilardFileError("no"))())
     data = hostile_szd.seed_files()[1]
     assert "wrong_values" in {key for key, _ in hostile_szd.check(data, tmp_path, all_doors=False)}
 
 
-def test_an_input_that_kills_its_process_is_counted_and_the_rest_goes_on(tmp_path, monkeypatch):
+def test_an_input_that_kills_its_process_is_counted_and_the_others_are_still_tested(tmp_path, monkeypatch):
     plan = tmp_path / "plan.json"
     plan.write_text(json.dumps({"families": {"szd-deep": 12}}))
     (tmp_path / "worker.py").write_text(WORKER)
-    popen = faults.subprocess.Popen
+    popen = mutation_run.subprocess.Popen
 
     def begin(command, **options):
         return popen([sys.executable, str(tmp_path / "worker.py"), *command[2:]], **options)
 
-    monkeypatch.setattr(faults, "subprocess", types.SimpleNamespace(Popen=begin))
-    share = faults.Share(plan, 0)
+    monkeypatch.setattr(mutation_run, "subprocess", types.SimpleNamespace(Popen=begin))
+    share = mutation_run.Share(plan, 0)
     while share.look():
         pass
     assert [(fault["key"], fault["family"], fault["number"]) for fault in share.found()] == [
@@ -116,15 +116,15 @@ def test_an_input_that_kills_its_process_is_counted_and_the_rest_goes_on(tmp_pat
     assert share.counts() == {"szd-deep": 6}
 
 
-def test_inputs_of_all_families_take_turns():
+def test_inputs_of_all_families_are_interleaved():
     found = list(worker.jobs({"families": {"a": 5000, "b": 10, "c": 0}}))
     assert len(found) == len(set(found)) == 5010
     assert {family for family, _ in found[:1100]} == {"a", "b"}
 
 
 def test_wrong_predictions_of_threads_are_counted():
-    class Forgetful:
-        """Answers with what another thread has asked for last."""
+    class SharedState:
+        """Returns the seed that any thread passed last."""
 
         def predict(self, network, x, *, samples, seed):
             self.seed = seed
@@ -136,24 +136,24 @@ def test_wrong_predictions_of_threads_are_counted():
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     try:
-        calls, wrong = thread_checks.asked_at_once(Forgetful(), torch.nn.Identity(), inputs, 10)
+        calls, wrong = thread_checks.asked_at_once(SharedState(), torch.nn.Identity(), inputs, 10)
     finally:
         sys.setswitchinterval(interval)
     assert calls == 80
     assert wrong > 0
 
 
-def test_odd_json_has_texts_that_no_writer_writes():
+def test_odd_json_inserts_raw_text():
     text = odd_json.text({"a": "@@1e999@@", "b": '@@"\\ud800"@@', "c": 1})
     assert text == b'{"a": 1e999, "b": "\\ud800", "c": 1}'
 
 
 @pytest.mark.parametrize("family", ["npz", "csv", "idx"])
-def test_mutants_of_data_files_are_the_same_every_time(family):
+def test_mutants_of_data_files_are_deterministic(family):
     assert hostile_inputs.mutant(family, 5) == hostile_inputs.mutant(family, 5)
 
 
-def test_the_table_adds_up():
+def test_the_table_has_correct_sums():
     rows = [{"family": "pt", "inputs": 3, **dict.fromkeys(faults.KEYS, 1)}]
     section = {"rows": rows, "mutations": 3, "deep_mutations": 3, **dict.fromkeys(faults.KEYS, 1)}
     assert faults.body(section)[-1] == ["all", "3", *["1"] * 6]
@@ -166,7 +166,7 @@ def test_the_table_adds_up():
     }
 
 
-def test_an_audit_that_looked_nothing_up_does_not_say_that_all_is_well():
+def test_an_audit_with_skipped_or_no_packages_fails():
     skipped = {"name": "a", "skip_reason": "not found"}
     clean = {"name": "b", "version": "1", "vulns": []}
     bad = {"name": "c", "version": "1", "vulns": [{"id": "PYSEC-1", "fix_versions": ["2"]}]}

@@ -1,4 +1,4 @@
-"""The benchmark of kernels: its counterparts compute the same, its roof is arithmetic."""
+"""The kernel benchmark: sparse and dense kernels have the same output shapes; the roofline is computed correctly."""
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ SHAPES = [Shape("linear", (12, 20)), Shape("conv", (4, 3, 3, 3), 5)]
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
-def test_sparse_and_dense_answer_in_the_same_shapes(shape):
+def test_sparse_and_dense_kernels_have_the_same_output_sizes(shape):
     sparse, dense = kernels.sparse_kernels(shape, 1.0), kernels.dense_kernels(shape)
     for kind in KINDS:
         ours, theirs = sparse[kind](), dense[kind]()
@@ -35,7 +35,7 @@ def test_rows_and_figures():
     assert all(len(line) == len(kernels.COLUMNS) for line in kernels.body(rows))
 
 
-def test_the_roof_is_the_slower_of_arithmetic_and_memory():
+def test_the_roofline_is_the_slower_of_arithmetic_and_memory():
     roof = Roof(flops=100.0, bandwidth=10.0)
     assert roof.seconds(flops=1000, moved=10) == 10
     assert roof.seconds(flops=1000, moved=1000) == 100

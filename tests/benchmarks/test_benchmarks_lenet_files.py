@@ -1,4 +1,4 @@
-"""Cutting units out of LeNet-5, and shifting pictures, before benchmarks/lenet_files.py trains for a file."""
+"""Removing units of LeNet-5, and shifting images, as benchmarks/lenet_files.py does before training."""
 
 import torch
 
@@ -7,7 +7,7 @@ import lenet_files
 KEEP = (8, 14, 32)
 
 
-def test_units_that_nobody_reads_go_first_and_nothing_changes():
+def test_removing_unused_units_keeps_the_outputs():
     generator = torch.Generator().manual_seed(0)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -24,7 +24,7 @@ def test_units_that_nobody_reads_go_first_and_nothing_changes():
         torch.testing.assert_close(small(x), network(x), rtol=1e-4, atol=1e-5)
 
 
-def test_shifts_move_pictures_by_at_most_a_pixel():
+def test_images_are_shifted_by_at_most_one_pixel():
     x = torch.zeros(2, 1, 28, 28)
     x[:, :, 14, 14] = 1
     generator = torch.Generator().manual_seed(0)

@@ -1,4 +1,4 @@
-"""The masked-dense baseline is SSVI on the same support: same outputs, gradients and divergence."""
+"""The masked-dense baseline is SSVI on the same support: same outputs, gradients and KL divergence."""
 
 import pytest
 import torch
@@ -63,7 +63,7 @@ def test_both_draw_from_the_same_distribution(kind):
             assert stats.kstest(noise.numpy(), "norm").pvalue > 1e-3
 
 
-def test_divergences_agree():
+def test_kl_divergences_agree():
     network = nn.Sequential(nn.Conv2d(2, 5, 3), nn.Flatten(), nn.Linear(45, 7))
     network = bayes.bayesianize(network, 0.2, fresh=True)
     twin = masked_dense.masked_twin(network)

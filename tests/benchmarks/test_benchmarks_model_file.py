@@ -1,4 +1,4 @@
-"""The benchmark of files: how a file is chosen, what is told of it, and that every section runs on a small network."""
+"""The file benchmark: how a file is chosen and reported; every section runs on a small network."""
 
 import copy
 import json
@@ -22,6 +22,7 @@ from files import (
     plain_files,
     predicted_loss,
     pretrained,
+    section_tables,
 )
 from files.accuracy import drop_error, mcnemar, pack, unpack
 from files.choose import bytes_at, smallest_good
@@ -37,7 +38,7 @@ from uncertainty import posterior_files
 
 @pytest.fixture(scope="module")
 def case():
-    """Two convolutions with BatchNorm on pictures of noise, judged by agreement."""
+    """Two convolutions with BatchNorm on images of noise, judged by agreement with the original network."""
     torch.manual_seed(0)
     network = nn.Sequential(
         nn.Conv2d(3, 6, 3, bias=False),
@@ -52,12 +53,10 @@ def case():
     )
     with torch.no_grad():
         network(torch.randn(64, 3, 8, 8))
-    pictures = torch.randint(
+    images = torch.randint(
         0, 256, (6000, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(1)
     )
-    train, test = (
-        Split(x, torch.zeros(len(x), dtype=torch.long)) for x in (pictures[:5600], pictures[5600:])
-    )
+    train, test = (Split(x, torch.zeros(len(x), dtype=torch.long)) for x in (images[:5600], images[5600:]))
     source = pretrained.Source("noise", train, test, (0.5,) * 3, (0.25,) * 3)
     return pretrained.make_case("small", network, source, measure="agreement")
 
@@ -74,15 +73,15 @@ def entry(case, name, n_bytes, noise):
     return Entry(name, {"bytes": n_bytes}, lambda: Coded(n_bytes, state, 1.0, 0.5))
 
 
-# -- choosing -------------------------------------------------------------------------------------------
+# -- choosing a file ------------------------------------------------------------------------------------
 
 
-def test_the_smallest_good_file_is_chosen_and_hopeless_ones_are_not_measured():
+def test_the_smallest_good_file_is_chosen_and_bad_ones_are_not_fully_measured():
     drops = {90: 8.0, 100: 6.0, 120: 0.7, 130: 0.4, 140: 0.6, 150: 0.1}
     asked = []
 
-    def drop(index, pictures):
-        asked.append((index, pictures))
+    def drop(index, count):
+        asked.append((index, count))
         return drops[sizes[index]]
 
     sizes = [140, 90, 130, 150, 100, 120]
@@ -96,7 +95,7 @@ def test_bytes_where_a_noisy_curve_crosses():
     assert bytes_at([2.0, 1.0], [100, 200], 0.5) is None
 
 
-def test_the_row_of_a_choice(case):
+def test_the_row_of_the_chosen_file(case):
     judge = Judge(case, Measured())
     entries = [entry(case, "peer", 300, 10.0), entry(case, "peer", 500, 1e-4), entry(case, "peer", 700, 0.0)]
     row = contest.chosen("peer", judge, entries)
@@ -106,7 +105,7 @@ def test_the_row_of_a_choice(case):
     assert contest.chosen("peer", judge, entries[:1]) is None
 
 
-def test_what_is_measured_once_is_found_again(case, tmp_path):
+def test_measurements_are_cached(case, tmp_path):
     path = tmp_path / "measured.jsonl"
     first = contest.told("peer", Judge(case, Measured(path)), entry(case, "peer", 400, 0.1))
 
@@ -120,7 +119,7 @@ def test_what_is_measured_once_is_found_again(case, tmp_path):
 # -- accuracies -----------------------------------------------------------------------------------------
 
 
-def test_bits_survive_packing():
+def test_packed_bits_are_unpacked_unchanged():
     bits = np.random.default_rng(0).random(1003) < 0.5
     assert np.array_equal(unpack(pack(bits), 1003), bits)
 
@@ -133,11 +132,11 @@ def test_mcnemar_and_the_error_of_a_drop():
     assert drop_error(before, after) == pytest.approx(100 * np.sqrt(0.05 * 0.95 / 100))
 
 
-# -- peers ----------------------------------------------------------------------------------------------
+# -- other compressors ----------------------------------------------------------------------------------
 
 
-def test_grid_of_nncodec_has_no_file_twice():
-    code = None  # nothing is coded here
+def test_the_nncodec_grid_has_no_duplicates():
+    code = None  # never called: nothing is encoded here
     for entries in (nncodec_grid.tuned(code), nncodec_grid.defaults(code), nncodec_grid.rated(code)):
         texts = [json.dumps(one.options, sort_keys=True) for one in entries]
         assert len(texts) == len(set(texts)) > 30
@@ -145,7 +144,7 @@ def test_grid_of_nncodec_has_no_file_twice():
     assert nncodec_grid.described(nncodec_grid.tuned(code)[0]) == "qp -30, nonweight_qp -75, bnf"
 
 
-def test_rows_of_nncodec_are_kept_by_network(tmp_path):
+def test_rows_of_nncodec_are_stored_by_network(tmp_path):
     path = tmp_path / "nncodec.jsonl"
     row = Row(nncodec_rows.TUNED, {"qp": -23}, 100, 0.4, 91.0, 0.5, 0.2, 0.1, 1.0, 0.3, 204)
     nncodec_rows.keep("a", [row], path)
@@ -156,7 +155,7 @@ def test_rows_of_nncodec_are_kept_by_network(tmp_path):
     assert json.loads(path.read_text().splitlines()[0])["versions"]["nncodec"] == "2.1.3"
 
 
-def test_the_rows_that_are_kept_beside_the_benchmark_are_of_both_splits():
+def test_the_stored_rows_of_nncodec_keep_the_allowed_drop():
     rows = {row.name: row for row in nncodec_rows.kept("resnet20")}
     assert rows[nncodec_rows.TUNED].n_bytes <= rows[nncodec_rows.DEFAULT].n_bytes
     for name in (nncodec_rows.TUNED, nncodec_rows.DEFAULT):
@@ -191,8 +190,8 @@ def test_float32_under_zstd_is_the_network_itself(case):
 # -- sections -------------------------------------------------------------------------------------------
 
 
-def test_our_rows_are_those_of_files(case, monkeypatch):
-    module = sys.modules["szilard.compression.network_to_file"]
+def test_the_rows_of_szilard_describe_its_files(case, monkeypatch):
+    module = sys.modules["szilard.compression.preparation"]
     monkeypatch.setattr(module, "imagine", lambda net, shape, seed, scale: torch.randn(64, *shape))
     judge = Judge(case, Measured())
     rows, found = our_files.rows(judge, True, lambda text: None, model_file.quick_passes)
@@ -200,12 +199,12 @@ def test_our_rows_are_those_of_files(case, monkeypatch):
     assert [row.name for row in rows] == names
     assert rows[0].n_bytes == len(found.data)
     assert rows[0].chosen_drop <= contest.MAX_DISAGREEMENT
-    assert rows[0].read_seconds >= 0  # in whole milliseconds: a fast machine takes none
+    assert rows[0].read_seconds >= 0  # rounded to milliseconds, so it may be 0
     table = contest.body([row.to_json() for row in rows], our_files.NAME)
     assert table[0][2] == "1.000"
 
 
-def test_coders_give_back_the_same_levels():
+def test_every_coder_is_measured():
     generator = np.random.default_rng(0)
     matrices = [
         generator.integers(-3, 4, (8, 30)).astype(np.int32),
@@ -217,7 +216,7 @@ def test_coders_give_back_the_same_levels():
     assert all(len(line) == len(coder_speed.COLUMNS) for line in coder_speed.body(rows))
 
 
-def test_what_is_left_out_is_left_out(case):
+def test_each_ablation_removes_its_part(case):
     draft = ablation.canonical(case)
     known = ablation.measured(draft.network, case.calibration)
     assert set(known) == set(ablation.layers(draft.network))
@@ -226,17 +225,17 @@ def test_what_is_left_out_is_left_out(case):
         assert flat.outputs.mean().item() == pytest.approx(known[name].outputs.mean().item())
     for name, loose in ablation.no_feedback(known).items():
         assert torch.equal(loose.inputs[0], known[name].inputs[0].diagonal())
-    louder = {n: Curvature(3 * c.inputs, 5 * c.outputs, c.offset) for n, c in known.items()}
-    for name, same in ablation.levelled(louder, known).items():
+    scaled = {n: Curvature(3 * c.inputs, 5 * c.outputs, c.offset) for n, c in known.items()}
+    for name, same in ablation.levelled(scaled, known).items():
         assert torch.allclose(3 * same.outputs, known[name].outputs)
     plain = ablation.incoherent(draft.network, case.calibration, known)
     assert torch.allclose(
         plain["8.weight"].inputs, known["8.weight"].inputs, rtol=1e-4
-    )  # a linear layer has one position
+    )  # a linear layer has a single position
     assert not torch.allclose(plain["3.weight"].inputs, known["3.weight"].inputs, rtol=1e-3)
 
 
-def test_every_variant_has_its_bytes_at_equal_loss(case, loss):
+def test_every_variant_reports_its_bytes_at_equal_loss(case, loss):
     rows = ablation.measure(case, loss, 1e-6, True, lambda text: None)
     assert rows[0]["name"] == ablation.WHOLE
     assert rows[0]["change"] == 0
@@ -244,12 +243,12 @@ def test_every_variant_has_its_bytes_at_equal_loss(case, loss):
     assert all(len(line) == len(ablation.COLUMNS) for line in ablation.body(rows))
 
 
-def test_bytes_at_a_loss_of_a_power_law():
+def test_bytes_at_a_loss_on_a_power_law():
     points = [(int(1000 / 2**i), 0.01 * 4**i) for i in range(3)]
     assert ablation.bytes_at(points, 0.02) == pytest.approx(1000 / 2**0.5, rel=1e-3)
 
 
-def test_predicted_losses_are_about_those_measured(case, loss):
+def test_predicted_losses_are_close_to_measured_ones(case, loss):
     found = predicted_loss.measure(case, loss, (0.1, 0.2), lambda text: None)
     assert len(found["points"]) == 2 * 3
     assert found["r"] > 0.8
@@ -257,7 +256,7 @@ def test_predicted_losses_are_about_those_measured(case, loss):
     assert all(len(line) == len(predicted_loss.COLUMNS) for line in predicted_loss.body(found))
 
 
-def test_bytes_fall_along_lambda(case, loss):
+def test_bytes_decrease_with_lambda(case, loss):
     rows = along_lambda.measure(case, loss, 1e-6, 3, lambda text: None)
     assert rows[2]["lam"] == pytest.approx(2 * rows[0]["lam"])
     assert rows[0]["bytes"] > rows[2]["bytes"]
@@ -266,7 +265,7 @@ def test_bytes_fall_along_lambda(case, loss):
     assert all(len(line) == len(along_lambda.COLUMNS) for line in along_lambda.body(rows))
 
 
-# -- what is said ---------------------------------------------------------------------------------------
+# -- reporting ------------------------------------------------------------------------------------------
 
 
 def test_figures_and_their_names(tmp_path):
@@ -278,8 +277,8 @@ def test_figures_and_their_names(tmp_path):
         row.to_json() | {"name": nncodec_rows.DEFAULT, "n_bytes": 150},
     ]
     lenets = [{"name": "lenet5", "bytes": 3000, "error_percent": 0.9}]
-    found = model_file.figures({"resnet20": {"rows": rows}, "lenet": {"rows": lenets}})
-    assert found["resnet20_vs_nncodec_tuned"] == 0.8  # of the file whose drop is promised
+    found = section_tables.figures({"resnet20": {"rows": rows}, "lenet": {"rows": lenets}})
+    assert found["resnet20_vs_nncodec_tuned"] == 0.8  # of the file with the promised drop
     assert found["resnet20_plain_vs_nncodec_tuned"] == 0.75
     assert found["resnet20_vs_nncodec_default"] == 0.5
     assert (found["resnet20_drop_pt"], found["resnet20_plain_drop_pt"]) == (0.3, 0.45)
@@ -288,7 +287,7 @@ def test_figures_and_their_names(tmp_path):
     assert (found["lenet300_bytes"], found["lenet300_error_percent"]) == (None, None)
 
 
-def test_sections_are_kept_in_their_order_and_replaced(tmp_path):
+def test_a_section_measured_again_replaces_the_old_one(tmp_path):
     path = tmp_path / "model_file.jsonl"
     for name, value in (("lenet", 1), ("resnet20", 2), ("lenet", 3)):
         model_file.keep(path, {"section": name, "value": value})
@@ -296,7 +295,7 @@ def test_sections_are_kept_in_their_order_and_replaced(tmp_path):
     assert model_file.load(path)["lenet"]["value"] == 3
 
 
-def test_posteriors_before_and_after():
+def test_the_table_of_posteriors_before_and_after():
     one = {
         "name": "ssvi",
         "before_bytes": 1000,

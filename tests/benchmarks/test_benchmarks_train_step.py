@@ -1,4 +1,4 @@
-"""The benchmark of training steps: what it times, what it counts, what it says."""
+"""The benchmark of training steps: timing, memory and tables."""
 
 import functools
 import json
@@ -10,38 +10,38 @@ import train_step
 from common import timing
 from szilard import bayes
 from szilard.kernels import dispatch
-from training import contestants, memory, peers
+from training import contestants, memory, peers, step_tables
 from training.contestants import DETERMINISTIC, MEAN_FIELD, Problem, ssvi_name
 
 
 @pytest.fixture(scope="module")
 def cell():
-    """Three rounds and a budget for any machine: what can be afforded is no matter of its speed."""
+    """Three rounds and an unlimited budget, so that the measured rows do not depend on the machine's speed."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(train_step, "interleave", functools.partial(timing.interleave, most_rounds=3))
         return train_step.measure("lenet5", 2, 1, [0.05], budget=1e9, amortised=[0.05], quick=True)
 
 
-def test_every_row_is_timed_and_prints(cell):
+def test_every_row_is_timed_and_printed(cell):
     rows = list(cell["steps"])
     assert rows[0] == DETERMINISTIC
     assert {MEAN_FIELD, "SSVI 95 %", "masked-dense SSVI 95 %"} < set(rows)
     assert set(cell["intervals"]) == {DETERMINISTIC, "SSVI 95 %"}
     for row in cell["steps"].values():
         assert 0 < row["low"] <= row["median"] <= row["high"]
-    assert [len(line) for line in train_step.body(cell)] == [len(train_step.COLUMNS)] * len(rows)
-    assert all(len(line) == len(train_step.MEMORY_COLUMNS) for line in train_step.memory_body(cell))
+    assert [len(line) for line in step_tables.body(cell)] == [len(step_tables.COLUMNS)] * len(rows)
+    assert all(len(line) == len(step_tables.MEMORY_COLUMNS) for line in step_tables.memory_body(cell))
     assert json.loads(json.dumps(cell)) == cell
 
 
-def test_quick_runs_no_interval_that_it_cannot_afford():
+def test_quick_skips_intervals_beyond_the_budget():
     cell = train_step.measure("lenet5", 2, 1, [0.05], budget=0.0, amortised=[0.05], quick=True)
     assert cell["intervals"] == {}
-    assert train_step.ratio(cell, "SSVI 95 %", kind="intervals") is None
-    assert len(train_step.body(cell)) == len(cell["steps"])
+    assert step_tables.ratio(cell, "SSVI 95 %", kind="intervals") is None
+    assert len(step_tables.body(cell)) == len(cell["steps"])
 
 
-def test_ordinary_steps_never_listen_and_intervals_move_once():
+def test_ordinary_steps_collect_no_growth_gradient_and_an_interval_moves_the_support_once():
     row = contestants.ssvi(Problem.make("lenet5", 2), 0.05)
     supports = [weight.support for weight in bayes.weights(row.network).values()]
     before = [support.flat() for support in supports]
@@ -49,13 +49,13 @@ def test_ordinary_steps_never_listen_and_intervals_move_once():
         row.ordinary_step()
         assert not row.method.moves.listening
     assert all(a.equal(support.flat()) for a, support in zip(before, supports, strict=True))
-    assert memory.growth(row) > 0  # takes a whole interval
+    assert memory.growth(row) > 0  # runs a whole interval
     changed = [not a.equal(support.flat()) for a, support in zip(before, supports, strict=True)]
     assert changed == [not support.is_full for support in supports]
 
 
 @pytest.mark.parametrize("density", [0.05, 0.5])
-def test_memory_is_that_of_the_existing_entries(density):
+def test_memory_is_proportional_to_the_existing_entries(density):
     row = contestants.ssvi(Problem.make("lenet5", 2), density)
     row.step()
     found = memory.held(row)
@@ -81,7 +81,7 @@ def test_memory_of_dense_rows():
     assert memory.total(memory.held(bayesian)) == pytest.approx(2 * memory.total(parts), rel=0.01)
 
 
-def made_up(network="mlp", batch=128, threads=1, **ms):
+def example_cell(network="mlp", batch=128, threads=1, **ms):
     rows = {DETERMINISTIC: 10, f"{DETERMINISTIC}, SGD": 8, MEAN_FIELD: 40, "SSVI 95 %": 4, **ms}
     steps = {
         name: {"median": t / 1e3, "low": t / 1e3, "high": t / 1e3, "rounds": 5} for name, t in rows.items()
@@ -97,7 +97,7 @@ def made_up(network="mlp", batch=128, threads=1, **ms):
 
 
 def test_figures_are_ratios_of_medians():
-    found = train_step.figures([made_up(), made_up("resnet20"), made_up(batch=16, threads=2)])
+    found = step_tables.figures([example_cell(), example_cell("resnet20"), example_cell(batch=16, threads=2)])
     assert found["mlp_ssvi95_vs_deterministic"] == 0.4
     assert found["mlp_ssvi95_vs_fastest_deterministic"] == 0.5
     assert found["resnet20_ssvi95_vs_deterministic"] == 0.4
@@ -105,17 +105,17 @@ def test_figures_are_ratios_of_medians():
     assert found["mlp_ssvi95_memory_vs_mean_field"] == 0.07
     assert found["mlp_ssvi95_memory_with_growth_batches_vs_mean_field"] == 0.2
     assert found["mlp_ssvi95_vs_bayesian_torch"] is None
-    peer = train_step.figures([made_up(**{"bayesian-torch": 80})])
+    peer = step_tables.figures([example_cell(**{"bayesian-torch": 80})])
     assert peer["mlp_ssvi95_vs_bayesian_torch"] == 0.05
     assert peer["resnet20_ssvi95_vs_deterministic"] is None
 
 
-def test_losses_are_told():
-    won, lost = made_up(), made_up("lenet5", **{"SSVI 95 %": 9})
-    assert train_step.losses([won, lost]) == [["lenet5", "128", "1", "5", "0.900", "1.125"]]
+def test_cells_where_ssvi_is_slower_are_listed():
+    won, lost = example_cell(), example_cell("lenet5", **{"SSVI 95 %": 9})
+    assert step_tables.losses([won, lost]) == [["lenet5", "128", "1", "5", "0.900", "1.125"]]
 
 
-def test_a_missing_peer_costs_its_row_only(monkeypatch, capsys):
+def test_a_missing_peer_only_omits_its_row(monkeypatch, capsys):
     def absent(network, batch):
         raise ModuleNotFoundError("No module named 'bayesian_torch'", name="bayesian_torch.models")
 
@@ -139,7 +139,12 @@ def test_peers_train(name, network):
 
 def test_a_cell_measured_again_replaces_its_line(tmp_path):
     path = tmp_path / "cells.jsonl"
-    for cell in (made_up("resnet20"), made_up(), made_up(batch=16), made_up(**{"SSVI 95 %": 1})):
+    for cell in (
+        example_cell("resnet20"),
+        example_cell(),
+        example_cell(batch=16),
+        example_cell(**{"SSVI 95 %": 1}),
+    ):
         train_step.keep(path, cell)
     found = train_step.load(path)
     assert [(c["network"], c["batch"]) for c in found] == [("mlp", 16), ("mlp", 128), ("resnet20", 128)]
@@ -161,7 +166,7 @@ def test_turns_alternate_and_warm_up_is_not_counted():
     assert found["a"].rounds == found["b"].rounds == 2
 
 
-def test_kernels_are_asked_for_inside_a_step_only(monkeypatch):
+def test_the_kernel_choice_applies_only_inside_a_step(monkeypatch):
     row = contestants.ssvi(Problem.make("lenet5", 2), 0.05, kernels="torch")
     seen = []
     row.after = lambda: seen.append(os.environ.get(dispatch.VARIABLE))
@@ -178,7 +183,7 @@ def test_kernels_are_asked_for_inside_a_step_only(monkeypatch):
     assert seen == ["torch"]
 
 
-def test_density_names():
+def test_names_of_densities():
     assert [ssvi_name(d) for d in (1.0, 0.1, 0.05, 0.02, 0.01)] == [
         "SSVI 0 %", "SSVI 90 %", "SSVI 95 %", "SSVI 98 %", "SSVI 99 %"
     ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""What a person can mend is one sentence and exit code 2, and nothing is lost."""
+"""A user error gives a message of one line and exit code 2, and no file is lost."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ONE = (*TINY, "--no-baselines", "--ood", "none")
 
 
 @pytest.fixture(autouse=True)
-def _somewhere(tmp_path, monkeypatch):
+def _in_tmp_path(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
@@ -30,7 +30,7 @@ def arrays(tmp_path, **changes):
     np.savez(tmp_path / "a.npz", **content)
 
 
-def spoilt(value, shape=(60, 4)):
+def with_one_value(value, shape=(60, 4)):
     x = np.random.default_rng(0).normal(size=shape).astype(np.float32)
     x[7, 2] = value
     return x
@@ -70,17 +70,17 @@ def spoilt(value, shape=(60, 4)):
         (["run.toml"], "run.toml cannot be read"),
     ],
 )
-def test_a_mistake_in_what_was_typed(tmp_path, arguments, sentence):
-    given = arguments if "--resume" in arguments else [*arguments, "--ood", "none", "--out", "runs/x"]
-    szilard("fit", *given).refused(sentence)
+def test_invalid_arguments_are_refused(tmp_path, arguments, sentence):
+    all_arguments = arguments if "--resume" in arguments else [*arguments, "--ood", "none", "--out", "runs/x"]
+    szilard("fit", *all_arguments).refused(sentence)
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"x": spoilt(np.nan)}, r"x of .*a.npz is NaN at row, column \[7, 2\]"),
-        ({"x": spoilt(np.inf)}, r"x of .*a.npz is infinite at row, column \[7, 2\]"),
+        ({"x": with_one_value(np.nan)}, r"x of .*a.npz is NaN at row, column \[7, 2\]"),
+        ({"x": with_one_value(np.inf)}, r"x of .*a.npz is infinite at row, column \[7, 2\]"),
         ({"y": np.arange(60) % 3 - 1}, "label -1 at index 0 of .* is negative"),
         (
             {"y": np.where(np.arange(60) % 3 == 1, 3, np.arange(60) % 3)},
@@ -92,7 +92,7 @@ def test_a_mistake_in_what_was_typed(tmp_path, arguments, sentence):
         ({"x": np.array([{}] * 60)}, "Python objects"),
     ],
 )
-def test_data_that_cannot_be_learned(tmp_path, changes, sentence):
+def test_unusable_data_are_refused(tmp_path, changes, sentence):
     arrays(tmp_path, **changes)
     szilard("fit", "--data", "a.npz", "--out", "runs/x").refused(sentence)
     assert [p.name for p in tmp_path.iterdir()] == ["a.npz"]
@@ -107,7 +107,7 @@ def test_data_that_cannot_be_learned(tmp_path, changes, sentence):
         ("", "is empty"),
     ],
 )
-def test_a_table_that_is_none(tmp_path, text, sentence):
+def test_invalid_tables_are_refused(tmp_path, text, sentence):
     (tmp_path / "t.csv").write_text(text)
     target = [] if "b" in text else ["--target", "y"]
     szilard("fit", "--data", "t.csv", *target, "--out", "x").refused(sentence)
@@ -124,19 +124,19 @@ def test_a_table_that_is_none(tmp_path, text, sentence):
         ("return nn.Flatten()", "no parameters"),
     ],
 )
-def test_a_network_that_does_not_fit(tmp_path, body, sentence):
+def test_networks_that_do_not_fit_the_data_are_refused(tmp_path, body, sentence):
     (tmp_path / "n.py").write_text(f"from torch import nn\ndef build():\n    {body}\n")
     szilard("fit", "--network", "n.py:build", "--ood", "none", "--out", "runs/x").refused(sentence)
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_mistake_in_the_last_method_shows_before_the_first_is_trained(tmp_path):
+def test_options_of_all_methods_are_checked_before_training(tmp_path):
     (tmp_path / "run.toml").write_text("methods = ['deterministic', 'ssvi']\n[method.ssvi]\ndensity = 7.0\n")
     szilard("fit", "run.toml", "--out", "x").refused("density")
     assert [p.name for p in tmp_path.iterdir()] == ["run.toml"]
 
 
-def test_overwriting_waits_until_the_new_run_can_begin(tmp_path):
+def test_overwrite_keeps_the_old_run_if_the_new_one_is_refused(tmp_path):
     assert szilard("fit", *ONE, "--out", "run", "--quiet").code == 0
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     szilard("fit", *ONE, "--out", "run", "--density", "2", "--overwrite").refused("density")
@@ -155,7 +155,7 @@ def interrupted(monkeypatch) -> None:
 
 class TestCheckpoint:
     @pytest.fixture(autouse=True)
-    def _stopped(self, tmp_path, monkeypatch):
+    def _interrupted(self, tmp_path, monkeypatch):
         interrupted(monkeypatch)
         monkeypatch.chdir(tmp_path)
         self.path = tmp_path / "run" / "ssvi" / "checkpoint.pt"
@@ -167,14 +167,14 @@ class TestCheckpoint:
             assert self.path.read_bytes() == before
         return typed
 
-    def test_whole(self):
+    def test_complete(self):
         assert self.resume().code == 0
 
     def test_cut_short(self):
         self.path.write_bytes(self.path.read_bytes()[:-1000])
         self.resume().refused("checkpoint.pt is truncated or damaged")
 
-    def test_not_one(self):
+    def test_not_a_checkpoint(self):
         self.path.write_text("hello")
         self.resume().refused("is not a checkpoint")
 
@@ -199,16 +199,16 @@ def whole(tmp_path_factory):
 
 
 @pytest.mark.parametrize("file", ["checkpoint.pt", "network.pt", "result.json"])
-def test_a_full_disk_loses_nothing(tmp_path, monkeypatch, whole, file):
+def test_a_full_disk_loses_no_file(tmp_path, monkeypatch, whole, file):
     replace = os.replace
 
     def full(source, target):
-        if str(target).endswith(file) and file_is_due():
+        if str(target).endswith(file) and must_fail():
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         replace(source, target)
 
-    def file_is_due():
-        # The first checkpoint is let through, so that there is one to keep.
+    def must_fail():
+        # The first checkpoint is written, so that there is one to keep.
         return file != "checkpoint.pt" or (tmp_path / "run" / "ssvi" / file).exists()
 
     monkeypatch.setattr(atomic.os, "replace", full)
@@ -229,29 +229,24 @@ def test_a_full_disk_loses_nothing(tmp_path, monkeypatch, whole, file):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="resource limits")
-def test_a_disk_that_takes_no_more_in_a_process_of_its_own(tmp_path):
-    """No file may grow beyond 30 kB: the operating system refuses as it does on a full disk."""
+def test_a_file_size_limit_of_the_operating_system(tmp_path):
+    """With RLIMIT_FSIZE at 30 kB, the operating system fails a write as it does on a full disk."""
     import resource
 
     big = ("--network", "mlp:64", "--density", "1")
-
-    done = subprocess.run(
-        [sys.executable, "-m", "szilard", "fit", *ONE, *big, "--out", "run", "--quiet"],
-        env=environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000)),
-    )
-    Typed(done.returncode, done.stdout + done.stderr).refused(
-        "checkpoint.pt could not be written .File too large"
-    )
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, before[1]))
+    try:
+        typed = szilard("fit", *ONE, *big, "--out", "run", "--quiet")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    typed.refused("checkpoint.pt could not be written .File too large")
     assert sorted(p.name for p in (tmp_path / "run" / "ssvi").iterdir()) == ["metrics.jsonl"]
 
 
 @pytest.mark.parametrize("half", [b"", b'{"kind": "epoch", "epo'])
-def test_a_disk_that_is_full_at_a_line_of_the_log(tmp_path, monkeypatch, whole, half):
-    """Part of the line may have reached the disk; the resumed run drops it."""
+def test_a_full_disk_while_writing_the_log(tmp_path, monkeypatch, whole, half):
+    """Part of a line may have been written; the resumed run removes it."""
     fsync, calls = os.fsync, []
 
     def full(handle):
@@ -278,7 +273,7 @@ def test_a_disk_that_is_full_at_a_line_of_the_log(tmp_path, monkeypatch, whole, 
     assert steps[0] == steps[1]
 
 
-def test_a_disk_that_is_full_at_the_report(tmp_path, monkeypatch):
+def test_a_full_disk_while_writing_the_report(tmp_path, monkeypatch):
     replace = os.replace
 
     def full(source, target):
@@ -294,7 +289,7 @@ def test_a_disk_that_is_full_at_the_report(tmp_path, monkeypatch):
     assert szilard("report", "run").code == 0
 
 
-def test_a_disk_that_is_full_at_tensorboards_events(tmp_path, monkeypatch):
+def test_a_full_disk_while_writing_tensorboard_events(tmp_path, monkeypatch):
     writer = pytest.importorskip("torch.utils.tensorboard").SummaryWriter
 
     def full(*_, **__):
@@ -309,21 +304,22 @@ def test_a_disk_that_is_full_at_tensorboards_events(tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
-def test_a_full_disk_behind_standard_output(tmp_path, whole):
+def test_standard_output_to_a_full_disk(tmp_path, whole):
+    np.savez("x.npz", x=np.zeros((5, 8, 8), np.float32))  # loading digits takes seconds
     with open("/dev/full", "w") as full:
         done = subprocess.run(
-            [sys.executable, "-m", "szilard", "predict", str(whole), "digits", "--samples", "2"],
+            [sys.executable, "-m", "szilard", "predict", str(whole), "x.npz", "--samples", "2"],
             env=environment(), stdout=full, stderr=subprocess.PIPE, text=True, check=False,
         )  # fmt: skip
     Typed(done.returncode, done.stderr).refused("No space left on device")
 
 
-def test_a_folder_that_cannot_be_made(tmp_path):
+def test_an_output_folder_that_cannot_be_created(tmp_path):
     (tmp_path / "file").write_text("")
     szilard("fit", *ONE, "--out", "file/run").refused("cannot be created")
 
 
-def test_an_explosion_is_told(tmp_path):
+def test_a_diverging_run_is_reported(tmp_path):
     szilard("fit", *ONE, "--lr", "1e30", "--out", "run", "--quiet").refused(
         "NaN or infinite in epoch .* of 2; try a lower"
     )
@@ -340,6 +336,6 @@ def test_an_explosion_is_told(tmp_path):
         (["report", "."], r"\. is not a run folder"),
     ],
 )
-def test_a_run_that_is_none(tmp_path, arguments, sentence):
+def test_a_missing_or_invalid_run_is_refused(tmp_path, arguments, sentence):
     szilard(*arguments).refused(sentence)
     assert not list(tmp_path.iterdir())

@@ -1,4 +1,4 @@
-"""Commands are found by the names of their files, and an option means the same in every command."""
+"""Commands are found by their file names, and an option has the same declaration in every command."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typer.main import get_command
 from szilard.cli import app, command_files, commands
 
 COMMANDS = command_files.find()
-#: Options that name a different thing in some commands.
+#: Options whose meaning differs between commands.
 OWN_MEANING = {"data", "network", "method", "task", "out", "samples", "seed"}
 
 
@@ -27,7 +27,7 @@ def test_all_commands_are_found():
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_the_header_in_the_source_is_that_of_the_command(name):
+def test_the_header_read_from_the_source_equals_that_of_the_command(name):
     command = COMMANDS[name]
     command.read_header()
     loaded = command.load()
@@ -58,7 +58,7 @@ def test_help_imports_no_command():
     assert done.stdout.endswith("imported []\n")
 
 
-def test_a_new_command_is_a_new_file(tmp_path, monkeypatch):
+def test_a_new_file_adds_a_command(tmp_path, monkeypatch):
     (tmp_path / "count_words.py").write_text(
         'GROUP = "Look"\nEXAMPLES = ("szilard count-words",)\n\n\n'
         'def count_words(text: str, twice: bool = False) -> None:\n    """Count words.\n\n    In a text.\n    """\n'

@@ -1,4 +1,4 @@
-"""szilard compress as a person types it, and the file in the other commands."""
+"""szilard compress, and other commands on the file that it writes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def run(tmp_path_factory):
 
 @pytest.fixture
 def plain(tmp_path):
-    """A state dict of PyTorch and the file that builds its network."""
+    """A PyTorch state dict and the Python file that builds its network."""
     (tmp_path / "n.py").write_text(
         "from torch import nn\n"
         "def build(): return nn.Sequential(nn.Flatten(), nn.Linear(64, 100), nn.ReLU(), nn.Linear(100, 10))\n"
@@ -36,7 +36,7 @@ def plain(tmp_path):
     return tmp_path / "net.pt", f"{tmp_path / 'n.py'}:build"
 
 
-def test_somebodys_network_into_one_file(plain, tmp_path):
+def test_a_users_network_is_compressed_into_one_file(plain, tmp_path):
     path, spec = plain
     out = tmp_path / "small.szd"
     typed = szilard("compress", path, "--network", spec, "--data", "digits", "--max-drop", 1, "-o", out)
@@ -47,7 +47,7 @@ def test_somebodys_network_into_one_file(plain, tmp_path):
     state = package.load(out)
     assert list(state) == list(mlp().state_dict())
     network.load_state_dict(state, strict=True)
-    # What was printed is what the file does, and other commands open it without being told of its network.
+    # The printed accuracy is that of the file, and other commands open the file without --network.
     measured = szilard("measure", out, "--json")
     assert measured.code == 0, measured.output
     quality = json.loads(measured.output)["networks"][0]["quality"]
@@ -57,7 +57,7 @@ def test_somebodys_network_into_one_file(plain, tmp_path):
     assert predicted.output.count("\n") == 1 + len(digits().test)
 
 
-def test_a_run(run):
+def test_compress_a_run_folder(run):
     network = run / "deterministic" / "network.pt"
     typed = szilard("compress", run, "--json")
     assert typed.code == 0, typed.output
@@ -69,7 +69,7 @@ def test_a_run(run):
     network.with_suffix(".szd").unlink()
 
 
-def test_a_size(plain, tmp_path):
+def test_max_bytes(plain, tmp_path):
     path, spec = plain
     out = tmp_path / "small.szd"
     typed = szilard(
@@ -95,25 +95,35 @@ def test_without_data(plain, tmp_path):
     assert szilard("compress", path, "--network", sized, "--no-data", "--outputs", 7).code == 0
 
 
-def test_checkpoints_as_people_save_them(tmp_path):
-    """Under DataParallel, in a dict with other things, without the counters of old BatchNorms."""
+def test_a_checkpoint_of_data_parallel(tmp_path):
+    """Names with the prefix ``module.``, in a dict with other entries, without the batch counters of old BatchNorms."""
     state = {f"module.{k}": v for k, v in conv_net().state_dict().items() if "num_batches" not in k}
     torch.save({"epoch": 3, "state_dict": state}, tmp_path / "net.pth")
     (tmp_path / "n.py").write_text("from trained import ConvNet\n")
     spec = f"{tmp_path / 'n.py'}:ConvNet"
     out = tmp_path / "net.szd"
     typed = szilard(
-        "compress", tmp_path / "net.pth", "--network", spec, "--data", "digits", "-o", out, "--json"
+        "compress",
+        tmp_path / "net.pth",
+        "--network",
+        spec,
+        "--data",
+        "digits",
+        "-o",
+        out,
+        "--json",
+        "--lam",
+        1e-6,
     )
     assert typed.code == 0, typed.output
     assert json.loads(typed.output)["test_before"] == pytest.approx(accuracy(conv_net()))
 
 
-def test_a_normalisation_of_its_own(plain, tmp_path):
+def test_own_normalisation(plain, tmp_path):
     path, spec = plain
     where = ["--network", spec, "--data", "digits", "--lam", 1e-9, "--json", "-o", tmp_path / "x.szd"]
     usual = json.loads(szilard("compress", path, *where).output)
-    # The data set's own normalisation, said in other words, changes nothing; another one does.
+    # The data set's own normalisation, given explicitly, changes nothing; another one does.
     data = package.data.load("digits")
     own = ["--mean", f"{data.shift.item():.6f}", "--std", f"{data.scale.item():.6f}"]
     same = json.loads(szilard("compress", path, *where, *own).output)
@@ -143,7 +153,7 @@ def test_a_normalisation_of_its_own(plain, tmp_path):
         (["--no-data", "--input-shape", "axb"], "write it like 3x32x32"),
     ],
 )
-def test_bad_wishes(plain, tmp_path, monkeypatch, extra, words):
+def test_invalid_options_are_refused(plain, tmp_path, monkeypatch, extra, words):
     monkeypatch.chdir(tmp_path)
     path, spec = plain
     given = [] if "--data" in extra or "--no-data" in extra else ["--data", "digits"]
@@ -155,7 +165,7 @@ def test_bad_wishes(plain, tmp_path, monkeypatch, extra, words):
         assert not path.with_suffix(".szd").exists()
 
 
-def test_what_is_missing(plain, tmp_path):
+def test_missing_options_are_named(plain, tmp_path):
     path, spec = plain
     szilard("compress", path, "--network", spec).refused("add --data, or --no-data")
     szilard("compress", path, "--data", "digits").refused("add --network")
@@ -163,27 +173,27 @@ def test_what_is_missing(plain, tmp_path):
     szilard("compress", path, "--network", "mlp", "--no-data").refused("add --input-shape and --outputs")
 
 
-def test_the_original_is_never_written_over(plain):
+def test_the_original_file_is_never_overwritten(plain):
     path, spec = plain
     before = path.read_bytes()
     szilard("compress", path, "--network", spec, "--data", "digits", "-o", path).refused("the network itself")
     assert path.read_bytes() == before
 
 
-def test_a_file_without_its_network_needs_to_be_told(tmp_path):
+def test_a_file_without_a_description_of_its_network_needs_network(tmp_path):
     package.compress(mlp(), lam=1e-6).save(tmp_path / "bare.szd")
     szilard("predict", tmp_path / "bare.szd", "digits").refused("does not say of which network")
     typed = szilard("measure", tmp_path / "bare.szd", "--network", "mlp:100", "--data", "digits")
     assert typed.code == 0, typed.output
 
 
-def test_metadata_that_lie_are_refused(tmp_path):
+def test_invalid_metadata_are_refused(tmp_path):
     meta = {"network": {"network_spec": "mlp", "method": "deterministic", "shift": "?"}}
     package.compress(mlp(), lam=1e-6, meta=meta).save(tmp_path / "odd.szd")
     szilard("measure", tmp_path / "odd.szd").refused("has an invalid description of its network")
 
 
-def test_measure_and_predict_keep_a_normalisation_of_its_own(plain, tmp_path):
+def test_measure_and_predict_use_the_stored_normalisation(plain, tmp_path):
     path, spec = plain
     out = tmp_path / "own.szd"
     own = ["--mean", "0.1", "--std", "0.9", "--lam", 1e-9, "-o", out]
@@ -221,7 +231,7 @@ def test_a_certificate(plain, tmp_path):
     )
 
 
-class TestFilesOfOthers:
+class TestOtherFileFormats:
     @pytest.fixture
     def spec(self, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
@@ -247,7 +257,7 @@ class TestFilesOfOthers:
             "does not say of which network; add --network"
         )
 
-    def test_a_key_and_what_was_done(self, spec):
+    def test_key_chooses_a_state_dict_and_the_choice_is_printed(self, spec):
         trained = {f"model.{name}": value for name, value in mlp().state_dict().items()}
         torch.save({"state_dict": trained, "ema": mlp().state_dict(), "epoch": 3}, "net.ckpt")
         for command in (["compress", "net.ckpt", "--no-data"], ["measure", "net.ckpt", "--data", "digits"]):

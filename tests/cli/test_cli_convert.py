@@ -1,4 +1,4 @@
-"""szilard convert, and the one ratio that szilard compress and szilard inspect state."""
+"""szilard convert, and the compression ratio that szilard compress and szilard inspect print."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from szilard.model import conversion, formats, saved_network, stored
 KINDS = tuple(name for name in file.dtypes.BY_NAME if name != "complex128")
 
 
-def words(output: str) -> str:
-    """What was printed, without the ends of lines."""
+def joined(output: str) -> str:
+    """The printed text, with line breaks and runs of spaces as single spaces."""
     return " ".join(output.split())
 
 
@@ -71,7 +71,7 @@ def read(path):
         (".szd", ".ckpt", ".safetensors", ".szd"),
     ],
 )
-def test_every_way_keeps_names_types_shapes_and_bits(tmp_path, steps):
+def test_every_conversion_keeps_names_types_shapes_and_bits(tmp_path, steps):
     original = state()
     path = tmp_path / "net.pt"
     torch.save(original, path)
@@ -87,7 +87,7 @@ def test_every_way_keeps_names_types_shapes_and_bits(tmp_path, steps):
         assert found["tied"].data_ptr() == found["again"].data_ptr()
     if path.suffix in conversion.TORCH:
         assert same(torch.load(path, weights_only=True), original)
-        assert path.stat().st_size < 100_000  # of views, their entries alone
+        assert path.stat().st_size < 100_000  # of a view only its own entries are stored
     if path.suffix == ".safetensors":
         from safetensors.torch import load_file
 
@@ -114,7 +114,7 @@ def test_a_compressed_network_and_back(tmp_path):
     )
 
 
-def test_metadata_of_somebody_elses_safetensors_file(tmp_path):
+def test_metadata_of_other_safetensors_files_are_kept(tmp_path):
     from safetensors import safe_open
     from safetensors.torch import save_file
 
@@ -132,7 +132,7 @@ def test_metadata_of_somebody_elses_safetensors_file(tmp_path):
         {"szilard.meta": "[1]", "szilard.ties": '{"w": 3, "x": "w", "v": "w"}'},
     ],
 )
-def test_metadata_that_say_nonsense(tmp_path, metadata):
+def test_invalid_metadata_are_ignored(tmp_path, metadata):
     from safetensors.torch import save_file
 
     save_file({"w": torch.ones(3), "v": torch.zeros(3)}, tmp_path / "a.safetensors", metadata)
@@ -154,7 +154,7 @@ def test_a_checkpoint(tmp_path):
     assert same(package.load(tmp_path / "a.szd"), weights)
 
 
-def test_a_network_of_szilard_fit_stays_one(tmp_path, monkeypatch):
+def test_a_network_of_szilard_fit_keeps_its_description(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     path = saved_networks.network_pt(tmp_path)
     for source, target in ((path, "a.szd"), ("a.szd", "b.safetensors"), ("b.safetensors", "c.szd")):
@@ -169,17 +169,17 @@ def test_a_network_of_szilard_fit_stays_one(tmp_path, monkeypatch):
     assert saved_network.is_finished(tmp_path / "c.szd")
 
 
-def test_mistakes(tmp_path):
+def test_errors(tmp_path):
     torch.save({"w": torch.ones(3)}, tmp_path / "a.pt")
     (tmp_path / "link.pt").symlink_to(tmp_path / "a.pt")
-    for target, words in (
+    for target, message in (
         ("b.onnx", r"b\.onnx has a suffix that cannot be written; .* \.szd, \.safetensors or \.pt"),
         ("b", "has a suffix that cannot be written"),
         ("a.pt", "is the file to be converted"),
         ("link.pt", "is the file to be converted"),
         ("none/b.szd", "in a folder that does not exist"),
     ):
-        szilard("convert", tmp_path / "a.pt", tmp_path / target).refused(words)
+        szilard("convert", tmp_path / "a.pt", tmp_path / target).refused(message)
     szilard("convert", tmp_path / "none.pt", tmp_path / "b.szd").refused(
         r"there is no (file|network) .*none\.pt"
     )
@@ -198,7 +198,7 @@ def test_mistakes(tmp_path):
     assert "szilard convert net.szd net.safetensors" in typed.output
 
 
-def test_through_a_link_and_with_the_mode_that_was_there(tmp_path):
+def test_the_target_of_a_link_is_replaced_and_keeps_its_mode(tmp_path):
     torch.save({"w": torch.ones(3)}, tmp_path / "a.pt")
     (tmp_path / "there.szd").write_bytes(b"old")
     (tmp_path / "there.szd").chmod(0o600)
@@ -216,11 +216,11 @@ def test_through_a_link_and_with_the_mode_that_was_there(tmp_path):
     steps=st.lists(st.sampled_from([".szd", ".safetensors", ".pt"]), min_size=1, max_size=4),
     seed=st.integers(0, 1000),
 )
-def test_any_tensors_any_way(tmp_path_factory, shapes, kinds, steps, seed):
+def test_random_tensors_through_random_conversions(tmp_path_factory, shapes, kinds, steps, seed):
     generator = torch.Generator().manual_seed(seed)
     original = {}
     for number, (sides, kind) in enumerate(zip(shapes, kinds, strict=False)):
-        shape = sides or [1] * (kind == "float4_e2m1fn_x2")  # safetensors has no such scalar
+        shape = sides or [1] * (kind == "float4_e2m1fn_x2")  # safetensors has no scalar of this type
         size = file.dtypes.named(kind).size
         data = torch.randint(0, 256, (*shape, size), generator=generator, dtype=torch.uint8)
         dtype = getattr(torch, kind)
@@ -236,7 +236,7 @@ def test_any_tensors_any_way(tmp_path_factory, shapes, kinds, steps, seed):
     assert same(read(path), original)
 
 
-# -- one ratio -----------------------------------------------------------------------------------------
+# -- compression ratio ----------------------------------------------------------------------------------
 
 
 def build(tmp_path):
@@ -247,7 +247,7 @@ def build(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["float32", "float16", "bfloat16", "float64"])
-def test_compress_and_inspect_state_one_ratio(tmp_path, monkeypatch, kind):
+def test_compress_and_inspect_print_the_same_ratio(tmp_path, monkeypatch, kind):
     monkeypatch.chdir(tmp_path)
     network = build(tmp_path).to(getattr(torch, kind))
     torch.save(network.state_dict(), "net.pt")
@@ -255,11 +255,11 @@ def test_compress_and_inspect_state_one_ratio(tmp_path, monkeypatch, kind):
     typed = szilard("compress", "net.pt", "--network", "n.py:build", "--no-data", "--lam", "1e-6")
     assert typed.code == 0, typed.output
     ratio = counted / (tmp_path / "net.szd").stat().st_size
-    assert smaller(ratio) in words(typed.output)
-    seen = words(szilard("inspect", "net.szd").output)
+    assert smaller(ratio) in joined(typed.output)
+    seen = joined(szilard("inspect", "net.szd").output)
     assert f"; {smaller(ratio)} than its tensors" in seen
-    told = (f"bytes, {kind} before" in words(typed.output), f"its tensors, which were {kind}" in seen)
-    assert told == ((False, False) if kind == "float32" else (True, True))
+    printed = (f"bytes, {kind} before" in joined(typed.output), f"its tensors, which were {kind}" in seen)
+    assert printed == ((False, False) if kind == "float32" else (True, True))
     found = json.loads(szilard("inspect", "net.szd", "--json").output)
     assert found["original_bytes"] == counted
     assert found["ratio"] == ratio
@@ -271,7 +271,7 @@ def test_compress_and_inspect_state_one_ratio(tmp_path, monkeypatch, kind):
     assert (again["tensor_bytes"], again["ratio"]) == (counted, ratio)
 
 
-def test_ties_and_supports_count_once_and_as_they_are(tmp_path):
+def test_tied_weights_and_supports_count_once(tmp_path):
     network = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8))
     network[1].weight = network[0].weight
     made = package.compress(network, lam=1e-6)
@@ -287,33 +287,33 @@ def test_ties_and_supports_count_once_and_as_they_are(tmp_path):
     assert made.original_bytes == counted
     assert file.inspect(tmp_path / "sparse.szd").ratio is None  # the supports have not been decoded
     assert file.inspect(tmp_path / "sparse.szd", tensors=True).ratio == made.ratio
-    assert f"; {smaller(made.ratio)} than its tensors" in words(
+    assert f"; {smaller(made.ratio)} than its tensors" in joined(
         szilard("inspect", tmp_path / "sparse.szd").output
     )
 
 
-def test_what_a_file_says_of_its_original_is_not_taken_for_more_than_can_be(tmp_path):
-    for said in (
+def test_an_implausible_original_size_is_ignored(tmp_path):
+    for original in (
         {"bytes": 10**15, "type": "float64"},
         {"bytes": -1, "type": "float16"},
         {"bytes": 4, "type": "x"},
         3,
         None,
     ):
-        document = file.from_state_dict({"w": torch.randn(9)}, meta={"original": said})
+        document = file.from_state_dict({"w": torch.randn(9)}, meta={"original": original})
         found = file.encode(document)[1]
         assert (found.original_bytes, found.original_type) == (36, "")
 
 
-def test_larger_is_called_larger(tmp_path):
+def test_a_larger_file_is_called_larger(tmp_path):
     assert smaller(12.34) == "12.3 times smaller"
     assert smaller(0.5) == "2.0 times larger"
     file.write(tmp_path / "a.szd", file.from_state_dict({"w": torch.randn(2)}))
     assert re.search(
-        r"\d times larger than its tensors", words(szilard("inspect", tmp_path / "a.szd").output)
+        r"\d times larger than its tensors", joined(szilard("inspect", tmp_path / "a.szd").output)
     )
 
 
-def test_errors_are_of_one_kind():
+def test_convert_raises_szilard_errors():
     with pytest.raises(SzilardError):
         package.convert("nowhere.pt", "nowhere.szd")

@@ -53,7 +53,7 @@ def test_an_empty_file_of_no_tensors(tmp_path):
     assert szilard("verify", tmp_path / "net.szd").code == 0
 
 
-def test_names_are_text_and_no_markup(tmp_path):
+def test_names_are_printed_literally(tmp_path):
     file.write(
         tmp_path / "net.szd",
         Document(
@@ -73,7 +73,7 @@ def test_names_are_text_and_no_markup(tmp_path):
 
 
 class TestVerify:
-    def test_whole(self, path):
+    def test_complete(self, path):
         typed = szilard("verify", path)
         assert typed.code == 0
         assert f"{path} is complete" in typed.output
@@ -89,8 +89,8 @@ class TestVerify:
         szilard("verify", path).refused("cut short or damaged")
         szilard("inspect", path).refused("cut short or damaged")
 
-    def test_resealed_is_found_by_decoding(self, path):
-        """A file whose own hash is right and whose tensors are others: inspect cannot see it, verify does."""
+    def test_wrong_content_with_a_valid_file_hash(self, path):
+        """The file's hash is valid, but the hash of its content is wrong: only verify, which decodes, detects it."""
         data = bytearray(path.read_bytes())
         data[-24] ^= 1
         path.write_bytes(file_tools.reseal(bytes(data)))
@@ -112,8 +112,8 @@ class TestVerify:
         typed = szilard("verify", tmp_path / "q.szd", "--against", tmp_path / "q.pt")
         assert typed.code == 0, typed.output
         assert "2 of 3 tensors are those of" in typed.output
-        given = ("verify", tmp_path / "q.szd", "--against", tmp_path / "q.pt", "--json")
-        differences = json.loads(szilard(*given).output)["differences"]
+        arguments = ("verify", tmp_path / "q.szd", "--against", tmp_path / "q.pt", "--json")
+        differences = json.loads(szilard(*arguments).output)["differences"]
         assert [one["identical"] for one in differences] == [False, True, True]
         exact = (torch.from_numpy(levels) / 8 - state["w"]).double()
         assert differences[0]["largest"] == pytest.approx(float(exact.abs().max()))
@@ -141,13 +141,13 @@ class TestVerify:
         for name, entries in (("a", [0x21, 0x7F]), ("b", [0x21, 0x72])):
             value = torch.tensor(entries, dtype=torch.uint8).view(torch.float4_e2m1fn_x2)
             file.write(tmp_path / f"{name}.szd", file.from_state_dict({"w": value}))
-        given = ("verify", tmp_path / "a.szd", "--against", tmp_path / "b.szd", "--json")
-        (found,) = json.loads(szilard(*given).output)["differences"]
+        arguments = ("verify", tmp_path / "a.szd", "--against", tmp_path / "b.szd", "--json")
+        (found,) = json.loads(szilard(*arguments).output)["differences"]
         assert found["largest"] == 7  # 0xF is -6 and 0x2 is 1
         assert found["relative"] == pytest.approx((49 / (0.25 + 1 + 1 + 36)) ** 0.5)
 
-    def test_a_network_that_szilard_trained(self, tmp_path):
-        """network.pt, as szilard fit writes it."""
+    def test_against_a_network_of_szilard_fit(self, tmp_path):
+        """network.pt in the format of szilard fit."""
         network = methods.make("ssvi", n_data=100).prepare(networks.build("mlp:8", (1, 8, 8), 10))
         state = network.state_dict()
         checkpoint.save(tmp_path / "network.pt", "network", {"method": "ssvi", "state_dict": state})
@@ -158,7 +158,7 @@ class TestVerify:
 
 
 @pytest.mark.parametrize("command", ["inspect", "verify"])
-def test_mistakes(tmp_path, command):
+def test_errors(tmp_path, command):
     szilard(command, tmp_path / "none.szd").refused("none.szd does not exist; name a .szd file")
     szilard(command, tmp_path).refused("is a folder")
     (tmp_path / "net.szd").write_text("hello")

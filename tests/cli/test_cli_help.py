@@ -1,4 +1,4 @@
-"""The first thing a stranger types."""
+"""--help, --version and imports: fast and complete."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cli_tools import environment, szilard
 import szilard as package
 from szilard import data, methods, networks
 
-#: What takes a second to import, or half of one; a person who asks for help waits for none of it.
+#: Modules that take half a second or more to import; --help must not import them.
 HEAVY = (
     "torch", "numpy", "scipy", "sklearn", "matplotlib", "torchmetrics", "lightning_fabric", "lightning", "jinja2",
     "constriction", "PIL",
@@ -19,7 +19,7 @@ HEAVY = (
 
 
 def loaded(code: str) -> str:
-    """What a process prints that does something, ``sys`` at hand, and then lists what it has loaded of those."""
+    """The output of a process that runs ``code`` and then prints which of the heavy modules are loaded."""
     listed = f"print('loaded', [name for name in {HEAVY} if name in sys.modules])"
     done = subprocess.run(
         [sys.executable, "-c", f"import sys\n{code}\n{listed}"],
@@ -29,14 +29,14 @@ def loaded(code: str) -> str:
     return done.stdout
 
 
-def test_help_is_instant():
-    """Counted in what is imported, since seconds would be the machine's."""
-    said = loaded(
+def test_help_imports_nothing_heavy():
+    """Checks imports rather than seconds, which would depend on the machine."""
+    output = loaded(
         "from szilard.__main__ import main\nsys.argv = ['szilard', 'fit', '--help']\n"
         "try: main()\nexcept SystemExit as ended: assert not ended.code"
     )
-    assert "Examples" in said
-    assert said.endswith("loaded []\n")
+    assert "Examples" in output
+    assert output.endswith("loaded []\n")
 
 
 @pytest.mark.parametrize("module", ["szilard", "szilard.cli"])
@@ -44,12 +44,12 @@ def test_importing_loads_nothing_heavy(module):
     assert loaded(f"import {module}") == "loaded []\n"
 
 
-def test_public_names_load_torch_and_numpy_alone():
+def test_public_names_load_only_torch_and_numpy():
     names = ", ".join(f"szilard.{name}" for name in package.__all__)
     assert loaded(f"import szilard\n{names}") == "loaded ['torch', 'numpy']\n"
 
 
-def test_the_package_shows_its_names():
+def test_the_package_lists_its_public_names():
     for name in package.__all__:
         assert getattr(package, name) is not None, name
     assert dir(package) == package.__all__
@@ -61,7 +61,7 @@ def test_the_package_shows_its_names():
     assert package.measure is measure
 
 
-def test_help_knows_every_data_set_network_and_method(monkeypatch):
+def test_help_lists_every_data_set_network_and_method(monkeypatch):
     monkeypatch.setenv("COLUMNS", "400")
     typed = szilard("fit", "--help")
     assert typed.code == 0
@@ -87,7 +87,7 @@ def test_version():
     assert szilard("--version").output.startswith(f"szilard {package.__version__} (kernels: ")
 
 
-def test_a_wrong_option_is_told():
+def test_an_unknown_option_is_named():
     typed = szilard("fit", "--epoch", "3")
     assert typed.code == 2
     assert "--epoch" in typed.output

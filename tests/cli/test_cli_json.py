@@ -1,4 +1,4 @@
-"""What --json prints is what docs/json.md says."""
+"""The output of --json agrees with docs/json.md."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _TYPES = {
 
 
 def documented(title: str, number: int = 0) -> dict[str, str]:
-    """Keys and types of one table below a heading."""
+    """Keys and types of the table with this number below a heading of the page."""
     section = PAGE.split(f"\n## {title}\n")[1].split("\n## ")[0]
     tables = re.split(r"\n\|---.*\n", section)[1:]
     found = dict(_ROW.findall("\n" + tables[number].split("\n\n")[0]))
@@ -29,9 +29,9 @@ def documented(title: str, number: int = 0) -> dict[str, str]:
     return found
 
 
-def check(found: dict, said: dict[str, str]) -> None:
-    assert set(found) <= set(said), set(found) - set(said)
-    for key, kinds in said.items():
+def check(found: dict, types: dict[str, str]) -> None:
+    assert set(found) <= set(types), set(found) - set(types)
+    for key, kinds in types.items():
         kind, *more = [part.strip() for part in kinds.split(",")]
         if key not in found:
             assert more == ["sometimes"], key
@@ -116,7 +116,7 @@ def test_files(folder, fitted):
     assert set(compared["differences"][0]) == {"name", "identical", "largest", "relative"}
 
 
-def test_every_command_is_on_the_page(folder):
+def test_every_command_is_documented(folder):
     from szilard.cli import command_files
 
     names = list(command_files.find())

@@ -1,4 +1,4 @@
-"""szilard measure and szilard report: what finished networks are worth, and what they cost."""
+"""szilard measure and szilard report: quality and cost of trained networks."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def weights(tmp_path):
     return tmp_path / "weights.pt", spec, network
 
 
-def test_a_run_measures_as_it_was_reported(run):
+def test_measure_agrees_with_the_result_of_the_run(run):
     typed = szilard("measure", run, "--samples", 4, "--json")
     assert typed.code == 0, typed.output
     found = json.loads(typed.output)
@@ -66,13 +66,13 @@ def test_a_plain_state_dict(weights):
     assert found["cost"]["macs"] == {"value": 640, "source": "counted"}
 
 
-def test_a_state_dict_inside_a_checkpoint_of_someone_else(weights):
+def test_a_state_dict_inside_another_checkpoint(weights):
     path, spec, network = weights
     torch.save({"epoch": 3, "state_dict": network.state_dict()}, path)
     assert szilard("measure", path, "--network", spec, "--data", "digits").code == 0
 
 
-def test_mistakes(run, weights, tmp_path):
+def test_errors(run, weights, tmp_path):
     path, spec, _ = weights
     szilard("measure", path, "--data", "digits").refused("does not say of which network; add --network")
     szilard("measure", path, "--network", spec).refused("does not say which data it is for; add --data")
@@ -90,14 +90,14 @@ def test_mistakes(run, weights, tmp_path):
     )
 
 
-def test_data_that_the_network_was_not_made_for(run, tmp_path):
+def test_data_of_another_kind_are_refused(run, tmp_path):
     (tmp_path / "t.csv").write_text("\n".join(["a,y"] + [f"{i},{i % 3}" for i in range(60)]))
     szilard("measure", run, "--data", tmp_path / "t.csv", "--target", "y").refused(
         "was trained for classification of inputs"
     )
 
 
-def test_reports_are_written_again_and_runs_stand_side_by_side(run, tmp_path):
+def test_reports_are_rewritten_and_runs_are_compared(run, tmp_path):
     other = tmp_path / "other"
     assert szilard("fit", *TINY, "--no-baselines", "--out", other, "--quiet").code == 0
     (run / "report.html").unlink()

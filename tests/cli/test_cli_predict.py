@@ -1,4 +1,4 @@
-"""szilard predict: an answer and its doubt for every input."""
+"""szilard predict: a prediction and its uncertainty for every input."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def digits(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def table(tmp_path_factory):
-    """A quantity that depends on a number and a colour; returns the run and 3 new rows, columns in another order."""
+    """A regression on a number and a colour: the folder with its run and 3 new rows, with columns in another order."""
     folder = tmp_path_factory.mktemp("runs")
     rows = ["size,colour,price"] + [
         f"{i % 9},{'red' if i % 2 else 'blue'},{100.5 + 10 * (i % 9) + 50 * (i % 2)}" for i in range(120)
@@ -49,18 +49,18 @@ def column(found: list[dict[str, str]], name: str) -> np.ndarray:
     return np.array([float(row[name]) for row in found])
 
 
-def test_classes_from_pictures(digits, tmp_path):
+def test_classes_of_images(digits, tmp_path):
     loaded = data.load("digits", n_train=100)
-    pictures = loaded.raw(loaded.test.x)[:40]
-    np.savez(tmp_path / "new.npz", x=pictures[:, 0].numpy())  # [N, H, W] in [0, 1]
+    images = loaded.raw(loaded.test.x)[:40]
+    np.savez(tmp_path / "new.npz", x=images[:, 0].numpy())  # [N, H, W] in [0, 1]
     typed = szilard("predict", digits, tmp_path / "new.npz", "-o", tmp_path / "out.csv", "--samples", 8)
     assert typed.code == 0, typed.output
     found = rows((tmp_path / "out.csv").read_text())
     assert list(found[0]) == ["label", "probability", "entropy", "aleatoric", "epistemic"]
-    network = load_network(digits / "ssvi" / "network.pt")  # the first method is the one that is asked
-    believed = network.method.predict(network.network, loaded.test.x[:40], samples=8)
-    assert [row["label"] for row in found] == [str(int(label)) for label in believed.labels]
-    np.testing.assert_allclose(column(found, "probability"), believed.max_probability().numpy(), rtol=1e-4)
+    network = load_network(digits / "ssvi" / "network.pt")  # predict uses the first method of the run
+    expected = network.method.predict(network.network, loaded.test.x[:40], samples=8)
+    assert [row["label"] for row in found] == [str(int(label)) for label in expected.labels]
+    np.testing.assert_allclose(column(found, "probability"), expected.max_probability().numpy(), rtol=1e-4)
     np.testing.assert_allclose(
         column(found, "entropy"), column(found, "aleatoric") + column(found, "epistemic"), atol=1e-5
     )
@@ -68,10 +68,10 @@ def test_classes_from_pictures(digits, tmp_path):
     assert np.mean([int(row["label"]) == y for row, y in zip(found, truth, strict=True)]) > 0.5
 
 
-def test_bytes_are_pictures_too(digits, tmp_path):
-    pictures = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 1), dtype=np.uint8)
-    np.savez(tmp_path / "bytes.npz", pictures)
-    np.savez(tmp_path / "floats.npz", x=pictures.astype(np.float32)[..., 0] / 255)
+def test_uint8_images_are_accepted(digits, tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 1), dtype=np.uint8)
+    np.savez(tmp_path / "bytes.npz", images)
+    np.savez(tmp_path / "floats.npz", x=images.astype(np.float32)[..., 0] / 255)
     one, two = (szilard("predict", digits, tmp_path / f"{name}.npz").output for name in ("bytes", "floats"))
     assert len(rows(one)) == 5
     assert one == two
@@ -82,12 +82,12 @@ def test_a_data_set_by_name_and_a_baseline(digits):
     found = rows(typed.output)
     test = data.load("digits", n_train=100).test
     assert len(found) == len(test)
-    assert set(column(found, "epistemic")) == {0.0}  # one point network cannot disagree with itself
+    assert set(column(found, "epistemic")) == {0.0}  # a point network has no epistemic uncertainty
     right = np.array([int(row["label"]) for row in found]) == test.y.numpy()
     assert right.mean() > 0.6
 
 
-def test_a_quantity_in_its_own_units(table):
+def test_regression_in_the_units_of_the_target(table):
     found = rows(szilard("predict", table / "run", table / "new.csv").output)
     assert list(found[0]) == ["mean", "std", "aleatoric_std", "epistemic_std"]
     mean = column(found, "mean")
@@ -111,13 +111,13 @@ def test_a_quantity_in_its_own_units(table):
         ({"x": np.array(["a", "b"])}, "not numbers"),
     ],
 )
-def test_inputs_that_do_not_fit(digits, tmp_path, content, sentence):
+def test_invalid_inputs_are_refused(digits, tmp_path, content, sentence):
     np.savez(tmp_path / "new.npz", **content)
     szilard("predict", digits, tmp_path / "new.npz", "-o", tmp_path / "out.csv").refused(sentence)
     assert not (tmp_path / "out.csv").exists()
 
 
-def test_tables_that_do_not_fit(digits, table, tmp_path):
+def test_invalid_tables_are_refused(digits, table, tmp_path):
     (tmp_path / "a.csv").write_text("size\n3\n")
     szilard("predict", table / "run", tmp_path / "a.csv").refused(
         "has no column 'colour', which the network was trained on"
@@ -129,7 +129,7 @@ def test_tables_that_do_not_fit(digits, table, tmp_path):
     szilard("predict", digits, tmp_path / "a.csv").refused("the network takes images")
 
 
-def test_other_mistakes(digits, tmp_path):
+def test_other_errors(digits, tmp_path):
     szilard("predict", digits, "digits", "--method", "ssvy").refused(
         "no finished network of 'ssvy'; it has ssvi, deterministic"
     )

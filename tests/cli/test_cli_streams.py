@@ -1,4 +1,4 @@
-"""Standard output that is not UTF-8, and files that must not be written over."""
+"""Standard output that is not UTF-8, and input files that must not be overwritten."""
 
 import io
 
@@ -28,25 +28,25 @@ def test_a_table_is_printed_in_every_encoding(encoding, monkeypatch):
     if encoding == "utf-8":
         expected = "accuracy ↑  NLL ↓\n────  93.5–97.6  日本"
     if encoding == "cp1252":
-        expected = expected.replace("93.5-97.6", "93.5–97.6")  # which it has
+        expected = expected.replace("93.5-97.6", "93.5–97.6")  # cp1252 has the en dash
     assert text == expected + "\n"
 
 
 @given(st.text(st.characters(codec="utf-8")), st.sampled_from(["ascii", "latin-1", "cp1252", "utf-8"]))
-def test_what_an_encoding_has_stays(text, encoding):
+def test_encodable_characters_are_unchanged(text, encoding):
     found = output.encodable(text, pipe(encoding))
     found.encode(encoding)
     assert len(found) == len(text)
-    for given_, shown in zip(text, found, strict=True):
+    for original, shown in zip(text, found, strict=True):
         try:
-            given_.encode(encoding)
+            original.encode(encoding)
         except UnicodeEncodeError:
-            assert shown != given_
+            assert shown != original
         else:
-            assert shown == given_
+            assert shown == original
 
 
-def test_data_are_never_changed(monkeypatch):
+def test_data_are_refused_rather_than_replaced(monkeypatch):
     stream = pipe("latin-1")
     monkeypatch.setattr(output, "stream", lambda: stream)
     output.say_data("Käse\n")
@@ -57,18 +57,18 @@ def test_data_are_never_changed(monkeypatch):
     assert written(stream) == "Käse\n"
 
 
-def test_a_file_that_is_read_is_not_written_over(tmp_path):
+def test_an_input_file_is_not_overwritten(tmp_path):
     path, code = tmp_path / "a.csv", tmp_path / "net.py"
     path.write_text("a\n1\n")
     code.write_text("")
     (tmp_path / "link.csv").symlink_to(path)
     output.refuse_inputs(None, path)
     output.refuse_inputs(tmp_path / "new.csv", path, None, "digits")
-    for out, given_ in ((path, path), (path, tmp_path / "link.csv"), (code, f"{code}:build")):
+    for out, original in ((path, path), (path, tmp_path / "link.csv"), (code, f"{code}:build")):
         with pytest.raises(
             SzilardError, match="is a file that this command reads; name another file with --out"
         ):
-            output.refuse_inputs(out, None, given_)
+            output.refuse_inputs(out, None, original)
 
 
 @pytest.mark.parametrize(
@@ -82,5 +82,5 @@ def test_a_file_that_is_read_is_not_written_over(tmp_path):
         (0.0, "0.000"),
     ],
 )
-def test_quantities_of_any_size_are_told_apart(value, text):
+def test_quantities_of_any_size_are_shown_with_enough_digits(value, text):
     assert figures.QUALITY["rmse"].show(value) == text

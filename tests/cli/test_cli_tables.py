@@ -1,4 +1,4 @@
-"""A table from life on the command line: fitted, measured, asked and replayed alike."""
+"""A realistic table on the command line: fit, replay, measure and predict read it in the same way."""
 
 import json
 import random
@@ -47,8 +47,8 @@ def table(path, n=160, colours=("red", "green", "blue")):
         income = f"{1000 + 4000 * draws.random():,.2f}".replace(",", "_").replace(".", ",").replace("_", ".")
         income = "" if i % 20 == 3 else income
         day = f"{1 + draws.randrange(28):02d}.{1 + draws.randrange(12):02d}.2023"
-        says = "yes" if draws.random() < 0.15 else "no"
-        lines.append(f"{500 + i};{day};{income};{draws.choice(colours)};{i // 4};{says}")
+        label = "yes" if draws.random() < 0.15 else "no"
+        lines.append(f"{500 + i};{day};{income};{draws.choice(colours)};{i // 4};{label}")
     path.write_bytes("\r\n".join(lines).encode("utf-8-sig"))
     return path
 
@@ -62,12 +62,12 @@ def run(tmp_path_factory):
     return folder / "run"
 
 
-def test_everything_is_kept(run):
-    said = tomllib.loads((run / "run.toml").read_text())
-    assert said["data"]["ignore"] == ["id"]
-    assert said["data"]["date"] == ["joined"]
-    assert (said["data"]["missing"], said["data"]["group"]) == ("mean", "family")
-    assert said["fit"]["class_weights"] == "balanced"
+def test_settings_and_results_are_stored(run):
+    settings = tomllib.loads((run / "run.toml").read_text())
+    assert settings["data"]["ignore"] == ["id"]
+    assert settings["data"]["date"] == ["joined"]
+    assert (settings["data"]["missing"], settings["data"]["group"]) == ("mean", "family")
+    assert settings["fit"]["class_weights"] == "balanced"
     found = saved_network.load(run / "ssvi" / "network.pt")
     assert isinstance(found.reading, Reading)
     assert "joined:days" in found.feature_names
@@ -78,7 +78,7 @@ def test_everything_is_kept(run):
     assert low <= result["test"]["accuracy"] <= high
 
 
-def test_a_replay_is_the_same(run, tmp_path):
+def test_a_replay_gives_the_same_results(run, tmp_path):
     typed = szilard(
         "fit", run / "run.toml", "--out", tmp_path / "again", "--no-baselines", "-q", "--accelerator", "cpu"
     )
@@ -88,13 +88,13 @@ def test_a_replay_is_the_same(run, tmp_path):
     assert first["intervals"] == again["intervals"]
 
 
-def test_measure_agrees_and_says_intervals_and_classes(run):
-    said = json.loads(
+def test_measure_agrees_with_the_run_and_prints_intervals_and_classes(run):
+    measured = json.loads(
         szilard("measure", run, "--samples", "8", "--json").output.partition("{")[2].join(["{", ""])
     )
     result = json.loads((run / "ssvi" / "result.json").read_text())
-    assert said["networks"][0]["quality"]["nll"] == pytest.approx(result["test"]["nll"], rel=1e-4)
-    assert said["networks"][0]["by_class"][1]["class"] == "yes"
+    assert measured["networks"][0]["quality"]["nll"] == pytest.approx(result["test"]["nll"], rel=1e-4)
+    assert measured["networks"][0]["by_class"][1]["class"] == "yes"
     shown = szilard("measure", run).output
     assert "95 % intervals, " in shown
     assert "95 % interval" in shown
@@ -120,7 +120,7 @@ def test_new_rows_are_read_as_in_training(run, tmp_path):
     szilard("predict", run, wrong).refused("line 2, column 'joined' .* is 'yesterday', not a date")
 
 
-def test_rows_left_out_can_be_told(tmp_path):
+def test_predictions_name_the_rows_that_were_left_out(tmp_path):
     out = tmp_path / "run"
     dropped = [*OPTIONS]
     dropped[dropped.index("mean")] = "drop"
@@ -138,7 +138,7 @@ def test_rows_left_out_can_be_told(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("options", "says"),
+    ("options", "message"),
     [
         (("--missing", "median"), "missing must be"),
         (("--class-weights", "heavy"), "--class-weights must be balanced"),
@@ -148,13 +148,13 @@ def test_rows_left_out_can_be_told(tmp_path):
         ((), r"is missing; there are 8 missing cells \(8 in 'income'\)"),
     ],
 )
-def test_mistakes_get_one_sentence(tmp_path, options, says):
+def test_errors_are_one_line(tmp_path, options, message):
     path = table(tmp_path / "t.csv", colours=("red", "blue"))
-    given = ("--target", "churned", "--ignore", "id", "--date", "joined", "--out", tmp_path / "run")
+    arguments = ("--target", "churned", "--ignore", "id", "--date", "joined", "--out", tmp_path / "run")
     filled = () if not options or "--missing" in options else ("--missing", "drop")
-    typed = szilard("fit", "--data", path, *given, *FIT, *filled, *options)
+    typed = szilard("fit", "--data", path, *arguments, *FIT, *filled, *options)
     assert typed.code == 2
-    assert re.search(says, typed.output), typed.output
+    assert re.search(message, typed.output), typed.output
     assert "Traceback" not in typed.output
     assert not (tmp_path / "run" / "run.toml").exists()
 
@@ -169,12 +169,12 @@ def test_class_weights_are_for_classes(tmp_path):
     assert "is for classification" in typed.output
 
 
-def test_what_a_file_was_taken_for_is_said(tmp_path, capsys):
+def test_fit_describes_how_the_file_was_read(tmp_path, capsys):
     from szilard import data
     from szilard.cli.commands import fit
     from szilard.run.settings import DataSettings
 
-    def said(rows, **how):
+    def description(rows, **how):
         path = tmp_path / "r.csv"
         path.write_text("\n".join(["a,y,g", *rows]))
         asked = DataSettings(str(path), target="y", ood="none", **how)
@@ -184,15 +184,20 @@ def test_what_a_file_was_taken_for_is_said(tmp_path, capsys):
     ratings = [f"{i * 0.37:.2f},{i % 5},{i % 10}" for i in range(100)]
     parts = "100 examples (70 train, 15 valid, 15 test)"
     asks = "(--task regression predicts them as numbers)"
-    assert said(ratings, ignore=["g"]) == f"r.csv: {parts}, 1 feature; classification with 5 classes {asks}"
-    assert said(ratings, task="regression", group="g").endswith("test, split by g), 1 feature; regression")
+    assert (
+        description(ratings, ignore=["g"])
+        == f"r.csv: {parts}, 1 feature; classification with 5 classes {asks}"
+    )
+    assert description(ratings, task="regression", group="g").endswith(
+        "test, split by g), 1 feature; regression"
+    )
     two = [row.replace(f",{i % 5},", f",{'no' if i % 5 else 'yes'},") for i, row in enumerate(ratings)]
-    assert said(two) == f"r.csv: {parts}, 2 features; classification with 2 classes"
+    assert description(two) == f"r.csv: {parts}, 2 features; classification with 2 classes"
     fit._describe(data.load("digits", ood="none"), DataSettings("digits"))
     assert capsys.readouterr().err == ""
 
 
-def test_dates_whose_order_nothing_tells_are_said(tmp_path):
+def test_ambiguous_dates_are_warned_about(tmp_path):
     path = tmp_path / "t.csv"
     rows = "".join(f"2024-{1 + i % 12:02d}-{1 + i % 27:02d},{i % 7},{i % 12}\n" for i in range(120))
     path.write_text("t,x,y\n" + rows)

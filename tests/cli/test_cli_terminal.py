@@ -1,4 +1,4 @@
-"""Tables, sentences and the bar in terminals of 60, 80 and 120 columns, without colours, and without a terminal."""
+"""Tables, messages and the progress bar in terminals of 60, 80 and 120 columns, and without colours or terminal."""
 
 from __future__ import annotations
 
@@ -53,14 +53,14 @@ COMMANDS = {
 }
 
 
-REAL = [("inspect", 60), ("inspect", 120), ("measure", 80)]  # a process of its own takes seconds
+REAL = [("inspect", 60), ("inspect", 120), ("measure", 80)]  # each starts a process, which takes seconds
 ALL = [(name, columns) for name in COMMANDS for columns in WIDTHS if name != "refused"]
 
 
 @pytest.mark.parametrize(
     ("name", "columns"), [one if one in REAL else pytest.param(*one, marks=pytest.mark.slow) for one in ALL]
 )
-def test_the_real_command(folder, name, columns, monkeypatch):
+def test_command_in_a_real_terminal(folder, name, columns, monkeypatch):
     from terminal_tools import terminal
 
     monkeypatch.chdir(folder)
@@ -79,8 +79,8 @@ def _check(lines, columns):
     assert "\x1b" not in text
 
 
-class TestWithoutAProcess:
-    """The same through the command's own functions, with a terminal that is pretended."""
+class TestSimulatedTerminal:
+    """The same commands in this process, with a simulated terminal width."""
 
     @pytest.fixture(params=WIDTHS)
     def columns(self, request, monkeypatch):
@@ -104,12 +104,12 @@ class TestWithoutAProcess:
 
     @pytest.fixture(scope="class")
     def whole(self, folder):
-        """What a terminal does not narrow: the widest table and the figures themselves."""
+        """The table with --wide, and the figures of --json."""
         wide = szilard("measure", folder / "run", "--wide").output
         return wide, json.loads(szilard("measure", folder / "run", "--json").stdout)
 
-    def test_every_number_is_whole(self, folder, whole, columns, monkeypatch):
-        """A figure is shown as in the widest table, or its column is named as left out."""
+    def test_no_number_is_truncated(self, folder, whole, columns, monkeypatch):
+        """A figure is shown as in the table with --wide, or its column is named as left out."""
         monkeypatch.chdir(folder)
         narrow = szilard("measure", "run").output
         wide, found = whole
@@ -143,17 +143,17 @@ texts = st.text(st.characters(codec="utf-8", categories=("L", "N", "P")), min_si
     st.integers(20, 120),
     st.booleans(),
 )
-def test_any_table_fits_or_says_what_is_missing(cells, room, turns):
+def test_random_tables_fit_or_name_the_missing_columns(cells, width, turns):
     columns = [Column([f"h{i}"], column, worth=None if i == 0 else i) for i, column in enumerate(cells)]
-    lines = table.lines(Table(columns, transposes=turns), room)
+    lines = table.lines(Table(columns, transposes=turns), width)
     together = "\n".join(lines)
     assert "…" not in together or any("…" in cell for column in cells for cell in column)
-    for line in lines:  # only a single cell that is longer than the terminal goes beyond it
+    for line in lines:  # only a cell that is longer than the terminal may exceed its width
         assert (
-            cell_len(line) <= room
+            cell_len(line) <= width
             or cell_len(line.strip()) <= max(cell_len(c) for col in cells for c in col) + 3
         )
-    for cell in cells[0]:  # names are always there, whole
+    for cell in cells[0]:  # names are always complete
         assert cell in together or all(part in together for part in cell.split())
     left = "Not shown" in together
     for i, column in enumerate(cells[1:], 1):
@@ -165,21 +165,21 @@ def test_any_table_fits_or_says_what_is_missing(cells, room, turns):
     st.sampled_from(["SSVI, 5 % of weights", "dense mean-field", "deterministic, 30 % of weights"]),
     st.integers(1, 1000), st.integers(1, 1000), st.floats(0, 99), st.floats(0, 99), st.integers(60, 200),
 )  # fmt: skip
-def test_the_bar_keeps_its_parts(label, epoch, epochs, energy, cost, width):
-    shown, told, length = fitted(label, epoch, epochs, (energy, cost), "valid accuracy 0.900", width)
-    assert len(shown) + length + len(told) + 7 + 4 <= width
+def test_the_progress_bar_fits_the_width(label, epoch, epochs, energy, cost, width):
+    shown, figures, length = fitted(label, epoch, epochs, (energy, cost), "valid accuracy 0.900", width)
+    assert len(shown) + length + len(figures) + 7 + 4 <= width
     assert length >= 6
-    assert f"{epoch}/{epochs}" in told
-    assert f"F {energy + cost:.3f}" in told
+    assert f"{epoch}/{epochs}" in figures
+    assert f"F {energy + cost:.3f}" in figures
     if width >= 80:
-        assert f"epoch {epoch}/{epochs}" in told
+        assert f"epoch {epoch}/{epochs}" in figures
     if width >= 130:
-        assert "valid accuracy" in told
-        assert " = " in told
+        assert "valid accuracy" in figures
+        assert " = " in figures
 
 
 @pytest.mark.slow
-def test_the_bar_in_a_terminal(folder):
+def test_the_progress_bar_in_a_terminal(folder):
     from terminal_tools import terminal
 
     seen = terminal(80, "fit", *TINY, "--no-baselines", "--epochs", 40, "--out", folder / "bar")
@@ -205,7 +205,7 @@ def test_without_colours_there_are_no_control_characters(folder, monkeypatch):
 
 
 @pytest.mark.slow
-def test_no_terminal_no_control_characters(folder):
+def test_without_a_terminal_there_are_no_control_characters(folder):
     command = [
         sys.executable,
         "-m",

@@ -1,4 +1,4 @@
-"""Units, types and orders in which somebody's network may have been trained, and what is said of them."""
+"""Units, data types and axis orders of a user's network are found, and the choice is printed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from torch import nn
 def line(input_shape): return nn.Linear(input_shape[0], 1)
 def double(): return nn.Linear(3, 1).double()
 def half(): return nn.Linear(3, 2).half()
-def rough(): return nn.Linear(3, 2).bfloat16()
+def bfloat16(): return nn.Linear(3, 2).bfloat16()
 def two(): return Two()
 class Two(nn.Module):
     def __init__(self):
@@ -39,7 +39,7 @@ class Flat(nn.Module):
         super().__init__()
         self.a = nn.Linear(48, 2)
     def forward(self, x): return self.a(x.flatten(1))
-def failing(): raise RuntimeError("max_drop and task='regression' are words of mine")
+def failing(): raise RuntimeError("max_drop and task='regression' are my own words")
 def wanting(hidden): return nn.Linear(3, 1)
 """
 
@@ -86,32 +86,32 @@ def weights(path, **tensors):
     return path
 
 
-def test_numbers_are_standardised_and_columns_of_0_and_1_are_left(folder, tmp_path):
-    """A network as a pipeline by column gives it: the 0/1 columns keep their values."""
-    at = (3 - 1.5) / 2.7  # about the standardised target
+def test_numeric_columns_are_standardised_and_0_1_columns_are_unchanged(folder, tmp_path):
+    """A network trained with standardised numeric columns and unchanged 0/1 columns."""
+    at = (3 - 1.5) / 2.7  # approximates the standardised target
     net = weights(tmp_path / "n.pt", weight=[[1 / 2.7, 2 / 2.7, 0.0, 3 / 2.7]], bias=[-at])
     typed = szilard(
         "compress", net, "--network", f"{folder}/n.py:line", "--data", folder / "t.csv", "--target", "price",
         "--lam", "1e-3", "-o", tmp_path / "n.szd",
     )  # fmt: skip
     assert typed.code == 0, typed.output
-    said = " ".join(typed.output.split())
-    assert "but 0/1 columns are left as they are" in said
-    assert "because validation R² is then" in said
+    message = " ".join(typed.output.split())
+    assert "but 0/1 columns are left as they are" in message
+    assert "because validation R² is then" in message
 
 
-def test_the_mixed_reading_is_the_one_of_the_data(folder):
+def test_0_1_columns_keep_their_values(folder):
     data = load(str(folder / "t.csv"), target="price")
     raw = data.raw(data.train.x)
-    (pair, said), *more = left_alone(raw, (data.shift, data.scale))
+    (pair, message), *more = left_alone(raw, (data.shift, data.scale))
     assert not more
-    assert "0/1 columns" in said
+    assert "0/1 columns" in message
     x = data.renormalised(*pair).valid.x
     assert torch.allclose(x[:, :2], data.valid.x[:, :2], atol=1e-5)
     assert set(x[:, 2:].round(decimals=4).abs().flatten().tolist()) == {0.0, 1.0}
 
 
-def test_the_units_are_said_though_they_are_the_usual_ones(folder, tmp_path):
+def test_the_default_units_are_printed(folder, tmp_path):
     net = weights(tmp_path / "n.pt", weight=[[0.7, 0.7, 0.0]], bias=[0.0])
     typed = szilard(
         "measure",
@@ -129,55 +129,55 @@ def test_the_units_are_said_though_they_are_the_usual_ones(folder, tmp_path):
 
 
 @pytest.mark.parametrize("scale", [1e-3, 50.0])
-def test_targets_in_other_units_are_refused_as_such(folder, tmp_path, scale):
+def test_targets_in_other_units_are_refused(folder, tmp_path, scale):
     net = weights(tmp_path / "n.pt", weight=[[scale, scale, 0.0]], bias=[0.0])
     arguments = ("--network", f"{folder}/n.py:line", "--data", folder / "plain.csv", "--target", "price")
     typed = szilard("compress", net, *arguments, "-o", tmp_path / "n.szd")
     assert typed.code == 2
-    said = " ".join(typed.output.split())
-    assert f"but in other units (about price = {1e5 / scale:.10g} x output)" in said
-    assert said.count("other units") == 1
-    assert "give more inputs" not in said
+    message = " ".join(typed.output.split())
+    assert f"but in other units (about price = {1e5 / scale:.10g} x output)" in message
+    assert message.count("other units") == 1
+    assert "give more inputs" not in message
 
 
 @given(slope=st.floats(1e-3, 1e6), offset=st.floats(-1e3, 1e3), seed=st.integers(0, 100), log=st.booleans())
 @settings(max_examples=40, deadline=None)
-def test_a_link_is_found_whatever_the_units(slope, offset, seed, log):
+def test_a_linear_or_logarithmic_relation_is_found_in_any_units(slope, offset, seed, log):
     made = torch.Generator().manual_seed(seed)
     output = torch.randn(200, generator=made, dtype=torch.float64)
     y = (2 * output).exp() if log else slope * output + offset
-    link = relation_of(output, y, "price")
-    assert link is not None
-    assert abs(abs(link.r) - 1) < 1e-6
-    assert link.text.startswith("log price = 2 x output" if log else "price = ")
-    assert link.explains(-1.0) or not abs(link.r) > 0.7
-    assert log or not link.explains(link.linear**2)
-    assert not link.explains(link.r**2)
+    relation = relation_of(output, y, "price")
+    assert relation is not None
+    assert abs(abs(relation.r) - 1) < 1e-6
+    assert relation.text.startswith("log price = 2 x output" if log else "price = ")
+    assert relation.explains(-1.0) or not abs(relation.r) > 0.7
+    assert log or not relation.explains(relation.linear**2)
+    assert not relation.explains(relation.r**2)
 
 
 @pytest.mark.parametrize("offset", [0.0, 11.0])
-def test_a_logarithm_is_found_although_r2_is_above_0(offset):
+def test_a_logarithmic_relation_is_found_although_r2_is_above_0(offset):
     made = torch.Generator().manual_seed(0)
     output = torch.randn(200, generator=made)
-    link = relation_of(
+    relation = relation_of(
         output, (0.7 * output + offset + 0.05 * torch.randn(200, generator=made)).exp(), "price"
     )
-    assert link is not None
-    assert link.text.startswith("log price = 0.7") or link.text.startswith("log price = 0.69")
-    assert link.text.endswith("x output" if not offset else "+ 11")
-    assert link.forbids(0.7)  # most that a straight line explains here
-    assert not link.explains(0.97)
+    assert relation is not None
+    assert relation.text.startswith("log price = 0.7") or relation.text.startswith("log price = 0.69")
+    assert relation.text.endswith("x output" if not offset else "+ 11")
+    assert relation.forbids(0.7)  # a straight line explains no more than this
+    assert not relation.explains(0.97)
 
 
-def test_another_monotone_function_is_told_from_large_errors():
+def test_a_monotone_relation_is_distinguished_from_outliers():
     made = torch.Generator().manual_seed(0)
     y = 3 * torch.randn(300, generator=made)
     noise = torch.randn(300, generator=made)
-    link = relation_of(y.sign() * y.abs().pow(0.1) * 2 + 0.1 * noise, y.pow(3), "price")
-    assert link is not None
-    assert link.monotone
-    assert link.forbids(0.5)
-    hint = choose([Candidate(0.5, "a", "A", link)], "R²")
+    relation = relation_of(y.sign() * y.abs().pow(0.1) * 2 + 0.1 * noise, y.pow(3), "price")
+    assert relation is not None
+    assert relation.monotone
+    assert relation.forbids(0.5)
+    hint = choose([Candidate(0.5, "a", "A", relation)], "R²")
     assert hint.misjudged
     assert "price = a monotone function of output" in hint.other_units
     wrong = y + 0.1 * noise
@@ -197,21 +197,21 @@ def test_a_network_for_logarithms_with_an_offset_is_refused(folder, tmp_path):
     arguments = ("--network", f"{folder}/n.py:line", "--data", tmp_path / "log.csv", "--target", "price")
     typed = szilard("compress", net, *arguments, "--max-drop", 1, "-o", tmp_path / "n.szd")
     assert typed.code == 2
-    said = " ".join(typed.output.split())
-    assert "but in other units (about log price = " in said
-    assert "x output + 1" in said
+    message = " ".join(typed.output.split())
+    assert "but in other units (about log price = " in message
+    assert "x output + 1" in message
     assert not (tmp_path / "n.szd").exists()
 
 
-def test_noise_is_no_link():
+def test_noise_gives_no_relation():
     made = torch.Generator().manual_seed(0)
-    link = relation_of(torch.randn(300, generator=made), torch.randn(300, generator=made), "y")
-    assert link is not None
-    assert not link.explains(-5.0)
+    relation = relation_of(torch.randn(300, generator=made), torch.randn(300, generator=made), "y")
+    assert relation is not None
+    assert not relation.explains(-5.0)
     assert relation_of(torch.zeros(300), torch.randn(300, generator=made), "y") is None
 
 
-def test_what_is_said_of_a_choice():
+def test_the_message_about_a_choice():
     usual, other = Candidate(0.9, "a", "A"), Candidate(0.905, "b", "B")
     assert (
         choose([usual, other], "accuracy", guessing=0.5).text
@@ -224,7 +224,7 @@ def test_what_is_said_of_a_choice():
     assert "not finite" in choose([usual, Candidate(-torch.inf, "b", "B")], "accuracy").text
 
 
-@pytest.mark.parametrize("kind", ["half", "rough"])
+@pytest.mark.parametrize("kind", ["half", "bfloat16"])
 def test_networks_in_half_precision(folder, tmp_path, kind):
     of = torch.float16 if kind == "half" else torch.bfloat16
     path = tmp_path / "n.pt"
@@ -234,9 +234,9 @@ def test_networks_in_half_precision(folder, tmp_path, kind):
     given = ("--network", f"{folder}/n.py:{kind}", "--data", folder / "class.csv", "--target", "y")
     typed = szilard("compress", path, *given, "--lam", "1e-3", "-o", tmp_path / "n.szd")
     assert typed.code == 0, typed.output
-    answers = szilard("predict", tmp_path / "n.szd", folder / "class.csv")
-    assert answers.code == 0, answers.output
-    labels = [line.split(",")[0] for line in answers.stdout.splitlines()[1:]]
+    predictions = szilard("predict", tmp_path / "n.szd", folder / "class.csv")
+    assert predictions.code == 0, predictions.output
+    labels = [line.split(",")[0] for line in predictions.stdout.splitlines()[1:]]
     wanted = [line.rsplit(",", 1)[1] for line in (folder / "class.csv").read_text().splitlines()[1:]]
     assert np.mean([a == b for a, b in zip(labels, wanted, strict=True)]) > 0.95
     assert szilard("measure", path, *given).code == 0
@@ -250,7 +250,7 @@ def test_a_network_in_double_precision(folder, tmp_path):
 
 
 @pytest.fixture
-def pictures(tmp_path):
+def image_files(tmp_path):
     made = np.random.default_rng(0)
     x = (made.random((240, 4, 4, 3)) * made.random((240, 1, 1, 3)) * 255).astype(np.uint8)
     np.savez(tmp_path / "last.npz", x=x, y=x.mean((1, 2)).argmax(1))
@@ -259,32 +259,32 @@ def pictures(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("file", "said"),
+    ("file", "message"),
     [
         ("last", "as they are in the file, [4, 4, 3], channels last"),
         ("first", "[3, 4, 4] are transposed to [4, 4, 3]"),
     ],
 )
-def test_a_network_for_channels_last(folder, pictures, file, said):
-    net = weights(pictures / "n.pt", **{"a.weight": (9 * np.eye(3, dtype=np.float32))[:, :, None, None].tolist()},
+def test_a_network_for_channels_last(folder, image_files, file, message):
+    net = weights(image_files / "n.pt", **{"a.weight": (9 * np.eye(3, dtype=np.float32))[:, :, None, None].tolist()},
                   **{"a.bias": [0.0, 0.0, 0.0]})  # fmt: skip
     typed = szilard(
-        "compress", net, "--network", f"{folder}/n.py:Last", "--data", pictures / f"{file}.npz", "--lam", "1e-3",
-        "--mean", "0", "--std", "1", "-o", pictures / "n.szd",
+        "compress", net, "--network", f"{folder}/n.py:Last", "--data", image_files / f"{file}.npz", "--lam", "1e-3",
+        "--mean", "0", "--std", "1", "-o", image_files / "n.szd",
     )  # fmt: skip
     assert typed.code == 0, typed.output
-    assert said in " ".join(typed.output.split())
-    answers = {
-        name: szilard("predict", pictures / "n.szd", pictures / f"{name}.npz").stdout
+    assert message in " ".join(typed.output.split())
+    predictions = {
+        name: szilard("predict", image_files / "n.szd", image_files / f"{name}.npz").stdout
         for name in ("last", "first")
     }
-    assert answers["last"] == answers["first"]
-    wanted = np.load(pictures / "last.npz")["y"]
-    labels = [int(line.split(",")[0]) for line in answers["last"].splitlines()[1:]]
+    assert predictions["last"] == predictions["first"]
+    wanted = np.load(image_files / "last.npz")["y"]
+    labels = [int(line.split(",")[0]) for line in predictions["last"].splitlines()[1:]]
     assert np.mean(labels == wanted) > 0.95
 
 
-def test_labels_choose_the_order_where_a_network_takes_both(folder, tmp_path):
+def test_the_labels_decide_the_axis_order_if_a_network_accepts_both(folder, tmp_path):
     made = np.random.default_rng(0)
     x = made.random((300, 4, 4, 3)).astype(np.float32)
     weight = np.linspace(-3, 3, 48, dtype=np.float32)
@@ -298,9 +298,9 @@ def test_labels_choose_the_order_where_a_network_takes_both(folder, tmp_path):
     assert "[4, 4, 3], channels last" in " ".join(typed.output.split())
 
 
-def test_an_error_names_both_orders(folder, pictures):
-    net = weights(pictures / "n.pt", weight=[[0.0, 0, 0]], bias=[0.0])
-    arguments = ("measure", net, "--network", f"{folder}/n.py:wanting2", "--data", pictures / "last.npz")
+def test_an_error_names_both_orders(folder, image_files):
+    net = weights(image_files / "n.pt", weight=[[0.0, 0, 0]], bias=[0.0])
+    arguments = ("measure", net, "--network", f"{folder}/n.py:wanting2", "--data", image_files / "last.npz")
     (folder / "n.py").write_text(SOURCE + "def wanting2(): return nn.Linear(7, 1)\n")
     torch.save(nn.Linear(7, 1).state_dict(), net)
     szilard(*arguments).refused(
@@ -308,7 +308,7 @@ def test_an_error_names_both_orders(folder, pictures):
     )
 
 
-def test_several_inputs_are_refused_in_a_true_sentence(folder, tmp_path):
+def test_networks_with_several_inputs_are_refused(folder, tmp_path):
     np.savez(
         tmp_path / "t.npz",
         x=np.random.default_rng(0).normal(size=(99, 3)),
@@ -323,11 +323,13 @@ def test_several_inputs_are_refused_in_a_true_sentence(folder, tmp_path):
     szilard("predict", net, tmp_path / "t.npz", *given).refused(r"takes 2 inputs")
 
 
-def test_words_of_somebodys_own_code_stay_as_they_are(folder, tmp_path):
+def test_messages_of_the_users_code_are_not_rewritten(folder, tmp_path):
     net = weights(tmp_path / "n.pt", weight=[[0.0] * 3], bias=[0.0])
     given = ("--data", folder / "plain.csv", "--target", "price")
-    said = r"max_drop and task='regression' are words of mine when it is given input_shape=\(3,\) and n_outputs=1"
-    szilard("compress", net, "--network", f"{folder}/n.py:failing", *given).refused(said)
+    message = (
+        r"max_drop and task='regression' are my own words when it is given input_shape=\(3,\) and n_outputs=1"
+    )
+    szilard("compress", net, "--network", f"{folder}/n.py:failing", *given).refused(message)
     szilard("compress", net, "--network", f"{folder}/n.py:wanting", *given).refused(
         "only input_shape and n_outputs"
     )
@@ -339,7 +341,7 @@ def test_a_tensor_with_nan_is_named(folder, tmp_path):
     szilard("compress", net, *arguments).refused("its tensor weight holds NaN")
 
 
-def test_a_file_that_is_not_there(tmp_path):
+def test_a_missing_file_is_refused(tmp_path):
     szilard("predict", tmp_path / "none.szd", tmp_path / "x.csv").refused(
         "no run or file .*none.szd.*a .szd file"
     )
@@ -347,8 +349,8 @@ def test_a_file_that_is_not_there(tmp_path):
 
 @given(st.floats(0.5, 3.0))
 @settings(deadline=None)
-def test_a_ratio_near_1_is_said_in_per_cent(ratio):
-    said = smaller(ratio)
-    assert not said.startswith("1.0 times")
-    assert (said == "no smaller") == (abs(ratio - 1) < 0.004) or 0.004 <= abs(ratio - 1) <= 0.006
-    assert ("larger" in said) == (ratio < 1 and said != "no smaller")
+def test_a_ratio_near_1_is_printed_in_per_cent(ratio):
+    message = smaller(ratio)
+    assert not message.startswith("1.0 times")
+    assert (message == "no smaller") == (abs(ratio - 1) < 0.004) or 0.004 <= abs(ratio - 1) <= 0.006
+    assert ("larger" in message) == (ratio < 1 and message != "no smaller")

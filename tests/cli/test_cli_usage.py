@@ -1,4 +1,4 @@
-"""What is typed otherwise than a command takes it is told in one sentence; small mistakes around tables, too."""
+"""Usage errors, and common mistakes in tables, give a message of one line."""
 
 import random
 
@@ -36,18 +36,18 @@ from szilard.errors import SzilardError
         (["fit", "--foo\x1b[31m"], r"there is no option --foo\\x1b\[31m"),
     ],
 )
-def test_one_sentence(typed, sentence):
+def test_usage_errors_are_one_line(typed, sentence):
     szilard(*typed).refused(sentence)
 
 
-def test_values_that_look_like_options_can_be_typed(tmp_path):
+def test_values_that_look_like_options_are_accepted(tmp_path):
     szilard("fit", "--data", tmp_path / "a.csv", "--target=--out").refused(
         "does not exist|no such file|cannot be"
     )
     szilard("compress", "none.pt", "--lam", -1).refused("--lam must be a positive number")
 
 
-def test_help_is_help():
+def test_help_is_printed():
     assert "Usage" in szilard("fit", "--help").output
     assert "Train" in szilard().output
 
@@ -64,14 +64,14 @@ def table(path, *first):
 
 
 @pytest.mark.parametrize("first", ["sep=;", "SEP=;", "\ufeffsep=;"])
-def test_excel_is_told_the_separator(tmp_path, first):
+def test_a_separator_line_of_excel_is_read(tmp_path, first):
     plain = data.load(table(tmp_path / "a.csv"), target="y", ood="none", decimal=",")
-    said = data.load(table(tmp_path / "b.csv", first), target="y", ood="none", decimal=",")
-    assert said.feature_names == ("a", "b")
-    assert (said.train.x == plain.train.x).all()
+    with_separator = data.load(table(tmp_path / "b.csv", first), target="y", ood="none", decimal=",")
+    assert with_separator.feature_names == ("a", "b")
+    assert (with_separator.train.x == plain.train.x).all()
 
 
-def test_lines_are_counted_with_it(tmp_path):
+def test_line_numbers_include_the_separator_line(tmp_path):
     path = tmp_path / "a.csv"
     table(path, "sep=;")
     path.write_text(path.read_text() + "\n1;2")
@@ -79,24 +79,24 @@ def test_lines_are_counted_with_it(tmp_path):
         data.load(str(path), target="y")
 
 
-def test_a_column_may_be_called_so(tmp_path):
+def test_a_column_may_be_named_like_a_separator_line(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text("\n".join(["sep=,y", *(f"{i * 0.37:.2f},{'pq'[i % 2]}" for i in range(60))]))
     assert data.load(str(path), target="y", ood="none").feature_names == ("sep=",)
 
 
-def test_a_comment_is_named(tmp_path):
+def test_a_comment_line_is_named(tmp_path):
     with pytest.raises(SzilardError, match=r"line 3 of .* .* are expected; remove the comment in line 1"):
         data.load(table(tmp_path / "a.csv", "# of the lab"), target="y")
 
 
 @pytest.mark.parametrize("typed", ["a=ymd", "a=", "a=DMY"])
-def test_orders_of_dates_are_named(tmp_path, typed):
+def test_unknown_date_orders_are_refused(tmp_path, typed):
     with pytest.raises(SzilardError, match="has an unknown order of day and month; write =dmy or =mdy"):
         data.load(table(tmp_path / "a.csv"), target="y", date=[typed])
 
 
-def test_other_endings_are_named(tmp_path):
+def test_other_file_suffixes_are_refused(tmp_path):
     path = table(tmp_path / "new.txt")
     with pytest.raises(
         SzilardError, match=r"end in \.csv, \.tsv or \.npz, and .*new\.txt has another suffix; save"
@@ -108,7 +108,7 @@ def test_other_endings_are_named(tmp_path):
         data.load("digits2")
 
 
-def test_an_option_of_one_value_is_not_typed_twice():
+def test_an_option_with_one_value_cannot_be_repeated():
     szilard("fit", "--target", "a", "--target", "b").refused("--target is typed twice .* with commas, a,b")
     szilard("fit", "--group=g", "--group", "h").refused("--group is typed twice")
     typed = szilard("fit", "--data", "no.csv", "--ignore", "a", "--ignore", "b", "--target", "y")
@@ -125,7 +125,7 @@ def test_help_shows_no_type_of_flags_and_arguments_and_rewraps_paragraphs(monkey
     assert "comes from noise in the data, the epistemic part" in text
 
 
-def test_files_that_are_missing_or_of_another_kind_are_named(tmp_path):
+def test_files_of_another_kind_are_refused(tmp_path):
     table, junk = tmp_path / "t.csv", tmp_path / "junk.szd"
     table.write_text("a,b\n1,2\n")
     junk.write_text("junk\n")

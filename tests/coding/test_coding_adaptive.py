@@ -1,4 +1,4 @@
-"""The adaptive coder: what goes in comes out, by C++ and by Python with the same bytes, at the price it names."""
+"""The adaptive coder: lossless, the same bytes from C++ and Python, and the length that it predicts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ quick = settings(deadline=None, max_examples=60)
 
 @st.composite
 def tensors(draw):
-    """A few matrices, narrow and wide, tame and wild, each with a model that may code it."""
+    """A few matrices of different shapes and ranges, each with a model that can code it."""
     found = []
     for _ in range(draw(st.integers(1, 4))):
         rows, cols = draw(st.integers(0, 5)), draw(st.integers(0, 24))
@@ -49,7 +49,7 @@ def _read(data, rows, cols, compiled, model=Model.NEIGHBOURS):
 
 @quick
 @given(tensors())
-def test_tensors_come_back_and_both_coders_write_the_same_bytes(found):
+def test_tensors_are_decoded_and_both_coders_write_the_same_bytes(found):
     streams = {encode(found, compiled.values[0])[0] for compiled in BOTH}
     assert len(streams) == 1
     data = streams.pop()
@@ -62,14 +62,14 @@ def test_tensors_come_back_and_both_coders_write_the_same_bytes(found):
 
 @quick
 @given(tensors())
-def test_the_price_is_the_length(found):
+def test_the_predicted_bits_are_the_length(found):
     data, bits = encode(found)
     assert bits - 8 <= 8 * len(data) <= 1.001 * bits + 40
 
 
 @quick
 @given(tensors())
-def test_a_decoder_names_the_price_that_the_encoder_named(found):
+def test_decoder_and_encoder_report_the_same_bits(found):
     data, _ = encode(found)
     for compiled in BOTH:
         priced, plain, encoder = (
@@ -88,14 +88,14 @@ def test_a_decoder_names_the_price_that_the_encoder_named(found):
 
 @pytest.mark.parametrize("compiled", BOTH)
 @pytest.mark.parametrize("shape", [(0, 1 << 40), (1 << 40, 0), (0, 0)])
-def test_nothing_is_decoded_at_once_however_large_its_sides(shape, compiled):
+def test_empty_matrices_with_huge_sides_are_decoded_at_once(shape, compiled):
     decoder = Decoder(b"", compiled)
     assert decoder.levels(*shape).shape == shape
     decoder.finish()
 
 
 def predictable(draw, most):
-    """A matrix of which each decision is nearly certain: it costs more than its probability says, by truncation."""
+    """A matrix with nearly certain decisions, which cost more than their probability because of truncation."""
     model = draw(st.sampled_from(list(Model)))
     rows = draw(st.integers(1, 40))
     cols = draw(st.integers(1, most // rows))
@@ -111,7 +111,7 @@ def predictable(draw, most):
 
 
 class Watched(Encoder):
-    """An encoder that notes the room that it made last."""
+    """An encoder that records the size of its last buffer."""
 
     def _room(self, count):
         room = super()._room(count)
@@ -122,7 +122,7 @@ class Watched(Encoder):
 @pytest.mark.skipif(not native.available(), reason="the C++ kernels are not built")
 @settings(deadline=None, max_examples=100)
 @given(st.data())
-def test_what_is_written_stays_within_the_room_that_decisions_can_fill(data):
+def test_the_output_stays_within_the_bound_of_the_buffer(data):
     encoder, tensors = Watched(True), []
     for _ in range(data.draw(st.integers(1, 3))):
         levels, model = predictable(data.draw, 60_000)
@@ -142,7 +142,7 @@ def test_what_is_written_stays_within_the_room_that_decisions_can_fill(data):
 
 @quick
 @given(st.data())
-def test_the_room_in_python_is_the_same_bound(data):
+def test_the_python_coder_keeps_the_same_bound(data):
     levels, model = predictable(data.draw, 1500)
     coder, price = adaptive.RangeEncoder(), adaptive.Price()
     for io, contexts in ((coder, adaptive.Contexts()), (price, adaptive.Contexts())):
@@ -157,12 +157,12 @@ def test_a_support_with_one_entry_missing():
     encoder = Encoder()
     bits = encoder.mask(mask)
     stream = encoder.finish()
-    assert len(stream) > 1.001 * bits / 8 + 64  # what a margin by percentage would have allowed
+    assert len(stream) > 1.001 * bits / 8 + 64  # a bound relative to the bits would be exceeded
     assert (Decoder(stream).mask(4000, 4000) == mask).all()
 
 
 @pytest.mark.parametrize("compiled", BOTH)
-def test_more_levels_than_bytes_can_hold_are_refused_before_there_is_room_for_them(compiled):
+def test_more_levels_than_bytes_can_hold_are_refused_before_allocation(compiled):
     tracemalloc.start()
     for shape in [(1, 1 << 30), (1 << 30, 1), (1 << 20, 1 << 20), (1 << 62, 1 << 62), (-1, 4)]:
         with pytest.raises(CodingError, match="more than the remaining bytes can hold"):
@@ -174,8 +174,8 @@ def test_more_levels_than_bytes_can_hold_are_refused_before_there_is_room_for_th
 
 @pytest.mark.parametrize("compiled", BOTH)
 @pytest.mark.parametrize("model", list(Model))
-def test_as_many_levels_as_bytes_can_hold_are_not_refused(model, compiled):
-    """Zeros without end, nearly free once they are expected, are the densest stream."""
+def test_the_most_levels_that_bytes_can_hold_are_decoded(model, compiled):
+    """A long run of zeros, which cost almost nothing once the model has adapted, is the densest stream."""
     size = 100_000 if compiled else 20_000
     levels = np.zeros((1, size), np.int32)
     data, _ = encode([(levels, model)], compiled)
@@ -184,16 +184,16 @@ def test_as_many_levels_as_bytes_can_hold_are_not_refused(model, compiled):
 
 
 @pytest.mark.parametrize("compiled", BOTH)
-def test_a_rate_asked_for_changes_nothing(compiled):
+def test_rate_does_not_change_the_encoder(compiled):
     levels = np.arange(-50, 50, dtype=np.int32).reshape(10, 10)
-    asked, silent = Encoder(compiled), Encoder(compiled)
-    rates = [asked.rate(levels), asked.rate(levels)]
-    assert rates[0] == rates[1] == pytest.approx(asked.levels(levels))
-    silent.levels(levels)
-    assert asked.finish() == silent.finish()
+    with_rate, without_rate = Encoder(compiled), Encoder(compiled)
+    rates = [with_rate.rate(levels), with_rate.rate(levels)]
+    assert rates[0] == rates[1] == pytest.approx(with_rate.levels(levels))
+    without_rate.levels(levels)
+    assert with_rate.finish() == without_rate.finish()
 
 
-def test_what_is_learnt_from_one_tensor_serves_the_next():
+def test_the_model_keeps_its_statistics_between_tensors():
     rng = np.random.default_rng(0)
     levels = np.round(0.7 * rng.standard_normal((20, 20))).astype(np.int32)
     encoder = Encoder()
@@ -201,15 +201,15 @@ def test_what_is_learnt_from_one_tensor_serves_the_next():
     assert second < 0.97 * first
 
 
-def test_the_models_fit_what_they_are_for():
+def test_the_history_model_is_better_for_zero_columns():
     rng = np.random.default_rng(1)
-    alive = rng.random(200) < 0.2  # whole columns are zero, as where inputs are dead
-    dead = (np.round(2 * rng.standard_normal((100, 200))) * alive).astype(np.int32)
+    alive = rng.random(200) < 0.2  # whole columns are zero, as for unused inputs
+    levels = (np.round(2 * rng.standard_normal((100, 200))) * alive).astype(np.int32)
     encoder = Encoder()
-    assert encoder.rate(dead, Model.HISTORY) < 0.7 * encoder.rate(dead, Model.NEIGHBOURS)
+    assert encoder.rate(levels, Model.HISTORY) < 0.7 * encoder.rate(levels, Model.NEIGHBOURS)
 
 
-def test_near_the_entropy_of_a_source_without_memory():
+def test_the_rate_is_near_the_entropy_of_a_memoryless_source():
     rng = np.random.default_rng(2)
     levels = np.round(rng.laplace(0, 0.8, (500, 400))).astype(np.int32)
     _, counts = np.unique(levels, return_counts=True)
@@ -235,7 +235,7 @@ def test_the_largest_levels(compiled):
         (np.zeros((1, 1, 1), np.int32), Model.NEIGHBOURS, "matrix"),
     ],
 )
-def test_what_cannot_be_coded_is_refused(levels, model, words):
+def test_levels_that_cannot_be_coded_are_refused(levels, model, words):
     encoder = Encoder()
     with pytest.raises(CodingError, match=words):
         encoder.levels(levels, model)
@@ -243,7 +243,7 @@ def test_what_cannot_be_coded_is_refused(levels, model, words):
 
 
 @pytest.mark.parametrize("compiled", BOTH)
-def test_a_stream_that_is_too_short_or_too_long(compiled):
+def test_streams_that_are_too_short_or_too_long_are_refused(compiled):
     rng = np.random.default_rng(3)
     levels = np.round(5 * rng.standard_normal((30, 30))).astype(np.int32)
     data, _ = encode([(levels, Model.NEIGHBOURS)])
@@ -255,7 +255,7 @@ def test_a_stream_that_is_too_short_or_too_long(compiled):
 
 @st.composite
 def damaged(draw):
-    """A stream of some tensors with bytes changed, put in or left out, or bytes that were never one."""
+    """A stream with bytes changed, inserted or removed, or random bytes."""
     if draw(st.booleans()):
         return draw(st.binary(max_size=200))
     data = bytearray(encode(draw(tensors()))[0])
@@ -278,7 +278,7 @@ def damaged(draw):
     ),
     st.booleans(),
 )
-def test_any_bytes_decode_to_the_same_levels_or_the_same_refusal(data, shapes, priced):
+def test_both_coders_decode_any_bytes_to_the_same_levels_or_error(data, shapes, priced):
     results = []
     for compiled in BOTH:
         decoder, found = Decoder(data, compiled.values[0], priced=priced), []

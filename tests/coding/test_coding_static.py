@@ -1,4 +1,4 @@
-"""Tables of frequencies: what they cost, that they come back, and that constriction computes with them exactly."""
+"""Static frequency tables: cost, round trips, and agreement with the constriction library."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def stream(*tensors):
 
 @quick
 @given(st.lists(tensors.filter(lambda levels: Table.of(levels) is not None), min_size=1, max_size=3))
-def test_tensors_come_back_through_one_stream(found):
+def test_tensors_are_decoded_from_one_stream(found):
     data = stream(*found)
     decoder = StaticDecoder(data, priced=True)
     for levels in found:
@@ -64,7 +64,7 @@ def test_widths_are_a_partition(levels):
     assert widths.max() <= CERTAIN
     symbols, counts = np.unique(levels, return_counts=True)
     assert (table.symbols == symbols).all()
-    # Codes are rounded to eighths of an octave; all of them by at most a sixteenth, and so their sum.
+    # Codes are rounded to eighths of an octave, an error of at most a sixteenth each; so is their sum.
     assert (np.abs(np.log2(widths / TOTAL / (counts / levels.size))) < 0.13).all()
 
 
@@ -76,7 +76,7 @@ def test_eighths_of_an_octave():
 
 
 def decode_in_integers(data: bytes, count: int, widths: list[int]) -> list[int]:
-    """The range decoder written out: 64 bits of state, words of 32, precision 24."""
+    """A range decoder in Python integers: 64 bits of state, words of 32 bits, precision 24."""
     words = [*np.frombuffer(data, "<u4").tolist(), 0, 0, 0]
     starts = [sum(widths[:i]) for i in range(len(widths))]
     lower, size, point, at = 0, 2**64 - 1, words[0] << 32 | words[1], 2
@@ -102,8 +102,8 @@ def decode_in_integers(data: bytes, count: int, widths: list[int]) -> list[int]:
     st.lists(st.integers(0, 248), min_size=1, max_size=60).map(lambda codes: [0, *codes]),
     st.integers(0, 2**32),
 )
-def test_constriction_computes_with_our_integers(codes, seed):
-    """Any table at all, rare symbols included, so that no version of the library rounds otherwise."""
+def test_constriction_agrees_with_an_integer_decoder(codes, seed):
+    """Random tables with rare symbols, to detect versions of the library that round differently."""
     table = Table(np.arange(len(codes), dtype=np.int32), np.array(codes, np.int32))
     widths = table.frequencies()
     if widths.max() > CERTAIN:
@@ -114,22 +114,22 @@ def test_constriction_computes_with_our_integers(codes, seed):
     assert decode_in_integers(encoder.finish(), 200, widths.tolist()) == levels.tolist()
 
 
-def test_what_has_no_table():
+def test_tensors_without_a_table():
     assert Table.of(np.zeros(0, np.int32)) is None
-    assert Table.of(np.full(100, 7, np.int32)) is None  # nothing to tell apart
+    assert Table.of(np.full(100, 7, np.int32)) is None  # a single symbol
     assert Table.of(np.array([0] * 100_000 + [1], np.int32)) is None  # nearly certain
     assert Table.of(np.arange(MOST_SYMBOLS + 1, dtype=np.int32)) is None
     assert Table.of(np.arange(MOST_SYMBOLS, dtype=np.int32)) is not None
     assert (
         Table.of(np.array([-(2**23) + 1, 2**23 - 1], np.int32)) is None
-    )  # a distance beyond the adaptive coder
+    )  # a gap beyond the range of the adaptive coder
 
 
 @pytest.mark.parametrize(
     ("gaps", "rises"),
     [([-1], [0, 0]), ([0], [1, 1]), ([0], [0, -1]), ([0], [0, 249]), ([2**31], [0, 0]), ([0], [0, 248])],
 )
-def test_what_is_no_table(gaps, rises):
+def test_invalid_tables_are_refused(gaps, rises):
     with pytest.raises(CodingError, match="the table of a tensor's levels"):
         Table.from_sides(0, np.array(gaps), np.array(rises))
 
@@ -148,14 +148,14 @@ def test_what_is_no_table(gaps, rises):
         (-(2**31), [2**31 - 1, 2**31 - 1], [0, 0, 0]),
     ],
 )
-def test_numbers_that_no_file_should_hold_are_no_table(lowest, gaps, rises):
+def test_numbers_out_of_range_are_refused(lowest, gaps, rises):
     with pytest.raises(CodingError, match="the table of a tensor's levels"):
         Table.from_sides(lowest, np.array(gaps, np.int64), np.array(rises, np.int64))
 
 
 @st.composite
 def sides(draw):
-    """What a file may claim: numbers of any size, as many of them as it likes, and sometimes a table."""
+    """Random contents of a file's table, of any size and number, sometimes valid."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     count = draw(st.sampled_from([0, 1, 2, 2, 3, 5, 300, MOST_SYMBOLS, MOST_SYMBOLS + 1]))
     codes = rng.integers(0, draw(st.sampled_from([1, 3, 60, 249, 300])), count)
@@ -176,10 +176,10 @@ def sides(draw):
     st.integers(0, 300_000),
     st.booleans(),
 )
-def test_any_table_and_any_stream_decode_or_are_refused(capfd, claimed, data, count, priced):
-    """And constriction, which prints where it panics, is silent."""
+def test_any_table_and_any_stream_decode_or_are_refused(capfd, table_fields, data, count, priced):
+    """constriction must not panic, which would print a message."""
     try:
-        table = Table.from_sides(*claimed)
+        table = Table.from_sides(*table_fields)
         assert table.frequencies().sum() == TOTAL
         decoder = StaticDecoder(data, priced=priced)
         for wanted in (1, count, 2):
@@ -190,7 +190,7 @@ def test_any_table_and_any_stream_decode_or_are_refused(capfd, claimed, data, co
     assert capfd.readouterr() == ("", "")
 
 
-def test_more_levels_than_words_can_hold_are_refused_before_there_is_room_for_them():
+def test_more_levels_than_words_can_hold_are_refused_before_allocation():
     table = table_of(np.array([0] * 500 + [1], np.int32))
     tracemalloc.start()
     for count in (10**9, 10**30, -1):
@@ -201,7 +201,7 @@ def test_more_levels_than_words_can_hold_are_refused_before_there_is_room_for_th
     assert peak < 1 << 20
 
 
-def test_levels_that_are_nearly_certain_are_as_many_as_they_may_be():
+def test_nearly_certain_levels_are_decoded():
     levels = np.zeros(300_000, np.int32)
     levels[7:17] = 1
     table = Table(np.array([0, 1], np.int32), np.array([0, 79], np.int32))
@@ -240,7 +240,7 @@ class TestDamage:
         except CodingError:
             pass
 
-    def test_a_stream_that_nobody_reads(self):
+    def test_an_unread_stream_is_refused(self):
         StaticDecoder(b"").finish()
         with pytest.raises(CodingError, match="left over"):
             StaticDecoder(bytes(4)).finish()

@@ -1,4 +1,4 @@
-"""Compression from end to end: the file, the network, and what was asked for."""
+"""Compression from end to end: the file, the returned network, and the limits given by the user."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def state_bytes(network):
     return {name: tensor.clone() for name, tensor in network.state_dict().items()}
 
 
-def test_the_file_opens_to_the_network_that_was_judged(tmp_path):
+def test_the_file_holds_the_returned_network(tmp_path):
     network = conv_net()
     before = state_bytes(network)
     made = szilard.compress(network, inputs(), lam=1e-6)
@@ -51,7 +51,8 @@ def test_the_file_opens_to_the_network_that_was_judged(tmp_path):
     assert made.ledger.size == len(made.data) == sum(made.ledger.parts.values())
 
 
-def test_small_and_as_good():
+@pytest.mark.usefixtures("usual_steps")
+def test_the_file_is_small_and_the_accuracy_is_kept():
     made = szilard.compress(conv_net(), inputs(), max_drop=0.01, evaluate=lambda net: accuracy(net, "valid"))
     assert made.ratio > 10
     assert made.drop <= 0.01
@@ -59,19 +60,19 @@ def test_small_and_as_good():
     assert min(size for _, size, _ in made.trials) <= len(made.data)
 
 
-def test_the_same_bytes_every_time():
+def test_compression_is_deterministic():
     first, second = (szilard.compress(mlp(), inputs(), lam=1e-6) for _ in range(2))
     assert first.data == second.data
 
 
-def test_a_size_that_was_asked_for():
+def test_max_bytes():
     made = szilard.compress(mlp(), inputs(), max_bytes=3000)
     assert 2000 < len(made.data) <= 3000
     with pytest.raises(SzilardError, match="does not fit into 20 bytes"):
         szilard.compress(mlp(), inputs(), max_bytes=20)
 
 
-def test_bytes_fall_and_loss_rises_with_lambda():
+def test_bytes_decrease_and_loss_increases_with_lambda():
     x = inputs()
     with torch.no_grad():
         wanted = conv_net()(x)
@@ -88,6 +89,7 @@ def test_bytes_fall_and_loss_rises_with_lambda():
     assert sizes[-1] < 0.4 * sizes[0]
 
 
+@pytest.mark.usefixtures("usual_steps")
 def test_without_data():
     made = szilard.compress(
         conv_net(), evaluate=lambda net: accuracy(net, "valid"), max_drop=0.01, input_shape=(1, 8, 8)
@@ -100,15 +102,15 @@ def test_without_data():
         passes=[CanonicalBatchNorm(), q := Quantise(curvature={}), QuantiseVectors(q)],
     )
     assert accuracy(made.network) > accuracy(conv_net()) - 0.03
-    assert len(made.data) < 0.95 * len(plain.data)  # what was imagined told something
-    untold = szilard.compress(mlp())  # no BatchNorm to imagine from, and nobody to judge
-    assert untold.score is None
-    assert any("no data" in note for note in untold.notes)
-    assert untold.ratio > 3.5  # about eight bits a weight: nobody knows what they are for
-    assert accuracy(untold.network) > accuracy(mlp()) - 0.03
+    assert len(made.data) < 0.95 * len(plain.data)  # imagined inputs give a useful curvature
+    without_inputs = szilard.compress(mlp())  # no BatchNorm to imagine inputs from, and no evaluate
+    assert without_inputs.score is None
+    assert any("no data" in note for note in without_inputs.notes)
+    assert without_inputs.ratio > 3.5  # about eight bits a weight, since the curvature is unknown
+    assert accuracy(without_inputs.network) > accuracy(mlp()) - 0.03
 
 
-def test_imagined_inputs_look_right_to_every_batchnorm():
+def test_imagined_inputs_match_the_batchnorm_statistics():
     network = conv_net()
     shape = (1, 8, 8)
     x = imagine(network, shape, examples=64, steps=60)
@@ -145,11 +147,11 @@ def test_imagined_inputs_look_right_to_every_batchnorm():
         (nn.Sequential(nn.Embedding(5, 4)), None),
     ],
 )
-def test_the_shape_of_inputs_is_guessed(network, shape):
+def test_the_input_shape_is_inferred(network, shape):
     assert guess_shape(network) == shape
 
 
-def test_the_means_of_outputs_are_given_back():
+def test_correct_restores_the_mean_outputs():
     x = inputs()
     network = conv_net()
     setting = Setting(1e-5, [x], network)
@@ -166,7 +168,7 @@ def test_the_means_of_outputs_are_given_back():
     assert after < 0.05 * before
 
 
-def test_distillation_learns():
+def test_distillation_lowers_the_loss():
     x = inputs()
     made = []
     for passes in ([], [Distil(steps=60)]):
@@ -188,7 +190,7 @@ def test_distillation_learns():
 
 
 class Odd(nn.Module):
-    """Parameters of its own: a matrix, complex numbers, a vector; and a buffer."""
+    """Bare parameters: a matrix, a complex vector and a vector; and a buffer."""
 
     def __init__(self):
         super().__init__()
@@ -202,7 +204,7 @@ class Odd(nn.Module):
         return self.fc(x) * (self.exponent + self.table).exp().sum(1) * self.phase.real + self.shift
 
 
-def test_parameters_of_any_layer_are_rounded_and_what_stays_exact_is_named():
+def test_bare_parameters_are_rounded_and_exact_ones_are_named():
     network = Odd()
     with pytest.warns(SzilardWarning, match=r"phase: stored as exact bytes"):
         made = szilard.compress(network, torch.randn(40, 4), lam=1e-6)
@@ -285,24 +287,24 @@ def test_a_zoo_of_layers(dtype):
         ({"calibration": ["a"]}, "is a str without tensors"),
     ],
 )
-def test_contradictory_wishes(options, words):
+def test_contradictory_options_are_refused(options, words):
     calibration = options.pop("calibration", None)
     with pytest.raises(SzilardError, match=words):
         szilard.compress(nn.Linear(3, 2), calibration, **options)
 
 
-def test_a_network_without_weights():
+def test_a_network_without_weights_is_refused():
     with pytest.raises(SzilardError, match="no weights"):
         szilard.compress(nn.ReLU())
 
 
-def test_a_drop_that_cannot_be_kept():
+def test_an_unreachable_max_drop_is_refused():
     scores = iter([1.0] + [0.0] * 99)
     with pytest.raises(SzilardError, match="no λ keeps the drop"):
         szilard.compress(mlp(), inputs(), max_drop=0.1, evaluate=lambda net: next(scores))
 
 
-def test_an_interrupted_compression_leaves_the_file_that_was_there(tmp_path, monkeypatch):
+def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "net.szd"
     made = szilard.compress(mlp(), lam=1e-6)
     made.save(path)
@@ -326,10 +328,10 @@ class TestCalibration:
         assert sum(map(len, found.judges)) == 488
         assert torch.equal(torch.cat(found.labels)[:12], torch.full((12,), 5))
 
-    def test_few_examples_are_shared_out(self):
+    def test_few_examples_are_split(self):
         found = Calibration.of(torch.randn(100, 3))
         assert (sum(map(len, found.inputs)), sum(map(len, found.judges))) == (75, 25)
-        whole = Calibration.of(torch.randn(100, 3), keep_back=False)
+        whole = Calibration.of(torch.randn(100, 3), hold_out=False)
         assert sum(map(len, whole.inputs)) == 100
 
     def test_one_example(self):
@@ -338,14 +340,14 @@ class TestCalibration:
 
 
 class TestJudge:
-    def test_accuracy_where_there_are_labels(self):
+    def test_accuracy_with_labels(self):
         split = digits().valid
         score = judge(mlp(), Calibration.of([(split.x, split.y)], examples=10))
         with torch.no_grad():
             right = mlp()(split.x[10:]).argmax(1) == split.y[10:]
         assert score(mlp()) == pytest.approx(right.float().mean().item())
 
-    def test_belief_where_there_are_none(self):
+    def test_probability_without_labels(self):
         score = judge(mlp(), Calibration.of(digits().valid.x, examples=10))
         with torch.no_grad():
             most = mlp()(digits().valid.x[10:]).softmax(1).amax(1).mean().item()
@@ -354,7 +356,7 @@ class TestJudge:
         nn.init.zeros_(broken[3].weight)
         assert score(broken) < 0.5 * most
 
-    def test_explained_variance_of_a_quantity(self):
+    def test_explained_variance_for_regression(self):
         x = torch.randn(400, 3)
         network = nn.Linear(3, 1)
         with torch.no_grad():
@@ -379,27 +381,27 @@ class TestFinetune:
         ]
         return szilard.compress(mlp(), inputs(), lam=lam, passes=passes)
 
-    def test_the_price_of_bits_buys_bytes(self):
-        cheap, dear = self.made(3e-6), self.made(3e-5)
-        assert len(dear.data) < 0.6 * len(cheap.data)
-        assert accuracy(dear.network) > accuracy(mlp()) - 0.04
+    def test_a_larger_lambda_gives_a_smaller_file(self):
+        small_lambda, large_lambda = self.made(3e-6), self.made(3e-5)
+        assert len(large_lambda.data) < 0.6 * len(small_lambda.data)
+        assert accuracy(large_lambda.network) > accuracy(mlp()) - 0.04
 
-    def test_labels_and_steps_beat_rounding_alone(self):
+    def test_finetuning_beats_rounding_alone(self):
         quantise = Quantise()
         alone = szilard.compress(mlp(), inputs(), lam=1e-5, passes=[quantise, QuantiseVectors(quantise)])
         trained = self.made(3e-5)
         assert len(trained.data) < 0.9 * len(alone.data)
         assert accuracy(trained.network) >= accuracy(alone.network)
 
-    def test_the_same_bytes_every_time(self):
+    def test_compression_is_deterministic(self):
         assert self.made(1e-5, 3).data == self.made(1e-5, 3).data
 
-    def test_whole_columns_leave(self):
+    def test_whole_columns_become_zero(self):
         made = self.made(3e-5)
         alive = made.network[1].weight.abs().amax(0) > 0
-        assert int((~alive).sum()) > 0  # of the 64 pixels; the corners of a digit are empty
+        assert int((~alive).sum()) > 0  # some of the 64 pixels: the corners of a digit are empty
 
-    def test_quantities_instead_of_classes(self):
+    def test_regression_targets(self):
         generator = torch.Generator().manual_seed(0)
         x = torch.randn(300, 5, generator=generator)
         network = nn.Linear(5, 1)
@@ -409,5 +411,5 @@ class TestFinetune:
         passes = [quantise, Finetune(x, y, epochs=20, batch_size=32), QuantiseVectors(quantise)]
         made = szilard.compress(network, x, lam=1e-4, passes=passes)
         with torch.no_grad():
-            missed = (made.network(x)[:, 0] - y).square().mean()
-        assert missed < 0.05 * y.var()
+            error = (made.network(x)[:, 0] - y).square().mean()
+        assert error < 0.05 * y.var()

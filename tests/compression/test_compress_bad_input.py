@@ -1,11 +1,11 @@
-"""What cannot be compressed is refused in one sentence that says what to do."""
+"""Inputs that cannot be compressed are refused with a message of one line that says what to do."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 from cli_tools import szilard as szilard_cli
-from odd_batches import Silent, Two
+from odd_batches import ListOfOutputs, Two
 from torch import nn
 from torch.nn.utils.rnn import pack_sequence
 from torch.utils.data import DataLoader, Dataset, TensorDataset
@@ -89,7 +89,7 @@ def linear():
     return nn.Linear(6, 3)
 
 
-def holed(value):
+def with_one_value(value):
     x = X.clone()
     x[37, 2] = value
     return x
@@ -99,8 +99,8 @@ CASES = {
     "NaN in a weight": (lambda: with_weight(torch.nan), X, r"1\.weight has NaN"),
     "infinite weight": (lambda: with_weight(torch.inf), X, r"1\.weight has NaN or infinite"),
     "NaN in a buffer": (lambda: with_buffer(torch.nan), X, r"0\.running_var has NaN"),
-    "NaN in the data": (linear, holed(torch.nan), "example 37 of calibration batch 0"),
-    "infinite data": (linear, holed(torch.inf), "example 37 of calibration batch 0"),
+    "NaN in the data": (linear, with_one_value(torch.nan), "example 37 of calibration batch 0"),
+    "infinite data": (linear, with_one_value(torch.inf), "example 37 of calibration batch 0"),
     "NaN in a part": (
         Two,
         [{"a": torch.randn(5, 12), "b": torch.full((5, 5), torch.nan)}],
@@ -151,12 +151,16 @@ CASES = {
     "a forward that remembers": (lambda: Remembers(6, 3), X, "differ each time"),
     "no tensor": (lambda: Nothing(6, 3), X, "no tensor"),
     "one number": (lambda: Sums(6, 3), X, "first dimension of outputs must count the examples"),
-    "a list of answers": (Silent, [[torch.randn(3, 5, 5)] * 4], "an entry for each example; give forward"),
+    "a list of answers": (
+        ListOfOutputs,
+        [[torch.randn(3, 5, 5)] * 4],
+        "an entry for each example; give forward",
+    ),
 }
 
 
 @pytest.mark.parametrize("name", list(CASES))
-def test_one_sentence(name):
+def test_the_error_is_one_line(name):
     make, data, words = CASES[name]
     with pytest.raises(SzilardError, match=words) as caught:
         szilard.compress(make(), data() if callable(data) else data)
@@ -165,12 +169,12 @@ def test_one_sentence(name):
     assert len(text) < 500
 
 
-def test_a_task_without_data_says_that_it_does_nothing():
+def test_a_task_without_data_is_reported_to_have_no_effect():
     small = szilard.compress(linear(), task="embedding")
     assert any("task=embedding has no effect" in note for note in small.notes)
 
 
-def test_a_task_without_data_is_that_of_imagined_inputs():
+def test_a_task_without_data_applies_to_imagined_inputs():
     torch.manual_seed(0)
     network = nn.Sequential(nn.Linear(6, 24), nn.BatchNorm1d(24), nn.ReLU(), nn.Linear(24, 4)).train()
     for _ in range(20):
@@ -212,7 +216,7 @@ def noisy(shape=None, outputs=None):
         ("noisy", None, "--data=digits", "differ each time"),
     ],
 )
-def test_on_the_command_line(function, state, data, words, tmp_path):
+def test_errors_on_the_command_line(function, state, data, words, tmp_path):
     (tmp_path / "nets.py").write_text(NETWORKS)
     tensors = nn.Sequential(nn.Flatten(), nn.Linear(64, 10)).state_dict()
     if state is torch.nan:

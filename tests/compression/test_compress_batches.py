@@ -1,4 +1,4 @@
-"""Batches of any structure: divided, put together, read; and positions that count."""
+"""Batches of any structure: splitting, joining, interpretation; and positions that are not padding."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def same(one, other):
 
 @settings(max_examples=40, deadline=None)
 @given(batches(), st.integers(1, 4))
-def test_a_batch_is_the_sum_of_its_parts(made, size):
+def test_a_split_batch_is_joined_again(made, size):
     n, batch = made
     parts = split(batch, size)
     assert sum(map(length, parts)) == n == length(batch)
@@ -81,7 +81,7 @@ def test_a_batch_is_the_sum_of_its_parts(made, size):
 
 @settings(max_examples=30, deadline=None)
 @given(batches())
-def test_a_copy_shares_nothing(made):
+def test_a_copy_shares_no_memory(made):
     _, batch = made
     copied = mapped(batch, torch.clone)
     for t in leaves(copied):
@@ -90,7 +90,7 @@ def test_a_copy_shares_nothing(made):
     assert not same(copied, batch)
 
 
-def test_rows_by_number():
+def test_rows_by_index():
     batch = {"x": torch.arange(5), "names": list("abcde"), "mask": torch.zeros(3, 3)}
     found = rows(batch, torch.tensor([4, 0]))
     assert found["x"].tolist() == [4, 0]
@@ -98,7 +98,7 @@ def test_rows_by_number():
     assert found["mask"].shape == (3, 3)
 
 
-def test_what_must_not_be_divided():
+def test_a_whole_batch_is_not_split():
     batch = Whole({"x": torch.randn(6, 2)}, 3)
     assert length(batch) == 3
     assert rows(batch, slice(0, 1)) is batch
@@ -107,13 +107,13 @@ def test_what_must_not_be_divided():
     assert isinstance(mapped(batch, torch.clone), Whole)
 
 
-def test_a_mapping_stays_of_its_kind():
+def test_a_mapping_keeps_its_class():
     found = rows(Encoding(input_ids=torch.ones(4, 2)), slice(0, 3))
     assert isinstance(found, Encoding)
     assert found.input_ids.shape == (3, 2)
 
 
-def test_batches_of_different_lengths_stay_apart():
+def test_batches_of_different_lengths_are_not_joined():
     given = [{"ids": torch.ones(300, 4 + n, dtype=torch.long)} for n in range(3)]
     found = Calibration.of(given, examples=400)
     assert [tuple(x["ids"].shape) for x in found.inputs] == [
@@ -122,7 +122,7 @@ def test_batches_of_different_lengths_stay_apart():
     assert [tuple(x["ids"].shape) for x in found.judges] == [(200, 5), (256, 6), (44, 6)]
 
 
-def test_labels_go_with_their_examples():
+def test_labels_stay_with_their_examples():
     given = [(torch.full((50, 3 + n % 2), float(n)), torch.full((50,), n)) for n in range(20)]
     found = Calibration.of(given, examples=512)
     assert sum(map(length, found.inputs)) == 512
@@ -144,7 +144,7 @@ class TestTakes:
 
 
 class TestReadings:
-    """(x, y) means what the network and the examples say."""
+    """Whether a part of a batch is an input or labels depends on the network and the examples."""
 
     x, b = torch.randn(64, 12), torch.randn(64, 5)
 
@@ -152,7 +152,7 @@ class TestReadings:
         found = adapt(network.eval(), batch)
         return found.reading.call, found.reading.label
 
-    def test_by_what_is_required(self):
+    def test_by_required_arguments(self):
         assert self.read(Two(), (self.x, self.b)) == ("several", None)
         assert self.read(nn.Linear(12, 4), (self.x, self.b)) == ("one", 1)
         assert self.read(Two(), (self.x, self.b, torch.zeros(64))) == ("several", 2)
@@ -164,14 +164,14 @@ class TestReadings:
         assert self.read(network, (self.x, y)) == ("one", 1)
         assert self.read(network, (self.x, self.b)) == ("several", None)
 
-    def test_an_input_that_is_ignored_is_labels(self):
+    def test_a_part_that_the_network_ignores_is_labels(self):
         class Ignores(nn.Linear):
             def forward(self, x, *rest):
                 return super().forward(x)
 
         assert self.read(Ignores(12, 4), (self.x, torch.zeros(64, dtype=torch.long))) == ("one", 1)
 
-    def test_labels_that_the_forward_requires(self):
+    def test_labels_that_forward_requires(self):
         class Requires(nn.Linear):
             def forward(self, x, labels):
                 return {"loss": labels.float().mean(), "logits": super().forward(x)}
@@ -186,7 +186,7 @@ class TestReadings:
         assert self.read(nn.Linear(12, 4), {"picture": self.x, "target": self.b}) == ("values", "target")
 
 
-def test_the_output_that_counts():
+def test_the_judged_output():
     rows_, other = torch.randn(6, 3), torch.randn(2, 3)
     assert counted((other, rows_), 6) == (1,)
     assert counted({"ids": torch.ones(6, dtype=torch.long), "h": rows_, "logits": rows_ + 1}, 6) == (
@@ -198,20 +198,20 @@ def test_the_output_that_counts():
 
 
 class TestPositions:
-    def test_means_over_what_counts(self):
+    def test_means_over_unmasked_positions(self):
         mask = torch.tensor([[1, 1, 0], [1, 0, 0], [0, 0, 0]], dtype=torch.bool)
         found = Positions.that_count(torch.zeros(3, 3, 2), None, mask)
         assert found.examples == 2
         assert found.means(torch.tensor([1.0, 3.0, 5.0], dtype=torch.float64)).tolist() == [2, 5]
 
-    def test_classes_before_positions(self):
+    def test_outputs_with_classes_before_positions(self):
         output = torch.arange(2 * 3 * 4.0).reshape(2, 3, 4)
         labels = torch.tensor([[0, -100, 1, 2], [-100, -100, -100, 2]])
         found = Positions.that_count(output, labels, None)
         assert found.of(labels).tolist() == [0, 1, 2, 2]
         assert torch.equal(found.of(output)[1], output[0, :, 2])
 
-    def test_all_that_is_left_out_is_refused(self):
+    def test_labels_without_any_position_are_refused(self):
         with pytest.raises(SzilardError, match="no position"):
             Positions.that_count(torch.zeros(2, 3, 4), torch.full((2, 3), -100), None)
 
@@ -230,7 +230,7 @@ class TestPositions:
 
 class TestSeveral:
     @pytest.mark.parametrize("length", [2, 5])
-    def test_parts_come_out_as_they_went_in(self, length):
+    def test_joined_parts_are_divided_again(self, length):
         parts = [torch.randn(3, length, 4), torch.randn(3, 2), torch.randn(3)]
         flat = torch.cat([one.reshape(3, -1) for one in parts], 1)
         several = Several(
@@ -239,7 +239,7 @@ class TestSeveral:
         for made, part in zip(several.divided(flat), parts, strict=True):
             assert torch.equal(made, part)
 
-    def test_the_first_is_judged_and_all_have_a_gradient(self):
+    def test_the_first_output_is_judged_and_all_have_a_gradient(self):
         several = Several([Part(Categorical(), (3,)), Part(Gaussian(0.1), (2,))])
         output = torch.randn(4000, 5)
         y = torch.randint(3, (4000,))

@@ -1,4 +1,4 @@
-"""BatchNorm in its canonical form answers as before."""
+"""BatchNorm in its canonical form computes the same outputs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from szilard.networks import copied
 
 
 class Shared(nn.Module):
-    """One convolution before two BatchNorms: neither may change its rows."""
+    """One convolution before two BatchNorms, so neither may be folded into it."""
 
     def __init__(self):
         super().__init__()
@@ -24,7 +24,7 @@ class Shared(nn.Module):
 
 
 class Forked(nn.Module):
-    """The convolution's output is read by somebody else as well."""
+    """The convolution's output is used by another operation as well."""
 
     def __init__(self):
         super().__init__()
@@ -56,7 +56,7 @@ class Dynamic(nn.Module):
 
 
 def settled(network, *shape):
-    """Statistics, slopes and offsets that are not the initial ones."""
+    """The network in eval mode, with non-initial statistics, scales and offsets; and inputs."""
     generator = torch.Generator().manual_seed(0)
     for _ in range(3):
         network.train()(2 + 3 * torch.randn(16, *shape, generator=generator))
@@ -75,7 +75,7 @@ def canonical(network, *inputs):
 
 
 @pytest.mark.parametrize(
-    ("network", "shape", "taken"),
+    ("network", "shape", "folded"),
     [
         (nn.Sequential(nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4), nn.ReLU()), (3, 6, 6), 1),
         (nn.Sequential(nn.Conv2d(4, 4, 3, groups=2), nn.BatchNorm2d(4)), (4, 6, 6), 1),
@@ -89,10 +89,10 @@ def canonical(network, *inputs):
         (Tied(), (4,), 0),
     ],
 )
-def test_the_function_stays(network, shape, taken):
+def test_the_outputs_stay_the_same(network, shape, folded):
     network, x = settled(network, *shape)
     draft = canonical(network, x)
-    assert len(draft.norms) == taken
+    assert len(draft.norms) == folded
     with torch.no_grad():
         torch.testing.assert_close(draft.network(x), network(x), rtol=1e-4, atol=1e-4)
     for name in draft.norms:
@@ -102,7 +102,7 @@ def test_the_function_stays(network, shape, taken):
         assert norm.running_var.unique().numel() == 1
 
 
-def test_a_network_without_a_graph_is_told_of_and_stays():
+def test_a_network_without_a_static_graph_is_unchanged_with_a_warning():
     network, x = settled(Dynamic(), 3, 4, 4)
     with pytest.warns(SzilardWarning, match="no static graph"):
         draft = canonical(network)

@@ -1,4 +1,4 @@
-"""Bounds on unseen errors from the length of a file."""
+"""Generalisation bounds from the length of a file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from szilard.errors import SzilardError
 
 
 def test_known_answers():
-    """1520 bytes and 0.5 % of 60 000, worked out by hand; no errors, where 1 - e = exp(-budget) exactly."""
+    """Computed by hand: 1520 bytes with 0.5 % errors of 60 000; and no errors, where 1 - e = exp(-budget) exactly."""
     found = certificate(12_160, 300, 60_000)
     assert 0.150 < found.kl_bound < 0.1515
     assert found.occam_bound == pytest.approx(
@@ -27,7 +27,7 @@ def test_known_answers():
     assert none.kl_bound == pytest.approx(1 - math.exp(-budget), rel=1e-9)
 
 
-def test_a_long_file_promises_nothing():
+def test_a_long_file_gives_a_vacuous_bound():
     found = certificate(8_000_000, 600, 60_000)
     assert 0.99 < found.kl_bound <= 1
     assert found.occam_bound == 1
@@ -35,7 +35,7 @@ def test_a_long_file_promises_nothing():
 
 
 @given(st.floats(0, 1), st.floats(1e-6, 5))
-def test_the_inverse_is_one(p, budget):
+def test_inverse_kl_inverts_bernoulli_kl(p, budget):
     q = inverse_kl(p, budget)
     assert p <= q <= 1
     assert bernoulli_kl(p, max(p, q - 1e-9)) <= budget * (1 + 1e-6)
@@ -44,8 +44,8 @@ def test_the_inverse_is_one(p, budget):
 
 
 @given(st.integers(0, 10**6), st.integers(1, 10**6), st.floats(0, 1), st.floats(1e-6, 0.5))
-def test_bounds_hold_what_they_are(bits, examples, share, delta):
-    """Never below the training error, and looser with every bit, error and doubt."""
+def test_bounds_are_valid_and_monotone(bits, examples, share, delta):
+    """A bound is never below the training error, and grows with the bits, the errors and the confidence."""
     errors = int(share * examples)
     found = certificate(bits, errors, examples, delta)
     for bound in (found.kl_bound, found.occam_bound):
@@ -56,18 +56,18 @@ def test_bounds_hold_what_they_are(bits, examples, share, delta):
 
 
 @pytest.mark.parametrize(("errors", "examples", "delta"), [(-1, 10, 0.1), (11, 10, 0.1), (0, 0, 0.1)])
-def test_impossible_counts(errors, examples, delta):
+def test_impossible_counts_are_refused(errors, examples, delta):
     with pytest.raises(SzilardError, match="count both over the training set"):
         certificate(100, errors, examples, delta)
 
 
 @pytest.mark.parametrize("delta", [0.0, 1.0, math.nan])
-def test_impossible_delta(delta):
+def test_impossible_delta_is_refused(delta):
     with pytest.raises(SzilardError, match="delta must be a probability"):
         certificate(100, 0, 10, delta)
 
 
-def test_of_a_compressed_network_with_its_assumptions():
+def test_the_certificate_of_a_compressed_network_states_its_assumptions():
     torch.manual_seed(0)
     made = szilard.compress(nn.Linear(4, 2), lam=1e-4)
     found = made.certificate(errors=3, n=1000, delta=0.1)

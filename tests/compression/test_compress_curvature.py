@@ -1,4 +1,4 @@
-"""Curvature against what can be computed by hand, and rounding by it against brute force."""
+"""Curvature against exact computations, and rounding by curvature against brute force."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def predicted(curvature: Curvature, change):
 
 
 def loss_change(network, layer, change, inputs):
-    """Half the squared change of the answers, mean over examples."""
+    """Half the squared change of the outputs, mean over examples."""
     x = torch.cat(inputs)
     with torch.no_grad():
         before = network(x)
@@ -48,7 +48,7 @@ def loss_change(network, layer, change, inputs):
 
 
 @pytest.mark.parametrize("bias", [True, False])
-def test_a_linear_layer_under_squared_error_is_exact(bias):
+def test_curvature_of_a_linear_layer_under_squared_error_is_exact(bias):
     layer = nn.Linear(6, 1, bias=bias)
     network, inputs = nn.Sequential(layer), batches(6)
     found = curvatures(network, inputs, call)["0.weight"]
@@ -63,7 +63,7 @@ def test_a_linear_layer_under_squared_error_is_exact(bias):
     "layer",
     [nn.Conv2d(4, 3, 3), nn.Conv2d(4, 6, 3, stride=2, padding=1, groups=2), nn.Conv2d(4, 2, 2, dilation=2)],
 )
-def test_a_convolution_before_global_pooling_where_positions_agree(layer):
+def test_curvature_of_a_convolution_before_global_pooling(layer):
     class Pooled(nn.Module):
         def __init__(self):
             super().__init__()
@@ -72,7 +72,7 @@ def test_a_convolution_before_global_pooling_where_positions_agree(layer):
         def forward(self, x):
             return self.layer(x).mean((2, 3))
 
-    # Answers of one number would be squared errors anyway; flattened classes would be logits.
+    # Outputs of shape [B, C] would be treated as logits, so Unnamed adds a dimension: then the loss is squared error.
     network, inputs = Pooled(), batches(4, 8, 8, n=1024)
     wrapped = Unnamed(network)
     found = curvatures(wrapped, inputs, call)["network.layer.weight"]
@@ -82,7 +82,7 @@ def test_a_convolution_before_global_pooling_where_positions_agree(layer):
 
 
 class Unnamed(nn.Module):
-    """Answers ``[B, C, 1]``, which are no logits."""
+    """Outputs ``[B, C, 1]``, which are not treated as logits."""
 
     def __init__(self, network):
         super().__init__()
@@ -92,7 +92,7 @@ class Unnamed(nn.Module):
         return self.network(x)[:, :, None]
 
 
-def test_logits_have_the_curvature_of_their_own_divergence():
+def test_curvature_of_logits_predicts_the_kl_divergence():
     layer = nn.Linear(5, 4)
     network, inputs = nn.Sequential(layer), batches(5)
     found = curvatures(network, inputs, call, softness=1.0)["0.weight"]
@@ -103,12 +103,12 @@ def test_logits_have_the_curvature_of_their_own_divergence():
         layer.weight += change
         after = network(x).log_softmax(1)
     true = F.kl_div(after, before, log_target=True, reduction="batchmean").item()
-    # The factors A and G take inputs and gradients for independent, and drop G's off-diagonal part.
+    # The factors A and G treat inputs and gradients as independent, and drop the off-diagonal part of G.
     assert 0.4 < predicted(found, change) / true < 2.5
 
 
 @pytest.mark.parametrize("layer", [nn.Conv2d(4, 3, 3, groups=1), nn.Linear(4, 3)])
-def test_large_pictures_are_taken_in_parts(layer, monkeypatch):
+def test_large_inputs_are_processed_in_parts(layer, monkeypatch):
     shape = (4, 6, 6) if isinstance(layer, nn.Conv2d) else (4,)
     network, inputs = nn.Sequential(layer, nn.Flatten()), batches(*shape, n=96)
     whole = curvatures(network, inputs, call)["0.weight"]
@@ -118,7 +118,7 @@ def test_large_pictures_are_taken_in_parts(layer, monkeypatch):
     torch.testing.assert_close(parts.outputs, whole.outputs)
 
 
-def test_gradients_and_hooks_are_left_as_they_were():
+def test_gradients_and_hooks_are_restored():
     network = nn.Sequential(nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 3))
     network[0].weight.requires_grad_(False)
     curvatures(network, batches(5, n=64), call)
@@ -129,7 +129,7 @@ def test_gradients_and_hooks_are_left_as_they_were():
 
 
 def free_energy(weight, levels, step, inputs, outputs, lam):
-    """F of a choice of levels: the quadratic, and the exact price of the adaptive coder."""
+    """F of a choice of levels: the quadratic loss, and λ times the exact rate of the adaptive coder."""
     change = weight.double() - torch.from_numpy(levels).double() * 2 ** (step / 16)
     bits = Encoder().rate(levels, Model.HISTORY)
     return predicted(Curvature(inputs, outputs, outputs), change) + lam * bits
@@ -147,17 +147,17 @@ def problems(draw):
 
 @settings(deadline=None, max_examples=40)
 @given(problems(), st.sampled_from([1e-5, 1e-3, 1e-1]))
-def test_rounding_by_curvature_and_rate_is_no_worse_than_to_the_nearest(problem, lam):
+def test_rounding_by_curvature_and_rate_is_no_worse_than_rounding_to_nearest(problem, lam):
     weight, inputs, outputs = problem
     found = sequential_rounding.quantise(weight, inputs, outputs, lam)
     plain = sequential_rounding.nearest(weight, found.step)
     ours = free_energy(weight, found.levels, found.step, inputs, outputs, lam)
     theirs = free_energy(weight, plain.levels, found.step, inputs, outputs, lam)
-    # Greedy choices under a price that is still being learnt are not optimal on the smallest of matrices.
+    # Greedy choices with a coder that is still adapting are not optimal on the smallest matrices.
     assert ours <= 1.05 * theirs + 20 * lam
 
 
-def test_near_the_best_of_all_choices():
+def test_rounding_is_near_the_best_of_all_choices():
     generator = torch.Generator().manual_seed(1)
     for _ in range(5):
         weight = torch.randn(1, 6, generator=generator)
@@ -171,9 +171,11 @@ def test_near_the_best_of_all_choices():
         assert ours <= np.quantile(energies, 0.1)
 
 
-def test_errors_are_made_good_by_later_columns():
+def test_errors_are_compensated_in_later_columns():
     weight = torch.randn(8, 64, generator=torch.Generator().manual_seed(0))
-    same = torch.ones(1, 64, 64).double() + 1e-3 * torch.eye(64)  # all inputs agree: only the sum counts
+    same = torch.ones(1, 64, 64).double() + 1e-3 * torch.eye(
+        64
+    )  # all inputs are equal: only the sum of a row matters
     outputs = torch.ones(8).double()
     found = sequential_rounding.quantise(weight, same, outputs, 1e-9, step=0)
     wrong = (weight.double() - torch.from_numpy(found.levels)).sum(1).abs()
@@ -181,7 +183,7 @@ def test_errors_are_made_good_by_later_columns():
     assert (weight.double() - weight.double().round()).sum(1).abs().mean() > wrong.mean()
 
 
-def test_a_larger_price_gives_fewer_bits():
+def test_a_larger_lambda_gives_fewer_bits():
     weight = torch.randn(40, 60, generator=torch.Generator().manual_seed(0))
     inputs, outputs = torch.ones(1, 60).double(), torch.ones(40).double()
     bits = [
@@ -192,7 +194,7 @@ def test_a_larger_price_gives_fewer_bits():
     assert bits[-1] < 0.5 * bits[-2]
 
 
-def test_the_default_step_is_the_one_of_high_rate_theory():
+def test_the_default_step_is_that_of_high_rate_theory():
     weight = torch.randn(200, 200, generator=torch.Generator().manual_seed(0))
     lam, h = 1e-6, 0.37
     found = sequential_rounding.quantise(weight, torch.full((1, 200), 1.0), torch.full((200,), h), lam)
@@ -209,7 +211,7 @@ def test_shapes(shape):
     torch.testing.assert_close(found.dense(weight), weight, rtol=0, atol=1e-2)
 
 
-def test_a_weight_of_zeros_and_a_curvature_of_zeros():
+def test_zero_weight_and_zero_curvature():
     found = sequential_rounding.quantise(torch.zeros(3, 4), torch.zeros(1, 4, 4), torch.zeros(3), 1e-6)
     assert not found.levels.any()
 

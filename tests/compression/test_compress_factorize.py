@@ -1,4 +1,4 @@
-"""Products: what is planted is found, F never rises, and files give the product back bit for bit."""
+"""Products: a planted product is found, F never increases, and files reproduce products bit for bit."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ from szilard.file.kinds import product as products
 
 
 def flat(rows, cols, h=1.0):
-    """A curvature that is the same everywhere."""
+    """A constant curvature."""
     return Curvature(
         torch.ones(1, cols).double(), torch.full((rows,), h).double(), torch.full((rows,), h).double()
     )
 
 
 def planted(rows=24, pieces=40, size=4, seed=0):
-    """Sparse powers of two times one dense basis."""
+    """A weight that is the product of sparse powers of two and one dense basis."""
     g = torch.Generator().manual_seed(seed)
     c = (
         2.0 ** -torch.randint(0, 3, (rows * pieces, size), generator=g)
@@ -51,7 +51,7 @@ def planted(rows=24, pieces=40, size=4, seed=0):
     return (c @ torch.randn(size, size, generator=g)).reshape(rows, pieces * size)
 
 
-def test_what_is_planted_is_found_and_cheaper():
+def test_a_planted_product_is_found_and_lowers_f():
     weight = planted()
     curvature, lam = flat(*weight.shape), 1e-4
     product = factorize("w", weight, curvature, lam)
@@ -76,7 +76,7 @@ class Planted(nn.Module):
         return self.second(self.first(x).relu())
 
 
-def test_a_network_with_such_a_weight_takes_the_product():
+def test_a_network_with_a_planted_product_is_stored_as_a_product():
     torch.manual_seed(0)
     network = Planted()
     x = torch.randn(300, 160)
@@ -97,8 +97,8 @@ def test_a_network_with_such_a_weight_takes_the_product():
     assert sum(made.ledger.parts.values()) == len(made.data)
 
 
-def priced(draft, wanted, curvature, lam):
-    """F of the first layer as the draft has it, in the model that the passes share."""
+def free_energy_of(draft, wanted, curvature, lam):
+    """F of the first layer of a draft, in the model that the passes share."""
     product = draft.products.get("first.weight")
     error = wanted - draft.tensor("first.weight").detach().double()
     if product is not None:
@@ -108,7 +108,7 @@ def priced(draft, wanted, curvature, lam):
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
-def test_other_types_take_it_too(dtype):
+def test_products_of_other_dtypes(dtype):
     torch.manual_seed(0)
     network, x = Planted().to(dtype), torch.randn(100, 160, dtype=dtype)
     quantise = Quantise()
@@ -121,9 +121,9 @@ def test_other_types_take_it_too(dtype):
 
 
 @pytest.mark.parametrize("share", [0.0, 0.2, 1.0, 5.0])
-@pytest.mark.parametrize("behind", [False, True])
-def test_products_never_raise_the_free_energy(share, behind):
-    """Whatever share of noise is over the structure, and wherever the pass stands."""
+@pytest.mark.parametrize("after", [False, True])
+def test_products_never_raise_the_free_energy(share, after):
+    """For every amount of noise on the product, and with the pass before or after rounding."""
     torch.manual_seed(1)
     network, lam = Planted(), 1e-6
     with torch.no_grad():
@@ -133,13 +133,13 @@ def test_products_never_raise_the_free_energy(share, behind):
     x = torch.randn(200, 160) @ (torch.eye(160) + 0.1 * torch.randn(160, 160))
     setting, drafts = Setting(lam, [x], network), {}
     quantise = Quantise()
-    chain = [quantise, Factorize(quantise)] if behind else [Factorize(quantise), quantise]
+    chain = [quantise, Factorize(quantise)] if after else [Factorize(quantise), quantise]
     for what, passes in (("plain", [quantise]), ("product", chain)):
         drafts[what] = Draft(copy.deepcopy(network))
         for one in passes:
             one(drafts[what], setting)
     curvature = quantise.known(drafts["plain"], setting)["first.weight"]
-    plain, product = (priced(draft, wanted, curvature, lam) for draft in drafts.values())
+    plain, product = (free_energy_of(draft, wanted, curvature, lam) for draft in drafts.values())
     assert product <= plain
     assert ("first.weight" in drafts["product"].products) == (product < plain)
     if not share:
@@ -147,7 +147,7 @@ def test_products_never_raise_the_free_energy(share, behind):
     assert not set(drafts["product"].products) & set(drafts["product"].quantised)
 
 
-def test_behind_rounding_and_without_being_told_of_it():
+def test_after_rounding_and_without_access_to_it():
     torch.manual_seed(0)
     network, x = Planted(), torch.randn(300, 160)
     made = []
@@ -161,8 +161,8 @@ def test_behind_rounding_and_without_being_told_of_it():
     assert {type(record) for record in file.loads(made[1].data).records} == {Product, Levels}
 
 
-def test_trained_integers_are_the_weight():
-    """What training made of them is not undone for the sake of the weight before."""
+def test_distillation_replaces_the_target_weights():
+    """After distillation, later passes approximate the trained levels, not the original weights."""
     torch.manual_seed(0)
     network, x = Planted(), torch.randn(100, 160)
     draft, quantise = Draft(network), Quantise()
@@ -174,7 +174,7 @@ def test_trained_integers_are_the_weight():
     assert not draft.targets
 
 
-def test_one_pipeline_of_pruning_rounding_products_and_training():
+def test_products_in_the_whole_pipeline():
     quantise = Quantise()
     passes = [
         CanonicalBatchNorm(),
@@ -186,7 +186,7 @@ def test_one_pipeline_of_pruning_rounding_products_and_training():
     made = szilard.compress(conv_net(), digits().train.x[:256], lam=1e-6, passes=passes)
     plain = [CanonicalBatchNorm(), q := Quantise(), Distil(steps=20), QuantiseVectors(q)]
     beside = szilard.compress(conv_net(), digits().train.x[:256], lam=1e-6, passes=plain)
-    assert len(made.data) < 1.03 * len(beside.data)  # never worse but for what names and metadata take
+    assert len(made.data) < 1.03 * len(beside.data)  # no larger, apart from names and metadata
     assert accuracy(made.network) > accuracy(conv_net()) - 0.03
 
 
@@ -201,7 +201,7 @@ def test_products_are_finite_and_exact(seed, rows, pieces, lam):
     again = file.loads(file.dumps(document)).records[0]
     assert isinstance(again, Product)
     assert np.array_equal(again.value(), product.value())
-    # In rationals: levels are integers, and the step is a float32.
+    # In exact arithmetic: levels are integers, and the step is a float32.
     basis = product.basis.astype(object)
     coefficients = np.array(
         [
@@ -214,7 +214,7 @@ def test_products_are_finite_and_exact(seed, rows, pieces, lam):
     assert np.array_equal(exact.astype(np.int64), product.levels().levels)
 
 
-def test_repeatable():
+def test_factorize_is_deterministic():
     weight = torch.randn(4, 3, 3, 3, generator=torch.Generator().manual_seed(0))
     first, second = (factorize("w", weight, flat(4, 27), 1e-3) for _ in range(2))
     assert np.array_equal(first.codes, second.codes)
@@ -222,7 +222,7 @@ def test_repeatable():
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16", "float64"])
-def test_a_reader_written_from_the_page_reads_the_same(dtype):
+def test_the_reference_reader_reads_the_same(dtype):
     weight = torch.randn(6, 2, 3, 3, generator=torch.Generator().manual_seed(0)).to(getattr(torch, dtype))
     product = factorize("w", weight, flat(6, 18), 1e-3)
     records = [Levels("a", "float32", (3,), np.array([1, -2, 3], np.int32), -5), product]
@@ -236,8 +236,8 @@ def test_a_reader_written_from_the_page_reads_the_same(dtype):
     assert meta == {"network": "own"}
 
 
-def test_bases_beyond_the_type_are_no_products():
-    """The largest float16 is 65504, and a basis is longer than the weights that it makes."""
+def test_a_basis_beyond_the_range_of_the_dtype_gives_no_product():
+    """The largest float16 is 65504, and entries of a basis can be larger than those of the weight."""
     made = 0
     for seed in range(6):
         weight = planted(8, 6, seed=seed)
@@ -250,19 +250,19 @@ def test_bases_beyond_the_type_are_no_products():
     assert made
 
 
-def test_long_kernels_are_cut_into_short_pieces():
+def test_long_kernels_are_divided_into_short_pieces():
     product = factorize("w", torch.randn(2, 3, 128), flat(2, 384), 1e-2)
     assert product.basis.shape[-1] == 4
     file.dumps(file.Document([product]))
 
 
-def test_what_does_not_divide_is_left_alone():
+def test_weights_without_a_suitable_divisor_are_not_factorised():
     assert factorize("w", torch.randn(3, 5), flat(3, 5), 1e-3) is None
     assert factorize("w", torch.zeros(4, 8), flat(4, 8), 1e-3) is None
 
 
-def lying(**changes):
-    """The bytes of a small product, with something wrong; the writer's own checks are passed by."""
+def invalid(**changes):
+    """The bytes of a small product with something wrong, written without the checks of the writer."""
     codes = np.array([[1, 0], [-3, 2]], np.int32)
     basis = np.array([[[5, 1], [0, 7]]], np.int32)
     codes, basis = changes.get("codes", codes), changes.get("basis", basis)
@@ -272,12 +272,12 @@ def lying(**changes):
     ]
     meta = {products.KEY: changes.get("shapes", {"w": [2, 2]})}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(writer, "fold", lambda document: (document, {}))  # as before flag 16
+        patch.setattr(writer, "fold", lambda document: (document, {}))  # the format before flag 16
         return file.dumps(file.Document(records[: changes.get("count", 2)], meta))
 
 
-def test_the_document_without_anything_wrong():
-    record = file.loads(lying()).records[0]
+def test_the_unchanged_product_is_valid():
+    record = file.loads(invalid()).records[0]
     wanted = [[5, 1], [0.5 * 0 - 0.25 * 5, -0.25 * 1 + 0.5 * 7]]
     assert record.value().tolist() == wanted
 
@@ -309,7 +309,7 @@ def test_the_document_without_anything_wrong():
         ({"shapes": {"w": [1] * 8 + [4]}}, "8 dimensions"),
         ({"shapes": {"w": [1] * 70 + [4]}}, "8 dimensions"),
         ({"step": -126 * 16 + 111}, "outside the range of float32"),
-        # A few hundred bytes that would take minutes to multiply.
+        # A few hundred bytes whose product would take minutes to compute.
         (
             {
                 "codes": np.ones((2048, 2048), np.int32) + np.eye(2048, dtype=np.int32),
@@ -320,8 +320,8 @@ def test_the_document_without_anything_wrong():
         ),
     ],
 )
-def test_products_that_lie_are_refused(changes, words, tmp_path):
-    data = lying(**changes)
+def test_invalid_products_are_refused(changes, words, tmp_path):
+    data = invalid(**changes)
     with pytest.raises(SzilardFileError, match=words):
         file.loads(data)
     (tmp_path / "w.szd").write_bytes(data)
@@ -349,14 +349,14 @@ def test_free_energy_by_hand():
     assert math.isclose(free_energy(error, flat(2, 2), 0.0, 7.0), 0.5 * (1 + 4 + 9))
 
 
-def test_spoilt_products_are_refused_or_whole():
-    data = lying()
+def test_damaged_products_are_refused_or_finite():
+    data = invalid()
     for place in range(len(data) - digest.FILE_BYTES):
         for change in (0x01, 0x80, 0xFF):
-            spoilt = bytearray(data)
-            spoilt[place] ^= change
+            damaged = bytearray(data)
+            damaged[place] ^= change
             try:
-                found = file.loads(reseal(bytes(spoilt)))
+                found = file.loads(reseal(bytes(damaged)))
             except SzilardFileError:
                 continue
             assert all(np.isfinite(value.astype(float)).all() for value in file.arrays(found).values())

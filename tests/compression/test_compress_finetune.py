@@ -1,4 +1,4 @@
-"""Options of training for the file: how λ rises, pictures that are changed, the seed."""
+"""Options of Finetune: the ramp of λ, augmentation, the seed."""
 
 import torch
 from trained import accuracy, digits, mlp
@@ -14,32 +14,32 @@ def made(seed=0, lam=3e-5, **options):
     return szilard.compress(mlp(), train.x[:256], lam=lam, passes=passes, seed=seed)
 
 
-def test_a_price_that_rises_late_buys_fewer_bytes():
+def test_a_late_ramp_of_lambda_saves_fewer_bytes():
     at_once, late = made(epochs=10), made(epochs=10, ramp=1.0)
     assert len(at_once.data) < len(late.data)
     assert accuracy(late.network) > accuracy(mlp()) - 0.04
 
 
-def test_every_example_is_changed_once_an_epoch():
+def test_every_example_is_augmented_once_an_epoch():
     seen = []
 
-    def note(x, generator):
+    def record(x, generator):
         assert isinstance(generator, torch.Generator)
         seen.append(len(x))
         return x
 
-    made(epochs=3, augment=note)
+    made(epochs=3, augment=record)
     assert sum(seen) == 3 * len(digits().train.x)
     assert max(seen) == 64
 
 
-def test_what_augment_returns_is_what_is_learnt():
-    blind = made(epochs=10, lr_levels=0.05, augment=lambda x, generator: torch.zeros_like(x))
-    seeing = made(epochs=10, lr_levels=0.05)
-    assert accuracy(blind.network) < accuracy(seeing.network) - 0.1
+def test_training_uses_the_augmented_inputs():
+    without_information = made(epochs=10, lr_levels=0.05, augment=lambda x, generator: torch.zeros_like(x))
+    plain = made(epochs=10, lr_levels=0.05)
+    assert accuracy(without_information.network) < accuracy(plain.network) - 0.1
 
 
-def test_the_seed_decides():
+def test_the_seed_determines_the_file():
     once, again, other = made(epochs=2), made(epochs=2), made(epochs=2, seed=1)
     assert once.data == again.data
     assert once.data != other.data

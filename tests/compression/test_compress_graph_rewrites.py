@@ -1,4 +1,4 @@
-"""Passes that claim to keep the function keep it, or leave the network alone and say so."""
+"""Passes that must keep the outputs do so, or leave the network unchanged with a warning."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def noise(*shape, seed=0):
 
 
 def changed(network, after, x):
-    """The largest change of an answer, relative to the largest answer."""
+    """The largest change of an output, relative to the largest output."""
     with torch.no_grad():
         wanted = network(x)
         return float((after(x) - wanted).abs().max() / wanted.abs().max())
@@ -53,7 +53,7 @@ def linear_norm(channels=5):
 @pytest.mark.parametrize("known", [True, False])
 @pytest.mark.parametrize("positions", [5, 4])
 @quiet
-def test_a_linear_map_before_a_norm_over_positions_is_left_alone(positions, known):
+def test_a_linear_layer_before_a_norm_over_positions_is_not_folded(positions, known):
     x = noise(16, positions, 6)
     network = settled(linear_norm(positions), x)
     draft = folded(network, [x] if known else [])
@@ -62,7 +62,7 @@ def test_a_linear_map_before_a_norm_over_positions_is_left_alone(positions, know
     assert changed(network, draft.network, x) < 1e-5
 
 
-def test_with_features_alone_it_is_folded():
+def test_a_linear_layer_before_a_norm_over_features_is_folded():
     x = noise(16, 6)
     network = settled(linear_norm(), x)
     draft = folded(network, [x])
@@ -75,7 +75,7 @@ HOOKS = ("hook", "pre-hook", "forward of its own")
 
 @pytest.mark.parametrize(("odd", "which"), [*((odd, 0) for odd in ODD), *((odd, 1) for odd in HOOKS)])
 @quiet
-def test_an_odd_layer_is_not_folded(odd, which):
+def test_a_layer_with_hooks_or_parametrisations_is_not_folded(odd, which):
     x = noise(16, 3, 6, 6)
     parts = [nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)]
     parts[which] = ODD[odd](parts[which])
@@ -108,7 +108,7 @@ def sharing(what):
 
 @pytest.mark.parametrize("what", ["nothing", "affine", "statistics", "bias", "weight", "norm", "layer"])
 @quiet
-def test_what_two_branches_share_is_not_changed_for_one(what):
+def test_tensors_shared_by_two_branches_are_not_folded(what):
     x = noise(8, 3, 6, 6)
     network = settled(sharing(what), x)
     draft = folded(network, [x])
@@ -123,24 +123,24 @@ def test_what_two_branches_share_is_not_changed_for_one(what):
     "path", ["0.weight", "0.bias", "1.weight", "1.bias", "1.running_mean", "1.running_var"]
 )
 @quiet
-def test_a_tensor_that_is_read_elsewhere(path):
+def test_a_tensor_used_elsewhere_is_not_changed(path):
     x = noise(8, 3, 6, 6)
     network = settled(Read(conv_norm(), path), x)
     assert changed(network, folded(network, [x]).network, x) < 1e-5
 
 
-def test_what_no_tracer_sees_is_found_by_comparison_undone_and_named():
+def test_a_change_that_tracing_misses_is_found_by_comparison_and_reverted():
     x = noise(8, 3, 6, 6)
     first, second = conv_norm(), nn.Sequential(nn.Conv2d(4, 4, 3), nn.BatchNorm2d(4))
     network = settled(nn.Sequential(first, nn.ReLU(), second, Hidden(first[0].weight)), x)
     with pytest.warns(SzilardWarning, match=r"BatchNorm 0\.1 is not multiplied into 0\.0"):
         draft = folded(network, [x])
-    assert draft.norms == {"2.1": "2.0"}  # the other one is innocent
+    assert draft.norms == {"2.1": "2.0"}  # the other norm is still folded
     assert changed(network, draft.network, x) < 1e-5
     assert torch.equal(draft.network[0][0].weight, network[0][0].weight)
 
 
-def test_without_any_input_nothing_is_touched_and_that_is_told():
+def test_without_inputs_nothing_is_folded_and_a_warning_is_given():
     class Strange(nn.Module):
         def __init__(self):
             super().__init__()
@@ -155,13 +155,13 @@ def test_without_any_input_nothing_is_touched_and_that_is_told():
     assert torch.equal(draft.network.norm.running_mean, network.norm.running_mean)
 
 
-def test_tensors_in_common_memory_are_shared():
+def test_overlapping_tensors_count_as_shared():
     network = nn.Sequential(
         nn.Linear(2, 2, bias=False), nn.Linear(2, 2, bias=False), nn.Linear(2, 2, bias=False)
     )
     flat = torch.zeros(12)
     network[0].weight = nn.Parameter(flat[:4].view(2, 2))
-    network[1].weight = nn.Parameter(flat[2:6].view(2, 2))  # two numbers in common
+    network[1].weight = nn.Parameter(flat[2:6].view(2, 2))  # overlaps in two entries
     network[2].weight = nn.Parameter(flat[8:].view(2, 2))
     assert shared(network) == {id(network[0].weight), id(network[1].weight)}
 
@@ -173,11 +173,11 @@ def test_tensors_in_common_memory_are_shared():
     "odd", [name for name in ODD if "norm" in name or name in ("prune", "parametrisation")]
 )
 @quiet
-def test_computed_weights_become_ordinary_ones_with_the_same_answers(odd):
+def test_computed_weights_become_ordinary_ones_with_the_same_outputs(odd):
     x = noise(8, 6)
     network = nn.Sequential(ODD[odd](nn.Linear(6, 5)), nn.ReLU(), nn.Linear(5, 2))
     for _ in range(3):
-        network(x)  # spectral norms iterate; old ones leave a weight with a gradient behind
+        network(x)  # spectral norm iterates; the old version leaves a weight that has a gradient
     network.eval()
     assert computed(network) == ["0.weight"]
     after = copied(network)
@@ -191,7 +191,7 @@ def test_computed_weights_become_ordinary_ones_with_the_same_answers(odd):
 
 
 @quiet
-def test_one_that_shares_what_it_is_computed_from_leaves_the_other_alone():
+def test_making_a_weight_plain_does_not_change_a_tied_one():
     network = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4))
     network[2].weight = network[0].weight
     ODD["prune"](network[0])
@@ -202,7 +202,7 @@ def test_one_that_shares_what_it_is_computed_from_leaves_the_other_alone():
     assert changed(network, after, x) < 1e-6
 
 
-def test_they_are_compressed_and_that_is_told():
+def test_computed_weights_are_compressed_with_a_warning():
     x = noise(200, 6)
     network = nn.Sequential(ODD["weight norm"](nn.Linear(6, 40)), nn.ReLU(), nn.Linear(40, 3)).eval()
     with pytest.warns(SzilardWarning, match=r"0\.weight: computed from other tensors"):
@@ -210,7 +210,7 @@ def test_they_are_compressed_and_that_is_told():
     assert any("0.weight" in note for note in made.notes)
     assert set(file.to_state_dict(file.loads(made.data))) == {"0.weight", "0.bias", "2.weight", "2.bias"}
     assert changed(network, made.network, x) < 0.05
-    assert computed(network) == ["0.weight"]  # the user's own stays as it is
+    assert computed(network) == ["0.weight"]  # the user's network is unchanged
 
 
 class Random(nn.Module):
@@ -218,14 +218,14 @@ class Random(nn.Module):
         return weight * (1 + 0.5 * torch.rand(1))
 
 
-def test_a_network_that_answers_differently_each_time_cannot_be_compared():
+def test_a_random_network_cannot_be_compared():
     network = nn.Sequential(nn.Linear(4, 3)).eval()
     nn.utils.parametrize.register_parametrization(network[0], "weight", Random())
     assert Probe.of(network, [noise(8, 4)], lambda net, x: net(x)) is None
 
 
-class Counts(nn.Module):
-    """Reads its own parametrisation."""
+class InspectsParametrisation(nn.Module):
+    """Its forward checks whether a layer has a parametrisation."""
 
     def __init__(self):
         super().__init__()
@@ -237,8 +237,8 @@ class Counts(nn.Module):
         return halved * self.layer(x) + self.other(x)
 
 
-def test_a_computed_weight_that_the_network_knows_of_stays_and_is_named():
-    x, network = noise(8, 4), Counts().eval()
+def test_a_parametrisation_that_the_network_inspects_is_kept_with_a_warning():
+    x, network = noise(8, 4), InspectsParametrisation().eval()
     probe = Probe.of(network, [x], lambda net, x: net(x))
     with pytest.warns(SzilardWarning, match=r"layer\.weight stays computed"):
         after, names = without_parametrisations(network, probe)
@@ -246,7 +246,7 @@ def test_a_computed_weight_that_the_network_knows_of_stays_and_is_named():
     assert changed(network, after, x) < 1e-6
 
 
-def test_a_file_of_ordinary_weights_opens_into_a_network_that_computes_them(tmp_path):
+def test_a_file_of_ordinary_weights_loads_into_a_network_with_computed_ones(tmp_path):
     x, network = noise(8, 6), nn.Sequential(ODD["weight norm"](nn.Linear(6, 5)), nn.Linear(5, 2)).eval()
     ordinary = copied(network)
     make_plain(ordinary)
@@ -254,7 +254,9 @@ def test_a_file_of_ordinary_weights_opens_into_a_network_that_computes_them(tmp_
     load_state(tmp_path / "net.szd", other, ordinary.state_dict())
     assert changed(network, other, x) < 1e-6
     same = copied(network)
-    load_state(tmp_path / "net.pt", same, network.state_dict())  # as saved, it stays computed
+    load_state(
+        tmp_path / "net.pt", same, network.state_dict()
+    )  # its own state dict keeps the parametrisation
     assert computed(same) == ["0.weight"]
 
 
@@ -262,7 +264,7 @@ def test_a_file_of_ordinary_weights_opens_into_a_network_that_computes_them(tmp_
 
 
 def corrected(network, x, lam=1e-3):
-    """Errors of the mean answers before and after."""
+    """Errors of the mean outputs before and after correction."""
     setting, found = Setting(lam, [x], network), []
     for passes in ([Quantise()], [Quantise(), Correct()]):
         draft = Draft(copied(network))
@@ -273,7 +275,7 @@ def corrected(network, x, lam=1e-3):
     return found
 
 
-def test_a_layer_that_is_called_twice_has_no_single_mean():
+def test_a_layer_that_is_called_twice_is_not_corrected():
     torch.manual_seed(0)
     x = 2 + noise(256, 8)
     before, after = corrected(Twice(nn.Linear(8, 8), nn.Identity()).eval(), x)
@@ -281,7 +283,7 @@ def test_a_layer_that_is_called_twice_has_no_single_mean():
 
 
 @pytest.mark.parametrize("what", ["hook", "subclass", "shared bias"])
-def test_odd_biases_are_left_alone(what):
+def test_biases_with_hooks_or_shared_are_not_corrected(what):
     torch.manual_seed(0)
     x = 2 + noise(256, 8)
     layers = [nn.Linear(8, 8), nn.Linear(8, 8)]
@@ -300,7 +302,7 @@ def test_odd_biases_are_left_alone(what):
     assert torch.equal(draft.network[1].bias, network[1].bias) == (what == "shared bias")
 
 
-def test_a_bias_that_somebody_else_reads_is_named_and_the_others_are_corrected():
+def test_a_bias_used_elsewhere_is_named_and_the_others_are_corrected():
     torch.manual_seed(0)
     x = 2 + noise(256, 8)
     network = Read(nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 4)), "0.bias").eval()
@@ -319,7 +321,7 @@ def test_a_bias_that_somebody_else_reads_is_named_and_the_others_are_corrected()
 
 
 def dead(network):
-    """Every second row of the first layer is zero."""
+    """Set every second row of the first layer to zero."""
     first = next(module for module in network.modules() if isinstance(module, nn.Linear | nn.Conv2d))
     with torch.no_grad():
         first.weight[::2] = 0
@@ -342,7 +344,7 @@ def dead(network):
     ],
 )  # fmt: skip
 @quiet
-def test_what_is_not_understood_keeps_its_units(build, shape, given_inputs):
+def test_units_of_unsupported_layers_are_kept(build, shape, given_inputs):
     torch.manual_seed(0)
     x = noise(4, *shape)
     network = dead(settled(build(), x))
@@ -369,7 +371,7 @@ def test_computed_weights_are_shrunk(odd):
     assert changed(network, small, x) < 1e-5
 
 
-def test_rectifiers_that_work_in_place_do_not_write_into_biases():
+def test_in_place_relus_do_not_change_biases():
     torch.manual_seed(0)
     network = dead(nn.Sequential(nn.Linear(8, 6), nn.ReLU(inplace=True), nn.Linear(6, 3)))
     with torch.no_grad():
@@ -379,21 +381,21 @@ def test_rectifiers_that_work_in_place_do_not_write_into_biases():
     assert changed(network, small, noise(64, 8)) < 1e-5
 
 
-def test_it_is_told_why_a_linear_map_before_a_norm_stays():
+def test_without_inputs_a_linear_layer_before_a_norm_is_kept_with_a_warning():
     network = dead(nn.Sequential(nn.Linear(8, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 5)))
     with pytest.warns(SzilardWarning, match="give inputs to shrink"):
         assert shrink(network)[0].out_features == 8
     assert shrink(network, noise(4, 8))[0].out_features == 4
 
 
-# -- all of it, on random graphs -------------------------------------------------------------------
+# -- random graphs ---------------------------------------------------------------------------------
 
 WIDTH = 4
 
 
 @st.composite
 def graphs(draw):
-    """A chain of blocks on ``[B, 4]``, ``[B, C, 4]`` or ``[B, 4, S, S]``, with whatever may be odd in it."""
+    """A chain of blocks on ``[B, 4]``, ``[B, C, 4]`` or ``[B, 4, S, S]``, with any of the special cases above."""
     torch.manual_seed(draw(st.integers(0, 99)))
     dims = draw(st.sampled_from([2, 3, 4]))
     x = {2: noise(8, WIDTH), 3: noise(8, draw(st.sampled_from([WIDTH, 3])), WIDTH), 4: noise(8, WIDTH, 5, 5)}[
@@ -428,7 +430,7 @@ def graphs(draw):
     tail = [nn.Flatten(), nn.Linear(x[0].numel(), 3)] if draw(st.booleans()) else []
     network = settled(nn.Sequential(*blocks, *tail), x)
     with torch.no_grad():
-        assume(bool(network(x).isfinite().all()))  # weight norm divides by the length of a row
+        assume(bool(network(x).isfinite().all()))  # weight norm divides by the norm of a row, which may be 0
     return network, x
 
 
@@ -448,7 +450,7 @@ def test_fold_and_shrink_keep_the_function_of_random_graphs(graph, known):
 @settings(max_examples=25, deadline=None)
 @given(graphs())
 @quiet
-def test_correction_is_hardly_ever_worse_than_rounding_and_never_much(graph):
+def test_correction_is_never_much_worse_than_rounding(graph):
     network, x = graph
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -459,16 +461,14 @@ def test_correction_is_hardly_ever_worse_than_rounding_and_never_much(graph):
                 one(draft, setting)
             with torch.no_grad():
                 errors.append(float((draft.network(x) - network(x)).norm() / network(x).norm()))
-    assume(
-        math.isfinite(errors[0])
-    )  # rounding may have left a row of zeros to weight norm, or zeros be asked for
-    assert errors[1] <= max(1e-4, 1.2501 * errors[0])  # what it allows itself, on the inputs that it looks at
+    assume(math.isfinite(errors[0]))  # weight norm divides by 0 if rounding makes a row zero
+    assert errors[1] <= max(1e-4, 1.2501 * errors[0])  # the tolerance of Correct, on the inputs that it uses
 
 
-# -- passes remember nothing -----------------------------------------------------------------------
+# -- passes keep no state --------------------------------------------------------------------------
 
 
-def test_a_list_of_passes_serves_a_second_network():
+def test_a_list_of_passes_can_be_used_again():
     def network(seed):
         torch.manual_seed(seed)
         return nn.Sequential(nn.Linear(12, 16), nn.ReLU(), nn.Linear(16, 3)).eval()

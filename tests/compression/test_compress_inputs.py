@@ -1,4 +1,4 @@
-"""Inputs and outputs as people have them: what is reported is what the file's network scores, by other code."""
+"""Inputs and outputs of every common structure: the reported score equals that of the file, computed independently."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from odd_batches import (
     Detector,
     Encoding,
     Features,
+    ListOfOutputs,
     Maybe,
     Pair,
-    Silent,
     TakesDict,
     TakesEncoding,
     TakesList,
@@ -32,7 +32,7 @@ from torch.utils.data import DataLoader, TensorDataset
 import szilard
 from szilard.errors import SzilardError, SzilardWarning
 
-N, SIZE = 400, 40  # examples, and those of a batch; the last quarter of them judges
+N, SIZE = 400, 40  # examples, and the batch size; the last quarter is used for judging
 LAM = 1e-4
 
 
@@ -61,8 +61,8 @@ def reopened(network, small, tmp_path):
     return fresh.eval()
 
 
-def cosine(answers, wanted):
-    return float(F.cosine_similarity(answers.double(), wanted.double(), dim=-1).mean())
+def cosine(outputs, wanted):
+    return float(F.cosine_similarity(outputs.double(), wanted.double(), dim=-1).mean())
 
 
 def compressed(network, batches, **options):
@@ -101,13 +101,13 @@ UNLABELLED = {
 
 
 @pytest.mark.parametrize("name", list(UNLABELLED))
-def test_without_labels_the_reported_score_is_that_of_the_file(name, tmp_path):
-    kind, options, batches, ask = UNLABELLED[name]
+def test_without_labels_the_reported_score_equals_that_of_the_file(name, tmp_path):
+    kind, options, batches, run = UNLABELLED[name]
     network = made(kind, **options)
     small = compressed(network, batches, task="embedding")
     fresh = reopened(network, small, tmp_path)
     with torch.no_grad():
-        score = cosine(ask(fresh, A[300:], B[300:]), ask(network, A[300:], B[300:]))
+        score = cosine(run(fresh, A[300:], B[300:]), run(network, A[300:], B[300:]))
     assert 0.9 < small.score < 1 - 1e-9
     assert small.score == pytest.approx(score, abs=1e-6)
 
@@ -143,16 +143,16 @@ LABELLED = {
 
 
 @pytest.mark.parametrize("name", list(LABELLED))
-def test_with_labels_the_reported_accuracy_is_that_of_the_file(name, tmp_path):
-    kind, options, pack, ask = LABELLED[name]
+def test_with_labels_the_reported_accuracy_equals_that_of_the_file(name, tmp_path):
+    kind, options, pack, run = LABELLED[name]
     network = made(kind, **options)
     with torch.no_grad():
-        y = ask(network, A, B).argmax(1)
-    y[::7] = 0  # mistakes
+        y = run(network, A, B).argmax(1)
+    y[::7] = 0  # wrong labels
     small = compressed(network, [pack(*one) for one in parts(A, B, y)])
     fresh = reopened(network, small, tmp_path)
     with torch.no_grad():
-        right = (ask(fresh, A, B).argmax(1) == y).double().mean()  # all judge, because there are few
+        right = (run(fresh, A, B).argmax(1) == y).double().mean()  # so few that all are judged
     assert small.task.startswith("classification")
     assert small.score == pytest.approx(float(right))
     assert small.score > 0.6
@@ -170,19 +170,19 @@ def test_a_script_module(labelled, tmp_path):
     fresh.load_state_dict(szilard.load(tmp_path / "net.szd"))
     rest = slice(0 if labelled else 300, None)
     with torch.no_grad():
-        answers, wanted = fresh(A[rest], B[rest]), network(A[rest], B[rest])
-    score = float((answers.argmax(1) == y[rest]).double().mean()) if labelled else cosine(answers, wanted)
+        outputs, wanted = fresh(A[rest], B[rest]), network(A[rest], B[rest])
+    score = float((outputs.argmax(1) == y[rest]).double().mean()) if labelled else cosine(outputs, wanted)
     assert small.score == pytest.approx(score, abs=1e-6)
 
 
-def test_a_data_loader_is_read_as_it_comes():
+def test_a_data_loader_gives_the_same_file_as_its_tensor():
     network = made(nn.Linear, in_features=12, out_features=4)
     loader = DataLoader(TensorDataset(A), batch_size=32)
     assert compressed(network, loader).data == compressed(network, A).data
 
 
 @pytest.mark.parametrize("mapping", [dict, Encoding])
-def test_sentences_of_different_lengths(mapping, tmp_path):
+def test_batches_of_different_lengths(mapping, tmp_path):
     network = made(Words)
     batches, truth = [], []
     for ids, mask in sentences():
@@ -200,20 +200,20 @@ def test_sentences_of_different_lengths(mapping, tmp_path):
     assert any("by name (input_ids, attention_mask" in note for note in small.notes)
 
 
-def test_what_the_network_does_not_take_is_told():
+def test_parts_that_the_network_does_not_take_are_reported():
     batches = [{"a": a, "b": b, "weight": a, "name": ["x"] * len(a)} for a, b in parts(A, B)]
     noted = compressed(made(Two), batches, lam=1e-9).notes
     assert "weight of each batch: not passed on, because the network takes no such input" in noted
 
 
-def test_a_mapping_that_is_asked_for_attributes():
+def test_a_mapping_whose_attributes_are_used():
     network = made(TakesEncoding)
     batches = [Encoding(input_ids=ids, attention_mask=mask) for ids, mask in sentences()]
     assert compressed(network, batches, lam=1e-9).score > 0.999
 
 
 @pytest.mark.parametrize("labelled", [True, False])
-def test_padding_does_not_count(labelled, tmp_path):
+def test_padding_is_not_judged(labelled, tmp_path):
     network = made(Words, tokens=True)
     batches, truth = [], []
     for ids, mask in sentences():
@@ -228,19 +228,19 @@ def test_padding_does_not_count(labelled, tmp_path):
     values = []
     for (ids, mask), y in zip(sentences(), truth, strict=True):
         with torch.no_grad():
-            answers = fresh(input_ids=ids, attention_mask=mask).logits
+            outputs = fresh(input_ids=ids, attention_mask=mask).logits
             wanted = network(input_ids=ids, attention_mask=mask).logits
         each = (
-            (answers.argmax(-1) == y).double()
+            (outputs.argmax(-1) == y).double()
             if labelled
-            else F.cosine_similarity(answers.double(), wanted.double(), dim=-1)
+            else F.cosine_similarity(outputs.double(), wanted.double(), dim=-1)
         )
         values += [float(row[: int(own.sum())].mean()) for row, own in zip(each, mask, strict=True)]
-    judged = values if labelled else values[-100:]  # a quarter is kept back where there are no labels
+    judged = values if labelled else values[-100:]  # without labels a quarter is kept back for judging
     assert small.score == pytest.approx(sum(judged) / len(judged), abs=1e-6)
 
 
-def test_a_dict_that_the_network_fills():
+def test_a_dict_that_the_network_modifies():
     network = made(Features)
     batches = [{"input_ids": ids, "attention_mask": mask} for ids, mask in sentences()]
     small = compressed(network, batches)
@@ -254,18 +254,18 @@ def test_examples_in_the_second_dimension(tmp_path):
     batches = list(torch.randn(7, 200, 12, generator=torch.Generator().manual_seed(0)).split(20, dim=1))
     small = compressed(network, batches, task="embedding")
     fresh = reopened(network, small, tmp_path)
-    last = torch.cat(batches[-2:], 1)  # whole batches, and three quarters of the examples compress
+    last = torch.cat(batches[-2:], 1)  # the last 2 whole batches are judged
     with torch.no_grad():
         assert small.score == pytest.approx(cosine(fresh(last), network(last)), abs=1e-6)
 
 
-def test_a_second_part_that_is_no_label_is_an_input():
+def test_a_second_part_that_cannot_be_labels_is_an_input():
     network = made(Maybe)
     noted = compressed(network, parts(A, B), lam=1e-9).notes
     assert any("part 1 of each batch was given to the network as b" in note for note in noted)
 
 
-def test_outputs_beside_the_judged_one_are_kept_and_told():
+def test_other_outputs_are_kept_and_reported():
     network = made(Detector)
     small = compressed(network, A)
     with torch.no_grad():
@@ -278,7 +278,7 @@ def test_outputs_beside_the_judged_one_are_kept_and_told():
     )
 
 
-def test_an_output_that_a_pass_ruins_is_named():
+def test_another_output_that_a_pass_damages_is_reported():
     def ruin(draft, setting):
         with torch.no_grad():
             draft.network.boxes.weight.zero_()
@@ -308,19 +308,19 @@ def test_forward_gets_the_batch_without_labels():
     assert all(keys == {"input_ids", "attention_mask"} for keys in seen)
 
 
-def test_forward_makes_one_tensor_of_many_answers():
-    network = made(Silent)
+def test_forward_may_join_a_list_of_outputs():
+    network = made(ListOfOutputs)
     generator = torch.Generator().manual_seed(0)
     sizes = (6, 6, 6, 6, 6, 6, 6, 4)
     batches = [[torch.randn(3, 5 + n, 6, generator=generator) for n in range(size)] for size in sizes]
     small = compressed(
-        network, batches, forward=lambda net, pictures: torch.stack([one["scores"] for one in net(pictures)])
+        network, batches, forward=lambda net, images: torch.stack([one["scores"] for one in net(images)])
     )
     assert small.score > 0.9
     assert small.judged_on == 10
 
 
-def test_evaluate_judges_whatever_the_network_takes():
+def test_evaluate_with_several_inputs():
     network = made(Two)
 
     def evaluate(candidate):
@@ -331,14 +331,14 @@ def test_evaluate_judges_whatever_the_network_takes():
         assert small.score == pytest.approx(float(evaluate(small.network).mean()), abs=1e-6)
 
 
-def test_labels_that_nobody_needs_are_ignored():
+def test_labels_are_ignored_if_evaluate_is_given():
     network = made(nn.Linear, in_features=12, out_features=4)
     batches = [(a, [{"boxes": a}] * len(a)) for a in A.split(SIZE)]
     small = compressed(network, batches, evaluate=lambda net: -float((net(A) - network(A)).square().mean()))
     assert small.score < 0
 
 
-def test_inputs_that_a_network_writes_into_stay_what_they_are():
+def test_inputs_are_not_modified_by_in_place_networks():
     network = nn.Sequential(nn.ReLU(inplace=True), nn.Linear(12, 4)).eval()
     x = A.clone()
     small = compressed(network, x, lam=1e-9)
@@ -346,7 +346,7 @@ def test_inputs_that_a_network_writes_into_stay_what_they_are():
     assert small.score > 0.9999
 
 
-def test_the_next_token_is_what_tokens_as_labels_mean():
+def test_tokens_as_labels_mean_the_next_token():
     class Next(nn.Module):
         def __init__(self):
             super().__init__()
@@ -358,7 +358,7 @@ def test_the_next_token_is_what_tokens_as_labels_mean():
     network = Next()
     with torch.no_grad():
         network.words.weight.copy_(torch.eye(20))
-        network.head.weight.copy_(5 * torch.eye(20).roll(1, 0))  # v follows v - 1
+        network.head.weight.copy_(5 * torch.eye(20).roll(1, 0))  # predicts v after v - 1
     start = torch.randint(0, 20, (N, 1), generator=torch.Generator().manual_seed(0))
     ids = (start + torch.arange(6)) % 20
     small = compressed(network, [{"input_ids": one, "labels": one} for one in ids.split(SIZE)])
@@ -366,7 +366,7 @@ def test_the_next_token_is_what_tokens_as_labels_mean():
     assert "taken as next-token labels" in small.task
 
 
-def test_a_mask_for_all_examples_is_not_divided():
+def test_a_mask_for_all_examples_is_not_split():
     class Masked(nn.Module):
         def __init__(self):
             super().__init__()
@@ -381,7 +381,7 @@ def test_a_mask_for_all_examples_is_not_divided():
     assert small.score > 0.999
 
 
-def test_help_and_signature_are_the_function_s():
+def test_help_and_signature_of_compress():
     import inspect
     import pydoc
 
@@ -391,14 +391,16 @@ def test_help_and_signature_are_the_function_s():
     assert list(inspect.signature(szilard.compress).parameters)[:2] == ["network", "calibration"]
 
 
-def test_sorted_lengths_stay_with_their_batch():
+def test_batches_sorted_by_length_are_not_mixed():
     class Packed(nn.Module):
         def __init__(self):
             super().__init__()
             self.rnn, self.head = nn.GRU(12, 8, batch_first=True), nn.Linear(8, 4)
 
         def forward(self, x, lengths):
-            packed = nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True)  # longest first
+            packed = nn.utils.rnn.pack_padded_sequence(
+                x, lengths, batch_first=True
+            )  # requires decreasing lengths
             return self.head(self.rnn(packed)[1][-1])
 
     generator = torch.Generator().manual_seed(0)
@@ -443,7 +445,7 @@ def test_shrink_takes_batches_of_any_structure():
 
 
 @pytest.mark.parametrize("size", [1, 50, 80])
-def test_a_network_that_takes_so_many_examples_at_a_time(size):
+def test_a_network_with_a_fixed_batch_size(size):
     class Fixed(nn.Linear):
         def forward(self, x):
             return super().forward(x.reshape(size, 12))
@@ -453,7 +455,7 @@ def test_a_network_that_takes_so_many_examples_at_a_time(size):
 
 
 @pytest.mark.parametrize("size", [1, 3, 50])
-def test_small_batches_say_together_what_a_second_part_is(size):
+def test_small_batches_are_interpreted_together(size):
     network = made(Maybe)
     with torch.no_grad():
         y = network(A).argmax(1)
@@ -462,16 +464,16 @@ def test_small_batches_say_together_what_a_second_part_is(size):
     assert few.task.startswith("regression")
 
 
-def test_too_few_examples_to_tell_are_refused():
+def test_too_few_examples_to_interpret_are_refused():
     with pytest.raises(SzilardError, match="may be labels or the network's b, and 5 examples are too few"):
         szilard.compress(made(Maybe), [(A[:5], B[:5])])
 
 
-def test_passes_see_tokens_as_the_network_answers_them():
+def test_passes_see_outputs_with_their_positions():
     network = made(Words, tokens=True)
     seen = []
 
-    def look(draft, setting):
+    def inspect_draft(draft, setting):
         output = setting.forward(draft.network, setting.inputs[0])
         direction = setting.likelihood.direction(output, 1.0, torch.Generator().manual_seed(0))
         seen.append((output.dim(), float(direction.sum(-1).abs().max()), float(direction.abs().max())))
@@ -481,7 +483,7 @@ def test_passes_see_tokens_as_the_network_answers_them():
         with torch.no_grad():
             y = network(input_ids=ids, attention_mask=mask).logits.argmax(-1)
         batches.append({"input_ids": ids, "attention_mask": mask, "labels": torch.where(mask > 0, y, -100)})
-    compressed(network, batches, passes=[look])
+    compressed(network, batches, passes=[inspect_draft])
     dims, along, size = seen[0]
     assert dims == 3
     assert along < 1e-5  # the softmax is over classes: its gradient sums to 0
@@ -491,7 +493,7 @@ def test_passes_see_tokens_as_the_network_answers_them():
 def test_padding_has_no_gradient():
     network = made(Words, tokens=True)
 
-    def look(draft, setting):
+    def inspect_draft(draft, setting):
         with torch.enable_grad():
             output = setting.forward(draft.network.requires_grad_(), setting.inputs[0])
             weight = draft.network.head.weight
@@ -502,10 +504,10 @@ def test_padding_has_no_gradient():
         assert not bool(mask.all())
 
     batches = [{"input_ids": ids, "attention_mask": mask} for ids, mask in sentences()]
-    compressed(network, batches, passes=[look])
+    compressed(network, batches, passes=[inspect_draft])
 
 
-def test_answers_that_depend_on_the_batch(tmp_path):
+def test_outputs_that_depend_on_the_batch(tmp_path):
     class Centred(nn.Linear):
         def forward(self, x):
             y = super().forward(x)
@@ -516,5 +518,5 @@ def test_answers_that_depend_on_the_batch(tmp_path):
     small = compressed(network, batches, task="embedding")
     fresh = reopened(network, small, tmp_path)
     with torch.no_grad():
-        score = sum(cosine(fresh(x), network(x)) for x in batches[8:]) / 2  # the first 8 hold three quarters
+        score = sum(cosine(fresh(x), network(x)) for x in batches[8:]) / 2  # the last 2 batches are judged
     assert small.score == pytest.approx(score, abs=1e-6)

@@ -1,4 +1,4 @@
-"""What compress takes outputs for, what it promises, and what it refuses."""
+"""How compress interprets outputs, the guarantees it gives, and the cases it refuses."""
 
 from __future__ import annotations
 
@@ -28,33 +28,33 @@ def regression():
 
 
 @pytest.mark.parametrize("labelled", [True, False])
-def test_several_quantities_stay_what_they_are(labelled):
+def test_regression_with_several_targets(labelled):
     network, x, y = regression()
     made = szilard.compress(network, [(x, y)] if labelled else x, max_drop=0.005)
     with torch.no_grad():
-        missed = (made.network(x) - y).square().mean(0) / y.var(0)
-    assert float(missed.mean()) < 0.01
+        error = (made.network(x) - y).square().mean(0) / y.var(0)
+    assert float(error.mean()) < 0.01
     assert made.task.startswith("regression")
     assert 0 <= made.drop <= 0.005
     assert made.judged_on == 900 - 512
 
 
-def test_guessing_is_refused():
+def test_a_network_no_better_than_guessing_is_refused():
     x = torch.randn(900, 6)
     with pytest.raises(SzilardError, match="no better than guessing"):
         szilard.compress(nn.Linear(6, 3), [(x, torch.arange(900) % 3)])
 
 
-def test_a_score_that_is_no_number_stops_at_once():
-    asked = []
+def test_a_nan_score_stops_the_search():
+    calls = []
 
     def evaluate(network):
-        asked.append(1)
-        return float("nan") if len(asked) > 1 else 1.0
+        calls.append(1)
+        return float("nan") if len(calls) > 1 else 1.0
 
     with pytest.raises(SzilardError, match="is nan"):
         szilard.compress(regression()[0], evaluate=evaluate, max_drop=0.1)
-    assert len(asked) == 2
+    assert len(calls) == 2
 
 
 class Random(nn.Linear):
@@ -73,12 +73,12 @@ class Random(nn.Linear):
         (nn.Linear(6, 3), 7, "calibration is a int"),
     ],
 )
-def test_bad_input(network, data, words):
+def test_invalid_input_is_refused(network, data, words):
     with pytest.raises(SzilardError, match=words):
         szilard.compress(network, data)
 
 
-def test_a_ruin_is_refused():
+def test_a_compressed_network_with_nan_outputs_is_refused():
     class Overflows(nn.Linear):
         def forward(self, x):
             return super().forward(x) / (self.weight == self.exact).all()
@@ -112,7 +112,7 @@ def test_a_drop_of_exactly_the_limit_is_allowed_without_confidence():
     assert Promise(before, 0.005, 0.9).excess(counted(995, 1000, 1)[1]) <= 0
 
 
-def test_agreement_of_an_original_with_itself_is_not_a_count():
+def test_relative_scores_are_not_counts():
     ones = torch.ones(300, dtype=torch.float64)
     before = Scores(1.0, ones, relative=True)
     promise = Promise(before, 0.005, 0.9)
@@ -121,7 +121,7 @@ def test_agreement_of_an_original_with_itself_is_not_a_count():
     assert promise.notes() == []
 
 
-def test_too_few_examples_are_said_with_how_many_would_do():
+def test_the_note_on_too_few_examples_states_how_many_are_enough():
     before, _ = counted(80, 100, 0)
     promise = Promise(before, 0.005, 0.9)
     assert promise.too_few
@@ -132,8 +132,8 @@ def test_too_few_examples_are_said_with_how_many_would_do():
     )
 
 
-def test_the_interval_keeps_its_confidence():
-    """Of drops whose upper end is the limit, fresh examples keep it nine times in ten."""
+def test_the_interval_has_its_nominal_coverage():
+    """The upper bound with 90 % confidence covers the true drop in about 90 % of repetitions."""
     generator = torch.Generator().manual_seed(0)
     kept = 0
     for _ in range(400):
@@ -144,7 +144,7 @@ def test_the_interval_keeps_its_confidence():
     assert 0.86 < kept / 400 < 0.95
 
 
-def test_the_tensor_that_counts():
+def test_the_judged_tensor():
     x = torch.ones(2, 3)
     assert judged_output((x, None)) is x
     assert judged_output({"loss": torch.zeros(()), "logits": x}) is x
@@ -153,13 +153,13 @@ def test_the_tensor_that_counts():
 
 
 @pytest.mark.parametrize("mode", ["circular", "reflect", "replicate"])
-def test_paddings_of_sequences(mode):
+def test_padding_modes_of_conv1d(mode):
     layer = nn.Conv1d(3, 4, 3, padding=2, dilation=2, padding_mode=mode)
     made = szilard.compress(layer, torch.randn(64, 3, 16), lam=1e-12)
     assert made.score > 0.999
 
 
-def test_without_labels_few_examples_on_which_no_answer_changes_promise_nothing():
+def test_without_labels_few_examples_use_the_change_of_probabilities():
     values = torch.full((128,), 0.9, dtype=torch.float64)
     sure = torch.full((128,), 0.9, dtype=torch.float64)
     before = Scores(0.9, values, sure, relative=False, steps=True)
@@ -167,14 +167,14 @@ def test_without_labels_few_examples_on_which_no_answer_changes_promise_nothing(
     same = Scores(0.9, values, sure, steps=True)
     assert promise.too_few
     assert not promise.too_good
-    assert promise.excess(same) <= 0  # nothing moved, not even the probabilities
+    assert promise.excess(same) <= 0  # not even the probabilities changed
     less = Scores(0.9, values, sure - 0.02, steps=True)
-    assert promise.excess(less) > 0  # no answer changed, but they nearly did
+    assert promise.excess(less) > 0  # no prediction changed, but the probabilities fell
     (note,) = promise.notes()
     assert "461 are enough (give 973 without labels" in note
 
 
-def test_without_labels_answers_that_change_are_counted():
+def test_without_labels_changed_predictions_are_counted():
     values = torch.full((1000,), 0.9, dtype=torch.float64)
     before = Scores(0.9, values, values, steps=True)
     promise = Promise(before, 0.005, 0.9)
@@ -183,24 +183,24 @@ def test_without_labels_answers_that_change_are_counted():
     changed[:2] -= 0.5
     found = promise.drop(Scores(float(changed.mean()), changed, values, steps=True))
     assert found.mean == pytest.approx(0.001)
-    assert 0.0025 < found.upper < 0.0035  # 2 lost, at most 5.32 with 90 %, of 0.5 each
+    assert 0.0025 < found.upper < 0.0035  # 2 changed, at most 5.32 with 90 % confidence, each costing 0.5
 
 
 @pytest.mark.parametrize("outputs", [1, 3])
-def test_without_labels_probabilities_of_what_the_original_answers_are_measured(outputs):
+def test_without_labels_the_score_is_the_probability_of_the_original_prediction(outputs):
     torch.manual_seed(0)
     network = nn.Linear(4, outputs).eval()
     x = torch.randn(200, 4)
     task = "classification" if outputs > 1 else "multilabel"
     found = judge(network, Calibration.of(x, network), task=task).scores(network)
     z = network(torch.cat(Calibration.of(x, network).judges)).detach().double()
-    said = z.softmax(1).amax(1) if outputs > 1 else torch.maximum(z.sigmoid(), 1 - z.sigmoid())[:, 0]
+    probability = z.softmax(1).amax(1) if outputs > 1 else torch.maximum(z.sigmoid(), 1 - z.sigmoid())[:, 0]
     assert found.steps
-    assert torch.allclose(found.sureness, said, atol=1e-5)
-    assert torch.allclose(found.values, said, atol=1e-5)
+    assert torch.allclose(found.label_probability, probability, atol=1e-5)
+    assert torch.allclose(found.values, probability, atol=1e-5)
 
 
-def test_labels_that_nobody_needs_are_set_aside():
+def test_unsuitable_labels_are_ignored_if_evaluate_is_given():
     torch.manual_seed(0)
     network = nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 3)).eval()
     x, y = torch.randn(700, 6), torch.randn(700, 1)
@@ -215,7 +215,7 @@ def test_labels_that_nobody_needs_are_set_aside():
     assert any("labels are ignored" in note for note in made.notes)
 
 
-def test_a_larger_file_is_nearer_to_the_original():
+def test_a_larger_file_is_closer_to_the_original():
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(900, 6, generator=generator)
     y = (x @ torch.randn(6, 3, generator=generator) + 2 * torch.randn(900, 3, generator=generator)).argmax(1)
@@ -236,7 +236,7 @@ def test_a_larger_file_is_nearer_to_the_original():
     assert gaps[2] < 0.01
 
 
-def test_fields_of_a_named_tuple_and_outputs_that_never_change():
+def test_logits_of_a_named_tuple_and_constant_outputs():
     features, logits = torch.randn(5, 8), torch.randn(5, 3)
 
     class Named(NamedTuple):
@@ -248,7 +248,7 @@ def test_fields_of_a_named_tuple_and_outputs_that_never_change():
     assert judged_output((features, logits)) is features
 
 
-def test_labels_of_minus_one_are_asked_about():
+def test_labels_of_minus_one_are_refused_with_advice():
     y = torch.tensor([[0.0, 1.0], [-1.0, 1.0]]).repeat(10, 1)
     with pytest.raises(SzilardError, match="write -100"):
         choose(torch.randn(20, 2), y)

@@ -1,4 +1,4 @@
-"""Labels that belong to another output, to rare classes or to embeddings, and what is reported then."""
+"""Labels of another output, of rare classes and of embeddings, and the messages about them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def made(labels):
     return judge(network, data), data
 
 
-def test_class_numbers_choose_the_output_that_predicts_them():
+def test_class_labels_select_the_output_that_predicts_them():
     found, data = made(lambda value, classes: classes.argmax(1))
     assert found.output == "result[1]"
     assert found.choice.likelihood.name == "classification"
@@ -52,7 +52,7 @@ def test_class_numbers_choose_the_output_that_predicts_them():
         lambda value, classes: torch.arange(len(value)) % 3,
     ],
 )
-def test_other_labels_leave_the_first_output(labels):
+def test_other_labels_select_the_first_output(labels):
     found, data = made(labels)
     assert found.output == "result[0]"
     assert not data.notes
@@ -63,7 +63,7 @@ def scores(**more):
     return Scores(0.95, values, guessing=0.95, **more)
 
 
-def test_advice_is_of_the_task():
+def test_the_advice_depends_on_the_task():
     with pytest.raises(SzilardError, match=r"more examples of rare ones.*balanced accuracy") as found:
         check_original(scores())
     assert "logarithm" not in str(found.value)
@@ -79,7 +79,7 @@ def test_advice_is_of_the_task():
 
 
 @pytest.mark.parametrize("classes", [40, 4])
-def test_classes_of_embeddings(classes):
+def test_class_labels_of_embeddings(classes):
     torch.manual_seed(0)
     output, y = F.normalize(torch.randn(200, 8), dim=1), torch.arange(200) % classes
     if classes > 8:
@@ -93,7 +93,7 @@ def test_classes_of_embeddings(classes):
     assert "embedding" not in str(found.value)
 
 
-def test_a_drop_of_0_is_not_a_matter_of_number():
+def test_no_number_of_examples_guarantees_a_drop_of_0():
     right = torch.ones(388, dtype=torch.float64)
     right[:20] = 0
     (note,) = Promise(Scores(float(right.mean()), right), 0.0, 0.9).notes()
@@ -106,11 +106,13 @@ def test_a_smaller_file_that_is_not_used_is_explained():
     before = Scores(float(values.mean()), values, relative=True)
     after = values + 0.02 + 0.2 * torch.randn(100, dtype=torch.float64)
     promise = Promise(before, 0.01, 0.9)
-    assert "judged by 100 examples" in promise.unsure(Scores(float(after.mean()), after, relative=True))
-    assert not promise.unsure(before)
+    assert "judged by 100 examples" in promise.why_uncertain(
+        Scores(float(after.mean()), after, relative=True)
+    )
+    assert not promise.why_uncertain(before)
 
 
-def test_points_and_progress(capsys):
+def test_points_in_messages_and_the_progress_line(capsys):
     assert for_command_line("a drop of at most 0.01 on others") == "a drop of at most 1 point on others"
     assert for_command_line("a drop of at most 0.011 on others") == "a drop of at most 1.1 points on others"
     now = iter([0.0, 20.0])

@@ -1,4 +1,4 @@
-"""What a search does to take less memory changes no bit of what it finds."""
+"""Measures that save memory do not change the result by a single bit."""
 
 from __future__ import annotations
 
@@ -41,15 +41,15 @@ def sizes(network):
     ),
     st.integers(0, 99),
 )
-def test_packed_levels_come_back(kind, odd, seed):
+def test_packed_levels_are_unpacked_exactly(kind, odd, seed):
     values = np.random.default_rng(seed).integers(-128, 128, (40, 70)).astype(kind)
     for place, value in odd:
         values.reshape(-1)[place % values.size] = value
-    was, packed.LARGE = packed.LARGE, 100
+    before, packed.LARGE = packed.LARGE, 100
     try:
         kept = pack(values)
     finally:
-        packed.LARGE = was
+        packed.LARGE = before
     assert kept is not None
     assert kept.shape == values.shape
     assert kept.wide().dtype == values.dtype
@@ -60,18 +60,18 @@ def test_packed_levels_come_back(kind, odd, seed):
 @pytest.mark.parametrize(
     "values",
     [
-        np.full((10, 10), 300, np.int16),  # few
-        np.full((300, 300), 300, np.int16),  # large ones are many
-        np.full((300, 300), 3, np.int8),  # as small as can be
+        np.full((10, 10), 300, np.int16),  # too few to pack
+        np.full((300, 300), 300, np.int16),  # many large levels
+        np.full((300, 300), 3, np.int8),  # already int8
     ],
 )
-def test_levels_that_packing_does_not_help_stay(values):
+def test_levels_are_not_packed_if_it_does_not_help(values):
     assert pack(values) is None
     one = Quantised(values, 0)
     assert one.packed() is one.narrowed()
 
 
-def test_a_draft_keeps_levels_packed_and_shows_the_same_weight():
+def test_a_draft_packs_levels_and_keeps_the_weight():
     levels = np.random.default_rng(0).integers(-100, 100, (256, 300)).astype(np.int32)
     levels[3, 4], levels[255, 299] = 40000, -200
     row = np.arange(-128, 128).astype(np.int8)
@@ -85,16 +85,16 @@ def test_a_draft_keeps_levels_packed_and_shows_the_same_weight():
     again = kept.dense(draft.network.weight.detach())
     assert torch.equal(again, made.dense(again))
     assert torch.equal(draft.network.weight, again)
-    draft.set("weight", kept)  # as where a change is taken back
+    draft.set("weight", kept)  # as when a change is reverted
     assert draft.quantised["weight"] is kept
 
 
-def test_a_working_copy_is_emptied_while_its_file_is_coded():
+def test_a_working_copy_is_emptied_while_its_file_is_encoded():
     network = nn.ModuleDict(
         {"large": nn.Linear(200, 200), "small": nn.Linear(3, 3), "tied": nn.Linear(200, 200)}
     )
     network["tied"].weight = network["large"].weight
-    network.part = nn.Parameter(torch.ones(200, 200)[:150])  # of a larger memory, which it does not own alone
+    network.part = nn.Parameter(torch.ones(200, 200)[:150])  # a view of a larger storage
     before, kept = sizes(network), network.part.detach().clone()
     names = ["large.weight", "large.bias", "tied.weight", "part", "nothing"]
 
@@ -116,7 +116,7 @@ def test_scripted_networks_are_not_emptied():
 
 
 class Tied(nn.Module):
-    """An embedding that is its own way back, and a layer whose weight is computed."""
+    """An embedding tied to the output layer, and a layer with weight norm."""
 
     def __init__(self):
         super().__init__()
@@ -132,8 +132,8 @@ class Tied(nn.Module):
 @pytest.mark.parametrize(
     "make", [Tied, lambda: nn.Sequential(nn.Embedding(600, 64), nn.GRU(64, 80, batch_first=True))]
 )
-def test_the_network_is_the_file_after_every_attempt(make, monkeypatch):
-    """Every attempt fills the copy anew, whatever was in it, and the original is left alone."""
+def test_the_working_copy_equals_the_file_after_every_attempt(make, monkeypatch):
+    """Every attempt overwrites the working copy; the original is unchanged."""
     seen = []
     real = copies.fill
 
@@ -168,8 +168,8 @@ def test_the_network_is_the_file_after_every_attempt(make, monkeypatch):
     assert all(torch.equal(network.state_dict()[name], t) for name, t in original.items())
 
 
-def test_an_attempt_that_fails_leaves_no_wrong_network(monkeypatch):
-    """The copy is of the attempt that failed, so the one before is read from its file again."""
+def test_a_failed_attempt_leaves_no_wrong_network(monkeypatch):
+    """The working copy holds the failed attempt, so the earlier network is loaded from its file again."""
     network = nn.Sequential(nn.Linear(100, 200), nn.Tanh(), nn.Linear(200, 3)).eval()
     x = normal(64, 100)
     job = Job(
@@ -200,7 +200,7 @@ def test_an_attempt_that_fails_leaves_no_wrong_network(monkeypatch):
     ],
 )
 @pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
-def test_means_by_channel_are_the_same_to_the_last_bit(shape, axis, kind):
+def test_means_by_channel_are_bit_identical(shape, axis, kind):
     output = normal(*shape).to(kind)
     others = [d for d in range(len(shape)) if d != axis]
     assert torch.equal(mean_by_channel(output, others, axis), output.double().mean(others))
@@ -208,7 +208,7 @@ def test_means_by_channel_are_the_same_to_the_last_bit(shape, axis, kind):
 
 @settings(deadline=None, max_examples=30)
 @given(st.integers(1, 3), st.integers(1, 40), st.integers(1, 9), st.booleans(), st.integers(0, 99))
-def test_solutions_in_place_are_the_same_to_the_last_bit(groups, n, m, symmetric, seed):
+def test_solving_in_place_is_bit_identical(groups, n, m, symmetric, seed):
     root = normal(groups, n, n, seed=seed).double()
     matrices = root @ root.mT + torch.eye(n) if symmetric else root + 3 * torch.eye(n)
     matrices = (matrices + matrices.mT) / 2 if symmetric else matrices
@@ -217,7 +217,7 @@ def test_solutions_in_place_are_the_same_to_the_last_bit(groups, n, m, symmetric
     assert torch.equal(found, torch.linalg.solve(matrices, wanted))
 
 
-def test_rows_whose_later_columns_are_moved_in_parts_get_the_same_levels(monkeypatch):
+def test_updating_columns_in_parts_gives_the_same_levels(monkeypatch):
     weight, root = normal(150, 130), normal(130, 130, seed=1).double()
     curvature = Curvature((root @ root.T / 130)[None], normal(150, seed=2).double().square(), torch.ones(150))
     levels = [sequential_rounding.quantise(weight, curvature.inputs, curvature.outputs, 1e-4).levels]
@@ -228,7 +228,7 @@ def test_rows_whose_later_columns_are_moved_in_parts_get_the_same_levels(monkeyp
 
 
 @pytest.mark.parametrize("groups", [1, 2])
-def test_a_fitting_lets_go_of_what_it_holds(groups):
+def test_a_fitting_releases_its_tensors(groups):
     patches, wanted, matrix = normal(groups, 40, 6), normal(40, 4, seed=1), normal(4, 6, seed=2)
     fitting = Fitting(patches.clone(), wanted.clone(), 30)
     known, unseen = fitting.samples(groups, matrix)
@@ -243,7 +243,7 @@ def test_a_fitting_lets_go_of_what_it_holds(groups):
 @pytest.mark.parametrize("rows", [True, False])
 @pytest.mark.parametrize("cols", [True, False])
 @pytest.mark.parametrize("kind", [torch.float32, torch.float64])
-def test_a_matrix_over_factors_is_made_by_parts_as_at_once(rows, cols, kind):
+def test_a_matrix_divided_by_factors_is_computed_in_parts(rows, cols, kind):
     weight = normal(70, 30).to(kind)
     left = 2.0 ** (torch.arange(70).double() / 8 - 4) if rows else None
     right = 2.0 ** (torch.arange(30).double() / 8 - 2) if cols else None
@@ -258,14 +258,14 @@ def test_a_matrix_over_factors_is_made_by_parts_as_at_once(rows, cols, kind):
 
 @pytest.mark.parametrize("odd", [None, float("nan"), float("inf"), -300.0])
 @pytest.mark.parametrize("place", [(0, 0), (69, 29)])
-def test_the_finest_step_is_that_of_the_largest_entry(odd, place, monkeypatch):
+def test_the_finest_step_is_determined_by_the_largest_entry(odd, place, monkeypatch):
     weight = normal(70, 30)
     if odd is not None:
         weight[place] = odd
     monkeypatch.setattr(sequential_rounding, "MANY", 64)
     largest = float(weight.abs().amax())
     found = sequential_rounding.finest(weight)
-    if largest < float("inf"):  # and no NaN
+    if largest < float("inf"):  # false for NaN as well
         assert largest / 2 ** (found / 16) <= LARGEST / 8 < largest / 2 ** ((found - 1) / 16) * 1.0001
     else:
         assert (

@@ -1,4 +1,4 @@
-"""What a search holds in memory beside the network: nothing twice, and no compiler that nobody asked for."""
+"""Memory of a search besides the network: no duplicate gradients, and no import of PyTorch's compiler."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ print([name for name in ("torch._dynamo", "sympy") if name in sys.modules])
 """
 
 
-def test_the_compiler_of_torch_is_not_imported():
-    """It takes 80 MB, which is as much as a network of 20 million weights, and seconds."""
+def test_torchs_compiler_is_not_imported():
+    """It takes seconds and 80 MB, as much as a network of 20 million weights."""
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", TOKENS], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
 
 
-def test_which_kernels_serve_is_a_constant_for_the_compiler():
+def test_the_choice_of_kernels_is_a_constant_for_the_compiler():
     marked = torch.compiler.assume_constant_result(lambda: None)
     assert vars(dispatch._implementation) == vars(marked)
 
 
-def test_memory_is_counted_in_a_network_with_a_compiled_part():
+def test_memory_of_a_network_with_a_compiled_part():
     inner = nn.Sequential(nn.Linear(6, 50), nn.Tanh())
     plain = Need.of(nn.Sequential(inner, nn.Linear(50, 3)), [torch.ones(4, 6)], lambda n, x: n(x))
     compiled = nn.Sequential(torch.compile(inner, backend="eager"), nn.Linear(50, 3))
@@ -60,22 +60,22 @@ def test_memory_is_counted_in_a_network_with_a_compiled_part():
     st.integers(0, 400),
     st.booleans(),
 )
-def test_finite_as_torch_says(shape, odd, place, turned):
+def test_all_finite_agrees_with_torch(shape, odd, place, transposed):
     tensor = torch.ones(shape)
     if tensor.numel():
         tensor.view(-1)[place % tensor.numel()] = odd
-    tensor = tensor.mT if turned and tensor.dim() > 1 else tensor
-    was, finite.SOME = finite.SOME, 5
+    tensor = tensor.mT if transposed and tensor.dim() > 1 else tensor
+    before, finite.SOME = finite.SOME, 5
     try:
         assert finite.all_finite(tensor) == bool(torch.isfinite(tensor).all())
     finally:
-        finite.SOME = was
+        finite.SOME = before
 
 
 @pytest.mark.parametrize(
     ("bits", "kind"), [(2, np.int8), (4, np.int8), (8, np.int8), (9, np.int16), (12, np.int16)]
 )
-def test_rows_take_the_smallest_integers(bits, kind):
+def test_levels_use_the_smallest_integer_type(bits, kind):
     weight = (
         torch.randn(70, 33, generator=torch.Generator().manual_seed(bits))
         * torch.logspace(-3, 0, 70)[:, None]
@@ -86,11 +86,13 @@ def test_rows_take_the_smallest_integers(bits, kind):
     assert made.levels.dtype == kind
     assert np.array_equal(made.levels, wanted.numpy())
     assert 0.9 * top <= int(np.abs(made.levels).max()) <= top
-    assert bool((weight.abs().amax(1).double() <= top * made.steps() * 1.0001).all())  # no largest one is cut
+    assert bool(
+        (weight.abs().amax(1).double() <= top * made.steps() * 1.0001).all()
+    )  # the largest is not clipped
 
 
-def test_gradients_are_there_once():
-    """A look at hooks differentiates twice; the gradients of the first time are gone by then."""
+def test_gradients_are_held_once():
+    """make_plan differentiates twice; the first gradients must be freed before the second pass."""
     torch.manual_seed(0)
     network = nn.Sequential(nn.Embedding(3000, 24), nn.Linear(24, 24), nn.Flatten(), nn.Linear(72, 5)).eval()
     own = {p.untyped_storage()._cdata for p in network.parameters()}

@@ -1,4 +1,4 @@
-"""A posterior's draw for its divergence."""
+"""Minimal random coding: a sample of the posterior costs about its KL divergence in bits."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from szilard.errors import SzilardError
 
 
 def posterior(count: int = 2000, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """About half a nat an entry, shared unequally."""
+    """Means and standard deviations with about half a nat of KL an entry, unevenly distributed."""
     generator = np.random.default_rng(seed)
     return 0.05 * generator.normal(size=count), 0.1 * np.exp(0.4 * generator.normal(size=count))
 
 
-def test_what_is_drawn_is_of_the_posterior():
-    """Standardised by q: mean 0 and variance 1, which no draw of the prior has."""
+def test_the_coded_sample_follows_the_posterior():
+    """Standardised by q it has mean 0 and variance 1, unlike samples of the prior."""
     mean, std = posterior()
     coded = encode("w", mean, std, bits=12, slack=3.0)
     z = (coded.record.value() - mean) / std
@@ -37,20 +37,20 @@ def test_what_is_drawn_is_of_the_posterior():
     assert (z * std)[wide].std() > 1.5 * (z * std)[narrow].std()
 
 
-def test_bits_are_those_of_the_divergence():
+def test_the_bits_equal_the_kl_divergence():
     mean, std = posterior()
     coded = encode("w", mean, std, bits=12)
     size = len(file.dumps(file.Document([coded.record]))) - len(file.dumps(file.Document([])))
     nats = coded.divergence.sum()
     assert nats / math.log(2) / 8 == pytest.approx(size, rel=0.2)
     assert coded.divergence.mean() <= 12 * math.log(2)
-    # By hand: the divergence from the best Gaussian prior for the tensor.
+    # Computed directly: the KL divergence from the best Gaussian prior of the tensor.
     by_hand = 0.5 * len(mean) * math.log((mean**2 + std**2).mean()) - np.log(std).sum()
     assert nats == pytest.approx(by_hand, rel=1e-3)
 
 
-def test_slack_draws_closer_for_more_bytes():
-    """The share of the posterior that candidates reach, by the distance of the draws' variance from 1."""
+def test_more_slack_samples_more_accurately_for_more_bytes():
+    """The accuracy is measured by how close the variance of the standardised sample is to 1."""
     mean, std = posterior(1200)
     tight, loose = (encode("w", mean, std / 3, bits=10, slack=slack) for slack in (0.0, 4.0))
     assert loose.record.size < tight.record.size
@@ -58,14 +58,14 @@ def test_slack_draws_closer_for_more_bytes():
     assert error[0] > error[1] > -0.1
 
 
-def test_a_seed_is_a_draw():
+def test_the_seed_determines_the_sample():
     mean, std = posterior(300)
     one, same, other = (encode("w", mean, std, bits=8, seed=seed).record for seed in (1, 1, 2))
     np.testing.assert_array_equal(one.indices, same.indices)
     assert not np.array_equal(one.value(), other.value())
 
 
-def test_an_entry_beyond_a_block_is_told():
+def test_entries_with_more_divergence_than_a_block_are_counted():
     mean, std = posterior(100)
     std[:50] = 1e-6
     assert encode("w", mean, std, bits=8).overfull > 0.3
@@ -81,12 +81,12 @@ def test_an_entry_beyond_a_block_is_told():
         (np.full(3, np.nan), np.ones(3), 8, "no posterior"),
     ],
 )
-def test_what_cannot_be_drawn(mean, std, bits, sentence):
+def test_invalid_posteriors_are_refused(mean, std, bits, sentence):
     with pytest.raises(SzilardError, match=sentence):
         encode("w", mean, std, bits=bits)
 
 
-def test_as_a_pass(tmp_path):
+def test_minimal_random_as_a_pass(tmp_path):
     torch.manual_seed(0)
     network = bayes.bayesianize(
         nn.Sequential(nn.Linear(20, 30), nn.ReLU(), nn.BatchNorm1d(30), nn.Linear(30, 4)), density=0.5
@@ -105,8 +105,8 @@ def test_as_a_pass(tmp_path):
         assert kinds[f"{name}.weight.mean"] == "random"
         assert kinds[f"{name}.weight.log_std"] == "constant"
         assert torch.equal(loaded[f"{name}.weight.mean"], weight.mean)
-        was = weights(network)[name]
-        assert 0 < (weight.mean - was.mean).square().mean() < 3 * was.std.square().mean()
+        original = weights(network)[name]
+        assert 0 < (weight.mean - original.mean).square().mean() < 3 * original.std.square().mean()
         assert bool((weight.log_std == POINT).all())
     assert len(made.data) < len(szilard.compress(network).data)
     assert any("larger divergence than 8 bits" in note for note in made.notes)

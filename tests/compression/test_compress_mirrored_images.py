@@ -1,4 +1,4 @@
-"""Calibration images that are also used mirrored."""
+"""Calibration images are also used mirrored, if that is cheap."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def network():
 
 
 class Counting:
-    """A pass that changes nothing and keeps the inputs that it is given."""
+    """A pass that changes nothing and records its inputs."""
 
     def __call__(self, draft, setting):
         self.inputs = setting.inputs

@@ -1,4 +1,4 @@
-"""What a weight is taken to stand where nothing is known but its values."""
+"""Without data: how much noise each weight may take, from its values alone."""
 
 import math
 import warnings
@@ -23,7 +23,7 @@ def size(matrix: torch.Tensor) -> torch.Tensor:
     return typical(matrix, (sizes(matrix)[0] / matrix.shape[1]).sqrt())
 
 
-def test_the_size_of_normal_rows_is_their_deviation() -> None:
+def test_the_size_of_normal_rows_is_their_standard_deviation() -> None:
     deviations = torch.tensor([0.1, 1.0, 30.0])
     found = size(normal(3, 20_000) * deviations[:, None])
     assert torch.allclose(found.float(), deviations, rtol=0.03)
@@ -31,20 +31,20 @@ def test_the_size_of_normal_rows_is_their_deviation() -> None:
 
 def test_an_outlier_does_not_change_the_size_of_its_row() -> None:
     plain = normal(40, 401)
-    spoilt = plain.clone()
-    spoilt[7, 3] = 1e4
-    assert float(size(spoilt)[7]) == pytest.approx(float(size(plain)[7]), rel=0.2)
+    with_outlier = plain.clone()
+    with_outlier[7, 3] = 1e4
+    assert float(size(with_outlier)[7]) == pytest.approx(float(size(plain)[7]), rel=0.2)
 
 
-def test_zeros_do_not_count() -> None:
+def test_zeros_are_ignored() -> None:
     weight = normal(4, 400)
     pruned = torch.cat([weight, torch.zeros(4, 3600)], 1)
-    # Each entry that is there is seen as it was, as far as the root mean square of the row allows.
+    # The size of the nonzero entries is limited to the root mean square of the row.
     rms = pruned.double().square().mean(1).sqrt()
     assert torch.allclose(size(pruned), rms, rtol=0.05)
 
 
-def test_rows_that_are_nearly_zero_cost_at_most_three_bits_more() -> None:
+def test_heavy_tailed_rows_have_at_least_half_the_minimum_size() -> None:
     weight = 1e-6 * normal(30, 500)
     weight[:, :25] = normal(30, 25, seed=1)
     rms = weight.double().square().mean(1).sqrt()
@@ -66,17 +66,17 @@ def test_sizes_scale_with_weights(rows: int, cols: int, factor: float, seed: int
         assert inputs.shape == (1, cols)
         assert torch.allclose(
             outputs * factor**2, other, rtol=1e-6
-        )  # the same loss for the same relative noise
+        )  # the loss depends on relative noise only
 
 
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.integers(1, 10**8), min_size=1, max_size=30))
-def test_shares_lie_between_equal_ones_and_those_of_entries(counts: list[int]) -> None:
+def test_shares_lie_between_equal_and_proportional_ones(counts: list[int]) -> None:
     found = shares({str(i): count for i, count in enumerate(counts)})
     for i, count in enumerate(counts):
         assert found[str(i)] >= count / sum(counts) / COARSER
         for j, other in enumerate(counts):
-            if count >= other:  # a larger tensor may lose more, but not more an entry
+            if count >= other:  # a larger tensor may lose more in total, but not more per entry
                 assert found[str(i)] >= found[str(j)]
                 assert found[str(i)] / count <= found[str(j)] / other * (1 + 1e-9)
 
@@ -87,7 +87,7 @@ def test_without_entries_there_is_no_share() -> None:
 
 
 def heavy(kind: str) -> nn.Module:
-    """A network some of whose weights are far larger than others, and act on inputs that are nearly zero."""
+    """A network with some weights far larger than others, which multiply inputs that are nearly zero."""
     network = nn.Sequential(nn.Linear(40, 128), nn.Tanh(), nn.Linear(128, 128), nn.Tanh(), nn.Linear(128, 8))
     with torch.no_grad():
         for i, layer in enumerate(m for m in network if isinstance(m, nn.Linear)):
@@ -108,7 +108,7 @@ def inputs(kind: str) -> torch.Tensor:
 
 
 def deflated(network: nn.Module, bits: int) -> int:
-    """Round each row of the matrices to so many bits by its largest entry, and vectors to float16; bytes of that."""
+    """Round each row of the matrices to ``bits`` bits and vectors to float16; the size after deflate, bytes."""
     parts = []
     with torch.no_grad():
         for p in network.parameters():
@@ -126,7 +126,7 @@ def deflated(network: nn.Module, bits: int) -> int:
 
 @pytest.mark.parametrize("kind", ["plain", "entries", "columns"])
 def test_never_worse_than_rounding_by_row(kind: str) -> None:
-    """A file is smaller than those of 8 bits or more by row, deflated, whose answers are no farther away."""
+    """The file is smaller than deflated row-wise rounding with at least 8 bits, wherever that is no less accurate."""
     network, x = heavy(kind), inputs(kind)
     with torch.no_grad():
         wanted = network(x)
@@ -138,25 +138,25 @@ def test_never_worse_than_rounding_by_row(kind: str) -> None:
         with torch.no_grad():
             return float((other(x) - wanted).norm() / wanted.norm())
 
-    missed, beaten = error(made.network), 0
-    assert missed < 0.03
+    achieved, compared = error(made.network), 0
+    assert achieved < 0.03
     for bits in range(8, 17):
         rounded = heavy(kind)
         size = deflated(rounded, bits)
-        if error(rounded) <= missed:
-            beaten += 1
+        if error(rounded) <= achieved:
+            compared += 1
             assert len(made.data) < size
-    assert beaten
+    assert compared
 
 
-def test_a_column_that_hardly_moves_does_not_speak_for_a_vector() -> None:
+def test_a_nearly_constant_output_does_not_dominate_an_embedding() -> None:
     class Answers(nn.Module):
-        def __init__(self, shift: float, many: int) -> None:
+        def __init__(self, shift: float, outputs: int) -> None:
             super().__init__()
-            self.layer = nn.Linear(3, many)
+            self.layer = nn.Linear(3, outputs)
             self.shift = shift
             with torch.no_grad():
-                self.layer.weight.copy_(normal(many, 3))
+                self.layer.weight.copy_(normal(outputs, 3))
                 self.layer.weight[0] *= 1e-4
                 self.layer.bias.zero_()
 
@@ -164,17 +164,17 @@ def test_a_column_that_hardly_moves_does_not_speak_for_a_vector() -> None:
             answer = self.layer(x)
             return torch.cat([answer[:, :1] + self.shift * x[:, :1], answer[:, 1:]], 1)
 
-    def share(many: int) -> float:
-        found = relative_difference(Answers(0.0, many), Answers(1e-4, many), lambda net, x: net(x))
+    def share(outputs: int) -> float:
+        found = relative_difference(Answers(0.0, outputs), Answers(1e-4, outputs), lambda net, x: net(x))
         assert found is not None
         return found
 
-    assert share(64) < 1e-3  # of an embedding, say
-    assert share(4) > 0.1  # of four quantities in units of their own
+    assert share(64) < 1e-3  # 64 outputs: an embedding
+    assert share(4) > 0.1  # 4 outputs: quantities in different units
     assert math.isfinite(share(17))
 
 
-def test_sound_without_a_dimension_of_channels_is_guessed() -> None:
+def test_audio_without_a_channel_dimension_is_inferred() -> None:
     class Sound(nn.Module):
         def __init__(self) -> None:
             super().__init__()

@@ -1,4 +1,4 @@
-"""Posteriors to integers by their own σ."""
+"""Means and σ of posteriors are rounded to levels according to σ."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from szilard.compression.passes.posterior import BETA, LOSS, posterior_names, ro
 from szilard.sparse import Support
 
 LAM = 1e-8
-NATS = BETA * math.log(2) / LAM  # as by default
+NATS = BETA * math.log(2) / LAM  # the default
 
 
 def fitted(seed: int = 0, nnz: int = 400, spread: float = 0.3) -> Weight:
-    """As training leaves one: means around 0, σ that differ."""
+    """A weight like a trained one: means around 0, different σ."""
     generator = torch.Generator().manual_seed(seed)
     support = Support.random((50, 40), nnz, generator)
     nnz = support.nnz
@@ -46,19 +46,19 @@ def distance(weight: Weight, levels) -> torch.Tensor:
     return ((levels.dense(weight.mean) - weight.mean) / weight.std).square().detach() / 2
 
 
-def test_a_mean_is_exact_where_its_sigma_is_small():
+def test_a_mean_is_rounded_more_finely_if_its_sigma_is_small():
     weight = fitted(nnz=1000)
     with torch.no_grad():
         weight.log_std[:] = -2
         weight.log_std[:500] = -6
     made = round_mean(weight, math.log(2) / 1000 * 0.01, 1000)
-    away = (made.dense(weight.mean) - weight.mean).abs()
-    assert away[:500].mean() < 0.7 * away[500:].mean()
+    distance_moved = (made.dense(weight.mean) - weight.mean).abs()
+    assert distance_moved[:500].mean() < 0.7 * distance_moved[500:].mean()
     assert (made.levels[0, 500:] == 0).mean() > (made.levels[0, :500] == 0).mean()
 
 
-def test_the_price_is_lambda_times_examples():
-    """N and λ count by their product alone, and T divides it."""
+def test_the_rate_depends_on_lambda_times_examples():
+    """N and λ matter only by their product, divided by T."""
     original = network()
     made = [
         szilard.compress(
@@ -73,7 +73,7 @@ def test_the_price_is_lambda_times_examples():
 
 
 def test_a_large_network_is_rounded_more_finely():
-    """At the default λ, by the root of the number of its parameters."""
+    """At the default λ, β decreases with the square root of the number of parameters."""
 
     def beta(size: int) -> float:
         network = bayes.bayesianize(nn.Linear(size, size, bias=False))
@@ -84,7 +84,7 @@ def test_a_large_network_is_rounded_more_finely():
     assert Posterior(examples=50).nats(network()) == 50
 
 
-def test_a_higher_price_takes_fewer_bits_and_goes_farther():
+def test_a_larger_lambda_takes_fewer_bits_and_gives_larger_errors():
     weight = fitted(nnz=1500)
     rows = []
     for lam in (LAM / 8, LAM, 8 * LAM):
@@ -99,7 +99,7 @@ def test_a_higher_price_takes_fewer_bits_and_goes_farther():
         assert rising[0] < rising[1] <= rising[2]
 
 
-def test_free_energy_beats_rounding_to_the_nearest():
+def test_the_free_energy_is_below_that_of_rounding_to_nearest():
     weight = fitted(nnz=1500, spread=1.0)
     beta, nats = 0.05, 1000
     made = round_mean(weight, beta * math.log(2) / nats, nats)
@@ -114,8 +114,8 @@ def test_free_energy_beats_rounding_to_the_nearest():
     assert free_energy(made.levels) < free_energy(nearest)
 
 
-def test_one_sigma_for_all_is_the_one_of_the_mean_precision():
-    """Where bits are dear: the constant that minimises the divergence."""
+def test_a_single_sigma_is_that_of_the_mean_precision():
+    """At a large λ, σ becomes the constant that minimises the KL divergence."""
     weight = fitted(nnz=2000, spread=0.2)
     made = round_log_std(weight, 1000 * LAM, NATS)
     assert len(np.unique(made.levels)) == 1
@@ -126,7 +126,7 @@ def test_one_sigma_for_all_is_the_one_of_the_mean_precision():
 
 
 @pytest.mark.parametrize("centre", [-4.0, 0.0, 1e-5, 3.0])
-def test_sigma_is_near_wherever_it_lies(centre):
+def test_sigma_is_rounded_accurately_at_any_size(centre):
     weight = fitted()
     with torch.no_grad():
         weight.log_std += 4 + centre
@@ -136,7 +136,7 @@ def test_sigma_is_near_wherever_it_lies(centre):
 
 
 def test_a_network_by_default(tmp_path):
-    """Every means and σ as levels, supports as supports, and a file that loads strictly to what the result holds."""
+    """Means and σ are stored as levels, supports as supports, and the loaded state equals the returned network."""
     original = network()
     made = szilard.compress(original)
     kinds = {entry.name: entry.kind for entry in made.ledger.entries}
@@ -157,34 +157,34 @@ def test_a_network_by_default(tmp_path):
     assert torch.equal(other(x), made.network(x))
     assert (other(x) - original(x)).abs().mean() < 0.1 * original(x).abs().mean()
     for name, weight in weights(other).items():
-        was = weights(original)[name]
-        assert torch.equal(weight.support.col, was.support.col)
-        assert (weight.log_std - was.log_std).abs().mean() < 0.25
+        before = weights(original)[name]
+        assert torch.equal(weight.support.col, before.support.col)
+        assert (weight.log_std - before.log_std).abs().mean() < 0.25
 
 
-def test_distillation_leaves_posteriors_to_their_sigma():
-    """With data: ln σ has no gradient but that of its rate, which would make it 0."""
+def test_distillation_does_not_change_posteriors():
+    """With data, ln σ would only have the gradient of its rate, which would drive it to 0."""
     original = network()
     x = torch.randn(64, 30, generator=torch.Generator().manual_seed(3))
     made = szilard.compress(original, x)
     default = 2 * math.log(2) * LOSS / sum(p.numel() for p in original.parameters())
-    assert made.lam == default  # and no search by the accuracy of the mean
+    assert made.lam == default  # no search over λ by the accuracy of the mean network
     with_data = made.network.state_dict()
     without = szilard.compress(original).network.state_dict()
     for name in posterior_names(original):
         assert torch.equal(with_data[name], without[name])
 
 
-def test_points_on_a_support():
-    """A sparse network without σ, such as a deterministic one."""
+def test_a_sparse_network_without_sigma():
+    """A deterministic network on a support."""
     original = network()
     for weight in weights(original).values():
         weight.log_std = None
     made = szilard.compress(original)
     assert {e.kind for e in made.ledger.entries if e.name.endswith("weight.mean")} == {"levels"}
     for name, weight in weights(made.network).items():
-        was = weights(original)[name].mean
-        assert (weight.mean - was).square().mean() < 0.1 * was.square().mean()
+        before = weights(original)[name].mean
+        assert (weight.mean - before).square().mean() < 0.1 * before.square().mean()
 
 
 def test_an_empty_weight():
@@ -198,7 +198,7 @@ def test_an_empty_weight():
 
 @pytest.mark.slow
 def test_uncertainty_survives():
-    """A network from the loop, with all that its answers rest on: NLL, error bars elsewhere, and size."""
+    """NLL, accuracy and out-of-distribution AUROC of a trained network are kept, at a ratio above 12."""
     digits = data.load("digits")
     method = methods.SSVI(len(digits.train), density=0.05)
     run = fit(method, "mlp", digits, epochs=100, progress=False, accelerator="cpu")

@@ -1,4 +1,4 @@
-"""What is promised of a drop: intervals whose answers are known, and what few examples may not decide."""
+"""The guarantee on the drop: intervals with known values, and caution with few examples."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from szilard.errors import SzilardError, SzilardWarning
 Z = quantile(0.9)
 
 
-def scores(values, sureness=None, **more):
+def scores(values, label_probability=None, **more):
     values = torch.as_tensor(values, dtype=torch.float64)
-    sure = None if sureness is None else torch.as_tensor(sureness, dtype=torch.float64)
+    sure = None if label_probability is None else torch.as_tensor(label_probability, dtype=torch.float64)
     return Scores(float(values.mean()), values, sure, **more)
 
 
-def right(n, wrong=(), sureness=None):
+def right(n, wrong=(), label_probability=None):
     values = torch.ones(n)
     values[list(wrong)] = 0
-    return scores(values, sureness)
+    return scores(values, label_probability)
 
 
-def test_no_change_is_no_certainty():
+def test_no_observed_change_still_gives_a_positive_bound():
     assert counted(torch.zeros(300), Z) == pytest.approx(-math.log(0.1) / 300, rel=0.02)
 
 
@@ -44,7 +44,7 @@ def test_students_quantile():
 
 
 @given(st.integers(0, 20), st.integers(0, 20), st.floats(0.6, 0.99))
-def test_counts_widen_with_confidence_and_with_changes(lost, won, confidence):
+def test_intervals_widen_with_confidence_and_with_changes(lost, won, confidence):
     differences = torch.zeros(500)
     differences[:lost] = 1
     differences[100 : 100 + won] = -1
@@ -55,7 +55,7 @@ def test_counts_widen_with_confidence_and_with_changes(lost, won, confidence):
     assert counted(differences, quantile(confidence)) > width
 
 
-def test_shares_of_labels_that_hardly_change_have_a_width():
+def test_scores_that_hardly_change_still_have_an_interval():
     before = scores(torch.tensor([1.0, 0.8]).repeat(1000))
     few = before.values.clone()
     few[:2] -= 0.2
@@ -68,7 +68,7 @@ def test_shares_of_labels_that_hardly_change_have_a_width():
     assert Promise(before, 0.005, 0).drop(before).upper == 0
 
 
-def test_a_gain_on_few_examples_is_not_counted_on():
+def test_a_gain_on_few_examples_does_not_lower_the_bound():
     e = torch.linspace(-1, 1, 200)
     before = scores(1 - e.square(), relative=True)
     after = scores(1 - (0.9 * e).square(), relative=True)
@@ -80,15 +80,17 @@ def test_a_gain_on_few_examples_is_not_counted_on():
     assert Promise(before, 0.02, 0.9).drop(after).upper < 0
 
 
-def test_probability_lost_judges_where_examples_are_few():
+def test_with_few_examples_lost_probability_raises_the_bound():
     n = 500
     before = right(n, [0], torch.full((n,), 0.98))
-    lucky = right(n, [0], torch.where(torch.arange(n) % 2 == 0, 0.98, 0.90))
+    less_confident = right(n, [0], torch.where(torch.arange(n) % 2 == 0, 0.98, 0.90))
     promise = Promise(before, 0.02, 0.9)
-    assert promise.excess(lucky) > 0  # no answer changed, but they soon would
-    assert promise.drop(lucky).upper == pytest.approx(0.04, abs=0.004)
-    assert promise.excess(right(n, [0, 1, 2], before.sureness - 0.001)) <= 0
-    assert Promise(right(n, [0]), 0.02, 0.9).excess(right(n, [0])) <= 0  # nothing else is known
+    assert promise.excess(less_confident) > 0  # no prediction changed, but probabilities fell
+    assert promise.drop(less_confident).upper == pytest.approx(0.04, abs=0.004)
+    assert promise.excess(right(n, [0, 1, 2], before.label_probability - 0.001)) <= 0
+    assert (
+        Promise(right(n, [0]), 0.02, 0.9).excess(right(n, [0])) <= 0
+    )  # without probabilities only counts are used
 
 
 def test_probabilities_far_below_the_score_do_not_narrow_the_interval():
@@ -104,17 +106,17 @@ def test_probabilities_far_below_the_score_do_not_narrow_the_interval():
     )
 
 
-def test_a_drop_of_nothing_loses_no_answer():
+def test_a_drop_of_0_allows_no_lost_answer():
     n = 150
     sure = torch.full((n,), 0.97)
     promise = Promise(right(n, [0], sure), 0.0, 0.9)
     assert promise.excess(right(n, [0], sure - 1e-3)) <= 0
-    assert promise.excess(right(n, [1], sure)) > 0  # another one is won for it
+    assert promise.excess(right(n, [1], sure)) > 0  # one is lost and another is won
     assert promise.excess(right(n, [0], sure - 0.01)) > 0
     assert Promise(right(n, [0], sure), 0.0, 0).excess(right(n, [1], sure)) <= 0
 
 
-def test_a_drop_of_nothing_on_few_examples_costs_no_more_than_rounding_by_row():
+def test_a_drop_of_0_on_few_examples_is_no_larger_than_rounding_by_row():
     torch.manual_seed(0)
     network = nn.Sequential(nn.Linear(16, 32), nn.ReLU(), nn.Linear(32, 4)).eval()
     x = torch.randn(600, 16)
@@ -130,7 +132,7 @@ def test_a_drop_of_nothing_on_few_examples_costs_no_more_than_rounding_by_row():
     assert len(made.data) <= min(rounded)
 
 
-def test_weights_as_they_are_need_no_examples():
+def test_exact_weights_need_no_examples():
     class Made:
         scores = right(20, [0, 1, 2])
         notes: ClassVar[list[str]] = []
@@ -181,14 +183,14 @@ class Pair(nn.Module):
         return found[:, :1], (found[:, 1:],)
 
 
-def test_places_in_a_tuple_are_named():
+def test_positions_in_a_tuple_are_named():
     x = torch.randn(700, 6)
     with pytest.raises(SzilardError, match=r"the judged output result\[0\]: "):
         szilard.compress(Pair().eval(), [(x, torch.randn(700, 1))], progress=False)
 
 
 @pytest.mark.parametrize("value", [0.1, 0.0, -3e4])
-def test_a_target_that_never_changes_is_left_out_and_named(value):
+def test_a_constant_target_is_left_out_with_a_warning(value):
     network, x = Two().body.eval(), torch.randn(900, 6)
     with torch.no_grad():
         y = network(x)[:, :2]

@@ -1,4 +1,4 @@
-"""Layers that are fitted to the inputs that rounded layers give."""
+"""Layers are refitted to the inputs that the rounded layers before them give."""
 
 import warnings
 
@@ -38,7 +38,7 @@ def normal(*shape, seed=0):
 
 
 def mlp(seed=0):
-    """A network of three layers, and inputs whose features depend on each other."""
+    """A network of three layers, and inputs with correlated features."""
     made = nn.Sequential(nn.Linear(16, 24), nn.Tanh(), nn.Linear(24, 24), nn.Tanh(), nn.Linear(24, 5))
     return filled(made, seed).eval(), normal(800, 6, seed=9) @ normal(6, 16, seed=8)
 
@@ -80,7 +80,7 @@ def test_the_change_is_the_least_squares_solution(groups, monkeypatch):
     torch.testing.assert_close(change.transpose(1, 2), torch.linalg.lstsq(x, missing).solution)
 
 
-def test_a_weight_whose_inputs_are_transformed_takes_in_the_inverse(monkeypatch):
+def test_a_linear_change_of_the_inputs_is_inverted(monkeypatch):
     monkeypatch.setattr(refit, "DAMPING", 1e-12)
     weight, x = normal(3, 8).double(), normal(1, 300, 8, seed=1).double()
     moved = x + 0.1 * x @ normal(8, 8, seed=2).double()
@@ -88,11 +88,11 @@ def test_a_weight_whose_inputs_are_transformed_takes_in_the_inverse(monkeypatch)
     torch.testing.assert_close(moved @ (weight + change[0]).T, x @ weight.T)
 
 
-def test_inputs_that_do_not_depend_on_anything_give_no_change():
+def test_zero_inputs_give_no_change():
     assert not refit.fitted_change(torch.zeros(1, 20, 4), normal(1, 20, 2)).any()
 
 
-def test_a_change_counts_as_far_as_it_explains_other_inputs():
+def test_explained_is_the_fraction_explained_on_other_inputs():
     x, change, g = normal(1, 500, 8), normal(1, 3, 8, seed=1).double(), torch.ones(1, 3).double()
     truth = x @ change.transpose(1, 2).float()
     assert refit.explained(x, truth, change, g) == pytest.approx(1, abs=1e-5)
@@ -117,7 +117,7 @@ def test_patches_and_outputs_are_sampled_at_the_same_positions(layer, shape):
 
 
 @pytest.mark.parametrize("lam", [1e-5, LAM])
-def test_answers_to_other_inputs_come_nearer_at_about_the_same_bits(lam):
+def test_refitting_lowers_the_error_on_other_inputs_at_about_the_same_bits(lam):
     network, inputs = mlp()
     before, after, sizes = 0.0, 0.0, [0, 0]
     for seed in range(3):
@@ -147,7 +147,7 @@ class Convolutions(nn.Module):
 
 
 @pytest.mark.parametrize("groups", [1, 2, 8])
-def test_convolutions_behind_a_batchnorm(groups):
+def test_convolutions_after_a_batchnorm(groups):
     network = filled(Convolutions(groups))
     with torch.no_grad():
         network.norm.running_var.uniform_(0.5, 2, generator=torch.Generator().manual_seed(1))
@@ -189,7 +189,7 @@ class Odd(nn.Module):
 
 
 @pytest.mark.parametrize("kind", ["tied", "subclass", "hook", "by hand", "twice", "plain"])
-def test_a_layer_that_does_more_than_its_weight_says_is_left(kind):
+def test_layers_that_are_tied_hooked_or_called_twice_are_not_refitted(kind):
     network = filled(Odd(kind)).eval()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -197,13 +197,13 @@ def test_a_layer_that_does_more_than_its_weight_says_is_left(kind):
     assert ("second.weight" in changed) == (kind == "plain")
 
 
-def test_a_few_inputs_fit_nothing():
+def test_too_few_inputs_refit_nothing():
     network, inputs = mlp()
     assert not rounded(network, inputs[:40])[2]
     assert not rounded(network, inputs[:1])[2]
 
 
-def test_what_makes_answers_worse_is_taken_back(monkeypatch):
+def test_a_change_that_increases_the_error_is_reverted(monkeypatch):
     network, inputs = mlp()
     monkeypatch.setattr(refit, "fitted_change", lambda x, missing: normal(1, missing.shape[2], x.shape[2]))
     monkeypatch.setattr(refit, "explained", lambda *given: 1.0)
@@ -213,7 +213,7 @@ def test_what_makes_answers_worse_is_taken_back(monkeypatch):
         assert torch.equal(tensor, fitted.network.state_dict()[name])
 
 
-def test_it_is_the_same_twice_and_leaves_the_global_generator_alone():
+def test_refitting_is_deterministic_and_does_not_use_the_global_generator():
     network, inputs = mlp()
     state = torch.random.get_rng_state()
     first, second = (szilard.compress(network, inputs[:400], lam=LAM).data for _ in range(2))
@@ -221,7 +221,7 @@ def test_it_is_the_same_twice_and_leaves_the_global_generator_alone():
     assert torch.equal(state, torch.random.get_rng_state())
 
 
-def test_without_rounding_by_curvature_there_is_nothing_to_fit():
+def test_without_rounding_by_curvature_nothing_is_refitted():
     quantise = Quantise()
     assert not any(isinstance(one, Refit) for one in row_rounding.rounding([quantise, Refit(quantise)], 8))
     network, inputs = mlp()

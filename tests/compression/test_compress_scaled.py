@@ -1,4 +1,4 @@
-"""Factors of rows and columns, exponents of G, and rounding by row as a candidate."""
+"""Scale factors of rows and columns, exponents of G, and rounding by row as a candidate."""
 
 import copy
 import math
@@ -29,7 +29,7 @@ def normal(*shape: int, seed: int = 0) -> torch.Tensor:
 
 
 def curvature(rows: int, cols: int, *, spread: float = 0.0, full: bool = True, seed: int = 0) -> Curvature:
-    """A of random inputs, with columns and rows whose curvatures spread by so many natural logarithms."""
+    """A curvature of random inputs; that of rows and columns varies log-normally by ``spread``."""
     x = normal(4 * cols, cols, seed=seed) * (spread / 2 * normal(cols, seed=seed + 1)).exp()
     a = (x.T @ x / len(x)).double()
     g = (spread * normal(rows, seed=seed + 2)).exp().double()
@@ -37,7 +37,7 @@ def curvature(rows: int, cols: int, *, spread: float = 0.0, full: bool = True, s
 
 
 @pytest.mark.parametrize("full", [True, False])
-def test_the_plain_way_is_that_of_obs(full: bool) -> None:
+def test_without_factors_the_levels_are_those_of_sequential_rounding(full: bool) -> None:
     known = curvature(8, 12, spread=1.0, full=full)
     weight = normal(8, 12, seed=9)
     made = scaled.quantise(weight, known, 1e-3, sequential_rounding.inverse_roots(known.inputs), PLAIN)
@@ -50,10 +50,10 @@ def test_the_plain_way_is_that_of_obs(full: bool) -> None:
 
 @settings(max_examples=12, deadline=None)
 @given(st.integers(1, 9), st.integers(1, 12), st.booleans(), st.booleans(), st.booleans(), st.integers(0, 99))
-def test_what_is_fine_comes_back_whole(
+def test_a_small_lambda_reproduces_the_weight(
     rows: int, cols: int, by_rows: bool, by_cols: bool, full: bool, seed: int
 ) -> None:
-    """At a small price the error is below the step of each entry, and what a file gives back is the draft's tensor."""
+    """At a small λ the error is small, and the file gives the tensor of the draft."""
     known = curvature(rows, cols, spread=2.0, full=full, seed=seed)
     weight = normal(rows, cols, seed=seed)
     made = scaled.quantise(
@@ -67,20 +67,20 @@ def test_what_is_fine_comes_back_whole(
     assert torch.allclose(back, network.weight.detach(), rtol=1e-5, atol=0)
 
 
-def test_factors_pay_where_curvatures_differ_and_only_there() -> None:
+def test_factors_are_used_only_if_curvatures_differ() -> None:
     lam = 1e-5
-    for spread, wins in ((0.0, False), (2.0, True)):
+    for spread, expected in ((0.0, False), (2.0, True)):
         known = curvature(64, 64, spread=spread)
         weight, roots = normal(64, 64, seed=5), sequential_rounding.inverse_roots(known.inputs)
         scaling = scaled.best_scaling(weight, known, lam, roots)
-        assert (scaling != PLAIN) == wins
+        assert (scaling != PLAIN) == expected
         costs = []
         for one in (PLAIN, scaling):
             made = scaled.quantise(weight, known, lam, roots, one)
             bits = scaled.rate(made.levels) + scaled.side(made.row) + scaled.side(made.col)
             costs.append(scaled.predicted(weight, made, known) + lam * bits)
         assert costs[1] <= costs[0]
-        if wins:
+        if expected:
             assert costs[1] < 0.85 * costs[0]
 
 
@@ -104,17 +104,17 @@ def test_flattening_keeps_the_mean(values: list[float], exponent: float) -> None
         assert torch.allclose(flat, flat[0].expand_as(flat))
 
 
-@pytest.mark.parametrize("told_right", [True, False])
-def test_rows_that_only_seem_free_are_not_believed(told_right: bool) -> None:
-    """One layer whose outputs count by G; G is told as it is, or as if half of the rows did not count."""
+@pytest.mark.parametrize("correct", [True, False])
+def test_wrong_curvature_of_rows_is_corrected_by_the_exponent(correct: bool) -> None:
+    """One layer whose outputs have the curvature G. G is correct, or wrongly nearly zero for half of the rows."""
     network = nn.Linear(16, 32, bias=False).eval()
     with torch.no_grad():
         network.weight.copy_(normal(32, 16))
     share = torch.ones(32)
-    share[::2] = 0.1 if told_right else 1e-3
+    share[::2] = 0.1 if correct else 1e-3
 
     def forward(net: nn.Module, x: torch.Tensor) -> torch.Tensor:
-        return net(x) * (share if told_right else 1.0)
+        return net(x) * (share if correct else 1.0)
 
     x = normal(128, 16, seed=3)
     a = (x.T @ x / len(x)).double()[None]
@@ -131,7 +131,7 @@ def test_rows_that_only_seem_free_are_not_believed(told_right: bool) -> None:
 
     found = exponents(draft, setting, known, ["weight"], {"weight": Scaling(rows=True)}, rounded)["weight"]
     assert torch.equal(before, network.weight)
-    if told_right:
+    if correct:
         assert found.exponent == 1
     else:
         assert found.exponent < 1
@@ -146,7 +146,7 @@ def test_rounding_by_row(rows: int, cols: int, bits: int, seed: int) -> None:
     assert abs(made.levels).max() <= top
     steps, most = made.steps(), weight.double().abs().amax(1)
     assert bool(((made.dense(weight.double()) - weight.double()).abs().amax(1) <= 0.5 * steps * 1.001).all())
-    # At most one place of the grid above the exact scale.
+    # At most one grid point above the exact scale.
     fine = most > 2.0**-14 * most.max()
     assert bool((steps <= most / top * 2 ** (1 / 8 + 1 / 16) * 1.001)[fine].all())
 
@@ -155,8 +155,8 @@ def test_rounding_by_row_of_nothing_but_zeros() -> None:
     assert not by_row(torch.zeros(3, 4), 8).levels.any()
 
 
-def test_rounding_by_row_is_taken_where_curvature_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every row but one is said to be free, so that its bits are saved at any price that keeps the others."""
+def test_rounding_by_row_is_used_if_the_curvature_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The given curvature is nearly zero for all rows but one, so that rounding by it removes those rows."""
     monkeypatch.setattr("szilard.compression.search.FARTHEST", 6.0)
     network = nn.Sequential(nn.Linear(24, 24), nn.Tanh(), nn.Linear(24, 24)).eval()
     with torch.no_grad():
@@ -175,8 +175,8 @@ def test_rounding_by_row_is_taken_where_curvature_is_wrong(monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize("rows", [1, 20])
-def test_without_data_noise_is_that_of_eight_bits(rows: int) -> None:
-    """At the default λ of a network of this tensor alone."""
+def test_without_data_the_noise_is_that_of_eight_bits(rows: int) -> None:
+    """At the default λ of a network with only this tensor."""
     weight = normal(rows, 40) * torch.linspace(0.5, 2, rows)[:, None]
     inputs, outputs = without_data(weight, 1.0)
     lam = 2 * math.log(2) * LOSS / weight.numel()
@@ -188,7 +188,7 @@ def test_without_data_noise_is_that_of_eight_bits(rows: int) -> None:
     assert noise > 0.5 * min(eight, RELATIVE**2 * float(weight.square().sum()) / 12)
 
 
-def test_without_data_a_note_tells_how_far_answers_part() -> None:
+def test_without_data_a_note_states_the_difference_of_outputs() -> None:
     network = nn.Sequential(nn.Linear(10, 40), nn.ReLU(), nn.Linear(40, 3)).eval()
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # eight bits are close enough
@@ -202,7 +202,7 @@ def test_without_data_a_note_tells_how_far_answers_part() -> None:
         szilard.compress(copy.deepcopy(network), lam=1e-1)
 
 
-def test_what_takes_no_guess_is_said() -> None:
+def test_unknown_input_shapes_are_warned_about() -> None:
     class Odd(nn.Module):
         def __init__(self) -> None:
             super().__init__()

@@ -1,4 +1,4 @@
-"""Intermediate results of a compression: they come back as they were, and take no more memory than they may."""
+"""Storage of intermediate results: exact, and within its memory limit."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def large(seed: int, dtype: torch.dtype = torch.float64) -> torch.Tensor:
     return (1e3 * made).to(dtype)
 
 
-@pytest.mark.parametrize("room", [0, 40_000, 1 << 25])
+@pytest.mark.parametrize("limit", [0, 40_000, 1 << 25])
 @pytest.mark.parametrize(
     "dtype", [torch.float64, torch.float32, torch.bfloat16, torch.int32, torch.int8, torch.complex64]
 )
-def test_what_is_put_in_comes_back_bit_by_bit(room, dtype):
-    shelf = Shelf(room)
+def test_tensors_are_stored_bit_by_bit(limit, dtype):
+    shelf = Shelf(limit)
     tensors = [large(seed, dtype).repeat(1, 3) for seed in range(5)]
     for number, tensor in enumerate(tensors):
         shelf[number] = tensor.t()  # not contiguous
@@ -50,7 +50,7 @@ def test_what_is_put_in_comes_back_bit_by_bit(room, dtype):
     assert list(shelf) == list(range(5))
 
 
-def test_structures_come_back_with_their_types():
+def test_structures_keep_their_types():
     shelf = Shelf(0)
     shelf["pair"] = Pair(large(0), [large(1), torch.tensor(3.0)])
     shelf["curvature"] = Curvature(large(2), torch.ones(3), torch.ones(3))
@@ -65,7 +65,7 @@ def test_structures_come_back_with_their_types():
     assert shelf.held == 0
 
 
-def test_memory_stays_within_its_room_and_places_are_used_again():
+def test_memory_stays_within_its_limit_and_file_space_is_reused():
     size = large(0).numel() * 8
     shelf = Shelf(2 * size)
     for number in range(5):
@@ -84,7 +84,7 @@ def test_memory_stays_within_its_room_and_places_are_used_again():
         shelf[0]
 
 
-def test_small_tensors_never_reach_the_file():
+def test_small_tensors_are_not_written_to_the_file():
     shelf = Shelf(0)
     shelf["small"] = torch.zeros(SMALL // 8 - 1, dtype=torch.float64)
     assert shelf.written == 0
@@ -92,7 +92,7 @@ def test_small_tensors_never_reach_the_file():
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 3), st.floats(-2, 2)), min_size=1, max_size=12), st.booleans())
-def test_totals_are_the_sums_of_what_was_added(parts, spilled):
+def test_totals_are_sums(parts, spilled):
     shelf, wanted = Shelf(0 if spilled else 1 << 20), {}
     for number, (key, scale) in enumerate(parts):
         more = large(number, torch.float32)
@@ -104,14 +104,14 @@ def test_totals_are_the_sums_of_what_was_added(parts, spilled):
 
 def test_totals_in_several_pieces(monkeypatch):
     monkeypatch.setattr("szilard.compression.shelf.PIECE", 700)
-    for room in (0, 1 << 20):
-        shelf = Shelf(room)
+    for limit in (0, 1 << 20):
+        shelf = Shelf(limit)
         for seed in range(3):
             shelf.add("total", large(seed), 0.5)
         assert torch.allclose(shelf["total"], 0.5 * (large(0) + large(1) + large(2)), rtol=1e-15)
 
 
-def test_threads_read_what_was_written():
+def test_threads_read_consistent_tensors():
     shelf = Shelf(0)
     for number in range(8):
         shelf[number] = large(number)
@@ -131,7 +131,7 @@ def test_threads_read_what_was_written():
     assert not wrong
 
 
-def test_a_folder_that_cannot_be_written_gives_a_sentence(monkeypatch, tmp_path):
+def test_a_folder_that_cannot_be_written_is_reported(monkeypatch, tmp_path):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
     with pytest.raises(SzilardError, match="TMPDIR"):
         Shelf(0)["a"] = large(0)

@@ -1,4 +1,4 @@
-"""Curvature from gradients, against the dense Gauss-Newton matrix."""
+"""Curvature from gradients, compared with the dense Gauss-Newton matrix."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from szilard.likelihood import Gaussian
 
 
 class Head(nn.Module):
-    """What a module answers, as a tensor of quantities."""
+    """The outputs of a module, flattened to ``[B, K]``."""
 
     def __init__(self, inner, then=lambda y: y):
         super().__init__()
@@ -42,7 +42,7 @@ class Attends(nn.Module):
 
 
 class Steps(nn.Module):
-    """A cell, step by step."""
+    """A recurrent cell, called step by step."""
 
     def __init__(self, cell):
         super().__init__()
@@ -76,7 +76,7 @@ class Bare(nn.Module):
 
 
 class Twice(nn.Module):
-    """A layer that is called twice, one that is read, one of which a subclass makes something else, one with a hook."""
+    """A layer called twice, one whose weight is also used directly, one of a subclass, and one with a hook."""
 
     def __init__(self):
         super().__init__()
@@ -106,7 +106,7 @@ class Tied(nn.Module):
 
 
 class Windows(nn.Module):
-    """Parts of an example are examples to a layer."""
+    """The layer treats parts of an example as separate examples."""
 
     def __init__(self):
         super().__init__()
@@ -160,7 +160,7 @@ NETWORKS = {
 
 
 class Towers(nn.Module):
-    """The first parameter lies on one path only."""
+    """Two parallel layers."""
 
     def __init__(self):
         super().__init__()
@@ -194,7 +194,7 @@ def dense(network: nn.Module, x: Tensor, name: str, jacobian_of: Callable[..., A
 
 
 @pytest.mark.parametrize("kind", NETWORKS)
-def test_every_tensor_has_its_part_of_the_gauss_newton_matrix(kind, monkeypatch):
+def test_every_tensor_has_the_curvature_of_the_gauss_newton_matrix(kind, monkeypatch):
     torch.manual_seed(0)
     network, x = NETWORKS[kind]()
     network.eval()
@@ -213,11 +213,11 @@ def test_every_tensor_has_its_part_of_the_gauss_newton_matrix(kind, monkeypatch)
         full = a if a.dim() == 3 else torch.diag_embed(a)
         full = full.repeat_interleave(len(p) // len(full), 0)
         got = found[name].outputs[:, None, None] * full
-        if kind != "normed":  # of a hooked layer, inputs and gradients are taken for independent
+        if kind != "normed":  # for layers with hooks, inputs and gradients are treated as independent
             torch.testing.assert_close(
                 got.diagonal(dim1=1, dim2=2).sum(), wanted.sum(), rtol=0.2, atol=1e-6, msg=name
             )
-        # A is common to the rows of a group: compare its direction with the mean of theirs, each at its own size.
+        # The rows of a group share A: compare its direction with the mean of the normalised blocks.
         if name.endswith(("hh_l0", "ih_l0", "in_proj_weight", "words.weight", "both.weight", "mixing")):
             scaled = blocks / wanted.clamp_min(1e-12)[:, None, None]
             mean = scaled.reshape(len(a), -1, *scaled.shape[1:]).mean(1)
@@ -225,33 +225,33 @@ def test_every_tensor_has_its_part_of_the_gauss_newton_matrix(kind, monkeypatch)
             assert F.cosine_similarity(mean.flatten(), mine.flatten(), 0) > 0.95, name
 
 
-def test_kernels_of_three_dimensions_are_seen_at_their_inputs():
+def test_curvature_of_three_dimensional_convolutions():
     torch.manual_seed(0)
     layer = nn.Conv3d(2, 4, (2, 1, 2), stride=(1, 2, 1), padding=(1, 0, 1), dilation=(1, 1, 2), groups=2)
     x = sequences(400, 2, 4, 4, 4)
     found = curvatures(Head(layer), [x], lambda net, batch: net(batch), likelihood=Gaussian())["inner.weight"]
     assert found.inputs.shape == (2, 4, 4)
-    # Gradients at positions are independent here, so that G A is the mean block.
+    # Gradients at positions are independent here, so G A is the mean block.
     blocks = dense(Head(layer), x, "inner.weight", jacfwd)
     got = found.outputs[:, None, None] * found.inputs.repeat_interleave(2, 0)
     torch.testing.assert_close(got, blocks, rtol=0.2, atol=0.3)
 
 
-def test_words_that_no_example_has_are_not_taken_for_worthless():
+def test_tokens_without_examples_still_have_curvature():
     torch.manual_seed(0)
     network = nn.Sequential(nn.Embedding(50, 8), nn.Flatten(), nn.Linear(24, 4)).eval()
-    often = torch.randint(0, 5, (300, 2), generator=torch.Generator().manual_seed(0))
-    seldom = torch.arange(5, 25).repeat(15)[:300, None]
-    found = curvatures(network, [torch.cat([often, seldom], 1)], lambda net, x: net(x))["0.weight"].outputs
+    frequent = torch.randint(0, 5, (300, 2), generator=torch.Generator().manual_seed(0))
+    rare = torch.arange(5, 25).repeat(15)[:300, None]
+    found = curvatures(network, [torch.cat([frequent, rare], 1)], lambda net, x: net(x))["0.weight"].outputs
     assert found[:5].min() > found[5:25].max()
     assert torch.all(found[25:] == found[25])
     assert 0.01 * found[5:25].mean() < found[25] < found[5:25].mean()
-    made = szilard.compress(network, torch.cat([often, seldom], 1), lam=1e-4)
+    made = szilard.compress(network, torch.cat([frequent, rare], 1), lam=1e-4)
     before, after = network[0].weight[25:], made.network[0].weight[25:]
     assert (after - before).norm() < 0.6 * before.norm()
 
 
-def test_the_vector_of_padding_counts_as_often_as_it_is_used():
+def test_the_padding_vector_has_the_curvature_of_its_frequency():
     torch.manual_seed(0)
     network = nn.Sequential(nn.Embedding(9, 4, padding_idx=0), nn.Flatten(), nn.Linear(12, 3))
     with torch.no_grad():
@@ -263,7 +263,7 @@ def test_the_vector_of_padding_counts_as_often_as_it_is_used():
     assert network[0].padding_idx == 0
 
 
-def test_a_row_that_was_met_once_is_not_trusted_alone():
+def test_rows_with_few_gradients_are_shrunk_to_the_mean():
     squares = Squares(torch.Size([4, 3]))
     for row, size in ((0, 1.0), (0, 1.0), (1, 10.0)):
         grad = torch.zeros(4, 3)
@@ -276,7 +276,7 @@ def test_a_row_that_was_met_once_is_not_trusted_alone():
     )
 
 
-def test_a_matrix_that_few_samples_cannot_tell_is_left_diagonal():
+def test_a_matrix_that_few_samples_cannot_determine_is_kept_diagonal():
     generator = torch.Generator().manual_seed(0)
     noise = Squares(torch.Size([30, 20]), samples=4)
     real = Squares(torch.Size([30, 20]), samples=4)
@@ -290,7 +290,7 @@ def test_a_matrix_that_few_samples_cannot_tell_is_left_diagonal():
 
 
 class Rooted(nn.Module):
-    """The slope of a root is infinite at 0."""
+    """The derivative of the square root is infinite at 0."""
 
     def __init__(self):
         super().__init__()
@@ -301,7 +301,7 @@ class Rooted(nn.Module):
 
 
 @pytest.mark.parametrize("share", [1 / 30, 0.5])
-def test_examples_without_a_gradient_are_left_out_and_many_are_named(share, recwarn):
+def test_examples_with_nan_gradients_are_left_out_and_many_are_warned_about(share, recwarn):
     torch.manual_seed(0)
     network, x = Rooted(), sequences(60, 4)
     x[: round(60 * share)] = 0
@@ -316,7 +316,7 @@ def test_examples_without_a_gradient_are_left_out_and_many_are_named(share, recw
         assert "first.weight: gradients are NaN or infinite for 50 %" in warned[0]
 
 
-def test_a_network_without_gradients_is_told_so():
+def test_a_network_without_gradients_is_warned_about():
     class Detached(nn.Module):
         def __init__(self):
             super().__init__()
@@ -334,7 +334,7 @@ def test_scripted_networks_have_the_same_curvature():
     network = nn.Sequential(nn.Linear(8, 16), nn.Tanh(), nn.Linear(16, 3)).eval()
     x = sequences(256, 8)
     scripted = torch.jit.script(copy.deepcopy(network))
-    passes = default_passes(refit=False)  # a scripted layer shows no inputs to fit to
+    passes = default_passes(refit=False)  # the inputs of a scripted layer cannot be recorded
     eager, other = (szilard.compress(one, x, lam=1e-6, passes=passes) for one in (network, scripted))
     assert len(other.data) == pytest.approx(len(eager.data), rel=0.08)
     with torch.no_grad():
@@ -367,7 +367,7 @@ def test_curvature_by_the_name_of_a_layer_is_refused():
 
 
 class Recurrent(nn.Module):
-    """Says whether the sum of a sequence's first column is positive."""
+    """Classifies a sequence by which of its first three columns has the largest sum."""
 
     def __init__(self):
         super().__init__()
@@ -392,7 +392,7 @@ def trained_recurrent() -> Recurrent:
 
 
 def by_row(network: nn.Module, bits: int) -> tuple[nn.Module, int]:
-    """Every matrix to so many bits a weight by row, and the bytes that xz makes of them."""
+    """Round every matrix by row to ``bits`` bits; the network and the size after xz, bytes."""
     rounded, data = copy.deepcopy(network), b""
     for p in rounded.parameters():
         if p.dim() > 1:
@@ -405,7 +405,7 @@ def by_row(network: nn.Module, bits: int) -> tuple[nn.Module, int]:
     return rounded, len(lzma.compress(data))
 
 
-def test_a_recurrent_network_is_smaller_than_by_rows_at_equal_error_and_better_with_more_bytes():
+def test_a_recurrent_network_is_smaller_than_rounding_by_row_at_equal_error():
     network = trained_recurrent()
     generator = torch.Generator().manual_seed(1)
     x, held_out = (torch.randn(n, 8, 6, generator=generator) for n in (512, 2000))

@@ -1,4 +1,4 @@
-"""Costs: exact counts for known networks, labels that never mix, a table that is what it says."""
+"""Costs: exact counts for known networks, sources of figures, and energy estimates."""
 
 import time
 from dataclasses import fields
@@ -45,7 +45,7 @@ def mlp():
     return nn.Sequential(nn.Linear(20, 30), nn.ReLU(), nn.Linear(30, 4))
 
 
-def test_sparse_networks_are_counted_by_what_exists():
+def test_sparse_networks_are_counted_by_existing_entries():
     network = bayes.bayesianize(mlp(), 0.1, fresh=True)
     cost = count(network, (20,))
     nnz = 60 + 12
@@ -67,7 +67,7 @@ def test_training_flops_follow_the_specification():
     assert training_flops(sparse, (20,), examples=100, growth_examples=3) == 6 * 2 * 72 * 100 + 3 * f
 
 
-def test_counting_changes_nothing():
+def test_counting_does_not_change_the_network():
     network = nn.Sequential(nn.Linear(6, 5), nn.BatchNorm1d(5), nn.Dropout(0.5)).train()
     before = {k: v.clone() for k, v in network.state_dict().items()}
     state = torch.get_rng_state()
@@ -83,11 +83,11 @@ def test_costs_add_up():
     b = Cost(macs=4, seconds=2.0, peak_bytes=7, seconds_per_step=0.2, bits=9)
     total = a + b
     assert (total.macs, total.seconds, total.peak_bytes) == (7, 3.0, 10)
-    assert total.bits is None  # what one of them does not know the sum does not know
+    assert total.bits is None  # unknown in one, so unknown in the sum
     assert total.seconds_per_step is None
 
 
-def test_every_figure_is_labelled():
+def test_every_figure_has_a_source():
     cost = joules(count(mlp(), (20,)).with_(train_flops=1000, seconds=2.0), steps=5, trained_values=754)
     labels = {name: entry["source"] for name, entry in cost.to_dict().items()}
     assert labels["macs"] == labels["train_flops"] == "counted"
@@ -112,7 +112,7 @@ def test_stopwatch_measures():
     begun = time.perf_counter()
     with Stopwatch() as watch:
         inside = time.perf_counter()
-        while time.perf_counter() < inside + 0.051:  # by the clock that is tested
+        while time.perf_counter() < inside + 0.051:  # busy wait on the same clock
             pass
         block = torch.ones(50_000_000)
     assert 0.05 <= watch.seconds <= time.perf_counter() - begun

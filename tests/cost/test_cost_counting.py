@@ -1,4 +1,4 @@
-"""Exact counts of awkward networks, a stand-in for sparse layers, and what must not be mixed up."""
+"""Exact counts of unusual networks, and of a fake sparse layer."""
 
 import time
 from types import SimpleNamespace
@@ -15,7 +15,7 @@ from szilard.errors import SzilardError
 
 
 class FakeWeight(nn.Module):
-    """A weight on a support, as the counting sees one: `support`, `mean`, `log_std`."""
+    """A fake weight with the attributes that counting reads: `support`, `mean`, `log_std`."""
 
     def __init__(self, rows, cols, nnz):
         super().__init__()
@@ -38,7 +38,7 @@ class FakeLayer(nn.Module):
 
 @given(st.integers(1, 9), st.integers(1, 9), st.data())
 @settings(deadline=None, max_examples=20)
-def test_a_support_is_counted_by_what_memory_holds(rows, cols, data):
+def test_a_support_is_counted_by_its_memory(rows, cols, data):
     nnz = data.draw(st.integers(1, rows * cols))
     cost = count(nn.Sequential(FakeLayer(rows, cols, nnz), nn.BatchNorm1d(rows)), (cols,))
     indices = 0 if nnz == rows * cols else rows + 1 + nnz
@@ -66,7 +66,7 @@ def test_convolutions(groups, into, out, kernel, stride, padding):
     cost = count(layer, (groups * into, 7, 7))
     assert cost.macs == macs
     assert cost.bytes_moved == 4 * (cost.parameters + groups * into * 49 + groups * out * side * side)
-    # three forwards, not torch's backward, which multiplies a grouped weight gradient by the groups
+    # three forward passes: torch would count the gradient of a grouped weight once per group
     assert training_flops(layer, (groups * into, 7, 7), examples=5) == 3 * 2 * macs * 5
 
 
@@ -93,7 +93,7 @@ class Last(nn.Module):
         ),
     ],
 )
-def test_layers_that_run_as_one_opaque_operator(layer, shape, macs):
+def test_layers_that_run_as_one_fused_operator(layer, shape, macs):
     before = torch.backends.mkldnn.enabled, torch.backends.mha.get_fastpath_enabled()
     assert count(layer, shape).macs == macs
     assert (torch.backends.mkldnn.enabled, torch.backends.mha.get_fastpath_enabled()) == before
@@ -153,13 +153,13 @@ def test_tokens_alone():
         ([torch.ones(0, 3), (2,)], "must hold an example"),
     ],
 )
-def test_inputs_that_do_not_fit_get_one_sentence(inputs, words):
+def test_inputs_that_do_not_fit_give_one_line(inputs, words):
     with pytest.raises(SzilardError, match=words) as caught:
         count(Tokens(), inputs)
     assert "\n" not in str(caught.value)
 
 
-def test_bare_scaled_dot_product_attention():
+def test_scaled_dot_product_attention():
     class Attend(nn.Module):
         def forward(self, x):
             return nn.functional.scaled_dot_product_attention(x, x, x)
@@ -167,7 +167,7 @@ def test_bare_scaled_dot_product_attention():
     assert count(Attend(), (2, 5, 4)).macs == 2 * 2 * 5 * 5 * 4
 
 
-def test_tied_layers_lie_once_and_run_twice():
+def test_tied_layers_are_stored_once_and_run_twice():
     layer = nn.Linear(3, 3)
     cost = count(nn.Sequential(layer, nn.ReLU(), layer), (3,))
     assert (cost.parameters, cost.bits, cost.macs) == (12, 32 * 12, 18)
@@ -177,21 +177,21 @@ def test_half_precision_is_half_the_bits():
     assert count(nn.Linear(4, 4).bfloat16(), (4,)).bits == 16 * 20
 
 
-def test_the_wrong_shape_gets_one_sentence():
+def test_a_wrong_shape_gives_one_line():
     with pytest.raises(SzilardError, match=r"input of shape \[5\]") as caught:
         count(nn.Linear(3, 2), (5,))
     assert "\n" not in str(caught.value)
 
 
-def test_joules_need_all_that_they_are_made_of():
-    assert joules(Cost(macs=10, bytes_moved=8)).joules_inference is None  # which memory holds it is not known
+def test_joules_need_all_their_terms():
+    assert joules(Cost(macs=10, bytes_moved=8)).joules_inference is None  # the kind of memory is unknown
     assert joules(Cost(macs=10, bits=8)).joules_inference is None
     assert joules(Cost(macs=10, bits=8, bytes_moved=8)).joules_training is None
 
 
 @given(st.integers(0, 10**9), st.integers(1, 10**9), st.integers(0, 10**9))
 @settings(deadline=None, max_examples=30)
-def test_joules_grow_with_what_they_count(macs, bits, moved):
+def test_joules_increase_with_their_terms(macs, bits, moved):
     base = joules(Cost(macs=macs, bits=bits, bytes_moved=moved))
     for more in (
         Cost(macs=macs + 1, bits=bits, bytes_moved=moved),
@@ -203,7 +203,7 @@ def test_joules_grow_with_what_they_count(macs, bits, moved):
         macs,
         bits,
         moved,
-    )  # counted figures stay what they were
+    )  # counted figures are unchanged
 
 
 def test_an_inner_stopwatch_does_not_hide_the_outer_peak():
@@ -219,10 +219,10 @@ def test_an_inner_stopwatch_does_not_hide_the_outer_peak():
     assert outer.peak_bytes >= inner.peak_bytes > 0
 
 
-def test_a_stopwatch_stops_where_its_block_fails():
+def test_a_stopwatch_stops_if_its_block_raises():
     def fail():
         begun = time.perf_counter()
-        while time.perf_counter() == begun:  # until the clock has moved, however fine it is
+        while time.perf_counter() == begun:  # until the clock has advanced
             pass
         raise KeyError
 
@@ -232,25 +232,25 @@ def test_a_stopwatch_stops_where_its_block_fails():
     assert not Stopwatch._running
 
 
-class Asking(nn.Module):
-    """One question, a parameter that is expanded over the batch, to keys of another width."""
+class QueryParameter(nn.Module):
+    """Attention of one query, a parameter expanded over the batch, to keys of another width."""
 
     def __init__(self):
         super().__init__()
-        self.question = nn.Parameter(torch.ones(1, 1, 8))
+        self.query = nn.Parameter(torch.ones(1, 1, 8))
         self.attention = nn.MultiheadAttention(8, 2, kdim=6, vdim=6, batch_first=True)
 
     def forward(self, x):
-        return self.attention(self.question.expand(len(x), -1, -1), x, x)[0]
+        return self.attention(self.query.expand(len(x), -1, -1), x, x)[0]
 
 
-def test_a_parameter_that_is_expanded():
+def test_attention_with_an_expanded_query():
     # Projections of 1 query, 5 keys and values, scores and sums of 5 positions, and the output.
-    assert count(Asking(), (5, 6)).macs == 8 * 8 + 2 * 5 * 6 * 8 + 2 * 5 * 8 + 8 * 8
+    assert count(QueryParameter(), (5, 6)).macs == 8 * 8 + 2 * 5 * 6 * 8 + 2 * 5 * 8 + 8 * 8
 
 
 @pytest.mark.parametrize("made", [torch.jit.script, lambda net: torch.jit.trace(net, torch.zeros(1, 4))])
-def test_torchscript_counts_as_what_it_was_made_from(made):
+def test_torchscript_has_the_counts_of_its_source(made):
     network = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)).eval()
     plain, scripted = count(network, (4,)), count(made(network), (4,))
     assert (scripted.macs, scripted.parameters, scripted.bits) == (plain.macs, plain.parameters, plain.bits)

@@ -1,4 +1,4 @@
-"""Batches: every example once, the same order everywhere, equal shares."""
+"""Batches: every example once, the same order on every machine, equal shares for all ranks."""
 
 import hashlib
 from itertools import chain
@@ -20,7 +20,7 @@ def seen(split: Split, size: int, **options: int) -> list[list[int]]:
     return [y.tolist() for _, y in batches(split, size, **options)]
 
 
-def test_an_epoch_shows_every_example_once_and_keeps_the_short_batch():
+def test_an_epoch_has_every_example_once_and_keeps_the_last_short_batch():
     parts = seen(numbered(23), 5, seed=0, epoch=0)
     assert [len(part) for part in parts] == [5, 5, 5, 5, 3]
     order = list(chain.from_iterable(parts))
@@ -33,19 +33,19 @@ def test_an_epoch_shows_every_example_once_and_keeps_the_short_batch():
     ("n", "size", "expected"),
     [(129, 32, [32, 32, 32, 33]), (33, 32, [33]), (1, 32, [1]), (3, 1, [1, 1, 1]), (66, 32, [32, 32, 2])],
 )
-def test_an_example_that_would_be_alone_joins_the_batch_before(n, size, expected):
+def test_a_single_last_example_joins_the_batch_before(n, size, expected):
     parts = seen(numbered(n), size, seed=0, epoch=0)
     assert [len(part) for part in parts] == expected
     assert n_batches(n, size) == len(expected)
     assert sorted(chain.from_iterable(parts)) == list(range(n))
 
 
-def test_inputs_and_answers_stay_together():
+def test_inputs_and_labels_stay_together():
     for x, y in batches(numbered(50), 8, seed=3, epoch=2):
         assert x[:, 0].long().tolist() == y.tolist()
 
 
-def test_order_depends_on_seed_and_epoch_and_on_nothing_else():
+def test_the_order_depends_only_on_seed_and_epoch():
     torch.manual_seed(1)
     first = seen(numbered(100), 10, seed=1, epoch=2)
     torch.manual_seed(2)
@@ -55,7 +55,7 @@ def test_order_depends_on_seed_and_epoch_and_on_nothing_else():
 
 
 def test_the_order_is_the_same_on_every_machine():
-    # Computed a second way: blake2b seeds a Mersenne twister (numpy's), which drives a Fisher-Yates shuffle.
+    # An independent computation: blake2b seeds a Mersenne twister (numpy's), which drives a Fisher-Yates shuffle.
     digest = hashlib.blake2b(b"('shuffle', 3, 4)", digest_size=8).digest()
     twister = np.random.RandomState((int.from_bytes(digest, "little") >> 1) & 0xFFFFFFFF)
     order = list(range(50))
@@ -65,7 +65,7 @@ def test_the_order_is_the_same_on_every_machine():
     assert seen(numbered(50), 50, seed=3, epoch=4) == [order]
 
 
-def test_global_random_numbers_are_not_touched():
+def test_the_global_random_generator_is_not_used():
     torch.manual_seed(0)
     before = torch.get_rng_state()
     list(batches(Split(torch.zeros(9, 1, 8, 8), torch.zeros(9)), 4, seed=0, epoch=0, augment="crop-flip"))
@@ -73,7 +73,7 @@ def test_global_random_numbers_are_not_touched():
 
 
 @pytest.mark.parametrize(("n", "world"), [(20, 4), (23, 4), (3, 4), (1, 3), (10, 1)])
-def test_ranks_get_equally_many_and_cover_all(n, world):
+def test_ranks_get_equal_numbers_and_cover_all_examples(n, world):
     shares = [seen(numbered(n), 4, seed=0, epoch=0, rank=rank, world=world) for rank in range(world)]
     assert len({tuple(len(part) for part in share) for share in shares}) == 1
     assert {y for share in shares for part in share for y in part} == set(range(n))
@@ -82,7 +82,7 @@ def test_ranks_get_equally_many_and_cover_all(n, world):
 
 
 @pytest.mark.parametrize("augment", [None, "crop-flip"])
-def test_a_resumed_epoch_gives_the_batches_an_uninterrupted_one_would(augment):
+def test_a_resumed_epoch_gives_the_remaining_batches(augment):
     split = Split(torch.rand(22, 3, 6, 6), torch.arange(22))
     whole = list(batches(split, 4, seed=0, epoch=1, augment=augment))
     rest = list(batches(split, 4, seed=0, epoch=1, augment=augment, start=3))
@@ -93,17 +93,17 @@ def test_a_resumed_epoch_gives_the_batches_an_uninterrupted_one_would(augment):
 
 
 def test_crop_flip_gives_shifted_and_mirrored_copies():
-    picture = torch.arange(1.0, 26).view(1, 1, 5, 5)
-    padded = torch.nn.functional.pad(picture, (2, 2, 2, 2))[0, 0]
+    image = torch.arange(1.0, 26).view(1, 1, 5, 5)
+    padded = torch.nn.functional.pad(image, (2, 2, 2, 2))[0, 0]
     windows = [padded[i : i + 5, j : j + 5] for i in range(5) for j in range(5)]
     possible = [w for window in windows for w in (window, window.flip(1))]
-    out = crop_flip(picture.expand(400, 1, 5, 5), torch.Generator().manual_seed(0), pad=2)
+    out = crop_flip(image.expand(400, 1, 5, 5), torch.Generator().manual_seed(0), pad=2)
     hits = [[i for i, w in enumerate(possible) if torch.equal(w, got[0])] for got in out]
     assert all(len(hit) == 1 for hit in hits)
-    assert len({hit[0] for hit in hits}) == 50  # every shift, mirrored or not, comes up
+    assert len({hit[0] for hit in hits}) == 50  # every shift occurs, mirrored and not
 
 
-def test_crop_flip_moves_all_channels_of_a_picture_together():
+def test_crop_flip_moves_all_channels_of_an_image_together():
     grey = torch.rand(30, 1, 7, 9)
     out = crop_flip(grey.expand(30, 3, 7, 9), torch.Generator().manual_seed(1))
     assert out.shape == (30, 3, 7, 9)
@@ -111,7 +111,7 @@ def test_crop_flip_moves_all_channels_of_a_picture_together():
 
 
 @pytest.mark.parametrize(
-    ("options", "says"),
+    ("options", "message"),
     [
         ({"batch_size": 0}, "batch_size must be at least 1"),
         ({"batch_size": 2, "rank": 2, "world": 2}, "rank must be"),
@@ -119,6 +119,6 @@ def test_crop_flip_moves_all_channels_of_a_picture_together():
         ({"batch_size": 2, "augment": "crop-flip"}, "is for images"),
     ],
 )
-def test_wrong_arguments_are_refused_at_the_call(options, says):
-    with pytest.raises(SzilardError, match=says):
+def test_wrong_arguments_are_refused_immediately(options, message):
+    with pytest.raises(SzilardError, match=message):
         batches(numbered(4), seed=0, epoch=0, **options)

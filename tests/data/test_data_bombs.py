@@ -1,4 +1,4 @@
-"""Data files that promise more than they hold, hold more than they promise, or would take the memory."""
+"""Data files whose headers do not match their content, and files that would take too much memory."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from szilard.data.npz import read_npz
 from szilard.errors import SzilardError
 
 MIB = 1 << 20
-LITTLE = 8 * MIB  # of memory, whatever a file promises
+LITTLE = 8 * MIB  # memory limit for refusing a file, whatever its header declares
 
 
 def npy(descr="'|u1'", shape="(3,)", order="False", content=b"abc", version=1):
@@ -47,7 +47,7 @@ def zeros(path, count, shape):
 
 
 def sentence(read, *arguments):
-    """What is said of a file, which must not have cost much memory."""
+    """The error message for a file; checks that little memory was used."""
     tracemalloc.start()
     try:
         with pytest.raises(SzilardError) as caught:
@@ -85,7 +85,7 @@ def test_a_gzipped_idx_file_of_zeros(tmp_path, rank):
     assert "set SZILARD_DATA_GIB=" in sentence(read_idx, path)
 
 
-def test_no_more_is_unpacked_than_an_idx_header_promises(tmp_path):
+def test_no_more_is_unpacked_than_an_idx_header_declares(tmp_path):
     path = tmp_path / "a.gz"
     with gzip.open(path, "wb") as file:
         file.write(struct.pack(">4B2I", 0, 0, 8, 1, 4, 0))
@@ -94,13 +94,13 @@ def test_no_more_is_unpacked_than_an_idx_header_promises(tmp_path):
     assert "has more bytes than its header declares" in sentence(read_idx, path)
 
 
-def test_no_more_is_unpacked_than_an_npy_header_promises(tmp_path):
+def test_no_more_is_unpacked_than_an_npy_header_declares(tmp_path):
     assert "has more bytes than its header declares" in sentence(
         read_npz, zeros(tmp_path / "a.npz", 48 * MIB, "(4,)")
     )
 
 
-def test_who_trusts_a_file_can_say_so(tmp_path, monkeypatch):
+def test_the_limit_can_be_raised_by_a_variable(tmp_path, monkeypatch):
     path = archive(tmp_path / "a.npz", x=npy(shape=f"({20 * MIB},)", content=bytes(20 * MIB)))
     assert "SZILARD_DATA_GIB=1 " in sentence(read_npz, path)
     monkeypatch.setenv(limits.VARIABLE, "1")
@@ -112,8 +112,8 @@ def test_who_trusts_a_file_can_say_so(tmp_path, monkeypatch):
         assert "set it to a number of GiB" in sentence(read_npz, path)
 
 
-def test_data_that_compress_as_data_do_are_read(tmp_path):
-    """Pictures of which a tenth is not black."""
+def test_ordinary_compressed_data_are_read(tmp_path):
+    """Images with a tenth of the pixels not black."""
     draws = np.random.default_rng(0)
     x = (draws.random((4000, 28, 28)) < 0.1) * draws.integers(0, 256, (4000, 28, 28))
     np.savez_compressed(tmp_path / "a.npz", x=x.astype(np.uint8), y=np.arange(4000) % 10)
@@ -128,8 +128,8 @@ def test_an_archive_of_very_many_entries(tmp_path):
     assert "damaged or not an npz archive" in sentence(read_npz, path)
 
 
-def test_a_file_with_a_hole_in_place_of_its_bytes(tmp_path):
-    """As large as a disk, without a byte on it: refused by its size."""
+def test_sparse_files_are_refused_by_their_size(tmp_path):
+    """A sparse file takes no space on disk, but its size is beyond the limit."""
     folder = tmp_path / "cifar-10-batches-bin"
     folder.mkdir()
     for name in (*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin"):
@@ -181,15 +181,15 @@ ODD = {
 
 
 @pytest.mark.parametrize("kind", ODD)
-def test_an_odd_array_is_named(tmp_path, kind):
+def test_an_invalid_array_is_named(tmp_path, kind):
     path = archive(tmp_path / "a.npz", x=ODD[kind], y=npy())
-    said = sentence(read_npz, path)
-    assert "a.npz" in said
-    assert ("array x of" in said) or ("would take" in said)
+    message = sentence(read_npz, path)
+    assert "a.npz" in message
+    assert ("array x of" in message) or ("would take" in message)
 
 
-def test_headers_of_other_programs(tmp_path):
-    """Other orders of the entries, other quotes, no last comma."""
+def test_headers_in_other_styles_are_read(tmp_path):
+    """Other orders of entries, other quotes, no trailing comma."""
     for header in (
         b"{'shape': (2, 2), 'fortran_order': True, 'descr': '<i2'}",
         b'{"descr": "<i2", "fortran_order": True, "shape": (2,2,) , }   \n',
@@ -202,8 +202,8 @@ def test_headers_of_other_programs(tmp_path):
         assert got.tolist() == [[1, 3], [2, 4]]
 
 
-def test_every_plain_array_comes_back(tmp_path):
-    """What NumPy writes, NumPy's own reader and this one agree on."""
+def test_arrays_of_every_plain_dtype_are_read(tmp_path):
+    """The reader agrees with NumPy on files that NumPy writes."""
     draws = np.random.default_rng(0)
     arrays = {}
     kinds = "? i1 <i2 >i4 <i8 u1 >u2 <f2 >f4 <f8 <c8 <U3 S4"
@@ -232,18 +232,18 @@ def changed(path, old, new, count=-1):
     return path
 
 
-def test_members_that_lie_about_their_size(tmp_path):
+def test_members_with_a_wrong_size_are_refused(tmp_path):
     content = npy(shape="(100,)", content=bytes(100))
     path = archive(tmp_path / "a.npz", x=content)
-    said = struct.pack("<I", len(content))
+    true_size = struct.pack("<I", len(content))
     for size in (0, 50, 1 << 20, (1 << 32) - 2):
-        lying = tmp_path / "b.npz"
-        lying.write_bytes(path.read_bytes().replace(said, struct.pack("<I", size)))
-        sentence(read_npz, lying)
+        wrong = tmp_path / "b.npz"
+        wrong.write_bytes(path.read_bytes().replace(true_size, struct.pack("<I", size)))
+        sentence(read_npz, wrong)
 
 
-def test_members_that_share_their_bytes(tmp_path):
-    """One deflated stream behind a hundred names."""
+def test_overlapping_members_are_refused(tmp_path):
+    """One deflate stream under forty names."""
     path = archive(tmp_path / "a.npz", x=npy(shape=f"({MIB},)", content=random.Random(0).randbytes(MIB)))
     content = path.read_bytes()
     start = content.index(b"PK\x01\x02")
@@ -254,17 +254,17 @@ def test_members_that_share_their_bytes(tmp_path):
     assert "damaged or not an npz archive" in sentence(read_npz, path)
 
 
-def test_two_members_of_one_name(tmp_path):
+def test_duplicate_members_are_refused(tmp_path):
     path = archive(tmp_path / "a.npz", x=npy(), z=npy())
     assert "damaged or not an npz archive" in sentence(read_npz, changed(path, b"z.npy", b"x.npy"))
 
 
 @pytest.mark.parametrize("kind", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-def test_packed_in_another_way(tmp_path, kind):
+def test_other_compression_methods_are_refused(tmp_path, kind):
     assert "compressed in a way" in sentence(read_npz, archive(tmp_path / "a.npz", kind, x=npy()))
 
 
-def test_encrypted(tmp_path):
+def test_encrypted_archives_are_refused(tmp_path):
     path = archive(tmp_path / "a.npz", zipfile.ZIP_STORED, x=npy())
     content = bytearray(path.read_bytes())
     content[content.index(b"PK\x01\x02") + 8] |= 1
@@ -272,24 +272,24 @@ def test_encrypted(tmp_path):
     assert "encrypted" in sentence(read_npz, path)
 
 
-def test_a_wrong_checksum(tmp_path):
+def test_a_wrong_checksum_is_refused(tmp_path):
     path = archive(tmp_path / "a.npz", zipfile.ZIP_STORED, x=npy(content=b"abc"))
     sentence(read_npz, changed(path, b"\nabc", b"\nabd"))
 
 
-def test_members_that_are_no_arrays_are_left_alone(tmp_path):
+def test_members_that_are_not_arrays_are_ignored(tmp_path):
     path = archive(tmp_path / "a.npz", x=npy())
     with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as written:
         written.writestr("readme.txt", bytes(64 * MIB))
     assert list(read_npz(path)) == ["x"]
 
 
-# -- what is no file, and bytes that fell over --------------------------------------------------------
+# -- paths that are not regular files, and damaged bytes --------------------------------------------
 
 
-@pytest.mark.skipif(os.name != "posix", reason="pipes and links with names")
+@pytest.mark.skipif(os.name != "posix", reason="named pipes and symbolic links")
 @pytest.mark.parametrize("suffix", [".npz", ".csv", ".tsv"])
-def test_what_is_no_file(tmp_path, suffix):
+def test_paths_that_are_not_regular_files_are_refused(tmp_path, suffix):
     os.mkfifo(tmp_path / f"pipe{suffix}")
     (tmp_path / f"folder{suffix}").mkdir()
     (tmp_path / f"loop{suffix}").symlink_to(tmp_path / f"loop{suffix}")
@@ -301,7 +301,7 @@ def test_what_is_no_file(tmp_path, suffix):
         sentence(lambda name=name: data.load(name, target=None if suffix == ".npz" else "y"))
 
 
-def test_a_set_whose_files_are_none(tmp_path):
+def test_a_data_set_with_invalid_paths_is_refused(tmp_path):
     (tmp_path / "mnist").mkdir()
     if os.name == "posix":
         os.mkfifo(tmp_path / "mnist" / "train-images-idx3-ubyte.gz")
@@ -355,7 +355,7 @@ def whole_csv():
     ],
     ids=["npz", "csv", "idx", "idx.gz"],
 )
-def test_bytes_that_fell_over_give_data_or_a_sentence(tmp_path, name, content, read):
+def test_damaged_files_give_data_or_an_error(tmp_path, name, content, read):
     path = tmp_path / name
     path.write_bytes(content)
     read(path)
@@ -370,8 +370,8 @@ def test_bytes_that_fell_over_give_data_or_a_sentence(tmp_path, name, content, r
     assert refused > 30
 
 
-def test_headers_that_fell_over_under_a_right_checksum(tmp_path):
-    """The archive is whole, its arrays are not: what a checksum does not catch."""
+def test_damaged_arrays_with_a_valid_checksum(tmp_path):
+    """The archive is valid, but its arrays are damaged, which the checksum does not detect."""
     buffer = io.BytesIO()
     np.save(buffer, np.arange(12.0).reshape(3, 4))
     draws = random.Random(0)
@@ -385,7 +385,7 @@ def test_headers_that_fell_over_under_a_right_checksum(tmp_path):
     assert outcomes == {True, "refused"}
 
 
-def test_deflate_cannot_hide_more_than_the_limit_of_its_ratio():
-    """The factor by which an idx header is called damaged is deflate's own."""
+def test_the_maximum_ratio_of_deflate():
+    """Deflate expands by at most a factor of 1032, the limit that the idx reader uses."""
     packed = zlib.compress(bytes(10 * MIB), 9)
     assert 1032 * len(packed) > 10 * MIB

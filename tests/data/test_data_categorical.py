@@ -1,4 +1,4 @@
-"""Columns whose numbers are codes: one 0/1 feature a value, kept for new rows."""
+"""--categorical: columns whose numbers are codes become one 0/1 feature a value, also for new rows."""
 
 import json
 import tomllib
@@ -11,7 +11,7 @@ from cli_tools import szilard
 
 from szilard import data
 from szilard.data.reading import Reading
-from szilard.data.table import read_table
+from szilard.data.table_reading import read_table
 from szilard.errors import SzilardError, SzilardWarning
 
 
@@ -30,7 +30,7 @@ def loaded(path, **how):
     return data.load(path, target="y", ood="none", **how)
 
 
-def test_codes_are_no_quantities(tmp_path):
+def test_codes_become_0_1_features(tmp_path):
     codes = [[2, 10, 1, 7][i % 4] for i in range(80)]
     path = table(tmp_path / "a.csv", codes)
     assert loaded(path).feature_names == ("shop", "a")
@@ -39,14 +39,14 @@ def test_codes_are_no_quantities(tmp_path):
     shown = got.raw(got.train.x)[:, :4]
     assert torch.equal(shown.sum(1).round(), torch.ones(len(shown)))
     assert got.task == "classification"
-    # By number, too, and the same codes where a program wrote them as floats.
+    # Also by column number, and with codes written as floats.
     assert torch.equal(loaded(path, categorical=["0"]).train.x, got.train.x)
     floats = loaded(table(tmp_path / "b.csv", codes, ".0"), categorical=["shop"])
     assert floats.feature_names == got.feature_names
     assert torch.equal(floats.raw(floats.train.x)[:, :4], shown)
 
 
-def test_new_rows_find_their_code_however_it_is_written(tmp_path):
+def test_codes_of_new_rows_are_matched_by_value(tmp_path):
     got = loaded(table(tmp_path / "a.csv", [3, 4, "05"] * 20), categorical=["shop"])
     reading = Reading.from_dict(json.loads(json.dumps(got.reading.to_dict())))
     new = tmp_path / "new.csv"
@@ -62,7 +62,7 @@ def test_new_rows_find_their_code_however_it_is_written(tmp_path):
     ]
 
 
-def test_missing_codes_are_filled_with_shares_and_ids_are_not_suspected(tmp_path):
+def test_missing_codes_are_filled_with_frequencies_and_give_no_id_warning(tmp_path):
     path = table(tmp_path / "a.csv", ["" if i % 10 == 3 else i % 3 for i in range(90)])
     with pytest.warns(SzilardWarning, match="9 in 'shop'"):
         got = loaded(path, categorical=["shop"], missing="mean")
@@ -75,7 +75,7 @@ def test_missing_codes_are_filled_with_shares_and_ids_are_not_suspected(tmp_path
         loaded(counting, categorical=["shop"], drop_constant=True)
 
 
-def test_text_of_many_values_may_be_named(tmp_path):
+def test_text_columns_with_many_values_are_accepted(tmp_path):
     path = table(tmp_path / "a.csv", [f"t{i % 40}" for i in range(200)])
     with pytest.raises(SzilardError, match=r"40 different values .* add --categorical 'shop'"):
         loaded(path)
@@ -83,7 +83,7 @@ def test_text_of_many_values_may_be_named(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("how", "says"),
+    ("how", "message"),
     [
         ({"categorical": ["y"]}, "is the target and cannot also be named with --categorical"),
         ({"categorical": ["a"], "ignore": ["a"]}, "is named with --ignore and with --categorical"),
@@ -94,17 +94,17 @@ def test_text_of_many_values_may_be_named(tmp_path):
         ({"categorical": ["a"]}, "has 280 different values, too many for --categorical"),
     ],
 )
-def test_columns_that_cannot_be_named_so(tmp_path, how, says):
-    with pytest.raises(SzilardError, match=says):
+def test_invalid_columns_are_refused(tmp_path, how, message):
+    with pytest.raises(SzilardError, match=message):
         loaded(table(tmp_path / "a.csv", [i % 20 for i in range(400)]), **how)
 
 
-def test_it_is_for_tables():
+def test_categorical_is_for_tables():
     with pytest.raises(SzilardError, match="--categorical is for CSV files"):
         data.load("digits", categorical=["shop"])
 
 
-def test_on_the_command_line_it_is_kept(tmp_path):
+def test_the_option_is_stored_and_used_on_the_command_line(tmp_path):
     path = table(tmp_path / "a.csv", [i % 5 for i in range(100)])
     typed = szilard(
         "fit", "--data", path, "--target", "y", "--categorical", "shop", "--network", "mlp:8", "--density", "0.5",
@@ -118,7 +118,7 @@ def test_on_the_command_line_it_is_kept(tmp_path):
     with pytest.warns(
         SzilardWarning, match=r"line 4 of .* has a value in column 'shop' that training has not seen"
     ):
-        answered = szilard("predict", tmp_path / "run", new)
-    assert answered.code == 0, answered.output
-    rows = [line for line in answered.output.splitlines() if line.startswith(("yes,", "no,"))]
+        predicted = szilard("predict", tmp_path / "run", new)
+    assert predicted.code == 0, predicted.output
+    rows = [line for line in predicted.output.splitlines() if line.startswith(("yes,", "no,"))]
     assert rows[0] == rows[1]

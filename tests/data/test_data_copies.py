@@ -1,4 +1,4 @@
-"""Copies of training rows in the test part, and groups that cannot be divided as wanted, are told."""
+"""Warnings about copies of training rows in the test part, and about groups too few for the wanted sizes."""
 
 import random
 import warnings
@@ -17,7 +17,7 @@ from szilard.errors import SzilardWarning
 
 
 def raw(train, test):
-    """Parts of rows whose last number is the target."""
+    """Training and test parts; the last number of each row is the target."""
     parts = [torch.tensor(rows, dtype=torch.float64).reshape(len(rows), -1) for rows in (train, test, test)]
     return Raw("regression", *(Split(rows[:, :-1], rows[:, -1]) for rows in parts))
 
@@ -56,7 +56,7 @@ def test_a_table_of_copies_is_warned_about(tmp_path):
         data.load(path, target="y", ood="none")
 
 
-def test_different_rows_and_few_values_are_not(tmp_path):
+def test_different_rows_and_columns_of_few_values_give_no_warning(tmp_path):
     draws = random.Random(1)
     once = random_rows(300)
     chance = [f"{draws.randrange(2)},{draws.choice('uvw')},{draws.choice('pq')}" for _ in range(300)]
@@ -66,7 +66,7 @@ def test_different_rows_and_few_values_are_not(tmp_path):
         data.load(csv(tmp_path / "chance.csv", chance), target="y", ood="none")
 
 
-def test_arrays_and_pictures(tmp_path):
+def test_copied_arrays_are_warned_about(tmp_path):
     draws = np.random.default_rng(0)
     x, y = draws.random((60, 5, 5)), draws.integers(0, 2, 60)
     np.savez(tmp_path / "a.npz", x_train=x, y_train=y, x_test=x[:20], y_test=y[:20])
@@ -77,7 +77,7 @@ def test_arrays_and_pictures(tmp_path):
     assert len(found.test) == 20
 
 
-def test_few_groups_are_told_and_many_are_not():
+def test_few_groups_are_warned_about():
     with pytest.warns(SzilardWarning, match=r"g has 3 groups, .* 70, 15, 15 %: .* have 100, 100, 100 rows"):
         parts = group_time_splits.split_by_group(list("xyz") * 100, (0.15, 0.15), 0, "g")
     assert [len(part) for part in parts] == [100, 100, 100]
@@ -86,7 +86,7 @@ def test_few_groups_are_told_and_many_are_not():
         group_time_splits.split_by_group([str(i // 5) for i in range(300)], (0.15, 0.15), 0, "g")
 
 
-def test_rows_that_agree_as_often_as_by_chance_are_no_copies(tmp_path):
+def test_chance_matches_give_no_warning(tmp_path):
     generator = random.Random(0)
     path = tmp_path / "t.csv"
     rows = "".join(f"{generator.random():.3f},{generator.choice('ab')}\n" for _ in range(400))

@@ -1,4 +1,4 @@
-"""A user's own table."""
+"""A user's CSV table."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ def rows(n=100, seed=0):
     return [[f"{a:.6f}", f"{b:.6f}", f"{a - b:.6f}"] for a, b in random.normal(size=(n, 2))]
 
 
-def test_a_quantity_makes_regression_in_its_own_units(tmp_path):
+def test_a_numeric_target_gives_regression_in_its_units(tmp_path):
     table = rows()
     got = data.load(write(tmp_path / "a.csv", ["u", "v", "w"], table), target="w")
     assert got.name == "a.csv"
@@ -50,7 +50,7 @@ def test_a_file_without_header_numbers_its_columns(tmp_path):
     assert sum(map(len, (got.train, got.valid, got.test))) == 100
 
 
-def test_text_and_few_whole_numbers_make_classes(tmp_path):
+def test_text_and_few_integers_are_classes(tmp_path):
     table = [[*row[:2], "yes" if i % 4 else "no", 10 * (i % 3)] for i, row in enumerate(rows())]
     path = write(tmp_path / "a.csv", ["u", "v", "text", "whole"], table)
     text = data.load(path, target="text")
@@ -58,7 +58,7 @@ def test_text_and_few_whole_numbers_make_classes(tmp_path):
     assert text.classes == ("no", "yes")
     counts = [split.y.bincount().tolist() for split in (text.train, text.valid, text.test)]
     assert sum(c[0] for c in counts) == 25
-    assert 17 <= counts[0][0] <= 18  # in proportion
+    assert 17 <= counts[0][0] <= 18  # stratified
     whole = data.load(path, target="whole")
     assert whole.classes == ("0", "10", "20")
     assert data.load(path, target="whole", task="regression").task == "regression"
@@ -76,7 +76,7 @@ def test_a_text_feature_becomes_one_column_for_each_value(tmp_path):
     assert torch.allclose(hot.sum(1), torch.ones(15), atol=1e-5)
 
 
-def test_large_numbers_close_together_keep_their_digits(tmp_path):
+def test_large_numbers_close_together_keep_their_precision(tmp_path):
     table = [[1.7e9 + i, i % 7, i * 0.5] for i in range(100)]
     got = data.load(write(tmp_path / "a.csv", ["time", "v", "w"], table), target="w")
     x = torch.cat([got.train.x, got.valid.x, got.test.x])[:, 0].sort().values
@@ -90,7 +90,7 @@ def broken(line, column, cell):
 
 
 @pytest.mark.parametrize(
-    ("table", "says"),
+    ("table", "message"),
     [
         (broken(5, 1, "nan"), r"line 5, column 'v' of .*a\.csv is missing"),
         (broken(7, 0, ""), r"line 7, column 'u' of .*a\.csv is missing"),
@@ -108,15 +108,15 @@ def broken(line, column, cell):
         ([*rows(5), [1, 2]], "line 7 of .* has 2 cells, but 3 are expected"),
     ],
 )
-def test_bad_tables_get_one_sentence(tmp_path, table, says):
+def test_invalid_tables_give_one_line(tmp_path, table, message):
     path = write(tmp_path / "a.csv", ["u", "v", "w"], table)
-    with pytest.raises(SzilardError, match=says) as caught:
+    with pytest.raises(SzilardError, match=message) as caught:
         data.load(path, target="w")
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("content", "says"),
+    ("content", "message"),
     [
         (b"", "is empty"),
         (b"u,u,w\n1,2,3\n", "two columns named 'u'"),
@@ -125,13 +125,13 @@ def test_bad_tables_get_one_sentence(tmp_path, table, says):
         (b'u,w\n"1,2\n', "is not CSV"),
     ],
 )
-def test_bad_files_get_one_sentence(tmp_path, content, says):
+def test_invalid_files_are_refused(tmp_path, content, message):
     (tmp_path / "a.csv").write_bytes(content)
-    with pytest.raises(SzilardError, match=says):
+    with pytest.raises(SzilardError, match=message):
         data.load(tmp_path / "a.csv", target="w")
 
 
-def test_target_must_be_named_and_be_there(tmp_path):
+def test_the_target_must_be_given_and_exist(tmp_path):
     path = write(tmp_path / "a.csv", ["u", "v", "width"], rows())
     with pytest.raises(SzilardError, match="it has u, v, width"):
         data.load(path)
@@ -141,7 +141,7 @@ def test_target_must_be_named_and_be_there(tmp_path):
         data.load(tmp_path / "b.csv", target="u")
 
 
-def test_task_must_suit_the_target(tmp_path):
+def test_the_task_must_suit_the_target(tmp_path):
     table = [[*row, "yes" if i % 2 else "no"] for i, row in enumerate(rows())]
     path = write(tmp_path / "a.csv", ["u", "v", "w", "text"], table)
     with pytest.raises(SzilardError, match="is text and not a quantity"):

@@ -1,4 +1,4 @@
-"""The embedded set, and what holds for every set."""
+"""The digits data set, and properties of every data set."""
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ def digits() -> data.DataSet:
     return data.load("digits")
 
 
-def test_digits_have_the_promised_face(digits):
+def test_digits_have_the_documented_attributes(digits):
     assert digits.task == "classification"
     assert digits.input_shape == (1, 8, 8)
     assert digits.n_outputs == 10
@@ -25,7 +25,7 @@ def test_digits_have_the_promised_face(digits):
     assert digits.ood_name == "photographs"
 
 
-def test_parts_of_digits_share_no_picture(digits):
+def test_parts_of_digits_share_no_image(digits):
     from sklearn.datasets import load_digits
 
     every = sorted(map(tuple, load_digits().images.reshape(1797, 64).astype(int).tolist()))
@@ -33,7 +33,7 @@ def test_parts_of_digits_share_no_picture(digits):
     assert sorted(map(tuple, (back * 16).round().int().view(1797, 64).tolist())) == every
 
 
-def test_normalisation_comes_from_train_alone(digits):
+def test_normalisation_uses_only_the_training_part(digits):
     assert digits.train.x.mean().abs() < 1e-5
     assert (digits.train.x.std(correction=0) - 1).abs() < 1e-5
     small = data.load("digits", n_train=50)
@@ -55,7 +55,7 @@ def test_n_train_keeps_valid_and_test_and_balances_classes(digits):
     assert torch.allclose(small.raw(small.test.x), digits.raw(digits.test.x), atol=1e-5)
 
 
-def test_seed_decides_and_the_global_numbers_stay(digits):
+def test_the_seed_determines_the_split_and_the_global_generator_is_unused(digits):
     torch.manual_seed(5)
     before = torch.get_rng_state()
     again, other = data.load("digits"), data.load("digits", seed=1)
@@ -65,14 +65,14 @@ def test_seed_decides_and_the_global_numbers_stay(digits):
     assert not torch.equal(other.train.y, digits.train.y)
 
 
-def test_names_lists_what_load_knows():
+def test_names_lists_every_data_set():
     names = dict(data.names())
     assert {"digits", "mnist", "fashion-mnist", "kmnist", "cifar10", "cifar100", "yacht"} <= names.keys()
     assert all(description for description in names.values())
 
 
 @pytest.mark.parametrize(
-    ("name", "options", "says"),
+    ("name", "options", "message"),
     [
         ("fasion_mnist", {}, r"no data set 'fasion_mnist' \(perhaps fashion-mnist\); choose digits, mnist"),
         ("zzz", {}, "no data set 'zzz'; choose digits"),
@@ -86,14 +86,14 @@ def test_names_lists_what_load_knows():
         ("digits", {"ood": "shuffled-columns"}, "does not fit digits, whose inputs are images"),
     ],
 )
-def test_wrong_arguments_get_one_sentence(name, options, says):
-    with pytest.raises(SzilardError, match=says) as caught:
+def test_wrong_arguments_give_one_line(name, options, message):
+    with pytest.raises(SzilardError, match=message) as caught:
         data.load(name, **options)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["DIGITS", "Digits"])
-def test_spelling_is_forgiven(name):
+def test_names_are_not_case_sensitive(name):
     assert data.load(name, ood="none").name == "digits"
 
 
@@ -106,10 +106,10 @@ def test_ood_can_be_chosen_or_left_out(digits):
     assert not torch.equal(real, mixed)
 
 
-def test_photographs_are_varied_pictures_in_range(digits):
+def test_photographs_are_varied_images_in_range(digits):
     raw = digits.ood.x * digits.scale + digits.shift
     assert len(raw) == len(digits.test)
     assert raw.min() >= -1e-6
     assert raw.max() <= 1 + 1e-6
-    assert raw.flatten(1).std(1).median() > 0.03  # not flat patches of sky
+    assert raw.flatten(1).std(1).median() > 0.03  # not uniform patches
     assert len(raw.flatten(1).unique(dim=0)) > 0.99 * len(raw)

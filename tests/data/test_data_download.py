@@ -1,4 +1,4 @@
-"""The download, with a stand-in for torchvision: no network in tests."""
+"""The download, with a fake torchvision, since tests use no network."""
 
 import sys
 import types
@@ -10,7 +10,7 @@ from szilard import data
 from szilard.errors import SzilardError
 
 
-def test_without_torchvision_it_says_so(tmp_path, monkeypatch):
+def test_without_torchvision_the_download_is_refused(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torchvision", None)
     with pytest.raises(SzilardError, match="downloading mnist needs torchvision, which is not installed"):
         data.load("mnist", tmp_path, download=True)
@@ -37,7 +37,7 @@ def fake_torchvision(monkeypatch, kind):
     monkeypatch.setitem(sys.modules, "torchvision", module)
 
 
-def test_cifar_is_written_in_the_binary_layout_and_fetched_once(tmp_path, monkeypatch):
+def test_cifar_is_written_in_the_binary_layout_and_downloaded_once(tmp_path, monkeypatch):
     fake_torchvision(monkeypatch, CIFAR10)
     got = data.load("cifar10", tmp_path, download=True)
     want = CIFAR10("", train=False, download=True)
@@ -51,7 +51,7 @@ def test_cifar_is_written_in_the_binary_layout_and_fetched_once(tmp_path, monkey
     assert not list(tmp_path.rglob("*.partial"))
 
 
-def test_a_failed_fetch_is_one_sentence(tmp_path, monkeypatch):
+def test_a_failed_download_is_reported(tmp_path, monkeypatch):
     def fail(*args, **options):
         raise RuntimeError("no route to host")
 

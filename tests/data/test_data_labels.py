@@ -1,4 +1,4 @@
-"""Classes have the names that their cells have, and are found by name in another table."""
+"""Class names are those of the cells, and classes are matched by name in another table."""
 
 import random
 import warnings
@@ -27,13 +27,13 @@ def named(cells):
     [
         (["010", "001", "100"], [1, 0, 2], ("001", "010", "100")),
         (["1.0", "0.0", "1.0"], [1, 0, 1], ("0.0", "1.0")),
-        (["1.0", "1", "2"], [0, 0, 1], ("1", "2")),  # one number in two ways is one class
-        (["01", "1", "1.0"], [1, 0, 0], ("1", "01")),  # and a code with zeros in front another
+        (["1.0", "1", "2"], [0, 0, 1], ("1", "2")),  # one number written in two ways is one class
+        (["01", "1", "1.0"], [1, 0, 0], ("1", "01")),  # a code with leading zeros is another class
         (["10", "9", "-3"], [2, 1, 0], ("-3", "9", "10")),
         (["+1", "-0", "0"], [1, 0, 0], ("0", "+1")),
     ],
 )
-def test_a_class_is_called_as_its_cells_are(cells, index, names):
+def test_class_names_are_those_of_the_cells(cells, index, names):
     assert named(cells) == (index, names)
 
 
@@ -44,13 +44,13 @@ def test_whole_numbers_keep_their_order(values):
     assert [int(names[i]) for i in index] == values
 
 
-def test_places_of_classes_that_a_network_knows():
+def test_classes_are_matched_with_those_of_a_network():
     assert labels.places(["q", "r"], ["p", "q"]) == [1, None]
     assert labels.places(["1.0", "0"], ["0", "1"]) == [1, 0]
-    assert labels.places(["001", "010"], ["1", "10"]) == [0, 1]  # as an earlier version called them
+    assert labels.places(["001", "010"], ["1", "10"]) == [0, 1]  # names of an earlier version
     assert labels.places(["1"], ["001", "010"]) == [0]
     assert labels.places(["1.0", "1", "01"], ["1", "01"]) == [0, 0, 1]
-    assert labels.places(["0001"], ["01", "001"]) == [None]  # which of them?
+    assert labels.places(["0001"], ["01", "001"]) == [None]  # ambiguous
     assert labels.places(["1.5", "x", ""], ["1"]) == [None, None, None]
 
 
@@ -78,18 +78,18 @@ def like(tmp_path):
     return TrainingTable("network.pt", found.task, found.classes, found.reading, found.shift, found.scale)
 
 
-def test_another_table_is_read_by_names(tmp_path, like):
+def test_another_table_is_matched_by_column_names(tmp_path, like):
     other = rows(100, seed=1)
     straight = load_like(like, write(tmp_path / "b.csv", other), target="y", ood="none")
-    turned = load_like(
+    reordered = load_like(
         like, write(tmp_path / "c.csv", other, ("y", "colour", "b", "a")), target="y", ood="none"
     )
     for part in ("train", "valid", "test"):
-        one, two = getattr(straight, part), getattr(turned, part)
+        one, two = getattr(straight, part), getattr(reordered, part)
         assert torch.equal(one.x, two.x)
         assert torch.equal(one.y, two.y)
         raw = one.x * like.scale + like.shift
-        assert torch.equal(raw[:, 0] > 0, one.y == 1)  # the class by its name
+        assert torch.equal(raw[:, 0] > 0, one.y == 1)  # the class is matched by name
 
 
 def test_a_table_may_lack_classes_and_categories(tmp_path, like):
@@ -105,12 +105,12 @@ def test_a_table_may_lack_classes_and_categories(tmp_path, like):
     ]  # fmt: skip
 
 
-def test_what_a_network_does_not_know_is_named(tmp_path, like):
-    strange = rows(60, seed=3, classes=("001", "007"))
+def test_unknown_classes_and_missing_columns_are_refused(tmp_path, like):
+    unknown = rows(60, seed=3, classes=("001", "007"))
     with pytest.raises(
         SzilardError, match=r"line \d+, column 'y' of .*b\.csv has a class '007', which network\.pt"
     ):
-        load_like(like, write(tmp_path / "b.csv", strange), target="y")
+        load_like(like, write(tmp_path / "b.csv", unknown), target="y")
     with pytest.raises(
         SzilardError, match=r"has no column 'b', which network\.pt was trained on; it has a, colour, y"
     ):
@@ -121,30 +121,30 @@ def test_what_a_network_does_not_know_is_named(tmp_path, like):
         load_like(like, write(tmp_path / "e.csv", rows(60)), target="z")
 
 
-def test_columns_that_are_no_features_may_be_missing(tmp_path, like):
-    asked = {"target": "y", "ignore": ["id"], "group": "household", "date": ["day=dmy"], "ood": "none"}
-    got = load_like(like, write(tmp_path / "b.csv", rows(60)), **asked)
+def test_columns_that_are_not_features_may_be_missing(tmp_path, like):
+    options = {"target": "y", "ignore": ["id"], "group": "household", "date": ["day=dmy"], "ood": "none"}
+    got = load_like(like, write(tmp_path / "b.csv", rows(60)), **options)
     assert len(got.test) == 9
     with_groups = [row | {"household": str(i // 6)} for i, row in enumerate(rows(60))]
     names = ("household", "a", "b", "colour", "y")
-    got = load_like(like, write(tmp_path / "c.csv", with_groups, names), **asked)
+    got = load_like(like, write(tmp_path / "c.csv", with_groups, names), **options)
     assert len(got.test) % 6 == 0
 
 
-def test_a_quantity_is_in_the_units_of_training(tmp_path):
+def test_regression_targets_use_the_units_of_training(tmp_path):
     found = [row | {"y": f"{3 * float(row['a']) + 7:.3f}"} for row in rows()]
     trained = data.load(write(tmp_path / "a.csv", found), target="y", ood="none")
     like = TrainingTable(
         "network.pt", trained.task, (), trained.reading, trained.shift, trained.scale, trained.target_shift,
         trained.target_scale,
     )  # fmt: skip
-    few = [row | {"y": "8.5"} for row in found[:40]]  # constant, which training would refuse
+    few = [row | {"y": "8.5"} for row in found[:40]]  # constant: refused for training, accepted here
     got = load_like(like, write(tmp_path / "b.csv", few), target="y", ood="none")
     expected = (8.5 - trained.target_shift) / trained.target_scale
     assert got.test.y.tolist() == pytest.approx([expected] * 6)
 
 
-def test_one_file_under_two_names_is_one_file(tmp_path, monkeypatch):
+def test_one_file_under_two_paths_is_recognised(tmp_path, monkeypatch):
     path = write(tmp_path / "a.csv", rows(30))
     monkeypatch.chdir(tmp_path)
     assert network_data._same("a.csv", path)
@@ -160,7 +160,7 @@ def divided(tmp_path, **how):
     return data.load(str(path), target="y", ood="none", **how)
 
 
-def test_classes_without_a_training_example_get_advice_that_fits(tmp_path):
+def test_advice_on_classes_without_a_training_example(tmp_path):
     with pytest.raises(SzilardError, match=r"class 'c' of .* occurs only in rows that --time day puts after"):
         divided(tmp_path, time="day", ignore=["site"])
     with pytest.raises(

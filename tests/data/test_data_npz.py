@@ -1,4 +1,4 @@
-"""A user's own arrays."""
+"""A user's arrays in an npz file."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ def save(path, **arrays):
     return path
 
 
-def test_x_and_y_are_divided(tmp_path):
+def test_x_and_y_are_split(tmp_path):
     got = data.load(save(tmp_path / "a.npz", x=X, y=Y))
     assert (len(got.train), len(got.valid), len(got.test)) == (28, 6, 6)
     assert got.classes == ("0", "1", "2", "3")
@@ -51,7 +51,7 @@ def test_given_parts_are_kept(tmp_path):
         (RANDOM.integers(-50, 50, (40, 8, 9)), (1, 8, 9)),
     ],
 )
-def test_pictures_of_every_layout(tmp_path, x, shape):
+def test_images_of_every_layout(tmp_path, x, shape):
     got = data.load(save(tmp_path / "a.npz", x=x, y=Y))
     assert got.input_shape == shape
     assert got.ood_name == ("photographs" if shape[0] in (1, 3) else "shuffled-pixels")
@@ -65,7 +65,7 @@ def test_pictures_of_every_layout(tmp_path, x, shape):
         assert sorted(pixels.flatten(1)[:, :6].tolist()) == sorted(want[:, :6].astype(float).tolist())
 
 
-def test_floats_make_regression_strings_make_classes_and_task_overrides(tmp_path):
+def test_floats_give_regression_strings_give_classes_and_task_overrides(tmp_path):
     assert data.load(save(tmp_path / "a.npz", x=X, y=X[:, :1] * 2)).task == "regression"
     named = data.load(save(tmp_path / "b.npz", x=X, y=np.array(["cat", "ant"])[Y % 2]))
     assert named.classes == ("ant", "cat")
@@ -81,7 +81,7 @@ def with_value(array, index, value):
 
 
 @pytest.mark.parametrize(
-    ("arrays", "says"),
+    ("arrays", "message"),
     [
         ({"x": with_value(X, (7, 2), np.nan), "y": Y}, r"x of .*a\.npz is NaN at row, column \[7, 2\]"),
         ({"x": with_value(X, (3, 0), np.inf), "y": Y}, r"is infinite at row, column \[3, 0\]"),
@@ -100,23 +100,23 @@ def with_value(array, index, value):
         ({"x": X * 1e300, "y": Y}, "values too large or too close together"),
     ],
 )
-def test_bad_arrays_get_one_sentence(tmp_path, arrays, says):
-    with pytest.raises(SzilardError, match=says) as caught:
+def test_invalid_arrays_give_one_line(tmp_path, arrays, message):
+    with pytest.raises(SzilardError, match=message) as caught:
         data.load(save(tmp_path / "a.npz", **arrays))
     assert "\n" not in str(caught.value)
 
 
-def test_labels_that_are_not_whole_are_named(tmp_path):
+def test_labels_that_are_not_integers_are_refused(tmp_path):
     path = save(tmp_path / "a.npz", x=X, y=with_value(Y, 2, 1.5))
     with pytest.raises(SzilardError, match=r"label 1.5 at index 2 of y of .* is not a whole number"):
         data.load(path, task="classification")
 
 
 class Trap:
-    sprung = False
+    executed = False
 
     def __reduce__(self):
-        return setattr, (Trap, "sprung", True)
+        return setattr, (Trap, "executed", True)
 
 
 def test_a_pickle_is_refused_and_not_run(tmp_path):
@@ -124,15 +124,15 @@ def test_a_pickle_is_refused_and_not_run(tmp_path):
     np.savez(path, x=np.array([Trap()], dtype=object), y=Y)
     with pytest.raises(SzilardError, match=r"array x of .* has Python objects"):
         data.load(path)
-    assert not Trap.sprung
+    assert not Trap.executed
     np.array([Trap()], dtype=object).dump(path)
     with pytest.raises(SzilardError, match="not an npz archive"):
         data.load(path)
-    assert not Trap.sprung
+    assert not Trap.executed
 
 
 @pytest.mark.parametrize("compressed", [False, True])
-def test_a_cut_archive_is_noticed_wherever_it_is_cut(tmp_path, compressed):
+def test_a_truncated_archive_is_refused(tmp_path, compressed):
     path = tmp_path / "a.npz"
     (np.savez_compressed if compressed else np.savez)(path, x=X, y=Y)
     whole = path.read_bytes()
@@ -145,7 +145,7 @@ def test_a_cut_archive_is_noticed_wherever_it_is_cut(tmp_path, compressed):
         data.load(path)
 
 
-def test_flipped_bytes_never_give_a_traceback(tmp_path):
+def test_flipped_bytes_give_data_or_a_szilard_error(tmp_path):
     path = tmp_path / "a.npz"
     np.savez_compressed(path, x=X, y=Y)
     whole = path.read_bytes()

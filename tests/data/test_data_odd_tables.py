@@ -1,4 +1,4 @@
-"""Tables that nobody would write by hand: what a CSV file can do to its reader."""
+"""Unusual and hostile CSV files."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ import numpy as np
 import pytest
 
 from szilard import data
-from szilard.data.table import MOST_COLUMNS, read_table
+from szilard.data.table_reading import MOST_COLUMNS, read_table
 from szilard.errors import SzilardError
 
 
-def refused(path, content: bytes | str, **given) -> str:
+def refused(path, content: bytes | str, **options) -> str:
     path.write_bytes(content.encode() if isinstance(content, str) else content)
     with pytest.raises(SzilardError) as caught:
-        data.load(path, **({"target": "y"} | given))
-    said = str(caught.value)
-    assert "\n" not in said
-    assert len(said) < 1000
-    assert not set(said) & set("\x1b\x00\u202e")
-    return said
+        data.load(path, **({"target": "y"} | options))
+    message = str(caught.value)
+    assert "\n" not in message
+    assert len(message) < 1000
+    assert not set(message) & set("\x1b\x00\u202e")
+    return message
 
 
 @pytest.mark.parametrize(
@@ -43,24 +43,24 @@ def refused(path, content: bytes | str, **given) -> str:
         "\u202e1",
     ],
 )
-def test_what_is_no_number(tmp_path, cell):
+def test_cells_that_are_not_numbers_are_refused(tmp_path, cell):
     rows = "".join(f'{i}.5;"{cell if i == 7 else i}";{i * 1.5}\n' for i in range(40))
     assert "line 9, column 'b' of" in refused(tmp_path / "a.csv", f"a;b;y\n{rows}")
 
 
 @pytest.mark.parametrize("cell", ["1e999", "-1e999", "inf", "-Infinity", "9" * 400])
-def test_what_is_not_finite(tmp_path, cell):
+def test_cells_that_are_not_finite_are_refused(tmp_path, cell):
     rows = "".join(f"{i}.5;{cell if i == 7 else i};{i * 1.5}\n" for i in range(40))
     assert "not a finite number" in refused(tmp_path / "a.csv", f"a;b;y\n{rows}")
 
 
 @pytest.mark.parametrize("cell", ["7", "+7", "7.", "7e0", "0.7E+1", "70e-1", "007", " 7 ", '"7"'])
-def test_every_way_to_write_seven(tmp_path, cell):
+def test_every_notation_of_seven(tmp_path, cell):
     (tmp_path / "a.csv").write_text(f"a,b\n1,{cell}\n")
     assert read_table(tmp_path / "a.csv").numbers(1) == 7
 
 
-def test_bytes_that_are_no_text(tmp_path):
+def test_bytes_that_are_not_text_are_refused(tmp_path):
     path = tmp_path / "a.csv"
     assert "zero byte" in refused(path, b"a,y\n1,2\n3,\x004\n")
     assert "not valid UTF-16" in refused(path, "a,y\n1,2\n".encode("utf-16")[:-1])
@@ -71,7 +71,7 @@ def test_bytes_that_are_no_text(tmp_path):
     assert "is empty" in refused(path, b"\n\n ,\n,\n")
 
 
-def test_a_byte_order_mark_and_line_ends_of_all_kinds(tmp_path):
+def test_a_byte_order_mark_and_all_line_endings(tmp_path):
     for end in ("\n", "\r\n", "\r"):
         (tmp_path / "a.csv").write_bytes(b"\xef\xbb\xbf" + f"a,b{end}1,2{end}3,4".encode())
         table = read_table(tmp_path / "a.csv")
@@ -89,15 +89,15 @@ def test_very_many_columns(tmp_path):
     assert "two columns named 'c7'" in refused(path, f"{names},c7\n{names},0\n")
 
 
-def test_names_of_columns_are_shown_short_and_escaped(tmp_path):
-    said = refused(tmp_path / "a.csv", "\x1b[2J\u202e,y" + "z" * 5000 + "\n1,2\n")
-    assert r"\x1b[2J\u202e, yzz" in said
-    said = refused(tmp_path / "a.csv", "".join(["n" * 9000, ",y\n", *(f",{i}.5\n" for i in range(40))]))
-    assert "is missing" in said
+def test_column_names_are_shortened_and_escaped(tmp_path):
+    message = refused(tmp_path / "a.csv", "\x1b[2J\u202e,y" + "z" * 5000 + "\n1,2\n")
+    assert r"\x1b[2J\u202e, yzz" in message
+    message = refused(tmp_path / "a.csv", "".join(["n" * 9000, ",y\n", *(f",{i}.5\n" for i in range(40))]))
+    assert "is missing" in message
 
 
 def test_one_long_cell_among_many(tmp_path):
-    """An array of text takes for each cell what the longest one needs: 4000 x 400 kB here."""
+    """A NumPy array of text would take the longest cell's size for every cell: 4000 x 400 kB here."""
     long = "x" * 100_000
     rows = "".join(f"{i}.5,{long if i == 7 else 'ab'[i % 2]},{i % 3}\n" for i in range(4000))
     (tmp_path / "a.csv").write_text(f"a,text,y\n{rows}")
@@ -119,7 +119,7 @@ def test_as_many_classes_as_rows(tmp_path):
     assert "14000 different values" in refused(tmp_path / "a.csv", f"a,text,y\n{rows}")
 
 
-def test_labels_are_sorted_and_counted_as_before(tmp_path):
+def test_text_labels_are_sorted(tmp_path):
     labels = ["Zebra", "ant", "Äpfel", "bee", "10 a", "=cmd"]
     rows = "".join(f"{i}.5,{labels[i % 6]}\n" for i in range(120))
     (tmp_path / "a.csv").write_text(f"a,y\n{rows}")
@@ -128,7 +128,7 @@ def test_labels_are_sorted_and_counted_as_before(tmp_path):
     assert got.train.y.bincount().tolist() == [14] * 6
 
 
-def test_indices_of_published_splits_in_odd_digits(tmp_path):
+def test_invalid_indices_of_published_splits_are_refused(tmp_path):
     folder = tmp_path / "yacht"
     folder.mkdir()
     (folder / "data.txt").write_text("1 2\n" * 30)

@@ -1,4 +1,4 @@
-"""Who is where: disjoint, complete, in proportion, by seed."""
+"""Splits are disjoint, complete, stratified, and determined by the seed."""
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ from szilard.errors import SzilardError
     fractions=st.sampled_from([(1 / 6,), (0.15, 0.15), (0.2, 0.2)]),
     seed=st.integers(0, 5),
 )
-def test_parts_are_disjoint_complete_and_hold_each_class_in_proportion(sizes, fractions, seed):
+def test_parts_are_disjoint_complete_and_stratified(sizes, fractions, seed):
     y = torch.cat([torch.full((n,), label) for label, n in enumerate(sizes)])
     if len(y) < 10:
         return
@@ -25,10 +25,12 @@ def test_parts_are_disjoint_complete_and_hold_each_class_in_proportion(sizes, fr
         assert len(part) == round(len(y) * fraction)
         for label, n in enumerate(sizes):
             assert abs(int((y[part] == label).sum()) - n * len(part) / len(y)) < 2
-    assert set(y[parts[0]].tolist()) == set(range(len(sizes)))  # even a class of one is there to be learned
+    assert set(y[parts[0]].tolist()) == set(
+        range(len(sizes))
+    )  # even a class with one example is in the training part
 
 
-def test_another_seed_gives_another_division():
+def test_another_seed_gives_another_split():
     y = torch.arange(100) % 10
     assert torch.equal(
         split_indices(y, (0.2,), 0, stratify=True)[1], split_indices(y, (0.2,), 0, stratify=True)[1]
@@ -38,13 +40,13 @@ def test_another_seed_gives_another_division():
     )
 
 
-def test_a_subset_is_balanced_and_the_others_make_up_for_a_rare_class():
+def test_a_subset_is_balanced_as_far_as_rare_classes_allow():
     y = torch.tensor([0] * 50 + [1] * 50 + [2] * 4)
     assert y[subset(y, 12, 0, balanced=True)].bincount().tolist() == [4, 4, 4]
     assert sorted(y[subset(y, 24, 0, balanced=True)].bincount().tolist()) == [4, 10, 10]
 
 
-def test_a_smaller_subset_lies_in_a_larger_one():
+def test_a_smaller_subset_is_part_of_a_larger_one():
     y = torch.arange(1000) % 10
     small, large = (set(subset(y, n, 7, balanced=True).tolist()) for n in (100, 300))
     assert len(small) == 100
@@ -58,6 +60,6 @@ def test_too_few_examples_are_refused():
 
 
 @pytest.mark.parametrize("n", [0, -1, 11])
-def test_n_train_must_be_there(n):
+def test_n_train_must_be_in_range(n):
     with pytest.raises(SzilardError, match="n_train must be between 1 and 10"):
         subset(torch.zeros(10), n, 0, balanced=False)

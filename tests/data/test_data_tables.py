@@ -1,4 +1,4 @@
-"""Tables as people have them: ways of writing numbers, dates, missing cells, ids, groups and time."""
+"""Real tables: number formats, dates, missing cells, ids, groups and time."""
 
 import itertools
 import math
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from szilard import data
 from szilard.data import cells, dates, group_time_splits
 from szilard.data.reading import Column, Reading
-from szilard.data.table import read_table
+from szilard.data.table_reading import read_table
 from szilard.errors import SzilardError, SzilardWarning
 
 
@@ -36,7 +36,7 @@ def loaded(path, **how):
 
 
 @given(st.floats(-1e9, 1e9).map(lambda v: round(v, 2)))
-def test_every_way_of_writing_gives_the_same_number(value):
+def test_every_number_format_gives_the_same_number(value):
     english, plain = f"{value:,.2f}", f"{value:.2f}"
     german = english.replace(",", "_").replace(".", ",").replace("_", ".")
     swiss, french = english.replace(",", "'"), german.replace(".", "\u202f")
@@ -61,11 +61,11 @@ def test_every_way_of_writing_gives_the_same_number(value):
         (["0,5", "0.5"], {",", "."}),
     ],
 )
-def test_what_tells_the_decimal_mark(column, marks):
+def test_the_decimal_mark_is_inferred(column, marks):
     assert cells.marks(column) == marks
 
 
-def test_a_column_that_leaves_the_mark_open_follows_the_others_then_the_delimiter(tmp_path):
+def test_an_ambiguous_column_follows_the_other_columns_then_the_delimiter(tmp_path):
     rows = ["1.234;0,5;1", "2.345;1,5;2"]
     assert read_table(write(tmp_path / "a.csv", rows, "a;b;y")).numbers(0).tolist() == [1234, 2345]
     rows = ["1,234;0.5;1", "2,345;1.5;2"]
@@ -82,7 +82,7 @@ def test_a_column_that_leaves_the_mark_open_follows_the_others_then_the_delimite
     assert read_table(path, ".").numbers(0).tolist() == [1234, 2345]
 
 
-def test_a_column_written_in_two_ways_is_refused(tmp_path):
+def test_mixed_decimal_marks_are_refused(tmp_path):
     path = write(tmp_path / "a.csv", ["0,5;1;1", "0.5;2;2"], "a;b;y")
     with pytest.raises(SzilardError, match=r"decimal points \(line 3\) and decimal commas \(line 2\)"):
         read_table(path).numbers(0)
@@ -102,13 +102,13 @@ def test_delimiters_encodings_and_line_ends_change_nothing(tmp_path, delimiter, 
     assert torch.equal(got.test.y, want.test.y)
 
 
-def test_latin_1_is_told_of(tmp_path):
+def test_latin_1_gives_a_warning(tmp_path):
     rows = [row.replace("yes", "grün") for row in plain_rows()]
     with pytest.warns(SzilardWarning, match="is not UTF-8 and is read as Latin-1"):
         loaded(write(tmp_path / "a.csv", rows, encoding="latin-1"))
 
 
-def test_commas_at_the_end_of_every_line_are_no_column(tmp_path):
+def test_trailing_commas_are_not_a_column(tmp_path):
     want = loaded(write(tmp_path / "a.csv", plain_rows()))
     for header in ("a,b,y,", "a,b,y"):
         got = loaded(write(tmp_path / "b.csv", [f"{row}," for row in plain_rows()], header))
@@ -116,7 +116,7 @@ def test_commas_at_the_end_of_every_line_are_no_column(tmp_path):
         assert torch.equal(got.train.x, want.train.x)
 
 
-def test_decimal_commas_without_quotes_are_explained(tmp_path):
+def test_unquoted_decimal_commas_are_explained(tmp_path):
     path = write(tmp_path / "a.csv", ["1,5,2,no", "2,5,yes"])
     with pytest.raises(SzilardError, match=r"line 2 of .* has 4 cells, but 3 are expected; .* in quotes"):
         read_table(path)
@@ -135,13 +135,13 @@ def with_gaps():
 
 def test_missing_cells_are_refused_with_a_count_by_column(tmp_path):
     path = write(tmp_path / "a.csv", map(",".join, with_gaps()))
-    says = r"line 2, column 'a' .* is missing \('NA' means a missing value.*11 missing cells \(10 in 'a', 1 in 'b'\)"
-    with pytest.raises(SzilardError, match=says) as caught:
+    message = r"line 2, column 'a' .* is missing \('NA' means a missing value.*11 missing cells \(10 in 'a', 1 in 'b'\)"
+    with pytest.raises(SzilardError, match=message) as caught:
         loaded(path)
     assert "--missing" in str(caught.value)
 
 
-def test_drop_leaves_out_rows_and_nothing_else(tmp_path):
+def test_drop_only_leaves_out_rows(tmp_path):
     whole = [",".join(row) for row in with_gaps() if "NA" not in row and "" not in row]
     with pytest.warns(SzilardWarning, match="11 of 100 rows with a missing cell are left out"):
         got = loaded(write(tmp_path / "a.csv", map(",".join, with_gaps())), missing="drop")
@@ -150,16 +150,18 @@ def test_drop_leaves_out_rows_and_nothing_else(tmp_path):
     assert torch.equal(got.test.y, want.test.y)
 
 
-def test_mean_fills_in_that_of_the_training_rows(tmp_path):
+def test_mean_fills_in_the_mean_of_the_training_rows(tmp_path):
     with pytest.warns(SzilardWarning, match="filled with the mean of the training rows"):
         got = loaded(write(tmp_path / "a.csv", map(",".join, with_gaps())), missing="mean")
     parts = torch.cat([got.train.x, got.valid.x, got.test.x])
     assert len(parts) == 100
     assert ((parts[:, 0].abs() < 1e-6).sum(), (parts[:, 1].abs() < 1e-6).sum()) == (10, 1)
-    given = [float(row[0]) for row in with_gaps() if row[0] != "NA"]
+    all_values = [float(row[0]) for row in with_gaps() if row[0] != "NA"]
     known = got.raw(got.train.x)[:, 0][got.train.x[:, 0].abs() > 1e-6]
     assert math.isclose(float(got.shift[0]), float(known.mean()), rel_tol=1e-4)
-    assert not math.isclose(float(got.shift[0]), float(np.mean(given)), rel_tol=1e-4)  # of training alone
+    assert not math.isclose(
+        float(got.shift[0]), float(np.mean(all_values)), rel_tol=1e-4
+    )  # not the mean of all rows
 
 
 def test_rows_without_a_target_are_left_out_under_mean(tmp_path):
@@ -172,7 +174,7 @@ def test_rows_without_a_target_are_left_out_under_mean(tmp_path):
     assert len(got.train) + len(got.valid) + len(got.test) == 80
 
 
-def test_a_missing_category_has_the_share_of_each_value(tmp_path):
+def test_a_missing_category_is_filled_with_frequencies(tmp_path):
     rows = [
         f"{row.split(',')[0]},{['red', 'blue', 'blue', 'NA'][i % 4]},{row.split(',')[2]}"
         for i, row in enumerate(plain_rows(80))
@@ -186,7 +188,7 @@ def test_a_missing_category_has_the_share_of_each_value(tmp_path):
 
 
 @pytest.mark.parametrize("missing", ["none", "", "MEAN", "zero"])
-def test_no_other_way_with_missing_cells(tmp_path, missing):
+def test_other_values_of_missing_are_refused(tmp_path, missing):
     with pytest.raises(SzilardError, match="missing must be 'refuse', 'drop' or 'mean'"):
         loaded(write(tmp_path / "a.csv", plain_rows()), missing=missing)
 
@@ -195,7 +197,7 @@ def test_no_other_way_with_missing_cells(tmp_path, missing):
 
 
 @given(st.datetimes(datetime(1900, 1, 1), datetime(2200, 1, 1)))
-def test_dates_in_every_way_are_the_same_day(moment):
+def test_every_date_format_gives_the_same_day(moment):
     want = (moment.replace(microsecond=0) - datetime(1970, 1, 1)) / timedelta(days=1)
     for form, order in (
         ("%Y-%m-%d %H:%M:%S", "dmy"), ("%Y-%m-%dT%H:%M:%SZ", "dmy"), ("%d.%m.%Y %H:%M:%S", "mdy"),
@@ -208,7 +210,7 @@ def test_dates_in_every_way_are_the_same_day(moment):
         assert dates.days([text], order)[0] == pytest.approx(want, abs=1e-8)
 
 
-def test_what_is_no_date():
+def test_invalid_dates_are_nan():
     for cell in (
         "2024-02-30",
         "31.04.2024",
@@ -229,7 +231,7 @@ def dated(n=120, form="%Y-%m-%d"):
     return [f"{random.normal():.4f},{m.strftime(form)},{random.normal():.4f}" for m in moments], moments
 
 
-def test_a_date_becomes_numbers_on_request(tmp_path):
+def test_a_date_column_becomes_features_on_request(tmp_path):
     rows, moments = dated()
     path = write(tmp_path / "a.csv", rows, "a,when,y")
     with pytest.raises(SzilardError, match="holds dates: turn them into numbers with --date 'when'"):
@@ -243,7 +245,7 @@ def test_a_date_becomes_numbers_on_request(tmp_path):
     assert raw[:, 1].sort().values.tolist() == pytest.approx(days, abs=0.01)
 
 
-def test_day_and_month_are_told_apart_or_asked_for(tmp_path):
+def test_ambiguous_dates_are_refused_without_an_order(tmp_path):
     path = write(tmp_path / "a.csv", dated(form="%m/%d/%Y")[0], "a,when,y")
     assert loaded(path, date=["when"]).reading.columns[1].order == "mdy"
     rows = [f"{i % 7}.5,0{1 + i % 9}/0{1 + i // 9 % 9}/2024,{i * 0.3}" for i in range(80)]
@@ -271,7 +273,7 @@ def test_ids_are_warned_about_and_can_be_left_out(tmp_path):
         loaded(write(tmp_path / "c.csv", names, "who,a,b,y"))
 
 
-def test_quantities_are_not_taken_for_ids(tmp_path):
+def test_unique_quantities_give_no_id_warning(tmp_path):
     random = np.random.default_rng(0)
     quantities = random.permutation(10**6)[:60]
     rows = [f"{q},{row}" for q, row in zip(quantities, plain_rows(), strict=True)]
@@ -281,7 +283,7 @@ def test_quantities_are_not_taken_for_ids(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("how", "says"),
+    ("how", "message"),
     [
         ({"ignore": ["y"]}, "is the target and cannot also be named with --ignore"),
         ({"ignore": ["a", "b"]}, "no column of .* is left to predict 'y' from"),
@@ -293,24 +295,24 @@ def test_quantities_are_not_taken_for_ids(tmp_path):
         ({"date": ["a"]}, "not a date such as"),
     ],
 )
-def test_columns_that_cannot_be_named_so(tmp_path, how, says):
-    with pytest.raises(SzilardError, match=says):
+def test_invalid_column_options_are_refused(tmp_path, how, message):
+    with pytest.raises(SzilardError, match=message):
         loaded(write(tmp_path / "a.csv", plain_rows()), **how)
 
 
-def test_options_of_tables_are_for_tables():
+def test_table_options_are_for_tables():
     with pytest.raises(SzilardError, match="--missing is for CSV files"):
         data.load("digits", missing="drop")
 
 
-# -- parts that do not leak -----------------------------------------------------------------------------
+# -- splits by group and by time ------------------------------------------------------------------------
 
 
 @given(
     st.lists(st.integers(0, 12), min_size=3, max_size=200).filter(lambda g: len(set(g)) >= 3),
     st.integers(0, 9),
 )
-def test_groups_stay_whole(groups, seed):
+def test_groups_are_not_split(groups, seed):
     parts = group_time_splits.split_by_group([str(g) for g in groups], (0.15, 0.15), seed, "x")
     assert sorted(torch.cat(parts).tolist()) == list(range(len(groups)))
     assert all(len(part) for part in parts)
@@ -319,10 +321,10 @@ def test_groups_stay_whole(groups, seed):
 
 
 @given(st.lists(st.integers(0, 30), min_size=20, max_size=200).filter(lambda t: len(set(t)) >= 12))
-def test_time_divides_past_from_future(times):
+def test_a_split_by_time_separates_past_from_future(times):
     order = sorted(times)
     if order[round(0.7 * len(order)) - 1] == order[-1] or order[round(0.85 * len(order)) - 1] == order[-1]:
-        return  # too many examples lie at the last time
+        return  # too many examples have the last time
     if order[round(0.7 * len(order)) - 1] == order[round(0.85 * len(order)) - 1]:
         return
     parts = group_time_splits.split_by_time(np.array(times, float), (0.15, 0.15), "x")
@@ -341,7 +343,7 @@ def test_sizes_of_parts_by_group_and_by_time():
     ]
 
 
-def test_group_and_time_of_a_file_are_no_features(tmp_path):
+def test_group_and_time_columns_are_not_features(tmp_path):
     rows = [f"{i // 4},{row}" for i, row in enumerate(plain_rows(100))]
     path = write(tmp_path / "a.csv", rows, "patient,a,b,y")
     assert loaded(path, group="patient").feature_names == ("a", "b")
@@ -357,10 +359,10 @@ def test_group_and_time_of_a_file_are_no_features(tmp_path):
         )
 
 
-# -- what is kept ---------------------------------------------------------------------------------------
+# -- stored readings ------------------------------------------------------------------------------------
 
 
-def test_a_reading_survives_its_file_and_hostile_ones_are_refused():
+def test_a_reading_is_stored_and_invalid_ones_are_refused():
     reading = Reading(
         (Column("a", "number"), Column("c", "category", ("x", "y")), Column("d", "date", ("days",), "mdy")),
         "mean",

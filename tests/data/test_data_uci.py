@@ -23,7 +23,7 @@ def folder(tmp_path):
     return folder
 
 
-def test_the_published_split_is_kept_and_valid_comes_out_of_train(folder):
+def test_the_published_split_is_used_and_valid_is_taken_from_train(folder):
     got = data.load("yacht", folder.parent.parent, split=1)
     table = np.loadtxt(folder / "data.txt")
     train, test = (np.loadtxt(folder / f"index_{part}_1.txt", dtype=int) for part in ("train", "test"))
@@ -41,12 +41,12 @@ def test_the_published_split_is_kept_and_valid_comes_out_of_train(folder):
 
 
 @pytest.mark.parametrize("up", [0, 1, 2])
-def test_root_may_be_the_set_or_a_folder_above(folder, up):
+def test_root_may_be_the_data_set_or_a_folder_above(folder, up):
     root = [folder, *folder.parents][up]
     assert len(data.load("yacht", root).test) == 6
 
 
-def test_its_partner_keeps_every_column_and_breaks_the_rows(folder):
+def test_shuffled_columns_keep_each_column_and_change_the_rows(folder):
     got = data.load("yacht", folder)
     assert got.ood_name == "shuffled-columns"
     assert torch.equal(got.ood.x.sort(0).values, got.test.x.sort(0).values)
@@ -54,7 +54,7 @@ def test_its_partner_keeps_every_column_and_breaks_the_rows(folder):
 
 
 @pytest.mark.parametrize(
-    ("file", "content", "says"),
+    ("file", "content", "message"),
     [
         ("data.txt", None, r"data\.txt is expected in"),
         ("index_test_0.txt", None, r"index_test_0\.txt is expected in"),
@@ -65,9 +65,9 @@ def test_its_partner_keeps_every_column_and_breaks_the_rows(folder):
         ("index_train_0.txt", "\n".join(map(str, range(60))), "overlap"),
     ],
 )
-def test_damaged_files_get_one_sentence(folder, file, content, says):
+def test_damaged_files_are_refused(folder, file, content, message):
     (folder / file).unlink() if content is None else (folder / file).write_text(content)
-    with pytest.raises(SzilardError, match=says):
+    with pytest.raises(SzilardError, match=message):
         data.load("yacht", folder.parent)
 
 
@@ -79,6 +79,6 @@ def test_nan_is_named_by_row_and_column(folder):
         data.load("yacht", folder)
 
 
-def test_an_unknown_split_lists_the_known(folder):
+def test_the_error_on_an_unknown_split_lists_the_valid_ones(folder):
     with pytest.raises(SzilardError, match=r"split 20 of yacht .* choose 0 to 2"):
         data.load("yacht", folder, split=20)

@@ -1,4 +1,4 @@
-"""Each kind of fault of a .szd file that was found once: at every door the same sentence, or the right tensors."""
+"""Regression tests of faulty .szd files: every reading function gives the same error or the right tensors."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ from szilard.file.names import pack as pack_names
 
 
 def attempts(data: bytes, path) -> list[str]:
-    """The sentences of all doors; empty where one opens the bytes."""
+    """The error messages of all reading functions; empty where one succeeds."""
     path.write_bytes(data)
-    doors = (
+    readers = (
         lambda: file.loads(data),
         lambda: file.read(path),
         lambda: file.load(path),
@@ -56,9 +56,9 @@ def attempts(data: bytes, path) -> list[str]:
         lambda: file.inspect(path, tensors=True),
     )
     sentences = []
-    for door in doors:
+    for read in readers:
         try:
-            door()
+            read()
             sentences.append("")
         except SzilardFileError as error:
             sentences.append(str(error))
@@ -67,7 +67,7 @@ def attempts(data: bytes, path) -> list[str]:
 
 
 def content_of(*records: tuple) -> bytes:
-    """The content's hash of some records that the writer does not make."""
+    """The content hash of records that the writer would not write."""
     hashed = Content()
     for what, *arguments in records:
         getattr(hashed, what)(*arguments)
@@ -75,13 +75,13 @@ def content_of(*records: tuple) -> bytes:
 
 
 def product(shape: list, codes: tuple, basis: tuple, *more: Fields, **parts) -> bytes:
-    """A file of a product's factors, which are empty or zeros; for its tables only."""
+    """A file with the tables of a product's factors, which are empty or zeros."""
     names = pack_names(["X.coefficients", "X.basis", *(f"{i}" for i in range(len(more)))])
     meta = deflate.compress(json.dumps({"szilard.products": {"X": shape}}).encode())
     return forged(levels(*codes), levels(*basis), *more, names=names, meta=meta, **parts)
 
 
-LYING = {
+INVALID = {
     "scalar basis": (product([1], (1, 1), (), adaptive=b"\xff"), "do not match"),
     "flat basis": (product([4], (2, 2), (4,), adaptive=b"\xff"), "do not match"),
     "scalar coefficients": (product([1], (), (1, 1, 1), adaptive=b"\xff"), "do not match"),
@@ -101,10 +101,10 @@ LYING = {
 }
 
 
-@pytest.mark.parametrize(("data", "sentence"), LYING.values(), ids=LYING)
-def test_products_are_checked_by_their_tables(data, sentence, tmp_path):
-    """What ``verify`` calls whole is what ``load`` opens."""
-    assert all(sentence in said for said in attempts(data, tmp_path / "a.szd"))
+@pytest.mark.parametrize(("data", "sentence"), INVALID.values(), ids=INVALID)
+def test_products_are_checked_in_the_tables(data, sentence, tmp_path):
+    """All reading functions refuse them with the same message."""
+    assert all(sentence in message for message in attempts(data, tmp_path / "a.szd"))
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_products_are_checked_by_their_tables(data, sentence, tmp_path):
         '{"a":' + "[" * 101 + "]" * 101 + "}", '{"a":' * 101 + "1" + "}" * 101, "{", "\ufeff{}", '{"a":\t"\x01"}',
     ],
 )  # fmt: skip
-def test_odd_json_is_refused(text):
+def test_invalid_json_is_refused(text):
     sentence = refused(forged(meta=deflate.compress(text.encode())))
     assert "the metadata are not" in sentence
 
@@ -133,18 +133,18 @@ def test_json_within_the_limits_opens():
 
 
 def test_a_full_support_has_one_hash(tmp_path):
-    """Whether it is coded or said to be full; a reader of the page takes both for the same."""
+    """The hash is the same whether the support is coded or marked as full, also for the reference reader."""
     encoder = Encoder()
     encoder.mask(np.ones((3, 5), bool))
     stream = encoder.finish()
-    said = forged(FullMaskFields(None, (3, 5)), content=content_of(("mask", "0", (3, 5), None)))
+    marked_full = forged(FullMaskFields(None, (3, 5)), content=content_of(("mask", "0", (3, 5), None)))
     coded = forged(MaskFields(None, (3, 5)), adaptive=stream, content=content_of(("mask", "0", (3, 5), None)))
     bits = hashlib.blake2b(digest_size=16)
     bits.update(b"0\0" + bytes((255, 2)) + struct.pack("<2Q", 3, 5) + b"\1\xff\x7f")
     other = forged(MaskFields(None, (3, 5)), adaptive=stream, content=bits.digest())
-    assert sections.split(said).content == sections.split(coded).content
-    assert file_tools.same(file.loads(said), file.loads(coded))
-    assert szd_reference.read(said) == szd_reference.read(coded)
+    assert sections.split(marked_full).content == sections.split(coded).content
+    assert file_tools.same(file.loads(marked_full), file.loads(coded))
+    assert szd_reference.read(marked_full) == szd_reference.read(coded)
     assert "hash is different" in refused(other)
     assert all(attempts(other, tmp_path / "a.szd"))
     with pytest.raises(szd_reference.Refused):
@@ -155,7 +155,7 @@ def small_product(name: str, shape: tuple) -> Product:
     return Product(name, "float32", shape, np.array([[1, 0], [-3, 2]]), np.array([[[5, 1], [0, 7]]]), 0)
 
 
-def test_a_products_name_and_shape_are_content():
+def test_the_content_hash_covers_a_products_name_and_shape():
     contents = {
         sections.split(file.dumps(Document([small_product(name, shape)]))).content
         for name, shape in (("w", (2, 2)), ("v", (2, 2)), ("w", (4,)), ("w", (1, 4)), ("w", (1, 2, 2)))
@@ -169,10 +169,10 @@ def test_a_products_name_and_shape_are_content():
     plain = Levels("w", "float32", (2, 2), small_product("w", (2, 2)).levels().levels, -112)
     assert (
         sections.split(file.dumps(Document([plain]))).content == parts.content
-    )  # the same tensor, stored otherwise
+    )  # the same tensor in another encoding
 
 
-def test_products_of_before_the_flag_open():
+def test_products_written_before_the_flag_open():
     product = small_product("w", (2, 2))
     factors = [
         Levels("w.coefficients", "float32", (2, 2), product.codes, 0),
@@ -185,8 +185,8 @@ def test_products_of_before_the_flag_open():
     assert file_tools.same(file.loads(old), Document([product]))
 
 
-def test_a_table_of_levels_beyond_the_limit():
-    """Two of which occur, and one that no tensor may have."""
+def test_a_table_with_a_level_beyond_the_limit_is_refused():
+    """Two levels of the table occur; the third is larger than any tensor may have."""
     encoder, stream = Encoder(), np.zeros(4, "<u4").tobytes()
     encoder.levels(np.array([0, 2**23 - 2], np.int32))  # 0, 1 and 2^23
     encoder.levels(np.zeros(3, np.int32))
@@ -209,7 +209,7 @@ SCALES = file_tools.numbers(6, 40).astype(np.int8)
     ],
     ids=str,
 )  # fmt: skip
-def test_values_made_in_place_are_those_made_apart(record, tmp_path):
+def test_values_decoded_in_place_equal_those_of_a_document(record, tmp_path):
     path = tmp_path / "a.szd"
     file.write(path, Document([record]))
     for name, array in file.arrays(file.read(path)).items():
@@ -220,7 +220,7 @@ def test_values_made_in_place_are_those_made_apart(record, tmp_path):
 
 
 def hostile() -> dict[str, bytes]:
-    """Files of a few bytes whose tensors take 24 MiB or so; all are whole."""
+    """Valid files of a few bytes whose tensors take about 24 MiB."""
     million = 1 << 20
     full = Document([Mask("m", (2048, 3 * 1024), np.broadcast_to(np.True_, (2048, 3 * 1024)))])
     almost = np.ones((2048, 3 * 1024), bool)
@@ -251,26 +251,26 @@ def hostile() -> dict[str, bytes]:
 
 
 @pytest.mark.slow
-def test_working_memory_is_bounded_by_what_comes_out(tmp_path):
-    """Of every kind of record, through every door."""
+def test_working_memory_is_bounded_by_the_output(tmp_path):
+    """For every kind of record and every reading function."""
     path = tmp_path / "a.szd"
     for kind, data in hostile().items():
         path.write_bytes(data)
         declared = file.inspect(path).output_bytes
-        for door in (
+        for read in (
             lambda: file.loads(path.read_bytes()),
             lambda: file.load(path),
             lambda: file.verify(path),
         ):
             tracemalloc.start()
             try:
-                door()
+                read()
                 peak = tracemalloc.get_traced_memory()[1]
             finally:
                 tracemalloc.stop()
             assert peak <= 1.5 * declared + 16 * MIB, (
                 kind
-            )  # 64 are allowed; of these sizes they would hide much
+            )  # the documented limit of 64 MiB would hide too much at these sizes
 
 
 def test_without_the_kernels_a_long_file_is_refused(monkeypatch):
@@ -285,7 +285,7 @@ def test_without_the_kernels_a_long_file_is_refused(monkeypatch):
     assert file_tools.same(few, file.loads(data))
 
 
-def test_what_is_no_ordinary_file(tmp_path):
+def test_paths_that_are_not_regular_files_are_refused(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     for path, words in (
         (tmp_path / "pipe", "is a pipe or a device"),

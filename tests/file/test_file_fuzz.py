@@ -1,4 +1,4 @@
-"""The atheris target runs, and finds nothing in a little while; ``tests/fuzz/szd.py`` says how to let it run on."""
+"""The atheris target finds no fault in a short run; see ``tests/fuzz/szd.py`` for longer runs."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ def fuzz(corpus: Path, runs: int) -> None:
     assert f"Done {runs} runs" in done.stderr
 
 
-def test_a_little_fuzzing(tmp_path):
+def test_short_fuzzing(tmp_path):
     fuzz(tmp_path / "corpus", 100)
 
 
 @pytest.mark.slow
-def test_more_fuzzing(tmp_path):
+def test_long_fuzzing(tmp_path):
     fuzz(tmp_path / "corpus", 20_000)

@@ -1,4 +1,4 @@
-"""A file of the first version of the format opens to the tensors that were put into it, on every machine, for ever."""
+"""A file of the first version of the format must open to the same tensors, on every machine and in every version."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from szilard.file import sections
 from szilard.file.names import DICTIONARY
 from szilard.file.steps import MANTISSAS
 
-#: ``file.write(GOLDEN, file_tools.everything())``, once. If this fails, people's files can be read no longer.
+#: ``file.write(GOLDEN, file_tools.everything())``, once. If this fails, users' files can no longer be read.
 GOLDEN = Path(__file__).parent / "everything.szd"
 CONTENT = "760f826776354c04cd48dc1821f49e71"
 VALUES = "6253702dd4da8c7851523e6994681bd3a1bcdd0389e553203712133d9fd01327"
@@ -27,21 +27,21 @@ def test_golden_file():
     assert values.hexdigest() == VALUES
 
 
-def test_golden_file_by_the_page_alone():
+def test_golden_file_by_the_reference_reader():
     found, _ = szd_reference.read(GOLDEN.read_bytes())
     values = hashlib.sha256(b"".join(entries for _, _, entries in found.values()))
     assert values.hexdigest() == VALUES
 
 
-def test_the_streams_are_written_as_they_were():
-    """Other parts hang on the machine's zlib; these must not hang on anything."""
+def test_the_streams_are_written_unchanged():
+    """Other parts depend on the installed zlib; the streams must not depend on the machine."""
     old, new = sections.split(GOLDEN.read_bytes()), sections.split(file.dumps(file_tools.everything()))
     assert new.adaptive == old.adaptive
     assert new.static == old.static
     assert new.content == old.content
 
 
-def test_the_constants_of_the_page_are_those_of_the_library():
+def test_the_documented_constants_are_those_of_the_library():
     assert DICTIONARY == szd_reference.DICTIONARY
     assert [f"{bits:08X}" for bits in MANTISSAS] == szd_reference.block("mantissas")
     assert list(file.dtypes.BY_NAME) == szd_reference.TYPES

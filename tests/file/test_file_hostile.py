@@ -1,4 +1,4 @@
-"""Whatever the bytes are: an error of one sentence in little time and memory, or the very tensors that were written."""
+"""Any bytes give an error of one line with little memory, or exactly the tensors that were written."""
 
 from __future__ import annotations
 
@@ -59,57 +59,57 @@ places = st.integers(0, len(DATA) - 1)
 junk = st.binary(min_size=1, max_size=40)
 
 
-def spoil(draw: Callable, data: bytes) -> bytes:
-    """Some flips, cuts, insertions and transplants."""
-    spoilt = bytearray(data)
+def damage(draw: Callable, data: bytes) -> bytes:
+    """Apply some bit flips, cuts, insertions and copies."""
+    damaged_bytes = bytearray(data)
     for _ in range(draw(st.integers(1, 4))):
-        at = draw(st.integers(0, max(len(spoilt) - 1, 0)))
+        at = draw(st.integers(0, max(len(damaged_bytes) - 1, 0)))
         kind = draw(st.sampled_from(["flip", "set", "cut", "insert", "truncate", "extend", "splice"]))
-        if kind == "flip" and spoilt:
-            spoilt[at] ^= 1 << draw(st.integers(0, 7))
-        elif kind == "set" and spoilt:
-            spoilt[at] = draw(st.sampled_from([0, 1, 127, 128, 255]))
+        if kind == "flip" and damaged_bytes:
+            damaged_bytes[at] ^= 1 << draw(st.integers(0, 7))
+        elif kind == "set" and damaged_bytes:
+            damaged_bytes[at] = draw(st.sampled_from([0, 1, 127, 128, 255]))
         elif kind == "cut":
-            del spoilt[at : at + draw(st.integers(1, 40))]
+            del damaged_bytes[at : at + draw(st.integers(1, 40))]
         elif kind == "insert":
-            spoilt[at:at] = draw(junk)
+            damaged_bytes[at:at] = draw(junk)
         elif kind == "truncate":
-            del spoilt[at:]
+            del damaged_bytes[at:]
         elif kind == "extend":
-            spoilt += draw(junk)
+            damaged_bytes += draw(junk)
         else:
             start = draw(st.integers(0, max(len(data) - 1, 0)))
             piece = data[start : start + draw(st.integers(1, 60))]
-            spoilt[at : at + len(piece)] = piece
-    return bytes(spoilt)
+            damaged_bytes[at : at + len(piece)] = piece
+    return bytes(damaged_bytes)
 
 
 @st.composite
-def spoilt_files(draw) -> bytes:
+def damaged_files(draw) -> bytes:
     """The file, damaged anywhere."""
-    return spoil(draw, DATA)
+    return damage(draw, DATA)
 
 
 @st.composite
 def resealed_files(draw) -> bytes:
-    """The file, damaged, with the hash of a file in its place, so that the parser has to find it."""
-    return reseal(spoil(draw, DATA[:-8]) + bytes(8))
+    """The file, damaged, with a valid file hash, so that the parser has to detect the damage."""
+    return reseal(damage(draw, DATA[:-8]) + bytes(8))
 
 
 @st.composite
 def repacked_files(draw) -> bytes:
-    """The file with one of its parts damaged and all lengths made right; tables are damaged inside their deflation."""
+    """The file with one part damaged and all lengths corrected; deflated tables are damaged before deflation."""
     part = draw(st.sampled_from(["names", "fields", "meta", "adaptive", "static", "raw", "content", "count"]))
     if part == "count":
         return sections.join(dataclasses.replace(PARTS, count=draw(st.integers(0, MOST_RECORDS))))
     before = getattr(PARTS, part)
     if part in ("adaptive", "static", "raw", "content"):
-        after = spoil(draw, before)
+        after = damage(draw, before)
         after = (after + bytes(16))[:16] if part == "content" else after
     else:
         dictionary = DICTIONARY if part == "names" else b""
         inside = deflate.expand(before, 1 << 20, part, dictionary)
-        after = deflate.compress(spoil(draw, inside), dictionary)
+        after = deflate.compress(damage(draw, inside), dictionary)
     return sections.join(dataclasses.replace(PARTS, **{part: after}))
 
 
@@ -119,7 +119,7 @@ kinds = st.sampled_from([*KINDS.values(), *[LevelsFields] * 6, *[MaskFields] * 2
 
 @st.composite
 def fields_of(draw, kind: type[Fields]) -> Fields:
-    """Fields of a kind, whether or not they fit together."""
+    """Fields of a kind, consistent or not."""
     types = dtypes.TYPES[:4] if issubclass(kind, SteppedFields) else dtypes.TYPES
     dtype = draw(st.sampled_from(types)) if kind.typed else None
     dimensions = draw(st.sampled_from([0, 1, 1, 2, 2, 3, 8])) if kind.dimensions is None else kind.dimensions
@@ -146,7 +146,7 @@ def fields_of(draw, kind: type[Fields]) -> Fields:
 
 @st.composite
 def bombs(draw) -> bytes:
-    """The file with the fields of some records made into something else, larger mostly."""
+    """The file with the fields of some records replaced by others, mostly larger."""
     table = list(TABLE)
     for _ in range(draw(st.integers(1, 3))):
         at = draw(st.integers(0, len(table) - 1))
@@ -159,10 +159,10 @@ def some(count: int) -> settings:
 
 
 def check(count: int) -> None:
-    """So many mutations of each sort."""
+    """Check ``count`` mutations of each sort."""
 
     @some(count)
-    @given(spoilt_files())
+    @given(damaged_files())
     @example(b"")
     @example(DATA[:3])
     def damaged(data: bytes) -> None:
@@ -204,13 +204,13 @@ def test_every_truncation_and_extension(length):
     refused(reseal(DATA[:length] + bytes(8)))
 
 
-def test_every_byte_counts():
+def test_every_changed_byte_is_refused():
     for at in range(len(DATA)):
         with pytest.raises(SzilardFileError):
             file.loads(DATA[:at] + bytes([DATA[at] ^ 0x55]) + DATA[at + 1 :])
 
 
-# -- what is promised and not there ---------------------------------------------------------------------
+# -- declared sizes beyond the content ------------------------------------------------------------------
 
 
 HUGE = {
@@ -280,21 +280,21 @@ HUGE = {
 
 
 @pytest.mark.parametrize(("data", "sentence"), HUGE.values(), ids=HUGE)
-def test_a_promise_is_not_believed(data, sentence):
+def test_declared_sizes_beyond_the_content_are_refused(data, sentence):
     assert sentence in refused(data, traced=False)  # memory is measured for all of them below
 
 
-def test_names_that_share_their_beginnings_do_not_multiply():
-    """Some thousand bytes that would make 8 MiB of names."""
-    shared = b"\0" + b"\xe8\x07" * (MOST_RECORDS - 1)  # 1000 bytes of the name before
+def test_names_with_shared_prefixes_are_limited():
+    """A few thousand bytes that would expand to 8 MiB of names."""
+    shared = b"\0" + b"\xe8\x07" * (MOST_RECORDS - 1)  # each shares 1000 bytes with the name before
     rest = b"x" * 1000 + b"\0" + b"".join(b"%x\0" % i for i in range(MOST_RECORDS - 1))
     block = deflate.compress(shared + rest, DICTIONARY)
     assert len(block) < 20_000
     assert "table of names is too long" in refused(forged(*[SCALAR] * MOST_RECORDS, names=block))
 
 
-def test_bombs_in_a_process_of_its_own():
-    """What the operating system sees: memory that was really touched, C++ included."""
+def test_bombs_in_a_subprocess():
+    """The peak memory as the operating system reports it, including C++ allocations."""
     code = (
         "import resource, test_file_hostile as t; from szilard import file\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
@@ -311,7 +311,7 @@ def test_bombs_in_a_process_of_its_own():
     assert int(done.stdout) < 64 * 1024  # KiB
 
 
-def test_the_limit_is_the_callers():
+def test_the_caller_can_set_the_limit():
     document = Document([Levels("w", "float32", (100, 100), np.ones((100, 100), np.int32), 0)])
     data = file.dumps(document)
     assert file_tools.same(document, file.loads(data, max_bytes=40_000))
@@ -324,7 +324,7 @@ def test_the_limit_is_the_callers():
         file.loads(support, max_bytes=1000)
 
 
-# -- what a later version may write ---------------------------------------------------------------------
+# -- features of later versions -------------------------------------------------------------------------
 
 
 def test_versions_and_flags():
@@ -334,25 +334,27 @@ def test_versions_and_flags():
         assert "this version of szilard does not know" in refused(
             reseal(DATA[:4] + bytes([1 << bit]) + DATA[5:])
         )
-    refused(reseal(DATA[:4] + bytes([1 << 5]) + DATA[5:]))  # its table is another then: test_file_kinds.py
-    for bit in range(5):  # 16 changes nothing where there are no products
+    refused(
+        reseal(DATA[:4] + bytes([1 << 5]) + DATA[5:])
+    )  # flag 32 changes the table, see test_file_kinds.py
+    for bit in range(5):  # flag 16 has no effect without products
         assert file_tools.same(WHOLE, file.loads(reseal(DATA[:4] + bytes([1 << bit]) + DATA[5:])))
 
 
-def test_types_of_later_versions():
+def test_types_of_later_versions_are_refused():
     inside = deflate.expand(PARTS.fields, 1 << 20, "")
     data = sections.join(dataclasses.replace(PARTS, fields=deflate.compress(bytes([31]) + inside[1:])))
     assert "a type of tensor that this version of szilard does not know" in refused(data)
 
 
 def test_numbers_must_be_in_their_shortest_form():
-    """So that one content has one table."""
+    """This makes the table of a content unique."""
     short, long = bytes([PARTS.count]), bytes([PARTS.count | 128, 0])
     assert DATA[5:6] == short
     assert "not in its shortest form" in refused(reseal(DATA[:5] + long + DATA[6:]))
 
 
-def test_a_type_keeps_its_promise():
+def test_values_must_suit_their_type():
     flag = RawFields(dtypes.named("bool"), (4,))
     assert "a bool tensor has a value other than 0 and 1" in refused(forged(flag, raw=b"\0\1\2\1"))
     constant = ConstantFields(dtypes.named("bool"), (4,), data=b"\7")

@@ -1,4 +1,4 @@
-"""Kinds beyond three bits: two that only this file knows are written, read and refused like any other."""
+"""Record kinds with numbers above 7: two kinds defined here are written, read and refused like built-in ones."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ FLOAT32, INT64 = dtypes.named("float32"), dtypes.named("int64")
 
 @dataclass(frozen=True, eq=False)
 class Ramp(TensorRecord):
-    """Integers that rise by the same: all of it is in a column of its own."""
+    """An arithmetic sequence of integers, stored in columns of its own."""
 
     first: int
     rise: int
@@ -121,18 +121,18 @@ class SignsFields(SteppedFields):
         return Signs(name, "float32", self.shape, levels, self.step), cost
 
 
-RAMP, SIGNS = 8, 300  # the second takes two bytes
+RAMP, SIGNS = 8, 300  # SIGNS takes two bytes
 
 
 @pytest.fixture(autouse=True)
 def kinds(monkeypatch):
-    """All that a new kind needs besides its classes: a number."""
+    """A new kind needs its classes and a number."""
     monkeypatch.setitem(KINDS, RAMP, RampFields)
     monkeypatch.setitem(KINDS, SIGNS, SignsFields)
 
 
 def document() -> Document:
-    """Both kinds among others."""
+    """A document with both kinds and others."""
     levels = file_tools.numbers(1, 5, 7)
     return Document(
         [
@@ -162,13 +162,13 @@ def refit(data: bytes, table: bytes, **changes) -> bytes:
     return sections.join(dataclasses.replace(sections.split(data), fields=deflate.compress(table), **changes))
 
 
-def test_wide_kinds_come_back(data):
+def test_wide_kinds_are_read_back(data):
     found = file.loads(data)
     assert file_tools.same(DOCUMENT, found)
     assert sections.split(data).flags == sections.WIDE | sections.PRODUCTS
 
 
-def test_every_door_knows_them(data, tmp_path):
+def test_every_reading_function_supports_them(data, tmp_path):
     path = tmp_path / "a.szd"
     ledger = file.write(path, DOCUMENT)
     assert path.read_bytes() == data
@@ -188,15 +188,15 @@ def test_every_door_knows_them(data, tmp_path):
     assert sum(ledger.parts.values()) == len(data)
 
 
-def test_a_state_dict_takes_them():
+def test_from_state_dict_supports_them():
     state = file.to_state_dict(DOCUMENT)
     signs = DOCUMENT.records[3]
     made = file.from_state_dict({"signs": state["signs"]}, {"signs": signs})
     assert type(file.loads(file.dumps(made)).records[0]) is Signs
 
 
-def test_their_content_is_that_of_the_tensor(data):
-    """However it is stored."""
+def test_the_content_hash_is_that_of_the_tensor(data):
+    """It does not depend on the kind of record."""
     plain = [
         Raw(record.name, record.dtype, record.shape, record.value().tobytes())
         if isinstance(record, Ramp | Signs)
@@ -208,7 +208,7 @@ def test_their_content_is_that_of_the_tensor(data):
     assert other.content == sections.split(data).content
 
 
-def test_the_table_is_as_the_page_says():
+def test_the_table_is_as_documented():
     records = [Ramp("r", "int64", (2, 3), 5, -1), Constant("c", "int64", (4,), bytes(8))]
     records.append(Signs("s", "float32", (3,), np.array([1, -2, 3]), -70))
     parts = sections.split(file.dumps(Document(records)))
@@ -226,7 +226,7 @@ def test_files_without_them_have_no_flag():
         assert file_tools.same(plain, file.loads(data))
 
 
-def test_a_reader_of_before_refuses_the_flag(data, monkeypatch):
+def test_an_older_reader_refuses_the_flag(data, monkeypatch):
     monkeypatch.setattr(sections, "_KNOWN", sections.PRODUCTS)
     assert refused(data) == (
         "the .szd file cannot be opened: it uses a feature that this version of szilard does not know; "
@@ -240,7 +240,9 @@ def test_a_reader_without_the_kind_refuses_it(data, monkeypatch):
         "the .szd file cannot be opened: it contains a kind of record that this version of szilard does not know; "
         "update szilard to read it"
     )
-    with pytest.raises(szd_reference.Refused, match="a kind is unknown"):  # nor does the page
+    with pytest.raises(
+        szd_reference.Refused, match="a kind is unknown"
+    ):  # the reference reader refuses it too
         szd_reference.read(data)
 
 
@@ -248,15 +250,15 @@ def test_the_flag_without_a_wide_kind_is_refused():
     table = [ConstantFields(INT64, (4,), data=bytes(8))]
     data = file.dumps(Document([Constant("c", "int64", (4,), bytes(8))]))
     assert sections.split(data).fields == pack(table)
-    spelt = refit(data, varint(2) + bytes([4, 1, 4]) + bytes(8), flags=sections.WIDE)
+    explicit = refit(data, varint(2) + bytes([4, 1, 4]) + bytes(8), flags=sections.WIDE)
     empty = sections.join(dataclasses.replace(sections.split(file.dumps(Document([]))), flags=sections.WIDE))
-    for one in (spelt, empty):
+    for one in (explicit, empty):
         assert "wide kinds of records, and has none" in refused(one)
         with pytest.raises(szd_reference.Refused, match="there is no wide kind"):
             szd_reference.read(one)
 
 
-RAMP_COLUMNS = bytes([4, 1, 3]) + zigzag(1) + zigzag(1)  # type, dimensions, shape, and those of its own
+RAMP_COLUMNS = bytes([4, 1, 3]) + zigzag(1) + zigzag(1)  # type, dimensions, shape, and columns of the kind
 
 
 @pytest.mark.parametrize(
@@ -305,8 +307,8 @@ def test_an_untyped_kind_has_no_type():
     assert "a type to a record that has none" in refused(refit(data, good[:3] + bytes([4]) + good[4:]))
 
 
-def test_promises_beyond_the_stream_are_refused(data):
-    """As many signs as the raw part has bits, of which the stream cannot have the sizes."""
+def test_sizes_beyond_the_stream_are_refused(data):
+    """As many signs as the raw part has bits, but more magnitudes than the stream can hold."""
     parts = sections.split(file.dumps(Document([Signs("s", "float32", (3,), np.array([1, -2, 3]), -70)])))
     count = 1 << 20
     table = varint(300) + bytes([0, 1]) + varint(count) + zigzag(-70)
@@ -314,41 +316,41 @@ def test_promises_beyond_the_stream_are_refused(data):
     assert "more levels than its stream can hold" in refused(sections.join(huge))
 
 
-def test_damage_that_keeps_the_hash_of_the_file(data):
-    """Every byte changed, and the file's hash made right: refused, or the very same tensors."""
+def test_damage_with_a_valid_file_hash(data):
+    """Each byte changed, with a corrected file hash: refused, or exactly the same tensors."""
     for at in range(4, len(data) - 8):
         for change in (1, 0x55, 0x80):
-            spoilt = reseal(data[:at] + bytes([data[at] ^ change]) + data[at + 1 :])
+            damaged = reseal(data[:at] + bytes([data[at] ^ change]) + data[at + 1 :])
             try:
-                found = file.loads(spoilt)
+                found = file.loads(damaged)
             except file.SzilardFileError:
                 continue
             assert file_tools.same(dataclasses.replace(DOCUMENT, meta=found.meta), found)
 
 
-def test_every_table_spoilt_in_its_deflation(data):
+def test_damaged_tables(data):
     inside = deflate.expand(sections.split(data).fields, 1 << 20, "")
     for at in range(len(inside)):
         for change in (1, 2, 0x40, 0x80, 0xFF):
-            spoilt = refit(data, inside[:at] + bytes([inside[at] ^ change]) + inside[at + 1 :])
+            damaged = refit(data, inside[:at] + bytes([inside[at] ^ change]) + inside[at + 1 :])
             try:
-                found = file.loads(spoilt)
+                found = file.loads(damaged)
             except file.SzilardFileError:
                 continue
             assert file_tools.same(DOCUMENT, found)
         refused(refit(data, inside[:at]), traced=False)
 
 
-def test_the_kinds_of_the_page_are_those_of_the_library():
+def test_the_documented_kinds_are_those_of_the_library():
     page = PAGE.split("| kind | record |")[1].split("\n\n")[0]
-    said = {
+    documented = {
         int(line.split("|")[1]): line.split("|")[2].split(",")[0].strip() for line in page.splitlines()[2:10]
     }
     ours = {code: type_.__module__.rpartition(".")[2] for code, type_ in KINDS.items() if code < WIDE}
-    assert {code: word.replace(" ", "_") for code, word in said.items()} == ours
+    assert {code: word.replace(" ", "_") for code, word in documented.items()} == ours
 
 
-def test_kinds_without_a_number():
+def test_kinds_without_a_number_are_refused():
     with pytest.raises(ValueError, match="has no number"):
         number(Fields)
     with pytest.raises(file.SzilardFileError, match="not a record that a file can store; store it raw"):

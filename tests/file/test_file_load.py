@@ -1,4 +1,4 @@
-"""State dicts of PyTorch: what szilard.load gives back is what a network takes."""
+"""PyTorch state dicts are stored and loaded by szilard.load unchanged."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def through(path, state, levels=None):
 
 
 def content(tensor):
-    """Its bytes, in row order."""
+    """The bytes of a tensor, in row-major order."""
     plain = torch.empty(tensor.shape, dtype=tensor.dtype).copy_(tensor.detach())
     return plain.flatten().view(torch.uint8).numpy().tobytes() if plain.numel() else b""
 
@@ -106,7 +106,7 @@ def test_types_shapes_and_odd_tensors(tmp_path):
     found = through(tmp_path / "net.szd", state)
     assert equal(found, state)
     assert (tmp_path / "net.szd").stat().st_size < 1200
-    found["naïve/名前"][0, 0] = 7  # constants are memory of their own
+    found["naïve/名前"][0, 0] = 7  # constants are not views of shared memory
     assert float(found["naïve/名前"].sum()) != pytest.approx(7_000_000)
 
 
@@ -118,7 +118,7 @@ class Tied(nn.Module):
         self.head.weight = self.embed.weight
 
 
-def test_ties_are_stored_once_and_stay_ties(tmp_path):
+def test_tied_tensors_are_stored_once_and_stay_tied(tmp_path):
     network = Tied()
     document = file.from_state_dict(network.state_dict())
     assert isinstance(document.records[1], Alias)
@@ -131,14 +131,14 @@ def test_ties_are_stored_once_and_stay_ties(tmp_path):
     assert file.encode(document)[1].size < 800
 
 
-def test_views_of_one_storage_are_no_ties(tmp_path):
+def test_views_of_one_storage_are_not_ties(tmp_path):
     flat = torch.arange(12.0)
     state = {"all": flat, "first": flat[:6], "last": flat[6:], "matrix": flat.view(3, 4), "none": flat[:0]}
     assert not any(isinstance(record, Alias) for record in file.from_state_dict(state).records)
     assert equal(through(tmp_path / "net.szd", state), state)
 
 
-def test_modules_with_odd_state(tmp_path):
+def test_state_of_other_modules(tmp_path):
     network = nn.ModuleDict(
         {
             "attention": nn.MultiheadAttention(8, 2),
@@ -179,7 +179,7 @@ def csr(**changes):
         (dict(reversed(csr().items())), [Raw, Raw]),
     ],
 )  # fmt: skip
-def test_supports_are_found_and_nothing_else(tmp_path, state, kinds):
+def test_only_valid_supports_are_stored_as_masks(tmp_path, state, kinds):
     document = file.from_state_dict(state)
     assert [type(record) for record in document.records] == kinds
     assert equal(through(tmp_path / "net.szd", state), state)
@@ -193,7 +193,7 @@ def test_a_shared_support_is_stored_once(tmp_path):
     assert equal(through(tmp_path / "net.szd", state), state)
 
 
-def test_levels_take_the_place_of_a_tensor(tmp_path):
+def test_levels_replace_a_tensor(tmp_path):
     numbers = file_tools.numbers(0, 4, 5)
     state = {"w": torch.zeros(4, 5), "b": torch.ones(3)}
     found = through(tmp_path / "net.szd", state, {"w": Levels("w", "float32", (4, 5), numbers, 16)})
@@ -216,12 +216,12 @@ def test_levels_take_the_place_of_a_tensor(tmp_path):
         (torch.nested.nested_tensor([torch.ones(2), torch.ones(3)], layout=torch.jagged), "x is a nested"),
     ],
 )
-def test_what_a_file_cannot_hold(value, sentence):
+def test_unsupported_tensors_are_refused(value, sentence):
     with pytest.raises(SzilardFileError, match=sentence):
         file.from_state_dict({"x": value})
 
 
-def test_a_file_that_is_none(tmp_path):
+def test_paths_that_are_not_szd_files_are_refused(tmp_path):
     with pytest.raises(SzilardFileError, match=r"none\.szd does not exist; name a \.szd file"):
         szilard.load(tmp_path / "none.szd")
     with pytest.raises(SzilardFileError, match=r"is a folder; name a \.szd file"):

@@ -1,4 +1,4 @@
-"""Tensors that are draws of a shared generator: the numbers, the record, and what a reader refuses."""
+"""Tensors of shared random numbers: the generator, the record, and invalid files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from szilard.file.names import pack as pack_names
 from szilard.file.sections import Parts
 
 FLOAT32 = dtypes.named("float32")
-#: Made by tests/support/szd_reference.py, from the page alone.
+#: Computed by tests/support/szd_reference.py.
 GOLDEN_LEVELS = [-126, 346, -476, 195, -58, -60]
 GOLDEN_HASH = "03df6ae2385f9e73aab6031315c70fd0e1cffa97b254aa279d74a922f83f3151"
 
@@ -44,7 +44,7 @@ def record(count: int = 50, size: int = 7, bits: int = 10, seed: int = 5, **chan
     ],
 )
 def test_philox_known_answers(counter, key, words):
-    """Those published with the generator."""
+    """Known answers published with the generator."""
     found = random.philox(tuple(np.array([word], np.uint64) for word in counter), key)
     assert tuple(int(word[0]) for word in found) == words
 
@@ -61,14 +61,14 @@ def test_variates_are_nearly_normal():
         assert (abs(drawn) < limit).mean() == pytest.approx(share, abs=0.006)
 
 
-def test_variates_of_places_candidates_and_seeds_have_nothing_in_common():
+def test_variates_of_different_positions_candidates_and_seeds_are_uncorrelated():
     places = np.arange(20_000, dtype=np.uint64)
     several = [
         random.variates(places, np.full_like(places, k), seed)
         for k, seed in ((0, 0), (1, 0), (0, 1), (2**19, 7))
     ] + [random.variates(places + 1, np.zeros_like(places), 0)]
-    apart = np.corrcoef(several) - np.eye(len(several))
-    assert abs(apart).max() < 0.04
+    correlations = np.corrcoef(several) - np.eye(len(several))
+    assert abs(correlations).max() < 0.04
 
 
 @given(st.integers(1, 3000), st.integers(0, 2**32 - 1))
@@ -89,7 +89,7 @@ def test_indices_are_packed_without_loss(bits, count, data):
 
 @given(st.integers(1, 80), st.integers(1, 20), st.integers(8, 20), st.integers(0, 2**32 - 1), st.data())
 @settings(max_examples=40, deadline=None)
-def test_what_is_written_is_read_also_by_the_page_alone(count, size, bits, seed, data):
+def test_files_are_read_also_by_the_reference_reader(count, size, bits, seed, data):
     dtype = data.draw(st.sampled_from(["float32", "float16", "bfloat16", "float64"]))
     made = record(count, size, bits, seed, dtype=dtype)
     contents = file.dumps(Document([made, record(name="v", shape=(5, 10)), record(name="u", step=-90)]))
@@ -104,13 +104,13 @@ def test_what_is_written_is_read_also_by_the_page_alone(count, size, bits, seed,
 
 
 def test_golden_values():
-    """If this fails, people's files can be read no longer."""
+    """If this fails, users' files can no longer be read."""
     made = record(40_000, size=33, bits=12, seed=2**32 - 1)
     assert made.levels()[:6].tolist() == GOLDEN_LEVELS
     assert hashlib.sha256(made.levels().astype("<i4").tobytes()).hexdigest() == GOLDEN_HASH
 
 
-def test_its_place_in_the_ledger():
+def test_the_ledger_entry_of_random_records():
     ledger = file.encode(Document([record(1000, size=10, bits=12)]))[1]
     assert ledger.entries[0].kind == "random"
     assert ledger.entries[0].bits == 8 * ledger.parts["raw"] == 1200
@@ -133,13 +133,13 @@ def test_its_place_in_the_ledger():
         ({"dtype": "float16", "step": 200}, "outside the range of its type"),
     ],
 )
-def test_records_that_break_a_rule(changes, sentence):
+def test_invalid_records_are_refused(changes, sentence):
     with pytest.raises(SzilardFileError, match=sentence):
         file.dumps(Document([dataclasses.replace(record(), **changes)]))
 
 
 def forged(raw: bytes, **changes) -> bytes:
-    """A file of one such record, right in all but its content."""
+    """A file with one random record that is valid except for its content hash."""
     fields = RandomFields(**{"dtype": FLOAT32, "shape": (50,), "size": 7, "bits": 10, **changes})
     empty = dict.fromkeys(("meta", "adaptive", "static"), b"")
     names, table = pack_names(["w"]), pack_fields([fields])
@@ -167,13 +167,13 @@ def forged(raw: bytes, **changes) -> bytes:
         (forged(bytes(99), shape=(20_000,), size=256, step=2047), "outside the range of its type"),
     ],
 )
-def test_a_reader_refuses(data, sentence):
+def test_invalid_files_are_refused(data, sentence):
     with pytest.raises(SzilardFileError, match=sentence):
         file.loads(data)
 
 
-def test_the_largest_promise_takes_little_memory():
-    """8 KiB that make two million values: as many as one record may."""
+def test_the_largest_record_takes_little_memory():
+    """8 KiB that expand to two million values, the most that a record may have."""
     data = forged(bytes(8192), shape=(MOST_RANDOM,), size=256, bits=8)
     tracemalloc.start()
     with pytest.raises(SzilardFileError, match="hash is different"):
@@ -183,15 +183,15 @@ def test_the_largest_promise_takes_little_memory():
     assert peak < 64 << 20
 
 
-def test_damage_that_keeps_the_hash_of_the_file():
-    """Every byte changed, and the file's hash made right: refused, or the very same tensors."""
+def test_damage_with_a_valid_file_hash():
+    """Each byte changed, with a corrected file hash: refused, or exactly the same tensors."""
     document = Document([record(), record(name="v", size=1, bits=8)])
     data = file.dumps(document)
     for at in range(4, len(data) - digest.FILE_BYTES):
         for change in (1, 0x55, 0x80):
-            spoilt = data[:at] + bytes([data[at] ^ change]) + data[at + 1 :]
+            damaged = data[:at] + bytes([data[at] ^ change]) + data[at + 1 :]
             try:
-                found = file.loads(file_tools.reseal(spoilt))
+                found = file.loads(file_tools.reseal(damaged))
             except SzilardFileError:
                 continue
             assert file_tools.same(document, found)

@@ -1,4 +1,4 @@
-"""What is put into a .szd file comes out of it, bit for bit, and every byte is accounted for."""
+"""A .szd file reproduces its content bit for bit, and the ledger accounts for every byte."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ quick = settings(deadline=None, max_examples=60)
 
 @quick
 @given(file_tools.documents())
-def test_any_document_comes_back(document):
+def test_random_documents_are_read_back(document):
     data, ledger = file.encode(document)
     assert file_tools.same(document, file.loads(data))
     assert ledger.size == len(data)
@@ -35,7 +35,7 @@ def test_any_document_comes_back(document):
 
 @settings(deadline=None, max_examples=25)
 @given(file_tools.documents())
-def test_a_reader_written_from_the_page_reads_the_same(document):
+def test_the_reference_reader_reads_the_same(document):
     data = file.dumps(document)
     found, meta = szd_reference.read(data)
     expected = file.arrays(file.loads(data))
@@ -61,8 +61,8 @@ def test_everything_at_once(tmp_path):
     assert meta == document.meta
 
 
-def test_levels_are_multiplied_in_the_order_of_the_page():
-    """Against exact products of the float32 factors, each rounded once."""
+def test_scales_are_multiplied_in_the_documented_order():
+    """Compared with exact products of the float32 factors, each rounded once."""
     levels = file_tools.numbers(0, 5, 7, spread=50)
     row, col = np.arange(-2, 3, dtype=np.int8) * 7, np.arange(-3, 4, dtype=np.int8) * 5
     record = Levels("w", "float32", (5, 7), levels, -83, row, col)
@@ -78,7 +78,7 @@ def test_levels_are_multiplied_in_the_order_of_the_page():
 
 @pytest.mark.parametrize("dtype", [np.int8, np.int16, np.int64])
 def test_levels_of_any_integer_type(dtype):
-    """Every one of 256, so that no difference of two fits into int8; a table is cheaper for them."""
+    """All 256 values, so that differences do not fit into int8; a static table is cheaper for them."""
     levels = np.tile(np.arange(-128, 128), 40).astype(dtype)
     data = file.dumps(Document([Levels("w", "float32", levels.shape, levels, 0)]))
     assert (file.arrays(file.loads(data))["w"] == levels).all()
@@ -93,7 +93,7 @@ def test_steps_are_the_nearest_float32(code):
 
 
 def test_bfloat16_is_rounded_to_nearest_even():
-    """1 + k/512 in eight bits: ties go to the even neighbour."""
+    """1 + k/512 with eight significant bits: ties are rounded to even."""
     record = Levels("w", "bfloat16", (9,), np.arange(512, 521, dtype=np.int32), -9 * 16)
     (bits,) = file.arrays(file.loads(file.dumps(Document([record])))).values()
     assert (bits.astype(np.uint32) << 16).view(np.float32).tolist() == [
@@ -102,7 +102,7 @@ def test_bfloat16_is_rounded_to_nearest_even():
 
 
 def test_a_file_is_the_same_after_a_restart():
-    """The bytes depend on no hash seed and no state of the process."""
+    """The bytes do not depend on the hash seed or other process state."""
     code = (
         "import file_tools, hashlib; from szilard import file; data = file.dumps(file_tools.everything()); "
     )
@@ -144,18 +144,18 @@ class TestLedger:
             "conv.weight", "conv.bias", "fc.weight", "fc2.weight", "fc3.weight", "fc4.weight",
             "sparse.weight.support", "sparse.weight.mean",
         }  # fmt: skip
-        for read_back, put_in in zip(decoded.entries, written.entries, strict=True):
-            assert read_back.bits == pytest.approx(put_in.bits)  # sums in another order
-            assert read_back.side_bits == pytest.approx(put_in.side_bits)
+        for read_back, original in zip(decoded.entries, written.entries, strict=True):
+            assert read_back.bits == pytest.approx(original.bits)  # summed in another order
+            assert read_back.side_bits == pytest.approx(original.side_bits)
             assert dataclasses.replace(read_back, bits=0, side_bits=0) == dataclasses.replace(
-                put_in, bits=0, side_bits=0
+                original, bits=0, side_bits=0
             )
         assert written.content == seen.content == file.verify(path).content
         raw = sum(entry.bits for entry in seen.entries if entry.kind == "raw")
         assert raw == 8 * seen.parts["raw"]
 
-    def test_streams_cost_what_their_tensors_cost(self):
-        """Within what a coder needs to end its stream: 64 bits."""
+    def test_the_streams_are_as_long_as_the_sum_of_their_tensors(self):
+        """Up to the 64 bits that a coder needs to end its stream."""
         shape = (64, 500)
         dense = Document(
             [Levels(f"{i}", "float32", shape, file_tools.numbers(i, *shape), 0) for i in range(4)]
@@ -175,11 +175,11 @@ class TestLedger:
             ideal = sum(entry.bits + entry.side_bits for entry in ledger.entries)
             assert abs(8 * (ledger.parts["adaptive"] + ledger.parts["static"]) - ideal) < 0.001 * ideal + 64
             assert file_tools.same(document, file.loads(data))
-        assert ledger.parts["static"] > 0  # powers of two are cheaper under a table
+        assert ledger.parts["static"] > 0  # powers of two are cheaper with a static table
         assert ledger.entries[1].side_bits > 0
 
     def test_a_small_network_has_a_small_header(self):
-        """LeNet-300-100: names, shapes, steps and all that is not a value in under a hundred bytes."""
+        """LeNet-300-100: names, shapes, steps and everything else but the values take under 100 bytes."""
         shapes = {"fc1": (300, 784), "fc2": (100, 300), "fc3": (10, 100)}
         records = []
         for number, (name, shape) in enumerate(shapes.items()):
@@ -198,18 +198,18 @@ class TestLedger:
 
 
 class TestChoices:
-    """The writer takes what is shorter."""
+    """The writer chooses the shorter encoding."""
 
     def codings(self, *records):
         parts = sections.split(file.dumps(Document(records)))
         return unpack_fields(parts.fields, parts.count)
 
-    def test_far_apart(self):
+    def test_widely_spaced_levels_use_a_static_table(self):
         levels = file_tools.numbers(0, 100, 100) * 37
         (fields,) = self.codings(Levels("w", "float32", (100, 100), levels, 0))
         assert fields.static_symbols == 10_000
 
-    def test_around_something_else(self):
+    def test_levels_around_another_value_use_an_offset(self):
         levels = file_tools.numbers(0, 1000) + 150
         (fields,) = self.codings(Levels("w", "float32", (1000,), levels, 0))
         assert 140 < fields.offset < 160
@@ -234,8 +234,14 @@ class TestChoices:
 
 
 def levels(**changes):
-    given = {"name": "w", "dtype": "float32", "shape": (2, 3), "levels": np.ones((2, 3), np.int32), "step": 0}
-    return Levels(**given | changes)
+    fields = {
+        "name": "w",
+        "dtype": "float32",
+        "shape": (2, 3),
+        "levels": np.ones((2, 3), np.int32),
+        "step": 0,
+    }
+    return Levels(**fields | changes)
 
 
 @pytest.mark.parametrize(
@@ -265,7 +271,7 @@ def levels(**changes):
         ([levels(name=f"{i}") for i in range(20_000)], "at most 8192 tensors, not 20000"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_written_is_refused(tmp_path, records, sentence):
+def test_invalid_documents_are_refused(tmp_path, records, sentence):
     with pytest.raises(SzilardFileError, match=sentence):
         file.write(tmp_path / "net.szd", Document(records))
     assert not list(tmp_path.iterdir())
@@ -275,7 +281,7 @@ def test_what_cannot_be_written_is_refused(tmp_path, records, sentence):
     ("meta", "sentence"),
     [({"a": np.ones(3)}, "as JSON"), ({"a": math.nan}, "as JSON"), ({"a": "x" * 2**20}, "at most 1048576")],
 )
-def test_metadata_that_cannot_be_written(meta, sentence):
+def test_invalid_metadata_are_refused(meta, sentence):
     with pytest.raises(SzilardFileError, match=sentence):
         file.dumps(Document([], meta))
 
@@ -297,7 +303,7 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
     assert [found.name for found in tmp_path.iterdir()] == ["net.szd"]
 
 
-def test_records_are_read_only_in_their_fields():
+def test_records_are_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
         levels().step = 3
     assert matrix((2, 3, 4)) == (2, 12)

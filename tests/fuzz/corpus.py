@@ -1,8 +1,8 @@
-"""A corpus of mutated .szd files through every door: ``python tests/fuzz/corpus.py COUNT``, for ``make sanitize``.
+"""Open mutated .szd files with every reading function: ``python tests/fuzz/corpus.py COUNT``, for ``make sanitize``.
 
-The files are those of ``benchmarks/faults.py`` (szd-deep), the same every time. Memory and time are not looked
-at: a sanitizer takes much of both. Ends with 1 if the library raises anything but SzilardFileError, or if it and the
-reader of the tests do not agree.
+The files are those of ``benchmarks/faults.py`` (szd-deep), the same in every run. Memory and time are not checked,
+because a sanitizer takes much of both. The exit code is 1 if the library raises anything but SzilardFileError, or
+disagrees with the reference reader of the tests.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def main() -> None:
     count = int(sys.argv[1])
     wrong = opened = 0
     with tempfile.TemporaryDirectory() as folder:
-        for data in hostile_szd.seed_files():  # so that what the libraries load late is loaded
+        for data in hostile_szd.seed_files():  # load lazily imported modules first
             hostile_szd.check(data, Path(folder))
         for number in range(count):
             data = hostile_szd.mutant("szd-deep", number)

@@ -1,7 +1,7 @@
-"""An atheris target: ``python tests/fuzz/szd.py CORPUS_FOLDER [-runs=N]`` mutates files, guided by what they reach.
+"""An atheris target: ``python tests/fuzz/szd.py CORPUS_FOLDER [-runs=N]`` mutates files, guided by code coverage.
 
-A run begins with the golden file. Each input is tried as it is; with its hash made right, so that the parser is
-reached; and as one of the parts, deflated where the part is, so that what lies behind the deflation is reached too.
+A run begins with the golden file. Each input is tried unchanged; with a corrected hash, so that it reaches the parser;
+and as each part of a valid file, deflated if the part is, so that it reaches the decoders of the parts.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def reseal(data: bytes) -> bytes:
 
 
 def try_to_open(data: bytes) -> None:
-    """Nothing but a SzilardFileError, and that soon."""
+    """Opening must succeed or raise SzilardFileError within ``SECONDS``."""
     begun = time.thread_time()
     with contextlib.suppress(SzilardFileError):
         file.arrays(file.loads(data, max_bytes=1 << 26))

@@ -1,4 +1,4 @@
-"""The C ABI's convolutions against torch's in double precision, in memory that ends where it should."""
+"""The C ABI's convolutions against torch's in double precision, with out-of-bounds accesses detected."""
 
 from typing import NamedTuple
 
@@ -77,13 +77,13 @@ def deterministic(case: Case) -> list[Tensor]:
     """y, grad_x and grad_values."""
     m = Memory(case.at_end)
     support, tensors = case.tensors()
-    x, grad, values = (m.given(t) for t in tensors[:3])
+    x, grad, values = (m.input(t) for t in tensors[:3])
     index, alone, geometry = m.index(support), m.index(support, False), case.geometry()
-    y, grad_x, grad_values = m.wanted(*tensors[1].shape), m.wanted(*tensors[0].shape), m.wanted(support.nnz)
+    y, grad_x, grad_values = m.output(*tensors[1].shape), m.output(*tensors[0].shape), m.output(support.nnz)
     assert call("conv", alone, geometry, x, values, y, case.threads) == 0
     arguments = (index, geometry, grad, x, values)
     assert call("conv_backward", *arguments, grad_x, grad_values, case.threads) == 0
-    first, second = m.wanted(*tensors[0].shape), m.wanted(support.nnz)
+    first, second = m.output(*tensors[0].shape), m.output(support.nnz)
     assert call("conv_backward", *arguments, first, None, case.threads) == 0
     assert call("conv_backward", alone, *arguments[1:], None, second, case.threads) == 0
     assert torch.equal(first, grad_x)
@@ -92,21 +92,21 @@ def deterministic(case: Case) -> list[Tensor]:
 
 
 def local(case: Case) -> list[Tensor]:
-    """y, factor, variance, grad_x, grad_mean, grad_log_std; and the last two where grad_x is not wanted."""
+    """y, factor, variance, grad_x, grad_mean, grad_log_std; and the last two computed without grad_x."""
     m = Memory(case.at_end)
     support, tensors = case.tensors()
-    x, grad, mean, log_std = (m.given(t) for t in tensors)
+    x, grad, mean, log_std = (m.input(t) for t in tensors)
     index, alone, geometry, nnz = m.index(support), m.index(support, False), case.geometry(), support.nnz
-    y, factor, variance = m.wanted(*tensors[1].shape), m.wanted(*tensors[1].shape), m.wanted(nnz)
+    y, factor, variance = m.output(*tensors[1].shape), m.output(*tensors[1].shape), m.output(nnz)
     inputs = (alone, geometry, x, mean, log_std, case.key())
     assert call("lrt_conv", *inputs, y, factor, variance, case.threads) == 0
-    again, v = m.wanted(*y.shape), m.wanted(nnz)
+    again, v = m.output(*y.shape), m.output(nnz)
     assert call("lrt_conv", *inputs, again, None, v, case.threads) == 0
     assert torch.equal(again, y)
-    kept = (geometry, grad, x, mean, m.given(variance), m.given(factor))
+    kept = (geometry, grad, x, mean, m.input(variance), m.input(factor))
     grads, fewer = (
-        [m.wanted(*tensors[0].shape), m.wanted(nnz), m.wanted(nnz)],
-        [m.wanted(nnz), m.wanted(nnz)],
+        [m.output(*tensors[0].shape), m.output(nnz), m.output(nnz)],
+        [m.output(nnz), m.output(nnz)],
     )
     assert call("lrt_conv_backward", index, *kept, *grads, case.threads) == 0
     assert call("lrt_conv_backward", alone, *kept, None, *fewer, case.threads) == 0
@@ -123,7 +123,7 @@ def convolve(case: Case, x: Tensor, weight: Tensor) -> Tensor:
 
 
 def gradients(case: Case, x: Tensor, weight: Tensor, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The convolution, and its gradients for x and the weight."""
+    """The convolution and its gradients by x and the weight."""
     x, weight = x.detach().requires_grad_(), weight.detach().requires_grad_()
     y = convolve(case, x, weight)
     return (y.detach(), *torch.autograd.grad(y, (x, weight), grad))
@@ -174,7 +174,7 @@ def test_every_geometry(isa):
     check_all()
 
 
-# Where the work is divided: strips of wide rows, many entries, few or many rows.
+# Cases in which the work is divided: strips of wide rows, many entries, few or many rows.
 LARGE = {
     "strips": Case(Convolution([8, 48, 3, 3], [1, 1], [1, 1], [1, 1], 1), [128, 48, 6, 11], 0.1, 1),
     "strips, stride": Case(Convolution([9, 48, 3, 3], [2, 2], [1, 1], [1, 1], 1), [127, 48, 7, 13], 0.1, 2),
@@ -199,7 +199,7 @@ def test_divided_work(isa, name, threads):
 
 
 @pytest.mark.parametrize("name", LARGE)
-def test_the_same_bits_again(isa, name):
+def test_results_are_deterministic(isa, name):
     for threads in (1, 2, 3):
         case = LARGE[name]._replace(threads=threads)
         first, again = (deterministic(case) + local(case) for _ in range(2))

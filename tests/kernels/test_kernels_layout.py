@@ -1,4 +1,4 @@
-"""The C ABI's normalisation, pooling and divergence against torch in double precision."""
+"""The C ABI's normalisation, pooling and KL divergence against torch in double precision."""
 
 import math
 
@@ -45,9 +45,9 @@ def check_norm(channels, count, flags, centre, threads, seed):
     bias = torch.randn(channels, generator=g) if has_bias else None
     residual = torch.randn(channels, count, generator=g) if has_residual else None
     grad = torch.randn(channels, count, generator=g)
-    y, stats = m.wanted(channels, count), [m.wanted(channels) for _ in range(3)]
-    given_x, given_weight = m.given(x), m.given(weight)
-    inputs = (channels, count, given_x, given_weight, m.given(bias), m.given(residual), relu, 1e-5)
+    y, stats = m.output(channels, count), [m.output(channels) for _ in range(3)]
+    given_x, given_weight = m.input(x), m.input(weight)
+    inputs = (channels, count, given_x, given_weight, m.input(bias), m.input(residual), relu, 1e-5)
     assert call("batch_norm", *inputs, y, *stats, threads) == 0
     mean, variance, inverse = stats
 
@@ -62,22 +62,22 @@ def check_norm(channels, count, flags, centre, threads, seed):
     close(inverse, 1 / (exact_x.var(1, correction=0) + 1e-5).sqrt(), tolerance=1e-4)
     spread = (
         1e-6 * centre * (inverse * (1 if weight is None else weight.abs())).max()
-    )  # of x - mean in floats
+    )  # rounding of x - mean in float32
     assert (y.double() - (exact.relu() if relu else exact)).abs().max() <= 2e-5 * exact.abs().max() + spread
-    passed = torch.where(y > 0, grad, 0) if relu else grad  # ours, where rounding decides the sign
+    passed = torch.where(y > 0, grad, 0) if relu else grad  # rounding may change the sign of y
     exact.backward(passed.double())
-    answers = [m.wanted(channels, count), m.wanted(channels), m.wanted(channels)]
-    answers.append(m.wanted(channels, count) if has_residual else None)
+    answers = [m.output(channels, count), m.output(channels), m.output(channels)]
+    answers.append(m.output(channels, count) if has_residual else None)
     kept = (
-        m.given(grad),
+        m.input(grad),
         given_x,
-        m.given(y) if relu else None,
+        m.input(y) if relu else None,
         given_weight,
-        m.given(mean),
-        m.given(inverse),
+        m.input(mean),
+        m.input(inverse),
     )
     assert call("batch_norm_backward", channels, count, *kept, relu, *answers, threads) == 0
-    terms = (inverse.double() * (1 if weight is None else weight.abs())).max() * 50  # e - its means cancel
+    terms = (inverse.double() * (1 if weight is None else weight.abs())).max() * 50  # terms cancel
     close(answers[0], exact_x.grad, terms)
     normal = (exact_x - exact_x.mean(1, keepdim=True)) * inverse.double()[:, None]
     close(answers[1], (passed * normal).sum(1), (passed * normal).abs().sum(1) + spread * count / 1e-6)
@@ -96,12 +96,12 @@ def test_norm_bits_do_not_depend_on_threads(isa):
 
     def run(threads):
         m = Memory(True)
-        answers = [m.wanted(7, 5000), *(m.wanted(7) for _ in range(3))]
-        inputs = (7, 5000, m.given(x), None, None, None, 1, 1e-5)
+        answers = [m.output(7, 5000), *(m.output(7) for _ in range(3))]
+        inputs = (7, 5000, m.input(x), None, None, None, 1, 1e-5)
         assert call("batch_norm", *inputs, *answers, threads) == 0
         y, mean, _, inverse = answers
-        grads = [m.wanted(7, 5000), m.wanted(7), m.wanted(7)]
-        kept = (m.given(grad), m.given(x), m.given(y), None, m.given(mean), m.given(inverse))
+        grads = [m.output(7, 5000), m.output(7), m.output(7)]
+        kept = (m.input(grad), m.input(x), m.input(y), None, m.input(mean), m.input(inverse))
         assert call("batch_norm_backward", 7, 5000, *kept, 1, *grads, None, threads) == 0
         return answers + grads
 
@@ -111,8 +111,8 @@ def test_norm_bits_do_not_depend_on_threads(isa):
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-def test_what_is_no_number_stays_so(isa, value):
-    """A rectifier does not make zeros of it: training must see that it has diverged."""
+def test_nan_and_infinity_are_propagated(isa, value):
+    """ReLU must not turn NaN into zero, so that training detects divergence."""
     x = innermost(torch.randn(6, 3, 4, 5, generator=generator(0)))
     x[2, 1, 0, 0] = value
     y, *stats = normalize.batch_norm(x, None, None, None, True, 1e-5)
@@ -126,7 +126,7 @@ def test_what_is_no_number_stays_so(isa, value):
     assert int(torch.isnan(y).sum()) == 1
 
 
-def test_norms_refuse_what_does_not_belong_together(isa):
+def test_norms_refuse_inconsistent_arguments(isa):
     x = innermost(torch.randn(4, 3, 2, 2))
     ones = torch.ones(3)
     for bad in (
@@ -172,8 +172,8 @@ def check_pool(pool, at_end, threads, seed):
     ]
     sizes = (batch, channels, height, width, channels, *out)
     geometry = native.Geometry(*sizes, *kernel, *stride, *padding, 1, 1, channels)
-    y, where = m.wanted(channels, *out, batch), m.wanted(channels, *out, batch, dtype=torch.uint8)
-    assert call("max_pool", geometry, m.given(x), y, where, threads) == 0
+    y, where = m.output(channels, *out, batch), m.output(channels, *out, batch, dtype=torch.uint8)
+    assert call("max_pool", geometry, m.input(x), y, where, threads) == 0
     exact_x = x.double().movedim(-1, 0).contiguous().requires_grad_()
     if not batch:
         return
@@ -181,8 +181,8 @@ def check_pool(pool, at_end, threads, seed):
     assert torch.equal(y.movedim(-1, 0).double(), exact)
     grad = torch.randn(y.shape, generator=g)
     exact.backward(grad.double().movedim(-1, 0))
-    grad_x = m.wanted(*x.shape)
-    assert call("max_pool_backward", geometry, m.given(grad), m.given(where), grad_x, threads) == 0
+    grad_x = m.output(*x.shape)
+    assert call("max_pool_backward", geometry, m.input(grad), m.input(where), grad_x, threads) == 0
     close(grad_x.movedim(-1, 0), exact_x.grad)
 
 
@@ -190,25 +190,27 @@ def test_max_pool(isa):
     check_pool()
 
 
-def test_a_place_outside_its_window_is_passed_over(isa):
-    """Whatever `where` says, nothing is written outside the gradient."""
+def test_a_position_outside_its_window_is_ignored(isa):
+    """For any content of `where`, nothing is written outside the gradient."""
     m = Memory(True)
     geometry = native.Geometry(5, 2, 4, 4, 2, 3, 3, 2, 2, 2, 2, 1, 1, 1, 1, 2)
     where = torch.randint(0, 256, (2, 3, 3, 5), generator=generator(0), dtype=torch.uint8)
-    grad_x = m.wanted(2, 4, 4, 5)
+    grad_x = m.output(2, 4, 4, 5)
     assert (
-        call("max_pool_backward", geometry, m.given(torch.ones(2, 3, 3, 5)), m.given(where), grad_x, 1) == 0
+        call("max_pool_backward", geometry, m.input(torch.ones(2, 3, 3, 5)), m.input(where), grad_x, 1) == 0
     )
     assert torch.isfinite(grad_x).all()
 
 
-def test_pools_refuse_what_does_not_belong_together(isa):
+def test_pools_refuse_inconsistent_arguments(isa):
     x = innermost(torch.randn(3, 2, 4, 4))
     for kernel, stride, padding in (([5, 5], [1, 1], [0, 0]), ([2, 2], [1, 1], [2, 0])):
         with pytest.raises(SzilardError, match="max-pooling"):
             normalize.max_pool(x, kernel, stride, padding)
     with pytest.raises(SzilardError):
-        normalize.max_pool(innermost(torch.randn(2, 1, 40, 40)), [17, 17], [1, 1], [0, 0])  # 289 places
+        normalize.max_pool(
+            innermost(torch.randn(2, 1, 40, 40)), [17, 17], [1, 1], [0, 0]
+        )  # a window of 289 entries
 
 
 # -- divergence -----------------------------------------------------------------------------------------
@@ -221,13 +223,13 @@ def test_pools_refuse_what_does_not_belong_together(isa):
 def check_divergence(n, seed):
     g, m = generator(seed), Memory(bool(seed % 2))
     mean, log_std = torch.randn(n, generator=g), torch.randn(n, generator=g) * 3 - 4
-    sums, given_mean, given_log_std = m.wanted(2, dtype=torch.float64), m.given(mean), m.given(log_std)
+    sums, given_mean, given_log_std = m.output(2, dtype=torch.float64), m.input(mean), m.input(log_std)
     assert call("divergence", n, given_mean, given_log_std, sums) == 0
     variance = (2 * log_std.double()).exp()
     exact = torch.stack([(variance + mean.double().square()).sum(), log_std.double().sum()])
     close(sums[:1], exact[:1])
     close(sums[1:], exact[1:], log_std.abs().sum())
-    grads = [m.wanted(n), m.wanted(n)]
+    grads = [m.output(n), m.output(n)]
     assert call("divergence_backward", n, given_mean, given_log_std, 0.7, 0.3, *grads) == 0
     close(grads[0], 0.7 * mean.double())
     close(grads[1], 0.7 * variance - 0.3)
@@ -242,7 +244,7 @@ def test_divergence(isa):
 
 @given(st.lists(st.integers(1, 5), min_size=3, max_size=5))
 @settings(deadline=None, max_examples=40)
-def test_innermost_changes_strides_and_nothing_else(shape):
+def test_innermost_only_changes_strides(shape):
     x = torch.randn(shape)
     y = innermost(x)
     assert torch.equal(x, y)

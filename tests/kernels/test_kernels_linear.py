@@ -1,4 +1,4 @@
-"""The C ABI's linear maps against dense products in double precision, in memory that ends where it should."""
+"""The C ABI's linear maps against dense products in double precision, with out-of-bounds accesses detected."""
 
 from typing import NamedTuple
 
@@ -66,18 +66,18 @@ def cases(draw):
 
 
 def deterministic(case: Case) -> list[Tensor]:
-    """y, grad_x, grad_values, and once more each gradient alone."""
+    """y, grad_x, grad_values, and each gradient computed separately."""
     m = case.memory
     index, x, grad, values = (
         m.index(case.support),
-        m.given(case.x),
-        m.given(case.grad),
-        m.given(case.mean),
+        m.input(case.x),
+        m.input(case.grad),
+        m.input(case.mean),
     )
     rows, cols, nnz = case.support.rows, case.support.cols, case.support.nnz
-    y = m.wanted(rows, case.batch)
+    y = m.output(rows, case.batch)
     assert call("linear", m.index(case.support, False), case.batch, x, values, y, case.threads) == 0
-    both, alone = [(m.wanted(cols, case.batch), m.wanted(nnz)) for _ in range(2)]
+    both, alone = [(m.output(cols, case.batch), m.output(nnz)) for _ in range(2)]
     for grad_x, grad_values in (both, (alone[0], None), (None, alone[1])):
         arguments = (index, case.batch, grad, x, values, grad_x, grad_values, case.threads)
         assert call("linear_backward", *arguments) == 0
@@ -87,20 +87,20 @@ def deterministic(case: Case) -> list[Tensor]:
 def local(case: Case, relu: bool) -> list[Tensor]:
     """y, factor, variance, grad_x, grad_mean, grad_log_std and grad_bias."""
     m = case.memory
-    x, mean, log_std = m.given(case.x), m.given(case.mean), m.given(case.log_std)
+    x, mean, log_std = m.input(case.x), m.input(case.mean), m.input(case.log_std)
     rows, cols, nnz = case.support.rows, case.support.cols, case.support.nnz
-    y, factor, variance = m.wanted(rows, case.batch), m.wanted(rows, case.batch), m.wanted(nnz)
-    inputs = (m.index(case.support, False), case.batch, x, mean, log_std, m.given(case.bias), case.key, relu)
+    y, factor, variance = m.output(rows, case.batch), m.output(rows, case.batch), m.output(nnz)
+    inputs = (m.index(case.support, False), case.batch, x, mean, log_std, m.input(case.bias), case.key, relu)
     assert call("lrt_linear", *inputs, y, factor, variance, case.threads) == 0
-    again, v = m.wanted(rows, case.batch), m.wanted(nnz)
+    again, v = m.output(rows, case.batch), m.output(nnz)
     assert call("lrt_linear", *inputs, again, None, v, case.threads) == 0  # no backward pass follows
     assert torch.equal(again, y)
     assert torch.equal(v, variance)
-    grads = [m.wanted(cols, case.batch), m.wanted(nnz), m.wanted(nnz), m.wanted(rows)]
-    kept = (m.given(case.grad), x, mean, m.given(variance), m.given(factor), m.given(y) if relu else None)
+    grads = [m.output(cols, case.batch), m.output(nnz), m.output(nnz), m.output(rows)]
+    kept = (m.input(case.grad), x, mean, m.input(variance), m.input(factor), m.input(y) if relu else None)
     index = m.index(case.support)
     assert call("lrt_linear_backward", index, case.batch, *kept, relu, *grads, case.threads) == 0
-    fewer = [m.wanted(nnz), m.wanted(nnz)]
+    fewer = [m.output(nnz), m.output(nnz)]
     alone = m.index(case.support, False)
     assert call("lrt_linear_backward", alone, case.batch, *kept, relu, None, *fewer, None, case.threads) == 0
     assert all(torch.equal(a, b) for a, b in zip(fewer, grads[1:3], strict=True))
@@ -156,7 +156,7 @@ def test_local_reparametrisation(isa):
 
 @pytest.mark.parametrize("relu", [False, True])
 def test_bits_do_not_depend_on_threads_or_history(isa, relu):
-    """What the header promises."""
+    """The header guarantees this."""
     g = torch.Generator().manual_seed(5)
     support = Support.from_mask(torch.rand(90, 70, generator=g) < 0.2)
     case = Case(
@@ -171,12 +171,12 @@ def test_bits_do_not_depend_on_threads_or_history(isa, relu):
 
 
 def test_large_layers_in_parts(isa):
-    """Long rows, many rows and a batch of many tiles, on which the work is divided."""
+    """Long rows, many rows and a batch of many tiles, so that the work is divided."""
     g = torch.Generator().manual_seed(6)
     support = Support.from_mask(torch.rand(300, 700, generator=g) < torch.rand(300, 1, generator=g) * 0.1)
     weight, x = support.scatter(torch.randn(support.nnz, generator=g)), torch.randn(700, 515, generator=g)
     y = torch.empty(300, 515)
     memory = Memory(True)
-    values = memory.given(support.gather(weight))
-    assert call("linear", memory.index(support), 515, memory.given(x), values, y, 2) == 0
+    values = memory.input(support.gather(weight))
+    assert call("linear", memory.index(support), 515, memory.input(x), values, y, 2) == 0
     close(y, weight.double() @ x.double(), weight.abs() @ x.abs())

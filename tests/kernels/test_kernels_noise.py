@@ -1,4 +1,4 @@
-"""The kernels' random numbers: the generator it says it is, normal, independent, the same wherever they are made."""
+"""The kernels' random numbers: the documented generator, normal, independent, the same for any division of work."""
 
 import math
 import shutil
@@ -31,7 +31,7 @@ def philox(counter, key, rounds=7):
 
 
 def reference(seed, draw, elements):
-    """Elements of a draw in double precision, from the description in philox.hpp alone."""
+    """Elements of a draw in double precision, computed from the description in philox.hpp."""
     values = []
     for element in elements:
         block, place = divmod(element, 128)
@@ -54,7 +54,7 @@ def normal(seed, draw, n, threads=1):
     return out
 
 
-# Of Random123's own file of known answers (tests/kat_vectors): seven rounds; counter, key, answer.
+# Known answers of Random123 (tests/kat_vectors): seven rounds; counter, key, answer.
 KNOWN = [
     ([0] * 4, [0] * 2, [0x5F6FB709, 0x0D893F64, 0x4F121F81, 0x4F730A48]),
     ([MASK] * 4, [MASK] * 2, [0x5207DDC2, 0x45165E59, 0x4D8EE751, 0x8C52F662]),
@@ -67,7 +67,7 @@ KNOWN = [
 
 
 @pytest.mark.parametrize(("counter", "key", "answer"), KNOWN)
-def test_the_reference_knows_the_published_answers(counter, key, answer):
+def test_the_reference_gives_the_published_answers(counter, key, answer):
     assert philox(counter, key) == answer
 
 
@@ -75,11 +75,11 @@ def test_the_reference_knows_the_published_answers(counter, key, answer):
 @pytest.mark.parametrize(
     ("seed", "draw"), [(0, 0), (2**64 - 1, 2**64 - 1), (1 << 32, 1), (1, 1 << 32), (0x299F31D0A4093822, 5)]
 )
-def test_numbers_are_the_references(isa, seed, draw):
+def test_numbers_equal_the_reference(isa, seed, draw):
     assert np.abs(normal(seed, draw, 1000).numpy() - reference(seed, draw, range(1000))).max() < 5e-6
 
 
-# Two places that the ABI reaches only in arrays of many gigabytes; a counter word overflows at 2^35 elements.
+# Elements that the ABI reaches only in arrays of many gigabytes; a counter word overflows at 2^35 elements.
 FAR = [2**31 - 70, 2**32 - 70, 2**33 + 5, 2**35 - 70, 2**35 + 128, 2**40 + 3, 2**62 + 1]
 
 PROGRAM = """
@@ -111,20 +111,20 @@ def test_elements_beyond_thirty_two_bits(tmp_path, width, flags):
     ]
     built = [compiler, "-std=c++17", "-O1", *defines, "far.cpp", "-o", "far"]
     subprocess.run(built, cwd=tmp_path, check=True, capture_output=True)
-    told = subprocess.run(
+    done = subprocess.run(
         [tmp_path / "far", "77", "88", *map(str, FAR)], check=True, capture_output=True, text=True
     )
-    ours = np.array(told.stdout.split(), dtype=float).reshape(len(FAR), 140)
+    ours = np.array(done.stdout.split(), dtype=float).reshape(len(FAR), 140)
     for first, numbers in zip(FAR, ours, strict=True):
         assert np.abs(numbers - reference(77, 88, range(first, first + 140))).max() < 5e-6, first
 
 
 @needs_kernels
 @pytest.mark.parametrize("n", [1, 15, 16, 17, 127, 128, 129, 16383, 16384, 16385, 50_001])
-def test_a_part_is_a_part_of_the_whole(isa, n):
+def test_a_shorter_array_is_the_beginning_of_a_longer_one(isa, n):
     whole, memory = normal(3, 4, 60_000), Memory(True)
     for threads in (1, 2, 3):
-        out = memory.wanted(n)
+        out = memory.output(n)
         assert call("normal", native.Key(3, 4), n, out, threads) == 0
         assert torch.equal(out, whole[:n])
 
@@ -132,19 +132,19 @@ def test_a_part_is_a_part_of_the_whole(isa, n):
 @needs_kernels
 @pytest.mark.parametrize("batch", [1, 3, 17, 64, 100, 129, 300])
 @pytest.mark.parametrize("threads", [1, 2])
-def test_an_operators_noise_is_the_draws_piece_by_piece(isa, batch, threads):
-    """Without entries the output is sqrt(tiny) times the noise, whatever rows and tiles it is made in."""
+def test_an_operators_noise_is_that_of_the_draw(isa, batch, threads):
+    """Without entries the output is sqrt(tiny) times the noise, for any division into rows and tiles."""
     support, m = Support.from_mask(torch.zeros(37, 5, dtype=torch.bool)), Memory(True)
-    x = m.given(torch.randn(5, batch))
-    y, factor = m.wanted(37, batch), m.wanted(37, batch)
+    x = m.input(torch.randn(5, batch))
+    y, factor = m.output(37, batch), m.output(37, batch)
     arguments = (m.index(support), batch, x, None, None, None, native.Key(9, 8), 0, y, factor, None, threads)
     assert call("lrt_linear", *arguments) == 0
     noise = normal(9, 8, 37 * batch).view(37, batch)
     assert torch.allclose(y, noise * 1e-4, rtol=1e-6, atol=0)
     assert torch.allclose(factor, noise / 2e-4, rtol=1e-6, atol=0)
     geometry = native.Geometry(batch, 5, 3, 2, 37, 3, 2, 1, 1, 1, 1, 0, 0, 1, 1, 1)
-    y = m.wanted(37, 3, 2, batch)
-    x = m.given(torch.randn(5, 3, 2, batch))
+    y = m.output(37, 3, 2, batch)
+    x = m.input(torch.randn(5, 3, 2, batch))
     key = native.Key(9, 8)
     assert call("lrt_conv", m.index(support), geometry, x, None, None, key, y, None, None, threads) == 0
     assert torch.allclose(y, normal(9, 8, y.numel()).view_as(y) * 1e-4, rtol=1e-6, atol=0)
@@ -156,7 +156,7 @@ N = 1 << 20
 @needs_kernels
 def test_moments_and_distribution(isa):
     x = normal(11, 0, N).double().numpy()
-    variances = {1: 1, 2: 2, 3: 15, 4: 96, 5: 945, 6: 10170}  # of x^k for a normal x
+    variances = {1: 1, 2: 2, 3: 15, 4: 96, 5: 945, 6: 10170}  # variance of x^k for a normal x
     means = {1: 0, 2: 1, 3: 0, 4: 3, 5: 0, 6: 15}
     for power, mean in means.items():
         assert abs((x**power).mean() - mean) < 5 * math.sqrt(variances[power] / N), power
@@ -177,6 +177,6 @@ def test_draws_seeds_and_neighbours_are_independent(isa):
     x = normal(5, 6, N).double().numpy()
     for distance in (1, 2, 3, 15, 16, 17, 31, 32, 64, 127, 128, 129, 1024, 16384):
         pairs = (x[:-distance], x[distance:])
-        for power in (1, 2):  # also of the sizes: a pair shares its radius or nothing
+        for power in (1, 2):  # power 2: also magnitudes, since a pair could share its radius
             a, b = pairs[0] ** power, pairs[1] ** power
             assert abs(np.corrcoef(a, b)[0, 1]) < 5 / math.sqrt(N), (distance, power)

@@ -1,4 +1,4 @@
-"""What the C++ kernels refuse to follow: an index that leads astray, arrays of another length than they say."""
+"""The C++ kernels refuse invalid indices and arrays of wrong sizes."""
 
 import pytest
 import torch
@@ -65,7 +65,7 @@ def test_a_damaged_index_is_refused(name):
         both_ways()
 
 
-def test_sizes_that_do_not_belong_together_are_refused():
+def test_inconsistent_sizes_are_refused():
     g = generator(0)
     support, mean, log_std = weight((6, 9), 0.3, g)
     key = torch.tensor([0, 0])
@@ -85,7 +85,7 @@ def test_sizes_that_do_not_belong_together_are_refused():
         ops.sparse_conv(torch.randn(2, 3, 8), mean, *conv.index, *rest)
 
 
-def test_a_dense_convolution_among_sparse_ones():
+def test_a_convolution_on_a_full_support():
     g = generator(0)
     how = Convolution([5, 3, 3, 3], [1, 1], [1, 1], [1, 1], 1)
     support, mean, _ = weight(how.shape, 2.0, g)

@@ -1,4 +1,4 @@
-"""The C++ library: how it is found, refused and done without. What it computes is tested beside the kernels."""
+"""The C++ library: how it is found and refused, and the fallback without it. Other files test what it computes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ needs_library = pytest.mark.skipif(
 
 @pytest.fixture
 def no_library(monkeypatch, tmp_path):
-    """As in an installation without a compiler; what was loaded before is not forgotten, only not found."""
+    """As in an installation without a compiler: the library is not found, although it may be loaded."""
     monkeypatch.delenv("SZILARD_LIBRARY", raising=False)
     monkeypatch.delenv("SZILARD_KERNELS", raising=False)
     monkeypatch.setattr(native, "_packaged", lambda: tmp_path / "_kernels.so")
@@ -43,17 +43,19 @@ def no_library(monkeypatch, tmp_path):
 
 
 def compiled(folder: Path, source: str) -> Path:
-    """A shared library of this source."""
+    """Compile this source into a shared library."""
     assert COMPILER is not None
     (folder / "other.cpp").write_text(source)
     library = folder / "other.so"
     command = [COMPILER, "-shared", "-fPIC", "-o", str(library), str(folder / "other.cpp")]
-    environ = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}  # the sanitizers'
+    environ = {
+        name: value for name, value in os.environ.items() if name != "LD_PRELOAD"
+    }  # set for sanitizers
     subprocess.run(command, check=True, env=environ)
     return library
 
 
-# -- the interface that Python declares is the one of the header ----------------------------------------
+# -- the interface declared in Python is that of the header ---------------------------------------------
 
 
 CTYPES = {
@@ -102,13 +104,13 @@ def test_structures_are_those_of_the_header(name, structure):
 
 
 @needs_library
-def test_the_library_that_was_built_is_whole():
+def test_the_built_library_works():
     assert native.library().szilard_abi_version() == native.ABI_VERSION
     assert native.isa() in ("avx512", "avx2", "neon", "baseline")
     assert native.library().szilard_use_isa(b"no such thing") == 1
 
 
-# -- a library that does not serve ----------------------------------------------------------------------
+# -- a library that cannot be used ----------------------------------------------------------------------
 
 
 @needs_compiler
@@ -120,7 +122,7 @@ def test_a_library_of_another_version_is_refused(tmp_path, monkeypatch):
     ):
         native.library()
     with pytest.raises(SzilardError, match="unset the variable"):
-        native.available()  # what was asked for by name is not passed over in silence
+        native.available()  # a library named by the variable is never ignored
 
 
 @needs_compiler
@@ -133,7 +135,7 @@ def test_a_library_that_lacks_a_function_is_refused(version_, tmp_path, monkeypa
 
 
 @pytest.mark.parametrize(("content", "sentence"), [(None, "no such file"), (b"\x7fELF?", "cannot be loaded")])
-def test_what_is_no_library_is_refused(content, sentence, tmp_path, monkeypatch):
+def test_files_that_are_not_libraries_are_refused(content, sentence, tmp_path, monkeypatch):
     path = tmp_path / "broken.so"
     if content is not None:
         path.write_bytes(content)
@@ -142,14 +144,14 @@ def test_what_is_no_library_is_refused(content, sentence, tmp_path, monkeypatch)
         native.library()
 
 
-def test_no_library_is_told(no_library):
+def test_a_missing_library_is_reported(no_library):
     assert not native.available()
     with pytest.raises(SzilardError, match=r"not built .* C\+\+17 compiler .* reinstall"):
         native.library()
 
 
 @needs_compiler
-def test_a_stale_library_of_the_package_is_done_without(no_library, tmp_path, monkeypatch):
+def test_a_stale_library_of_the_package_is_not_used(no_library, tmp_path, monkeypatch):
     other = compiled(tmp_path, 'extern "C" int szilard_abi_version() { return 7; }')
     monkeypatch.setattr(native, "_packaged", lambda: other)
     with pytest.warns(SzilardWarning, match="version 7 of the interface"):
@@ -159,7 +161,7 @@ def test_a_stale_library_of_the_package_is_done_without(no_library, tmp_path, mo
 @pytest.mark.parametrize(
     ("status", "words"), [(1, "row pointers"), (2, "column"), (3, "transposed"), (4, "sizes")]
 )
-def test_a_status_is_told(status, words):
+def test_a_status_becomes_a_message(status, words):
     with pytest.raises(SzilardError, match=f"^sparse_linear: .*{words}"):
         native.check(status, "sparse_linear")
 
@@ -172,12 +174,12 @@ def test_other_statuses():
         native.check(99, "sparse_linear")
 
 
-# -- who serves a tensor --------------------------------------------------------------------------------
+# -- the implementation chosen for a tensor -------------------------------------------------------------
 
 
 @needs_library
 @pytest.mark.parametrize("asked", [None, "cpp"])
-def test_the_library_serves_float32(asked, monkeypatch):
+def test_the_library_is_used_for_float32(asked, monkeypatch):
     monkeypatch.delenv("SZILARD_KERNELS", raising=False)
     if asked:
         monkeypatch.setenv("SZILARD_KERNELS", asked)
@@ -209,27 +211,27 @@ def test_a_name_that_is_not_installed_is_refused(no_library, monkeypatch):
             dispatch.implementation(torch.zeros(1))
 
 
-def test_slowness_is_told_once_and_only_where_it_is_true(no_library, monkeypatch):
-    with warnings.catch_warnings(record=True) as told:
+def test_the_warning_about_speed_is_given_once_and_only_if_it_applies(no_library, monkeypatch):
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         assert dispatch.implementation(torch.zeros(1, dtype=torch.float64)) == "torch"
         monkeypatch.setenv("SZILARD_KERNELS", "torch")
         assert dispatch.implementation(torch.zeros(1)) == "torch"
-        assert not told  # nothing faster exists, or nothing faster is wanted
+        assert not caught  # nothing faster exists, or torch was chosen
         monkeypatch.delenv("SZILARD_KERNELS")
         for _ in range(3):
             assert dispatch.implementation(torch.zeros(1)) == "torch"
-    (warning,) = told
+    (warning,) = caught
     assert warning.category is SzilardWarning
     assert re.search(
         r"slower .* C\+\+17 compiler .* reinstall .* SZILARD_KERNELS=torch", str(warning.message)
     )
 
 
-# -- what a person sees ---------------------------------------------------------------------------------
+# -- output for users -----------------------------------------------------------------------------------
 
 
-def test_the_version_says_what_runs(monkeypatch):
+def test_version_names_the_kernels(monkeypatch):
     monkeypatch.setenv("SZILARD_KERNELS", "torch")
     assert szilard("--version").output.strip() == f"szilard {version} (kernels: torch)"
     monkeypatch.setenv("SZILARD_KERNELS", "fortran")
@@ -251,7 +253,7 @@ print(len(sys.argv))
 
 @pytest.mark.parametrize("kernels", ["torch", None])
 def test_a_network_trains_without_the_library(kernels):
-    """In a process that has never had it: None is an installation without a compiler, which also says so once."""
+    """In a new process. None is an installation without a compiler, which gives one warning."""
     hide = "from szilard.kernels import native; native._packaged = lambda: native.Path('nowhere')\n"
     environ = {name: value for name, value in environment().items() if not name.startswith("SZILARD_")}
     if kernels:

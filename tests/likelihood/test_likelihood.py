@@ -1,4 +1,4 @@
-"""What outputs mean: densities, curvature and the choice, against known answers."""
+"""Likelihoods: densities, curvature, and the choice of a likelihood for given outputs."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_densities():
 
 
 @pytest.mark.parametrize(
-    ("told", "output"),
+    ("likelihood", "output"),
     [
         (Categorical(), torch.tensor([[0.3, -1.0, 0.5]])),
         (Categorical(probabilities=True), torch.tensor([[0.2, 0.5, 0.3]])),
@@ -55,14 +55,14 @@ def test_densities():
         (NoisyGaussian(), torch.tensor([[0.3, -0.4]])),
     ],
 )
-def test_directions_have_the_covariance_of_the_curvature(told, output):
-    """That is, the Hessian of the divergence from the output itself."""
+def test_directions_have_the_hessian_as_covariance(likelihood, output):
+    """The covariance is the Hessian of the KL divergence from the output to itself."""
     many = output.expand(60_000, -1)
-    drawn = told.direction(many, 1.0, torch.Generator().manual_seed(0)).double()
+    drawn = likelihood.direction(many, 1.0, torch.Generator().manual_seed(0)).double()
     found = drawn.T @ drawn / len(drawn)
     x = output.double()
-    hessian = torch.autograd.functional.hessian(lambda z: told.divergence(x, z[None]), x[0])
-    if getattr(told, "probabilities", False):  # defined up to the length of p, which softmax takes out
+    hessian = torch.autograd.functional.hessian(lambda z: likelihood.divergence(x, z[None]), x[0])
+    if getattr(likelihood, "probabilities", False):  # the direction along p has no effect
         assert torch.allclose(found @ x[0], torch.zeros(3).double(), atol=0.05)
     assert (found - hessian).abs().max() < 0.05 * hessian.abs().max()
 
@@ -84,9 +84,7 @@ def test_the_choice_without_labels():
     assert isinstance(choose(LOGITS).likelihood, Categorical)
     assert isinstance(choose(LOGITS.softmax(1)).likelihood, Categorical)
     assert isinstance(choose(random(200, 3)).likelihood, Gaussian)
-    assert isinstance(
-        choose(10 * random(200, 4)).likelihood, Gaussian
-    )  # sure, but nothing trained them to be
+    assert isinstance(choose(10 * random(200, 4)).likelihood, Gaussian)  # large, but not like trained logits
     levels = random(200, 3) + torch.tensor([100.0, 0, -100])
     assert isinstance(choose(levels).likelihood, Gaussian)
     assert isinstance(choose(F.normalize(random(200, 16))).likelihood, Embedding)
@@ -97,10 +95,10 @@ def test_the_choice_without_labels():
 def test_scores():
     y = random(300, 2) * torch.tensor([1.0, 1000.0])
     output = y.clone()
-    output[:, 0] = 0  # the small quantity is lost
-    told = Gaussian.of(y)
-    assert float(told.values(y, y).mean()) == 1
-    assert float(told.values(output, y).mean()) == pytest.approx(0.5, abs=0.02)
+    output[:, 0] = 0  # the smaller target is lost
+    likelihood = Gaussian.of(y)
+    assert float(likelihood.values(y, y).mean()) == 1
+    assert float(likelihood.values(output, y).mean()) == pytest.approx(0.5, abs=0.02)
     vectors = random(10, 8)
     assert torch.allclose(Embedding().values(3 * vectors, vectors), torch.ones(10).double())
     assert Categorical().guessing(torch.tensor([0, 0, 0, 1])) == 0.75
@@ -118,12 +116,12 @@ def test_scores():
         (None, "clustering", "take one of"),
     ],
 )
-def test_what_does_not_go_together(labels, task, words):
+def test_labels_that_do_not_fit_are_refused(labels, task, words):
     with pytest.raises(SzilardError, match=words):
         choose(random(60, 3), labels, task=task)
 
 
-def test_training_knows_its_tasks():
+def test_likelihoods_for_training():
     assert isinstance(for_training("classification"), Categorical)
     assert isinstance(for_training("regression"), NoisyGaussian)
     with pytest.raises(SzilardError, match="take one of"):
@@ -131,23 +129,27 @@ def test_training_knows_its_tasks():
 
 
 @pytest.mark.parametrize("shape", [(300, 20, 2), (300, 2, 5, 5)])
-def test_channels_of_their_own_units_have_deviations_of_their_own(shape):
+def test_channels_of_different_scales_have_separate_deviations(shape):
     sizes = torch.tensor([1e4, 1e-2])
     y = random(*shape) * (sizes if shape[-1] == 2 else sizes[:, None, None])
-    told = Gaussian.of(y)
-    assert torch.allclose(told.scale.flatten().float(), sizes, rtol=0.05)
-    told.check(y, y)
+    likelihood = Gaussian.of(y)
+    assert torch.allclose(likelihood.scale.flatten().float(), sizes, rtol=0.05)
+    likelihood.check(y, y)
     wrong = y.clone()
     (wrong[..., 1] if shape[-1] == 2 else wrong[:, 1]).zero_()
-    assert float(told.values(wrong, y).mean()) == pytest.approx(0.5, abs=0.01)  # one of two channels is lost
-    assert torch.isfinite(told.direction(y, 1.0, torch.Generator().manual_seed(0))).all()
+    assert float(likelihood.values(wrong, y).mean()) == pytest.approx(
+        0.5, abs=0.01
+    )  # one of two channels is lost
+    assert torch.isfinite(likelihood.direction(y, 1.0, torch.Generator().manual_seed(0))).all()
 
 
-def test_channels_alike_have_one_deviation():
+def test_channels_of_one_scale_share_a_deviation():
     assert Gaussian.of(random(300, 20, 2)).scale.numel() == 1
 
 
-def test_targets_far_from_zero_are_judged_by_their_own_deviation():
+def test_targets_far_from_zero_use_their_own_deviation():
     y = 1e6 + random(200, 1).double()
     assert float(Gaussian.of(y).scale) == pytest.approx(float(y.std()), rel=0.01)
-    assert float(Gaussian.of(y, answered=True).scale) == pytest.approx(10, rel=0.01)  # outputs in float32
+    assert float(Gaussian.of(y, answered=True).scale) == pytest.approx(
+        10, rel=0.01
+    )  # the limit of float32 outputs

@@ -1,4 +1,4 @@
-"""Targets as people have them: masks, labels that are not known, numbers of any type; and what is no target."""
+"""Targets of every kind: masks, missing labels, numbers of any dtype; and invalid targets."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ def test_masks_with_one_logit_are_two_classes():
     terms = F.binary_cross_entropy_with_logits(z, y.clamp_min(0).float(), reduction="none") * known
     for labels in (y, y.unsqueeze(1), y.float()):
         assert torch.allclose(method.loss(network, x, labels), terms.sum() / 4, rtol=1e-5)
-    believed = method.predict(network, x)
-    assert believed.probabilities.shape == (1, 4, 2, 5, 5)
-    assert torch.equal(believed.labels, (z > 0).long())
-    found = szilard.metrics.evaluate(believed, y, ignore_index=-100)
+    predictive = method.predict(network, x)
+    assert predictive.probabilities.shape == (1, 4, 2, 5, 5)
+    assert torch.equal(predictive.labels, (z > 0).long())
+    found = szilard.metrics.evaluate(predictive, y, ignore_index=-100)
     assert found["accuracy"] == pytest.approx(float(((z > 0) == y)[known].double().mean()))
     with pytest.raises(SzilardError, match="ignore_index=-100"):
-        szilard.metrics.evaluate(believed, y)
+        szilard.metrics.evaluate(predictive, y)
 
 
-def test_class_weights_count_for_masks():
+def test_class_weights_apply_to_masks():
     method = methods.Deterministic(4)
     network = method.prepare(nn.Conv2d(1, 1, 1))
     x, y = torch.randn(4, 1, 3, 3), torch.randint(0, 2, (4, 3, 3))
@@ -43,14 +43,14 @@ def test_class_weights_count_for_masks():
     assert torch.allclose(method.loss(network, x, y), expected, rtol=1e-5)
 
 
-def test_one_class_alone_is_refused():
+def test_a_single_class_is_refused():
     with pytest.raises(SzilardError, match="a single class"):
         Categorical().check(torch.zeros(3, 1), torch.zeros(3, dtype=torch.long))
     with pytest.raises(SzilardError, match="a single class"):
         Categorical(last=True).check(torch.zeros(3, 5, 1), torch.zeros(3, 5, dtype=torch.long))
 
 
-def test_labels_that_are_not_known_do_not_count():
+def test_missing_labels_are_ignored():
     z = torch.tensor([[1.0, -2.0], [0.5, 0.5], [3.0, 1.0]])
     y = torch.tensor([[1, -100], [-100, -100], [0, 1]])
     likelihood = Bernoulli()
@@ -66,28 +66,28 @@ def test_labels_that_are_not_known_do_not_count():
     assert method.loss(network, z, y).item() == pytest.approx(float(likelihood.nll(z, y).sum()) / 2)
 
 
-def test_metrics_of_labels_that_are_not_known():
-    believed = szilard.metrics.Predictive(
+def test_metrics_with_missing_labels():
+    predictive = szilard.metrics.Predictive(
         probabilities=torch.tensor([[[0.9, 0.2], [0.3, 0.6]]]), multilabel=True
     )
     y = torch.tensor([[1, -100], [1, 0]])
     with pytest.raises(SzilardError, match="ignore_index=-100"):
-        szilard.metrics.evaluate(believed, y)
-    found = szilard.metrics.evaluate(believed, y, ignore_index=-100)
+        szilard.metrics.evaluate(predictive, y)
+    found = szilard.metrics.evaluate(predictive, y, ignore_index=-100)
     assert found["accuracy"] == pytest.approx(1 / 3)
     assert found["accuracy_all"] == 0.5
-    assert szilard.metrics.f1(believed, y)[0] == pytest.approx(2 / 3)
+    assert szilard.metrics.f1(predictive, y)[0] == pytest.approx(2 / 3)
 
 
 @pytest.mark.parametrize("scale", [-1.0, 0.0, float("nan"), torch.tensor([1.0, 0.0])])
 @pytest.mark.parametrize("kind", [Gaussian, NoisyGaussian])
-def test_deviations_are_above_zero(kind, scale):
+def test_deviations_must_be_above_zero(kind, scale):
     with pytest.raises(SzilardError, match="above zero and finite"):
         kind(scale)
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int16, torch.bool])
-def test_fit_takes_class_numbers_of_any_type(dtype):
+def test_fit_takes_labels_of_any_dtype(dtype):
     x = torch.randn(80, 6, generator=torch.Generator().manual_seed(0))
     y = (x[:, 0] > 0).to(dtype)
     split = szilard.data.Split
@@ -109,12 +109,12 @@ def test_fit_takes_class_numbers_of_any_type(dtype):
     assert 0 <= run.test["accuracy"] <= 1
 
 
-def test_metrics_of_something_else_are_refused():
+def test_evaluate_refuses_other_objects():
     with pytest.raises(SzilardError, match=r"the result of method\.predict"):
         szilard.metrics.evaluate(torch.rand(3, 2), torch.zeros(3))
 
 
-def test_two_quantiles_are_no_mean_and_noise():
+def test_two_quantiles_are_not_mean_and_noise():
     generator = torch.Generator().manual_seed(0)
     y = torch.randn(200, generator=generator) * 5
     quantiles = torch.stack((y - 8, y + 8), 1)
@@ -131,7 +131,7 @@ def test_labels_may_be_probabilities_of_classes():
     assert float(found.values(z, z.softmax(1)).mean()) == 1
 
 
-def test_a_common_share_of_one_has_an_interval_with_width():
-    believed = szilard.metrics.Predictive.from_gaussian(torch.zeros(1, 36, 2), torch.ones(1, 36, 2))
-    found = szilard.metrics.several_intervals(believed, torch.zeros(36, 2), torch.ones(2))
+def test_a_coverage_of_1_has_a_wilson_interval():
+    predictive = szilard.metrics.Predictive.from_gaussian(torch.zeros(1, 36, 2), torch.ones(1, 36, 2))
+    found = szilard.metrics.several_intervals(predictive, torch.zeros(36, 2), torch.ones(2))
     assert found["coverage95"] == szilard.metrics.wilson(36, 36)

@@ -1,4 +1,4 @@
-"""What differs between tasks: the objects that rooms ask instead of the task's name."""
+"""Target types: objects that define what differs between tasks."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from szilard.likelihood.targets import (
 from szilard.run import arrays
 
 
-def test_every_name_gives_its_targets():
+def test_every_task_name_gives_its_target_type():
     assert DATA_TASKS == ("classification", "multilabel", "regression")
     assert (*DATA_TASKS, "embedding") == TASKS
     assert [of_data(task) for task in DATA_TASKS] == [CLASSES, LABELS, QUANTITIES]
@@ -35,12 +35,12 @@ def test_every_name_gives_its_targets():
 
 
 @pytest.mark.parametrize(("find", "name"), [(of_data, "embedding"), (of_data, "x"), (of_task, "x")])
-def test_a_name_that_is_none_is_refused(find, name):
+def test_unknown_names_are_refused(find, name):
     with pytest.raises(SzilardError, match="take one of classification, multilabel, regression"):
         find(name)
 
 
-def test_names_say_how_many_outputs_there_are():
+def test_the_number_and_names_of_outputs():
     assert CLASSES.n_outputs(("a", "b", "c"), ()) == 3
     assert LABELS.n_outputs((), ("a", "b")) == 2
     assert [QUANTITIES.n_outputs((), names) for names in ((), ("a",), ("a", "b"))] == [1, 1, 2]
@@ -48,14 +48,14 @@ def test_names_say_how_many_outputs_there_are():
     assert QUANTITIES.output_names((), ("c", "d")) == ("c", "d")
 
 
-def test_shapes_that_a_network_may_answer():
+def test_output_shapes():
     assert CLASSES.output_shapes(3, 5, ()) == ([(3, 5)], "[B, 5], one logit for each class")
     assert CLASSES.output_shapes(3, 5, (4, 2))[0] == [(3, 5, 4, 2)]
     assert LABELS.output_shapes(3, 2, (2,))[0] == [(3, 2)]
     assert QUANTITIES.output_shapes(3, 2, (2,))[0] == [(3, 2), (3, 4)]
 
 
-def test_the_likelihood_that_is_trained():
+def test_the_likelihood_for_training():
     made = [one.trained() for one in (CLASSES, LABELS, QUANTITIES)]
     assert [type(one) for one in made] == [Categorical, Bernoulli, NoisyGaussian]
     assert [CLASSES.meaning(5), LABELS.meaning(2), QUANTITIES.meaning(1)] == list(DATA_TASKS)
@@ -73,7 +73,7 @@ def test_the_likelihood_of_given_outputs():
     assert isinstance(CLASSES.likelihood_of(output[:, :1], None), Bernoulli)
 
 
-def test_only_quantities_have_units():
+def test_only_regression_targets_have_units():
     y = torch.tensor([1, 0])
     assert CLASSES.standardised(y, 3.0, 2.0) is y
     assert LABELS.standardised(y, 3.0, 2.0) is y
@@ -87,7 +87,7 @@ def test_the_best_constant_prediction():
     # Labels 1, 1 and 0 with one more of each: shares 3/5 and 2/5.
     nll = LABELS.constant_nll(torch.tensor([[1], [1], [0]]), torch.tensor([[1], [0]]), 1)
     assert nll == pytest.approx(-(math.log(3 / 5) + math.log(2 / 5)) / 2)
-    # A Gaussian of mean 0 and variance 4, asked for 2: half a squared deviation.
+    # A Gaussian of mean 0 and variance 4 at y = 2: the squared term is 1/2.
     nll = QUANTITIES.constant_nll(torch.tensor([-2.0, 2.0]), torch.tensor([2.0]), 1)
     assert nll == pytest.approx(0.5 * math.log(2 * math.pi * 4) + 0.5)
 
@@ -102,12 +102,12 @@ def test_the_best_constant_prediction():
         (QUANTITIES, torch.tensor([math.nan]), "NaN, infinite or complex"),
     ],
 )
-def test_targets_that_a_task_cannot_have(targets, y, words):
+def test_invalid_targets_are_refused(targets, y, words):
     with pytest.raises(SzilardError, match=words):
         targets.checked(y, 2)
 
 
-def test_a_room_refuses_targets_that_it_does_not_know():
+def test_unknown_target_types_are_refused():
     class Counts(Quantities):
         name = "counts"
 

@@ -1,4 +1,4 @@
-"""Every identity that SSVI rests on holds within its bound."""
+"""Every mathematical property of SSVI holds within its bound."""
 
 import pytest
 from identities import CHECKS, Check, known_answer, known_answer_checks

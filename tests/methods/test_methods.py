@@ -1,4 +1,4 @@
-"""The methods: one face, right terms, moves when it is time, predictions from coherent draws."""
+"""The methods: common interface, loss terms, moves of supports, predictions."""
 
 import copy
 import math
@@ -53,7 +53,7 @@ def train(method, net=None, steps=60, task="classification"):
 
 
 @pytest.mark.parametrize("name", methods.names())
-def test_every_method_shows_the_same_face(name):
+def test_every_method_has_the_same_interface(name):
     original = network()
     before = copy.deepcopy(original.state_dict())
     dense = ("deterministic", "mean-field", "variational-dropout", "bayesian-compression")
@@ -66,7 +66,7 @@ def test_every_method_shows_the_same_face(name):
     predictive = method.predict(net, x, samples=4)
     assert predictive.mean.shape == (N, C)
     assert predictive.n_samples == (1 if "deterministic" in name else 4)
-    if name != "ssvi-published":  # whose rates are made for 200 epochs
+    if name != "ssvi-published":  # its learning rates are for 200 epochs
         assert (predictive.labels == y).double().mean() > 0.75
     assert math.isfinite(method.last_energy)
     assert (method.last_cost == 0) == ("deterministic" in name)
@@ -90,7 +90,7 @@ def test_regression(kind):
     assert (predictive.variance > 0).all()
 
 
-def test_the_free_energy_counts_the_divergence_once_for_all_data():
+def test_the_free_energy_counts_the_kl_once_for_all_data():
     method = SSVI(N, temperature=0.5, density=0.5)
     net = method.prepare(network())
     x, y = blobs()
@@ -111,7 +111,7 @@ def test_gaussian_likelihood_is_the_normal_density():
         negative_log_likelihood(output[:, :1], y, "regression")
 
 
-def test_each_loss_has_noise_of_its_own_and_a_resumed_one_the_same():
+def test_each_loss_has_new_noise_and_a_resumed_one_the_same():
     method = MeanField(N, initial_std=1.0)
     net = method.prepare(network())
     x, y = blobs()
@@ -122,7 +122,7 @@ def test_each_loss_has_noise_of_its_own_and_a_resumed_one_the_same():
     assert resumed.loss(net, x, y).item() == first
 
 
-def test_a_run_in_two_halves_equals_one(tmp_path):
+def test_a_run_in_two_halves_equals_a_run_in_one(tmp_path):
     def half(method, net, optimizer, steps):
         x, y = blobs()
         for step in steps:
@@ -151,7 +151,7 @@ def test_a_run_in_two_halves_equals_one(tmp_path):
         assert torch.equal(value, second[1].state_dict()[key]), key
 
 
-def test_sigma_moves_by_default():
+def test_sigma_changes_by_default():
     method = SSVI(N, density=0.3)
     net = method.prepare(network())
     start = {name: w.log_std.detach().clone() for name, w in bayes.weights(net).items()}
@@ -160,8 +160,8 @@ def test_sigma_moves_by_default():
         assert (weight.log_std - start[name]).abs().median() > 0.3
 
 
-def test_published_settings_hold_sigma_where_it_starts():
-    """The defect that our defaults mend (specification, pitfall 1) is there in the preset."""
+def test_with_published_settings_sigma_hardly_changes():
+    """The preset reproduces this published defect, which the defaults of SSVI avoid (specification, pitfall 1)."""
     method = PublishedSSVI(50_000, density=0.3)
     net = method.prepare(network())
     start = {name: w.log_std.detach().clone() for name, w in bayes.weights(net).items()}
@@ -173,7 +173,7 @@ def test_published_settings_hold_sigma_where_it_starts():
         assert (weight.log_std - start[name]).abs().median() < 0.01
 
 
-def test_the_support_moves_and_then_rests():
+def test_the_support_moves_until_the_end_of_the_schedule():
     method = SSVI(N, density=0.3, every=5, end=0.5, lr=1e-2)
     seen = []
     original = method.moves.apply
@@ -234,7 +234,7 @@ def test_temperature_scaling_lowers_validation_nll():
     method = Deterministic(N, temperature_scaling=True, lr=5e-2)
     net, _ = train(method, steps=300)
     x, y = blobs()
-    y = (y + (torch.arange(N) % 5 == 0)) % C  # wrong labels make the network too sure
+    y = (y + (torch.arange(N) % 5 == 0)) % C  # wrong labels make the network overconfident
     plain = -method.predict(net, x).mean[range(N), y].log().mean()
     method.finish(net, [], Split(x, y))
     assert method.calibration > 1
@@ -256,7 +256,7 @@ def test_temperature_scaling_lowers_validation_nll():
         (lambda: methods.make("ssvi", N, densty=0.1), "did you mean 'density'"),
     ],
 )
-def test_bad_options(build, what):
+def test_invalid_options_are_refused(build, what):
     with pytest.raises(SzilardError, match=what):
         build()
 

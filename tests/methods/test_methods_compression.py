@@ -1,4 +1,4 @@
-"""The training tier: divergences against integrals, groups that leave, networks that shrink."""
+"""Training methods for compression: KL divergences, removed groups, shrinking, precision."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def seeded(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-# -- divergences ----------------------------------------------------------------------------------
+# -- KL divergences -------------------------------------------------------------------------------
 
 
-@pytest.mark.filterwarnings("ignore::scipy.integrate.IntegrationWarning")  # where ln|x| is singular
+@pytest.mark.filterwarnings("ignore::scipy.integrate.IntegrationWarning")  # ln|x| is singular at 0
 @pytest.mark.parametrize("log_alpha", [-6.0, -3.0, -1.0, 0.0, 1.0, 3.0, 6.0])
-def test_the_log_uniform_divergence_against_the_integral(log_alpha):
+def test_the_log_uniform_kl_against_the_integral(log_alpha):
     # KL = -H(q) - E[ln p] + const = -½ ln α + E ln|1 + √α ε| + const; it vanishes for α → ∞.
     def mean_log(alpha):
         root = math.sqrt(alpha)
@@ -62,7 +62,7 @@ def test_the_log_uniform_divergence_against_the_integral(log_alpha):
 
 
 @pytest.mark.parametrize(("loc", "log_var", "scale"), [(0.3, -1.0, 1.0), (-2.0, -3.0, 0.01), (1.0, 0.0, 4.0)])
-def test_gamma_divergences_against_monte_carlo(loc, log_var, scale):
+def test_gamma_kls_against_monte_carlo(loc, log_var, scale):
     z = (
         (loc + math.exp(log_var / 2) * torch.randn(400_000, generator=seeded(), dtype=torch.float64))
         .exp()
@@ -77,7 +77,7 @@ def test_gamma_divergences_against_monte_carlo(loc, log_var, scale):
         assert found.item() == pytest.approx(drawn.mean(), abs=5 * drawn.std() / len(z) ** 0.5 + 1e-3)
 
 
-def test_the_product_of_both_is_half_cauchy():
+def test_the_root_of_gamma_times_inverse_gamma_is_half_cauchy():
     rng = stats.gamma(0.5), stats.invgamma(0.5)
     product = (rng[0].rvs(200_000, random_state=0) * rng[1].rvs(200_000, random_state=1)) ** 0.5
     for share in (0.25, 0.5, 0.75):
@@ -124,14 +124,14 @@ def test_a_scaled_layer_is_one_with_scaled_weights(kind, plain, shape):
         )
         with bayes.drawn(scaled, 3):
             first = scaled(x)
-            assert torch.equal(first, scaled(x))  # one function for every input
+            assert torch.equal(first, scaled(x))  # the same draw in every call
         with bayes.drawn(scaled, 4):
             assert not torch.allclose(first, scaled(x))
         draws = torch.stack([scaled.train()(x) for _ in range(800)])
     torch.testing.assert_close(draws.mean(0), ordinary(x), rtol=0.1, atol=0.1)
 
 
-def test_a_dropped_group_is_silent_and_one_stays():
+def test_dropped_groups_are_zero_and_one_always_stays():
     scale = NormalJeffreys(4, Noise(), seeded())
     with torch.no_grad():
         scale.mean.copy_(torch.tensor([1.0, 1e-3, 0.5, 1e-4]))
@@ -182,26 +182,26 @@ def network():
     return szilard.networks.build("mlp:60", (1, 8, 8), 10)
 
 
-def right(network):
+def accuracy(network):
     with torch.no_grad():
         return float((network(digits().test.x).argmax(1) == digits().test.y).float().mean())
 
 
-def test_variational_dropout_leaves_few_weights():
+def test_variational_dropout_removes_weights():
     method = methods.VariationalDropout(len(digits().train), lr=3e-3)
     plain = bayes.point_network(trained(method, network()))
     alive = sum(int(p.count_nonzero()) for p in plain.parameters() if p.dim() == 2)
     assert alive < 0.5 * (64 * 60 + 60 * 10)
-    assert right(plain) > 0.93
+    assert accuracy(plain) > 0.93
 
 
 @pytest.mark.parametrize("prior", ["normal-jeffreys", "horseshoe"])
-def test_bayesian_compression_removes_units_for_good(prior):
+def test_bayesian_compression_removes_units(prior):
     method = methods.BayesianCompression(len(digits().train), prior=prior, lr=3e-3)
     stochastic = trained(method, network())
     assert sum(int((~scale.alive).sum()) for scale in scales(stochastic)) > 8
     plain = bayes.point_network(stochastic)
-    assert right(plain) > 0.9
+    assert accuracy(plain) > 0.9
     small = shrink(plain)
     assert sum(p.numel() for p in small.parameters()) < 0.9 * sum(p.numel() for p in plain.parameters())
     with torch.no_grad():
@@ -211,7 +211,7 @@ def test_bayesian_compression_removes_units_for_good(prior):
         small, digits().train.x[:256], lam=1e-5, passes=[quantise, QuantiseVectors(quantise)]
     )
     assert made.ratio > 10
-    assert right(made.network) > 0.88
+    assert accuracy(made.network) > 0.88
 
 
 def test_options_of_bayesian_compression():
@@ -225,7 +225,7 @@ def test_options_of_bayesian_compression():
 
 
 def with_dead_units(network):
-    """Every second unit of every hidden layer silent; offsets that are not zero."""
+    """Set every second unit of every hidden layer to zero; BatchNorm offsets are not zero."""
     layers = [module for module in network.modules() if isinstance(module, nn.Linear | nn.Conv2d)]
     with torch.no_grad():
         for layer in layers[:-1]:
@@ -250,13 +250,13 @@ def with_dead_units(network):
             (1, 10, 10),
             [2, 3, 4, 3],
         ),
-        # A constant beside a border of zeros is no constant: those units stay, unless they say nothing.
+        # With zero padding a constant input is not constant at the border: such units stay, unless they are zero.
         (nn.Sequential(nn.Conv2d(1, 4, 3), nn.Conv2d(4, 2, 3, padding=1)), (1, 6, 6), [4, 2]),
         (nn.Sequential(nn.Conv2d(1, 4, 3, bias=False), nn.ReLU(), nn.Conv2d(4, 2, 3, padding=1)), (1, 6, 6), [2, 2]),
     ],
 )  # fmt: skip
 @pytest.mark.filterwarnings("ignore::szilard.errors.SzilardWarning")
-def test_a_shrunk_network_answers_as_before(network, shape, left):
+def test_a_shrunk_network_computes_the_same(network, shape, left):
     network = with_dead_units(copy.deepcopy(network))
     x = torch.randn(4, *shape, generator=seeded())
     small = shrink(network, x)
@@ -266,11 +266,11 @@ def test_a_shrunk_network_answers_as_before(network, shape, left):
         torch.testing.assert_close(small(x), network(x), rtol=1e-4, atol=1e-5)
 
 
-def test_units_that_nobody_reads_leave_and_take_others_along():
+def test_unused_units_and_units_used_only_by_them_are_removed():
     network = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 2))
     with torch.no_grad():
-        network[4].weight[:, :3] = 0  # three units of the middle go unread
-        network[2].weight[3:, :4] = 0  # and four of the first are read by those alone
+        network[4].weight[:, :3] = 0  # three units of the middle layer are unused
+        network[2].weight[3:, :4] = 0  # four units of the first layer are used only by those
     small = shrink(network)
     assert (small[0].out_features, small[2].out_features) == (2, 2)
     x = torch.randn(5, 4, generator=seeded())
@@ -288,13 +288,13 @@ class Shortcut(nn.Module):
         return self.c(x + F.relu(self.b(x)))
 
 
-def test_shortcuts_are_left_alone():
+def test_layers_with_shortcuts_are_not_shrunk():
     with pytest.warns(SzilardWarning, match="no unit"):
         small = shrink(with_dead_units(Shortcut()))
     assert small.a.out_features == small.b.out_features == 4
 
 
-def test_a_network_without_a_graph_is_told_of():
+def test_a_network_without_a_static_graph_is_warned_about():
     class Dynamic(nn.Module):
         def forward(self, x):
             return x if x.sum() > 0 else -x
@@ -307,7 +307,7 @@ def test_a_network_without_a_graph_is_told_of():
 
 
 def test_published_bits():
-    # Twice 2^-9 is 2^-8: smaller than 2^-1 ... 2^-7, so 7 places; the exponent of 1.5 takes ceil(log2(2 + 1)) = 2.
+    # Twice 2^-9 is 2^-8: smaller than 2^-1 ... 2^-7, so 7 bits; the exponent of 1.5 takes ceil(log2(2 + 1)) = 2.
     assert published_bits(torch.full((5,), 2.0**-9), 1.5) == 1 + 7 + 2
     assert published_bits(torch.full((5,), 10.0), 0.3) == 1
 

@@ -1,4 +1,4 @@
-"""Losses of every kind of target against torch.distributions, and what is refused in one sentence."""
+"""Losses of every kind of target against torch.distributions, and invalid targets."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def random(*shape, seed=0):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-def whole(high, *shape, seed=0):
+def integers(high, *shape, seed=0):
     return torch.randint(0, high, shape, generator=torch.Generator().manual_seed(seed))
 
 
@@ -33,7 +33,9 @@ def layered(outputs, inputs=4):
 
 def prepared(network, task="classification", **options):
     method = methods.MeanField(16, **options)
-    return method, method.prepare(network, task).eval()  # in eval mode the outputs are those of the means
+    return method, method.prepare(
+        network, task
+    ).eval()  # in eval mode the outputs are those of the mean network
 
 
 def energy(network, x, y, task="classification"):
@@ -57,14 +59,14 @@ X = random(16, 4)
         lambda y: y > 0,
     ],
 )
-def test_regression_targets_of_any_shape_and_type_are_what_they_say(change):
-    y = change(1000 * random(16, seed=1))  # int64 1001 must not become the nearest bfloat16
+def test_regression_targets_of_any_shape_and_dtype(change):
+    y = change(1000 * random(16, seed=1))  # the int64 1001 must not be rounded to bfloat16
     found, output = energy(layered(1), X, y, "regression")
     expected = -Normal(output[:, 0], output[:, 1].exp()).log_prob(y.reshape(16).float()).mean()
     assert found == pytest.approx(float(expected), rel=1e-4)
 
 
-def test_a_network_in_bfloat16_is_judged_in_float32():
+def test_the_loss_of_a_bfloat16_network_is_computed_in_float32():
     network = WithNoise(layered(1)).bfloat16()
     y = 2.0 * torch.arange(16) + 301
     output = network(X.bfloat16()).detach()
@@ -76,8 +78,8 @@ def test_a_network_in_bfloat16_is_judged_in_float32():
 
 @settings(deadline=None, max_examples=15)
 @given(st.integers(2, 4), st.lists(st.integers(1, 4), min_size=1, max_size=3), st.booleans())
-def test_the_likelihood_of_an_example_is_that_of_all_its_positions(classes, positions, ignore):
-    z, y = random(3, classes, *positions), whole(classes, 3, *positions)
+def test_the_likelihood_of_an_example_is_the_sum_over_positions(classes, positions, ignore):
+    z, y = random(3, classes, *positions), integers(classes, 3, *positions)
     if ignore:
         y[0].flatten()[0] = -100
     expected = -Dice(logits=z.movedim(1, -1)).log_prob(y.clamp_min(0)) * (y != -100)
@@ -87,10 +89,10 @@ def test_the_likelihood_of_an_example_is_that_of_all_its_positions(classes, posi
     assert torch.allclose(last, expected, atol=1e-4)
 
 
-def test_the_divergence_counts_once_for_all_examples_however_many_pixels_they_have():
+def test_the_kl_counts_once_for_all_examples_with_any_number_of_pixels():
     network = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 5, 1))
     method, network = prepared(network, temperature=1.0)
-    x, y = random(4, 3, 6, 6), whole(5, 4, 6, 6)
+    x, y = random(4, 3, 6, 6), integers(5, 4, 6, 6)
     method.loss(network, x, y)
     expected = -Dice(logits=network(x).detach().movedim(1, -1)).log_prob(y).sum((1, 2)).mean()
     assert method.last_energy == pytest.approx(float(expected), rel=1e-5)
@@ -98,15 +100,15 @@ def test_the_divergence_counts_once_for_all_examples_however_many_pixels_they_ha
 
 
 def test_examples_without_a_label_are_left_out():
-    y = whole(5, 16)
+    y = integers(5, 16)
     part = torch.where(torch.arange(16) < 6, y, torch.tensor(-100))
     found, output = energy(layered(5), X, part)
     assert found == pytest.approx(float(nn.functional.cross_entropy(output, part)), rel=1e-5)
-    assert energy(layered(5), X, torch.full((16,), -100))[0] == 0  # and no NaN
+    assert energy(layered(5), X, torch.full((16,), -100))[0] == 0  # not NaN
 
 
 def test_several_labels_and_several_targets():
-    y = whole(2, 16, 5)
+    y = integers(2, 16, 5)
     found, output = energy(layered(5), X, y.bool(), "multilabel")
     assert found == pytest.approx(float(-Coin(logits=output).log_prob(y.float()).sum(1).mean()), rel=1e-5)
     y = random(16, 3, seed=2)
@@ -118,7 +120,7 @@ def test_several_labels_and_several_targets():
     assert found == pytest.approx(float(-Normal(output, deviations).log_prob(y).sum(1).mean()), rel=1e-5)
 
 
-def test_every_target_learns_a_noise_of_its_own():
+def test_every_target_learns_its_own_noise():
     y = torch.stack((0.05 * random(512, seed=1), 3 * random(512, seed=2)), 1)
     method = methods.Deterministic(512, lr=3e-2)
     network = method.prepare(nn.Linear(1, 2), NoisyGaussian(outputs=2))
@@ -129,39 +131,39 @@ def test_every_target_learns_a_noise_of_its_own():
         optimizer.zero_grad()
         method.after_step(network, optimizer)
     assert torch.allclose(network.log_noise.exp(), y.std(0), rtol=0.1)
-    said = method.predict(network, torch.zeros(4, 1))
-    assert torch.allclose(said.aleatoric().sqrt(), y.std(0).expand(4, 2), rtol=0.1)
+    predictive = method.predict(network, torch.zeros(4, 1))
+    assert torch.allclose(predictive.aleatoric().sqrt(), y.std(0).expand(4, 2), rtol=0.1)
 
 
 @pytest.mark.parametrize("flat", [False, True])
 @pytest.mark.parametrize(
     "change", [lambda y: y, lambda y: y[:, None], lambda y: y.float(), lambda y: y.bool()]
 )
-def test_one_logit_stands_for_two_classes(flat, change):
+def test_one_logit_for_two_classes(flat, change):
     network = nn.Sequential(layered(1), nn.Flatten(0)) if flat else layered(1)
-    y = whole(2, 16)
+    y = integers(2, 16)
     method, network = prepared(network)
     method.loss(network, X, change(y))
     z = network(X).detach().reshape(16)
     assert method.last_energy == pytest.approx(float(-Coin(logits=z).log_prob(y.float()).mean()), rel=1e-5)
-    said = method.predict(methods.Deterministic(1).prepare(bayes.point_network(network)), X)
-    assert said.mean.shape == (16, 2)
-    assert torch.allclose(said.mean[:, 1], z.sigmoid(), atol=1e-6)
+    predictive = method.predict(methods.Deterministic(1).prepare(bayes.point_network(network)), X)
+    assert predictive.mean.shape == (16, 2)
+    assert torch.allclose(predictive.mean[:, 1], z.sigmoid(), atol=1e-6)
 
 
 KINDS = [
-    (layered(3), whole(3, 16), "classification", (16, 3)),
-    (layered(1), whole(2, 16), "classification", (16, 2)),
-    (layered(5), whole(2, 16, 5), "multilabel", (16, 5)),
+    (layered(3), integers(3, 16), "classification", (16, 3)),
+    (layered(1), integers(2, 16), "classification", (16, 2)),
+    (layered(5), integers(2, 16, 5), "multilabel", (16, 5)),
     (layered(1), random(16), "regression", (16,)),
     (layered(3), random(16, 3), NoisyGaussian(outputs=3), (16, 3)),
     (layered(3), random(16, 3), Gaussian(0.5), (16, 3)),
-    (nn.Sequential(nn.Unflatten(1, (2, 2)), nn.Linear(2, 5)), whole(5, 16, 2), Categorical(last=True), (16, 5, 2)),
+    (nn.Sequential(nn.Unflatten(1, (2, 2)), nn.Linear(2, 5)), integers(5, 16, 2), Categorical(last=True), (16, 5, 2)),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("network", "y", "task", "shape"), KINDS)
-def test_what_the_loss_takes_predict_answers_and_evaluate_judges(network, y, task, shape):
+def test_loss_predict_and_evaluate_for_every_kind_of_target(network, y, task, shape):
     method = methods.SSVI(16, density=0.5)
     network = method.prepare(network, task)
     optimizer = method.optimizer(network)
@@ -169,10 +171,10 @@ def test_what_the_loss_takes_predict_answers_and_evaluate_judges(network, y, tas
         method.loss(network, X, y).backward()
         optimizer.step()
         method.after_step(network, optimizer)
-    said = method.predict(network, X, samples=3)
-    assert said.mean.shape == shape
-    assert said.shape == y.shape == said.epistemic().shape == said.aleatoric().shape
-    assert all(torch.isfinite(torch.tensor(value)) for value in metrics.evaluate(said, y).values())
+    predictive = method.predict(network, X, samples=3)
+    assert predictive.mean.shape == shape
+    assert predictive.shape == y.shape == predictive.epistemic().shape == predictive.aleatoric().shape
+    assert all(torch.isfinite(torch.tensor(value)) for value in metrics.evaluate(predictive, y).values())
 
 
 @pytest.mark.parametrize(
@@ -186,18 +188,18 @@ def test_what_the_loss_takes_predict_answers_and_evaluate_judges(network, y, tas
         (layered(1), [1.0] * 16, "regression", "targets are list"),
         (layered(3), torch.full((16,), 3), "classification", "number them from 0 to 2"),
         (layered(3), torch.full((16,), -1), "classification", "number them from 0 to 2"),
-        (layered(3), whole(3, 16).float(), "classification", "must be integers"),
-        (layered(3), whole(3, 15), "classification", "labels have shape"),
-        (layered(5), whole(2, 16, 5).float(), "classification", "multilabel"),
+        (layered(3), integers(3, 16).float(), "classification", "must be integers"),
+        (layered(3), integers(3, 15), "classification", "labels have shape"),
+        (layered(5), integers(2, 16, 5).float(), "classification", "multilabel"),
         (layered(3), torch.full((16,), -100), Categorical(), r"Categorical\(ignore=-100\)"),
-        (layered(4), whole(2, 16), "multilabel", "a 0 or 1 for each output"),
-        (layered(4), whole(3, 16, 4), "multilabel", "must be 0 or 1"),
+        (layered(4), integers(2, 16), "multilabel", "a 0 or 1 for each output"),
+        (layered(4), integers(3, 16, 4), "multilabel", "must be 0 or 1"),
         (nn.Sequential(nn.Linear(4, 6), nn.Unflatten(1, (2, 3))), random(16, 3, 2), Gaussian(), "one target for each"),
-        (nn.Sequential(nn.Linear(4, 6), nn.Unflatten(1, (2, 3))), whole(3, 16, 2), "classification", "last=True"),
+        (nn.Sequential(nn.Linear(4, 6), nn.Unflatten(1, (2, 3))), integers(3, 16, 2), "classification", "last=True"),
         (layered(1).half(), random(16).half(), "regression", "float16"),
     ],
 )  # fmt: skip
-def test_what_does_not_go_together_is_refused_in_a_sentence(network, y, task, words):
+def test_invalid_targets_give_one_line(network, y, task, words):
     x = X.to(next(network.parameters()).dtype)
     method = methods.Deterministic(16)
     with pytest.raises(SzilardError, match=words) as caught:
@@ -234,23 +236,23 @@ def test_several_inputs_in_the_loss_and_in_predictions(kind):
     method = methods.SSVI(16, density=0.5)
     network = method.prepare(Pair())
     x = kind([X, 2 * X])
-    method.loss(network, x, whole(3, 16))
-    assert method.total_steps == 30  # of 16 examples a batch, not of two
+    method.loss(network, x, integers(3, 16))
+    assert method.total_steps == 30  # a batch has 16 examples, not 2
     in_parts = method.predict(network, x, samples=2, batch_size=5).mean
     torch.testing.assert_close(in_parts, method.predict(network, x, samples=2).mean)
     with pytest.raises(SzilardError, match="must be the same in each"):
         method.predict(network, kind([X, X[:3]]))
 
 
-def test_a_network_of_two_answers_and_a_batch_of_one_get_a_sentence():
+def test_networks_with_two_outputs_and_batches_of_one_are_refused():
     method = methods.Deterministic(16)
     with pytest.raises(SzilardError, match="returns tuple"):
-        method.loss(nn.LSTM(4, 3), X, whole(3, 16))
+        method.loss(nn.LSTM(4, 3), X, integers(3, 16))
     with pytest.raises(SzilardError, match="returns tuple"):
         method.predict(nn.LSTM(4, 3), X)
     network = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3))
     with pytest.raises(SzilardError, match="batch of one example"):
-        method.loss(network.train(), X[:1], whole(3, 1))
+        method.loss(network.train(), X[:1], integers(3, 1))
     with pytest.raises(SzilardError, match="samples must be at least 1"):
         method.predict(network, X, samples=0)
     with torch.no_grad():
@@ -259,7 +261,7 @@ def test_a_network_of_two_answers_and_a_batch_of_one_get_a_sentence():
         method.predict(network.half(), X.half())
 
 
-def test_weight_decay_leaves_gaussian_weights_alone():
+def test_weight_decay_does_not_apply_to_gaussian_weights():
     method = methods.SSVI(16, density=0.5)
     network = method.prepare(layered(3))
     groups = method.parameter_groups(network, lr=0.1, weight_decay=0.3)
@@ -283,7 +285,7 @@ def test_weight_decay_leaves_gaussian_weights_alone():
 def test_batchnorm_statistics_are_means_over_examples(shape):
     norm = nn.BatchNorm1d(shape[1])
     x = 3 * random(*shape) + 1
-    sizes = [7, 6, 2, 1]  # the last goes together with the one before
+    sizes = [7, 6, 2, 1]  # the last batch is joined with the one before
     batches = [(part, part) for part in x.split(sizes)]
     assert bayes.reestimate_batchnorm(norm, batches) == 1
     axes = [0, *range(2, x.dim())]
@@ -307,7 +309,7 @@ def failing():
         ([(X * torch.inf, X)], SzilardError, "NaN or infinite"),
     ],
 )
-def test_statistics_are_as_they_were_when_finish_fails(batches, error, words):
+def test_statistics_are_restored_if_finish_fails(batches, error, words):
     network = nn.Sequential(nn.BatchNorm1d(4), nn.Linear(4, 2))
     network(X)
     before = {name: value.clone() for name, value in network.state_dict().items()}

@@ -1,4 +1,4 @@
-"""What people do with methods by mistake, or a little differently: right, or refused in one sentence."""
+"""Common mistakes and unusual uses of methods work or are refused."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from szilard.likelihood import Categorical, Gaussian, NoisyGaussian
 
 @pytest.mark.parametrize("how", ["no_grad", "eval"])
 @pytest.mark.parametrize("kind", [methods.MeanField, methods.SSVI])
-def test_validation_losses_change_no_bit_of_training(kind, how):
+def test_validation_losses_do_not_change_training(kind, how):
     seen = batches(6)
 
     def train(validating: bool):
@@ -34,7 +34,7 @@ def test_validation_losses_change_no_bit_of_training(kind, how):
     assert all(torch.equal(a, b) for a, b in zip(train(True), train(False), strict=True))
 
 
-def test_a_first_loss_without_gradient_sets_no_horizon():
+def test_a_first_loss_without_gradients_does_not_set_total_steps():
     method = methods.MeanField(1000)
     network, _ = prepared(method)
     with torch.no_grad():
@@ -44,7 +44,7 @@ def test_a_first_loss_without_gradient_sets_no_horizon():
     assert method.total_steps == 30 * 63
 
 
-def test_losses_of_accumulation_have_noise_of_their_own():
+def test_losses_in_gradient_accumulation_have_different_noise():
     method = methods.MeanField(96)
     network, _ = prepared(method)
     x, y = batches(1)[0]
@@ -67,7 +67,7 @@ def test_a_weight_frozen_after_prepare_is_not_moved(kind):
     assert not torch.equal(free.support.col, others)
 
 
-def test_a_method_that_has_trained_prepares_no_second_network():
+def test_a_used_method_cannot_prepare_a_second_network():
     method = methods.SSVI(96)
     network, optimizer = prepared(method)
     state = method.state_dict()
@@ -89,9 +89,9 @@ def test_a_method_that_has_trained_prepares_no_second_network():
     ],
     ids=lambda method: method.name,
 )
-def test_a_network_that_prepare_did_not_make_is_refused(method):
+def test_a_network_that_was_not_prepared_is_refused(method):
     network = mlp()
-    method.prepare(network)  # the answer is dropped
+    method.prepare(network)  # the prepared network is discarded
     with pytest.raises(SzilardError, match="this network has none"):
         method.loss(network, *batches(1)[0])
 
@@ -131,15 +131,18 @@ def test_two_optimisers_carry_their_state_over_moves():
         network, _ = prepared(method)
         parameters = list(network.parameters())
         if several:
-            given = [torch.optim.Adam(parameters[:3], lr=1e-3), torch.optim.Adam(parameters[3:], lr=1e-3)]
+            optimizers = [
+                torch.optim.Adam(parameters[:3], lr=1e-3),
+                torch.optim.Adam(parameters[3:], lr=1e-3),
+            ]
         else:
-            given = [torch.optim.Adam(parameters, lr=1e-3)]
+            optimizers = [torch.optim.Adam(parameters, lr=1e-3)]
         for x, y in seen:
             method.loss(network, x, y).backward()
-            for optimizer in given:
+            for optimizer in optimizers:
                 optimizer.step()
                 optimizer.zero_grad()
-            method.after_step(network, given if several else given[0])
+            method.after_step(network, optimizers if several else optimizers[0])
         found.append(parameters)
     assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
 
@@ -153,13 +156,13 @@ def test_two_optimisers_carry_their_state_over_moves():
     ],
 )
 @pytest.mark.parametrize("task", ["regression", NoisyGaussian()])
-def test_names_are_those_of_the_network_that_was_passed(options, names, task):
+def test_names_are_those_of_the_users_network(options, names, task):
     method = methods.SSVI(100, density=0.5, **options)
     network = method.prepare(nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 1)), task=task)
     assert set(szilard.bayes.weights(network)) == names
 
 
-def test_training_in_eval_mode_is_told_once():
+def test_training_in_eval_mode_is_warned_about_once():
     method = methods.MeanField(64)
     network, optimizer = prepared(method)
     network.eval()
@@ -177,7 +180,7 @@ def test_training_in_eval_mode_is_told_once():
         again()
 
 
-def test_inputs_without_a_batch_are_refused():
+def test_inputs_without_a_batch_dimension_are_refused():
     method = methods.SSVI(64)
     network = method.prepare(nn.Linear(6, 3))
     x = torch.randn(6)
@@ -187,7 +190,7 @@ def test_inputs_without_a_batch_are_refused():
         method.loss(network, x, torch.tensor([1, 0, 1]))
 
 
-def test_answers_that_depend_on_each_other_are_refused_by_the_way_out():
+def test_outputs_that_depend_on_the_batch_are_refused_with_advice():
     class Similarity(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -214,12 +217,12 @@ def test_answers_that_depend_on_each_other_are_refused_by_the_way_out():
         (lambda: Gaussian(torch.ones(2)).check(torch.zeros(4, 3), torch.zeros(4, 3)), "2 deviations"),
     ],
 )
-def test_arguments_of_other_types(make, match):
+def test_arguments_of_wrong_types_are_refused(make, match):
     with pytest.raises(SzilardError, match=match):
         make()
 
 
-def test_weights_that_no_optimiser_trains_keep_their_entries():
+def test_weights_without_an_optimiser_keep_their_supports():
     method = methods.SSVI(640, density=0.3, every=5, growth_batches=3, total_steps=60)
     network, _ = prepared(method)
     head = torch.optim.Adam(network[4].parameters(), lr=1e-3)
@@ -230,7 +233,7 @@ def test_weights_that_no_optimiser_trains_keep_their_entries():
     assert [torch.equal(a, b) for a, b in zip(before, after, strict=True)] == [True, True, False]
 
 
-def test_a_picture_without_a_batch_is_refused_after_training():
+def test_an_image_without_a_batch_dimension_is_refused_after_training():
     method = methods.SSVI(64, density=0.5)
     network = method.prepare(nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 3, 1)))
     method.loss(network, torch.randn(8, 3, 5, 5), torch.randint(0, 3, (8, 5, 5)))

@@ -1,4 +1,4 @@
-"""No option of training is accepted and then does nothing without a word."""
+"""Every training option has an effect, gives a warning or is refused."""
 
 import math
 import warnings
@@ -17,12 +17,12 @@ from szilard.likelihood import Bernoulli, Categorical, Gaussian, NoisyGaussian
 WEIGHTS = torch.tensor([0.5, 2.0, 1.0])
 
 
-def given(size, seed=0):
+def random(size, seed=0):
     return torch.randn(size, generator=torch.Generator().manual_seed(seed))
 
 
 class Fixed(nn.Module):
-    """Answers the same whatever is asked."""
+    """Returns fixed outputs for all inputs."""
 
     def __init__(self, output):
         super().__init__()
@@ -39,19 +39,19 @@ def loss(output, y, task, weights=WEIGHTS):
     return float(method.loss(network, torch.zeros(len(output), 1), y).detach())
 
 
-# -- weights of classes ---------------------------------------------------------------------------------
+# -- class weights --------------------------------------------------------------------------------------
 
 
-def test_a_likelihood_that_was_given_is_weighted_too():
-    z, y = given((6, 3)), torch.tensor([0, 1, 2, 1, 0, 2])
+def test_class_weights_apply_to_a_given_likelihood():
+    z, y = random((6, 3)), torch.tensor([0, 1, 2, 1, 0, 2])
     wanted = float((-z.log_softmax(1).gather(1, y[:, None])[:, 0] * WEIGHTS[y]).mean())
     assert loss(z, y, "classification") == pytest.approx(wanted, rel=1e-5)
     assert loss(z, y, Categorical()) == pytest.approx(wanted, rel=1e-5)
     assert loss(z.softmax(1), y, Categorical(probabilities=True)) == pytest.approx(wanted, rel=1e-5)
 
 
-def test_positions_are_weighted_by_their_labels_and_those_without_one_count_nothing():
-    z, y = given((2, 5, 3)), torch.tensor([[0, 1, -100, 2, 1], [2, 2, 0, -100, -100]])
+def test_positions_are_weighted_by_label_and_ignored_without_one():
+    z, y = random((2, 5, 3)), torch.tensor([[0, 1, -100, 2, 1], [2, 2, 0, -100, -100]])
     terms = -z.log_softmax(2).gather(2, y.clamp_min(0)[..., None])[..., 0] * WEIGHTS[y.clamp_min(0)]
     wanted = float((terms * (y != -100)).sum(1).mean())
     assert loss(z, y, Categorical(last=True, ignore=-100)) == pytest.approx(wanted, rel=1e-5)
@@ -59,14 +59,14 @@ def test_positions_are_weighted_by_their_labels_and_those_without_one_count_noth
 
 
 def test_probabilities_of_classes_are_weighted():
-    z, y = given((6, 3)), given((6, 3), 1).softmax(1)
+    z, y = random((6, 3)), random((6, 3), 1).softmax(1)
     wanted = float(-(z.log_softmax(1) * y * WEIGHTS).sum(1).mean())
     assert loss(z, y, "classification") == pytest.approx(wanted, rel=1e-5)
 
 
 @pytest.mark.parametrize("shape", [(6,), (6, 1)])
 def test_one_logit_for_two_classes_is_weighted(shape):
-    z, y = given(shape), torch.tensor([0, 1, 1, 0, 1, 1])
+    z, y = random(shape), torch.tensor([0, 1, 1, 0, 1, 1])
     two = torch.stack((torch.zeros(6), z.flatten()), 1)
     wanted = loss(two, y, "classification", WEIGHTS[:2])
     assert loss(z, y, "classification", WEIGHTS[:2]) == pytest.approx(wanted, rel=1e-5)
@@ -74,9 +74,9 @@ def test_one_logit_for_two_classes_is_weighted(shape):
 
 
 @pytest.mark.parametrize("task", ["multilabel", Bernoulli(), Gaussian(1.0), NoisyGaussian(outputs=3)])
-def test_weights_of_classes_are_refused_where_there_are_no_classes(task):
+def test_class_weights_are_refused_without_classes(task):
     with pytest.raises(SzilardError, match="class weights are for classification"):
-        loss(given((4, 3)), torch.zeros(4, 3), task)
+        loss(random((4, 3)), torch.zeros(4, 3), task)
 
 
 @pytest.mark.parametrize(
@@ -88,17 +88,17 @@ def test_weights_of_classes_are_refused_where_there_are_no_classes(task):
         (torch.ones(3, 1), "above zero"),
     ],
 )
-def test_weights_that_cannot_be_are_refused(weights, match):
+def test_invalid_class_weights_are_refused(weights, match):
     for task in ("classification", Categorical()):
         with pytest.raises(SzilardError, match=match):
-            loss(given((4, 3)), torch.zeros(4, dtype=torch.long), task, weights)
+            loss(random((4, 3)), torch.zeros(4, dtype=torch.long), task, weights)
 
 
-def test_weights_of_pixels_are_balanced_by_pixels(tmp_path):
+def test_balanced_weights_of_dense_labels_count_pixels(tmp_path):
     import numpy as np
 
-    random = np.random.default_rng(0)
-    x = random.random((30, 1, 4, 4)).astype(np.float32)
+    draws = np.random.default_rng(0)
+    x = draws.random((30, 1, 4, 4)).astype(np.float32)
     y = (x[:, 0] > 0.8).astype(np.int64)
     y[:, 0] = -100
     np.savez(tmp_path / "pixels.npz", x=x, y=y)
@@ -108,7 +108,7 @@ def test_weights_of_pixels_are_balanced_by_pixels(tmp_path):
     assert torch.allclose(found, counts.sum() / (2.0 * counts))
 
 
-# -- options that would do nothing ----------------------------------------------------------------------
+# -- options without effect -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -134,32 +134,32 @@ def test_an_option_that_changes_nothing_is_warned_about(make, match):
 
 
 @pytest.mark.parametrize("name", methods.names())
-def test_no_method_warns_of_its_own_defaults(name):
+def test_no_method_warns_about_its_defaults(name):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         defaults = {k: v for k, v in methods.options(name).items() if v is not None}
         methods.make(name, 9, **defaults)
 
 
-def test_prior_options_that_nothing_reads_are_refused():
+def test_unused_prior_options_are_refused():
     network = nn.Linear(4, 4)
     with pytest.raises(SzilardError, match="prior_scale is for priors given by name"):
         szilard.bayesianize(network, prior=szilard.bayes.FixedPrior(1.0), prior_scale=0.5)
-    for idle in ({"prior": "fixed"}, {"prior_scale": 2.0}, {"initial_std": 0.3}):
+    for unused in ({"prior": "fixed"}, {"prior_scale": 2.0}, {"initial_std": 0.3}):
         with pytest.raises(SzilardError, match="point=True"):
-            szilard.bayesianize(network, 0.5, point=True, **idle)
+            szilard.bayesianize(network, 0.5, point=True, **unused)
 
 
 @pytest.mark.parametrize(
     "option", [{"resume": True}, {"overwrite": True}, {"tensorboard": True}, {"checkpoint_steps": 3}]
 )
-def test_options_about_files_want_a_folder(option):
+def test_file_options_need_an_output_folder(option):
     data = load("digits", n_train=40, ood="none")
     with pytest.raises(SzilardError, match=f"{next(iter(option))} needs an output folder"):
         szilard.fit(methods.Deterministic(40), "mlp:4", data, epochs=1, progress=False, **option)
 
 
-def test_options_of_data_that_do_not_apply_are_refused(tmp_path):
+def test_data_options_that_do_not_apply_are_refused(tmp_path):
     import numpy as np
 
     np.savez(tmp_path / "a.npz", x=np.random.default_rng(0).random((30, 3)), y=np.arange(30) % 2)
@@ -174,7 +174,7 @@ def test_options_of_data_that_do_not_apply_are_refused(tmp_path):
 
 
 def test_a_multilabel_network_is_calibrated():
-    z = given((200, 3))
+    z = random((200, 3))
     y = (torch.rand(200, 3, generator=torch.Generator().manual_seed(1)) < z.sigmoid()).long()
     method = methods.Deterministic(200, temperature_scaling=True)
     network = method.prepare(Fixed(3 * z), "multilabel")

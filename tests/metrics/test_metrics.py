@@ -1,4 +1,4 @@
-"""Metrics against known answers."""
+"""Metrics against known values."""
 
 import math
 
@@ -33,13 +33,13 @@ def test_uncertainty_splits(samples, inputs, classes, scale, seed):
         assert p.epistemic().max() < 1e-9
 
 
-def test_disagreement_is_epistemic_and_doubt_is_aleatoric():
-    sure_but_split = Predictive(probabilities=torch.tensor([[[1.0, 0.0]], [[0.0, 1.0]]]))
-    assert sure_but_split.epistemic().item() == pytest.approx(math.log(2))
-    assert sure_but_split.aleatoric().item() == 0
-    doubtful = Predictive(probabilities=torch.full((2, 1, 2), 0.5))
-    assert doubtful.epistemic().item() == pytest.approx(0, abs=1e-7)
-    assert doubtful.aleatoric().item() == pytest.approx(math.log(2))
+def test_disagreement_is_epistemic_and_uniform_probabilities_are_aleatoric():
+    disagreeing = Predictive(probabilities=torch.tensor([[[1.0, 0.0]], [[0.0, 1.0]]]))
+    assert disagreeing.epistemic().item() == pytest.approx(math.log(2))
+    assert disagreeing.aleatoric().item() == 0
+    uniform = Predictive(probabilities=torch.full((2, 1, 2), 0.5))
+    assert uniform.epistemic().item() == pytest.approx(0, abs=1e-7)
+    assert uniform.aleatoric().item() == pytest.approx(math.log(2))
 
 
 def test_classification_by_hand():
@@ -93,7 +93,7 @@ def test_auroc():
     inside, outside = one_hot([[0.99, 0.01]] * 3), one_hot([[0.5, 0.5]] * 3)
     found = metrics.ood_aurocs(inside, outside)
     assert found["auroc_max_probability"] == found["auroc_best"] == 1
-    assert "auroc_mutual_information" not in found  # one draw has none
+    assert "auroc_mutual_information" not in found  # not defined for one sample
     with pytest.raises(SzilardError, match="at least one"):
         metrics.auroc(torch.tensor([]), torch.tensor([1.0]))
 

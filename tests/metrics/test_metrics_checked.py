@@ -1,4 +1,4 @@
-"""Metrics of dense, multi-label and multi-target answers by hand, and what they refuse."""
+"""Metrics of dense, multilabel and multi-target predictions against known values, and invalid inputs."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ Y = torch.tensor([0, 1])
         (P[0], Y, r"\[inputs, classes\]"),
     ],
 )
-def test_calibration_errors_check_what_they_get(metric, p, y, words):
+def test_calibration_errors_check_their_inputs(metric, p, y, words):
     with pytest.raises(SzilardError, match=words) as caught:
         metric(p, y)
     assert "\n" not in str(caught.value)
@@ -53,7 +53,7 @@ def test_bins_and_scores_are_checked():
 
 @settings(deadline=None, max_examples=20)
 @given(st.integers(1, 60), st.integers(1, 12), st.integers(0, 99))
-def test_adaptive_bins_hold_equally_many(n, bins, seed):
+def test_adaptive_bins_have_equal_counts(n, bins, seed):
     p, y = (2 * random(n, 3, seed=seed)).softmax(1), torch.arange(n) % 3
     confidence, right = p.amax(1).double().numpy(), (p.argmax(1) == y).numpy()
     order = np.argsort(confidence)  # no two are equal
@@ -65,13 +65,13 @@ def test_adaptive_bins_hold_equally_many(n, bins, seed):
     assert ece(p, y, 1, adaptive=True) == pytest.approx(ece(p, y, 1), abs=1e-6)
 
 
-def test_overlap_by_hand():
-    answered = torch.tensor([[[0, 0, 1], [1, 1, 2]]])
+def test_iou_by_hand():
+    predicted = torch.tensor([[[0, 0, 1], [1, 1, 2]]])
     y = torch.tensor([[[0, 1, 1], [1, -100, 0]]])
-    p = Predictive.from_logits(50.0 * torch.nn.functional.one_hot(answered, 4).movedim(-1, 1)[None])
+    p = Predictive.from_logits(50.0 * torch.nn.functional.one_hot(predicted, 4).movedim(-1, 1)[None])
     found = iou(p, y, ignore_index=-100)
     assert found[:3].tolist() == pytest.approx([1 / 3, 2 / 3, 0])
-    assert math.isnan(found[3])  # neither there nor answered
+    assert math.isnan(found[3])  # neither in the labels nor predicted
     quality = evaluate(p, y, ignore_index=-100)
     assert quality["miou"] == pytest.approx(1 / 3)
     assert quality["accuracy"] == pytest.approx(3 / 5)
@@ -83,7 +83,7 @@ def test_overlap_by_hand():
 
 @settings(deadline=None, max_examples=10)
 @given(st.integers(1, 3), st.integers(1, 4), st.integers(2, 4), st.integers(1, 3), st.integers(0, 99))
-def test_dense_answers_are_judged_as_their_positions_one_by_one(samples, n, classes, width, seed):
+def test_dense_predictions_equal_their_positions_one_by_one(samples, n, classes, width, seed):
     z = random(samples, n, classes, 2, width, seed=seed)
     y = torch.arange(n * 2 * width).reshape(n, 2, width) % classes
     dense = Predictive.from_logits(z)
@@ -102,9 +102,9 @@ def test_dense_answers_are_judged_as_their_positions_one_by_one(samples, n, clas
 def test_several_labels_by_hand():
     z = torch.tensor([[[2.0, -1.0], [0.5, 3.0]]])
     y = torch.tensor([[1, 0], [0, 1]])
-    said = Predictive.from_binary_logits(z)
-    found = evaluate(said, y)
-    assert (said.task, said.shape) == ("multilabel", (2, 2))
+    predictive = Predictive.from_binary_logits(z)
+    found = evaluate(predictive, y)
+    assert (predictive.task, predictive.shape) == ("multilabel", (2, 2))
     assert found["accuracy"] == 0.75
     assert found["accuracy_all"] == 0.5
     coin = torch.distributions.Bernoulli(logits=z[0])
@@ -112,12 +112,12 @@ def test_several_labels_by_hand():
     assert found["entropy"] == pytest.approx(float(coin.entropy().mean()), rel=1e-5)
     assert found["f1"] == pytest.approx((2 / 3 + 1) / 2)
     with pytest.raises(SzilardError, match="must be 0 or 1"):
-        evaluate(said, 2 * y)
+        evaluate(predictive, 2 * y)
     with pytest.raises(SzilardError, match=r"in \[0, 1\]"):
         Predictive(probabilities=z, multilabel=True)
 
 
-def test_several_targets_are_judged_as_one_each():
+def test_several_targets_equal_flattened_targets():
     means, variances, y = random(3, 5, 2), random(3, 5, 2, seed=1).exp(), random(5, 2, seed=2)
     whole = evaluate(Predictive.from_gaussian(means, variances), y)
     flat = evaluate(Predictive.from_gaussian(means.flatten(1), variances.flatten(1)), y.flatten())

@@ -1,4 +1,4 @@
-"""Intervals of figures, and figures of classes."""
+"""Confidence intervals of metrics, and metrics by class."""
 
 import math
 
@@ -12,20 +12,20 @@ from szilard.metrics import Predictive, resampled
 
 
 def test_wilson_by_hand():
-    low, high = metrics.wilson(8, 10)  # Wilson (1927), worked out with z = 1.96
+    low, high = metrics.wilson(8, 10)  # Wilson (1927), computed with z = 1.96
     assert (low, high) == pytest.approx((0.4902, 0.9433), abs=1e-4)
     assert metrics.wilson(0, 10) == pytest.approx((0.0, 0.2775), abs=1e-4)
     assert metrics.wilson(0, 0) == (0.0, 1.0)
 
 
 @given(st.integers(1, 400), st.data())
-def test_wilson_holds_its_estimate(n, data):
+def test_wilson_contains_its_estimate(n, data):
     k = data.draw(st.integers(0, n))
     low, high = metrics.wilson(k, n)
     assert 0 <= low <= k / n <= high <= 1
 
 
-def beliefs(n, seed=0, classes=3, samples=4):
+def predictions(n, seed=0, classes=3, samples=4):
     draws = torch.Generator().manual_seed(seed)
     logits = torch.randn(samples, n, classes, generator=draws)
     y = torch.multinomial(logits.softmax(-1).mean(0), 1, generator=draws)[:, 0]
@@ -33,41 +33,41 @@ def beliefs(n, seed=0, classes=3, samples=4):
 
 
 def test_every_figure_lies_in_its_interval():
-    believed, y = beliefs(120)
-    ood, _ = beliefs(200, seed=1)
-    quality = metrics.evaluate(believed, y, ood=ood)
-    found = metrics.intervals(believed, y, ood=ood)
+    predictive, y = predictions(120)
+    ood, _ = predictions(200, seed=1)
+    quality = metrics.evaluate(predictive, y, ood=ood)
+    found = metrics.intervals(predictive, y, ood=ood)
     assert found.keys() == quality.keys()
     for name, (low, high) in found.items():
         assert low - 1e-9 <= quality[name] <= high + 1e-9, name
         assert high > low, name
-    assert metrics.intervals(believed, y, ood=ood) == found  # from a generator of its own
+    assert metrics.intervals(predictive, y, ood=ood) == found  # deterministic
 
 
-def test_a_regression_has_them_in_its_units():
+def test_intervals_of_a_regression_are_in_its_units():
     draws = torch.Generator().manual_seed(0)
     means, y = torch.randn(5, 90, generator=draws), torch.randn(90, generator=draws)
-    believed = Predictive.from_gaussian(means, torch.full((5, 90), 1.5))
+    predictive = Predictive.from_gaussian(means, torch.full((5, 90), 1.5))
     for scale in (1.0, 20.0):
-        quality = metrics.evaluate(believed, y, target_scale=scale)
-        found = metrics.intervals(believed, y, target_scale=scale)
+        quality = metrics.evaluate(predictive, y, target_scale=scale)
+        found = metrics.intervals(predictive, y, target_scale=scale)
         assert found.keys() == quality.keys()
         assert all(low - 1e-9 <= quality[name] <= high + 1e-9 for name, (low, high) in found.items())
 
 
-def test_the_interval_of_a_mean_is_as_wide_as_theory_says():
-    believed, y = beliefs(300)
-    low, high = metrics.intervals(believed, y)["nll"]
-    nll = -believed.mean[torch.arange(300), y].log()
+def test_the_width_of_the_interval_of_a_mean():
+    predictive, y = predictions(300)
+    low, high = metrics.intervals(predictive, y)["nll"]
+    nll = -predictive.mean[torch.arange(300), y].log()
     assert high - low == pytest.approx(2 * 1.96 * float(nll.std()) / math.sqrt(300), rel=0.2)
 
 
-def test_delong_is_as_wide_as_the_bootstrap():
+def test_delong_intervals_are_as_wide_as_bootstrap_intervals():
     inside, outside = (
-        beliefs(150)[0],
-        Predictive.from_logits(0.5 * beliefs(150, seed=1)[0].probabilities.log()),
+        predictions(150)[0],
+        Predictive.from_logits(0.5 * predictions(150, seed=1)[0].probabilities.log()),
     )
-    low, high = metrics.intervals(inside, beliefs(150)[1], ood=outside)["auroc_entropy"]
+    low, high = metrics.intervals(inside, predictions(150)[1], ood=outside)["auroc_entropy"]
     draws = torch.Generator().manual_seed(0)
     a, b = inside.entropy(), outside.entropy()
     again = [
@@ -81,7 +81,7 @@ def test_delong_is_as_wide_as_the_bootstrap():
 
 
 def test_precision_and_recall_by_hand():
-    p = torch.eye(3)[[0, 0, 1, 1, 0, 1]][None]  # answers
+    p = torch.eye(3)[[0, 0, 1, 1, 0, 1]][None]  # predictions
     y = torch.tensor([0, 1, 1, 1, 0, 2])
     first, second, third = metrics.by_class(Predictive(probabilities=p), y)
     assert (first.examples, first.answered, first.precision, first.recall) == (2, 3, 2 / 3, 1.0)
@@ -91,8 +91,8 @@ def test_precision_and_recall_by_hand():
 
 
 @given(st.integers(1, 60), st.integers(2, 6), st.sampled_from([None, 1, 4]), st.integers(0, 99))
-def test_many_samples_at_once_are_each_as_one(n, classes, steps, seed):
-    """With coarse probabilities, many are equal, and some are exactly 0 or 1."""
+def test_batched_resampling_equals_single_samples(n, classes, steps, seed):
+    """Coarse probabilities have many ties, and values of exactly 0 and 1."""
     draws = torch.Generator().manual_seed(seed)
     p = torch.rand(n, classes, generator=draws)
     if steps is not None:

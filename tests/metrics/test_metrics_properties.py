@@ -1,4 +1,4 @@
-"""Metrics against definitions written out slowly, and against what must not matter."""
+"""Metrics against direct implementations of their definitions, and invariances."""
 
 import math
 from itertools import pairwise
@@ -35,7 +35,7 @@ def draw(seed, samples=1, n=80, classes=4, scale=2.0, saturated=False, coarse=Fa
 # -- calibration ------------------------------------------------------------------------------------------
 
 
-def ece_written_out(p, y, bins=15):
+def reference_ece(p, y, bins=15):
     confidence, label = p.max(1)
     total = 0.0
     for b in range(bins):
@@ -52,9 +52,9 @@ def ece_written_out(p, y, bins=15):
 
 @given(seeds, st.booleans(), st.integers(1, 3))
 @quick
-def test_ece_is_its_definition_and_the_diagrams(seed, saturated, samples):
+def test_ece_equals_its_definition_and_the_reliability_diagram(seed, saturated, samples):
     p, y = draw(seed, samples=samples, saturated=saturated)
-    expected = ece_written_out(p.mean, y)
+    expected = reference_ece(p.mean, y)
     assert metrics.ece(p.mean, y) == pytest.approx(expected, abs=1e-4)
     edges, confidence, accuracy, count = metrics.reliability(p, y)
     seen = count > 0
@@ -65,14 +65,14 @@ def test_ece_is_its_definition_and_the_diagrams(seed, saturated, samples):
     assert float(gap) == pytest.approx(expected, abs=1e-4)
 
 
-def test_certainty_shares_the_last_bin():
+def test_probability_1_is_in_the_last_bin():
     # 50 inputs at 1.0 (45 right) and 50 at 0.95 (all right): one bin, its gap |0.975 - 0.95|
     p = torch.tensor([[1.0, 0.0]] * 50 + [[0.95, 0.05]] * 50)
     y = torch.tensor([1] * 5 + [0] * 95)
     assert metrics.ece(p, y) == pytest.approx(0.025, abs=1e-5)
 
 
-def test_rounding_above_one_is_not_taken_for_logits():
+def test_probabilities_slightly_above_1_are_accepted():
     p = torch.tensor([[1.0, 0.0], [0.6, 0.4], [0.9, 0.1]])
     y = torch.tensor([0, 0, 0])
     above = p.clone()
@@ -80,7 +80,7 @@ def test_rounding_above_one_is_not_taken_for_logits():
     assert metrics.ece(above, y) == pytest.approx(metrics.ece(p, y), abs=1e-6)
 
 
-def marginal_written_out(p, y, bins=15):
+def reference_marginal(p, y, bins=15):
     n, squares = len(y), []
     for k in range(p.shape[1]):
         values = [float(v) for v in p[:, k].double()]
@@ -106,12 +106,12 @@ def marginal_written_out(p, y, bins=15):
 
 @given(seeds, st.integers(2, 90), st.booleans(), st.booleans())
 @quick
-def test_marginal_error_is_its_definition(seed, n, saturated, coarse):
+def test_marginal_error_equals_its_definition(seed, n, saturated, coarse):
     p, y = draw(seed, n=n, saturated=saturated, coarse=coarse)
-    assert metrics.ece_marginal(p.mean, y) == pytest.approx(marginal_written_out(p.mean, y), abs=1e-7)
+    assert metrics.ece_marginal(p.mean, y) == pytest.approx(reference_marginal(p.mean, y), abs=1e-7)
 
 
-def test_marginal_error_of_the_base_rate_is_zero_however_the_data_lie():
+def test_marginal_error_of_the_base_rate_is_zero_in_any_order():
     p, y = torch.full((1000, 10), 0.1), torch.arange(10).repeat_interleave(100)
     assert metrics.ece_marginal(p, y) == pytest.approx(0, abs=1e-6)
     assert metrics.ece_marginal(p, y[torch.randperm(1000, generator=generator(0))]) == pytest.approx(
@@ -149,7 +149,7 @@ def test_temperature_follows_the_scale_of_the_logits_and_is_optimal(seed, scale)
 
 @given(seeds, seeds, st.booleans())
 @quick
-def test_nothing_depends_on_the_order_of_the_data(seed, shuffle, saturated):
+def test_metrics_do_not_depend_on_the_order_of_the_data(seed, shuffle, saturated):
     p, y = draw(seed, samples=3, saturated=saturated, coarse=True)
     order = torch.randperm(len(y), generator=generator(shuffle))
     a = metrics.evaluate(p, y)
@@ -171,7 +171,7 @@ def test_risk_coverage_bounds(seed, coarse):
     assert best - 1e-9 <= aurc <= worst + 1e-9
 
 
-def test_equally_sure_inputs_share_their_risk():
+def test_ties_in_confidence_share_their_risk():
     p = Predictive(probabilities=torch.tensor([[[1.0, 0.0]] * 4]))
     for y in ([0, 0, 1, 1], [1, 1, 0, 0]):
         assert metrics.risk_coverage(p, torch.tensor(y))[1].tolist() == [0.5] * 4
@@ -187,7 +187,7 @@ def test_risk_coverage_of_a_regression():
     st.lists(st.integers(0, 6), min_size=1, max_size=12), st.lists(st.integers(0, 6), min_size=1, max_size=12)
 )
 @quick
-def test_auroc_is_the_chance_of_the_right_order(inside, outside):
+def test_auroc_is_the_probability_of_the_right_order(inside, outside):
     wins = fmean(float(b > a) + 0.5 * float(b == a) for a in inside for b in outside)
     found = metrics.auroc(torch.tensor(inside).float(), torch.tensor(outside).float())
     assert found == pytest.approx(wins)
@@ -223,7 +223,7 @@ def test_one_gaussian_has_the_closed_form():
     assert metrics.evaluate(p, y)["nll"] == pytest.approx(float(expected))
 
 
-def test_coverage_is_of_the_mixture_and_not_of_a_gaussian_of_its_variance():
+def test_coverage_uses_the_mixture_rather_than_one_gaussian():
     n, g = 40_000, generator(5)
     means = torch.tensor([[-3.0], [3.0]]).expand(2, n)
     p = Predictive.from_gaussian(means, torch.full((2, n), 0.25))
@@ -257,7 +257,7 @@ G = Predictive.from_gaussian(torch.zeros(1, 2), torch.ones(1, 2))
         (lambda: metrics.temperature(torch.zeros(1, 2), torch.tensor([5])), "2 classes"),
     ],
 )
-def test_bad_input_gets_one_sentence(make, what):
+def test_invalid_input_gives_one_line(make, what):
     with pytest.raises(SzilardError, match=what) as caught:
         make()
     assert "\n" not in str(caught.value)

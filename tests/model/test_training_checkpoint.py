@@ -1,4 +1,4 @@
-"""Checkpoints: whole or not there, and never taken for what they are not."""
+"""Checkpoints: atomic writes, and refusal of damaged or other files."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def path(tmp_path):
     return path
 
 
-def test_what_is_saved_comes_back(path):
+def test_content_is_loaded_unchanged(path):
     found = checkpoint.load(path, "checkpoint")
     assert found["step"] == 3
     assert torch.equal(found["network"]["weight"], CONTENT["network"]["weight"])
@@ -35,13 +35,13 @@ def test_what_is_saved_comes_back(path):
 
 
 @pytest.mark.parametrize("keep", [4, 1000, 10_000, -1])
-def test_cut_short(path, keep):
+def test_a_truncated_file_is_refused(path, keep):
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(SzilardError, match=r"checkpoint.pt is truncated or damaged"):
         checkpoint.load(path, "checkpoint")
 
 
-def test_a_flipped_byte_does_not_pass(path):
+def test_a_flipped_byte_is_refused(path):
     content = bytearray(path.read_bytes())
     middle = content.index(torch.tensor([2500.0]).numpy().tobytes())
     content[middle] ^= 0xFF
@@ -51,18 +51,18 @@ def test_a_flipped_byte_does_not_pass(path):
 
 
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint at all", b"\x00" * 4096])
-def test_no_checkpoint(path, content):
+def test_a_file_that_is_not_a_checkpoint_is_refused(path, content):
     path.write_bytes(content)
     with pytest.raises(SzilardError, match="is not a checkpoint"):
         checkpoint.load(path, "checkpoint")
 
 
-def test_missing(tmp_path):
+def test_a_missing_file_is_refused(tmp_path):
     with pytest.raises(SzilardError, match="there is no network"):
         checkpoint.load(tmp_path / "network.pt", "network")
 
 
-def test_another_kind_of_file(path):
+def test_another_kind_of_file_is_refused(path):
     with pytest.raises(SzilardError, match="is a checkpoint, not a network"):
         checkpoint.load(path, "network")
     torch.save({"weight": torch.ones(2)}, path)
@@ -76,7 +76,7 @@ class Hostile:
 
 
 @pytest.mark.parametrize("how", ["torch", "pickle"])
-def test_code_in_a_file_does_not_run(tmp_path, monkeypatch, how):
+def test_code_in_a_file_is_not_run(tmp_path, monkeypatch, how):
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "network.pt"
     if how == "torch":
@@ -88,7 +88,7 @@ def test_code_in_a_file_does_not_run(tmp_path, monkeypatch, how):
     assert not (tmp_path / "ran").exists()
 
 
-def test_later_format(path):
+def test_a_later_format_is_refused(path):
     torch.save({"szilard": "checkpoint", "format": 99}, path)
     with pytest.raises(SzilardError, match="later version of szilard"):
         checkpoint.load(path, "checkpoint")
@@ -123,7 +123,7 @@ def test_a_write_that_fails_leaves_the_previous_file(path, monkeypatch, code, wh
     assert [p.name for p in path.parent.iterdir()] == ["checkpoint.pt"]
 
 
-def test_what_a_killed_writer_left_is_swept_out(path):
+def test_leftovers_of_a_killed_writer_are_removed(path):
     (path.parent / ".checkpoint.pt.4711.tmp").write_bytes(b"half")
     (path.parent / "mine.tmp").write_bytes(b"not ours")
     atomic.remove_leftovers(path.parent)

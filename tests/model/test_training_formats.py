@@ -1,4 +1,4 @@
-"""Files of other kinds under the name of weights: each is told for what it is, and what to do."""
+"""Files of other formats given as weights: the error names the format and what to do."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ FOREIGN = {
 
 @pytest.mark.parametrize("name", FOREIGN)
 @pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
-def test_what_holds_no_weights_we_can_read(tmp_path, name, suffix):
+def test_unsupported_formats_are_named(tmp_path, name, suffix):
     content, words = FOREIGN[name]
     path = tmp_path / f"net{suffix}"
     path.write_bytes(content)
@@ -113,7 +113,7 @@ def test_what_holds_no_weights_we_can_read(tmp_path, name, suffix):
     typed.refused(words.replace("is not a file of weights", "is not a (file of weights|network)"))
 
 
-def test_a_program_of_torch_export(tmp_path):
+def test_torch_export_programs_are_refused(tmp_path):
     program = torch.export.export(nn.Linear(3, 2), (torch.zeros(1, 3),))
     torch.export.save(program, tmp_path / "net.pt2")
     with pytest.raises(SzilardError, match=r"a torch\.export program; load it with torch\.export\.load"):
@@ -121,7 +121,7 @@ def test_a_program_of_torch_export(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_what_is_read_is_known_by_its_content(tmp_path):
+def test_formats_are_recognised_by_content(tmp_path):
     from safetensors.torch import save
 
     state = nn.Linear(3, 2).state_dict()
@@ -147,7 +147,7 @@ def test_what_is_read_is_known_by_its_content(tmp_path):
     data=st.binary(max_size=600),
     start=st.sampled_from([b"", b"PK\x03\x04", b"\x08\x08", ONNX[:40], tar("a")[:520]]),
 )
-def test_any_bytes_are_told_in_a_sentence(tmp_path_factory, data, start):
+def test_random_bytes_are_refused(tmp_path_factory, data, start):
     path = tmp_path_factory.getbasetemp() / "anything.pt"
     path.write_bytes(start + data)
     with pytest.raises(SzilardError):

@@ -1,4 +1,4 @@
-"""What a file says of its network: the truth, or one sentence; and nothing of it is ever run, fetched or opened."""
+"""The metadata of a saved network are valid or refused; nothing that they name is run, downloaded or opened."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import tracemalloc
 
 import pytest
 import torch
-from saved_networks import ODD, ODDER, as_szd, network_pt, said, saying
+from saved_networks import INVALID, INVALID_IN_PICKLES, as_szd, metadata_of, network_pt, with_metadata
 
 from szilard import SzilardError, file, methods, networks
 from szilard.file import SzilardFileError
@@ -31,8 +31,8 @@ def files(tmp_path_factory):
 
 
 @pytest.fixture
-def nothing_happens(monkeypatch):
-    """Fails where a file's words would be run, fetched or opened."""
+def no_side_effects(monkeypatch):
+    """Makes a test fail if a name in the metadata is run, downloaded or opened."""
     opened = builtins.open
 
     def only(path, *rest, **more):
@@ -40,7 +40,7 @@ def nothing_happens(monkeypatch):
         return opened(path, *rest, **more)
 
     def never(*_, **__):
-        raise AssertionError("a file must not lead here")
+        raise AssertionError("metadata of a file must not cause this call")
 
     monkeypatch.setattr(builtins, "open", only)
     monkeypatch.setattr(io, "open", only)
@@ -49,7 +49,7 @@ def nothing_happens(monkeypatch):
 
 
 def refusal(path) -> str | None:
-    """The sentence with which a file is refused; any other exception is a failure of the test."""
+    """The error message for a file, or None; any other exception fails the test."""
     try:
         saved_network.load(path)
     except SzilardFileError as error:
@@ -58,15 +58,15 @@ def refusal(path) -> str | None:
 
 
 @pytest.mark.parametrize("kind", [".pt", ".szd"])
-def test_the_truth_opens(files, kind):
+def test_valid_files_are_loaded(files, kind):
     found = saved_network.load(files[kind])
     assert found.classes == ("no", "yes")
     assert found.scale.tolist() == [1, 1, 1]
-    believed = found.method.predict(found.network, torch.randn(4, 3), samples=2)
-    assert believed.mean.shape == (4, 2)
+    predictive = found.method.predict(found.network, torch.randn(4, 3), samples=2)
+    assert predictive.mean.shape == (4, 2)
 
 
-def test_both_kinds_say_the_same(files):
+def test_both_formats_give_the_same_network(files):
     one, two = (saved_network.load(path) for path in files.values())
     assert one.options == two.options
     for name, value in one.network.state_dict().items():
@@ -75,30 +75,34 @@ def test_both_kinds_say_the_same(files):
 
 @pytest.mark.parametrize("field", FIELDS)
 @pytest.mark.parametrize("kind", [".pt", ".szd"])
-def test_any_field_may_be_anything(files, tmp_path, kind, field, nothing_happens):
+def test_invalid_values_of_any_field(files, tmp_path, kind, field, no_side_effects):
     path, out = files[kind], tmp_path / f"odd{kind}"
-    content = said(path)
-    values = [None, *ODD, *(ODDER if kind == ".pt" else [])]
-    told = [
-        sentence for value in values if (sentence := refusal(saying(path, {**content, field: value}, out)))
+    content = metadata_of(path)
+    values = [None, *INVALID, *(INVALID_IN_PICKLES if kind == ".pt" else [])]
+    messages = [
+        sentence
+        for value in values
+        if (sentence := refusal(with_metadata(path, {**content, field: value}, out)))
     ]
-    assert len(told) >= len(values) - 10, "most of these cannot be right"
-    assert all(str(out) in sentence and len(sentence) < 1000 and "\n" not in sentence for sentence in told)
+    assert len(messages) >= len(values) - 10, "most of the values must be refused"
+    assert all(
+        str(out) in sentence and len(sentence) < 1000 and "\n" not in sentence for sentence in messages
+    )
     del content[field]
     with pytest.raises(SzilardFileError, match=f"{field} is missing"):
-        saved_network.load(saying(path, content, out))
+        saved_network.load(with_metadata(path, content, out))
 
 
 @pytest.mark.parametrize("kind", [".pt", ".szd"])
 @pytest.mark.parametrize("field", ["method_options", "method_state", "data"])
-def test_any_entry_of_a_table_may_be_anything(files, tmp_path, kind, field, nothing_happens):
+def test_invalid_entries_of_any_table(files, tmp_path, kind, field, no_side_effects):
     path, out = files[kind], tmp_path / f"odd{kind}"
-    content = said(path)
+    content = metadata_of(path)
     keys = [*content[field], "unknown", "n_data", "self", "network", "download", "fetch", "root"]
     for key in keys:
-        for value in [None, *ODD[::6], *(ODDER[::6] if kind == ".pt" else [])]:
+        for value in [None, *INVALID[::6], *(INVALID_IN_PICKLES[::6] if kind == ".pt" else [])]:
             table = {**content[field], key: value}
-            if refusal(saying(path, {**content, field: table}, out)) is None and field == "data":
+            if refusal(with_metadata(path, {**content, field: table}, out)) is None and field == "data":
                 assert key in ("name", "root") or value is None or key in content["data"]
                 assert value is None or key == "name" or not saved_network.load(out).data_trusted
 
@@ -134,12 +138,12 @@ def test_any_entry_of_a_table_may_be_anything(files, tmp_path, kind, field, noth
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("kind", [".pt", ".szd"])
-def test_one_sentence_names_the_field(files, tmp_path, kind, change, sentence, nothing_happens):
+def test_the_error_names_the_field(files, tmp_path, kind, change, sentence, no_side_effects):
     path = files[kind]
     if kind == ".szd" and change.get("scale") == [1.0, math.inf, 1.0]:
-        sentence = "the metadata are not JSON"  # which has no word for infinity
+        sentence = "the metadata are not JSON"  # JSON has no infinity
     with pytest.raises(SzilardFileError, match=sentence):
-        saved_network.load(saying(path, {**said(path), **change}, tmp_path / f"odd{kind}"))
+        saved_network.load(with_metadata(path, {**metadata_of(path), **change}, tmp_path / f"odd{kind}"))
 
 
 @pytest.mark.parametrize(
@@ -149,8 +153,8 @@ def test_one_sentence_names_the_field(files, tmp_path, kind, change, sentence, n
 @pytest.mark.parametrize(
     "method", ["deterministic", "ssvi", "mean-field", "variational-dropout", "bayesian-compression"]
 )
-def test_sizes_are_compared_before_anything_is_built(files, tmp_path, monkeypatch, spec, method):
-    """No parameter of such a network is ever made: the device of every one that is asked for is meta."""
+def test_sizes_are_checked_before_a_network_is_built(files, tmp_path, monkeypatch, spec, method):
+    """No memory is allocated for such a network: all its parameters are on the meta device."""
     made = []
     linear = torch.nn.Linear.__init__
 
@@ -160,18 +164,18 @@ def test_sizes_are_compared_before_anything_is_built(files, tmp_path, monkeypatc
 
     monkeypatch.setattr(torch.nn.Linear, "__init__", watched)
     path = files[".szd"]
-    content = {**said(path), "network_spec": spec, "method": method, "method_options": {}}
+    content = {**metadata_of(path), "network_spec": spec, "method": method, "method_options": {}}
     with pytest.raises(SzilardFileError):
-        saved_network.load(saying(path, content, tmp_path / "odd.szd"))
+        saved_network.load(with_metadata(path, content, tmp_path / "odd.szd"))
     assert all(weight.is_meta for weight in made)
 
 
-def test_a_support_that_a_few_bytes_make_large(tmp_path):
-    """Rows and names agree, and the columns are twelve million: their index is not made for three entries."""
+def test_a_large_support_declared_in_a_few_bytes_is_refused(tmp_path):
+    """Rows and names match, but there are twelve million columns for three entries: no index is allocated."""
     path = network_pt(tmp_path, spec="mlp:1")
     one = torch.ones(3, 1, 1)
     content = {
-        **said(path),
+        **metadata_of(path),
         "input_shape": [3, 2000, 2000],
         "feature_names": [],
         "shift": 0 * one,
@@ -182,7 +186,7 @@ def test_a_support_that_a_few_bytes_make_large(tmp_path):
         saved_network.load(tmp_path / "odd.pt")
 
 
-def test_tensors_are_not_decoded_that_the_network_cannot_have(tmp_path, files, monkeypatch):
+def test_tensors_too_large_for_the_network_are_not_decoded(tmp_path, files, monkeypatch):
     document = file.read(files[".szd"])
     document.records.append(file.Constant("x", "float32", (1 << 28,), bytes(4)))  # a gigabyte in a few bytes
     file.write(tmp_path / "odd.szd", document)
@@ -197,8 +201,8 @@ def test_tensors_are_not_decoded_that_the_network_cannot_have(tmp_path, files, m
     "options", [{}, {"density": 0.3, "pattern": "block4"}, {"density": 0.3, "pattern": "neuron"}]
 )
 @pytest.mark.parametrize("method", methods.names())
-def test_an_outline_is_filled_with_what_was_saved(tmp_path, spec, options, method):
-    """The network from the file answers bit for bit as the one that was built, in every method and pattern."""
+def test_a_loaded_network_predicts_bit_for_bit_the_same(tmp_path, spec, options, method):
+    """For every method and pattern."""
     if options and "pattern" not in methods.options(method):
         return
     from szilard.data import DataSet, Split
@@ -236,8 +240,8 @@ def test_an_outline_is_filled_with_what_was_saved(tmp_path, spec, options, metho
     ids=str,
 )  # fmt: skip
 @pytest.mark.parametrize("name", ["1.bias", "1.weight.mean", "1.weight.support.crow", "1.weight.support.col"])
-def test_tensors_of_odd_content(files, tmp_path, odd, name):
-    content = said(files[".pt"])
+def test_invalid_tensors_are_refused(files, tmp_path, odd, name):
+    content = metadata_of(files[".pt"])
     state = {**content["state_dict"], name: odd}
     torch.save({**content, "state_dict": state}, tmp_path / "odd.pt")
     if isinstance(odd, torch.Tensor) and odd.shape == (5,) and name == "1.bias":
@@ -248,8 +252,8 @@ def test_tensors_of_odd_content(files, tmp_path, odd, name):
 
 
 @pytest.mark.parametrize("state", [None, 5, [], {}, {1: torch.ones(2)}, torch.ones(2)])
-def test_no_state_dict(files, tmp_path, state):
-    torch.save({**said(files[".pt"]), "state_dict": state}, tmp_path / "odd.pt")
+def test_an_invalid_state_dict_is_refused(files, tmp_path, state):
+    torch.save({**metadata_of(files[".pt"]), "state_dict": state}, tmp_path / "odd.pt")
     with pytest.raises(SzilardFileError):
         saved_network.load(tmp_path / "odd.pt")
 
@@ -259,18 +263,20 @@ def test_no_state_dict(files, tmp_path, state):
     [5, [], {}, *({"szilard": "network", **more} for more in ({}, {"format": "1"}, {"format": 1}, {"format": 2**70})),
      {"szilard": ["network"], "format": 1}],
 )  # fmt: skip
-def test_no_network(tmp_path, content):
+def test_a_file_without_a_network_is_refused(tmp_path, content):
     torch.save(content, tmp_path / "odd.pt")
     with pytest.raises(SzilardFileError):
         saved_network.load(tmp_path / "odd.pt")
 
 
-def test_unknown_fields_have_no_effect(files, tmp_path):
+def test_unknown_fields_are_ignored(files, tmp_path):
     path = files[".szd"]
-    saved_network.load(saying(path, {**said(path), "from_a_later_version": [1]}, tmp_path / "odd.szd"))
+    saved_network.load(
+        with_metadata(path, {**metadata_of(path), "from_a_later_version": [1]}, tmp_path / "odd.szd")
+    )
 
 
-def test_a_statistic_is_written_in_one_form():
+def test_statistics_have_one_canonical_shape():
     assert schema.narrow(torch.tensor(2.0), (3,)).tolist() == [2, 2, 2]
     assert schema.narrow(torch.ones(3, 1, 1), (3, 8, 8)).shape == (3, 1, 1)
     assert schema.narrow(torch.ones(8), (3, 8, 8)).shape == (3, 8, 8)
@@ -278,7 +284,7 @@ def test_a_statistic_is_written_in_one_form():
         schema.narrow(torch.ones(2), (3,))
 
 
-def test_a_checkpoint_of_odd_content(tmp_path):
+def test_errors_on_unexpected_content_are_converted(tmp_path):
     path = tmp_path / "checkpoint.pt"
     for error in (KeyError("x"), TypeError("x"), AttributeError("x"), RuntimeError("x"), IndexError("x")):
         with (
@@ -290,7 +296,7 @@ def test_a_checkpoint_of_odd_content(tmp_path):
         raise SzilardError("mine")
 
 
-def test_opening_takes_memory_of_the_size_of_the_file(files):
+def test_loading_takes_little_memory(files):
     saved_network.load(files[".pt"])
     tracemalloc.start()
     saved_network.load(files[".pt"])

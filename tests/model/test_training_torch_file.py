@@ -1,4 +1,4 @@
-"""Files of torch.save: read like torch reads them, and never worth more memory than they have bytes."""
+"""Files of torch.save are read as torch reads them, with memory limited by the file size."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from szilard.model import torch_file
-from szilard.model.torch_file import Damaged, Objects, loads
+from szilard.model.torch_file import Damaged, Objects, loads, unpickler
 
 
 def saved(content, **how) -> bytes:
@@ -33,8 +33,8 @@ def pickled(data_pkl: bytes, records: dict[str, bytes] | None = None, how: int =
     return buffer.getvalue()
 
 
-class Asks:
-    """Pickles as a call of a function."""
+class Calls:
+    """Its pickle calls a function."""
 
     def __init__(self, function, *arguments) -> None:
         self.what = function, arguments
@@ -54,7 +54,7 @@ def equal(one, two) -> bool:
 
 
 @pytest.mark.parametrize("how", [{}, {"_use_new_zipfile_serialization": False}], ids=["zip", "legacy"])
-def test_as_torch_reads_it(how):
+def test_content_is_read_as_torch_reads_it(how):
     network = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3))
     optimizer = torch.optim.Adam(network.parameters())
     network(torch.randn(5, 4)).sum().backward()
@@ -74,7 +74,7 @@ def test_as_torch_reads_it(how):
     found, theirs = loads(data), torch.load(io.BytesIO(data), weights_only=True)
     assert equal(found, theirs)
     pointers = {view.untyped_storage().data_ptr() for view in found["views"]}
-    assert len(pointers) == 1  # ties stay ties
+    assert len(pointers) == 1  # views still share their memory
 
 
 @pytest.mark.parametrize(
@@ -83,22 +83,22 @@ def test_as_torch_reads_it(how):
         nn.Linear(2, 2),
         torch.eye(3).to_sparse(),
         torch.ones(2, device="meta"),
-        Asks(os.system, "true"),
-        Asks(bytearray, 10**12),
-        Asks(torch.Tensor, 10**12),
-        Asks(torch.FloatStorage, 10**12),
-        Asks(eval, "1"),
+        Calls(os.system, "true"),
+        Calls(bytearray, 10**12),
+        Calls(torch.Tensor, 10**12),
+        Calls(torch.FloatStorage, 10**12),
+        Calls(eval, "1"),
     ],
     ids=["module", "sparse", "meta", "system", "bytearray", "tensor", "storage", "eval"],
 )
 @pytest.mark.parametrize("protocol", [2, 4])
-def test_anything_else_is_refused(content, protocol):
+def test_other_objects_are_refused(content, protocol):
     with pytest.raises((Objects, Damaged)):
         loads(saved({"x": content}, pickle_protocol=protocol))
 
 
-def test_every_opcode_that_is_not_needed_is_refused():
-    needed = {op[0] for op in torch_file._OPCODES}
+def test_unneeded_opcodes_are_refused():
+    needed = {op[0] for op in unpickler._OPCODES}
     assert len(needed) < 40
     for code in set(range(256)) - needed:
         for body in (bytes([code]), b"\x80\x02]" + bytes([code]) + b"\xff" * 9 + b"."):
@@ -107,7 +107,7 @@ def test_every_opcode_that_is_not_needed_is_refused():
 
 
 def rebuild(size, stride, offset=0, count=4, kind=b"FloatStorage") -> bytes:
-    """The pickle of one tensor, with whatever numbers."""
+    """The pickle of one tensor with arbitrary sizes, strides and offset."""
     storage = (
         b"(X\x07\x00\x00\x00storagectorch\n" + kind + b"\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpu"
         + pickle.dumps(count, 2)[2:-1] + b"tQ"
@@ -119,7 +119,7 @@ def rebuild(size, stride, offset=0, count=4, kind=b"FloatStorage") -> bytes:
     return b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n(" + storage + numbers + shapes + b"\x89NtR."
 
 
-def test_a_tensor_that_is_made_by_hand():
+def test_a_valid_tensor_pickle_is_read():
     found = loads(pickled(rebuild((2, 2), (2, 1)), {"data/0": bytes(16)}))
     assert torch.equal(found, torch.zeros(2, 2))
 
@@ -165,15 +165,15 @@ def test_compressed_records_are_refused_before_they_are_read():
 
 
 @pytest.mark.parametrize("how", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-def test_compressed_records_are_refused_whatever_their_size(how):
-    """The tables of some compressions alone take gigabytes if a file says so."""
+def test_compressed_records_of_any_size_are_refused(how):
+    """The decoder tables of some compression methods can take gigabytes if a file requests it."""
     noise = bytes(torch.randint(256, (4000,)).tolist())
     data = pickled(rebuild((4,), (1,), count=1000), {"data/0": noise}, how)
     with pytest.raises(Damaged):
         loads(data)
 
 
-def test_a_legacy_file_cannot_promise_more_than_it_holds():
+def test_wrong_sizes_in_a_legacy_file_are_refused():
     data = saved([torch.arange(5.0)], _use_new_zipfile_serialization=False)
     assert torch.equal(loads(data)[0], torch.arange(5.0))
     at = data.index(b"K\x05N") if b"K\x05N" in data else data.index(b"K\x05")
@@ -185,7 +185,7 @@ def test_a_legacy_file_cannot_promise_more_than_it_holds():
             loads(data.replace(count, size.to_bytes(8, "little", signed=True)))
 
 
-def test_containers_that_show_each_other_again_and_again():
+def test_exponentially_nested_containers_are_refused():
     """2^60 leaves in a hundred bytes: each list holds the one before it twice."""
     body = b"\x80\x02]q\x00"
     for i in range(60):
@@ -193,13 +193,13 @@ def test_containers_that_show_each_other_again_and_again():
     with pytest.raises(Damaged):
         loads(pickled(body + b"."))
     with pytest.raises(Damaged):
-        loads(pickled(b"\x80\x02]q\x00h\x00a."))  # a list in itself
+        loads(pickled(b"\x80\x02]q\x00h\x00a."))  # a list that contains itself
     with pytest.raises(Damaged):
         loads(pickled(b"\x80\x02" + b"(" * 5000 + b"N" + b"t" * 5000 + b"."))
 
 
-def test_any_byte_may_be_another():
-    """A file that was changed gives what it held, or an error; nothing else is ever raised."""
+def test_damaged_bytes():
+    """A damaged file gives content or one of the two errors; no other exception is raised."""
     generator = torch.Generator().manual_seed(0)
     for how in ({}, {"_use_new_zipfile_serialization": False}):
         data = saved({"a": torch.arange(20.0), "b": [1, {"c": "d"}]}, **how)
@@ -212,7 +212,7 @@ def test_any_byte_may_be_another():
                 loads(data[:cut])
 
 
-def test_memory_is_that_of_the_file():
+def test_memory_is_proportional_to_the_file():
     data = saved({"a": torch.zeros(1 << 20)})
     tracemalloc.start()
     loads(data)
@@ -223,7 +223,7 @@ def test_memory_is_that_of_the_file():
 
 
 def nested(depth: int, make):
-    """The same object twice in another, again and again: a few bytes each time, for the pickle shares it."""
+    """An object nested ``depth`` times, referenced twice each time: a few bytes per level in a pickle."""
     found = "x"
     for _ in range(depth):
         found = make(found)
@@ -232,17 +232,17 @@ def nested(depth: int, make):
 
 SHARED = "y" * 100_000
 COPIES = {
-    "a key that takes for ever to hash": Asks(OrderedDict, [(nested(60, lambda t: (t, t)), 1)]),
-    "a set of such": Asks(set, [nested(60, lambda t: (t, t))]),
-    "a device that doubles": nested(60, lambda x: Asks(torch.device, x, x)),
-    "bytes of one text, many times": [Asks(codecs.encode, SHARED, "latin1") for _ in range(2000)],
-    "a set of no list": Asks(set, "abc"),
-    "a shape of many sizes": [Asks(torch.Size, (1,) * 10_000)] * 2,
+    "a key that takes exponential time to hash": Calls(OrderedDict, [(nested(60, lambda t: (t, t)), 1)]),
+    "a set of such": Calls(set, [nested(60, lambda t: (t, t))]),
+    "a device that doubles": nested(60, lambda x: Calls(torch.device, x, x)),
+    "bytes of one text, many times": [Calls(codecs.encode, SHARED, "latin1") for _ in range(2000)],
+    "a set of no list": Calls(set, "abc"),
+    "a shape of many sizes": [Calls(torch.Size, (1,) * 10_000)] * 2,
 }
 
 
 @pytest.mark.parametrize("content", COPIES.values(), ids=COPIES)
-def test_no_function_makes_more_than_the_file_holds(content):
+def test_no_call_creates_more_data_than_the_file_holds(content):
     data_pkl = pickle.dumps(content, protocol=2)
     tracemalloc.start()
     with pytest.raises((Damaged, Objects)):
@@ -253,20 +253,20 @@ def test_no_function_makes_more_than_the_file_holds(content):
 
 
 @pytest.mark.parametrize("tail", [b"K\x01s.", b"K\x01u."], ids=["one", "several"])
-def test_a_key_that_takes_for_ever_to_hash(tail):
+def test_a_key_that_takes_exponential_time_to_hash(tail):
     key = pickle.dumps(nested(60, lambda t: (t, t)), protocol=2)[2:-1]
     with pytest.raises(Objects, match="as a key"):
         loads(pickled(b"\x80\x02}" + b"(" * (tail[2:3] == b"u") + key + tail))
 
 
 @pytest.mark.parametrize("how", [{}, {"_use_new_zipfile_serialization": False}], ids=["zip", "legacy"])
-def test_views_that_conjugate_and_negate(how):
+def test_conjugate_and_negative_views(how):
     z = torch.complex(torch.arange(3.0), torch.arange(1.0, 4.0))
     for view in (z.conj(), z.conj().imag, z.conj().imag[1:], z):
         found = loads(saved(view, **how))
         assert torch.equal(found.resolve_conj().resolve_neg(), view.resolve_conj().resolve_neg())
 
 
-def test_keys_as_people_have_them():
+def test_keys_of_every_type():
     content = {0: 1, "a": 2, (1, "b"): 3, None: 4, 1.5: 5, torch.float32: 6, b"x": 7, "set": {1, 2, "three"}}
     assert loads(saved(content)) == content

@@ -1,4 +1,4 @@
-"""Code and data that a file names: followed if this user's own commands wrote them, or the user says so."""
+"""Code and data named in a file are used only if signed with this user's key, or with --trust."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import stat
 
 import pytest
 from cli_tools import TINY, szilard
-from saved_networks import as_szd, network_pt, said, saying
+from saved_networks import as_szd, metadata_of, network_pt, with_metadata
 
 from szilard import SzilardError
 from szilard.file import SzilardFileError
@@ -24,14 +24,14 @@ CODE = (
 
 @pytest.fixture
 def config(tmp_path, monkeypatch):
-    """This user's config folder; a stranger's is any other."""
+    """The config folder of this user; another folder stands for another user."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     return tmp_path / "config" / "szilard"
 
 
 @pytest.fixture
-def mine(tmp_path, config):
-    """A network of one's own code, in both kinds of file, and the canary that its code leaves."""
+def own_files(tmp_path, config):
+    """A network of the user's code in both file formats, and the file that its code creates when it runs."""
     (tmp_path / "net.py").write_text(CODE)
     path = network_pt(tmp_path, spec=f"{tmp_path / 'net.py'}:build")
     files = {"pt": path, "szd": as_szd(path, tmp_path / "n.szd")}
@@ -41,33 +41,33 @@ def mine(tmp_path, config):
 
 @pytest.mark.parametrize("kind", ["pt", "szd"])
 class TestCode:
-    def test_my_own_runs(self, mine, kind):
-        files, ran = mine
+    def test_own_code_is_run(self, own_files, kind):
+        files, ran = own_files
         lines = []
         saved_network.load(files[kind], tell=lines.append)
         assert ran.exists()
         assert not lines
 
-    def test_a_strangers_does_not(self, mine, kind, monkeypatch, tmp_path):
-        files, ran = mine
+    def test_code_of_another_user_is_not_run(self, own_files, kind, monkeypatch, tmp_path):
+        files, ran = own_files
         monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "another"))
         with pytest.raises(
             SzilardFileError, match=r"needs to run .*net.py:build.*; add --trust .* --network"
         ):
             saved_network.load(files[kind])
         assert not ran.exists()
-        assert not (tmp_path / "another").exists()  # nothing is made by looking
+        assert not (tmp_path / "another").exists()  # checking a signature creates no key
 
-    def test_unless_the_user_says_so_and_is_told(self, mine, kind, monkeypatch, tmp_path):
-        files, ran = mine
+    def test_trusted_code_is_run_with_a_message(self, own_files, kind, monkeypatch, tmp_path):
+        files, ran = own_files
         monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "another"))
         lines = []
         saved_network.load(files[kind], trusted=True, tell=lines.append)
         assert ran.exists()
         assert lines == [f"running {tmp_path / 'net.py'}, named by {files[kind]}"]
 
-    def test_what_is_typed_runs_instead(self, mine, kind, monkeypatch, tmp_path):
-        files, ran = mine
+    def test_a_given_network_is_used_instead(self, own_files, kind, monkeypatch, tmp_path):
+        files, ran = own_files
         monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "another"))
         (tmp_path / "own.py").write_text(CODE.replace("'ran'", "'own'"))
         saved_network.load(files[kind], f"{tmp_path / 'own.py'}:build")
@@ -75,47 +75,50 @@ class TestCode:
         assert not ran.exists()
 
     @pytest.mark.parametrize("signature", [None, "", "0" * 64, "é", "other", 5])
-    def test_forged(self, mine, kind, signature, tmp_path):
-        files, ran = mine
-        content = said(files[kind])
+    def test_a_forged_signature_is_refused(self, own_files, kind, signature, tmp_path):
+        files, ran = own_files
+        content = metadata_of(files[kind])
         own = content["network_signature"]
         assert len(own) == 64
         content["network_signature"] = own[::-1] if signature == "other" else signature
         with pytest.raises(SzilardFileError):
-            saved_network.load(saying(files[kind], content, tmp_path / f"odd.{kind}"))
+            saved_network.load(with_metadata(files[kind], content, tmp_path / f"odd.{kind}"))
         assert not ran.exists()
 
-    def test_a_signature_is_of_one_path_and_one_function(self, mine, kind, tmp_path):
-        files, _ = mine
-        (tmp_path / "evil.py").write_text(CODE.replace("'ran'", "'evil'"))
-        spec = said(files[kind])["network_spec"]
-        for other in (spec.replace("net.py", "evil.py"), spec + "2", spec.replace("/net.py", "/./net.py")):
-            content = {**said(files[kind]), "network_spec": other}
+    def test_a_signature_is_valid_for_one_path_and_function(self, own_files, kind, tmp_path):
+        files, _ = own_files
+        (tmp_path / "hostile.py").write_text(CODE.replace("'ran'", "'hostile'"))
+        spec = metadata_of(files[kind])["network_spec"]
+        for other in (spec.replace("net.py", "hostile.py"), spec + "2", spec.replace("/net.py", "/./net.py")):
+            content = {**metadata_of(files[kind]), "network_spec": other}
             with pytest.raises(SzilardFileError, match="needs to run"):
-                saved_network.load(saying(files[kind], content, tmp_path / f"odd.{kind}"))
-        assert not (tmp_path / "evil").exists()
+                saved_network.load(with_metadata(files[kind], content, tmp_path / f"odd.{kind}"))
+        assert not (tmp_path / "hostile").exists()
 
-    def test_not_before_the_tensors_are_whole(self, mine, kind, tmp_path):
-        files, ran = mine
+    def test_code_is_not_run_for_a_damaged_file(self, own_files, kind, tmp_path):
+        files, ran = own_files
         data = bytearray(files[kind].read_bytes())
-        at = data.rindex(b"\0\0\x80?") if kind == "pt" else len(data) // 2  # a 1.0, of the scale
+        at = data.rindex(b"\0\0\x80?") if kind == "pt" else len(data) // 2  # a 1.0 of the scale
         data[at] ^= 0xFF
         (tmp_path / f"odd.{kind}").write_bytes(data)
         with pytest.raises(SzilardFileError):
             saved_network.load(tmp_path / f"odd.{kind}", trusted=True)
         assert not ran.exists()
 
-    def test_not_for_a_file_that_lies_elsewhere(self, mine, kind, tmp_path):
-        files, ran = mine
+    def test_code_is_not_run_for_a_file_with_other_invalid_fields(self, own_files, kind, tmp_path):
+        files, ran = own_files
         for change in ({"scale": [0.0] * 3}, {"classes": []}, {"method": "x"}):
             with pytest.raises(SzilardFileError):
                 saved_network.load(
-                    saying(files[kind], {**said(files[kind]), **change}, tmp_path / f"o.{kind}"), trusted=True
+                    with_metadata(
+                        files[kind], {**metadata_of(files[kind]), **change}, tmp_path / f"o.{kind}"
+                    ),
+                    trusted=True,
                 )
         assert not ran.exists()
 
-    def test_commands(self, mine, kind, monkeypatch, tmp_path):
-        files, ran = mine
+    def test_commands(self, own_files, kind, monkeypatch, tmp_path):
+        files, ran = own_files
         monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "another"))
         out = tmp_path / "out.szd"
         small = ["compress", files[kind], "-o", out]
@@ -134,12 +137,12 @@ class TestCode:
         assert f"running {tmp_path / 'net.py'}, named by {files[kind]}" in typed.output
 
 
-def test_paths_are_whole_when_they_are_saved(tmp_path, config, monkeypatch):
+def test_saved_paths_are_absolute(tmp_path, config, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "net.py").write_text(CODE)
     path = network_pt(tmp_path, spec="net.py:build", source={"name": "a.csv", "root": "d"})
-    assert said(path)["network_spec"] == f"{tmp_path / 'net.py'}:build"
-    assert said(path)["data"] == {"name": str(tmp_path / "a.csv"), "root": str(tmp_path / "d")}
+    assert metadata_of(path)["network_spec"] == f"{tmp_path / 'net.py'}:build"
+    assert metadata_of(path)["data"] == {"name": str(tmp_path / "a.csv"), "root": str(tmp_path / "d")}
     monkeypatch.chdir(tmp_path.parent)
     assert saved_network.load(path).data_trusted
 
@@ -151,30 +154,30 @@ class TestData:
          {"name": "mnist", "root": "//host/share"}, {"name": "digits.csv"}, {"name": "\\\\host\\a.npz"}],
     )  # fmt: skip
     @pytest.mark.parametrize("kind", ["pt", "szd"])
-    def test_a_strangers_paths_are_not_followed(self, tmp_path, config, source, kind):
+    def test_unsigned_paths_are_not_used(self, tmp_path, config, source, kind):
         path = network_pt(tmp_path)
         path = path if kind == "pt" else as_szd(path, tmp_path / "n.szd")
-        odd = saying(path, {**said(path), "data": source}, tmp_path / f"odd.{kind}")
+        odd = with_metadata(path, {**metadata_of(path), "data": source}, tmp_path / f"odd.{kind}")
         assert not saved_network.load(odd).data_trusted
         szilard("measure", odd).refused(
             "as its data, and your own szilard did not write that name; add --trust"
         )
         szilard("predict", odd, source["name"] if "root" in source else "digits").refused("")
 
-    def test_names_of_known_sets_are(self, tmp_path, config):
+    def test_names_of_known_data_sets_are_used(self, tmp_path, config):
         for name in ("digits", "MNIST", "fashion", "wine", "Fashion_MNIST"):
             assert not trust.data_paths({"name": name})
         assert not config.exists()
 
-    def test_a_file_made_from_a_strangers_is_not_signed(self, tmp_path, config):
+    def test_a_file_converted_from_an_unsigned_one_is_not_signed(self, tmp_path, config):
         path = network_pt(tmp_path)
-        odd = saying(path, {**said(path), "data": {"name": "/x.csv"}}, tmp_path / "odd.pt")
+        odd = with_metadata(path, {**metadata_of(path), "data": {"name": "/x.csv"}}, tmp_path / "odd.pt")
         assert saved_network.to_meta(saved_network.load(odd))["network"]["data_signature"] is None
         assert not saved_network.load(as_szd(odd, tmp_path / "n.szd")).data_trusted
 
 
 class TestKey:
-    def test_made_once_for_this_user_alone(self, config):
+    def test_the_key_is_created_once_and_private(self, config):
         one = trust.sign_network("/a.py:f")
         assert one == trust.sign_network("/a.py:f") != trust.sign_network("/b.py:f")
         assert trust.knows_network("/a.py:f", one)
@@ -182,12 +185,12 @@ class TestKey:
             assert stat.S_IMODE((config / "key").stat().st_mode) == 0o600
         assert [path.name for path in config.iterdir()] == ["key"]
 
-    def test_not_made_where_nothing_is_signed(self, config):
+    def test_no_key_is_created_if_nothing_is_signed(self, config):
         assert trust.sign_network("mlp:5") is None
         assert trust.sign_data({"name": "digits"}) is None
         assert not config.exists()
 
-    def test_no_folder_no_signature_no_failure(self, tmp_path, monkeypatch):
+    def test_without_a_config_folder_nothing_is_signed(self, tmp_path, monkeypatch):
         (tmp_path / "file").write_text("")
         monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "file"))
         assert trust.sign_network("/a.py:f") is None
@@ -195,19 +198,19 @@ class TestKey:
 
     @pytest.mark.skipif(os.name != "posix", reason="modes of files")
     @pytest.mark.parametrize("mode", [0o644, 0o620, 0o604])
-    def test_one_that_others_know_is_none(self, config, mode):
+    def test_a_key_readable_by_others_is_not_used(self, config, mode):
         signature = trust.sign_network("/a.py:f")
         (config / "key").chmod(mode)
         assert not trust.knows_network("/a.py:f", signature)
 
     @pytest.mark.parametrize("content", [b"", b"short", bytes(33)])
-    def test_one_that_is_damaged_is_none(self, config, content):
+    def test_a_damaged_key_is_not_used(self, config, content):
         trust.sign_network("/a.py:f")
         (config / "key").write_bytes(content)
         assert trust.sign_network("/a.py:f") is None
 
-    def test_purposes_are_apart(self, config):
-        """The signature of data is none of code, whatever the text."""
+    def test_signatures_of_data_and_code_differ(self, config):
+        """A signature of data is never valid for code."""
         source = {"name": "/a.py:f"}
         assert not trust.knows_network('{"name": "/a.py:f"}.py:f', trust.sign_data(source))
         assert trust.knows_data(source, trust.sign_data(source))
@@ -222,7 +225,7 @@ class TestRuns:
         )
         return f"{tmp_path / 'net.py'}:build"
 
-    def test_my_own_run_does_not_ask(self, tmp_path, code, monkeypatch):
+    def test_own_runs_need_no_confirmation(self, tmp_path, code, monkeypatch):
         tiny = [word for word in TINY if word not in ("--network", "mlp:8")]
         out = tmp_path / "run"
         fit = ["fit", *tiny, "--method", "deterministic", "--no-baselines", "--quiet"]
@@ -235,7 +238,7 @@ class TestRuns:
         typed = szilard("compress", out, "--lam", 1e-6, "-o", small, "--quiet")
         assert typed.code == 0, typed.output
         assert szilard("predict", small, "digits", "--samples", 1).code == 0
-        # The same folder with another key: a stranger's.
+        # The same folder with another key, as for another user.
         (tmp_path / "ran").unlink()
         monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "another"))
         szilard("measure", out).refused("needs to run")
@@ -250,7 +253,7 @@ class TestRuns:
         assert typed.code == 0
         assert f"running {tmp_path / 'net.py'}, named by {out / 'run.toml'}" in typed.output
 
-    def test_a_run_toml_by_hand(self, tmp_path, code):
+    def test_an_unsigned_run_toml(self, tmp_path, code):
         path = tmp_path / "run.toml"
         path.write_text(f"methods = ['deterministic']\n[network]\nspec = '{code}'\n")
         szilard("fit", path, "--out", tmp_path / "x").refused("needs to run")
@@ -261,11 +264,11 @@ class TestRuns:
         assert not (tmp_path / "x").exists()
 
     @pytest.mark.parametrize("name", ["../../x", "/etc", "..", "", "ssvi/../../x", "."])
-    def test_names_of_methods_are_no_paths(self, tmp_path, config, name):
+    def test_names_of_methods_are_not_paths(self, tmp_path, config, name):
         run = tmp_path / "a" / "run"
         run.mkdir(parents=True)
         (run / "run.toml").write_text(f"methods = [{name!r}]\n")
-        network_pt(tmp_path)  # what such a name would find
+        network_pt(tmp_path)  # the file that such a name would find
         for command in (
             ["measure", run],
             ["predict", run, "digits"],
@@ -279,9 +282,11 @@ class TestRuns:
             RunFolder(run).method(name)
 
 
-def test_formulas_in_names_of_classes_are_text(tmp_path, config):
+def test_formulas_in_class_names_are_escaped(tmp_path, config):
     path = network_pt(tmp_path)
-    odd = saying(path, {**said(path), "classes": ["=cmd|' /C calc'!A0", "-1"]}, tmp_path / "odd.pt")
+    odd = with_metadata(
+        path, {**metadata_of(path), "classes": ["=cmd|' /C calc'!A0", "-1"]}, tmp_path / "odd.pt"
+    )
     (tmp_path / "x.csv").write_text("a,b,c\n" + "".join(f"{i},{-i},{i % 3}\n" for i in range(-20, 20)))
     output = szilard("predict", odd, tmp_path / "x.csv").output
     labels = {line.split(",")[0] for line in output.splitlines()[1:]}

@@ -1,4 +1,4 @@
-"""Networks of other people read inputs and answer quantities in units that their files do not tell."""
+"""The units of inputs and targets of a user's network are inferred from its predictions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from szilard.model.units import best_units
 
 
 class Exact(nn.Module):
-    """y = 2 a + 40 of raw features; ``standard`` says in which units it reads and answers."""
+    """y = 2 a + 40 of raw features; ``standard_x`` and ``standard_y`` choose its units."""
 
     def __init__(self, data, standard_x: bool, standard_y: bool) -> None:
         super().__init__()
@@ -35,29 +35,29 @@ def data(tmp_path):
 
 @pytest.mark.parametrize("standard_x", [True, False])
 @pytest.mark.parametrize("standard_y", [True, False])
-def test_the_units_in_which_a_network_is_right_are_found(data, standard_x, standard_y):
+def test_the_units_with_the_best_score_are_chosen(data, standard_x, standard_y):
     network = Exact(data, standard_x, standard_y).eval()
     chosen = best_units(network, data)
-    found, said = chosen.what, chosen.text
+    found, text = chosen.what, chosen.text
     with torch.no_grad():
         assert torch.allclose(network(found.test.x)[:, 0], found.test.y, atol=1e-3)
-    assert said.startswith(
+    assert text.startswith(
         "inputs are standardised with the training part"
         if standard_x
         else "inputs are taken as they are in the data"
     )
-    assert ("targets are standardised" in said.split(", because")[0]) == standard_y
+    assert ("targets are standardised" in text.split(", because")[0]) == standard_y
     assert chosen.score > 0.999
     assert not chosen.other_units
 
 
-def test_inputs_are_left_alone_where_the_user_has_said_how_they_are(data):
+def test_inputs_with_a_given_normalisation_are_unchanged(data):
     chosen = best_units(Exact(data, False, False).eval(), data, given=True)
     assert torch.equal(chosen.what.test.x, data.test.x)
     assert "--mean and --std" in chosen.text
 
 
-def test_targets_come_back(data):
+def test_retargeting_is_inverted(data):
     raw = data.retargeted(0.0, 1.0)
     assert torch.allclose(raw.test.y, 2 * data.raw(data.test.x)[:, 0] + 40, atol=1e-3)
     again = raw.retargeted(data.target_shift, data.target_scale)

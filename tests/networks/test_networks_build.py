@@ -1,4 +1,4 @@
-"""The networks that come with the library."""
+"""The networks of the library."""
 
 import pytest
 import torch
@@ -19,13 +19,13 @@ def size(network: nn.Module) -> int:
         ("mlp", (1, 28, 28), 10, 784 * 512 + 512 + 512 * 512 + 512 + 512 * 10 + 10),
         ("mlp:50", (13,), 1, 13 * 50 + 50 + 50 + 1),
         ("MLP:300,100", (1, 28, 28), 10, 266_610),
-        ("lenet5", (1, 28, 28), 10, 61_706),  # the well-known count
-        ("resnet20", (3, 32, 32), 10, 269_722),  # as published checkpoints with option A have it
+        ("lenet5", (1, 28, 28), 10, 61_706),  # the published count
+        ("resnet20", (3, 32, 32), 10, 269_722),  # as in published checkpoints, option A
         ("resnet20-b", (3, 32, 32), 10, 272_474),  # with option B
         ("resnet56", (3, 32, 32), 10, 853_018),
     ],
 )
-def test_sizes_are_those_of_the_literature(spec, shape, n_outputs, parameters):
+def test_numbers_of_parameters_are_those_published(spec, shape, n_outputs, parameters):
     network = networks.build(spec, shape, n_outputs)
     assert size(network) == parameters
     assert network(torch.zeros(2, *shape)).shape == (2, n_outputs)
@@ -46,7 +46,7 @@ def test_small_and_odd_shapes_work(spec, shape):
 
 
 @pytest.mark.parametrize(
-    ("spec", "shape", "says"),
+    ("spec", "shape", "message"),
     [
         ("lenet5", (1, 8, 8), "at least 12x12, not 8x8; use mlp"),
         ("lenet5", (1, 28, 11), "at least 12x12, not 28x11"),
@@ -62,12 +62,12 @@ def test_small_and_odd_shapes_work(spec, shape):
         ("mlp", (0,), "needs inputs and outputs"),
     ],
 )
-def test_what_cannot_be_built_gets_one_sentence(spec, shape, says):
-    with pytest.raises(SzilardError, match=says):
+def test_invalid_specifications_are_refused(spec, shape, message):
+    with pytest.raises(SzilardError, match=message):
         networks.build(spec, shape, 10)
 
 
-def test_seed_decides_and_the_global_numbers_stay():
+def test_the_seed_determines_the_weights_and_the_global_generator_is_unused():
     torch.manual_seed(3)
     before = torch.get_rng_state()
     a, b, c = (networks.build("lenet5", (1, 28, 28), 10, seed=s).state_dict() for s in (0, 0, 1))
@@ -105,7 +105,7 @@ def test_resnet_keeps_the_names_of_published_checkpoints():
     assert not any("shortcut" in key for key in keys)
 
 
-def test_resnet_starts_with_signals_of_even_size():
+def test_resnet_uses_he_initialisation():
     network = networks.build("resnet20", (3, 32, 32), 10)
     assert abs(network.conv1.weight.std() / (2 / 27) ** 0.5 - 1) < 0.15  # He et al. 2015: var 2 / fan-in
     assert torch.isfinite(network(torch.randn(4, 3, 32, 32))).all()

@@ -1,4 +1,4 @@
-"""Whether a network suits a data set, and the noise of a regression."""
+"""Checks that a network fits a data set, and the learned noise of a regression."""
 
 import pytest
 import torch
@@ -16,14 +16,14 @@ def dataset(task: str) -> DataSet:
     return DataSet("mine", task, split, split, split, None, None, classes, torch.zeros(4), torch.ones(4))
 
 
-class Says(nn.Module):
-    def __init__(self, answer):
+class Returns(nn.Module):
+    def __init__(self, function):
         super().__init__()
         self.weight = nn.Parameter(torch.ones(()))
-        self.answer = answer
+        self.function = function
 
     def forward(self, x):
-        return self.answer(x)
+        return self.function(x)
 
 
 @pytest.mark.parametrize(
@@ -36,34 +36,34 @@ class Says(nn.Module):
         ("classification", nn.Sequential(nn.BatchNorm1d(4), nn.Linear(4, 5))),
     ],
 )
-def test_what_fits_passes(task, network):
+def test_networks_that_fit_pass(task, network):
     before = {key: value.clone() for key, value in network.state_dict().items()}
     networks.check_fits(network, dataset(task))
     assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
 
 
 @pytest.mark.parametrize(
-    ("task", "network", "says"),
+    ("task", "network", "message"),
     [
         (
             "classification",
             nn.Linear(4, 6),
             r"returns \[3, 6\] for 3 inputs of mine; classification needs \[B, 5\]",
         ),
-        ("classification", Says(lambda x: torch.zeros(5)), r"returns \[5\]"),
-        ("classification", Says(lambda x: torch.zeros(3, 5, 1)), r"returns \[3, 5, 1\]"),
-        ("classification", Says(lambda x: torch.zeros(1, 5)), r"returns \[1, 5\]"),
+        ("classification", Returns(lambda x: torch.zeros(5)), r"returns \[5\]"),
+        ("classification", Returns(lambda x: torch.zeros(3, 5, 1)), r"returns \[3, 5, 1\]"),
+        ("classification", Returns(lambda x: torch.zeros(1, 5)), r"returns \[1, 5\]"),
         ("regression", nn.Linear(4, 3), r"returns \[3, 3\] .* regression needs \[B, 1\], or \[B, 2\]"),
-        ("regression", Says(lambda x: x[:, 0]), r"returns \[3\]"),
+        ("regression", Returns(lambda x: x[:, 0]), r"returns \[3\]"),
         ("classification", nn.Linear(7, 5), r"cannot take inputs of mine, \[4\] each: mat1 and mat2"),
-        ("classification", Says(lambda x: (x, x)), "returns tuple"),
-        ("classification", Says(lambda x: torch.zeros(3, 5).long()), "returns torch.int64"),
-        ("classification", Says(lambda x: torch.full((3, 5), torch.nan)), "NaN or infinite"),
+        ("classification", Returns(lambda x: (x, x)), "returns tuple"),
+        ("classification", Returns(lambda x: torch.zeros(3, 5).long()), "returns torch.int64"),
+        ("classification", Returns(lambda x: torch.full((3, 5), torch.nan)), "NaN or infinite"),
         ("classification", nn.Flatten(), "has no parameters"),
     ],
 )
-def test_what_does_not_fit_gets_one_sentence(task, network, says):
-    with pytest.raises(SzilardError, match=says) as caught:
+def test_networks_that_do_not_fit_give_one_line(task, network, message):
+    with pytest.raises(SzilardError, match=message) as caught:
         networks.check_fits(network, dataset(task))
     assert "\n" not in str(caught.value)
 
@@ -79,7 +79,7 @@ def test_modes_are_restored_module_by_module():
     assert network.training
 
 
-def test_noise_stands_beside_the_mean_and_is_learned():
+def test_noise_is_an_output_beside_the_mean_and_is_learned():
     torch.manual_seed(0)
     network = networks.WithNoise(nn.Linear(4, 1), log_noise=-0.5)
     x = torch.randn(7, 4)
@@ -90,7 +90,7 @@ def test_noise_stands_beside_the_mean_and_is_learned():
     assert network.log_noise.grad.item() == 7
 
 
-def test_noise_leaves_a_network_that_knows_its_own_alone():
+def test_a_network_with_its_own_noise_is_unchanged():
     own = nn.Linear(4, 2)
     x = torch.randn(7, 4)
     assert torch.equal(networks.WithNoise(own)(x), own(x))
@@ -112,6 +112,6 @@ def test_the_learned_noise_finds_the_spread_of_the_targets():
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    spread = (y - network(x)[:, 0]).square().mean().sqrt()  # the maximum-likelihood answer, in closed form
+    spread = (y - network(x)[:, 0]).square().mean().sqrt()  # the maximum-likelihood estimate, in closed form
     assert abs(network.log_noise.exp() / spread - 1) < 1e-3
     assert abs(spread - 0.3) < 0.02

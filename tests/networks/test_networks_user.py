@@ -1,4 +1,4 @@
-"""A network from the user's Python file."""
+"""Networks from a user's Python file."""
 
 import sys
 
@@ -58,7 +58,7 @@ def file(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["full", "outputs_only", "anything", "nothing", "lazy", "Net"])
-def test_functions_get_what_they_take(file, name):
+def test_functions_get_the_arguments_that_they_take(file, name):
     path = list(sys.path)
     network = networks.build(f"{file}:{name}", (3,), 5)
     assert network(torch.zeros(2, 3)).shape == (2, 5)
@@ -77,7 +77,7 @@ def test_seed_reaches_the_users_network(file, name):
 
 
 @pytest.mark.parametrize(
-    ("name", "says"),
+    ("name", "message"),
     [
         ("ful", "has no function 'ful'; perhaps 'full'"),
         ("zzzz", "has no function 'zzzz'; it has "),
@@ -87,13 +87,13 @@ def test_seed_reaches_the_users_network(file, name):
         ("fails", "raises ValueError: wrong width"),
     ],
 )
-def test_wrong_functions_get_one_sentence(file, name, says):
-    with pytest.raises(SzilardError, match=says):
+def test_invalid_functions_are_refused(file, name, message):
+    with pytest.raises(SzilardError, match=message):
         networks.build(f"{file}:{name}", (3,), 5)
 
 
 @pytest.mark.parametrize(
-    ("content", "says"),
+    ("content", "message"),
     [
         ("def f(:", "raises SyntaxError"),
         ("import no_such_module_anywhere", "raises ModuleNotFoundError"),
@@ -101,9 +101,9 @@ def test_wrong_functions_get_one_sentence(file, name, says):
         ("assert False", "raises AssertionError when it is run"),
     ],
 )
-def test_wrong_files_get_one_sentence(tmp_path, content, says):
+def test_invalid_files_are_refused(tmp_path, content, message):
     (tmp_path / "net.py").write_text(content)
-    with pytest.raises(SzilardError, match=says):
+    with pytest.raises(SzilardError, match=message):
         networks.build(f"{tmp_path / 'net.py'}:f", (3,), 5)
     with pytest.raises(SzilardError, match=r"other\.py does not exist"):
         networks.build(f"{tmp_path / 'other.py'}:f", (3,), 5)

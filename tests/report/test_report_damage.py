@@ -1,4 +1,4 @@
-"""Whatever is missing or damaged is said on the page, and costs no more than itself."""
+"""Missing or damaged files are named in the report, which shows everything else."""
 
 import json
 import stat
@@ -13,6 +13,8 @@ from szilard.errors import SzilardError
 from szilard.report import curves, summary
 from szilard.run.read import read
 
+pytestmark = pytest.mark.pictures
+
 
 @pytest.fixture
 def run(tmp_path):
@@ -23,7 +25,7 @@ def text_of(run):
     return report.write(run).read_text(encoding="utf-8")
 
 
-def test_a_whole_run_has_no_notes(run):
+def test_a_complete_run_has_no_notes(run):
     assert 'class="notes"' not in text_of(run)
 
 
@@ -38,7 +40,7 @@ def test_a_last_line_cut_short(run):
 @pytest.mark.parametrize(
     "line", ["[1, 2]", "null", '{"epoch": "one"}', '{"epoch": 4, "valid": 3}', "\x00\xff"]
 )
-def test_a_strange_line(run, line):
+def test_an_invalid_line_of_the_log(run, line):
     with open(run / "ssvi" / "metrics.jsonl", "a", encoding="latin-1") as file:
         file.write(line + "\n")
     found = read(run)
@@ -46,7 +48,7 @@ def test_a_strange_line(run, line):
     assert len(found.methods[0].history) == (4 if "4" in line else 3)
 
 
-def test_numbers_that_became_nan(run):
+def test_nan_figures(run):
     path = run / "ssvi" / "result.json"
     result = json.loads(path.read_text())
     result["test"] |= {"nll": float("nan"), "ece": None}
@@ -65,7 +67,7 @@ def test_a_method_that_has_not_finished(run):
     assert [row.finished for row in report.table(run)] == [False, True]
 
 
-def test_a_method_that_is_not_there(run):
+def test_a_method_without_a_folder(run):
     path = run / "run.toml"
     path.write_text(path.read_text().replace('"ssvi"', '"ssvi", "sparse-deterministic"'))
     assert read(run).notes == [
@@ -81,7 +83,7 @@ def test_no_method_has_finished(run):
     assert "Free energy F" in html
 
 
-def test_a_run_that_has_only_been_asked_for(tmp_path):
+def test_a_run_that_has_not_started(tmp_path):
     (tmp_path / "run.toml").write_text('methods = ["ssvi"]\n')
     html = text_of(tmp_path)
     assert "No method has finished yet." in html
@@ -110,7 +112,7 @@ def test_no_run_toml(run):
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut short", b"no archive at all"])
-def test_arrays_that_are_no_archive(run, content):
+def test_arrays_that_are_not_an_archive(run, content):
     (run / "ssvi" / "arrays.npz").write_bytes(content)
     found = read(run)
     assert "ssvi/arrays.npz cannot be read" in found.notes[0]
@@ -131,7 +133,7 @@ def test_a_bare_array_in_place_of_the_archive(run):
     assert "ssvi/arrays.npz cannot be read" in read(run).notes[0]
 
 
-def test_one_damaged_array_costs_one_picture(run):
+def test_one_damaged_array_omits_one_figure(run):
     path = run / "ssvi" / "arrays.npz"
     with zipfile.ZipFile(path) as archive:
         parts = {name: archive.read(name) for name in archive.namelist()}
@@ -146,11 +148,11 @@ def test_one_damaged_array_costs_one_picture(run):
 
 
 def test_pickles_are_not_opened(run, tmp_path):
-    class Evil:
+    class Malicious:
         def __reduce__(self):
             return (open, (str(tmp_path / "opened"), "w"))
 
-    change(run, "ssvi", risk_coverage_risk=np.array([Evil()], dtype=object))
+    change(run, "ssvi", risk_coverage_risk=np.array([Malicious()], dtype=object))
     assert "left out: risk_coverage_risk" in text_of(run)
     assert not (tmp_path / "opened").exists()
 
@@ -197,7 +199,7 @@ def test_no_run(tmp_path):
     assert not (tmp_path / "report.html").exists()
 
 
-def test_a_page_that_cannot_be_written_leaves_the_old_one(run, monkeypatch):
+def test_a_failed_write_leaves_the_old_page(run, monkeypatch):
     page = report.write(run)
     before = page.read_bytes()
     assert page.stat().st_mode & stat.S_IRUSR

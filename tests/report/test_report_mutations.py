@@ -1,4 +1,4 @@
-"""Every field of every file of a run, replaced by every kind of wrong value: a page, a note or one sentence."""
+"""Each field of each file of a run, replaced by invalid values, gives a page, a note or an error of one line."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ from szilard.run import read
 from szilard.run import result as results
 from szilard.run.folder import MethodFolder
 
+pytestmark = pytest.mark.pictures
+
 HUGE = int("9" * 400)
 ODD = [
     None, True, -1, 0, 1.5, 1e308, -1e308, 5e-324, HUGE, float("nan"), float("inf"), "", "x" * 10**5, "[red]x[/red]",
@@ -38,7 +40,7 @@ def runs(tmp_path_factory):
 
 
 class Page(HTMLParser):
-    """Which elements and attributes a page has."""
+    """The element names, event attributes and script links of a page."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -52,7 +54,7 @@ class Page(HTMLParser):
 
 
 def page_of(run) -> str:
-    """The page, which must be one that is safe to open."""
+    """The page; checks that it is safe to open."""
     html = report.write(run).read_text(encoding="utf-8")
     assert not Page(html).found & {"script", "iframe", "javascript:", "object", "embed", "base", "form"}
     assert not [name for name in Page(html).found if name.startswith("on")]
@@ -62,7 +64,7 @@ def page_of(run) -> str:
 
 
 def places(value, path=()):
-    """Where something stands in nested tables and lists."""
+    """The paths of all values in nested dicts and lists."""
     yield path
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, item in items:
@@ -80,8 +82,8 @@ def replaced(value, path, new):
     return value
 
 
-def told(*arguments) -> bool:
-    """Whether a command ran through; if not, it said one sentence."""
+def succeeds(*arguments) -> bool:
+    """Whether a command succeeds; if not, checks that it prints one line."""
     typed = szilard(*arguments)
     assert not set(typed.output) & set("\x1b\x00\u202e\u200b\ud800"), typed.output
     if typed.code:
@@ -90,18 +92,18 @@ def told(*arguments) -> bool:
 
 
 def table_of(run) -> None:
-    """The table that a command prints: rows, or one sentence."""
+    """Print the table of a run; checks that an error is one line."""
     try:
         figures.show([run])
     except SzilardError as error:
-        said = str(error)
+        message = str(error)
     else:
-        said = ""
-    assert "\n" not in said
+        message = ""
+    assert "\n" not in message
 
 
 @pytest.mark.parametrize("task", ["classification", "regression"])
-def test_the_schema_takes_every_field_and_no_wrong_one(runs, task):
+def test_the_schema_accepts_valid_fields_and_rejects_invalid_ones(runs, task):
     whole = json.loads((runs[task] / "ssvi" / "result.json").read_text())
     found, wrong = results.check(whole)
     assert not wrong
@@ -114,12 +116,12 @@ def test_the_schema_takes_every_field_and_no_wrong_one(runs, task):
                 assert path in ((), ("test",))
                 continue
             again, still = results.check(found)
-            assert (again, still) == (found, [])  # what is let through is right
+            assert (again, still) == (found, [])  # accepted values are valid
 
 
 @pytest.mark.parametrize("task", ["classification", "regression"])
-def test_a_result_of_which_one_field_is_odd(runs, tmp_path, task, monkeypatch):
-    """All fields through all readers; the pictures, which are slow, with some of the values."""
+def test_a_result_with_one_invalid_field(runs, tmp_path, task, monkeypatch):
+    """All fields with all readers; the figures, which are slow, with some of the values."""
     from szilard.report import sections
 
     run = shutil.copytree(runs[task], tmp_path / "run")
@@ -136,9 +138,9 @@ def test_a_result_of_which_one_field_is_odd(runs, tmp_path, task, monkeypatch):
                 table_of(run)
                 if number % 16 == 0:
                     page_of(run)
-    evil = {"classes": ["<script>", "\x1b"] * 3, "name": "<script>x</script>"}
-    evil["density"] = {"<i onload=x>\u202e$_{": 0.5}
-    path.write_text(json.dumps(whole | evil))
+    hostile = {"classes": ["<script>", "\x1b"] * 3, "name": "<script>x</script>"}
+    hostile["density"] = {"<i onload=x>\u202e$_{": 0.5}
+    path.write_text(json.dumps(whole | hostile))
     page_of(run)
 
 
@@ -150,7 +152,7 @@ RAW = [
 
 
 @pytest.mark.parametrize("content", RAW, ids=lambda content: content[:12].decode("latin-1"))
-def test_a_result_that_is_none(runs, tmp_path, content):
+def test_an_invalid_result_file(runs, tmp_path, content):
     run = shutil.copytree(runs["classification"], tmp_path / "run")
     (run / "ssvi" / "result.json").write_bytes(content)
     report.table(run)
@@ -158,7 +160,7 @@ def test_a_result_that_is_none(runs, tmp_path, content):
 
 
 @pytest.mark.parametrize("content", RAW, ids=lambda content: content[:12].decode("latin-1"))
-def test_a_line_of_the_log_that_is_none(runs, tmp_path, content):
+def test_an_invalid_line_of_the_log(runs, tmp_path, content):
     run = shutil.copytree(runs["regression"], tmp_path / "run")
     path = run / "ssvi" / "metrics.jsonl"
     lines = path.read_bytes().splitlines(keepends=True)
@@ -180,11 +182,11 @@ def epoch(**changes):
     return {key: value for key, value in line.items() if value is not ...}
 
 
-def test_which_lines_a_resumed_run_takes(tmp_path):
+def test_the_log_lines_of_a_resumed_run(tmp_path):
     folder = MethodFolder(tmp_path)
     good = [epoch(), epoch(epoch=2, step=16, energy=None), epoch(epoch=3, step=24, valid=None)]
     folder.metrics.write_text("".join(json.dumps(line) + "\n" for line in good) + '{"epoch": 4, "st')
-    assert folder.history() == good  # the last line was cut short by a kill
+    assert folder.history() == good  # the incomplete last line is ignored
     assert folder.rewind(16) == good[:2]
     assert folder.history() == good[:2]
     for odd in (..., None, "8", [], {}, True, -1, float("nan"), float("inf")):
@@ -205,9 +207,9 @@ def test_which_lines_a_resumed_run_takes(tmp_path):
             assert folder.metrics.read_text() == before
 
 
-@pytest.mark.skipif(os.name != "posix", reason="pipes and holes")
+@pytest.mark.skipif(os.name != "posix", reason="named pipes and sparse files")
 @pytest.mark.parametrize("file", ["run.toml", "ssvi/result.json", "ssvi/metrics.jsonl", "ssvi/arrays.npz"])
-def test_what_is_no_file_or_far_too_large(runs, tmp_path, file):
+def test_paths_that_are_not_regular_files_or_are_too_large(runs, tmp_path, file):
     run = shutil.copytree(runs["classification"], tmp_path / "run")
     path = run / file
 
@@ -250,8 +252,8 @@ def test_what_is_no_file_or_far_too_large(runs, tmp_path, file):
         ("snr_end_0", np.full(30, -np.inf)),
     ],
 )  # fmt: skip
-def test_odd_arrays(runs, tmp_path, name, value, monkeypatch):
-    """The pictures of training, which read no arrays, are left out."""
+def test_invalid_arrays(runs, tmp_path, name, value, monkeypatch):
+    """The figures of training are left out, because they read no arrays."""
     from szilard.report import sections
 
     monkeypatch.setattr(sections, "training", lambda run: sections.Section("", "", []))
@@ -287,16 +289,16 @@ TOML = {
 
 
 @pytest.mark.parametrize("key", TOML)
-def test_an_odd_run_toml(tmp_path, monkeypatch, key):
+def test_an_invalid_run_toml_is_refused(tmp_path, monkeypatch, key):
     monkeypatch.chdir(tmp_path)
     for value in TOML[key]:
         rest = "" if key == "methods" else 'methods = ["ssvi"]\n'
         (tmp_path / "run.toml").write_text(f"{rest}{key} = {value}\n")
-        assert not told("fit", "run.toml", "--out", "out", "--quiet"), value
+        assert not succeeds("fit", "run.toml", "--out", "out", "--quiet"), value
         assert [path.name for path in tmp_path.iterdir()] == ["run.toml"], value
 
 
-def test_a_method_is_no_path_out_of_the_run(runs, tmp_path):
+def test_method_names_cannot_leave_the_run_folder(runs, tmp_path):
     run = shutil.copytree(runs["classification"], tmp_path / "run")
     shutil.copytree(run / "ssvi", tmp_path / "secret")
     text = (run / "run.toml").read_text()

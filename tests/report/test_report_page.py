@@ -1,4 +1,4 @@
-"""The report of a whole run: everything is there, safe to open, and asks nothing of anybody."""
+"""The report of a complete run: all parts are present, it is safe to open, and needs no network."""
 
 import base64
 import io
@@ -14,6 +14,8 @@ from szilard import report
 from szilard.report import weights
 from szilard.run.read import read
 
+pytestmark = pytest.mark.pictures
+
 VOID = {"meta", "img", "br", "line", "use", "path", "rect"}
 
 
@@ -24,12 +26,12 @@ def run(tmp_path):
 
 @pytest.fixture(scope="module")
 def html(tmp_path_factory):
-    """Of a run that no test changes: drawing it takes most of a test's time."""
+    """The page of an unchanged run, shared by tests because drawing it is slow."""
     return text_of(classification(tmp_path_factory.mktemp("page") / "run <1> & more"))
 
 
 class Tags(HTMLParser):
-    """Every opened tag is closed, and in order."""
+    """Checks that tags are nested correctly."""
 
     def __init__(self):
         super().__init__()
@@ -53,7 +55,7 @@ def text_of(run):
     return page.read_text(encoding="utf-8")
 
 
-def test_all_parts_are_there(run):
+def test_all_parts_are_present(run):
     html = text_of(run)
     for heading in (
         "mlp on digits", "Quality and cost", "Calibration of the probabilities", "Out-of-distribution detection",
@@ -76,7 +78,7 @@ def test_names_of_users_are_escaped(html):
     assert "<1>" not in html
 
 
-def test_names_in_drawings_are_escaped_and_are_no_formulas(run):
+def test_names_in_figures_are_escaped_and_are_not_formulas(run):
     change(run, "ssvi", weight_names=np.array(["<script>alert(1)</script>", "$\\frac{$"]))
     path = run / "ssvi" / "result.json"
     path.write_text(path.read_text().replace('"first"', '"<i>$x_{$"'))
@@ -93,14 +95,14 @@ def test_the_page_is_well_formed(html):
     assert parser.open == []
 
 
-def test_the_page_asks_nothing_of_the_network(html):
+def test_the_page_loads_nothing_from_the_network(html):
     assert not re.findall(r'(?:src|href)="(?!data:|#)[^"]*"', html)
     assert not re.findall(r"url\((?!#)", html)
     assert "<script" not in html
     assert "@import" not in html
 
 
-def test_ids_of_the_drawings_do_not_meet_and_all_references_have_one(html):
+def test_ids_are_unique_and_all_references_exist(html):
     names = re.findall(r'\bid="([^"]+)"', html)
     assert len(names) == len(set(names)) > 100
     assert set(re.findall(r'(?:url\(|href=")#([^")]+)', html)) <= set(names)
@@ -121,7 +123,7 @@ def test_the_same_folder_gives_the_same_page(run, html):
     assert text_of(run) == html
 
 
-def test_pictures_show_the_inputs(html):
+def test_images_show_the_inputs(html):
     from matplotlib.image import imread
 
     first = re.search(r'src="data:image/png;base64,([^"]+)"', html)[1]
@@ -130,12 +132,12 @@ def test_pictures_show_the_inputs(html):
     np.testing.assert_allclose(pixels[..., 0], np.linspace(0, 1, 256)[:16].reshape(4, 4), atol=1 / 255)
 
 
-def test_pictures_may_have_colours(run):
+def test_images_may_have_colours(run):
     change(run, "ssvi", uncertain_images=np.full((16, 3, 5, 5), 0.5))
     assert text_of(run).count('src="data:image/png;base64,') == 3 * 16
 
 
-def test_matplotlib_keeps_its_settings_and_pyplot_stays_out(run):
+def test_matplotlib_keeps_its_settings_and_pyplot_is_not_imported(run):
     import matplotlib
 
     before = dict(matplotlib.rcParams)
@@ -145,13 +147,13 @@ def test_matplotlib_keeps_its_settings_and_pyplot_stays_out(run):
     assert ("matplotlib.pyplot" in sys.modules) == imported
 
 
-def test_sigma_is_said_to_have_moved(html):
+def test_a_change_of_sigma_is_reported(html):
     assert html.count("median |Δ ln σ| = 1.00 nats") == 2
     assert "−2.00 → −3.00" in html
     assert "hardly moved" not in html
 
 
-def test_sigma_that_stands_still_is_said_to(run):
+def test_an_unchanged_sigma_is_reported(run):
     change(run, "ssvi", **posterior(end_at=-2.01))
     assert "median |Δ ln σ| = 0.01 nats: σ has hardly moved" in text_of(run)
 

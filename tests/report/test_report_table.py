@@ -1,4 +1,4 @@
-"""The table, its formats, and the sentence over it, against numbers worked out by hand."""
+"""The table, its formats, and the summary above it, against numbers computed by hand."""
 
 import json
 import math
@@ -11,6 +11,8 @@ from szilard import report
 from szilard.report import figure_names, summary
 from szilard.run.read import read
 
+pytestmark = pytest.mark.pictures
+
 
 @pytest.fixture
 def run(tmp_path):
@@ -21,7 +23,7 @@ def cells(row):
     return {cell.figure: cell for cell in row.cells}
 
 
-def test_rows_are_the_methods_in_their_order(run):
+def test_rows_are_the_methods_in_order(run):
     rows = report.table(run)
     assert [row.key for row in rows] == ["ssvi", "deterministic", "mean-field"]
     assert [row.name for row in rows] == ["SSVI, 5 % of weights", "deterministic", "mean-field"]
@@ -29,7 +31,7 @@ def test_rows_are_the_methods_in_their_order(run):
     assert len({tuple(cell.heading for cell in row.cells) for row in rows}) == 1
 
 
-def test_each_cost_says_how_it_was_found(run):
+def test_each_cost_has_its_source(run):
     found = {cell.figure: cell.source for cell in report.table(run)[0].cells}
     assert found["accuracy"] == "quality"
     assert found["macs"] == "counted"
@@ -37,7 +39,7 @@ def test_each_cost_says_how_it_was_found(run):
     assert found["seconds"] == "measured"
 
 
-def test_figures_beside_the_baseline(run):
+def test_figures_relative_to_the_baseline(run):
     ssvi, base, _ = map(cells, report.table(run))
     assert (ssvi["accuracy"].text, ssvi["accuracy"].beside) == ("90.00 %", "−6.00 pp")
     assert (ssvi["nll"].text, ssvi["nll"].beside) == ("0.300", "1.5×")
@@ -46,23 +48,23 @@ def test_figures_beside_the_baseline(run):
     assert ssvi["auroc_best"].beside == "±0.000"
 
 
-def test_the_best_of_a_column_is_better_than_all_others(run):
+def test_the_best_of_a_column_must_be_better_than_all_others(run):
     ssvi, base, field = map(cells, report.table(run))
     assert [c["accuracy"].best for c in (ssvi, base, field)] == [False, False, False]  # two of them tie
     assert [c["bits"].best for c in (ssvi, base, field)] == [True, False, False]
-    assert not any(c["ece"].best for c in (ssvi, base, field))  # all the same: nobody is best
+    assert not any(c["ece"].best for c in (ssvi, base, field))  # all equal: none is best
 
 
 @pytest.mark.parametrize(("wrong", "clear"), [(1, False), (3, False), (6, True)])
-def test_chance_is_not_called_better(tmp_path, wrong, clear):
-    """Of 100 answers, so many are right by one method and wrong by the other: clear from 2 standard errors on."""
+def test_a_difference_by_chance_is_not_marked_as_best(tmp_path, wrong, clear):
+    """``wrong`` of 100 predictions differ; the difference counts from 2 standard errors on."""
     run = classification(tmp_path / "run", ("ssvi", "deterministic"))
     labels = np.arange(100) % 10
     for key, errors in (("ssvi", 0), ("deterministic", wrong)):
-        answers = labels.copy()
-        answers[:errors] = (answers[:errors] + 1) % 10
+        predictions = labels.copy()
+        predictions[:errors] = (predictions[:errors] + 1) % 10
         p = np.full((100, 10), 0.01, np.float16)
-        p[np.arange(100), answers] = 0.91
+        p[np.arange(100), predictions] = 0.91
         path = run / key / "arrays.npz"
         arrays = dict(np.load(path)) | {"test_mean_probabilities": p, "test_labels": labels}
         np.savez(path, **arrays)
@@ -73,16 +75,16 @@ def test_chance_is_not_called_better(tmp_path, wrong, clear):
     assert found == {"ssvi": clear, "deterministic": False}
 
 
-def test_what_is_no_mean_over_inputs_is_never_called_best(tmp_path):
+def test_coverage_and_time_are_never_marked_as_best(tmp_path):
     run = regression(tmp_path / "run")
     path = run / "deterministic" / "result.json"
     path.write_text(path.read_text().replace('"coverage95": 0.9', '"coverage95": 0.99'))
     ssvi, base = map(cells, report.table(run))
     assert (ssvi["coverage95"].best, base["coverage95"].best) == (False, False)
     assert ssvi["rmse"].heading == "RMSE ↓"
-    assert not any(cell.best for cell in (ssvi["seconds"], base["seconds"]))  # by a clock
+    assert not any(cell.best for cell in (ssvi["seconds"], base["seconds"]))  # measured by a clock
     assert ssvi["rmse"].beside == "0.5×"
-    assert ssvi["nll"].beside == "±0.000"  # of a density: a difference, not a ratio
+    assert ssvi["nll"].beside == "±0.000"  # NLL: a difference, not a ratio
 
 
 def test_the_summary(run):
@@ -94,8 +96,8 @@ def test_the_summary(run):
     )
 
 
-def test_a_difference_within_sampling_error_is_called_one(run):
-    # 6 of 100 answers differ: the difference is 6 points, its standard error 100 sqrt(.06 (1 - .06) / 100) = 2.4.
+def test_a_difference_within_sampling_error_is_described_as_such(run):
+    # 6 of 100 predictions differ: the difference is 6 points, its standard error 100 sqrt(.06 (1 - .06) / 100) = 2.4.
     main, base, _ = read(run).finished
     assert summary._noise(main, base) == pytest.approx(math.sqrt(0.06 * 0.94 / 100))
     assert summary._accuracy(main, base) == "is 6.0 points less accurate (90.0 % against 96.0 %)"
@@ -121,20 +123,20 @@ def test_the_summary_of_other_runs(tmp_path, methods, words):
 
 
 def test_the_summary_of_a_regression(tmp_path):
-    said = summary.comparison(read(regression(tmp_path / "run")))
-    assert "has an RMSE of 1 against 2" in said
-    assert "has the same NLL" in said
-    assert "It needs as much memory" in said
+    text = summary.comparison(read(regression(tmp_path / "run")))
+    assert "has an RMSE of 1 against 2" in text
+    assert "has the same NLL" in text
+    assert "It needs as much memory" in text
 
 
-def test_the_circumstances(run):
+def test_the_facts(run):
     assert dict(summary.facts(read(run))) == {
         "training examples": "1,000", "test inputs": "100", "epochs": "3", "draws per prediction": "8",
         "out-of-distribution": "photographs", "seed": "7",
     }  # fmt: skip
 
 
-def test_seed_zero_is_a_seed(run):
+def test_seed_0_is_shown(run):
     for path in run.glob("*/result.json"):
         path.write_text(json.dumps(json.loads(path.read_text()) | {"seed": 0}))
     assert dict(summary.facts(read(run)))["seed"] == "0"
@@ -187,23 +189,25 @@ def test_few_test_inputs_give_intervals(run):
     few(run, "ssvi", {"accuracy": [0.825, 0.9444], "nll": [-0.2, 0.4], "unknown": [0, 1]})
     ssvi, base, _ = map(cells, report.table(run))
     assert ssvi["accuracy"].interval == "82.50–94.44 %"
-    assert ssvi["nll"].interval == "−0.200 to 0.400"  # a dash beside a minus would be misread
+    assert ssvi["nll"].interval == "−0.200 to 0.400"  # "to" instead of a dash beside a minus sign
     assert ssvi["ece"].interval == ssvi["bits"].interval == base["accuracy"].interval == ""
     page = report.write(run).read_text()
     assert "<small>82.50–94.44 %</small>" in page
     assert "Ranges: 95 % intervals of figures from 100 test examples." in page
 
 
-def test_many_test_inputs_give_none(run):
+def test_many_test_inputs_give_no_intervals(run):
     assert "Ranges" not in report.write(run).read_text()
     assert not any(cell.interval for row in report.table(run) for cell in row.cells)
 
 
 @pytest.mark.parametrize(("examples", "open_"), [((90, 10), True), ((55, 45), False)])
-def test_classes_are_shown_and_open_where_they_are_unequal(run, examples, open_):
+def test_the_class_table_is_open_if_classes_are_unequal(run, examples, open_):
     rows = [of_class("<b>", examples[0], 0.5, [0.25, 0.75]), of_class("b", examples[1], None, [0, 1])]
     few(run, "ssvi", {}, rows)
-    few(run, "deterministic", {}, [*rows, of_class("c", 1, 1, [0, 1])])  # of other classes: not beside it
+    few(
+        run, "deterministic", {}, [*rows, of_class("c", 1, 1, [0, 1])]
+    )  # other classes are not shown beside these
     page = report.write(run).read_text()
     part = page[page.index("<h2>Precision and recall by class</h2>") :].partition("</section>")[0]
     assert ("<details>" not in part) is open_
@@ -217,5 +221,5 @@ def test_classes_are_shown_and_open_where_they_are_unequal(run, examples, open_)
     ("value", "text"),
     [(0.00211, "0.00211"), (449.2, "449.2"), (143850.4, "143,850"), (2e8, "2e+08"), (-1234, "−1,234")],
 )
-def test_numbers_of_any_size_read_well(value, text):
+def test_numbers_of_any_size(value, text):
     assert figure_names.digits(value) == text

@@ -1,4 +1,4 @@
-"""Two processes, one run folder."""
+"""Locks: two processes cannot write into one run folder."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ with getattr(lock, sys.argv[1])(Path(sys.argv[2])):
 
 @pytest.fixture
 def holder():
-    """Starts a process that holds a lock."""
+    """A function that starts a process which holds a lock."""
     started = []
 
     def hold(kind, folder):
@@ -52,7 +52,7 @@ def holder():
 
 
 def held(kind, folder):
-    """Whether the lock can be had."""
+    """Whether another process or thread holds the lock."""
     try:
         with getattr(lock, kind)(folder):
             return False
@@ -60,7 +60,7 @@ def held(kind, folder):
         return True
 
 
-def test_the_second_is_told_who_the_first_is(tmp_path, holder):
+def test_the_error_names_the_process_that_holds_the_lock(tmp_path, holder):
     run = tmp_path / "run"
     process = holder("run", run)
     with pytest.raises(SzilardError) as error, lock.run(run):
@@ -72,10 +72,10 @@ def test_the_second_is_told_who_the_first_is(tmp_path, holder):
     )
     process.communicate("\n")
     assert not held("run", run)
-    assert not run.exists()  # made for the lock, and nothing was put into it
+    assert not run.exists()  # it was created for the lock only
 
 
-def test_a_kill_releases_it(tmp_path, holder):
+def test_a_killed_process_releases_the_lock(tmp_path, holder):
     process = holder("run", tmp_path)
     process.kill()
     process.wait()
@@ -85,8 +85,8 @@ def test_a_kill_releases_it(tmp_path, holder):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
-def test_a_forked_child_does_not_keep_it(tmp_path):
-    """A worker that outlives its parent must not hold the folder for ever."""
+def test_a_forked_child_does_not_keep_the_lock(tmp_path):
+    """A worker that outlives its parent must not hold the lock forever."""
     code = """
 import os, sys
 from pathlib import Path
@@ -104,12 +104,12 @@ with lock.run(Path(sys.argv[1])):
     )  # fmt: skip
     child = int(process.stdout.readline())
     process.wait()
-    os.kill(child, 0)  # it lives
+    os.kill(child, 0)  # raises if the child has ended
     assert not held("run", tmp_path)
     process.communicate("\n")
 
 
-def test_methods_share_a_run_folder_and_a_run_wants_it_alone(tmp_path, holder):
+def test_locks_of_methods_share_a_folder_and_the_lock_of_a_run_is_exclusive(tmp_path, holder):
     process = holder("method", tmp_path / "ssvi")
     assert not held("method", tmp_path / "deterministic")
     assert held("method", tmp_path / "ssvi")
@@ -123,20 +123,20 @@ def test_methods_share_a_run_folder_and_a_run_wants_it_alone(tmp_path, holder):
 
 def test_another_thread_is_another_run(tmp_path):
     with lock.run(tmp_path):
-        answers = []
+        found = []
         thread = threading.Thread(
-            target=lambda: answers.extend([held("run", tmp_path), held("method", tmp_path / "a")])
+            target=lambda: found.extend([held("run", tmp_path), held("method", tmp_path / "a")])
         )
         thread.start()
         thread.join()
-    assert answers == [True, True]
+    assert found == [True, True]
 
 
 @pytest.mark.parametrize(
     "content", [b"", b"{", b"[1]", b'{"pid": "x", "host": 1}', b"\xff" * 10_000, b"[" * 5000,
                 b'{"pid": 1, "host": "\\u001b[2J", "started": "2026-01-01T00:00:00"}']
 )  # fmt: skip
-def test_what_a_lock_file_says_is_not_trusted(tmp_path, content):
+def test_invalid_content_of_a_lock_file_is_handled(tmp_path, content):
     path = tmp_path / lock.NAME
     path.write_bytes(content)
     with path.open("rb+") as file:
@@ -146,7 +146,7 @@ def test_what_a_lock_file_says_is_not_trusted(tmp_path, content):
     assert str(error.value).isprintable()
 
 
-def test_no_lock_can_be_had_there(tmp_path):
+def test_a_lock_file_that_cannot_be_opened_is_refused(tmp_path):
     (tmp_path / "precious").write_text("precious")
     (tmp_path / lock.NAME).symlink_to(tmp_path / "precious")
     with pytest.raises(SzilardError, match=r"the lock .* cannot be opened"), lock.run(tmp_path):
@@ -157,13 +157,13 @@ def test_no_lock_can_be_had_there(tmp_path):
         pass
 
 
-def test_a_file_system_without_locks_is_told(tmp_path, monkeypatch):
+def test_a_file_system_without_locks_gives_a_warning(tmp_path, monkeypatch):
     monkeypatch.setattr(flock, "take", lambda *_, **__: None)
     with pytest.warns(SzilardWarning, match="a second run in it is not prevented"), lock.run(tmp_path):
         pass
 
 
-def test_fit_waits_for_nobody_and_touches_nothing(tmp_path, holder):
+def test_fit_in_a_locked_folder_is_refused_and_changes_nothing(tmp_path, holder):
     run = tmp_path / "run"
     assert szilard("fit", *TINY, "--no-baselines", "--out", run, "--quiet").code == 0
     before = {p: p.read_bytes() for p in run.rglob("*") if p.is_file()}
@@ -179,7 +179,7 @@ def test_fit_waits_for_nobody_and_touches_nothing(tmp_path, holder):
             epochs=1, out=run, overwrite=True, progress=False, accelerator="cpu",
         )  # fmt: skip
     assert {p: p.read_bytes() for p in run.rglob("*") if p.is_file() and p.name != lock.NAME} == before
-    for command in (["measure", run, "--samples", 2], ["report", run]):  # readers are welcome
+    for command in (["measure", run, "--samples", 2], ["report", run]):  # reading needs no lock
         assert szilard(*command).code == 0
 
 
@@ -188,8 +188,8 @@ def test_a_refused_run_leaves_no_folder(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_same_command_twice_at_once_and_sigterm(tmp_path):
-    """One trains, the other is refused; the first ends cleanly when it is asked to, with a checkpoint."""
+def test_the_same_command_twice_and_sigterm(tmp_path):
+    """The second command is refused; SIGTERM ends the first cleanly, with a checkpoint."""
     run = tmp_path / "a run"
     long = (*TINY, "--no-baselines", "--epochs", "50000", "--out", run, "--quiet")
     first = start("fit", *long)
@@ -198,12 +198,12 @@ def test_the_same_command_twice_at_once_and_sigterm(tmp_path):
         time.sleep(0.01)
     szilard("fit", *long, "--overwrite").refused(f"in use by process {first.pid} on")
     first.send_signal(signal.SIGTERM)
-    _, said = first.communicate(timeout=600)
-    assert (first.returncode, said.splitlines()[-1]) == (
+    _, message = first.communicate(timeout=600)
+    assert (first.returncode, message.splitlines()[-1]) == (
         143,
         f"error: stopped by SIGTERM; the files in {run} are complete; continue with szilard fit --out '{run}' --resume "
         "--accelerator cpu",
     )
     state = checkpoint.load(run / "ssvi" / "checkpoint.pt", "checkpoint")
-    assert state["step"] >= json.loads(log.read_text().splitlines()[-1])["step"]  # nothing done is lost
+    assert state["step"] >= json.loads(log.read_text().splitlines()[-1])["step"]  # no finished step is lost
     assert leftovers(run) == []

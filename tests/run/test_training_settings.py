@@ -1,4 +1,4 @@
-"""run.toml: what was asked for, and nothing else."""
+"""run.toml and the settings of a run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from szilard.training import defaults
 from szilard.training.run import absolute, complete
 
 
-def test_settings_come_back_from_the_file(tmp_path):
+def test_settings_are_read_back_from_the_file(tmp_path):
     settings = Settings(
         data=DataSettings("digits", n_train=300, seed=4),
         network=NetworkSettings("mlp:8"),
@@ -26,7 +26,7 @@ def test_settings_come_back_from_the_file(tmp_path):
     assert settings.differences(settings) is None
 
 
-def test_patterns_of_names_come_back_from_the_file(tmp_path):
+def test_patterns_of_names_are_read_back_from_the_file(tmp_path):
     options = {"only": ["head", "adapters.*"], "except_": "*.norm", "matrices": "*.mixing"}
     settings = Settings(methods={"ssvi": options, "mean-field": {"only": "head"}})
     path = tmp_path / "run.toml"
@@ -48,7 +48,7 @@ def test_a_difference_is_named():
     )
 
 
-def test_how_often_checkpoints_are_written_is_no_difference():
+def test_checkpoint_intervals_are_not_a_difference():
     methods = {"ssvi": {}}
     a = Settings(fit=FitSettings(checkpoint_steps=1), methods=methods)
     assert a.differences(Settings(fit=FitSettings(checkpoint_seconds=1.0), methods=methods)) is None
@@ -69,25 +69,25 @@ def test_how_often_checkpoints_are_written_is_no_difference():
         ("methods = ['ssvi']\n[method]\nssvi = 3", "method.ssvi in .* must be a table"),
     ],
 )
-def test_what_is_no_run(tmp_path, text, sentence):
+def test_invalid_settings_are_refused(tmp_path, text, sentence):
     path = tmp_path / "run.toml"
     path.write_text(text)
     with pytest.raises(SzilardError, match=sentence):
         toml.read(path)
 
 
-def test_a_file_that_is_not_there(tmp_path):
+def test_a_missing_file_is_refused(tmp_path):
     with pytest.raises(SzilardError, match="cannot be read"):
         toml.read(tmp_path / "run.toml")
 
 
-def test_whole_numbers_serve_as_rates(tmp_path):
+def test_integers_are_accepted_as_rates(tmp_path):
     path = tmp_path / "run.toml"
     path.write_text("[fit]\nlr = 1")
     assert toml.read(path).fit.lr == 1.0
 
 
-def test_paths_become_whole(tmp_path, monkeypatch):
+def test_paths_become_absolute(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     settings = absolute(Settings(DataSettings("t.csv", root="d"), NetworkSettings("n.py:build")))
     assert settings.data.name == str(tmp_path / "t.csv")
@@ -116,7 +116,7 @@ def test_default_lengths(n):
     assert steps <= defaults.STEPS or epochs == defaults.FEWEST
 
 
-def test_only_folders_of_methods_are_ever_cleared(tmp_path):
+def test_only_folders_of_methods_are_cleared(tmp_path):
     for name in ("ssvi", "precious"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "checkpoint.pt").write_bytes(b"x")

@@ -1,4 +1,4 @@
-"""The operators: right answers over random shapes, and good citizens of torch.compile and torch.export."""
+"""The sparse operators: correct for random shapes, and supported by torch.compile and torch.export."""
 
 import pytest
 import torch
@@ -33,7 +33,7 @@ def test_linear_equals_dense(batch, inputs, outputs, density, seed):
 
 
 def test_without_csr_kernels(monkeypatch):
-    """The path of machines whose torch has no sparse BLAS gives the same numbers."""
+    """The fallback for torch builds without sparse BLAS gives the same results."""
     g = generator()
     support = Support.random((20, 30), 40, g)
     values, x, grad = (torch.randn(s, generator=g) for s in (40, (5, 30), (5, 20)))
@@ -51,7 +51,7 @@ def test_without_csr_kernels(monkeypatch):
 
 
 def arguments(kind):
-    """What the operators of one kind take, in single precision, at a density that the C++ kernels serve."""
+    """Arguments of the operators of one kind, in single precision, as the C++ kernels support."""
     g = generator(1)
     shape = (6, 12) if kind == "linear" else (6, 2, 3, 3)
     support = Support.random(shape, 20, g)
@@ -97,8 +97,8 @@ def test_opcheck_of_the_layout():
 
 
 @pytest.mark.parametrize("kind", ["linear", "conv"])
-def test_the_short_way_is_the_dispatchers(kind, kernels):
-    """Called directly, where nobody listens, and through torch's dispatcher, under a profiler: the same bits."""
+def test_direct_calls_equal_dispatched_calls(kind, kernels):
+    """Direct calls and calls through torch's dispatcher (under a profiler) give the same bits."""
     x, mean, log_std, key, index, rest = arguments(kind)
     given = (x, mean, log_std, *((None, key, *index, True) if kind == "linear" else (key, *index, *rest)))
 

@@ -1,4 +1,4 @@
-"""Structured supports: the budget, what a move keeps, products, and networks trained on each pattern."""
+"""Structured supports: budgets, moves, products, and training with each pattern."""
 
 import copy
 import itertools
@@ -31,8 +31,8 @@ def close(x, y, atol=1e-5):
     return torch.allclose(x, y, atol=atol, rtol=1e-5)
 
 
-def most_of_a_unit(shape, pattern):
-    """Bound on |nnz - budget|: half of the largest unit, or one unit where the budget has room for none."""
+def largest_deviation(shape, pattern):
+    """Bound on |nnz - budget|: the size of the largest unit."""
     rows, cols, kernel = shape[0], math.prod(shape[1:]), math.prod(shape[2:])
     if isinstance(pattern, Block):
         return min(rows, pattern.side) * min(cols, pattern.side)
@@ -41,7 +41,7 @@ def most_of_a_unit(shape, pattern):
 
 @given(shapes, structured, st.floats(0.01, 1), st.integers(0, 99))
 @settings(deadline=None, max_examples=150)
-def test_the_budget_is_met_to_a_unit_and_follows_from_the_shape(shape, pattern, density, seed):
+def test_the_budget_is_met_up_to_one_unit(shape, pattern, density, seed):
     size = math.prod(shape)
     budget = max(1, round(density * size))
     drawn = Support.random(shape, budget, generator(seed), pattern)
@@ -49,8 +49,8 @@ def test_the_budget_is_met_to_a_unit_and_follows_from_the_shape(shape, pattern, 
     largest = Support.largest(weight, budget, pattern)
     fresh = pattern.fresh(shape, budget, generator(seed))
     assert drawn.nnz == largest.nnz == len(fresh)
-    assert abs(drawn.nnz - budget) <= most_of_a_unit(shape, pattern)
-    # What is largest is larger than what is drawn, up to the greedy choice of columns within rows.
+    assert abs(drawn.nnz - budget) <= largest_deviation(shape, pattern)
+    # The largest entries have a larger norm than random ones.
     if isinstance(pattern, Block):
         assert weight[largest.mask()].norm() >= weight[drawn.mask()].norm() - 1e-5
 
@@ -64,22 +64,22 @@ def test_a_move_keeps_budget_pattern_and_values(shape, pattern, density, fractio
     growth = GrowthGradient(linear_rows)
     growth.add(torch.randn(4, support.rows, generator=g), torch.randn(4, support.cols, generator=g))
     move = drop_and_grow(support, torch.rand(nnz, generator=g), growth, fraction)
-    support.check()  # of the pattern still
+    support.check()  # it still has the pattern
     assert support.nnz == nnz
     assert move.dropped == int((~torch.isin(support.flat(), old)).sum()) <= fraction * nnz + 1e-6
     values = torch.arange(nnz) + 1.0
     carried = values.clone()
     move.carry(carried, -1.0)
-    was = dict(zip(old.tolist(), values.tolist(), strict=True))
-    assert carried.tolist() == [was.get(i, -1.0) for i in support.flat().tolist()]
+    before = dict(zip(old.tolist(), values.tolist(), strict=True))
+    assert carried.tolist() == [before.get(i, -1.0) for i in support.flat().tolist()]
 
 
-def test_blocks_leave_by_their_score_and_enter_by_their_gradient(monkeypatch):
-    monkeypatch.setattr(growth_module, "BLOCK", 50)  # so that the gradient comes in several pieces
+def test_blocks_are_dropped_by_score_and_grown_by_gradient(monkeypatch):
+    monkeypatch.setattr(growth_module, "BLOCK", 50)  # process the gradient in several pieces
     weight = torch.zeros(12, 10)
     weight[0:4, 0:4] = 3.0
-    weight[4:8, 4:8] = 1.0  # leaves: the lesser of two whole blocks
-    weight[0:4, 8:10] = 0.5  # the only ragged one stays
+    weight[4:8, 4:8] = 1.0  # is dropped: the smaller of two complete blocks
+    weight[0:4, 8:10] = 0.5  # the only partial block stays
     support = Support.largest(weight, 16 + 16 + 8, "block4")
     assert torch.equal(support.mask(), weight != 0)
     grad, x = torch.zeros(1, 12), torch.zeros(1, 10)
@@ -94,7 +94,7 @@ def test_blocks_leave_by_their_score_and_enter_by_their_gradient(monkeypatch):
 
 
 @pytest.mark.parametrize("kind", ["linear", "conv"])
-def test_neurons_leave_by_their_score_and_enter_by_their_gradient(kind):
+def test_neurons_are_dropped_by_score_and_grown_by_gradient(kind):
     g = generator(5)
     shape = (9, 7) if kind == "linear" else (9, 7, 3, 2)
     support = Support.random(shape, round(0.4 * math.prod(shape)), g, "neuron")
@@ -112,7 +112,7 @@ def test_neurons_leave_by_their_score_and_enter_by_their_gradient(kind):
     growth.add(grad, x)
     fraction = 0.7
     drop_and_grow(support, score, growth, fraction)
-    # By hand, from dense matrices.
+    # Computed directly from dense matrices.
     squares = score.square().view(len(rows), len(channels), -1).sum(2)
     gain = dense.square().view(9, 7, -1).sum(2)
     share = 1 - math.sqrt(1 - fraction)
@@ -127,7 +127,7 @@ def test_neurons_leave_by_their_score_and_enter_by_their_gradient(kind):
     assert torch.equal(support.kept_channels, by_channel.topk(len(channels)).indices.sort().values)
 
 
-def test_what_exists_is_what_the_pattern_says():
+def test_supports_have_their_pattern():
     neuron = Support.random((20, 30), 150, generator(), "neuron")
     assert (len(neuron.kept_rows), len(neuron.kept_channels)) == (10, 15)  # half of each side
     assert torch.equal(neuron.mask().any(1).nonzero().flatten(), neuron.kept_rows)
@@ -143,7 +143,7 @@ def test_what_exists_is_what_the_pattern_says():
 
 @given(st.floats(0.02, 1.0))
 @settings(deadline=None, max_examples=40)
-def test_neuron_budgets_keep_one_share_of_neurons(density):
+def test_neuron_budgets_match_between_layers(density):
     patterns = [Neuron(first=True), Neuron(), Neuron(), Neuron(last=True)]
     wide = [(1000, 784), (1000, 1000), (500, 1000), (10, 500)]
     counts = budgets(patterns, wide, density)
@@ -191,7 +191,7 @@ def test_products_and_their_gradients_equal_dense(kind, pattern, kernels, monkey
 
 @pytest.mark.parametrize("kind", ["linear", "conv"])
 def test_drawn_outputs_have_the_mean_and_variance_of_the_weights(kind, monkeypatch):
-    monkeypatch.setenv("SZILARD_KERNELS", "torch")  # the C++ kernels do these convolutions entry by entry
+    monkeypatch.setenv("SZILARD_KERNELS", "torch")  # the C++ kernels process these convolutions by entry
     torch.manual_seed(0)
     shape = (6, 8) if kind == "linear" else (6, 4, 3, 3)
     support = Support.random(shape, math.prod(shape) // 3, generator(), "neuron")
@@ -213,7 +213,7 @@ def test_drawn_outputs_have_the_mean_and_variance_of_the_weights(kind, monkeypat
     assert torch.allclose(many.var(0), variance, rtol=0.06, atol=1e-6)
     absent = torch.ones(6, dtype=torch.bool)
     absent[weight.support.kept_rows] = False
-    assert (many[:, absent] == 0).all()  # no noise where no output exists
+    assert (many[:, absent] == 0).all()  # no noise without an output
 
 
 def digits():

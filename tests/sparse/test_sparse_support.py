@@ -1,4 +1,4 @@
-"""Supports: every way to make one, and the invariants that every move keeps."""
+"""Supports: constructors, and invariants of moves."""
 
 import math
 
@@ -125,16 +125,16 @@ def test_moves_keep_the_best_and_grow_the_largest(shape, density, fraction, seed
     values = torch.arange(nnz) + 1.0
     carried = values.clone()
     move.carry(carried, -1.0)
-    was = {int(i): float(v) for i, v in zip(old, values, strict=True)}
-    assert carried.tolist() == [was.get(int(i), -1.0) for i in support.flat()]
+    before = {int(i): float(v) for i, v in zip(old, values, strict=True)}
+    assert carried.tolist() == [before.get(int(i), -1.0) for i in support.flat()]
 
 
-def test_growth_streams_in_blocks(monkeypatch):
+def test_growth_gradients_are_processed_in_blocks(monkeypatch):
     from szilard.topology import gradient as module
 
     g = generator(3)
     whole, parts = GrowthGradient(linear_rows), GrowthGradient(linear_rows)
-    for _ in range(2):  # two batches add up
+    for _ in range(2):  # sums over two batches
         pair = torch.randn(5, 40, generator=g), torch.randn(5, 30, generator=g)
         whole.add(*pair)
         parts.add(*pair)
@@ -178,7 +178,7 @@ def test_erk_is_exact_and_spares_small_layers():
 
 
 @pytest.mark.parametrize("density", [0, -1, 1.5, math.nan])
-def test_density_outside_its_range(density):
+def test_density_outside_its_range_is_refused(density):
     with pytest.raises(SzilardError, match="density"):
         allocate([(3, 3)], density)
 
@@ -188,13 +188,13 @@ def test_schedule():
     steps = [t for t in range(201) if schedule.fraction_at(t, 200)]
     assert steps == list(range(10, 100, 10))
     assert schedule.fraction_at(10, 200) > schedule.fraction_at(90, 200) > 0
-    heard = [t for t in range(200) if schedule.collects(t, 200, 3)]
-    assert heard == [t for m in steps for t in range(m - 3, m)]
+    collected = [t for t in range(200) if schedule.collects(t, 200, 3)]
+    assert collected == [t for m in steps for t in range(m - 3, m)]
     with pytest.raises(SzilardError):
         Schedule(every=0)
 
 
-def test_equal_densities_keep_no_more_than_was_asked():
+def test_equal_densities_meet_the_total():
     shapes = [(5, 11)] * 4  # a tenth of each is 5.5
     assert sum(allocate(shapes, 0.1)) == 22
     assert set(allocate(shapes, 0.1)) == {5, 6}

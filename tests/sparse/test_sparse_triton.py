@@ -1,4 +1,4 @@
-"""The Triton kernels: against dense products, on a GPU where there is one and else under Triton's interpreter."""
+"""The Triton kernels against dense products, on a GPU or else with Triton's interpreter."""
 
 import os
 import subprocess
@@ -68,7 +68,7 @@ def test_products_equal_dense(rows, cols, batch, density, pattern, seed):
     grad_x, grad_values = linear_backward(grad, x, mean)
     assert close(grad_x, grad @ dense)
     assert close(grad_values, support.gather(grad.t() @ x))
-    # Drawn: what the noise was follows from the factor, and the rest from the equations.
+    # The noise is computed from the factor, and the expected results from the equations.
     y, factor, variance = lrt(x, mean, log_std, torch.tensor([seed, 1]))
     assert close(variance, (2 * log_std).exp())
     spread = support.scatter(variance)
@@ -130,7 +130,7 @@ def test_the_noise_is_a_function_of_seed_draw_and_element(pattern):
     assert float(large.var()) == pytest.approx(1, abs=6 / len(large) ** 0.5)
 
 
-def test_block_operators_are_good_citizens():
+def test_block_operators_pass_opcheck():
     support, mean, log_std, x, _ = case(20, 40, 5, 0.5, "block16", 0)
     index = block_ops.arguments(support)
     x.requires_grad_(), mean.requires_grad_(), log_std.requires_grad_()
@@ -144,7 +144,7 @@ def test_block_operators_are_good_citizens():
 
 
 def test_training_on_the_block_kernels(monkeypatch):
-    """Layers take them where Triton serves, which without a GPU it does when asked by name."""
+    """Layers use them if Triton is chosen; without a GPU it must be chosen by name."""
     calls = []
     real = block_ops.lrt_linear
     monkeypatch.setenv("SZILARD_KERNELS", "triton")
@@ -192,8 +192,8 @@ for module, const in (
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Triton compiles on Linux")
-def test_the_kernels_compile_for_a_gpu_that_is_not_there(tmp_path):
-    """What the interpreter does not see: types, and that blocks reach the tensor cores."""
+def test_the_kernels_compile_for_a_gpu(tmp_path):
+    """Checks what the interpreter cannot: types, and the use of tensor cores by blocks."""
     env = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
     env |= {"TRITON_CACHE_DIR": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run(
@@ -208,12 +208,12 @@ def test_the_kernels_compile_for_a_gpu_that_is_not_there(tmp_path):
 def test_a_step_on_the_gpu_is_repeatable_and_finite(pattern):
     network = torch.nn.Sequential(torch.nn.Linear(300, 512), torch.nn.ReLU(), torch.nn.Linear(512, 10))
     x = torch.randn(64, 300, generator=generator())
-    answers = []
+    results = []
     for _ in range(2):
         net = szilard.bayesianize(network, 0.2, fresh=True, pattern=pattern).cuda()
         y = net(x.cuda())
         y.square().mean().backward()
-        answers.append([y, *(w.mean.grad for w in bayes.weights(net).values())])
-    for one, other in zip(*answers, strict=True):
+        results.append([y, *(w.mean.grad for w in bayes.weights(net).values())])
+    for one, other in zip(*results, strict=True):
         assert torch.isfinite(one).all()
         assert torch.equal(one, other)

@@ -1,4 +1,4 @@
-"""Typing at the command line, for the tests of it."""
+"""Helpers that run commands in the tests of the command line."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ class Typed:
     stdout: str = ""
 
     def refused(self, sentence: str, behind: str | None = None) -> None:
-        """Exit code 2, and exactly one line: ``error:`` and a sentence that matches, with no traceback.
+        """Check for exit code 2 and exactly one line: ``error:`` and a message that matches ``sentence``.
 
         Args:
-            behind: what a line before it begins with.
+            behind: start of a line that must precede the error.
         """
         lines = [line for line in self.output.splitlines() if line.strip()]
         assert self.code == 2, self.output
@@ -50,7 +50,7 @@ class Typed:
 
 
 def szilard(*arguments: object) -> Typed:
-    """Run a command in this process; an exception that is not told to the user is raised here."""
+    """Run a command in this process; an exception that the command does not handle is raised again."""
     result = CliRunner().invoke(app, [str(argument) for argument in arguments])
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
@@ -58,5 +58,5 @@ def szilard(*arguments: object) -> Typed:
 
 
 def environment() -> dict[str, str]:
-    """For a process of its own."""
+    """Environment variables for a subprocess."""
     return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}

@@ -1,4 +1,4 @@
-"""Documents for the tests of .szd files."""
+"""Documents and Hypothesis strategies for the tests of .szd files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LEVELLED = tuple(name for name, dtype in dtypes.BY_NAME.items() if dtype.holds_l
 
 
 def numbers(seed: int, *shape: int, spread: float = 2.0) -> np.ndarray:
-    """Levels that look like those of a weight: mostly small. Of integers alone, the same on every machine."""
+    """Levels like those of a weight, mostly small. Integer arithmetic makes them the same on every machine."""
     draws = np.random.default_rng(seed).integers(-1000, 1001, (3, *shape)).prod(0, dtype=np.int64)
     return (draws * spread / 10**9 * 4).round().astype(np.int32)
 
@@ -49,7 +49,7 @@ def everything() -> Document:
 
 
 def reseal(data: bytes) -> bytes:
-    """The bytes with the hash of the file made right, so that a reader looks at what is inside."""
+    """The bytes with a corrected file hash, so that a reader parses the content."""
     body = data[: -digest.FILE_BYTES]
     return body + digest.of_file(body)
 
@@ -73,7 +73,7 @@ def same(one: Document, other: Document) -> bool:
     )
 
 
-# -- what hypothesis draws ------------------------------------------------------------------------------
+# -- Hypothesis strategies ------------------------------------------------------------------------------
 
 shapes = st.lists(st.integers(0, 5), max_size=4).map(tuple)
 scripts = st.characters(exclude_characters="\0", exclude_categories=["Cs"])

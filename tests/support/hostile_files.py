@@ -1,4 +1,4 @@
-"""Files that are wrong in one place, and what must come of them, for the tests of hostile bytes."""
+"""Invalid .szd files, and checks that they are refused correctly."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ FLOAT32 = dtypes.named("float32")
 
 
 def opened(data: bytes, traced: bool = True) -> Document | str:
-    """What bytes hold, or the sentence with which they are refused; in little memory, if that is traced.
+    """The document in ``data``, or the error message. With ``traced``, checks that little memory is used.
 
-    How long it takes is measured by benchmarks/faults.py, where a slow machine fails nobody's tests.
+    Time is measured by benchmarks/faults.py instead, because tests must not fail on a slow machine.
     """
     result = attempt(data)
     if not traced:
         return result
-    tracemalloc.start()  # which makes everything slower
+    tracemalloc.start()  # slow, so the result is computed without it first
     try:
         attempt(data)
         peak = tracemalloc.get_traced_memory()[1]
@@ -57,7 +57,7 @@ def attempt(data: bytes) -> Document | str:
 
 
 def refused(data: bytes, traced: bool = True) -> str:
-    """The sentence with which bytes are refused."""
+    """The error message for ``data``, which must be refused."""
     sentence = opened(data, traced)
     assert isinstance(sentence, str), "it opened"
     assert sentence.startswith("the .szd file cannot be opened: ")
@@ -67,14 +67,14 @@ def refused(data: bytes, traced: bool = True) -> str:
 
 
 def harmless(data: bytes) -> None:
-    """Refused, or it holds exactly the tensors that were written."""
+    """Check that ``data`` is refused or holds exactly the tensors that were written."""
     found = opened(data)
     if isinstance(found, Document):
         assert file_tools.same(dataclasses.replace(WHOLE, meta=found.meta), found)
 
 
 def forged(*table: Fields, names: bytes | None = None, **parts: bytes) -> bytes:
-    """A file of such fields, right in all but what it promises."""
+    """A file with these fields; the structure is valid, but the declared sizes may be wrong."""
     blocks: dict = {
         "content": bytes(16),
         "names": pack_names([f"{i:x}" for i in range(len(table))]) if names is None else names,

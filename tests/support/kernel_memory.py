@@ -1,6 +1,6 @@
-"""For the tests of the C ABI: arrays between forbidden pages, so that one element too far ends the test run.
+"""Arrays between protected pages for tests of the C ABI: an access one element out of bounds is a segmentation fault.
 
-That also holds where a sanitizer does not look, as at AVX-512's masked loads.
+This also detects accesses that sanitizers do not check, such as AVX-512's masked loads.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PROT_NONE, PROT_READ = 0, 1  # of sys/mman.h
 
 _CSRC = Path(__file__).parents[2] / "csrc"
 _HEADER = re.sub(r"//.*", "", "".join(path.read_text() for path in sorted(_CSRC.glob("*/*.h"))))
-#: Names of the parameters of each function that answers a status.
+#: Parameter names of each function that returns a status.
 PARAMETERS = {
     name: [re.findall(r"\w+", parameter)[-1] for parameter in parameters.split(",")]
     for name, parameters in re.findall(r"SZILARD_API int (\w+)\(([^)]*)\);", _HEADER)
@@ -34,14 +34,14 @@ needs_kernels = pytest.mark.skipif(
 
 
 class Memory:
-    """Arrays for one call; each ends (or begins) where reading or writing is a segmentation fault."""
+    """Arrays for one call; each ends (or begins) at a page that cannot be read or written."""
 
     def __init__(self, at_end: bool) -> None:
         self._at_end = at_end
         self._kept: list[object] = []
 
-    def given(self, values: Tensor | None) -> int | None:
-        """The address of a copy that cannot be written; None for None."""
+    def input(self, values: Tensor | None) -> int | None:
+        """The address of a read-only copy; None for None."""
         if values is None:
             return None
         array, pages = self._array(values.shape, values.dtype)
@@ -50,13 +50,13 @@ class Memory:
             _protect(*pages, PROT_READ)
         return array.data_ptr()
 
-    def wanted(self, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
-        """An array for an answer, full of NaN (or of 77, for integers)."""
+    def output(self, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+        """An output array, filled with NaN (or 77, for integers)."""
         array, _ = self._array(shape, dtype)
         return array.fill_(float("nan") if dtype.is_floating_point else 77)
 
     def index(self, support: Support, transpose: bool = True) -> native.Index:
-        arrays = [self.given(a) for a in support.index]
+        arrays = [self.input(a) for a in support.index]
         if not transpose:
             arrays[2:] = [None] * 3
         return native.Index(support.rows, support.cols, support.nnz, *arrays)
@@ -81,9 +81,9 @@ class Memory:
 
 
 def call(name: str, *arguments: object, rooms: dict[str, int] | None = None) -> int:
-    """The status of ``szilard_<name>``; structures go by reference, tensors as their addresses.
+    """Call ``szilard_<name>`` and return its status; structures are passed by reference, tensors by address.
 
-    An array that is written stands alone among the arguments: its room is its number of elements, or as ``rooms`` say.
+    Pass an output array once: its size parameter ``_room`` is the number of elements unless ``rooms`` overrides it.
     """
     given, converted, last = iter(arguments), [], None
     for parameter in PARAMETERS[f"szilard_{name}"]:
@@ -101,7 +101,7 @@ def call(name: str, *arguments: object, rooms: dict[str, int] | None = None) -> 
 
 
 def close(ours: Tensor, exact: Tensor, terms: Tensor | None = None, tolerance: float = 2e-5) -> None:
-    """To single precision: relative to the largest entry, and to the largest sum of absolute ``terms``."""
+    """Check equality to single precision, relative to the largest entry and the largest sum of absolute ``terms``."""
     assert ours.shape == exact.shape
     if not exact.numel():
         return

@@ -1,4 +1,4 @@
-"""Kill ``szilard fit`` and ``szilard compress`` again and again; what they end with must not depend on it."""
+"""Kill ``szilard fit`` and ``szilard compress`` repeatedly; the final result must not depend on it."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from pathlib import Path
 
 from szilard.model import checkpoint
 
-PATIENCE = 600  # seconds after which a process that should have ended is taken to hang
+PATIENCE = 600  # seconds after which a process is assumed to hang
 
 
 @dataclass
 class Outcome:
-    """What killing has come to.
+    """The result of repeated kills.
 
     Attributes:
-        kills: processes that were ended by a signal, or left because of it.
-        problems: a sentence for each thing that must not be.
-        whole, resumed: hash of what the uninterrupted and the killed runs ended with.
+        kills: processes that a signal ended or made exit.
+        problems: a message for each fault.
+        whole, resumed: hash of the result of the uninterrupted and of the killed runs.
     """
 
     kills: int = 0
@@ -39,7 +39,7 @@ class Outcome:
 
 
 def start(*arguments: object, folder: Path | None = None) -> subprocess.Popen[str]:
-    """``szilard`` in a process of its own, with one thread."""
+    """Start ``szilard`` in a subprocess with one thread."""
     return subprocess.Popen(
         [sys.executable, "-m", "szilard", *map(str, arguments)],
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
@@ -51,13 +51,13 @@ def start(*arguments: object, folder: Path | None = None) -> subprocess.Popen[st
 
 
 def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
-    """Its exit code and what it said."""
-    _, said = process.communicate(timeout=PATIENCE)
-    return process.returncode, said
+    """Wait for a process; its exit code and standard error."""
+    _, message = process.communicate(timeout=PATIENCE)
+    return process.returncode, message
 
 
 def network_hash(path: Path) -> str:
-    """Of names, kinds, shapes and bits of the tensors of a ``network.pt``."""
+    """Hash of names, dtypes, shapes and bits of the tensors of a ``network.pt``."""
     found = hashlib.sha256()
     for name, value in sorted(checkpoint.load(path, "network")["state_dict"].items()):
         found.update(f"{name} {value.dtype} {list(value.shape)}\n".encode())
@@ -66,7 +66,7 @@ def network_hash(path: Path) -> str:
 
 
 def leftovers(folder: Path) -> list[str]:
-    """Temporary files and locks, which must not stay when nothing runs."""
+    """Temporary files and locks, which must not remain when no process runs."""
     return sorted(str(p.relative_to(folder)) for p in folder.rglob(".*") if p.is_file())
 
 
@@ -82,17 +82,17 @@ def kill_fits(
     """Train once without interruption, and once killed at random moments and resumed; compare the networks.
 
     Args:
-        arguments: of ``szilard fit`` after the command, without ``--out``; the run must be longer than its start.
-        folder: empty.
-        method: whose network is compared.
-        kills: at most; fewer if the run ends first.
+        arguments: of ``szilard fit`` after the command, without ``--out``; the run must take longer than its start-up.
+        folder: an empty folder.
+        method: the method whose network is compared.
+        kills: maximum number; fewer if the run ends first.
         signals: one is drawn for each kill.
     """
     whole, killed = folder / "whole", folder / "killed"
     outcome = Outcome()
-    code, said = finish(start("fit", *arguments, "--out", whole, "--quiet"))
+    code, message = finish(start("fit", *arguments, "--out", whole, "--quiet"))
     if code:
-        outcome.problems.append(f"the uninterrupted run ended with {code}: {said}")
+        outcome.problems.append(f"the uninterrupted run ended with {code}: {message}")
         return outcome
     outcome.whole = network_hash(whole / method / "network.pt")
     log = killed / method / "metrics.jsonl"
@@ -100,25 +100,25 @@ def kill_fits(
     again = ["fit", *arguments, "--out", killed, "--quiet", "--resume"]
     while outcome.kills < kills:
         process = start(*again)
-        # A moment counted in epochs of progress, so that it does not depend on the machine; 0 is while it starts.
+        # The moment is counted in epochs, so that it does not depend on the machine; 0 is during start-up.
         _wait_for_lines(process, log, _lines(log) + draws.randrange(3))
         time.sleep(draws.random() * 0.05)
         number = draws.choice(signals)
         process.send_signal(number)
-        code, said = finish(process)
+        code, message = finish(process)
         if code == 0:
             break
         outcome.kills += 1
         if number == signal.SIGKILL and code == -signal.SIGKILL:
             continue
-        # Before Python has got as far as our handlers, a signal does what it does to every process.
+        # Before Szilard's handlers are installed, a signal has its default effect.
         if code not in (128 + number, -number):
-            outcome.problems.append(f"{number.name} ended with {code}: {said}")
-        elif "Traceback" in said:
-            outcome.problems.append(f"{number.name} ended in a traceback: {said}")
-    code, said = finish(start(*again))
+            outcome.problems.append(f"{number.name} ended with {code}: {message}")
+        elif "Traceback" in message:
+            outcome.problems.append(f"{number.name} ended in a traceback: {message}")
+    code, message = finish(start(*again))
     if code:
-        outcome.problems.append(f"the last resumption ended with {code}: {said}")
+        outcome.problems.append(f"the last resumption ended with {code}: {message}")
         return outcome
     outcome.resumed = network_hash(killed / method / "network.pt")
     outcome.problems += [f"{name} is left over" for name in leftovers(killed)]
@@ -133,23 +133,23 @@ def kill_compressions(
     seed: int = 0,
     signals: Sequence[signal.Signals] = (signal.SIGKILL, signal.SIGTERM),
 ) -> Outcome:
-    """Compress once without interruption, then kill the same at random moments and let it end at last.
+    """Compress once without interruption, then kill the same command at random moments, and finally let it end.
 
-    After each kill the output must be absent or whole; at the end it must be the same file, with nothing beside it.
+    After each kill the output must be absent or complete; at the end it must be the same file, without leftovers.
 
     Args:
         arguments: of ``szilard compress`` after the command, without ``-o``.
-        folder: empty.
-        kills: exactly so many processes are started and sent a signal.
+        folder: an empty folder.
+        kills: number of processes that are started and sent a signal.
     """
     whole, killed = folder / "whole.szd", folder / "killed" / "net.szd"
     killed.parent.mkdir()
     outcome = Outcome()
     begun = time.monotonic()
-    code, said = finish(start("compress", *arguments, "-o", whole, "--quiet"))
+    code, message = finish(start("compress", *arguments, "-o", whole, "--quiet"))
     took = time.monotonic() - begun
     if code:
-        outcome.problems.append(f"the uninterrupted compression ended with {code}: {said}")
+        outcome.problems.append(f"the uninterrupted compression ended with {code}: {message}")
         return outcome
     outcome.whole = hashlib.sha256(whole.read_bytes()).hexdigest()
     draws = random.Random(seed)
@@ -158,15 +158,15 @@ def kill_compressions(
         time.sleep(draws.random() * took)
         number = draws.choice(signals)
         process.send_signal(number)
-        code, said = finish(process)
+        code, message = finish(process)
         outcome.kills += code != 0
-        if code not in (0, 128 + number, -number) or "Traceback" in said:
-            outcome.problems.append(f"{number.name} ended with {code}: {said}")
+        if code not in (0, 128 + number, -number) or "Traceback" in message:
+            outcome.problems.append(f"{number.name} ended with {code}: {message}")
         if killed.exists() and hashlib.sha256(killed.read_bytes()).hexdigest() != outcome.whole:
-            outcome.problems.append("the output is there and is not whole")
-    code, said = finish(start("compress", *arguments, "-o", killed, "--quiet"))
+            outcome.problems.append("the output exists and is not complete")
+    code, message = finish(start("compress", *arguments, "-o", killed, "--quiet"))
     if code:
-        outcome.problems.append(f"the last compression ended with {code}: {said}")
+        outcome.problems.append(f"the last compression ended with {code}: {message}")
         return outcome
     outcome.resumed = hashlib.sha256(killed.read_bytes()).hexdigest()
     outcome.problems += [f"{name} is left over" for name in leftovers(killed.parent)]

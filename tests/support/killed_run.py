@@ -1,4 +1,4 @@
-"""A run that ends as if its process were killed, within this one."""
+"""Simulates, within this process, a run whose process is killed."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from szilard import methods
 
 
 class Killed(BaseException):
-    """As sudden as SIGKILL, for the files."""
+    """Raised in place of SIGKILL; no code of the library catches it."""
 
 
 @contextmanager
 def killed_after(step: int) -> Iterator[None]:
-    """What trains with SSVI inside is killed when it has done that many steps, and must have come as far."""
+    """Kill SSVI training in this context after ``step`` steps; fails if it ends earlier."""
     after_step = methods.SSVI.after_step
 
     def die(self, network, optimizer=None):

@@ -1,4 +1,4 @@
-"""Networks that take and give what people have, for the tests of compress."""
+"""Networks with inputs and outputs of many structures, for the tests of compress."""
 
 from __future__ import annotations
 
@@ -33,21 +33,21 @@ class Maybe(Two):
 
 
 class Any(Two):
-    """Whatever is given."""
+    """Any positional inputs."""
 
     def forward(self, *parts):
         return super().forward(*parts)
 
 
 class TakesList(Two):
-    """A list of inputs."""
+    """A list of inputs as one argument."""
 
     def forward(self, parts):
         return super().forward(*parts)
 
 
 class TakesDict(Two):
-    """A dict of inputs, into which it writes."""
+    """A dict of inputs as one argument, which it modifies."""
 
     def forward(self, batch):
         batch["a"] = batch["a"] * 2
@@ -62,14 +62,14 @@ class Batch:
 
 
 class TakesRecord(Two):
-    """A data class, by its attributes."""
+    """A data class as one argument."""
 
     def forward(self, batch):
         return super().forward(batch.a, batch.b)
 
 
 class Encoding(UserDict):
-    """A mapping that is no dict, with attributes, as tokenizers make them."""
+    """A mapping with attributes that is not a dict, like the output of a tokenizer."""
 
     def __getattr__(self, name):
         if name == "data":
@@ -85,7 +85,7 @@ class Answer:
 
 
 class Words(nn.Module):
-    """Classes of sentences, or of tokens, called by keywords; computes a loss if it is given labels."""
+    """Classifies sentences or tokens; called by keywords, as in Hugging Face models."""
 
     def __init__(self, *, tokens=False):
         super().__init__()
@@ -102,14 +102,14 @@ class Words(nn.Module):
 
 
 class TakesEncoding(Words):
-    """The mapping as it is, by its attributes."""
+    """The mapping as one argument, read by its attributes."""
 
     def forward(self, batch):
         return super().forward(batch.input_ids, batch.attention_mask)
 
 
 class Detector(nn.Module):
-    """Scores and boxes."""
+    """Several outputs: scores, boxes and sizes."""
 
     def __init__(self):
         super().__init__()
@@ -122,7 +122,7 @@ class Detector(nn.Module):
 
 
 class TimeFirst(nn.Module):
-    """Sequences [T, B, 12], answers [B, 4]."""
+    """Sequences [T, B, 12], outputs [B, 4]."""
 
     def __init__(self):
         super().__init__()
@@ -133,7 +133,7 @@ class TimeFirst(nn.Module):
 
 
 class Features(nn.Module):
-    """Writes its answer into the dict that it is given, as sentence encoders do."""
+    """Writes its output into the input dict, as sentence encoders do."""
 
     def __init__(self):
         super().__init__()
@@ -147,15 +147,15 @@ class Features(nn.Module):
         return features
 
 
-class Silent(nn.Module):
-    """A list of answers, one for each picture."""
+class ListOfOutputs(nn.Module):
+    """A list of outputs, one for each image."""
 
     def __init__(self):
         super().__init__()
         self.conv = nn.Conv2d(3, 4, 3)
 
-    def forward(self, pictures):
-        return [{"scores": self.conv(x[None]).mean((0, 2, 3))} for x in pictures]
+    def forward(self, images):
+        return [{"scores": self.conv(x[None]).mean((0, 2, 3))} for x in images]
 
 
 def sentences(count=10, size=40, *, seed=0):

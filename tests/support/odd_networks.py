@@ -1,4 +1,4 @@
-"""Networks in which a layer is not what its class says, is called twice, or has tensors that others read."""
+"""Networks with modified layers, layers called twice, and tensors used in several places."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Standardised(nn.Module):
 
 
 class Twice(nn.Module):
-    """A layer and what follows it, called twice in turn."""
+    """A layer and a following module, applied twice."""
 
     def __init__(self, layer, after):
         super().__init__()
@@ -46,7 +46,7 @@ class Added(nn.Module):
 
 
 class Read(nn.Module):
-    """A tensor of a layer of the body is read by somebody else, too."""
+    """A tensor of a layer of the body is also used outside that layer."""
 
     def __init__(self, body, path):
         super().__init__()
@@ -58,7 +58,7 @@ class Read(nn.Module):
 
 
 class Hidden(nn.Module):
-    """The same where a tracer sees nothing of it: a module without children reads a tensor that it does not own."""
+    """Uses a tensor that it does not own, which tracing cannot detect."""
 
     def __init__(self, tensor):
         super().__init__()
@@ -107,7 +107,7 @@ def pruned(layer):
     return prune.random_structured(layer, "weight", 0.5, dim=0)
 
 
-#: What may be done to a layer; each returns the layer that is put in its place.
+#: Modifications of a layer; each returns the layer to use instead.
 ODD = {
     "hook": hooked,
     "pre-hook": pre_hooked,
@@ -122,7 +122,7 @@ ODD = {
 
 
 def settled(network, x, seed=0):
-    """In eval mode, with statistics, slopes and offsets that are not the initial ones."""
+    """The network in eval mode, with non-initial statistics, scales and offsets."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for module in network.modules():

@@ -1,4 +1,4 @@
-"""A small network, its batches and a step, as a loop of one's own has them."""
+"""A small network, its batches and a training step, as in a user's own loop."""
 
 from __future__ import annotations
 

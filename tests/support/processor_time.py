@@ -1,6 +1,6 @@
-"""How much processor time each test takes, with the processes it starts.
+"""Processor time of each test, including the processes it starts.
 
-The clock would count the other work of a machine.
+Wall-clock time would include other load on the machine.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 
 import pytest
 
-SHOWN = 15  # heaviest tests and files in the summary
+SHOWN = 15  # number of tests and files listed in the summary
 
 
 def spent() -> float:
-    """Seconds of this process and of those that it has waited for."""
-    import resource  # of POSIX systems
+    """Processor seconds of this process and of the child processes that it has waited for."""
+    import resource  # POSIX only
 
     parts = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return sum(part.ru_utime + part.ru_stime for part in parts)
@@ -25,9 +25,9 @@ def spent() -> float:
 
 @dataclass
 class ProcessorTime:
-    """A plugin of pytest: adds up, and fails the session over tests that are not marked slow and take too long.
+    """A pytest plugin: measures processor time, and fails the session if a test not marked slow exceeds the limit.
 
-    What fixtures take counts for the test that asked first, apart from the test's own time: several may share them.
+    The time of a fixture is counted apart from the test's own time, for the test that requested it first.
 
     Attributes:
         limit: seconds that a test, or its fixtures, may take.
@@ -67,10 +67,10 @@ class ProcessorTime:
             return (yield)
 
     def over(self) -> list[str]:
-        """A line for each test beyond the limit."""
+        """A line for each test above the limit."""
         kinds = ("takes", self.tests), ("has fixtures that take", self.fixtures)
         return [
-            f"{name} {does} {took:.1f} s of processor time; more than {self.limit:g} s wants the mark slow"
+            f"{name} {does} {took:.1f} s of processor time; above {self.limit:g} s it must be marked slow"
             for does, counted in kinds
             for name, took in counted.most_common()
             if took > self.limit and name not in self.slow

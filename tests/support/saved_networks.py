@@ -1,4 +1,4 @@
-"""Small finished networks, and what a stranger might make of them, for the tests of what files say."""
+"""Small saved networks, and files with modified metadata."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def table(n: int = 12) -> DataSet:
 def network_pt(
     folder: Path, method: str = "ssvi", spec: str = "mlp:5", source: dict[str, Any] | None = None
 ) -> Path:
-    """A finished network as szilard fit leaves it, untrained."""
+    """A network.pt as szilard fit writes it, untrained."""
     made, known = methods.make(method, 12), table()
     network = made.prepare(networks.build(spec, (3,), 2)).eval()
     source = {"name": "digits"} if source is None else source
@@ -47,15 +47,15 @@ def as_szd(path: Path, out: Path) -> Path:
     return out
 
 
-def said(path: Path) -> dict[str, Any]:
-    """What a file says of its network."""
+def metadata_of(path: Path) -> dict[str, Any]:
+    """The metadata of the network in a file."""
     if path.suffix == ".szd":
         return copy.deepcopy(file.read(path).meta["network"])
     return checkpoint.load(path, "network")
 
 
-def saying(path: Path, content: Any, out: Path) -> Path:
-    """The tensors of a file with other words beside them; for .szd in any JSON, however odd its numbers."""
+def with_metadata(path: Path, content: Any, out: Path) -> Path:
+    """The tensors of a file with other metadata; for .szd as any JSON text, even with numbers out of range."""
     if path.suffix != ".szd":
         torch.save(content, out)
         return out
@@ -72,18 +72,28 @@ def saying(path: Path, content: Any, out: Path) -> Path:
     return out
 
 
-#: Values that are wrong for every field, as JSON and pickles may hold them.
-ODD: list[Any] = [
+#: Values that are invalid for nearly every field, in JSON and pickles.
+INVALID: list[Any] = [
     True, -1, 0, 2**63, 2**70, -(2**70), 1.5, -0.5, math.inf, 1e300, "", "x", "\0", "../../x", "\ud800", "=cmd|x",
     "x" * 5000, [], [1], [[]], [[1], [2, 3]], [None], ["\0"], [math.inf], [0], [-1], [10**9, 10**9], [2**70], [1.5],
     ["a"] * 3,
     {}, {"x": 1}, {"name": 1}, {"a": {"b": {"c": []}}},
 ]  # fmt: skip
-#: And as pickles alone may.
-ODDER: list[Any] = [
+#: Further invalid values that only pickles can hold.
+INVALID_IN_PICKLES: list[Any] = [
     math.nan, 3j, b"x", {1: 2}, {1, 2}, (1, 2), torch.ones(3), torch.ones(2, 3), torch.full((3,), math.nan),
     torch.zeros(3, dtype=torch.int64), torch.zeros(0), np.float64(1).item(), torch.float32,
 ]  # fmt: skip
 
 
-__all__ = ["ODD", "ODDER", "as_szd", "data", "network_pt", "said", "saying", "szilard", "table"]
+__all__ = [
+    "INVALID",
+    "INVALID_IN_PICKLES",
+    "as_szd",
+    "data",
+    "metadata_of",
+    "network_pt",
+    "szilard",
+    "table",
+    "with_metadata",
+]

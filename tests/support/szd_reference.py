@@ -1,7 +1,7 @@
-"""A reader of .szd files written from docs/format.md alone: nothing of szilard, no numpy, slow.
+"""A reference reader of .szd files, written only from docs/format.md: slow, without szilard and numpy.
 
-It answers the bits of every tensor, so that a test can hold the library and the page against each other, and it refuses
-what the page says a reader must refuse. :mod:`szd_tables` reads the tables, and :mod:`szd_streams`
+It returns the bits of every tensor, so that tests can compare the library with the documentation, and it refuses
+what a reader must refuse according to the documentation. :mod:`szd_tables` reads the tables, and :mod:`szd_streams`
 decodes the two streams.
 """
 
@@ -51,7 +51,7 @@ def read(data: bytes) -> tuple[dict[str, Tensor], dict]:
     """Every tensor as its type, shape and bytes; and the metadata.
 
     Raises:
-        Refused: the page says so.
+        Refused: the file is invalid according to the documentation.
     """
     found = tables(data)
     file = decode(found)
@@ -60,14 +60,14 @@ def read(data: bytes) -> tuple[dict[str, Tensor], dict]:
 
 
 def decode(found: Tables, most: int | None = None, streams: tuple[Adaptive, Static] | None = None) -> File:
-    """The tensors of a file, and the hash of its content as it is, whatever the file says that it is.
+    """The tensors of a file, and the computed hash of its content, which may differ from the stored one.
 
     Args:
-        most: entries and bytes that are worth waiting for.
-        streams: in place of the file's.
+        most: limit of entries and bytes.
+        streams: used in place of the file's streams.
 
     Raises:
-        Refused: the page says so.
+        Refused: the file is invalid according to the documentation.
         TooLarge: there are more.
     """
     if most is not None and max(found.declared, found.work) > most:
@@ -119,7 +119,7 @@ def decode(found: Tables, most: int | None = None, streams: tuple[Adaptive, Stat
 
 
 class Content:
-    """The hash of what comes out."""
+    """The hash of the decoded content."""
 
     def __init__(self) -> None:
         self.hash = hashlib.blake2b(digest_size=16)

@@ -1,4 +1,4 @@
-"""The two entropy-coded streams of a .szd file, decoded as docs/format.md says: nothing of szilard, no numpy."""
+"""Decoders of the two entropy-coded streams of a .szd file, written from docs/format.md, without szilard and numpy."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CLASSES = (0, 1, 1, 2, 2, 2, 2)  # of abs(left) + abs(left2); 3 beyond
 
 
 class Refused(Exception):
-    """The bytes are not what the page says."""
+    """The bytes are invalid according to the documentation."""
 
 
 def block(name: str) -> list[str]:
@@ -28,7 +28,7 @@ WEIGHTS = [int(word) for word in block("weights")]
 
 
 def need(condition: object, what: str) -> None:
-    """Refuse unless something holds."""
+    """Raise Refused unless the condition holds."""
     if not condition:
         raise Refused(what)
 
@@ -38,7 +38,7 @@ def sign(k: int) -> int:
 
 
 class Estimates:
-    """Of one model."""
+    """The probability estimates of one model."""
 
     def __init__(self) -> None:
         self.zero = [[2**15, 0] for _ in range(192)]
@@ -48,7 +48,7 @@ class Estimates:
 
 
 class Adaptive:
-    """The adaptive stream: integers under models that learn."""
+    """The adaptive stream: integers coded with adaptive models."""
 
     def __init__(self, data: bytes) -> None:
         self.data, self.at = data, 0
@@ -149,13 +149,13 @@ class Adaptive:
         return rest
 
     def end(self) -> None:
-        """Every byte was asked for."""
-        need(self.asked or not self.data, "nobody reads the adaptive stream")
+        """Check that every byte was read."""
+        need(self.asked or not self.data, "the adaptive stream is not used")
         need(self.at >= len(self.data), "the adaptive stream has bytes left over")
 
 
 class Static:
-    """The static stream: levels under tables of frequencies."""
+    """The static stream: levels coded with frequency tables."""
 
     def __init__(self, data: bytes) -> None:
         need(len(data) % 4 == 0, "the static stream is no whole number of words")
@@ -171,7 +171,7 @@ class Static:
         self.at += 1
 
     def levels(self, count: int, levels: list[int], codes: list[int]) -> list[int]:
-        """``count`` levels under a table."""
+        """Decode ``count`` levels with a table."""
         self.asked = self.asked or count > 0
         starts, widths = intervals(codes)
         found = []
@@ -190,17 +190,17 @@ class Static:
 
     @property
     def used_up(self) -> bool:
-        """Whether every word has been taken, and no more is left of the last ones than an encoder leaves."""
+        """Whether every word was read, and the state is one in which an encoder ends."""
         return self.at >= len(self.words) and (self.point - self.lower) % 2**64 < 2**33 - 1
 
     def end(self) -> None:
-        """The stream is used up."""
-        need(self.asked or not self.words, "nobody reads the static stream")
+        """Check that the stream is used up."""
+        need(self.asked or not self.words, "the static stream is not used")
         need(self.used_up or not self.asked, "the static stream has something left over")
 
 
 def intervals(codes: list[int]) -> tuple[list[int], list[int]]:
-    """Where the intervals of a table begin, and their widths."""
+    """The starts and widths of the intervals of a table."""
     need(0 in codes and min(codes) >= 0 and max(codes) <= 248, "a table of levels is none")
     weights = [WEIGHTS[c % 8] >> c // 8 for c in codes]
     spare, total = 2**24 - len(codes), sum(weights)

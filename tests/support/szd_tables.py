@@ -1,4 +1,4 @@
-"""The tables of a .szd file, as docs/format.md says: what :mod:`szd_reference` decodes by."""
+"""Reads the tables of a .szd file, written from docs/format.md; used by :mod:`szd_reference`."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ SIZES = {
 }  # fmt: skip
 RAW, PLANES, CONSTANT, ALIAS, LEVELS, MASK, FULL_MASK, RANDOM = range(8)
 PRODUCTS = "szilard.products"
-COUNTED = 16  # the flag with which products, and not their factors, are part of the content's hash
-WIDE = 32  # the flag with which numbers of kinds are varints
-GROUP = 2**16  # static levels between two looks at whether the stream is used up
+COUNTED = 16  # flag: the content hash covers products instead of their factors
+WIDE = 32  # flag: numbers of kinds are varints
+GROUP = 2**16  # static levels between two checks whether the stream is used up
 
 
 class TooLarge(Exception):
-    """The file may be good, and would take this slow reader too long."""
+    """The file may be valid, but would take this slow reader too long."""
 
 
 def types() -> list[str]:
-    """Names of the types by number, from the table of the page."""
+    """Names of the types by number, from the table of docs/format.md."""
     table = PAGE.split("<!-- types -->\n")[1].split("\n\n")[0]
     cells = [cell.split() for line in table.splitlines()[2:] for cell in line.strip("|").split("|")]
     numbered = {int(cell[0]): cell[1] for cell in cells if cell}
@@ -43,7 +43,7 @@ Tensor = tuple[str, tuple[int, ...], bytes]  # type, shape, entries
 
 
 class Bytes:
-    """Bytes that are read from the start."""
+    """A cursor over bytes."""
 
     def __init__(self, data: bytes) -> None:
         self.data, self.at = data, 0
@@ -88,7 +88,7 @@ def inflate(data: bytes, most: int, dictionary: bytes = b"") -> bytes:
 
 @dataclass
 class Tables:
-    """A file without its tensors."""
+    """The tables of a file, without its tensors."""
 
     flags: int
     names: list[str]
@@ -102,24 +102,24 @@ class Tables:
 
     @property
     def declared(self) -> int:
-        """Bytes of all tensors; of a support, the most that they can be."""
+        """Bytes of all tensors; for a support, the maximum."""
         return sum(declared(row) for row in self.rows)
 
     @property
     def work(self) -> int:
-        """About how many entries there are to be decoded one by one."""
+        """The approximate number of entries to decode."""
         return sum(math.prod(row["shape"]) + sum(coded(row)) for row in self.rows if row["kind"] != CONSTANT)
 
 
 @dataclass
 class File:
-    """What comes out.
+    """The decoded content of a file.
 
     Attributes:
-        tensors: in their order; an alias is the very tuple of its target.
-        aliases: name of the target by name.
-        meta: metadata without what the format itself keeps there.
-        content: the hash.
+        tensors: in order; an alias has the same tuple object as its target.
+        aliases: the target's name, by the alias's name.
+        meta: metadata without the entries of the format itself.
+        content: the content hash.
     """
 
     tensors: dict[str, Tensor]
@@ -136,29 +136,31 @@ def declared(row: dict[str, Any]) -> int:
 
 
 def tables(data: bytes, *, checked: bool = True) -> Tables:
-    """Everything but the tensors.
+    """Read everything but the tensors.
 
     Args:
-        checked: refuse whatever is wrong in the tables. Without it the streams can be looked at all the same, as
-            whoever makes a file that is wrong in one place only must do; products are not multiplied then.
+        checked: refuse invalid tables. Without it the streams can still be read, which is needed to make files with
+            a single fault; products are not multiplied then.
 
     Raises:
-        Refused: the page says so.
+        Refused: the file is invalid according to the documentation.
     """
     need(data[:4] == b"SZD1", "it does not begin as a .szd file")
     need(len(data) >= 4 + 24, "it is too short")
     need(hashlib.blake2b(data[:-8], digest_size=8).digest() == data[-8:], "the file's hash is another")
     prefix = Bytes(data[4:-24])
     flags = prefix.take(1)[0]
-    need(not flags & 0xF0 & ~(COUNTED | WIDE), "it has a flag that nobody knows")
+    need(not flags & 0xF0 & ~(COUNTED | WIDE), "it has an unknown flag")
     count = prefix.varint(most=2**13)
     lengths = [prefix.varint() for _ in range(5)]
     names, fields, meta, adaptive, static = (prefix.take(length) for length in lengths)
     raw = prefix.data[prefix.at :]
-    told = metadata(meta) if checked else {}
-    products = product_shapes(told.pop(PRODUCTS)) if PRODUCTS in told else {}
+    stored = metadata(meta) if checked else {}
+    products = product_shapes(stored.pop(PRODUCTS)) if PRODUCTS in stored else {}
     rows = read_fields(fields, count, bool(flags & WIDE))
-    found = Tables(flags, read_names(names, count), rows, told, adaptive, static, raw, data[-24:-8], products)
+    found = Tables(
+        flags, read_names(names, count), rows, stored, adaptive, static, raw, data[-24:-8], products
+    )
     if checked:
         for row in rows:
             check_row(row)
@@ -168,7 +170,7 @@ def tables(data: bytes, *, checked: bool = True) -> Tables:
 
 
 def check_sizes(found: Tables) -> None:
-    """What the parts can hold at all."""
+    """Check that the parts can hold the declared entries."""
     need(sum(map(raw_bytes, found.rows)) == len(found.raw), "the raw part has another length")
     for part, symbols in zip(
         (found.adaptive, found.static), zip(*map(coded, found.rows), strict=True), strict=False
@@ -206,12 +208,12 @@ def read_names(part: bytes, count: int) -> list[str]:
     shared = [table.varint(most=2**10) for _ in range(count)]
     rests = table.data[table.at :].split(b"\0")
     need(len(rests) == count + 1 and not rests[-1], "there are not so many names")
-    names, before, room = [], b"", 2**21
+    names, before, left = [], b"", 2**21
     for length, rest in zip(shared, rests, strict=False):
         need(length <= len(before), "a name shares more than there is")
         before = before[:length] + rest
-        room -= len(before) + 1
-        need(len(before) <= 2**10 and room >= 0, "the names are too long")
+        left -= len(before) + 1
+        need(len(before) <= 2**10 and left >= 0, "the names are too long")
         try:
             names.append(before.decode())
         except UnicodeDecodeError as error:
@@ -224,7 +226,7 @@ def tensor_names(name: str, row: dict[str, Any]) -> list[str]:
 
 
 def check_names(found: Tables) -> None:
-    """No name twice, neither among the records nor among what comes out."""
+    """Check that names of records and of decoded tensors are unique."""
     need(len(set(found.names)) == len(found.names), "two records have the same name")
     numbered = [name for pair in zip(found.names, found.rows, strict=True) for name in tensor_names(*pair)]
     factors = {f"{name}{part}" for name in found.products for part in (".coefficients", ".basis")}
@@ -358,7 +360,7 @@ def entries_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def check_json(value: Any, depth: int) -> None:
-    """Numbers that float64 can hold, Unicode text, and at most ``depth`` levels of lists and objects."""
+    """Check for numbers within float64, valid Unicode text, and at most ``depth`` levels of lists and objects."""
     if isinstance(value, dict | list):
         need(depth > 0, "the metadata are too deep")
         for item in [*value, *value.values()] if isinstance(value, dict) else value:
@@ -385,7 +387,7 @@ def product_shapes(found: Any) -> dict[str, tuple[int, ...]]:
 
 
 def check_products(found: Tables) -> None:
-    """Their factors are there and fit."""
+    """Check that the factors of products exist and fit."""
     at = {name: place for place, name in enumerate(found.names)}
     for name, shape in found.products.items():
         first, second = (at.get(f"{name}{part}") for part in (".coefficients", ".basis"))
@@ -404,7 +406,7 @@ def check_products(found: Tables) -> None:
 def multiplied(
     codes: list[int], basis: list[int], shapes: tuple[tuple[int, ...], tuple[int, ...]]
 ) -> list[int]:
-    """The levels of a product, from those of its factors and their shapes."""
+    """The levels of a product, from the levels and shapes of its factors."""
     (n, size), (groups, _, _) = shapes
     need(all(abs(k) <= 8 for k in codes), "a coefficient is none")
     levels: list[int] = []

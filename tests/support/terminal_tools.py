@@ -1,4 +1,4 @@
-"""The real command in a terminal of some width."""
+"""Runs the command in a pseudo-terminal of a given width."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class Seen:
 
     @property
     def text(self) -> str:
-        """Without control sequences."""
+        """The output without control sequences."""
         return _CONTROL.sub("", self.raw).replace("\r\n", "\n")
 
     @property
     def lines(self) -> list[str]:
-        """What is left on each line when the cursor has gone back to its beginning."""
+        """The final text of each line, after carriage returns."""
         return [line.split("\r")[-1] for line in self.text.split("\n")]
 
 

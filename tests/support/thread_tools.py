@@ -1,4 +1,4 @@
-"""Many threads, one network: every answer held against what the network said alone."""
+"""Checks that calls from many threads return the same as calls from one thread."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-Question = Callable[[], Tensor]
+Call = Callable[[], Tensor]
 
 
-def count_wrong(questions: Sequence[Question], threads: int = 8, rounds: int = 1) -> int:
-    """How many answers differ in any bit from those given alone, or are exceptions.
+def count_wrong(calls: Sequence[Call], threads: int = 8, rounds: int = 1) -> int:
+    """The number of results that differ in any bit from those of a single thread, or are exceptions.
 
-    Each question is asked alone first. Then ``threads`` threads ask all of them ``rounds`` times, each beginning with
-    another one, with the interpreter switching threads as often as it can.
+    Each call is made alone first. Then ``threads`` threads make all calls ``rounds`` times, each starting with another
+    one, while the interpreter switches threads as often as possible.
 
     Args:
-        questions: calls without arguments that answer one tensor, always the same.
+        calls: functions without arguments that return one tensor, always the same.
     """
-    expected = [ask().clone() for ask in questions]
+    expected = [ask().clone() for ask in calls]
     start, wrong = threading.Barrier(threads), [0] * threads
 
     def work(me: int) -> None:
         start.wait()
-        for number in range(rounds * len(questions)):
-            which = (me + number) % len(questions)
+        for number in range(rounds * len(calls)):
+            which = (me + number) % len(calls)
             try:
-                right = torch.equal(questions[which](), expected[which])
+                right = torch.equal(calls[which](), expected[which])
             except Exception:
                 right = False
             wrong[me] += not right

@@ -1,4 +1,4 @@
-"""Several targets of a table: quantities with a noise each, or labels that are each there or not."""
+"""Tables with several targets: regression with one noise per target, or multilabel classification."""
 
 import csv
 import dataclasses
@@ -17,13 +17,15 @@ from hypothesis import strategies as st
 
 from szilard import data, methods, metrics, networks
 from szilard.data import targets
-from szilard.data.table import read_table
+from szilard.data.table_reading import read_table
 from szilard.errors import SzilardError, SzilardWarning
 from szilard.file.error import SzilardFileError
 from szilard.likelihood import NoisyGaussian
 from szilard.metrics import Predictive
 from szilard.model import evaluate, saved_network
 from szilard.training import divergence, imbalance
+
+pytestmark = pytest.mark.pictures
 
 FIT = (
     "--network",
@@ -65,24 +67,24 @@ def weather(path, n=160):
     return write(path, ["a", "b", "rain", "wind", "sun, high"], rows)
 
 
-# -- which columns, and what they are -------------------------------------------------------------------
+# -- reading target columns -----------------------------------------------------------------------------
 
 
 @given(
     st.lists(st.text(st.characters(blacklist_categories=("Cs", "Cc")), min_size=1), min_size=1, unique=True)
 )
-def test_any_names_can_be_named_together(tmp_path_factory, names):
+def test_any_column_names_can_be_combined(tmp_path_factory, names):
     names = list(dict.fromkeys(name.strip() for name in names if name.strip()))
     table = dataclasses.replace(
         read_table(write(tmp_path_factory.mktemp("t") / "a.csv", ["a", "b"], [["1", "2"]])),
         names=(*names, "rest"),
     )
-    said = io.StringIO()
-    csv.writer(said, lineterminator="").writerow(names)
-    assert targets.chosen(table, said.getvalue()) == tuple(range(len(names)))
+    text = io.StringIO()
+    csv.writer(text, lineterminator="").writerow(names)
+    assert targets.chosen(table, text.getvalue()) == tuple(range(len(names)))
 
 
-def test_quantities_are_standardised_one_by_one(tmp_path):
+def test_regression_targets_are_standardised_separately(tmp_path):
     path = bodies(tmp_path / "b.csv")
     got = data.load(path, target=QUANTITIES)
     one = data.load(path, target="price", ignore=["height"])
@@ -96,7 +98,7 @@ def test_quantities_are_standardised_one_by_one(tmp_path):
     assert torch.allclose(again.retargeted(got.target_shift, got.target_scale).test.y, got.test.y, atol=1e-4)
 
 
-def test_labels_may_be_words_and_their_combinations_are_divided_in_proportion(tmp_path):
+def test_labels_may_be_words_and_splits_are_stratified(tmp_path):
     path = weather(tmp_path / "w.csv")
     got = data.load(path, target=LABELS)
     assert (got.task, got.targets, got.n_outputs) == ("multilabel", ("rain", "wind", "sun, high"), 3)
@@ -109,7 +111,7 @@ def test_labels_may_be_words_and_their_combinations_are_divided_in_proportion(tm
 
 
 @pytest.mark.parametrize(
-    ("given_", "match"),
+    ("options", "match"),
     [
         ({"target": "height,colour"}, "'colour' of .* is text, such as '(red|green)' in line 2"),
         ({"target": "height,height"}, "names column 'height' twice"),
@@ -129,12 +131,12 @@ def test_labels_may_be_words_and_their_combinations_are_divided_in_proportion(tm
         ),
     ],
 )
-def test_targets_that_cannot_be_get_one_sentence(tmp_path, given_, match):
+def test_invalid_targets_are_refused(tmp_path, options, match):
     with pytest.raises(SzilardError, match=match):
-        data.load(bodies(tmp_path / "b.csv", 40), **given_)
+        data.load(bodies(tmp_path / "b.csv", 40), **options)
 
 
-def test_labels_beside_quantities_and_constant_labels_are_refused(tmp_path):
+def test_mixed_targets_and_constant_labels_are_refused(tmp_path):
     rows = [[i / 7, i % 2, i * 1.5, 0] for i in range(40)]
     path = write(tmp_path / "m.csv", ["x", "label", "amount", "never"], rows)
     with pytest.raises(
@@ -146,7 +148,7 @@ def test_labels_beside_quantities_and_constant_labels_are_refused(tmp_path):
         data.load(path, target="label,never", ignore=["amount"])
 
 
-def test_what_may_be_meant_otherwise_is_warned_about(tmp_path):
+def test_ambiguous_targets_are_warned_about(tmp_path):
     rows = [[i / 7, i % 3, (i * 7) % 5, i % 2, 1 - i % 2] for i in range(40)]
     path = write(tmp_path / "m.csv", ["x", "c", "d", "p", "q"], rows)
     with pytest.warns(SzilardWarning, match="'c', 'd' of .* few different whole numbers"):
@@ -155,7 +157,7 @@ def test_what_may_be_meant_otherwise_is_warned_about(tmp_path):
         assert data.load(path, target="p,q").task == "multilabel"
 
 
-def test_missing_targets_are_left_out_whatever_is_filled(tmp_path):
+def test_rows_with_missing_targets_are_left_out(tmp_path):
     path = bodies(tmp_path / "b.csv", 60)
     lines = path.read_text().splitlines()
     lines[5] = ",".join([*lines[5].split(",")[:4], ""])
@@ -167,7 +169,7 @@ def test_missing_targets_are_left_out_whatever_is_filled(tmp_path):
     assert sum(map(len, (got.train, got.valid, got.test))) == 59
 
 
-def test_arrays_of_labels_and_of_quantities(tmp_path):
+def test_arrays_with_several_targets(tmp_path):
     r = np.random.default_rng(0)
     x = r.normal(size=(60, 3))
     labels = (r.random((60, 2)) > 0.5).astype(np.float32)
@@ -187,18 +189,18 @@ def test_arrays_of_labels_and_of_quantities(tmp_path):
     assert data.load(tmp_path / "a.npz", task="multilabel").train.y.shape[1] == 1
 
 
-# -- figures --------------------------------------------------------------------------------------------
+# -- metrics --------------------------------------------------------------------------------------------
 
 
 @settings(max_examples=12, deadline=None)
 @given(st.integers(0, 1000), st.integers(2, 4))
-def test_figures_of_targets_are_those_of_each_alone(seed, k):
+def test_metrics_by_target_equal_those_of_each_target_alone(seed, k):
     draws = torch.Generator().manual_seed(seed)
     means, y = torch.randn(3, 30, k, generator=draws), torch.randn(30, k, generator=draws)
     variances = torch.rand(3, 30, k, generator=draws) + 0.1
     scales = torch.rand(k, generator=draws, dtype=torch.float64) * 100 + 0.01
-    believed = Predictive.from_gaussian(means, variances)
-    rows = metrics.by_target(believed, y, scales)
+    predictive = Predictive.from_gaussian(means, variances)
+    rows = metrics.by_target(predictive, y, scales)
     for n, row in enumerate(rows):
         one, scale = Predictive.from_gaussian(means[..., n], variances[..., n]), float(scales[n])
         alone = metrics.evaluate(one, y[:, n], target_scale=scale)
@@ -208,48 +210,48 @@ def test_figures_of_targets_are_those_of_each_alone(seed, k):
         assert row.r2 == pytest.approx(
             1 - float(error.square().mean() / y[:, n].double().var(correction=0)), abs=1e-5
         )
-    found = metrics.evaluate(believed, y, target_scale=scales)
+    found = metrics.evaluate(predictive, y, target_scale=scales)
     assert set(found) == {"r2", "nll", "coverage95"}
     for key, value in found.items():
         assert value == pytest.approx(sum(getattr(row, key) for row in rows) / k)
 
 
-def test_intervals_of_targets_hold_the_figures():
+def test_intervals_by_target_contain_the_metrics():
     draws = torch.Generator().manual_seed(0)
     y = torch.randn(30, 2, generator=draws)
-    believed = Predictive.from_gaussian(torch.randn(2, 30, 2, generator=draws), torch.ones(2, 30, 2))
+    predictive = Predictive.from_gaussian(torch.randn(2, 30, 2, generator=draws), torch.ones(2, 30, 2))
     scales = torch.tensor([2.0, 100.0])
-    found = metrics.evaluate(believed, y, target_scale=scales)
-    for key, (low, high) in metrics.several_intervals(believed, y, scales).items():
+    found = metrics.evaluate(predictive, y, target_scale=scales)
+    for key, (low, high) in metrics.several_intervals(predictive, y, scales).items():
         assert low <= found[key] <= high
-    for row in metrics.by_target(believed, y, scales, few=True):
+    for row in metrics.by_target(predictive, y, scales, few=True):
         for key, (low, high) in row.intervals.items():
             assert low <= getattr(row, key) <= high
 
 
-def test_intervals_of_labels_hold_the_figures():
+def test_intervals_by_label_contain_the_metrics():
     draws = torch.Generator().manual_seed(0)
     logits = torch.randn(2, 40, 3, generator=draws)
     y = (torch.rand(40, 3, generator=draws) < logits.mean(0).sigmoid()).long()
-    believed = Predictive.from_binary_logits(logits)
-    found, ends = metrics.evaluate(believed, y), metrics.several_intervals(believed, y, torch.ones(1))
+    predictive = Predictive.from_binary_logits(logits)
+    found, ends = metrics.evaluate(predictive, y), metrics.several_intervals(predictive, y, torch.ones(1))
     assert {"accuracy", "accuracy_all", "nll", "brier", "ece"} <= set(ends)
     for key, (low, high) in ends.items():
         assert low - 1e-6 <= found[key] <= high + 1e-6, key
-    rows = metrics.by_label(believed, y)
+    rows = metrics.by_label(predictive, y)
     assert [row.examples for row in rows] == y.sum(0).tolist()
     right = sum((row.recall or 0) * row.examples for row in rows)
-    assert right == pytest.approx(float((believed.labels * y).sum()))
+    assert right == pytest.approx(float((predictive.labels * y).sum()))
 
 
-def test_a_scale_for_each_target_must_be_one_for_each():
-    believed = Predictive.from_gaussian(torch.zeros(1, 4, 2), torch.ones(1, 4, 2))
+def test_invalid_target_scales_are_refused():
+    predictive = Predictive.from_gaussian(torch.zeros(1, 4, 2), torch.ones(1, 4, 2))
     for scales in (torch.ones(3), torch.tensor([1.0, 0.0]), torch.tensor([1.0, math.inf])):
         with pytest.raises(SzilardError, match="target_scale"):
-            metrics.evaluate(believed, torch.zeros(4, 2), target_scale=scales)
+            metrics.evaluate(predictive, torch.zeros(4, 2), target_scale=scales)
 
 
-def test_a_constant_guess_of_labels_and_of_targets_is_worth_its_entropy(tmp_path):
+def test_the_nll_of_the_best_constant_prediction(tmp_path):
     got = data.load(weather(tmp_path / "w.csv"), target=LABELS)
     p = (got.train.y.double().sum(0) + 1) / (len(got.train) + 2)
     share = got.train.y.double().mean(0)
@@ -261,7 +263,7 @@ def test_a_constant_guess_of_labels_and_of_targets_is_worth_its_entropy(tmp_path
     )
 
 
-def test_a_plain_network_of_several_targets_is_measured_with_noises_of_its_own(tmp_path):
+def test_a_plain_network_of_several_targets_is_measured_with_estimated_noise(tmp_path):
     got = data.load(bodies(tmp_path / "b.csv"), target=QUANTITIES)
     network = networks.build("mlp:4", got.input_shape, got.n_outputs)
     quality, _ = evaluate.measure(network, got)
@@ -302,27 +304,27 @@ def labels(folder):
     return folder / "l"
 
 
-def asked(run, path):
+def predictions(run, path):
     typed = szilard("predict", run, path)
     assert typed.code == 0, typed.output
     return list(csv.DictReader(io.StringIO(typed.stdout)))
 
 
-def test_quantities_are_measured_and_asked_in_their_own_units(quantities, folder):
+def test_regression_targets_are_measured_and_predicted_in_their_units(quantities, folder):
     found = json.loads(szilard("measure", quantities, "--json", "--samples", "8").stdout)["networks"][0]
     result = json.loads((quantities / "ssvi" / "result.json").read_text())
     assert found["quality"] == pytest.approx(result["test"])
     assert result["targets"] == ["height", "price"]
     assert [row["target"] for row in found["by_target"]] == ["height", "price"]
     assert 1e4 < found["by_target"][1]["rmse"] < 2e5
-    rows = asked(quantities, folder / "b.csv")
+    rows = predictions(quantities, folder / "b.csv")
     assert list(rows[0])[:2] == ["height", "height_std"]
     assert 140 < float(rows[0]["height"]) < 200
     saved = saved_network.load(quantities / "ssvi" / "network.pt")
     assert (saved.targets, saved.n_outputs) == (("height", "price"), 2)
     test = data.load(folder / "b.csv", target=QUANTITIES).test
-    believed = saved.method.predict(saved.network, test.x, samples=8)
-    means = believed.mean * saved.target_scale + saved.target_shift
+    predictive = saved.method.predict(saved.network, test.x, samples=8)
+    means = predictive.mean * saved.target_scale + saved.target_shift
     error = means - (test.y * saved.target_scale + saved.target_shift)
     for n, row in enumerate(found["by_target"]):
         assert float(error[:, n].square().mean().sqrt()) == pytest.approx(row["rmse"], rel=1e-4)
@@ -330,24 +332,24 @@ def test_quantities_are_measured_and_asked_in_their_own_units(quantities, folder
     assert (quantities / "report.html").read_text().count("<h3>") >= 2
 
 
-def test_columns_are_found_by_name_and_targets_may_be_left_out(quantities, folder):
+def test_columns_are_matched_by_name_and_targets_may_be_missing(quantities, folder):
     rows = list(csv.DictReader(io.StringIO((folder / "b.csv").read_text())))[:5]
     write(
         folder / "new.csv",
         ["colour", "b", "a"],
         [[row[name] for name in ("colour", "b", "a")] for row in rows],
     )
-    assert asked(quantities, folder / "new.csv") == asked(quantities, folder / "b.csv")[:5]
+    assert predictions(quantities, folder / "new.csv") == predictions(quantities, folder / "b.csv")[:5]
 
 
-def test_targets_are_those_of_their_names_in_any_order(quantities, folder):
+def test_targets_are_matched_by_name_in_any_order(quantities, folder):
     usual = json.loads(szilard("measure", quantities, "--json", "--samples", "8").stdout)["networks"][0]
     network = quantities / "ssvi" / "network.pt"
     for name in (folder / "b.csv", shutil.copy(folder / "b.csv", folder / "copy.csv")):
-        turned = szilard(
+        reordered = szilard(
             "measure", network, "--data", name, "--target", "price,height", "--json", "--samples", "8"
         )
-        found = json.loads(turned.stdout)["networks"][0]
+        found = json.loads(reordered.stdout)["networks"][0]
         assert [row["target"] for row in found["by_target"]] == ["height", "price"]
         assert found["by_target"][1]["r2"] == pytest.approx(usual["by_target"][1]["r2"], abs=0.2)
     szilard("measure", network, "--data", folder / "b.csv", "--target", "height").refused(
@@ -355,12 +357,12 @@ def test_targets_are_those_of_their_names_in_any_order(quantities, folder):
     )
 
 
-def test_labels_are_measured_and_asked(labels, folder):
+def test_labels_are_measured_and_predicted(labels, folder):
     found = json.loads(szilard("measure", labels, "--json").stdout)["networks"][0]
     assert found["quality"]["accuracy_by_label"] > 0.65
     assert [row["class"] for row in found["by_class"]] == ["rain", "wind", "sun, high"]
     assert "accuracy_by_label" in found["intervals"]
-    rows = asked(labels, folder / "w.csv")
+    rows = predictions(labels, folder / "w.csv")
     assert {"rain", "wind", "sun, high", "rain_entropy"} <= set(rows[0])
     truth = list(csv.DictReader(io.StringIO((folder / "w.csv").read_text())))
     right = [
@@ -380,7 +382,7 @@ def test_a_run_is_resumed_and_replayed(labels, folder):
     )
 
 
-def test_an_interrupted_run_of_several_targets_goes_on_to_the_same_bits(tmp_path, monkeypatch):
+def test_an_interrupted_run_of_several_targets_resumes_bit_for_bit(tmp_path, monkeypatch):
     from szilard import fit
     from szilard.training import loop
 
@@ -416,17 +418,17 @@ def test_an_interrupted_run_of_several_targets_goes_on_to_the_same_bits(tmp_path
 def test_runs_of_both_kinds_are_compressed(quantities, labels, folder):
     for run, name, score in ((quantities, "b.csv", "R²"), (labels, "w.csv", "accuracy by label")):
         out = folder / f"{run.name}.szd"
-        said = json.loads(szilard("compress", run, "-o", out, "--json", "--lam", "1e-5").stdout)
-        assert said["measure"] == score
-        assert list(asked(out, folder / name)[0]) == list(asked(run, folder / name)[0])
+        made = json.loads(szilard("compress", run, "-o", out, "--json", "--lam", "1e-5").stdout)
+        assert made["measure"] == score
+        assert list(predictions(out, folder / name)[0]) == list(predictions(run, folder / name)[0])
         figures = json.loads(szilard("measure", out, "--json", "--samples", "8").stdout)["networks"][0][
             "quality"
         ]
         key = "r2" if score == "R²" else "accuracy_by_label"
-        assert figures[key] == pytest.approx(said["test_after"], abs=1e-3)
+        assert figures[key] == pytest.approx(made["test_after"], abs=1e-3)
 
 
-def test_a_network_that_does_not_fit_is_refused_before_anything_is_written(folder):
+def test_a_network_that_does_not_fit_is_refused_before_writing(folder):
     (folder / "net.py").write_text(
         "from torch import nn\ndef build(input_shape, n_outputs):\n    return nn.Linear(input_shape[0], 1)\n"
     )
@@ -441,7 +443,7 @@ def test_a_network_that_does_not_fit_is_refused_before_anything_is_written(folde
     assert not (folder / "none").exists()
 
 
-def test_a_file_that_says_something_else_of_its_targets_is_refused(quantities, tmp_path):
+def test_a_file_with_inconsistent_targets_is_refused(quantities, tmp_path):
     content = torch.load(quantities / "ssvi" / "network.pt", weights_only=True)
     for change in (
         {"targets": ["height"]},
@@ -457,7 +459,7 @@ def test_a_file_that_says_something_else_of_its_targets_is_refused(quantities, t
             saved_network.load(tmp_path / "network.pt")
 
 
-def test_a_likelihood_of_k_targets_knows_each_scale():
+def test_a_likelihood_of_several_targets_has_a_scale_for_each():
     y = torch.randn(50, 3, generator=torch.Generator().manual_seed(0)) * torch.tensor([1.0, 10.0, 100.0])
     likelihood = NoisyGaussian.of(y)
     assert likelihood.outputs == 3

@@ -1,4 +1,4 @@
-"""A class for each pixel, from a file of arrays to predictions in a file."""
+"""Semantic segmentation: a class for each pixel, from arrays in a file to predictions in a file."""
 
 from __future__ import annotations
 
@@ -45,22 +45,22 @@ FIT = ("fit", "--data", "d.npz", "--method", "ssvi", "--out", "run", "--accelera
 OPTIONS = ("--lr", 0.03, "--epochs", 12, "--batch-size", 8, "--samples", 4, "--network", "n.py:build")
 
 
-def test_from_a_file_to_answers_at_each_pixel(folder):
+def test_from_a_file_to_predictions_for_each_pixel(folder):
     assert szilard(*FIT, *OPTIONS).code == 0
     result = json.loads((folder / "run/ssvi/result.json").read_text())
     assert result["test"]["accuracy"] > 0.6  # the largest class has about 0.5
     assert 0.25 < result["test"]["miou"] <= 1
     assert "diverged" not in result
     np.savez("in.npz", x=arrays()[0][:5])
-    assert szilard("predict", "run/ssvi", "in.npz", "--out", "said.npz").code == 0
-    with np.load("said.npz") as said:
-        assert {name: said[name].shape for name in said} == dict.fromkeys(
+    assert szilard("predict", "run/ssvi", "in.npz", "--out", "predicted.npz").code == 0
+    with np.load("predicted.npz") as predicted:
+        assert {name: predicted[name].shape for name in predicted} == dict.fromkeys(
             ("label", "probability", "entropy", "aleatoric", "epistemic"), (5, 4, 4)
         )
     szilard("predict", "run/ssvi", "in.npz").refused("add --out FILE.npz")
 
 
-def test_networks_and_options_that_do_not_go_with_pixels(folder):
+def test_networks_and_options_that_do_not_fit_pixels_are_refused(folder):
     szilard(*FIT, "--network", "n.py:vector").refused(r"needs \[B, 3, 4, 4\]", behind="d.npz: ")
     typed = szilard(*FIT, "--network", "n.py:build", "--augment", "crop-flip")
     typed.refused("labels of their pixels", behind="d.npz: ")
@@ -88,7 +88,7 @@ def test_measured_reported_and_compressed(folder):
         (arrays()[0], arrays()[1][:, :, :, None], r"it must be \[N\]"),
     ],
 )
-def test_labels_of_pixels_that_cannot_be_are_refused(folder, x, y, words):
+def test_invalid_pixel_labels_are_refused(folder, x, y, words):
     np.savez("d.npz", x=x, y=y)
     with pytest.raises(SzilardError, match=words):
         data.load("d.npz")
@@ -104,7 +104,7 @@ def test_a_class_without_a_pixel_and_the_best_constant_prediction(folder):
     assert divergence.constant_nll(found, found.train) == pytest.approx(
         float(-frequencies[known].log().mean())
     )
-    energy = 12 * divergence.constant_nll(found, found.train)  # of the 12 labelled pixels of an image
+    energy = 12 * divergence.constant_nll(found, found.train)  # 12 labelled pixels per image
     assert divergence.message(found, 2.0, energy - 6, 0.3, "SSVI", 200) is None
     assert "diverged" in str(divergence.message(found, 1.2, energy + 60, 9.0, "SSVI", 200))
     np.savez("d.npz", x=x, y=np.where(y == 1, 3, y))

@@ -1,4 +1,4 @@
-"""The one loop: what it writes, that it resumes bit for bit, and how it stops."""
+"""The training loop: the files that it writes, bit-exact resumption, and errors."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def untimed(value):
 
 
 def assert_same_folder(a, b) -> None:
-    """Everything but the clocks, bit for bit."""
+    """Check that everything but times is equal bit for bit."""
     lines = [[untimed(json.loads(x)) for x in (p / "metrics.jsonl").read_text().splitlines()] for p in (a, b)]
     assert lines[0] == lines[1]
     results = [untimed(json.loads((p / "result.json").read_text())) for p in (a, b)]
@@ -74,13 +74,13 @@ def assert_same_folder(a, b) -> None:
 
 @pytest.fixture(scope="module")
 def whole(digits, tmp_path_factory):
-    """The folder of a run that nothing interrupted; to be read only."""
+    """The folder of an uninterrupted run; read-only."""
     folder = tmp_path_factory.mktemp("whole")
     short(digits, folder)
     return folder
 
 
-def test_a_run_learns_and_writes_what_it_did(digits, tmp_path):
+def test_a_run_learns_and_writes_its_files(digits, tmp_path):
     run = short(digits, tmp_path, network="mlp:32", epochs=25, lr=0.02)
     assert run.test["accuracy"] > 0.6  # 48 examples, 30 % of the weights; chance is 0.1
     assert run.history[-1]["free_energy"] < 0.5 * run.history[0]["free_energy"]
@@ -108,7 +108,7 @@ def test_a_run_learns_and_writes_what_it_did(digits, tmp_path):
     ]  # fmt: skip
 
 
-def test_the_pictures_have_their_arrays(digits, tmp_path):
+def test_the_arrays_for_the_report_are_written(digits, tmp_path):
     short(digits, tmp_path)
     arrays = np.load(tmp_path / "ssvi" / "arrays.npz", allow_pickle=False)
     n = len(digits.test)
@@ -127,7 +127,7 @@ def test_the_pictures_have_their_arrays(digits, tmp_path):
         assert not np.array_equal(arrays[f"log_std_start_{i}"], arrays[f"log_std_end_{i}"])
 
 
-def test_test_is_looked_at_once(digits, monkeypatch):
+def test_the_test_part_is_used_once(digits, monkeypatch):
     seen = []
     predict = methods.SSVI.predict
 
@@ -137,11 +137,11 @@ def test_test_is_looked_at_once(digits, monkeypatch):
 
     monkeypatch.setattr(methods.SSVI, "predict", spy)
     short(digits)
-    # Before training (to tell divergence), after each epoch, and at the end.
+    # Before training (to detect divergence), after each epoch, and at the end.
     assert seen == ["valid"] + ["valid"] * EPOCHS + ["valid", "test", "ood"]
 
 
-def test_same_seed_same_run_and_the_callers_random_numbers_stay(digits, tmp_path):
+def test_a_seed_determines_the_run_and_the_global_generator_is_unchanged(digits, tmp_path):
     torch.manual_seed(5)
     before = torch.get_rng_state()
     short(digits, tmp_path / "a")
@@ -157,7 +157,7 @@ def test_same_seed_same_run_and_the_callers_random_numbers_stay(digits, tmp_path
 
 
 def dropped() -> nn.Module:
-    """Dropout draws from the global generator, BatchNorm has buffers: both must survive a kill."""
+    """Dropout uses the global generator and BatchNorm has buffers; both states must be restored after a kill."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         return nn.Sequential(
@@ -168,7 +168,7 @@ def dropped() -> nn.Module:
 @pytest.mark.parametrize("steps", [1, 2])
 @pytest.mark.parametrize("moment", range(1, 10))
 def test_killed_at_any_step_resumes_to_the_same_result(digits, tmp_path_factory, tmp_path, moment, steps):
-    """With a checkpoint at each step or at every other one, so that the log is ahead of the checkpoint too."""
+    """With a checkpoint at every step or every second step, so that the log can be ahead of the checkpoint."""
     whole = tmp_path_factory.getbasetemp() / "uninterrupted"
     if not whole.exists():
         short(digits, whole, network=dropped())
@@ -180,7 +180,7 @@ def test_killed_at_any_step_resumes_to_the_same_result(digits, tmp_path_factory,
 
 
 @pytest.mark.parametrize("part", ["arrays", "saved_network", "atomic"])
-def test_killed_while_it_writes_the_end(digits, whole, tmp_path, part, monkeypatch):
+def test_killed_while_writing_the_results(digits, whole, tmp_path, part, monkeypatch):
     def die(*_, **__):
         raise Killed
 
@@ -193,7 +193,7 @@ def test_killed_while_it_writes_the_end(digits, whole, tmp_path, part, monkeypat
     assert_same_folder(whole / "ssvi", tmp_path / "killed" / "ssvi")
 
 
-def test_a_torn_last_line_of_the_log_is_dropped(digits, whole, tmp_path):
+def test_an_incomplete_last_line_of_the_log_is_dropped(digits, whole, tmp_path):
     shutil.copytree(whole, tmp_path / "torn")
     with (tmp_path / "torn/ssvi/metrics.jsonl").open("a") as file:
         file.write('{"kind": "epoch", "ep')
@@ -218,14 +218,14 @@ def test_resume_refuses_another_run(digits, tmp_path, change, sentence):
     assert (tmp_path / "ssvi" / "metrics.jsonl").read_bytes() == before
 
 
-def test_resume_refuses_another_network_of_no_name(digits, tmp_path):
+def test_resume_refuses_another_network_object(digits, tmp_path):
     short(digits, tmp_path, network=dropped())
     other = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
     with pytest.raises(SzilardError, match="is of another network"):
         short(digits, tmp_path, network=other, resume=True)
 
 
-def test_nothing_is_written_over_unasked(digits, tmp_path):
+def test_a_run_is_not_overwritten_without_the_option(digits, tmp_path):
     short(digits, tmp_path)
     with pytest.raises(
         SzilardError, match="holds a finished run; add resume=True to continue it, overwrite=True"
@@ -252,7 +252,7 @@ def test_nan_stops_the_run_and_keeps_the_last_good_checkpoint(digits, tmp_path, 
     assert not (tmp_path / "ssvi" / "result.json").exists()
 
 
-def test_a_learning_rate_that_explodes_is_told(digits):
+def test_divergence_by_a_large_learning_rate_is_reported(digits):
     with pytest.raises(SzilardError, match="NaN or infinite"):
         short(digits, method=ssvi(digits), lr=1e30)
 
@@ -274,7 +274,7 @@ def test_a_learning_rate_that_explodes_is_told(digits):
         ({"augment": "flip"}, "augment must be"),
     ],
 )
-def test_settings_that_cannot_be(digits, tmp_path, options, sentence):
+def test_invalid_settings_are_refused(digits, tmp_path, options, sentence):
     with pytest.raises(SzilardError, match=sentence):
         short(digits, tmp_path / "out", **options)
 
@@ -295,7 +295,7 @@ def test_mixed_precision_trains(digits, name):
 
 
 @pytest.mark.parametrize("name", [name for name in methods.names() if name != "ssvi-published"])
-def test_a_finished_network_answers_as_the_trained_one(digits, tmp_path, name):
+def test_a_saved_network_predicts_as_the_trained_one(digits, tmp_path, name):
     options = {"temperature_scaling": True} if name == "deterministic" else {}
     run = short(digits, tmp_path, method=methods.make(name, len(digits.train), **options))
     found = load_network(tmp_path / name / "network.pt")
@@ -328,7 +328,7 @@ def test_measure_of_a_plain_network(digits, line):
     assert quality["accuracy"] == pytest.approx(float((guess == digits.test.y).double().mean()))
     assert cost.parameters == 64 * 8 + 8 + 8 * 10 + 10
     assert cost.macs == 64 * 8 + 8 * 10
-    plain = nn.Linear(3, 1)  # says nothing of its noise: it is taken from valid
+    plain = nn.Linear(3, 1)  # has no noise output: the noise is estimated on valid
     with torch.no_grad():
         plain.weight.copy_(torch.tensor([[1.0, -1.0, 0.5]]))
         plain.bias.zero_()
@@ -338,7 +338,7 @@ def test_measure_of_a_plain_network(digits, line):
     assert [name for name, _ in plain.named_parameters()] == ["weight", "bias"]
 
 
-def test_a_network_given_as_an_object_wants_its_builder(digits, tmp_path):
+def test_a_network_given_as_an_object_needs_its_builder(digits, tmp_path):
     short(digits, tmp_path, network=dropped())
     path = tmp_path / "ssvi" / "network.pt"
     with pytest.raises(SzilardError, match="does not state how its network is built"):
@@ -347,7 +347,7 @@ def test_a_network_given_as_an_object_wants_its_builder(digits, tmp_path):
         saved_network.load(path, "mlp:8")
 
 
-def test_another_number_of_threads_is_told(digits, tmp_path):
+def test_another_number_of_threads_is_warned_about(digits, tmp_path):
     short(digits, tmp_path, checkpoint_steps=4)
     path = tmp_path / "ssvi" / "checkpoint.pt"
     (tmp_path / "ssvi" / "result.json").unlink()
@@ -357,7 +357,7 @@ def test_another_number_of_threads_is_told(digits, tmp_path):
     checkpoint.save(path, "checkpoint", content | {"threads": 7})
     with pytest.warns(SzilardWarning, match="with 7 threads and this one has 1.*set OMP_NUM_THREADS=7"):
         short(digits, tmp_path, resume=True)
-    del content["threads"]  # of an earlier version
+    del content["threads"]  # as in an earlier version
     checkpoint.save(path, "checkpoint", content)
     with warnings.catch_warnings():
         warnings.simplefilter("error", SzilardWarning)
@@ -365,7 +365,7 @@ def test_another_number_of_threads_is_told(digits, tmp_path):
 
 
 class TestDivergence:
-    """Told where training has made things worse, and nowhere else."""
+    """Divergence is reported if training made the network worse, and only then."""
 
     @pytest.mark.parametrize("lr", [1e3, 1e10])
     def test_classes(self, digits, tmp_path, lr):
@@ -385,12 +385,12 @@ class TestDivergence:
     def test_no_false_alarm(self, digits, line, name, epochs):
         with warnings.catch_warnings():
             warnings.simplefilter("error", SzilardWarning)
-            warnings.filterwarnings("ignore", "density 0.05 leaves layer")  # of this small network it does
-            for given in (digits, line):
-                short(given, method=methods.make(name, len(given.train)), epochs=epochs)
+            warnings.filterwarnings("ignore", "density 0.05 leaves layer")  # true for this small network
+            for dataset in (digits, line):
+                short(dataset, method=methods.make(name, len(dataset.train)), epochs=epochs)
 
     def test_the_constant_prediction(self, digits, line):
-        """Against its definition: -mean log p."""
+        """Compared with its definition: -mean log p."""
         counts = np.bincount(digits.train.y, minlength=10) + 1
         p = counts / counts.sum()
         assert divergence.constant_nll(digits, digits.valid) == pytest.approx(
@@ -400,14 +400,14 @@ class TestDivergence:
         density = scipy.stats.norm(train.mean(), train.std()).logpdf(valid)
         assert divergence.constant_nll(line, line.valid) == pytest.approx(-density.mean())
 
-    def test_a_bad_start_that_was_mended_and_overfitting_are_no_divergence(self, digits):
+    def test_recovery_and_overfitting_are_not_divergence(self, digits):
         constant = divergence.constant_nll(digits, digits.valid)
         assert divergence.message(digits, 3.0, 50.0, constant - 0.1, "x", 1000) is None
         assert divergence.message(digits, 3.0, 0.1, 50.0, "x", 1000) is None
-        assert divergence.message(digits, 49.9, 50.0, 50.0, "x", 99) is None  # it has hardly begun
+        assert divergence.message(digits, 49.9, 50.0, 50.0, "x", 99) is None  # too few steps
         assert "50 nats" in divergence.message(digits, 3.0, 50.0, 50.0, "x", 1000)
         assert divergence.message(digits, 3.0, 90.0, 90.0, "x", 1) is not None
-        assert divergence.message(digits, 3.0, 12.0, 12.0, "x", 4) is None  # hardly any steps
+        assert divergence.message(digits, 3.0, 12.0, 12.0, "x", 4) is None  # very few steps
 
     def test_a_network_that_has_learnt_nothing(self, digits):
         constant, train = (divergence.constant_nll(digits, part) for part in (digits.valid, digits.train))

@@ -1,4 +1,4 @@
-"""A run as a process of its own, killed with SIGKILL, and a run of several processes."""
+"""A run in a subprocess that is killed with SIGKILL, and runs of several processes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FIT = [
     "--checkpoint-steps", "7", "--samples", "2", "--ood", "none", "--accelerator", "cpu", "--quiet",
 ]  # fmt: skip
 needs_gloo = pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="no gloo here")
-PATIENCE = 600  # seconds after which a process is taken to hang, however busy the machine is
+PATIENCE = 600  # seconds after which a process is assumed to hang, even on a busy machine
 TIMINGS = {"seconds", "seconds_per_step", "peak_bytes"}
 
 
@@ -37,7 +37,7 @@ def environment(**more: str) -> dict[str, str]:
 
 
 def szilard(*arguments: object) -> None:
-    """In this process: the same command without the seconds that a new one takes to load torch."""
+    """Run the command in this process, which saves the seconds to load torch."""
     done = CliRunner().invoke(app, [str(argument) for argument in arguments])
     assert done.exit_code == 0, done.output
 
@@ -54,7 +54,7 @@ def torchrun(*arguments: object) -> subprocess.Popen:
 
 
 def wait_for(process: subprocess.Popen, run: Path, epochs: int) -> None:
-    """Until so many epochs are in the log."""
+    """Wait until the log has this many epochs."""
     patience = time.monotonic() + PATIENCE
     while lines(run) < epochs and process.poll() is None and time.monotonic() < patience:
         time.sleep(0.002)
@@ -85,7 +85,7 @@ def lines(run: Path) -> int:
     return path.read_text().count("\n") if path.is_file() else 0
 
 
-#: The command, in a process that is killed when it has done so many steps; no clock says when.
+#: Runs the command in a process that kills itself after a number of steps, independent of time.
 KILLED = """
 import os, signal, sys
 from szilard import methods
@@ -121,7 +121,7 @@ def test_sigkill_and_resume_give_the_uninterrupted_result(tmp_path):
     assert not list(killed.rglob("*.tmp"))
 
 
-#: As torchrun does, but the processes are forked from one that has loaded everything, which each takes seconds to do.
+#: Like torchrun, but the processes are forked from one that has loaded all modules, which saves seconds.
 FORKED = """
 import sys
 
@@ -149,7 +149,7 @@ elastic_launch(config, train)(*sys.argv[1:])
 @needs_gloo
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
 def test_several_processes_train_one_network(tmp_path):
-    """Started by torchrun itself in the tests that are marked slow."""
+    """The tests marked slow use torchrun itself."""
     done = subprocess.run(
         [sys.executable, "-c", FORKED, *FIT, "--out", str(tmp_path / "run"), "--epochs", "6"],
         env=environment(), capture_output=True, text=True, check=False, timeout=PATIENCE,
@@ -180,8 +180,8 @@ def test_several_processes_killed_and_resumed(tmp_path):
 
 @pytest.mark.slow
 @needs_gloo
-def test_several_processes_hold_one_folder_and_leave_together(tmp_path):
-    """A second torchrun is refused; SIGTERM to the first writes a checkpoint from which a third goes on."""
+def test_several_processes_lock_one_folder_and_stop_together(tmp_path):
+    """A second torchrun is refused; SIGTERM to the first writes a checkpoint from which a third resumes."""
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     assert torchrun(*FIT, "--epochs", 200, "--out", whole).wait(PATIENCE) == 0
     process = torchrun(*FIT, "--epochs", 200, "--out", stopped)
@@ -191,10 +191,10 @@ def test_several_processes_hold_one_folder_and_leave_together(tmp_path):
     assert second.returncode != 0
     assert process.poll() is None, "the run ended before it could be stopped"
     process.terminate()
-    said = process.communicate(timeout=PATIENCE)[1]
+    message = process.communicate(timeout=PATIENCE)[1]
     assert (
         f"stopped by SIGTERM; the files in {stopped} are complete; continue with the same command and --resume"
-        in said
+        in message
     )
     assert torchrun(*FIT, "--epochs", 200, "--out", stopped, "--resume").wait(PATIENCE) == 0
     assert_same_run(whole, stopped)

@@ -1,4 +1,4 @@
-"""Runs of networks with recurrent layers and embeddings: they resume, open again, and are compressed."""
+"""Runs of networks with recurrent layers and embeddings: resuming, loading and compressing."""
 
 from __future__ import annotations
 
@@ -59,8 +59,10 @@ def state(path):
     return load_network(path, trusted=True).network.state_dict()
 
 
-@pytest.mark.parametrize("moment", [2, 3, 5])  # while it listens before a move, and after it
-def test_a_run_resumes_bit_for_bit_and_opens_again(digits, spec, tmp_path, moment):
+@pytest.mark.parametrize(
+    "moment", [2, 3, 5]
+)  # while growth gradients are collected before a move, and after the move
+def test_a_run_resumes_bit_for_bit_and_can_be_loaded(digits, spec, tmp_path, moment):
     short(digits, spec, tmp_path / "whole")
     with killed_after(moment):
         short(digits, spec, tmp_path / "killed")
@@ -71,7 +73,7 @@ def test_a_run_resumes_bit_for_bit_and_opens_again(digits, spec, tmp_path, momen
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_a_run_is_compressed_to_a_file_that_answers_alike(digits, spec, tmp_path):
+def test_a_compressed_run_predicts_about_the_same(digits, spec, tmp_path):
     short(digits, spec, tmp_path)
     found = load_network(tmp_path / "ssvi" / "network.pt", trusted=True)
     small = szilard.compress(found.network, lam=1e-7, calibration=(digits.valid.x, digits.valid.y))
@@ -83,8 +85,8 @@ def test_a_run_is_compressed_to_a_file_that_answers_alike(digits, spec, tmp_path
     assert float((got - want.method.predict(want.network, x, samples=2).mean).abs().max()) < 0.2
 
 
-def test_an_lstm_that_was_left_dense_by_a_file_opens(digits, spec, tmp_path, monkeypatch):
-    """Before recurrent layers were converted their weights were written as they are."""
+def test_a_file_with_a_dense_lstm_can_be_loaded(digits, spec, tmp_path, monkeypatch):
+    """Earlier versions did not convert recurrent layers."""
     monkeypatch.setattr(methods.SSVI, "except_", "layer", raising=False)
     method = methods.SSVI(len(digits.train), density=0.3)
     method.except_ = ["layer", "place"]
@@ -99,7 +101,7 @@ def test_an_lstm_that_was_left_dense_by_a_file_opens(digits, spec, tmp_path, mon
     assert torch.equal(found.network.layer.weight_hh_l0, network.layer.weight_hh_l0)
 
 
-def test_threads_hold_draws_of_their_own(digits, spec):
+def test_draws_are_thread_local(digits, spec):
     method = methods.MeanField(10)
     torch.manual_seed(0)
     network = method.prepare(szilard.networks.build(spec, digits.input_shape, digits.n_outputs))

@@ -1,4 +1,4 @@
-"""Densities that take a small network apart are told before training, and blamed after it."""
+"""Densities too low for a small network are warned about before and after training."""
 
 import random
 import re
@@ -32,7 +32,7 @@ def test_entries_and_units_are_counted():
 
 
 @pytest.mark.parametrize("method", [methods.SSVI, methods.Deterministic])
-def test_units_without_entries_are_told_before_training(method):
+def test_units_without_entries_are_warned_about_before_training(method):
     network, made = prepared(0.05, 4, 16, 2, method=method)
     with pytest.warns(
         SzilardWarning, match="leaves layer '0' of .* 3 entries for 16 units, so 13 or more"
@@ -48,7 +48,7 @@ def test_units_without_entries_are_told_before_training(method):
     ("density", "widths"),
     [(0.05, (64, 512, 512, 10)), (0.05, (8, 512, 512, 1)), (0.5, (4, 16, 2)), (1.0, (2, 2))],
 )
-def test_other_networks_are_not(density, widths):
+def test_other_networks_give_no_warning(density, widths):
     network, made = prepared(density, *widths)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -61,7 +61,7 @@ def test_advice():
     assert low_density.advice(*prepared(0.05, 4, 16, 2)) == (
         "only 5 of its 96 weights are left, so try a larger density, such as 0.5"
     )
-    few = low_density.advice(*prepared(0.5, 20, 20, 2))  # two entries a unit, but few in all
+    few = low_density.advice(*prepared(0.5, 20, 20, 2))  # two entries a unit, but few in total
     assert few == "only 220 of its 440 weights are left, so try a larger density, such as 1"
 
 
@@ -72,17 +72,17 @@ def separable(path):
     return path
 
 
-def test_a_network_that_was_taken_apart_is_advised_a_density(tmp_path):
+def test_after_training_a_larger_density_is_advised(tmp_path):
     loaded = data.load(separable(tmp_path / "a.csv"), target="y", ood="none")
     assert len(loaded.train) == 84
     nll = torch.tensor(2.0).log().item()
-    said = message(
+    text = message(
         loaded, nll, nll, nll, "SSVI", 200, "only 5 of its 96 weights are left, so try a larger density"
     )
-    assert said.endswith("; only 5 of its 96 weights are left, so try a larger density")
-    said = message(loaded, nll, nll, nll, "SSVI", 200)
-    assert said.endswith("; try another learning rate or more epochs")
-    assert "--" not in said
+    assert text.endswith("; only 5 of its 96 weights are left, so try a larger density")
+    text = message(loaded, nll, nll, nll, "SSVI", 200)
+    assert text.endswith("; try another learning rate or more epochs")
+    assert "--" not in text
     method = methods.SSVI(84, density=0.02, lr=1e-6)  # learns nothing
     with pytest.warns(SzilardWarning) as got:
         fit(method, "mlp:16", loaded, epochs=30, samples=2, progress=False, accelerator="cpu")
@@ -94,18 +94,18 @@ def test_a_network_that_was_taken_apart_is_advised_a_density(tmp_path):
     )
 
 
-def test_on_the_command_line_it_is_an_option(tmp_path):
+def test_on_the_command_line_the_advice_names_the_option(tmp_path):
     with pytest.warns(SzilardWarning, match="leaves layer") as got:
         typed = szilard(
             "fit", "--data", separable(tmp_path / "a.csv"), "--target", "y", "--network", "mlp:16", "--no-baselines",
             "--epochs", 1, "--samples", 2, "--accelerator", "cpu", "--ood", "none", "-q", "--out", tmp_path / "run",
         )  # fmt: skip
     assert typed.code == 0, typed.output
-    said = format_warning(got[0].message, SzilardWarning, "f", 1)
-    assert re.search(r"choose a larger --density, such as [\d.]+\n$", said)
+    text = format_warning(got[0].message, SzilardWarning, "f", 1)
+    assert re.search(r"choose a larger --density, such as [\d.]+\n$", text)
 
 
-def test_python_is_told_of_python(tmp_path):
+def test_in_python_the_messages_name_python_arguments(tmp_path):
     with pytest.raises(SzilardError, match="use accelerator='cpu' and devices=1"):
         devices.start("cuda" if not torch.cuda.is_available() else "tpu")
     loaded = data.load(separable(tmp_path / "a.csv"), target="y", ood="none")

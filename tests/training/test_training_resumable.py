@@ -1,4 +1,4 @@
-"""A checkpoint of odd content: the run goes on from what it wrote, and from nothing else."""
+"""A run resumes only from a valid checkpoint; invalid content is refused."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 
 import pytest
 import torch
-from saved_networks import ODD, ODDER
+from saved_networks import INVALID, INVALID_IN_PICKLES
 
 import szilard
 from szilard import methods
@@ -26,7 +26,7 @@ def fit(folder, **more):
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
-    """A run's folder, and the checkpoint of its second step."""
+    """The folder of a run, and the content of its first checkpoint."""
     folder = tmp_path_factory.mktemp("run")
     saved = []
     save = checkpoint.save
@@ -39,11 +39,11 @@ def written(tmp_path_factory):
     return folder, saved[0]
 
 
-def places(tree, path=()):
+def paths(tree, path=()):
     if isinstance(tree, dict | list | tuple):
         for key, value in tree.items() if isinstance(tree, dict) else enumerate(tree):
             yield (*path, key)
-            yield from places(value, (*path, key))
+            yield from paths(value, (*path, key))
 
 
 def put(tree, path, value):
@@ -56,21 +56,21 @@ def put(tree, path, value):
     return tree
 
 
-def test_the_truth_goes_on(written):
+def test_a_valid_checkpoint_is_resumed(written):
     folder, content = written
     checkpoint.save(folder / "ssvi" / "checkpoint.pt", "checkpoint", content)
     run = fit(folder, resume=True)
     assert run.history[-1]["step"] == 4
 
 
-def test_any_part_may_be_anything(written, monkeypatch):
-    """Either refused in one sentence, or all that a run takes from it are numbers that it could have written."""
+def test_invalid_values_of_any_part(written, monkeypatch):
+    """Either refused with a SzilardError, or valid enough to start the loop."""
     folder, content = written
     path = folder / "ssvi" / "checkpoint.pt"
     generator = torch.Generator().manual_seed(0)
-    odd = [None, *ODD, *ODDER]
+    odd = [None, *INVALID, *INVALID_IN_PICKLES]
     monkeypatch.setattr("szilard.training.loop.Loop.run", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-    found = [place for place in places(content) if place[0] not in ("made_by",)]
+    found = [place for place in paths(content) if place[0] not in ("made_by",)]
     assert len(found) > 60
     for place in found[::3]:
         value = odd[int(torch.randint(len(odd), (), generator=generator))]
@@ -89,7 +89,7 @@ def test_any_part_may_be_anything(written, monkeypatch):
         (("processes", 0, "method", "moves"), [1]), (("processes", 0, "method", "task"), "regression"),
     ],
 )  # fmt: skip
-def test_one_sentence_names_the_part(written, place, value):
+def test_the_error_describes_the_checkpoint(written, place, value):
     folder, content = written
     checkpoint.save(folder / "ssvi" / "checkpoint.pt", "checkpoint", put(content, place, value))
     with pytest.raises(SzilardFileError, match="holds another"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Collection
+from dataclasses import replace
 
 import torch
 from torch import nn
@@ -103,14 +104,9 @@ def bayesianize(
         raise SzilardError(f"initial_std must be positive, not {initial_std:g}")
     network = copied(network)
     frozen = not any(parameter.requires_grad for parameter in network.parameters())
-    found, left = find(network, Selection(only, except_, matrices, skip, stored, frozen))
-    if stored and not found:  # the file is of another network, which the caller will report
-        found, left = find(network, Selection(only, except_, matrices, skip, (), frozen))
-    if not found:
-        raise SzilardError(_why_nothing(network, only is not None or except_ is not None or bool(skip)))
-    for one in found if not stored and not fresh else []:
-        if not all(t.is_meta or bool(torch.isfinite(t).all()) for t in one.tensors):
-            raise SzilardError(f"{one.name or 'the network'} holds NaN or infinite weights; fix them first")
+    found, left = _selected(
+        network, Selection(only, except_, matrices, skip, stored, frozen), check=not fresh
+    )
     total = all_weights(network)
     patterns = _patterns(found, pattern)
     alone = len(found) == 1  # then the density is meant for this weight
@@ -122,21 +118,9 @@ def bayesianize(
         and is_first(network, found[0].module)
     )
     kept = _budgets(found, patterns, density, allocation, stem)
-
-    noise = Noise(seed)
-    start = Start(fresh, prior, initial_std, point)
-    made: list[list[Weight]] = []
-    number = 0
-    for one in found:
-        parts = []
-        for part in range(len(one.tensors)):
-            generator = torch.Generator().manual_seed(mix(seed, number))
-            parts.append(make_weight(one, part, kept[number], patterns[number], start, generator))
-            number += 1
-            parts[-1].requires_grad_(not frozen)
-        made.append(parts)
+    made = _made_weights(found, kept, patterns, Start(fresh, prior, initial_std, point), seed, frozen)
     made[0][0].stem = stem
-    failed = convert_modules(network, found, made, noise)
+    failed = convert_modules(network, found, made, Noise(seed))
     if not stored and not any(parameter.is_meta for parameter in network.parameters()):
         _warn_left_dense(left + failed, total, density == 1 and point)
         _warn_dense_products(network, density)
@@ -144,6 +128,44 @@ def bayesianize(
     if density < 1:
         _use_batch_innermost(network)
     return network
+
+
+def _selected(network: nn.Module, selection: Selection, check: bool) -> tuple[list[Found], list[LeftDense]]:
+    """The weights to convert, and those that stay dense.
+
+    Args:
+        check: that pretrained weights are finite.
+
+    Raises:
+        SzilardError: there is no weight to convert, or one is not finite.
+    """
+    found, left = find(network, selection)
+    if selection.stored and not found:  # the file is of another network, which the caller will report
+        found, left = find(network, replace(selection, stored=()))
+    if not found:
+        chosen = selection.only is not None or selection.except_ is not None or bool(selection.skip)
+        raise SzilardError(_why_nothing(network, chosen))
+    for one in found if check and not selection.stored else []:
+        if not all(t.is_meta or bool(torch.isfinite(t).all()) for t in one.tensors):
+            raise SzilardError(f"{one.name or 'the network'} holds NaN or infinite weights; fix them first")
+    return found, left
+
+
+def _made_weights(
+    found: list[Found], kept: list[int], patterns: list[Pattern], start: Start, seed: int, frozen: bool
+) -> list[list[Weight]]:
+    """The new weights of each place; each has random numbers of its own, which depend on its position."""
+    made: list[list[Weight]] = []
+    number = 0
+    for one in found:
+        parts = []
+        for part in range(len(one.tensors)):
+            generator = torch.Generator().manual_seed(mix(seed, number))
+            parts.append(make_weight(one, part, kept[number], patterns[number], start, generator))
+            parts[-1].requires_grad_(not frozen)
+            number += 1
+        made.append(parts)
+    return made
 
 
 def _refuse_ineffective(prior: Prior | str, prior_scale: float, initial_std: float, point: bool) -> None:

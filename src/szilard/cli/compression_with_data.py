@@ -118,7 +118,7 @@ def _of_labels(predictive: Predictive, y: torch.Tensor) -> Scores:
 
 
 def _by_likelihood(likelihood: Categorical | Bernoulli, predictive: Predictive, y: torch.Tensor) -> Scores:
-    right, given = (each(predictive.mean, y) for each in (likelihood.values, likelihood.sureness))
+    right, given = (each(predictive.mean, y) for each in (likelihood.values, likelihood.label_probability))
     return Scores(float(right.mean()), right, given, likelihood.guessing(y))
 
 

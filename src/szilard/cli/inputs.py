@@ -16,7 +16,8 @@ from szilard.data.files import path_of
 from szilard.data.missing import rows_to_predict
 from szilard.data.npz import read_npz, to_tensor
 from szilard.data.reading import Reading
-from szilard.data.table import Table, listed, read_table
+from szilard.data.table import Table, listed
+from szilard.data.table_reading import read_table
 from szilard.errors import SzilardError, SzilardWarning, shortened
 from szilard.model.saved_network import SavedNetwork
 

@@ -12,7 +12,6 @@ _RULES: list[tuple[re.Pattern[str], str]] = [
     (re.compile(pattern), replacement)
     for pattern, replacement in (
         (r" \((?:or )?in Python: [^)]*\)", ""),
-        (r"(?:; |, )?keep_back=\w+", ""),
         # Leave out alternatives that only Python offers.
         (rf" or {_PYTHON}(?=[,;:.]| |$)(?!:)(?:, which [^;:]*)?", ""),
         (rf", or (?:give )?{_PYTHON}\b(?:, which [^;:]*)?", ""),

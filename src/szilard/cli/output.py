@@ -53,13 +53,13 @@ def tell(text: str) -> None:
     print(encodable("\n".join(wrapped(text, columns(sys.stderr))), sys.stderr), file=sys.stderr, flush=True)
 
 
-def wrapped(text: str, room: int | None) -> list[str]:
-    """Lines of at most ``room`` columns, broken between words; a word that is longer than a line stays whole."""
-    if room is None:
+def wrapped(text: str, width: int | None) -> list[str]:
+    """Lines of at most ``width`` columns, broken between words; a word that is longer than a line stays whole."""
+    if width is None:
         return [text]
     found = []
     for part in text.split("\n"):
-        found += textwrap.wrap(part, room, break_on_hyphens=False, break_long_words=False) or [""]
+        found += textwrap.wrap(part, width, break_on_hyphens=False, break_long_words=False) or [""]
     return found
 
 

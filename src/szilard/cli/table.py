@@ -72,8 +72,8 @@ def show(table: Table, *, wide: bool = False) -> None:
         wide: all columns, however wide the terminal is.
     """
     say_wrapped(table.title, bold=True)
-    room = output.columns(output.stream())
-    for line in lines(table, None if wide else room):
+    width = output.columns(output.stream())
+    for line in lines(table, None if wide else width):
         output.say(line)
     for note in table.notes:
         say_wrapped(note)
@@ -89,19 +89,19 @@ def say_wrapped(text: str, *, bold: bool = False) -> None:
         output.say(f"\x1b[1m{line}\x1b[0m" if strong else line)
 
 
-def lines(table: Table, room: int | None) -> list[str]:
-    """The table without its title, each line at most ``room`` columns wide; None: of any width."""
+def lines(table: Table, width: int | None) -> list[str]:
+    """The table without its title, each line at most ``width`` columns wide; None: of any width."""
     columns = [_whole(table, number) for number in range(len(table.columns))]
     footed = table.footer is not None
-    if room is None or _width(columns) <= room:
+    if width is None or _width(columns) <= width:
         return _grid(columns, footed=footed)
     rows = len(table.columns[0].cells)
-    if table.transposes and rows <= _TRANSPOSED and (made := _transposed(table.columns, room)) is not None:
+    if table.transposes and rows <= _TRANSPOSED and (made := _transposed(table.columns, width)) is not None:
         return made
-    kept = _kept(columns, room)
+    kept = _kept(columns, width)
     if kept is not None and (len(kept) > 1 or len(columns) == 1):  # a column of names alone is useless
-        return _grid(kept, footed=footed) + _left_out(columns, kept, table.elsewhere, room)
-    return _tall(columns, table.elsewhere, room)
+        return _grid(kept, footed=footed) + _left_out(columns, kept, table.elsewhere, width)
+    return _tall(columns, table.elsewhere, width)
 
 
 def _whole(table: Table, number: int) -> Column:
@@ -116,10 +116,10 @@ def _width(columns: Sequence[Column]) -> int:
     return sum(column.width for column in columns) + len(_GAP) * (len(columns) - 1)
 
 
-def _kept(columns: Sequence[Column], room: int) -> list[Column] | None:
+def _kept(columns: Sequence[Column], width: int) -> list[Column] | None:
     """Columns that fit; None if those that must not be left out do not fit."""
     kept = list(columns)
-    while _width(kept) > room:
+    while _width(kept) > width:
         spare = [column for column in kept if column.worth is not None]
         if not spare:
             return None
@@ -128,12 +128,12 @@ def _kept(columns: Sequence[Column], room: int) -> list[Column] | None:
 
 
 def _left_out(
-    columns: Sequence[Column], kept: Sequence[Column], elsewhere: str, room: int | None
+    columns: Sequence[Column], kept: Sequence[Column], elsewhere: str, width: int | None
 ) -> list[str]:
     absent = [column.one_line for column in columns if not any(column is one for one in kept)]
     if not absent:
         return []
-    return output.wrapped(f"Not shown for lack of width: {', '.join(absent)}; {elsewhere}.", room)
+    return output.wrapped(f"Not shown for lack of width: {', '.join(absent)}; {elsewhere}.", width)
 
 
 def _grid(columns: Sequence[Column], *, footed: bool = False) -> list[str]:
@@ -165,7 +165,7 @@ def _joined(parts: Sequence[str]) -> str:
     return _GAP.join(parts).rstrip()
 
 
-def _transposed(columns: Sequence[Column], room: int) -> list[str] | None:
+def _transposed(columns: Sequence[Column], width: int) -> list[str] | None:
     """Columns as rows; None if too wide.
 
     Names that do not fit above their columns are replaced by numbers, and listed below the table.
@@ -174,31 +174,31 @@ def _transposed(columns: Sequence[Column], room: int) -> list[str] | None:
     names = list(first.cells)
     head = Column([""], [column.one_line for column in rest], right=False)
     values = [[column.cells[row] for column in rest] for row in range(len(names))]
-    free = room - head.width - len(_GAP) * len(names)
+    free = width - head.width - len(_GAP) * len(names)
     least = [max(map(cell_len, cells), default=1) for cells in values]
     each = free // max(1, len(names))
-    rooms = [max(each, one, 1) for one in least]
+    widths = [max(each, one, 1) for one in least]
     headings = [
-        textwrap.wrap(name, room_, break_on_hyphens=False) or [""]
-        for name, room_ in zip(names, rooms, strict=True)
+        textwrap.wrap(name, wide, break_on_hyphens=False) or [""]
+        for name, wide in zip(names, widths, strict=True)
     ]
-    fits = all(
-        cell_len(line) <= room_ for found, room_ in zip(headings, rooms, strict=True) for line in found
-    )
+    fits = all(cell_len(line) <= wide for found, wide in zip(headings, widths, strict=True) for line in found)
     whole = [" ".join(lines_) == " ".join(name.split()) for lines_, name in zip(headings, names, strict=True)]
     legend: list[str] = []
     if not (fits and all(whole)):
         headings = [[str(number)] for number in range(1, len(names) + 1)]
         legend = [
-            part for number, name in enumerate(names, 1) for part in output.wrapped(f"{number}: {name}", room)
+            part
+            for number, name in enumerate(names, 1)
+            for part in output.wrapped(f"{number}: {name}", width)
         ]
     made = [head, *(Column(lines_, cells) for lines_, cells in zip(headings, values, strict=True))]
-    if _width(made) > room:
+    if _width(made) > width:
         return None
     return _grid(made) + legend
 
 
-def _tall(columns: Sequence[Column], elsewhere: str, room: int) -> list[str]:
+def _tall(columns: Sequence[Column], elsewhere: str, width: int) -> list[str]:
     """The first cell of a row on a line of its own, uncut even if too long, and the other cells below it."""
     first, *rest = columns
     # The next columns are kept, as far as they fit.
@@ -206,7 +206,7 @@ def _tall(columns: Sequence[Column], elsewhere: str, room: int) -> list[str]:
         Column(column.heading, column.cells, column.right, 100 if column.worth is None else column.worth)
         for column in rest
     ]
-    kept = _kept(spare, room - len(_GAP)) or []
+    kept = _kept(spare, width - len(_GAP)) or []
     inner = _grid(kept) if kept else []
     rows = len(first.cells)
     head, body = inner[: len(inner) - rows], inner[len(inner) - rows :]
@@ -216,4 +216,4 @@ def _tall(columns: Sequence[Column], elsewhere: str, room: int) -> list[str]:
         found.append(first.cells[row])
         if body:
             found.append(_GAP + body[row])
-    return found + _left_out(spare, kept, elsewhere, room)
+    return found + _left_out(spare, kept, elsewhere, width)

@@ -23,6 +23,7 @@ LEAST = 64  # no decision gets a probability below 64 / 65536
 LONGEST_RUN = 14
 LONGEST_PREFIX = 23
 LARGEST = (1 << 23) - 1
+"""Largest magnitude of an integer that is coded."""
 BEYOND = 4  # zero bytes at the end of a stream that are not written
 TRUNCATION = math.log2(
     257 / 256

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from szilard.compression.passes.posterior import Posterior as Posterior
     from szilard.compression.passes.refit import Refit as Refit
     from szilard.compression.passes.rounding import Quantise as Quantise
-    from szilard.compression.passes.rounding import QuantiseVectors as QuantiseVectors
+    from szilard.compression.passes.rounding_vectors import QuantiseVectors as QuantiseVectors
 
 __all__ = [
     "Calibration",

@@ -63,7 +63,7 @@ def worth_of(made: Attempt, before: Scores | None) -> tuple[float, int]:
     after = made.scores
     if before is None or after is None:
         return (0.0 if made.score is None else made.score, made.size)
-    for old, new in ((before.sureness, after.sureness), (before.values, after.values)):
+    for old, new in ((before.label_probability, after.label_probability), (before.values, after.values)):
         if old is not None and new is not None and len(old) == len(new):
             return (-float((new - old).abs().mean()), made.size)
     return (after.score, made.size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -41,29 +42,35 @@ class Calibration:
         forward: Call | None = None,
         examples: int = EXAMPLES,
         batch_size: int = 64,
-        keep_back: bool = True,
+        hold_out: bool = True,
+        keep_back: bool | None = None,
     ) -> Calibration:
         """From a tensor ``[N, ...]``, or batches of any structure that the network takes, with labels or without.
 
         The first ``examples`` are for compression. The others are for judging: by their labels if there are any, else
         by the network's predicted probabilities. If too few follow, all labelled examples judge, because compression
-        does not use labels. Of unlabelled ones a quarter is held out for judging, if ``keep_back``. Batches whose
+        does not use labels. Of unlabelled ones a quarter is held out for judging, if ``hold_out``. Batches whose
         examples have one shape are joined and divided again; others, such as padded text, are only divided.
 
         Args:
             network: in eval mode; the adapter is chosen for it (:func:`szilard.compression.adapt.adapt`). None: a
                 batch is a tensor, or a pair of inputs and labels.
             forward: the user's function that is called instead of the network.
-            keep_back: labels are needed for judging; otherwise labels that cannot be used are ignored.
+            hold_out: judge by these examples: hold some out if they have no labels, and refuse labels that cannot be
+                used, which are ignored otherwise.
+            keep_back: the former name of ``hold_out``; it goes with the next release.
 
         Raises:
             SzilardError: there are no examples, the data are not batches, or batches differ in kind.
         """
-        batches = Batches(given, network, forward, labelled=keep_back)
+        if keep_back is not None:
+            warnings.warn("keep_back is now hold_out", DeprecationWarning, stacklevel=2)
+            hold_out = keep_back
+        batches = Batches(given, network, forward, labelled=hold_out)
         inputs, labels = batches.gather(examples + MOST_JUDGES)
         adapter, notes = batches.adapter, batches.notes
         total = sum(map(length, inputs))
-        scarce = keep_back and total < examples * 5 // 4
+        scarce = hold_out and total < examples * 5 // 4
         count = max(1, total * 3 // 4) if scarce else examples
         if fit(inputs):
             x, y = together(inputs), together(labels) if labels else None

@@ -227,8 +227,8 @@ class Pass(Protocol):
     """One step of compression: changes a draft so that F falls.
 
     A pass with a true attribute ``costly`` is left out while λ is searched for, and runs at the end. One with a true
-    attribute ``mends`` brings the outputs closer to the original's: it is undone if the score falls. One with a true
-    attribute ``looks_back`` reads ``draft.targets``, which are not kept otherwise.
+    attribute ``undo_if_worse`` brings the outputs closer to the original's: it is undone if the score falls. One with a
+    true attribute ``looks_back`` reads ``draft.targets``, which are not kept otherwise.
     """
 
     def __call__(self, draft: Draft, setting: Setting) -> None: ...

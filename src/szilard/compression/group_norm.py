@@ -25,10 +25,10 @@ class ContiguousGroupNorm(TorchFunctionMode):
         args: Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        named = dict(kwargs or {})
+        named = kwargs or {}
         if func is torch.group_norm or func is functional.group_norm:
             if args:
                 args = (args[0].contiguous(), *args[1:])
             else:
-                named["input"] = named["input"].contiguous()
+                named = {**named, "input": named["input"].contiguous()}
         return func(*args, **named)

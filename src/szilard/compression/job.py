@@ -16,13 +16,14 @@ from szilard.compression.attempt import Attempt, Goal, worth_of
 from szilard.compression.copies import Working, emptied, fill
 from szilard.compression.document import to_document
 from szilard.compression.draft import Draft, Pass, Setting
+from szilard.compression.evaluated import finite, scored
 from szilard.compression.judge import Forward, Scores
 from szilard.compression.memory import give_back, returned
 from szilard.compression.original_score import check_original, guesses
 from szilard.compression.outputs import call
 from szilard.compression.pass_runner import run_passes
 from szilard.compression.progress import Progress
-from szilard.compression.promise import Promise, finite, scored
+from szilard.compression.promise import Promise
 from szilard.compression.restore_network import restored_after
 from szilard.compression.row_rounding import BITS, rounding
 from szilard.compression.search import best, largest_allowed
@@ -242,9 +243,9 @@ class Job:
             except SzilardError:  # NaN outputs
                 break
             if chosen is not None and made.size < chosen.size and self.promise is not None and made.scores:
-                unsure = self.promise.unsure(made.scores)
-                if unsure:
-                    self.tell(f"not used, because {unsure}")
+                uncertain = self.promise.why_uncertain(made.scores)
+                if uncertain:
+                    self.tell(f"not used, because {uncertain}")
             if allowed(made) and (chosen is None or worth(made) > worth(chosen)):
                 chosen, text = (
                     made,

@@ -44,8 +44,8 @@ class Scores:
         guessing: the score of the best constant prediction, if it is known.
         relative: a drop is a share of the original's score.
         distinct: number of different examples, if they are few; None if it is not known.
-        sureness: probability of each example's label, or None (:meth:`szilard.likelihood.Likelihood.sureness`); without
-            labels, that of the original's prediction.
+        label_probability: of each example (:meth:`szilard.likelihood.Likelihood.label_probability`), or None; without
+            labels, the probability of the original's prediction.
         steps: without labels: values change only if the predicted label changes.
         output: name of the judged output; empty if the network returns a tensor, or it is not known.
         vectors: labels are classes, but outputs are vectors of length 1, as embeddings are.
@@ -53,7 +53,7 @@ class Scores:
 
     score: float
     values: Tensor | None = None
-    sureness: Tensor | None = None
+    label_probability: Tensor | None = None
     guessing: float | None = None
     relative: bool = False
     distinct: int | None = None
@@ -103,7 +103,7 @@ class Judge:
     def scores(self, network: nn.Module) -> Scores:
         """Scores of one network in eval mode."""
         likelihood, labelled = self.choice.likelihood, self.choice.labelled
-        values, sureness = [], []
+        values, probabilities = [], []
         steps = not labelled
         for x, wanted, positions in zip(self.inputs, self.wanted, self.positions, strict=True):
             output = self.forward(network, x)
@@ -115,16 +115,16 @@ class Judge:
                 continue
             value = (likelihood.values if labelled else likelihood.agreement)(output, wanted)
             targets = wanted if labelled else likelihood.answers(wanted)
-            sure = None if targets is None else likelihood.sureness(output, targets)
+            probability = None if targets is None else likelihood.label_probability(output, targets)
             steps &= positions is None and targets is not None and targets.numel() == len(targets)
             if positions is not None:
                 value = positions.means(value)
-                sure = None if sure is None else positions.means(sure)
+                probability = None if probability is None else positions.means(probability)
             values.append(value.cpu())
-            if sure is not None:
-                sureness.append(sure.cpu())
+            if probability is not None:
+                probabilities.append(probability.cpu())
         together = torch.cat(values)
-        finer = torch.cat(sureness) if len(sureness) == len(values) else None
+        finer = torch.cat(probabilities) if len(probabilities) == len(values) else None
         return Scores(
             float(together.mean()),
             together,

@@ -76,3 +76,9 @@ def warn_of_exact_tensors(network: nn.Module) -> list[str]:
             stacklevel=3,
         )
     return names
+
+
+def last_matrix(network: nn.Module) -> str:
+    """Name of the last matrix: its rows are probably outputs, which can have different units."""
+    names = [name for name, p in network.named_parameters() if p.dim() > 1]
+    return names[-1] if names else ""

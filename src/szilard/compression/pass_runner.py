@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 
 from torch import nn
@@ -18,20 +19,33 @@ SURE = (
 def run_passes(
     passes: Sequence[Pass], draft: Draft, setting: Setting, score: Callable[[nn.Module], Scores] | None
 ) -> None:
-    """Run passes on a draft. A pass with a true attribute ``mends`` is undone if the score falls by more than chance.
+    """Run passes on a draft.
+
+    A pass with a true attribute ``undo_if_worse`` is undone if the score falls by more than chance.
 
     Args:
         score: scores a network; None if nothing is judged, and no pass is undone.
     """
     for one in passes:
         give_back(setting.original)
-        if score is None or not getattr(one, "mends", False):
+        if score is None or not _undone_if_worse(one):
             one(draft, setting)
             continue
         saved, before = draft.saved(), score(draft.network)
         one(draft, setting)
         if fell(before, score(draft.network)):
             draft.restore(saved)
+
+
+def _undone_if_worse(one: Pass) -> bool:
+    if hasattr(one, "mends"):
+        warnings.warn(
+            f"the attribute mends of {type(one).__name__} is now undo_if_worse",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        return bool(one.mends)
+    return bool(getattr(one, "undo_if_worse", False))
 
 
 def fell(before: Scores, after: Scores) -> bool:

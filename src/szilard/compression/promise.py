@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor
 
 from szilard.compression.calibration import EXAMPLES, to_give
@@ -93,8 +90,8 @@ class Promise:
     @property
     def calibrated(self) -> bool:
         """Whether the mean probability of labels is close to the score, so that both fall alike."""
-        sure = self.before.sureness
-        return sure is not None and self.before.score - float(sure.mean()) <= CALIBRATED
+        known = self.before.label_probability
+        return known is not None and self.before.score - float(known.mean()) <= CALIBRATED
 
     def drop(self, after: Scores) -> Drop:
         """The drop of a compressed network.
@@ -113,15 +110,14 @@ class Promise:
         se = standard_error(differences) / scale
         upper = mean
         if self.confidence and not self.too_few:
-            mends = self.chosen_by_few and self.calibrated
-            wide = self._wide(
-                after, quantile(min(self.confidence, COARSER) if mends else self.confidence), scale
-            )
+            by_probability = self.chosen_by_few and self.calibrated
+            confidence = min(self.confidence, COARSER) if by_probability else self.confidence
+            wide = self._wide(after, quantile(confidence), scale)
             upper = (max(mean, 0.0) if self.chosen_by_few else mean) + wide
         if self.confidence and not self.limit and self.counted and self._comparable(after):
             upper = self._nothing_lost(after)
         elif self.confidence and (self.too_few or self.too_good or self.chosen_by_few):
-            upper = max(upper, self._unsure(after))
+            upper = max(upper, self._probability_lost(after))
         guess = self.before.guessing or 0.0
         if self.before.relative and self.confidence and 0 < guess < self.before.score:
             # Vectors with a common direction keep a high cosine even if all their differences are lost.
@@ -156,13 +152,13 @@ class Promise:
         assert self.before.values is not None
         assert after.values is not None
         lost = float((self.before.values > after.values).double().mean())
-        return lost if lost else max(0.0, self._unsure(after) - max(SOON, 0.5 / len(after.values)))
+        return lost if lost else max(0.0, self._probability_lost(after) - max(SOON, 0.5 / len(after.values)))
 
-    def _unsure(self, after: Scores) -> float:
+    def _probability_lost(self, after: Scores) -> float:
         """Upper end of the loss of probability of the labels, or of the original's predictions."""
-        if self.before.sureness is None or after.sureness is None:
+        if self.before.label_probability is None or after.label_probability is None:
             return -math.inf
-        lost = self.before.sureness - after.sureness
+        lost = self.before.label_probability - after.label_probability
         mean = max(0.0, float(lost.mean())) if self.chosen_by_few else float(lost.mean())
         return mean + student(quantile(self.confidence), len(lost)) * standard_error(lost)
 
@@ -170,7 +166,7 @@ class Promise:
         """How far a drop exceeds the limit; at most 0 is allowed."""
         return self.drop(after).upper - self.limit - SLACK
 
-    def unsure(self, after: Scores) -> str:
+    def why_uncertain(self, after: Scores) -> str:
         """A clause if a drop is small enough on the examples, and perhaps too large on others; else ""."""
         found = self.drop(after)
         if not self.limit or not found.mean <= self.limit < found.upper - SLACK:
@@ -181,7 +177,7 @@ class Promise:
         )
 
     @property
-    def hangs_on(self) -> int | None:
+    def effective_examples(self) -> int | None:
         """Number of examples that determine the error of quantities, if they are few; else None.
 
         The number of equal squared errors whose sum has the same variance, (Σ e²)² / Σ e⁴ (Kish's effective sample
@@ -200,7 +196,7 @@ class Promise:
         found = []
         finer = (
             ""
-            if self.before.sureness is None or not self.limit
+            if self.before.label_probability is None or not self.limit
             else ", and the lost probability is limited, too"
         )
         if self.confidence and self.before.values is None:
@@ -223,11 +219,11 @@ class Promise:
             found.append(
                 f"{self.examples} judging examples are few, so the drop on others is uncertain: give more"
             )
-        if self.hangs_on is not None:
+        if self.effective_examples is not None:
             found.append(
-                f"about {self.hangs_on} of the {self.examples:,} judging examples determine the score, because their "
-                "errors are much larger than the others': give evaluate with a better score, such as errors of "
-                "logarithms, or more examples"
+                f"about {self.effective_examples} of the {self.examples:,} judging examples determine the score, "
+                "because their errors are much larger than the others': give evaluate with a better score, such as "
+                "errors of logarithms, or more examples"
             )
         if self.too_good:
             so = finer.replace("and", "so", 1).replace(", too", "")
@@ -250,47 +246,3 @@ def check_confidence(confidence: float) -> None:
 
 def _counts(values: Tensor | None) -> bool:
     return values is not None and bool(((values == 0) | (values == 1)).all())
-
-
-def scored(given: object) -> Scores:
-    """Scores from the result of a user's ``evaluate``: a number, or a value for each example.
-
-    Raises:
-        SzilardError: it is neither.
-    """
-    if isinstance(given, Scores):
-        return given
-    if isinstance(given, np.ndarray | list | tuple):
-        given = _tensor(given)
-    if isinstance(given, Tensor) and given.dim() == 1 and len(given) > 1:
-        values = given.detach().double().cpu()
-        return Scores(float(values.mean()), values)
-    try:
-        return Scores(float(given))  # type: ignore[arg-type]
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise SzilardError(
-            f"evaluate returned {type(given).__name__}; let it return a number, or a tensor with a value for each "
-            "example"
-        ) from error
-
-
-def _tensor(given: Any) -> Any:
-    try:
-        return torch.as_tensor(given)
-    except (TypeError, ValueError, RuntimeError):
-        return given
-
-
-def finite(found: Scores, whose: str) -> Scores:
-    """The scores, if they are not NaN; minus infinity is allowed.
-
-    Raises:
-        SzilardError: the score is NaN or plus infinity.
-    """
-    if not math.isnan(found.score) and found.score != math.inf:
-        return found
-    of = f" by its output {found.output}" if found.output else ""
-    raise SzilardError(
-        f"the score of {whose}{of} is {found.score}; its outputs overflow, or the judge divides by zero: check the "
-        "inputs, the weights and evaluate"
-    )

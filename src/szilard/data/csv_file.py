@@ -17,7 +17,8 @@ from szilard.data.raw import Raw, Request
 from szilard.data.reading import MISSING
 from szilard.data.roles import Roles, roles_of
 from szilard.data.splits import split_indices, subset
-from szilard.data.table import Table, read_table
+from szilard.data.table import Table
+from szilard.data.table_reading import read_table
 from szilard.data.target_readers import reader_of
 from szilard.errors import SzilardError, shortened
 from szilard.likelihood.targets import DataTargets

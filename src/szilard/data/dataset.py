@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -12,6 +13,7 @@ from szilard.data.reading import Reading
 from szilard.likelihood.targets import DataTargets, TaskName, of_data
 
 Task = TaskName
+"""Name of what targets mean: one of :data:`szilard.likelihood.TASKS`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,8 +94,15 @@ class DataSet:
         return self.target_type.output_names(self.classes, self.targets)
 
     @property
-    def is_pictures(self) -> bool:
+    def is_image(self) -> bool:
+        """Whether inputs are images, ``[C, H, W]``."""
         return len(self.input_shape) == 3
+
+    @property
+    def is_pictures(self) -> bool:
+        """The former name of :attr:`is_image`; it goes with the next release."""
+        warnings.warn("DataSet.is_pictures is now DataSet.is_image", DeprecationWarning, stacklevel=2)
+        return self.is_image
 
     @property
     def is_dense(self) -> bool:
@@ -163,7 +172,7 @@ class DataSet:
     def raw(self, x: Tensor) -> Tensor:
         """Undo the normalisation: features in their units, images in [0, 1] for display."""
         raw = x * self.scale.to(x.device) + self.shift.to(x.device)
-        return raw.clamp(0, 1) if self.is_pictures else raw
+        return raw.clamp(0, 1) if self.is_image else raw
 
     def __repr__(self) -> str:
         sizes = f"{len(self.train)} train, {len(self.valid)} valid, {len(self.test)} test"

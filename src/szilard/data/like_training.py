@@ -16,7 +16,8 @@ from szilard.data.missing import complete_rows
 from szilard.data.raw import Raw, Request
 from szilard.data.reading import Reading
 from szilard.data.roles import roles_of
-from szilard.data.table import Table, listed, read_table
+from szilard.data.table import Table, listed
+from szilard.data.table_reading import read_table
 from szilard.data.target_readers import reader_of
 from szilard.errors import SzilardError, shortened
 from szilard.likelihood.targets import DataTargets, of_data

@@ -103,9 +103,9 @@ def _photographs(n: int, shape: tuple[int, int, int], seed: int) -> Tensor:
     patches = []
     for _ in range(n):
         photograph = photographs[int(torch.randint(len(photographs), (), generator=draws))]
-        room = min(photograph.shape[1] / height, photograph.shape[2] / width)
+        enlargement = min(photograph.shape[1] / height, photograph.shape[2] / width)
         scale, top, left = torch.rand(3, generator=draws).tolist()
-        factor = max(1.0, room * 2 ** -(1 + 3 * scale)) if room > 1 else room
+        factor = max(1.0, enlargement * 2 ** -(1 + 3 * scale)) if enlargement > 1 else enlargement
         rows, columns = max(1, int(height * factor)), max(1, int(width * factor))
         top, left = int(top * (photograph.shape[1] - rows)), int(left * (photograph.shape[2] - columns))
         patch = photograph[:, top : top + rows, left : left + columns]

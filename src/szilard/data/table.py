@@ -11,13 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from szilard.data import cells, dates
-from szilard.data.table_file import Lines, read_lines
 from szilard.errors import SzilardError, SzilardWarning, shortened
 
-MOST_COLUMNS = 100_000
 _SHOWN = 12  # names in a message
 _PEEKED = 1000  # rows of a column of plain numbers that are searched for the decimal mark
-_LETTERS = 60  # of a cell or a name in a message
+LETTERS = 60  # of a cell or a name in a message
 
 
 @dataclass(frozen=True)
@@ -51,10 +49,10 @@ class Table:
         try:
             return range(len(self.names))[int(name)]
         except (ValueError, IndexError):
-            close = get_close_matches(name[:_LETTERS], self.names[:1000], 1)
-            hint = f", perhaps {shortened(close[0], _LETTERS)!r}" if close else ""
+            close = get_close_matches(name[:LETTERS], self.names[:1000], 1)
+            hint = f", perhaps {shortened(close[0], LETTERS)!r}" if close else ""
             raise SzilardError(
-                f"{self.path} has no column {shortened(name, _LETTERS)!r}; choose one of {listed(self.names)}{hint}"
+                f"{self.path} has no column {shortened(name, LETTERS)!r}; choose one of {listed(self.names)}{hint}"
             ) from None
 
     def take(self, rows: np.ndarray) -> Table:
@@ -68,7 +66,7 @@ class Table:
 
     def called(self, column: int) -> str:
         """The name of a column, for a message."""
-        return repr(shortened(self.names[column], _LETTERS))
+        return repr(shortened(self.names[column], LETTERS))
 
     def is_text(self, column: int) -> bool:
         """Whether no cell of the column is a number."""
@@ -121,7 +119,7 @@ class Table:
         if parsed.wrong is not None:
             row = parsed.wrong
             kind = "a finite number" if cells.is_number(given[row]) else "a number"
-            raise self.wrong(row, column, f"is {shortened(given[row], _LETTERS)!r}, not {kind}")
+            raise self.wrong(row, column, f"is {shortened(given[row], LETTERS)!r}, not {kind}")
         return parsed.values
 
     def days(self, column: int, order: str) -> np.ndarray:
@@ -131,7 +129,7 @@ class Table:
         for row in np.isnan(found).nonzero()[0].tolist():
             if not cells.is_missing(given[row]):
                 raise self.wrong(
-                    row, column, f"is {shortened(given[row], _LETTERS)!r}, not a date such as 2024-03-31"
+                    row, column, f"is {shortened(given[row], LETTERS)!r}, not a date such as 2024-03-31"
                 )
         return found
 
@@ -165,7 +163,7 @@ class Table:
         open_ = cells.undecided(given)
         if open_ is not None and self.mark == self.usual == "," and self.delimiter == ",":
             raise SzilardError(
-                f"column {self.called(column)} of {self.path} has numbers such as {shortened(open_, _LETTERS)!r}, and "
+                f"column {self.called(column)} of {self.path} has numbers such as {shortened(open_, LETTERS)!r}, and "
                 "the comma is either a decimal comma, as in the training file, or a thousands separator, as is usual "
                 "in files separated by commas; write them without commas"
             )
@@ -173,7 +171,7 @@ class Table:
             return self.mark
         if open_ is not None and self.delimiter not in ",;":
             raise SzilardError(
-                f"column {self.called(column)} of {self.path} has numbers such as {shortened(open_, _LETTERS)!r}, and "
+                f"column {self.called(column)} of {self.path} has numbers such as {shortened(open_, LETTERS)!r}, and "
                 "the comma can be a decimal comma or a thousands separator; add --decimal , or --decimal . (in "
                 "Python: decimal=',' or decimal='.')"
             )
@@ -194,7 +192,7 @@ class Table:
         if key in self._marks or not whole or not (mixed or self.delimiter == ";"):
             return
         self._marks[key] = None
-        shown = shortened(next(iter(sorted(pointed))), _LETTERS)
+        shown = shortened(next(iter(sorted(pointed))), LETTERS)
         what = (
             f"column {self.called(column)} of {self.path} has numbers such as {shown!r}, always with three digits "
             "after the point, which can be a thousands separator"
@@ -216,87 +214,7 @@ class Table:
         )
 
 
-def read_table(path: Path, decimal: str | None = None, usual: str | None = None) -> Table:
-    """Read a CSV file, separated by commas, semicolons, tabs or bars, with or without a header.
-
-    The first line is a header unless all its cells are numbers. UTF-8, UTF-16 with a byte order mark, and Latin-1
-    (Windows-1252, with a warning) are read. An empty column without a name (a comma at the end of every line) is left
-    out.
-
-    Args:
-        decimal: the decimal mark, "." or ","; by default inferred from each column, then from the other columns, then
-            from the delimiter.
-        usual: the default mark if no column determines it.
-
-    Raises:
-        SzilardError: missing, empty, too large, not text, rows of unequal length, or two columns with the same name.
-    """
-    if decimal not in (None, ".", ","):
-        raise SzilardError(f"decimal must be '.' or ',', not {shortened(str(decimal), _LETTERS)!r}")
-    found = read_lines(path)
-    rows, lines = found.rows, found.lines
-    if not rows:
-        raise SzilardError(f"{path} is empty; it must have a line of names and a line for each example")
-    if len(rows[0]) > MOST_COLUMNS:
-        raise SzilardError(
-            f"{path} has {len(rows[0]):,} columns, and at most {MOST_COLUMNS:,} are read; leave some out"
-        )
-    names = tuple(str(i) for i in range(len(rows[0])))
-    headed = not all(cells.is_number(cell) or cells.is_missing(cell) for cell in rows[0])
-    if headed:
-        names, rows, lines = tuple(rows[0]), rows[1:], lines[1:]
-        if not rows:
-            raise SzilardError(f"{path} has a line of names but no rows; add a line for each example")
-    names = _drop_empty_ends(names, rows, headed)
-    _refuse_duplicate_names(path, names)
-    for row, line in zip(rows, lines, strict=True):
-        if len(row) != len(names):
-            raise SzilardError(_unequal(path, found, line, len(row), len(names)))
-    return Table(
-        path,
-        names,
-        tuple(list(column) for column in zip(*rows, strict=True)),
-        lines,
-        found.delimiter,
-        decimal,
-        usual,
-    )
-
-
 def listed(names: Sequence[str]) -> str:
     """The first few names, for a message."""
-    shown = ", ".join(shortened(name, _LETTERS) for name in names[:_SHOWN])
+    shown = ", ".join(shortened(name, LETTERS) for name in names[:_SHOWN])
     return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN:,} more"
-
-
-def _drop_empty_ends(names: tuple[str, ...], rows: list[list[str]], headed: bool) -> tuple[str, ...]:
-    """Leave out empty cells at the end of every row, and name columns without a name by their position."""
-    width = len(names)
-    named = width if not headed else max((i + 1 for i, name in enumerate(names) if name), default=width)
-    for wide in (width, width + 1):
-        if wide > named and all(len(row) == wide and not any(row[named:]) for row in rows):
-            for row in rows:
-                del row[named:]
-            names = names[:named]
-            break
-    return tuple(name or f"column {i + 1}" for i, name in enumerate(names))
-
-
-def _unequal(path: Path, found: Lines, line: int, has: int, wanted: int) -> str:
-    hint = ""
-    if found.rows[0][0].startswith("#"):
-        return (
-            f"line {line} of {path} has {has} cells, but {wanted} are expected; remove the comment in line "
-            f"{found.lines[0]}, so that the names of the columns come first"
-        )
-    if found.delimiter == "," and has > wanted:
-        hint = ", put cells with commas (such as 1,5) in quotes, or separate cells by semicolons"
-    return f"line {line} of {path} has {has} cells, but {wanted} are expected; fix it{hint}"
-
-
-def _refuse_duplicate_names(path: Path, names: tuple[str, ...]) -> None:
-    seen: set[str] = set()
-    for name in names:
-        if name in seen:
-            raise SzilardError(f"{path} has two columns named {shortened(name, _LETTERS)!r}; rename one")
-        seen.add(name)

@@ -63,10 +63,10 @@ class Decoding:
         self._at += count
         return self._raw.take(self._at - count, self._at)
 
-    def raw_into(self, room: np.ndarray) -> None:
+    def raw_into(self, buffer: np.ndarray) -> None:
         """As :meth:`raw`, into an array of bytes."""
-        self._raw.into(self._at, room)
-        self._at += len(room)
+        self._raw.into(self._at, buffer)
+        self._at += len(buffer)
 
     def raw_pieces(self, count: int) -> Iterator[bytes | memoryview]:
         """As :meth:`raw`, in pieces of whole entries, of which only one is in memory at a time."""

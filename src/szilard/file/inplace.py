@@ -18,16 +18,16 @@ def overwrite(array: np.ndarray, pieces: Iterable[np.ndarray], dtype: np.dtype) 
         dtype: with at most as many bytes as that of the array.
     """
     size = array.size * dtype.itemsize
-    room = array.reshape(-1).view(np.uint8)[:size].view(dtype)
-    fill(room, pieces)
+    buffer = array.reshape(-1).view(np.uint8)[:size].view(dtype)
+    fill(buffer, pieces)
     owner = array
     while isinstance(owner.base, np.ndarray):
         owner = owner.base
     if not size or dtype.itemsize == array.itemsize:
-        return room
+        return buffer
     if not owner.flags.owndata or owner.size != array.size or not owner.flags.c_contiguous:
-        return room.copy()
-    del room
+        return buffer.copy()
+    del buffer
     owner.resize(-(-size // owner.itemsize), refcheck=False)
     return owner.view(np.uint8)[:size].view(dtype)
 

@@ -68,13 +68,13 @@ def unpack(block: bytes, count: int) -> list[str]:
     if len(rest) != count + 1 or rest.pop():
         raise Broken(f"the table of names does not contain {count} names")
     found: list[str] = []
-    before, room = b"", ALL
+    before, left = b"", ALL
     for length, end in zip(shared, rest, strict=True):
         if length > len(before) or length + len(end) > LONGEST:
             raise Broken("the table of names contains one that is too long")
         before = before[:length] + end
-        room -= len(before) + 1
-        if room < 0:
+        left -= len(before) + 1
+        if left < 0:
             raise Broken("the table of names is too long")
         try:
             found.append(before.decode())

@@ -28,11 +28,11 @@ def tiles(rows: int, cols: int) -> Iterator[tuple[int, int, int, int]]:
             yield top, min(top + tall, rows), left, min(left + wide, cols)
 
 
-def fill(room: np.ndarray, pieces: Iterable[np.ndarray]) -> None:
+def fill(buffer: np.ndarray, pieces: Iterable[np.ndarray]) -> None:
     """Write pieces one after the other into a flat array of their total size."""
     at = 0
     for piece in pieces:
-        room[at : at + len(piece)] = piece
+        buffer[at : at + len(piece)] = piece
         at += len(piece)
 
 

@@ -32,10 +32,10 @@ class Source:
         """The bytes from ``start`` to ``stop`` as a new source."""
         return Source(self._data[start:stop])
 
-    def into(self, start: int, room: np.ndarray) -> None:
-        """Fill ``room``, contiguous bytes, from ``start`` on."""
-        for at in range(0, len(room), PIECE):
-            piece = room[at : at + PIECE]
+    def into(self, start: int, buffer: np.ndarray) -> None:
+        """Fill ``buffer``, contiguous bytes, from ``start`` on."""
+        for at in range(0, len(buffer), PIECE):
+            piece = buffer[at : at + PIECE]
             piece[:] = np.frombuffer(self.take(start + at, start + at + len(piece)), np.uint8)
 
 

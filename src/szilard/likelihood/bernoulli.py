@@ -65,7 +65,7 @@ class Bernoulli(Likelihood):
     def answers(self, output: Tensor) -> Tensor:
         return (self.logits(output) > 0).long()
 
-    def sureness(self, output: Tensor, y: Tensor) -> Tensor:
+    def label_probability(self, output: Tensor, y: Tensor) -> Tensor:
         p = self.logits(output).sigmoid()
         return self._mean(y, torch.where(y.reshape(p.shape) > 0.5, p, 1 - p))
 

@@ -88,7 +88,7 @@ class Categorical(Likelihood):
     def answers(self, output: Tensor) -> Tensor:
         return self.logits(output).argmax(1)
 
-    def sureness(self, output: Tensor, y: Tensor) -> Tensor:
+    def label_probability(self, output: Tensor, y: Tensor) -> Tensor:
         numbers = _numbers(output, y, self.last).clamp_min(0)  # ignored ones are left out of the mean
         given = self.logits(output).softmax(1).gather(1, numbers.unsqueeze(1))
         return self._mean(output, y, given.squeeze(1))

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from szilard.errors import SzilardError
+
+_SURENESS = "Likelihood.sureness is now Likelihood.label_probability"
 
 
 class Likelihood(ABC):
@@ -113,9 +116,22 @@ class Likelihood(ABC):
         """The predicted labels, in the form of labels; None if the task has none."""
         return None
 
-    def sureness(self, output: Tensor, y: Tensor) -> Tensor | None:
-        """A smoother score of each example than :meth:`values`, in the same units, float64 ``[B]``, or None."""
+    def label_probability(self, output: Tensor, y: Tensor) -> Tensor | None:
+        """Probability of each example's labels, float64 ``[B]``: a smoother score than :meth:`values`, in the same
+        units. None if the task has no labels."""
         return None
+
+    def sureness(self, output: Tensor, y: Tensor) -> Tensor | None:
+        """The former name of :meth:`label_probability`; it goes with the next release."""
+        warnings.warn(_SURENESS, DeprecationWarning, stacklevel=2)
+        return self.label_probability(output, y)
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """A subclass that overrides the former name of a method still counts."""
+        super().__init_subclass__(**options)
+        if "sureness" in vars(cls) and "label_probability" not in vars(cls):
+            warnings.warn(_SURENESS, DeprecationWarning, stacklevel=2)
+            cls.label_probability = cls.sureness  # type: ignore[method-assign]
 
 
 def values_known(tensor: Tensor) -> bool:

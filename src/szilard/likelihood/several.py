@@ -100,5 +100,5 @@ class Several(Likelihood):
     def answers(self, output: Tensor) -> Tensor | None:
         return self.parts[0].likelihood.answers(self.judged(output))
 
-    def sureness(self, output: Tensor, y: Tensor) -> Tensor | None:
-        return self.parts[0].likelihood.sureness(self.judged(output), y)
+    def label_probability(self, output: Tensor, y: Tensor) -> Tensor | None:
+        return self.parts[0].likelihood.label_probability(self.judged(output), y)

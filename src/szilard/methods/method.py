@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping
 from types import MappingProxyType
@@ -16,13 +15,12 @@ from szilard.data import Split
 from szilard.data.unseen import StandIns
 from szilard.errors import SzilardError
 from szilard.likelihood import Bernoulli, Likelihood, NoisyGaussian
-from szilard.likelihood.categorical import IGNORED
-from szilard.likelihood.free_energy import FreeEnergy, free_energy
+from szilard.likelihood.free_energy import free_energy
 from szilard.likelihood.targets import DataTargets, TaskName, of_data
-from szilard.methods import checks, decay, draws, inputs, optimizers, task_likelihood
+from szilard.methods import checks, decay, draws, inputs, optimizers, task_likelihood, temperature_scaling
 from szilard.methods.to_predictive import predictive_of, two_classes
-from szilard.metrics import Predictive, temperature
-from szilard.metrics.predictive import flat
+from szilard.methods.training_state import TrainingState
+from szilard.metrics import Predictive
 from szilard.networks import WithNoise
 from szilard.networks.takes import call
 from szilard.topology.moves import Optimizers, several
@@ -30,7 +28,7 @@ from szilard.topology.moves import Optimizers, several
 _DEFAULT_EPOCHS = 30  # horizon of the schedules if the number of steps is not given
 
 
-class Method:
+class Method(TrainingState):
     """A training method. It works in any training loop::
 
         network = method.prepare(network)
@@ -94,28 +92,20 @@ class Method:
     ) -> None:
         checks.options(n_data, temperature, lr, lr_log_std, warmup, total_steps)
         self.n_data = n_data
-        self.temperature = temperature
+        super().__init__(temperature, warmup, total_steps, seed)
         self.lr = lr
         self.lr_log_std = lr_log_std
-        self.warmup = warmup
-        self.seed = seed
-        self.total_steps = total_steps
         self.only, self.except_, self.matrices = only, except_, matrices
         #: Names of the tensors in the file from which a prepared network is loaded; they show which were converted.
         self.stored: Collection[str] = ()
-        self.task: TaskName = "classification"
         self._given: Likelihood | None = None
-        self.step = 0
-        self.calibration = 1.0  # divides logits in predictions
-        self.last = FreeEnergy(torch.zeros(()), torch.zeros(()))
         self.stand_ins: StandIns | None = None  # for categories that were not in the training data
         self.class_weights: Tensor | None = None  # [C], weights of the classes in the loss; 1 on average
         self._dims: int | None = None  # of the inputs of the last loss
         self._inside = ""
         self._eval = False  # whether the last loss with a gradient was of a network in eval mode
-        self._losses = 0  # training losses since the last step: each has its own noise
         self._warned = False
-        self._trained = self._seen = False  # since it was made or its state was loaded; a network at all
+        self._seen = False  # whether it has computed a loss
 
     # -- before training ----------------------------------------------------------------------------
 
@@ -266,27 +256,6 @@ class Method:
         self._losses = 0
         self._trained = True
 
-    def anneal(self, optimizer: torch.optim.Optimizer) -> None:
-        """Set the learning rates for the next step: a cosine from each group's initial rate to zero."""
-        factor = 0.5 * (1 + math.cos(math.pi * min(1.0, self.step / (self.total_steps or 1))))
-        for group in optimizer.param_groups:
-            group["lr"] = group.setdefault("initial_lr", group["lr"]) * factor
-
-    def temperature_at(self, step: int) -> float:
-        """T at a step; it rises linearly over the warm-up."""
-        rise = self.warmup * (self.total_steps or 0)
-        return self.temperature * min(1.0, step / rise) if rise else self.temperature
-
-    @property
-    def last_energy(self) -> float:
-        """Expected loss of the last batch, nats per example."""
-        return self.last.energy.item()
-
-    @property
-    def last_cost(self) -> float:
-        """T/N times the divergence of the last batch, nats per example."""
-        return self.last.cost.item()
-
     # -- after training -----------------------------------------------------------------------------
 
     def finish(
@@ -324,58 +293,7 @@ class Method:
         """Temperature scaling: one number that divides all logits, fitted on ``valid`` (Guo et al. 2017)."""
         self.calibration = 1.0
         predictive = self.predict(network, valid.x, samples=1)
-        if valid.y.numel() != predictive.labels.numel():
-            raise SzilardError(
-                f"there are {valid.y.numel()} labels for {predictive.labels.numel()} predictions; give a whole split"
-            )
-        y = valid.y.cpu().reshape(predictive.labels.shape)
-        predictive, y = flat(predictive, y, None if predictive.multilabel else IGNORED)
-        if bool((predictive.labels == y).all()):
-            return  # without a single error the likelihood has no maximum
-        self.calibration = temperature(predictive.mean.clamp_min(1e-30).log(), y)
+        self.calibration = temperature_scaling.fitted(predictive, valid.y)
 
     def match_supports(self, network: nn.Module, state: dict[str, Any]) -> None:
         """Give a prepared network the shapes of a finished network's state dict, if finishing changes shapes."""
-
-    # -- checkpoints --------------------------------------------------------------------------------
-
-    def state_dict(self) -> dict[str, Any]:
-        """Plain numbers: together with the state of network and optimiser, all that a resumed run needs."""
-        return {
-            "step": self.step,
-            "total_steps": self.total_steps,
-            "calibration": self.calibration,
-            "task": self.task,
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from a :meth:`state_dict`.
-
-        Raises:
-            SzilardError: a state of another method.
-        """
-        checks.state(state, Method.state_dict(self), self.label)
-        self.step = state["step"]
-        self.total_steps = state["total_steps"]
-        self.calibration = state["calibration"]
-        self.task = state["task"]
-        self._losses = 0
-        self._trained = False
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Method:
-        """A copy without the graph of the last batch, which cannot be copied."""
-        made = memo[id(self)] = self.__class__.__new__(self.__class__)
-        last = self.last
-        memo[id(last)] = FreeEnergy(last.energy.detach().clone(), last.cost.detach().clone())
-        for name, value in vars(self).items():
-            setattr(made, name, copy.deepcopy(value, memo))
-        return made
-
-    def _reset_noise(self, network: nn.Module) -> None:
-        for number, noise in enumerate(bayes.streams(network)):
-            noise.reset(self.seed, self.step, self._losses, _rank(), number)
-
-
-def _rank() -> int:
-    distributed = torch.distributed
-    return distributed.get_rank() if distributed.is_available() and distributed.is_initialized() else 0

@@ -101,7 +101,7 @@ def _candidates(data: DataSet, given: bool) -> Iterator[tuple[DataSet, str]]:
 
 def _others(data: DataSet) -> Sequence[tuple[Pair, str]]:
     zero, one = torch.zeros_like(data.shift), torch.ones_like(data.scale)
-    if data.is_pictures:
+    if data.is_image:
         found = [
             ((zero, one), "images are taken in [0, 1]"),
             ((zero + 0.5, one * 0.5), "images are taken in [-1, 1]"),
@@ -140,7 +140,7 @@ def _quality(network: nn.Module, data: DataSet, target: str) -> tuple[float, Uni
     """Accuracy, or R² of the mean and its relation to the target; minus infinity if outputs are not finite."""
     device = next(network.parameters()).device
     x, y = data.valid.x, data.valid.y
-    if data.is_pictures and len(x) > MOST:
+    if data.is_image and len(x) > MOST:
         some = torch.linspace(0, len(x) - 1, MOST).long()
         x, y = x[some], y[some]
     with bayes.evaluating(network):

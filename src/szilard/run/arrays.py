@@ -111,7 +111,7 @@ def _of_classes(data: DataSet, test: Predictive, y: Tensor, ood: Predictive | No
     if ood is not None:
         arrays["ood_max_probability"] = _numpy(ood.max_probability())
         arrays["ood_epistemic"] = _numpy(ood.epistemic())
-    return arrays | (_uncertain(data, test) if data.is_pictures else {})
+    return arrays | (_uncertain(data, test) if data.is_image else {})
 
 
 _OF_PREDICTIONS: dict[type[DataTargets], Callable[..., Arrays]] = {

@@ -129,12 +129,12 @@ def _starts(index: Tensor, n: int) -> Tensor:
 def _counts(grid: Grid, nnz: int) -> dict[int, int]:
     """How many blocks of each area, so that their sum is nearest to ``nnz``: large ones first, then small ones."""
     areas, number = grid.area.unique(return_counts=True)
-    left, room = nnz, int(grid.area.sum())
+    left, area_left = nnz, int(grid.area.sum())
     counts: dict[int, int] = {}
     for area, n in zip(areas.flip(0).tolist(), number.flip(0).tolist(), strict=True):
-        counts[area] = min(n, max(0, round(left * n / room)))
+        counts[area] = min(n, max(0, round(left * n / area_left)))
         left -= counts[area] * area
-        room -= n * area
+        area_left -= n * area
     if not any(counts.values()):
         counts[int(areas[-1])] = 1
     return counts

@@ -7,8 +7,8 @@ from szilard.model.conversion import Converted, convert
 from szilard.model.evaluate import measure
 from szilard.model.saved_network import SavedNetwork
 from szilard.model.saved_network import load as load_network
-from szilard.training.job import Run
 from szilard.training.single_run import fit
+from szilard.training.trained import Run
 
 __all__ = ["Converted", "Run", "SavedNetwork", "convert", "fit", "load_network", "measure"]
 

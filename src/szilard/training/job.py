@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from szilard import atomic, methods
-from szilard import data as rooms
+from szilard import data as data_sets
 from szilard.cost import Cost, Stopwatch
 from szilard.data import DataSet
 from szilard.errors import SzilardError, SzilardWarning
@@ -26,35 +26,12 @@ from szilard.training.devices import on_rank_zero
 from szilard.training.log import Log
 from szilard.training.loop import Loop, Plan
 from szilard.training.progress import Bar
+from szilard.training.trained import Run
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 VALID_SAMPLES = 4  # draws of the network for the evaluation on the validation set after each epoch
-
-
-@dataclass(frozen=True, eq=False)
-class Run:
-    """The result of training one network.
-
-    Attributes:
-        method: name; ``label`` is the name to show.
-        network: trained, in eval mode; ``trainer`` is the method object, which predicts with it.
-        test, valid: metrics on the test and validation set, named as by :func:`szilard.metrics.evaluate`.
-        cost: of one inference, and of the training.
-        history: one dict for each epoch, as in ``metrics.jsonl``.
-        folder: folder of the files, or None.
-    """
-
-    method: str
-    label: str
-    network: nn.Module
-    trainer: Method
-    test: dict[str, float]
-    valid: dict[str, float]
-    cost: Cost
-    history: list[dict[str, Any]] = field(repr=False)
-    folder: Path | None = None
 
 
 @dataclass(eq=False)
@@ -98,7 +75,9 @@ class Job:
         train = self.data.train.to(self.fabric.device)
         plan = self.plan
         self.method.finish(
-            network, rooms.batches(train, plan.batch_size, seed=plan.seed, epoch=plan.epochs), self.data.valid
+            network,
+            data_sets.batches(train, plan.batch_size, seed=plan.seed, epoch=plan.epochs),
+            self.data.valid,
         )
         network.eval()
         test, valid, cost = on_rank_zero(
@@ -135,7 +114,7 @@ class Job:
     def _train(self, network: nn.Module, resume: bool) -> list[dict[str, Any]]:
         """Train; return the log of all epochs, including those before a resumption."""
         method, files, plan = self.method, self.files, self.plan
-        steps = rooms.n_batches(len(self.data.train), plan.batch_size, self.fabric.world_size)
+        steps = data_sets.n_batches(len(self.data.train), plan.batch_size, self.fabric.world_size)
         method.total_steps = plan.epochs * steps
         loop = Loop(
             self.fabric,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from szilard import data as rooms
+from szilard import data as data_sets
 from szilard import interrupts
 from szilard.bayes.noise import mix
 from szilard.data import Split
@@ -92,7 +92,7 @@ class Loop:
         self.optimizer = optimizer
         self.network, self._stepper = fabric.setup(network, optimizer)
         self.train = train.to(fabric.device)
-        self.steps = rooms.n_batches(len(train), plan.batch_size, fabric.world_size)
+        self.steps = data_sets.n_batches(len(train), plan.batch_size, fabric.world_size)
         self.place = Place()
         self._end_of_epoch, self._save, self._kept = end_of_epoch, save, kept
 
@@ -128,7 +128,7 @@ class Loop:
         place, method, rank = self.place, self.method, self.fabric.global_rank
         sums = torch.tensor([place.energy, place.cost], dtype=torch.float64, device=self.fabric.device)
         started = time.perf_counter()
-        batches = rooms.batches(
+        batches = data_sets.batches(
             self.train,
             self.plan.batch_size,
             seed=self.plan.seed,

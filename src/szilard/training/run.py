@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from szilard import atomic, methods, networks
-from szilard import data as rooms
+from szilard import data as data_sets
 from szilard.data import DataSet
 from szilard.data.files import path_of
 from szilard.errors import SzilardError, SzilardWarning
@@ -81,7 +81,7 @@ def run(
                 epochs=fit_.epochs, batch_size=fit_.batch_size, samples=fit_.samples, lr=fit_.lr
             )
             settings = absolute(settings)
-            loaded = rooms.load(**dataclasses.asdict(settings.data), download=download)
+            loaded = data_sets.load(**dataclasses.asdict(settings.data), download=download)
             if described is not None and rank() == 0:
                 described(loaded)
             settings = complete(settings, loaded)
@@ -172,7 +172,7 @@ def _try_out(settings: Settings, data: DataSet) -> None:
     network = networks.build(settings.network.spec, data.input_shape, data.n_outputs, seed=settings.fit.seed)
     networks.check_fits(network, data)
     imbalance.weights(settings.fit.class_weights, data)
-    rooms.batches(data.train, settings.fit.batch_size or 1, seed=0, epoch=0, augment=settings.fit.augment)
+    data_sets.batches(data.train, settings.fit.batch_size or 1, seed=0, epoch=0, augment=settings.fit.augment)
     for name, options in settings.methods.items():
         with warnings.catch_warnings():  # they are repeated when it is trained
             warnings.simplefilter("ignore", SzilardWarning)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from szilard import data as rooms
+from szilard import data as data_sets
 from szilard import methods, networks
 from szilard.data import DataSet
 from szilard.data.unseen import StandIns
@@ -17,8 +17,9 @@ from szilard.run.folder import MethodFolder
 from szilard.run.settings import check_positive
 from szilard.training import defaults, imbalance, low_density
 from szilard.training.devices import rank, start
-from szilard.training.job import Job, Run
+from szilard.training.job import Job
 from szilard.training.loop import Plan
+from szilard.training.trained import Run
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -99,7 +100,7 @@ def fit(
     method.class_weights = imbalance.weights(class_weights, data)
     batch_size = batch_size or defaults.batch_size(len(data.train))
     epochs = epochs or defaults.epochs(len(data.train), batch_size)
-    rooms.batches(
+    data_sets.batches(
         data.train, batch_size, seed=seed, epoch=0, augment=augment
     )  # raises for arguments that it does not support
     job = Job(

@@ -1,6 +1,6 @@
-"""Identities that SSVI rests on, each against an independent computation.
+"""Mathematical properties of SSVI, each checked against an independent computation.
 
-A check is a function that returns its worst error and its bound. ``tests/methods/test_exactness.py`` runs each as a
+A check is a function that returns the largest error and its bound. ``tests/methods/test_exactness.py`` runs each as a
 test, and ``benchmarks/exactness.py`` prints them.
 """
 

@@ -1,4 +1,4 @@
-"""What a check found: its worst error beside the bound that it must keep."""
+"""The result of a check: the largest error and its bound."""
 
 from __future__ import annotations
 

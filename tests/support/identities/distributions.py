@@ -1,4 +1,4 @@
-"""Moments, divergences and scores against Monte Carlo and published formulas."""
+"""Moments, KL divergences and scores against Monte Carlo and published formulas."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def drop_sets(count: int = 200_000) -> Check:
     std = (torch.randn(count, generator=g).double() * 0.7 - 4).exp()
     first = expected_magnitude(mean, std)
     published = first / (mean.square() + std.square() - first.square()).clamp_min(0).sqrt()
-    # Above r = 6 the variance of |θ| equals σ² to 1e-8 and fp64 cancels: ties there are of the formula's making.
+    # Above r = 6 the variance of |θ| equals σ² to 1e-8 and fp64 cancels: ties there come from rounding.
     clear = mean.abs() / std < 6
     drop = int(0.3 * int(clear.sum()))
     ours = set(signal_to_noise(mean, std)[clear].argsort()[:drop].tolist())

@@ -48,7 +48,7 @@ def gradients(dtype: torch.dtype, kind: str, density: float) -> Check:
     deviation = (variance + ops.TINY).sqrt()
     noise = (
         2 * deviation.detach() * factor.double()
-    )  # the operator keeps ε / (2 s); the twin is given the same ε
+    )  # the operator stores ε / (2 s); the reference uses the same ε
     expected = product(twin[0], dense(twin[1])) + deviation * noise
     theirs = torch.autograd.grad((expected * weights.double()).sum(), twin)
     errors = [

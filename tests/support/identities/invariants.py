@@ -1,4 +1,4 @@
-"""What must hold of every support after every step, and of every move."""
+"""Invariants of every support after every step, and of every move."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from szilard.methods import SSVI
 
 
 class Watched:
-    """A method whose supports are looked at after every step, and before and after every move."""
+    """A method whose supports are checked after every step, and before and after every move."""
 
     def __init__(self, method: SSVI) -> None:
         self.method = method
@@ -26,7 +26,7 @@ class Watched:
         method.moves.apply = self.move  # type: ignore[method-assign]
 
     def look(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-        """Budgets, sorted CSR and its transpose; after a move, what it left alone and what it set to 0."""
+        """Check budgets, sorted CSR and transpose; after a move, unchanged survivors and zero new entries."""
         for name, layer in bayes.bayes_layers(network).items():
             support = layer.weight.support
             self._budgets.setdefault(name, support.nnz)
@@ -62,7 +62,7 @@ class Watched:
             self.broken.append(f"{name}: a survivor changed")
 
     def move(self, network: nn.Module, optimizer: torch.optim.Optimizer, step: int, total: int) -> int:
-        """In place of ``method.moves.apply``: the new support must be the kept entries and the top of |G| outside."""
+        """Replaces ``method.moves.apply``; the new support must be the kept entries and the largest |G| outside."""
         layers = bayes.bayes_layers(network)
         gradients = {
             name: torch.cat(

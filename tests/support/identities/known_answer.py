@@ -1,4 +1,4 @@
-"""Sparse Bayesian linear regression, whose answer is known."""
+"""Sparse Bayesian linear regression, which has a known solution."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class KnownAnswer:
 
 
 def known_answer(steps: int = 4000, seed: int = 0) -> KnownAnswer:
-    """Bayesian linear regression with 50 of 1000 true weights: is the support found, are μ and σ the optimum's?
+    """Bayesian linear regression with 50 of 1000 true weights: recall of the support, and errors of μ and σ.
 
     The mean-field optimum on a support is known: σ_j = (Σ_n x_nj²/τ² + 1/s²)^(-1/2), μ the ridge solution.
     """

@@ -1,4 +1,4 @@
-"""Short trainings: the same seed, full density, a fixed mask, and what a step allocates."""
+"""Short training runs: the same seed, full density, a fixed mask, and the memory of a step."""
 
 from __future__ import annotations
 

@@ -69,11 +69,11 @@ def _show_one(name: str, *, as_json: bool) -> None:
     say_wrapped(f"In Python: {record['class']}")
     if options:
         output.say("")
-    room = output.columns(output.stream())
+    width = output.columns(output.stream())
     for one in options:
         required = one.default is signatures.REQUIRED
         say_wrapped(f"{one.name} (required)" if required else f"{one.name} = {_shown(one.default)}")
-        for line in output.wrapped(one.meaning, None if room is None else room - 4):
+        for line in output.wrapped(one.meaning, None if width is None else width - 4):
             output.say(f"    {line}")
 
 
@@ -111,9 +111,9 @@ def _options(entry: Entry) -> list[Any]:
     from szilard import signatures
 
     if entry in catalogue.entries(METHODS):
-        from szilard import methods as room
+        from szilard import methods as package
 
-        return room.describe(entry.name)
+        return package.describe(entry.name)
     return signatures.options(entry.load())
 
 

@@ -66,7 +66,8 @@ def predict(
     of the target.
     """
     from szilard import atomic
-    from szilard.cli import output, predictions, run_paths, spreadsheet
+    from szilard.cli import output, run_paths, spreadsheet
+    from szilard.cli.external import predictions
     from szilard.cli.inputs import Lines
     from szilard.cli.messages import library_notifier
     from szilard.cli.request import Request, check_samples
@@ -113,6 +114,7 @@ def _of_saved_network(
     from szilard.cli import inputs as new_inputs
     from szilard.cli import loading, predictions
     from szilard.cli.external import adapted_outputs
+    from szilard.cli.external.predictions import of_means
     from szilard.cli.messages import notifier
     from szilard.model.evaluate import outputs_means_only
 
@@ -120,7 +122,7 @@ def _of_saved_network(
     x = new_inputs.read(inputs, found, root, lines)
     network = adapted_outputs.for_method(found)
     if found.target_type.in_units and outputs_means_only(network, x[:2], found.n_outputs):
-        return predictions.of_means(network, x, found.target_shift, found.target_scale, found.targets)
+        return of_means(network, x, found.target_shift, found.target_scale, found.targets)
     predictive = found.method.predict(network, x, samples=samples, seed=seed)
     if len(predictive.shape) > 1 and not found.targets:
         return predictive

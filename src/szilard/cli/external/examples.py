@@ -16,7 +16,8 @@ from szilard.data.check import finite, no_label_255, same_length
 from szilard.data.files import path_of
 from szilard.data.npz import Archive, Header, read_npz, to_tensor
 from szilard.data.splits import split_indices
-from szilard.data.table import Table, listed, read_table
+from szilard.data.table import Table, listed
+from szilard.data.table_reading import read_table
 from szilard.errors import SzilardError, shortened
 from szilard.likelihood.targets import of_task
 

@@ -45,7 +45,7 @@ class Distil:
     summary = "Trains the integers on the outputs of the original"
     order = 6
     costly = True
-    mends = True
+    undo_if_worse = True
 
     def __init__(
         self,

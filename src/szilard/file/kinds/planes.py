@@ -91,10 +91,10 @@ def unpack(block: bytes | memoryview, count: int, size: int) -> np.ndarray:
     entries = np.empty((count, size), np.uint8)
     for place in range(size):
         for start in range(0, count, PIECE):
-            room = entries[start : start + PIECE, place]
-            piece = inflater.take(len(room))
-            if len(piece) != len(room):
+            buffer = entries[start : start + PIECE, place]
+            piece = inflater.take(len(buffer))
+            if len(piece) != len(buffer):
                 raise Broken("a tensor has fewer bytes than its shape needs")
-            room[:] = np.frombuffer(piece, np.uint8)
+            buffer[:] = np.frombuffer(piece, np.uint8)
     inflater.end()
     return entries

@@ -48,9 +48,9 @@ class RawFields(Fields):
             return None, NO_BITS
         if decoding.keep == Keep.RECORDS:
             return whole(self, name, decoding.raw(self.raw_bytes), decoding), NO_BITS
-        room = np.empty(self.raw_bytes, np.uint8)
-        decoding.raw_into(room)
-        return whole(self, name, room.data, decoding), NO_BITS
+        buffer = np.empty(self.raw_bytes, np.uint8)
+        decoding.raw_into(buffer)
+        return whole(self, name, buffer.data, decoding), NO_BITS
 
 
 def whole(fields: Fields, name: str, data: bytes | memoryview, decoding: Decoding) -> Record:

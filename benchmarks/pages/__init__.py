@@ -1,0 +1,1 @@
+"""Content of the generated blocks in the documentation."""
