@@ -12,7 +12,7 @@ from torch import Tensor
 from szilard import atomic
 from szilard.deploy.backends.base import Backend, Job, Run, exported
 from szilard.deploy.backends.quiet import quiet
-from szilard.deploy.description import HASH, Description, hashed
+from szilard.deploy.description import HASH, PREFIX, Description, hashed
 from szilard.errors import SzilardError, first_line
 
 
@@ -88,8 +88,8 @@ def model_bytes(job: Job) -> bytes:
             made = torch.onnx.export(
                 program,
                 (),
-                input_names=["x"],
-                output_names=list(job.graph.outputs),
+                input_names=[f"{PREFIX}x"],
+                output_names=[PREFIX + name for name in job.graph.outputs],
                 dynamo=True,
                 verbose=False,
             )
@@ -97,6 +97,7 @@ def model_bytes(job: Job) -> bytes:
             raise SzilardError(f"the network cannot be written as ONNX: {first_line(error)}") from error
     assert made is not None
     model: Any = made.model_proto
+    rename(model, {PREFIX + name: name for name in ("x", *job.graph.outputs)})
     derive_second_moments(model)
     for node in model.graph.node:  # the exporter's notes: Python stack traces with paths of this machine
         del node.metadata_props[:]
@@ -172,10 +173,25 @@ def read(path: Path, content: bytes) -> tuple[Any, dict[str, str]]:
     return model, metadata
 
 
+def rename(model: Any, names: Mapping[str, str]) -> None:
+    """Give values of the main graph new names; a value that has one of these names already gets another.
+
+    The exporter calls the result of a mean "mean", and so does this package one of its outputs.
+    """
+    names = {**{new: f"{new}.inner" for new in names.values()}, **names}
+    values = list(_values(model))
+    for value in values:
+        value.name = names.get(value.name, value.name)
+    for node in model.graph.node:
+        node.input[:] = [names.get(name, name) for name in node.input]
+        node.output[:] = [names.get(name, name) for name in node.output]
+
+
 def derive_second_moments(model: Any) -> None:
     """Replace stored second moments m² + s by two operations on the stored m and s.
 
-    ONNX Runtime folds them when it opens the file, so that they cost no time afterwards, and the file is a third smaller.
+    ONNX Runtime folds them when it opens the file, so that they cost no time afterwards, and the file is a third
+    smaller.
     """
     import onnx
 
