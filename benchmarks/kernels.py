@@ -28,8 +28,8 @@ from common import machine
 from common.harness import finish, print_table
 from common.kernel_work import BATCH, KINDS, SHAPES, Shape, work
 from common.roofline import Roof
-from common.timing import Timed, interleave
 from szilard import atomic
+from szilard.cost.interleave import Timed, interleave
 from szilard.sparse import Support
 
 DENSITIES = (0.10, 0.05, 0.02)

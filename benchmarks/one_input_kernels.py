@@ -24,8 +24,8 @@ from torch import Tensor, nn
 
 from common import machine
 from common.harness import finish, print_table
-from common.timing import Timed, interleave
 from szilard import atomic
+from szilard.cost.interleave import Timed, interleave
 from szilard.kernels.inference import Compiled, Dense, Program, Sparse, Value
 from szilard.sparse import Support
 

@@ -1,5 +1,5 @@
 """Write the benchmark tables of README.md, docs/results.md, docs/speed.md, docs/files.md, docs/faults.md,
-docs/any_network.md and docs/any_training.md from benchmarks/results/.
+docs/any_network.md, docs/any_training.md, docs/one_pass.md and docs/moments.md from benchmarks/results/.
 
     python benchmarks/render.py
 
@@ -22,7 +22,7 @@ import uci
 from common import machine
 from common.cells import REASON_COLUMNS
 from files import section_tables
-from pages import results, zoo_blocks
+from pages import moments_blocks, one_pass_blocks, results, zoo_blocks
 from pages.results import ROOT, NotMeasured, figures, last_line, markdown, part, read
 from training import race, step_tables
 from uncertainty import fashion_runs, fashion_tables
@@ -32,7 +32,16 @@ PAGES = (
     ROOT / "README.md",
     *(
         ROOT / "docs" / name
-        for name in ("results.md", "speed.md", "files.md", "faults.md", "any_network.md", "any_training.md")
+        for name in (
+            "results.md",
+            "speed.md",
+            "files.md",
+            "faults.md",
+            "any_network.md",
+            "any_training.md",
+            "one_pass.md",
+            "moments.md",
+        )
     ),
 )
 # Rows and columns of the README's tables.
@@ -199,6 +208,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "training-figures": zoo_blocks.training_figures,
     "fashion-race": lambda: markdown(race.COLUMNS, race.body(read("fashion_race.jsonl"))),
     "fashion-race-figures": lambda: figures(race.figures(read("fashion_race.jsonl"))),
+    **one_pass_blocks.BLOCKS,
+    **moments_blocks.BLOCKS,
 }
 
 

@@ -4,9 +4,10 @@
 
 Every row trains the same network on the same batch. A step includes zero_grad, the loss with its divergence, the
 backward pass, the optimiser, and the method's ``after_step``. All rows are timed alternately in one process
-(:mod:`common.timing`); figures are ratios of medians. A cell is (network, batch size, threads). *Amortised* is the mean
-over whole intervals between two moves of the supports, including growth gradients and the move; ``--quick`` leaves it
-out if it would take too long. ``--results`` stores every cell as one line; a repeated measurement replaces its line.
+(:mod:`szilard.cost.interleave`); figures are ratios of medians. A cell is (network, batch size, threads). *Amortised*
+is the mean over whole intervals between two moves of the supports, including growth gradients and the move;
+``--quick`` leaves it out if it would take too long. ``--results`` stores every cell as one line; a repeated measurement
+replaces its line.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ import torch
 
 from common import machine
 from common.harness import finish, print_table
-from common.timing import Timed, interleave
 from szilard import atomic
+from szilard.cost.interleave import Timed, interleave
 from training import memory
 from training.contestants import (
     DETERMINISTIC,

@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from common.timing import Timed, interleave
 from szilard import file
 from szilard.coding import Decoder, Encoder, Model
 from szilard.coding.static import StaticDecoder, StaticEncoder, Table
+from szilard.cost.interleave import Timed, interleave
 from szilard.kernels import native
 
 COLUMNS = ["", "encode MB/s", "decode MB/s", "bits per weight"]

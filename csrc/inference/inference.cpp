@@ -66,13 +66,13 @@ int szilard_program_new(int32_t batch, int moments, int32_t channels, int32_t he
     }
 }
 
-int szilard_program_run(int64_t handle, const float *x, int64_t x_room, float *out, int64_t out_room, int threads) {
+int szilard_program_run(int64_t handle, const float *x, int64_t x_size, float *out, int64_t out_room, int threads) {
     const std::shared_ptr<const Built> built = find(handle);
     if (!built) return SZILARD_NO_PROGRAM;
     const szilard_inference::Program &program = built->program();
-    if (!x || x_room != program.input_size) return SZILARD_BAD_GEOMETRY;
+    if (!x || x_size != program.input_size) return SZILARD_BAD_GEOMETRY;
     if (!szilard_fits(out, out_room, program.output_size)) return SZILARD_NO_ROOM;
-    if (!szilard_running().finite(x, x_room)) return SZILARD_NAN_INPUT;
+    if (!szilard_running().finite(x, x_size)) return SZILARD_NAN_INPUT;
     float *scratch = kept_memory(program.scratch + program.work + szilard_inference::SLACK);
     if (!scratch) return SZILARD_NO_MEMORY;
     szilard_running().run_program(program, x, out, scratch,

@@ -48,9 +48,12 @@ typedef struct {
     // The weight of linear [rows][cols], of conv [rows][channels / groups, kernel_h, kernel_w] or of affine [rows].
     // With `crow` it is sparse: mean and variance are [nnz].
     int32_t rows, cols, nnz;
-    const int32_t *crow, *col;          // null: dense
-    const float *mean, *variance;       // variance may be null: a deterministic weight
-    const float *bias, *bias_variance;  // [rows], may be null
+    const int32_t *crow;         // null: dense
+    const int32_t *col;          // [nnz], ascending within a row
+    const float *mean;
+    const float *variance;       // null: a deterministic weight
+    const float *bias;           // [rows], may be null
+    const float *bias_variance;  // [rows], may be null
 } szilard_step;
 
 enum {
@@ -65,9 +68,9 @@ enum {
 SZILARD_API int szilard_program_new(int32_t batch, int moments, int32_t channels, int32_t height, int32_t width,
                                     int32_t n_steps, const szilard_step *steps, int32_t n_outputs,
                                     const int32_t *outputs, int64_t *handle);
-// x has exactly x_room elements. `out` gets the outputs one after the other: the mean and, in a program of moments, the
+// x has exactly x_size elements. `out` gets the outputs one after the other: the mean and, in a program of moments, the
 // variance.
-SZILARD_API int szilard_program_run(int64_t handle, const float *x, int64_t x_room, float *out, int64_t out_room,
+SZILARD_API int szilard_program_run(int64_t handle, const float *x, int64_t x_size, float *out, int64_t out_room,
                                     int threads);
 // Threads that still run the program finish first with it.
 SZILARD_API int szilard_program_free(int64_t handle);

@@ -7,8 +7,8 @@ import os
 import pytest
 
 import train_step
-from common import timing
 from szilard import bayes
+from szilard.cost import interleave
 from szilard.kernels import dispatch
 from training import contestants, memory, peers, step_tables
 from training.contestants import DETERMINISTIC, MEAN_FIELD, Problem, ssvi_name
@@ -18,7 +18,7 @@ from training.contestants import DETERMINISTIC, MEAN_FIELD, Problem, ssvi_name
 def cell():
     """Three rounds and an unlimited budget, so that the measured rows do not depend on the machine's speed."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train_step, "interleave", functools.partial(timing.interleave, most_rounds=3))
+        patch.setattr(train_step, "interleave", functools.partial(interleave.interleave, most_rounds=3))
         return train_step.measure("lenet5", 2, 1, [0.05], budget=1e9, amortised=[0.05], quick=True)
 
 
@@ -149,21 +149,6 @@ def test_a_cell_measured_again_replaces_its_line(tmp_path):
     found = train_step.load(path)
     assert [(c["network"], c["batch"]) for c in found] == [("mlp", 16), ("mlp", 128), ("resnet20", 128)]
     assert found[1]["steps"]["SSVI 95 %"]["median"] == 1e-3
-
-
-def test_turns_alternate_and_warm_up_is_not_counted():
-    calls: list[str] = []
-    found = timing.interleave(
-        {
-            "a": timing.Timed(lambda: calls.append("a")),
-            "b": timing.Timed(lambda: calls.append("b"), 10, False),
-        },
-        budget=0.0,
-        least_rounds=2,
-        turn=0.0,
-    )
-    assert calls == ["a", "a", "b"] * 3
-    assert found["a"].rounds == found["b"].rounds == 2
 
 
 def test_the_kernel_choice_applies_only_inside_a_step(monkeypatch):

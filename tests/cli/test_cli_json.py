@@ -76,6 +76,15 @@ def test_networks(folder, fitted):
         assert all(set(figure) == {"value", "source"} for figure in network["cost"].values())
 
 
+def test_latency(folder, fitted):
+    (network,) = run("measure", folder / "run", "--latency", "--by-layer", "--noisy")["networks"]
+    found = network["latency"]
+    check(network, documented("A network"))
+    check(found, documented("Latency"))
+    words = documented_words("Latency")
+    assert {*found["noise"], *found["layers"], *found["layers"]["rows"][0]} <= words
+
+
 def documented_words(title: str) -> set[str]:
     return set(re.findall(r"`(\w+)`", PAGE.split(f"\n## {title}\n")[1].split("\n## ")[0]))
 

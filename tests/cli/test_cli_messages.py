@@ -15,7 +15,7 @@ from szilard.cli.messages import format_warning
 from szilard.cli.option_names import for_command_line
 from szilard.errors import SzilardError, SzilardWarning
 
-PACKAGES = ("compression", "data", "likelihood", "networks", "training", "methods", "metrics")
+PACKAGES = ("compression", "cost", "data", "likelihood", "networks", "training", "methods", "metrics")
 PYTHON = re.compile(
     r"(?<![-\w./])(max_drop|max_bytes|hold_out|drop_constant|input_shape|n_train|data_root|lam)\b|\btask ?=|=True\b|"
     r"\bor (give )?(evaluate|forward)\b"

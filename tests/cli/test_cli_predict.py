@@ -10,7 +10,7 @@ import pytest
 import torch
 from cli_tools import TINY, szilard
 
-from szilard import data
+from szilard import SzilardWarning, data
 from szilard.training import load_network
 
 
@@ -141,3 +141,72 @@ def test_other_errors(digits, tmp_path):
     szilard("predict", digits, "digitz").refused("no data set 'digitz'")
     torch.save({"a": torch.ones(2)}, tmp_path / "w.pt")
     szilard("predict", tmp_path / "w.pt", "digits").refused("holds weights and does not say of which network")
+
+
+def test_one_pass_against_samples(digits, tmp_path):
+    test = data.load("digits", n_train=100).test
+    one = rows(szilard("predict", digits, "digits", "--one-pass").stdout)
+    many = rows(szilard("predict", digits, "digits", "--samples", 400).stdout)
+    assert list(one[0]) == list(many[0])
+    assert np.abs(column(one, "probability") - column(many, "probability")).max() < 0.1
+    epistemic, sampled = column(one, "epistemic"), column(many, "epistemic")
+    assert np.corrcoef(epistemic, sampled)[0, 1] > 0.9
+    assert 0.6 < epistemic.mean() / sampled.mean() < 1.2  # units count as independent
+    saved = load_network(digits / "ssvi" / "network.pt")
+    wanted = saved.method.predict_one_pass(saved.network, test.x)
+    assert [row["label"] for row in one] == [str(int(label)) for label in wanted.labels]
+    np.testing.assert_allclose(epistemic, wanted.epistemic().numpy(), rtol=1e-4, atol=1e-6)
+    assert szilard("convert", digits / "ssvi" / "network.pt", tmp_path / "digits.szd").code == 0
+    assert rows(szilard("predict", tmp_path / "digits.szd", "digits", "--one-pass").stdout) == one
+
+
+def test_one_pass_of_a_quantity(table, tmp_path):
+    (tmp_path / "new.csv").write_text("colour,size\nred,2\nblue,2\n")
+    one = rows(szilard("predict", table / "run", tmp_path / "new.csv", "--one-pass").stdout)
+    many = rows(szilard("predict", table / "run", tmp_path / "new.csv", "--samples", 500).stdout)
+    assert list(one[0]) == ["mean", "std", "aleatoric_std", "epistemic_std"]
+    np.testing.assert_allclose(column(one, "mean"), column(many, "mean"), atol=3)
+    np.testing.assert_allclose(column(one, "aleatoric_std"), column(many, "aleatoric_std"), rtol=0.05)
+    np.testing.assert_allclose(column(one, "epistemic_std"), column(many, "epistemic_std"), rtol=0.4)
+    with pytest.warns(SzilardWarning, match="line 4 of .* that training has not seen"):
+        typed = szilard("predict", table / "run", table / "new.csv", "--one-pass")
+    typed.refused("category that was not in the training data, whose value is drawn; predict with --samples$")
+
+
+def test_one_pass_of_labels(tmp_path):
+    lines = ["size,small,even"] + [f"{i % 9},{int(i % 9 < 4)},{int(i % 9 % 2 == 0)}" for i in range(120)]
+    (tmp_path / "old.csv").write_text("\n".join(lines))
+    typed = szilard(
+        "fit", "--data", tmp_path / "old.csv", "--target", "small,even", "--task", "multilabel", "--network", "mlp:16",
+        "--density", 1, "--epochs", 40, "--lr", 0.02, "--no-baselines", "--out", tmp_path / "run", "--quiet",
+    )  # fmt: skip
+    assert typed.code == 0, typed.output
+    one = rows(szilard("predict", tmp_path / "run", tmp_path / "old.csv", "--one-pass").stdout)
+    many = rows(szilard("predict", tmp_path / "run", tmp_path / "old.csv", "--samples", 400).stdout)
+    assert list(one[0]) == list(many[0])
+    for name in ("small", "even"):
+        np.testing.assert_allclose(column(one, name), column(many, name), atol=0.1)
+        assert column(one, f"{name}_epistemic").max() > 0
+
+
+def test_one_pass_says_what_it_cannot_do(digits, tmp_path):
+    szilard("predict", digits, "digits", "--one-pass", "--samples", 32).refused(
+        "--one-pass draws no samples; leave out --samples or --one-pass"
+    )
+    typed = szilard("predict", digits, "digits", "--method", "deterministic", "--one-pass")
+    assert typed.code == 0
+    assert "no uncertainty of its weights, so that --one-pass changes nothing" in typed.output
+    assert typed.stdout == szilard("predict", digits, "digits", "--method", "deterministic").stdout
+    (tmp_path / "own.py").write_text(
+        "from torch import nn\n\n\nclass Sums(nn.Module):\n    def forward(self, x):\n        return x.cumsum(1)\n\n\n"
+        "def build():\n    return nn.Sequential(nn.Flatten(), nn.Linear(64, 8), Sums(), nn.Linear(8, 10))\n"
+    )
+    typed = szilard(
+        "fit", *TINY[:4], "--network", f"{tmp_path / 'own.py'}:build", *TINY[6:], "--no-baselines", "--out",
+        tmp_path / "run", "--quiet",
+    )  # fmt: skip
+    assert typed.code == 0, typed.output
+    szilard("predict", tmp_path / "run", "digits", "--one-pass", "-o", tmp_path / "out.csv").refused(
+        "there is no rule for the mean and variance of cumsum; predict with --samples$"
+    )
+    assert not (tmp_path / "out.csv").exists()

@@ -87,6 +87,18 @@ def test_costs_add_up():
     assert total.seconds_per_step is None
 
 
+def test_a_measured_inference_has_its_conditions():
+    cost = Cost(macs=3).with_(seconds_per_inference=0.25, inference_batch=8, inference_threads=2)
+    assert cost.to_dict() == {
+        "macs": {"value": 3, "source": "counted"},
+        "seconds_per_inference": {"value": 0.25, "source": "measured", "batch": 8, "threads": 2},
+    }
+    assert "batch" not in Cost(seconds_per_inference=0.25).to_dict()["seconds_per_inference"]
+    assert Cost(macs=3, inference_batch=8).to_dict() == {"macs": {"value": 3, "source": "counted"}}
+    total = cost + cost
+    assert (total.macs, total.seconds_per_inference, total.inference_batch) == (6, None, None)
+
+
 def test_every_figure_has_a_source():
     cost = joules(count(mlp(), (20,)).with_(train_flops=1000, seconds=2.0), steps=5, trained_values=754)
     labels = {name: entry["source"] for name, entry in cost.to_dict().items()}
@@ -94,7 +106,9 @@ def test_every_figure_has_a_source():
     assert labels["joules_inference"] == labels["joules_training"] == "estimated"
     assert labels["seconds"] == "measured"
     assert "peak_bytes" not in labels
-    assert set(Cost.SOURCES) == {field.name for field in fields(Cost)}
+    conditions = [name for of_figure in Cost.CONDITIONS.values() for name in of_figure.values()]
+    assert sorted([*Cost.SOURCES, *conditions]) == sorted(field.name for field in fields(Cost))
+    assert set(Cost.CONDITIONS) < set(Cost.SOURCES)
     assert all(isinstance(source, Source) for source in Cost.SOURCES.values())
 
 

@@ -14,6 +14,8 @@ from szilard.kernels.functions.types import I32, I64
 
 pytestmark = needs_kernels
 
+NO_ROOM = native.NO_ROOM
+
 
 @pytest.mark.parametrize("at_end", [False, True])
 @pytest.mark.parametrize(("batch", "moments"), MODES)
@@ -23,13 +25,16 @@ def test_a_run_stays_in_its_arrays(network, batch, moments, at_end):
     memory, run = Memory(at_end), native.library().szilard_program_run
     given = inputs((batch, *value.shape), generator(0), 0.4)
     size = flat(program(given)).numel()
-    x, out = memory.given(given), memory.wanted(size)
+    x, out = memory.input(given), memory.output(size)
     handle = program._handle
     assert run(handle, x, given.numel(), out.data_ptr(), size, 2) == 0
     assert torch.equal(out.sort().values, flat(program(given)).sort().values)
     kept = out.clone()
-    assert run(handle, x, given.numel(), out.data_ptr(), size - 1, 1) == 7
-    assert run(handle, x, given.numel() - 1, out.data_ptr(), size, 1) == 4
+    for room in (size - 1, 0, -1, -(2**63)):
+        assert run(handle, x, given.numel(), out.data_ptr(), room, 1) == NO_ROOM
+    assert run(handle, x, given.numel(), None, size, 1) == NO_ROOM
+    for wrong in (given.numel() - 1, given.numel() + 1, -1):
+        assert run(handle, x, wrong, out.data_ptr(), size, 1) == 4
     assert run(handle, None, given.numel(), out.data_ptr(), size, 1) == 4
     assert run(-1, x, given.numel(), out.data_ptr(), size, 1) == 11
     assert native.library().szilard_program_free(-1) == 11

@@ -160,7 +160,7 @@ WRITING = [
     (name.removeprefix("szilard_"), parameter)
     for name, parameters in PARAMETERS.items()
     for parameter in parameters
-    if parameter.endswith("_room")
+    if parameter.endswith("_room") and not name.startswith("szilard_program_")
 ]
 
 
@@ -177,7 +177,10 @@ OPTIONAL = {
 
 def test_every_function_that_writes_is_tested():
     assert {name for name, _ in WRITING} == {
-        name.removeprefix("szilard_") for name in native.FUNCTIONS if name != "szilard_use_isa"
+        name.removeprefix("szilard_")
+        for name in native.FUNCTIONS
+        if name != "szilard_use_isa"
+        and not name.startswith("szilard_program_")  # test_kernels_inference_abi.py
     }
     assert len(WRITING) > 40
 

@@ -18,6 +18,7 @@ from cli_tools import environment, szilard
 from szilard import SzilardError, SzilardWarning
 from szilard import __version__ as version
 from szilard.kernels import dispatch, native
+from szilard.kernels.functions.inference import Step
 
 ROOT = Path(__file__).parents[2]
 HEADER = "".join(path.read_text() for path in sorted((ROOT / "csrc").glob("*/*.h")))
@@ -68,6 +69,7 @@ CTYPES = {
     "szilard_key": native.Key,
     "const szilard_index *": ctypes.POINTER(native.Index),
     "const szilard_geometry *": ctypes.POINTER(native.Geometry),
+    "const szilard_step *": ctypes.POINTER(Step),
     "const char *": ctypes.c_char_p,
 }
 
@@ -89,7 +91,12 @@ def test_every_function_is_declared_with_the_types_of_the_header():
 
 @pytest.mark.parametrize(
     ("name", "structure"),
-    [("szilard_index", native.Index), ("szilard_key", native.Key), ("szilard_geometry", native.Geometry)],
+    [
+        ("szilard_index", native.Index),
+        ("szilard_key", native.Key),
+        ("szilard_geometry", native.Geometry),
+        ("szilard_step", Step),
+    ],
 )
 def test_structures_are_those_of_the_header(name, structure):
     (body,) = (
@@ -97,7 +104,7 @@ def test_structures_are_those_of_the_header(name, structure):
     )
     fields = []
     for line in filter(str.strip, body.split(";")):
-        kind, first, rest = re.fullmatch(r"\s*(const int32_t \*|\w+ )(\w+)(.*)", line, re.S).groups()
+        kind, first, rest = re.fullmatch(r"\s*(const \w+ \*|\w+ )(\w+)(.*)", line, re.S).groups()
         names = [first, *(part.strip() for part in rest.split(",") if part.strip())]
         fields += [(n, ctypes.c_void_p if "*" in kind else CTYPES[kind.strip()]) for n in names]
     assert fields == list(structure._fields_)

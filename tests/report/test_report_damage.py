@@ -12,6 +12,7 @@ from szilard import report
 from szilard.errors import SzilardError
 from szilard.report import curves, summary
 from szilard.run.read import read
+from szilard.run.result import check
 
 pytestmark = pytest.mark.pictures
 
@@ -131,6 +132,19 @@ def test_a_bare_array_in_place_of_the_archive(run):
     with open(run / "ssvi" / "arrays.npz", "wb") as file:
         np.save(file, np.ones(3))
     assert "ssvi/arrays.npz cannot be read" in read(run).notes[0]
+
+
+def test_conditions_of_a_measured_cost_are_counts_or_nothing():
+    def read_back(**conditions):
+        cost = {"seconds_per_inference": {"value": 0.5, "source": "measured", **conditions}}
+        found, wrong = check({"test": {}, "cost": cost})
+        assert wrong == []
+        return found["cost"]["seconds_per_inference"]
+
+    assert read_back() == {"value": 0.5, "source": "measured"}
+    assert read_back(batch=8, threads=2) == {"value": 0.5, "source": "measured", "batch": 8, "threads": 2}
+    for odd in (0, -1, 1.5, True, "1", None, [], {}):
+        assert read_back(batch=odd, threads=3) == {"value": 0.5, "source": "measured", "threads": 3}
 
 
 def test_one_damaged_array_omits_one_figure(run):

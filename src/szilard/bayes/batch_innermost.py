@@ -98,9 +98,9 @@ def keep_innermost(network: nn.Module) -> None:
             module.__class__ = _ALIKE[type(module)]
 
 
-def usual_layout(network: nn.Module) -> None:
-    """The reverse of :func:`keep_innermost`, in place."""
-    usual = {kept: original for original, kept in _ALIKE.items()}
+def release_innermost(network: nn.Module) -> None:
+    """Undo :func:`keep_innermost`, in place: the modules have the classes again that the network was built with."""
+    before = {new: old for old, new in _ALIKE.items()}
     for module in network.modules():
-        if type(module) in usual:
-            module.__class__ = usual[type(module)]
+        if type(module) in before:
+            module.__class__ = before[type(module)]

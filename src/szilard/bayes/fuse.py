@@ -43,6 +43,13 @@ def fuse_rectifiers(network: nn.Module) -> None:
             module.__class__ = Rectifying
 
 
+def separate_rectifiers(network: nn.Module) -> None:
+    """Undo :func:`fuse_rectifiers`, in place."""
+    for module in network.modules():
+        if type(module) is Rectifying:
+            module.__class__ = nn.Sequential  # type: ignore[assignment]
+
+
 def _hooked(module: nn.Module) -> bool:
     """Whether a module has hooks, or there are global ones."""
     return bool(

@@ -11,6 +11,7 @@ from szilard.sparse.differentiable import noise_like
 from szilard.sparse.portable import normal
 
 _MASK = (1 << 64) - 1
+PREDICTING = 0x7072  #: Separates the random numbers of predictions from those of training.
 _lock = Lock()  # for all streams: two threads must not get the same key
 
 

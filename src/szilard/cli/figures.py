@@ -79,6 +79,7 @@ COST = {
     "macs": Figure("MACs ↓", "", si, 55),
     "train_flops": Figure("training ↓", "FLOPs", si, 40),
     "joules_inference": Figure("inference ↓", "joules", si, 20),
+    "seconds_per_inference": Figure("inference ↓", "seconds", si, 75),
     "seconds": Figure("training ↓", "seconds", _seconds, 45),
 }
 

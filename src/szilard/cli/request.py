@@ -5,11 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from szilard.cli.external.normalisation import Normalisation
 from szilard.errors import SzilardError
 from szilard.likelihood.targets import of_task
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from szilard.methods import Method
+    from szilard.metrics import Predictive
 
 Tell = Callable[[str], object]
 
@@ -68,3 +74,52 @@ def check_samples(samples: int) -> None:
     """
     if samples < 1:
         raise SzilardError(f"--samples must be at least 1, not {samples}")
+
+
+@dataclass(frozen=True)
+class Draws:
+    """How uncertainty is computed.
+
+    Attributes:
+        samples: draws of the weights.
+        seed: of the draws.
+        one_pass: mean and variance in one pass, instead of draws.
+    """
+
+    samples: int = 32
+    seed: int = 0
+    one_pass: bool = False
+
+    @classmethod
+    def typed(cls, samples: int | None, seed: int, *, one_pass: bool) -> Draws:
+        """From the options of a command.
+
+        Raises:
+            SzilardError: ``--samples`` is not positive, or was typed beside ``--one-pass``.
+        """
+        if samples is None:
+            return cls(seed=seed, one_pass=one_pass)
+        check_samples(samples)
+        if one_pass:
+            raise SzilardError("--one-pass draws no samples; leave out --samples or --one-pass")
+        return cls(samples, seed)
+
+    def predictive(self, method: Method, network: nn.Module, x: Any, name: str, tell: Tell) -> Predictive:
+        """Predictions for ``x [N, ...]``.
+
+        Args:
+            name: of the network, for a notice that its weights have no uncertainty.
+        """
+        from szilard import bayes
+
+        if not self.one_pass:
+            return method.predict(network, x, samples=self.samples, seed=self.seed)
+        if all(weight.is_point for weight in bayes.weights(network).values()):
+            self.tell_of_point(name, tell)
+            return method.predict(network, x, samples=1, seed=self.seed)
+        return method.predict_one_pass(network, x)
+
+    def tell_of_point(self, name: str, tell: Tell) -> None:
+        """Say what ``--one-pass`` means for a network whose weights have no uncertainty."""
+        if self.one_pass:
+            tell(f"{name} has no uncertainty of its weights, so that --one-pass changes nothing")

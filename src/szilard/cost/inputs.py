@@ -81,7 +81,7 @@ def _example(network: nn.Module, given: Any, batch: int, *, tokens: bool) -> Ten
     if isinstance(given, Tensor):
         if not given.dim() or not len(given):
             raise SzilardError("a tensor of inputs must hold an example; give [N, ...] with N at least 1")
-        return given[:1].to(first.device).expand(batch, *given.shape[1:])
+        return given[:1].to(first.device).repeat(batch, *(1 for _ in given.shape[1:]))
     try:
         shape = [int(side) for side in given]
     except (TypeError, ValueError) as error:

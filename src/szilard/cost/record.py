@@ -6,6 +6,8 @@ from dataclasses import dataclass, fields, replace
 from enum import Enum
 from typing import Any, ClassVar
 
+_RATES = ("seconds_per_step", "seconds_per_inference")
+
 
 class Source(Enum):
     """How a figure was obtained; figures from different sources are never mixed."""
@@ -29,6 +31,8 @@ class Cost:
         joules_inference, joules_training: see :func:`szilard.cost.joules`.
         seconds: wall-clock time of training; seconds_per_step: of one optimiser step.
         peak_bytes: peak resident memory of the process during training.
+        seconds_per_inference: median wall-clock seconds of one call of the network (:mod:`szilard.cost.latency`) with
+            ``inference_batch`` examples and ``inference_threads`` threads.
     """
 
     parameters: int | None = None
@@ -42,6 +46,9 @@ class Cost:
     seconds: float | None = None
     seconds_per_step: float | None = None
     peak_bytes: int | None = None
+    seconds_per_inference: float | None = None
+    inference_batch: int | None = None
+    inference_threads: int | None = None
 
     SOURCES: ClassVar[dict[str, Source]] = {
         "parameters": Source.COUNTED,
@@ -55,6 +62,11 @@ class Cost:
         "seconds": Source.MEASURED,
         "seconds_per_step": Source.MEASURED,
         "peak_bytes": Source.MEASURED,
+        "seconds_per_inference": Source.MEASURED,
+    }
+    #: Fields that are no figures but the conditions of one: by figure, the field of each condition by its short name.
+    CONDITIONS: ClassVar[dict[str, dict[str, str]]] = {
+        "seconds_per_inference": {"batch": "inference_batch", "threads": "inference_threads"}
     }
 
     def __add__(self, other: Cost) -> Cost:
@@ -62,7 +74,7 @@ class Cost:
         total: dict[str, Any] = {}
         for field in fields(self):
             a, b = getattr(self, field.name), getattr(other, field.name)
-            if a is None or b is None or field.name == "seconds_per_step":
+            if a is None or b is None or field.name not in self.SOURCES or field.name in _RATES:
                 total[field.name] = None
             else:
                 total[field.name] = max(a, b) if field.name == "peak_bytes" else a + b
@@ -73,9 +85,18 @@ class Cost:
         return replace(self, **figures)
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
-        """``{"macs": {"value": 1000, "source": "counted"}, ...}``, known figures only."""
+        """Known figures only: ``{"macs": {"value": 1000, "source": "counted"}, ...}``.
+
+        A figure with conditions has those beside its source: ``"batch"`` and ``"threads"``, if they are known.
+        """
         return {
-            field.name: {"value": getattr(self, field.name), "source": self.SOURCES[field.name].value}
-            for field in fields(self)
-            if getattr(self, field.name) is not None
+            name: {"value": getattr(self, name), "source": source.value} | self._conditions(name)
+            for name, source in self.SOURCES.items()
+            if getattr(self, name) is not None
+        }
+
+    def _conditions(self, figure: str) -> dict[str, Any]:
+        fields_of = self.CONDITIONS.get(figure, {})
+        return {
+            short: getattr(self, name) for short, name in fields_of.items() if getattr(self, name) is not None
         }

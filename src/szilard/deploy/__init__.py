@@ -7,6 +7,7 @@ from szilard.deploy.int8 import Effects, Evaluation, quantise
 from szilard.deploy.int8_levels import with_levels
 from szilard.deploy.loading import load
 from szilard.deploy.tvm_more import tvm_objects, tvm_tuned
+from szilard.deploy.units import Units
 
 __all__ = [
     "BACKENDS",
@@ -14,6 +15,7 @@ __all__ = [
     "Effects",
     "Evaluation",
     "Prediction",
+    "Units",
     "compile",
     "installed",
     "load",

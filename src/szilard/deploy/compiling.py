@@ -9,13 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from szilard import bayes
-from szilard.deploy import backends
+from szilard.deploy import backends, checking
 from szilard.deploy.backends import Job
 from szilard.deploy.compiled import Compiled
 from szilard.deploy.description import Description
 from szilard.deploy.graph import MODES, Graph, MomentsGraph, PointGraph, StackedGraph, output_of, sampled
 from szilard.deploy.uncertainty import OfClasses, Rule, rule_for
-from szilard.errors import SzilardError
+from szilard.deploy.units import Standardise, Units, checked
+from szilard.errors import SzilardError, first_line
 from szilard.likelihood import Likelihood, for_training
 from szilard.likelihood.targets import TaskName, of_data
 from szilard.networks.finite import not_finite
@@ -32,6 +33,8 @@ def compile(
     mode: str | None = None,
     task: TaskName | Likelihood = "classification",
     calibration: float = 1.0,
+    inputs: Units | None = None,
+    targets: Units | None = None,
     samples: int = 32,
     seed: int = 0,
     batch: int | None = None,
@@ -44,7 +47,7 @@ def compile(
 
     Args:
         network: Bayesian or not, in eval mode; it is not changed. A list of networks for mode ``"ensemble"``.
-        example: an input ``[B, *shape]``, for shapes and the type.
+        example: inputs ``[B, *shape]`` in the user's units, for shapes, the type, and a comparison with PyTorch.
         backend: ``"native"`` (this package's kernels, batches up to 8), ``"onnx"``, ``"inductor"``, ``"tvm"``,
             ``"executorch"`` or ``"eager"``. By default the first of native, onnx and eager that takes the network.
         mode: ``"point"`` (mean weights), ``"moments"`` (mean and variance in one pass), ``"samples"`` (all draws in one
@@ -52,20 +55,24 @@ def compile(
             else point.
         task: of the outputs, or their likelihood.
         calibration: divides logits (``method.calibration``).
+        inputs: units of inputs, which become part of the function: ``Units(shift, scale)`` of the training data. By
+            default inputs are as the network takes them.
+        targets: units of the targets of a regression; answers are then in these, variances in their squares.
         samples: number of draws of mode ``"samples"``.
         seed: of the draws.
         batch: compile for this batch size only; by default for any that the backend allows.
         threads: of the runtime.
-        path: file to write, for backends that write one.
+        path: file to write, for backends that write one. It is written only if all is well.
         labels: names of classes or targets.
         metadata: text that goes into the file.
 
     Returns:
-        a function of inputs ``[B, *shape]``.
+        a function of inputs ``[B, *shape]``. Its outputs for the example have been compared with those of PyTorch.
 
     Raises:
-        SzilardError: a network in training mode, an operation without a rule or that the backend does not know, or a
-            backend that is not installed.
+        SzilardError: a network in training mode, an operation without a rule or that the backend does not know, a
+            backend that is not installed, or one whose outputs differ from those of PyTorch by more than
+            0.001 of their size.
     """
     members = [network] if isinstance(network, nn.Module) else list(network)
     mode = _mode(members, mode)
@@ -74,30 +81,40 @@ def compile(
     if not isinstance(example, Tensor) or example.dim() < 1 or not len(example):
         raise SzilardError("example must be a tensor [B, ...] with at least one input")
     if backend != DEFAULT:
-        chosen = backends.backend(backend)
-        names = [chosen.name]
+        names = [backends.backend(backend).name]
     else:
         usable = backends.installed()
         names = [name for name in _ORDER if name in usable]
-    rule = _rule(members[0], example, task, calibration)
-    graph = _graph(members, rule, mode, samples, seed)
-    decisions: list[str] = []
+    rule = _rule(members[0], example, task, calibration, inputs, targets)
+    graph = _graph(members, rule, mode, samples, seed).eval()
+    if inputs is not None and not inputs.trivial:
+        graph.inputs = Standardise(inputs)
     size = batch if batch is not None or graph.dynamic else len(example)
-    shown = example[:1].expand(size, *example.shape[1:]).contiguous() if size else example
+    shown = checking.some(example, size)
+    wanted = _outputs(graph, shown)
     shape, names_of_labels = tuple(example.shape[1:]), tuple(labels)
     told = Description(
         mode, shape, size, example.dtype, graph.outputs, rule.name, names_of_labels, metadata or {}
     ).entries()
-    job = Job(graph, shown, size is None, threads, None if path is None else Path(path), told)
+    decisions: list[str] = []
     for number, name in enumerate(names):
         try:
-            run = backends.backend(name).compile(job)
+            chosen = backends.backend(name)
+            with checking.replacing(None if path is None else Path(path)) as file:
+                job = Job(graph, shown, size is None, threads, file, told)
+                run = chosen.compile(job)
+                worst = checking.check(name, run(shown), wanted, graph.outputs, in_nats=rule.in_nats)
         except SzilardError as error:
             if number == len(names) - 1:
                 raise
             decisions.append(f"backend {name} was not used: {error}")
             continue
-        decisions += [f"backend {name}, mode {mode}", *job.decisions]
+        decisions += [
+            f"backend {name}, mode {mode}",
+            f"outputs differ from those of PyTorch by at most {worst:.1e} of their size, on {len(shown)} "
+            f"{'input' if len(shown) == 1 else 'inputs'}",
+            *job.decisions,
+        ]
         return Compiled(
             run,
             name,
@@ -108,9 +125,24 @@ def compile(
             example.dtype,
             names_of_labels,
             tuple(decisions),
-            told,
+            checks_inputs=chosen.checks_inputs,
+            metadata=told,
+            difference=worst,
         )
     raise SzilardError("no backend can be used")
+
+
+@torch.no_grad()
+def _outputs(graph: Graph, x: Tensor) -> tuple[Tensor, ...]:
+    try:
+        found: tuple[Tensor, ...] = graph(x)
+    except SzilardError:
+        raise
+    except Exception as error:  # the user's code, or an operation without a batched form
+        raise SzilardError(
+            f"the network does not run in mode {graph.mode}: {first_line(error)}; choose another mode"
+        ) from error
+    return found
 
 
 def _mode(members: Sequence[nn.Module], mode: str | None) -> str:
@@ -136,13 +168,21 @@ def _check(network: nn.Module) -> None:
         raise SzilardError(f"the network's tensor {name} holds NaN or infinite values; fix or retrain it")
 
 
-def _rule(network: nn.Module, example: Tensor, task: TaskName | Likelihood, calibration: float) -> Rule:
+def _rule(
+    network: nn.Module,
+    example: Tensor,
+    task: TaskName | Likelihood,
+    calibration: float,
+    inputs: Units | None,
+    targets: Units | None,
+) -> Rule:
     likelihood = task if isinstance(task, Likelihood) else for_training(task)
-    output = output_of(network, example[:2])
+    x = example[:2] if inputs is None else Standardise(checked(inputs, example))(example[:2])
+    output = output_of(network, x)
     single = output.dim() == 1 or output.shape[1] == 1
     if not isinstance(task, Likelihood) and single and of_data(task).has_classes:
         return OfClasses(1, calibration)
-    return rule_for(likelihood, output, calibration)
+    return rule_for(likelihood, output, calibration, targets)
 
 
 @torch.no_grad()

@@ -10,9 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from szilard import bayes
+from szilard.bayes.drawn_weights import drawn_modules, weights_of
+from szilard.bayes.groups import ScaledLayer
+from szilard.bayes.layers import BayesLayer
 from szilard.bayes.moments.value import both
+from szilard.bayes.noise import PREDICTING, mix
 from szilard.deploy import lowered
 from szilard.deploy.uncertainty import Rule
+from szilard.deploy.units import Standardise
 from szilard.errors import SzilardError
 from szilard.networks.takes import call
 
@@ -27,6 +32,7 @@ class Graph(nn.Module):
         outputs: the names of the tensors that :meth:`forward` returns, in order.
         rule: from outputs to answers.
         source: the networks that it was made from, in a tuple: their tensors are no part of this module.
+        inputs: from the user's units of inputs to the network's, or None.
     """
 
     mode = ""
@@ -37,8 +43,14 @@ class Graph(nn.Module):
     def __init__(self, rule: Rule, source: Sequence[nn.Module]) -> None:
         super().__init__()
         self.rule, self.source = rule, tuple(source)
+        self.inputs: Standardise | None = None
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """The tensors of :attr:`outputs` for inputs ``[B, *shape]`` in the user's units."""
+        return self.outputs_of(x if self.inputs is None else self.inputs(x))
+
+    def outputs_of(self, x: Tensor) -> tuple[Tensor, ...]:
+        """The same for inputs in the network's units."""
         raise NotImplementedError
 
 
@@ -52,7 +64,7 @@ class PointGraph(Graph):
         super().__init__(rule, [network])
         self.network = lowered.as_point(network)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+    def outputs_of(self, x: Tensor) -> tuple[Tensor, ...]:
         output = self.network(x)
         return (*self.rule.of_point(output), output)
 
@@ -67,7 +79,7 @@ class MomentsGraph(Graph):
         super().__init__(rule, [network])
         self.network = lowered.with_moments(network)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+    def outputs_of(self, x: Tensor) -> tuple[Tensor, ...]:
         with bayes.mode(self.network, "moments"):
             mean, variance = both(self.network(x))
         return (*self.rule.of_moments(mean, variance), mean, variance)
@@ -98,7 +110,7 @@ class StackedGraph(Graph):
         self.count = len(networks)
         self.network = (first.to("meta"),)  # in a tuple, its tensors are no part of this module
 
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+    def outputs_of(self, x: Tensor) -> tuple[Tensor, ...]:
         stacked = {name: getattr(self, f"stacked{number}") for number, name in enumerate(self.names)}
 
         def run(state: dict[str, Tensor]) -> Tensor:
@@ -118,20 +130,39 @@ def sampled(network: nn.Module, rule: Rule, samples: int, seed: int) -> StackedG
 
 @torch.no_grad()
 def draw(network: nn.Module, seed: int, number: int) -> nn.Module:
-    """An ordinary network with one draw of all weights."""
+    """An ordinary network with one draw of all weights, that of ``method.predict`` with this seed."""
     answer = lowered.as_point(network)
-    with bayes.drawn(network, seed, number):
+    with bayes.evaluating(network), bayes.drawn(network, mix(seed, PREDICTING), number):
         _fill(answer, network)
     return answer
 
 
 def _fill(answer: nn.Module, network: nn.Module) -> None:
+    """Copy the weights that hold now into the ordinary layers of the same names."""
     ordinary = dict(answer.named_modules())
-    for name, layer in bayes.bayes_layers(network).items():
-        values = layer.values_now().detach()
-        weight: Any = ordinary[name]
-        weight = next(m for m in weight.modules() if isinstance(getattr(m, "weight", None), Tensor))
-        weight.weight.copy_(layer.weight.support.scatter(values))
+    inner = set()
+    for name, module in network.named_modules():
+        if isinstance(module, ScaledLayer):
+            inner.add(module.layer)
+            z = module.scale(1)
+            weight = _weight_now(module.layer)
+            factor = z.reshape(-1, *[1] * (weight.dim() - 1)) if module.on_outputs else z
+            _layer(ordinary[name]).copy_(weight * factor)
+        elif isinstance(module, BayesLayer) and module not in inner:
+            _layer(ordinary[name]).copy_(_weight_now(module))
+    for name, drawn in drawn_modules(network):
+        for weight_name in weights_of(drawn).weights:
+            getattr(ordinary[name], weight_name).copy_(weights_of(drawn).tensor(weight_name))
+
+
+def _weight_now(layer: BayesLayer) -> Tensor:
+    return layer.weight.support.scatter(layer.values_now().detach())
+
+
+def _layer(module: nn.Module) -> Tensor:
+    """The weight of an ordinary layer, which may have a layer that pads in front of it."""
+    weights = (getattr(part, "weight", None) for part in module.modules())
+    return next(weight for weight in weights if isinstance(weight, Tensor))
 
 
 @torch.no_grad()

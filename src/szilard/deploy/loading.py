@@ -56,5 +56,5 @@ def load(path: Path | str, *, threads: int = 1, trusted: bool = False) -> Compil
         told.dtype,
         told.labels,
         decisions,
-        entries,
+        metadata=entries,
     )

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from szilard.deploy.units import Units
 from szilard.errors import SzilardError
 from szilard.likelihood import Bernoulli, Categorical, Gaussian, Likelihood, NoisyGaussian
 from szilard.metrics.normal_points import normal_points
@@ -40,6 +41,8 @@ class Rule(nn.Module):
 
     #: Its name in the metadata of exported files.
     name = ""
+    #: Whether uncertainties are entropies in nats; else variances.
+    in_nats = True
 
     def of_moments(self, mean: Tensor, variance: Tensor) -> Answer:
         """From the mean and variance of the outputs, ``[B, ...]``."""
@@ -141,24 +144,40 @@ class OfQuantities(Rule):
     Args:
         count: k, the number of targets; the network returns ``[B, 2 k]`` if ``variance`` is None.
         variance: of the noise, scalar or ``[k]``; None: the second half of the outputs is the log of its deviation.
+        units: of the targets, scalar or ``[k]``: answers are in the user's units, variances in their squares.
     """
 
     name = "variance of the mean; mean variance of the noise"
+    in_nats = False
     variance: Tensor | None
+    shift: Tensor
+    scale: Tensor
 
-    def __init__(self, count: int, variance: Tensor | None = None) -> None:
+    def __init__(self, count: int, variance: Tensor | None = None, units: Units | None = None) -> None:
         super().__init__()
         self.count = count
         self.register_buffer("variance", variance)
+        shift, scale = (units or Units(0.0, 1.0)).tensors()
+        for part in (shift, scale):
+            if part.numel() not in (1, count):
+                raise SzilardError(
+                    f"units of {count} targets must have 1 or {count} numbers, not {part.numel()}"
+                )
+        self.converts = units is not None and not units.trivial
+        # Answers of one target are [B], of several [B, k].
+        self.register_buffer("shift", shift.flatten() if shift.numel() > 1 else shift.reshape(()))
+        self.register_buffer("scale", scale.flatten() if scale.numel() > 1 else scale.reshape(()))
 
     def of_moments(self, mean: Tensor, variance: Tensor) -> Answer:
         if self.variance is not None:
             mean, variance = self._columns(mean), self._columns(variance)
-            return Answer(mean, self.variance.to(mean).expand(mean.shape), variance)
+            return self._in_units(mean, self.variance.to(mean).expand(mean.shape), variance)
         k = self.count
         # The deviation is e^s with s Gaussian, so the mean of its square is e^(2 m + 2 v).
         noise = (2 * mean[:, k:] + 2 * variance[:, k:]).exp()
-        return Answer(self._columns(mean[:, :k]), self._columns(noise), self._columns(variance[:, :k]))
+        return self._in_units(
+            self._columns(mean[:, :k]), self._columns(noise), self._columns(variance[:, :k])
+        )
 
     def of_draws(self, outputs: Tensor) -> Answer:
         if self.variance is not None:
@@ -169,23 +188,34 @@ class OfQuantities(Rule):
             values = torch.stack([self._columns(output[:, :k]) for output in outputs])
             noise = torch.stack([self._columns((2 * output[:, k:]).exp()) for output in outputs]).mean(0)
         average = values.mean(0)
-        return Answer(average, noise, (values - average).square().mean(0))
+        return self._in_units(average, noise, (values - average).square().mean(0))
+
+    def _in_units(self, mean: Tensor, noise: Tensor, variance: Tensor) -> Answer:
+        if not self.converts:
+            return Answer(mean, noise, variance)
+        square = self.scale.square()
+        return Answer(mean * self.scale + self.shift, noise * square, variance * square)
 
     def _columns(self, values: Tensor) -> Tensor:
         return values.squeeze(1) if values.dim() == 2 and values.shape[1] == 1 else values
 
 
-def rule_for(likelihood: Likelihood, output: Tensor, calibration: float = 1.0) -> Rule:
+def rule_for(
+    likelihood: Likelihood, output: Tensor, calibration: float = 1.0, targets: Units | None = None
+) -> Rule:
     """The rule for outputs of this shape.
 
     Args:
         likelihood: of the outputs.
         output: of one forward pass, ``[B, ...]``.
         calibration: divides logits.
+        targets: units of the targets of a regression.
 
     Raises:
-        SzilardError: a likelihood that has no rule, or outputs of another shape.
+        SzilardError: a likelihood that has no rule, outputs of another shape, or units of targets that have none.
     """
+    if targets is not None and not isinstance(likelihood, NoisyGaussian | Gaussian):
+        raise SzilardError("only the targets of a regression have units; leave targets out")
     if isinstance(likelihood, Categorical) and not likelihood.probabilities:
         axis = -1 if likelihood.last else 1
         classes = 1 if output.dim() == 1 else output.shape[axis]
@@ -198,9 +228,9 @@ def rule_for(likelihood: Likelihood, output: Tensor, calibration: float = 1.0) -
                 f"a regression network must return [B, {2 * likelihood.outputs}], means and log noise deviations, not "
                 f"{list(output.shape)}; szilard.networks.WithNoise adds the noise"
             )
-        return OfQuantities(likelihood.outputs)
+        return OfQuantities(likelihood.outputs, units=targets)
     if isinstance(likelihood, Gaussian):
-        return OfQuantities(output[0].numel(), likelihood.scale.square().float())
+        return OfQuantities(output[0].numel(), likelihood.scale.square().float(), targets)
     raise SzilardError(
         f"{type(likelihood).__name__} has no rule for its uncertainty; return logits or means, and use Categorical, "
         "Bernoulli, NoisyGaussian or Gaussian"

@@ -9,13 +9,11 @@ from torch import Tensor, nn
 
 from szilard import bayes
 from szilard.bayes import evaluating
-from szilard.bayes.noise import mix
+from szilard.bayes.noise import PREDICTING, mix
 from szilard.data.unseen import StandIns
 from szilard.errors import SzilardError
 from szilard.methods import checks, inputs
 from szilard.networks.takes import call
-
-_PREDICTING = 0x7072  # separates the random numbers of predictions from those of training
 
 
 @torch.no_grad()
@@ -49,7 +47,7 @@ def outputs(
     with evaluating(network):
         for sample in range(samples if random else 1):
             x = x if vary is None else vary(sample)
-            with bayes.drawn(network, mix(seed, _PREDICTING), sample):
+            with bayes.drawn(network, mix(seed, PREDICTING), sample):
                 parts = [
                     checks.answer(call(network, part), inputs.count(part)).cpu()
                     for part in inputs.parts(x, batch_size, device)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from szilard.bayes import evaluating
 from szilard.bayes.moments.run import propagate
@@ -48,8 +48,8 @@ def moments(network: nn.Module, x: Any, batch_size: int) -> Moments:
 def predictive(likelihood: Likelihood, found: Moments, calibration: float, two: bool) -> Predictive:
     """The predictions of Gaussian outputs ``[N, ...]``.
 
-    Logits become fixed points of their Gaussian, divided by ``calibration``; means and noises of a regression are exact:
-    of ln σ ~ N(m, v) the mean noise variance is e^(2 m + 2 v).
+    Logits become fixed points of their Gaussian, divided by ``calibration``. Means and noises of a regression are
+    exact: of ln σ ~ N(m, v) the mean noise variance is e^(2 m + 2 v).
 
     Args:
         likelihood: of the outputs.
@@ -77,9 +77,7 @@ def predictive(likelihood: Likelihood, found: Moments, calibration: float, two: 
         shape[axis] = mean.shape[axis]
         points = normal_points(POINTS, mean.shape[axis]).to(mean).view(-1, *shape)
     else:
-        raise SzilardError(
-            f"{type(likelihood).__name__} has no prediction in one pass; predict with samples"
-        )
+        raise SzilardError(f"{type(likelihood).__name__} has no prediction in one pass; predict with samples")
     draws = mean.unsqueeze(0) + variance.sqrt().unsqueeze(0) * points
     return two_classes(draws, calibration) if two else predictive_of(likelihood, draws, calibration)
 

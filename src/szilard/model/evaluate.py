@@ -14,7 +14,7 @@ from szilard.data import DataSet, Split
 from szilard.data.unseen import StandIns
 from szilard.methods import Method
 from szilard.metrics import Predictive
-from szilard.model import details
+from szilard.model import details, inference_time
 from szilard.networks import WithNoise
 
 Part = Literal["valid", "test"]
@@ -29,6 +29,9 @@ def measure(
     seed: int = 0,
     split: Part = "test",
     beside: dict[str, Any] | None = None,
+    latency: bool = False,
+    batch: int = 1,
+    threads: int | None = None,
 ) -> tuple[dict[str, float], Cost]:
     """Quality on one part of a data set, and the cost of inference for one example.
 
@@ -42,12 +45,16 @@ def measure(
         seed: of the samples.
         split: "test" or "valid".
         beside: a dict that receives the fields of :func:`szilard.model.details.of` for the same predictions.
+        latency: also measure ``seconds_per_inference`` (:func:`szilard.model.inference_time.measured`), which takes
+            about two seconds.
+        batch: number of examples in one inference whose latency is measured.
+        threads: number of torch threads for it; None: as many as torch uses.
 
     Returns:
         quality, with the names of :func:`szilard.metrics.evaluate`, and cost.
 
     Raises:
-        SzilardError: the network does not fit the data.
+        SzilardError: the network does not fit the data, or the machine is too noisy to measure latency.
     """
     networks.check_fits(network, data)
     if method is None:
@@ -56,12 +63,15 @@ def measure(
         method.stand_ins = StandIns.of(data.reading, data.shift, data.scale)
     if lacks_noise(network, data):
         network = with_noise(network, data)
-    counted = cost.count(network, data.input_shape)
+    found = cost.count(network, data.input_shape)
+    if latency:
+        timed = inference_time.measured(network, data.input_shape, batch=batch, threads=threads)
+        found = inference_time.with_latency(found, timed.median, batch=batch, threads=timed.threads)
     part = getattr(data, split)
     quality, predicted, ood = judge(method, network, data, part, samples=samples, seed=seed)
     if beside is not None:
         beside |= details.of(predicted, part.y, data, ood=ood, seed=seed)
-    return quality, counted
+    return quality, found
 
 
 @torch.no_grad()

@@ -142,5 +142,6 @@ COST = (
     Figure("joules_training", "joules / training", "estimate for a 45 nm chip, lower bound", lambda v: si(v, "J")),
     Figure("seconds", "training time", "wall-clock of all optimiser steps", seconds),
     Figure("seconds_per_step", "time / step", "wall-clock of one optimiser step", seconds),
+    Figure("seconds_per_inference", "time / inference", "median wall-clock of one call of the network", seconds),
     Figure("peak_bytes", "peak memory", "peak resident memory of the process", lambda v: si(v, "B")),
 )  # fmt: skip

@@ -15,6 +15,7 @@ _TEXTS = ("method", "name", "network", "data", "ood", "task", "diverged")
 _COUNTS = ("samples", "epochs", "steps", "n_train", "n_test")
 _OF_TARGETS = ("rmse", "nll", "coverage95", "aleatoric", "epistemic")
 _SHARES = ("precision", "recall")
+_CONDITIONS = ("batch", "threads")  # of a measured cost
 _TABLES = ("test", "valid", "density")
 
 
@@ -30,7 +31,8 @@ def check(content: Any) -> tuple[dict[str, Any], list[str]]:
       ``recall`` (None if undefined), ``precision_interval``, ``recall_interval``;
     * ``by_target``: a dict for each target: ``target``, ``r2`` (None if all targets are the same), ``rmse``, ``nll``,
       ``coverage95``, ``aleatoric``, ``epistemic`` and optionally ``intervals``;
-    * ``cost``: by name, ``{"value": a number or None, "source": text}``.
+    * ``cost``: by name, ``{"value": a number or None, "source": text}``, and ``batch`` and ``threads`` if they are
+      there and positive.
 
     Returns:
         the known fields with a value of the right type, and the names of the others.
@@ -171,4 +173,7 @@ def _costs(table: dict[str, Any], wrong: list[str]) -> dict[str, dict[str, Any]]
             wrong.append(f"cost.{text(name)}")
         else:
             found[text(name)] = {"value": None if value is None else float(value), "source": text(source)}
+            found[text(name)] |= {
+                key: figure[key] for key in _CONDITIONS if type(figure.get(key)) is int and figure[key] > 0
+            }
     return found

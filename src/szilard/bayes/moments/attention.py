@@ -64,6 +64,16 @@ def softmax_product(scores: Tensor, spread: Tensor | None, value: Tensor) -> Ten
     return GaussianTensor(answer, total)
 
 
+@rule("softmax", "log_softmax", "softmin", "gumbel_softmax", "logsumexp")
+def softmax(input: Tensor, *_: Any, **__: Any) -> Tensor:
+    """Refused: each output depends on all entries, and products with them would count them as independent."""
+    raise SzilardError(
+        "softmax and log_softmax have no rule for Gaussians, whose probabilities are far from independent: let the "
+        "network return logits, draw from their Gaussian and take the softmax of the draws; in attention, use "
+        "F.scaled_dot_product_attention"
+    )
+
+
 @rule("multi_head_attention_forward")
 def multi_head_attention_forward(
     query: Tensor,

@@ -32,9 +32,14 @@ def pdf(z: Tensor) -> Tensor:
     return torch.exp(-0.5 * z * z) * (1 / math.sqrt(2 * math.pi))
 
 
-def _excess(distance: Tensor) -> Tensor:
-    """δ(-a) for a = ``distance`` ≥ 0, at least zero."""
-    return (pdf(distance) - distance * cdf(-distance)).clamp_min(0)
+def _shares(z: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Φ(z), Φ(-z), δ(-|z|) and the product δ(z) δ(-z), of which the error function is computed once."""
+    distance = z.abs()
+    rest = cdf(-distance)
+    excess = torch.addcmul(pdf(distance), distance, rest, value=-1).clamp_min_(0)
+    negative, most = z < 0, 1 - rest
+    above, below = torch.where(negative, rest, most), torch.where(negative, most, rest)
+    return above, below, excess, (distance + excess) * excess
 
 
 def _divisor(std: Tensor) -> Tensor:
@@ -44,23 +49,17 @@ def _divisor(std: Tensor) -> Tensor:
 
 def relu(mean: Tensor, variance: Tensor) -> Pair:
     """Moments of max(x, 0): the case of :func:`maximum` where the second variable is zero."""
-    std = _divisor(variance.sqrt())
-    z = (mean / std).clamp(-_FAR, _FAR)
-    distance = z.abs()
-    excess = _excess(distance)
-    share = (cdf(z) - (distance + excess) * excess).clamp_min(0)
-    return mean.clamp_min(0) + std * excess, variance * share
+    std = variance.sqrt()
+    above, _, excess, product = _shares((mean / _divisor(std)).clamp(-_FAR, _FAR))
+    return torch.addcmul(mean.clamp_min(0), std, excess), variance * (above - product).clamp_min_(0)
 
 
 def leaky_relu(mean: Tensor, variance: Tensor, slope: float | Tensor) -> Pair:
     """Moments of max(x, 0) + slope · min(x, 0), exact: Cov(x, max(x, 0)) = v Φ(μ / √v)."""
-    std = _divisor(variance.sqrt())
-    z = (mean / std).clamp(-_FAR, _FAR)
-    distance, above = z.abs(), cdf(z)
-    excess = _excess(distance)
-    share = (above - (distance + excess) * excess).clamp_min(0)
+    std = variance.sqrt()
+    above, _, excess, product = _shares((mean / _divisor(std)).clamp(-_FAR, _FAR))
     rest = 1 - slope
-    spread = slope**2 + rest**2 * share + 2 * slope * rest * above
+    spread = slope**2 + rest**2 * (above - product).clamp_min(0) + 2 * slope * rest * above
     return slope * mean + rest * (mean.clamp_min(0) + std * excess), variance * spread.clamp_min(0)
 
 
@@ -72,29 +71,34 @@ def maximum(first: Pair, second: Pair) -> Pair:
     """
     (m1, v1), (m2, v2) = first, second
     squared = v1 + v2
-    theta = _divisor(squared.sqrt())
-    a = ((m1 - m2) / theta).clamp(-_FAR, _FAR)
-    distance = a.abs()
-    excess = _excess(distance)
-    below = cdf(a)
-    variance = v1 * below + v2 * cdf(-a) - squared * (distance + excess) * excess
-    return torch.maximum(m1, m2) + theta * excess, variance.clamp_min(0)
+    theta = squared.sqrt()
+    above, below, excess, product = _shares(((m1 - m2) / _divisor(theta)).clamp(-_FAR, _FAR))
+    variance = (v1 * above).addcmul_(v2, below).addcmul_(squared, product, value=-1).clamp_min_(0)
+    return torch.addcmul(torch.maximum(m1, m2), theta, excess), variance
 
 
 def clip(mean: Tensor, variance: Tensor, low: float, high: float) -> Pair:
     """Moments of min(max(x, low), high), relative to the clipped mean so that large bounds do not cancel."""
+    if high == math.inf:
+        if low == -math.inf:
+            return mean, variance
+        rectified, spread = relu(mean - low, variance)
+        return low + rectified, spread
+    if low == -math.inf:
+        rectified, spread = relu(high - mean, variance)
+        return high - rectified, spread
     std = _divisor(variance.sqrt())
     origin = mean.clamp(low, high)
     a, b = (((bound - mean) / std).clamp(-_FAR, _FAR) for bound in (low, high))
     inside = cdf(b) - cdf(a)
     shift = mean - origin
     down, up = low - origin, high - origin
-    first = _times(down, cdf(a)) + _times(up, cdf(-b)) + shift * inside + std * (pdf(a) - pdf(b))
+    first = down * cdf(a) + up * cdf(-b) + shift * inside + std * (pdf(a) - pdf(b))
     second = (
-        _times(down.square(), cdf(a))
-        + _times(up.square(), cdf(-b))
+        down.square() * cdf(a)
+        + up.square() * cdf(-b)
         + (shift.square() + variance) * inside
-        + std * (_times(shift + down, pdf(a)) - _times(shift + up, pdf(b)))
+        + std * ((shift + down) * pdf(a) - (shift + up) * pdf(b))
     )
     return origin + first, (second - first.square()).clamp_min(0)
 
@@ -103,11 +107,6 @@ def log_normal(mean: Tensor, variance: Tensor) -> Pair:
     """Moments of e^x: E = e^(μ + v/2), and the variance E² (e^v - 1)."""
     first = (mean + 0.5 * variance).exp()
     return first, first.square() * variance.expm1()
-
-
-def _times(value: Tensor, weight: Tensor) -> Tensor:
-    """A product in which a bound at infinity with weight zero counts as zero."""
-    return torch.where(weight > 0, value, 0) * weight
 
 
 @functools.cache

@@ -1,8 +1,8 @@
 """Rules for normalisation.
 
-Batch normalisation in eval mode is a constant scale and shift, which is exact. The other kinds divide by statistics of
-the input itself. These count as constants: the mean over the group of the means, and the expected mean square deviation
-from it. The error is of the order of one over the size of the group.
+Batch normalisation in eval mode is a constant scale and shift, which is exact. The other kinds divide by the mean
+square deviation of the input itself. Means are computed with its expectation, and variances to first order in all
+inputs of the group.
 """
 
 from __future__ import annotations
@@ -60,15 +60,30 @@ def batch_norm(
 
 
 def _standardised(x: Tensor, axes: Sequence[int], eps: float, centred: bool = True) -> GaussianTensor:
+    """(x - centre) / size over some axes.
+
+    With y the result and n the size of the group, ∂y_i/∂x_j = (δ_ij - (1 + y_i y_j) / n) / size, without the 1 if there
+    is no centre.
+    """
     deviation, variance = both(x)  # not Gaussian where only the weight or the bias is
     axes = list(axes)
+    share = 1 / math.prod(variance.shape[axis] for axis in axes)
+
+    def mean(value: Tensor) -> Tensor:
+        return value.mean(axes, keepdim=True)
+
+    one = 1 if centred else 0
+    spread = mean(variance)
     if centred:
-        count = math.prod(variance.shape[axis] for axis in axes)
-        deviation = deviation - deviation.mean(axes, keepdim=True)
-        # The mean of the group takes part of the variance of each entry: v (1 - 2/n) + Σ v / n² is that of x - mean.
-        variance = (variance * (1 - 2 / count) + variance.mean(axes, keepdim=True) / count).clamp_min(0)
-    scale = torch.rsqrt((deviation.square() + variance).mean(axes, keepdim=True) + eps)
-    return GaussianTensor(deviation * scale, variance * scale.square())
+        deviation = deviation - mean(deviation)
+    scale = torch.rsqrt(mean(deviation.square()) + spread * (1 - share * one) + eps)
+    y = deviation * scale
+    squared, weighted = y.square(), y * variance
+    total = squared * mean(y * weighted)
+    if centred:
+        total = total + spread + 2 * y * mean(weighted)
+    own = variance * (1 - 2 * share * (one + squared))
+    return GaussianTensor(y, (own + share * total).clamp_min(0) * scale.square())
 
 
 @rule("layer_norm")

@@ -180,7 +180,7 @@ def _adaptive_max_rule(axes: int) -> Callable[..., Tensor]:
 
 
 for _axes in (1, 2, 3):
-    rule(f"adaptive_max_pool{_axes}d")(_adaptive_max_rule(_axes))
+    rule(f"adaptive_max_pool{_axes}d", places=(F,))(_adaptive_max_rule(_axes))
 
 
 @rule("amax")

@@ -10,34 +10,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-import torch
-from torch import Tensor
-from torch.nn import functional as F
+from szilard.networks.function_rules import PLACES, FunctionRules, Rule
 
-from szilard.errors import SzilardError
-
-Rule = Callable[..., Any]
 _R = TypeVar("_R", bound=Rule)
-_RULES: dict[Any, Rule] = {}
-
-#: Where :func:`rule` looks for a name: in torch, among the methods of tensors, and in torch.nn.functional.
-PLACES: tuple[Any, ...] = (torch, Tensor, F)
-
-#: Functions that read the shape or the type and no numbers.
-_METADATA: frozenset[Any] = frozenset(
-    [
-        getattr(Tensor, name)
-        for name in (
-            "size", "dim", "ndimension", "numel", "nelement", "stride", "is_contiguous", "is_floating_point",
-            "is_complex", "get_device", "element_size", "storage_offset", "__len__", "__hash__", "__repr__", "__str__",
-            "__format__", "type",
-        )
-    ]
-    + [getattr(torch, name) for name in ("numel", "is_floating_point", "is_complex", "is_tensor")]
-)  # fmt: skip
 
 #: Where a rule for an unknown function belongs.
 FAMILIES = "linear.py, activations.py, pooling.py, normalization.py, arithmetic.py, shapes.py or attention.py"
+
+_rules = FunctionRules(
+    "the mean and variance of",
+    f"add one to a file of szilard/bayes/moments/ ({FAMILIES}), or predict with samples",
+)
+apply, names, table = _rules.apply, _rules.names, _rules.table
 
 
 def rule(*names: str, places: Sequence[Any] = PLACES) -> Callable[[_R], _R]:
@@ -53,60 +37,4 @@ def rule(*names: str, places: Sequence[Any] = PLACES) -> Callable[[_R], _R]:
     Raises:
         KeyError: there is no function of that name.
     """
-
-    def register(function: _R) -> _R:
-        for name in names:
-            found: list[Any] = [getattr(place, name, None) for place in places]
-            keys = [one.__get__ if _is_property(one) else one for one in found]
-            keys = [key for key in keys if callable(key)]  # not torch.float, which is a type of numbers
-            if not keys:
-                raise KeyError(name)
-            _RULES.update(dict.fromkeys(keys, function))
-        return function
-
-    return register
-
-
-def apply(function: Any, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
-    """Call the rule of a function of torch.
-
-    Raises:
-        SzilardError: there is none, or it does not take these arguments.
-    """
-    found = _RULES.get(function)
-    if found is not None:
-        try:
-            return found(*arguments, **named)
-        except TypeError as error:
-            raise SzilardError(
-                f"the rule for the mean and variance of {name_of(function)} does not take these arguments: {error}"
-            ) from error
-    if function in _METADATA or getattr(function, "__name__", "") == "__get__":
-        with torch._C.DisableTorchFunctionSubclass():
-            return function(*arguments, **named)
-    raise SzilardError(
-        f"there is no rule for the mean and variance of {name_of(function)}; add one to a file of "
-        f"szilard/bayes/moments/ ({FAMILIES}), or predict with samples"
-    )
-
-
-def names() -> list[str]:
-    """Names of all functions that have a rule, sorted."""
-    return sorted({name_of(function) for function in _RULES})
-
-
-def table() -> dict[Any, Rule]:
-    """The rule of every function that has one; a copy."""
-    return dict(_RULES)
-
-
-def name_of(function: Any) -> str:
-    """Name of a function of torch, as a user writes it: ``cumsum``, or ``Tensor.T``."""
-    name = getattr(function, "__name__", str(function))
-    if name in ("__get__", "__set__"):
-        return f"Tensor.{getattr(function.__self__, '__name__', None) or 'T'}"
-    return str(name)
-
-
-def _is_property(found: Any) -> bool:
-    return type(found).__name__ in ("getset_descriptor", "property")
+    return _rules.rule(*names, places=places)

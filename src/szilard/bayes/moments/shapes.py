@@ -28,7 +28,9 @@ def moved(function: Callable[..., Any], view: bool = False) -> Callable[..., Any
 
     @functools.wraps(function)
     def run(input: Tensor, *arguments: Any, **named: Any) -> Any:
-        if not isinstance(input, GaussianTensor):  # x.expand_as(gaussian): only the shape of the other is read
+        if not isinstance(
+            input, GaussianTensor
+        ):  # x.expand_as(gaussian): only the shape of the other is read
             shapes = [a.moments.mean if isinstance(a, GaussianTensor) else a for a in arguments]
             return function(input, *shapes, **named)
         if input.is_lazy:
@@ -53,7 +55,7 @@ def moved(function: Callable[..., Any], view: bool = False) -> Callable[..., Any
 #: Methods of tensors whose answer can share memory with the tensor, and functions of the same name.
 VIEWS = (
     "view", "reshape", "flatten", "unflatten", "permute", "transpose", "t", "squeeze", "unsqueeze", "expand",
-    "expand_as", "view_as", "reshape_as", "swapaxes", "swapdims", "movedim", "moveaxis", "contiguous", "detach",
+    "swapaxes", "swapdims", "movedim", "moveaxis", "contiguous", "detach",
     "chunk", "split", "unbind", "tensor_split", "narrow", "select", "diagonal", "adjoint", "ravel", "broadcast_to",
     "__getitem__",
 )  # fmt: skip
@@ -116,8 +118,10 @@ for _name in ("to", "type_as", "float", "double", "cpu", "cuda"):
 
 @rule("cat", "concat", "concatenate")
 def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
-    if all(isinstance(tensor, GaussianTensor) and tensor.is_lazy for tensor in tensors):
-        pairs = [tensor.before_relu for tensor in tensors]  # type: ignore[attr-defined]
+    pairs = [
+        tensor.before_relu for tensor in tensors if isinstance(tensor, GaussianTensor) and tensor.before_relu
+    ]
+    if len(pairs) == len(tensors):
         return GaussianTensor.rectified(*(torch.cat(parts, dim) for parts in zip(*pairs, strict=True)))
     return GaussianTensor(*(torch.cat(parts, dim) for parts in zip(*map(both, tensors), strict=True)))
 
@@ -144,7 +148,12 @@ def masked_fill(input: GaussianTensor, mask: Tensor, value: Any) -> Tensor:
     return GaussianTensor(mean.masked_fill(mask, value), variance.masked_fill(mask, 0))
 
 
-@rule("where")
+@rule("where", places=(Tensor,))
+def where_method(self: Any, condition: Tensor, other: Any) -> Tensor:
+    return where(condition, self, other)
+
+
+@rule("where", places=(torch,))
 def where(condition: Tensor, input: Any, other: Any) -> Tensor:
     if isinstance(condition, GaussianTensor):
         raise SzilardError("a condition on a Gaussian has no rule")
@@ -200,3 +209,17 @@ for _name in (
     "new_tensor",
 ):  # fmt: skip
     rule(_name)(_zeros(getattr(torch, _name, None) or getattr(Tensor, _name)))
+
+
+def _like_another(name: str, moving: str) -> Callable[..., Any]:
+    """The rule of a function whose second argument gives a shape only: either argument can be without variance."""
+
+    @functools.wraps(getattr(Tensor, name))
+    def run(input: Tensor, other: Tensor) -> Any:
+        return getattr(input, moving)(other.shape)
+
+    return run
+
+
+for _name, _moving in (("expand_as", "expand"), ("view_as", "view"), ("reshape_as", "reshape")):
+    rule(_name)(_like_another(_name, _moving))

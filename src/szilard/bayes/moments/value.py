@@ -113,6 +113,8 @@ class GaussianTensor(Tensor):
 
     @classmethod
     def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if not all(issubclass(kind, Tensor) for kind in types):
+            return NotImplemented  # a weight, which becomes a tensor first
         return apply(func, args, kwargs or {})
 
     @classmethod

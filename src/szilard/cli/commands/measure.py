@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from szilard.cli.options import data as d
 from szilard.cli.options import files as f
+from szilard.cli.options import latency as t
 from szilard.cli.options import network as n
 from szilard.cli.options import output as o
 
 if TYPE_CHECKING:
     from szilard.cli.figures import Row
+    from szilard.cli.latency_runs import LatencyOptions
     from szilard.cli.request import Request
     from szilard.cost import Cost
     from szilard.data import DataSet
@@ -20,6 +22,7 @@ EXAMPLES = (
     "szilard measure runs/digits",
     "szilard measure runs/digits/ssvi/network.pt --samples 100 --json",
     "szilard measure weights.pt --network network.py:build --data arrays.npz",
+    "szilard measure runs/digits --latency --batch 1 --threads 1 --by-layer",
 )
 
 
@@ -37,11 +40,17 @@ def measure(
     trust: n.Trust = False,
     samples: o.Samples = 32,
     seed: o.Seed = 0,
+    latency: t.Latency = False,
+    batch: t.Batch = None,
+    threads: t.Threads = None,
+    by_layer: t.ByLayer = False,
+    noisy: t.Noisy = False,
     json: o.Json = False,
     wide: o.Wide = False,
 ) -> None:
     """Measure the quality and the cost of a trained network. Also takes a plain PyTorch state dict."""
-    from szilard.cli import detail_tables, figures, output
+    from szilard.cli import detail_tables, figures, latency_tables, output
+    from szilard.cli.latency_runs import LatencyOptions
     from szilard.cli.request import Request, check_samples
     from szilard.model import saved_network
 
@@ -50,22 +59,26 @@ def measure(
         network=network, key=key, trust=trust,
     )  # fmt: skip
     check_samples(samples)
+    timing = LatencyOptions.typed(latency, batch=batch, threads=threads, by_layer=by_layer, noisy=noisy)
     if path.is_file() and not saved_network.is_finished(path):
-        rows, name, ood_name = _of_weights(request, samples, seed, quiet=json)
+        rows, name, ood_name = _of_weights(request, samples, seed, timing, quiet=json)
     else:
-        rows, of = _of_saved_networks(request, samples, seed)
+        rows, of = _of_saved_networks(request, samples, seed, timing)
         name, ood_name = of.name, of.judged_ood_name
     if json:
         output.as_json({"data": name, "ood": ood_name, "networks": rows})
         return
     figures.print_rows(rows, f"{name}, test set" + (f"; OOD: {ood_name}" if ood_name else ""), wide=wide)
     detail_tables.show(rows, wide=wide)
+    latency_tables.show(rows, wide=wide)
 
 
-def _of_saved_networks(request: Request, samples: int, seed: int) -> tuple[list[Row], DataSet]:
+def _of_saved_networks(
+    request: Request, samples: int, seed: int, timing: LatencyOptions | None
+) -> tuple[list[Row], DataSet]:
     """A row for each network of a run, a method's folder or a file of szilard; and the data."""
     from szilard import methods
-    from szilard.cli import loading, network_data, run_paths
+    from szilard.cli import latency_runs, loading, network_data, run_paths
     from szilard.cli.external import adapted_outputs
     from szilard.cli.messages import notifier
     from szilard.errors import SzilardError
@@ -73,11 +86,14 @@ def _of_saved_networks(request: Request, samples: int, seed: int) -> tuple[list[
 
     path, notify = request.path, notifier()
     files = [path] if path.is_file() else [one.network for one in run_paths.finished_networks(path)]
-    rows = []
+    rows: list[Row] = []
     data: DataSet | None = None
-    for file in files:
+    times: list[dict[str, Any]] = []
+    for number, file in enumerate(files):
         found = loading.saved_network_of(file, request, notify)
         data = network_data.for_network(found, request.data_options, str(file), data)
+        if timing is not None and not number:  # all of them in turn, after what can be refused at once
+            times = latency_runs.measured(request, files, timing)
         details: dict[str, Any] = {}
         quality, cost = evaluate(
             adapted_outputs.for_method(found),
@@ -88,16 +104,18 @@ def _of_saved_networks(request: Request, samples: int, seed: int) -> tuple[list[
             beside=details,
         )
         name = methods.label(found.method, found.network)
-        rows.append(_row(name, found.method.name, quality, cost, details, data.task))
+        time = times[number] if times else None
+        rows.append(_row(name, found.method.name, quality, cost, details, data.task, time))
     if data is None:
         raise SzilardError(f"{path} holds no finished network; name a run folder or a network")
     return rows, data
 
 
 def _of_weights(
-    request: Request, samples: int, seed: int, *, quiet: bool
+    request: Request, samples: int, seed: int, timing: LatencyOptions | None, *, quiet: bool
 ) -> tuple[list[Row], str, str | None]:
     """A row for a file that holds weights alone; the names of the data and of the out-of-distribution data."""
+    from szilard.cli import latency_runs
     from szilard.cli.external import build_record
     from szilard.cli.external.network_and_data import NetworkAndExamples, open_network_and_data
     from szilard.cli.messages import library_notifier
@@ -113,22 +131,33 @@ def _of_weights(
     opened = open_network_and_data(request, notify)
     if opened.other_units:
         notify(opened.other_units)
+    time = None if timing is None else latency_runs.measured(request, [request.path], timing)[0]
     name = request.path.name
     if isinstance(opened, NetworkAndExamples):
         quality, cost = opened.quality(opened.network), opened.cost(opened.network)
-        return [_row(name, "none", quality, cost, {})], opened.data.name, None
+        return [_row(name, "none", quality, cost, {}, time=time)], opened.data.name, None
     details: dict[str, Any] = {}
     quality, cost = evaluate(opened.for_method(), opened.data, samples=samples, seed=seed, beside=details)
     ood_name = opened.data.judged_ood_name
-    return [_row(name, "none", quality, cost, details, opened.data.task)], opened.data.name, ood_name
+    row = _row(name, "none", quality, cost, details, opened.data.task, time)
+    return [row], opened.data.name, ood_name
 
 
 def _row(
-    name: str, method: str, quality: dict[str, float], cost: Cost, details: dict[str, Any], task: str = ""
+    name: str,
+    method: str,
+    quality: dict[str, float],
+    cost: Cost,
+    details: dict[str, Any],
+    task: str = "",
+    time: dict[str, Any] | None = None,
 ) -> Row:
-    from szilard.cli import figures
+    from szilard.cli import figures, latency_runs
 
     if "intervals" in details:
         details = details | {"intervals": figures.named(details["intervals"], task)}
+    if time is not None:
+        cost = latency_runs.with_time(cost, time)
+        details = details | {"latency": time}
     named = figures.named(quality, task)
     return {"name": name, "method": method, "quality": named, "cost": cost.to_dict()} | details

@@ -15,7 +15,7 @@ from szilard.cli.options import output as o
 if TYPE_CHECKING:
     from szilard.cli.inputs import Lines
     from szilard.cli.predictions import Predictions
-    from szilard.cli.request import Request
+    from szilard.cli.request import Draws, Request
     from szilard.metrics import Predictive
 
 GROUP = "Run"
@@ -23,6 +23,7 @@ EXAMPLES = (
     "szilard predict runs/price new.csv -o predictions.csv",
     "szilard predict runs/digits new.npz -o predictions.csv",
     "szilard predict runs/digits digits --method deterministic",
+    "szilard predict runs/digits new.npz --one-pass",
     "szilard predict weights.pt new.csv --network network.py:build --data table.csv --target price",
 )
 
@@ -55,8 +56,9 @@ def predict(
     network: n.NetworkOfFile = None,
     key: n.Key = None,
     trust: n.Trust = False,
-    samples: o.Samples = 32,
+    samples: o.SamplesOrOnePass = None,
     seed: o.Seed = 0,
+    one_pass: o.OnePass = False,
     json: o.Json = False,
 ) -> None:
     """Predict labels or values, with uncertainty, for each input.
@@ -64,13 +66,16 @@ def predict(
     Classification: label, probability, and entropy in nats with its two parts. The aleatoric part comes from noise in
     the data, the epistemic part from too few training examples. Regression: mean and standard deviations, in the units
     of the target.
+
+    With --one-pass, one pass computes mean and variance of every unit, instead of running the network once for each
+    sample. Units count as independent, so epistemic uncertainty is typically somewhat too small.
     """
     from szilard import atomic
     from szilard.cli import output, run_paths, spreadsheet
     from szilard.cli.external import predictions
     from szilard.cli.inputs import Lines
     from szilard.cli.messages import library_notifier
-    from szilard.cli.request import Request, check_samples
+    from szilard.cli.request import Draws, Request
     from szilard.metrics import Predictive
     from szilard.model import saved_network
 
@@ -78,7 +83,7 @@ def predict(
         path, data=data, data_root=data_root, target=target, split=split, task=task, mean=mean, std=std,
         network=network, key=key, trust=trust,
     )  # fmt: skip
-    check_samples(samples)
+    draws = Draws.typed(samples, seed, one_pass=one_pass)
     if out is not None:
         output.check_writable(out)
     output.refuse_inputs(out, inputs, path, network)
@@ -87,7 +92,7 @@ def predict(
         file = path if path.is_file() else run_paths.finished_networks(path, method)[0].network
         output.refuse_inputs(out, file)
         if saved_network.is_finished(file):
-            found = _of_saved_network(file, request, inputs, data_root, samples, seed, lines)
+            found = _of_saved_network(file, request, inputs, data_root, draws, lines)
             if isinstance(found, Predictive):
                 _write_dense(found, out)
                 _report(file, out, len(found.mean), json)
@@ -95,7 +100,7 @@ def predict(
             predicted = found.at(lines.kept) if lines.kept else found
         else:
             notify = library_notifier(quiet=False)
-            predicted = predictions.of_weights(request, inputs, samples, seed, notify)
+            predicted = predictions.of_weights(request, inputs, draws, notify)
         if json and out is None:
             output.as_json({"network": str(file), "predictions": predicted.rows(), **_left_out(lines)})
             return
@@ -108,7 +113,7 @@ def predict(
 
 
 def _of_saved_network(
-    file: Path, request: Request, inputs: str, root: Path | None, samples: int, seed: int, lines: Lines
+    file: Path, request: Request, inputs: str, root: Path | None, draws: Draws, lines: Lines
 ) -> Predictions | Predictive:
     """Predictions of a network of szilard; a Predictive where it predicts many labels for each input."""
     from szilard.cli import inputs as new_inputs
@@ -118,12 +123,14 @@ def _of_saved_network(
     from szilard.cli.messages import notifier
     from szilard.model.evaluate import outputs_means_only
 
-    found = loading.saved_network_of(file, request, notifier())
+    notify = notifier()
+    found = loading.saved_network_of(file, request, notify)
     x = new_inputs.read(inputs, found, root, lines)
     network = adapted_outputs.for_method(found)
     if found.target_type.in_units and outputs_means_only(network, x[:2], found.n_outputs):
+        draws.tell_of_point(str(file), notify)
         return of_means(network, x, found.target_shift, found.target_scale, found.targets)
-    predictive = found.method.predict(network, x, samples=samples, seed=seed)
+    predictive = draws.predictive(found.method, network, x, str(file), notify)
     if len(predictive.shape) > 1 and not found.targets:
         return predictive
     return predictions.of_predictive(

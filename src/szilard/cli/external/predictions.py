@@ -15,7 +15,7 @@ from szilard.cli.external.candidate_units import in_units
 from szilard.cli.external.network_and_data import open_network_and_data
 from szilard.cli.external.network_and_examples import NetworkAndExamples
 from szilard.cli.predictions import Predictions, by_name, of_predictive, of_tensors
-from szilard.cli.request import Request, Tell
+from szilard.cli.request import Draws, Request, Tell
 from szilard.compression.outputs import judged_output
 from szilard.data.files import path_of
 from szilard.data.npz import read_npz
@@ -41,7 +41,7 @@ def of_means(
     return by_name({"mean": found}, targets) if targets else of_tensors({"mean": found[:, 0]})
 
 
-def of_weights(request: Request, name: str, samples: int, seed: int, tell: Tell) -> Predictions:
+def of_weights(request: Request, name: str, draws: Draws, tell: Tell) -> Predictions:
     """Predictions of a network whose file holds weights alone.
 
     With ``--data``, labelled data determine the units of inputs and outputs, and the noise of a regression. Otherwise
@@ -55,6 +55,7 @@ def of_weights(request: Request, name: str, samples: int, seed: int, tell: Tell)
             f"{request.path} holds weights and does not say of which network; add "
             "--network, for instance file.py:function, or name a file that szilard fit or szilard compress wrote"
         )
+    draws.tell_of_point(str(request.path), tell)
     if request.data_options.get("name") is None:
         return _of_weights_alone(request, name, tell)
     opened = open_network_and_data(request, tell)
@@ -77,7 +78,7 @@ def of_weights(request: Request, name: str, samples: int, seed: int, tell: Tell)
     found = SavedNetwork.plain(network, opened.data, network_spec=opened.spec, source=stored)
     root = request.data_options.get("root")
     x = inputs.read(name, found, None if root is None else Path(root))
-    predictive = found.method.predict(network, x, samples=samples, seed=seed)
+    predictive = found.method.predict(network, x, samples=draws.samples, seed=draws.seed)
     return of_predictive(predictive, found.classes, found.target_shift, found.target_scale, found.targets)
 
 

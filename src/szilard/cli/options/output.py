@@ -17,6 +17,18 @@ Samples = Annotated[
     int,
     typer.Option("--samples", help="Weight samples for each prediction.", rich_help_panel=_PREDICTIONS),
 ]
+SamplesOrOnePass = Annotated[
+    int | None,
+    typer.Option("--samples", help="Weight samples for each prediction (32).", rich_help_panel=_PREDICTIONS),
+]
+OnePass = Annotated[
+    bool,
+    typer.Option(
+        "--one-pass",
+        help="Compute the uncertainty in one pass, without samples.",
+        rich_help_panel=_PREDICTIONS,
+    ),
+]
 Seed = Annotated[
     int, typer.Option("--seed", help="Seed of the weight samples.", rich_help_panel=_PREDICTIONS)
 ]

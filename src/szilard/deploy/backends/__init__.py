@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from difflib import get_close_matches
 
 from szilard.deploy.backends.base import Backend, Job, Run, exported

@@ -53,6 +53,8 @@ class Backend:
     modules: tuple[str, ...] = ()
     #: Suffix of its files; empty if it writes none.
     suffix = ""
+    #: Whether it refuses inputs that are not finite.
+    checks_inputs = False
     #: Whether its files are machine code, which is run when they are opened.
     executable = False
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from szilard import atomic
 from szilard.deploy.backends.base import Backend, Job, Run, exported
 from szilard.deploy.backends.quiet import quiet
-from szilard.deploy.description import HASH, PREFIX, Description, hashed
+from szilard.deploy.description import HASH, Description, hashed
 from szilard.errors import SzilardError, first_line
 
 
@@ -85,19 +85,12 @@ def model_bytes(job: Job) -> bytes:
     with quiet():
         program = exported(job)
         try:
-            made = torch.onnx.export(
-                program,
-                (),
-                input_names=[f"{PREFIX}x"],
-                output_names=[PREFIX + name for name in job.graph.outputs],
-                dynamo=True,
-                verbose=False,
-            )
+            made = torch.onnx.export(program, (), dynamo=True, verbose=False)
         except Exception as error:
             raise SzilardError(f"the network cannot be written as ONNX: {first_line(error)}") from error
     assert made is not None
     model: Any = made.model_proto
-    rename(model, {PREFIX + name: name for name in ("x", *job.graph.outputs)})
+    rename(model, ["x"], job.graph.outputs)
     derive_second_moments(model)
     for node in model.graph.node:  # the exporter's notes: Python stack traces with paths of this machine
         del node.metadata_props[:]
@@ -173,18 +166,30 @@ def read(path: Path, content: bytes) -> tuple[Any, dict[str, str]]:
     return model, metadata
 
 
-def rename(model: Any, names: Mapping[str, str]) -> None:
-    """Give values of the main graph new names; a value that has one of these names already gets another.
+def rename(model: Any, inputs: Sequence[str], outputs: Sequence[str]) -> None:
+    """Name the inputs and outputs of a model; other values with these names get other ones.
 
-    The exporter calls the result of a mean "mean", and so does this package one of its outputs.
+    The exporter's own renaming leaves an inner value that an operation such as ``mean`` named like an output.
+
+    Raises:
+        SzilardError: two outputs are the same value, or one is an input.
     """
-    names = {**{new: f"{new}.inner" for new in names.values()}, **names}
-    values = list(_values(model))
-    for value in values:
-        value.name = names.get(value.name, value.name)
-    for node in model.graph.node:
-        node.input[:] = [names.get(name, name) for name in node.input]
-        node.output[:] = [names.get(name, name) for name in node.output]
+    graph = model.graph
+    old = [value.name for value in (*graph.input, *graph.output)]
+    if len(set(old)) != len(old):
+        raise SzilardError("two outputs of the graph are the same value, which an ONNX file cannot have")
+    wanted = dict(zip(old, [*inputs, *outputs], strict=True))
+    taken = set(wanted.values())
+    names = {name for node in graph.node for name in (*node.input, *node.output)} | {
+        v.name for v in _values(model)
+    }
+    for name in names & taken - set(wanted):
+        wanted[name] = f"{name}.inner"
+    for value in _values(model):
+        value.name = wanted.get(value.name, value.name)
+    for node in graph.node:
+        for ends in (node.input, node.output):
+            ends[:] = [wanted.get(name, name) for name in ends]
 
 
 def derive_second_moments(model: Any) -> None:

@@ -9,15 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from szilard.deploy.native.rule_table import RULES
 from szilard.deploy.native.traced import Dense, Layer, Traced, Weight, later, made
 from szilard.errors import SzilardError
 from szilard.kernels.inference import Value
-from szilard.networks.function_rules import FunctionRules
 
-_rules = FunctionRules(
-    lambda name: f"the native backend has no kernel for {name}; choose another backend, such as onnx"
-)
-rule, apply = _rules.rule, _rules.apply
+rule = RULES.rule
 
 
 def _axes(value: Any, count: int) -> tuple[int, ...]:

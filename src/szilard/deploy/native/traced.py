@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from szilard.deploy.native.rule_table import RULES
 from szilard.errors import SzilardError
 from szilard.kernels.inference import Dense, Program, Sparse, Value
 
@@ -70,8 +71,8 @@ class Traced(Tensor):
     def __new__(
         cls, program: Program, shape: tuple[int, ...], emit: Emit, before_relu: Traced | None = None
     ) -> Traced:
-        made: Traced = Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
-            cls, (program.batch, *shape), dtype=torch.float32, device="cpu"
+        made: Traced = Tensor._make_wrapper_subclass(
+            cls, (program.batch, *shape), dtype=torch.float32, device=torch.device("cpu")
         )
         made.program, made._emit, made._found, made.before_relu = program, emit, None, before_relu
         return made
@@ -100,20 +101,21 @@ class Traced(Tensor):
         """Shape of one example."""
         return self.value.shape if self._found is not None else tuple(int(n) for n in self.shape[1:])
 
-    def __repr__(self, *, tensor_contents: Any = None) -> str:
+    def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]
         return f"Traced({list(self.sizes)})"
 
     @classmethod
-    def __torch_function__(
-        cls, function: Any, types: Any, arguments: Any = (), named: dict[str, Any] | None = None
-    ) -> Any:
-        from szilard.deploy.native.rules import apply
-
-        return apply(function, arguments, named or {})
+    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return RULES.apply(func, args, kwargs or {})
 
     @classmethod
-    def __torch_dispatch__(cls, function: Any, types: Any, arguments: Any = (), named: Any = None) -> Any:
-        raise SzilardError(f"the native backend has no kernel for {function}")
+    def __torch_dispatch__(  # type: ignore[override]
+        cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        # Only code that bypasses the Python functions of torch comes here.
+        raise SzilardError(
+            f"there is no rule for a native kernel of {func}; choose another backend, such as onnx"
+        )
 
 
 def made(program: Program, value: Value) -> Traced:

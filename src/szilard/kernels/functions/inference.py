@@ -30,7 +30,7 @@ FUNCTIONS: dict[str, Arguments] = {
     "szilard_program_new": (
         *(I32, INT, *[I32] * 4),
         *(ctypes.POINTER(Step), I32, ARRAY),
-        ctypes.POINTER(I64),
+        ARRAY,
     ),
     "szilard_program_run": (I64, ARRAY, I64, *OUT, INT),
     "szilard_program_free": (I64,),

@@ -29,8 +29,8 @@ def class_uncertainty(
     """
     if mean.dim() != 2 or mean.shape != variance.shape or noise.dim() != 2 or len(noise) != mean.shape[1]:
         raise SzilardError(
-            f"logits have means {list(mean.shape)}, variances {list(variance.shape)} and noise {list(noise.shape)}; give "
-            "[B, C], [B, C] and [C, points]"
+            f"logits have means {list(mean.shape)}, variances {list(variance.shape)} and noise {list(noise.shape)}; "
+            "give [B, C], [B, C] and [C, points]"
         )
     if any(t.dtype is not torch.float32 or not t.is_cpu for t in (mean, variance, noise)):
         raise SzilardError("class_uncertainty takes float32 tensors on the CPU")
