@@ -142,6 +142,12 @@ def _outputs(graph: Graph, x: Tensor) -> tuple[Tensor, ...]:
         raise SzilardError(
             f"the network does not run in mode {graph.mode}: {first_line(error)}; choose another mode"
         ) from error
+    for name, value in zip(graph.outputs, found, strict=True):
+        if not bool(torch.isfinite(value).all()):
+            raise SzilardError(
+                f"the network returns NaN or infinite values in {name} for the example; give inputs in the units "
+                "that it takes"
+            )
     return found
 
 

@@ -26,6 +26,12 @@ def _same(kernel: Sequence[int], dilation: Sequence[int]) -> list[tuple[int, int
     return [(total // 2, total - total // 2) for total in totals]
 
 
+def _pairs(padding: Any, axes: int) -> list[tuple[int, int]]:
+    """Padding before and after each axis, from one number for both."""
+    each = (padding,) * axes if isinstance(padding, int) else tuple(padding)
+    return [(p, p) if isinstance(p, int) else (int(p[0]), int(p[1])) for p in each]
+
+
 def linear_layer(x: Traced, weight: Weight, bias: Tensor | None) -> Traced:
     """A linear map of the last axis."""
     if len(x.sizes) != 1:
@@ -48,7 +54,7 @@ def conv_layer(
     kernel = weight.shape[2:]
     if padding == "valid":
         padding = 0
-    pads: Any = _same(kernel, dilations) if padding == "same" else [(p, p) for p in _axes(padding, axes)]
+    pads = _same(kernel, dilations) if padding == "same" else _pairs(padding, axes)
     sizes = [
         (n + sum(p) - d * (k - 1) - 1) // s + 1
         for n, p, k, s, d in zip(x.sizes[1:], pads, kernel, strides, dilations, strict=True)
