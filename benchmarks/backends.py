@@ -24,8 +24,8 @@ from torch import Tensor, nn
 import szilard
 from common import machine
 from common.harness import finish, print_table
-from common.timing import Timed, interleave
 from szilard import SzilardError, atomic, deploy, networks
+from szilard.cost.interleave import Timed, interleave
 
 SHAPE, CLASSES = (1, 28, 28), 10
 NETWORKS = {"mlp": "mlp:100,100", "lenet5": "lenet5"}
