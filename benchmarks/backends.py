@@ -24,8 +24,8 @@ from torch import Tensor, nn
 import szilard
 from common import machine
 from common.harness import finish, print_table
-from common.timing import Timed, interleave
 from szilard import SzilardError, atomic, deploy, networks
+from szilard.cost.interleave import Timed, interleave
 
 SHAPE, CLASSES = (1, 28, 28), 10
 NETWORKS = {"mlp": "mlp:100,100", "lenet5": "lenet5"}
@@ -123,6 +123,7 @@ def main() -> None:
     parser.add_argument(
         "--backends", nargs="+", choices=list(deploy.BACKENDS), help="by default all installed"
     )
+    parser.add_argument("--networks", nargs="+", choices=list(NETWORKS), default=list(NETWORKS))
     parser.add_argument("--results", type=Path, help="write the rows to this file")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -132,7 +133,7 @@ def main() -> None:
     backends = list(dict.fromkeys(["eager", *backends]))
     budget = QUICK_SECONDS if arguments.quick else SECONDS
     rows = []
-    for name in NETWORKS:
+    for name in arguments.networks:
         for mode in MODES:
             found = measure(name, mode, backends, arguments.threads, budget)
             for batch in BATCHES:
