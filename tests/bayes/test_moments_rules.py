@@ -547,4 +547,4 @@ def test_a_rule_can_be_added():
     finally:
         from szilard.bayes.moments import rules
 
-        del rules._RULES[Tensor.cumsum]
+        del rules._rules._rules[Tensor.cumsum]
