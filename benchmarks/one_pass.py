@@ -4,7 +4,7 @@
 
 DATA holds mnist/, fashion_mnist/, cifar-10-batches-bin/ and pretrained/ (ResNet-20, where its training starts).
 Networks whose data are missing are left out, and so are their figures. ``--cache`` keeps trained weights, so that a
-rerun only measures. Latency: one process, one thread, all runtimes in turn (:mod:`szilard.cost.interleave`).
+rerun only measures. Latency: one process, one thread, all runtimes in turn (:mod:`szilard.cost.latency`).
 """
 
 from __future__ import annotations
@@ -146,7 +146,8 @@ def measured(
         rows = []
         for one in found:
             progress(f"quality of {one.case.name}")
-            rows.append(quality.measured(one))
+            # Draws of ResNet-20 take minutes.
+            rows.append(quality.measured(one, again=not (quick and one.case.checkpoint)))
         return rows
     return (differences if part == "agreement" else latencies)(found, quick, installed)
 
@@ -183,7 +184,9 @@ def main() -> None:
         "largest differences from plain PyTorch", agreement.COLUMNS, agreement.body(section["agreement"])
     )
     for name in named(section):
-        print_table(f"{name}, one thread", latency.COLUMNS, latency.body(section["latency"], name))
+        reason = latency.noise(section["latency"], name)
+        noisy = f"; noisy: {reason}" if reason else ""
+        print_table(f"{name}, one thread{noisy}", latency.COLUMNS, latency.body(section["latency"], name))
     print_table("figures", FIGURE_COLUMNS, shown(figures(section)))
     finish("one_pass", figures(section))
 

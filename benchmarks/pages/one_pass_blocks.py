@@ -41,9 +41,15 @@ def latency_tables() -> str:
     names = one_pass.named(found)
     if not names:
         raise NotMeasured("latency in one_pass.jsonl")
-    return "\n\n".join(
-        f"**{name}**\n\n{markdown(latency.COLUMNS, latency.body(found['latency'], name))}" for name in names
-    )
+    blocks = []
+    for name in names:
+        blocks.append(f"**{name}**" + _noise(latency.noise(found["latency"], name)))
+        blocks.append(markdown(latency.COLUMNS, latency.body(found["latency"], name)))
+    return "\n\n".join(blocks)
+
+
+def _noise(reason: str) -> str:
+    return f" (measured on a noisy machine: {reason})" if reason else ""
 
 
 def figures() -> str:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
 
 from prediction.contestants import Call, contestants, native_dense
-from szilard.cost.interleave import Timed, interleave
+from szilard.cost.latency import latencies
 
 Row = dict[str, Any]
-TURN = 0.001  # seconds; short, so that other programs interrupt few turns
+TURN, WARM_UP = 0.001, 0.02  # seconds; short turns, so that other programs interrupt few
 COLUMNS = (
     "runtime, mode",
     "part",
@@ -20,7 +21,7 @@ COLUMNS = (
     "median, µs",
     "p10",
     "p90",
-    "rounds",
+    "readings",
     "/ point of the same runtime",
 )
 
@@ -58,24 +59,23 @@ def rows(
                 made["native, dense weights", mode, "full"] = native_dense(network, x, mode)
         base = {"network": name, "batch": batch}
         found += [{**base, "runtime": what, "left_out": why} for what, why in left.items()]
-        quick: dict[tuple[str, str, str], Timed] = {}
+        calls: dict[tuple[str, str, str], Callable[[], Any]] = {}
         for key, call in made.items():
-            seconds = _once(call, x)
-            if seconds > longest:
-                found.append({**base, **_named(key), "left_out": f"{seconds:.1f} s a call"})
+            spent = _once(call, x)
+            if spent > longest:
+                found.append({**base, **_named(key), "left_out": f"{spent:.1f} s a call"})
             else:
-                quick[key] = Timed(lambda call=call, x=x: call(x))  # type: ignore[misc]
-        timed = interleave(
-            {str(number): one for number, one in enumerate(quick.values())},
-            budget=budget,
-            turn=TURN,
-            most_rounds=1000,
+                calls[key] = functools.partial(call, x)
+        if not calls:
+            continue
+        runs = {str(number): call for number, call in enumerate(calls.values())}
+        # The figures of a noisy machine are kept, with the reason why they are not to be trusted.
+        timed = latencies(
+            runs, threads=1, budget=budget, least_rounds=5, warm_up=WARM_UP, turn=TURN, noisy=True
         )
-        for key, summary in zip(quick, timed.values(), strict=True):
-            found.append(
-                {**base, **_named(key), "median": summary.median, "p10": summary.p10, "p90": summary.p90,
-                 "rounds": summary.rounds}
-            )  # fmt: skip
+        for key, one in zip(calls, timed.values(), strict=True):
+            times = {"median": one.median, "p10": one.p10, "p90": one.p90, "readings": one.readings}
+            found.append({**base, **_named(key), **times, "noise": one.noise.text})
     return found
 
 
@@ -125,8 +125,14 @@ def body(rows: Sequence[Row], network: str) -> list[list[str]]:
         point = seconds(rows, network, row["batch"], row["runtime"], "point", row["part"])
         ratio = "" if point is None else f"{row['median'] / point:.2f}"
         micro = [f"{1e6 * row[key]:.1f}" for key in ("median", "p10", "p90")]
-        lines.append([*start, *micro, str(row["rounds"]), ratio])
+        lines.append([*start, *micro, str(row["readings"]), ratio])
     return lines
+
+
+def noise(rows: Sequence[Row], network: str) -> str:
+    """Why the times of a network are not to be trusted, for its first batch size of which it is so; or nothing."""
+    reasons = [row.get("noise", "") for row in rows if row["network"] == network]
+    return next((reason for reason in reasons if reason), "")
 
 
 def ratio(above: float | None, below: float | None) -> float | None:

@@ -2,37 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+import torch
+from torch import Tensor
 
 from prediction.trained import Trained
 from szilard import metrics
+from szilard.bayes import evaluating
+from szilard.bayes.moments import fit_factors, propagate
+from szilard.bayes.moments.value import Moments
+from szilard.methods import one_pass
 from szilard.metrics import Predictive
 
 DRAWS = 100
 Row = dict[str, Any]
 FIGURES = ("accuracy", "nll", "auroc_mutual_information")
+WAYS = ("draws", "other draws", "one pass", "factors")
+AT_ONCE = 250  # images of a forward pass with factors
 COLUMNS = (
-    "network", "images", "out of distribution",
-    *(f"{name}, {way}" for name in ("accuracy %", "NLL", "AUROC") for way in ("draws", "other draws", "one pass")),
-    "mutual information, one pass / draws",
+    "network", "images", "prediction", "accuracy %", "NLL", "AUROC", "out of distribution",
+    "mutual information / that of draws",
 )  # fmt: skip
+NAMES = {"other draws": f"{DRAWS} other draws", "one pass": "one pass", "factors": "one pass with factors"}
 
 
-def measured(trained: Trained, draws: int = DRAWS) -> Row:
-    """Figures of ``draws`` draws, of as many others, and of one pass, on test images and out of distribution.
+def measured(trained: Trained, draws: int = DRAWS, again: bool = True) -> Row:
+    """Figures of draws and of one pass, on test images and out of distribution.
 
-    The gap between two sets of draws shows how much of a gap is chance.
+    Args:
+        trained: the network and its images.
+        draws: number of draws.
+        again: measure as many other draws, too: the gap between two sets of draws shows how much of a gap is chance.
     """
     network, method, test = trained.network, trained.method, trained.test
-    ways = {}
-    for way, seed in (("draws", 0), ("other draws", 1)):
-        ways[way] = [method.predict(network, x, samples=draws, seed=seed) for x in (test.x, trained.ood)]
-    ways["one pass"] = [method.predict_one_pass(network, x) for x in (test.x, trained.ood)]
-    row: Row = {"network": trained.case.name, "images": len(test), "ood": trained.case.ood, "draws": draws}
+    inputs = (test.x, trained.ood)
+    factors = fit_factors(network, trained.calibration, draws=draws // 2)
+    ways = {"draws": [method.predict(network, x, samples=draws, seed=0) for x in inputs]}
+    if again:
+        ways["other draws"] = [method.predict(network, x, samples=draws, seed=1) for x in inputs]
+    ways["one pass"] = [method.predict_one_pass(network, x) for x in inputs]
+    ways["factors"] = [_with_factors(trained, x, factors) for x in inputs]
+    row: Row = {
+        "network": trained.case.name,
+        "images": len(test),
+        "ood": trained.case.ood,
+        "draws_count": draws,
+    }
     for way, (inside, outside) in ways.items():
         row[way] = _figures(inside, test.y, outside)
     return row
+
+
+def _with_factors(trained: Trained, x: Tensor, factors: Mapping[str, float]) -> Predictive:
+    """One pass with a factor for the variance of each layer's output."""
+    with evaluating(trained.network):
+        parts = [propagate(trained.network, part, factors=factors) for part in x.split(AT_ONCE)]
+    found = Moments(torch.cat([part.mean for part in parts]), torch.cat([part.variance for part in parts]))
+    method = trained.method
+    return one_pass.predictive(method.likelihood, found, method.calibration, False)
 
 
 def _figures(inside: Predictive, y: Any, outside: Predictive) -> dict[str, float]:
@@ -49,24 +78,28 @@ def body(rows: Sequence[Row]) -> list[list[str]]:
     """The table's cells, under COLUMNS."""
     lines = []
     for row in rows:
-        cells = [row["network"], str(row["images"]), row["ood"]]
-        for figure, factor, digits in zip(FIGURES, (100, 1, 1), (2, 4, 4), strict=True):
-            cells += [
-                f"{factor * row[way][figure]:.{digits}f}" for way in ("draws", "other draws", "one pass")
-            ]
-        ratio = row["one pass"]["mutual_information"] / max(row["draws"]["mutual_information"], 1e-12)
-        lines.append([*cells, f"{ratio:.2f}"])
+        for way in WAYS:
+            if way not in row:
+                continue
+            found, drawn = row[way], row["draws"]
+            name = NAMES.get(way, f"{row['draws_count']} draws")
+            ratio = found["mutual_information"] / max(drawn["mutual_information"], 1e-12)
+            figures = [f"{100 * found['accuracy']:.2f}", f"{found['nll']:.4f}"]
+            figures.append(f"{found['auroc_mutual_information']:.4f}")
+            lines.append([row["network"], str(row["images"]), name, *figures, row["ood"], f"{ratio:.2f}"])
     return lines
 
 
 def figures(rows: Sequence[Row]) -> dict[str, float]:
-    """The largest gaps over all networks, and the largest between two sets of draws."""
+    """The largest gaps over all networks: of one pass, of one pass with factors, and of other draws."""
     found = {}
     for key, figure, factor in (
         ("accuracy_gap_pt", "accuracy", 100.0),
         ("nll_gap", "nll", 1.0),
         ("auroc_gap", "auroc_mutual_information", 1.0),
     ):
-        found[f"max_{key}"] = max(factor * gap(row, figure) for row in rows)
-        found[f"max_{key}_of_draws"] = max(factor * gap(row, figure, "other draws") for row in rows)
+        for way, suffix in (("one pass", ""), ("factors", "_with_factors"), ("other draws", "_of_draws")):
+            gaps = [factor * gap(row, figure, way) for row in rows if way in row]
+            if gaps:
+                found[f"max_{key}{suffix}"] = max(gaps)
     return found

@@ -21,6 +21,7 @@ from szilard.data import DataSet, Split
 from szilard.methods.method import Method
 
 BATCH = 128
+CALIBRATION = 32  # images
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ CASES = (
     Case("Fashion LeNet-5", LENET, "fashion-mnist", "mnist", steps=3910, quick_steps=500),
     Case(
         "CIFAR-10 ResNet-20", "resnet20", "cifar10", "photographs",
-        options={"pretrained": True, "lr": 1e-4}, steps=700, quick_steps=60, images=2000, quick_images=300,
+        options={"pretrained": True, "lr": 1e-4}, steps=700, quick_steps=60, images=2000, quick_images=250,
         checkpoint=True,
     ),
 )  # fmt: skip
@@ -72,13 +73,14 @@ SPARSE = Case("MLP 1024, SSVI 95 %", LARGE, method="ssvi", options={"density": 0
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """A trained network in eval mode, its method, and test images."""
+    """A trained network in eval mode, its method, test images, and training images to fit factors to."""
 
     case: Case
     network: nn.Module
     method: Method
     test: Split
     ood: Tensor
+    calibration: Tensor
 
 
 def dataset(case: Case, root: str | Path) -> DataSet:
@@ -121,7 +123,7 @@ def trained(case: Case, part: DataSet, cache: Path | None, quick: bool, root: st
     most = case.quick_images if quick else case.images
     assert part.ood is not None, "a case names images out of distribution"
     test = Split(part.test.x[:most], part.test.y[:most])
-    return Trained(case, network.eval(), method, test, part.ood.x[:most])
+    return Trained(case, network.eval(), method, test, part.ood.x[:most], part.train.x[:CALIBRATION])
 
 
 def _train(case: Case, method: Method, network: nn.Module, part: DataSet, steps: int) -> None:

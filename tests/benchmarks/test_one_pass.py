@@ -39,13 +39,12 @@ def test_a_trained_network_is_read_from_the_cache(small, monkeypatch):
 
 def test_quality_of_one_pass_beside_draws(small):
     row = quality.measured(small[0], draws=30)
-    assert all(
-        0 < row[way]["mutual_information"] < math.log(10) for way in ("draws", "other draws", "one pass")
-    )
+    assert all(0 < row[way]["mutual_information"] < math.log(10) for way in quality.WAYS)
     assert row["draws"]["accuracy"] > 0.5
     assert quality.gap(row, "accuracy") < 0.2
     assert row["draws"]["nll"] != row["other draws"]["nll"]
     assert all(len(line) == len(quality.COLUMNS) for line in quality.body([row]))
+    assert [line[2] for line in quality.body([row])][::2] == ["30 draws", "one pass"]
     found = quality.figures([row, row])
     assert found["max_accuracy_gap_pt"] == pytest.approx(100 * quality.gap(row, "accuracy"))
     assert json.loads(json.dumps(row)) == row
@@ -156,7 +155,7 @@ def test_figures_of_a_section(rows, small):
     one = small[0]
     runtimes = {"eager": ("point",)}
     section = {
-        "quality": [quality.measured(one, draws=3)], "latency": rows,
+        "quality": [quality.measured(one, draws=4)], "latency": rows,
         "agreement": agreement.rows("MLP", one.network, one.test.x[:2], runtimes),
     }  # fmt: skip
     found = one_pass.figures(section)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,7 @@ def _times(made: Compiled, source: Source, options: Options) -> dict[str, Latenc
     x = source.examples[torch.arange(made.batch or 1) % len(source.examples)].contiguous()
     networks = {made.mode: made}
     if made.mode != "point" and made.backend in _FAST:
-        one = deployment.Source(**{**vars(source), "networks": source.networks[:1]})
+        one = replace(source, networks=source.networks[:1])
         changed = {"backend": made.backend, "mode": "point", "batch": made.batch}
         networks = {"point": deployment.compiled(one, options, None, **changed), **networks}
 

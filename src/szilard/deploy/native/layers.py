@@ -12,7 +12,7 @@ from szilard.bayes import BayesConv, BayesLayer, BayesLinear
 from szilard.bayes.batch_innermost import release_innermost
 from szilard.bayes.fuse import separate_rectifiers
 from szilard.bayes.in_place import replace_in_place
-from szilard.deploy.native.rules import conv_layer, linear_layer
+from szilard.deploy.native.products import conv_layer, linear_layer
 from szilard.deploy.native.traced import Dense, Sparse, Traced, Weight
 from szilard.errors import SzilardError
 from szilard.networks import copied, make_plain
