@@ -224,3 +224,24 @@ def test_a_backend_that_computes_something_else_writes_nothing(digits, tmp_path,
     )
     assert (tmp_path / "a.onnx").read_text() == "before"
     assert [path.name for path in tmp_path.iterdir()] == ["a.onnx"]
+
+
+def test_dead_units_are_removed_from_a_point_network(tmp_path):
+    torch.manual_seed(0)
+    (tmp_path / "net.py").write_text(
+        "from torch import nn\n\n\ndef build():\n"
+        "    return nn.Sequential(nn.Linear(5, 40), nn.ReLU(), nn.Linear(40, 3))\n"
+    )
+    network = torch.nn.Sequential(torch.nn.Linear(5, 40), torch.nn.ReLU(), torch.nn.Linear(40, 3))
+    with torch.no_grad():
+        network[0].weight[10:] = 0  # 30 units whose output is their bias
+    torch.save(network.state_dict(), tmp_path / "net.pt")
+    typed = szilard(
+        "deploy", tmp_path / "net.pt", "--network", f"{tmp_path / 'net.py'}:build", "--input-shape", "5", "--trust",
+        "--task", "classification", "-o", tmp_path / "net.onnx",
+    )  # fmt: skip
+    assert typed.code == 0, typed.output
+    assert "93 parameters instead of 363" in " ".join(typed.output.split())
+    x = torch.randn(7, 5)
+    found = answers(tmp_path / "net.onnx", x.numpy())["answer"]
+    np.testing.assert_allclose(found, network(x).softmax(1).detach().numpy(), atol=1e-5)

@@ -76,7 +76,7 @@ def compile(
             0.001 of their size.
     """
     members = [network] if isinstance(network, nn.Module) else list(network)
-    mode = _mode(members, mode)
+    mode = mode_for(members, mode)
     for member in members:
         _check(member)
     if not isinstance(example, Tensor) or example.dim() < 1 or not len(example):
@@ -173,7 +173,12 @@ def _outputs(graph: Graph, x: Tensor) -> tuple[Tensor, ...]:
     return found
 
 
-def _mode(members: Sequence[nn.Module], mode: str | None) -> str:
+def mode_for(members: Sequence[nn.Module], mode: str | None) -> str:
+    """The mode to compile for: the one asked for, or the default for these networks.
+
+    Raises:
+        SzilardError: it does not take these networks.
+    """
     if not members:
         raise SzilardError("there is no network to compile")
     bayesian = any(not weight.is_point for weight in bayes.weights(members[0]).values())

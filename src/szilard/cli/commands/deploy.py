@@ -46,7 +46,14 @@ def deploy(
     The file takes inputs in the units of your data and returns class probabilities, or values in the units of your
     target, each with its aleatoric and epistemic uncertainty. It is compared with PyTorch before it is written.
     """
-    from szilard.cli import deployed_ensemble, deployment, deployment_summary, output, run_paths
+    from szilard.cli import (
+        deployed_ensemble,
+        deployed_shrunken,
+        deployment,
+        deployment_summary,
+        output,
+        run_paths,
+    )
     from szilard.cli.goal import parse_shape
     from szilard.cli.messages import library_notifier
     from szilard.cli.request import Request
@@ -67,6 +74,7 @@ def deploy(
             )  # fmt: skip
             sources.append(deployment.opened(request, parse_shape(input_shape), notify))
         source = deployed_ensemble.together(sources, files)
+        source = deployed_shrunken.without_dead_units(source, options, notify)
         compiled = deployment.compiled(source, options, out)
         figures = deployment_summary.figures(compiled, source, options, files, out)
     if json:
