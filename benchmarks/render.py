@@ -1,5 +1,5 @@
 """Write the benchmark tables of README.md, docs/results.md, docs/speed.md, docs/files.md, docs/faults.md,
-docs/any_network.md, docs/any_training.md and docs/one_pass.md from benchmarks/results/.
+docs/any_network.md, docs/any_training.md, docs/one_pass.md and docs/moments.md from benchmarks/results/.
 
     python benchmarks/render.py
 
@@ -22,7 +22,7 @@ import uci
 from common import machine
 from common.cells import REASON_COLUMNS
 from files import section_tables
-from pages import one_pass_blocks, results, zoo_blocks
+from pages import moments_blocks, one_pass_blocks, results, zoo_blocks
 from pages.results import ROOT, NotMeasured, figures, last_line, markdown, part, read
 from training import race, step_tables
 from uncertainty import fashion_runs, fashion_tables
@@ -40,6 +40,7 @@ PAGES = (
             "any_network.md",
             "any_training.md",
             "one_pass.md",
+            "moments.md",
         )
     ),
 )
@@ -208,6 +209,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "fashion-race": lambda: markdown(race.COLUMNS, race.body(read("fashion_race.jsonl"))),
     "fashion-race-figures": lambda: figures(race.figures(read("fashion_race.jsonl"))),
     **one_pass_blocks.BLOCKS,
+    **moments_blocks.BLOCKS,
 }
 
 

@@ -14,8 +14,15 @@ BLOCKS = [
 ]
 
 
+#: Packages of extras that a page may import.
+EXTRAS = {"onnxruntime": ("onnx", "onnxruntime", "onnxscript")}
+
+
 @pytest.mark.parametrize("block", BLOCKS)
 def test_code_block_runs(block, tmp_path, monkeypatch):
+    for word, needed in EXTRAS.items():
+        for package in needed if word in block else ():
+            pytest.importorskip(package)
     monkeypatch.chdir(tmp_path)
     exec(compile(block, "page", "exec"), {"__name__": "page"})
 

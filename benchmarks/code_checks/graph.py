@@ -14,7 +14,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("kernels", "cost", "metrics", "data", "networks"),
     ("sparse", "coding"),
     ("bayes", "file"),
-    ("topology",),
+    ("topology", "deploy"),
     ("methods",),
     ("run",),
     ("model", "report"),

@@ -11,8 +11,9 @@ from torch.nn import functional as F
 
 from szilard import SzilardError
 from szilard.bayes.moments import gaussian
-from szilard.bayes.moments.rules import PLACES, name_of, rule, table
+from szilard.bayes.moments.rules import rule, table
 from szilard.bayes.moments.value import GaussianTensor, both
+from szilard.networks.function_rules import PLACES, name_of
 
 DRAWS = 1_000_000
 
@@ -546,4 +547,4 @@ def test_a_rule_can_be_added():
     finally:
         from szilard.bayes.moments import rules
 
-        del rules._RULES[Tensor.cumsum]
+        del rules._rules._rules[Tensor.cumsum]

@@ -16,13 +16,21 @@ from szilard.cli import app, command_files, commands
 
 COMMANDS = command_files.find()
 #: Options whose meaning differs between commands.
-OWN_MEANING = {"data", "network", "method", "task", "out", "samples", "seed"}
+OWN_MEANING = {"data", "network", "method", "task", "out", "samples", "seed", "batch", "threads"}
 
 
 def test_all_commands_are_found():
-    assert {"fit", "measure", "predict", "report", "compress", "convert", "inspect", "verify"} <= set(
-        COMMANDS
-    )
+    assert {
+        "fit",
+        "measure",
+        "predict",
+        "report",
+        "compress",
+        "convert",
+        "deploy",
+        "inspect",
+        "verify",
+    } <= set(COMMANDS)
     assert list(get_command(app).commands) == list(COMMANDS)
 
 

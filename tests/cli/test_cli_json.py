@@ -101,6 +101,15 @@ def test_predict(folder, fitted):
     assert written["count"] == len(found["predictions"])
 
 
+def test_deploy(folder, fitted):
+    found = run("deploy", folder / "run", "--backend", "eager")
+    check(found, documented("szilard deploy"))
+    pytest.importorskip("onnxscript")
+    found = run("deploy", folder / "run", "-o", folder / "n.onnx")
+    check(found, documented("szilard deploy"))
+    assert set(found) == set(documented("szilard deploy"))
+
+
 def test_compress(folder, fitted):
     found = run("compress", folder / "run", "--lam", "1e-3", "-o", folder / "n.szd", "--certificate")
     check(found, documented("szilard compress"))

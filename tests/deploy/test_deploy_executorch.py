@@ -44,8 +44,9 @@ def test_networks(spec, mode):
     settings = {"mode": mode, "samples": 3, "batch": 4 if mode == "samples" else None}
     wanted = deploy.compile(network, inputs(4, shape), backend="eager", **settings)
     found = deploy.compile(network, inputs(4, shape), backend="executorch", **settings)
-    worst = differences(found(inputs(4, shape)), wanted(inputs(4, shape)))
-    assert max(worst.values()) < 1e-4, worst
+    for size in (4,) if mode == "samples" else (1, 20, 40):  # a convolution's trace may limit the batch to 15
+        worst = differences(found(inputs(size, shape)), wanted(inputs(size, shape)))
+        assert max(worst.values()) < 1e-4, (size, worst)
 
 
 def test_damaged_programs(tmp_path):

@@ -166,3 +166,16 @@ def test_exporting_is_silent_and_leaves_logging_as_it_was(capfd, caplog):
     assert not caught
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
     assert capfd.readouterr() == ("", "")
+
+
+class MeanInside(nn.Module):
+    """A network with values that an exporter calls "mean" and "variance" as the outputs of this package."""
+
+    def forward(self, x):
+        mean = x.mean(2)
+        return torch.cat([mean.mean(1), x.flatten(1)[:, :2]], 1)
+
+
+def test_values_inside_with_the_names_of_outputs():
+    found = compare(MeanInside().eval(), inputs(10), batches=(1, 10), mode="point")
+    assert b"mean.inner" in found.run.content  # the exporter did use the name

@@ -7,7 +7,7 @@ from szilard.bayes.conversion import bayesianize
 from szilard.bayes.drawn_weights import BayesWeights, Drawn, drawn_modules
 from szilard.bayes.given_moments import from_moments
 from szilard.bayes.layers import BayesConv, BayesLayer, BayesLinear, bayes_layers
-from szilard.bayes.linearised import Linearised, linearised
+from szilard.bayes.linearisation import Linearised, linearised
 from szilard.bayes.modes import drawn, evaluating, mode
 from szilard.bayes.moments.comparison import Comparison, LayerComparison, check
 from szilard.bayes.moments.factors import fit_factors

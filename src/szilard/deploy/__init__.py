@@ -3,10 +3,10 @@
 from szilard.deploy.backends import BACKENDS, installed
 from szilard.deploy.compiled import Compiled, Prediction
 from szilard.deploy.compiling import compile
+from szilard.deploy.cross_compiling import tvm_objects
 from szilard.deploy.int8 import Effects, Evaluation, quantise
 from szilard.deploy.int8_levels import with_levels
 from szilard.deploy.loading import load
-from szilard.deploy.tvm_more import tvm_objects, tvm_tuned
 from szilard.deploy.units import Units
 
 __all__ = [
@@ -21,6 +21,5 @@ __all__ = [
     "load",
     "quantise",
     "tvm_objects",
-    "tvm_tuned",
     "with_levels",
 ]

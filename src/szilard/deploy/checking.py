@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -46,8 +47,10 @@ def difference(
         if name in _UNCERTAINTIES:
             size = max(total, _NATS) if in_nats else total
         gap = float((found[name].double() - value.double()).abs().max())
+        if math.isnan(gap):
+            return float("inf"), name
         relative = gap / size if size > 0 else (float("inf") if gap else 0.0)
-        if not relative <= worst:  # NaN is worse than all
+        if relative > worst:
             worst, where = relative, name
     return worst, where
 
@@ -66,7 +69,7 @@ def check(
         )
     pairs = (dict(zip(names, outputs, strict=True)) for outputs in (found, wanted))
     worst, where = difference(*pairs, in_nats=in_nats)
-    if not worst <= TOLERANCE:
+    if worst > TOLERANCE:
         raise SzilardError(
             f"backend {backend} computes another {where} than PyTorch: they differ by {worst:.2g} of its size; choose "
             "another backend"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 from szilard import bayes
 from szilard.deploy import backends, checking
-from szilard.deploy.backends import Job
+from szilard.deploy.backends import Backend, Job, Run
 from szilard.deploy.compiled import Compiled
 from szilard.deploy.description import Description
 from szilard.deploy.graph import MODES, Graph, MomentsGraph, PointGraph, StackedGraph, output_of, sampled
@@ -80,55 +81,76 @@ def compile(
         _check(member)
     if not isinstance(example, Tensor) or example.dim() < 1 or not len(example):
         raise SzilardError("example must be a tensor [B, ...] with at least one input")
-    if backend != DEFAULT:
-        names = [backends.backend(backend).name]
-    else:
-        usable = backends.installed()
-        names = [name for name in _ORDER if name in usable]
+    names = _names(backend)
     rule = _rule(members[0], example, task, calibration, inputs, targets)
     graph = _graph(members, rule, mode, samples, seed).eval()
     if inputs is not None and not inputs.trivial:
         graph.inputs = Standardise(inputs)
     size = batch if batch is not None or graph.dynamic else len(example)
     shown = checking.some(example, size)
-    wanted = _outputs(graph, shown)
     shape, names_of_labels = tuple(example.shape[1:]), tuple(labels)
     told = Description(
         mode, shape, size, example.dtype, graph.outputs, rule.name, names_of_labels, metadata or {}
     ).entries()
+    job = Job(graph, shown, size is None, threads, None if path is None else Path(path), told)
+    chosen, run, worst, decisions = _first(names, job, _outputs(graph, shown))
+    return Compiled(
+        run,
+        chosen.name,
+        mode,
+        shape,
+        graph.outputs,
+        size,
+        example.dtype,
+        names_of_labels,
+        decisions,
+        checks_inputs=chosen.checks_inputs,
+        metadata=told,
+        difference=worst,
+    )
+
+
+def _names(backend: str) -> list[str]:
+    """Names of the backends to try, in order."""
+    if backend != DEFAULT:
+        return [backends.backend(backend).name]
+    usable = backends.installed()
+    return [name for name in _ORDER if name in usable]
+
+
+def _first(
+    names: Sequence[str], job: Job, wanted: tuple[Tensor, ...]
+) -> tuple[Backend, Run, float, tuple[str, ...]]:
+    """The first backend that compiles the graph with the outputs ``wanted`` for the job's example.
+
+    Returns:
+        the backend, the compiled function, its largest relative difference to ``wanted``, and what was decided.
+
+    Raises:
+        SzilardError: as the last backend.
+    """
     decisions: list[str] = []
+    count, rule = len(job.example), job.graph.rule
     for number, name in enumerate(names):
+        chosen, made = backends.backend(name), dataclasses.replace(job, decisions=[])
         try:
-            chosen = backends.backend(name)
-            with checking.replacing(None if path is None else Path(path)) as file:
-                job = Job(graph, shown, size is None, threads, file, told)
-                run = chosen.compile(job)
-                worst = checking.check(name, run(shown), wanted, graph.outputs, in_nats=rule.in_nats)
+            with checking.replacing(job.path) as file:
+                run = chosen.compile(dataclasses.replace(made, path=file))
+                worst = checking.check(
+                    name, run(job.example), wanted, job.graph.outputs, in_nats=rule.in_nats
+                )
         except SzilardError as error:
             if number == len(names) - 1:
                 raise
             decisions.append(f"backend {name} was not used: {error}")
             continue
         decisions += [
-            f"backend {name}, mode {mode}",
-            f"outputs differ from those of PyTorch by at most {worst:.1e} of their size, on {len(shown)} "
-            f"{'input' if len(shown) == 1 else 'inputs'}",
-            *job.decisions,
+            f"backend {name}, mode {job.graph.mode}",
+            f"outputs differ from those of PyTorch by at most {worst:.1e} of their size, on {count} "
+            f"{'input' if count == 1 else 'inputs'}",
+            *made.decisions,
         ]
-        return Compiled(
-            run,
-            name,
-            mode,
-            shape,
-            graph.outputs,
-            size,
-            example.dtype,
-            names_of_labels,
-            tuple(decisions),
-            checks_inputs=chosen.checks_inputs,
-            metadata=told,
-            difference=worst,
-        )
+        return chosen, run, worst, tuple(decisions)
     raise SzilardError("no backend can be used")
 
 
@@ -142,6 +164,12 @@ def _outputs(graph: Graph, x: Tensor) -> tuple[Tensor, ...]:
         raise SzilardError(
             f"the network does not run in mode {graph.mode}: {first_line(error)}; choose another mode"
         ) from error
+    for name, value in zip(graph.outputs, found, strict=True):
+        if not bool(torch.isfinite(value).all()):
+            raise SzilardError(
+                f"the network returns NaN or infinite values in {name} for the example; give inputs in the units "
+                "that it takes"
+            )
     return found
 
 

@@ -74,7 +74,8 @@ def quantise(
         calibration: inputs ``[N, *shape]`` like those of the application; a hundred are enough.
         evaluation: data to measure the effect on.
         path: file to write.
-        reduce_range: 7 bits for weights. Processors without VNNI add pairs of 8-bit products in 16 bits, which overflow.
+        reduce_range: 7 bits for weights. Processors without VNNI add pairs of 8-bit products in 16 bits, which can
+            overflow.
 
     Returns:
         the quantised network, and what that did.
@@ -203,7 +204,7 @@ def _reader(network: Compiled, x: Tensor, session: Session) -> Any:
 
     network._checked(x[: network.batch] if network.batch else x)
 
-    class Reader(CalibrationDataReader):  # type: ignore[misc]
+    class Reader(CalibrationDataReader):
         def __init__(self) -> None:
             self.batches: Iterator[Tensor] = iter(
                 part for part in x.split(network.batch or _BATCH) if network.batch in (None, len(part))

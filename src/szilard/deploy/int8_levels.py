@@ -30,8 +30,8 @@ def with_levels(
 
     Args:
         source: compiled with backend ``"onnx"``, or its file.
-        levels: by name of a weight in the network: int8 levels of its shape, and float32 steps, a scalar or one for each
-            row ``[shape[0]]``.
+        levels: by name of a weight in the network: int8 levels of its shape, and float32 steps, a scalar or one for
+            each row ``[shape[0]]``.
         path: file to write.
 
     Returns:
@@ -47,20 +47,20 @@ def with_levels(
     before = digest(model)
     stored = {one.name: one for one in model.graph.initializer}
     added = []
-    for name, (integers, steps) in levels.items():
+    for name, given in levels.items():
+        integers, steps = (np.asarray(part) for part in given)
         tensor = _stored(stored, name)
-        integers, steps = np.asarray(integers), np.asarray(steps)
         _check(name, onnx.numpy_helper.to_array(tensor), integers, steps)
         whole = tensor.name
         model.graph.initializer.remove(tensor)
-        model.graph.initializer.extend([
-            onnx.numpy_helper.from_array(integers, f"{whole}.levels"), onnx.numpy_helper.from_array(steps, f"{whole}.step"),
-        ])  # fmt: skip
-        axis = {"axis": 0} if steps.ndim else {}
-        inputs = [f"{whole}.levels", f"{whole}.step"]
-        added.append(
-            onnx.helper.make_node("DequantizeLinear", inputs, [whole], name=f"{whole}.value", **axis)
+        kept = {f"{whole}.levels": integers, f"{whole}.step": steps}
+        model.graph.initializer.extend(
+            onnx.numpy_helper.from_array(value, one) for one, value in kept.items()
         )
+        node = onnx.helper.make_node("DequantizeLinear", list(kept), [whole], name=f"{whole}.value")
+        if steps.ndim:
+            node.attribute.append(onnx.helper.make_attribute("axis", 0))
+        added.append(node)
     nodes = [*added, *model.graph.node]
     del model.graph.node[:]
     model.graph.node.extend(nodes)

@@ -1,7 +1,7 @@
 """Joint operators for mean and variance in TVM: one loop over the inputs makes both, vectorised over outputs.
 
-The three products of a Gaussian layer read the same inputs and rows of weights. A tuple reduction reads them once. Weights
-are packed in lanes of outputs, ``[N / 16, K, 16]``, so that a step of the loop is a few vector multiply-adds.
+The three products of a Gaussian layer read the same inputs. A tuple reduction reads them once. Weights are packed in
+lanes of outputs, ``[N / 16, K, 16]``, so that a step of the loop is a few vector multiply-adds.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from szilard.bayes.in_place import replace_in_place
 from szilard.bayes.moments.value import GaussianTensor, split
+from szilard.deploy.graph import Graph
 from szilard.deploy.lowered import GaussianConv, GaussianLayer, GaussianLinear
 
 LANES = 16  #: Outputs of one vector; two registers of AVX2, four of NEON.
@@ -104,7 +105,7 @@ def packed(weight: Tensor) -> Tensor:
     return whole.unflatten(0, (-1, LANES)).movedim(1, -1).contiguous()
 
 
-def with_joint_layers(graph: nn.Module) -> tuple[nn.Module, int]:
+def with_joint_layers(graph: Graph) -> tuple[Graph, int]:
     """A copy of a graph in which Gaussian layers are joint ones, where there is an operator, and their number."""
     graph, count = copy.deepcopy(graph), 0
     for module in list(graph.modules()):
@@ -164,6 +165,7 @@ def _function(
         )
 
     blocks = weight[0]
+    packed_shape: tuple[int, ...]
     inputs = [te.placeholder(x, name="mean")] + ([] if certain else [te.placeholder(x, name="variance")])
     names = ["m", "s"] if certain else ["m", "second", "s"]
     weights = [te.placeholder(weight, name=name) for name in names]

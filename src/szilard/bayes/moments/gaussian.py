@@ -13,12 +13,12 @@ import functools
 import math
 from collections.abc import Callable
 
-import numpy as np
 import torch
 from torch import Tensor
 
 Pair = tuple[Tensor, Tensor]
-NODES = 21  # of the Gauss-Hermite quadrature
+NODES = 21  # of the quadrature
+SPACING = 0.6  # of its nodes, standard deviations
 _FAR = 20.0  # beyond so many deviations nothing changes in double precision
 
 
@@ -111,12 +111,14 @@ def log_normal(mean: Tensor, variance: Tensor) -> Pair:
 
 @functools.cache
 def _nodes() -> tuple[tuple[float, float], ...]:
-    nodes, weights = np.polynomial.hermite_e.hermegauss(NODES)
-    return tuple((float(x), float(w)) for x, w in zip(nodes, weights / weights.sum(), strict=True))
+    """Equidistant nodes: for tanh of a unit variance the error is 1e-7, and 3e-5 with as many Gauss-Hermite nodes."""
+    nodes = [SPACING * (k - NODES // 2) for k in range(NODES)]
+    weights = [math.exp(-0.5 * node * node) for node in nodes]
+    return tuple((node, weight / sum(weights)) for node, weight in zip(nodes, weights, strict=True))
 
 
 def quadrature(function: Callable[[Tensor], Tensor], mean: Tensor, variance: Tensor) -> Pair:
-    """Moments of a smooth function of each variable by Gauss-Hermite quadrature with :data:`NODES` nodes.
+    """Moments of a smooth function of each variable by the trapezoidal rule with :data:`NODES` nodes.
 
     Deviations below h = ε^(1/3) max(|μ|, 1), with ε the precision of the numbers, are replaced by h, and the results
     are scaled back by v / h²: differences of values that are closer would be rounding errors.

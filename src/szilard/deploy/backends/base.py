@@ -81,8 +81,8 @@ class Backend:
             threads: of the runtime.
 
         Returns:
-            its metadata, of which only the hash has been checked, and a function that opens it in the runtime, given the
-            checked :class:`~szilard.deploy.description.Description`.
+            its metadata, of which only the hash has been checked, and a function that opens it in the runtime, given
+            the checked :class:`~szilard.deploy.description.Description`.
 
         Raises:
             SzilardError: a damaged file, or one that szilard did not write.

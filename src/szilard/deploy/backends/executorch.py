@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch import Tensor
 from szilard import atomic
 from szilard.deploy.backends.base import Backend, Job, Run, exported, without_erfc
 from szilard.deploy.backends.quiet import quiet
-from szilard.deploy.description import HASH, Description, hashed, packed, unpacked
+from szilard.deploy.description import HASH, hashed, packed, unpacked
 from szilard.errors import SzilardError, first_line
 
 MOST = 32  #: Examples of one call of a file for any batch; larger batches are several calls.
@@ -32,15 +33,12 @@ class ExecuTorch(Backend):
         content = described(program(job), job.metadata)
         if job.path is not None:
             atomic.write(job.path, content, follow=True)
-        return loaded(content, MOST if job.dynamic else None)
+        return loaded(content)
 
     def open(self, path: Path, content: bytes, threads: int) -> tuple[dict[str, str], Callable[[Any], Run]]:
         """As the base class; the runtime chooses the number of threads."""
 
-        def opened(told: Description) -> Run:
-            return loaded(content, MOST if told.batch is None else None)
-
-        return read(path, content), opened
+        return read(path, content), lambda _: loaded(content)
 
 
 def program(job: Job) -> bytes:
@@ -53,7 +51,9 @@ def program(job: Job) -> bytes:
         from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
         from executorch.exir import to_edge_transform_and_lower
 
-        graph = without_erfc(exported(job, most=MOST))
+        size = MOST if job.dynamic else len(job.example)  # tracing with few examples would set a lower limit
+        example = job.example[:1].expand(size, *job.example.shape[1:]).contiguous()
+        graph = without_erfc(exported(replace(job, example=example), most=MOST))
         try:
             made = to_edge_transform_and_lower(graph, partitioner=[XnnpackPartitioner()]).to_executorch()
             return bytes(made.buffer)
@@ -84,12 +84,8 @@ def read(path: Path, content: bytes) -> dict[str, str]:
     return found
 
 
-def loaded(content: bytes, most: int | None) -> Run:
-    """Open a program.
-
-    Args:
-        content: of the file.
-        most: examples of one call; None: a call takes the whole batch.
+def loaded(content: bytes) -> Run:
+    """Open a program. It is called with at most as many examples as its memory is planned for.
 
     Raises:
         SzilardError: ExecuTorch cannot open it.
@@ -100,6 +96,7 @@ def loaded(content: bytes, most: int | None) -> Run:
         try:
             opened = Runtime.get().load_program(content, verification=Verification.InternalConsistency)
             method = opened.load_method("forward")
+            most = int(opened.metadata("forward").input_tensor_meta(0).sizes()[0])
         except Exception as error:
             raise SzilardError(f"ExecuTorch cannot open the program: {first_line(error)}") from error
         if method is None:
@@ -108,10 +105,7 @@ def loaded(content: bytes, most: int | None) -> Run:
     @torch.no_grad()
     def run(x: Tensor) -> tuple[Tensor, ...]:
         # The outputs are views of the method's memory, which its next call overwrites.
-        parts = [
-            [value.clone() for value in method.execute([part.contiguous()])]
-            for part in x.split(most or len(x))
-        ]
+        parts = [[value.clone() for value in method.execute([part.contiguous()])] for part in x.split(most)]
         return tuple(
             torch.cat(values) if len(values) > 1 else values[0] for values in zip(*parts, strict=True)
         )

@@ -35,13 +35,13 @@ class Inductor(Backend):
             with quiet():
                 program = exported(job)
                 try:
-                    torch._inductor.aoti_compile_and_package(  # type: ignore[no-untyped-call]
+                    torch._inductor.aoti_compile_and_package(
                         program, package_path=str(path), inductor_configs={"cpp.threads": job.threads}
                     )
                 except Exception as error:
                     raise SzilardError(
-                        f"AOTInductor cannot compile the network: {first_line(error)}; it needs a C++ compiler, or choose "
-                        "another backend"
+                        f"AOTInductor cannot compile the network: {first_line(error)}; it needs a C++ compiler, or "
+                        "choose another backend"
                     ) from error
             content = described(path.read_bytes(), job.metadata)
         if job.path is not None:
@@ -97,7 +97,7 @@ def loaded(content: bytes) -> Run:
         path = Path(folder) / "network.pt2"
         path.write_bytes(content)
         try:
-            opened = torch._inductor.aoti_load_package(str(path))  # type: ignore[no-untyped-call]
+            opened = torch._inductor.aoti_load_package(str(path))
         except Exception as error:
             raise SzilardError(f"torch cannot open the package: {first_line(error)}") from error
 

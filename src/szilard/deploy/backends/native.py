@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from szilard.deploy.backends.base import Backend, Job, Run
+from szilard.deploy.native import pooling, products, shapes
 from szilard.deploy.native.choice import Faster
 from szilard.deploy.native.layers import lowered
 from szilard.deploy.native.traced import Traced, made
@@ -17,6 +18,7 @@ from szilard.kernels import native
 from szilard.kernels.inference import Compiled, Program
 from szilard.kernels.inference.uncertainty import MULTIPLE, class_uncertainty
 
+FAMILIES = (products, pooling, shapes)  # importing them fills the table of rules
 MOST = 8  # examples of one call; larger batches are several calls
 
 

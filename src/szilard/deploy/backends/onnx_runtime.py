@@ -195,7 +195,8 @@ def rename(model: Any, inputs: Sequence[str], outputs: Sequence[str]) -> None:
 def derive_second_moments(model: Any) -> None:
     """Replace stored second moments m² + s by two operations on the stored m and s.
 
-    ONNX Runtime folds them when it opens the file, so that they cost no time afterwards, and the file is a third smaller.
+    ONNX Runtime folds them when it opens the file, so that they cost no time afterwards, and the file is up to a
+    third smaller.
     """
     import onnx
 

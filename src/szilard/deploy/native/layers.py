@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import nn
@@ -11,7 +12,7 @@ from szilard.bayes import BayesConv, BayesLayer, BayesLinear
 from szilard.bayes.batch_innermost import release_innermost
 from szilard.bayes.fuse import separate_rectifiers
 from szilard.bayes.in_place import replace_in_place
-from szilard.deploy.native.rules import conv_layer, linear_layer
+from szilard.deploy.native.products import conv_layer, linear_layer
 from szilard.deploy.native.traced import Dense, Sparse, Traced, Weight
 from szilard.errors import SzilardError
 from szilard.networks import copied, make_plain
@@ -37,11 +38,10 @@ class NativeLayer(nn.Module):
         self.full = support.density > DENSEST
         self.constant = None if layer.bias is None else layer.bias.detach().float()
         self.name, self.choose = name, choose
-        self.geometry = layer.geometry if isinstance(layer, BayesConv) else None
-        if isinstance(layer, BayesConv) and layer.pad is not None:
-            raise SzilardError(
-                f"the native backend pads with zeros only, and {name} pads with {layer.pad[1]}; choose another backend"
-            )
+        self.geometry: tuple[Any, ...] | None = None
+        if isinstance(layer, BayesConv):
+            stride, padding, dilation, groups = layer.geometry
+            self.geometry = stride, _padding(layer, padding, name), dilation, groups
 
     def forward(self, x: Traced) -> Traced:
         if not isinstance(x, Traced):
@@ -55,6 +55,20 @@ class NativeLayer(nn.Module):
         if self.geometry is None:
             return linear_layer(x, weight, self.constant)
         return conv_layer(x, weight, self.constant, *self.geometry)
+
+
+def _padding(layer: BayesConv, padding: list[int], name: str) -> list[tuple[int, int]]:
+    """Zeros before and after each axis."""
+    pairs = [(n, n) for n in padding]
+    if layer.pad is None:
+        return pairs
+    amounts, mode = layer.pad  # from the last axis on
+    if mode != "constant":
+        raise SzilardError(
+            f"the native backend pads with zeros only, and {name} pads with {mode}; choose another backend"
+        )
+    more = list(zip(amounts[::2], amounts[1::2], strict=True))[::-1]
+    return [(a + c, b + d) for (a, b), (c, d) in zip(pairs, more, strict=True)]
 
 
 def dense(weight: Sparse) -> Dense:

@@ -128,4 +128,4 @@ class Compiled:
         return Compiled, self._given  # a copy makes a program of its own
 
 
-_NOT_FINITE = "a program was given an input with NaN or infinity; replace these numbers first"
+_NOT_FINITE = "the input holds NaN or infinite values; replace them before the call"

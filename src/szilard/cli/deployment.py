@@ -1,0 +1,260 @@
+"""What ``szilard deploy`` compiles: networks with the meaning and the units of their inputs and outputs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from szilard import deploy
+from szilard.cli import network_data, output
+from szilard.cli.external import adapted_outputs, build_record, weights
+from szilard.cli.external.network_and_data import NetworkAndExamples, open_network_and_data
+from szilard.cli.loading import saved_network_of
+from szilard.cli.request import Request, check_samples
+from szilard.deploy import Compiled, Units, backends
+from szilard.deploy.graph import MODES, output_of
+from szilard.deploy.units import Standardise
+from szilard.errors import SzilardError
+from szilard.likelihood import Bernoulli, Categorical, Likelihood, choose
+from szilard.model import saved_network
+from szilard.model.evaluate import lacks_noise, with_noise
+from szilard.model.saved_network import SavedNetwork
+from szilard.networks import build_for
+
+Tell = Callable[[str], None]
+
+_MOST = 1024  # inputs of the test split that are compared
+_EXAMPLES = 16  # inputs that are made up where there are no data
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """Networks, and what their inputs and outputs mean.
+
+    Attributes:
+        networks: in eval mode; several for an ensemble.
+        task: name of the task, or the likelihood of the outputs.
+        examples: inputs ``[N, *shape]`` in the units of the data.
+        split: name of the split that they are from; empty where they were made up.
+        calibration: divides logits.
+        inputs, targets: units, or None.
+        labels: names of classes or targets.
+        features: names of the features of a table.
+        name: of the task, for the file.
+        method: name of the method, or empty.
+    """
+
+    networks: tuple[nn.Module, ...]
+    task: Any
+    examples: Tensor
+    split: str
+    calibration: float = 1.0
+    inputs: Units | None = None
+    targets: Units | None = None
+    labels: tuple[str, ...] = ()
+    features: tuple[str, ...] = ()
+    name: str = ""
+    method: str = ""
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What the file says besides its description: only what a reader needs, and no path of this machine."""
+        shape = list(self.examples.shape[1:])
+        kind = str(self.examples.dtype).removeprefix("torch.")
+        if self.features:
+            inputs = f"{kind} [B, {len(self.features)}]: the features of the table in its units"
+        elif self.inputs is not None and len(shape) == 3:
+            inputs = f"{kind} [B, {', '.join(map(str, shape))}]: images with values from 0 to 1"
+        else:
+            inputs = f"{kind} [B, {', '.join(map(str, shape))}]"
+        found = {
+            "task": self.name,
+            "inputs": inputs,
+            "features": json.dumps(self.features),
+            "method": self.method,
+        }
+        return {key: value for key, value in found.items() if value not in ("", "[]")}
+
+
+@dataclass(frozen=True)
+class Options:
+    """How networks are compiled, as typed."""
+
+    backend: str
+    mode: str | None
+    samples: int | None
+    seed: int
+    batch: int | None
+    threads: int
+
+    def __post_init__(self) -> None:
+        if self.mode is not None and self.mode not in MODES:
+            raise SzilardError(f"--mode is {self.mode!r}; choose one of {', '.join(MODES)}")
+        if self.samples is not None:
+            check_samples(self.samples)
+            if self.mode not in (None, "samples"):
+                raise SzilardError(f"mode {self.mode} draws no samples; leave out --samples or --mode")
+        for name, value in (("--batch", self.batch), ("--threads", self.threads)):
+            if value is not None and value < 1:
+                raise SzilardError(f"{name} must be at least 1, not {value}")
+
+    @property
+    def chosen_mode(self) -> str | None:
+        """The mode that was typed, directly or by ``--samples``."""
+        return "samples" if self.samples is not None else self.mode
+
+
+def runtime(name: str, out: Path | None) -> str:
+    """The backend to compile for, which can be used and writes such a file.
+
+    Raises:
+        SzilardError: there is none, it is not installed, or the file has another suffix or cannot be written.
+    """
+    suffixes = backends.SUFFIXES
+    if name == "auto":
+        if out is None:
+            raise SzilardError(
+                f"name the file to write with --out, which ends in {', '.join(suffixes)}, or a backend with --backend"
+            )
+        if out.suffix.lower() not in suffixes:
+            raise SzilardError(
+                f"{out} has no suffix of a compiled file; name one that ends in {', '.join(suffixes)}"
+            )
+        name = suffixes[out.suffix.lower()]
+    chosen = backends.backend(name)
+    if not chosen.suffix and out is not None:
+        raise SzilardError(
+            f"backend {name} writes no file; leave out --out, and use it in Python (szilard.deploy.compile) or with "
+            "szilard predict --one-pass"
+        )
+    if chosen.suffix and out is None:
+        raise SzilardError(f"backend {name} writes a file; name one with --out that ends in {chosen.suffix}")
+    if out is not None:
+        if out.suffix.lower() != chosen.suffix:
+            raise SzilardError(f"backend {name} writes files that end in {chosen.suffix}, and --out is {out}")
+        output.check_writable(out)
+    return name
+
+
+def opened(request: Request, input_shape: tuple[int, ...] | None, tell: Tell) -> Source:
+    """The network of a file.
+
+    Args:
+        input_shape: of ``--input-shape``, for weights without data.
+
+    Raises:
+        SzilardError: as ``szilard predict`` for such a file.
+    """
+    if saved_network.is_finished(request.path):
+        found = saved_network_of(request.path, request, tell)
+        return _of_saved(found, *_raw_examples(found, request, tell))
+    if request.data_options.get("name") is None:
+        return _of_weights(request, input_shape, tell)
+    made = open_network_and_data(request, tell)
+    if made.other_units:
+        tell(made.other_units)
+    if isinstance(made, NetworkAndExamples):
+        return _of_examples(made)
+    network, data = made.for_method(), made.data
+    network = with_noise(network, data) if lacks_noise(network, data) else network
+    found = SavedNetwork.plain(network, data, network_spec=made.spec, source={})
+    return _of_saved(found, data.raw(data.test.x[:_MOST]).float(), "test split")
+
+
+def _raw_examples(found: SavedNetwork, request: Request, tell: Tell) -> tuple[Tensor, str]:
+    """Inputs in the units of the data, and the name of the split they are from."""
+    try:
+        data = network_data.for_network(found, request.data_options, str(request.path))
+    except SzilardError as error:
+        if request.data_options.get("name") is not None:
+            raise
+        tell(f"compiled without data, and compared on random inputs: {error}")
+        noise = torch.Generator().manual_seed(0)
+        shape = (_EXAMPLES, *found.input_shape)
+        if len(found.input_shape) == 3:
+            return torch.rand(shape, generator=noise), ""
+        return torch.randn(shape, generator=noise) * found.scale.float() + found.shift.float(), ""
+    return data.raw(data.test.x[:_MOST]).float(), "test split"
+
+
+def _of_saved(found: SavedNetwork, examples: Tensor, split: str) -> Source:
+    in_units = found.target_type.in_units
+    return Source(
+        (adapted_outputs.for_method(found).eval(),),
+        found.task if found.target_type.has_classes else found.method.likelihood,
+        examples, split, found.method.calibration, Units(found.shift, found.scale),
+        Units(found.target_shift, found.target_scale) if in_units else None,
+        tuple(found.classes or found.targets), tuple(found.feature_names), found.task, found.method.name,
+    )  # fmt: skip
+
+
+def _of_examples(made: NetworkAndExamples) -> Source:
+    x, record, likelihood = made.data.test.x[:_MOST], made.record, made.valid.choice.likelihood
+    units = None
+    if record.shift is not None and record.scale is not None:
+        units = Units(record.shift, record.scale)
+        x = x * record.scale + record.shift
+    return Source(
+        (made.network.eval(),), likelihood, x, "test split", inputs=units, targets=_targets(likelihood, made.target),
+        labels=made.data.outputs, features=made.data.columns, name=likelihood.name,
+    )  # fmt: skip
+
+
+def _targets(likelihood: Likelihood, pair: tuple[Tensor, Tensor] | None) -> Units | None:
+    return None if pair is None or isinstance(likelihood, Categorical | Bernoulli) else Units(*pair)
+
+
+def _of_weights(request: Request, shape: tuple[int, ...] | None, tell: Tell) -> Source:
+    """Weights without data: the shape of inputs is typed or recorded, and inputs are as the network takes them."""
+    path = request.path
+    record = build_record.read(path, request.spec, trusted=request.trusted)
+    spec = request.spec if record is None else record.spec
+    shape = shape or (None if record is None else record.input_shape)
+    if shape is None:
+        raise SzilardError(f"{path} does not say what inputs its network takes; add --input-shape, or --data")
+    network, _ = weights.network_of(
+        path, spec, request.key, request.trusted,
+        lambda named: build_for(named, shape, None if record is None else record.n_outputs), tell,
+    )  # fmt: skip
+    x = torch.rand((_EXAMPLES, *shape), generator=torch.Generator().manual_seed(0))
+    units = target = None
+    if request.normalisation.typed:
+        units = Units(*request.normalisation.numbers(shape))
+    elif record is not None and record.shift is not None and record.scale is not None:
+        units = Units(record.shift, record.scale)
+    if record is not None and record.target_shift is not None and record.target_scale is not None:
+        target = record.target_shift, record.target_scale
+    known = request.task or (record.task if record is not None else "") or None
+    standard = x if units is None else Standardise(units)(x)
+    choice = choose(output_of(network.eval(), standard), task=known)
+    tell(f"outputs are read as {choice.likelihood.name} ({choice.reason})")
+    return Source(
+        (network,), choice.likelihood, x, "", inputs=units, targets=_targets(choice.likelihood, target),
+        labels=() if record is None else record.outputs, features=() if record is None else record.columns,
+        name=choice.likelihood.name,
+    )  # fmt: skip
+
+
+def compiled(source: Source, options: Options, out: Path | None, **changed: Any) -> Compiled:
+    """The networks of a source, compiled.
+
+    Args:
+        out: file to write, or None.
+        changed: arguments of :func:`szilard.deploy.compile` in place of those of the options.
+    """
+    several = len(source.networks) > 1
+    fixed = options.chosen_mode in ("samples", "ensemble") or several
+    arguments: dict[str, Any] = {
+        "backend": options.backend, "mode": options.chosen_mode, "samples": options.samples or 32,
+        "seed": options.seed, "batch": options.batch or (1 if fixed else None), "threads": options.threads,
+        "task": source.task, "calibration": source.calibration, "inputs": source.inputs, "targets": source.targets,
+        "labels": source.labels, "metadata": source.metadata, "path": out,
+    } | changed  # fmt: skip
+    networks = source.networks if several or arguments["mode"] == "ensemble" else source.networks[0]
+    return deploy.compile(networks, source.examples, **arguments)

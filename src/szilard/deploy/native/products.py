@@ -1,0 +1,146 @@
+"""Linear maps, convolutions, normalisation, activations and sums as steps of a program."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from szilard.deploy.native.rule_table import RULES, axes_of
+from szilard.deploy.native.traced import Dense, Layer, Traced, Weight, later, made
+from szilard.errors import SzilardError
+from szilard.kernels.inference import Value
+
+rule = RULES.rule
+
+
+def _same(kernel: Sequence[int], dilation: Sequence[int]) -> list[tuple[int, int]]:
+    totals = [d * (k - 1) for k, d in zip(kernel, dilation, strict=True)]
+    return [(total // 2, total - total // 2) for total in totals]
+
+
+def _pairs(padding: Any, axes: int) -> list[tuple[int, int]]:
+    """Padding before and after each axis, from one number for both."""
+    each = (padding,) * axes if isinstance(padding, int) else tuple(padding)
+    return [(p, p) if isinstance(p, int) else (int(p[0]), int(p[1])) for p in each]
+
+
+def linear_layer(x: Traced, weight: Weight, bias: Tensor | None) -> Traced:
+    """A linear map of the last axis."""
+    if len(x.sizes) != 1:
+        raise SzilardError(
+            "the native backend takes linear layers of [B, features] only; choose another backend, such as onnx"
+        )
+
+    def emit(weight: Weight, bias: Tensor | None, relu: bool) -> Value:
+        return x.program.linear(x.value, weight, bias, relu=relu)
+
+    return later(x, (weight.shape[0],), Layer(weight, bias, emit))
+
+
+def conv_layer(
+    x: Traced, weight: Weight, bias: Tensor | None, stride: Any, padding: Any, dilation: Any, groups: int
+) -> Traced:
+    """A convolution over one or two axes."""
+    axes = len(weight.shape) - 2
+    strides, dilations = axes_of(stride, axes), axes_of(dilation, axes)
+    kernel = weight.shape[2:]
+    if padding == "valid":
+        padding = 0
+    pads = _same(kernel, dilations) if padding == "same" else _pairs(padding, axes)
+    sizes = [
+        (n + sum(p) - d * (k - 1) - 1) // s + 1
+        for n, p, k, s, d in zip(x.sizes[1:], pads, kernel, strides, dilations, strict=True)
+    ]
+
+    def emit(weight: Weight, bias: Tensor | None, relu: bool) -> Value:
+        return x.program.conv(
+            x.value, weight, bias, stride=strides, padding=pads, dilation=dilations, groups=groups, relu=relu
+        )
+
+    return later(x, (weight.shape[0], *sizes), Layer(weight, bias, emit))
+
+
+@rule("linear")
+def _linear(input: Traced, weight: Tensor, bias: Tensor | None = None) -> Traced:
+    return linear_layer(input, Dense(weight.detach()), None if bias is None else bias.detach())
+
+
+@rule("conv1d", "conv2d")
+def _conv(
+    input: Traced,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Traced:
+    plain = None if bias is None else bias.detach()
+    return conv_layer(input, Dense(weight.detach()), plain, stride, padding, dilation, groups)
+
+
+@rule("batch_norm")
+def _batch_norm(
+    input: Traced,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+    *_: object,
+) -> Traced:
+    if training or running_mean is None or running_var is None:
+        raise SzilardError("the native backend needs BatchNorm with running statistics")
+    scale = torch.rsqrt(running_var + eps)
+    scale = scale if weight is None else scale * weight.detach()
+    shift = -running_mean * scale
+    shift = shift if bias is None else shift + bias.detach()
+    layer = input.layer
+    if layer is not None:
+        return later(input, input.sizes, layer.scaled(scale, shift))
+    return later(input, input.sizes, lambda relu: input.program.affine(input.value, scale, shift, relu=relu))
+
+
+@rule("relu", "relu_")
+def relu(input: Traced, inplace: bool = False) -> Traced:
+    if input.before_relu is not None:
+        return input
+    answer = Traced(input.program, input.sizes, lambda relu: answer.value, before_relu=input)
+    return answer
+
+
+def _activation(name: str) -> Callable[..., Traced]:
+    def run(input: Traced, inplace: bool = False) -> Traced:
+        return made(input.program, getattr(input.program, name)(input.value))
+
+    return run
+
+
+for _name in ("sigmoid", "tanh", "silu"):
+    rule(_name)(_activation(_name))
+
+
+@rule("gelu")
+def _gelu(input: Traced, approximate: str = "none") -> Traced:
+    if approximate != "none":
+        raise SzilardError("the native backend has no kernel for gelu with approximate='tanh'")
+    return made(input.program, input.program.gelu(input.value))
+
+
+@rule("leaky_relu", "leaky_relu_")
+def _leaky_relu(input: Traced, negative_slope: float = 0.01, inplace: bool = False) -> Traced:
+    return made(input.program, input.program.leaky_relu(input.value, negative_slope))
+
+
+@rule("add", "__add__", "__radd__", "__iadd__", "add_")
+def _add(input: Any, other: Any, *, alpha: float = 1) -> Traced:
+    if alpha != 1 or not isinstance(input, Traced) or not isinstance(other, Traced) or input is other:
+        raise SzilardError("the native backend adds two different values of the network only")
+    if input.sizes != other.sizes:
+        raise SzilardError("the native backend adds values of one shape only")
+    return later(input, input.sizes, lambda relu: input.program.add(input.value, other.value, relu=relu))

@@ -1,0 +1,226 @@
+"""szilard deploy: one file for a runtime, which answers as szilard predict does."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import numpy as np
+import pytest
+import torch
+from cli_tools import TINY, szilard
+
+from szilard import data, deploy
+from szilard.training import load_network
+
+onnxruntime = pytest.importorskip("onnxruntime")
+pytest.importorskip("onnxscript")
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "digits"
+    typed = szilard(
+        "fit",
+        *TINY,
+        "--epochs",
+        25,
+        "--lr",
+        0.02,
+        "--density",
+        0.8,
+        "--method",
+        "ssvi",
+        "--out",
+        out,
+        "--quiet",
+    )
+    assert typed.code == 0, typed.output
+    return out
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    """A run on a table whose inputs and targets are far from mean zero."""
+    folder = tmp_path_factory.mktemp("runs")
+    lines = ["size,age,price"] + [
+        f"{500 + 40 * (i % 9)},{i % 7},{1000.5 + 300 * (i % 9) - 50 * (i % 7)}" for i in range(150)
+    ]
+    (folder / "old.csv").write_text("\n".join(lines))
+    (folder / "new.csv").write_text("size,age\n580,2\n700,5\n")
+    typed = szilard(
+        "fit", "--data", folder / "old.csv", "--target", "price", "--network", "mlp:16", "--density", 1, "--epochs", 40,
+        "--lr", 0.02, "--no-baselines", "--out", folder / "run", "--quiet",
+    )  # fmt: skip
+    assert typed.code == 0, typed.output
+    return folder
+
+
+def answers(path, x: np.ndarray) -> dict[str, np.ndarray]:
+    """What a program with ONNX Runtime and without szilard gets."""
+    session = onnxruntime.InferenceSession(str(path))
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(None, {"x": x}), strict=True))
+
+
+def column(text: str, name: str) -> np.ndarray:
+    return np.array([float(row[name]) for row in csv.DictReader(io.StringIO(text))])
+
+
+def test_classes_with_uncertainty(digits, tmp_path):
+    typed = szilard("deploy", digits, "-o", tmp_path / "digits.onnx")
+    assert typed.code == 0, typed.output
+    assert "moments (mean and variance in one pass)" in typed.stdout
+    assert "inputs of the test split" in typed.stdout
+    loaded = data.load("digits", n_train=100)
+    x = loaded.raw(loaded.test.x)[:40].numpy()
+    found = answers(tmp_path / "digits.onnx", x)
+    saved = load_network(digits / "ssvi" / "network.pt")
+    wanted = saved.method.predict_one_pass(saved.network, loaded.test.x[:40])
+    np.testing.assert_allclose(found["answer"].max(1), wanted.max_probability().numpy(), atol=1e-4)
+    np.testing.assert_allclose(found["epistemic"], wanted.epistemic().numpy(), atol=1e-4)
+    np.testing.assert_allclose(found["aleatoric"], wanted.aleatoric().numpy(), atol=1e-4)
+    opened = deploy.load(tmp_path / "digits.onnx")
+    assert opened.labels == tuple("0123456789")
+    assert opened.metadata["task"] == "classification"
+    assert opened.metadata["inputs"] == "float32 [B, 1, 8, 8]: images with values from 0 to 1"
+
+
+def test_values_in_the_units_of_the_table(table, tmp_path):
+    typed = szilard("deploy", table / "run", "-o", tmp_path / "price.onnx")
+    assert typed.code == 0, typed.output
+    predicted = szilard("predict", table / "run", table / "new.csv", "--one-pass").stdout
+    found = answers(tmp_path / "price.onnx", np.array([[580, 2], [700, 5]], np.float32))
+    np.testing.assert_allclose(found["answer"], column(predicted, "mean"), rtol=1e-4)
+    np.testing.assert_allclose(np.sqrt(found["epistemic"]), column(predicted, "epistemic_std"), rtol=1e-3)
+    np.testing.assert_allclose(np.sqrt(found["aleatoric"]), column(predicted, "aleatoric_std"), rtol=1e-3)
+    assert found["answer"].min() > 900
+    assert json.loads(deploy.load(tmp_path / "price.onnx").metadata["features"]) == ["size", "age"]
+
+
+def test_samples_are_those_of_predict(table, tmp_path):
+    typed = szilard(
+        "deploy", table / "run", "-o", tmp_path / "price.onnx", "--samples", 8, "--batch", 2, "--json"
+    )
+    assert typed.code == 0, typed.output
+    told = json.loads(typed.stdout)
+    assert (told["mode"], told["batch"], told["backend"]) == ("samples", 2, "onnx")
+    assert told["bytes"] == (tmp_path / "price.onnx").stat().st_size
+    assert told["difference"] < 1e-4
+    assert told["test_difference"] < 1e-4
+    assert 0 < told["test_inputs"] <= 30
+    assert set(told["seconds"]) == {"point", "samples"}
+    predicted = szilard("predict", table / "run", table / "new.csv", "--samples", 8).stdout
+    found = answers(tmp_path / "price.onnx", np.array([[580, 2], [700, 5]], np.float32))
+    np.testing.assert_allclose(found["answer"], column(predicted, "mean"), rtol=1e-4)
+    np.testing.assert_allclose(np.sqrt(found["epistemic"]), column(predicted, "epistemic_std"), rtol=1e-3)
+
+
+def test_an_ensemble_of_runs(digits, tmp_path):
+    typed = szilard(
+        "fit", *TINY, "--epochs", 15, "--lr", 0.02, "--method", "deterministic", "--no-baselines", "--seed", 5, "--out",
+        tmp_path / "other", "--quiet",
+    )  # fmt: skip
+    assert typed.code == 0, typed.output
+    files = digits / "deterministic" / "network.pt", tmp_path / "other"
+    typed = szilard("deploy", *files, "-o", tmp_path / "two.onnx", "--json")
+    assert typed.code == 0, typed.output
+    assert json.loads(typed.stdout)["mode"] == "ensemble"
+    loaded = data.load("digits", n_train=100)
+    p = []
+    for file in (files[0], files[1] / "deterministic" / "network.pt"):
+        saved = load_network(file)
+        p.append(saved.method.predict(saved.network, loaded.test.x[:1]).mean[0])
+    found = answers(tmp_path / "two.onnx", loaded.raw(loaded.test.x[:1]).numpy())
+    np.testing.assert_allclose(found["answer"], torch.stack(p).mean(0, keepdim=True).numpy(), atol=1e-4)
+    assert found["epistemic"][0] > 0
+
+
+def test_own_weights_in_their_units(table, tmp_path):
+    """A network of the user's own, trained on standardised inputs and raw prices, as its data show."""
+    loaded = data.load(str(table / "old.csv"), target="price")
+    torch.manual_seed(0)
+    network = torch.nn.Linear(2, 1)
+    x, y = loaded.train.x, loaded.train.y
+    solution = torch.linalg.lstsq(torch.cat([x, torch.ones(len(x), 1)], 1), y.unsqueeze(1)).solution
+    with torch.no_grad():
+        network.weight.copy_(solution[:2].T)
+        network.bias.copy_(solution[2])
+    torch.save(network.state_dict(), tmp_path / "w.pt")
+    (tmp_path / "own.py").write_text("from torch import nn\n\n\ndef build():\n    return nn.Linear(2, 1)\n")
+    spec = f"{tmp_path / 'own.py'}:build"
+    typed = szilard(
+        "deploy", tmp_path / "w.pt", "--network", spec, "--data", table / "old.csv", "--target", "price", "-o",
+        tmp_path / "w.onnx",
+    )  # fmt: skip
+    assert typed.code == 0, typed.output
+    assert "point (mean weights, no epistemic uncertainty)" in typed.stdout
+    found = answers(tmp_path / "w.onnx", np.array([[580, 2]], np.float32))
+    assert found["answer"][0] == pytest.approx(1000.5 + 300 * 2 - 50 * 2, rel=1e-3)
+    assert found["epistemic"][0] == 0
+    typed = szilard("deploy", tmp_path / "w.pt", "--network", spec, "-o", tmp_path / "v.onnx")
+    typed.refused("does not say what inputs its network takes; add --input-shape, or --data")
+
+
+def test_native_writes_no_file_and_says_what_it_chose(digits, tmp_path, monkeypatch):
+    typed = szilard("deploy", digits, "--backend", "native")
+    assert typed.code == 0, typed.output
+    assert "writes no file: use it in Python (szilard.deploy.compile)" in typed.stdout
+    assert "difference to PyTorch" in typed.stdout
+    szilard("deploy", digits, "--backend", "native", "-o", tmp_path / "x.onnx").refused(
+        "native writes no file"
+    )
+
+
+@pytest.mark.parametrize(
+    ("typed", "sentence"),
+    [
+        ([], "name the file to write with --out"),
+        (["-o", "net.bin"], "net.bin has no suffix of a compiled file"),
+        (["-o", "net.onnx", "--backend", "onx"], "no backend 'onx' .perhaps onnx"),
+        (["-o", "net.pt2", "--backend", "onnx"], "onnx writes files that end in .onnx, and --out is net.pt2"),
+        (["--backend", "onnx"], "onnx writes a file; name one with --out that ends in .onnx"),
+        (["-o", "no/net.onnx"], "in a folder that does not exist"),
+        (["-o", "net.onnx", "--mode", "moment"], "--mode is 'moment'; choose one of point, moments"),
+        (["-o", "net.onnx", "--mode", "point", "--samples", 3], "mode point draws no samples"),
+        (["-o", "net.onnx", "--samples", 0], "--samples must be at least 1"),
+        (["-o", "net.onnx", "--batch", 0], "--batch must be at least 1"),
+        (["-o", "net.onnx", "--threads", 0], "--threads must be at least 1"),
+        (
+            ["-o", "net.onnx", "--mode", "moments", "--method", "deterministic"],
+            "needs a network with Gaussian",
+        ),
+    ],
+)
+def test_mistakes(digits, tmp_path, monkeypatch, typed, sentence):
+    monkeypatch.chdir(tmp_path)
+    szilard("deploy", digits, *typed).refused(sentence)
+    assert not list(tmp_path.iterdir())
+
+
+def test_files_that_are_no_networks(digits, table, tmp_path):
+    whole = (digits / "ssvi" / "network.pt").read_bytes()
+    (tmp_path / "half.pt").write_bytes(whole[: len(whole) // 2])
+    szilard("deploy", tmp_path / "half.pt", "-o", tmp_path / "a.onnx").refused("half.pt")
+    szilard("deploy", digits, table / "run", "-o", tmp_path / "a.onnx").refused(
+        "differ in their task; an ensemble needs the same"
+    )
+    assert not (tmp_path / "a.onnx").exists()
+
+
+def test_a_backend_that_computes_something_else_writes_nothing(digits, tmp_path, monkeypatch):
+    from szilard.deploy.backends import onnx_runtime
+
+    class Wrong(onnx_runtime.Session):
+        def __call__(self, x):
+            answer, *others = super().__call__(x)
+            return (answer * 1.01, *others)
+
+    monkeypatch.setattr(onnx_runtime, "Session", Wrong)
+    (tmp_path / "a.onnx").write_text("before")
+    szilard("deploy", digits, "-o", tmp_path / "a.onnx").refused(
+        "backend onnx computes another answer than PyTorch: they differ by 0.01 of its size"
+    )
+    assert (tmp_path / "a.onnx").read_text() == "before"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.onnx"]

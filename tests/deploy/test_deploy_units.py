@@ -1,0 +1,153 @@
+"""Units of inputs and targets that become part of a compiled network, and the comparison with PyTorch."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+import szilard
+from szilard import SzilardError, deploy
+from szilard.deploy import Units, checking
+from szilard.likelihood import Gaussian, NoisyGaussian
+
+
+def plain() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 4))
+
+
+@pytest.fixture
+def network():
+    return szilard.bayesianize(plain(), density=0.8).eval()
+
+
+X = Units(torch.tensor([500.0, -2.0, 0.1]), torch.tensor([80.0, 0.5, 3.0]))
+Y = Units(torch.tensor([1000.0, -7.0]), torch.tensor([300.0, 0.25]))
+
+
+def raw(count: int = 5) -> torch.Tensor:
+    noise = torch.randn(count, 3, generator=torch.Generator().manual_seed(1))
+    return noise * X.scale + X.shift
+
+
+@pytest.mark.parametrize("backend", ["eager", "native"])
+@pytest.mark.parametrize("mode", ["point", "moments"])
+def test_two_targets_in_their_units(network, backend, mode):
+    likelihood, x = NoisyGaussian(outputs=2), raw()
+    inner = deploy.compile(network, (x - X.shift) / X.scale, backend="eager", mode=mode, task=likelihood)
+    outer = deploy.compile(network, x, backend=backend, mode=mode, task=likelihood, inputs=X, targets=Y)
+    wanted, found = inner((x - X.shift) / X.scale), outer(x)
+    torch.testing.assert_close(found.answer, wanted.answer * Y.scale + Y.shift, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(found.aleatoric, wanted.aleatoric * Y.scale**2, rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(found.epistemic, wanted.epistemic * Y.scale**2, rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(found.mean, wanted.mean, rtol=1e-4, atol=1e-5)  # the network's own outputs
+
+
+def test_samples_and_known_noise_have_units(network):
+    x, units = raw(2), Units(torch.tensor([1.0, 2.0, 3.0, 4.0]), 2.0)
+    likelihood = Gaussian(torch.tensor([0.5, 1.0, 1.5, 2.0]))
+    arguments = {"backend": "eager", "mode": "samples", "samples": 6, "task": likelihood}
+    wanted = deploy.compile(network, x, **arguments)(x)
+    found = deploy.compile(network, x, **arguments, targets=units)(x)
+    torch.testing.assert_close(found.answer, wanted.answer * 2 + units.shift)
+    torch.testing.assert_close(found.epistemic, wanted.epistemic * 4)
+    torch.testing.assert_close(found.aleatoric, torch.tensor([1.0, 4.0, 9.0, 16.0]).expand(2, 4))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"inputs": Units(torch.zeros(4), 1.0)}, r"units of shape \[4\] do not fit inputs of shape \[3\]"),
+        ({"inputs": Units(0.0, 0.0)}, "finite, positive scale"),
+        ({"inputs": Units(float("nan"), 1.0)}, "finite shift"),
+        ({"targets": Units(torch.zeros(3), 1.0)}, "units of 2 targets must have 1 or 2 numbers, not 3"),
+        ({"targets": Y, "task": "classification"}, "only the targets of a regression have units"),
+    ],
+)
+def test_units_that_do_not_fit(network, arguments, sentence):
+    with pytest.raises(SzilardError, match=sentence):
+        deploy.compile(network, raw(), backend="eager", **{"task": NoisyGaussian(outputs=2), **arguments})
+
+
+def test_an_example_in_wrong_units_is_refused(network):
+    with pytest.raises(
+        SzilardError, match="infinite values in aleatoric for the example; give inputs in the units"
+    ):
+        deploy.compile(network, raw(), backend="eager", task=NoisyGaussian(outputs=2))
+
+
+def test_tokens_have_no_units():
+    network = nn.Sequential(nn.Embedding(9, 4), nn.Flatten(), nn.Linear(8, 3)).eval()
+    x = torch.ones(2, 2, dtype=torch.long)
+    assert deploy.compile(network, x, backend="eager")(x).answer.shape == (2, 3)
+    with pytest.raises(SzilardError, match="inputs of type int64 have no units"):
+        deploy.compile(network, x, backend="eager", inputs=Units(0.0, 2.0))
+
+
+def test_draws_are_those_of_predict():
+    method, x = szilard.methods.SSVI(n_data=10, density=0.5), raw(4)
+    network = method.prepare(plain(), "classification").eval()
+    wanted = method.predict(network, x, samples=5, seed=3)
+    found = deploy.compile(network, x, backend="eager", mode="samples", samples=5, seed=3)(x)
+    torch.testing.assert_close(found.answer, wanted.mean, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(found.epistemic, wanted.epistemic(), rtol=1e-4, atol=1e-5)
+
+
+def outputs(**changed: torch.Tensor) -> dict[str, torch.Tensor]:
+    usual = {
+        "answer": torch.tensor([100.0]),
+        "aleatoric": torch.tensor([4.0]),
+        "epistemic": torch.tensor([1e-7]),
+    }
+    return usual | changed
+
+
+def test_the_size_of_a_difference():
+    near = outputs(epistemic=torch.tensor([2e-7]))  # rounding of a difference of entropies
+    assert checking.difference(near, outputs(), in_nats=True)[0] < 1e-6
+    assert checking.difference(near, outputs(), in_nats=False)[0] < 1e-6
+    far = outputs(answer=torch.tensor([101.0]))
+    assert checking.difference(far, outputs(), in_nats=False) == (pytest.approx(0.01), "answer")
+    small = {name: value * 1e-6 for name, value in outputs().items()}  # variances of a small unit
+    wrong = small | {"epistemic": small["aleatoric"]}
+    assert checking.difference(wrong, small, in_nats=False) == (pytest.approx(1.0), "epistemic")
+    nan = outputs(answer=torch.tensor([float("nan")]))
+    assert checking.difference(nan, outputs(), in_nats=True) == (float("inf"), "answer")
+    assert checking.difference(outputs(answer=torch.zeros(2)), outputs(), in_nats=True)[0] == float("inf")
+
+
+def test_a_backend_that_differs_is_refused_or_passed_over(network, monkeypatch):
+    from szilard.deploy.backends import native
+
+    compiles = native.Native.compile
+
+    def wrong(self, job):
+        run = compiles(self, job)
+        return lambda x: [part + 1 for part in run(x)]
+
+    monkeypatch.setattr(native.Native, "compile", wrong)
+    with pytest.raises(SzilardError, match=r"backend native computes another .* than PyTorch"):
+        deploy.compile(network, raw(), backend="native", task=NoisyGaussian(outputs=2), inputs=X)
+    monkeypatch.setattr(deploy.compiling, "_ORDER", ("native", "eager"))
+    monkeypatch.setattr(deploy.backends, "installed", lambda: ["native", "eager"])
+    found = deploy.compile(network, raw(), task=NoisyGaussian(outputs=2), inputs=X)
+    assert found.backend == "eager"
+    assert "backend native was not used: backend native computes another" in found.decisions[0]
+    assert found.difference == 0
+
+
+def test_a_mode_that_the_network_cannot_run():
+    torch.manual_seed(0)
+
+    class Last(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.lstm, self.out = nn.LSTM(3, 4, batch_first=True), nn.Linear(4, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.out(self.lstm(x)[0][:, -1])
+
+    network = szilard.bayesianize(Last(), density=1.0).eval()
+    with pytest.raises(SzilardError, match=r"does not run in mode samples: .*; choose another mode"):
+        deploy.compile(network, torch.randn(2, 5, 3), backend="eager", mode="samples", samples=2)
