@@ -13,11 +13,12 @@ import argparse
 import json
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from common import machine
 from common.harness import finish, print_table, progress
@@ -27,14 +28,15 @@ from szilard import atomic, deploy
 from szilard.errors import SzilardError
 
 BATCHES = (1, 10, 100)
-#: Networks of which latency is measured; their trained weights are those of the first case of that structure.
-TIMED = {"MLP": "MNIST MLP", "LeNet-5": "MNIST LeNet-5", "ResNet-20": "CIFAR-10 ResNet-20"}
+#: Cases whose networks are timed, and the names of these in tables.
+TIMED = {"MNIST MLP": "MLP", "MNIST LeNet-5": "LeNet-5", "CIFAR-10 ResNet-20": "ResNet-20"}
 MODES = {"native": ("point", "moments")}  # others have draws, too
 ALL_MODES = ("point", "moments", "samples")
 #: Compiling takes the C++ compiler of this runtime many seconds.
 SLOW_TO_COMPILE = ("inductor",)
 PARTS = ("quality", "agreement", "latency")
 Section = dict[str, Any]
+Row = dict[str, Any]
 FIGURE_COLUMNS = ("figure", "value")
 
 
@@ -53,10 +55,14 @@ def runtimes(network: str, batch: int, quick: bool, installed: Sequence[str]) ->
     return found
 
 
-def networks(root: str, cache: Path | None, quick: bool) -> list[Trained]:
-    """All trained networks whose data are there."""
+def networks(
+    root: str, cache: Path | None, quick: bool, names: Collection[str] | None = None
+) -> list[Trained]:
+    """The trained networks, all or of these names, whose data are there."""
     found, parts = [], {}
     for case in CASES:
+        if names and case.name not in names:
+            continue
         try:
             key = (case.data, case.ood)
             if key not in parts:
@@ -67,37 +73,39 @@ def networks(root: str, cache: Path | None, quick: bool) -> list[Trained]:
     return found
 
 
-def latencies(found: Sequence[Trained], quick: bool, installed: Sequence[str]) -> list[latency.Row]:
+def latencies(found: Sequence[Trained], quick: bool, installed: Sequence[str]) -> Iterator[list[Row]]:
     """Times of the networks that are trained, and of a sparse one with random weights."""
     budget, longest = (5.0, 0.5) if quick else (40.0, 3.0)
     bare = tuple(name for name in installed if not (quick and name in SLOW_TO_COMPILE))
-    known = {one.case.name: one for one in found}
-    rows: list[latency.Row] = []
-    for name, case in TIMED.items():
-        if case in known:
-            progress(f"latency of {name}")
-            one = known[case]
-            modes = {batch: runtimes(name, batch, quick, installed) for batch in BATCHES}
-            rows += latency.rows(name, one.network, one.test.x, BATCHES, modes, bare, budget, longest)
-    progress(f"latency of {SPARSE.name}")
+
+    def rows(name: str, network: nn.Module, x: Tensor, dense: bool = False) -> list[Row]:
+        progress(f"latency of {name}")
+        modes = {batch: runtimes(name, batch, quick, installed) for batch in BATCHES}
+        return latency.rows(name, network, x, BATCHES, modes, bare, budget, longest, dense)
+
+    for one in found:
+        if one.case.name in TIMED:
+            yield rows(TIMED[one.case.name], one.network, one.test.x)
     x = torch.randn(BATCHES[-1], *SPARSE.shape, generator=torch.Generator().manual_seed(0))
-    modes = {batch: runtimes(SPARSE.name, batch, quick, installed) for batch in BATCHES}
-    return rows + latency.rows(
-        SPARSE.name, untrained(SPARSE), x, BATCHES, modes, bare, budget, longest, dense=True
-    )
+    yield rows(SPARSE.name, untrained(SPARSE), x, dense=True)
 
 
-def differences(found: Sequence[Trained], quick: bool, installed: Sequence[str]) -> list[agreement.Row]:
+def differences(found: Sequence[Trained], quick: bool, installed: Sequence[str]) -> Iterator[list[Row]]:
     """Of the runtimes, on ten test images."""
-    known = {one.case.name: one for one in found}
-    rows: list[agreement.Row] = []
-    for name, case in TIMED.items():
-        if case in known:
+    for one in found:
+        if one.case.name in TIMED:
+            name = TIMED[one.case.name]
             progress(f"differences of runtimes on {name}")
-            one = known[case]
             modes = runtimes(name, 1, quick, installed)
-            rows += agreement.rows(name, one.network, one.test.x[:10].contiguous(), modes)
-    return rows
+            yield agreement.rows(name, one.network, one.test.x[:10].contiguous(), modes)
+
+
+def qualities(found: Sequence[Trained], quick: bool, installed: Sequence[str]) -> Iterator[list[Row]]:
+    """Figures of draws and of one pass."""
+    for one in found:
+        progress(f"quality of {one.case.name}")
+        # Draws of ResNet-20 take minutes.
+        yield [quality.measured(one, again=not (quick and one.case.checkpoint))]
 
 
 def figures(section: Section) -> dict[str, float | None]:
@@ -138,18 +146,7 @@ def named(section: Section) -> list[str]:
     return list(dict.fromkeys(row["network"] for row in section["latency"]))
 
 
-def measured(
-    part: str, found: Sequence[Trained], quick: bool, installed: Sequence[str]
-) -> list[dict[str, Any]]:
-    """The rows of a part."""
-    if part == "quality":
-        rows = []
-        for one in found:
-            progress(f"quality of {one.case.name}")
-            # Draws of ResNet-20 take minutes.
-            rows.append(quality.measured(one, again=not (quick and one.case.checkpoint)))
-        return rows
-    return (differences if part == "agreement" else latencies)(found, quick, installed)
+MEASURE = {"quality": qualities, "agreement": differences, "latency": latencies}
 
 
 def main() -> None:
@@ -162,6 +159,9 @@ def main() -> None:
     parser.add_argument(
         "--results", type=Path, help="file for what was measured; parts not measured stay in it"
     )
+    parser.add_argument(
+        "--network", choices=[case.name for case in CASES], action="append", help="only this one; repeatable"
+    )
     parser.add_argument("--only", choices=PARTS, action="append", help="measure this part only; repeatable")
     arguments = parser.parse_args()
     warnings.filterwarnings("ignore")  # of exporters
@@ -170,15 +170,17 @@ def main() -> None:
     path = arguments.results
     section: Section = json.loads(path.read_text()) if path and path.exists() else {}
     section = {"runs": {}, **{part: [] for part in PARTS}, **section}
-    found = networks(arguments.data_root, arguments.cache, arguments.quick)
+    found = networks(arguments.data_root, arguments.cache, arguments.quick, arguments.network)
     section["backends"] = installed = deploy.installed()
     for part in arguments.only or PARTS:
         where, started = machine.describe(), time.time()
-        section[part] = measured(part, found, arguments.quick, installed)
-        seconds = time.time() - started
-        section["runs"][part] = {"quick": arguments.quick, "seconds": seconds, "machine": where}
-        if path:
-            atomic.write(path, (json.dumps(section) + "\n").encode())
+        for rows in MEASURE[part](found, arguments.quick, installed):
+            names = {row["network"] for row in rows}
+            section[part] = [row for row in section[part] if row["network"] not in names] + rows
+            seconds = time.time() - started
+            section["runs"][part] = {"quick": arguments.quick, "seconds": seconds, "machine": where}
+            if path:
+                atomic.write(path, (json.dumps(section) + "\n").encode())
     print_table(f"one pass and {quality.DRAWS} draws", quality.COLUMNS, quality.body(section["quality"]))
     print_table(
         "largest differences from plain PyTorch", agreement.COLUMNS, agreement.body(section["agreement"])

@@ -6,7 +6,8 @@ gives it, with its checks. *Bare* is the runtime's forward pass to the network's
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -22,6 +23,7 @@ from szilard.errors import SzilardError
 DRAWS = 30
 CLASSES = 10
 Call = Callable[[Tensor], Any]
+Key = tuple[str, str, str]  # runtime, mode, part
 
 
 class Outputs(Rule):
@@ -106,8 +108,12 @@ def native_dense(network: nn.Module, x: Tensor, mode: str) -> Call:
 
 
 def contestants(
-    network: nn.Module, x: Tensor, runtimes: dict[str, tuple[str, ...]], bare_runtimes: tuple[str, ...]
-) -> tuple[dict[tuple[str, str, str], Call], dict[str, str]]:
+    network: nn.Module,
+    x: Tensor,
+    runtimes: dict[str, tuple[str, ...]],
+    bare_runtimes: tuple[str, ...],
+    before: Mapping[Key, Call] = MappingProxyType({}),
+) -> tuple[dict[Key, Call], dict[str, str]]:
     """Everything that is timed on one network and batch size.
 
     Args:
@@ -115,20 +121,27 @@ def contestants(
         x: a batch.
         runtimes: the modes of each backend.
         bare_runtimes: the backends whose forward pass is also timed alone.
+        before: those of another batch size, to take over what is not for one size only.
 
     Returns:
         functions by (runtime, mode, part), and the reason why a runtime was left out.
     """
-    made: dict[tuple[str, str, str], Call] = {}
+    made: dict[Key, Call] = {}
     left: dict[str, str] = {}
     for backend, modes in runtimes.items():
         for mode in modes:
+            if mode != "samples" and (backend, mode, "full") in before:
+                made |= {key: call for key, call in before.items() if key[:2] == (backend, mode)}
+                continue
             try:
                 made[backend, mode, "full"] = compiled(network, x, backend, mode)
                 if backend in bare_runtimes and mode in ("point", "moments"):
                     made[backend, mode, "bare"] = bare(network, x, backend, mode)
             except SzilardError as error:
                 left[f"{backend}, {mode}"] = str(error)
+    in_torch = {key: call for key, call in before.items() if key[0] == "PyTorch"}
+    if in_torch:
+        return made | in_torch, left
     for name, drawn in (("30 draws in turn, weights drawn before", True), ("30 draws in turn", False)):
         sequential = Sequential(network, drawn)
         made["PyTorch", name, "full"], made["PyTorch", name, "bare"] = sequential.full, sequential.bare

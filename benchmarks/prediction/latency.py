@@ -9,10 +9,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from prediction.contestants import Call, contestants, native_dense
+from prediction.contestants import Call, Key, contestants, native_dense
 from szilard.cost.latency import latencies
 
 Row = dict[str, Any]
+DENSE = "native, dense weights"
 TURN, WARM_UP = 0.001, 0.02  # seconds; short turns, so that other programs interrupt few
 COLUMNS = (
     "runtime, mode",
@@ -51,15 +52,18 @@ def rows(
         dense: whether to time the native backend with dense weights, too.
     """
     found: list[Row] = []
+    made: dict[Key, Call] = {}
     for batch in batches:
         x = inputs[:batch].contiguous()
-        made, left = contestants(network, x, runtimes[batch], bare)
-        if dense:
+        dense_before = {key: call for key, call in made.items() if key[0] == DENSE}
+        made, left = contestants(network, x, runtimes[batch], bare, made)
+        made |= dense_before
+        if dense and not dense_before:
             for mode in ("point", "moments"):
-                made["native, dense weights", mode, "full"] = native_dense(network, x, mode)
+                made[DENSE, mode, "full"] = native_dense(network, x, mode)
         base = {"network": name, "batch": batch}
         found += [{**base, "runtime": what, "left_out": why} for what, why in left.items()]
-        calls: dict[tuple[str, str, str], Callable[[], Any]] = {}
+        calls: dict[Key, Callable[[], Any]] = {}
         for key, call in made.items():
             spent = _once(call, x)
             if spent > longest:
@@ -87,7 +91,7 @@ def _once(call: Call, x: Tensor) -> float:
     return time.perf_counter() - started
 
 
-def _named(key: tuple[str, str, str]) -> dict[str, str]:
+def _named(key: Key) -> dict[str, str]:
     return dict(zip(("runtime", "mode", "part"), key, strict=True))
 
 

@@ -48,7 +48,7 @@ class Case:
     steps: int = 0
     quick_steps: int = 0
     images: int = 10_000
-    quick_images: int = 2000
+    quick_images: int = 1000
     checkpoint: bool = False
     shape: tuple[int, ...] = ()
 
@@ -63,7 +63,7 @@ CASES = (
     Case("Fashion LeNet-5", LENET, "fashion-mnist", "mnist", steps=3910, quick_steps=500),
     Case(
         "CIFAR-10 ResNet-20", "resnet20", "cifar10", "photographs",
-        options={"pretrained": True, "lr": 1e-4}, steps=700, quick_steps=60, images=2000, quick_images=250,
+        options={"pretrained": True, "lr": 1e-4}, steps=700, quick_steps=60, images=2000, quick_images=200,
         checkpoint=True,
     ),
 )  # fmt: skip

@@ -185,3 +185,22 @@ def test_the_page_is_filled_from_the_results():
         pytest.skip("no results")
     page = (results.ROOT / "docs" / "one_pass.md").read_text()
     assert render.filled(page) == page
+
+
+def test_a_part_that_is_measured_again_replaces_rows_of_its_networks_only(tmp_path, monkeypatch, capsys):
+    path = tmp_path / "one_pass.jsonl"
+    first = {"network": "MLP", "batch": 1, "runtime": "eager", "mode": "moments", "part": "full", "median": 1.0,
+             "p10": 1.0, "p90": 1.0, "readings": 3}  # fmt: skip
+    other = {**first, "network": "LeNet-5"}
+    monkeypatch.setattr(one_pass, "networks", lambda *_: [])
+    monkeypatch.setattr(
+        "sys.argv", ["one_pass.py", "--data-root", "x", "--only", "latency", "--results", str(path)]
+    )
+    for rows in ([[first], [other]], [[{**first, "median": 2.0}]]):
+        monkeypatch.setitem(one_pass.MEASURE, "latency", lambda *_, rows=rows: iter(rows))
+        one_pass.main()
+    kept = json.loads(path.read_text())
+    assert {row["network"]: row["median"] for row in kept["latency"]} == {"LeNet-5": 1.0, "MLP": 2.0}
+    last = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert last["benchmark"] == "one_pass"
+    assert last["figures"]["mlp_moments_vs_point"] is None
