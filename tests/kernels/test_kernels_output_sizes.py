@@ -135,6 +135,10 @@ class Case:
         means, levels = self.integers([256] * 7, torch.int32), self.integers([0] * 12, torch.int32)
         return (self.contexts(), 1, 3, 4, 1, 2, weights, feedback, price, None, means, levels)
 
+    def class_uncertainty(self):
+        inputs = (*self.inputs((BATCH, 3), (BATCH, 3)), 16, *self.inputs((3, 16)))
+        return (BATCH, 3, *inputs, 0.5, 0, *self.outputs((BATCH, 3), (BATCH,), (BATCH,)))
+
     def draw(self):
         indices = self.m.input(torch.tensor([7, 0, 255], dtype=torch.int32))
         return (33, 16, indices, 3, 5, self.m.output(33, dtype=torch.int32))
