@@ -99,6 +99,7 @@ def test_values_in_the_units_of_the_table(table, tmp_path):
     assert json.loads(deploy.load(tmp_path / "price.onnx").metadata["features"]) == ["size", "age"]
 
 
+@pytest.mark.slow  # exports a large graph; small ones are in tests/deploy
 def test_samples_are_those_of_predict(table, tmp_path):
     typed = szilard(
         "deploy", table / "run", "-o", tmp_path / "price.onnx", "--samples", 8, "--batch", 2, "--json"
@@ -117,6 +118,7 @@ def test_samples_are_those_of_predict(table, tmp_path):
     np.testing.assert_allclose(np.sqrt(found["epistemic"]), column(predicted, "epistemic_std"), rtol=1e-3)
 
 
+@pytest.mark.slow  # exports a large graph; small ones are in tests/deploy
 def test_an_ensemble_of_runs(digits, tmp_path):
     typed = szilard(
         "fit", *TINY, "--epochs", 15, "--lr", 0.02, "--method", "deterministic", "--no-baselines", "--seed", 5, "--out",

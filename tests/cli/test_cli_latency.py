@@ -166,6 +166,7 @@ def test_mistakes(run):
     )
 
 
+@pytest.mark.slow  # three processes; the table itself is tested above
 def test_the_real_command_in_a_terminal_of_80_columns(run):
     seen = terminal(80, "measure", run / "mean-field", "--latency", "--noisy", "--by-layer")
     assert seen.code == 0, seen.text
