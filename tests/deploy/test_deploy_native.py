@@ -152,6 +152,23 @@ def test_an_unknown_operation_is_named(network, reason):
         deploy.compile(network.eval(), torch.randn(2, 4), backend="native", mode="point")
 
 
+@pytest.mark.parametrize("name", ["mlp:20", "lenet5"])
+def test_moments_given_for_every_parameter(name):
+    network = networks.build(name, (1, 12, 12), 3)
+    given = {
+        key: (value.detach(), 0.05 * torch.ones_like(value)) for key, value in network.named_parameters()
+    }
+    found = agree(bayes.from_moments(network, given).eval(), torch.randn(2, 1, 12, 12), mode="moments")
+    assert (found(torch.randn(2, 1, 12, 12)).variance > 0).all()
+
+
+def test_gaussian_scales_of_batchnorm_have_no_kernel():
+    network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(18, 2)).eval()
+    made = bayes.from_moments(network, {"1.weight": (torch.ones(2), 0.1 * torch.ones(2))}).eval()
+    with pytest.raises(SzilardError, match="Gaussian scale"):
+        deploy.compile(made, torch.randn(2, 1, 5, 5), backend="native")
+
+
 def test_it_says_how_weights_are_stored():
     network = bayesian(networks.build("mlp:40", (30,), 3), 0.2)
     compiled = deploy.compile(network, torch.randn(1, 30), backend="native")

@@ -10,7 +10,7 @@ from torch import nn
 from szilard import bayes
 from szilard.cli.deployment import Options, Source, Tell
 from szilard.compression import shrink
-from szilard.deploy.compiling import mode_for
+from szilard.deploy.arguments import mode_for
 from szilard.deploy.units import Standardise
 from szilard.errors import SzilardError, SzilardWarning
 

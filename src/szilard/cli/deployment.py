@@ -251,10 +251,12 @@ def compiled(source: Source, options: Options, out: Path | None, **changed: Any)
     several = len(source.networks) > 1
     fixed = options.chosen_mode in ("samples", "ensemble") or several
     arguments: dict[str, Any] = {
-        "backend": options.backend, "mode": options.chosen_mode, "samples": options.samples or 32,
+        "backend": options.backend, "mode": options.chosen_mode, "samples": options.samples,
         "seed": options.seed, "batch": options.batch or (1 if fixed else None), "threads": options.threads,
         "task": source.task, "calibration": source.calibration, "inputs": source.inputs, "targets": source.targets,
         "labels": source.labels, "metadata": source.metadata, "path": out,
     } | changed  # fmt: skip
+    if arguments["mode"] not in (None, "samples"):
+        arguments["samples"] = None  # a comparison with another mode
     networks = source.networks if several or arguments["mode"] == "ensemble" else source.networks[0]
     return deploy.compile(networks, source.examples, **arguments)

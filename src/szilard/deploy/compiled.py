@@ -95,7 +95,10 @@ class Compiled:
         return Prediction(**dict(zip(self.outputs, found, strict=True)))
 
     def _checked(self, x: Any) -> Tensor:
-        x = torch.from_numpy(x) if isinstance(x, np.ndarray) else x
+        if isinstance(x, np.ndarray):
+            if x.dtype.kind not in "fiub":
+                raise SzilardError(f"the input is an array of type {x.dtype}; give numbers, {self._wanted()}")
+            x = torch.from_numpy(x)
         if not isinstance(x, Tensor):
             raise SzilardError(
                 f"the input is a {type(x).__name__}; give a tensor or a NumPy array {self._wanted()}"

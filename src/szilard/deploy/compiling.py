@@ -9,20 +9,28 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from szilard import bayes
-from szilard.deploy import backends, checking
+from szilard.deploy import arguments, backends, checking
 from szilard.deploy.backends import Backend, Job, Run
 from szilard.deploy.compiled import Compiled
 from szilard.deploy.description import Description
-from szilard.deploy.graph import MODES, Graph, MomentsGraph, PointGraph, StackedGraph, output_of, sampled
+from szilard.deploy.graph import (
+    Graph,
+    MomentsEnsembleGraph,
+    MomentsGraph,
+    PointGraph,
+    StackedGraph,
+    output_of,
+    sampled,
+)
+from szilard.deploy.lowered import as_point
 from szilard.deploy.uncertainty import OfClasses, Rule, rule_for
 from szilard.deploy.units import Standardise, Units, checked
 from szilard.errors import SzilardError, first_line
 from szilard.likelihood import Likelihood, for_training
 from szilard.likelihood.targets import TaskName, of_data
-from szilard.networks.finite import not_finite
 
 DEFAULT = "auto"
+DRAWS = 32  # of mode "samples"
 _ORDER = ("native", "onnx", "eager")  # of the default backend
 
 
@@ -36,7 +44,7 @@ def compile(
     calibration: float = 1.0,
     inputs: Units | None = None,
     targets: Units | None = None,
-    samples: int = 32,
+    samples: int | None = None,
     seed: int = 0,
     batch: int | None = None,
     threads: int = 1,
@@ -52,14 +60,14 @@ def compile(
         backend: ``"native"`` (this package's kernels, batches up to 8), ``"onnx"``, ``"inductor"``, ``"tvm"``,
             ``"executorch"`` or ``"eager"``. By default the first of native, onnx and eager that takes the network.
         mode: ``"point"`` (mean weights), ``"moments"`` (mean and variance in one pass), ``"samples"`` (all draws in one
-            batched graph) or ``"ensemble"``. By default moments for a Bayesian network, ensemble for several networks,
-            else point.
+            batched graph) or ``"ensemble"`` (of Bayesian networks: the mixture of their moments). By default moments
+            for a Bayesian network, ensemble for several networks, else point.
         task: of the outputs, or their likelihood.
         calibration: divides logits (``method.calibration``).
         inputs: units of inputs, which become part of the function: ``Units(shift, scale)`` of the training data. By
             default inputs are as the network takes them.
         targets: units of the targets of a regression; answers are then in these, variances in their squares.
-        samples: number of draws of mode ``"samples"``.
+        samples: number of draws of mode ``"samples"``, by default 32; a number chooses that mode.
         seed: of the draws.
         batch: compile for this batch size only; by default for any that the backend allows.
         threads: of the runtime.
@@ -75,25 +83,27 @@ def compile(
             backend that is not installed, or one whose outputs differ from those of PyTorch by more than
             0.001 of their size.
     """
-    members = [network] if isinstance(network, nn.Module) else list(network)
-    mode = mode_for(members, mode)
-    for member in members:
-        _check(member)
-    if not isinstance(example, Tensor) or example.dim() < 1 or not len(example):
-        raise SzilardError("example must be a tensor [B, ...] with at least one input")
-    names = _names(backend)
+    members = arguments.members_of(network)
+    mode = arguments.mode_for(members, mode, samples)
+    arguments.check_numbers(samples=samples, batch=batch, threads=threads)
+    arguments.check_units(inputs=inputs, targets=targets)
+    arguments.check_example(members[0], example)
+    names = _names(backend, path)
     rule = _rule(members[0], example, task, calibration, inputs, targets)
-    graph = _graph(members, rule, mode, samples, seed).eval()
+    graph = _graph(members, rule, mode, samples or DRAWS, seed).eval()
     if inputs is not None and not inputs.trivial:
         graph.inputs = Standardise(inputs)
     size = batch if batch is not None or graph.dynamic else len(example)
     shown = checking.some(example, size)
-    shape, names_of_labels = tuple(example.shape[1:]), tuple(labels)
+    wanted = _outputs(graph, shown)
+    shape, names_of_labels = tuple(example.shape[1:]), arguments.check_labels(labels, wanted[0])
     told = Description(
         mode, shape, size, example.dtype, graph.outputs, rule.name, names_of_labels, metadata or {}
     ).entries()
-    job = Job(graph, shown, size is None, threads, None if path is None else Path(path), told)
-    chosen, run, worst, decisions = _first(names, job, _outputs(graph, shown))
+    kind = backends.kind(names[0])
+    file = arguments.path_of(path, kind.suffix, kind.name)
+    job = Job(graph, shown, size is None, threads, file, told)
+    chosen, run, worst, decisions = _first(names, job, wanted)
     return Compiled(
         run,
         chosen.name,
@@ -110,8 +120,15 @@ def compile(
     )
 
 
-def _names(backend: str) -> list[str]:
-    """Names of the backends to try, in order."""
+def _names(backend: str, path: Path | str | None) -> list[str]:
+    """Names of the backends to try, in order; the suffix of a file says which one writes it."""
+    if backend == DEFAULT and path is not None:
+        suffix = Path(path).suffix.lower()
+        if suffix not in backends.SUFFIXES:
+            raise SzilardError(
+                f"{path} has no suffix of a compiled file; give one that ends in {', '.join(backends.SUFFIXES)}"
+            )
+        backend = backends.SUFFIXES[suffix]
     if backend != DEFAULT:
         return [backends.backend(backend).name]
     usable = backends.installed()
@@ -173,34 +190,6 @@ def _outputs(graph: Graph, x: Tensor) -> tuple[Tensor, ...]:
     return found
 
 
-def mode_for(members: Sequence[nn.Module], mode: str | None) -> str:
-    """The mode to compile for: the one asked for, or the default for these networks.
-
-    Raises:
-        SzilardError: it does not take these networks.
-    """
-    if not members:
-        raise SzilardError("there is no network to compile")
-    bayesian = any(not weight.is_point for weight in bayes.weights(members[0]).values())
-    if mode is None:
-        return "ensemble" if len(members) > 1 else ("moments" if bayesian else "point")
-    if mode not in MODES:
-        raise SzilardError(f"there is no mode {mode!r}; choose one of {', '.join(MODES)}")
-    if len(members) > 1 and mode != "ensemble":
-        raise SzilardError(f"mode {mode} takes one network, not {len(members)}; use mode ensemble")
-    if mode in ("moments", "samples") and not bayesian:
-        raise SzilardError(f"mode {mode} needs a network with Gaussian weights; use mode point")
-    return mode
-
-
-def _check(network: nn.Module) -> None:
-    if any(module.training for module in network.modules()):
-        raise SzilardError("the network is in training mode; call network.eval() first")
-    name = not_finite(network)
-    if name is not None:
-        raise SzilardError(f"the network's tensor {name} holds NaN or infinite values; fix or retrain it")
-
-
 def _rule(
     network: nn.Module,
     example: Tensor,
@@ -221,8 +210,8 @@ def _rule(
 @torch.no_grad()
 def _graph(members: Sequence[nn.Module], rule: Rule, mode: str, samples: int, seed: int) -> Graph:
     if mode == "ensemble":
-        from szilard.deploy.lowered import as_point
-
+        if any(arguments.is_bayesian(member) for member in members):
+            return MomentsEnsembleGraph(members, rule)
         return StackedGraph([as_point(member) for member in members], rule, "ensemble")
     if mode == "samples":
         return sampled(members[0], rule, samples, seed)

@@ -85,6 +85,23 @@ class MomentsGraph(Graph):
         return (*self.rule.of_moments(mean, variance), mean, variance)
 
 
+class MomentsEnsembleGraph(Graph):
+    """Mean and variance of each network of an ensemble in one pass each, and the mixture of their answers."""
+
+    mode = "ensemble"
+
+    def __init__(self, networks: Sequence[nn.Module], rule: Rule) -> None:
+        super().__init__(rule, networks)
+        self.networks = nn.ModuleList(lowered.with_moments(network) for network in networks)
+
+    def outputs_of(self, x: Tensor) -> tuple[Tensor, ...]:
+        answers = []
+        for network in self.networks:
+            with bayes.mode(network, "moments"):
+                answers.append(self.rule.of_moments(*both(network(x))))
+        return tuple(self.rule.of_several(answers))
+
+
 class StackedGraph(Graph):
     """Several networks of one structure, all in one batched graph: draws, or members of an ensemble.
 

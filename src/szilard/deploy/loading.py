@@ -28,6 +28,8 @@ def load(path: Path | str, *, threads: int = 1, trusted: bool = False) -> Compil
         SzilardError: no such file, a damaged or changed one, one of a later version, one of machine code that is not
             ``trusted``, or one whose runtime is not installed.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise SzilardError(f"the file is a {type(path).__name__}; give its path")
     path = Path(os.fspath(path))
     name = backends.SUFFIXES.get(path.suffix.lower())
     if name is None:

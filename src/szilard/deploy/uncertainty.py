@@ -6,6 +6,7 @@ predict: a point, mean and variance, and draws.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -53,8 +54,22 @@ class Rule(nn.Module):
         raise NotImplementedError
 
     def of_point(self, output: Tensor) -> Answer:
-        """From the outputs of one network, ``[B, ...]``; the epistemic uncertainty is zero."""
-        return self.of_draws(output.unsqueeze(0))
+        """From the outputs of one network, ``[B, ...]``; the epistemic uncertainty is exactly zero."""
+        found = self.of_draws(output.unsqueeze(0))
+        return Answer(found.answer, found.aleatoric, torch.zeros_like(found.epistemic))
+
+    def of_several(self, answers: Sequence[Answer]) -> Answer:
+        """Of an ensemble whose members have uncertainties of their own: the answer of their mixture.
+
+        The aleatoric uncertainty is the members' mean, the epistemic one what is left of the mixture's entropy.
+        """
+        answer = torch.stack([one.answer for one in answers]).mean(0)
+        aleatoric = torch.stack([one.aleatoric for one in answers]).mean(0)
+        return Answer(answer, aleatoric, (self._entropy(answer) - aleatoric).clamp_min(0))
+
+    def _entropy(self, answer: Tensor) -> Tensor:
+        """Entropy of probabilities, nats."""
+        raise NotImplementedError
 
 
 class OfClasses(Rule):
@@ -105,8 +120,10 @@ class OfClasses(Rule):
         p = logs.exp()
         average = p.mean(0)
         aleatoric = -(p * logs).sum(2).mean(0)
-        total = -(average * average.clamp_min(_LEAST).log()).sum(1)
-        return Answer(average, aleatoric, (total - aleatoric).clamp_min(0))
+        return Answer(average, aleatoric, (self._entropy(average) - aleatoric).clamp_min(0))
+
+    def _entropy(self, answer: Tensor) -> Tensor:
+        return -(answer * answer.clamp_min(_LEAST).log()).sum(1)
 
 
 class OfLabels(Rule):
@@ -135,7 +152,10 @@ class OfLabels(Rule):
         p = (logits * (1 / self.calibration)).sigmoid()
         average = (p * weights).sum(0)
         aleatoric = (_binary_entropy(p) * weights).sum(0)
-        return Answer(average, aleatoric, (_binary_entropy(average) - aleatoric).clamp_min(0))
+        return Answer(average, aleatoric, (self._entropy(average) - aleatoric).clamp_min(0))
+
+    def _entropy(self, answer: Tensor) -> Tensor:
+        return _binary_entropy(answer)
 
 
 class OfQuantities(Rule):
@@ -189,6 +209,15 @@ class OfQuantities(Rule):
             noise = torch.stack([self._columns((2 * output[:, k:]).exp()) for output in outputs]).mean(0)
         average = values.mean(0)
         return self._in_units(average, noise, (values - average).square().mean(0))
+
+    def of_several(self, answers: Sequence[Answer]) -> Answer:
+        means = torch.stack([one.answer for one in answers])
+        average = means.mean(0)
+        noise, spread = (
+            torch.stack([getattr(one, name) for one in answers]).mean(0)
+            for name in ("aleatoric", "epistemic")
+        )
+        return Answer(average, noise, spread + (means - average).square().mean(0))
 
     def _in_units(self, mean: Tensor, noise: Tensor, variance: Tensor) -> Answer:
         if not self.converts:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import io
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from szilard.deploy.backends.quiet import quiet
 from szilard.deploy.graph import Graph
 from szilard.errors import SzilardError, first_line
 
@@ -105,12 +109,23 @@ def exported(job: Job, most: int | None = None) -> torch.export.ExportedProgram:
         example = example.expand(2, *example.shape[1:]).contiguous()
     shapes: Any = ({0: torch.export.Dim("batch", min=1, max=most)},) if job.dynamic else None
     try:
-        with torch.no_grad():
+        # torch logs and prints the whole graph if it cannot trace it.
+        with torch.no_grad(), quiet(logging.ERROR), contextlib.redirect_stderr(io.StringIO()):
             return torch.export.export(job.graph.eval(), (example,), dynamic_shapes=shapes)
     except SzilardError:
         raise
     except Exception as error:
-        raise SzilardError(f"torch.export cannot trace the network: {first_line(error)}") from error
+        raise SzilardError(_not_traced(first_line(error))) from error
+
+
+def _not_traced(reason: str) -> str:
+    if "data-dependent" in reason or "data dependent" in reason:
+        why = "its forward decides by the values of tensors; use torch.where instead of if"
+    elif "Constraints violated" in reason:
+        why = "its forward fixes the size of the batch; compile it for one size (batch=)"
+    else:
+        why = reason
+    return f"torch.export cannot trace the network: {why}, or choose backend native or eager"
 
 
 def without_erfc(program: torch.export.ExportedProgram) -> torch.export.ExportedProgram:

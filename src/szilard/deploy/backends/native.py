@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from szilard import bayes
 from szilard.deploy.backends.base import Backend, Job, Run
 from szilard.deploy.native import pooling, products, shapes
 from szilard.deploy.native.choice import Faster
@@ -75,9 +76,10 @@ def _conclusion(rule: Rule, moments: bool) -> Callable[[Tensor, Tensor | None], 
             def classes(mean: Tensor, variance: Tensor | None) -> tuple[Tensor, ...]:
                 if mean.dim() != 2:
                     return rule.of_point(mean) if variance is None else rule.of_moments(mean, variance)
-                return class_uncertainty(
-                    mean, torch.zeros_like(mean) if variance is None else variance, noise, scale
-                )
+                if variance is None:
+                    answer, aleatoric, nothing = class_uncertainty(mean, torch.zeros_like(mean), noise, scale)
+                    return answer, aleatoric, nothing.zero_()
+                return class_uncertainty(mean, variance, noise, scale)
 
             return classes
     return lambda mean, variance: rule.of_point(mean) if variance is None else rule.of_moments(mean, variance)
@@ -93,7 +95,9 @@ class _Programs:
     def __getitem__(self, batch: int) -> Compiled:
         if batch not in self._found:
             program = Program(batch, self._moments)
-            output = self._network(made(program, program.input(self._shape)))
+            # Modules that keep their class read their weights as Gaussians in this mode.
+            with bayes.mode(self._network, "moments" if self._moments else "mean"):
+                output = self._network(made(program, program.input(self._shape)))
             if not isinstance(output, Traced):
                 raise SzilardError(
                     "the network's output does not depend on its input in a way that can be traced"

@@ -152,6 +152,8 @@ def read(path: Path, content: bytes) -> tuple[Any, dict[str, str]]:
         model = onnx.load_model_from_string(content)
     except Exception as error:
         raise SzilardError(f"{path} is damaged or not an ONNX file: {first_line(error)}") from error
+    if not model.graph.node:
+        raise SzilardError(f"{path} is empty or damaged: it contains no network")
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     if HASH not in metadata:
         raise SzilardError(f"{path} was not written by szilard; run it with ONNX Runtime itself")

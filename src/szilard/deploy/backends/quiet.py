@@ -12,12 +12,12 @@ _LOCK = threading.RLock()  # both settings belong to the process
 
 
 @contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Hide warnings, and log records below errors; afterwards everything is as it was."""
+def quiet(most: int = logging.WARNING) -> Iterator[None]:
+    """Hide warnings, and log records up to the level ``most``; afterwards everything is as it was."""
     with _LOCK, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         before = logging.root.manager.disable
-        logging.disable(max(before, logging.WARNING))
+        logging.disable(max(before, most))
         try:
             yield
         finally:

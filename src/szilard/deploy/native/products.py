@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from szilard.bayes.moments.value import GaussianTensor, split
 from szilard.deploy.native.rule_table import RULES, axes_of
 from szilard.deploy.native.traced import Dense, Layer, Traced, Weight, later, made
 from szilard.errors import SzilardError
@@ -27,21 +28,30 @@ def _pairs(padding: Any, axes: int) -> list[tuple[int, int]]:
     return [(p, p) if isinstance(p, int) else (int(p[0]), int(p[1])) for p in each]
 
 
-def linear_layer(x: Traced, weight: Weight, bias: Tensor | None) -> Traced:
+def linear_layer(
+    x: Traced, weight: Weight, bias: Tensor | None, bias_variance: Tensor | None = None
+) -> Traced:
     """A linear map of the last axis."""
     if len(x.sizes) != 1:
         raise SzilardError(
             "the native backend takes linear layers of [B, features] only; choose another backend, such as onnx"
         )
 
-    def emit(weight: Weight, bias: Tensor | None, relu: bool) -> Value:
-        return x.program.linear(x.value, weight, bias, relu=relu)
+    def emit(weight: Weight, bias: Tensor | None, spread: Tensor | None, relu: bool) -> Value:
+        return x.program.linear(x.value, weight, bias, spread, relu=relu)
 
-    return later(x, (weight.shape[0],), Layer(weight, bias, emit))
+    return later(x, (weight.shape[0],), Layer(weight, bias, emit, bias_variance))
 
 
 def conv_layer(
-    x: Traced, weight: Weight, bias: Tensor | None, stride: Any, padding: Any, dilation: Any, groups: int
+    x: Traced,
+    weight: Weight,
+    bias: Tensor | None,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    groups: int,
+    bias_variance: Tensor | None = None,
 ) -> Traced:
     """A convolution over one or two axes."""
     axes = len(weight.shape) - 2
@@ -55,17 +65,39 @@ def conv_layer(
         for n, p, k, s, d in zip(x.sizes[1:], pads, kernel, strides, dilations, strict=True)
     ]
 
-    def emit(weight: Weight, bias: Tensor | None, relu: bool) -> Value:
+    def emit(weight: Weight, bias: Tensor | None, spread: Tensor | None, relu: bool) -> Value:
         return x.program.conv(
-            x.value, weight, bias, stride=strides, padding=pads, dilation=dilations, groups=groups, relu=relu
+            x.value,
+            weight,
+            bias,
+            spread,
+            stride=strides,
+            padding=pads,
+            dilation=dilations,
+            groups=groups,
+            relu=relu,
         )
 
-    return later(x, (weight.shape[0], *sizes), Layer(weight, bias, emit))
+    return later(x, (weight.shape[0], *sizes), Layer(weight, bias, emit, bias_variance))
+
+
+def _given(value: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
+    """Mean and variance of a weight or bias of a module that the tracer calls; the variance of a number is None."""
+    if value is None:
+        return None, None
+    mean, variance = split(value)
+    return mean.detach().float(), None if variance is None else variance.detach().float()
+
+
+def _dense(weight: Tensor) -> Dense:
+    mean, variance = _given(weight)
+    assert mean is not None
+    return Dense(mean, variance)
 
 
 @rule("linear")
 def _linear(input: Traced, weight: Tensor, bias: Tensor | None = None) -> Traced:
-    return linear_layer(input, Dense(weight.detach()), None if bias is None else bias.detach())
+    return linear_layer(input, _dense(weight), *_given(bias))
 
 
 @rule("conv1d", "conv2d")
@@ -78,8 +110,8 @@ def _conv(
     dilation: Any = 1,
     groups: int = 1,
 ) -> Traced:
-    plain = None if bias is None else bias.detach()
-    return conv_layer(input, Dense(weight.detach()), plain, stride, padding, dilation, groups)
+    mean, variance = _given(bias)
+    return conv_layer(input, _dense(weight), mean, stride, padding, dilation, groups, variance)
 
 
 @rule("batch_norm")
@@ -96,6 +128,11 @@ def _batch_norm(
 ) -> Traced:
     if training or running_mean is None or running_var is None:
         raise SzilardError("the native backend needs BatchNorm with running statistics")
+    if any(isinstance(value, GaussianTensor) for value in (weight, bias)):
+        raise SzilardError(
+            "the native backend has no kernel for BatchNorm with a Gaussian scale or shift; choose another backend, "
+            "such as onnx"
+        )
     scale = torch.rsqrt(running_var + eps)
     scale = scale if weight is None else scale * weight.detach()
     shift = -running_mean * scale

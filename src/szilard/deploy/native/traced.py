@@ -25,22 +25,27 @@ class Layer:
     """A linear map or convolution that is not yet part of the program: its weight can still be scaled.
 
     Attributes:
-        weight, bias: of the layer.
-        emit: adds the step for a weight and a bias.
+        weight, bias, bias_variance: of the layer.
+        emit: adds the step for a weight, a bias and its variance.
     """
 
     def __init__(
-        self, weight: Weight, bias: Tensor | None, emit: Callable[[Weight, Tensor | None, bool], Value]
+        self,
+        weight: Weight,
+        bias: Tensor | None,
+        emit: Callable[[Weight, Tensor | None, Tensor | None, bool], Value],
+        bias_variance: Tensor | None = None,
     ) -> None:
-        self.weight, self.bias, self.emit = weight, bias, emit
+        self.weight, self.bias, self.bias_variance, self.emit = weight, bias, bias_variance, emit
 
     def __call__(self, relu: bool) -> Value:
-        return self.emit(self.weight, self.bias, relu)
+        return self.emit(self.weight, self.bias, self.bias_variance, relu)
 
     def scaled(self, scale: Tensor, shift: Tensor) -> Layer:
         """With ``scale`` and ``shift`` of each output applied afterwards: exact for means and variances."""
         bias = shift if self.bias is None else self.bias * scale + shift
-        return Layer(scaled(self.weight, scale), bias, self.emit)
+        spread = None if self.bias_variance is None else self.bias_variance * scale.square()
+        return Layer(scaled(self.weight, scale), bias, self.emit, spread)
 
 
 def scaled(weight: Weight, scale: Tensor) -> Weight:

@@ -1,0 +1,153 @@
+"""Checks of what a user gives to :func:`szilard.deploy.compile`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from szilard import bayes
+from szilard.deploy.graph import MODES
+from szilard.deploy.units import Units
+from szilard.errors import SzilardError
+from szilard.networks.finite import not_finite
+from szilard.networks.float_type import float_type
+
+
+def members_of(network: Any) -> list[nn.Module]:
+    """The networks to compile, in eval mode and finite.
+
+    Raises:
+        SzilardError: there is none, something else than a network, one in training mode, or NaN in a tensor.
+    """
+    members = (
+        [network] if isinstance(network, nn.Module) or not isinstance(network, Sequence) else list(network)
+    )
+    if not members:
+        raise SzilardError("there is no network to compile")
+    for member in members:
+        if not isinstance(member, nn.Module):
+            raise SzilardError(f"network is a {type(member).__name__}; give an nn.Module, or a list of them")
+        if any(module.training for module in member.modules()):
+            raise SzilardError("the network is in training mode; call network.eval() first")
+        name = not_finite(member)
+        if name is not None:
+            raise SzilardError(f"the network's tensor {name} holds NaN or infinite values; fix or retrain it")
+    return members
+
+
+def mode_for(members: Sequence[nn.Module], mode: str | None, samples: int | None = None) -> str:
+    """The mode to compile for: the one asked for, or the default for these networks.
+
+    Raises:
+        SzilardError: it does not take these networks, or draws no samples.
+    """
+    bayesian = is_bayesian(members[0])
+    if mode is None:
+        several = "ensemble" if len(members) > 1 else ("moments" if bayesian else "point")
+        mode = several if samples is None else "samples"
+    if mode not in MODES:
+        raise SzilardError(f"there is no mode {mode!r}; choose one of {', '.join(MODES)}")
+    if len(members) > 1 and mode != "ensemble":
+        raise SzilardError(f"mode {mode} takes one network, not {len(members)}; use mode ensemble")
+    if len(members) == 1 and mode == "ensemble":
+        raise SzilardError("mode ensemble takes several networks, not one; give a list of them")
+    if mode in ("moments", "samples") and not bayesian:
+        raise SzilardError(f"mode {mode} needs a network with Gaussian weights; use mode point")
+    if samples is not None and mode != "samples":
+        raise SzilardError(f"mode {mode} draws no samples; leave out samples, or the mode")
+    return mode
+
+
+def is_bayesian(network: nn.Module) -> bool:
+    """Whether any weight has a variance."""
+    return any(not weight.is_point for weight in bayes.weights(network).values())
+
+
+def check_numbers(**numbers: Any) -> None:
+    """Check that each is None or a whole number of at least 1, and ``threads`` not more than there are processors.
+
+    Raises:
+        SzilardError: it is not.
+    """
+    for name, value in numbers.items():
+        if value is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise SzilardError(f"{name} must be a whole number of at least 1, not {value!r}")
+    threads, processors = numbers.get("threads") or 1, _processors()
+    if threads > processors:
+        raise SzilardError(f"threads is {threads}, and this process may use {processors} processors")
+
+
+def check_example(network: nn.Module, example: Any) -> None:
+    """Check the inputs that show shape and type.
+
+    Raises:
+        SzilardError: they are no tensor, empty, or of a floating type that the network does not take.
+    """
+    if not isinstance(example, Tensor) or example.dim() < 1 or not len(example):
+        raise SzilardError("example must be a tensor [B, ...] with at least one input")
+    wanted = float_type(network)
+    if example.is_floating_point() and example.dtype != wanted:
+        names = [str(dtype).removeprefix("torch.") for dtype in (example.dtype, wanted)]
+        raise SzilardError(
+            f"example has type {names[0]}, and the network computes in {names[1]}; convert one of them"
+        )
+    if example.is_floating_point() and not bool(torch.isfinite(example).all()):
+        raise SzilardError("example holds NaN or infinite values; give inputs as the network takes them")
+
+
+def check_units(**units: Any) -> None:
+    """Check that each is None or :class:`Units`.
+
+    Raises:
+        SzilardError: it is not.
+    """
+    for name, value in units.items():
+        if value is not None and not isinstance(value, Units):
+            raise SzilardError(f"{name} is a {type(value).__name__}; give szilard.deploy.Units(shift, scale)")
+
+
+def path_of(path: Any, suffix: str, backend: str) -> Path | None:
+    """The file to write.
+
+    Raises:
+        SzilardError: the backend writes no file, or files with another suffix.
+    """
+    if path is None:
+        return None
+    found = Path(os.fspath(path))
+    if not suffix:
+        raise SzilardError(f"backend {backend} writes no file; leave the path out")
+    if found.suffix.lower() != suffix:
+        raise SzilardError(f"backend {backend} writes files that end in {suffix}, and path is {found}")
+    return found
+
+
+def check_labels(labels: Any, answer: Tensor) -> tuple[str, ...]:
+    """Names of classes or targets: as many as the answer has.
+
+    Args:
+        answer: of the example, ``[B]`` or ``[B, C, ...]``.
+
+    Raises:
+        SzilardError: another number of names, or something else than a list of text.
+    """
+    names = tuple(labels) if isinstance(labels, Sequence) and not isinstance(labels, str) else None
+    if names is None or any(not isinstance(name, str) for name in names):
+        raise SzilardError("labels must be a list of names")
+    count = answer.shape[1] if answer.dim() > 1 else 1
+    if names and len(names) != count:
+        raise SzilardError(f"there are {len(names)} labels for {count} outputs; give one for each")
+    return names
+
+
+def _processors() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,0 +1,133 @@
+"""Wrong arguments of szilard.deploy.compile are refused in one sentence each, and ensembles keep all uncertainty."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from deploy_networks import bayesian, inputs
+from torch import nn
+
+import szilard
+from szilard import SzilardError, bayes, deploy, networks
+from szilard.deploy.uncertainty import Answer, OfClasses, OfQuantities
+
+X = inputs(4)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"threads": 0}, "threads must be a whole number of at least 1, not 0"),
+        ({"threads": 1.5}, "threads must be a whole number"),
+        ({"threads": 100_000}, "threads is 100000, and this process may use"),
+        ({"batch": -1}, "batch must be a whole number of at least 1, not -1"),
+        ({"batch": "a"}, "batch must be a whole number"),
+        ({"samples": True}, "samples must be a whole number"),
+        ({"samples": 8, "mode": "moments"}, "mode moments draws no samples"),
+        ({"labels": ["a", "b"]}, "there are 2 labels for 4 outputs"),
+        ({"labels": "abcd"}, "labels must be a list of names"),
+        ({"inputs": 3}, "inputs is a int; give szilard.deploy.Units"),
+        ({"mode": "ensemble"}, "mode ensemble takes several networks"),
+        ({"mode": "all"}, "there is no mode 'all'"),
+        ({"backend": "eager", "path": "x.onnx"}, "backend eager writes no file"),
+        ({"path": "x.foo"}, "no suffix of a compiled file"),
+        ({"backend": "onxx"}, "perhaps onnx"),
+    ],
+)
+def test_wrong_options(options, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SzilardError, match=message):
+        deploy.compile(
+            bayesian(), X, **({"backend": "eager"} | options if "path" not in options else options)
+        )
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("network", "example", "message"),
+    [
+        (lambda x: x, X, "network is a function"),
+        ([], X, "no network"),
+        (nn.Linear(2, 2).train(), torch.zeros(1, 2), "training mode"),
+        (nn.Linear(2, 2).eval(), torch.zeros(1, 2).double(), "example has type float64"),
+        (nn.Linear(2, 2).eval(), torch.tensor([[1.0, float("nan")]]), "example holds NaN"),
+        (nn.Linear(2, 2).eval(), torch.zeros(0, 2), "at least one input"),
+        (nn.Linear(2, 2).eval(), [[1.0, 2.0]], "example must be a tensor"),
+    ],
+)  # fmt: skip
+def test_wrong_networks_and_examples(network, example, message):
+    with pytest.raises(SzilardError, match=message):
+        deploy.compile(network, example, backend="eager")
+
+
+def test_arrays_that_hold_no_numbers():
+    compiled = deploy.compile(nn.Linear(2, 2).eval(), torch.zeros(1, 2), backend="eager")
+    with pytest.raises(SzilardError, match="array of type object"):
+        compiled(np.array([[None, None]]))
+    with pytest.raises(SzilardError, match="give its path"):
+        deploy.load(3)
+
+
+class Decides(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(3, 2)
+
+    def forward(self, x):
+        y = self.layer(x)
+        return y if y.sum() > 0 else -y
+
+
+def test_control_flow_on_values_is_explained(capfd):
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    with pytest.raises(SzilardError, match=r"decides by the values of tensors; use torch\.where"):
+        deploy.compile(Decides().eval(), torch.randn(2, 3), backend="onnx")
+    assert capfd.readouterr().err == ""
+
+
+def test_an_ensemble_of_bayesian_networks_is_the_mixture_of_their_moments():
+    members = []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        net = networks.WithNoise(nn.Linear(5, 1))
+        given = {"network.weight": (net.network.weight.detach(), 0.3 * torch.ones(1, 5))}
+        members.append(bayes.from_moments(net, given).eval())
+    x = torch.randn(6, 5)
+    found = deploy.compile(members, x, backend="eager", task="regression")(x)
+    alone = [deploy.compile(member, x, backend="eager", task="regression")(x) for member in members]
+    means = torch.stack([one.answer for one in alone])
+    spread = torch.stack([one.epistemic for one in alone]).mean(0) + means.var(0, correction=0)
+    torch.testing.assert_close(found.answer, means.mean(0))
+    torch.testing.assert_close(found.epistemic, spread)
+    assert (found.epistemic > alone[0].epistemic * 0.99).all()
+
+
+def test_an_ensemble_of_bayesian_classifiers():
+    first, second = bayesian(), bayesian("mlp:12")
+    found = deploy.compile([first, second], X, backend="eager")(X)
+    alone = [deploy.compile(one, X, backend="eager")(X) for one in (first, second)]
+    torch.testing.assert_close(found.answer, (alone[0].answer + alone[1].answer) / 2)
+    assert (found.epistemic >= (alone[0].epistemic + alone[1].epistemic) / 2 - 1e-6).all()
+    torch.testing.assert_close(found.total, torch.special.entr(found.answer).sum(1))
+
+
+def test_several_answers_by_hand():
+    one = Answer(torch.tensor([[1.0, 0.0]]), torch.zeros(1), torch.zeros(1))
+    other = Answer(torch.tensor([[0.0, 1.0]]), torch.zeros(1), torch.zeros(1))
+    found = OfClasses(2).of_several([one, other])
+    assert float(found.epistemic) == pytest.approx(np.log(2), rel=1e-6)
+    values = [Answer(torch.tensor([v]), torch.tensor([0.5]), torch.tensor([0.25])) for v in (1.0, 3.0)]
+    found = OfQuantities(1).of_several(values)
+    assert [float(value) for value in found] == [2.0, 0.5, 1.25]
+
+
+def test_a_point_has_no_epistemic_uncertainty():
+    for backend in deploy.installed():
+        if backend in ("native", "eager"):
+            found = deploy.compile(
+                networks.build("mlp:8", (3,), 4).eval(), torch.randn(5, 3), backend=backend
+            )
+            assert not found(torch.randn(5, 3)).epistemic.any()
+    assert szilard.deploy is deploy
