@@ -21,13 +21,17 @@ def rows(name: str, network: nn.Module, x: Tensor, runtimes: dict[str, tuple[str
     found: list[Row] = []
     modes = dict.fromkeys(mode for names in runtimes.values() for mode in names)
     for mode in modes:
-        wanted = deploy.compile(network, x, backend="eager", mode=mode, samples=DRAWS)(x)
+        wanted = deploy.compile(
+            network, x, backend="eager", mode=mode, samples=DRAWS if mode == "samples" else None
+        )(x)
         for backend, known in runtimes.items():
             if backend == "eager" or mode not in known:
                 continue
             row: Row = {"network": name, "backend": backend, "mode": mode}
             try:
-                given = deploy.compile(network, x, backend=backend, mode=mode, samples=DRAWS)(x)
+                given = deploy.compile(
+                    network, x, backend=backend, mode=mode, samples=DRAWS if mode == "samples" else None
+                )(x)
             except SzilardError as error:
                 found.append({**row, "left_out": str(error)})
                 continue

@@ -38,7 +38,9 @@ class Outputs(Rule):
 
 def compiled(network: nn.Module, x: Tensor, backend: str, mode: str) -> Call:
     """The full answer of a runtime; draws for the batch size of ``x`` only, else for any."""
-    return deploy.compile(network, x, backend=backend, mode=mode, samples=DRAWS)
+    return deploy.compile(
+        network, x, backend=backend, mode=mode, samples=DRAWS if mode == "samples" else None
+    )
 
 
 def bare(network: nn.Module, x: Tensor, backend: str, mode: str) -> Call:

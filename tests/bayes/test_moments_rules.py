@@ -248,7 +248,7 @@ EXACT = {
 
 
 @pytest.mark.parametrize("name", EXACT)
-@pytest.mark.parametrize("sd", [0.1, 1.0])
+@pytest.mark.parametrize("sd", [pytest.param(0.1, marks=pytest.mark.slow), 1.0])
 def test_exact_functions_of_one_variable(name, sd):
     variance = torch.full_like(MEANS, sd**2)
     found = EXACT[name](GaussianTensor(MEANS, variance))
@@ -256,7 +256,7 @@ def test_exact_functions_of_one_variable(name, sd):
 
 
 @pytest.mark.parametrize("name", ["sigmoid", "tanh", "silu", "gelu", "softplus", "elu", "mish", "logsigmoid"])
-@pytest.mark.parametrize("sd", [0.1, 1.0])
+@pytest.mark.parametrize("sd", [pytest.param(0.1, marks=pytest.mark.slow), 1.0])
 def test_smooth_functions_of_one_variable(name, sd):
     function, variance = getattr(F, name, None) or getattr(torch, name), torch.full_like(MEANS, sd**2)
     compare(

@@ -76,6 +76,7 @@ def test_networks(folder, fitted):
         assert all(set(figure) == {"value", "source"} for figure in network["cost"].values())
 
 
+@pytest.mark.slow  # a fresh process; its figures are tested in test_cli_latency.py
 def test_latency(folder, fitted):
     (network,) = run("measure", folder / "run", "--latency", "--by-layer", "--noisy")["networks"]
     found = network["latency"]

@@ -50,10 +50,14 @@ def test_a_function_runs_elsewhere_with_its_threads(jobs):
 def test_errors_come_back(jobs):
     with pytest.raises(SzilardError, match=r"^no$"):
         in_fresh_process(f"{jobs}:refuses")
-    with pytest.raises(OwnCodeError, match=r"^theirs$"):
-        in_fresh_process(f"{jobs}:own")
     with pytest.raises(SzilardError, match=r"fresh process for jobs_of_a_test:breaks ended with exit code 1"):
         in_fresh_process(f"{jobs}:breaks")
+
+
+@pytest.mark.slow  # one more process
+def test_errors_of_the_users_code_come_back(jobs):
+    with pytest.raises(OwnCodeError, match=r"^theirs$"):
+        in_fresh_process(f"{jobs}:own")
 
 
 def test_a_command_line():

@@ -20,8 +20,6 @@ from szilard.run import read
 from szilard.run import result as results
 from szilard.run.folder import MethodFolder
 
-pytestmark = pytest.mark.pictures
-
 HUGE = int("9" * 400)
 ODD = [
     None, True, -1, 0, 1.5, 1e308, -1e308, 5e-324, HUGE, float("nan"), float("inf"), "", "x" * 10**5, "[red]x[/red]",
