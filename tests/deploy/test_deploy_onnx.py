@@ -28,7 +28,10 @@ def compare(network, x, backend="onnx", batches=(1, 2, 10, 100), **settings):
     return found
 
 
-@pytest.mark.parametrize(("density", "mode"), [(1.0, "point"), (1.0, "moments"), (0.3, "moments")])
+@pytest.mark.parametrize(
+    ("density", "mode"),
+    [(1.0, "point"), pytest.param(1.0, "moments", marks=pytest.mark.slow), (0.3, "moments")],
+)
 def test_an_mlp_gives_the_same_for_any_batch(density, mode):
     found = compare(bayesian(density=density), inputs(100), mode=mode)
     assert found.batch is None
