@@ -19,7 +19,10 @@ from szilard.networks import LeNet5, ResNet, check_fits
 from szilard.networks.evaluating import evaluating
 from szilard.sparse import Support, ops
 
-needs_kernels = pytest.mark.skipif(not native.available(), reason="the C++ kernels are not built")
+needs_kernels = pytest.mark.skipif(
+    not native.available() or os.environ.get("SZILARD_KERNELS", "") not in ("", "cpp"),
+    reason="the C++ kernels are not used",
+)
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 
 
