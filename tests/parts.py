@@ -23,7 +23,7 @@ SECONDS: dict[str, float] = {
     "tests/bayes/test_bayes_threads.py": 11,
     "tests/bayes/test_moments_compared.py": 7,
     "tests/bayes/test_moments_networks.py": 14,
-    "tests/bayes/test_moments_rules.py": 16,
+    "tests/bayes/test_moments_draws.py": 14,
     "tests/benchmarks/test_any_network.py": 5,
     "tests/benchmarks/test_benchmarks_model_file.py": 4,
     "tests/benchmarks/test_benchmarks_train_step.py": 5,

@@ -12,10 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from szilard.bayes import BayesConv, BayesLayer, BayesLinear, point_network
-from szilard.bayes.batch_innermost import release_innermost
-from szilard.bayes.fuse import separate_rectifiers
 from szilard.bayes.in_place import replace_in_place
 from szilard.bayes.moments.value import GaussianTensor, split
+from szilard.bayes.original_classes import restore_classes
 from szilard.networks import copied, make_plain
 
 
@@ -103,8 +102,7 @@ def with_moments(network: nn.Module) -> nn.Module:
     for module in list(answer.modules()):
         if isinstance(module, BayesLayer):
             replace_in_place(module, _gaussian(module))
-    release_innermost(answer)
-    separate_rectifiers(answer)
+    restore_classes(answer)
     return answer.requires_grad_(False)
 
 
@@ -113,8 +111,7 @@ def as_point(network: nn.Module) -> nn.Module:
     """A copy in eval mode with ordinary layers that hold the mean weights."""
     answer = point_network(network).eval()
     make_plain(answer)
-    release_innermost(answer)
-    separate_rectifiers(answer)
+    restore_classes(answer)
     return answer.requires_grad_(False)
 
 

@@ -6,8 +6,7 @@ from torch import nn
 
 from szilard import bayes
 from szilard.bayes.attention import BayesAttention
-from szilard.bayes.batch_innermost import release_innermost
-from szilard.bayes.fuse import separate_rectifiers
+from szilard.bayes.original_classes import restore_classes
 from szilard.cost import Cost
 from szilard.cost.inputs import Inputs
 from szilard.cost.latency import Latency, latencies
@@ -27,8 +26,7 @@ def plain(network: nn.Module) -> nn.Module:
             "the network without latency"
         )
     found = bayes.point_network(network)
-    release_innermost(found)
-    separate_rectifiers(found)
+    restore_classes(found)
     return found
 
 

@@ -31,12 +31,11 @@ class Faster:
         self.chosen: dict[str, tuple[str, float, float]] = {}
 
     def __call__(self, name: str, x: Traced, weight: Sparse, layer: Layer) -> Weight:
-        ways: dict[str, Weight] = {"sparse": weight, "dense": dense(weight)}
         if name not in self.chosen:
-            seconds = self._measured(x.sizes, ways, layer)
+            seconds = self._measured(x.sizes, {"sparse": weight, "dense": dense(weight)}, layer)
             best = "dense" if seconds["dense"] < _MARGIN * seconds["sparse"] else "sparse"
             self.chosen[name] = (best, seconds["sparse"], seconds["dense"])
-        return ways[self.chosen[name][0]]
+        return dense(weight) if self.chosen[name][0] == "dense" else weight
 
     def _measured(self, shape: tuple[int, ...], ways: dict[str, Weight], layer: Layer) -> dict[str, float]:
         """Seconds of the layer alone in its fastest turn, which other programs disturbed least."""

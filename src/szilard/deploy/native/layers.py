@@ -9,9 +9,8 @@ import torch
 from torch import nn
 
 from szilard.bayes import BayesConv, BayesLayer, BayesLinear
-from szilard.bayes.batch_innermost import release_innermost
-from szilard.bayes.fuse import separate_rectifiers
 from szilard.bayes.in_place import replace_in_place
+from szilard.bayes.original_classes import restore_classes
 from szilard.deploy.native.products import conv_layer, linear_layer
 from szilard.deploy.native.traced import Dense, Sparse, Traced, Weight
 from szilard.errors import SzilardError
@@ -85,6 +84,5 @@ def lowered(network: nn.Module, moments: bool, choose: Choose) -> nn.Module:
     for name, module in list(answer.named_modules()):
         if isinstance(module, BayesLinear | BayesConv):
             replace_in_place(module, NativeLayer(module, name, moments, choose))
-    release_innermost(answer)
-    separate_rectifiers(answer)
+    restore_classes(answer)
     return answer.requires_grad_(False)
