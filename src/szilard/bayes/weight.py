@@ -16,6 +16,7 @@ from szilard.bayes.priors import LearnedPrior, Prior
 from szilard.errors import SzilardError
 from szilard.kernels.transforms import transformed
 from szilard.sparse import Growth, Move, Support
+from szilard.sparse.pattern import UNSTRUCTURED, Pattern
 
 NO_RESET = (
     "a Bayesian or sparse weight cannot be reset in place; make a new network with "
@@ -137,11 +138,36 @@ class Weight(nn.Module):
         Args:
             kept: bool ``[nnz]``.
         """
-        mean, log_std = self.mean, self.log_std
-        self.set_support(Support.from_flat(self.support.shape, self.support.flat()[kept]))
-        self.mean.copy_(mean[kept])
+        self.resize(self.support.flat()[kept], UNSTRUCTURED)
+
+    @torch.no_grad()
+    def resize(self, flat: Tensor, pattern: Pattern | None = None) -> Move:
+        """Set other entries, of any number: the support and the parameters are new.
+
+        Entries that stay keep their values; new ones get μ = 0 and the others' geometric mean of σ.
+
+        Args:
+            flat: ascending indices of the entries in the flattened weight, int64.
+            pattern: of the new support; by default that of the old one.
+
+        Returns:
+            where the entries came from, for other values of them (:func:`szilard.topology.resize` carries those of an
+            optimiser).
+        """
+        old, mean, log_std = self.support.flat(), self.mean, self.log_std
+        trained = mean.requires_grad, log_std is not None and log_std.requires_grad
+        self.set_support(
+            Support.from_flat(self.support.shape, flat, self.support.pattern if pattern is None else pattern)
+        )
+        place = torch.searchsorted(old, flat).clamp_(max=max(len(old) - 1, 0))
+        source = torch.where(old[place] == flat, place, -1) if len(old) else torch.full_like(flat, -1)
+        move = Move(source, dropped=len(old) - int((source >= 0).sum()))
+        self.mean.copy_(move.carried(mean))
+        self.mean.requires_grad_(trained[0])
         if self.log_std is not None and log_std is not None:
-            self.log_std.copy_(log_std[kept])
+            self.log_std.copy_(move.carried(log_std, move.survivors(log_std).mean()))
+            self.log_std.requires_grad_(trained[1])
+        return move
 
     def set_support(self, support: Support) -> None:
         """Set another support with any number of entries; the new parameters are zeros."""

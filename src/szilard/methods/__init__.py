@@ -19,6 +19,12 @@ from szilard.methods.method import Method
 if TYPE_CHECKING:
     from szilard.methods.bayesian_compression import BayesianCompression as BayesianCompression
     from szilard.methods.deterministic import Deterministic as Deterministic
+    from szilard.methods.dynamic import ITOP as ITOP
+    from szilard.methods.dynamic import SET as SET
+    from szilard.methods.dynamic import RigL as RigL
+    from szilard.methods.dynamic import Static as Static
+    from szilard.methods.gradual import GradualPruning as GradualPruning
+    from szilard.methods.gradual import GraNet as GraNet
     from szilard.methods.mean_field import MeanField as MeanField
     from szilard.methods.published import PublishedSSVI as PublishedSSVI
     from szilard.methods.sparse_deterministic import SparseDeterministic as SparseDeterministic

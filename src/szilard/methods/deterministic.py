@@ -37,7 +37,9 @@ class Deterministic(Method):
         every: optimiser steps between two moves of the support.
         fraction: fraction of the entries that the first move replaces, decayed along a cosine. 0 is a static mask.
         end: fraction of all steps after which the support does not change.
-        growth: in Python, a function that makes your own :class:`szilard.sparse.growth.Growth`.
+        last: fraction of the entries that the last move replaces.
+        growth: where entries grow: by the ``"gradient"``, its ``"momentum"``, or at ``"random"``; in Python also a
+            function that makes your own :class:`szilard.sparse.growth.Growth`.
     """
 
     name = "deterministic"
@@ -62,7 +64,8 @@ class Deterministic(Method):
         every: int = 50,
         fraction: float = 0.3,
         end: float = 0.75,
-        growth: GrowthFactory | None = None,
+        last: float = 0.0,
+        growth: str | GrowthFactory = "gradient",
         **options: Any,
     ) -> None:
         super().__init__(n_data, **options)
@@ -73,7 +76,8 @@ class Deterministic(Method):
         self.pretrained = pretrained
         self.allocation, self.dense_stem = allocation, dense_stem
         self.pattern = make_pattern(pattern).name
-        self.moves = Moves(Schedule(every, fraction, end), "magnitude", growth_batches, growth or "noisy")
+        schedule = Schedule(every, fraction, end, last)
+        self.moves = Moves(schedule, "magnitude", growth_batches, growth, self.seed)
 
     @property
     def converts(self) -> bool:  # type: ignore[override]

@@ -60,6 +60,8 @@ class Method(TrainingState):
         lr: initial learning rate of :meth:`optimizer`.
         lr_log_std: learning rate of log σ as a multiple of ``lr``.
         warmup: fraction of all steps over which T rises linearly from 0.
+        optimizer: of :meth:`optimizer`: ``"adam"`` or ``"sgd"``.
+        momentum: of SGD.
         seed: seed of the support, of fresh weights and of the noise.
         only: convert these weights only: a pattern for names of modules, or a list of patterns; in Python also a
             function of (name, module).
@@ -84,6 +86,8 @@ class Method(TrainingState):
     unused_options: ClassVar[Mapping[str, Any]] = MappingProxyType({})
     #: Whether it trains Gaussian or sparse weights, which :meth:`prepare` creates.
     converts = False
+    #: Whether the number of entries of supports changes in training, so that a checkpoint decides it.
+    resizes = False
 
     def __init__(
         self,
@@ -93,6 +97,8 @@ class Method(TrainingState):
         lr: float = 1e-3,
         lr_log_std: float = 1.0,
         warmup: float = 0.0,
+        optimizer: str = "adam",
+        momentum: float = 0.9,
         seed: int = 0,
         total_steps: int | None = None,
         only: str | list[str] | Callable[[str, nn.Module], bool] | None = None,
@@ -100,6 +106,8 @@ class Method(TrainingState):
         matrices: str | list[str] | None = None,
     ) -> None:
         checks.options(n_data, temperature, lr, lr_log_std, warmup, total_steps)
+        optimizers.check(optimizer, momentum)
+        self.optimizer_name, self.momentum = optimizer, momentum
         self.n_data = n_data
         super().__init__(temperature, warmup, total_steps, seed)
         self.lr = lr
@@ -165,8 +173,11 @@ class Method(TrainingState):
         }
 
     def optimizer(self, network: nn.Module, lr: float | None = None) -> torch.optim.Optimizer:
-        """Adam, with log σ in a separate group."""
-        return optimizers.adam(network, self.lr if lr is None else lr, self.lr_log_std)
+        """Adam, or SGD with momentum, with log σ in a separate group."""
+        lr = self.lr if lr is None else lr
+        if self.optimizer_name == "sgd":
+            return optimizers.sgd(network, lr, self.lr_log_std, self.momentum)
+        return optimizers.adam(network, lr, self.lr_log_std)
 
     def parameter_groups(
         self, network: nn.Module, *, lr: float | None = None, weight_decay: float = 0.0

@@ -28,8 +28,9 @@ class SSVI(Method):
         score: which entries are removed: those of the lowest ``"snr"`` (|μ|/σ), ``"magnitude"`` (|μ|), or another
             one of :data:`szilard.topology.SCORES`.
         growth_batches: batches over which the growth gradient is averaged.
-        growth: ``"noisy"`` uses the growth gradient of the stochastic network, ``"mean"`` that of its mean; in Python
-            also a function that makes your own :class:`szilard.sparse.growth.Growth`.
+        growth: ``"noisy"`` uses the growth gradient of the stochastic network, ``"mean"`` that of its mean,
+            ``"momentum"`` the momentum of the dense gradient of every step, ``"random"`` none; in Python also a
+            function that makes your own :class:`szilard.sparse.growth.Growth`.
         every: optimiser steps between two moves of the support.
         fraction: fraction of the entries that the first move replaces, decayed along a cosine. 0 is a static mask.
         end: fraction of all steps after which the support does not change.
@@ -80,7 +81,7 @@ class SSVI(Method):
         self.allocation, self.dense_stem, self.pretrained = allocation, dense_stem, pretrained
         self.pattern = make_pattern(pattern).name
         self.growth = growth
-        self.moves = Moves(Schedule(every, fraction, end), score, growth_batches, growth)
+        self.moves = Moves(Schedule(every, fraction, end), score, growth_batches, growth, self.seed)
 
     def _convert(self, network: nn.Module) -> nn.Module:
         return bayes.bayesianize(

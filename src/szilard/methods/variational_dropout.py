@@ -10,9 +10,8 @@ from torch import Tensor, nn
 
 from szilard import bayes
 from szilard.data import Split
-from szilard.errors import SzilardError
 from szilard.methods.method import Method
-from szilard.sparse import Support
+from szilard.methods.stored_supports import match_supports
 
 
 class VariationalDropout(Method):
@@ -74,9 +73,4 @@ class VariationalDropout(Method):
         super().finish(network, batches, valid)
 
     def match_supports(self, network: nn.Module, state: dict[str, Any]) -> None:
-        for name, module in network.named_modules():
-            if isinstance(module, bayes.Weight):
-                crow, col = (state.get(f"{name}.support.{part}") for part in ("crow", "col"))
-                if not isinstance(crow, Tensor) or not isinstance(col, Tensor):
-                    raise SzilardError(f"the support of {name} is missing; name the network that was trained")
-                module.set_support(Support(module.support.shape, crow, col))
+        match_supports(network, state)

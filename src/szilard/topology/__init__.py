@@ -1,18 +1,27 @@
 """How supports move: when, which entries go, and where new ones grow."""
 
 from szilard.sparse.move import Move
+from szilard.topology.budget import CubicBudget, largest_of_all
 from szilard.topology.gradient import GrowthGradient
+from szilard.topology.momentum import MomentumGrowth
 from szilard.topology.moves import Moves
+from szilard.topology.random_growth import RandomGrowth
 from szilard.topology.replace import carry_optimizer_state, drop_and_grow
+from szilard.topology.resize import resize
 from szilard.topology.schedule import Schedule
 from szilard.topology.scores import SCORES
 
 __all__ = [
     "SCORES",
+    "CubicBudget",
     "GrowthGradient",
+    "MomentumGrowth",
     "Move",
     "Moves",
+    "RandomGrowth",
     "Schedule",
     "carry_optimizer_state",
     "drop_and_grow",
+    "largest_of_all",
+    "resize",
 ]

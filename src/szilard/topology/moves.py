@@ -9,10 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from szilard.bayes.network_weights import every_weight
+from szilard.bayes.noise import mix
 from szilard.bayes.weight import Weight
 from szilard.errors import SzilardError
 from szilard.sparse.growth import Growth, RowsGradient
 from szilard.topology.gradient import GrowthGradient
+from szilard.topology.momentum import MomentumGrowth
+from szilard.topology.random_growth import RandomGrowth
 from szilard.topology.replace import carry_optimizer_state, drop_and_grow
 from szilard.topology.schedule import Schedule
 from szilard.topology.scores import SCORES
@@ -20,6 +23,10 @@ from szilard.topology.scores import SCORES
 #: Makes the growth scores of one weight for one move, from (the layer's ``rows_gradient`` or None, rows times columns).
 #: :class:`~szilard.topology.GrowthGradient` is one.
 GrowthFactory = Callable[[RowsGradient | None, int], Growth]
+
+#: Names of the rules where entries grow: by the gradient, which is ``"noisy"`` or at the ``"mean"`` of the weights; by
+#: its momentum; at random. Of point weights all gradients are the same.
+GROWTHS = ("gradient", "noisy", "mean", "momentum", "random")
 
 #: One optimiser, or several that share the parameters among them.
 Optimizers = torch.optim.Optimizer | Sequence[torch.optim.Optimizer] | None
@@ -39,22 +46,31 @@ class Moves:
         schedule: when, and how much.
         score: name in :data:`szilard.topology.scores.SCORES`; entries of lowest score are dropped.
         batches: batches whose gradients decide where to grow.
-        growth: ``"noisy"``, ``"mean"`` (the caller then computes these batches with the network's mean), or a function
-            that makes an object with the interface :class:`szilard.sparse.growth.Growth` for each weight and move.
+        growth: ``"noisy"``, ``"mean"`` (the caller then computes these batches with the network's mean),
+            ``"momentum"`` (of the dense gradient of every step), ``"random"``, or a function that makes an object with
+            the interface :class:`szilard.sparse.growth.Growth` for each weight and move.
+        seed: of random growth.
     """
 
     def __init__(
-        self, schedule: Schedule, score: str, batches: int = 1, growth: str | GrowthFactory = "noisy"
+        self,
+        schedule: Schedule,
+        score: str,
+        batches: int = 1,
+        growth: str | GrowthFactory = "noisy",
+        seed: int = 0,
     ) -> None:
         if score not in SCORES:
             raise SzilardError(f"unknown removal score {score!r}: choose one of {', '.join(SCORES)}")
         if batches < 1:
             raise SzilardError(f"a move needs the gradient of at least one batch, not {batches}")
-        if growth not in ("noisy", "mean") and not callable(growth):
+        if growth not in GROWTHS and not callable(growth):
             raise SzilardError(
-                f"growth must be 'noisy', 'mean', or in Python a function that makes a sparse.Growth, not {growth!r}"
+                f"growth must be one of {', '.join(GROWTHS)}, or in Python a function that makes a sparse.Growth, not "
+                f"{growth!r}"
             )
         self.schedule, self.score, self.batches, self.growth = schedule, score, batches, growth
+        self.seed = seed
         self._growth: dict[int, Growth] = {}  # by number of the layer, while gradients are collected
         self._resumed: dict[int, Any] = {}  # states of these
 
@@ -65,39 +81,64 @@ class Moves:
 
     def listen(self, network: nn.Module, step: int, total: int) -> None:
         """Start collecting gradients if it is time; to be called before the forward pass of ``step``."""
-        if not self.schedule.collects(step, total, self.batches):
+        if not self._collects(step, total):
             return
         for number, (_, weight, rows_gradient) in enumerate(every_weight(network)):
             support = weight.support
             if support.is_full or not weight.mean.requires_grad:  # a frozen weight keeps its entries
                 continue
             if number not in self._growth:
-                make = self.growth if callable(self.growth) else GrowthGradient
-                growth = make(rows_gradient, support.rows * support.cols)
+                growth = self._made(rows_gradient, support.rows * support.cols)
                 if number in self._resumed:
                     growth.resume(self._resumed.pop(number))
                 self._growth[number] = growth
-            weight.growth = self._growth[number]
+            found = weight.growth = self._growth[number]
+            if isinstance(found, MomentumGrowth):
+                found.begin()
 
     @torch.no_grad()
     def apply(self, network: nn.Module, optimizer: Optimizers, step: int, total: int) -> int:
         """Move supports if it is time; to be called after optimiser step ``step``. Returns the number of new entries in
         the network."""
         fraction = self.schedule.fraction_at(step, total)
-        if not (fraction and self._growth):
+        if not fraction or not (self._growth or self.growth == "random"):
             return 0
         given = several(optimizer)
         trained = {id(p) for one in given for group in one.param_groups for p in group["params"]}
         new = 0
         for number, (_, weight, _) in enumerate(every_weight(network)):
             growth = self._growth.get(number)
+            if self.growth == "random" and not weight.support.is_full:
+                growth = RandomGrowth(mix(self.seed, step, number))
             weight.growth = None
             # A weight that is frozen, or that no optimiser trains, keeps its entries: new ones would stay at zero.
             free = weight.mean.requires_grad and (not given or id(weight.mean) in trained)
             if growth is not None and len(growth) and free:
                 new += self._move(weight, growth, given, fraction)
-        self._growth = {}
+        if self.growth != "momentum" or not self._collects(step, total):
+            self._growth = {}
         return new
+
+    def gradient_steps(self, steps: int, total: int) -> int:
+        """How many of the first ``steps`` steps computed a dense weight gradient."""
+        return sum(self._collects(step, total) for step in range(steps))
+
+    def _collects(self, step: int, total: int) -> bool:
+        """Whether the batch of ``step`` needs the dense gradient."""
+        if self.growth == "random":
+            return False
+        if self.growth == "momentum":  # of every step before the last move
+            return any(
+                self.schedule.fraction_at(s, total) for s in range(step + 1, step + 1 + self.schedule.every)
+            )
+        return self.schedule.collects(step, total, self.batches)
+
+    def _made(self, rows_gradient: RowsGradient | None, entries: int) -> Growth:
+        if callable(self.growth):
+            return self.growth(rows_gradient, entries)
+        if self.growth == "momentum":
+            return MomentumGrowth(rows_gradient)
+        return GrowthGradient(rows_gradient, entries)
 
     def state_dict(self) -> dict[int, Any]:
         """Gradients collected since the last move, so that a run can stop between two batches."""

@@ -133,6 +133,7 @@ class Job:
                 state = checkpoint.load(files.checkpoint, "checkpoint")
                 with checkpoint.reading(files.checkpoint, "checkpoint"):
                     checkpoint.check_belongs(files.checkpoint, state["made_by"], self._made_by())
+                    loop.match(state["network"])
                     checkpoint.check_shapes(files.checkpoint, state["network"], network.state_dict())
                     resumable.check(
                         files.checkpoint, state, method=method, optimizer=loop.optimizer, epochs=plan.epochs,

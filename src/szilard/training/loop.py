@@ -18,6 +18,7 @@ from szilard.data import Split
 from szilard.errors import SzilardError
 from szilard.methods import Method
 from szilard.model.checkpoint import to_device
+from szilard.topology.resize import replace_parameters
 from szilard.training import devices
 from szilard.training.progress import Bar
 
@@ -228,6 +229,13 @@ class Loop:
             }
         )
         self.place.saved = time.perf_counter()
+
+    def match(self, network: dict[str, Any]) -> None:
+        """Give the supports the sizes of those in a checkpoint, if the method changes them in training."""
+        if self.method.resizes:
+            before = dict(self.module.named_parameters())
+            self.method.match_supports(self.module, network)
+            replace_parameters(self.module, before, [self.optimizer])
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from the state in a checkpoint."""

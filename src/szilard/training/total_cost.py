@@ -42,5 +42,4 @@ def _growth_steps(method: Method) -> int:
     moves = getattr(method, "moves", None)
     if moves is None or getattr(method, "density", 1.0) == 1:
         return 0
-    total = method.total_steps or 0
-    return sum(moves.schedule.collects(step, total, moves.batches) for step in range(method.step))
+    return int(moves.gradient_steps(method.step, method.total_steps or 0))

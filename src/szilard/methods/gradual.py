@@ -1,0 +1,150 @@
+"""Training that removes weights on the way: gradual magnitude pruning, and GraNet, which also moves them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from szilard import bayes
+from szilard.bayes.network_weights import every_weight
+from szilard.methods.deterministic import Deterministic
+from szilard.methods.stored_supports import match_supports
+from szilard.sparse import check_density
+from szilard.topology.budget import CubicBudget, largest_of_all
+from szilard.topology.moves import Optimizers, several
+from szilard.topology.resize import resize
+
+
+class GradualPruning(Deterministic):
+    """Prune by global magnitude while training: the density falls along a cubic to its final value.
+
+    Every ``every`` steps the entries of smallest |w| of the whole network are removed. Training starts dense, so that
+    it saves less than a method that is sparse from the first step.
+
+    Args:
+        density: final fraction of weights that exist.
+        initial_density: fraction of weights at the start.
+        begin, end: fractions of all steps between which the density falls.
+        every: optimiser steps between two changes of the density.
+        allocation: of a first support below density 1: ``"erk"`` or ``"uniform"``.
+        dense_stem: leave the first layer dense if it is a convolution.
+        fraction: fraction of the remaining entries of each weight that the first change also replaces.
+        last: fraction of the entries that the last change replaces.
+        growth: where replaced entries grow.
+        growth_batches: batches over which the growth gradient is averaged.
+    """
+
+    name = "gradual"
+    label = "gradual pruning"
+    summary = "Prunes by magnitude while it trains, from a dense start"
+    source = "Zhu and Gupta 2017, arXiv:1710.01878"
+    order = 24
+    baseline = False
+    #: The number of entries changes in training.
+    resizes = True
+
+    def __init__(
+        self,
+        n_data: int,
+        *,
+        density: float = 0.05,
+        initial_density: float = 1.0,
+        begin: float = 0.0,
+        end: float = 0.75,
+        every: int = 100,
+        allocation: str = "erk",
+        dense_stem: bool = False,
+        fraction: float = 0.0,
+        last: float = 0.0,
+        growth_batches: int = 1,
+        **options: Any,
+    ) -> None:
+        super().__init__(
+            n_data, density=initial_density, allocation=allocation, dense_stem=dense_stem, every=every, end=end,
+            fraction=fraction, last=last, growth_batches=growth_batches, **options,
+        )  # fmt: skip
+        check_density(density)
+        self.initial_density, self.density = initial_density, density
+        self.budget = CubicBudget(initial_density, density, every, begin, end)
+
+    @property
+    def converts(self) -> bool:  # type: ignore[override]
+        """Always: its weights are on supports."""
+        return True
+
+    def _convert(self, network: nn.Module) -> nn.Module:
+        return bayes.bayesianize(
+            network,
+            self.initial_density,
+            point=True,
+            fresh=not self.pretrained,
+            allocation=self.allocation,
+            dense_stem=self.dense_stem,
+            pattern=self.pattern,
+            seed=self.seed,
+            **self._which(),
+        )
+
+    def after_step(self, network: nn.Module, optimizer: Optimizers = None) -> None:
+        # Entries are removed first, so that the moves of the same step fill a support of the new size.
+        total = self.total_steps or 0
+        if self.budget.changes(self.step + 1, total):
+            self._prune(network, optimizer, self.budget.density_at(self.step + 1, total))
+        super().after_step(network, optimizer)
+
+    @torch.no_grad()
+    def _prune(self, network: nn.Module, optimizer: Optimizers, density: float) -> None:
+        weights = [held.weight for held in every_weight(network) if held.weight.mean.requires_grad]
+        dense = sum(weight.support.rows * weight.support.cols for weight in weights)
+        entries = sum(weight.support.nnz for weight in weights)
+        total = max(round(density * dense), len(weights))
+        if total >= entries:
+            return
+        kept = largest_of_all([weight.mean.abs() for weight in weights], total)
+        for weight, mask in zip(weights, kept, strict=True):
+            if not bool(mask.all()):
+                growth = weight.growth
+                resize(weight, weight.support.flat()[mask], several(optimizer))
+                weight.growth = growth
+
+    def match_supports(self, network: nn.Module, state: dict[str, Any]) -> None:
+        match_supports(network, state)
+
+
+class GraNet(GradualPruning):
+    """Gradual pruning with regrowth: after each pruning step a fraction of each weight's entries moves.
+
+    Args:
+        density: final fraction of weights that exist.
+        initial_density: fraction of weights at the start.
+        begin, end: fractions of all steps between which the density falls and entries move.
+        every: optimiser steps between two changes.
+        fraction: fraction of the entries of each weight that the first change replaces.
+        last: fraction of the entries that the last change replaces.
+    """
+
+    name = "granet"
+    label = "GraNet"
+    summary = "Prunes while it trains, and regrows by the gradient"
+    source = "Liu et al. 2021, arXiv:2106.10404"
+    order = 25
+
+    def __init__(
+        self,
+        n_data: int,
+        *,
+        density: float = 0.05,
+        initial_density: float = 0.5,
+        begin: float = 0.0,
+        end: float = 0.5,
+        every: int = 100,
+        fraction: float = 0.5,
+        last: float = 0.005,
+        **options: Any,
+    ) -> None:
+        super().__init__(
+            n_data, density=density, initial_density=initial_density, begin=begin, end=end, every=every,
+            fraction=fraction, last=last, **options,
+        )  # fmt: skip
