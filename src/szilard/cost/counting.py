@@ -60,7 +60,12 @@ def count(network: nn.Module, input_shape: Inputs) -> Cost:
 
 
 def training_flops(
-    network: nn.Module, input_shape: Inputs, *, examples: int, growth_examples: int = 0
+    network: nn.Module,
+    input_shape: Inputs,
+    *,
+    examples: int,
+    growth_examples: int = 0,
+    mean_entries: Mapping[str, float] | None = None,
 ) -> int:
     """FLOPs of training: three training-mode forward passes for every example, plus the dense growth gradients.
 
@@ -72,11 +77,20 @@ def training_flops(
         input_shape: as in :func:`count`.
         examples: number of (example, step) pairs: steps times batch size.
         growth_examples: number of these pairs for which a dense weight gradient was computed to move a support.
+        mean_entries: of weights whose number of entries changed in training, by the name of their layer: the mean
+            number over all steps.
     """
     network = copy.deepcopy(network).train()  # two examples, because BatchNorm refuses to train on one
-    forward = _forward_flops(network, runner(network, input_shape, batch=2)) // 2
-    growth = _dense_growth_flops(network, input_shape) if growth_examples else 0
-    return 3 * forward * examples + growth * growth_examples
+    forward: float = _forward_flops(network, runner(network, input_shape, batch=2)) // 2
+    dense = _dense_weight_flops(network, input_shape) if growth_examples or mean_entries else {}
+    growth = 0
+    for name, flops in dense.items():
+        weight: Any = network.get_submodule(name).weight
+        support, products = weight.support, 1 if weight.log_std is None else 2  # by local reparametrisation
+        entries = (mean_entries or {}).get(name, support.nnz)
+        forward += products * flops * (entries - support.nnz) / (support.rows * support.cols)
+        growth += 0 if support.is_full else flops
+    return round(3 * forward * examples) + growth * growth_examples
 
 
 def _forward_flops(network: nn.Module, run: Callable[[], Any]) -> int:
@@ -113,25 +127,31 @@ def _recurrent_in_steps() -> Iterator[None]:
             yield
 
 
-def _dense_growth_flops(network: nn.Module, input_shape: Inputs) -> int:
-    """FLOPs of one example's dense weight gradient, over all layers whose support can move."""
-    total = 0
+def _dense_weight_flops(network: nn.Module, input_shape: Inputs) -> dict[str, int]:
+    """FLOPs of one product of each layer with a support, were it dense, for one example; by the layer's name.
 
-    def hook(module: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        nonlocal total
-        support = module.weight.support
-        if support.nnz < support.rows * support.cols:
+    A product with the dense weight and the dense gradient of the weight cost the same.
+    """
+    found: dict[str, int] = {}
+
+    def hook(name: str) -> Callable[..., None]:
+        def run(module: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            support = module.weight.support
             positions = output.numel() // support.rows
-            total += 2 * support.rows * support.cols * positions
+            found[name] = found.get(name, 0) + 2 * support.rows * support.cols * positions
+
+        return run
 
     run = runner(network.eval(), input_shape, batch=1)
-    layers = [m for m in network.modules() if hasattr(getattr(m, "weight", None), "support")]
-    handles = [layer.register_forward_hook(hook) for layer in layers]
+    layers = {
+        name: m for name, m in network.named_modules() if hasattr(getattr(m, "weight", None), "support")
+    }
+    handles = [layer.register_forward_hook(hook(name)) for name, layer in layers.items()]
     with torch.no_grad():
         run()
     for handle in handles:
         handle.remove()
-    return total
+    return found
 
 
 def _supports(network: nn.Module) -> dict[str, Any]:

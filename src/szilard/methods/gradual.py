@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -9,9 +10,12 @@ from torch import nn
 
 from szilard import bayes
 from szilard.bayes.network_weights import every_weight
+from szilard.errors import SzilardError
+from szilard.methods import checks
 from szilard.methods.deterministic import Deterministic
 from szilard.methods.stored_supports import match_supports
 from szilard.sparse import check_density
+from szilard.sparse.pattern import UNSTRUCTURED
 from szilard.topology.budget import CubicBudget, largest_of_all
 from szilard.topology.moves import Optimizers, several
 from szilard.topology.resize import resize
@@ -68,6 +72,11 @@ class GradualPruning(Deterministic):
         check_density(density)
         self.initial_density, self.density = initial_density, density
         self.budget = CubicBudget(initial_density, density, every, begin, end)
+        if self.pattern != UNSTRUCTURED.name:
+            raise SzilardError(
+                f"{self.label} removes single weights and takes no pattern {self.pattern}; leave pattern out"
+            )
+        self._entries: dict[str, int] = {}  # of each layer, summed over the steps
 
     @property
     def converts(self) -> bool:  # type: ignore[override]
@@ -88,6 +97,8 @@ class GradualPruning(Deterministic):
         )
 
     def after_step(self, network: nn.Module, optimizer: Optimizers = None) -> None:
+        for name, weight, _ in every_weight(network):
+            self._entries[name] = self._entries.get(name, 0) + weight.support.nnz
         # Entries are removed first, so that the moves of the same step fill a support of the new size.
         total = self.total_steps or 0
         if self.budget.changes(self.step + 1, total):
@@ -108,6 +119,18 @@ class GradualPruning(Deterministic):
                 growth = weight.growth
                 resize(weight, weight.support.flat()[mask], several(optimizer))
                 weight.growth = growth
+
+    @property
+    def mean_entries(self) -> Mapping[str, float]:
+        return {name: total / max(1, self.step) for name, total in self._entries.items()}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "entries": dict(self._entries)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        checks.state(state, {"entries": None}, self.label)
+        super().load_state_dict(state)
+        self._entries = dict(state["entries"])
 
     def match_supports(self, network: nn.Module, state: dict[str, Any]) -> None:
         match_supports(network, state)

@@ -339,5 +339,10 @@ class Method(TrainingState):
         predictive = self.predict(network, valid.x, samples=1)
         self.calibration = temperature_scaling.fitted(predictive, valid.y)
 
+    @property
+    def mean_entries(self) -> Mapping[str, float]:
+        """Mean number of entries over all steps so far, by layer, of weights whose number of entries changed."""
+        return {}
+
     def match_supports(self, network: nn.Module, state: dict[str, Any]) -> None:
         """Give a prepared network the shapes of a finished network's state dict, if finishing changes shapes."""

@@ -29,7 +29,9 @@ def of_run(
     """
     steps = max(1, method.step)
     growth = round(examples * _growth_steps(method) / steps)
-    flops = cost.training_flops(network, input_shape, examples=examples, growth_examples=growth)
+    flops = cost.training_flops(
+        network, input_shape, examples=examples, growth_examples=growth, mean_entries=method.mean_entries
+    )
     counted = cost.count(network, input_shape).with_(train_flops=flops)
     values = sum(p.numel() for p in network.parameters() if p.requires_grad)
     return cost.joules(counted, steps=method.step, trained_values=values).with_(

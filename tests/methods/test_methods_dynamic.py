@@ -1,0 +1,171 @@
+"""Methods with a sparse topology that changes: budgets, determinism, and the state of a run."""
+
+from __future__ import annotations
+
+import hashlib
+from itertools import islice, pairwise
+
+import pytest
+import torch
+from torch import nn
+
+from szilard import bayes, cost, methods
+from szilard.errors import SzilardError
+
+STEPS = 40
+#: Every method below, with moves frequent enough for a short run.
+FAST = {
+    "static": {}, "set": {"every": 4}, "rigl": {"every": 4}, "itop": {"every": 4}, "gradual": {"every": 4},
+    "granet": {"every": 4},
+}  # fmt: skip
+
+
+def batches(seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    while True:
+        x = torch.randn(16, 12, generator=generator)
+        yield x, (x[:, :3].sum(1) > 0).long() + (x[:, 3] > 1).long()
+
+
+def plain():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(12, 20), nn.ReLU(), nn.Linear(20, 20), nn.ReLU(), nn.Linear(20, 3))
+
+
+def start(name, optimizer="sgd", **options):
+    method = methods.make(
+        name,
+        200,
+        density=0.2,
+        seed=1,
+        total_steps=STEPS,
+        lr=0.05,
+        optimizer=optimizer,
+        **FAST[name],
+        **options,
+    )
+    network = method.prepare(plain()).train()
+    return method, network, method.optimizer(network)
+
+
+def train(method, network, optimizer, count, skip=0):
+    for x, y in islice(batches(), skip, skip + count):
+        method.loss(network, x, y).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        method.after_step(network, optimizer)
+
+
+def entries(network):
+    return sum(weight.support.nnz for weight in bayes.weights(network).values())
+
+
+def digest(network):
+    found = hashlib.sha256()
+    for name, value in sorted(network.state_dict().items()):
+        found.update(name.encode() + value.contiguous().numpy().tobytes())
+    return found.hexdigest()
+
+
+DENSE = 12 * 20 + 20 * 20 + 20 * 3
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+@pytest.mark.parametrize("name", FAST)
+def test_a_network_ends_at_its_density(name, optimizer):
+    method, network, made = start(name, optimizer)
+    train(method, network, made, STEPS)
+    assert entries(network) == round(0.2 * DENSE)
+    parameters = {id(parameter) for parameter in network.parameters()}
+    assert {id(p) for group in made.param_groups for p in group["params"]} == parameters
+    for weight in bayes.weights(network).values():
+        weight.support.check()
+        dense = weight.support.scatter(weight.mean.detach())
+        assert bool((dense[~weight.support.mask()] == 0).all())
+
+
+@pytest.mark.parametrize("name", FAST)
+def test_the_budget_of_every_step(name):
+    """Constant, or that of the cubic to the nearest entry."""
+    method, network, made = start(name)
+    before, seen = entries(network), []
+    for step in range(STEPS):
+        train(method, network, made, 1, step)
+        seen.append(entries(network))
+    if not method.resizes:
+        assert set(seen) == {before} == {round(0.2 * DENSE)}
+        return
+    for step, found in enumerate(seen, 1):
+        if method.budget.changes(step, STEPS):
+            assert found == round(method.budget.density_at(step, STEPS) * DENSE)
+    assert seen == sorted(seen, reverse=True)
+    assert len(set(seen)) > 3
+    mean = sum([before, *seen[:-1]]) / STEPS
+    assert sum(method.mean_entries.values()) == pytest.approx(mean)
+
+
+@pytest.mark.parametrize("name", FAST)
+def test_moves_explore_and_a_static_mask_does_not(name):
+    method, network, made = start(name)
+    masks = []
+    for step in range(STEPS):
+        train(method, network, made, 1, step)
+        masks.append([weight.support.mask().clone() for weight in bayes.weights(network).values()])
+    grown = sum(
+        int((after & ~before).sum())
+        for one, two in pairwise(masks)
+        for before, after in zip(one, two, strict=True)
+    )
+    assert (grown > 0) == (name not in ("static", "gradual"))
+
+
+@pytest.mark.parametrize("name", FAST)
+def test_a_run_in_two_halves_equals_a_run_in_one(name):
+    whole, network, made = start(name)
+    train(whole, network, made, STEPS)
+    first, half, optimizer = start(name)
+    train(first, half, optimizer, 18)
+    kept = first.state_dict(), half.state_dict(), optimizer.state_dict()
+    second, again, fresh = start(name)
+    if second.resizes:
+        second.match_supports(again, kept[1])
+        fresh = second.optimizer(again)
+    again.load_state_dict(kept[1])
+    fresh.load_state_dict(kept[2])
+    second.load_state_dict(kept[0])
+    train(second, again, fresh, STEPS - 18, 18)
+    assert digest(again) == digest(network)
+
+
+def test_random_growth_computes_no_dense_gradient():
+    counted = {}
+    for name in ("set", "rigl"):
+        method, network, made = start(name)
+        train(method, network, made, STEPS)
+        counted[name] = method.moves.gradient_steps(STEPS, STEPS)
+    assert counted == {"set": 0, "rigl": 7}  # before the steps 4, 8, ..., 28 of 30
+
+
+def test_training_flops_follow_the_number_of_entries():
+    method, network, made = start("gradual")
+    train(method, network, made, STEPS)
+    found = cost.training_flops(network, (12,), examples=100, mean_entries=method.mean_entries)
+    assert found == round(3 * 2 * 100 * sum(method.mean_entries.values()))
+    assert cost.training_flops(network, (12,), examples=100) == 3 * 2 * 100 * entries(network)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("gradual", {"pattern": "block4"}, "takes no pattern block4"),
+        ("gradual", {"density": 0.9, "initial_density": 0.5}, "densities must fall"),
+        ("granet", {"begin": 0.8}, "0 <= begin < end"),
+        ("set", {"last": 0.5}, "never become larger"),
+        ("rigl", {"growth": "nearest"}, "growth must be one of"),
+        ("rigl", {"optimizer": "lion"}, "unknown optimizer 'lion'"),
+        ("rigl", {"optimizer": "sgd", "momentum": 1.0}, "momentum must be in"),
+    ],
+)
+def test_invalid_options_are_refused(name, options, message):
+    with pytest.raises(SzilardError, match=message):
+        methods.make(name, 100, **options)
