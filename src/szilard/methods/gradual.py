@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -76,7 +76,7 @@ class GradualPruning(Deterministic):
             raise SzilardError(
                 f"{self.label} removes single weights and takes no pattern {self.pattern}; leave pattern out"
             )
-        self._entries: dict[str, int] = {}  # of each layer, summed over the steps
+        self._entries: list[int] = []  # of each weight, summed over the steps
 
     @property
     def converts(self) -> bool:  # type: ignore[override]
@@ -97,8 +97,8 @@ class GradualPruning(Deterministic):
         )
 
     def after_step(self, network: nn.Module, optimizer: Optimizers = None) -> None:
-        for name, weight, _ in every_weight(network):
-            self._entries[name] = self._entries.get(name, 0) + weight.support.nnz
+        now = [held.weight.support.nnz for held in every_weight(network)]
+        self._entries = [a + b for a, b in zip(self._entries or [0] * len(now), now, strict=True)]
         # Entries are removed first, so that the moves of the same step fill a support of the new size.
         total = self.total_steps or 0
         if self.budget.changes(self.step + 1, total):
@@ -121,16 +121,16 @@ class GradualPruning(Deterministic):
                 weight.growth = growth
 
     @property
-    def mean_entries(self) -> Mapping[str, float]:
-        return {name: total / max(1, self.step) for name, total in self._entries.items()}
+    def mean_entries(self) -> Sequence[float]:
+        return [total / max(1, self.step) for total in self._entries]
 
     def state_dict(self) -> dict[str, Any]:
-        return {**super().state_dict(), "entries": dict(self._entries)}
+        return {**super().state_dict(), "entries": list(self._entries)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         checks.state(state, {"entries": None}, self.label)
         super().load_state_dict(state)
-        self._entries = dict(state["entries"])
+        self._entries = list(state["entries"])
 
     def match_supports(self, network: nn.Module, state: dict[str, Any]) -> None:
         match_supports(network, state)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -340,9 +340,9 @@ class Method(TrainingState):
         self.calibration = temperature_scaling.fitted(predictive, valid.y)
 
     @property
-    def mean_entries(self) -> Mapping[str, float]:
-        """Mean number of entries over all steps so far, by layer, of weights whose number of entries changed."""
-        return {}
+    def mean_entries(self) -> Sequence[float]:
+        """Mean number of entries of each weight over all steps so far, in their order; empty if it never changes."""
+        return ()
 
     def match_supports(self, network: nn.Module, state: dict[str, Any]) -> None:
         """Give a prepared network the shapes of a finished network's state dict, if finishing changes shapes."""

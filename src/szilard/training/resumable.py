@@ -62,10 +62,10 @@ def _check_method(path: Path, found: Any, method: Method, total: int) -> None:
     _number(path, "method calibration", found["calibration"])
     if found["task"] != expected["task"]:
         _refuse(path, "method task")
-    entries = found.get("entries", {})
-    if not isinstance(entries, dict) or not all(isinstance(name, str) for name in entries):
+    entries = found.get("entries", [])
+    if not isinstance(entries, list):
         _refuse(path, "method entries")
-    for count in entries.values():
+    for count in entries:
         _whole(path, "method entries", count, _LARGEST)
     moves = found.get("moves", {})
     if not isinstance(moves, dict):

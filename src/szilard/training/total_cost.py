@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from szilard import cost
+from szilard.bayes.network_weights import every_weight
 from szilard.cost import Cost
 from szilard.methods import Method
 
@@ -29,8 +30,10 @@ def of_run(
     """
     steps = max(1, method.step)
     growth = round(examples * _growth_steps(method) / steps)
+    names = [held.name for held in every_weight(network)]
+    entries = dict(zip(names, method.mean_entries, strict=True)) if method.mean_entries else {}
     flops = cost.training_flops(
-        network, input_shape, examples=examples, growth_examples=growth, mean_entries=method.mean_entries
+        network, input_shape, examples=examples, growth_examples=growth, mean_entries=entries
     )
     counted = cost.count(network, input_shape).with_(train_flops=flops)
     values = sum(p.numel() for p in network.parameters() if p.requires_grad)
