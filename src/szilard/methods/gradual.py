@@ -36,7 +36,6 @@ class GradualPruning(Deterministic):
         dense_stem: leave the first layer dense if it is a convolution.
         fraction: fraction of the remaining entries of each weight that the first change also replaces.
         last: fraction of the entries that the last change replaces.
-        growth: where replaced entries grow.
         growth_batches: batches over which the growth gradient is averaged.
     """
 
