@@ -7,6 +7,7 @@ from szilard.deploy.cross_compiling import tvm_objects
 from szilard.deploy.int8 import Effects, Evaluation, quantise
 from szilard.deploy.int8_levels import with_levels
 from szilard.deploy.loading import load
+from szilard.deploy.remote import OnDevice, on_device
 from szilard.deploy.units import Units
 
 __all__ = [
@@ -14,11 +15,13 @@ __all__ = [
     "Compiled",
     "Effects",
     "Evaluation",
+    "OnDevice",
     "Prediction",
     "Units",
     "compile",
     "installed",
     "load",
+    "on_device",
     "quantise",
     "tvm_objects",
     "with_levels",

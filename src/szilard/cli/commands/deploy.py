@@ -14,6 +14,7 @@ EXAMPLES = (
     "szilard deploy runs/digits -o digits.onnx --samples 32",
     "szilard deploy runs/a runs/b runs/c -o ensemble.onnx",
     "szilard deploy runs/digits --backend native",
+    "szilard deploy runs/digits --remote localhost:9090",
     "szilard deploy weights.pt --network network.py:build --data table.csv --target price -o price.onnx",
 )
 
@@ -27,6 +28,9 @@ def deploy(
     seed: p.Seed = 0,
     batch: p.Batch = None,
     threads: p.Threads = 1,
+    remote: p.Remote = None,
+    processor: p.Processor = None,
+    noisy: p.Noisy = False,
     method: n.MethodOfRun = None,
     data: d.EvaluationData = None,
     data_root: d.DataRoot = None,
@@ -54,11 +58,16 @@ def deploy(
         output,
         run_paths,
     )
+    from szilard.cli.deployed_remote import Device
     from szilard.cli.goal import parse_shape
     from szilard.cli.messages import library_notifier
     from szilard.cli.request import Request
 
-    chosen = deployment.runtime(backend, out)
+    device = Device.typed(remote, backend, out, processor=processor, noisy=noisy)
+    chosen = deployment.runtime(backend if device is None else "tvm", out)
+    if device is not None:
+        device.reach()
+    batch = 1 if batch is None and device is not None else batch
     options = deployment.Options(chosen, mode, samples, seed, batch, threads)
     notify = library_notifier(quiet=False)
     files = [
@@ -76,7 +85,7 @@ def deploy(
         source = deployed_ensemble.together(sources, files)
         source = deployed_shrunken.without_dead_units(source, options, notify)
         compiled = deployment.compiled(source, options, out)
-        figures = deployment_summary.figures(compiled, source, options, files, out)
+        figures = deployment_summary.figures(compiled, source, options, files, out, device)
     if json:
         output.as_json(figures)
     else:
