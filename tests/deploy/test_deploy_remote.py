@@ -203,7 +203,7 @@ def test_outputs_and_times_of_a_server_on_this_machine(server, monkeypatch):
 
 @pytest.mark.slow
 def test_the_command(server, tmp_path):
-    typed = szilard("fit", *TINY, "--no-baselines", "--out", tmp_path / "run", "--quiet")
+    typed = szilard("fit", *TINY, "--density", 0.8, "--no-baselines", "--out", tmp_path / "run", "--quiet")
     assert typed.code == 0, typed.output
     typed = szilard("deploy", tmp_path / "run", "--remote", server, "--noisy")
     assert typed.code == 0, typed.output

@@ -21,6 +21,7 @@ from szilard.deploy import checking, tvm_session
 from szilard.deploy.backends.tvm import built, module
 from szilard.deploy.compiled import Compiled
 from szilard.deploy.cross_compiling import programs_of
+from szilard.deploy.graph import Graph
 from szilard.errors import SzilardError
 
 _MOST = 64  # inputs that are compared
@@ -82,23 +83,26 @@ def on_device(
     size = compiled.batch or 1
     compiled(x[:size])  # its checks of the inputs
     host, port = tvm_session.parsed(address)
-    session = tvm_session.connected(host, port)
-    target, name = tvm_session.target(session, f"{host}:{port}", processor)
-    device = _Device(session, f"{host}:{port}")
-    network = device.network(built(module(job, size), target))
-    count = max(1, min(len(x), _MOST) // size)
-    worst = 0.0
-    for number in range(count):
-        part = checking.some(x[number * size :], size)
-        with torch.no_grad():
-            wanted = job.graph(part)
-        found = device.outputs(network, part)
-        in_nats = job.graph.rule.in_nats
-        worst = max(
-            worst, checking.check(f"tvm on {device.name}", found, wanted, job.graph.outputs, in_nats=in_nats)
-        )
-    latency = device.latency(network, part, target, budget, noisy)
+    with tvm_session.opened(host, port) as session:
+        target, name = tvm_session.target(session, f"{host}:{port}", processor)
+        device = _Device(session, f"{host}:{port}")
+        network = device.network(built(module(job, size), target))
+        count = max(1, min(len(x), _MOST) // size)
+        parts = [checking.some(x[number * size :], size) for number in range(count)]
+        worst = max(_difference(device, network, job.graph, part) for part in parts)
+        latency = device.latency(network, parts[0], target, budget, noisy)
     return OnDevice(device.name, name, size, count * size, worst, latency)
+
+
+@torch.no_grad()
+def _difference(device: _Device, network: Any, graph: Graph, x: Tensor) -> float:
+    """The largest relative difference of the device's outputs to those of PyTorch here.
+
+    Raises:
+        SzilardError: it is too large.
+    """
+    found, where = device.outputs(network, x), f"tvm on {device.name}"
+    return checking.check(where, found, graph(x), graph.outputs, in_nats=graph.rule.in_nats)
 
 
 class _Device:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import socket
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from szilard.deploy.cross_compiling import TARGETS, target_of
@@ -31,8 +33,9 @@ def parsed(address: str) -> tuple[str, int]:
     return host, int(port)
 
 
-def connected(host: str, port: int) -> Any:
-    """A session with the server.
+@contextmanager
+def opened(host: str, port: int) -> Iterator[Any]:
+    """A session with the server, which takes the next client when the block ends.
 
     Raises:
         SzilardError: there is no server, or it does not answer.
@@ -41,9 +44,14 @@ def connected(host: str, port: int) -> Any:
 
     knock(host, port)
     try:
-        return rpc.connect(host, port)
+        session = rpc.connect(host, port)
     except Exception as error:
         raise SzilardError(f"the TVM server at {host}:{port} starts no session: {reason(error)}") from error
+    try:
+        yield session
+    finally:
+        with suppress(Exception):  # the device may have ended it
+            session.get_function("CloseRPCConnection")()
 
 
 def knock(host: str, port: int) -> None:
