@@ -13,12 +13,13 @@ from szilard.cli import deployment, output, table
 from szilard.cli.deployment import Options, Source
 from szilard.cli.option_names import for_command_line
 from szilard.cost.latency import Latency, latencies
-from szilard.deploy import Compiled, backends
+from szilard.deploy import Compiled, DrawsComparison, backends
 from szilard.deploy.checking import difference
 from szilard.errors import SzilardError, printable
 from szilard.report.figure_names import seconds
 
 _FAST = ("native", "onnx", "eager")  # of these, the mean network is compiled as well, to compare its speed
+_FAR = 1.5  # a ratio of epistemic uncertainties that is a warning
 _BUDGET = 1.0  # seconds of the measurement
 _MODES = {
     "point": "point (mean weights, no epistemic uncertainty)",
@@ -29,9 +30,19 @@ _MODES = {
 
 
 def figures(
-    made: Compiled, source: Source, options: Options, files: Sequence[Path], out: Path | None
+    made: Compiled,
+    source: Source,
+    options: Options,
+    files: Sequence[Path],
+    out: Path | None,
+    before: DrawsComparison | None = None,
+    after: DrawsComparison | None = None,
 ) -> dict[str, Any]:
-    """The figures of a compiled network, as ``szilard deploy --json`` prints them."""
+    """The figures of a compiled network, as ``szilard deploy --json`` prints them.
+
+    Args:
+        before, after: one pass and draws, without and with a factor of the variance.
+    """
     found: dict[str, Any] = {
         "networks": [str(file) for file in files],
         "backend": made.backend,
@@ -45,6 +56,10 @@ def figures(
     if source.split:
         found |= {"test_difference": _on_test(made, source, options)}
         found["test_inputs"] = _batches(made, source) * (made.batch or len(source.examples))
+    if before is not None:
+        found["epistemic_ratio"] = (after or before).ratio
+        found |= {"epistemic_draws": before.count, "epistemic_inputs": (after or before).inputs}
+        found |= {"variance_factor": source.variance_factor}
     times = _times(made, source, options)
     found["seconds"] = {name: one.median for name, one in times.items()}
     noise = next(iter(times.values())).noise
@@ -105,6 +120,10 @@ def show(figures: dict[str, Any]) -> None:
     if "test_difference" in figures:
         on = f"{figures['test_inputs']:,} inputs of the test split"
         rows.append(("", f"{figures['test_difference']:.2g} on {on}"))
+    if "epistemic_ratio" in figures:
+        rows.append(("epistemic uncertainty", _epistemic(figures)))
+        if figures["variance_factor"] != 1:
+            rows.append(("", f"variance of the outputs x {figures['variance_factor']:.3g}, matched to draws"))
     heading = "time for one input" if (figures["batch"] or 1) == 1 else f"time for {figures['batch']} inputs"
     for name, time in figures["seconds"].items():
         rows.append((heading, f"{seconds(time)} ({name}, {_threads(figures['threads'])})"))
@@ -120,6 +139,11 @@ def show(figures: dict[str, Any]) -> None:
             table.say_wrapped(printable(line))
 
 
+def _epistemic(figures: dict[str, Any]) -> str:
+    on = f"{figures['epistemic_inputs']} inputs of the validation split"
+    return f"{figures['epistemic_ratio']:.2f} of that of {figures['epistemic_draws']} draws, on {on}"
+
+
 def _threads(count: int) -> str:
     return f"{count} thread{'' if count == 1 else 's'}"
 
@@ -130,6 +154,15 @@ def _notes(figures: dict[str, Any]) -> list[list[str]]:
     layers = [f"  {line}" for line in figures["decisions"] if " weight (" in line]
     if layers:
         found.append(["Weights are stored as is faster on this machine (dense ones if by 5 %):", *layers])
+    ratio = figures.get("epistemic_ratio", 1.0)
+    if not 1 / _FAR < ratio < _FAR:
+        way = "little" if ratio < 1 else "much"
+        hint = (
+            "use --samples 32"
+            if figures["variance_factor"] != 1
+            else "use --match-draws, which corrects its mean, or --samples 32"
+        )
+        found.append([f"Warning: one pass has too {way} epistemic uncertainty for this network: {hint}."])
     if figures["noise"]:
         found.append([f"Times are of a busy machine: {figures['noise']}."])
     if "file" not in figures:
