@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from szilard.cli import deployed_remote, deployment, output, table
+from szilard.cli import deployed_remote, deployed_uncertainty, deployment, output, table
 from szilard.cli.deployed_remote import Device
 from szilard.cli.deployment import Options, Source
 from szilard.cli.option_names import for_command_line
@@ -122,6 +122,7 @@ def show(figures: dict[str, Any]) -> None:
         rows.append(("", f"{figures['test_difference']:.2g} on {on}"))
     if figures["device"] is not None:
         rows += deployed_remote.rows(figures["device"])
+    rows += deployed_uncertainty.rows(figures)
     heading = "time for one input" if (figures["batch"] or 1) == 1 else f"time for {figures['batch']} inputs"
     for name, time in figures["seconds"].items():
         rows.append((heading, f"{seconds(time)} ({name}, {_threads(figures['threads'])})"))
@@ -149,6 +150,7 @@ def _notes(figures: dict[str, Any]) -> list[list[str]]:
     layers = [f"  {line}" for line in figures["decisions"] if " weight (" in line]
     if layers:
         found.append(["Weights are stored as is faster on this machine (dense ones if by 5 %):", *layers])
+    found += deployed_uncertainty.notes(figures)
     if figures["noise"]:
         found.append([f"Times are of a busy machine: {figures['noise']}."])
     if figures["device"] is not None:

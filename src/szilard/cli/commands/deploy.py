@@ -11,6 +11,7 @@ from szilard.cli.options import output as o
 GROUP = "Run"
 EXAMPLES = (
     "szilard deploy runs/digits -o digits.onnx",
+    "szilard deploy runs/digits -o digits.onnx --match-draws",
     "szilard deploy runs/digits -o digits.onnx --samples 32",
     "szilard deploy runs/a runs/b runs/c -o ensemble.onnx",
     "szilard deploy runs/digits --backend native",
@@ -25,6 +26,7 @@ def deploy(
     backend: p.Backend = "auto",
     mode: p.Mode = None,
     samples: p.Samples = None,
+    match_draws: p.MatchDraws = False,
     seed: p.Seed = 0,
     batch: p.Batch = None,
     threads: p.Threads = 1,
@@ -53,6 +55,7 @@ def deploy(
     from szilard.cli import (
         deployed_ensemble,
         deployed_shrunken,
+        deployed_uncertainty,
         deployment,
         deployment_summary,
         output,
@@ -84,8 +87,10 @@ def deploy(
             sources.append(deployment.opened(request, parse_shape(input_shape), notify))
         source = deployed_ensemble.together(sources, files)
         source = deployed_shrunken.without_dead_units(source, options, notify)
+        source, before, after = deployed_uncertainty.matched(source, options, match_draws)
         compiled = deployment.compiled(source, options, out)
-        figures = deployment_summary.figures(compiled, source, options, files, out, device)
+        uncertainty = deployed_uncertainty.figures(source, before, after)
+        figures = deployment_summary.figures(compiled, source, options, files, out, device) | uncertainty
     if json:
         output.as_json(figures)
     else:

@@ -98,4 +98,13 @@ Samples = Annotated[
         rich_help_panel=_UNCERTAINTY,
     ),
 ]
+MatchDraws = Annotated[
+    bool,
+    typer.Option(
+        "--match-draws",
+        help="Multiply the variances of mode moments so that one pass has the mean epistemic uncertainty of draws, on "
+        "inputs of the validation split.",
+        rich_help_panel=_UNCERTAINTY,
+    ),
+]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of the draws.", rich_help_panel=_UNCERTAINTY)]
