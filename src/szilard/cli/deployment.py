@@ -63,6 +63,11 @@ class Source:
     method: str = ""
 
     @property
+    def normalises(self) -> bool:
+        """Whether shift and scale of the training data are part of what is compiled."""
+        return self.inputs is not None
+
+    @property
     def metadata(self) -> dict[str, str]:
         """What the file says besides its description: only what a reader needs, and no path of this machine."""
         shape = list(self.examples.shape[1:])
@@ -73,6 +78,8 @@ class Source:
             inputs = f"{kind} [B, {', '.join(map(str, shape))}]: images with values from 0 to 1"
         else:
             inputs = f"{kind} [B, {', '.join(map(str, shape))}]"
+        if not self.normalises:
+            inputs += "; the file does not normalise them: give them as the network was trained on them"
         found = {
             "task": self.name,
             "inputs": inputs,

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from szilard import bayes
+from szilard.bayes.moments.value import Moments
 from szilard.data import Split
 from szilard.data.unseen import StandIns
 from szilard.errors import SzilardError
@@ -303,7 +304,8 @@ class Method(TrainingState):
         """Predictions of one forward pass of means and variances, without draws of the weights.
 
         See :mod:`szilard.bayes.moments`: units count as independent, so epistemic uncertainty is typically somewhat too
-        small.
+        small. A category that was not in the training data is a mixture of known ones, as in :meth:`predict`, and its
+        rows are computed 32 times.
 
         Args:
             network: prepared, or opened from a file.
@@ -315,10 +317,12 @@ class Method(TrainingState):
                 take.
         """
         checks.batched(x, self._dims)
-        if self.stand_ins is not None:
-            one_pass.refuse_unknown(self.stand_ins.draws(x, 1, 0))
-        found = one_pass.moments(network, x, batch_size)
-        likelihood = self._meant(found.mean)
+        replaced = None if self.stand_ins is None else self.stand_ins.draws(x, one_pass.STAND_INS, 0)
+        if replaced is None:
+            found = Moments(*(part.unsqueeze(0) for part in one_pass.moments(network, x, batch_size)))
+        else:
+            found = one_pass.with_stand_ins(network, x, replaced, batch_size)
+        likelihood = self._meant(found.mean[0])
         two = isinstance(likelihood, Bernoulli) and self.target_type.has_classes
         return one_pass.predictive(likelihood, found, self.calibration, two)
 
