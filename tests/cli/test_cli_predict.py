@@ -214,6 +214,6 @@ def test_one_pass_says_what_it_cannot_do(digits, tmp_path):
     )  # fmt: skip
     assert typed.code == 0, typed.output
     szilard("predict", tmp_path / "run", "digits", "--one-pass", "-o", tmp_path / "out.csv").refused(
-        "there is no rule for the mean and variance of cumsum; predict with --samples$"
+        "there is no rule for the mean and variance of cumsum; use --samples instead$"
     )
     assert not (tmp_path / "out.csv").exists()

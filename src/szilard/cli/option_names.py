@@ -31,7 +31,7 @@ _RULES: list[tuple[re.Pattern[str], str]] = [
         (r"\buse download=True", "add --download"),
         (r"\bresume=True", "--resume"),
         (r"\bregister one with the decorator @szilard\.bayes\.rule, or ", ""),
-        (r"\bpredict with samples\b", "predict with --samples"),
+        (r"\bpredict with samples\b", "use --samples instead"),
         (r"\bone size \(batch=\)", "one size with --batch N"),
         (r"\bnoisy=True", "--noisy"),
         (r"(?<![-\w])threads (?=must be\b|is \d)", "--threads "),

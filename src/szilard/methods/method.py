@@ -293,7 +293,14 @@ class Method(TrainingState):
             SzilardError: outputs that are not finite, or of a shape that the task does not take.
         """
         checks.batched(x, self._dims)
-        stacked = draws.outputs(network, x, samples, seed, batch_size, self.stand_ins)
+        return self.of_outputs(draws.outputs(network, x, samples, seed, batch_size, self.stand_ins))
+
+    def of_outputs(self, stacked: Tensor) -> Predictive:
+        """Predictions from the network's outputs ``[S, N, ...]`` for S draws.
+
+        Raises:
+            SzilardError: as :meth:`predict`.
+        """
         likelihood = self._meant(stacked[0])
         if isinstance(likelihood, Bernoulli) and self.target_type.has_classes and stacked.isfinite().all():
             return two_classes(stacked, self.calibration)
