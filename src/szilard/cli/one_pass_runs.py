@@ -15,6 +15,7 @@ import torch
 
 from szilard import atomic, bayes
 from szilard.cli.external.normalisation import Normalisation
+from szilard.cli.figures import named
 from szilard.cli.latency_runs import LatencyOptions
 from szilard.cli.loading import saved_network_of
 from szilard.cli.request import Request, Tell
@@ -49,6 +50,8 @@ def compared(
     except SzilardError as error:
         reason = str(error).partition("; ")[0]  # without its advice, to use samples
         raise SzilardError(f"{file} has no prediction in one pass: {reason}; leave out --one-pass") from error
+    for row in figures["predictions"]:
+        row["quality"] = named(row["quality"], data.task)
     figures["time"] = None
     if timing is not None:
         arguments = asdict(request) | {"path": str(request.path)}

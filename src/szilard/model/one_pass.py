@@ -77,9 +77,9 @@ def ways(method: Method, network: nn.Module, x: Tensor, threads: int) -> list[tu
     Args:
         threads: of compiled networks.
     """
-    point = bayes.point_network(network)
+    point = _plain(network)
     found: list[tuple[Way, str, Run]] = [
-        (("point", 0), PYTORCH, lambda: method.predict(point, x, samples=1).epistemic()),
+        (("point", 0), PYTORCH, lambda: _of_mean(method, point, x).epistemic()),
         (("moments", 0), PYTORCH, lambda: method.predict_one_pass(network, x).epistemic()),
     ]
     for number in DRAWS:
@@ -110,11 +110,28 @@ def _predictions(
     """The predictions of each way, and the outputs ``[S, N, ...]`` of all draws."""
     stacked = draws.outputs(network, x, DRAWS[-1], seed, _BATCH, method.stand_ins)
     found = {
-        ("point", 0): method.predict(bayes.point_network(network), x, samples=1, batch_size=_BATCH),
+        ("point", 0): _of_mean(method, _plain(network), x),
         ("moments", 0): method.predict_one_pass(network, x, _BATCH),
     }
     # Draw s depends on the seed and s alone, so that the first n are those of predict(samples=n).
     return found | {("draws", number): method.of_outputs(stacked[:number]) for number in DRAWS}, stacked
+
+
+def _plain(network: nn.Module) -> nn.Module:
+    """The network with its mean weights in layers of torch; itself if it has layers that torch does not have."""
+    try:
+        return bayes.point_network(network).eval()
+    except SzilardError:  # stochastic attention
+        return network
+
+
+@torch.no_grad()
+def _of_mean(method: Method, network: nn.Module, x: Tensor) -> Predictive:
+    """Predictions with the mean weights."""
+    device = next(network.parameters()).device
+    with bayes.evaluating(network):
+        parts = [network(part.to(device)).cpu() for part in x.split(_BATCH)]
+    return method.of_outputs(torch.cat(parts).unsqueeze(0))
 
 
 def _deviations(found: Moments, stacked: Tensor) -> dict[str, Any]:
