@@ -148,3 +148,19 @@ def test_a_bayesian_compression_network_is_traced_for_any_batch(conv):
     with torch.no_grad():
         for one, wanted in zip(program(x), graph(x), strict=True):
             torch.testing.assert_close(one, wanted)
+
+
+def test_a_network_that_the_native_backend_cannot_trace_gets_another_one(monkeypatch):
+    class Own(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(4, 3)
+
+        def forward(self, x):
+            return self.layer(x) + 0 * self.layer.weight.sum()  # a native layer has no tensor of this name
+
+    found = bayes.bayesianize(Own()).eval()
+    with pytest.raises(SzilardError, match=r"native backend cannot trace the network: .*; choose another"):
+        deploy.compile(found, torch.randn(2, 4), backend="native", mode="point")
+    monkeypatch.setattr(deploy.backends, "installed", lambda: ["native", "eager"])
+    assert deploy.compile(found, torch.randn(2, 4), mode="point").backend == "eager"
