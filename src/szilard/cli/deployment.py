@@ -158,7 +158,11 @@ def opened(request: Request, input_shape: tuple[int, ...] | None, tell: Tell) ->
     Raises:
         SzilardError: as ``szilard predict`` for such a file.
     """
-    if saved_network.is_finished(request.path):
+    saved = saved_network.is_finished(request.path)
+    if input_shape is not None and (saved or request.data_options.get("name") is not None):
+        source = request.path if saved else "--data"
+        raise SzilardError(f"{source} says what inputs the network takes; leave out --input-shape")
+    if saved:
         found = saved_network_of(request.path, request, tell)
         return _of_saved(found, *_raw_examples(found, request, tell))
     if request.data_options.get("name") is None:
