@@ -303,7 +303,7 @@ def test_embeddings_and_convolutions_of_sequences():
 def test_recurrent_networks_are_refused_by_name(kind):
     network = quiet(kind(4, 3)).eval()
     name = {nn.LSTM: "lstm", nn.GRU: "gru", nn.RNN: "rnn_tanh", nn.LSTMCell: "lstm_cell"}[kind]
-    with pytest.raises(SzilardError, match=f"variance of {name}; add one .* or predict with samples"):
+    with pytest.raises(SzilardError, match=f"variance of {name}; register one .* or predict with samples"):
         propagate(network, random(5, 4) if kind is nn.LSTMCell else random(2, 5, 4))
 
 

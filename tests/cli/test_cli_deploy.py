@@ -222,6 +222,10 @@ def test_native_writes_no_file_and_says_what_it_chose(digits, tmp_path, monkeypa
         (["-o", "net.onnx", "--batch", 0], "--batch must be at least 1"),
         (["-o", "net.onnx", "--threads", 0], "--threads must be at least 1"),
         (
+            ["-o", "net.onnx", "--input-shape", "3"],
+            "says what inputs the network takes; leave out --input-shape",
+        ),
+        (
             ["-o", "net.onnx", "--mode", "moments", "--method", "deterministic"],
             "needs a network with Gaussian",
         ),
@@ -276,6 +280,7 @@ def test_dead_units_are_removed_from_a_point_network(tmp_path):
     )  # fmt: skip
     assert typed.code == 0, typed.output
     assert "93 parameters instead of 363" in " ".join(typed.output.split())
+    assert "raw: not normalised inside, so give them as in training" in typed.stdout
     x = torch.randn(7, 5)
     found = answers(tmp_path / "net.onnx", x.numpy())["answer"]
     np.testing.assert_allclose(found, network(x).softmax(1).detach().numpy(), atol=1e-5)

@@ -48,7 +48,7 @@ def render(run: Run) -> str:
     columns = next((row.cells for row in found if row.cells), ())
     spans = any(cell.interval for row in found for cell in row.cells)
     content = {  # drawn first, because plots that cannot be drawn add notes
-        "predictions": sections.predictions(run),
+        "predictions": [*sections.predictions(run), sections.one_pass(run)],
         "training": sections.training(run),
         "posteriors": sections.posteriors(run),
         "uncertain": sections.uncertain_by_method(run),
