@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import os
 import sys
@@ -15,6 +16,7 @@ from hypothesis import HealthCheck, settings
 
 from szilard import SzilardError
 from szilard.compression import Distil, imagine
+from szilard.data import ood
 
 _ROOT = Path(__file__).resolve().parent.parent
 _SHARE = pytest.StashKey[set[Path]]()
@@ -26,7 +28,10 @@ _CONFIG = tempfile.TemporaryDirectory(prefix="szilard-config-")
 os.environ["XDG_CONFIG_HOME"] = _CONFIG.name
 
 # No deadline for a Hypothesis example and no limit on generating inputs: both would fail on a busy machine.
-settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# The default suite gives the same result each time; `make test-all` draws new examples each time, and more of them.
+settings.register_profile("suite", patient, max_examples=50, derandomize=True)
+settings.register_profile("thorough", patient, max_examples=200)
 settings.load_profile("suite")
 
 if not torch.cuda.is_available():
@@ -94,6 +99,14 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(ProcessorTime(limit))
 
 
+_PHOTOGRAPHS = functools.cache(ood._photographs)
+
+
+def _photographs(n: int, shape: tuple[int, int, int], seed: int) -> torch.Tensor:
+    """Patches of photographs, cut once: most runs on digits ask for the same ones."""
+    return _PHOTOGRAPHS(n, tuple(shape), seed).clone()
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _short_work(request: pytest.FixtureRequest) -> Iterator[None]:
     """What takes most of the time of small runs and compressions: plots, and the steps of training for a file.
@@ -108,6 +121,7 @@ def _short_work(request: pytest.FixtureRequest) -> Iterator[None]:
                 patch.setattr(module, "svg", lambda name, *_, **__: f'<svg id="{name}"></svg>')
         for function, steps in _STEPS.items():
             patch.setitem(function.__kwdefaults__, "steps", steps // 5)
+        patch.setattr(ood, "_photographs", _photographs)
         yield
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from szilard.metrics.calibration import BINS
+from szilard.metrics.calibration import BINS, bin_of
 
 
 def ece(p: Tensor, y: Tensor, rows: Tensor) -> Tensor:
@@ -16,9 +16,8 @@ def ece(p: Tensor, y: Tensor, rows: Tensor) -> Tensor:
         y: labels ``[N]``.
         rows: indices of the examples in each sample, ``[S, n]``.
     """
-    below_one = torch.nextafter(torch.tensor(1.0), torch.tensor(0.0))
-    confidence, label = p.float().clamp(max=float(below_one)).max(1)
-    place = torch.bucketize(confidence, torch.linspace(0, 1, BINS + 1)[1:-1], right=True)
+    confidence, label = p.float().max(1)
+    place = bin_of(confidence)
     gap = (label == y).double() - confidence.double()
     return _summed(place[rows], gap[rows], BINS).abs().sum(1) / rows.shape[1]
 
