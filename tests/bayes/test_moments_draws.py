@@ -13,7 +13,9 @@ from torch.nn import functional as F
 from szilard.bayes.moments import gaussian
 from szilard.bayes.moments.value import GaussianTensor
 
-DRAWS = 200_000  # standard errors: 0.0022 of the deviation for a mean, and about 0.0016 for the deviation itself
+DRAWS = (
+    200_000  # standard errors: 0.0022 of the deviation for a mean, and about 0.0016 for the deviation itself
+)
 MEANS = torch.linspace(-2, 2, 5, dtype=torch.float64)
 
 

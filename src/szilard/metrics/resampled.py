@@ -32,13 +32,17 @@ def ece_marginal(p: Tensor, y: Tensor, rows: Tensor) -> Tensor:
     size, more = divmod(n, parts)
     number = torch.arange(1, parts)
     starts = (number * size + number.clamp(max=more)).expand(len(rows), -1)
-    times = _summed(rows, torch.ones(rows.shape, dtype=torch.float64), len(p))  # each example is in each sample
+    times = _summed(
+        rows, torch.ones(rows.shape, dtype=torch.float64), len(p)
+    )  # each example is in each sample
     squares = []
     for label in range(p.shape[1]):
         values, order = p[:, label].double().sort()
         drawn, hit = times[:, order], (y == label).double()[order]
         reached = drawn.cumsum(1)
-        last, first = (values[torch.searchsorted(reached, at, right=True)] for at in (starts - 1.0, starts + 0.0))
+        last, first = (
+            values[torch.searchsorted(reached, at, right=True)] for at in (starts - 1.0, starts + 0.0)
+        )
         ends = torch.searchsorted(values, (last + first) / 2, right=True)
         count, mean, frequency = (
             _between(sums, ends) for sums in (reached, (drawn * values).cumsum(1), (drawn * hit).cumsum(1))
@@ -74,4 +78,6 @@ def _summed(place: Tensor, values: Tensor, bins: int) -> Tensor:
 def _between(sums: Tensor, ends: Tensor) -> Tensor:
     """Differences ``[S, bins]`` of sums ``[S, N]`` up to each example, between the ends ``[S, bins - 1]`` of bins."""
     sums = nn.functional.pad(sums, (1, 0))
-    return sums.gather(1, nn.functional.pad(ends, (0, 1), value=sums.shape[1] - 1)).diff(dim=1, prepend=sums[:, :1])
+    return sums.gather(1, nn.functional.pad(ends, (0, 1), value=sums.shape[1] - 1)).diff(
+        dim=1, prepend=sums[:, :1]
+    )
