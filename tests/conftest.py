@@ -15,6 +15,7 @@ import torch
 from hypothesis import HealthCheck, settings
 
 from szilard import SzilardError
+from szilard.cli import deployment_summary
 from szilard.compression import Distil, imagine
 from szilard.data import ood
 
@@ -122,6 +123,17 @@ def _short_work(request: pytest.FixtureRequest) -> Iterator[None]:
         for function, steps in _STEPS.items():
             patch.setitem(function.__kwdefaults__, "steps", steps // 5)
         patch.setattr(ood, "_photographs", _photographs)
+        patch.setattr(deployment_summary, "_BUDGET", 0.02)  # of the speed that `szilard deploy` prints
+        yield
+
+
+@pytest.fixture(scope="session")
+def one_registry() -> Iterator[None]:
+    """The table of operators, which torch.onnx makes anew for each file in half a second, is made once."""
+    registration = pytest.importorskip("torch.onnx._internal.exporter._registration")
+    make = functools.cache(registration.ONNXRegistry.from_torchlib)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(registration.ONNXRegistry, "from_torchlib", staticmethod(make))
         yield
 
 

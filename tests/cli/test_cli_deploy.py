@@ -16,6 +16,7 @@ from szilard.training import load_network
 
 onnxruntime = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
+pytestmark = pytest.mark.usefixtures("one_registry")
 
 
 @pytest.fixture(scope="module")

@@ -33,7 +33,7 @@ class Forked:
     Args:
         work: the function. ``SystemExit`` ends the process with its code; another exception is printed, with code 1.
         environment: variables that are added to those of this process.
-        streams: file descriptors of input, output and error, of a terminal for example; None: a pipe, for errors a file.
+        streams: descriptors of input, output and error, of a terminal for example; None: a pipe, for errors a file.
 
     Attributes:
         pid: of the process.
