@@ -18,6 +18,7 @@ from szilard import SzilardError
 from szilard.cli import deployment_summary
 from szilard.compression import Distil, imagine
 from szilard.data import ood
+from szilard.metrics import confidence_intervals
 
 _ROOT = Path(__file__).resolve().parent.parent
 _SHARE = pytest.StashKey[set[Path]]()
@@ -110,9 +111,10 @@ def _photographs(n: int, shape: tuple[int, int, int], seed: int) -> torch.Tensor
 
 @pytest.fixture(scope="module", autouse=True)
 def _short_work(request: pytest.FixtureRequest) -> Iterator[None]:
-    """What takes most of the time of small runs and compressions: plots, and the steps of training for a file.
+    """What takes most of the time of small runs and compressions: plots, bootstrap samples, and training for a file.
 
-    A file marked ``pictures`` draws plots; a test that uses ``usual_steps`` takes all of them.
+    A file marked ``pictures`` draws plots, and one marked ``intervals`` takes all bootstrap samples; a test that uses
+    ``usual_steps`` takes all steps.
     """
     with pytest.MonkeyPatch.context() as patch:
         if request.node.get_closest_marker("pictures") is None:
@@ -122,6 +124,8 @@ def _short_work(request: pytest.FixtureRequest) -> Iterator[None]:
                 patch.setattr(module, "svg", lambda name, *_, **__: f'<svg id="{name}"></svg>')
         for function, steps in _STEPS.items():
             patch.setitem(function.__kwdefaults__, "steps", steps // 5)
+        if request.node.get_closest_marker("intervals") is None:
+            patch.setattr(confidence_intervals, "_DRAWS", confidence_intervals._DRAWS // 5)
         patch.setattr(ood, "_photographs", _photographs)
         patch.setattr(deployment_summary, "_BUDGET", 0.02)  # of the speed that `szilard deploy` prints
         yield

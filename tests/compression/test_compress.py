@@ -52,7 +52,6 @@ def test_the_file_holds_the_returned_network(tmp_path):
     assert made.ledger.size == len(made.data) == sum(made.ledger.parts.values())
 
 
-@pytest.mark.usefixtures("usual_steps")
 def test_the_file_is_small_and_the_accuracy_is_kept():
     made = szilard.compress(conv_net(), inputs(), max_drop=0.01, evaluate=lambda net: accuracy(net, "valid"))
     assert made.ratio > 10
@@ -90,7 +89,6 @@ def test_bytes_decrease_and_loss_increases_with_lambda():
     assert sizes[-1] < 0.4 * sizes[0]
 
 
-@pytest.mark.usefixtures("usual_steps")
 def test_without_data():
     made = szilard.compress(
         conv_net(), evaluate=lambda net: accuracy(net, "valid"), max_drop=0.01, input_shape=(1, 8, 8)

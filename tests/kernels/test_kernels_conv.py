@@ -164,7 +164,7 @@ def check_local(case: Case) -> None:
 
 
 @given(cases())
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 def check_all(case):
     check_deterministic(case)
     check_local(case)
@@ -200,7 +200,7 @@ def test_divided_work(isa, name, threads):
 
 @pytest.mark.parametrize("name", LARGE)
 def test_results_are_deterministic(isa, name):
-    for threads in (1, 2, 3):
+    for threads in (2, 3):
         case = LARGE[name]._replace(threads=threads)
         first, again = (deterministic(case) + local(case) for _ in range(2))
         assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -38,14 +39,14 @@ def ece_marginal(p: Tensor, y: Tensor, rows: Tensor) -> Tensor:
     squares = []
     for label in range(p.shape[1]):
         values, order = p[:, label].double().sort()
-        drawn, hit = times[:, order], (y == label).double()[order]
-        reached = drawn.cumsum(1)
+        drawn, hit = times.index_select(1, order), (y == label).double()[order]
+        reached = _reached(drawn)
         last, first = (
             values[torch.searchsorted(reached, at, right=True)] for at in (starts - 1.0, starts + 0.0)
         )
         ends = torch.searchsorted(values, (last + first) / 2, right=True)
         count, mean, frequency = (
-            _between(sums, ends) for sums in (reached, (drawn * values).cumsum(1), (drawn * hit).cumsum(1))
+            _between(sums, ends) for sums in (reached, _reached(drawn * values), _reached(drawn * hit))
         )
         mean, frequency = mean / count.clamp(min=1), frequency / count.clamp(min=1)
         noise = frequency * (1 - frequency) / (count - 1).clamp(min=1)
@@ -73,6 +74,11 @@ def aurc(loss: Tensor, unsure: Tensor, rows: Tensor) -> Tensor:
 def _summed(place: Tensor, values: Tensor, bins: int) -> Tensor:
     """Sums ``[S, bins]`` of ``values [S, n]`` in each bin; ``place`` is the bin of each value."""
     return torch.zeros(len(place), bins, dtype=values.dtype).scatter_add_(1, place, values)
+
+
+def _reached(values: Tensor) -> Tensor:
+    """Sums ``[S, N]`` up to each example; NumPy's are several times faster."""
+    return torch.from_numpy(np.cumsum(values.numpy(), axis=1))
 
 
 def _between(sums: Tensor, ends: Tensor) -> Tensor:
