@@ -47,7 +47,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--processor-seconds", type=float, metavar="S",
         help="fail over tests that are not marked slow and take more processor time than this",
     )  # fmt: skip
-
+    parser.addoption(
+        "--seconds-table",
+        action="store_true",
+        help="with --processor-seconds: print the table of tests/parts.py",
+    )
     parser.addoption(
         "--part", metavar="I/N", help="run the I-th of N shares of the files, as tests/parts.py does"
     )
@@ -98,7 +102,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if limit is not None:
         from processor_time import ProcessorTime
 
-        config.pluginmanager.register(ProcessorTime(limit))
+        config.pluginmanager.register(ProcessorTime(limit, config.getoption("--seconds-table")))
 
 
 _PHOTOGRAPHS = functools.cache(ood._photographs)

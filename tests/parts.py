@@ -16,7 +16,8 @@ ROOT = Path(__file__).parent.parent
 FAILED, NO_TESTS = 1, 5  # exit codes of pytest
 
 
-#: Processor seconds of slow files, measured as ``make test-durations`` does: all parts shall take about as long.
+#: Processor seconds of slow files, so that all parts take about as long; printed by
+#: ``pytest --processor-seconds 10 --seconds-table``.
 SECONDS: dict[str, float] = {
     "tests/bayes/test_bayes_layers.py": 3,
     "tests/bayes/test_bayes_layout.py": 4,
