@@ -372,7 +372,7 @@ class TestJudge:
 class TestFinetune:
     @staticmethod
     @cache
-    def made(lam, epochs=30, _number=0):
+    def made(lam, epochs=15, _number=0):
         train = digits().train
         quantise = Quantise()
         passes = [
