@@ -34,14 +34,14 @@ def ece(probabilities: Tensor, y: Tensor, bins: int = BINS, *, adaptive: bool = 
     _check_bins(bins)
     if adaptive:
         return _adaptive(probabilities, y, bins)
-    from torchmetrics.functional.classification import multiclass_calibration_error
+    confidence, label = probabilities.float().max(1)
+    gap = (label == y).double() - confidence.double()
+    return float(torch.bincount(bin_of(confidence, bins), gap).abs().sum()) / len(y)
 
-    classes = probabilities.shape[-1]
-    # torchmetrics puts a confidence of exactly 1 into an extra bin after the last, and treats values above 1 as
-    # logits; it works in float32, so confidences are limited to the largest float32 below 1.
-    below_one = torch.nextafter(torch.tensor(1.0), torch.tensor(0.0))
-    probabilities = probabilities.float().clamp(max=float(below_one))
-    return float(multiclass_calibration_error(probabilities, y, classes, n_bins=bins, norm="l1"))
+
+def bin_of(confidence: Tensor, bins: int = BINS) -> Tensor:
+    """The bin of equal width of each confidence in float32, ``[N]``: [low, high), the last one closed."""
+    return torch.bucketize(confidence, torch.linspace(0, 1, bins + 1)[1:-1], right=True)
 
 
 def ece_marginal(probabilities: Tensor, y: Tensor, bins: int = BINS) -> float:
@@ -103,12 +103,11 @@ def reliability(predictive: Predictive, y: Tensor, bins: int = BINS) -> tuple[Te
     predictive, y = flat(predictive, y)
     confidence = predictive.max_probability().float()  # float32 as in `ece`, so that both use the same bins
     right = (predictive.labels == y).double()
-    edges = torch.linspace(0, 1, bins + 1)
-    place = torch.bucketize(confidence, edges[1:-1], right=True)
+    place = bin_of(confidence, bins)
     count = torch.bincount(place, minlength=bins)
     mean = torch.bincount(place, confidence.double(), minlength=bins) / count
     accuracy = torch.bincount(place, right, minlength=bins) / count
-    return edges.double(), mean, accuracy, count
+    return torch.linspace(0, 1, bins + 1).double(), mean, accuracy, count
 
 
 def temperature(logits: Tensor, y: Tensor) -> float:
