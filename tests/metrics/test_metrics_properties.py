@@ -64,15 +64,6 @@ def test_ece_equals_its_definition_and_the_reliability_diagram(seed, saturated, 
     assert float(gap) == pytest.approx(expected, abs=1e-4)
 
 
-def test_ece_is_that_of_torchmetrics():
-    from torchmetrics.functional.classification import multiclass_calibration_error
-
-    for seed in range(5):
-        p, y = draw(seed, samples=3)
-        found = multiclass_calibration_error(p.mean.float(), y, 4, n_bins=15, norm="l1")
-        assert metrics.ece(p.mean, y) == pytest.approx(float(found), abs=1e-6)
-
-
 def test_probability_1_is_in_the_last_bin():
     # 50 inputs at 1.0 (45 right) and 50 at 0.95 (all right): one bin, its gap |0.975 - 0.95|
     p = torch.tensor([[1.0, 0.0]] * 50 + [[0.95, 0.05]] * 50)

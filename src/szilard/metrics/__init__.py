@@ -1,4 +1,4 @@
-"""Quality metrics of predictions, and the class of predictions."""
+"""Quality metrics of predictions, based on torchmetrics and scikit-learn, and the class of predictions."""
 
 from szilard.metrics.calibration import ece, ece_marginal, reliability, temperature
 from szilard.metrics.classwise import OfClass, by_class

@@ -34,9 +34,14 @@ def ece(probabilities: Tensor, y: Tensor, bins: int = BINS, *, adaptive: bool = 
     _check_bins(bins)
     if adaptive:
         return _adaptive(probabilities, y, bins)
-    confidence, label = probabilities.float().max(1)
-    gap = (label == y).double() - confidence.double()
-    return float(torch.bincount(bin_of(confidence, bins), gap).abs().sum()) / len(y)
+    from torchmetrics.functional.classification import multiclass_calibration_error
+
+    classes = probabilities.shape[-1]
+    # torchmetrics puts a confidence of exactly 1 into an extra bin after the last, and treats values above 1 as
+    # logits; it works in float32, so confidences are limited to the largest float32 below 1.
+    below_one = torch.nextafter(torch.tensor(1.0), torch.tensor(0.0))
+    probabilities = probabilities.float().clamp(max=float(below_one))
+    return float(multiclass_calibration_error(probabilities, y, classes, n_bins=bins, norm="l1"))
 
 
 def bin_of(confidence: Tensor, bins: int = BINS) -> Tensor:

@@ -35,17 +35,16 @@ def risk_coverage(predictive: Predictive, y: Tensor) -> tuple[Tensor, Tensor, fl
 
 
 def auroc(inside: Tensor, outside: Tensor) -> float:
-    """Area under the ROC curve of a score that should be larger outside: ``[N]`` against ``[M]``.
+    """Area under the ROC curve of a score that should be larger outside: ``[N]`` against ``[M]``."""
+    from sklearn.metrics import roc_auc_score
 
-    It is the fraction of all pairs in which the score outside is larger; equal scores count half.
-    """
     if not len(inside) or not len(outside):
         raise SzilardError("an OOD AUROC needs at least one input inside and one outside the distribution")
-    low, high = inside.flatten().cpu().double().sort().values, outside.flatten().cpu().double()
-    if not bool(torch.isfinite(low).all() and torch.isfinite(high).all()):
+    scores = torch.cat([inside.flatten(), outside.flatten()]).cpu().double()
+    if not bool(torch.isfinite(scores).all()):
         raise SzilardError("an OOD AUROC was given NaN or infinite scores; the network has diverged")
-    twice = torch.searchsorted(low, high) + torch.searchsorted(low, high, right=True)
-    return float(twice.double().mean()) / (2 * len(low))
+    truth = torch.cat([torch.zeros(inside.numel()), torch.ones(outside.numel())])
+    return float(roc_auc_score(truth.numpy(), scores.numpy()))
 
 
 def ood_aurocs(inside: Predictive, outside: Predictive) -> dict[str, float]:
