@@ -7,6 +7,7 @@ import threading
 
 import pytest
 import torch
+from kernels_used import needs_kernels
 from thread_tools import count_wrong
 from torch import nn
 
@@ -14,15 +15,10 @@ import szilard
 from szilard import bayes, methods
 from szilard.data import DataSet
 from szilard.errors import SzilardError
-from szilard.kernels import native
 from szilard.networks import LeNet5, ResNet, check_fits
 from szilard.networks.evaluating import evaluating
 from szilard.sparse import Support, ops
 
-needs_kernels = pytest.mark.skipif(
-    not native.available() or os.environ.get("SZILARD_KERNELS", "") not in ("", "cpp"),
-    reason="the C++ kernels are not used",
-)
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 
 

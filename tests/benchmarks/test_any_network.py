@@ -85,7 +85,7 @@ def test_shrink_leaves_a_network_with_random_outputs_unchanged():
 def test_networks_that_cannot_be_compressed_are_refused_with_a_message(name):
     for cell in compress_cells.cells(ZOO[name], ("data", "no data")):
         assert cell.verdict == "refused"
-        assert cell.told
+        assert cell.message
 
 
 # -- faults are detected ------------------------------------------------------------------------------
@@ -130,7 +130,7 @@ def test_a_modified_original_and_a_file_too_large_are_judged_wrong(mlp, monkeypa
     monkeypatch.setattr(compress_cells.szilard, "compress", careless)
     with pytest.raises(compress_cells.Wrong, match="10 were asked for"):
         compress_cells.compressed(case, network, data, {"max_bytes": 10})
-    assert "was changed" in compress_cells.cell(case, copied(network), data, "data").told
+    assert "was changed" in compress_cells.cell(case, copied(network), data, "data").message
 
 
 @pytest.mark.parametrize(

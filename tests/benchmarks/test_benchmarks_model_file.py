@@ -107,12 +107,12 @@ def test_the_row_of_the_chosen_file(case):
 
 def test_measurements_are_cached(case, tmp_path):
     path = tmp_path / "measured.jsonl"
-    first = contest.told("peer", Judge(case, Measured(path)), entry(case, "peer", 400, 0.1))
+    first = contest.row_of("peer", Judge(case, Measured(path)), entry(case, "peer", 400, 0.1))
 
     def refuse():
         raise AssertionError("coded again")
 
-    again = contest.told("peer", Judge(case, Measured(path)), Entry("peer", {"bytes": 400}, refuse))
+    again = contest.row_of("peer", Judge(case, Measured(path)), Entry("peer", {"bytes": 400}, refuse))
     assert again == first
 
 

@@ -29,8 +29,7 @@ from szilard.compression import (
 )
 from szilard.compression.draft import Draft, Setting
 from szilard.compression.passes.factorize import bits, factorize, free_energy
-from szilard.file import Levels, Product, SzilardFileError, digest, writer
-from szilard.file.kinds import product as products
+from szilard.file import Levels, Product, SzilardFileError, digest, factors, writer
 
 
 def flat(rows, cols, h=1.0):
@@ -270,7 +269,7 @@ def invalid(**changes):
         Levels("w.coefficients", "float32", codes.shape, codes, changes.get("code_step", 0)),
         Levels("w.basis", "float32", basis.shape, basis, changes.get("step", 0)),
     ]
-    meta = {products.KEY: changes.get("shapes", {"w": [2, 2]})}
+    meta = {factors.KEY: changes.get("shapes", {"w": [2, 2]})}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(writer, "fold", lambda document: (document, {}))  # the format before flag 16
         return file.dumps(file.Document(records[: changes.get("count", 2)], meta))
@@ -334,7 +333,7 @@ def test_products_that_cannot_be_written():
     with pytest.raises(SzilardFileError, match="shared with v"):
         file.dumps(file.Document([good, file.Alias("v", "w")]))
     with pytest.raises(SzilardFileError, match="rename it"):
-        file.dumps(file.Document([], {products.KEY: 1}))
+        file.dumps(file.Document([], {factors.KEY: 1}))
     bad = Product("w", "float32", (2, 2), np.array([[1, 0]]), good.basis, 0)
     with pytest.raises(SzilardFileError, match="make the factors again"):
         file.dumps(file.Document([bad]))
