@@ -99,6 +99,38 @@ def test_values_in_the_units_of_the_table(table, tmp_path):
     assert json.loads(deploy.load(tmp_path / "price.onnx").metadata["features"]) == ["size", "age"]
 
 
+def test_one_pass_is_compared_with_draws_and_matched_to_them(digits):
+    plain, matched = (
+        json.loads(szilard("deploy", digits, "--backend", "eager", "--json", *more).stdout)
+        for more in ([], ["--match-draws"])
+    )
+    assert plain["variance_factor"] == 1
+    assert 0.2 < plain["epistemic_ratio"] < 2
+    assert matched["variance_factor"] != 1
+    assert matched["epistemic_ratio"] == pytest.approx(1, abs=0.3)  # on other inputs than the factor's
+    assert (plain["epistemic_inputs"], plain["epistemic_draws"]) == (64, 50)
+
+
+def test_too_little_uncertainty_is_a_warning(digits, monkeypatch):
+    from szilard.cli import deployed_uncertainty
+
+    found = deploy.DrawsComparison(one_pass=0.01, draws=0.1, factor=12.0, inputs=64, count=50)
+    monkeypatch.setattr(deployed_uncertainty, "compare_with_draws", lambda *_, **__: found)
+    typed = szilard("deploy", digits, "--backend", "eager")
+    assert "0.10 of that of 50 draws" in typed.stdout
+    assert "too little epistemic uncertainty" in " ".join(typed.stdout.split())
+    assert "--match-draws" in typed.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [(["--mode", "point"], "for mode moments"), (["--samples", 4], "for mode moments")],
+)
+def test_only_moments_are_matched(digits, options, message):
+    typed = szilard("deploy", digits, "--backend", "eager", "--match-draws", *options)
+    typed.refused(message)
+
+
 @pytest.mark.slow  # exports a large graph; small ones are in tests/deploy
 def test_samples_are_those_of_predict(table, tmp_path):
     typed = szilard(

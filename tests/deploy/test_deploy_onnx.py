@@ -73,8 +73,8 @@ def test_every_network(spec, mode, density):
     given = [network, bayesian(spec, shape, 10)] if mode == "ensemble" else network
     batch = 4 if mode in ("samples", "ensemble") else None
     sizes = (4,) if batch else (1, 10)
-    drawn = {"samples": 3} if mode == "samples" else {}
-    compare(given, inputs(10, shape), mode=mode, batches=sizes, batch=batch, **drawn)
+    samples = 3 if mode == "samples" else None
+    compare(given, inputs(10, shape), mode=mode, batches=sizes, batch=batch, samples=samples)
 
 
 @pytest.mark.slow

@@ -33,6 +33,7 @@ _RULES: list[tuple[re.Pattern[str], str]] = [
         (r"\badd one to a file of szilard/bayes/moments/ \([^)]*\), or ", ""),
         (r"\bpredict with samples\b", "predict with --samples"),
         (r"\bnoisy=True", "--noisy"),
+        (r"\bprocessor=", "--processor"),
         (r"(?<![-\w])threads (?=must be\b|is \d)", "--threads "),
         (r"\b((?:another|smaller|lower) learning rate)\b(?! \()", r"\1 (--lr)"),
         (r"\bmore epochs\b(?! \()", "more epochs (--epochs)"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -82,6 +83,20 @@ def check_numbers(**numbers: Any) -> None:
     threads, processors = numbers.get("threads") or 1, _processors()
     if threads > processors:
         raise SzilardError(f"threads is {threads}, and this process may use {processors} processors")
+
+
+def check_factor(factor: Any, mode: str = "moments") -> None:
+    """Check the factor of the variance of the outputs.
+
+    Raises:
+        SzilardError: it is no finite number above zero, or another mode than moments has a factor.
+    """
+    if isinstance(factor, bool) or not isinstance(factor, int | float) or not 0 < factor < math.inf:
+        raise SzilardError(f"variance_factor must be a number above zero, not {factor!r}")
+    if factor != 1 and mode != "moments":
+        raise SzilardError(
+            f"mode {mode} has no variance that variance_factor could multiply; use mode moments"
+        )
 
 
 def check_example(network: nn.Module, example: Any) -> None:

@@ -33,12 +33,14 @@ class Graph(nn.Module):
         rule: from outputs to answers.
         source: the networks that it was made from, in a tuple: their tensors are no part of this module.
         inputs: from the user's units of inputs to the network's, or None.
+        factor: of the variance of the outputs.
     """
 
     mode = ""
     outputs: tuple[str, ...] = ("answer", "aleatoric", "epistemic")
     #: Whether it can be traced for any batch size; batched draws are traced for one.
     dynamic = True
+    factor = 1.0
 
     def __init__(self, rule: Rule, source: Sequence[nn.Module]) -> None:
         super().__init__()
@@ -70,18 +72,21 @@ class PointGraph(Graph):
 
 
 class MomentsGraph(Graph):
-    """Mean and variance of the outputs in one pass."""
+    """Mean and variance of the outputs in one pass; the variance is multiplied by ``factor``."""
 
     mode = "moments"
     outputs = ("answer", "aleatoric", "epistemic", "mean", "variance")
 
-    def __init__(self, network: nn.Module, rule: Rule) -> None:
+    def __init__(self, network: nn.Module, rule: Rule, factor: float = 1.0) -> None:
         super().__init__(rule, [network])
+        self.factor = factor
         self.network = lowered.with_moments(network)
 
     def outputs_of(self, x: Tensor) -> tuple[Tensor, ...]:
         with bayes.mode(self.network, "moments"):
             mean, variance = both(self.network(x))
+        if self.factor != 1:
+            variance = variance * self.factor
         return (*self.rule.of_moments(mean, variance), mean, variance)
 
 

@@ -46,7 +46,7 @@ class Native(Backend):
         programs[min(len(job.example), MOST)]
         job.decisions.extend(faster.lines())
         conclude = _conclusion(job.graph.rule.eval(), moments)
-        standardise = job.graph.inputs
+        standardise, factor = job.graph.inputs, job.graph.factor
 
         # Outputs of the library have no gradient, so that no block without gradients is needed, which takes 2 µs.
         def run(x: Tensor) -> tuple[Tensor, ...]:
@@ -60,6 +60,8 @@ class Native(Backend):
             mean, variance = (
                 outputs[0] if len(outputs) == 1 else (torch.cat(part) for part in zip(*outputs, strict=True))
             )
+            if factor != 1:
+                variance = variance * factor
             return (*conclude(mean, variance), mean, variance)
 
         return run
