@@ -79,7 +79,7 @@ def test_every_method_predicts_the_same_in_threads(name, kind):
     x = torch.randn(5, 12, generator=generator())
     method, network = prepared(name, normed() if kind == "normed" else Attention(), x)
     state = copy.deepcopy(network.state_dict())
-    assert count_wrong(predictions_of(method, network, x), threads=8, rounds=2) == 0
+    assert count_wrong(predictions_of(method, network, x), threads=4, rounds=2) == 0
     assert all(module.training for module in network.modules())
     assert all(torch.equal(value, state[key]) for key, value in network.state_dict().items())
 
@@ -92,7 +92,7 @@ def test_convolutions_predict_the_same_in_threads(make, pattern):
     x = torch.randn(3, 1, *[12 if isinstance(network, LeNet5) else 8] * 2, generator=generator())
     method = methods.SSVI(40, density=0.2, initial_std=1.0, pattern=pattern)
     network = method.prepare(network).train()
-    assert count_wrong(predictions_of(method, network, x), threads=8) == 0
+    assert count_wrong(predictions_of(method, network, x), threads=4) == 0
 
 
 def test_a_compiled_network_predicts_the_same_in_threads():

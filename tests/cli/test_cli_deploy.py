@@ -12,10 +12,12 @@ import torch
 from cli_tools import TINY, szilard
 
 from szilard import data, deploy
+from szilard.cli import deployment_summary
 from szilard.training import load_network
 
 onnxruntime = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
+pytestmark = pytest.mark.usefixtures("one_registry")
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +27,7 @@ def digits(tmp_path_factory):
         "fit",
         *TINY,
         "--epochs",
-        25,
+        8,
         "--lr",
         0.02,
         "--density",
@@ -50,7 +52,7 @@ def table(tmp_path_factory):
     (folder / "old.csv").write_text("\n".join(lines))
     (folder / "new.csv").write_text("size,age\n580,2\n700,5\n")
     typed = szilard(
-        "fit", "--data", folder / "old.csv", "--target", "price", "--network", "mlp:16", "--density", 1, "--epochs", 40,
+        "fit", "--data", folder / "old.csv", "--target", "price", "--network", "mlp:16", "--density", 1, "--epochs", 25,
         "--lr", 0.02, "--no-baselines", "--out", folder / "run", "--quiet",
     )  # fmt: skip
     assert typed.code == 0, typed.output
@@ -87,7 +89,10 @@ def test_classes_with_uncertainty(digits, tmp_path):
     assert opened.metadata["inputs"] == "float32 [B, 1, 8, 8]: images with values from 0 to 1"
 
 
-def test_values_in_the_units_of_the_table(table, tmp_path):
+def test_values_in_the_units_of_the_table(table, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        deployment_summary, "_FAST", ()
+    )  # no second file, of the mean network, to compare its speed
     typed = szilard("deploy", table / "run", "-o", tmp_path / "price.onnx")
     assert typed.code == 0, typed.output
     predicted = szilard("predict", table / "run", table / "new.csv", "--one-pass").stdout
@@ -222,6 +227,10 @@ def test_native_writes_no_file_and_says_what_it_chose(digits, tmp_path, monkeypa
         (["-o", "net.onnx", "--batch", 0], "--batch must be at least 1"),
         (["-o", "net.onnx", "--threads", 0], "--threads must be at least 1"),
         (
+            ["-o", "net.onnx", "--input-shape", "3"],
+            "says what inputs the network takes; leave out --input-shape",
+        ),
+        (
             ["-o", "net.onnx", "--mode", "moments", "--method", "deterministic"],
             "needs a network with Gaussian",
         ),
@@ -276,6 +285,7 @@ def test_dead_units_are_removed_from_a_point_network(tmp_path):
     )  # fmt: skip
     assert typed.code == 0, typed.output
     assert "93 parameters instead of 363" in " ".join(typed.output.split())
+    assert "raw: not normalised inside, so give them as in training" in typed.stdout
     x = torch.randn(7, 5)
     found = answers(tmp_path / "net.onnx", x.numpy())["answer"]
     np.testing.assert_allclose(found, network(x).softmax(1).detach().numpy(), atol=1e-5)

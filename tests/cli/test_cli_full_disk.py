@@ -5,13 +5,12 @@ from __future__ import annotations
 import errno
 import json
 import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import torch
-from cli_tools import TINY, Typed, environment, szilard
+from cli_tools import TINY, Typed, szilard
+from forked import Forked, command, needs_fork
 
 from szilard import atomic
 from szilard.model import checkpoint
@@ -136,12 +135,13 @@ def test_a_full_disk_while_writing_tensorboard_events(tmp_path, monkeypatch):
     )
 
 
+@needs_fork
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
 def test_standard_output_to_a_full_disk(tmp_path, whole):
     np.savez("x.npz", x=np.zeros((5, 8, 8), np.float32))  # loading digits takes seconds
     with open("/dev/full", "w") as full:
-        done = subprocess.run(
-            [sys.executable, "-m", "szilard", "predict", str(whole), "x.npz", "--samples", "2"],
-            env=environment(), stdout=full, stderr=subprocess.PIPE, text=True, check=False,
-        )  # fmt: skip
-    Typed(done.returncode, done.stderr).refused("No space left on device")
+        started = Forked(
+            command("predict", whole, "x.npz", "--samples", 2), streams=(None, full.fileno(), None)
+        )
+    _, errors = started.communicate()
+    Typed(started.returncode, errors).refused("No space left on device")

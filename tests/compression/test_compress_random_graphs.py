@@ -74,7 +74,7 @@ def test_fold_and_shrink_keep_the_function_of_random_graphs(graph, known):
         assert changed(network, small, 3 * x) < 2e-5
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(graphs())
 @quiet
 def test_correction_is_never_much_worse_than_rounding(graph):

@@ -176,7 +176,7 @@ def test_every_tensor_has_the_curvature_of_the_gauss_newton_matrix(kind, monkeyp
     network, x = NETWORKS[kind]()
     network.eval()
     for name in ("SAMPLES", "FEW"):
-        monkeypatch.setattr(f"szilard.compression.curvature.{name}", 600)
+        monkeypatch.setattr(f"szilard.compression.curvature.{name}", 300)  # standard error of a square: 8 %
     found = curvatures(network, [x], lambda net, batch: net(batch), likelihood=Gaussian())
     assert set(found) == {name for name, _ in network.named_parameters()}
     for name, p in network.named_parameters():

@@ -68,6 +68,11 @@ class Source:
     variance_factor: float = 1.0
 
     @property
+    def normalises(self) -> bool:
+        """Whether shift and scale of the training data are part of what is compiled."""
+        return self.inputs is not None
+
+    @property
     def metadata(self) -> dict[str, str]:
         """What the file says besides its description: only what a reader needs, and no path of this machine."""
         shape = list(self.examples.shape[1:])
@@ -78,6 +83,8 @@ class Source:
             inputs = f"{kind} [B, {', '.join(map(str, shape))}]: images with values from 0 to 1"
         else:
             inputs = f"{kind} [B, {', '.join(map(str, shape))}]"
+        if not self.normalises:
+            inputs += "; the file does not normalise them: give them as the network was trained on them"
         found = {
             "task": self.name,
             "inputs": inputs,
@@ -156,7 +163,11 @@ def opened(request: Request, input_shape: tuple[int, ...] | None, tell: Tell) ->
     Raises:
         SzilardError: as ``szilard predict`` for such a file.
     """
-    if saved_network.is_finished(request.path):
+    saved = saved_network.is_finished(request.path)
+    if input_shape is not None and (saved or request.data_options.get("name") is not None):
+        source = request.path if saved else "--data"
+        raise SzilardError(f"{source} says what inputs the network takes; leave out --input-shape")
+    if saved:
         found = saved_network_of(request.path, request, tell)
         return _of_saved(found, *_raw_examples(found, request, tell))
     if request.data_options.get("name") is None:

@@ -48,6 +48,7 @@ def figures(
         "mode": made.mode,
         "batch": made.batch,
         "threads": options.threads,
+        "normalises": source.normalises,
     }
     if out is not None:
         found |= {"file": str(out), "bytes": out.stat().st_size}
@@ -114,6 +115,8 @@ def show(figures: dict[str, Any]) -> None:
         ("mode", _MODES[figures["mode"]]),
         ("inputs", "any number" if figures["batch"] is None else f"{figures['batch']} at a time"),
     ]
+    if not figures["normalises"]:
+        rows.append(("", "raw: not normalised inside, so give them as in training"))
     if "bytes" in figures:
         rows.append(("bytes", f"{figures['bytes']:,}"))
     rows.append(("difference to PyTorch", f"{figures['difference']:.2g} of the outputs' size"))

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from szilard import bayes
+from szilard.data import check
 from szilard.deploy.graph import MODES
 from szilard.deploy.units import Units
 from szilard.errors import SzilardError
@@ -113,8 +113,7 @@ def check_example(network: nn.Module, example: Any) -> None:
         raise SzilardError(
             f"example has type {names[0]}, and the network computes in {names[1]}; convert one of them"
         )
-    if example.is_floating_point() and not bool(torch.isfinite(example).all()):
-        raise SzilardError("example holds NaN or infinite values; give inputs as the network takes them")
+    check.finite(example, "example")
 
 
 def check_units(**units: Any) -> None:

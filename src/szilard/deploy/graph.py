@@ -19,6 +19,7 @@ from szilard.deploy import lowered
 from szilard.deploy.uncertainty import Rule
 from szilard.deploy.units import Standardise
 from szilard.errors import SzilardError
+from szilard.networks import wrong_shape
 from szilard.networks.takes import call
 
 MODES = ("point", "moments", "samples", "ensemble")
@@ -189,8 +190,12 @@ def _layer(module: nn.Module) -> Tensor:
 
 @torch.no_grad()
 def output_of(network: nn.Module, x: Any) -> Tensor:
-    """The output of the mean network."""
-    with bayes.evaluating(network):
+    """The output of the mean network.
+
+    Raises:
+        SzilardError: inputs of a shape that it does not take, or an output that is not one tensor.
+    """
+    with bayes.evaluating(network), wrong_shape.named(network, x):
         output = call(network, x)
     if not isinstance(output, Tensor):
         raise SzilardError(

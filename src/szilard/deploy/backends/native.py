@@ -14,7 +14,7 @@ from szilard.deploy.native.choice import Faster
 from szilard.deploy.native.layers import lowered
 from szilard.deploy.native.traced import Traced, made
 from szilard.deploy.uncertainty import OfClasses, Rule
-from szilard.errors import SzilardError
+from szilard.errors import SzilardError, first_line
 from szilard.kernels import native
 from szilard.kernels.inference import Compiled, Program
 from szilard.kernels.inference.uncertainty import MULTIPLE, class_uncertainty
@@ -98,8 +98,15 @@ class _Programs:
         if batch not in self._found:
             program = Program(batch, self._moments)
             # Modules that keep their class read their weights as Gaussians in this mode.
-            with bayes.mode(self._network, "moments" if self._moments else "mean"):
-                output = self._network(made(program, program.input(self._shape)))
+            try:
+                with bayes.mode(self._network, "moments" if self._moments else "mean"):
+                    output = self._network(made(program, program.input(self._shape)))
+            except SzilardError:
+                raise
+            except Exception as error:  # a forward that reads weights, or the values of its input
+                raise SzilardError(
+                    f"the native backend cannot trace the network: {first_line(error)}; choose another backend"
+                ) from error
             if not isinstance(output, Traced):
                 raise SzilardError(
                     "the network's output does not depend on its input in a way that can be traced"
