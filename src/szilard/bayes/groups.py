@@ -13,8 +13,9 @@ import warnings
 import torch
 from torch import Tensor, nn
 
+from szilard.bayes.base_layer import BayesLayer
 from szilard.bayes.in_place import replace_in_place
-from szilard.bayes.layers import BayesConv, BayesLayer
+from szilard.bayes.layers import BayesConv
 from szilard.bayes.moments.gaussian import log_normal
 from szilard.bayes.moments.value import GaussianTensor
 from szilard.bayes.noise import Noise
@@ -27,7 +28,7 @@ class GroupScale(nn.Module):
 
     Attributes:
         draw: ``[groups]``, used instead of the posterior while set; as of a :class:`~szilard.bayes.weight.Weight`.
-        mode: as of a :class:`~szilard.bayes.layers.BayesLayer`.
+        mode: as of a :class:`~szilard.bayes.base_layer.BayesLayer`.
     """
 
     alive: Tensor

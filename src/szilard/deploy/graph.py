@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from szilard import bayes
+from szilard.bayes.base_layer import BayesLayer
 from szilard.bayes.drawn_weights import drawn_modules, weights_of
 from szilard.bayes.groups import ScaledLayer
-from szilard.bayes.layers import BayesLayer
 from szilard.bayes.moments.value import both
 from szilard.bayes.noise import PREDICTING, mix
 from szilard.deploy import lowered

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from szilard.bayes.base_layer import BayesLayer
 from szilard.bayes.drawn_weights import BayesWeights, Drawn
 from szilard.bayes.groups import GroupScale, ScaledLayer
-from szilard.bayes.layers import BayesLayer
 from szilard.bayes.modes import drawn, mode
 from szilard.bayes.moments.value import GaussianTensor, Moments
 from szilard.bayes.weight import Weight
