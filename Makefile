@@ -18,7 +18,7 @@ test: $(VENV)/.installed  ## run the default test suite in two processes
 	$(BIN)/python tests/parts.py 2
 
 test-all: $(VENV)/.installed  ## run all tests, including the slow ones
-	$(BIN)/python -m pytest -m "slow or not slow"
+	$(BIN)/python -m pytest -m "slow or not slow" --hypothesis-profile thorough
 
 test-durations: $(VENV)/.installed  ## fails if a test of the default suite takes more than 10 s of processor time
 	$(BIN)/python -m pytest --processor-seconds 10

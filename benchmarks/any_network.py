@@ -151,7 +151,7 @@ def main() -> None:
         print_table("The zoo; bytes if the file is right", ZOO_COLUMNS, zoo_body(section["zoo"]))
         print_table("Refused", cells.REASON_COLUMNS, reasons(section["zoo"]))
     for cell in cells.faulty(section.get("zoo", [])):
-        print(f"{cell['verdict']}: {label(cell)}: {cell['told']}")
+        print(f"{cell['verdict']}: {label(cell)}: {cell['message']}")
     if section.get("promise"):
         print_table("Promises", promise.COLUMNS, promise.body(section["promise"]))
     finish("any_network", figures(section))

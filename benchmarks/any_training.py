@@ -77,11 +77,11 @@ def body(found: list[dict[str, Any]]) -> list[list[str]]:
 
 
 def reasons(found: list[dict[str, Any]]) -> list[list[str]]:
-    return cells.reasons(found, label, lambda cell: without_paths(cell["told"]))
+    return cells.reasons(found, label, lambda cell: without_paths(cell["message"]))
 
 
 def faults(found: list[dict[str, Any]]) -> list[list[str]]:
-    return [[label(cell), cell["verdict"], without_paths(cell["told"])] for cell in cells.faulty(found)]
+    return [[label(cell), cell["verdict"], without_paths(cell["message"])] for cell in cells.faulty(found)]
 
 
 def without_paths(sentence: str) -> str:

@@ -46,7 +46,7 @@ def report(answer: list[dict[str, Any]], asked: int) -> tuple[int, list[str]]:
         asked: number of packages in the query.
     """
     lines = [
-        f"{package['name']} {package['version']}: {one['id']}, mended in {', '.join(one['fix_versions']) or 'none'}"
+        f"{package['name']} {package['version']}: {one['id']}, fixed in {', '.join(one['fix_versions']) or 'none'}"
         for package in answer
         for one in package.get("vulns", ())
     ]

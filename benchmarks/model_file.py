@@ -85,7 +85,7 @@ def contest_of(name: str, options: Options) -> Section:
     for title, code in ((INT8, plain_files.int8_zstd), (FLOAT32, plain_files.float32_zstd)):
         entry = Entry(title, {}, lambda code=code: code(case.network.state_dict()))  # type: ignore[misc]
         try:
-            rows.append(contest.told(title, judge, entry))
+            rows.append(contest.row_of(title, judge, entry))
         except ImportError as error:
             progress(f"no row {title!r}: {error.name} is not installed; pip install 'szilard[bench]'")
     return {

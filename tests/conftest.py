@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import os
 import sys
@@ -14,7 +15,10 @@ import torch
 from hypothesis import HealthCheck, settings
 
 from szilard import SzilardError
+from szilard.cli import deployment_summary
 from szilard.compression import Distil, imagine
+from szilard.data import ood
+from szilard.metrics import confidence_intervals
 
 _ROOT = Path(__file__).resolve().parent.parent
 _SHARE = pytest.StashKey[set[Path]]()
@@ -26,7 +30,10 @@ _CONFIG = tempfile.TemporaryDirectory(prefix="szilard-config-")
 os.environ["XDG_CONFIG_HOME"] = _CONFIG.name
 
 # No deadline for a Hypothesis example and no limit on generating inputs: both would fail on a busy machine.
-settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# The default suite gives the same result each time; `make test-all` draws new examples each time, and more of them.
+settings.register_profile("suite", patient, max_examples=50, derandomize=True)
+settings.register_profile("thorough", patient, max_examples=200)
 settings.load_profile("suite")
 
 if not torch.cuda.is_available():
@@ -40,7 +47,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--processor-seconds", type=float, metavar="S",
         help="fail over tests that are not marked slow and take more processor time than this",
     )  # fmt: skip
-
+    parser.addoption(
+        "--seconds-table",
+        action="store_true",
+        help="with --processor-seconds: print the table of tests/parts.py",
+    )
     parser.addoption(
         "--part", metavar="I/N", help="run the I-th of N shares of the files, as tests/parts.py does"
     )
@@ -91,14 +102,23 @@ def pytest_configure(config: pytest.Config) -> None:
     if limit is not None:
         from processor_time import ProcessorTime
 
-        config.pluginmanager.register(ProcessorTime(limit))
+        config.pluginmanager.register(ProcessorTime(limit, config.getoption("--seconds-table")))
+
+
+_PHOTOGRAPHS = functools.cache(ood._photographs)
+
+
+def _photographs(n: int, shape: tuple[int, int, int], seed: int) -> torch.Tensor:
+    """Patches of photographs, cut once: most runs on digits ask for the same ones."""
+    return _PHOTOGRAPHS(n, tuple(shape), seed).clone()
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _short_work(request: pytest.FixtureRequest) -> Iterator[None]:
-    """What takes most of the time of small runs and compressions: plots, and the steps of training for a file.
+    """What takes most of the time of small runs and compressions: plots, bootstrap samples, and training for a file.
 
-    A file marked ``pictures`` draws plots; a test that uses ``usual_steps`` takes all of them.
+    A file marked ``pictures`` draws plots, and one marked ``intervals`` takes all bootstrap samples; a test that uses
+    ``usual_steps`` takes all steps.
     """
     with pytest.MonkeyPatch.context() as patch:
         if request.node.get_closest_marker("pictures") is None:
@@ -108,6 +128,20 @@ def _short_work(request: pytest.FixtureRequest) -> Iterator[None]:
                 patch.setattr(module, "svg", lambda name, *_, **__: f'<svg id="{name}"></svg>')
         for function, steps in _STEPS.items():
             patch.setitem(function.__kwdefaults__, "steps", steps // 5)
+        if request.node.get_closest_marker("intervals") is None:
+            patch.setattr(confidence_intervals, "_DRAWS", confidence_intervals._DRAWS // 5)
+        patch.setattr(ood, "_photographs", _photographs)
+        patch.setattr(deployment_summary, "_BUDGET", 0.02)  # of the speed that `szilard deploy` prints
+        yield
+
+
+@pytest.fixture(scope="session")
+def one_registry() -> Iterator[None]:
+    """The table of operators, which torch.onnx makes anew for each file in half a second, is made once."""
+    registration = pytest.importorskip("torch.onnx._internal.exporter._registration")
+    make = functools.cache(registration.ONNXRegistry.from_torchlib)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(registration.ONNXRegistry, "from_torchlib", staticmethod(make))
         yield
 
 

@@ -19,10 +19,12 @@ EXTRAS = {"onnxruntime": ("onnx", "onnxruntime", "onnxscript")}
 
 
 @pytest.mark.parametrize("block", BLOCKS)
-def test_code_block_runs(block, tmp_path, monkeypatch):
+def test_code_block_runs(block, tmp_path, monkeypatch, request):
     for word, needed in EXTRAS.items():
         for package in needed if word in block else ():
             pytest.importorskip(package)
+    if "onnx" in block:
+        request.getfixturevalue("one_registry")
     monkeypatch.chdir(tmp_path)
     exec(compile(block, "page", "exec"), {"__name__": "page"})
 

@@ -38,7 +38,7 @@ def test_own_network_and_csv(tmp_path, monkeypatch):
     run(folder / "make_csv.py")
     commands = re.findall(r"^szilard (.+)$", (EXAMPLES / "README.md").read_text(), re.MULTILINE)
     fit, predict = (command.split() for command in commands)
-    fitted = szilard(*fit, "--epochs", 30, "--no-baselines", "--quiet")
+    fitted = szilard(*fit, "--epochs", 5, "--no-baselines", "--quiet")
     assert fitted.code == 0, fitted.output
     predicted = szilard(*predict)
     assert predicted.code == 0, predicted.output

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -206,11 +207,11 @@ class TestMessageIsCorrect:
             f"all networks are trained; szilard report {out} writes the report"
         )
 
-    def test_fit_while_it_removes_an_earlier_run(self, monkeypatch, tmp_path):
+    def test_fit_while_it_removes_an_earlier_run(self, run, monkeypatch, tmp_path):
         from szilard.run.folder import MethodFolder
 
         out = tmp_path / "run"
-        assert szilard("fit", *TINY, "--no-baselines", "--out", out, "--quiet").code == 0
+        shutil.copytree(run, out)
         monkeypatch.setattr(MethodFolder, "clear", interrupt)
         assert message("fit", *TINY, "--out", out, "--overwrite") == (
             f"the earlier run in {out} is partly removed; start the new one again with --overwrite"

@@ -51,6 +51,9 @@ def test_tests_over_the_time_limit_are_reported_unless_marked_slow():
     with pytest.raises(StopIteration):
         idle.send(None)
     assert counted.files["tests/test_x.py"] >= 0.1
+    assert counted.table()[1:-1] == ["}"]
+    counted.files["tests/test_y.py"] += 2.34
+    assert counted.table()[1:-1] == ['    "tests/test_y.py": 2.3,', "}"]
     [line] = counted.over()
     assert line.startswith("tests/test_x.py::busy takes 0.")
     assert "must be marked slow" in line

@@ -1,6 +1,6 @@
 """Cells: the result of one test case, as JSON, with a verdict and a message.
 
-``verdict`` is "right", "refused", "wrong" or "crashed" (or "not reached"); ``told`` is the message. Each benchmark
+``verdict`` is "right", "refused", "wrong" or "crashed" (or "not reached"); ``message`` says why. Each benchmark
 adds its own fields, and its own label for messages.
 """
 
@@ -43,7 +43,7 @@ def measure(
     for name, cells in processes.results(work, names, workers):
         found[name] = died(name, "the process died") if cells is None else cells
         for cell in faulty(found[name]):
-            progress(f"{cell['verdict']}: {label(cell)}: {cell['told']}")
+            progress(f"{cell['verdict']}: {label(cell)}: {cell['message']}")
         if len(found) % EVERY == 0:
             progress(f"{len(found)} of {len(names)}")
     return [cell for name in names for cell in found[name]]
@@ -60,18 +60,20 @@ def counts(cells: Sequence[Cell]) -> dict[str, int]:
     return {"cells": sum(of.values()), **of}
 
 
-def reasons(cells: Iterable[Cell], label: Label, told: Label = lambda cell: cell["told"]) -> list[list[str]]:
+def reasons(
+    cells: Iterable[Cell], label: Label, message: Label = lambda cell: cell["message"]
+) -> list[list[str]]:
     """Refusals by message, the most frequent first, under :data:`REASON_COLUMNS`.
 
     Args:
-        told: the message of a cell, without parts that differ from run to run, such as paths.
+        message: the message of a cell, without parts that differ from run to run, such as paths.
     """
     found: dict[str, list[Cell]] = {}
     for cell in cells:
         if cell["verdict"] == "refused":
-            found.setdefault(_without_figures(told(cell)), []).append(cell)
-    ordered = sorted(found.values(), key=lambda same: (-len(same), same[0]["told"]))
-    return [[told(same[0]), str(len(same)), label(same[0])] for same in ordered]
+            found.setdefault(_without_figures(message(cell)), []).append(cell)
+    ordered = sorted(found.values(), key=lambda same: (-len(same), same[0]["message"]))
+    return [[message(same[0]), str(len(same)), label(same[0])] for same in ordered]
 
 
 def _without_figures(sentence: str) -> str:

@@ -54,7 +54,7 @@ def limit(judge: Judge) -> float:
     return MAX_DROP if judge.case.measure == "accuracy" else MAX_DISAGREEMENT
 
 
-def told(name: str, judge: Judge, entry: Entry, candidates: int = 1) -> Row:
+def row_of(name: str, judge: Judge, entry: Entry, candidates: int = 1) -> Row:
     """The row of one file."""
     found: Verdict = judge.verdict(entry)
     return Row(
@@ -85,7 +85,7 @@ def chosen(
         return found
 
     index = smallest_good(sizes, drop, limit(judge), margin=MARGIN[judge.case.measure])
-    return None if index is None else told(name, judge, entries[index], len(entries))
+    return None if index is None else row_of(name, judge, entries[index], len(entries))
 
 
 COLUMNS = [

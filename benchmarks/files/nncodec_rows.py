@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from files import nncodec_grid, nncodec_peer
-from files.contest import Row, chosen, told
+from files.contest import Row, chosen, row_of
 from files.judge import Judge
 from szilard import atomic
 
@@ -47,8 +47,8 @@ def coded_anew(judge: Judge, cache: Path, coarse: bool, progress: Callable[[str]
             (RATED, nncodec_grid.rated(code, coarse)),
         ]
         rows = [row for name, entries in families if (row := chosen(name, judge, entries, progress))]
-        rows.append(told(UNTOUCHED, judge, nncodec_grid.untouched(code)))
-        rows += [told(POINT, judge, entry) for entry in nncodec_grid.curve(code, coarse)]
+        rows.append(row_of(UNTOUCHED, judge, nncodec_grid.untouched(code)))
+        rows += [row_of(POINT, judge, entry) for entry in nncodec_grid.curve(code, coarse)]
     return rows
 
 

@@ -17,7 +17,7 @@ import torch
 import szilard
 from files.accuracy import right
 from files.coded import Coded
-from files.contest import Row, limit, told
+from files.contest import Row, limit, row_of
 from files.judge import Entry, Judge
 from szilard.compression import Compressed, Pass
 
@@ -65,14 +65,14 @@ def rows(
 
     most = limit(judge) / 100
     found = compress(NAME, case.calibration, max_drop=most, evaluate=score)
-    table = [told(NAME, judge, entry(NAME, found, cpu[NAME]), len(found.trials))]
+    table = [row_of(NAME, judge, entry(NAME, found, cpu[NAME]), len(found.trials))]
     kept = compress(PROMISED, case.calibration, max_drop=most, evaluate=by_image)
-    table.append(told(PROMISED, judge, entry(PROMISED, kept, cpu[PROMISED]), len(kept.trials)))
+    table.append(row_of(PROMISED, judge, entry(PROMISED, kept, cpu[PROMISED]), len(kept.trials)))
     free = compress(DATA_FREE, None, max_drop=most, evaluate=score)
-    table.append(told(DATA_FREE, judge, entry(DATA_FREE, free, cpu[DATA_FREE]), len(free.trials)))
+    table.append(row_of(DATA_FREE, judge, entry(DATA_FREE, free, cpu[DATA_FREE]), len(free.trials)))
     for octave in QUICK_OCTAVES if quick else OCTAVES:
         other = compress(POINT, case.calibration, lam=found.lam * 2**octave)
-        table.append(told(POINT, judge, entry(POINT, other, cpu[POINT])))
+        table.append(row_of(POINT, judge, entry(POINT, other, cpu[POINT])))
     return table, found
 
 

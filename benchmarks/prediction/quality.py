@@ -13,19 +13,26 @@ from szilard import metrics
 from szilard.bayes import evaluating
 from szilard.bayes.moments import fit_factors, propagate
 from szilard.bayes.moments.value import Moments
+from szilard.deploy import compare_with_draws
 from szilard.methods import one_pass
 from szilard.metrics import Predictive
 
 DRAWS = 100
 Row = dict[str, Any]
 FIGURES = ("accuracy", "nll", "auroc_mutual_information")
-WAYS = ("draws", "other draws", "one pass", "factors")
+WAYS = ("draws", "other draws", "one pass", "factors", "matched")
+_SUFFIXES = {"one pass": "", "factors": "_with_factors", "matched": "_matched", "other draws": "_of_draws"}
 AT_ONCE = 250  # images of a forward pass with factors
 COLUMNS = (
     "network", "images", "prediction", "accuracy %", "NLL", "AUROC", "out of distribution",
     "mutual information / that of draws",
 )  # fmt: skip
-NAMES = {"other draws": f"{DRAWS} other draws", "one pass": "one pass", "factors": "one pass with factors"}
+NAMES = {
+    "other draws": f"{DRAWS} other draws",
+    "one pass": "one pass",
+    "factors": "one pass with factors",
+    "matched": "one pass, matched to draws",
+}
 
 
 def measured(trained: Trained, draws: int = DRAWS, again: bool = True) -> Row:
@@ -39,16 +46,21 @@ def measured(trained: Trained, draws: int = DRAWS, again: bool = True) -> Row:
     network, method, test = trained.network, trained.method, trained.test
     inputs = (test.x, trained.ood)
     factors = fit_factors(network, trained.calibration, draws=draws // 2)
+    factor = compare_with_draws(
+        network, trained.validation, task=method.likelihood, calibration=method.calibration, draws=draws // 2
+    ).factor
     ways = {"draws": [method.predict(network, x, samples=draws, seed=0) for x in inputs]}
     if again:
         ways["other draws"] = [method.predict(network, x, samples=draws, seed=1) for x in inputs]
     ways["one pass"] = [method.predict_one_pass(network, x) for x in inputs]
     ways["factors"] = [_with_factors(trained, x, factors) for x in inputs]
+    ways["matched"] = [method.predict_one_pass(network, x, variance_factor=factor) for x in inputs]
     row: Row = {
         "network": trained.case.name,
         "images": len(test),
         "ood": trained.case.ood,
         "draws_count": draws,
+        "variance_factor": factor,
     }
     for way, (inside, outside) in ways.items():
         row[way] = _figures(inside, test.y, outside)
@@ -91,14 +103,14 @@ def body(rows: Sequence[Row]) -> list[list[str]]:
 
 
 def figures(rows: Sequence[Row]) -> dict[str, float]:
-    """The largest gaps over all networks: of one pass, of one pass with factors, and of other draws."""
+    """The largest gaps over all networks, of each way to predict."""
     found = {}
     for key, figure, factor in (
         ("accuracy_gap_pt", "accuracy", 100.0),
         ("nll_gap", "nll", 1.0),
         ("auroc_gap", "auroc_mutual_information", 1.0),
     ):
-        for way, suffix in (("one pass", ""), ("factors", "_with_factors"), ("other draws", "_of_draws")):
+        for way, suffix in _SUFFIXES.items():
             gaps = [factor * gap(row, figure, way) for row in rows if way in row]
             if gaps:
                 found[f"max_{key}{suffix}"] = max(gaps)

@@ -21,7 +21,8 @@ from szilard.data import DataSet, Split
 from szilard.methods.method import Method
 
 BATCH = 128
-CALIBRATION = 32  # images
+CALIBRATION = 32  # training images
+VALIDATION = 64  # validation images
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,12 @@ SPARSE = Case("MLP 1024, SSVI 95 %", LARGE, method="ssvi", options={"density": 0
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """A trained network in eval mode, its method, test images, and training images to fit factors to."""
+    """A trained network in eval mode, its method, test images, and images to fit factors to.
+
+    Attributes:
+        calibration: training images, for a factor of each layer.
+        validation: images that were not trained on, for one factor of the outputs.
+    """
 
     case: Case
     network: nn.Module
@@ -81,6 +87,7 @@ class Trained:
     test: Split
     ood: Tensor
     calibration: Tensor
+    validation: Tensor
 
 
 def dataset(case: Case, root: str | Path) -> DataSet:
@@ -123,7 +130,8 @@ def trained(case: Case, part: DataSet, cache: Path | None, quick: bool, root: st
     most = case.quick_images if quick else case.images
     assert part.ood is not None, "a case names images out of distribution"
     test = Split(part.test.x[:most], part.test.y[:most])
-    return Trained(case, network.eval(), method, test, part.ood.x[:most], part.train.x[:CALIBRATION])
+    calibration, validation = part.train.x[:CALIBRATION], part.valid.x[:VALIDATION]
+    return Trained(case, network.eval(), method, test, part.ood.x[:most], calibration, validation)
 
 
 def _train(case: Case, method: Method, network: nn.Module, part: DataSet, steps: int) -> None:

@@ -37,12 +37,12 @@ def mutant(family: str, number: int) -> bytes:
     return mutate.deep(seeds(), rng)
 
 
-def check(data: bytes, folder: Path, *, all_doors: bool = True) -> list[Fault]:
+def check(data: bytes, folder: Path, *, all_functions: bool = True) -> list[Fault]:
     """Faults of the library on one file.
 
     Args:
         folder: where the file is written.
-        all_doors: test all functions that read a file, not only ``loads``.
+        all_functions: test all functions that read a file, not only ``loads``.
     """
     wanted = expected(data)
     with digests() as seen:
@@ -53,7 +53,7 @@ def check(data: bytes, folder: Path, *, all_doors: bool = True) -> list[Fault]:
         # Use the content hash that the library computed: an attacker can compute it with the library, too.
         forged = codec.with_content(data, seen[-1])
         faults += [(key, f"with the library's hash, {text}") for key, text in check_forged(forged, wanted)]
-    return faults + (entry_points(data, folder, wanted, first) if all_doors else [])
+    return faults + (entry_points(data, folder, wanted, first) if all_functions else [])
 
 
 class Expected:

@@ -60,7 +60,7 @@ def check(family: str, number: int, folder: Path, seeds: Path, traps: Path) -> l
         return hostile_networks.check(name, data, folder, traps, commands=commands)
     data = hostile_szd.mutant(family, number)
     (folder / "mutant.szd").write_bytes(data)
-    return hostile_szd.check(data, folder, all_doors=family == "szd-deep" or number % 4 == 0)
+    return hostile_szd.check(data, folder, all_functions=family == "szd-deep" or number % 4 == 0)
 
 
 def keep(folder: Path, family: str, number: int) -> None:

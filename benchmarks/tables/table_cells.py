@@ -66,9 +66,9 @@ def _as_expected(tried: Tried, cell: Cell) -> Cell:
     if cell.verdict == "right":
         return Cell(cell.subject, cell.method, cell.stage, "wrong", "accepted, but it should be refused")
     if cell.verdict == "refused":
-        lacking = [word for word in table.mention if word not in cell.told]
+        lacking = [word for word in table.mention if word not in cell.message]
         if len(lacking) == len(table.mention) and lacking:
-            text = f"the refusal does not mention {lacking}: {cell.told}"
+            text = f"the refusal does not mention {lacking}: {cell.message}"
             return Cell(cell.subject, cell.method, cell.stage, "wrong", text)
         if tried.run("run").exists():
             return Cell(cell.subject, cell.method, cell.stage, "wrong", "a refused run left its folder")

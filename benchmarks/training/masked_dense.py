@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from szilard import bayes
-from szilard.bayes.layers import BayesConv, BayesLayer, BayesLinear
+from szilard.bayes.base_layer import BayesLayer
+from szilard.bayes.layers import BayesConv, BayesLinear
 
 TINY = 1e-8
 

@@ -38,12 +38,12 @@ FLOOR = 0.02  # relative error of outputs that is always accepted
 
 @dataclass(frozen=True)
 class Cell:
-    """The result of one request: ``verdict`` is "right", "refused", "wrong" or "crashed", ``told`` the message."""
+    """The result of one request: ``verdict`` is "right", "refused", "wrong" or "crashed", ``message`` says why."""
 
     network: str
     request: str
     verdict: str
-    told: str = ""
+    message: str = ""
     bytes: int | None = None
     drop: float | None = None
 
@@ -145,10 +145,13 @@ def without_data(case: Case, network: nn.Module, data: Data, recorded: list[Any]
     return made
 
 
-def admitted(error: float, told: list[str]) -> bool:
+def admitted(error: float, messages: list[str]) -> bool:
     """Whether a message gives the error of the outputs, within a factor of two."""
     percents = [
-        float(p) for text in told if "differ" in text for p in re.findall(r"([\d.]+(?:e[+-]?\d+)?) %", text)
+        float(p)
+        for text in messages
+        if "differ" in text
+        for p in re.findall(r"([\d.]+(?:e[+-]?\d+)?) %", text)
     ]
     return any(percent >= 50 * error for percent in percents)
 

@@ -19,7 +19,7 @@ class Cell:
 
     Attributes:
         verdict: "right", "refused", "wrong" or "crashed"; "not reached" if an earlier stage has failed.
-        told: message of the refusal or fault.
+        message: text of the refusal or fault.
         figure: a number that the stage measures.
     """
 
@@ -27,7 +27,7 @@ class Cell:
     method: str
     stage: str
     verdict: str
-    told: str = ""
+    message: str = ""
     figure: float | None = None
 
     def to_json(self) -> dict[str, Any]:

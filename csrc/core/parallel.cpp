@@ -31,7 +31,7 @@ using Team = void (*)(void (*)(void *), void *, unsigned, unsigned);
 Team torch_threads() { return nullptr; }
 #else
 std::atomic<bool> forked{false};
-const int told = pthread_atfork(nullptr, nullptr, [] { forked = true; });
+const int registered = pthread_atfork(nullptr, nullptr, [] { forked = true; });
 
 // Uses the OpenMP threads that torch has already started, if there are any: a second pool would compete with them for
 // the cores. A forked process has that pool's memory without its threads, and would wait for them forever; it starts

@@ -106,6 +106,7 @@ SHADOWED = {
 """Old name of a module whose package now has a function of that name: the module's new name."""
 
 NAMES = {
+    "szilard.bayes.layers": {name: ("szilard.bayes.base_layer", name) for name in ("MODES", "bayes_layers")},
     "szilard.likelihood.free_energy": {"Task": ("szilard.data", "Task")},
     "szilard.compression": {"Offsets": ("szilard.compression", "QuantiseVectors")},
     "szilard.sparse": {

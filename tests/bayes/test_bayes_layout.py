@@ -1,24 +1,18 @@
 """Batch-innermost activations, and ReLUs fused into the layer before them, do not change the outputs."""
 
 import copy
-import os
 import pickle
 
 import pytest
 import torch
+from kernels_used import needs_kernels
 from torch import nn
 
 import szilard
 from szilard import bayes
 from szilard.bayes.fuse import Rectifying
-from szilard.kernels import native
 from szilard.kernels.layout import is_innermost
 from szilard.networks import LeNet5, ResNet
-
-needs_kernels = pytest.mark.skipif(
-    not native.available() or os.environ.get("SZILARD_KERNELS", "") not in ("", "cpp"),
-    reason="the C++ kernels are not used",
-)
 
 
 def generator(seed=0):

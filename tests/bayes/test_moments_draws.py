@@ -1,4 +1,4 @@
-"""Rules for means and variances, against draws of the inputs."""
+"""Rules for means and variances, against quadrature for functions of one variable, and draws of the inputs."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from torch.nn import functional as F
 from szilard.bayes.moments import gaussian
 from szilard.bayes.moments.value import GaussianTensor
 
-DRAWS = 1_000_000
-
-
+DRAWS = (
+    200_000  # standard errors: 0.0022 of the deviation for a mean, and about 0.0016 for the deviation itself
+)
 MEANS = torch.linspace(-2, 2, 5, dtype=torch.float64)
 
 
@@ -26,6 +26,25 @@ def normal(draws, shape, seed):
 
 def drawn(mean, variance, draws=DRAWS, seed=0):
     return mean + variance.sqrt() * normal(draws, tuple(mean.shape), seed)
+
+
+def integrated(function, mean, sd):
+    """Mean and standard deviation of a function of Gaussians, by the trapezoidal rule over 12 deviations each way."""
+    z = torch.linspace(-12, 12, 24_001, dtype=torch.float64)[:, None]
+    weight = torch.exp(-0.5 * z**2) / math.sqrt(2 * math.pi) * (z[1] - z[0])
+    values = function(mean + sd * z)
+    first = (weight * values).sum(0)
+    return first, (weight * (values - first) ** 2).sum(0).sqrt()
+
+
+def compare_integral(function, sd, mean_error, sd_error, means=MEANS):
+    """Mean within ``mean_error`` deviations, deviation within a share ``sd_error``, where it can be compared."""
+    mean, variance = function(GaussianTensor(means, torch.full_like(means, sd**2))).moments
+    wanted, deviation = integrated(function, means, sd)
+    seen = deviation > 1e-3 * deviation.max()  # others are differences of almost equal numbers
+    assert not bool((variance.sqrt()[~seen] > 2e-3 * deviation.max()).any())
+    assert float(((mean - wanted)[seen] / deviation[seen]).abs().max()) < mean_error
+    assert float((variance.sqrt() / deviation - 1)[seen].abs().max()) < sd_error
 
 
 def compare(found, values, mean_error=5.0, sd_error=0.004):
@@ -52,33 +71,22 @@ EXACT = {
 
 
 @pytest.mark.parametrize("name", EXACT)
-@pytest.mark.parametrize("sd", [pytest.param(0.1, marks=pytest.mark.slow), 1.0])
+@pytest.mark.parametrize("sd", [0.1, 1.0])
 def test_exact_functions_of_one_variable(name, sd):
-    variance = torch.full_like(MEANS, sd**2)
-    found = EXACT[name](GaussianTensor(MEANS, variance))
-    compare(found, EXACT[name](drawn(MEANS, variance)), sd_error=1e-9)
+    compare_integral(EXACT[name], sd, mean_error=1e-5, sd_error=1e-5)
 
 
 @pytest.mark.parametrize("name", ["sigmoid", "tanh", "silu", "gelu", "softplus", "elu", "mish", "logsigmoid"])
-@pytest.mark.parametrize("sd", [pytest.param(0.1, marks=pytest.mark.slow), 1.0])
+@pytest.mark.parametrize("sd", [0.1, 1.0])
 def test_smooth_functions_of_one_variable(name, sd):
-    function, variance = getattr(F, name, None) or getattr(torch, name), torch.full_like(MEANS, sd**2)
-    compare(
-        function(GaussianTensor(MEANS, variance)),
-        function(drawn(MEANS, variance)),
-        mean_error=7,
-        sd_error=0.005,
-    )
+    function = getattr(F, name, None) or getattr(torch, name)
+    compare_integral(function, sd, mean_error=0.007, sd_error=0.005)
 
 
 @pytest.mark.parametrize(("name", "bias", "sd_error"), [("selu", 0.015, 0.01), ("hardswish", 0.06, 0.04)])
 def test_functions_with_a_kink_have_a_bounded_error(name, bias, sd_error):
     """Quadrature: the mean is off by a few per cent of the deviation, and the deviation itself by a few per cent."""
-    function, means, variance = getattr(F, name), 1.5 * MEANS, torch.ones_like(MEANS)
-    values = function(drawn(means, variance))
-    mean, found = function(GaussianTensor(means, variance)).moments
-    assert float(((mean - values.mean(0)) / values.std(0)).abs().max()) < bias
-    assert float((found.sqrt() / values.std(0) - 1).abs().max()) < sd_error
+    compare_integral(getattr(F, name), 1.0, bias, sd_error, 1.5 * MEANS)
 
 
 @pytest.mark.parametrize("z", [-6, -5, -4, -3, -2, -1, 0, 1, 3, 6])
@@ -103,7 +111,7 @@ def test_linear_maps_and_products():
     x, vx = numbers(3, 4), numbers(3, 4, seed=1).square()
     w, vw = numbers(5, 4, seed=2), numbers(5, 4, seed=3).square() / 4
     b, vb = numbers(5, seed=4), numbers(5, seed=5).square()
-    draws = 200_000
+    draws = 50_000  # standard error of a mean: 0.0045 deviations
     xs, ws, bs = drawn(x, vx, draws, 6), drawn(w, vw, draws, 7), drawn(b, vb, draws, 8)
     gx, gw, gb = GaussianTensor(x, vx), GaussianTensor(w, vw), GaussianTensor(b, vb)
     every = torch.einsum("nbi,noi->nbo", xs, ws)
@@ -122,7 +130,7 @@ def test_linear_maps_and_products():
 def test_convolutions(groups):
     x, vx = numbers(1, 2, 4, 4), numbers(1, 2, 4, 4, seed=1).square()
     w, vw = numbers(2, 2 // groups, 3, 3, seed=2), numbers(2, 2 // groups, 3, 3, seed=3).square()
-    draws = 50_000
+    draws = 20_000
     xs, ws = drawn(x, vx, draws, 4), drawn(w, vw, draws, 5)
     per_draw = F.conv2d(
         xs.reshape(1, -1, 4, 4), ws.reshape(-1, 2 // groups, 3, 3), None, 2, 1, 1, groups * draws
@@ -133,7 +141,7 @@ def test_convolutions(groups):
 
 def test_average_pools_weigh_padding_as_torch_does():
     x, v = numbers(1, 2, 5, 5), numbers(1, 2, 5, 5, seed=1).square()
-    xs = drawn(x, v, 100_000, 2)
+    xs = drawn(x, v, 30_000, 2)
     for function, arguments in (
         (F.avg_pool2d, (3, 2, 1)), (F.avg_pool2d, (3, 2, 1, True, False)), (F.avg_pool2d, (2, 2, 0, True)),
         (F.avg_pool2d, (2, 2, 0, False, True, 7)), (F.adaptive_avg_pool2d, (3,)), (F.adaptive_avg_pool2d, ((1, 2),)),
@@ -144,12 +152,12 @@ def test_average_pools_weigh_padding_as_torch_does():
 
 def test_maximum_of_two_is_exact_and_of_four_close():
     m, v = numbers(2, 20), numbers(2, 20, seed=1).square()
-    values = drawn(m, v, 300_000)
+    values = drawn(m, v, 100_000)
     compare(
         torch.maximum(GaussianTensor(m[0], v[0]), GaussianTensor(m[1], v[1])), values.amax(1), sd_error=1e-9
     )
     m, v = numbers(10, 1, 2, 2, seed=2), torch.ones(10, 1, 2, 2, dtype=torch.float64)
-    wanted = drawn(m, v, 200_000).flatten(2).amax(2)
+    wanted = drawn(m, v, 100_000).flatten(2).amax(2)
     mean, variance = (part.flatten() for part in F.max_pool2d(GaussianTensor(m, v), 2).moments)
     assert float((mean / wanted.mean(0) - 1).abs().median()) < 0.01
     assert float((variance / wanted.var(0) - 1).abs().max()) < 0.12
@@ -160,7 +168,7 @@ def test_maximum_of_two_is_exact_and_of_four_close():
 def test_normalisation_over_units():
     """First order: over 64 units deviations are within 2 % on average, and means within 10 % of one."""
     x, v = numbers(2, 8, 16), 0.2 * numbers(2, 8, 16, seed=1).square()
-    xs = drawn(x, v, 40_000, 2)
+    xs = drawn(x, v, 10_000, 2)
     g = GaussianTensor(x, v)
     for found, wanted in (
         (F.layer_norm(g, (8, 16)), F.layer_norm(xs, (8, 16))),
@@ -214,7 +222,7 @@ def test_single_precision_keeps_small_variances(sd):
 def ratio_of_variances(pool_first, r, seed):
     m = numbers(400, 1, 2, 2, seed=seed)
     v = torch.full_like(m, r**2)
-    true = F.relu(drawn(m, v, 3000, seed + 1)).flatten(2).amax(2).var(0).mean()
+    true = F.relu(drawn(m, v, 1000, seed + 1)).flatten(2).amax(2).var(0).mean()
     x = GaussianTensor(m, v)
     rectified = F.relu(x)
     found = F.max_pool2d(rectified if pool_first else GaussianTensor(*rectified.moments), 2)

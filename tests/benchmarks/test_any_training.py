@@ -19,7 +19,9 @@ TABLES = table_files.TABLES
 
 def test_an_ordinary_network_is_right_in_every_stage():
     found = training_cells.cells(LESSONS["MLP"])
-    assert [(cell.stage, cell.verdict, cell.told) for cell in found] == 2 * [(s, "right", "") for s in STAGES]
+    assert [(cell.stage, cell.verdict, cell.message) for cell in found] == 2 * [
+        (s, "right", "") for s in STAGES
+    ]
     assert 0.9 < (found[0].figure or 0) <= 1.01
 
 
@@ -28,7 +30,7 @@ def test_a_wrong_loss_is_detected(monkeypatch):
     monkeypatch.setattr(SSVI, "_divergence", lambda self, network: 1.01 * divergence(self, network))
     cells = {cell.stage: cell for cell in training_cells.cells(LESSONS["MLP"], ("ssvi",))}
     assert cells["train"].verdict == "wrong"
-    assert "divergence" in cells["train"].told
+    assert "divergence" in cells["train"].message
 
 
 def test_a_run_that_loses_its_step_on_resumption_is_detected(monkeypatch):
@@ -49,7 +51,7 @@ def test_a_crash_is_recorded():
 
     cell = training_cells.judged("network", "ssvi", "train", work)
     assert cell.verdict == "crashed"
-    assert cell.told.startswith("KeyError: 'x' (test_any_training.py:")
+    assert cell.message.startswith("KeyError: 'x' (test_any_training.py:")
 
 
 def test_enough_networks_and_tables():

@@ -94,7 +94,7 @@ def test_a_reader_that_returns_wrong_values_is_detected(tmp_path, monkeypatch):
 def test_a_reader_that_refuses_a_valid_file_is_detected(tmp_path, monkeypatch):
     monkeypatch.setattr(file, "loads", lambda data, **_: raising(file.SzilardFileError("no"))())
     data = hostile_szd.seed_files()[1]
-    assert "wrong_values" in {key for key, _ in hostile_szd.check(data, tmp_path, all_doors=False)}
+    assert "wrong_values" in {key for key, _ in hostile_szd.check(data, tmp_path, all_functions=False)}
 
 
 def test_an_input_that_kills_its_process_is_counted_and_the_others_are_still_tested(tmp_path, monkeypatch):
@@ -175,5 +175,5 @@ def test_an_audit_with_skipped_or_no_packages_fails():
     assert audit.report([], 2)[0] == 3
     code, lines = audit.report([clean, bad], 2)
     assert code == 1
-    assert lines[0] == "c 1: PYSEC-1, mended in 2"
+    assert lines[0] == "c 1: PYSEC-1, fixed in 2"
     assert {"torch", "numpy"} <= set(audit.needed())

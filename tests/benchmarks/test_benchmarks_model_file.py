@@ -22,7 +22,6 @@ from files import (
     plain_files,
     predicted_loss,
     pretrained,
-    section_tables,
 )
 from files.accuracy import drop_error, mcnemar, pack, unpack
 from files.choose import bytes_at, smallest_good
@@ -33,7 +32,6 @@ from files.nncodec_peer import completed
 from szilard.compression import Curvature
 from szilard.data.dataset import Split
 from szilard.errors import SzilardError
-from uncertainty import posterior_files
 
 
 @pytest.fixture(scope="module")
@@ -107,12 +105,12 @@ def test_the_row_of_the_chosen_file(case):
 
 def test_measurements_are_cached(case, tmp_path):
     path = tmp_path / "measured.jsonl"
-    first = contest.told("peer", Judge(case, Measured(path)), entry(case, "peer", 400, 0.1))
+    first = contest.row_of("peer", Judge(case, Measured(path)), entry(case, "peer", 400, 0.1))
 
     def refuse():
         raise AssertionError("coded again")
 
-    again = contest.told("peer", Judge(case, Measured(path)), Entry("peer", {"bytes": 400}, refuse))
+    again = contest.row_of("peer", Judge(case, Measured(path)), Entry("peer", {"bytes": 400}, refuse))
     assert again == first
 
 
@@ -263,45 +261,3 @@ def test_bytes_decrease_with_lambda(case, loss):
     assert rows[0]["free_energy"] == pytest.approx(rows[0]["kl"] + 8 * rows[0]["lam"] * rows[0]["bytes"])
     assert not along_lambda.monotone(rows[::-1])
     assert all(len(line) == len(along_lambda.COLUMNS) for line in along_lambda.body(rows))
-
-
-# -- reporting ------------------------------------------------------------------------------------------
-
-
-def test_figures_and_their_names(tmp_path):
-    row = Row(our_files.NAME, {}, 75, 0.4, 91.0, 0.45, 0.2, 0.1, 60.0, 0.1)
-    rows = [
-        row.to_json(),
-        row.to_json() | {"name": our_files.PROMISED, "n_bytes": 80, "drop": 0.3},
-        row.to_json() | {"name": nncodec_rows.TUNED, "n_bytes": 100},
-        row.to_json() | {"name": nncodec_rows.DEFAULT, "n_bytes": 150},
-    ]
-    lenets = [{"name": "lenet5", "bytes": 3000, "error_percent": 0.9}]
-    found = section_tables.figures({"resnet20": {"rows": rows}, "lenet": {"rows": lenets}})
-    assert found["resnet20_vs_nncodec_tuned"] == 0.8  # of the file with the promised drop
-    assert found["resnet20_plain_vs_nncodec_tuned"] == 0.75
-    assert found["resnet20_vs_nncodec_default"] == 0.5
-    assert (found["resnet20_drop_pt"], found["resnet20_plain_drop_pt"]) == (0.3, 0.45)
-    assert found["resnet20_data_free_vs_nncodec_tuned"] is None
-    assert (found["lenet5_bytes"], found["lenet5_error_percent"]) == (3000, 0.9)
-    assert (found["lenet300_bytes"], found["lenet300_error_percent"]) == (None, None)
-
-
-def test_a_section_measured_again_replaces_the_old_one(tmp_path):
-    path = tmp_path / "model_file.jsonl"
-    for name, value in (("lenet", 1), ("resnet20", 2), ("lenet", 3)):
-        model_file.keep(path, {"section": name, "value": value})
-    assert [s["section"] for s in model_file.load(path).values()] == ["resnet20", "lenet"]
-    assert model_file.load(path)["lenet"]["value"] == 3
-
-
-def test_the_table_of_posteriors_before_and_after():
-    one = {
-        "name": "ssvi",
-        "before_bytes": 1000,
-        "bytes": 100,
-        "before": {"accuracy": 0.9, "nll": 0.30, "ece": 0.02},
-        "after": {"accuracy": 0.89, "nll": 0.31, "ece": 0.03},
-    }
-    (line,) = posterior_files.body([one])
-    assert line == ["ssvi", "1,000", "100", "90.00 → 89.00", "0.3000 → 0.3100", "0.0200 → 0.0300", ""]

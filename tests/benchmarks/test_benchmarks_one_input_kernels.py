@@ -2,11 +2,11 @@
 
 import pytest
 import torch
+from kernels_used import needs_kernels
 
 import one_input_kernels as benchmark
-from szilard.kernels import native
 
-pytestmark = pytest.mark.skipif(not native.available(), reason="the C++ kernels are not built")
+pytestmark = needs_kernels
 
 
 @pytest.mark.parametrize("case", benchmark.CASES, ids=[case().name for case in benchmark.CASES])

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 import moments_accuracy as benchmark
+from uncertainty import moment_rules
 
 
 @pytest.fixture(scope="module")
@@ -16,8 +17,10 @@ def found():
 
 def test_a_wrong_rule_is_seen():
     generator = torch.Generator().manual_seed(0)
-    right = benchmark.errors(lambda x: 2 * x, (), generator, 20_000)
-    wrong = benchmark.errors(lambda x: x + x.clone(), (), generator, 20_000)  # one variable, counted as two
+    right = moment_rules.errors(lambda x: 2 * x, (), generator, 20_000)
+    wrong = moment_rules.errors(
+        lambda x: x + x.clone(), (), generator, 20_000
+    )  # one variable, counted as two
     assert right[1] < 0.06
     assert wrong[1] == pytest.approx(0.5, abs=0.06)
 

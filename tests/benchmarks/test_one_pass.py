@@ -44,7 +44,11 @@ def test_quality_of_one_pass_beside_draws(small):
     assert quality.gap(row, "accuracy") < 0.2
     assert row["draws"]["nll"] != row["other draws"]["nll"]
     assert all(len(line) == len(quality.COLUMNS) for line in quality.body([row]))
-    assert [line[2] for line in quality.body([row])][::2] == ["30 draws", "one pass"]
+    assert [line[2] for line in quality.body([row])][::2] == [
+        "30 draws",
+        "one pass",
+        "one pass, matched to draws",
+    ]
     found = quality.figures([row, row])
     assert found["max_accuracy_gap_pt"] == pytest.approx(100 * quality.gap(row, "accuracy"))
     assert json.loads(json.dumps(row)) == row

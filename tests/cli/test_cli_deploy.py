@@ -12,10 +12,12 @@ import torch
 from cli_tools import TINY, szilard
 
 from szilard import data, deploy
+from szilard.cli import deployment_summary
 from szilard.training import load_network
 
 onnxruntime = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
+pytestmark = pytest.mark.usefixtures("one_registry")
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +27,7 @@ def digits(tmp_path_factory):
         "fit",
         *TINY,
         "--epochs",
-        25,
+        8,
         "--lr",
         0.02,
         "--density",
@@ -50,7 +52,7 @@ def table(tmp_path_factory):
     (folder / "old.csv").write_text("\n".join(lines))
     (folder / "new.csv").write_text("size,age\n580,2\n700,5\n")
     typed = szilard(
-        "fit", "--data", folder / "old.csv", "--target", "price", "--network", "mlp:16", "--density", 1, "--epochs", 40,
+        "fit", "--data", folder / "old.csv", "--target", "price", "--network", "mlp:16", "--density", 1, "--epochs", 25,
         "--lr", 0.02, "--no-baselines", "--out", folder / "run", "--quiet",
     )  # fmt: skip
     assert typed.code == 0, typed.output
@@ -87,7 +89,10 @@ def test_classes_with_uncertainty(digits, tmp_path):
     assert opened.metadata["inputs"] == "float32 [B, 1, 8, 8]: images with values from 0 to 1"
 
 
-def test_values_in_the_units_of_the_table(table, tmp_path):
+def test_values_in_the_units_of_the_table(table, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        deployment_summary, "_FAST", ()
+    )  # no second file, of the mean network, to compare its speed
     typed = szilard("deploy", table / "run", "-o", tmp_path / "price.onnx")
     assert typed.code == 0, typed.output
     predicted = szilard("predict", table / "run", table / "new.csv", "--one-pass").stdout
@@ -97,6 +102,38 @@ def test_values_in_the_units_of_the_table(table, tmp_path):
     np.testing.assert_allclose(np.sqrt(found["aleatoric"]), column(predicted, "aleatoric_std"), rtol=1e-3)
     assert found["answer"].min() > 900
     assert json.loads(deploy.load(tmp_path / "price.onnx").metadata["features"]) == ["size", "age"]
+
+
+def test_one_pass_is_compared_with_draws_and_matched_to_them(digits):
+    plain, matched = (
+        json.loads(szilard("deploy", digits, "--backend", "eager", "--json", *more).stdout)
+        for more in ([], ["--match-draws"])
+    )
+    assert plain["variance_factor"] == 1
+    assert 0.2 < plain["epistemic_ratio"] < 2
+    assert matched["variance_factor"] != 1
+    assert matched["epistemic_ratio"] == pytest.approx(1, abs=0.3)  # on other inputs than the factor's
+    assert (plain["epistemic_inputs"], plain["epistemic_draws"]) == (64, 50)
+
+
+def test_too_little_uncertainty_is_a_warning(digits, monkeypatch):
+    from szilard.cli import deployed_uncertainty
+
+    found = deploy.DrawsComparison(one_pass=0.01, draws=0.1, factor=12.0, inputs=64, count=50)
+    monkeypatch.setattr(deployed_uncertainty, "compare_with_draws", lambda *_, **__: found)
+    typed = szilard("deploy", digits, "--backend", "eager")
+    assert "0.10 of that of 50 draws" in typed.stdout
+    assert "too little epistemic uncertainty" in " ".join(typed.stdout.split())
+    assert "--match-draws" in typed.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [(["--mode", "point"], "for mode moments"), (["--samples", 4], "for mode moments")],
+)
+def test_only_moments_are_matched(digits, options, message):
+    typed = szilard("deploy", digits, "--backend", "eager", "--match-draws", *options)
+    typed.refused(message)
 
 
 @pytest.mark.slow  # exports a large graph; small ones are in tests/deploy
@@ -190,6 +227,10 @@ def test_native_writes_no_file_and_says_what_it_chose(digits, tmp_path, monkeypa
         (["-o", "net.onnx", "--batch", 0], "--batch must be at least 1"),
         (["-o", "net.onnx", "--threads", 0], "--threads must be at least 1"),
         (
+            ["-o", "net.onnx", "--input-shape", "3"],
+            "says what inputs the network takes; leave out --input-shape",
+        ),
+        (
             ["-o", "net.onnx", "--mode", "moments", "--method", "deterministic"],
             "needs a network with Gaussian",
         ),
@@ -244,6 +285,7 @@ def test_dead_units_are_removed_from_a_point_network(tmp_path):
     )  # fmt: skip
     assert typed.code == 0, typed.output
     assert "93 parameters instead of 363" in " ".join(typed.output.split())
+    assert "raw: not normalised inside, so give them as in training" in typed.stdout
     x = torch.randn(7, 5)
     found = answers(tmp_path / "net.onnx", x.numpy())["answer"]
     np.testing.assert_allclose(found, network(x).softmax(1).detach().numpy(), atol=1e-5)

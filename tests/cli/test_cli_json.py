@@ -102,6 +102,7 @@ def test_predict(folder, fitted):
     assert written["count"] == len(found["predictions"])
 
 
+@pytest.mark.usefixtures("one_registry")
 def test_deploy(folder, fitted):
     found = run("deploy", folder / "run", "--backend", "eager")
     check(found, documented("szilard deploy"))

@@ -11,6 +11,7 @@ import sys
 import pytest
 import torch
 from cli_tools import TINY, environment, szilard
+from fake_clock import Ticking
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
@@ -20,6 +21,7 @@ import szilard as package
 from szilard.cli import table
 from szilard.cli.figures import COST, QUALITY
 from szilard.cli.table import Column, Table
+from szilard.cost import clock
 from szilard.training.progress import fitted
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="terminals of a POSIX system")
@@ -49,6 +51,7 @@ COMMANDS = {
     "verify": ["verify", "deep.szd", "--against", "other.pt"],
     "compress": ["compress", "run", "--lam", "1e-3", "-o", "o.szd"],
     "convert": ["convert", "deep.szd", "deep.safetensors"],
+    "deploy": ["deploy", "run", "--backend", "eager"],
     "refused": ["measure", "run", "--data", "concrete", "--samples", "0"],
 }
 
@@ -93,6 +96,7 @@ class TestSimulatedTerminal:
     @pytest.mark.parametrize("name", list(COMMANDS))
     def test_every_command(self, folder, name, columns, monkeypatch):
         monkeypatch.chdir(folder)
+        monkeypatch.setattr(clock, "CLOCK", Ticking(2**-6))
         typed = szilard(*COMMANDS[name])
         assert typed.code == (2 if name == "refused" else 0), typed.output
         text = re.sub(r"\x1b\[\d?m", "", typed.output)

@@ -11,120 +11,16 @@ import pytest
 import torch
 from cli_tools import szilard
 from torch import nn
-from torch.nn import functional as F
+from user_networks import BUILDS, measured, network_arguments, write_networks
 
 import szilard as package
-
-SOURCE = """
-import torch
-from torch import nn
-
-print("the user's file prints")
-
-class Named(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.body = nn.Sequential(nn.Linear(4, 24), nn.ReLU(), nn.Linear(24, 3))
-    def forward(self, x):
-        return {"logits": self.body(x), "inputs": x}
-
-class Tokens(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.words, self.head = nn.Embedding(30, 8), nn.Linear(8, 2)
-    def forward(self, x):
-        return self.head(self.words(x).mean(1))
-
-class Steps(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.cell, self.head = nn.GRU(5, 12, batch_first=True), nn.Linear(12, 2)
-    def forward(self, x):
-        return self.head(self.cell(x)[0][:, -1])
-
-def wide(k, *more):
-    print("and its function")
-    return nn.Sequential(nn.Linear(4, 24), nn.ReLU(), nn.Linear(24, k), *more)
-
-def one(): return wide(1)
-def flat(): return wide(1, nn.Flatten(0))
-def sigmoid(): return wide(1, nn.Sigmoid())
-def softmax(): return wide(3, nn.Softmax(1))
-def three(): return wide(3)
-"""
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Networks trained on standardised inputs, and their data in other units."""
     folder = tmp_path_factory.mktemp("user")
-    (folder / "n.py").write_text(SOURCE)
-    space: dict = {}
-    exec(SOURCE, space)
-    made = torch.Generator().manual_seed(0)
-    x = 3 * torch.randn(700, 4, generator=made) + 5
-    z = (x - x.mean(0)) / x.std(0)
-    weights = torch.randn(4, 3, generator=made)
-    price = 40 * z[:, 0] + 10 * z[:, 1].sin() + 300
-    several = (z @ weights) * torch.tensor([1.0, 20.0, 300.0])
-    yes = (z[:, 0] + z[:, 1] > 0).long()
-    labels = ((z @ weights) > 0.5).long()
-    classes = (z @ weights).argmax(1)
-    ids = torch.randint(1, 30, (600, 9), generator=made)
-    ids[:, 0] = 1  # a start token
-    steps = torch.randn(600, 6, 5, generator=made)
-
-    def fit(name, build, x, y, loss, x_file=None, y_file=None):
-        with torch.random.fork_rng():
-            torch.manual_seed(0)
-            network = space[build]() if callable(space[build]) else None
-            optimizer = torch.optim.Adam(network.parameters(), 2e-2)
-            for _ in range(150):
-                optimizer.zero_grad()
-                loss(network(x), y).backward()
-                optimizer.step()
-        torch.save(network.state_dict(), folder / f"{name}.pt")
-        np.savez(
-            folder / f"{name}.npz",
-            x=(x if x_file is None else x_file).numpy(),
-            y=(y if y_file is None else y_file).numpy(),
-        )
-
-    scaled = (price - price.mean()) / price.std()
-    fit("price", "one", z, scaled, lambda o, t: F.mse_loss(o[:, 0], t), x, price)
-    fit("flat", "flat", z, scaled, F.mse_loss, x, price)
-    fit("yes", "one", z, yes, lambda o, t: F.binary_cross_entropy_with_logits(o[:, 0], t.float()), x)
-    fit("sigmoid", "sigmoid", z, yes, lambda o, t: F.binary_cross_entropy(o[:, 0], t.float()), x)
-    fit("softmax", "softmax", z, classes, lambda o, t: F.nll_loss(o.clamp_min(1e-9).log(), t), x)
-    fit("labels", "three", z, labels, lambda o, t: F.binary_cross_entropy_with_logits(o, t.float()), x)
-    many = (several - several.mean(0)) / several.std(0)
-    fit("several", "three", z, many, F.mse_loss, x, several)
-    fit("named", "Named", z, classes, lambda o, t: F.cross_entropy(o["logits"], t), x)
-    fit("tokens", "Tokens", ids, (ids[:, 1:] > 15).float().mean(1).gt(0.5).long(), F.cross_entropy)
-    fit("steps", "Steps", steps, (steps.sum((1, 2)) > 0).long(), F.cross_entropy)
-    for name, columns in (("labels", labels), ("price", price[:, None]), ("yes", yes[:, None])):
-        heads = [f"f{i}" for i in range(4)] + [f"t{i}" for i in range(columns.shape[1])]
-        rows = [[*a, *b] for a, b in zip(x.tolist(), columns.tolist(), strict=True)]
-        text = io.StringIO()
-        csv.writer(text).writerows([heads, *rows])
-        (folder / f"{name}.csv").write_text(text.getvalue())
+    write_networks(folder)
     return folder
-
-
-BUILDS = {
-    "price": "one", "flat": "flat", "yes": "one", "sigmoid": "sigmoid", "softmax": "softmax", "labels": "three",
-    "several": "three", "named": "Named", "tokens": "Tokens", "steps": "Steps",
-}  # fmt: skip
-
-
-def network_arguments(folder, name):
-    return (folder / f"{name}.pt", "--network", f"{folder}/n.py:{BUILDS[name]}")
-
-
-def measured(*arguments):
-    typed = szilard("measure", *arguments, "--json")
-    assert typed.code == 0, typed.output
-    return json.loads(typed.stdout)["networks"][0]["quality"]
 
 
 @pytest.mark.parametrize(
@@ -338,79 +234,3 @@ def test_user_code_that_exits_or_raises(folder, tmp_path):
     szilard("compress", path, "--network", f"{tmp_path}/bad.py:fails", "--no-data").refused(
         "raises KeyError: 'x'; fix it first"
     )
-
-
-def test_labels_per_pixel(tmp_path):
-    """``y [N, H, W]``; the label -100 is ignored."""
-    (tmp_path / "c.py").write_text("from torch import nn\ndef build(): return nn.Conv2d(1, 3, 1)\n")
-    made = torch.Generator().manual_seed(0)
-    x = torch.randn(200, 1, 6, 6, generator=made)
-    with torch.random.fork_rng():
-        network = nn.Conv2d(1, 3, 1)
-    with torch.no_grad():
-        network.weight.copy_(torch.tensor([-5.0, 0.0, 5.0]).reshape(3, 1, 1, 1))
-        network.bias.copy_(torch.tensor([0.0, 2.0, 0.0]))
-    y = network(x).argmax(1)
-    y[:, 0] = -100
-    torch.save(network.state_dict(), tmp_path / "c.pt")
-    np.savez(tmp_path / "c.npz", x=x.numpy(), y=y.numpy())
-    network_arguments = [
-        tmp_path / "c.pt",
-        "--network",
-        f"{tmp_path}/c.py:build",
-        "--data",
-        tmp_path / "c.npz",
-    ]
-    assert measured(*network_arguments)["accuracy"] > 0.99
-    typed = szilard("compress", *network_arguments, "--lam", "1e-6", "--json", "-o", tmp_path / "c.szd")
-    assert typed.code == 0, typed.output
-    assert json.loads(typed.stdout)["test_after"] > 0.97
-
-
-def test_columns_of_new_rows_are_found_by_name(tmp_path):
-    """In any order, with additional columns, and with the target columns present."""
-    (tmp_path / "net.py").write_text(
-        "from torch import nn\ndef mo():\n    return nn.Sequential(nn.Linear(3, 16), nn.ReLU(), nn.Linear(16, 2))\n"
-    )
-    generator = torch.Generator().manual_seed(0)
-    z = torch.randn(400, 3, generator=generator)
-    y = torch.stack([z[:, 0] + z[:, 2], z[:, 1] - z[:, 2]], 1)
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        network = nn.Sequential(nn.Linear(3, 16), nn.ReLU(), nn.Linear(16, 2))
-    optimizer = torch.optim.Adam(network.parameters(), 1e-2)
-    for _ in range(200):
-        optimizer.zero_grad()
-        (network(z) - y).square().mean().backward()
-        optimizer.step()
-    torch.save(network.state_dict(), tmp_path / "w.pt")
-
-    def write(name, columns):
-        head, values = zip(*columns.items(), strict=True)
-        lines = [
-            ",".join(head),
-            *(",".join(f"{v:.6f}" for v in row) for row in torch.stack(values, 1).tolist()),
-        ]
-        (tmp_path / name).write_text("\n".join(lines))
-        return tmp_path / name
-
-    a, b, c = z.unbind(1)
-    table = write("t.csv", {"a": a, "b": b, "c": c, "u": y[:, 0], "v": y[:, 1]})
-    spec = f"{tmp_path / 'net.py'}:mo"
-    made = szilard(
-        "compress", tmp_path / "w.pt", "--network", spec, "--data", table, "--target", "u,v", "-o",
-        tmp_path / "n.szd",
-    )  # fmt: skip
-    assert made.code == 0, made.output
-    assert "% of the" in made.output
-    outputs = [
-        szilard("predict", tmp_path / "n.szd", new).stdout
-        for new in (
-            write("plain.csv", {"a": a, "b": b, "c": c}),
-            write("moved.csv", {"c": c, "more": a * 7, "a": a, "b": b}),
-            table,
-        )
-    ]
-    assert len(outputs[0].splitlines()) == 401
-    assert outputs[0] == outputs[1] == outputs[2]
-    szilard("predict", tmp_path / "n.szd", write("less.csv", {"a": a, "b": b})).refused("has no column 'c'")

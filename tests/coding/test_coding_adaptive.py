@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from szilard.coding import LARGEST, CodingError, Decoder, Encoder, Model, adaptive
+from szilard.coding import LARGEST, CodingError, Decoder, Encoder, Model, adaptive, range_coder
 from szilard.kernels import native
 
 BOTH = [pytest.param(False, id="python")]
@@ -144,10 +144,10 @@ def test_the_output_stays_within_the_bound_of_the_buffer(data):
 @given(st.data())
 def test_the_python_coder_keeps_the_same_bound(data):
     levels, model = predictable(data.draw, 1500)
-    coder, price = adaptive.RangeEncoder(), adaptive.Price()
-    for io, contexts in ((coder, adaptive.Contexts()), (price, adaptive.Contexts())):
+    coder, price = range_coder.RangeEncoder(), range_coder.Price()
+    for io, contexts in ((coder, adaptive.fresh_contexts()), (price, adaptive.fresh_contexts())):
         adaptive.matrix(io, contexts, model, *levels.shape, levels.ravel().tolist())
-    assert len(coder.out) + coder._pending <= adaptive.most_bytes(price.bits, price.decisions)
+    assert len(coder.out) + coder._pending <= range_coder.most_bytes(price.bits, price.decisions)
 
 
 def test_a_support_with_one_entry_missing():

@@ -12,15 +12,16 @@ from szilard.cost.fresh_process import THREAD_VARIABLES, in_fresh_process
 from szilard.errors import OwnCodeError, SzilardError
 
 JOBS = """
-import os, sys
+import os
 from szilard.errors import OwnCodeError, SzilardError
 
 def where(mark):
     print("noise on standard output")
     import torch
+    from szilard.cost.fresh_process import THREAD_VARIABLES
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
     return {"pid": os.getpid(), "mark": mark, "threads": torch.get_num_threads(), "processors": affinity,
-            "variables": [os.environ[name] for name in sys.modules["szilard.cost.fresh_process"].THREAD_VARIABLES]}
+            "variables": [os.environ[name] for name in THREAD_VARIABLES]}
 
 def refuses(): raise SzilardError("no")
 def own(): raise OwnCodeError("theirs")
@@ -54,7 +55,6 @@ def test_errors_come_back(jobs):
         in_fresh_process(f"{jobs}:breaks")
 
 
-@pytest.mark.slow  # one more process
 def test_errors_of_the_users_code_come_back(jobs):
     with pytest.raises(OwnCodeError, match=r"^theirs$"):
         in_fresh_process(f"{jobs}:own")

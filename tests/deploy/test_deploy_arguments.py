@@ -9,7 +9,9 @@ from deploy_networks import bayesian, inputs
 from torch import nn
 
 import szilard
-from szilard import SzilardError, bayes, deploy, networks
+from szilard import SzilardError, bayes, deploy, methods, networks
+from szilard.deploy.backends import Job, exported
+from szilard.deploy.graph import MomentsGraph
 from szilard.deploy.uncertainty import Answer, OfClasses, OfQuantities
 
 X = inputs(4)
@@ -51,9 +53,10 @@ def test_wrong_options(options, message, tmp_path, monkeypatch):
         ([], X, "no network"),
         (nn.Linear(2, 2).train(), torch.zeros(1, 2), "training mode"),
         (nn.Linear(2, 2).eval(), torch.zeros(1, 2).double(), "example has type float64"),
-        (nn.Linear(2, 2).eval(), torch.tensor([[1.0, float("nan")]]), "example holds NaN"),
+        (nn.Linear(2, 2).eval(), torch.tensor([[1.0, float("nan")]]), r"example is NaN at row, column \[0, 1\]"),
         (nn.Linear(2, 2).eval(), torch.zeros(0, 2), "at least one input"),
         (nn.Linear(2, 2).eval(), [[1.0, 2.0]], "example must be a tensor"),
+        (nn.Sequential(nn.Linear(2, 2)).eval(), torch.zeros(1, 3), "layer '0', a linear layer, takes 2 features"),
     ],
 )  # fmt: skip
 def test_wrong_networks_and_examples(network, example, message):
@@ -131,3 +134,33 @@ def test_a_point_has_no_epistemic_uncertainty():
             )
             assert not found(torch.randn(5, 3)).epistemic.any()
     assert szilard.deploy is deploy
+
+
+@pytest.mark.parametrize("conv", [False, True])
+def test_a_bayesian_compression_network_is_traced_for_any_batch(conv):
+    """Its scales of groups read the size of the batch, which must stay a symbol."""
+    first = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten()) if conv else nn.Flatten()
+    method = methods.BayesianCompression(n_data=10)
+    found = method.prepare(nn.Sequential(first, nn.Linear(72 if conv else 64, 3)), "classification").eval()
+    graph = MomentsGraph(found, OfClasses(3, 1.0)).eval()
+    x = torch.rand(5, 1, 8, 8)
+    program = exported(Job(graph, x[:2], dynamic=True)).module()
+    with torch.no_grad():
+        for one, wanted in zip(program(x), graph(x), strict=True):
+            torch.testing.assert_close(one, wanted)
+
+
+def test_a_network_that_the_native_backend_cannot_trace_gets_another_one(monkeypatch):
+    class Own(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(4, 3)
+
+        def forward(self, x):
+            return self.layer(x) + 0 * self.layer.weight.sum()  # a native layer has no tensor of this name
+
+    found = bayes.bayesianize(Own()).eval()
+    with pytest.raises(SzilardError, match=r"native backend cannot trace the network: .*; choose another"):
+        deploy.compile(found, torch.randn(2, 4), backend="native", mode="point")
+    monkeypatch.setattr(deploy.backends, "installed", lambda: ["native", "eager"])
+    assert deploy.compile(found, torch.randn(2, 4), mode="point").backend == "eager"

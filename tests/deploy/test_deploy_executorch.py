@@ -41,7 +41,7 @@ def test_answers_stay_when_the_network_is_called_again():
 def test_networks(spec, mode):
     shape = (1, 12, 12)
     network = bayesian(spec, shape)
-    settings = {"mode": mode, "samples": 3, "batch": 4 if mode == "samples" else None}
+    settings = {"mode": mode} | ({"samples": 3, "batch": 4} if mode == "samples" else {})
     wanted = deploy.compile(network, inputs(4, shape), backend="eager", **settings)
     found = deploy.compile(network, inputs(4, shape), backend="executorch", **settings)
     for size in (4,) if mode == "samples" else (1, 20, 40):  # a convolution's trace may limit the batch to 15

@@ -17,6 +17,7 @@ from szilard.model.int8_levels import int8_levels
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
+pytestmark = pytest.mark.usefixtures("one_registry")
 
 
 @pytest.fixture(scope="module")
@@ -71,20 +72,19 @@ def test_what_cannot_be_quantised(point):
 
 @pytest.fixture(scope="module")
 def compressed(tmp_path_factory):
-    """A .szd file and the network that it holds."""
+    """A .szd file, the network that it holds, and that network compiled."""
     path = tmp_path_factory.mktemp("szd") / "network.szd"
     network = networks.build("mlp:32", (1, 8, 8), 4).eval()
     szilard.compress(network, inputs(64), lam=1e-6).save(path)
     network.load_state_dict(szilard.load(path))
-    return path, network
+    return path, network, deploy.compile(network, inputs(2), backend="onnx")
 
 
 def test_the_file_and_the_device_hold_one_network(compressed, tmp_path):
-    szd, network = compressed
+    szd, network, original = compressed
     path = tmp_path / "network.onnx"
     levels = int8_levels(szd)
     assert len(levels) >= 2
-    original = deploy.compile(network, inputs(2), backend="onnx")
     found = with_levels(original, levels, path=path)
     model = onnx.load(path)
     state = network.state_dict()
@@ -110,8 +110,8 @@ def test_the_file_and_the_device_hold_one_network(compressed, tmp_path):
 
 
 def test_levels_of_another_network_are_refused(compressed):
-    szd, network = compressed
-    original, levels = deploy.compile(network, inputs(2), backend="onnx"), int8_levels(szd)
+    szd, _, original = compressed
+    levels = int8_levels(szd)
     name = next(iter(levels))
     integers, steps = levels[name]
     for wrong, sentence in (

@@ -70,6 +70,8 @@ def test_what_tvm_refuses(compiled, tmp_path):
         deploy.tvm_objects(compiled[0], "sparc", tmp_path / "x.tar")
     with pytest.raises(SzilardError, match="writes no file"):
         deploy.compile(bayesian(), inputs(2), backend="tvm", path=tmp_path / "x.so")
+    with pytest.raises(SzilardError, match="threads must be 1 for programs of TVM"):
+        deploy.compile(bayesian(), inputs(2), backend="tvm", threads=2)
     eager = deploy.compile(bayesian(), inputs(2), backend="eager")
     with pytest.raises(SzilardError, match="backend eager; compile it with tvm"):
         deploy.tvm_objects(eager, "aarch64", tmp_path / "x.tar")

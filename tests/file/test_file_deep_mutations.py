@@ -58,7 +58,7 @@ def test_deep_mutations_open_or_are_refused_as_documented(tmp_path):
 def test_shallow_mutations(tmp_path):
     for number in range(200):
         data = hostile_szd.mutant("szd-shallow", number)
-        assert not wrong(hostile_szd.check(data, tmp_path, all_doors=False)), number
+        assert not wrong(hostile_szd.check(data, tmp_path, all_functions=False)), number
 
 
 def test_streams_are_adapted_to_the_tables():
@@ -84,7 +84,7 @@ def test_streams_are_adapted_to_the_tables():
 def test_a_hundred_thousand_deep_mutations(tmp_path):
     for number in range(100_000):
         data = hostile_szd.mutant("szd-deep", number)
-        assert not wrong(hostile_szd.check(data, tmp_path, all_doors=False)), number
+        assert not wrong(hostile_szd.check(data, tmp_path, all_functions=False)), number
 
 
 @pytest.mark.slow

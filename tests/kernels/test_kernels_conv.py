@@ -17,6 +17,7 @@ from szilard.sparse import Support
 pytestmark = needs_kernels
 
 TINY = 1e-8
+REFERENCES: dict[str, tuple[tuple[Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]] = {}
 BATCHES = st.sampled_from([0, 1, 2, 3, 15, 16, 17, 31, 33, 63, 64, 65, 100, 127, 128, 129])
 
 
@@ -129,11 +130,22 @@ def gradients(case: Case, x: Tensor, weight: Tensor, grad: Tensor) -> tuple[Tens
     return (y.detach(), *torch.autograd.grad(y, (x, weight), grad))
 
 
+def reference(case: Case) -> tuple[tuple[Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]:
+    """The convolution by torch and its gradients, and the same of absolute values; kept for every instruction set."""
+    key = repr(case._replace(threads=1))
+    if key not in REFERENCES:
+        support, (x, grad, mean, _) = case.tensors()
+        x, grad, weight = outermost(x.double()), outermost(grad.double()), support.scatter(mean.double())
+        REFERENCES[key] = (
+            gradients(case, x, weight, grad),
+            gradients(case, x.abs(), weight.abs(), grad.abs()),
+        )
+    return REFERENCES[key]
+
+
 def check_deterministic(case: Case) -> None:
-    support, (x, grad, mean, _) = case.tensors()
-    x, grad, weight = outermost(x.double()), outermost(grad.double()), support.scatter(mean.double())
-    exact = gradients(case, x, weight, grad)
-    terms = gradients(case, x.abs(), weight.abs(), grad.abs())
+    support, _ = case.tensors()
+    exact, terms = reference(case)
     y, grad_x, grad_values = deterministic(case)
     close(outermost(y), exact[0], terms[0])
     close(outermost(grad_x), exact[1], terms[1])
@@ -141,15 +153,14 @@ def check_deterministic(case: Case) -> None:
 
 
 def check_local(case: Case) -> None:
-    support, (x, grad, mean, log_std) = case.tensors()
+    support, (x, grad, _, log_std) = case.tensors()
     noise = torch.empty(grad.shape)
     assert call("normal", case.key(), noise.numel(), noise, 1) == 0
     x, grad, noise = (outermost(t.double()) for t in (x, grad, noise))
-    weight, variance = support.scatter(mean.double()), support.scatter((2 * log_std.double()).exp())
+    variance = support.scatter((2 * log_std.double()).exp())
     std = (convolve(case, x.square(), variance) + TINY).sqrt()
     factor = noise / (2 * std)
-    exact = gradients(case, x, weight, grad)
-    terms = gradients(case, x.abs(), weight.abs(), grad.abs())
+    exact, terms = reference(case)
     second = gradients(case, x.square(), variance, grad * factor)
     second_terms = gradients(case, x.square(), variance, (grad * factor).abs())
     ours = local(case)
@@ -164,7 +175,7 @@ def check_local(case: Case) -> None:
 
 
 @given(cases())
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 def check_all(case):
     check_deterministic(case)
     check_local(case)
@@ -200,7 +211,7 @@ def test_divided_work(isa, name, threads):
 
 @pytest.mark.parametrize("name", LARGE)
 def test_results_are_deterministic(isa, name):
-    for threads in (1, 2, 3):
+    for threads in (2, 3):
         case = LARGE[name]._replace(threads=threads)
         first, again = (deterministic(case) + local(case) for _ in range(2))
         assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))

@@ -5,9 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernel_memory import needs_kernels
-from one_input import ISAS, agrees, generator, inputs, weight
+from one_input import agrees, generator, inputs, weight
 
-from szilard.kernels import native
 from szilard.kernels.inference import Program
 
 pytestmark = needs_kernels
@@ -17,15 +16,6 @@ SIZES = st.sampled_from([1, 2, 3, 7, 8, 15, 16, 17, 31, 33, 64, 70])
 DENSITIES = st.sampled_from([None, 0.0, 0.05, 0.3, 1.0])
 BATCHES = st.integers(1, 8)
 OTHER = settings(deadline=None, max_examples=60)
-
-
-@pytest.fixture(params=ISAS, scope="module")
-def isa(request):
-    before = native.isa()
-    if native.library().szilard_use_isa(request.param.encode()) != 0:
-        pytest.skip(f"this machine has no {request.param}")
-    yield request.param
-    assert native.library().szilard_use_isa(before.encode()) == 0
 
 
 def noisy(program, x):

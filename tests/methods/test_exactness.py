@@ -14,7 +14,7 @@ def test_an_identity_holds(name):
 
 
 def test_known_answer():
-    answer = known_answer(steps=2500)
+    answer = known_answer(steps=1200)
     for check in known_answer_checks(answer):
         assert_holds(check)
     assert answer.static_recall < 0.3

@@ -9,6 +9,8 @@ import torch
 from torch import nn
 
 from szilard import SzilardError, bayes, likelihood, methods
+from szilard.data.reading import Column, Reading
+from szilard.data.unseen import StandIns
 from szilard.metrics import Predictive, evaluate
 from szilard.networks import WithNoise
 
@@ -119,3 +121,23 @@ def test_an_operation_without_a_rule_is_named():
     method, found = prepared(Sorted())
     with pytest.raises(SzilardError, match="sort"):
         method.predict_one_pass(found, X)
+
+
+@pytest.mark.parametrize("outputs", [2, 3])
+def test_an_unseen_category_is_the_mixture_of_known_ones(outputs):
+    """Of a linear network without uncertainty, the variance of the mean is that of the stand-ins' means alone."""
+    shift = torch.tensor([0.0, 0.5, 0.3, 0.2])
+    scale = torch.tensor([1.0, 0.5, 0.46, 0.4])
+    reading = Reading((Column("a", "number"), Column("c", "category", ("x", "y", "z"))))
+    torch.manual_seed(0)
+    task = likelihood.NoisyGaussian() if outputs == 2 else "classification"
+    method, found = prepared(nn.Linear(4, outputs), task, log_std=-9.0)
+    method.stand_ins = StandIns.of(reading, shift, scale)
+    x = (torch.tensor([[1.0, 0, 1, 0], [1.0, 0, 0, 0], [2.0, 0, 0, 0]]) - shift) / scale
+    one, many = method.predict_one_pass(found, x), method.predict(found, x, samples=320)
+    torch.testing.assert_close(one.mean, many.mean, atol=0.03, rtol=0)
+    torch.testing.assert_close(one.epistemic(), many.epistemic(), atol=0.02, rtol=0.06)
+    assert one.epistemic()[0] < 1e-3
+    assert one.epistemic()[1:].min() > 0.01
+    method.stand_ins = None
+    torch.testing.assert_close(one.mean[0], method.predict_one_pass(found, x[:1]).mean[0])

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from szilard import metrics
 from szilard.metrics import Predictive, resampled
 
+pytestmark = pytest.mark.intervals
+
 
 def test_wilson_by_hand():
     low, high = metrics.wilson(8, 10)  # Wilson (1927), computed with z = 1.96

@@ -3,41 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import io
 import pathlib
-from collections import OrderedDict, defaultdict
 
-import numpy as np
 import pytest
 import torch
+from checkpoints import NET, STATE, Tied, equal, network, prefixed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 from torch.nn.utils import parametrizations
 from torch.optim.swa_utils import AveragedModel
 
-from szilard import SzilardError, file
-from szilard.model import matching, safetensors_file, stored, torch_file, torchscript
+from szilard import SzilardError
+from szilard.model import matching, stored
 from szilard.model.saved_network import load_state, plain_state
-
-
-def network(seed: int = 0) -> nn.Module:
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        made = nn.Sequential(nn.Linear(6, 4), nn.BatchNorm1d(4), nn.Sequential(nn.ReLU(), nn.Linear(4, 3)))
-        for value in made.state_dict().values():
-            if value.is_floating_point():
-                value.normal_()
-    return made.eval()
-
-
-def equal(one: nn.Module, other: nn.Module) -> bool:
-    mine, theirs = one.state_dict(), other.state_dict()
-    return list(mine) == list(theirs) and all(torch.equal(mine[name], theirs[name]) for name in mine)
-
-
-def prefixed(state, prefix):
-    return {prefix + name: value for name, value in state.items()}
 
 
 class Settings:
@@ -47,8 +26,6 @@ class Settings:
         self.lr = 0.1
 
 
-NET = network()
-STATE = dict(NET.state_dict())
 ADAM = {"state": {0: {"exp_avg": torch.ones(4, 6), "step": torch.tensor(3.0)}}, "param_groups": [{"lr": 0.1}]}
 SAVED = {
     "bare": (STATE, ""),
@@ -120,14 +97,6 @@ def test_checkpoints(tmp_path, name):
     assert bool(words) == bool(matched.note)
 
 
-def test_the_legacy_torch_format_with_objects(tmp_path):
-    content = {"model": STATE, "args": argparse.Namespace(lr=0.1)}
-    torch.save(content, tmp_path / "net.pt", _use_new_zipfile_serialization=False)
-    other = network(1)
-    load_state(tmp_path / "net.pt", other, plain_state(tmp_path / "net.pt"))
-    assert equal(other, NET)
-
-
 def without(*names):
     return {name: value for name, value in STATE.items() if name not in names}
 
@@ -179,14 +148,6 @@ def test_a_key_chooses(tmp_path):
         assert torch.equal(other[0].weight, wanted["0.weight"])
     with pytest.raises(SzilardError, match="no tensors under 'state'; it has state_dict, state_dict_ema"):
         load_state(tmp_path / "net.pt", network(1), found, "state")
-
-
-class Tied(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.embed = nn.Embedding(7, 3)
-        self.head = nn.Linear(3, 7, bias=False)
-        self.head.weight = self.embed.weight
 
 
 def test_a_file_may_hold_only_one_of_several_tied_tensors(tmp_path):
@@ -262,109 +223,6 @@ def test_any_group_and_prefix(group, prefix, noise):
     assert bool(matched.note) == bool(group or prefix)
 
 
-class TestSafetensors:
-    def test_files_of_the_safetensors_library(self, tmp_path):
-        from safetensors.torch import save_file
-
-        save_file(prefixed(STATE, "model."), tmp_path / "net.safetensors", {"format": "pt", "by": "someone"})
-        other = network(1)
-        found = plain_state(tmp_path / "net.safetensors")
-        assert (
-            load_state(tmp_path / "net.safetensors", other, found).note
-            == "weights without the prefix 'model.'"
-        )
-        assert equal(other, NET)
-        assert found.metadata == {"format": "pt", "by": "someone"}
-
-    def test_tied_tensors_that_the_library_omits(self, tmp_path):
-        from safetensors.torch import save_model
-
-        one, other = Tied(), Tied()
-        save_model(one, str(tmp_path / "net.safetensors"))
-        load_state(tmp_path / "net.safetensors", other, plain_state(tmp_path / "net.safetensors"))
-        assert torch.equal(other.embed.weight, one.embed.weight)
-
-    def test_every_type(self, tmp_path):
-        from safetensors.torch import load_file
-
-        kinds = [name for name in file.dtypes.BY_NAME if name != "complex128"]
-        state = {}
-        for name in kinds:
-            data = torch.arange(96, dtype=torch.uint8).reshape(2, 48)
-            state[name] = (data % 2).bool() if name == "bool" else data.view(getattr(torch, name))
-        state |= {"scalar": torch.tensor(3.0), "empty": torch.zeros(0, 3)}
-        (tmp_path / "a.safetensors").write_bytes(safetensors_file.dumps(state, {"a": "b"}))
-        tensors, metadata = safetensors_file.load(tmp_path / "a.safetensors")
-        assert metadata == {"a": "b"}
-        for name, value in state.items():
-            assert tensors[name].dtype == value.dtype
-            assert tensors[name].shape == value.shape
-            assert (
-                tensors[name].flatten().view(torch.uint8).tolist()
-                == value.flatten().view(torch.uint8).tolist()
-            )
-        theirs = load_file(tmp_path / "a.safetensors")
-        assert torch.equal(theirs["float32"], state["float32"])
-        with pytest.raises(SzilardError, match="cannot hold x, which is complex128"):
-            safetensors_file.dumps({"x": torch.zeros(2, dtype=torch.complex128)}, {})
-
-    @settings(max_examples=300, deadline=None)
-    @given(data=st.data())
-    def test_damaged_bytes(self, tmp_path_factory, data):
-        good = bytearray(
-            safetensors_file.dumps({"a": torch.ones(3, 2), "b": torch.tensor([True])}, {"x": "y"})
-        )
-        for _ in range(data.draw(st.integers(1, 3))):
-            good[data.draw(st.integers(0, len(good) - 1))] = data.draw(st.integers(0, 255))
-        good = good[: data.draw(st.integers(0, len(good)) | st.just(len(good)))]
-        path = tmp_path_factory.getbasetemp() / "fuzz.safetensors"
-        path.write_bytes(good)
-        try:
-            found = stored.read(path)
-        except SzilardError:
-            return
-        assert sum(v.numel() * v.element_size() for v in found.groups.get("", {}).values()) <= len(good)
-
-
-class TestTorchScript:
-    def archive(self, tmp_path, module):
-        torch.jit.save(module, tmp_path / "net.jit")
-        return plain_state(tmp_path / "net.jit")
-
-    @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-    def test_weights_are_read_and_no_code_is_run(self, tmp_path):
-        for module in (torch.jit.script(NET), torch.jit.trace(NET, torch.zeros(2, 6))):
-            other = network(1)
-            load_state(tmp_path / "net.jit", other, self.archive(tmp_path, module))
-            assert equal(other, NET)
-
-    @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-    def test_other_tensors_are_left_out_and_a_larger_network_is_refused(self, tmp_path):
-        class Remembers(nn.Module):
-            def __init__(self):
-                super().__init__()
-                self.layer = nn.Linear(2, 2)
-                self.register_buffer("seen", torch.ones(3))
-                self.state = torch.zeros(4)
-
-            def forward(self, x):
-                return self.layer(x) + self.state.sum() + self.seen.sum()
-
-        one = Remembers()
-        found = self.archive(tmp_path, torch.jit.trace(one, torch.zeros(1, 2)))
-        assert set(found.groups[""]) >= set(one.state_dict())
-        found = self.archive(tmp_path, torch.jit.script(one))
-        assert list(found.groups[""]) == list(torch.jit.load(tmp_path / "net.jit").state_dict())
-        with pytest.raises(SzilardError, match="it has seen, which this network does not have"):
-            load_state(tmp_path / "net.jit", nn.ModuleDict({"layer": nn.Linear(2, 2)}), found)
-
-    @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-    def test_frozen_modules_are_refused(self, tmp_path):
-        found = self.archive(tmp_path, torch.jit.freeze(torch.jit.script(NET)))
-        with pytest.raises(SzilardError, match="frozen"):
-            found.group(None)
-
-
 def test_without_a_network_the_only_group_of_weights_is_used():
     path = pathlib.Path("net.pt")
     content = {"model": STATE, "optimizer": {"state": {"a": {"m": torch.ones(3)}}}, "loss": torch.tensor(1.0)}
@@ -384,59 +242,6 @@ def test_sizes_are_counted_in_the_dtypes_of_the_file():
         stored.of(pathlib.Path("x"), state), {**state, "a": torch.zeros(3, 2), "b": torch.zeros(3, 2)}
     )
     assert (matched.bytes, matched.kind) == (12 + 8, "float16")
-
-
-def test_extremely_long_names_are_ignored():
-    state = OrderedDict({"a." * 100_000: torch.ones(1), "w": torch.ones(1)})
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    assert stored.of(pathlib.Path("x"), state).groups == {"": {"w": state["w"]}}
-
-
-def test_exponentially_shared_modules_are_refused():
-    """Forty nested modules, each referenced twice, would give 2^40 tensors."""
-    module = torch_file.Unread("__torch__.Leaf")
-    module.attributes = {"weight": torch.ones(1)}
-    for _ in range(40):
-        outer = torch_file.Unread("__torch__.Twice")
-        outer.attributes = {"one": module, "two": module}
-        module = outer
-    with pytest.raises(SzilardError, match="too many modules"):
-        dict(torchscript.attributes(pathlib.Path("net.jit"), module, {}))
-
-
-class Odd:
-    """A class with attributes, whose code must not run when a file is read."""
-
-    def __init__(self) -> None:
-        self.settings = {"weights": torch.ones(3)}
-
-    def __setstate__(self, state) -> None:
-        raise AssertionError("ran")
-
-
-class OddList(list):
-    pass
-
-
-class OddDict(dict):
-    pass
-
-
-def test_objects_in_a_checkpoint_are_skipped_and_not_run(tmp_path):
-    odd = {
-        "object": Odd(),
-        "list": OddList([1, 2, 3]),
-        "dict": OddDict(a=1, b=torch.ones(2)),
-        "class": nn.Linear,
-    }
-    odd["default"] = defaultdict(list, {"a": [1]})
-    odd["array"], odd["set"] = np.float32(2), {1, 2}
-    for old in (False, True):
-        torch.save({"model": STATE, **odd}, tmp_path / "net.pt", _use_new_zipfile_serialization=not old)
-        other = network(1)
-        load_state(tmp_path / "net.pt", other, plain_state(tmp_path / "net.pt"))
-        assert equal(other, NET)
 
 
 def test_non_persistent_buffers_may_be_in_the_file():

@@ -13,7 +13,8 @@ import time
 
 import pytest
 from cli_tools import TINY, environment, szilard
-from kill_tools import leftovers, start
+from forked import Forked, command, needs_fork
+from kill_tools import leftovers
 
 from szilard import SzilardError, SzilardWarning, data, fit, flock, methods
 from szilard.model import checkpoint
@@ -179,8 +180,8 @@ def test_fit_in_a_locked_folder_is_refused_and_changes_nothing(tmp_path, holder)
             epochs=1, out=run, overwrite=True, progress=False, accelerator="cpu",
         )  # fmt: skip
     assert {p: p.read_bytes() for p in run.rglob("*") if p.is_file() and p.name != lock.NAME} == before
-    for command in (["measure", run, "--samples", 2], ["report", run]):  # reading needs no lock
-        assert szilard(*command).code == 0
+    for reading in (["measure", run, "--samples", 2], ["report", run]):  # reading needs no lock
+        assert szilard(*reading).code == 0
 
 
 def test_a_refused_run_leaves_no_folder(tmp_path):
@@ -188,11 +189,12 @@ def test_a_refused_run_leaves_no_folder(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@needs_fork
 def test_the_same_command_twice_and_sigterm(tmp_path):
     """The second command is refused; SIGTERM ends the first cleanly, with a checkpoint."""
     run = tmp_path / "a run"
     long = (*TINY, "--no-baselines", "--epochs", "50000", "--out", run, "--quiet")
-    first = start("fit", *long)
+    first = Forked(command("fit", *long))
     log = run / "ssvi" / "metrics.jsonl"
     while not log.is_file() and first.poll() is None:
         time.sleep(0.01)

@@ -10,8 +10,6 @@ from torch import Tensor
 from szilard.kernels.inference import Compiled, Dense, Moments, Program, Sparse
 from szilard.sparse import Support
 
-ISAS = ("avx512", "avx2", "baseline", "neon")
-
 
 def generator(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)

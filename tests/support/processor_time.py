@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import pytest
 
 SHOWN = 15  # number of tests and files listed in the summary
+LISTED = 2.0  # seconds of a file that has a line in the table of tests/parts.py
 
 
 def spent() -> float:
@@ -31,9 +32,11 @@ class ProcessorTime:
 
     Attributes:
         limit: seconds that a test, or its fixtures, may take.
+        listing: whether the summary ends with the table of tests/parts.py.
     """
 
     limit: float
+    listing: bool = False
     tests: Counter[str] = field(default_factory=Counter)
     fixtures: Counter[str] = field(default_factory=Counter)
     files: Counter[str] = field(default_factory=Counter)
@@ -76,6 +79,18 @@ class ProcessorTime:
             if took > self.limit and name not in self.slow
         ]
 
+    def table(self) -> list[str]:
+        """Lines for tests/parts.py: the seconds of slow files by name, and the mean of the others."""
+        slow = {name: took for name, took in sorted(self.files.items()) if took >= LISTED}
+        others = [took for name, took in self.files.items() if name not in slow]
+        lines = [f'    "{name}": {took:.1f},' for name, took in slow.items()]
+        return [
+            "SECONDS: dict[str, float] = {",
+            *lines,
+            "}",
+            f"USUAL = {sum(others) / max(1, len(others)):.1f}",
+        ]
+
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         if self.over() and session.exitstatus == pytest.ExitCode.OK:
@@ -87,5 +102,7 @@ class ProcessorTime:
             for name, took in counted.most_common(SHOWN):
                 terminalreporter.line(f"{took:8.1f} s  {name}")
             terminalreporter.line("")
+        for line in self.table() if self.listing else ():
+            terminalreporter.line(line)
         for line in self.over():
             terminalreporter.line(line, red=True)

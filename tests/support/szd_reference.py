@@ -10,8 +10,11 @@ from __future__ import annotations
 import hashlib
 import math
 import struct
+from dataclasses import dataclass
 from typing import Any
 
+from szd_bytes import Bytes, inflate
+from szd_products import multiplied
 from szd_streams import LIMIT, Adaptive, Refused, Static, block, need
 from szd_tables import (
     ALIAS,
@@ -19,7 +22,6 @@ from szd_tables import (
     COUNTED,
     DICTIONARY,
     FULL_MASK,
-    GROUP,
     LEVELS,
     MANTISSAS,
     MASK,
@@ -28,14 +30,8 @@ from szd_tables import (
     RAW,
     SIZES,
     TYPES,
-    Bytes,
-    File,
     Tables,
-    Tensor,
-    TooLarge,
-    inflate,
     matrix,
-    multiplied,
     raw_bytes,
     tables,
     tensor_names,
@@ -45,6 +41,31 @@ __all__ = [
     "DICTIONARY", "PRODUCTS", "SIZES", "TYPES", "Bytes", "File", "Refused", "Tables", "TooLarge", "block", "decode",
     "raw_bytes", "read", "tables",
 ]  # fmt: skip
+
+
+GROUP = 2**16  # static levels between two checks whether the stream is used up
+Tensor = tuple[str, tuple[int, ...], bytes]  # type, shape, entries
+
+
+class TooLarge(Exception):
+    """The file may be valid, but would take this slow reader too long."""
+
+
+@dataclass
+class File:
+    """The decoded content of a file.
+
+    Attributes:
+        tensors: in order; an alias has the same tuple object as its target.
+        aliases: the target's name, by the alias's name.
+        meta: metadata without the entries of the format itself.
+        content: the content hash.
+    """
+
+    tensors: dict[str, Tensor]
+    aliases: dict[str, str]
+    meta: dict[str, Any]
+    content: bytes
 
 
 def read(data: bytes) -> tuple[dict[str, Tensor], dict]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import struct
-import zlib
 from dataclasses import dataclass, field
 from typing import Any
 
+from szd_bytes import Bytes, inflate
+from szd_meta import metadata, product_shapes
 from szd_streams import LIMIT, PAGE, Refused, block, need
 
 SIZES = {
@@ -21,11 +21,6 @@ RAW, PLANES, CONSTANT, ALIAS, LEVELS, MASK, FULL_MASK, RANDOM = range(8)
 PRODUCTS = "szilard.products"
 COUNTED = 16  # flag: the content hash covers products instead of their factors
 WIDE = 32  # flag: numbers of kinds are varints
-GROUP = 2**16  # static levels between two checks whether the stream is used up
-
-
-class TooLarge(Exception):
-    """The file may be valid, but would take this slow reader too long."""
 
 
 def types() -> list[str]:
@@ -39,51 +34,6 @@ def types() -> list[str]:
 DICTIONARY = "".join(word + "\0" for word in block("dictionary")).encode()
 MANTISSAS = [struct.unpack("<f", struct.pack("<I", int(word, 16)))[0] for word in block("mantissas")]
 TYPES = types()
-Tensor = tuple[str, tuple[int, ...], bytes]  # type, shape, entries
-
-
-class Bytes:
-    """A cursor over bytes."""
-
-    def __init__(self, data: bytes) -> None:
-        self.data, self.at = data, 0
-
-    def take(self, n: int) -> bytes:
-        need(self.at + n <= len(self.data), "a part ends too early")
-        self.at += n
-        return self.data[self.at - n : self.at]
-
-    def varint(self, least: int = 0, most: int = 2**42 - 1) -> int:
-        value = 0
-        for place in range(6):
-            byte = self.take(1)[0]
-            value |= (byte & 127) << 7 * place
-            if byte < 128:
-                need(byte or not place, "a varint is not in its shortest form")
-                need(least <= value <= most, "a number is beyond its limits")
-                return value
-        raise Refused("a varint is longer than 6 bytes")
-
-    def zigzag(self, most: int) -> int:
-        n = self.varint()
-        value = -(n + 1) // 2 if n % 2 else n // 2
-        need(abs(value) <= most, "a number is beyond its limits")
-        return value
-
-    def end(self) -> None:
-        need(self.at == len(self.data), "a part has bytes left over")
-
-
-def inflate(data: bytes, most: int, dictionary: bytes = b"") -> bytes:
-    """One whole raw deflate stream of at most so many bytes."""
-    coder = zlib.decompressobj(-15, zdict=dictionary)
-    try:
-        found = coder.decompress(data, most + 1)
-    except zlib.error as error:
-        raise Refused("a deflate stream is none") from error
-    need(len(found) <= most, "a deflate stream holds more than it may")
-    need(coder.eof and not coder.unused_data, "a deflate stream is not one whole one")
-    return found
 
 
 @dataclass
@@ -109,23 +59,6 @@ class Tables:
     def work(self) -> int:
         """The approximate number of entries to decode."""
         return sum(math.prod(row["shape"]) + sum(coded(row)) for row in self.rows if row["kind"] != CONSTANT)
-
-
-@dataclass
-class File:
-    """The decoded content of a file.
-
-    Attributes:
-        tensors: in order; an alias has the same tuple object as its target.
-        aliases: the target's name, by the alias's name.
-        meta: metadata without the entries of the format itself.
-        content: the content hash.
-    """
-
-    tensors: dict[str, Tensor]
-    aliases: dict[str, str]
-    meta: dict[str, Any]
-    content: bytes
 
 
 def declared(row: dict[str, Any]) -> int:
@@ -327,63 +260,7 @@ def check_row(row: dict[str, Any]) -> None:
         need(0 < n <= 2**21, "a random tensor has too few or too many entries")
 
 
-def metadata(part: bytes) -> dict[str, Any]:
-    if not part:
-        return {}
-    try:
-        found = json.loads(
-            inflate(part, 2**20).decode(),
-            parse_constant=no_number,
-            parse_int=whole,
-            object_pairs_hook=entries_of,
-        )
-    except (ValueError, RecursionError) as error:
-        raise Refused("the metadata are no JSON") from error
-    need(isinstance(found, dict), "the metadata are no JSON object")
-    check_json(found, 100)
-    return found
-
-
-def no_number(word: str) -> None:
-    raise ValueError(word)
-
-
-def whole(digits: str) -> int:
-    need(len(digits.lstrip("-")) <= 309, "a whole number is too long")
-    return int(digits)
-
-
-def entries_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    need(len(found) == len(pairs), "an object has an entry twice")
-    return found
-
-
-def check_json(value: Any, depth: int) -> None:
-    """Check for numbers within float64, valid Unicode text, and at most ``depth`` levels of lists and objects."""
-    if isinstance(value, dict | list):
-        need(depth > 0, "the metadata are too deep")
-        for item in [*value, *value.values()] if isinstance(value, dict) else value:
-            check_json(item, depth - 1)
-    elif isinstance(value, str):
-        need(not any("\ud800" <= letter <= "\udfff" for letter in value), "a text has half of a character")
-    elif isinstance(value, int | float):
-        try:
-            need(math.isfinite(float(value)), "a number is too large")
-        except OverflowError as error:
-            raise Refused("a number is too large") from error
-
-
 # -- products -------------------------------------------------------------------------------------------
-
-
-def product_shapes(found: Any) -> dict[str, tuple[int, ...]]:
-    need(isinstance(found, dict), "the products are no object")
-    for shape in found.values():
-        need(isinstance(shape, list) and 1 <= len(shape) <= 8, "a product has no shape")
-        need(all(type(size) is int and size >= 0 for size in shape), "a product has no shape")
-        need(math.prod(max(size, 1) for size in shape) <= 2**33, "a product is too large")
-    return {name: tuple(shape) for name, shape in found.items()}
 
 
 def check_products(found: Tables) -> None:
@@ -401,18 +278,3 @@ def check_products(found: Tables) -> None:
         need(size == size2 == size3 and 1 <= size <= 64 and groups >= 1, "the factors do not fit together")
         need(math.prod(shape) == n * size, "the factors do not fit the shape")
         need(shape[0] % groups == 0 and n % groups == 0, "the groups do not fit the shape")
-
-
-def multiplied(
-    codes: list[int], basis: list[int], shapes: tuple[tuple[int, ...], tuple[int, ...]]
-) -> list[int]:
-    """The levels of a product, from the levels and shapes of its factors."""
-    (n, size), (groups, _, _) = shapes
-    need(all(abs(k) <= 8 for k in codes), "a coefficient is none")
-    levels: list[int] = []
-    for i in range(n):
-        first = i // (n // groups) * size * size
-        row = [(k > 0) * 2 ** (8 - abs(k)) - (k < 0) * 2 ** (8 - abs(k)) for k in codes[i * size :][:size]]
-        levels += [sum(c * basis[first + s * size + j] for s, c in enumerate(row)) for j in range(size)]
-    need(all(abs(k) < LIMIT for k in levels), "a product is too large")
-    return levels

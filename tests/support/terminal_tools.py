@@ -6,12 +6,10 @@ import fcntl
 import os
 import re
 import struct
-import subprocess
-import sys
 import termios
 from dataclasses import dataclass
 
-from cli_tools import environment
+import forked
 
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 
@@ -33,19 +31,19 @@ class Seen:
 
 
 def terminal(columns: int, *arguments: object, **variables: str) -> Seen:
-    """Run ``python -m szilard`` in a terminal."""
+    """Run ``szilard`` in a terminal."""
     import pty
 
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
-    known = {
-        k: v for k, v in environment().items() if k not in ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR")
-    }
-    started = subprocess.Popen(
-        [sys.executable, "-m", "szilard", *map(str, arguments)],
-        stdin=slave, stdout=slave, stderr=slave, close_fds=True,
-        env=known | {"TERM": "xterm-256color"} | variables,
-    )  # fmt: skip
+
+    def work() -> None:
+        for name in ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR"):
+            os.environ.pop(name, None)
+        os.environ.update({"TERM": "xterm-256color"} | variables)
+        forked.command(*arguments)()
+
+    started = forked.Forked(work, streams=(slave, slave, slave))
     os.close(slave)
     seen = b""
     while True:

@@ -8,12 +8,15 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+import forked
 import pytest
 import torch
 from typer.testing import CliRunner
 
+from szilard import methods
 from szilard.cli import app
 from szilard.model import checkpoint
 
@@ -85,35 +88,31 @@ def lines(run: Path) -> int:
     return path.read_text().count("\n") if path.is_file() else 0
 
 
-#: Runs the command in a process that kills itself after a number of steps, independent of time.
-KILLED = """
-import os, signal, sys
-from szilard import methods
-from szilard.__main__ import main
+def killed_after(last: int, *arguments: object) -> Callable[[], None]:
+    """The command in a process that kills itself after a number of steps, independent of time."""
 
-after = methods.SSVI.after_step
-last = int(sys.argv.pop(1))
+    def work() -> None:
+        after = methods.SSVI.after_step
 
-def step(self, *given):
-    after(self, *given)
-    if self.step == last:
-        os.kill(os.getpid(), signal.SIGKILL)
+        def step(self, *given):
+            after(self, *given)
+            if self.step == last:
+                os.kill(os.getpid(), signal.SIGKILL)
 
-methods.SSVI.after_step = step
-main()
-"""
+        methods.SSVI.after_step = step
+        forked.command(*arguments)()
+
+    return work
 
 
-@pytest.mark.skipif(os.name != "posix", reason="SIGKILL")
+@forked.needs_fork
 def test_sigkill_and_resume_give_the_uninterrupted_result(tmp_path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     fit = [*FIT, "--epochs", "12"]
     szilard(*fit, "--out", whole)
-    process = subprocess.run(
-        [sys.executable, "-c", KILLED, "33", *fit, "--out", str(killed), "--resume"],
-        env=environment(), check=False, capture_output=True, text=True,
-    )  # fmt: skip
-    assert process.returncode == -signal.SIGKILL, process.stderr
+    process = forked.Forked(killed_after(33, *fit, "--out", killed, "--resume"))
+    _, errors = process.communicate()
+    assert process.returncode == -signal.SIGKILL, errors
     assert lines(killed) == 5
     assert not (killed / "ssvi" / "result.json").exists()
     szilard("fit", "--out", killed, "--resume", "--quiet")  # the settings come from run.toml
@@ -121,40 +120,32 @@ def test_sigkill_and_resume_give_the_uninterrupted_result(tmp_path):
     assert not list(killed.rglob("*.tmp"))
 
 
-#: Like torchrun, but the processes are forked from one that has loaded all modules, which saves seconds.
-FORKED = """
-import sys
+def trained_by_two(*arguments: object) -> None:
+    """Like torchrun, but the processes are forked from one that has loaded all modules, which saves seconds."""
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-import lightning_fabric, matplotlib.pyplot, sklearn.metrics, torch._dynamo, torchmetrics
-from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+    config = LaunchConfig(
+        min_nodes=1, max_nodes=1, nproc_per_node=2, run_id="test", rdzv_backend="c10d", rdzv_endpoint="localhost:0",
+        start_method="fork", max_restarts=0,
+    )  # fmt: skip
+    elastic_launch(config, trained)(*arguments)
 
-import szilard
-from szilard.__main__ import main
 
-def train(*arguments):
-    sys.argv = ["szilard", *arguments]
+def trained(*arguments: object) -> None:
     try:
-        main()
+        forked.command(*arguments)()
     except SystemExit as ended:
-        assert not ended.code, ended.code
-
-config = LaunchConfig(
-    min_nodes=1, max_nodes=1, nproc_per_node=2, run_id="test", rdzv_backend="c10d", rdzv_endpoint="localhost:0",
-    start_method="fork", max_restarts=0,
-)
-elastic_launch(config, train)(*sys.argv[1:])
-"""
+        if ended.code:
+            raise RuntimeError(f"exit code {ended.code}") from None
 
 
 @needs_gloo
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+@forked.needs_fork
 def test_several_processes_train_one_network(tmp_path):
     """The tests marked slow use torchrun itself."""
-    done = subprocess.run(
-        [sys.executable, "-c", FORKED, *FIT, "--out", str(tmp_path / "run"), "--epochs", "6"],
-        env=environment(), capture_output=True, text=True, check=False, timeout=PATIENCE,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    started = forked.Forked(lambda: trained_by_two(*FIT, "--out", tmp_path / "run", "--epochs", "6"))
+    _, errors = started.communicate(timeout=PATIENCE)
+    assert started.returncode == 0, errors
     log, result = results(tmp_path / "run")
     assert [line["step"] for line in log] == [
         3 * (i + 1) for i in range(6)

@@ -2,11 +2,12 @@
 
 from szilard.bayes.achieved_density import Density, density
 from szilard.bayes.attention import BayesAttention
+from szilard.bayes.base_layer import BayesLayer, bayes_layers
 from szilard.bayes.batchnorm import reestimate_batchnorm
 from szilard.bayes.conversion import bayesianize
 from szilard.bayes.drawn_weights import BayesWeights, Drawn, drawn_modules
 from szilard.bayes.given_moments import from_moments
-from szilard.bayes.layers import BayesConv, BayesLayer, BayesLinear, bayes_layers
+from szilard.bayes.layers import BayesConv, BayesLinear
 from szilard.bayes.linearisation import Linearised, linearised
 from szilard.bayes.modes import drawn, evaluating, mode
 from szilard.bayes.moments.comparison import Comparison, LayerComparison, check

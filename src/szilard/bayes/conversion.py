@@ -9,12 +9,13 @@ from dataclasses import replace
 import torch
 from torch import nn
 
+from szilard.bayes.base_layer import bayes_layers
 from szilard.bayes.batch_innermost import keep_innermost
 from szilard.bayes.drawn_weights import drawn_modules
 from szilard.bayes.find_weights import Found, LeftDense, all_weights, find, is_first
 from szilard.bayes.fuse import fuse_rectifiers
 from szilard.bayes.initial import Start, make_weight
-from szilard.bayes.layers import BayesConv, bayes_layers
+from szilard.bayes.layers import BayesConv
 from szilard.bayes.network_weights import every_weight
 from szilard.bayes.noise import Noise, mix
 from szilard.bayes.priors import Prior, make_prior

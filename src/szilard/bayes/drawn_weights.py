@@ -31,7 +31,7 @@ class BayesWeights(nn.Module):
 
     Attributes:
         noise: the random stream of the draws.
-        mode: as of a :class:`~szilard.bayes.layers.BayesLayer`; ``local`` and ``sample`` are the same: one draw for
+        mode: as of a :class:`~szilard.bayes.base_layer.BayesLayer`; ``local`` and ``sample`` are the same: one draw for
             each call.
         order: names of all parameters of the module before conversion, so that converting back restores their order.
     """

@@ -13,8 +13,9 @@ import warnings
 import torch
 from torch import Tensor, nn
 
+from szilard.bayes.base_layer import BayesLayer
 from szilard.bayes.in_place import replace_in_place
-from szilard.bayes.layers import BayesConv, BayesLayer
+from szilard.bayes.layers import BayesConv
 from szilard.bayes.moments.gaussian import log_normal
 from szilard.bayes.moments.value import GaussianTensor
 from szilard.bayes.noise import Noise
@@ -27,7 +28,7 @@ class GroupScale(nn.Module):
 
     Attributes:
         draw: ``[groups]``, used instead of the posterior while set; as of a :class:`~szilard.bayes.weight.Weight`.
-        mode: as of a :class:`~szilard.bayes.layers.BayesLayer`.
+        mode: as of a :class:`~szilard.bayes.base_layer.BayesLayer`.
     """
 
     alive: Tensor
@@ -216,12 +217,13 @@ class ScaledLayer(nn.Module):
             self.bias, layer.bias = layer.bias, None
 
     def forward(self, x: Tensor) -> Tensor:
-        z = self.scale(len(x))
+        batch = x.shape[0]  # len(x) is a plain int, which torch.export would take for the only batch size
+        z = self.scale(batch)
         if not self.on_outputs:
-            return self.layer(x * (z if z.dim() == 1 else z.reshape(len(x), *[1] * (x.dim() - 2), -1)))
+            return self.layer(x * (z if z.dim() == 1 else z.reshape(batch, *[1] * (x.dim() - 2), -1)))
         y = self.layer(x)
         aside = [1] * (y.dim() - 2)
-        y = y * (z.reshape(-1, *aside) if z.dim() == 1 else z.reshape(len(x), -1, *aside))
+        y = y * (z.reshape(-1, *aside) if z.dim() == 1 else z.reshape(batch, -1, *aside))
         return y if self.bias is None else y + self.bias.reshape(-1, *aside)
 
     @torch.no_grad()

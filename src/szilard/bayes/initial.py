@@ -36,7 +36,7 @@ def make_weight(
     if dense.is_meta:  # only shapes
         placed = UNSTRUCTURED if nnz == dense.numel() else pattern
         support, mean = Support.outline(dense.shape, nnz, placed), dense.new_empty(nnz)
-        weight = Weight(support, mean, None if start.point else torch.empty_like(mean), start.prior)
+        weight = Weight(support, mean, None if start.point else dense.new_empty(nnz), start.prior)
         weight.fan_in_share = share
         return weight
     if nnz == dense.numel():

@@ -12,9 +12,9 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from szilard.bayes.base_layer import MODES, BayesLayer
 from szilard.bayes.drawn_weights import BayesWeights
 from szilard.bayes.groups import GroupScale
-from szilard.bayes.layers import MODES, BayesLayer
 from szilard.bayes.noise import Noise
 from szilard.bayes.thread_state import Block, entered
 from szilard.errors import SzilardError
@@ -26,7 +26,7 @@ __all__ = ["drawn", "evaluating", "mode"]
 @contextmanager
 def mode(network: nn.Module, name: str) -> Iterator[nn.Module]:
     """Put every stochastic layer into a mode inside the block: ``"local"``, ``"sample"``, ``"mean"``, ``"moments"`` or
-    ``"auto"`` (:data:`szilard.bayes.layers.MODES`).
+    ``"auto"`` (:data:`szilard.bayes.base_layer.MODES`).
 
     Raises:
         SzilardError: an unknown mode; a network that runs its own threads.

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from szilard.bayes.base_layer import BayesLayer
 from szilard.bayes.drawn_weights import CHILD, BayesWeights
-from szilard.bayes.layers import BayesLayer
 from szilard.bayes.noise import Noise
 from szilard.bayes.weight import Weight
 from szilard.sparse.growth import RowsGradient

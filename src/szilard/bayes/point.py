@@ -6,11 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from szilard.bayes.attention import BayesAttention
+from szilard.bayes.base_layer import BayesLayer
 from szilard.bayes.drawn_weights import drawn_modules, restore
 from szilard.bayes.fuse import AppliedReLU
 from szilard.bayes.groups import ScaledLayer
 from szilard.bayes.in_place import replace_in_place
-from szilard.bayes.layers import BayesConv, BayesLayer, BayesLinear
+from szilard.bayes.layers import BayesConv, BayesLinear
 from szilard.errors import SzilardError
 from szilard.networks import copied
 

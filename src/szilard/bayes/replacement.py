@@ -7,12 +7,13 @@ from typing import Any
 from torch import Tensor, nn
 
 from szilard.bayes.attention import BayesAttention
+from szilard.bayes.base_layer import BayesLayer
 from szilard.bayes.drawn_weights import CHILD, BayesWeights, Drawn, convert
 from szilard.bayes.embedding import EmbeddingWeights, padding_row
 from szilard.bayes.find_weights import Found, LeftDense
 from szilard.bayes.in_place import replace_in_place
 from szilard.bayes.kinds import extra
-from szilard.bayes.layers import BayesConv1d, BayesConv2d, BayesLayer, BayesLinear
+from szilard.bayes.layers import BayesConv1d, BayesConv2d, BayesLinear
 from szilard.bayes.noise import Noise
 from szilard.bayes.recurrent import DrawnRecurrent
 from szilard.bayes.weight import Weight

@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 import importlib
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -53,17 +54,20 @@ class CommandFile(TyperCommand):
 
     def load(self) -> Any:
         """The command with its options; this imports its module."""
-        module = importlib.import_module(f"szilard.cli.commands.{self.path.stem}")
-        single = typer.Typer(add_completion=False, rich_markup_mode="rich")
-        epilog = "\n\n".join(["[bold]Examples[/bold]", *module.EXAMPLES])
-        single.command(self.name, cls=Command, epilog=epilog, rich_help_panel=module.GROUP)(
-            getattr(module, self.path.stem)
-        )
-        return get_command(single)
+        return _load(self.path.stem, self.name)
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
         """The context of the command with its options."""
         return self.load().make_context(info_name, args, parent, **extra)
+
+
+@cache
+def _load(stem: str, name: str | None) -> Any:
+    module = importlib.import_module(f"szilard.cli.commands.{stem}")
+    single = typer.Typer(add_completion=False, rich_markup_mode="rich")
+    epilog = "\n\n".join(["[bold]Examples[/bold]", *module.EXAMPLES])
+    single.command(name, cls=Command, epilog=epilog, rich_help_panel=module.GROUP)(getattr(module, stem))
+    return get_command(single)
 
 
 def find() -> dict[str, Any]:

@@ -17,6 +17,7 @@ from szilard.cli.external import adapted_outputs, build_record, weights
 from szilard.cli.external.network_and_data import NetworkAndExamples, open_network_and_data
 from szilard.cli.loading import saved_network_of
 from szilard.cli.request import Request, check_samples
+from szilard.data import DataSet
 from szilard.deploy import Compiled, Units, backends
 from szilard.deploy.graph import MODES, output_of
 from szilard.deploy.units import Standardise
@@ -48,6 +49,8 @@ class Source:
         features: names of the features of a table.
         name: of the task, for the file.
         method: name of the method, or empty.
+        validation: inputs of the validation split in the units of the data, or None.
+        variance_factor: of the variance of the outputs in mode moments.
     """
 
     networks: tuple[nn.Module, ...]
@@ -61,6 +64,13 @@ class Source:
     features: tuple[str, ...] = ()
     name: str = ""
     method: str = ""
+    validation: Tensor | None = None
+    variance_factor: float = 1.0
+
+    @property
+    def normalises(self) -> bool:
+        """Whether shift and scale of the training data are part of what is compiled."""
+        return self.inputs is not None
 
     @property
     def metadata(self) -> dict[str, str]:
@@ -73,6 +83,8 @@ class Source:
             inputs = f"{kind} [B, {', '.join(map(str, shape))}]: images with values from 0 to 1"
         else:
             inputs = f"{kind} [B, {', '.join(map(str, shape))}]"
+        if not self.normalises:
+            inputs += "; the file does not normalise them: give them as the network was trained on them"
         found = {
             "task": self.name,
             "inputs": inputs,
@@ -151,7 +163,11 @@ def opened(request: Request, input_shape: tuple[int, ...] | None, tell: Tell) ->
     Raises:
         SzilardError: as ``szilard predict`` for such a file.
     """
-    if saved_network.is_finished(request.path):
+    saved = saved_network.is_finished(request.path)
+    if input_shape is not None and (saved or request.data_options.get("name") is not None):
+        source = request.path if saved else "--data"
+        raise SzilardError(f"{source} says what inputs the network takes; leave out --input-shape")
+    if saved:
         found = saved_network_of(request.path, request, tell)
         return _of_saved(found, *_raw_examples(found, request, tell))
     if request.data_options.get("name") is None:
@@ -164,11 +180,11 @@ def opened(request: Request, input_shape: tuple[int, ...] | None, tell: Tell) ->
     network, data = made.for_method(), made.data
     network = with_noise(network, data) if lacks_noise(network, data) else network
     found = SavedNetwork.plain(network, data, network_spec=made.spec, source={})
-    return _of_saved(found, data.raw(data.test.x[:_MOST]).float(), "test split")
+    return _of_saved(found, *_of_data(data))
 
 
-def _raw_examples(found: SavedNetwork, request: Request, tell: Tell) -> tuple[Tensor, str]:
-    """Inputs in the units of the data, and the name of the split they are from."""
+def _raw_examples(found: SavedNetwork, request: Request, tell: Tell) -> tuple[Tensor, str, Tensor | None]:
+    """Inputs in the units of the data, the name of the split they are from, and inputs of the validation split."""
     try:
         data = network_data.for_network(found, request.data_options, str(request.path))
     except SzilardError as error:
@@ -178,12 +194,17 @@ def _raw_examples(found: SavedNetwork, request: Request, tell: Tell) -> tuple[Te
         noise = torch.Generator().manual_seed(0)
         shape = (_EXAMPLES, *found.input_shape)
         if len(found.input_shape) == 3:
-            return torch.rand(shape, generator=noise), ""
-        return torch.randn(shape, generator=noise) * found.scale.float() + found.shift.float(), ""
-    return data.raw(data.test.x[:_MOST]).float(), "test split"
+            return torch.rand(shape, generator=noise), "", None
+        return torch.randn(shape, generator=noise) * found.scale.float() + found.shift.float(), "", None
+    return _of_data(data)
 
 
-def _of_saved(found: SavedNetwork, examples: Tensor, split: str) -> Source:
+def _of_data(data: DataSet) -> tuple[Tensor, str, Tensor]:
+    test, valid = (data.raw(split.x[:_MOST]).float() for split in (data.test, data.valid))
+    return test, "test split", valid
+
+
+def _of_saved(found: SavedNetwork, examples: Tensor, split: str, validation: Tensor | None) -> Source:
     in_units = found.target_type.in_units
     return Source(
         (adapted_outputs.for_method(found).eval(),),
@@ -191,18 +212,19 @@ def _of_saved(found: SavedNetwork, examples: Tensor, split: str) -> Source:
         examples, split, found.method.calibration, Units(found.shift, found.scale),
         Units(found.target_shift, found.target_scale) if in_units else None,
         tuple(found.classes or found.targets), tuple(found.feature_names), found.task, found.method.name,
+        validation,
     )  # fmt: skip
 
 
 def _of_examples(made: NetworkAndExamples) -> Source:
     x, record, likelihood = made.data.test.x[:_MOST], made.record, made.valid.choice.likelihood
-    units = None
+    valid, units = made.data.valid.x[:_MOST], None
     if record.shift is not None and record.scale is not None:
         units = Units(record.shift, record.scale)
-        x = x * record.scale + record.shift
+        x, valid = (part * record.scale + record.shift for part in (x, valid))
     return Source(
         (made.network.eval(),), likelihood, x, "test split", inputs=units, targets=_targets(likelihood, made.target),
-        labels=made.data.outputs, features=made.data.columns, name=likelihood.name,
+        labels=made.data.outputs, features=made.data.columns, name=likelihood.name, validation=valid,
     )  # fmt: skip
 
 
@@ -255,7 +277,10 @@ def compiled(source: Source, options: Options, out: Path | None, **changed: Any)
         "seed": options.seed, "batch": options.batch or (1 if fixed else None), "threads": options.threads,
         "task": source.task, "calibration": source.calibration, "inputs": source.inputs, "targets": source.targets,
         "labels": source.labels, "metadata": source.metadata, "path": out,
+        "variance_factor": source.variance_factor,
     } | changed  # fmt: skip
+    if arguments["mode"] not in (None, "moments"):
+        arguments["variance_factor"] = 1.0  # a comparison with another mode
     if arguments["mode"] not in (None, "samples"):
         arguments["samples"] = None  # a comparison with another mode
     networks = source.networks if several or arguments["mode"] == "ensemble" else source.networks[0]

@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 
-from szilard.cli import deployment, output, table
+from szilard.cli import deployed_remote, deployed_uncertainty, deployment, output, table
+from szilard.cli.deployed_remote import Device
 from szilard.cli.deployment import Options, Source
 from szilard.cli.option_names import for_command_line
 from szilard.cost.latency import Latency, latencies
@@ -29,15 +30,25 @@ _MODES = {
 
 
 def figures(
-    made: Compiled, source: Source, options: Options, files: Sequence[Path], out: Path | None
+    made: Compiled,
+    source: Source,
+    options: Options,
+    files: Sequence[Path],
+    out: Path | None,
+    device: Device | None = None,
 ) -> dict[str, Any]:
-    """The figures of a compiled network, as ``szilard deploy --json`` prints them."""
+    """The figures of a compiled network, as ``szilard deploy --json`` prints them.
+
+    Args:
+        device: where it is timed; None: here.
+    """
     found: dict[str, Any] = {
         "networks": [str(file) for file in files],
         "backend": made.backend,
         "mode": made.mode,
         "batch": made.batch,
         "threads": options.threads,
+        "normalises": source.normalises,
     }
     if out is not None:
         found |= {"file": str(out), "bytes": out.stat().st_size}
@@ -45,7 +56,12 @@ def figures(
     if source.split:
         found |= {"test_difference": _on_test(made, source, options)}
         found["test_inputs"] = _batches(made, source) * (made.batch or len(source.examples))
-    times = _times(made, source, options)
+    if device is None:
+        times = _times(made, source, options)
+        found["device"] = None
+    else:
+        found["device"], there = device.measured(made, source.examples)
+        times = {made.mode: there}
     found["seconds"] = {name: one.median for name, one in times.items()}
     noise = next(iter(times.values())).noise
     found["noise"] = "" if noise.quiet else noise.text
@@ -99,16 +115,23 @@ def show(figures: dict[str, Any]) -> None:
         ("mode", _MODES[figures["mode"]]),
         ("inputs", "any number" if figures["batch"] is None else f"{figures['batch']} at a time"),
     ]
+    if not figures["normalises"]:
+        rows.append(("", "raw: not normalised inside, so give them as in training"))
     if "bytes" in figures:
         rows.append(("bytes", f"{figures['bytes']:,}"))
     rows.append(("difference to PyTorch", f"{figures['difference']:.2g} of the outputs' size"))
     if "test_difference" in figures:
         on = f"{figures['test_inputs']:,} inputs of the test split"
         rows.append(("", f"{figures['test_difference']:.2g} on {on}"))
+    if figures["device"] is not None:
+        rows += deployed_remote.rows(figures["device"])
+    rows += deployed_uncertainty.rows(figures)
     heading = "time for one input" if (figures["batch"] or 1) == 1 else f"time for {figures['batch']} inputs"
     for name, time in figures["seconds"].items():
         rows.append((heading, f"{seconds(time)} ({name}, {_threads(figures['threads'])})"))
         heading = ""
+    if figures["device"] is not None:
+        rows.append(deployed_remote.spread(figures["device"]))
     names, values = zip(*rows, strict=True)
     columns = [table.Column([""], names, right=False), table.Column([""], values, right=False)]
     output.say("")
@@ -130,9 +153,14 @@ def _notes(figures: dict[str, Any]) -> list[list[str]]:
     layers = [f"  {line}" for line in figures["decisions"] if " weight (" in line]
     if layers:
         found.append(["Weights are stored as is faster on this machine (dense ones if by 5 %):", *layers])
+    found += deployed_uncertainty.notes(figures)
     if figures["noise"]:
         found.append([f"Times are of a busy machine: {figures['noise']}."])
-    if "file" not in figures:
+    if figures["device"] is not None:
+        found.append(
+            ["The time is that of the device's own clock, without the network between the machines."]
+        )
+    elif "file" not in figures:
         found.append(
             [
                 f"Backend {figures['backend']} writes no file: use it in Python (szilard.deploy.compile), or predict "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 
 from szilard.cli import network_data
-from szilard.data import dates, unseen
+from szilard.data import check, dates, unseen
 from szilard.data.files import path_of
 from szilard.data.missing import rows_to_predict
 from szilard.data.npz import read_npz, to_tensor
@@ -57,11 +58,7 @@ def read(name: str, finished: SavedNetwork, root: Path | None, lines: Lines | No
         )
     if not len(raw):
         raise SzilardError(f"{name} holds no inputs; there is nothing to predict")
-    bad = (~torch.isfinite(raw).flatten(1).all(1)).nonzero().flatten()
-    if len(bad):
-        raise SzilardError(
-            f"input {int(bad[0])} of {name}, counted from 0, has NaN or infinite values; fix it first"
-        )
+    check.finite(raw, f"an input of {name}")
     return finished.normalise(raw)
 
 
@@ -72,6 +69,7 @@ def _from_npz(path: Path, finished: SavedNetwork) -> Tensor:
         raise SzilardError(f"{path} holds {listed(sorted(arrays)) or 'nothing'}; name the inputs x")
     x = to_tensor(arrays[key], f"{key} of {path}")
     if len(finished.input_shape) != 3:
+        check.finite(x.float(), f"{key} of {path}")
         return x.float()
     if x.dim() == 3:
         x = x.unsqueeze(1)
@@ -80,6 +78,7 @@ def _from_npz(path: Path, finished: SavedNetwork) -> Tensor:
     if x.dtype == torch.uint8:
         return x.float() / 255
     x = x.float()
+    check.finite(x, f"{key} of {path}")
     if ((x < 0) | (x > 1)).any():
         raise SzilardError(
             f"the images {key} of {path} have values in [{float(x.min()):g}, {float(x.max()):g}]; "
@@ -94,8 +93,8 @@ def _from_csv(path: Path, finished: SavedNetwork, lines: Lines) -> Tensor:
     reading = finished.reading
     if reading is None:  # saved by a version that did not record how its table was read
         table = read_table(path)
-        columns = [_column(table, name) for name in finished.feature_names]
-        return torch.from_numpy(np.stack(columns, 1)).float()
+        columns = np.stack([_column(table, name) for name in finished.feature_names], 1)
+        return _in_float32(columns, table.lines, finished.feature_names, path)
     table = read_table(path, finished.data.get("decimal"), usual=reading.decimal)
     x, rows = rows_to_predict(table, reading.encode(table), reading.missing, finished.shift.double().numpy())
     kept = [table.lines[row] for row in rows.tolist()]
@@ -104,7 +103,20 @@ def _from_csv(path: Path, finished: SavedNetwork, lines: Lines) -> Tensor:
     if reading.missing == "drop":
         lines.kept.extend(kept)
         lines.left_out.extend(sorted({*table.lines} - {*kept}))
-    return torch.from_numpy(x).float()
+    return _in_float32(x, kept, reading.feature_names, path)
+
+
+def _in_float32(x: np.ndarray, lines: Sequence[int], features: Sequence[str], path: Path) -> Tensor:
+    """Features ``[N, D]``; raises for a number that is larger than any of float32, with its line and column."""
+    found = torch.from_numpy(x).float()
+    bad = (~torch.isfinite(found)).nonzero()
+    if len(bad):
+        row, column = bad[0].tolist()
+        raise SzilardError(
+            f"line {lines[row]}, column {shortened(features[column], 60)!r} of {path} is {x[row, column]:g}, too large "
+            "for the network's numbers (float32); correct the number, or its unit"
+        )
+    return found
 
 
 def _warn_of_dates(table: Table, reading: Reading) -> None:

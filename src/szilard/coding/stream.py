@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from szilard.coding import adaptive
+from szilard.coding import adaptive, range_coder
 from szilard.coding.adaptive import LARGEST
 from szilard.coding.errors import CodingError
 from szilard.kernels import native
@@ -43,7 +43,7 @@ class Encoder:
         self._native = native.available() if compiled is None else compiled
         self._contexts = _fresh_contexts(self._native)
         self._out = bytearray()
-        self._python = adaptive.RangeEncoder()
+        self._python = range_coder.RangeEncoder()
         self._state = (ctypes.c_uint64 * 4)(0, 0xFFFFFFFF, 0, 0)
 
     def rate(self, levels: Ints, model: Model = Model.NEIGHBOURS) -> float:
@@ -70,7 +70,7 @@ class Encoder:
         if not self._native:
             adaptive.matrix(self._python, self._contexts, model, rows, cols, matrix.ravel().tolist())
             return bits
-        out, written = self._room(adaptive.most_bytes(bits, decisions)), ctypes.c_int64()
+        out, written = self._room(range_coder.most_bytes(bits, decisions)), ctypes.c_int64()
         status = native.library().szilard_encode(
             self._contexts.ctypes.data, self._contexts.size, self._state, len(self._state), model, rows, cols,
             matrix.ctypes.data, out.ctypes.data, out.size, ctypes.byref(written),
@@ -106,7 +106,7 @@ class Encoder:
         contexts = copy.deepcopy(self._contexts)
         rows, cols = matrix.shape
         if not self._native:
-            price = adaptive.Price()
+            price = range_coder.Price()
             adaptive.matrix(price, contexts, model, rows, cols, matrix.ravel().tolist())
             return price.bits, price.decisions
         bits, decisions = ctypes.c_double(), ctypes.c_int64()
@@ -137,7 +137,7 @@ class Decoder:
         self._contexts = _fresh_contexts(self._native)
         self._data = bytes(data)
         self._priced = priced
-        coder = adaptive.PricedDecoder if priced else adaptive.RangeDecoder
+        coder = range_coder.PricedDecoder if priced else range_coder.RangeDecoder
         self._python = None if self._native else coder(self._data)
         self._state = (ctypes.c_uint64 * 3)(0, 0, 0)
         self.bits = 0.0
@@ -154,7 +154,7 @@ class Decoder:
             )
         if self._python is not None:
             found = adaptive.matrix(self._python, self._contexts, model, rows, cols)
-            if isinstance(self._python, adaptive.PricedDecoder):
+            if isinstance(self._python, range_coder.PricedDecoder):
                 self.bits = self._python.bits
             return np.array(found, dtype=np.int32).reshape(rows, cols)
         levels = np.empty((rows, cols), dtype=np.int32)
@@ -173,8 +173,8 @@ class Decoder:
 
     def _most(self) -> int:
         """The most levels that the remaining bytes can hold, a bound that is known before decoding."""
-        left = len(self._data) + adaptive.BEYOND - max(self._position(), 4)
-        return adaptive.most_decisions(left)
+        left = len(self._data) + range_coder.BEYOND - max(self._position(), 4)
+        return range_coder.most_decisions(left)
 
     def _position(self) -> int:
         """Number of bytes read."""
@@ -191,7 +191,7 @@ class Decoder:
             CodingError: if bytes are left over, or more were read than there are.
         """
         position = max(self._position(), 4)  # both implementations read four bytes when they begin
-        if not 0 <= position - len(self._data) <= adaptive.BEYOND:
+        if not 0 <= position - len(self._data) <= range_coder.BEYOND:
             raise CodingError(
                 f"the coded levels take {position} bytes and their part has {len(self._data)}; the file is damaged"
             )
@@ -199,7 +199,7 @@ class Decoder:
 
 def _fresh_contexts(compiled: bool) -> Any:
     if not compiled:
-        return adaptive.Contexts()
+        return adaptive.fresh_contexts()
     return np.full(native.library().szilard_contexts(), 1 << 15, dtype=np.uint32)
 
 

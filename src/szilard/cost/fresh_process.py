@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import subprocess
@@ -22,7 +21,7 @@ THREAD_VARIABLES = (
     "VECLIB_MAXIMUM_THREADS",
     "NUMEXPR_NUM_THREADS",
 )
-_CHILD = "from szilard.cost.fresh_process import _child; _child()"
+_CHILD = "from szilard.called_job import run; run()"
 _TOPOLOGY = Path("/sys/devices/system/cpu")
 
 
@@ -75,20 +74,6 @@ def in_fresh_process(
     if "error" in reply:
         raise (OwnCodeError if reply["own"] else SzilardError)(reply["error"])
     return reply["value"]
-
-
-def _child() -> None:
-    """The fresh process: read the job on standard input, call it, and print its value or its error."""
-    answer = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # what the function and its libraries print
-    job, arguments = json.loads(sys.stdin.read())
-    module, _, function = job.partition(":")
-    try:
-        reply = {"value": getattr(importlib.import_module(module), function)(**arguments)}
-    except SzilardError as error:
-        reply = {"error": str(error), "own": isinstance(error, OwnCodeError)}
-    with answer:
-        json.dump(reply, answer)
 
 
 def _environment(threads: int) -> dict[str, str]:

@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Protocol
 
 from szilard.cost import clock as clocks
 from szilard.cost.clock import Clock
@@ -34,6 +35,14 @@ class Turn:
     def mean(self) -> float:
         """Wall-clock seconds per step."""
         return self.wall / self.steps
+
+
+class Timer(Protocol):
+    """Times a function for a turn: here (:class:`Timed`), or by the clocks of another machine."""
+
+    def turn(self, least: float, warm: bool = True, clock: Clock | None = None) -> Turn:
+        """Run for at least ``least`` seconds, and at least once."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -97,7 +106,7 @@ class Summary:
 
 
 def interleave(
-    contestants: Mapping[str, Timed],
+    contestants: Mapping[str, Timer],
     *,
     budget: float,
     least_rounds: int = 3,
@@ -125,7 +134,7 @@ def interleave(
 
 
 def rounds(
-    contestants: Mapping[str, Timed],
+    contestants: Mapping[str, Timer],
     *,
     budget: float,
     least_rounds: int = 3,

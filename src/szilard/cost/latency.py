@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ import torch
 from szilard.cost import clock as clocks
 from szilard.cost import machine_noise
 from szilard.cost.clock import Clock
-from szilard.cost.interleave import TURN, Summary, Timed, rounds
+from szilard.cost.interleave import TURN, Summary, Timed, Turn, rounds
 from szilard.cost.machine_noise import SHARE, SPREAD, MachineNoise
 from szilard.errors import SzilardError
 
@@ -126,18 +126,51 @@ def latencies(
             warmed_up=True, clock=clock,
         )  # fmt: skip
     of_reference, *of_runs = turns.values()
-    noise = machine_noise.judge(of_reference, () if waits else of_runs, spread=spread, share=share)
+    named = dict(zip(runs, zip(of_runs, calls[1:], strict=True), strict=True))
+    return judged(of_reference, named, threads=pinned, spread=spread, share=share, waits=waits, noisy=noisy)
+
+
+def judged(
+    of_reference: Sequence[Turn],
+    of_runs: Mapping[str, tuple[Sequence[Turn], int]],
+    *,
+    threads: int,
+    spread: float = SPREAD,
+    share: float = SHARE,
+    waits: bool = False,
+    noisy: bool = False,
+    where: str = "the machine",
+) -> dict[str, Latency]:
+    """The latency of functions from their turns, and those of a reference loop, on this or another machine.
+
+    Args:
+        of_reference: turns of the loop.
+        of_runs: by name, the turns of each function, and the number of calls in a reading.
+        threads: number of threads.
+        spread, share, waits, noisy: as in :func:`latencies`.
+        where: what was measured on, for the message.
+
+    Raises:
+        SzilardError: the machine was too noisy.
+    """
+    measured = () if waits else [turns for turns, _ in of_runs.values()]
+    noise = machine_noise.judge(of_reference, measured, spread=spread, share=share)
     if not (noise.quiet or noisy):
         raise SzilardError(
-            f"the machine is too noisy to measure latency now: {noise.text}; stop other programs and measure again, or "
+            f"{where} is too noisy to measure latency now: {noise.text}; stop other programs and measure again, or "
             "use noisy=True for figures that are labelled as noisy"
         )
     found = {}
-    for name, of_run, count in zip(runs, of_runs, calls[1:], strict=True):
-        readings = [reading for one in of_run for reading in one.readings]
+    for name, (turns, count) in of_runs.items():
+        readings = [reading for one in turns for reading in one.readings]
         summary = Summary.of(readings)
-        found[name] = Latency(summary.median, summary.p10, summary.p90, len(readings), count, pinned, noise)
+        found[name] = Latency(summary.median, summary.p10, summary.p90, len(readings), count, threads, noise)
     return found
+
+
+def calls_per_reading(seconds: float) -> int:
+    """The number of calls of a function of so many seconds of which one reading is the mean."""
+    return 1 if seconds >= _SHORT else math.ceil(_SHORT / max(seconds, 1e-7))
 
 
 @contextmanager
@@ -163,7 +196,7 @@ def _warm_up(run: Callable[[], object], seconds: float, clock: Clock) -> int:
         fastest, count = min(fastest, after - before), count + 1
         if count >= _LEAST_CALLS and after - began >= seconds:
             break
-    return 1 if fastest >= _SHORT else math.ceil(_SHORT / max(fastest, 1e-7))
+    return calls_per_reading(fastest)
 
 
 def _repeated(run: Callable[[], object], calls: int) -> Callable[[], object]:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from szilard import bayes
+from szilard.data import check
 from szilard.deploy.graph import MODES
 from szilard.deploy.units import Units
 from szilard.errors import SzilardError
@@ -84,6 +85,20 @@ def check_numbers(**numbers: Any) -> None:
         raise SzilardError(f"threads is {threads}, and this process may use {processors} processors")
 
 
+def check_factor(factor: Any, mode: str = "moments") -> None:
+    """Check the factor of the variance of the outputs.
+
+    Raises:
+        SzilardError: it is no finite number above zero, or another mode than moments has a factor.
+    """
+    if isinstance(factor, bool) or not isinstance(factor, int | float) or not 0 < factor < math.inf:
+        raise SzilardError(f"variance_factor must be a number above zero, not {factor!r}")
+    if factor != 1 and mode != "moments":
+        raise SzilardError(
+            f"mode {mode} has no variance that variance_factor could multiply; use mode moments"
+        )
+
+
 def check_example(network: nn.Module, example: Any) -> None:
     """Check the inputs that show shape and type.
 
@@ -98,8 +113,7 @@ def check_example(network: nn.Module, example: Any) -> None:
         raise SzilardError(
             f"example has type {names[0]}, and the network computes in {names[1]}; convert one of them"
         )
-    if example.is_floating_point() and not bool(torch.isfinite(example).all()):
-        raise SzilardError("example holds NaN or infinite values; give inputs as the network takes them")
+    check.finite(example, "example")
 
 
 def check_units(**units: Any) -> None:

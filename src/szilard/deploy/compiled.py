@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from szilard.data import check
 from szilard.deploy.backends import Run
 from szilard.errors import SzilardError
 
@@ -83,7 +84,12 @@ class Compiled:
             SzilardError: inputs of another shape or type, NaN, another batch size than the compiled one, or outputs
                 that are not finite.
         """
-        found = self.run(self._checked(x))
+        x = self._checked(x)
+        try:
+            found = self.run(x)
+        except SzilardError:
+            check.finite(x, "the input")  # a backend that checks its inputs does not say which value it is
+            raise
         answer, aleatoric = found[:2]
         # NaN in any output is in one of these two, too, and one sum is faster than two tests.
         if not math.isfinite((answer.sum() + aleatoric.sum()).item()):
@@ -118,7 +124,7 @@ class Compiled:
                 f"the input is a batch of {len(x)}; this network was compiled for batches of {self.batch}"
             )
         if not (self.checks_inputs or _finite(x)):
-            raise SzilardError("the input holds NaN or infinite values")
+            check.finite(x, "the input")
         return x.detach().contiguous()
 
     def _wanted(self) -> str:

@@ -19,15 +19,15 @@ from szilard.deploy.graph import (
     MomentsGraph,
     PointGraph,
     StackedGraph,
-    output_of,
     sampled,
 )
 from szilard.deploy.lowered import as_point
-from szilard.deploy.uncertainty import OfClasses, Rule, rule_for
-from szilard.deploy.units import Standardise, Units, checked
+from szilard.deploy.rules import rule_of
+from szilard.deploy.uncertainty import Rule
+from szilard.deploy.units import Standardise, Units
 from szilard.errors import SzilardError, first_line
-from szilard.likelihood import Likelihood, for_training
-from szilard.likelihood.targets import TaskName, of_data
+from szilard.likelihood import Likelihood
+from szilard.likelihood.targets import TaskName
 
 DEFAULT = "auto"
 DRAWS = 32  # of mode "samples"
@@ -44,6 +44,7 @@ def compile(
     calibration: float = 1.0,
     inputs: Units | None = None,
     targets: Units | None = None,
+    variance_factor: float = 1.0,
     samples: int | None = None,
     seed: int = 0,
     batch: int | None = None,
@@ -67,6 +68,8 @@ def compile(
         inputs: units of inputs, which become part of the function: ``Units(shift, scale)`` of the training data. By
             default inputs are as the network takes them.
         targets: units of the targets of a regression; answers are then in these, variances in their squares.
+        variance_factor: multiplies the variance of the outputs in mode ``"moments"``
+            (:func:`szilard.deploy.compare_with_draws`).
         samples: number of draws of mode ``"samples"``, by default 32; a number chooses that mode.
         seed: of the draws.
         batch: compile for this batch size only; by default for any that the backend allows.
@@ -87,10 +90,11 @@ def compile(
     mode = arguments.mode_for(members, mode, samples)
     arguments.check_numbers(samples=samples, batch=batch, threads=threads)
     arguments.check_units(inputs=inputs, targets=targets)
+    arguments.check_factor(variance_factor, mode)
     arguments.check_example(members[0], example)
     names = _names(backend, path)
-    rule = _rule(members[0], example, task, calibration, inputs, targets)
-    graph = _graph(members, rule, mode, samples or DRAWS, seed).eval()
+    rule = rule_of(members[0], example, task, calibration, inputs, targets)
+    graph = _graph(members, rule, mode, samples or DRAWS, seed, variance_factor).eval()
     if inputs is not None and not inputs.trivial:
         graph.inputs = Standardise(inputs)
     size = batch if batch is not None or graph.dynamic else len(example)
@@ -98,7 +102,15 @@ def compile(
     wanted = _outputs(graph, shown)
     shape, names_of_labels = tuple(example.shape[1:]), arguments.check_labels(labels, wanted[0])
     told = Description(
-        mode, shape, size, example.dtype, graph.outputs, rule.name, names_of_labels, metadata or {}
+        mode,
+        shape,
+        size,
+        example.dtype,
+        graph.outputs,
+        rule.name,
+        names_of_labels,
+        metadata or {},
+        variance_factor,
     ).entries()
     kind = backends.kind(names[0])
     file = arguments.path_of(path, kind.suffix, kind.name)
@@ -190,29 +202,14 @@ def _outputs(graph: Graph, x: Tensor) -> tuple[Tensor, ...]:
     return found
 
 
-def _rule(
-    network: nn.Module,
-    example: Tensor,
-    task: TaskName | Likelihood,
-    calibration: float,
-    inputs: Units | None,
-    targets: Units | None,
-) -> Rule:
-    likelihood = task if isinstance(task, Likelihood) else for_training(task)
-    x = example[:2] if inputs is None else Standardise(checked(inputs, example))(example[:2])
-    output = output_of(network, x)
-    single = output.dim() == 1 or output.shape[1] == 1
-    if not isinstance(task, Likelihood) and single and of_data(task).has_classes:
-        return OfClasses(1, calibration)
-    return rule_for(likelihood, output, calibration, targets)
-
-
 @torch.no_grad()
-def _graph(members: Sequence[nn.Module], rule: Rule, mode: str, samples: int, seed: int) -> Graph:
+def _graph(
+    members: Sequence[nn.Module], rule: Rule, mode: str, samples: int, seed: int, factor: float
+) -> Graph:
     if mode == "ensemble":
         if any(arguments.is_bayesian(member) for member in members):
             return MomentsEnsembleGraph(members, rule)
         return StackedGraph([as_point(member) for member in members], rule, "ensemble")
     if mode == "samples":
         return sampled(members[0], rule, samples, seed)
-    return MomentsGraph(members[0], rule) if mode == "moments" else PointGraph(members[0], rule)
+    return MomentsGraph(members[0], rule, factor) if mode == "moments" else PointGraph(members[0], rule)

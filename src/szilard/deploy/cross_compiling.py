@@ -34,19 +34,33 @@ def tvm_objects(compiled: Compiled, processor: str, path: Path | str, *, batch: 
     Raises:
         SzilardError: another backend, or a processor that is not in :data:`TARGETS`.
     """
-    programs = _programs(compiled)
-    if processor not in TARGETS:
-        raise SzilardError(f"there is no target {processor!r}; choose one of {', '.join(TARGETS)}")
+    programs, target = programs_of(compiled), target_of(processor)
     if batch < 1:
         raise SzilardError(f"batch must be at least 1, not {batch}")
-    made = built(module(programs.job, batch), TARGETS[processor])
+    made = built(module(programs.job, batch), target)
     with tempfile.TemporaryDirectory(prefix="szilard-tvm-") as folder:
         out = Path(folder) / "objects.tar"
         made.export_library(str(out))
         atomic.write(Path(path), out.read_bytes(), follow=True)
 
 
-def _programs(compiled: Compiled) -> Programs:
+def target_of(processor: str) -> dict[str, Any]:
+    """The target of TVM with a name of :data:`TARGETS`.
+
+    Raises:
+        SzilardError: there is none of that name.
+    """
+    if processor not in TARGETS:
+        raise SzilardError(f"there is no target {processor!r}; choose one of {', '.join(TARGETS)}")
+    return TARGETS[processor]
+
+
+def programs_of(compiled: Compiled) -> Programs:
+    """What TVM made of a network.
+
+    Raises:
+        SzilardError: it was compiled with another backend.
+    """
     if not isinstance(compiled.run, Programs):
         raise SzilardError(f"the network was compiled with backend {compiled.backend}; compile it with tvm")
     return compiled.run

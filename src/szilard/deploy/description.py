@@ -41,6 +41,7 @@ class Description:
         uncertainty: name of the rule that makes answers of outputs.
         labels: names of classes or targets; may be empty.
         other: text of the caller, for example how inputs are preprocessed.
+        variance_factor: of the variance of the outputs, for information: it is part of the graph.
     """
 
     mode: str
@@ -51,6 +52,7 @@ class Description:
     uncertainty: str
     labels: tuple[str, ...] = ()
     other: Mapping[str, str] = field(default_factory=dict)
+    variance_factor: float = 1.0
 
     def entries(self) -> dict[str, str]:
         """The description as text by name, without a hash.
@@ -74,6 +76,8 @@ class Description:
             "uncertainty": self.uncertainty,
             "labels": json.dumps(self.labels),
         }
+        if self.variance_factor != 1:
+            own["variance_factor"] = f"{self.variance_factor:.6g}"
         return {f"{PREFIX}{name}": value for name, value in own.items()} | dict(self.other)
 
     @classmethod

@@ -10,15 +10,16 @@ import torch
 from torch import Tensor, nn
 
 from szilard import bayes
+from szilard.bayes.base_layer import BayesLayer
 from szilard.bayes.drawn_weights import drawn_modules, weights_of
 from szilard.bayes.groups import ScaledLayer
-from szilard.bayes.layers import BayesLayer
 from szilard.bayes.moments.value import both
 from szilard.bayes.noise import PREDICTING, mix
 from szilard.deploy import lowered
 from szilard.deploy.uncertainty import Rule
 from szilard.deploy.units import Standardise
 from szilard.errors import SzilardError
+from szilard.networks import wrong_shape
 from szilard.networks.takes import call
 
 MODES = ("point", "moments", "samples", "ensemble")
@@ -33,12 +34,14 @@ class Graph(nn.Module):
         rule: from outputs to answers.
         source: the networks that it was made from, in a tuple: their tensors are no part of this module.
         inputs: from the user's units of inputs to the network's, or None.
+        factor: of the variance of the outputs.
     """
 
     mode = ""
     outputs: tuple[str, ...] = ("answer", "aleatoric", "epistemic")
     #: Whether it can be traced for any batch size; batched draws are traced for one.
     dynamic = True
+    factor = 1.0
 
     def __init__(self, rule: Rule, source: Sequence[nn.Module]) -> None:
         super().__init__()
@@ -70,18 +73,21 @@ class PointGraph(Graph):
 
 
 class MomentsGraph(Graph):
-    """Mean and variance of the outputs in one pass."""
+    """Mean and variance of the outputs in one pass; the variance is multiplied by ``factor``."""
 
     mode = "moments"
     outputs = ("answer", "aleatoric", "epistemic", "mean", "variance")
 
-    def __init__(self, network: nn.Module, rule: Rule) -> None:
+    def __init__(self, network: nn.Module, rule: Rule, factor: float = 1.0) -> None:
         super().__init__(rule, [network])
+        self.factor = factor
         self.network = lowered.with_moments(network)
 
     def outputs_of(self, x: Tensor) -> tuple[Tensor, ...]:
         with bayes.mode(self.network, "moments"):
             mean, variance = both(self.network(x))
+        if self.factor != 1:
+            variance = variance * self.factor
         return (*self.rule.of_moments(mean, variance), mean, variance)
 
 
@@ -184,8 +190,12 @@ def _layer(module: nn.Module) -> Tensor:
 
 @torch.no_grad()
 def output_of(network: nn.Module, x: Any) -> Tensor:
-    """The output of the mean network."""
-    with bayes.evaluating(network):
+    """The output of the mean network.
+
+    Raises:
+        SzilardError: inputs of a shape that it does not take, or an output that is not one tensor.
+    """
+    with bayes.evaluating(network), wrong_shape.named(network, x):
         output = call(network, x)
     if not isinstance(output, Tensor):
         raise SzilardError(

@@ -12,11 +12,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from szilard.coding import CodingError
-from szilard.file import sections
+from szilard.file import factors, sections
 from szilard.file.decoding import Decoding, Keep
 from szilard.file.error import Broken
 from szilard.file.fields import Cost, Fields
-from szilard.file.kinds import product
 from szilard.file.opening import as_file_error, open_file
 from szilard.file.records import Document, Record
 from szilard.file.tables import Tables, tables
@@ -100,7 +99,7 @@ def decode(
         held += decoding.held
     if decoding.content.digest() != parts.content:
         raise Broken("its tensors are not those that were written: their hash is different")
-    return Document(found, product.without(tables.meta))
+    return Document(found, factors.without(tables.meta))
 
 
 def _each(tables: Tables, decoding: Decoding) -> Iterator[tuple[Record | None, list[Cost]]]:
@@ -111,7 +110,7 @@ def _each(tables: Tables, decoding: Decoding) -> Iterator[tuple[Record | None, l
     while number < len(table):
         if number in tables.products:
             name, shape = tables.products[number]
-            yield product.decode(name, shape, table[number : number + 2], counted, decoding)
+            yield factors.decode(name, shape, table[number : number + 2], counted, decoding)
             number += 2
         else:
             yield _one(*table[number], decoding)

@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from szilard.file import columns, meta, names, sections
+from szilard.file import columns, factors, meta, names, sections
 from szilard.file.error import Broken
 from szilard.file.fields import Fields
-from szilard.file.kinds import product
 from szilard.file.kinds.alias import AliasFields
 from szilard.file.pieces import Shape
 from szilard.file.sections import Parts
@@ -65,7 +64,7 @@ def tables(data: bytes | Source) -> Tables:
     _check_stream(len(parts.adaptive), sum(fields.symbols for fields in found_fields))
     _check_stream(len(parts.static), sum(fields.static_symbols for fields in found_fields))
     found_meta = meta.unpack(parts.meta)
-    found_products = product.find(found_names, found_fields, found_meta)
+    found_products = factors.find(found_names, found_fields, found_meta)
     tensors = _tensors(found_names, found_fields, found_products)
     return Tables(parts, found_names, found_fields, found_meta, found_products, tensors)
 

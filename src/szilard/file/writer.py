@@ -10,9 +10,10 @@ from szilard import atomic
 from szilard.file import columns, dtypes, kinds, ledger, meta, names, sections
 from szilard.file.encoding import Encoding
 from szilard.file.error import SzilardFileError
+from szilard.file.factors import encode_factor, fold
 from szilard.file.fields import Cost, Fields
 from szilard.file.kinds.levels import Levels, cheaper_by_table
-from szilard.file.kinds.product import Product, encode_factor, fold
+from szilard.file.kinds.product import Product
 from szilard.file.ledger import Ledger
 from szilard.file.limits import MOST_RECORDS
 from szilard.file.records import Document, Record

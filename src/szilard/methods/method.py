@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from szilard import bayes
+from szilard.bayes.moments.value import Moments
 from szilard.data import Split
 from szilard.data.unseen import StandIns
 from szilard.errors import SzilardError
@@ -303,33 +304,49 @@ class Method(TrainingState):
             SzilardError: outputs that are not finite, or of a shape that the task does not take.
         """
         checks.batched(x, self._dims)
-        stacked = draws.outputs(network, x, samples, seed, batch_size, self.stand_ins)
+        return self.of_outputs(draws.outputs(network, x, samples, seed, batch_size, self.stand_ins))
+
+    def of_outputs(self, stacked: Tensor) -> Predictive:
+        """Predictions from the network's outputs ``[S, N, ...]`` for S draws.
+
+        Raises:
+            SzilardError: as :meth:`predict`.
+        """
         likelihood = self._meant(stacked[0])
         if isinstance(likelihood, Bernoulli) and self.target_type.has_classes and stacked.isfinite().all():
             return two_classes(stacked, self.calibration)
         return predictive_of(likelihood, stacked, self.calibration)
 
     @torch.no_grad()
-    def predict_one_pass(self, network: nn.Module, x: Any, batch_size: int = 1024) -> Predictive:
+    def predict_one_pass(
+        self, network: nn.Module, x: Any, batch_size: int = 1024, *, variance_factor: float = 1.0
+    ) -> Predictive:
         """Predictions of one forward pass of means and variances, without draws of the weights.
 
         See :mod:`szilard.bayes.moments`: units count as independent, so epistemic uncertainty is typically somewhat too
-        small.
+        small, and much too small where a feature map is averaged. A category that was not in the training data is a
+        mixture of known ones, as in :meth:`predict`, and its rows are computed 32 times.
 
         Args:
             network: prepared, or opened from a file.
             x: all inputs, in the form that :meth:`loss` takes.
             batch_size: number of inputs in each forward pass.
+            variance_factor: multiplies the variance of the outputs (:func:`szilard.deploy.compare_with_draws`).
 
         Raises:
-            SzilardError: an operation without a rule, outputs that are not finite, or of a shape that the task does not
-                take.
+            SzilardError: an operation without a rule, a factor that is not above zero, outputs that are not finite, or
+                of a shape that the task does not take.
         """
         checks.batched(x, self._dims)
-        if self.stand_ins is not None:
-            one_pass.refuse_unknown(self.stand_ins.draws(x, 1, 0))
-        found = one_pass.moments(network, x, batch_size)
-        likelihood = self._meant(found.mean)
+        if not 0 < variance_factor < math.inf:
+            raise SzilardError(f"variance_factor must be a number above zero, not {variance_factor!r}")
+        replaced = None if self.stand_ins is None else self.stand_ins.draws(x, one_pass.STAND_INS, 0)
+        if replaced is None:
+            found = Moments(*(part.unsqueeze(0) for part in one_pass.moments(network, x, batch_size)))
+        else:
+            found = one_pass.with_stand_ins(network, x, replaced, batch_size)
+        found = Moments(found.mean, found.variance * variance_factor)
+        likelihood = self._meant(found.mean[0])
         two = isinstance(likelihood, Bernoulli) and self.target_type.has_classes
         return one_pass.predictive(likelihood, found, self.calibration, two)
 

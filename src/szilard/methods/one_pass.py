@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from szilard.bayes import evaluating
 from szilard.bayes.moments.run import propagate
@@ -17,7 +18,8 @@ from szilard.methods.to_predictive import predictive_of, two_classes
 from szilard.metrics import Predictive
 from szilard.metrics.normal_points import normal_points, normal_quantiles
 
-POINTS = 128  # of the Gaussian of the logits
+POINTS = 128  # of the Gaussian of the logits; a multiple of STAND_INS
+STAND_INS = 32  # known values that stand for an unseen category, drawn with their frequencies
 
 
 @torch.no_grad()
@@ -45,15 +47,38 @@ def moments(network: nn.Module, x: Any, batch_size: int) -> Moments:
     return Moments(checks.joined(means), checks.joined(variances))
 
 
-def predictive(likelihood: Likelihood, found: Moments, calibration: float, two: bool) -> Predictive:
-    """The predictions of Gaussian outputs ``[N, ...]``.
+@torch.no_grad()
+def with_stand_ins(
+    network: nn.Module, x: Tensor, replaced: Callable[[int], Tensor], batch_size: int
+) -> Moments:
+    """As :func:`moments`, ``[STAND_INS, N, ...]``: of inputs with known values in place of unseen categories.
 
-    Logits become fixed points of their Gaussian, divided by ``calibration``. Means and noises of a regression are
-    exact: of ln σ ~ N(m, v) the mean noise variance is e^(2 m + 2 v).
+    Only rows with such categories are computed more than once.
+
+    Args:
+        replaced: from a number below ``STAND_INS`` to inputs ``[N, D]`` (:class:`szilard.data.unseen.StandIns`).
+
+    Raises:
+        SzilardError: as :func:`moments`.
+    """
+    new = (replaced(0) != x).any(1)
+    known = moments(network, replaced(0), batch_size)
+    mean, variance = (part.expand(STAND_INS, *part.shape).clone() for part in known)
+    for number in range(1, STAND_INS):
+        mean[number, new], variance[number, new] = moments(network, replaced(number)[new], batch_size)
+    return Moments(mean, variance)
+
+
+def predictive(likelihood: Likelihood, found: Moments, calibration: float, two: bool) -> Predictive:
+    """The predictions of Gaussian outputs, or of a mixture of K Gaussians of the same weight.
+
+    Logits become fixed points of their Gaussians, divided by ``calibration``. Means and noises of a regression are
+    exact: of ln σ ~ N(m, v) the mean noise variance is e^(2 m + 2 v). The variance of a mixture is the mean of the
+    variances and the variance of the means.
 
     Args:
         likelihood: of the outputs.
-        found: mean and variance of the outputs.
+        found: mean and variance of the outputs, ``[K, N, ...]``.
         calibration: divides logits.
         two: whether one logit means two classes.
 
@@ -62,33 +87,35 @@ def predictive(likelihood: Likelihood, found: Moments, calibration: float, two: 
     """
     mean, variance = found
     if isinstance(likelihood, NoisyGaussian):
-        predictive_of(likelihood, mean.unsqueeze(0))  # checks the shape, and that all is finite
-        (centre, log), (spread, log_spread) = likelihood.columns(mean), likelihood.columns(variance)
-        return Predictive.from_moments(centre, spread, (2 * log + 2 * log_spread).exp())
+        predictive_of(likelihood, mean)  # checks the shape, and that all is finite
+        parts = [
+            (likelihood.columns(one), likelihood.columns(v)) for one, v in zip(mean, variance, strict=True)
+        ]
+        centres, spreads = (torch.stack([part[i][0] for part in parts]) for i in (0, 1))
+        logs, log_spreads = (torch.stack([part[i][1] for part in parts]) for i in (0, 1))
+        noise = (2 * logs + 2 * log_spreads).exp().mean(0)
+        return Predictive.from_moments(centres.mean(0), _mixed(centres, spreads), noise)
     if isinstance(likelihood, Gaussian):
-        plain = predictive_of(likelihood, mean.unsqueeze(0))
-        centre, noise = plain.mean, plain.aleatoric()
-        return Predictive.from_moments(centre, variance.reshape(centre.shape).to(centre), noise)
+        plain = predictive_of(likelihood, mean)
+        centres = plain.samples
+        spread = _mixed(centres, variance.reshape(centres.shape).to(centres))
+        return Predictive.from_moments(plain.mean, spread, plain.aleatoric())
     if isinstance(likelihood, Bernoulli):
-        points = normal_quantiles(POINTS).to(mean).view(-1, *[1] * mean.dim())
+        points = normal_quantiles(POINTS).to(mean).view(-1, *[1] * (mean.dim() - 1))
     elif isinstance(likelihood, Categorical):
-        axis = -1 if likelihood.last else 1
-        shape = [1] * mean.dim()
+        axis = -1 if likelihood.last else 2
+        shape = [POINTS, *[1] * (mean.dim() - 1)]
         shape[axis] = mean.shape[axis]
-        points = normal_points(POINTS, mean.shape[axis]).to(mean).view(-1, *shape)
+        points = normal_points(POINTS, mean.shape[axis]).to(mean).view(shape)
     else:
         raise SzilardError(f"{type(likelihood).__name__} has no prediction in one pass; predict with samples")
-    draws = mean.unsqueeze(0) + variance.sqrt().unsqueeze(0) * points
+    if len(mean) > 1:
+        of_point = torch.arange(POINTS) % len(mean)  # which Gaussian a point belongs to
+        mean, variance = mean[of_point], variance[of_point]
+    draws = mean + variance.sqrt() * points
     return two_classes(draws, calibration) if two else predictive_of(likelihood, draws, calibration)
 
 
-def refuse_unknown(changed: object) -> None:
-    """Refuse inputs with categories that were not in the training data: their values are drawn.
-
-    Raises:
-        SzilardError: if there are such values.
-    """
-    if changed is not None:
-        raise SzilardError(
-            "some inputs have a category that was not in the training data, whose value is drawn; predict with samples"
-        )
+def _mixed(means: Tensor, variances: Tensor) -> Tensor:
+    """Variance ``[N, ...]`` of a mixture of Gaussians ``[K, N, ...]``."""
+    return variances.mean(0) + means.var(0, unbiased=False)

@@ -44,6 +44,11 @@ def ece(probabilities: Tensor, y: Tensor, bins: int = BINS, *, adaptive: bool = 
     return float(multiclass_calibration_error(probabilities, y, classes, n_bins=bins, norm="l1"))
 
 
+def bin_of(confidence: Tensor, bins: int = BINS) -> Tensor:
+    """The bin of equal width of each confidence in float32, ``[N]``: [low, high), the last one closed."""
+    return torch.bucketize(confidence, torch.linspace(0, 1, bins + 1)[1:-1], right=True)
+
+
 def ece_marginal(probabilities: Tensor, y: Tensor, bins: int = BINS) -> float:
     """Class-wise calibration error: L2, debiased, equal-mass bins (Kumar, Liang and Ma 2019).
 
@@ -103,12 +108,11 @@ def reliability(predictive: Predictive, y: Tensor, bins: int = BINS) -> tuple[Te
     predictive, y = flat(predictive, y)
     confidence = predictive.max_probability().float()  # float32 as in `ece`, so that both use the same bins
     right = (predictive.labels == y).double()
-    edges = torch.linspace(0, 1, bins + 1)
-    place = torch.bucketize(confidence, edges[1:-1], right=True)
+    place = bin_of(confidence, bins)
     count = torch.bincount(place, minlength=bins)
     mean = torch.bincount(place, confidence.double(), minlength=bins) / count
     accuracy = torch.bincount(place, right, minlength=bins) / count
-    return edges.double(), mean, accuracy, count
+    return torch.linspace(0, 1, bins + 1).double(), mean, accuracy, count
 
 
 def temperature(logits: Tensor, y: Tensor) -> float:

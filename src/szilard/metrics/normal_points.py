@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 import torch
@@ -17,6 +18,11 @@ def normal_points(points: int, dimensions: int) -> Tensor:
         points: at least 2; rounded up to an even number.
         dimensions: at least 1.
     """
+    return _points(points, dimensions).clone()
+
+
+@functools.lru_cache(maxsize=8)  # a Sobol sequence takes as long as a small network
+def _points(points: int, dimensions: int) -> Tensor:
     half = math.ceil(points / 2)
     if dimensions <= _MOST:
         engine = torch.quasirandom.SobolEngine(dimensions, scramble=True, seed=0)

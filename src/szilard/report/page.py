@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib import resources
 from itertools import groupby
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from szilard import atomic
 from szilard.report import classes as by_class
@@ -13,6 +15,9 @@ from szilard.report.quality_table import rows
 from szilard.run.read import MethodRun, Run, read
 from szilard.run.result import is_number
 from szilard.version import __version__
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 
 def write(run_folder: Path | str) -> Path:
@@ -36,24 +41,19 @@ def write(run_folder: Path | str) -> Path:
 
 def render(run: Run) -> str:
     """The page as HTML."""
-    from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
 
-    here = resources.files("szilard.report")
-    source, style = (here.joinpath(name).read_text(encoding="utf-8") for name in ("page.html.j2", "page.css"))
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
+    template, style = _template()
     found = rows(run)
     columns = next((row.cells for row in found if row.cells), ())
     spans = any(cell.interval for row in found for cell in row.cells)
     content = {  # drawn first, because plots that cannot be drawn add notes
-        "predictions": sections.predictions(run),
+        "predictions": [*sections.predictions(run), sections.one_pass(run)],
         "training": sections.training(run),
         "posteriors": sections.posteriors(run),
         "uncertain": sections.uncertain_by_method(run),
     }
-    return environment.from_string(source).render(
+    return template.render(
         style=Markup(style),  # a file of this package, not of the user
         name=run.title,
         title=summary.title(run),
@@ -75,6 +75,19 @@ def render(run: Run) -> str:
         version=__version__,
         **content,
     )
+
+
+@cache
+def _template() -> tuple[Template, str]:
+    """The template of the page and its style; to compile the template takes longer than to fill it."""
+    from jinja2 import Environment, StrictUndefined
+
+    here = resources.files("szilard.report")
+    source, style = (here.joinpath(name).read_text(encoding="utf-8") for name in ("page.html.j2", "page.css"))
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.from_string(source), style
 
 
 def _state(run: Run, m: MethodRun) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from szilard.report import calibration_section, curves, uncertain_inputs, weights
+from szilard.report import calibration_section, curves, one_pass_section, uncertain_inputs, weights
 from szilard.report.draw import QUARTER, THIRD, Plot
 from szilard.report.uncertain_inputs import Tile
 from szilard.report.weights import Posterior
@@ -77,6 +77,20 @@ def predictions(run: Run) -> list[Section]:
             ood,
         ),
     ]
+
+
+def one_pass(run: Run) -> Section:
+    """One pass of means and variances beside draws, if they were compared."""
+    found = one_pass_section.compared(run)
+    timed = any(one_pass_section.timed(m) for m in found)
+    width = QUARTER if in_fours(len(found) + timed) else THIRD
+    against = _try(run, "quality against time", lambda: one_pass_section.against_time(run, width))
+    each = [
+        _try(run, f"{m.name}: its deviations in one pass", lambda m=m: one_pass_section.deviations(m, width))  # type: ignore[misc]
+        for m in found
+    ]
+    plots = [plot for plot in (against, *each) if plot]
+    return Section("One pass instead of draws", one_pass_section.say(run), plots)
 
 
 def training(run: Run) -> Section:

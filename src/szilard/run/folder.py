@@ -44,6 +44,11 @@ class MethodFolder:
         return self.path / "arrays.npz"
 
     @property
+    def one_pass(self) -> Path:
+        """What ``szilard measure --one-pass`` found, for the report."""
+        return self.path / "one_pass.json"
+
+    @property
     def result(self) -> Path:
         """Written last: if it exists, the method has finished."""
         return self.path / "result.json"
@@ -64,7 +69,7 @@ class MethodFolder:
     def clear(self) -> None:
         """Remove this method's files, and the folder if nothing else is in it."""
         # The result first: an incomplete folder must not look finished.
-        for path in (self.result, self.network, self.checkpoint, self.arrays, self.metrics):
+        for path in (self.result, self.network, self.checkpoint, self.arrays, self.one_pass, self.metrics):
             path.unlink(missing_ok=True)
         for path in self.path.glob("events.out.tfevents.*"):
             path.unlink(missing_ok=True)

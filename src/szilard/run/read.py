@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tomllib
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from szilard.data.npz import Archive
 from szilard.errors import SzilardError, printable
 from szilard.likelihood import targets
 from szilard.likelihood.targets import DataTargets
+from szilard.run import one_pass
 from szilard.run import result as results
 from szilard.run.result import is_number, text
 
@@ -38,6 +40,7 @@ class MethodRun:
         result: content of ``result.json``; empty until the method has finished.
         history: lines of ``metrics.jsonl``, one dict for each epoch.
         arrays: content of ``arrays.npz``.
+        one_pass: content of ``one_pass.json`` (:func:`szilard.run.one_pass.check`), or empty.
     """
 
     key: str
@@ -45,6 +48,7 @@ class MethodRun:
     result: dict[str, Any] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    one_pass: dict[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -170,6 +174,7 @@ def _method(path: Path, number: int, notes: list[str]) -> MethodRun:
         notes.append(f"{diverged[:500]}.")
     if run.finished:
         run.arrays = _arrays(path, notes)
+        run.one_pass = _one_pass(path, notes)
     return run
 
 
@@ -234,6 +239,25 @@ def _arrays(path: Path, notes: list[str]) -> dict[str, np.ndarray]:
         notes.append(f"{name}/arrays.npz cannot be read, so the plots of its predictions are left out.")
     if damaged:
         notes.append(f"{name}/arrays.npz is damaged; left out: {_first(damaged)}.")
+    return found
+
+
+def _one_pass(path: Path, notes: list[str]) -> dict[str, Any]:
+    name, file = text(path.name), path / "one_pass.json"
+    if not os.path.lexists(file):
+        return {}
+    left_out = "so its figures of one pass are left out; szilard measure RUN --one-pass writes it again"
+    try:
+        found = one_pass.check(plain_json.loads(bounded.read(file, MOST_RESULT, _ADVICE)))
+    except (SzilardError, ValueError):
+        notes.append(f"{name}/one_pass.json is damaged, {left_out}.")
+        return {}
+    if (
+        found["result"]
+        != hashlib.sha256(bounded.read(path / "result.json", MOST_RESULT, _ADVICE)).hexdigest()
+    ):
+        notes.append(f"{name}/one_pass.json is of another training than result.json, {left_out}.")
+        return {}
     return found
 
 

@@ -9,13 +9,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from szilard.bayes.base_layer import BayesLayer
 from szilard.bayes.drawn_weights import BayesWeights, Drawn
 from szilard.bayes.groups import GroupScale, ScaledLayer
-from szilard.bayes.layers import BayesLayer
 from szilard.bayes.modes import drawn, mode
 from szilard.bayes.moments.value import GaussianTensor, Moments
 from szilard.bayes.weight import Weight
 from szilard.errors import SzilardError
+from szilard.networks import wrong_shape
 from szilard.networks.takes import call
 
 _WHOLE = BayesLayer | Drawn | ScaledLayer  # modules whose children are parts of one layer
@@ -103,7 +104,7 @@ def sampled(network: nn.Module, x: Any, draws: int, seed: int) -> dict[Place, Mo
         found.setdefault(place, Running(value)).add(value)
 
     for number in range(draws):
-        with drawn(network, seed, number), watched(network, add):
+        with wrong_shape.named(network, x), drawn(network, seed, number), watched(network, add):
             call(network, x)
     return {place: running.moments for place, running in found.items()}
 

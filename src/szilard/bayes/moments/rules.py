@@ -14,12 +14,9 @@ from szilard.networks.function_rules import PLACES, FunctionRules, Rule
 
 _R = TypeVar("_R", bound=Rule)
 
-#: Where a rule for an unknown function belongs.
-FAMILIES = "linear.py, activations.py, pooling.py, normalization.py, arithmetic.py, shapes.py or attention.py"
-
 _rules = FunctionRules(
     "the mean and variance of",
-    f"add one to a file of szilard/bayes/moments/ ({FAMILIES}), or predict with samples",
+    "register one with the decorator @szilard.bayes.rule, or predict with samples",
 )
 apply, names, table = _rules.apply, _rules.names, _rules.table
 

@@ -14,6 +14,7 @@ from szilard.bayes.modes import mode
 from szilard.bayes.moments.layer_moments import refuse_training
 from szilard.bayes.moments.value import GaussianTensor, Moments, both
 from szilard.errors import SzilardError
+from szilard.networks import wrong_shape
 from szilard.networks.takes import call
 
 
@@ -36,13 +37,15 @@ def propagate(network: nn.Module, x: Any, *, factors: Mapping[str, float] | None
         same structure of them.
 
     Raises:
-        SzilardError: a network in training mode, an operation without a rule, or a factor for no module.
+        SzilardError: a network in training mode, inputs of a wrong shape, an operation without a rule, or a factor for
+            no module.
     """
     refuse_training(network)
     with ExitStack() as stack:
         stack.enter_context(mode(network, "moments"))
         if factors:
             stack.enter_context(scaled(network, factors))
+        stack.enter_context(wrong_shape.named(network, x))
         output = call(network, x)
     return pytree.tree_map_only(Tensor, _moments, output)
 

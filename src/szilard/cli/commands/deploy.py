@@ -11,9 +11,11 @@ from szilard.cli.options import output as o
 GROUP = "Run"
 EXAMPLES = (
     "szilard deploy runs/digits -o digits.onnx",
+    "szilard deploy runs/digits -o digits.onnx --match-draws",
     "szilard deploy runs/digits -o digits.onnx --samples 32",
     "szilard deploy runs/a runs/b runs/c -o ensemble.onnx",
     "szilard deploy runs/digits --backend native",
+    "szilard deploy runs/digits --remote localhost:9090",
     "szilard deploy weights.pt --network network.py:build --data table.csv --target price -o price.onnx",
 )
 
@@ -24,9 +26,13 @@ def deploy(
     backend: p.Backend = "auto",
     mode: p.Mode = None,
     samples: p.Samples = None,
+    match_draws: p.MatchDraws = False,
     seed: p.Seed = 0,
     batch: p.Batch = None,
     threads: p.Threads = 1,
+    remote: p.Remote = None,
+    processor: p.Processor = None,
+    noisy: p.Noisy = False,
     method: n.MethodOfRun = None,
     data: d.EvaluationData = None,
     data_root: d.DataRoot = None,
@@ -49,16 +55,22 @@ def deploy(
     from szilard.cli import (
         deployed_ensemble,
         deployed_shrunken,
+        deployed_uncertainty,
         deployment,
         deployment_summary,
         output,
         run_paths,
     )
+    from szilard.cli.deployed_remote import Device
     from szilard.cli.goal import parse_shape
     from szilard.cli.messages import library_notifier
     from szilard.cli.request import Request
 
-    chosen = deployment.runtime(backend, out)
+    device = Device.typed(remote, backend, out, processor=processor, noisy=noisy)
+    chosen = deployment.runtime(backend if device is None else "tvm", out)
+    if device is not None:
+        device.reach()
+    batch = 1 if batch is None and device is not None else batch
     options = deployment.Options(chosen, mode, samples, seed, batch, threads)
     notify = library_notifier(quiet=False)
     files = [
@@ -75,8 +87,10 @@ def deploy(
             sources.append(deployment.opened(request, parse_shape(input_shape), notify))
         source = deployed_ensemble.together(sources, files)
         source = deployed_shrunken.without_dead_units(source, options, notify)
+        source, before, after = deployed_uncertainty.matched(source, options, match_draws)
         compiled = deployment.compiled(source, options, out)
-        figures = deployment_summary.figures(compiled, source, options, files, out)
+        uncertainty = deployed_uncertainty.figures(source, before, after)
+        figures = deployment_summary.figures(compiled, source, options, files, out, device) | uncertainty
     if json:
         output.as_json(figures)
     else:

@@ -11,6 +11,8 @@ from szilard.cli.options import network as n
 from szilard.cli.options import output as o
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from szilard.cli.figures import Row
     from szilard.cli.latency_runs import LatencyOptions
     from szilard.cli.request import Request
@@ -23,6 +25,7 @@ EXAMPLES = (
     "szilard measure runs/digits/ssvi/network.pt --samples 100 --json",
     "szilard measure weights.pt --network network.py:build --data arrays.npz",
     "szilard measure runs/digits --latency --batch 1 --threads 1 --by-layer",
+    "szilard measure runs/digits --one-pass --latency",
 )
 
 
@@ -41,6 +44,7 @@ def measure(
     samples: o.Samples = 32,
     seed: o.Seed = 0,
     latency: t.Latency = False,
+    one_pass: t.OnePass = False,
     batch: t.Batch = None,
     threads: t.Threads = None,
     by_layer: t.ByLayer = False,
@@ -49,9 +53,10 @@ def measure(
     wide: o.Wide = False,
 ) -> None:
     """Measure the quality and the cost of a trained network. Also takes a plain PyTorch state dict."""
-    from szilard.cli import detail_tables, figures, latency_tables, output
+    from szilard.cli import detail_tables, figures, latency_tables, one_pass_tables, output
     from szilard.cli.latency_runs import LatencyOptions
     from szilard.cli.request import Request, check_samples
+    from szilard.errors import SzilardError
     from szilard.model import saved_network
 
     request = Request.typed(
@@ -61,9 +66,13 @@ def measure(
     check_samples(samples)
     timing = LatencyOptions.typed(latency, batch=batch, threads=threads, by_layer=by_layer, noisy=noisy)
     if path.is_file() and not saved_network.is_finished(path):
+        if one_pass:
+            raise SzilardError(
+                f"--one-pass compares networks with uncertainty, and {path} holds plain weights"
+            )
         rows, name, ood_name = _of_weights(request, samples, seed, timing, quiet=json)
     else:
-        rows, of = _of_saved_networks(request, samples, seed, timing)
+        rows, of = _of_saved_networks(request, samples, seed, timing, one_pass=one_pass)
         name, ood_name = of.name, of.judged_ood_name
     if json:
         output.as_json({"data": name, "ood": ood_name, "networks": rows})
@@ -71,14 +80,15 @@ def measure(
     figures.print_rows(rows, f"{name}, test set" + (f"; OOD: {ood_name}" if ood_name else ""), wide=wide)
     detail_tables.show(rows, wide=wide)
     latency_tables.show(rows, wide=wide)
+    one_pass_tables.show(rows, wide=wide)
 
 
 def _of_saved_networks(
-    request: Request, samples: int, seed: int, timing: LatencyOptions | None
+    request: Request, samples: int, seed: int, timing: LatencyOptions | None, *, one_pass: bool
 ) -> tuple[list[Row], DataSet]:
     """A row for each network of a run, a method's folder or a file of szilard; and the data."""
     from szilard import methods
-    from szilard.cli import latency_runs, loading, network_data, run_paths
+    from szilard.cli import latency_runs, loading, network_data, one_pass_runs, run_paths
     from szilard.cli.external import adapted_outputs
     from szilard.cli.messages import notifier
     from szilard.errors import SzilardError
@@ -89,6 +99,7 @@ def _of_saved_networks(
     rows: list[Row] = []
     data: DataSet | None = None
     times: list[dict[str, Any]] = []
+    saved: list[tuple[dict[str, Any], Path]] = []
     for number, file in enumerate(files):
         found = loading.saved_network_of(file, request, notify)
         data = network_data.for_network(found, request.data_options, str(file), data)
@@ -105,7 +116,14 @@ def _of_saved_networks(
         )
         name = methods.label(found.method, found.network)
         time = times[number] if times else None
+        if one_pass:
+            compared = one_pass_runs.compared(found, data, file, request, seed, timing)
+            if compared is not None:
+                details["one_pass"] = compared
+                saved.append((compared, file))
         rows.append(_row(name, found.method.name, quality, cost, details, data.task, time))
+    if one_pass:
+        one_pass_runs.save_all(saved, files, request, notify)
     if data is None:
         raise SzilardError(f"{path} holds no finished network; name a run folder or a network")
     return rows, data

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-_FILE, _UNCERTAINTY = "Compiled file", "Uncertainty"
+_FILE, _UNCERTAINTY, _DEVICE = "Compiled file", "Uncertainty", "Another machine"
 
 Paths = Annotated[
     list[Path],
@@ -51,6 +51,33 @@ Threads = Annotated[
     int,
     typer.Option("--threads", metavar="N", help="Threads of the runtime.", rich_help_panel=_FILE),
 ]
+Remote = Annotated[
+    str | None,
+    typer.Option(
+        "--remote",
+        metavar="HOST:PORT",
+        help="Compile with TVM, and compare outputs and measure time on this machine, where python -m "
+        "tvm.exec.rpc_server runs.",
+        rich_help_panel=_DEVICE,
+    ),
+]
+Processor = Annotated[
+    str | None,
+    typer.Option(
+        "--processor",
+        metavar="NAME",
+        help="With --remote: aarch64, riscv64 or x86-64. Default: what the device says.",
+        rich_help_panel=_DEVICE,
+    ),
+]
+Noisy = Annotated[
+    bool,
+    typer.Option(
+        "--noisy",
+        help="With --remote: print times of a device that is too noisy, too; they are labelled.",
+        rich_help_panel=_DEVICE,
+    ),
+]
 Mode = Annotated[
     str | None,
     typer.Option(
@@ -68,6 +95,15 @@ Samples = Annotated[
         "--samples",
         metavar="N",
         help="Draws of the weights in mode samples, which this option chooses (32).",
+        rich_help_panel=_UNCERTAINTY,
+    ),
+]
+MatchDraws = Annotated[
+    bool,
+    typer.Option(
+        "--match-draws",
+        help="Multiply the variances of mode moments so that one pass has the mean epistemic uncertainty of draws, on "
+        "inputs of the validation split.",
         rich_help_panel=_UNCERTAINTY,
     ),
 ]

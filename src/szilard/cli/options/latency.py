@@ -16,6 +16,15 @@ Latency = Annotated[
         rich_help_panel=_LATENCY,
     ),
 ]
+OnePass = Annotated[
+    bool,
+    typer.Option(
+        "--one-pass",
+        help="Also compare predictions in one pass with those of mean weights and draws; with --latency, their time "
+        "too. Saved in the run folder, for szilard report.",
+        rich_help_panel=_LATENCY,
+    ),
+]
 Batch = Annotated[
     int | None,
     typer.Option(

@@ -122,7 +122,10 @@ def _not_traced(reason: str) -> str:
     if "data-dependent" in reason or "data dependent" in reason:
         why = "its forward decides by the values of tensors; use torch.where instead of if"
     elif "Constraints violated" in reason:
-        why = "its forward fixes the size of the batch; compile it for one size (batch=)"
+        why = (
+            "its forward fixes the size of the batch, as len(x) does; use x.shape[0] there, compile it for one size "
+            "(batch=)"
+        )
     else:
         why = reason
     return f"torch.export cannot trace the network: {why}, or choose backend native or eager"

@@ -14,7 +14,7 @@ from szilard.deploy.native.choice import Faster
 from szilard.deploy.native.layers import lowered
 from szilard.deploy.native.traced import Traced, made
 from szilard.deploy.uncertainty import OfClasses, Rule
-from szilard.errors import SzilardError
+from szilard.errors import SzilardError, first_line
 from szilard.kernels import native
 from szilard.kernels.inference import Compiled, Program
 from szilard.kernels.inference.uncertainty import MULTIPLE, class_uncertainty
@@ -46,7 +46,7 @@ class Native(Backend):
         programs[min(len(job.example), MOST)]
         job.decisions.extend(faster.lines())
         conclude = _conclusion(job.graph.rule.eval(), moments)
-        standardise = job.graph.inputs
+        standardise, factor = job.graph.inputs, job.graph.factor
 
         # Outputs of the library have no gradient, so that no block without gradients is needed, which takes 2 µs.
         def run(x: Tensor) -> tuple[Tensor, ...]:
@@ -60,6 +60,8 @@ class Native(Backend):
             mean, variance = (
                 outputs[0] if len(outputs) == 1 else (torch.cat(part) for part in zip(*outputs, strict=True))
             )
+            if factor != 1:
+                variance = variance * factor
             return (*conclude(mean, variance), mean, variance)
 
         return run
@@ -96,8 +98,15 @@ class _Programs:
         if batch not in self._found:
             program = Program(batch, self._moments)
             # Modules that keep their class read their weights as Gaussians in this mode.
-            with bayes.mode(self._network, "moments" if self._moments else "mean"):
-                output = self._network(made(program, program.input(self._shape)))
+            try:
+                with bayes.mode(self._network, "moments" if self._moments else "mean"):
+                    output = self._network(made(program, program.input(self._shape)))
+            except SzilardError:
+                raise
+            except Exception as error:  # a forward that reads weights, or the values of its input
+                raise SzilardError(
+                    f"the native backend cannot trace the network: {first_line(error)}; choose another backend"
+                ) from error
             if not isinstance(output, Traced):
                 raise SzilardError(
                     "the network's output does not depend on its input in a way that can be traced"

@@ -28,6 +28,8 @@ class Tvm(Backend):
             raise SzilardError(
                 "the tvm backend writes no file that is opened again; deploy.tvm_objects writes objects"
             )
+        if job.threads != 1:
+            raise SzilardError("threads must be 1 for programs of TVM; choose another backend for more")
         sizes = (MOST, 1) if job.dynamic else (len(job.example),)
         job.decisions.append(f"tvm programs for batches of {' and '.join(map(str, sizes))}")
         return Programs(job, {size: built(module(job, size), here()) for size in sizes})

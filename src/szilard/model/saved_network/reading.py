@@ -28,7 +28,7 @@ _FREE_BYTES = 64 << 20
 
 
 def load(
-    path: Path,
+    path: Path | str,
     network_spec: str | None = None,
     *,
     trusted: bool = False,
@@ -51,6 +51,7 @@ def load(
         SzilardFileError: not a saved network, truncated, not of the network that the spec builds, or it names code that
             is not trusted.
     """
+    path = Path(path)
     try:
         with checkpoint.reading(path, "network"):
             return _load(path, network_spec, trusted, tell)

@@ -1,0 +1,96 @@
+"""Epistemic uncertainty of one pass in ``szilard deploy``: compared with draws, and matched to them if wanted."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from torch import Tensor
+
+from szilard.cli.deployment import Options, Source
+from szilard.deploy import DrawsComparison, compare_with_draws
+from szilard.deploy.arguments import mode_for
+from szilard.errors import SzilardError
+
+_MOST = 64  # inputs of a comparison
+_FAR = 1.5  # a ratio of epistemic uncertainties that is a warning
+
+
+def matched(
+    source: Source, options: Options, match: bool
+) -> tuple[Source, DrawsComparison | None, DrawsComparison | None]:
+    """The source, its comparison with draws, and the comparison on other inputs once the variance has been matched.
+
+    Comparisons are on inputs of the validation split: on the first ones, and after matching on as many others. There
+    are none for other modes than moments, and none without data.
+
+    Args:
+        source: what is compiled.
+        options: as typed.
+        match: multiply the variance so that one pass has the mean epistemic uncertainty of draws.
+
+    Raises:
+        SzilardError: matching was asked for, and the mode is another one or there are too few inputs.
+    """
+    mode = mode_for(source.networks, options.chosen_mode, options.samples)
+    if mode != "moments":
+        if match:
+            raise SzilardError(f"--match-draws is for mode moments, and the mode is {mode}; leave it out")
+        return source, None, None
+    x = source.validation
+    if x is None or len(x) < 2:
+        if match:
+            raise SzilardError("--match-draws needs inputs of a validation split; add --data")
+        return source, None, None
+    half = min(_MOST, len(x) // 2)
+    found = _compared(source, options, x[:half])
+    if not match:
+        return source, found, None
+    source = replace(source, variance_factor=found.factor)
+    return source, found, _compared(source, options, x[half : 2 * half])
+
+
+def _compared(source: Source, options: Options, x: Tensor) -> DrawsComparison:
+    return compare_with_draws(
+        source.networks[0], x, task=source.task, calibration=source.calibration, inputs=source.inputs,
+        variance_factor=source.variance_factor, seed=options.seed,
+    )  # fmt: skip
+
+
+def figures(source: Source, before: DrawsComparison | None, after: DrawsComparison | None) -> dict[str, Any]:
+    """The comparison as ``szilard deploy --json`` prints it; empty if there is none."""
+    found = after or before
+    if found is None:
+        return {}
+    return {
+        "epistemic_ratio": found.ratio,
+        "epistemic_draws": found.count,
+        "epistemic_inputs": found.inputs,
+        "variance_factor": source.variance_factor,
+    }
+
+
+def rows(figures: dict[str, Any]) -> list[tuple[str, str]]:
+    """Rows of the table."""
+    if "epistemic_ratio" not in figures:
+        return []
+    on = f"{figures['epistemic_inputs']} inputs of the validation split"
+    text = f"{figures['epistemic_ratio']:.2f} of that of {figures['epistemic_draws']} draws, on {on}"
+    found = [("epistemic uncertainty", text)]
+    if figures["variance_factor"] != 1:
+        found.append(("", f"variance of the outputs x {figures['variance_factor']:.3g}, matched to draws"))
+    return found
+
+
+def notes(figures: dict[str, Any]) -> list[list[str]]:
+    """A warning below the table where one pass is far from draws."""
+    ratio = figures.get("epistemic_ratio", 1.0)
+    if 1 / _FAR < ratio < _FAR:
+        return []
+    hint = (
+        "use --samples 32"
+        if figures["variance_factor"] != 1
+        else "use --match-draws, which corrects its mean, or --samples 32"
+    )
+    way = "little" if ratio < 1 else "much"
+    return [[f"Warning: one pass has too {way} epistemic uncertainty for this network: {hint}."]]

@@ -1,0 +1,118 @@
+"""Epistemic uncertainty of one pass beside that of draws, and the factor that makes both equal."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+import szilard
+from szilard import SzilardError, bayes, deploy, methods
+from szilard.likelihood import Gaussian
+
+COPIES = 16
+KNOWN_NOISE = Gaussian(1.0)
+
+
+class Average(nn.Module):
+    """The mean over positions of a map with one weight, which all positions share: the output is w · mean(x)."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Conv1d(1, 1, 1, bias=False)
+
+    def forward(self, x):
+        return self.layer(x).mean(2)
+
+
+def averaging(log_std=-1.0):
+    network = bayes.bayesianize(Average(), density=1.0).eval()
+    (weight,) = bayes.weights(network).values()
+    weight.log_std.data.fill_(log_std)
+    return network
+
+
+def classes(seed=0):
+    torch.manual_seed(seed)
+    network = nn.Sequential(nn.Linear(6, 30), nn.ReLU(), nn.Linear(30, 4))
+    network = szilard.bayesianize(network, density=1.0).eval()
+    for weight in bayes.weights(network).values():
+        weight.log_std.data.fill_(-1.5)
+    return network
+
+
+X = torch.randn(60, 6, generator=torch.Generator().manual_seed(3))
+ONES = torch.ones(4, 1, COPIES)
+
+
+def test_an_average_over_shared_weights_loses_a_factor_that_is_found():
+    """Var(w) = s², and s² / n where positions count as independent."""
+    draws = 2000
+    found = deploy.compare_with_draws(averaging(), ONES, task=KNOWN_NOISE, draws=draws)
+    error = (2 / draws) ** 0.5  # of a sample variance
+    variance = torch.tensor(-2.0).exp().item()
+    assert found.one_pass == pytest.approx(variance / COPIES, rel=1e-5)
+    assert found.draws == pytest.approx(variance, rel=4 * error)
+    assert found.factor == pytest.approx(found.draws / found.one_pass, rel=1e-5)
+    assert found.factor == pytest.approx(COPIES, rel=4 * error)
+    assert found.ratio == pytest.approx(1 / COPIES, rel=4 * error)
+    assert (found.inputs, found.count) == (4, draws)
+
+
+@pytest.mark.parametrize("backend", ["eager", "native"])
+def test_a_compiled_network_with_the_factor_has_the_uncertainty_of_draws(backend):
+    if backend not in deploy.installed():
+        pytest.skip("there are no C++ kernels here")
+    network = classes()
+    found = deploy.compare_with_draws(network, X)
+    matched = deploy.compile(network, X[:8], backend=backend, variance_factor=found.factor)
+    plain = deploy.compile(network, X[:8], backend=backend)
+    ours, theirs = matched(X), plain(X)
+    assert float(ours.epistemic.mean()) == pytest.approx(found.draws, rel=1e-3)
+    assert float(theirs.epistemic.mean()) == pytest.approx(found.one_pass, rel=1e-3)
+    torch.testing.assert_close(ours.variance, theirs.variance * found.factor)
+    torch.testing.assert_close(ours.mean, theirs.mean)
+    assert matched.metadata["szilard.variance_factor"] == f"{found.factor:.6g}"
+    again = deploy.compare_with_draws(network, X, variance_factor=found.factor)
+    assert again.ratio == pytest.approx(1, rel=1e-4)
+    assert again.factor == pytest.approx(found.factor, rel=1e-3)
+
+
+def test_predictions_of_a_method_take_the_factor():
+    method = methods.SSVI(n_data=100, density=1.0)
+    network = method.prepare(
+        nn.Sequential(nn.Linear(6, 30), nn.ReLU(), nn.Linear(30, 4)), "classification"
+    ).eval()
+    compiled = deploy.compile(network, X[:8], backend="eager", variance_factor=3.0)(X)
+    found = method.predict_one_pass(network, X, variance_factor=3.0)
+    torch.testing.assert_close(found.epistemic(), compiled.epistemic, atol=1e-5, rtol=1e-4)
+
+
+def test_units_of_inputs_are_those_of_the_compiled_network():
+    network, units = classes(), deploy.Units(5.0, 2.0)
+    found = deploy.compare_with_draws(network, X * 2 + 5, inputs=units)
+    assert found.one_pass == pytest.approx(deploy.compare_with_draws(network, X).one_pass, rel=1e-4)
+
+
+@pytest.mark.parametrize("draws", [1, 0, -3])
+def test_one_draw_has_no_uncertainty(draws):
+    with pytest.raises(SzilardError, match="at least 2"):
+        deploy.compare_with_draws(classes(), X, draws=draws)
+
+
+def test_networks_without_uncertainty_are_refused():
+    with pytest.raises(SzilardError, match="Gaussian weights"):
+        deploy.compare_with_draws(nn.Linear(6, 4).eval(), X)
+    with pytest.raises(SzilardError, match="the same for all draws"):
+        deploy.compare_with_draws(averaging(), torch.zeros(4, 1, COPIES), task=KNOWN_NOISE)
+
+
+@pytest.mark.parametrize("factor", [0, -1.0, float("nan"), float("inf"), True, "2"])
+def test_invalid_factors_are_refused(factor):
+    with pytest.raises(SzilardError, match="above zero"):
+        deploy.compile(classes(), X[:2], backend="eager", variance_factor=factor)
+
+
+def test_other_modes_have_no_factor():
+    with pytest.raises(SzilardError, match="mode point has no variance"):
+        deploy.compile(classes(), X[:2], backend="eager", mode="point", variance_factor=2.0)
