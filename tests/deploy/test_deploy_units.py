@@ -112,6 +112,11 @@ def test_the_size_of_a_difference():
     small = {name: value * 1e-6 for name, value in outputs().items()}  # variances of a small unit
     wrong = small | {"epistemic": small["aleatoric"]}
     assert checking.difference(wrong, small, in_nats=False) == (pytest.approx(1.0), "epistemic")
+    vanishing = outputs(mean=torch.tensor([1.0]), variance=torch.tensor([1e-31]))  # float32 rounds 1 by 1e-7
+    assert checking.difference(vanishing | {"variance": torch.zeros(1)}, vanishing, in_nats=True)[0] < 1e-6
+    small_variance = outputs(mean=torch.tensor([1.0]), variance=torch.tensor([1e-12]))
+    zero = small_variance | {"variance": torch.zeros(1)}
+    assert checking.difference(zero, small_variance, in_nats=True) == (pytest.approx(1.0), "variance")
     nan = outputs(answer=torch.tensor([float("nan")]))
     assert checking.difference(nan, outputs(), in_nats=True) == (float("inf"), "answer")
     assert checking.difference(outputs(answer=torch.zeros(2)), outputs(), in_nats=True)[0] == float("inf")

@@ -17,9 +17,15 @@ def bayesian(spec: str = "mlp:16", shape=(1, 8, 8), outputs: int = 4, density: f
         for name, tensor in network.named_parameters():
             if name.endswith("log_std"):
                 tensor.fill_(-2.5)
-        for tensor in network.buffers():  # statistics of BatchNorm that a missing one would not match
+        for (
+            name,
+            tensor,
+        ) in network.named_buffers():  # statistics of BatchNorm that a missing one would not match
             if tensor.is_floating_point() and tensor.dim() == 1:
-                tensor.copy_(0.5 + torch.rand(tensor.shape, generator=generator))
+                least = (
+                    -0.5 if name.endswith("running_mean") else 2.5
+                )  # mean and deviation stay near 1 in all layers
+                tensor.copy_(least + torch.rand(tensor.shape, generator=generator))
     return network
 
 

@@ -17,6 +17,7 @@ from szilard.errors import SzilardError
 TOLERANCE = 1e-3  # of the outputs' size; float32 in another order differs by some 1e-6
 _MOST = 64  # inputs of the check
 _NATS = 1.0  # size of uncertainties in nats: they are differences of entropies of this size
+_ROUNDING = torch.finfo(torch.float32).eps
 _UNCERTAINTIES = ("aleatoric", "epistemic")
 
 
@@ -32,7 +33,8 @@ def difference(
     """The largest difference of two sets of outputs, relative to the outputs' size, and the name of its output.
 
     The size is the largest absolute value; both uncertainties have the size of their sum, so that rounding of an
-    epistemic uncertainty near zero does not count as a difference.
+    epistemic uncertainty near zero does not count as a difference. The size of a variance is at least that of the
+    rounding of its mean: runtimes set numbers near the smallest float32 to zero.
 
     Args:
         found, wanted: outputs by name, of the same shapes.
@@ -46,6 +48,8 @@ def difference(
         size = float(value.abs().max())
         if name in _UNCERTAINTIES:
             size = max(total, _NATS) if in_nats else total
+        elif name == "variance":
+            size = max(size, (_ROUNDING * float(wanted["mean"].abs().max())) ** 2)
         gap = float((found[name].double() - value.double()).abs().max())
         if math.isnan(gap):
             return float("inf"), name
