@@ -256,7 +256,7 @@ def test_fan_in_budgets_are_whole_and_near_the_total(shapes, density):
 def test_fan_in_budgets_by_hand():
     """2.5 entries a row in two weights, and 1.6 in three: what one is given more, another is given less."""
     assert budgets([FanIn(), FanIn()], [(10, 10), (10, 10)], 0.25) == [30, 20]
-    assert budgets([FanIn()] * 3, [(10, 16)] * 3, 0.1) == [20, 20, 10]  # 16 each: two up and one down
+    assert budgets([FanIn()] * 3, [(10, 16)] * 3, 0.1) == [10, 20, 20]  # of 48
 
 
 # -- refusals -----------------------------------------------------------------------------------------------
