@@ -129,5 +129,5 @@ def test_every_test_module_asserts_something():
 
 def test_test_files_have_different_names():
     """pytest imports them by name alone, and a part of the suite sees only its own files."""
-    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    names = [path.name for path in (graph.ROOT / "tests").rglob("test_*.py")]
     assert sorted({name for name in names if names.count(name) > 1}) == []
