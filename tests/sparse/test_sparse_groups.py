@@ -347,7 +347,7 @@ def test_methods_refuse_a_density_that_does_not_fit(name, options, match):
 def test_a_layer_that_does_not_fit_is_named():
     network = nn.Sequential(nn.Linear(8, 30), nn.ReLU(), nn.Linear(30, 5))
     with pytest.raises(
-        SzilardError, match=r"^2 cannot have the pattern 2:4: 4 does not divide the 30 columns.*'2'"
+        SzilardError, match=r"^layer '2' cannot have the pattern 2:4: 4 does not divide the 30 columns.*'2'"
     ):
         bayes.bayesianize(network, 0.5, pattern="2:4")
     found = bayes.weights(bayes.bayesianize(network, 0.5, pattern="2:4", except_="2"))

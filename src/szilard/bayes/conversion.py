@@ -224,7 +224,7 @@ def _budgets(
     for n in rest:
         if why := patterns[n].unfit(shapes[n]):
             raise SzilardError(
-                f"{names[n] or 'the network'} cannot have the pattern {patterns[n].name}: {why}; leave it dense with "
+                f"layer {names[n]!r} cannot have the pattern {patterns[n].name}: {why}; leave it dense with "
                 f"except_={names[n]!r}, or choose another pattern"
             )
     for whole in (True, False):  # the density holds within neuron patterns and within the others
