@@ -219,7 +219,7 @@ def test_largest_fan_in_equals_a_search(fan_in, seed):
 
 
 def test_fewer_entries_than_rows():
-    weight = torch.tensor([[1.0, 2.0], [5.0, 0.0], [0.0, -9.0]])
+    weight = torch.tensor([[4.0, 4.0], [5.0, 0.0], [0.0, -9.0]])
     assert torch.equal(Support.largest(weight, 2, "fan-in").flat(), flat([0, 0], [1, 0], [0, 1]))
     assert row_counts(Support.random((3, 2), 2, generator(), "fan-in")).count(1) == 2
 
