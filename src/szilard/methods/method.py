@@ -23,6 +23,7 @@ from szilard.methods import (
     optimizers,
 )
 from szilard.methods.predicting import Predicting
+from szilard.methods.training_state import processes
 from szilard.networks import WithNoise
 from szilard.networks.takes import call
 from szilard.topology.moves import Optimizers, several
@@ -178,6 +179,12 @@ class Method(Predicting):
         """
         return decay.groups(network, self.lr if lr is None else lr, self.lr_log_std, weight_decay)
 
+    def check_run(self, total_steps: int, processes: int) -> None:
+        """Raise if it cannot train for this number of steps or in this number of processes.
+
+        The first loss calls it, and :func:`szilard.fit` before it writes a file.
+        """
+
     # -- training -----------------------------------------------------------------------------------
 
     def loss(self, network: nn.Module, x: Any, y: Tensor) -> Tensor:
@@ -207,6 +214,8 @@ class Method(Predicting):
         self._seen = True
         if self.total_steps is None and training:
             self.total_steps = _DEFAULT_EPOCHS * math.ceil(self.n_data / max(1, inputs.count(x)))
+        if training and self._losses == self.step == 0 and self.total_steps is not None:
+            self.check_run(self.total_steps, processes())
         self._reset_noise(network)
         self._before_forward(network)
         weight = self.temperature_at(self.step) / self.n_data

@@ -99,6 +99,12 @@ class TrainingState:
             noise.reset(self.seed, self.step, self._losses, _rank(), number)
 
 
+def processes() -> int:
+    """Number of processes that train together."""
+    distributed = torch.distributed
+    return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
+
+
 def _rank() -> int:
     distributed = torch.distributed
     return distributed.get_rank() if distributed.is_available() and distributed.is_initialized() else 0
