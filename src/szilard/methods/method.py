@@ -179,12 +179,6 @@ class Method(Predicting):
         """
         return decay.groups(network, self.lr if lr is None else lr, self.lr_log_std, weight_decay)
 
-    def check_run(self, total_steps: int, processes: int) -> None:
-        """Raise if it cannot train for this number of steps or in this number of processes.
-
-        The first loss calls it, and :func:`szilard.fit` before it writes a file.
-        """
-
     # -- training -----------------------------------------------------------------------------------
 
     def loss(self, network: nn.Module, x: Any, y: Tensor) -> Tensor:

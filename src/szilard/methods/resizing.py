@@ -10,20 +10,19 @@ from torch import nn
 from szilard.bayes.network_weights import every_weight
 from szilard.errors import SzilardError
 from szilard.methods import checks
-from szilard.methods.method import Method
 from szilard.methods.stored_supports import match_supports
+from szilard.methods.training_state import TrainingState
 
 
-class Resizing(Method):
-    """Counts the entries of every step, for the FLOPs of training, and takes supports of any size from a checkpoint."""
+class Resizing(TrainingState):
+    """Base class beside :class:`~szilard.methods.method.Method`, of methods that change the number of entries.
 
+    It counts the entries of every step, for the FLOPs of training, and takes supports of any size from a checkpoint.
+    """
+
+    converts = True
     resizes = True
     _entries: Sequence[int] = ()  # of each weight, summed over the steps
-
-    @property
-    def converts(self) -> bool:  # type: ignore[override]
-        """Always: its weights are on supports."""
-        return True
 
     def check_run(self, total_steps: int, processes: int) -> None:
         if processes > 1:
