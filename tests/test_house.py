@@ -125,3 +125,9 @@ def test_every_test_module_asserts_something():
 
     without = [path.name for path in TESTS.rglob("test_*.py") if not asserts(ast.parse(path.read_text()))]
     assert without == []
+
+
+def test_test_files_have_different_names():
+    """pytest imports them by name alone, and a part of the suite sees only its own files."""
+    names = [path.name for path in (graph.ROOT / "tests").rglob("test_*.py")]
+    assert sorted({name for name in names if names.count(name) > 1}) == []

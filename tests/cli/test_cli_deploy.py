@@ -142,13 +142,13 @@ def test_samples_are_those_of_predict(table, tmp_path):
         "deploy", table / "run", "-o", tmp_path / "price.onnx", "--samples", 8, "--batch", 2, "--json"
     )
     assert typed.code == 0, typed.output
-    told = json.loads(typed.stdout)
-    assert (told["mode"], told["batch"], told["backend"]) == ("samples", 2, "onnx")
-    assert told["bytes"] == (tmp_path / "price.onnx").stat().st_size
-    assert told["difference"] < 1e-4
-    assert told["test_difference"] < 1e-4
-    assert 0 < told["test_inputs"] <= 30
-    assert set(told["seconds"]) == {"point", "samples"}
+    found = json.loads(typed.stdout)
+    assert (found["mode"], found["batch"], found["backend"]) == ("samples", 2, "onnx")
+    assert found["bytes"] == (tmp_path / "price.onnx").stat().st_size
+    assert found["difference"] < 1e-4
+    assert found["test_difference"] < 1e-4
+    assert 0 < found["test_inputs"] <= 30
+    assert set(found["seconds"]) == {"point", "samples"}
     predicted = szilard("predict", table / "run", table / "new.csv", "--samples", 8).stdout
     found = answers(tmp_path / "price.onnx", np.array([[580, 2], [700, 5]], np.float32))
     np.testing.assert_allclose(found["answer"], column(predicted, "mean"), rtol=1e-4)

@@ -83,10 +83,10 @@ def test_damaged_descriptions(content, tmp_path, name, value):
 
 
 @pytest.mark.parametrize(
-    "told", [{"shape": "[7]"}, {"batch": "4"}, {"dtype": "float64"}, {"shape": "[2, 3]"}]
+    "entries", [{"shape": "[7]"}, {"batch": "4"}, {"dtype": "float64"}, {"shape": "[2, 3]"}]
 )
-def test_descriptions_of_another_network(content, tmp_path, told):
-    path = changed(content, tmp_path / "n.onnx", {f"szilard.{key}": value for key, value in told.items()})
+def test_descriptions_of_another_network(content, tmp_path, entries):
+    path = changed(content, tmp_path / "n.onnx", {f"szilard.{key}": value for key, value in entries.items()})
     assert "not those that it describes" in refused(path)
 
 
@@ -151,10 +151,10 @@ def package(metadata=None) -> bytes:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("network/data/model.so", b"not a library")
-    told = Description(
+    description = Description(
         "point", (3,), None, torch.float32, ("answer", "aleatoric", "epistemic", "mean"), "rule"
     )
-    return inductor.described(file.getvalue(), told.entries() | (metadata or {}))
+    return inductor.described(file.getvalue(), description.entries() | (metadata or {}))
 
 
 def test_machine_code_is_not_opened_without_trust(tmp_path, monkeypatch):

@@ -101,7 +101,7 @@ def compile(
     shown = checking.some(example, size)
     wanted = _outputs(graph, shown)
     shape, names_of_labels = tuple(example.shape[1:]), arguments.check_labels(labels, wanted[0])
-    told = Description(
+    description = Description(
         mode,
         shape,
         size,
@@ -114,7 +114,7 @@ def compile(
     ).entries()
     kind = backends.kind(names[0])
     file = arguments.path_of(path, kind.suffix, kind.name)
-    job = Job(graph, shown, size is None, threads, file, told)
+    job = Job(graph, shown, size is None, threads, file, description)
     chosen, run, worst, decisions = _first(names, job, wanted)
     return Compiled(
         run,
@@ -127,7 +127,7 @@ def compile(
         names_of_labels,
         decisions,
         checks_inputs=chosen.checks_inputs,
-        metadata=told,
+        metadata=description,
         difference=worst,
     )
 

@@ -46,17 +46,17 @@ def load(path: Path | str, *, threads: int = 1, trusted: bool = False) -> Compil
     except OSError as error:
         raise SzilardError(f"{path} cannot be read: {error.strerror}") from error
     entries, opened = chosen.open(path, content, threads)
-    told = Description.of(entries, path)
-    decisions = (f"backend {name}, mode {told.mode}, from {path.name}",)
+    described = Description.of(entries, path)
+    decisions = (f"backend {name}, mode {described.mode}, from {path.name}",)
     return Compiled(
-        opened(told),
+        opened(described),
         name,
-        told.mode,
-        told.shape,
-        told.outputs,
-        told.batch,
-        told.dtype,
-        told.labels,
+        described.mode,
+        described.shape,
+        described.outputs,
+        described.batch,
+        described.dtype,
+        described.labels,
         decisions,
         metadata=entries,
     )

@@ -114,5 +114,5 @@ def target(session: Any, device: str, processor: str | None) -> tuple[dict[str, 
 def reason(error: BaseException) -> str:
     """The line of an error of TVM that says what is wrong; those before it say where it was caught."""
     lines = [line.strip() for line in str(error).splitlines()]
-    told = [line for line in lines if line and not line.startswith(_BEFORE)]
-    return printable(told[0] if told else type(error).__name__).rstrip(".")
+    kept = [line for line in lines if line and not line.startswith(_BEFORE)]
+    return printable(kept[0] if kept else type(error).__name__).rstrip(".")

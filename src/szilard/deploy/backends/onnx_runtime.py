@@ -32,8 +32,8 @@ class OnnxRuntime(Backend):
     def open(self, path: Path, content: bytes, threads: int) -> tuple[dict[str, str], Callable[[Any], Run]]:
         model, metadata = read(path, content)
 
-        def opened(told: Description) -> Run:
-            _check_interface(model, told, path)
+        def opened(described: Description) -> Run:
+            _check_interface(model, described, path)
             return Session(content, threads)
 
         return metadata, opened
@@ -217,7 +217,7 @@ def derive_second_moments(model: Any) -> None:
     model.graph.node.extend(nodes)
 
 
-def _check_interface(model: Any, told: Description, path: Path) -> None:
+def _check_interface(model: Any, described: Description, path: Path) -> None:
     """Compare inputs and outputs of the model with what its metadata says."""
     import onnx
 
@@ -227,8 +227,12 @@ def _check_interface(model: Any, told: Description, path: Path) -> None:
         kind = onnx.helper.tensor_dtype_to_np_dtype(given[0].type.tensor_type.elem_type).name if shape else ""
     except Exception:
         kind = ""
-    wanted = [told.batch or 0, *told.shape]
-    if shape != wanted or kind != str(told.dtype).removeprefix("torch.") or outputs != list(told.outputs):
+    wanted = [described.batch or 0, *described.shape]
+    if (
+        shape != wanted
+        or kind != str(described.dtype).removeprefix("torch.")
+        or outputs != list(described.outputs)
+    ):
         raise SzilardError(
             f"{path} is damaged: its inputs or outputs are not those that it describes; write it again"
         )
