@@ -5,12 +5,16 @@
 * digits: an MLP 64-256-256-10, 1500 steps of SGD (momentum 0.9, rate 0.1 along a cosine, batch 64), layer densities by
   Erdős-Rényi-Kernel, at 5, 2 and 1 % of the weights; mean ± standard error over seeds.
   ``digits_rigl_minus_set_1percent_pt`` and ``digits_set_minus_static_1percent_pt`` are differences of mean accuracies.
+* lottery tickets: the same MLP and recipe, 1500 steps in each phase, and eight levels that each remove 20 % of the
+  remaining weights, or as many as lead to 1 % of all; and the controls: a random mask with as many entries in each
+  layer, fresh values on the ticket's mask, and one level that removes all. ``ticket_minus_random_mask_pt`` is the
+  difference of mean accuracies at 0.8^8 of the weights, ``ticket_minus_random_mask_1percent_pt`` that at 1 %.
 * ``mlp_rigl95_step_vs_dense``: seconds of a training step of RigL at 5 % of an MLP 784-1024-1024-10 (batch 128, one
   thread), moves included, over those of a dense step of PyTorch; both in turn in one process.
 * ``erk_flops_match``: forward FLOPs of ResNet-50 with densities of Erdős-Rényi-Kernel over dense ones, at sparsities of
   80, 90, 95 and 96.5 %: 0.414, 0.242, 0.122 and 0.085 (Evci et al. 2020).
 
-``--quick``: three seeds, and 1 % of the weights only.
+``--quick``: three seeds, dynamic rules at 1 % of the weights only, and 300 steps in each phase of the tickets.
 """
 
 from __future__ import annotations
@@ -39,17 +43,27 @@ DENSITIES = (0.05, 0.02, 0.01)
 METHODS = ("static", "set", "rigl", "srigl", "itop", "gradual", "granet")
 #: ITOP's published interval of 1500 steps is as long as this training.
 OPTIONS: dict[str, dict[str, Any]] = {"itop": {"every": 100}}
+#: Lottery tickets and their controls.
+TICKETS: dict[str, dict[str, Any]] = {
+    "ticket": {}, "random mask": {"mask": "random"}, "random values": {"init": "random"},
+    "one shot": {"one_shot": True},
+}  # fmt: skip
+LEVELS, QUICK_STEPS = 8, 300  # steps in each phase with --quick
+TICKET_DENSITIES = (0.8**LEVELS, 0.01)
 ERK = {0.2: 0.414, 0.1: 0.242, 0.05: 0.122, 0.035: 0.085}
 Row = dict[str, Any]
 
 
-def trained(name: str, density: float, seed: int, part: data.DataSet) -> Row:
+def trained(name: str, density: float, seed: int, part: data.DataSet, steps: int = STEPS) -> Row:
     """Figures of one run on digits; ``name`` "dense" is ordinary training."""
-    options = {} if name == "dense" else {"density": density, **OPTIONS.get(name, {})}
+    given = OPTIONS.get(name, {}) | TICKETS.get(name, {})
+    options = {} if name == "dense" else {"density": density, **given}
+    if name in TICKETS:
+        options["prune"] = 1 - density ** (1 / LEVELS)
+    known = "deterministic" if name == "dense" else "tickets" if name in TICKETS else name
     method = methods.make(
-        "deterministic" if name == "dense" else name, len(part.train), seed=seed, total_steps=STEPS, lr=RATE,
-        optimizer="sgd", **options,
-    )  # fmt: skip
+        known, len(part.train), seed=seed, total_steps=steps, lr=RATE, optimizer="sgd", **options
+    )
     network = method.prepare(
         networks.build("mlp:256,256", part.input_shape, part.n_outputs, seed=seed)
     ).train()
@@ -61,7 +75,7 @@ def trained(name: str, density: float, seed: int, part: data.DataSet) -> Row:
     )
     alive = [weight.support.mask() for _, weight, _ in every_weight(network)]
     seconds = 0.0
-    for x, y in islice(batches, STEPS):
+    for x, y in islice(batches, steps):
         started = time.perf_counter()
         method.anneal(optimizer)
         method.loss(network, x, y).backward()
@@ -77,11 +91,11 @@ def trained(name: str, density: float, seed: int, part: data.DataSet) -> Row:
     names = [held.name for held in every_weight(network)]
     entries = dict(zip(names, method.mean_entries, strict=True)) if method.mean_entries else None
     moves = getattr(method, "moves", None)
-    growing = moves.gradient_steps(STEPS, STEPS) if moves is not None and name != "dense" else 0
+    growing = moves.gradient_steps(steps, steps) if moves is not None and name != "dense" else 0
     flops = cost.training_flops(
         network,
         part.input_shape,
-        examples=STEPS * BATCH,
+        examples=steps * BATCH,
         growth_examples=growing * BATCH,
         mean_entries=entries,
     )
@@ -103,7 +117,7 @@ def body(rows: list[Row]) -> list[list[str]]:
             return spread([row[key] for row in here], digits, factor)
 
         lines.append([
-            name if name == "dense" else f"{name}, {100 * density:g} %", cell("accuracy", 2, 100), cell("nll"),
+            name if name == "dense" else f"{name}, {100 * density:.3g} %", cell("accuracy", 2, 100), cell("nll"),
             cell("ece"), f"{statistics.fmean(row['train_flops'] for row in here) / dense:.3f}", cell("seconds", 1),
             "" if name == "dense" else cell("ever_alive", 3),
         ])  # fmt: skip
@@ -122,6 +136,18 @@ def difference(rows: list[Row], one: str, other: str, density: float) -> float:
         for name in (one, other)
     ]
     return 100 * (means[0] - means[1])
+
+
+def tickets(density: float, seeds: int, part: data.DataSet, steps: int) -> list[Row]:
+    """Tickets and their controls, with ``steps`` for each phase."""
+    rows = []
+    for name, options in TICKETS.items():
+        phases = 2 if options.get("one_shot") else LEVELS + 1
+        rows += [trained(name, density, seed, part, phases * steps) for seed in range(seeds)]
+        progress(
+            f"{name} at {100 * density:.3g} %: {spread([row['accuracy'] for row in rows[-seeds:]], 2, 100)} %"
+        )
+    return rows
 
 
 # -- the time of a step ---------------------------------------------------------------------------------------
@@ -205,11 +231,15 @@ def main() -> None:
         for name in METHODS:
             rows += [trained(name, density, seed, part) for seed in range(seeds)]
             progress(f"{name} at {100 * density:g} %: {body(rows)[-1][1]} %")
+    for density in TICKET_DENSITIES:
+        rows += tickets(density, seeds, part, QUICK_STEPS if arguments.quick else STEPS)
     print_table(f"digits, {seeds} seeds", COLUMNS, body(rows))
     ratios = {density: erk_ratio(density) for density in ERK}
     found: Row = {
         "digits_rigl_minus_set_1percent_pt": difference(rows, "rigl", "set", 0.01),
         "digits_set_minus_static_1percent_pt": difference(rows, "set", "static", 0.01),
+        "ticket_minus_random_mask_pt": difference(rows, "ticket", "random mask", 0.8**LEVELS),
+        "ticket_minus_random_mask_1percent_pt": difference(rows, "ticket", "random mask", 0.01),
         "erk_flops_match": all(abs(ratios[density] - value) < 6e-4 for density, value in ERK.items()),
         **{f"erk_flops_{100 * (1 - density):g}": ratio for density, ratio in ratios.items()},
         **step_ratio(),

@@ -70,6 +70,7 @@ SECONDS: dict[str, float] = {
     "tests/methods/test_exactness.py": 7.8,
     "tests/methods/test_methods.py": 7.7,
     "tests/methods/test_methods_compression.py": 11.0,
+    "tests/methods/test_methods_tickets.py": 5.0,
     "tests/model/test_training_saved.py": 9.7,
     "tests/model/test_training_trust.py": 3.2,
     "tests/report/test_report_damage.py": 8.7,

@@ -48,7 +48,7 @@ def test_only_options_that_have_an_effect_are_listed():
     found = {one["name"]: one for one in run("methods", "deterministic")["options"]}
     assert set(found) == {
         name for name in methods.options("deterministic") if methods.uses("deterministic", name)
-    } - {"growth"}  # a function, in Python only
+    }
     assert "temperature" not in found
     assert found["density"]["default"] == 1.0
     assert [one.default for one in methods.describe("sparse-deterministic") if one.name == "density"] == [

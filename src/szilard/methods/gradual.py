@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -11,9 +10,8 @@ from torch import nn
 from szilard import bayes
 from szilard.bayes.network_weights import every_weight
 from szilard.errors import SzilardError
-from szilard.methods import checks
 from szilard.methods.deterministic import Deterministic
-from szilard.methods.stored_supports import match_supports
+from szilard.methods.resizing import Resizing
 from szilard.sparse import check_density, make_pattern
 from szilard.sparse.pattern import UNSTRUCTURED
 from szilard.topology.budget import CubicBudget, largest_of_all
@@ -21,7 +19,7 @@ from szilard.topology.moves import Optimizers, several
 from szilard.topology.resize import resize
 
 
-class GradualPruning(Deterministic):
+class GradualPruning(Resizing, Deterministic):
     """Prune by global magnitude while training: the density falls along a cubic to its final value.
 
     Every ``every`` steps the entries of smallest |w| of the whole network are removed. Training starts dense, so that
@@ -45,8 +43,6 @@ class GradualPruning(Deterministic):
     source = "Zhu and Gupta 2017, arXiv:1710.01878"
     order = 24
     baseline = False
-    #: The number of entries changes in training.
-    resizes = True
 
     def __init__(
         self,
@@ -76,12 +72,6 @@ class GradualPruning(Deterministic):
         check_density(density)
         self.initial_density, self.density = initial_density, density
         self.budget = CubicBudget(initial_density, density, every, begin, end)
-        self._entries: list[int] = []  # of each weight, summed over the steps
-
-    @property
-    def converts(self) -> bool:  # type: ignore[override]
-        """Always: its weights are on supports."""
-        return True
 
     def _convert(self, network: nn.Module) -> nn.Module:
         return bayes.bayesianize(
@@ -97,8 +87,7 @@ class GradualPruning(Deterministic):
         )
 
     def after_step(self, network: nn.Module, optimizer: Optimizers = None) -> None:
-        now = [held.weight.support.nnz for held in every_weight(network)]
-        self._entries = [a + b for a, b in zip(self._entries or [0] * len(now), now, strict=True)]
+        self._count_entries(network)
         # Entries are removed first, so that the moves of the same step fill a support of the new size.
         total = self.total_steps or 0
         if self.budget.changes(self.step + 1, total):
@@ -119,21 +108,6 @@ class GradualPruning(Deterministic):
                 growth = weight.growth
                 resize(weight, weight.support.flat()[mask], several(optimizer))
                 weight.growth = growth
-
-    @property
-    def mean_entries(self) -> Sequence[float]:
-        return [total / max(1, self.step) for total in self._entries]
-
-    def state_dict(self) -> dict[str, Any]:
-        return {**super().state_dict(), "entries": list(self._entries)}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        checks.state(state, {"entries": None}, self.label)
-        super().load_state_dict(state)
-        self._entries = list(state["entries"])
-
-    def match_supports(self, network: nn.Module, state: dict[str, Any]) -> None:
-        match_supports(network, state)
 
 
 class GraNet(GradualPruning):

@@ -23,6 +23,7 @@ from szilard.methods import (
     optimizers,
 )
 from szilard.methods.predicting import Predicting
+from szilard.methods.training_state import processes
 from szilard.networks import WithNoise
 from szilard.networks.takes import call
 from szilard.topology.moves import Optimizers, several
@@ -207,6 +208,8 @@ class Method(Predicting):
         self._seen = True
         if self.total_steps is None and training:
             self.total_steps = _DEFAULT_EPOCHS * math.ceil(self.n_data / max(1, inputs.count(x)))
+        if training and self._losses == self.step == 0 and self.total_steps is not None:
+            self.check_run(self.total_steps, processes())
         self._reset_noise(network)
         self._before_forward(network)
         weight = self.temperature_at(self.step) / self.n_data

@@ -41,6 +41,12 @@ class TrainingState:
         self._losses = 0  # training losses since the last step: each has its own noise
         self._trained = False  # since it was made or its state was loaded
 
+    def check_run(self, total_steps: int, processes: int) -> None:
+        """Raise if it cannot train for this number of steps or in this number of processes.
+
+        The first loss calls it, and :func:`szilard.fit` before it writes a file.
+        """
+
     def anneal(self, optimizer: torch.optim.Optimizer) -> None:
         """Set the learning rates for the next step: a cosine from each group's initial rate to zero."""
         factor = 0.5 * (1 + math.cos(math.pi * min(1.0, self.step / (self.total_steps or 1))))
@@ -97,6 +103,12 @@ class TrainingState:
     def _reset_noise(self, network: nn.Module) -> None:
         for number, noise in enumerate(bayes.streams(network)):
             noise.reset(self.seed, self.step, self._losses, _rank(), number)
+
+
+def processes() -> int:
+    """Number of processes that train together."""
+    distributed = torch.distributed
+    return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
 
 
 def _rank() -> int:

@@ -3,6 +3,7 @@
 from szilard.sparse.move import Move
 from szilard.topology.budget import CubicBudget, largest_of_all
 from szilard.topology.gradient import GrowthGradient
+from szilard.topology.levels import Levels
 from szilard.topology.momentum import MomentumGrowth
 from szilard.topology.moves import Moves
 from szilard.topology.random_growth import RandomGrowth
@@ -15,6 +16,7 @@ __all__ = [
     "SCORES",
     "CubicBudget",
     "GrowthGradient",
+    "Levels",
     "MomentumGrowth",
     "Move",
     "Moves",

@@ -56,6 +56,7 @@ class Job:
 
     def run(self, network: nn.Module, *, resume: bool, overwrite: bool) -> Run:
         """Train the prepared ``network``, evaluate it once on the test set, and write all files."""
+        self.method.check_run(self._total_steps, self.fabric.world_size)
         with ExitStack() as stack:
             files = self.files
             if files is not None:
@@ -65,6 +66,11 @@ class Job:
                 return self._run(network, resume)
             except atomic.NotWritten as error:
                 raise error.advised("call it again with resume=True") from error
+
+    @property
+    def _total_steps(self) -> int:
+        steps = data_sets.n_batches(len(self.data.train), self.plan.batch_size, self.fabric.world_size)
+        return self.plan.epochs * steps
 
     def _run(self, network: nn.Module, resume: bool) -> Run:
         files = self.files
@@ -114,8 +120,7 @@ class Job:
     def _train(self, network: nn.Module, resume: bool) -> list[dict[str, Any]]:
         """Train; return the log of all epochs, including those before a resumption."""
         method, files, plan = self.method, self.files, self.plan
-        steps = data_sets.n_batches(len(self.data.train), plan.batch_size, self.fabric.world_size)
-        method.total_steps = plan.epochs * steps
+        method.total_steps = self._total_steps
         loop = Loop(
             self.fabric,
             method,
@@ -136,8 +141,8 @@ class Job:
                     loop.match(state["network"])
                     checkpoint.check_shapes(files.checkpoint, state["network"], network.state_dict())
                     resumable.check(
-                        files.checkpoint, state, method=method, optimizer=loop.optimizer, epochs=plan.epochs,
-                        steps=steps, processes=self.fabric.world_size,
+                        files.checkpoint, state, method=method, network=network, optimizer=loop.optimizer,
+                        epochs=plan.epochs, steps=loop.steps, processes=self.fabric.world_size,
                     )  # fmt: skip
                     self._compare_threads(files.checkpoint, state)
                     loop.restore(state)
@@ -145,7 +150,7 @@ class Job:
         first = self.fabric.global_rank == 0
         with (
             Log(files.path if files and self.tensorboard and first else None, method.step) as log,
-            Bar(methods.label(method), plan.epochs, steps, method.step, self.progress and first) as bar,
+            Bar(methods.label(method), plan.epochs, loop.steps, method.step, self.progress and first) as bar,
         ):
             loop.run(bar)
         if not history:  # a checkpoint of the last epoch, and a log that was emptied

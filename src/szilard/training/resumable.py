@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from szilard.bayes.network_weights import every_weight
 from szilard.file.error import SzilardFileError
 from szilard.methods import Method
+from szilard.topology import rewind
 
 _LARGEST = 1 << 53
 
@@ -20,6 +22,7 @@ def check(
     state: dict[str, Any],
     *,
     method: Method,
+    network: nn.Module,
     optimizer: torch.optim.Optimizer,
     epochs: int,
     steps: int,
@@ -31,6 +34,7 @@ def check(
         path: the checkpoint, for messages.
         state: its content.
         method, optimizer: of the run, in their initial state.
+        network: of the run, with the supports of the checkpoint.
         epochs, steps: epochs of the whole run; steps of one epoch.
         processes: number of processes.
 
@@ -50,10 +54,10 @@ def check(
             _refuse(path, "processes")
         _number(path, "energy", share.get("energy"))
         _number(path, "cost", share.get("cost"))
-        _check_method(path, share.get("method"), method, epochs * steps)
+        _check_method(path, share.get("method"), method, network, epochs * steps)
 
 
-def _check_method(path: Path, found: Any, method: Method, total: int) -> None:
+def _check_method(path: Path, found: Any, method: Method, network: nn.Module, total: int) -> None:
     expected = method.state_dict()
     if not isinstance(found, dict) or set(found) != set(expected):
         _refuse(path, "method")
@@ -63,10 +67,12 @@ def _check_method(path: Path, found: Any, method: Method, total: int) -> None:
     if found["task"] != expected["task"]:
         _refuse(path, "method task")
     entries = found.get("entries", [])
-    if not isinstance(entries, list):
+    if not isinstance(entries, list) or len(entries) not in (0, len(every_weight(network))):
         _refuse(path, "method entries")
     for count in entries:
         _whole(path, "method entries", count, _LARGEST)
+    if "rewind" in expected:
+        _check_rewind(path, found["rewind"], rewind.like(network))
     moves = found.get("moves", {})
     if not isinstance(moves, dict):
         _refuse(path, "method moves")
@@ -81,6 +87,18 @@ def _check_method(path: Path, found: Any, method: Method, total: int) -> None:
         for pair in batches:
             if not isinstance(pair, list | tuple) or len(pair) != 2 or not all(map(_is_floating, pair)):
                 _refuse(path, "method moves")
+
+
+def _check_rewind(path: Path, found: Any, expected: dict[str, Tensor]) -> None:
+    """Check for the values of a whole network, of the right shapes and types and finite, or for none."""
+    if not isinstance(found, dict) or (found and set(found) != set(expected)):
+        _refuse(path, "method rewind")
+    for name, value in found.items():
+        ours = expected[name]
+        if not isinstance(value, Tensor) or (value.shape, value.dtype) != (ours.shape, ours.dtype):
+            _refuse(path, "method rewind")
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            _refuse(path, "method rewind")
 
 
 def _check_optimizer(path: Path, found: Any, optimizer: torch.optim.Optimizer) -> None:

@@ -173,12 +173,13 @@ def _try_out(settings: Settings, data: DataSet) -> None:
     networks.check_fits(network, data)
     imbalance.weights(settings.fit.class_weights, data)
     data_sets.batches(data.train, settings.fit.batch_size or 1, seed=0, epoch=0, augment=settings.fit.augment)
+    steps = data_sets.n_batches(len(data.train), settings.fit.batch_size or 1)
     for name, options in settings.methods.items():
         with warnings.catch_warnings():  # they are repeated when it is trained
             warnings.simplefilter("ignore", SzilardWarning)
-            methods.make(name, len(data.train), **options).prepare(
-                network, data.target_type.meaning(data.n_outputs)
-            )
+            method = methods.make(name, len(data.train), **options)
+            method.prepare(network, data.target_type.meaning(data.n_outputs))
+            method.check_run((settings.fit.epochs or 1) * steps, 1)  # again later, for several processes
 
 
 def _check_free(folder: RunFolder, *, resume: bool, overwrite: bool) -> None:

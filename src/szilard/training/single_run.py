@@ -24,6 +24,8 @@ from szilard.training.trained import Run
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
+_PLAIN = (bool, int, float, str, list, tuple)  # types of options in a file
+
 
 def fit(
     method: Method,
@@ -128,13 +130,14 @@ def _refuse_files(**given: Any) -> None:
 def _options(method: Method) -> dict[str, Any]:
     """The options of a method that can be read from its attributes; enough to open its networks later.
 
-    Functions are left out: a file cannot store them, and the network opens without them.
+    Functions and other objects are left out: a file cannot store them, and the network opens without them. An attribute
+    can also have the name of an option and another meaning, such as ``last``, the terms of the last loss.
     """
     if method.name not in methods.names():
         return {}
     known = set(methods.options(method.name)) - {"seed", "total_steps"}
     found = {name: getattr(method, name) for name in sorted(known) if hasattr(method, name)}
-    return {name: value for name, value in found.items() if not callable(value)}
+    return {name: value for name, value in found.items() if value is None or isinstance(value, _PLAIN)}
 
 
 def _check(method: Method, data: DataSet) -> None:
