@@ -71,7 +71,8 @@ def _with_factors(trained: Trained, x: Tensor, factors: Mapping[str, float]) -> 
     """One pass with a factor for the variance of each layer's output."""
     with evaluating(trained.network):
         parts = [propagate(trained.network, part, factors=factors) for part in x.split(AT_ONCE)]
-    found = Moments(torch.cat([part.mean for part in parts]), torch.cat([part.variance for part in parts]))
+    # One set of moments: no categories that training has not seen.
+    found = Moments(*(torch.cat(list(one)).unsqueeze(0) for one in zip(*parts, strict=True)))
     method = trained.method
     return one_pass.predictive(method.likelihood, found, method.calibration, False)
 

@@ -16,7 +16,7 @@ from szilard.cli import app, command_files, commands
 
 COMMANDS = command_files.find()
 #: Options whose meaning differs between commands.
-OWN_MEANING = {"data", "network", "method", "task", "out", "samples", "seed", "batch", "threads"}
+OWN_MEANING = {"one_pass", "data", "network", "method", "task", "out", "samples", "seed", "batch", "threads"}
 
 
 def test_all_commands_are_found():

@@ -52,7 +52,10 @@ def from_moments(
     parameters = dict(network.named_parameters(remove_duplicate=False))
     named: dict[nn.Module, dict[str, Weight]] = {}
     made: dict[int, str] = {}
-    for name, (mean, std) in moments.items():
+    for name, pair in moments.items():
+        if not isinstance(pair, tuple | list) or len(pair) != 2:
+            raise SzilardError(f"the moments of {name} are no pair; give (mean, standard deviation)")
+        mean, std = pair
         if name not in parameters:
             raise SzilardError(
                 f"the network has no parameter {name!r}; its names are those of network.named_parameters()"

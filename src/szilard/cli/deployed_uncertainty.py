@@ -19,10 +19,10 @@ _FAR = 1.5  # a ratio of epistemic uncertainties that is a warning
 def matched(
     source: Source, options: Options, match: bool
 ) -> tuple[Source, DrawsComparison | None, DrawsComparison | None]:
-    """The source, its comparison with draws, and the comparison on other inputs once the variance has been matched.
+    """The source, its comparison with draws, and that comparison once the variance has been matched.
 
-    Comparisons are on inputs of the validation split: on the first ones, and after matching on as many others. There
-    are none for other modes than moments, and none without data.
+    Comparisons are on inputs of the validation split. A factor is fitted to the first ones, and both comparisons are
+    then on as many others. There are none for other modes than moments, and none without data.
 
     Args:
         source: what is compiled.
@@ -46,8 +46,8 @@ def matched(
     found = _compared(source, options, x[:half])
     if not match:
         return source, found, None
-    source = replace(source, variance_factor=found.factor)
-    return source, found, _compared(source, options, x[half : 2 * half])
+    matched_source, others = replace(source, variance_factor=found.factor), x[half : 2 * half]
+    return matched_source, _compared(source, options, others), _compared(matched_source, options, others)
 
 
 def _compared(source: Source, options: Options, x: Tensor) -> DrawsComparison:
@@ -64,6 +64,7 @@ def figures(source: Source, before: DrawsComparison | None, after: DrawsComparis
         return {}
     return {
         "epistemic_ratio": found.ratio,
+        "epistemic_ratio_unmatched": before.ratio if before is not None else found.ratio,
         "epistemic_draws": found.count,
         "epistemic_inputs": found.inputs,
         "variance_factor": source.variance_factor,
@@ -78,7 +79,8 @@ def rows(figures: dict[str, Any]) -> list[tuple[str, str]]:
     text = f"{figures['epistemic_ratio']:.2f} of that of {figures['epistemic_draws']} draws, on {on}"
     found = [("epistemic uncertainty", text)]
     if figures["variance_factor"] != 1:
-        found.append(("", f"variance of the outputs x {figures['variance_factor']:.3g}, matched to draws"))
+        found.append(("", f"{figures['epistemic_ratio_unmatched']:.2f} before it was matched to draws"))
+        found.append(("", f"(variance of the outputs x {figures['variance_factor']:.3g}, from other inputs)"))
     return found
 
 

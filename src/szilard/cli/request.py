@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 Tell = Callable[[str], object]
 
+#: Of the comparison of one pass with draws: inputs, the fewest that say something, draws, and a ratio that is told.
+_COMPARED, _FEWEST, _DRAWS, _FAR = 32, 8, 30, 1.5
+
 
 @dataclass(frozen=True)
 class Request:
@@ -117,9 +120,29 @@ class Draws:
         if all(weight.is_point for weight in bayes.weights(network).values()):
             self.tell_of_point(name, tell)
             return method.predict(network, x, samples=1, seed=self.seed)
-        return method.predict_one_pass(network, x)
+        found = method.predict_one_pass(network, x)
+        _compare(method, network, x, found, tell)
+        return found
 
     def tell_of_point(self, name: str, tell: Tell) -> None:
         """Say what ``--one-pass`` means for a network whose weights have no uncertainty."""
         if self.one_pass:
             tell(f"{name} has no uncertainty of its weights, so that --one-pass changes nothing")
+
+
+def _compare(method: Method, network: nn.Module, x: Any, found: Predictive, tell: Tell) -> None:
+    """Say if one pass has another epistemic uncertainty than draws, on the first inputs."""
+    from szilard.methods import inputs
+
+    some = next(inputs.parts(x, _COMPARED, next(network.parameters()).device))
+    count = inputs.count(some)
+    if count < _FEWEST:
+        return
+    drawn = method.predict(network, some, samples=_DRAWS).epistemic()
+    wanted = float(drawn.double().mean()) * _DRAWS / (_DRAWS - 1)
+    ratio = float(found.epistemic()[:count].double().mean()) / wanted if wanted > 0 else 1.0
+    if not 1 / _FAR < ratio < _FAR:
+        tell(
+            f"one pass has {ratio:.2f} of the epistemic uncertainty of {_DRAWS} draws, on the first {count} inputs; "
+            "leave out --one-pass to predict with draws (szilard deploy --match-draws corrects the mean)"
+        )

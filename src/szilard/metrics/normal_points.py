@@ -37,3 +37,15 @@ def normal_quantiles(points: int) -> Tensor:
     """``[points]`` quantiles at equal probabilities, float64, scaled so that mean and variance are exactly 0 and 1."""
     found = torch.special.ndtri((torch.arange(points, dtype=torch.float64) + 0.5) / points)
     return found / found.square().mean().sqrt()
+
+
+def normal_trapezoid(points: int, span: float = 8.0) -> tuple[Tensor, Tensor]:
+    """Nodes ``[points]`` from -span to span at equal distances, and their weights, whose sum is 1; float64.
+
+    For a smooth function of a normal variable it converges faster than any power of the distance, also where the
+    function varies within a small part of a deviation, as a sigmoid of a wide Gaussian does. Gauss-Hermite nodes are
+    too far apart for these.
+    """
+    nodes = torch.linspace(-span, span, points, dtype=torch.float64)
+    weights = torch.exp(-0.5 * nodes.square())
+    return nodes, weights / weights.sum()

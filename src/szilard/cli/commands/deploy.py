@@ -5,6 +5,7 @@ from __future__ import annotations
 from szilard.cli.options import compression as c
 from szilard.cli.options import data as d
 from szilard.cli.options import deploy as p
+from szilard.cli.options import latency as t
 from szilard.cli.options import network as n
 from szilard.cli.options import output as o
 
@@ -32,7 +33,7 @@ def deploy(
     threads: p.Threads = 1,
     remote: p.Remote = None,
     processor: p.Processor = None,
-    noisy: p.Noisy = False,
+    noisy: t.Noisy = False,
     method: n.MethodOfRun = None,
     data: d.EvaluationData = None,
     data_root: d.DataRoot = None,

@@ -70,14 +70,6 @@ Processor = Annotated[
         rich_help_panel=_DEVICE,
     ),
 ]
-Noisy = Annotated[
-    bool,
-    typer.Option(
-        "--noisy",
-        help="With --remote: print times of a device that is too noisy, too; they are labelled.",
-        rich_help_panel=_DEVICE,
-    ),
-]
 Mode = Annotated[
     str | None,
     typer.Option(
