@@ -40,7 +40,7 @@ from szilard.sparse.allocation import allocate
 
 SEEDS, STEPS, BATCH, RATE = 5, 1500, 64, 0.1
 DENSITIES = (0.05, 0.02, 0.01)
-METHODS = ("static", "set", "rigl", "itop", "gradual", "granet")
+METHODS = ("static", "set", "rigl", "srigl", "itop", "gradual", "granet")
 #: ITOP's published interval of 1500 steps is as long as this training.
 OPTIONS: dict[str, dict[str, Any]] = {"itop": {"every": 100}}
 #: Lottery tickets and their controls.

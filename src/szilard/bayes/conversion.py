@@ -70,9 +70,10 @@ def bayesianize(
         allocation: ``"uniform"`` or ``"erk"`` (small layers denser, same total).
         dense_stem: leave the first layer dense if it is a convolution (it has few weights, and all features depend on
             it).
-        pattern: in which units a weight exists: ``"unstructured"``, blocks such as ``"block32"``, or ``"neuron"``
-            (whole rows and columns), where the first weight keeps all its inputs and the last one all its outputs. Each
-            weight keeps its share of ``density`` to the nearest unit, and at least one unit.
+        pattern: in which units a weight exists: ``"unstructured"``, blocks such as ``"block32"``, ``"neuron"`` (whole
+            rows and columns), where the first weight keeps all its inputs and the last one all its outputs, ``"2:4"``
+            (n of m consecutive columns, where ``density`` must be n/m) or ``"fan-in"`` (as many entries in every row).
+            Each weight keeps its share of ``density`` to the nearest unit, and at least one unit.
         only: convert only these: a pattern (:mod:`fnmatch`) for names of modules, which includes everything inside
             them, a list of patterns, or a function of (name, module) that is called for each module with weights.
         except_: do not convert these; given as ``only``, and takes precedence over it.
@@ -204,13 +205,11 @@ def _why_nothing(network: nn.Module, chosen: bool) -> str:
 
 def _patterns(found: list[Found], pattern: Pattern) -> list[Pattern]:
     """The pattern of each weight. The neuron pattern needs layers that read each other; drawn weights have none."""
-    drawn = [one.how == "drawn" for one in found for _ in one.tensors]
-    if not isinstance(pattern, Neuron):
-        return [pattern] * len(drawn)
-    layers = [n for n, is_drawn in enumerate(drawn) if not is_drawn]
+    without = [isinstance(pattern, Neuron) and one.how == "drawn" for one in found for _ in one.tensors]
+    layers = [n for n, has_none in enumerate(without) if not has_none]
     return [
-        UNSTRUCTURED if is_drawn else pattern.placed(first=n == layers[0], last=n == layers[-1])
-        for n, is_drawn in enumerate(drawn)
+        UNSTRUCTURED if has_none else pattern.placed(first=n == layers[0], last=n == layers[-1])
+        for n, has_none in enumerate(without)
     ]
 
 
@@ -221,6 +220,13 @@ def _budgets(
     shapes = [tensor.shape for one in found for tensor in one.tensors]
     kept = [shape.numel() for shape in shapes]
     rest = list(range(1 if stem else 0, len(shapes)))
+    names = [one.name for one in found for _ in one.tensors]
+    for n in rest:
+        if why := patterns[n].unfit(shapes[n]):
+            raise SzilardError(
+                f"layer {names[n]!r} cannot have the pattern {patterns[n].name}: {why}; leave it dense with "
+                f"except_={names[n]!r}, or choose another pattern"
+            )
     for whole in (True, False):  # the density holds within neuron patterns and within the others
         part = [n for n in rest if isinstance(patterns[n], Neuron) is whole]
         if part:

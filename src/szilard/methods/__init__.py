@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from szilard.methods.mean_field import MeanField as MeanField
     from szilard.methods.published import PublishedSSVI as PublishedSSVI
     from szilard.methods.sparse_deterministic import SparseDeterministic as SparseDeterministic
+    from szilard.methods.srigl import SRigL as SRigL
     from szilard.methods.ssvi import SSVI as SSVI
     from szilard.methods.tickets import Tickets as Tickets
     from szilard.methods.variational_dropout import VariationalDropout as VariationalDropout

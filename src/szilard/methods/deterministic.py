@@ -12,7 +12,8 @@ from szilard import bayes
 from szilard.data import Split
 from szilard.methods import checks, unused
 from szilard.methods.method import Method
-from szilard.sparse import check_density, make_pattern
+from szilard.sparse import check_density
+from szilard.sparse.patterns import checked_pattern
 from szilard.topology.moves import GrowthFactory, Moves, Optimizers
 from szilard.topology.schedule import Schedule
 
@@ -32,7 +33,8 @@ class Deterministic(Method):
         pretrained: start from the network's own weights instead of fresh ones (density < 1).
         allocation: ``"uniform"``, or ``"erk"`` (small layers denser, same total).
         dense_stem: leave the first layer dense if it is a convolution.
-        pattern: in which units weights exist: ``"unstructured"``, blocks such as ``"block32"``, or ``"neuron"``.
+        pattern: in which units weights exist: ``"unstructured"``, blocks such as ``"block32"``, ``"neuron"``, n of m
+            columns such as ``"2:4"`` (at density n/m), or ``"fan-in"``.
         growth_batches: batches over which the growth gradient is averaged.
         every: optimiser steps between two moves of the support.
         fraction: fraction of the entries that the first move replaces, decayed along a cosine. 0 is a static mask.
@@ -75,7 +77,7 @@ class Deterministic(Method):
         self.temperature_scaling = temperature_scaling
         self.pretrained = pretrained
         self.allocation, self.dense_stem = allocation, dense_stem
-        self.pattern = make_pattern(pattern).name
+        self.pattern = checked_pattern(pattern, density, allocation).name
         schedule = Schedule(every, fraction, end, last)
         self.moves = Moves(schedule, "magnitude", growth_batches, growth, self.seed)
 

@@ -12,7 +12,7 @@ from szilard.bayes.network_weights import every_weight
 from szilard.errors import SzilardError
 from szilard.methods.deterministic import Deterministic
 from szilard.methods.resizing import Resizing
-from szilard.sparse import check_density
+from szilard.sparse import check_density, make_pattern
 from szilard.sparse.pattern import UNSTRUCTURED
 from szilard.topology.budget import CubicBudget, largest_of_all
 from szilard.topology.moves import Optimizers, several
@@ -60,6 +60,11 @@ class GradualPruning(Resizing, Deterministic):
         growth_batches: int = 1,
         **options: Any,
     ) -> None:
+        pattern = make_pattern(options.get("pattern", UNSTRUCTURED))
+        if pattern != UNSTRUCTURED:
+            raise SzilardError(
+                f"{self.label} removes single weights and takes no pattern {pattern.name}; leave pattern out"
+            )
         super().__init__(
             n_data, density=initial_density, allocation=allocation, dense_stem=dense_stem, every=every, end=end,
             fraction=fraction, last=last, growth_batches=growth_batches, **options,
@@ -67,10 +72,6 @@ class GradualPruning(Resizing, Deterministic):
         check_density(density)
         self.initial_density, self.density = initial_density, density
         self.budget = CubicBudget(initial_density, density, every, begin, end)
-        if self.pattern != UNSTRUCTURED.name:
-            raise SzilardError(
-                f"{self.label} removes single weights and takes no pattern {self.pattern}; leave pattern out"
-            )
 
     def _convert(self, network: nn.Module) -> nn.Module:
         return bayes.bayesianize(

@@ -10,7 +10,8 @@ from szilard import bayes
 from szilard.methods import checks
 from szilard.methods.method import Method
 from szilard.networks.takes import call
-from szilard.sparse import check_density, make_pattern
+from szilard.sparse import check_density
+from szilard.sparse.patterns import checked_pattern
 from szilard.topology.moves import GrowthFactory, Moves, Optimizers
 from szilard.topology.schedule import Schedule
 
@@ -39,7 +40,8 @@ class SSVI(Method):
         initial_std: σ at the start, as a fraction of the root mean square of the weight's means.
         allocation: ``"uniform"``, or ``"erk"`` (small layers denser, same total).
         dense_stem: leave the first layer dense if it is a convolution.
-        pattern: in which units weights exist: ``"unstructured"``, blocks such as ``"block32"``, or ``"neuron"``.
+        pattern: in which units weights exist: ``"unstructured"``, blocks such as ``"block32"``, ``"neuron"``, n of m
+            columns such as ``"2:4"`` (at density n/m), or ``"fan-in"``.
         pretrained: start from the network's own weights: their largest entries are the first support.
     """
 
@@ -79,7 +81,7 @@ class SSVI(Method):
         self.density = density
         self.prior, self.prior_scale, self.initial_std = prior, prior_scale, initial_std
         self.allocation, self.dense_stem, self.pretrained = allocation, dense_stem, pretrained
-        self.pattern = make_pattern(pattern).name
+        self.pattern = checked_pattern(pattern, density, allocation).name
         self.growth = growth
         self.moves = Moves(Schedule(every, fraction, end), score, growth_batches, growth, self.seed)
 

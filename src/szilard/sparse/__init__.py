@@ -5,8 +5,10 @@ from typing import Any
 from szilard import _moved
 from szilard.sparse.allocation import allocate, check_density, erdos_renyi_kernel, uniform
 from szilard.sparse.block import Block
+from szilard.sparse.fan_in import FanIn
 from szilard.sparse.growth import Growth
 from szilard.sparse.move import Move
+from szilard.sparse.n_of_m import NOfM
 from szilard.sparse.neuron import Neuron
 from szilard.sparse.pattern import Pattern, Unstructured
 from szilard.sparse.patterns import budgets, make_pattern
@@ -14,9 +16,11 @@ from szilard.sparse.support import Index, Support
 
 __all__ = [
     "Block",
+    "FanIn",
     "Growth",
     "Index",
     "Move",
+    "NOfM",
     "Neuron",
     "Pattern",
     "Support",

@@ -1,4 +1,4 @@
-"""Units in which the entries of a weight exist: single entries, square blocks, or whole neurons.
+"""Units in which the entries of a weight exist: single entries, square blocks, whole neurons, or fixed numbers a group.
 
 With any pattern, a support is a set of entries in CSR and its values are in that order. The pattern defines which sets
 are allowed, how the first one is chosen, and in which units it moves. Everything that handles values entry by entry
@@ -54,6 +54,13 @@ class Pattern:
     def placed(self, first: bool, last: bool) -> Pattern:
         """This pattern for a weight that is the first (reads the data) or the last (gives the outputs) of a network."""
         return self
+
+    def check_options(self, density: float, allocation: str) -> None:
+        """Raise :class:`SzilardError` if a network of this pattern cannot have that density and allocation."""
+
+    def unfit(self, shape: Sequence[int]) -> str:
+        """Why a weight of this shape cannot have the pattern, or an empty string."""
+        return ""
 
     def random(self, shape: Sequence[int], nnz: int, generator: torch.Generator) -> Tensor:
         """About ``nnz`` entries, units drawn uniformly without replacement."""
