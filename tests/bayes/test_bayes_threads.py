@@ -40,7 +40,7 @@ def normed():
 
 def prepared(name, plain, x, *, training=True):
     """A method and its network, with considerable noise and non-trivial running statistics."""
-    method = methods.make(name, 40, total_steps=10)
+    method = methods.make(name, 40, total_steps=20)
     network = method.prepare(plain).train()
     for weight in bayes.weights(network).values():
         if weight.log_std is not None:

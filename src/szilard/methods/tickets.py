@@ -52,7 +52,7 @@ class Tickets(Resizing, Method):
     label = "lottery ticket"
     summary = "Trains and prunes in levels, and rewinds the weights left"
     source = "Frankle and Carbin 2019, arXiv:1803.03635; rewinding: Frankle et al. 2020, arXiv:1912.05671"
-    order = 26
+    order = 27
     unused_options = Deterministic.unused_options
 
     def __init__(
