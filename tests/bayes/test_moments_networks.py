@@ -78,9 +78,10 @@ def test_without_variance_every_network_answers_as_its_mean(spec, density, patte
         wanted = network(x)
     found = propagate(network, x)
     assert isinstance(found, Moments)
-    torch.testing.assert_close(found.mean, wanted, rtol=1e-5, atol=1e-5)
+    # Rounding through up to 32 layers; how products are summed depends on the processor.
+    torch.testing.assert_close(found.mean, wanted, rtol=1e-4, atol=1e-4)
     assert float(found.variance.max()) < 1e-20
-    torch.testing.assert_close(propagate(network, x[:1]).mean, wanted[:1], rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(propagate(network, x[:1]).mean, wanted[:1], rtol=1e-4, atol=1e-4)
 
 
 class Fused(nn.Module):
