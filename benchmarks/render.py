@@ -1,5 +1,6 @@
 """Write the benchmark tables of README.md, docs/results.md, docs/speed.md, docs/files.md, docs/faults.md,
-docs/any_network.md, docs/any_training.md, docs/one_pass.md and docs/moments.md from benchmarks/results/.
+docs/any_network.md, docs/any_training.md, docs/one_pass.md, docs/moments.md and docs/topology.md from
+benchmarks/results/.
 
     python benchmarks/render.py
 
@@ -22,7 +23,7 @@ import uci
 from common import machine
 from common.cells import REASON_COLUMNS
 from files import section_tables
-from pages import moments_blocks, one_pass_blocks, results, zoo_blocks
+from pages import moments_blocks, one_pass_blocks, results, topology_blocks, zoo_blocks
 from pages.results import ROOT, NotMeasured, figures, last_line, markdown, part, read
 from training import race, step_tables
 from uncertainty import fashion_runs, fashion_tables
@@ -41,6 +42,7 @@ PAGES = (
             "any_training.md",
             "one_pass.md",
             "moments.md",
+            "topology.md",
         )
     ),
 )
@@ -210,6 +212,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "fashion-race-figures": lambda: figures(race.figures(read("fashion_race.jsonl"))),
     **one_pass_blocks.BLOCKS,
     **moments_blocks.BLOCKS,
+    **topology_blocks.BLOCKS,
 }
 
 
