@@ -1,5 +1,6 @@
 // Dense linear maps of 1 to 8 inputs: weights in blocks of 16 outputs, each weight read once for all inputs.
 #pragma once
+#include "flush_denormals.hpp"
 #include "gaussian.hpp"
 #include "plan.hpp"
 
@@ -84,6 +85,7 @@ template <int B, Random R, bool LISTED> void dense_linear(const float *weight, c
     const int32_t blocks = (rows + LANES - 1) / LANES;
     const int64_t group = threads > 1 ? (blocks + 4 * threads - 1) / (4 * threads) : blocks;
     parallel(group ? (blocks + group - 1) / group : 0, threads, [&](int64_t task) {
+        const FlushDenormals flush;  // in each thread
         for (int64_t block = task * group; block < smaller(blocks, (task + 1) * group); ++block)
             for (int part = 0; part < LANES && block * LANES + part < rows; part += W) {
                 vf mean[B], variance[B];

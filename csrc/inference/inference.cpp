@@ -8,6 +8,7 @@
 #include <unordered_map>
 
 #include "build.hpp"
+#include "flush_denormals.hpp"
 #include "isa.hpp"
 
 namespace {
@@ -75,6 +76,7 @@ int szilard_program_run(int64_t handle, const float *x, int64_t x_size, float *o
     if (!szilard_running().finite(x, x_size)) return SZILARD_NAN_INPUT;
     float *scratch = kept_memory(program.scratch + program.work + szilard_inference::SLACK);
     if (!scratch) return SZILARD_NO_MEMORY;
+    const FlushDenormals flush;
     szilard_running().run_program(program, x, out, scratch,
                                   threads < 1              ? 1
                                   : threads > MOST_THREADS ? MOST_THREADS
@@ -101,6 +103,7 @@ int szilard_class_uncertainty(int32_t batch, int32_t classes, const float *mean,
         return SZILARD_NO_ROOM;
     float *scratch = kept_memory(szilard_running().class_scratch(classes));
     if (!scratch) return SZILARD_NO_MEMORY;
+    const FlushDenormals flush;
     szilard_running().class_uncertainty(batch, classes, mean, variance, points, noise, scale, single != 0, answer, aleatoric,
                                         epistemic, scratch);
     return SZILARD_OK;

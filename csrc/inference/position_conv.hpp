@@ -194,6 +194,7 @@ template <Random R> void conv_example(const szilard_inference::Step &step, const
     const int32_t tiles = (per_group + channels - 1) / channels;
     if (positions * g.channels * g.cols < 1 << 20) threads = 1;
     parallel((int64_t)g.groups * tiles, threads, [&](int64_t task) {
+        const FlushDenormals flush;  // in each thread
         const int64_t group = task / tiles, first = task % tiles * channels, o = group * per_group + first;
         const int32_t n = (int32_t)smaller(channels, per_group - first);
         const int64_t from = group * in_group * p.plane;

@@ -39,6 +39,7 @@ void rows_in_lanes(const szilard_inference::Sparse &a, int32_t slices, const flo
     constexpr int R = LANES / W;
     const int64_t group = threads > 1 ? (slices + 4 * threads - 1) / (4 * threads) : slices;
     parallel(group ? (slices + group - 1) / group : 0, threads, [&](int64_t task) {
+        const FlushDenormals flush;  // in each thread
         for (int64_t slice = task * group; slice < smaller(slices, (task + 1) * group); ++slice) {
             const float *w = a.lanes + (int64_t)a.start[slice] * LANES;
             const Col *col = (const Col *)a.lane_col + (int64_t)a.start[slice] * LANES;

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 import torch
 from torch import nn
@@ -180,3 +182,20 @@ def test_it_writes_no_file(tmp_path):
     with pytest.raises(SzilardError, match="writes no file"):
         deploy.compile(network, torch.randn(1, 3), backend="native", path=tmp_path / "network.bin")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_denormal_variances_are_zero_and_the_callers_mode_stays(threads):
+    """Units that are almost never active have variances below the smallest normal number."""
+    network = nn.Sequential(nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, 3))
+    network = bayes.bayesianize(network).eval()
+    with torch.no_grad():
+        for weight in bayes.weights(network).values():
+            weight.log_std.fill_(-47.0)  # variances of 1e-41
+    x = torch.rand(1, 512)
+    if threads > len(os.sched_getaffinity(0)):
+        pytest.skip("one processor")
+    compiled = deploy.compile(network, x, backend="native", threads=threads)
+    assert float(compiled(x).variance.abs().max()) == 0
+    small = torch.full((4,), 1e-39)
+    assert bool((small * 0.5 > 0).all())
