@@ -16,7 +16,7 @@ def compiled(request):
         pytest.skip("no C++ kernels")
     network = nn.Sequential(nn.Linear(4, 3)).eval()
     with torch.no_grad():
-        network[0].weight.fill_(1e-38)
+        network[0].weight.fill_(3e-38)
         network[0].bias.zero_()
     return deploy.compile(network, torch.zeros(1, 4), backend=request.param)
 
@@ -36,7 +36,7 @@ def test_opposite_infinities_do_not_cancel(compiled):
 
 
 def test_large_inputs_whose_sum_overflows_are_taken(compiled):
-    x = torch.full((1, 4), 3e38)
+    x = torch.full((1, 4), 1e38)
     assert not torch.isfinite(x.sum())
     assert torch.allclose(compiled(x).mean, torch.full((1, 3), 12.0), rtol=1e-4)
 
