@@ -33,10 +33,11 @@ import torch
 from torch import nn
 
 from common.harness import finish, print_table, progress, spread
-from szilard import cost, data, methods, metrics, networks
+from szilard import data, methods, metrics, networks
 from szilard.bayes.network_weights import every_weight
 from szilard.cost.interleave import Timed, interleave
 from szilard.sparse.allocation import allocate
+from szilard.training import total_cost
 
 SEEDS, STEPS, BATCH, RATE = 5, 1500, 64, 0.1
 DENSITIES = (0.05, 0.02, 0.01)
@@ -88,20 +89,12 @@ def trained(name: str, density: float, seed: int, part: data.DataSet, steps: int
                 mask.logical_or_(weight.support.mask())
     predictive = method.predict(network.eval(), part.test.x, samples=1)
     found = metrics.evaluate(predictive, part.test.y)
-    names = [held.name for held in every_weight(network)]
-    entries = dict(zip(names, method.mean_entries, strict=True)) if method.mean_entries else None
-    moves = getattr(method, "moves", None)
-    growing = moves.gradient_steps(steps, steps) if moves is not None and name != "dense" else 0
-    flops = cost.training_flops(
-        network,
-        part.input_shape,
-        examples=steps * BATCH,
-        growth_examples=growing * BATCH,
-        mean_entries=entries,
+    spent = total_cost.of_run(
+        network, part.input_shape, method, examples=steps * BATCH, seconds=seconds, peak_bytes=0
     )
     return {
         "method": name, "density": density, "seed": seed, "accuracy": found["accuracy"], "nll": found["nll"],
-        "ece": found["ece"], "train_flops": flops, "seconds": seconds,
+        "ece": found["ece"], "train_flops": spent.train_flops, "seconds": seconds,
         "ever_alive": sum(int(mask.sum()) for mask in alive) / max(1, sum(mask.numel() for mask in alive)),
     }  # fmt: skip
 

@@ -119,7 +119,7 @@ def test_one_pass_is_compared_with_draws_and_matched_to_them(digits):
 def test_too_little_uncertainty_is_a_warning(digits, monkeypatch):
     from szilard.cli import deployed_uncertainty
 
-    found = deploy.DrawsComparison(one_pass=0.01, draws=0.1, factor=12.0, inputs=64, count=50)
+    found = deploy.DrawsComparison(one_pass=0.01, unmatched=0.01, draws=0.1, factor=12.0, inputs=64, count=50)
     monkeypatch.setattr(deployed_uncertainty, "compare_with_draws", lambda *_, **__: found)
     typed = szilard("deploy", digits, "--backend", "eager")
     assert "0.10 of that of 50 draws" in typed.stdout

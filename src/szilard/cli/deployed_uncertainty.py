@@ -11,18 +11,16 @@ from szilard.cli.deployment import Options, Source
 from szilard.deploy import DrawsComparison, compare_with_draws
 from szilard.deploy.arguments import mode_for
 from szilard.errors import SzilardError
+from szilard.methods.one_pass import far_from_draws
 
 _MOST = 64  # inputs of a comparison
-_FAR = 1.5  # a ratio of epistemic uncertainties that is a warning
 
 
-def matched(
-    source: Source, options: Options, match: bool
-) -> tuple[Source, DrawsComparison | None, DrawsComparison | None]:
-    """The source, its comparison with draws, and that comparison once the variance has been matched.
+def matched(source: Source, options: Options, match: bool) -> tuple[Source, DrawsComparison | None]:
+    """The source, with a factor of its variance if wanted, and its comparison with draws.
 
-    Comparisons are on inputs of the validation split. A factor is fitted to the first ones, and both comparisons are
-    then on as many others. There are none for other modes than moments, and none without data.
+    The comparison is on inputs of the validation split; a factor is fitted to others of them. There is none for other
+    modes than moments, and none without data.
 
     Args:
         source: what is compiled.
@@ -36,18 +34,18 @@ def matched(
     if mode != "moments":
         if match:
             raise SzilardError(f"--match-draws is for mode moments, and the mode is {mode}; leave it out")
-        return source, None, None
+        return source, None
     x = source.validation
     if x is None or len(x) < 2:
         if match:
             raise SzilardError("--match-draws needs inputs of a validation split; add --data")
-        return source, None, None
+        return source, None
     half = min(_MOST, len(x) // 2)
     found = _compared(source, options, x[:half])
     if not match:
-        return source, found, None
-    matched_source, others = replace(source, variance_factor=found.factor), x[half : 2 * half]
-    return matched_source, _compared(source, options, others), _compared(matched_source, options, others)
+        return source, found
+    source = replace(source, variance_factor=found.factor)
+    return source, _compared(source, options, x[half : 2 * half])
 
 
 def _compared(source: Source, options: Options, x: Tensor) -> DrawsComparison:
@@ -57,14 +55,13 @@ def _compared(source: Source, options: Options, x: Tensor) -> DrawsComparison:
     )  # fmt: skip
 
 
-def figures(source: Source, before: DrawsComparison | None, after: DrawsComparison | None) -> dict[str, Any]:
+def figures(source: Source, found: DrawsComparison | None) -> dict[str, Any]:
     """The comparison as ``szilard deploy --json`` prints it; empty if there is none."""
-    found = after or before
     if found is None:
         return {}
     return {
         "epistemic_ratio": found.ratio,
-        "epistemic_ratio_unmatched": before.ratio if before is not None else found.ratio,
+        "epistemic_ratio_unmatched": found.unmatched / found.draws,
         "epistemic_draws": found.count,
         "epistemic_inputs": found.inputs,
         "variance_factor": source.variance_factor,
@@ -87,7 +84,7 @@ def rows(figures: dict[str, Any]) -> list[tuple[str, str]]:
 def notes(figures: dict[str, Any]) -> list[list[str]]:
     """A warning below the table where one pass is far from draws."""
     ratio = figures.get("epistemic_ratio", 1.0)
-    if 1 / _FAR < ratio < _FAR:
+    if not far_from_draws(ratio):
         return []
     hint = (
         "use --samples 32"

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 Tell = Callable[[str], object]
 
-#: Of the comparison of one pass with draws: inputs, the fewest that say something, draws, and a ratio that is told.
-_COMPARED, _FEWEST, _DRAWS, _FAR = 32, 8, 30, 1.5
+#: Of the comparison of one pass with draws: inputs, the fewest that say something, and draws.
+_COMPARED, _FEWEST, _DRAWS = 32, 8, 30
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ class Draws:
 
 def _compare(method: Method, network: nn.Module, x: Any, found: Predictive, tell: Tell) -> None:
     """Say if one pass has another epistemic uncertainty than draws, on the first inputs."""
-    from szilard.methods import inputs
+    from szilard.methods import inputs, one_pass
 
     some = next(inputs.parts(x, _COMPARED, next(network.parameters()).device))
     count = inputs.count(some)
@@ -141,7 +141,7 @@ def _compare(method: Method, network: nn.Module, x: Any, found: Predictive, tell
     drawn = method.predict(network, some, samples=_DRAWS).epistemic()
     wanted = float(drawn.double().mean()) * _DRAWS / (_DRAWS - 1)
     ratio = float(found.epistemic()[:count].double().mean()) / wanted if wanted > 0 else 1.0
-    if not 1 / _FAR < ratio < _FAR:
+    if one_pass.far_from_draws(ratio):
         tell(
             f"one pass has {ratio:.2f} of the epistemic uncertainty of {_DRAWS} draws, on the first {count} inputs; "
             "leave out --one-pass to predict with draws (szilard deploy --match-draws corrects the mean)"

@@ -30,6 +30,7 @@ class DrawsComparison:
 
     Attributes:
         one_pass: mutual information (nats), or variance of the mean in the network's units squared.
+        unmatched: the same without a factor of the variance.
         draws: the same over draws, of which a finite number has slightly too little: corrected by S / (S - 1).
         factor: multiplies the variance of the outputs of one pass; with it, both are equal.
         inputs: number of inputs.
@@ -37,6 +38,7 @@ class DrawsComparison:
     """
 
     one_pass: float
+    unmatched: float
     draws: float
     factor: float
     inputs: int
@@ -97,13 +99,8 @@ def compare_with_draws(
         raise SzilardError(
             "the network's outputs are the same for all draws of its weights; compile its point"
         )
-    return DrawsComparison(
-        found,
-        wanted,
-        variance_factor * _factor(rule, mean, variance * variance_factor, wanted),
-        len(x),
-        draws,
-    )
+    plain, factor = _epistemic(rule, mean, variance), _factor(rule, mean, variance, wanted)
+    return DrawsComparison(found, plain, wanted, factor, len(x), draws)
 
 
 def _factor(rule: Rule, mean: Tensor, variance: Tensor, wanted: float) -> float:

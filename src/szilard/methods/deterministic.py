@@ -94,9 +94,13 @@ class Deterministic(Method):
             )
         if self.density == 1:
             return network
+        return self._on_supports(network, self.density)
+
+    def _on_supports(self, network: nn.Module, density: float) -> nn.Module:
+        """A network of point weights on supports of this density, by the method's options."""
         return bayes.bayesianize(
             network,
-            self.density,
+            density,
             point=True,
             fresh=not self.pretrained,
             allocation=self.allocation,

@@ -9,7 +9,7 @@ from szilard.topology.moves import GrowthFactory
 
 
 class Static(SparseDeterministic):
-    """A random mask that never changes: what every rule below must beat.
+    """A random mask that never changes: what every rule below must beat, and where each starts.
 
     Args:
         density: fraction of weights that exist.
@@ -43,21 +43,14 @@ class Static(SparseDeterministic):
         )
 
 
-class SET(SparseDeterministic):
+class SET(Static):
     """Drop the smallest weights, grow at random (sparse evolutionary training).
 
     The publication drops the smallest positive and the largest negative weights, half each, once an epoch; here the
     smallest magnitudes, every ``every`` steps.
 
     Args:
-        density: fraction of weights that exist.
-        allocation: ``"erk"`` (small layers denser, same total), or ``"uniform"``.
-        dense_stem: leave the first layer dense if it is a convolution.
-        every: optimiser steps between two moves of the support.
-        fraction: fraction of the entries that the first move replaces.
-        last: fraction of the entries that the last move replaces: the same.
-        end: fraction of all steps after which the support does not change.
-        growth: where entries grow.
+        last: fraction of the entries that the last move replaces: as many as the first.
     """
 
     name = "set"
@@ -70,32 +63,17 @@ class SET(SparseDeterministic):
         self,
         n_data: int,
         *,
-        density: float = 0.05,
-        allocation: str = "erk",
-        dense_stem: bool = False,
         every: int = 100,
         fraction: float = 0.3,
         last: float = 0.3,
-        end: float = 0.75,
         growth: str | GrowthFactory = "random",
         **options: Any,
     ) -> None:
-        super().__init__(
-            n_data, density=density, allocation=allocation, dense_stem=dense_stem, every=every, fraction=fraction,
-            last=last, end=end, growth=growth, **options,
-        )  # fmt: skip
+        super().__init__(n_data, every=every, fraction=fraction, last=last, growth=growth, **options)
 
 
-class RigL(SparseDeterministic):
-    """Drop the smallest weights, grow where the dense gradient of one batch is largest.
-
-    Args:
-        density: fraction of weights that exist.
-        allocation: ``"erk"`` (small layers denser, same total), or ``"uniform"``.
-        dense_stem: leave the first layer dense if it is a convolution.
-        every: optimiser steps between two moves of the support.
-        growth_batches: batches over which the growth gradient is averaged.
-    """
+class RigL(Static):
+    """Drop the smallest weights, grow where the dense gradient of one batch is largest."""
 
     name = "rigl"
     label = "RigL"
@@ -107,32 +85,19 @@ class RigL(SparseDeterministic):
         self,
         n_data: int,
         *,
-        density: float = 0.05,
-        allocation: str = "erk",
-        dense_stem: bool = False,
         every: int = 100,
+        fraction: float = 0.3,
         growth_batches: int = 1,
         **options: Any,
     ) -> None:
-        super().__init__(
-            n_data, density=density, allocation=allocation, dense_stem=dense_stem, every=every,
-            growth_batches=growth_batches, **options,
-        )  # fmt: skip
+        super().__init__(n_data, every=every, fraction=fraction, growth_batches=growth_batches, **options)
 
 
-class ITOP(SparseDeterministic):
+class ITOP(Static):
     """Explore as many entries as possible: rare, large moves until the end (in-time over-parameterisation).
 
     Args:
-        density: fraction of weights that exist.
-        allocation: ``"erk"`` (small layers denser, same total), or ``"uniform"``.
-        dense_stem: leave the first layer dense if it is a convolution.
-        every: optimiser steps between two moves of the support.
-        fraction: fraction of the entries that the first move replaces.
-        last: fraction of the entries that the last move replaces.
-        end: fraction of all steps after which the support does not change.
         growth: where entries grow: at ``"random"``, or by the ``"gradient"``.
-        growth_batches: batches over which a growth gradient is averaged.
     """
 
     name = "itop"
@@ -145,9 +110,6 @@ class ITOP(SparseDeterministic):
         self,
         n_data: int,
         *,
-        density: float = 0.05,
-        allocation: str = "erk",
-        dense_stem: bool = False,
         every: int = 1500,
         fraction: float = 0.5,
         last: float = 0.005,
@@ -157,6 +119,6 @@ class ITOP(SparseDeterministic):
         **options: Any,
     ) -> None:
         super().__init__(
-            n_data, density=density, allocation=allocation, dense_stem=dense_stem, every=every, fraction=fraction,
-            last=last, end=end, growth=growth, growth_batches=growth_batches, **options,
+            n_data, every=every, fraction=fraction, last=last, end=end, growth=growth,
+            growth_batches=growth_batches, **options,
         )  # fmt: skip

@@ -7,11 +7,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from szilard import bayes
-from szilard.bayes.network_weights import every_weight
 from szilard.errors import SzilardError
 from szilard.methods.deterministic import Deterministic
-from szilard.methods.resizing import Resizing
+from szilard.methods.resizing import Resizing, dense_entries, trained
 from szilard.sparse import check_density, make_pattern
 from szilard.sparse.pattern import UNSTRUCTURED
 from szilard.topology.budget import CubicBudget, largest_of_all
@@ -74,17 +72,7 @@ class GradualPruning(Resizing, Deterministic):
         self.budget = CubicBudget(initial_density, density, every, begin, end)
 
     def _convert(self, network: nn.Module) -> nn.Module:
-        return bayes.bayesianize(
-            network,
-            self.initial_density,
-            point=True,
-            fresh=not self.pretrained,
-            allocation=self.allocation,
-            dense_stem=self.dense_stem,
-            pattern=self.pattern,
-            seed=self.seed,
-            **self._which(),
-        )
+        return self._on_supports(network, self.initial_density)
 
     def after_step(self, network: nn.Module, optimizer: Optimizers = None) -> None:
         self._count_entries(network)
@@ -96,11 +84,9 @@ class GradualPruning(Resizing, Deterministic):
 
     @torch.no_grad()
     def _prune(self, network: nn.Module, optimizer: Optimizers, density: float) -> None:
-        weights = [held.weight for held in every_weight(network) if held.weight.mean.requires_grad]
-        dense = sum(weight.support.rows * weight.support.cols for weight in weights)
-        entries = sum(weight.support.nnz for weight in weights)
-        total = max(round(density * dense), len(weights))
-        if total >= entries:
+        weights = trained(network)
+        total = max(round(density * dense_entries(weights)), len(weights))
+        if total >= sum(weight.support.nnz for weight in weights):
             return
         kept = largest_of_all([weight.mean.abs() for weight in weights], total)
         for weight, mask in zip(weights, kept, strict=True):

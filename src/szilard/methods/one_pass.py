@@ -19,7 +19,13 @@ from szilard.metrics import Predictive
 from szilard.metrics.normal_points import normal_points, normal_quantiles
 
 POINTS = 128  # of the Gaussian of the logits; a multiple of STAND_INS
+_FAR = 1.5  # ratio to draws, or its inverse
 STAND_INS = 32  # known values that stand for an unseen category, drawn with their frequencies
+
+
+def far_from_draws(ratio: float) -> bool:
+    """Whether a ratio of epistemic uncertainty in one pass to that of draws is worth a warning."""
+    return not 1 / _FAR < ratio < _FAR
 
 
 @torch.no_grad()

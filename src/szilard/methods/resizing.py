@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from szilard.bayes.network_weights import every_weight
+from szilard.bayes.weight import Weight
 from szilard.errors import SzilardError
 from szilard.methods import checks
 from szilard.methods.stored_supports import match_supports
@@ -51,3 +52,13 @@ class Resizing(TrainingState):
 
     def match_supports(self, network: nn.Module, state: dict[str, Any]) -> None:
         match_supports(network, state)
+
+
+def trained(network: nn.Module) -> list[Weight]:
+    """The weights on supports that are trained; frozen ones keep their entries."""
+    return [held.weight for held in every_weight(network) if held.weight.mean.requires_grad]
+
+
+def dense_entries(weights: Sequence[Weight]) -> int:
+    """Number of entries of weights, if all existed."""
+    return sum(weight.support.rows * weight.support.cols for weight in weights)

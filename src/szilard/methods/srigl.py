@@ -14,11 +14,6 @@ class SRigL(RigL):
     go in numbers that divide it.
 
     Args:
-        density: fraction of weights that exist.
-        allocation: ``"erk"`` (small layers denser, same total), or ``"uniform"``.
-        dense_stem: leave the first layer dense if it is a convolution.
-        every: optimiser steps between two moves of the support.
-        growth_batches: batches over which the growth gradient is averaged.
         pattern: ``"fan-in:0.3"`` removes an output that has fewer salient entries than 0.3 of the fan-in; ``"fan-in"``
             keeps all outputs.
     """
@@ -29,19 +24,5 @@ class SRigL(RigL):
     source = "Lasby et al. 2023, arXiv:2305.02299"
     order = 26
 
-    def __init__(
-        self,
-        n_data: int,
-        *,
-        density: float = 0.05,
-        allocation: str = "erk",
-        dense_stem: bool = False,
-        every: int = 100,
-        growth_batches: int = 1,
-        pattern: str = "fan-in:0.3",
-        **options: Any,
-    ) -> None:
-        super().__init__(
-            n_data, density=density, allocation=allocation, dense_stem=dense_stem, every=every,
-            growth_batches=growth_batches, pattern=pattern, **options,
-        )  # fmt: skip
+    def __init__(self, n_data: int, *, pattern: str = "fan-in:0.3", **options: Any) -> None:
+        super().__init__(n_data, pattern=pattern, **options)

@@ -9,14 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from szilard import bayes
-from szilard.bayes.network_weights import every_weight
 from szilard.bayes.noise import mix
 from szilard.bayes.weight import Weight
 from szilard.errors import SzilardError
 from szilard.methods import checks, unused
 from szilard.methods.deterministic import Deterministic
 from szilard.methods.method import Method
-from szilard.methods.resizing import Resizing
+from szilard.methods.resizing import Resizing, dense_entries, trained
 from szilard.topology.budget import largest_of_all
 from szilard.topology.levels import Levels
 from szilard.topology.moves import Optimizers, several
@@ -90,12 +89,12 @@ class Tickets(Resizing, Method):
         network = bayes.bayesianize(
             network, point=True, fresh=not self.pretrained, seed=self.seed, **self._which()
         )
-        weights = _trained(network)
+        weights = trained(network)
         total = self._kept(weights, self.density)
         if total < len(weights):
             raise SzilardError(
                 f"density {self.density:g} leaves {total} entries, and each of the {len(weights)} weights keeps at "
-                f"least one; choose a density from {len(weights) / _dense(weights):.2g}"
+                f"least one; choose a density from {len(weights) / dense_entries(weights):.2g}"
             )
         return network
 
@@ -133,7 +132,7 @@ class Tickets(Resizing, Method):
                 "a level of a lottery ticket replaces parameters of the optimiser; call method.after_step(network, "
                 "optimizer) with it"
             )
-        weights = _trained(network)
+        weights = trained(network)
         kept = largest_of_all([weight.mean.abs() for weight in weights], self._kept(weights, density))
         for number, (weight, mask) in enumerate(zip(weights, kept, strict=True)):
             flat = weight.support.flat()[mask]
@@ -156,10 +155,10 @@ class Tickets(Resizing, Method):
     def _permutation(self, weight: Weight, which: int, number: int) -> Tensor:
         """Of all places in a dense weight."""
         generator = torch.Generator().manual_seed(mix(self.seed, which, number))
-        return torch.randperm(_dense([weight]), generator=generator).to(weight.mean.device)
+        return torch.randperm(dense_entries([weight]), generator=generator).to(weight.mean.device)
 
     def _kept(self, weights: list[Weight], density: float) -> int:
-        return round(density * _dense(weights))
+        return round(density * dense_entries(weights))
 
     def state_dict(self) -> dict[str, Any]:
         return {**super().state_dict(), "rewind": dict(self._rewound)}
@@ -173,12 +172,3 @@ class Tickets(Resizing, Method):
                 f"this state of a lottery ticket at step {self.step} holds no weights to rewind to; load a state that "
                 "the same method has saved"
             )
-
-
-def _trained(network: nn.Module) -> list[Weight]:
-    """The weights on supports that are trained; frozen ones keep their entries."""
-    return [held.weight for held in every_weight(network) if held.weight.mean.requires_grad]
-
-
-def _dense(weights: list[Weight]) -> int:
-    return sum(weight.support.rows * weight.support.cols for weight in weights)

@@ -127,11 +127,8 @@ class Moves:
         """Whether the batch of ``step`` needs the dense gradient."""
         if self.growth == "random":
             return False
-        if self.growth == "momentum":  # of every step before the last move
-            return any(
-                self.schedule.fraction_at(s, total) for s in range(step + 1, step + 1 + self.schedule.every)
-            )
-        return self.schedule.collects(step, total, self.batches)
+        every_step = self.growth == "momentum"
+        return self.schedule.collects(step, total, self.schedule.every if every_step else self.batches)
 
     def _made(self, rows_gradient: RowsGradient | None, entries: int) -> Growth:
         if callable(self.growth):

@@ -88,9 +88,9 @@ def deploy(
             sources.append(deployment.opened(request, parse_shape(input_shape), notify))
         source = deployed_ensemble.together(sources, files)
         source = deployed_shrunken.without_dead_units(source, options, notify)
-        source, before, after = deployed_uncertainty.matched(source, options, match_draws)
+        source, beside_draws = deployed_uncertainty.matched(source, options, match_draws)
         compiled = deployment.compiled(source, options, out)
-        uncertainty = deployed_uncertainty.figures(source, before, after)
+        uncertainty = deployed_uncertainty.figures(source, beside_draws)
         figures = deployment_summary.figures(compiled, source, options, files, out, device) | uncertainty
     if json:
         output.as_json(figures)
