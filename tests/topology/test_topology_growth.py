@@ -94,10 +94,10 @@ def test_momentum_is_the_decayed_sum_of_gradients():
         for k in range(3)
     ]
     expected = torch.zeros(3, 5)
-    for grad, x in batches:
-        growth.begin()
-        growth.add(grad, x)
-        growth.add(grad, x)  # accumulated in the same step
+    for step, (grad, x) in enumerate(batches):
+        for _ in range(2):  # accumulated in the same step
+            growth.begin(step)
+            growth.add(grad, x)
         expected = 0.5 * expected + 2 * grad.t() @ x
     ((_, found),) = growth.stream(3, 5, torch.device("cpu"))
     torch.testing.assert_close(found, expected)

@@ -22,11 +22,11 @@ class MomentumGrowth(GrowthGradient):
 
     def __init__(self, rows_gradient: RowsGradient | None, decay: float = 0.9) -> None:
         super().__init__(rows_gradient, entries=0)  # the sum is held, never the batches
-        self._decay, self._fresh = decay, True
+        self._decay, self._step, self._fresh = decay, -1, True
 
-    def begin(self) -> None:
-        """Start a step: the momentum decays once, however many batches are accumulated in the step."""
-        self._fresh = True
+    def begin(self, step: int) -> None:
+        """Start a batch of a step: the momentum decays once, however many batches are accumulated in the step."""
+        self._fresh, self._step = self._fresh or step != self._step, step
 
     def add(self, grad: Tensor, x: Tensor) -> None:
         self._begun()

@@ -94,7 +94,7 @@ class Moves:
                 self._growth[number] = growth
             found = weight.growth = self._growth[number]
             if isinstance(found, MomentumGrowth):
-                found.begin()
+                found.begin(step)
 
     @torch.no_grad()
     def apply(self, network: nn.Module, optimizer: Optimizers, step: int, total: int) -> int:
