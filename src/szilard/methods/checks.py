@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from szilard import bayes
 from szilard.errors import SzilardError, SzilardWarning
 from szilard.likelihood import Likelihood
+from szilard.sparse.pattern import UNSTRUCTURED
 
 _NAMED = 5  # weights named in a message
 _LOOKED, _SELDOM = 16, 64  # targets on a GPU are checked in the first 16 steps, then every 64 steps
@@ -44,6 +45,18 @@ def options(
         raise SzilardError(f"warmup is a fraction of all steps and must be in [0, 1], not {warmup:g}")
     if total_steps is not None and total_steps < 1:
         raise SzilardError(f"total_steps must be at least 1, not {total_steps}")
+
+
+def single_weights(label: str, pattern: str) -> None:
+    """Raise for a pattern in a method that removes single weights.
+
+    Raises:
+        SzilardError: another pattern than ``"unstructured"``.
+    """
+    if pattern != UNSTRUCTURED.name:
+        raise SzilardError(
+            f"{label} removes single weights and takes no pattern {pattern}; leave pattern out"
+        )
 
 
 def run(forward: Callable[[nn.Module, Any], Any], network: nn.Module, x: Any) -> Tensor:

@@ -7,6 +7,7 @@ from szilard.topology.levels import Levels
 from szilard.topology.momentum import MomentumGrowth
 from szilard.topology.moves import Moves
 from szilard.topology.random_growth import RandomGrowth
+from szilard.topology.redistribution import Redistribution, divided
 from szilard.topology.replace import carry_optimizer_state, drop_and_grow
 from szilard.topology.resize import resize
 from szilard.topology.schedule import Schedule
@@ -21,8 +22,10 @@ __all__ = [
     "Move",
     "Moves",
     "RandomGrowth",
+    "Redistribution",
     "Schedule",
     "carry_optimizer_state",
+    "divided",
     "drop_and_grow",
     "largest_of_all",
     "resize",
