@@ -17,6 +17,7 @@ from szilard.methods.method import Method
 
 # For editors, which cannot see what is found at run time; a method that is not here works all the same.
 if TYPE_CHECKING:
+    from szilard.methods.acdc import ACDC as ACDC
     from szilard.methods.bayesian_compression import BayesianCompression as BayesianCompression
     from szilard.methods.deterministic import Deterministic as Deterministic
     from szilard.methods.dynamic import ITOP as ITOP

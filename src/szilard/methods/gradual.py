@@ -13,7 +13,7 @@ from szilard.methods.resizing import Resizing, dense_entries, trained
 from szilard.sparse import check_density, make_pattern
 from szilard.sparse.pattern import UNSTRUCTURED
 from szilard.topology.budget import CubicBudget, largest_of_all
-from szilard.topology.moves import Optimizers, several
+from szilard.topology.moves import Optimizers
 from szilard.topology.resize import resize
 
 
@@ -85,10 +85,11 @@ class GradualPruning(Resizing, Deterministic):
         if total >= sum(weight.support.nnz for weight in weights):
             return
         kept = largest_of_all([weight.mean.abs() for weight in weights], total)
+        optimizers = checks.with_optimizer(self.label, optimizer)
         for weight, mask in zip(weights, kept, strict=True):
             if not bool(mask.all()):
                 growth = weight.growth
-                resize(weight, weight.support.flat()[mask], several(optimizer))
+                resize(weight, weight.support.flat()[mask], optimizers)
                 weight.growth = growth
 
 

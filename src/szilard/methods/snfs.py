@@ -28,7 +28,7 @@ class SNFS(Resizing, Static):
 
     name = "snfs"
     label = "SNFS"
-    summary = "Grows by momentum, which also divides the budget among layers"
+    summary = "Grows by momentum, layer budgets follow it, too"
     source = "Dettmers and Zettlemoyer 2019, arXiv:1907.04840"
     order = 28
     unused_options: ClassVar[Mapping[str, Any]] = MappingProxyType(

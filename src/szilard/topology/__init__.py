@@ -1,6 +1,7 @@
 """How supports move: when, which entries go, and where new ones grow."""
 
 from szilard.sparse.move import Move
+from szilard.topology.alternating import Alternating
 from szilard.topology.budget import CubicBudget, largest_of_all
 from szilard.topology.gradient import GrowthGradient
 from szilard.topology.levels import Levels
@@ -15,6 +16,7 @@ from szilard.topology.scores import SCORES
 
 __all__ = [
     "SCORES",
+    "Alternating",
     "CubicBudget",
     "GrowthGradient",
     "Levels",
