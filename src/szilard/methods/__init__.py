@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from szilard.methods.srigl import SRigL as SRigL
     from szilard.methods.ssvi import SSVI as SSVI
     from szilard.methods.tickets import Tickets as Tickets
+    from szilard.methods.topkast import TopKAST as TopKAST
     from szilard.methods.variational_dropout import VariationalDropout as VariationalDropout
 
 _METHODS: dict[str, type[Method]] = {

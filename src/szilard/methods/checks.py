@@ -78,7 +78,7 @@ def reachable(density: float, weights: int, entries: int) -> None:
 
 
 def with_optimizer(label: str, optimizer: Optimizers) -> list[torch.optim.Optimizer]:
-    """The optimisers of a method that replaces their parameters.
+    """The optimisers of a method that changes their parameters.
 
     Raises:
         SzilardError: there is none.
@@ -86,7 +86,8 @@ def with_optimizer(label: str, optimizer: Optimizers) -> list[torch.optim.Optimi
     found = several(optimizer)
     if not found:
         raise SzilardError(
-            f"{label} replaces parameters of the optimiser; call method.after_step(network, optimizer) with it"
+            f"{label} changes parameters and the optimiser's state of them; call method.after_step(network, optimizer) "
+            "with it"
         )
     return found
 
