@@ -171,11 +171,11 @@ class Weight(nn.Module):
         return move
 
     def set_support(self, support: Support) -> None:
-        """Set another support with any number of entries; the new parameters are zeros."""
+        """Set another support with any number of entries; the new parameters are zeros, frozen if the old ones were."""
         self.support = support
-        self.mean = nn.Parameter(self.mean.new_zeros(support.nnz))
+        self.mean = nn.Parameter(self.mean.new_zeros(support.nnz), self.mean.requires_grad)
         if self.log_std is not None:
-            self.log_std = nn.Parameter(self.log_std.new_zeros(support.nnz))
+            self.log_std = nn.Parameter(self.log_std.new_zeros(support.nnz), self.log_std.requires_grad)
 
     def stand_on(self, support: Support) -> None:
         """The former name of :meth:`set_support`; it goes with the next release."""

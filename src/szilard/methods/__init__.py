@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from szilard.methods.dynamic import SET as SET
     from szilard.methods.dynamic import RigL as RigL
     from szilard.methods.dynamic import Static as Static
+    from szilard.methods.free_tickets import FreeTickets as FreeTickets
     from szilard.methods.gradual import GradualPruning as GradualPruning
     from szilard.methods.gradual import GraNet as GraNet
     from szilard.methods.mean_field import MeanField as MeanField

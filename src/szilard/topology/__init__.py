@@ -9,6 +9,7 @@ from szilard.topology.momentum import MomentumGrowth
 from szilard.topology.moves import Moves
 from szilard.topology.random_growth import RandomGrowth
 from szilard.topology.redistribution import Redistribution, divided
+from szilard.topology.refinements import Refinements
 from szilard.topology.replace import carry_optimizer_state, drop_and_grow
 from szilard.topology.resize import resize
 from szilard.topology.schedule import Schedule
@@ -25,6 +26,7 @@ __all__ = [
     "Moves",
     "RandomGrowth",
     "Redistribution",
+    "Refinements",
     "Schedule",
     "carry_optimizer_state",
     "divided",
