@@ -37,10 +37,10 @@ class TopKAST(Method):
     A network that is finished has only A.
 
     Args:
-        density: fraction of weights in A.
-        backward_density: fraction of weights in B; by default twice ``density``.
+        density: fraction of weights that the forward pass uses, A.
+        backward_density: fraction of weights that have a gradient, B; by default twice ``density``.
         every: optimiser steps between two choices of the sets.
-        penalty: λ, nats per example.
+        penalty: λ, the factor of the exploration penalty, nats per example.
         exploration: which weights of B are not in A: those of next largest ``"magnitude"``, or others at ``"random"``
             each time.
         allocation: ``"erk"`` (small layers denser, same total), or ``"uniform"``; B has in each layer as many times
