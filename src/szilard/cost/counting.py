@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from szilard.cost.flop_mode import flops_of
 from szilard.cost.inputs import Inputs, runner
 from szilard.cost.record import Cost
 
@@ -110,13 +111,11 @@ def _is_trained(weight: Any) -> bool:
 
 def _forward_flops(network: nn.Module, run: Callable[[], Any]) -> int:
     from torch.nn.attention import SDPBackend, sdpa_kernel
-    from torch.utils.flop_counter import FlopCounterMode
 
     first = next(network.parameters(), torch.zeros(()))
     for p in network.parameters():  # of a copy: the counter's gradient hooks fail on an expanded parameter
         if p.is_leaf:
             p.requires_grad_(False)
-    counter = FlopCounterMode(display=False)
     fused = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)  # one opaque operator, which counts as zero
     try:
@@ -125,12 +124,10 @@ def _forward_flops(network: nn.Module, run: Callable[[], Any]) -> int:
             torch.no_grad(),
             sdpa_kernel(SDPBackend.MATH),
             _recurrent_in_steps(),
-            counter,
         ):
-            run()
+            return flops_of(run)
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)
-    return int(counter.get_total_flops())
 
 
 @contextmanager

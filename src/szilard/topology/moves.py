@@ -39,6 +39,11 @@ def several(given: Optimizers) -> list[torch.optim.Optimizer]:
     return list(given) if isinstance(given, Sequence) else [given]
 
 
+def _is_zero(growth: Growth) -> bool:
+    """Whether the gradient is zero everywhere, for example because all batches overflowed; then nothing moves."""
+    return isinstance(growth, GrowthGradient) and growth.is_zero
+
+
 class Moves:
     """Collects gradients in the batches before a move, then moves every support that is not full.
 
@@ -116,7 +121,7 @@ class Moves:
             weight.growth = None
             # A weight that is frozen, or that no optimiser trains, keeps its entries: new ones would stay at zero.
             free = weight.mean.requires_grad and (not given or id(weight.mean) in trained)
-            if growth is not None and len(growth) and free:
+            if growth is not None and len(growth) and free and not _is_zero(growth):
                 new += self._move(weight, growth, given, fraction)
         if self.growth != "momentum" or not self._collects(step, total):
             self._growth = {}
