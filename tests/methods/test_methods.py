@@ -70,7 +70,7 @@ def test_every_method_has_the_same_interface(name):
     if name != "ssvi-published":  # its learning rates are for 200 epochs
         assert (predictive.labels == y).double().mean() > 0.75
     assert math.isfinite(method.last_energy)
-    assert (method.last_cost == 0) == point
+    assert (method.last_cost == 0) == (point and name != "topkast")  # which has a penalty
     assert methods.label(method)
     again = methods.make(name, N)
     again.load_state_dict(method.state_dict())

@@ -143,34 +143,6 @@ def test_a_run_in_two_halves_equals_a_run_in_one(name):
     assert digest(again) == digest(network)
 
 
-@pytest.mark.parametrize("name", ["snfs", "acdc", "topkast", "free-tickets"])
-def test_a_gradient_scaler_changes_nothing(name):
-    """Scaled by a power of two, gradients and momenta have the same bits."""
-    given = {
-        "density": 0.2,
-        "total_steps": 16,
-        "seed": 1,
-        "lr": 0.05,
-        "optimizer": "sgd",
-        "growth_batches": 1,
-    }
-    options = {key: value for key, value in {"every": 3, **given}.items() if key in methods.options(name)}
-    found = []
-    for scale in (1.0, 1024.0):
-        method = methods.make(name, 200, **options, **({"cycles": 2} if name == "acdc" else {}))
-        network = method.prepare(plain()).train()
-        optimizer, scaler = method.optimizer(network), torch.amp.GradScaler("cpu", init_scale=scale)
-        for x, y in islice(batches(), 16):
-            for half in (slice(0, 8), slice(8, 16)):
-                scaler.scale(method.loss(network, x[half], y[half])).backward()
-            scaler.step(optimizer)
-            scaler.update()
-            optimizer.zero_grad()
-            method.after_step(network, optimizer)
-        found.append(digest(network))
-    assert found[0] == found[1]
-
-
 def test_random_growth_computes_no_dense_gradient():
     counted = {}
     for name in ("set", "rigl"):

@@ -101,17 +101,3 @@ def test_momentum_is_the_decayed_sum_of_gradients():
         expected = 0.5 * expected + 2 * grad.t() @ x
     ((_, found),) = growth.stream(3, 5, torch.device("cpu"))
     torch.testing.assert_close(found, expected)
-
-
-def test_momentum_leaves_out_a_gradient_that_has_overflowed():
-    growth, without = MomentumGrowth(None, decay=0.5), MomentumGrowth(None, decay=0.5)
-    gradients = [torch.full((2, 3), float(k)) for k in (1, 2, 3)]
-    gradients[1][0, 1] = torch.inf
-    for step, gradient in enumerate(gradients):
-        growth.begin(step)
-        growth.add_gradient(gradient)
-    for step in (0, 2):
-        without.begin(step)
-        without.add_gradient(gradients[step])
-    assert torch.equal(growth.total, without.total)
-    assert growth.total.tolist() == [[3.5] * 3] * 2

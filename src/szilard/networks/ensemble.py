@@ -81,6 +81,12 @@ class Ensemble(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
 
+def in_training(network: nn.Module) -> nn.Module:
+    """The network that is trained: of an ensemble the last member, otherwise the network itself."""
+    found = ensemble_in(network)
+    return network if found is None else found.current
+
+
 def ensemble_in(network: nn.Module) -> Ensemble | None:
     """The ensemble that a network is or contains, as inside a wrapper of several processes; None if there is none."""
     return next((module for module in network.modules() if isinstance(module, Ensemble)), None)

@@ -13,7 +13,7 @@ class MomentumGrowth(GrowthGradient):
     """Scores are the momentum m ← β m + g of the dense gradient (SNFS; Dettmers, Zettlemoyer 2019, arXiv:1907.04840).
 
     It needs the dense gradient of every step and holds one dense tensor for each weight: training saves neither
-    products nor memory of the gradient. A gradient with an infinite or NaN entry is left out.
+    products nor memory of the gradient.
 
     Args:
         rows_gradient: of the layer; None if the layer gives gradients.
@@ -29,20 +29,15 @@ class MomentumGrowth(GrowthGradient):
         self._fresh, self._step = self._fresh or step != self._step, step
 
     def add(self, grad: Tensor, x: Tensor) -> None:
-        grad, x = grad.detach(), x.detach()
-        self._add(self._rows(grad, x, slice(0, grad.shape[1])))
+        self._begun()
+        super().add(grad, x)
 
     def add_gradient(self, gradient: Tensor) -> None:
-        self._add(gradient.clone())
+        self._begun()
+        super().add_gradient(gradient)
 
     @torch.no_grad()
-    def _add(self, gradient: Tensor) -> None:
-        # A gradient that has overflowed counts for nothing: a gradient scaler skips the step of such a batch, too.
-        finite = torch.isfinite(gradient).all()
-        gradient = torch.where(finite, gradient, 0)
-        if self.total is None:
-            self.total = gradient
-        else:
-            self.total *= torch.where(finite, self._decay if self._fresh else 1.0, 1.0).to(self.total)
-            self.total += gradient
+    def _begun(self) -> None:
+        if self._fresh and self.total is not None:
+            self.total *= self._decay
         self._fresh = False

@@ -113,12 +113,11 @@ class Redistribution(Moves):
             growth, weight.growth = self._growth.get(number), None
             if growth is not None and len(growth) and id(weight.mean) in given:
                 shares.append(self._share(weight, growth, fraction))
-        grown = divided(
-            sum(one.dropped for one in shares),
-            [one.momentum for one in shares],
-            [one.room for one in shares],
-        )
-        new = sum(_moved(one, count, optimizers) for one, count in zip(shares, grown, strict=True))
+        new = 0
+        if any(one.momentum for one in shares):  # else no gradient says where to grow, and nothing moves
+            scores, room = [one.momentum for one in shares], [one.room for one in shares]
+            grown = divided(sum(one.dropped for one in shares), scores, room)
+            new = sum(_moved(one, count, optimizers) for one, count in zip(shares, grown, strict=True))
         if not self._collects(step, total):
             self._growth = {}
         return new
