@@ -8,18 +8,13 @@ from itertools import pairwise
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch import nn
 
 import szilard
 from szilard import bayes, cost, data, deploy, interrupts, methods, networks
 from szilard.data import DataSet, Split
 from szilard.errors import SzilardError, SzilardWarning
-from szilard.likelihood import Categorical, Gaussian
-from szilard.methods.mixture import Mixture
 from szilard.model import checkpoint, saved_network
-from szilard.topology import Refinements
 from szilard.training import total_cost
 
 STEPS = 18  # exploration up to 6, refinements up to 10, 14 and 18
@@ -65,39 +60,6 @@ def same(one, other):
 
 
 # -- phases --------------------------------------------------------------------------------------------------
-
-
-def test_the_published_schedule():
-    """450 epochs, 150 of exploration and three refinements of 100."""
-    made = Refinements(50, 0.5, 1.0, 0.5, members=3, exploration=1 / 3)
-    assert made.starts(450) == [150, 250, 350, 450]
-    assert {step: made.fraction_at(step, 450) for step in range(451) if made.fraction_at(step, 450)} == {
-        50: 0.5, 100: 0.5, 150: 0.5, 200: 0.5, 250: 0.8, 300: 0.5, 350: 0.8, 400: 0.5,
-    }  # fmt: skip
-    assert [step for step in range(451) if made.ends(step, 450)] == [250, 350, 450]
-    assert [made.progress(step, 450) for step in (149, 150, 249, 250, 450)] == [None, 0, 0.99, 0, 1]
-    assert [step for step in range(450) if made.collects(step, 450, 1)] == list(range(49, 400, 50))
-
-
-@given(
-    st.integers(1, 5), st.floats(0, 0.9), st.integers(1, 400), st.integers(1, 20), st.floats(0, 1), st.integers(1, 4)
-)  # fmt: skip
-@settings(max_examples=60)
-def test_a_checked_schedule_has_a_step_in_each_phase(members, exploration, total, every, end, batches):
-    made = Refinements(every, 0.4, end, 0.1, members=members, exploration=exploration)
-    try:
-        made.check(total)
-    except SzilardError:
-        assert total * (1 - exploration) < 2 * members
-        return
-    starts = made.starts(total)
-    assert len(starts) == members + 1
-    assert starts[-1] == total
-    assert sum(made.ends(step, total) for step in range(1, total + 1)) == members
-    moves = {step for step in range(total + 1) if made.fraction_at(step, total)}
-    assert total not in moves
-    heard = {step for step in range(total) if made.collects(step, total, batches)}
-    assert heard == {step - back for step in moves for back in range(1, batches + 1) if step - back >= 0}
 
 
 def test_rates_of_the_phases():
@@ -189,23 +151,6 @@ def test_training_that_ends_early_is_reported():
 
 
 # -- one output for several networks -------------------------------------------------------------------------
-
-
-def test_the_mixture_of_known_outputs():
-    logits = torch.tensor([[[0.0, math.log(3)]], [[0.0, 0.0]]])  # 3/4 and 1/2 for the second class
-    expected = torch.tensor([[0.375, 0.625]]).log()
-    torch.testing.assert_close(Mixture("classification")(logits), expected)
-    last = Mixture("classification", Categorical(last=True, probabilities=True))
-    torch.testing.assert_close(last(logits.softmax(2).unsqueeze(1)), expected.exp().unsqueeze(0))
-    one = Mixture("classification")(logits[:, :, 1:] - logits[:, :, :1])  # a single logit
-    torch.testing.assert_close(one.sigmoid(), torch.tensor([[0.625]]))
-    torch.testing.assert_close(Mixture("multilabel")(logits).sigmoid(), torch.tensor([[0.5, 0.625]]))
-    outputs = torch.tensor([[[1.0, math.log(2)]], [[3.0, math.log(1)]]])  # variances 4 and 1
-    mean, log_noise = Mixture("regression")(outputs)[0]
-    assert float(mean) == 2
-    assert float((2 * log_noise).exp()) == pytest.approx(2.5 + 1)
-    known = Mixture("regression", Gaussian(1.0))(outputs[:, :, :1])
-    assert known.tolist() == [[2.0]]
 
 
 def test_a_likelihood_without_a_known_mixture_is_refused():
@@ -300,6 +245,10 @@ def test_a_stopped_fit_continues_to_the_same_bits(tmp_path, monkeypatch):
             fit("part")
     again = fit("part", resume=True)
     assert same(state(again.network), state(whole.network))
+    supports = whole.history[-1]["supports"]  # of the network in training
+    assert set(supports["layers"]) == {"1", "3"}
+    assert supports["density"] == pytest.approx(0.4, abs=0.002)
+    assert supports == again.history[-1]["supports"]
     assert (again.test, again.cost.train_flops) == (whole.test, whole.cost.train_flops)
     found = saved_network.load(tmp_path / "part" / "free-tickets" / "network.pt")
     assert same(state(found.network), state(whole.network))
