@@ -79,6 +79,9 @@ class Moves:
         self._growth: dict[int, Growth] = {}  # by number of the layer, while gradients are collected
         self._resumed: dict[int, Any] = {}  # states of these
 
+    #: Whether entries move between weights, so that full weights need the growth gradient, too.
+    redistributes = False
+
     @property
     def listening(self) -> bool:
         """Whether the next batch is one of those whose gradients decide where to grow."""
@@ -90,7 +93,7 @@ class Moves:
             return
         for number, (_, weight, rows_gradient) in enumerate(every_weight(network)):
             support = weight.support
-            if support.is_full or not weight.mean.requires_grad:  # a frozen weight keeps its entries
+            if not self._hears(weight):
                 continue
             if number not in self._growth:
                 growth = self._made(rows_gradient, support.rows * support.cols)
@@ -127,6 +130,10 @@ class Moves:
     def gradient_steps(self, steps: int, total: int) -> int:
         """How many of the first ``steps`` steps computed a dense weight gradient."""
         return sum(self._collects(step, total) for step in range(steps))
+
+    def _hears(self, weight: Weight) -> bool:
+        """Whether a weight takes part: a full one has nowhere to grow, and a frozen one keeps its entries."""
+        return weight.mean.requires_grad and not weight.support.is_full
 
     def _collects(self, step: int, total: int) -> bool:
         """Whether the batch of ``step`` needs the dense gradient."""

@@ -75,6 +75,9 @@ def _check_method(path: Path, found: Any, method: Method, network: nn.Module, to
         _whole(path, "method entries", count, _LARGEST)
     if "rewind" in expected:
         _check_rewind(path, found["rewind"], rewind.like(network))
+    part = method.invalid_part(found, network)
+    if part:
+        _refuse(path, f"method {part}")
     moves = found.get("moves", {})
     if not isinstance(moves, dict):
         _refuse(path, "method moves")

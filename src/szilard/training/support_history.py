@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from szilard.bayes.network_weights import weights
 from szilard.bayes.weight import Weight
+from szilard.networks.ensemble import in_training
 
 
 class SupportHistory:
@@ -18,12 +19,13 @@ class SupportHistory:
     that Liu et al. (2021, "In-time over-parameterization") call the in-time over-parametrisation rate.
 
     Args:
-        network: with its supports of the start; a dense network without them has no history, and costs no time.
+        network: with its supports of the start, of an ensemble the member in training; a dense network without them has
+            no history, and costs no time.
         resizes: whether the method changes the number of entries, so that full supports are followed, too.
     """
 
     def __init__(self, network: nn.Module, *, resizes: bool = False) -> None:
-        found = weights(network)
+        found = weights(in_training(network))
         sparse = resizes or any(not weight.support.is_full for weight in found.values())
         self._layers = {name: _Layer(weight) for name, weight in found.items()} if sparse else {}
         self._known = True
