@@ -25,7 +25,8 @@ from typing import Any
 
 import torch
 
-from common.harness import finish, print_table, progress, spread
+import topology
+from common.harness import finish, print_table, progress
 from szilard import data, fit, methods
 from szilard.errors import SzilardWarning
 
@@ -35,7 +36,6 @@ EPOCHS, TRAIN, BATCH, RATE, EVERY = 20, 10_000, 128, 0.1, 50
 TASKS = {"fashion": ("fashion-mnist", "mlp:300,100", None), "cifar": ("cifar10", "resnet20", "crop-flip")}
 METHODS = ("static", "set", "rigl", "srigl", "itop", "snfs", "topkast", "gradual", "granet", "acdc")
 CIFAR_METHODS = ("static", "set", "rigl", "granet")
-COLUMNS = ("method", "accuracy %", "NLL", "ECE", "training FLOPs / dense", "seconds", "ever alive")
 ORDER = ("dense", "rigl", "set", "static")
 Row = dict[str, Any]
 
@@ -73,24 +73,6 @@ def trained(task: str, name: str, density: float, seed: int, part: data.DataSet)
         **{key: run.test[key] for key in ("accuracy", "nll", "ece")},
         "train_flops": run.cost.train_flops, "seconds": run.history[-1]["seconds"], "ever_alive": alive,
     }  # fmt: skip
-
-
-def body(rows: list[Row]) -> list[list[str]]:
-    """Rows of the table: mean ± standard error over seeds."""
-    dense = statistics.fmean(row["train_flops"] for row in rows if row["method"] == "dense")
-    lines = []
-    for density, name in dict.fromkeys((row["density"], row["method"]) for row in ordered(rows)):
-        here = [row for row in rows if (row["density"], row["method"]) == (density, name)]
-
-        def cell(key: str, digits: int = 3, factor: float = 1.0, here: list[Row] = here) -> str:
-            return spread([row[key] for row in here], digits, factor)
-
-        lines.append([
-            name if name == "dense" else f"{name}, {100 * density:.3g} %", cell("accuracy", 2, 100), cell("nll"),
-            cell("ece"), f"{statistics.fmean(row['train_flops'] for row in here) / dense:.3f}", cell("seconds", 0),
-            "" if name == "dense" else cell("ever_alive", 3),
-        ])  # fmt: skip
-    return lines
 
 
 def ordered(rows: list[Row]) -> list[Row]:
@@ -156,7 +138,7 @@ def main() -> None:
             if arguments.results is not None:
                 with arguments.results.open("a") as file:
                     file.write(json.dumps(rows[-1]) + "\n")
-    print_table(task, COLUMNS, body([row for row in rows if row["task"] == task]))
+    print_table(task, topology.COLUMNS, topology.body(ordered([row for row in rows if row["task"] == task])))
     finish("topology_images", figures(rows))
 
 

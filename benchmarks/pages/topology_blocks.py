@@ -40,7 +40,7 @@ def of_images(task: str) -> str:
     if not rows:
         raise NotMeasured(f"topology_images.jsonl has no run on {task}")
     seeds = len({row["seed"] for row in rows})
-    table = markdown(topology_images.COLUMNS, topology_images.body(rows))
+    table = markdown(topology.COLUMNS, topology.body(topology_images.ordered(rows)))
     return f"{seeds} seed{'' if seeds == 1 else 's'}.\n\n{table}"
 
 

@@ -98,5 +98,5 @@ def rigl_torch(
 
 PEERS: dict[str, Callable[..., Step]] = {
     "rigl of sparsimony": sparsimony,
-    "rigl of rigl-torch": rigl_torch,
+    "rigl of rigl-torch (first layer dense)": rigl_torch,
 }
