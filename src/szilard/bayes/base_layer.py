@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from szilard.bayes.moments.linear import bilinear
+from szilard.bayes.moments.sharing import weighted
 from szilard.bayes.moments.value import GaussianTensor, joined, split
 from szilard.bayes.noise import Noise
 from szilard.bayes.thread_state import draw_of, mode_of
@@ -117,12 +118,17 @@ class BayesLayer(nn.Module):
     def _moments(self, x: Tensor, relu: bool) -> Tensor:
         """Mean and variance of the output, for an input that is Gaussian or not."""
         x, values, product = x.to(self.weight.mean.dtype), self._gaussian_values(), self._product
+        (mean, variance), support = split(values), self.weight.support
         if transformed():  # products of torch, which an exporter can trace
-            (mean, variance), support = split(values), self.weight.support
             dense = None if variance is None else dense_weight(variance, support)
             values, product = joined(dense_weight(mean, support), dense), self._dense_product
         with _in_full_precision(x):
-            return self._finish(bilinear(product, x, values), relu)
+            y = bilinear(product, x, values)
+            weight = (
+                lambda: dense_weight(mean, support),
+                None if variance is None else lambda: dense_weight(variance, support),
+            )
+            return self._finish(weighted(y, x, weight, getattr(self, "groups", 1)), relu)
 
     def _gaussian_values(self) -> Tensor:
         weight, draw = self.weight, draw_of(self.weight)

@@ -1,0 +1,198 @@
+"""Errors that the positions of a feature map share, because they share weights: what an average over positions keeps.
+
+The rules for maps treat positions as independent, so that an average over n of them would divide the variance by n.
+Beside each map travels the linear model of one number for each channel, the mean over positions:
+
+* A convolution maps the means of its input by M = Σ_k m, the weight summed over the window, and adds an error of its
+  own with variance Σ_i S (x̄_i² + l_i²) for each output channel. S = Σ_k s is the variance of the weight, x̄ the mean
+  over positions of the input, and l, the mean over positions of its standard deviations, is the standard deviation of
+  x̄ if all positions move together.
+* A rectifier, another monotone function of each entry or a max-pool keeps the correlation of positions. So it scales
+  the error of the mean by l after it / l before it.
+* Scales, sums of branches, slices and concatenations of channels are exact.
+
+All errors are independent of each other, and the model keeps how each channel depends on them: channels and the
+branches of a sum are correlated. When the variance of a mean over all positions, or of a vector computed from it, is
+read, rows of the model are followed back (reverse accumulation) and the contributions of all errors are added.
+Networks that take no such mean do not pay for that.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from szilard.kernels.transforms import transformed
+
+#: From rows over this model's channels ``[B or 1, R, C]`` to rows over those of a parent.
+Back = Callable[[Tensor], Tensor]
+#: Gives a dense tensor for the entries of a weight, ``[O, I / groups, *window]``.
+Dense = Callable[[], Tensor]
+
+_AT_ONCE = 1 << 23  # numbers in the rows that are followed back together
+_numbers = itertools.count()
+
+
+class Means:
+    """The error of the mean over positions, for each channel of a map, as a linear function of independent errors.
+
+    Args:
+        parents: models that it depends on, and how rows are followed back to each.
+        noise: gives the variance of its own error, ``[B, C]`` or ``[C]``; None: it has none.
+    """
+
+    __slots__ = ("noise", "number", "parents")
+
+    def __init__(
+        self, parents: Sequence[tuple[Means, Back]], noise: Callable[[], Tensor] | None = None
+    ) -> None:
+        self.parents, self.noise, self.number = tuple(parents), noise, next(_numbers)
+
+
+def variance(of: Means, like: Tensor) -> Tensor:
+    """Variance of the mean over positions of each channel.
+
+    Args:
+        of: the model.
+        like: ``[B, C]``, for type, device and shape.
+
+    Returns:
+        ``[B, C]``.
+    """
+    batch, channels = like.shape
+    eye = torch.eye(channels, dtype=like.dtype, device=like.device).unsqueeze(0)
+    whole = torch.compiler.is_compiling() or transformed()
+    rows = channels if whole else max(1, min(channels, _AT_ONCE // max(1, batch * channels)))
+    return torch.cat([_followed(of, eye[:, k : k + rows], like) for k in range(0, channels, rows)], 1)
+
+
+def _followed(of: Means, rows: Tensor, like: Tensor) -> Tensor:
+    total = like.new_zeros(like.shape[0], rows.shape[1])
+    waiting, found = [(-of.number, of)], {of.number: rows}
+    while waiting:  # the newest first, so that all who depend on a model come before it
+        _, model = heapq.heappop(waiting)
+        rows = found.pop(model.number)
+        if model.noise is not None:
+            total = total + (rows.square() @ model.noise().unsqueeze(-1)).squeeze(-1)
+        for parent, back in model.parents:
+            if parent.number in found:
+                found[parent.number] = found[parent.number] + back(rows)
+            else:
+                found[parent.number] = back(rows)
+                heapq.heappush(waiting, (-parent.number, parent))
+    return total
+
+
+def level(spread: Tensor) -> Tensor:
+    """Mean over positions of the standard deviation, ``[B, C]``, from a variance ``[B, C, *positions]``."""
+    return mean(spread.sqrt())
+
+
+def mean(values: Tensor) -> Tensor:
+    """Mean over positions, ``[B, C]``."""
+    return values if values.dim() == 2 else values.flatten(2).mean(2)
+
+
+def independent(spread: Tensor) -> Means:
+    """The model of a map whose positions are independent, from its variance ``[B, C, *positions]``."""
+    found = mean(spread) * (1 / math.prod(spread.shape[2:]))
+    return Means((), lambda: found)
+
+
+def scaled(of: Means, gain: float | Tensor) -> Means:
+    """Each channel multiplied by ``gain``: a number, ``[C]`` or ``[B, C]``."""
+    factor = gain.unsqueeze(-2) if isinstance(gain, Tensor) and gain.dim() == 2 else gain
+    return Means([(of, lambda rows: rows * factor)])
+
+
+def monotone(of: Means, before: Tensor, after: Tensor) -> Means:
+    """After a monotone function of each entry or a max-pool: the correlation of positions is kept.
+
+    Args:
+        of: the model before it.
+        before, after: levels ``[B, C]``.
+    """
+    return scaled(of, after / before.clamp_min(torch.finfo(before.dtype).tiny))
+
+
+def added(parts: Sequence[tuple[Means | None, float]], noise: Tensor | None = None) -> Means:
+    """A sum of models with signs or factors, and the variance ``[C]`` of a Gaussian shift of each channel."""
+    parents: list[tuple[Means, Back]] = [
+        (part, (lambda rows: rows) if factor == 1 else (lambda rows, factor=factor: rows * factor))
+        for part, factor in parts
+        if part is not None
+    ]
+    return Means(parents, None if noise is None else lambda: noise)
+
+
+def window(of: Means, first: int, count: int, channels: int) -> Means:
+    """``count`` channels from ``first`` on of a model with ``channels``; those that it does not have are constants."""
+    low, high = max(first, 0), max(min(first + count, channels), max(first, 0))
+
+    def back(rows: Tensor) -> Tensor:
+        return pad(rows[:, :, low - first : high - first], (low, channels - high))
+
+    return Means([(of, back)])
+
+
+def joined(parts: Sequence[Means | None], sizes: Sequence[int]) -> Means:
+    """Channels of several models one after the other; a part that is None is deterministic."""
+    parents: list[tuple[Means, Back]] = []
+    for part, size, end in zip(parts, sizes, itertools.accumulate(sizes), strict=True):
+        if part is not None:
+            parents.append((part, lambda rows, begin=end - size, end=end: rows[:, :, begin:end]))
+    return Means(parents)
+
+
+def product(
+    of: Means | None,
+    weight: tuple[Dense, Dense | None],
+    centre: Tensor,
+    depth: Tensor | None,
+    groups: int = 1,
+    noise: Tensor | None = None,
+) -> Means:
+    """After a convolution, or a linear map of vectors.
+
+    Args:
+        of: the model of its input; None: it is deterministic.
+        weight: mean and variance of the weight; a variance of None is zero.
+        centre: mean over positions of the input, ``[B, I]``.
+        depth: level of the input, ``[B, I]``; None: it is deterministic.
+        groups: of channels.
+        noise: variance of its bias, ``[O]``.
+    """
+    second = centre.square() if depth is None else centre.square() + depth.square()
+    gain, spread = weight
+
+    def own() -> Tensor:
+        assert spread is not None
+        variance = _summed(spread())
+        if groups == 1:
+            total = second @ variance.T
+        else:
+            split = second.unflatten(1, (groups, -1)).unsqueeze(-1)
+            total = (variance.unflatten(0, (groups, -1)) @ split).flatten(1)
+        return total if noise is None else total + noise
+
+    def back(rows: Tensor) -> Tensor:
+        mean = _summed(gain())
+        if groups == 1:
+            return rows @ mean
+        split = rows.unflatten(2, (groups, -1)).transpose(1, 2)  # [B, G, R, O / G]
+        return (split @ mean.unflatten(0, (groups, -1))).transpose(1, 2).flatten(2)
+
+    parents: list[tuple[Means, Back]] = [] if of is None else [(of, back)]
+    if spread is None:
+        return Means(parents, None if noise is None else lambda: noise)
+    return Means(parents, own)
+
+
+def _summed(weight: Tensor) -> Tensor:
+    return weight if weight.dim() == 2 else weight.flatten(2).sum(2)

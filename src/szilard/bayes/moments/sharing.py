@@ -1,0 +1,197 @@
+"""Gaussian tensors whose positions share errors: what each kind of function makes of :mod:`szilard.bayes.moments.positions`.
+
+Every function takes the answer of a rule and returns it with its model, or unchanged if its input has none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from szilard.bayes.moments import positions
+from szilard.bayes.moments.positions import Dense, Means
+from szilard.bayes.moments.value import GaussianTensor
+
+Number = float | int | Tensor
+Weight = tuple[Dense, Dense | None]
+
+
+def alone(x: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Mean and variance as of independent positions; the variance of an ordinary tensor is None."""
+    return x.independent if isinstance(x, GaussianTensor) else (x, None)
+
+
+def weighted(y: Tensor, x: Tensor, weight: Weight, groups: int = 1, noise: Tensor | None = None) -> Tensor:
+    """After a convolution of maps, or a linear map of vectors ``[B, I]``.
+
+    Args:
+        y: the output.
+        x: the input, Gaussian or not.
+        weight: functions that give mean and variance of the weight, dense; None: it has no variance.
+        groups: of channels.
+        noise: variance of the bias, ``[O]``.
+    """
+    if not isinstance(y, GaussianTensor) or x.dim() != y.dim() or y.dim() < 2:
+        return y
+    before, depth = None, None
+    if isinstance(x, GaussianTensor):
+        before, depth = _model(x), x.level
+    if y.dim() == 2:
+        if before is None:  # independent, or no map was before it
+            return y
+        model = positions.product(before, weight, alone(x)[0], depth, groups, noise)
+        return y.averaged(model)
+    return y.sharing(positions.product(before, weight, positions.mean(alone(x)[0]), depth, groups, noise))
+
+
+def scaled(y: Tensor, x: Tensor, factor: Number) -> Tensor:
+    """``x`` times a constant; one that differs between positions ends the model."""
+    if not isinstance(y, GaussianTensor) or not isinstance(x, GaussianTensor) or x.shared is None:
+        return y
+    gain = _by_channel(factor, y) if x.shape == y.shape else None
+    return y if gain is None else y.sharing(positions.scaled(x.shared, gain))
+
+
+def summed(y: GaussianTensor, terms: Sequence[tuple[Number, float]]) -> GaussianTensor:
+    """A sum of terms with factors: maps, constants, and Gaussians that are the same for all positions."""
+    maps = [(term, factor) for term, factor in terms if isinstance(term, GaussianTensor)]
+    if all(term.shared is None for term, _ in maps):
+        return y
+    models: list[tuple[Means | None, float]] = []
+    noise: Tensor | None = None
+    for term, factor in maps:
+        if term.shape == y.shape:
+            model = positions.independent(term.moments.variance) if term.shared is None else term.shared
+            models.append((model, factor))
+            continue
+        spread = _by_channel(term.moments.variance, y)
+        if term.shared is not None or not isinstance(spread, Tensor) or spread.dim() > 1:
+            return y
+        spread = (spread * factor**2).expand(y.shape[1])
+        noise = spread if noise is None else noise + spread
+    found = positions.added(models, noise)
+    return y.averaged(found) if y.dim() == 2 else y.sharing(found)
+
+
+def multiplied(y: GaussianTensor, x: GaussianTensor, scale: GaussianTensor) -> GaussianTensor:
+    """A map times a Gaussian scale ``[C, 1, ...]`` of each channel, which the positions share."""
+    if x.shared is None or scale.shared is not None or x.shape != y.shape:
+        return y
+    gain, spread = (_by_channel(part, y) for part in scale.moments)
+    if not isinstance(gain, Tensor) or not isinstance(spread, Tensor) or spread.dim() > 1:
+        return y
+    noise = (positions.mean(x.moments.mean).square() + x.level.square()) * spread
+    return y.sharing(positions.added([(positions.scaled(x.shared, gain), 1.0)], noise))
+
+
+def monotone(y: GaussianTensor, x: GaussianTensor) -> GaussianTensor:
+    """After a monotone function of each entry, or a max-pool."""
+    shared = x.shared
+    if shared is None:
+        return y
+    spread = x.moments.variance
+
+    def later(y: GaussianTensor) -> Means:
+        return positions.monotone(shared, positions.level(spread), y.level)
+
+    return y.sharing(later)
+
+
+def kept(y: GaussianTensor, x: GaussianTensor) -> GaussianTensor:
+    """The same means over positions: of windows of equal size, or of every n-th position, approximately."""
+    return y.sharing(x.shared)
+
+
+def averaged(y: GaussianTensor, x: GaussianTensor, axes: Sequence[int]) -> GaussianTensor:
+    """After an average over axes: over all positions, over some, or of channels, which ends the model."""
+    if x.dim() < 3 or x.shared is None or min(axes, default=0) < 2:
+        return y
+    sizes = x.shape[2:]
+    if all(size == 1 or axis + 2 in axes for axis, size in enumerate(sizes)):
+        return y.averaged(x.shared, x.level)
+    return y.sharing(x.shared)
+
+
+def rearranged(x: GaussianTensor, function: Callable[[Tensor], Tensor]) -> GaussianTensor | None:
+    """A function that keeps the order of entries; None if ``x`` has no model or the answer has other channels."""
+    lazy = x.is_lazy
+    if (x.before_shared if lazy else x.shared) is None:
+        return None
+    pair = x.before_relu if lazy else x.independent
+    assert pair is not None
+    mean = function(pair.mean)
+    if mean.dim() < 2 or mean.shape[:2] != x.shape[:2] or mean.numel() != pair.mean.numel():
+        return None
+    return x.rearranged(function)
+
+
+def sliced(rule: Callable[..., GaussianTensor]) -> Callable[..., GaussianTensor]:
+    """The rule of indexing, with models of slices of channels and of positions; an average keeps its only position."""
+
+    def run(input: Tensor, index: Any) -> GaussianTensor:
+        parts = index if isinstance(index, tuple) else (index,)
+        found = rule(input, index)
+        whole = slice(None)
+        if not isinstance(input, GaussianTensor) or input.dim() < 2 or len(parts) > input.dim() or parts[0] != whole:
+            return found
+        channels, positions_ = (*parts, whole)[1], parts[2:]
+        ones = [size == 1 for size in input.shape[2:]]
+        kept = all(isinstance(p, slice) or (p in (0, -1) and one) for p, one in zip(positions_, ones, strict=False))
+        if not kept or not isinstance(channels, slice) or channels.step not in (None, 1):
+            return found
+        lazy = input.is_lazy
+        model = input.before_shared if lazy else input.shared
+        if model is None:
+            return found
+        start, stop, _ = channels.indices(input.shape[1])
+        if (start, stop) != (0, input.shape[1]):
+            model = positions.window(model, start, stop - start, input.shape[1])
+        if lazy:
+            found.before_shared = model
+            return found
+        return found.sharing(model)
+
+    return run
+
+
+def padded(shared: Means | None, pad: Sequence[int], axes: int, channels: int) -> Means | None:
+    """The model of a padded map: zeros among positions count as border, those among channels have no errors."""
+    pads = [*pad, *[0] * (2 * axes - len(pad))]
+    (before, after), batch = pads[2 * axes - 4 : 2 * axes - 2], pads[2 * axes - 2 :]
+    if shared is None or any(batch) or axes < 3:
+        return None
+    return positions.window(shared, -before, channels + before + after, channels) if before or after else shared
+
+
+def joined(tensors: Sequence[Tensor], dim: int) -> Means | None:
+    """The model of a concatenation along channels."""
+    rank = tensors[0].dim()
+    if dim not in (1, 1 - rank) or rank < 3:
+        return None
+    models = [x.shared if isinstance(x, GaussianTensor) else None for x in tensors]
+    if all(model is None for model in models):
+        return None
+    models = [_model(x) if isinstance(x, GaussianTensor) else None for x in tensors]
+    return positions.joined(models, [x.shape[1] for x in tensors])
+
+
+def _model(x: GaussianTensor) -> Means | None:
+    """Of the input of a convolution or a linear map; a map without one has independent positions."""
+    if x.shared is None and x.dim() > 2:
+        return positions.independent(x.moments.variance)
+    return x.shared
+
+
+def _by_channel(value: Number, y: Tensor) -> float | Tensor | None:
+    """What is the same for all positions of ``y``: a number, ``[C]`` or ``[B, C]``; None: it differs between them."""
+    if not isinstance(value, Tensor):
+        return value
+    channels = y.dim() - 1  # the axis from the end
+    if value.dim() > y.dim() or any(n != 1 for n in value.shape[max(0, value.dim() - channels + 1) :]):
+        return None
+    found = value.reshape(value.shape[: max(0, value.dim() - channels + 1)])
+    if found.dim() == 2 and found.shape[0] == 1:
+        found = found[0]
+    return found if found.dim() == 0 or found.shape[-1] in (1, y.shape[1]) else None
