@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from szilard.bayes.moments.linear import bilinear
-from szilard.bayes.moments.sharing import weighted
+from szilard.bayes.moments.sharing import Window, weighted
 from szilard.bayes.moments.value import GaussianTensor, joined, split
 from szilard.bayes.noise import Noise
 from szilard.bayes.thread_state import draw_of, mode_of
@@ -128,7 +128,11 @@ class BayesLayer(nn.Module):
                 lambda: dense_weight(mean, support),
                 None if variance is None else lambda: dense_weight(variance, support),
             )
-            return self._finish(weighted(y, x, weight, getattr(self, "groups", 1)), relu)
+            return self._finish(weighted(y, x, weight, self._window()), relu)
+
+    def _window(self) -> Window | None:
+        """The window of a convolution."""
+        return None
 
     def _gaussian_values(self) -> Tensor:
         weight, draw = self.weight, draw_of(self.weight)

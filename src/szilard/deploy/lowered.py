@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from szilard.bayes import BayesConv, BayesLayer, BayesLinear, point_network
 from szilard.bayes.in_place import replace_in_place
 from szilard.bayes.moments.positions import Dense
-from szilard.bayes.moments.sharing import alone, weighted
+from szilard.bayes.moments.sharing import Window, alone, weighted
 from szilard.bayes.moments.value import GaussianTensor
 from szilard.bayes.original_classes import restore_classes
 from szilard.networks import copied, make_plain
@@ -54,17 +54,16 @@ class GaussianLayer(nn.Module):
         if not terms:
             return found
         answer = GaussianTensor(found, terms[0] if len(terms) == 1 else terms[0] + terms[1])
-        return weighted(answer, x, self.parts(), self.groups)
+        return weighted(answer, x, self.parts(), self.window())
 
     def parts(self) -> tuple[Dense, Dense | None]:
         """Functions that give mean and variance of the weight; None: it has no variance."""
         spread = self.variance
         return lambda: self.mean, None if spread is None else lambda: spread
 
-    @property
-    def groups(self) -> int:
-        """Groups of channels."""
-        return 1
+    def window(self) -> Window | None:
+        """Of a convolution."""
+        return None
 
     def _product(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         raise NotImplementedError
@@ -96,10 +95,9 @@ class GaussianConv(GaussianLayer):
         super().__init__(mean, variance, bias)
         self.geometry, self.pad = geometry, pad
 
-    @property
-    def groups(self) -> int:
-        """Groups of channels."""
-        return int(self.geometry[3])
+    def window(self) -> Window | None:
+        zeros = self.pad[0] if self.pad is not None and self.pad[1] == "constant" else ()
+        return Window(self.mean.shape[2:], *self.geometry, zeros)
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x if self.pad is None else F.pad(x, *self.pad))

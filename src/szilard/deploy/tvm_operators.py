@@ -82,6 +82,7 @@ class JointLayer(nn.Module):
         assert layer.variance is not None
         for name, weight in (("m", layer.mean), ("second", layer.second), ("s", layer.variance)):
             self.register_buffer(name, packed(weight))
+        self.window = layer.window()
         bias = layer.bias
         self.register_buffer("bias", bias if bias is None or not conv else bias.view(-1, 1, 1))
 
@@ -98,7 +99,7 @@ class JointLayer(nn.Module):
             mean, variance = (part.unflatten(0, shape[:-1]) for part in (mean, variance))
         bias: Any = self.bias
         answer = GaussianTensor(mean if bias is None else mean + bias, variance)
-        return weighted(answer, x, (self._dense("m"), self._dense("s")))
+        return weighted(answer, x, (self._dense("m"), self._dense("s")), self.window)
 
     def _dense(self, name: str) -> Callable[[], Tensor]:
         return lambda: unpacked(getattr(self, name), self.outputs)

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from szilard.bayes.moments.rules import rule
-from szilard.bayes.moments.sharing import Weight, alone, weighted
+from szilard.bayes.moments.sharing import Weight, Window, alone, weighted
 from szilard.bayes.moments.value import joined, split
 
 Bilinear = Callable[[Tensor, Tensor], Tensor]
@@ -57,7 +57,7 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     found = shifted(bilinear(F.linear, input, weight), bias)
     if input.dim() != 2:
         return found
-    return weighted(found, input, _parts(weight), 1, None if bias is None else split(bias)[1])
+    return weighted(found, input, _parts(weight), None, None if bias is None else split(bias)[1])
 
 
 def _convolution(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
@@ -76,7 +76,10 @@ def _convolution(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
         axes = weight.dim() - 2
         found = shifted(bilinear(product, input, weight), _by_channel(bias, axes))
         noise = None if bias is None else split(bias)[1]
-        return weighted(found, input, _parts(weight), groups, noise) if input.dim() == axes + 2 else found
+        if input.dim() != axes + 2:
+            return found
+        window = Window(weight.shape[2:], stride, padding, dilation, groups)
+        return weighted(found, input, _parts(weight), window, noise)
 
     return run
 

@@ -3,10 +3,10 @@
 The rules for maps treat positions as independent, so that an average over n of them would divide the variance by n.
 Beside each map travels the linear model of one number for each channel, the mean over positions:
 
-* A convolution maps the means of its input by M = Σ_k m, the weight summed over the window, and adds an error of its
-  own with variance Σ_i S (x̄_i² + l_i²) for each output channel. S = Σ_k s is the variance of the weight, x̄ the mean
-  over positions of the input, and l, the mean over positions of its standard deviations, is the standard deviation of
-  x̄ if all positions move together.
+* A convolution maps the means of its input by M = Σ_k f_k m, and adds an error of its own with variance
+  Σ_i S (x̄_i² + l_i²) for each output channel, S = Σ_k f_k² s. m and s are mean and variance of the weight, and f_k is the
+  share of output positions at which entry k of the window lies inside the map. x̄ is the mean over positions of the input,
+  and l, the mean over positions of its standard deviations, is the standard deviation of x̄ if all positions move together.
 * A rectifier, another monotone function of each entry or a max-pool keeps the correlation of positions. So it scales
   the error of the mean by l after it / l before it.
 * Scales, sums of branches, slices and concatenations of channels are exact.
@@ -19,10 +19,12 @@ Networks that take no such mean do not pay for that.
 
 from __future__ import annotations
 
+import functools
 import heapq
 import itertools
 import math
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -36,6 +38,7 @@ Back = Callable[[Tensor], Tensor]
 Dense = Callable[[], Tensor]
 
 _AT_ONCE = 1 << 23  # numbers in the rows that are followed back together
+BORDER = 0.5
 _numbers = itertools.count()
 
 
@@ -89,20 +92,14 @@ def _followed(of: Means, rows: Tensor, like: Tensor) -> Tensor:
     return total
 
 
-def level(spread: Tensor) -> Tensor:
-    """Mean over positions of the standard deviation, ``[B, C]``, from a variance ``[B, C, *positions]``."""
-    return mean(spread.sqrt())
-
-
 def mean(values: Tensor) -> Tensor:
     """Mean over positions, ``[B, C]``."""
     return values if values.dim() == 2 else values.flatten(2).mean(2)
 
 
-def independent(spread: Tensor) -> Means:
-    """The model of a map whose positions are independent, from its variance ``[B, C, *positions]``."""
-    found = mean(spread) * (1 / math.prod(spread.shape[2:]))
-    return Means((), lambda: found)
+def independent(of: Spread) -> Means:
+    """The model of a map whose positions are independent."""
+    return Means((), lambda: of.alone)
 
 
 def scaled(of: Means, gain: float | Tensor) -> Means:
@@ -111,14 +108,29 @@ def scaled(of: Means, gain: float | Tensor) -> Means:
     return Means([(of, lambda rows: rows * factor)])
 
 
-def monotone(of: Means, before: Tensor, after: Tensor) -> Means:
-    """After a monotone function of each entry or a max-pool: the correlation of positions is kept.
+class Spread(NamedTuple):
+    """Standard deviations of a map.
 
-    Args:
-        of: the model before it.
-        before, after: levels ``[B, C]``.
+    Attributes:
+        level: mean over positions of the standard deviation, ``[B, C]``.
+        alone: variance of the mean over positions if they were independent, ``[B, C]``.
     """
-    return scaled(of, after / before.clamp_min(torch.finfo(before.dtype).tiny))
+
+    level: Tensor
+    alone: Tensor
+
+
+def spread(variance: Tensor) -> Spread:
+    """Of a map with this variance ``[B, C, *positions]``, or of vectors ``[B, C]``."""
+    return Spread(mean(variance.sqrt()), mean(variance) * (1 / math.prod(variance.shape[2:])))
+
+
+def monotone(of: Means, before: Spread, after: Spread) -> Means:
+    """After a monotone function of each entry or a max-pool: the correlation of positions is kept."""
+    gain = after.level / before.level.clamp_min(torch.finfo(before.level.dtype).tiny)
+    own = (after.alone - gain.square() * before.alone).clamp_min(0)
+    factor = gain.unsqueeze(-2)
+    return Means([(of, lambda rows: rows * factor)], lambda: own)
 
 
 def added(parts: Sequence[tuple[Means | None, float]], noise: Tensor | None = None) -> Means:
@@ -157,6 +169,7 @@ def product(
     depth: Tensor | None,
     groups: int = 1,
     noise: Tensor | None = None,
+    shares: Sequence[Sequence[float]] = (),
 ) -> Means:
     """After a convolution, or a linear map of vectors.
 
@@ -167,13 +180,14 @@ def product(
         depth: level of the input, ``[B, I]``; None: it is deterministic.
         groups: of channels.
         noise: variance of its bias, ``[O]``.
+        shares: of :func:`inside`; empty: all entries of the window are always inside.
     """
     second = centre.square() if depth is None else centre.square() + depth.square()
-    gain, spread = weight
+    gain, noisy = weight
 
     def own() -> Tensor:
-        assert spread is not None
-        variance = _summed(spread())
+        assert noisy is not None
+        variance = _summed(noisy(), shares, 2)
         if groups == 1:
             total = second @ variance.T
         else:
@@ -182,17 +196,36 @@ def product(
         return total if noise is None else total + noise
 
     def back(rows: Tensor) -> Tensor:
-        mean = _summed(gain())
+        mean = _summed(gain(), shares, 1)
         if groups == 1:
             return rows @ mean
         split = rows.unflatten(2, (groups, -1)).transpose(1, 2)  # [B, G, R, O / G]
         return (split @ mean.unflatten(0, (groups, -1))).transpose(1, 2).flatten(2)
 
     parents: list[tuple[Means, Back]] = [] if of is None else [(of, back)]
-    if spread is None:
+    if noisy is None:
         return Means(parents, None if noise is None else lambda: noise)
     return Means(parents, own)
 
 
-def _summed(weight: Tensor) -> Tensor:
-    return weight if weight.dim() == 2 else weight.flatten(2).sum(2)
+def _summed(weight: Tensor, shares: Sequence[Sequence[float]], power: int) -> Tensor:
+    for share in reversed(shares):
+        weight = weight @ weight.new_tensor([share_**(power * BORDER) for share_ in share])
+    return weight.flatten(2).sum(2) if weight.dim() > 2 else weight
+
+
+@functools.lru_cache(maxsize=512)
+def inside(
+    size: int, outputs: int, kernel: int, stride: int, padding: int, dilation: int, front: int = 0, behind: int = 0
+) -> tuple[float, ...]:
+    """For each entry of a window along one axis, the share of outputs at which it reads the map and not zeros.
+
+    Args:
+        size: of the map.
+        outputs: number of outputs.
+        kernel, stride, padding, dilation: of the window.
+        front, behind: zeros that are part of ``size``. Shares are then relative to the mean over all of the map.
+    """
+    starts = [place * stride - padding for place in range(outputs)]
+    counts = [sum(front <= start + k * dilation < size - behind for start in starts) for k in range(kernel)]
+    return tuple(count / outputs * (size / (size - front - behind)) for count in counts)

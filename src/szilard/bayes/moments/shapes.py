@@ -157,11 +157,11 @@ def pad(
     input: GaussianTensor, pad: Sequence[int], mode: str = "constant", value: float | None = None
 ) -> Tensor:
     if input.is_lazy and input.before_relu is not None and mode == "constant" and not value:
-        shared = sharing.padded(input.before_shared, pad, input.dim(), input.shape[1])
+        shared = sharing.padded(input.before_shared, pad, input.shape, True)
         return GaussianTensor.rectified(*(F.pad(part, list(pad)) for part in input.before_relu), shared)
     mean, variance = input.moments
     filled = F.pad(variance, list(pad), mode) if mode != "constant" else F.pad(variance, list(pad))
-    shared = sharing.padded(input.shared, pad, input.dim(), input.shape[1])
+    shared = sharing.padded(input.shared, pad, input.shape, mode == "constant")
     return GaussianTensor(F.pad(mean, list(pad), mode, value), filled).sharing(shared)
 
 

@@ -5,8 +5,9 @@ Every function takes the answer of a rule and returns it with its model, or unch
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -15,7 +16,19 @@ from szilard.bayes.moments.positions import Dense, Means
 from szilard.bayes.moments.value import GaussianTensor
 
 Number = float | int | Tensor
+#: Functions that give mean and variance of a weight, dense; None: it has no variance.
 Weight = tuple[Dense, Dense | None]
+
+
+class Window(NamedTuple):
+    """Of a convolution, as functions of torch take it; ``zeros``, with which the map has been padded before."""
+
+    kernel: Sequence[int]
+    stride: Any = 1
+    padding: Any = 0
+    dilation: Any = 1
+    groups: int = 1
+    zeros: Sequence[int] = ()
 
 
 def alone(x: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -23,27 +36,56 @@ def alone(x: Tensor) -> tuple[Tensor, Tensor | None]:
     return x.independent if isinstance(x, GaussianTensor) else (x, None)
 
 
-def weighted(y: Tensor, x: Tensor, weight: Weight, groups: int = 1, noise: Tensor | None = None) -> Tensor:
+def weighted(
+    y: Tensor,
+    x: Tensor,
+    weight: Weight,
+    window: Window | None = None,
+    noise: Tensor | None = None,
+) -> Tensor:
     """After a convolution of maps, or a linear map of vectors ``[B, I]``.
 
     Args:
         y: the output.
         x: the input, Gaussian or not.
-        weight: functions that give mean and variance of the weight, dense; None: it has no variance.
-        groups: of channels.
+        weight: its weight.
+        window: of a convolution.
         noise: variance of the bias, ``[O]``.
     """
     if not isinstance(y, GaussianTensor) or x.dim() != y.dim() or y.dim() < 2:
         return y
     before, depth = None, None
     if isinstance(x, GaussianTensor):
-        before, depth = _model(x), x.level
+        before, depth = _model(x), x.spread.level
     if y.dim() == 2:
         if before is None:  # independent, or no map was before it
             return y
-        model = positions.product(before, weight, alone(x)[0], depth, groups, noise)
-        return y.averaged(model)
-    return y.sharing(positions.product(before, weight, positions.mean(alone(x)[0]), depth, groups, noise))
+        return y.averaged(positions.product(before, weight, alone(x)[0], depth, 1, noise))
+    assert window is not None
+    centre, shares = positions.mean(alone(x)[0]), _shares(x.shape[2:], y.shape[2:], window)
+    return y.sharing(positions.product(before, weight, centre, depth, window.groups, noise, shares))
+
+
+def _shares(sizes: Sequence[int], outputs: Sequence[int], window: Window) -> list[tuple[float, ...]]:
+    """Of :func:`szilard.bayes.moments.positions.inside`, for each axis."""
+    count = len(sizes)
+    stride, padding, dilation = (_each(value, count) for value in window[1:4])
+    kernel = [int(n) for n in window.kernel]
+    if window.padding == "same":
+        padding = [d * (k - 1) // 2 for d, k in zip(dilation, kernel, strict=True)]
+    zeros = [0] * (2 * count - len(window.zeros)) + [int(n) for n in reversed(window.zeros)]  # behind, in front, ...
+    return [
+        positions.inside(
+            int(sizes[k]), int(outputs[k]), kernel[k], stride[k], padding[k], dilation[k], zeros[2 * k + 1], zeros[2 * k]
+        )
+        for k in range(count)
+    ]
+
+
+def _each(value: Any, count: int) -> list[int]:
+    if isinstance(value, str):
+        return [0] * count
+    return [int(value)] * count if isinstance(value, int) else [int(n) for n in value]
 
 
 def scaled(y: Tensor, x: Tensor, factor: Number) -> Tensor:
@@ -63,7 +105,7 @@ def summed(y: GaussianTensor, terms: Sequence[tuple[Number, float]]) -> Gaussian
     noise: Tensor | None = None
     for term, factor in maps:
         if term.shape == y.shape:
-            model = positions.independent(term.moments.variance) if term.shared is None else term.shared
+            model = positions.independent(term.spread) if term.shared is None else term.shared
             models.append((model, factor))
             continue
         spread = _by_channel(term.moments.variance, y)
@@ -82,7 +124,7 @@ def multiplied(y: GaussianTensor, x: GaussianTensor, scale: GaussianTensor) -> G
     gain, spread = (_by_channel(part, y) for part in scale.moments)
     if not isinstance(gain, Tensor) or not isinstance(spread, Tensor) or spread.dim() > 1:
         return y
-    noise = (positions.mean(x.moments.mean).square() + x.level.square()) * spread
+    noise = (positions.mean(x.moments.mean).square() + x.spread.level.square()) * spread
     return y.sharing(positions.added([(positions.scaled(x.shared, gain), 1.0)], noise))
 
 
@@ -91,10 +133,10 @@ def monotone(y: GaussianTensor, x: GaussianTensor) -> GaussianTensor:
     shared = x.shared
     if shared is None:
         return y
-    spread = x.moments.variance
+    variance = x.moments.variance
 
     def later(y: GaussianTensor) -> Means:
-        return positions.monotone(shared, positions.level(spread), y.level)
+        return positions.monotone(shared, positions.spread(variance), y.spread)
 
     return y.sharing(later)
 
@@ -110,7 +152,7 @@ def averaged(y: GaussianTensor, x: GaussianTensor, axes: Sequence[int]) -> Gauss
         return y
     sizes = x.shape[2:]
     if all(size == 1 or axis + 2 in axes for axis, size in enumerate(sizes)):
-        return y.averaged(x.shared, x.level)
+        return y.averaged(x.shared, x.spread)
     return y.sharing(x.shared)
 
 
@@ -156,13 +198,26 @@ def sliced(rule: Callable[..., GaussianTensor]) -> Callable[..., GaussianTensor]
     return run
 
 
-def padded(shared: Means | None, pad: Sequence[int], axes: int, channels: int) -> Means | None:
-    """The model of a padded map: zeros among positions count as border, those among channels have no errors."""
+def padded(shared: Means | None, pad: Sequence[int], shape: Sequence[int], zeros: bool) -> Means | None:
+    """The model of a padded map.
+
+    Args:
+        shared: the model before.
+        pad: as of :func:`torch.nn.functional.pad`.
+        shape: before.
+        zeros: whether constants are inserted, which have no errors.
+    """
+    axes, channels = len(shape), shape[1]
     pads = [*pad, *[0] * (2 * axes - len(pad))]
     (before, after), batch = pads[2 * axes - 4 : 2 * axes - 2], pads[2 * axes - 2 :]
     if shared is None or any(batch) or axes < 3:
         return None
-    return positions.window(shared, -before, channels + before + after, channels) if before or after else shared
+    if before or after:
+        shared = positions.window(shared, -before, channels + before + after, channels)
+    if zeros:
+        shares = [n / (n + sum(pads[2 * k : 2 * k + 2])) for k, n in enumerate(reversed(shape[2:]))]
+        shared = positions.scaled(shared, math.prod(shares))
+    return shared
 
 
 def joined(tensors: Sequence[Tensor], dim: int) -> Means | None:
@@ -180,7 +235,7 @@ def joined(tensors: Sequence[Tensor], dim: int) -> Means | None:
 def _model(x: GaussianTensor) -> Means | None:
     """Of the input of a convolution or a linear map; a map without one has independent positions."""
     if x.shared is None and x.dim() > 2:
-        return positions.independent(x.moments.variance)
+        return positions.independent(x.spread)
     return x.shared
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from szilard.bayes.moments import gaussian, positions
-from szilard.bayes.moments.positions import Means
+from szilard.bayes.moments.positions import Means, Spread
 from szilard.bayes.moments.rules import apply
 from szilard.errors import SzilardError
 
@@ -24,7 +24,7 @@ class Moments(NamedTuple):
 
 #: Attributes that an operation in place replaces.
 _CONTENTS = (
-    "_moments", "before_relu", "before_shared", "_shared", "_later", "_level", "_joint", "_averaged",
+    "_moments", "before_relu", "before_shared", "_shared", "_later", "_spread", "_joint", "_averaged",
 )  # fmt: skip
 
 
@@ -57,7 +57,7 @@ class GaussianTensor(Tensor):
     before_shared: Means | None
     _shared: Means | None
     _later: Callable[[GaussianTensor], Means] | None  # makes _shared when it is needed
-    _level: Tensor | None
+    _spread: Spread | None
     _joint: Moments | None  # of an average, with the shared errors
     _averaged: bool
     _memory: _Memory
@@ -126,16 +126,16 @@ class GaussianTensor(Tensor):
                 self._shared, self._later = self._later(self), None
             elif self.before_shared is not None:
                 assert self.before_relu is not None
-                before = positions.level(self.before_relu.variance)
-                self._shared = positions.monotone(self.before_shared, before, self.level)
+                before = positions.spread(self.before_relu.variance)
+                self._shared = positions.monotone(self.before_shared, before, self.spread)
         return self._shared
 
     @property
-    def level(self) -> Tensor:
-        """Mean over positions of the standard deviation, ``[B, C]``."""
-        if self._level is None:
-            self._level = positions.level(self.moments.variance)
-        return self._level
+    def spread(self) -> Spread:
+        """Standard deviations of each channel; of an average, those of the map that was averaged."""
+        if self._spread is None:
+            self._spread = positions.spread(self.moments.variance)
+        return self._spread
 
     def sharing(self, shared: Means | Callable[[GaussianTensor], Means] | None) -> GaussianTensor:
         """This tensor, whose positions share errors.
@@ -149,17 +149,17 @@ class GaussianTensor(Tensor):
             self._later = shared
         return self
 
-    def averaged(self, shared: Means | None, level: Tensor | None = None) -> GaussianTensor:
+    def averaged(self, shared: Means | None, spread: Spread | None = None) -> GaussianTensor:
         """This tensor, an average over all positions or a vector computed from one.
 
         Its variance is that of the model, at least that of independent positions, and is computed when it is read.
 
         Args:
             shared: the model; None: positions are independent.
-            level: of the map that was averaged, ``[B, C]``; None: that of this tensor.
+            spread: of the map that was averaged; None: that of this tensor.
         """
         if shared is not None:
-            self._shared, self._level, self._averaged = shared, level, True
+            self._shared, self._spread, self._averaged = shared, spread, True
         return self
 
     def write(self, value: GaussianTensor) -> None:
@@ -191,7 +191,10 @@ class GaussianTensor(Tensor):
         shared = positions.scaled(shared, root)
         if not self._averaged:
             return found.sharing(shared)
-        return found.averaged(shared, None if self._level is None else self._level * root)
+        spread = self._spread
+        return found.averaged(
+            shared, None if spread is None else Spread(spread.level * root, spread.alone * factor)
+        )
 
     def rearranged(self, function: Callable[[Tensor], Tensor]) -> GaussianTensor:
         """A function that gives the same channels and the same positions in another shape, applied to all moments."""
@@ -201,7 +204,7 @@ class GaussianTensor(Tensor):
             return GaussianTensor.rectified(*before, self.before_shared)
         shared, found = self.shared, GaussianTensor(*map(function, self.independent))
         found.before_relu, found.before_shared = before, self.before_shared
-        return found.averaged(shared, self._level) if self._averaged else found.sharing(shared)
+        return found.averaged(shared, self._spread) if self._averaged else found.sharing(shared)
 
     def views(self, base: GaussianTensor) -> GaussianTensor:
         """This tensor, as a view of another one: after a write into one of them, reading the other is an error."""
@@ -257,6 +260,6 @@ def _made(
         cls, like.shape, strides=like.stride(), dtype=like.dtype, layout=like.layout, device=like.device
     )
     made._moments, made.before_relu, made._memory, made._writes = moments, before, _Memory(), 0
-    made.before_shared = made._shared = made._later = made._level = made._joint = None
+    made.before_shared = made._shared = made._later = made._spread = made._joint = None
     made._averaged = False
     return made
