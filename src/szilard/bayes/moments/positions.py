@@ -23,8 +23,8 @@ import functools
 import heapq
 import itertools
 import math
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -32,13 +32,13 @@ from torch.nn.functional import pad
 
 from szilard.kernels.transforms import transformed
 
-#: From rows over this model's channels ``[B or 1, R, C]`` to rows over those of a parent.
-Back = Callable[[Tensor], Tensor]
+#: From rows over this model's channels, ``[B or 1, R, C]``, to rows over those of a parent. Compiled programs have their
+#: own type of rows and of variances.
+Back = Callable[[Any], Any]
 #: Gives a dense tensor for the entries of a weight, ``[O, I / groups, *window]``.
 Dense = Callable[[], Tensor]
 
 _AT_ONCE = 1 << 23  # numbers in the rows that are followed back together
-BORDER = 0.5
 _numbers = itertools.count()
 
 
@@ -53,7 +53,7 @@ class Means:
     __slots__ = ("noise", "number", "parents")
 
     def __init__(
-        self, parents: Sequence[tuple[Means, Back]], noise: Callable[[], Tensor] | None = None
+        self, parents: Sequence[tuple[Means, Back]], noise: Callable[[], Any] | None = None
     ) -> None:
         self.parents, self.noise, self.number = tuple(parents), noise, next(_numbers)
 
@@ -72,24 +72,35 @@ def variance(of: Means, like: Tensor) -> Tensor:
     eye = torch.eye(channels, dtype=like.dtype, device=like.device).unsqueeze(0)
     whole = torch.compiler.is_compiling() or transformed()
     rows = channels if whole else max(1, min(channels, _AT_ONCE // max(1, batch * channels)))
-    return torch.cat([_followed(of, eye[:, k : k + rows], like) for k in range(0, channels, rows)], 1)
+    parts = []
+    for k in range(0, channels, rows):
+        total = like.new_zeros(batch, eye[:, k : k + rows].shape[1])
+        for model, found in followed(of, eye[:, k : k + rows], torch.add):
+            if model.noise is not None:
+                total = total + (found.square() @ model.noise().unsqueeze(-1)).squeeze(-1)
+        parts.append(total)
+    return torch.cat(parts, 1)
 
 
-def _followed(of: Means, rows: Tensor, like: Tensor) -> Tensor:
-    total = like.new_zeros(like.shape[0], rows.shape[1])
+def followed(of: Means, rows: Any, add: Callable[[Any, Any], Any]) -> Iterator[tuple[Means, Any]]:
+    """Rows followed back from a model: it and all that it depends on, each with its rows.
+
+    Args:
+        of: the model.
+        rows: of its channels; of a type that its functions take.
+        add: the sum of two such rows.
+    """
     waiting, found = [(-of.number, of)], {of.number: rows}
     while waiting:  # the newest first, so that all who depend on a model come before it
         _, model = heapq.heappop(waiting)
         rows = found.pop(model.number)
-        if model.noise is not None:
-            total = total + (rows.square() @ model.noise().unsqueeze(-1)).squeeze(-1)
+        yield model, rows
         for parent, back in model.parents:
             if parent.number in found:
-                found[parent.number] = found[parent.number] + back(rows)
+                found[parent.number] = add(found[parent.number], back(rows))
             else:
                 found[parent.number] = back(rows)
                 heapq.heappush(waiting, (-parent.number, parent))
-    return total
 
 
 def mean(values: Tensor) -> Tensor:
@@ -187,7 +198,7 @@ def product(
 
     def own() -> Tensor:
         assert noisy is not None
-        variance = _summed(noisy(), shares, 2)
+        variance = summed(noisy(), shares, 2)
         if groups == 1:
             total = second @ variance.T
         else:
@@ -196,7 +207,7 @@ def product(
         return total if noise is None else total + noise
 
     def back(rows: Tensor) -> Tensor:
-        mean = _summed(gain(), shares, 1)
+        mean = summed(gain(), shares, 1)
         if groups == 1:
             return rows @ mean
         split = rows.unflatten(2, (groups, -1)).transpose(1, 2)  # [B, G, R, O / G]
@@ -208,9 +219,10 @@ def product(
     return Means(parents, own)
 
 
-def _summed(weight: Tensor, shares: Sequence[Sequence[float]], power: int) -> Tensor:
+def summed(weight: Tensor, shares: Sequence[Sequence[float]], power: int) -> Tensor:
+    """Σ_k f_k^power w_k over the window of a weight, ``[O, I / groups]``, with ``shares`` of :func:`inside`."""
     for share in reversed(shares):
-        weight = weight @ weight.new_tensor([share_**(power * BORDER) for share_ in share])
+        weight = weight @ weight.new_tensor([one**power for one in share])
     return weight.flatten(2).sum(2) if weight.dim() > 2 else weight
 
 

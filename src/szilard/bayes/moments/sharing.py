@@ -62,12 +62,12 @@ def weighted(
             return y
         return y.averaged(positions.product(before, weight, alone(x)[0], depth, 1, noise))
     assert window is not None
-    centre, shares = positions.mean(alone(x)[0]), _shares(x.shape[2:], y.shape[2:], window)
+    centre, shares = positions.mean(alone(x)[0]), shares_of(x.shape[2:], y.shape[2:], window)
     return y.sharing(positions.product(before, weight, centre, depth, window.groups, noise, shares))
 
 
-def _shares(sizes: Sequence[int], outputs: Sequence[int], window: Window) -> list[tuple[float, ...]]:
-    """Of :func:`szilard.bayes.moments.positions.inside`, for each axis."""
+def shares_of(sizes: Sequence[int], outputs: Sequence[int], window: Window) -> list[tuple[float, ...]]:
+    """Shares of :func:`szilard.bayes.moments.positions.inside` for each axis, from sizes of input and output."""
     count = len(sizes)
     stride, padding, dilation = (_each(value, count) for value in window[1:4])
     kernel = [int(n) for n in window.kernel]
