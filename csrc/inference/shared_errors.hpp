@@ -6,6 +6,14 @@
 namespace one_input {
 namespace {
 
+inline vf deviation(vf v) {
+#if defined(__AVX512F__)
+    return roots(v).root;  // zero stays zero
+#else
+    return root(v);
+#endif
+}
+
 // Of each channel the mean over positions, twice, and two variances: the square of the mean standard deviation, and the variance
 // of a mean of independent positions. y has 2 * channels planes of one number.
 inline void spreads(const Value &in, int batch, Read x, Write y) {
@@ -20,7 +28,7 @@ inline void spreads(const Value &in, int batch, Read x, Write y) {
                 mean += load_first(x.mean + from + i, width);
                 if (!x.variance) continue;
                 const vf v = load_first(x.variance + from + i, width);
-                variance += v, root += roots(v).root;
+                variance += v, root += deviation(v);
             }
             y.mean[to] = y.mean[to + channels] = sum(mean) * share;
             if (!y.variance) continue;

@@ -29,6 +29,11 @@ def plus(first: Number, second: Number, sign: float = 1.0) -> Tensor:
     if first is second:  # one variable twice, which is not independent of itself
         assert isinstance(first, Tensor)
         return _scaled(first, 1 + sign)
+    if sign == 1:
+        for x, constant in ((first, second), (second, first)):
+            if isinstance(x, GaussianTensor) and x.is_average and not isinstance(constant, GaussianTensor):
+                if not isinstance(constant, Tensor) or torch.broadcast_shapes(constant.shape, x.shape) == x.shape:
+                    return x.moved_by(constant)  # its variance is computed once, at the end
     (mean, variance), (other, spread) = _parts(first), _parts(second)
     if sign != 1:
         other, spread = other * sign, None if spread is None else spread * (sign * sign)

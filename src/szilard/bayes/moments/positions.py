@@ -39,7 +39,28 @@ Back = Callable[[Any], Any]
 Dense = Callable[[], Tensor]
 
 _AT_ONCE = 1 << 23  # numbers in the rows that are followed back together
+_KEPT = 6  # models before a product whose maps are kept
 _numbers = itertools.count()
+
+
+class Statistic:
+    """A tensor that is computed from a map when it is needed; the map is let go then.
+
+    Args:
+        function: of the map.
+        values: the map.
+    """
+
+    __slots__ = ("_found", "_function", "_values")
+
+    def __init__(self, function: Callable[[Tensor], Tensor], values: Tensor) -> None:
+        self._function, self._values, self._found = function, values, None
+
+    def __call__(self) -> Tensor:
+        if self._found is None:
+            self._found = self._function(self._values)
+            self._values = None
+        return self._found
 
 
 class Means:
@@ -48,14 +69,33 @@ class Means:
     Args:
         parents: models that it depends on, and how rows are followed back to each.
         noise: gives the variance of its own error, ``[B, C]`` or ``[C]``; None: it has none.
+        statistics: of maps, that its functions need.
     """
 
-    __slots__ = ("noise", "number", "parents")
+    __slots__ = ("_statistics", "noise", "number", "parents")
 
     def __init__(
-        self, parents: Sequence[tuple[Means, Back]], noise: Callable[[], Any] | None = None
+        self,
+        parents: Sequence[tuple[Means, Back]],
+        noise: Callable[[], Any] | None = None,
+        statistics: Sequence[Statistic] = (),
     ) -> None:
         self.parents, self.noise, self.number = tuple(parents), noise, next(_numbers)
+        self._statistics: Sequence[Statistic] | None = statistics
+
+    def settle(self, after: int = 0) -> None:
+        """Compute statistics, so that no maps are kept, but not those of the last ``after`` models.
+
+        Networks whose maps are not averaged after a few layers do not pay for statistics.
+        """
+        if self._statistics is None:
+            return
+        if after <= 0:
+            for statistic in self._statistics:
+                statistic()
+            self._statistics = None
+        for parent, _ in self.parents:
+            parent.settle(after - 1)
 
 
 def variance(of: Means, like: Tensor) -> Tensor:
@@ -105,12 +145,12 @@ def followed(of: Means, rows: Any, add: Callable[[Any, Any], Any]) -> Iterator[t
 
 def mean(values: Tensor) -> Tensor:
     """Mean over positions, ``[B, C]``."""
-    return values if values.dim() == 2 else values.flatten(2).mean(2)
+    return values if values.dim() == 2 else values.mean(tuple(range(2, values.dim())))
 
 
 def independent(of: Spread) -> Means:
     """The model of a map whose positions are independent."""
-    return Means((), lambda: of.alone)
+    return Means((), of.alone, (of.alone,))
 
 
 def scaled(of: Means, gain: float | Tensor) -> Means:
@@ -127,21 +167,39 @@ class Spread(NamedTuple):
         alone: variance of the mean over positions if they were independent, ``[B, C]``.
     """
 
-    level: Tensor
-    alone: Tensor
+    level: Statistic
+    alone: Statistic
+
+    def scaled(self, factor: float) -> Spread:
+        """With ``factor`` times the variance."""
+        root = math.sqrt(factor)
+        return Spread(Statistic(lambda v: v * root, self.level()), Statistic(lambda v: v * factor, self.alone()))
 
 
 def spread(variance: Tensor) -> Spread:
     """Of a map with this variance ``[B, C, *positions]``, or of vectors ``[B, C]``."""
-    return Spread(mean(variance.sqrt()), mean(variance) * (1 / math.prod(variance.shape[2:])))
+    return Spread(Statistic(_level, variance), Statistic(_alone, variance))
+
+
+def _level(variance: Tensor) -> Tensor:
+    return mean(variance.sqrt())
+
+
+def _alone(variance: Tensor) -> Tensor:
+    return mean(variance) * (1 / math.prod(variance.shape[2:]))
 
 
 def monotone(of: Means, before: Spread, after: Spread) -> Means:
     """After a monotone function of each entry or a max-pool: the correlation of positions is kept."""
-    gain = after.level / before.level.clamp_min(torch.finfo(before.level.dtype).tiny)
-    own = (after.alone - gain.square() * before.alone).clamp_min(0)
-    factor = gain.unsqueeze(-2)
-    return Means([(of, lambda rows: rows * factor)], lambda: own)
+
+    def gain() -> Tensor:
+        level = before.level()
+        return after.level() / level.clamp_min(torch.finfo(level.dtype).tiny)
+
+    def own() -> Tensor:
+        return torch.addcmul(after.alone(), gain().square(), before.alone(), value=-1).clamp_min(0)
+
+    return Means([(of, lambda rows: rows * gain().unsqueeze(-2))], own, (*before, *after))
 
 
 def added(parts: Sequence[tuple[Means | None, float]], noise: Tensor | None = None) -> Means:
@@ -176,8 +234,8 @@ def joined(parts: Sequence[Means | None], sizes: Sequence[int]) -> Means:
 def product(
     of: Means | None,
     weight: tuple[Dense, Dense | None],
-    centre: Tensor,
-    depth: Tensor | None,
+    centre: Statistic,
+    depth: Statistic | None,
     groups: int = 1,
     noise: Tensor | None = None,
     shares: Sequence[Sequence[float]] = (),
@@ -193,11 +251,13 @@ def product(
         noise: variance of its bias, ``[O]``.
         shares: of :func:`inside`; empty: all entries of the window are always inside.
     """
-    second = centre.square() if depth is None else centre.square() + depth.square()
     gain, noisy = weight
 
     def own() -> Tensor:
         assert noisy is not None
+        second = centre().square()
+        if depth is not None:
+            second = second + depth().square()
         variance = summed(noisy(), shares, 2)
         if groups == 1:
             total = second @ variance.T
@@ -214,16 +274,21 @@ def product(
         return (split @ mean.unflatten(0, (groups, -1))).transpose(1, 2).flatten(2)
 
     parents: list[tuple[Means, Back]] = [] if of is None else [(of, back)]
+    if of is not None:
+        of.settle(_KEPT)
     if noisy is None:
         return Means(parents, None if noise is None else lambda: noise)
-    return Means(parents, own)
+    return Means(parents, own, (centre,) if depth is None else (centre, depth))
 
 
 def summed(weight: Tensor, shares: Sequence[Sequence[float]], power: int) -> Tensor:
     """Σ_k f_k^power w_k over the window of a weight, ``[O, I / groups]``, with ``shares`` of :func:`inside`."""
-    for share in reversed(shares):
-        weight = weight @ weight.new_tensor([one**power for one in share])
-    return weight.flatten(2).sum(2) if weight.dim() > 2 else weight
+    if weight.dim() == 2:
+        return weight
+    flat = weight.flatten(2)
+    if all(one == 1 for share in shares for one in share):
+        return flat.sum(2)
+    return flat @ weight.new_tensor([math.prod(ones) ** power for ones in itertools.product(*shares)])
 
 
 @functools.lru_cache(maxsize=512)

@@ -117,6 +117,8 @@ def _converted(name: str) -> Callable[..., Any]:
             mean, variance = input.before_relu
             made: Callable[..., GaussianTensor] = GaussianTensor.rectified
         else:
+            if method(input.independent.mean, *arguments, **named) is input.independent.mean:
+                return input
             (mean, variance), made = input.moments, GaussianTensor
         found = method(mean, *arguments, **named)
         return input if found is mean else made(found, method(variance, *arguments, **named))

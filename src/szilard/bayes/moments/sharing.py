@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from szilard.bayes.moments import positions
-from szilard.bayes.moments.positions import Dense, Means
+from szilard.bayes.moments.positions import Dense, Means, Statistic
 from szilard.bayes.moments.value import GaussianTensor
 
 Number = float | int | Tensor
@@ -55,14 +55,14 @@ def weighted(
     if not isinstance(y, GaussianTensor) or x.dim() != y.dim() or y.dim() < 2:
         return y
     before, depth = None, None
+    if y.dim() == 2 and (not isinstance(x, GaussianTensor) or x.shared is None):
+        return y  # entries are independent: no map was before them
     if isinstance(x, GaussianTensor):
         before, depth = _model(x), x.spread.level
     if y.dim() == 2:
-        if before is None:  # independent, or no map was before it
-            return y
-        return y.averaged(positions.product(before, weight, alone(x)[0], depth, 1, noise))
+        return y.averaged(positions.product(before, weight, Statistic(positions.mean, alone(x)[0]), depth, 1, noise))
     assert window is not None
-    centre, shares = positions.mean(alone(x)[0]), shares_of(x.shape[2:], y.shape[2:], window)
+    centre, shares = Statistic(positions.mean, alone(x)[0]), shares_of(x.shape[2:], y.shape[2:], window)
     return y.sharing(positions.product(before, weight, centre, depth, window.groups, noise, shares))
 
 
@@ -124,7 +124,7 @@ def multiplied(y: GaussianTensor, x: GaussianTensor, scale: GaussianTensor) -> G
     gain, spread = (_by_channel(part, y) for part in scale.moments)
     if not isinstance(gain, Tensor) or not isinstance(spread, Tensor) or spread.dim() > 1:
         return y
-    noise = (positions.mean(x.moments.mean).square() + x.spread.level.square()) * spread
+    noise = (positions.mean(x.moments.mean).square() + x.spread.level().square()) * spread
     return y.sharing(positions.added([(positions.scaled(x.shared, gain), 1.0)], noise))
 
 

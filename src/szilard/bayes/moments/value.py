@@ -192,9 +192,17 @@ class GaussianTensor(Tensor):
         if not self._averaged:
             return found.sharing(shared)
         spread = self._spread
-        return found.averaged(
-            shared, None if spread is None else Spread(spread.level * root, spread.alone * factor)
-        )
+        return found.averaged(shared, None if spread is None else spread.scaled(factor))
+
+    @property
+    def is_average(self) -> bool:
+        """Whether this is an average over positions, or a vector computed from one, whose positions shared errors."""
+        return self._averaged
+
+    def moved_by(self, constant: float | Tensor) -> GaussianTensor:
+        """An average plus a constant that does not change its shape."""
+        mean, variance = self.independent
+        return GaussianTensor(mean + constant, variance).averaged(self._shared, self._spread)
 
     def rearranged(self, function: Callable[[Tensor], Tensor]) -> GaussianTensor:
         """A function that gives the same channels and the same positions in another shape, applied to all moments."""

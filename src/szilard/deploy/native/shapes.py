@@ -30,6 +30,8 @@ def _reshaped(input: Traced, shape: Sequence[int]) -> Traced:
     if rest[0] != input.sizes[0]:
         return made(input.program, input.program.reshape(input.value, rest))
     answer = made(input.program, input.program.reshape(input.alone, rest))
+    if len(rest) == 1 and len(input.sizes) > 1:  # its only position is its mean
+        input.program.averages = True
     if input.is_average:
         return answer.sharing(lambda: input.shared, average=True, averages=input.averages)
     return answer.sharing(lambda: input.shared)
