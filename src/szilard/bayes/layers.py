@@ -139,7 +139,8 @@ class BayesConv(BayesLayer):
 
     def _window(self) -> Window | None:
         zeros = self.pad[0] if self.pad is not None and self.pad[1] == "constant" else ()
-        return Window(self.weight.support.shape[2:], *self.geometry, zeros)
+        stride, padding, dilation, groups = self.geometry
+        return Window(self.weight.support.shape[2:], stride, padding, dilation, groups, zeros)
 
     def _how(self) -> tuple[Any, ...]:
         support = self.weight.support

@@ -97,7 +97,8 @@ class GaussianConv(GaussianLayer):
 
     def window(self) -> Window | None:
         zeros = self.pad[0] if self.pad is not None and self.pad[1] == "constant" else ()
-        return Window(self.mean.shape[2:], *self.geometry, zeros)
+        stride, padding, dilation, groups = self.geometry
+        return Window(self.mean.shape[2:], stride, padding, dilation, groups, zeros)
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x if self.pad is None else F.pad(x, *self.pad))

@@ -18,6 +18,10 @@ Number = float | int | Tensor
 
 
 def _scaled(x: Tensor, factor: Number) -> Tensor:
+    if isinstance(x, GaussianTensor) and x.is_average:
+        kept = sharing.scaled_average(x, factor)
+        if kept is not None:
+            return kept
     mean, variance = split(x)
     scaled = mean * factor
     found = joined(scaled, None if variance is None else (variance * (factor * factor)).expand(scaled.shape))
@@ -29,11 +33,10 @@ def plus(first: Number, second: Number, sign: float = 1.0) -> Tensor:
     if first is second:  # one variable twice, which is not independent of itself
         assert isinstance(first, Tensor)
         return _scaled(first, 1 + sign)
-    if sign == 1:
-        for x, constant in ((first, second), (second, first)):
-            if isinstance(x, GaussianTensor) and x.is_average and not isinstance(constant, GaussianTensor):
-                if not isinstance(constant, Tensor) or torch.broadcast_shapes(constant.shape, x.shape) == x.shape:
-                    return x.moved_by(constant)  # its variance is computed once, at the end
+    kept = [_moved(first, second), _moved(second, first)] if sign == 1 else []
+    moved = next((one for one in kept if one is not None), None)
+    if moved is not None:
+        return moved
     (mean, variance), (other, spread) = _parts(first), _parts(second)
     if sign != 1:
         other, spread = other * sign, None if spread is None else spread * (sign * sign)
@@ -42,6 +45,15 @@ def plus(first: Number, second: Number, sign: float = 1.0) -> Tensor:
     joint = parts[0] + parts[1] if len(parts) == 2 else parts[0]
     found = GaussianTensor(total, joint if joint.shape == total.shape else joint.expand(total.shape))
     return sharing.summed(found, ((first, 1.0), (second, sign)))
+
+
+def _moved(x: Number, constant: Number) -> GaussianTensor | None:
+    """An average plus a constant, which stays one: its variance is computed once, at the end. None if it is not."""
+    if not isinstance(x, GaussianTensor) or not x.is_average or isinstance(constant, GaussianTensor):
+        return None
+    if isinstance(constant, Tensor) and torch.broadcast_shapes(constant.shape, x.shape) != x.shape:
+        return None
+    return x.moved_by(constant)
 
 
 def _parts(value: Number) -> tuple[Any, Tensor | None]:

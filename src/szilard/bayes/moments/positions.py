@@ -4,9 +4,10 @@ The rules for maps treat positions as independent, so that an average over n of 
 Beside each map travels the linear model of one number for each channel, the mean over positions:
 
 * A convolution maps the means of its input by M = Σ_k f_k m, and adds an error of its own with variance
-  Σ_i S (x̄_i² + l_i²) for each output channel, S = Σ_k f_k² s. m and s are mean and variance of the weight, and f_k is the
-  share of output positions at which entry k of the window lies inside the map. x̄ is the mean over positions of the input,
-  and l, the mean over positions of its standard deviations, is the standard deviation of x̄ if all positions move together.
+  Σ_i S (x̄_i² + l_i²) for each output channel, S = Σ_k f_k² s. m and s are mean and variance of the weight, and f_k is
+  the share of output positions at which entry k of the window lies inside the map. x̄ is the mean over positions of the
+  input, and l, the mean over positions of its standard deviations, is the standard deviation of x̄ if all positions move
+  together.
 * A rectifier, another monotone function of each entry or a max-pool keeps the correlation of positions. So it scales
   the error of the mean by l after it / l before it.
 * Scales, sums of branches, slices and concatenations of channels are exact.
@@ -32,8 +33,8 @@ from torch.nn.functional import pad
 
 from szilard.kernels.transforms import transformed
 
-#: From rows over this model's channels, ``[B or 1, R, C]``, to rows over those of a parent. Compiled programs have their
-#: own type of rows and of variances.
+#: From rows over this model's channels, ``[B or 1, R, C]``, to rows over those of a parent. Compiled programs have
+#: their own type of rows and of variances.
 Back = Callable[[Any], Any]
 #: Gives a dense tensor for the entries of a weight, ``[O, I / groups, *window]``.
 Dense = Callable[[], Tensor]
@@ -54,12 +55,14 @@ class Statistic:
     __slots__ = ("_found", "_function", "_values")
 
     def __init__(self, function: Callable[[Tensor], Tensor], values: Tensor) -> None:
-        self._function, self._values, self._found = function, values, None
+        self._function = function
+        self._values: Tensor | None = values
+        self._found: Tensor | None = None
 
     def __call__(self) -> Tensor:
         if self._found is None:
-            self._found = self._function(self._values)
-            self._values = None
+            assert self._values is not None
+            self._found, self._values = self._function(self._values), None
         return self._found
 
 
@@ -173,7 +176,9 @@ class Spread(NamedTuple):
     def scaled(self, factor: float) -> Spread:
         """With ``factor`` times the variance."""
         root = math.sqrt(factor)
-        return Spread(Statistic(lambda v: v * root, self.level()), Statistic(lambda v: v * factor, self.alone()))
+        return Spread(
+            Statistic(lambda v: v * root, self.level()), Statistic(lambda v: v * factor, self.alone())
+        )
 
 
 def spread(variance: Tensor) -> Spread:
@@ -204,17 +209,17 @@ def monotone(of: Means, before: Spread, after: Spread) -> Means:
 
 def added(parts: Sequence[tuple[Means | None, float]], noise: Tensor | None = None) -> Means:
     """A sum of models with signs or factors, and the variance ``[C]`` of a Gaussian shift of each channel."""
-    parents: list[tuple[Means, Back]] = [
-        (part, (lambda rows: rows) if factor == 1 else (lambda rows, factor=factor: rows * factor))
-        for part, factor in parts
-        if part is not None
-    ]
+
+    def times(factor: float) -> Back:
+        return lambda rows: rows if factor == 1 else rows * factor
+
+    parents = [(part, times(factor)) for part, factor in parts if part is not None]
     return Means(parents, None if noise is None else lambda: noise)
 
 
 def window(of: Means, first: int, count: int, channels: int) -> Means:
     """``count`` channels from ``first`` on of a model with ``channels``; those that it does not have are constants."""
-    low, high = max(first, 0), max(min(first + count, channels), max(first, 0))
+    low, high = max(first, 0), max(min(first + count, channels), first, 0)
 
     def back(rows: Tensor) -> Tensor:
         return pad(rows[:, :, low - first : high - first], (low, channels - high))
@@ -224,10 +229,16 @@ def window(of: Means, first: int, count: int, channels: int) -> Means:
 
 def joined(parts: Sequence[Means | None], sizes: Sequence[int]) -> Means:
     """Channels of several models one after the other; a part that is None is deterministic."""
-    parents: list[tuple[Means, Back]] = []
-    for part, size, end in zip(parts, sizes, itertools.accumulate(sizes), strict=True):
-        if part is not None:
-            parents.append((part, lambda rows, begin=end - size, end=end: rows[:, :, begin:end]))
+
+    def slice_of(begin: int, end: int) -> Back:
+        return lambda rows: rows[:, :, begin:end]
+
+    ends = itertools.accumulate(sizes)
+    parents = [
+        (part, slice_of(end - size, end))
+        for part, size, end in zip(parts, sizes, ends, strict=True)
+        if part is not None
+    ]
     return Means(parents)
 
 
@@ -293,7 +304,14 @@ def summed(weight: Tensor, shares: Sequence[Sequence[float]], power: int) -> Ten
 
 @functools.lru_cache(maxsize=512)
 def inside(
-    size: int, outputs: int, kernel: int, stride: int, padding: int, dilation: int, front: int = 0, behind: int = 0
+    size: int,
+    outputs: int,
+    kernel: int,
+    stride: int,
+    padding: int,
+    dilation: int,
+    front: int = 0,
+    behind: int = 0,
 ) -> tuple[float, ...]:
     """For each entry of a window along one axis, the share of outputs at which it reads the map and not zeros.
 

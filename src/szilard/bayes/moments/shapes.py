@@ -19,9 +19,7 @@ from szilard.bayes.moments.value import GaussianTensor, Moments, both, split
 from szilard.errors import SzilardError
 
 
-def moved(
-    function: Callable[..., Any], view: bool = False, channels: bool = False
-) -> Callable[..., Any]:
+def moved(function: Callable[..., Any], view: bool = False, channels: bool = False) -> Callable[..., Any]:
     """The rule of a function that selects and reorders the entries of its first argument.
 
     Args:
@@ -142,9 +140,9 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
             if isinstance(tensor, GaussianTensor)
         ]
         shared = sharing.joined(before, dim)
-        return GaussianTensor.rectified(
-            *(torch.cat(parts, dim) for parts in zip(*pairs, strict=True)), shared
-        )
+        mean, variance = (torch.cat(parts, dim) for parts in zip(*pairs, strict=True))
+        found = GaussianTensor.rectified(mean, variance, shared)
+        return found if shared is None else found.sharing(lambda _: sharing.joined(tensors, dim))
     found = GaussianTensor(*(torch.cat(parts, dim) for parts in zip(*map(both, tensors), strict=True)))
     return found.sharing(sharing.joined(tensors, dim))
 
@@ -159,8 +157,12 @@ def pad(
     input: GaussianTensor, pad: Sequence[int], mode: str = "constant", value: float | None = None
 ) -> Tensor:
     if input.is_lazy and input.before_relu is not None and mode == "constant" and not value:
-        shared = sharing.padded(input.before_shared, pad, input.shape, True)
-        return GaussianTensor.rectified(*(F.pad(part, list(pad)) for part in input.before_relu), shared)
+        before = sharing.padded(input.before_shared, pad, input.shape, True)
+        mean, variance = (F.pad(part, list(pad)) for part in input.before_relu)
+        found = GaussianTensor.rectified(mean, variance, before)
+        if before is None:
+            return found
+        return found.sharing(lambda _: sharing.padded(input.shared, pad, input.shape, True))
     mean, variance = input.moments
     filled = F.pad(variance, list(pad), mode) if mode != "constant" else F.pad(variance, list(pad))
     shared = sharing.padded(input.shared, pad, input.shape, mode == "constant")

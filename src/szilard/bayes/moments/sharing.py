@@ -1,4 +1,4 @@
-"""Gaussian tensors whose positions share errors: what each kind of function makes of :mod:`szilard.bayes.moments.positions`.
+"""Gaussian tensors whose positions share errors: what functions make of :mod:`szilard.bayes.moments.positions`.
 
 Every function takes the answer of a rule and returns it with its model, or unchanged if its input has none.
 """
@@ -60,7 +60,9 @@ def weighted(
     if isinstance(x, GaussianTensor):
         before, depth = _model(x), x.spread.level
     if y.dim() == 2:
-        return y.averaged(positions.product(before, weight, Statistic(positions.mean, alone(x)[0]), depth, 1, noise))
+        return y.averaged(
+            positions.product(before, weight, Statistic(positions.mean, alone(x)[0]), depth, 1, noise)
+        )
     assert window is not None
     centre, shares = Statistic(positions.mean, alone(x)[0]), shares_of(x.shape[2:], y.shape[2:], window)
     return y.sharing(positions.product(before, weight, centre, depth, window.groups, noise, shares))
@@ -73,13 +75,14 @@ def shares_of(sizes: Sequence[int], outputs: Sequence[int], window: Window) -> l
     kernel = [int(n) for n in window.kernel]
     if window.padding == "same":
         padding = [d * (k - 1) // 2 for d, k in zip(dilation, kernel, strict=True)]
-    zeros = [0] * (2 * count - len(window.zeros)) + [int(n) for n in reversed(window.zeros)]  # behind, in front, ...
-    return [
-        positions.inside(
-            int(sizes[k]), int(outputs[k]), kernel[k], stride[k], padding[k], dilation[k], zeros[2 * k + 1], zeros[2 * k]
-        )
-        for k in range(count)
-    ]
+    zeros = [0] * (2 * count - len(window.zeros)) + [
+        int(n) for n in reversed(window.zeros)
+    ]  # behind, in front, ...
+    found = []
+    for k in range(count):
+        how = kernel[k], stride[k], padding[k], dilation[k], zeros[2 * k + 1], zeros[2 * k]
+        found.append(positions.inside(int(sizes[k]), int(outputs[k]), *how))
+    return found
 
 
 def _each(value: Any, count: int) -> list[int]:
@@ -94,6 +97,16 @@ def scaled(y: Tensor, x: Tensor, factor: Number) -> Tensor:
         return y
     gain = _by_channel(factor, y) if x.shape == y.shape else None
     return y if gain is None else y.sharing(positions.scaled(x.shared, gain))
+
+
+def scaled_average(x: GaussianTensor, factor: Number) -> GaussianTensor | None:
+    """An average times a number, which stays one; None for other factors."""
+    if isinstance(factor, Tensor) and factor.dim():
+        return None
+    (mean, variance), shared, square = x.independent, x.shared, float(factor) ** 2
+    assert shared is not None
+    found = GaussianTensor(mean * factor, variance * square)
+    return found.averaged(positions.scaled(shared, float(factor)), x.spread.scaled(square))
 
 
 def summed(y: GaussianTensor, terms: Sequence[tuple[Number, float]]) -> GaussianTensor:
@@ -173,29 +186,44 @@ def sliced(rule: Callable[..., GaussianTensor]) -> Callable[..., GaussianTensor]
     """The rule of indexing, with models of slices of channels and of positions; an average keeps its only position."""
 
     def run(input: Tensor, index: Any) -> GaussianTensor:
-        parts = index if isinstance(index, tuple) else (index,)
-        found = rule(input, index)
-        whole = slice(None)
-        if not isinstance(input, GaussianTensor) or input.dim() < 2 or len(parts) > input.dim() or parts[0] != whole:
-            return found
-        channels, positions_ = (*parts, whole)[1], parts[2:]
-        ones = [size == 1 for size in input.shape[2:]]
-        kept = all(isinstance(p, slice) or (p in (0, -1) and one) for p, one in zip(positions_, ones, strict=False))
-        if not kept or not isinstance(channels, slice) or channels.step not in (None, 1):
-            return found
+        channels = _channels(input, index)
+        if channels is None or not isinstance(input, GaussianTensor):
+            return rule(input, index)
         lazy = input.is_lazy
-        model = input.before_shared if lazy else input.shared
-        if model is None:
-            return found
+        if (input.before_shared if lazy else input.shared) is None:
+            return rule(input, index)
+        if input.is_average and channels == slice(None):
+            return input.rearranged(lambda values: values[index])
+        found = rule(input, index)
         start, stop, _ = channels.indices(input.shape[1])
-        if (start, stop) != (0, input.shape[1]):
-            model = positions.window(model, start, stop - start, input.shape[1])
-        if lazy:
-            found.before_shared = model
-            return found
-        return found.sharing(model)
+
+        def of(model: Means) -> Means:
+            whole = (start, stop) == (0, input.shape[1])
+            return model if whole else positions.window(model, start, stop - start, input.shape[1])
+
+        if lazy and input.before_shared is not None:
+            found.before_shared = of(input.before_shared)
+
+        def later(_: GaussianTensor) -> Means:
+            assert input.shared is not None
+            return of(input.shared)  # of a ReLU by the spreads of all positions
+
+        return found.sharing(later)
 
     return run
+
+
+def _channels(x: Tensor, index: Any) -> slice | None:
+    """The channels that an index takes of all examples, if it takes positions as slices; None for another index."""
+    parts = index if isinstance(index, tuple) else (index,)
+    if x.dim() < 2 or len(parts) > x.dim() or not all(isinstance(part, slice | int) for part in parts):
+        return None
+    if parts[0] != slice(None):
+        return None
+    if any(isinstance(part, int) and size != 1 for part, size in zip(parts[2:], x.shape[2:], strict=False)):
+        return None
+    channels = (*parts, slice(None))[1]
+    return channels if isinstance(channels, slice) and channels.step in (None, 1) else None
 
 
 def padded(shared: Means | None, pad: Sequence[int], shape: Sequence[int], zeros: bool) -> Means | None:

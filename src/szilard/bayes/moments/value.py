@@ -40,8 +40,8 @@ class GaussianTensor(Tensor):
     Functions of torch call the rules of this package through ``__torch_function__``; a function without a rule raises
     an error. Shape, dtype and device are those of the mean. Attributes: :attr:`moments`.
 
-    Behind convolutions, positions of a map (axes from 2 on) share errors; :attr:`shared` is the model of what they have in
-    common (:mod:`szilard.bayes.moments.positions`). Functions that do not know it drop it.
+    Behind convolutions, positions of a map (axes from 2 on) share errors; :attr:`shared` is the model of what they have
+    in common (:mod:`szilard.bayes.moments.positions`). Functions that do not know it drop it.
 
     Args:
         mean, variance: tensors of one shape, dtype and device; variances are at least zero.
@@ -56,7 +56,7 @@ class GaussianTensor(Tensor):
     #: Model of the shared errors of ``before_relu``, or None.
     before_shared: Means | None
     _shared: Means | None
-    _later: Callable[[GaussianTensor], Means] | None  # makes _shared when it is needed
+    _later: Callable[[GaussianTensor], Means | None] | None  # makes _shared when it is needed
     _spread: Spread | None
     _joint: Moments | None  # of an average, with the shared errors
     _averaged: bool
@@ -137,7 +137,7 @@ class GaussianTensor(Tensor):
             self._spread = positions.spread(self.moments.variance)
         return self._spread
 
-    def sharing(self, shared: Means | Callable[[GaussianTensor], Means] | None) -> GaussianTensor:
+    def sharing(self, shared: Means | Callable[[GaussianTensor], Means | None] | None) -> GaussianTensor:
         """This tensor, whose positions share errors.
 
         Args:
@@ -209,7 +209,7 @@ class GaussianTensor(Tensor):
         before = None if self.before_relu is None else Moments(*map(function, self.before_relu))
         if self.is_lazy:
             assert before is not None
-            return GaussianTensor.rectified(*before, self.before_shared)
+            return GaussianTensor.rectified(*before, self.before_shared).sharing(lambda _: self.shared)
         shared, found = self.shared, GaussianTensor(*map(function, self.independent))
         found.before_relu, found.before_shared = before, self.before_shared
         return found.averaged(shared, self._spread) if self._averaged else found.sharing(shared)

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from szilard.bayes.moments.value import GaussianTensor, split
 from szilard.bayes.moments.sharing import Window
+from szilard.bayes.moments.value import GaussianTensor, split
 from szilard.deploy.native import sharing
 from szilard.deploy.native.rule_table import RULES, axes_of
 from szilard.deploy.native.traced import Dense, Layer, Traced, Weight, later, made

@@ -87,7 +87,9 @@ def _with_constant(x: Traced, values: Tensor, dim: int) -> Traced:
         )
     count, more = x.sizes[0], values.shape[1]
     weight = torch.eye(count + more, count)
-    x = made(x.program, x.value)  # what its entries share ends here, as in concatenations of vectors with constants
+    x = made(
+        x.program, x.value
+    )  # what its entries share ends here, as in concatenations of vectors with constants
     return linear_layer(x, Dense(weight), torch.cat((torch.zeros(count), values[0].detach().float())))
 
 

@@ -1,7 +1,8 @@
-"""Errors that the positions of a map share, in programs: :mod:`szilard.bayes.moments.positions` with steps instead of tensors.
+"""Errors that the positions of a map share, in programs: :mod:`szilard.bayes.moments.positions` with steps.
 
-The statistics of maps become steps while a network is traced, and rows are followed back when a mean over positions is read.
-Rows are constant tensors until they first meet a number that depends on the input, and values of the program from there.
+The statistics of maps become steps while a network is traced, and rows are followed back when a mean over positions is
+read. Rows are constant tensors until they first meet a number that depends on the input, and values of the program from
+there.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
 
 #: A constant ``[R, C]``, or a value ``(C, R)``.
 Rows = Tensor | Value
-Model = Callable[[Dense | Sparse, Tensor | None], Means | None]  # of a layer, from its weight and the variance of its bias
+Model = Callable[
+    [Dense | Sparse, Tensor | None], Means | None
+]  # of a layer, from its weight and the variance of its bias
 
 
 class TracedProgram(Program):
@@ -76,7 +79,9 @@ def of_layer(x: Traced, window: Window | None, outputs: Sequence[int]) -> Model:
     else:
         shares = shares_of(x.sizes[1:], outputs, window)
     groups = 1 if window is None else window.groups
-    centre = program.channels(x.spreads, x.sizes[0]) if before is not None else program.global_average(x.value)
+    centre = (
+        program.channels(x.spreads, x.sizes[0]) if before is not None else program.global_average(x.value)
+    )
 
     def model(weight: Dense | Sparse, noise: Tensor | None) -> Means | None:
         if before is None and weight.variance is None and noise is None:
@@ -145,7 +150,7 @@ def summed(first: Traced, second: Traced) -> Callable[[], Means | None]:
 def window(x: Traced, first: int, count: int) -> Callable[[], Means | None]:
     """``count`` channels from ``first`` on; those that there are not are zero."""
     program, channels = x.program, x.sizes[0]
-    low, high = max(first, 0), max(min(first + count, channels), max(first, 0))
+    low, high = max(first, 0), max(min(first + count, channels), first, 0)
 
     def back(rows: Rows) -> Rows:
         if isinstance(rows, Tensor):

@@ -41,7 +41,13 @@ class Layer:
         bias_variance: Tensor | None = None,
         model: Model = lambda weight, noise: None,
     ) -> None:
-        self.weight, self.bias, self.bias_variance, self.emit, self.model = weight, bias, bias_variance, emit, model
+        self.weight, self.bias, self.bias_variance, self.emit, self.model = (
+            weight,
+            bias,
+            bias_variance,
+            emit,
+            model,
+        )
 
     def __call__(self, relu: bool) -> Value:
         return self.emit(self.weight, self.bias, self.bias_variance, relu)
@@ -75,8 +81,8 @@ class Traced(Tensor):
         program: that it is a value of.
         before_relu: the value whose ReLU it is, or None.
         averages: the map whose average over all positions it is, or None.
-        is_average: whether it is an average over positions or a vector computed from one: its variance contains the errors that
-            positions share.
+        is_average: whether it is an average over positions or a vector computed from one: its variance contains the
+            errors that positions share.
     """
 
     program: TracedProgram
@@ -146,7 +152,9 @@ class Traced(Tensor):
             self._spreads = self.program.spreads(self.value) if source is None else source.spreads
         return self._spreads
 
-    def sharing(self, maker: Callable[[], Means | None], average: bool = False, averages: Traced | None = None) -> Traced:
+    def sharing(
+        self, maker: Callable[[], Means | None], average: bool = False, averages: Traced | None = None
+    ) -> Traced:
         """This tensor with the model that a function makes when it is needed.
 
         Args:

@@ -1,7 +1,7 @@
 """Steps for the errors that the positions of a map share: what a mean over positions keeps of them.
 
-``rows`` hold how each of R outputs depends on the mean over positions of each of C channels, as a value ``(C, R)``; they are
-followed back through the network, and each error that is met adds to the variance of the outputs.
+``rows`` hold how each of R outputs depends on the mean over positions of each of C channels, as a value ``(C, R)``.
+They are followed back through the network, and each error that is met adds to the variance of the outputs.
 """
 
 from __future__ import annotations
@@ -51,8 +51,12 @@ class SharedErrors(Builder):
             by: ``(C,)``.
         """
         if len(rows.shape) != 2 or by.shape != rows.shape[:1]:
-            raise SzilardError(f"rows of shape {rows.shape} were multiplied by {by.shape}; give (C, R) and (C,)")
-        step = Step(Kind.SCALE_ROWS, (self._number(rows), self._number(by)), (rows.shape[0], 1, rows.shape[1]))
+            raise SzilardError(
+                f"rows of shape {rows.shape} were multiplied by {by.shape}; give (C, R) and (C,)"
+            )
+        step = Step(
+            Kind.SCALE_ROWS, (self._number(rows), self._number(by)), (rows.shape[0], 1, rows.shape[1])
+        )
         return self._shared(step, rows.shape)
 
     def contributions(self, x: Value, pairs: Sequence[tuple[Value, Value]]) -> Value:
