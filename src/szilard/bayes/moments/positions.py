@@ -25,12 +25,13 @@ import heapq
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from szilard.bayes.moments.map_statistics import Spread, Statistic
 from szilard.kernels.transforms import transformed
 
 #: From rows over this model's channels, ``[B or 1, R, C]``, to rows over those of a parent. Compiled programs have
@@ -42,28 +43,6 @@ Dense = Callable[[], Tensor]
 _AT_ONCE = 1 << 23  # numbers in the rows that are followed back together
 _KEPT = 6  # models before a product whose maps are kept
 _numbers = itertools.count()
-
-
-class Statistic:
-    """A tensor that is computed from a map when it is needed; the map is let go then.
-
-    Args:
-        function: of the map.
-        values: the map.
-    """
-
-    __slots__ = ("_found", "_function", "_values")
-
-    def __init__(self, function: Callable[[Tensor], Tensor], values: Tensor) -> None:
-        self._function = function
-        self._values: Tensor | None = values
-        self._found: Tensor | None = None
-
-    def __call__(self) -> Tensor:
-        if self._found is None:
-            assert self._values is not None
-            self._found, self._values = self._function(self._values), None
-        return self._found
 
 
 class Means:
@@ -146,11 +125,6 @@ def followed(of: Means, rows: Any, add: Callable[[Any, Any], Any]) -> Iterator[t
                 heapq.heappush(waiting, (-parent.number, parent))
 
 
-def mean(values: Tensor) -> Tensor:
-    """Mean over positions, ``[B, C]``."""
-    return values if values.dim() == 2 else values.mean(tuple(range(2, values.dim())))
-
-
 def independent(of: Spread) -> Means:
     """The model of a map whose positions are independent."""
     return Means((), of.alone, (of.alone,))
@@ -160,38 +134,6 @@ def scaled(of: Means, gain: float | Tensor) -> Means:
     """Each channel multiplied by ``gain``: a number, ``[C]`` or ``[B, C]``."""
     factor = gain.unsqueeze(-2) if isinstance(gain, Tensor) and gain.dim() == 2 else gain
     return Means([(of, lambda rows: rows * factor)])
-
-
-class Spread(NamedTuple):
-    """Standard deviations of a map.
-
-    Attributes:
-        level: mean over positions of the standard deviation, ``[B, C]``.
-        alone: variance of the mean over positions if they were independent, ``[B, C]``.
-    """
-
-    level: Statistic
-    alone: Statistic
-
-    def scaled(self, factor: float) -> Spread:
-        """With ``factor`` times the variance."""
-        root = math.sqrt(factor)
-        return Spread(
-            Statistic(lambda v: v * root, self.level()), Statistic(lambda v: v * factor, self.alone())
-        )
-
-
-def spread(variance: Tensor) -> Spread:
-    """Of a map with this variance ``[B, C, *positions]``, or of vectors ``[B, C]``."""
-    return Spread(Statistic(_level, variance), Statistic(_alone, variance))
-
-
-def _level(variance: Tensor) -> Tensor:
-    return mean(variance.sqrt())
-
-
-def _alone(variance: Tensor) -> Tensor:
-    return mean(variance) * (1 / math.prod(variance.shape[2:]))
 
 
 def monotone(of: Means, before: Spread, after: Spread) -> Means:

@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from szilard.bayes.moments import positions
-from szilard.bayes.moments.positions import Dense, Means, Statistic
+from szilard.bayes.moments import map_statistics, positions
+from szilard.bayes.moments.map_statistics import Statistic
+from szilard.bayes.moments.positions import Dense, Means
 from szilard.bayes.moments.value import GaussianTensor
 
 Number = float | int | Tensor
@@ -61,10 +62,10 @@ def weighted(
         before, depth = _model(x), x.spread.level
     if y.dim() == 2:
         return y.averaged(
-            positions.product(before, weight, Statistic(positions.mean, alone(x)[0]), depth, 1, noise)
+            positions.product(before, weight, Statistic(map_statistics.mean, alone(x)[0]), depth, 1, noise)
         )
     assert window is not None
-    centre, shares = Statistic(positions.mean, alone(x)[0]), shares_of(x.shape[2:], y.shape[2:], window)
+    centre, shares = Statistic(map_statistics.mean, alone(x)[0]), shares_of(x.shape[2:], y.shape[2:], window)
     return y.sharing(positions.product(before, weight, centre, depth, window.groups, noise, shares))
 
 
@@ -137,7 +138,7 @@ def multiplied(y: GaussianTensor, x: GaussianTensor, scale: GaussianTensor) -> G
     gain, spread = (_by_channel(part, y) for part in scale.moments)
     if not isinstance(gain, Tensor) or not isinstance(spread, Tensor) or spread.dim() > 1:
         return y
-    noise = (positions.mean(x.moments.mean).square() + x.spread.level().square()) * spread
+    noise = (map_statistics.mean(x.moments.mean).square() + x.spread.level().square()) * spread
     return y.sharing(positions.added([(positions.scaled(x.shared, gain), 1.0)], noise))
 
 
@@ -149,7 +150,7 @@ def monotone(y: GaussianTensor, x: GaussianTensor) -> GaussianTensor:
     variance = x.moments.variance
 
     def later(y: GaussianTensor) -> Means:
-        return positions.monotone(shared, positions.spread(variance), y.spread)
+        return positions.monotone(shared, map_statistics.spread(variance), y.spread)
 
     return y.sharing(later)
 

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from szilard.bayes.moments import gaussian, positions
-from szilard.bayes.moments.positions import Means, Spread
+from szilard.bayes.moments import gaussian, map_statistics, positions
+from szilard.bayes.moments.map_statistics import Spread
+from szilard.bayes.moments.positions import Means
 from szilard.bayes.moments.rules import apply
 from szilard.errors import SzilardError
 
@@ -126,7 +127,7 @@ class GaussianTensor(Tensor):
                 self._shared, self._later = self._later(self), None
             elif self.before_shared is not None:
                 assert self.before_relu is not None
-                before = positions.spread(self.before_relu.variance)
+                before = map_statistics.spread(self.before_relu.variance)
                 self._shared = positions.monotone(self.before_shared, before, self.spread)
         return self._shared
 
@@ -134,7 +135,7 @@ class GaussianTensor(Tensor):
     def spread(self) -> Spread:
         """Standard deviations of each channel; of an average, those of the map that was averaged."""
         if self._spread is None:
-            self._spread = positions.spread(self.moments.variance)
+            self._spread = map_statistics.spread(self.moments.variance)
         return self._spread
 
     def sharing(self, shared: Means | Callable[[GaussianTensor], Means | None] | None) -> GaussianTensor:

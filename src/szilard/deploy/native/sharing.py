@@ -8,7 +8,7 @@ there.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -17,9 +17,6 @@ from szilard.bayes.moments import positions
 from szilard.bayes.moments.positions import Means
 from szilard.bayes.moments.sharing import Window, shares_of
 from szilard.kernels.inference import Dense, Program, Sparse, Value
-
-if TYPE_CHECKING:
-    from szilard.deploy.native.traced import Traced
 
 #: A constant ``[R, C]``, or a value ``(C, R)``.
 Rows = Tensor | Value
@@ -54,7 +51,24 @@ class TracedProgram(Program):
         return self.reshape(flat, tuple(rows.T.shape))
 
 
-def joint(x: Traced) -> Value:
+class Followed(Protocol):
+    """What the functions here read of a traced tensor (:class:`szilard.deploy.native.traced.Traced`)."""
+
+    @property
+    def program(self) -> TracedProgram: ...
+    @property
+    def value(self) -> Value: ...
+    @property
+    def alone(self) -> Value: ...
+    @property
+    def sizes(self) -> tuple[int, ...]: ...
+    @property
+    def shared(self) -> Means | None: ...
+    @property
+    def spreads(self) -> Value: ...
+
+
+def joint(x: Followed) -> Value:
     """The value of an average, with the variance of the errors that positions share."""
     program, alone, count = x.program, x.alone, x.sizes[0]
     assert x.shared is not None
@@ -66,7 +80,7 @@ def joint(x: Traced) -> Value:
     return program.reshape(found, alone.shape)
 
 
-def of_layer(x: Traced, window: Window | None, outputs: Sequence[int]) -> Model:
+def of_layer(x: Followed, window: Window | None, outputs: Sequence[int]) -> Model:
     """The model after a linear map (without a window) or a convolution of ``x``."""
     program = x.program
     if not program.models:
@@ -97,7 +111,7 @@ def of_layer(x: Traced, window: Window | None, outputs: Sequence[int]) -> Model:
     return model
 
 
-def known(x: Traced) -> Means | None:
+def known(x: Followed) -> Means | None:
     """The model of a value; that of a random map without one has independent positions."""
     program, shared = x.program, x.shared
     if shared is None and program.models and len(x.sizes) > 1 and program.is_random(x.value):
@@ -106,7 +120,7 @@ def known(x: Traced) -> Means | None:
     return shared
 
 
-def scaled(x: Traced, scale: Tensor) -> Callable[[], Means | None]:
+def scaled(x: Followed, scale: Tensor) -> Callable[[], Means | None]:
     """After a constant scale ``[C]``."""
     program = x.program
 
@@ -119,7 +133,7 @@ def scaled(x: Traced, scale: Tensor) -> Callable[[], Means | None]:
     return model
 
 
-def monotone(y: Traced, x: Traced) -> Callable[[], Means | None]:
+def monotone(y: Followed, x: Followed) -> Callable[[], Means | None]:
     """After a monotone function of each entry, or a max-pool."""
     program = x.program
 
@@ -134,7 +148,7 @@ def monotone(y: Traced, x: Traced) -> Callable[[], Means | None]:
     return model
 
 
-def summed(first: Traced, second: Traced) -> Callable[[], Means | None]:
+def summed(first: Followed, second: Followed) -> Callable[[], Means | None]:
     """After a sum of two values of one shape."""
 
     def model() -> Means | None:
@@ -147,7 +161,7 @@ def summed(first: Traced, second: Traced) -> Callable[[], Means | None]:
     return model
 
 
-def window(x: Traced, first: int, count: int) -> Callable[[], Means | None]:
+def window(x: Followed, first: int, count: int) -> Callable[[], Means | None]:
     """``count`` channels from ``first`` on; those that there are not are zero."""
     program, channels = x.program, x.sizes[0]
     low, high = max(first, 0), max(min(first + count, channels), first, 0)
@@ -163,7 +177,7 @@ def window(x: Traced, first: int, count: int) -> Callable[[], Means | None]:
     return model
 
 
-def joined(parts: Sequence[Traced]) -> Callable[[], Means | None]:
+def joined(parts: Sequence[Followed]) -> Callable[[], Means | None]:
     """After a concatenation of maps along channels."""
     program = parts[0].program
 
@@ -188,7 +202,7 @@ def joined(parts: Sequence[Traced]) -> Callable[[], Means | None]:
     return model
 
 
-def _independent_too(x: Traced) -> Means | None:
+def _independent_too(x: Followed) -> Means | None:
     """The model of a vector; without one its entries are independent."""
     program = x.program
     if x.shared is None and program.is_random(x.value):
