@@ -139,9 +139,13 @@ def scaled(of: Means, gain: float | Tensor) -> Means:
 def monotone(of: Means, before: Spread, after: Spread) -> Means:
     """After a monotone function of each entry or a max-pool: the correlation of positions is kept."""
 
+    found: list[Tensor] = []
+
     def gain() -> Tensor:
-        level = before.level()
-        return after.level() / level.clamp_min(torch.finfo(level.dtype).tiny)
+        if not found:
+            level = before.level()
+            found.append(after.level() / level.clamp_min(torch.finfo(level.dtype).tiny))
+        return found[0]
 
     def own() -> Tensor:
         return torch.addcmul(after.alone(), gain().square(), before.alone(), value=-1).clamp_min(0)
