@@ -29,7 +29,10 @@ inline vf load_first(const float *p, int n) {
     return (vf)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p);
 #else
     vf v = {};
-    memcpy(&v, p, (size_t)n * sizeof(float));
+    if (n == W)  // a copy of a size that the compiler knows is no call
+        memcpy(&v, p, sizeof v);
+    else
+        memcpy(&v, p, (size_t)n * sizeof(float));
     return v;
 #endif
 }
@@ -45,7 +48,10 @@ inline void store_first(float *p, vf v, int n) {
 #if defined(__AVX512F__)
     _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), (__m512)v);
 #else
-    memcpy(p, &v, (size_t)n * sizeof(float));
+    if (n == W)
+        memcpy(p, &v, sizeof v);
+    else
+        memcpy(p, &v, (size_t)n * sizeof(float));
 #endif
 }
 

@@ -70,7 +70,8 @@ int Built::add_step(const szilard_step &given) {
     step.sparse = product && given.crow;
     step.random_weight = product && program_.moments && given.variance;
     const bool moments = random_input || step.random_weight;
-    const bool random = moments || (product && program_.moments && given.bias_variance);
+    const bool random = given.kind != SZILARD_STEP_SCALE_ROWS &&
+                        (moments || (product && program_.moments && given.bias_variance));
     if (product || given.kind == SZILARD_STEP_AFFINE) {
         float *bias = array<float>(padded(given.rows)), *variance = array<float>(padded(given.rows));
         if (given.bias) std::copy_n(given.bias, given.rows, bias);

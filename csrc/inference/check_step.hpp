@@ -49,10 +49,11 @@ inline int check_weight(const szilard_step &g, bool moments, bool matrix) {
 }
 
 inline int check_step(const szilard_step &g, const std::vector<Value> &values, bool moments) {
-    const bool any = g.kind == SZILARD_STEP_CONCAT;
-    if (g.kind < SZILARD_STEP_LINEAR || g.kind > SZILARD_STEP_RESHAPE) return SZILARD_BAD_STEP;
-    if (!g.inputs || (any ? g.n_inputs < 1 : g.n_inputs != (g.kind == SZILARD_STEP_ADD ? 2 : 1)))
-        return SZILARD_BAD_STEP;
+    if (g.kind < SZILARD_STEP_LINEAR || g.kind > SZILARD_STEP_CONTRIBUTIONS) return SZILARD_BAD_STEP;
+    const bool two = g.kind == SZILARD_STEP_ADD || g.kind == SZILARD_STEP_GAINS || g.kind == SZILARD_STEP_SCALE_ROWS;
+    const bool many = g.kind == SZILARD_STEP_CONTRIBUTIONS, any = g.kind == SZILARD_STEP_CONCAT || many;
+    if (!g.inputs || (any ? g.n_inputs < 1 : g.n_inputs != (two ? 2 : 1))) return SZILARD_BAD_STEP;
+    if (g.kind >= SZILARD_STEP_SPREADS && (!moments || (many && g.n_inputs % 2 == 0))) return SZILARD_BAD_STEP;
     for (int32_t k = 0; k < g.n_inputs; ++k)
         if ((uint32_t)g.inputs[k] >= values.size()) return SZILARD_BAD_STEP;
     const Value &in = values[g.inputs[0]];
@@ -101,6 +102,23 @@ inline int check_step(const szilard_step &g, const std::vector<Value> &values, b
             good = good && channels == g.channels;
             break;
         }
+        case SZILARD_STEP_SPREADS:
+            good = g.channels == 2 * (int64_t)in.channels && g.height == 1 && g.width == 1;
+            break;
+        case SZILARD_STEP_GAINS: {
+            const Value &after = values[g.inputs[1]];
+            good = in.size == in.channels && after.size == in.size && after.channels == in.channels &&
+                   in.channels == 2 * (int64_t)g.channels && g.height == 1 && g.width == 1;
+            break;
+        }
+        case SZILARD_STEP_SCALE_ROWS: good = same && values[g.inputs[1]].size == in.channels && !in.random; break;
+        case SZILARD_STEP_CONTRIBUTIONS:
+            good = same && in.size == in.channels;
+            for (int32_t k = 1; k < g.n_inputs; k += 2) {
+                const Value &rows = values[g.inputs[k]], &noise = values[g.inputs[k + 1]];
+                good = good && rows.height == 1 && rows.width == in.channels && rows.channels == noise.size && !rows.random;
+            }
+            break;
         case SZILARD_STEP_RESHAPE: good = szilard_count({g.channels, g.height, g.width}) == in.size; break;
         default:
             good = g.channels >= 1 && g.height >= 1 && g.width >= 1 && g.stride_h >= 1 && g.stride_w >= 1 &&

@@ -1,6 +1,6 @@
 // Runs a program, step by step.
 #pragma once
-#include "pooling.hpp"
+#include "shared_errors.hpp"
 #include "sparse_linear.hpp"
 
 namespace one_input {
@@ -58,6 +58,24 @@ inline void run_step(const Program &program, const Step &step, const Memory &mem
             memcpy(y.mean, x.mean, sizeof(float) * (size_t)(batch * in.size));
             if (y.variance) memcpy(y.variance, x.variance, sizeof(float) * (size_t)(batch * in.size));
             return;
+        case SZILARD_STEP_SPREADS: return spreads(in, batch, x, y);
+        case SZILARD_STEP_GAINS:
+            return gains(out.channels, batch, x, memory.read(program.values[step.inputs[1]]), y);
+        case SZILARD_STEP_SCALE_ROWS:
+            return scale_rows(in, batch, x, memory.read(program.values[step.inputs[1]]), y);
+        case SZILARD_STEP_CONTRIBUTIONS: {
+            const int64_t n = batch * in.size;
+            memcpy(y.mean, x.mean, sizeof(float) * (size_t)n);
+            if (!y.variance) return;
+            zero(y.variance, n);
+            for (int32_t k = 1; k < step.given.n_inputs; k += 2) {
+                const Value &rows = program.values[step.inputs[k]];
+                add_contributions(rows.channels, in.size, batch, memory.read(rows),
+                                  memory.read(program.values[step.inputs[k + 1]]), y.variance);
+            }
+            for (int64_t i = 0; x.variance && i < n; ++i) if (x.variance[i] > y.variance[i]) y.variance[i] = x.variance[i];
+            return;
+        }
         case SZILARD_STEP_CONCAT: {
             int64_t before = 0;
             for (int32_t k = 0; k < step.given.n_inputs; ++k) {

@@ -25,6 +25,12 @@ enum {
     SZILARD_STEP_CONCAT = 8,      // along channels
     SZILARD_STEP_CHANNELS = 9,    // every stride-th position of input channel c - offset; zero if there is none
     SZILARD_STEP_RESHAPE = 10,    // the same numbers
+    // Errors that the positions of a map share (moments only; see shared_errors.hpp).
+    SZILARD_STEP_SPREADS = 11,        // of a map with C channels: 2 C numbers
+    SZILARD_STEP_GAINS = 12,          // from the spreads before and after a function
+    SZILARD_STEP_SCALE_ROWS = 13,     // rows [C][1][R] times the means of C numbers
+    SZILARD_STEP_CONTRIBUTIONS = 14,  // a value of R numbers, then pairs of rows [C][1][R] and C numbers: the value, whose
+                                      // variance is at least the sum over channels of rows^2 times their variance
 };
 enum {
     SZILARD_RELU = 0,

@@ -45,17 +45,17 @@ X = torch.randn(60, 6, generator=torch.Generator().manual_seed(3))
 ONES = torch.ones(4, 1, COPIES)
 
 
-def test_an_average_over_shared_weights_loses_a_factor_that_is_found():
-    """Var(w) = s², and s² / n where positions count as independent."""
+def test_an_average_over_shared_weights_has_the_variance_of_draws():
+    """Var(w) = s², not the s² / n of independent positions."""
     draws = 2000
     found = deploy.compare_with_draws(averaging(), ONES, task=KNOWN_NOISE, draws=draws)
     error = (2 / draws) ** 0.5  # of a sample variance
     variance = torch.tensor(-2.0).exp().item()
-    assert found.one_pass == pytest.approx(variance / COPIES, rel=1e-5)
+    assert found.one_pass == pytest.approx(variance, rel=1e-5)
     assert found.draws == pytest.approx(variance, rel=4 * error)
     assert found.factor == pytest.approx(found.draws / found.one_pass, rel=1e-5)
-    assert found.factor == pytest.approx(COPIES, rel=4 * error)
-    assert found.ratio == pytest.approx(1 / COPIES, rel=4 * error)
+    assert found.factor == pytest.approx(1, rel=4 * error)
+    assert found.ratio == pytest.approx(1, rel=4 * error)
     assert (found.inputs, found.count) == (4, draws)
 
 

@@ -51,7 +51,7 @@ def steps(**fields):
 
 
 BAD = {
-    "kind": {"kind": 11}, "kind below": {"kind": -1}, "value": {"number": 1}, "value below": {"number": -1},
+    "kind": {"kind": 15}, "kind below": {"kind": -1}, "value": {"number": 1}, "value below": {"number": -1},
     "no inputs": {"n_inputs": 0}, "null": {"inputs": None}, "activation": {"activation": 6}, "size": {"width": 4},
     "slope": {"slope": math.nan}, "other": {"kind": 3}, "no weight": {"kind": 0, "rows": 2, "cols": 18},
     "product": {"kind": 1, "rows": 2, "cols": 2**31 - 1}, "stride": {"kind": 4, "stride_h": 0},

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from szilard.bayes.moments.linear import bilinear
+from szilard.bayes.moments.sharing import Window, weighted
 from szilard.bayes.moments.value import GaussianTensor, joined, split
 from szilard.bayes.noise import Noise
 from szilard.bayes.thread_state import draw_of, mode_of
@@ -127,12 +128,21 @@ class BayesLayer(nn.Module):
     def _moments(self, x: Tensor, relu: bool) -> Tensor:
         """Mean and variance of the output, for an input that is Gaussian or not."""
         x, values, product = x.to(self.weight.mean.dtype), self._gaussian_values(), self._product
+        (mean, variance), support = split(values), self.weight.support
         if transformed():  # products of torch, which an exporter can trace
-            (mean, variance), support = split(values), self.weight.support
             dense = None if variance is None else dense_weight(variance, support)
             values, product = joined(dense_weight(mean, support), dense), self._dense_product
         with _in_full_precision(x):
-            return self._finish(bilinear(product, x, values), relu)
+            y = bilinear(product, x, values)
+            weight = (
+                lambda: dense_weight(mean, support),
+                None if variance is None else lambda: dense_weight(variance, support),
+            )
+            return self._finish(weighted(y, x, weight, self._window()), relu)
+
+    def _window(self) -> Window | None:
+        """The window of a convolution."""
+        return None
 
     def _gaussian_values(self) -> Tensor:
         weight, draw = self.weight, draw_of(self.weight)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from szilard import _moved
 from szilard.bayes.base_layer import BayesLayer
+from szilard.bayes.moments.sharing import Window
 from szilard.bayes.moments.value import GaussianTensor
 from szilard.bayes.noise import Noise
 from szilard.bayes.weight import Weight
@@ -140,6 +141,11 @@ class BayesConv(BayesLayer):
             return super().forward(x, rectified)
         innermost_wanted = self.innermost and not transformed() and implementation(x) == "cpp"
         return super().forward(innermost(x) if innermost_wanted else x, rectified)
+
+    def _window(self) -> Window | None:
+        zeros = self.pad[0] if self.pad is not None and self.pad[1] == "constant" else ()
+        stride, padding, dilation, groups = self.geometry
+        return Window(self.weight.support.shape[2:], stride, padding, dilation, groups, zeros)
 
     def _how(self) -> tuple[Any, ...]:
         support = self.weight.support

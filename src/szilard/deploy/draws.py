@@ -64,8 +64,8 @@ def compare_with_draws(
 ) -> DrawsComparison:
     """Compare the epistemic uncertainty of one pass with that of draws, on inputs like those to predict.
 
-    One pass treats the units of a layer as independent. Where they are not, as the positions of a feature map that is
-    averaged, it has too little uncertainty. ``compile(..., variance_factor=found.factor)`` corrects its mean.
+    One pass treats most units of a layer as independent. Where they are not, it has another uncertainty than draws,
+    usually less. ``compile(..., variance_factor=found.factor)`` corrects its mean.
 
     Args:
         network: Bayesian, in eval mode; other threads must not use it meanwhile.

@@ -13,7 +13,9 @@ from torch.nn import functional as F
 
 from szilard.bayes import BayesConv, BayesLayer, BayesLinear, point_network
 from szilard.bayes.in_place import replace_in_place
-from szilard.bayes.moments.value import GaussianTensor, split
+from szilard.bayes.moments.positions import Dense
+from szilard.bayes.moments.sharing import Window, alone, weighted
+from szilard.bayes.moments.value import GaussianTensor
 from szilard.bayes.original_classes import restore_classes
 from szilard.networks import copied, make_plain
 
@@ -42,7 +44,7 @@ class GaussianLayer(nn.Module):
         self.register_buffer("bias", bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        mean, variance = split(x)
+        mean, variance = alone(x)
         found = self._product(mean, self.mean, self.bias)
         terms = []
         if variance is not None:
@@ -51,7 +53,17 @@ class GaussianLayer(nn.Module):
             terms.append(self._product(mean.square(), self.variance))
         if not terms:
             return found
-        return GaussianTensor(found, terms[0] if len(terms) == 1 else terms[0] + terms[1])
+        answer = GaussianTensor(found, terms[0] if len(terms) == 1 else terms[0] + terms[1])
+        return weighted(answer, x, self.parts(), self.window())
+
+    def parts(self) -> tuple[Dense, Dense | None]:
+        """Functions that give mean and variance of the weight; None: it has no variance."""
+        spread = self.variance
+        return lambda: self.mean, None if spread is None else lambda: spread
+
+    def window(self) -> Window | None:
+        """Of a convolution."""
+        return None
 
     def _product(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         raise NotImplementedError
@@ -82,6 +94,11 @@ class GaussianConv(GaussianLayer):
     ) -> None:
         super().__init__(mean, variance, bias)
         self.geometry, self.pad = geometry, pad
+
+    def window(self) -> Window | None:
+        zeros = self.pad[0] if self.pad is not None and self.pad[1] == "constant" else ()
+        stride, padding, dilation, groups = self.geometry
+        return Window(self.mean.shape[2:], stride, padding, dilation, groups, zeros)
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x if self.pad is None else F.pad(x, *self.pad))

@@ -7,13 +7,15 @@ lanes of outputs, ``[N / 16, K, 16]``, so that a step of the loop is a few vecto
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from szilard.bayes.in_place import replace_in_place
-from szilard.bayes.moments.value import GaussianTensor, split
+from szilard.bayes.moments.sharing import alone, weighted
+from szilard.bayes.moments.value import GaussianTensor
 from szilard.deploy.graph import Graph
 from szilard.deploy.lowered import GaussianConv, GaussianLayer, GaussianLinear
 
@@ -41,7 +43,7 @@ def joint(
     """
 
     def product(x: Tensor, packed: Tensor) -> Tensor:
-        weight = packed.movedim(-1, 1).flatten(0, 1)[:outputs]
+        weight = unpacked(packed, outputs)
         return (
             nn.functional.conv2d(x, weight, None, stride, padding)
             if stride
@@ -80,12 +82,13 @@ class JointLayer(nn.Module):
         assert layer.variance is not None
         for name, weight in (("m", layer.mean), ("second", layer.second), ("s", layer.variance)):
             self.register_buffer(name, packed(weight))
+        self.window = layer.window()
         bias = layer.bias
         self.register_buffer("bias", bias if bias is None or not conv else bias.view(-1, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         """As the layer."""
-        mean, variance = split(x)
+        mean, variance = alone(x)
         shape = mean.shape
         if not self.stride and mean.dim() != 2:
             mean, variance = mean.flatten(0, -2), None if variance is None else variance.flatten(0, -2)
@@ -95,7 +98,11 @@ class JointLayer(nn.Module):
         if not self.stride and len(shape) != 2:
             mean, variance = (part.unflatten(0, shape[:-1]) for part in (mean, variance))
         bias: Any = self.bias
-        return GaussianTensor(mean if bias is None else mean + bias, variance)
+        answer = GaussianTensor(mean if bias is None else mean + bias, variance)
+        return weighted(answer, x, (self._dense("m"), self._dense("s")), self.window)
+
+    def _dense(self, name: str) -> Callable[[], Tensor]:
+        return lambda: unpacked(getattr(self, name), self.outputs)
 
 
 def packed(weight: Tensor) -> Tensor:
@@ -103,6 +110,11 @@ def packed(weight: Tensor) -> Tensor:
     missing = -len(weight) % LANES
     whole = torch.cat([weight, weight.new_zeros(missing, *weight.shape[1:])])
     return whole.unflatten(0, (-1, LANES)).movedim(1, -1).contiguous()
+
+
+def unpacked(weight: Tensor, outputs: int) -> Tensor:
+    """The reverse of :func:`packed`: ``[N, ...]`` with N outputs."""
+    return weight.movedim(-1, 1).flatten(0, 1)[:outputs]
 
 
 def with_joint_layers(graph: Graph) -> tuple[Graph, int]:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from szilard.bayes.moments import gaussian
+from szilard.bayes.moments import gaussian, sharing
 from szilard.bayes.moments.arithmetic import times
 from szilard.bayes.moments.gaussian import Pair
 from szilard.bayes.moments.rules import rule
@@ -32,6 +32,11 @@ def put(x: GaussianTensor, answer: GaussianTensor, inplace: bool) -> GaussianTen
     return x
 
 
+def monotone(x: GaussianTensor, answer: GaussianTensor, inplace: bool) -> GaussianTensor:
+    """The same for a monotone activation, which keeps the correlation of positions."""
+    return put(x, sharing.monotone(answer, x), inplace)
+
+
 def elementwise(function: Callable[..., Tensor], in_place: bool = False) -> Callable[..., Tensor]:
     """A rule by quadrature for a smooth function of one variable, with the function's other arguments."""
 
@@ -40,7 +45,7 @@ def elementwise(function: Callable[..., Tensor], in_place: bool = False) -> Call
         def values(x: Tensor) -> Tensor:
             return function(x, *arguments, **named)
 
-        return put(input, GaussianTensor(*gaussian.quadrature(values, *input.moments)), inplace)
+        return monotone(input, GaussianTensor(*gaussian.quadrature(values, *input.moments)), inplace)
 
     return run
 
@@ -57,7 +62,7 @@ for _name in (
 def relu(input: GaussianTensor, inplace: bool = False) -> Tensor:
     if input.before_relu is not None:  # it is at least zero already
         return input
-    return put(input, GaussianTensor.rectified(*input.moments), inplace)
+    return put(input, GaussianTensor.rectified(*input.moments, input.shared), inplace)
 
 
 @rule("relu_")
@@ -67,7 +72,7 @@ def relu_(input: GaussianTensor) -> Tensor:
 
 @rule("leaky_relu")
 def leaky_relu(input: GaussianTensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
-    return put(input, GaussianTensor(*gaussian.leaky_relu(*input.moments, negative_slope)), inplace)
+    return monotone(input, GaussianTensor(*gaussian.leaky_relu(*input.moments, negative_slope)), inplace)
 
 
 @rule("leaky_relu_")
@@ -81,14 +86,14 @@ def prelu(input: GaussianTensor, weight: Tensor) -> Tensor:
         raise SzilardError("PReLU with a Gaussian slope has no rule; leave it out with except_=")
     if weight.numel() > 1:  # a slope for each channel, which is axis 1
         weight = weight.reshape(-1, *[1] * (input.dim() - 2))
-    return GaussianTensor(*gaussian.leaky_relu(*input.moments, weight))
+    return sharing.monotone(GaussianTensor(*gaussian.leaky_relu(*input.moments, weight)), input)
 
 
 @rule("hardtanh")
 def hardtanh(
     input: GaussianTensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False
 ) -> Tensor:
-    return put(input, GaussianTensor(*gaussian.clip(*input.moments, min_val, max_val)), inplace)
+    return monotone(input, GaussianTensor(*gaussian.clip(*input.moments, min_val, max_val)), inplace)
 
 
 @rule("relu6")
@@ -100,7 +105,7 @@ def relu6(input: GaussianTensor, inplace: bool = False) -> Tensor:
 def hardsigmoid(input: GaussianTensor, inplace: bool = False) -> Tensor:
     """min(max(x, -3), 3) / 6 + 1/2."""
     mean, variance = gaussian.clip(*input.moments, -3.0, 3.0)
-    return put(input, GaussianTensor(mean * (1 / 6) + 0.5, variance * (1 / 36)), inplace)
+    return monotone(input, GaussianTensor(mean * (1 / 6) + 0.5, variance * (1 / 36)), inplace)
 
 
 @rule("clamp", "clip")

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from szilard.bayes.moments import sharing
 from szilard.bayes.moments.linear import shifted
 from szilard.bayes.moments.rules import rule
 from szilard.bayes.moments.value import GaussianTensor, joined, split
@@ -17,9 +18,14 @@ Number = float | int | Tensor
 
 
 def _scaled(x: Tensor, factor: Number) -> Tensor:
+    if isinstance(x, GaussianTensor) and x.is_average:
+        kept = sharing.scaled_average(x, factor)
+        if kept is not None:
+            return kept
     mean, variance = split(x)
     scaled = mean * factor
-    return joined(scaled, None if variance is None else (variance * (factor * factor)).expand(scaled.shape))
+    found = joined(scaled, None if variance is None else (variance * (factor * factor)).expand(scaled.shape))
+    return sharing.scaled(found, x, factor)
 
 
 def plus(first: Number, second: Number, sign: float = 1.0) -> Tensor:
@@ -27,13 +33,27 @@ def plus(first: Number, second: Number, sign: float = 1.0) -> Tensor:
     if first is second:  # one variable twice, which is not independent of itself
         assert isinstance(first, Tensor)
         return _scaled(first, 1 + sign)
+    kept = [_moved(first, second), _moved(second, first)] if sign == 1 else []
+    moved = next((one for one in kept if one is not None), None)
+    if moved is not None:
+        return moved
     (mean, variance), (other, spread) = _parts(first), _parts(second)
     if sign != 1:
         other, spread = other * sign, None if spread is None else spread * (sign * sign)
     total = mean + other
     parts = [part for part in (variance, spread) if part is not None]
     joint = parts[0] + parts[1] if len(parts) == 2 else parts[0]
-    return GaussianTensor(total, joint if joint.shape == total.shape else joint.expand(total.shape))
+    found = GaussianTensor(total, joint if joint.shape == total.shape else joint.expand(total.shape))
+    return sharing.summed(found, ((first, 1.0), (second, sign)))
+
+
+def _moved(x: Number, constant: Number) -> GaussianTensor | None:
+    """An average plus a constant, which stays one: its variance is computed once, at the end. None if it is not."""
+    if not isinstance(x, GaussianTensor) or not x.is_average or isinstance(constant, GaussianTensor):
+        return None
+    if isinstance(constant, Tensor) and torch.broadcast_shapes(constant.shape, x.shape) != x.shape:
+        return None
+    return x.moved_by(constant)
 
 
 def _parts(value: Number) -> tuple[Any, Tensor | None]:
@@ -49,7 +69,8 @@ def times(first: Number, second: Number) -> Tensor:
         (m1, v1), (m2, v2) = first.moments, second.moments
         if first is second:
             return GaussianTensor(m1.square() + v1, 2 * v1.square() + 4 * m1.square() * v1)
-        return GaussianTensor(m1 * m2, v1 * (v2 + m2.square()) + m1.square() * v2)
+        found = GaussianTensor(m1 * m2, v1 * (v2 + m2.square()) + m1.square() * v2)
+        return sharing.multiplied(sharing.multiplied(found, first, second), second, first)
     if isinstance(first, GaussianTensor):
         return _scaled(first, second)
     if isinstance(second, GaussianTensor):
@@ -91,7 +112,8 @@ def div(input: Number, other: Number, *, rounding_mode: str | None = None) -> Te
 @rule("neg", "negative", "__neg__")
 def neg(input: GaussianTensor) -> Tensor:
     mean, variance = input.moments
-    return GaussianTensor(-mean, variance)
+    found = sharing.scaled(GaussianTensor(-mean, variance), input, -1.0)
+    return found
 
 
 @rule("positive", "__pos__")
@@ -141,6 +163,8 @@ def total(
 ) -> Tensor:
     mean, variance = input.moments
     axes = axes_of(dim, mean.dim())
+    if mean.dim() > 2 and sorted(axes) == list(range(2, mean.dim())):  # of maps: positions share errors
+        return times(average(input, axes, keepdim, dtype=dtype), math.prod(mean.shape[2:]))
     return GaussianTensor(
         mean.sum(axes, keepdim=keepdim, dtype=dtype), variance.sum(axes, keepdim=keepdim, dtype=dtype)
     )
@@ -153,10 +177,11 @@ def average(
     mean, variance = input.moments
     axes = axes_of(dim, mean.dim())
     count = math.prod(mean.shape[axis] for axis in axes)
-    return GaussianTensor(
+    found = GaussianTensor(
         mean.mean(axes, keepdim=keepdim, dtype=dtype),
         variance.mean(axes, keepdim=keepdim, dtype=dtype) * (1 / count),
     )
+    return sharing.averaged(found, input, axes)
 
 
 @rule("addcmul")

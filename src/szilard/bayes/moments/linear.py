@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from szilard.bayes.moments.rules import rule
+from szilard.bayes.moments.sharing import Weight, Window, alone, weighted
 from szilard.bayes.moments.value import joined, split
 
 Bilinear = Callable[[Tensor, Tensor], Tensor]
@@ -21,7 +22,7 @@ Bilinear = Callable[[Tensor, Tensor], Tensor]
 
 def bilinear(product: Bilinear, x: Tensor, weight: Tensor) -> Tensor:
     """Moments of a product that is linear in both arguments, each Gaussian or not; independent of each other."""
-    (mean, variance), (centre, spread) = split(x), split(weight)
+    (mean, variance), (centre, spread) = alone(x), split(weight)
     found = product(mean, centre)
     if variance is None and spread is None:
         return found
@@ -31,6 +32,11 @@ def bilinear(product: Bilinear, x: Tensor, weight: Tensor) -> Tensor:
     if variance is None:
         return joined(found, product(mean.square(), spread))
     return joined(found, product(variance, centre.square() + spread) + product(mean.square(), spread))
+
+
+def _parts(weight: Tensor) -> Weight:
+    mean, variance = split(weight)
+    return lambda: mean, None if variance is None else lambda: variance
 
 
 def shifted(x: Tensor, bias: Tensor | None) -> Tensor:
@@ -48,7 +54,10 @@ def shifted(x: Tensor, bias: Tensor | None) -> Tensor:
 
 @rule("linear")
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    return shifted(bilinear(F.linear, input, weight), bias)
+    found = shifted(bilinear(F.linear, input, weight), bias)
+    if input.dim() != 2:
+        return found
+    return weighted(found, input, _parts(weight), None, None if bias is None else split(bias)[1])
 
 
 def _convolution(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
@@ -65,7 +74,12 @@ def _convolution(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
             return function(x, w, None, stride, padding, dilation, groups)
 
         axes = weight.dim() - 2
-        return shifted(bilinear(product, input, weight), _by_channel(bias, axes))
+        found = shifted(bilinear(product, input, weight), _by_channel(bias, axes))
+        noise = None if bias is None else split(bias)[1]
+        if input.dim() != axes + 2:
+            return found
+        window = Window(weight.shape[2:], stride, padding, dilation, groups)
+        return weighted(found, input, _parts(weight), window, noise)
 
     return run
 

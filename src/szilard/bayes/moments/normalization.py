@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from szilard.bayes.moments import positions
 from szilard.bayes.moments.arithmetic import plus, times
 from szilard.bayes.moments.rules import rule
 from szilard.bayes.moments.value import GaussianTensor, both
@@ -54,8 +55,10 @@ def batch_norm(
     shift = -running_mean * scale
     if points and bias is not None:
         shift, bias = shift + bias, None
+    shared = input.shared if isinstance(input, GaussianTensor) else None
+    shared = None if shared is None else positions.scaled(shared, scale)
     scale, shift = scale.reshape(-1, *[1] * axes), shift.reshape(-1, *[1] * axes)
-    normed = GaussianTensor(torch.addcmul(shift, mean, scale), variance * scale.square())
+    normed = GaussianTensor(torch.addcmul(shift, mean, scale), variance * scale.square()).sharing(shared)
     return _affine(normed, _shaped(weight, axes), _shaped(bias, axes))
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from szilard.bayes.moments import gaussian
+from szilard.bayes.moments import gaussian, sharing
 from szilard.bayes.moments.arithmetic import axes_of
 from szilard.bayes.moments.gaussian import Pair
 from szilard.bayes.moments.rules import rule
@@ -31,9 +31,9 @@ def max_pool(
 ) -> GaussianTensor:
     """Maximum over windows of the last ``axes`` axes; places of the padding have mean -∞."""
     if x.before_relu is not None:
-        before = GaussianTensor(*x.before_relu)
+        before = GaussianTensor(*x.before_relu).sharing(x.before_shared)
         pooled = max_pool(before, axes, kernel, stride, padding, dilation, ceil)
-        return GaussianTensor.rectified(*pooled.moments)
+        return GaussianTensor.rectified(*pooled.moments, pooled.shared)
     kernel, padding, dilation = (_sizes(value, axes) for value in (kernel, padding, dilation))
     stride = _sizes(stride, axes) if stride not in (None, [], ()) else kernel
     if ceil:
@@ -43,7 +43,8 @@ def max_pool(
         mean, variance = _fold(
             mean, variance, axis, kernel[axis], stride[axis], padding[axis], dilation[axis]
         )
-    return GaussianTensor(mean, variance)
+    found = GaussianTensor(mean, variance)
+    return sharing.monotone(found, x) if x.dim() == axes + 2 else found
 
 
 def _fold(
@@ -114,9 +115,19 @@ def _avg_pool_rule(axes: int, function: Callable[..., Tensor]) -> Callable[..., 
             one = mean.new_ones(*[1] * (mean.dim() - axes), *mean.shape[-axes:])
             count = _ones_in_windows(one, axes, function, kernel_size, stride, padding, ceil_mode)
             share = pooled(one) / count
-        return GaussianTensor(pooled(mean), pooled(variance) * share)
+        found = GaussianTensor(pooled(mean), pooled(variance) * share)
+        return found if divisor_override else _averaged(found, input, axes)
 
     return run
+
+
+def _averaged(found: GaussianTensor, x: GaussianTensor, axes: int) -> GaussianTensor:
+    """Averages of windows, of a batch of maps: one window of all positions, or several of equal size."""
+    if x.dim() != axes + 2:
+        return found
+    if math.prod(found.shape[2:]) == 1:
+        return sharing.averaged(found, x, range(2, x.dim()))
+    return sharing.kept(found, x)
 
 
 def _ones_in_windows(
@@ -152,7 +163,7 @@ def _adaptive_rule(axes: int, function: Callable[..., Tensor]) -> Callable[..., 
                 windows = [-(-(i + 1) * size // wanted) - i * size // wanted for i in range(wanted)]
                 one = mean.new_tensor([1 / n for n in windows])
                 share = share * one.view([-1, *[1] * (-axis - 1)])
-        return GaussianTensor(pooled, function(variance, output_size) * share)
+        return _averaged(GaussianTensor(pooled, function(variance, output_size) * share), input, axes)
 
     return run
 

@@ -23,8 +23,9 @@ def propagate(network: nn.Module, x: Any, *, factors: Mapping[str, float] | None
     """Mean and variance of a network's outputs over its weights, in one forward pass.
 
     Weights are independent Gaussians, and so are the units of each layer: correlations between units, which shared
-    inputs and shared weights cause, are left out, so that standard deviations are typically 10 to 20 % too small, and
-    25 % behind many shortcuts (:func:`szilard.bayes.moments.check` measures it).
+    inputs cause, are left out, so that standard deviations are typically 10 to 20 % too small, and 25 % behind many
+    shortcuts (:func:`szilard.bayes.moments.check` measures it). Positions of a feature map share errors, which an
+    average over all of them keeps (:mod:`szilard.bayes.moments.positions`).
 
     Args:
         network: from :func:`szilard.bayesianize` or :func:`szilard.bayes.from_moments`, in eval mode; not changed.

@@ -13,17 +13,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from szilard.bayes.moments import sharing
 from szilard.bayes.moments.rules import rule
 from szilard.bayes.moments.value import GaussianTensor, Moments, both, split
 from szilard.errors import SzilardError
 
 
-def moved(function: Callable[..., Any], view: bool = False) -> Callable[..., Any]:
+def moved(function: Callable[..., Any], view: bool = False, channels: bool = False) -> Callable[..., Any]:
     """The rule of a function that selects and reorders the entries of its first argument.
 
     Args:
         function: of torch.
         view: whether torch's answer can share memory with the argument.
+        channels: whether it keeps the order of entries, so that an answer with the same channels has the same maps.
     """
 
     @functools.wraps(function)
@@ -33,6 +35,10 @@ def moved(function: Callable[..., Any], view: bool = False) -> Callable[..., Any
         ):  # x.expand_as(gaussian): only the shape of the other is read
             shapes = [a.moments.mean if isinstance(a, GaussianTensor) else a for a in arguments]
             return function(input, *shapes, **named)
+        if channels:
+            kept = sharing.rearranged(input, lambda values: function(values, *arguments, **named))
+            if kept is not None:
+                return kept.views(input) if view else kept
         if input.is_lazy:
             assert input.before_relu is not None
             pair = input.before_relu
@@ -57,7 +63,6 @@ VIEWS = (
     "view", "reshape", "flatten", "unflatten", "permute", "transpose", "t", "squeeze", "unsqueeze", "expand",
     "swapaxes", "swapdims", "movedim", "moveaxis", "contiguous", "detach",
     "chunk", "split", "unbind", "tensor_split", "narrow", "select", "diagonal", "adjoint", "ravel", "broadcast_to",
-    "__getitem__",
 )  # fmt: skip
 #: Those that copy.
 COPIES = (
@@ -70,10 +75,15 @@ def _callable(name: str) -> Callable[..., Any]:
     return method if method is not None else getattr(torch, name)
 
 
+#: Those that keep the order of entries.
+_IN_ORDER = (
+    "view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze", "contiguous", "detach", "clone", "ravel",
+)  # fmt: skip
 for _name in VIEWS:
-    rule(_name)(moved(_callable(_name), view=True))
+    rule(_name)(moved(_callable(_name), view=True, channels=_name in _IN_ORDER))
+rule("__getitem__")(sharing.sliced(moved(Tensor.__getitem__, view=True)))
 for _name in COPIES:
-    rule(_name)(moved(_callable(_name)))
+    rule(_name)(moved(_callable(_name), channels=_name in _IN_ORDER))
 rule("unfold", places=(Tensor,))(moved(Tensor.unfold, view=True))
 rule("unfold", places=(F,))(moved(F.unfold))
 for _name in ("channel_shuffle", "pixel_shuffle", "pixel_unshuffle", "native_channel_shuffle"):
@@ -105,6 +115,8 @@ def _converted(name: str) -> Callable[..., Any]:
             mean, variance = input.before_relu
             made: Callable[..., GaussianTensor] = GaussianTensor.rectified
         else:
+            if method(input.independent.mean, *arguments, **named) is input.independent.mean:
+                return input
             (mean, variance), made = input.moments, GaussianTensor
         found = method(mean, *arguments, **named)
         return input if found is mean else made(found, method(variance, *arguments, **named))
@@ -122,8 +134,17 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
         tensor.before_relu for tensor in tensors if isinstance(tensor, GaussianTensor) and tensor.before_relu
     ]
     if len(pairs) == len(tensors):
-        return GaussianTensor.rectified(*(torch.cat(parts, dim) for parts in zip(*pairs, strict=True)))
-    return GaussianTensor(*(torch.cat(parts, dim) for parts in zip(*map(both, tensors), strict=True)))
+        before = [
+            GaussianTensor(*pair).sharing(tensor.before_shared)
+            for pair, tensor in zip(pairs, tensors, strict=True)
+            if isinstance(tensor, GaussianTensor)
+        ]
+        shared = sharing.joined(before, dim)
+        mean, variance = (torch.cat(parts, dim) for parts in zip(*pairs, strict=True))
+        found = GaussianTensor.rectified(mean, variance, shared)
+        return found if shared is None else found.sharing(lambda _: sharing.joined(tensors, dim))
+    found = GaussianTensor(*(torch.cat(parts, dim) for parts in zip(*map(both, tensors), strict=True)))
+    return found.sharing(sharing.joined(tensors, dim))
 
 
 @rule("stack")
@@ -136,10 +157,16 @@ def pad(
     input: GaussianTensor, pad: Sequence[int], mode: str = "constant", value: float | None = None
 ) -> Tensor:
     if input.is_lazy and input.before_relu is not None and mode == "constant" and not value:
-        return GaussianTensor.rectified(*(F.pad(part, list(pad)) for part in input.before_relu))
+        before = sharing.padded(input.before_shared, pad, input.shape, True)
+        mean, variance = (F.pad(part, list(pad)) for part in input.before_relu)
+        found = GaussianTensor.rectified(mean, variance, before)
+        if before is None:
+            return found
+        return found.sharing(lambda _: sharing.padded(input.shared, pad, input.shape, True))
     mean, variance = input.moments
     filled = F.pad(variance, list(pad), mode) if mode != "constant" else F.pad(variance, list(pad))
-    return GaussianTensor(F.pad(mean, list(pad), mode, value), filled)
+    shared = sharing.padded(input.shared, pad, input.shape, mode == "constant")
+    return GaussianTensor(F.pad(mean, list(pad), mode, value), filled).sharing(shared)
 
 
 @rule("masked_fill")
@@ -176,9 +203,10 @@ def interpolate(input: GaussianTensor, *arguments: Any, **named: Any) -> Tensor:
             f"interpolation in mode {mode!r} has no rule; add one to szilard/bayes/moments/shapes.py"
         )
     mean, variance = input.moments
-    return GaussianTensor(
+    found = GaussianTensor(
         F.interpolate(mean, *arguments, **named), F.interpolate(variance, *arguments, **named)
     )
+    return sharing.kept(found, input)
 
 
 @rule("embedding", places=(F,))

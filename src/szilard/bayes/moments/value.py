@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from szilard.bayes.moments import gaussian
+from szilard.bayes.moments import gaussian, map_statistics, positions
+from szilard.bayes.moments.map_statistics import Spread
+from szilard.bayes.moments.positions import Means
 from szilard.bayes.moments.rules import apply
 from szilard.errors import SzilardError
 
@@ -17,6 +21,12 @@ class Moments(NamedTuple):
 
     mean: Tensor
     variance: Tensor
+
+
+#: Attributes that an operation in place replaces.
+_CONTENTS = (
+    "_moments", "before_relu", "before_shared", "_shared", "_later", "_spread", "_joint", "_averaged",
+)  # fmt: skip
 
 
 class _Memory:
@@ -31,6 +41,9 @@ class GaussianTensor(Tensor):
     Functions of torch call the rules of this package through ``__torch_function__``; a function without a rule raises
     an error. Shape, dtype and device are those of the mean. Attributes: :attr:`moments`.
 
+    Behind convolutions, positions of a map (axes from 2 on) share errors; :attr:`shared` is the model of what they have
+    in common (:mod:`szilard.bayes.moments.positions`). Functions that do not know it drop it.
+
     Args:
         mean, variance: tensors of one shape, dtype and device; variances are at least zero.
 
@@ -41,6 +54,13 @@ class GaussianTensor(Tensor):
     _moments: Moments | None
     #: Moments of the Gaussians whose ReLU this is, if they are known: max-pooling is better on them than on their ReLU.
     before_relu: Moments | None
+    #: Model of the shared errors of ``before_relu``, or None.
+    before_shared: Means | None
+    _shared: Means | None
+    _later: Callable[[GaussianTensor], Means | None] | None  # makes _shared when it is needed
+    _spread: Spread | None
+    _joint: Moments | None  # of an average, with the shared errors
+    _averaged: bool
     _memory: _Memory
     _writes: int
 
@@ -53,13 +73,36 @@ class GaussianTensor(Tensor):
         return _made(cls, mean, Moments(mean, variance), None)
 
     @classmethod
-    def rectified(cls, mean: Tensor, variance: Tensor) -> GaussianTensor:
-        """ReLU of Gaussians. Its moments are computed when they are first read: a max-pool after it reads none."""
-        return _made(cls, mean, None, Moments(mean, variance))
+    def rectified(cls, mean: Tensor, variance: Tensor, shared: Means | None = None) -> GaussianTensor:
+        """ReLU of Gaussians. Its moments are computed when they are first read: a max-pool after it reads none.
+
+        Args:
+            mean, variance: before the ReLU.
+            shared: model of their shared errors.
+        """
+        made = _made(cls, mean, None, Moments(mean, variance))
+        made.before_shared = shared
+        return made
 
     @property
     def moments(self) -> Moments:
-        """Mean and variance.
+        """Mean and variance. Of an average over positions the variance contains the errors that they share.
+
+        Raises:
+            SzilardError: a view of this tensor was changed in place.
+        """
+        found = self.independent
+        if not self._averaged:
+            return found
+        if self._joint is None:
+            assert self._shared is not None
+            spread = positions.variance(self._shared, found.mean.flatten(1)).view(found.mean.shape)
+            self._joint = Moments(found.mean, torch.maximum(found.variance, spread))
+        return self._joint
+
+    @property
+    def independent(self) -> Moments:
+        """Mean and variance, as of independent positions.
 
         Raises:
             SzilardError: a view of this tensor was changed in place.
@@ -76,6 +119,50 @@ class GaussianTensor(Tensor):
         self._check()
         return self._moments is None
 
+    @property
+    def shared(self) -> Means | None:
+        """The model of the errors that positions share; None: they are independent."""
+        if self._shared is None:
+            if self._later is not None:
+                self._shared, self._later = self._later(self), None
+            elif self.before_shared is not None:
+                assert self.before_relu is not None
+                before = map_statistics.spread(self.before_relu.variance)
+                self._shared = positions.monotone(self.before_shared, before, self.spread)
+        return self._shared
+
+    @property
+    def spread(self) -> Spread:
+        """Standard deviations of each channel; of an average, those of the map that was averaged."""
+        if self._spread is None:
+            self._spread = map_statistics.spread(self.moments.variance)
+        return self._spread
+
+    def sharing(self, shared: Means | Callable[[GaussianTensor], Means | None] | None) -> GaussianTensor:
+        """This tensor, whose positions share errors.
+
+        Args:
+            shared: their model, or a function that makes it from this tensor when it is needed.
+        """
+        if isinstance(shared, Means) or shared is None:
+            self._shared = shared
+        else:
+            self._later = shared
+        return self
+
+    def averaged(self, shared: Means | None, spread: Spread | None = None) -> GaussianTensor:
+        """This tensor, an average over all positions or a vector computed from one.
+
+        Its variance is that of the model, at least that of independent positions, and is computed when it is read.
+
+        Args:
+            shared: the model; None: positions are independent.
+            spread: of the map that was averaged; None: that of this tensor.
+        """
+        if shared is not None:
+            self._shared, self._spread, self._averaged = shared, spread, True
+        return self
+
     def write(self, value: GaussianTensor) -> None:
         """Take the values of another tensor of the same shape: the in-place form of the function that made it.
 
@@ -84,17 +171,49 @@ class GaussianTensor(Tensor):
         """
         if value.shape != self.shape:
             raise SzilardError("an operation in place would change the shape of a Gaussian tensor")
-        self._moments, self.before_relu = value._moments, value.before_relu
+        for name in _CONTENTS:
+            setattr(self, name, getattr(value, name))
         self._memory.writes += 1
         self._writes = self._memory.writes
 
     def scaled(self, factor: float) -> GaussianTensor:
         """The same means with ``factor`` times the variance; of a ReLU, its input is scaled."""
+        root = math.sqrt(factor)
         if self.before_relu is not None:
             mean, variance = self.before_relu
-            return GaussianTensor.rectified(mean, variance * factor)
-        mean, variance = self.moments
-        return GaussianTensor(mean, variance * factor)
+            before = self.before_shared
+            return GaussianTensor.rectified(
+                mean, variance * factor, None if before is None else positions.scaled(before, root)
+            )
+        (mean, variance), shared = self.independent, self.shared
+        found = GaussianTensor(mean, variance * factor)
+        if shared is None:
+            return found
+        shared = positions.scaled(shared, root)
+        if not self._averaged:
+            return found.sharing(shared)
+        spread = self._spread
+        return found.averaged(shared, None if spread is None else spread.scaled(factor))
+
+    @property
+    def is_average(self) -> bool:
+        """Whether this is an average over positions, or a vector computed from one, whose positions shared errors."""
+        return self._averaged
+
+    def moved_by(self, constant: float | Tensor) -> GaussianTensor:
+        """An average plus a constant that does not change its shape."""
+        mean, variance = self.independent
+        return GaussianTensor(mean + constant, variance).averaged(self._shared, self._spread)
+
+    def rearranged(self, function: Callable[[Tensor], Tensor]) -> GaussianTensor:
+        """A function that gives the same channels and the same positions in another shape, applied to all moments."""
+        before = None if self.before_relu is None else Moments(*map(function, self.before_relu))
+        if self.is_lazy:
+            assert before is not None
+            return GaussianTensor.rectified(*before, self.before_shared).sharing(lambda _: self.shared)
+        shared, found = self.shared, GaussianTensor(*map(function, self.independent))
+        found.before_relu, found.before_shared = before, self.before_shared
+        return found.averaged(shared, self._spread) if self._averaged else found.sharing(shared)
 
     def views(self, base: GaussianTensor) -> GaussianTensor:
         """This tensor, as a view of another one: after a write into one of them, reading the other is an error."""
@@ -150,4 +269,6 @@ def _made(
         cls, like.shape, strides=like.stride(), dtype=like.dtype, layout=like.layout, device=like.device
     )
     made._moments, made.before_relu, made._memory, made._writes = moments, before, _Memory(), 0
+    made.before_shared = made._shared = made._later = made._spread = made._joint = None
+    made._averaged = False
     return made

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,11 +13,12 @@ from szilard.deploy.backends.base import Backend, Job, Run
 from szilard.deploy.native import pooling, products, shapes
 from szilard.deploy.native.choice import Faster
 from szilard.deploy.native.layers import lowered
+from szilard.deploy.native.sharing import TracedProgram
 from szilard.deploy.native.traced import Traced, made
 from szilard.deploy.uncertainty import OfClasses, Rule
 from szilard.errors import SzilardError, first_line
 from szilard.kernels import native
-from szilard.kernels.inference import Compiled, Program
+from szilard.kernels.inference import Compiled
 from szilard.kernels.inference.uncertainty import MULTIPLE, class_uncertainty
 
 FAMILIES = (products, pooling, shapes)  # importing them fills the table of rules
@@ -96,11 +98,10 @@ class _Programs:
 
     def __getitem__(self, batch: int) -> Compiled:
         if batch not in self._found:
-            program = Program(batch, self._moments)
-            # Modules that keep their class read their weights as Gaussians in this mode.
             try:
-                with bayes.mode(self._network, "moments" if self._moments else "mean"):
-                    output = self._network(made(program, program.input(self._shape)))
+                program, output = self._traced(batch, False)
+                if program.averages and self._moments:  # what positions share matters
+                    program, output = self._traced(batch, True)
             except SzilardError:
                 raise
             except Exception as error:  # a forward that reads weights, or the values of its input
@@ -113,3 +114,9 @@ class _Programs:
                 )
             self._found[batch] = program.finish(output.value, self._threads)
         return self._found[batch]
+
+    def _traced(self, batch: int, models: bool) -> tuple[TracedProgram, Any]:
+        program = TracedProgram(batch, self._moments, models)
+        # Modules that keep their class read their weights as Gaussians in this mode.
+        with bayes.mode(self._network, "moments" if self._moments else "mean"):
+            return program, self._network(made(program, program.input(self._shape)))

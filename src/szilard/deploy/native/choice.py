@@ -9,8 +9,8 @@ from collections.abc import Callable
 import torch
 
 from szilard.deploy.native.layers import dense
+from szilard.deploy.native.sharing import TracedProgram
 from szilard.deploy.native.traced import Sparse, Traced, Weight, made
-from szilard.kernels.inference import Program
 
 _ROUNDS = 7
 _TURN = 1e-3  # seconds of a turn
@@ -41,7 +41,7 @@ class Faster:
         """Seconds of the layer alone in its fastest turn, which other programs disturbed least."""
         calls = {}
         for way, weight in ways.items():
-            program = Program(self.batch, self.moments)
+            program = TracedProgram(self.batch, self.moments)
             output = layer(made(program, program.input(shape)), weight).value
             calls[way] = program.finish(output, self.threads)
         x = torch.rand(self.batch, *shape, generator=torch.Generator().manual_seed(0))

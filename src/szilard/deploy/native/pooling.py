@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
+from szilard.deploy.native import sharing
 from szilard.deploy.native.products import relu
 from szilard.deploy.native.rule_table import RULES, axes_of
 from szilard.deploy.native.traced import Traced, later, made
@@ -37,6 +39,7 @@ def _max_pool(
     pooled = later(
         input, shape, lambda relu: program.max_pool(source.value, kernel, strides, pads, relu=relu)
     )
+    pooled = pooled.sharing(sharing.monotone(pooled, source))
     return pooled if inner is None else relu(pooled)
 
 
@@ -60,7 +63,14 @@ def _avg_pool(
     value = input.program.average_pool(
         input.value, kernel, strides, axes_of(padding, axes), count_include_pad
     )
-    return made(input.program, value)
+    return _averaged(made(input.program, value), input)
+
+
+def _averaged(answer: Traced, input: Traced) -> Traced:
+    """Means of windows: one window of all positions, or several of equal size."""
+    if math.prod(answer.sizes[1:]) == 1:
+        return answer.sharing(lambda: input.shared, averages=input)
+    return answer.sharing(lambda: input.shared)
 
 
 @rule("adaptive_avg_pool1d", "adaptive_avg_pool2d")
@@ -70,7 +80,7 @@ def _adaptive_avg_pool(input: Traced, output_size: Any) -> Traced:
     if any(n % m for n, m in zip(sizes, wanted, strict=True)):
         raise SzilardError(f"the native backend cannot average {list(sizes)} positions to {wanted}")
     kernel = tuple(n // m for n, m in zip(sizes, wanted, strict=True))
-    return made(input.program, input.program.average_pool(input.value, kernel))
+    return _averaged(made(input.program, input.program.average_pool(input.value, kernel)), input)
 
 
 def _given(size: Any, axes: int) -> tuple[Any, ...]:
@@ -92,4 +102,4 @@ def _mean(input: Traced, dim: Any = None, keepdim: bool = False, **named: Any) -
     value = input.program.global_average(input.value)
     if keepdim:
         value = input.program.reshape(value, (input.sizes[0], *[1] * (rank - 2)))
-    return made(input.program, value)
+    return _averaged(made(input.program, value), input)

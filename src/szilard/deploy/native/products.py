@@ -8,7 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from szilard.bayes.moments.sharing import Window
 from szilard.bayes.moments.value import GaussianTensor, split
+from szilard.deploy.native import sharing
 from szilard.deploy.native.rule_table import RULES, axes_of
 from szilard.deploy.native.traced import Dense, Layer, Traced, Weight, later, made
 from szilard.errors import SzilardError
@@ -38,9 +40,10 @@ def linear_layer(
         )
 
     def emit(weight: Weight, bias: Tensor | None, spread: Tensor | None, relu: bool) -> Value:
-        return x.program.linear(x.value, weight, bias, spread, relu=relu)
+        return x.program.linear(x.alone, weight, bias, spread, relu=relu)
 
-    return later(x, (weight.shape[0],), Layer(weight, bias, emit, bias_variance))
+    layer = Layer(weight, bias, emit, bias_variance, sharing.of_layer(x, None, ()))
+    return later(x, (weight.shape[0],), layer).sharing(layer.shared, average=True)
 
 
 def conv_layer(
@@ -78,7 +81,9 @@ def conv_layer(
             relu=relu,
         )
 
-    return later(x, (weight.shape[0], *sizes), Layer(weight, bias, emit, bias_variance))
+    window = Window(kernel, strides, tuple(before for before, _ in pads), dilations, groups)
+    layer = Layer(weight, bias, emit, bias_variance, sharing.of_layer(x, window, sizes))
+    return later(x, (weight.shape[0], *sizes), layer).sharing(layer.shared)
 
 
 def _given(value: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
@@ -139,8 +144,10 @@ def _batch_norm(
     shift = shift if bias is None else shift + bias.detach()
     layer = input.layer
     if layer is not None:
-        return later(input, input.sizes, layer.scaled(scale, shift))
-    return later(input, input.sizes, lambda relu: input.program.affine(input.value, scale, shift, relu=relu))
+        folded = layer.scaled(scale, shift)
+        return later(input, input.sizes, folded).sharing(folded.shared)
+    found = later(input, input.sizes, lambda relu: input.program.affine(input.value, scale, shift, relu=relu))
+    return found.sharing(sharing.scaled(input, scale))
 
 
 @rule("relu", "relu_")
@@ -148,12 +155,12 @@ def relu(input: Traced, inplace: bool = False) -> Traced:
     if input.before_relu is not None:
         return input
     answer = Traced(input.program, input.sizes, lambda relu: answer.value, before_relu=input)
-    return answer
+    return answer.sharing(sharing.monotone(answer, input))
 
 
 def _activation(name: str) -> Callable[..., Traced]:
     def run(input: Traced, inplace: bool = False) -> Traced:
-        return made(input.program, getattr(input.program, name)(input.value))
+        return _elementwise(input, getattr(input.program, name)(input.value))
 
     return run
 
@@ -166,12 +173,18 @@ for _name in ("sigmoid", "tanh", "silu"):
 def _gelu(input: Traced, approximate: str = "none") -> Traced:
     if approximate != "none":
         raise SzilardError("the native backend has no kernel for gelu with approximate='tanh'")
-    return made(input.program, input.program.gelu(input.value))
+    return _elementwise(input, input.program.gelu(input.value))
 
 
 @rule("leaky_relu", "leaky_relu_")
 def _leaky_relu(input: Traced, negative_slope: float = 0.01, inplace: bool = False) -> Traced:
-    return made(input.program, input.program.leaky_relu(input.value, negative_slope))
+    return _elementwise(input, input.program.leaky_relu(input.value, negative_slope))
+
+
+def _elementwise(input: Traced, value: Value) -> Traced:
+    """The value of a monotone function of each entry."""
+    answer = made(input.program, value)
+    return answer.sharing(sharing.monotone(answer, input))
 
 
 @rule("add", "__add__", "__radd__", "__iadd__", "add_")
@@ -180,4 +193,5 @@ def _add(input: Any, other: Any, *, alpha: float = 1) -> Traced:
         raise SzilardError("the native backend adds two different values of the network only")
     if input.sizes != other.sizes:
         raise SzilardError("the native backend adds values of one shape only")
-    return later(input, input.sizes, lambda relu: input.program.add(input.value, other.value, relu=relu))
+    found = later(input, input.sizes, lambda relu: input.program.add(input.value, other.value, relu=relu))
+    return found.sharing(sharing.summed(input, other), average=len(input.sizes) == 1)

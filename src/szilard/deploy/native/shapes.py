@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from szilard.deploy.native import sharing
 from szilard.deploy.native.products import linear_layer
 from szilard.deploy.native.rule_table import RULES, axes_of
 from szilard.deploy.native.traced import Dense, Traced, made
@@ -26,8 +27,14 @@ def _reshaped(input: Traced, shape: Sequence[int]) -> Traced:
     if -1 in rest:
         known = -math.prod(rest)
         rest = [size // known if n == -1 else n for n in rest]
-    value = input.program.reshape(input.value, rest)
-    return made(input.program, value)
+    if rest[0] != input.sizes[0]:
+        return made(input.program, input.program.reshape(input.value, rest))
+    answer = made(input.program, input.program.reshape(input.alone, rest))
+    if len(rest) == 1 and len(input.sizes) > 1:  # its only position is its mean
+        input.program.averages = True
+    if input.is_average:
+        return answer.sharing(lambda: input.shared, average=True, averages=input.averages)
+    return answer.sharing(lambda: input.shared)
 
 
 @rule("flatten")
@@ -68,7 +75,8 @@ def _cat(tensors: Sequence[Any], dim: int = 0) -> Traced:
         return _with_constant(first, tensors[1], dim)
     if not all(isinstance(x, Traced) for x in tensors) or dim not in (1, 1 - len(first.shape)):
         raise SzilardError("the native backend concatenates values along channels only")
-    return made(first.program, first.program.concat([x.value for x in tensors]))
+    answer = made(first.program, first.program.concat([x.value for x in tensors]))
+    return answer.sharing(sharing.joined(tensors))
 
 
 def _with_constant(x: Traced, values: Tensor, dim: int) -> Traced:
@@ -79,6 +87,9 @@ def _with_constant(x: Traced, values: Tensor, dim: int) -> Traced:
         )
     count, more = x.sizes[0], values.shape[1]
     weight = torch.eye(count + more, count)
+    x = made(
+        x.program, x.value
+    )  # what its entries share ends here, as in concatenations of vectors with constants
     return linear_layer(x, Dense(weight), torch.cat((torch.zeros(count), values[0].detach().float())))
 
 
@@ -100,7 +111,7 @@ def _getitem(input: Traced, index: Any) -> Traced:
     if step != 1 or any(part.start not in (None, 0) or part.stop is not None for part in positions):
         raise SzilardError("the native backend indexes with slices of channels and steps of positions only")
     value = input.program.channels(input.value, stop - start, -start, tuple(strides) or 1)
-    return made(input.program, value)
+    return made(input.program, value).sharing(sharing.window(input, start, stop - start))
 
 
 @rule("pad")
@@ -113,7 +124,8 @@ def _pad(input: Traced, pad: Sequence[int], mode: str = "constant", value: float
         raise SzilardError("the native backend pads channels only; let the convolution pad positions")
     before, after = pairs[axes]
     count = input.sizes[0] + before + after
-    return made(input.program, input.program.channels(input.value, count, before))
+    answer = made(input.program, input.program.channels(input.value, count, before))
+    return answer.sharing(sharing.window(input, -before, count))
 
 
 @rule(

@@ -24,6 +24,7 @@ class Builder:
         self._input: Value | None = None
         self._steps: list[Step] = []
         self._shapes: list[tuple[int, int, int]] = []
+        self._random: list[bool] = []
 
     def input(self, shape: Sequence[int]) -> Value:
         """The input, which is deterministic.
@@ -39,6 +40,7 @@ class Builder:
             )
         self._input = Value(0, tuple(int(n) for n in shape))
         self._shapes.append(planes(self._input.shape))
+        self._random.append(False)
         return self._input
 
     def flatten(self, x: Value) -> Value:
@@ -82,6 +84,17 @@ class Builder:
         step = Step(Kind.CHANNELS, (self._number(x),), (channels, *size), stride=strides, offset=offset)
         return self._add(step, (channels, *size[2 - axes :]))
 
+    def is_random(self, value: Value) -> bool:
+        """Whether a value has a variance."""
+        return self._random[value.number]
+
+    def _makes_random(self, step: Step) -> bool:
+        weight = step.weight
+        if step.kind == Kind.SCALE_ROWS:
+            return False
+        noisy = step.bias_variance is not None or (weight is not None and weight.variance is not None)
+        return noisy or any(self._random[k] for k in step.inputs)
+
     def _number(self, value: Value, any_shape: bool = False) -> int:
         """Number of the value with this shape: a flattened one is copied if a step needs its shape."""
         if not 0 <= value.number < len(self._shapes):
@@ -95,6 +108,7 @@ class Builder:
     def _add(self, step: Step, shape: tuple[int, ...]) -> Value:
         self._steps.append(step)
         self._shapes.append(step.shape)
+        self._random.append(self.moments and self._makes_random(step))
         return Value(len(self._steps), shape)
 
 

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from szilard.kernels.inference.steps import Activation, Kind, Step
+from szilard.kernels.inference import shared_errors
+from szilard.kernels.inference.steps import Activation, Kind, Number, Step
 
 NODES, SPACING = 10, 0.6
 """Nodes of the quadrature on each side of the mean, and their distance in standard deviations."""
@@ -22,8 +23,6 @@ FAR = 40.0
 """Standard deviations from which on a tail is zero."""
 LOSES = -1e30
 """Mean of the padding of a max-pool."""
-
-Number = tuple[Tensor, Tensor | None]
 
 
 def run(steps: Sequence[Step], moments: bool, x: Tensor, outputs: Sequence[int]) -> list[Number]:
@@ -93,6 +92,10 @@ def _step(step: Step, given: list[Number], moments: bool) -> Number:
         Kind.MAX_POOL: lambda: _ended(step, _max_pool(step, given[0])),
         Kind.CONCAT: lambda: _concat(given),
         Kind.ACTIVATION: lambda: _activation(step, given[0]),
+        Kind.SPREADS: lambda: shared_errors.spreads(given[0]),
+        Kind.GAINS: lambda: shared_errors.gains(given[0], given[1]),
+        Kind.SCALE_ROWS: lambda: shared_errors.scale_rows(given[0], given[1]),
+        Kind.CONTRIBUTIONS: lambda: shared_errors.contributions(given),
     }
     if step.kind in joint:
         return joint[step.kind]()

@@ -9,8 +9,9 @@ from typing import overload
 from torch import Tensor
 
 from szilard.errors import SzilardError
-from szilard.kernels.inference.builder import Builder, check_bias
+from szilard.kernels.inference.builder import check_bias
 from szilard.kernels.inference.compiled import Compiled
+from szilard.kernels.inference.shared_errors import SharedErrors
 from szilard.kernels.inference.sizes import Size, padded, pair, swept
 from szilard.kernels.inference.steps import Activation, Kind, Step, Value, planes
 from szilard.kernels.inference.weights import Dense, Sparse
@@ -18,7 +19,7 @@ from szilard.kernels.inference.weights import Dense, Sparse
 Weight = Dense | Sparse
 
 
-class Program(Builder):
+class Program(SharedErrors):
     """A network for a fixed, small batch as a list of steps; :meth:`finish` gives a function of tensors.
 
     In a program of moments every value has a mean and a variance: weights and the entries of a value are independent

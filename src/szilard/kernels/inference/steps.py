@@ -13,6 +13,8 @@ MOST_BATCH = 8
 """Examples in a batch at most."""
 
 Pair = tuple[int, int]
+Number = tuple[Tensor, Tensor | None]
+"""Mean and variance, or a number alone, of a value in torch."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,10 @@ class Kind(enum.IntEnum):
     CONCAT = 8
     CHANNELS = 9
     RESHAPE = 10
+    SPREADS = 11
+    GAINS = 12
+    SCALE_ROWS = 13
+    CONTRIBUTIONS = 14
 
 
 class Activation(enum.IntEnum):
