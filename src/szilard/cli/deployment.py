@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from szilard.cli.request import Request, check_samples
 from szilard.data import DataSet
 from szilard.deploy import Compiled, Units, backends
 from szilard.deploy.graph import MODES, output_of
-from szilard.deploy.units import Standardise
+from szilard.deploy.units import CoarseWarning, Standardise
 from szilard.errors import SzilardError
 from szilard.likelihood import Bernoulli, Categorical, Likelihood, choose
 from szilard.model import saved_network
@@ -195,7 +196,7 @@ def _raw_examples(found: SavedNetwork, request: Request, tell: Tell) -> tuple[Te
         shape = (_EXAMPLES, *found.input_shape)
         if len(found.input_shape) == 3:
             return torch.rand(shape, generator=noise), "", None
-        return torch.randn(shape, generator=noise) * found.scale.float() + found.shift.float(), "", None
+        return (torch.randn(shape, generator=noise) * found.scale + found.shift).float(), "", None
     return _of_data(data)
 
 
@@ -209,19 +210,24 @@ def _of_saved(found: SavedNetwork, examples: Tensor, split: str, validation: Ten
     return Source(
         (adapted_outputs.for_method(found).eval(),),
         found.task if found.target_type.has_classes else found.method.likelihood,
-        examples, split, found.method.calibration, Units(found.shift, found.scale),
-        Units(found.target_shift, found.target_scale) if in_units else None,
+        examples, split, found.method.calibration, Units(found.shift, found.scale, tuple(found.feature_names)),
+        Units(found.target_shift, found.target_scale, _target_names(found)) if in_units else None,
         tuple(found.classes or found.targets), tuple(found.feature_names), found.task, found.method.name,
         validation,
     )  # fmt: skip
+
+
+def _target_names(found: SavedNetwork) -> tuple[str, ...]:
+    name = found.data.get("target")
+    return tuple(found.targets) or ((str(name),) if name else ())
 
 
 def _of_examples(made: NetworkAndExamples) -> Source:
     x, record, likelihood = made.data.test.x[:_MOST], made.record, made.valid.choice.likelihood
     valid, units = made.data.valid.x[:_MOST], None
     if record.shift is not None and record.scale is not None:
-        units = Units(record.shift, record.scale)
-        x, valid = (part * record.scale + record.shift for part in (x, valid))
+        units = Units(record.shift, record.scale, record.columns)
+        x, valid = ((part.double() * record.scale + record.shift).float() for part in (x, valid))
     return Source(
         (made.network.eval(),), likelihood, x, "test split", inputs=units, targets=_targets(likelihood, made.target),
         labels=made.data.outputs, features=made.data.columns, name=likelihood.name, validation=valid,
@@ -249,7 +255,7 @@ def _of_weights(request: Request, shape: tuple[int, ...] | None, tell: Tell) -> 
     if request.normalisation.typed:
         units = Units(*request.normalisation.numbers(shape))
     elif record is not None and record.shift is not None and record.scale is not None:
-        units = Units(record.shift, record.scale)
+        units = Units(record.shift, record.scale, record.columns)
     if record is not None and record.target_shift is not None and record.target_scale is not None:
         target = record.target_shift, record.target_scale
     known = request.task or (record.task if record is not None else "") or None
@@ -284,4 +290,7 @@ def compiled(source: Source, options: Options, out: Path | None, **changed: Any)
     if arguments["mode"] not in (None, "samples"):
         arguments["samples"] = None  # a comparison with another mode
     networks = source.networks if several or arguments["mode"] == "ensemble" else source.networks[0]
-    return deploy.compile(networks, source.examples, **arguments)
+    with warnings.catch_warnings():
+        if changed:  # the network to deploy has warned
+            warnings.simplefilter("ignore", CoarseWarning)
+        return deploy.compile(networks, source.examples, **arguments)

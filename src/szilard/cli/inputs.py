@@ -69,8 +69,9 @@ def _from_npz(path: Path, finished: SavedNetwork) -> Tensor:
         raise SzilardError(f"{path} holds {listed(sorted(arrays)) or 'nothing'}; name the inputs x")
     x = to_tensor(arrays[key], f"{key} of {path}")
     if len(finished.input_shape) != 3:
-        check.finite(x.float(), f"{key} of {path}")
-        return x.float()
+        x = x.double()
+        check.finite(x, f"{key} of {path}")
+        return x
     if x.dim() == 3:
         x = x.unsqueeze(1)
     if x.dim() == 4 and tuple(x.shape[1:]) != finished.input_shape and x.shape[3] in (1, 3):
@@ -94,7 +95,7 @@ def _from_csv(path: Path, finished: SavedNetwork, lines: Lines) -> Tensor:
     if reading is None:  # saved by a version that did not record how its table was read
         table = read_table(path)
         columns = np.stack([_column(table, name) for name in finished.feature_names], 1)
-        return _in_float32(columns, table.lines, finished.feature_names, path)
+        return _in_range(columns, table.lines, finished, path)
     table = read_table(path, finished.data.get("decimal"), usual=reading.decimal)
     x, rows = rows_to_predict(table, reading.encode(table), reading.missing, finished.shift.double().numpy())
     kept = [table.lines[row] for row in rows.tolist()]
@@ -103,18 +104,18 @@ def _from_csv(path: Path, finished: SavedNetwork, lines: Lines) -> Tensor:
     if reading.missing == "drop":
         lines.kept.extend(kept)
         lines.left_out.extend(sorted({*table.lines} - {*kept}))
-    return _in_float32(x, kept, reading.feature_names, path)
+    return _in_range(x, kept, finished, path)
 
 
-def _in_float32(x: np.ndarray, lines: Sequence[int], features: Sequence[str], path: Path) -> Tensor:
-    """Features ``[N, D]``; raises for a number that is larger than any of float32, with its line and column."""
-    found = torch.from_numpy(x).float()
-    bad = (~torch.isfinite(found)).nonzero()
+def _in_range(x: np.ndarray, lines: Sequence[int], finished: SavedNetwork, path: Path) -> Tensor:
+    """Features ``[N, D]``, float64; raises for one that float32 cannot hold in the network's units, and names it."""
+    found = torch.from_numpy(x)
+    bad = (~torch.isfinite(finished.normalise(found))).nonzero()
     if len(bad):
         row, column = bad[0].tolist()
         raise SzilardError(
-            f"line {lines[row]}, column {shortened(features[column], 60)!r} of {path} is {x[row, column]:g}, too large "
-            "for the network's numbers (float32); correct the number, or its unit"
+            f"line {lines[row]}, column {shortened(finished.feature_names[column], 60)!r} of {path} is "
+            f"{x[row, column]:g}, too large for the network's numbers (float32); correct the number, or its unit"
         )
     return found
 

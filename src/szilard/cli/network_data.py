@@ -22,6 +22,7 @@ from szilard.model import trust
 from szilard.model.saved_network import SavedNetwork
 
 _MOVED = 1e-4  # standard deviations of a feature; by more, its training rows are different ones
+_FLOAT32 = 2.0**-23
 TABLES = (".csv", ".tsv")
 _OF_TABLES = (
     "target", "task", "drop_constant", "ignore", "missing", "date", "group", "time", "decimal",
@@ -154,7 +155,11 @@ def _warn_if_changed(data: DataSet, found: SavedNetwork) -> None:
         or Path(data.name).suffix.lower() not in TABLES
     ):
         return
-    moved = ((data.shift - found.shift) / found.scale).abs().max(), (data.scale / found.scale - 1).abs().max()
+    rounded = _FLOAT32 * found.shift.abs()  # files of earlier versions hold float32
+    moved = (
+        (((data.shift - found.shift).abs() - rounded) / found.scale).max(),
+        (data.scale / found.scale - 1).abs().max(),
+    )
     if max(map(float, moved)) > _MOVED:
         warnings.warn(
             f"{data.name} has changed since training, so that its rows are split in another way; its test split may "

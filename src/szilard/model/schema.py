@@ -35,7 +35,8 @@ class Saved:
         targets: names of several targets or of labels; empty in files of earlier versions.
         answers, noise: of an external network, see :class:`szilard.training.SavedNetwork`.
         reading: of a table, as returned by :meth:`szilard.data.reading.Reading.to_dict`, or None.
-        shift, scale: float32, ``[D]`` for features; ``[C, 1, ...]`` or the input's shape for inputs with more axes.
+        shift, scale: ``[D]`` for features, float64; ``[C, 1, ...]`` or the input's shape for inputs with more axes,
+            float32.
     """
 
     network_spec: str | None
@@ -83,13 +84,18 @@ def narrow(statistic: Tensor, input_shape: tuple[int, ...]) -> Tensor:
     """
     for shape in _shapes(input_shape):
         try:
-            return statistic.detach().cpu().float().expand(shape).clone()
+            return statistic.detach().cpu().to(_type(input_shape)).expand(shape).clone()
         except RuntimeError:
             continue
     raise SzilardError(
         f"a normalisation of shape {list(statistic.shape)} does not fit inputs of shape {list(input_shape)}; "
         "give one number for each feature or channel"
     )
+
+
+def _type(input_shape: tuple[int, ...]) -> torch.dtype:
+    """Of shift and scale: float64 for features, which can be as large as a time in seconds."""
+    return torch.float64 if len(input_shape) == 1 else torch.float32
 
 
 def _shapes(input_shape: tuple[int, ...]) -> list[tuple[int, ...]]:
@@ -230,13 +236,13 @@ class _Reader(Fields):
         if isinstance(value, Tensor):
             if tuple(value.shape) not in shapes or not value.is_floating_point():
                 self.refuse(name, f"must have shape {' or '.join(str(list(shape)) for shape in shapes)}")
-            found = value.float()
+            found = value.to(_type(input_shape))
         else:
             shape = next((shape for shape in shapes if self._has_shape(name, value, shape)), None)
             if shape is None:
                 self.refuse(name, f"must have shape {' or '.join(str(list(shape)) for shape in shapes)}")
-            found = torch.tensor(value, dtype=torch.float32)
-        if not torch.isfinite(found).all() or (positive and not (found > 0).all()):
+            found = torch.tensor(value, dtype=_type(input_shape))
+        if not torch.isfinite(found.float()).all() or (positive and not (found.float() > 0).all()):
             self.refuse(name, "must be finite" + (" and above zero" if positive else ""))
         return found
 

@@ -74,7 +74,7 @@ def left_alone(x: Tensor, pair: Pair, categories: Tensor | None = None) -> list[
 def unit_range(x: Tensor) -> Pair:
     """Shift and scale that map each feature of ``x [N, D]`` to [0, 1]."""
     low, high = x.amin(0), x.amax(0)
-    return low.float(), torch.where(high > low, high - low, torch.ones_like(high)).float()
+    return low, torch.where(high > low, high - low, torch.ones_like(high))
 
 
 TARGETS = "and targets are standardised"

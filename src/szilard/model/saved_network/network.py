@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from szilard import methods
 from szilard.data import DataSet
+from szilard.data.dataset import standardised
 from szilard.data.reading import Reading
 from szilard.data.unseen import StandIns
 from szilard.likelihood.targets import DataTargets, TaskName, of_data
@@ -75,4 +76,4 @@ class SavedNetwork:
 
     def normalise(self, raw: Tensor) -> Tensor:
         """Network inputs ``[N, *input_shape]`` from images in [0, 1] or raw features."""
-        return (raw.float() - self.shift) / self.scale
+        return standardised(raw, self.shift, self.scale)
