@@ -18,7 +18,8 @@ from szilard.cli.external import adapted_outputs, build_record, weights
 from szilard.cli.external.network_and_data import NetworkAndExamples, open_network_and_data
 from szilard.cli.loading import saved_network_of
 from szilard.cli.request import Request, check_samples
-from szilard.data import DataSet
+from szilard.data import DataSet, image_range
+from szilard.data.image_range import Range
 from szilard.deploy import Compiled, Units, backends
 from szilard.deploy.graph import MODES, output_of
 from szilard.deploy.units import CoarseWarning, Standardise
@@ -52,6 +53,7 @@ class Source:
         method: name of the method, or empty.
         validation: inputs of the validation split in the units of the data, or None.
         variance_factor: of the variance of the outputs in mode moments.
+        image_range: lowest and highest value of the training images.
     """
 
     networks: tuple[nn.Module, ...]
@@ -67,6 +69,7 @@ class Source:
     method: str = ""
     validation: Tensor | None = None
     variance_factor: float = 1.0
+    image_range: Range = image_range.UNIT
 
     @property
     def normalises(self) -> bool:
@@ -81,7 +84,8 @@ class Source:
         if self.features:
             inputs = f"{kind} [B, {len(self.features)}]: the features of the table in its units"
         elif self.inputs is not None and len(shape) == 3:
-            inputs = f"{kind} [B, {', '.join(map(str, shape))}]: images with values from 0 to 1"
+            low, high = self.image_range
+            inputs = f"{kind} [B, {', '.join(map(str, shape))}]: images with values from {low:g} to {high:g}"
         else:
             inputs = f"{kind} [B, {', '.join(map(str, shape))}]"
         if not self.normalises:
@@ -195,7 +199,7 @@ def _raw_examples(found: SavedNetwork, request: Request, tell: Tell) -> tuple[Te
         noise = torch.Generator().manual_seed(0)
         shape = (_EXAMPLES, *found.input_shape)
         if len(found.input_shape) == 3:
-            return torch.rand(shape, generator=noise), "", None
+            return image_range.scaled(torch.rand(shape, generator=noise), found.image_range), "", None
         return (torch.randn(shape, generator=noise) * found.scale + found.shift).float(), "", None
     return _of_data(data)
 
@@ -213,7 +217,7 @@ def _of_saved(found: SavedNetwork, examples: Tensor, split: str, validation: Ten
         examples, split, found.method.calibration, Units(found.shift, found.scale, tuple(found.feature_names)),
         Units(found.target_shift, found.target_scale, _target_names(found)) if in_units else None,
         tuple(found.classes or found.targets), tuple(found.feature_names), found.task, found.method.name,
-        validation,
+        validation, image_range=found.image_range,
     )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from szilard.cli import network_data
-from szilard.data import check, dates, unseen
+from szilard.data import check, dates, image_range, unseen
 from szilard.data.files import path_of
 from szilard.data.missing import rows_to_predict
 from szilard.data.npz import read_npz, to_tensor
@@ -52,14 +52,18 @@ def read(name: str, finished: SavedNetwork, root: Path | None, lines: Lines | No
         raw = _from_csv(path, finished, Lines() if lines is None else lines)
     else:
         raw = _from_set(name, finished, root)
+    _check_shape(raw, finished, name)
+    check.finite(raw, f"an input of {name}")
+    return finished.normalise(raw)
+
+
+def _check_shape(raw: Tensor, finished: SavedNetwork, name: str) -> None:
     if tuple(raw.shape[1:]) != finished.input_shape:
         raise SzilardError(
             f"inputs in {name} have shape {list(raw.shape[1:])}, and the network takes {list(finished.input_shape)}"
         )
     if not len(raw):
         raise SzilardError(f"{name} holds no inputs; there is nothing to predict")
-    check.finite(raw, f"an input of {name}")
-    return finished.normalise(raw)
 
 
 def _from_npz(path: Path, finished: SavedNetwork) -> Tensor:
@@ -68,23 +72,18 @@ def _from_npz(path: Path, finished: SavedNetwork) -> Tensor:
     if key is None:
         raise SzilardError(f"{path} holds {listed(sorted(arrays)) or 'nothing'}; name the inputs x")
     x = to_tensor(arrays[key], f"{key} of {path}")
-    if len(finished.input_shape) != 3:
-        x = x.double()
-        check.finite(x, f"{key} of {path}")
-        return x
-    if x.dim() == 3:
+    images = len(finished.input_shape) == 3
+    if images and x.dim() == 3:
         x = x.unsqueeze(1)
-    if x.dim() == 4 and tuple(x.shape[1:]) != finished.input_shape and x.shape[3] in (1, 3):
+    if images and x.dim() == 4 and tuple(x.shape[1:]) != finished.input_shape and x.shape[3] in (1, 3):
         x = x.movedim(3, 1)
-    if x.dtype == torch.uint8:
-        return x.float() / 255
-    x = x.float()
+    _check_shape(x, finished, str(path))
+    if not images:
+        return x.double()
+    of_bytes = x.dtype == torch.uint8
+    x = x.float() / 255 if of_bytes else x.float()
     check.finite(x, f"{key} of {path}")
-    if ((x < 0) | (x > 1)).any():
-        raise SzilardError(
-            f"the images {key} of {path} have values in [{float(x.min()):g}, {float(x.max()):g}]; "
-            "give bytes from 0 to 255, or numbers from 0 to 1"
-        )
+    image_range.check(x, finished.image_range, f"the images {key} of {path}", of_bytes=of_bytes)
     return x
 
 
@@ -153,4 +152,5 @@ def _column(table: Table, name: str) -> np.ndarray:
 def _from_set(name: str, finished: SavedNetwork, root: Path | None) -> Tensor:
     options = {"name": name, "root": None if root is None else str(root)}
     loaded = network_data.load(finished.data, options, "the network", trusted=finished.data_trusted)
+    network_data.check_images(loaded, finished)
     return loaded.raw(loaded.test.x)

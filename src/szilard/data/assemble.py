@@ -66,6 +66,7 @@ def assemble(name: str, raw: Raw, *, drop_constant: bool = False) -> DataSet:
         targets=raw.targets,
         feature_names=raw.feature_names,
         reading=raw.reading,
+        image_range=raw.image_range,
     )
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
+from szilard.data.image_range import UNIT, Range
 from szilard.data.reading import Reading
 from szilard.likelihood.targets import DataTargets, TaskName, of_data
 
@@ -63,6 +64,7 @@ class DataSet:
         feature_names: one per column, () for images.
         targets: names of several targets or of labels, () for one target.
         reading: how a table's columns became features, or None if the data are not a table.
+        image_range: lowest and highest value of the training images, bytes divided by 255.
     """
 
     name: str
@@ -80,6 +82,7 @@ class DataSet:
     feature_names: tuple[str, ...] = ()
     reading: Reading | None = None
     targets: tuple[str, ...] = ()
+    image_range: Range = UNIT
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -127,7 +130,7 @@ class DataSet:
         return self.ood_name if self.target_type.has_classes else None
 
     def normalise(self, raw: Tensor) -> Tensor:
-        """Network inputs ``[N, *input_shape]`` from images in [0, 1] or raw features."""
+        """Network inputs ``[N, *input_shape]`` from numbers as they are in the data, bytes divided by 255."""
         return standardised(raw, self.shift, self.scale)
 
     def renormalised(self, shift: Tensor, scale: Tensor) -> DataSet:
@@ -178,9 +181,10 @@ class DataSet:
         return replace(self, train=train, valid=valid, test=test, target_shift=shift, target_scale=scale)
 
     def raw(self, x: Tensor) -> Tensor:
-        """Undo the normalisation: features in their units, float64; images in [0, 1] for display."""
+        """Undo the normalisation: features in their units, float64; images in theirs, float32, in [0, 1] for bytes."""
         if self.is_image:
-            return (x * self.scale.to(x) + self.shift.to(x)).clamp(0, 1)
+            found = x * self.scale.to(x) + self.shift.to(x)
+            return found.clamp(*UNIT) if self.image_range == UNIT else found
         return x.double() * self.scale.to(x.device) + self.shift.to(x.device)
 
     def __repr__(self) -> str:

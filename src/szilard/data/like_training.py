@@ -107,7 +107,9 @@ def assemble_like(name: str, raw: Raw, like: TrainingTable) -> DataSet:
     return DataSet(
         name=name,
         task=like.task,
-        **parts,
+        train=parts["train"],
+        valid=parts["valid"],
+        test=parts["test"],
         ood=ood,
         ood_name=raw.ood_name,
         classes=like.classes,

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from szilard import methods
+from szilard.data.image_range import UNIT, Range
 from szilard.data.reading import MISSING, Reading
 from szilard.errors import SzilardError
 from szilard.likelihood.targets import DATA_TASKS, TaskName, of_data
@@ -35,6 +36,7 @@ class Saved:
         targets: names of several targets or of labels; empty in files of earlier versions.
         answers, noise: of an external network, see :class:`szilard.training.SavedNetwork`.
         reading: of a table, as returned by :meth:`szilard.data.reading.Reading.to_dict`, or None.
+        image_range: as in :class:`szilard.data.DataSet`; 0 and 1 in files of earlier versions.
         shift, scale: ``[D]`` for features, float64; ``[C, 1, ...]`` or the input's shape for inputs with more axes,
             float32.
     """
@@ -60,6 +62,7 @@ class Saved:
     noise: float | None = None
     reading: dict[str, Any] | None = None
     targets: tuple[str, ...] = ()
+    image_range: Range = UNIT
 
 
 def read(path: Path, content: Any) -> Saved:
@@ -149,6 +152,7 @@ class _Reader(Fields):
             answers=self.text("answers", self.content.get("answers", "")),
             noise=self.optional_number("noise", self.content.get("noise")),
             reading=self._reading(features),
+            image_range=self._image_range(),
         )
 
     def _input_shape(self) -> tuple[int, ...]:
@@ -217,6 +221,13 @@ class _Reader(Fields):
         if found.get("task") is not None:
             self.choice("data task", found["task"], DATA_TASKS)
         return {key: value for key, value in found.items() if value is not None}
+
+    def _image_range(self) -> Range:
+        found = self.items("image_range", self.content.get("image_range", list(UNIT)))
+        low, high = (self.number("image_range", one) for one in found) if len(found) == 2 else (1.0, 0.0)
+        if not low <= high:
+            self.refuse("image_range", "must be the lowest and the highest value of the training images")
+        return low, high
 
     def _reading(self, features: tuple[str, ...]) -> dict[str, Any] | None:
         found = self.content.get("reading")

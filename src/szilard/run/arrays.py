@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from szilard import atomic, bayes, metrics
-from szilard.data import DataSet
+from szilard.data import DataSet, image_range
 from szilard.errors import SzilardError
 from szilard.likelihood.targets import Classes, DataTargets, Labels, Quantities
 from szilard.metrics import Predictive
@@ -133,7 +133,7 @@ def _reliability(test: Predictive, y: Tensor) -> Arrays:
 def _uncertain(data: DataSet, test: Predictive) -> Arrays:
     """The test images of highest entropy, most uncertain first."""
     index = test.entropy().argsort(descending=True, stable=True)[:SHOWN]
-    pictures = data.raw(data.test.x[index])
+    pictures = image_range.shown(data.raw(data.test.x[index]), data.image_range)
     if pictures.shape[1] == 1:
         pictures = pictures[:, 0]
     return {
