@@ -47,6 +47,13 @@ def moved(function: Callable[..., Any], view: bool = False) -> Callable[..., Any
             answer.before_relu = Moments(
                 *(function(values, *arguments, **named) for values in input.before_relu)
             )
+        if view:
+            free = [origin for origin in input.derived if origin.free]
+            parts = [[function(part, *arguments, **named) for part in origin[:2]] for origin in free]
+            answer.from_origins([
+                origin._replace(mean=mean, variance=variance)
+                for origin, (mean, variance) in zip(free, parts, strict=True)
+            ])  # fmt: skip
         return answer.views(input) if view else answer
 
     return run
@@ -61,7 +68,7 @@ VIEWS = (
 )  # fmt: skip
 #: Those that copy.
 COPIES = (
-    "clone", "index_select", "gather", "flip", "roll", "repeat", "repeat_interleave", "tile", "take_along_dim", "rot90",
+    "index_select", "gather", "flip", "roll", "repeat", "repeat_interleave", "tile", "take_along_dim", "rot90",
 )  # fmt: skip
 
 
@@ -74,6 +81,15 @@ for _name in VIEWS:
     rule(_name)(moved(_callable(_name), view=True))
 for _name in COPIES:
     rule(_name)(moved(_callable(_name)))
+
+
+@rule("clone")
+def clone(input: GaussianTensor, *, memory_format: torch.memory_format = torch.preserve_format) -> Tensor:
+    """A copy, of the same variables."""
+    copy: GaussianTensor = moved(torch.clone)(input, memory_format=memory_format)
+    return copy.from_origins(input.origins)
+
+
 rule("unfold", places=(Tensor,))(moved(Tensor.unfold, view=True))
 rule("unfold", places=(F,))(moved(F.unfold))
 for _name in ("channel_shuffle", "pixel_shuffle", "pixel_unshuffle", "native_channel_shuffle"):

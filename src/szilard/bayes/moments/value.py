@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from szilard.bayes.moments import gaussian
+from szilard.bayes.moments.dependence import Function, Origin
 from szilard.bayes.moments.rules import apply
 from szilard.errors import SzilardError
+
+_MOST_ORIGINS = 2  # that a tensor has besides the tensor before it
 
 
 class Moments(NamedTuple):
@@ -41,6 +45,8 @@ class GaussianTensor(Tensor):
     _moments: Moments | None
     #: Moments of the Gaussians whose ReLU this is, if they are known: max-pooling is better on them than on their ReLU.
     before_relu: Moments | None
+    #: Other variables of which this is an elementwise function, the furthest first.
+    _derived: tuple[Origin, ...]
     _memory: _Memory
     _writes: int
 
@@ -71,6 +77,31 @@ class GaussianTensor(Tensor):
         return self._moments
 
     @property
+    def origins(self) -> tuple[Origin, ...]:
+        """The variables of which this is an elementwise function, the most exact first; it is one of itself, too."""
+        own = Origin(*self.moments)
+        before = self.derived
+        return *(o for o in before if not o.affine), own, *(o for o in before if o.affine)
+
+    @property
+    def derived(self) -> tuple[Origin, ...]:
+        """:attr:`origins` without the tensor itself."""
+        self._check()
+        if not self._derived and self.before_relu is not None:
+            self._derived = (Origin(*self.before_relu).then(torch.relu),)
+        return self._derived
+
+    def then(self, function: Function, *, free: bool = True, affine: bool = False) -> tuple[Origin, ...]:
+        """The origins of an elementwise function of this tensor: the furthest, and this tensor itself."""
+        before = (*self.derived[:_MOST_ORIGINS], *([] if self.is_lazy else [Origin(*self.moments)]))
+        return tuple(origin.then(function, free=free, affine=affine) for origin in before)
+
+    def from_origins(self, origins: Sequence[Origin]) -> GaussianTensor:
+        """This tensor, as an elementwise function of other variables of its shape."""
+        self._derived = tuple(origin for origin in origins if origin.mean.shape == self.shape)
+        return self
+
+    @property
     def is_lazy(self) -> bool:
         """Whether this is a ReLU whose moments nobody has read yet."""
         self._check()
@@ -84,7 +115,7 @@ class GaussianTensor(Tensor):
         """
         if value.shape != self.shape:
             raise SzilardError("an operation in place would change the shape of a Gaussian tensor")
-        self._moments, self.before_relu = value._moments, value.before_relu
+        self._moments, self.before_relu, self._derived = value._moments, value.before_relu, value._derived
         self._memory.writes += 1
         self._writes = self._memory.writes
 
@@ -149,5 +180,6 @@ def _made(
     made: GaussianTensor = Tensor._make_wrapper_subclass(
         cls, like.shape, strides=like.stride(), dtype=like.dtype, layout=like.layout, device=like.device
     )
-    made._moments, made.before_relu, made._memory, made._writes = moments, before, _Memory(), 0
+    made._moments, made.before_relu, made._derived = moments, before, ()
+    made._memory, made._writes = _Memory(), 0
     return made
