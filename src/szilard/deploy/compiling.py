@@ -164,6 +164,7 @@ def _first(
     for number, name in enumerate(names):
         chosen, made = backends.backend(name), dataclasses.replace(job, decisions=[])
         try:
+            arguments.check_float_type(job.graph.source, chosen)
             with checking.replacing(job.path) as file:
                 run = chosen.compile(dataclasses.replace(made, path=file))
                 worst = checking.check(

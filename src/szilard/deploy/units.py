@@ -99,7 +99,7 @@ class Standardise(nn.Module):
         self.register_buffer("scale", scale)
 
     def forward(self, x: Tensor) -> Tensor:
-        return (x - self.shift) / self.scale
+        return ((x - self.shift) / self.scale).to(x.dtype)
 
 
 class CoarseWarning(SzilardWarning):
