@@ -98,7 +98,10 @@ class GaussianTensor(Tensor):
 
     def from_origins(self, origins: Sequence[Origin]) -> GaussianTensor:
         """This tensor, as an elementwise function of other variables of its shape."""
-        self._derived = tuple(origin for origin in origins if origin.mean.shape == self.shape)
+        # Numbers of axes first: comparing sizes of different axes would fix the batch size of a traced graph.
+        self._derived = tuple(
+            origin for origin in origins if origin.mean.dim() == self.dim() and origin.mean.shape == self.shape
+        )
         return self
 
     @property
