@@ -75,5 +75,8 @@ def test_the_command_line(tmp_path, monkeypatch):
     typed = ("deploy", tmp_path / "w.pt", "--network", f"{tmp_path / 'wide.py'}:build", "--input-shape", "6")
     refused = szilard(*typed, "--backend", "native")
     assert refused.code == 2
-    assert "error: the network has float64 weights (0.weight), which backend native does not take" in refused.output
+    assert (
+        "error: the network has float64 weights (0.weight), which backend native does not take"
+        in refused.output
+    )
     assert szilard(*typed, "--backend", "eager").code == 0

@@ -100,7 +100,9 @@ class GaussianTensor(Tensor):
         """This tensor, as an elementwise function of other variables of its shape."""
         # Numbers of axes first: comparing sizes of different axes would fix the batch size of a traced graph.
         self._derived = tuple(
-            origin for origin in origins if origin.mean.dim() == self.dim() and origin.mean.shape == self.shape
+            origin
+            for origin in origins
+            if origin.mean.dim() == self.dim() and origin.mean.shape == self.shape
         )
         return self
 
