@@ -313,7 +313,7 @@ def test_a_state_without_rewound_weights_is_refused():
         start()[0].load_state_dict({**method.state_dict(), "rewind": {}})
 
 
-@pytest.mark.parametrize("name", ["tickets", "gradual", "granet"])
+@pytest.mark.parametrize("name", ["tickets", "gradual", "granet", "snfs", "acdc"])
 def test_several_processes_are_refused(monkeypatch, name):
     monkeypatch.setattr("torch.distributed.is_initialized", lambda: True)
     monkeypatch.setattr("torch.distributed.get_world_size", lambda: 2)

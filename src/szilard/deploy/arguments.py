@@ -16,6 +16,7 @@ from szilard.deploy.backends.base import Backend
 from szilard.deploy.graph import MODES
 from szilard.deploy.units import Units
 from szilard.errors import SzilardError, shortened
+from szilard.networks.ensemble import Ensemble
 from szilard.networks.finite import not_finite
 from szilard.networks.float_type import float_type
 
@@ -29,6 +30,8 @@ def members_of(network: Any) -> list[nn.Module]:
     members = (
         [network] if isinstance(network, nn.Module) or not isinstance(network, Sequence) else list(network)
     )
+    if len(members) == 1 and isinstance(members[0], Ensemble):
+        members = list(members[0].in_use())
     if not members:
         raise SzilardError("there is no network to compile")
     for member in members:

@@ -1,12 +1,15 @@
 """How supports move: when, which entries go, and where new ones grow."""
 
 from szilard.sparse.move import Move
+from szilard.topology.alternating import Alternating
 from szilard.topology.budget import CubicBudget, largest_of_all
 from szilard.topology.gradient import GrowthGradient
 from szilard.topology.levels import Levels
 from szilard.topology.momentum import MomentumGrowth
 from szilard.topology.moves import Moves
 from szilard.topology.random_growth import RandomGrowth
+from szilard.topology.redistribution import Redistribution, divided
+from szilard.topology.refinements import Refinements
 from szilard.topology.replace import carry_optimizer_state, drop_and_grow
 from szilard.topology.resize import resize
 from szilard.topology.schedule import Schedule
@@ -14,6 +17,7 @@ from szilard.topology.scores import SCORES
 
 __all__ = [
     "SCORES",
+    "Alternating",
     "CubicBudget",
     "GrowthGradient",
     "Levels",
@@ -21,8 +25,11 @@ __all__ = [
     "Move",
     "Moves",
     "RandomGrowth",
+    "Redistribution",
+    "Refinements",
     "Schedule",
     "carry_optimizer_state",
+    "divided",
     "drop_and_grow",
     "largest_of_all",
     "resize",

@@ -22,8 +22,8 @@ SPACING = 0.6  # of its nodes, standard deviations
 _FAR = 20.0  # beyond so many deviations nothing changes in double precision
 #: The same in single precision: beyond, a ReLU has exactly no variance, and a mean of exactly zero if it is negative.
 #: Φ(-7) = 1e-12 of a variance changes no number that it is added to. At 13 deviations Φ is a denormal number, and the
-#: square of the mean is one at 9; such numbers take some processors over a hundred cycles an operation. Up to 7 deviations
-#: that square is a normal number: (δ(-7) · 0.01)² = 3e-30.
+#: square of the mean is one at 9; such numbers take some processors over a hundred cycles an operation. Up to 7
+#: deviations that square is a normal number: (δ(-7) · 0.01)² = 3e-30.
 _FAR_SINGLE = 7.0
 _STEEP = 2.0**20  # slope beyond, which leads to where Φ and φ are exactly zero
 
