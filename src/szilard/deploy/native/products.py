@@ -127,7 +127,9 @@ def _batch_norm(
     *_: object,
 ) -> Traced:
     if training or running_mean is None or running_var is None:
-        raise SzilardError("the native backend needs BatchNorm with running statistics")
+        raise SzilardError(
+            "the native backend needs BatchNorm with running statistics; choose another backend, such as onnx"
+        )
     if any(isinstance(value, GaussianTensor) for value in (weight, bias)):
         raise SzilardError(
             "the native backend has no kernel for BatchNorm with a Gaussian scale or shift; choose another backend, "
@@ -165,7 +167,9 @@ for _name in ("sigmoid", "tanh", "silu"):
 @rule("gelu")
 def _gelu(input: Traced, approximate: str = "none") -> Traced:
     if approximate != "none":
-        raise SzilardError("the native backend has no kernel for gelu with approximate='tanh'")
+        raise SzilardError(
+            "the native backend has no kernel for gelu with approximate='tanh'; choose another backend, such as onnx"
+        )
     return made(input.program, input.program.gelu(input.value))
 
 
@@ -177,7 +181,11 @@ def _leaky_relu(input: Traced, negative_slope: float = 0.01, inplace: bool = Fal
 @rule("add", "__add__", "__radd__", "__iadd__", "add_")
 def _add(input: Any, other: Any, *, alpha: float = 1) -> Traced:
     if alpha != 1 or not isinstance(input, Traced) or not isinstance(other, Traced) or input is other:
-        raise SzilardError("the native backend adds two different values of the network only")
+        raise SzilardError(
+            "the native backend adds two different values of the network only; choose another backend, such as onnx"
+        )
     if input.sizes != other.sizes:
-        raise SzilardError("the native backend adds values of one shape only")
+        raise SzilardError(
+            "the native backend adds values of one shape only; choose another backend, such as onnx"
+        )
     return later(input, input.sizes, lambda relu: input.program.add(input.value, other.value, relu=relu))
